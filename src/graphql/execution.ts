@@ -1,0 +1,164 @@
+/** What happens around every operation, on all transports: limits, idempotency, errors. */
+import {
+  createSourceEventStream,
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  executeSubscriptionEvent,
+  type GraphQLError,
+  getOperationAST,
+  mapSourceToResponseEvent,
+  OperationTypeNode,
+  validateSubscriptionArgs,
+} from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import type { App } from '../app.ts';
+import { RequestError } from '../errors.ts';
+import { isStillAllowed } from '../organizations/service.ts';
+import { type Context, freshExecution } from './context.ts';
+import { toGraphQLError } from './errors.ts';
+import { once } from './idempotency.ts';
+
+/** What the context has beside, for this file only. */
+export interface RequestContext extends Context {
+  /** From the header or from `extensions.idempotencyKey`. */
+  readonly idempotencyKey: string | null;
+}
+
+const RECHECK_MS = 15_000;
+
+export function executionPlugin(app: App): Plugin<RequestContext> {
+  const allow = createRateLimit(app);
+
+  function translate<R extends { errors?: readonly GraphQLError[] }>(
+    result: R,
+    context: Context,
+  ): R {
+    if (!result.errors) return result;
+    const errors = result.errors.map((error) => toGraphQLError(error, context.requestId, app.log));
+    return { ...result, errors };
+  }
+
+  return {
+    onExecute({ args, executeFn, setExecuteFn }) {
+      setExecuteFn(async (executionArgs: ExecutionArgs) => {
+        const context = executionArgs.contextValue as RequestContext;
+        try {
+          allow(context);
+          const operation = getOperationAST(args.document as DocumentNode, args.operationName);
+          const { viewer, idempotencyKey } = context;
+          if (operation?.operation !== OperationTypeNode.MUTATION || !idempotencyKey || !viewer) {
+            return translate((await executeFn(executionArgs)) as ExecutionResult, context);
+          }
+          return await once(
+            app,
+            viewer,
+            {
+              key: idempotencyKey,
+              document: executionArgs.document,
+              operationName: executionArgs.operationName,
+              variables: executionArgs.variableValues,
+            },
+            async (idempotentViewer) =>
+              translate(
+                (await executeFn({
+                  ...executionArgs,
+                  contextValue: { ...context, viewer: idempotentViewer },
+                })) as ExecutionResult,
+                context,
+              ),
+          );
+        } catch (error) {
+          return { errors: [toGraphQLError(error, context.requestId, app.log)] };
+        }
+      });
+    },
+    onSubscribe({ setSubscribeFn }) {
+      setSubscribeFn(async (subscriptionArgs: ExecutionArgs) => {
+        const context = subscriptionArgs.contextValue as RequestContext;
+        try {
+          allow(context);
+          const validated = validateSubscriptionArgs(subscriptionArgs);
+          if (!('schema' in validated)) return translate({ errors: validated }, context);
+          const source = await createSourceEventStream(validated);
+          if ('errors' in source) return translate(source, context);
+          const events = whileAllowed(app, context, source as AsyncIterable<unknown>);
+          return mapSourceToResponseEvent(validated, events, async (eventArgs) =>
+            translate(
+              await executeSubscriptionEvent({
+                ...eventArgs,
+                contextValue: freshExecution(context),
+              }),
+              context,
+            ),
+          );
+        } catch (error) {
+          return { errors: [toGraphQLError(error, context.requestId, app.log)] };
+        }
+      });
+    },
+  };
+}
+
+/**
+ * Ends a stream when the key or token behind it ends. The credential is looked at again at most
+ * every 15 seconds, and only when there is something to send; an idle stream gives nothing away.
+ */
+function whileAllowed(
+  app: App,
+  context: Context,
+  source: AsyncIterable<unknown>,
+): AsyncIterableIterator<unknown> {
+  const iterator = source[Symbol.asyncIterator]();
+  let checkedAt = Date.now();
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      const result = await iterator.next();
+      if (result.done || !context.viewer) return result;
+      const expired = context.viewer.expiresAt && context.viewer.expiresAt <= app.now();
+      if (expired || Date.now() - checkedAt > RECHECK_MS) {
+        checkedAt = Date.now();
+        if (expired || !(await isStillAllowed(app, context.viewer))) {
+          await iterator.return?.();
+          throw new RequestError('UNAUTHENTICATED', 'The API key or access token has ended.');
+        }
+      }
+      return result;
+    },
+    async return() {
+      await iterator.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+}
+
+/** Operations per organization and minute in this process, in fixed windows. */
+function createRateLimit(app: App): (context: Context) => void {
+  const limit = app.config.RATE_LIMIT_PER_MINUTE;
+  let window = 0;
+  let counts = new Map<string, number>();
+  return ({ viewer }) => {
+    if (limit === 0 || !viewer) return;
+    const minute = Math.floor(Date.now() / 60_000);
+    if (minute !== window) {
+      window = minute;
+      counts = new Map();
+    }
+    const count = (counts.get(viewer.organizationId) ?? 0) + 1;
+    counts.set(viewer.organizationId, count);
+    if (count <= limit) return;
+    const resetAt = new Date((minute + 1) * 60_000);
+    throw new RequestError(
+      'RATE_LIMITED',
+      `More than ${limit} operations in a minute. Go on at ${resetAt.toISOString()}.`,
+      {
+        limit,
+        resetAt: resetAt.toISOString(),
+        retryAfterSeconds: Math.max(1, Math.ceil((resetAt.getTime() - Date.now()) / 1000)),
+      },
+    );
+  };
+}

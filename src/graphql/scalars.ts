@@ -1,0 +1,76 @@
+/** The scalars beyond GraphQL's own. */
+import { GraphQLScalarType, type GraphQLScalarTypeConfig, Kind } from 'graphql';
+import {
+  GraphQLDateTime,
+  GraphQLJSON,
+  GraphQLJSONObject,
+  GraphQLPhoneNumber,
+} from 'graphql-scalars';
+import { RequestError } from '../errors.ts';
+import { builder } from './builder.ts';
+
+/**
+ * A text whose form the services check, so that a wrong one is a user error with its path beside
+ * the others, and not a document that is refused at the first of them.
+ */
+function checkedText(
+  name: string,
+  description: string,
+  base: Partial<GraphQLScalarTypeConfig<string, string>> = {},
+): GraphQLScalarType<string, string> {
+  return new GraphQLScalarType<string, string>({
+    ...base,
+    name,
+    description,
+    serialize: (value) => String(value),
+    parseValue: (value) => {
+      if (typeof value !== 'string')
+        throw new RequestError('BAD_USER_INPUT', `${name} must be a string`);
+      return value;
+    },
+    parseLiteral: (node) => {
+      if (node.kind !== Kind.STRING)
+        throw new RequestError('BAD_USER_INPUT', `${name} must be a string`);
+      return node.value;
+    },
+    coerceInputValue: undefined,
+    coerceInputLiteral: undefined,
+    coerceOutputValue: undefined,
+    valueToLiteral: undefined,
+  });
+}
+
+builder.addScalarType('DateTime', GraphQLDateTime);
+builder.addScalarType('JSON', GraphQLJSON);
+builder.addScalarType('JSONObject', GraphQLJSONObject);
+builder.addScalarType(
+  'PhoneNumber',
+  checkedText(
+    'PhoneNumber',
+    'A phone number in E.164 form: "+", country code and number, digits only, such as `+14155550123`.',
+    { extensions: GraphQLPhoneNumber.toConfig().extensions },
+  ),
+);
+builder.addScalarType(
+  'Duration',
+  checkedText('Duration', 'A time span as seconds followed by "s": `30s`, `0.5s`, `3600s`.'),
+);
+builder.addScalarType(
+  'LanguageTag',
+  checkedText('LanguageTag', 'A language as a BCP 47 tag, such as `en-US` or `es-MX`.'),
+);
+builder.addScalarType(
+  'Decimal',
+  checkedText('Decimal', 'An exact decimal number as text, such as `0.05`; never a float.'),
+);
+builder.addScalarType(
+  'Cursor',
+  checkedText(
+    'Cursor',
+    'A position in the event log of your organization. Larger is later; `"0"` is the beginning of what is kept.',
+  ),
+);
+builder.addScalarType(
+  'Url',
+  checkedText('Url', 'An absolute address, such as `https://example.com/hook`.'),
+);

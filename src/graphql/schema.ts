@@ -1,0 +1,7 @@
+/** The whole graph: importing this adds every feature's types to the builder. */
+import './scalars.ts';
+import './errors.ts';
+import '../organizations/schema.ts';
+import { builder } from './builder.ts';
+
+export const schema = builder.toSchema();

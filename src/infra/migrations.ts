@@ -1,0 +1,305 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { PrismaPg } from '@prisma/adapter-pg';
+import {
+  bindMigrationAwareSqlAdapterFactory,
+  ColumnTypeEnum,
+  type SqlQuery,
+} from '@prisma/driver-adapter-utils';
+import type { SchemaEngine } from '@prisma/schema-engine-wasm';
+import {
+  Client,
+  DatabaseError,
+  Pool,
+  type QueryArrayConfig,
+  type QueryArrayResult,
+  types,
+} from 'pg';
+import type { Logger } from './logger.ts';
+
+/*
+ * The files and the bookkeeping are Prisma's (`prisma/migrations/<name>/migration.sql`, checksums in
+ * `_prisma_migrations`), so `prisma migrate status` and friends understand a database of ours.
+ *
+ * The engine that Prisma publishes as WebAssembly compares schemas here, but does not apply the
+ * files: through the driver adapter it cuts a script at every semicolon, also inside a function
+ * body or a string, and sends the pieces outside any transaction. We send each file whole, in one
+ * transaction with the row that records it, so a migration has happened or has not.
+ */
+
+const root = path.resolve(import.meta.dirname, '../..');
+export const migrationsDirectory = path.join(root, 'prisma/migrations');
+export const schemaFile = path.join(root, 'prisma/schema.prisma');
+
+/** Any number, so long as every process that migrates uses the same one. */
+const migrationLock = 7_384_120_561;
+
+export interface Migration {
+  name: string;
+  sql: string;
+  checksum: string;
+}
+
+export interface ApplyOptions {
+  databaseUrl: string;
+  /** Where the migrations are; `prisma/migrations` of this package by default. */
+  directory?: string;
+  log: Logger;
+}
+
+export class MigrationFailed extends Error {
+  readonly migration: string;
+
+  constructor(migration: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'MigrationFailed';
+    this.migration = migration;
+  }
+}
+
+/** Every migration in the directory, oldest first. */
+export async function readMigrations(directory = migrationsDirectory): Promise<Migration[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  const names = entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const sql = await readFile(path.join(directory, name, 'migration.sql'), 'utf8');
+      return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
+    }),
+  );
+}
+
+/**
+ * Brings the database up to the newest migration and returns the names of those this call applied.
+ * Any number of processes may call it at the same moment; each migration runs once, and all of them
+ * return when it is done.
+ */
+export async function applyMigrations(options: ApplyOptions): Promise<{ applied: string[] }> {
+  const { databaseUrl, directory = migrationsDirectory, log } = options;
+  const migrations = await readMigrations(directory);
+  const client = new Client({ connectionString: databaseUrl });
+  client.on('error', () => {}); // a lost connection also fails the query that is under way
+  await client.connect();
+  try {
+    if ((await pending(client, migrations, log)).length === 0) return { applied: [] };
+    await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
+    // Another process may have done it all while we waited.
+    const todo = await pending(client, migrations, log);
+    await client.query(createMigrationsTable);
+    for (const migration of todo) await apply(client, migration, log);
+    return { applied: todo.map((migration) => migration.name) };
+  } finally {
+    await client.end(); // gives the lock back too
+  }
+}
+
+interface Recorded {
+  migration_name: string;
+  checksum: string;
+  finished_at: Date | null;
+  logs: string | null;
+}
+
+async function pending(client: Client, migrations: Migration[], log: Logger): Promise<Migration[]> {
+  const table = await client.query<{ found: boolean }>(
+    `SELECT to_regclass('_prisma_migrations') IS NOT NULL AS found`,
+  );
+  if (!table.rows[0]?.found) return migrations;
+
+  const { rows } = await client.query<Recorded>(
+    `SELECT migration_name, checksum, finished_at, logs
+     FROM _prisma_migrations WHERE rolled_back_at IS NULL ORDER BY started_at`,
+  );
+  const recorded = new Map(rows.map((row) => [row.migration_name, row]));
+  for (const { migration_name, finished_at, logs } of rows) {
+    if (finished_at !== null) continue;
+    throw new MigrationFailed(
+      migration_name,
+      `Migration ${migration_name} was begun by another tool and did not finish${logs ? `: ${logs}` : ''}. ` +
+        'Undo what it left behind, then mark it: UPDATE _prisma_migrations SET rolled_back_at = now() ' +
+        `WHERE migration_name = '${migration_name}' AND finished_at IS NULL;`,
+    );
+  }
+
+  const known = new Set(migrations.map((migration) => migration.name));
+  const unknown = rows.map((row) => row.migration_name).filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    log.warn({ migrations: unknown }, 'The database is ahead of this version of the program');
+  }
+  const edited = migrations.filter(({ name, checksum }) => {
+    const row = recorded.get(name);
+    return row !== undefined && row.checksum !== checksum;
+  });
+  if (edited.length > 0) {
+    log.warn(
+      { migrations: edited.map((migration) => migration.name) },
+      'Migrations were edited after they had been applied; the edits have no effect here',
+    );
+  }
+  return migrations.filter((migration) => !recorded.has(migration.name));
+}
+
+async function apply(client: Client, migration: Migration, log: Logger): Promise<void> {
+  const { name, sql, checksum } = migration;
+  const startedAt = new Date();
+  try {
+    await client.query('BEGIN');
+    await client.query(sql);
+    await client.query(
+      `INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
+       VALUES ($1, $2, $3, $4, clock_timestamp(), 1)`,
+      [randomUUID(), checksum, name, startedAt],
+    );
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    throw new MigrationFailed(name, `Migration ${name} failed: ${describe(error, sql)}`, {
+      cause: error,
+    });
+  }
+  log.info({ migration: name, durationMs: Date.now() - startedAt.getTime() }, 'Migration applied');
+}
+
+function describe(error: unknown, sql: string): string {
+  if (!(error instanceof DatabaseError)) return String(error);
+  const line = error.position
+    ? ` (line ${sql.slice(0, Number(error.position) - 1).split('\n').length})`
+    : '';
+  return [`${error.message}${line}`, error.detail, error.hint].filter(Boolean).join('. ');
+}
+
+/** As Prisma makes it. */
+const createMigrationsTable = `
+  CREATE TABLE IF NOT EXISTS _prisma_migrations (
+    id                  VARCHAR(36) PRIMARY KEY NOT NULL,
+    checksum            VARCHAR(64) NOT NULL,
+    finished_at         TIMESTAMPTZ,
+    migration_name      VARCHAR(255) NOT NULL,
+    logs                TEXT,
+    rolled_back_at      TIMESTAMPTZ,
+    started_at          TIMESTAMPTZ NOT NULL DEFAULT now(),
+    applied_steps_count INTEGER NOT NULL DEFAULT 0
+  )`;
+
+export interface DiffOptions {
+  /** An empty database that may be filled: the migrations are applied to it. */
+  emptyDatabaseUrl: string;
+  directory?: string;
+  schema?: string;
+  log: Logger;
+}
+
+/**
+ * The SQL that is missing between the migrations and the Prisma schema, or undefined when they
+ * agree.
+ */
+export async function diffFromMigrations(options: DiffOptions): Promise<string | undefined> {
+  const { emptyDatabaseUrl, schema = schemaFile, log } = options;
+  const directory = options.directory ?? migrationsDirectory;
+  await applyMigrations({ databaseUrl: emptyDatabaseUrl, directory, log });
+
+  const content = await readFile(schema, 'utf8');
+  const files = [{ path: schema, content }];
+  const pool = new Pool({ connectionString: emptyDatabaseUrl });
+  try {
+    const engine = await loadSchemaEngine(pool, [[schema, content]]);
+    const { exitCode, stdout } = await engine.diff({
+      from: { tag: 'schemaDatasource', files, configDir: path.dirname(schema) },
+      to: { tag: 'schemaDatamodel', files },
+      script: true,
+      exitCode: true,
+      filters: { externalTables: [], externalEnums: [] },
+    });
+    engine.free();
+    return exitCode === 0 ? undefined : (stdout ?? '');
+  } finally {
+    await pool.end();
+  }
+}
+
+/** What TypeScript only knows with the browser's types. */
+declare const WebAssembly: {
+  instantiate(
+    bytes: Uint8Array,
+    imports: Record<string, object>,
+  ): Promise<{ instance: { exports: { __wbindgen_start(): void } } }>;
+};
+
+type SchemaEngineClass = typeof SchemaEngine;
+let engineClass: Promise<SchemaEngineClass> | undefined;
+
+/** Loading takes a moment, so only tools and tests do, and works once: the glue has global state. */
+async function loadSchemaEngine(pool: Pool, datamodels: [string, string][]): Promise<SchemaEngine> {
+  engineClass ??= loadEngineClass();
+  const adapters = bindMigrationAwareSqlAdapterFactory(new CatalogAdapter(pool));
+  return (await engineClass).new({ datamodels }, () => {}, adapters);
+}
+
+async function loadEngineClass(): Promise<SchemaEngineClass> {
+  const require = createRequire(import.meta.url);
+  const gluePath = require.resolve('@prisma/schema-engine-wasm/schema_engine_bg');
+  const glue: { __wbg_set_wasm(exports: object): void; SchemaEngine: SchemaEngineClass } =
+    await import(pathToFileURL(gluePath).href);
+  const bytes = await readFile(path.join(path.dirname(gluePath), 'schema_engine_bg.wasm'));
+  const { instance } = await WebAssembly.instantiate(bytes, { './schema_engine_bg.js': glue });
+  // Where the engine leaves its last words; without this they are lost.
+  Object.assign(globalThis, {
+    PRISMA_WASM_PANIC_REGISTRY: {
+      set_message(message: string) {
+        throw new Error(`Prisma's schema engine: ${message}`);
+      },
+    },
+  });
+  glue.__wbg_set_wasm(instance.exports);
+  instance.exports.__wbindgen_start();
+  return glue.SchemaEngine;
+}
+
+/**
+ * PostgreSQL's catalogue has columns of the type "char", which the engine reads as single
+ * characters and Prisma's adapter refuses to hand on. They pass it as text and get their type back.
+ */
+class CatalogAdapter extends PrismaPg {
+  constructor(pool: Pool) {
+    super(pool);
+    this.#pool = pool;
+  }
+
+  readonly #pool: Pool;
+
+  override async connect() {
+    const characterColumns = new WeakMap<object, number[]>();
+    const query = this.#pool.query.bind(this.#pool) as (
+      config: QueryArrayConfig,
+    ) => Promise<QueryArrayResult>;
+    const disguise = async (config: QueryArrayConfig) => {
+      const result = await query(config);
+      const columns: number[] = [];
+      for (const [index, field] of result.fields.entries()) {
+        if (field.dataTypeID !== types.builtins.CHAR) continue;
+        field.dataTypeID = types.builtins.TEXT;
+        columns.push(index);
+      }
+      characterColumns.set(result.rows, columns);
+      return result;
+    };
+    Object.assign(this.#pool, { query: disguise });
+
+    const adapter = await super.connect();
+    const queryRaw = adapter.queryRaw.bind(adapter);
+    adapter.queryRaw = async (sql: SqlQuery) => {
+      const result = await queryRaw(sql);
+      for (const index of characterColumns.get(result.rows) ?? []) {
+        result.columnTypes[index] = ColumnTypeEnum.Character;
+      }
+      return result;
+    };
+    return adapter;
+  }
+}

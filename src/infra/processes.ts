@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { platform } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** Whether a process with this id runs. One that has ended and was not yet collected does not. */
+export async function isAlive(pid: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  return (await linuxStat(pid))?.state !== 'Z';
+}
+
+/**
+ * Tells a process from a later one that was given the same id, which in a container is likely: the
+ * program is number 1 each time. Empty where the system does not say.
+ */
+export async function birthmark(pid: number): Promise<string> {
+  return (await linuxStat(pid))?.startTime ?? '';
+}
+
+/** The words a process was started with, or undefined when that cannot be learned. */
+export async function commandLine(pid: number): Promise<string | undefined> {
+  try {
+    if (platform() === 'linux')
+      return (await readFile(`/proc/${pid}/cmdline`, 'utf8')) || undefined;
+    return (await run('ps', ['-ww', '-o', 'args=', '-p', String(pid)])).stdout.trim() || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Asks again until the answer is yes or the time is up, and returns the last answer. */
+export async function waitUntil(
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs: number,
+): Promise<boolean> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    if (await condition()) return true;
+    if (Date.now() >= deadline) return false;
+    await delay(15);
+  }
+}
+
+async function linuxStat(pid: number) {
+  if (platform() !== 'linux') return undefined;
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The second field is the program's name and may contain anything, so count from behind it.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0], startTime: fields[19] };
+  } catch {
+    return undefined;
+  }
+}

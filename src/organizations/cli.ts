@@ -1,0 +1,36 @@
+/** `npm run organization -- "Acme"`: makes an organization and prints its first key. */
+import path from 'node:path';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { readConfig } from '../config.ts';
+import { PrismaClient } from '../generated/prisma/client.ts';
+import { createLogger } from '../infra/logger.ts';
+import { applyMigrations } from '../infra/migrations.ts';
+import { startEmbeddedPostgres } from '../infra/postgres.ts';
+import { createOrganization } from './service.ts';
+
+async function main(): Promise<void> {
+  const name = process.argv[2];
+  if (!name) throw new Error('Give the name: npm run organization -- "Acme"');
+  const config = readConfig(process.env);
+  const log = createLogger({ level: 'error' });
+  const embedded = config.DATABASE_URL
+    ? null
+    : await startEmbeddedPostgres({ directory: path.resolve(config.DATA_DIR, 'postgres'), log });
+  try {
+    const databaseUrl = config.DATABASE_URL ?? embedded!.url;
+    await applyMigrations({ databaseUrl, log });
+    const db = new PrismaClient({ adapter: new PrismaPg({ connectionString: databaseUrl }) });
+    const { organization, key } = await createOrganization({ db }, { name });
+    process.stdout.write(
+      `Organization  org_${organization.id} (${organization.name})\nAPI key       ${key}   (shown once: keep it now)\n`,
+    );
+    await db.$disconnect();
+  } finally {
+    await embedded?.stop();
+  }
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

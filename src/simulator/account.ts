@@ -1,0 +1,52 @@
+import { MODELS } from './call-checks.ts';
+import { ACCOUNT_ID } from './call-state.ts';
+import type { JsonObject } from './json.ts';
+import { page } from './paging.ts';
+import type { Route, World } from './world.ts';
+
+const FREE_SECONDS = 30 * 60;
+
+function account(world: World): JsonObject {
+  const settings = world.settings();
+  return {
+    accountId: ACCOUNT_ID,
+    name: 'Simulator',
+    billingUrl: 'https://billing.simulator.invalid/',
+    freeTimeUsed: settings.outOfCredit ? `${FREE_SECONDS}s` : '0s',
+    freeTimeRemaining: settings.outOfCredit ? '0s' : `${FREE_SECONDS}s`,
+    hasActiveSubscription: !settings.outOfCredit,
+    subscriptionTier: settings.outOfCredit ? null : 'Pay as you go',
+    subscriptionCadence: null,
+    subscriptionExpiration: null,
+    subscriptionScheduledUpdate: null,
+    subscriptionRenewal: null,
+    activeCalls: world.liveCalls.size,
+    allowedConcurrentCalls: settings.maxConcurrentCalls,
+    allowedVoices: settings.allowedVoices,
+    allowedCorpora: settings.allowedCorpora,
+  };
+}
+
+export const accountRoutes: Route[] = [
+  {
+    method: 'GET',
+    path: '/api/accounts',
+    handler: (world) => ({ status: 200, body: [account(world)] }),
+  },
+  {
+    method: 'GET',
+    path: '/api/accounts/me',
+    handler: (world) => ({ status: 200, body: account(world) }),
+  },
+  {
+    method: 'GET',
+    path: '/api/models',
+    handler: (_world, request) =>
+      page(
+        request,
+        MODELS,
+        (name) => name,
+        (name) => ({ name }),
+      ),
+  },
+];

@@ -1,0 +1,243 @@
+import { createHmac } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { accountRoutes } from './account.ts';
+import { agentRoutes, findAgent } from './agents.ts';
+import { callRoutes } from './call-reads.ts';
+import {
+  billCall,
+  endCall,
+  finishCall,
+  giveUpCall,
+  joinCall,
+  summariseCall,
+} from './call-state.ts';
+import { callCreationRoutes, createAgentCall } from './calls.ts';
+import {
+  applyFaults,
+  applySettings,
+  controlRoutes,
+  presentDeliveries,
+  resetWorld,
+  stateCounts,
+} from './control.ts';
+import { corpusRoutes, finishSource } from './corpora.ts';
+import { makeSender, type Sender } from './deliveries.ts';
+import { type Fault, type FaultInput, type FaultState, makeFaults } from './faults.ts';
+import { inboundCall } from './inbound.ts';
+import type { Json, JsonObject } from './json.ts';
+import { type Job, makeScheduler } from './scheduler.ts';
+import { makeServer } from './server.ts';
+import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';
+import { attachSockets } from './socket.ts';
+import { openStore } from './store.ts';
+import { telephonyRoutes } from './telephony.ts';
+import { toolRoutes } from './tools.ts';
+import { voiceRoutes } from './voices.ts';
+import { webhookRoutes } from './webhooks.ts';
+import type { DeliveryRecord, Dial, Log, RequestLogEntry, World } from './world.ts';
+
+export type { Fault, FaultInput } from './faults.ts';
+export type { SimulatorSettings } from './settings.ts';
+export type { Dial, RequestLogEntry } from './world.ts';
+
+/** Well-formed, and the same everywhere, so that examples can be pasted. */
+export const DEMO_API_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';
+
+export interface SimulatorOptions {
+  /** 0 or absent takes any free port. */
+  port?: number;
+  host?: string;
+  apiKey?: string;
+  /** SQLite file that outlives the process; absent keeps everything in memory. */
+  databasePath?: string;
+  /** Simulated seconds per real second; the same as `settings.speed`. */
+  speed?: number;
+  settings?: Partial<SimulatorSettings>;
+  log?: Log;
+}
+
+/** A delivery as the control endpoints show it: without secrets and body. */
+export type DeliveryView = Omit<DeliveryRecord, 'secrets' | 'body'>;
+
+export interface InboundCallInput {
+  agentId: string;
+  from: string;
+  to: string;
+  medium?: 'twilio' | 'telnyx' | 'plivo' | 'sip';
+  fields?: JsonObject;
+  force?: boolean;
+}
+
+export interface Simulator {
+  url: string;
+  apiKey: string;
+  close(): Promise<void>;
+  settings(): SimulatorSettings;
+  updateSettings(change: Partial<SimulatorSettings>): SimulatorSettings;
+  faults(): Fault[];
+  setFaults(faults: FaultInput[], seed?: number): void;
+  clearFaults(): void;
+  createInboundCall(input: InboundCallInput): JsonObject;
+  answerCall(callId: string): void;
+  endCall(callId: string, endReason?: string): boolean;
+  dials(): Dial[];
+  requests(): RequestLogEntry[];
+  deliveries(): DeliveryView[];
+  state(): ReturnType<typeof stateCounts>;
+  reset(): void;
+}
+
+const ROUTES = [
+  ...controlRoutes,
+  ...accountRoutes,
+  ...agentRoutes,
+  ...callCreationRoutes,
+  ...callRoutes,
+  ...toolRoutes,
+  ...voiceRoutes,
+  ...corpusRoutes,
+  ...webhookRoutes,
+  ...telephonyRoutes,
+];
+
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const apiKey = options.apiKey ?? DEMO_API_KEY;
+  if (!/^[a-zA-Z0-9]{8}\.[a-zA-Z0-9]{32}$/.test(apiKey)) {
+    throw new Error('The API key of the simulator must be 8 and 32 letters or digits with a dot.');
+  }
+  const { world, sender } = makeWorld(options, apiKey);
+  const server = makeServer(world, ROUTES);
+  const sockets = attachSockets(world, server);
+  const host = options.host ?? '127.0.0.1';
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(options.port ?? 0, host, () => resolve());
+    });
+  } catch (error) {
+    world.store.close();
+    throw error;
+  }
+  const { port } = server.address() as AddressInfo;
+  world.url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  // Deliveries first: the ends and bills that fell due meanwhile must line up behind them.
+  world.store.transaction(() => sender.start());
+  world.scheduler.start((job) => perform(world, sender, job));
+
+  return {
+    url: world.url,
+    apiKey,
+    async close() {
+      world.scheduler.stop();
+      sender.stop();
+      sockets.close();
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      world.store.close();
+    },
+    ...controls(world),
+  };
+}
+
+function makeWorld(options: SimulatorOptions, apiKey: string): { world: World; sender: Sender } {
+  const store = openStore(options.databasePath);
+  const log: Log = options.log ?? (() => {});
+  const singletons = store.collection<JsonObject>('singletons');
+  const saved = store.collection<SimulatorSettings>('settings');
+  const savedFaults = store.collection<FaultState>('faults');
+  const started = changeSettings(defaultSettings, {
+    ...saved.get('settings'),
+    ...(options.speed === undefined ? {} : { speed: options.speed }),
+    ...options.settings,
+  });
+  if ('problems' in started) {
+    const said = started.problems.map(({ path, message }) => `${path}: ${message}`);
+    store.close();
+    throw new Error(`Settings of the simulator are not valid: ${said.join('; ')}`);
+  }
+  const initial = started.settings;
+  let settings = initial;
+  const world: World = {
+    url: '',
+    apiKey,
+    signingKey: createHmac('sha256', apiKey).update('simulator').digest('hex'),
+    store,
+    scheduler: makeScheduler(store, Date.now, (job, error) =>
+      log('error', 'a planned step failed', { task: job.task, error: String(error) }),
+    ),
+    faults: makeFaults(savedFaults.get('faults') ?? { faults: [], seed: 1 }, (state) =>
+      savedFaults.put('faults', state),
+    ),
+    log,
+    now: Date.now,
+    settings: () => settings,
+    initialSettings: initial,
+    changeSettings(next) {
+      settings = next;
+      saved.put('settings', next);
+    },
+    emit: (event, record) => sender.emit(event, record),
+    agents: store.collection('agents'),
+    calls: store.collection('calls'),
+    liveCalls: new Set(),
+    creations: [],
+    tombstones: store.collection('tombstones'),
+    tools: store.collection('tools'),
+    voices: store.collection('voices'),
+    corpora: store.collection('corpora'),
+    sources: store.collection('sources'),
+    documents: store.collection('documents'),
+    webhooks: store.collection('webhooks'),
+    deliveries: store.collection('deliveries'),
+    singletons,
+    registrations: store.collection('registrations'),
+    dials: store.collection('dials'),
+    requests: [],
+  };
+  for (const call of world.calls.values()) {
+    if (call.endedAt === null) world.liveCalls.add(call.callId);
+  }
+  const sender = makeSender(world);
+  return { world, sender };
+}
+
+function perform(world: World, sender: Sender, job: Job): void {
+  const tasks: Record<string, () => void> = {
+    answer: () => joinCall(world, job.subject),
+    giveUp: () => giveUpCall(world, job.subject),
+    end: () => finishCall(world, job.subject),
+    summarise: () => summariseCall(world, job.subject),
+    bill: () => billCall(world, job.subject),
+    retryWebhook: () => sender.retry(job.subject),
+    finishSource: () => finishSource(world, job.subject),
+  };
+  tasks[job.task]?.();
+}
+
+function controls(world: World): Omit<Simulator, 'url' | 'apiKey' | 'close'> {
+  const change = <R>(work: () => R): R => world.store.transaction(work);
+  return {
+    settings: () => world.settings(),
+    updateSettings(next) {
+      change(() => applySettings(world, next));
+      return world.settings();
+    },
+    faults: () => world.faults.state().faults,
+    setFaults: (faults, seed) => change(() => applyFaults(world, faults, seed)),
+    clearFaults: () => change(() => world.faults.replace([])),
+    createInboundCall: (input) =>
+      change(
+        () =>
+          inboundCall(world, input as unknown as Json, (agentId, body, arrival) =>
+            createAgentCall(world, findAgent(world, agentId), body, arrival),
+          ).call,
+      ),
+    answerCall: (callId) => change(() => joinCall(world, callId)),
+    endCall: (callId, endReason = 'hangup') => change(() => endCall(world, callId, endReason)),
+    dials: () => world.dials.values(),
+    requests: () => world.requests.map((entry) => ({ ...entry })),
+    deliveries: () => presentDeliveries(world) as unknown as DeliveryView[],
+    state: () => stateCounts(world),
+    reset: () => change(() => resetWorld(world)),
+  };
+}

@@ -1,0 +1,185 @@
+import type { Faults } from './faults.ts';
+import type { Json, JsonObject } from './json.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { SimulatorSettings } from './settings.ts';
+import type { Collection, Store } from './store.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type Log = (level: LogLevel, message: string, details?: Record<string, unknown>) => void;
+
+export interface AgentRecord {
+  agentId: string;
+  name: string;
+  created: string;
+  publishedRevisionId: string;
+  callTemplate: JsonObject | null;
+  calls: number;
+}
+
+/** How a call is going to go, decided when it is created. */
+export interface Plan {
+  outcome: string;
+  /** Simulated milliseconds from creation until somebody answers, or null if nobody does. */
+  answerAfterMs: number | null;
+  /** Simulated milliseconds from creation until it ends without an answer. */
+  giveUpAfterMs: number;
+  /** Simulated milliseconds between joined and ended. */
+  talkMs: number;
+  endReason: string;
+  sipReason: string | null;
+}
+
+export interface CallRecord {
+  callId: string;
+  /** Everything of the Call object that does not follow from something else here. */
+  call: JsonObject;
+  agentId: string | null;
+  stageId: string;
+  tools: JsonObject[];
+  initialMessages: JsonObject[];
+  /** What is going to be said, and what was, with the instant at which it becomes visible. */
+  transcript: { at: number; message: JsonObject }[];
+  plan: Plan;
+  /** Simulated seconds per real one, as it was at creation: a change leaves this call alone. */
+  speed: number;
+  createdAt: number;
+  joinedAt: number | null;
+  endedAt: number | null;
+  talkedMs: number;
+  name: string;
+  context: JsonObject;
+  dialled: string | null;
+  autoDelete: boolean;
+  /** Open websockets keep a call alive; it then ends when the last one closes. */
+  socketJoined: boolean;
+}
+
+export interface WebhookRecord {
+  webhookId: string;
+  agentId: string | null;
+  created: string;
+  url: string;
+  secrets: string[];
+  events: string[];
+  status: 'normal' | 'unhealthy';
+  lastStatusChange: string | null;
+  recentFailures: { timestamp: string; failure: string }[];
+  failuresInARow: number;
+}
+
+export interface DeliveryRecord {
+  deliveryId: string;
+  webhookId: string | null;
+  url: string;
+  secrets: string[];
+  callId: string;
+  event: string;
+  body: string;
+  createdAt: string;
+  state: 'pending' | 'delivered' | 'exhausted' | 'lost';
+  nextAttemptAt: string | null;
+  faults: string[];
+  attempts: { at: string; status: number | null; error: string | null; durationMs: number }[];
+}
+
+export interface Dial {
+  at: string;
+  callId: string;
+  to: string;
+  from: string | null;
+  medium: string;
+  metadata: JsonObject;
+  agentId: string | null;
+}
+
+export interface RequestLogEntry {
+  at: string;
+  method: string;
+  path: string;
+  status: number | null;
+  ignoredMembers: string[];
+  fault: string | null;
+  durationMs: number;
+}
+
+export interface DocumentRecord {
+  documentId: string;
+  corpusId: string;
+  sourceId: string | null;
+  created: string;
+  mimeType: string;
+  fileName: string;
+  text: string;
+  sizeBytes: number;
+  uploaded: boolean;
+  publicUrl: string | null;
+  exampleQueries: string[];
+}
+
+export interface World {
+  url: string;
+  apiKey: string;
+  /** Signs the short-lived addresses of recordings and uploads. */
+  signingKey: string;
+  store: Store;
+  scheduler: Scheduler;
+  faults: Faults;
+  log: Log;
+  now(): number;
+  settings(): SimulatorSettings;
+  changeSettings(settings: SimulatorSettings): void;
+  initialSettings: SimulatorSettings;
+  agents: Collection<AgentRecord>;
+  calls: Collection<CallRecord>;
+  liveCalls: Set<string>;
+  creations: number[];
+  tombstones: Collection<JsonObject>;
+  tools: Collection<JsonObject>;
+  voices: Collection<JsonObject>;
+  corpora: Collection<JsonObject>;
+  sources: Collection<JsonObject>;
+  documents: Collection<DocumentRecord>;
+  webhooks: Collection<WebhookRecord>;
+  deliveries: Collection<DeliveryRecord>;
+  singletons: Collection<JsonObject>;
+  registrations: Collection<JsonObject>;
+  dials: Collection<Dial>;
+  requests: RequestLogEntry[];
+  emit(event: string, call: CallRecord): void;
+}
+
+export interface Request {
+  method: string;
+  path: string;
+  params: Record<string, string>;
+  query: URLSearchParams;
+  headers: NodeJS.Dict<string | string[]>;
+  /** Address the caller used, for the absolute URLs in answers. */
+  origin: string;
+  body: Json;
+  raw: Buffer;
+  form: FormData | undefined;
+  ignored: string[];
+}
+
+export interface Reply {
+  status: number;
+  body?: Json;
+  raw?: Buffer | string;
+  headers?: Record<string, string>;
+}
+
+export type Handler = (world: World, request: Request) => Reply | Promise<Reply>;
+
+export interface Route {
+  method: string;
+  /** `/api/agents/:agentId`; a segment with a colon is a parameter. */
+  path: string;
+  handler: Handler;
+  /** Reached without an API key. */
+  open?: boolean;
+}
+
+export function at(instant: number): string {
+  return new Date(instant).toISOString();
+}

@@ -1,0 +1,158 @@
+/** Brings the parts up in order, whatever of them is ours to run, and takes them down again. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { type App, createApp } from './app.ts';
+import type { Config } from './config.ts';
+import { prepareDemo } from './demo.ts';
+import { type PlainEndpoint, type RunningServer, startServer } from './graphql/server.ts';
+import type { Logger } from './infra/logger.ts';
+import { applyMigrations } from './infra/migrations.ts';
+import { startEmbeddedPostgres } from './infra/postgres.ts';
+import { createOrganization } from './organizations/service.ts';
+import { type Simulator, startSimulator } from './simulator/simulator.ts';
+import { JOB_DEFINITIONS, startWorker } from './worker.ts';
+
+export interface Running {
+  app: App;
+  /** Absent in a worker. */
+  server: RunningServer | null;
+  /** Absent with a real Ultravox. */
+  simulator: Simulator | null;
+  /** The key of the demo organization; null with a real Ultravox. */
+  demoKey: string | null;
+  /** The key of the organization made at this start, when there was none and no demo. */
+  firstKey: string | null;
+  /** For people: what each part is. */
+  parts: { database: string; bus: string; ultravox: string };
+  /** In the opposite order. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/**
+ * @throws whatever keeps a part from starting; what was already up is taken down first.
+ */
+export async function start(config: Config, log: Logger): Promise<Running> {
+  const undo: (() => Promise<void>)[] = [];
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      for (const step of undo.reverse()) {
+        await step().catch((error: unknown) => log.error({ err: error }, 'A part did not stop'));
+      }
+    })();
+    return closing;
+  };
+
+  try {
+    const dataDirectory = path.resolve(config.DATA_DIR);
+    await mkdir(dataDirectory, { recursive: true });
+
+    let databaseUrl = config.DATABASE_URL;
+    let database = 'PostgreSQL at DATABASE_URL';
+    if (!databaseUrl) {
+      const directory = path.join(dataDirectory, 'postgres');
+      const embedded = await startEmbeddedPostgres({ directory, log });
+      undo.push(() => embedded.stop());
+      databaseUrl = embedded.url;
+      database = `embedded PostgreSQL in ${path.relative(process.cwd(), directory) || directory}${embedded.reused ? ' (found running)' : ''}`;
+    }
+    await applyMigrations({ databaseUrl, log });
+
+    const encryptionKey =
+      config.ENCRYPTION_KEY ??
+      (await keptSecret(dataDirectory, 'encryption-key', () => randomBytes(32).toString('hex')));
+
+    let simulator: Simulator | null = null;
+    if (!config.ULTRAVOX_API_KEY) {
+      simulator = await startSimulator({
+        port: config.SIMULATOR_PORT,
+        databasePath: path.join(dataDirectory, 'simulator.db'),
+        speed: config.SIMULATOR_SPEED,
+      });
+      const running = simulator;
+      undo.push(() => running.close());
+    }
+
+    const app = await createApp({
+      config,
+      databaseUrl,
+      encryptionKey,
+      ultravox: simulator
+        ? { baseUrl: simulator.url, apiKey: simulator.apiKey }
+        : { baseUrl: config.ULTRAVOX_BASE_URL, apiKey: config.ULTRAVOX_API_KEY ?? '' },
+      jobDefinitions: JOB_DEFINITIONS,
+      log,
+    });
+    undo.push(() => app.close());
+
+    const demoKey = simulator
+      ? (config.DEMO_API_KEY ?? (await keptSecret(dataDirectory, 'demo-api-key', newDemoKey)))
+      : null;
+    const firstKey = demoKey ? null : await firstOrganization(app);
+
+    let server: RunningServer | null = null;
+    if (config.ROLE !== 'worker') {
+      server = await startServer({ app, endpoints: endpoints(app), graphiql: { demoKey } });
+      const running = server;
+      undo.push(() => running.close());
+    }
+    if (config.ROLE !== 'api') await startWorker(app);
+    if (demoKey) await prepareDemo(app, demoKey);
+
+    return {
+      app,
+      server,
+      simulator,
+      demoKey,
+      firstKey,
+      parts: {
+        database,
+        bus: app.bus.kind === 'redis' ? 'Redis at REDIS_URL' : 'in this process',
+        ultravox: simulator ? `simulator at ${simulator.url}` : config.ULTRAVOX_BASE_URL,
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function endpoints(app: App): Record<string, PlainEndpoint> {
+  return {
+    'GET /health': async () => {
+      await app.db.$queryRaw`SELECT 1`;
+      return { status: 200, body: '{"status":"ok"}', contentType: 'application/json' };
+    },
+  };
+}
+
+/** Without a demo, an empty database gets an organization and a key, told once. */
+async function firstOrganization(app: App): Promise<string | null> {
+  if ((await app.db.organization.count()) > 0) return null;
+  const { key } = await createOrganization(app, { name: 'My organization' });
+  return key;
+}
+
+/** A secret that is made once and kept in a file only we can read. */
+async function keptSecret(directory: string, name: string, make: () => string): Promise<string> {
+  const file = path.join(directory, name);
+  try {
+    const handle = await open(file, 'wx', 0o600);
+    const secret = make();
+    await handle.writeFile(secret);
+    await handle.sync();
+    await handle.close();
+    return secret;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const secret = (await readFile(file, 'utf8')).trim();
+    if (!secret) throw new Error(`${file} is empty; remove it to have a new one made`);
+    return secret;
+  }
+}
+
+function newDemoKey(): string {
+  return `truedy_${randomBytes(16).toString('hex')}`;
+}

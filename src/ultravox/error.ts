@@ -1,0 +1,174 @@
+export type UltravoxErrorKind =
+  /** The key is missing, wrong, revoked or not allowed to do this. */
+  | 'credentials'
+  /** The account has no subscription or free time left. */
+  | 'billing'
+  | 'not_found'
+  /** Something was said to a call that has not been joined yet or is over. */
+  | 'not_live'
+  | 'invalid'
+  /** Too many requests or calls; see `retryAfterSeconds`. */
+  | 'capacity'
+  /** No answer, or one that says the service itself is in trouble. */
+  | 'unreachable'
+  /** An answer we cannot make sense of. */
+  | 'protocol'
+  | 'conflict';
+
+export interface UltravoxErrorFields {
+  kind: UltravoxErrorKind;
+  method: string;
+  path: string;
+  detail: string;
+  outcomeUnknown: boolean;
+  status?: number | null;
+  retryAfterSeconds?: number | null;
+  fieldErrors?: Record<string, string[]>;
+  rawBody?: string;
+  cause?: unknown;
+}
+
+/**
+ * The only error the client throws for a request that was made or attempted. Message and members
+ * never hold the API key, nor a secret the request carried.
+ */
+export class UltravoxError extends Error {
+  override readonly name = 'UltravoxError';
+  readonly kind: UltravoxErrorKind;
+  /** Null: there was no answer. */
+  readonly status: number | null;
+  readonly retryAfterSeconds: number | null;
+  /** For people. Comes from Ultravox where it said anything. */
+  readonly detail: string;
+  /** Dotted member path to complaints, where Ultravox named members. */
+  readonly fieldErrors: Record<string, string[]>;
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  /**
+   * True when Ultravox may have carried the request out although no usable answer came back. A
+   * write must then look for its effect before trying again. False: it was certainly not done.
+   */
+  readonly outcomeUnknown: boolean;
+  /** At most 4 kB. Not enumerable: it may hold what people said, which has no place in a log. */
+  declare readonly rawBody: string;
+
+  constructor(fields: UltravoxErrorFields) {
+    const status = fields.status ?? null;
+    const answer = status === null ? 'no answer' : `status ${status}`;
+    super(
+      `Ultravox ${fields.method} ${fields.path}: ${answer}: ${fields.detail}`,
+      fields.cause === undefined ? undefined : { cause: fields.cause },
+    );
+    this.kind = fields.kind;
+    this.status = status;
+    this.retryAfterSeconds = fields.retryAfterSeconds ?? null;
+    this.detail = fields.detail;
+    this.fieldErrors = fields.fieldErrors ?? {};
+    this.method = fields.method;
+    this.path = fields.path;
+    this.outcomeUnknown = fields.outcomeUnknown;
+    Object.defineProperty(this, 'rawBody', { value: fields.rawBody ?? '', enumerable: false });
+  }
+}
+
+/** What a status means, unless the endpoint gives it a meaning of its own. */
+export function kindOfStatus(status: number): UltravoxErrorKind {
+  if (status === 401 || status === 403) return 'credentials';
+  if (status === 402) return 'billing';
+  if (status === 404 || status === 410) return 'not_found';
+  if (status === 408) return 'unreachable';
+  if (status === 409) return 'conflict';
+  if (status === 429 || status === 503) return 'capacity';
+  if (status >= 500) return 'unreachable';
+  if (status >= 400) return 'invalid';
+  return 'protocol';
+}
+
+/** A refusal leaves no doubt; trouble on the way, or half an answer, does. */
+export const isOutcomeUnknown = (status: number): boolean =>
+  status !== 503 && (status < 400 || status >= 500);
+
+/** `Retry-After`, as seconds or as an HTTP date. */
+export function parseRetryAfter(header: string | null, now: number): number | null {
+  const value = header?.trim() ?? '';
+  if (/^\d+$/.test(value)) return Number(value);
+  // Date.parse accepts nearly anything with a digit; an HTTP date begins with a weekday.
+  if (!/^[A-Za-z]{3,9},? /.test(value)) return null;
+  const instant = Date.parse(value);
+  return Number.isNaN(instant) ? null : Math.max(0, Math.ceil((instant - now) / 1000));
+}
+
+const MAX_DETAIL = 500;
+
+/**
+ * Reads an error body whose shape the vendor does not specify: `{"detail": …}`, complaints per
+ * member (possibly nested), a list of strings, or something that is no JSON at all.
+ */
+export function readErrorBody(
+  status: number,
+  text: string,
+): { detail: string; fieldErrors: Record<string, string[]> } {
+  const fallback = `HTTP ${status}`;
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return { detail: fallback, fieldErrors: {} };
+  }
+  const complaints = new Map<string, string[]>();
+  collectComplaints(body, [], complaints);
+  const [first] = complaints.values();
+  const detail = complaints.get('detail')?.[0] ?? first?.[0] ?? fallback;
+  complaints.delete('');
+  complaints.delete('detail');
+  return {
+    detail: detail.slice(0, MAX_DETAIL),
+    fieldErrors: Object.fromEntries(complaints),
+  };
+}
+
+function collectComplaints(value: unknown, path: string[], into: Map<string, string[]>): void {
+  if (path.length > 10 || into.size > 100) return;
+  if (typeof value === 'string') {
+    const key = path.join('.');
+    into.set(key, [...(into.get(key) ?? []), value]);
+  } else if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) {
+      collectComplaints(item, typeof item === 'string' ? path : [...path, String(index)], into);
+    }
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, item] of Object.entries(value)) collectComplaints(item, [...path, key], into);
+  }
+}
+
+const SECRET_MEMBER = /token|secret|password|api_?key|publickey|authorization|headers/i;
+const SECRET_IN_TEXT =
+  /("[^"]{0,64}?(?:token|secret|password|api_?key|publickey|authorization|headers|joinurl|presignedurl)[^"]{0,64}"\s*:\s*)("(?:[^"\\]|\\.)*"?|\[[^\]]*\]?|\{[^}]*\}?)/gi;
+
+/** Strings of a request body that must not come back to us inside an error. */
+export function secretsIn(body: unknown, underSecret = false): string[] {
+  if (typeof body === 'string') return underSecret && body.length >= 6 ? [body] : [];
+  if (Array.isArray(body)) return body.flatMap((item) => secretsIn(item, underSecret));
+  if (typeof body !== 'object' || body === null) return [];
+  return Object.entries(body).flatMap(([key, item]) =>
+    secretsIn(item, underSecret || SECRET_MEMBER.test(key)),
+  );
+}
+
+/** Takes the given secrets out of what Ultravox answered, which likes to quote its input. */
+export function redact(text: string, secrets: readonly string[]): string {
+  let clean = text;
+  for (const secret of secrets) if (secret !== '') clean = clean.replaceAll(secret, '[redacted]');
+  return clean;
+}
+
+/** Takes out whatever a resource holds under the name of a secret. */
+export const redactNamed = (text: string): string =>
+  text.slice(0, 65_536).replace(SECRET_IN_TEXT, '$1"[redacted]"');
+
+export const boundTo4kB = (text: string): string =>
+  Buffer.from(text.slice(0, 4096))
+    .subarray(0, 4096)
+    .toString()
+    .replace(/\uFFFD+$/, '');

@@ -1,0 +1,70 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** How far ahead of ours the sender's clock may run. */
+const CLOCK_SKEW_SECONDS = 10;
+
+/** Lowercase hex digest over the raw body followed directly by the timestamp header. */
+export function signWebhook(secret: string, rawBody: Buffer | string, timestamp: string): string {
+  return createHmac('sha256', secret).update(rawBody).update(timestamp).digest('hex');
+}
+
+export type WebhookVerification =
+  | { ok: true }
+  | {
+      ok: false;
+      reason: 'missing_header' | 'bad_timestamp' | 'too_old' | 'in_the_future' | 'bad_signature';
+    };
+
+/**
+ * Whether a delivery was sent, recently, by someone who knows one of our secrets. `rawBody` has to
+ * be the bytes as they arrived. Without secrets nothing is accepted.
+ */
+export function verifyWebhook(delivery: {
+  rawBody: Buffer | string;
+  timestampHeader: string | null | undefined;
+  signatureHeader: string | null | undefined;
+  secrets: readonly string[];
+  now: Date;
+  toleranceSeconds?: number;
+}): WebhookVerification {
+  const { rawBody, timestampHeader, signatureHeader, secrets, now } = delivery;
+  if (!timestampHeader || !signatureHeader) return { ok: false, reason: 'missing_header' };
+
+  // The signature comes first: what an unauthenticated sender claims about time is of no interest.
+  const claimed = signatureHeader.split(',').map((digest) => Buffer.from(digest.trim(), 'utf8'));
+  let signed = false;
+  for (const secret of secrets) {
+    // An empty secret is a secret everyone knows.
+    if (secret === '') continue;
+    const expected = Buffer.from(signWebhook(secret, rawBody, timestampHeader), 'utf8');
+    for (const digest of claimed) {
+      // Every pair is compared, so the time taken does not tell which one matched.
+      const equal = digest.length === expected.length && timingSafeEqual(digest, expected);
+      signed = equal || signed;
+    }
+  }
+  if (!signed) return { ok: false, reason: 'bad_signature' };
+
+  const sentAt = parseTimestamp(timestampHeader);
+  if (sentAt === null) return { ok: false, reason: 'bad_timestamp' };
+  const ageSeconds = (now.getTime() - sentAt) / 1000;
+  const toleranceSeconds = delivery.toleranceSeconds ?? 60;
+  if (ageSeconds > toleranceSeconds) return { ok: false, reason: 'too_old' };
+  if (-ageSeconds > Math.min(CLOCK_SKEW_SECONDS, toleranceSeconds)) {
+    return { ok: false, reason: 'in_the_future' };
+  }
+  return { ok: true };
+}
+
+/** ISO 8601 as Python writes it; without a zone it is UTC, not the zone of this machine. */
+function parseTimestamp(text: string): number | null {
+  const match = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)([.,]\d+)?(Z|[+-]\d\d:?\d\d)?$/i.exec(
+    text.trim(),
+  );
+  if (!match) return null;
+  const [, date, time, fraction, zone] = match;
+  const milliseconds = fraction ? `.${fraction.slice(1, 4)}` : '';
+  const offset = zone ? zone.toUpperCase().replace(/^([+-]\d\d)(\d\d)$/, '$1:$2') : 'Z';
+  const instant = Date.parse(`${date}T${time}${milliseconds}${offset}`);
+  return Number.isNaN(instant) ? null : instant;
+}

@@ -1,0 +1,85 @@
+/** A whole server of one's own for a test: database, simulator, API and worker, over real sockets. */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type Config, readConfig } from '../../src/config.ts';
+import { createLogger } from '../../src/infra/logger.ts';
+import { createOrganization } from '../../src/organizations/service.ts';
+import type { SimulatorSettings } from '../../src/simulator/settings.ts';
+import { type Running, start } from '../../src/start.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createClient, type GraphQLClient } from './graphql.ts';
+
+export interface TestServer extends Running {
+  url: string;
+  /** As the first organization, with every scope. */
+  client: GraphQLClient;
+  key: string;
+  organizationId: string;
+  database: TestDatabase;
+  simulator: NonNullable<Running['simulator']>;
+  /** Another organization, with a key of every scope. */
+  newOrganization(name?: string): Promise<{ client: GraphQLClient; key: string; id: string }>;
+}
+
+export interface TestServerOptions {
+  settings?: Partial<Record<keyof Config, string>>;
+  simulator?: Partial<SimulatorSettings>;
+  /** Use a database that is there already, as a second process does. */
+  database?: TestDatabase;
+}
+
+/** Calls run fifty times as fast, and limits are out of the way unless they are set. */
+const DEFAULTS: Partial<Record<keyof Config, string>> = {
+  PORT: '0',
+  SIMULATOR_PORT: '0',
+  SIMULATOR_SPEED: '50',
+  DEMO_CALLS: 'false',
+  ULTRAVOX_MAX_CALLS_PER_SECOND: '1000',
+  ULTRAVOX_MAX_CALLS_PER_MINUTE: '10000',
+  ULTRAVOX_MAX_CONCURRENT_CALLS: '1000',
+  RATE_LIMIT_PER_MINUTE: '0',
+  CALL_CHECK_SECONDS: '2',
+  CALL_SETTLE_SECONDS: '5',
+  EVENT_POLL_SECONDS: '0.5',
+  LOG_LEVEL: 'error',
+};
+
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const database = options.database ?? (await createTestDatabase());
+  const directory = await mkdtemp(path.join(tmpdir(), 'truedy-server-'));
+  const key = `truedy_${randomBytes(16).toString('hex')}`;
+  const config = readConfig({
+    ...DEFAULTS,
+    DATABASE_URL: database.url,
+    ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
+    DATA_DIR: directory,
+    DEMO_API_KEY: key,
+    ...options.settings,
+  });
+  const running = await start(config, createLogger({ level: config.LOG_LEVEL }));
+  if (options.simulator) await running.simulator?.changeSettings(options.simulator);
+  const url = running.server!.url;
+  const organization = await running.app.db.organization.findFirstOrThrow({
+    orderBy: { createdAt: 'asc' },
+  });
+  return {
+    ...running,
+    url,
+    key,
+    database,
+    simulator: running.simulator!,
+    organizationId: organization.id,
+    client: createClient(url, key),
+    async newOrganization(name = 'Another organization') {
+      const made = await createOrganization(running.app, { name });
+      return { id: made.organization.id, key: made.key, client: createClient(url, made.key) };
+    },
+    async close() {
+      await running.close();
+      if (!options.database) await database.drop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,485 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  createUltravoxClient,
+  type RequestReport,
+  type UltravoxClientSettings,
+} from '../../src/ultravox/client.ts';
+import { UltravoxError } from '../../src/ultravox/error.ts';
+
+const API_KEY = 'aaaaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb';
+
+interface Received {
+  method: string;
+  url: string;
+  headers: IncomingMessage['headers'];
+  body: Buffer;
+}
+type Answer = (request: Received, response: ServerResponse) => void;
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  await Promise.all(closers.splice(0).map((close) => close()));
+});
+
+async function serve(answer: Answer) {
+  const received: Received[] = [];
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { method = '', url = '', headers } = request;
+    const entry = { method, url, headers, body: Buffer.concat(chunks) };
+    received.push(entry);
+    answer(entry, response);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, received };
+}
+
+async function setUp(answer: Answer, settings: Partial<UltravoxClientSettings> = {}) {
+  const { url, received } = await serve(answer);
+  const reports: RequestReport[] = [];
+  const client = createUltravoxClient({
+    baseUrl: url,
+    apiKey: API_KEY,
+    backoffMs: 1,
+    onRequest: (report) => reports.push(report),
+    ...settings,
+  });
+  return { client, received, reports, url };
+}
+
+function json(response: ServerResponse, status: number, body: unknown, headers = {}): void {
+  response.writeHead(status, { 'content-type': 'application/json', ...headers });
+  response.end(JSON.stringify(body));
+}
+
+async function failureOf(work: Promise<unknown>): Promise<UltravoxError> {
+  const thrown = await work.then(
+    () => expect.fail('should have failed'),
+    (error: unknown) => error,
+  );
+  expect(thrown).toBeInstanceOf(UltravoxError);
+  return thrown as UltravoxError;
+}
+
+const created = '2026-11-20T10:00:00Z';
+const call = (callId: string, more = {}) => ({ callId, created, joined: null, ...more });
+
+describe('requests', () => {
+  it('carry key and body, and come back parsed', async () => {
+    const { client, received, reports } = await setUp((_, response) =>
+      json(response, 201, call('c1', { joinUrl: null, invented: 1, metadata: { a: 'b' } })),
+    );
+    const started = await client.agents.startCall(
+      'a/1',
+      { metadata: { a: 'b' } },
+      { throttle: 'slow' },
+    );
+    expect(started).toMatchObject({ callId: 'c1', ended: null, metadata: { a: 'b' }, invented: 1 });
+    expect(received).toMatchObject([
+      { method: 'POST', url: '/api/agents/a%2F1/calls?throttle=slow' },
+    ]);
+    expect(received[0]?.headers['x-api-key']).toBe(API_KEY);
+    expect(JSON.parse(String(received[0]?.body))).toEqual({ metadata: { a: 'b' } });
+    expect(reports).toMatchObject([
+      { method: 'POST', path: '/api/agents/a%2F1/calls', attempt: 1, status: 201, error: null },
+    ]);
+  });
+
+  it('refuse ids that would lead elsewhere', () => {
+    const client = createUltravoxClient({ baseUrl: 'http://localhost', apiKey: API_KEY });
+    expect(() => client.calls.get('..')).toThrow(TypeError);
+    expect(() => client.calls.get('')).toThrow(TypeError);
+  });
+
+  it('put filters into the query', async () => {
+    const { client, received } = await setUp((_, response) => json(response, 200, { results: [] }));
+    await client.calls.list({
+      agentIds: ['a', 'b'],
+      metadata: { attempt: 'x y' },
+      search: '',
+      sort: '-created',
+      pageSize: 5,
+    });
+    const { searchParams } = new URL(received[0]?.url ?? '', 'http://x');
+    expect([...searchParams]).toEqual([
+      ['agentIds', 'a'],
+      ['agentIds', 'b'],
+      ['sort', '-created'],
+      ['pageSize', '5'],
+      ['metadata.attempt', 'x y'],
+    ]);
+  });
+
+  it('send recordings to be cloned as a form', async () => {
+    const { client, received } = await setUp((_, response) =>
+      json(response, 201, { voiceId: 'v', name: 'Ada', definition: {} }),
+    );
+    const voice = await client.voices.create({
+      file: Buffer.from('RIFF'),
+      fileName: 'ada.wav',
+      mimeType: 'audio/wav',
+      name: 'Ada',
+    });
+    expect(voice).toMatchObject({ voiceId: 'v', description: null });
+    expect(received[0]?.headers['content-type']).toMatch(/^multipart\/form-data; boundary=/);
+    expect(String(received[0]?.body)).toContain('filename="ada.wav"');
+  });
+
+  it('accept answers without content', async () => {
+    const { client, received } = await setUp((_, response) => response.writeHead(204).end());
+    await client.calls.hangUp('c1', 'Bye.');
+    await client.agents.delete('a1');
+    expect(JSON.parse(String(received[0]?.body))).toEqual({ type: 'hang_up', message: 'Bye.' });
+    expect(received[1]).toMatchObject({ method: 'DELETE', url: '/api/agents/a1' });
+  });
+});
+
+describe('refusals', () => {
+  it.each([
+    [400, 'invalid', false],
+    [401, 'credentials', false],
+    [402, 'billing', false],
+    [403, 'credentials', false],
+    [404, 'not_found', false],
+    [409, 'conflict', false],
+    [422, 'invalid', false],
+    [429, 'capacity', false],
+    [500, 'unreachable', true],
+    [502, 'unreachable', true],
+    [503, 'capacity', false],
+  ] as const)('%i is %s', async (status, kind, outcomeUnknown) => {
+    const { client, received } = await setUp((_, response) =>
+      json(response, status, { detail: 'No.' }),
+    );
+    const error = await failureOf(client.agents.startCall('a1', {}));
+    expect(error).toMatchObject({ status, kind, outcomeUnknown, detail: 'No.', method: 'POST' });
+    expect(received).toHaveLength(1);
+  });
+
+  it('of a data message with 422 mean the call is not live', async () => {
+    const { client } = await setUp((_, response) => json(response, 422, {}));
+    expect(await failureOf(client.calls.hangUp('c1'))).toMatchObject({ kind: 'not_live' });
+  });
+
+  it('name the members complained about', async () => {
+    const { client } = await setUp((_, response) =>
+      json(response, 400, {
+        callTemplate: { voice: ['Voice X does not exist'], selectedTools: [{}, { toolId: ['?'] }] },
+      }),
+    );
+    const error = await failureOf(client.agents.create({ name: 'A', callTemplate: {} }));
+    expect(error.detail).toBe('Voice X does not exist');
+    expect(error.fieldErrors).toEqual({
+      'callTemplate.voice': ['Voice X does not exist'],
+      'callTemplate.selectedTools.1.toolId': ['?'],
+    });
+  });
+
+  it.each([
+    ['["First.", "Second."]', 'First.'],
+    ['<html>Bad request</html>', 'HTTP 400'],
+    ['', 'HTTP 400'],
+  ])('with the body %s are survived', async (body, detail) => {
+    const { client } = await setUp((_, response) => response.writeHead(400).end(body));
+    const error = await failureOf(client.agents.create({ name: 'A', callTemplate: {} }));
+    expect(error).toMatchObject({ detail, fieldErrors: {}, rawBody: body });
+  });
+
+  it('keep a bounded body and no secrets', async () => {
+    const { client } = await setUp(({ body }, response) =>
+      json(response, 400, { detail: `Bad: ${body} ${API_KEY}`, more: 'é'.repeat(5_000) }),
+    );
+    const error = await failureOf(
+      client.telephonyConfigs.create('twilio', { accountSid: 'AC1', authToken: 'hush-hush' }),
+    );
+    expect(error.detail).toContain('AC1');
+    expect(Buffer.byteLength(error.rawBody)).toBeLessThanOrEqual(4096);
+    for (const text of [error.message, error.detail, error.rawBody, JSON.stringify(error)]) {
+      expect(text).not.toContain('hush-hush');
+      expect(text).not.toContain(API_KEY);
+    }
+    expect(Object.keys(error)).not.toContain('rawBody');
+  });
+});
+
+describe('Retry-After', () => {
+  it('as seconds', async () => {
+    const { client, received } = await setUp((_, response) =>
+      json(response, 429, {}, { 'retry-after': '30' }),
+    );
+    expect(await failureOf(client.account.me())).toMatchObject({ retryAfterSeconds: 30 });
+    expect(received).toHaveLength(1);
+  });
+
+  it('as a date', async () => {
+    const { client } = await setUp((_, response) =>
+      json(response, 429, {}, { 'retry-after': new Date(Date.now() + 60_000).toUTCString() }),
+    );
+    const { retryAfterSeconds } = await failureOf(client.agents.startCall('a1', {}));
+    expect(retryAfterSeconds).toBeGreaterThan(55);
+    expect(retryAfterSeconds).toBeLessThanOrEqual(60);
+  });
+
+  it('as nonsense', async () => {
+    const { client } = await setUp((_, response) =>
+      json(response, 429, {}, { 'retry-after': '-5' }),
+    );
+    expect(await failureOf(client.account.me())).toMatchObject({ retryAfterSeconds: null });
+  });
+
+  it('is honoured by reads when short', async () => {
+    const { client, received } = await setUp((_, response) =>
+      received.length === 1
+        ? json(response, 503, {}, { 'retry-after': '0' })
+        : json(response, 200, { accountId: 'me' }),
+    );
+    expect(await client.account.me()).toMatchObject({ accountId: 'me', activeCalls: null });
+    expect(received).toHaveLength(2);
+  });
+});
+
+describe('trouble on the way', () => {
+  it('is told apart: nobody listens', async () => {
+    const { url } = await serve(() => {});
+    await closers.pop()?.();
+    const client = createUltravoxClient({ baseUrl: url, apiKey: API_KEY, backoffMs: 1 });
+    expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
+      kind: 'unreachable',
+      status: null,
+      outcomeUnknown: false,
+      detail: 'The connection failed (ECONNREFUSED).',
+    });
+  });
+
+  it('is told apart: no such host', async () => {
+    const client = createUltravoxClient({ baseUrl: 'http://nowhere.invalid', apiKey: API_KEY });
+    expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
+      kind: 'unreachable',
+      outcomeUnknown: false,
+    });
+  });
+
+  it('is told apart: reset after sending', async () => {
+    const { client, received } = await setUp((_, response) => response.socket?.resetAndDestroy());
+    expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
+      kind: 'unreachable',
+      status: null,
+      outcomeUnknown: true,
+    });
+    expect(received).toHaveLength(1);
+  });
+
+  it('is told apart: no answer in time', async () => {
+    const { client, received } = await setUp(() => {}, { timeoutMs: 50 });
+    expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
+      kind: 'unreachable',
+      outcomeUnknown: true,
+      detail: 'No answer within 50 ms.',
+    });
+    await failureOf(client.account.me());
+    expect(received).toHaveLength(2);
+  });
+
+  it('is told apart: half an answer', async () => {
+    const { client } = await setUp((_, response) => {
+      response.writeHead(201, { 'content-length': 1000 });
+      response.write('{"callId":', () => response.destroy());
+    });
+    expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
+      kind: 'protocol',
+      status: 201,
+      outcomeUnknown: true,
+    });
+  });
+
+  it.each([
+    ['no JSON', 'OK'],
+    ['another shape', '{"id":"c1","joinUrl":"wss://secret"}'],
+  ])('is told apart: %s', async (_, body) => {
+    const { client } = await setUp((_request, response) => response.writeHead(201).end(body));
+    const error = await failureOf(client.agents.startCall('a1', {}));
+    expect(error).toMatchObject({ kind: 'protocol', status: 201, outcomeUnknown: true });
+    expect(error.rawBody).not.toContain('wss://secret');
+  });
+
+  it('is told apart: a redirect, which is not followed', async () => {
+    const other = await serve((_, response) => json(response, 200, {}));
+    const { client } = await setUp((_, response) =>
+      response.writeHead(307, { location: other.url }).end(),
+    );
+    expect(await failureOf(client.account.me())).toMatchObject({ kind: 'protocol', status: 307 });
+    expect(other.received).toEqual([]);
+  });
+
+  it('is told apart: too much', async () => {
+    const { client, received } = await setUp((_, response) => {
+      response.writeHead(200);
+      response.end(Buffer.alloc(21 * 1024 * 1024, ' '));
+    });
+    expect(await failureOf(client.account.me())).toMatchObject({
+      kind: 'protocol',
+      detail: 'The answer is too large.',
+    });
+    expect(received).toHaveLength(1);
+  });
+
+  it('makes reads try again, three times in all', async () => {
+    const { client, received, reports } = await setUp((_, response) => {
+      if (received.length === 1) response.socket?.resetAndDestroy();
+      else if (received.length === 2) json(response, 500, {});
+      else json(response, 200, { accountId: 'me' });
+    });
+    expect((await client.account.me()).accountId).toBe('me');
+    expect(reports.map(({ attempt, status }) => [attempt, status])).toEqual([
+      [1, null],
+      [2, 500],
+      [3, 200],
+    ]);
+
+    const down = await setUp((_, response) => json(response, 500, {}));
+    expect(await failureOf(down.client.account.me())).toMatchObject({ kind: 'unreachable' });
+    expect(down.received).toHaveLength(3);
+  });
+});
+
+describe('an abort signal', () => {
+  it('stops a request on its way, whose outcome is then unknown', async () => {
+    const controller = new AbortController();
+    const { client } = await setUp(() => controller.abort(new Error('shutting down')));
+    const error = await failureOf(client.agents.startCall('a1', {}, { signal: controller.signal }));
+    expect(error).toMatchObject({ kind: 'unreachable', outcomeUnknown: true });
+    expect(error.cause).toMatchObject({ message: 'shutting down' });
+  });
+
+  it('keeps a request from being sent', async () => {
+    const { client, received } = await setUp((_, response) => json(response, 200, {}));
+    const error = await failureOf(client.account.me({ signal: AbortSignal.abort() }));
+    expect(error).toMatchObject({ kind: 'unreachable', outcomeUnknown: false });
+    expect(received).toEqual([]);
+  });
+
+  it('ends the pause between attempts', async () => {
+    const controller = new AbortController();
+    const { client, received } = await setUp((_, response) => json(response, 500, {}), {
+      backoffMs: 60_000,
+      onRequest: () => setImmediate(() => controller.abort()),
+    });
+    expect(await failureOf(client.account.me({ signal: controller.signal }))).toMatchObject({
+      status: 500,
+    });
+    expect(received).toHaveLength(1);
+  });
+});
+
+describe('lists', () => {
+  it('are read to the end by following next as given', async () => {
+    const { client, received, url } = await setUp((request, response) =>
+      request.url.includes('cursor')
+        ? json(response, 200, { results: [call('c3')], next: null })
+        : json(response, 200, {
+            results: [call('c1'), call('c2')],
+            next: `${url}/api/calls?cursor=cD0y&x=%20`,
+            total: 3,
+          }),
+    );
+    const ids: string[] = [];
+    for await (const { callId } of client.calls.listAll({ metadata: { a: 'b' } })) ids.push(callId);
+    expect(ids).toEqual(['c1', 'c2', 'c3']);
+    expect(received.map((request) => request.url)).toEqual([
+      '/api/calls?pageSize=100&metadata.a=b',
+      '/api/calls?cursor=cD0y&x=%20',
+    ]);
+  });
+
+  it('never take the key to another origin', async () => {
+    const other = await serve((_, response) => json(response, 200, { results: [] }));
+    const { client } = await setUp((_, response) =>
+      json(response, 200, { results: [], next: `${other.url}/api/calls/c1/messages?cursor=x` }),
+    );
+    const error = await failureOf(client.calls.messages('c1'));
+    expect(error).toMatchObject({ kind: 'protocol' });
+    expect(other.received).toEqual([]);
+  });
+
+  it('that run in a circle are left', async () => {
+    const { client, url } = await setUp((_, response) =>
+      json(response, 200, { results: [], next: `${url}/api/calls/c1/messages?cursor=x` }),
+    );
+    expect(await failureOf(client.calls.messages('c1'))).toMatchObject({ kind: 'protocol' });
+  });
+
+  it('find agents of exactly one name', async () => {
+    const agent = (agentId: string, name: string) => ({ agentId, name, created });
+    const { client } = await setUp((_, response) =>
+      json(response, 200, { results: [agent('1', 'Ada'), agent('2', 'Ada II')] }),
+    );
+    expect(await client.agents.findByName('Ada')).toMatchObject([{ agentId: '1' }]);
+  });
+});
+
+describe('foreign storage', () => {
+  it('serves recordings without seeing the key', async () => {
+    const storage = await serve((_, response) => {
+      response.writeHead(200, { 'content-type': 'audio/wav', 'content-length': 4 }).end('RIFF');
+    });
+    const { client, received } = await setUp((_, response) =>
+      response.writeHead(302, { location: `${storage.url}/signed?token=t` }).end(),
+    );
+    const audio = await client.calls.recording('c1');
+    expect(await new Response(audio.body).text()).toBe('RIFF');
+    expect(audio).toMatchObject({ contentType: 'audio/wav', contentLength: 4 });
+    expect(received[0]?.headers['x-api-key']).toBe(API_KEY);
+    expect(storage.received).toMatchObject([{ url: '/signed?token=t' }]);
+    expect(JSON.stringify(storage.received[0]?.headers)).not.toContain(API_KEY);
+  });
+
+  it('reports an expired recording as not found', async () => {
+    const storage = await serve((_, response) => response.writeHead(403).end('<Error/>'));
+    const { client } = await setUp((_, response) =>
+      response.writeHead(302, { location: storage.url }).end(),
+    );
+    expect(await failureOf(client.calls.recording('c1'))).toMatchObject({ kind: 'not_found' });
+  });
+
+  it('passes on a recording that is not redirected', async () => {
+    const { client } = await setUp((_, response) => response.writeHead(200).end('RIFF'));
+    const audio = await client.voices.preview('v1');
+    expect(await new Response(audio.body).text()).toBe('RIFF');
+  });
+
+  it('takes uploads without seeing the key', async () => {
+    const storage = await serve((_, response) => response.writeHead(200).end());
+    const { client } = await setUp(() => {});
+    await client.corpora.uploadDocument(
+      `${storage.url}/put?sig=s`,
+      Buffer.from('text'),
+      'text/plain',
+    );
+    expect(storage.received).toMatchObject([{ method: 'PUT', url: '/put?sig=s' }]);
+    expect(String(storage.received[0]?.body)).toBe('text');
+    expect(storage.received[0]?.headers).toMatchObject({
+      'content-type': 'text/plain',
+      'content-length': '4',
+    });
+    expect(JSON.stringify(storage.received[0]?.headers)).not.toContain(API_KEY);
+  });
+
+  it('keeps the address of a failed upload to itself', async () => {
+    const storage = await serve((_, response) => response.writeHead(403).end());
+    const { client } = await setUp(() => {});
+    const error = await failureOf(
+      client.corpora.uploadDocument(`${storage.url}/put?sig=s`, Buffer.from('t'), 'text/plain'),
+    );
+    expect(error).toMatchObject({ kind: 'invalid', status: 403 });
+    expect(error.message).not.toContain('sig=');
+  });
+});
