@@ -30,8 +30,6 @@ export const settingsSchema = z.strictObject({
   keyRevoked: z.boolean().default(false),
   /** Accept tools on plain HTTP, for a tool server on this machine. */
   allowHttpTools: z.boolean().default(false),
-  /** Really call HTTP tools during a call; without it, results are made up. */
-  callTools: z.boolean().default(false),
   /** Let PATCH of an agent merge the call template instead of replacing it. */
   mergeAgentTemplate: z.boolean().default(false),
   /** Refuse a call whose context lacks a variable the template uses. */

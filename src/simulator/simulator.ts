@@ -31,6 +31,7 @@ import { changeSettings, defaultSettings, type SimulatorSettings } from './setti
 import { attachSockets } from './socket.ts';
 import { openStore } from './store.ts';
 import { telephonyRoutes } from './telephony.ts';
+import { toolUseRoutes } from './tool-use.ts';
 import { toolRoutes } from './tools.ts';
 import { voiceRoutes } from './voices.ts';
 import { webhookRoutes } from './webhooks.ts';
@@ -94,6 +95,7 @@ const ROUTES = [
   ...callCreationRoutes,
   ...callRoutes,
   ...toolRoutes,
+  ...toolUseRoutes,
   ...voiceRoutes,
   ...corpusRoutes,
   ...webhookRoutes,

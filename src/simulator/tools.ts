@@ -66,7 +66,7 @@ export function checkDefinition(
   }
 }
 
-function findTool(world: World, toolId: string): JsonObject | undefined {
+export function findTool(world: World, toolId: string): JsonObject | undefined {
   return (
     world.tools.get(toolId.toLowerCase()) ??
     builtinTools.find((tool) => tool.toolId === toolId.toLowerCase())

@@ -32,7 +32,13 @@ export interface SyncRow {
 }
 
 export interface SyncKind<Row extends SyncRow> {
-  readonly table: 'agents' | 'tools' | 'voices' | 'knowledge_bases' | 'knowledge_sources';
+  readonly table:
+    | 'agents'
+    | 'tools'
+    | 'voices'
+    | 'knowledge_bases'
+    | 'knowledge_sources'
+    | 'telephony_configs';
   readonly job: JobDefinition<SyncJob>;
   /** The row as it is now, with all that its copy is made from; null when it is gone. */
   load(app: App, id: string): Promise<Row | null>;

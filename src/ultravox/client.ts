@@ -161,6 +161,9 @@ export function createUltravoxClient(settings: UltravoxClientSettings) {
   } = { twilio: twilioConfigSchema, telnyx: telnyxConfigSchema };
 
   return {
+    /** Where Ultravox is, without `/api`. */
+    baseUrl: settings.baseUrl.replace(/\/+$/, ''),
+
     account: {
       /** Also the cheapest way to find out whether the key is good. */
       me: (options: RequestOptions = {}) =>

@@ -1,0 +1,112 @@
+/**
+ * The life of a call as a pure state machine: what Ultravox tells of a call, in whatever order and
+ * however often, to the steps our row still has to take. Nothing ever goes backwards.
+ *
+ * Ultravox has no status of its own: it is derived from `joined`, `ended` and `endReason`, and for
+ * SIP from `sipDetails.terminationReason` (its Call definition).
+ */
+import type {
+  CallDirection,
+  CallEndReason,
+  CallMedium,
+  CallStatus,
+} from '../generated/prisma/enums.ts';
+
+export interface Observation {
+  joinedAt: Date | null;
+  endedAt: Date | null;
+  endReason: string | null;
+  terminationReason: string | null;
+}
+
+/** What of our own row decides about the next steps. */
+export interface CallState {
+  status: CallStatus;
+  direction: CallDirection;
+  medium: CallMedium;
+  /** Somebody asked for it to end. */
+  endRequested: boolean;
+}
+
+export interface Step {
+  status: CallStatus;
+  /** When it happened as far as Ultravox says; null for a moment that it does not report. */
+  at: Date | null;
+  endReason: CallEndReason | null;
+}
+
+const RANK: Record<CallStatus, number> = {
+  CREATED: 0,
+  RINGING: 1,
+  IN_PROGRESS: 2,
+  COMPLETED: 3,
+  FAILED: 3,
+  CANCELLED: 3,
+};
+
+export function isEnded(status: CallStatus): boolean {
+  return RANK[status] === 3;
+}
+
+/** The steps that are still to be taken, in order; none when nothing is new. */
+export function stepsTowards(state: CallState, seen: Observation): Step[] {
+  const steps: Step[] = [];
+  const rank = RANK[state.status];
+  if (rank >= 3) return steps;
+  // A WebRTC call has nobody whose phone rings; an inbound one rings at the agent.
+  if (rank < RANK.RINGING && state.medium !== 'WEBRTC') {
+    steps.push({ status: 'RINGING', at: null, endReason: null });
+  }
+  if (rank < RANK.IN_PROGRESS && seen.joinedAt) {
+    steps.push({ status: 'IN_PROGRESS', at: seen.joinedAt, endReason: null });
+  }
+  if (seen.endedAt) steps.push({ ...endOf(state, seen), at: seen.endedAt });
+  return steps;
+}
+
+function endOf(state: CallState, seen: Observation): { status: CallStatus; endReason: CallEndReason } {
+  switch (seen.endReason) {
+    case 'connection_error':
+      return { status: 'FAILED', endReason: 'CONNECTION_ERROR' };
+    case 'system_error':
+      return { status: 'FAILED', endReason: 'SYSTEM_ERROR' };
+  }
+  if (!seen.joinedAt && state.status !== 'IN_PROGRESS') return unanswered(state, seen);
+  switch (seen.endReason) {
+    case 'hangup':
+      return { status: 'COMPLETED', endReason: 'HANGUP' };
+    case 'agent_hangup':
+      return { status: 'COMPLETED', endReason: 'AGENT_HANGUP' };
+    case 'timeout':
+      return { status: 'COMPLETED', endReason: 'MAX_DURATION' };
+    default:
+      return { status: 'COMPLETED', endReason: 'UNKNOWN' };
+  }
+}
+
+function unanswered(
+  state: CallState,
+  seen: Observation,
+): { status: CallStatus; endReason: CallEndReason } {
+  switch (seen.terminationReason) {
+    case 'SIP_TERMINATION_BUSY':
+      return { status: 'FAILED', endReason: 'BUSY' };
+    case 'SIP_TERMINATION_REJECTED':
+      return { status: 'FAILED', endReason: 'REJECTED' };
+    case 'SIP_TERMINATION_INVALID_NUMBER':
+      return { status: 'FAILED', endReason: 'INVALID_NUMBER' };
+    case 'SIP_TERMINATION_DESTINATION_UNAVAILABLE':
+      return { status: 'FAILED', endReason: 'UNREACHABLE' };
+  }
+  if (state.endRequested || seen.terminationReason === 'SIP_TERMINATION_CANCELED') {
+    return { status: 'CANCELLED', endReason: 'CANCELLED' };
+  }
+  return { status: 'FAILED', endReason: 'NO_ANSWER' };
+}
+
+/** The end of a call that Ultravox does not know any more, or cannot be asked about in time. */
+export function settledEnd(status: CallStatus): { status: CallStatus; endReason: CallEndReason } {
+  return status === 'IN_PROGRESS'
+    ? { status: 'COMPLETED', endReason: 'UNKNOWN' }
+    : { status: 'FAILED', endReason: 'UNKNOWN' };
+}

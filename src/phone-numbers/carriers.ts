@@ -1,0 +1,263 @@
+/** What an import says about its carrier: checked here, and owned by one organization each. */
+import type { App, Tx } from '../app.ts';
+import type { ProblemPath } from '../errors.ts';
+import type { TelephonyConfig } from '../generated/prisma/client.ts';
+import type { Checks } from '../infra/checks.ts';
+import { newId } from '../infra/ids.ts';
+import type { Viewer } from '../organizations/viewer.ts';
+import { enqueueSync } from '../sync/service.ts';
+import {
+  decryptCarrier,
+  encryptCarrier,
+  type TelnyxSecrets,
+  type TwilioSecrets,
+} from './credentials.ts';
+import { telephonyConfigSync } from './sync.ts';
+
+type Given = string | null | undefined;
+
+/** Exactly one member. */
+export interface CarrierInput {
+  twilio?: { accountSid?: Given; authToken?: Given } | null | undefined;
+  telnyx?:
+    | { accountSid?: Given; apiKey?: Given; publicKey?: Given; applicationSid?: Given }
+    | null
+    | undefined;
+  sip?: { server: string; username: string; password: string } | null | undefined;
+}
+
+export type Carrier =
+  | { provider: 'TWILIO' | 'TELNYX'; path: ProblemPath; members: string[]; account: Account | null }
+  | { provider: 'SIP'; path: ProblemPath; server: string; username: string; password: string };
+
+export interface Account {
+  sid: string;
+  secrets: TwilioSecrets | TelnyxSecrets;
+}
+
+const TWILIO_SID = /^AC[0-9a-fA-F]{32}$/;
+const SIP_SERVER =
+  /^(?<host>(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?::(?<port>\d{1,5}))?(?:;transport=(?:tcp|tls|udp))?$/i;
+
+/** Undefined when something is wrong with it. No message quotes a value: it may be a secret. */
+export function checkCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
+  const before = checks.problems.length;
+  const carrier = readCarrier(checks, input);
+  return checks.problems.length > before ? undefined : carrier;
+}
+
+function readCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
+  if (input.twilio) {
+    const path = ['provider', 'twilio'];
+    const { accountSid, authToken } = input.twilio;
+    const members = { accountSid, authToken };
+    if (noneGiven(members)) return onFile('TWILIO', path, members);
+    const sid = accountSid ?? '';
+    if (accountSid && !TWILIO_SID.test(accountSid)) {
+      checks.add(
+        'INVALID_INPUT',
+        '`provider.twilio.accountSid` must be "AC" and 32 hexadecimal digits; it stands at the top of the Twilio console.',
+        [...path, 'accountSid'],
+      );
+    }
+    const values = required(checks, members, path, { accountSid: 34, authToken: 200 });
+    const account = values && { sid, secrets: { authToken: values.authToken } };
+    return account && { ...onFile('TWILIO', path, members), account };
+  }
+  if (input.telnyx) {
+    const path = ['provider', 'telnyx'];
+    const { accountSid, apiKey, publicKey, applicationSid } = input.telnyx;
+    const members = { accountSid, apiKey, publicKey, applicationSid };
+    if (noneGiven(members)) return onFile('TELNYX', path, members);
+    const limits = { accountSid: 100, apiKey: 200, publicKey: 200, applicationSid: 40 };
+    const values = required(checks, members, path, limits);
+    if (!values) return undefined;
+    const { accountSid: sid, ...secrets } = values;
+    return { ...onFile('TELNYX', path, members), account: { sid, secrets } };
+  }
+  if (input.sip) return readSip(checks, input.sip);
+  return checks.add('REQUIRED', 'Give one of `twilio`, `telnyx` and `sip`.', ['provider']);
+}
+
+function readSip(
+  checks: Checks,
+  sip: { server: string; username: string; password: string },
+): Carrier {
+  const path = ['provider', 'sip'];
+  const match = SIP_SERVER.exec(sip.server);
+  const port = Number(match?.groups?.port ?? 5060);
+  const hostLength = match?.groups?.host?.length ?? 0;
+  if (!match || port < 1 || port > 65_535 || hostLength > 253) {
+    checks.add(
+      'INVALID_INPUT',
+      '`provider.sip.server` must be a host name or IPv4 address, if needed with a port and a transport, such as "sip.example.com:5061;transport=tls".',
+      [...path, 'server'],
+    );
+  }
+  checks.text(sip.username, [...path, 'username'], { min: 1, max: 100 });
+  checks.text(sip.password, [...path, 'password'], { min: 1, max: 200 });
+  return { provider: 'SIP', path, ...sip };
+}
+
+/** Without members: the account that the organization has already brought. */
+function onFile(provider: 'TWILIO' | 'TELNYX', path: ProblemPath, members: object): Carrier & {
+  provider: 'TWILIO' | 'TELNYX';
+} {
+  return { provider, path, members: Object.keys(members), account: null };
+}
+
+function noneGiven(members: Record<string, Given>): boolean {
+  return Object.values(members).every((value) => value === null || value === undefined);
+}
+
+/** All of the members, each with its greatest length. */
+function required<Name extends string>(
+  checks: Checks,
+  members: Record<Name, Given>,
+  path: ProblemPath,
+  limits: Record<Name, number>,
+): Record<Name, string> | undefined {
+  const before = checks.problems.length;
+  const names = Object.keys(limits) as Name[];
+  for (const name of names) {
+    const value = members[name];
+    if (value === null || value === undefined) addMissing(checks, path, name);
+    else checks.text(value, [...path, name], { min: 1, max: limits[name] });
+  }
+  return checks.problems.length > before ? undefined : (members as Record<Name, string>);
+}
+
+function addMissing(checks: Checks, path: ProblemPath, name: string): void {
+  checks.add(
+    'REQUIRED',
+    `\`${[...path, name].join('.')}\` is needed: give all credentials of the account. Only further numbers of an account that you have already imported a number of can do without.`,
+    [...path, name],
+  );
+}
+
+/**
+ * Reports what keeps the organization from using this account. What others own is not told apart
+ * from what the organization itself owns under another account.
+ */
+export function checkOwnership(
+  checks: Checks,
+  viewer: Viewer,
+  carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' },
+  config: TelephonyConfig | null,
+): void {
+  const own = config?.organizationId === viewer.organizationId;
+  const { account } = carrier;
+  if (account ? config && (!own || config.accountSid !== account.sid) : config && !own) {
+    checks.add(
+      'CARRIER_ACCOUNT_CONFLICT',
+      `Ultravox holds one ${carrier.provider === 'TWILIO' ? 'Twilio' : 'Telnyx'} account at a time, and there is another one already. Import the number over SIP instead, with a SIP trunk of your carrier (\`provider.sip\`).`,
+      carrier.path,
+    );
+  } else if (!account && (!config || config.deletedAt)) {
+    for (const name of carrier.members) addMissing(checks, carrier.path, name);
+  }
+}
+
+/** What an import changed, so that it can be taken back when Ultravox refuses it. */
+export interface CarrierChange {
+  configId: string;
+  revision: number;
+  /** Credentials, as they were encrypted before; null when there were none. */
+  previous: string | null;
+}
+
+/**
+ * Takes the account for the organization, or brings new credentials of it, in the caller's
+ * transaction; the row stays locked until that ends. Problems are added to `checks`.
+ */
+export async function takeAccount(
+  app: App,
+  tx: Tx,
+  checks: Checks,
+  viewer: Viewer,
+  carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' },
+): Promise<CarrierChange | null> {
+  const { account, provider } = carrier;
+  if (account) {
+    const id = newId();
+    const made = await tx.telephonyConfig.createMany({
+      data: {
+        id,
+        provider,
+        organizationId: viewer.organizationId,
+        accountSid: account.sid,
+        credentials: encryptCarrier(app, id, account.secrets),
+      },
+      skipDuplicates: true,
+    });
+    if (made.count === 1) {
+      await enqueueSync(app, tx, telephonyConfigSync, id);
+      return { configId: id, revision: 1, previous: null };
+    }
+  }
+  const config = await lockConfig(tx, provider);
+  const before = checks.problems.length;
+  checkOwnership(checks, viewer, carrier, config);
+  if (!config || checks.problems.length > before) return null;
+  const unchanged = { configId: config.id, revision: config.revision, previous: null };
+  if (!account || isInPlace(app, config, account)) return unchanged;
+  const changed = await tx.telephonyConfig.update({
+    where: { provider },
+    data: {
+      credentials: encryptCarrier(app, config.id, account.secrets),
+      revision: { increment: 1 },
+      ...(config.deletedAt ? { deletedAt: null, status: 'DRAFT', syncedRevision: null } : {}),
+    },
+  });
+  await enqueueSync(app, tx, telephonyConfigSync, config.id);
+  return {
+    configId: config.id,
+    revision: changed.revision,
+    previous: config.deletedAt ? null : config.credentials,
+  };
+}
+
+/** The same credentials are sent again only if that can help. */
+function isInPlace(app: App, config: TelephonyConfig, account: Account): boolean {
+  if (config.deletedAt || config.refusedRevision === config.revision) return false;
+  const stored = decryptCarrier(app, config) as Record<string, unknown>;
+  return Object.entries(account.secrets).every(([name, value]) => stored[name] === value);
+}
+
+/** The provider's row, locked until the transaction ends. Lock it before any number of it. */
+export async function lockConfig(
+  tx: Tx,
+  provider: 'TWILIO' | 'TELNYX',
+): Promise<TelephonyConfig | null> {
+  await tx.$queryRaw`
+    SELECT 1 FROM telephony_configs WHERE provider = ${provider}::"PhoneNumberProvider" FOR UPDATE`;
+  return tx.telephonyConfig.findUnique({ where: { provider } });
+}
+
+/**
+ * Gives the account up once the organization has no number of it left. What Ultravox holds is
+ * removed after the transaction, and the row goes when that is done.
+ *
+ * @returns the row to run the sync of, or null when the account stays or was never sent.
+ */
+export async function giveUpIfUnused(
+  app: App,
+  tx: Tx,
+  config: TelephonyConfig,
+): Promise<string | null> {
+  const { id, organizationId, provider } = config;
+  const left = await tx.phoneNumber.count({
+    where: { organizationId, provider, releasedAt: null },
+  });
+  if (left > 0) return null;
+  if (!config.ultravoxId && !config.remoteAttemptAt) {
+    await tx.telephonyConfig.delete({ where: { provider } });
+    return null;
+  }
+  await tx.telephonyConfig.update({
+    where: { provider },
+    data: { deletedAt: app.now(), revision: { increment: 1 } },
+  });
+  await enqueueSync(app, tx, telephonyConfigSync, id);
+  return id;
+}
