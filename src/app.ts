@@ -48,6 +48,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   const db = new PrismaClient({
     adapter: new PrismaPg({ connectionString: databaseUrl, max: 20 }),
     transactionOptions: { maxWait: 10_000, timeout: 20_000 },
+    // Only emitted where somebody listens, which is how tests count statements.
+    log: [{ emit: 'event', level: 'query' }],
   });
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log })

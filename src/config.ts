@@ -159,10 +159,11 @@ export const SETTINGS = {
       .regex(/^truedy_[A-Za-z0-9]{32}$/, 'must be truedy_ and 32 letters or digits'),
     about: 'Fixes the key of the demo organisation, for scripts. Default: made once.',
   },
-  DEMO_CALLS: {
+  DEMO_DATA: {
     schema: flag,
     default: 'true',
-    about: 'Whether the demo organisation places a few calls at its first start.',
+    about:
+      'Whether the demo organisation is given an agent, a number and a few calls at its first start.',
   },
   ALLOW_PRIVATE_ADDRESSES: {
     schema: flag,

@@ -1,15 +1,142 @@
-/** The demo organization: what a first start without settings has to show. */
+/**
+ * The demo organization: what a first start without settings has to show. Made through the same
+ * services as everything else, so that it is a walk through the product and not a dump.
+ */
+import { createAgent } from './agents/service.ts';
 import type { App } from './app.ts';
+import { createCall } from './calls/service.ts';
+import type { Agent } from './generated/prisma/client.ts';
+import { publicId } from './infra/ids.ts';
+import { addDocumentSource, createKnowledgeBase } from './knowledge-bases/service.ts';
 import { createOrganization, ensureApiKey } from './organizations/service.ts';
+import type { Viewer } from './organizations/viewer.ts';
+import { assignPhoneNumber, importPhoneNumber } from './phone-numbers/service.ts';
+import { createTool } from './tools/service.ts';
+import { ensureVoices } from './voices/service.ts';
 
 const NAME = 'Demo organization';
 
-/** Makes the organization if there is none, and sees to it that `key` works. */
+/** The demo's numbers: from the ranges set aside for fiction, so that nobody owns them. */
+export const DEMO_NUMBER = '+14155550100';
+export const DEMO_PEOPLE = {
+  answers: '+14155550142',
+  busy: '+14155550001',
+  doesNotAnswer: '+14155550003',
+} as const;
+
+/**
+ * Makes the organization if there is none, and sees to it that `key` works. What it holds is made
+ * in the background: the server is of use before that is done.
+ */
 export async function prepareDemo(app: App, key: string): Promise<void> {
   const first = await app.db.organization.findFirst({ orderBy: { createdAt: 'asc' } });
   if (first) {
     await ensureApiKey(app, first.id, key);
     return;
   }
-  await createOrganization(app, { name: NAME, key });
+  const { organization, apiKey } = await createOrganization(app, { name: NAME, key });
+  const viewer: Viewer = {
+    organizationId: organization.id,
+    apiKeyId: apiKey.id,
+    scopes: new Set(['READ', 'WRITE', 'ADMIN']),
+  };
+  if (app.config.DEMO_DATA) app.background('demo', () => makeDemoData(app, viewer));
+}
+
+/** Something of each kind in the demo organization, for the variables of GraphiQL's tabs. */
+export async function demoIds(
+  app: App,
+): Promise<{ voiceId?: string; agentId?: string; numberId?: string }> {
+  const organization = await app.db.organization.findFirst({ orderBy: { createdAt: 'asc' } });
+  if (!organization) return {};
+  const where = { organizationId: organization.id };
+  const orderBy = { createdAt: 'asc' } as const;
+  const [voice, agent, number] = await Promise.all([
+    app.db.voice.findFirst({
+      where: { ...where, language: { startsWith: 'en' } },
+      orderBy: { name: 'asc' },
+    }),
+    app.db.agent.findFirst({ where: { ...where, deletedAt: null }, orderBy }),
+    app.db.phoneNumber.findFirst({ where: { ...where, releasedAt: null }, orderBy }),
+  ]);
+  return {
+    ...(voice ? { voiceId: publicId('voc', voice.id) } : {}),
+    ...(agent ? { agentId: publicId('agt', agent.id) } : {}),
+    ...(number ? { numberId: publicId('num', number.id) } : {}),
+  };
+}
+
+async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
+  const agent = await makeAgent(app, viewer);
+  const agentId = publicId('agt', agent.id);
+  const number = await importPhoneNumber(app, viewer, {
+    phoneNumber: DEMO_NUMBER,
+    name: 'Front desk',
+    provider: {
+      sip: { server: 'sip.example.com', username: 'front-desk', password: 'demo-password' },
+    },
+  });
+  const id = publicId('num', number.id);
+  await assignPhoneNumber(app, viewer, { id, agentId, direction: 'INBOUND' });
+  await assignPhoneNumber(app, viewer, { id, agentId, direction: 'OUTBOUND' });
+  if (agent.status !== 'ACTIVE') return;
+  for (const [index, phoneNumber] of Object.values(DEMO_PEOPLE).entries()) {
+    await createCall(app, viewer, {
+      agentId,
+      phoneNumber,
+      variables: { first_name: ['Ada', 'Grace', 'Alan'][index] ?? 'there' },
+      metadata: { list: 'demo' },
+    });
+  }
+}
+
+async function makeAgent(app: App, viewer: Viewer): Promise<Agent> {
+  await ensureVoices(app, viewer.organizationId);
+  const voice = await app.db.voice.findFirstOrThrow({
+    where: { organizationId: viewer.organizationId, language: { startsWith: 'en' } },
+    orderBy: { name: 'asc' },
+  });
+  const tool = await createTool(app, viewer, {
+    name: 'Book appointment',
+    description: 'Books an appointment. Use it once the caller has agreed to a day and a time.',
+    http: { url: 'https://calendar.example.com/appointments', method: 'POST' },
+    dynamicParameters: [
+      {
+        name: 'startsAt',
+        location: 'BODY',
+        required: true,
+        schema: { type: 'string', description: 'ISO 8601, such as 2030-05-02T14:00' },
+      },
+    ],
+  });
+  const knowledgeBase = await createKnowledgeBase(app, viewer, {
+    name: 'Clinic handbook',
+    description: 'Opening hours, prices and how to find us.',
+  });
+  await addDocumentSource(app, viewer, {
+    knowledgeBaseId: publicId('knb', knowledgeBase.id),
+    name: 'Opening hours',
+    filename: 'opening-hours.md',
+    content: Buffer.from(
+      '# Opening hours\n\nMonday to Friday, 8:00 to 18:00. Closed on public holidays.\n',
+    ).toString('base64'),
+  });
+  return createAgent(app, viewer, {
+    name: 'Appointment desk',
+    description: 'Calls patients to arrange their next appointment.',
+    voiceId: publicId('voc', voice.id),
+    systemPrompt:
+      'You are the friendly appointment desk of a clinic. You are talking to {{first_name}}. Find a day and a time that suit them, book it, and say goodbye.',
+    toolIds: [publicId('tol', tool.id)],
+    knowledgeBaseIds: [publicId('knb', knowledgeBase.id)],
+    languageHint: 'en-US',
+    maxDuration: '600s',
+    recordingEnabled: true,
+    greetingSettings: {
+      firstSpeaker: 'AGENT',
+      text: 'Hello, this is the appointment desk. Do you have a minute?',
+    },
+    builtInConfig: { hangUp: true, leaveVoicemail: true },
+    successCriteria: 'An appointment was booked.',
+  });
 }

@@ -2,9 +2,15 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type App, createApp } from './app.ts';
+import {
+  ensureUltravoxWebhook,
+  receiveUltravoxWebhook,
+  ULTRAVOX_WEBHOOK_PATH,
+} from './calls/ultravox-webhooks.ts';
 import type { Config } from './config.ts';
-import { prepareDemo } from './demo.ts';
+import { demoIds, prepareDemo } from './demo.ts';
 import { type PlainEndpoint, type RunningServer, startServer } from './graphql/server.ts';
 import type { Logger } from './infra/logger.ts';
 import { applyMigrations } from './infra/migrations.ts';
@@ -93,9 +99,14 @@ export async function start(config: Config, log: Logger): Promise<Running> {
 
     let server: RunningServer | null = null;
     if (config.ROLE !== 'worker') {
-      server = await startServer({ app, endpoints: endpoints(app), graphiql: { demoKey } });
+      server = await startServer({
+        app,
+        endpoints: endpoints(app),
+        graphiql: { demoKey, ids: () => demoIds(app) },
+      });
       const running = server;
       undo.push(() => running.close());
+      app.background('ensureUltravoxWebhook', () => registerWebhook(app, running.url));
     }
     if (config.ROLE !== 'api') await startWorker(app);
     if (demoKey) await prepareDemo(app, demoKey);
@@ -119,8 +130,22 @@ export async function start(config: Config, log: Logger): Promise<Running> {
   }
 }
 
+/** Until it succeeds: the server is of use before Ultravox can be reached, and calls are looked up. */
+async function registerWebhook(app: App, ownUrl: string): Promise<void> {
+  for (let pauseMs = 1_000; !app.closing.aborted; pauseMs = Math.min(pauseMs * 2, 60_000)) {
+    try {
+      await ensureUltravoxWebhook(app, app.config.PUBLIC_URL ?? ownUrl);
+      return;
+    } catch (error) {
+      app.log.warn({ err: error }, 'The webhook could not be registered at Ultravox; trying again');
+      await pause(pauseMs, undefined, { signal: app.closing }).catch(() => undefined);
+    }
+  }
+}
+
 function endpoints(app: App): Record<string, PlainEndpoint> {
   return {
+    [`POST ${ULTRAVOX_WEBHOOK_PATH}`]: (request) => receiveUltravoxWebhook(app, request),
     'GET /health': async () => {
       await app.db.$queryRaw`SELECT 1`;
       return { status: 200, body: '{"status":"ok"}', contentType: 'application/json' };

@@ -1,8 +1,15 @@
 /** Which service function does which job, and what is done again and again. */
 import type { App } from './app.ts';
+import { removeUltravoxCallJob } from './calls/jobs.ts';
+import { placeWaitingCalls } from './calls/placement.ts';
+import { checkCalls, discoverCalls } from './calls/reconciler.ts';
+import { removeUltravoxCall } from './calls/service.ts';
+import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
 import { dropExpiredIdempotencyKeys } from './graphql/idempotency.ts';
 import type { JobDefinition, JobHandler } from './infra/jobs.ts';
 import { dropExpiredEvents } from './live/log.ts';
+import { allowSipCalls, allowSipCallsJob, telephonyConfigSync } from './phone-numbers/sync.ts';
+import { runSync, sweepSync } from './sync/service.ts';
 
 interface Pairing {
   job: JobDefinition<never>;
@@ -22,7 +29,11 @@ function pair<Payload extends object>(
   return { job, handler: bound } as unknown as Pairing;
 }
 
-const PAIRINGS: readonly Pairing[] = [];
+const PAIRINGS: readonly Pairing[] = [
+  pair(removeUltravoxCallJob, removeUltravoxCall),
+  pair(telephonyConfigSync.job, (app, { id }) => runSync(app, telephonyConfigSync, id)),
+  pair(allowSipCallsJob, (app) => allowSipCalls(app)),
+];
 
 export const JOB_DEFINITIONS: readonly JobDefinition<never>[] = PAIRINGS.map(({ job }) => job);
 
@@ -36,6 +47,24 @@ const HOUR = 3600;
 
 /** Each is safe to run in several processes at once. */
 const PERIODIC: readonly Periodic[] = [
+  { name: 'placeWaitingCalls', everySeconds: () => 5, run: placeWaitingCalls },
+  {
+    name: 'checkCalls',
+    everySeconds: (app) => Math.min(5, app.config.CALL_CHECK_SECONDS / 2),
+    run: checkCalls,
+  },
+  {
+    name: 'discoverCalls',
+    everySeconds: (app) => app.config.CALL_CHECK_SECONDS,
+    run: discoverCalls,
+  },
+  { name: 'processPendingWebhooks', everySeconds: () => 3, run: processPendingWebhooks },
+  { name: 'dropOldWebhooks', everySeconds: () => HOUR, run: dropOldWebhooks },
+  {
+    name: 'sweepTelephonyConfigs',
+    everySeconds: () => 60,
+    run: (app) => sweepSync(app, telephonyConfigSync),
+  },
   { name: 'dropExpiredEvents', everySeconds: () => HOUR, run: dropExpiredEvents },
   { name: 'dropExpiredIdempotencyKeys', everySeconds: () => HOUR, run: dropExpiredIdempotencyKeys },
 ];

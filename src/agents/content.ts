@@ -215,8 +215,23 @@ export function readContent(
   return content;
 }
 
+type PlainColumns = Omit<
+  AgentContent,
+  'toolIds' | 'knowledgeBaseIds' | 'crmWebhookSecret' | keyof AgentSettings
+>;
+type JsonColumn = Prisma.InputJsonValue | typeof Prisma.DbNull;
+type Columns = PlainColumns & {
+  inactivityMessages: Prisma.InputJsonValue;
+  greetingSettings: JsonColumn;
+  vadSettings: JsonColumn;
+  builtInConfig: JsonColumn;
+  extractionSchema: JsonColumn;
+};
+
 /** The columns a row gets; references in lists and the secret are not among them. */
-export function toColumns(content: Partial<AgentContent>) {
+export function toColumns(content: AgentContent): Columns;
+export function toColumns(content: Partial<AgentContent>): Partial<Columns>;
+export function toColumns(content: Partial<AgentContent>): Partial<Columns> {
   const { toolIds, knowledgeBaseIds, crmWebhookSecret, ...columns } = content;
   const { greetingSettings, vadSettings, builtInConfig, extractionSchema, ...plain } = columns;
   return {
@@ -228,7 +243,7 @@ export function toColumns(content: Partial<AgentContent>) {
   };
 }
 
-function json(value: object | null): Prisma.InputJsonValue | typeof Prisma.DbNull {
+function json(value: object | null): JsonColumn {
   return value === null ? Prisma.DbNull : (value as Prisma.InputJsonValue);
 }
 

@@ -62,7 +62,7 @@ export function callTemplate(agent: TemplateAgent, references: TemplateReference
     joinTimeout: agent.joinTimeout,
     maxDuration: agent.maxDuration,
     timeExceededMessage: agent.timeExceededMessage,
-    firstSpeakerSettings: greetingSettings && firstSpeaker(greetingSettings),
+    firstSpeakerSettings: greetingSettings && firstSpeakerSettings(greetingSettings),
     inactivityMessages: inactivityMessages.map(({ duration, message, endBehavior }) => ({
       duration,
       message,
@@ -103,12 +103,15 @@ function builtInTools(config: BuiltInConfig | null): (SelectedTool & { toolName:
   ];
 }
 
-function firstSpeaker(greeting: GreetingSettings): FirstSpeakerSettings {
-  const { text, delay, uninterruptible } = greeting;
-  if (greeting.firstSpeaker === 'AGENT') {
-    return { agent: withoutNulls({ text, delay, uninterruptible }) };
-  }
-  return { user: delay === null ? {} : { fallback: withoutNulls({ delay, text }) } };
+/** How long the user may stay silent where nothing else is said, before the agent begins itself. */
+const DEFAULT_FALLBACK_DELAY = '3s';
+
+/** Who begins, and with what. What is not given is as for an agent without greeting settings. */
+export function firstSpeakerSettings(greeting: Partial<GreetingSettings>): FirstSpeakerSettings {
+  const { firstSpeaker = 'AGENT', text = null, delay = null, uninterruptible = false } = greeting;
+  if (firstSpeaker === 'AGENT') return { agent: withoutNulls({ text, delay, uninterruptible }) };
+  if (text === null && delay === null) return { user: {} };
+  return { user: { fallback: withoutNulls({ delay: delay ?? DEFAULT_FALLBACK_DELAY, text }) } };
 }
 
 function vadMembers(settings: VadSettings): VadSettings {

@@ -4,12 +4,24 @@
  * the same transaction.
  */
 import type { App, Tx } from '../app.ts';
-import { type Call, type CallEndReason, type CallStatus, Prisma } from '../generated/prisma/client.ts';
+import type { Call, CallEndReason, CallStatus, Prisma } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
 import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
 import type { Call as UltravoxCall } from '../ultravox/wire.ts';
 import { billedSeconds, billingStatusOf, costOf } from './billing.ts';
 import { isEnded, type Step, settledEnd, stepsTowards } from './status.ts';
+
+/** The first event of a call's log, beside which its row is inserted with `eventCount` 1. */
+export function createdEvent(call: Call): NewEvent {
+  return {
+    type: 'CALL_CREATED',
+    callId: call.id,
+    agentId: call.agentId,
+    sequence: 1,
+    data: { status: call.status, endReason: null },
+    at: call.createdAt,
+  };
+}
 
 /** Locks a call for the rest of the transaction. */
 export async function lockCall(tx: Tx, id: string): Promise<Call | null> {
@@ -92,7 +104,14 @@ async function takeSteps(
   const events: NewEvent[] = [];
   const record = (type: NewEvent['type'], at: Date, data: Record<string, Json>): void => {
     next.eventCount += 1;
-    events.push({ type, callId: call.id, agentId: call.agentId, sequence: next.eventCount, data, at });
+    events.push({
+      type,
+      callId: call.id,
+      agentId: call.agentId,
+      sequence: next.eventCount,
+      data,
+      at,
+    });
   };
 
   for (const step of steps) {

@@ -64,7 +64,10 @@ export function stepsTowards(state: CallState, seen: Observation): Step[] {
   return steps;
 }
 
-function endOf(state: CallState, seen: Observation): { status: CallStatus; endReason: CallEndReason } {
+function endOf(
+  state: CallState,
+  seen: Observation,
+): { status: CallStatus; endReason: CallEndReason } {
   switch (seen.endReason) {
     case 'connection_error':
       return { status: 'FAILED', endReason: 'CONNECTION_ERROR' };

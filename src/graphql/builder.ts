@@ -60,8 +60,9 @@ export function connectionCost(args: PageArgs) {
 }
 
 /** @throws RequestError when a page size lies outside 1–100. */
-export function checkPage(args: PageArgs): void {
-  for (const [name, size] of Object.entries({ first: args.first, last: args.last })) {
+export function checkPage(args: object): void {
+  const { first, last } = args as PageArgs;
+  for (const [name, size] of Object.entries({ first, last })) {
     if (typeof size === 'number' && (size < 1 || size > MAX_PAGE)) {
       throw new RequestError(
         'BAD_USER_INPUT',

@@ -5,15 +5,159 @@ import type { GraphiQLOptions } from 'graphql-yoga';
 export interface GraphiQLSettings {
   /** Filled in as the header; only for the demo organisation. */
   demoKey: string | null;
+  /** Ids for the variables of the tabs, read anew for each page; absent ones are left as a hint. */
+  ids(): Promise<{ voiceId?: string; agentId?: string; numberId?: string }>;
 }
 
-export function graphiqlOptions({ demoKey }: GraphiQLSettings): GraphiQLOptions {
-  const headers = JSON.stringify({ Authorization: `Bearer ${demoKey ?? 'truedy_…'}` }, null, 2);
+interface Tab {
+  query: string;
+  variables?: Record<string, unknown>;
+}
+
+/** The main job as tabs, in the order in which one would do it. */
+function walk(ids: Awaited<ReturnType<GraphiQLSettings['ids']>>): Tab[] {
+  const voiceId = ids.voiceId ?? 'voc_… from tab 1';
+  const agentId = ids.agentId ?? 'agt_… from tab 2';
+  const numberId = ids.numberId ?? 'num_… from tab 3';
+  return [
+    {
+      query: `# 1. Who am I, and which voices are there?
+# Press the play button (or Ctrl-Enter). The tabs go through the main job, left to right.
+query Welcome {
+  viewer {
+    organization { id name }
+    scopes
+  }
+  voices(first: 5, filter: { language: "en" }) {
+    totalCount
+    nodes { id name provider language previewUrl }
+  }
+}`,
+    },
+    {
+      query: `# 2. An agent. It is ACTIVE once Ultravox has it. Keep its id for the next tabs.
+mutation CreateAgent($input: CreateAgentInput!) {
+  createAgent(input: $input) {
+    agent { id name status syncError voice { name } }
+    userErrors { code message path }
+  }
+}`,
+      variables: {
+        input: {
+          name: 'Customer support',
+          voiceId,
+          systemPrompt: 'You are a helpful support agent. The customer is {{first_name}}.',
+          greetingSettings: { firstSpeaker: 'AGENT', text: 'Hello! How can I help you today?' },
+          maxDuration: '300s',
+        },
+      },
+    },
+    {
+      query: `# 3. A phone number of yours. Credentials are encrypted and never shown again.
+mutation ImportPhoneNumber($input: ImportPhoneNumberInput!) {
+  importPhoneNumber(input: $input) {
+    phoneNumber { id phoneNumber provider status }
+    userErrors { code message path }
+  }
+}`,
+      variables: {
+        input: {
+          phoneNumber: '+14155550123',
+          name: 'Support line',
+          provider: {
+            sip: { server: 'sip.example.com', username: 'support', password: 'a-password' },
+          },
+        },
+      },
+    },
+    {
+      query: `# 4. Give the number to the agent, for calls out. Put in the ids from tabs 2 and 3;
+# the ones below belong to the demo agent.
+mutation AssignPhoneNumber($input: AssignPhoneNumberInput!) {
+  assignPhoneNumber(input: $input) {
+    phoneNumber { id phoneNumber outboundAgent { id name } }
+    userErrors { code message path }
+  }
+}`,
+      variables: { input: { id: numberId, agentId, direction: 'OUTBOUND' } },
+    },
+    {
+      query: `# 5. Call somebody. In the simulator the last four digits decide what happens:
+# 0001 busy, 0002 rejected, 0003 no answer, 0008 talks to the limit; others answer and talk.
+mutation CreateCall($input: CreateCallInput!) {
+  createCall(input: $input) {
+    call { id status fromNumber toNumber agent { name } }
+    userErrors { code message path }
+  }
+}`,
+      variables: {
+        input: {
+          agentId,
+          phoneNumber: '+14155550142',
+          variables: { first_name: 'Ada' },
+          metadata: { orderId: '17' },
+        },
+      },
+    },
+    {
+      query: `# 6. Watch it live: ring, talk, end, bill. after: "0" first replays what has happened,
+# then goes on; leave it out to begin now.
+subscription CallEvents($after: Cursor) {
+  callEvents(after: $after) {
+    cursor
+    type
+    occurredAt
+    endReason
+    call { id status toNumber durationSeconds cost { amount currency } }
+  }
+}`,
+      variables: { after: '0' },
+    },
+    {
+      query: `# 7. The whole graph in one question: agents, their calls, each call's number and events.
+query Overview {
+  eventCursor
+  agents(first: 10) {
+    totalCount
+    nodes {
+      name
+      status
+      calls(first: 5) {
+        totalCount
+        nodes {
+          id
+          status
+          endReason
+          toNumber
+          durationSeconds
+          cost { amount currency }
+          number { phoneNumber name }
+          events { nodes { sequence type occurredAt } }
+        }
+      }
+    }
+  }
+}`,
+    },
+  ];
+}
+
+export async function graphiqlOptions(settings: GraphiQLSettings): Promise<GraphiQLOptions> {
+  const authorization = `Bearer ${settings.demoKey ?? 'truedy_…'}`;
+  const headers = JSON.stringify({ Authorization: authorization }, null, 2);
+  const tabs = walk(settings.demoKey ? await settings.ids() : {});
   return {
     title: 'Truedy GraphQL',
     headers,
     defaultHeaders: headers,
+    shouldPersistHeaders: true,
     subscriptionsProtocol: 'SSE',
+    defaultEditorToolsVisibility: 'variables',
+    defaultTabs: tabs.map(({ query, variables }) => ({
+      query,
+      variables: variables ? JSON.stringify(variables, null, 2) : null,
+      headers,
+    })),
   };
 }
 

@@ -100,7 +100,11 @@ function readSip(
 }
 
 /** Without members: the account that the organization has already brought. */
-function onFile(provider: 'TWILIO' | 'TELNYX', path: ProblemPath, members: object): Carrier & {
+function onFile(
+  provider: 'TWILIO' | 'TELNYX',
+  path: ProblemPath,
+  members: object,
+): Carrier & {
   provider: 'TWILIO' | 'TELNYX';
 } {
   return { provider, path, members: Object.keys(members), account: null };

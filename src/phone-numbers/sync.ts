@@ -3,8 +3,8 @@ import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
 import { defineJob } from '../infra/jobs.ts';
+import { orGone } from '../sync/gone.ts';
 import { defineSyncJob, type SyncKind } from '../sync/service.ts';
-import { UltravoxError } from '../ultravox/error.ts';
 import { decryptTelnyx, decryptTwilio } from './credentials.ts';
 
 /** Any agent may take calls; who is calling, and which number, end up in the call's context. */
@@ -24,12 +24,14 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   load: (app, id) => app.db.telephonyConfig.findUnique({ where: { id } }),
 
   async find(app, row) {
-    return (await isThere(app, row)) ? [remoteName(row)] : [];
+    // One with another account was set up by hand, and is not ours to remove.
+    const held = await heldAccount(app, row);
+    return held === row.accountSid ? [remoteName(row)] : [];
   },
 
   async create(app, row) {
     // Ultravox may hold an account that was set up by hand: ours takes its place.
-    if (await isThere(app, row)) {
+    if ((await heldAccount(app, row)) !== null) {
       await update(app, row);
     } else if (row.provider === 'TWILIO') {
       await app.ultravox.telephonyConfigs.create('twilio', twilioConfig(app, row));
@@ -42,11 +44,7 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   update,
 
   async remove(app, row) {
-    try {
-      await app.ultravox.telephonyConfigs.delete(remoteName(row));
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
+    await orGone(app.ultravox.telephonyConfigs.delete(remoteName(row)));
   },
 
   async settled(_app, tx, row, result) {
@@ -69,14 +67,10 @@ async function update(app: App, row: TelephonyConfig): Promise<void> {
   }
 }
 
-async function isThere(app: App, row: TelephonyConfig): Promise<boolean> {
-  try {
-    await app.ultravox.telephonyConfigs.get(remoteName(row));
-    return true;
-  } catch (error) {
-    if (isNotFound(error)) return false;
-    throw error;
-  }
+/** The account that Ultravox has for this provider now, or null. */
+async function heldAccount(app: App, row: TelephonyConfig): Promise<string | null> {
+  const held = await orGone(app.ultravox.telephonyConfigs.get(remoteName(row)));
+  return held?.accountSid ?? null;
 }
 
 function remoteName(row: TelephonyConfig): 'twilio' | 'telnyx' {
@@ -89,10 +83,6 @@ function twilioConfig(app: App, row: TelephonyConfig) {
 
 function telnyxConfig(app: App, row: TelephonyConfig) {
   return { ...COMMON, accountSid: row.accountSid, ...decryptTelnyx(app, row) };
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof UltravoxError && error.kind === 'not_found';
 }
 
 /** Enqueued with every SIP number; tried again until Ultravox has heard it. */

@@ -1,107 +1,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { findAgent } from './agents.ts';
-import { addLines, deleteCall, endCall, isLive, visibleMessages } from './call-state.ts';
+import { callFilter, sortCalls } from './call-filters.ts';
+import { deleteCall, visibleMessages } from './call-state.ts';
 import { findCall } from './calls.ts';
-import {
-  durationToMs,
-  HttpError,
-  invalid,
-  isDuration,
-  isObject,
-  type JsonObject,
-  listAt,
-  objectAt,
-  refuse,
-  stringAt,
-  UUID,
-} from './json.ts';
-import { choice, page, searchTerm } from './paging.ts';
+import { sendDataMessage } from './data-messages.ts';
+import { HttpError, isObject, type JsonObject, refuse, stringAt } from './json.ts';
+import { choice, page } from './paging.ts';
 import { toneWav } from './sound.ts';
 import type { CallRecord, Request, Route, World } from './world.ts';
-
-/** Whether a call passes the filters that the lists of calls and of deleted calls share. */
-function callFilter(world: World, request: Request): (call: JsonObject) => boolean {
-  const { query } = request;
-  const agentIds = query.getAll('agentIds').flatMap((value) => value.split(','));
-  for (const id of agentIds)
-    if (!UUID.test(id)) throw invalid('agentIds', `"${id}" is not a UUID.`);
-  const wanted = new Set(agentIds.map((id) => id.toLowerCase()));
-  const from = instant(query.get('fromDate'), 'fromDate', 'T00:00:00.000Z');
-  const to = instant(query.get('toDate'), 'toDate', 'T23:59:59.999Z');
-  const min = duration(query.get('durationMin'), 'durationMin');
-  const max = duration(query.get('durationMax'), 'durationMax');
-  const dayStart = timeOfDay(query.get('timeOfDayStart'), 'timeOfDayStart');
-  const dayEnd = timeOfDay(query.get('timeOfDayEnd'), 'timeOfDayEnd');
-  const voiceId = query.get('voiceId');
-  const metadata = [...query].filter(([key]) => key.startsWith('metadata.'));
-  const term = searchTerm(request);
-  return (call) => {
-    const record = world.calls.get(String(call.callId));
-    const created = String(call.created);
-    if (wanted.size > 0 && !wanted.has(String(call.agentId))) return false;
-    if (from !== undefined && Date.parse(created) < from) return false;
-    if (to !== undefined && Date.parse(created) > to) return false;
-    const clock = created.slice(11, 19);
-    if (dayStart !== undefined && clock < dayStart) return false;
-    if (dayEnd !== undefined && clock > dayEnd) return false;
-    const lasted = record?.talkedMs ?? 0;
-    if (min !== undefined && lasted < min) return false;
-    if (max !== undefined && lasted > max) return false;
-    if (voiceId !== null && call.voice !== voiceId) return false;
-    const own = objectAt(call, 'metadata');
-    for (const [key, value] of metadata) {
-      if (own?.[key.slice('metadata.'.length)] !== value) return false;
-    }
-    if (term !== undefined) {
-      const text = [
-        call.callId,
-        call.shortSummary,
-        call.summary,
-        call.systemPrompt,
-        objectAt(call, 'agent')?.name,
-        JSON.stringify(own),
-        ...(record?.transcript.map((line) => line.message.text) ?? []),
-      ];
-      if (!text.join(' ').toLowerCase().includes(term)) return false;
-    }
-    return true;
-  };
-}
-
-function instant(given: string | null, name: string, rest: string): number | undefined {
-  if (given === null) return undefined;
-  const parsed = Date.parse(/^\d{4}-\d{2}-\d{2}$/.test(given) ? `${given}${rest}` : given);
-  if (Number.isNaN(parsed)) throw invalid(name, 'Enter a valid date.');
-  return parsed;
-}
-
-function duration(given: string | null, name: string): number | undefined {
-  if (given === null) return undefined;
-  if (!isDuration(given)) throw invalid(name, 'Must be a duration such as "300s".');
-  return durationToMs(given, 0);
-}
-
-function timeOfDay(given: string | null, name: string): string | undefined {
-  if (given === null) return undefined;
-  if (!/^\d{2}:\d{2}(:\d{2}(\.\d+)?)?$/.test(given)) throw invalid(name, 'Enter a valid time.');
-  return given.length === 5 ? `${given}:00` : given.slice(0, 8);
-}
-
-function sorted(request: Request, calls: CallRecord[]): CallRecord[] {
-  const sort = request.query.get('sort') ?? '-created';
-  if (sort === 'created') return calls;
-  if (sort === '-created') return calls.reverse();
-  const key = sort.replace(/^-/, '');
-  if (!['joined', 'ended', 'billedDuration'].includes(key)) {
-    throw invalid('sort', `"${sort}" is not a valid choice.`);
-  }
-  const sign = sort.startsWith('-') ? -1 : 1;
-  const value = (record: CallRecord) =>
-    key === 'billedDuration'
-      ? record.talkedMs
-      : ((key === 'joined' ? record.joinedAt : record.endedAt) ?? 0);
-  return calls.sort((a, b) => sign * (value(a) - value(b)));
-}
 
 function presentStage(record: CallRecord): JsonObject {
   const { call } = record;
@@ -188,61 +94,6 @@ function recordingSignature(world: World, callId: string, expires: string): stri
   return createHmac('sha256', world.signingKey).update(`${callId}:${expires}`).digest('hex');
 }
 
-function sendDataMessage(world: World, request: Request) {
-  const record = findCall(world, request);
-  const { body } = request;
-  if (!isObject(body) || typeof body.type !== 'string') {
-    throw invalid('type', 'This field is required.');
-  }
-  if (!['user_text_message', 'forced_agent_message', 'hang_up'].includes(body.type)) {
-    throw invalid('type', `"${body.type.slice(0, 80)}" is not an accepted message type.`);
-  }
-  if (!isLive(record)) throw refuse(422, 'The call is not in progress.');
-  if (body.type === 'hang_up') {
-    const farewell = stringAt(body, 'message');
-    if (farewell !== undefined)
-      addLines(world, record, [{ role: 'MESSAGE_ROLE_AGENT', text: farewell }]);
-    endCall(world, record.callId, 'agent_hangup');
-    return { status: 204 };
-  }
-  if (body.type === 'user_text_message') {
-    const text = stringAt(body, 'text');
-    if (text === undefined) throw invalid('text', 'This field is required.');
-    checkUrgency(body, ['immediate', 'soon', 'later']);
-    addLines(world, record, [
-      { role: 'MESSAGE_ROLE_USER', text, medium: 'MESSAGE_MEDIUM_TEXT' },
-      { role: 'MESSAGE_ROLE_AGENT', text: 'Thanks, I have taken note of that.', afterMs: 1500 },
-    ]);
-    return { status: 204 };
-  }
-  checkUrgency(body, ['immediate', 'soon']);
-  const content = stringAt(body, 'content');
-  const calls = listAt(body, 'toolCalls').filter((item) => isObject(item));
-  if (content === undefined && calls.length === 0) {
-    throw invalid('content', 'Either content or toolCalls is required.');
-  }
-  addLines(world, record, [
-    ...(content === undefined ? [] : [{ role: 'MESSAGE_ROLE_AGENT' as const, text: content }]),
-    ...calls.flatMap((item) => {
-      const toolName = stringAt(item, 'name') ?? '';
-      const invocationId = stringAt(item, 'id') ?? crypto.randomUUID();
-      const text = JSON.stringify(item.arguments ?? {});
-      return [
-        { role: 'MESSAGE_ROLE_TOOL_CALL' as const, text, toolName, invocationId },
-        { role: 'MESSAGE_ROLE_TOOL_RESULT' as const, text: '{"ok":true}', toolName, invocationId },
-      ];
-    }),
-  ]);
-  return { status: 204 };
-}
-
-function checkUrgency(body: JsonObject, values: string[]): void {
-  const urgency = body.urgency;
-  if (urgency !== undefined && (typeof urgency !== 'string' || !values.includes(urgency))) {
-    throw invalid('urgency', `Must be one of ${values.join(', ')}.`);
-  }
-}
-
 function tombstoneOf(world: World, request: Request): JsonObject {
   const tombstone = world.tombstones.get((request.params.callId ?? '').toLowerCase());
   if (tombstone === undefined) throw refuse(404, 'No CallTombstone matches the given query.');
@@ -255,7 +106,7 @@ export const callRoutes: Route[] = [
     path: '/api/calls',
     handler(world, request) {
       const fits = callFilter(world, request);
-      const items = sorted(
+      const items = sortCalls(
         request,
         world.calls.values().filter((record) => fits(record.call)),
       );

@@ -40,7 +40,7 @@ export function joinCall(world: World, callId: string, bySocket = false): void {
   world.scheduler.cancel('answer', callId);
   world.scheduler.cancel('giveUp', callId);
   if (record.joinedAt !== null) {
-    if (bySocket && !record.socketJoined) holdOpen(world, { ...record, socketJoined: true });
+    if (bySocket) holdOpen(world, { ...record, socketJoined: true });
     return;
   }
   const joinedAt = world.now();
@@ -65,6 +65,18 @@ function holdOpen(world: World, record: CallRecord): void {
   const held = { ...record, plan: { ...record.plan, talkMs: limit, endReason: 'timeout' } };
   world.calls.put(record.callId, held);
   world.scheduler.plan('end', record.callId, later(record, record.joinedAt ?? world.now(), limit));
+}
+
+/** After a restart: whoever was connected is cut off, and has a moment to come back. */
+export function dropSocketCalls(world: World): void {
+  for (const callId of world.liveCalls) {
+    const record = world.calls.get(callId);
+    if (record?.socketJoined !== true || record.joinedAt === null) continue;
+    const talkMs = (world.now() - record.joinedAt) * record.speed;
+    const plan = { ...record.plan, talkMs, endReason: 'connection_error' };
+    world.calls.put(callId, { ...record, plan });
+    world.scheduler.plan('end', callId, later(record, world.now(), 5000));
+  }
 }
 
 /** The planned end has come. */

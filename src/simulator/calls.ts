@@ -176,7 +176,6 @@ function openCall(
   const joinAfterSeconds = joinAfter(name, dialled, arrival, settings.webRtcAutoJoinSeconds);
   const plan = planCall(settings, {
     callId,
-    // For an incoming call the caller's number steers what happens once it is connected.
     dialled,
     joinTimeoutMs: durationToMs(joinTimeout, 30_000),
     maxDurationMs: durationToMs(maxDuration, 3_600_000),

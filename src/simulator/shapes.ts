@@ -1,25 +1,21 @@
 import type { Shape } from './shape.ts';
+import {
+  anyObject,
+  between,
+  boolean,
+  duration,
+  number,
+  object,
+  oneOf,
+  text,
+  textMap,
+  texts,
+  wait,
+} from './shape-parts.ts';
+import { selectedTool } from './tool-shapes.ts';
+import { externalVoice } from './voice-shapes.ts';
 
 /** The request bodies of the wire, as far as a client of agents, calls and tools sends them. */
-
-const text: Shape = { kind: 'string' };
-const boolean: Shape = { kind: 'boolean' };
-const number: Shape = { kind: 'number' };
-const anyObject: Shape = { kind: 'anyObject' };
-const texts: Shape = { kind: 'list', of: text };
-const textMap: Shape = { kind: 'map', of: text };
-const duration: Shape = { kind: 'duration' };
-const wait: Shape = { kind: 'duration', positive: true };
-
-function oneOf(...values: string[]): Shape {
-  return { kind: 'string', values };
-}
-function between(min: number, max: number): Shape {
-  return { kind: 'number', min, max };
-}
-function object(fields: Record<string, Shape>, required: string[] = []): Shape {
-  return { kind: 'object', fields, required };
-}
 
 const dataMessages = object(
   Object.fromEntries(
@@ -98,89 +94,6 @@ const medium: Shape = {
   },
 };
 
-const elevenLabs = object({
-  voiceId: text,
-  model: text,
-  speed: between(0.7, 1.2),
-  useSpeakerBoost: boolean,
-  style: between(0, 1),
-  similarityBoost: between(0, 1),
-  stability: between(0, 1),
-  pronunciationDictionaries: {
-    kind: 'list',
-    of: object({ dictionaryId: text, versionId: text }),
-  },
-  optimizeStreamingLatency: number,
-  maxSampleRate: number,
-  enableSsmlParsing: boolean,
-});
-
-export const VOICE_PROVIDERS = [
-  'elevenLabs',
-  'cartesia',
-  'lmnt',
-  'google',
-  'inworld',
-  'respeecher',
-  'generic',
-] as const;
-
-export const externalVoice: Shape = {
-  kind: 'object',
-  exactlyOne: VOICE_PROVIDERS,
-  fields: {
-    elevenLabs,
-    cartesia: object({
-      voiceId: text,
-      model: text,
-      speed: number,
-      emotion: text,
-      emotions: texts,
-      generationConfig: object({
-        volume: between(0.5, 2),
-        speed: between(0.6, 1.5),
-        emotion: text,
-        pronunciationDictId: text,
-      }),
-    }),
-    lmnt: object({ voiceId: text, model: text, speed: between(0.25, 2), conversational: boolean }),
-    google: object({ voiceId: text, speakingRate: between(0.25, 2) }),
-    inworld: object({
-      voiceId: text,
-      modelId: text,
-      speakingRate: between(0.5, 1.5),
-      temperature: between(0, 2),
-      applyTextNormalization: { kind: 'any' },
-    }),
-    respeecher: object({
-      voiceId: text,
-      model: text,
-      seed: number,
-      temperature: number,
-      topK: number,
-      topP: number,
-      minP: number,
-      presencePenalty: number,
-      repetitionPenalty: number,
-      frequencyPenalty: number,
-    }),
-    generic: object({
-      url: text,
-      headers: textMap,
-      body: anyObject,
-      responseSampleRate: number,
-      responseWordsPerMinute: number,
-      responseMimeType: text,
-      jsonAudioFieldPath: text,
-      jsonByteEncoding: oneOf(
-        'JSON_BYTE_ENCODING_UNSPECIFIED',
-        'JSON_BYTE_ENCODING_BASE64',
-        'JSON_BYTE_ENCODING_HEX',
-      ),
-    }),
-  },
-};
-
 const firstSpeakerSettings: Shape = {
   kind: 'object',
   exactlyOne: ['agent', 'user'],
@@ -241,106 +154,6 @@ const message = object({
 });
 
 const callback = object({ url: { kind: 'url' }, secrets: texts }, ['url']);
-
-const location = oneOf(
-  'PARAMETER_LOCATION_QUERY',
-  'PARAMETER_LOCATION_PATH',
-  'PARAMETER_LOCATION_HEADER',
-  'PARAMETER_LOCATION_BODY',
-);
-
-const TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
-
-export const toolDefinition: Shape = {
-  kind: 'object',
-  exactlyOne: ['http', 'client', 'dataConnection'],
-  fields: {
-    modelToolName: { kind: 'string', pattern: TOOL_NAME },
-    description: text,
-    dynamicParameters: {
-      kind: 'list',
-      of: object({ name: text, location, schema: anyObject, required: boolean }, [
-        'name',
-        'location',
-        'schema',
-      ]),
-    },
-    staticParameters: {
-      kind: 'list',
-      of: object({ name: text, location, value: { kind: 'any' } }, ['name', 'location']),
-    },
-    automaticParameters: {
-      kind: 'list',
-      of: object(
-        {
-          name: text,
-          location,
-          knownValue: oneOf(
-            'KNOWN_PARAM_CALL_ID',
-            'KNOWN_PARAM_CONVERSATION_HISTORY',
-            'KNOWN_PARAM_OUTPUT_SAMPLE_RATE',
-            'KNOWN_PARAM_CALL_STATE',
-            'KNOWN_PARAM_CALL_STAGE_ID',
-            'KNOWN_PARAM_THREAD_ID',
-            'KNOWN_PARAM_THREAD_STATES',
-            'KNOWN_PARAM_CALL_METADATA',
-          ),
-        },
-        ['name', 'location', 'knownValue'],
-      ),
-    },
-    requirements: object({
-      httpSecurityOptions: object({
-        options: {
-          kind: 'list',
-          of: object({
-            requirements: {
-              kind: 'map',
-              of: {
-                kind: 'object',
-                exactlyOne: ['queryApiKey', 'headerApiKey', 'httpAuth'],
-                fields: {
-                  queryApiKey: object({ name: text }),
-                  headerApiKey: object({ name: text }),
-                  httpAuth: object({ scheme: text }),
-                },
-              },
-            },
-            ultravoxCallTokenRequirement: object({ scopes: texts }),
-          }),
-        },
-      }),
-      requiredParameterOverrides: texts,
-    }),
-    timeout: { kind: 'duration', positive: true, maxSeconds: 40 },
-    precomputable: boolean,
-    http: object({ baseUrlPattern: text, httpMethod: text }, ['baseUrlPattern', 'httpMethod']),
-    client: object({}),
-    dataConnection: object({}),
-    defaultReaction: oneOf(
-      'AGENT_REACTION_UNSPECIFIED',
-      'AGENT_REACTION_SPEAKS',
-      'AGENT_REACTION_LISTENS',
-      'AGENT_REACTION_SPEAKS_ONCE',
-    ),
-    staticResponse: object({ responseText: text }),
-  },
-};
-
-const selectedTool: Shape = {
-  kind: 'object',
-  exactlyOne: ['toolId', 'toolName', 'temporaryTool'],
-  fields: {
-    toolId: text,
-    toolName: text,
-    temporaryTool: toolDefinition,
-    nameOverride: { kind: 'string', pattern: TOOL_NAME },
-    descriptionOverride: text,
-    authTokens: textMap,
-    parameterOverrides: anyObject,
-    transitionId: text,
-  },
-};
 
 const inactivityMessages: Shape = {
   kind: 'list',

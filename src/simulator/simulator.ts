@@ -5,6 +5,7 @@ import { agentRoutes, findAgent } from './agents.ts';
 import { callRoutes } from './call-reads.ts';
 import {
   billCall,
+  dropSocketCalls,
   endCall,
   finishCall,
   giveUpCall,
@@ -123,7 +124,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const { port } = server.address() as AddressInfo;
   world.url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   // Deliveries first: the ends and bills that fell due meanwhile must line up behind them.
-  world.store.transaction(() => sender.start());
+  world.store.transaction(() => {
+    sender.start();
+    dropSocketCalls(world);
+  });
   world.scheduler.start((job) => perform(world, sender, job));
 
   return {

@@ -10,7 +10,7 @@ const PATH = /^\/calls\/([0-9a-f-]{36})(\/server_web_socket)?$/i;
  * Where a `joinUrl` leads. Opening it joins the call, closing the last one hangs up. Knowing the
  * address is the permission, as it is at Ultravox, so no key is asked for.
  */
-export function attachSockets(world: World, server: Server): WebSocketServer {
+export function attachSockets(world: World, server: Server): { close(): void } {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
   const open = new Map<string, Set<WebSocket>>();
   server.on('upgrade', (request, socket, head) => {
@@ -77,12 +77,14 @@ export function attachSockets(world: World, server: Server): WebSocketServer {
   sweep.unref();
 
   let closing = false;
-  sockets.on('close', () => {
-    closing = true;
-    clearInterval(sweep);
-    for (const clients of open.values()) for (const client of clients) client.terminate();
-  });
-  return sockets;
+  return {
+    close() {
+      closing = true;
+      clearInterval(sweep);
+      for (const clients of open.values()) for (const client of clients) client.terminate();
+      sockets.close();
+    },
+  };
 }
 
 function say(client: WebSocket, message: Json): void {

@@ -14,7 +14,7 @@ import {
 import { choice, page, searchTerm } from './paging.ts';
 import type { Shape } from './shape.ts';
 import { walkBody } from './shape.ts';
-import { toolDefinition } from './shapes.ts';
+import { toolDefinition } from './tool-shapes.ts';
 import { at, type Request, type Route, type World } from './world.ts';
 
 const toolBody: Shape = {

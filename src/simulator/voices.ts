@@ -11,9 +11,9 @@ import {
 } from './json.ts';
 import { choice, page, searchTerm } from './paging.ts';
 import { type Shape, walkBody } from './shape.ts';
-import { externalVoice } from './shapes.ts';
 import { toneWav } from './sound.ts';
 import { languageLabel, providerOf, publicVoices } from './voice-seeds.ts';
+import { externalVoice } from './voice-shapes.ts';
 import type { Request, Route, World } from './world.ts';
 
 const MAX_SAMPLE_BYTES = 10 * 1024 * 1024;

@@ -251,3 +251,13 @@ test('every dial is logged once', async () => {
     },
   ]);
 });
+
+test('closing the simulator does not wait for open websockets', async () => {
+  const own = await startSimulator({ settings: { webRtcAutoJoinSeconds: null } });
+  const { joinUrl } = (await apiOf(own)('POST', '/api/calls', { systemPrompt: 'Hi.' })).body;
+  const socket = new WebSocket(joinUrl);
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  await new Promise((resolve) => socket.once('open', resolve));
+  await own.close();
+  await closed;
+});

@@ -35,7 +35,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   PORT: '0',
   SIMULATOR_PORT: '0',
   SIMULATOR_SPEED: '50',
-  DEMO_CALLS: 'false',
+  DEMO_DATA: 'false',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '1000',
   ULTRAVOX_MAX_CALLS_PER_MINUTE: '10000',
   ULTRAVOX_MAX_CONCURRENT_CALLS: '1000',
@@ -59,7 +59,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     ...options.settings,
   });
   const running = await start(config, createLogger({ level: config.LOG_LEVEL }));
-  if (options.simulator) await running.simulator?.changeSettings(options.simulator);
+  if (options.simulator) await running.simulator?.updateSettings(options.simulator);
   const url = running.server!.url;
   const organization = await running.app.db.organization.findFirstOrThrow({
     orderBy: { createdAt: 'asc' },

@@ -1,0 +1,26 @@
+/** Which agents a list shows. */
+import type { Prisma } from '../generated/prisma/client.ts';
+import type { SyncStatus } from '../generated/prisma/enums.ts';
+import { literal } from '../infra/like.ts';
+import { ownedBy, type Viewer } from '../organizations/viewer.ts';
+
+export interface AgentFilter {
+  status?: SyncStatus | null | undefined;
+  name?: string | null | undefined;
+}
+
+export function listedAgents(
+  viewer: Viewer,
+  filter: AgentFilter | null | undefined,
+): Prisma.AgentWhereInput {
+  const { status, name } = filter ?? {};
+  return {
+    ...ownedBy(viewer),
+    deletedAt: null,
+    ...(status ? { status } : {}),
+    // No name holds a null character, and PostgreSQL takes none.
+    ...(name
+      ? { name: { contains: literal(name.replaceAll('\u0000', '\uFFFD')), mode: 'insensitive' } }
+      : {}),
+  };
+}

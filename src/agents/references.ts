@@ -1,0 +1,158 @@
+/** What an agent refers to: whether it is there, and whether its tools go together. */
+import type { Tx } from '../app.ts';
+import type { Checks } from '../infra/checks.ts';
+import { publicId } from '../infra/ids.ts';
+import { ownedBy, type Viewer } from '../organizations/viewer.ts';
+import { lockReferences } from '../sync/references.ts';
+import type { AgentContent } from './content.ts';
+import { builtInToolNames } from './template.ts';
+
+export type AgentReferences = Pick<
+  AgentContent,
+  'voiceId' | 'toolIds' | 'knowledgeBaseIds' | 'builtInConfig'
+>;
+
+/**
+ * Checks the references that a write sets, together with those that stay, and keeps all of them
+ * from being deleted until the transaction ends.
+ *
+ * @param before what the agent refers to now; null while it is being made.
+ * @param change what the write sets. Members that were wrong in themselves are not in it.
+ */
+export async function checkReferences(
+  tx: Tx,
+  viewer: Viewer,
+  checks: Checks,
+  before: AgentReferences | null,
+  change: Partial<AgentReferences>,
+): Promise<void> {
+  const { organizationId } = viewer;
+  const voiceId = change.voiceId ?? before?.voiceId;
+  const toolIds = change.toolIds ?? before?.toolIds ?? [];
+  const knowledgeBaseIds = change.knowledgeBaseIds ?? before?.knowledgeBaseIds ?? [];
+  const voices = await lockReferences(tx, 'voices', organizationId, voiceId ? [voiceId] : []);
+  const tools = await lockReferences(tx, 'tools', organizationId, toolIds);
+  const knowledge = await lockReferences(tx, 'knowledge_bases', organizationId, knowledgeBaseIds);
+
+  if (change.voiceId && !voices.has(change.voiceId)) {
+    checks.add('NOT_FOUND', 'There is no such voice in your organization.', ['voiceId']);
+  } else if (change.voiceId && change.voiceId !== before?.voiceId) {
+    await checkOffered(tx, checks, change.voiceId);
+  }
+  for (const [index, id] of (change.toolIds ?? []).entries()) {
+    if (tools.has(id)) continue;
+    checks.add('NOT_FOUND', `There is no tool ${publicId('tol', id)} in your organization.`, [
+      'toolIds',
+      index,
+    ]);
+  }
+  for (const [index, id] of (change.knowledgeBaseIds ?? []).entries()) {
+    if (knowledge.has(id)) continue;
+    checks.add(
+      'NOT_FOUND',
+      `There is no knowledge base ${publicId('knb', id)} in your organization.`,
+      ['knowledgeBaseIds', index],
+    );
+  }
+  if (change.toolIds || change.knowledgeBaseIds || change.builtInConfig) {
+    await checkToolNames(tx, viewer, checks, toolIds, {
+      reserved: builtInToolNames(
+        change.builtInConfig === undefined ? (before?.builtInConfig ?? null) : change.builtInConfig,
+        knowledgeBaseIds.length > 0,
+      ),
+      path: change.toolIds
+        ? 'toolIds'
+        : change.builtInConfig
+          ? 'builtInConfig'
+          : 'knowledgeBaseIds',
+    });
+  }
+}
+
+async function checkOffered(tx: Tx, checks: Checks, voiceId: string): Promise<void> {
+  const voice = await tx.voice.findUnique({
+    where: { id: voiceId },
+    select: { withdrawnAt: true },
+  });
+  if (!voice?.withdrawnAt) return;
+  checks.add(
+    'INVALID_STATE',
+    'Ultravox no longer offers this voice. Choose another one from `voices`.',
+    ['voiceId'],
+  );
+}
+
+/** The model tells tools apart by name, so Ultravox refuses two of one name. */
+async function checkToolNames(
+  tx: Tx,
+  viewer: Viewer,
+  checks: Checks,
+  toolIds: readonly string[],
+  { reserved, path }: { reserved: readonly string[]; path: string },
+): Promise<void> {
+  if (toolIds.length === 0) return;
+  const rows = await tx.tool.findMany({
+    where: { ...ownedBy(viewer), id: { in: [...toolIds] }, deletedAt: null },
+    select: { id: true, modelToolName: true },
+  });
+  const names = new Map(rows.map(({ id, modelToolName }) => [id, modelToolName]));
+  const taken = new Map<string, string>(reserved.map((name) => [name, 'a built-in tool']));
+  for (const [index, id] of toolIds.entries()) {
+    const name = names.get(id);
+    if (name === undefined) continue;
+    const holder = taken.get(name);
+    if (holder) {
+      checks.add(
+        'INVALID_INPUT',
+        `The tool ${publicId('tol', id)} and ${holder} of this agent are both called "${name}". Rename the tool, or leave one of them out.`,
+        path === 'toolIds' ? [path, index] : [path],
+        { details: { modelToolName: name, toolId: publicId('tol', id) } },
+      );
+    }
+    taken.set(name, `the tool ${publicId('tol', id)}`);
+  }
+}
+
+/** Puts the lists in place of what was there. Lists that are not given stay. */
+export async function writeReferences(
+  tx: Tx,
+  organizationId: string,
+  agentId: string,
+  { toolIds, knowledgeBaseIds }: Partial<Pick<AgentContent, 'toolIds' | 'knowledgeBaseIds'>>,
+): Promise<void> {
+  const agent = { organizationId, agentId };
+  if (toolIds) {
+    await tx.agentTool.deleteMany({ where: agent });
+    await tx.agentTool.createMany({
+      data: toolIds.map((toolId, position) => ({ ...agent, toolId, position })),
+    });
+  }
+  if (knowledgeBaseIds) {
+    await tx.agentKnowledgeBase.deleteMany({ where: agent });
+    await tx.agentKnowledgeBase.createMany({
+      data: knowledgeBaseIds.map((knowledgeBaseId, position) => ({
+        ...agent,
+        knowledgeBaseId,
+        position,
+      })),
+    });
+  }
+}
+
+/** The agents that use something, for the job that sends them again. */
+export async function raiseRevisions(
+  tx: Tx,
+  { kind, id }: { kind: 'TOOL' | 'KNOWLEDGE_BASE' | 'VOICE'; id: string },
+): Promise<string[]> {
+  const uses = {
+    VOICE: { voiceId: id },
+    TOOL: { tools: { some: { toolId: id } } },
+    KNOWLEDGE_BASE: { knowledgeBases: { some: { knowledgeBaseId: id } } },
+  }[kind];
+  const agents = await tx.agent.updateManyAndReturn({
+    where: { ...uses, deletedAt: null },
+    data: { revision: { increment: 1 } },
+    select: { id: true },
+  });
+  return agents.map((agent) => agent.id);
+}

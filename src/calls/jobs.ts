@@ -1,0 +1,8 @@
+import { z } from 'zod';
+import { defineJob } from '../infra/jobs.ts';
+
+/** Removes a deleted call, with its recording and transcript, from Ultravox. */
+export const removeUltravoxCallJob = defineJob({
+  name: 'removeUltravoxCall',
+  payload: z.object({ id: z.uuid() }),
+});

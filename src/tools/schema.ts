@@ -1,0 +1,515 @@
+import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { requireId, toPublicId } from '../graphql/ids.ts';
+import { mutation } from '../graphql/mutation.ts';
+import { OrderDirectionEnum } from '../graphql/order.ts';
+import { ownedBy } from '../organizations/viewer.ts';
+import { SyncStatusEnum } from '../sync/schema.ts';
+import type {
+  AutomaticParameter,
+  DynamicParameter,
+  StaticParameter,
+  ToolAuthentication,
+  ToolHttp,
+} from './definition.ts';
+import { createTool, definitionOf, deleteTool, listedTools, updateTool } from './service.ts';
+
+const ToolHttpMethodEnum = builder.enumType('ToolHttpMethod', {
+  description: 'The method of the request a tool makes.',
+  values: {
+    GET: { description: 'Reads; has no body, so no BODY parameters.' },
+    POST: { description: 'BODY parameters become the members of a JSON object.' },
+    PUT: { description: 'As POST, by convention replacing something.' },
+    PATCH: { description: 'As POST, by convention changing part of something.' },
+    DELETE: { description: 'By convention removing something.' },
+  } as const,
+});
+
+const ToolParameterLocationEnum = builder.enumType('ToolParameterLocation', {
+  description: 'Where in the request a parameter goes.',
+  values: {
+    QUERY: { description: 'Into the query string.' },
+    PATH: { description: 'In place of `{name}` in the path of the URL.' },
+    HEADER: { description: 'As a header of this name.' },
+    BODY: { description: 'As a member of the JSON body. Not with GET.' },
+  } as const,
+});
+
+const ToolKnownValueEnum = builder.enumType('ToolKnownValue', {
+  description: 'What Ultravox can fill in about the running call. Nothing of it is sent unasked.',
+  values: {
+    CALL_ID: { description: "Ultravox's id of the call (not the `cal_…` id)." },
+    CONVERSATION_HISTORY: { description: 'Everything said so far, as a list of messages.' },
+    OUTPUT_SAMPLE_RATE: { description: "Samples per second of the agent's voice." },
+    CALL_STATE: { description: 'The JSON object that tools of the call have kept there.' },
+    CALL_STAGE_ID: { description: 'The stage of the call that is running.' },
+    THREAD_ID: { description: 'The thread of the conversation that calls the tool.' },
+    THREAD_STATES: { description: 'The states of all threads of the conversation.' },
+    CALL_METADATA: {
+      description: 'The metadata of the call at Ultravox, in which our own call id is found.',
+    },
+  } as const,
+});
+
+const ToolReactionEnum = builder.enumType('ToolReaction', {
+  description: 'What the agent does with the result of a tool.',
+  values: {
+    SPEAKS: { description: 'It speaks about the result. The usual way.' },
+    LISTENS: { description: 'It says nothing and goes on listening: for tools that only record.' },
+    SPEAKS_ONCE: {
+      description: 'It speaks, unless it has spoken just before calling the tool.',
+    },
+  } as const,
+});
+
+const ToolAuthenticationKindEnum = builder.enumType('ToolAuthenticationKind', {
+  description: 'How the request shows that it may be made.',
+  values: {
+    HEADER_API_KEY: { description: 'A key in a header.' },
+    QUERY_API_KEY: { description: 'A key in the query string.' },
+    HTTP_AUTH: { description: 'The header `Authorization`, with a scheme such as Bearer.' },
+  } as const,
+});
+
+const ToolHttpType = builder.objectRef<ToolHttp>('ToolHttp').implement({
+  description: 'The request a tool makes.',
+  fields: (t) => ({
+    url: t.expose('url', {
+      type: 'Url',
+      description: 'Without a query string. `{name}` in the path is filled by a PATH parameter.',
+    }),
+    method: t.expose('method', { type: ToolHttpMethodEnum, description: 'Of the request.' }),
+  }),
+});
+
+const NAME_OF_PARAMETER = 'As the request carries it.';
+const PLACE_OF_PARAMETER = 'Where in the request it goes.';
+
+const ToolDynamicParameterType = builder
+  .objectRef<DynamicParameter>('ToolDynamicParameter')
+  .implement({
+    description: 'A parameter that the model fills in from the conversation.',
+    fields: (t) => ({
+      name: t.exposeString('name', { description: NAME_OF_PARAMETER }),
+      location: t.expose('location', {
+        type: ToolParameterLocationEnum,
+        description: PLACE_OF_PARAMETER,
+      }),
+      schema: t.expose('schema', {
+        type: 'JSONObject',
+        description: 'JSON Schema of the value. The model reads its descriptions.',
+      }),
+      required: t.exposeBoolean('required', {
+        description: 'Whether the model must give a value before it can use the tool.',
+      }),
+    }),
+  });
+
+const ToolStaticParameterType = builder
+  .objectRef<StaticParameter>('ToolStaticParameter')
+  .implement({
+    description: 'A parameter that always has the same value. The model does not see it.',
+    fields: (t) => ({
+      name: t.exposeString('name', { description: NAME_OF_PARAMETER }),
+      location: t.expose('location', {
+        type: ToolParameterLocationEnum,
+        description: PLACE_OF_PARAMETER,
+      }),
+      value: t.field({
+        type: 'JSON',
+        description: 'What is sent. Readable here, so secrets belong into `authentication`.',
+        resolve: (parameter) => parameter.value,
+      }),
+    }),
+  });
+
+const ToolAutomaticParameterType = builder
+  .objectRef<AutomaticParameter>('ToolAutomaticParameter')
+  .implement({
+    description: 'A parameter that Ultravox fills in with something about the call.',
+    fields: (t) => ({
+      name: t.exposeString('name', { description: NAME_OF_PARAMETER }),
+      location: t.expose('location', {
+        type: ToolParameterLocationEnum,
+        description: PLACE_OF_PARAMETER,
+      }),
+      knownValue: t.expose('knownValue', {
+        type: ToolKnownValueEnum,
+        description: 'What is filled in.',
+      }),
+    }),
+  });
+
+const ToolAuthenticationType = builder
+  .objectRef<ToolAuthentication>('ToolAuthentication')
+  .implement({
+    description:
+      'How the request of a tool is authenticated. The key itself can never be read again.',
+    fields: (t) => ({
+      kind: t.expose('kind', {
+        type: ToolAuthenticationKindEnum,
+        description: 'The way it is done.',
+      }),
+      name: t.exposeString('name', {
+        description: 'Of the header or the query parameter, or the scheme of HTTP_AUTH.',
+      }),
+    }),
+  });
+
+export const ToolNode = builder.prismaNode('Tool', {
+  description: 'An HTTP request that agents may make during a conversation, to look up or to do.',
+  authScopes: { read: true },
+  id: { field: 'id', description: '`tol_` and a UUID; used in the `toolIds` of agents.' },
+  findUnique: (id, { viewer }) => ({
+    id,
+    organizationId: viewer!.organizationId,
+    deletedAt: null,
+  }),
+  fields: (t) => ({
+    name: t.exposeString('name', { description: 'For people. Need not be unique.' }),
+    modelToolName: t.exposeString('modelToolName', {
+      description:
+        'The identifier the model sees and may mention. No two tools of one agent have the same.',
+    }),
+    description: t.exposeString('description', {
+      description: 'What the model is told about what the tool does and when to use it.',
+    }),
+    http: t.field({
+      type: ToolHttpType,
+      description: 'The request it makes.',
+      resolve: (tool) => definitionOf(tool).http,
+    }),
+    dynamicParameters: t.field({
+      type: [ToolDynamicParameterType],
+      description: 'What the model fills in.',
+      resolve: (tool) => definitionOf(tool).dynamicParameters,
+    }),
+    staticParameters: t.field({
+      type: [ToolStaticParameterType],
+      description: 'What is always the same.',
+      resolve: (tool) => definitionOf(tool).staticParameters,
+    }),
+    automaticParameters: t.field({
+      type: [ToolAutomaticParameterType],
+      description: 'What Ultravox fills in about the call.',
+      resolve: (tool) => definitionOf(tool).automaticParameters,
+    }),
+    authentication: t.field({
+      type: [ToolAuthenticationType],
+      description: 'How the request is authenticated, without the keys. Empty: not at all.',
+      resolve: (tool) => definitionOf(tool).authentication,
+    }),
+    timeout: t.field({
+      type: 'Duration',
+      nullable: true,
+      description: 'How long the agent waits for the answer; null is Ultravox’s own 2.5 s.',
+      resolve: (tool) => definitionOf(tool).timeout,
+    }),
+    precomputable: t.boolean({
+      description:
+        'Whether Ultravox may make the request ahead of need, and in vain: only for requests that change nothing.',
+      resolve: (tool) => definitionOf(tool).precomputable,
+    }),
+    defaultReaction: t.field({
+      type: ToolReactionEnum,
+      description: 'What the agent does with the result, unless the answer itself says otherwise.',
+      resolve: (tool) => definitionOf(tool).defaultReaction,
+    }),
+    staticResponse: t.string({
+      nullable: true,
+      description: 'What the model is told at once in place of the answer; null: it waits for it.',
+      resolve: (tool) => definitionOf(tool).staticResponse,
+    }),
+    status: t.expose('status', {
+      type: SyncStatusEnum,
+      description: 'ACTIVE as soon as agents can use it.',
+    }),
+    syncError: t.exposeString('syncError', {
+      nullable: true,
+      description:
+        'Why the latest change is not at Ultravox: its refusal, or that it could not be reached. Null when all is well.',
+    }),
+    createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
+    updatedAt: t.expose('updatedAt', { type: 'DateTime', description: 'When it last changed.' }),
+  }),
+});
+
+const ToolHttpInput = builder.inputType('ToolHttpInput', {
+  description: 'The request a tool makes.',
+  fields: (t) => ({
+    url: t.field({
+      type: 'Url',
+      required: true,
+      description:
+        'A public https:// address without a query string, at most 2000 characters. Each `{name}` in its path needs a parameter of that name with location PATH.',
+    }),
+    method: t.field({ type: ToolHttpMethodEnum, description: 'Default GET.' }),
+  }),
+});
+
+const NAME_RULE =
+  '1 to 64 letters, digits, "_", "-" or "."; for a header, a header name. Different from all other parameters of the tool.';
+
+const ToolDynamicParameterInput = builder.inputType('ToolDynamicParameterInput', {
+  description: 'A parameter that the model fills in from the conversation.',
+  fields: (t) => ({
+    name: t.string({ required: true, description: NAME_RULE }),
+    location: t.field({
+      type: ToolParameterLocationEnum,
+      required: true,
+      description: PLACE_OF_PARAMETER,
+    }),
+    schema: t.field({
+      type: 'JSONObject',
+      required: true,
+      description:
+        'JSON Schema of the value, such as `{"type": "string", "description": "The order number, six digits"}`. Draft 2020-12, or draft 07 if `$schema` says so.',
+    }),
+    required: t.boolean({ description: 'Whether the model must give a value. Default true.' }),
+  }),
+});
+
+const ToolStaticParameterInput = builder.inputType('ToolStaticParameterInput', {
+  description: 'A parameter that always has the same value. Not for secrets: it can be read.',
+  fields: (t) => ({
+    name: t.string({ required: true, description: NAME_RULE }),
+    location: t.field({
+      type: ToolParameterLocationEnum,
+      required: true,
+      description: PLACE_OF_PARAMETER,
+    }),
+    value: t.field({
+      type: 'JSON',
+      required: true,
+      description: 'What is sent: any JSON in the BODY, elsewhere a text, number or boolean.',
+    }),
+  }),
+});
+
+const ToolAutomaticParameterInput = builder.inputType('ToolAutomaticParameterInput', {
+  description: 'A parameter that Ultravox fills in with something about the call.',
+  fields: (t) => ({
+    name: t.string({ required: true, description: NAME_RULE }),
+    location: t.field({
+      type: ToolParameterLocationEnum,
+      required: true,
+      description: PLACE_OF_PARAMETER,
+    }),
+    knownValue: t.field({
+      type: ToolKnownValueEnum,
+      required: true,
+      description: 'What is filled in.',
+    }),
+  }),
+});
+
+const ToolApiKeyInput = builder.inputType('ToolApiKeyInput', {
+  description: 'A key under a name.',
+  fields: (t) => ({
+    name: t.string({
+      required: true,
+      description: 'Of the header or query parameter, such as `X-API-Key`.',
+    }),
+    value: t.string({
+      required: true,
+      description: 'The key: 1 to 4096 printable ASCII characters. Kept encrypted, never shown.',
+    }),
+  }),
+});
+
+const ToolHttpAuthInput = builder.inputType('ToolHttpAuthInput', {
+  description: 'The header `Authorization: <scheme> <token>`.',
+  fields: (t) => ({
+    scheme: t.string({ required: true, description: 'Such as `Bearer` or `Basic`.' }),
+    token: t.string({
+      required: true,
+      description:
+        'What follows the scheme: 1 to 4096 printable ASCII characters. Kept encrypted, never shown.',
+    }),
+  }),
+});
+
+const ToolAuthenticationInput = builder.inputType('ToolAuthenticationInput', {
+  description: 'One way of authenticating the request: exactly one of these.',
+  isOneOf: true,
+  fields: (t) => ({
+    headerApiKey: t.field({ type: ToolApiKeyInput, description: 'A key in a header.' }),
+    queryApiKey: t.field({ type: ToolApiKeyInput, description: 'A key in the query string.' }),
+    httpAuth: t.field({ type: ToolHttpAuthInput, description: 'The Authorization header.' }),
+  }),
+});
+
+const ToolFilterInput = builder.inputType('ToolFilter', {
+  description: 'Which tools are wanted; what is given must all hold.',
+  fields: (t) => ({
+    name: t.string({ description: 'Part of the name, in any case.' }),
+    status: t.field({ type: SyncStatusEnum, description: 'In this state.' }),
+  }),
+});
+
+const ToolOrderFieldEnum = builder.enumType('ToolOrderField', {
+  description: 'What tools can be ordered by.',
+  values: {
+    CREATED_AT: { value: 'createdAt', description: 'When they were made.' },
+    UPDATED_AT: { value: 'updatedAt', description: 'When they last changed.' },
+    NAME: { value: 'name', description: 'Their names.' },
+  } as const,
+});
+
+const ToolOrderInput = builder.inputType('ToolOrder', {
+  description: 'The order of a list of tools.',
+  fields: (t) => ({
+    field: t.field({ type: ToolOrderFieldEnum, required: true, description: 'What counts.' }),
+    direction: t.field({
+      type: OrderDirectionEnum,
+      required: true,
+      description: 'Which way it goes.',
+    }),
+  }),
+});
+
+builder.queryFields((t) => ({
+  tools: t.withAuth({ read: true }).prismaConnection({
+    type: ToolNode,
+    cursor: 'id',
+    description: 'The tools of your organization, newest first unless ordered otherwise.',
+    complexity: connectionCost,
+    args: {
+      filter: t.arg({ type: ToolFilterInput, description: 'Leaves out the others.' }),
+      orderBy: t.arg({ type: ToolOrderInput, description: 'Default: newest first.' }),
+    },
+    totalCount: (_root, { filter }, { app, viewer }) =>
+      app.db.tool.count({ where: listedTools(viewer!, filter ?? {}) }),
+    resolve: (query, _root, args, { app, viewer }) => {
+      checkPage(args);
+      const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
+      return app.db.tool.findMany({
+        ...query,
+        where: listedTools(viewer, args.filter ?? {}),
+        orderBy: [{ [field]: direction }, { id: direction }],
+      });
+    },
+  }),
+  tool: t.withAuth({ read: true }).prismaField({
+    type: ToolNode,
+    nullable: true,
+    description: 'One tool; null when there is none with this id in your organization.',
+    args: { id: t.arg.id({ required: true, description: 'A `tol_…` id.' }) },
+    resolve: (query, _root, args, { app, viewer }) =>
+      app.db.tool.findFirst({
+        ...query,
+        where: { ...ownedBy(viewer), id: requireId('Tool', args.id), deletedAt: null },
+      }),
+  }),
+}));
+
+type InputFields = Parameters<Parameters<typeof mutation>[1]['input']>[0];
+
+/** What both `createTool` and `updateTool` take. */
+const definitionFields = (t: InputFields, onUpdate: boolean) => {
+  const list = onUpdate ? ' Replaces the whole list; null empties it.' : '';
+  return {
+    dynamicParameters: t.field({
+      type: [ToolDynamicParameterInput],
+      description: `What the model fills in; at most 50.${list}`,
+    }),
+    staticParameters: t.field({
+      type: [ToolStaticParameterInput],
+      description: `What is always the same; at most 50.${list}`,
+    }),
+    automaticParameters: t.field({
+      type: [ToolAutomaticParameterInput],
+      description: `What Ultravox fills in about the call; at most 50.${list}`,
+    }),
+    authentication: t.field({
+      type: [ToolAuthenticationInput],
+      description: `How the request is authenticated; at most 5, all of them sent together.${onUpdate ? ' Replaces all, keys included; null removes all.' : ''}`,
+    }),
+    timeout: t.field({
+      type: 'Duration',
+      description: 'How long the agent waits for the answer: up to `40s`. Default: `2.5s`.',
+    }),
+    precomputable: t.boolean({
+      description:
+        'Whether Ultravox may make the request ahead of need: only if it changes nothing. Default false.',
+    }),
+    defaultReaction: t.field({
+      type: ToolReactionEnum,
+      description: 'What the agent does with the result. Default SPEAKS.',
+    }),
+    staticResponse: t.string({
+      description:
+        'Tells the model this at once and does not wait for the answer; 1 to 4000 characters.',
+    }),
+  };
+};
+
+mutation('createTool', {
+  description:
+    'Makes a tool. It is ACTIVE in the answer unless Ultravox is away (then it follows by itself) or refuses it (`status` FAILED, `syncError`).',
+  scope: 'write',
+  input: (t) => ({
+    name: t.string({ required: true, description: 'For people; 1 to 255 characters.' }),
+    modelToolName: t.string({
+      description:
+        'What the model calls it: 1 to 64 letters, digits, "_" or "-". Default: `name` in snake_case.',
+    }),
+    description: t.string({
+      required: true,
+      description: 'Tells the model what it does and when to use it; 1 to 2000 characters.',
+    }),
+    http: t.field({ type: ToolHttpInput, required: true, description: 'The request it makes.' }),
+    ...definitionFields(t, false),
+  }),
+  run: async (input, { app, viewer }) => ({ tool: await createTool(app, viewer, input) }),
+  payload: (t) => ({
+    tool: t.field({
+      type: ToolNode,
+      nullable: true,
+      description: 'The new tool.',
+      resolve: (payload) => payload.tool ?? null,
+    }),
+  }),
+});
+
+mutation('updateTool', {
+  description:
+    'Changes a tool. What is not sent stays. Agents that use it have the change with their next call.',
+  scope: 'write',
+  input: (t) => ({
+    id: t.id({ required: true, description: 'The `tol_…` id.' }),
+    name: t.string({ description: '1 to 255 characters. Does not change `modelToolName`.' }),
+    modelToolName: t.string({ description: '1 to 64 letters, digits, "_" or "-".' }),
+    description: t.string({ description: '1 to 2000 characters.' }),
+    http: t.field({
+      type: ToolHttpInput,
+      description: 'The request it makes. The method stays if it is left out.',
+    }),
+    ...definitionFields(t, true),
+  }),
+  run: async (input, { app, viewer }) => ({ tool: await updateTool(app, viewer, input) }),
+  payload: (t) => ({
+    tool: t.field({
+      type: ToolNode,
+      nullable: true,
+      description: 'The tool as it is now.',
+      resolve: (payload) => payload.tool ?? null,
+    }),
+  }),
+});
+
+mutation('deleteTool', {
+  description:
+    'Deletes a tool, here and at Ultravox. Refused with IN_USE while agents use it; `details.agentIds` names up to 100 of them.',
+  scope: 'write',
+  input: (t) => ({ id: t.id({ required: true, description: 'The `tol_…` id.' }) }),
+  run: async (input, { app, viewer }) => ({
+    deletedToolId: toPublicId('Tool', await deleteTool(app, viewer, input.id)),
+  }),
+  payload: (t) => ({
+    deletedToolId: t.id({
+      nullable: true,
+      description: 'The id that is no longer there.',
+      resolve: (payload) => payload.deletedToolId ?? null,
+    }),
+  }),
+});

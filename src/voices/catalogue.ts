@@ -1,0 +1,137 @@
+/**
+ * The voices that Ultravox offers to everybody. Every organisation has rows of its own for them, so
+ * that ids, lists and references work for them as for all else; this keeps those rows in step.
+ */
+import type { App } from '../app.ts';
+import type { Voice as UltravoxVoice } from '../ultravox/wire.ts';
+
+/** How long a request waits for the list before it is answered without. */
+const ENSURE_TIMEOUT_MS = 10_000;
+
+/**
+ * Brings the system voices of all organisations in step with Ultravox. A voice that is no longer
+ * listed is marked as withdrawn and keeps its row, which agents may refer to; it is back when it
+ * is listed again. Safe to run in several processes at once.
+ */
+export async function syncVoices(app: App): Promise<void> {
+  const listed = await listPublicVoices(app, app.closing);
+  await writeVoices(app, listed, null);
+  await withdrawUnlisted(app, listed);
+}
+
+/**
+ * Sees to it that an organisation has its system voices: one made since the last `syncVoices`, or
+ * where no worker runs, has none yet. An Ultravox that cannot be reached is logged and left at
+ * that; whoever reads sees what is there.
+ */
+export async function ensureVoices(app: App, organizationId: string): Promise<void> {
+  const any = await app.db.voice.findFirst({
+    where: { organizationId, type: 'SYSTEM' },
+    select: { id: true },
+  });
+  if (any) return;
+  try {
+    const listed = await listPublicVoices(app, AbortSignal.timeout(ENSURE_TIMEOUT_MS));
+    await writeVoices(app, listed, organizationId);
+  } catch (error) {
+    app.log.warn({ err: error, organizationId }, 'The voices could not be listed at Ultravox');
+  }
+}
+
+interface ListedVoice {
+  ultravox_id: string;
+  name: string;
+  description: string | null;
+  provider: string | null;
+  provider_voice_id: string | null;
+  language: string | null;
+  language_label: string | null;
+  preview_url: string | null;
+}
+
+async function listPublicVoices(app: App, signal: AbortSignal): Promise<ListedVoice[]> {
+  const listed = new Map<string, ListedVoice>();
+  for await (const voice of app.ultravox.voices.listAll({ ownership: 'public' }, { signal })) {
+    listed.set(voice.voiceId, {
+      ultravox_id: voice.voiceId,
+      name: voice.name,
+      description: voice.description,
+      provider: voice.provider,
+      provider_voice_id: providerVoiceId(voice),
+      language: voice.primaryLanguage,
+      language_label: voice.languageLabel,
+      preview_url: voice.previewUrl,
+    });
+  }
+  return [...listed.values()];
+}
+
+/** Every provider's definition names the voice in the same member. */
+function providerVoiceId(voice: UltravoxVoice): string | null {
+  for (const settings of Object.values(voice.definition ?? {})) {
+    if (settings && 'voiceId' in settings && settings.voiceId) return settings.voiceId;
+  }
+  return null;
+}
+
+/**
+ * One statement for all rows, which touches only those that are new or different. The ids are
+ * UUIDv7 like all others, put together here because PostgreSQL has them only since 18.
+ */
+async function writeVoices(
+  app: App,
+  listed: readonly ListedVoice[],
+  organizationId: string | null,
+): Promise<void> {
+  await app.db.$executeRaw`
+    INSERT INTO voices (
+      id, organization_id, type, status, revision, synced_revision, ultravox_id,
+      name, description, provider, provider_voice_id, language, language_label, preview_url,
+      created_at, updated_at
+    )
+    SELECT
+      encode(
+        set_bit(set_bit(
+          overlay(uuid_send(gen_random_uuid())
+            PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+            FROM 1 FOR 6),
+          52, 1), 53, 1),
+        'hex')::uuid,
+      o.id, 'SYSTEM', 'ACTIVE', 1, 1, v.ultravox_id,
+      v.name, v.description, v.provider, v.provider_voice_id, v.language, v.language_label, v.preview_url,
+      now(), now()
+    FROM organizations o
+    CROSS JOIN jsonb_to_recordset(${JSON.stringify(listed)}::jsonb) AS v(
+      ultravox_id text, name text, description text, provider text, provider_voice_id text,
+      language text, language_label text, preview_url text
+    )
+    LEFT JOIN voices x ON x.organization_id = o.id AND x.ultravox_id = v.ultravox_id
+    WHERE (${organizationId}::uuid IS NULL OR o.id = ${organizationId}::uuid)
+      AND (x.id IS NULL OR (x.type = 'SYSTEM' AND (
+        x.withdrawn_at IS NOT NULL
+        OR (x.name, x.description, x.provider, x.provider_voice_id, x.language, x.language_label, x.preview_url)
+          IS DISTINCT FROM
+          (v.name, v.description, v.provider, v.provider_voice_id, v.language, v.language_label, v.preview_url)
+      )))
+    ORDER BY o.id, v.ultravox_id
+    ON CONFLICT (organization_id, ultravox_id) DO UPDATE SET
+      name = excluded.name,
+      description = excluded.description,
+      provider = excluded.provider,
+      provider_voice_id = excluded.provider_voice_id,
+      language = excluded.language,
+      language_label = excluded.language_label,
+      preview_url = excluded.preview_url,
+      withdrawn_at = NULL,
+      updated_at = now()
+    WHERE voices.type = 'SYSTEM'`;
+}
+
+/** An empty list says that something is wrong there, and not that there are no voices any more. */
+async function withdrawUnlisted(app: App, listed: readonly ListedVoice[]): Promise<void> {
+  if (listed.length === 0) return;
+  await app.db.$executeRaw`
+    UPDATE voices SET withdrawn_at = now(), updated_at = now()
+    WHERE type = 'SYSTEM' AND withdrawn_at IS NULL
+      AND NOT (ultravox_id = ANY(${listed.map((voice) => voice.ultravox_id)}::text[]))`;
+}

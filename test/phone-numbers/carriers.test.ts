@@ -1,0 +1,382 @@
+import { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { App } from '../../src/app.ts';
+import { decryptTelnyx, decryptTwilio } from '../../src/phone-numbers/credentials.ts';
+import { chooseOutboundNumber, importPhoneNumber } from '../../src/phone-numbers/service.ts';
+import type { GraphQLClient } from '../support/graphql.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import {
+  codes,
+  done,
+  find,
+  NUMBER,
+  newAgent,
+  newNumber,
+  run,
+  SECRET,
+  TELNYX,
+  TRUNK,
+  TWILIO,
+} from './support.ts';
+
+let server: TestServer;
+let other: { client: GraphQLClient; id: string };
+/** Every answer to either organization, and everything logged. */
+const seen: string[] = [];
+
+beforeAll(async () => {
+  server = await startTestServer({ settings: { ULTRAVOX_TIMEOUT_SECONDS: '2' } });
+  other = await server.newOrganization();
+  for (const client of [server.client, other.client]) {
+    const send = client.send;
+    client.send = async (...sent) => {
+      const answer = await send(...sent);
+      seen.push(JSON.stringify(answer));
+      return answer;
+    };
+  }
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    vi.spyOn(server.app.log, level).mockImplementation((...said: unknown[]) => {
+      seen.push(said.map((one) => `${inspectAll(one)}`).join(' '));
+    });
+  }
+});
+afterAll(() => server?.close());
+
+afterEach(async () => {
+  server.simulator.clearFaults();
+  for (const client of [server.client, other.client]) {
+    const { data } = await client.send('{ phoneNumbers { nodes { id } } }');
+    for (const { id } of data.phoneNumbers.nodes) await done(client, 'releasePhoneNumber', { id });
+  }
+  await until(
+    'the accounts to be gone',
+    async () => (await server.app.db.telephonyConfig.count()) === 0,
+  );
+});
+
+const importOf = (client: GraphQLClient, provider: object, values: object = {}) =>
+  run(client, 'importPhoneNumber', { phoneNumber: newNumber(), provider, ...values });
+const imported = (client: GraphQLClient, provider: object) =>
+  done(client, 'importPhoneNumber', { phoneNumber: newNumber(), provider });
+const config = (provider: 'TWILIO' | 'TELNYX' = 'TWILIO') =>
+  server.app.db.telephonyConfig.findUniqueOrThrow({ where: { provider } });
+const atUltravox = () => server.app.ultravox.telephonyConfigs.get('twilio');
+const failWrites = (fault: object) =>
+  server.simulator.setFaults([{ kind: 'status', path: 'telephony_configs', ...fault }]);
+
+describe('a Twilio account', () => {
+  it('is handed to Ultravox, so that any agent can take and place calls', async () => {
+    const number = await imported(server.client, { twilio: TWILIO });
+    expect(number).toMatchObject({ provider: 'TWILIO', status: 'ACTIVE', syncError: null });
+    expect(await atUltravox()).toMatchObject({
+      accountSid: TWILIO.accountSid,
+      authTokenPrefix: { prefix: TWILIO.authToken.slice(0, 4) },
+      callCreationAllowAllAgents: true,
+      requestContextMapping: { From: 'from', To: 'to' },
+    });
+    const agent = await newAgent(server, server.organizationId);
+    const input = { id: number.id, agentId: agent.id, direction: 'INBOUND' };
+    expect(await done(server.client, 'assignPhoneNumber', input)).toMatchObject({
+      inboundAddress: `${server.simulator.url}/api/agents/${agent.ultravoxId}/telephony_xml`,
+    });
+  });
+
+  it('serves further numbers without credentials, and takes a new token', async () => {
+    const first = await imported(server.client, { twilio: TWILIO });
+    const { revision } = await config();
+    expect(await imported(server.client, { twilio: {} })).toMatchObject({ status: 'ACTIVE' });
+    await imported(server.client, { twilio: TWILIO });
+    expect((await config()).revision).toBe(revision);
+
+    await imported(server.client, {
+      twilio: { ...TWILIO, authToken: 'new-token-never-to-be-seen' },
+    });
+    expect((await atUltravox()).authTokenPrefix).toEqual({ prefix: 'new-' });
+    expect(decryptTwilio(server.app, await config())).toEqual({
+      authToken: 'new-token-never-to-be-seen',
+    });
+    expect(await find(server.client, first.id)).toMatchObject({ status: 'ACTIVE' });
+  });
+
+  it('needs all credentials with the first number, and well-formed ones always', async () => {
+    const without = await importOf(server.client, { twilio: {} });
+    expect(codes(without)).toEqual([
+      'REQUIRED provider.twilio.accountSid',
+      'REQUIRED provider.twilio.authToken',
+    ]);
+    const half = await importOf(server.client, { twilio: { accountSid: 'SK1' } }, { name: '' });
+    expect(codes(half)).toEqual([
+      'INVALID_INPUT provider.twilio.accountSid',
+      'REQUIRED name',
+      'REQUIRED provider.twilio.authToken',
+    ]);
+    // A token in the wrong member must not be quoted back.
+    const swapped = await importOf(server.client, {
+      twilio: { accountSid: TWILIO.authToken, authToken: TWILIO.accountSid },
+    });
+    expect(codes(swapped)).toEqual(['INVALID_INPUT provider.twilio.accountSid']);
+  });
+
+  it('belongs to the first organization, which the others do not learn', async () => {
+    await imported(server.client, { twilio: TWILIO });
+    const elsewhere = { ...TWILIO, accountSid: `AC${'f'.repeat(32)}` };
+    const answers = [
+      await importOf(other.client, { twilio: TWILIO }),
+      await importOf(other.client, { twilio: elsewhere }),
+      await importOf(other.client, { twilio: {} }),
+      await importOf(server.client, { twilio: elsewhere }),
+    ];
+    for (const answer of answers) {
+      expect(codes(answer)).toEqual(['CARRIER_ACCOUNT_CONFLICT provider.twilio']);
+      expect(answer.phoneNumber).toBeNull();
+    }
+    expect(new Set(answers.map((answer) => answer.userErrors[0].message)).size).toBe(1);
+    expect(answers[0].userErrors[0].message).toMatch(/SIP/);
+    expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
+    expect(await importOf(other.client, { telnyx: TELNYX })).toMatchObject({ userErrors: [] });
+  });
+
+  it('has one owner when two organizations bring one at the same time', async () => {
+    const answers = await Promise.all(
+      [server.client, other.client, server.client, other.client].map((client) =>
+        importOf(client, { twilio: TWILIO }),
+      ),
+    );
+    const owner = (await config()).organizationId;
+    for (const [index, answer] of answers.entries()) {
+      const mine = owner === (index % 2 === 0 ? server.organizationId : other.id);
+      expect(codes(answer)).toEqual(mine ? [] : ['CARRIER_ACCOUNT_CONFLICT provider.twilio']);
+    }
+  });
+
+  it('tells a conflict together with what else is wrong', async () => {
+    await imported(server.client, { twilio: TWILIO });
+    const answer = await importOf(other.client, { twilio: TWILIO }, { phoneNumber: '123' });
+    expect(codes(answer)).toEqual([
+      'CARRIER_ACCOUNT_CONFLICT provider.twilio',
+      'INVALID_INPUT phoneNumber',
+    ]);
+  });
+
+  it('is given up with its last number, and is then free for others', async () => {
+    const one = await imported(server.client, { twilio: TWILIO });
+    const two = await imported(server.client, { twilio: {} });
+    await done(server.client, 'releasePhoneNumber', { id: one.id });
+    expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
+    await done(server.client, 'releasePhoneNumber', { id: two.id });
+    await expect(atUltravox()).rejects.toMatchObject({ kind: 'not_found' });
+    expect(await importOf(other.client, { twilio: TWILIO })).toMatchObject({ userErrors: [] });
+  });
+
+  it('is given up once when its last two numbers are released at the same time', async () => {
+    const ids = [
+      (await imported(server.client, { twilio: TWILIO })).id,
+      (await imported(server.client, { twilio: {} })).id,
+    ];
+    await Promise.all(ids.map((id) => done(server.client, 'releasePhoneNumber', { id })));
+    await until('Ultravox to have forgotten it', () =>
+      atUltravox().then(
+        () => false,
+        (error) => error.kind === 'not_found',
+      ),
+    );
+  });
+});
+
+describe('a Telnyx account', () => {
+  it('is handed to Ultravox with all four members', async () => {
+    const number = await imported(server.client, { telnyx: TELNYX });
+    expect(number).toMatchObject({ provider: 'TELNYX', status: 'ACTIVE' });
+    expect(await server.app.ultravox.telephonyConfigs.get('telnyx')).toMatchObject({
+      accountSid: TELNYX.accountSid,
+      applicationSid: TELNYX.applicationSid,
+      callCreationAllowAllAgents: true,
+    });
+    const { accountSid: _sid, ...secrets } = TELNYX;
+    expect(decryptTelnyx(server.app, await config('TELNYX'))).toEqual(secrets);
+  });
+
+  it('needs all members or none', async () => {
+    const answer = await importOf(server.client, {
+      telnyx: { apiKey: TELNYX.apiKey, applicationSid: '1'.repeat(41) },
+    });
+    expect(codes(answer)).toEqual([
+      'INVALID_INPUT provider.telnyx.applicationSid',
+      'REQUIRED provider.telnyx.accountSid',
+      'REQUIRED provider.telnyx.publicKey',
+    ]);
+  });
+});
+
+describe('when Ultravox refuses', () => {
+  it('imports nothing, says why, and takes mended credentials', async () => {
+    failWrites({ status: 400, method: 'POST' });
+    const phoneNumber = newNumber();
+    const input = { phoneNumber, provider: { twilio: TWILIO } };
+    const answer = await run(server.client, 'importPhoneNumber', input);
+    expect(codes(answer)).toEqual(['ULTRAVOX_REFUSED provider.twilio']);
+    expect(answer.phoneNumber).toBeNull();
+    expect(await server.app.db.phoneNumber.count({ where: { phoneNumber } })).toBe(0);
+    expect(await server.app.db.telephonyConfig.count()).toBe(0);
+    server.simulator.clearFaults();
+    expect(await done(server.client, 'importPhoneNumber', input)).toMatchObject({
+      status: 'ACTIVE',
+    });
+  });
+
+  it('keeps the credentials that work when new ones are refused', async () => {
+    const first = await imported(server.client, { twilio: TWILIO });
+    failWrites({ status: 400, method: 'PATCH', count: 1 });
+    const answer = await importOf(server.client, {
+      twilio: { ...TWILIO, authToken: 'bad-token-never-to-be-seen' },
+    });
+    expect(codes(answer)).toEqual(['ULTRAVOX_REFUSED provider.twilio']);
+    expect(decryptTwilio(server.app, await config())).toEqual({ authToken: TWILIO.authToken });
+    expect(await find(server.client, first.id)).toMatchObject({
+      status: 'ACTIVE',
+      syncError: null,
+    });
+    expect((await atUltravox()).authTokenPrefix).toEqual({ prefix: TWILIO.authToken.slice(0, 4) });
+  });
+});
+
+describe('when Ultravox cannot be reached', () => {
+  it('keeps the number as a draft and brings the account in step later', async () => {
+    failWrites({ status: 502 });
+    const number = await imported(server.client, { twilio: TWILIO });
+    expect(number.status).toBe('DRAFT');
+    expect(number.syncError).toEqual(expect.any(String));
+    server.simulator.clearFaults();
+    await until('the account to be there', async () => {
+      const { status, syncError } = await find(server.client, number.id);
+      return status === 'ACTIVE' && syncError === null;
+    });
+    expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
+  });
+
+  it('does not use such a number for a call while there is another', async () => {
+    failWrites({ status: 502 });
+    const draft = await imported(server.client, { twilio: TWILIO });
+    const ready = await imported(server.client, { sip: TRUNK });
+    const agent = await newAgent(server, server.organizationId);
+    const assign = ({ id }: { id: string }) =>
+      done(server.client, 'assignPhoneNumber', { id, agentId: agent.id, direction: 'OUTBOUND' });
+    await assign(draft);
+    const choose = async () =>
+      (await chooseOutboundNumber(server.app.db, server, agent.uuid)).phoneNumber;
+    expect(await choose()).toBe(draft.phoneNumber);
+    await assign(ready);
+    expect(await choose()).toBe(ready.phoneNumber);
+  });
+
+  it('goes on removing an account after its last number was released', async () => {
+    const { id } = await imported(server.client, { twilio: TWILIO });
+    failWrites({ status: 502 });
+    const released = await done(server.client, 'releasePhoneNumber', { id });
+    expect(released.releasedAt).not.toBeNull();
+    const early = await importOf(other.client, { twilio: TWILIO });
+    expect(codes(early)).toEqual(['CARRIER_ACCOUNT_CONFLICT provider.twilio']);
+    const without = await importOf(server.client, { twilio: {} });
+    expect(codes(without)).toContain('REQUIRED provider.twilio.authToken');
+    server.simulator.clearFaults();
+    await until('the account to be removed', async () =>
+      atUltravox().then(
+        () => false,
+        (error) => error.kind === 'not_found',
+      ),
+    );
+  });
+
+  it('keeps an account that is brought again while it is being removed', async () => {
+    const { id } = await imported(server.client, { twilio: TWILIO });
+    failWrites({ status: 502 });
+    await done(server.client, 'releasePhoneNumber', { id });
+    const number = await imported(server.client, { twilio: TWILIO });
+    expect(number.status).not.toBe('ACTIVE');
+    server.simulator.clearFaults();
+    await until('the account to be there', async () => {
+      return (await find(server.client, number.id)).status === 'ACTIVE';
+    });
+    expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
+  });
+
+  it('does the rest of an import that died after its commit', async () => {
+    const { app } = server;
+    const db = new Proxy(app.db, {
+      get(target, name) {
+        // The claim of the sync is the first statement after the commit.
+        if (name === '$executeRaw') throw new Error('The process died');
+        return Reflect.get(target, name);
+      },
+    });
+    const viewer = {
+      organizationId: server.organizationId,
+      apiKeyId: '',
+      scopes: new Set<never>(),
+    };
+    const phoneNumber = newNumber();
+    const input = { phoneNumber, provider: { twilio: TWILIO } };
+    await expect(importPhoneNumber({ ...app, db } as App, viewer, input)).rejects.toThrow('died');
+    await until('the account to be there', async () => (await config()).status === 'ACTIVE');
+    expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
+  });
+});
+
+describe('credentials', () => {
+  it('are encrypted at rest and in no answer and no log line', async () => {
+    await imported(server.client, { twilio: TWILIO });
+    await imported(server.client, { telnyx: TELNYX });
+    await imported(server.client, { sip: TRUNK });
+    failWrites({ status: 400 });
+    await importOf(server.client, { twilio: { ...TWILIO, authToken: 'other-never-to-be-seen' } });
+    const tables = await Promise.all([
+      server.app.db.$queryRaw`SELECT * FROM telephony_configs`,
+      server.app.db.$queryRaw`SELECT * FROM phone_numbers`,
+      server.app.db.$queryRaw`SELECT * FROM pgboss.job`,
+    ]);
+    const stored = JSON.stringify(tables, (_key, value) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
+    expect(stored).toContain(TRUNK.username);
+    expect(stored).not.toMatch(SECRET);
+    expect(seen.length).toBeGreaterThan(10);
+    expect(seen.join('\n')).not.toMatch(SECRET);
+  });
+});
+
+describe('a list of numbers', () => {
+  it('reads what belongs to them together, however many they are', async () => {
+    const { client, organizationId } = server;
+    const agent = await newAgent(server, organizationId);
+    const add = async (account: object) => {
+      const { id } = await imported(client, { twilio: account });
+      for (const direction of ['INBOUND', 'OUTBOUND']) {
+        await done(client, 'assignPhoneNumber', { id, agentId: agent.id, direction });
+      }
+    };
+    const measure = async () => {
+      const query = vi.spyOn(Client.prototype, 'query');
+      await client.send(`{ phoneNumbers { nodes { ${NUMBER} } } }`);
+      const statements = query.mock.calls.map(([sent]) => JSON.stringify(sent));
+      query.mockRestore();
+      return statements.filter((sql) => /phone_numbers|\bagents|telephony_configs/.test(sql))
+        .length;
+    };
+    await add(TWILIO);
+    const one = await measure();
+    expect(one).toBeGreaterThan(0);
+    for (let index = 0; index < 4; index += 1) await add({});
+    expect(await measure()).toBe(one);
+  });
+});
+
+/** With the members of errors that are not enumerable, such as their messages. */
+function inspectAll(value: unknown): string {
+  return JSON.stringify(value, (_key, item) =>
+    item instanceof Error
+      ? { ...item, message: item.message, stack: item.stack, cause: item.cause }
+      : item,
+  );
+}

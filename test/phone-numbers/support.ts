@@ -1,0 +1,125 @@
+import { newId, publicId } from '../../src/infra/ids.ts';
+import type { GraphQLClient } from '../support/graphql.ts';
+import type { TestServer } from '../support/server.ts';
+
+export const TWILIO = {
+  accountSid: `AC${'0123456789abcdef'.repeat(2)}`,
+  authToken: 'twilio-token-never-to-be-seen',
+};
+export const TELNYX = {
+  accountSid: 'telnyx-account',
+  apiKey: 'telnyx-key-never-to-be-seen',
+  publicKey: 'telnyx-public-never-to-be-seen',
+  applicationSid: '1293384261075731499',
+};
+export const TRUNK = {
+  server: 'sip.example.com:5061;transport=tls',
+  username: 'office',
+  password: 'trunk-password-never-to-be-seen',
+};
+export const SECRET = /never-to-be-seen/;
+
+export const NUMBER = `
+  id phoneNumber name provider sipServer sipUsername status syncError inboundAddress
+  inboundAgent { id } outboundAgent { id } releasedAt createdAt updatedAt`;
+
+let last = 100;
+/** A possible number that no test has used. */
+export function newNumber(): string {
+  last += 1;
+  return `+1415555${String(last).padStart(4, '0')}`;
+}
+
+const inWords = `userErrors { code message path retryAt }`;
+
+/** Runs one of the mutations; fails on anything but user errors. */
+export async function run(
+  client: GraphQLClient,
+  mutation: string,
+  input: object,
+  headers: Record<string, string> = {},
+) {
+  const type = `${mutation[0]?.toUpperCase()}${mutation.slice(1)}Input`;
+  const answer = await client.send(
+    `mutation($input: ${type}!) { ${mutation}(input: $input) { phoneNumber { ${NUMBER} } ${inWords} } }`,
+    { input },
+    { headers },
+  );
+  if (answer.errors) throw new Error(JSON.stringify(answer.errors));
+  return answer.data[mutation];
+}
+
+/** Runs it and fails on user errors too. */
+export async function done(client: GraphQLClient, mutation: string, input: object) {
+  const { phoneNumber, userErrors } = await run(client, mutation, input);
+  if (userErrors.length > 0) throw new Error(JSON.stringify(userErrors));
+  return phoneNumber;
+}
+
+export function codes(result: { userErrors: { code: string; path: string[] }[] }): string[] {
+  return result.userErrors.map(({ code, path }) => `${code} ${path.join('.')}`).sort();
+}
+
+export async function find(client: GraphQLClient, id: string) {
+  const answer = await client.send(`query($id: ID!) { phoneNumber(id: $id) { ${NUMBER} } }`, {
+    id,
+  });
+  if (answer.errors) throw new Error(JSON.stringify(answer.errors));
+  return answer.data.phoneNumber;
+}
+
+export interface MadeAgent {
+  id: string;
+  uuid: string;
+  ultravoxId: string | null;
+}
+
+/** An agent as the agents feature leaves one, without the round trip. */
+export async function newAgent(
+  { app }: Pick<TestServer, 'app'>,
+  organizationId: string,
+  { atUltravox = true } = {},
+): Promise<MadeAgent> {
+  const uuid = newId();
+  const ultravoxId = atUltravox ? newId() : null;
+  const status = atUltravox ? 'ACTIVE' : 'DRAFT';
+  const sync = { organizationId, status, revision: 1, syncedRevision: 1 } as const;
+  const voice = await app.db.voice.create({
+    data: { ...sync, id: newId(), type: 'REFERENCE', name: 'Voice' },
+  });
+  await app.db.agent.create({
+    data: {
+      ...sync,
+      id: uuid,
+      ultravoxId,
+      name: 'Agent',
+      voiceId: voice.id,
+      systemPrompt: 'Be brief.',
+      model: 'ultravox-v0.7',
+      temperature: 0.3,
+      recordingEnabled: false,
+    },
+  });
+  return { id: publicId('agt', uuid), uuid, ultravoxId };
+}
+
+export async function newCall(
+  { app }: Pick<TestServer, 'app'>,
+  organizationId: string,
+  values: { agentId: string; phoneNumberId: string; createdAt?: Date; ended?: boolean },
+) {
+  const { ended = true, ...columns } = values;
+  return app.db.call.create({
+    data: {
+      id: newId(),
+      organizationId,
+      ...columns,
+      direction: 'OUTBOUND',
+      medium: 'SIP',
+      status: ended ? 'COMPLETED' : 'IN_PROGRESS',
+      endedAt: ended ? new Date() : null,
+      maxDurationSeconds: 600,
+      joinTimeoutSeconds: 30,
+    },
+  });
+}
