@@ -18,7 +18,7 @@ const config: CodegenConfig = {
         scalars: {
           DateTime: 'string',
           Duration: 'string',
-          PhoneNumber: 'string',
+          E164: 'string',
           LanguageTag: 'string',
           Decimal: 'string',
           Cursor: 'string',

@@ -149,9 +149,9 @@ export const SETTINGS = {
   },
   MAX_QUERY_COST: {
     schema: wholeNumber(1, 100_000_000),
-    default: '50000',
+    default: '150000',
     about:
-      'Cost above which an operation is refused: one for each field, times the size of each list asked for.',
+      'Cost above which an operation is refused: the number of objects it could give, each list taken as full.',
   },
   DEMO_API_KEY: {
     schema: z

@@ -1,4 +1,5 @@
 /** Which service function does which job, and what is done again and again. */
+import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
 import type { App } from './app.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
 import { placeWaitingCalls } from './calls/placement.ts';
@@ -7,9 +8,15 @@ import { removeUltravoxCall } from './calls/service.ts';
 import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
 import { dropExpiredIdempotencyKeys } from './graphql/idempotency.ts';
 import type { JobDefinition, JobHandler } from './infra/jobs.ts';
+import { checkIndexing } from './knowledge-bases/indexing.ts';
+import { knowledgeBaseSync, knowledgeSourceSync } from './knowledge-bases/sync.ts';
 import { dropExpiredEvents } from './live/log.ts';
 import { allowSipCalls, allowSipCallsJob, telephonyConfigSync } from './phone-numbers/sync.ts';
+import { resyncAgents } from './sync/jobs.ts';
 import { runSync, sweepSync } from './sync/service.ts';
+import { toolSync } from './tools/sync.ts';
+import { syncVoices } from './voices/service.ts';
+import { voiceSync } from './voices/sync.ts';
 
 interface Pairing {
   job: JobDefinition<never>;
@@ -30,6 +37,12 @@ function pair<Payload extends object>(
 }
 
 const PAIRINGS: readonly Pairing[] = [
+  pair(voiceSync.job, (app, { id }) => runSync(app, voiceSync, id)),
+  pair(toolSync.job, (app, { id }) => runSync(app, toolSync, id)),
+  pair(knowledgeBaseSync.job, (app, { id }) => runSync(app, knowledgeBaseSync, id)),
+  pair(knowledgeSourceSync.job, (app, { id }) => runSync(app, knowledgeSourceSync, id)),
+  pair(agentSync.job, (app, { id }) => runSync(app, agentSync, id)),
+  pair(resyncAgents, resyncAgentsUsing),
   pair(removeUltravoxCallJob, removeUltravoxCall),
   pair(telephonyConfigSync.job, (app, { id }) => runSync(app, telephonyConfigSync, id)),
   pair(allowSipCallsJob, (app) => allowSipCalls(app)),
@@ -47,6 +60,21 @@ const HOUR = 3600;
 
 /** Each is safe to run in several processes at once. */
 const PERIODIC: readonly Periodic[] = [
+  { name: 'syncVoices', everySeconds: () => 600, run: syncVoices },
+  { name: 'checkIndexing', everySeconds: () => 2, run: checkIndexing },
+  { name: 'sweepVoices', everySeconds: () => 60, run: (app) => sweepSync(app, voiceSync) },
+  { name: 'sweepTools', everySeconds: () => 60, run: (app) => sweepSync(app, toolSync) },
+  {
+    name: 'sweepKnowledgeBases',
+    everySeconds: () => 60,
+    run: (app) => sweepSync(app, knowledgeBaseSync),
+  },
+  {
+    name: 'sweepKnowledgeSources',
+    everySeconds: () => 60,
+    run: (app) => sweepSync(app, knowledgeSourceSync),
+  },
+  { name: 'sweepAgents', everySeconds: () => 60, run: (app) => sweepSync(app, agentSync) },
   { name: 'placeWaitingCalls', everySeconds: () => 5, run: placeWaitingCalls },
   {
     name: 'checkCalls',

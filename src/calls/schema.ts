@@ -134,13 +134,13 @@ export const CallType = builder.prismaNode('Call', {
     direction: t.expose('direction', { type: CallDirectionEnum, description: 'Who began it.' }),
     medium: t.expose('medium', { type: CallMediumEnum, description: 'How the voice travels.' }),
     phoneNumber: t.expose('phoneNumber', {
-      type: 'PhoneNumber',
+      type: 'E164',
       nullable: true,
       description:
         'The person on the other end; null in a browser, or when the caller is withheld.',
     }),
     fromNumber: t.field({
-      type: 'PhoneNumber',
+      type: 'E164',
       nullable: true,
       description:
         'The number that calls: yours on an outbound call, the person’s on an inbound one.',
@@ -148,7 +148,7 @@ export const CallType = builder.prismaNode('Call', {
       resolve: (call) => (call.direction === 'OUTBOUND' ? call.ownNumber : call.phoneNumber),
     }),
     toNumber: t.field({
-      type: 'PhoneNumber',
+      type: 'E164',
       nullable: true,
       description: 'The number that is called.',
       select: { direction: true, phoneNumber: true, ownNumber: true },
@@ -238,7 +238,7 @@ const CallFilterInput = builder.inputType('CallFilter', {
     direction: t.field({ type: CallDirectionEnum, description: 'Only calls begun this way.' }),
     agentId: t.id({ description: 'Only calls of this agent, an `agt_…` id.' }),
     numberId: t.id({ description: 'Only calls over this number of yours, a `num_…` id.' }),
-    phoneNumber: t.field({ type: 'PhoneNumber', description: 'Only calls with this person.' }),
+    phoneNumber: t.field({ type: 'E164', description: 'Only calls with this person.' }),
     createdFrom: t.field({ type: 'DateTime', description: 'Asked for at this instant or later.' }),
     createdBefore: t.field({ type: 'DateTime', description: 'Asked for before this instant.' }),
     metadata: t.field({
@@ -387,12 +387,12 @@ mutation('createCall', {
   input: (t) => ({
     agentId: t.id({ required: true, description: 'Who talks: the `agt_…` id of an ACTIVE agent.' }),
     phoneNumber: t.field({
-      type: 'PhoneNumber',
+      type: 'E164',
       required: true,
       description: 'Whom to call, in E.164 form.',
     }),
     fromNumber: t.field({
-      type: 'PhoneNumber',
+      type: 'E164',
       description:
         'The caller ID: one of the agent’s outbound numbers. Absent: the one of them that called longest ago.',
     }),

@@ -5,6 +5,7 @@ import DataloaderPlugin from '@pothos/plugin-dataloader';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
 import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
+import { getNamedType, isLeafType } from 'graphql';
 import { RequestError } from '../errors.ts';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
@@ -35,7 +36,7 @@ export interface SchemaTypes {
     ID: { Input: string; Output: string | number | bigint };
     DateTime: { Input: Date; Output: Date };
     Duration: { Input: string; Output: string };
-    PhoneNumber: { Input: string; Output: string };
+    E164: { Input: string; Output: string };
     LanguageTag: { Input: string; Output: string };
     JSONObject: { Input: Record<string, unknown>; Output: unknown };
     JSON: { Input: unknown; Output: unknown };
@@ -126,7 +127,8 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     unauthorizedError: (_parent, context, info) => notAllowed(context, info),
   },
   complexity: {
-    defaultComplexity: 1,
+    // What costs is objects; their scalars come along.
+    fieldComplexity: (_args, _context, field) => (isLeafType(getNamedType(field.type)) ? 0 : 1),
     defaultListMultiplier: 1,
     limit: (context) => ({
       complexity: context.app.config.MAX_QUERY_COST,

@@ -44,9 +44,9 @@ builder.addScalarType('DateTime', GraphQLDateTime);
 builder.addScalarType('JSON', GraphQLJSON);
 builder.addScalarType('JSONObject', GraphQLJSONObject);
 builder.addScalarType(
-  'PhoneNumber',
+  'E164',
   checkedText(
-    'PhoneNumber',
+    'E164',
     'A phone number in E.164 form: "+", country code and number, digits only, such as `+14155550123`.',
     { extensions: GraphQLPhoneNumber.toConfig().extensions },
   ),

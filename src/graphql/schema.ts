@@ -1,10 +1,16 @@
 /** The whole graph: importing this adds every feature's types to the builder. */
 import './scalars.ts';
 import './errors.ts';
+import '../agents/schema.ts';
+import '../agents/updates.ts';
 import '../organizations/schema.ts';
+import '../knowledge-bases/schema.ts';
+import '../tools/schema.ts';
+import '../voices/schema.ts';
 import '../calls/schema.ts';
 import '../calls/events-schema.ts';
 import '../phone-numbers/schema.ts';
+import '../phone-numbers/mutations-schema.ts';
 import { builder } from './builder.ts';
 
 export const schema = builder.toSchema();

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
-import { webOrigin } from '../../src/phone-numbers/inbound-address.ts';
+import { describe, expect, it, vi } from 'vitest';
+import type { App } from '../../src/app.ts';
+import { inboundAddress, webOrigin } from '../../src/phone-numbers/inbound-address.ts';
 import { outgoingMedium } from '../../src/phone-numbers/medium.ts';
 
 const own = '+14155550100';
@@ -49,5 +50,56 @@ describe('webOrigin', () => {
     expect(webOrigin('https://api.ultravox.ai.example.com')).toBe(
       'https://api.ultravox.ai.example.com',
     );
+  });
+});
+
+describe('inboundAddress', () => {
+  function appWith(get: () => Promise<{ domain: string | null }>) {
+    const clock = { now: new Date('2026-11-20T12:00:00Z') };
+    const app = {
+      ultravox: { baseUrl: 'https://api.ultravox.ai', sip: { get } },
+      log: { warn: vi.fn() },
+      now: () => clock.now,
+    } as unknown as App;
+    const later = (seconds: number) => {
+      clock.now = new Date(clock.now.getTime() + seconds * 1000);
+    };
+    return { app, later };
+  }
+
+  it('of a carrier with webhooks needs nothing from Ultravox', async () => {
+    const get = vi.fn();
+    const { app } = appWith(get);
+    const address = 'https://app.ultravox.ai/api/agents/a1/telephony_xml';
+    expect(await inboundAddress(app, 'TWILIO', 'a1')).toBe(address);
+    expect(await inboundAddress(app, 'TELNYX', 'a1')).toBe(address);
+    expect(get).not.toHaveBeenCalled();
+  });
+
+  it('asks for the SIP domain once an hour, however many ask', async () => {
+    const get = vi.fn(async () => ({ domain: 'acme.sip.ultravox.ai' }));
+    const { app, later } = appWith(get);
+    const all = await Promise.all(['a1', 'a2'].map((id) => inboundAddress(app, 'SIP', id)));
+    expect(all).toEqual(['sip:agent_a1@acme.sip.ultravox.ai', 'sip:agent_a2@acme.sip.ultravox.ai']);
+    later(3599);
+    await inboundAddress(app, 'SIP', 'a1');
+    expect(get).toHaveBeenCalledTimes(1);
+    later(2);
+    await inboundAddress(app, 'SIP', 'a1');
+    expect(get).toHaveBeenCalledTimes(2);
+  });
+
+  it('is null while the SIP domain cannot be found out, and asks again soon', async () => {
+    const get = vi
+      .fn<() => Promise<{ domain: string | null }>>()
+      .mockRejectedValueOnce(new Error('no answer'))
+      .mockResolvedValue({ domain: 'acme.sip.ultravox.ai' });
+    const { app, later } = appWith(get);
+    expect(await inboundAddress(app, 'SIP', 'a1')).toBeNull();
+    later(5);
+    expect(await inboundAddress(app, 'SIP', 'a1')).toBeNull();
+    expect(get).toHaveBeenCalledTimes(1);
+    later(6);
+    expect(await inboundAddress(app, 'SIP', 'a1')).toBe('sip:agent_a1@acme.sip.ultravox.ai');
   });
 });

@@ -258,7 +258,8 @@ describe('assigning', () => {
     const node = await server.client.send('query($id: ID!) { node(id: $id) { id } }', {
       id: theirs.id,
     });
-    expect(node.data.node).toBeNull();
+    expect(node).toMatchObject({ data: { node: null } });
+    expect(node.errors).toBeUndefined();
   });
 });
 
@@ -298,6 +299,31 @@ describe('releasing', () => {
     expect(await find(client, id)).toMatchObject({ releasedAt: null });
     await server.app.db.call.update({ where: { id: call.id }, data: { endedAt: new Date() } });
     expect((await done(client, 'releasePhoneNumber', { id })).releasedAt).not.toBeNull();
+  });
+
+  it('is still seen with a token for a call on it, which sees no other number', async () => {
+    const { client, organizationId } = server;
+    const agent = await newAgent(server, organizationId);
+    const [number, another] = [await importSip(), await importSip()];
+    const call = await newCall(server, organizationId, {
+      agentId: agent.uuid,
+      phoneNumberId: uuidOf(number.id),
+    });
+    await done(client, 'releasePhoneNumber', { id: number.id });
+    const made = await client.send(
+      'mutation($callId: ID) { createAccessToken(input: { callId: $callId }) { accessToken } }',
+      { callId: publicId('cal', call.id) },
+    );
+    const read = (id: string) =>
+      client.send(
+        'query($id: ID!) { node(id: $id) { ... on PhoneNumber { phoneNumber status } } }',
+        { id },
+        { headers: { authorization: `Bearer ${made.data.createAccessToken.accessToken}` } },
+      );
+    expect(await read(number.id)).toMatchObject({
+      data: { node: { phoneNumber: number.phoneNumber, status: null } },
+    });
+    expect(await read(another.id)).toMatchObject({ data: { node: null } });
   });
 
   it('waits for a call that is being placed, and then sees it', async () => {

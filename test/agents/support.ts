@@ -1,0 +1,151 @@
+/** What the agent tests share: documents, and things for agents to refer to. */
+import { randomUUID } from 'node:crypto';
+import { newId, publicId } from '../../src/infra/ids.ts';
+import type { Agent as RemoteAgent } from '../../src/ultravox/wire.ts';
+import { ensureVoices } from '../../src/voices/service.ts';
+import type { Answer, GraphQLClient } from '../support/graphql.ts';
+import type { TestServer } from '../support/server.ts';
+
+export const AGENT = `fragment AgentFields on Agent {
+  id name description systemPrompt model temperature recordingEnabled languageHint joinTimeout
+  maxDuration timeExceededMessage successCriteria extractionSchema crmWebhookUrl hasCrmWebhookSecret
+  status syncError isInSync deletedAt
+  voice { id } tools { id modelToolName } knowledgeBases { id }
+  greetingSettings { firstSpeaker text delay uninterruptible }
+  inactivityMessages { duration message endBehavior }
+  vadSettings { turnEndpointDelay minimumTurnDuration minimumInterruptionDuration frameActivationThreshold }
+  builtInConfig { transfer { cold warm target } hangUp leaveVoicemail }
+}`;
+
+const ERRORS = 'userErrors { code message path details }';
+
+const mutationOf = (name: string): string => {
+  const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
+  return `mutation ($input: ${type}!) { result: ${name}(input: $input) { agent { ...AgentFields } ${ERRORS} } } ${AGENT}`;
+};
+
+export interface Problem {
+  code: string;
+  message: string;
+  path: string[];
+  details: Record<string, unknown> | null;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as the fragment says
+export type AgentView = any;
+
+type Name = 'createAgent' | 'updateAgent' | 'replaceAgent' | 'deleteAgent' | 'retryAgentSync';
+
+/** The payload of a mutation, whatever is in it. */
+export async function send(
+  client: GraphQLClient,
+  name: Name,
+  input: Record<string, unknown>,
+  headers: Record<string, string> = {},
+): Promise<{ agent: AgentView; userErrors: Problem[]; answer: Answer }> {
+  const answer = await client.send(mutationOf(name), { input }, { headers });
+  if (answer.errors) throw new Error(JSON.stringify(answer.errors, null, 2));
+  return { ...answer.data.result, answer };
+}
+
+/** The agent that came of a mutation, which must have had nothing to complain of. */
+export async function change(
+  client: GraphQLClient,
+  name: Name,
+  input: Record<string, unknown>,
+): Promise<AgentView> {
+  const { agent, userErrors } = await send(client, name, input);
+  if (userErrors.length > 0) throw new Error(JSON.stringify(userErrors, null, 2));
+  return agent;
+}
+
+export async function read(client: GraphQLClient, id: string): Promise<AgentView> {
+  const answer = await client.send(
+    `query ($id: ID!) { agent(id: $id) { ...AgentFields } } ${AGENT}`,
+    { id },
+  );
+  if (answer.errors) throw new Error(JSON.stringify(answer.errors, null, 2));
+  return answer.data.agent;
+}
+
+export const uuidOf = (id: string): string => id.slice(4);
+
+/** A voice of the organization that Ultravox knows. */
+export async function anyVoice(server: TestServer, organizationId: string): Promise<string> {
+  await ensureVoices(server.app, organizationId);
+  const voice = await server.app.db.voice.findFirstOrThrow({
+    where: { organizationId, withdrawnAt: null },
+    orderBy: { name: 'asc' },
+  });
+  return publicId('voc', voice.id);
+}
+
+/** A tool with a copy at Ultravox, or with `remote: false` one that has none yet. */
+export async function addTool(
+  server: TestServer,
+  organizationId: string,
+  modelToolName: string,
+  { remote = true } = {},
+): Promise<string> {
+  const id = newId();
+  const copy = remote ? await makeRemoteTool(server, id, modelToolName) : null;
+  await server.app.db.tool.create({
+    data: {
+      id,
+      organizationId,
+      name: modelToolName,
+      modelToolName,
+      description: 'Looks something up',
+      definition: {},
+      status: copy ? 'ACTIVE' : 'FAILED',
+      ultravoxId: copy,
+      syncedRevision: copy ? 1 : null,
+      refusedRevision: copy ? null : 1,
+    },
+  });
+  return publicId('tol', id);
+}
+
+export async function makeRemoteTool(
+  server: TestServer,
+  id: string,
+  modelToolName: string,
+): Promise<string> {
+  const tool = await server.app.ultravox.tools.create({
+    name: publicId('tol', id),
+    definition: {
+      modelToolName,
+      description: 'Looks something up',
+      http: { baseUrlPattern: 'https://example.com/tool', httpMethod: 'GET' },
+    },
+  });
+  return tool.toolId;
+}
+
+export async function addKnowledgeBase(
+  server: TestServer,
+  organizationId: string,
+): Promise<{ id: string; corpusId: string }> {
+  const id = newId();
+  const corpusId = randomUUID();
+  await server.app.db.knowledgeBase.create({
+    data: {
+      id,
+      organizationId,
+      name: 'Handbook',
+      status: 'ACTIVE',
+      ultravoxId: corpusId,
+      syncedRevision: 1,
+    },
+  });
+  return { id: publicId('knb', id), corpusId };
+}
+
+/** The copies of one agent at Ultravox. */
+export async function copiesOf(server: TestServer, id: string): Promise<RemoteAgent[]> {
+  const copies: RemoteAgent[] = [];
+  for await (const agent of server.app.ultravox.agents.listAll({ search: id })) {
+    if (agent.name.endsWith(id)) copies.push(agent);
+  }
+  return copies;
+}

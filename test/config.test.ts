@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { readConfig, SETTINGS } from '../src/config.ts';
+import { ConfigError } from '../src/errors.ts';
+
+describe('readConfig', () => {
+  it('needs nothing', () => {
+    expect(readConfig({})).toMatchObject({ PORT: 4000, ROLE: 'all', HOST: '127.0.0.1' });
+  });
+
+  it('names every wrong setting at once', () => {
+    const wrong = {
+      PORT: 'eighty',
+      ROLE: 'boss',
+      DATABASE_URL: 'mysql://localhost',
+      REDIS_URL: 'localhost',
+      ULTRAVOX_API_KEY: 'short',
+      PRICE_PER_MINUTE: '5 cents',
+      DEMO_API_KEY: 'truedy_',
+      TRUST_PROXY: 'yes',
+      ENCRYPTION_KEY: 'short',
+    };
+    let message = '';
+    try {
+      readConfig(wrong);
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError);
+      message = (error as Error).message;
+    }
+    for (const name of Object.keys(wrong)) expect(message).toContain(`- ${name} `);
+  });
+
+  it('asks for what another setting needs', () => {
+    expect(() => readConfig({ DATABASE_URL: 'postgres://localhost/x' })).toThrow('ENCRYPTION_KEY is needed');
+    expect(() => readConfig({ ULTRAVOX_API_KEY: `abcdefgh.${'a'.repeat(32)}` })).toThrow(
+      'PUBLIC_URL is needed',
+    );
+    expect(() => readConfig({ ROLE: 'worker' })).toThrow('DATABASE_URL is needed');
+  });
+
+  it('treats an empty value as absent', () => {
+    expect(readConfig({ PORT: '', DATABASE_URL: ' ' }).PORT).toBe(4000);
+  });
+});
+
+describe('the documents', () => {
+  const names = Object.keys(SETTINGS);
+
+  it('the README has every setting, with its default, and no other', () => {
+    const rows = [...readFileSync('README.md', 'utf8').matchAll(/^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$/gm)];
+    expect(rows.map(([, name]) => name)).toEqual(names);
+    for (const [, name, fallback, about] of rows) {
+      const setting: { default?: string; about: string } = SETTINGS[name as keyof typeof SETTINGS];
+      expect(fallback).toBe(setting.default === undefined ? '–' : `\`${setting.default}\``);
+      expect(about).toBe(setting.about);
+    }
+  });
+
+  it('.env.example has every setting', () => {
+    const lines = readFileSync('.env.example', 'utf8').matchAll(/^# ?([A-Z_]+)=/gm);
+    expect([...lines].map(([, name]) => name)).toEqual(names);
+  });
+});

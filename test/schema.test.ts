@@ -1,0 +1,83 @@
+/** What is generated is current, and the graph keeps its own conventions. */
+import { readFileSync } from 'node:fs';
+import { getNamedType, isEnumType, isInputObjectType, isObjectType, isSpecifiedScalarType } from 'graphql';
+import { describe, expect, it } from 'vitest';
+import { printedSchema } from '../src/graphql/print.ts';
+import { schema } from '../src/graphql/schema.ts';
+import { createLogger } from '../src/infra/logger.ts';
+import { findMissingMigration } from '../src/infra/migration-cli.ts';
+
+const types = Object.values(schema.getTypeMap()).filter((type) => !type.name.startsWith('__'));
+/** Made by the relay plugin from our own descriptions of what they connect. */
+const isRelayPart = (name: string): boolean => /(Connection|Edge)$/.test(name) || name === 'PageInfo';
+
+describe('the printed schema', () => {
+  it('is current: run `npm run generate`', () => {
+    expect(readFileSync('schema.graphql', 'utf8')).toBe(printedSchema());
+  });
+});
+
+describe('the migrations', () => {
+  it('make what prisma/schema.prisma says', async () => {
+    expect(await findMissingMigration({ log: createLogger({ level: 'error' }) })).toBeUndefined();
+  });
+});
+
+describe('descriptions', () => {
+  it('are there for every type, field, argument, member and value', () => {
+    const missing: string[] = [];
+    const note = (name: string, description?: string | null): void => {
+      if (!description?.trim()) missing.push(name);
+    };
+    for (const type of types) {
+      if (isRelayPart(type.name) || isSpecifiedScalarType(type)) continue;
+      note(type.name, type.description);
+      if (isEnumType(type)) {
+        for (const value of type.getValues()) note(`${type.name}.${value.name}`, value.description);
+      }
+      if (isInputObjectType(type)) {
+        for (const field of Object.values(type.getFields())) {
+          note(`${type.name}.${field.name}`, field.description);
+        }
+      }
+      if (isObjectType(type)) {
+        for (const field of Object.values(type.getFields())) {
+          note(`${type.name}.${field.name}`, field.description);
+          for (const arg of field.args) {
+            if (['first', 'last', 'after', 'before', 'id', 'ids'].includes(arg.name)) continue;
+            note(`${type.name}.${field.name}(${arg.name}:)`, arg.description);
+          }
+        }
+      }
+    }
+    expect(missing).toEqual([]);
+  });
+});
+
+describe('mutations', () => {
+  const mutations = Object.values(schema.getMutationType()!.getFields());
+
+  it.each(mutations.map((field) => [field.name, field] as const))('%s has the common form', (name, field) => {
+    const typeName = `${name[0]!.toUpperCase()}${name.slice(1)}`;
+    expect(field.args.map((arg) => String(arg.type))).toEqual([`${typeName}Input!`]);
+    expect(String(field.type)).toBe(`${typeName}Payload!`);
+    const payload = getNamedType(field.type);
+    if (!isObjectType(payload)) throw new Error('A payload is an object');
+    expect(String(payload.getFields().userErrors?.type)).toBe('[UserError!]!');
+    for (const member of Object.values(payload.getFields())) {
+      if (member.name !== 'userErrors') expect(String(member.type)).not.toMatch(/!$/);
+    }
+  });
+});
+
+describe('objects', () => {
+  it('with an id are nodes', () => {
+    const others = types.filter(
+      (type) =>
+        isObjectType(type) &&
+        type.getFields().id !== undefined &&
+        !type.getInterfaces().some(({ name }) => name === 'Node'),
+    );
+    expect(others.map(({ name }) => name)).toEqual([]);
+  });
+});
