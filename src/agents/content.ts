@@ -1,79 +1,23 @@
 /** What may be written into an agent: limits, formats and defaults, without looking anything up. */
-import Mustache from 'mustache';
 import type { ProblemPath } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import { mayBePublicHost } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
-import { compileExtractionSchema } from './extraction.ts';
-import type {
-  AgentSettings,
-  BuiltInConfig,
-  EndBehavior,
-  FirstSpeaker,
-  GreetingSettings,
-  InactivityMessage,
-  TransferConfig,
-  VadSettings,
-} from './settings.ts';
-
-export const DEFAULT_MODEL = 'ultravox-v0.7';
-export const MODELS = [
-  DEFAULT_MODEL,
-  'ultravox-v0.6',
-  'ultravox-v0.6-llama3.3-70b',
-  'ultravox-v0.6-gemma3-27b',
-  'fixie-ai/ultravox',
-] as const;
-export const DEFAULT_TEMPERATURE = 0.3;
-
-export const LIMITS = {
-  name: 100,
-  description: 2_000,
-  systemPrompt: 200_000,
-  languageHint: 16,
-  spokenText: 2_000,
-  inactivityMessages: 20,
-  successCriteria: 10_000,
-  extractionSchemaBytes: 65_536,
-  crmWebhookSecret: { min: 8, max: 255 },
-  tools: 50,
-  knowledgeBases: 1,
-  joinTimeoutSeconds: { min: 1, max: 3_600 },
-  maxDurationSeconds: { min: 1, max: 86_400 },
-} as const;
-
-type Given<T> = T | null | undefined;
-
-export interface GreetingSettingsInput {
-  firstSpeaker?: Given<FirstSpeaker>;
-  text?: Given<string>;
-  delay?: Given<string>;
-  uninterruptible?: Given<boolean>;
-}
-
-export interface InactivityMessageInput {
-  duration: string;
-  message: string;
-  endBehavior?: Given<EndBehavior>;
-}
-
-export interface VadSettingsInput {
-  turnEndpointDelay?: Given<string>;
-  minimumTurnDuration?: Given<string>;
-  minimumInterruptionDuration?: Given<string>;
-  frameActivationThreshold?: Given<number>;
-}
-
-export interface TransferConfigInput {
-  cold?: Given<boolean>;
-  warm?: Given<boolean>;
-  target?: Given<string>;
-}
-
-export interface BuiltInConfigInput {
-  transfer?: Given<TransferConfigInput>;
-  hangUp?: Given<boolean>;
-  leaveVoicemail?: Given<boolean>;
-}
+import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
+import type { AgentSettings } from './settings.ts';
+import {
+  type BuiltInConfigInput,
+  builtInConfig,
+  type Given,
+  type GreetingSettingsInput,
+  greetingSettings,
+  type InactivityMessageInput,
+  inactivityMessages,
+  type VadSettingsInput,
+  vadSettings,
+} from './settings-input.ts';
+import { template, text } from './text.ts';
 
 export interface AgentInput {
   name?: Given<string>;
@@ -208,7 +152,7 @@ export function readContent(
   optional('builtInConfig', null, (value, path) => builtInConfig(checks, value, path));
   optional('successCriteria', null, textOf(LIMITS.successCriteria, 1));
   optional('extractionSchema', null, (value, path) => extractionSchema(checks, value, path));
-  optional('crmWebhookUrl', null, (value, path) => checks.url(value, path, { allowPrivate }));
+  optional('crmWebhookUrl', null, (value, path) => webhookUrl(checks, value, path, allowPrivate));
   optional('crmWebhookSecret', null, (value, path) =>
     text(checks, value, path, LIMITS.crmWebhookSecret),
   );
@@ -245,38 +189,6 @@ export function toColumns(content: Partial<AgentContent>): Partial<Columns> {
 
 function json(value: object | null): JsonColumn {
   return value === null ? Prisma.DbNull : (value as Prisma.InputJsonValue);
-}
-
-/** JSON columns cannot hold half a surrogate pair, so it becomes a replacement character. */
-function text(
-  checks: Checks,
-  value: string,
-  path: ProblemPath,
-  limits: { min?: number; max: number },
-): string | undefined {
-  return checks.text(value, path, limits)?.toWellFormed();
-}
-
-/** A text in which Ultravox replaces `{{placeholders}}`. */
-function template(
-  checks: Checks,
-  value: string,
-  path: ProblemPath,
-  limits: { min?: number; max: number },
-): string | undefined {
-  const checked = text(checks, value, path, limits);
-  if (checked === undefined || !checked.includes('{{')) return checked;
-  try {
-    // A writer of its own: the shared one keeps every text it has ever seen.
-    new Mustache.Writer().parse(checked);
-    return checked;
-  } catch (error) {
-    return checks.add(
-      'INVALID_INPUT',
-      `\`${path.join('.')}\` has a broken placeholder (${messageOf(error)}). Write placeholders as {{name}}, and close every section {{#name}} with {{/name}}.`,
-      path,
-    );
-  }
 }
 
 function model(checks: Checks, value: string, path: ProblemPath): string | undefined {
@@ -335,144 +247,20 @@ function isLanguageTag(value: string): boolean {
   }
 }
 
-function greetingSettings(
+/** What the name resolves to is checked again whenever something is sent there. */
+function webhookUrl(
   checks: Checks,
-  input: GreetingSettingsInput,
+  value: string,
   path: ProblemPath,
-): GreetingSettings | undefined {
-  const before = checks.problems.length;
-  const firstSpeaker = input.firstSpeaker ?? 'AGENT';
-  const uninterruptible = input.uninterruptible ?? false;
-  const spoken = input.text ?? null;
-  const delay = checks.duration(input.delay, [...path, 'delay'], { min: 0, max: 600 }) ?? null;
-  if (spoken !== null) {
-    text(checks, spoken, [...path, 'text'], { min: 1, max: LIMITS.spokenText });
-  }
-  if (firstSpeaker === 'USER') {
-    if (spoken !== null && (input.delay ?? null) === null) {
-      checks.add(
-        'REQUIRED',
-        'Give `delay` with `text` when the user speaks first: the agent says the text once the user has been silent for that long.',
-        [...path, 'delay'],
-      );
-    }
-    if (uninterruptible) {
-      checks.add(
-        'INVALID_INPUT',
-        '`uninterruptible` is possible only when the agent speaks first.',
-        [...path, 'uninterruptible'],
-      );
-    }
-  }
-  if (checks.problems.length > before) return undefined;
-  return { firstSpeaker, text: spoken?.toWellFormed() ?? null, delay, uninterruptible };
-}
-
-function inactivityMessages(
-  checks: Checks,
-  inputs: readonly InactivityMessageInput[],
-  path: ProblemPath,
-): InactivityMessage[] | undefined {
-  if (inputs.length > LIMITS.inactivityMessages) {
-    return checks.add(
-      'LIMIT_EXCEEDED',
-      `\`inactivityMessages\` may have at most ${LIMITS.inactivityMessages} entries; it has ${inputs.length}.`,
-      path,
-    );
-  }
-  const before = checks.problems.length;
-  const messages = inputs.map((input, index): InactivityMessage => {
-    const here = [...path, index];
-    const limits = { min: 1, max: LIMITS.spokenText };
-    return {
-      duration:
-        checks.duration(input.duration, [...here, 'duration'], { min: 1, max: 3_600 }) ?? '',
-      message: template(checks, input.message, [...here, 'message'], limits) ?? '',
-      endBehavior: input.endBehavior ?? 'UNSPECIFIED',
-    };
-  });
-  return checks.problems.length > before ? undefined : messages;
-}
-
-function vadSettings(
-  checks: Checks,
-  input: VadSettingsInput,
-  path: ProblemPath,
-): VadSettings | undefined {
-  const before = checks.problems.length;
-  const duration = (
-    member: 'turnEndpointDelay' | 'minimumTurnDuration' | 'minimumInterruptionDuration',
-  ) => checks.duration(input[member], [...path, member], { min: 0, max: 60 }) ?? null;
-  const settings: VadSettings = {
-    turnEndpointDelay: duration('turnEndpointDelay'),
-    minimumTurnDuration: duration('minimumTurnDuration'),
-    minimumInterruptionDuration: duration('minimumInterruptionDuration'),
-    frameActivationThreshold:
-      checks.number(input.frameActivationThreshold, [...path, 'frameActivationThreshold'], {
-        min: 0.1,
-        max: 1,
-      }) ?? null,
-  };
-  return checks.problems.length > before ? undefined : settings;
-}
-
-function builtInConfig(
-  checks: Checks,
-  input: BuiltInConfigInput,
-  path: ProblemPath,
-): BuiltInConfig | undefined {
-  const before = checks.problems.length;
-  const transfer = input.transfer
-    ? transferConfig(checks, input.transfer, [...path, 'transfer'])
-    : null;
-  if (checks.problems.length > before) return undefined;
-  return {
-    transfer: transfer ?? null,
-    hangUp: input.hangUp ?? false,
-    leaveVoicemail: input.leaveVoicemail ?? false,
-  };
-}
-
-const SIP_URI = /^sips?:[^@\s<>]+@[^@\s<>]+$/i;
-
-/** Ultravox refuses a transfer tool without a target, and a warm one to anything but SIP. */
-function transferConfig(
-  checks: Checks,
-  input: TransferConfigInput,
-  path: ProblemPath,
-): TransferConfig | undefined {
-  const cold = input.cold ?? false;
-  const warm = input.warm ?? false;
-  const target = input.target ?? null;
-  const here = [...path, 'target'];
-  if (target === null) {
-    if (!cold && !warm) return { cold, warm, target };
-    return checks.add(
-      'REQUIRED',
-      'Give `target`, where callers are transferred to: a SIP URI such as "sip:desk@example.com", or for cold transfers only a phone number such as "+14155550123".',
-      here,
-    );
-  }
-  if (SIP_URI.test(target)) {
-    return text(checks, target, here, { max: 500 }) === undefined
-      ? undefined
-      : { cold, warm, target: target.toWellFormed() };
-  }
-  if (warm) {
-    return checks.add(
-      'INVALID_INPUT',
-      'A warm transfer needs a SIP URI such as "sip:desk@example.com" as its `target`.',
-      here,
-    );
-  }
-  if (!target.startsWith('+')) {
-    return checks.add(
-      'INVALID_INPUT',
-      '`target` must be a SIP URI such as "sip:desk@example.com" or a phone number such as "+14155550123".',
-      here,
-    );
-  }
-  return checks.phoneNumber(target, here) === undefined ? undefined : { cold, warm, target };
+  allowPrivate: boolean,
+): string | undefined {
+  const url = checks.url(value, path, { allowPrivate });
+  if (url === undefined || allowPrivate || mayBePublicHost(new URL(url).hostname)) return url;
+  return checks.add(
+    'INVALID_INPUT',
+    `\`${path.join('.')}\` must be an address on the public internet.`,
+    path,
+  );
 }
 
 function extractionSchema(
@@ -494,12 +282,8 @@ function extractionSchema(
   if (value.type !== 'object') {
     return refuse('must be a JSON Schema whose `type` is "object".');
   }
-  try {
-    compileExtractionSchema(value);
-    return value;
-  } catch (error) {
-    return refuse(`is not a valid JSON Schema: ${messageOf(error)}.`);
-  }
+  const problem = jsonSchemaProblem(value);
+  return problem === null ? value : refuse(`is not a valid JSON Schema: ${problem.slice(0, 300)}.`);
 }
 
 /** PostgreSQL's JSON has no null characters and no halves of surrogate pairs. */
@@ -508,8 +292,4 @@ function isStorable(value: unknown): boolean {
   if (Array.isArray(value)) return value.every(isStorable);
   if (typeof value !== 'object' || value === null) return true;
   return Object.entries(value).every(([key, item]) => isStorable(key) && isStorable(item));
-}
-
-function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, 300);
 }

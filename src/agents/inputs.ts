@@ -1,7 +1,7 @@
 /** What clients write into an agent, as GraphQL inputs. */
 import type { InputFieldBuilder } from '@pothos/core';
 import { builder } from '../graphql/builder.ts';
-import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './content.ts';
+import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
 
 type Types = (typeof builder)['$inferSchemaTypes'];
 

@@ -1,8 +1,10 @@
 /** What an agent refers to: whether it is there, and whether its tools go together. */
 import type { Tx } from '../app.ts';
+import { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../organizations/viewer.ts';
+import type { ResyncAgents } from '../sync/jobs.ts';
 import { lockReferences } from '../sync/references.ts';
 import type { AgentContent } from './content.ts';
 import { builtInToolNames } from './template.ts';
@@ -139,20 +141,29 @@ export async function writeReferences(
   }
 }
 
-/** The agents that use something, for the job that sends them again. */
-export async function raiseRevisions(
-  tx: Tx,
-  { kind, id }: { kind: 'TOOL' | 'KNOWLEDGE_BASE' | 'VOICE'; id: string },
-): Promise<string[]> {
+/**
+ * Gives every agent that uses something a new revision, locked in one order for all who do this.
+ *
+ * @returns their ids.
+ */
+export async function raiseRevisions(tx: Tx, { kind, id }: ResyncAgents): Promise<string[]> {
   const uses = {
-    VOICE: { voiceId: id },
-    TOOL: { tools: { some: { toolId: id } } },
-    KNOWLEDGE_BASE: { knowledgeBases: { some: { knowledgeBaseId: id } } },
+    VOICE: Prisma.sql`(organization_id, voice_id) IN
+      (SELECT organization_id, id FROM voices WHERE id = ${id}::uuid)`,
+    TOOL: Prisma.sql`id IN (
+      SELECT used.agent_id FROM tools JOIN agent_tools used
+        ON (used.organization_id, used.tool_id) = (tools.organization_id, tools.id)
+      WHERE tools.id = ${id}::uuid)`,
+    KNOWLEDGE_BASE: Prisma.sql`id IN (
+      SELECT used.agent_id FROM knowledge_bases base JOIN agent_knowledge_bases used
+        ON (used.organization_id, used.knowledge_base_id) = (base.organization_id, base.id)
+      WHERE base.id = ${id}::uuid)`,
   }[kind];
-  const agents = await tx.agent.updateManyAndReturn({
-    where: { ...uses, deletedAt: null },
-    data: { revision: { increment: 1 } },
-    select: { id: true },
-  });
-  return agents.map((agent) => agent.id);
+  const raised = await tx.$queryRaw<{ id: string }[]>`
+    WITH used AS (
+      SELECT id FROM agents WHERE deleted_at IS NULL AND ${uses} ORDER BY id FOR UPDATE
+    )
+    UPDATE agents SET revision = revision + 1 FROM used WHERE agents.id = used.id
+    RETURNING agents.id`;
+  return raised.map((agent) => agent.id);
 }

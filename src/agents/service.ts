@@ -192,10 +192,10 @@ export async function retryAgentSync(
     const agent = await lockAgent(tx, viewer, id!);
     if (!agent) throw userError('NOT_FOUND', 'There is no such agent.', ['id']);
     if (isInSync(agent)) return;
-    await tx.agent.update({
-      where: { id: agent.id },
-      data: { revision: { increment: 1 }, refusedRevision: null },
-    });
+    // Not a change of the agent, so `updated_at` stays.
+    await tx.$executeRaw`
+      UPDATE agents SET revision = revision + 1, refused_revision = NULL
+      WHERE id = ${agent.id}::uuid`;
     await enqueueSync(app, tx, agentSync, agent.id);
   });
   return sendAndRead(app, id!);

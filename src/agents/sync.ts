@@ -5,23 +5,18 @@ import type {
   AgentKnowledgeBase,
   AgentTool,
   KnowledgeBase,
-  SyncStatus,
   Tool,
   Voice,
 } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
+import { corpusIdFor } from '../knowledge-bases/service.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { orGone } from '../sync/gone.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
-import {
-  defineSyncJob,
-  enqueueSync,
-  NotReadyError,
-  runSync,
-  type SyncKind,
-} from '../sync/service.ts';
+import { defineSyncJob, enqueueSync, runSync, type SyncKind } from '../sync/service.ts';
 import { selectedToolFor } from '../tools/service.ts';
 import type { CreateAgentRequest } from '../ultravox/wire.ts';
+import { ultravoxVoiceId } from '../voices/service.ts';
 import { raiseRevisions } from './references.ts';
 import { callTemplate, remoteName } from './template.ts';
 
@@ -87,36 +82,16 @@ export const agentSync: SyncKind<AgentRow> = {
   },
 };
 
-/** @throws NotReadyError when something the agent refers to has no copy at Ultravox. */
+/** @throws NotReadyError while something the agent refers to has no copy at Ultravox. */
 function wireAgent(app: App, row: AgentRow): CreateAgentRequest {
   return {
     name: remoteName(row.name, publicId('agt', row.id)),
     callTemplate: callTemplate(row, {
-      voiceId: remoteId('voice', row.voice),
-      tools: row.tools.map(({ tool }) => {
-        remoteId('tool', tool);
-        return selectedToolFor(app, tool);
-      }),
-      corpusIds: row.knowledgeBases.map(({ knowledgeBase }) =>
-        remoteId('knowledge base', knowledgeBase),
-      ),
+      voiceId: ultravoxVoiceId(row.voice),
+      tools: row.tools.map(({ tool }) => selectedToolFor(app, tool)),
+      corpusIds: row.knowledgeBases.map(({ knowledgeBase }) => corpusIdFor(knowledgeBase)),
     }),
   };
-}
-
-interface Referred {
-  name: string;
-  status: SyncStatus;
-  ultravoxId: string | null;
-}
-
-function remoteId(what: string, { name, status, ultravoxId }: Referred): string {
-  if (ultravoxId) return ultravoxId;
-  throw new NotReadyError(
-    status === 'FAILED'
-      ? `The ${what} "${name}" was refused by Ultravox. Mend it, and this agent follows by itself.`
-      : `The ${what} "${name}" is not at Ultravox yet. This agent follows by itself once it is.`,
-  );
 }
 
 /** How many agents are sent to Ultravox at once when something they share has changed. */

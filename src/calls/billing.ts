@@ -9,6 +9,18 @@ export function billingStatusOf(status: string | null): CallBillingStatus {
   return 'PENDING';
 }
 
+/** Whether a billing status is news: it is settled once, and after that can only be refunded. */
+export function isBillingNews(known: CallBillingStatus, seen: CallBillingStatus): boolean {
+  return BILLING_RANK[seen] > BILLING_RANK[known];
+}
+
+const BILLING_RANK: Record<CallBillingStatus, number> = {
+  PENDING: 0,
+  BILLED: 1,
+  FREE: 1,
+  REFUNDED: 2,
+};
+
 /** Whole seconds of a duration as Ultravox writes it (`"42s"`); it bills in steps of six seconds. */
 export function billedSeconds(duration: string | null): number {
   const seconds = Number.parseFloat(duration ?? '0');

@@ -8,7 +8,7 @@ import { requireId, toPublicId } from '../graphql/ids.ts';
 import { currentCursor } from '../live/log.ts';
 import { type CallEventTypeName, callEventFilter, callEventTypeOf } from './events.ts';
 import { loadCall, loadEventCount, loadEventPage, loadLiveCall } from './loaders.ts';
-import { CallEndReasonEnum, CallStatusEnum, CallType } from './schema.ts';
+import { CallEndReasonEnum, CallNode, CallStatusEnum } from './schema.ts';
 
 const DESCRIPTIONS: Record<CallEventTypeName, string> = {
   CREATED: 'It was asked for, or came in.',
@@ -76,7 +76,7 @@ CallEventType.implement({
       resolve: (event) => toPublicId('Call', event.callId ?? ''),
     }),
     call: t.field({
-      type: CallType,
+      type: CallNode,
       nullable: true,
       description:
         'The call as it is now, which may be further on than this event; null once deleted.',
@@ -88,7 +88,7 @@ CallEventType.implement({
   }),
 });
 
-builder.prismaObjectField(CallType, 'events', (t) =>
+builder.prismaObjectField(CallNode, 'events', (t) =>
   t.connection(
     {
       type: CallEventType,

@@ -9,7 +9,7 @@
  * - Nobody knows (a timeout, a crash): the claim stays, and nobody ever asks again. The reconciler
  *   looks for the call by our id in its metadata, and takes it up or, when it was never made, fails it.
  */
-
+import { setTimeout as pause } from 'node:timers/promises';
 import { firstSpeakerSettings } from '../agents/template.ts';
 import type { App } from '../app.ts';
 import type { PhoneNumber, Prisma } from '../generated/prisma/client.ts';
@@ -23,6 +23,7 @@ import type { CallSettings } from './settings.ts';
 /** Any two that count against the limits do so one after the other. */
 const LIMIT_LOCK = 7_411_001;
 const DEFAULT_RETRY_SECONDS = 5;
+const LOOK_MS = 100;
 
 interface Claims {
   ids: string[];
@@ -32,7 +33,7 @@ interface Claims {
 
 /** Placements of this process that are on their way, so that a request can wait for its own. */
 const underway = new WeakMap<App, Map<string, Promise<void>>>();
-const timers = new WeakMap<App, NodeJS.Timeout>();
+const timers = new WeakMap<App, { at: Date; timer: NodeJS.Timeout }>();
 
 /**
  * Claims as many waiting calls as the limits allow, oldest first, and places them. Comes back once
@@ -51,21 +52,39 @@ export async function placeWaitingCalls(app: App): Promise<void> {
   if (retryAt) wakeAt(app, retryAt);
 }
 
-/** Comes back when this process has no placement of the call under way (any more). */
+/**
+ * Comes back when the placement of the call, if one is under way, is over. Whoever runs it: another
+ * request or process may have claimed the call first.
+ */
 export async function placementOf(app: App, id: string): Promise<void> {
-  await underway.get(app)?.get(id);
+  const ours = underway.get(app)?.get(id);
+  if (ours) return ours;
+  while (!app.closing.aborted && (await isBeingPlaced(app, id))) await pause(LOOK_MS);
 }
 
-/** One timer for each process; the periodic task is the net below it. */
+async function isBeingPlaced(app: App, id: string): Promise<boolean> {
+  const call = await app.db.call.findUnique({ where: { id } });
+  if (!call?.placingAt || call.endedAt) return false;
+  // A browser call is of use only with its address, which comes with the answer alone.
+  if (call.medium === 'WEBRTC' ? call.joinUrl : call.ultravoxId) return false;
+  return Date.now() - call.placingAt.getTime() < app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000;
+}
+
+/**
+ * One timer for each process, for the earliest instant asked for: whoever then looks finds the next
+ * one. The periodic task is the net below it.
+ */
 function wakeAt(app: App, at: Date): void {
-  clearTimeout(timers.get(app));
+  const known = timers.get(app);
+  if (known && known.at <= at) return;
+  clearTimeout(known?.timer);
   const delay = Math.max(20, at.getTime() - Date.now());
-  const timer = setTimeout(
-    () => app.background('placeWaitingCalls', () => placeWaitingCalls(app)),
-    delay,
-  );
+  const timer = setTimeout(() => {
+    timers.delete(app);
+    app.background('placeWaitingCalls', () => placeWaitingCalls(app));
+  }, delay);
   timer.unref();
-  timers.set(app, timer);
+  timers.set(app, { at, timer });
 }
 
 /** In one transaction: counts what the limits count, and claims the oldest calls that fit. */
@@ -103,7 +122,9 @@ async function claimWaitingCalls(app: App): Promise<Claims> {
       free <= 0
         ? []
         : await tx.$queryRaw<{ id: string }[]>`
-            UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)}
+            UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)},
+              settle_by = clock_timestamp()
+                + (join_timeout_seconds + ${config.CALL_SETTLE_SECONDS}) * interval '1 second'
             WHERE id IN (
               SELECT id FROM calls
               WHERE status = 'CREATED' AND placing_at IS NULL AND end_requested_at IS NULL
@@ -210,7 +231,7 @@ function isTooLate(app: App, call: CallWithParts): boolean {
 
 /** The claim is undone: Ultravox has surely not dialled. With `everybody`, all who wait hold back. */
 async function giveBack(app: App, id: string, notBefore: Date, everybody: boolean): Promise<void> {
-  await app.db.$transaction(async (tx) => {
+  const [before, after] = await app.db.$transaction(async (tx) => {
     await tx.call.updateMany({
       where: { id, ultravoxId: null, endedAt: null },
       data: { placingAt: null, placeNotBefore: notBefore, nextCheckAt: null },
@@ -222,10 +243,11 @@ async function giveBack(app: App, id: string, notBefore: Date, everybody: boolea
           AND (place_not_before IS NULL OR place_not_before < ${notBefore})`;
     }
     const call = await lockCall(tx, id);
-    if (call?.endRequestedAt && !call.placingAt) {
-      await endCallLocally(app, tx, call, { status: 'CANCELLED', endReason: 'CANCELLED' });
-    }
+    if (!call?.endRequestedAt || call.placingAt) return [null, null];
+    const end = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
+    return [call, await endCallLocally(app, tx, call, end)];
   });
+  if (after) afterProgress(app, before, after);
 }
 
 async function fail(app: App, id: string, failure: string): Promise<void> {

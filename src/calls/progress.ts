@@ -8,7 +8,7 @@ import type { Call, CallEndReason, CallStatus, Prisma } from '../generated/prism
 import type { Json } from '../infra/bus.ts';
 import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
 import type { Call as UltravoxCall } from '../ultravox/wire.ts';
-import { billedSeconds, billingStatusOf, costOf } from './billing.ts';
+import { billedSeconds, billingStatusOf, costOf, isBillingNews } from './billing.ts';
 import { isEnded, type Step, settledEnd, stepsTowards } from './status.ts';
 
 /** The first event of a call's log, beside which its row is inserted with `eventCount` 1. */
@@ -55,12 +55,12 @@ export async function applyUltravoxCall(
     },
   );
   const change: Prisma.CallUncheckedUpdateInput = {};
-  if (call.ultravoxId === null) {
-    change.ultravoxId = seen.callId;
-    if (call.medium === 'WEBRTC' && seen.joinUrl) change.joinUrl = seen.joinUrl;
-  }
+  if (call.ultravoxId === null) change.ultravoxId = seen.callId;
+  // Not only with the id: a webhook, which has no address, may come before the answer.
+  const joinable = call.medium === 'WEBRTC' && !call.joinUrl && !isEnded(call.status);
+  if (joinable && seen.joinUrl) change.joinUrl = seen.joinUrl;
   const billing = billingStatusOf(seen.billingStatus);
-  const billed = billing !== 'PENDING' && billing !== call.billingStatus;
+  const billed = isBillingNews(call.billingStatus, billing);
   if (billed) {
     const seconds = billedSeconds(seen.billedDuration);
     Object.assign(change, {
@@ -101,6 +101,7 @@ async function takeSteps(
   if (steps.length === 0 && Object.keys(change).length === 0) return call;
   const now = app.now();
   const next: Call = { ...call };
+  if (typeof change.ultravoxId === 'string') next.ultravoxId = change.ultravoxId;
   const events: NewEvent[] = [];
   const record = (type: NewEvent['type'], at: Date, data: Record<string, Json>): void => {
     next.eventCount += 1;

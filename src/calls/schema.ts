@@ -11,8 +11,15 @@ import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
 import { requireId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import type { Viewer } from '../organizations/viewer.ts';
-import { PhoneNumberType } from '../phone-numbers/schema.ts';
-import { createCall, deleteCalls, endCall, startTestCall, visibleCalls } from './service.ts';
+import { PhoneNumberNode } from '../phone-numbers/schema.ts';
+import {
+  createCall,
+  deleteCalls,
+  endCall,
+  metadataEntries,
+  startTestCall,
+  visibleCalls,
+} from './service.ts';
 
 const CallDirectionEnum = builder.enumType('CallDirection', {
   description: 'Who began it.',
@@ -114,7 +121,8 @@ const CallSettingsType = builder.objectRef<Settings>('CallSettings').implement({
   }),
 });
 
-export const CallType = builder.prismaNode('Call', {
+export const CallNode = builder.prismaNode('Call', {
+  nullable: true,
   description:
     'One conversation between an agent and a person. Follow it live with the subscription `callEvents`.',
   authScopes: { readCall: true },
@@ -286,7 +294,7 @@ function callsWhere(
         }
       : {}),
     ...(filter?.metadata
-      ? { metadata: { array_contains: filter.metadata as Prisma.JsonObject } }
+      ? { metadataEntries: { hasEvery: metadataEntries(filter.metadata) } }
       : {}),
   };
 }
@@ -298,7 +306,7 @@ function callsOrder(order: typeof CallOrderInput.$inferInput | null | undefined)
 
 builder.queryFields((t) => ({
   call: t.withAuth({ readCall: true }).prismaField({
-    type: CallType,
+    type: CallNode,
     nullable: true,
     description: 'A call by its id; null when there is none.',
     args: { id: t.arg.id({ required: true, description: 'A `cal_…` id.' }) },
@@ -309,7 +317,7 @@ builder.queryFields((t) => ({
       }),
   }),
   calls: t.withAuth({ read: true }).prismaConnection({
-    type: CallType,
+    type: CallNode,
     cursor: 'id',
     description: 'Your calls, newest first.',
     complexity: connectionCost,
@@ -347,7 +355,7 @@ builder.prismaObjectField(AgentNode, 'calls', (t) =>
   }),
 );
 
-builder.prismaObjectField(PhoneNumberType, 'calls', (t) =>
+builder.prismaObjectField(PhoneNumberNode, 'calls', (t) =>
   t.relatedConnection('calls', {
     description: 'The calls over it, newest first.',
     cursor: 'id',
@@ -409,7 +417,7 @@ mutation('createCall', {
   run: async (input, { app, viewer }) => ({ call: await createCall(app, viewer, input) }),
   payload: (t) => ({
     call: t.field({
-      type: CallType,
+      type: CallNode,
       nullable: true,
       description: 'The call. If Ultravox refused to dial it, it is FAILED and `failure` says why.',
       resolve: (payload) => payload.call ?? null,
@@ -430,7 +438,7 @@ mutation('startTestCall', {
   run: (input, { app, viewer }) => startTestCall(app, viewer, input),
   payload: (t) => ({
     call: t.field({
-      type: CallType,
+      type: CallNode,
       nullable: true,
       description: 'The call; it is IN_PROGRESS once somebody has joined.',
       resolve: (payload) => payload.call ?? null,
@@ -451,7 +459,7 @@ mutation('endCall', {
   run: async (input, { app, viewer }) => ({ call: await endCall(app, viewer, input.id) }),
   payload: (t) => ({
     call: t.field({
-      type: CallType,
+      type: CallNode,
       nullable: true,
       description: 'The call as it is now; its end comes with an event.',
       resolve: (payload) => payload.call ?? null,

@@ -241,6 +241,11 @@ interface NewCall {
   settings: CallSettings;
 }
 
+/** Metadata in the form in which it is searched: calls that have all of some entries. */
+export function metadataEntries(metadata: Record<string, unknown>): string[] {
+  return Object.entries(metadata).map((entry) => JSON.stringify(entry));
+}
+
 async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promise<Call> {
   const call = await tx.call.create({
     data: {
@@ -255,6 +260,7 @@ async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promis
       ownNumber: made.ownNumber ?? null,
       variables: made.variables,
       metadata: made.metadata,
+      metadataEntries: metadataEntries(made.metadata),
       settings: { ...made.settings },
       recordingEnabled: made.settings.recordingEnabled ?? agent.recordingEnabled,
       ...boundsOf(agent, made.settings),
@@ -302,15 +308,26 @@ export async function endCall(app: App, viewer: Viewer, id: string): Promise<Cal
 export async function hangUp(app: App, call: Call): Promise<void> {
   if (!call.ultravoxId) return;
   try {
-    await app.ultravox.calls.hangUp(call.ultravoxId);
-    await app.db.call.updateMany({
-      where: { id: call.id, endedAt: null },
-      data: { nextCheckAt: new Date(app.now().getTime() + 5_000) },
-    });
+    if (await isHungUp(app, call.ultravoxId)) {
+      await app.db.call.updateMany({
+        where: { id: call.id, endedAt: null },
+        data: { nextCheckAt: new Date(app.now().getTime() + 5_000) },
+      });
+    } else await refreshCall(app, call);
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
-    if (error.kind === 'not_live') await refreshCall(app, call);
-    else app.log.warn({ call: call.id, error: error.message }, 'A call could not be hung up yet');
+    app.log.warn({ call: call.id, error: error.message }, 'A call could not be hung up yet');
+  }
+}
+
+/** False when there was nothing to hang up: it is not live any more. */
+async function isHungUp(app: App, ultravoxId: string): Promise<boolean> {
+  try {
+    await app.ultravox.calls.hangUp(ultravoxId);
+    return true;
+  } catch (error) {
+    if (error instanceof UltravoxError && error.kind === 'not_live') return false;
+    throw error;
   }
 }
 
@@ -380,6 +397,7 @@ export async function deleteCalls(
         phoneNumber: null,
         variables: {},
         metadata: {},
+        metadataEntries: [],
         settings: {},
         joinUrl: null,
         failure: null,

@@ -127,9 +127,11 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     unauthorizedError: (_parent, context, info) => notAllowed(context, info),
   },
   complexity: {
-    // What costs is objects; their scalars come along.
-    fieldComplexity: (_args, _context, field) => (isLeafType(getNamedType(field.type)) ? 0 : 1),
-    defaultListMultiplier: 1,
+    // What costs is objects; their scalars come along, and only connections multiply.
+    fieldComplexity: (_args, _context, field) => ({
+      field: isLeafType(getNamedType(field.type)) ? 0 : 1,
+      multiplier: 1,
+    }),
     limit: (context) => ({
       complexity: context.app.config.MAX_QUERY_COST,
       depth: MAX_DEPTH,

@@ -45,18 +45,31 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   }
   // An error of the document itself: syntax, validation, a value of the wrong type.
   if (located && (!located.originalError || located.originalError instanceof GraphQLError)) {
-    return located.extensions.code
-      ? located
-      : new GraphQLError(located.message, {
-          ...place,
-          extensions: { ...located.extensions, code: 'BAD_USER_INPUT' },
-        });
+    return new GraphQLError(withoutObjects(located.message), {
+      ...place,
+      extensions: { code: 'BAD_USER_INPUT', ...located.extensions },
+    });
   }
   log.error({ err: cause, requestId, path: located?.path }, 'An operation failed');
   return new GraphQLError(
     `Something went wrong on our side. Quote the request id ${requestId} when you report it.`,
     { ...place, extensions: { code: 'INTERNAL', requestId } },
   );
+}
+
+/** An error of validation, which no execution follows. */
+export function toDocumentError(error: GraphQLError): GraphQLError {
+  return new GraphQLError(withoutObjects(error.message), {
+    nodes: error.nodes ?? null,
+    extensions: error.extensions,
+  });
+}
+
+/** GraphQL quotes whole input objects that it cannot take, and there may be secrets in them. */
+function withoutObjects(message: string): string {
+  return message
+    .replace(/^(Variable "\$\w+" got invalid value) [{[].*[}\]](?=(?: at "[^"]*")?; )/s, '$1')
+    .replace(/(, found:?|[.?] Found:) [{[].*$/s, '$1 another object.');
 }
 
 function retryHeader(error: RequestError): { headers?: Record<string, string> } {

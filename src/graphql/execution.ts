@@ -16,7 +16,7 @@ import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import { isStillAllowed } from '../organizations/service.ts';
 import { type Context, freshExecution } from './context.ts';
-import { toGraphQLError } from './errors.ts';
+import { toDocumentError, toGraphQLError } from './errors.ts';
 import { once } from './idempotency.ts';
 
 /** What the context has beside, for this file only. */
@@ -40,6 +40,10 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
   }
 
   return {
+    onValidate() {
+      return ({ result, setResult }) =>
+        setResult([...result].map((error) => toDocumentError(error as GraphQLError)));
+    },
     onExecute({ args, executeFn, setExecuteFn }) {
       setExecuteFn(async (executionArgs: ExecutionArgs) => {
         const context = executionArgs.contextValue as RequestContext;

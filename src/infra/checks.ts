@@ -146,7 +146,8 @@ export class Checks {
     { allowPrivate, max = 2000 }: { allowPrivate: boolean; max?: number },
   ): string | undefined {
     if (value === null || value === undefined) return undefined;
-    const url = URL.canParse(value) ? new URL(value) : null;
+    // The parser forgives white space and control characters; whoever the address is sent to may not.
+    const url = /^[!-~\u00a0-\uffff]*$/.test(value) && URL.canParse(value) ? new URL(value) : null;
     const allowed = allowPrivate ? ['https:', 'http:'] : ['https:'];
     if (!url || !allowed.includes(url.protocol) || value.length > max) {
       return this.add(

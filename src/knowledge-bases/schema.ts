@@ -45,6 +45,7 @@ export const KnowledgeBaseNode = builder.prismaNode('KnowledgeBase', {
   description:
     'Documents and web pages that an agent searches during a call to answer from. Make one empty, then add sources.',
   authScopes: { read: true },
+  nullable: true,
   id: { field: 'id', description: '`knb_` and a UUID.' },
   findUnique: (id, { viewer }) => ({
     id,
@@ -97,6 +98,7 @@ export const KnowledgeBaseNode = builder.prismaNode('KnowledgeBase', {
 export const KnowledgeSourceNode = builder.prismaNode('KnowledgeSource', {
   description: 'A document, or a set of web pages, in a knowledge base. To change one, replace it.',
   authScopes: { read: true },
+  nullable: true,
   id: { field: 'id', description: '`src_` and a UUID.' },
   findUnique: (id, { viewer }) => ({
     id,

@@ -68,6 +68,10 @@ async function forgetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
  */
 async function startSourcesAgain(tx: Tx, base: KnowledgeBase): Promise<void> {
   await tx.$executeRaw`
+    UPDATE knowledge_bases SET
+      indexing_status = 'EMPTY', document_count = 0, chunk_count = 0, next_check_at = NULL
+    WHERE id = ${base.id}::uuid`;
+  await tx.$executeRaw`
     UPDATE knowledge_sources SET
       ultravox_id = NULL,
       revision = revision + 1,

@@ -4,7 +4,8 @@ import { mutation } from '../graphql/mutation.ts';
 import { createAccessToken, createApiKey, MAX_TOKEN_SECONDS, revokeApiKey } from './service.ts';
 import { ownedBy } from './viewer.ts';
 
-export const OrganizationType = builder.prismaNode('Organization', {
+export const OrganizationNode = builder.prismaNode('Organization', {
+  nullable: true,
   description: 'The tenant. Everything else belongs to one, and no key sees beyond its own.',
   authScopes: { readCall: true },
   id: { field: 'id', description: '`org_` and a UUID.' },
@@ -37,7 +38,8 @@ const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   } as const,
 });
 
-export const ApiKeyType = builder.prismaNode('ApiKey', {
+export const ApiKeyNode = builder.prismaNode('ApiKey', {
+  nullable: true,
   description: 'A credential of a back-end. Never send one to a browser; see `createAccessToken`.',
   authScopes: { admin: true },
   id: { field: 'id', description: '`key_` and a UUID. This is not the key itself.' },
@@ -77,7 +79,7 @@ const ViewerType = builder.objectRef<{ organizationId: string }>('Viewer').imple
   description: 'Who the key or token of this request stands for.',
   fields: (t) => ({
     organization: t.prismaField({
-      type: OrganizationType,
+      type: OrganizationNode,
       description: 'Whose data it sees.',
       resolve: (query, viewer, _args, { app }) =>
         app.db.organization.findUniqueOrThrow({ ...query, where: { id: viewer.organizationId } }),
@@ -103,13 +105,13 @@ builder.queryFields((t) => ({
     resolve: (_root, _args, { viewer }) => ({ organizationId: viewer.organizationId }),
   }),
   organization: t.withAuth({ readCall: true }).prismaField({
-    type: OrganizationType,
+    type: OrganizationNode,
     description: 'Your organization.',
     resolve: (query, _root, _args, { app, viewer }) =>
       app.db.organization.findUniqueOrThrow({ ...query, where: { id: viewer.organizationId } }),
   }),
   apiKeys: t.withAuth({ admin: true }).prismaConnection({
-    type: ApiKeyType,
+    type: ApiKeyNode,
     cursor: 'id',
     description: 'The API keys of your organization, newest first, revoked ones included.',
     complexity: connectionCost,
@@ -143,7 +145,7 @@ mutation('createApiKey', {
   run: (input, { app, viewer }) => createApiKey(app, viewer, input),
   payload: (t) => ({
     apiKey: t.field({
-      type: ApiKeyType,
+      type: ApiKeyNode,
       nullable: true,
       description: 'The key as it will be listed.',
       resolve: (payload) => payload.apiKey ?? null,
@@ -163,7 +165,7 @@ mutation('revokeApiKey', {
   run: async (input, { app, viewer }) => ({ apiKey: await revokeApiKey(app, viewer, input.id) }),
   payload: (t) => ({
     apiKey: t.field({
-      type: ApiKeyType,
+      type: ApiKeyNode,
       nullable: true,
       description: 'The revoked key.',
       resolve: (payload) => payload.apiKey ?? null,

@@ -1,6 +1,6 @@
 import { builder } from '../graphql/builder.ts';
 import { mutation } from '../graphql/mutation.ts';
-import { PhoneNumberDirectionEnum, PhoneNumberType } from './schema.ts';
+import { PhoneNumberDirectionEnum, PhoneNumberNode } from './schema.ts';
 import {
   assignPhoneNumber,
   importPhoneNumber,
@@ -91,7 +91,7 @@ mutation('importPhoneNumber', {
   }),
   payload: (t) => ({
     phoneNumber: t.field({
-      type: PhoneNumberType,
+      type: PhoneNumberNode,
       nullable: true,
       description: 'The imported number.',
       resolve: (payload) => payload.phoneNumber ?? null,
@@ -111,7 +111,7 @@ mutation('renamePhoneNumber', {
   }),
   payload: (t) => ({
     phoneNumber: t.field({
-      type: PhoneNumberType,
+      type: PhoneNumberNode,
       nullable: true,
       description: 'The number under its new name.',
       resolve: (payload) => payload.phoneNumber ?? null,
@@ -137,7 +137,7 @@ mutation('assignPhoneNumber', {
   }),
   payload: (t) => ({
     phoneNumber: t.field({
-      type: PhoneNumberType,
+      type: PhoneNumberNode,
       nullable: true,
       description:
         'The number with its new agent. After a change of the inbound agent set its `inboundAddress` at the carrier.',
@@ -163,7 +163,7 @@ mutation('unassignPhoneNumber', {
   }),
   payload: (t) => ({
     phoneNumber: t.field({
-      type: PhoneNumberType,
+      type: PhoneNumberNode,
       nullable: true,
       description: 'The number with the slot empty.',
       resolve: (payload) => payload.phoneNumber ?? null,
@@ -181,7 +181,7 @@ mutation('releasePhoneNumber', {
   }),
   payload: (t) => ({
     phoneNumber: t.field({
-      type: PhoneNumberType,
+      type: PhoneNumberNode,
       nullable: true,
       description: 'The released number.',
       resolve: (payload) => payload.phoneNumber ?? null,

@@ -34,7 +34,7 @@ export const PhoneNumberDirectionEnum = builder.enumType('PhoneNumberDirection',
   } as const,
 });
 
-export const PhoneNumberType = builder.prismaNode('PhoneNumber', {
+export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
   description:
     'A number at your own carrier, imported so that agents can answer it and call from it.',
   authScopes: { readCall: true },
@@ -205,7 +205,7 @@ function matching(filter: typeof PhoneNumberFilter.$inferInput): Prisma.PhoneNum
 
 builder.queryFields((t) => ({
   phoneNumber: t.withAuth({ read: true }).prismaField({
-    type: PhoneNumberType,
+    type: PhoneNumberNode,
     nullable: true,
     description: 'One phone number; null when there is none with this id, or it was released.',
     args: { id: t.arg.id({ required: true, description: 'A `num_…` id.' }) },
@@ -216,7 +216,7 @@ builder.queryFields((t) => ({
       }),
   }),
   phoneNumbers: t.withAuth({ read: true }).prismaConnection({
-    type: PhoneNumberType,
+    type: PhoneNumberNode,
     cursor: 'id',
     description:
       'Your phone numbers, newest first unless ordered otherwise, without released ones.',

@@ -4,6 +4,7 @@ import type { ProblemPath } from '../errors.ts';
 import { mayBePublicHost } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
 import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { isStorableJson } from '../infra/storable.ts';
 import type {
   BaseToolDefinition,
   KnownValue,
@@ -217,6 +218,9 @@ export function mergeDefinition(
       null,
     ),
   };
+  if (!isStorableJson(definition)) {
+    checks.add('INVALID_INPUT', 'No text may hold a null character or half a surrogate pair.', []);
+  }
   checkTogether(checks, definition, existing !== 'UNKNOWN' && (http ?? base?.http) !== undefined);
   return { definition, tokens: authentication?.tokens ?? null };
 }

@@ -158,6 +158,7 @@ const ToolAuthenticationType = builder
 export const ToolNode = builder.prismaNode('Tool', {
   description: 'An HTTP request that agents may make during a conversation, to look up or to do.',
   authScopes: { read: true },
+  nullable: true,
   id: { field: 'id', description: '`tol_` and a UUID; used in the `toolIds` of agents.' },
   findUnique: (id, { viewer }) => ({
     id,

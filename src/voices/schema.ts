@@ -34,6 +34,7 @@ export const VoiceNode = builder.prismaNode('Voice', {
   description:
     'A voice that agents speak with. Ultravox offers many; others are brought along from a provider.',
   authScopes: { read: true },
+  nullable: true,
   id: { field: 'id', description: '`voc_` and a UUID; used as `voiceId` of an agent.' },
   findUnique: (id, { viewer }) => ({
     id,

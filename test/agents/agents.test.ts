@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { crmWebhookSecretOf } from '../../src/agents/service.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
+import { createClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import {
@@ -215,6 +216,17 @@ describe('createAgent', () => {
     expect(userErrors[0]?.message).toContain(message);
   });
 
+  test.each([
+    'https://127.0.0.1/crm',
+    'https://[::1]/crm',
+    'https://crm.internal/hook',
+    'https://user:secret@example.com/',
+    'ftp://example.com/',
+  ])('refuses %s as a CRM webhook', async (crmWebhookUrl) => {
+    const { userErrors } = await send(server.client, 'createAgent', { ...basic(), crmWebhookUrl });
+    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['crmWebhookUrl'] }]);
+  });
+
   test('refuses two tools of one name, built-in ones included', async () => {
     const twin = await addTool(server, server.organizationId, 'twin');
     const other = await addTool(server, server.organizationId, 'twin');
@@ -364,6 +376,14 @@ describe('updateAgent and replaceAgent', () => {
     expect(replaced).toEqual({ ...plain, id });
   });
 
+  test('an update that says nothing changes nothing', async () => {
+    const agent = await change(server.client, 'createAgent', basic());
+    const where = { id: uuidOf(agent.id) };
+    const before = await server.app.db.agent.findUniqueOrThrow({ where });
+    expect(await change(server.client, 'updateAgent', { id: agent.id })).toEqual(agent);
+    expect(await server.app.db.agent.findUniqueOrThrow({ where })).toEqual(before);
+  });
+
   test('an unknown agent is named beside the rest', async () => {
     const { userErrors } = await send(server.client, 'updateAgent', {
       id: publicId('agt', newId()),
@@ -471,6 +491,36 @@ describe('reading', () => {
     expect(await list('(filter: {name: "a%a"})')).toEqual([0]);
     expect(await list('(filter: {status: FAILED})')).toEqual([0]);
     expect((await list('(orderBy: {field: NAME, direction: DESC}, first: 2)')).length).toBe(3);
+  });
+
+  test('a voice knows the agents that speak with it', async () => {
+    const other = await server.newOrganization();
+    const voice = await anyVoice(server, other.id);
+    const input = { name: 'Kept', voiceId: voice, systemPrompt: 'Hi' };
+    const kept = await change(other.client, 'createAgent', input);
+    const { id } = await change(other.client, 'createAgent', input);
+    await change(other.client, 'deleteAgent', { id });
+    const answer = await other.client.send(
+      'query ($id: ID!) { node(id: $id) { ... on Voice { agents { totalCount nodes { id } } } } }',
+      { id: voice },
+    );
+    expect(answer.errors).toBeUndefined();
+    expect(answer.data.node.agents).toEqual({ totalCount: 1, nodes: [{ id: kept.id }] });
+  });
+
+  test('a key that may only read changes nothing', async () => {
+    const { id } = await change(server.client, 'createAgent', basic());
+    const made = await server.client.send(
+      'mutation { createApiKey(input: { name: "Reader", scopes: [READ] }) { key } }',
+    );
+    const reader = createClient(server.url, made.data.createApiKey.key);
+    expect(await read(reader, id)).toMatchObject({ id });
+    const answer = await reader.send(
+      'mutation ($input: DeleteAgentInput!) { deleteAgent(input: $input) { agent { id } } }',
+      { input: { id } },
+    );
+    expect(answer.errors?.[0]?.extensions.code).toBe('FORBIDDEN');
+    expect(await read(server.client, id)).not.toBeNull();
   });
 
   test('another organization sees nothing and changes nothing', async () => {

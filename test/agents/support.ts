@@ -96,7 +96,7 @@ export async function addTool(
       name: modelToolName,
       modelToolName,
       description: 'Looks something up',
-      definition: {},
+      definition: { authenticationRevision: 1 },
       status: copy ? 'ACTIVE' : 'FAILED',
       ultravoxId: copy,
       syncedRevision: copy ? 1 : null,

@@ -213,13 +213,23 @@ test('a deletion while Ultravox is away is carried out there later', async () =>
   expect(await eventsOf(id)).toEqual(['AGENT_CREATED', 'AGENT_SYNCED', 'AGENT_DELETED']);
 });
 
+test('an agent deleted while nobody knows whether Ultravox has it leaves nothing there', async () => {
+  server.simulator.setFaults([
+    { kind: 'dropAfter', method: 'POST', path: '^/api/agents$', count: 1 },
+  ]);
+  const { id } = await change(server.client, 'createAgent', basic());
+  expect(await copiesOf(server, id)).toHaveLength(1);
+  await change(server.client, 'deleteAgent', { id });
+  expect(await copiesOf(server, id)).toEqual([]);
+});
+
 test('an agent deleted while it is being made leaves nothing at Ultravox', async () => {
   server.simulator.setFaults([
     { kind: 'slow', ms: 400, method: 'POST', path: '^/api/agents$', count: 1 },
   ]);
-  const making = change(server.client, 'createAgent', basic());
+  const making = change(server.client, 'createAgent', { ...basic(), name: 'Doomed' });
   const row = await until('the row', () =>
-    server.app.db.agent.findFirst({ where: { status: 'CREATING', deletedAt: null } }),
+    server.app.db.agent.findFirst({ where: { name: 'Doomed', status: 'CREATING' } }),
   );
   const id = `agt_${row.id}`;
   await change(server.client, 'deleteAgent', { id });
@@ -238,7 +248,7 @@ test('an agent waits for a tool that is not at Ultravox, and follows it', async 
   const toolId = await addTool(server, server.organizationId, 'late_tool', { remote: false });
   const agent = await change(server.client, 'createAgent', { ...basic(), toolIds: [toolId] });
   expect(agent).toMatchObject({ status: 'DRAFT', isInSync: false });
-  expect(agent.syncError).toContain('The tool "late_tool" was refused by Ultravox');
+  expect(agent.syncError).toMatch(/^The tool "late_tool".* is not at Ultravox yet/);
 
   const remoteToolId = await makeRemoteTool(server, uuidOf(toolId), 'late_tool');
   await server.app.db.tool.update({

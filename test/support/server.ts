@@ -28,6 +28,8 @@ export interface TestServerOptions {
   simulator?: Partial<SimulatorSettings>;
   /** Use a database that is there already, as a second process does. */
   database?: TestDatabase;
+  /** Be a second process: the database, Ultravox, public address and keys of this server. */
+  beside?: TestServer;
 }
 
 /** Calls run fifty times as fast, and limits are out of the way unless they are set. */
@@ -47,15 +49,24 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
 };
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const database = options.database ?? (await createTestDatabase());
+  const { beside } = options;
+  const given = options.database ?? beside?.database;
+  const database = given ?? (await createTestDatabase());
   const directory = await mkdtemp(path.join(tmpdir(), 'truedy-server-'));
-  const key = `truedy_${randomBytes(16).toString('hex')}`;
+  const key = beside?.key ?? `truedy_${randomBytes(16).toString('hex')}`;
   const config = readConfig({
     ...DEFAULTS,
     DATABASE_URL: database.url,
     ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
     DATA_DIR: directory,
     DEMO_API_KEY: key,
+    ...(beside
+      ? {
+          ULTRAVOX_API_KEY: beside.simulator.apiKey,
+          ULTRAVOX_BASE_URL: beside.simulator.url,
+          PUBLIC_URL: beside.url,
+        }
+      : {}),
     ...options.settings,
   });
   const running = await start(config, createLogger({ level: config.LOG_LEVEL }));
@@ -69,7 +80,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     url,
     key,
     database,
-    simulator: running.simulator!,
+    simulator: running.simulator ?? beside!.simulator,
     organizationId: organization.id,
     client: createClient(url, key),
     async newOrganization(name = 'Another organization') {
@@ -78,7 +89,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     async close() {
       await running.close();
-      if (!options.database) await database.drop();
+      if (!given) await database.drop();
       await rm(directory, { recursive: true, force: true });
     },
   };

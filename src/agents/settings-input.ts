@@ -1,0 +1,189 @@
+/** What may be written into the nested settings of an agent. Each is replaced as a whole. */
+import type { ProblemPath } from '../errors.ts';
+import type { Checks } from '../infra/checks.ts';
+import { LIMITS } from './limits.ts';
+import type {
+  BuiltInConfig,
+  EndBehavior,
+  FirstSpeaker,
+  GreetingSettings,
+  InactivityMessage,
+  TransferConfig,
+  VadSettings,
+} from './settings.ts';
+import { template, text } from './text.ts';
+
+/** Absent and null both mean the default here. */
+export type Given<T> = T | null | undefined;
+
+export interface GreetingSettingsInput {
+  firstSpeaker?: Given<FirstSpeaker>;
+  text?: Given<string>;
+  delay?: Given<string>;
+  uninterruptible?: Given<boolean>;
+}
+
+export interface InactivityMessageInput {
+  duration: string;
+  message: string;
+  endBehavior?: Given<EndBehavior>;
+}
+
+export interface VadSettingsInput {
+  turnEndpointDelay?: Given<string>;
+  minimumTurnDuration?: Given<string>;
+  minimumInterruptionDuration?: Given<string>;
+  frameActivationThreshold?: Given<number>;
+}
+
+export interface TransferConfigInput {
+  cold?: Given<boolean>;
+  warm?: Given<boolean>;
+  target?: Given<string>;
+}
+
+export interface BuiltInConfigInput {
+  transfer?: Given<TransferConfigInput>;
+  hangUp?: Given<boolean>;
+  leaveVoicemail?: Given<boolean>;
+}
+
+export function greetingSettings(
+  checks: Checks,
+  input: GreetingSettingsInput,
+  path: ProblemPath,
+): GreetingSettings | undefined {
+  const before = checks.problems.length;
+  const firstSpeaker = input.firstSpeaker ?? 'AGENT';
+  const uninterruptible = input.uninterruptible ?? false;
+  const spoken = input.text ?? null;
+  const delay = checks.duration(input.delay, [...path, 'delay'], { min: 0, max: 600 }) ?? null;
+  if (spoken !== null) {
+    text(checks, spoken, [...path, 'text'], { min: 1, max: LIMITS.spokenText });
+  }
+  if (firstSpeaker === 'USER') {
+    if (spoken !== null && (input.delay ?? null) === null) {
+      checks.add(
+        'REQUIRED',
+        'Give `delay` with `text` when the user speaks first: the agent says the text once the user has been silent for that long.',
+        [...path, 'delay'],
+      );
+    }
+    if (uninterruptible) {
+      checks.add(
+        'INVALID_INPUT',
+        '`uninterruptible` is possible only when the agent speaks first.',
+        [...path, 'uninterruptible'],
+      );
+    }
+  }
+  if (checks.problems.length > before) return undefined;
+  return { firstSpeaker, text: spoken?.toWellFormed() ?? null, delay, uninterruptible };
+}
+
+export function inactivityMessages(
+  checks: Checks,
+  inputs: readonly InactivityMessageInput[],
+  path: ProblemPath,
+): InactivityMessage[] | undefined {
+  if (inputs.length > LIMITS.inactivityMessages) {
+    return checks.add(
+      'LIMIT_EXCEEDED',
+      `\`inactivityMessages\` may have at most ${LIMITS.inactivityMessages} entries; it has ${inputs.length}.`,
+      path,
+    );
+  }
+  const before = checks.problems.length;
+  const messages = inputs.map((input, index): InactivityMessage => {
+    const here = [...path, index];
+    const limits = { min: 1, max: LIMITS.spokenText };
+    return {
+      duration:
+        checks.duration(input.duration, [...here, 'duration'], { min: 1, max: 3_600 }) ?? '',
+      message: template(checks, input.message, [...here, 'message'], limits) ?? '',
+      endBehavior: input.endBehavior ?? 'UNSPECIFIED',
+    };
+  });
+  return checks.problems.length > before ? undefined : messages;
+}
+
+export function vadSettings(
+  checks: Checks,
+  input: VadSettingsInput,
+  path: ProblemPath,
+): VadSettings | undefined {
+  const before = checks.problems.length;
+  const duration = (
+    member: 'turnEndpointDelay' | 'minimumTurnDuration' | 'minimumInterruptionDuration',
+  ) => checks.duration(input[member], [...path, member], { min: 0, max: 60 }) ?? null;
+  const settings: VadSettings = {
+    turnEndpointDelay: duration('turnEndpointDelay'),
+    minimumTurnDuration: duration('minimumTurnDuration'),
+    minimumInterruptionDuration: duration('minimumInterruptionDuration'),
+    frameActivationThreshold:
+      checks.number(input.frameActivationThreshold, [...path, 'frameActivationThreshold'], {
+        min: 0.1,
+        max: 1,
+      }) ?? null,
+  };
+  return checks.problems.length > before ? undefined : settings;
+}
+
+export function builtInConfig(
+  checks: Checks,
+  input: BuiltInConfigInput,
+  path: ProblemPath,
+): BuiltInConfig | undefined {
+  const before = checks.problems.length;
+  const transfer = input.transfer
+    ? transferConfig(checks, input.transfer, [...path, 'transfer'])
+    : null;
+  if (checks.problems.length > before) return undefined;
+  return {
+    transfer: transfer ?? null,
+    hangUp: input.hangUp ?? false,
+    leaveVoicemail: input.leaveVoicemail ?? false,
+  };
+}
+
+const SIP_URI = /^sips?:[^@\s<>]+@[^@\s<>]+$/i;
+
+/** Ultravox refuses a transfer tool without a target, and a warm one to anything but SIP. */
+function transferConfig(
+  checks: Checks,
+  input: TransferConfigInput,
+  path: ProblemPath,
+): TransferConfig | undefined {
+  const cold = input.cold ?? false;
+  const warm = input.warm ?? false;
+  const target = input.target ?? null;
+  const here = [...path, 'target'];
+  if (target === null) {
+    if (!cold && !warm) return { cold, warm, target };
+    return checks.add(
+      'REQUIRED',
+      'Give `target`, where callers are transferred to: a SIP URI such as "sip:desk@example.com", or for cold transfers only a phone number such as "+14155550123".',
+      here,
+    );
+  }
+  if (SIP_URI.test(target)) {
+    return text(checks, target, here, { max: 500 }) === undefined
+      ? undefined
+      : { cold, warm, target: target.toWellFormed() };
+  }
+  if (warm) {
+    return checks.add(
+      'INVALID_INPUT',
+      'A warm transfer needs a SIP URI such as "sip:desk@example.com" as its `target`.',
+      here,
+    );
+  }
+  if (!target.startsWith('+')) {
+    return checks.add(
+      'INVALID_INPUT',
+      '`target` must be a SIP URI such as "sip:desk@example.com" or a phone number such as "+14155550123".',
+      here,
+    );
+  }
+  return checks.phoneNumber(target, here) === undefined ? undefined : { cold, warm, target };
+}

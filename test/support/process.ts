@@ -1,0 +1,129 @@
+/** The server as users run it: `node src/main.ts` in a process of its own, to be killed and restarted. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Config } from '../../src/config.ts';
+import { waitUntil } from '../../src/infra/processes.ts';
+import type { Simulator } from '../../src/simulator/simulator.ts';
+import { freePort } from './redis.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const MAX_OUTPUT = 20_000;
+
+export interface ServerProcess {
+  /** The same before and after a restart. */
+  url: string;
+  /** The key that its banner showed, if this start made the first organization. */
+  firstKey: string | null;
+  /** The last of what it wrote, for the message of a failed test. */
+  output(): string;
+  /** `kill -9`; comes back when it is gone. */
+  kill(): Promise<void>;
+  /** Starts it again with the same settings, killing it first if it runs. */
+  restart(): Promise<void>;
+  /** Ends it in order; the exit code. */
+  stop(): Promise<number | null>;
+}
+
+export interface ServerProcessOptions {
+  databaseUrl: string;
+  simulator: Simulator;
+  settings?: Partial<Record<keyof Config, string>>;
+}
+
+/** Limits out of the way, and quick to look after what a dead process left. */
+const DEFAULTS: Partial<Record<keyof Config, string>> = {
+  ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
+  ULTRAVOX_MAX_CALLS_PER_SECOND: '10000',
+  ULTRAVOX_MAX_CALLS_PER_MINUTE: '100000',
+  ULTRAVOX_MAX_CONCURRENT_CALLS: '100000',
+  ULTRAVOX_TIMEOUT_SECONDS: '2',
+  CALL_CHECK_SECONDS: '1',
+  CALL_SETTLE_SECONDS: '5',
+  EVENT_POLL_SECONDS: '1',
+  RATE_LIMIT_PER_MINUTE: '0',
+  LOG_LEVEL: 'warn',
+};
+
+/** Comes back when it serves. Its simulator is the caller's, so that it outlives the process. */
+export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const directory = await mkdtemp(path.join(tmpdir(), 'truedy-process-'));
+  const environment = {
+    PATH: process.env.PATH,
+    ...DEFAULTS,
+    PORT: String(port),
+    PUBLIC_URL: url,
+    DATA_DIR: directory,
+    DATABASE_URL: options.databaseUrl,
+    ULTRAVOX_API_KEY: options.simulator.apiKey,
+    ULTRAVOX_BASE_URL: options.simulator.url,
+    ...options.settings,
+  };
+  let firstKey: string | null = null;
+  let output = '';
+  let child: ChildProcess | null = null;
+
+  async function launch(): Promise<void> {
+    let banner = '';
+    const started = spawn(process.execPath, ['src/main.ts'], {
+      cwd: root,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child = started;
+    const endWithUs = (): void => void started.kill('SIGKILL');
+    process.once('exit', endWithUs);
+    started.once('exit', () => process.off('exit', endWithUs));
+    for (const stream of [started.stdout, started.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        output = `${output}${chunk}`.slice(-MAX_OUTPUT);
+        if (stream === started.stdout) banner += chunk;
+      });
+    }
+    const up = (): boolean => /^ {2}Ultravox .*\n(?:[\s\S]*\n)?\n$/m.test(banner);
+    await waitUntil(() => hasEnded(started) || up(), 60_000);
+    if (hasEnded(started) || !up()) {
+      started.kill('SIGKILL');
+      throw new Error(`The server did not start:\n${output}`);
+    }
+    firstKey ??= /API key\s+(truedy_\w{32})/.exec(banner)?.[1] ?? null;
+  }
+
+  async function end(signal: NodeJS.Signals): Promise<number | null> {
+    if (!child || hasEnded(child)) return child?.exitCode ?? null;
+    const exit = once(child, 'exit');
+    child.kill(signal);
+    await exit;
+    return child.exitCode;
+  }
+
+  await launch();
+  return {
+    url,
+    get firstKey() {
+      return firstKey;
+    },
+    output: () => output,
+    async kill() {
+      await end('SIGKILL');
+    },
+    async restart() {
+      await end('SIGKILL');
+      await launch();
+    },
+    async stop() {
+      const code = await end('SIGTERM');
+      await rm(directory, { recursive: true, force: true });
+      return code;
+    },
+  };
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}

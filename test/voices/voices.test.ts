@@ -1,0 +1,350 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { newId, publicId } from '../../src/infra/ids.ts';
+import { syncVoices } from '../../src/voices/service.ts';
+import type { GraphQLClient } from '../support/graphql.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server?.close());
+afterEach(() => server.simulator.clearFaults());
+
+const VOICE =
+  'id name description provider providerVoiceId type language languageLabel previewUrl status syncError withdrawnAt updatedAt';
+const ERRORS = 'userErrors { code message path details }';
+
+async function mutate(
+  client: GraphQLClient,
+  name: string,
+  input: unknown,
+  headers: Record<string, string> = {},
+) {
+  const payload = name === 'deleteVoice' ? 'deletedVoiceId' : `voice { ${VOICE} }`;
+  const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
+  const answer = await client.send(
+    `mutation ($input: ${type}!) { result: ${name}(input: $input) { ${payload} ${ERRORS} } }`,
+    { input },
+    { headers },
+  );
+  expect(answer.errors).toBeUndefined();
+  return answer.data.result;
+}
+
+async function list(client: GraphQLClient, args: Record<string, unknown> = {}) {
+  const answer = await client.send(
+    `query ($filter: VoiceFilter, $orderBy: VoiceOrder, $first: Int) {
+      voices(filter: $filter, orderBy: $orderBy, first: $first) { totalCount nodes { ${VOICE} } }
+    }`,
+    { first: 100, ...args },
+  );
+  expect(answer.errors).toBeUndefined();
+  return answer.data.voices;
+}
+
+async function read(client: GraphQLClient, id: string) {
+  const answer = await client.send(`query ($id: ID!) { voice(id: $id) { ${VOICE} } }`, { id });
+  expect(answer.errors).toBeUndefined();
+  return answer.data.voice;
+}
+
+interface RemoteVoice {
+  voiceId: string;
+  name: string;
+  definition: unknown;
+}
+
+async function remote(name: string): Promise<RemoteVoice[]> {
+  const found: RemoteVoice[] = [];
+  for await (const voice of server.app.ultravox.voices.listAll({ search: name })) found.push(voice);
+  return found;
+}
+
+const uuid = (id: string): string => id.slice(4);
+
+/** An agent with this voice, put there without the API. */
+async function agentWith(voiceId: string): Promise<string> {
+  const voice = await server.app.db.voice.findUniqueOrThrow({ where: { id: uuid(voiceId) } });
+  const agent = await server.app.db.agent.create({
+    data: {
+      id: newId(),
+      organizationId: voice.organizationId,
+      voiceId: voice.id,
+      name: 'Maria',
+      systemPrompt: 'Be brief.',
+      model: 'ultravox-v0.7',
+      temperature: 0,
+      recordingEnabled: false,
+      status: 'ACTIVE',
+      syncedRevision: 1,
+    },
+  });
+  return publicId('agt', agent.id);
+}
+
+describe('system voices', () => {
+  it('are there for an organization at its first look, each with rows of its own', async () => {
+    const [one, two] = [await server.newOrganization(), await server.newOrganization()];
+    const first = await list(one.client);
+    const second = await list(two.client);
+    expect(first.totalCount).toBeGreaterThan(5);
+    expect(second.totalCount).toBe(first.totalCount);
+    expect(new Set([...first.nodes, ...second.nodes].map(({ id }) => id)).size).toBe(
+      2 * first.totalCount,
+    );
+    const mark = first.nodes.find((voice: { name: string }) => voice.name === 'Mark');
+    expect(mark).toMatchObject({
+      type: 'SYSTEM',
+      status: 'ACTIVE',
+      provider: 'ELEVEN_LABS',
+      providerVoiceId: 'demo-mark',
+      language: 'en-US',
+      withdrawnAt: null,
+    });
+    expect(mark.id).toMatch(/^voc_[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    expect(await read(two.client, mark.id)).toBeNull();
+  });
+
+  it('are filtered by language, with its regions, by provider and by text as it stands', async () => {
+    const { client } = await server.newOrganization();
+    const languages = async (language: string) =>
+      (await list(client, { filter: { language } })).nodes.map(
+        (voice: { language: string }) => voice.language,
+      );
+    expect(new Set(await languages('EN'))).toEqual(new Set(['en-US', 'en-GB', 'en-AU']));
+    expect(new Set(await languages('en-us'))).toEqual(new Set(['en-US']));
+    expect(await languages('e')).toEqual([]);
+    const google = await list(client, { filter: { provider: 'GOOGLE' } });
+    expect(google.totalCount).toBe(google.nodes.length);
+    expect(new Set(google.nodes.map(({ provider }: { provider: string }) => provider))).toEqual(
+      new Set(['GOOGLE']),
+    );
+    expect((await list(client, { filter: { search: 'mARk' } })).nodes).toHaveLength(1);
+    expect((await list(client, { filter: { search: 'M%k' } })).nodes).toEqual([]);
+    expect((await list(client, { filter: { search: 'M_rk' } })).nodes).toEqual([]);
+    const byName = await list(client, { orderBy: { field: 'NAME', direction: 'ASC' } });
+    // How letters with accents are sorted is the database's affair.
+    const names: string[] = byName.nodes
+      .map(({ name }: { name: string }) => name)
+      .filter((name: string) => /^[A-Z]/.test(name));
+    expect(names).toEqual([...names].sort((a, b) => a.localeCompare(b)));
+  });
+
+  it('follow what Ultravox lists, touching only what differs', async () => {
+    const { client, id: organizationId } = await server.newOrganization();
+    const before = (await list(client)).nodes;
+    const [changed, gone, used, same] = before;
+    const db = server.app.db;
+    await db.voice.update({ where: { id: uuid(changed.id) }, data: { name: 'Old name' } });
+    for (const [voice, ultravoxId] of [
+      [gone, 'not-listed-1'],
+      [used, 'not-listed-2'],
+    ]) {
+      await db.voice.update({ where: { id: uuid(voice.id) }, data: { ultravoxId } });
+    }
+    await agentWith(used.id);
+    await Promise.all([syncVoices(server.app), syncVoices(server.app)]);
+
+    const after = (await list(client)).nodes;
+    const find = (id: string) => after.find((voice: { id: string }) => voice.id === id);
+    expect(find(changed.id).name).toBe(changed.name);
+    expect(find(gone.id)).toBeUndefined();
+    expect((await read(client, gone.id)).withdrawnAt).not.toBeNull();
+    expect(find(used.id).withdrawnAt).not.toBeNull();
+    expect(find(same.id)).toEqual(same);
+    // The two that are "gone" were listed under their true ids, so they have new rows.
+    expect(await db.voice.count({ where: { organizationId } })).toBe(before.length + 2);
+
+    const [row] = await db.voice.findMany({ where: { organizationId, name: same.name } });
+    await db.voice.update({ where: { id: row!.id }, data: { withdrawnAt: new Date() } });
+    await syncVoices(server.app);
+    expect((await read(client, same.id)).withdrawnAt).toBeNull();
+  });
+
+  it('leave a list without them when Ultravox is away, and come with the next', async () => {
+    const { client } = await server.newOrganization();
+    server.simulator.setFaults([{ kind: 'status', status: 500, path: '^/api/voices' }]);
+    expect((await list(client)).totalCount).toBe(0);
+    server.simulator.clearFaults();
+    expect((await list(client)).totalCount).toBeGreaterThan(5);
+  });
+
+  it('can be neither changed nor deleted', async () => {
+    const { nodes } = await list(server.client, { filter: { type: 'SYSTEM' } });
+    for (const name of ['updateVoice', 'deleteVoice']) {
+      const { userErrors } = await mutate(server.client, name, { id: nodes[0].id });
+      expect(userErrors).toMatchObject([{ code: 'INVALID_STATE', path: ['id'] }]);
+    }
+  });
+});
+
+describe('createVoice', () => {
+  const INPUT = {
+    name: 'Our Sophie',
+    providerVoiceId: 'el-123',
+    language: 'en-gb',
+    model: 'eleven_flash_v2_5',
+    speed: 1.1,
+  };
+
+  it('registers the voice under our id', async () => {
+    const { voice, userErrors } = await mutate(server.client, 'createVoice', INPUT);
+    expect(userErrors).toEqual([]);
+    expect(voice).toMatchObject({
+      name: 'Our Sophie',
+      type: 'REFERENCE',
+      provider: 'ELEVEN_LABS',
+      providerVoiceId: 'el-123',
+      language: 'en-GB',
+      status: 'ACTIVE',
+      syncError: null,
+    });
+    expect(voice.languageLabel).toContain('English');
+    const found = await remote(voice.id);
+    expect(found).toMatchObject([
+      {
+        name: voice.id,
+        definition: {
+          elevenLabs: { voiceId: 'el-123', model: 'eleven_flash_v2_5', speed: 1.1 },
+        },
+      },
+    ]);
+    const own = await list(server.client, { filter: { type: 'REFERENCE' } });
+    expect(own.nodes.map(({ id }: { id: string }) => id)).toContain(voice.id);
+  });
+
+  it.each([
+    ['CARTESIA', { cartesia: { voiceId: 'x', generationConfig: { speed: 0.8 } } }],
+    ['LMNT', { lmnt: { voiceId: 'x', speed: 0.8 } }],
+    ['GOOGLE', { google: { voiceId: 'x', speakingRate: 0.8 } }],
+    ['INWORLD', { inworld: { voiceId: 'x', speakingRate: 0.8 } }],
+  ])('says the speed in the words of %s', async (provider, definition) => {
+    const input = { name: 'V', providerVoiceId: 'x', provider, speed: 0.8 };
+    const { voice } = await mutate(server.client, 'createVoice', input);
+    expect(voice.status).toBe('ACTIVE');
+    expect(await remote(voice.id)).toMatchObject([{ definition }]);
+  });
+
+  it('names everything that is wrong at once', async () => {
+    const { voice, userErrors } = await mutate(server.client, 'createVoice', {
+      name: ' ',
+      description: 'x'.repeat(241),
+      provider: 'GOOGLE',
+      providerVoiceId: '',
+      language: 'not a tag',
+      model: 'm',
+      speed: 3,
+    });
+    expect(voice).toBeNull();
+    expect(userErrors.map(({ path }: { path: string[] }) => path[0]).sort()).toEqual([
+      'description',
+      'language',
+      'model',
+      'name',
+      'providerVoiceId',
+      'speed',
+    ]);
+    const respeecher = { name: 'a', providerVoiceId: 'b', provider: 'RESPEECHER', speed: 1 };
+    expect((await mutate(server.client, 'createVoice', respeecher)).userErrors).toMatchObject([
+      { code: 'INVALID_INPUT', path: ['speed'] },
+    ]);
+  });
+
+  it('is FAILED when Ultravox refuses the voice, with what it said', async () => {
+    server.simulator.setFaults([
+      { kind: 'status', status: 400, method: 'POST', path: '^/api/voices', count: 1 },
+    ]);
+    const { voice } = await mutate(server.client, 'createVoice', INPUT);
+    expect(voice.status).toBe('FAILED');
+    expect(voice.syncError).toBeTruthy();
+    const deleted = await mutate(server.client, 'deleteVoice', { id: voice.id });
+    expect(deleted.deletedVoiceId).toBe(voice.id);
+  });
+
+  it('finds the voice again when the answer was lost, and makes no second', async () => {
+    server.simulator.setFaults([
+      { kind: 'dropAfter', method: 'POST', path: '^/api/voices', count: 1 },
+    ]);
+    const { voice } = await mutate(server.client, 'createVoice', INPUT);
+    expect(voice.status).toBe('DRAFT');
+    expect(voice.syncError).toBeTruthy();
+    await until('the voice', async () => (await read(server.client, voice.id)).status === 'ACTIVE');
+    const row = await server.app.db.voice.findUniqueOrThrow({ where: { id: uuid(voice.id) } });
+    expect((await remote(voice.id)).map(({ voiceId }) => voiceId)).toEqual([row.ultravoxId]);
+  });
+
+  it('gives the same voice for the same idempotency key, also when the first run died', async () => {
+    const headers = { 'x-idempotency-key': `voice-${newId()}` };
+    const first = await mutate(server.client, 'createVoice', INPUT, headers);
+    // As a crash between the voice and the stored answer would leave it.
+    await server.app.db.idempotencyKey.updateMany({
+      data: { response: null, leaseUntil: new Date(0) },
+    });
+    const second = await mutate(server.client, 'createVoice', INPUT, headers);
+    expect(second.voice.id).toBe(first.voice.id);
+    expect(await remote(first.voice.id)).toHaveLength(1);
+  });
+});
+
+describe('updateVoice and deleteVoice', () => {
+  const create = async (client: GraphQLClient) =>
+    (await mutate(client, 'createVoice', { name: 'Mine', providerVoiceId: 'x' })).voice;
+
+  it('changes what was sent', async () => {
+    const { id } = await create(server.client);
+    const described = await mutate(server.client, 'updateVoice', { id, description: 'Warm' });
+    expect(described.voice).toMatchObject({ name: 'Mine', description: 'Warm' });
+    const renamed = await mutate(server.client, 'updateVoice', { id, name: 'Ours' });
+    expect(renamed.voice).toMatchObject({ name: 'Ours', description: 'Warm', status: 'ACTIVE' });
+    const cleared = await mutate(server.client, 'updateVoice', { id, description: null });
+    expect(cleared.voice).toMatchObject({ name: 'Ours', description: null });
+    const refused = await mutate(server.client, 'updateVoice', {
+      id: 'agt_01890000-0000-7000-8000-000000000000',
+      name: null,
+    });
+    expect(refused.userErrors).toMatchObject([
+      { code: 'INVALID_ID', path: ['id'] },
+      { code: 'REQUIRED', path: ['name'] },
+    ]);
+  });
+
+  it('are refused to another organization', async () => {
+    const { id } = await create(server.client);
+    const { client } = await server.newOrganization();
+    for (const name of ['updateVoice', 'deleteVoice']) {
+      const { userErrors } = await mutate(client, name, { id });
+      expect(userErrors).toMatchObject([{ code: 'NOT_FOUND', path: ['id'] }]);
+    }
+    expect(await read(client, id)).toBeNull();
+    expect((await list(client, { filter: { type: 'REFERENCE' } })).totalCount).toBe(0);
+    const node = await client.send('query ($id: ID!) { node(id: $id) { id } }', { id });
+    expect(node.errors).toBeUndefined();
+    expect(node.data.node).toBeNull();
+  });
+
+  it('refuses to delete a voice that agents speak with, and says which', async () => {
+    const { id } = await create(server.client);
+    const agentId = await agentWith(id);
+    const { userErrors } = await mutate(server.client, 'deleteVoice', { id });
+    expect(userErrors).toMatchObject([{ code: 'IN_USE', details: { agentIds: [agentId] } }]);
+    expect(await read(server.client, id)).not.toBeNull();
+    await server.app.db.agent.update({
+      where: { id: uuid(agentId) },
+      data: { deletedAt: new Date() },
+    });
+    expect((await mutate(server.client, 'deleteVoice', { id })).deletedVoiceId).toBe(id);
+  });
+
+  it('removes the voice at Ultravox too, if need be later', async () => {
+    const { id } = await create(server.client);
+    server.simulator.setFaults([
+      { kind: 'status', status: 500, method: 'DELETE', path: '^/api/voices', count: 1 },
+    ]);
+    expect((await mutate(server.client, 'deleteVoice', { id })).deletedVoiceId).toBe(id);
+    expect(await read(server.client, id)).toBeNull();
+    expect(await remote(id)).toHaveLength(1);
+    await until('the removal', async () => (await remote(id)).length === 0);
+  });
+});
