@@ -175,7 +175,7 @@ export function optionalInputFields(t: InputFieldBuilder<Types, 'InputObject'>) 
     extractionSchema: t.field({
       type: 'JSONObject',
       description:
-        'A JSON Schema with `"type": "object"` (draft-07, or 2020-12 if `$schema` says so): what is taken out of the transcript after each call.',
+        'A JSON Schema with `"type": "object"` (2020-12, or draft-07 if `$schema` says so): what is taken out of the transcript after each call.',
     }),
     crmWebhookUrl: t.field({
       type: 'Url',

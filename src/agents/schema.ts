@@ -26,7 +26,6 @@ import {
 } from './settings-schema.ts';
 
 export const AgentNode = builder.prismaNode('Agent', {
-  nullable: true,
   description:
     'A voice on the phone: what it says, how it sounds and what it may do. Kept in step with its copy at Ultravox.',
   authScopes: { read: true },

@@ -49,11 +49,18 @@ export function remoteName(name: string, publicAgentId: string): string {
   return `${slug || 'agent'}_${publicAgentId}`;
 }
 
+/**
+ * Without a schema of ours Ultravox derives one from the placeholders, which may make each of them
+ * required: a person who calls in brings none, and would be turned away.
+ */
+const ANY_VARIABLES = { type: 'object', additionalProperties: true };
+
 /** Members without a value are left out, and Ultravox then uses its own defaults. */
 export function callTemplate(agent: TemplateAgent, references: TemplateReferences): CallTemplate {
   const { greetingSettings, inactivityMessages, vadSettings, builtInConfig } = settingsOf(agent);
   return withoutNulls({
     systemPrompt: agent.systemPrompt,
+    contextSchema: ANY_VARIABLES,
     model: agent.model,
     temperature: agent.temperature,
     voice: references.voiceId,

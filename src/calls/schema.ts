@@ -406,7 +406,8 @@ mutation('createCall', {
     }),
     variables: t.field({
       type: 'JSONObject',
-      description: 'Texts for the placeholders of the prompt, such as `{ "first_name": "Ada" }`.',
+      description:
+        'Texts for the placeholders of the prompt, such as `{ "first_name": "Ada" }`. One without a text is left empty.',
     }),
     settings: t.field({ type: CallSettingsInput, description: 'What this call alone should do.' }),
     metadata: t.field({

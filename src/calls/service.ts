@@ -424,7 +424,10 @@ export async function deleteCalls(
   return wanted;
 }
 
-/** The job behind `deleteCalls`. A call that Ultravox does not know counts as removed. */
+/**
+ * The job behind `deleteCalls`. A call that Ultravox does not know counts as removed. Then what it
+ * had sent of it goes too, should it still wait to be worked on.
+ */
 export async function removeUltravoxCall(app: App, { id }: { id: string }): Promise<void> {
   const call = await app.db.call.findUnique({ where: { id } });
   if (!call?.deletedAt || !call.ultravoxId) return;
@@ -433,4 +436,8 @@ export async function removeUltravoxCall(app: App, { id }: { id: string }): Prom
   } catch (error) {
     if (!(error instanceof UltravoxError && error.kind === 'not_found')) throw error;
   }
+  await app.db.ultravoxWebhook.updateMany({
+    where: { ultravoxCallId: call.ultravoxId },
+    data: { payload: {}, error: null, processedAt: app.now() },
+  });
 }

@@ -87,9 +87,26 @@ export const builder = new SchemaBuilder<SchemaTypes>({
   relay: {
     clientMutationId: 'omit',
     cursorType: 'String',
-    nodesOnConnection: true,
-    edgesFieldOptions: { nullable: { items: false, list: false } },
-    nodeFieldOptions: { nullable: false },
+    nodesOnConnection: { description: 'The objects of this page, without cursors.' },
+    edgesFieldOptions: {
+      nullable: { items: false, list: false },
+      description: 'The objects of this page, each with its cursor.',
+    },
+    nodeFieldOptions: { nullable: false, description: 'The object.' },
+    cursorFieldOptions: { description: 'Give it to `after` or `before` to go on from here.' },
+    pageInfoFieldOptions: { description: 'Whether and where there is more.' },
+    hasNextPageFieldOptions: { description: 'Whether there is more after this page.' },
+    hasPreviousPageFieldOptions: { description: 'Whether there is more before this page.' },
+    startCursorFieldOptions: { description: 'The cursor of the first object of this page.' },
+    endCursorFieldOptions: { description: 'The cursor of the last object; give it to `after`.' },
+    firstArgOptions: {
+      description: `How many from the beginning, 1 to ${MAX_PAGE}; ${DEFAULT_PAGE} if not given.`,
+    },
+    lastArgOptions: { description: `How many from the end, 1 to ${MAX_PAGE}.` },
+    afterArgOptions: { description: 'Only what comes after this cursor.' },
+    beforeArgOptions: { description: 'Only what comes before this cursor.' },
+    defaultConnectionTypeOptions: { description: 'One page of a list.' },
+    defaultEdgeTypeOptions: { description: 'An object in a list, with its position.' },
     encodeGlobalID: (type, id) => toPublicId(type as NodeType, String(id)),
     decodeGlobalID: (id) => {
       const { type, uuid } = decodeAnyId(id);

@@ -1,13 +1,17 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { parsePublicId } from '../../src/infra/ids.ts';
-import { appendEvents, announceEvents, dropExpiredEvents } from '../../src/live/log.ts';
-import { insertKeyExpiring } from './support.ts';
+import { announceEvents, appendEvents, dropExpiredEvents } from '../../src/live/log.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import type { GraphQLClient } from '../support/graphql.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { CALL_EVENTS, disorders, openSocket, subscribe } from '../support/subscribe.ts';
+import {
+  CALL_EVENTS,
+  disorders,
+  type LiveStream,
+  openSocket,
+  subscribe,
+} from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 
 const WHOLE_LIFE = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
@@ -120,33 +124,34 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
   it('narrows to a call, an agent, and types', async () => {
     const after = await eventCursor();
     const second = await prepareCaller(server.client);
+    const types = ['CREATED', 'COMPLETED'];
+    const open = (variables: object) => subscribe(transport, me, { after, ...variables });
+    const openAll = (callId: string) => ({
+      byCall: open({ callId }),
+      byAgent: open({ agentId: second.agentId }),
+      byType: open({ types }),
+      byBoth: open({ agentId: second.agentId, types: ['BILLED'] }),
+      everything: open({}),
+    });
     const mine = await wholeCall();
-    const other = await wholeCall(server.client, second);
-    const seen = async (variables: object, count: number) => {
-      const stream = subscribe(transport, me, { after, ...variables });
-      await stream.atLeast(count);
-      // A later event of the same kind shows that nothing else came before it.
-      const marker = await caller.call();
-      const markerToo = await second.call();
-      await until('what is live', () =>
-        stream.events.some(({ callId }) => [marker.id, markerToo.id, mine].includes(callId)),
+    const { id: other } = await second.call();
+    const streams = [openAll(other)];
+    await streams[0]!.everything.atLeast(2 * WHOLE_LIFE.length);
+    streams.push(openAll(other));
+    const name = { [mine]: 'mine', [other]: 'other' };
+    const whole = (who: string) => WHOLE_LIFE.map((type) => `${type} ${who}`);
+    for (const { byCall, byAgent, byType, byBoth, everything } of streams) {
+      const seen = async (stream: LiveStream, count: number) =>
+        (await stream.atLeast(count)).map(({ type, callId }) => `${type} ${name[callId]}`);
+      expect(await seen(everything, 10)).toEqual([...whole('mine'), ...whole('other')]);
+      expect(await seen(byCall, 5)).toEqual(whole('other'));
+      expect(await seen(byAgent, 5)).toEqual(whole('other'));
+      expect(await seen(byType, 4)).toEqual(
+        ['mine', 'other'].flatMap((who) => types.map((type) => `${type} ${who}`)),
       );
-      await stream.close();
-      return stream.events
-        .filter(({ callId }) => [mine, other].includes(callId))
-        .map(({ type, callId }) => `${type} ${callId === mine ? 'mine' : 'other'}`);
-    };
-    expect(await seen({ callId: mine }, 5)).toEqual(WHOLE_LIFE.map((type) => `${type} mine`));
-    expect(await seen({ agentId: second.agentId }, 5)).toEqual(
-      WHOLE_LIFE.map((type) => `${type} other`),
-    );
-    expect(await seen({ types: ['COMPLETED', 'CREATED'] }, 4)).toEqual([
-      'CREATED mine',
-      'COMPLETED mine',
-      'CREATED other',
-      'COMPLETED other',
-    ]);
-    expect(await seen({ agentId: second.agentId, types: ['BILLED'] }, 1)).toEqual(['BILLED other']);
+      expect(await seen(byBoth, 1)).toEqual(['BILLED other']);
+    }
+    await Promise.all(streams.flatMap((set) => Object.values(set).map((stream) => stream.close())));
   });
 
   it('shows another organization nothing', async () => {
@@ -175,12 +180,17 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
   });
 
   it('ends when the key behind it expires, also while nothing happens', async () => {
-    const { key } = await insertKeyExpiring(server, 1_500);
+    const { key } = await perform(
+      server.client,
+      'createApiKey',
+      { name: 'Short', scopes: ['ADMIN'], expiresAt: new Date(Date.now() + 2_500) },
+      'key',
+    );
     const token = await perform(
-      { ...server.client, ...clientWith(key) },
+      createClient(server.url, key),
       'createAccessToken',
       { expiresInSeconds: 600 },
-      'accessToken expiresAt',
+      'accessToken',
     );
     const streams = [key, token.accessToken].map((credential) =>
       subscribe(transport, { url: server.url, key: credential }),
@@ -245,6 +255,253 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
   });
 });
 
-function clientWith(key: string): GraphQLClient {
-  return server.clientFor(key);
+describe('an event log that has been shortened', () => {
+  it('refuses a cursor whose successors are gone, and takes 0 for the beginning of what is left', async () => {
+    const { client, key, id: organizationId } = await server.newOrganization();
+    const ours = await prepareCaller(client);
+    const to = { url: server.url, key };
+    const old = await wholeCall(client, ours);
+    const boundary = await eventCursor(client);
+    const kept = await wholeCall(client, ours);
+    const [first] = await eventsOf(client, old);
+    await server.app.db.event.updateMany({
+      where: { organizationId, cursor: { lte: BigInt(boundary) } },
+      data: { createdAt: new Date(Date.now() - 31 * 86_400_000) },
+    });
+    const open = subscribe('socket', to, { after: boundary });
+    await open.atLeast(WHOLE_LIFE.length);
+
+    await dropExpiredEvents(server.app);
+
+    const refused = subscribe('socket', to, { after: first!.cursor });
+    await refused.finished;
+    expect(refused.events).toEqual([]);
+    expect(refused.errors[0]?.extensions).toMatchObject({
+      code: 'CURSOR_EXPIRED',
+      oldestCursor: boundary,
+    });
+    for (const after of ['0', boundary]) {
+      const stream = subscribe('socket', to, { after });
+      const events = await stream.atLeast(WHOLE_LIFE.length);
+      expect(new Set(events.map(({ callId }) => callId))).toEqual(new Set([kept]));
+      await stream.close();
+    }
+    // Who was there already does not notice.
+    const next = await wholeCall(client, ours);
+    await open.atLeast(2 * WHOLE_LIFE.length);
+    expect(open.events.at(-1)?.callId).toBe(next);
+    await open.close();
+  });
+
+  it('keeps what is new even when something later in it happened long ago', async () => {
+    const { client, key, id: organizationId } = await server.newOrganization();
+    const ours = await prepareCaller(client);
+    const id = await wholeCall(client, ours);
+    const events = await eventsOf(client, id);
+    // News of an old call that came late: its time is that of Ultravox.
+    await server.app.db.event.updateMany({
+      where: { organizationId, cursor: BigInt(events[3]!.cursor) },
+      data: { createdAt: new Date(Date.now() - 40 * 86_400_000) },
+    });
+    await dropExpiredEvents(server.app);
+    const stream = subscribe('sse', { url: server.url, key }, { after: '0' });
+    const left = await stream.atLeast(events.length);
+    expect(left.map(({ cursor }) => cursor)).toEqual(events.map(({ cursor }) => cursor));
+    await stream.close();
+  });
+});
+
+/** Puts so many more events of a call into the log, a page at a time. */
+async function flood(callId: string, count: number): Promise<void> {
+  const id = parsePublicId(callId)!.uuid;
+  const { organizationId, agentId } = await server.app.db.call.findUniqueOrThrow({ where: { id } });
+  for (let done = 0; done < count; done += 500) {
+    const events = Array.from({ length: 500 }, (_, index) => ({
+      type: 'CALL_RINGING' as const,
+      callId: id,
+      agentId,
+      sequence: 1_000_000 + done + index,
+      data: { status: 'RINGING', endReason: null },
+    }));
+    await server.app.db.$transaction((tx) => appendEvents(tx, organizationId, events));
+    announceEvents(server.app, organizationId);
+  }
 }
+
+describe('a subscriber that reads nothing for a while', () => {
+  const FLOOD = 4_000;
+  // Large enough that the buffers of the socket hold only a part of the flood.
+  const fields = Array.from({ length: 150 }, (_, index) => `field${index}: callId`).join(' ');
+  const query = `subscription ($after: Cursor) { callEvents(after: $after) { cursor ${fields} } }`;
+
+  it('gets everything in the end over a socket, and holds nobody else up', async () => {
+    const id = await wholeCall();
+    const after = await eventCursor();
+    const socket = new WebSocket(
+      `${server.url.replace('http', 'ws')}/graphql`,
+      'graphql-transport-ws',
+    );
+    const cursors: bigint[] = [];
+    socket.on('message', (data) => {
+      const message = JSON.parse(String(data));
+      if (message.type === 'connection_ack') {
+        const payload = { query, variables: { after } };
+        socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
+      }
+      if (message.type === 'next') cursors.push(BigInt(message.payload.data.callEvents.cursor));
+    });
+    await until('the socket', () => socket.readyState === WebSocket.OPEN);
+    const payload = { Authorization: `Bearer ${server.key}` };
+    socket.send(JSON.stringify({ type: 'connection_init', payload }));
+    await flood(id, 500);
+    await until('the first events', () => cursors.length > 0);
+    socket.pause();
+    const quick = subscribe('socket', me, { after });
+    await flood(id, FLOOD);
+    await quick.atLeast(FLOOD + 500);
+    expect(cursors.length).toBeLessThan(FLOOD);
+
+    socket.resume();
+    const first = BigInt(after) + 1n;
+    await until('the rest', () => cursors.length >= FLOOD + 500);
+    expect(cursors).toEqual(cursors.map((_, index) => first + BigInt(index)));
+    expect(cursors).toHaveLength(FLOOD + 500);
+    await quick.close();
+    socket.close();
+  });
+
+  it('gets everything in the end over server-sent events, as curl reads them', async () => {
+    const id = await wholeCall();
+    const after = await eventCursor();
+    const stop = new AbortController();
+    const response = await fetch(`${server.url}/graphql`, {
+      method: 'POST',
+      signal: stop.signal,
+      headers: {
+        authorization: `Bearer ${server.key}`,
+        accept: 'text/event-stream',
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ query, variables: { after } }),
+    });
+    expect(response.headers.get('content-type')).toContain('text/event-stream');
+    // Nothing is read of the body until the flood is over.
+    await flood(id, FLOOD);
+    const cursors: bigint[] = [];
+    let rest = '';
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      const blocks = (rest + chunk).split('\n\n');
+      rest = blocks.pop() ?? '';
+      for (const block of blocks) {
+        const data = /^event: next\ndata: (.*)$/m.exec(block)?.[1];
+        if (data) cursors.push(BigInt(JSON.parse(data).data.callEvents.cursor));
+      }
+      if (cursors.length >= FLOOD) break;
+    }
+    stop.abort();
+    const first = BigInt(after) + 1n;
+    expect(cursors).toEqual(cursors.map((_, index) => first + BigInt(index)));
+    expect(cursors).toHaveLength(FLOOD);
+  });
+});
+
+describe('other operations on a socket', () => {
+  async function ask(
+    client: ReturnType<typeof openSocket>,
+    query: string,
+    { variables = {}, extensions = {} }: { variables?: object; extensions?: object } = {},
+  ) {
+    const results = client.iterate({
+      query,
+      variables: variables as Record<string, unknown>,
+      extensions: extensions as Record<string, unknown>,
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: whatever the query asked for
+    for await (const result of results) return result as any;
+    throw new Error('The server gave no answer');
+  }
+
+  it('refuses a token for one call everything else', async () => {
+    const id = await wholeCall();
+    const { accessToken } = await perform(
+      server.client,
+      'createAccessToken',
+      { callId: id },
+      'accessToken',
+    );
+    const client = openSocket(server.url, accessToken);
+    const own = await ask(client, 'query ($id: ID!) { call(id: $id) { id status } }', {
+      variables: { id },
+    });
+    expect(own.data.call).toEqual({ id, status: 'COMPLETED' });
+    for (const query of ['{ agents { nodes { id } } }', '{ phoneNumbers { nodes { id } } }']) {
+      const { errors } = await ask(client, query);
+      expect(errors[0].extensions.code).toBe('FORBIDDEN');
+    }
+    const { errors } = await ask(
+      client,
+      'mutation ($id: ID!) { endCall(input: { id: $id }) { call { id } } }',
+      { variables: { id } },
+    );
+    expect(errors[0].extensions.code).toBe('FORBIDDEN');
+    await client.dispose();
+  });
+
+  it('does a mutation once under an idempotency key in its extensions', async () => {
+    const client = openSocket(server.url, server.key);
+    const mutation = `mutation ($input: CreateCallInput!) {
+      createCall(input: $input) { call { id } userErrors { code } } }`;
+    const variables = { input: { agentId: caller.agentId, phoneNumber: '+14155550177' } };
+    const extensions = { idempotencyKey: 'once-on-a-socket' };
+    const first = await ask(client, mutation, { variables, extensions });
+    const again = await ask(client, mutation, { variables, extensions });
+    expect(again.data).toEqual(first.data);
+    expect(again.extensions).toEqual({ idempotentReplay: true });
+    expect(first.extensions).toBeUndefined();
+    const over = await server.client.send(mutation, variables, {
+      headers: { 'x-idempotency-key': 'once-on-a-socket' },
+    });
+    expect(over.data).toEqual(first.data);
+    const dialled = server.simulator.dials().filter(({ to }) => to.includes('+14155550177'));
+    expect(dialled).toHaveLength(1);
+    await client.dispose();
+  });
+
+  it('answers what is wrong with one operation and leaves the others alone', async () => {
+    const client = openSocket(server.url, server.key);
+    const after = await eventCursor();
+    const results = client.iterate({ query: CALL_EVENTS, variables: { after } });
+    await caller.call();
+    await results.next();
+    for (const query of ['{ this is not', '{ noSuchField }', 'subscription { callEvents }']) {
+      await expect(ask(client, query)).rejects.toMatchObject([{ message: expect.any(String) }]);
+    }
+    const tooLong = await ask(client, 'mutation { endCall(input: { id: "x" }) { call { id } } }', {
+      extensions: { idempotencyKey: 'x'.repeat(300) },
+    });
+    expect(tooLong.errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    await caller.call();
+    expect((await results.next()).value.data.callEvents.type).toBeDefined();
+    await client.dispose();
+  });
+
+  it('tells a key that has expired meanwhile so, without ending the socket in error', async () => {
+    const { key } = await perform(
+      server.client,
+      'createApiKey',
+      { name: 'Short', scopes: ['READ'], expiresAt: new Date(Date.now() + 1_000) },
+      'key',
+    );
+    const client = openSocket(server.url, key);
+    const opened = await ask(client, '{ eventCursor }');
+    expect(opened.data.eventCursor).toBeDefined();
+    const held = client.iterate({ query: CALL_EVENTS });
+    const refusal = await until('the expiry', async () => {
+      const answer = await ask(client, '{ eventCursor }').catch((error) => ({ errors: error }));
+      return answer.errors;
+    });
+    expect(refusal[0].extensions.code).toBe('UNAUTHENTICATED');
+    await held.return?.();
+    await client.dispose();
+  });
+});

@@ -29,7 +29,10 @@ export interface Caller {
   voiceId: string;
   phoneNumber: string;
   /** Calls somebody; the call as it is in the answer. */
-  call(phoneNumber?: string, headers?: Record<string, string>): Promise<{ id: string; status: string }>;
+  call(
+    phoneNumber?: string,
+    headers?: Record<string, string>,
+  ): Promise<{ id: string; status: string }>;
 }
 
 let last = 1000;
@@ -51,7 +54,10 @@ export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
   const { phoneNumber: number } = await perform(
     client,
     'importPhoneNumber',
-    { phoneNumber, provider: { sip: { server: 'sip.example.com', username: 'desk', password: 'secret-1' } } },
+    {
+      phoneNumber,
+      provider: { sip: { server: 'sip.example.com', username: 'desk', password: 'secret-1' } },
+    },
     'phoneNumber { id }',
   );
   await perform(

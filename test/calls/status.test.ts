@@ -1,0 +1,292 @@
+/** The state machine of a call, and what a call costs: no server. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { billedSeconds, billingStatusOf, costOf, isBillingNews } from '../../src/calls/billing.ts';
+import {
+  type CallState,
+  isEnded,
+  type Observation,
+  settledEnd,
+  stepsTowards,
+} from '../../src/calls/status.ts';
+import {
+  CallBillingStatus,
+  CallDirection,
+  type CallEndReason,
+  CallMedium,
+  CallStatus,
+} from '../../src/generated/prisma/enums.ts';
+
+const at = (seconds: number): Date => new Date(Date.UTC(2026, 10, 20, 12, 0, seconds));
+const NOTHING: Observation = {
+  joinedAt: null,
+  endedAt: null,
+  endReason: null,
+  terminationReason: null,
+};
+
+const RANK: Record<CallStatus, number> = {
+  CREATED: 0,
+  RINGING: 1,
+  IN_PROGRESS: 2,
+  COMPLETED: 3,
+  FAILED: 3,
+  CANCELLED: 3,
+};
+
+/** What Ultravox could have said of one call at each moment of its life, oldest first. */
+const history = fc
+  .record({
+    joined: fc.boolean(),
+    endReason: fc.constantFrom(
+      'unjoined',
+      'hangup',
+      'agent_hangup',
+      'timeout',
+      'connection_error',
+      'system_error',
+      'something new',
+    ),
+    terminationReason: fc.constantFrom(
+      null,
+      'SIP_TERMINATION_NORMAL',
+      'SIP_TERMINATION_BUSY',
+      'SIP_TERMINATION_REJECTED',
+      'SIP_TERMINATION_TIMEOUT',
+      'SIP_TERMINATION_CANCELED',
+      'SIP_TERMINATION_INVALID_NUMBER',
+      'SIP_TERMINATION_DESTINATION_UNAVAILABLE',
+      'SIP_TERMINATION_UNKNOWN',
+    ),
+  })
+  .map(({ joined, endReason, terminationReason }): Observation[] => {
+    const answered = { ...NOTHING, joinedAt: joined ? at(5) : null };
+    return [
+      NOTHING,
+      ...(joined ? [answered] : []),
+      { ...answered, endedAt: at(60), endReason, terminationReason },
+    ];
+  });
+
+interface Life extends CallState {
+  endReason: CallEndReason | null;
+  passed: CallStatus[];
+}
+
+const fresh = fc.record({
+  direction: fc.constantFrom(...Object.values(CallDirection)),
+  medium: fc.constantFrom(...Object.values(CallMedium)),
+  endRequested: fc.boolean(),
+});
+
+function live(start: Omit<CallState, 'status'>, seen: readonly Observation[]): Life {
+  const life: Life = { ...start, status: 'CREATED', endReason: null, passed: ['CREATED'] };
+  for (const observation of seen) {
+    for (const step of stepsTowards(life, observation)) {
+      life.status = step.status;
+      life.endReason = step.endReason;
+      life.passed.push(step.status);
+    }
+  }
+  return life;
+}
+
+describe('the state machine of a call', () => {
+  test('any order, repetition or loss ends where the newest observation alone ends', () => {
+    fc.assert(
+      fc.property(
+        fresh,
+        history.chain((moments) =>
+          fc.record({
+            moments: fc.constant(moments),
+            order: fc.array(fc.nat({ max: moments.length - 1 }), { minLength: 1, maxLength: 12 }),
+          }),
+        ),
+        (start, { moments, order }) => {
+          const newest = moments[Math.max(...order)]!;
+          const all = live(
+            start,
+            order.map((index) => moments[index]!),
+          );
+          const alone = live(start, [newest]);
+          expect(all.status).toBe(alone.status);
+          expect(all.endReason).toBe(alone.endReason);
+          expect(all.passed).toEqual(alone.passed);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('never goes backwards and passes no state twice, whatever is claimed', () => {
+    const anything = fc.record({
+      joinedAt: fc.option(fc.constant(at(5))),
+      endedAt: fc.option(fc.constant(at(60))),
+      endReason: fc.option(fc.constantFrom('hangup', 'unjoined', 'timeout', 'system_error')),
+      terminationReason: fc.option(fc.constantFrom('SIP_TERMINATION_BUSY', 'nonsense')),
+    });
+    fc.assert(
+      fc.property(fresh, fc.array(anything, { maxLength: 10 }), (start, seen) => {
+        const ranks = live(start, seen).passed.map((status) => RANK[status]);
+        expect(ranks).toEqual([...new Set(ranks)].sort());
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('an end that jumps over everything still passes it, each at the moment it happened', () => {
+    const state = { status: 'CREATED', direction: 'OUTBOUND', medium: 'SIP' } as const;
+    const ended = { ...NOTHING, joinedAt: at(5), endedAt: at(60), endReason: 'hangup' };
+    expect(stepsTowards({ ...state, endRequested: false }, ended)).toEqual([
+      { status: 'RINGING', at: null, endReason: null },
+      { status: 'IN_PROGRESS', at: at(5), endReason: null },
+      { status: 'COMPLETED', at: at(60), endReason: 'HANGUP' },
+    ]);
+  });
+
+  test('a browser call does not ring', () => {
+    const browser = { direction: 'INBOUND', medium: 'WEBRTC', endRequested: false } as const;
+    expect(live(browser, [NOTHING]).passed).toEqual(['CREATED']);
+    expect(live(browser, [{ ...NOTHING, joinedAt: at(1) }]).passed).toEqual([
+      'CREATED',
+      'IN_PROGRESS',
+    ]);
+  });
+
+  test.each([
+    ['hangup', 'COMPLETED', 'HANGUP'],
+    ['agent_hangup', 'COMPLETED', 'AGENT_HANGUP'],
+    ['timeout', 'COMPLETED', 'MAX_DURATION'],
+    ['connection_error', 'FAILED', 'CONNECTION_ERROR'],
+    ['system_error', 'FAILED', 'SYSTEM_ERROR'],
+    ['a reason of the future', 'COMPLETED', 'UNKNOWN'],
+    [null, 'COMPLETED', 'UNKNOWN'],
+  ])('answered and ended by %s: %s %s', (endReason, status, reason) => {
+    const seen = { ...NOTHING, joinedAt: at(5), endedAt: at(60), endReason };
+    for (const endRequested of [false, true]) {
+      const life = live({ direction: 'OUTBOUND', medium: 'SIP', endRequested }, [seen]);
+      expect([life.status, life.endReason]).toEqual([status, reason]);
+    }
+  });
+
+  test.each([
+    ['SIP_TERMINATION_BUSY', 'FAILED', 'BUSY'],
+    ['SIP_TERMINATION_REJECTED', 'FAILED', 'REJECTED'],
+    ['SIP_TERMINATION_INVALID_NUMBER', 'FAILED', 'INVALID_NUMBER'],
+    ['SIP_TERMINATION_DESTINATION_UNAVAILABLE', 'FAILED', 'UNREACHABLE'],
+    ['SIP_TERMINATION_TIMEOUT', 'FAILED', 'NO_ANSWER'],
+    ['SIP_TERMINATION_CANCELED', 'CANCELLED', 'CANCELLED'],
+    [null, 'FAILED', 'NO_ANSWER'],
+  ])('never answered, SIP says %s: %s %s', (terminationReason, status, reason) => {
+    const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined', terminationReason };
+    const start = { direction: 'OUTBOUND', medium: 'SIP', endRequested: false } as const;
+    const life = live(start, [seen]);
+    expect([life.status, life.endReason]).toEqual([status, reason]);
+  });
+
+  test('never answered and meant to end is cancelled, unless the line says why itself', () => {
+    const start = { direction: 'OUTBOUND', medium: 'SIP', endRequested: true } as const;
+    const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined' };
+    expect(live(start, [{ ...seen, terminationReason: 'SIP_TERMINATION_TIMEOUT' }])).toMatchObject({
+      status: 'CANCELLED',
+      endReason: 'CANCELLED',
+    });
+    expect(live(start, [{ ...seen, terminationReason: 'SIP_TERMINATION_BUSY' }])).toMatchObject({
+      status: 'FAILED',
+      endReason: 'BUSY',
+    });
+  });
+
+  test('a fault before the answer is a fault, not a missing answer', () => {
+    const start = { direction: 'OUTBOUND', medium: 'TWILIO', endRequested: false } as const;
+    const seen = { ...NOTHING, endedAt: at(60), endReason: 'connection_error' };
+    expect(live(start, [seen])).toMatchObject({ status: 'FAILED', endReason: 'CONNECTION_ERROR' });
+  });
+
+  test('a call that cannot be asked about ends by what is known of it', () => {
+    expect(settledEnd('IN_PROGRESS')).toEqual({ status: 'COMPLETED', endReason: 'UNKNOWN' });
+    for (const status of ['CREATED', 'RINGING'] as const) {
+      expect(settledEnd(status)).toEqual({ status: 'FAILED', endReason: 'UNKNOWN' });
+    }
+    expect(Object.values(CallStatus).filter(isEnded).sort()).toEqual([
+      'CANCELLED',
+      'COMPLETED',
+      'FAILED',
+    ]);
+  });
+});
+
+describe('what a call costs', () => {
+  test.each([
+    [60, '0.05', '0.050000'],
+    [6, '0.05', '0.005000'],
+    [42, '0.05', '0.035000'],
+    [0, '0.05', '0.000000'],
+    [1, '0.000001', '0.000000'],
+    [30, '0.000001', '0.000001'],
+    [29, '0.000001', '0.000000'],
+    [7, '0.05', '0.005833'],
+    [8, '0.05', '0.006667'],
+    [3600, '0.1', '6.000000'],
+    [86_400, '12', '17280.000000'],
+    [60, '0', '0.000000'],
+  ])('%i s at %s a minute is %s', (seconds, price, cost) => {
+    expect(costOf(seconds, price)).toBe(cost);
+  });
+
+  test('is the nearest millionth, halves up, for any time and price', () => {
+    fc.assert(
+      fc.property(
+        fc.nat({ max: 100_000 }),
+        fc.nat({ max: 1000 }),
+        fc.stringMatching(/^[0-9]{1,6}$/),
+        (seconds, whole, fraction) => {
+          const cost = costOf(seconds, `${whole}.${fraction}`);
+          expect(cost).toMatch(/^\d+\.\d{6}$/);
+          const price = BigInt(`${whole}${fraction.padEnd(6, '0')}`);
+          const error = BigInt(cost.replace('.', '')) * 60n - price * BigInt(seconds);
+          expect(error > -30n && error <= 30n).toBe(true);
+        },
+      ),
+    );
+  });
+
+  test.each([
+    ['42s', 42],
+    ['6s', 6],
+    ['0s', 0],
+    ['5.2s', 6],
+    [null, 0],
+    ['-6s', 0],
+    ['a while', 0],
+  ])('a billed duration of %s is %i seconds', (text, seconds) => {
+    expect(billedSeconds(text)).toBe(seconds);
+  });
+
+  test.each([
+    ['BILLING_STATUS_BILLED', 'BILLED'],
+    ['BILLING_STATUS_REFUNDED', 'REFUNDED'],
+    ['BILLING_STATUS_FREE_ZERO_EFFECTIVE_DURATION', 'FREE'],
+    ['BILLING_STATUS_FREE_SYSTEM_ERROR', 'FREE'],
+    ['BILLING_STATUS_PENDING', 'PENDING'],
+    ['BILLING_STATUS_UNSPECIFIED', 'PENDING'],
+    [null, 'PENDING'],
+  ])('Ultravox’s %s is %s', (status, expected) => {
+    expect(billingStatusOf(status)).toBe(expected);
+  });
+
+  test('a bill only moves on: once settled it can only be refunded, and nothing undoes that', () => {
+    const moves = Object.values(CallBillingStatus).flatMap((known) =>
+      Object.values(CallBillingStatus)
+        .filter((seen) => isBillingNews(known, seen))
+        .map((seen) => `${known} ${seen}`),
+    );
+    expect(moves.sort()).toEqual([
+      'BILLED REFUNDED',
+      'FREE REFUNDED',
+      'PENDING BILLED',
+      'PENDING FREE',
+      'PENDING REFUNDED',
+    ]);
+  });
+});
