@@ -16,6 +16,7 @@ const config: CodegenConfig = {
         emitLegacyCommonJSImports: false,
         importExtension: '.ts',
         scalars: {
+          ID: 'string',
           DateTime: 'string',
           Duration: 'string',
           E164: 'string',

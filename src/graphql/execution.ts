@@ -14,7 +14,7 @@ import {
 import type { Plugin } from 'graphql-yoga';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
-import { isStillAllowed } from '../organizations/service.ts';
+import { API_KEY_REVOKED_TOPIC, isStillAllowed } from '../organizations/service.ts';
 import { type Context, freshExecution } from './context.ts';
 import { toDocumentError, toGraphQLError } from './errors.ts';
 import { once } from './idempotency.ts';
@@ -26,6 +26,8 @@ export interface RequestContext extends Context {
 }
 
 const RECHECK_MS = 15_000;
+/** What `setTimeout` can take. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export function executionPlugin(app: App): Plugin<RequestContext> {
   const allow = createRateLimit(app);
@@ -105,8 +107,9 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
 }
 
 /**
- * Ends a stream when the key or token behind it ends. The credential is looked at again at most
- * every 15 seconds, and only when there is something to send; an idle stream gives nothing away.
+ * Ends a stream when the key or token behind it ends: at its expiry, and as soon as this process
+ * hears that the key was revoked. Should it not hear (Redis is away), the credential is also looked
+ * at again before something is sent, at most every 15 seconds.
  */
 function whileAllowed(
   app: App,
@@ -114,25 +117,44 @@ function whileAllowed(
   source: AsyncIterable<unknown>,
 ): AsyncIterableIterator<unknown> {
   const iterator = source[Symbol.asyncIterator]();
+  const { viewer } = context;
+  let ended = false;
   let checkedAt = Date.now();
+  const end = (): void => {
+    ended = true;
+    void iterator.return?.();
+  };
+  const stopListening = app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
+    if (apiKeyId === viewer?.apiKeyId) end();
+  });
+  const lifetime = (viewer?.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) - app.now().getTime();
+  const expiry = lifetime <= LONGEST_TIMER_MS ? setTimeout(end, Math.max(0, lifetime)) : undefined;
+  expiry?.unref();
+  const release = (): void => {
+    clearTimeout(expiry);
+    stopListening();
+  };
   return {
     [Symbol.asyncIterator]() {
       return this;
     },
     async next() {
       const result = await iterator.next();
-      if (result.done || !context.viewer) return result;
-      const expired = context.viewer.expiresAt && context.viewer.expiresAt <= app.now();
-      if (expired || Date.now() - checkedAt > RECHECK_MS) {
-        checkedAt = Date.now();
-        if (expired || !(await isStillAllowed(app, context.viewer))) {
-          await iterator.return?.();
-          throw new RequestError('UNAUTHENTICATED', 'The API key or access token has ended.');
+      if (!result.done && viewer && !ended) {
+        const expired = viewer.expiresAt !== undefined && viewer.expiresAt <= app.now();
+        if (expired || Date.now() - checkedAt > RECHECK_MS) {
+          checkedAt = Date.now();
+          if (expired || !(await isStillAllowed(app, viewer))) end();
         }
+      }
+      if (result.done || ended) release();
+      if (ended) {
+        throw new RequestError('UNAUTHENTICATED', 'The API key or access token has ended.');
       }
       return result;
     },
     async return() {
+      release();
       await iterator.return?.();
       return { done: true, value: undefined };
     },

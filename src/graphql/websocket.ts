@@ -6,8 +6,10 @@ import { useServer } from 'graphql-ws/use/ws';
 import type { YogaServerInstance } from 'graphql-yoga';
 import { WebSocketServer } from 'ws';
 import type { App } from '../app.ts';
+import { newId } from '../infra/ids.ts';
 import type { EventFeed } from '../live/feed.ts';
 import { API_KEY_REVOKED_TOPIC } from '../organizations/service.ts';
+import { toGraphQLError } from './errors.ts';
 import type { RequestContext } from './execution.ts';
 import { addressOf, buildContext, idempotencyKeyIn } from './server.ts';
 
@@ -45,26 +47,31 @@ export function attachWebSocket({ app, feed, server, yoga }: Options): { close()
         }
       },
       onSubscribe: async (socket, _id, params) => {
-        const { schema, execute, subscribe, parse, validate } = yoga.getEnveloped({
-          req: socket.extra.request,
-          params,
-        } as never);
-        const contextValue = await contextOf(
-          socket.connectionParams,
-          socket.extra.request,
-          idempotencyKeyIn(params.extensions),
-        );
-        const document = parse(params.query);
-        const errors = validate(schema, document);
-        if (errors.length > 0) return errors;
-        return {
-          schema,
-          document,
-          operationName: params.operationName,
-          variableValues: params.variables,
-          contextValue,
-          rootValue: { execute, subscribe },
-        } as ContextArgs;
+        // Thrown from here, anything would end the socket, and with it every other operation on it.
+        try {
+          const { schema, execute, subscribe, parse, validate } = yoga.getEnveloped({
+            req: socket.extra.request,
+            params,
+          } as never);
+          const contextValue = await contextOf(
+            socket.connectionParams,
+            socket.extra.request,
+            idempotencyKeyIn(params.extensions),
+          );
+          const document = parse(params.query);
+          const errors = validate(schema, document);
+          if (errors.length > 0) return errors;
+          return {
+            schema,
+            document,
+            operationName: params.operationName,
+            variableValues: params.variables,
+            contextValue,
+            rootValue: { execute, subscribe },
+          } as ContextArgs;
+        } catch (error) {
+          return [toGraphQLError(error, newId(), app.log)];
+        }
       },
     },
     sockets,

@@ -96,18 +96,24 @@ export async function readEvents(
 }
 
 /**
- * Drops events older than the retention time. What is dropped is remembered in the counter row in
- * the same transaction, so that an older cursor is refused instead of silently skipping.
+ * Drops events older than the retention time, from the beginning of each log up to the first one
+ * that is kept: an event's time may be that of Ultravox, so an old one can stand after newer ones.
+ * What is dropped is remembered in the counter row in the same statement, so that an older cursor is
+ * refused instead of silently skipping.
  */
 export async function dropExpiredEvents(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - app.config.EVENT_RETENTION_DAYS * 86_400_000);
   await app.db.$executeRaw(Prisma.sql`
     WITH edges AS (
-      SELECT organization_id, max(cursor) AS through
-      FROM events WHERE created_at < ${before} GROUP BY organization_id
+      SELECT c.organization_id, coalesce(
+        (SELECT v.cursor - 1 FROM events v
+          WHERE v.organization_id = c.organization_id AND v.created_at >= ${before}
+          ORDER BY v.cursor LIMIT 1),
+        c.last_cursor) AS through
+      FROM event_counters c
     ), marked AS (
-      UPDATE event_counters c SET expired_through = greatest(c.expired_through, e.through)
-      FROM edges e WHERE c.organization_id = e.organization_id
+      UPDATE event_counters c SET expired_through = e.through
+      FROM edges e WHERE c.organization_id = e.organization_id AND c.expired_through < e.through
     )
     DELETE FROM events v USING edges e
     WHERE v.organization_id = e.organization_id AND v.cursor <= e.through`);

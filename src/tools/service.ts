@@ -133,6 +133,9 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
       tool ? definitionOf(tool) : 'UNKNOWN',
       allowPrivate(app),
     );
+    if (tool && modelToolName !== undefined && modelToolName !== tool.modelToolName) {
+      await checkRename(tx, viewer, checks, tool.id, modelToolName);
+    }
     checks.throwIfAny();
     if (!tool) return;
     const revision = tool.revision + 1;
@@ -154,11 +157,53 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
   return app.db.tool.findUniqueOrThrow({ where: { id: id! } });
 }
 
+/** Of Ultravox itself; which of them an agent has is the agent's affair. */
+const BUILT_IN = new Set([
+  'hangUp',
+  'queryCorpus',
+  'leaveVoicemail',
+  'playDtmfSounds',
+  'coldTransfer',
+  'warmTransfer',
+]);
+
+/** No agent may end up with two tools that the model cannot tell apart. */
+async function checkRename(
+  tx: Tx,
+  viewer: Viewer,
+  checks: Checks,
+  toolId: string,
+  modelToolName: string,
+): Promise<void> {
+  const twin = { deletedAt: null, id: { not: toolId }, modelToolName };
+  const users = await tx.agentTool.findMany({
+    where: {
+      ...ownedBy(viewer),
+      toolId,
+      agent: {
+        deletedAt: null,
+        ...(BUILT_IN.has(modelToolName) ? {} : { tools: { some: { tool: twin } } }),
+      },
+    },
+    select: { agentId: true },
+    orderBy: { agentId: 'asc' },
+    take: 100,
+  });
+  if (users.length === 0) return;
+  checks.add(
+    'INVALID_INPUT',
+    `Agents that use this tool have, or may have, another one called "${modelToolName}". Choose another name, or take one of the two from them first.`,
+    ['modelToolName'],
+    { details: { agentIds: users.map(({ agentId }) => publicId('agt', agentId)) } },
+  );
+}
+
+/** Held so that no other change comes between, and no agent takes the tool up meanwhile. */
 async function lockTool(tx: Tx, viewer: Viewer, id: string): Promise<Tool | null> {
   await tx.$queryRaw`
     SELECT id FROM tools
     WHERE id = ${id}::uuid AND organization_id = ${viewer.organizationId}::uuid
-    FOR NO KEY UPDATE`;
+    FOR UPDATE`;
   return tx.tool.findFirst({ where: { ...ownedBy(viewer), id, deletedAt: null } });
 }
 

@@ -72,7 +72,7 @@ export const uuidOf = (id: string): string => {
   return parsed.uuid;
 };
 
-let lastPerson = 6_0100;
+let lastPerson = 600_100;
 /** A possible number that no test has used, and that the simulator does not steer. */
 export function newPerson(): string {
   lastPerson += 1;

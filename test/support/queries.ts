@@ -33,7 +33,12 @@ export async function statementsOf(app: App, work: () => Promise<unknown>): Prom
     .filter((statement) => !/"?(api_keys|event_counters|idempotency_keys)"?\b/.test(statement));
 }
 
-/** The number of statements that `work` takes. */
+/**
+ * The number of statements that `work` takes: the fewest of three runs, as what a worker does
+ * meanwhile in the same process can only add to them. So `work` has to be a read.
+ */
 export async function countQueries(app: App, work: () => Promise<unknown>): Promise<number> {
-  return (await statementsOf(app, work)).length;
+  const counts: number[] = [];
+  for (let run = 0; run < 3; run += 1) counts.push((await statementsOf(app, work)).length);
+  return Math.min(...counts);
 }

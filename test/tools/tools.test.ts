@@ -408,6 +408,29 @@ describe('updateTool', () => {
     expect(await read(server.client, tool.id)).toEqual(tool);
   });
 
+  it('refuses a name that another tool of the same agent has', async () => {
+    const { tool } = await mutate(server.client, 'createTool', MINIMAL);
+    const { tool: other } = await mutate(server.client, 'createTool', {
+      ...MINIMAL,
+      modelToolName: 'find_order',
+    });
+    const rename = (modelToolName: string) =>
+      mutate(server.client, 'updateTool', { id: tool.id, modelToolName });
+    const agentId = await agentWith(tool.id);
+    expect((await rename('find_order')).userErrors).toEqual([]);
+    expect((await rename('look_up')).tool.modelToolName).toBe('look_up');
+    const { organizationId } = await rowOf(tool.id);
+    await server.app.db.agentTool.create({
+      data: { organizationId, agentId: uuid(agentId), toolId: uuid(other.id), position: 1 },
+    });
+    for (const name of ['find_order', 'hangUp']) {
+      expect((await rename(name)).userErrors).toMatchObject([
+        { code: 'INVALID_INPUT', path: ['modelToolName'], details: { agentIds: [agentId] } },
+      ]);
+    }
+    expect((await rename('search')).tool.modelToolName).toBe('search');
+  });
+
   it('is done one after the other, so that no change undoes another', async () => {
     const { tool } = await mutate(server.client, 'createTool', MINIMAL);
     const schema = { type: 'string' };
@@ -472,13 +495,21 @@ describe('updateTool', () => {
     const { tool } = await mutate(server.client, 'createTool', FULL);
     const agentId = await agentWith(tool.id);
     const before = await agentRevision(agentId);
+    const resyncs = async (): Promise<number> => {
+      const jobs = await server.app.db.$queryRaw<unknown[]>`
+        SELECT 1 FROM pgboss.job
+        WHERE name = 'resyncAgents' AND data->>'id' = ${uuid(tool.id)}`;
+      return jobs.length;
+    };
+    expect(await resyncs()).toBe(1);
     await mutate(server.client, 'updateTool', { id: tool.id, description: 'Other words' });
+    expect(await resyncs()).toBe(1);
     await mutate(server.client, 'updateTool', {
       id: tool.id,
       authentication: [{ queryApiKey: { name: 'key', value: 'another' } }],
     });
+    expect(await resyncs()).toBe(2);
     await until('the agent', async () => (await agentRevision(agentId)) > before);
-    expect(await agentRevision(agentId)).toBe(before + 1);
     const row = await rowOf(tool.id);
     expect(Object.values(selectedToolFor(server.app, row).authTokens ?? {})).toEqual(['another']);
     // The tokens of an authentication that Ultravox does not have yet are not to be sent.
