@@ -476,13 +476,13 @@ mutation('deleteCalls', {
     ids: t.idList({ required: true, description: '1 to 100 `cal_…` ids.' }),
   }),
   run: async (input, { app, viewer }) => ({
-    deletedIds: (await deleteCalls(app, viewer, input.ids)).map((id) => `cal_${id}`),
+    deletedCallIds: (await deleteCalls(app, viewer, input.ids)).map((id) => `cal_${id}`),
   }),
   payload: (t) => ({
-    deletedIds: t.idList({
+    deletedCallIds: t.idList({
       nullable: true,
       description: 'What was deleted.',
-      resolve: (payload) => payload.deletedIds ?? null,
+      resolve: (payload) => payload.deletedCallIds ?? null,
     }),
   }),
 });

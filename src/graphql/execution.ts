@@ -89,7 +89,7 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
           const source = await createSourceEventStream(validated);
           if ('errors' in source) return translate(source, context);
           const events = whileAllowed(app, context, source as AsyncIterable<unknown>);
-          return mapSourceToResponseEvent(validated, events, async (eventArgs) =>
+          const results = mapSourceToResponseEvent(validated, events, async (eventArgs) =>
             translate(
               await executeSubscriptionEvent({
                 ...eventArgs,
@@ -98,6 +98,9 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
               context,
             ),
           );
+          return withLastWord(results as AsyncIterable<ExecutionResult>, (error) => ({
+            errors: [toGraphQLError(error, context.requestId, app.log)],
+          }));
         } catch (error) {
           return { errors: [toGraphQLError(error, context.requestId, app.log)] };
         }
@@ -155,6 +158,36 @@ function whileAllowed(
     },
     async return() {
       release();
+      await iterator.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+}
+
+/**
+ * What breaks a stream is told in a last result. Thrown on, it would end a socket with all that runs
+ * on it, and an event stream without a word.
+ */
+function withLastWord(
+  results: AsyncIterable<ExecutionResult>,
+  tell: (error: unknown) => ExecutionResult,
+): AsyncIterableIterator<ExecutionResult> {
+  const iterator = results[Symbol.asyncIterator]();
+  let broken = false;
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      if (broken) return { done: true, value: undefined };
+      try {
+        return await iterator.next();
+      } catch (error) {
+        broken = true;
+        return { done: false, value: tell(error) };
+      }
+    },
+    async return() {
       await iterator.return?.();
       return { done: true, value: undefined };
     },

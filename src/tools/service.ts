@@ -9,7 +9,8 @@ import { literal } from '../infra/like.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { lockForDeletion } from '../sync/references.ts';
 import { enqueueSync, runSync } from '../sync/service.ts';
-import { type DefinitionInput, deriveModelToolName, mergeDefinition } from './definition.ts';
+import { deriveModelToolName } from './definition.ts';
+import { type DefinitionInput, mergeDefinition } from './rules.ts';
 import { definitionOf, encryptTokens, toolSync } from './sync.ts';
 
 export { definitionOf, selectedToolFor } from './sync.ts';

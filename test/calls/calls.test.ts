@@ -244,10 +244,10 @@ describe('what a call is given', () => {
   });
 
   test('what Ultravox refuses fails the call and says why', async () => {
-    const greeter = await newCaller(server, { systemPrompt: 'You talk to {{first_name}}.' });
-    const call = await dial(greeter);
-    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
-    expect(call.failure).toContain('first_name');
+    await setSimulator(server, { outOfCredit: true });
+    const call = await dial(caller).finally(() => setSimulator(server, { outOfCredit: false }));
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR', ringingAt: null });
+    expect(call.failure).toContain('no call time left');
     expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
@@ -569,12 +569,10 @@ describe('a test call in the browser', () => {
   });
 
   test('says what Ultravox refuses', async () => {
-    const agentId = await makeAgent(server, { systemPrompt: 'You talk to {{first_name}}.' });
-    const payload = await startTest({ agentId });
+    await setSimulator(server, { outOfCredit: true });
+    const payload = await startTest().finally(() => setSimulator(server, { outOfCredit: false }));
     expect(problemsOf(payload)).toEqual(['ULTRAVOX_REFUSED agentId']);
-    expect(payload.userErrors[0].message).toContain('first_name');
-    const good = await startTest({ agentId, variables: { first_name: 'Ada' } });
-    expect(good.userErrors).toEqual([]);
+    expect(payload.userErrors[0].message).toContain('no call time left');
   });
 
   test('tells all that is wrong with it at once', async () => {
@@ -712,7 +710,7 @@ describe('deleting calls', () => {
     const blocked = await run(caller.client, 'deleteCalls', {
       ids: [made.id, live.id, publicId('cal', newId())],
     });
-    expect(blocked.deletedIds).toBeNull();
+    expect(blocked.deletedCallIds).toBeNull();
     expect(problemsOf(blocked)).toEqual(['INVALID_STATE ids.1', 'NOT_FOUND ids.2']);
     expect(await callOf(caller.client, made.id)).toEqual(call);
 
@@ -727,8 +725,8 @@ describe('deleting calls', () => {
         error: `could not parse ${secret}`,
       },
     });
-    const { deletedIds } = await done(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
-    expect(deletedIds).toEqual([made.id]);
+    const { deletedCallIds } = await done(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
+    expect(deletedCallIds).toEqual([made.id]);
 
     const gone = await caller.client.send(
       `query ($id: ID!, $person: E164!) { call(id: $id) { id } node(id: $id) { id }

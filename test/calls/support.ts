@@ -26,7 +26,7 @@ const FIELDS: Record<string, string> = {
   createCall: `call { ${CALL} }`,
   startTestCall: `joinUrl call { ${CALL} }`,
   endCall: `call { ${CALL} }`,
-  deleteCalls: 'deletedIds',
+  deleteCalls: 'deletedCallIds',
   importPhoneNumber: 'phoneNumber { id }',
   assignPhoneNumber: 'phoneNumber { id }',
   createAgent: 'agent { id status }',

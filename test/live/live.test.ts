@@ -122,10 +122,13 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
   });
 
   it('narrows to a call, an agent, and types', async () => {
-    const after = await eventCursor();
-    const second = await prepareCaller(server.client);
+    const { client, key } = await server.newOrganization();
+    const first = await prepareCaller(client);
+    const second = await prepareCaller(client);
+    const after = await eventCursor(client);
     const types = ['CREATED', 'COMPLETED'];
-    const open = (variables: object) => subscribe(transport, me, { after, ...variables });
+    const open = (variables: object) =>
+      subscribe(transport, { url: server.url, key }, { after, ...variables });
     const openAll = (callId: string) => ({
       byCall: open({ callId }),
       byAgent: open({ agentId: second.agentId }),
@@ -133,7 +136,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
       byBoth: open({ agentId: second.agentId, types: ['BILLED'] }),
       everything: open({}),
     });
-    const mine = await wholeCall();
+    const mine = await wholeCall(client, first);
     const { id: other } = await second.call();
     const streams = [openAll(other)];
     await streams[0]!.everything.atLeast(2 * WHOLE_LIFE.length);
@@ -248,10 +251,9 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     await Promise.all([left.atLeast(1), stays.atLeast(1)]);
     await left.close();
     const began = Date.now();
-    await second.server?.close();
-    expect(Date.now() - began).toBeLessThan(2_000);
-    await stays.finished;
     await second.close();
+    expect(Date.now() - began).toBeLessThan(5_000);
+    await stays.finished;
   });
 });
 
@@ -311,8 +313,12 @@ describe('an event log that has been shortened', () => {
   });
 });
 
+let flooded = 0;
+
 /** Puts so many more events of a call into the log, a page at a time. */
 async function flood(callId: string, count: number): Promise<void> {
+  const first = flooded;
+  flooded += count;
   const id = parsePublicId(callId)!.uuid;
   const { organizationId, agentId } = await server.app.db.call.findUniqueOrThrow({ where: { id } });
   for (let done = 0; done < count; done += 500) {
@@ -320,7 +326,7 @@ async function flood(callId: string, count: number): Promise<void> {
       type: 'CALL_RINGING' as const,
       callId: id,
       agentId,
-      sequence: 1_000_000 + done + index,
+      sequence: 1_000_000 + first + done + index,
       data: { status: 'RINGING', endReason: null },
     }));
     await server.app.db.$transaction((tx) => appendEvents(tx, organizationId, events));

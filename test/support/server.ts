@@ -7,6 +7,7 @@ import { type Config, readConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
 import type { SimulatorSettings } from '../../src/simulator/settings.ts';
+import type { Simulator } from '../../src/simulator/simulator.ts';
 import { type Running, start } from '../../src/start.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { createClient, type GraphQLClient } from './graphql.ts';
@@ -18,7 +19,7 @@ export interface TestServer extends Running {
   key: string;
   organizationId: string;
   database: TestDatabase;
-  simulator: NonNullable<Running['simulator']>;
+  simulator: Simulator;
   /** Another organization, with a key of every scope. */
   newOrganization(name?: string): Promise<{ client: GraphQLClient; key: string; id: string }>;
 }
@@ -30,6 +31,8 @@ export interface TestServerOptions {
   database?: TestDatabase;
   /** Be a second process: the database, Ultravox, public address and keys of this server. */
   beside?: TestServer;
+  /** Use this simulator, which the test runs itself, as one uses the real Ultravox. */
+  ultravox?: Simulator;
 }
 
 /** Calls run fifty times as fast, and limits are out of the way unless they are set. */
@@ -53,13 +56,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const given = options.database ?? beside?.database;
   const database = given ?? (await createTestDatabase());
   const directory = await mkdtemp(path.join(tmpdir(), 'truedy-server-'));
-  const key = beside?.key ?? `truedy_${randomBytes(16).toString('hex')}`;
+  const demoKey = `truedy_${randomBytes(16).toString('hex')}`;
   const config = readConfig({
     ...DEFAULTS,
     DATABASE_URL: database.url,
     ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
     DATA_DIR: directory,
-    DEMO_API_KEY: key,
+    DEMO_API_KEY: demoKey,
     ...(beside
       ? {
           ULTRAVOX_API_KEY: beside.simulator.apiKey,
@@ -67,11 +70,15 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           PUBLIC_URL: beside.url,
         }
       : {}),
+    ...(options.ultravox
+      ? { ULTRAVOX_API_KEY: options.ultravox.apiKey, ULTRAVOX_BASE_URL: options.ultravox.url }
+      : {}),
     ...options.settings,
   });
   const running = await start(config, createLogger({ level: config.LOG_LEVEL }));
   if (options.simulator) await running.simulator?.updateSettings(options.simulator);
   const url = running.server!.url;
+  const key = beside?.key ?? running.firstKey ?? demoKey;
   const organization = await running.app.db.organization.findFirstOrThrow({
     orderBy: { createdAt: 'asc' },
   });
@@ -80,7 +87,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     url,
     key,
     database,
-    simulator: running.simulator ?? beside!.simulator,
+    simulator: running.simulator ?? options.ultravox ?? beside!.simulator,
     organizationId: organization.id,
     client: createClient(url, key),
     async newOrganization(name = 'Another organization') {

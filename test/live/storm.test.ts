@@ -1,0 +1,150 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
+import { type Caller, prepareCaller } from '../support/calling.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createClient } from '../support/graphql.ts';
+import { type ServerProcess, startServerProcess } from '../support/process.ts';
+import { randomFrom } from '../support/random.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { disorders, followCalls } from '../support/subscribe.ts';
+import { until } from '../support/wait.ts';
+
+/** Larger by hand: `STORM_CALLS=2000 STORM_KILLS=60 vitest run test/live/storm.test.ts`. */
+const CALLS = Number(process.env.STORM_CALLS ?? 200);
+const KILLS = Number(process.env.STORM_KILLS ?? 9);
+const SEED = Number(process.env.STORM_SEED ?? 20261120);
+
+const available = redisAvailable();
+if (!available) process.stderr.write('No redis-server here: test/live/storm.test.ts is skipped\n');
+
+describe.skipIf(!available)('many calls while processes die', () => {
+  let database: TestDatabase;
+  let simulator: Simulator;
+  let redis: TestRedis;
+  /** Makes the calls, and is left alone. */
+  let maker: ServerProcess;
+  /** The subscribers are on it. */
+  let live: ServerProcess;
+  /** Ultravox's webhooks go to it; it works on jobs as well. */
+  let receiver: ServerProcess;
+  let caller: Caller;
+  let key: string;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
+    simulator = await startSimulator({ speed: 20, settings: { jitter: 0.5 } });
+    const launch = (settings: Record<string, string>) =>
+      startServerProcess({
+        databaseUrl: database.url,
+        simulator,
+        settings: { REDIS_URL: redis.url, ULTRAVOX_TIMEOUT_SECONDS: '10', ...settings },
+      });
+    receiver = await launch({ ROLE: 'all' });
+    key = receiver.firstKey!;
+    [maker, live] = await Promise.all([
+      launch({ ROLE: 'api', PUBLIC_URL: receiver.url }),
+      launch({ ROLE: 'api', PUBLIC_URL: receiver.url }),
+    ]);
+    caller = await prepareCaller(createClient(maker.url, key));
+  });
+  afterAll(async () => {
+    await Promise.all([maker, live, receiver].map((server) => server?.stop()));
+    await simulator?.close();
+    await redis?.stop();
+    await database?.drop();
+  });
+
+  it('loses nothing, repeats nothing and mixes nothing up', async () => {
+    const random = randomFrom(SEED);
+    const to = { url: live.url, key };
+    const subscribers = [followCalls('socket', to), followCalls('sse', to)];
+    const victims = [live, redis, receiver];
+
+    let storming = true;
+    const storm = (async () => {
+      for (let kill = 0; kill < KILLS; kill += 1) {
+        await pause(random() * 1_000);
+        const victim = victims[kill % victims.length]!;
+        await victim.kill();
+        await pause(random() * 500);
+        await victim.restart();
+      }
+      storming = false;
+    })();
+    const numbers = ['0142', '0001', '0003', '0005', '0006', '0009'];
+    const made = await Promise.all(
+      Array.from({ length: CALLS }, (_, index) =>
+        caller.call(`+1415555${numbers[index % numbers.length]}`, {
+          'x-idempotency-key': `storm-${index}`,
+        }),
+      ),
+    );
+    await storm;
+    expect(storming).toBe(false);
+    const ids = made.map(({ id }) => id).sort();
+    expect(new Set(ids).size).toBe(CALLS);
+
+    const client = createClient(maker.url, key);
+    const open = '{ calls(filter: { statuses: [CREATED, RINGING, IN_PROGRESS] }) { totalCount } }';
+    await until(
+      'the end of all calls',
+      async () => (await client.send(open)).data.calls.totalCount === 0,
+      60_000,
+    );
+    const end = (await client.send('{ eventCursor }')).data.eventCursor;
+
+    // At Ultravox: each call dialled once, and over.
+    const dialled = simulator.dials().map(({ metadata }) => String(metadata.callId));
+    expect(dialled.sort()).toEqual(ids);
+    for (const call of await callsAtUltravox(simulator)) {
+      expect(call.ended).not.toBeNull();
+      const { data } = await client.send(
+        'query ($id: ID!) { call(id: $id) { status endReason answeredAt } }',
+        { id: call.metadata.callId },
+      );
+      expect(data.call.status).toBe(statusFor(call));
+      expect(data.call.answeredAt === null).toBe(call.joined === null);
+    }
+
+    // Subscribers: everything that is in the log about calls, once and in order.
+    for (const subscriber of subscribers) {
+      await until(
+        'the last event',
+        () => BigInt(subscriber.events.at(-1)?.cursor ?? 0) >= BigInt(end),
+        30_000,
+      );
+      await subscriber.stop();
+      const events = subscriber.events.filter(({ cursor }) => BigInt(cursor) <= BigInt(end));
+      expect(disorders(subscriber.events)).toEqual([]);
+      expect(new Set(events.map(({ callId }) => callId))).toEqual(new Set(ids));
+      expect(subscriber.connections).toBeGreaterThan(1);
+    }
+    const [first, second] = subscribers.map(({ events }) =>
+      events.filter(({ cursor }) => BigInt(cursor) <= BigInt(end)).map(({ cursor }) => cursor),
+    );
+    expect(first).toEqual(second);
+  }, 180_000);
+});
+
+interface RemoteCall {
+  metadata: { callId: string };
+  joined: string | null;
+  ended: string | null;
+  endReason: string | null;
+}
+
+async function callsAtUltravox({ url, apiKey }: Simulator): Promise<RemoteCall[]> {
+  const calls: RemoteCall[] = [];
+  for (let next: string | null = `${url}/api/calls?pageSize=100`; next; ) {
+    const response: Response = await fetch(next, { headers: { 'x-api-key': apiKey } });
+    const page = (await response.json()) as { results: RemoteCall[]; next: string | null };
+    calls.push(...page.results);
+    next = page.next;
+  }
+  return calls;
+}
+
+function statusFor({ joined, endReason }: RemoteCall): string {
+  return joined === null || endReason === 'connection_error' ? 'FAILED' : 'COMPLETED';
+}
