@@ -207,27 +207,31 @@ builder.queryFields((t) => ({
         where: { ...ownedBy(viewer), id: requireId('Agent', args.id), deletedAt: null },
       }),
   }),
-  agents: t.withAuth({ read: true }).prismaConnection({
-    type: AgentNode,
-    cursor: 'id',
-    description: 'The agents of your organization, newest first unless ordered otherwise.',
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: AgentFilterInput, description: 'Leaves out the others.' }),
-      orderBy: t.arg({ type: AgentOrderInput, description: 'Default: newest first.' }),
+  agents: t.withAuth({ read: true }).prismaConnection(
+    {
+      type: AgentNode,
+      cursor: 'id',
+      description: 'The agents of your organization, newest first unless ordered otherwise.',
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: AgentFilterInput, description: 'Leaves out the others.' }),
+        orderBy: t.arg({ type: AgentOrderInput, description: 'Default: newest first.' }),
+      },
+      totalCount: (_root, args, { app, viewer }) =>
+        app.db.agent.count({ where: listedAgents(viewer!, args.filter) }),
+      resolve: (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
+        return app.db.agent.findMany({
+          ...query,
+          where: listedAgents(viewer, args.filter),
+          orderBy: [{ [field]: direction }, { id: direction }],
+        });
+      },
     },
-    totalCount: (_root, args, { app, viewer }) =>
-      app.db.agent.count({ where: listedAgents(viewer!, args.filter) }),
-    resolve: (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
-      return app.db.agent.findMany({
-        ...query,
-        where: listedAgents(viewer, args.filter),
-        orderBy: [{ [field]: direction }, { id: direction }],
-      });
-    },
-  }),
+    { name: 'AgentConnection' },
+    { name: 'AgentEdge' },
+  ),
 }));
 
 builder.prismaObjectField(VoiceNode, 'agents', (t) =>

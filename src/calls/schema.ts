@@ -316,26 +316,30 @@ builder.queryFields((t) => ({
         where: { AND: [visibleCalls(viewer), { id: requireId('Call', args.id) }] },
       }),
   }),
-  calls: t.withAuth({ read: true }).prismaConnection({
-    type: CallNode,
-    cursor: 'id',
-    description: 'Your calls, newest first.',
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
-      orderBy: t.arg({ type: CallOrderInput, description: 'In which order.' }),
+  calls: t.withAuth({ read: true }).prismaConnection(
+    {
+      type: CallNode,
+      cursor: 'id',
+      description: 'Your calls, newest first.',
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
+        orderBy: t.arg({ type: CallOrderInput, description: 'In which order.' }),
+      },
+      totalCount: (_root, args, { app, viewer }) =>
+        app.db.call.count({ where: callsWhere(viewer!, args.filter) }),
+      resolve: (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        return app.db.call.findMany({
+          ...query,
+          where: callsWhere(viewer, args.filter),
+          orderBy: callsOrder(args.orderBy),
+        });
+      },
     },
-    totalCount: (_root, args, { app, viewer }) =>
-      app.db.call.count({ where: callsWhere(viewer!, args.filter) }),
-    resolve: (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      return app.db.call.findMany({
-        ...query,
-        where: callsWhere(viewer, args.filter),
-        orderBy: callsOrder(args.orderBy),
-      });
-    },
-  }),
+    { name: 'CallConnection' },
+    { name: 'CallEdge' },
+  ),
 }));
 
 builder.prismaObjectField(AgentNode, 'calls', (t) =>

@@ -196,27 +196,32 @@ const KnowledgeBaseOrderInput = builder.inputType('KnowledgeBaseOrder', {
 });
 
 builder.queryFields((t) => ({
-  knowledgeBases: t.withAuth({ read: true }).prismaConnection({
-    type: KnowledgeBaseNode,
-    cursor: 'id',
-    description: 'The knowledge bases of your organization, newest first unless ordered otherwise.',
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: KnowledgeBaseFilterInput, description: 'Leaves out the others.' }),
-      orderBy: t.arg({ type: KnowledgeBaseOrderInput, description: 'Default: newest first.' }),
+  knowledgeBases: t.withAuth({ read: true }).prismaConnection(
+    {
+      type: KnowledgeBaseNode,
+      cursor: 'id',
+      description:
+        'The knowledge bases of your organization, newest first unless ordered otherwise.',
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: KnowledgeBaseFilterInput, description: 'Leaves out the others.' }),
+        orderBy: t.arg({ type: KnowledgeBaseOrderInput, description: 'Default: newest first.' }),
+      },
+      totalCount: (_root, { filter }, { app, viewer }) =>
+        app.db.knowledgeBase.count({ where: listedKnowledgeBases(viewer!, filter ?? {}) }),
+      resolve: (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
+        return app.db.knowledgeBase.findMany({
+          ...query,
+          where: listedKnowledgeBases(viewer, args.filter ?? {}),
+          orderBy: [{ [field]: direction }, { id: direction }],
+        });
+      },
     },
-    totalCount: (_root, { filter }, { app, viewer }) =>
-      app.db.knowledgeBase.count({ where: listedKnowledgeBases(viewer!, filter ?? {}) }),
-    resolve: (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
-      return app.db.knowledgeBase.findMany({
-        ...query,
-        where: listedKnowledgeBases(viewer, args.filter ?? {}),
-        orderBy: [{ [field]: direction }, { id: direction }],
-      });
-    },
-  }),
+    { name: 'KnowledgeBaseConnection' },
+    { name: 'KnowledgeBaseEdge' },
+  ),
   knowledgeBase: t.withAuth({ read: true }).prismaField({
     type: KnowledgeBaseNode,
     nullable: true,

@@ -110,17 +110,26 @@ builder.queryFields((t) => ({
     resolve: (query, _root, _args, { app, viewer }) =>
       app.db.organization.findUniqueOrThrow({ ...query, where: { id: viewer.organizationId } }),
   }),
-  apiKeys: t.withAuth({ admin: true }).prismaConnection({
-    type: ApiKeyNode,
-    cursor: 'id',
-    description: 'The API keys of your organization, newest first, revoked ones included.',
-    complexity: connectionCost,
-    totalCount: (_root, _args, { app, viewer }) => app.db.apiKey.count({ where: ownedBy(viewer!) }),
-    resolve: (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      return app.db.apiKey.findMany({ ...query, where: ownedBy(viewer), orderBy: { id: 'desc' } });
+  apiKeys: t.withAuth({ admin: true }).prismaConnection(
+    {
+      type: ApiKeyNode,
+      cursor: 'id',
+      description: 'The API keys of your organization, newest first, revoked ones included.',
+      complexity: connectionCost,
+      totalCount: (_root, _args, { app, viewer }) =>
+        app.db.apiKey.count({ where: ownedBy(viewer!) }),
+      resolve: (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        return app.db.apiKey.findMany({
+          ...query,
+          where: ownedBy(viewer),
+          orderBy: { id: 'desc' },
+        });
+      },
     },
-  }),
+    { name: 'ApiKeyConnection' },
+    { name: 'ApiKeyEdge' },
+  ),
 }));
 
 mutation('createApiKey', {

@@ -215,31 +215,35 @@ builder.queryFields((t) => ({
         where: { ...ownedBy(viewer), id: requireId('PhoneNumber', id), releasedAt: null },
       }),
   }),
-  phoneNumbers: t.withAuth({ read: true }).prismaConnection({
-    type: PhoneNumberNode,
-    cursor: 'id',
-    description:
-      'Your phone numbers, newest first unless ordered otherwise, without released ones.',
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: PhoneNumberFilter, description: 'Which of them. Absent: all.' }),
-      orderBy: t.arg({ type: PhoneNumberOrder, description: 'Absent: newest first.' }),
+  phoneNumbers: t.withAuth({ read: true }).prismaConnection(
+    {
+      type: PhoneNumberNode,
+      cursor: 'id',
+      description:
+        'Your phone numbers, newest first unless ordered otherwise, without released ones.',
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: PhoneNumberFilter, description: 'Which of them. Absent: all.' }),
+        orderBy: t.arg({ type: PhoneNumberOrder, description: 'Absent: newest first.' }),
+      },
+      totalCount: (_connection, { filter }, { app, viewer }) =>
+        app.db.phoneNumber.count({
+          where: { ...ownedBy(viewer!), releasedAt: null, ...matching(filter ?? {}) },
+        }),
+      resolve: (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        const { field, direction } = args.orderBy ?? {
+          field: 'createdAt' as const,
+          direction: 'desc' as const,
+        };
+        return app.db.phoneNumber.findMany({
+          ...query,
+          where: { ...ownedBy(viewer), releasedAt: null, ...matching(args.filter ?? {}) },
+          orderBy: [{ [field]: direction }, { id: direction }],
+        });
+      },
     },
-    totalCount: (_connection, { filter }, { app, viewer }) =>
-      app.db.phoneNumber.count({
-        where: { ...ownedBy(viewer!), releasedAt: null, ...matching(filter ?? {}) },
-      }),
-    resolve: (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      const { field, direction } = args.orderBy ?? {
-        field: 'createdAt' as const,
-        direction: 'desc' as const,
-      };
-      return app.db.phoneNumber.findMany({
-        ...query,
-        where: { ...ownedBy(viewer), releasedAt: null, ...matching(args.filter ?? {}) },
-        orderBy: [{ [field]: direction }, { id: direction }],
-      });
-    },
-  }),
+    { name: 'PhoneNumberConnection' },
+    { name: 'PhoneNumberEdge' },
+  ),
 }));

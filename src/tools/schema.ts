@@ -216,27 +216,31 @@ const ToolOrderInput = builder.inputType('ToolOrder', {
 });
 
 builder.queryFields((t) => ({
-  tools: t.withAuth({ read: true }).prismaConnection({
-    type: ToolNode,
-    cursor: 'id',
-    description: 'The tools of your organization, newest first unless ordered otherwise.',
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: ToolFilterInput, description: 'Leaves out the others.' }),
-      orderBy: t.arg({ type: ToolOrderInput, description: 'Default: newest first.' }),
+  tools: t.withAuth({ read: true }).prismaConnection(
+    {
+      type: ToolNode,
+      cursor: 'id',
+      description: 'The tools of your organization, newest first unless ordered otherwise.',
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: ToolFilterInput, description: 'Leaves out the others.' }),
+        orderBy: t.arg({ type: ToolOrderInput, description: 'Default: newest first.' }),
+      },
+      totalCount: (_root, { filter }, { app, viewer }) =>
+        app.db.tool.count({ where: listedTools(viewer!, filter ?? {}) }),
+      resolve: (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
+        return app.db.tool.findMany({
+          ...query,
+          where: listedTools(viewer, args.filter ?? {}),
+          orderBy: [{ [field]: direction }, { id: direction }],
+        });
+      },
     },
-    totalCount: (_root, { filter }, { app, viewer }) =>
-      app.db.tool.count({ where: listedTools(viewer!, filter ?? {}) }),
-    resolve: (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
-      return app.db.tool.findMany({
-        ...query,
-        where: listedTools(viewer, args.filter ?? {}),
-        orderBy: [{ [field]: direction }, { id: direction }],
-      });
-    },
-  }),
+    { name: 'ToolConnection' },
+    { name: 'ToolEdge' },
+  ),
   tool: t.withAuth({ read: true }).prismaField({
     type: ToolNode,
     nullable: true,

@@ -130,34 +130,38 @@ const VoiceOrderInput = builder.inputType('VoiceOrder', {
 });
 
 builder.queryFields((t) => ({
-  voices: t.withAuth({ read: true }).prismaConnection({
-    type: VoiceNode,
-    cursor: 'id',
-    description: 'The voices to choose from, newest first unless ordered otherwise.',
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: VoiceFilterInput, description: 'Leaves out the others.' }),
-      orderBy: t.arg({ type: VoiceOrderInput, description: 'Default: newest first.' }),
+  voices: t.withAuth({ read: true }).prismaConnection(
+    {
+      type: VoiceNode,
+      cursor: 'id',
+      description: 'The voices to choose from, newest first unless ordered otherwise.',
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: VoiceFilterInput, description: 'Leaves out the others.' }),
+        orderBy: t.arg({ type: VoiceOrderInput, description: 'Default: newest first.' }),
+      },
+      totalCount: async (_root, { filter }, { app, viewer }) => {
+        await ensureVoices(app, viewer!.organizationId);
+        return app.db.voice.count({ where: listedVoices(viewer!, filter ?? {}) });
+      },
+      resolve: async (query, _root, args, { app, viewer }) => {
+        checkPage(args);
+        await ensureVoices(app, viewer.organizationId);
+        const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
+        const by =
+          field === 'language'
+            ? { language: { sort: direction, nulls: 'last' as const } }
+            : { [field]: direction };
+        return app.db.voice.findMany({
+          ...query,
+          where: listedVoices(viewer, args.filter ?? {}),
+          orderBy: [by, { id: direction }],
+        });
+      },
     },
-    totalCount: async (_root, { filter }, { app, viewer }) => {
-      await ensureVoices(app, viewer!.organizationId);
-      return app.db.voice.count({ where: listedVoices(viewer!, filter ?? {}) });
-    },
-    resolve: async (query, _root, args, { app, viewer }) => {
-      checkPage(args);
-      await ensureVoices(app, viewer.organizationId);
-      const { field, direction } = args.orderBy ?? { field: 'createdAt', direction: 'desc' };
-      const by =
-        field === 'language'
-          ? { language: { sort: direction, nulls: 'last' as const } }
-          : { [field]: direction };
-      return app.db.voice.findMany({
-        ...query,
-        where: listedVoices(viewer, args.filter ?? {}),
-        orderBy: [by, { id: direction }],
-      });
-    },
-  }),
+    { name: 'VoiceConnection' },
+    { name: 'VoiceEdge' },
+  ),
   voice: t.withAuth({ read: true }).prismaField({
     type: VoiceNode,
     nullable: true,

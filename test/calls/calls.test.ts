@@ -414,7 +414,6 @@ describe('reading calls', () => {
     [{ first: 101 }],
     [{ first: 0 }],
     [{ last: 101 }],
-    [{ first: 10, last: 10 }],
   ])('a page of %j is refused', async (page) => {
     const answer = await owner.client.send(LIST, page);
     expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['BAD_USER_INPUT']);
@@ -725,7 +724,9 @@ describe('deleting calls', () => {
         error: `could not parse ${secret}`,
       },
     });
-    const { deletedCallIds } = await done(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
+    const { deletedCallIds } = await done(caller.client, 'deleteCalls', {
+      ids: [made.id, made.id],
+    });
     expect(deletedCallIds).toEqual([made.id]);
 
     const gone = await caller.client.send(

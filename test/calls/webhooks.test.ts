@@ -89,7 +89,7 @@ describe('a delivery', () => {
 
   beforeAll(async () => {
     server = await startTestServer({
-      settings: { CALL_CHECK_SECONDS: '3600' },
+      settings: { CALL_CHECK_SECONDS: '3600', LOG_LEVEL: 'silent' },
       simulator: { ringSeconds: 0.1, talkSeconds: 6, jitter: 0, billingDelaySeconds: 0.1 },
     });
     caller = await newCaller(server);

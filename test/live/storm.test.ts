@@ -86,7 +86,7 @@ describe.skipIf(!available)('many calls while processes die', () => {
     expect(new Set(ids).size).toBe(CALLS);
 
     const client = createClient(maker.url, key);
-    const open = '{ calls(filter: { statuses: [CREATED, RINGING, IN_PROGRESS] }) { totalCount } }';
+    const open = '{ calls(filter: { status: [CREATED, RINGING, IN_PROGRESS] }) { totalCount } }';
     await until(
       'the end of all calls',
       async () => (await client.send(open)).data.calls.totalCount === 0,

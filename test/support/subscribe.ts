@@ -67,8 +67,9 @@ export function subscribe(
 }
 
 /** A graphql-ws client that does not connect again by itself, so that nothing is hidden. */
-export function openSocket(url: string, key: string | null) {
+export function openSocket(url: string, key: string | null, options: { lazy?: boolean } = {}) {
   return createSocketClient({
+    ...options,
     url: `${url.replace('http', 'ws')}/graphql`,
     webSocketImpl: WebSocket,
     retryAttempts: 0,

@@ -1,0 +1,231 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Client } from 'pg';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { FaultInput } from '../../src/simulator/faults.ts';
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
+import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { type ServerProcess, startServerProcess } from '../support/process.ts';
+import { randomFrom } from '../support/random.ts';
+import { until } from '../support/wait.ts';
+
+/** Longer by hand: `CRASH_ROUNDS=100 CRASH_SEED=7 vitest run test/crash`. */
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 12);
+const SEED = Number(process.env.CRASH_SEED ?? 20261120);
+
+let database: TestDatabase;
+let simulator: Simulator;
+let server: ServerProcess;
+let client: GraphQLClient;
+let caller: Caller;
+let sql: Client;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  simulator = await startSimulator({ speed: 50, settings: { talkSeconds: 5 } });
+  server = await startServerProcess({ databaseUrl: database.url, simulator });
+  client = createClient(server.url, server.firstKey);
+  caller = await prepareCaller(client);
+  sql = new Client({ connectionString: database.url });
+  await sql.connect();
+});
+afterAll(async () => {
+  await sql?.end();
+  await server?.stop();
+  await simulator?.close();
+  await database?.drop();
+});
+
+interface Change {
+  name: string;
+  input: Record<string, unknown>;
+  /** The field of the payload with the object. */
+  object: 'agent' | 'call';
+  key: string;
+}
+
+/** The id of the object that came of it; null when the server died before it answered. */
+async function attempt({ name, input, object, key }: Change): Promise<string | null> {
+  const headers = { 'x-idempotency-key': key };
+  try {
+    return (await perform(client, name, input, `${object} { id }`, headers))[object].id;
+  } catch (error) {
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
+const newAgent = (name: string): Record<string, unknown> => ({
+  name,
+  systemPrompt: `You are ${name}.`,
+  voiceId: caller.voiceId,
+});
+
+/** What keeps requests to Ultravox under way while the process dies, and what loses their answers. */
+function weather(random: () => number): FaultInput[] {
+  const ms = Math.round(random() * 300);
+  const kinds: FaultInput[][] = [
+    [],
+    [{ kind: 'slow', ms, path: '/(agents|calls)' }],
+    [{ kind: 'dropAfter', method: 'POST', path: '/(agents|calls)$', probability: 0.5 }],
+    [{ kind: 'slow', ms, method: 'POST' }],
+  ];
+  return kinds[Math.floor(random() * kinds.length)]!;
+}
+
+it('survives kill -9 at any point of createCall, createAgent, updateAgent and deleteAgent', async () => {
+  const random = randomFrom(SEED);
+  const edited = (await perform(client, 'createAgent', newAgent('Edited'), 'agent { id }')).agent
+    .id;
+  const doomed: string[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const made = await perform(client, 'createAgent', newAgent(`Doomed ${round}`), 'agent { id }');
+    doomed.push(made.agent.id);
+  }
+  const calls: string[] = [];
+  const created: string[] = [];
+  const seen = { answeredBefore: 0, cutOff: 0 };
+
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const changes: Change[] = [
+      {
+        name: 'createCall',
+        input: { agentId: caller.agentId, phoneNumber: '+14155550142' },
+        object: 'call',
+        key: `call-${round}`,
+      },
+      {
+        name: 'createAgent',
+        input: newAgent(`Made ${round}`),
+        object: 'agent',
+        key: `made-${round}`,
+      },
+      {
+        name: 'updateAgent',
+        input: { id: edited, systemPrompt: `Prompt ${round}` },
+        object: 'agent',
+        key: `edited-${round}`,
+      },
+      {
+        name: 'deleteAgent',
+        input: { id: doomed[round] },
+        object: 'agent',
+        key: `doomed-${round}`,
+      },
+    ];
+    simulator.setFaults(weather(random), SEED + round);
+    const first = Promise.all(changes.map(attempt));
+    // The first requests of a fresh process are slow, so half of the kills come later.
+    await pause(random() * (round % 2 === 0 ? 60 : 250));
+    await server.kill();
+    const before = await first;
+    simulator.clearFaults();
+    await server.restart();
+    // As after the minute that the dead run's lease would last.
+    await sql.query(
+      'UPDATE idempotency_keys SET lease_until = now() WHERE lease_until IS NOT NULL',
+    );
+    const after = await Promise.all(changes.map(attempt));
+    before.forEach((id, index) => {
+      if (id === null) seen.cutOff += 1;
+      else {
+        seen.answeredBefore += 1;
+        expect(after[index]).toBe(id);
+      }
+    });
+    expect(after[2]).toBe(edited);
+    expect(after[3]).toBe(doomed[round]);
+    calls.push(after[0]!);
+    created.push(after[1]!);
+  }
+  expect(seen.cutOff).toBeGreaterThan(0);
+  const repeated = await Promise.all(
+    calls.map((_, round) =>
+      attempt({
+        name: 'createCall',
+        input: { agentId: caller.agentId, phoneNumber: '+14155550142' },
+        object: 'call',
+        key: `call-${round}`,
+      }),
+    ),
+  );
+  expect(repeated).toEqual(calls);
+  expect(new Set(calls).size).toBe(ROUNDS);
+  expect(new Set(created).size).toBe(ROUNDS);
+
+  await agentsAgree([caller.agentId, edited, ...created], doomed);
+  const prompts = new Map((await agentsAtUltravox()).map(({ id, prompt }) => [id, prompt]));
+  expect(prompts.get(edited)).toBe(`Prompt ${ROUNDS - 1}`);
+  await callsAgree(calls);
+}, 600_000);
+
+/** One copy for each live agent, with its newest content, and none for those that are deleted. */
+async function agentsAgree(live: readonly string[], deleted: readonly string[]): Promise<void> {
+  await until(
+    'all agents to be in step',
+    async () => {
+      const { data } = await client.send(
+        '{ agents(first: 100) { nodes { id status isInSync systemPrompt } } }',
+      );
+      const ours = data.agents.nodes as {
+        id: string;
+        status: string;
+        isInSync: boolean;
+        systemPrompt: string;
+      }[];
+      expect(ours.map(({ id }) => id).sort()).toEqual([...live].sort());
+      expect(ours.filter(({ status, isInSync }) => status !== 'ACTIVE' || !isInSync)).toEqual([]);
+      const theirs = await agentsAtUltravox();
+      expect(theirs.filter(({ id }) => deleted.includes(id))).toEqual([]);
+      const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1);
+      expect(theirs.sort(byId)).toEqual(
+        ours.map(({ id, systemPrompt }) => ({ id, prompt: systemPrompt })).sort(byId),
+      );
+      return true;
+    },
+    90_000,
+  );
+}
+
+/** Each dialled once at most, and the same end, or none yet, on both sides. */
+async function callsAgree(ids: readonly string[]): Promise<void> {
+  const dialled = simulator.dials().map(({ metadata }) => String(metadata.callId));
+  expect(new Set(dialled).size).toBe(dialled.length);
+  for (const id of ids) {
+    const { call } = await until(
+      'the end of a call',
+      async () => {
+        const query = `query ($id: ID!) {
+          call(id: $id) { status endReason events { nodes { sequence type } } } }`;
+        const { data } = await client.send(query, { id });
+        return ['COMPLETED', 'FAILED'].includes(data.call.status) && data;
+      },
+      30_000,
+    );
+    const { nodes } = call.events;
+    expect(nodes.map(({ sequence }: { sequence: number }) => sequence)).toEqual(
+      nodes.map((_: unknown, index: number) => index + 1),
+    );
+    expect([id, call.status, call.endReason]).toEqual(
+      dialled.includes(id) ? [id, 'COMPLETED', 'HANGUP'] : [id, 'FAILED', 'SYSTEM_ERROR'],
+    );
+  }
+}
+
+async function agentsAtUltravox(): Promise<{ id: string; prompt: string }[]> {
+  interface Page {
+    next: string | null;
+    results: { name: string; callTemplate: { systemPrompt: string } }[];
+  }
+  const agents: { id: string; prompt: string }[] = [];
+  for (let next: string | null = `${simulator.url}/api/agents?pageSize=100`; next; ) {
+    const response: Response = await fetch(next, { headers: { 'x-api-key': simulator.apiKey } });
+    const page = (await response.json()) as Page;
+    for (const { name, callTemplate } of page.results) {
+      agents.push({ id: name.slice(-40), prompt: callTemplate.systemPrompt });
+    }
+    next = page.next;
+  }
+  return agents;
+}
