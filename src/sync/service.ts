@@ -86,9 +86,9 @@ export async function enqueueSync(
   tx: Tx,
   kind: Pick<SyncKind<SyncRow>, 'job'>,
   id: string,
-  startAfter = new Date(app.now().getTime() + INLINE_SECONDS * 1000),
 ): Promise<void> {
-  await app.jobs.enqueue(tx, kind.job, { id }, { startAfter, singletonKey: id });
+  const startAfter = new Date(app.now().getTime() + INLINE_SECONDS * 1000);
+  await app.jobs.enqueue(tx, kind.job, { id }, { startAfter, singletonKey: `${id}:change` });
 }
 
 /**
@@ -233,7 +233,12 @@ function failure(app: App, row: SyncRow, error: unknown): SyncResult {
   if (error instanceof NotReadyError) {
     return { outcome: 'UNREACHABLE', message: error.message, retryAt };
   }
-  if (!(error instanceof UltravoxError)) throw error;
+  if (error instanceof LeaseLostError) throw error;
+  if (!(error instanceof UltravoxError)) {
+    // Ours to mend. The row is committed and waits, as it would for an Ultravox that is away.
+    app.log.error({ err: error, id: row.id }, 'A row could not be brought to Ultravox');
+    return { outcome: 'UNREACHABLE', message: 'Something went wrong on our side.', retryAt };
+  }
   if (error.kind === 'invalid' || error.kind === 'conflict') {
     return { outcome: 'REFUSED', message: error.detail, retryAt: null };
   }
@@ -278,7 +283,9 @@ async function settle<Row extends SyncRow>(
         UPDATE ${table} SET sync_lease_id = NULL, sync_lease_until = NULL WHERE id = ${row.id}::uuid`;
     }
     if (result.outcome === 'UNREACHABLE' && result.retryAt) {
-      await enqueueSync(app, tx, kind, row.id, result.retryAt);
+      // Beside the job of a change: one that comes meanwhile does not wait for this.
+      const options = { startAfter: result.retryAt, singletonKey: `${row.id}:retry` };
+      await app.jobs.enqueue(tx, kind.job, { id: row.id }, options);
     }
     await kind.settled?.(app, tx, row, result);
     return goOn;
@@ -305,6 +312,6 @@ export async function sweepSync(
       END
     ORDER BY updated_at LIMIT 500`;
   for (const { id } of rows) {
-    await app.jobs.enqueue(app.db, kind.job, { id }, { singletonKey: id });
+    await app.jobs.enqueue(app.db, kind.job, { id }, { singletonKey: `${id}:sweep` });
   }
 }
