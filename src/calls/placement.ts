@@ -87,7 +87,11 @@ function wakeAt(app: App, at: Date): void {
   timers.set(app, { at, timer });
 }
 
-/** In one transaction: counts what the limits count, and claims the oldest calls that fit. */
+/**
+ * In one transaction: counts what the limits count, and claims the oldest calls that fit. Ultravox
+ * counts when a request arrives, which is some time between our claim and its answer: within the
+ * second, a call counts until its answer is a second old (three seconds after the claim without one).
+ */
 async function claimWaitingCalls(app: App): Promise<Claims> {
   const { config } = app;
   return app.db.$transaction(async (tx) => {
@@ -103,11 +107,21 @@ async function claimWaitingCalls(app: App): Promise<Claims> {
         wait_until: Date | null;
       }[]
     >`
+      WITH recent AS (
+        SELECT placing_at, CASE
+          WHEN ultravox_id IS NULL AND ended_at IS NULL
+            AND placing_at > clock_timestamp() - interval '3 seconds'
+          THEN greatest(placing_at, clock_timestamp() - interval '800 milliseconds')
+          ELSE greatest(placing_at, ringing_at)
+        END AS created_by
+        FROM calls WHERE placing_at > clock_timestamp() - interval '1 minute'
+      ), last_second AS (
+        SELECT created_by FROM recent WHERE created_by > clock_timestamp() - interval '1 second')
       SELECT
-        (SELECT count(*) FROM calls WHERE placing_at > clock_timestamp() - interval '1 second') AS second,
-        (SELECT min(placing_at) FROM calls WHERE placing_at > clock_timestamp() - interval '1 second') AS second_at,
-        (SELECT count(*) FROM calls WHERE placing_at > clock_timestamp() - interval '1 minute') AS minute,
-        (SELECT min(placing_at) FROM calls WHERE placing_at > clock_timestamp() - interval '1 minute') AS minute_at,
+        (SELECT count(*) FROM last_second) AS second,
+        (SELECT min(created_by) FROM last_second) AS second_at,
+        (SELECT count(*) FROM recent) AS minute,
+        (SELECT min(placing_at) FROM recent) AS minute_at,
         (SELECT count(*) FROM calls WHERE placing_at IS NOT NULL AND ended_at IS NULL) AS active,
         EXISTS (SELECT 1 FROM calls WHERE status = 'CREATED' AND placing_at IS NULL) AS waiting,
         (SELECT min(coalesce(place_not_before, clock_timestamp())) FROM calls

@@ -102,7 +102,10 @@ export async function runSync<Row extends SyncRow>(
   id: string,
 ): Promise<SyncResult | null> {
   const lease = newLease(app, kind, id);
-  if (!(await lease.claim())) return null;
+  if (!(await lease.claim())) {
+    await comeBackAfterLease(app, kind, id);
+    return null;
+  }
   try {
     for (;;) {
       const row = await kind.load(app, id);
@@ -115,6 +118,18 @@ export async function runSync<Row extends SyncRow>(
     if (error instanceof LeaseLostError) return null;
     throw error;
   }
+}
+
+/** Should whoever holds the lease have died: the job that goes on once it has run out. */
+async function comeBackAfterLease(
+  app: App,
+  kind: Pick<SyncKind<SyncRow>, 'table' | 'job'>,
+  id: string,
+): Promise<void> {
+  const [held] = await app.db.$queryRaw<{ sync_lease_until: Date }[]>`
+    SELECT sync_lease_until FROM ${Prisma.raw(kind.table)}
+    WHERE id = ${id}::uuid AND sync_lease_until >= now()`;
+  if (held) await enqueueSync(app, app.db, kind, id, held.sync_lease_until);
 }
 
 interface Lease {

@@ -58,7 +58,12 @@ describe('the limits of the plan, over two processes', () => {
     first = await startTestServer({
       settings,
       // Short calls, so that the pace is set by what is created in a second too.
-      simulator: { maxConcurrentCalls: CONCURRENT, ringSeconds: 1, talkSeconds: 8 },
+      simulator: {
+        maxConcurrentCalls: CONCURRENT,
+        creationsPerSecond: PER_SECOND,
+        ringSeconds: 1,
+        talkSeconds: 8,
+      },
     });
     second = await startTestServer({ settings, beside: first });
     caller = await newCaller(first);
@@ -93,9 +98,8 @@ describe('the limits of the plan, over two processes', () => {
     expect(
       mostAtOnce(rows.map(({ placingAt, endedAt }) => [placingAt!.getTime(), endedAt!.getTime()])),
     ).toBeLessThanOrEqual(CONCURRENT);
-    // At Ultravox itself, where a request may take a little longer than the one after it.
     const arrived = creations.map(({ at }) => Date.parse(at));
-    expect(mostAtOnce(arrived.map((at) => [at, at + 800]))).toBeLessThanOrEqual(PER_SECOND);
+    expect(mostAtOnce(arrived.map((at) => [at, at + 1_000]))).toBeLessThanOrEqual(PER_SECOND);
   });
 
   test('a call that another process took up still gives its address to who asked', async () => {
@@ -171,6 +175,25 @@ test('no more calls are created in a minute than the plan has', async () => {
     await server.close();
   }
 });
+
+/** Ultravox carries out a request that we have given up, as if it had been stuck on the way. */
+async function dialLate(server: TestServer, id: string): Promise<string> {
+  const { agent } = await server.app.db.call.findUniqueOrThrow({
+    where: { id: uuidOf(id) },
+    include: { agent: true },
+  });
+  const { status, body } = await atSimulator(
+    server,
+    'POST',
+    `/api/agents/${agent.ultravoxId}/calls`,
+    {
+      metadata: { callId: id },
+      medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
+    },
+  );
+  if (status !== 201) throw new Error(JSON.stringify(body));
+  return body.callId;
+}
 
 describe('when Ultravox', () => {
   let server: TestServer;
@@ -270,13 +293,18 @@ describe('when Ultravox', () => {
     });
   });
 
-  test('dials too late, after our time was up, the call is taken up, dialled once', async () => {
-    await setFaults(server, [{ kind: 'slow', ms: 1500, count: 1, ...CREATION }]);
-    const made = await dial(caller);
-    expect(made.status).toBe('CREATED');
-    const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
-    expect(typesOf(call)).toEqual(TALKED);
-    expect(await dialsOf(server, made.id)).toHaveLength(1);
+  test('dials only after our time was up, the call is taken up, dialled once', async () => {
+    await setFaults(server, [{ kind: 'timeout', count: 1, ...CREATION }, { kind: 'webhookLost' }]);
+    try {
+      const made = await dial(caller);
+      expect(made.status).toBe('CREATED');
+      await dialLate(server, made.id);
+      const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+      expect(typesOf(call)).toEqual(TALKED);
+      expect(await dialsOf(server, made.id)).toHaveLength(1);
+    } finally {
+      await setFaults(server, []);
+    }
   });
 
   test('may or may not have dialled and has no trace of it, the call fails and is never redialled', async () => {
@@ -316,23 +344,15 @@ describe('when Ultravox', () => {
     await setFaults(server, [{ kind: 'dropBefore', count: 1, ...CREATION }]);
     try {
       const made = await dial(caller);
-      const { agent } = await server.app.db.call.findUniqueOrThrow({
-        where: { id: uuidOf(made.id) },
-        include: { agent: true },
-      });
       await server.app.db.call.update({
         where: { id: uuidOf(made.id) },
         data: { placingAt: new Date(Date.now() - 60_000), nextCheckAt: new Date() },
       });
       await waitForCall(caller.client, made.id, 'given up', isEnded);
       await setFaults(server, [{ kind: 'webhookLost' }]);
-      const late = await atSimulator(server, 'POST', `/api/agents/${agent.ultravoxId}/calls`, {
-        metadata: { callId: made.id },
-        medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
-      });
-      expect(late.status).toBe(201);
+      const lateId = await dialLate(server, made.id);
       await until('it to be hung up', async () => {
-        const { body } = await atSimulator(server, 'GET', `/api/calls/${late.body.callId}`);
+        const { body } = await atSimulator(server, 'GET', `/api/calls/${lateId}`);
         return body.endReason === 'agent_hangup';
       });
       // What it cost is known all the same; what it was stays as it was told.

@@ -1,0 +1,234 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Caller, prepareCaller } from '../support/calling.ts';
+import type { Answer, GraphQLClient } from '../support/graphql.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+
+let server: TestServer;
+let caller: Caller;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  caller = await prepareCaller(server.client);
+});
+afterAll(() => server?.close());
+afterEach(() => server.simulator.clearFaults());
+
+const CREATE_AGENT = `mutation ($input: CreateAgentInput!) {
+  createAgent(input: $input) { agent { id name } userErrors { code path } } }`;
+const CREATE_CALL = `mutation ($input: CreateCallInput!) {
+  createCall(input: $input) { call { id status } userErrors { code } } }`;
+const CREATE_KEY = `mutation ($input: CreateApiKeyInput!) {
+  createApiKey(input: $input) { key apiKey { id } userErrors { code } } }`;
+
+const agentInput = (name: string, voiceId = caller.voiceId) => ({
+  input: { name, systemPrompt: 'Be brief.', voiceId },
+});
+
+function withKey(
+  key: string,
+  document: string,
+  variables: object,
+  client: GraphQLClient = server.client,
+): Promise<Answer> {
+  return client.send(document, variables, { headers: { 'x-idempotency-key': key } });
+}
+
+const agentsNamed = (name: string): Promise<number> =>
+  server.app.db.agent.count({ where: { name } });
+
+const record = (key: string, organizationId = server.organizationId) =>
+  server.app.db.idempotencyKey.findUnique({
+    where: { organizationId_key: { organizationId, key } },
+  });
+
+describe('a mutation sent again under its idempotency key', () => {
+  it('is answered from the store, marked as a replay, and done once', async () => {
+    const key = randomUUID();
+    const first = await withKey(key, CREATE_AGENT, agentInput('Once'));
+    const again = await withKey(key, CREATE_AGENT, agentInput('Once'));
+    expect(first.data.createAgent.agent.id).toMatch(/^agt_/);
+    expect(first.extensions?.idempotentReplay).toBeUndefined();
+    expect(again.data).toEqual(first.data);
+    expect(again.extensions?.idempotentReplay).toBe(true);
+    expect(await agentsNamed('Once')).toBe(1);
+  });
+
+  it('is the same however the document is laid out, and also with the key in the extensions', async () => {
+    const key = randomUUID();
+    const first = await withKey(key, CREATE_AGENT, agentInput('Laid out'));
+    const loose = CREATE_AGENT.replace('mutation (', '# a remark\nmutation(').replaceAll(
+      ' {',
+      '\n{',
+    );
+    const again = await withKey(key, loose, {
+      input: Object.fromEntries(Object.entries(agentInput('Laid out').input).reverse()),
+    });
+    expect(again.data).toEqual(first.data);
+    const response = await fetch(`${server.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${server.key}` },
+      body: JSON.stringify({
+        query: CREATE_AGENT,
+        variables: agentInput('Laid out'),
+        extensions: { idempotencyKey: key },
+      }),
+    });
+    expect(await response.json()).toEqual({
+      data: first.data,
+      extensions: { idempotentReplay: true },
+    });
+  });
+
+  it('is refused with other variables, another mutation, or other fields', async () => {
+    const key = randomUUID();
+    await withKey(key, CREATE_AGENT, agentInput('First use'));
+    const others = [
+      withKey(key, CREATE_AGENT, agentInput('Second use')),
+      withKey(key, CREATE_CALL, {
+        input: { agentId: caller.agentId, phoneNumber: '+14155550142' },
+      }),
+      withKey(key, CREATE_AGENT.replace('id name', 'id'), agentInput('First use')),
+    ];
+    for (const answer of await Promise.all(others)) {
+      expect(answer.data ?? null).toBeNull();
+      expect(answer.errors?.[0]?.extensions.code).toBe('IDEMPOTENCY_KEY_REUSED');
+      expect(answer.status).toBe(422);
+    }
+    expect(await agentsNamed('Second use')).toBe(0);
+  });
+
+  it('waits for one that is under way, and gets the same answer', async () => {
+    const key = randomUUID();
+    server.simulator.setFaults([{ kind: 'slow', ms: 500, method: 'POST', path: '/agents$' }]);
+    const answers = await Promise.all(
+      [1, 2, 3].map(() => withKey(key, CREATE_AGENT, agentInput('At the same time'))),
+    );
+    expect(new Set(answers.map(({ data }) => data.createAgent.agent.id)).size).toBe(1);
+    expect(answers.filter(({ extensions }) => extensions?.idempotentReplay)).toHaveLength(2);
+    expect(await agentsNamed('At the same time')).toBe(1);
+    const remote = await Array.fromAsync(
+      server.app.ultravox.agents.listAll({ search: answers[0]!.data.createAgent.agent.id }),
+    );
+    expect(remote).toHaveLength(1);
+  });
+
+  it('makes a phone ring once, however many ask at the same time', async () => {
+    const key = randomUUID();
+    const variables = { input: { agentId: caller.agentId, phoneNumber: '+14155550188' } };
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => withKey(key, CREATE_CALL, variables)),
+    );
+    expect(new Set(answers.map(({ data }) => data.createCall.call.id)).size).toBe(1);
+    const dials = server.simulator.dials().filter(({ to }) => to.includes('+14155550188'));
+    expect(dials).toHaveLength(1);
+  });
+
+  it('concerns one organization', async () => {
+    const key = randomUUID();
+    const other = await server.newOrganization();
+    const theirs = await prepareCaller(other.client);
+    const mine = await withKey(key, CREATE_AGENT, agentInput('Mine'));
+    const their = await withKey(
+      key,
+      CREATE_AGENT,
+      agentInput('Theirs', theirs.voiceId),
+      other.client,
+    );
+    expect(their.extensions?.idempotentReplay).toBeUndefined();
+    expect(their.data.createAgent.agent.name).toBe('Theirs');
+    expect(their.data.createAgent.agent.id).not.toBe(mine.data.createAgent.agent.id);
+  });
+
+  it('gives user errors again as they were', async () => {
+    const key = randomUUID();
+    const first = await withKey(key, CREATE_AGENT, agentInput(''));
+    expect(first.data.createAgent.userErrors).not.toEqual([]);
+    const again = await withKey(key, CREATE_AGENT, agentInput(''));
+    expect(again.data).toEqual(first.data);
+    expect(again.extensions?.idempotentReplay).toBe(true);
+  });
+
+  it('keeps a secret in its stored answer encrypted', async () => {
+    const key = randomUUID();
+    const variables = { input: { name: 'Secret', scopes: ['READ'] } };
+    const first = await withKey(key, CREATE_KEY, variables);
+    const secret = first.data.createApiKey.key as string;
+    expect(secret).toMatch(/^truedy_/);
+    const row = await record(key);
+    expect(row?.response).toBeTruthy();
+    expect(JSON.stringify(row)).not.toContain(secret);
+    expect(JSON.stringify(row)).not.toContain('createApiKey');
+    const again = await withKey(key, CREATE_KEY, variables);
+    expect(again.data.createApiKey.key).toBe(secret);
+    expect(await server.app.db.apiKey.count({ where: { name: 'Secret' } })).toBe(1);
+  });
+
+  it('runs again when the first ended in a failure of ours', async () => {
+    const key = randomUUID();
+    const table = 'ALTER TABLE agents RENAME TO';
+    await server.app.db.$executeRawUnsafe(`${table} agents_away`);
+    const failed = await withKey(key, CREATE_AGENT, agentInput('After all')).finally(() =>
+      server.app.db.$executeRawUnsafe(`ALTER TABLE agents_away RENAME TO agents`),
+    );
+    expect(failed.errors?.[0]?.extensions.code).toBe('INTERNAL');
+    expect((await record(key))?.response).toBeNull();
+    const again = await withKey(key, CREATE_AGENT, agentInput('After all'));
+    expect(again.extensions?.idempotentReplay).toBeUndefined();
+    expect(again.data.createAgent.agent.name).toBe('After all');
+    expect(await agentsNamed('After all')).toBe(1);
+  });
+
+  it('is taken over from a run that died, and comes to the same object', async () => {
+    const key = randomUUID();
+    const first = await withKey(key, CREATE_AGENT, agentInput('Taken over'));
+    // As a process leaves it that dies after the agent was committed and before the answer was stored.
+    const where = { organizationId_key: { organizationId: server.organizationId, key } };
+    await server.app.db.idempotencyKey.update({
+      where,
+      data: {
+        response: null,
+        leaseId: randomUUID(),
+        leaseUntil: new Date(Date.now() + 60_000),
+      },
+    });
+    let answered = false;
+    const waiting = withKey(key, CREATE_AGENT, agentInput('Taken over')).finally(() => {
+      answered = true;
+    });
+    // It has asked for the lease by now if another, later, request has been served.
+    await server.client.send('{ eventCursor }');
+    await server.client.send('{ eventCursor }');
+    expect(answered).toBe(false);
+    await server.app.db.idempotencyKey.update({
+      where,
+      data: { leaseUntil: new Date(Date.now() - 1_000) },
+    });
+    const again = await waiting;
+    expect(again.extensions?.idempotentReplay).toBeUndefined();
+    expect(again.data).toEqual(first.data);
+    expect(await agentsNamed('Taken over')).toBe(1);
+    await until('the stored answer', async () => (await record(key))?.response);
+  });
+
+  it('is something new after a day', async () => {
+    const key = randomUUID();
+    const first = await withKey(key, CREATE_AGENT, agentInput('Yesterday'));
+    await server.app.db.idempotencyKey.update({
+      where: { organizationId_key: { organizationId: server.organizationId, key } },
+      data: { createdAt: new Date(Date.now() - 25 * 3_600_000) },
+    });
+    const next = await withKey(key, CREATE_AGENT, agentInput('Today'));
+    expect(next.data.createAgent.agent.name).toBe('Today');
+    expect(next.data.createAgent.agent.id).not.toBe(first.data.createAgent.agent.id);
+  });
+
+  it('needs a key that is one', async () => {
+    for (const key of ['x'.repeat(201), 'two words']) {
+      const answer = await withKey(key, CREATE_AGENT, agentInput('Never'));
+      expect(answer.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    }
+    expect(await agentsNamed('Never')).toBe(0);
+  });
+});
