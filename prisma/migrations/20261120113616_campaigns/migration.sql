@@ -158,7 +158,7 @@ CREATE INDEX "campaign_phone_numbers_organization_id_phone_number_id_idx" ON "ca
 CREATE INDEX "campaign_contacts_campaign_id_status_position_idx" ON "campaign_contacts"("campaign_id", "status", "position");
 
 -- CreateIndex
-CREATE INDEX "campaign_contacts_waiting" ON "campaign_contacts"("campaign_id", "next_eligible_at", "position") WHERE (status IN ('PENDING', 'SCHEDULED'));
+CREATE INDEX "campaign_contacts_waiting" ON "campaign_contacts"("campaign_id", "next_eligible_at", "position") WHERE (next_eligible_at IS NOT NULL);
 
 -- CreateIndex
 CREATE UNIQUE INDEX "campaign_contacts_organization_id_id_key" ON "campaign_contacts"("organization_id", "id");
