@@ -16,6 +16,7 @@ export const USER_ERROR_CODES = {
   AGENT_NOT_READY: 'The agent is not active, so it cannot take or place calls yet.',
   NO_PHONE_NUMBER_CONFIGURED:
     'The agent has no outbound phone number. Import one and assign it to the agent first.',
+  DO_NOT_CALL: 'The number is on the do-not-call list of your organization.',
   PHONE_NUMBER_NOT_ASSIGNED: 'The caller ID is not one of the outbound numbers of this agent.',
   CARRIER_ACCOUNT_CONFLICT:
     'Ultravox already holds another carrier account for this provider; it keeps one for each.',

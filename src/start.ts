@@ -10,6 +10,7 @@ import {
   ULTRAVOX_WEBHOOK_PATH,
 } from './calls/ultravox-webhooks.ts';
 import type { Config } from './config.ts';
+import { DOWNLOAD_PATH, download } from './contacts/export.ts';
 import { demoIds, prepareDemo } from './demo.ts';
 import { type PlainEndpoint, type RunningServer, startServer } from './graphql/server.ts';
 import type { Logger } from './infra/logger.ts';
@@ -146,6 +147,7 @@ async function registerWebhook(app: App, ownUrl: string): Promise<void> {
 function endpoints(app: App): Record<string, PlainEndpoint> {
   return {
     [`POST ${ULTRAVOX_WEBHOOK_PATH}`]: (request) => receiveUltravoxWebhook(app, request),
+    [`GET ${DOWNLOAD_PATH}`]: async (request) => download(app, request),
     'GET /health': async () => {
       await app.db.$queryRaw`SELECT 1`;
       return { status: 200, body: '{"status":"ok"}', contentType: 'application/json' };

@@ -6,6 +6,8 @@ import { placeWaitingCalls } from './calls/placement.ts';
 import { checkCalls, discoverCalls } from './calls/reconciler.ts';
 import { removeUltravoxCall } from './calls/service.ts';
 import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
+import { runContactImport, sweepContactImports } from './contacts/import-run.ts';
+import { importContactsJob } from './contacts/jobs.ts';
 import { dropExpiredIdempotencyKeys } from './graphql/idempotency.ts';
 import type { JobDefinition, JobHandler } from './infra/jobs.ts';
 import { checkIndexing } from './knowledge-bases/indexing.ts';
@@ -46,6 +48,7 @@ const PAIRINGS: readonly Pairing[] = [
   pair(removeUltravoxCallJob, removeUltravoxCall),
   pair(telephonyConfigSync.job, (app, { id }) => runSync(app, telephonyConfigSync, id)),
   pair(allowSipCallsJob, (app) => allowSipCalls(app)),
+  pair(importContactsJob, runContactImport),
 ];
 
 export const JOB_DEFINITIONS: readonly JobDefinition<never>[] = PAIRINGS.map(({ job }) => job);
@@ -93,6 +96,7 @@ const PERIODIC: readonly Periodic[] = [
     everySeconds: () => 60,
     run: (app) => sweepSync(app, telephonyConfigSync),
   },
+  { name: 'sweepContactImports', everySeconds: () => 5, run: sweepContactImports },
   { name: 'dropExpiredEvents', everySeconds: () => HOUR, run: dropExpiredEvents },
   { name: 'dropExpiredIdempotencyKeys', everySeconds: () => HOUR, run: dropExpiredIdempotencyKeys },
 ];

@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../src/', import.meta.url));
 /** Features from left to right: a service imports only services further right. */
 const FEATURES = [
   ['calls'],
-  ['agents', 'phone-numbers'],
+  ['agents', 'phone-numbers', 'contacts'],
   ['voices', 'tools', 'knowledge-bases'],
   ['organizations'],
 ] as const;

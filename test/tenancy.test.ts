@@ -16,6 +16,7 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/graphql/schema.ts';
+import { importFile, sendFile } from './contacts/upload.ts';
 import { startTestServer, type TestServer } from './support/server.ts';
 import { until } from './support/wait.ts';
 
@@ -112,6 +113,26 @@ beforeAll(async () => {
     { input: { agentId: ids.Agent, phoneNumber: '+14155550142', metadata: { where: MARK } } },
   );
   ids.Call = call.call.id;
+  const folder = await owned(
+    'mutation($input: CreateContactFolderInput!) { createContactFolder(input: $input) { contactFolder { id } userErrors { message } } }',
+    { input: { name: `${MARK} folder` } },
+  );
+  ids.ContactFolder = folder.contactFolder.id;
+  const contact = await owned(
+    'mutation($input: CreateContactInput!) { createContact(input: $input) { contact { id } userErrors { message } } }',
+    {
+      input: { folderId: ids.ContactFolder, phoneNumber: '+14155550143', lastName: MARK },
+    },
+  );
+  ids.Contact = contact.contact.id;
+  await owned(
+    'mutation($input: AddToDoNotCallInput!) { addToDoNotCall(input: $input) { userErrors { message } } }',
+    { input: { entries: [{ phoneNumber: '+14155550199', reason: MARK }] } },
+  );
+  const imported = await importFile(server, `phone,name\n+14155550144,${MARK}\nnone,${MARK}\n`, {
+    folderId: ids.ContactFolder,
+  });
+  ids.ContactImport = imported.id;
 }, 60_000);
 
 afterAll(() => server.close());
@@ -144,7 +165,7 @@ function fill(type: GraphQLInputType, name: string, owner: string): unknown {
   }
   switch (inner.toString()) {
     case 'ID': {
-      const type = name.replace(/Id$/, '');
+      const type = name === 'folderId' ? 'contactFolder' : name.replace(/Id$/, '');
       const known = ids[`${type[0]?.toUpperCase()}${type.slice(1)}`];
       return name === 'id' || !known ? ids[owner] : known;
     }
@@ -245,10 +266,11 @@ describe('another organization', () => {
     const input = fill(field.args[0]!.type, 'input', owner) as Record<string, unknown>;
     // Only ids that are needed, and what is valid, so that nothing else is refused first.
     const before = await snapshot();
-    const answer = await stranger.client.send(
-      `mutation($input: ${field.args[0]!.type}) { ${name}(input: $input) ${everything(payload, 2)} }`,
-      { input },
-    );
+    const document = `mutation($input: ${field.args[0]!.type}) { ${name}(input: $input) ${everything(payload, 2)} }`;
+    const answer =
+      'file' in input
+        ? await sendFile(stranger.client, document, 'phone\n+14155550145\n', input)
+        : await stranger.client.send(document, { input });
     expectNothing(answer);
     const usesIds = JSON.stringify(input).match(/"[a-z]{3}_[0-9a-f-]{36}"/) !== null;
     if (usesIds) {
@@ -286,5 +308,9 @@ async function snapshot(): Promise<unknown> {
       },
     }),
     db.call.findMany({ where, select: { id: true, endRequestedAt: true, deletedAt: true } }),
+    db.contactFolder.findMany({ where }),
+    db.contact.findMany({ where }),
+    db.doNotCallEntry.findMany({ where }),
+    db.contactImport.findMany({ where }),
   ]);
 }

@@ -1,6 +1,7 @@
 /** Calls as users see them: made, ended, deleted. How they are dialled is in `placement.ts`. */
 import { isReadyForCalls } from '../agents/service.ts';
 import type { App, Tx } from '../app.ts';
+import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
 import { userError } from '../errors.ts';
 import type { Agent, Call, CallMedium } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
@@ -80,6 +81,13 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
     made ??
     (await app.db.$transaction(async (tx) => {
       await lockAgent(tx, viewer, agent);
+      if (await isOnDoNotCallList(tx, viewer.organizationId, phoneNumber)) {
+        throw userError(
+          'DO_NOT_CALL',
+          'This number is on the do-not-call list. To call it nevertheless, take it off with `removeFromDoNotCall` first.',
+          ['phoneNumber'],
+        );
+      }
       const number = await chooseOutboundNumber(tx, viewer, agent.id, fromNumber);
       return insertCall(app, tx, agent, {
         id,

@@ -9,6 +9,7 @@ import { getNamedType, isLeafType } from 'graphql';
 import { RequestError } from '../errors.ts';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
+import type { UploadedFile } from '../infra/uploaded-file.ts';
 import type { Context, ViewerContext } from './context.ts';
 import { decodeAnyId, type NodeType, toPublicId } from './ids.ts';
 
@@ -43,6 +44,7 @@ export interface SchemaTypes {
     Decimal: { Input: string; Output: string };
     Cursor: { Input: string; Output: string };
     Url: { Input: string; Output: string };
+    Upload: { Input: UploadedFile; Output: never };
   };
 }
 

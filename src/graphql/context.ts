@@ -9,6 +9,8 @@ export interface Context {
   readonly viewer: Viewer | null;
   readonly feed: EventFeed;
   readonly requestId: string;
+  /** Where clients reach this server, without a slash at the end: for links in answers. */
+  readonly publicUrl: string;
   /** Shared by what belongs to one execution, made anew for each event of a subscription. */
   readonly execution: object;
 }

@@ -12,6 +12,9 @@ export const ID_PREFIXES = {
   Agent: 'agt',
   PhoneNumber: 'num',
   Call: 'cal',
+  Contact: 'ctc',
+  ContactFolder: 'fld',
+  ContactImport: 'imp',
 } as const;
 
 export type NodeType = keyof typeof ID_PREFIXES;

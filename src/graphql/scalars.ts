@@ -7,6 +7,7 @@ import {
   GraphQLPhoneNumber,
 } from 'graphql-scalars';
 import { RequestError } from '../errors.ts';
+import { UploadedFile } from '../infra/uploaded-file.ts';
 import { builder } from './builder.ts';
 
 /**
@@ -73,4 +74,29 @@ builder.addScalarType(
 builder.addScalarType(
   'Url',
   checkedText('Url', 'An absolute address, such as `https://example.com/hook`.'),
+);
+builder.addScalarType(
+  'Upload',
+  new GraphQLScalarType<UploadedFile, never>({
+    name: 'Upload',
+    description:
+      'A file, at most 200 MB. Send the request as multipart/form-data, with `null` in its place: `curl /graphql -H "Authorization: Bearer $KEY" -F operations=\'{"query":"mutation($input: ImportContactsInput!) { … }","variables":{"input":{"folderId":"fld_…","file":null}}}\' -F map=\'{"0":["variables.input.file"]}\' -F 0=@contacts.csv`.',
+    specifiedByURL: 'https://github.com/jaydenseric/graphql-multipart-request-spec',
+    parseValue: (value) => {
+      if (value instanceof UploadedFile) return value;
+      throw new RequestError(
+        'BAD_USER_INPUT',
+        'An Upload is a file of a multipart/form-data request; see the description of the type Upload.',
+      );
+    },
+    parseLiteral: () => {
+      throw new RequestError(
+        'BAD_USER_INPUT',
+        'An Upload can only be given as a variable of a multipart/form-data request.',
+      );
+    },
+    serialize: () => {
+      throw new Error('An Upload is never an output');
+    },
+  }),
 );

@@ -1,13 +1,17 @@
 /** HTTP: GraphQL with GraphiQL and server-sent events, Ultravox's webhooks, health. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createYoga } from 'graphql-yoga';
 import type { App } from '../app.ts';
+import { RequestError } from '../errors.ts';
 import { newId } from '../infra/ids.ts';
 import { createEventFeed, type EventFeed } from '../live/feed.ts';
 import { authenticate } from '../organizations/service.ts';
 import { toGraphQLError } from './errors.ts';
 import { executionPlugin, type RequestContext } from './execution.ts';
 import { type GraphiQLSettings, graphiqlOptions, renderGraphiQL } from './graphiql.ts';
+import { isMultipart, readUpload } from './multipart.ts';
 import { schema } from './schema.ts';
 import { attachWebSocket } from './websocket.ts';
 
@@ -16,13 +20,16 @@ const MAX_BODY = 32 * 1024 * 1024;
 /** An answer of a plain HTTP endpoint. */
 export interface PlainResponse {
   status: number;
-  body?: string;
+  /** Pieces are sent as fast as the client takes them. */
+  body?: string | AsyncIterable<string>;
   contentType?: string;
+  headers?: Record<string, string>;
 }
 
 /** An endpoint beside GraphQL, by method and path. It gets the raw body. */
 export type PlainEndpoint = (request: {
   headers: IncomingMessage['headers'];
+  query: URLSearchParams;
   body: Buffer;
 }) => Promise<PlainResponse>;
 
@@ -53,12 +60,14 @@ export async function buildContext(
   app: App,
   feed: EventFeed,
   caller: Caller,
+  publicUrl: string,
 ): Promise<RequestContext> {
   const requestId = newId();
   try {
     const credential = caller.authorization?.replace(/^Bearer\s+/i, '').trim();
     const viewer = credential ? await authenticate(app, credential, caller.address) : null;
-    return { app, feed, viewer, requestId, execution: {}, idempotencyKey: caller.idempotencyKey };
+    const { idempotencyKey } = caller;
+    return { app, feed, viewer, requestId, publicUrl, execution: {}, idempotencyKey };
   } catch (error) {
     throw toGraphQLError(error, requestId, app.log);
   }
@@ -89,12 +98,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     renderGraphiQL,
     plugins: [executionPlugin(app)],
     context: ({ req, request, params }) =>
-      buildContext(app, feed, {
-        authorization: request.headers.get('authorization'),
-        address: req ? addressOf(app, req) : null,
-        idempotencyKey:
-          request.headers.get('x-idempotency-key') ?? idempotencyKeyIn(params.extensions),
-      }),
+      buildContext(
+        app,
+        feed,
+        {
+          authorization: request.headers.get('authorization'),
+          address: req ? addressOf(app, req) : null,
+          idempotencyKey:
+            request.headers.get('x-idempotency-key') ?? idempotencyKeyIn(params.extensions),
+        },
+        publicUrl(),
+      ),
   });
 
   const server = createServer((request, response) => {
@@ -105,9 +119,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       response.writeHead(302, { location: '/graphql' }).end();
       return;
     }
+    if (path === '/graphql' && isMultipart(request)) {
+      return void takeUpload(app, request, response, () => yoga(request, response));
+    }
     yoga(request, response);
   });
-  const sockets = attachWebSocket({ app, feed, server, yoga });
+  const publicUrl = (): string =>
+    (app.config.PUBLIC_URL ?? addressOfServer(server)).replace(/\/+$/, '');
+  const sockets = attachWebSocket({ app, feed, server, yoga, publicUrl });
   await listen(server, app.config.PORT, app.config.HOST);
 
   return {
@@ -131,6 +150,41 @@ export function idempotencyKeyIn(extensions: unknown): string | null {
   return typeof key === 'string' ? key : null;
 }
 
+/**
+ * Reads a multipart request before GraphQL sees it. Who has no key sends no files: that is looked at
+ * before the body is.
+ */
+async function takeUpload(
+  app: App,
+  request: IncomingMessage,
+  response: ServerResponse,
+  proceed: () => void,
+): Promise<void> {
+  try {
+    const credential = request.headers.authorization?.replace(/^Bearer\s+/i, '').trim();
+    if (!credential) {
+      throw new RequestError(
+        'UNAUTHENTICATED',
+        'An API key is needed to send files: the header "Authorization: Bearer truedy_…".',
+      );
+    }
+    await authenticate(app, credential, addressOf(app, request));
+    await readUpload(request, response);
+  } catch (error) {
+    if (request.errored || response.destroyed) return;
+    const shown = toGraphQLError(error, newId(), app.log);
+    const { http, ...extensions } = shown.extensions as { http?: { status: number } };
+    const ours = (extensions as { code?: string }).code === 'INTERNAL';
+    response.writeHead(http?.status ?? (ours ? 500 : 400), {
+      'content-type': 'application/json',
+      'access-control-allow-origin': '*',
+    });
+    response.end(JSON.stringify({ errors: [{ message: shown.message, extensions }] }));
+    return;
+  }
+  proceed();
+}
+
 async function answerPlain(
   app: App,
   endpoint: PlainEndpoint,
@@ -139,15 +193,24 @@ async function answerPlain(
 ): Promise<void> {
   try {
     const body = await readBody(request);
-    const answer = body
-      ? await endpoint({ headers: request.headers, body })
+    const query = new URL(request.url ?? '/', 'http://localhost').searchParams;
+    const answer: PlainResponse = body
+      ? await endpoint({ headers: request.headers, query, body })
       : { status: 413, body: 'The body is too large' };
-    response.writeHead(answer.status, { 'content-type': answer.contentType ?? 'text/plain' });
-    response.end(answer.body ?? '');
+    response.writeHead(answer.status, {
+      ...answer.headers,
+      'content-type': answer.contentType ?? 'text/plain',
+    });
+    if (answer.body && typeof answer.body !== 'string') {
+      await pipeline(Readable.from(answer.body), response);
+    } else response.end(answer.body ?? '');
   } catch (error) {
+    // Who goes away in the middle of a download is no failure.
+    if ((error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE') return;
     app.log.error({ err: error, path: request.url }, 'An endpoint failed');
-    if (!response.headersSent) response.writeHead(500);
-    response.end();
+    // A body that is cut off must not look like a whole one.
+    if (response.headersSent) response.destroy();
+    else response.writeHead(500).end();
   }
 }
 

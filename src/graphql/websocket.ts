@@ -21,12 +21,14 @@ interface Options {
   server: Server;
   // biome-ignore lint/suspicious/noExplicitAny: the server context type does not matter here
   yoga: YogaServerInstance<any, RequestContext>;
+  publicUrl: () => string;
 }
 
 type ContextArgs = ExecutionArgs & { contextValue: RequestContext };
 
 /** The credential comes in `connectionParams` as `{ "Authorization": "Bearer …" }`. */
-export function attachWebSocket({ app, feed, server, yoga }: Options): { close(): Promise<void> } {
+export function attachWebSocket(options: Options): { close(): Promise<void> } {
+  const { app, feed, server, yoga, publicUrl } = options;
   const sockets = new WebSocketServer({ server, path: '/graphql', maxPayload: MAX_MESSAGE });
   const keyOf = new WeakMap<object, string>();
 
@@ -84,11 +86,12 @@ export function attachWebSocket({ app, feed, server, yoga }: Options): { close()
     idempotencyKey: string | null,
   ): Promise<RequestContext> {
     const authorization = params?.Authorization ?? params?.authorization;
-    return buildContext(app, feed, {
+    const caller = {
       authorization: typeof authorization === 'string' ? authorization : null,
       address: addressOf(app, request),
       idempotencyKey,
-    });
+    };
+    return buildContext(app, feed, caller, publicUrl());
   }
 
   const stopListening = app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {

@@ -1,0 +1,168 @@
+/**
+ * How long an import of 100,000 rows takes, as a ratio to COPY of the same rows into the same table,
+ * in the same run: `node bench/import.ts [rows]`. The import is measured as a user sees it, from the
+ * first byte of the upload to the state COMPLETED, on a server of its own.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Client } from 'pg';
+import { readConfig } from '../src/config.ts';
+import { createLogger } from '../src/infra/logger.ts';
+import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
+import { start } from '../src/start.ts';
+
+const ROWS = Number(process.argv[2] ?? 100_000);
+const CHECK_MS = 50;
+
+const CITIES = ['Berlin', 'Buenos Aires', 'Chennai', 'Denver', 'Lagos', 'Lyon', 'Osaka', 'Perth'];
+const NAMES = ['Ada', 'Bilal', 'Chidi', 'Dagny', 'Emiko', 'Farah', 'Goran', 'Hedda', 'Ines', 'Jun'];
+const SURNAMES = ['Abebe', 'Brandt', 'Castillo', 'Duarte', 'Eriksen', 'Fofana', 'Greco', 'Haddad'];
+
+function pick(list: readonly string[], row: number, salt: number): string {
+  return list[(row * salt + Math.floor(row / list.length)) % list.length] as string;
+}
+
+function* csvOf(rows: number): Generator<string> {
+  yield 'phone,first_name,last_name,email,company,city,plan\n';
+  for (let from = 0; from < rows; from += 10_000) {
+    let text = '';
+    for (let row = from; row < Math.min(from + 10_000, rows); row += 1) {
+      const first = pick(NAMES, row, 7);
+      const last = pick(SURNAMES, row, 5);
+      const city = pick(CITIES, row, 3);
+      const number = `+1415${String(2_000_000 + row).padStart(7, '0')}`;
+      text += `${number},${first},${last},${first}.${last}${row}@example.com,${last} & Co,${city},plan ${row % 5}\n`;
+    }
+    yield text;
+  }
+}
+
+interface Answer {
+  data: Record<string, never> & {
+    importContacts: { contactImport: { id: string } | null; userErrors: unknown[] };
+    createContactFolder: { contactFolder: { id: string } };
+    contactImport: { status: string; rowsRead: number; importedCount: number };
+  };
+}
+
+async function send(url: string, key: string, query: string, variables: object, file?: Blob) {
+  const operations = JSON.stringify({ query, variables });
+  const headers: Record<string, string> = { authorization: `Bearer ${key}` };
+  let body: FormData | string = operations;
+  if (file) {
+    body = new FormData();
+    body.set('operations', operations);
+    body.set('map', '{"0":["variables.input.file"]}');
+    body.set('0', file, 'contacts.csv');
+  } else headers['content-type'] = 'application/json';
+  const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body });
+  return ((await response.json()) as Answer).data;
+}
+
+async function makeFolder(url: string, key: string, name: string): Promise<string> {
+  const { createContactFolder } = await send(
+    url,
+    key,
+    'mutation ($input: CreateContactFolderInput!) { createContactFolder(input: $input) { contactFolder { id } } }',
+    { input: { name } },
+  );
+  return createContactFolder.contactFolder.id;
+}
+
+async function importRows(url: string, key: string, folderId: string, file: Blob): Promise<number> {
+  const began = performance.now();
+  const { importContacts } = await send(
+    url,
+    key,
+    'mutation ($input: ImportContactsInput!) { importContacts(input: $input) { contactImport { id } userErrors { message } } }',
+    { input: { folderId, file: null } },
+    file,
+  );
+  const id = importContacts.contactImport?.id;
+  if (!id) throw new Error(JSON.stringify(importContacts.userErrors));
+  for (;;) {
+    const { contactImport } = await send(
+      url,
+      key,
+      'query ($id: ID!) { contactImport(id: $id) { status rowsRead importedCount } }',
+      { id },
+    );
+    if (!['PENDING', 'RUNNING'].includes(contactImport.status)) {
+      if (contactImport.importedCount !== ROWS) throw new Error(JSON.stringify(contactImport));
+      return performance.now() - began;
+    }
+    await new Promise((resolve) => setTimeout(resolve, CHECK_MS));
+  }
+}
+
+/** The same contacts with new ids, in another folder: through a file of the server, by COPY. */
+async function copyRows(databaseUrl: string, from: string, to: string): Promise<number> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  const columns = `organization_id, phone_number, first_name, last_name, email, company_name, industry,
+    location, pin_code, keywords, timezone, metadata, call_count, search_text, created_at, updated_at`;
+  try {
+    const { rows } = await client.query('SHOW data_directory');
+    const file = path.join(rows[0].data_directory, 'bench-rows');
+    await client.query(
+      `COPY (SELECT uuidv7(), '${to.slice(4)}'::uuid, ${columns} FROM contacts
+        WHERE folder_id = '${from.slice(4)}' ORDER BY id) TO '${file}'`,
+    );
+    const began = performance.now();
+    const { rowCount } = await client.query(
+      `COPY contacts (id, folder_id, ${columns}) FROM '${file}'`,
+    );
+    if (rowCount !== ROWS) throw new Error(`COPY wrote ${rowCount} rows`);
+    return performance.now() - began;
+  } finally {
+    await client.end();
+  }
+}
+
+const log = createLogger({ level: 'warn' });
+const directory = await mkdtemp(path.join(tmpdir(), 'truedy-bench-'));
+const postgres = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), log });
+const config = readConfig({
+  DATABASE_URL: postgres.url,
+  ENCRYPTION_KEY: 'a key for benchmarks, of at least 32 characters',
+  DATA_DIR: directory,
+  PORT: '0',
+  SIMULATOR_PORT: '0',
+  DEMO_DATA: 'false',
+  RATE_LIMIT_PER_MINUTE: '0',
+});
+let peakBytes = 0;
+const watching = setInterval(() => {
+  peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
+}, 100);
+try {
+  const running = await start(config, log);
+  try {
+    const { url } = running.server as NonNullable<typeof running.server>;
+    const key = running.demoKey as string;
+    const file = new Blob([...csvOf(ROWS)]);
+    const idleBytes = process.memoryUsage.rss();
+    const imported = await makeFolder(url, key, 'Imported');
+    const importMs = await importRows(url, key, imported, file);
+    const copied = await makeFolder(url, key, 'Copied');
+    const copyMs = await copyRows(postgres.url, imported, copied);
+    const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+    process.stdout.write(
+      [
+        `rows                ${ROWS.toLocaleString('en')} (${(file.size / 1e6).toFixed(1)} MB)`,
+        `import              ${seconds(importMs)}, ${Math.round((ROWS / importMs) * 1000)} rows a second`,
+        `COPY                ${seconds(copyMs)}`,
+        `ratio               ${(importMs / copyMs).toFixed(2)}`,
+        `memory, this process  ${Math.round(idleBytes / 1e6)} MB before, ${Math.round(peakBytes / 1e6)} MB at most (it holds the file that it sends, too)`,
+        '',
+      ].join('\n'),
+    );
+  } finally {
+    await running.close();
+  }
+} finally {
+  clearInterval(watching);
+  await postgres.stop();
+  await rm(directory, { recursive: true, force: true });
+}

@@ -1,0 +1,28 @@
+/** A plan for PostgreSQL: one row per contact, from a handful of parameters. */
+import { Prisma } from '../generated/prisma/client.ts';
+import type { PlanSegment } from './plan.ts';
+
+/**
+ * A query with a row per planned contact: `timezone` (the contact's own, null if none), `ordinal`
+ * (its place, from 0, among the campaign's contacts that have this zone, as `row_number() OVER
+ * (PARTITION BY timezone ORDER BY position) - 1`) and `scheduled_at`, the very instants of `dueAt`.
+ */
+export function plannedRows(segments: readonly PlanSegment[]): Prisma.Sql {
+  const rows = JSON.stringify(
+    segments.map(({ timezone, first, count, from, stepMs }) => ({
+      timezone,
+      first,
+      count,
+      from_ms: from.epochMilliseconds,
+      step_ms: stepMs,
+    })),
+  );
+  return Prisma.sql`
+    SELECT s.timezone,
+           s.first + i AS ordinal,
+           timestamptz 'epoch'
+             + (s.from_ms + floor(i * s.step_ms)::bigint) * interval '1 millisecond' AS scheduled_at
+    FROM jsonb_to_recordset(${rows}::jsonb)
+           AS s(timezone text, first int, count int, from_ms bigint, step_ms float8),
+         generate_series(0, s.count - 1) AS i`;
+}

@@ -1,0 +1,146 @@
+/** What a schedule must fulfil, and the window that a valid one means. */
+import { nextInside, type Window } from './window.ts';
+import { canonicalTimeZone } from './zone.ts';
+
+export interface ScheduleInput {
+  readonly scheduleType?: 'IMMEDIATE' | 'SCHEDULED' | null | undefined;
+  readonly scheduledAt?: Temporal.Instant | Date | null | undefined;
+  readonly timezone?: string | null | undefined;
+  readonly workingDays?: readonly number[] | null | undefined;
+  /** `HH:MM` */
+  readonly startTime?: string | null | undefined;
+  readonly endTime?: string | null | undefined;
+  readonly maxConcurrentCalls?: number | null | undefined;
+  readonly maxCallsPerDay?: number | null | undefined;
+  readonly maxRetryAttempts?: number | null | undefined;
+}
+
+export interface ScheduleProblem {
+  readonly path: readonly [keyof ScheduleInput];
+  readonly message: string;
+}
+
+export const DEFAULT_TIMEZONE = 'UTC';
+export const DEFAULT_WORKING_DAYS: readonly number[] = [1, 2, 3, 4, 5];
+
+/** A start in the past by no more than this is now: clocks differ, and requests take their time. */
+const PAST_TOLERANCE_MS = 60_000;
+
+/**
+ * Everything that is wrong with a schedule. `now` is given when a start in the past is wrong too,
+ * as it is when scheduling, not when another field of a running campaign is changed.
+ */
+export function validateSchedule(
+  input: ScheduleInput,
+  { now }: { now?: Temporal.Instant } = {},
+): ScheduleProblem[] {
+  const problems: ScheduleProblem[] = [];
+  const add = (field: keyof ScheduleInput, message: string) => {
+    problems.push({ path: [field], message });
+  };
+  const { timezone, workingDays, startTime, endTime, scheduledAt } = input;
+
+  if (timezone != null && canonicalTimeZone(timezone) === null) {
+    add(
+      'timezone',
+      `\`timezone\` must be the IANA name of a time zone, such as "Europe/Berlin" or "UTC"; it is ${quote(timezone)}.`,
+    );
+  }
+
+  if (workingDays != null) {
+    const wrong = workingDays.filter((day) => !Number.isInteger(day) || day < 1 || day > 7);
+    if (wrong.length > 0) {
+      add(
+        'workingDays',
+        `\`workingDays\` must be numbers from 1 (Monday) to 7 (Sunday); ${wrong.slice(0, 5).join(', ')} is not.`,
+      );
+    } else if (workingDays.length === 0) {
+      add(
+        'workingDays',
+        '`workingDays` must have at least one day, or no call could ever be made.',
+      );
+    } else if (new Set(workingDays).size < workingDays.length) {
+      add('workingDays', '`workingDays` has a day more than once.');
+    }
+  }
+
+  const start = startTime == null ? null : parseTime(startTime);
+  const end = endTime == null ? null : parseTime(endTime);
+  for (const [field, given, parsed] of [
+    ['startTime', startTime, start],
+    ['endTime', endTime, end],
+  ] as const) {
+    if (given == null || parsed !== null) continue;
+    add(
+      field,
+      `\`${field}\` must be a time as HH:MM, from "00:00" to "23:59"; it is ${quote(given)}.`,
+    );
+  }
+  const timesAreKnown = (startTime == null || start !== null) && (endTime == null || end !== null);
+  if (timesAreKnown && (start ?? 0) === (end ?? 1440)) {
+    add(
+      'endTime',
+      '`endTime` must differ from `startTime`. Leave both out to call at any time of a working day.',
+    );
+  }
+
+  if (input.scheduleType === 'SCHEDULED' && scheduledAt == null) {
+    add('scheduledAt', '`scheduledAt` is required when `scheduleType` is SCHEDULED.');
+  }
+  if (input.scheduleType === 'IMMEDIATE' && scheduledAt != null) {
+    add('scheduledAt', '`scheduledAt` is only for a `scheduleType` of SCHEDULED; leave it out.');
+  }
+  if (now && scheduledAt != null) {
+    const at = scheduledAt instanceof Date ? scheduledAt.getTime() : scheduledAt.epochMilliseconds;
+    if (at < now.epochMilliseconds - PAST_TOLERANCE_MS) {
+      add('scheduledAt', '`scheduledAt` must not be in the past; leave it out to start now.');
+    }
+  }
+
+  for (const [field, min, max] of [
+    ['maxConcurrentCalls', 1, 100],
+    ['maxCallsPerDay', 1, 1_000_000],
+    ['maxRetryAttempts', 0, 3],
+  ] as const) {
+    const value = input[field];
+    if (value == null || (Number.isInteger(value) && value >= min && value <= max)) continue;
+    add(field, `\`${field}\` must be a whole number from ${min} to ${max}; it is ${value}.`);
+  }
+
+  // A clock change can leave out the only minutes of a window, but not in every week.
+  if (problems.length === 0 && now && nextInside(windowOf(input), now) === null) {
+    add('workingDays', 'No instant is ever inside this schedule.');
+  }
+  return problems;
+}
+
+/** The window of a schedule without problems. */
+export function windowOf({
+  timezone,
+  workingDays,
+  startTime,
+  endTime,
+}: Pick<ScheduleInput, 'timezone' | 'workingDays' | 'startTime' | 'endTime'>): Window {
+  return {
+    timezone: canonicalTimeZone(timezone ?? DEFAULT_TIMEZONE) ?? DEFAULT_TIMEZONE,
+    workingDays: [...(workingDays ?? DEFAULT_WORKING_DAYS)].sort((a, b) => a - b),
+    startMinute: startTime == null ? null : parseTime(startTime),
+    endMinute: endTime == null ? null : parseTime(endTime),
+  };
+}
+
+/** Minutes after midnight, or null if it is not a time such as `09:30`. */
+export function parseTime(time: string): number | null {
+  const match = /^([01]\d|2[0-3]):([0-5]\d)$/.exec(time);
+  return match ? Number(match[1]) * 60 + Number(match[2]) : null;
+}
+
+/** As `09:30`. */
+export function formatTime(minute: number): string {
+  const [hours, minutes] = [Math.floor(minute / 60), minute % 60];
+  return `${String(hours).padStart(2, '0')}:${String(minutes).padStart(2, '0')}`;
+}
+
+function quote(value: string): string {
+  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+}

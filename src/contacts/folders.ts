@@ -1,0 +1,116 @@
+/** Folders: what holds contacts. A folder owns its contacts and takes them with it. */
+import type { App, Tx } from '../app.ts';
+import { userError } from '../errors.ts';
+import type { ContactFolder } from '../generated/prisma/client.ts';
+import { Checks } from '../infra/checks.ts';
+import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
+
+const MAX_NAME = 100;
+const MAX_DESCRIPTION = 1_000;
+/** Deleting or moving a million contacts takes longer than a transaction usually may. */
+export const LONG_TRANSACTION = { maxWait: 10_000, timeout: 300_000 } as const;
+
+export interface ContactFolderInput {
+  name: string;
+  description?: string | null | undefined;
+}
+
+export async function createContactFolder(
+  app: App,
+  viewer: Viewer,
+  input: ContactFolderInput,
+): Promise<ContactFolder> {
+  const checks = new Checks();
+  const name = checkText(checks, input.name, 'name', { min: 1, max: MAX_NAME });
+  const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
+  checks.throwIfAny();
+  const id = newObjectId(viewer);
+  await app.db.contactFolder.createMany({
+    data: { id, ...ownedBy(viewer), name: name!, description: description ?? null },
+    // An earlier run under the same idempotency key has made it.
+    skipDuplicates: true,
+  });
+  return app.db.contactFolder.findUniqueOrThrow({ where: { id, ...ownedBy(viewer) } });
+}
+
+export interface UpdateContactFolderInput {
+  id: string;
+  name?: string | null | undefined;
+  description?: string | null | undefined;
+}
+
+/** Changes what was sent; a description of null is taken away. */
+export async function updateContactFolder(
+  app: App,
+  viewer: Viewer,
+  input: UpdateContactFolderInput,
+): Promise<ContactFolder> {
+  const checks = new Checks();
+  const id = checks.id('fld', 'ContactFolder', input.id, ['id']);
+  const sent = checks.notNull(input.name, ['name']);
+  const name = checkText(checks, sent, 'name', { min: 1, max: MAX_NAME });
+  const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
+  const found = id ? await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } }) : 1;
+  if (found === 0) checks.add('NOT_FOUND', 'There is no such folder.', ['id']);
+  checks.throwIfAny();
+  const [folder] = await app.db.contactFolder.updateManyAndReturn({
+    where: { ...ownedBy(viewer), id: id! },
+    data: {
+      ...(name === undefined ? {} : { name }),
+      ...(input.description === undefined ? {} : { description: description ?? null }),
+    },
+  });
+  if (!folder) throw userError('NOT_FOUND', 'There is no such folder.', ['id']);
+  return folder;
+}
+
+/**
+ * Deletes the folder, its contacts and its imports for good, in one transaction. Whoever is adding
+ * to it holds its row, so nothing is left behind.
+ */
+export async function deleteContactFolder(
+  app: App,
+  viewer: Viewer,
+  input: { id: string },
+): Promise<{ id: string; contactCount: number }> {
+  const checks = new Checks();
+  const id = checks.id('fld', 'ContactFolder', input.id, ['id']);
+  checks.throwIfAny();
+  return app.db.$transaction(async (tx) => {
+    const [folder] = await lockFolders(tx, viewer, [id!]);
+    if (!folder) throw userError('NOT_FOUND', 'There is no such folder.', ['id']);
+    const { count } = await tx.contact.deleteMany({ where: { ...ownedBy(viewer), folderId: id! } });
+    await tx.contactFolder.deleteMany({ where: { ...ownedBy(viewer), id: id! } });
+    return { id: id!, contactCount: count };
+  }, LONG_TRANSACTION);
+}
+
+/**
+ * Locks the folders whose contacts are about to change, always in the same order, and gives those
+ * that are there. Everything that adds, moves or deletes contacts does this first: then it waits
+ * for the others here and not in the middle, where two could wait for each other.
+ */
+export async function lockFolders(
+  tx: Tx,
+  viewer: Pick<Viewer, 'organizationId'>,
+  ids: readonly string[],
+): Promise<string[]> {
+  const rows = await tx.$queryRaw<{ id: string }[]>`
+    SELECT id FROM contact_folders
+    WHERE id = ANY(${[...new Set(ids)]}::uuid[])
+      AND organization_id = ${viewer.organizationId}::uuid
+    ORDER BY id FOR NO KEY UPDATE`;
+  return rows.map(({ id }) => id);
+}
+
+function checkText(
+  checks: Checks,
+  value: string | null | undefined,
+  member: 'name' | 'description',
+  limits: { min?: number; max: number },
+): string | undefined {
+  if (value && !value.isWellFormed()) {
+    return checks.add('INVALID_INPUT', 'It holds characters that are not valid Unicode.', [member]);
+  }
+  return checks.text(value, [member], limits);
+}

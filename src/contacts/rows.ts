@@ -1,0 +1,100 @@
+/** Contacts in SQL, many in one statement. */
+import type { Tx } from '../app.ts';
+import { type Contact, Prisma } from '../generated/prisma/client.ts';
+import { type ContactColumns, searchTextOf } from './record.ts';
+
+/** The columns of a contact that somebody tells us, as `jsonb_to_recordset` reads them. */
+const RECORD = Prisma.raw(`r(
+  id uuid, phone_number text, first_name text, last_name text, email text, company_name text,
+  industry text, location text, pin_code text, keywords text, timezone text, metadata jsonb,
+  search_text text)`);
+
+export interface ContactRow extends ContactColumns {
+  id: string;
+}
+
+function recordsOf(rows: readonly ContactRow[]): string {
+  return JSON.stringify(
+    rows.map((row) => ({
+      id: row.id,
+      phone_number: row.phoneNumber,
+      first_name: row.firstName,
+      last_name: row.lastName,
+      email: row.email,
+      company_name: row.companyName,
+      industry: row.industry,
+      location: row.location,
+      pin_code: row.pinCode,
+      keywords: row.keywords,
+      timezone: row.timezone,
+      metadata: row.metadata,
+      search_text: searchTextOf(row),
+    })),
+  );
+}
+
+export interface Place {
+  organizationId: string;
+  folderId: string;
+  now: Date;
+}
+
+/** Inserts those that are not there yet, by number or by id, and gives their ids. */
+export async function insertContacts(
+  tx: Tx,
+  { organizationId, folderId, now }: Place,
+  rows: readonly ContactRow[],
+): Promise<Set<string>> {
+  if (rows.length === 0) return new Set();
+  const inserted = await tx.$queryRaw<{ id: string }[]>`
+    INSERT INTO contacts (id, organization_id, folder_id, phone_number, first_name, last_name,
+      email, company_name, industry, location, pin_code, keywords, timezone, metadata, search_text,
+      created_at, updated_at)
+    SELECT r.id, ${organizationId}::uuid, ${folderId}::uuid, r.phone_number, r.first_name,
+      r.last_name, r.email, r.company_name, r.industry, r.location, r.pin_code, r.keywords,
+      r.timezone, r.metadata, r.search_text, ${now}::timestamptz, ${now}::timestamptz
+    FROM jsonb_to_recordset(${recordsOf(rows)}::jsonb) AS ${RECORD}
+    ORDER BY r.phone_number
+    ON CONFLICT DO NOTHING
+    RETURNING id`;
+  return new Set(inserted.map(({ id }) => id));
+}
+
+/** Writes whole contacts over those with the same ids. */
+export async function overwriteContacts(
+  tx: Tx,
+  organizationId: string,
+  now: Date,
+  rows: readonly ContactRow[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  await tx.$executeRaw`
+    UPDATE contacts c SET phone_number = r.phone_number, first_name = r.first_name,
+      last_name = r.last_name, email = r.email, company_name = r.company_name,
+      industry = r.industry, location = r.location, pin_code = r.pin_code, keywords = r.keywords,
+      timezone = r.timezone, metadata = r.metadata, search_text = r.search_text,
+      updated_at = ${now}::timestamptz
+    FROM jsonb_to_recordset(${recordsOf(rows)}::jsonb) AS ${RECORD}
+    WHERE c.id = r.id AND c.organization_id = ${organizationId}::uuid`;
+}
+
+/** The contacts of a folder with these numbers, locked until the transaction ends. */
+export async function lockByNumber(
+  tx: Tx,
+  { organizationId, folderId }: Pick<Place, 'organizationId' | 'folderId'>,
+  phoneNumbers: readonly string[],
+): Promise<Contact[]> {
+  if (phoneNumbers.length === 0) return [];
+  await tx.$queryRaw`
+    SELECT 1 FROM contacts WHERE folder_id = ${folderId}::uuid
+      AND phone_number = ANY(${[...phoneNumbers]}) ORDER BY id FOR NO KEY UPDATE`;
+  return tx.contact.findMany({
+    where: { organizationId, folderId, phoneNumber: { in: [...phoneNumbers] } },
+  });
+}
+
+/** What of a stored contact somebody told us. */
+export function columnsOf(contact: Contact): ContactRow {
+  const { metadata, ...columns } = contact;
+  return { ...columns, metadata: metadata as Record<string, string> };
+}

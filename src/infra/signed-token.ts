@@ -1,0 +1,28 @@
+/** Short-lived, signed permissions that travel in a link. */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** Anyone can read `payload` in the result, and nobody can change it. */
+export function signToken(secret: string, payload: object, expiresAt: Date): string {
+  const body = Buffer.from(JSON.stringify({ payload, expires: expiresAt.getTime() })).toString(
+    'base64url',
+  );
+  return `${body}.${signature(secret, body)}`;
+}
+
+/** The payload, or null when it was not signed with this secret or its time is over. */
+export function readToken(secret: string, token: string, now: Date): unknown {
+  const [body, given, ...more] = token.split('.');
+  if (!body || !given || more.length > 0) return null;
+  const expected = Buffer.from(signature(secret, body));
+  const received = Buffer.from(given);
+  if (expected.length !== received.length || !timingSafeEqual(expected, received)) return null;
+  const { payload, expires } = JSON.parse(Buffer.from(body, 'base64url').toString()) as {
+    payload: unknown;
+    expires: number;
+  };
+  return expires > now.getTime() ? payload : null;
+}
+
+function signature(secret: string, body: string): string {
+  return createHmac('sha256', secret).update(body).digest('base64url');
+}

@@ -1,0 +1,77 @@
+/** A file that came with a request, kept on disk for as long as the request runs. */
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const READ_BYTES = 256 * 1024;
+
+/**
+ * What can be seen of it from outside also tells two files apart: an idempotency key that comes
+ * again with the same file is the same request.
+ */
+export class UploadedFile {
+  readonly filename: string;
+  /** As it was sent. What lies beyond the limit was counted and not kept. */
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle, seen: { filename: string; sizeBytes: number; sha256: string }) {
+    this.#handle = handle;
+    this.filename = seen.filename;
+    this.sizeBytes = seen.sizeBytes;
+    this.sha256 = seen.sha256;
+  }
+
+  /** From the beginning, each time; never the whole of it in memory. */
+  async *read(): AsyncGenerator<Buffer> {
+    for (let position = 0; ; ) {
+      const { bytesRead, buffer } = await this.#handle.read(
+        Buffer.allocUnsafe(READ_BYTES),
+        0,
+        READ_BYTES,
+        position,
+      );
+      if (bytesRead === 0) return;
+      position += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+}
+
+export interface Spool {
+  write(chunk: Buffer): Promise<void>;
+  /** The file, from now on the caller's to close. */
+  finish(): UploadedFile;
+  /** Drops what was written. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Takes a file piece by piece, keeping at most `maxBytes`. It has no name on the disk from the
+ * beginning, so it is gone with the process, however that ends.
+ */
+export async function openSpool(filename: string, maxBytes: number): Promise<Spool> {
+  const name = path.join(tmpdir(), `truedy-upload-${randomUUID()}`);
+  const handle = await open(name, 'wx+', 0o600);
+  await unlink(name);
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  return {
+    async write(chunk) {
+      hash.update(chunk);
+      const kept = chunk.subarray(0, Math.max(0, maxBytes - sizeBytes));
+      sizeBytes += chunk.length;
+      for (let from = 0; from < kept.length; ) {
+        from += (await handle.write(kept, from)).bytesWritten;
+      }
+    },
+    finish: () => new UploadedFile(handle, { filename, sizeBytes, sha256: hash.digest('hex') }),
+    discard: () => handle.close(),
+  };
+}

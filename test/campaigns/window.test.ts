@@ -1,0 +1,459 @@
+import fc from 'fast-check';
+import { Client } from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { validateSchedule, windowOf } from '../../src/campaigns/schedule.ts';
+import {
+  endOfCurrent,
+  isInside,
+  nextInside,
+  openings,
+  type Window,
+  windowsFor,
+} from '../../src/campaigns/window.ts';
+import { insideWindow, zoneOffsets } from '../../src/campaigns/window-sql.ts';
+import { canonicalTimeZone } from '../../src/campaigns/zone.ts';
+import { Prisma } from '../../src/generated/prisma/client.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import {
+  anyInstant,
+  anyWindow,
+  CLOCK_CHANGES,
+  changeAndWindow,
+  FROM,
+  minutes,
+  runs,
+  SEED,
+  showsInside,
+  TO,
+  windowsNear,
+  ZONES,
+} from './clocks.ts';
+
+const at = (text: string) => Temporal.Instant.from(text);
+const texts = (list: readonly { open: Temporal.Instant; close: Temporal.Instant }[]) =>
+  list.map(({ open, close }) => `${open} ${close}`);
+
+function berlin(
+  startMinute: number | null,
+  endMinute: number | null,
+  workingDays = [1, 2, 3, 4, 5, 6, 7],
+): Window {
+  return { timezone: 'Europe/Berlin', workingDays, startMinute, endMinute };
+}
+
+/** One window for each clock change of the two years, the same in every run. */
+const SAMPLES = CLOCK_CHANGES.flatMap((change, i) =>
+  fc
+    .sample(windowsNear(change), { numRuns: Math.ceil(runs(1).numRuns), seed: SEED + i })
+    .map((window) => ({ change, window })),
+);
+
+describe('a window', () => {
+  it('has its start and not its end', () => {
+    const window = berlin(9 * 60, 17 * 60, [5]);
+    expect(isInside(window, at('2026-11-20T08:00:00Z'))).toBe(true);
+    expect(isInside(window, at('2026-11-20T07:59:59.999999999Z'))).toBe(false);
+    expect(isInside(window, at('2026-11-20T15:59:59.999999999Z'))).toBe(true);
+    expect(isInside(window, at('2026-11-20T16:00:00Z'))).toBe(false);
+    expect(isInside(window, at('2026-11-21T10:00:00Z'))).toBe(false);
+    expect(nextInside(window, at('2026-11-20T16:00:00Z'))).toEqual(at('2026-11-27T08:00:00Z'));
+  });
+
+  it('without times is open on whole working days', () => {
+    const window = berlin(null, null, [5, 6]);
+    expect(texts(openings(window, at('2026-11-16T00:00Z'), at('2026-11-28T12:00Z')))).toEqual([
+      '2026-11-19T23:00:00Z 2026-11-21T23:00:00Z',
+      '2026-11-26T23:00:00Z 2026-11-28T12:00:00Z',
+    ]);
+  });
+
+  it('that ends before it starts crosses midnight, and belongs to the day it started on', () => {
+    const window = berlin(22 * 60, 6 * 60, [5]);
+    expect(texts(openings(window, at('2026-11-16T00:00Z'), at('2026-11-23T00:00Z')))).toEqual([
+      '2026-11-20T21:00:00Z 2026-11-21T05:00:00Z',
+    ]);
+    expect(isInside(window, at('2026-11-20T04:00:00Z'))).toBe(false);
+  });
+
+  it('does not have an hour that a clock change skips', () => {
+    const window = berlin(2 * 60, 3 * 60, [7]);
+    expect(texts(openings(window, at('2026-03-20T00:00Z'), at('2026-04-06T00:00Z')))).toEqual([
+      '2026-03-22T01:00:00Z 2026-03-22T02:00:00Z',
+      '2026-04-05T00:00:00Z 2026-04-05T01:00:00Z',
+    ]);
+    expect(nextInside(berlin(150, 165, [7]), at('2026-03-29T00:00Z'))).toEqual(
+      at('2026-04-05T00:30Z'),
+    );
+  });
+
+  it('has an hour that is repeated twice, in one piece or in two', () => {
+    const day = [at('2026-10-24T22:00Z'), at('2026-10-25T23:00Z')] as const;
+    expect(texts(openings(berlin(120, 180), ...day))).toEqual([
+      '2026-10-25T00:00:00Z 2026-10-25T02:00:00Z',
+    ]);
+    expect(texts(openings(berlin(150, 240), ...day))).toEqual([
+      '2026-10-25T00:30:00Z 2026-10-25T01:00:00Z',
+      '2026-10-25T01:30:00Z 2026-10-25T03:00:00Z',
+    ]);
+  });
+
+  it('and another together are open when both are', () => {
+    const window = { ...berlin(9 * 60, 17 * 60), timezone: 'America/New_York' };
+    const both = windowsFor(window, 'America/Los_Angeles');
+    expect(texts(openings(both, at('2026-11-20T00:00Z'), at('2026-11-21T00:00Z')))).toEqual([
+      '2026-11-20T17:00:00Z 2026-11-20T22:00:00Z',
+    ]);
+    expect(isInside(both, at('2026-11-20T16:59Z'))).toBe(false);
+    expect(isInside(both, at('2026-11-20T17:00Z'))).toBe(true);
+    expect(endOfCurrent(both, at('2026-11-20T17:00Z'))).toEqual(at('2026-11-20T22:00Z'));
+    expect(nextInside(windowsFor(window, 'Asia/Tokyo'), FROM)).toBeNull();
+    expect(windowsFor(window, 'America/New_York')).toEqual([window]);
+    expect(windowsFor(window, null)).toEqual([window]);
+  });
+
+  it('that is always open never closes', () => {
+    expect(endOfCurrent(berlin(null, null), FROM)).toBeNull();
+    expect(nextInside(berlin(null, null), FROM)).toEqual(FROM);
+  });
+});
+
+describe('over every clock change of two years', () => {
+  it('finds them', () => {
+    expect(ZONES.length).toBeGreaterThan(400);
+    expect(CLOCK_CHANGES.length).toBeGreaterThan(400);
+    expect(new Set(CLOCK_CHANGES.map(({ timezone }) => timezone)).size).toBeGreaterThan(100);
+    const changes = ZONES.map((timezone) => {
+      let count = 0;
+      let last = FROM.toZonedDateTimeISO(timezone).offset;
+      for (let t = FROM; Temporal.Instant.compare(t, TO) <= 0; t = t.add({ hours: 12 })) {
+        const { offset } = t.toZonedDateTimeISO(timezone);
+        if (offset !== last) count++;
+        last = offset;
+      }
+      return { timezone, count };
+    });
+    for (const { timezone, count } of changes) {
+      const known = CLOCK_CHANGES.filter((change) => change.timezone === timezone);
+      expect({ timezone, count: known.length }).toEqual({ timezone, count });
+    }
+  });
+
+  it('isInside and openings mean what the wall clock shows, by the minute', () => {
+    for (const { change, window } of SAMPLES) {
+      const [from, to] = [minutes(change.at, -50 * 60), minutes(change.at, 50 * 60)];
+      const list = openings(window, from, to);
+      let i = 0;
+      for (let m = -50 * 60; m < 50 * 60; m += Math.abs(m) < 150 ? 1 : 10) {
+        const instant = minutes(change.at, m);
+        const expected = showsInside(window, instant);
+        const text = () => JSON.stringify({ window, instant, change });
+        if (isInside(window, instant) !== expected) expect.fail(`isInside ${text()}`);
+        while (i < list.length && Temporal.Instant.compare(list[i]!.close, instant) <= 0) i++;
+        const opening = list[i];
+        const isOpen =
+          opening !== undefined && Temporal.Instant.compare(opening.open, instant) <= 0;
+        if (isOpen !== expected) expect.fail(`openings ${text()}`);
+      }
+    }
+  });
+
+  it('openings are as long as can be', () => {
+    for (const { change, window } of SAMPLES) {
+      const [from, to] = [minutes(change.at, -4 * 1440), minutes(change.at, 4 * 1440)];
+      for (const { open, close } of openings(window, from, to)) {
+        expect(Temporal.Instant.compare(open, close)).toBe(-1);
+        expect(showsInside(window, open)).toBe(true);
+        expect(showsInside(window, close.subtract({ nanoseconds: 1 }))).toBe(true);
+        if (!open.equals(from))
+          expect(showsInside(window, open.subtract({ nanoseconds: 1 }))).toBe(false);
+        if (!close.equals(to)) expect(showsInside(window, close)).toBe(false);
+      }
+    }
+  });
+});
+
+describe('at any time in any zone', () => {
+  const zoneAndWindow = fc.constantFrom(...ZONES).chain((timezone) => anyWindow(timezone));
+
+  it('isInside means what the wall clock shows', () => {
+    fc.assert(
+      fc.property(zoneAndWindow, anyInstant, (window, instant) => {
+        expect(isInside(window, instant)).toBe(showsInside(window, instant));
+      }),
+      runs(5000),
+    );
+  });
+
+  it('nextInside is the earliest', () => {
+    fc.assert(
+      fc.property(
+        changeAndWindow,
+        fc.integer({ min: -3000, max: 300 }),
+        fc.integer({ min: 0, max: 59_999 }),
+        ({ change, window }, m, milliseconds) => {
+          const from = minutes(change.at, m).add({ milliseconds });
+          const next = nextInside(window, from);
+          // Doors open and clocks change on the minute, so that no others have to be looked at.
+          let expected = from;
+          for (let i = 0; !showsInside(window, expected); i++) {
+            expected = minutes(change.at, m + i + 1);
+          }
+          expect(next).toEqual(expected);
+        },
+      ),
+      runs(300),
+    );
+  });
+
+  it('nextInside of two windows is the earliest, or there is none', () => {
+    fc.assert(
+      fc.property(changeAndWindow, fc.constantFrom(...ZONES), ({ change, window }, timezone) => {
+        const both = windowsFor(window, timezone);
+        const next = nextInside(both, change.at);
+        const allows = (instant: Temporal.Instant) =>
+          showsInside(window, instant) && showsInside({ ...window, timezone }, instant);
+        const span = next ? Math.min(6000, next.since(change.at).total('minutes')) : 3000;
+        for (let m = 0; m < span; m++) {
+          if (allows(minutes(change.at, m)))
+            expect.fail(`${timezone} ${m} ${JSON.stringify(window)}`);
+        }
+        if (next) expect(allows(next) && isInside(both, next)).toBe(true);
+      }),
+      runs(200),
+    );
+  });
+
+  it('endOfCurrent is the first instant that is not inside', () => {
+    fc.assert(
+      fc.property(
+        changeAndWindow,
+        fc.integer({ min: -1500, max: 300 }),
+        ({ change, window }, m) => {
+          const from = minutes(change.at, m);
+          const end = endOfCurrent(window, from);
+          if (!end) {
+            expect(showsInside(window, from) && !isAlwaysOpen(window)).toBe(false);
+            return;
+          }
+          expect(showsInside(window, end)).toBe(false);
+          for (let t = from; Temporal.Instant.compare(t, end) < 0; t = minutes(t, 1)) {
+            if (!showsInside(window, t)) expect.fail(`${t} ${JSON.stringify(window)}`);
+          }
+        },
+      ),
+      runs(300),
+    );
+  });
+
+  function isAlwaysOpen({ startMinute, endMinute, workingDays }: Window): boolean {
+    return workingDays.length === 7 && (startMinute ?? 0) === 0 && (endMinute ?? 0) % 1440 === 0;
+  }
+});
+
+describe('in PostgreSQL', () => {
+  let database: TestDatabase;
+  let client: Client;
+
+  beforeAll(async () => {
+    database = await createTestDatabase({ empty: true });
+    client = new Client({ connectionString: database.url });
+    await client.connect();
+  });
+
+  afterAll(async () => {
+    await client?.end();
+    await database?.drop();
+  });
+
+  interface Case {
+    window: Window;
+    at: Temporal.Instant;
+  }
+
+  /** The cases in which PostgreSQL decides otherwise than `isInside`. */
+  async function differing(cases: Case[], ourClocks: boolean): Promise<Case[]> {
+    const inside = insideWindow({
+      at: Prisma.raw('c.at'),
+      timezone: Prisma.raw('c.timezone'),
+      workingDays: Prisma.raw('c.days'),
+      startMinute: Prisma.raw('c.start_minute'),
+      endMinute: Prisma.raw('c.end_minute'),
+      ...(ourClocks && { offsets: Prisma.raw('c.offsets') }),
+    });
+    const query = Prisma.sql`
+      SELECT c.i FROM jsonb_to_recordset(${JSON.stringify(
+        cases.map(({ window, at: instant }, i) => ({
+          i,
+          at: instant.toString(),
+          timezone: window.timezone,
+          days: window.workingDays,
+          start_minute: window.startMinute,
+          end_minute: window.endMinute,
+          expected: isInside(window, instant),
+          offsets: {
+            [window.timezone]: instant.toZonedDateTimeISO(window.timezone).offsetNanoseconds / 1e9,
+          },
+        })),
+      )}::jsonb) AS c(i int, at timestamptz, timezone text, days smallint[], start_minute smallint,
+                      end_minute smallint, expected boolean, offsets jsonb)
+      WHERE ${inside} IS DISTINCT FROM c.expected
+      ORDER BY c.i`;
+    const { rows } = await client.query<{ i: number }>(query.text, query.values);
+    return rows.flatMap(({ i }) => cases[i] ?? []);
+  }
+
+  /** Where the zone data of the two disagree, which no query can mend. */
+  async function zonesThatDiffer(): Promise<string[]> {
+    const samples = ZONES.flatMap((timezone) => {
+      const edges = CLOCK_CHANGES.filter((change) => change.timezone === timezone).flatMap(
+        (change) => [change.at.subtract({ seconds: 1 }), change.at],
+      );
+      const steady = Array.from({ length: 104 }, (_, week) => FROM.add({ hours: week * 168 }));
+      return [...edges, ...steady].map((instant) => ({
+        timezone,
+        at: instant.toString(),
+        local: instant.toZonedDateTimeISO(timezone).toPlainDateTime().toString(),
+      }));
+    });
+    const { rows } = await client.query<{ timezone: string }>(
+      `SELECT DISTINCT timezone FROM jsonb_to_recordset($1::jsonb)
+         AS s(timezone text, at timestamptz, local timestamp)
+       WHERE at AT TIME ZONE timezone <> local ORDER BY 1`,
+      [JSON.stringify(samples)],
+    );
+    return rows.map(({ timezone }) => timezone);
+  }
+
+  const cases = SAMPLES.flatMap(({ change, window }) => {
+    const around = [-1500, -1440, -61, -60, -31, -30, -1, 0, 1, 29, 30, 59, 60, 61, 120, 1440];
+    const edges = openings(window, minutes(change.at, -2880), minutes(change.at, 2880)).flatMap(
+      ({ open, close }) => [
+        open,
+        open.subtract({ milliseconds: 1 }),
+        close,
+        close.subtract({ milliseconds: 1 }),
+      ],
+    );
+    const instants = [...around.map((m) => minutes(change.at, m)), ...edges];
+    return instants.map((instant): Case => ({ window, at: instant }));
+  });
+
+  it('the condition means the same around every clock change', async () => {
+    expect(cases.length).toBeGreaterThan(5000);
+    expect(await differing(cases, true)).toEqual([]);
+  });
+
+  it('it means the same by the clocks of PostgreSQL, but where its zone data differ', async () => {
+    const differ = await zonesThatDiffer();
+    // Zones that have changed their rules in the year between the two releases.
+    expect(differ.length).toBeLessThan(12);
+    const others = cases.filter(({ window }) => !differ.includes(window.timezone));
+    expect(await differing(others, false)).toEqual([]);
+  });
+
+  it('takes the clocks of one instant for many windows', async () => {
+    const instant = at('2026-11-20T12:00Z');
+    const inside = insideWindow({
+      at: Prisma.sql`${instant.toString()}::timestamptz`,
+      timezone: Prisma.raw('c.timezone'),
+      workingDays: Prisma.raw(`'{5}'::int[]`),
+      startMinute: Prisma.raw('780'),
+      endMinute: Prisma.raw('840'),
+      offsets: zoneOffsets(instant, ['Asia/Kolkata']),
+    });
+    const names = [...ZONES, 'Asia/Kolkata', 'Europe/Kyiv'];
+    const query = Prisma.sql`
+      SELECT timezone FROM unnest(${names}::text[]) AS c(timezone) WHERE ${inside} ORDER BY 1`;
+    const { rows } = await client.query<{ timezone: string }>(query.text, query.values);
+    const expected = names.filter((timezone) =>
+      showsInside({ timezone, workingDays: [5], startMinute: 780, endMinute: 840 }, instant),
+    );
+    expect(expected).toContain('Europe/Berlin');
+    expect(rows.map(({ timezone }) => timezone).sort()).toEqual(expected.sort());
+  });
+
+  it('knows every zone that a campaign may have', async () => {
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT name FROM unnest($1::text[]) AS name
+       WHERE lower(name) NOT IN (SELECT lower(name) FROM pg_timezone_names)`,
+      [ZONES.map((zone) => canonicalTimeZone(zone))],
+    );
+    expect(rows).toEqual([]);
+  });
+});
+
+describe('a schedule', () => {
+  const now = at('2026-11-20T12:00Z');
+  const paths = (input: Parameters<typeof validateSchedule>[0]) =>
+    validateSchedule(input, { now }).map(({ path }) => path[0]);
+
+  it('that is right has no problems', () => {
+    expect(paths({})).toEqual([]);
+    expect(
+      paths({
+        scheduleType: 'SCHEDULED',
+        scheduledAt: at('2026-11-21T00:00Z'),
+        timezone: 'America/Argentina/Buenos_Aires',
+        workingDays: [7, 1],
+        startTime: '22:00',
+        endTime: '00:00',
+        maxConcurrentCalls: 100,
+        maxCallsPerDay: 1,
+        maxRetryAttempts: 3,
+      }),
+    ).toEqual([]);
+  });
+
+  it('says everything that is wrong at once', () => {
+    expect(
+      paths({
+        scheduleType: 'SCHEDULED',
+        timezone: 'Mars/Olympus',
+        workingDays: [1, 8],
+        startTime: '9:00',
+        endTime: '24:00',
+        maxConcurrentCalls: 0,
+        maxCallsPerDay: 0.5,
+        maxRetryAttempts: 4,
+      }),
+    ).toEqual([
+      'timezone',
+      'workingDays',
+      'startTime',
+      'endTime',
+      'scheduledAt',
+      'maxConcurrentCalls',
+      'maxCallsPerDay',
+      'maxRetryAttempts',
+    ]);
+  });
+
+  it.each([
+    [{ startTime: '09:00', endTime: '09:00' }, 'endTime'],
+    [{ endTime: '00:00' }, 'endTime'],
+    [{ startTime: '09:60' }, 'startTime'],
+    [{ workingDays: [] }, 'workingDays'],
+    [{ workingDays: [0] }, 'workingDays'],
+    [{ workingDays: [1.5] }, 'workingDays'],
+    [{ workingDays: [1, 1] }, 'workingDays'],
+    [{ scheduleType: 'IMMEDIATE', scheduledAt: at('2026-12-01T00:00Z') }, 'scheduledAt'],
+    [{ scheduleType: 'SCHEDULED', scheduledAt: at('2026-11-20T11:00Z') }, 'scheduledAt'],
+    [{ timezone: '' }, 'timezone'],
+    [{ timezone: '+02:00' }, 'timezone'],
+    [{ timezone: 'CET' }, 'timezone'],
+    [{ timezone: 'UTC+3' }, 'timezone'],
+    [{ timezone: 'Europe/Berlin[u-ca=iso8601]' }, 'timezone'],
+  ] as const)('refuses %j', (input, path) => {
+    expect(paths(input)).toEqual([path]);
+  });
+
+  it('knows zones by any spelling of their case, and keeps the proper one', () => {
+    expect(windowOf({ timezone: 'europe/berlin', startTime: '09:30' })).toEqual({
+      timezone: 'Europe/Berlin',
+      workingDays: [1, 2, 3, 4, 5],
+      startMinute: 570,
+      endMinute: null,
+    });
+    for (const zone of ZONES) expect(canonicalTimeZone(zone)).toBe(zone);
+  });
+});

@@ -1,0 +1,138 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { perform } from '../support/calling.ts';
+import type { GraphQLClient } from '../support/graphql.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { attempt, brief, createContact, createFolder, refusals } from './support.ts';
+
+let server: TestServer;
+let client: GraphQLClient;
+let stranger: GraphQLClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  client = server.client;
+  stranger = (await server.newOrganization()).client;
+});
+afterAll(() => server.close());
+
+describe('a folder', () => {
+  it('is made, changed and read', async () => {
+    const { contactFolder } = await perform(
+      client,
+      'createContactFolder',
+      { name: 'Spring', description: 'People from the fair' },
+      'contactFolder { id name description contactCount createdAt }',
+    );
+    expect(contactFolder).toMatchObject({
+      name: 'Spring',
+      description: 'People from the fair',
+      contactCount: 0,
+    });
+    const change = async (input: object) =>
+      (
+        await perform(
+          client,
+          'updateContactFolder',
+          { id: contactFolder.id, ...input },
+          'contactFolder { name description }',
+        )
+      ).contactFolder;
+    expect(await change({ name: 'Summer' })).toEqual({
+      name: 'Summer',
+      description: 'People from the fair',
+    });
+    expect(await change({ description: null })).toEqual({ name: 'Summer', description: null });
+    expect(await change({})).toEqual({ name: 'Summer', description: null });
+  });
+
+  it('is refused with everything that is wrong at once', async () => {
+    const id = await createFolder(client);
+    expect(
+      brief(
+        await refusals(client, 'createContactFolder', {
+          name: ' ',
+          description: 'x'.repeat(1_001),
+        }),
+      ),
+    ).toEqual(['REQUIRED name', 'INVALID_INPUT description']);
+    expect(brief(await refusals(client, 'createContactFolder', { name: '\ud800' }))).toEqual([
+      'INVALID_INPUT name',
+    ]);
+    expect(
+      brief(await refusals(client, 'updateContactFolder', { id: 'ctc_1', name: null })),
+    ).toEqual(['INVALID_ID id', 'REQUIRED name']);
+    expect(
+      brief(await refusals(stranger, 'updateContactFolder', { id, name: 'x'.repeat(101) })),
+    ).toEqual(['INVALID_INPUT name', 'NOT_FOUND id']);
+    expect(brief(await refusals(stranger, 'deleteContactFolder', { id }))).toEqual([
+      'NOT_FOUND id',
+    ]);
+    const { data } = await stranger.send('query ($id: ID!) { contactFolder(id: $id) { name } }', {
+      id,
+    });
+    expect(data.contactFolder).toBeNull();
+  });
+
+  it('is made once under an idempotency key, also after a crash', async () => {
+    const headers = { 'x-idempotency-key': 'folder' };
+    const input = { name: 'Once' };
+    const make = () =>
+      attempt(client, 'createContactFolder', input, 'contactFolder { id }', headers);
+    const made = await make();
+    await server.app.db.idempotencyKey.updateMany({
+      where: { key: 'folder' },
+      data: { response: null, leaseUntil: null, leaseId: null },
+    });
+    expect(await make()).toEqual(made);
+    expect(await server.app.db.contactFolder.count({ where: input })).toBe(1);
+  });
+
+  it('takes its contacts with it, also those that are just being added', async () => {
+    const id = await createFolder(client);
+    const contact = await createContact(client, { folderId: id, phoneNumber: '+14155550123' });
+    const [deleted, ...added] = await Promise.all([
+      perform(client, 'deleteContactFolder', { id }, 'deletedContactFolderId deletedContactCount'),
+      ...Array.from({ length: 5 }, (_, index) =>
+        attempt(client, 'createContact', { folderId: id, phoneNumber: `+1415555020${index}` }),
+      ),
+    ]);
+    const refused = added.filter(({ userErrors }) => userErrors.length > 0);
+    expect(refused.flatMap(({ userErrors }) => brief(userErrors))).toEqual(
+      refused.map(() => 'NOT_FOUND folderId'),
+    );
+    expect(deleted).toMatchObject({
+      deletedContactFolderId: id,
+      deletedContactCount: 1 + added.length - refused.length,
+    });
+    const { data } = await client.send(
+      'query ($id: ID!, $contact: ID!) { contactFolder(id: $id) { id } contact(id: $contact) { id } }',
+      { id, contact: contact.id },
+    );
+    expect(data).toEqual({ contactFolder: null, contact: null });
+    expect(await server.app.db.contact.count({ where: { folderId: id.slice(4) } })).toBe(0);
+  });
+
+  it('is listed by name, time and size, of one organization', async () => {
+    const { client: third } = await server.newOrganization();
+    const ids = new Map<string, string>();
+    for (const name of ['b 100%', 'a', 'c']) ids.set(name, await createFolder(third, name));
+    await createContact(third, { folderId: ids.get('c')!, phoneNumber: '+14155550123' });
+    const list = async (variables: object) => {
+      const { data } = await third.send(
+        'query ($filter: ContactFolderFilter, $orderBy: ContactFolderOrder) { contactFolders(filter: $filter, orderBy: $orderBy) { totalCount nodes { name } } }',
+        variables,
+      );
+      expect(data.contactFolders.totalCount).toBe(data.contactFolders.nodes.length);
+      return data.contactFolders.nodes.map(({ name }: { name: string }) => name);
+    };
+    expect(await list({})).toEqual(['c', 'a', 'b 100%']);
+    expect(await list({ orderBy: { field: 'NAME', direction: 'ASC' } })).toEqual([
+      'a',
+      'b 100%',
+      'c',
+    ]);
+    expect((await list({ orderBy: { field: 'CONTACT_COUNT', direction: 'DESC' } }))[0]).toBe('c');
+    expect(await list({ filter: { search: 'B 100%' } })).toEqual(['b 100%']);
+    expect(await list({ filter: { search: 'b_100' } })).toEqual([]);
+  });
+});
