@@ -1,6 +1,6 @@
 /** Folders: what holds contacts. A folder owns its contacts and takes them with it. */
 import type { App, Tx } from '../app.ts';
-import { userError } from '../errors.ts';
+import { type ProblemPath, userError } from '../errors.ts';
 import type { ContactFolder } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
@@ -25,12 +25,15 @@ export async function createContactFolder(
   const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
   checks.throwIfAny();
   const id = newObjectId(viewer);
-  await app.db.contactFolder.createMany({
+  const [made] = await app.db.contactFolder.createManyAndReturn({
     data: { id, ...ownedBy(viewer), name: name!, description: description ?? null },
     // An earlier run under the same idempotency key has made it.
     skipDuplicates: true,
   });
-  return app.db.contactFolder.findUniqueOrThrow({ where: { id, ...ownedBy(viewer) } });
+  const folder =
+    made ?? (await app.db.contactFolder.findFirst({ where: { ...ownedBy(viewer), id } }));
+  if (!folder) throw userError('NOT_FOUND', 'The folder has been deleted meanwhile.');
+  return folder;
 }
 
 export interface UpdateContactFolderInput {
@@ -101,6 +104,40 @@ export async function lockFolders(
       AND organization_id = ${viewer.organizationId}::uuid
     ORDER BY id FOR NO KEY UPDATE`;
   return rows.map(({ id }) => id);
+}
+
+/** The folder's UUID when it is there and the viewer's; otherwise the reason is in `checks`. */
+export async function checkFolder(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  folderId: string,
+  path: ProblemPath = ['folderId'],
+): Promise<string | undefined> {
+  const id = checks.id('fld', 'ContactFolder', folderId, path);
+  if (!id) return undefined;
+  const found = await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } });
+  return found > 0 ? id : checks.add('NOT_FOUND', 'There is no such folder.', path);
+}
+
+/** @throws UserInputError NOT_FOUND when one has been deleted meanwhile. */
+export async function requireFolders(
+  tx: Tx,
+  viewer: Viewer,
+  folders: readonly (readonly [id: string, path: ProblemPath])[],
+): Promise<void> {
+  const locked = new Set(
+    await lockFolders(
+      tx,
+      viewer,
+      folders.map(([id]) => id),
+    ),
+  );
+  for (const [id, path] of folders) if (!locked.has(id)) throw noFolder(path);
+}
+
+export function noFolder(path: ProblemPath) {
+  return userError('NOT_FOUND', 'There is no such folder.', path);
 }
 
 function checkText(

@@ -4,14 +4,8 @@ import { toPublicId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { createContactFolder, deleteContactFolder, updateContactFolder } from './folders.ts';
 import { ContactFilterInput, ContactFolderNode, ContactNode } from './schema.ts';
-import {
-  createContact,
-  createContacts,
-  deleteContacts,
-  MAX_CONTACTS,
-  moveContacts,
-  updateContact,
-} from './service.ts';
+import { deleteContacts, MAX_CONTACTS, moveContacts } from './selection.ts';
+import { createContact, createContacts, updateContact } from './service.ts';
 
 mutation('createContactFolder', {
   description: 'Makes an empty folder.',

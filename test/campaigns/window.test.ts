@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { validateSchedule, windowOf } from '../../src/campaigns/schedule.ts';
 import {
   endOfCurrent,
@@ -19,6 +19,7 @@ import {
   anyWindow,
   CLOCK_CHANGES,
   changeAndWindow,
+  DEPTH,
   FROM,
   minutes,
   runs,
@@ -47,6 +48,9 @@ const SAMPLES = CLOCK_CHANGES.flatMap((change, i) =>
     .sample(windowsNear(change), { numRuns: Math.ceil(runs(1).numRuns), seed: SEED + i })
     .map((window) => ({ change, window })),
 );
+
+// Many cases, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000 * Math.max(1, DEPTH) });
 
 describe('a window', () => {
   it('has its start and not its end', () => {
