@@ -129,7 +129,9 @@ async function comeBackAfterLease(
   const [held] = await app.db.$queryRaw<{ sync_lease_until: Date }[]>`
     SELECT sync_lease_until FROM ${Prisma.raw(kind.table)}
     WHERE id = ${id}::uuid AND sync_lease_until >= now()`;
-  if (held) await enqueueSync(app, app.db, kind, id, held.sync_lease_until);
+  if (!held) return;
+  const options = { startAfter: held.sync_lease_until, singletonKey: `${id}:lease` };
+  await app.jobs.enqueue(app.db, kind.job, { id }, options);
 }
 
 interface Lease {

@@ -74,7 +74,7 @@ describe('a call over SIP', () => {
       'COMPLETED',
       'COMPLETED',
     ]);
-    const cursors = call.events.nodes.map((event: CallView) => Number(event.cursor));
+    const cursors: number[] = call.events.nodes.map((event: CallView) => Number(event.cursor));
     expect(cursors).toEqual([...new Set(cursors)].sort((a, b) => a - b));
     expect(call.durationSeconds).toBeGreaterThan(0);
 

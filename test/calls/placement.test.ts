@@ -340,7 +340,7 @@ describe('when Ultravox', () => {
   }, 60_000);
 
   test('turns out to have dialled after the call was given up, it is hung up when answered', async () => {
-    await setSimulator(server, { talkSeconds: 100_000, ringSeconds: 29 });
+    await setSimulator(server, { talkSeconds: 100_000, ringSeconds: 20 });
     await setFaults(server, [{ kind: 'dropBefore', count: 1, ...CREATION }]);
     try {
       const made = await dial(caller);

@@ -9,7 +9,7 @@ let server: TestServer;
 let caller: Caller;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
   caller = await prepareCaller(server.client);
 });
 afterAll(() => server?.close());
