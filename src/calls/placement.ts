@@ -17,11 +17,10 @@ import { publicId } from '../infra/ids.ts';
 import { mediumForNumber } from '../phone-numbers/service.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import type { CallMedium, StartAgentCallRequest } from '../ultravox/wire.ts';
+import { holdLimits } from './limits.ts';
 import { afterProgress, applyUltravoxCall, endCallLocally, lockCall } from './progress.ts';
 import type { CallSettings } from './settings.ts';
 
-/** Any two that count against the limits do so one after the other. */
-const LIMIT_LOCK = 7_411_001;
 const DEFAULT_RETRY_SECONDS = 5;
 const LOOK_MS = 100;
 
@@ -42,6 +41,12 @@ const timers = new WeakMap<App, { at: Date; timer: NodeJS.Timeout }>();
 export async function placeWaitingCalls(app: App): Promise<void> {
   if (app.closing.aborted) return;
   const { ids, retryAt } = await claimWaitingCalls(app);
+  placeClaimedCalls(app, ids);
+  if (retryAt) wakeAt(app, retryAt);
+}
+
+/** Places calls that the caller has claimed and committed, in the background. */
+export function placeClaimedCalls(app: App, ids: readonly string[]): void {
   const mine = underway.get(app) ?? new Map<string, Promise<void>>();
   underway.set(app, mine);
   for (const id of ids) {
@@ -49,7 +54,6 @@ export async function placeWaitingCalls(app: App): Promise<void> {
     mine.set(id, placing);
     app.background('placeCall', () => placing);
   }
-  if (retryAt) wakeAt(app, retryAt);
 }
 
 /**
@@ -88,75 +92,34 @@ function wakeAt(app: App, at: Date): void {
 }
 
 /**
- * In one transaction: counts what the limits count, and claims the oldest calls that fit. Ultravox
- * counts when a request arrives, which is some time between our claim and its answer: within the
- * second, a call counts until its answer is a second old (three seconds after the claim without one).
+ * In one transaction: claims the oldest waiting calls that the limits have room for. While Ultravox
+ * has asked one of them to wait, none overtakes it.
  */
 async function claimWaitingCalls(app: App): Promise<Claims> {
-  const { config } = app;
   return app.db.$transaction(async (tx) => {
-    await tx.$executeRaw`SELECT pg_advisory_xact_lock(${LIMIT_LOCK})`;
-    const [use] = await tx.$queryRaw<
-      {
-        second: bigint;
-        minute: bigint;
-        active: bigint;
-        second_at: Date | null;
-        minute_at: Date | null;
-        waiting: boolean;
-        wait_until: Date | null;
-      }[]
-    >`
-      WITH recent AS (
-        SELECT placing_at, CASE
-          WHEN ultravox_id IS NULL AND ended_at IS NULL
-            AND placing_at > clock_timestamp() - interval '3 seconds'
-          THEN greatest(placing_at, clock_timestamp() - interval '800 milliseconds')
-          ELSE greatest(placing_at, ringing_at)
-        END AS created_by
-        FROM calls WHERE placing_at > clock_timestamp() - interval '1 minute'
-      ), last_second AS (
-        SELECT created_by FROM recent WHERE created_by > clock_timestamp() - interval '1 second')
-      SELECT
-        (SELECT count(*) FROM last_second) AS second,
-        (SELECT min(created_by) FROM last_second) AS second_at,
-        (SELECT count(*) FROM recent) AS minute,
-        (SELECT min(placing_at) FROM recent) AS minute_at,
-        (SELECT count(*) FROM calls WHERE placing_at IS NOT NULL AND ended_at IS NULL) AS active,
-        EXISTS (SELECT 1 FROM calls WHERE status = 'CREATED' AND placing_at IS NULL) AS waiting,
-        (SELECT min(coalesce(place_not_before, clock_timestamp())) FROM calls
-          WHERE status = 'CREATED' AND placing_at IS NULL) AS wait_until`;
-    if (!use?.waiting) return { ids: [], retryAt: null };
-    const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use.second);
-    const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use.minute);
-    const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(use.active);
-    const free = Math.min(perSecond, perMinute, concurrent, 50);
-    // After a refusal for lack of room everybody waits: asking again only makes it worse.
-    const claimed =
-      free <= 0
-        ? []
-        : await tx.$queryRaw<{ id: string }[]>`
-            UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)},
-              settle_by = clock_timestamp()
-                + (join_timeout_seconds + ${config.CALL_SETTLE_SECONDS}) * interval '1 second'
-            WHERE id IN (
-              SELECT id FROM calls
-              WHERE status = 'CREATED' AND placing_at IS NULL AND end_requested_at IS NULL
-                AND (place_not_before IS NULL OR place_not_before <= clock_timestamp())
-              ORDER BY created_at, id LIMIT ${free} FOR UPDATE SKIP LOCKED)
-            RETURNING id`;
-    const stillWaiting = await tx.$queryRaw<{ waiting: boolean }[]>`
-      SELECT EXISTS (SELECT 1 FROM calls WHERE status = 'CREATED' AND placing_at IS NULL) AS waiting`;
-    if (!stillWaiting[0]?.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
-    const now = Date.now();
-    const candidates = [
-      perSecond <= claimed.length ? (use.second_at?.getTime() ?? now) + 1_000 : now + 50,
-      perMinute <= claimed.length ? (use.minute_at?.getTime() ?? now) + 60_000 : 0,
-      // A call that ends wakes the placement itself; this is for an end that is not heard of.
-      concurrent <= claimed.length ? now + DEFAULT_RETRY_SECONDS * 1000 : 0,
-      use.wait_until?.getTime() ?? 0,
-    ];
-    return { ids: claimed.map(({ id }) => id), retryAt: new Date(Math.max(...candidates)) };
+    const room = await holdLimits(app, tx);
+    const [waiting] = await tx.$queryRaw<{ count: bigint; not_before: Date | null }[]>`
+      SELECT count(*) AS count,
+        max(place_not_before) FILTER (WHERE place_not_before > clock_timestamp()) AS not_before
+      FROM calls WHERE status = 'CREATED' AND placing_at IS NULL`;
+    const count = Number(waiting?.count ?? 0);
+    if (count === 0) return { ids: [], retryAt: null };
+    if (waiting?.not_before) return { ids: [], retryAt: waiting.not_before };
+    if (room.free === 0) return { ids: [], retryAt: room.againAt(0) };
+    const claimed = await tx.$queryRaw<{ id: string }[]>`
+      UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)},
+        settle_by = clock_timestamp()
+          + (join_timeout_seconds + ${app.config.CALL_SETTLE_SECONDS}) * interval '1 second'
+      WHERE id IN (
+        SELECT id FROM calls
+        WHERE status = 'CREATED' AND placing_at IS NULL AND end_requested_at IS NULL
+        ORDER BY created_at, id LIMIT ${room.free} FOR UPDATE SKIP LOCKED)
+      RETURNING id`;
+    const more = claimed.length < count;
+    return {
+      ids: claimed.map(({ id }) => id),
+      retryAt: more ? room.againAt(claimed.length) : null,
+    };
   });
 }
 
