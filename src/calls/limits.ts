@@ -58,7 +58,7 @@ export async function holdLimits({ config }: App, tx: Tx): Promise<Room> {
       const now = Date.now();
       return new Date(
         Math.max(
-          now + 50,
+          now + 200,
           perSecond <= claimed ? (use?.second_at?.getTime() ?? now) + 1_000 : 0,
           perMinute <= claimed ? (use?.minute_at?.getTime() ?? now) + 60_000 : 0,
           concurrent <= claimed ? now + LOOK_AGAIN_MS : 0,

@@ -9,6 +9,8 @@ export interface Context {
   readonly viewer: Viewer | null;
   readonly feed: EventFeed;
   readonly requestId: string;
+  /** Where the event log stood before the operation read anything; set when it asks for it. */
+  readonly snapshotCursor?: bigint;
   /** Shared by what belongs to one execution, made anew for each event of a subscription. */
   readonly execution: object;
 }

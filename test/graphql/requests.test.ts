@@ -50,7 +50,7 @@ describe('a request', () => {
   it('with an id of another type says so', async () => {
     const answer = await server.client.send(`{ agent(id: "org_${server.organizationId}") { id } }`);
     expect(codes(answer)).toEqual(['BAD_USER_INPUT']);
-    expect(answer.errors?.[0]?.message).toMatch(/is the id of a Organization; a Agent id/);
+    expect(answer.errors?.[0]?.message).toMatch(/is the id of an Organization; an Agent id/);
     expect(codes(await server.client.send('{ node(id: "nonsense") { id } }'))).toEqual([
       'BAD_USER_INPUT',
     ]);

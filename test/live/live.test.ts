@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { parsePublicId } from '../../src/infra/ids.ts';
+import { newId, parsePublicId, publicId } from '../../src/infra/ids.ts';
 import { createEventFeed } from '../../src/live/feed.ts';
 import { announceEvents, appendEvents, dropExpiredEvents } from '../../src/live/log.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
@@ -169,16 +169,21 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     const theirs = await prepareCaller(other.client);
     const stream = subscribe(transport, { url: server.url, key: other.key }, { after: '0' });
     const id = await wholeCall();
-    const peeking = subscribe(
-      transport,
-      { url: server.url, key: other.key },
+    const reader = { url: server.url, key: other.key };
+    for (const variables of [
       { after: '0', callId: id },
-    );
+      { after: '0', agentId: caller.agentId },
+      { after: '0', callId: publicId('cal', newId()) },
+    ]) {
+      const peeking = subscribe(transport, reader, variables);
+      await peeking.finished;
+      expect(peeking.events).toEqual([]);
+      expect(peeking.errors[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    }
     const own = await wholeCall(other.client, theirs);
     const events = await stream.atLeast(WHOLE_LIFE.length);
     expect(new Set(events.map(({ callId }) => callId))).toEqual(new Set([own]));
-    expect(peeking.events).toEqual([]);
-    await Promise.all([stream.close(), peeking.close()]);
+    await stream.close();
   });
 
   it('refuses a wrong key', async () => {
@@ -238,7 +243,11 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
       'accessToken',
     );
     const holder = { url: server.url, key: accessToken as string };
-    for (const variables of [{ after: '0' }, { after: '0', callId: other }]) {
+    const refused = subscribe(transport, holder, { after: '0', callId: other });
+    await refused.finished;
+    expect(refused.events).toEqual([]);
+    expect(refused.errors[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    for (const variables of [{ after: '0' }, { after: '0', callId: id }]) {
       const stream = subscribe(transport, holder, variables);
       const events = await stream.atLeast(WHOLE_LIFE.length);
       await caller.call();
