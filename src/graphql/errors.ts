@@ -58,6 +58,11 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   );
 }
 
+/** A syntax error as it is told: where it is, and what kind of thing is there. */
+export function toSyntaxError(error: GraphQLError): GraphQLError {
+  return copyOf(error, error.extensions, withoutValues(error.message));
+}
+
 /** An error of validation, which no execution follows. */
 export function toDocumentError(error: GraphQLError): GraphQLError {
   return new GraphQLError(withoutValues(error.message), {
@@ -68,6 +73,9 @@ export function toDocumentError(error: GraphQLError): GraphQLError {
 
 /** GraphQL quotes values that it cannot take, and any of them may be a secret. */
 function withoutValues(message: string): string {
+  if (message.startsWith('Syntax Error: ')) {
+    return message.replace(/\b(String|BlockString|Int|Float) ".*$/s, '$1.');
+  }
   return message
     .replace(/^(Variable "\$\w+" (?:got|has) invalid value)(?!:) .*?(?=(?: at "[^"]*")?; )/s, '$1')
     .replace(/(cannot represent (?:an? )?(?:[\w -]+ )?value): .*$/s, '$1.')
@@ -92,8 +100,12 @@ export function asAnswered(error: GraphQLError): GraphQLError {
   return copyOf(error, { ...extensions, ...(http ? { http: rest } : {}) });
 }
 
-function copyOf(error: GraphQLError, extensions: Record<string, unknown>): GraphQLError {
-  return new GraphQLError(error.message, {
+function copyOf(
+  error: GraphQLError,
+  extensions: Record<string, unknown>,
+  message = error.message,
+): GraphQLError {
+  return new GraphQLError(message, {
     ...(error.nodes ? { nodes: error.nodes } : {}),
     ...(error.source ? { source: error.source } : {}),
     ...(error.positions ? { positions: error.positions } : {}),

@@ -17,7 +17,7 @@ import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
 import { API_KEY_REVOKED_TOPIC, isStillAllowed } from '../organizations/service.ts';
 import { type Context, freshExecution } from './context.ts';
-import { asAnswered, toDocumentError, toGraphQLError } from './errors.ts';
+import { asAnswered, toDocumentError, toGraphQLError, toSyntaxError } from './errors.ts';
 import { once } from './idempotency.ts';
 import { checkCost, parseWithinLimits, shapeOf } from './limits.ts';
 import type { Rates } from './rates.ts';
@@ -58,7 +58,7 @@ export function executionPlugin(app: App, rates: Rates): Plugin<RequestContext> 
         try {
           return parseWithinLimits(text, options);
         } catch (error) {
-          if (error instanceof GraphQLError) throw error;
+          if (error instanceof GraphQLError) throw toSyntaxError(error);
           throw toGraphQLError(error, newId(), app.log);
         }
       });
@@ -120,6 +120,9 @@ export function executionPlugin(app: App, rates: Rates): Plugin<RequestContext> 
         try {
           admit(subscriptionArgs);
           if (context.viewer) release = rates.openSubscription(context.viewer);
+          // A client that leaves before its stream was taken up never ends it.
+          const { request } = context as { request?: { signal?: AbortSignal } };
+          request?.signal?.addEventListener('abort', () => release(), { once: true });
           const validated = validateSubscriptionArgs(subscriptionArgs);
           if (!('schema' in validated)) {
             release();

@@ -249,14 +249,12 @@ function checkSize({ method, headers }: IncomingMessage): void {
   if (method !== 'POST') return;
   const length = Number(headers['content-length'] ?? Number.NaN);
   if (length <= MAX_UNAUTHENTICATED_BODY) return;
+  const [status, code] = Number.isNaN(length)
+    ? [411, 'BAD_REQUEST']
+    : [413, 'REQUEST_ENTITY_TOO_LARGE'];
   throw new GraphQLError(
     `Without a valid API key a request has at most ${MAX_UNAUTHENTICATED_BODY} bytes, and says how many in Content-Length.`,
-    {
-      extensions: {
-        code: 'BAD_REQUEST',
-        http: { status: Number.isNaN(length) ? 411 : 413, headers: { connection: 'close' } },
-      },
-    },
+    { extensions: { code, http: { status, headers: { connection: 'close' } } } },
   );
 }
 

@@ -18,9 +18,6 @@ import {
   type Services,
 } from './server.ts';
 
-/** Whoever it comes from: a socket is open before a credential is known. Uploads go over HTTP. */
-const MAX_MESSAGE = MAX_UNAUTHENTICATED_BODY;
-
 interface Options {
   services: Services;
   server: Server;
@@ -33,7 +30,12 @@ type ContextArgs = ExecutionArgs & { contextValue: RequestContext };
 /** The credential comes in `connectionParams` as `{ "Authorization": "Bearer …" }`. */
 export function attachWebSocket({ services, server, yoga }: Options): { close(): Promise<void> } {
   const { app } = services;
-  const sockets = new WebSocketServer({ server, path: '/graphql', maxPayload: MAX_MESSAGE });
+  const sockets = new WebSocketServer({
+    server,
+    path: '/graphql',
+    // Whoever it comes from: a socket is open before a credential is known. Uploads go over HTTP.
+    maxPayload: MAX_UNAUTHENTICATED_BODY,
+  });
   const keyOf = new WeakMap<object, string>();
 
   const stop = useServer(

@@ -3,7 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { openSocket, subscribe } from '../support/subscribe.ts';
+import { openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;
@@ -159,6 +159,11 @@ describe('a value of the wrong type', () => {
       await server.client.send(literal('{ name: "x", scopes: [hunter2] }')),
       await server.client.send(literal('{ name: 1, scopes: READ, expiresAt: "hunter2" }')),
     ];
+    answers.push(await server.client.send(literal('{ name: "x" } "hunter2"')));
+    answers.push(await server.client.send(literal('{ "hunter2" }')));
+    const [live] = await overSocket(literal('{ "hunter2" }'));
+    expect(codes(live!)).toEqual(['GRAPHQL_PARSE_FAILED']);
+    expect(JSON.stringify(live)).not.toContain('hunter2');
     for (const answer of answers) {
       expect(answer.errors?.length).toBeGreaterThan(0);
       expect(JSON.stringify(answer.errors)).not.toContain('hunter2');
@@ -223,16 +228,24 @@ describe('sockets', () => {
 
   it('end with 1001, and event streams without a completion, when the server stops', async () => {
     const stopping = await startTestServer();
-    const client = openSocket(stopping.url, stopping.key, { lazy: false });
+    const client = openSocket(stopping.url, stopping.key);
+    let open = false;
     let closed: { code?: number } | null = null;
+    client.on('connected', () => {
+      open = true;
+    });
     client.on('closed', (event) => {
       closed = event as { code?: number };
     });
-    const socket = subscribe('socket', stopping, { after: '0' });
-    const controller = new AbortController();
+    const socket = client
+      .iterate({ query: 'subscription { callEvents { cursor } }' })
+      .next()
+      .then(
+        ({ done }) => (done ? 'completed' : 'event'),
+        () => 'cut off',
+      );
     const response = await fetch(`${stopping.url}/graphql`, {
       method: 'POST',
-      signal: controller.signal,
       headers: {
         'content-type': 'application/json',
         accept: 'text/event-stream',
@@ -250,11 +263,11 @@ describe('sockets', () => {
         return `${seen} BROKEN`;
       }
     })();
-    await until('the sockets', () => true);
+    await until('the socket', () => open);
     await stopping.close();
     expect(await text).toMatch(/BROKEN$/);
     expect(await text).not.toContain('complete');
-    await socket.finished;
+    expect(await socket).toBe('cut off');
     await until('the close', () => closed !== null);
     expect(closed).toMatchObject({ code: 1001 });
   });

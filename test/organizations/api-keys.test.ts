@@ -221,10 +221,25 @@ describe('the last key of the scope ADMIN', () => {
     const first = await firstId(id);
     const made = await client.send(CREATE, { input: { name: 'Second', scopes: ['ADMIN'] } });
     const second = createClient(server.url, made.data.createApiKey.key);
-    await Promise.all([
-      client.send(REVOKE, { id: made.data.createApiKey.apiKey.id }),
-      second.send(REVOKE, { id: first }),
-    ]);
+    const { db } = server.app;
+    let both: Promise<unknown> | undefined;
+    await db.$transaction(
+      async (tx) => {
+        await tx.$queryRaw`SELECT id FROM organizations WHERE id = ${id}::uuid FOR UPDATE`;
+        both = Promise.all([
+          client.send(REVOKE, { id: made.data.createApiKey.apiKey.id }),
+          second.send(REVOKE, { id: first }),
+        ]);
+        await until('both to wait for their turn', async () => {
+          const waiting = await db.$queryRaw<unknown[]>`
+            SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE NOT granted AND datname = current_database()`;
+          return waiting.length >= 2;
+        });
+      },
+      { timeout: 20_000 },
+    );
+    await both;
     const left = await server.app.db.apiKey.count({
       where: { organizationId: id, revokedAt: null },
     });

@@ -2,14 +2,17 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Config, readConfig } from '../../src/config.ts';
+import { oneAtATime } from '../../src/deployment.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Running, start } from '../../src/start.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient } from '../support/graphql.ts';
+import { until } from '../support/wait.ts';
 
 let directory: string;
 let simulator: Simulator;
@@ -141,13 +144,35 @@ describe('the demo', () => {
   });
 });
 
+/** Held back until all of them have come to where only one may go on. */
+async function together(count: number, settings: Settings = {}): Promise<Running[]> {
+  const observer = new Client({ connectionString: database.url });
+  await observer.connect();
+  try {
+    const started = await oneAtATime(database.url, 'start', async () => {
+      const starting = Array.from({ length: count }, () => begin(settings));
+      await until('all of them to wait', async () => {
+        const { rows } = await observer.query(
+          `SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+           WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()`,
+        );
+        return rows.length === count;
+      });
+      return { starting };
+    });
+    return await Promise.all(started.starting);
+  } finally {
+    await observer.end();
+  }
+}
+
 describe('processes that start together', () => {
   it('make one first organization, and workers none', async () => {
     await during({ ...nearby(), ROLE: 'worker' }, async ({ app, firstKey }) => {
       expect(firstKey).toBeNull();
       expect(await app.db.organization.count()).toBe(0);
     });
-    const started = await Promise.all([1, 2, 3].map(() => begin(nearby())));
+    const started = await together(3, nearby());
     try {
       expect(await started[0]!.app.db.organization.count()).toBe(1);
       expect(started.filter(({ firstKey }) => firstKey)).toHaveLength(1);
@@ -157,7 +182,7 @@ describe('processes that start together', () => {
   });
 
   it('make one demo', async () => {
-    const started = await Promise.all([1, 2].map(() => begin()));
+    const started = await together(2);
     try {
       expect(await started[0]!.app.db.organization.count()).toBe(1);
     } finally {
