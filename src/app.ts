@@ -85,7 +85,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     async close() {
       closing.abort();
       await jobs.stop();
-      await Promise.allSettled(running);
+      // What runs may begin more of it.
+      while (running.size > 0) await Promise.allSettled(running);
       await bus.close();
       await db.$disconnect();
     },

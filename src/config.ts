@@ -86,6 +86,12 @@ export const SETTINGS = {
     default: 'https://api.ultravox.ai',
     about: 'Address of Ultravox, without `/api`.',
   },
+  ALLOW_ULTRAVOX_CHANGE: {
+    schema: flag,
+    default: 'false',
+    about:
+      'Start on a database that belongs to the simulator or to another Ultravox account, and make it belong to this one.',
+  },
   ULTRAVOX_MAX_CALLS_PER_SECOND: {
     schema: wholeNumber(1, 10_000),
     default: '5',
@@ -145,7 +151,8 @@ export const SETTINGS = {
   RATE_LIMIT_PER_MINUTE: {
     schema: wholeNumber(0, 1_000_000),
     default: '1000',
-    about: 'Operations per organisation, minute and process. `0` switches the limit off.',
+    about:
+      'Operations per organisation, minute and process; each mutation field is one. Requests without a key have 120 per address. `0` switches both limits off.',
   },
   MAX_QUERY_COST: {
     schema: wholeNumber(1, 100_000_000),
@@ -209,6 +216,11 @@ export type Config = {
   readonly [N in Name]: HasDefault<N> extends true ? Value<N> : Value<N> | undefined;
 };
 
+/** Whether an address is one of this machine's own: what runs there reaches us without PUBLIC_URL. */
+export function isLoopback(address: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(address).hostname);
+}
+
 /**
  * Reads and checks all settings.
  *
@@ -230,7 +242,9 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       'ENCRYPTION_KEY is needed with DATABASE_URL: at least 32 characters, the same for every process',
     );
   }
-  if (given('ULTRAVOX_API_KEY') && !given('ULTRAVOX_BASE_URL') && !given('PUBLIC_URL')) {
+  const ultravox = values.ULTRAVOX_BASE_URL;
+  const nearby = typeof ultravox === 'string' && isLoopback(ultravox);
+  if (given('ULTRAVOX_API_KEY') && !nearby && !given('PUBLIC_URL')) {
     problems.push('PUBLIC_URL is needed with ULTRAVOX_API_KEY: Ultravox sends its webhooks there');
   }
   if (given('ULTRAVOX_BASE_URL') && !given('ULTRAVOX_API_KEY')) {

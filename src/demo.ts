@@ -5,8 +5,10 @@
 import { createAgent } from './agents/service.ts';
 import type { App } from './app.ts';
 import { createCall } from './calls/service.ts';
+import { demoOrganizationId, rememberDemoOrganization } from './deployment.ts';
+import { ConfigError } from './errors.ts';
 import type { Agent } from './generated/prisma/client.ts';
-import { publicId } from './infra/ids.ts';
+import { newId, publicId } from './infra/ids.ts';
 import { createKnowledgeBase } from './knowledge-bases/service.ts';
 import { addDocumentSource } from './knowledge-bases/sources.ts';
 import { createOrganization, ensureApiKey } from './organizations/service.ts';
@@ -25,32 +27,55 @@ export const DEMO_PEOPLE = {
   doesNotAnswer: '+14155550003',
 } as const;
 
+export interface DemoKey {
+  key: string;
+  /** Makes another one and keeps it; null when it was given as a setting. */
+  renew: (() => Promise<string>) | null;
+}
+
 /**
- * Makes the organization if there is none, and sees to it that `key` works. What it holds is made
- * in the background: the server is of use before that is done.
+ * Makes the organization if there is none, and sees to it that a key of it works. Other
+ * organizations are left alone. For one process at a time.
+ *
+ * @returns the key, and what makes the demo's contents, if they are to be made
+ * @throws ConfigError when the key is a setting and was revoked
  */
-export async function prepareDemo(app: App, key: string): Promise<void> {
-  const first = await app.db.organization.findFirst({ orderBy: { createdAt: 'asc' } });
-  if (first) {
-    await ensureApiKey(app, first.id, key);
-    return;
+export async function prepareDemo(
+  app: App,
+  { key, renew }: DemoKey,
+): Promise<{ key: string; fill: (() => Promise<void>) | null }> {
+  let id = await demoOrganizationId(app.db);
+  if (!id) {
+    id = newId();
+    await rememberDemoOrganization(app.db, id);
   }
-  const { organization, apiKey } = await createOrganization(app, { name: NAME, key });
+  if (await app.db.organization.findUnique({ where: { id } })) {
+    if (await ensureApiKey(app, id, key)) return { key, fill: null };
+    if (!renew) {
+      throw new ConfigError([
+        'DEMO_API_KEY was revoked, has expired or belongs to another organization: give another one',
+      ]);
+    }
+    const renewed = await renew();
+    await ensureApiKey(app, id, renewed);
+    return { key: renewed, fill: null };
+  }
+  const { organization, apiKey } = await createOrganization(app, { id, name: NAME, key });
   const viewer: Viewer = {
     organizationId: organization.id,
     apiKeyId: apiKey.id,
     scopes: new Set(['READ', 'WRITE', 'ADMIN']),
   };
-  if (app.config.DEMO_DATA) app.background('demo', () => makeDemoData(app, viewer));
+  return { key, fill: app.config.DEMO_DATA ? () => makeDemoData(app, viewer) : null };
 }
 
 /** Something of each kind in the demo organization, for the variables of GraphiQL's tabs. */
 export async function demoIds(
   app: App,
 ): Promise<{ voiceId?: string; agentId?: string; numberId?: string }> {
-  const organization = await app.db.organization.findFirst({ orderBy: { createdAt: 'asc' } });
-  if (!organization) return {};
-  const where = { organizationId: organization.id };
+  const organizationId = await demoOrganizationId(app.db);
+  if (!organizationId) return {};
+  const where = { organizationId };
   const orderBy = { createdAt: 'asc' } as const;
   const [voice, agent, number] = await Promise.all([
     app.db.voice.findFirst({

@@ -1,6 +1,6 @@
 /** Brings the parts up in order, whatever of them is ours to run, and takes them down again. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type App, createApp } from './app.ts';
@@ -11,12 +11,14 @@ import {
 } from './calls/ultravox-webhooks.ts';
 import type { Config } from './config.ts';
 import { DOWNLOAD_PATH, download } from './contacts/export.ts';
-import { demoIds, prepareDemo } from './demo.ts';
+import { type DemoKey, demoIds, prepareDemo } from './demo.ts';
+import { checkUltravox, oneAtATime } from './deployment.ts';
+import { ConfigError } from './errors.ts';
 import { type PlainEndpoint, type RunningServer, startServer } from './graphql/server.ts';
 import type { Logger } from './infra/logger.ts';
-import { applyMigrations } from './infra/migrations.ts';
+import { applyMigrations, MigrationFailed } from './infra/migrations.ts';
 import { startEmbeddedPostgres } from './infra/postgres.ts';
-import { createOrganization } from './organizations/service.ts';
+import { createOrganization, newApiKey } from './organizations/service.ts';
 import { type Simulator, startSimulator } from './simulator/simulator.ts';
 import { JOB_DEFINITIONS, startWorker } from './worker.ts';
 
@@ -35,6 +37,9 @@ export interface Running {
   /** In the opposite order. Safe to call twice. */
   close(): Promise<void>;
 }
+
+const DEMO_KEY_FILE = 'demo-api-key';
+const REFUSED_WEBHOOKS_TOLD_EVERY_MS = 60_000;
 
 /**
  * @throws whatever keeps a part from starting; what was already up is taken down first.
@@ -64,7 +69,7 @@ export async function start(config: Config, log: Logger): Promise<Running> {
       databaseUrl = embedded.url;
       database = `embedded PostgreSQL in ${path.relative(process.cwd(), directory) || directory}${embedded.reused ? ' (found running)' : ''}`;
     }
-    await applyMigrations({ databaseUrl, log });
+    await migrate(databaseUrl, config, log);
 
     const encryptionKey =
       config.ENCRYPTION_KEY ??
@@ -93,10 +98,15 @@ export async function start(config: Config, log: Logger): Promise<Running> {
     });
     undo.push(() => app.close());
 
-    const demoKey = simulator
-      ? (config.DEMO_API_KEY ?? (await keptSecret(dataDirectory, 'demo-api-key', newDemoKey)))
-      : null;
-    const firstKey = demoKey ? null : await firstOrganization(app);
+    const demoGiven: DemoKey | null =
+      simulator && config.ROLE !== 'worker' ? await keptDemoKey(config, dataDirectory) : null;
+    const { demo, firstKey } = await oneAtATime(databaseUrl, 'start', async () => {
+      await checkUltravox(app);
+      if (demoGiven) return { demo: await prepareDemo(app, demoGiven), firstKey: null };
+      const firstKey = config.ROLE === 'worker' ? null : await firstOrganization(app);
+      return { demo: null, firstKey };
+    });
+    const demoKey = demo?.key ?? null;
 
     let server: RunningServer | null = null;
     if (config.ROLE !== 'worker') {
@@ -107,10 +117,11 @@ export async function start(config: Config, log: Logger): Promise<Running> {
       });
       const running = server;
       undo.push(() => running.close());
-      app.background('ensureUltravoxWebhook', () => registerWebhook(app, running.url));
+      const url = databaseUrl;
+      app.background('ensureUltravoxWebhook', () => registerWebhook(app, url, running.url));
     }
     if (config.ROLE !== 'api') await startWorker(app);
-    if (demoKey) await prepareDemo(app, demoKey);
+    if (demo?.fill) app.background('demo', demo.fill);
 
     return {
       app,
@@ -132,10 +143,12 @@ export async function start(config: Config, log: Logger): Promise<Running> {
 }
 
 /** Until it succeeds: the server is of use before Ultravox can be reached, and calls are looked up. */
-async function registerWebhook(app: App, ownUrl: string): Promise<void> {
+async function registerWebhook(app: App, databaseUrl: string, ownUrl: string): Promise<void> {
   for (let pauseMs = 1_000; !app.closing.aborted; pauseMs = Math.min(pauseMs * 2, 60_000)) {
     try {
-      await ensureUltravoxWebhook(app, app.config.PUBLIC_URL ?? ownUrl);
+      await oneAtATime(databaseUrl, 'webhook', () =>
+        ensureUltravoxWebhook(app, app.config.PUBLIC_URL ?? ownUrl),
+      );
       return;
     } catch (error) {
       app.log.warn({ err: error }, 'The webhook could not be registered at Ultravox; trying again');
@@ -145,8 +158,22 @@ async function registerWebhook(app: App, ownUrl: string): Promise<void> {
 }
 
 function endpoints(app: App): Record<string, PlainEndpoint> {
+  const refused = { since: 0, count: 0 };
   return {
-    [`POST ${ULTRAVOX_WEBHOOK_PATH}`]: (request) => receiveUltravoxWebhook(app, request),
+    [`POST ${ULTRAVOX_WEBHOOK_PATH}`]: async (request) => {
+      const answer = await receiveUltravoxWebhook(app, request);
+      if (answer.status >= 400) {
+        refused.count += 1;
+        if (Date.now() - refused.since >= REFUSED_WEBHOOKS_TOLD_EVERY_MS) {
+          app.log.warn(
+            { status: answer.status, reason: answer.body, count: refused.count },
+            'A webhook was refused: forged, too old, or signed with the secret of another ENCRYPTION_KEY',
+          );
+          Object.assign(refused, { since: Date.now(), count: 0 });
+        }
+      }
+      return answer;
+    },
     [`GET ${DOWNLOAD_PATH}`]: async (request) => download(app, request),
     'GET /health': async () => {
       await app.db.$queryRaw`SELECT 1`;
@@ -160,6 +187,28 @@ async function firstOrganization(app: App): Promise<string | null> {
   if ((await app.db.organization.count()) > 0) return null;
   const { key } = await createOrganization(app, { name: 'My organization' });
   return key;
+}
+
+/** @throws ConfigError when the database of the settings cannot be used as they say. */
+async function migrate(databaseUrl: string, config: Config, log: Logger): Promise<void> {
+  try {
+    await applyMigrations({ databaseUrl, log });
+  } catch (error) {
+    if (!config.DATABASE_URL || error instanceof MigrationFailed) throw error;
+    const { message, code } = error as Error & { code?: string };
+    throw new ConfigError([`DATABASE_URL cannot be used: ${message || code}`]);
+  }
+}
+
+async function keptDemoKey(config: Config, directory: string): Promise<DemoKey> {
+  if (config.DEMO_API_KEY) return { key: config.DEMO_API_KEY, renew: null };
+  return {
+    key: await keptSecret(directory, DEMO_KEY_FILE, newApiKey),
+    async renew() {
+      await rm(path.join(directory, DEMO_KEY_FILE));
+      return keptSecret(directory, DEMO_KEY_FILE, newApiKey);
+    },
+  };
 }
 
 /** A secret that is made once and kept in a file only we can read. */
@@ -178,8 +227,4 @@ async function keptSecret(directory: string, name: string, make: () => string): 
     if (!secret) throw new Error(`${file} is empty; remove it to have a new one made`);
     return secret;
   }
-}
-
-function newDemoKey(): string {
-  return `truedy_${randomBytes(16).toString('hex')}`;
 }

@@ -2,9 +2,9 @@
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
 import type { App } from './app.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
-import { placeWaitingCalls } from './calls/placement.ts';
+import { failStaleCalls, placeWaitingCalls } from './calls/placement.ts';
 import { checkCalls, discoverCalls } from './calls/reconciler.ts';
-import { removeUltravoxCall } from './calls/service.ts';
+import { removeDeletedCalls, removeUltravoxCall } from './calls/service.ts';
 import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
 import { runContactImport, sweepContactImports } from './contacts/import-run.ts';
 import { importContactsJob } from './contacts/jobs.ts';
@@ -79,6 +79,8 @@ const PERIODIC: readonly Periodic[] = [
   },
   { name: 'sweepAgents', everySeconds: () => 60, run: (app) => sweepSync(app, agentSync) },
   { name: 'placeWaitingCalls', everySeconds: () => 5, run: placeWaitingCalls },
+  { name: 'failStaleCalls', everySeconds: () => 60, run: failStaleCalls },
+  { name: 'removeDeletedCalls', everySeconds: () => 600, run: removeDeletedCalls },
   {
     name: 'checkCalls',
     everySeconds: (app) => Math.min(5, app.config.CALL_CHECK_SECONDS / 2),
@@ -110,6 +112,8 @@ export async function startWorker(app: App): Promise<void> {
 /** At once, and then each time so long after the last run has ended. */
 function repeat(app: App, { name, everySeconds, run }: Periodic): void {
   const pauseMs = everySeconds(app) * 1000;
+  let timer: NodeJS.Timeout | undefined;
+  app.closing.addEventListener('abort', () => clearTimeout(timer), { once: true });
   const next = (): void => {
     if (app.closing.aborted) return;
     app.background(name, async () => {
@@ -118,8 +122,7 @@ function repeat(app: App, { name, everySeconds, run }: Periodic): void {
       } catch (error) {
         app.log.warn({ err: error, task: name }, 'A periodic task failed; it runs again later');
       }
-      const timer = setTimeout(next, pauseMs);
-      app.closing.addEventListener('abort', () => clearTimeout(timer), { once: true });
+      if (!app.closing.aborted) timer = setTimeout(next, pauseMs);
     });
   };
   next();

@@ -31,10 +31,18 @@ describe('readConfig', () => {
   });
 
   it('asks for what another setting needs', () => {
-    expect(() => readConfig({ DATABASE_URL: 'postgres://localhost/x' })).toThrow('ENCRYPTION_KEY is needed');
+    expect(() => readConfig({ DATABASE_URL: 'postgres://localhost/x' })).toThrow(
+      'ENCRYPTION_KEY is needed',
+    );
     expect(() => readConfig({ ULTRAVOX_API_KEY: `abcdefgh.${'a'.repeat(32)}` })).toThrow(
       'PUBLIC_URL is needed',
     );
+    const key = `abcdefgh.${'a'.repeat(32)}`;
+    expect(() =>
+      readConfig({ ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: 'https://api.eu.ultravox.ai' }),
+    ).toThrow('PUBLIC_URL is needed');
+    for (const url of ['http://127.0.0.1:4010', 'http://localhost:4010', 'http://[::1]:4010'])
+      readConfig({ ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: url });
     expect(() => readConfig({ ROLE: 'worker' })).toThrow('DATABASE_URL is needed');
   });
 
@@ -47,7 +55,9 @@ describe('the documents', () => {
   const names = Object.keys(SETTINGS);
 
   it('the README has every setting, with its default, and no other', () => {
-    const rows = [...readFileSync('README.md', 'utf8').matchAll(/^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$/gm)];
+    const rows = [
+      ...readFileSync('README.md', 'utf8').matchAll(/^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$/gm),
+    ];
     expect(rows.map(([, name]) => name)).toEqual(names);
     for (const [, name, fallback, about] of rows) {
       const setting: { default?: string; about: string } = SETTINGS[name as keyof typeof SETTINGS];

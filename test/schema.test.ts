@@ -4,6 +4,7 @@ import {
   getNamedType,
   isEnumType,
   isInputObjectType,
+  isInterfaceType,
   isObjectType,
   isSpecifiedScalarType,
 } from 'graphql';
@@ -44,11 +45,10 @@ describe('descriptions', () => {
           note(`${type.name}.${field.name}`, field.description);
         }
       }
-      if (isObjectType(type)) {
+      if (isObjectType(type) || isInterfaceType(type)) {
         for (const field of Object.values(type.getFields())) {
           note(`${type.name}.${field.name}`, field.description);
           for (const arg of field.args) {
-            if (['first', 'last', 'after', 'before', 'id', 'ids'].includes(arg.name)) continue;
             note(`${type.name}.${field.name}(${arg.name}:)`, arg.description);
           }
         }
@@ -72,6 +72,47 @@ describe('mutations', () => {
     expect(String(payload.getFields().userErrors?.type)).toBe('[UserError!]!');
     for (const member of Object.values(payload.getFields())) {
       if (member.name !== 'userErrors') expect(String(member.type)).not.toMatch(/!$/);
+    }
+  });
+});
+
+describe('lists', () => {
+  const named = (suffix: string) => types.filter(({ name }) => name.endsWith(suffix));
+
+  it('have one connection type and one edge type for each type of object', () => {
+    for (const type of [...named('Connection'), ...named('Edge')]) {
+      if (!isObjectType(type)) throw new Error(`${type.name} is no object type`);
+      const { nodes, node, edges } = type.getFields();
+      const object = getNamedType((nodes ?? node)!.type).name;
+      expect(type.name).toBe(`${object}${nodes ? 'Connection' : 'Edge'}`);
+      if (edges) expect(getNamedType(edges.type).name).toBe(`${object}Edge`);
+    }
+  });
+
+  it('are ordered by a field and a direction, and filtered by any of some states', () => {
+    for (const type of named('Order')) {
+      if (!isInputObjectType(type)) throw new Error(`${type.name} is no input type`);
+      const { field, direction, ...more } = type.getFields();
+      expect(String(field?.type)).toBe(`${type.name}Field!`);
+      expect(String(direction?.type)).toBe('OrderDirection!');
+      expect(more).toEqual({});
+    }
+    for (const type of named('Filter')) {
+      if (!isInputObjectType(type)) throw new Error(`${type.name} is no input type`);
+      const { status } = type.getFields();
+      if (status) expect(String(status.type)).toMatch(/^\[\w+Status!\]$/);
+    }
+  });
+});
+
+describe('deletions', () => {
+  it('give the id of what is gone', () => {
+    for (const [name, type] of Object.entries(schema.getTypeMap())) {
+      const [, what] = /^Delete(\w+?)s?Payload$/.exec(name) ?? [];
+      if (!what || !isObjectType(type)) continue;
+      expect(Object.keys(type.getFields()).filter((field) => field.startsWith('deleted'))).toEqual([
+        expect.stringMatching(new RegExp(`^deleted${what}Ids?$`)),
+      ]);
     }
   });
 });

@@ -4,6 +4,7 @@ import { Prisma } from '../generated/prisma/client.ts';
 import { mayBePublicHost } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
 import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { isStorableJson } from '../infra/storable.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
 import type { AgentSettings } from './settings.ts';
 import {
@@ -17,7 +18,7 @@ import {
   type VadSettingsInput,
   vadSettings,
 } from './settings-input.ts';
-import { template, text } from './text.ts';
+import { template } from './text.ts';
 
 export interface AgentInput {
   name?: Given<string>;
@@ -63,6 +64,15 @@ export interface AgentContent extends AgentSettings {
   crmWebhookSecret: string | null;
 }
 
+/**
+ * Content as it was read. A list has undefined in the place of each entry that was wrong in itself:
+ * once no problem was found, none is left.
+ */
+export interface ReadContent extends Omit<AgentContent, 'toolIds' | 'knowledgeBaseIds'> {
+  toolIds: (string | undefined)[];
+  knowledgeBaseIds: (string | undefined)[];
+}
+
 interface ReadOptions {
   /** Take the default for what was not given, instead of leaving it as it is. */
   whole: boolean;
@@ -80,13 +90,13 @@ export function readContent(
   checks: Checks,
   input: AgentInput,
   { whole, allowPrivate }: ReadOptions,
-): Partial<AgentContent> {
-  const content: Partial<AgentContent> = {};
+): Partial<ReadContent> {
+  const content: Partial<ReadContent> = {};
 
-  function optional<K extends keyof AgentContent>(
+  function optional<K extends keyof ReadContent>(
     key: K,
-    fallback: AgentContent[K],
-    read: Reader<AgentContent[K], NonNullable<AgentInput[K]>>,
+    fallback: ReadContent[K],
+    read: Reader<ReadContent[K], NonNullable<AgentInput[K]>>,
   ): void {
     const given = input[key];
     if (given === undefined && !whole) return;
@@ -113,7 +123,7 @@ export function readContent(
   const textOf =
     (max: number, min = 0): Reader<string, string> =>
     (value, path) =>
-      text(checks, value, path, { min, max });
+      checks.text(value, path, { min, max });
   const templateOf =
     (max: number, min = 0): Reader<string, string> =>
     (value, path) =>
@@ -125,14 +135,10 @@ export function readContent(
   optional('description', null, textOf(LIMITS.description));
   optional('model', DEFAULT_MODEL, (value, path) => model(checks, value, path));
   optional('toolIds', [], (value, path) =>
-    ids(checks, value, path, { prefix: 'tol', type: 'Tool', max: LIMITS.tools }),
+    checks.ids('tol', 'Tool', value, path, { max: LIMITS.tools }),
   );
   optional('knowledgeBaseIds', [], (value, path) =>
-    ids(checks, value, path, {
-      prefix: 'knb',
-      type: 'KnowledgeBase',
-      max: LIMITS.knowledgeBases,
-    }),
+    checks.ids('knb', 'KnowledgeBase', value, path, { max: LIMITS.knowledgeBases }),
   );
   optional('temperature', DEFAULT_TEMPERATURE, (value, path) =>
     checks.number(value, path, { min: 0, max: 1 }),
@@ -154,7 +160,7 @@ export function readContent(
   optional('extractionSchema', null, (value, path) => extractionSchema(checks, value, path));
   optional('crmWebhookUrl', null, (value, path) => webhookUrl(checks, value, path, allowPrivate));
   optional('crmWebhookSecret', null, (value, path) =>
-    text(checks, value, path, LIMITS.crmWebhookSecret),
+    checks.text(value, path, LIMITS.crmWebhookSecret),
   );
   return content;
 }
@@ -201,35 +207,6 @@ function model(checks: Checks, value: string, path: ProblemPath): string | undef
   );
 }
 
-function ids(
-  checks: Checks,
-  values: readonly string[],
-  path: ProblemPath,
-  { prefix, type, max }: { prefix: string; type: string; max: number },
-): string[] | undefined {
-  if (values.length > max) {
-    return checks.add(
-      'LIMIT_EXCEEDED',
-      `\`${path.join('.')}\` may have at most ${max} ${max === 1 ? 'entry' : 'entries'}; it has ${values.length}.`,
-      path,
-    );
-  }
-  const before = checks.problems.length;
-  const uuids: string[] = [];
-  for (const [index, value] of values.entries()) {
-    const uuid = checks.id(prefix, type, value, [...path, index]);
-    if (uuid === undefined) continue;
-    if (uuids.includes(uuid)) {
-      checks.add('INVALID_INPUT', `\`${[...path, index].join('.')}\` is listed twice.`, [
-        ...path,
-        index,
-      ]);
-    }
-    uuids.push(uuid);
-  }
-  return checks.problems.length > before ? undefined : uuids;
-}
-
 function languageHint(checks: Checks, value: string, path: ProblemPath): string | undefined {
   if (value.length <= LIMITS.languageHint && isLanguageTag(value)) return value;
   return checks.add(
@@ -273,7 +250,7 @@ function extractionSchema(
     if (Buffer.byteLength(JSON.stringify(value)) > LIMITS.extractionSchemaBytes) {
       return refuse(`must have at most ${LIMITS.extractionSchemaBytes} bytes as JSON.`);
     }
-    if (!isStorable(value)) {
+    if (!isStorableJson(value)) {
       return refuse('must not contain null characters or broken Unicode.');
     }
   } catch {
@@ -284,12 +261,4 @@ function extractionSchema(
   }
   const problem = jsonSchemaProblem(value);
   return problem === null ? value : refuse(`is not a valid JSON Schema: ${problem.slice(0, 300)}.`);
-}
-
-/** PostgreSQL's JSON has no null characters and no halves of surrogate pairs. */
-function isStorable(value: unknown): boolean {
-  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\u0000');
-  if (Array.isArray(value)) return value.every(isStorable);
-  if (typeof value !== 'object' || value === null) return true;
-  return Object.entries(value).every(([key, item]) => isStorable(key) && isStorable(item));
 }

@@ -5,7 +5,8 @@ import { literal } from '../infra/like.ts';
 import { ownedBy, type Viewer } from '../organizations/viewer.ts';
 
 export interface AgentFilter {
-  status?: SyncStatus | null | undefined;
+  /** Any of these; empty is as if it were not given. */
+  status?: readonly SyncStatus[] | null | undefined;
   name?: string | null | undefined;
 }
 
@@ -17,10 +18,7 @@ export function listedAgents(
   return {
     ...ownedBy(viewer),
     deletedAt: null,
-    ...(status ? { status } : {}),
-    // No name holds a null character, and PostgreSQL takes none.
-    ...(name
-      ? { name: { contains: literal(name.replaceAll('\u0000', '\uFFFD')), mode: 'insensitive' } }
-      : {}),
+    ...(status?.length ? { status: { in: [...status] } } : {}),
+    ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
   };
 }

@@ -6,7 +6,7 @@ import { publicId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../organizations/viewer.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
 import { lockReferences } from '../sync/references.ts';
-import type { AgentContent } from './content.ts';
+import type { AgentContent, ReadContent } from './content.ts';
 import { builtInToolNames } from './template.ts';
 
 export type AgentReferences = Pick<
@@ -19,22 +19,28 @@ export type AgentReferences = Pick<
  * from being deleted until the transaction ends.
  *
  * @param before what the agent refers to now; null while it is being made.
- * @param change what the write sets. Members that were wrong in themselves are not in it.
+ * @param change what the write sets. Members that were wrong in themselves are not in it, and list
+ *   entries that were are undefined.
  */
 export async function checkReferences(
   tx: Tx,
   viewer: Viewer,
   checks: Checks,
   before: AgentReferences | null,
-  change: Partial<AgentReferences>,
+  change: Partial<Pick<ReadContent, keyof AgentReferences>>,
 ): Promise<void> {
   const { organizationId } = viewer;
   const voiceId = change.voiceId ?? before?.voiceId;
   const toolIds = change.toolIds ?? before?.toolIds ?? [];
   const knowledgeBaseIds = change.knowledgeBaseIds ?? before?.knowledgeBaseIds ?? [];
   const voices = await lockReferences(tx, 'voices', organizationId, voiceId ? [voiceId] : []);
-  const tools = await lockReferences(tx, 'tools', organizationId, toolIds);
-  const knowledge = await lockReferences(tx, 'knowledge_bases', organizationId, knowledgeBaseIds);
+  const tools = await lockReferences(tx, 'tools', organizationId, toolIds.filter(isThere));
+  const knowledge = await lockReferences(
+    tx,
+    'knowledge_bases',
+    organizationId,
+    knowledgeBaseIds.filter(isThere),
+  );
 
   if (change.voiceId && !voices.has(change.voiceId)) {
     checks.add('NOT_FOUND', 'There is no such voice in your organization.', ['voiceId']);
@@ -42,14 +48,14 @@ export async function checkReferences(
     await checkOffered(tx, checks, change.voiceId);
   }
   for (const [index, id] of (change.toolIds ?? []).entries()) {
-    if (tools.has(id)) continue;
+    if (id === undefined || tools.has(id)) continue;
     checks.add('NOT_FOUND', `There is no tool ${publicId('tol', id)} in your organization.`, [
       'toolIds',
       index,
     ]);
   }
   for (const [index, id] of (change.knowledgeBaseIds ?? []).entries()) {
-    if (knowledge.has(id)) continue;
+    if (id === undefined || knowledge.has(id)) continue;
     checks.add(
       'NOT_FOUND',
       `There is no knowledge base ${publicId('knb', id)} in your organization.`,
@@ -71,6 +77,10 @@ export async function checkReferences(
   }
 }
 
+function isThere<Value>(value: Value | undefined): value is Value {
+  return value !== undefined;
+}
+
 async function checkOffered(tx: Tx, checks: Checks, voiceId: string): Promise<void> {
   const voice = await tx.voice.findUnique({
     where: { id: voiceId },
@@ -89,19 +99,19 @@ async function checkToolNames(
   tx: Tx,
   viewer: Viewer,
   checks: Checks,
-  toolIds: readonly string[],
+  toolIds: readonly (string | undefined)[],
   { reserved, path }: { reserved: readonly string[]; path: string },
 ): Promise<void> {
   if (toolIds.length === 0) return;
   const rows = await tx.tool.findMany({
-    where: { ...ownedBy(viewer), id: { in: [...toolIds] }, deletedAt: null },
+    where: { ...ownedBy(viewer), id: { in: toolIds.filter(isThere) }, deletedAt: null },
     select: { id: true, modelToolName: true },
   });
   const names = new Map(rows.map(({ id, modelToolName }) => [id, modelToolName]));
   const taken = new Map<string, string>(reserved.map((name) => [name, 'a built-in tool']));
   for (const [index, id] of toolIds.entries()) {
-    const name = names.get(id);
-    if (name === undefined) continue;
+    const name = id && names.get(id);
+    if (!id || !name) continue;
     const holder = taken.get(name);
     if (holder) {
       checks.add(

@@ -1,22 +1,17 @@
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
-import { requireId } from '../graphql/ids.ts';
+import { connectionOf } from '../graphql/connection.ts';
+import { requireId, toPublicId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
 import { KnowledgeBaseNode } from '../knowledge-bases/schema.ts';
 import { ownedBy } from '../organizations/viewer.ts';
 import { SyncStatusEnum } from '../sync/schema.ts';
+import { isInSync } from '../sync/status.ts';
 import { ToolNode } from '../tools/schema.ts';
 import { VoiceNode } from '../voices/schema.ts';
 import { createInputFields, updateInputFields } from './inputs.ts';
 import { listedAgents } from './queries.ts';
-import {
-  createAgent,
-  deleteAgent,
-  isInSync,
-  replaceAgent,
-  retryAgentSync,
-  updateAgent,
-} from './service.ts';
+import { createAgent, deleteAgent, replaceAgent, retryAgentSync, updateAgent } from './service.ts';
 import { settingsOf } from './settings.ts';
 import {
   BuiltInConfigType,
@@ -150,7 +145,7 @@ export const AgentNode = builder.prismaNode('Agent', {
     isInSync: t.boolean({
       description: 'Whether Ultravox has it exactly as it is here.',
       select: { revision: true, syncedRevision: true },
-      resolve: (agent) => isInSync(agent),
+      resolve: isInSync,
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
     updatedAt: t.expose('updatedAt', {
@@ -166,10 +161,15 @@ export const AgentNode = builder.prismaNode('Agent', {
   }),
 });
 
+export const AgentConnection = connectionOf(AgentNode);
+
 const AgentFilterInput = builder.inputType('AgentFilter', {
   description: 'Which agents are wanted; what is given must all hold.',
   fields: (t) => ({
-    status: t.field({ type: SyncStatusEnum, description: 'In this state.' }),
+    status: t.field({
+      type: [SyncStatusEnum],
+      description: 'In any of these states. Empty is as if it were not given.',
+    }),
     name: t.string({ description: 'Part of the name, in any case.' }),
   }),
 });
@@ -229,22 +229,25 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'AgentConnection' },
-    { name: 'AgentEdge' },
+    AgentConnection,
   ),
 }));
 
 builder.prismaObjectField(VoiceNode, 'agents', (t) =>
-  t.relatedConnection('agents', {
-    description: 'The agents that speak with it, newest first.',
-    cursor: 'id',
-    totalCount: true,
-    complexity: connectionCost,
-    query: (args) => {
-      checkPage(args);
-      return { where: { deletedAt: null }, orderBy: { id: 'desc' } };
+  t.relatedConnection(
+    'agents',
+    {
+      description: 'The agents that speak with it, newest first.',
+      cursor: 'id',
+      totalCount: true,
+      complexity: connectionCost,
+      query: (args) => {
+        checkPage(args);
+        return { where: { deletedAt: null }, orderBy: { id: 'desc' } };
+      },
     },
-  }),
+    AgentConnection,
+  ),
 );
 
 mutation('createAgent', {
@@ -313,6 +316,11 @@ mutation('deleteAgent', {
       nullable: true,
       description: 'The agent as it was, with `deletedAt`.',
       resolve: (payload) => payload.agent ?? null,
+    }),
+    deletedAgentId: t.id({
+      nullable: true,
+      description: 'The id that is no longer listed.',
+      resolve: ({ agent }) => (agent ? toPublicId('Agent', agent.id) : null),
     }),
   }),
 });

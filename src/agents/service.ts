@@ -6,8 +6,15 @@ import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
 import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { enqueueSync, runSync } from '../sync/service.ts';
-import { type AgentContent, type AgentInput, readContent, toColumns } from './content.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
+import { isInSync } from '../sync/status.ts';
+import {
+  type AgentContent,
+  type AgentInput,
+  type ReadContent,
+  readContent,
+  toColumns,
+} from './content.ts';
 import { type AgentReferences, checkReferences, writeReferences } from './references.ts';
 import { settingsOf } from './settings.ts';
 import { agentSync } from './sync.ts';
@@ -85,14 +92,15 @@ async function changeAgent(
   viewer: Viewer,
   checks: Checks,
   publicAgentId: string,
-  content: Partial<AgentContent>,
+  read: Partial<ReadContent>,
 ): Promise<Agent> {
   const id = checks.id('agt', 'Agent', publicAgentId, ['id']);
   const changed = await app.db.$transaction(async (tx) => {
     const agent = id ? await lockAgent(tx, viewer, id) : null;
     if (id && !agent) checks.add('NOT_FOUND', 'There is no such agent.', ['id']);
-    await checkReferences(tx, viewer, checks, agent && (await referencesOf(tx, agent)), content);
+    await checkReferences(tx, viewer, checks, agent && (await referencesOf(tx, agent)), read);
     checks.throwIfAny();
+    const content = read as Partial<AgentContent>;
     const changes = Object.keys(content);
     if (!agent || changes.length === 0) return false;
     await tx.agent.update({
@@ -201,11 +209,6 @@ export async function retryAgentSync(
   return sendAndRead(app, id!);
 }
 
-/** Whether Ultravox has the agent as it is here. */
-export function isInSync(agent: Pick<Agent, 'revision' | 'syncedRevision'>): boolean {
-  return agent.syncedRevision === agent.revision;
-}
-
 /** Whether calls can be placed and taken: once active, an agent stays so while a change is on its way. */
 export function isReadyForCalls(
   agent: Pick<Agent, 'status' | 'ultravoxId' | 'deletedAt'>,
@@ -237,7 +240,7 @@ function secretContext(agentId: string): string {
   return `agents.crm_webhook_secret:${agentId}`;
 }
 
-function readAll(app: App, checks: Checks, input: AgentInput): Partial<AgentContent> {
+function readAll(app: App, checks: Checks, input: AgentInput): Partial<ReadContent> {
   return readContent(checks, input, {
     whole: true,
     allowPrivate: app.config.ALLOW_PRIVATE_ADDRESSES,
@@ -276,6 +279,6 @@ async function append(tx: Tx, viewer: Viewer, event: NewEvent): Promise<void> {
 
 /** After the commit. The job does it should this process die here. */
 async function sendAndRead(app: App, id: string): Promise<Agent> {
-  await runSync(app, agentSync, id);
+  await trySync(app, agentSync, id);
   return app.db.agent.findUniqueOrThrow({ where: { id } });
 }

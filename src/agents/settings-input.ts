@@ -11,7 +11,7 @@ import type {
   TransferConfig,
   VadSettings,
 } from './settings.ts';
-import { template, text } from './text.ts';
+import { template } from './text.ts';
 
 /** Absent and null both mean the default here. */
 export type Given<T> = T | null | undefined;
@@ -59,7 +59,7 @@ export function greetingSettings(
   const spoken = input.text ?? null;
   const delay = checks.duration(input.delay, [...path, 'delay'], { min: 0, max: 600 }) ?? null;
   if (spoken !== null) {
-    text(checks, spoken, [...path, 'text'], { min: 1, max: LIMITS.spokenText });
+    checks.text(spoken, [...path, 'text'], { min: 1, max: LIMITS.spokenText });
   }
   if (firstSpeaker === 'USER') {
     if (spoken !== null && (input.delay ?? null) === null) {
@@ -78,7 +78,7 @@ export function greetingSettings(
     }
   }
   if (checks.problems.length > before) return undefined;
-  return { firstSpeaker, text: spoken?.toWellFormed() ?? null, delay, uninterruptible };
+  return { firstSpeaker, text: spoken, delay, uninterruptible };
 }
 
 export function inactivityMessages(
@@ -167,9 +167,9 @@ function transferConfig(
     );
   }
   if (SIP_URI.test(target)) {
-    return text(checks, target, here, { max: 500 }) === undefined
+    return checks.text(target, here, { max: 500 }) === undefined
       ? undefined
-      : { cold, warm, target: target.toWellFormed() };
+      : { cold, warm, target };
   }
   if (warm) {
     return checks.add(

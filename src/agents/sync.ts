@@ -94,6 +94,19 @@ function wireAgent(app: App, row: AgentRow): CreateAgentRequest {
   };
 }
 
+/** Ultravox does not know the agent: it is made there again, by whoever is first. */
+export async function bringAgentBack(app: App, agent: { id: string }): Promise<void> {
+  await app.db.$transaction(async (tx) => {
+    await tx.$executeRaw`
+      UPDATE agents SET synced_revision = NULL
+      WHERE id = ${agent.id}::uuid AND deleted_at IS NULL AND synced_revision = revision`;
+    await enqueueSync(app, tx, agentSync, agent.id);
+  });
+  app.background('bringAgentBack', async () => {
+    await runSync(app, agentSync, agent.id);
+  });
+}
+
 /** How many agents are sent to Ultravox at once when something they share has changed. */
 const RESYNC_AT_ONCE = 5;
 

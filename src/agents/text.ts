@@ -3,16 +3,6 @@ import Mustache from 'mustache';
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 
-/** JSON columns cannot hold half a surrogate pair, so it becomes a replacement character. */
-export function text(
-  checks: Checks,
-  value: string,
-  path: ProblemPath,
-  limits: { min?: number; max: number },
-): string | undefined {
-  return checks.text(value, path, limits)?.toWellFormed();
-}
-
 /** A text in which Ultravox replaces `{{placeholders}}`. */
 export function template(
   checks: Checks,
@@ -20,7 +10,7 @@ export function template(
   path: ProblemPath,
   limits: { min?: number; max: number },
 ): string | undefined {
-  const checked = text(checks, value, path, limits);
+  const checked = checks.text(value, path, limits);
   if (checked === undefined || !checked.includes('{{')) return checked;
   try {
     // A writer of its own: the shared one keeps every text it has ever seen.

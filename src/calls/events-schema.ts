@@ -3,10 +3,16 @@ import { resolveCursorConnection } from '@pothos/plugin-relay';
 import { OperationTypeNode } from 'graphql';
 import type { Event } from '../generated/prisma/client.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { readCursor } from '../graphql/cursor.ts';
 import { requireId, toPublicId } from '../graphql/ids.ts';
 import { currentCursor } from '../live/log.ts';
-import { type CallEventTypeName, callEventFilter, callEventTypeOf } from './events.ts';
+import {
+  type CallEventTypeName,
+  callEventFilter,
+  callEventTypeOf,
+  checkWatched,
+} from './events.ts';
 import { loadCall, loadEventCount, loadEventPage, loadLiveCall } from './loaders.ts';
 import { CallEndReasonEnum, CallNode, CallStatusEnum } from './schema.ts';
 
@@ -88,6 +94,8 @@ CallEventType.implement({
   }),
 });
 
+const CallEventConnection = connectionOf(CallEventType);
+
 builder.prismaObjectField(CallNode, 'events', (t) =>
   t.connection(
     {
@@ -112,18 +120,14 @@ builder.prismaObjectField(CallNode, 'events', (t) =>
               limit,
               inverted,
             }),
-        ).then((connection) => ({ ...connection, callId: call.id })) as never;
+        ).then((connection) => ({
+          ...connection,
+          args,
+          totalCount: () => loadEventCount(app, execution, call.id),
+        })) as never;
       },
     },
-    {
-      fields: (connection) => ({
-        totalCount: connection.int({
-          description: 'How many there are in the log; counted only when asked for.',
-          resolve: (parent, _args, { app, execution }) =>
-            loadEventCount(app, execution, (parent as unknown as { callId: string }).callId),
-        }),
-      }),
-    },
+    CallEventConnection,
   ),
 );
 
@@ -133,26 +137,31 @@ builder.subscriptionField('callEvents', (t) =>
     description:
       'Everything that happens to your calls, each event once and in order. With `after` first everything since that cursor, then what is live: nothing is lost across reconnects, restarts or network failures.',
     args: {
-      callId: t.arg.id({ description: 'Only this call, a `cal_…` id.' }),
+      callId: t.arg.id({ description: 'Only this call, a `cal_…` id. Also one that was deleted.' }),
       agentId: t.arg.id({ description: 'Only the calls of this agent, an `agt_…` id.' }),
-      types: t.arg({ type: [CallEventTypeEnum], description: 'Only these types.' }),
+      types: t.arg({ type: [CallEventTypeEnum], description: 'Only these types. Empty: all.' }),
       after: t.arg({
         type: 'Cursor',
         description:
           'The last cursor you have seen, or the one of `eventCursor`. Absent: from now on. `"0"`: from the beginning of what is kept. Older than that: the error CURSOR_EXPIRED.',
       }),
     },
-    subscribe: (_root, args, { feed, viewer }) =>
-      feed.subscribe(
+    subscribe: async (_root: unknown, args, { app, feed, viewer }) => {
+      const after = readCursor(args.after);
+      const callId = args.callId ? requireId('Call', args.callId) : null;
+      const agentId = args.agentId ? requireId('Agent', args.agentId) : null;
+      await checkWatched(app, viewer, { callId, agentId });
+      return feed.subscribe(
         viewer.organizationId,
-        readCursor(args.after),
+        after,
         callEventFilter({
-          // A token for one call sees that call, whatever it asks for.
-          callId: viewer.onlyCallId ?? (args.callId ? requireId('Call', args.callId) : null),
-          agentId: args.agentId ? requireId('Agent', args.agentId) : null,
+          // A token for one call sees that call, also when it does not ask for it.
+          callId: viewer.onlyCallId ?? callId,
+          agentId,
           types: args.types ?? null,
         }),
-      ) as unknown as AsyncIterable<Event>,
+      );
+    },
     resolve: (event) => event,
   }),
 );
@@ -162,7 +171,7 @@ builder.queryField('eventCursor', (t) =>
     type: 'Cursor',
     description:
       'Where the event log stands. Ask for it before or together with a snapshot, then subscribe with `after`: whatever changes in between arrives as an event.',
-    resolve: async (_root, _args, { app, viewer }) =>
-      String(await currentCursor(app, viewer.organizationId)),
+    resolve: async (_root, _args, { app, viewer, snapshotCursor }) =>
+      String(snapshotCursor ?? (await currentCursor(app, viewer.organizationId))),
   }),
 );

@@ -1,7 +1,11 @@
 /** The part of the event log that is about calls. */
+import type { App } from '../app.ts';
+import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
+import { publicId } from '../infra/ids.ts';
 import type { EventFilter } from '../live/feed.ts';
+import { ownedBy, type Viewer } from '../organizations/viewer.ts';
 
 /** The graph's word for each type in the log. */
 export const CALL_EVENT_TYPES = {
@@ -46,4 +50,29 @@ export function callEventFilter({ callId, agentId, types }: CallEventFilter): Ev
       (!callId || event.callId === callId) &&
       (!agentId || event.agentId === agentId),
   };
+}
+
+/**
+ * Refuses to watch what will never show anything. Deleted calls and agents can be watched: what
+ * happened to them is still in the log.
+ *
+ * @throws RequestError BAD_USER_INPUT for a call or agent that is not there for this viewer.
+ */
+export async function checkWatched(
+  app: App,
+  viewer: Viewer,
+  { callId, agentId }: { callId: string | null; agentId: string | null },
+): Promise<void> {
+  const own = ownedBy(viewer);
+  const hidden = viewer.onlyCallId !== undefined && callId !== viewer.onlyCallId;
+  if (callId && (hidden || !(await app.db.call.count({ where: { ...own, id: callId } })))) {
+    throw noneToWatch('call', publicId('cal', callId));
+  }
+  if (agentId && !(await app.db.agent.count({ where: { ...own, id: agentId } }))) {
+    throw noneToWatch('agent', publicId('agt', agentId));
+  }
+}
+
+function noneToWatch(what: string, id: string): RequestError {
+  return new RequestError('BAD_USER_INPUT', `There is no ${what} ${id} that you may see.`);
 }

@@ -29,7 +29,14 @@ export async function takeInCall(app: App, tx: Tx, seen: UltravoxCall): Promise<
   const id = await findCallId(tx, seen);
   if (id) {
     const before = await lockCall(tx, id);
-    if (!before || before.deletedAt) return null;
+    if (!before) return null;
+    if (before.deletedAt) {
+      // Deleted before it was known here: now it can be removed there.
+      if (!before.ultravoxId) {
+        await tx.call.update({ where: { id }, data: { ultravoxId: seen.callId } });
+      }
+      return null;
+    }
     return { before, after: await applyUltravoxCall(app, tx, before, seen), seen };
   }
   const agent = await findAgent(tx, seen);
@@ -38,7 +45,7 @@ export async function takeInCall(app: App, tx: Tx, seen: UltravoxCall): Promise<
   return { before: null, after: await applyUltravoxCall(app, tx, made, seen), seen };
 }
 
-/** By Ultravox's id, else by ours in the metadata, which only counts for the agent's own calls. */
+/** By Ultravox's id, else by ours in the metadata, which nobody but us sets on a signed webhook. */
 async function findCallId(tx: Tx, seen: UltravoxCall): Promise<string | null> {
   const known = await tx.call.findUnique({
     where: { ultravoxId: seen.callId },
@@ -148,12 +155,14 @@ function mediumOf(seen: UltravoxCall): CallMedium {
 
 /**
  * Hangs up a call that is live at Ultravox and should not be: somebody wanted it ended while it
- * rang, or it turned up after we had given it up.
+ * rang, or was told that nobody was called. One that was merely settled, because nothing could be
+ * learnt of it, is let talk.
  */
 export function hangUpIfUnwanted(app: App, { before, after, seen }: Taken): void {
   const live = seen.joined !== null && seen.ended === null;
   const answeredNow = before?.status !== 'IN_PROGRESS' && after.status === 'IN_PROGRESS';
-  if (live && (isEnded(after.status) || (after.endRequestedAt && answeredNow))) {
+  const unwanted = isEnded(after.status) && after.endReason !== 'UNKNOWN';
+  if (live && (unwanted || (after.endRequestedAt && answeredNow))) {
     app.background('hangUp', () => hangUp(app, after));
   }
 }

@@ -10,19 +10,24 @@
  *   looks for the call by our id in its metadata, and takes it up or, when it was never made, fails it.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import { bringAgentBack } from '../agents/sync.ts';
 import { firstSpeakerSettings } from '../agents/template.ts';
 import type { App } from '../app.ts';
+import type { UserErrorCode } from '../errors.ts';
 import type { PhoneNumber, Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
 import { mediumForNumber } from '../phone-numbers/service.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import type { CallMedium, StartAgentCallRequest } from '../ultravox/wire.ts';
+import { holdLimits } from './limits.ts';
 import { afterProgress, applyUltravoxCall, endCallLocally, lockCall } from './progress.ts';
 import type { CallSettings } from './settings.ts';
 
-/** Any two that count against the limits do so one after the other. */
-const LIMIT_LOCK = 7_411_001;
 const DEFAULT_RETRY_SECONDS = 5;
+/** Much less than a claim is given before anybody looks for what became of it. */
+const CLAIM_GOOD_SECONDS = 10;
+/** Whoever asked for a call does not want it hours later. */
+const MAX_WAIT_SECONDS = 3600;
 const LOOK_MS = 100;
 
 interface Claims {
@@ -42,6 +47,12 @@ const timers = new WeakMap<App, { at: Date; timer: NodeJS.Timeout }>();
 export async function placeWaitingCalls(app: App): Promise<void> {
   if (app.closing.aborted) return;
   const { ids, retryAt } = await claimWaitingCalls(app);
+  placeClaimedCalls(app, ids);
+  if (retryAt) wakeAt(app, retryAt);
+}
+
+/** Places calls that the caller has claimed and committed, in the background. */
+export function placeClaimedCalls(app: App, ids: readonly string[]): void {
   const mine = underway.get(app) ?? new Map<string, Promise<void>>();
   underway.set(app, mine);
   for (const id of ids) {
@@ -49,7 +60,6 @@ export async function placeWaitingCalls(app: App): Promise<void> {
     mine.set(id, placing);
     app.background('placeCall', () => placing);
   }
-  if (retryAt) wakeAt(app, retryAt);
 }
 
 /**
@@ -88,76 +98,65 @@ function wakeAt(app: App, at: Date): void {
 }
 
 /**
- * In one transaction: counts what the limits count, and claims the oldest calls that fit. Ultravox
- * counts when a request arrives, which is some time between our claim and its answer: within the
- * second, a call counts until its answer is a second old (three seconds after the claim without one).
+ * In one transaction: claims the oldest waiting calls that the limits have room for, those of each
+ * organization in turn. While Ultravox has asked one of them to wait, none overtakes it.
  */
 async function claimWaitingCalls(app: App): Promise<Claims> {
-  const { config } = app;
   return app.db.$transaction(async (tx) => {
-    await tx.$executeRaw`SELECT pg_advisory_xact_lock(${LIMIT_LOCK})`;
-    const [use] = await tx.$queryRaw<
-      {
-        second: bigint;
-        minute: bigint;
-        active: bigint;
-        second_at: Date | null;
-        minute_at: Date | null;
-        waiting: boolean;
-        wait_until: Date | null;
-      }[]
-    >`
-      WITH recent AS (
-        SELECT placing_at, CASE
-          WHEN ultravox_id IS NULL AND ended_at IS NULL
-            AND placing_at > clock_timestamp() - interval '3 seconds'
-          THEN greatest(placing_at, clock_timestamp() - interval '800 milliseconds')
-          ELSE greatest(placing_at, ringing_at)
-        END AS created_by
-        FROM calls WHERE placing_at > clock_timestamp() - interval '1 minute'
-      ), last_second AS (
-        SELECT created_by FROM recent WHERE created_by > clock_timestamp() - interval '1 second')
-      SELECT
-        (SELECT count(*) FROM last_second) AS second,
-        (SELECT min(created_by) FROM last_second) AS second_at,
-        (SELECT count(*) FROM recent) AS minute,
-        (SELECT min(placing_at) FROM recent) AS minute_at,
-        (SELECT count(*) FROM calls WHERE placing_at IS NOT NULL AND ended_at IS NULL) AS active,
-        EXISTS (SELECT 1 FROM calls WHERE status = 'CREATED' AND placing_at IS NULL) AS waiting,
-        (SELECT min(coalesce(place_not_before, clock_timestamp())) FROM calls
-          WHERE status = 'CREATED' AND placing_at IS NULL) AS wait_until`;
-    if (!use?.waiting) return { ids: [], retryAt: null };
-    const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use.second);
-    const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use.minute);
-    const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(use.active);
-    const free = Math.min(perSecond, perMinute, concurrent, 50);
-    // After a refusal for lack of room everybody waits: asking again only makes it worse.
-    const claimed =
-      free <= 0
-        ? []
-        : await tx.$queryRaw<{ id: string }[]>`
-            UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)},
-              settle_by = clock_timestamp()
-                + (join_timeout_seconds + ${config.CALL_SETTLE_SECONDS}) * interval '1 second'
-            WHERE id IN (
-              SELECT id FROM calls
-              WHERE status = 'CREATED' AND placing_at IS NULL AND end_requested_at IS NULL
-                AND (place_not_before IS NULL OR place_not_before <= clock_timestamp())
-              ORDER BY created_at, id LIMIT ${free} FOR UPDATE SKIP LOCKED)
-            RETURNING id`;
-    const stillWaiting = await tx.$queryRaw<{ waiting: boolean }[]>`
-      SELECT EXISTS (SELECT 1 FROM calls WHERE status = 'CREATED' AND placing_at IS NULL) AS waiting`;
-    if (!stillWaiting[0]?.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
-    const now = Date.now();
-    const candidates = [
-      perSecond <= claimed.length ? (use.second_at?.getTime() ?? now) + 1_000 : now + 50,
-      perMinute <= claimed.length ? (use.minute_at?.getTime() ?? now) + 60_000 : 0,
-      // A call that ends wakes the placement itself; this is for an end that is not heard of.
-      concurrent <= claimed.length ? now + DEFAULT_RETRY_SECONDS * 1000 : 0,
-      use.wait_until?.getTime() ?? 0,
-    ];
-    return { ids: claimed.map(({ id }) => id), retryAt: new Date(Math.max(...candidates)) };
+    const room = await holdLimits(app, tx);
+    const [waiting] = await tx.$queryRaw<{ count: bigint; not_before: Date | null }[]>`
+      SELECT count(*) AS count,
+        max(place_not_before) FILTER (WHERE place_not_before > clock_timestamp()) AS not_before
+      FROM calls WHERE status = 'CREATED' AND placing_at IS NULL`;
+    const count = Number(waiting?.count ?? 0);
+    if (count === 0) return { ids: [], retryAt: null };
+    if (waiting?.not_before) return { ids: [], retryAt: waiting.not_before };
+    if (room.free === 0) return { ids: [], retryAt: room.againAt(0) };
+    const claimed = await tx.$queryRaw<{ id: string }[]>`
+      UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)},
+        settle_by = clock_timestamp()
+          + (join_timeout_seconds + max_duration_seconds + ${app.config.CALL_SETTLE_SECONDS})
+            * interval '1 second'
+      WHERE id IN (
+        SELECT id FROM (
+          SELECT id, created_at, row_number() OVER (
+            PARTITION BY organization_id ORDER BY created_at, id) AS turn
+          FROM calls
+          WHERE status = 'CREATED' AND placing_at IS NULL AND end_requested_at IS NULL
+            AND created_at > ${oldestWorthPlacing(app)}
+        ) ranked ORDER BY turn, created_at, id LIMIT ${room.free})
+        AND placing_at IS NULL AND status = 'CREATED' AND end_requested_at IS NULL
+      RETURNING id`;
+    const more = claimed.length < count;
+    return {
+      ids: claimed.map(({ id }) => id),
+      retryAt: more ? room.againAt(claimed.length) : null,
+    };
   });
+}
+
+function oldestWorthPlacing(app: App): Date {
+  return new Date(app.now().getTime() - MAX_WAIT_SECONDS * 1000);
+}
+
+/** Ends the calls that have waited for too long: nobody's phone rings hours after it was asked for. */
+export async function failStaleCalls(app: App): Promise<void> {
+  const stale = await app.db.call.findMany({
+    where: { status: 'CREATED', placingAt: null, createdAt: { lte: oldestWorthPlacing(app) } },
+    select: { id: true },
+    take: 200,
+  });
+  for (const { id } of stale) {
+    await progress(app, id, async (tx, call) =>
+      call.placingAt
+        ? call
+        : endCallLocally(app, tx, call, {
+            status: 'FAILED',
+            endReason: 'SYSTEM_ERROR',
+            failure: 'It waited for more than an hour for room at Ultravox. Nobody was called.',
+          }),
+    );
+  }
 }
 
 /** No one else asks Ultravox about a claimed call before the request itself has surely ended. */
@@ -169,19 +168,58 @@ const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
 type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
 
 async function placeClaimedCall(app: App, id: string): Promise<void> {
+  if (!(await mayStillBeSent(app, id))) return notSent(app, id);
   const call = await app.db.call.findUnique({ where: { id }, include: withParts });
   if (!call) return;
   try {
-    if (!call.agent.ultravoxId || call.agent.deletedAt) {
-      await fail(app, id, 'The agent is no longer at Ultravox.');
+    if (call.agent.deletedAt) {
+      await fail(app, id, 'The agent was deleted before the call was dialled.');
       return;
     }
+    if (!call.agent.ultravoxId) return await waitForAgent(app, call);
     const seen = await app.ultravox.agents.startCall(call.agent.ultravoxId, requestFor(app, call));
     await progress(app, id, (tx, locked) => applyUltravoxCall(app, tx, locked, seen));
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
-    await placementFailed(app, call, error);
+    if (error.kind === 'not_found') await waitForAgent(app, call);
+    else await placementFailed(app, call, error);
   }
+}
+
+/**
+ * Right before the request: whether the claim is still good. It is not when somebody has ended the
+ * call since, or when this process was held up for so long that others may have given the call up.
+ */
+async function mayStillBeSent(app: App, id: string): Promise<boolean> {
+  const good = await app.db.$executeRaw`
+    UPDATE calls SET placing_at = clock_timestamp() WHERE id = ${id}::uuid
+      AND ended_at IS NULL AND end_requested_at IS NULL AND ultravox_id IS NULL
+      AND placing_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})`;
+  return good === 1;
+}
+
+/** The claim of a call that was surely not sent: the call ends if it should, and else waits again. */
+async function notSent(app: App, id: string): Promise<void> {
+  await progress(app, id, async (tx, call) => {
+    if (call.endedAt || call.ultravoxId) return call;
+    if (call.endRequestedAt) {
+      const end = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
+      return endCallLocally(app, tx, call, end);
+    }
+    return tx.call.update({
+      where: { id },
+      data: { placingAt: null, nextCheckAt: null, settleBy: null },
+    });
+  });
+}
+
+/** Ultravox has no such agent, or not yet: it is brought there again, and the call waits for it. */
+async function waitForAgent(app: App, call: CallWithParts): Promise<void> {
+  if (isTooLate(app, call)) return fail(app, call.id, 'The agent is not at Ultravox.');
+  await bringAgentBack(app, call.agent);
+  const notBefore = new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
+  await giveBack(app, call.id, notBefore);
+  wakeAt(app, notBefore);
 }
 
 /** Exported for its unit test: what Ultravox is asked for. */
@@ -229,33 +267,34 @@ async function placementFailed(app: App, call: CallWithParts, error: UltravoxErr
   const waits =
     error.kind === 'capacity' || (error.kind === 'unreachable' && !isTooLate(app, call));
   if (waits) {
-    const seconds = error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS;
+    const seconds = Math.max(1, error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS);
     const notBefore = new Date(Date.now() + seconds * 1000);
-    await giveBack(app, call.id, notBefore, error.kind === 'capacity');
+    await giveBack(app, call.id, notBefore);
     wakeAt(app, notBefore);
     return;
   }
-  await fail(app, call.id, error.detail);
+  await fail(app, call.id, error.detail, FAILURE_CODES[error.kind] ?? 'ULTRAVOX_REFUSED');
 }
+
+/** The user error that goes with what kept Ultravox from placing a call. */
+const FAILURE_CODES: Partial<Record<UltravoxError['kind'], UserErrorCode>> = {
+  billing: 'PAYMENT_REQUIRED',
+  unreachable: 'ULTRAVOX_UNAVAILABLE',
+  credentials: 'ULTRAVOX_UNAVAILABLE',
+};
 
 /** Whoever asked for a call does not want it much later, when Ultravox happens to be back. */
 function isTooLate(app: App, call: CallWithParts): boolean {
   return Date.now() - call.createdAt.getTime() > app.config.CALL_SETTLE_SECONDS * 1000;
 }
 
-/** The claim is undone: Ultravox has surely not dialled. With `everybody`, all who wait hold back. */
-async function giveBack(app: App, id: string, notBefore: Date, everybody: boolean): Promise<void> {
+/** The claim is undone: Ultravox has surely not dialled. While this call waits, all others do. */
+async function giveBack(app: App, id: string, notBefore: Date): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     await tx.call.updateMany({
       where: { id, ultravoxId: null, endedAt: null },
-      data: { placingAt: null, placeNotBefore: notBefore, nextCheckAt: null },
+      data: { placingAt: null, placeNotBefore: notBefore, nextCheckAt: null, settleBy: null },
     });
-    if (everybody) {
-      await tx.$executeRaw`
-        UPDATE calls SET place_not_before = ${notBefore}
-        WHERE status = 'CREATED' AND placing_at IS NULL
-          AND (place_not_before IS NULL OR place_not_before < ${notBefore})`;
-    }
     const call = await lockCall(tx, id);
     if (!call?.endRequestedAt || call.placingAt) return [null, null];
     const end = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
@@ -264,10 +303,14 @@ async function giveBack(app: App, id: string, notBefore: Date, everybody: boolea
   if (after) afterProgress(app, before, after);
 }
 
-async function fail(app: App, id: string, failure: string): Promise<void> {
-  await progress(app, id, (tx, call) =>
-    endCallLocally(app, tx, call, { status: 'FAILED', endReason: 'SYSTEM_ERROR', failure }),
-  );
+async function fail(
+  app: App,
+  id: string,
+  failure: string,
+  failureCode: UserErrorCode = 'ULTRAVOX_REFUSED',
+): Promise<void> {
+  const end = { status: 'FAILED', endReason: 'SYSTEM_ERROR', failure, failureCode } as const;
+  await progress(app, id, (tx, call) => endCallLocally(app, tx, call, end));
 }
 
 async function progress(

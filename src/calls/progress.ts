@@ -4,6 +4,7 @@
  * the same transaction.
  */
 import type { App, Tx } from '../app.ts';
+import type { UserErrorCode } from '../errors.ts';
 import type { Call, CallEndReason, CallStatus, Prisma } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
 import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
@@ -78,11 +79,17 @@ export async function endCallLocally(
   app: App,
   tx: Tx,
   call: Call,
-  end: { status: CallStatus; endReason: CallEndReason; failure?: string },
+  end: {
+    status: CallStatus;
+    endReason: CallEndReason;
+    failure?: string;
+    failureCode?: UserErrorCode;
+  },
 ): Promise<Call> {
   if (isEnded(call.status)) return call;
-  const { failure, ...step } = end;
-  return takeSteps(app, tx, call, [{ ...step, at: app.now() }], failure ? { failure } : {}, false);
+  const { failure, failureCode, ...step } = end;
+  const why = { ...(failure ? { failure } : {}), ...(failureCode ? { failureCode } : {}) };
+  return takeSteps(app, tx, call, [{ ...step, at: app.now() }], why, false);
 }
 
 /** Settles a call that Ultravox no longer tells of. */
@@ -166,7 +173,8 @@ export function nextCheck(app: App, call: Call, now: Date): Date | null {
 function settleBy(app: App, call: Call): Date | null {
   if (call.endedAt) return null;
   const start = call.answeredAt ?? call.ringingAt ?? call.placingAt ?? call.createdAt;
-  const seconds = call.answeredAt ? call.maxDurationSeconds : call.joinTimeoutSeconds;
+  // Not known to be answered is not the same as not answered: it may be talking by now.
+  const seconds = call.maxDurationSeconds + (call.answeredAt ? 0 : call.joinTimeoutSeconds);
   return new Date(start.getTime() + (seconds + app.config.CALL_SETTLE_SECONDS) * 1000);
 }
 

@@ -66,7 +66,8 @@ async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
       metadata: { callId: publicId('cal', call.id) },
       pageSize: 10,
     });
-    return page.results[0] ?? null;
+    const wanted = publicId('cal', call.id);
+    return page.results.find(({ metadata }) => metadata.callId === wanted) ?? null;
   }
   try {
     return await app.ultravox.calls.get(call.ultravoxId);
@@ -87,11 +88,34 @@ async function takeIn(app: App, call: Call, seen: UltravoxCall): Promise<void> {
       await hangUp(app, after);
     }
   }
+  if (!isEnded(after.status) && after.settleBy && after.settleBy <= app.now()) {
+    await settleOverdue(app, after);
+    return;
+  }
   if (isEnded(after.status) && !isEnded(call.status)) await placeWaitingCalls(app);
   await app.db.call.updateMany({
     where: { id: call.id, endedAt: after.endedAt, billingStatus: after.billingStatus },
     data: { nextCheckAt: nextCheck(app, after, app.now()) },
   });
+}
+
+/**
+ * Ultravox still calls it live, after the latest instant at which it must have ended. It is told to
+ * hang up, and the call is settled here: it holds its slot no longer.
+ */
+async function settleOverdue(app: App, call: Call): Promise<void> {
+  app.log.warn({ call: call.id }, 'A call is live beyond its longest duration; it is settled');
+  await hangUp(app, call).catch((error: unknown) => {
+    app.log.warn({ err: error, call: call.id }, 'An overdue call could not be hung up');
+  });
+  const [before, after] = await app.db.$transaction(async (tx) => {
+    const locked = await lockCall(tx, call.id);
+    if (!locked) return [null, null];
+    const failure = 'Ultravox did not report its end in time.';
+    return [locked, await settleCall(app, tx, locked, failure)];
+  });
+  if (after) afterProgress(app, before, after);
+  await placeWaitingCalls(app);
 }
 
 /**
@@ -114,7 +138,11 @@ async function notFound(app: App, call: Call): Promise<void> {
   }
   const [before, after] = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, call.id);
-    if (!locked || locked.ultravoxId !== call.ultravoxId) return [null, null];
+    // Given back, placed again or found meanwhile: what we looked up is not about that.
+    const same =
+      locked?.ultravoxId === call.ultravoxId &&
+      locked.placingAt?.getTime() === call.placingAt?.getTime();
+    if (!locked || !same) return [null, null];
     if (known) {
       const settled = await settleCall(app, tx, locked, 'Ultravox no longer knows this call.');
       await tx.call.update({ where: { id: call.id }, data: { nextCheckAt: null } });
@@ -168,6 +196,7 @@ export async function discoverCalls(app: App): Promise<void> {
   const from = discoveredUpTo.get(app) ?? new Date(startedAt.getTime() - FIRST_LOOK_BACK_MS);
   let batch: UltravoxCall[] = [];
   let count = 0;
+  let complete = true;
   for await (const seen of app.ultravox.calls.listAll({
     fromDate: from.toISOString(),
     sort: '-created',
@@ -176,10 +205,13 @@ export async function discoverCalls(app: App): Promise<void> {
     batch.push(seen);
     count += 1;
     if (batch.length === 100) batch = await takeInUnknown(app, batch);
-    if (count >= MAX_DISCOVERED) break;
+    if (count >= MAX_DISCOVERED) {
+      complete = false;
+      break;
+    }
   }
   await takeInUnknown(app, batch);
-  discoveredUpTo.set(app, new Date(startedAt.getTime() - OVERLAP_MS));
+  if (complete) discoveredUpTo.set(app, new Date(startedAt.getTime() - OVERLAP_MS));
 }
 
 /** One query tells which are new; the known ones are left to the checks above. */
@@ -191,10 +223,14 @@ async function takeInUnknown(app: App, batch: readonly UltravoxCall[]): Promise<
   const knownIds = new Set(known.map(({ ultravoxId }) => ultravoxId));
   for (const seen of batch) {
     if (knownIds.has(seen.callId)) continue;
-    const taken = await app.db.$transaction((tx) => takeInCall(app, tx, seen));
-    if (!taken) continue;
-    afterProgress(app, taken.before, taken.after);
-    hangUpIfUnwanted(app, taken);
+    try {
+      const taken = await app.db.$transaction((tx) => takeInCall(app, tx, seen));
+      if (!taken) continue;
+      afterProgress(app, taken.before, taken.after);
+      hangUpIfUnwanted(app, taken);
+    } catch (error) {
+      app.log.error({ err: error, ultravoxCall: seen.callId }, 'A call could not be taken in');
+    }
   }
   return [];
 }

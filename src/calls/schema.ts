@@ -1,4 +1,5 @@
 import { AgentNode } from '../agents/schema.ts';
+import { RequestError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import {
   CallBillingStatus,
@@ -8,8 +9,11 @@ import {
   CallStatus,
 } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
+import { OrderDirectionEnum } from '../graphql/order.ts';
+import { Checks } from '../infra/checks.ts';
 import type { Viewer } from '../organizations/viewer.ts';
 import { PhoneNumberNode } from '../phone-numbers/schema.ts';
 import {
@@ -17,6 +21,7 @@ import {
   deleteCalls,
   endCall,
   metadataEntries,
+  placementProblems,
   startTestCall,
   visibleCalls,
 } from './service.ts';
@@ -95,12 +100,22 @@ const MoneyType = builder.objectRef<MoneyShape>('Money').implement({
   }),
 });
 
-type Settings = { greeting?: string; maxDuration?: string; joinTimeout?: string };
+type Settings = {
+  recordingEnabled?: boolean;
+  greeting?: string;
+  maxDuration?: string;
+  joinTimeout?: string;
+};
 
 const CallSettingsType = builder.objectRef<Settings>('CallSettings').implement({
   description: 'What was asked for this call alone; null members follow the agent.',
   authScopes: { readCall: true },
   fields: (t) => ({
+    recordingEnabled: t.boolean({
+      nullable: true,
+      description: 'Whether it is recorded.',
+      resolve: (settings) => settings.recordingEnabled ?? null,
+    }),
     greeting: t.string({
       nullable: true,
       description: 'What the agent says first.',
@@ -145,7 +160,7 @@ export const CallNode = builder.prismaNode('Call', {
       type: 'E164',
       nullable: true,
       description:
-        'The person on the other end; null in a browser, or when the caller is withheld.',
+        'The person on the other end, never a number of yours: that is `number`. Null in a browser, or when the caller is withheld.',
     }),
     fromNumber: t.field({
       type: 'E164',
@@ -167,7 +182,8 @@ export const CallNode = builder.prismaNode('Call', {
     }),
     number: t.relation('number', {
       nullable: true,
-      description: 'Your number on the call; null in a browser, or when it was not told.',
+      description:
+        'Your imported number on the call, whichever way it goes; null in a browser, or when it was not told.',
     }),
     variables: t.field({
       type: 'JSONObject',
@@ -239,14 +255,23 @@ export const CallNode = builder.prismaNode('Call', {
   }),
 });
 
+export const CallConnection = connectionOf(CallNode);
+
 const CallFilterInput = builder.inputType('CallFilter', {
   description: 'Which calls; everything given must hold.',
   fields: (t) => ({
-    status: t.field({ type: [CallStatusEnum], description: 'Any of these.' }),
+    status: t.field({
+      type: [CallStatusEnum],
+      description: 'In any of these states. Empty is as if it were not given.',
+    }),
     direction: t.field({ type: CallDirectionEnum, description: 'Only calls begun this way.' }),
     agentId: t.id({ description: 'Only calls of this agent, an `agt_…` id.' }),
     numberId: t.id({ description: 'Only calls over this number of yours, a `num_…` id.' }),
-    phoneNumber: t.field({ type: 'E164', description: 'Only calls with this person.' }),
+    phoneNumber: t.field({
+      type: 'E164',
+      description:
+        'Only calls with this person, whoever called. For a number of yours: `numberId`.',
+    }),
     createdFrom: t.field({ type: 'DateTime', description: 'Asked for at this instant or later.' }),
     createdBefore: t.field({ type: 'DateTime', description: 'Asked for before this instant.' }),
     metadata: t.field({
@@ -256,20 +281,21 @@ const CallFilterInput = builder.inputType('CallFilter', {
   }),
 });
 
+const CallOrderFieldEnum = builder.enumType('CallOrderField', {
+  description: 'What calls can be ordered by.',
+  values: {
+    CREATED_AT: { value: 'createdAt', description: 'When they were asked for, or came in.' },
+  } as const,
+});
+
 const CallOrderInput = builder.inputType('CallOrder', {
-  description: 'The order of a list of calls. Ties are broken by id.',
+  description: 'The order of a list of calls.',
   fields: (t) => ({
+    field: t.field({ type: CallOrderFieldEnum, required: true, description: 'What counts.' }),
     direction: t.field({
-      type: builder.enumType('CallOrderDirection', {
-        description: 'By the time the calls were asked for.',
-        values: {
-          ASC: { description: 'Oldest first.' },
-          DESC: { description: 'Newest first.' },
-        } as const,
-      }),
+      type: OrderDirectionEnum,
       required: true,
-      defaultValue: 'DESC',
-      description: 'Newest or oldest first.',
+      description: 'Which way it goes.',
     }),
   }),
 });
@@ -284,7 +310,7 @@ function callsWhere(
     ...(filter?.direction ? { direction: filter.direction } : {}),
     ...(filter?.agentId ? { agentId: requireId('Agent', filter.agentId) } : {}),
     ...(filter?.numberId ? { phoneNumberId: requireId('PhoneNumber', filter.numberId) } : {}),
-    ...(filter?.phoneNumber ? { phoneNumber: filter.phoneNumber } : {}),
+    ...(filter?.phoneNumber ? { phoneNumber: requirePhoneNumber(filter.phoneNumber) } : {}),
     ...(filter?.createdFrom || filter?.createdBefore
       ? {
           createdAt: {
@@ -300,8 +326,16 @@ function callsWhere(
 }
 
 function callsOrder(order: typeof CallOrderInput.$inferInput | null | undefined) {
-  const direction = order?.direction === 'ASC' ? ('asc' as const) : ('desc' as const);
-  return [{ createdAt: direction }, { id: direction }];
+  const { field, direction } = order ?? { field: 'createdAt', direction: 'desc' };
+  return [{ [field]: direction }, { id: direction }];
+}
+
+/** A number nobody can have would find nothing, and look as if there had been no calls. */
+function requirePhoneNumber(phoneNumber: string): string {
+  const checks = new Checks();
+  checks.phoneNumber(phoneNumber, ['filter', 'phoneNumber']);
+  if (checks.problems[0]) throw new RequestError('BAD_USER_INPUT', checks.problems[0].message);
+  return phoneNumber;
 }
 
 builder.queryFields((t) => ({
@@ -320,11 +354,11 @@ builder.queryFields((t) => ({
     {
       type: CallNode,
       cursor: 'id',
-      description: 'Your calls, newest first.',
+      description: 'Your calls, newest first unless ordered otherwise.',
       complexity: connectionCost,
       args: {
         filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
-        orderBy: t.arg({ type: CallOrderInput, description: 'In which order.' }),
+        orderBy: t.arg({ type: CallOrderInput, description: 'Default: newest first.' }),
       },
       totalCount: (_root, args, { app, viewer }) =>
         app.db.call.count({ where: callsWhere(viewer!, args.filter) }),
@@ -337,43 +371,50 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'CallConnection' },
-    { name: 'CallEdge' },
+    CallConnection,
   ),
 }));
 
 builder.prismaObjectField(AgentNode, 'calls', (t) =>
-  t.relatedConnection('calls', {
-    description: 'Its calls, newest first.',
-    cursor: 'id',
-    totalCount: true,
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
-      orderBy: t.arg({ type: CallOrderInput, description: 'In which order.' }),
+  t.relatedConnection(
+    'calls',
+    {
+      description: 'Its calls, newest first unless ordered otherwise.',
+      cursor: 'id',
+      totalCount: true,
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
+        orderBy: t.arg({ type: CallOrderInput, description: 'Default: newest first.' }),
+      },
+      query: (args, { viewer }) => {
+        checkPage(args);
+        return { where: callsWhere(viewer!, args.filter), orderBy: callsOrder(args.orderBy) };
+      },
     },
-    query: (args, { viewer }) => {
-      checkPage(args);
-      return { where: callsWhere(viewer!, args.filter), orderBy: callsOrder(args.orderBy) };
-    },
-  }),
+    CallConnection,
+  ),
 );
 
 builder.prismaObjectField(PhoneNumberNode, 'calls', (t) =>
-  t.relatedConnection('calls', {
-    description: 'The calls over it, newest first.',
-    cursor: 'id',
-    totalCount: true,
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
-      orderBy: t.arg({ type: CallOrderInput, description: 'In which order.' }),
+  t.relatedConnection(
+    'calls',
+    {
+      description: 'The calls over it, newest first unless ordered otherwise.',
+      cursor: 'id',
+      totalCount: true,
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: CallFilterInput, description: 'Which of them.' }),
+        orderBy: t.arg({ type: CallOrderInput, description: 'Default: newest first.' }),
+      },
+      query: (args, { viewer }) => {
+        checkPage(args);
+        return { where: callsWhere(viewer!, args.filter), orderBy: callsOrder(args.orderBy) };
+      },
     },
-    query: (args, { viewer }) => {
-      checkPage(args);
-      return { where: callsWhere(viewer!, args.filter), orderBy: callsOrder(args.orderBy) };
-    },
-  }),
+    CallConnection,
+  ),
 );
 
 const CallSettingsInput = builder.inputType('CallSettingsInput', {
@@ -419,12 +460,16 @@ mutation('createCall', {
       description: 'Your own keys with text values, to find the call again; at most 50.',
     }),
   }),
-  run: async (input, { app, viewer }) => ({ call: await createCall(app, viewer, input) }),
+  run: async (input, { app, viewer }) => {
+    const call = await createCall(app, viewer, input);
+    return { call, userErrors: placementProblems(call) };
+  },
   payload: (t) => ({
     call: t.field({
       type: CallNode,
       nullable: true,
-      description: 'The call. If Ultravox refused to dial it, it is FAILED and `failure` says why.',
+      description:
+        'The call. If Ultravox refused to dial it, it is FAILED, and `userErrors` and `failure` say why.',
       resolve: (payload) => payload.call ?? null,
     }),
   }),
@@ -477,7 +522,7 @@ mutation('deleteCalls', {
     'Deletes ended calls for good, with recording and transcript. All of them, or none when one cannot go.',
   scope: 'write',
   input: (t) => ({
-    ids: t.idList({ required: true, description: '1 to 100 `cal_…` ids.' }),
+    ids: t.idList({ required: true, description: '1 to 100 `cal_…` ids, each once.' }),
   }),
   run: async (input, { app, viewer }) => ({
     deletedCallIds: (await deleteCalls(app, viewer, input.ids)).map((id) => `cal_${id}`),

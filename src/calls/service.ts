@@ -2,7 +2,7 @@
 import { isReadyForCalls } from '../agents/service.ts';
 import type { App, Tx } from '../app.ts';
 import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
-import { userError } from '../errors.ts';
+import { type Problem, type UserErrorCode, UserInputError, userError } from '../errors.ts';
 import type { Agent, Call, CallMedium } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
@@ -31,6 +31,8 @@ const LIMITS = {
   joinTimeout: { min: 1, max: 600 },
 } as const;
 const MAX_DELETE = 100;
+/** The job of the deletion itself comes first. */
+const REMOVE_AFTER_MS = 10 * 60_000;
 
 /** One call's rows under the rules of visibility: the viewer's own, and not deleted. */
 export function visibleCalls(viewer: Viewer) {
@@ -99,9 +101,28 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
       });
     }));
   announceEvents(app, viewer.organizationId);
-  await placeWaitingCalls(app);
-  await placementOf(app, call.id);
-  return app.db.call.findUniqueOrThrow({ where: { id: call.id } });
+  return placeNow(app, call);
+}
+
+/**
+ * Places a committed call within the request. Whatever fails on the way, the call is there, and the
+ * worker places it or settles it: saying that the request failed would make people send it again.
+ */
+async function placeNow(app: App, call: Call): Promise<Call> {
+  try {
+    await placeWaitingCalls(app);
+    await placementOf(app, call.id);
+    return await app.db.call.findUniqueOrThrow({ where: { id: call.id } });
+  } catch (error) {
+    app.log.error({ err: error, call: call.id }, 'A call could not be placed at once');
+    return call;
+  }
+}
+
+/** What Ultravox said when it refused to place a call, as a problem of the mutation. */
+export function placementProblems(call: Call): Problem[] {
+  if (!call.failureCode) return [];
+  return [{ code: call.failureCode as UserErrorCode, message: call.failure ?? '', path: [] }];
 }
 
 export interface StartTestCallInput {
@@ -128,15 +149,14 @@ export async function startTestCall(
   if (!agent) throw new Error('A test call passed its checks without an agent');
 
   const id = newObjectId(viewer);
-  if (!(await earlierCall(app, viewer, id))) {
-    await app.db.$transaction(async (tx) => {
+  const made =
+    (await earlierCall(app, viewer, id)) ??
+    (await app.db.$transaction(async (tx) => {
       await lockAgent(tx, viewer, agent);
       return insertCall(app, tx, agent, { id, medium: 'WEBRTC', ...common });
-    });
-  }
+    }));
   announceEvents(app, viewer.organizationId);
-  await placeWaitingCalls(app);
-  await placementOf(app, id);
+  await placeNow(app, made);
   const call = await endIfNotPlaced(app, id);
   if (call.joinUrl) return { call, joinUrl: call.joinUrl };
   if (call.status === 'CANCELLED') {
@@ -144,7 +164,8 @@ export async function startTestCall(
       retryAt: call.placeNotBefore ?? new Date(Date.now() + 5_000),
     });
   }
-  if (call.failure) throw userError('ULTRAVOX_REFUSED', call.failure, ['agentId']);
+  const [refused] = placementProblems(call);
+  if (refused) throw new UserInputError([refused]);
   throw userError('ULTRAVOX_UNAVAILABLE', 'Ultravox did not say whether the call was made.', [], {
     retryAt: new Date(Date.now() + 5_000),
     details: { callId: publicId('cal', id) },
@@ -376,12 +397,8 @@ export async function deleteCalls(
 ): Promise<string[]> {
   const checks = new Checks();
   if (ids.length === 0) checks.add('REQUIRED', 'Give at least one id.', ['ids']);
-  if (ids.length > MAX_DELETE) {
-    checks.add('LIMIT_EXCEEDED', `At most ${MAX_DELETE} calls at once.`, ['ids']);
-  }
-  const uuids = ids.map((id, index) => checks.id('cal', 'Call', id, ['ids', index]));
-  checks.throwIfAny();
-  const wanted = [...new Set(uuids.filter((uuid) => uuid !== undefined))].sort();
+  const uuids = checks.ids('cal', 'Call', ids, ['ids'], { max: MAX_DELETE }) ?? [];
+  const wanted = uuids.filter((uuid) => uuid !== undefined).sort();
   await app.db.$transaction(async (tx) => {
     await tx.$queryRaw`
       SELECT id FROM calls WHERE id = ANY(${wanted}::uuid[])
@@ -391,7 +408,8 @@ export async function deleteCalls(
     });
     const found = new Map(calls.map((call) => [call.id, call]));
     uuids.forEach((uuid, index) => {
-      const call = uuid ? found.get(uuid) : undefined;
+      if (!uuid) return;
+      const call = found.get(uuid);
       if (!call) checks.add('NOT_FOUND', 'There is no such call.', ['ids', index]);
       else if (!isEnded(call.status)) {
         checks.add('INVALID_STATE', `The call is ${call.status}. End it first.`, ['ids', index]);
@@ -448,4 +466,19 @@ export async function removeUltravoxCall(app: App, { id }: { id: string }): Prom
     where: { ultravoxCallId: call.ultravoxId },
     data: { payload: {}, error: null, processedAt: app.now() },
   });
+  await app.db.call.update({ where: { id }, data: { ultravoxRemovedAt: app.now() } });
+}
+
+/** Deleted calls whose job gave up, or that turned up at Ultravox only after they were deleted. */
+export async function removeDeletedCalls(app: App): Promise<void> {
+  const before = new Date(app.now().getTime() - REMOVE_AFTER_MS);
+  const calls = await app.db.call.findMany({
+    where: { deletedAt: { lt: before }, ultravoxRemovedAt: null, ultravoxId: { not: null } },
+    select: { id: true },
+    orderBy: { deletedAt: 'asc' },
+    take: 100,
+  });
+  for (const { id } of calls) {
+    await app.jobs.enqueue(app.db, removeUltravoxCallJob, { id }, { singletonKey: id });
+  }
 }

@@ -57,10 +57,15 @@ function single(header: string | string[] | undefined): string | undefined {
 
 function parseDelivery(body: Buffer): { event: string; call: UltravoxCall } | null {
   try {
-    return webhookDeliverySchema.parse(JSON.parse(body.toString('utf8')));
+    return webhookDeliverySchema.parse(JSON.parse(body.toString('utf8'), storable));
   } catch {
     return null;
   }
+}
+
+/** PostgreSQL keeps neither null characters nor halves of a surrogate pair. */
+function storable(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll('\u0000', '').toWellFormed() : value;
 }
 
 /** Whoever has a join address can join, and a SIP medium may repeat a password: neither is kept. */
@@ -101,7 +106,7 @@ export async function processPendingWebhooks(app: App): Promise<void> {
   const pending = await app.db.$queryRaw<{ id: string }[]>`
     SELECT id FROM ultravox_webhooks
     WHERE processed_at IS NULL AND received_at < now() - interval '2 seconds'
-    ORDER BY received_at LIMIT 200`;
+    ORDER BY attempts, received_at LIMIT 200`;
   for (const { id } of pending) {
     try {
       await processWebhook(app, id);
@@ -109,7 +114,7 @@ export async function processPendingWebhooks(app: App): Promise<void> {
       app.log.error({ err: error, webhook: id }, 'A webhook of Ultravox could not be worked on');
       await app.db.ultravoxWebhook.update({
         where: { id },
-        data: { error: String(error).slice(0, 500) },
+        data: { error: String(error).slice(0, 500), attempts: { increment: 1 } },
       });
     }
   }

@@ -114,6 +114,9 @@ export const builder = new SchemaBuilder<SchemaTypes>({
       const { type, uuid } = decodeAnyId(id);
       return { typename: type, id: uuid };
     },
+    idFieldOptions: {
+      description: 'Three letters for its type, `_` and a UUID; it never changes.',
+    },
     nodeTypeOptions: {
       description: 'Anything that can be read again by its id with `node`.',
     },
@@ -121,11 +124,18 @@ export const builder = new SchemaBuilder<SchemaTypes>({
       description:
         'Any object by its id, whatever its type; null when there is none in your organization.',
       authScopes: { readCall: true },
+      args: { id: { description: 'Any id of this API, such as `cal_…` or `agt_…`.' } },
     },
     nodesQueryOptions: {
       description:
         'Several objects by their ids, in the same order, with null for those that are not there.',
       authScopes: { readCall: true },
+      args: {
+        ids: {
+          description:
+            'Ids of this API, of any types. One that has not the form of an id refuses all of them.',
+        },
+      },
       complexity: (args: { ids?: unknown[] }) => ({ field: 1, multiplier: args.ids?.length ?? 1 }),
     },
     pageInfoTypeOptions: {

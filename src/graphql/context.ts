@@ -11,6 +11,8 @@ export interface Context {
   readonly requestId: string;
   /** Where clients reach this server, without a slash at the end: for links in answers. */
   readonly publicUrl: string;
+  /** Where the event log stood before the operation read anything; set when it asks for it. */
+  readonly snapshotCursor?: bigint;
   /** Shared by what belongs to one execution, made anew for each event of a subscription. */
   readonly execution: object;
 }

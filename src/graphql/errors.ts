@@ -15,6 +15,7 @@ const HTTP_STATUS: Partial<Record<RequestErrorCode, number>> = {
   FORBIDDEN: 403,
   RATE_LIMITED: 429,
   IDEMPOTENCY_KEY_REUSED: 422,
+  QUERY_TOO_COSTLY: 400,
 };
 
 /** What a client sees of an error thrown while an operation ran. */
@@ -45,7 +46,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   }
   // An error of the document itself: syntax, validation, a value of the wrong type.
   if (located && (!located.originalError || located.originalError instanceof GraphQLError)) {
-    return new GraphQLError(withoutObjects(located.message), {
+    return new GraphQLError(withoutValues(located.message), {
       ...place,
       extensions: { code: 'BAD_USER_INPUT', ...located.extensions },
     });
@@ -57,19 +58,60 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
   );
 }
 
+/** A syntax error as it is told: where it is, and what kind of thing is there. */
+export function toSyntaxError(error: GraphQLError): GraphQLError {
+  return copyOf(error, error.extensions, withoutValues(error.message));
+}
+
 /** An error of validation, which no execution follows. */
 export function toDocumentError(error: GraphQLError): GraphQLError {
-  return new GraphQLError(withoutObjects(error.message), {
+  return new GraphQLError(withoutValues(error.message), {
     nodes: error.nodes ?? null,
     extensions: error.extensions,
   });
 }
 
-/** GraphQL quotes whole input objects that it cannot take, and there may be secrets in them. */
-function withoutObjects(message: string): string {
+/** GraphQL quotes values that it cannot take, and any of them may be a secret. */
+function withoutValues(message: string): string {
+  if (message.startsWith('Syntax Error: ')) {
+    return message.replace(/\b(String|BlockString|Int|Float) ".*$/s, '$1.');
+  }
   return message
-    .replace(/^(Variable "\$\w+" got invalid value) [{[].*[}\]](?=(?: at "[^"]*")?; )/s, '$1')
-    .replace(/(, found:?|[.?] Found:) [{[].*$/s, '$1 another object.');
+    .replace(/^(Variable "\$\w+" (?:got|has) invalid value)(?!:) .*?(?=(?: at "[^"]*")?; )/s, '$1')
+    .replace(/(cannot represent (?:an? )?(?:[\w -]+ )?value): .*$/s, '$1.')
+    .replace(/(, found:?|; found:|[.?] Found:) (?!null\b|undefined\b).*$/s, '$1 something else.')
+    .replace(/\bValue .*? does not exist in ("\w+" enum)/s, 'The value does not exist in $1')
+    .replace(/(cannot represent an invalid [\w-]+) .*$/s, '$1.');
+}
+
+/** The same without what only HTTP has a use for: its status and headers. */
+export function withoutHttp(error: GraphQLError): GraphQLError {
+  const { http: _, ...extensions } = error.extensions ?? {};
+  return copyOf(error, extensions);
+}
+
+/** As HTTP answers with it: without a quotation of what was thrown, and with its status. */
+export function asAnswered(error: GraphQLError): GraphQLError {
+  if (!(error instanceof GraphQLError)) return error;
+  const { originalError, http, ...extensions } = error.extensions;
+  if (originalError === undefined && extensions.code !== 'QUERY_TOO_COSTLY') return error;
+  // `spec` would make the answer a 200 for those who accept application/json.
+  const { spec: _, ...rest } = (http ?? {}) as Record<string, unknown>;
+  return copyOf(error, { ...extensions, ...(http ? { http: rest } : {}) });
+}
+
+function copyOf(
+  error: GraphQLError,
+  extensions: Record<string, unknown>,
+  message = error.message,
+): GraphQLError {
+  return new GraphQLError(message, {
+    ...(error.nodes ? { nodes: error.nodes } : {}),
+    ...(error.source ? { source: error.source } : {}),
+    ...(error.positions ? { positions: error.positions } : {}),
+    ...(error.path ? { path: error.path } : {}),
+    extensions,
+  });
 }
 
 function retryHeader(error: RequestError): { headers?: Record<string, string> } {

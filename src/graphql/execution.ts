@@ -1,23 +1,26 @@
 /** What happens around every operation, on all transports: limits, idempotency, errors. */
 import {
   createSourceEventStream,
-  type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
   executeSubscriptionEvent,
-  type GraphQLError,
-  getOperationAST,
+  GraphQLError,
   mapSourceToResponseEvent,
   OperationTypeNode,
+  type ParseOptions,
   validateSubscriptionArgs,
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
+import { newId } from '../infra/ids.ts';
+import { currentCursor } from '../live/log.ts';
 import { API_KEY_REVOKED_TOPIC, isStillAllowed } from '../organizations/service.ts';
 import { type Context, freshExecution } from './context.ts';
-import { toDocumentError, toGraphQLError } from './errors.ts';
+import { asAnswered, toDocumentError, toGraphQLError, toSyntaxError } from './errors.ts';
 import { once } from './idempotency.ts';
+import { checkCost, parseWithinLimits, shapeOf } from './limits.ts';
+import type { Rates } from './rates.ts';
 
 /** What the context has beside, for this file only. */
 export interface RequestContext extends Context {
@@ -29,8 +32,16 @@ const RECHECK_MS = 15_000;
 /** What `setTimeout` can take. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-export function executionPlugin(app: App): Plugin<RequestContext> {
-  const allow = createRateLimit(app);
+export function executionPlugin(app: App, rates: Rates): Plugin<RequestContext> {
+  /** Counts it, and refuses what is too much before anything of it runs. */
+  function admit(args: ExecutionArgs): ReturnType<typeof shapeOf> {
+    const { viewer } = args.contextValue as RequestContext;
+    const shape = shapeOf(args);
+    const isMutation = shape?.operation.operation === OperationTypeNode.MUTATION;
+    if (viewer) rates.countOperations(viewer, isMutation ? shape.rootFields.size : 1);
+    if (shape) checkCost(shape, args);
+    return shape;
+  }
 
   function translate<R extends { errors?: readonly GraphQLError[] }>(
     result: R,
@@ -42,19 +53,42 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
   }
 
   return {
+    onParse({ setParseFn }) {
+      setParseFn((text: string, options?: ParseOptions) => {
+        try {
+          return parseWithinLimits(text, options);
+        } catch (error) {
+          if (error instanceof GraphQLError) throw toSyntaxError(error);
+          throw toGraphQLError(error, newId(), app.log);
+        }
+      });
+    },
+    // What the server says of a body that is not JSON quotes the body.
+    onResultProcess({ result, setResult }) {
+      if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
+      setResult({ ...result, errors: result.errors.map(asAnswered) });
+    },
     onValidate() {
       return ({ result, setResult }) =>
         setResult([...result].map((error) => toDocumentError(error as GraphQLError)));
     },
-    onExecute({ args, executeFn, setExecuteFn }) {
+    onExecute({ executeFn, setExecuteFn }) {
       setExecuteFn(async (executionArgs: ExecutionArgs) => {
         const context = executionArgs.contextValue as RequestContext;
         try {
-          allow(context);
-          const operation = getOperationAST(args.document as DocumentNode, args.operationName);
+          const shape = admit(executionArgs);
           const { viewer, idempotencyKey } = context;
-          if (operation?.operation !== OperationTypeNode.MUTATION || !idempotencyKey || !viewer) {
-            return translate((await executeFn(executionArgs)) as ExecutionResult, context);
+          const isMutation = shape?.operation.operation === OperationTypeNode.MUTATION;
+          if (!isMutation || !idempotencyKey || !viewer) {
+            // Before everything else that is read, so that no change falls between the two.
+            const contextValue =
+              viewer && [...(shape?.rootFields.values() ?? [])].includes('eventCursor')
+                ? { ...context, snapshotCursor: await currentCursor(app, viewer.organizationId) }
+                : context;
+            return translate(
+              (await executeFn({ ...executionArgs, contextValue })) as ExecutionResult,
+              context,
+            );
           }
           return await once(
             app,
@@ -82,12 +116,23 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
     onSubscribe({ setSubscribeFn }) {
       setSubscribeFn(async (subscriptionArgs: ExecutionArgs) => {
         const context = subscriptionArgs.contextValue as RequestContext;
+        let release = (): void => undefined;
         try {
-          allow(context);
+          admit(subscriptionArgs);
+          if (context.viewer) release = rates.openSubscription(context.viewer);
+          // A client that leaves before its stream was taken up never ends it.
+          const { request } = context as { request?: { signal?: AbortSignal } };
+          request?.signal?.addEventListener('abort', () => release(), { once: true });
           const validated = validateSubscriptionArgs(subscriptionArgs);
-          if (!('schema' in validated)) return translate({ errors: validated }, context);
+          if (!('schema' in validated)) {
+            release();
+            return translate({ errors: validated }, context);
+          }
           const source = await createSourceEventStream(validated);
-          if ('errors' in source) return translate(source, context);
+          if ('errors' in source) {
+            release();
+            return translate(source, context);
+          }
           const events = whileAllowed(app, context, source as AsyncIterable<unknown>);
           const results = mapSourceToResponseEvent(validated, events, async (eventArgs) =>
             translate(
@@ -98,10 +143,12 @@ export function executionPlugin(app: App): Plugin<RequestContext> {
               context,
             ),
           );
-          return withLastWord(results as AsyncIterable<ExecutionResult>, (error) => ({
+          const tell = (error: unknown): ExecutionResult => ({
             errors: [toGraphQLError(error, context.requestId, app.log)],
-          }));
+          });
+          return withLastWord(results as AsyncIterable<ExecutionResult>, tell, release);
         } catch (error) {
+          release();
           return { errors: [toGraphQLError(error, context.requestId, app.log)] };
         }
       });
@@ -171,6 +218,7 @@ function whileAllowed(
 function withLastWord(
   results: AsyncIterable<ExecutionResult>,
   tell: (error: unknown) => ExecutionResult,
+  ended: () => void,
 ): AsyncIterableIterator<ExecutionResult> {
   const iterator = results[Symbol.asyncIterator]();
   let broken = false;
@@ -181,43 +229,19 @@ function withLastWord(
     async next() {
       if (broken) return { done: true, value: undefined };
       try {
-        return await iterator.next();
+        const result = await iterator.next();
+        if (result.done) ended();
+        return result;
       } catch (error) {
         broken = true;
+        ended();
         return { done: false, value: tell(error) };
       }
     },
     async return() {
+      ended();
       await iterator.return?.();
       return { done: true, value: undefined };
     },
-  };
-}
-
-/** Operations per organization and minute in this process, in fixed windows. */
-function createRateLimit(app: App): (context: Context) => void {
-  const limit = app.config.RATE_LIMIT_PER_MINUTE;
-  let window = 0;
-  let counts = new Map<string, number>();
-  return ({ viewer }) => {
-    if (limit === 0 || !viewer) return;
-    const minute = Math.floor(Date.now() / 60_000);
-    if (minute !== window) {
-      window = minute;
-      counts = new Map();
-    }
-    const count = (counts.get(viewer.organizationId) ?? 0) + 1;
-    counts.set(viewer.organizationId, count);
-    if (count <= limit) return;
-    const resetAt = new Date((minute + 1) * 60_000);
-    throw new RequestError(
-      'RATE_LIMITED',
-      `More than ${limit} operations in a minute. Go on at ${resetAt.toISOString()}.`,
-      {
-        limit,
-        resetAt: resetAt.toISOString(),
-        retryAfterSeconds: Math.max(1, Math.ceil((resetAt.getTime() - Date.now()) / 1000)),
-      },
-    );
   };
 }

@@ -1,4 +1,6 @@
 /** GraphiQL at `/graphql`, served by us; nothing is loaded from anywhere else. */
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { renderGraphiQL as render } from '@graphql-yoga/render-graphiql';
 import type { GraphiQLOptions } from 'graphql-yoga';
 
@@ -35,7 +37,7 @@ query Welcome {
 }`,
     },
     {
-      query: `# 2. An agent. It is ACTIVE once Ultravox has it. Keep its id for the next tabs.
+      query: `# 2. An agent. It is ACTIVE once Ultravox has it. Keep its id for tabs 4 and 5.
 mutation CreateAgent($input: CreateAgentInput!) {
   createAgent(input: $input) {
     agent { id name status syncError voice { name } }
@@ -54,6 +56,7 @@ mutation CreateAgent($input: CreateAgentInput!) {
     },
     {
       query: `# 3. A phone number of yours. Credentials are encrypted and never shown again.
+# Keep its id for tab 4.
 mutation ImportPhoneNumber($input: ImportPhoneNumberInput!) {
   importPhoneNumber(input: $input) {
     phoneNumber { id phoneNumber provider status }
@@ -71,8 +74,9 @@ mutation ImportPhoneNumber($input: ImportPhoneNumberInput!) {
       },
     },
     {
-      query: `# 4. Give the number to the agent, for calls out. Put in the ids from tabs 2 and 3;
-# the ones below belong to the demo agent.
+      query: `# 4. Give the number to the agent, for calls out: an agent without a number cannot call.
+# \`id\` is the number from tab 3, \`agentId\` the agent from tab 2. The ids filled in below are
+# those of the demo agent and its number, which has it already.
 mutation AssignPhoneNumber($input: AssignPhoneNumberInput!) {
   assignPhoneNumber(input: $input) {
     phoneNumber { id phoneNumber outboundAgent { id name } }
@@ -82,8 +86,10 @@ mutation AssignPhoneNumber($input: AssignPhoneNumberInput!) {
       variables: { input: { id: numberId, agentId, direction: 'OUTBOUND' } },
     },
     {
-      query: `# 5. Call somebody. In the simulator the last four digits decide what happens:
-# 0001 busy, 0002 rejected, 0003 no answer, 0008 talks to the limit; others answer and talk.
+      query: `# 5. Call somebody, with your agent's id from tab 2 or, as filled in, the demo agent. Without
+# \`fromNumber\` it calls from one of the agent's numbers; NO_PHONE_NUMBER_CONFIGURED: see tab 4.
+# In the simulator the last four digits of \`phoneNumber\` decide what happens: 0001 busy,
+# 0002 rejected, 0003 no answer, 0008 talks to the limit; others answer and talk.
 mutation CreateCall($input: CreateCallInput!) {
   createCall(input: $input) {
     call { id status fromNumber toNumber agent { name } }
@@ -142,15 +148,48 @@ query Overview {
   ];
 }
 
-export async function graphiqlOptions(settings: GraphiQLSettings): Promise<GraphiQLOptions> {
-  const authorization = `Bearer ${settings.demoKey ?? 'truedy_…'}`;
-  const headers = JSON.stringify({ Authorization: authorization }, null, 2);
-  const tabs = walk(settings.demoKey ? await settings.ids() : {});
+/** The page as it is sent; `gzip` when the browser takes it. */
+export interface GraphiQLPage {
+  body: string | Buffer;
+  gzip: boolean;
+}
+
+const compress = promisify(gzip);
+
+/** Pages differ by their options only, of which there are few; a page is megabytes. */
+export function createGraphiQL(settings: GraphiQLSettings): {
+  page(options: { withKey: boolean; gzip: boolean }): Promise<GraphiQLPage>;
+} {
+  const pages = new Map<string, { html: string; zipped: Promise<Buffer> | null }>();
+  return {
+    async page({ withKey, gzip }) {
+      const options = await graphiqlOptions(settings, withKey);
+      const key = JSON.stringify(options);
+      const page = pages.get(key) ?? { html: renderGraphiQL(options), zipped: null };
+      pages.delete(key);
+      pages.set(key, page);
+      const [oldest] = pages.keys();
+      if (pages.size > 4 && oldest !== undefined) pages.delete(oldest);
+      if (!gzip) return { body: page.html, gzip };
+      page.zipped ??= compress(page.html);
+      return { body: await page.zipped, gzip };
+    },
+  };
+}
+
+async function graphiqlOptions(
+  settings: GraphiQLSettings,
+  withKey: boolean,
+): Promise<GraphiQLOptions> {
+  const demoKey = withKey ? settings.demoKey : null;
+  const headers = JSON.stringify({ Authorization: `Bearer ${demoKey ?? 'truedy_…'}` }, null, 2);
+  const tabs = walk(demoKey ? await settings.ids() : {});
   return {
     title: 'Truedy GraphQL',
     headers,
     defaultHeaders: headers,
-    shouldPersistHeaders: true,
+    // A key that somebody pastes is not left behind in the browser.
+    shouldPersistHeaders: demoKey !== null,
     subscriptionsProtocol: 'SSE',
     defaultEditorToolsVisibility: 'variables',
     defaultTabs: tabs.map(({ query, variables }) => ({
@@ -167,6 +206,6 @@ export async function graphiqlOptions(settings: GraphiQLSettings): Promise<Graph
  */
 const STYLE = '<style>.graphiql-tab { transform: none !important; }</style>';
 
-export function renderGraphiQL(options: GraphiQLOptions): string {
+function renderGraphiQL(options: GraphiQLOptions): string {
   return render(options).replace('</head>', () => `${STYLE}</head>`);
 }

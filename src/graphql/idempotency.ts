@@ -35,7 +35,7 @@ export async function once(
   execute: (viewer: Viewer) => Promise<ExecutionResult>,
 ): Promise<ExecutionResult> {
   checkKey(operation.key);
-  const fingerprint = fingerprintOf(operation);
+  const fingerprint = fingerprintOf(operation, viewer);
   const { organizationId } = viewer;
   const { key } = operation;
   const context = `idempotency:${organizationId}:${key}`;
@@ -159,8 +159,14 @@ function checkKey(key: string): void {
   }
 }
 
-/** The same for the same operation and variables, however they are laid out. */
-function fingerprintOf({ document, operationName, variables }: IdempotentOperation): string {
+/**
+ * The same for the same operation and variables, however they are laid out, by callers who may do
+ * the same: a stored answer is given before scopes are looked at.
+ */
+function fingerprintOf(
+  { document, operationName, variables }: IdempotentOperation,
+  { scopes, onlyCallId }: Viewer,
+): string {
   const definitions = document.definitions.filter(
     (definition) =>
       definition.kind !== Kind.OPERATION_DEFINITION ||
@@ -168,7 +174,10 @@ function fingerprintOf({ document, operationName, variables }: IdempotentOperati
       definition.name?.value === operationName,
   );
   const text = print({ ...document, definitions });
-  return createHash('sha256').update(text).update('\0').update(canonical(variables)).digest('hex');
+  const rights = [...scopes].sort().join() + (onlyCallId ?? '');
+  return createHash('sha256')
+    .update([text, canonical(variables), rights].join('\0'))
+    .digest('hex');
 }
 
 function canonical(value: unknown): string {

@@ -1,6 +1,6 @@
 /** The prefix of each type's public id: the one place where they are listed. */
 import { RequestError } from '../errors.ts';
-import { parsePublicId, publicId } from '../infra/ids.ts';
+import { parsePublicId, publicId, withArticle } from '../infra/ids.ts';
 
 export const ID_PREFIXES = {
   Organization: 'org',
@@ -50,7 +50,7 @@ export function requireId(type: NodeType, id: string): string {
   if (decoded.type !== type) {
     throw new RequestError(
       'BAD_USER_INPUT',
-      `"${id.slice(0, 60)}" is the id of a ${decoded.type}; a ${type} id (${ID_PREFIXES[type]}_…) is needed here.`,
+      `"${id.slice(0, 60)}" is the id of ${withArticle(decoded.type)}; ${withArticle(type)} id (${ID_PREFIXES[type]}_…) is needed here.`,
     );
   }
   return decoded.uuid;

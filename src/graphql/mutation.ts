@@ -23,7 +23,10 @@ export interface MutationOptions<Fields extends InputFieldMap, Shape extends obj
   input: (t: InputFieldBuilder<Types, 'InputObject'>) => Fields;
   /** The members of the payload beside `userErrors`; all of them must be nullable. */
   payload: (t: ObjectFieldBuilder<Types, PayloadShape<Shape>>) => FieldMap;
-  /** Calls one service function. A UserInputError becomes `userErrors`. */
+  /**
+   * Calls one service function. A UserInputError becomes `userErrors`; `userErrors` in what it gives
+   * stand beside an object that is there all the same.
+   */
   run: (
     input: InputShapeFromFields<Fields>,
     context: { app: Context['app']; viewer: Viewer },
@@ -70,7 +73,7 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
             app: context.app,
             viewer: viewerOf(context, info),
           });
-          return { ...shape, userErrors: [] };
+          return { userErrors: [], ...shape };
         } catch (error) {
           if (error instanceof UserInputError) {
             return { userErrors: error.problems } as PayloadShape<Shape>;

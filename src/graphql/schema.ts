@@ -1,5 +1,4 @@
 /** The whole graph: importing this adds every feature's types to the builder. */
-import { isObjectType } from 'graphql';
 import './scalars.ts';
 import './errors.ts';
 import '../agents/schema.ts';
@@ -19,12 +18,3 @@ import '../phone-numbers/mutations-schema.ts';
 import { builder } from './builder.ts';
 
 export const schema = builder.toSchema();
-
-// The Prisma plugin makes these fields by itself, without a word on them.
-for (const type of Object.values(schema.getTypeMap())) {
-  if (!isObjectType(type) || !type.name.endsWith('Connection')) continue;
-  const { totalCount } = type.getFields();
-  if (totalCount) {
-    totalCount.description ??= 'How many there are on all pages; counted only when asked for.';
-  }
-}

@@ -2,20 +2,38 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { GraphQLError } from 'graphql';
 import { createYoga } from 'graphql-yoga';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import { newId } from '../infra/ids.ts';
 import { createEventFeed, type EventFeed } from '../live/feed.ts';
 import { authenticate } from '../organizations/service.ts';
+import type { Viewer } from '../organizations/viewer.ts';
 import { toGraphQLError } from './errors.ts';
 import { executionPlugin, type RequestContext } from './execution.ts';
-import { type GraphiQLSettings, graphiqlOptions, renderGraphiQL } from './graphiql.ts';
+import { createGraphiQL, type GraphiQLSettings } from './graphiql.ts';
+import { documentCache } from './limits.ts';
 import { isMultipart, readUpload } from './multipart.ts';
+import { createRates, type Rates } from './rates.ts';
 import { schema } from './schema.ts';
 import { attachWebSocket } from './websocket.ts';
 
+/** With a good credential: documents are uploaded within a mutation. */
 const MAX_BODY = 32 * 1024 * 1024;
+export const MAX_UNAUTHENTICATED_BODY = 1024 * 1024;
+const MAX_PLAIN_BODY = 2 * 1024 * 1024;
+
+const API_HEADERS = {
+  'access-control-allow-origin': '*',
+  'access-control-expose-headers': 'retry-after',
+  'x-content-type-options': 'nosniff',
+};
+const PREFLIGHT_HEADERS = {
+  'access-control-allow-methods': 'GET, POST, OPTIONS',
+  'access-control-allow-headers': 'authorization, content-type, x-idempotency-key',
+  'access-control-max-age': '7200',
+};
 
 /** An answer of a plain HTTP endpoint. */
 export interface PlainResponse {
@@ -55,21 +73,44 @@ export interface Caller {
   idempotencyKey: string | null;
 }
 
-/** @throws GraphQLError when a credential was given and is not good. */
+/**
+ * @throws GraphQLError when a credential was given and is not good, or when there are too many
+ *   requests without a good one from its address.
+ */
 export async function buildContext(
-  app: App,
-  feed: EventFeed,
+  { app, feed, rates, publicUrl }: Services,
   caller: Caller,
-  publicUrl: string,
 ): Promise<RequestContext> {
   const requestId = newId();
   try {
-    const credential = caller.authorization?.replace(/^Bearer\s+/i, '').trim();
-    const viewer = credential ? await authenticate(app, credential, caller.address) : null;
+    const viewer = await identify(app, rates, caller);
     const { idempotencyKey } = caller;
-    return { app, feed, viewer, requestId, publicUrl, execution: {}, idempotencyKey };
+    return { app, feed, viewer, requestId, publicUrl: publicUrl(), execution: {}, idempotencyKey };
   } catch (error) {
     throw toGraphQLError(error, requestId, app.log);
+  }
+}
+
+/** What every request shares. */
+export interface Services {
+  app: App;
+  feed: EventFeed;
+  rates: Rates;
+  /** Where clients reach this server, without a slash at the end. */
+  publicUrl: () => string;
+}
+
+async function identify(app: App, rates: Rates, caller: Caller): Promise<Viewer | null> {
+  const credential = caller.authorization?.replace(/^Bearer\s+/i, '').trim();
+  if (!credential) {
+    rates.countUnauthenticated(caller.address);
+    return null;
+  }
+  try {
+    return await authenticate(app, credential, caller.address);
+  } catch (error) {
+    if (error instanceof RequestError) rates.countUnauthenticated(caller.address);
+    throw error;
   }
 }
 
@@ -85,31 +126,78 @@ export function addressOf(app: App, request: IncomingMessage): string | null {
 
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { app } = options;
-  const feed = createEventFeed(app);
+  const services: Services = {
+    app,
+    feed: createEventFeed(app),
+    rates: createRates(app),
+    publicUrl: () => (app.config.PUBLIC_URL ?? addressOfServer(server)).replace(/\/+$/, ''),
+  };
+  const { feed } = services;
+  /** Who sent a request, or why that is refused: found out before its body is read. */
+  const contexts = new WeakMap<IncomingMessage, RequestContext | GraphQLError>();
   const yoga = createYoga<{ req: IncomingMessage; res: ServerResponse }, RequestContext>({
     schema,
     graphqlEndpoint: '/graphql',
     landingPage: false,
     maskedErrors: false,
     batching: false,
-    cors: { origin: '*', allowedHeaders: ['authorization', 'content-type', 'x-idempotency-key'] },
+    cors: false,
     logging: false,
-    graphiql: () => graphiqlOptions(options.graphiql),
-    renderGraphiQL,
-    plugins: [executionPlugin(app)],
-    context: ({ req, request, params }) =>
-      buildContext(
-        app,
-        feed,
-        {
-          authorization: request.headers.get('authorization'),
-          address: req ? addressOf(app, req) : null,
-          idempotencyKey:
-            request.headers.get('x-idempotency-key') ?? idempotencyKeyIn(params.extensions),
-        },
-        publicUrl(),
-      ),
+    graphiql: false,
+    multipart: false,
+    maxRequestBodySize: MAX_BODY,
+    parserAndValidationCache: { documentCache: documentCache(), errorCache: documentCache() },
+    plugins: [executionPlugin(app, services.rates)],
+    context: ({ req, request, params }) => {
+      const found = contexts.get(req);
+      if (!found) throw new Error('The request was not looked at');
+      if (found instanceof GraphQLError) throw found;
+      const idempotencyKey =
+        request.headers.get('x-idempotency-key') ?? idempotencyKeyIn(params.extensions);
+      return { ...found, idempotencyKey };
+    },
   });
+  const graphiql = createGraphiQL(options.graphiql);
+  const open = new Set<ServerResponse>();
+
+  async function answerGraphQL(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (wantsPage(request)) {
+      services.rates.countUnauthenticated(addressOf(app, request));
+      const withKey = options.graphiql.demoKey !== null && maySeeKey(app, request);
+      const gzip = /\bgzip\b/.test(request.headers['accept-encoding'] ?? '');
+      const page = await graphiql.page({ withKey, gzip });
+      response.writeHead(200, {
+        'content-type': 'text/html; charset=utf-8',
+        'cache-control': 'no-store',
+        vary: 'accept, accept-encoding, host',
+        'x-frame-options': 'DENY',
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'no-referrer',
+        ...(page.gzip ? { 'content-encoding': 'gzip' } : {}),
+      });
+      response.end(page.body);
+      return;
+    }
+    for (const [name, value] of Object.entries(API_HEADERS)) response.setHeader(name, value);
+    if (request.method === 'OPTIONS') {
+      response.writeHead(204, PREFLIGHT_HEADERS).end();
+      return;
+    }
+    const context = await buildContext(services, {
+      authorization: request.headers.authorization ?? null,
+      address: addressOf(app, request),
+      idempotencyKey: null,
+    }).catch((error: GraphQLError) => error);
+    if (context instanceof GraphQLError && context.extensions.code === 'RATE_LIMITED')
+      throw context;
+    // Who has no key sends no files: that is looked at before the body is.
+    if (context instanceof GraphQLError || !context.viewer) checkSize(request);
+    else if (isMultipart(request)) await readUpload(request, response);
+    contexts.set(request, context);
+    open.add(response);
+    response.once('close', () => open.delete(response));
+    await yoga(request, response);
+  }
 
   const server = createServer((request, response) => {
     const path = (request.url ?? '/').split('?')[0];
@@ -119,23 +207,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       response.writeHead(302, { location: '/graphql' }).end();
       return;
     }
-    if (path === '/graphql' && isMultipart(request)) {
-      return void takeUpload(app, request, response, () => yoga(request, response));
+    if (path !== '/graphql' && path !== '/graphql/') {
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('Not found');
+      return;
     }
-    yoga(request, response);
+    answerGraphQL(request, response).catch((error: unknown) => refuse(app, response, error));
   });
-  const publicUrl = (): string =>
-    (app.config.PUBLIC_URL ?? addressOfServer(server)).replace(/\/+$/, '');
-  const sockets = attachWebSocket({ app, feed, server, yoga, publicUrl });
+  const sockets = attachWebSocket({ services, server, yoga });
   await listen(server, app.config.PORT, app.config.HOST);
 
   return {
     url: addressOfServer(server),
     feed,
     async close() {
-      feed.close();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // Cut off, not completed: clients then connect again, to whoever is up.
+      for (const response of open) if (isEventStream(response)) response.destroy();
       await sockets.close();
+      feed.close();
       server.closeIdleConnections();
       const force = setTimeout(() => server.closeAllConnections(), 5_000);
       await closed;
@@ -145,44 +234,67 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-export function idempotencyKeyIn(extensions: unknown): string | null {
-  const key = (extensions as { idempotencyKey?: unknown } | undefined)?.idempotencyKey;
-  return typeof key === 'string' ? key : null;
+function isEventStream(response: ServerResponse): boolean {
+  return String(response.getHeader('content-type') ?? '').startsWith('text/event-stream');
+}
+
+function wantsPage(request: IncomingMessage): boolean {
+  return request.method === 'GET' && (request.headers.accept ?? '').includes('text/html');
 }
 
 /**
- * Reads a multipart request before GraphQL sees it. Who has no key sends no files: that is looked at
- * before the body is.
+ * Whether the page may hold the demo's key: for the public address, or for a browser on this
+ * machine that asked for it by a name of this machine. Any other name could be one that a stranger
+ * has pointed here, whose page would then read the key.
  */
-async function takeUpload(
-  app: App,
-  request: IncomingMessage,
-  response: ServerResponse,
-  proceed: () => void,
-): Promise<void> {
-  try {
-    const credential = request.headers.authorization?.replace(/^Bearer\s+/i, '').trim();
-    if (!credential) {
-      throw new RequestError(
-        'UNAUTHENTICATED',
-        'An API key is needed to send files: the header "Authorization: Bearer truedy_…".',
-      );
-    }
-    await authenticate(app, credential, addressOf(app, request));
-    await readUpload(request, response);
-  } catch (error) {
-    if (request.errored || response.destroyed) return;
-    const shown = toGraphQLError(error, newId(), app.log);
-    const { http, ...extensions } = shown.extensions as { http?: { status: number } };
-    const ours = (extensions as { code?: string }).code === 'INTERNAL';
-    response.writeHead(http?.status ?? (ours ? 500 : 400), {
-      'content-type': 'application/json',
-      'access-control-allow-origin': '*',
-    });
-    response.end(JSON.stringify({ errors: [{ message: shown.message, extensions }] }));
+function maySeeKey(app: App, request: IncomingMessage): boolean {
+  const host = request.headers.host?.toLowerCase();
+  if (!host) return false;
+  const publicUrl = app.config.PUBLIC_URL;
+  if (publicUrl && new URL(publicUrl).host === host) return true;
+  const { headers, socket } = request;
+  if (headers.forwarded || headers['x-forwarded-for'] || headers.via) return false;
+  const from = socket.remoteAddress?.replace(/^::ffff:/, '') ?? '';
+  if (from !== '::1' && !from.startsWith('127.')) return false;
+  const port = socket.localPort === 80 ? '(:80)?' : `:${socket.localPort}`;
+  return new RegExp(`^(localhost|127\\.0\\.0\\.1|\\[::1\\])${port}$`).test(host);
+}
+
+/** What comes without a good credential is short, and says how long it is. */
+function checkSize({ method, headers }: IncomingMessage): void {
+  if (method !== 'POST') return;
+  const length = Number(headers['content-length'] ?? Number.NaN);
+  if (length <= MAX_UNAUTHENTICATED_BODY) return;
+  const [status, code] = Number.isNaN(length)
+    ? [411, 'BAD_REQUEST']
+    : [413, 'REQUEST_ENTITY_TOO_LARGE'];
+  throw new GraphQLError(
+    `Without a valid API key a request has at most ${MAX_UNAUTHENTICATED_BODY} bytes, and says how many in Content-Length.`,
+    { extensions: { code, http: { status, headers: { connection: 'close' } } } },
+  );
+}
+
+/** For what never reaches GraphQL. */
+function refuse(app: App, response: ServerResponse, error: unknown): void {
+  if (response.headersSent) {
+    response.destroy();
     return;
   }
-  proceed();
+  const refusal = toGraphQLError(error, newId(), app.log);
+  const { http, ...extensions } = refusal.extensions as Record<string, unknown> & {
+    http?: { status: number; headers?: Record<string, string> };
+  };
+  response.writeHead(http?.status ?? 500, {
+    ...API_HEADERS,
+    'content-type': 'application/json; charset=utf-8',
+    ...http?.headers,
+  });
+  response.end(JSON.stringify({ errors: [{ message: refusal.message, extensions }] }));
+}
+
+export function idempotencyKeyIn(extensions: unknown): string | null {
+  const key = (extensions as { idempotencyKey?: unknown } | undefined)?.idempotencyKey;
+  return typeof key === 'string' ? key : null;
 }
 
 async function answerPlain(
@@ -200,6 +312,7 @@ async function answerPlain(
     response.writeHead(answer.status, {
       ...answer.headers,
       'content-type': answer.contentType ?? 'text/plain',
+      ...(body ? {} : { connection: 'close' }),
     });
     if (answer.body && typeof answer.body !== 'string') {
       await pipeline(Readable.from(answer.body), response);
@@ -214,14 +327,15 @@ async function answerPlain(
   }
 }
 
-/** Null when it is larger than we take. */
+/** Null when it is larger than we take; what is left is then not read. */
 async function readBody(request: IncomingMessage): Promise<Buffer | null> {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_PLAIN_BODY) return null;
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY) return null;
-    chunks.push(chunk);
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    size += (chunk as Buffer).length;
+    if (size > MAX_PLAIN_BODY) return null;
+    chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks);
 }

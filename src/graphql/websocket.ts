@@ -5,31 +5,37 @@ import { CloseCode } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import type { YogaServerInstance } from 'graphql-yoga';
 import { WebSocketServer } from 'ws';
-import type { App } from '../app.ts';
 import { newId } from '../infra/ids.ts';
-import type { EventFeed } from '../live/feed.ts';
 import { API_KEY_REVOKED_TOPIC } from '../organizations/service.ts';
-import { toGraphQLError } from './errors.ts';
+import { toGraphQLError, withoutHttp } from './errors.ts';
 import type { RequestContext } from './execution.ts';
-import { addressOf, buildContext, idempotencyKeyIn } from './server.ts';
-
-const MAX_MESSAGE = 4 * 1024 * 1024;
+import { MAX_SUBSCRIPTIONS_PER_SOCKET, tooManySubscriptions } from './rates.ts';
+import {
+  addressOf,
+  buildContext,
+  idempotencyKeyIn,
+  MAX_UNAUTHENTICATED_BODY,
+  type Services,
+} from './server.ts';
 
 interface Options {
-  app: App;
-  feed: EventFeed;
+  services: Services;
   server: Server;
   // biome-ignore lint/suspicious/noExplicitAny: the server context type does not matter here
   yoga: YogaServerInstance<any, RequestContext>;
-  publicUrl: () => string;
 }
 
 type ContextArgs = ExecutionArgs & { contextValue: RequestContext };
 
 /** The credential comes in `connectionParams` as `{ "Authorization": "Bearer …" }`. */
-export function attachWebSocket(options: Options): { close(): Promise<void> } {
-  const { app, feed, server, yoga, publicUrl } = options;
-  const sockets = new WebSocketServer({ server, path: '/graphql', maxPayload: MAX_MESSAGE });
+export function attachWebSocket({ services, server, yoga }: Options): { close(): Promise<void> } {
+  const { app } = services;
+  const sockets = new WebSocketServer({
+    server,
+    path: '/graphql',
+    // Whoever it comes from: a socket is open before a credential is known. Uploads go over HTTP.
+    maxPayload: MAX_UNAUTHENTICATED_BODY,
+  });
   const keyOf = new WeakMap<object, string>();
 
   const stop = useServer(
@@ -51,6 +57,9 @@ export function attachWebSocket(options: Options): { close(): Promise<void> } {
       onSubscribe: async (socket, _id, params) => {
         // Thrown from here, anything would end the socket, and with it every other operation on it.
         try {
+          if (Object.keys(socket.subscriptions).length > MAX_SUBSCRIPTIONS_PER_SOCKET) {
+            throw tooManySubscriptions('A socket', MAX_SUBSCRIPTIONS_PER_SOCKET);
+          }
           const { schema, execute, subscribe, parse, validate } = yoga.getEnveloped({
             req: socket.extra.request,
             params,
@@ -75,6 +84,16 @@ export function attachWebSocket(options: Options): { close(): Promise<void> } {
           return [toGraphQLError(error, newId(), app.log)];
         }
       },
+      onNext: (_socket, _id, _params, _args, { data, errors, extensions }) => {
+        if (!errors) return;
+        return {
+          ...(data === undefined ? {} : { data }),
+          errors: errors.map((error) => withoutHttp(error).toJSON()),
+          ...(extensions ? { extensions } : {}),
+        };
+      },
+      onError: (_socket, _id, _params, errors) =>
+        errors.map((error) => withoutHttp(error).toJSON()),
     },
     sockets,
     30_000,
@@ -86,12 +105,11 @@ export function attachWebSocket(options: Options): { close(): Promise<void> } {
     idempotencyKey: string | null,
   ): Promise<RequestContext> {
     const authorization = params?.Authorization ?? params?.authorization;
-    const caller = {
+    return buildContext(services, {
       authorization: typeof authorization === 'string' ? authorization : null,
       address: addressOf(app, request),
       idempotencyKey,
-    };
-    return buildContext(app, feed, caller, publicUrl());
+    });
   }
 
   const stopListening = app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {

@@ -6,7 +6,7 @@
  */
 import parsePhoneNumber from 'libphonenumber-js/max';
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
-import { parsePublicId } from './ids.ts';
+import { parsePublicId, withArticle } from './ids.ts';
 
 const DURATION = /^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?s$/;
 
@@ -43,6 +43,13 @@ export class Checks {
     if (value === null || value === undefined) return undefined;
     if (value.includes('\u0000')) {
       return this.add('INVALID_INPUT', `${name(path)} must not contain a null character.`, path);
+    }
+    if (!value.isWellFormed()) {
+      return this.add(
+        'INVALID_INPUT',
+        `${name(path)} must not contain half of a surrogate pair.`,
+        path,
+      );
     }
     if (min > 0 && value.trim() === '') {
       return this.add('REQUIRED', `${name(path)} must not be empty.`, path);
@@ -134,9 +141,41 @@ export class Checks {
     const found = parsed ? `an id of another type` : 'not an id of this API';
     return this.add(
       'INVALID_ID',
-      `${name(path)} must be a ${what} id (${prefix}_ and a UUID); ${quote(value)} is ${found}.`,
+      `${name(path)} must be ${withArticle(what)} id (${prefix}_ and a UUID); ${quote(value)} is ${found}.`,
       path,
     );
+  }
+
+  /**
+   * The UUIDs in a list of public ids, each once. A wrong one leaves undefined in its place, so that
+   * the others can still be looked up and reported under their own index.
+   */
+  ids(
+    prefix: string,
+    what: string,
+    values: readonly string[],
+    path: ProblemPath,
+    { max }: { max: number },
+  ): (string | undefined)[] | undefined {
+    if (values.length > max) {
+      return this.add(
+        'LIMIT_EXCEEDED',
+        `${name(path)} may have at most ${max} ${max === 1 ? 'entry' : 'entries'}; it has ${values.length}.`,
+        path,
+      );
+    }
+    const seen = new Set<string>();
+    return values.map((value, index) => {
+      const uuid = this.id(prefix, what, value, [...path, index]);
+      if (uuid !== undefined && seen.has(uuid)) {
+        return this.add('INVALID_INPUT', `${name([...path, index])} is listed twice.`, [
+          ...path,
+          index,
+        ]);
+      }
+      if (uuid !== undefined) seen.add(uuid);
+      return uuid;
+    });
   }
 
   /** A public HTTPS address, unless `allowPrivate`; no user information in it. */

@@ -30,3 +30,8 @@ export function parsePublicId(id: string): { prefix: string; uuid: string } | nu
   if (!match?.[1] || !match[2] || !UUID.test(match[2])) return null;
   return { prefix: match[1], uuid: match[2] };
 }
+
+/** The name of a type with its article, for messages: `a Call`, `an Agent`. */
+export function withArticle(name: string): string {
+  return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`;
+}

@@ -1,10 +1,12 @@
 import { IndexingStatus, KnowledgeSourceKind } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId, toPublicId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
 import { ownedBy } from '../organizations/viewer.ts';
 import { SyncStatusEnum } from '../sync/schema.ts';
+import { isInSync } from '../sync/status.ts';
 import {
   createKnowledgeBase,
   deleteKnowledgeBase,
@@ -67,6 +69,11 @@ export const KnowledgeBaseNode = builder.prismaNode('KnowledgeBase', {
       nullable: true,
       description: 'Why the latest change is not at Ultravox; null when all is well.',
     }),
+    isInSync: t.boolean({
+      description: 'Whether Ultravox has it exactly as it is here.',
+      select: { revision: true, syncedRevision: true },
+      resolve: isInSync,
+    }),
     indexingStatus: t.expose('indexingStatus', {
       type: IndexingStatusEnum,
       description: 'How much of its content agents can find; follows Ultravox within seconds.',
@@ -77,16 +84,20 @@ export const KnowledgeBaseNode = builder.prismaNode('KnowledgeBase', {
     chunkCount: t.exposeInt('chunkCount', {
       description: 'Into how many passages they have been cut; agents are given the best of them.',
     }),
-    sources: t.relatedConnection('sources', {
-      description: `What it is made of, newest first; at most ${MAX_SOURCES}.`,
-      cursor: 'id',
-      totalCount: true,
-      complexity: connectionCost,
-      query: (args) => {
-        checkPage(args);
-        return { where: { deletedAt: null }, orderBy: { id: 'desc' } };
+    sources: t.relatedConnection(
+      'sources',
+      {
+        description: `What it is made of, newest first; at most ${MAX_SOURCES}.`,
+        cursor: 'id',
+        totalCount: true,
+        complexity: connectionCost,
+        query: (args) => {
+          checkPage(args);
+          return { where: { deletedAt: null }, orderBy: { id: 'desc' } };
+        },
       },
-    }),
+      KnowledgeSourceConnection,
+    ),
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
     updatedAt: t.expose('updatedAt', {
       type: 'DateTime',
@@ -151,6 +162,11 @@ export const KnowledgeSourceNode = builder.prismaNode('KnowledgeSource', {
       description:
         'Why it is not at Ultravox; null when all is well. A refused source is deleted and added again.',
     }),
+    isInSync: t.boolean({
+      description: 'Whether Ultravox has it exactly as it is here.',
+      select: { revision: true, syncedRevision: true },
+      resolve: isInSync,
+    }),
     indexingStatus: t.expose('indexingStatus', {
       type: IndexingStatusEnum,
       description: 'Whether agents can find what is in it; follows Ultravox within seconds.',
@@ -162,11 +178,17 @@ export const KnowledgeSourceNode = builder.prismaNode('KnowledgeSource', {
   }),
 });
 
+export const KnowledgeBaseConnection = connectionOf(KnowledgeBaseNode);
+const KnowledgeSourceConnection = connectionOf(KnowledgeSourceNode);
+
 const KnowledgeBaseFilterInput = builder.inputType('KnowledgeBaseFilter', {
   description: 'Which knowledge bases are wanted; what is given must all hold.',
   fields: (t) => ({
     name: t.string({ description: 'Part of the name, in any case.' }),
-    status: t.field({ type: SyncStatusEnum, description: 'In this state.' }),
+    status: t.field({
+      type: [SyncStatusEnum],
+      description: 'In any of these states. Empty is as if it were not given.',
+    }),
   }),
 });
 
@@ -219,8 +241,7 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'KnowledgeBaseConnection' },
-    { name: 'KnowledgeBaseEdge' },
+    KnowledgeBaseConnection,
   ),
   knowledgeBase: t.withAuth({ read: true }).prismaField({
     type: KnowledgeBaseNode,

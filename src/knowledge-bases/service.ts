@@ -8,7 +8,7 @@ import { publicId } from '../infra/ids.ts';
 import { literal } from '../infra/like.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { lockForDeletion } from '../sync/references.ts';
-import { enqueueSync, NotReadyError, runSync } from '../sync/service.ts';
+import { enqueueSync, NotReadyError, trySync } from '../sync/service.ts';
 import { checkKnowledgeBase, noSuchBase } from './existence.ts';
 import { knowledgeBaseSync } from './sync.ts';
 
@@ -19,7 +19,8 @@ const MAX_DESCRIPTION = 1000;
 
 export interface KnowledgeBaseFilter {
   name?: string | null | undefined;
-  status?: SyncStatus | null | undefined;
+  /** Any of these; empty is as if it were not given. */
+  status?: readonly SyncStatus[] | null | undefined;
 }
 
 export function listedKnowledgeBases(
@@ -31,7 +32,7 @@ export function listedKnowledgeBases(
     ...ownedBy(viewer),
     deletedAt: null,
     ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
-    ...(status ? { status } : {}),
+    ...(status?.length ? { status: { in: [...status] } } : {}),
   };
 }
 
@@ -84,7 +85,7 @@ export async function createKnowledgeBase(
       await enqueueSync(app, tx, knowledgeBaseSync, id);
     });
   }
-  await runSync(app, knowledgeBaseSync, id);
+  await trySync(app, knowledgeBaseSync, id);
   return app.db.knowledgeBase.findUniqueOrThrow({ where: { id } });
 }
 
@@ -125,7 +126,7 @@ export async function updateKnowledgeBase(
     if (changed.count === 0) throw noSuchBase(['id']);
     await enqueueSync(app, tx, knowledgeBaseSync, id!);
   });
-  await runSync(app, knowledgeBaseSync, id!);
+  await trySync(app, knowledgeBaseSync, id!);
   return app.db.knowledgeBase.findUniqueOrThrow({ where: { id: id! } });
 }
 
@@ -175,6 +176,6 @@ export async function deleteKnowledgeBase(
     });
     await enqueueSync(app, tx, knowledgeBaseSync, id!);
   });
-  await runSync(app, knowledgeBaseSync, id!);
+  await trySync(app, knowledgeBaseSync, id!);
   return id!;
 }

@@ -6,7 +6,7 @@ import { mayBePublicHost } from '../infra/addresses.ts';
 import { Checks } from '../infra/checks.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { lockForDeletion } from '../sync/references.ts';
-import { enqueueSync, runSync } from '../sync/service.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
 import { checkDocument, type DocumentInput } from './documents.ts';
 import { checkKnowledgeBase, noSuchBase } from './existence.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './sync.ts';
@@ -147,8 +147,8 @@ async function addSource(
     });
     await enqueueSync(app, tx, knowledgeSourceSync, id);
   });
-  await runSync(app, knowledgeBaseSync, baseId!);
-  await runSync(app, knowledgeSourceSync, id);
+  await trySync(app, knowledgeBaseSync, baseId!);
+  await trySync(app, knowledgeSourceSync, id);
   return app.db.knowledgeSource.findUniqueOrThrow({ where: { id }, omit: { content: true } });
 }
 
@@ -178,6 +178,6 @@ export async function deleteKnowledgeSource(
     }
     await enqueueSync(app, tx, knowledgeSourceSync, id!);
   });
-  await runSync(app, knowledgeSourceSync, id!);
+  await trySync(app, knowledgeSourceSync, id!);
   return id!;
 }

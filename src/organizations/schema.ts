@@ -1,5 +1,6 @@
 import { ApiKeyScope } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { createAccessToken, createApiKey, MAX_TOKEN_SECONDS, revokeApiKey } from './service.ts';
 import { ownedBy } from './viewer.ts';
@@ -15,17 +16,21 @@ export const OrganizationNode = builder.prismaNode('Organization', {
       description: 'As it was given when the organization was made.',
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
-    apiKeys: t.relatedConnection('apiKeys', {
-      description: 'Its API keys, newest first, revoked ones included.',
-      authScopes: { admin: true },
-      cursor: 'id',
-      totalCount: true,
-      complexity: connectionCost,
-      query: (args) => {
-        checkPage(args);
-        return { orderBy: { id: 'desc' } };
+    apiKeys: t.relatedConnection(
+      'apiKeys',
+      {
+        description: 'Its API keys, newest first, revoked ones included.',
+        authScopes: { admin: true },
+        cursor: 'id',
+        totalCount: true,
+        complexity: connectionCost,
+        query: (args) => {
+          checkPage(args);
+          return { orderBy: { id: 'desc' } };
+        },
       },
-    }),
+      ApiKeyConnection,
+    ),
   }),
 });
 
@@ -74,6 +79,8 @@ export const ApiKeyNode = builder.prismaNode('ApiKey', {
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
   }),
 });
+
+const ApiKeyConnection = connectionOf(ApiKeyNode);
 
 const ViewerType = builder.objectRef<{ organizationId: string }>('Viewer').implement({
   description: 'Who the key or token of this request stands for.',
@@ -127,8 +134,7 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'ApiKeyConnection' },
-    { name: 'ApiKeyEdge' },
+    ApiKeyConnection,
   ),
 }));
 

@@ -110,7 +110,7 @@ async function authenticateToken(
   };
 }
 
-function isUsable(app: App, key: ApiKey): boolean {
+function isUsable(app: Pick<App, 'now'>, key: ApiKey): boolean {
   return key.revokedAt === null && (key.expiresAt === null || key.expiresAt > app.now());
 }
 
@@ -173,8 +173,13 @@ export async function createApiKey(
   if (ipAllowList.length > 100) {
     checks.add('LIMIT_EXCEEDED', '`ipAllowList` may have at most 100 entries.', ['ipAllowList']);
   }
+  const id = newObjectId(viewer);
+  // Left by a run under the same idempotency key that died. Nobody ever saw the key it made.
+  const left = viewer.idempotency
+    ? await app.db.apiKey.findFirst({ where: { ...ownedBy(viewer), id } })
+    : null;
   const inUse = await app.db.apiKey.count({ where: { ...ownedBy(viewer), revokedAt: null } });
-  if (inUse >= MAX_KEYS) {
+  if (!left && inUse >= MAX_KEYS) {
     checks.add(
       'LIMIT_EXCEEDED',
       `An organization has at most ${MAX_KEYS} API keys. Revoke one first.`,
@@ -182,8 +187,13 @@ export async function createApiKey(
     );
   }
   checks.throwIfAny();
+  if (left) {
+    const key = newApiKey();
+    const apiKey = await app.db.apiKey.update({ where: { id }, data: secretColumns(key) });
+    return { apiKey, key };
+  }
   return insertApiKey(app.db, {
-    id: newObjectId(viewer),
+    id,
     organizationId: viewer.organizationId,
     key: newApiKey(),
     name: input.name,
@@ -220,25 +230,53 @@ async function insertApiKey(
 ): Promise<{ apiKey: ApiKey; key: string }> {
   const { key, ...columns } = data;
   const apiKey = await db.apiKey.create({
-    data: { ...columns, prefix: key.slice(0, 'truedy_'.length + 4), hash: hashKey(key) },
+    data: { ...columns, ...secretColumns(key) },
   });
   return { apiKey, key };
 }
 
-/** Ends a key at once, open sockets included. Revoking it again changes nothing. */
+/** What is kept of a key. */
+function secretColumns(key: string): { prefix: string; hash: string } {
+  return { prefix: key.slice(0, 'truedy_'.length + 4), hash: hashKey(key) };
+}
+
+/**
+ * Ends a key at once, open sockets included. Revoking it again changes nothing. The last key that
+ * could make another one stays: without it the organization would be locked out.
+ */
 export async function revokeApiKey(app: App, viewer: Viewer, id: string): Promise<ApiKey> {
   const checks = new Checks();
   const uuid = checks.id('key', 'API key', id, ['id']);
   checks.throwIfAny();
-  const key = await app.db.apiKey.findFirst({ where: { ...ownedBy(viewer), id: uuid! } });
-  if (!key) throw userError('NOT_FOUND', 'There is no such API key.', ['id']);
-  if (key.revokedAt) return key;
-  const revoked = await app.db.apiKey.update({
-    where: { id: key.id },
-    data: { revokedAt: app.now() },
+  const { key, revoked } = await app.db.$transaction(async (tx) => {
+    // One at a time for each organization, so that two keys cannot revoke each other.
+    await tx.$queryRaw`SELECT id FROM organizations WHERE id = ${viewer.organizationId}::uuid FOR UPDATE`;
+    const key = await tx.apiKey.findFirst({ where: { ...ownedBy(viewer), id: uuid! } });
+    if (!key) throw userError('NOT_FOUND', 'There is no such API key.', ['id']);
+    if (key.revokedAt) return { key, revoked: false };
+    if (key.scopes.includes('ADMIN') && isUsable(app, key)) {
+      const others = await tx.apiKey.count({
+        where: {
+          ...ownedBy(viewer),
+          id: { not: key.id },
+          scopes: { has: 'ADMIN' },
+          revokedAt: null,
+          OR: [{ expiresAt: null }, { expiresAt: { gt: app.now() } }],
+        },
+      });
+      if (others === 0) {
+        throw userError(
+          'INVALID_STATE',
+          'This is the last key with the scope ADMIN. Make another one before you revoke it.',
+          ['id'],
+        );
+      }
+    }
+    const data = { revokedAt: app.now() };
+    return { key: await tx.apiKey.update({ where: { id: key.id }, data }), revoked: true };
   });
-  app.bus.publish(API_KEY_REVOKED_TOPIC, key.id);
-  return revoked;
+  if (revoked) app.bus.publish(API_KEY_REVOKED_TOPIC, key.id);
+  return key;
 }
 
 export interface CreateAccessTokenInput {
@@ -294,13 +332,15 @@ function tokenKey(app: App): Uint8Array {
 /** An organization with a first key that may do everything. For start-up and the command line. */
 export async function createOrganization(
   app: Pick<App, 'db'>,
-  input: { name: string; key?: string },
+  input: { name: string; key?: string; id?: string },
 ): Promise<{ organization: Organization; apiKey: ApiKey; key: string }> {
   const checks = new Checks();
   checks.text(input.name, ['name'], { min: 1, max: 100 });
   checks.throwIfAny();
   return app.db.$transaction(async (tx) => {
-    const organization = await tx.organization.create({ data: { id: newId(), name: input.name } });
+    const organization = await tx.organization.create({
+      data: { id: input.id ?? newId(), name: input.name },
+    });
     const made = await insertApiKey(tx, {
       id: newId(),
       organizationId: organization.id,
@@ -312,14 +352,44 @@ export async function createOrganization(
   });
 }
 
-/** Makes sure that a given key works for an organization: the demo's, whose key is fixed. */
-export async function ensureApiKey(
+/**
+ * Another key that may do everything, for the command line: for who has lost the others.
+ *
+ * @throws UserInputError INVALID_ID or NOT_FOUND
+ */
+export async function createAdminKey(
   app: Pick<App, 'db'>,
   organizationId: string,
+): Promise<{ organization: Organization; key: string }> {
+  const checks = new Checks();
+  const id = checks.id('org', 'Organization', organizationId, ['id']);
+  checks.throwIfAny();
+  const organization = await app.db.organization.findUnique({ where: { id: id! } });
+  if (!organization) throw userError('NOT_FOUND', 'There is no such organization.', ['id']);
+  const { key } = await insertApiKey(app.db, {
+    id: newId(),
+    organizationId: organization.id,
+    key: newApiKey(),
+    name: 'From the command line',
+    scopes: ['ADMIN'],
+  });
+  return { organization, key };
+}
+
+/**
+ * Makes sure that a given key works for an organization: the demo's, which is kept in a file.
+ *
+ * @returns whether it does; it cannot when it was revoked, has ended or is another organization's
+ */
+export async function ensureApiKey(
+  app: Pick<App, 'db' | 'now'>,
+  organizationId: string,
   key: string,
-): Promise<void> {
+): Promise<boolean> {
   const existing = await app.db.apiKey.findUnique({ where: { hash: hashKey(key) } });
-  if (existing) return;
+  if (existing) {
+    return isUsable(app, existing) && existing.organizationId === organizationId;
+  }
   await insertApiKey(app.db, {
     id: newId(),
     organizationId,
@@ -327,4 +397,5 @@ export async function ensureApiKey(
     name: 'Demo key',
     scopes: ['ADMIN'],
   });
+  return true;
 }

@@ -1,6 +1,7 @@
 import type { Prisma } from '../generated/prisma/client.ts';
 import { CallDirection, PhoneNumberProvider } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId } from '../graphql/ids.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
 import { literal } from '../infra/like.ts';
@@ -116,6 +117,8 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
     }),
   }),
 });
+
+export const PhoneNumberConnection = connectionOf(PhoneNumberNode);
 
 const inUse = { where: { releasedAt: null }, orderBy: { id: 'asc' } } as const;
 /** Agents have a handful of numbers: what one is taken to cost. */
@@ -243,7 +246,6 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'PhoneNumberConnection' },
-    { name: 'PhoneNumberEdge' },
+    PhoneNumberConnection,
   ),
 }));

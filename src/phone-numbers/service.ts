@@ -11,7 +11,7 @@ import { userError } from '../errors.ts';
 import type { CallDirection, PhoneNumber } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { enqueueSync, runSync } from '../sync/service.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
 import {
   type Carrier,
   type CarrierChange,
@@ -139,7 +139,7 @@ async function bringInStep(
     ? { id: change.configId }
     : await app.db.telephonyConfig.findUnique({ where: { provider }, select: { id: true } });
   if (!current) return number;
-  await runSync(app, telephonyConfigSync, current.id);
+  await trySync(app, telephonyConfigSync, current.id);
   const config = await app.db.telephonyConfig.findUnique({ where: { id: current.id } });
   if (!config || config.refusedRevision !== config.revision) return number;
   await takeBack(app, number, change);
@@ -171,7 +171,7 @@ async function takeBack(
     await enqueueSync(app, tx, telephonyConfigSync, config.id);
     return config.id;
   });
-  if (configId) await runSync(app, telephonyConfigSync, configId);
+  if (configId) await trySync(app, telephonyConfigSync, configId);
 }
 
 /** Changes what the number is called; nothing else depends on it. */
@@ -277,7 +277,7 @@ export async function releasePhoneNumber(
       released.count === 1 && config && owned ? await giveUpIfUnused(app, tx, config) : null;
     return { number, configId };
   });
-  if (configId) await runSync(app, telephonyConfigSync, configId);
+  if (configId) await trySync(app, telephonyConfigSync, configId);
   return number;
 }
 

@@ -1,3 +1,4 @@
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 /**
@@ -23,6 +24,11 @@ export interface Collection<T extends object> {
 }
 
 export function openStore(path: string | undefined): Store {
+  if (path !== undefined) {
+    // It holds credentials. What SQLite puts beside the file gets the same mode.
+    closeSync(openSync(path, 'a', 0o600));
+    chmodSync(path, 0o600);
+  }
   const database = new DatabaseSync(path ?? ':memory:');
   database.exec(`
     PRAGMA journal_mode = WAL;

@@ -8,7 +8,9 @@
  * that dies leaves its lease to run out and the job to the next.
  *
  * Ultravox knows no idempotency key. Before the first attempt to create a copy the attempt is
- * recorded; once one is recorded, the copy is looked for by our id before another is made.
+ * recorded; once one is recorded, the copy is looked for by our id before another is made. A request
+ * that was given up may still be carried out later: some time after an attempt of which nobody knows
+ * what came, copies are looked for once more, and all but the one in use are removed.
  */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
@@ -115,9 +117,42 @@ export async function runSync<Row extends SyncRow>(
       if (!again) return result;
     }
   } catch (error) {
-    if (error instanceof LeaseLostError) return null;
-    throw error;
+    if (!(error instanceof LeaseLostError)) throw error;
+    await sendAgain(app, kind, id);
+    return null;
   }
+}
+
+/**
+ * The same, for the request that has just committed the change: the change stands whatever comes of
+ * this, so nothing is thrown. The job does what could not be done now.
+ */
+export async function trySync<Row extends SyncRow>(
+  app: App,
+  kind: SyncKind<Row>,
+  id: string,
+): Promise<SyncResult | null> {
+  try {
+    return await runSync(app, kind, id);
+  } catch (error) {
+    app.log.error({ err: error, id }, 'A row could not be brought to Ultravox at once');
+    return null;
+  }
+}
+
+/**
+ * A sender that was held up for longer than its lease may have sent something old after somebody
+ * else had sent something newer. What is newest is sent once more.
+ */
+async function sendAgain(
+  app: App,
+  kind: Pick<SyncKind<SyncRow>, 'table' | 'job'>,
+  id: string,
+): Promise<void> {
+  await app.db.$executeRaw`
+    UPDATE ${Prisma.raw(kind.table)} SET synced_revision = NULL
+    WHERE id = ${id}::uuid AND deleted_at IS NULL`;
+  await enqueueSync(app, app.db, kind, id);
 }
 
 /** Should whoever holds the lease have died: the job that goes on once it has run out. */
@@ -129,7 +164,9 @@ async function comeBackAfterLease(
   const [held] = await app.db.$queryRaw<{ sync_lease_until: Date }[]>`
     SELECT sync_lease_until FROM ${Prisma.raw(kind.table)}
     WHERE id = ${id}::uuid AND sync_lease_until >= now()`;
-  if (held) await enqueueSync(app, app.db, kind, id, held.sync_lease_until);
+  if (!held) return;
+  const options = { startAfter: held.sync_lease_until, singletonKey: `${id}:lease` };
+  await app.jobs.enqueue(app.db, kind.job, { id }, options);
 }
 
 interface Lease {
@@ -137,6 +174,11 @@ interface Lease {
   claim(): Promise<boolean>;
   /** Extends the lease before a request goes out; throws when it was lost meanwhile. */
   renew(): Promise<void>;
+  /**
+   * The same, and in the same statement records that a copy may be about to be made: after a crash
+   * it is looked for, and not made twice.
+   */
+  renewForCreation(): Promise<void>;
 }
 
 function newLease(app: App, kind: Pick<SyncKind<SyncRow>, 'table'>, id: string): Lease {
@@ -154,11 +196,7 @@ function newLease(app: App, kind: Pick<SyncKind<SyncRow>, 'table'>, id: string):
           status = CASE WHEN status = 'ACTIVE' THEN status ELSE 'CREATING'::"SyncStatus" END
         WHERE id = ${id}::uuid
           AND (sync_lease_until IS NULL OR sync_lease_until < now())
-          AND CASE WHEN deleted_at IS NULL
-            THEN synced_revision IS DISTINCT FROM revision
-              AND refused_revision IS DISTINCT FROM revision
-            ELSE ultravox_id IS NOT NULL OR remote_attempt_at IS NOT NULL
-          END`;
+          AND ${outOfStep(app)}`;
       return claimed === 1;
     },
     async renew() {
@@ -167,7 +205,36 @@ function newLease(app: App, kind: Pick<SyncKind<SyncRow>, 'table'>, id: string):
         WHERE id = ${id}::uuid AND sync_lease_id = ${leaseId}::uuid`;
       if (renewed !== 1) throw new LeaseLostError();
     },
+    async renewForCreation() {
+      const renewed = await app.db.$executeRaw`
+        UPDATE ${table} SET remote_attempt_at = now(), ultravox_id = NULL,
+          sync_lease_until = now() + make_interval(secs => ${seconds})
+        WHERE id = ${id}::uuid AND sync_lease_id = ${leaseId}::uuid`;
+      if (renewed !== 1) throw new LeaseLostError();
+    },
   };
+}
+
+/**
+ * What there is to do for a row: a revision that is neither there nor refused, copies of a deleted
+ * row, or an attempt of which nobody knows what came, once it has surely come to an end.
+ */
+function outOfStep(app: App): Prisma.Sql {
+  return Prisma.sql`CASE WHEN deleted_at IS NULL
+    THEN (synced_revision IS DISTINCT FROM revision AND refused_revision IS DISTINCT FROM revision)
+      OR (synced_revision = revision
+        AND remote_attempt_at < now() - make_interval(secs => ${tidySeconds(app)}))
+    ELSE ultravox_id IS NOT NULL OR remote_attempt_at IS NOT NULL
+  END`;
+}
+
+function tidySeconds(app: App): number {
+  return app.config.ULTRAVOX_TIMEOUT_SECONDS + 60;
+}
+
+/** Whether all that is left to do is to look for copies that should not be there. */
+function isInStep(row: SyncRow): boolean {
+  return row.deletedAt === null && row.syncedRevision === row.revision && row.ultravoxId !== null;
 }
 
 class LeaseLostError extends Error {
@@ -182,6 +249,7 @@ async function send<Row extends SyncRow>(
 ): Promise<SyncResult> {
   try {
     if (row.deletedAt) return await removeCopies(app, kind, row, lease);
+    if (isInStep(row)) return await removeExtraCopies(app, kind, row, lease);
     let ultravoxId = row.ultravoxId ?? (await adoptCopy(app, kind, row, lease));
     if (ultravoxId) {
       try {
@@ -192,8 +260,7 @@ async function send<Row extends SyncRow>(
         if (!(error instanceof UltravoxError && error.kind === 'not_found')) throw error;
       }
     }
-    await recordAttempt(app, kind, row);
-    await lease.renew();
+    await lease.renewForCreation();
     ultravoxId = await kind.create(app, row);
     return { outcome: 'SYNCED', ultravoxId };
   } catch (error) {
@@ -211,8 +278,26 @@ async function adoptCopy<Row extends SyncRow>(
   if (!row.remoteAttemptAt) return null;
   await lease.renew();
   const [found, ...extra] = await kind.find(app, row);
-  for (const ultravoxId of extra) await kind.remove(app, row, ultravoxId);
+  for (const ultravoxId of extra) {
+    await lease.renew();
+    await kind.remove(app, row, ultravoxId);
+  }
   return found ?? null;
+}
+
+async function removeExtraCopies<Row extends SyncRow>(
+  app: App,
+  kind: SyncKind<Row>,
+  row: Row,
+  lease: Lease,
+): Promise<SyncResult> {
+  await lease.renew();
+  for (const ultravoxId of await kind.find(app, row)) {
+    if (ultravoxId === row.ultravoxId) continue;
+    await lease.renew();
+    await kind.remove(app, row, ultravoxId);
+  }
+  return { outcome: 'SYNCED', ultravoxId: row.ultravoxId ?? '' };
 }
 
 async function removeCopies<Row extends SyncRow>(
@@ -229,17 +314,6 @@ async function removeCopies<Row extends SyncRow>(
     await kind.remove(app, row, ultravoxId);
   }
   return { outcome: 'REMOVED' };
-}
-
-/** Recorded before the request, so that after a crash the copy is looked for and not made twice. */
-async function recordAttempt(
-  app: App,
-  kind: Pick<SyncKind<SyncRow>, 'table'>,
-  row: SyncRow,
-): Promise<void> {
-  await app.db.$executeRaw`
-    UPDATE ${Prisma.raw(kind.table)} SET remote_attempt_at = now(), ultravox_id = NULL
-    WHERE id = ${row.id}::uuid`;
 }
 
 function failure(app: App, row: SyncRow, error: unknown): SyncResult {
@@ -277,20 +351,23 @@ async function settle<Row extends SyncRow>(
   const status =
     result.outcome === 'REMOVED' ? row.status : nextSyncStatus(row.status, result.outcome);
   const error = 'message' in result ? result.message : null;
-  const keepId = result.outcome === 'REMOVED' ? null : synced ? result.ultravoxId : row.ultravoxId;
+  const removed = result.outcome === 'REMOVED';
+  const newId = synced ? result.ultravoxId : null;
+  // An earlier attempt whose outcome nobody knows stays recorded, until copies were looked for.
+  const clean = removed || (synced && (row.remoteAttemptAt === null || isInStep(row)));
   const again = await app.db.$transaction(async (tx) => {
     const [now] = await tx.$queryRaw<{ revision: number; deleted_at: Date | null }[]>`
       UPDATE ${table} SET
-        ultravox_id = ${keepId},
+        ultravox_id = CASE WHEN ${synced || removed} THEN ${newId} ELSE ultravox_id END,
         status = ${status}::"SyncStatus",
         synced_revision = CASE WHEN ${synced} THEN ${row.revision}::int ELSE synced_revision END,
         refused_revision = CASE WHEN ${result.outcome === 'REFUSED'} THEN ${row.revision}::int ELSE refused_revision END,
         sync_error = ${error},
         sync_attempts = CASE WHEN ${result.outcome === 'UNREACHABLE'} THEN sync_attempts + 1 ELSE 0 END,
-        remote_attempt_at = CASE WHEN ${synced || result.outcome === 'REMOVED'} THEN NULL ELSE remote_attempt_at END
+        remote_attempt_at = CASE WHEN ${clean} THEN NULL ELSE remote_attempt_at END
       WHERE id = ${row.id}::uuid AND sync_lease_id = ${lease.id}::uuid
       RETURNING revision, deleted_at`;
-    if (!now) return false;
+    if (!now) throw new LeaseLostError();
     const newer = now.revision > row.revision || (now.deleted_at !== null && !row.deletedAt);
     const goOn = newer && result.outcome !== 'UNREACHABLE';
     if (!goOn) {
@@ -302,10 +379,10 @@ async function settle<Row extends SyncRow>(
       const options = { startAfter: result.retryAt, singletonKey: `${row.id}:retry` };
       await app.jobs.enqueue(tx, kind.job, { id: row.id }, options);
     }
-    await kind.settled?.(app, tx, row, result);
+    if (!isInStep(row)) await kind.settled?.(app, tx, row, result);
     return goOn;
   });
-  await kind.announced?.(app, row, result);
+  if (!isInStep(row)) await kind.announced?.(app, row, result);
   return again;
 }
 
@@ -321,10 +398,7 @@ export async function sweepSync(
     SELECT id FROM ${Prisma.raw(kind.table)}
     WHERE (sync_lease_until IS NULL OR sync_lease_until < now())
       AND updated_at < now() - interval '30 seconds'
-      AND CASE WHEN deleted_at IS NULL
-        THEN synced_revision IS DISTINCT FROM revision AND refused_revision IS DISTINCT FROM revision
-        ELSE ultravox_id IS NOT NULL OR remote_attempt_at IS NOT NULL
-      END
+      AND ${outOfStep(app)}
     ORDER BY updated_at LIMIT 500`;
   for (const { id } of rows) {
     await app.jobs.enqueue(app.db, kind.job, { id }, { singletonKey: `${id}:sweep` });

@@ -34,3 +34,8 @@ export function nextSyncStatus(status: SyncStatus, outcome: SyncOutcome): SyncSt
 export function syncRetrySeconds(attempts: number): number {
   return Math.min(5 * 2 ** Math.max(0, attempts - 1), 300);
 }
+
+/** Whether Ultravox has the row as it is here. */
+export function isInSync(row: { revision: number; syncedRevision: number | null }): boolean {
+  return row.syncedRevision === row.revision;
+}

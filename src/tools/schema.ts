@@ -1,9 +1,11 @@
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId, toPublicId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
 import { ownedBy } from '../organizations/viewer.ts';
 import { SyncStatusEnum } from '../sync/schema.ts';
+import { isInSync } from '../sync/status.ts';
 import type {
   AutomaticParameter,
   DynamicParameter,
@@ -181,16 +183,26 @@ export const ToolNode = builder.prismaNode('Tool', {
       description:
         'Why the latest change is not at Ultravox: its refusal, or that it could not be reached. Null when all is well.',
     }),
+    isInSync: t.boolean({
+      description: 'Whether Ultravox has it exactly as it is here.',
+      select: { revision: true, syncedRevision: true },
+      resolve: isInSync,
+    }),
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
     updatedAt: t.expose('updatedAt', { type: 'DateTime', description: 'When it last changed.' }),
   }),
 });
 
+export const ToolConnection = connectionOf(ToolNode);
+
 const ToolFilterInput = builder.inputType('ToolFilter', {
   description: 'Which tools are wanted; what is given must all hold.',
   fields: (t) => ({
     name: t.string({ description: 'Part of the name, in any case.' }),
-    status: t.field({ type: SyncStatusEnum, description: 'In this state.' }),
+    status: t.field({
+      type: [SyncStatusEnum],
+      description: 'In any of these states. Empty is as if it were not given.',
+    }),
   }),
 });
 
@@ -238,8 +250,7 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'ToolConnection' },
-    { name: 'ToolEdge' },
+    ToolConnection,
   ),
   tool: t.withAuth({ read: true }).prismaField({
     type: ToolNode,

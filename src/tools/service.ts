@@ -8,7 +8,7 @@ import { publicId } from '../infra/ids.ts';
 import { literal } from '../infra/like.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { lockForDeletion } from '../sync/references.ts';
-import { enqueueSync, runSync } from '../sync/service.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
 import { deriveModelToolName } from './definition.ts';
 import { type DefinitionInput, mergeDefinition } from './rules.ts';
 import { definitionOf, encryptTokens, toolSync } from './sync.ts';
@@ -21,7 +21,8 @@ const MODEL_TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
 export interface ToolFilter {
   name?: string | null | undefined;
-  status?: SyncStatus | null | undefined;
+  /** Any of these; empty is as if it were not given. */
+  status?: readonly SyncStatus[] | null | undefined;
 }
 
 export function listedTools(viewer: Viewer, filter: ToolFilter = {}): Prisma.ToolWhereInput {
@@ -30,7 +31,7 @@ export function listedTools(viewer: Viewer, filter: ToolFilter = {}): Prisma.Too
     ...ownedBy(viewer),
     deletedAt: null,
     ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
-    ...(status ? { status } : {}),
+    ...(status?.length ? { status: { in: [...status] } } : {}),
   };
 }
 
@@ -78,7 +79,7 @@ export async function createTool(app: App, viewer: Viewer, input: CreateToolInpu
       await enqueueSync(app, tx, toolSync, id);
     });
   }
-  await runSync(app, toolSync, id);
+  await trySync(app, toolSync, id);
   return app.db.tool.findUniqueOrThrow({ where: { id } });
 }
 
@@ -154,7 +155,7 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
     });
     await enqueueSync(app, tx, toolSync, tool.id);
   });
-  await runSync(app, toolSync, id!);
+  await trySync(app, toolSync, id!);
   return app.db.tool.findUniqueOrThrow({ where: { id: id! } });
 }
 
@@ -241,6 +242,6 @@ export async function deleteTool(app: App, viewer: Viewer, publicToolId: string)
     await tx.tool.update({ where: { id: id! }, data: { deletedAt: app.now(), secrets: null } });
     await enqueueSync(app, tx, toolSync, id!);
   });
-  await runSync(app, toolSync, id!);
+  await trySync(app, toolSync, id!);
   return id!;
 }

@@ -87,7 +87,7 @@ export function kindOfStatus(status: number): UltravoxErrorKind {
 
 /** A refusal leaves no doubt; trouble on the way, or half an answer, does. */
 export const isOutcomeUnknown = (status: number): boolean =>
-  status !== 503 && (status < 400 || status >= 500);
+  status === 408 || (status !== 503 && (status < 400 || status >= 500));
 
 /** `Retry-After`, as seconds or as an HTTP date. */
 export function parseRetryAfter(header: string | null, now: number): number | null {

@@ -70,3 +70,17 @@ export function isVoiceProvider(word: string | null): word is VoiceProvider {
 export function providerOf(word: VoiceProvider): Provider {
   return PROVIDERS[word];
 }
+
+/** The settings in a row's definition, by our names for them. Those of Ultravox's own are not kept. */
+export function settingsOf(row: { definition: unknown }): VoiceSettings {
+  const { model, modelId, speed, speakingRate, generationConfig } = (row.definition ?? {}) as {
+    [member: string]: unknown;
+  };
+  const pace =
+    speed ?? speakingRate ?? (generationConfig as { speed?: unknown } | undefined)?.speed;
+  const name = model ?? modelId;
+  return {
+    model: typeof name === 'string' ? name : undefined,
+    speed: typeof pace === 'number' ? pace : undefined,
+  };
+}

@@ -1,11 +1,13 @@
 import { VoiceType } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId, toPublicId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
 import { ownedBy } from '../organizations/viewer.ts';
 import { SyncStatusEnum } from '../sync/schema.ts';
-import { isVoiceProvider } from './providers.ts';
+import { isInSync } from '../sync/status.ts';
+import { isVoiceProvider, settingsOf } from './providers.ts';
 import { createVoice, deleteVoice, ensureVoices, listedVoices, updateVoice } from './service.ts';
 
 const VoiceTypeEnum = builder.enumType('VoiceType', {
@@ -58,6 +60,18 @@ export const VoiceNode = builder.prismaNode('Voice', {
       description: "The provider's own id of the voice, where it is known.",
     }),
     type: t.expose('type', { type: VoiceTypeEnum, description: "Ultravox's, or yours." }),
+    model: t.string({
+      nullable: true,
+      description: "The provider's model, as it was given; null when it was not, or not to you.",
+      select: { definition: true },
+      resolve: (voice) => settingsOf(voice).model ?? null,
+    }),
+    speed: t.float({
+      nullable: true,
+      description: 'How fast it speaks, as it was given; null when it was not, or not to you.',
+      select: { definition: true },
+      resolve: (voice) => settingsOf(voice).speed ?? null,
+    }),
     language: t.expose('language', {
       type: 'LanguageTag',
       nullable: true,
@@ -80,6 +94,11 @@ export const VoiceNode = builder.prismaNode('Voice', {
       description:
         'What Ultravox said when it last refused the voice or could not be reached; null when all is well. A refused voice is deleted and made again.',
     }),
+    isInSync: t.boolean({
+      description: 'Whether Ultravox has it exactly as it is here.',
+      select: { revision: true, syncedRevision: true },
+      resolve: isInSync,
+    }),
     withdrawnAt: t.expose('withdrawnAt', {
       type: 'DateTime',
       nullable: true,
@@ -94,17 +113,22 @@ export const VoiceNode = builder.prismaNode('Voice', {
   }),
 });
 
+export const VoiceConnection = connectionOf(VoiceNode);
+
 const VoiceFilterInput = builder.inputType('VoiceFilter', {
   description: 'Which voices are wanted; what is given must all hold.',
   fields: (t) => ({
-    search: t.string({ description: 'Part of the name or description, in any case.' }),
+    search: t.string({ description: 'Part of the name or of the description, in any case.' }),
     provider: t.field({ type: VoiceProviderEnum, description: 'Served by this provider.' }),
     language: t.field({
       type: 'LanguageTag',
       description: 'Speaks this language. `en` also finds `en-US`; `en-US` does not find `en`.',
     }),
     type: t.field({ type: VoiceTypeEnum, description: "Only Ultravox's, or only yours." }),
-    status: t.field({ type: SyncStatusEnum, description: 'In this state.' }),
+    status: t.field({
+      type: [SyncStatusEnum],
+      description: 'In any of these states. Empty is as if it were not given.',
+    }),
   }),
 });
 
@@ -159,8 +183,7 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'VoiceConnection' },
-    { name: 'VoiceEdge' },
+    VoiceConnection,
   ),
   voice: t.withAuth({ read: true }).prismaField({
     type: VoiceNode,

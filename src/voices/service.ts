@@ -8,7 +8,7 @@ import { publicId } from '../infra/ids.ts';
 import { literal } from '../infra/like.ts';
 import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { lockForDeletion } from '../sync/references.ts';
-import { enqueueSync, NotReadyError, runSync } from '../sync/service.ts';
+import { enqueueSync, NotReadyError, trySync } from '../sync/service.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
 import { voiceSync } from './sync.ts';
 
@@ -38,7 +38,8 @@ export interface VoiceFilter {
   /** `en` also finds `en-US`. */
   language?: string | null | undefined;
   type?: VoiceType | null | undefined;
-  status?: SyncStatus | null | undefined;
+  /** Any of these; empty is as if it were not given. */
+  status?: readonly SyncStatus[] | null | undefined;
 }
 
 /** What a list shows: a voice that was withdrawn only while an agent speaks with it. */
@@ -50,7 +51,7 @@ export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.V
     deletedAt: null,
     ...(provider ? { provider } : {}),
     ...(type ? { type } : {}),
-    ...(status ? { status } : {}),
+    ...(status?.length ? { status: { in: [...status] } } : {}),
     AND: [
       { OR: [{ withdrawnAt: null }, { agents: { some: { deletedAt: null } } }] },
       ...(text ? [{ OR: [{ name: text }, { description: text }] }] : []),
@@ -140,7 +141,7 @@ export async function createVoice(
       await enqueueSync(app, tx, voiceSync, id);
     });
   }
-  await runSync(app, voiceSync, id);
+  await trySync(app, voiceSync, id);
   return app.db.voice.findUniqueOrThrow({ where: { id } });
 }
 
@@ -249,6 +250,6 @@ export async function deleteVoice(
     await tx.voice.update({ where: { id: id! }, data: { deletedAt: app.now() } });
     await enqueueSync(app, tx, voiceSync, id!);
   });
-  await runSync(app, voiceSync, id!);
+  await trySync(app, voiceSync, id!);
   return id!;
 }

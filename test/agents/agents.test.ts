@@ -171,7 +171,18 @@ describe('createAgent', () => {
       ['extractionSchema', 'INVALID_INPUT'],
       ['crmWebhookUrl', 'INVALID_INPUT'],
       ['crmWebhookSecret', 'INVALID_INPUT'],
+      // Looked up although the id beside it is none.
+      ['toolIds.0', 'NOT_FOUND'],
     ]);
+  });
+
+  test.each([
+    ['name', { name: 'Half \ud83d' }],
+    ['systemPrompt', { systemPrompt: 'Half \ud83d' }],
+    ['greetingSettings.text', { greetingSettings: { text: '\ude00 half' } }],
+  ])('refuses half of a surrogate pair in %s, which could not be kept', async (path, input) => {
+    const { userErrors } = await send(server.client, 'createAgent', { ...basic(), ...input });
+    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: path.split('.') }]);
   });
 
   test('names references that are not there beside what is wrong in itself', async () => {
@@ -397,6 +408,16 @@ describe('updateAgent and replaceAgent', () => {
 });
 
 describe('deleteAgent', () => {
+  test('gives the id of what is gone, as every deletion does', async () => {
+    const { id } = await change(server.client, 'createAgent', basic());
+    const DELETE = `mutation ($id: ID!) {
+      deleteAgent(input: { id: $id }) { deletedAgentId agent { id } userErrors { code } } }`;
+    const gone = await server.client.send(DELETE, { id });
+    expect(gone.data.deleteAgent).toEqual({ deletedAgentId: id, agent: { id }, userErrors: [] });
+    const again = await server.client.send(DELETE, { id });
+    expect(again.data.deleteAgent).toMatchObject({ deletedAgentId: null, agent: null });
+  });
+
   test('removes it here and at Ultravox, and frees its numbers', async () => {
     const { input } = await everything();
     const { id } = await change(server.client, 'createAgent', input);
@@ -490,6 +511,8 @@ describe('reading', () => {
     expect(await list('(filter: {name: "0%"})')).toEqual([1, 'Beta 100%']);
     expect(await list('(filter: {name: "a%a"})')).toEqual([0]);
     expect(await list('(filter: {status: FAILED})')).toEqual([0]);
+    expect(await list('(filter: {status: [FAILED, ACTIVE]}, first: 1)')).toEqual([3, 'Gamma']);
+    expect(await list('(filter: {status: []}, first: 1)')).toEqual([3, 'Gamma']);
     expect((await list('(orderBy: {field: NAME, direction: DESC}, first: 2)')).length).toBe(3);
   });
 

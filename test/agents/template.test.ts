@@ -26,6 +26,7 @@ const references = { voiceId: 'voice-1', tools: [], corpusIds: [] };
 test('an agent with nothing optional leaves everything optional to Ultravox', () => {
   expect(callTemplate(bare, references)).toEqual({
     systemPrompt: 'Be kind.',
+    contextSchema: { type: 'object', additionalProperties: true },
     model: 'ultravox-v0.7',
     temperature: 0.3,
     voice: 'voice-1',
@@ -75,6 +76,7 @@ test('every field arrives where it belongs', () => {
   );
   expect(template).toEqual({
     systemPrompt: 'Be kind.',
+    contextSchema: { type: 'object', additionalProperties: true },
     model: 'ultravox-v0.7',
     temperature: 0,
     voice: 'voice-1',

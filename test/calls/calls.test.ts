@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { costOf } from '../../src/calls/billing.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
+import { countQueries, statementsOf } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -27,6 +28,7 @@ import {
   setFaults,
   setSimulator,
   steered,
+  tryToDial,
   typesOf,
   uuidOf,
   waitForCall,
@@ -74,7 +76,7 @@ describe('a call over SIP', () => {
       'COMPLETED',
       'COMPLETED',
     ]);
-    const cursors = call.events.nodes.map((event: CallView) => Number(event.cursor));
+    const cursors: number[] = call.events.nodes.map((event: CallView) => Number(event.cursor));
     expect(cursors).toEqual([...new Set(cursors)].sort((a, b) => a - b));
     expect(call.durationSeconds).toBeGreaterThan(0);
 
@@ -238,14 +240,23 @@ describe('what a call is given', () => {
     const plain = await dial(greeter, newPerson(), {
       variables: { first_name: 'Ada', company: 'X' },
     });
-    expect(plain.settings).toEqual({ greeting: null, maxDuration: null, joinTimeout: null });
+    expect(plain.settings).toEqual({
+      recordingEnabled: null,
+      greeting: null,
+      maxDuration: null,
+      joinTimeout: null,
+    });
     const remote = (await remoteCallOf(server, plain.id)).body;
     expect(remote.firstSpeakerSettings.agent.text).toBe('Hi there');
   });
 
   test('what Ultravox refuses fails the call and says why', async () => {
     await setSimulator(server, { outOfCredit: true });
-    const call = await dial(caller).finally(() => setSimulator(server, { outOfCredit: false }));
+    const payload = await tryToDial(caller).finally(() =>
+      setSimulator(server, { outOfCredit: false }),
+    );
+    const { call } = payload;
+    expect(problemsOf(payload)).toEqual(['PAYMENT_REQUIRED ']);
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR', ringingAt: null });
     expect(call.failure).toContain('no call time left');
     expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
@@ -337,7 +348,11 @@ describe('reading calls', () => {
   const list = async (variables: object = {}) =>
     dataOf(await owner.client.send(LIST, variables)).calls;
   const matching = async (filter: object): Promise<number[]> => {
-    const { nodes, totalCount } = await list({ filter, first: 100, orderBy: { direction: 'ASC' } });
+    const { nodes, totalCount } = await list({
+      filter,
+      first: 100,
+      orderBy: { field: 'CREATED_AT', direction: 'ASC' },
+    });
     expect(totalCount).toBe(nodes.length);
     return nodes.map(({ id }: { id: string }) => ids.indexOf(id));
   };
@@ -384,7 +399,7 @@ describe('reading calls', () => {
   test('newest first by default, oldest first when asked, ties by id', async () => {
     const newest = await list({ first: 100 });
     expect(newest.nodes.map(({ id }: CallView) => id)).toEqual([...ids].reverse().slice(0, 100));
-    const oldest = await list({ first: 100, orderBy: { direction: 'ASC' } });
+    const oldest = await list({ first: 100, orderBy: { field: 'CREATED_AT', direction: 'ASC' } });
     expect(oldest.nodes.map(({ id }: CallView) => id)).toEqual(ids.slice(0, 100));
     expect((await list()).nodes).toHaveLength(50);
   });
@@ -417,6 +432,42 @@ describe('reading calls', () => {
   ])('a page of %j is refused', async (page) => {
     const answer = await owner.client.send(LIST, page);
     expect(answer.errors?.map(({ extensions }) => extensions.code)).toEqual(['BAD_USER_INPUT']);
+    const counted = await owner.client.send(
+      'query ($first: Int, $last: Int) { calls(first: $first, last: $last) { totalCount } }',
+      page,
+    );
+    expect(counted.errors?.map(({ extensions }) => extensions.code)).toEqual(['BAD_USER_INPUT']);
+  });
+
+  test('a number that nobody can have is refused as a filter', async () => {
+    const answer = await owner.client.send(LIST, { filter: { phoneNumber: '0171 555' } });
+    expect(answer.errors).toMatchObject([
+      {
+        message: expect.stringContaining('`filter.phoneNumber`'),
+        extensions: { code: 'BAD_USER_INPUT' },
+      },
+    ]);
+  });
+
+  test('calls are counted only when asked for, and for any number of agents at once', async () => {
+    const nested = (fields: string) => `{ agents { nodes { id calls(first: 1) { ${fields} } } } }`;
+    const statements = async (query: string) =>
+      countQueries(server.app, async () => dataOf(await owner.client.send(query)));
+    const answer = dataOf(await owner.client.send(nested('totalCount')));
+    expect(
+      answer.agents.nodes.map(({ calls }: { calls: { totalCount: number } }) => calls.totalCount),
+    ).toEqual([COUNT / 2, COUNT / 2]);
+
+    const counting = await statements(nested('totalCount nodes { id }'));
+    const counts = async (query: string) =>
+      (await statementsOf(server.app, async () => dataOf(await owner.client.send(query)))).filter(
+        (statement) => /count\(/i.test(statement),
+      ).length;
+    expect(await counts(nested('nodes { id }'))).toBe(0);
+    expect(await counts('{ calls(first: 1) { nodes { id } } }')).toBe(0);
+    expect(await counts('{ calls(first: 1) { totalCount } }')).toBe(1);
+    await makeAgent(server, { client: owner.client, organizationId: owner.id });
+    expect(await statements(nested('totalCount nodes { id }'))).toBe(counting);
   });
 
   test('each filter alone, and together', async () => {
@@ -425,6 +476,7 @@ describe('reading calls', () => {
       indexes((i) => i % 3 !== 0),
     );
     expect(await matching({ status: ['IN_PROGRESS'] })).toEqual([]);
+    expect((await list({ filter: { status: [] } })).totalCount).toBe(COUNT);
     expect(await matching({ direction: 'INBOUND' })).toEqual(indexes((i) => i % 4 === 0));
     expect(await matching({ agentId: agents[1] })).toEqual(indexes((i) => i % 2 === 1));
     expect(await matching({ numberId: numbers[0]!.id })).toEqual(
@@ -570,7 +622,7 @@ describe('a test call in the browser', () => {
   test('says what Ultravox refuses', async () => {
     await setSimulator(server, { outOfCredit: true });
     const payload = await startTest().finally(() => setSimulator(server, { outOfCredit: false }));
-    expect(problemsOf(payload)).toEqual(['ULTRAVOX_REFUSED agentId']);
+    expect(problemsOf(payload)).toEqual(['PAYMENT_REQUIRED ']);
     expect(payload.userErrors[0].message).toContain('no call time left');
   });
 
@@ -705,7 +757,14 @@ describe('deleting calls', () => {
     const refused = await run(caller.client, 'deleteCalls', {
       ids: [made.id, live.id, publicId('cal', newId()), caller.agentId],
     });
-    expect(problemsOf(refused)).toEqual(['INVALID_ID ids.3']);
+    // What is wrong with one id does not hide what is wrong with the others.
+    expect(problemsOf(refused)).toEqual([
+      'INVALID_ID ids.3',
+      'INVALID_STATE ids.1',
+      'NOT_FOUND ids.2',
+    ]);
+    const doubled = await run(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
+    expect(problemsOf(doubled)).toEqual(['INVALID_INPUT ids.1']);
     const blocked = await run(caller.client, 'deleteCalls', {
       ids: [made.id, live.id, publicId('cal', newId())],
     });
@@ -724,9 +783,7 @@ describe('deleting calls', () => {
         error: `could not parse ${secret}`,
       },
     });
-    const { deletedCallIds } = await done(caller.client, 'deleteCalls', {
-      ids: [made.id, made.id],
-    });
+    const { deletedCallIds } = await done(caller.client, 'deleteCalls', { ids: [made.id] });
     expect(deletedCallIds).toEqual([made.id]);
 
     const gone = await caller.client.send(

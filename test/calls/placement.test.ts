@@ -1,7 +1,12 @@
 /** Placing calls: Ultravox's limits across processes, and a phone that never rings twice. */
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { placeWaitingCalls, requestFor } from '../../src/calls/placement.ts';
+import {
+  failStaleCalls,
+  placeClaimedCalls,
+  placeWaitingCalls,
+  requestFor,
+} from '../../src/calls/placement.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -19,10 +24,12 @@ import {
   isEnded,
   newCaller,
   newPerson,
+  problemsOf,
   rowOf,
   run,
   setFaults,
   setSimulator,
+  tryToDial,
   typesOf,
   uuidOf,
   waitForCall,
@@ -259,13 +266,14 @@ describe('when Ultravox', () => {
   });
 
   test.each([
-    [400, 'Simulated fault'],
-    [401, 'Simulated fault'],
-    [402, 'Simulated fault'],
-    [404, 'Simulated fault'],
-  ])('answers %i, the call fails and says why', async (status, text) => {
+    [400, 'ULTRAVOX_REFUSED', 'Simulated fault'],
+    [401, 'ULTRAVOX_UNAVAILABLE', 'Simulated fault'],
+    [402, 'PAYMENT_REQUIRED', 'Simulated fault'],
+  ])('answers %i, the call fails and says why', async (status, code, text) => {
     await setFaults(server, [{ kind: 'status', status, count: 1, ...CREATION }]);
-    const call = await dial(caller);
+    const payload = await tryToDial(caller);
+    const { call } = payload;
+    expect(problemsOf(payload)).toEqual([`${code} `]);
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
     expect(call.failure).toContain(text);
     expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
@@ -340,7 +348,7 @@ describe('when Ultravox', () => {
   }, 60_000);
 
   test('turns out to have dialled after the call was given up, it is hung up when answered', async () => {
-    await setSimulator(server, { talkSeconds: 100_000, ringSeconds: 29 });
+    await setSimulator(server, { talkSeconds: 100_000, ringSeconds: 20 });
     await setFaults(server, [{ kind: 'dropBefore', count: 1, ...CREATION }]);
     try {
       const made = await dial(caller);
@@ -371,7 +379,9 @@ describe('when Ultravox', () => {
       { kind: 'status', status: 500, method: 'GET' },
     ]);
     try {
-      const made = await dial(caller, newPerson(), { settings: { joinTimeout: '1s' } });
+      const made = await dial(caller, newPerson(), {
+        settings: { joinTimeout: '1s', maxDuration: '2s' },
+      });
       const call = await waitForCall(caller.client, made.id, 'over', isEnded, 30_000);
       expect(call).toMatchObject({ status: 'FAILED', endReason: 'UNKNOWN' });
       expect(call.failure).toContain('could not be asked');
@@ -380,7 +390,7 @@ describe('when Ultravox', () => {
     }
   }, 40_000);
 
-  test('holds an agent no more, the call fails', async () => {
+  test('holds an agent no more, it is made there again and the call waits for it', async () => {
     const gone = await newCaller(server);
     await setFaults(server, [
       { kind: 'status', status: 429, retryAfterSeconds: 1, count: 1, ...CREATION },
@@ -391,10 +401,98 @@ describe('when Ultravox', () => {
       data: { ultravoxId: null, status: 'DRAFT' },
     });
     const call = await waitForCall(gone.client, made.id, 'over', isEnded);
-    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
-    expect(call.failure).toContain('no longer at Ultravox');
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
+    expect(await dialsOf(server, call.id)).toHaveLength(1);
+  });
+
+  test('says that it has no such agent, the agent is sent again and the call waits', async () => {
+    await setFaults(server, [{ kind: 'status', status: 404, count: 1, ...CREATION }]);
+    const made = await dial(caller);
+    expect(made.status).toBe('CREATED');
+    const call = await waitForCall(caller.client, made.id, 'over', isEnded);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
+  });
+
+  test('asks to wait for no time at all, it is not asked again at once', async () => {
+    await setFaults(server, [{ kind: 'status', status: 429, retryAfterSeconds: 0, ...CREATION }]);
+    const before = server.simulator.requests().length;
+    const made = await dial(caller);
+    const started = Date.now();
+    await until('three refusals', () => refusals(server, before) >= 3);
+    expect(Date.now() - started).toBeGreaterThan(1_500);
+    await setFaults(server, []);
+    const call = await waitForCall(caller.client, made.id, 'over', isEnded);
+    expect(call.status).toBe('COMPLETED');
   });
 });
+
+describe('between the claim and the request', () => {
+  let server: TestServer;
+  let caller: Caller;
+  beforeAll(async () => {
+    server = await startTestServer();
+    caller = await newCaller(server);
+  });
+  afterAll(() => server.close());
+
+  test('a call that is ended meanwhile is not dialled', async () => {
+    const phoneNumber = newPerson();
+    const row = await waitingCall(phoneNumber);
+    // As if another process had claimed it and then been held up.
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { placingAt: new Date(), endRequestedAt: new Date() },
+    });
+    placeClaimedCalls(server.app, [row.id]);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call).toMatchObject({ status: 'CANCELLED' });
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  test('a claim that has grown old is given back, and not dialled twice', async () => {
+    const row = await waitingCall(newPerson());
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { placingAt: new Date(Date.now() - 60_000) },
+    });
+    placeClaimedCalls(server.app, [row.id]);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call.status).toBe('COMPLETED');
+    expect(await dialsOf(server, call.id)).toHaveLength(1);
+  });
+
+  test('a call that has waited for more than an hour is not dialled, and fails', async () => {
+    const row = await waitingCall(newPerson());
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { createdAt: new Date(Date.now() - 2 * 3_600_000), placeNotBefore: null },
+    });
+    await placeWaitingCalls(server.app);
+    await failStaleCalls(server.app);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+    expect(call.failure).toContain('Nobody was called');
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  /** A call that Ultravox has had no room for yet. */
+  async function waitingCall(phoneNumber: string) {
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 3, count: 1, ...CREATION },
+    ]);
+    const made = await dial(caller, phoneNumber);
+    expect(made.status).toBe('CREATED');
+    return server.app.db.call.findUniqueOrThrow({ where: { id: uuidOf(made.id) } });
+  }
+});
+
+/** How many creations of calls the simulator has refused since so many requests. */
+function refusals(server: TestServer, since: number): number {
+  return server.simulator
+    .requests()
+    .slice(since)
+    .filter(({ path, status }) => path.endsWith('/calls') && status === 429).length;
+}
 
 describe('when nothing listens at Ultravox’s address', () => {
   test('a call waits, and is placed when it is back, or fails once it is too late', async () => {

@@ -14,6 +14,7 @@ import {
   dataOf,
   dial,
   dialsOf,
+  done,
   isBilled,
   makeAgent,
   newCaller,
@@ -272,6 +273,39 @@ describe('a delivery', () => {
       const row = await server.app.db.ultravoxWebhook.findUniqueOrThrow({ where: { id: broken } });
       return row.error;
     });
+  });
+
+  test('for a call that was deleted brings nothing of it back', async () => {
+    const call = await unheard();
+    await post(server, call.ended);
+    await worked(server, call.ultravoxId, 1);
+    const settled = await server.app.db.ultravoxWebhook.findFirstOrThrow({
+      where: { ultravoxCallId: call.ultravoxId },
+    });
+    await done(caller.client, 'deleteCalls', { ids: [call.id] });
+    // The job that removes it at Ultravox ends with a look at its webhooks.
+    await until('its removal', async () => {
+      const row = await server.app.db.ultravoxWebhook.findUniqueOrThrow({
+        where: { id: settled.id },
+      });
+      return row.processedAt! > settled.processedAt!;
+    });
+    await post(server, call.billed);
+    await worked(server, call.ultravoxId, 2);
+    expect(await storedOf(server, call.ultravoxId)).toMatchObject([
+      { payload: {} },
+      { payload: {} },
+    ]);
+    expect(await rowOf(server, call.id)).toMatchObject({
+      phoneNumber: null,
+      billingStatus: 'PENDING',
+      costAmount: null,
+    });
+    const last = await server.app.db.event.findFirst({
+      where: { callId: uuidOf(call.id) },
+      orderBy: { sequence: 'desc' },
+    });
+    expect(last?.type).toBe('CALL_DELETED');
   });
 
   test('of a refund counts, and one of the bill before it that comes later does not', async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Caller, prepareCaller } from '../support/calling.ts';
-import type { Answer, GraphQLClient } from '../support/graphql.ts';
+import { type Answer, createClient, type GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -9,7 +9,7 @@ let server: TestServer;
 let caller: Caller;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
   caller = await prepareCaller(server.client);
 });
 afterAll(() => server?.close());
@@ -230,5 +230,35 @@ describe('a mutation sent again under its idempotency key', () => {
       expect(answer.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
     }
     expect(await agentsNamed('Never')).toBe(0);
+  });
+
+  it('is not answered to a key that may do less', async () => {
+    const made = await server.client.send(CREATE_KEY, {
+      input: { name: 'Reader', scopes: ['READ'] },
+    });
+    const reader = createClient(server.url, made.data.createApiKey.key);
+    const key = randomUUID();
+    const variables = { input: { name: 'For the admin', scopes: ['ADMIN'] } };
+    await withKey(key, CREATE_KEY, variables);
+    const answer = await withKey(key, CREATE_KEY, variables, reader);
+    expect(answer.data ?? null).toBeNull();
+    expect(answer.errors?.[0]?.extensions.code).toBe('IDEMPOTENCY_KEY_REUSED');
+  });
+
+  it('gives a new secret for an API key that a dead run left behind', async () => {
+    const key = randomUUID();
+    const variables = { input: { name: 'Left behind', scopes: ['READ'] } };
+    const first = await withKey(key, CREATE_KEY, variables);
+    await server.app.db.idempotencyKey.update({
+      where: { organizationId_key: { organizationId: server.organizationId, key } },
+      data: { response: null, leaseId: null, leaseUntil: null },
+    });
+    const again = await withKey(key, CREATE_KEY, variables);
+    expect(again.data.createApiKey.apiKey).toEqual(first.data.createApiKey.apiKey);
+    const works = async (secret: string) =>
+      (await createClient(server.url, secret).send('{ viewer { scopes } }')).status;
+    expect(await works(again.data.createApiKey.key)).toBe(200);
+    expect(await works(first.data.createApiKey.key)).toBe(401);
+    expect(await server.app.db.apiKey.count({ where: { name: 'Left behind' } })).toBe(1);
   });
 });

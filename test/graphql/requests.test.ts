@@ -1,8 +1,9 @@
 /** What a request as a whole may be refused with, over plain HTTP. */
 import { getIntrospectionQuery } from 'graphql';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createClient } from '../support/graphql.ts';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Answer, createClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -50,7 +51,7 @@ describe('a request', () => {
   it('with an id of another type says so', async () => {
     const answer = await server.client.send(`{ agent(id: "org_${server.organizationId}") { id } }`);
     expect(codes(answer)).toEqual(['BAD_USER_INPUT']);
-    expect(answer.errors?.[0]?.message).toMatch(/is the id of a Organization; a Agent id/);
+    expect(answer.errors?.[0]?.message).toMatch(/is the id of an Organization; an Agent id/);
     expect(codes(await server.client.send('{ node(id: "nonsense") { id } }'))).toEqual([
       'BAD_USER_INPUT',
     ]);
@@ -111,7 +112,53 @@ describe('a request', () => {
   });
 });
 
+describe('eventCursor', () => {
+  it('is never newer than the snapshot beside it', async () => {
+    const { db } = server.app;
+    const id = server.organizationId;
+    let answer: Promise<Answer> | undefined;
+    await db.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`LOCK TABLE event_counters IN ACCESS EXCLUSIVE MODE`;
+        answer = server.client.send('{ organization { name } now: eventCursor }');
+        await until('the query to wait for the cursor', async () => {
+          const [{ waiting } = { waiting: 0n }] = await db.$queryRaw<{ waiting: bigint }[]>`
+            SELECT count(*) AS waiting FROM pg_locks
+            WHERE NOT granted AND relation = 'event_counters'::regclass`;
+          return waiting > 0n;
+        });
+        // What the snapshot would show by now, had it been read before the cursor.
+        await tx.$executeRaw`SELECT pg_sleep(0.3)`;
+        await tx.organization.update({ where: { id }, data: { name: 'Renamed' } });
+        await tx.eventCounter.upsert({
+          where: { organizationId: id },
+          create: { organizationId: id, lastCursor: 7 },
+          update: { lastCursor: 7 },
+        });
+      },
+      { timeout: 20_000 },
+    );
+    expect((await answer)?.data).toEqual({ organization: { name: 'Renamed' }, now: '7' });
+  });
+});
+
 describe('other addresses', () => {
+  it('a webhook that is refused is in the log, and not for each one that comes', async () => {
+    const warn = vi.spyOn(server.app.log, 'warn');
+    for (let index = 0; index < 5; index += 1) {
+      const response = await fetch(`${server.url}/webhooks/ultravox`, {
+        method: 'POST',
+        body: '{}',
+      });
+      expect(response.status).toBe(401);
+    }
+    const told = (warn.mock.calls as unknown[][]).filter(([, message]) =>
+      /A webhook was refused/.test(String(message)),
+    );
+    expect(told).toHaveLength(1);
+    warn.mockRestore();
+  });
+
   it('GraphiQL is a page that holds the demo key and the walk, and loads nothing from elsewhere', async () => {
     const response = await fetch(`${server.url}/graphql`, { headers: { accept: 'text/html' } });
     const page = await response.text();

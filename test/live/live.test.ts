@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { parsePublicId } from '../../src/infra/ids.ts';
+import { newId, parsePublicId, publicId } from '../../src/infra/ids.ts';
+import { createEventFeed } from '../../src/live/feed.ts';
 import { announceEvents, appendEvents, dropExpiredEvents } from '../../src/live/log.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
@@ -129,32 +130,38 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     const types = ['CREATED', 'COMPLETED'];
     const open = (variables: object) =>
       subscribe(transport, { url: server.url, key }, { after, ...variables });
-    const openAll = (callId: string) => ({
-      byCall: open({ callId }),
+    const openAll = () => ({
       byAgent: open({ agentId: second.agentId }),
       byType: open({ types }),
       byBoth: open({ agentId: second.agentId, types: ['BILLED'] }),
       everything: open({}),
     });
+    const live = openAll();
     const mine = await wholeCall(client, first);
     const { id: other } = await second.call();
-    const streams = [openAll(other)];
-    await streams[0]!.everything.atLeast(2 * WHOLE_LIFE.length);
-    streams.push(openAll(other));
+    await live.everything.atLeast(2 * WHOLE_LIFE.length);
+    const replayed = openAll();
     const name = { [mine]: 'mine', [other]: 'other' };
     const whole = (who: string) => WHOLE_LIFE.map((type) => `${type} ${who}`);
-    for (const { byCall, byAgent, byType, byBoth, everything } of streams) {
-      const seen = async (stream: LiveStream, count: number) =>
-        (await stream.atLeast(count)).map(({ type, callId }) => `${type} ${name[callId]}`);
+    const seen = async (stream: LiveStream, count: number) =>
+      (await stream.atLeast(count)).map(({ type, callId }) => `${type} ${name[callId]}`);
+    for (const { byAgent, byType, byBoth, everything } of [live, replayed]) {
       expect(await seen(everything, 10)).toEqual([...whole('mine'), ...whole('other')]);
-      expect(await seen(byCall, 5)).toEqual(whole('other'));
       expect(await seen(byAgent, 5)).toEqual(whole('other'));
       expect(await seen(byType, 4)).toEqual(
         ['mine', 'other'].flatMap((who) => types.map((type) => `${type} ${who}`)),
       );
       expect(await seen(byBoth, 1)).toEqual(['BILLED other']);
     }
-    await Promise.all(streams.flatMap((set) => Object.values(set).map((stream) => stream.close())));
+    const byCall = open({ callId: other });
+    expect(await seen(byCall, 5)).toEqual(whole('other'));
+    await wholeCall(client, first);
+    await flood(other, 500);
+    await byCall.atLeast(505);
+    expect(new Set(byCall.events.map(({ callId }) => callId))).toEqual(new Set([other]));
+    await Promise.all(
+      [byCall, ...Object.values(live), ...Object.values(replayed)].map((stream) => stream.close()),
+    );
   });
 
   it('shows another organization nothing', async () => {
@@ -162,16 +169,21 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     const theirs = await prepareCaller(other.client);
     const stream = subscribe(transport, { url: server.url, key: other.key }, { after: '0' });
     const id = await wholeCall();
-    const peeking = subscribe(
-      transport,
-      { url: server.url, key: other.key },
+    const reader = { url: server.url, key: other.key };
+    for (const variables of [
       { after: '0', callId: id },
-    );
+      { after: '0', agentId: caller.agentId },
+      { after: '0', callId: publicId('cal', newId()) },
+    ]) {
+      const peeking = subscribe(transport, reader, variables);
+      await peeking.finished;
+      expect(peeking.events).toEqual([]);
+      expect(peeking.errors[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    }
     const own = await wholeCall(other.client, theirs);
     const events = await stream.atLeast(WHOLE_LIFE.length);
     expect(new Set(events.map(({ callId }) => callId))).toEqual(new Set([own]));
-    expect(peeking.events).toEqual([]);
-    await Promise.all([stream.close(), peeking.close()]);
+    await stream.close();
   });
 
   it('refuses a wrong key', async () => {
@@ -231,7 +243,11 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
       'accessToken',
     );
     const holder = { url: server.url, key: accessToken as string };
-    for (const variables of [{ after: '0' }, { after: '0', callId: other }]) {
+    const refused = subscribe(transport, holder, { after: '0', callId: other });
+    await refused.finished;
+    expect(refused.events).toEqual([]);
+    expect(refused.errors[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    for (const variables of [{ after: '0' }, { after: '0', callId: id }]) {
       const stream = subscribe(transport, holder, variables);
       const events = await stream.atLeast(WHOLE_LIFE.length);
       await caller.call();
@@ -316,7 +332,7 @@ describe('an event log that has been shortened', () => {
 let flooded = 0;
 
 /** Puts so many more events of a call into the log, a page at a time. */
-async function flood(callId: string, count: number): Promise<void> {
+async function flood(callId: string, count: number, { announced = true } = {}): Promise<void> {
   const first = flooded;
   flooded += count;
   const id = parsePublicId(callId)!.uuid;
@@ -330,9 +346,74 @@ async function flood(callId: string, count: number): Promise<void> {
       data: { status: 'RINGING', endReason: null },
     }));
     await server.app.db.$transaction((tx) => appendEvents(tx, organizationId, events));
-    announceEvents(server.app, organizationId);
+    if (announced) announceEvents(server.app, organizationId);
   }
 }
+
+describe('the feed behind the subscriptions', () => {
+  const all = { where: {}, matches: () => true };
+
+  /** A feed of one's own that counts how often it looks at the log. */
+  function countingFeed() {
+    const count = { looks: 0 };
+    const db = new Proxy(server.app.db, {
+      get(target, name) {
+        if (name === 'eventCounter') count.looks += 1;
+        return Reflect.get(target, name);
+      },
+    });
+    const config = { ...server.app.config, EVENT_POLL_SECONDS: 0.02 };
+    return { count, feed: createEventFeed({ ...server.app, db, config }) };
+  }
+
+  it('lets go of a subscriber that waits for an event, and stops looking when none is left', async () => {
+    const idle = countingFeed();
+    const busy = countingFeed();
+    const { organizationId } = server;
+    const events = await idle.feed.subscribe(organizationId, null, all);
+    const waiting = events.next();
+    await until('a look at the log', () => idle.count.looks > 3);
+    await events.return?.();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+
+    const looks = idle.count.looks;
+    const clock = await busy.feed.subscribe(organizationId, null, all);
+    const ticking = clock.next();
+    await until('ten looks of another', () => busy.count.looks > 10);
+    expect(idle.count.looks - looks).toBeLessThanOrEqual(1);
+
+    busy.feed.close();
+    idle.feed.close();
+    expect(await ticking).toEqual({ done: true, value: undefined });
+  });
+});
+
+describe('a wake-up that is lost', () => {
+  it('delays events until the next look at the log, and repeats none to who knew more', async () => {
+    // An organization of its own, in which nothing else wakes the readers.
+    const { client, key } = await server.newOrganization();
+    const ours = await prepareCaller(client);
+    const to = { url: server.url, key };
+    const start = await eventCursor(client);
+    const behind = subscribe('socket', to, { after: start });
+    const id = await wholeCall(client, ours);
+    await behind.atLeast(WHOLE_LIFE.length);
+    await flood(id, 500, { announced: false });
+    // Read from the log itself: the subscribers of this process have not been told yet.
+    const end = await eventCursor(client);
+    const ahead = subscribe('socket', to, { after: end });
+    await until('the next look', () =>
+      behind.events.some(({ cursor }) => BigInt(cursor) >= BigInt(end)),
+    );
+    await ours.call();
+    const [first] = await ahead.atLeast(1);
+    expect(BigInt(first!.cursor)).toBe(BigInt(end) + 1n);
+    expect(behind.events.map(({ cursor }) => BigInt(cursor))).toEqual(
+      behind.events.map((_, index) => BigInt(start) + 1n + BigInt(index)),
+    );
+    await Promise.all([behind.close(), ahead.close()]);
+  });
+});
 
 describe('a subscriber that reads nothing for a while', () => {
   const FLOOD = 4_000;

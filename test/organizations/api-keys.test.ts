@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAdminKey } from '../../src/organizations/service.ts';
 import { createClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
@@ -183,5 +185,73 @@ describe('access tokens', () => {
     ]);
     const missing = await makeToken({ callId: 'cal_01a1f8a9-5500-762b-8b1b-1c62d1c30024' });
     expect(missing.userErrors).toEqual([{ code: 'NOT_FOUND', path: ['callId'] }]);
+  });
+});
+
+describe('the last key of the scope ADMIN', () => {
+  const REVOKE = `mutation($id: ID!) {
+    revokeApiKey(input: { id: $id }) { apiKey { revokedAt } userErrors { code path } } }`;
+  const revoke = async (client: typeof server.client, id: string) =>
+    (await client.send(REVOKE, { id })).data.revokeApiKey;
+  const firstId = async (organizationId: string) => {
+    const row = await server.app.db.apiKey.findFirstOrThrow({ where: { organizationId } });
+    return `key_${row.id}`;
+  };
+
+  it('stays, also beside keys that have ended or may do less', async () => {
+    const { client, id } = await server.newOrganization();
+    const first = await firstId(id);
+    await client.send(CREATE, { input: { name: 'Writes', scopes: ['WRITE'] } });
+    await server.app.db.apiKey.create({
+      data: {
+        ...{ id: randomUUID(), organizationId: id, name: 'Ended', scopes: ['ADMIN'] },
+        ...{ prefix: 'x', hash: randomUUID(), expiresAt: new Date(Date.now() - 1_000) },
+      },
+    });
+    expect(await revoke(client, first)).toEqual({
+      apiKey: null,
+      userErrors: [{ code: 'INVALID_STATE', path: ['id'] }],
+    });
+    await client.send(CREATE, { input: { name: 'Second', scopes: ['ADMIN'] } });
+    expect((await revoke(client, first)).apiKey.revokedAt).not.toBeNull();
+  });
+
+  it('stays when two are revoked at the same time', async () => {
+    const { client, id } = await server.newOrganization();
+    const first = await firstId(id);
+    const made = await client.send(CREATE, { input: { name: 'Second', scopes: ['ADMIN'] } });
+    const second = createClient(server.url, made.data.createApiKey.key);
+    const { db } = server.app;
+    let both: Promise<unknown> | undefined;
+    await db.$transaction(
+      async (tx) => {
+        await tx.$queryRaw`SELECT id FROM organizations WHERE id = ${id}::uuid FOR UPDATE`;
+        both = Promise.all([
+          client.send(REVOKE, { id: made.data.createApiKey.apiKey.id }),
+          second.send(REVOKE, { id: first }),
+        ]);
+        await until('both to wait for their turn', async () => {
+          const waiting = await db.$queryRaw<unknown[]>`
+            SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE NOT granted AND datname = current_database()`;
+          return waiting.length >= 2;
+        });
+      },
+      { timeout: 20_000 },
+    );
+    await both;
+    const left = await server.app.db.apiKey.count({
+      where: { organizationId: id, revokedAt: null },
+    });
+    expect(left).toBe(1);
+  });
+
+  it('can be replaced from the command line', async () => {
+    const { id } = await server.newOrganization();
+    const made = await createAdminKey(server.app, `org_${id}`);
+    const answer = await createClient(server.url, made.key).send(WHO);
+    expect(answer.data.viewer.scopes).toContain('ADMIN');
+    await expect(createAdminKey(server.app, `org_${randomUUID()}`)).rejects.toThrow('no such');
+    await expect(createAdminKey(server.app, 'nonsense')).rejects.toThrow('an Organization id');
   });
 });

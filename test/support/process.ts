@@ -67,8 +67,10 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   let firstKey: string | null = null;
   let output = '';
   let child: ChildProcess | null = null;
+  let stopped = false;
 
   async function launch(): Promise<void> {
+    if (stopped) throw new Error('This server was stopped for good');
     let banner = '';
     const started = spawn(process.execPath, ['src/main.ts'], {
       cwd: root,
@@ -117,6 +119,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
       await launch();
     },
     async stop() {
+      stopped = true;
       const code = await end('SIGTERM');
       await rm(directory, { recursive: true, force: true });
       return code;

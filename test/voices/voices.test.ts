@@ -13,7 +13,7 @@ afterAll(() => server?.close());
 afterEach(() => server.simulator.clearFaults());
 
 const VOICE =
-  'id name description provider providerVoiceId type language languageLabel previewUrl status syncError withdrawnAt updatedAt';
+  'id name description provider providerVoiceId type language languageLabel previewUrl model speed status syncError isInSync withdrawnAt updatedAt';
 const ERRORS = 'userErrors { code message path details }';
 
 async function mutate(
@@ -198,8 +198,11 @@ describe('createVoice', () => {
       provider: 'ELEVEN_LABS',
       providerVoiceId: 'el-123',
       language: 'en-GB',
+      model: 'eleven_flash_v2_5',
+      speed: 1.1,
       status: 'ACTIVE',
       syncError: null,
+      isInSync: true,
     });
     expect(voice.languageLabel).toContain('English');
     const found = await remote(voice.id);
@@ -223,7 +226,7 @@ describe('createVoice', () => {
   ])('says the speed in the words of %s', async (provider, definition) => {
     const input = { name: 'V', providerVoiceId: 'x', provider, speed: 0.8 };
     const { voice } = await mutate(server.client, 'createVoice', input);
-    expect(voice.status).toBe('ACTIVE');
+    expect(voice).toMatchObject({ status: 'ACTIVE', model: null, speed: 0.8 });
     expect(await remote(voice.id)).toMatchObject([{ definition }]);
   });
 
