@@ -1,6 +1,7 @@
 import { RequestError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { addToDoNotCall, MAX_ENTRIES, removeFromDoNotCall } from './do-not-call.ts';
@@ -23,6 +24,8 @@ const DoNotCallEntryType = builder.prismaObject('DoNotCallEntry', {
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was added.' }),
   }),
 });
+
+const DoNotCallEntryConnection = connectionOf(DoNotCallEntryType);
 
 const DoNotCallFilter = builder.inputType('DoNotCallFilter', {
   description: 'Which entries; everything given must hold.',
@@ -97,8 +100,7 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'DoNotCallEntryConnection' },
-    { name: 'DoNotCallEntryEdge' },
+    DoNotCallEntryConnection,
   ),
 }));
 

@@ -3,6 +3,7 @@ import type { InputFieldBuilder } from '@pothos/core';
 import { RequestError } from '../errors.ts';
 import { ContactImportStatus } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId } from '../graphql/ids.ts';
 import { mutation } from '../graphql/mutation.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
@@ -70,7 +71,7 @@ const ContactImportColumnType = builder.objectRef<ImportColumn>('ContactImportCo
   }),
 });
 
-builder.prismaObject('ContactImportProblem', {
+const ContactImportProblemType = builder.prismaObject('ContactImportProblem', {
   description: 'A row of the file that could not be imported.',
   fields: (t) => ({
     row: t.exposeInt('row', {
@@ -83,6 +84,8 @@ builder.prismaObject('ContactImportProblem', {
     reason: t.exposeString('reason', { description: 'What is wrong with it, for people.' }),
   }),
 });
+
+const ContactImportProblemConnection = connectionOf(ContactImportProblemType);
 
 const count = (what: string) => ({ description: `${what} Final once the import has ended.` });
 
@@ -135,16 +138,20 @@ export const ContactImportNode = builder.prismaNode('ContactImport', {
       nullable: true,
       description: 'Why it ended before the end of the file; null when it did not.',
     }),
-    problems: t.relatedConnection('problems', {
-      description: 'The rows that could not be imported, in the order of the file.',
-      cursor: 'importId_row',
-      totalCount: true,
-      complexity: connectionCost,
-      query: (args) => {
-        checkPage(args);
-        return { orderBy: { row: 'asc' } };
+    problems: t.relatedConnection(
+      'problems',
+      {
+        description: 'The rows that could not be imported, in the order of the file.',
+        cursor: 'importId_row',
+        totalCount: true,
+        complexity: connectionCost,
+        query: (args) => {
+          checkPage(args);
+          return { orderBy: { row: 'asc' } };
+        },
       },
-    }),
+      ContactImportProblemConnection,
+    ),
     problemsUrl: t.field({
       type: 'Url',
       nullable: true,
@@ -166,6 +173,8 @@ export const ContactImportNode = builder.prismaNode('ContactImport', {
     }),
   }),
 });
+
+const ContactImportConnection = connectionOf(ContactImportNode);
 
 const ContactImportFilter = builder.inputType('ContactImportFilter', {
   description: 'Which imports; everything given must hold.',
@@ -245,22 +254,25 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'ContactImportConnection' },
-    { name: 'ContactImportEdge' },
+    ContactImportConnection,
   ),
 }));
 
 builder.prismaObjectField(ContactFolderNode, 'imports', (t) =>
-  t.relatedConnection('imports', {
-    description: 'What was imported into it, newest first.',
-    cursor: 'id',
-    totalCount: true,
-    complexity: connectionCost,
-    query: (args) => {
-      checkPage(args);
-      return { orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] };
+  t.relatedConnection(
+    'imports',
+    {
+      description: 'What was imported into it, newest first.',
+      cursor: 'id',
+      totalCount: true,
+      complexity: connectionCost,
+      query: (args) => {
+        checkPage(args);
+        return { orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] };
+      },
     },
-  }),
+    ContactImportConnection,
+  ),
 );
 
 builder.subscriptionField('contactImportProgress', (t) =>

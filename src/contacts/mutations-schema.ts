@@ -57,7 +57,7 @@ mutation('deleteContactFolder', {
     const { id, contactCount } = await deleteContactFolder(app, viewer, input);
     return {
       deletedContactFolderId: toPublicId('ContactFolder', id),
-      deletedContactCount: contactCount,
+      contactCount,
     };
   },
   payload: (t) => ({
@@ -66,10 +66,10 @@ mutation('deleteContactFolder', {
       description: 'The folder that is gone.',
       resolve: (payload) => payload.deletedContactFolderId ?? null,
     }),
-    deletedContactCount: t.int({
+    contactCount: t.int({
       nullable: true,
       description: 'How many contacts went with it.',
-      resolve: (payload) => payload.deletedContactCount ?? null,
+      resolve: (payload) => payload.contactCount ?? null,
     }),
   }),
 });
@@ -285,13 +285,13 @@ mutation('deleteContacts', {
     }),
   }),
   run: async (input, { app, viewer }) => ({
-    deletedCount: await deleteContacts(app, viewer, input.contacts),
+    contactCount: await deleteContacts(app, viewer, input.contacts),
   }),
   payload: (t) => ({
-    deletedCount: t.int({
+    contactCount: t.int({
       nullable: true,
       description: 'How many were deleted.',
-      resolve: (payload) => payload.deletedCount ?? null,
+      resolve: (payload) => payload.contactCount ?? null,
     }),
   }),
 });

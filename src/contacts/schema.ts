@@ -2,6 +2,7 @@ import { RequestError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { ContactOutcome } from '../generated/prisma/enums.ts';
 import { builder, checkPage, connectionCost } from '../graphql/builder.ts';
+import { connectionOf } from '../graphql/connection.ts';
 import { requireId } from '../graphql/ids.ts';
 import { OrderDirectionEnum } from '../graphql/order.ts';
 import { Checks } from '../infra/checks.ts';
@@ -112,6 +113,9 @@ export const ContactNode = builder.prismaNode('Contact', {
   }),
 });
 
+export const ContactFolderConnection = connectionOf(ContactFolderNode);
+export const ContactConnection = connectionOf(ContactNode);
+
 export const ContactFilterInput = builder.inputType('ContactFilter', {
   description: 'Which contacts; everything given must hold.',
   fields: (t) => ({
@@ -175,20 +179,24 @@ function ordered(order: typeof ContactOrderInput.$inferInput | null | undefined)
 }
 
 builder.prismaObjectField(ContactFolderNode, 'contacts', (t) =>
-  t.relatedConnection('contacts', {
-    description: 'The contacts in it, newest first unless ordered otherwise.',
-    cursor: 'id',
-    totalCount: true,
-    complexity: connectionCost,
-    args: {
-      filter: t.arg({ type: ContactFilterInput, description: 'Which of them. Absent: all.' }),
-      orderBy: t.arg({ type: ContactOrderInput, description: 'Absent: newest first.' }),
+  t.relatedConnection(
+    'contacts',
+    {
+      description: 'The contacts in it, newest first unless ordered otherwise.',
+      cursor: 'id',
+      totalCount: true,
+      complexity: connectionCost,
+      args: {
+        filter: t.arg({ type: ContactFilterInput, description: 'Which of them. Absent: all.' }),
+        orderBy: t.arg({ type: ContactOrderInput, description: 'Absent: newest first.' }),
+      },
+      query: (args, { viewer }) => {
+        checkPage(args);
+        return { where: matching(viewer!, args.filter), orderBy: ordered(args.orderBy) };
+      },
     },
-    query: (args, { viewer }) => {
-      checkPage(args);
-      return { where: matching(viewer!, args.filter), orderBy: ordered(args.orderBy) };
-    },
-  }),
+    ContactConnection,
+  ),
 );
 
 const ContactFolderFilter = builder.inputType('ContactFolderFilter', {
@@ -269,8 +277,7 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'ContactFolderConnection' },
-    { name: 'ContactFolderEdge' },
+    ContactFolderConnection,
   ),
   contact: t.withAuth({ read: true }).prismaField({
     type: ContactNode,
@@ -304,7 +311,6 @@ builder.queryFields((t) => ({
         });
       },
     },
-    { name: 'ContactConnection' },
-    { name: 'ContactEdge' },
+    ContactConnection,
   ),
 }));

@@ -126,11 +126,13 @@ export function addressOf(app: App, request: IncomingMessage): string | null {
 
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { app } = options;
+  /** Known once it listens; kept, as requests are still answered while it closes. */
+  let url = '';
   const services: Services = {
     app,
     feed: createEventFeed(app),
     rates: createRates(app),
-    publicUrl: () => (app.config.PUBLIC_URL ?? addressOfServer(server)).replace(/\/+$/, ''),
+    publicUrl: () => (app.config.PUBLIC_URL ?? url).replace(/\/+$/, ''),
   };
   const { feed } = services;
   /** Who sent a request, or why that is refused: found out before its body is read. */
@@ -190,9 +192,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }).catch((error: GraphQLError) => error);
     if (context instanceof GraphQLError && context.extensions.code === 'RATE_LIMITED')
       throw context;
-    // Who has no key sends no files: that is looked at before the body is.
-    if (context instanceof GraphQLError || !context.viewer) checkSize(request);
-    else if (isMultipart(request)) await readUpload(request, response);
+    if (context instanceof GraphQLError || !context.viewer) {
+      if (isMultipart(request)) throw refusedFile(request, context);
+      checkSize(request);
+    } else if (isMultipart(request)) await readUpload(request, response);
     contexts.set(request, context);
     open.add(response);
     response.once('close', () => open.delete(response));
@@ -215,9 +218,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const sockets = attachWebSocket({ services, server, yoga });
   await listen(server, app.config.PORT, app.config.HOST);
+  url = addressOfServer(server);
 
   return {
-    url: addressOfServer(server),
+    url,
     feed,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -260,10 +264,29 @@ function maySeeKey(app: App, request: IncomingMessage): boolean {
   return new RegExp(`^(localhost|127\\.0\\.0\\.1|\\[::1\\])${port}$`).test(host);
 }
 
+/** Who has no key sends no files: what is left of them is not read. */
+function refusedFile(request: IncomingMessage, context: RequestContext | GraphQLError): Error {
+  const refusal =
+    context instanceof GraphQLError
+      ? context
+      : new GraphQLError(
+          'An API key is needed to send files: the header "Authorization: Bearer truedy_…".',
+          { extensions: { code: 'UNAUTHENTICATED', http: { status: 401 } } },
+        );
+  if (lengthOf(request) <= MAX_UNAUTHENTICATED_BODY) return refusal;
+  const http = { ...(refusal.extensions.http as object), headers: { connection: 'close' } };
+  return new GraphQLError(refusal.message, { extensions: { ...refusal.extensions, http } });
+}
+
+/** Not a number when the request does not say it. */
+function lengthOf({ headers }: IncomingMessage): number {
+  return Number(headers['content-length'] ?? Number.NaN);
+}
+
 /** What comes without a good credential is short, and says how long it is. */
-function checkSize({ method, headers }: IncomingMessage): void {
-  if (method !== 'POST') return;
-  const length = Number(headers['content-length'] ?? Number.NaN);
+function checkSize(request: IncomingMessage): void {
+  if (request.method !== 'POST') return;
+  const length = lengthOf(request);
   if (length <= MAX_UNAUTHENTICATED_BODY) return;
   const [status, code] = Number.isNaN(length)
     ? [411, 'BAD_REQUEST']
@@ -276,6 +299,8 @@ function checkSize({ method, headers }: IncomingMessage): void {
 
 /** For what never reaches GraphQL. */
 function refuse(app: App, response: ServerResponse, error: unknown): void {
+  // Who goes away in the middle of an upload is no failure.
+  if (response.req.errored || response.destroyed) return;
   if (response.headersSent) {
     response.destroy();
     return;
@@ -284,7 +309,7 @@ function refuse(app: App, response: ServerResponse, error: unknown): void {
   const { http, ...extensions } = refusal.extensions as Record<string, unknown> & {
     http?: { status: number; headers?: Record<string, string> };
   };
-  response.writeHead(http?.status ?? 500, {
+  response.writeHead(http?.status ?? (extensions.code === 'INTERNAL' ? 500 : 400), {
     ...API_HEADERS,
     'content-type': 'application/json; charset=utf-8',
     ...http?.headers,

@@ -552,8 +552,8 @@ describe('moving and deleting', () => {
       'contacts { id }',
     );
     const remove = async (selection: object) =>
-      (await perform(client, 'deleteContacts', { contacts: selection }, 'deletedCount'))
-        .deletedCount;
+      (await perform(client, 'deleteContacts', { contacts: selection }, 'contactCount'))
+        .contactCount;
     const ids = contacts.slice(0, 2).map(({ id }: { id: string }) => id);
     expect(await remove({ ids })).toBe(2);
     expect(brief(await refusals(client, 'deleteContacts', { contacts: { ids } }))).toEqual([

@@ -91,7 +91,7 @@ describe('a folder', () => {
     const id = await createFolder(client);
     const contact = await createContact(client, { folderId: id, phoneNumber: '+14155550123' });
     const [deleted, ...added] = await Promise.all([
-      perform(client, 'deleteContactFolder', { id }, 'deletedContactFolderId deletedContactCount'),
+      perform(client, 'deleteContactFolder', { id }, 'deletedContactFolderId contactCount'),
       ...Array.from({ length: 5 }, (_, index) =>
         attempt(client, 'createContact', { folderId: id, phoneNumber: `+1415555020${index}` }),
       ),
@@ -102,7 +102,7 @@ describe('a folder', () => {
     );
     expect(deleted).toMatchObject({
       deletedContactFolderId: id,
-      deletedContactCount: 1 + added.length - refused.length,
+      contactCount: 1 + added.length - refused.length,
     });
     const { data } = await client.send(
       'query ($id: ID!, $contact: ID!) { contactFolder(id: $id) { id } contact(id: $contact) { id } }',

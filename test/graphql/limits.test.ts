@@ -1,5 +1,7 @@
 /** What strangers and careless clients may send: bounded before anything of it is worked on. */
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { text as textOf } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -169,6 +171,26 @@ describe('a value of the wrong type', () => {
       expect(JSON.stringify(answer.errors)).not.toContain('hunter2');
     }
     expect(answers[0]?.errors?.[0]?.message).toMatch(/input\.name.*string/i);
+  });
+});
+
+describe('a request under way when the server stops', () => {
+  it('is still answered', async () => {
+    const stopping = await startTestServer();
+    const { hostname, port } = new URL(stopping.url);
+    const body = '{"query":"{ viewer { organization { id } } }"}';
+    const socket = connect(Number(port), hostname);
+    socket.write('POST /graphql HTTP/1.1\r\nhost: x\r\n');
+    // Answered after the beginning of the other request has come in.
+    expect((await fetch(`${stopping.url}/health`)).status).toBe(200);
+    const closed = stopping.close();
+    socket.write(
+      `authorization: Bearer ${stopping.key}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    const answer = await textOf(socket);
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(answer).toContain('"organization":{"id":"org_');
+    await closed;
   });
 });
 
