@@ -106,7 +106,9 @@ describe('import rules', () => {
     expect(
       offenders(
         ({ from, to }) =>
-          !['live', 'sync'].includes(folderOf(from)) || from.endsWith('schema.ts') || !isFeature(to),
+          !['live', 'sync'].includes(folderOf(from)) ||
+          from.endsWith('schema.ts') ||
+          !isFeature(to),
       ),
     ).toEqual([]);
   });
@@ -119,7 +121,8 @@ describe('import rules', () => {
       }),
     ).toEqual([]);
     const graphqlPackages = files.filter((file) => {
-      if (folderOf(file) === 'graphql' || isSchema(file) || file.endsWith('schema.ts')) return false;
+      if (folderOf(file) === 'graphql' || isSchema(file) || file.endsWith('schema.ts'))
+        return false;
       const text = readFileSync(path.join(ROOT, file), 'utf8');
       return /from '(graphql|graphql-yoga|graphql-ws|@pothos\/[^']+)'/.test(text);
     });
@@ -150,6 +153,12 @@ describe('import rules', () => {
     const reading = files.filter((file) =>
       /process\.env\b/.test(readFileSync(path.join(ROOT, file), 'utf8')),
     );
-    expect(reading).toEqual(['graphql/builder.ts', 'infra/postgres-account.ts', 'main.ts', 'organizations/cli.ts', 'simulator/main.ts']);
+    expect(reading).toEqual([
+      'graphql/builder.ts',
+      'infra/postgres-account.ts',
+      'main.ts',
+      'organizations/cli.ts',
+      'simulator/main.ts',
+    ]);
   });
 });

@@ -234,9 +234,7 @@ function tidySeconds(app: App): number {
 
 /** Whether all that is left to do is to look for copies that should not be there. */
 function isInStep(row: SyncRow): boolean {
-  return (
-    row.deletedAt === null && row.syncedRevision === row.revision && row.ultravoxId !== null
-  );
+  return row.deletedAt === null && row.syncedRevision === row.revision && row.ultravoxId !== null;
 }
 
 class LeaseLostError extends Error {
