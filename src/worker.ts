@@ -2,7 +2,7 @@
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
 import type { App } from './app.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
-import { failStaleCalls, placeWaitingCalls } from './calls/placement.ts';
+import { failStaleCalls, giveBackDeadClaims, placeWaitingCalls } from './calls/placement.ts';
 import { checkCalls, discoverCalls } from './calls/reconciler.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/service.ts';
 import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
@@ -79,6 +79,7 @@ const PERIODIC: readonly Periodic[] = [
   },
   { name: 'sweepAgents', everySeconds: () => 60, run: (app) => sweepSync(app, agentSync) },
   { name: 'placeWaitingCalls', everySeconds: () => 5, run: placeWaitingCalls },
+  { name: 'giveBackDeadClaims', everySeconds: () => 3, run: giveBackDeadClaims },
   { name: 'failStaleCalls', everySeconds: () => 60, run: failStaleCalls },
   { name: 'removeDeletedCalls', everySeconds: () => 600, run: removeDeletedCalls },
   {

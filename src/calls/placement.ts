@@ -6,6 +6,8 @@
  *
  * - It answers: the call goes on from there.
  * - It certainly did nothing (full, unreachable, refused): the claim is given back or the call fails.
+ * - Nobody asked (a crash between the claim and the mark set right before the request): the claim is
+ *   given back.
  * - Nobody knows (a timeout, a crash): the claim stays, and nobody ever asks again. The reconciler
  *   looks for the call by our id in its metadata, and takes it up or, when it was never made, fails it.
  */
@@ -188,20 +190,22 @@ async function placeClaimedCall(app: App, id: string): Promise<void> {
 
 /**
  * Right before the request: whether the claim is still good. It is not when somebody has ended the
- * call since, or when this process was held up for so long that others may have given the call up.
+ * call since, or when this process was held up for so long that others may have given the claim
+ * back. From here on nobody can know whether the request was sent.
  */
 async function mayStillBeSent(app: App, id: string): Promise<boolean> {
   const good = await app.db.$executeRaw`
-    UPDATE calls SET placing_at = clock_timestamp() WHERE id = ${id}::uuid
+    UPDATE calls SET sending_at = clock_timestamp() WHERE id = ${id}::uuid
       AND ended_at IS NULL AND end_requested_at IS NULL AND ultravox_id IS NULL
-      AND placing_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})`;
+      AND sending_at IS NULL AND placing_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})`;
   return good === 1;
 }
 
 /** The claim of a call that was surely not sent: the call ends if it should, and else waits again. */
 async function notSent(app: App, id: string): Promise<void> {
   await progress(app, id, async (tx, call) => {
-    if (call.endedAt || call.ultravoxId) return call;
+    // Given back meanwhile, and sent by whoever claimed it then.
+    if (call.endedAt || call.ultravoxId || call.sendingAt) return call;
     if (call.endRequestedAt) {
       const end = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
       return endCallLocally(app, tx, call, end);
@@ -211,6 +215,18 @@ async function notSent(app: App, id: string): Promise<void> {
       data: { placingAt: null, nextCheckAt: null, settleBy: null },
     });
   });
+}
+
+/**
+ * Gives back the claims of processes that died before they sent anything: those calls are placed
+ * like any other that waits.
+ */
+export async function giveBackDeadClaims(app: App): Promise<void> {
+  const given = await app.db.$executeRaw`
+    UPDATE calls SET placing_at = NULL, next_check_at = NULL, settle_by = NULL
+    WHERE placing_at < clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1})
+      AND status = 'CREATED' AND sending_at IS NULL AND ultravox_id IS NULL AND ended_at IS NULL`;
+  if (given > 0) await placeWaitingCalls(app);
 }
 
 /** Ultravox has no such agent, or not yet: it is brought there again, and the call waits for it. */
@@ -293,7 +309,13 @@ async function giveBack(app: App, id: string, notBefore: Date): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     await tx.call.updateMany({
       where: { id, ultravoxId: null, endedAt: null },
-      data: { placingAt: null, placeNotBefore: notBefore, nextCheckAt: null, settleBy: null },
+      data: {
+        placingAt: null,
+        sendingAt: null,
+        placeNotBefore: notBefore,
+        nextCheckAt: null,
+        settleBy: null,
+      },
     });
     const call = await lockCall(tx, id);
     if (!call?.endRequestedAt || call.placingAt) return [null, null];

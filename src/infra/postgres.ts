@@ -251,7 +251,7 @@ class Cluster {
         listen_addresses: '127.0.0.1',
         port,
         unix_socket_directories: '',
-        max_connections: 100,
+        max_connections: 300,
         timezone: 'UTC',
         fsync: this.#durable ? 'on' : 'off',
         synchronous_commit: this.#durable ? 'on' : 'off',

@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { costOf } from '../../src/calls/billing.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
-import type { GraphQLClient } from '../support/graphql.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { countQueries, statementsOf } from '../support/queries.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import {
   addNumber,
@@ -450,9 +450,11 @@ describe('reading calls', () => {
   });
 
   test('calls are counted only when asked for, and for any number of agents at once', async () => {
+    const api = await startApiBeside(server);
+    const reader = createClient(api.url, owner.client.key);
     const nested = (fields: string) => `{ agents { nodes { id calls(first: 1) { ${fields} } } } }`;
     const statements = async (query: string) =>
-      countQueries(server.app, async () => dataOf(await owner.client.send(query)));
+      countQueries(api.app, async () => dataOf(await reader.send(query)));
     const answer = dataOf(await owner.client.send(nested('totalCount')));
     expect(
       answer.agents.nodes.map(({ calls }: { calls: { totalCount: number } }) => calls.totalCount),
@@ -460,7 +462,7 @@ describe('reading calls', () => {
 
     const counting = await statements(nested('totalCount nodes { id }'));
     const counts = async (query: string) =>
-      (await statementsOf(server.app, async () => dataOf(await owner.client.send(query)))).filter(
+      (await statementsOf(api.app, async () => dataOf(await reader.send(query)))).filter(
         (statement) => /count\(/i.test(statement),
       ).length;
     expect(await counts(nested('nodes { id }'))).toBe(0);
@@ -468,6 +470,7 @@ describe('reading calls', () => {
     expect(await counts('{ calls(first: 1) { totalCount } }')).toBe(1);
     await makeAgent(server, { client: owner.client, organizationId: owner.id });
     expect(await statements(nested('totalCount nodes { id }'))).toBe(counting);
+    await api.close();
   });
 
   test('each filter alone, and together', async () => {

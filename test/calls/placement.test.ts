@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   failStaleCalls,
+  giveBackDeadClaims,
   placeClaimedCalls,
   placeWaitingCalls,
   requestFor,
@@ -326,7 +327,7 @@ describe('when Ultravox', () => {
       made[kind] = await dial(caller);
       expect(made[kind].status).toBe('CREATED');
     }
-    // A process that died between the claim and the request.
+    // A process that died while it sent the request, for all that can be known.
     await setFaults(server, [
       { kind: 'status', status: 429, retryAfterSeconds: 60, count: 1, ...CREATION },
     ]);
@@ -334,7 +335,7 @@ describe('when Ultravox', () => {
     const now = new Date();
     await server.app.db.call.update({
       where: { id: uuidOf(made.died.id) },
-      data: { placingAt: now, placeNotBefore: null, nextCheckAt: now },
+      data: { placingAt: now, sendingAt: now, placeNotBefore: null, nextCheckAt: now },
     });
     const { length: before } = await creationsOf(server);
     for (const { id } of Object.values(made)) {
@@ -456,6 +457,18 @@ describe('between the claim and the request', () => {
       data: { placingAt: new Date(Date.now() - 60_000) },
     });
     placeClaimedCalls(server.app, [row.id]);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call.status).toBe('COMPLETED');
+    expect(await dialsOf(server, call.id)).toHaveLength(1);
+  });
+
+  test('a claim whose process died before it sent anything is given back, and dialled once', async () => {
+    const row = await waitingCall(newPerson());
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { placingAt: new Date(Date.now() - 60_000), placeNotBefore: null },
+    });
+    await giveBackDeadClaims(server.app);
     const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
     expect(call.status).toBe('COMPLETED');
     expect(await dialsOf(server, call.id)).toHaveLength(1);

@@ -1,4 +1,7 @@
-/** How many SQL statements something takes: the guard against a query per row. */
+/**
+ * How many SQL statements something takes: the guard against a query per row. Count on a server
+ * without a worker (`startApiBeside`): what jobs and periodic tasks send would be counted too.
+ */
 import type { App } from '../../src/app.ts';
 
 interface Counter {

@@ -51,6 +51,11 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   LOG_LEVEL: 'error',
 };
 
+/** A second process that only serves requests: nothing goes on in it but what it is asked for. */
+export function startApiBeside(beside: TestServer): Promise<TestServer> {
+  return startTestServer({ beside, settings: { ROLE: 'api' } });
+}
+
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const { beside } = options;
   const given = options.database ?? beside?.database;
