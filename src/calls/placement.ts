@@ -15,6 +15,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { bringAgentBack } from '../agents/sync.ts';
 import { firstSpeakerSettings } from '../agents/template.ts';
 import type { App } from '../app.ts';
+import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
 import type { UserErrorCode } from '../errors.ts';
 import type { PhoneNumber, Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
@@ -170,9 +171,13 @@ const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
 type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
 
 async function placeClaimedCall(app: App, id: string): Promise<void> {
-  if (!(await mayStillBeSent(app, id))) return notSent(app, id);
   const call = await app.db.call.findUnique({ where: { id }, include: withParts });
   if (!call) return;
+  if (await mustNotBeCalled(app, call)) {
+    const failure = 'The number was put on the do-not-call list before it was dialled.';
+    return fail(app, id, failure, 'DO_NOT_CALL');
+  }
+  if (!(await mayStillBeSent(app, id))) return notSent(app, id);
   try {
     if (call.agent.deletedAt) {
       await fail(app, id, 'The agent was deleted before the call was dialled.');
@@ -199,6 +204,12 @@ async function mayStillBeSent(app: App, id: string): Promise<boolean> {
       AND ended_at IS NULL AND end_requested_at IS NULL AND ultravox_id IS NULL
       AND sending_at IS NULL AND placing_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})`;
   return good === 1;
+}
+
+/** Asked once more, as a call may have waited. When it cannot be asked, nothing is dialled. */
+async function mustNotBeCalled(app: App, call: CallWithParts): Promise<boolean> {
+  const { organizationId, phoneNumber } = call;
+  return phoneNumber !== null && isOnDoNotCallList(app.db, organizationId, phoneNumber);
 }
 
 /** The claim of a call that was surely not sent: the call ends if it should, and else waits again. */

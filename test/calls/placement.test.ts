@@ -462,6 +462,18 @@ describe('between the claim and the request', () => {
     expect(await dialsOf(server, call.id)).toHaveLength(1);
   });
 
+  test('a number that comes onto the do-not-call list meanwhile is not dialled', async () => {
+    const phoneNumber = newPerson();
+    const row = await waitingCall(phoneNumber);
+    await server.app.db.doNotCallEntry.create({
+      data: { organizationId: server.organizationId, phoneNumber },
+    });
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+    expect(call.failure).toContain('do-not-call');
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
   test('a claim whose process died before it sent anything is given back, and dialled once', async () => {
     const row = await waitingCall(newPerson());
     await server.app.db.call.update({
