@@ -1,10 +1,10 @@
 /** Which service function does which job, and what is done again and again. */
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
 import type { App } from './app.ts';
+import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
 import { failStaleCalls, giveBackDeadClaims, placeWaitingCalls } from './calls/placement.ts';
 import { checkCalls, discoverCalls } from './calls/reconciler.ts';
-import { removeDeletedCalls, removeUltravoxCall } from './calls/service.ts';
 import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
 import { runContactImport, sweepContactImports } from './contacts/import-run.ts';
 import { importContactsJob } from './contacts/jobs.ts';

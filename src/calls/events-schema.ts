@@ -7,6 +7,7 @@ import { connectionOf } from '../graphql/connection.ts';
 import { readCursor } from '../graphql/cursor.ts';
 import { requireId, toPublicId } from '../graphql/ids.ts';
 import { currentCursor } from '../live/log.ts';
+import { CallEndReasonEnum, CallStatusEnum } from './enums.ts';
 import {
   type CallEventTypeName,
   callEventFilter,
@@ -14,7 +15,7 @@ import {
   checkWatched,
 } from './events.ts';
 import { loadCall, loadEventCount, loadEventPage, loadLiveCall } from './loaders.ts';
-import { CallEndReasonEnum, CallNode, CallStatusEnum } from './schema.ts';
+import { CallNode } from './schema.ts';
 
 const DESCRIPTIONS: Record<CallEventTypeName, string> = {
   CREATED: 'It was asked for, or came in.',

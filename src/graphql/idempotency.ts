@@ -12,7 +12,7 @@ import { newId } from '../infra/ids.ts';
 import type { Viewer } from '../organizations/viewer.ts';
 
 const RETENTION_HOURS = 24;
-const LEASE_SECONDS = 60;
+const LEASE_SECONDS = 20;
 const WAIT_MS = 100;
 const MAX_KEY = 200;
 

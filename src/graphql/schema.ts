@@ -8,6 +8,7 @@ import '../knowledge-bases/schema.ts';
 import '../tools/schema.ts';
 import '../voices/schema.ts';
 import '../calls/schema.ts';
+import '../calls/mutations-schema.ts';
 import '../calls/events-schema.ts';
 import '../contacts/schema.ts';
 import '../contacts/mutations-schema.ts';
