@@ -1,2 +1,0 @@
--- AlterTable
-ALTER TABLE "calls" ADD COLUMN     "sending_at" TIMESTAMPTZ(3);
