@@ -95,6 +95,9 @@ async function unprivileged(data: string, log: Logger): Promise<Required<Identit
   try {
     await run('useradd', [...options, 'postgres']);
   } catch (cause) {
+    // A container without useradd: any account but root will do.
+    const nobody = await lookUp('nobody');
+    if (nobody) return nobody;
     throw new Error(
       'PostgreSQL refuses to run as root, and the account "postgres" does not exist and could not ' +
         'be created with useradd. Create it, or run this program as an ordinary user.',
