@@ -16,6 +16,7 @@ import {
   CallStatusEnum,
 } from './enums.ts';
 import { metadataEntries, visibleCalls } from './service.ts';
+import type { CallSettings } from './settings.ts';
 
 interface MoneyShape {
   amount: string;
@@ -31,14 +32,7 @@ const MoneyType = builder.objectRef<MoneyShape>('Money').implement({
   }),
 });
 
-type Settings = {
-  recordingEnabled?: boolean;
-  greeting?: string;
-  maxDuration?: string;
-  joinTimeout?: string;
-};
-
-const CallSettingsType = builder.objectRef<Settings>('CallSettings').implement({
+const CallSettingsType = builder.objectRef<CallSettings>('CallSettings').implement({
   description: 'What was asked for this call alone; null members follow the agent.',
   authScopes: { readCall: true },
   fields: (t) => ({
@@ -132,7 +126,7 @@ export const CallNode = builder.prismaNode('Call', {
       type: CallSettingsType,
       description: 'What was asked for this call alone.',
       select: { settings: true },
-      resolve: (call) => call.settings as Settings,
+      resolve: (call) => call.settings as CallSettings,
     }),
     recordingEnabled: t.exposeBoolean('recordingEnabled', {
       description: 'Whether it is recorded: the call’s own setting, else the agent’s.',

@@ -63,12 +63,6 @@ export function announceEvents(app: App, organizationId: string): void {
   app.bus.publish(EVENTS_TOPIC, organizationId);
 }
 
-/** The cursor of the newest event; 0 when there is none. */
-export async function currentCursor(app: App, organizationId: string): Promise<bigint> {
-  const counter = await app.db.eventCounter.findUnique({ where: { organizationId } });
-  return counter?.lastCursor ?? 0n;
-}
-
 export interface LogBounds {
   last: bigint;
   /** Events up to here are gone. */
@@ -78,6 +72,11 @@ export interface LogBounds {
 export async function logBounds(app: App, organizationId: string): Promise<LogBounds> {
   const counter = await app.db.eventCounter.findUnique({ where: { organizationId } });
   return { last: counter?.lastCursor ?? 0n, expiredThrough: counter?.expiredThrough ?? 0n };
+}
+
+/** The cursor of the newest event; 0 when there is none. */
+export async function currentCursor(app: App, organizationId: string): Promise<bigint> {
+  return (await logBounds(app, organizationId)).last;
 }
 
 /** Events after a cursor, oldest first. */
