@@ -69,8 +69,8 @@ function storable(_key: string, value: unknown): unknown {
 }
 
 /** Whoever has a join address can join, and a SIP medium may repeat a password: neither is kept. */
-function withoutSecrets(call: UltravoxCall): UltravoxCall {
-  return { ...call, joinUrl: null, medium: call.medium && mediumWithoutSecrets(call.medium) };
+function withoutSecrets({ joinUrl: _joinUrl, ...call }: UltravoxCall) {
+  return { ...call, medium: call.medium && mediumWithoutSecrets(call.medium) };
 }
 
 function mediumWithoutSecrets(medium: NonNullable<UltravoxCall['medium']>) {
