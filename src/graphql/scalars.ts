@@ -7,7 +7,7 @@ import {
   GraphQLPhoneNumber,
 } from 'graphql-scalars';
 import { RequestError } from '../errors.ts';
-import { UploadedFile } from '../infra/uploaded-file.ts';
+import { FileFromText, UploadedFile } from '../infra/uploaded-file.ts';
 import { builder } from './builder.ts';
 
 /**
@@ -80,19 +80,21 @@ builder.addScalarType(
   new GraphQLScalarType<UploadedFile, never>({
     name: 'Upload',
     description:
-      'A file, at most 200 MB. Send the request as multipart/form-data, with `null` in its place: `curl /graphql -H "Authorization: Bearer $KEY" -F operations=\'{"query":"mutation($input: ImportContactsInput!) { … }","variables":{"input":{"folderId":"fld_…","file":null}}}\' -F map=\'{"0":["variables.input.file"]}\' -F 0=@contacts.csv`.',
+      'A file, at most 200 MB. Send the request as multipart/form-data, with `null` in its place: `curl /graphql -H "Authorization: Bearer $KEY" -F operations=\'{"query":"mutation($input: ImportContactsInput!) { … }","variables":{"input":{"folderId":"fld_…","file":null}}}\' -F map=\'{"0":["variables.input.file"]}\' -F 0=@contacts.csv`. Or, where no file can be chosen, as in GraphiQL: the text of the file as a string, such as `"phone,first name\\n+14155550142,Ada"`.',
     specifiedByURL: 'https://github.com/jaydenseric/graphql-multipart-request-spec',
     parseValue: (value) => {
       if (value instanceof UploadedFile) return value;
+      if (typeof value === 'string') return fileOfText(value);
       throw new RequestError(
         'BAD_USER_INPUT',
-        'An Upload is a file of a multipart/form-data request; see the description of the type Upload.',
+        'An Upload is a file of a multipart/form-data request, or the text of one as a string; see the description of the type Upload.',
       );
     },
-    parseLiteral: () => {
+    parseLiteral: (node) => {
+      if (node.kind === Kind.STRING) return fileOfText(node.value);
       throw new RequestError(
         'BAD_USER_INPUT',
-        'An Upload can only be given as a variable of a multipart/form-data request.',
+        'An Upload is a variable of a multipart/form-data request, or the text of a file as a string.',
       );
     },
     serialize: () => {
@@ -100,3 +102,8 @@ builder.addScalarType(
     },
   }),
 );
+
+/** A file that nobody has given a name. */
+function fileOfText(text: string): UploadedFile {
+  return new FileFromText('text.csv', text);
+}

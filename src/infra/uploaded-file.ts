@@ -1,4 +1,4 @@
-/** A file that came with a request, kept on disk for as long as the request runs. */
+/** A file that came with a request, for as long as the request runs. */
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,21 +10,31 @@ const READ_BYTES = 256 * 1024;
  * What can be seen of it from outside also tells two files apart: an idempotency key that comes
  * again with the same file is the same request.
  */
-export class UploadedFile {
+export abstract class UploadedFile {
   readonly filename: string;
   /** As it was sent. What lies beyond the limit was counted and not kept. */
   readonly sizeBytes: number;
   readonly sha256: string;
-  readonly #handle: FileHandle;
 
-  constructor(handle: FileHandle, seen: { filename: string; sizeBytes: number; sha256: string }) {
-    this.#handle = handle;
+  constructor(seen: { filename: string; sizeBytes: number; sha256: string }) {
     this.filename = seen.filename;
     this.sizeBytes = seen.sizeBytes;
     this.sha256 = seen.sha256;
   }
 
-  /** From the beginning, each time; never the whole of it in memory. */
+  /** From the beginning, each time; of a file on disk never the whole in memory. */
+  abstract read(): AsyncGenerator<Buffer>;
+  abstract close(): Promise<void>;
+}
+
+class FileOnDisk extends UploadedFile {
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle, seen: { filename: string; sizeBytes: number; sha256: string }) {
+    super(seen);
+    this.#handle = handle;
+  }
+
   async *read(): AsyncGenerator<Buffer> {
     for (let position = 0; ; ) {
       const { bytesRead, buffer } = await this.#handle.read(
@@ -42,6 +52,24 @@ export class UploadedFile {
   async close(): Promise<void> {
     await this.#handle.close();
   }
+}
+
+/** A file that came as the text in it, which is in memory already. */
+export class FileFromText extends UploadedFile {
+  readonly #content: Buffer;
+
+  constructor(filename: string, text: string) {
+    const content = Buffer.from(text);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    super({ filename, sizeBytes: content.length, sha256 });
+    this.#content = content;
+  }
+
+  async *read(): AsyncGenerator<Buffer> {
+    yield this.#content;
+  }
+
+  async close(): Promise<void> {}
 }
 
 export interface Spool {
@@ -71,7 +99,7 @@ export async function openSpool(filename: string, maxBytes: number): Promise<Spo
         from += (await handle.write(kept, from)).bytesWritten;
       }
     },
-    finish: () => new UploadedFile(handle, { filename, sizeBytes, sha256: hash.digest('hex') }),
+    finish: () => new FileOnDisk(handle, { filename, sizeBytes, sha256: hash.digest('hex') }),
     discard: () => handle.close(),
   };
 }
