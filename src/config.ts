@@ -107,6 +107,11 @@ export const SETTINGS = {
     default: '5',
     about: 'Calls created and not ended at once, over all processes (Ultravox plan).',
   },
+  ORGANIZATION_MAX_CONCURRENT_CALLS: {
+    schema: wholeNumber(1, 100_000),
+    default: '100',
+    about: 'Calls placed and not ended at once, for each organization.',
+  },
   ULTRAVOX_TIMEOUT_SECONDS: {
     schema: positive(300),
     default: '30',

@@ -5,6 +5,9 @@
 import { createAgent } from './agents/service.ts';
 import type { App } from './app.ts';
 import { createCall } from './calls/service.ts';
+import { createCampaign } from './campaigns/service.ts';
+import { createContactFolder } from './contacts/folders.ts';
+import { createContacts } from './contacts/service.ts';
 import { demoOrganizationId, rememberDemoOrganization } from './deployment.ts';
 import { ConfigError } from './errors.ts';
 import type { Agent } from './generated/prisma/client.ts';
@@ -72,23 +75,25 @@ export async function prepareDemo(
 /** Something of each kind in the demo organization, for the variables of GraphiQL's tabs. */
 export async function demoIds(
   app: App,
-): Promise<{ voiceId?: string; agentId?: string; numberId?: string }> {
+): Promise<{ voiceId?: string; agentId?: string; numberId?: string; campaignId?: string }> {
   const organizationId = await demoOrganizationId(app.db);
   if (!organizationId) return {};
   const where = { organizationId };
   const orderBy = { createdAt: 'asc' } as const;
-  const [voice, agent, number] = await Promise.all([
+  const [voice, agent, number, campaign] = await Promise.all([
     app.db.voice.findFirst({
       where: { ...where, language: { startsWith: 'en' } },
       orderBy: { name: 'asc' },
     }),
     app.db.agent.findFirst({ where: { ...where, deletedAt: null }, orderBy }),
     app.db.phoneNumber.findFirst({ where: { ...where, releasedAt: null }, orderBy }),
+    app.db.campaign.findFirst({ where: { ...where, deletedAt: null, status: 'DRAFT' }, orderBy }),
   ]);
   return {
     ...(voice ? { voiceId: publicId('voc', voice.id) } : {}),
     ...(agent ? { agentId: publicId('agt', agent.id) } : {}),
     ...(number ? { numberId: publicId('num', number.id) } : {}),
+    ...(campaign ? { campaignId: publicId('cmp', campaign.id) } : {}),
   };
 }
 
@@ -114,6 +119,38 @@ async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
       metadata: { list: 'demo' },
     });
   }
+  await makeCampaign(app, viewer, agentId);
+}
+
+/** A list, and a campaign that only has to be scheduled. */
+async function makeCampaign(app: App, viewer: Viewer, agentId: string): Promise<void> {
+  const folder = await createContactFolder(app, viewer, {
+    name: 'Patients',
+    description: 'Due for a check-up.',
+  });
+  const folderId = publicId('fld', folder.id);
+  await createContacts(app, viewer, {
+    folderId,
+    onDuplicate: 'SKIP',
+    contacts: [
+      { phoneNumber: '+14155550151', firstName: 'Ada', lastName: 'Lovelace' },
+      { phoneNumber: '+14155550152', firstName: 'Grace', lastName: 'Hopper' },
+      { phoneNumber: DEMO_PEOPLE.busy, firstName: 'Alan', lastName: 'Turing' },
+      { phoneNumber: '+14155550153', firstName: 'Edsger', lastName: 'Dijkstra' },
+      { phoneNumber: DEMO_PEOPLE.doesNotAnswer, firstName: 'Kurt', lastName: 'Gödel' },
+      { phoneNumber: '+14155550154', firstName: 'Barbara', lastName: 'Liskov' },
+    ],
+  });
+  await createCampaign(app, viewer, {
+    name: 'Check-up reminders',
+    agentId,
+    contactFolderId: folderId,
+    workingDays: [1, 2, 3, 4, 5, 6, 7],
+    maxConcurrentCalls: 2,
+    retryFailed: true,
+    maxRetryAttempts: 1,
+    retryDelay: '60s',
+  });
 }
 
 async function makeAgent(app: App, viewer: Viewer): Promise<Agent> {

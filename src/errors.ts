@@ -16,6 +16,9 @@ export const USER_ERROR_CODES = {
   AGENT_NOT_READY: 'The agent is not active, so it cannot take or place calls yet.',
   NO_PHONE_NUMBER_CONFIGURED:
     'The agent has no outbound phone number. Import one and assign it to the agent first.',
+  EMPTY_CONTACT_SOURCE: 'There is nobody to call: the source of the contacts has none.',
+  WINDOW_TOO_SMALL:
+    'The schedule leaves no time for the contacts. The message and `details` say how long it would take.',
   DO_NOT_CALL: 'The number is on the do-not-call list of your organization.',
   PHONE_NUMBER_NOT_ASSIGNED: 'The caller ID is not one of the outbound numbers of this agent.',
   CARRIER_ACCOUNT_CONFLICT:

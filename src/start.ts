@@ -38,13 +38,22 @@ export interface Running {
   close(): Promise<void>;
 }
 
+export interface StartOptions {
+  /** Another clock than the machine's, for a test that moves it. */
+  now?: () => Date;
+}
+
 const DEMO_KEY_FILE = 'demo-api-key';
 const REFUSED_WEBHOOKS_TOLD_EVERY_MS = 60_000;
 
 /**
  * @throws whatever keeps a part from starting; what was already up is taken down first.
  */
-export async function start(config: Config, log: Logger): Promise<Running> {
+export async function start(
+  config: Config,
+  log: Logger,
+  { now }: StartOptions = {},
+): Promise<Running> {
   const undo: (() => Promise<void>)[] = [];
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => {
@@ -95,6 +104,7 @@ export async function start(config: Config, log: Logger): Promise<Running> {
         : { baseUrl: config.ULTRAVOX_BASE_URL, apiKey: config.ULTRAVOX_API_KEY ?? '' },
       jobDefinitions: JOB_DEFINITIONS,
       log,
+      ...(now ? { now } : {}),
     });
     undo.push(() => app.close());
 

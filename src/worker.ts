@@ -2,10 +2,12 @@
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
 import type { App } from './app.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
-import { removeUltravoxCallJob } from './calls/jobs.ts';
+import { removeUltravoxCallJob, runCampaignsJob } from './calls/jobs.ts';
 import { failStaleCalls, giveBackDeadClaims, placeWaitingCalls } from './calls/placement.ts';
 import { checkCalls, discoverCalls } from './calls/reconciler.ts';
 import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
+import { runCampaigns } from './campaigns/engine.ts';
+import { tellContacts } from './campaigns/tell.ts';
 import { runContactImport, sweepContactImports } from './contacts/import-run.ts';
 import { importContactsJob } from './contacts/jobs.ts';
 import { dropExpiredIdempotencyKeys } from './graphql/idempotency.ts';
@@ -49,6 +51,7 @@ const PAIRINGS: readonly Pairing[] = [
   pair(telephonyConfigSync.job, (app, { id }) => runSync(app, telephonyConfigSync, id)),
   pair(allowSipCallsJob, (app) => allowSipCalls(app)),
   pair(importContactsJob, runContactImport),
+  pair(runCampaignsJob, (app) => runCampaigns(app)),
 ];
 
 export const JOB_DEFINITIONS: readonly JobDefinition<never>[] = PAIRINGS.map(({ job }) => job);
@@ -80,6 +83,8 @@ const PERIODIC: readonly Periodic[] = [
   { name: 'sweepAgents', everySeconds: () => 60, run: (app) => sweepSync(app, agentSync) },
   { name: 'placeWaitingCalls', everySeconds: () => 5, run: placeWaitingCalls },
   { name: 'giveBackDeadClaims', everySeconds: () => 3, run: giveBackDeadClaims },
+  { name: 'runCampaigns', everySeconds: () => 5, run: runCampaigns },
+  { name: 'tellContacts', everySeconds: () => 10, run: tellContacts },
   { name: 'failStaleCalls', everySeconds: () => 60, run: failStaleCalls },
   { name: 'removeDeletedCalls', everySeconds: () => 600, run: removeDeletedCalls },
   {

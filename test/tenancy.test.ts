@@ -133,6 +133,20 @@ beforeAll(async () => {
     folderId: ids.ContactFolder,
   });
   ids.ContactImport = imported.id;
+  const campaign = await owned(
+    `mutation($input: CreateCampaignInput!) { createCampaign(input: $input) {
+      campaign { id contacts { nodes { id } } } userErrors { message path } } }`,
+    {
+      input: {
+        name: `${MARK} campaign`,
+        agentId: ids.Agent,
+        phoneNumberIds: [ids.PhoneNumber],
+        contacts: [{ phoneNumber: '+14155550146', lastName: MARK, metadata: { where: MARK } }],
+      },
+    },
+  );
+  ids.Campaign = campaign.campaign.id;
+  ids.CampaignContact = campaign.campaign.contacts.nodes[0].id;
 }, 60_000);
 
 afterAll(() => server.close());
@@ -158,7 +172,9 @@ function fill(type: GraphQLInputType, name: string, owner: string): unknown {
   if (isEnumType(inner)) return inner.getValues()[0]?.name;
   if (isInputObjectType(inner)) {
     const fields = Object.values(inner.getFields());
-    const wanted = inner.isOneOf ? fields.slice(-1) : fields;
+    // A file that is not needed is left out: it could not be sent as a variable.
+    const some = fields.filter(({ type }) => String(type) !== 'Upload');
+    const wanted = inner.isOneOf ? some.slice(-1) : some;
     return Object.fromEntries(
       wanted.map((field) => [field.name, fill(field.type, field.name, owner)]),
     );
@@ -215,7 +231,7 @@ describe('another organization', () => {
   });
 
   it('the owner sees the mark, so the test can fail', async () => {
-    const answer = await server.client.send(`query ${everything(query, 4)}`);
+    const answer = await server.client.send(`query ${everything(query, 3)}`);
     expect(JSON.stringify(answer.data)).toMatch(/zanzibar/i);
   });
 
@@ -312,5 +328,7 @@ async function snapshot(): Promise<unknown> {
     db.contact.findMany({ where }),
     db.doNotCallEntry.findMany({ where }),
     db.contactImport.findMany({ where }),
+    db.campaign.findMany({ where }),
+    db.campaignContact.findMany({ where }),
   ]);
 }

@@ -171,7 +171,7 @@ export async function raiseRevisions(tx: Tx, { kind, id }: ResyncAgents): Promis
   }[kind];
   const raised = await tx.$queryRaw<{ id: string }[]>`
     WITH used AS (
-      SELECT id FROM agents WHERE deleted_at IS NULL AND ${uses} ORDER BY id FOR UPDATE
+      SELECT id FROM agents WHERE deleted_at IS NULL AND ${uses} ORDER BY id FOR NO KEY UPDATE
     )
     UPDATE agents SET revision = revision + 1 FROM used WHERE agents.id = used.id
     RETURNING agents.id`;

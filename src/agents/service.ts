@@ -257,7 +257,7 @@ async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<Agent | nu
     SELECT id FROM agents
     WHERE id = ${id}::uuid AND organization_id = ${viewer.organizationId}::uuid
       AND deleted_at IS NULL
-    FOR UPDATE`;
+    FOR NO KEY UPDATE`;
   return locked.length === 0 ? null : tx.agent.findUnique({ where: { id } });
 }
 

@@ -140,6 +140,9 @@ builder.subscriptionField('callEvents', (t) =>
     args: {
       callId: t.arg.id({ description: 'Only this call, a `cal_…` id. Also one that was deleted.' }),
       agentId: t.arg.id({ description: 'Only the calls of this agent, an `agt_…` id.' }),
+      campaignId: t.arg.id({
+        description: 'Only the calls of this campaign, a `cmp_…` id. Also one that was deleted.',
+      }),
       types: t.arg({ type: [CallEventTypeEnum], description: 'Only these types. Empty: all.' }),
       after: t.arg({
         type: 'Cursor',
@@ -151,14 +154,16 @@ builder.subscriptionField('callEvents', (t) =>
       const after = readCursor(args.after);
       const callId = args.callId ? requireId('Call', args.callId) : null;
       const agentId = args.agentId ? requireId('Agent', args.agentId) : null;
-      await checkWatched(app, viewer, { callId, agentId });
+      const campaignId = args.campaignId ? requireId('Campaign', args.campaignId) : null;
+      await checkWatched(app, viewer, { callId, agentId, campaignId });
       return feed.subscribe(
         viewer.organizationId,
         after,
         callEventFilter({
-          // A token for one call sees that call, also when it does not ask for it.
+          // A token for one call or campaign sees only that, also when it does not ask for it.
           callId: viewer.onlyCallId ?? callId,
           agentId,
+          campaignId: viewer.onlyCampaignId ?? campaignId,
           types: args.types ?? null,
         }),
       );

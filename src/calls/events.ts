@@ -28,11 +28,17 @@ export function callEventTypeOf(event: Event): CallEventTypeName {
 export interface CallEventFilter {
   callId?: string | null;
   agentId?: string | null;
+  campaignId?: string | null;
   types?: readonly CallEventTypeName[] | null;
 }
 
 /** The same condition twice: for rows of the table, and for rows already in hand. */
-export function callEventFilter({ callId, agentId, types }: CallEventFilter): EventFilter {
+export function callEventFilter({
+  callId,
+  agentId,
+  campaignId,
+  types,
+}: CallEventFilter): EventFilter {
   const wanted = new Set<EventType>(
     (types?.length ? types : (Object.keys(CALL_EVENT_TYPES) as CallEventTypeName[])).map(
       (type) => CALL_EVENT_TYPES[type],
@@ -42,34 +48,53 @@ export function callEventFilter({ callId, agentId, types }: CallEventFilter): Ev
     type: { in: [...wanted] },
     ...(callId ? { callId } : {}),
     ...(agentId ? { agentId } : {}),
+    ...(campaignId ? { campaignId } : {}),
   };
   return {
     where,
     matches: (event) =>
       wanted.has(event.type) &&
       (!callId || event.callId === callId) &&
-      (!agentId || event.agentId === agentId),
+      (!agentId || event.agentId === agentId) &&
+      (!campaignId || event.campaignId === campaignId),
   };
 }
 
 /**
- * Refuses to watch what will never show anything. Deleted calls and agents can be watched: what
- * happened to them is still in the log.
+ * Refuses to watch what will never show anything. Deleted calls, agents and campaigns can be
+ * watched: what happened to them is still in the log.
  *
- * @throws RequestError BAD_USER_INPUT for a call or agent that is not there for this viewer.
+ * @throws RequestError BAD_USER_INPUT for what is not there for this viewer.
  */
 export async function checkWatched(
   app: App,
   viewer: Viewer,
-  { callId, agentId }: { callId: string | null; agentId: string | null },
+  {
+    callId,
+    agentId,
+    campaignId,
+  }: { callId: string | null; agentId: string | null; campaignId: string | null },
 ): Promise<void> {
   const own = ownedBy(viewer);
-  const hidden = viewer.onlyCallId !== undefined && callId !== viewer.onlyCallId;
-  if (callId && (hidden || !(await app.db.call.count({ where: { ...own, id: callId } })))) {
+  const { onlyCallId, onlyCampaignId } = viewer;
+  const ofCampaign = onlyCampaignId ? { campaignId: onlyCampaignId } : {};
+  const hidden = onlyCallId !== undefined && callId !== onlyCallId;
+  if (
+    callId &&
+    (hidden || !(await app.db.call.count({ where: { ...own, ...ofCampaign, id: callId } })))
+  ) {
     throw noneToWatch('call', publicId('cal', callId));
   }
   if (agentId && !(await app.db.agent.count({ where: { ...own, id: agentId } }))) {
     throw noneToWatch('agent', publicId('agt', agentId));
+  }
+  const another =
+    onlyCallId !== undefined || (onlyCampaignId !== undefined && campaignId !== onlyCampaignId);
+  if (
+    campaignId &&
+    (another || !(await app.db.campaign.count({ where: { ...own, id: campaignId } })))
+  ) {
+    throw noneToWatch('campaign', publicId('cmp', campaignId));
   }
 }
 

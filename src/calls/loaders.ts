@@ -24,6 +24,7 @@ interface EventRow {
   call_id: string;
   sequence: number;
   agent_id: string | null;
+  campaign_id: string | null;
   data: Prisma.JsonValue;
   created_at: Date;
 }
@@ -84,6 +85,7 @@ function toEvent(row: EventRow): Event {
     callId: row.call_id,
     sequence: row.sequence,
     agentId: row.agent_id,
+    campaignId: row.campaign_id,
     data: row.data,
     createdAt: row.created_at,
   };

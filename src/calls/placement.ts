@@ -10,18 +10,22 @@
  *   given back.
  * - Nobody knows (a timeout, a crash): the claim stays, and nobody ever asks again. The reconciler
  *   looks for the call by our id in its metadata, and takes it up or, when it was never made, fails it.
+ *
+ * The calls of campaigns are claimed by the campaigns' own dispatcher, which asks all its questions
+ * again each time, and placed here like any other. One that is given back waits for the dispatcher.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { bringAgentBack } from '../agents/sync.ts';
 import { firstSpeakerSettings } from '../agents/template.ts';
-import type { App } from '../app.ts';
+import type { App, Tx } from '../app.ts';
 import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
 import type { UserErrorCode } from '../errors.ts';
-import type { PhoneNumber, Prisma } from '../generated/prisma/client.ts';
+import { type PhoneNumber, Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
 import { mediumForNumber } from '../phone-numbers/service.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import type { CallMedium, StartAgentCallRequest } from '../ultravox/wire.ts';
+import { runCampaignsJob } from './jobs.ts';
 import { holdLimits } from './limits.ts';
 import { afterProgress, applyUltravoxCall, endCallLocally, lockCall } from './progress.ts';
 import type { CallSettings } from './settings.ts';
@@ -32,6 +36,8 @@ const CLAIM_GOOD_SECONDS = 10;
 /** Whoever asked for a call does not want it hours later. */
 const MAX_WAIT_SECONDS = 3600;
 const LOOK_MS = 100;
+/** The end of a call that is heard of wakes the placement earlier. */
+const ORGANIZATION_FULL_MS = 5_000;
 
 interface Claims {
   ids: string[];
@@ -54,15 +60,21 @@ export async function placeWaitingCalls(app: App): Promise<void> {
   if (retryAt) wakeAt(app, retryAt);
 }
 
-/** Places calls that the caller has claimed and committed, in the background. */
-export function placeClaimedCalls(app: App, ids: readonly string[]): void {
+/**
+ * Places calls that the caller has claimed and committed, in the background.
+ *
+ * @returns a promise of the end of all of them, which is never refused.
+ */
+export function placeClaimedCalls(app: App, ids: readonly string[]): Promise<unknown> {
   const mine = underway.get(app) ?? new Map<string, Promise<void>>();
   underway.set(app, mine);
-  for (const id of ids) {
+  const placings = ids.map((id) => {
     const placing = placeClaimedCall(app, id).finally(() => mine.delete(id));
     mine.set(id, placing);
     app.background('placeCall', () => placing);
-  }
+    return placing;
+  });
+  return Promise.allSettled(placings);
 }
 
 /**
@@ -102,40 +114,50 @@ function wakeAt(app: App, at: Date): void {
 
 /**
  * In one transaction: claims the oldest waiting calls that the limits have room for, those of each
- * organization in turn. While Ultravox has asked one of them to wait, none overtakes it.
+ * organization in turn and none beyond what an organization may have.
  */
 async function claimWaitingCalls(app: App): Promise<Claims> {
   return app.db.$transaction(async (tx) => {
     const room = await holdLimits(app, tx);
-    const [waiting] = await tx.$queryRaw<{ count: bigint; not_before: Date | null }[]>`
-      SELECT count(*) AS count,
-        max(place_not_before) FILTER (WHERE place_not_before > clock_timestamp()) AS not_before
-      FROM calls WHERE status = 'CREATED' AND placing_at IS NULL`;
-    const count = Number(waiting?.count ?? 0);
-    if (count === 0) return { ids: [], retryAt: null };
-    if (waiting?.not_before) return { ids: [], retryAt: waiting.not_before };
+    if (room.waiting === 0) return { ids: [], retryAt: null };
     if (room.free === 0) return { ids: [], retryAt: room.againAt(0) };
     const claimed = await tx.$queryRaw<{ id: string }[]>`
-      UPDATE calls SET placing_at = clock_timestamp(), next_check_at = ${lookUpAfter(app)},
-        settle_by = clock_timestamp()
-          + (join_timeout_seconds + max_duration_seconds + ${app.config.CALL_SETTLE_SECONDS})
-            * interval '1 second'
+      UPDATE calls SET ${claimOf(app)}
       WHERE id IN (
         SELECT id FROM (
-          SELECT id, created_at, row_number() OVER (
+          SELECT id, organization_id, created_at, row_number() OVER (
             PARTITION BY organization_id ORDER BY created_at, id) AS turn
           FROM calls
           WHERE status = 'CREATED' AND placing_at IS NULL AND end_requested_at IS NULL
-            AND created_at > ${oldestWorthPlacing(app)}
-        ) ranked ORDER BY turn, created_at, id LIMIT ${room.free})
+            AND campaign_id IS NULL AND created_at > ${oldestWorthPlacing(app)}
+        ) ranked
+        WHERE turn <= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - (
+          SELECT count(*) FROM calls a WHERE a.placing_at IS NOT NULL AND a.ended_at IS NULL
+            AND a.organization_id = ranked.organization_id)
+        ORDER BY turn, created_at, id LIMIT ${room.free})
         AND placing_at IS NULL AND status = 'CREATED' AND end_requested_at IS NULL
       RETURNING id`;
-    const more = claimed.length < count;
+    if (claimed.length === room.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
+    // With room left, what waits does so for its organization.
+    const full = claimed.length === 0;
     return {
       ids: claimed.map(({ id }) => id),
-      retryAt: more ? room.againAt(claimed.length) : null,
+      retryAt: full ? new Date(Date.now() + ORGANIZATION_FULL_MS) : room.againAt(claimed.length),
     };
   });
+}
+
+/**
+ * What claiming sets on a call, to be followed by `placeClaimedCalls` after the commit. Whoever
+ * claims holds the limits (`holdLimits`) in the same transaction.
+ */
+export function claimOf(app: App): Prisma.Sql {
+  const now = app.now();
+  return Prisma.sql`placing_at = clock_timestamp(), place_not_before = NULL,
+    next_check_at = ${new Date(now.getTime() + (app.config.ULTRAVOX_TIMEOUT_SECONDS + 5) * 1000)},
+    settle_by = ${now}::timestamptz
+      + (join_timeout_seconds + max_duration_seconds + ${app.config.CALL_SETTLE_SECONDS})
+        * interval '1 second'`;
 }
 
 function oldestWorthPlacing(app: App): Date {
@@ -145,7 +167,12 @@ function oldestWorthPlacing(app: App): Date {
 /** Ends the calls that have waited for too long: nobody's phone rings hours after it was asked for. */
 export async function failStaleCalls(app: App): Promise<void> {
   const stale = await app.db.call.findMany({
-    where: { status: 'CREATED', placingAt: null, createdAt: { lte: oldestWorthPlacing(app) } },
+    where: {
+      status: 'CREATED',
+      placingAt: null,
+      campaignId: null,
+      createdAt: { lte: oldestWorthPlacing(app) },
+    },
     select: { id: true },
     take: 200,
   });
@@ -162,29 +189,33 @@ export async function failStaleCalls(app: App): Promise<void> {
   }
 }
 
-/** No one else asks Ultravox about a claimed call before the request itself has surely ended. */
-function lookUpAfter(app: App): Date {
-  return new Date(Date.now() + (app.config.ULTRAVOX_TIMEOUT_SECONDS + 5) * 1000);
-}
-
 const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
 type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
 
 async function placeClaimedCall(app: App, id: string): Promise<void> {
   const call = await app.db.call.findUnique({ where: { id }, include: withParts });
   if (!call) return;
-  if (await mustNotBeCalled(app, call)) {
-    const failure = 'The number was put on the do-not-call list before it was dialled.';
-    return fail(app, id, failure, 'DO_NOT_CALL');
+  if (await mustNotBeCalled(app, call)) return failUnwanted(app, id);
+  if (call.agent.deletedAt) {
+    if (call.campaignId) return notSent(app, id);
+    return fail(app, id, 'The agent was deleted before the call was dialled.');
   }
-  if (!(await mayStillBeSent(app, id))) return notSent(app, id);
+  let request: StartAgentCallRequest;
   try {
-    if (call.agent.deletedAt) {
-      await fail(app, id, 'The agent was deleted before the call was dialled.');
-      return;
-    }
+    request = requestFor(app, call);
+  } catch (error) {
+    app.log.error({ err: error, call: id }, 'A call could not be prepared');
+    return fail(app, id, 'The call could not be prepared. Nobody was called.');
+  }
+  const claim = await takeClaim(app, id);
+  if (!claim) {
+    return (await mustNotBeCalled(app, call)) ? failUnwanted(app, id) : notSent(app, id);
+  }
+  try {
     if (!call.agent.ultravoxId) return await waitForAgent(app, call);
-    const seen = await app.ultravox.agents.startCall(call.agent.ultravoxId, requestFor(app, call));
+    // The statement may have taken its time; from here to the request nothing does.
+    if (claim.placeBefore && claim.placeBefore <= app.now()) return await giveBack(app, id, null);
+    const seen = await app.ultravox.agents.startCall(call.agent.ultravoxId, request);
     await progress(app, id, (tx, locked) => applyUltravoxCall(app, tx, locked, seen));
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
@@ -194,16 +225,40 @@ async function placeClaimedCall(app: App, id: string): Promise<void> {
 }
 
 /**
- * Right before the request: whether the claim is still good. It is not when somebody has ended the
- * call since, or when this process was held up for so long that others may have given the claim
- * back. From here on nobody can know whether the request was sent.
+ * Right before the request: takes the claim, if it is still good. It is not when somebody has ended
+ * the call since, or put its number on the do-not-call list, when its campaign has recalled it or its
+ * window has closed, or when this process was held up for so long that others may have given the
+ * claim back. Once it is taken, nobody else can know whether the request was sent.
  */
-async function mayStillBeSent(app: App, id: string): Promise<boolean> {
-  const good = await app.db.$executeRaw`
+async function takeClaim(app: App, id: string): Promise<{ placeBefore: Date | null } | null> {
+  const [taken] = await app.db.$queryRaw<{ placeBefore: Date | null }[]>`
     UPDATE calls SET sending_at = clock_timestamp() WHERE id = ${id}::uuid
       AND ended_at IS NULL AND end_requested_at IS NULL AND ultravox_id IS NULL
-      AND sending_at IS NULL AND placing_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})`;
-  return good === 1;
+      AND (place_before IS NULL OR place_before > ${app.now()})
+      AND sending_at IS NULL
+      AND placing_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
+      AND NOT EXISTS (SELECT 1 FROM do_not_call_entries e
+        WHERE e.organization_id = calls.organization_id AND e.phone_number = calls.phone_number)
+    RETURNING place_before AS "placeBefore"`;
+  return taken ?? null;
+}
+
+/**
+ * Keeps those calls of campaigns that are claimed, and surely not sent yet, from being sent: their
+ * claims are given back, and they are decided on anew. The caller holds the campaigns.
+ */
+export async function recallClaims(tx: Tx, campaignIds: readonly string[]): Promise<void> {
+  await tx.$executeRaw`
+    UPDATE calls SET place_before = 'epoch' WHERE id IN (
+      SELECT id FROM calls WHERE placing_at IS NOT NULL AND ended_at IS NULL
+        AND campaign_id = ANY(${[...campaignIds]}::uuid[]) AND sending_at IS NULL
+      ORDER BY id FOR NO KEY UPDATE)
+    AND sending_at IS NULL`;
+}
+
+function failUnwanted(app: App, id: string): Promise<void> {
+  const failure = 'The number was put on the do-not-call list before it was dialled.';
+  return fail(app, id, failure, 'DO_NOT_CALL');
 }
 
 /** Asked once more, as a call may have waited. When it cannot be asked, nothing is dialled. */
@@ -228,16 +283,25 @@ async function notSent(app: App, id: string): Promise<void> {
   });
 }
 
+const DEAD_CLAIM = Prisma.sql`
+  placing_at < statement_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1})
+  AND status = 'CREATED' AND sending_at IS NULL AND ultravox_id IS NULL AND ended_at IS NULL`;
+
 /**
  * Gives back the claims of processes that died before they sent anything: those calls are placed
- * like any other that waits.
+ * like any other that waits, unless somebody has ended them since.
  */
 export async function giveBackDeadClaims(app: App): Promise<void> {
-  const given = await app.db.$executeRaw`
+  const given = await app.db.$queryRaw<{ campaign_id: string | null }[]>`
     UPDATE calls SET placing_at = NULL, next_check_at = NULL, settle_by = NULL
-    WHERE placing_at < clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1})
-      AND status = 'CREATED' AND sending_at IS NULL AND ultravox_id IS NULL AND ended_at IS NULL`;
-  if (given > 0) await placeWaitingCalls(app);
+    WHERE ${DEAD_CLAIM} AND end_requested_at IS NULL
+    RETURNING campaign_id`;
+  const unwanted = await app.db.$queryRaw<{ id: string }[]>`
+    SELECT id FROM calls WHERE ${DEAD_CLAIM} AND end_requested_at IS NOT NULL`;
+  for (const { id } of unwanted) await notSent(app, id);
+  if (given.length === 0) return;
+  if (given.some((call) => call.campaign_id)) await app.jobs.enqueue(app.db, runCampaignsJob, {});
+  await placeWaitingCalls(app);
 }
 
 /** Ultravox has no such agent, or not yet: it is brought there again, and the call waits for it. */
@@ -257,6 +321,7 @@ export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest
     metadata: {
       callId: publicId('cal', call.id),
       organizationId: publicId('org', call.organizationId),
+      ...(call.campaignId ? { campaignId: publicId('cmp', call.campaignId) } : {}),
     },
     templateContext: call.variables as Record<string, string>,
     recordingEnabled: call.recordingEnabled,
@@ -310,13 +375,20 @@ const FAILURE_CODES: Partial<Record<UltravoxError['kind'], UserErrorCode>> = {
   credentials: 'ULTRAVOX_UNAVAILABLE',
 };
 
-/** Whoever asked for a call does not want it much later, when Ultravox happens to be back. */
+/**
+ * Whoever asked for a call does not want it much later, when Ultravox happens to be back. A campaign
+ * does, and takes the call back when its time is over.
+ */
 function isTooLate(app: App, call: CallWithParts): boolean {
-  return Date.now() - call.createdAt.getTime() > app.config.CALL_SETTLE_SECONDS * 1000;
+  if (call.campaignId) return false;
+  return app.now().getTime() - call.createdAt.getTime() > app.config.CALL_SETTLE_SECONDS * 1000;
 }
 
-/** The claim is undone: Ultravox has surely not dialled. While this call waits, all others do. */
-async function giveBack(app: App, id: string, notBefore: Date): Promise<void> {
+/**
+ * The claim is undone: Ultravox has surely not dialled. While this call waits for an instant, all
+ * others do.
+ */
+async function giveBack(app: App, id: string, notBefore: Date | null): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     await tx.call.updateMany({
       where: { id, ultravoxId: null, endedAt: null },

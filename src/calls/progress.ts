@@ -10,14 +10,18 @@ import type { Json } from '../infra/bus.ts';
 import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
 import type { Call as UltravoxCall } from '../ultravox/wire.ts';
 import { billedSeconds, billingStatusOf, costOf, isBillingNews } from './billing.ts';
+import { runCampaignsJob } from './jobs.ts';
 import { isEnded, type Step, settledEnd, stepsTowards } from './status.ts';
 
 /** The first event of a call's log, beside which its row is inserted with `eventCount` 1. */
-export function createdEvent(call: Call): NewEvent {
+export function createdEvent(
+  call: Pick<Call, 'id' | 'agentId' | 'campaignId' | 'status' | 'createdAt'>,
+): NewEvent {
   return {
     type: 'CALL_CREATED',
     callId: call.id,
     agentId: call.agentId,
+    ...(call.campaignId ? { campaignId: call.campaignId } : {}),
     sequence: 1,
     data: { status: call.status, endReason: null },
     at: call.createdAt,
@@ -92,6 +96,51 @@ export async function endCallLocally(
   return takeSteps(app, tx, call, [{ ...step, at: app.now() }], why, false);
 }
 
+/**
+ * Takes back calls of campaigns that wait and were never dialled: the attempt never was. Those that
+ * have ended or were claimed meanwhile are left alone.
+ *
+ * @returns the calls taken back, and the events to append for each organization.
+ */
+export async function withdrawCalls(
+  app: App,
+  tx: Tx,
+  ids: readonly string[],
+): Promise<{ ids: Set<string>; events: Map<string, NewEvent[]> }> {
+  const now = app.now();
+  const events = new Map<string, NewEvent[]>();
+  await tx.$queryRaw`
+    SELECT 1 FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;
+  const withdrawn = await tx.call.updateManyAndReturn({
+    where: { id: { in: [...ids] }, status: 'CREATED', placingAt: null },
+    data: {
+      status: 'CANCELLED',
+      endReason: 'CANCELLED',
+      failure: 'Its campaign took it back before it was dialled. Nobody was called.',
+      endedAt: now,
+      settledAt: now,
+      attempt: null,
+      nextCheckAt: null,
+      settleBy: null,
+      eventCount: { increment: 1 },
+    },
+  });
+  for (const call of withdrawn) {
+    const list = events.get(call.organizationId) ?? [];
+    events.set(call.organizationId, list);
+    list.push({
+      type: 'CALL_CANCELLED',
+      callId: call.id,
+      agentId: call.agentId,
+      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
+      sequence: call.eventCount,
+      data: { status: call.status, endReason: call.endReason },
+      at: now,
+    });
+  }
+  return { ids: new Set(withdrawn.map(({ id }) => id)), events };
+}
+
 /** Settles a call that Ultravox no longer tells of. */
 export async function settleCall(app: App, tx: Tx, call: Call, failure: string): Promise<Call> {
   return endCallLocally(app, tx, call, { ...settledEnd(call.status), failure });
@@ -116,6 +165,7 @@ async function takeSteps(
       type,
       callId: call.id,
       agentId: call.agentId,
+      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
       sequence: next.eventCount,
       data,
       at,
@@ -154,6 +204,9 @@ async function takeSteps(
       settleBy: settleBy(app, next),
     },
   });
+  if (call.campaignId && updated.endedAt && !call.endedAt) {
+    await app.jobs.enqueue(tx, runCampaignsJob, {});
+  }
   if (events.length > 0) await appendEvents(tx, call.organizationId, events);
   return updated;
 }

@@ -124,13 +124,13 @@ async function settleOverdue(app: App, call: Call): Promise<void> {
  */
 async function notFound(app: App, call: Call): Promise<void> {
   const known = call.ultravoxId !== null;
-  const placedAt = (call.placingAt ?? call.createdAt).getTime();
+  const placedAt = (call.sendingAt ?? call.placingAt ?? call.createdAt).getTime();
   // Never before the request itself has surely ended.
   const seconds = Math.max(
     app.config.CALL_SETTLE_SECONDS,
     app.config.ULTRAVOX_TIMEOUT_SECONDS + 10,
   );
-  const timeUp = app.now().getTime() - placedAt > seconds * 1000;
+  const timeUp = Date.now() - placedAt > seconds * 1000;
   if (!known && !timeUp) {
     const nextCheckAt = new Date(app.now().getTime() + LOOK_AGAIN_MS);
     await app.db.call.updateMany({ where: { id: call.id }, data: { nextCheckAt } });

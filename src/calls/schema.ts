@@ -67,7 +67,11 @@ export const CallNode = builder.prismaNode('Call', {
     'One conversation between an agent and a person. Follow it live with the subscription `callEvents`.',
   authScopes: { readCall: true },
   id: { field: 'id', description: '`cal_` and a UUID.' },
-  findUnique: (id, { viewer }) => ({ id, AND: visibleCalls(viewer!) }),
+  findUnique: (id, { viewer }) => {
+    const { id: only, ...visible } = visibleCalls(viewer!);
+    // Flat unless it cannot be: only such look-ups does Prisma put together to one statement.
+    return { id, ...visible, ...(only ? { AND: { id: only } } : {}) };
+  },
   fields: (t) => ({
     status: t.expose('status', { type: CallStatusEnum, description: 'Where it is in its life.' }),
     endReason: t.expose('endReason', {
@@ -182,7 +186,7 @@ export const CallNode = builder.prismaNode('Call', {
 
 export const CallConnection = connectionOf(CallNode);
 
-const CallFilterInput = builder.inputType('CallFilter', {
+export const CallFilterInput = builder.inputType('CallFilter', {
   description: 'Which calls; everything given must hold.',
   fields: (t) => ({
     status: t.field({
@@ -192,6 +196,7 @@ const CallFilterInput = builder.inputType('CallFilter', {
     direction: t.field({ type: CallDirectionEnum, description: 'Only calls begun this way.' }),
     agentId: t.id({ description: 'Only calls of this agent, an `agt_…` id.' }),
     numberId: t.id({ description: 'Only calls over this number of yours, a `num_…` id.' }),
+    campaignId: t.id({ description: 'Only calls that this campaign placed, a `cmp_…` id.' }),
     phoneNumber: t.field({
       type: 'E164',
       description:
@@ -213,7 +218,7 @@ const CallOrderFieldEnum = builder.enumType('CallOrderField', {
   } as const,
 });
 
-const CallOrderInput = builder.inputType('CallOrder', {
+export const CallOrderInput = builder.inputType('CallOrder', {
   description: 'The order of a list of calls.',
   fields: (t) => ({
     field: t.field({ type: CallOrderFieldEnum, required: true, description: 'What counts.' }),
@@ -225,7 +230,7 @@ const CallOrderInput = builder.inputType('CallOrder', {
   }),
 });
 
-function callsWhere(
+export function callsWhere(
   viewer: Viewer,
   filter: typeof CallFilterInput.$inferInput | null | undefined,
 ): Prisma.CallWhereInput {
@@ -235,6 +240,10 @@ function callsWhere(
     ...(filter?.direction ? { direction: filter.direction } : {}),
     ...(filter?.agentId ? { agentId: requireId('Agent', filter.agentId) } : {}),
     ...(filter?.numberId ? { phoneNumberId: requireId('PhoneNumber', filter.numberId) } : {}),
+    // Beside what the viewer may see, which can be the calls of one campaign.
+    ...(filter?.campaignId
+      ? { AND: { campaignId: requireId('Campaign', filter.campaignId) } }
+      : {}),
     ...(filter?.phoneNumber ? { phoneNumber: requirePhoneNumber(filter.phoneNumber) } : {}),
     ...(filter?.createdFrom || filter?.createdBefore
       ? {
@@ -250,7 +259,7 @@ function callsWhere(
   };
 }
 
-function callsOrder(order: typeof CallOrderInput.$inferInput | null | undefined) {
+export function callsOrder(order: typeof CallOrderInput.$inferInput | null | undefined) {
   const { field, direction } = order ?? { field: 'createdAt', direction: 'desc' };
   return [{ [field]: direction }, { id: direction }];
 }

@@ -36,6 +36,7 @@ export function visibleCalls(viewer: Viewer) {
     ...ownedBy(viewer),
     deletedAt: null,
     ...(viewer.onlyCallId ? { id: viewer.onlyCallId } : {}),
+    ...(viewer.onlyCampaignId ? { campaignId: viewer.onlyCampaignId } : {}),
   };
 }
 

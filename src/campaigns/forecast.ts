@@ -8,8 +8,9 @@ import {
   type Plan,
   type PlanInput,
   type PlanSegment,
-  planSegments,
+  planSteps,
 } from './plan.ts';
+import { inOneGo, type Steps } from './steps.ts';
 import { openingsFrom, windowsFor } from './window.ts';
 import { DAY_MS, dateOf, dayAt, HOUR_MS, type Interval, intervalsOfDay, periodAt } from './zone.ts';
 
@@ -88,9 +89,17 @@ interface Hour extends Interval {
   contacts: { timezone: string | null; first: number; count: number }[];
 }
 
+/** How many calls are made between two yields. */
+const STEP = 200;
+
 export function forecast(input: ForecastInput): Forecast {
+  return inOneGo(forecastSteps(input));
+}
+
+/** As `forecast`, in steps: a hundred thousand calls take a while. */
+export function* forecastSteps(input: ForecastInput): Steps<Forecast> {
   const { window, maxConcurrentCalls, horizonDays = HORIZON_DAYS } = input;
-  const plan = planSegments(input);
+  const plan = yield* planSteps(input);
   const limit = ceilMs(input.startAt) + (horizonDays + 1) * DAY_MS;
   const queues = queuesOf(plan, input, limit);
   const room = dayRoom(input);
@@ -124,6 +133,7 @@ export function forecast(input: ForecastInput): Forecast {
     advance(next);
     if (next.segment >= next.segments.length) queues.splice(queues.indexOf(next), 1);
     calls++;
+    if (calls % STEP === 0) yield;
     firstAt ??= at;
     lastAt = at;
   }

@@ -1,4 +1,5 @@
 /** A plan for PostgreSQL: one row per contact, from a handful of parameters. */
+import type { Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { PlanSegment } from './plan.ts';
 
@@ -25,4 +26,18 @@ export function plannedRows(segments: readonly PlanSegment[]): Prisma.Sql {
     FROM jsonb_to_recordset(${rows}::jsonb)
            AS s(timezone text, first int, count int, from_ms bigint, step_ms float8),
          generate_series(0, s.count - 1) AS i`;
+}
+
+/**
+ * For statements that join many contacts by more than an index. PostgreSQL may not know yet how many
+ * a campaign has that was just made, and for a handful it would compare each with each.
+ */
+export async function withoutNestedLoops<Result>(
+  tx: Tx,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  await tx.$queryRaw`SELECT set_config('enable_nestloop', 'off', true)`;
+  const result = await work();
+  await tx.$queryRaw`SELECT set_config('enable_nestloop', 'on', true)`;
+  return result;
 }

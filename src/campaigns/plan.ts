@@ -9,6 +9,7 @@
  * A plan is made of segments, each an even row of calls, so that planning a hundred thousand
  * contacts is one statement with a few parameters (`plan-sql.ts`).
  */
+import { inOneGo, type Steps } from './steps.ts';
 import {
   isInside,
   nextInside,
@@ -85,7 +86,15 @@ interface Group {
   count: number;
 }
 
+/** How many contacts of a mixed list are looked at between two yields. */
+const STEP = 200;
+
 export function planSegments(input: PlanInput): Plan {
+  return inOneGo(planSteps(input));
+}
+
+/** As `planSegments`, in steps. */
+export function* planSteps(input: PlanInput): Steps<Plan> {
   const groups = groupByZone(input);
   const startAt = ceilMs(input.startAt);
   const segments: PlanSegment[] = [];
@@ -100,7 +109,7 @@ export function planSegments(input: PlanInput): Plan {
     return opens !== null;
   });
   if (input.maxCallsPerDay !== null) {
-    planByDay(input, input.maxCallsPerDay, startAt, open, segments);
+    yield* planByDay(input, input.maxCallsPerDay, startAt, open, segments);
     for (const group of open) {
       if (group.planned < group.count) unplanned.push(restOf(group, 'TOO_LATE'));
     }
@@ -179,23 +188,24 @@ export function ceilMs(instant: Temporal.Instant): number {
   return instant.round({ smallestUnit: 'millisecond', roundingMode: 'ceil' }).epochMilliseconds;
 }
 
-function planByDay(
+function* planByDay(
   { window, alreadyPerDay, horizonDays = HORIZON_DAYS }: PlanInput,
   maxCallsPerDay: number,
   startAt: number,
   groups: readonly Group[],
   segments: PlanSegment[],
-): void {
+): Steps<void> {
   const firstDay = dayAt(window.timezone, startAt);
   let waiting = groups.filter((group) => group.count > 0);
   for (let day = firstDay; waiting.length > 0 && day <= firstDay + horizonDays; day++) {
+    yield;
     const room = maxCallsPerDay - (alreadyPerDay?.get(dateOf(day)) ?? 0);
     if (room <= 0) continue;
     const open = waiting.flatMap((group) => {
       const intervals = openOfDay(group.windows, window.timezone, day, startAt);
       return intervals.length > 0 ? [{ group, intervals, share: 0 }] : [];
     });
-    shareOut(open, room);
+    yield* shareOut(open, room);
     for (const { group, intervals, share } of open) {
       spread(group, intervals, share, segments);
       group.planned += share;
@@ -205,8 +215,10 @@ function planByDay(
 }
 
 /** Gives the room of a day to the first contacts of the list among those that the day suits. */
-function shareOut(open: { group: Group; share: number }[], room: number): void {
+function* shareOut(open: { group: Group; share: number }[], room: number): Steps<void> {
+  let looked = 0;
   for (let left = room; left > 0; ) {
+    if (++looked % STEP === 0) yield;
     let next: { group: Group; share: number } | null = null;
     let start = Number.POSITIVE_INFINITY;
     for (const candidate of open) {

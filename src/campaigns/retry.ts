@@ -74,7 +74,15 @@ export function decideRetry({
 export const BREAKER_CALLS = 20;
 
 /**
- * Whether more than half of the last 20 calls failed; `ends` are those since the campaign was last
+ * Whether the breaker counts a call. Somebody who did not pick up and is tried again has not failed
+ * yet; else every list would stop at those who are hard to reach, who remain at its end.
+ */
+export function countsForBreaker(endReason: CallEndReason, retry: boolean): boolean {
+  return !(retry && (endReason === 'NO_ANSWER' || endReason === 'BUSY'));
+}
+
+/**
+ * Whether more than half of the last 20 calls that count failed; `ends` are those since the campaign was last
  * started or resumed, newest first. With fewer than 20 it is too early to tell.
  */
 export function breakerTrips(ends: readonly CallStatus[]): boolean {

@@ -1,4 +1,5 @@
 /** What a schedule must fulfil, and the window that a valid one means. */
+import type { Campaign } from '../generated/prisma/client.ts';
 import { nextInside, type Window } from './window.ts';
 import { canonicalTimeZone } from './zone.ts';
 
@@ -127,6 +128,16 @@ export function windowOf({
     startMinute: startTime == null ? null : parseTime(startTime),
     endMinute: endTime == null ? null : parseTime(endTime),
   };
+}
+
+/** The window of a campaign as it is kept. */
+export function windowOfCampaign({
+  timezone,
+  workingDays,
+  startMinute,
+  endMinute,
+}: Pick<Campaign, 'timezone' | 'workingDays' | 'startMinute' | 'endMinute'>): Window {
+  return { timezone, workingDays, startMinute, endMinute };
 }
 
 /** Minutes after midnight, or null if it is not a time such as `09:30`. */

@@ -2,16 +2,11 @@
  * The lives of a campaign and of a contact in it, as pure state machines. What is refused is said
  * in words meant for the caller.
  */
-import type { CallStatus } from '../generated/prisma/enums.ts';
-
-export type CampaignStatus =
-  | 'DRAFT'
-  | 'SCHEDULED'
-  | 'ACTIVE'
-  | 'PAUSED'
-  | 'COMPLETED'
-  | 'FAILED'
-  | 'CANCELLED';
+import type {
+  CallStatus,
+  CampaignContactStatus,
+  CampaignStatus,
+} from '../generated/prisma/enums.ts';
 
 export type CampaignAction =
   /** By the operator. */
@@ -128,15 +123,6 @@ function refusal(status: CampaignStatus, action: CampaignAction): string {
       return `${cannot}.`;
   }
 }
-
-export type CampaignContactStatus =
-  | 'PENDING'
-  | 'SCHEDULED'
-  | 'CALLING'
-  | 'COMPLETED'
-  | 'FAILED'
-  | 'SKIPPED'
-  | 'CANCELLED';
 
 const CONTACT: Record<CampaignContactStatus, readonly CampaignContactStatus[]> = {
   PENDING: ['SCHEDULED', 'SKIPPED', 'CANCELLED'],

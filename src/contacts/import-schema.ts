@@ -290,7 +290,7 @@ builder.subscriptionField('contactImportProgress', (t) =>
   }),
 );
 
-const ColumnMappingInput = builder.inputType('ContactColumnMapping', {
+export const ColumnMappingInput = builder.inputType('ContactColumnMapping', {
   description: 'What a column is to be taken for. With neither field nor key it is left out.',
   fields: (t) => ({
     column: t.string({ required: true, description: 'Its name in the header.' }),

@@ -77,7 +77,7 @@ mutation('deleteContactFolder', {
 type Fields = InputFieldBuilder<(typeof builder)['$inferSchemaTypes'], 'InputObject'>;
 
 /** What can be told about a person, beside the number. */
-function personFields(t: Fields) {
+export function personFields(t: Fields) {
   return {
     firstName: t.string({ description: 'Given name; at most 100 characters.' }),
     lastName: t.string({ description: 'Family name; at most 100 characters.' }),

@@ -24,12 +24,15 @@ export interface SchemaTypes {
     read: boolean;
     /** May read calls; an access token for one call may do that and no more. */
     readCall: boolean;
+    /** May read campaigns; an access token for one campaign may do that, read calls, and no more. */
+    readCampaign: boolean;
     write: boolean;
     admin: boolean;
   };
   AuthContexts: {
     read: ViewerContext;
     readCall: ViewerContext;
+    readCampaign: ViewerContext;
     write: ViewerContext;
     admin: ViewerContext;
   };
@@ -145,10 +148,12 @@ export const builder = new SchemaBuilder<SchemaTypes>({
   scopeAuth: {
     authorizeOnSubscribe: true,
     authScopes: ({ viewer }) => {
-      const whole = viewer !== null && viewer.onlyCallId === undefined;
+      const ofCampaign = viewer !== null && viewer.onlyCallId === undefined;
+      const whole = ofCampaign && viewer.onlyCampaignId === undefined;
       return {
         read: whole && viewer.scopes.has('READ'),
         readCall: viewer?.scopes.has('READ') ?? false,
+        readCampaign: ofCampaign && viewer.scopes.has('READ'),
         write: whole && viewer.scopes.has('WRITE'),
         admin: whole && viewer.scopes.has('ADMIN'),
       };
@@ -191,7 +196,9 @@ function notAllowed(
     );
   }
   const granted = [...context.viewer.scopes].join(', ') || 'none';
-  const only = context.viewer.onlyCallId ? ' It may read one call only.' : '';
+  const { onlyCallId, onlyCampaignId } = context.viewer;
+  const one = onlyCallId ? 'call' : onlyCampaignId ? 'campaign' : null;
+  const only = one ? ` It may read one ${one} only.` : '';
   return new RequestError(
     'FORBIDDEN',
     `This key may not use ${info.parentType.name}.${info.fieldName}; its scopes are: ${granted}.${only}`,

@@ -42,7 +42,14 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     });
   }
   if (cause instanceof UserInputError) {
-    return new GraphQLError(cause.message, { ...place, extensions: { code: 'BAD_USER_INPUT' } });
+    const problems = cause.problems.map((problem) => ({
+      ...problem,
+      path: problem.path.map(String),
+    }));
+    return new GraphQLError(cause.message, {
+      ...place,
+      extensions: { code: 'BAD_USER_INPUT', problems },
+    });
   }
   // An error of the document itself: syntax, validation, a value of the wrong type.
   if (located && (!located.originalError || located.originalError instanceof GraphQLError)) {

@@ -8,7 +8,7 @@ export interface GraphiQLSettings {
   /** Filled in as the header; only for the demo organisation. */
   demoKey: string | null;
   /** Ids for the variables of the tabs, read anew for each page; absent ones are left as a hint. */
-  ids(): Promise<{ voiceId?: string; agentId?: string; numberId?: string }>;
+  ids(): Promise<{ voiceId?: string; agentId?: string; numberId?: string; campaignId?: string }>;
 }
 
 interface Tab {
@@ -21,6 +21,7 @@ function walk(ids: Awaited<ReturnType<GraphiQLSettings['ids']>>): Tab[] {
   const voiceId = ids.voiceId ?? 'voc_… from tab 1';
   const agentId = ids.agentId ?? 'agt_… from tab 2';
   const numberId = ids.numberId ?? 'num_… from tab 3';
+  const campaignId = ids.campaignId ?? 'cmp_… from tab 9';
   return [
     {
       query: `# 1. Who am I, and which voices are there?
@@ -144,6 +145,109 @@ query Overview {
     }
   }
 }`,
+    },
+    {
+      query: `# 8. A campaign, tabs 8 to 12: many people, one agent, a schedule. First, without saving
+# anything: how long would 500 calls take on working days from 9 to 17 o'clock?
+# Also for a folder (contactFolderId), contacts (contactIds) or a campaign (campaignId).
+query CampaignForecast($input: CampaignForecastInput!) {
+  campaignForecast(input: $input) {
+    fits
+    calls
+    firstCallAt
+    endsAt
+    problems { code message }
+    hours(first: 24) { totalCount nodes { from calls } }
+  }
+}`,
+      variables: {
+        input: {
+          contactCount: 500,
+          timezone: 'Europe/Berlin',
+          startTime: '09:00',
+          endTime: '17:00',
+          maxConcurrentCalls: 5,
+        },
+      },
+    },
+    {
+      query: `# 9. The campaign, as a draft: nobody is called yet. The list is a CSV, given as text because no
+# file can be chosen here; with curl it is an upload (see the type Upload). A folder, contacts or
+# rows do as well. In the simulator 0001 is busy and 0003 does not answer (tab 5): both are tried
+# again once. Tabs 10 to 12 have the id of the demo’s own draft: put this one there.
+mutation CreateCampaign($input: CreateCampaignInput!) {
+  createCampaign(input: $input) {
+    campaign { id status counts { total pending } }
+    addedCount
+    duplicateCount
+    problems { row reason }
+    warnings { code message }
+    userErrors { code message path }
+  }
+}`,
+      variables: {
+        input: {
+          name: 'Spring offer',
+          agentId,
+          contactsFile:
+            'client id,phone,first name\n1,+1 415 555 0142,Ada\n2,+1 415 555 0143,Grace\n3,+1 415 555 0001,Alan\n4,+1 415 555 0003,Kurt\n5,not a number,Nobody',
+          workingDays: [1, 2, 3, 4, 5, 6, 7],
+          maxConcurrentCalls: 2,
+          retryFailed: true,
+          maxRetryAttempts: 1,
+          retryDelay: '60s',
+        },
+      },
+    },
+    {
+      query: `# 10. Start it, now or at a scheduledAt. From here on it can be paused (pauseCampaign), gone on
+# with (resumeCampaign), changed (updateCampaign) and stopped for good (cancelCampaign).
+mutation ScheduleCampaign($input: ScheduleCampaignInput!) {
+  scheduleCampaign(input: $input) {
+    campaign { id status nextDispatchAt holdReason }
+    warnings { code message }
+    userErrors { code message path }
+  }
+}`,
+      variables: { input: { id: campaignId } },
+    },
+    {
+      query: `# 11. Watch its counters, at most four times a second, until it is over. For each single call:
+# tab 6 with callEvents(campaignId:).
+subscription CampaignProgress($id: ID!) {
+  campaignProgress(campaignId: $id) {
+    status
+    statusReason
+    holdReason
+    nextDispatchAt
+    counts { total pending calling called completed failed skipped cancelled }
+  }
+}`,
+      variables: { id: campaignId },
+    },
+    {
+      query: `# 12. Why was somebody called, or not? Each contact with its calls and every decision about it.
+query CampaignContacts($id: ID!) {
+  campaign(id: $id) {
+    name
+    status
+    contacts(first: 20) {
+      totalCount
+      nodes {
+        clientId
+        phoneNumber
+        status
+        attempts
+        endReason
+        nextEligibleAt
+        waitingFor
+        calls { nodes { id status attempt fromNumber durationSeconds } }
+        decisions { nodes { at outcome reason message } }
+      }
+    }
+  }
+}`,
+      variables: { id: campaignId },
     },
   ];
 }

@@ -165,7 +165,7 @@ function checkKey(key: string): void {
  */
 function fingerprintOf(
   { document, operationName, variables }: IdempotentOperation,
-  { scopes, onlyCallId }: Viewer,
+  { scopes, onlyCallId, onlyCampaignId }: Viewer,
 ): string {
   const definitions = document.definitions.filter(
     (definition) =>
@@ -174,7 +174,7 @@ function fingerprintOf(
       definition.name?.value === operationName,
   );
   const text = print({ ...document, definitions });
-  const rights = [...scopes].sort().join() + (onlyCallId ?? '');
+  const rights = [...scopes].sort().join() + (onlyCallId ?? onlyCampaignId ?? '');
   return createHash('sha256')
     .update([text, canonical(variables), rights].join('\0'))
     .digest('hex');

@@ -15,6 +15,8 @@ export const ID_PREFIXES = {
   Contact: 'ctc',
   ContactFolder: 'fld',
   ContactImport: 'imp',
+  Campaign: 'cmp',
+  CampaignContact: 'cct',
 } as const;
 
 export type NodeType = keyof typeof ID_PREFIXES;

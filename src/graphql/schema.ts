@@ -16,6 +16,11 @@ import '../contacts/do-not-call-schema.ts';
 import '../contacts/import-schema.ts';
 import '../phone-numbers/schema.ts';
 import '../phone-numbers/mutations-schema.ts';
+import '../campaigns/schema.ts';
+import '../campaigns/contacts-schema.ts';
+import '../campaigns/decisions-schema.ts';
+import '../campaigns/mutations-schema.ts';
+import '../campaigns/forecast-schema.ts';
 import { builder } from './builder.ts';
 
 export const schema = builder.toSchema();

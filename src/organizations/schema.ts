@@ -190,7 +190,7 @@ mutation('revokeApiKey', {
 
 mutation('createAccessToken', {
   description:
-    'Makes a short-lived token for a browser that can only read, and if wanted only one call.',
+    'Makes a short-lived token for a browser that can only read, and if wanted only one call or one campaign.',
   scope: 'write',
   input: (t) => ({
     expiresInSeconds: t.int({
@@ -198,6 +198,10 @@ mutation('createAccessToken', {
     }),
     callId: t.id({
       description: 'A `cal_…` id: the token then sees this call and its events and nothing else.',
+    }),
+    campaignId: t.id({
+      description:
+        'A `cmp_…` id: the token then sees this campaign, its contacts, its calls and their events, and nothing else. Not together with `callId`.',
     }),
   }),
   run: (input, { app, viewer }) => createAccessToken(app, viewer, input),

@@ -107,6 +107,7 @@ async function authenticateToken(
     scopes: new Set<ApiKeyScope>(['READ']),
     expiresAt: new Date(Number(payload.exp) * 1000),
     ...(typeof payload.call === 'string' ? { onlyCallId: payload.call } : {}),
+    ...(typeof payload.campaign === 'string' ? { onlyCampaignId: payload.campaign } : {}),
   };
 }
 
@@ -282,11 +283,13 @@ export async function revokeApiKey(app: App, viewer: Viewer, id: string): Promis
 export interface CreateAccessTokenInput {
   expiresInSeconds?: number | null | undefined;
   callId?: string | null | undefined;
+  campaignId?: string | null | undefined;
 }
 
 /**
  * A token for a browser: reads only, ends by itself, and with the key it was made with. With a
- * `callId` it sees that call and its events, and nothing else.
+ * `callId` it sees that call and its events, with a `campaignId` that campaign, its contacts, its
+ * calls and their events, and nothing else.
  */
 export async function createAccessToken(
   app: App,
@@ -308,6 +311,21 @@ export async function createAccessToken(
     });
     if (!call) checks.add('NOT_FOUND', 'There is no such call.', ['callId']);
   }
+  const campaignId = checks.id('cmp', 'Campaign', input.campaignId, ['campaignId']);
+  if (campaignId) {
+    const campaign = await app.db.campaign.findFirst({
+      where: { ...ownedBy(viewer), id: campaignId, deletedAt: null },
+      select: { id: true },
+    });
+    if (!campaign) checks.add('NOT_FOUND', 'There is no such campaign.', ['campaignId']);
+  }
+  if (input.callId && input.campaignId) {
+    checks.add(
+      'INVALID_INPUT',
+      'A token is narrowed to one call or to one campaign: leave out `callId` or `campaignId`.',
+      ['campaignId'],
+    );
+  }
   checks.throwIfAny();
   const now = Math.floor(app.now().getTime() / 1000);
   let expires = now + seconds;
@@ -315,6 +333,7 @@ export async function createAccessToken(
   const accessToken = await new SignJWT({
     org: viewer.organizationId,
     ...(callId ? { call: callId } : {}),
+    ...(campaignId ? { campaign: campaignId } : {}),
   })
     .setProtectedHeader({ alg: 'HS256' })
     .setIssuer(TOKEN_ISSUER)

@@ -9,6 +9,8 @@ export interface Viewer {
   readonly scopes: ReadonlySet<ApiKeyScope>;
   /** Set for an access token that may see one call and nothing else. */
   readonly onlyCallId?: string;
+  /** Set for an access token that may see one campaign, with its contacts and calls, and nothing else. */
+  readonly onlyCampaignId?: string;
   /** When the key or token ends. */
   readonly expiresAt?: Date;
   /** What the running mutation field was asked for under an idempotency key. */

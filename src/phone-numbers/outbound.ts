@@ -66,3 +66,41 @@ export async function chooseOutboundNumber(
 export function mediumForNumber(app: App, number: OutboundNumber, to: string): CallMedium {
   return outgoingMedium(number, to, number.provider === 'SIP' ? decryptSip(app, number) : null);
 }
+
+export interface CallerId {
+  id: string;
+  organizationId: string;
+  phoneNumber: string;
+  provider: OutboundNumber['provider'];
+  outboundAgentId: string | null;
+  /** Whether its carrier account is at Ultravox. */
+  ready: boolean;
+}
+
+/**
+ * The numbers of these agents and those with these ids that are not released, in the order in which
+ * they were imported. With `lock` they stay locked against being released until the transaction ends.
+ */
+export async function callerIds(
+  db: App['db'] | Tx,
+  { agentIds, ids }: { agentIds: readonly string[]; ids: readonly string[] },
+  { lock = false }: { lock?: boolean } = {},
+): Promise<CallerId[]> {
+  return db.$queryRaw<CallerId[]>`
+    SELECT n.id, n.organization_id AS "organizationId", n.phone_number AS "phoneNumber",
+      n.provider::text AS provider, n.outbound_agent_id AS "outboundAgentId",
+      n.provider = 'SIP' OR t.status IS NOT DISTINCT FROM 'ACTIVE' AS ready
+    FROM phone_numbers n
+    LEFT JOIN telephony_configs t
+      ON t.provider = n.provider AND t.organization_id = n.organization_id AND t.deleted_at IS NULL
+    WHERE n.released_at IS NULL
+      AND (n.outbound_agent_id = ANY(${[...agentIds]}::uuid[]) OR n.id = ANY(${[...ids]}::uuid[]))
+    ORDER BY n.created_at, n.id
+    ${lock ? Prisma.sql`FOR SHARE OF n` : Prisma.empty}`;
+}
+
+/** Those that are ready; when none is, all of them. */
+export function bestOf(numbers: readonly CallerId[]): CallerId[] {
+  const ready = numbers.filter((number) => number.ready);
+  return ready.length > 0 ? ready : [...numbers];
+}

@@ -35,6 +35,11 @@ export const PhoneNumberDirectionEnum = builder.enumType('PhoneNumberDirection',
   } as const,
 });
 
+/** A number in the pool of a campaign, or one that it has called from. */
+function usedBy(campaignId: string): Prisma.PhoneNumberWhereInput {
+  return { OR: [{ campaigns: { some: { campaignId } } }, { calls: { some: { campaignId } } }] };
+}
+
 export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
   description:
     'A number at your own carrier, imported so that agents can answer it and call from it.',
@@ -45,6 +50,7 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
     id,
     organizationId: viewer!.organizationId,
     ...(viewer!.onlyCallId ? { calls: { some: { id: viewer!.onlyCallId } } } : {}),
+    ...(viewer!.onlyCampaignId ? { AND: usedBy(viewer!.onlyCampaignId) } : {}),
   }),
   fields: (t) => ({
     phoneNumber: t.expose('phoneNumber', {

@@ -25,7 +25,13 @@ import {
 import { encryptSip } from './credentials.ts';
 import { allowSipCallsJob, telephonyConfigSync } from './sync.ts';
 
-export { chooseOutboundNumber, mediumForNumber } from './outbound.ts';
+export {
+  bestOf,
+  type CallerId,
+  callerIds,
+  chooseOutboundNumber,
+  mediumForNumber,
+} from './outbound.ts';
 
 const MAX_NAME = 100;
 

@@ -4,6 +4,8 @@ import { until } from '../support/wait.ts';
 
 export interface FileOptions {
   filename?: string;
+  /** Where in the input the file belongs. */
+  member?: string;
   headers?: Record<string, string>;
 }
 
@@ -41,11 +43,12 @@ export async function sendFile(
   query: string,
   content: string | Uint8Array | Blob,
   input: Record<string, unknown>,
-  { filename = 'contacts.csv', headers = {} }: FileOptions = {},
+  { filename = 'contacts.csv', member = 'file', headers = {} }: FileOptions = {},
 ): Promise<Answer> {
   const form = new FormData();
-  form.set('operations', JSON.stringify({ query, variables: { input: { ...input, file: null } } }));
-  form.set('map', JSON.stringify({ 0: ['variables.input.file'] }));
+  const variables = { input: { ...input, [member]: null } };
+  form.set('operations', JSON.stringify({ query, variables }));
+  form.set('map', JSON.stringify({ 0: [`variables.input.${member}`] }));
   const blob = content instanceof Blob ? content : new Blob([content as BlobPart]);
   form.set('0', blob, filename);
   const response = await fetch(`${to.url}/graphql`, {

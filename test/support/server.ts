@@ -33,6 +33,8 @@ export interface TestServerOptions {
   beside?: TestServer;
   /** Use this simulator, which the test runs itself, as one uses the real Ultravox. */
   ultravox?: Simulator;
+  /** A clock of the test's own. */
+  now?: () => Date;
 }
 
 /** Calls run fifty times as fast, and limits are out of the way unless they are set. */
@@ -80,7 +82,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       : {}),
     ...options.settings,
   });
-  const running = await start(config, createLogger({ level: config.LOG_LEVEL }));
+  const running = await start(config, createLogger({ level: config.LOG_LEVEL }), {
+    ...(options.now ? { now: options.now } : {}),
+  });
   if (options.simulator) await running.simulator?.updateSettings(options.simulator);
   const url = running.server!.url;
   const key = beside?.key ?? running.firstKey ?? demoKey;
