@@ -204,9 +204,9 @@ async function takeSteps(
       settleBy: settleBy(app, next),
     },
   });
-  if (call.campaignId && updated.endedAt && !call.endedAt) {
-    await app.jobs.enqueue(tx, runCampaignsJob, {});
-  }
+  // Also of a call that somebody asked for by itself: campaigns get its line.
+  const held = call.campaignId !== null || call.placingAt !== null;
+  if (held && updated.endedAt && !call.endedAt) await app.jobs.enqueue(tx, runCampaignsJob, {});
   if (events.length > 0) await appendEvents(tx, call.organizationId, events);
   return updated;
 }

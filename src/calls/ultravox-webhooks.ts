@@ -98,7 +98,8 @@ async function processWebhook(app: App, id: string): Promise<void> {
   if (!taken) return;
   afterProgress(app, taken.before, taken.after);
   hangUpIfUnwanted(app, taken);
-  if (isEnded(taken.after.status)) await placeWaitingCalls(app);
+  const hasEnded = isEnded(taken.after.status) && !(taken.before && isEnded(taken.before.status));
+  if (hasEnded) await placeWaitingCalls(app);
 }
 
 /** Works on what was stored and not finished: the process that took it in died. */

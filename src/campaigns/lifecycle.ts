@@ -4,7 +4,7 @@
  * once it is committed, nobody is dialled whom it does not allow, whichever process does the dialling.
  */
 import type { App, Tx } from '../app.ts';
-import { recallClaims } from '../calls/placement.ts';
+import { recallClaims } from '../calls/claims.ts';
 import { userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';

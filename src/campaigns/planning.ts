@@ -10,6 +10,7 @@ import type { Viewer } from '../organizations/viewer.ts';
 import { type Forecast, type ForecastProblem, forecastSteps } from './forecast.ts';
 import { type CallsPerDay, type ContactRun, type Plan, planSteps } from './plan.ts';
 import { plannedRows, withoutNestedLoops } from './plan-sql.ts';
+import { retryDelaySql } from './retry.ts';
 import { windowOfCampaign } from './schedule.ts';
 import { type AddedContacts, type CheckedSource, MAX_CAMPAIGN_CONTACTS } from './sources.ts';
 import { runsOf, STAGE, STAGED_COLUMNS, type Staged, stageContacts } from './stage.ts';
@@ -65,7 +66,7 @@ export async function addContacts(
 
 /**
  * Plans anew all that wait and were never called, in the order of the list. Those that wait for a
- * retry keep their time.
+ * retry are due when their delay is over; whether the hour suits is asked then.
  *
  * @throws UserInputError WINDOW_TOO_SMALL: everything stays as it is.
  */
@@ -75,6 +76,7 @@ export async function replanContacts(
   campaign: Campaign,
 ): Promise<{ warnings: readonly ForecastProblem[] }> {
   const now = app.now();
+  await retriesAsDue(tx, campaign, now);
   const waiting = waitingContacts(campaign.id, { neverCalled: true });
   const contacts = await runsOf(tx, waiting, Prisma.sql`position`);
   const count = countOf(contacts);
@@ -96,6 +98,21 @@ export async function replanContacts(
     select: { id: true },
   });
   return { warnings: outlook.problems };
+}
+
+/** A retry was put to when the window opened as it was then. */
+async function retriesAsDue(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
+  await tx.$executeRaw`
+    UPDATE campaign_contacts cc SET next_eligible_at = r.due, scheduled_at = r.due,
+      updated_at = ${now}::timestamptz
+    FROM (
+      SELECT w.id, greatest(${now}::timestamptz, last.ended
+        + ${retryDelaySql(Prisma.sql`w.attempts`, campaign.retryDelaySeconds)}) AS due
+      FROM campaign_contacts w CROSS JOIN LATERAL (
+        SELECT max(k.settled_at) AS ended FROM calls k WHERE k.campaign_contact_id = w.id
+      ) last
+      WHERE w.campaign_id = ${campaign.id}::uuid AND w.status = 'SCHEDULED' AND w.attempts > 0
+    ) r WHERE cc.id = r.id`;
 }
 
 /** How fast calls can follow each other, for a forecast. */

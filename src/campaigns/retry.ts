@@ -1,4 +1,5 @@
 /** What follows a call that failed: another attempt for its contact, or a stop of the campaign. */
+import { Prisma } from '../generated/prisma/client.ts';
 import type { CallEndReason, CallStatus } from '../generated/prisma/enums.ts';
 import { nextInside, type Windows } from './window.ts';
 
@@ -35,6 +36,13 @@ const LONGEST_DELAY_SECONDS = 24 * 3600;
 export function retryDelaySeconds(attempts: number, delaySeconds: number): number {
   const longest = Math.max(delaySeconds, LONGEST_DELAY_SECONDS);
   return Math.min(delaySeconds * 2 ** (attempts - 1), longest);
+}
+
+/** The same for PostgreSQL, as an interval. */
+export function retryDelaySql(attempts: Prisma.Sql, delaySeconds: number): Prisma.Sql {
+  const longest = Math.max(delaySeconds, LONGEST_DELAY_SECONDS);
+  return Prisma.sql`make_interval(secs =>
+    least(${delaySeconds}::float8 * 2 ^ (${attempts} - 1), ${longest}::float8))`;
 }
 
 export type RetryDecision =

@@ -4,7 +4,7 @@
  * a campaign is never half made. How one is started and stopped is in `lifecycle.ts`.
  */
 import type { App, Tx } from '../app.ts';
-import { recallClaims } from '../calls/placement.ts';
+import { recallClaims } from '../calls/claims.ts';
 import { userError } from '../errors.ts';
 import type { Agent, Campaign } from '../generated/prisma/client.ts';
 import type { CampaignScheduleType } from '../generated/prisma/enums.ts';
@@ -328,7 +328,9 @@ export async function watchCampaign(
     topic: CAMPAIGNS_TOPIC,
     concerns: (message) => message === id,
     read: () => app.db.campaign.findFirst({ where }),
-    isLast: ({ status, callingCount }) => isCampaignTerminal(status) && callingCount === 0,
+    // Whoever waits in one that has failed is let go a moment later.
+    isLast: ({ status, callingCount, pendingCount }) =>
+      isCampaignTerminal(status) && callingCount === 0 && pendingCount === 0,
     version: ({ updatedAt, nextDispatchAt: _, ...rest }) =>
       `${updatedAt.getTime()} ${Object.values(countsOf(rest)).join(' ')} ${rest.status}`,
   });

@@ -4,31 +4,31 @@
  * (`settled_at` is null), so nothing is lost with a process or a job, and each is settled once.
  */
 import type { App, Tx } from '../app.ts';
-import { recallClaims } from '../calls/placement.ts';
 import {
   type Call,
   type Campaign,
   type CampaignContact,
   Prisma,
 } from '../generated/prisma/client.ts';
-import type { CallStatus } from '../generated/prisma/enums.ts';
 import { appendEventsOf } from '../live/log.ts';
 import {
   calledBefore,
-  campaignEvent,
   completeFinished,
   EventList,
   limitPauses,
   type NewDecision,
   recordDecisions,
 } from './progress.ts';
-import { BREAKER_CALLS, breakerTrips, countsForBreaker, decideRetry } from './retry.ts';
+import { BREAKER_CALLS, countsForBreaker, decideRetry } from './retry.ts';
 import { windowOfCampaign } from './schedule.ts';
-import { campaignAfter, contactAfterCall, isCampaignTerminal } from './status.ts';
+import { contactAfterCall, isCampaignTerminal } from './status.ts';
+import { newTally, type Tally, tripBreakers, writeTallies } from './tally.ts';
 import { windowsFor } from './window.ts';
 
 const BATCH = 500;
 const MAX_CAMPAIGNS = 500;
+/** Calls among which it looks: more than the campaigns have that somebody else holds at a time. */
+const MAX_SEEN = 5_000;
 
 export interface Settled {
   calls: number;
@@ -51,21 +51,6 @@ interface ContactRow {
   undone: boolean;
 }
 
-interface Tally {
-  campaign: Campaign;
-  /** As long as its breaker has not tripped: its calls since it was started, newest first. */
-  recentEnds: CallStatus[];
-  pause: string | null;
-  pending: number;
-  calling: number;
-  completed: number;
-  failed: number;
-  skipped: number;
-  cancelled: number;
-  /** Whether an attempt turned out to be none. */
-  undone: boolean;
-}
-
 type EndedCall = Call & { campaignContact: CampaignContact | null };
 
 export async function settleEndedCalls(app: App): Promise<Settled> {
@@ -75,16 +60,17 @@ export async function settleEndedCalls(app: App): Promise<Settled> {
     await limitPauses(tx);
     // What somebody else has locked keeps nobody else from being settled.
     const locked = await tx.$queryRaw<{ id: string }[]>`
-      SELECT id FROM campaigns
-      WHERE id IN (SELECT campaign_id FROM calls WHERE ${UNSETTLED})
+      WITH ${UNSETTLED}
+      SELECT id FROM campaigns WHERE id IN (SELECT campaign_id FROM unsettled)
       LIMIT ${MAX_CAMPAIGNS} FOR NO KEY UPDATE SKIP LOCKED`;
     const ids = locked.map(({ id }) => id);
     const campaigns = await tx.campaign.findMany({ where: { id: { in: ids } } });
     // Read after the lock: whoever had it before may have settled some of them. By their own ids,
     // since the way there by the campaign leads past all calls that it ever made.
     const open = await tx.$queryRaw<{ id: string }[]>`
+      WITH ${UNSETTLED}
       SELECT id FROM (
-        SELECT id, ended_at FROM calls WHERE ${UNSETTLED} AND campaign_id = ANY(${ids}::uuid[])
+        SELECT id, ended_at FROM unsettled WHERE campaign_id = ANY(${ids}::uuid[])
         ORDER BY ended_at LIMIT ${BATCH}) oldest
       ORDER BY id`;
     await tx.$queryRaw`
@@ -105,12 +91,19 @@ export async function settleEndedCalls(app: App): Promise<Settled> {
   });
 }
 
+/**
+ * By themselves and limited: the planner takes them for a good part of all calls, and joined to
+ * campaigns it would look for them among all that those ever made.
+ */
 const UNSETTLED = Prisma.sql`
-  campaign_id IS NOT NULL AND ended_at IS NOT NULL AND settled_at IS NULL`;
+  unsettled AS MATERIALIZED (
+    SELECT id, campaign_id, ended_at FROM calls
+    WHERE campaign_id IS NOT NULL AND ended_at IS NOT NULL AND settled_at IS NULL
+    ORDER BY ended_at LIMIT ${MAX_SEEN})`;
 
 async function unsettled(tx: Tx): Promise<{ count: number }> {
   const [row] = await tx.$queryRaw<{ count: bigint }[]>`
-    SELECT count(*) AS count FROM calls WHERE ${UNSETTLED}`;
+    WITH ${UNSETTLED} SELECT count(*) AS count FROM unsettled`;
   return { count: Number(row?.count ?? 0) };
 }
 
@@ -151,21 +144,6 @@ async function settle(
   return events;
 }
 
-function newTally(campaign: Campaign): Tally {
-  return {
-    campaign,
-    recentEnds: [...campaign.recentEnds],
-    pause: null,
-    pending: 0,
-    calling: 0,
-    completed: 0,
-    failed: 0,
-    skipped: 0,
-    cancelled: 0,
-    undone: false,
-  };
-}
-
 /** What becomes of a contact whose call is over; null when it does not wait for that call. */
 function afterCall(
   tally: Tally,
@@ -202,7 +180,7 @@ function afterCall(
     decisions.push({ ...about, outcome: 'WAITS', reason: 'ULTRAVOX_WAITS' });
     return {
       ...done(contact, call, 'SCHEDULED', now),
-      next: now,
+      next: contact.scheduledAt && contact.scheduledAt < now ? contact.scheduledAt : now,
       end_reason: contact.endReason,
       finished_at: null,
       undone: true,
@@ -316,81 +294,4 @@ async function writeContacts(tx: Tx, rows: readonly ContactRow[], now: Date): Pr
     UPDATE campaign_days d SET attempts = d.attempts - u.count
     FROM (SELECT campaign_id, attempt_day, count(*) FROM written WHERE undone GROUP BY 1, 2) u
     WHERE d.campaign_id = u.campaign_id AND d.day = u.attempt_day`;
-}
-
-/** Pauses campaigns that fail too often, and those that Ultravox refuses to call for. */
-async function tripBreakers(
-  tx: Tx,
-  tallies: ReadonlyMap<string, Tally>,
-  now: Date,
-  decisions: NewDecision[],
-  events: EventList,
-): Promise<void> {
-  for (const tally of tallies.values()) {
-    const { campaign } = tally;
-    if (campaign.status !== 'ACTIVE') {
-      tally.pause = null;
-      continue;
-    }
-    if (breakerTrips(tally.recentEnds)) {
-      const failed = tally.recentEnds.filter((end) => end === 'FAILED').length;
-      tally.pause = `${failed} of its last ${BREAKER_CALLS} calls failed. Look at \`endReason\` of its contacts, mend the cause and resume it.`;
-    }
-    // What waits or is called now may still go on; with nothing left it is complete instead.
-    const left = campaign.pendingCount + tally.pending + campaign.callingCount + tally.calling;
-    if (left === 0) tally.pause = null;
-    if (tally.pause === null) continue;
-    const step = campaignAfter(campaign.status, 'PAUSE');
-    if (!step.allowed) throw new Error(step.message);
-    const after = { ...campaign, status: step.status, statusReason: tally.pause };
-    events.add(campaign.organizationId, campaignEvent('CAMPAIGN_PAUSED', after, now));
-    decisions.push({
-      organizationId: campaign.organizationId,
-      campaignId: campaign.id,
-      outcome: 'WAITS',
-      reason: 'CAMPAIGN_PAUSED',
-    });
-  }
-  const paused = [...tallies.values()].filter(({ pause }) => pause !== null);
-  if (paused.length === 0) return;
-  await recallClaims(
-    tx,
-    paused.map(({ campaign }) => campaign.id),
-  );
-}
-
-async function writeTallies(tx: Tx, tallies: readonly Tally[], now: Date): Promise<void> {
-  const rows = tallies.map((tally) => ({
-    id: tally.campaign.id,
-    pause: tally.pause,
-    recent_ends: tally.recentEnds,
-    pending: tally.pending,
-    calling: tally.calling,
-    completed: tally.completed,
-    failed: tally.failed,
-    skipped: tally.skipped,
-    cancelled: tally.cancelled,
-    undone: tally.undone,
-  }));
-  await tx.$executeRaw`
-    UPDATE campaigns c SET
-      pending_count = c.pending_count + r.pending, calling_count = c.calling_count + r.calling,
-      completed_count = c.completed_count + r.completed, failed_count = c.failed_count + r.failed,
-      skipped_count = c.skipped_count + r.skipped,
-      cancelled_count = c.cancelled_count + r.cancelled,
-      recent_ends = r.recent_ends::"CallStatus"[],
-      status = CASE WHEN r.pause IS NULL THEN c.status ELSE 'PAUSED' END,
-      status_reason = coalesce(r.pause, c.status_reason),
-      hold_reason = CASE WHEN r.pause IS NULL THEN c.hold_reason END,
-      next_dispatch_at = CASE
-        WHEN r.pause IS NOT NULL OR c.status <> 'ACTIVE' THEN NULL
-        WHEN c.hold_reason = 'DAILY_CAP_REACHED' AND r.undone THEN ${now}::timestamptz
-        WHEN c.hold_reason IS NOT NULL THEN c.next_dispatch_at
-        -- Whoever has waited longer keeps the place.
-        ELSE least(c.next_dispatch_at, ${now}::timestamptz) END,
-      updated_at = ${now}::timestamptz
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
-      id uuid, pause text, recent_ends text[], pending int, calling int, completed int, failed int,
-      skipped int, cancelled int, undone boolean)
-    WHERE c.id = r.id`;
 }

@@ -195,9 +195,10 @@ export async function busyLines(
 }
 
 /**
- * Who is due, at most `free`: the organization with the fewest calls comes first, in it the campaign
- * with the fewest, and in that whoever has waited longest, as far as its gate and the organization
- * have room. So they take turns, also when there is only ever one line at a time.
+ * Who is due, at most `free`: the organization with the fewest calls comes first (of two with as many
+ * the one that began fewer in the last minute), in it the campaign with the fewest, and in that
+ * whoever has waited longest, as far as its gate and the organization have room. So they take turns,
+ * also when there is only ever one line at a time.
  */
 export async function dueContacts(
   tx: Tx,
@@ -236,10 +237,18 @@ export async function dueContacts(
           ORDER BY next_eligible_at, position LIMIT a.allowance
         ) cc
       ) d
-    ), fair AS (
+    ), recent AS (
+      SELECT organization_id, count(*) AS calls FROM calls
+      WHERE placing_at > statement_timestamp() - interval '1 minute' GROUP BY 1
+    ), numbered AS (
       SELECT t.*, row_number() OVER (
         PARTITION BY t.organization_id ORDER BY t.turn, t.place) AS organization_turn
       FROM turns t
+    ), fair AS (
+      SELECT n.*, row_number() OVER (ORDER BY n.busy + n.organization_turn,
+        coalesce(r.calls, 0) + n.organization_turn, n.turn, n.place) AS number
+      FROM numbered n LEFT JOIN recent r USING (organization_id)
+      WHERE n.organization_turn <= n.room
     )
     SELECT chosen.id, EXISTS (
       SELECT 1 FROM do_not_call_entries e
@@ -248,11 +257,7 @@ export async function dueContacts(
       SELECT CASE WHEN k.attempt IS NULL THEN k.phone_number_id END FROM calls k
       WHERE k.campaign_contact_id = chosen.id ORDER BY k.created_at DESC, k.id DESC LIMIT 1
     ) AS "keptNumberId"
-    FROM (
-      SELECT * FROM fair f WHERE f.organization_turn <= f.room
-      ORDER BY f.busy + f.organization_turn, f.turn, f.place LIMIT ${free}
-    ) chosen
-    ORDER BY chosen.busy + chosen.organization_turn, chosen.turn, chosen.place`;
+    FROM fair chosen WHERE chosen.number <= ${free} ORDER BY chosen.number`;
   const contacts = await tx.campaignContact.findMany({
     where: { id: { in: due.map(({ id }) => id) } },
   });

@@ -10,8 +10,6 @@ import {
 import { anyNumber, numberOfBlock, takeTurns } from '../../src/campaigns/rotation.ts';
 import {
   type CampaignAction,
-  type CampaignContactStatus,
-  type CampaignStatus,
   campaignAfter,
   canContactMove,
   contactAfterCall,
@@ -20,7 +18,12 @@ import {
   statesFor,
 } from '../../src/campaigns/status.ts';
 import type { Window } from '../../src/campaigns/window.ts';
-import { CallEndReason, type CallStatus } from '../../src/generated/prisma/enums.ts';
+import {
+  CallEndReason,
+  type CallStatus,
+  type CampaignContactStatus,
+  type CampaignStatus,
+} from '../../src/generated/prisma/enums.ts';
 import { runs } from './clocks.ts';
 
 describe('rotation', () => {

@@ -564,8 +564,31 @@ describe('an upload', () => {
       expect(answer.text).toMatch(message);
       expect(answer.status).toBe(400);
     }
-    const plain = await server.client.send(IMPORT, { input: { folderId, file: 'phone' } });
+    const plain = await server.client.send(IMPORT, { input: { folderId, file: 7 } });
     expect(plain.errors?.[0]?.message).toContain('multipart/form-data');
+  });
+
+  it('can be the text of a file, as a variable and in the document', async () => {
+    const ids: string[] = [];
+    for (const send of [
+      (folderId: string) =>
+        server.client.send(IMPORT, { input: { folderId, file: 'phone,name\n+14155550142,Ada' } }),
+      (folderId: string) =>
+        server.client.send(`mutation { importContacts(input: {
+          folderId: "${folderId}", file: """phone,name\n+14155550142,Ada"""
+        }) { contactImport { id status } userErrors { message } } }`),
+    ]) {
+      const folderId = await makeFolder(server);
+      const { data } = await send(folderId);
+      expect(data.importContacts.userErrors).toEqual([]);
+      await importOver(server, data.importContacts.contactImport.id);
+      ids.push(folderId);
+    }
+    for (const id of ids) {
+      expect(await contactsOf(id)).toMatchObject([
+        { phoneNumber: '+14155550142', firstName: 'Ada' },
+      ]);
+    }
   });
 
   it('without a key is refused before it is read, however long it is', async () => {

@@ -1,0 +1,238 @@
+/**
+ * What it takes to decide who is called and to take note of the ends of calls, with few campaigns
+ * and with many: `node bench/campaign-dispatch.ts [rounds]`. Every campaign has 100 contacts, all
+ * due; a round is one pass of the dispatcher, which claims 50 calls, and, once these have ended, one
+ * pass that settles them. Nobody is dialled: the calls are ended by SQL.
+ *
+ * The statements of a pass must be the same for any number of campaigns. Times are those of the
+ * median round, and ratios to the fewest campaigns in the same run. Last comes what makes a
+ * dispatcher scan: one campaign that has somebody due among many that have nobody.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Client } from 'pg';
+import { type App, createApp } from '../src/app.ts';
+import { dispatchCalls } from '../src/campaigns/dispatch.ts';
+import { settleEndedCalls } from '../src/campaigns/settle.ts';
+import { readConfig } from '../src/config.ts';
+import { createLogger } from '../src/infra/logger.ts';
+import { applyMigrations } from '../src/infra/migrations.ts';
+import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
+import { JOB_DEFINITIONS } from '../src/worker.ts';
+
+const ROUNDS = Number(process.argv[2] ?? 15);
+const WARM_UP = 3;
+const CAMPAIGNS = [10, 100, 1_000];
+const ORGANIZATIONS = [1, 50];
+const CONTACTS = 100;
+const MANY = 1_000;
+
+interface Cost {
+  calls: number;
+  statements: number;
+  ms: number;
+}
+
+const statements = { count: 0 };
+
+async function costOf(work: () => Promise<number>): Promise<Cost> {
+  const before = statements.count;
+  const began = performance.now();
+  const calls = await work();
+  return { calls, statements: statements.count - before, ms: performance.now() - began };
+}
+
+/** Active campaigns whose contacts are all due, and whatever they need, in an empty database. */
+async function fill(client: Client, campaigns: number, organizations: number): Promise<void> {
+  await client.query('TRUNCATE organizations CASCADE');
+  await client.query(
+    `INSERT INTO organizations (id, name, updated_at)
+     SELECT new_id(), 'Organization ' || i, now() FROM generate_series(1, $1) AS i`,
+    [Math.min(organizations, campaigns)],
+  );
+  await client.query(
+    `INSERT INTO voices (id, organization_id, type, name, status, updated_at)
+     SELECT new_id(), id, 'SYSTEM', 'Voice', 'ACTIVE', now() FROM organizations`,
+  );
+  await client.query(
+    `INSERT INTO agents (id, organization_id, name, voice_id, system_prompt, model, temperature,
+       recording_enabled, ultravox_id, status, updated_at)
+     SELECT new_id(), organization_id, 'Ada', id, 'You are Ada.', 'model', 0, false,
+       gen_random_uuid()::text, 'ACTIVE', now() FROM voices`,
+  );
+  await client.query(
+    `INSERT INTO phone_numbers (id, organization_id, phone_number, provider, outbound_agent_id, updated_at)
+     SELECT new_id(), organization_id, '+1415555010' || i, 'SIP', id, now()
+     FROM agents CROSS JOIN generate_series(0, 2) AS i`,
+  );
+  await client.query(
+    `INSERT INTO campaigns (id, organization_id, name, agent_id, status, contact_source,
+       phone_rotation_strategy, schedule_type, timezone, working_days, max_concurrent_calls,
+       max_calls_per_day, retry_failed, max_retry_attempts, retry_delay_seconds, total_count,
+       pending_count, next_dispatch_at, started_at, updated_at)
+     SELECT new_id(), a.organization_id, 'Campaign ' || i, a.id, 'ACTIVE', 'MANUAL', 'ROUND_ROBIN',
+       'IMMEDIATE', 'Europe/Berlin', '{1,2,3,4,5,6,7}', 100, 5000, true, 2, 900, $2, $2,
+       now() - interval '1 minute', now() - interval '1 minute', now()
+     FROM generate_series(1, $1) AS i
+     JOIN (SELECT *, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS count FROM agents) a
+       ON a.n = 1 + i % a.count`,
+    [campaigns, CONTACTS],
+  );
+  await client.query(
+    `INSERT INTO campaign_contacts (id, organization_id, campaign_id, position, identity,
+       phone_number, first_name, metadata, status, scheduled_at, next_eligible_at, updated_at)
+     SELECT new_id(), organization_id, id, i, 'tel:' || i, '+1212' || (5000000 + i), 'Ada',
+       '{"plan":"gold"}', 'SCHEDULED', now() - interval '1 minute', now() - interval '1 minute', now()
+     FROM campaigns CROSS JOIN generate_series(0, $1 - 1) AS i`,
+    [CONTACTS],
+  );
+  await client.query('VACUUM ANALYZE');
+}
+
+/** Of each campaign every fourth call was not answered, which is too few to pause it. */
+async function endCalls(client: Client): Promise<void> {
+  await client.query(
+    `UPDATE calls SET status = (CASE WHEN answered THEN 'COMPLETED' ELSE 'FAILED' END)::"CallStatus",
+       end_reason = (CASE WHEN answered THEN 'HANGUP' ELSE 'BUSY' END)::"CallEndReason",
+       ultravox_id = id, ringing_at = placing_at, ended_at = now()
+     FROM (SELECT id AS contact, position % 4 > 0 AS answered FROM campaign_contacts) contacts
+     WHERE campaign_contact_id = contact AND placing_at IS NOT NULL AND ended_at IS NULL`,
+  );
+}
+
+async function run(app: App, client: Client, campaigns: number, organizations: number) {
+  await fill(client, campaigns, organizations);
+  const placing: Cost[] = [];
+  const settling: Cost[] = [];
+  for (let round = 0; round < WARM_UP + ROUNDS; round += 1) {
+    const placed = await costOf(async () => (await dispatchCalls(app)).callIds.length);
+    await endCalls(client);
+    const settled = await costOf(async () => (await settleEndedCalls(app)).calls);
+    if (placed.calls === 0 || settled.calls !== placed.calls) {
+      throw new Error(`${placed.calls} calls were placed and ${settled.calls} settled`);
+    }
+    if (round < WARM_UP) continue;
+    placing.push(placed);
+    settling.push(settled);
+  }
+  return { campaigns, placing: perCall(placing), settling: perCall(settling) };
+}
+
+interface PerCall {
+  calls: number;
+  most: number;
+  statements: number;
+  ms: number;
+}
+
+function perCall(costs: readonly Cost[]): PerCall {
+  const calls = costs.reduce((sum, cost) => sum + cost.calls, 0);
+  const times = costs.map(({ ms, calls }) => ms / calls).sort((a, b) => a - b);
+  return {
+    calls: calls / costs.length,
+    most: Math.max(...costs.map((cost) => cost.statements)),
+    statements: costs.reduce((sum, cost) => sum + cost.statements, 0) / calls,
+    ms: times[Math.floor(times.length / 2)] ?? Number.NaN,
+  };
+}
+
+function lineOf(name: string, { calls, most, statements, ms }: PerCall, first: PerCall): string {
+  return [
+    name.padEnd(12),
+    `${calls.toFixed(0)} calls a pass`,
+    `${most} statements a pass at most`,
+    `${statements.toFixed(2)} a call (${(statements / first.statements).toFixed(2)})`,
+    `${ms.toFixed(2)} ms a call (${(ms / first.ms).toFixed(2)})`,
+  ].join('  ');
+}
+
+/** `change` leaves nobody due but in one campaign. @returns what it takes to call somebody there. */
+async function search(
+  app: App,
+  client: Client,
+  change: string,
+): Promise<Cost & { passes: number }> {
+  await fill(client, MANY, 1);
+  await client.query(`${change} (SELECT max(id::text)::uuid FROM campaigns)`);
+  await client.query('VACUUM ANALYZE');
+  let passes = 0;
+  const cost = await costOf(async () => {
+    for (;;) {
+      const { callIds, again } = await dispatchCalls(app);
+      passes += 1;
+      if (callIds.length > 0 || !again) return callIds.length;
+    }
+  });
+  return { ...cost, passes };
+}
+
+const log = createLogger({ level: 'warn' });
+const directory = await mkdtemp(path.join(tmpdir(), 'truedy-bench-'));
+const postgres = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), log });
+const client = new Client({ connectionString: postgres.url });
+try {
+  await client.connect();
+  await applyMigrations({ databaseUrl: postgres.url, log });
+  const encryptionKey = 'a key for benchmarks, of at least 32 characters';
+  const app = await createApp({
+    config: readConfig({
+      DATABASE_URL: postgres.url,
+      ENCRYPTION_KEY: encryptionKey,
+      ROLE: 'api',
+      ULTRAVOX_MAX_CALLS_PER_SECOND: '10000',
+      ULTRAVOX_MAX_CALLS_PER_MINUTE: '100000',
+      ULTRAVOX_MAX_CONCURRENT_CALLS: '100000',
+      ORGANIZATION_MAX_CONCURRENT_CALLS: '100000',
+    }),
+    databaseUrl: postgres.url,
+    encryptionKey,
+    ultravox: { baseUrl: 'http://127.0.0.1:1', apiKey: 'nobody is asked' },
+    jobDefinitions: JOB_DEFINITIONS,
+    log,
+  });
+  const queries = app.db as unknown as { $on(event: 'query', listener: () => void): void };
+  queries.$on('query', () => {
+    statements.count += 1;
+  });
+  try {
+    for (const organizations of ORGANIZATIONS) {
+      const results: Awaited<ReturnType<typeof run>>[] = [];
+      for (const campaigns of CAMPAIGNS) {
+        results.push(await run(app, client, campaigns, organizations));
+      }
+      process.stdout.write(`over ${organizations} organization${organizations > 1 ? 's' : ''}\n`);
+      for (const part of ['placing', 'settling'] as const) {
+        process.stdout.write(`  ${part}\n`);
+        for (const result of results) {
+          const name = `${result.campaigns.toLocaleString('en')} campaigns`;
+          process.stdout.write(`    ${lineOf(name, result[part], results[0]![part])}\n`);
+        }
+      }
+    }
+    process.stdout.write(`one of ${MANY.toLocaleString('en')} campaigns has somebody due\n`);
+    for (const [name, change] of [
+      [
+        'the others are held',
+        `UPDATE campaigns SET hold_reason = 'WINDOW_CLOSED',
+           next_dispatch_at = now() + interval '1 hour' WHERE id <>`,
+      ],
+      [
+        'the others are looked at and have nobody due yet',
+        `UPDATE campaign_contacts SET next_eligible_at = now() + interval '1 hour'
+         WHERE campaign_id <>`,
+      ],
+    ] as const) {
+      const { calls, passes, statements, ms } = await search(app, client, change);
+      process.stdout.write(
+        `  ${name}: ${calls} calls after ${passes} passes, ${statements} statements and ${ms.toFixed(0)} ms\n`,
+      );
+    }
+  } finally {
+    await app.close();
+  }
+} finally {
+  await client.end().catch(() => undefined);
+  await postgres.stop();
+  await rm(directory, { recursive: true, force: true });
+}

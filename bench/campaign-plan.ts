@@ -1,0 +1,187 @@
+/**
+ * How long it takes to plan a campaign of 100,000 contacts in one go, as a ratio to a bare
+ * INSERT … SELECT of the very same rows into the same table, in the same run:
+ * `node bench/campaign-plan.ts [contacts] [rounds]`.
+ *
+ * (a) A campaign is created from a folder, with a daily cap and contacts in twelve time zones.
+ * (b) The same as a draft that is scheduled, which plans all that are in it.
+ *
+ * Both are measured to their commit. Every measurement begins with an empty table and a checkpoint,
+ * and the best of the rounds counts on both sides.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Client } from 'pg';
+import type { App } from '../src/app.ts';
+import { addContacts, replanContacts } from '../src/campaigns/planning.ts';
+import { checkSource } from '../src/campaigns/sources.ts';
+import { readConfig } from '../src/config.ts';
+import type { Campaign } from '../src/generated/prisma/client.ts';
+import { Checks } from '../src/infra/checks.ts';
+import { newId } from '../src/infra/ids.ts';
+import { createLogger } from '../src/infra/logger.ts';
+import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
+import type { Viewer } from '../src/organizations/viewer.ts';
+import { start } from '../src/start.ts';
+
+const CONTACTS = Number(process.argv[2] ?? 100_000);
+const ROUNDS = Number(process.argv[3] ?? 3);
+/** In Berlin too; nobody is left out by a window of a whole day. */
+const ZONES = [
+  ...['America/New_York', 'America/Chicago', 'America/Denver', 'America/Los_Angeles'],
+  ...['America/Sao_Paulo', 'Europe/London', 'Europe/Berlin', 'Africa/Lagos', 'Asia/Kolkata'],
+  ...['Asia/Tokyo', 'Australia/Sydney'],
+];
+
+/** A folder of contacts, one after the other in another zone, some in none. */
+async function fillFolder(client: Client, organizationId: string): Promise<string> {
+  const folderId = newId();
+  await client.query(
+    `INSERT INTO contact_folders (id, organization_id, name, updated_at) VALUES ($1, $2, 'All', now())`,
+    [folderId, organizationId],
+  );
+  await client.query(
+    `INSERT INTO contacts (id, organization_id, folder_id, phone_number, first_name, last_name,
+       email, company_name, timezone, metadata, search_text, created_at, updated_at)
+     SELECT new_id(), $1, $2, '+1415' || (2000000 + i), 'Ada', 'Number ' || i,
+       'ada' || i || '@example.com', 'Company ' || i % 100, ($3::text[])[1 + i % $4],
+       jsonb_build_object('plan', 'plan ' || i % 5), ' ada number ' || i, now(), now()
+     FROM generate_series(1, $5) AS i`,
+    [organizationId, folderId, ZONES, ZONES.length + 1, CONTACTS],
+  );
+  await client.query('VACUUM ANALYZE contacts');
+  return folderId;
+}
+
+async function makeCampaign(app: App, organizationId: string, agentId: string): Promise<Campaign> {
+  return app.db.campaign.create({
+    data: {
+      id: newId(),
+      organizationId,
+      agentId,
+      name: 'Benchmark',
+      status: 'DRAFT',
+      contactSource: 'FOLDER',
+      phoneRotationStrategy: 'RANDOM',
+      scheduleType: 'IMMEDIATE',
+      timezone: 'Europe/Berlin',
+      workingDays: [1, 2, 3, 4, 5],
+      maxConcurrentCalls: 100,
+      maxCallsPerDay: 2_000,
+      retryFailed: false,
+      maxRetryAttempts: 0,
+      retryDelaySeconds: 900,
+    },
+  });
+}
+
+async function demoAgent(app: App): Promise<string> {
+  for (;;) {
+    const agent = await app.db.agent.findFirst({ select: { id: true } });
+    if (agent) return agent.id;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await work();
+  return performance.now() - began;
+}
+
+const log = createLogger({ level: 'warn' });
+const directory = await mkdtemp(path.join(tmpdir(), 'truedy-bench-'));
+const postgres = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), log });
+const config = readConfig({
+  DATABASE_URL: postgres.url,
+  ENCRYPTION_KEY: 'a key for benchmarks, of at least 32 characters',
+  DATA_DIR: directory,
+  PORT: '0',
+  SIMULATOR_PORT: '0',
+  RATE_LIMIT_PER_MINUTE: '0',
+});
+const client = new Client({ connectionString: postgres.url });
+try {
+  await client.connect();
+  const running = await start(config, log);
+  try {
+    const { app } = running;
+    const { id: organizationId } = await app.db.organization.findFirstOrThrow();
+    const viewer: Viewer = { organizationId, apiKeyId: newId(), scopes: new Set(['WRITE']) };
+    const folderId = await fillFolder(client, organizationId);
+    const agentId = await demoAgent(app);
+    const best = { add: Infinity, replan: Infinity, insert: Infinity };
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    delay.enable();
+
+    const clear = async (): Promise<void> => {
+      await client.query('TRUNCATE campaigns CASCADE');
+      await client.query('CHECKPOINT');
+    };
+    const addTo = async (campaign: Campaign, plan: boolean): Promise<void> => {
+      const checks = new Checks();
+      const input = { contactFolderId: `fld_${folderId}` };
+      const source = await checkSource(app, viewer, checks, input, { required: true });
+      checks.throwIfAny();
+      await app.db.$transaction((tx) => addContacts(app, viewer, tx, campaign, source!, { plan }), {
+        timeout: 300_000,
+      });
+    };
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await clear();
+      let campaign = await makeCampaign(app, organizationId, agentId);
+      best.add = Math.min(best.add, await timed(() => addTo(campaign, true)));
+
+      // The very same rows, from a table that has them already.
+      await client.query('DROP TABLE IF EXISTS bench_rows');
+      await client.query(
+        'CREATE TABLE bench_rows AS SELECT * FROM campaign_contacts ORDER BY position',
+      );
+      await client.query('ANALYZE bench_rows');
+      const { rows: kept } = await client.query(
+        `SELECT count(*)::int AS count, count(DISTINCT scheduled_at)::int AS times FROM bench_rows
+         WHERE status = 'SCHEDULED'`,
+      );
+      if (kept[0].count !== CONTACTS) throw new Error(`Only ${kept[0].count} are planned`);
+      await clear();
+      await app.db.campaign.create({ data: campaign });
+      const insert = await timed(() =>
+        client.query('INSERT INTO campaign_contacts SELECT * FROM bench_rows'),
+      );
+      best.insert = Math.min(best.insert, insert);
+
+      // Beside another, and new to the statistics, as a draft is that is scheduled at once.
+      await clear();
+      await addTo(await makeCampaign(app, organizationId, agentId), true);
+      await client.query('ANALYZE campaign_contacts');
+      campaign = await makeCampaign(app, organizationId, agentId);
+      await addTo(campaign, false);
+      await client.query('CHECKPOINT');
+      const draft = await app.db.campaign.findUniqueOrThrow({ where: { id: campaign.id } });
+      const replan = await timed(() =>
+        app.db.$transaction((tx) => replanContacts(app, tx, draft), { timeout: 300_000 }),
+      );
+      best.replan = Math.min(best.replan, replan);
+    }
+    const line = (name: string, ms: number): string =>
+      `${name.padEnd(24)}${(ms / 1000).toFixed(2)} s, ${(ms / best.insert).toFixed(2)} times a bare insert`;
+    process.stdout.write(
+      [
+        `contacts                ${CONTACTS.toLocaleString('en')} in ${ZONES.length} time zones and none, best of ${ROUNDS}`,
+        line('created from a folder', best.add),
+        line('a draft is scheduled', best.replan),
+        line('INSERT … SELECT', best.insert),
+        `event loop held up      ${Math.round(delay.max / 1e6)} ms at most`,
+        '',
+      ].join('\n'),
+    );
+  } finally {
+    await running.close();
+  }
+} finally {
+  await client.end().catch(() => undefined);
+  await postgres.stop();
+  await rm(directory, { recursive: true, force: true });
+}

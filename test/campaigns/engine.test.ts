@@ -1,0 +1,295 @@
+/** Campaigns that run: from their start to the end of their last call, and what changes meanwhile. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { publicId } from '../../src/infra/ids.ts';
+import { perform } from '../support/calling.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { openSocket } from '../support/subscribe.ts';
+import { until } from '../support/wait.ts';
+import {
+  callsAtUltravox,
+  callsOf,
+  decided,
+  importNumbers,
+  look,
+  mostAtOnce,
+  start,
+  strangers,
+  timeOf,
+} from './engine-support.ts';
+import {
+  act,
+  brokenRules,
+  createCampaign,
+  dialledTwice,
+  dialsOf,
+  ENDINGS,
+  ended,
+  glance,
+  type Operator,
+  prepareOperator,
+  uuidOf,
+} from './support.ts';
+
+let server: TestServer;
+let operator: Operator;
+
+beforeAll(async () => {
+  server = await startTestServer({
+    settings: { SIMULATOR_SPEED: '200' },
+    simulator: { talkSeconds: 20 },
+  });
+  operator = await prepareOperator(server.client);
+});
+afterAll(async () => {
+  const broken = server ? await brokenRules(server) : [];
+  const twice = server ? dialledTwice(server) : [];
+  await server?.close();
+  expect(broken).toEqual([]);
+  expect(twice).toEqual([]);
+});
+
+describe('a campaign', () => {
+  it('calls everybody once, never more at a time than it may', async () => {
+    const id = await start(operator, { contacts: strangers(40), maxConcurrentCalls: 4 });
+    const campaign = await ended(operator, id);
+    expect(campaign).toMatchObject({
+      status: 'COMPLETED',
+      counts: { total: 40, pending: 0, calling: 0, completed: 40 },
+    });
+    expect(new Set(dialsOf(server, id).map(({ to }) => to)).size).toBe(40);
+    expect(dialsOf(server, id)).toHaveLength(40);
+    const seen = await callsAtUltravox(server.simulator);
+    const calls = seen.filter(({ campaignId }) => campaignId === id);
+    expect(mostAtOnce(calls)).toBe(4);
+  });
+
+  it('goes on as soon as a call has ended, and is complete with the last one', async () => {
+    const id = await start(operator, { contacts: strangers(6), maxConcurrentCalls: 1 });
+    await ended(operator, id);
+    const { endedAt } = await server.app.db.campaign.findUniqueOrThrow({
+      where: { id: uuidOf(id) },
+    });
+    const seen = await callsAtUltravox(server.simulator);
+    const calls = seen.filter(({ campaignId }) => campaignId === id);
+    expect(calls).toHaveLength(6);
+    const gaps = calls.slice(1).map(({ from }, index) => from - calls[index]!.to);
+    // Whatever looks again by itself does so after two seconds at the earliest.
+    expect(Math.min(...gaps)).toBeGreaterThan(0);
+    expect(Math.max(...gaps)).toBeLessThan(1_000);
+    expect(endedAt!.getTime() - calls.at(-1)!.to).toBeLessThan(1_500);
+  });
+
+  it('starts by itself when its time has come', async () => {
+    const at = new Date(Date.now() + 2_000).toISOString();
+    const { id, status } = await createCampaign(operator, {
+      contacts: strangers(3),
+      scheduledAt: at,
+    });
+    expect(status).toBe('SCHEDULED');
+    await until('the time before', () => Date.now() > timeOf(at) - 300);
+    expect(await glance(operator, id)).toMatchObject({ status: 'SCHEDULED' });
+    const campaign = await ended(operator, id);
+    expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 3 } });
+    const [first] = dialsOf(server, id);
+    expect(timeOf(first!.at)).toBeGreaterThanOrEqual(timeOf(at));
+    expect(timeOf(first!.at) - timeOf(at)).toBeLessThan(1_500);
+  });
+
+  it('starts late when it was paused at its time', async () => {
+    const at = new Date(Date.now() + 1_000).toISOString();
+    const { id } = await createCampaign(operator, { contacts: strangers(2), scheduledAt: at });
+    await act(operator, 'pauseCampaign', id);
+    await until('its time', () => Date.now() > timeOf(at) + 300);
+    expect(dialsOf(server, id)).toEqual([]);
+    expect(await act(operator, 'resumeCampaign', id)).toMatchObject({ status: 'ACTIVE' });
+    expect(await ended(operator, id)).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  it('calls those who are added while it runs, and nobody who is added twice', async () => {
+    const row = (index: number) => ({ ...strangers(1)[0], clientId: `row-${index}` });
+    const first = [1, 2, 3].map(row);
+    const id = await start(operator, { contacts: first, maxConcurrentCalls: 1 });
+    const second = [4, 5].map(row);
+    const add = (contacts: object[]) =>
+      perform(
+        operator.client,
+        'addCampaignContacts',
+        { campaignId: id, contacts },
+        'addedCount duplicateCount',
+      );
+    expect(await add(second)).toMatchObject({ addedCount: 2, duplicateCount: 0 });
+    expect(await add([...first, ...second])).toMatchObject({ addedCount: 0, duplicateCount: 5 });
+    const campaign = await ended(operator, id);
+    expect(campaign).toMatchObject({
+      status: 'COMPLETED',
+      counts: { total: 5, completed: 5 },
+    });
+    expect(dialsOf(server, id)).toHaveLength(5);
+    const { data } = await operator.client.send(
+      `mutation ($input: AddCampaignContactsInput!) {
+        addCampaignContacts(input: $input) { addedCount userErrors { code } } }`,
+      { input: { campaignId: id, contacts: strangers(1) } },
+    );
+    expect(data.addCampaignContacts.userErrors).toEqual([{ code: 'INVALID_STATE' }]);
+  });
+
+  it('takes up those who are added while it waits for nothing but the end of a call', async () => {
+    const id = await start(operator, { contacts: strangers(1, '0008') });
+    await until('the call', () => dialsOf(server, id).length === 1);
+    const [call] = await callsOf(server, id);
+    await perform(
+      operator.client,
+      'addCampaignContacts',
+      { campaignId: id, contacts: strangers(1) },
+      'addedCount',
+    );
+    await until('the second call', () => dialsOf(server, id).length === 2, 1_500);
+    await perform(operator.client, 'endCall', { id: publicId('cal', call!.id) }, 'call { id }');
+    expect(await ended(operator, id)).toMatchObject({ counts: { completed: 2 } });
+  });
+});
+
+describe('what a campaign needs', () => {
+  it('is an agent: without it the campaign fails', async () => {
+    const own = await prepareOperator((await server.newOrganization()).client);
+    const id = await start(own, {
+      contacts: [...strangers(2, ENDINGS.busy)],
+      retryFailed: true,
+      maxRetryAttempts: 1,
+      retryDelay: '2s',
+    });
+    await until('the calls', () => dialsOf(server, id).length === 2);
+    await look(own, id, ({ counts }) => counts.calling === 0);
+    await perform(own.client, 'deleteAgent', { id: own.caller.agentId }, 'deletedAgentId');
+    const campaign = await ended(own, id);
+    expect(campaign).toMatchObject({
+      status: 'FAILED',
+      statusReason: 'Its agent was deleted.',
+      counts: { cancelled: 2, pending: 0 },
+    });
+    expect(dialsOf(server, id)).toHaveLength(2);
+    expect(decided(campaign.contacts.nodes[0])).toEqual([
+      'DIALLED/DUE',
+      'RETRIES/CALL_ENDED',
+      'CANCELLED/CAMPAIGN_OVER',
+    ]);
+  });
+
+  it('is a number: without any it pauses, and goes on with others', async () => {
+    const own = await prepareOperator((await server.newOrganization()).client);
+    const [number, other] = await importNumbers(own, 2);
+    const id = await start(own, {
+      contacts: strangers(1, ENDINGS.busy),
+      phoneNumberIds: [number!.id],
+      retryFailed: true,
+      maxRetryAttempts: 1,
+      retryDelay: '1s',
+    });
+    await until('the call', () => dialsOf(server, id).length === 1);
+    await look(own, id, ({ counts }) => counts.calling === 0);
+    await perform(own.client, 'releasePhoneNumber', { id: number!.id }, 'phoneNumber { id }');
+    const paused = await look(own, id, ({ status }) => status === 'PAUSED');
+    expect(paused.statusReason).toContain('no phone number');
+    expect(paused.contacts.nodes[0]).toMatchObject({ status: 'SCHEDULED', attempts: 1 });
+
+    const input = { id };
+    const refused = await own.client.send(
+      `mutation ($input: ResumeCampaignInput!) {
+        resumeCampaign(input: $input) { userErrors { code } } }`,
+      { input },
+    );
+    expect(refused.data.resumeCampaign.userErrors).toEqual([
+      { code: 'NO_PHONE_NUMBER_CONFIGURED' },
+    ]);
+    await act(own, 'updateCampaign', id, { phoneNumberIds: [other!.id] });
+    await act(own, 'resumeCampaign', id);
+    expect(await ended(own, id)).toMatchObject({ status: 'COMPLETED', counts: { failed: 1 } });
+    expect(dialsOf(server, id).map(({ from }) => from)).toEqual([
+      number!.phoneNumber,
+      other!.phoneNumber,
+    ]);
+  });
+});
+
+describe('the end of a campaign by hand', () => {
+  it('lets running calls go on, and calls nobody else', async () => {
+    const id = await start(operator, { contacts: strangers(6), maxConcurrentCalls: 2 });
+    await until('the calls', () => dialsOf(server, id).length >= 2);
+    const cancelled = await act(operator, 'cancelCampaign', id);
+    expect(cancelled.counts.pending).toBe(0);
+    const dialled = (await callsOf(server, id)).length;
+    const campaign = await ended(operator, id);
+    expect(campaign).toMatchObject({
+      status: 'CANCELLED',
+      counts: { completed: dialled, cancelled: 6 - dialled, calling: 0 },
+    });
+    expect(dialsOf(server, id)).toHaveLength(dialled);
+    expect(decided(campaign.contacts.nodes[5])).toEqual(['CANCELLED/CAMPAIGN_OVER']);
+  });
+
+  it('by deleting it while it is paused does the same', async () => {
+    const id = await start(operator, { contacts: strangers(5), maxConcurrentCalls: 1 });
+    await until('the first call', () => dialsOf(server, id).length > 0);
+    await act(operator, 'pauseCampaign', id);
+    const dialled = (await callsOf(server, id)).length;
+    await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    const rows = await until('the end of its calls', async () => {
+      const contacts = await server.app.db.campaignContact.findMany({
+        where: { campaignId: uuidOf(id) },
+        orderBy: { position: 'asc' },
+      });
+      return contacts.every(({ finishedAt }) => finishedAt) && contacts;
+    });
+    const completed = rows.filter(({ status }) => status === 'COMPLETED');
+    expect(completed).toHaveLength(dialled);
+    expect(rows.filter(({ status }) => status === 'CANCELLED')).toHaveLength(5 - dialled);
+    expect(dialsOf(server, id)).toHaveLength(dialled);
+    expect(await glance(operator, id)).toBeNull();
+  });
+});
+
+describe('whoever watches a campaign', () => {
+  it('sees the events of its calls and of no others, and its last picture', async () => {
+    const other = await start(operator, { contacts: strangers(2), maxConcurrentCalls: 1 });
+    const { id } = await createCampaign(operator, { contacts: strangers(3) });
+    const socket = openSocket(server.url, server.key);
+    const events: { type: string; callId: string }[] = [];
+    const pictures: { status: string; counts: Record<string, number> }[] = [];
+    const watching = Promise.all([
+      (async () => {
+        const query = `subscription ($id: ID!) { callEvents(campaignId: $id, after: "0") { type callId } }`;
+        for await (const { data } of socket.iterate({ query, variables: { id } })) {
+          events.push((data as { callEvents: (typeof events)[0] }).callEvents);
+        }
+      })().catch(() => undefined),
+      (async () => {
+        const query = `subscription ($id: ID!) {
+          campaignProgress(campaignId: $id) { status counts { pending calling completed } } }`;
+        for await (const { data } of socket.iterate({ query, variables: { id } })) {
+          pictures.push((data as { campaignProgress: (typeof pictures)[0] }).campaignProgress);
+        }
+        return 'it ended by itself';
+      })(),
+    ]);
+    await until('the first picture', () => pictures.length === 1);
+    expect(pictures[0]).toMatchObject({ status: 'DRAFT', counts: { pending: 3, calling: 0 } });
+    await act(operator, 'scheduleCampaign', id);
+    await ended(operator, id);
+    await ended(operator, other);
+    const calls = await callsOf(server, id);
+    const types = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
+    await until('all events', () => events.length >= types.length * 3);
+    await until('the last picture', () => pictures.at(-1)?.status === 'COMPLETED');
+    expect(pictures.at(-1)).toEqual({
+      status: 'COMPLETED',
+      counts: { pending: 0, calling: 0, completed: 3 },
+    });
+    for (const { id: uuid } of calls) {
+      const own = events.filter(({ callId }) => uuidOf(callId) === uuid);
+      expect(own.map(({ type }) => type)).toEqual(types);
+    }
+    expect(events).toHaveLength(types.length * 3);
+    await socket.dispose();
+    expect((await watching)[1]).toBe('it ended by itself');
+  });
+});

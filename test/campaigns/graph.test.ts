@@ -1,0 +1,670 @@
+/** Campaigns as they are read: lists, contacts, decisions, and tokens that see one campaign only. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId, publicId } from '../../src/infra/ids.ts';
+import { dataOf, uuidOf } from '../calls/support.ts';
+import { newAgent } from '../phone-numbers/support.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { countQueries } from '../support/queries.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { openSocket } from '../support/subscribe.ts';
+import { plant } from './graph-support.ts';
+
+let server: TestServer;
+let api: TestServer;
+let agentId: string;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  api = await startApiBeside(server);
+  agentId = (await newAgent(server, server.organizationId)).uuid;
+}, 60_000);
+
+afterAll(async () => {
+  await api.close();
+  await server.close();
+});
+
+const cmp = (id: string) => publicId('cmp', id);
+
+async function read(document: string, variables: object = {}, client = server.client) {
+  return dataOf(await client.send(document, variables));
+}
+
+const LIST = `query ($filter: CampaignFilter, $orderBy: CampaignOrder, $first: Int, $after: String) {
+  campaigns(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+    totalCount nodes { id name } pageInfo { hasNextPage endCursor } } }`;
+
+describe('the list of campaigns', () => {
+  let client: GraphQLClient;
+  let agents: string[];
+
+  beforeAll(async () => {
+    const organization = await server.newOrganization();
+    client = organization.client;
+    const made = [await newAgent(server, organization.id), await newAgent(server, organization.id)];
+    agents = made.map(({ id }) => id);
+    const later = (days: number) => new Date(Date.now() + days * 86_400_000);
+    const names = ['Autumn', 'spring', 'Spring 50%', 'Gone'];
+    for (const [index, name] of names.entries()) {
+      await plant(server, organization.id, made[index % 2]!.uuid, {
+        contacts: 0,
+        name,
+        status: index === 0 ? 'DRAFT' : 'PAUSED',
+        scheduledAt: index === 1 ? null : later(10 - index),
+        createdAt: later(index - 20),
+        deletedAt: name === 'Gone' ? new Date() : null,
+      });
+    }
+  });
+
+  async function names(variables: object = {}): Promise<string[]> {
+    const { campaigns } = await read(LIST, variables, client);
+    expect(campaigns.totalCount).toBe(campaigns.nodes.length);
+    return campaigns.nodes.map(({ name }: { name: string }) => name);
+  }
+
+  it('is newest first, without deleted ones', async () => {
+    expect(await names()).toEqual(['Spring 50%', 'spring', 'Autumn']);
+  });
+
+  it('goes by states, agent and part of the name', async () => {
+    expect(await names({ filter: { status: ['DRAFT', 'ACTIVE'] } })).toEqual(['Autumn']);
+    expect(await names({ filter: { agentId: agents[1] } })).toEqual(['spring']);
+    expect(await names({ filter: { name: 'SPRING' } })).toEqual(['Spring 50%', 'spring']);
+    expect(await names({ filter: { name: '0%' } })).toEqual(['Spring 50%']);
+    expect(await names({ filter: { name: '_pring' } })).toEqual([]);
+  });
+
+  it('goes by name and by start, page by page, those without a start last', async () => {
+    const by = async (field: string, direction: string) => {
+      const seen: string[] = [];
+      let after: string | null = null;
+      do {
+        const orderBy = { field, direction };
+        const { campaigns }: Awaited<ReturnType<typeof read>> = await read(
+          LIST,
+          { orderBy, first: 1, after },
+          client,
+        );
+        expect(campaigns.totalCount).toBe(3);
+        seen.push(...campaigns.nodes.map(({ name }: { name: string }) => name));
+        after = campaigns.pageInfo.hasNextPage ? campaigns.pageInfo.endCursor : null;
+      } while (after);
+      return seen;
+    };
+    expect(await by('SCHEDULED_AT', 'ASC')).toEqual(['Spring 50%', 'Autumn', 'spring']);
+    expect(await by('SCHEDULED_AT', 'DESC')).toEqual(['Autumn', 'Spring 50%', 'spring']);
+    expect(await by('CREATED_AT', 'ASC')).toEqual(['Autumn', 'spring', 'Spring 50%']);
+    expect((await by('NAME', 'ASC')).sort()).toEqual(['Autumn', 'Spring 50%', 'spring']);
+  });
+
+  it('hangs on the agent too', async () => {
+    const { agent } = await read(
+      'query ($id: ID!) { agent(id: $id) { campaigns(filter: { name: "autumn" }) { totalCount nodes { name } } } }',
+      { id: agents[0] },
+      client,
+    );
+    expect(agent.campaigns).toEqual({ totalCount: 1, nodes: [{ name: 'Autumn' }] });
+  });
+
+  it('refuses ids of other types and pages that are too long', async () => {
+    for (const variables of [{ filter: { agentId: cmp(newId()) } }, { first: 101 }]) {
+      const answer = await client.send(LIST, variables);
+      expect(answer.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    }
+  });
+});
+
+describe('a deleted campaign', () => {
+  it('is nowhere to be seen, and its calls are no longer of it', async () => {
+    const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 1 });
+    const ask = () =>
+      read(
+        `query ($campaign: ID!, $contact: ID!, $call: ID!) {
+          campaign(id: $campaign) { id }
+          nodes(ids: [$campaign, $contact]) { id }
+          call(id: $call) { attempt campaign { id } campaignContact { id } }
+        }`,
+        {
+          campaign: cmp(planted.campaign.id),
+          contact: publicId('cct', planted.contactIds[0]!),
+          call: publicId('cal', planted.callIds[0]!),
+        },
+      );
+    const [id] = [cmp(planted.campaign.id)];
+    expect(await ask()).toMatchObject({
+      campaign: { id },
+      nodes: [{ id }, { id: publicId('cct', planted.contactIds[0]!) }],
+      call: { attempt: 1, campaign: { id }, campaignContact: { id: expect.any(String) } },
+    });
+    await server.app.db.campaign.update({
+      where: { id: planted.campaign.id },
+      data: { deletedAt: new Date() },
+    });
+    expect(await ask()).toEqual({
+      campaign: null,
+      nodes: [null, null],
+      call: { attempt: 1, campaign: null, campaignContact: null },
+    });
+  });
+});
+
+const CONTACTS = `query ($id: ID!, $filter: CampaignContactFilter, $orderBy: CampaignContactOrder, $first: Int, $after: String) {
+  campaign(id: $id) {
+    contacts(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+      totalCount
+      nodes { position status }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}`;
+
+describe('the contacts of a campaign', () => {
+  const STATES = ['SCHEDULED', 'SKIPPED', 'COMPLETED', 'SKIPPED', 'SCHEDULED', 'FAILED'] as const;
+  let id: string;
+  let numbers: string[];
+
+  beforeAll(async () => {
+    const soon = Date.now() + 1_000_000;
+    const planted = await plant(server, server.organizationId, agentId, {
+      contacts: 6,
+      calls: 0,
+      status: 'ACTIVE',
+      contact: (index) => ({
+        status: STATES[index]!,
+        skipReason: index === 1 ? 'DO_NOT_CALL' : index === 3 ? 'NEVER_OPEN' : null,
+        nextEligibleAt: STATES[index] === 'SCHEDULED' ? new Date(soon - index * 1000) : null,
+        ...(index === 2 ? { clientId: 'two', identity: 'id:two' } : {}),
+      }),
+    });
+    id = cmp(planted.campaign.id);
+    const rows = await server.app.db.campaignContact.findMany({
+      where: { campaignId: planted.campaign.id },
+      orderBy: { position: 'asc' },
+    });
+    numbers = rows.map(({ phoneNumber }) => phoneNumber);
+  });
+
+  async function positions(variables: object = {}): Promise<number[]> {
+    const { contacts } = (await read(CONTACTS, { id, ...variables })).campaign;
+    expect(contacts.totalCount).toBe(contacts.nodes.length);
+    return contacts.nodes.map(({ position }: { position: number }) => position);
+  }
+
+  it('come in the order of the list, and can be filtered', async () => {
+    expect(await positions()).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(await positions({ orderBy: { field: 'POSITION', direction: 'DESC' } })).toEqual([
+      5, 4, 3, 2, 1, 0,
+    ]);
+    expect(await positions({ filter: { status: ['COMPLETED', 'FAILED'] } })).toEqual([2, 5]);
+    expect(await positions({ filter: { skipReason: 'NEVER_OPEN' } })).toEqual([3]);
+    expect(await positions({ filter: { skipReason: 'NEVER_OPEN', status: ['FAILED'] } })).toEqual(
+      [],
+    );
+    expect(await positions({ filter: { clientId: 'two' } })).toEqual([2]);
+    expect(await positions({ filter: { phoneNumber: numbers[4] } })).toEqual([4]);
+  });
+
+  it('ordered by their time are those that wait', async () => {
+    const orderBy = { field: 'NEXT_ELIGIBLE_AT', direction: 'ASC' };
+    expect(await positions({ orderBy })).toEqual([4, 0]);
+    expect(await positions({ orderBy, filter: { status: ['FAILED'] } })).toEqual([]);
+  });
+
+  it('come page by page', async () => {
+    const seen: number[] = [];
+    let after: string | null = null;
+    do {
+      const data: Awaited<ReturnType<typeof read>> = await read(CONTACTS, { id, first: 4, after });
+      const { contacts } = data.campaign;
+      expect(contacts.totalCount).toBe(6);
+      seen.push(...contacts.nodes.map(({ position }: { position: number }) => position));
+      after = contacts.pageInfo.hasNextPage ? contacts.pageInfo.endCursor : null;
+    } while (after);
+    expect(seen).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it('refuse a number that nobody can have', async () => {
+    const answer = await server.client.send(CONTACTS, { id, filter: { phoneNumber: '0171' } });
+    expect(answer.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
+  });
+});
+
+describe('what a contact waits for', () => {
+  async function waiting(columns: Parameters<typeof plant>[3]) {
+    const { campaign } = await plant(server, server.organizationId, agentId, {
+      contacts: 1,
+      calls: 0,
+      ...columns,
+    });
+    const data = await read(
+      'query ($id: ID!) { campaign(id: $id) { contacts { nodes { nextEligibleAt waitingFor } } } }',
+      { id: cmp(campaign.id) },
+    );
+    return data.campaign.contacts.nodes[0];
+  }
+  const noon = new Date('2041-03-04T12:00:00Z');
+  const one = new Date('2041-03-04T13:00:00Z');
+  const own = (nextEligibleAt: Date) => () => ({ nextEligibleAt });
+
+  it('is its own time', async () => {
+    expect(await waiting({ status: 'ACTIVE', contact: own(noon) })).toEqual({
+      nextEligibleAt: noon.toISOString(),
+      waitingFor: null,
+    });
+  });
+
+  it('is what holds back the campaign, unless its own time is later', async () => {
+    const held = { status: 'ACTIVE', holdReason: 'DAILY_CAP_REACHED' } as const;
+    expect(await waiting({ ...held, nextDispatchAt: one, contact: own(noon) })).toEqual({
+      nextEligibleAt: one.toISOString(),
+      waitingFor: 'DAILY_CAP_REACHED',
+    });
+    expect(await waiting({ ...held, nextDispatchAt: noon, contact: own(one) })).toEqual({
+      nextEligibleAt: one.toISOString(),
+      waitingFor: null,
+    });
+  });
+
+  it('is the operator while the campaign is paused', async () => {
+    expect(await waiting({ status: 'PAUSED', contact: own(noon) })).toEqual({
+      nextEligibleAt: null,
+      waitingFor: 'CAMPAIGN_PAUSED',
+    });
+  });
+
+  it('is nothing in a draft, or once it is done', async () => {
+    const nothing = { nextEligibleAt: null, waitingFor: null };
+    expect(await waiting({ status: 'DRAFT', contact: own(noon) })).toEqual(nothing);
+    const done = () => ({ status: 'COMPLETED', nextEligibleAt: null }) as const;
+    expect(await waiting({ status: 'PAUSED', contact: done })).toEqual(nothing);
+  });
+});
+
+const DECISIONS = `query ($id: ID!, $first: Int, $last: Int, $after: String, $before: String) {
+  node(id: $id) {
+    ... on Campaign { decisions(first: $first, last: $last, after: $after, before: $before) { ...Page } }
+    ... on CampaignContact { decisions(first: $first, last: $last, after: $after, before: $before) { ...Page } }
+  }
+}
+fragment Page on CampaignDecisionConnection {
+  totalCount
+  nodes { outcome reason message until call { id } }
+  edges { cursor }
+  pageInfo { hasNextPage hasPreviousPage endCursor startCursor }
+}`;
+
+describe('decisions', () => {
+  it('about a contact are its own and those of the campaign while it waited, in order', async () => {
+    const planted = await plant(server, server.organizationId, agentId, { contacts: 2 });
+    const id = publicId('cct', planted.contactIds[0]!);
+    const all = (await read(DECISIONS, { id })).node.decisions;
+    expect(all.totalCount).toBe(4);
+    expect(all.nodes.map(({ reason }: { reason: string }) => reason)).toEqual([
+      'WINDOW_CLOSED',
+      'DUE',
+      'WINDOW_CLOSED',
+      'DUE',
+    ]);
+    expect(all.nodes[1]).toEqual({
+      outcome: 'DIALLED',
+      reason: 'DUE',
+      message: 'Its time had come: it is called.',
+      until: null,
+      call: { id: publicId('cal', planted.callIds[0]!) },
+    });
+    expect(all.nodes[0].message).toMatch(
+      /^The window of the campaign is closed: it waits until \d{4}-\d\d-\d\d \d\d:\d\d \(Europe\/Berlin\)\.$/,
+    );
+
+    await server.app.db.campaignContact.update({
+      where: { id: planted.contactIds[0]! },
+      data: { status: 'FAILED', finishedAt: planted.campaign.createdAt },
+    });
+    expect((await read(DECISIONS, { id })).node.decisions.totalCount).toBe(2);
+    const whole = (await read(DECISIONS, { id: cmp(planted.campaign.id) })).node.decisions;
+    expect([whole.totalCount, whole.nodes.length]).toEqual([3, 3]);
+  });
+
+  it('come page by page, in both directions', async () => {
+    const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 3 });
+    const id = publicId('cct', planted.contactIds[0]!);
+    const all = (await read(DECISIONS, { id })).node.decisions;
+    const cursors = all.edges.map(({ cursor }: { cursor: string }) => cursor);
+    expect(new Set(cursors).size).toBe(5);
+    const page = async (variables: object) => {
+      const { decisions } = (await read(DECISIONS, { id, ...variables })).node;
+      const { hasNextPage, hasPreviousPage } = decisions.pageInfo;
+      const at = decisions.edges.map(({ cursor }: { cursor: string }) => cursors.indexOf(cursor));
+      return { at, hasNextPage, hasPreviousPage };
+    };
+    expect(await page({ first: 2 })).toMatchObject({ at: [0, 1], hasNextPage: true });
+    expect(await page({ first: 2, after: cursors[1] })).toMatchObject({ at: [2, 3] });
+    expect(await page({ first: 2, after: cursors[3] })).toMatchObject({
+      at: [4],
+      hasNextPage: false,
+    });
+    expect(await page({ last: 2 })).toMatchObject({ at: [3, 4], hasPreviousPage: true });
+    expect(await page({ last: 2, before: cursors[3] })).toMatchObject({ at: [1, 2] });
+    const wrong = await server.client.send(DECISIONS, { id, after: 'nonsense' });
+    expect(wrong.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
+  });
+});
+
+describe('a list of contacts with everything below it', () => {
+  const EVERYTHING = `query ($id: ID!) {
+    campaign(id: $id) {
+      counts { total }
+      contactFolder { id }
+      contacts {
+        totalCount
+        nodes {
+          id nextEligibleAt waitingFor
+          campaign { id name status agent { name } phoneNumbers { phoneNumber } }
+          contact { id folder { name } }
+          call { id attempt agent { name } campaign { name } }
+          calls { totalCount nodes { id attempt agent { name } campaignContact { id } events { nodes { type } } } }
+          decisions { totalCount nodes { message call { id } } }
+        }
+      }
+    }
+  }`;
+
+  it('takes as many statements for many as for few', async () => {
+    const folder = await server.app.db.contactFolder.create({
+      data: { id: newId(), organizationId: server.organizationId, name: 'Leads' },
+    });
+    const counts: number[] = [];
+    for (const contacts of [2, 12]) {
+      const ids = Array.from({ length: contacts }, () => newId());
+      await server.app.db.contact.createMany({
+        data: ids.map((id, index) => ({
+          id,
+          organizationId: server.organizationId,
+          folderId: folder.id,
+          phoneNumber: `+1415${contacts + 10}0${String(index).padStart(4, '0')}`,
+          searchText: '',
+        })),
+      });
+      const planted = await plant(server, server.organizationId, agentId, {
+        contacts,
+        contactFolderId: folder.id,
+        contact: (index) => ({ contactId: ids[index]! }),
+      });
+      const variables = { id: cmp(planted.campaign.id) };
+      const { campaign } = await read(EVERYTHING, variables, api.client);
+      expect(campaign.contacts.nodes).toHaveLength(contacts);
+      for (const node of campaign.contacts.nodes) {
+        expect(node.contact.folder.name).toBe('Leads');
+        expect(node.calls.nodes.map(({ attempt }: { attempt: number }) => attempt)).toEqual([1, 2]);
+        expect(node.call.id).toBe(node.calls.nodes[1].id);
+        expect(node.decisions.totalCount).toBe(4);
+      }
+      counts.push(await countQueries(api.app, () => api.client.send(EVERYTHING, variables)));
+    }
+    expect(counts[1]).toBe(counts[0]);
+    expect(counts[0]).toBeLessThan(20);
+  });
+
+  it('also when a list is asked for twice, and from a forecast', async () => {
+    const query = `query ($id: ID!) {
+      campaign(id: $id) {
+        contacts { nodes { one: calls(first: 1) { nodes { id } } all: calls { nodes { id } } } }
+        forecast { hours { nodes { contacts(first: 20) {
+          campaignContact { campaign { name } calls { nodes { id } } } } } } }
+      }
+    }`;
+    const counts: number[] = [];
+    for (const contacts of [2, 12]) {
+      const planted = await plant(server, server.organizationId, agentId, { contacts });
+      const variables = { id: cmp(planted.campaign.id) };
+      const { campaign } = await read(query, variables, api.client);
+      const [first] = campaign.contacts.nodes;
+      expect([first.one.nodes.length, first.all.nodes.length]).toEqual([1, 2]);
+      const [hour] = campaign.forecast.hours.nodes;
+      expect(hour.contacts[0].campaignContact.calls.nodes).toHaveLength(2);
+      counts.push(await countQueries(api.app, () => api.client.send(query, variables)));
+    }
+    expect(counts[1]).toBe(counts[0]);
+  });
+
+  it('so do campaigns with their contacts and calls', async () => {
+    const organization = await server.newOrganization();
+    const { uuid } = await newAgent(server, organization.id);
+    const client = createClient(api.url, organization.key);
+    const query = `{ campaigns { nodes {
+      name counts { called } agent { name } contactFolder { name } phoneNumbers { phoneNumber }
+      contacts(first: 2) { nodes { phoneNumber waitingFor } }
+      calls(first: 2) { totalCount nodes { id phoneNumber } }
+      decisions(first: 2) { totalCount nodes { message } } } } }`;
+    const count = () => countQueries(api.app, () => read(query, {}, client));
+    await plant(server, organization.id, uuid);
+    const one = await count();
+    for (let more = 0; more < 4; more += 1) await plant(server, organization.id, uuid);
+    expect(await count()).toBe(one);
+  });
+});
+
+describe('a token for one campaign', () => {
+  let campaign: Awaited<ReturnType<typeof plant>>;
+  let other: Awaited<ReturnType<typeof plant>>;
+  let numberId: string;
+  let contactId: string;
+  let token: string;
+  let browser: GraphQLClient;
+
+  beforeAll(async () => {
+    const { db } = server.app;
+    const own = { organizationId: server.organizationId };
+    const folder = await db.contactFolder.create({ data: { id: newId(), ...own, name: 'Secret' } });
+    contactId = newId();
+    await db.contact.create({
+      data: {
+        id: contactId,
+        ...own,
+        folderId: folder.id,
+        phoneNumber: '+14155001234',
+        searchText: '',
+      },
+    });
+    const number = await db.phoneNumber.create({
+      data: { id: newId(), ...own, phoneNumber: '+14155001235', provider: 'SIP' },
+    });
+    numberId = number.id;
+    campaign = await plant(server, server.organizationId, agentId, {
+      contactFolderId: folder.id,
+      contact: () => ({ contactId }),
+    });
+    other = await plant(server, server.organizationId, agentId);
+    await db.campaignPhoneNumber.create({
+      data: { ...own, campaignId: campaign.campaign.id, phoneNumberId: number.id, position: 0 },
+    });
+    const made = await read(
+      'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken userErrors { code } } }',
+      { id: cmp(campaign.campaign.id) },
+    );
+    expect(made.createAccessToken.userErrors).toEqual([]);
+    token = made.createAccessToken.accessToken;
+    browser = createClient(server.url, token);
+  });
+
+  it('reads the campaign, its contacts, calls, events and numbers', async () => {
+    const data = await read(
+      `query ($id: ID!, $call: ID!) {
+        eventCursor
+        campaign(id: $id) {
+          name phoneNumbers { phoneNumber calls { totalCount } } decisions { totalCount }
+          contacts { totalCount nodes { phoneNumber calls { totalCount } call { id } decisions { totalCount } } }
+          calls { totalCount nodes { id campaign { id } campaignContact { id } events { totalCount } } }
+        }
+        call(id: $call) { id attempt }
+      }`,
+      { id: cmp(campaign.campaign.id), call: publicId('cal', campaign.callIds[0]!) },
+      browser,
+    );
+    expect(data.campaign).toMatchObject({
+      name: 'Renewals',
+      phoneNumbers: [{ phoneNumber: '+14155001235', calls: { totalCount: 0 } }],
+      contacts: { totalCount: 3 },
+      calls: { totalCount: 6 },
+    });
+    expect(data.call).toEqual({ id: publicId('cal', campaign.callIds[0]!), attempt: 1 });
+  });
+
+  it('sees no other campaign, contact, call or number', async () => {
+    const another = await server.app.db.phoneNumber.create({
+      data: {
+        id: newId(),
+        organizationId: server.organizationId,
+        phoneNumber: '+14155001236',
+        provider: 'SIP',
+      },
+    });
+    const ids = [
+      cmp(other.campaign.id),
+      publicId('cct', other.contactIds[0]!),
+      publicId('cal', other.callIds[0]!),
+      publicId('num', another.id),
+    ];
+    const data = await read(
+      `query ($ids: [ID!]!, $campaign: ID!, $call: ID!) {
+        nodes(ids: $ids) { id } campaign(id: $campaign) { id } call(id: $call) { id } }`,
+      { ids, campaign: ids[0], call: ids[2] },
+      browser,
+    );
+    expect(data).toEqual({ nodes: [null, null, null, null], campaign: null, call: null });
+    const calls = await read(
+      `query ($id: ID!, $other: ID!, $number: ID!) {
+        campaign(id: $id) { calls(filter: { campaignId: $other }) { totalCount nodes { id } } }
+        node(id: $number) { ... on PhoneNumber { calls(filter: { campaignId: $other }) { totalCount } } } }`,
+      {
+        id: cmp(campaign.campaign.id),
+        other: cmp(other.campaign.id),
+        number: publicId('num', numberId),
+      },
+      browser,
+    );
+    expect(calls.campaign.calls).toEqual({ totalCount: 0, nodes: [] });
+    expect(calls.node.calls.totalCount).toBe(0);
+  });
+
+  it.each([
+    '{ calls { nodes { id } } }',
+    '{ campaigns { nodes { id } } }',
+    '{ contacts { nodes { id } } }',
+    '{ agents { nodes { id } } }',
+    '{ phoneNumbers { nodes { id } } }',
+    '{ campaignForecast(input: { contactCount: 1 }) { fits } }',
+    'query ($id: ID!) { campaign(id: $id) { agent { name } } }',
+    'query ($id: ID!) { campaign(id: $id) { contactFolder { name } } }',
+    'query ($id: ID!) { campaign(id: $id) { forecast { fits } } }',
+    'query ($id: ID!) { campaign(id: $id) { contacts { nodes { contact { id } } } } }',
+    'query ($id: ID!) { campaign(id: $id) { calls { nodes { agent { name } } } } }',
+    'query ($id: ID!) { campaign(id: $id) { phoneNumbers { outboundAgent { name } } } }',
+    'query ($contact: ID!) { node(id: $contact) { ... on Contact { phoneNumber } } }',
+    'query ($agent: ID!) { node(id: $agent) { ... on Agent { name calls { totalCount } } } }',
+    'mutation ($id: ID!) { cancelCampaign(input: { id: $id }) { campaign { id } } }',
+    'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken } }',
+  ])('is refused %s', async (document) => {
+    const answer = await browser.send(document, {
+      id: cmp(campaign.campaign.id),
+      contact: publicId('ctc', contactId),
+      agent: publicId('agt', agentId),
+    });
+    expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
+    expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Secret|14155001234|"Agent"/);
+  });
+
+  it('hears of the calls of its campaign, whatever it asks for', async () => {
+    const { db } = server.app;
+    const { organizationId } = server;
+    const from = (await read('{ eventCursor }')).eventCursor as string;
+    const { appendEvents, announceEvents } = await import('../../src/live/log.ts');
+    const happens = async (planted: typeof campaign) => {
+      const call = {
+        type: 'CALL_BILLED' as const,
+        callId: planted.callIds[0]!,
+        agentId,
+        campaignId: planted.campaign.id,
+        data: { status: 'FAILED', endReason: 'NO_ANSWER' },
+        at: new Date(),
+      };
+      await db.$transaction((tx) => appendEvents(tx, organizationId, [call]));
+      announceEvents(server.app, organizationId);
+    };
+    await happens(other);
+    await happens(campaign);
+    const mine = publicId('cal', campaign.callIds[0]!);
+    const socket = openSocket(server.url, token);
+    const hear = async (args: string) => {
+      const results = socket.iterate<{ callEvents: { callId: string } }>({
+        query: `subscription { callEvents(after: "${from}"${args}) { callId type } }`,
+      });
+      const first = await results.next();
+      await results.return?.();
+      return first.value;
+    };
+    expect((await hear('')).data.callEvents.callId).toBe(mine);
+    expect(
+      (await hear(`, campaignId: "${cmp(campaign.campaign.id)}"`)).data.callEvents.callId,
+    ).toBe(mine);
+    expect((await hear(`, agentId: "${publicId('agt', agentId)}"`)).data.callEvents.callId).toBe(
+      mine,
+    );
+    for (const refused of [
+      `, campaignId: "${cmp(other.campaign.id)}"`,
+      `, callId: "${publicId('cal', other.callIds[0]!)}"`,
+    ]) {
+      expect((await hear(refused)).errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    }
+    const progress = socket.iterate<{ campaignProgress: { id: string } }>({
+      query: `subscription { campaignProgress(campaignId: "${cmp(other.campaign.id)}") { id } }`,
+    });
+    expect((await progress.next()).value.errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    await socket.dispose();
+  });
+
+  it('cannot be made for a campaign that is not there, or for a call as well', async () => {
+    const make = async (input: object) => {
+      const answer = await read(
+        'mutation ($input: CreateAccessTokenInput!) { createAccessToken(input: $input) { accessToken userErrors { code path } } }',
+        { input },
+      );
+      return answer.createAccessToken;
+    };
+    expect(await make({ campaignId: cmp(newId()) })).toEqual({
+      accessToken: null,
+      userErrors: [{ code: 'NOT_FOUND', path: ['campaignId'] }],
+    });
+    const both = {
+      campaignId: cmp(campaign.campaign.id),
+      callId: publicId('cal', campaign.callIds[0]!),
+    };
+    expect((await make(both)).userErrors).toEqual([
+      { code: 'INVALID_INPUT', path: ['campaignId'] },
+    ]);
+  });
+
+  it('for one call sees its attempt, and nothing of the campaign', async () => {
+    const id = publicId('cal', campaign.callIds[0]!);
+    const made = await read(
+      'mutation ($id: ID!) { createAccessToken(input: { callId: $id }) { accessToken } }',
+      { id },
+    );
+    const narrow = createClient(server.url, made.createAccessToken.accessToken);
+    expect(await read('query ($id: ID!) { call(id: $id) { attempt } }', { id }, narrow)).toEqual({
+      call: { attempt: 1 },
+    });
+    for (const document of [
+      'query ($id: ID!) { call(id: $id) { campaign { name } } }',
+      'query ($id: ID!) { call(id: $id) { campaignContact { phoneNumber } } }',
+      'query ($campaign: ID!) { campaign(id: $campaign) { name } }',
+      'query ($campaign: ID!) { node(id: $campaign) { ... on Campaign { name } } }',
+    ]) {
+      const answer = await narrow.send(document, { id, campaign: cmp(campaign.campaign.id) });
+      expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
+      expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Renewals|\+1415/);
+    }
+    expect(uuidOf(id)).toBe(campaign.callIds[0]);
+  });
+});

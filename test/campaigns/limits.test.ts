@@ -1,0 +1,206 @@
+/** Lines that campaigns share: those of an organization, those of Ultravox, and who gets them. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { publicId } from '../../src/infra/ids.ts';
+import { perform } from '../support/calling.ts';
+import { statementsOf } from '../support/queries.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import {
+  CREATION,
+  callsAtUltravox,
+  callsOf,
+  mostAtOnce,
+  start,
+  strangers,
+  timeOf,
+} from './engine-support.ts';
+import {
+  act,
+  brokenRules,
+  createCampaign,
+  dialsOf,
+  ended,
+  type Operator,
+  prepareOperator,
+} from './support.ts';
+
+let server: TestServer;
+let operator: Operator;
+
+/** A server of its own for the limits of a group. */
+function serve(settings: Record<string, string>, talkSeconds = 80): void {
+  beforeAll(async () => {
+    server = await startTestServer({
+      settings: { SIMULATOR_SPEED: '200', ...settings },
+      simulator: { talkSeconds },
+    });
+    operator = await prepareOperator(server.client);
+  });
+  afterAll(async () => {
+    const broken = server ? await brokenRules(server) : [];
+    await server?.close();
+    expect(broken).toEqual([]);
+  });
+}
+
+async function anotherOperator(): Promise<Operator> {
+  return prepareOperator((await server.newOrganization()).client);
+}
+
+/** Calls that somebody asks for one by one, and that last as long as they may. */
+async function longCalls({ caller }: Operator, count: number): Promise<string[]> {
+  const numbers = strangers(count, '0008');
+  const calls = await Promise.all(numbers.map(({ phoneNumber }) => caller.call(phoneNumber)));
+  return calls.map(({ id }) => id);
+}
+
+/** The last ones first, or each would make room for another. */
+async function endCalls({ client }: Operator, ids: readonly string[]): Promise<void> {
+  for (const id of ids.toReversed()) await perform(client, 'endCall', { id }, 'call { id }');
+}
+
+async function seenOf(...ids: string[]) {
+  const calls = await callsAtUltravox(server.simulator);
+  return calls.filter(({ campaignId }) => ids.includes(campaignId));
+}
+
+/** How far one of two was ahead of the other, at most, as long as both had somebody to call. */
+function lead(dials: readonly string[]): number {
+  const count = new Map<string, number>();
+  const left = new Map(
+    [...Map.groupBy(dials, (who) => who)].map(([who, all]) => [who, all.length]),
+  );
+  let most = 0;
+  for (const who of dials) {
+    count.set(who, (count.get(who) ?? 0) + 1);
+    if (count.get(who) === left.get(who)) break;
+    const [one = 0, other = 0] = count.values();
+    most = Math.max(most, Math.abs(one - other));
+  }
+  return most;
+}
+
+describe('the limits of an organization and of Ultravox', () => {
+  const ORGANIZATION = 4;
+  const ULTRAVOX = 6;
+  serve({
+    ORGANIZATION_MAX_CONCURRENT_CALLS: String(ORGANIZATION),
+    ULTRAVOX_MAX_CONCURRENT_CALLS: String(ULTRAVOX),
+  });
+
+  it('hold for all campaigns together', async () => {
+    const other = await anotherOperator();
+    // All at the same moment.
+    const scheduledAt = new Date(Date.now() + 1_000).toISOString();
+    const make = (who: Operator, count: number, maxConcurrentCalls: number) =>
+      createCampaign(who, { contacts: strangers(count), maxConcurrentCalls, scheduledAt });
+    const [a, b] = [(await make(operator, 6, 3)).id, (await make(operator, 6, 3)).id];
+    await Promise.all([ended(operator, a), ended(operator, b)]);
+    for (const own of [a, b]) expect(mostAtOnce(await seenOf(own))).toBeLessThanOrEqual(3);
+    expect(mostAtOnce(await seenOf(a, b))).toBe(ORGANIZATION);
+
+    const [c, d] = [
+      await start(operator, { contacts: strangers(10), maxConcurrentCalls: 10 }),
+      await start(other, { contacts: strangers(10), maxConcurrentCalls: 10 }),
+    ];
+    await Promise.all([ended(operator, c), ended(other, d)]);
+    const calls = await seenOf(c, d);
+    expect(calls).toHaveLength(20);
+    expect(mostAtOnce(calls)).toBeLessThanOrEqual(ULTRAVOX);
+    expect(mostAtOnce(calls)).toBeGreaterThan(ORGANIZATION);
+  });
+
+  it('do not let the calls that one organization has to wait for stop the campaigns of others', async () => {
+    const other = await anotherOperator();
+    // More of them than Ultravox has lines.
+    const calls = await longCalls(other, ORGANIZATION + ULTRAVOX + 2);
+    const id = await start(operator, { contacts: strangers(2) });
+    await until('the calls of the campaign', () => dialsOf(server, id).length === 2, 5_000);
+    await ended(operator, id);
+    await endCalls(other, calls);
+  });
+
+  it('are waited for without asking again and again', async () => {
+    server.simulator.setFaults([
+      { kind: 'status', status: 429, retryAfterSeconds: 1, count: 1, ...CREATION },
+    ]);
+    const id = await start(operator, { contacts: strangers(2), maxConcurrentCalls: 1 });
+    await until('the refusal', async () => {
+      const [call] = await callsOf(server, id);
+      return call?.placeNotBefore && !call.placingAt;
+    });
+    // They come first, and take all lines that the organization has.
+    const calls = await longCalls(operator, ORGANIZATION);
+    const dialled = () => server.simulator.dials().map(({ metadata }) => metadata.callId);
+    await until('the calls', () => calls.every((call) => dialled().includes(call)));
+    const began = Date.now();
+    const statements = await statementsOf(server.app, () =>
+      until('a second', () => Date.now() > began + 1_000),
+    );
+    expect(statements.length).toBeLessThan(400);
+    expect(dialsOf(server, id)).toEqual([]);
+    await act(operator, 'cancelCampaign', id);
+    await endCalls(operator, calls);
+    await ended(operator, id);
+  });
+
+  it('keep nobody waiting who does not wait for them', async () => {
+    const calls = await longCalls(operator, ORGANIZATION);
+    const waiting = await start(operator, { contacts: strangers(1) });
+    const other = await anotherOperator();
+    const began = Date.now();
+    const late: number[] = [];
+    for (const seconds of [1.1, 2.3]) {
+      const scheduledAt = new Date(began + seconds * 1_000).toISOString();
+      // Long, so that no end of a call has anybody look.
+      const contacts = strangers(1, '0008');
+      const { id } = await createCampaign(other, { contacts, scheduledAt });
+      await until('the call', () => dialsOf(server, id).length === 1);
+      late.push(timeOf(dialsOf(server, id)[0]!.at) - timeOf(scheduledAt));
+      await act(other, 'cancelCampaign', id);
+      calls.push(...(await callsOf(server, id)).map((call) => publicId('cal', call.id)));
+    }
+    expect(Math.max(...late)).toBeLessThan(1_000);
+    expect(dialsOf(server, waiting)).toEqual([]);
+    await endCalls(operator, calls.slice(0, ORGANIZATION));
+    await endCalls(other, calls.slice(ORGANIZATION));
+    await ended(operator, waiting);
+  });
+
+  it('give a line that the organization waits for to calls asked for one by one', async () => {
+    const id = await start(operator, { contacts: strangers(16), maxConcurrentCalls: 10 });
+    await until('a full organization', () => dialsOf(server, id).length >= ORGANIZATION);
+    const asked = await operator.caller.call(strangers(1)[0]!.phoneNumber);
+    const dialled = () => server.simulator.dials().map(({ metadata }) => metadata.callId);
+    const before = dialled().length;
+    await until('the call', () => dialled().includes(asked.id));
+    expect(dialled().indexOf(asked.id)).toBeLessThan(before + 3);
+    await ended(operator, id);
+  });
+});
+
+describe('two organizations', () => {
+  const EACH = 6;
+
+  describe.each([
+    ['one line', { ULTRAVOX_MAX_CONCURRENT_CALLS: '1' }, 2, 10],
+    ['few lines', { ULTRAVOX_MAX_CONCURRENT_CALLS: '3' }, 2, 30],
+    // So long that only the pace of new calls matters.
+    ['few calls in a second', { ULTRAVOX_MAX_CALLS_PER_SECOND: '3' }, 2, 3_000],
+  ])('that share %s', (_, settings, campaigns, talkSeconds) => {
+    serve(settings, talkSeconds);
+
+    it('take turns, however many campaigns each of them has', async () => {
+      const other = await anotherOperator();
+      const scheduledAt = new Date(Date.now() + 1_000).toISOString();
+      for (let index = 0; index < campaigns; index += 1) {
+        await createCampaign(operator, { contacts: strangers(EACH), scheduledAt });
+      }
+      await createCampaign(other, { contacts: strangers(EACH), scheduledAt });
+      const order = () =>
+        server.simulator.dials().map(({ metadata }) => String(metadata.organizationId));
+      await until('all calls', () => order().length === (campaigns + 1) * EACH, 25_000);
+      expect(lead(order())).toBeLessThanOrEqual(2);
+    });
+  });
+});

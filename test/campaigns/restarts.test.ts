@@ -1,0 +1,246 @@
+/** The numbers that a campaign calls from, and campaigns whose server or Ultravox goes and comes back. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { placeClaimedCalls, placeWaitingCalls } from '../../src/calls/placement.ts';
+import { dispatchCalls } from '../../src/campaigns/dispatch.ts';
+import { runCampaigns } from '../../src/campaigns/engine.ts';
+import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
+import { perform } from '../support/calling.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createClient } from '../support/graphql.ts';
+import { freePort } from '../support/redis.ts';
+import { startTestServer, type TestServer, type TestServerOptions } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import { callsOf, hoursFromNow, importNumbers, start, strangers } from './engine-support.ts';
+import {
+  act,
+  brokenRules,
+  dialledTwice,
+  dialsOf,
+  ended,
+  type Operator,
+  prepareOperator,
+  showCampaign,
+} from './support.ts';
+
+const TOO_LONG = 60_000;
+
+let directory: string;
+let database: TestDatabase;
+let port: number;
+let simulator: Simulator;
+let server: TestServer;
+let operator: Operator;
+let numbers: { id: string; phoneNumber: string }[];
+
+async function startUltravox(at?: number): Promise<Simulator> {
+  return startSimulator({
+    ...(at ? { port: at } : {}),
+    speed: 200,
+    databasePath: path.join(directory, 'simulator.db'),
+    settings: { talkSeconds: 20 },
+  });
+}
+
+/** At the same address, so that Ultravox's webhooks find it again. */
+async function serve(settings: TestServerOptions['settings'] = {}): Promise<void> {
+  server = await startTestServer({
+    database,
+    ultravox: simulator,
+    settings: { PORT: String(port), CALL_CHECK_SECONDS: '1', ...settings },
+  });
+  if (operator) operator = { ...operator, client: createClient(server.url, operator.client.key) };
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(path.join(tmpdir(), 'truedy-restarts-'));
+  database = await createTestDatabase();
+  port = await freePort();
+  simulator = await startUltravox();
+  await serve();
+  operator = await prepareOperator(server.client);
+  numbers = await importNumbers(operator, 3);
+});
+
+afterAll(async () => {
+  const broken = server ? await brokenRules(server) : [];
+  await server?.close();
+  await simulator?.close();
+  await database?.drop();
+  await rm(directory, { recursive: true, force: true });
+  expect(broken).toEqual([]);
+});
+
+/** From which numbers it called, in the order of its calls. */
+async function calledFrom(id: string): Promise<number[]> {
+  return (await callsOf(server, id)).map(indexOfNumber);
+}
+
+function indexOfNumber({ ownNumber }: { ownNumber: string | null }): number {
+  return numbers.findIndex(({ phoneNumber }) => phoneNumber === ownNumber);
+}
+
+function pool(strategy: string) {
+  return {
+    phoneRotationStrategy: strategy,
+    phoneNumberIds: numbers.map(({ id }) => id),
+  };
+}
+
+const dials = (id: string) => dialsOf({ simulator }, id);
+
+describe('the numbers of a campaign', () => {
+  it(
+    'in turn stay in turn over restarts of the server and of the campaign',
+    async () => {
+      simulator.updateSettings({ talkSeconds: 60 });
+      const id = await start(operator, {
+        contacts: strangers(60),
+        maxConcurrentCalls: 3,
+        ...pool('ROUND_ROBIN'),
+      });
+      for (const stop of [10, 20]) {
+        await until(`${stop} calls`, () => dials(id).length >= stop);
+        await server.close();
+        await serve();
+      }
+      for (const stop of [26, 30, 34]) {
+        await until(`${stop} calls`, () => dials(id).length >= stop);
+        await act(operator, 'pauseCampaign', id);
+        await act(operator, 'resumeCampaign', id);
+      }
+      simulator.updateSettings({ talkSeconds: 10 });
+      const campaign = await ended(operator, id, TOO_LONG);
+      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 60 } });
+      expect(dials(id)).toHaveLength(60);
+      expect(dialledTwice({ simulator })).toEqual([]);
+      const each = numbers.map(
+        ({ phoneNumber }) => dials(id).filter(({ from }) => from === phoneNumber).length,
+      );
+      expect(each).toEqual([20, 20, 20]);
+      // Not only in the end: the first is always followed by the second. A call that was taken back
+      // when it was paused has another one of the same number later.
+      const firsts = (await callsOf(server, id)).filter(
+        (call, index, all) =>
+          all.findIndex((one) => one.campaignContactId === call.campaignContactId) === index,
+      );
+      expect(firsts.map(indexOfNumber)).toEqual(
+        Array.from({ length: 60 }, (_, index) => index % 3),
+      );
+    },
+    TOO_LONG,
+  );
+
+  it('one after the other have a block of the contacts each', async () => {
+    const id = await start(operator, { contacts: strangers(8), ...pool('SEQUENTIAL') });
+    await ended(operator, id);
+    const byPosition = await server.app.db.call.findMany({
+      where: { id: { in: (await callsOf(server, id)).map((call) => call.id) } },
+      orderBy: { campaignContact: { position: 'asc' } },
+    });
+    const used = byPosition.map(({ phoneNumberId }) => phoneNumberId);
+    expect(used).toEqual(used.toSorted((a, b) => used.indexOf(a) - used.indexOf(b)));
+    const sizes = [...Map.groupBy(used, (number) => number).values()].map(({ length }) => length);
+    expect(sizes.toSorted()).toEqual([2, 3, 3]);
+  });
+
+  it('at random are all used', async () => {
+    const id = await start(operator, {
+      contacts: strangers(30),
+      maxConcurrentCalls: 20,
+      ...pool('RANDOM'),
+    });
+    await ended(operator, id);
+    const used = await calledFrom(id);
+    expect(new Set(used).size).toBe(3);
+    expect(used).not.toEqual(used.map((_, index) => (used[0]! + index) % 3));
+  });
+
+  it('can be exchanged while it runs', async () => {
+    const id = await start(operator, {
+      contacts: strangers(10),
+      maxConcurrentCalls: 1,
+      ...pool('ROUND_ROBIN'),
+      phoneNumberIds: [numbers[0]!.id],
+    });
+    await until('some calls', () => dials(id).length >= 3);
+    await act(operator, 'updateCampaign', id, { phoneNumberIds: [numbers[2]!.id] });
+    const before = (await callsOf(server, id)).length;
+    await ended(operator, id);
+    const used = await calledFrom(id);
+    expect(used).toEqual(used.map((_, index) => (index < before ? 0 : 2)));
+  });
+});
+
+describe('when nothing answers at the address of Ultravox', () => {
+  it('a campaign waits without using up attempts, and goes on when it is back', async () => {
+    const address = new URL(simulator.url);
+    await simulator.close();
+    const id = await start(operator, { contacts: strangers(3), maxConcurrentCalls: 3 });
+    await until('the calls to wait', async () => {
+      const calls = await callsOf(server, id);
+      return calls.filter((call) => call.placeNotBefore && !call.placingAt).length === 3;
+    });
+    simulator = await startUltravox(Number(address.port));
+    const campaign = await ended(operator, id);
+    expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 3 } });
+    for (const contact of campaign.contacts.nodes) expect(contact.attempts).toBe(1);
+    expect(await callsOf(server, id)).toHaveLength(3);
+    expect(dials(id)).toHaveLength(3);
+  });
+});
+
+describe('calls that a process has claimed and not yet sent', () => {
+  // Without a worker: what the engine does, the test has it do, step by step.
+  beforeAll(async () => {
+    await server.close();
+    await serve({ ROLE: 'api', ORGANIZATION_MAX_CONCURRENT_CALLS: '2' });
+  });
+
+  it.each([
+    ['paused', 'pauseCampaign', {}],
+    ['cancelled', 'cancelCampaign', {}],
+    ['outside its window', 'updateCampaign', hoursFromNow(2, 4)],
+  ])('are not sent any more once their campaign is %s', async (_, action, input) => {
+    const id = await start(operator, { contacts: strangers(2) });
+    const { callIds } = await dispatchCalls(server.app);
+    expect(callIds).toHaveLength(2);
+    await act(operator, action, id, input);
+    await placeClaimedCalls(server.app, callIds);
+    expect(dials(id)).toEqual([]);
+    await runCampaigns(server.app);
+    const { counts, contacts } = await showCampaign(operator, id);
+    expect(counts).toMatchObject({ called: 0, calling: 0 });
+    for (const contact of contacts.nodes) {
+      expect(contact).toMatchObject({ attempts: 0, calledAt: null });
+    }
+    if (action !== 'cancelCampaign') await act(operator, 'cancelCampaign', id);
+  });
+
+  it('are none while calls that were asked for one by one wait for the line', async () => {
+    const asked = [];
+    for (const { phoneNumber } of strangers(3, '0008')) {
+      asked.push(await operator.caller.call(phoneNumber));
+    }
+    const id = await start(operator, { contacts: strangers(2) });
+    // With one line more, which is for the third of them.
+    const other = await startTestServer({
+      database,
+      ultravox: simulator,
+      settings: { ROLE: 'api', ORGANIZATION_MAX_CONCURRENT_CALLS: '3', PUBLIC_URL: server.url },
+    });
+    try {
+      expect((await dispatchCalls(other.app)).callIds).toEqual([]);
+      await placeWaitingCalls(other.app);
+      expect((await dispatchCalls(other.app)).callIds).toEqual([]);
+    } finally {
+      await other.close();
+    }
+    await act(operator, 'cancelCampaign', id);
+    for (const call of asked) {
+      await perform(operator.client, 'endCall', { id: call.id }, 'call { id }');
+    }
+  });
+});

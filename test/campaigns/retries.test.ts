@@ -1,0 +1,162 @@
+/** Calls that fail: tried again, or not, and when a campaign stops over them. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import { decided, look, start, strangers, timeOf } from './engine-support.ts';
+import {
+  act,
+  brokenRules,
+  dialsOf,
+  ENDINGS,
+  ended,
+  type Operator,
+  prepareOperator,
+  showCampaign,
+  uuidOf,
+} from './support.ts';
+
+let server: TestServer;
+let operator: Operator;
+
+beforeAll(async () => {
+  server = await startTestServer({
+    settings: { SIMULATOR_SPEED: '200' },
+    // A phone that nobody answers rings for 30 seconds.
+    simulator: { talkSeconds: 20 },
+  });
+  operator = await prepareOperator(server.client);
+});
+afterAll(async () => {
+  const broken = server ? await brokenRules(server) : [];
+  await server?.close();
+  expect(broken).toEqual([]);
+});
+
+// All of them at once: each waits most of its time.
+describe.concurrent('failures', () => {
+  describe('a failed call', () => {
+    const RETRIES = { retryFailed: true, maxRetryAttempts: 2, retryDelay: '1s' };
+
+    it.each([
+      ['nobody answers', ENDINGS.noAnswer, 'NO_ANSWER'],
+      ['the line is busy', ENDINGS.busy, 'BUSY'],
+      ['the number cannot be reached', '0005', 'UNREACHABLE'],
+      ['the connection is lost', '0006', 'CONNECTION_ERROR'],
+    ])('is tried again when %s, each time later, until no retries are left', async (_, ending, endReason) => {
+      const id = await start(operator, { contacts: strangers(1, ending), ...RETRIES });
+      const campaign = await ended(operator, id);
+      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { failed: 1, pending: 0 } });
+      const [contact] = campaign.contacts.nodes;
+      expect(contact).toMatchObject({ status: 'FAILED', attempts: 3, endReason });
+      expect(decided(contact)).toEqual([
+        'DIALLED/DUE',
+        'RETRIES/CALL_ENDED',
+        'DIALLED/DUE',
+        'RETRIES/CALL_ENDED',
+        'DIALLED/DUE',
+        'FAILED/RETRIES_USED_UP',
+      ]);
+      const calls = await server.app.db.call.findMany({
+        where: { campaignId: uuidOf(id) },
+        orderBy: { attempt: 'asc' },
+      });
+      expect(calls.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+      const retries = contact.decisions.nodes.filter(
+        ({ outcome }: { outcome: string }) => outcome === 'RETRIES',
+      );
+      for (const [index, { at, until: due }] of retries.entries()) {
+        expect(timeOf(due) - timeOf(at)).toBe(1_000 * 2 ** index);
+        expect(calls[index + 1]!.placingAt!.getTime()).toBeGreaterThanOrEqual(timeOf(due));
+      }
+      expect(dialsOf(server, id)).toHaveLength(3);
+    });
+
+    it('has none after a retry that succeeds, and the contact is done with', async () => {
+      const id = await start(operator, {
+        contacts: [...strangers(2, ENDINGS.busy), ...strangers(2)],
+        ...RETRIES,
+        retryDelay: '2s',
+      });
+      await until('the first attempts', async () => dialsOf(server, id).length === 4);
+      // Whoever was busy picks up the next time.
+      const waiting = await until('the retries', async () => {
+        const { contacts } = await showCampaign(operator, id);
+        const nodes = contacts.nodes.filter(
+          ({ status }: { status: string }) => status === 'SCHEDULED',
+        );
+        return nodes.length === 2 && nodes;
+      });
+      await server.app.db.$executeRaw`
+      UPDATE campaign_contacts SET phone_number = replace(phone_number, '0001', '4321')
+      WHERE campaign_id = ${uuidOf(id)}::uuid AND status = 'SCHEDULED'`;
+      for (const contact of waiting)
+        expect(contact).toMatchObject({ attempts: 1, endReason: 'BUSY' });
+      const campaign = await ended(operator, id);
+      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 4, failed: 0 } });
+      expect(dialsOf(server, id)).toHaveLength(6);
+    });
+
+    it.each([
+      ['the call was rejected', ENDINGS.rejected, 'REJECTED'],
+      ['there is no such number', '0004', 'INVALID_NUMBER'],
+      ['the agent had a fault', '0007', 'SYSTEM_ERROR'],
+    ])('is never tried again when %s', async (_, ending, endReason) => {
+      const id = await start(operator, { contacts: strangers(1, ending), ...RETRIES });
+      const { contacts } = await ended(operator, id);
+      expect(contacts.nodes[0]).toMatchObject({ status: 'FAILED', attempts: 1, endReason });
+      expect(decided(contacts.nodes[0])).toEqual(['DIALLED/DUE', 'FAILED/NOT_RETRIED']);
+      expect(dialsOf(server, id)).toHaveLength(1);
+    });
+
+    it.each([
+      ['off', { retryFailed: false, maxRetryAttempts: 2 }, 'RETRIES_OFF'],
+      ['allowed none', { retryFailed: true, maxRetryAttempts: 0 }, 'RETRIES_USED_UP'],
+    ])('is not tried again when retries are %s', async (_, settings, reason) => {
+      const contacts = strangers(1, ENDINGS.noAnswer);
+      const id = await start(operator, { contacts, retryDelay: '1s', ...settings });
+      const campaign = await ended(operator, id);
+      expect(decided(campaign.contacts.nodes[0])).toEqual(['DIALLED/DUE', `FAILED/${reason}`]);
+      expect(dialsOf(server, id)).toHaveLength(1);
+    });
+  });
+
+  describe('the breaker', () => {
+    it('pauses a campaign most of whose calls fail, and counts anew when it goes on', async () => {
+      const id = await start(operator, {
+        contacts: strangers(60, ENDINGS.rejected),
+        maxConcurrentCalls: 2,
+      });
+      const paused = () =>
+        look(operator, id, ({ status, counts }) => status === 'PAUSED' && counts.calling === 0);
+      const first = await paused();
+      expect(first.statusReason).toContain('20 of its last 20 calls failed');
+      expect(first.counts.failed).toBeGreaterThanOrEqual(20);
+      expect(first.counts.failed).toBeLessThanOrEqual(22);
+      const waiting = first.contacts.nodes.at(-1);
+      expect(waiting).toMatchObject({ status: 'SCHEDULED', waitingFor: 'CAMPAIGN_PAUSED' });
+      expect(decided(waiting)).toEqual(['WAITS/CAMPAIGN_PAUSED']);
+
+      const resumed = await act(operator, 'resumeCampaign', id);
+      expect(resumed).toMatchObject({ status: 'ACTIVE', statusReason: null });
+      const second = await paused();
+      expect(second.counts.failed - first.counts.failed).toBeGreaterThanOrEqual(20);
+      expect(second.counts.failed - first.counts.failed).toBeLessThanOrEqual(22);
+      expect(dialsOf(server, id)).toHaveLength(second.counts.failed);
+      await act(operator, 'cancelCampaign', id);
+    });
+
+    it('leaves a campaign alone half of whose calls fail', async () => {
+      const [bad, good] = [strangers(11, ENDINGS.rejected), strangers(11)];
+      const id = await start(operator, {
+        contacts: bad.flatMap((row, index) => [row, good[index]!]),
+        // One by one, so that they end in the order of the list.
+        maxConcurrentCalls: 1,
+      });
+      const campaign = await ended(operator, id);
+      expect(campaign).toMatchObject({
+        status: 'COMPLETED',
+        counts: { failed: 11, completed: 11 },
+      });
+    });
+  });
+});

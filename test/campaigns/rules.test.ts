@@ -1,0 +1,265 @@
+/** Who is called, when, how often, and who is not: each rule on a campaign that really runs. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import {
+  decided,
+  doNotCall,
+  hoursFromNow,
+  look,
+  makeDue,
+  nextTime,
+  start,
+  strangers,
+  timeOf,
+  zoneAroundNoon,
+} from './engine-support.ts';
+import {
+  act,
+  brokenRules,
+  dialsOf,
+  ENDINGS,
+  ended,
+  type Operator,
+  prepareOperator,
+  showCampaign,
+} from './support.ts';
+
+let server: TestServer;
+let operator: Operator;
+
+beforeAll(async () => {
+  server = await startTestServer({
+    settings: { SIMULATOR_SPEED: '200' },
+    // A phone that nobody answers rings for 30 seconds.
+    simulator: { talkSeconds: 20 },
+  });
+  operator = await prepareOperator(server.client);
+});
+afterAll(async () => {
+  const broken = server ? await brokenRules(server) : [];
+  await server?.close();
+  expect(broken).toEqual([]);
+});
+
+/** Waits for it to be held back. */
+function held(id: string, reason: string) {
+  return look(
+    operator,
+    id,
+    ({ holdReason, counts }) => holdReason === reason && counts.calling === 0,
+  );
+}
+
+// All of them at once: each waits most of its time.
+describe.concurrent('the rules', () => {
+  describe('a number on the do-not-call list', () => {
+    it('is skipped, also when it is put there while the campaign runs', async () => {
+      const contacts = strangers(6);
+      const id = await start(operator, { contacts, maxConcurrentCalls: 1 });
+      await until('the first call', () => dialsOf(server, id).length > 0);
+      const barred = contacts.slice(3).map(({ phoneNumber }) => phoneNumber);
+      await doNotCall(operator, barred);
+      const campaign = await ended(operator, id);
+      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 3, skipped: 3 } });
+      for (const contact of campaign.contacts.nodes.slice(3)) {
+        expect(contact).toMatchObject({
+          status: 'SKIPPED',
+          skipReason: 'DO_NOT_CALL',
+          attempts: 0,
+          calledAt: null,
+        });
+        expect(decided(contact)).toEqual(['SKIPPED/DO_NOT_CALL']);
+        expect(contact.finishedAt).not.toBeNull();
+      }
+      const dialled = dialsOf(server, id).map(({ to }) => to);
+      expect(dialled.filter((to) => barred.some((number) => to.includes(number.slice(1))))).toEqual(
+        [],
+      );
+      expect(dialled).toHaveLength(3);
+    });
+
+    it('is skipped when it waits for another attempt', async () => {
+      const contacts = strangers(1, ENDINGS.busy);
+      const id = await start(operator, {
+        contacts,
+        retryFailed: true,
+        maxRetryAttempts: 1,
+        retryDelay: '2s',
+      });
+      await look(
+        operator,
+        id,
+        ({ counts }) => counts.pending === 1 && dialsOf(server, id).length === 1,
+      );
+      await doNotCall(operator, [contacts[0]!.phoneNumber]);
+      const campaign = await ended(operator, id);
+      expect(campaign.contacts.nodes[0]).toMatchObject({
+        status: 'SKIPPED',
+        skipReason: 'DO_NOT_CALL',
+        attempts: 1,
+        endReason: 'BUSY',
+      });
+      expect(dialsOf(server, id)).toHaveLength(1);
+    });
+  });
+
+  describe('a contact with a zone of its own', () => {
+    it('is called when the window is open there too, and waits until it is', async () => {
+      const [near, far] = [strangers(2), strangers(2)];
+      const window = hoursFromNow(-2, 6);
+      const id = await start(operator, {
+        contacts: [
+          // An hour ahead of UTC, and four behind it, all year round.
+          ...near.map((row) => ({ ...row, timezone: 'Africa/Lagos' })),
+          ...far.map((row) => ({ ...row, timezone: 'America/Puerto_Rico' })),
+        ],
+        timezone: 'UTC',
+        ...window,
+      });
+      const opening = nextTime(window.startTime, 'America/Puerto_Rico').toString();
+      const { contacts } = await look(operator, id, ({ counts }) => counts.completed === 2);
+      for (const contact of contacts.nodes.slice(2)) {
+        expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
+        expect(timeOf(contact.nextEligibleAt)).toBe(timeOf(opening));
+        expect(decided(contact)).toEqual([]);
+      }
+
+      // Though it is said to be due, it is looked at again before it is dialled.
+      await makeDue(server, operator, id);
+      const putOff = await until('the decision', async () => {
+        const { contacts } = await showCampaign(operator, id);
+        const nodes = contacts.nodes.slice(2);
+        const later = nodes.every(
+          ({ nextEligibleAt }: { nextEligibleAt: string }) => timeOf(nextEligibleAt) > Date.now(),
+        );
+        return later && nodes;
+      });
+      for (const contact of putOff) {
+        expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
+        expect(timeOf(contact.nextEligibleAt)).toBe(timeOf(opening));
+        expect(decided(contact)).toEqual(['WAITS/CONTACT_WINDOW_CLOSED']);
+        expect(timeOf(contact.decisions.nodes[0].until)).toBe(timeOf(opening));
+      }
+      expect(dialsOf(server, id)).toHaveLength(2);
+      await act(operator, 'cancelCampaign', id);
+    });
+
+    it('is skipped when no hour suits both', async () => {
+      const [awake, never] = [strangers(1), strangers(1)];
+      const id = await start(operator, {
+        contacts: [...awake, ...never.map((row) => ({ ...row, timezone: 'Asia/Kolkata' }))],
+        timezone: 'UTC',
+        ...hoursFromNow(-1, 2),
+      });
+      const campaign = await ended(operator, id);
+      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 1, skipped: 1 } });
+      expect(campaign.contacts.nodes[1]).toMatchObject({
+        status: 'SKIPPED',
+        skipReason: 'NEVER_OPEN',
+      });
+      expect(dialsOf(server, id)).toHaveLength(1);
+    });
+  });
+
+  describe('the window', () => {
+    it('holds a campaign back that starts outside it, until it opens or is changed', async () => {
+      const window = hoursFromNow(2, 4);
+      const id = await start(operator, { contacts: strangers(3), timezone: 'UTC', ...window });
+      const waiting = await held(id, 'WINDOW_CLOSED');
+      const opening = nextTime(window.startTime).epochMilliseconds;
+      expect(waiting).toMatchObject({ status: 'ACTIVE', counts: { pending: 3, called: 0 } });
+      expect(timeOf(waiting.nextDispatchAt)).toBe(opening);
+      for (const contact of waiting.contacts.nodes) {
+        expect(contact).toMatchObject({ status: 'SCHEDULED', waitingFor: 'WINDOW_CLOSED' });
+        expect(timeOf(contact.nextEligibleAt)).toBe(opening);
+        // Decided for the whole campaign, and told of whoever waits.
+        expect(decided(contact)).toEqual(['WAITS/WINDOW_CLOSED']);
+      }
+      expect(dialsOf(server, id)).toEqual([]);
+
+      await act(operator, 'updateCampaign', id, { startTime: null, endTime: null });
+      const campaign = await ended(operator, id);
+      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 3 } });
+      expect(decided(campaign.contacts.nodes[0])).toEqual([
+        'WAITS/WINDOW_CLOSED',
+        'DIALLED/DUE',
+        'COMPLETED/CALL_ENDED',
+      ]);
+    });
+
+    it('closes on a campaign that runs when it is changed so, and retries wait for it', async () => {
+      const id = await start(operator, {
+        contacts: [...strangers(1, ENDINGS.busy), ...strangers(8)],
+        maxConcurrentCalls: 1,
+        retryFailed: true,
+        maxRetryAttempts: 1,
+        retryDelay: '1s',
+      });
+      await until('the retry', async () => {
+        const { contacts } = await showCampaign(operator, id);
+        return contacts.nodes[0].attempts === 1 && contacts.nodes[0].status === 'SCHEDULED';
+      });
+      const window = hoursFromNow(2, 4);
+      await act(operator, 'updateCampaign', id, window);
+      const before = dialsOf(server, id).length;
+      expect(before).toBeLessThan(9);
+      const waiting = await held(id, 'WINDOW_CLOSED');
+      expect(timeOf(waiting.nextDispatchAt)).toBe(nextTime(window.startTime).epochMilliseconds);
+      // The one that was claimed while the change was made.
+      expect(dialsOf(server, id).length).toBeLessThanOrEqual(before + 1);
+      const [retry] = waiting.contacts.nodes;
+      expect(retry).toMatchObject({ status: 'SCHEDULED', attempts: 1 });
+      expect(timeOf(retry.nextEligibleAt)).toBe(nextTime(window.startTime).epochMilliseconds);
+      await act(operator, 'cancelCampaign', id);
+    });
+  });
+
+  describe('the cap of a day', () => {
+    it('stops a campaign until the next opening', async () => {
+      const timezone = zoneAroundNoon();
+      const id = await start(operator, { contacts: strangers(5), timezone, maxCallsPerDay: 3 });
+      // The plan spreads them over what is left of the day.
+      await until('the first call', () => dialsOf(server, id).length > 0);
+      await makeDue(server, operator, id);
+      const campaign = await held(id, 'DAILY_CAP_REACHED');
+      expect(campaign).toMatchObject({ status: 'ACTIVE', counts: { completed: 3, pending: 2 } });
+      const tomorrow = nextTime('00:00', timezone).epochMilliseconds;
+      expect(timeOf(campaign.nextDispatchAt)).toBe(tomorrow);
+      for (const contact of campaign.contacts.nodes.slice(3)) {
+        expect(contact).toMatchObject({ status: 'SCHEDULED', waitingFor: 'DAILY_CAP_REACHED' });
+        expect(timeOf(contact.nextEligibleAt)).toBe(tomorrow);
+        expect(decided(contact)).toContain('WAITS/DAILY_CAP_REACHED');
+      }
+      expect(dialsOf(server, id)).toHaveLength(3);
+
+      await act(operator, 'updateCampaign', id, { maxCallsPerDay: 4 });
+      await makeDue(server, operator, id);
+      await until('the fourth call', () => dialsOf(server, id).length === 4);
+      expect((await held(id, 'DAILY_CAP_REACHED')).counts).toMatchObject({
+        completed: 4,
+        pending: 1,
+      });
+      await act(operator, 'cancelCampaign', id);
+    });
+
+    it('counts retries', async () => {
+      const id = await start(operator, {
+        contacts: strangers(2, ENDINGS.busy),
+        timezone: zoneAroundNoon(),
+        maxCallsPerDay: 3,
+        retryFailed: true,
+        maxRetryAttempts: 3,
+        retryDelay: '1s',
+      });
+      await makeDue(server, operator, id);
+      const campaign = await held(id, 'DAILY_CAP_REACHED');
+      const attempts = campaign.contacts.nodes.map(
+        ({ attempts }: { attempts: number }) => attempts,
+      );
+      expect(attempts.sort()).toEqual([1, 2]);
+      expect(dialsOf(server, id)).toHaveLength(3);
+      await act(operator, 'cancelCampaign', id);
+    });
+  });
+});
