@@ -306,7 +306,7 @@ mutation('replaceAgent', {
 
 mutation('deleteAgent', {
   description:
-    'Deletes an agent, here and at Ultravox, and frees its phone numbers. Its calls stay. Refused while it has calls that have not ended.',
+    'Deletes an agent, here and at Ultravox, and frees its phone numbers. Its calls stay. Refused while it has calls that have not ended, and while a campaign that is not over is to call with it (IN_USE; a draft does not count).',
   scope: 'write',
   input: (t) => ({ id: t.id({ required: true, description: 'Its `agt_…` id.' }) }),
   run: async (input, { app, viewer }) => ({ agent: await deleteAgent(app, viewer, input.id) }),

@@ -146,6 +146,7 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
     const agent = await lockAgent(tx, viewer, id!);
     if (!agent) throw userError('NOT_FOUND', 'There is no such agent.', ['id']);
     await refuseWhileInCalls(tx, viewer, agent);
+    await refuseWhileInCampaigns(tx, viewer, agent);
     const own = { ...ownedBy(viewer), agentId: agent.id };
     for (const slot of ['inboundAgentId', 'outboundAgentId'] as const) {
       await tx.phoneNumber.updateMany({
@@ -161,6 +162,28 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
   });
   announceEvents(app, viewer.organizationId);
   return sendAndRead(app, id!);
+}
+
+/** Only those that are under way or will be; a draft finds out when it is scheduled. */
+async function refuseWhileInCampaigns(tx: Tx, viewer: Viewer, agent: Agent): Promise<void> {
+  const campaigns = await tx.campaign.findMany({
+    where: {
+      ...ownedBy(viewer),
+      agentId: agent.id,
+      deletedAt: null,
+      status: { in: ['SCHEDULED', 'ACTIVE', 'PAUSED'] },
+    },
+    select: { id: true, name: true },
+    orderBy: { id: 'asc' },
+    take: NAMED_CALLS,
+  });
+  if (campaigns.length === 0) return;
+  throw userError(
+    'IN_USE',
+    `The agent is to make the calls of ${campaigns.map(({ name }) => JSON.stringify(name)).join(', ')}. Cancel such a campaign with \`cancelCampaign\` first.`,
+    ['id'],
+    { details: { campaignIds: campaigns.map((campaign) => publicId('cmp', campaign.id)) } },
+  );
 }
 
 async function refuseWhileInCalls(tx: Tx, viewer: Viewer, agent: Agent): Promise<void> {

@@ -25,7 +25,18 @@ const NOBODY = '00000000-0000-0000-0000-000000000000';
 const WAITING = {
   status: true,
   nextEligibleAt: true,
-  campaign: { select: { status: true, holdReason: true, nextDispatchAt: true } },
+  timezone: true,
+  campaign: {
+    select: {
+      status: true,
+      holdReason: true,
+      nextDispatchAt: true,
+      timezone: true,
+      workingDays: true,
+      startMinute: true,
+      endMinute: true,
+    },
+  },
 } as const;
 
 export const CampaignContactNode = builder.prismaNode('CampaignContact', {
@@ -112,15 +123,15 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
       select: WAITING,
       description:
         'From when on it may be called, as far as is known now: its own time, or when what holds back the whole campaign is over, whichever is later. In the past: as soon as a line is free. Null when it does not wait, or while the campaign does not run.',
-      resolve: (contact) => waitingOf(contact, contact.campaign).until,
+      resolve: (contact, _args, { app }) => waitingOf(contact, contact.campaign, app.now()).until,
     }),
     waitingFor: t.field({
       type: CampaignDecisionReasonEnum,
       nullable: true,
       select: WAITING,
       description:
-        'What keeps it from being called although its time comes, at this moment; null when nothing but its own time does. What was decided before is in `decisions`.',
-      resolve: (contact) => waitingOf(contact, contact.campaign).reason,
+        'What keeps it from being called at this moment: the hour, the state of the campaign, or that all lines are taken; null when only its own time does. What was decided before is in `decisions`.',
+      resolve: (contact, _args, { app }) => waitingOf(contact, contact.campaign, app.now()).reason,
     }),
     attempts: t.exposeInt('attempts', {
       description: 'How often it was called, with the call that runs.',

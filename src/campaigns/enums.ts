@@ -140,7 +140,7 @@ export const CampaignDecisionReasonEnum = builder.enumType('CampaignDecisionReas
     },
     [CampaignDecisionReason.CONCURRENCY_REACHED]: {
       description:
-        '`maxConcurrentCalls` was lowered before it was dialled, and others are being called.',
+        'All lines are taken: there are as many calls as `maxConcurrentCalls`, or the limits of the organization or of Ultravox, allow.',
     },
     [CampaignDecisionReason.AGENT_NOT_READY]: {
       description: 'The agent was not active. It goes on by itself once it is.',
@@ -157,7 +157,7 @@ export const CampaignDecisionReasonEnum = builder.enumType('CampaignDecisionReas
       description: "No time suits both the campaign's window and the contact's zone.",
     },
     [CampaignDecisionReason.CALL_ENDED]: {
-      description: 'Its call ended; `call` and `endReason` say how.',
+      description: 'Its call ended; the `endReason` of `call` says how.',
     },
     [CampaignDecisionReason.RETRIES_OFF]: {
       description: 'The call failed, and `retryFailed` is off.',
@@ -168,6 +168,10 @@ export const CampaignDecisionReasonEnum = builder.enumType('CampaignDecisionReas
     [CampaignDecisionReason.NOT_RETRIED]: {
       description:
         'The call failed in a way that is never tried again, such as a rejection or an invalid number.',
+    },
+    [CampaignDecisionReason.TOO_MANY_FAILURES]: {
+      description:
+        'More than half of the last 20 calls of the campaign failed, so it paused itself. See what is wrong, then resume it.',
     },
     [CampaignDecisionReason.CAMPAIGN_PAUSED]: { description: 'The campaign was paused.' },
     [CampaignDecisionReason.CAMPAIGN_RESUMED]: { description: 'The campaign was resumed.' },

@@ -153,7 +153,7 @@ const CampaignForecastType = builder.objectRef<CampaignForecast>('CampaignForeca
 
 const CampaignForecastInput = builder.inputType('CampaignForecastInput', {
   description:
-    'Whom to call, by **exactly one** of the first four members, and when; the rest as in `createCampaign`.',
+    'Whom to call, by **exactly one** of `campaignId`, `contactFolderId`, `contactIds` and `contactCount`, and when, as in `createCampaign`. With `campaignId`, absent is what the campaign has and null is the default.',
   fields: (t) => ({
     campaignId: t.id({
       description:
@@ -166,22 +166,31 @@ const CampaignForecastInput = builder.inputType('CampaignForecastInput', {
     }),
     scheduledAt: t.field({
       type: 'DateTime',
-      description: 'When to start, not in the past. Absent: now.',
+      description:
+        'When to start, not in the past. Absent: now; with `campaignId`, the start the campaign has, if that is ahead.',
     }),
-    timezone: t.string({ description: 'IANA zone of the campaign. Default `UTC`.' }),
+    timezone: t.string({
+      description:
+        'IANA zone of the campaign. Absent: `UTC`; with `campaignId`, what the campaign has.',
+    }),
     startTime: t.string({
-      description: 'When the daily window opens, `HH:MM`. Absent: at midnight.',
+      description:
+        'When the daily window opens, `HH:MM`. Absent: at midnight; with `campaignId`, what the campaign has.',
     }),
     endTime: t.string({
       description:
-        'When it closes, `HH:MM`; before `startTime`: on the next day. Absent: at the end of the day.',
+        'When it closes, `HH:MM`; before `startTime`: on the next day. Absent: at the end of the day; with `campaignId`, what the campaign has.',
     }),
     workingDays: t.intList({
-      description: 'Days of the week, 1 (Monday) to 7 (Sunday). Default `[1, 2, 3, 4, 5]`.',
+      description:
+        'Days of the week, 1 (Monday) to 7 (Sunday). Absent: `[1, 2, 3, 4, 5]`; with `campaignId`, what the campaign has.',
     }),
-    maxConcurrentCalls: t.int({ description: 'Calls at once, 1 to 100. Default 10.' }),
+    maxConcurrentCalls: t.int({
+      description: 'Calls at once, 1 to 100. Absent: 10; with `campaignId`, what the campaign has.',
+    }),
     maxCallsPerDay: t.int({
-      description: 'Calls on one calendar day, 1 to 1,000,000. Absent: no limit.',
+      description:
+        'Calls on one calendar day, 1 to 1,000,000. Absent: no limit; with `campaignId`, what the campaign has.',
     }),
     callSeconds: t.int({
       description: `How many seconds a call is expected to take, ringing included: 1 to 7200. Default ${CALL_SECONDS}.`,
@@ -193,7 +202,7 @@ builder.queryField('campaignForecast', (t) =>
   t.withAuth({ read: true }).field({
     type: CampaignForecastType,
     description:
-      'When whom would be called, hour by hour, and whether list and schedule fit each other. Saves nothing and calls nobody. Wrong input: the error BAD_USER_INPUT, with all that is wrong in `extensions.problems`.',
+      'When whom would be called, hour by hour, and whether list and schedule fit each other: for a campaign (`campaignId`), a folder (`contactFolderId`), contacts (`contactIds`) or so many of them (`contactCount`). Rows or a file need a draft first: `createCampaign` without a schedule, then its `campaignId`. Saves nothing and calls nobody. Wrong input: the error BAD_USER_INPUT, with all that is wrong in `extensions.problems`.',
     complexity: { field: FORECAST_COST, multiplier: 1 },
     args: {
       input: t.arg({

@@ -149,10 +149,7 @@ export function* forecastSteps(input: ForecastInput): Steps<Forecast> {
       : tooLate === 0
         ? lastEnd
         : lastEnd + ((lastAt - firstAt) / Math.max(calls - 1, 1)) * tooLate;
-  const problems = problemsOf(
-    { never: unplanned('NEVER_OPEN'), tooLate, late, endsAt },
-    window.timezone,
-  );
+  const problems = problemsOf({ never: unplanned('NEVER_OPEN'), tooLate, late, endsAt }, input);
   return {
     fits: problems.length === 0,
     hours: hours.map((hour) => ({
@@ -175,10 +172,12 @@ function problemsOf(
     late,
     endsAt,
   }: { never: number; tooLate: number; late: number; endsAt: number | null },
-  timezone: string,
+  { window: { timezone }, maxCallsPerDay, maxConcurrentCalls, callsPerMinute }: ForecastInput,
 ): ForecastProblem[] {
   const problems: ForecastProblem[] = [];
   const end = endsAt === null ? null : onDay(endsAt, timezone);
+  const minute = callsPerMinute ? ` and ${callsPerMinute} a minute` : '';
+  const pace = `It is reckoned with ${maxConcurrentCalls} calls at once${minute}, which is the least of maxConcurrentCalls and the limits of the organization and of Ultravox.`;
   if (never > 0) {
     problems.push({
       code: 'NEVER_OPEN',
@@ -192,7 +191,7 @@ function problemsOf(
       code: 'TOO_LATE',
       severity: 'ERROR',
       contacts: tooLate,
-      message: `The schedule is too small for the list: ${contacts(tooLate)} would have to wait for years${end ? `, the last until about ${end}` : ''}. Raise maxCallsPerDay or maxConcurrentCalls, or widen the window.`,
+      message: `The schedule is too small for the list: ${contacts(tooLate)} would have to wait for years${end ? `, the last until about ${end}` : ''}. ${maxCallsPerDay === null ? 'Widen the window, or call more at once' : 'Raise maxCallsPerDay, or widen the window'}. ${pace}`,
     });
   }
   if (late > 0) {
@@ -200,7 +199,7 @@ function problemsOf(
       code: 'SPILLS_OVER',
       severity: 'WARNING',
       contacts: late,
-      message: `The window is too small for the list: ${contacts(late)} would be called in a later window than the one they are due in${end ? `, and the campaign would end about ${end}` : ''}. Raise maxConcurrentCalls, widen the window, or set maxCallsPerDay.`,
+      message: `The window is too small for the list: ${contacts(late)} would be called in a later window than the one they are due in${end ? `, and the campaign would end about ${end}` : ''}. Widen the window, call more at once, or set maxCallsPerDay to spread the list over days. ${pace}`,
     });
   }
   return problems;

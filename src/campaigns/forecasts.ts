@@ -8,12 +8,12 @@ import { type ForecastHour, type ForecastProblem, forecastSteps } from './foreca
 import type { CallsPerDay } from './plan.ts';
 import { withoutNestedLoops } from './plan-sql.ts';
 import { attemptsPerDay, CALL_SECONDS, paceOf, waitingContacts } from './planning.ts';
-import { formatTime, type ScheduleInput, validateSchedule, windowOf } from './schedule.ts';
+import { type ScheduleInput, validateSchedule, windowOf } from './schedule.ts';
+import { DEFAULT_SETTINGS, scheduleOf } from './settings.ts';
 import { checkFolder, checkIds, MAX_CAMPAIGN_CONTACTS, type StoredSource } from './sources.ts';
 import { renamedZones, runsOf, storedContacts, zoneColumn } from './stage.ts';
 import { inTurns } from './steps.ts';
 
-const DEFAULT_CONCURRENCY = 10;
 /** Nothing lasts longer: two hours of conversation. */
 const MAX_CALL_SECONDS = 7_200;
 
@@ -90,7 +90,9 @@ export async function forecastCampaign(
   const checks = new Checks();
   const campaign = await checkCampaign(app, viewer, checks, input.campaignId);
   const source = await checkContacts(app, viewer, checks, input);
-  const schedule = campaign ? { ...scheduleOf(campaign), ...given(input) } : given(input);
+  const schedule: Schedule = campaign
+    ? { ...scheduleOf(campaign), scheduledAt: campaign.scheduledAt, ...given(input) }
+    : given(input);
   const now = Temporal.Instant.fromEpochMilliseconds(app.now().getTime());
   // A campaign that has begun goes on from now.
   const problems = validateSchedule({ ...schedule, scheduledAt: input.scheduledAt }, { now });
@@ -108,7 +110,9 @@ export async function forecastCampaign(
   const startAt = Math.max(now.epochMilliseconds, schedule.scheduledAt?.getTime() ?? 0);
   const outlook = await inTurns(
     forecastSteps({
-      ...paceOf(app, { maxConcurrentCalls: schedule.maxConcurrentCalls ?? DEFAULT_CONCURRENCY }),
+      ...paceOf(app, {
+        maxConcurrentCalls: schedule.maxConcurrentCalls ?? DEFAULT_SETTINGS.maxConcurrentCalls,
+      }),
       callSeconds: callSeconds ?? CALL_SECONDS,
       window: windowOf(schedule),
       startAt: Temporal.Instant.fromEpochMilliseconds(startAt),
@@ -176,19 +180,6 @@ async function checkContacts(
     contactFolderId == null ? undefined : checkFolder(app, viewer, checks, contactFolderId);
   const ids = contactIds ? checkIds(app, viewer, checks, contactIds) : undefined;
   return (await folder) ?? (await ids);
-}
-
-function scheduleOf(campaign: Campaign): Schedule {
-  const { startMinute, endMinute } = campaign;
-  return {
-    scheduledAt: campaign.scheduledAt,
-    timezone: campaign.timezone,
-    workingDays: campaign.workingDays,
-    startTime: startMinute === null ? null : formatTime(startMinute),
-    endTime: endMinute === null ? null : formatTime(endMinute),
-    maxConcurrentCalls: campaign.maxConcurrentCalls,
-    maxCallsPerDay: campaign.maxCallsPerDay,
-  };
 }
 
 const SCHEDULE = [

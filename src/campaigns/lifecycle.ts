@@ -5,7 +5,7 @@
  */
 import type { App, Tx } from '../app.ts';
 import { recallClaims } from '../calls/claims.ts';
-import { userError } from '../errors.ts';
+import { UserInputError, userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
@@ -20,7 +20,7 @@ import {
   recordDecisions,
 } from './progress.ts';
 import { begin, type ChangedCampaign, requireCampaign } from './service.ts';
-import { checkSchedule, refuseStart, scheduleOf } from './settings.ts';
+import { checkSchedule, problemsOfCampaign, scheduleOf } from './settings.ts';
 import { campaignAfter } from './status.ts';
 import { canonicalTimeZone } from './zone.ts';
 
@@ -48,15 +48,15 @@ export async function scheduleCampaign(
     const scheduledAt = input.scheduledAt === undefined ? kept : input.scheduledAt;
     const timezone = input.timezone ?? draft.timezone;
     checkSchedule(checks, { ...scheduleOf(draft), scheduledAt, timezone }, now);
-    checks.throwIfAny();
-    await refuseStart(tx, draft);
+    checks.problems.push(...(await problemsOfCampaign(tx, draft)));
     if (draft.totalCount === 0) {
-      throw userError(
+      checks.add(
         'EMPTY_CONTACT_SOURCE',
         'The campaign has nobody to call. Add contacts with addCampaignContacts first.',
         ['id'],
       );
     }
+    checks.throwIfAny();
     const campaign = await tx.campaign.update({
       where: { id },
       data: {
@@ -93,7 +93,8 @@ export async function resumeCampaign(
   publicId: string,
 ): Promise<Campaign> {
   return change(app, viewer, publicId, 'RESUME', async (tx, { campaign, status, now }) => {
-    await refuseStart(tx, campaign);
+    const problems = await problemsOfCampaign(tx, campaign);
+    if (problems.length > 0) throw new UserInputError(problems);
     const later = status === 'SCHEDULED';
     const row = await tx.campaign.update({
       where: { id: campaign.id },

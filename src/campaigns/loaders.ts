@@ -125,9 +125,13 @@ interface DecisionRow {
 }
 
 const OWN = Prisma.sql`campaign_contact_id = k.contact_id`;
-/** What held for all contacts while this one was there and not done. */
+/** What held for all contacts that waited, while this one did: not while it was being called. */
 const SHARED = Prisma.sql`campaign_contact_id IS NULL AND campaign_id = k.campaign_id
-  AND at >= coalesce(k.since, '-infinity') AND at <= coalesce(k.until, 'infinity')`;
+  AND at >= coalesce(k.since, '-infinity') AND at <= coalesce(k.until, 'infinity')
+  AND coalesce((
+    SELECT own.outcome <> 'DIALLED' FROM campaign_decisions own
+    WHERE own.campaign_contact_id = k.contact_id AND own.at <= campaign_decisions.at
+    ORDER BY own.at DESC, own.id DESC LIMIT 1), true)`;
 
 export const loadDecisionPage = batched<
   { scope: DecisionScope; page: DecisionPage },

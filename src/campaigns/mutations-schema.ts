@@ -71,53 +71,54 @@ function sourceFields(t: Fields) {
   };
 }
 
-/** How and when to call, but for the zone and the kind of schedule, which stay. */
-function settingsFields(t: Fields) {
+/** The start differs too much for one text. */
+const START = {
+  create:
+    'Nobody is called before this instant, which must not be in the past. Absent: as soon as the window is open.',
+  update:
+    'Only before the campaign has started. Nobody is called before this instant, which must not be in the past. Absent: stays; null: at once (IMMEDIATE), as soon as the window is open.',
+};
+
+/**
+ * How and when to call, but for the zone and the kind of schedule, which stay. What is absent has its
+ * default in a new campaign and stays as it is in an update, where null stands for the default.
+ */
+function settingsFields(t: Fields, use: 'create' | 'update') {
+  const absent = use === 'create' ? 'Absent' : 'Absent: stays; null';
+  const absentOrEmpty = use === 'create' ? 'Absent or empty' : 'Absent: stays; null or empty';
   return {
     phoneNumberIds: t.idList({
-      description:
-        '`num_…` ids of the numbers to call from, in order. Absent or empty: the outbound numbers of the agent.',
+      description: `\`num_…\` ids of the numbers to call from, in order. ${absentOrEmpty}: the outbound numbers of the agent.`,
     }),
     phoneRotationStrategy: t.field({
       type: PhoneRotationStrategyEnum,
-      description: 'Which of several numbers a call is made from. Default RANDOM.',
+      description: `Which of several numbers a call is made from. ${absent}: RANDOM.`,
     }),
-    scheduledAt: t.field({
-      type: 'DateTime',
-      description:
-        'Nobody is called before this instant, which must not be in the past. Absent: as soon as the window is open.',
-    }),
+    scheduledAt: t.field({ type: 'DateTime', description: START[use] }),
     startTime: t.string({
-      description: 'When the daily window opens, `HH:MM` in `timezone`. Absent: at midnight.',
+      description: `When the daily window opens, \`HH:MM\` in \`timezone\`. ${absent}: at midnight.`,
     }),
     endTime: t.string({
-      description:
-        'When the daily window closes, `HH:MM` in `timezone`; no call begins at or after it. Before `startTime`: on the next day. Must not equal it. Absent: at the end of the day.',
+      description: `When the daily window closes, \`HH:MM\` in \`timezone\`; no call begins at or after it. Before \`startTime\`: on the next day. Must not equal it. ${absent}: at the end of the day.`,
     }),
     workingDays: t.intList({
-      description:
-        'On which days the window opens, 1 (Monday) to 7 (Sunday), at least one. Default `[1, 2, 3, 4, 5]`.',
+      description: `On which days the window opens, 1 (Monday) to 7 (Sunday), at least one. ${absent}: \`[1, 2, 3, 4, 5]\`.`,
     }),
     maxConcurrentCalls: t.int({
-      description:
-        'How many of its calls there may be at once, 1 to 100. Default 10. The limits of your organization and of Ultravox hold as well.',
+      description: `How many of its calls there may be at once, 1 to 100. The limits of your organization and of Ultravox hold as well. ${absent}: 10.`,
     }),
     maxCallsPerDay: t.int({
-      description:
-        'How many calls, retries included, on one calendar day of `timezone`: 1 to 1,000,000, spread evenly over the window. Absent: no limit.',
+      description: `How many calls, retries included, on one calendar day of \`timezone\`: 1 to 1,000,000, spread evenly over the window. ${absent}: no limit.`,
     }),
     retryFailed: t.boolean({
-      description:
-        'Whether to call again who was not reached (no answer, busy, unreachable, connection lost). Default false. Never after a conversation, a rejection or for an invalid number.',
+      description: `Whether to call again who was not reached (no answer, busy, unreachable, connection lost). Never after a conversation, a rejection or for an invalid number. ${absent}: false.`,
     }),
     maxRetryAttempts: t.int({
-      description:
-        'How often at most after the first call, for each contact: 0 to 3. Default 0. It counts only with `retryFailed`.',
+      description: `How often at most after the first call, for each contact: 0 to 3. It counts only with \`retryFailed\`. ${absent}: 0.`,
     }),
     retryDelay: t.field({
       type: 'Duration',
-      description:
-        'The wait before the first retry, doubling with each further one: `1s` to `604800s` (a week). Default `900s`, a quarter of an hour.',
+      description: `The wait before the first retry, doubling with each further one: \`1s\` to \`604800s\` (a week). ${absent}: \`900s\`, a quarter of an hour.`,
     }),
   };
 }
@@ -203,7 +204,7 @@ function addedFields(t: Payload<CampaignWithContacts>) {
 
 mutation('createCampaign', {
   description:
-    'Makes a campaign: an agent, whom to call, and when. Give **at most one** of `contactFolderId`, `contactIds`, `contacts` and `contactsFile`; a campaign has at most 100,000 contacts. Without `scheduleType` and `scheduledAt` it is a DRAFT, which may still be without contacts, and nobody is called before `scheduleCampaign`. `IMMEDIATE` starts it at once, `scheduledAt` when that time has come; both need contacts, an ACTIVE agent and a number to call from. WINDOW_TOO_SMALL: the schedule leaves no time for the list; see `campaignForecast`. Then watch `campaignProgress`. The prompt of the agent is given what is known of each contact: `{{first_name}}`, `{{last_name}}`, `{{email}}`, `{{company_name}}`, `{{industry}}`, `{{location}}`, `{{pin_code}}`, `{{keywords}}`, `{{phone_number}}`, and its metadata by their keys.',
+    'Makes a campaign: an agent, whom to call, and when. Give **at most one** of `contactFolderId`, `contactIds`, `contacts` and `contactsFile`; a campaign has at most 100,000 contacts. Without `scheduleType` and `scheduledAt` it is a DRAFT, which may still be without contacts, and nobody is called before `scheduleCampaign`. `IMMEDIATE` starts it at once, `scheduledAt` when that time has come; both need contacts, an ACTIVE agent and a number to call from. WINDOW_TOO_SMALL: the schedule leaves no time for the list; see `campaignForecast`. When only some contacts have a zone in which the window never opens, these are SKIPPED as NEVER_OPEN, and planned again when an edit of the schedule makes room for them. Then watch `campaignProgress`. The prompt of the agent is given what is known of each contact: `{{first_name}}`, `{{last_name}}`, `{{email}}`, `{{company_name}}`, `{{industry}}`, `{{location}}`, `{{pin_code}}`, `{{keywords}}`, `{{phone_number}}`, and its metadata by their keys.',
   scope: 'write',
   input: (t) => ({
     name: t.string({ required: true, description: 'What to call it; 1 to 255 characters.' }),
@@ -221,7 +222,7 @@ mutation('createCampaign', {
       description:
         'IANA zone, such as "Europe/Berlin", by which window, working days and the daily limit go. Default `UTC`.',
     }),
-    ...settingsFields(t),
+    ...settingsFields(t, 'create'),
   }),
   run: (input, { app, viewer }) => createCampaign(app, viewer, input),
   payload: (t) => ({
@@ -238,7 +239,7 @@ mutation('updateCampaign', {
   input: (t) => ({
     id: t.id({ required: true, description: 'The `cmp_…` id.' }),
     name: t.string({ description: 'Another name; 1 to 255 characters. Not null.' }),
-    ...settingsFields(t),
+    ...settingsFields(t, 'update'),
   }),
   run: (input, { app, viewer }) => updateCampaign(app, viewer, input),
   payload: (t) => ({
@@ -256,9 +257,11 @@ mutation('scheduleCampaign', {
     scheduledAt: t.field({
       type: 'DateTime',
       description:
-        'When to start, not in the past. Absent: at the `scheduledAt` it has, if that is ahead, else now. Null: now.',
+        'When to start, not in the past. Absent: the start it has, if that is ahead, else now; null: now.',
     }),
-    timezone: t.string({ description: 'Another IANA zone for the campaign. Absent: it stays.' }),
+    timezone: t.string({
+      description: 'Another IANA zone for the campaign. Absent or null: it stays.',
+    }),
   }),
   run: (input, { app, viewer }) => scheduleCampaign(app, viewer, input),
   payload: (t) => ({

@@ -320,8 +320,3 @@ function segment(
 function restOf({ timezone, planned, count }: Group, reason: Unplanned['reason']): Unplanned {
   return { timezone, first: planned, count: count - planned, reason };
 }
-
-/** How many contacts are planned at all. */
-export function plannedCount(plan: Plan): number {
-  return plan.segments.reduce((sum, { count }) => sum + count, 0);
-}

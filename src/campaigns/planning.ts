@@ -76,6 +76,7 @@ export async function replanContacts(
   campaign: Campaign,
 ): Promise<{ warnings: readonly ForecastProblem[] }> {
   const now = app.now();
+  await takeBackIn(tx, campaign, now);
   await retriesAsDue(tx, campaign, now);
   const waiting = waitingContacts(campaign.id, { neverCalled: true });
   const contacts = await runsOf(tx, waiting, Prisma.sql`position`);
@@ -100,6 +101,22 @@ export async function replanContacts(
   return { warnings: outlook.problems };
 }
 
+/** Those whom no time suited: another schedule may. */
+async function takeBackIn(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
+  const back = await tx.$executeRaw`
+    UPDATE campaign_contacts SET skip_reason = NULL, finished_at = NULL,
+      status = CASE WHEN attempts = 0 THEN 'PENDING' ELSE 'SCHEDULED' END::"CampaignContactStatus",
+      next_eligible_at = CASE WHEN attempts > 0 THEN ${now}::timestamptz END,
+      updated_at = ${now}::timestamptz
+    WHERE campaign_id = ${campaign.id}::uuid AND status = 'SKIPPED' AND skip_reason = 'NEVER_OPEN'`;
+  if (back === 0) return;
+  await tx.campaign.update({
+    where: { id: campaign.id },
+    data: { pendingCount: { increment: back }, skippedCount: { decrement: back } },
+    select: { id: true },
+  });
+}
+
 /** A retry was put to when the window opened as it was then. */
 async function retriesAsDue(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
   await tx.$executeRaw`
@@ -112,6 +129,7 @@ async function retriesAsDue(tx: Tx, campaign: Campaign, now: Date): Promise<void
         SELECT max(k.settled_at) AS ended FROM calls k WHERE k.campaign_contact_id = w.id
       ) last
       WHERE w.campaign_id = ${campaign.id}::uuid AND w.status = 'SCHEDULED' AND w.attempts > 0
+        AND last.ended IS NOT NULL
     ) r WHERE cc.id = r.id`;
 }
 
@@ -161,12 +179,13 @@ function refuseUnusable(campaign: Campaign, source: CheckedSource, staged: Stage
       pathOf(source),
     );
   }
-  if (campaign.totalCount + staged.count > 0) return;
   const [first] = staged.problems;
+  const unusable = staged.duplicateCount === 0 && first !== undefined;
+  if (staged.count > 0 || (campaign.totalCount > 0 && !unusable)) return;
   throw userError(
     'EMPTY_CONTACT_SOURCE',
     first
-      ? `Nobody is left to call: none of the ${staged.problemCount} rows can be used. Row ${first.row}: ${first.reason}`
+      ? `There is nobody to call: no row can be used. Row ${first.row}: ${first.reason}`
       : 'Nobody is left to call: the contacts have been deleted meanwhile.',
     pathOf(source),
   );

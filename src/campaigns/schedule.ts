@@ -27,9 +27,13 @@ export const DEFAULT_WORKING_DAYS: readonly number[] = [1, 2, 3, 4, 5];
 /** A start in the past by no more than this is now: clocks differ, and requests take their time. */
 const PAST_TOLERANCE_MS = 60_000;
 
+/** A start later than this is a slip in the year. */
+const MAX_YEARS_AHEAD = 20;
+
 /**
- * Everything that is wrong with a schedule. `now` is given when a start in the past is wrong too,
- * as it is when scheduling, not when another field of a running campaign is changed.
+ * Everything that is wrong with a schedule. `now` is given when a start in the past, or one too far
+ * ahead, is wrong too, as it is when scheduling, not when another field of a running campaign is
+ * changed.
  */
 export function validateSchedule(
   input: ScheduleInput,
@@ -53,7 +57,7 @@ export function validateSchedule(
     if (wrong.length > 0) {
       add(
         'workingDays',
-        `\`workingDays\` must be numbers from 1 (Monday) to 7 (Sunday); ${wrong.slice(0, 5).join(', ')} is not.`,
+        `\`workingDays\` must be numbers from 1 (Monday) to 7 (Sunday); ${wrong.slice(0, 5).join(', ')} ${wrong.length === 1 ? 'is' : 'are'} not.`,
       );
     } else if (workingDays.length === 0) {
       add(
@@ -95,6 +99,11 @@ export function validateSchedule(
     const at = scheduledAt instanceof Date ? scheduledAt.getTime() : scheduledAt.epochMilliseconds;
     if (at < now.epochMilliseconds - PAST_TOLERANCE_MS) {
       add('scheduledAt', '`scheduledAt` must not be in the past; leave it out to start now.');
+    } else if (at > yearsAfter(now, MAX_YEARS_AHEAD)) {
+      add(
+        'scheduledAt',
+        '`scheduledAt` must be within twenty years from now; name an earlier time.',
+      );
     }
   }
 
@@ -110,7 +119,10 @@ export function validateSchedule(
 
   // A clock change can leave out the only minutes of a window, but not in every week.
   if (problems.length === 0 && now && nextInside(windowOf(input), now) === null) {
-    add('workingDays', 'No instant is ever inside this schedule.');
+    add(
+      'workingDays',
+      'No instant is ever inside this schedule. Widen the window or the working days.',
+    );
   }
   return problems;
 }
@@ -150,6 +162,10 @@ export function parseTime(time: string): number | null {
 export function formatTime(minute: number): string {
   const [hours, minutes] = [Math.floor(minute / 60), minute % 60];
   return `${String(hours).padStart(2, '0')}:${String(minutes).padStart(2, '0')}`;
+}
+
+function yearsAfter(instant: Temporal.Instant, years: number): number {
+  return instant.toZonedDateTimeISO('UTC').add({ years }).epochMilliseconds;
 }
 
 function quote(value: string): string {

@@ -51,7 +51,10 @@ const CampaignCountsType = builder
       pending: t.exposeInt('pendingCount', {
         description: 'Still to be called, now or later, retries included: PENDING and SCHEDULED.',
       }),
-      calling: t.exposeInt('callingCount', { description: 'On the phone, or being dialled.' }),
+      calling: t.exposeInt('callingCount', {
+        description:
+          'On the phone, or being dialled. Calls that have just ended count until they are settled.',
+      }),
       called: t.int({
         description: 'Called to the end: completed and failed together.',
         resolve: ({ completedCount, failedCount }) => completedCount + failedCount,
@@ -121,7 +124,8 @@ export const CampaignNode = builder.prismaNode('Campaign', {
     }),
     scheduleType: t.expose('scheduleType', {
       type: CampaignScheduleTypeEnum,
-      description: 'Whether it begins at once or at `scheduledAt`.',
+      description:
+        'Whether it begins at once or at `scheduledAt`. On a DRAFT it means nothing yet: `scheduleCampaign` settles it.',
     }),
     scheduledAt: t.expose('scheduledAt', {
       type: 'DateTime',

@@ -2,7 +2,7 @@
 
 import { isReadyForCalls } from '../agents/service.ts';
 import type { App, Tx } from '../app.ts';
-import { type Problem, UserInputError } from '../errors.ts';
+import type { Problem } from '../errors.ts';
 import type { Agent, Campaign, Prisma } from '../generated/prisma/client.ts';
 import type { PhoneRotationStrategy } from '../generated/prisma/enums.ts';
 import { type Checks, durationSeconds } from '../infra/checks.ts';
@@ -183,7 +183,11 @@ export async function problemsOfStart(
 ): Promise<Problem[]> {
   const problems: Problem[] = [];
   if (agent.deletedAt) {
-    problems.push({ code: 'NOT_FOUND', message: 'Its agent was deleted.', path: ['agentId'] });
+    problems.push({
+      code: 'NOT_FOUND',
+      message: 'Its agent was deleted. Make another campaign with another agent.',
+      path: ['agentId'],
+    });
   } else if (!isReadyForCalls(agent)) {
     const why = agent.syncError ? ` Ultravox says: ${agent.syncError}` : '';
     problems.push({
@@ -202,15 +206,15 @@ export async function problemsOfStart(
       message:
         pool.length === 0
           ? 'The agent has no outbound phone number. Give it one with `assignPhoneNumber`, direction OUTBOUND, or name numbers in `phoneNumberIds`.'
-          : 'None of the campaign’s phone numbers can be called from any more. Name others in `phoneNumberIds`.',
+          : 'None of the campaign’s phone numbers can be called from any more. Name others in `phoneNumberIds` of `updateCampaign`, or none there to call from those of its agent.',
       path: pool.length === 0 ? ['agentId'] : ['phoneNumberIds'],
     });
   }
   return problems;
 }
 
-/** @throws UserInputError when a campaign could not call anybody as things are. */
-export async function refuseStart(tx: Tx, campaign: Campaign): Promise<void> {
+/** Why a campaign could not call anybody as things are. */
+export async function problemsOfCampaign(tx: Tx, campaign: Campaign): Promise<Problem[]> {
   const [agent, pool] = await Promise.all([
     tx.agent.findUniqueOrThrow({ where: { id: campaign.agentId } }),
     tx.campaignPhoneNumber.findMany({ where: { campaignId: campaign.id } }),
@@ -221,7 +225,5 @@ export async function refuseStart(tx: Tx, campaign: Campaign): Promise<void> {
     pool.map(({ phoneNumberId }) => phoneNumberId),
   );
   // None of them is about what was sent.
-  if (problems.length > 0) {
-    throw new UserInputError(problems.map((problem) => ({ ...problem, path: ['id'] })));
-  }
+  return problems.map((problem) => ({ ...problem, path: ['id'] }));
 }

@@ -126,8 +126,7 @@ function refusal(status: CampaignStatus, action: CampaignAction): string {
 
 const CONTACT: Record<CampaignContactStatus, readonly CampaignContactStatus[]> = {
   PENDING: ['SCHEDULED', 'SKIPPED', 'CANCELLED'],
-  // To PENDING when the plan has no time for it any more, after an edit.
-  SCHEDULED: ['PENDING', 'CALLING', 'SKIPPED', 'CANCELLED'],
+  SCHEDULED: ['CALLING', 'SKIPPED', 'CANCELLED'],
   // To SCHEDULED for another attempt, or when the attempt was given up before it was dialled.
   CALLING: ['SCHEDULED', 'COMPLETED', 'FAILED', 'CANCELLED', 'SKIPPED'],
   COMPLETED: [],

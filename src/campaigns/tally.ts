@@ -67,7 +67,7 @@ export async function tripBreakers(
       organizationId: campaign.organizationId,
       campaignId: campaign.id,
       outcome: 'WAITS',
-      reason: 'CAMPAIGN_PAUSED',
+      reason: breakerTrips(tally.recentEnds) ? 'TOO_MANY_FAILURES' : 'CAMPAIGN_PAUSED',
     });
   }
   const paused = [...tallies.values()].filter(({ pause }) => pause !== null);

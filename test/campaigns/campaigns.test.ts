@@ -727,6 +727,9 @@ describe('a campaign that runs', () => {
       'DIALLED DUE',
       'FAILED RETRIES_USED_UP',
     ]);
+    expect(third.decisions.nodes[1].message).toMatch(
+      /^The call failed: another attempt follows, not before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(.+\)\.$/,
+    );
     expect(third.decisions.nodes[3].message).toBe(
       'The call failed and no retries are left: it is not tried again.',
     );

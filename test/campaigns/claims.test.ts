@@ -237,3 +237,48 @@ describe('who is next', () => {
     });
   });
 });
+
+describe('an edit of the schedule', () => {
+  it('takes back in whom no time suited before', async () => {
+    const { id } = await createCampaign(operator, {
+      contacts: [{ ...people(1)[0], timezone: 'Asia/Tokyo' }, people(2)[1]],
+      timezone: 'America/New_York',
+      startTime: '09:00',
+      endTime: '22:00',
+      scheduledAt: '2040-01-02T00:00:00Z',
+    });
+    await act(operator, 'updateCampaign', id, { endTime: '12:00' });
+    expect((await showCampaign(operator, id)).counts).toMatchObject({ pending: 1, skipped: 1 });
+    await act(operator, 'updateCampaign', id, { endTime: '22:00' });
+    const campaign = await showCampaign(operator, id);
+    expect(campaign.counts).toMatchObject({ pending: 2, skipped: 0 });
+    expect(campaign.contacts.nodes[0]).toMatchObject({ status: 'SCHEDULED', skipReason: null });
+    await act(operator, 'cancelCampaign', id);
+  });
+
+  it('opens the window for retries that were put off by it', async () => {
+    const hour = (ahead: number) =>
+      `${String((new Date().getUTCHours() + ahead) % 24).padStart(2, '0')}:00`;
+    const { id } = await createCampaign(operator, {
+      contacts: people(1, { ending: '0003' }),
+      retryFailed: true,
+      maxRetryAttempts: 1,
+      retryDelay: '1s',
+      scheduleType: 'IMMEDIATE',
+    });
+    const { callIds } = await dispatchCalls(server.app);
+    await placeClaimedCalls(server.app, callIds);
+    await act(operator, 'updateCampaign', id, { startTime: hour(4), endTime: hour(6) });
+    await until('the retry', async () => {
+      await settleEndedCalls(server.app);
+      const [one] = (await showCampaign(operator, id)).contacts.nodes;
+      return one.status === 'SCHEDULED' && Date.parse(one.nextEligibleAt) > Date.now() + 3_600_000;
+    });
+    await act(operator, 'updateCampaign', id, { startTime: null, endTime: null });
+    await until('the end', async () => {
+      await runCampaigns(server.app);
+      return (await showCampaign(operator, id)).status === 'COMPLETED';
+    });
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+});

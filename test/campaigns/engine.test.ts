@@ -160,7 +160,18 @@ describe('what a campaign needs', () => {
     });
     await until('the calls', () => dialsOf(server, id).length === 2);
     await look(own, id, ({ counts }) => counts.calling === 0);
-    await perform(own.client, 'deleteAgent', { id: own.caller.agentId }, 'deletedAgentId');
+    const { data } = await own.client.send(
+      `mutation ($id: ID!) { deleteAgent(input: { id: $id }) { userErrors { code details } } }`,
+      { id: own.caller.agentId },
+    );
+    expect(data.deleteAgent.userErrors).toEqual([
+      { code: 'IN_USE', details: { campaignIds: [id] } },
+    ]);
+    // Should it be gone nevertheless:
+    await server.app.db.agent.update({
+      where: { id: uuidOf(own.caller.agentId) },
+      data: { deletedAt: new Date() },
+    });
     const campaign = await ended(own, id);
     expect(campaign).toMatchObject({
       status: 'FAILED',

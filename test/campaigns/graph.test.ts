@@ -299,11 +299,11 @@ describe('decisions', () => {
     const planted = await plant(server, server.organizationId, agentId, { contacts: 2 });
     const id = publicId('cct', planted.contactIds[0]!);
     const all = (await read(DECISIONS, { id })).node.decisions;
-    expect(all.totalCount).toBe(4);
+    // Not that the window closed while it was being called.
+    expect(all.totalCount).toBe(3);
     expect(all.nodes.map(({ reason }: { reason: string }) => reason)).toEqual([
       'WINDOW_CLOSED',
       'DUE',
-      'WINDOW_CLOSED',
       'DUE',
     ]);
     expect(all.nodes[1]).toEqual({
@@ -327,7 +327,7 @@ describe('decisions', () => {
   });
 
   it('come page by page, in both directions', async () => {
-    const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 3 });
+    const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 4 });
     const id = publicId('cct', planted.contactIds[0]!);
     const all = (await read(DECISIONS, { id })).node.decisions;
     const cursors = all.edges.map(({ cursor }: { cursor: string }) => cursor);
@@ -398,7 +398,7 @@ describe('a list of contacts with everything below it', () => {
         expect(node.contact.folder.name).toBe('Leads');
         expect(node.calls.nodes.map(({ attempt }: { attempt: number }) => attempt)).toEqual([1, 2]);
         expect(node.call.id).toBe(node.calls.nodes[1].id);
-        expect(node.decisions.totalCount).toBe(4);
+        expect(node.decisions.totalCount).toBe(3);
       }
       counts.push(await countQueries(api.app, () => api.client.send(EVERYTHING, variables)));
     }

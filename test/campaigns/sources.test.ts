@@ -273,7 +273,9 @@ describe('a file', () => {
       { clientId: '=b' },
     ]);
 
-    expect(await sendTo(id, 'phone\nnobody')).toMatchObject({ addedCount: 0, problemCount: 1 });
+    expect((await sendTo(id, 'phone\nnobody')).userErrors).toMatchObject([
+      { code: 'EMPTY_CONTACT_SOURCE' },
+    ]);
     expect((await sendTo(id, csv)).addedCount).toBe(0);
   });
 
@@ -338,7 +340,7 @@ describe('a file', () => {
       expect.stringMatching(/^INVALID_INPUT contactsFile: .*UTF-8: line 2/),
     ]);
     expect(await refused('phone\nnobody\nneither')).toEqual([
-      expect.stringMatching(/^EMPTY_CONTACT_SOURCE contactsFile: .*none of the 2 rows.* Row 1: /),
+      expect.stringMatching(/^EMPTY_CONTACT_SOURCE contactsFile: .*no row can be used\. Row 1: /),
     ]);
     expect(
       await refused('phone\n+14155550101', { mapping: [{ column: 'tel', field: 'PHONE_NUMBER' }] }),

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
-import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { validateSchedule, windowOf } from '../../src/campaigns/schedule.ts';
 import {
   endOfCurrent,
@@ -10,10 +9,7 @@ import {
   type Window,
   windowsFor,
 } from '../../src/campaigns/window.ts';
-import { insideWindow, zoneOffsets } from '../../src/campaigns/window-sql.ts';
 import { canonicalTimeZone } from '../../src/campaigns/zone.ts';
-import { Prisma } from '../../src/generated/prisma/client.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import {
   anyInstant,
   anyWindow,
@@ -254,138 +250,6 @@ describe('at any time in any zone', () => {
   }
 });
 
-describe('in PostgreSQL', () => {
-  let database: TestDatabase;
-  let client: Client;
-
-  beforeAll(async () => {
-    database = await createTestDatabase({ empty: true });
-    client = new Client({ connectionString: database.url });
-    await client.connect();
-  });
-
-  afterAll(async () => {
-    await client?.end();
-    await database?.drop();
-  });
-
-  interface Case {
-    window: Window;
-    at: Temporal.Instant;
-  }
-
-  /** The cases in which PostgreSQL decides otherwise than `isInside`. */
-  async function differing(cases: Case[], ourClocks: boolean): Promise<Case[]> {
-    const inside = insideWindow({
-      at: Prisma.raw('c.at'),
-      timezone: Prisma.raw('c.timezone'),
-      workingDays: Prisma.raw('c.days'),
-      startMinute: Prisma.raw('c.start_minute'),
-      endMinute: Prisma.raw('c.end_minute'),
-      ...(ourClocks && { offsets: Prisma.raw('c.offsets') }),
-    });
-    const query = Prisma.sql`
-      SELECT c.i FROM jsonb_to_recordset(${JSON.stringify(
-        cases.map(({ window, at: instant }, i) => ({
-          i,
-          at: instant.toString(),
-          timezone: window.timezone,
-          days: window.workingDays,
-          start_minute: window.startMinute,
-          end_minute: window.endMinute,
-          expected: isInside(window, instant),
-          offsets: {
-            [window.timezone]: instant.toZonedDateTimeISO(window.timezone).offsetNanoseconds / 1e9,
-          },
-        })),
-      )}::jsonb) AS c(i int, at timestamptz, timezone text, days smallint[], start_minute smallint,
-                      end_minute smallint, expected boolean, offsets jsonb)
-      WHERE ${inside} IS DISTINCT FROM c.expected
-      ORDER BY c.i`;
-    const { rows } = await client.query<{ i: number }>(query.text, query.values);
-    return rows.flatMap(({ i }) => cases[i] ?? []);
-  }
-
-  /** Where the zone data of the two disagree, which no query can mend. */
-  async function zonesThatDiffer(): Promise<string[]> {
-    const samples = ZONES.flatMap((timezone) => {
-      const edges = CLOCK_CHANGES.filter((change) => change.timezone === timezone).flatMap(
-        (change) => [change.at.subtract({ seconds: 1 }), change.at],
-      );
-      const steady = Array.from({ length: 104 }, (_, week) => FROM.add({ hours: week * 168 }));
-      return [...edges, ...steady].map((instant) => ({
-        timezone,
-        at: instant.toString(),
-        local: instant.toZonedDateTimeISO(timezone).toPlainDateTime().toString(),
-      }));
-    });
-    const { rows } = await client.query<{ timezone: string }>(
-      `SELECT DISTINCT timezone FROM jsonb_to_recordset($1::jsonb)
-         AS s(timezone text, at timestamptz, local timestamp)
-       WHERE at AT TIME ZONE timezone <> local ORDER BY 1`,
-      [JSON.stringify(samples)],
-    );
-    return rows.map(({ timezone }) => timezone);
-  }
-
-  const cases = SAMPLES.flatMap(({ change, window }) => {
-    const around = [-1500, -1440, -61, -60, -31, -30, -1, 0, 1, 29, 30, 59, 60, 61, 120, 1440];
-    const edges = openings(window, minutes(change.at, -2880), minutes(change.at, 2880)).flatMap(
-      ({ open, close }) => [
-        open,
-        open.subtract({ milliseconds: 1 }),
-        close,
-        close.subtract({ milliseconds: 1 }),
-      ],
-    );
-    const instants = [...around.map((m) => minutes(change.at, m)), ...edges];
-    return instants.map((instant): Case => ({ window, at: instant }));
-  });
-
-  it('the condition means the same around every clock change', async () => {
-    expect(cases.length).toBeGreaterThan(5000);
-    expect(await differing(cases, true)).toEqual([]);
-  });
-
-  it('it means the same by the clocks of PostgreSQL, but where its zone data differ', async () => {
-    const differ = await zonesThatDiffer();
-    // Zones that have changed their rules in the year between the two releases.
-    expect(differ.length).toBeLessThan(12);
-    const others = cases.filter(({ window }) => !differ.includes(window.timezone));
-    expect(await differing(others, false)).toEqual([]);
-  });
-
-  it('takes the clocks of one instant for many windows', async () => {
-    const instant = at('2026-11-20T12:00Z');
-    const inside = insideWindow({
-      at: Prisma.sql`${instant.toString()}::timestamptz`,
-      timezone: Prisma.raw('c.timezone'),
-      workingDays: Prisma.raw(`'{5}'::int[]`),
-      startMinute: Prisma.raw('780'),
-      endMinute: Prisma.raw('840'),
-      offsets: zoneOffsets(instant, ['Asia/Kolkata']),
-    });
-    const names = [...ZONES, 'Asia/Kolkata', 'Europe/Kyiv'];
-    const query = Prisma.sql`
-      SELECT timezone FROM unnest(${names}::text[]) AS c(timezone) WHERE ${inside} ORDER BY 1`;
-    const { rows } = await client.query<{ timezone: string }>(query.text, query.values);
-    const expected = names.filter((timezone) =>
-      showsInside({ timezone, workingDays: [5], startMinute: 780, endMinute: 840 }, instant),
-    );
-    expect(expected).toContain('Europe/Berlin');
-    expect(rows.map(({ timezone }) => timezone).sort()).toEqual(expected.sort());
-  });
-
-  it('knows every zone that a campaign may have', async () => {
-    const { rows } = await client.query<{ name: string }>(
-      `SELECT name FROM unnest($1::text[]) AS name
-       WHERE lower(name) NOT IN (SELECT lower(name) FROM pg_timezone_names)`,
-      [ZONES.map((zone) => canonicalTimeZone(zone))],
-    );
-    expect(rows).toEqual([]);
-  });
-});
-
 describe('a schedule', () => {
   const now = at('2026-11-20T12:00Z');
   const paths = (input: Parameters<typeof validateSchedule>[0]) =>
@@ -449,6 +313,27 @@ describe('a schedule', () => {
     [{ timezone: 'Europe/Berlin[u-ca=iso8601]' }, 'timezone'],
   ] as const)('refuses %j', (input, path) => {
     expect(paths(input)).toEqual([path]);
+  });
+
+  it('starts within twenty years, where it is to start at all', () => {
+    const last = at('2046-11-20T12:00Z');
+    expect(paths({ scheduledAt: last })).toEqual([]);
+    const input = { scheduledAt: last.add({ milliseconds: 1 }) };
+    expect(validateSchedule(input, { now })).toEqual([
+      {
+        path: ['scheduledAt'],
+        message: '`scheduledAt` must be within twenty years from now; name an earlier time.',
+      },
+    ]);
+    expect(paths({ scheduledAt: new Date('2046-11-20T12:00:00.001Z') })).toEqual(['scheduledAt']);
+    expect(validateSchedule(input)).toEqual([]);
+  });
+
+  it('says what to do about days that are none', () => {
+    const messages = (workingDays: number[]) =>
+      validateSchedule({ workingDays }).map(({ message }) => message);
+    expect(messages([1, 9])).toEqual([expect.stringMatching(/; 9 is not\.$/)]);
+    expect(messages([3.5, 1, 9])).toEqual([expect.stringMatching(/; 3\.5, 9 are not\.$/)]);
   });
 
   it('knows zones by any spelling of their case, and keeps the proper one', () => {

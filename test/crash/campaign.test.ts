@@ -31,7 +31,7 @@ import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts'
 import { type Relay, startRelay } from '../support/relay.ts';
 import { until } from '../support/wait.ts';
 
-const CONTACTS = Number(process.env.CRASH_CONTACTS ?? 600);
+const CONTACTS = Number(process.env.CRASH_CONTACTS ?? 400);
 const SEED = Number(process.env.CRASH_SEED ?? 20261121);
 const WORKERS = 3;
 
