@@ -134,7 +134,7 @@ describe.concurrent('failures', () => {
       expect(first.counts.failed).toBeLessThanOrEqual(22);
       const waiting = first.contacts.nodes.at(-1);
       expect(waiting).toMatchObject({ status: 'SCHEDULED', waitingFor: 'CAMPAIGN_PAUSED' });
-      expect(decided(waiting)).toEqual(['WAITS/CAMPAIGN_PAUSED']);
+      expect(decided(waiting)).toEqual(['WAITS/TOO_MANY_FAILURES']);
 
       const resumed = await act(operator, 'resumeCampaign', id);
       expect(resumed).toMatchObject({ status: 'ACTIVE', statusReason: null });

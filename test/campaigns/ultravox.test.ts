@@ -190,11 +190,7 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
       expect(call).toMatchObject({ status: 'CANCELLED', attempt: null });
       expect(call.failure).toContain('Nobody was called');
     }
-    expect(decided(paused.contacts.nodes[0])).toEqual([
-      'DIALLED/DUE',
-      'WAITS/CAMPAIGN_PAUSED',
-      'WAITS/CAMPAIGN_PAUSED',
-    ]);
+    expect(decided(paused.contacts.nodes[0])).toEqual(['DIALLED/DUE', 'WAITS/CAMPAIGN_PAUSED']);
     const days = await server.app.db.campaignDay.findMany({ where: { campaignId: uuidOf(id) } });
     expect(days.map(({ attempts }) => attempts)).toEqual([0]);
     expect(await brokenRules(server)).toEqual([]);
