@@ -3,14 +3,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CountryCode } from 'libphonenumber-js/max';
 import type { App } from '../app.ts';
 import { CsvReader, type CsvRow, withoutFormulaGuard } from '../contacts/csv.ts';
-import { checkCountry, MAX_ROW_BYTES, readHeader } from '../contacts/import.ts';
+import { checkCountry, checkFile, MAX_ROW_BYTES, readHeader } from '../contacts/import.ts';
 import {
   type ColumnMappingInput,
   type ImportMapping,
   mapColumns,
   rowReader,
 } from '../contacts/import-mapping.ts';
-import { readText, UnreadableTextError } from '../contacts/import-text.ts';
+import { readText } from '../contacts/import-text.ts';
 import {
   type ContactColumns,
   type ContactInput,
@@ -143,7 +143,14 @@ export async function checkSource(
     contactFolderId ? await checkFolder(app, viewer, checks, contactFolderId) : undefined,
     contactIds ? await checkIds(app, viewer, checks, contactIds) : undefined,
     contacts ? await checkRows(checks, contacts, country) : undefined,
-    contactsFile ? await checkFile(checks, contactsFile, input.mapping ?? [], country) : undefined,
+    contactsFile
+      ? await checkFile(
+          checks,
+          contactsFile,
+          () => lookAtFile(checks, contactsFile, input.mapping ?? [], country),
+          { path: ['contactsFile'], maxBytes: MAX_FILE_BYTES },
+        )
+      : undefined,
   ];
   // An empty text is no id.
   if (contactFolderId === '') checks.id('fld', 'ContactFolder', '', ['contactFolderId']);
@@ -241,62 +248,49 @@ function checkLength(checks: Checks, length: number, path: ProblemPath): boolean
 }
 
 /** Reads the whole file once: that it is text, and how long. */
-async function checkFile(
+async function lookAtFile(
   checks: Checks,
   file: UploadedFile,
   given: readonly ColumnMappingInput[],
   country: CountryCode | undefined,
 ): Promise<FileSource | undefined> {
   const path = ['contactsFile'];
-  if (file.sizeBytes > MAX_FILE_BYTES) {
-    const size = Math.ceil(file.sizeBytes / 1024 / 1024);
+  const { format, cells, end } = await readHeader(file);
+  const ofColumns = new Checks();
+  const columns = mapColumns(ofColumns, cells, given);
+  for (const { code, message, path: at } of ofColumns.problems) {
+    checks.add(code, message, at[0] === 'file' ? path : at);
+  }
+  const clientIdColumn = columns.findIndex(
+    ({ column }) =>
+      /^client[ _-]?id$/i.test(column) && !given.some((use) => use.column.trim() === column),
+  );
+  const own = columns[clientIdColumn];
+  if (own) columns[clientIdColumn] = { ...own, field: null, metadataKey: null };
+  const source: FileSource = {
+    kind: 'FILE',
+    file,
+    mapping: { ...format, columns },
+    headerEnd: end,
+    clientIdColumn,
+    country,
+  };
+  let count = 0;
+  for await (const _row of csvRowsOf(source)) {
+    count += 1;
+    if (count > MAX_CAMPAIGN_CONTACTS) break;
+  }
+  if (count === 0) {
+    return checks.add('EMPTY_CONTACT_SOURCE', 'The file has no row below its header.', path);
+  }
+  if (count > MAX_CAMPAIGN_CONTACTS) {
     return checks.add(
       'LIMIT_EXCEEDED',
-      `The file has ${size} MB; at most ${MAX_FILE_BYTES / 1024 / 1024} MB are taken. Divide it.`,
+      `The file has more than ${MAX_CAMPAIGN_CONTACTS} rows, and a campaign at most as many contacts. Divide it.`,
       path,
     );
   }
-  try {
-    const { format, cells, end } = await readHeader(file);
-    const ofColumns = new Checks();
-    const columns = mapColumns(ofColumns, cells, given);
-    for (const { code, message, path: at } of ofColumns.problems) {
-      checks.add(code, message, at[0] === 'file' ? path : at);
-    }
-    const clientIdColumn = columns.findIndex(
-      ({ column }) =>
-        /^client[ _-]?id$/i.test(column) && !given.some((use) => use.column.trim() === column),
-    );
-    const own = columns[clientIdColumn];
-    if (own) columns[clientIdColumn] = { ...own, field: null, metadataKey: null };
-    const source: FileSource = {
-      kind: 'FILE',
-      file,
-      mapping: { ...format, columns },
-      headerEnd: end,
-      clientIdColumn,
-      country,
-    };
-    let count = 0;
-    for await (const _row of csvRowsOf(source)) {
-      count += 1;
-      if (count > MAX_CAMPAIGN_CONTACTS) break;
-    }
-    if (count === 0) {
-      return checks.add('EMPTY_CONTACT_SOURCE', 'The file has no row below its header.', path);
-    }
-    if (count > MAX_CAMPAIGN_CONTACTS) {
-      return checks.add(
-        'LIMIT_EXCEEDED',
-        `The file has more than ${MAX_CAMPAIGN_CONTACTS} rows, and a campaign at most as many contacts. Divide it.`,
-        path,
-      );
-    }
-    return source;
-  } catch (error) {
-    if (!(error instanceof UnreadableTextError)) throw error;
-    return checks.add('INVALID_INPUT', error.message, path);
-  }
+  return source;
 }
 
 async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): AsyncGenerator<CsvRow> {

@@ -3,6 +3,7 @@
  * comes twice is found and the plan is joined in SQL, wherever the contacts come from.
  */
 import type { Tx } from '../app.ts';
+import { recordOf } from '../contacts/rows.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import type { Viewer } from '../organizations/viewer.ts';
 import type { ContactRun } from './plan.ts';
@@ -116,17 +117,7 @@ async function stageRows(tx: Tx, rows: readonly SourceRow[], first: number): Pro
     ordinal: first + index,
     client_id: row.clientId,
     identity: row.clientId === null ? `tel:${row.phoneNumber}` : `id:${row.clientId}`,
-    phone_number: row.phoneNumber,
-    first_name: row.firstName,
-    last_name: row.lastName,
-    email: row.email,
-    company_name: row.companyName,
-    industry: row.industry,
-    location: row.location,
-    pin_code: row.pinCode,
-    keywords: row.keywords,
-    timezone: row.timezone,
-    metadata: row.metadata,
+    ...recordOf(row),
   }));
   await tx.$executeRaw`
     INSERT INTO ${STAGE} (ordinal, client_id, identity, ${COPIED})

@@ -163,13 +163,13 @@ export async function checkFile<T>(
   checks: Checks,
   file: UploadedFile,
   read: () => Promise<T>,
+  { path = ['file'], maxBytes = MAX_FILE_BYTES }: { path?: ProblemPath; maxBytes?: number } = {},
 ): Promise<T | undefined> {
-  const path: ProblemPath = ['file'];
-  if (file.sizeBytes > MAX_FILE_BYTES) {
+  if (file.sizeBytes > maxBytes) {
     const size = Math.ceil(file.sizeBytes / 1024 / 1024);
     return checks.add(
       'LIMIT_EXCEEDED',
-      `The file has ${size} MB; at most ${MAX_FILE_BYTES / 1024 / 1024} MB are taken. Divide it.`,
+      `The file has ${size} MB; at most ${maxBytes / 1024 / 1024} MB are taken. Divide it.`,
       path,
     );
   }

@@ -13,21 +13,28 @@ export interface ContactRow extends ContactColumns {
   id: string;
 }
 
+/** What somebody tells us of a contact, by the names of the columns. */
+export function recordOf(row: ContactColumns) {
+  return {
+    phone_number: row.phoneNumber,
+    first_name: row.firstName,
+    last_name: row.lastName,
+    email: row.email,
+    company_name: row.companyName,
+    industry: row.industry,
+    location: row.location,
+    pin_code: row.pinCode,
+    keywords: row.keywords,
+    timezone: row.timezone,
+    metadata: row.metadata,
+  };
+}
+
 function recordsOf(rows: readonly ContactRow[]): string {
   return JSON.stringify(
     rows.map((row) => ({
       id: row.id,
-      phone_number: row.phoneNumber,
-      first_name: row.firstName,
-      last_name: row.lastName,
-      email: row.email,
-      company_name: row.companyName,
-      industry: row.industry,
-      location: row.location,
-      pin_code: row.pinCode,
-      keywords: row.keywords,
-      timezone: row.timezone,
-      metadata: row.metadata,
+      ...recordOf(row),
       search_text: searchTextOf(row),
     })),
   );

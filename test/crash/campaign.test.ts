@@ -15,6 +15,7 @@ import { createLogger } from '../../src/infra/logger.ts';
 import { type EmbeddedDatabase, startEmbeddedPostgres } from '../../src/infra/postgres.ts';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
+import { callsAtUltravox, mostAtOnce, type SeenCall } from '../campaigns/engine-support.ts';
 import {
   act,
   brokenRules,
@@ -127,54 +128,6 @@ async function storm(stopped: () => boolean): Promise<Record<string, number>> {
   }
   simulator.clearFaults();
   return done;
-}
-
-interface SeenCall {
-  callId: string;
-  campaignId: string;
-  organizationId: string;
-  from: number;
-  to: number;
-}
-
-/** Every call that Ultravox placed, with the time for which it was there, by Ultravox's own log. */
-async function callsAtUltravox(): Promise<SeenCall[]> {
-  const seen: SeenCall[] = [];
-  let next: string | null = `${simulator.url}/api/calls?pageSize=100`;
-  while (next) {
-    const answer = await fetch(next, { headers: { 'x-api-key': simulator.apiKey } });
-    const page = (await answer.json()) as {
-      next: string | null;
-      results: { created: string; ended: string; metadata: Record<string, string> }[];
-    };
-    for (const { created, ended, metadata } of page.results) {
-      seen.push({
-        callId: metadata.callId!,
-        campaignId: metadata.campaignId!,
-        organizationId: metadata.organizationId!,
-        from: Date.parse(created),
-        to: Date.parse(ended),
-      });
-    }
-    next = page.next;
-  }
-  return seen;
-}
-
-/** The most of these that were there at one instant. */
-function mostAtOnce(calls: readonly SeenCall[]): number {
-  const changes = calls.flatMap(({ from, to }) => [
-    { at: from, by: 1 },
-    { at: to, by: -1 },
-  ]);
-  // What ends at an instant makes room for what begins at it.
-  changes.sort((a, b) => a.at - b.at || a.by - b.by);
-  let [now, most] = [0, 0];
-  for (const { by } of changes) {
-    now += by;
-    most = Math.max(most, now);
-  }
-  return most;
 }
 
 function mostWithin(calls: readonly SeenCall[], ms: number): number {
@@ -299,7 +252,7 @@ describe.skipIf(!redisAvailable())('campaigns in a storm', () => {
       over = true;
     });
     const storms = await disturbed;
-    const calls = await callsAtUltravox();
+    const calls = await callsAtUltravox(simulator);
     process.stderr.write(
       `${CONTACTS} contacts in ${Math.round((Date.now() - began) / 1000)} s: ${JSON.stringify({ ...storms, resumed, calls: calls.length })}\n`,
     );
