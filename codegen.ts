@@ -1,4 +1,5 @@
 import type { CodegenConfig } from '@graphql-codegen/cli';
+import { scalars } from './clients/scalars.js';
 
 /** Typed documents for the tests, from the printed schema. */
 const config: CodegenConfig = {
@@ -15,18 +16,7 @@ const config: CodegenConfig = {
         skipTypename: true,
         emitLegacyCommonJSImports: false,
         importExtension: '.ts',
-        scalars: {
-          ID: 'string',
-          DateTime: 'string',
-          Duration: 'string',
-          E164: 'string',
-          LanguageTag: 'string',
-          Decimal: 'string',
-          Cursor: 'string',
-          Url: 'string',
-          JSON: 'unknown',
-          JSONObject: 'Record<string, unknown>',
-        },
+        scalars,
       },
     },
   },

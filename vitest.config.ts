@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/support/longest-first.ts';
 
 export default defineConfig({
   // The same `graphql` as Node gives to the packages; with Vite's own conditions there are two of it.
@@ -7,8 +8,12 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
-    maxWorkers: 2,
-    testTimeout: 30_000,
+    // On two cores. Tests mostly wait, for calls that ring and for jobs that retry.
+    maxWorkers: 3,
+    // A worker imports the server once, not once for each file; every file has databases of its own.
+    isolate: false,
+    sequence: { sequencer: LongestFirst },
+    testTimeout: 90_000,
     hookTimeout: 120_000,
   },
 });

@@ -1,21 +1,21 @@
 /**
- * What it takes to decide who is called and to take note of the ends of calls, with few campaigns
- * and with many: `node bench/campaign-dispatch.ts [rounds]`. Every campaign has 100 contacts, all
- * due; a round is one pass of the dispatcher, which claims 50 calls, and, once these have ended, one
- * pass that settles them. Nobody is dialled: the calls are ended by SQL.
+ * Cost of a dispatch cycle and of recording outcomes, with few and with many campaigns:
+ * `node bench/campaign-dispatch.ts [rounds]`. Every campaign has 100 due contacts. A round is one
+ * dispatch cycle, which claims 50 calls, and one recording of their outcomes after SQL has ended them.
  *
- * The statements of a pass must be the same for any number of campaigns. Times are those of the
- * median round, and ratios to the fewest campaigns in the same run. Last comes what makes a
- * dispatcher scan: one campaign that has somebody due among many that have nobody.
+ * The number of statements must not depend on the number of campaigns. Times are those of the median
+ * round, with ratios to the fewest campaigns of the same run. The last lines measure how one campaign
+ * with due contacts is found among many that have none.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { type App, createApp } from '../src/app.ts';
-import { dispatchCalls } from '../src/campaigns/dispatch.ts';
-import { settleEndedCalls } from '../src/campaigns/settle.ts';
+import { dispatchCalls } from '../src/campaigns/dispatch/dispatch-cycle.ts';
+import { recordOutcomes } from '../src/campaigns/outcomes/record-outcomes.ts';
 import { readConfig } from '../src/config.ts';
+import { newClient } from '../src/infra/connections.ts';
 import { createLogger } from '../src/infra/logger.ts';
 import { applyMigrations } from '../src/infra/migrations.ts';
 import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
@@ -57,7 +57,7 @@ async function fill(client: Client, campaigns: number, organizations: number): P
   );
   await client.query(
     `INSERT INTO agents (id, organization_id, name, voice_id, system_prompt, model, temperature,
-       recording_enabled, ultravox_id, status, updated_at)
+       recording_enabled, remote_id, status, updated_at)
      SELECT new_id(), organization_id, 'Ada', id, 'You are Ada.', 'model', 0, false,
        gen_random_uuid()::text, 'ACTIVE', now() FROM voices`,
   );
@@ -95,28 +95,28 @@ async function endCalls(client: Client): Promise<void> {
   await client.query(
     `UPDATE calls SET status = (CASE WHEN answered THEN 'COMPLETED' ELSE 'FAILED' END)::"CallStatus",
        end_reason = (CASE WHEN answered THEN 'HANGUP' ELSE 'BUSY' END)::"CallEndReason",
-       ultravox_id = id, ringing_at = placing_at, ended_at = now()
+       placement = 'ACCEPTED', ultravox_id = id, ringing_at = claimed_at, ended_at = now()
      FROM (SELECT id AS contact, position % 4 > 0 AS answered FROM campaign_contacts) contacts
-     WHERE campaign_contact_id = contact AND placing_at IS NOT NULL AND ended_at IS NULL`,
+     WHERE campaign_contact_id = contact AND placement = 'CLAIMED' `,
   );
 }
 
 async function run(app: App, client: Client, campaigns: number, organizations: number) {
   await fill(client, campaigns, organizations);
-  const placing: Cost[] = [];
-  const settling: Cost[] = [];
+  const dispatching: Cost[] = [];
+  const recording: Cost[] = [];
   for (let round = 0; round < WARM_UP + ROUNDS; round += 1) {
     const placed = await costOf(async () => (await dispatchCalls(app)).callIds.length);
     await endCalls(client);
-    const settled = await costOf(async () => (await settleEndedCalls(app)).calls);
-    if (placed.calls === 0 || settled.calls !== placed.calls) {
-      throw new Error(`${placed.calls} calls were placed and ${settled.calls} settled`);
+    const recorded = await costOf(async () => (await recordOutcomes(app)).calls);
+    if (placed.calls === 0 || recorded.calls !== placed.calls) {
+      throw new Error(`${placed.calls} calls were placed and ${recorded.calls} recorded`);
     }
     if (round < WARM_UP) continue;
-    placing.push(placed);
-    settling.push(settled);
+    dispatching.push(placed);
+    recording.push(recorded);
   }
-  return { campaigns, placing: perCall(placing), settling: perCall(settling) };
+  return { campaigns, dispatching: perCall(dispatching), recording: perCall(recording) };
 }
 
 interface PerCall {
@@ -140,37 +140,37 @@ function perCall(costs: readonly Cost[]): PerCall {
 function lineOf(name: string, { calls, most, statements, ms }: PerCall, first: PerCall): string {
   return [
     name.padEnd(12),
-    `${calls.toFixed(0)} calls a pass`,
-    `${most} statements a pass at most`,
+    `${calls.toFixed(0)} calls a cycle`,
+    `${most} statements a cycle at most`,
     `${statements.toFixed(2)} a call (${(statements / first.statements).toFixed(2)})`,
     `${ms.toFixed(2)} ms a call (${(ms / first.ms).toFixed(2)})`,
   ].join('  ');
 }
 
-/** `change` leaves nobody due but in one campaign. @returns what it takes to call somebody there. */
+/** `change` leaves due contacts in one campaign only. Returns the cost of finding them. */
 async function search(
   app: App,
   client: Client,
   change: string,
-): Promise<Cost & { passes: number }> {
+): Promise<Cost & { cycles: number }> {
   await fill(client, MANY, 1);
   await client.query(`${change} (SELECT max(id::text)::uuid FROM campaigns)`);
   await client.query('VACUUM ANALYZE');
-  let passes = 0;
+  let cycles = 0;
   const cost = await costOf(async () => {
     for (;;) {
       const { callIds, again } = await dispatchCalls(app);
-      passes += 1;
+      cycles += 1;
       if (callIds.length > 0 || !again) return callIds.length;
     }
   });
-  return { ...cost, passes };
+  return { ...cost, cycles };
 }
 
 const log = createLogger({ level: 'warn' });
 const directory = await mkdtemp(path.join(tmpdir(), 'truedy-bench-'));
 const postgres = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), log });
-const client = new Client({ connectionString: postgres.url });
+const client = newClient(postgres.url);
 try {
   await client.connect();
   await applyMigrations({ databaseUrl: postgres.url, log });
@@ -188,6 +188,7 @@ try {
     databaseUrl: postgres.url,
     encryptionKey,
     ultravox: { baseUrl: 'http://127.0.0.1:1', apiKey: 'nobody is asked' },
+    languageModel: null,
     jobDefinitions: JOB_DEFINITIONS,
     log,
   });
@@ -202,7 +203,7 @@ try {
         results.push(await run(app, client, campaigns, organizations));
       }
       process.stdout.write(`over ${organizations} organization${organizations > 1 ? 's' : ''}\n`);
-      for (const part of ['placing', 'settling'] as const) {
+      for (const part of ['dispatching', 'recording'] as const) {
         process.stdout.write(`  ${part}\n`);
         for (const result of results) {
           const name = `${result.campaigns.toLocaleString('en')} campaigns`;
@@ -210,7 +211,7 @@ try {
         }
       }
     }
-    process.stdout.write(`one of ${MANY.toLocaleString('en')} campaigns has somebody due\n`);
+    process.stdout.write(`one of ${MANY.toLocaleString('en')} campaigns has due contacts\n`);
     for (const [name, change] of [
       [
         'the others are held',
@@ -218,14 +219,14 @@ try {
            next_dispatch_at = now() + interval '1 hour' WHERE id <>`,
       ],
       [
-        'the others are looked at and have nobody due yet',
+        'the others are checked and have no due contact',
         `UPDATE campaign_contacts SET next_eligible_at = now() + interval '1 hour'
          WHERE campaign_id <>`,
       ],
     ] as const) {
-      const { calls, passes, statements, ms } = await search(app, client, change);
+      const { calls, cycles, statements, ms } = await search(app, client, change);
       process.stdout.write(
-        `  ${name}: ${calls} calls after ${passes} passes, ${statements} statements and ${ms.toFixed(0)} ms\n`,
+        `  ${name}: ${calls} calls after ${cycles} cycles, ${statements} statements and ${ms.toFixed(0)} ms\n`,
       );
     }
   } finally {

@@ -1,16 +1,11 @@
 /**
- * How long an import of 100,000 rows takes, as a ratio to COPY of the same rows into the same table,
- * in the same run: `node bench/import.ts [rows]`. The import is measured as a user sees it, from the
- * first byte of the upload to the state COMPLETED, on a server of its own.
+ * Time of an import of 100,000 rows, as a ratio to COPY of the same rows into the same table, in the same
+ * run: `node bench/import.ts [rows]`. The import is measured from the first byte of the upload to the
+ * status COMPLETED.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Client } from 'pg';
-import { readConfig } from '../src/config.ts';
-import { createLogger } from '../src/infra/logger.ts';
-import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
-import { start } from '../src/start.ts';
+import type { Client } from 'pg';
+import { withBenchServer } from './support/server.ts';
 
 const ROWS = Number(process.argv[2] ?? 100_000);
 const CHECK_MS = 50;
@@ -46,7 +41,12 @@ interface Answer {
   };
 }
 
-async function send(url: string, key: string, query: string, variables: object, file?: Blob) {
+interface Target {
+  url: string;
+  key: string;
+}
+
+async function send({ url, key }: Target, query: string, variables: object, file?: Blob) {
   const operations = JSON.stringify({ query, variables });
   const headers: Record<string, string> = { authorization: `Bearer ${key}` };
   let body: FormData | string = operations;
@@ -60,21 +60,19 @@ async function send(url: string, key: string, query: string, variables: object, 
   return ((await response.json()) as Answer).data;
 }
 
-async function makeFolder(url: string, key: string, name: string): Promise<string> {
+async function makeFolder(target: Target, name: string): Promise<string> {
   const { createContactFolder } = await send(
-    url,
-    key,
+    target,
     'mutation ($input: CreateContactFolderInput!) { createContactFolder(input: $input) { contactFolder { id } } }',
     { input: { name } },
   );
   return createContactFolder.contactFolder.id;
 }
 
-async function importRows(url: string, key: string, folderId: string, file: Blob): Promise<number> {
+async function importRows(target: Target, folderId: string, file: Blob): Promise<number> {
   const began = performance.now();
   const { importContacts } = await send(
-    url,
-    key,
+    target,
     'mutation ($input: ImportContactsInput!) { importContacts(input: $input) { contactImport { id } userErrors { message } } }',
     { input: { folderId, file: null } },
     file,
@@ -83,8 +81,7 @@ async function importRows(url: string, key: string, folderId: string, file: Blob
   if (!id) throw new Error(JSON.stringify(importContacts.userErrors));
   for (;;) {
     const { contactImport } = await send(
-      url,
-      key,
+      target,
       'query ($id: ID!) { contactImport(id: $id) { status rowsRead importedCount } }',
       { id },
     );
@@ -96,57 +93,36 @@ async function importRows(url: string, key: string, folderId: string, file: Blob
   }
 }
 
-/** The same contacts with new ids, in another folder: through a file of the server, by COPY. */
-async function copyRows(databaseUrl: string, from: string, to: string): Promise<number> {
-  const client = new Client({ connectionString: databaseUrl });
-  await client.connect();
+/** Copies the contacts to another folder by COPY through a file of the server, with new ids. */
+async function copyRows(client: Client, from: string, to: string): Promise<number> {
   const columns = `organization_id, phone_number, first_name, last_name, email, company_name, industry,
     location, pin_code, keywords, timezone, metadata, call_count, search_text, created_at, updated_at`;
-  try {
-    const { rows } = await client.query('SHOW data_directory');
-    const file = path.join(rows[0].data_directory, 'bench-rows');
-    await client.query(
-      `COPY (SELECT uuidv7(), '${to.slice(4)}'::uuid, ${columns} FROM contacts
-        WHERE folder_id = '${from.slice(4)}' ORDER BY id) TO '${file}'`,
-    );
-    const began = performance.now();
-    const { rowCount } = await client.query(
-      `COPY contacts (id, folder_id, ${columns}) FROM '${file}'`,
-    );
-    if (rowCount !== ROWS) throw new Error(`COPY wrote ${rowCount} rows`);
-    return performance.now() - began;
-  } finally {
-    await client.end();
-  }
+  const { rows } = await client.query('SHOW data_directory');
+  const file = path.join(rows[0].data_directory, 'bench-rows');
+  await client.query(
+    `COPY (SELECT uuidv7(), '${to.slice(4)}'::uuid, ${columns} FROM contacts
+      WHERE folder_id = '${from.slice(4)}' ORDER BY id) TO '${file}'`,
+  );
+  const began = performance.now();
+  const { rowCount } = await client.query(
+    `COPY contacts (id, folder_id, ${columns}) FROM '${file}'`,
+  );
+  if (rowCount !== ROWS) throw new Error(`COPY wrote ${rowCount} rows`);
+  return performance.now() - began;
 }
 
-const log = createLogger({ level: 'warn' });
-const directory = await mkdtemp(path.join(tmpdir(), 'truedy-bench-'));
-const postgres = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), log });
-const config = readConfig({
-  DATABASE_URL: postgres.url,
-  ENCRYPTION_KEY: 'a key for benchmarks, of at least 32 characters',
-  DATA_DIR: directory,
-  PORT: '0',
-  SIMULATOR_PORT: '0',
-  DEMO_DATA: 'false',
-  RATE_LIMIT_PER_MINUTE: '0',
-});
 let peakBytes = 0;
 const watching = setInterval(() => {
   peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
 }, 100);
-try {
-  const running = await start(config, log);
-  try {
-    const { url } = running.server as NonNullable<typeof running.server>;
-    const key = running.demoKey as string;
+await withBenchServer(
+  async (server) => {
     const file = new Blob([...csvOf(ROWS)]);
     const idleBytes = process.memoryUsage.rss();
-    const imported = await makeFolder(url, key, 'Imported');
-    const importMs = await importRows(url, key, imported, file);
-    const copied = await makeFolder(url, key, 'Copied');
-    const copyMs = await copyRows(postgres.url, imported, copied);
+    const imported = await makeFolder(server, 'Imported');
+    const importMs = await importRows(server, imported, file);
+    const copied = await makeFolder(server, 'Copied');
+    const copyMs = await copyRows(server.client, imported, copied);
     const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
     process.stdout.write(
       [
@@ -158,11 +134,6 @@ try {
         '',
       ].join('\n'),
     );
-  } finally {
-    await running.close();
-  }
-} finally {
-  clearInterval(watching);
-  await postgres.stop();
-  await rm(directory, { recursive: true, force: true });
-}
+  },
+  { DEMO_DATA: 'false' },
+).finally(() => clearInterval(watching));

@@ -1,35 +1,50 @@
 /**
- * Everything with an effect, in one value: built from the settings, handed to every service, and
- * closed in order. A test builds as many as it needs.
+ * All dependencies with side effects in one value, created from the settings and passed to every service.
+ * There may be several in one process, as in tests.
  */
-import { PrismaPg } from '@prisma/adapter-pg';
 import type { Config } from './config.ts';
 import { PrismaClient } from './generated/prisma/client.ts';
+import { TABLES } from './generated/tables.ts';
 import type { Bus } from './infra/bus.ts';
 import { createInProcessBus, createRedisBus } from './infra/bus.ts';
 import { type Cipher, createCipher } from './infra/cipher.ts';
+import { adapterOf, newQueryPool } from './infra/connections.ts';
+import { createFailures, type Failures } from './infra/failures.ts';
 import { type JobDefinition, type Jobs, startJobs } from './infra/jobs.ts';
+import {
+  createLanguageModel,
+  type LanguageModel,
+  type LanguageModelSettings,
+} from './infra/language-model.ts';
 import type { Logger } from './infra/logger.ts';
+import { createStatementNames } from './infra/prepared-statements.ts';
+import { createRowReader, type RowReader } from './infra/row-reader.ts';
 import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts';
 
 export interface App {
   readonly config: Config;
   readonly db: PrismaClient;
+  /** Reads what most queries need faster than `db`. */
+  readonly rows: RowReader;
   readonly bus: Bus;
   readonly jobs: Jobs;
   readonly ultravox: UltravoxClient;
+  /** Judges calls; null when none is configured. */
+  readonly languageModel: LanguageModel | null;
   readonly cipher: Cipher;
   readonly log: Logger;
-  /** The clock, so that a test can move it. */
+  /** Counts handled failures and logs a sample of them. */
+  readonly failures: Failures;
+  /** The clock, which tests replace. */
   readonly now: () => Date;
-  /** Runs a piece of work that outlives the request that began it; `close` waits for it. */
+  /** Runs work that continues after the request that started it. `close` waits for it. */
   readonly background: (name: string, work: () => Promise<void>) => void;
-  /** Aborted when the app begins to close. */
+  /** Aborted at the start of `close`. */
   readonly closing: AbortSignal;
   readonly close: () => Promise<void>;
 }
 
-/** A transaction of the database, as services pass it on. */
+/** A database transaction. */
 export type Tx = Parameters<Parameters<PrismaClient['$transaction']>[0]>[0];
 
 export interface AppOptions {
@@ -37,7 +52,8 @@ export interface AppOptions {
   databaseUrl: string;
   encryptionKey: string;
   ultravox: { baseUrl: string; apiKey: string };
-  /** The queues to create; who takes their jobs is decided in `worker.ts`. */
+  languageModel: LanguageModelSettings | null;
+  /** Job queues to create. Their handlers are in `worker.ts`. */
   jobDefinitions: readonly JobDefinition<never>[];
   log: Logger;
   now?: () => Date;
@@ -45,19 +61,22 @@ export interface AppOptions {
 
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, databaseUrl, log } = options;
+  const pool = newQueryPool(databaseUrl, { max: 20 });
+  const nameOf = config.PREPARED_STATEMENTS ? createStatementNames() : () => '';
   const db = new PrismaClient({
-    adapter: new PrismaPg({ connectionString: databaseUrl, max: 20 }),
+    adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOf(sql) }),
     transactionOptions: { maxWait: 10_000, timeout: 20_000 },
-    // Only emitted where somebody listens, which is how tests count statements.
+    // Tests count statements with these events.
     log: [{ emit: 'event', level: 'query' }],
   });
+  const failures = createFailures({ log });
   const bus = config.REDIS_URL
-    ? createRedisBus({ url: config.REDIS_URL, log })
+    ? createRedisBus({ url: config.REDIS_URL, log, failures })
     : createInProcessBus();
   const jobs = await startJobs({
     databaseUrl,
     definitions: options.jobDefinitions,
-    log,
+    failures,
     worker: config.ROLE !== 'api',
   });
   const closing = new AbortController();
@@ -66,29 +85,35 @@ export async function createApp(options: AppOptions): Promise<App> {
   return {
     config,
     db,
+    rows: createRowReader({ pool, tables: TABLES, nameOf }),
     bus,
     jobs,
     ultravox: createUltravoxClient({
       ...options.ultravox,
       timeoutMs: config.ULTRAVOX_TIMEOUT_SECONDS * 1000,
     }),
+    languageModel: options.languageModel && createLanguageModel(options.languageModel),
     cipher: createCipher(options.encryptionKey),
     log,
+    failures,
     now: options.now ?? (() => new Date()),
     closing: closing.signal,
     background(name, work) {
       const promise = work()
-        .catch((error: unknown) => log.error({ work: name, err: error }, 'Background work failed'))
+        .catch(
+          failures.recorder(name, { level: 'error', message: `Background work failed: ${name}` }),
+        )
         .finally(() => running.delete(promise));
       running.add(promise);
     },
     async close() {
       closing.abort();
       await jobs.stop();
-      // What runs may begin more of it.
+      // Running work may start more.
       while (running.size > 0) await Promise.allSettled(running);
       await bus.close();
       await db.$disconnect();
+      failures.close();
     },
   };
 }

@@ -37,7 +37,8 @@ export const SETTINGS = {
   PORT: {
     schema: wholeNumber(0, 65535),
     default: '4000',
-    about: 'Port of the API. `0` takes a free one.',
+    about:
+      'Port of the API. `0` takes a free one. Without it and without `DATABASE_URL`, a free one is taken when 4000 is in use.',
   },
   HOST: {
     schema: z.string(),
@@ -47,7 +48,7 @@ export const SETTINGS = {
   PUBLIC_URL: {
     schema: url(['http:', 'https:']),
     about:
-      'Where the internet reaches this server; Ultravox sends its webhooks there. Needed with `ULTRAVOX_API_KEY`. Default: the address it listens on.',
+      'Public address of this server, to which Ultravox sends its webhooks. Required with `ULTRAVOX_API_KEY`. Default: the address it listens on.',
   },
   ROLE: {
     schema: z.enum(['all', 'api', 'worker'], { error: 'must be all, api or worker' }),
@@ -58,19 +59,31 @@ export const SETTINGS = {
     schema: url(['postgres:', 'postgresql:']),
     about: 'PostgreSQL 15 or later. Default: an embedded PostgreSQL 18, kept in `DATA_DIR`.',
   },
+  PREPARED_STATEMENTS: {
+    schema: flag,
+    default: 'true',
+    about:
+      'Whether statements are prepared once for each connection. `false` behind a pooler that cannot keep them.',
+  },
+  DATABASE_WAIT_SECONDS: {
+    schema: wholeNumber(0, 86_400),
+    default: '60',
+    about: 'How long a start waits for a database that cannot be reached.',
+  },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),
-    about: 'Redis for live updates between processes. Default: within the process.',
+    about:
+      'Redis for live updates between processes. Default: live updates stay within the process.',
   },
   DATA_DIR: {
     schema: z.string().min(1),
     default: '.data',
-    about: 'Where the embedded database, the simulator and generated keys are kept.',
+    about: "Directory of the embedded database, the simulator's state and generated keys.",
   },
   ENCRYPTION_KEY: {
     schema: z.string().min(32, 'must be at least 32 characters'),
     about:
-      'Encrypts the secrets kept for others. Needed with `DATABASE_URL`; otherwise made once in `DATA_DIR`.',
+      'Encrypts stored secrets of third parties. Required with `DATABASE_URL`; otherwise generated once in `DATA_DIR`.',
   },
   ULTRAVOX_API_KEY: {
     schema: z
@@ -79,59 +92,79 @@ export const SETTINGS = {
         /^[a-zA-Z0-9]{8}\.[a-zA-Z0-9]{32}$/,
         'must have the form of an Ultravox key: 8 letters or digits, a dot, 32 letters or digits',
       ),
-    about: 'The real Ultravox. Default: the built-in simulator, and a demo organisation.',
+    about:
+      'API key of an Ultravox account. Default: the built-in simulator and a demo organization.',
   },
   ULTRAVOX_BASE_URL: {
     schema: url(['http:', 'https:']),
     default: 'https://api.ultravox.ai',
     about: 'Address of Ultravox, without `/api`.',
   },
+  ANALYSIS_BASE_URL: {
+    schema: url(['http:', 'https:']),
+    about:
+      'Address of an OpenAI-compatible API that analyzes calls, such as `https://api.openai.com/v1`. Transcripts are sent there. Default: the simulator; with `ULTRAVOX_API_KEY` none, and calls are not analyzed.',
+  },
+  ANALYSIS_API_KEY: {
+    schema: z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
+    about: 'API key for `ANALYSIS_BASE_URL`. Default: none is sent.',
+  },
+  ANALYSIS_MODEL: {
+    schema: z.string().max(200),
+    about: 'Name of the model at `ANALYSIS_BASE_URL`. Required with it.',
+  },
   ALLOW_ULTRAVOX_CHANGE: {
     schema: flag,
     default: 'false',
     about:
-      'Start on a database that belongs to the simulator or to another Ultravox account, and make it belong to this one.',
+      'Accept a database that belongs to the simulator or to another Ultravox account, and assign it to this one.',
   },
   ULTRAVOX_MAX_CALLS_PER_SECOND: {
     schema: wholeNumber(1, 10_000),
     default: '5',
-    about: 'Calls created per second, over all processes (Ultravox plan).',
+    about: 'Maximum calls created per second, over all processes (Ultravox plan).',
   },
   ULTRAVOX_MAX_CALLS_PER_MINUTE: {
     schema: wholeNumber(1, 100_000),
     default: '30',
-    about: 'Calls created per minute, over all processes (Ultravox plan).',
+    about: 'Maximum calls created per minute, over all processes (Ultravox plan).',
   },
   ULTRAVOX_MAX_CONCURRENT_CALLS: {
     schema: wholeNumber(1, 100_000),
     default: '5',
-    about: 'Calls created and not ended at once, over all processes (Ultravox plan).',
+    about: 'Maximum concurrent calls, over all processes (Ultravox plan).',
   },
   ORGANIZATION_MAX_CONCURRENT_CALLS: {
     schema: wholeNumber(1, 100_000),
     default: '100',
-    about: 'Calls placed and not ended at once, for each organization.',
+    about: 'Maximum concurrent calls of one organization.',
+  },
+  CALLING_WINDOW_MARGIN_SECONDS: {
+    schema: wholeNumber(0, 30),
+    default: '2',
+    about:
+      'Time before the end of every calling window in which campaigns start no more calls, 0 to 30. A creation request that Ultravox has not answered at the end is abandoned; set more than it usually takes.',
   },
   ULTRAVOX_TIMEOUT_SECONDS: {
     schema: positive(300),
     default: '30',
-    about: 'How long one request to Ultravox may take.',
+    about: 'Timeout of one request to Ultravox.',
   },
   ULTRAVOX_WEBHOOK_TOLERANCE_SECONDS: {
     schema: wholeNumber(1, 3600),
     default: '60',
-    about: 'How old a webhook of Ultravox may be.',
+    about: 'Maximum age of a webhook from Ultravox.',
   },
   CALL_CHECK_SECONDS: {
     schema: positive(3600),
     default: '60',
-    about: 'A live call that nothing was heard of for this long is looked up at Ultravox.',
+    about: 'A live call without an update for this long is looked up at Ultravox.',
   },
-  CALL_SETTLE_SECONDS: {
+  CALL_LOST_AFTER_SECONDS: {
     schema: positive(3600),
     default: '120',
     about:
-      'How long after its longest possible duration a call whose end was never reported is settled; also how long a call whose placing was interrupted is looked for.',
+      'A call whose end was never reported is closed as lost this long after its maximum duration. Also how long a call with an unknown creation request is looked for at Ultravox.',
   },
   PRICE_PER_MINUTE: {
     schema: z.string().regex(/^\d{1,6}(\.\d{1,6})?$/, 'must be a decimal number such as 0.05'),
@@ -146,69 +179,110 @@ export const SETTINGS = {
   EVENT_RETENTION_DAYS: {
     schema: wholeNumber(1, 3650),
     default: '30',
-    about: 'How long the event log is kept.',
+    about:
+      'Retention time of the event log, which is dropped by partition: up to a tenth later, at least a day.',
   },
   EVENT_POLL_SECONDS: {
     schema: positive(60),
     default: '2',
-    about: 'How often live subscribers are served from the log when no wake-up came.',
+    about: 'Interval at which subscribers are served from the event log when no wake-up arrives.',
+  },
+  TRANSCRIPT_RETENTION_DAYS: {
+    schema: wholeNumber(1, 3650),
+    about:
+      'Retention time of transcripts. What was said is then removed, also from the event log and from webhooks; summaries and analyses are kept. Default: kept until the call is deleted.',
   },
   RATE_LIMIT_PER_MINUTE: {
     schema: wholeNumber(0, 1_000_000),
     default: '1000',
     about:
-      'Operations per organisation, minute and process; each mutation field is one. Requests without a key have 120 per address. `0` switches both limits off.',
+      "Operations per organization and minute, over all processes with `REDIS_URL`. Each mutation field counts as one, and so do each 250 objects of an operation's cost. Requests without a key are limited to 120 per address. `0` disables both limits.",
+  },
+  MAX_SUBSCRIPTIONS: {
+    schema: wholeNumber(1, 1_000_000),
+    default: '1000',
+    about:
+      'Subscriptions open at once per organization, over all processes with `REDIS_URL`. One API key may use half of them.',
+  },
+  MAX_UPLOADS: {
+    schema: wholeNumber(1, 1_000),
+    default: '20',
+    about: 'Multipart uploads received at once by one process; each takes up to 250 MB of disk.',
   },
   MAX_QUERY_COST: {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Cost above which an operation is refused: the number of objects it could give, each list taken as full.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full.',
   },
   DEMO_API_KEY: {
     schema: z
       .string()
       .regex(/^truedy_[A-Za-z0-9]{32}$/, 'must be truedy_ and 32 letters or digits'),
-    about: 'Fixes the key of the demo organisation, for scripts. Default: made once.',
+    about: 'Fixed API key of the demo organization, for scripts. Default: generated once.',
   },
   DEMO_DATA: {
     schema: flag,
     default: 'true',
-    about:
-      'Whether the demo organisation is given an agent, a number and a few calls at its first start.',
+    about: 'Whether the demo organization starts with an agent, a number and a few calls.',
   },
   ALLOW_PRIVATE_ADDRESSES: {
     schema: flag,
     default: 'false',
-    about: 'Accept webhook and tool addresses that are not public HTTPS. For local work only.',
+    about:
+      'Accept webhook and tool addresses that are not public HTTPS. For local development only.',
+  },
+  WEBHOOK_ALLOWED_URLS: {
+    schema: z
+      .string()
+      .transform((text) =>
+        text
+          .split(',')
+          .map((entry) => entry.trim())
+          .filter(Boolean),
+      )
+      .refine(
+        (entries) => entries.every((entry) => /^https?:/i.test(entry) && URL.canParse(entry)),
+        {
+          message: 'must be addresses beginning with http:// or https://, separated by commas',
+        },
+      )
+      .transform((entries) => entries.map((entry) => new URL(entry).href)),
+    about:
+      'Webhook addresses, separated by commas, that are accepted with everything below their path although they are not public HTTPS. Default: the receiver of the built-in simulator.',
+  },
+  WEBHOOK_TIMEOUT_SECONDS: {
+    schema: positive(60),
+    default: '15',
+    about: 'Time within which the receiver of a webhook must answer.',
   },
   TRUST_PROXY: {
     schema: flag,
     default: 'false',
     about:
-      'Take the client address from `X-Forwarded-For` (last entry). Only behind a proxy that sets it.',
+      'Take the client address from the last entry of `X-Forwarded-For`. Only behind a proxy that sets it.',
   },
   SIMULATOR_PORT: {
     schema: wholeNumber(0, 65535),
     default: '4010',
-    about: 'Port of the built-in simulator. A free one is taken when it is in use.',
+    about: 'Port of the built-in simulator. A free port is used when it is taken.',
   },
   SIMULATOR_SPEED: {
     schema: positive(10_000),
     default: '1',
-    about: 'How many times faster than real time simulated calls run.',
+    about: 'Speed of simulated calls, as a multiple of real time.',
   },
   LOG_LEVEL: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {
       error: 'must be debug, info, warn, error or silent',
     }),
     default: 'info',
-    about: 'How much is logged.',
+    about: 'Minimum level of logged messages.',
   },
   LOG_FORMAT: {
     schema: z.enum(['pretty', 'json'], { error: 'must be pretty or json' }),
     default: 'pretty',
-    about: 'One readable line, or one JSON object, per entry.',
+    about: '`pretty` logs a readable line per entry, `json` a JSON object.',
   },
 } as const satisfies Record<string, Setting>;
 
@@ -254,6 +328,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   }
   if (given('ULTRAVOX_BASE_URL') && !given('ULTRAVOX_API_KEY')) {
     problems.push('ULTRAVOX_API_KEY is needed with ULTRAVOX_BASE_URL');
+  }
+  if (given('ANALYSIS_BASE_URL') !== given('ANALYSIS_MODEL')) {
+    problems.push('ANALYSIS_BASE_URL and ANALYSIS_MODEL are needed together');
+  }
+  if (given('ANALYSIS_API_KEY') && !given('ANALYSIS_BASE_URL')) {
+    problems.push('ANALYSIS_BASE_URL is needed with ANALYSIS_API_KEY');
   }
   if (!given('DATABASE_URL') && ['api', 'worker'].includes(environment.ROLE?.trim() ?? '')) {
     problems.push(

@@ -1,13 +1,11 @@
-/**
- * The demo organization: what a first start without settings has to show. Made through the same
- * services as everything else, so that it is a walk through the product and not a dump.
- */
+/** Creates the demo organization of a start without settings, through the services. */
 import { createAgent } from './agents/service.ts';
 import type { App } from './app.ts';
 import { createCall } from './calls/service.ts';
 import { createCampaign } from './campaigns/service.ts';
 import { createContactFolder } from './contacts/folders.ts';
 import { createContacts } from './contacts/service.ts';
+import { makeHistory } from './demo-history.ts';
 import { demoOrganizationId, rememberDemoOrganization } from './deployment.ts';
 import { ConfigError } from './errors.ts';
 import type { Agent } from './generated/prisma/client.ts';
@@ -15,33 +13,38 @@ import { newId, publicId } from './infra/ids.ts';
 import { createKnowledgeBase } from './knowledge-bases/service.ts';
 import { addDocumentSource } from './knowledge-bases/sources.ts';
 import { createOrganization, ensureApiKey } from './organizations/service.ts';
-import type { Viewer } from './organizations/viewer.ts';
-import { assignPhoneNumber, importPhoneNumber } from './phone-numbers/service.ts';
+import { importPhoneNumber } from './phone-numbers/import.ts';
+import { assignPhoneNumber } from './phone-numbers/service.ts';
+import type { TabIds } from './server/graphiql-tab.ts';
 import { createTool } from './tools/service.ts';
+import type { Viewer } from './viewer.ts';
 import { ensureVoices } from './voices/service.ts';
+import { createWebhookEndpoint } from './webhooks/endpoints.ts';
 
 const NAME = 'Demo organization';
 
-/** The demo's numbers: from the ranges set aside for fiction, so that nobody owns them. */
+/** Numbers reserved for fiction, which nobody owns. */
 export const DEMO_NUMBER = '+14155550100';
 export const DEMO_PEOPLE = {
   answers: '+14155550142',
   busy: '+14155550001',
   doesNotAnswer: '+14155550003',
+  hasVoicemail: '+14155550011',
+  alsoAnswers: '+14155550144',
 } as const;
 
 export interface DemoKey {
   key: string;
-  /** Makes another one and keeps it; null when it was given as a setting. */
+  /** Creates and stores another key; null when the key is a setting. */
   renew: (() => Promise<string>) | null;
 }
 
 /**
- * Makes the organization if there is none, and sees to it that a key of it works. Other
- * organizations are left alone. For one process at a time.
+ * Creates the demo organization if there is none, and makes sure that its key works. Only one process
+ * may run it at a time.
  *
- * @returns the key, and what makes the demo's contents, if they are to be made
- * @throws ConfigError when the key is a setting and was revoked
+ * @returns the key, and the function that creates the demo data, if it has to be created.
+ * @throws ConfigError when the key is a setting and was revoked.
  */
 export async function prepareDemo(
   app: App,
@@ -56,7 +59,7 @@ export async function prepareDemo(
     if (await ensureApiKey(app, id, key)) return { key, fill: null };
     if (!renew) {
       throw new ConfigError([
-        'DEMO_API_KEY was revoked, has expired or belongs to another organization: give another one',
+        'DEMO_API_KEY was revoked, has expired or belongs to another organization. Set another one',
       ]);
     }
     const renewed = await renew();
@@ -72,15 +75,13 @@ export async function prepareDemo(
   return { key, fill: app.config.DEMO_DATA ? () => makeDemoData(app, viewer) : null };
 }
 
-/** Something of each kind in the demo organization, for the variables of GraphiQL's tabs. */
-export async function demoIds(
-  app: App,
-): Promise<{ voiceId?: string; agentId?: string; numberId?: string; campaignId?: string }> {
+/** IDs of objects of the demo organization, for the variables of the GraphiQL tabs. */
+export async function demoIds(app: App): Promise<Partial<TabIds>> {
   const organizationId = await demoOrganizationId(app.db);
   if (!organizationId) return {};
   const where = { organizationId };
   const orderBy = { createdAt: 'asc' } as const;
-  const [voice, agent, number, campaign] = await Promise.all([
+  const [voice, agent, number, campaign, call, endpoint] = await Promise.all([
     app.db.voice.findFirst({
       where: { ...where, language: { startsWith: 'en' } },
       orderBy: { name: 'asc' },
@@ -88,12 +89,19 @@ export async function demoIds(
     app.db.agent.findFirst({ where: { ...where, deletedAt: null }, orderBy }),
     app.db.phoneNumber.findFirst({ where: { ...where, releasedAt: null }, orderBy }),
     app.db.campaign.findFirst({ where: { ...where, deletedAt: null, status: 'DRAFT' }, orderBy }),
+    app.db.call.findFirst({
+      where: { ...where, deletedAt: null, status: 'COMPLETED', transcript: { isNot: null } },
+      orderBy,
+    }),
+    app.db.webhookEndpoint.findFirst({ where: { ...where, agentId: null }, orderBy }),
   ]);
   return {
     ...(voice ? { voiceId: publicId('voc', voice.id) } : {}),
     ...(agent ? { agentId: publicId('agt', agent.id) } : {}),
     ...(number ? { numberId: publicId('num', number.id) } : {}),
     ...(campaign ? { campaignId: publicId('cmp', campaign.id) } : {}),
+    ...(call ? { callId: publicId('cal', call.id) } : {}),
+    ...(endpoint ? { endpointId: publicId('whe', endpoint.id) } : {}),
   };
 }
 
@@ -110,19 +118,31 @@ async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
   const id = publicId('num', number.id);
   await assignPhoneNumber(app, viewer, { id, agentId, direction: 'INBOUND' });
   await assignPhoneNumber(app, viewer, { id, agentId, direction: 'OUTBOUND' });
+  await makeHistory(app, viewer, {
+    agentId: agent.id,
+    phoneNumberId: number.id,
+    ownNumber: DEMO_NUMBER,
+  });
+  const [receiver] = app.config.WEBHOOK_ALLOWED_URLS ?? [];
+  if (receiver) {
+    await createWebhookEndpoint(app, viewer, {
+      url: `${receiver}demo`,
+      description: 'The receiver of the simulator, which accepts everything and shows what came.',
+    });
+  }
   if (agent.status !== 'ACTIVE') return;
   for (const [index, phoneNumber] of Object.values(DEMO_PEOPLE).entries()) {
     await createCall(app, viewer, {
       agentId,
       phoneNumber,
-      variables: { first_name: ['Ada', 'Grace', 'Alan'][index] ?? 'there' },
+      variables: { first_name: ['Ada', 'Grace', 'Alan', 'Edsger', 'Barbara'][index] ?? 'there' },
       metadata: { list: 'demo' },
     });
   }
   await makeCampaign(app, viewer, agentId);
 }
 
-/** A list, and a campaign that only has to be scheduled. */
+/** A contact list, and a campaign that is ready to be scheduled. */
 async function makeCampaign(app: App, viewer: Viewer, agentId: string): Promise<void> {
   const folder = await createContactFolder(app, viewer, {
     name: 'Patients',
@@ -201,5 +221,14 @@ async function makeAgent(app: App, viewer: Viewer): Promise<Agent> {
     },
     builtInConfig: { hangUp: true, leaveVoicemail: true },
     successCriteria: 'An appointment was booked.',
+    extractionSchema: {
+      type: 'object',
+      properties: {
+        result: { enum: ['BOOKED', 'DECLINED', 'CALL_BACK'] },
+        people: { type: 'integer', minimum: 1, description: 'Number of people who come.' },
+        wantsConfirmation: { type: 'boolean' },
+      },
+      required: ['result'],
+    },
   });
 }

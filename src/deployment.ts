@@ -1,24 +1,77 @@
-/** What a database remembers of the deployment it belongs to, and what processes do one at a time. */
-import { Client } from 'pg';
+/** Settings of the deployment that the database stores, and locks between processes. */
+import type { Client } from 'pg';
 import type { App } from './app.ts';
 import { type Config, isLoopback } from './config.ts';
 import { ConfigError } from './errors.ts';
+import { connectWhenReachable, newClient } from './infra/connections.ts';
+import type { Logger } from './infra/logger.ts';
+import { applyMigrations } from './infra/migrations.ts';
+import { refuseShifted } from './shifted-timestamps.ts';
 
-/** Any numbers, so long as every process uses the same ones and nothing else does. */
+/** Keys of advisory locks: any numbers, but the same in all processes. */
 const LOCKS = { start: 7_384_120_562, webhook: 7_384_120_563 } as const;
 
 const ULTRAVOX = 'ultravox';
 const DEMO_ORGANIZATION = 'demo_organization';
 const SIMULATOR = 'simulator';
+const TIME_ZONE = 'time_zone';
 
-/** Runs `work` while no other process that shares the database does. */
+/**
+ * Waits for the database and applies the migrations. Rejects a database whose timestamps were written in
+ * another time zone than UTC; the result of this check is stored, so it runs once.
+ *
+ * @throws ConfigError for such a database, or when its sessions cannot use UTC.
+ */
+export async function prepareDatabase({
+  databaseUrl,
+  waitSeconds,
+  log,
+}: {
+  databaseUrl: string;
+  waitSeconds: number;
+  log: Logger;
+}): Promise<void> {
+  const client = await connectWhenReachable({ databaseUrl, waitSeconds, log });
+  try {
+    const { rows } = await client.query<{ TimeZone: string }>('SHOW TimeZone');
+    if (rows[0]?.TimeZone !== 'UTC') {
+      throw new ConfigError([
+        `Sessions of DATABASE_URL use the time zone ${rows[0]?.TimeZone} instead of UTC. If a connection pooler drops the option -c timezone=UTC, let it pass the option, or connect to the database directly`,
+      ]);
+    }
+    // Before the migrations, which may compute with the timestamps.
+    const checked = await isInUtc(client);
+    if (!checked) await refuseShifted(databaseUrl, client);
+    await applyMigrations({ databaseUrl, log });
+    if (!checked) await recordUtc(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function isInUtc(client: Client): Promise<boolean> {
+  const table = await client.query(`SELECT 1 WHERE to_regclass('settings') IS NOT NULL`);
+  if (table.rowCount === 0) return false;
+  const stored = await client.query('SELECT 1 FROM settings WHERE name = $1', [TIME_ZONE]);
+  return stored.rowCount === 1;
+}
+
+/** Records that the timestamps in the database are in UTC. */
+export async function recordUtc(client: Client): Promise<void> {
+  await client.query(
+    `INSERT INTO settings (name, value, updated_at) VALUES ($1, 'UTC', now())
+     ON CONFLICT (name) DO NOTHING`,
+    [TIME_ZONE],
+  );
+}
+
+/** Runs `work` under a lock between the processes that share the database. */
 export async function oneAtATime<T>(
   databaseUrl: string,
   lock: keyof typeof LOCKS,
   work: () => Promise<T>,
 ): Promise<T> {
-  const client = new Client({ connectionString: databaseUrl });
-  client.on('error', () => {}); // a lost connection gives the lock back, as does its end
+  const client = newClient(databaseUrl); // The lock ends with the connection.
   await client.connect();
   try {
     await client.query('SELECT pg_advisory_lock($1)', [LOCKS[lock]]);
@@ -28,10 +81,7 @@ export async function oneAtATime<T>(
   }
 }
 
-/**
- * The simulator, ours or one that runs on this machine, or an account at Ultravox. Of its key only
- * the part that is no secret.
- */
+/** Identifies the simulator or the Ultravox account, by the part of the key that is not secret. */
 function nameOfUltravox(config: Config): string {
   const { ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: url } = config;
   if (!key || isLoopback(url)) return SIMULATOR;
@@ -39,10 +89,10 @@ function nameOfUltravox(config: Config): string {
 }
 
 /**
- * A database belongs to one Ultravox: what is in it exists there, and nowhere else. This also keeps
- * a start without ULTRAVOX_API_KEY, which shows the key of the demo, off a database of real use.
+ * Checks that the database belongs to the configured Ultravox, because remote resources exist only there.
+ * This also keeps the demo, whose key is shown, out of production databases.
  *
- * @throws ConfigError when it belongs to another
+ * @throws ConfigError when it belongs to another one.
  */
 export async function checkUltravox(app: Pick<App, 'db' | 'config'>): Promise<void> {
   const value = nameOfUltravox(app.config);
@@ -50,7 +100,7 @@ export async function checkUltravox(app: Pick<App, 'db' | 'config'>): Promise<vo
   if (stored?.value === value) return;
   if (stored && !app.config.ALLOW_ULTRAVOX_CHANGE) {
     throw new ConfigError([
-      `ULTRAVOX_API_KEY does not go with this database: it belongs to ${inWords(stored.value)}, and these settings are for ${inWords(value)}. Give it a database of its own (another DATABASE_URL or DATA_DIR), or set ALLOW_ULTRAVOX_CHANGE=true to go on with this one; what is in it does not exist there`,
+      `ULTRAVOX_API_KEY does not match this database, which belongs to ${describe(stored.value)}; the settings are for ${describe(value)}. Use another database (DATABASE_URL or DATA_DIR), or set ALLOW_ULTRAVOX_CHANGE=true to use this one although its objects do not exist there`,
     ]);
   }
   await app.db.setting.upsert({
@@ -60,11 +110,11 @@ export async function checkUltravox(app: Pick<App, 'db' | 'config'>): Promise<vo
   });
 }
 
-function inWords(value: string): string {
+function describe(value: string): string {
   return value === SIMULATOR ? 'the simulator' : value;
 }
 
-/** The id the demo organization has, or had: it is remembered before the organization is made. */
+/** Id of the demo organization. It is stored before the organization is created. */
 export async function demoOrganizationId(db: App['db']): Promise<string | null> {
   const stored = await db.setting.findUnique({ where: { name: DEMO_ORGANIZATION } });
   return stored?.value ?? null;

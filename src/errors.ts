@@ -1,51 +1,53 @@
 /**
- * Domain errors. Services throw them, `graphql/errors.ts` is the only place that translates them.
- *
- * A code is a promise to clients: it never changes its meaning, and message texts may.
+ * Domain errors. Services throw them, and only `graphql/errors.ts` translates them. The meaning of a
+ * code never changes; messages may.
  */
 
-/** Everything a caller can mend. Each becomes a `UserError` in a mutation's payload. */
+/** Codes of problems that the caller can fix, with their descriptions in the graph. */
 export const USER_ERROR_CODES = {
-  INVALID_INPUT: 'A value breaks a limit or a format. The message says which and what is allowed.',
-  REQUIRED: 'A value that is needed was not given, was empty, or was null.',
-  INVALID_ID: 'The id is malformed, or is the id of another type than the one asked for here.',
-  NOT_FOUND: 'No such object in your organization.',
-  ALREADY_EXISTS: 'Something with the same identity is already there.',
-  IN_USE: 'It cannot go while something else uses it. `details` lists what does.',
-  INVALID_STATE: 'The object is in a state that does not allow this.',
-  AGENT_NOT_READY: 'The agent is not active, so it cannot take or place calls yet.',
+  INVALID_INPUT:
+    'A value exceeds a limit or has the wrong format. The message states what is allowed.',
+  REQUIRED: 'A required value was omitted, empty or null.',
+  INVALID_ID: 'The ID is malformed, or belongs to an object of another type.',
+  NOT_FOUND: 'The organization has no such object.',
+  ALREADY_EXISTS: 'An object with the same identity already exists.',
+  IN_USE: 'The object cannot be deleted while other objects use it. `details` lists them.',
+  INVALID_STATE: 'The status of the object does not allow the operation.',
+  AGENT_NOT_READY: 'The agent is not ACTIVE, so it cannot take or place calls.',
   NO_PHONE_NUMBER_CONFIGURED:
     'The agent has no outbound phone number. Import one and assign it to the agent first.',
-  EMPTY_CONTACT_SOURCE: 'There is nobody to call: the source of the contacts has none.',
+  EMPTY_CONTACT_SOURCE: 'The source of contacts has no contacts.',
   WINDOW_TOO_SMALL:
-    'The schedule leaves no time for the contacts. The message and `details` say how long it would take.',
-  DO_NOT_CALL: 'The number is on the do-not-call list of your organization.',
+    'The schedule leaves too little time for the contacts. The message and `details` state how long the calls would take.',
+  DO_NOT_CALL: 'The phone number is on the do-not-call list of the organization.',
+  PREMIUM_NUMBER:
+    'The number is a premium-rate, shared-cost, personal or satellite number, which the organization does not allow.',
   PHONE_NUMBER_NOT_ASSIGNED: 'The caller ID is not one of the outbound numbers of this agent.',
   CARRIER_ACCOUNT_CONFLICT:
-    'Ultravox already holds another carrier account for this provider; it keeps one for each.',
-  LIMIT_EXCEEDED: 'A limit of the plan or the product is reached; waiting does not help.',
-  CAPACITY_EXCEEDED: 'Ultravox is full at the moment. Try again at `retryAt`.',
-  PAYMENT_REQUIRED: 'Ultravox refuses for lack of credit or a subscription.',
-  ULTRAVOX_REFUSED: 'Ultravox refused what was sent. The message is its own.',
+    'Ultravox already has another account of this provider. It keeps one account per provider.',
+  LIMIT_EXCEEDED: 'A limit of the plan or the product is reached. Waiting does not help.',
+  CAPACITY_EXCEEDED: 'Ultravox has no capacity at the moment. Try again at `retryAt`.',
+  PAYMENT_REQUIRED: 'Ultravox rejected the request for lack of credit or a subscription.',
+  ULTRAVOX_REFUSED: 'Ultravox rejected the request. The message is from Ultravox.',
   ULTRAVOX_UNAVAILABLE: 'Ultravox could not be reached. Try again at `retryAt`.',
 } as const;
 
 export type UserErrorCode = keyof typeof USER_ERROR_CODES;
 
-/** Where in the input: member names and list indexes, from the input object down. */
+/** Location in the input object: field names and list indexes. */
 export type ProblemPath = readonly (string | number)[];
 
 export interface Problem {
   code: UserErrorCode;
-  /** One sentence that says what is wrong and what to do. */
+  /** One sentence that states the problem and how to fix it. */
   message: string;
   path: ProblemPath;
-  /** When trying again makes sense. */
+  /** Earliest time at which a retry can succeed. */
   retryAt?: Date;
   details?: Record<string, unknown>;
 }
 
-/** The input cannot be carried out as it is. Holds every problem found, never just the first. */
+/** Problems that the caller can fix: all that were found, not only the first. */
 export class UserInputError extends Error {
   override name = 'UserInputError';
   readonly problems: readonly Problem[];
@@ -56,7 +58,7 @@ export class UserInputError extends Error {
   }
 }
 
-/** Shorthand for a single problem. */
+/** A UserInputError with a single problem. */
 export function userError(
   code: UserErrorCode,
   message: string,
@@ -66,18 +68,22 @@ export function userError(
   return new UserInputError([{ code, message, path, ...more }]);
 }
 
-/** What a request as a whole may be refused with: a top-level GraphQL error. */
+/** Codes of top-level GraphQL errors, which reject a request as a whole. */
 export type RequestErrorCode =
   | 'UNAUTHENTICATED'
   | 'FORBIDDEN'
   | 'RATE_LIMITED'
   | 'QUERY_TOO_COSTLY'
   | 'BAD_USER_INPUT'
+  | 'BAD_REQUEST'
+  | 'UNSUPPORTED_MEDIA_TYPE'
+  | 'REQUEST_ENTITY_TOO_LARGE'
   | 'CURSOR_EXPIRED'
   | 'IDEMPOTENCY_KEY_REUSED'
+  | 'UNAVAILABLE'
   | 'INTERNAL';
 
-/** The request is refused as a whole; nothing was done. */
+/** The request is rejected as a whole and has no effect. */
 export class RequestError extends Error {
   override name = 'RequestError';
   readonly code: RequestErrorCode;
@@ -90,13 +96,13 @@ export class RequestError extends Error {
   }
 }
 
-/** One or more settings are missing or wrong; the server does not start. */
+/** Settings are missing or invalid, so the server does not start. */
 export class ConfigError extends Error {
   override name = 'ConfigError';
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
-    super(`The settings are wrong:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    super(`Invalid settings:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
     this.problems = problems;
   }
 }

@@ -1,50 +1,6 @@
-/** `npm start`: reads the settings, starts what ROLE names, and says what it runs on. */
-import { readConfig } from './config.ts';
-import { ConfigError } from './errors.ts';
-import { createLogger } from './infra/logger.ts';
-import { type Running, start } from './start.ts';
+/** Entry of `npm start`. Keeps compiled modules for the next start, where the folder can be written. */
+import { enableCompileCache } from 'node:module';
+import path from 'node:path';
 
-function banner({ parts, server, demoKey, firstKey }: Running): string {
-  const lines = [
-    '',
-    `  database   ${parts.database}`,
-    `  live bus   ${parts.bus}`,
-    `  Ultravox   ${parts.ultravox}`,
-    ...(server ? ['', `  GraphiQL   ${server.url}/graphql`] : []),
-    ...(demoKey ? [`  API key    ${demoKey}`] : []),
-    ...(firstKey ? [`  API key    ${firstKey}   (shown once: keep it now)`] : []),
-    '',
-  ];
-  return `${lines.join('\n')}\n`;
-}
-
-async function main(): Promise<void> {
-  const config = readConfig(process.env);
-  const log = createLogger({ level: config.LOG_LEVEL, pretty: config.LOG_FORMAT === 'pretty' });
-  const running = await start(config, log);
-  process.stdout.write(banner(running));
-
-  let stopping = false;
-  const stop = (signal: string): void => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    log.info(`${signal}: finishing what runs; once more to stop at once`);
-    void running.close().then(() => process.exit(0));
-  };
-  process.on('SIGINT', () => stop('SIGINT'));
-  process.on('SIGTERM', () => stop('SIGTERM'));
-}
-
-main().catch((error: unknown) => {
-  const code = (error as NodeJS.ErrnoException)?.code;
-  const message =
-    error instanceof ConfigError
-      ? error.message
-      : code === 'EADDRINUSE'
-        ? `The port is in use: ${(error as Error).message}. Set PORT to another one.`
-        : error instanceof Error
-          ? (error.stack ?? error.message)
-          : String(error);
-  process.stderr.write(`${message}\n`);
-  process.exit(1);
-});
+enableCompileCache(path.join(import.meta.dirname, '../node_modules/.cache/compile'));
+await import('./cli.ts');

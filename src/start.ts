@@ -1,158 +1,229 @@
-/** Brings the parts up in order, whatever of them is ours to run, and takes them down again. */
+/** Starts the parts of the program in order, and stops them in reverse order. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { premiumTargetListener } from './agents/premium-targets.ts';
+import { analysisCallListener } from './analysis/analyze.ts';
 import { type App, createApp } from './app.ts';
-import {
-  ensureUltravoxWebhook,
-  receiveUltravoxWebhook,
-  ULTRAVOX_WEBHOOK_PATH,
-} from './calls/ultravox-webhooks.ts';
+import { addCallListener } from './calls/listeners.ts';
+import { ensureUltravoxWebhook } from './calls/ultravox/webhooks.ts';
+import { campaignCallListener } from './campaigns/calls.ts';
 import type { Config } from './config.ts';
-import { DOWNLOAD_PATH, download } from './contacts/export.ts';
 import { type DemoKey, demoIds, prepareDemo } from './demo.ts';
-import { checkUltravox, oneAtATime } from './deployment.ts';
+import { checkUltravox, oneAtATime, prepareDatabase } from './deployment.ts';
 import { ConfigError } from './errors.ts';
-import { type PlainEndpoint, type RunningServer, startServer } from './graphql/server.ts';
+import type { LanguageModelSettings } from './infra/language-model.ts';
 import type { Logger } from './infra/logger.ts';
-import { applyMigrations, MigrationFailed } from './infra/migrations.ts';
+import { MigrationFailed } from './infra/migrations.ts';
 import { startEmbeddedPostgres } from './infra/postgres.ts';
-import { createOrganization, newApiKey } from './organizations/service.ts';
+import { waitUntil } from './infra/processes.ts';
+import { newApiKey } from './organizations/api-key-secret.ts';
+import { addOrganizationListener } from './organizations/listeners.ts';
+import { createOrganization } from './organizations/service.ts';
+import { plainRoutes } from './routes.ts';
+import { type RunningServer, startServer } from './server/server.ts';
 import { type Simulator, startSimulator } from './simulator/simulator.ts';
+import { StoreInUseError } from './simulator/store.ts';
+import { webhookCallListener } from './webhooks/retention.ts';
 import { JOB_DEFINITIONS, startWorker } from './worker.ts';
 
 export interface Running {
   app: App;
-  /** Absent in a worker. */
+  /** Null in a worker. */
   server: RunningServer | null;
-  /** Absent with a real Ultravox. */
+  /** Null with a real Ultravox. */
   simulator: Simulator | null;
-  /** The key of the demo organization; null with a real Ultravox. */
+  /** Key of the demo organization; null with a real Ultravox. */
   demoKey: string | null;
-  /** The key of the organization made at this start, when there was none and no demo. */
+  /** Key of the organization created by this start; null when none was created. */
   firstKey: string | null;
-  /** For people: what each part is. */
+  /** Descriptions of the parts for the user. */
   parts: { database: string; bus: string; ultravox: string };
-  /** In the opposite order. Safe to call twice. */
+  /** Stops all parts. Safe to call twice. */
   close(): Promise<void>;
 }
 
 export interface StartOptions {
-  /** Another clock than the machine's, for a test that moves it. */
+  /** Replaces the system clock in tests. */
   now?: () => Date;
+  /** Serve at a free port when PORT is in use. */
+  otherPort?: boolean;
 }
 
 const DEMO_KEY_FILE = 'demo-api-key';
-const REFUSED_WEBHOOKS_TOLD_EVERY_MS = 60_000;
+
+/** What the functions that start a part share. */
+interface Setup extends StartOptions {
+  config: Config;
+  log: Logger;
+  /** Absolute path of `DATA_DIR`. */
+  dataDirectory: string;
+  /** Registers what stops a part. Parts are stopped in reverse order. */
+  onClose(stop: () => Promise<void>): void;
+}
 
 /**
- * @throws whatever keeps a part from starting; what was already up is taken down first.
+ * Starts the database and the simulator unless the settings name others, then the app, the server and
+ * the worker.
+ *
+ * @throws the error of the part that does not start, after stopping the parts already started.
  */
 export async function start(
   config: Config,
   log: Logger,
-  { now }: StartOptions = {},
+  options: StartOptions = {},
 ): Promise<Running> {
-  const undo: (() => Promise<void>)[] = [];
+  const stops: (() => Promise<void>)[] = [];
   let closing: Promise<void> | null = null;
   const close = (): Promise<void> => {
     closing ??= (async () => {
-      for (const step of undo.reverse()) {
-        await step().catch((error: unknown) => log.error({ err: error }, 'A part did not stop'));
+      for (const stop of stops.reverse()) {
+        await stop().catch((error: unknown) => log.error({ err: error }, 'Could not stop a part'));
       }
     })();
     return closing;
   };
-
   try {
     const dataDirectory = path.resolve(config.DATA_DIR);
     await mkdir(dataDirectory, { recursive: true });
-
-    let databaseUrl = config.DATABASE_URL;
-    let database = 'PostgreSQL at DATABASE_URL';
-    if (!databaseUrl) {
-      const directory = path.join(dataDirectory, 'postgres');
-      const embedded = await startEmbeddedPostgres({ directory, log });
-      undo.push(() => embedded.stop());
-      databaseUrl = embedded.url;
-      database = `embedded PostgreSQL in ${path.relative(process.cwd(), directory) || directory}${embedded.reused ? ' (found running)' : ''}`;
-    }
-    await migrate(databaseUrl, config, log);
-
-    const encryptionKey =
-      config.ENCRYPTION_KEY ??
-      (await keptSecret(dataDirectory, 'encryption-key', () => randomBytes(32).toString('hex')));
-
-    let simulator: Simulator | null = null;
-    if (!config.ULTRAVOX_API_KEY) {
-      simulator = await startSimulator({
-        port: config.SIMULATOR_PORT,
-        databasePath: path.join(dataDirectory, 'simulator.db'),
-        speed: config.SIMULATOR_SPEED,
-      });
-      const running = simulator;
-      undo.push(() => running.close());
-    }
-
-    const app = await createApp({
-      config,
-      databaseUrl,
-      encryptionKey,
-      ultravox: simulator
-        ? { baseUrl: simulator.url, apiKey: simulator.apiKey }
-        : { baseUrl: config.ULTRAVOX_BASE_URL, apiKey: config.ULTRAVOX_API_KEY ?? '' },
-      jobDefinitions: JOB_DEFINITIONS,
-      log,
-      ...(now ? { now } : {}),
-    });
-    undo.push(() => app.close());
-
-    const demoGiven: DemoKey | null =
-      simulator && config.ROLE !== 'worker' ? await keptDemoKey(config, dataDirectory) : null;
-    const { demo, firstKey } = await oneAtATime(databaseUrl, 'start', async () => {
-      await checkUltravox(app);
-      if (demoGiven) return { demo: await prepareDemo(app, demoGiven), firstKey: null };
-      const firstKey = config.ROLE === 'worker' ? null : await firstOrganization(app);
-      return { demo: null, firstKey };
-    });
-    const demoKey = demo?.key ?? null;
-
-    let server: RunningServer | null = null;
-    if (config.ROLE !== 'worker') {
-      server = await startServer({
-        app,
-        endpoints: endpoints(app),
-        graphiql: { demoKey, ids: () => demoIds(app) },
-      });
-      const running = server;
-      undo.push(() => running.close());
-      const url = databaseUrl;
-      app.background('ensureUltravoxWebhook', () => registerWebhook(app, url, running.url));
-    }
-    if (config.ROLE !== 'api') await startWorker(app);
-    if (demo?.fill) app.background('demo', demo.fill);
-
-    return {
-      app,
-      server,
-      simulator,
-      demoKey,
-      firstKey,
-      parts: {
-        database,
-        bus: app.bus.kind === 'redis' ? 'Redis at REDIS_URL' : 'in this process',
-        ultravox: simulator ? `simulator at ${simulator.url}` : config.ULTRAVOX_BASE_URL,
-      },
-      close,
-    };
+    const onClose = (stop: () => Promise<void>): void => void stops.push(stop);
+    const parts = await startParts({ ...options, config, log, dataDirectory, onClose });
+    return { ...parts, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-/** Until it succeeds: the server is of use before Ultravox can be reached, and calls are looked up. */
+async function startParts(setup: Setup): Promise<Omit<Running, 'close'>> {
+  const { config, log } = setup;
+  const database = await startDatabase(setup);
+  await migrate(database.url, config, log);
+  const simulator = config.ULTRAVOX_API_KEY ? null : await startOwnSimulator(setup);
+  const app = await startApp(setup, database.url, simulator);
+  const { demo, firstKey } = await prepareOrganization(setup, app, database.url);
+  const demoKey = demo?.key ?? null;
+  const server =
+    config.ROLE === 'worker'
+      ? null
+      : await serve(setup, app, { databaseUrl: database.url, demoKey });
+  if (config.ROLE !== 'api') await startWorker(app);
+  if (demo?.fill) app.background('demo', demo.fill);
+  return {
+    app,
+    server,
+    simulator,
+    demoKey,
+    firstKey,
+    parts: {
+      database: database.description,
+      bus: app.bus.kind === 'redis' ? 'Redis at REDIS_URL' : 'in this process',
+      ultravox: simulator ? `simulator at ${simulator.url}` : config.ULTRAVOX_BASE_URL,
+    },
+  };
+}
+
+async function startDatabase({
+  config,
+  log,
+  dataDirectory,
+  onClose,
+}: Setup): Promise<{ url: string; description: string }> {
+  if (config.DATABASE_URL) {
+    return { url: config.DATABASE_URL, description: 'PostgreSQL at DATABASE_URL' };
+  }
+  const directory = path.join(dataDirectory, 'postgres');
+  const embedded = await startEmbeddedPostgres({ directory, log });
+  onClose(() => embedded.stop());
+  const place = path.relative(process.cwd(), directory) || directory;
+  const reused = embedded.reused ? ' (found running)' : '';
+  return { url: embedded.url, description: `embedded PostgreSQL in ${place}${reused}` };
+}
+
+async function startApp(
+  { config, log, now, dataDirectory, onClose }: Setup,
+  databaseUrl: string,
+  simulator: Simulator | null,
+): Promise<App> {
+  const encryptionKey =
+    config.ENCRYPTION_KEY ??
+    (await storedSecret(dataDirectory, 'encryption-key', () => randomBytes(32).toString('hex')));
+  const app = await createApp({
+    config: simulator ? withReceiver(config, simulator) : config,
+    databaseUrl,
+    encryptionKey,
+    ultravox: simulator
+      ? { baseUrl: simulator.url, apiKey: simulator.apiKey }
+      : { baseUrl: config.ULTRAVOX_BASE_URL, apiKey: config.ULTRAVOX_API_KEY ?? '' },
+    languageModel: languageModelOf(config, simulator),
+    jobDefinitions: JOB_DEFINITIONS,
+    log,
+    ...(now ? { now } : {}),
+  });
+  onClose(() => app.close());
+  addCallListener(app, campaignCallListener);
+  addCallListener(app, analysisCallListener);
+  addCallListener(app, webhookCallListener);
+  addOrganizationListener(app, premiumTargetListener);
+  return app;
+}
+
+/**
+ * Checks that the database belongs to this Ultravox, then prepares the demo organization or, in an empty
+ * database with a real Ultravox, creates an organization with a key.
+ */
+async function prepareOrganization(
+  { config, dataDirectory }: Setup,
+  app: App,
+  databaseUrl: string,
+): Promise<{ demo: Awaited<ReturnType<typeof prepareDemo>> | null; firstKey: string | null }> {
+  const isWorker = config.ROLE === 'worker';
+  const demoKey =
+    config.ULTRAVOX_API_KEY || isWorker ? null : await storedDemoKey(config, dataDirectory);
+  return oneAtATime(databaseUrl, 'start', async () => {
+    await checkUltravox(app);
+    if (demoKey) return { demo: await prepareDemo(app, demoKey), firstKey: null };
+    return { demo: null, firstKey: isWorker ? null : await createFirstOrganization(app) };
+  });
+}
+
+async function serve(
+  { otherPort = false, onClose }: Setup,
+  app: App,
+  { databaseUrl, demoKey }: { databaseUrl: string; demoKey: string | null },
+): Promise<RunningServer> {
+  const server = await startServer({
+    app,
+    routes: plainRoutes(app),
+    graphiql: { demoKey, ids: () => demoIds(app) },
+    otherPort,
+  });
+  onClose(() => server.close());
+  app.background('ensureUltravoxWebhook', () => registerWebhook(app, databaseUrl, server.url));
+  return server;
+}
+
+/** @throws ConfigError when another server runs its simulator in the same directory. */
+async function startOwnSimulator({ config, dataDirectory, onClose }: Setup): Promise<Simulator> {
+  try {
+    const simulator = await startSimulator({
+      port: config.SIMULATOR_PORT,
+      otherPort: true,
+      databasePath: path.join(dataDirectory, 'simulator.db'),
+      speed: config.SIMULATOR_SPEED,
+    });
+    onClose(() => simulator.close());
+    return simulator;
+  } catch (error) {
+    if (!(error instanceof StoreInUseError)) throw error;
+    throw new ConfigError([
+      `DATA_DIR ${config.DATA_DIR} is in use by another server. Stop that server, or start this one with another directory: DATA_DIR=${path.join(config.DATA_DIR, 'second')} npm start`,
+    ]);
+  }
+}
+
+/** Retries until it succeeds. Meanwhile the server works, because calls are looked up at Ultravox. */
 async function registerWebhook(app: App, databaseUrl: string, ownUrl: string): Promise<void> {
   for (let pauseMs = 1_000; !app.closing.aborted; pauseMs = Math.min(pauseMs * 2, 60_000)) {
     try {
@@ -161,68 +232,68 @@ async function registerWebhook(app: App, databaseUrl: string, ownUrl: string): P
       );
       return;
     } catch (error) {
-      app.log.warn({ err: error }, 'The webhook could not be registered at Ultravox; trying again');
+      app.failures.record('ensureUltravoxWebhook', error, {
+        message: 'Could not register the webhook at Ultravox; it is tried again',
+      });
       await pause(pauseMs, undefined, { signal: app.closing }).catch(() => undefined);
     }
   }
 }
 
-function endpoints(app: App): Record<string, PlainEndpoint> {
-  const refused = { since: 0, count: 0 };
-  return {
-    [`POST ${ULTRAVOX_WEBHOOK_PATH}`]: async (request) => {
-      const answer = await receiveUltravoxWebhook(app, request);
-      if (answer.status >= 400) {
-        refused.count += 1;
-        if (Date.now() - refused.since >= REFUSED_WEBHOOKS_TOLD_EVERY_MS) {
-          app.log.warn(
-            { status: answer.status, reason: answer.body, count: refused.count },
-            'A webhook was refused: forged, too old, or signed with the secret of another ENCRYPTION_KEY',
-          );
-          Object.assign(refused, { since: Date.now(), count: 0 });
-        }
-      }
-      return answer;
-    },
-    [`GET ${DOWNLOAD_PATH}`]: async (request) => download(app, request),
-    'GET /health': async () => {
-      await app.db.$queryRaw`SELECT 1`;
-      return { status: 200, body: '{"status":"ok"}', contentType: 'application/json' };
-    },
-  };
+/** Accepts webhooks to the receiver of the simulator, unless the settings name other addresses. */
+function withReceiver(config: Config, simulator: Simulator): Config {
+  const WEBHOOK_ALLOWED_URLS = config.WEBHOOK_ALLOWED_URLS ?? [receiverUrl(simulator)];
+  return { ...config, WEBHOOK_ALLOWED_URLS };
 }
 
-/** Without a demo, an empty database gets an organization and a key, told once. */
-async function firstOrganization(app: App): Promise<string | null> {
+function receiverUrl({ url }: Simulator): string {
+  return `${url}/simulator/receiver/`;
+}
+
+/** The model of the settings, otherwise that of the simulator; null with neither. */
+function languageModelOf(
+  config: Config,
+  simulator: Simulator | null,
+): LanguageModelSettings | null {
+  const { ANALYSIS_BASE_URL: baseUrl, ANALYSIS_API_KEY: apiKey, ANALYSIS_MODEL: model } = config;
+  if (baseUrl && model) return { baseUrl, apiKey: apiKey ?? null, model };
+  if (!simulator) return null;
+  return { baseUrl: `${simulator.url}/v1`, apiKey: simulator.apiKey, model: 'simulator' };
+}
+
+/** @returns the key of the new organization, which is shown once; null when there is one already. */
+async function createFirstOrganization(app: App): Promise<string | null> {
   if ((await app.db.organization.count()) > 0) return null;
   const { key } = await createOrganization(app, { name: 'My organization' });
   return key;
 }
 
-/** @throws ConfigError when the database of the settings cannot be used as they say. */
+/** @throws ConfigError when `DATABASE_URL` cannot be used. */
 async function migrate(databaseUrl: string, config: Config, log: Logger): Promise<void> {
   try {
-    await applyMigrations({ databaseUrl, log });
+    await prepareDatabase({ databaseUrl, waitSeconds: config.DATABASE_WAIT_SECONDS, log });
   } catch (error) {
-    if (!config.DATABASE_URL || error instanceof MigrationFailed) throw error;
+    if (!config.DATABASE_URL || error instanceof MigrationFailed || error instanceof ConfigError) {
+      throw error;
+    }
     const { message, code } = error as Error & { code?: string };
     throw new ConfigError([`DATABASE_URL cannot be used: ${message || code}`]);
   }
 }
 
-async function keptDemoKey(config: Config, directory: string): Promise<DemoKey> {
+async function storedDemoKey(config: Config, directory: string): Promise<DemoKey> {
   if (config.DEMO_API_KEY) return { key: config.DEMO_API_KEY, renew: null };
   return {
-    key: await keptSecret(directory, DEMO_KEY_FILE, newApiKey),
+    key: await storedSecret(directory, DEMO_KEY_FILE, newApiKey),
     async renew() {
       await rm(path.join(directory, DEMO_KEY_FILE));
-      return keptSecret(directory, DEMO_KEY_FILE, newApiKey);
+      return storedSecret(directory, DEMO_KEY_FILE, newApiKey);
     },
   };
 }
 
-/** A secret that is made once and kept in a file only we can read. */
-async function keptSecret(directory: string, name: string, make: () => string): Promise<string> {
+/** Reads a secret from a file that only this user can read, or creates it. */
+async function storedSecret(directory: string, name: string, make: () => string): Promise<string> {
   const file = path.join(directory, name);
   try {
     const handle = await open(file, 'wx', 0o600);
@@ -233,8 +304,13 @@ async function keptSecret(directory: string, name: string, make: () => string): 
     return secret;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    const secret = (await readFile(file, 'utf8')).trim();
-    if (!secret) throw new Error(`${file} is empty; remove it to have a new one made`);
+    // Another process may have created the file and not written it yet.
+    let secret = '';
+    await waitUntil(async () => {
+      secret = (await readFile(file, 'utf8')).trim();
+      return secret !== '';
+    }, 2_000);
+    if (!secret) throw new Error(`${file} is empty. Remove it, and a new one is created`);
     return secret;
   }
 }

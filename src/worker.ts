@@ -1,55 +1,95 @@
-/** Which service function does which job, and what is done again and again. */
+/** Handlers of jobs, consumers of the event log, and periodic tasks. */
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
+import { runAnalysis } from './analysis/analyze.ts';
+import { rollUpCalls } from './analytics/rollups.ts';
 import type { App } from './app.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
-import { removeUltravoxCallJob, runCampaignsJob } from './calls/jobs.ts';
-import { failStaleCalls, giveBackDeadClaims, placeWaitingCalls } from './calls/placement.ts';
-import { checkCalls, discoverCalls } from './calls/reconciler.ts';
-import { dropOldWebhooks, processPendingWebhooks } from './calls/ultravox-webhooks.ts';
-import { runCampaigns } from './campaigns/engine.ts';
-import { tellContacts } from './campaigns/tell.ts';
-import { runContactImport, sweepContactImports } from './contacts/import-run.ts';
+import { removeUltravoxCallJob } from './calls/jobs.ts';
+import {
+  callsWait,
+  failStaleCalls,
+  hasDeadClaims,
+  placeWaitingCalls,
+  releaseDeadClaims,
+} from './calls/placement/placement.ts';
+import { endUnwantedCalls, hasCallsUnderWay } from './calls/placement/unwanted-calls.ts';
+import { announceResults } from './calls/post-call/event.ts';
+import { hasDueSteps, runPostCallSteps, startPostCallRunner } from './calls/post-call/runner.ts';
+import type { StepHandlers } from './calls/post-call/steps.ts';
+import { fetchSummary } from './calls/post-call/summary.ts';
+import { expireTranscripts, fetchTranscript } from './calls/post-call/transcript.ts';
+import { findRecording } from './calls/recordings/find.ts';
+import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
+import { callsAreDue, checkCalls, discoverCalls } from './calls/ultravox/reconciler.ts';
+import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
+import { campaignsHaveWork, runCampaigns } from './campaigns/dispatch/run-campaigns.ts';
+import { enrollmentsAreLeft, resumeEnrollments } from './campaigns/enrollment/add-contacts.ts';
+import { replansAreLeft, resumeReplans } from './campaigns/enrollment/replan.ts';
+import { runCampaignsJob } from './campaigns/jobs.ts';
+import { hasUncountedCalls, recordContactStats } from './campaigns/outcomes/contact-stats.ts';
+import { hasOpenImports, runContactImport, sweepContactImports } from './contacts/import/run.ts';
 import { importContactsJob } from './contacts/jobs.ts';
-import { dropExpiredIdempotencyKeys } from './graphql/idempotency.ts';
-import type { JobDefinition, JobHandler } from './infra/jobs.ts';
-import { checkIndexing } from './knowledge-bases/indexing.ts';
+import type { JobContext, JobDefinition, JobHandler } from './infra/jobs.ts';
+import { type PeriodicTask, startPeriodicTasks } from './infra/periodic-tasks.ts';
+import { checkIndexing, indexingIsDue } from './knowledge-bases/indexing.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './knowledge-bases/sync.ts';
-import { dropExpiredEvents } from './live/log.ts';
+import { type EventConsumer, startConsumers } from './live/consumers.ts';
+import { assignLeftOverCursors, hasLeftOverCursors } from './live/log.ts';
+import { dropExpiredEvents } from './live/partitions.ts';
 import { allowSipCalls, allowSipCallsJob, telephonyConfigSync } from './phone-numbers/sync.ts';
+import { dropExpiredIdempotencyKeys } from './server/idempotency.ts';
 import { resyncAgents } from './sync/jobs.ts';
-import { runSync, sweepSync } from './sync/service.ts';
+import { needsSweep, runSync, sweepSync } from './sync/service.ts';
+import type { SyncKind, SyncRow } from './sync/sync-kind.ts';
 import { toolSync } from './tools/sync.ts';
 import { syncVoices } from './voices/service.ts';
 import { voiceSync } from './voices/sync.ts';
+import { webhookConsumer } from './webhooks/consumer.ts';
+import { hasReplays, runReplays } from './webhooks/replays.ts';
+import { dropOldDeliveries } from './webhooks/retention.ts';
+import { deliveriesAreDue, sendDueDeliveries, startSender } from './webhooks/sender.ts';
 
 interface Pairing {
   job: JobDefinition<never>;
   handler: (app: App) => JobHandler<never>;
 }
 
-/** Keeps the payload of the job and that of its handler the same, then forgets it. */
+/** Checks at compile time that job and handler have the same payload type, then erases it. */
 function pair<Payload extends object>(
   job: JobDefinition<Payload>,
-  handler: (app: App, payload: Payload) => Promise<unknown>,
+  handler: (app: App, payload: Payload, context: JobContext) => Promise<unknown>,
 ): Pairing {
   const bound =
     (app: App): JobHandler<Payload> =>
-    async (payload) => {
-      await handler(app, payload);
+    async (payload, context) => {
+      await handler(app, payload, context);
     };
   return { job, handler: bound } as unknown as Pairing;
 }
 
+function syncPair<Row extends SyncRow>(kind: SyncKind<Row>): Pairing {
+  return pair(kind.job, (app, { id }, context) => runSync(app, kind, id, context));
+}
+
+/** What each step of `calls/post-call/steps.ts` does. */
+const POST_CALL_HANDLERS: StepHandlers = {
+  TRANSCRIPT: fetchTranscript,
+  SUMMARY: fetchSummary,
+  RECORDING: findRecording,
+  ANALYSIS: runAnalysis,
+  EVENT: announceResults,
+};
+
 const PAIRINGS: readonly Pairing[] = [
-  pair(voiceSync.job, (app, { id }) => runSync(app, voiceSync, id)),
-  pair(toolSync.job, (app, { id }) => runSync(app, toolSync, id)),
-  pair(knowledgeBaseSync.job, (app, { id }) => runSync(app, knowledgeBaseSync, id)),
-  pair(knowledgeSourceSync.job, (app, { id }) => runSync(app, knowledgeSourceSync, id)),
-  pair(agentSync.job, (app, { id }) => runSync(app, agentSync, id)),
+  syncPair(voiceSync),
+  syncPair(toolSync),
+  syncPair(knowledgeBaseSync),
+  syncPair(knowledgeSourceSync),
+  syncPair(agentSync),
   pair(resyncAgents, resyncAgentsUsing),
   pair(removeUltravoxCallJob, removeUltravoxCall),
-  pair(telephonyConfigSync.job, (app, { id }) => runSync(app, telephonyConfigSync, id)),
-  pair(allowSipCallsJob, (app) => allowSipCalls(app)),
+  syncPair(telephonyConfigSync),
+  pair(allowSipCallsJob, allowSipCalls),
   pair(importContactsJob, runContactImport),
   pair(runCampaignsJob, (app) => runCampaigns(app)),
 ];
@@ -58,78 +98,128 @@ export const JOB_DEFINITIONS: readonly JobDefinition<never>[] = PAIRINGS.map(({ 
 
 interface Periodic {
   name: string;
-  everySeconds: (app: App) => number;
+  everySeconds: number | ((app: App) => number);
+  /** Pause while there is no work. Default: `everySeconds`. */
+  idleSeconds?: number;
+  /** SQL condition: whether there may be work. Default: always. */
+  hasWork?: (app: App) => ReturnType<NonNullable<PeriodicTask['hasWork']>>;
   run: (app: App) => Promise<unknown>;
 }
 
 const HOUR = 3600;
 
-/** Each is safe to run in several processes at once. */
+function sweep(name: string, kind: Pick<SyncKind<SyncRow>, 'table' | 'job'>): Periodic {
+  return {
+    name,
+    everySeconds: 60,
+    hasWork: (app) => needsSweep(app, kind),
+    run: (app) => sweepSync(app, kind),
+  };
+}
+
+/** All are safe to run in several processes at once. */
 const PERIODIC: readonly Periodic[] = [
-  { name: 'syncVoices', everySeconds: () => 600, run: syncVoices },
-  { name: 'checkIndexing', everySeconds: () => 2, run: checkIndexing },
-  { name: 'sweepVoices', everySeconds: () => 60, run: (app) => sweepSync(app, voiceSync) },
-  { name: 'sweepTools', everySeconds: () => 60, run: (app) => sweepSync(app, toolSync) },
   {
-    name: 'sweepKnowledgeBases',
-    everySeconds: () => 60,
-    run: (app) => sweepSync(app, knowledgeBaseSync),
+    name: 'endUnwantedCalls',
+    everySeconds: 1,
+    idleSeconds: 2,
+    hasWork: hasCallsUnderWay,
+    run: endUnwantedCalls,
   },
   {
-    name: 'sweepKnowledgeSources',
-    everySeconds: () => 60,
-    run: (app) => sweepSync(app, knowledgeSourceSync),
+    name: 'wakeWorkers',
+    everySeconds: 2,
+    hasWork: (app) => app.jobs.hasDue(),
+    run: (app) => app.jobs.wakeWorkers(app.db),
   },
-  { name: 'sweepAgents', everySeconds: () => 60, run: (app) => sweepSync(app, agentSync) },
-  { name: 'placeWaitingCalls', everySeconds: () => 5, run: placeWaitingCalls },
-  { name: 'giveBackDeadClaims', everySeconds: () => 3, run: giveBackDeadClaims },
-  { name: 'runCampaigns', everySeconds: () => 5, run: runCampaigns },
-  { name: 'tellContacts', everySeconds: () => 10, run: tellContacts },
-  { name: 'failStaleCalls', everySeconds: () => 60, run: failStaleCalls },
-  { name: 'removeDeletedCalls', everySeconds: () => 600, run: removeDeletedCalls },
+  { name: 'sendDueDeliveries', everySeconds: 2, hasWork: deliveriesAreDue, run: sendDueDeliveries },
+  { name: 'checkIndexing', everySeconds: 2, hasWork: indexingIsDue, run: checkIndexing },
+  { name: 'replayWebhooks', everySeconds: 2, hasWork: hasReplays, run: runReplays },
+  { name: 'releaseDeadClaims', everySeconds: 3, hasWork: hasDeadClaims, run: releaseDeadClaims },
+  {
+    name: 'runPostCallSteps',
+    everySeconds: 3,
+    hasWork: hasDueSteps,
+    run: (app) => runPostCallSteps(app, POST_CALL_HANDLERS),
+  },
+  {
+    name: 'processPendingWebhooks',
+    everySeconds: 3,
+    hasWork: hasPendingWebhooks,
+    run: processPendingWebhooks,
+  },
+  { name: 'placeWaitingCalls', everySeconds: 5, hasWork: callsWait, run: placeWaitingCalls },
+  {
+    name: 'resumeEnrollments',
+    everySeconds: 5,
+    hasWork: enrollmentsAreLeft,
+    run: resumeEnrollments,
+  },
+  { name: 'resumeReplans', everySeconds: 5, hasWork: replansAreLeft, run: resumeReplans },
+  { name: 'runCampaigns', everySeconds: 5, hasWork: campaignsHaveWork, run: runCampaigns },
+  {
+    name: 'sweepContactImports',
+    everySeconds: 5,
+    hasWork: hasOpenImports,
+    run: sweepContactImports,
+  },
   {
     name: 'checkCalls',
     everySeconds: (app) => Math.min(5, app.config.CALL_CHECK_SECONDS / 2),
+    hasWork: callsAreDue,
     run: checkCalls,
   },
+  {
+    name: 'recordContactStats',
+    everySeconds: 10,
+    hasWork: hasUncountedCalls,
+    run: recordContactStats,
+  },
+  {
+    name: 'assignLeftOverCursors',
+    everySeconds: 10,
+    hasWork: hasLeftOverCursors,
+    run: (app) => assignLeftOverCursors(app),
+  },
+  sweep('sweepVoices', voiceSync),
+  sweep('sweepTools', toolSync),
+  sweep('sweepKnowledgeBases', knowledgeBaseSync),
+  sweep('sweepKnowledgeSources', knowledgeSourceSync),
+  sweep('sweepAgents', agentSync),
+  sweep('sweepTelephonyConfigs', telephonyConfigSync),
+  { name: 'failStaleCalls', everySeconds: 60, hasWork: callsWait, run: failStaleCalls },
   {
     name: 'discoverCalls',
     everySeconds: (app) => app.config.CALL_CHECK_SECONDS,
     run: discoverCalls,
   },
-  { name: 'processPendingWebhooks', everySeconds: () => 3, run: processPendingWebhooks },
-  { name: 'dropOldWebhooks', everySeconds: () => HOUR, run: dropOldWebhooks },
-  {
-    name: 'sweepTelephonyConfigs',
-    everySeconds: () => 60,
-    run: (app) => sweepSync(app, telephonyConfigSync),
-  },
-  { name: 'sweepContactImports', everySeconds: () => 5, run: sweepContactImports },
-  { name: 'dropExpiredEvents', everySeconds: () => HOUR, run: dropExpiredEvents },
-  { name: 'dropExpiredIdempotencyKeys', everySeconds: () => HOUR, run: dropExpiredIdempotencyKeys },
+  { name: 'syncVoices', everySeconds: 600, run: syncVoices },
+  { name: 'removeDeletedCalls', everySeconds: 600, run: removeDeletedCalls },
+  { name: 'rollUpCalls', everySeconds: 600, run: (app) => rollUpCalls(app) },
+  { name: 'expireTranscripts', everySeconds: HOUR, run: expireTranscripts },
+  { name: 'dropOldWebhooks', everySeconds: HOUR, run: dropOldWebhooks },
+  { name: 'dropOldDeliveries', everySeconds: HOUR, run: dropOldDeliveries },
+  { name: 'dropExpiredEvents', everySeconds: HOUR, run: dropExpiredEvents },
+  { name: 'dropExpiredIdempotencyKeys', everySeconds: HOUR, run: dropExpiredIdempotencyKeys },
 ];
 
-/** Begins to take jobs and to run what is periodic, until the app closes. */
+/** Consumers of the event log. */
+const CONSUMERS: readonly EventConsumer[] = [webhookConsumer];
+
+/** Runs jobs, consumers and periodic tasks until the app closes. */
 export async function startWorker(app: App): Promise<void> {
   for (const { job, handler } of PAIRINGS) await app.jobs.work(job, handler(app));
-  for (const periodic of PERIODIC) repeat(app, periodic);
+  startSender(app);
+  startPostCallRunner(app, POST_CALL_HANDLERS);
+  const polls = startConsumers(app, CONSUMERS);
+  startPeriodicTasks(app, [...PERIODIC.map((periodic) => bind(app, periodic)), ...polls]);
 }
 
-/** At once, and then each time so long after the last run has ended. */
-function repeat(app: App, { name, everySeconds, run }: Periodic): void {
-  const pauseMs = everySeconds(app) * 1000;
-  let timer: NodeJS.Timeout | undefined;
-  app.closing.addEventListener('abort', () => clearTimeout(timer), { once: true });
-  const next = (): void => {
-    if (app.closing.aborted) return;
-    app.background(name, async () => {
-      try {
-        await run(app);
-      } catch (error) {
-        app.log.warn({ err: error, task: name }, 'A periodic task failed; it runs again later');
-      }
-      if (!app.closing.aborted) timer = setTimeout(next, pauseMs);
-    });
+function bind(app: App, { everySeconds, hasWork, run, ...task }: Periodic): PeriodicTask {
+  return {
+    ...task,
+    everySeconds: typeof everySeconds === 'number' ? everySeconds : everySeconds(app),
+    ...(hasWork ? { hasWork: () => hasWork(app) } : {}),
+    run: () => run(app),
   };
-  next();
 }

@@ -1,164 +1,225 @@
-/** Who may import whom: the table of the README, as a test. */
+/** Rules that `.dependency-cruiser.mjs` cannot express: owners of tables, and places of names. */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../src/', import.meta.url));
-
-/** Features from left to right: a service imports only services further right. */
-const FEATURES = [
-  ['campaigns'],
-  ['calls'],
-  ['agents', 'phone-numbers', 'contacts'],
-  ['voices', 'tools', 'knowledge-bases'],
-  ['organizations'],
-] as const;
-const RANK = new Map<string, number>(
-  FEATURES.flatMap((names, rank) => names.map((name) => [name, rank] as const)),
-);
-
-interface Import {
-  from: string;
-  to: string;
-  typeOnly: boolean;
-}
+const SCHEMA = fileURLToPath(new URL('../prisma/schema.prisma', import.meta.url));
 
 const files = readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts') && !file.startsWith('generated'))
   .sort();
+const textOf = new Map(files.map((file) => [file, readFileSync(path.join(ROOT, file), 'utf8')]));
 
-const imports: Import[] = files.flatMap((from) => {
-  const text = readFileSync(path.join(ROOT, from), 'utf8');
-  const statements = text.matchAll(
-    /^(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s+)?'(\.[^']+)'|import\('(\.[^']+)'\)/gm,
-  );
-  return [...statements].map(([, type, fixed, dynamic]) => ({
-    from,
-    to: path.join(path.dirname(from), fixed ?? dynamic ?? ''),
-    typeOnly: Boolean(type),
-  }));
-});
+function filesWith(pattern: RegExp): string[] {
+  return files.filter((file) => pattern.test(textOf.get(file) ?? ''));
+}
 
 function folderOf(file: string): string {
-  return file.includes('/') ? (file.split('/')[0] ?? '') : '';
+  return file.includes('/') ? (file.split('/')[0] ?? '') : file;
 }
 
-function isFeature(file: string): boolean {
-  return RANK.has(folderOf(file));
+/** The folder or file that writes each table. Others call its functions. */
+const OWNERS: Record<string, string> = {
+  organizations: 'organizations',
+  api_keys: 'organizations',
+  settings: 'deployment.ts',
+  voices: 'voices',
+  tools: 'tools',
+  knowledge_bases: 'knowledge-bases',
+  knowledge_sources: 'knowledge-bases',
+  agents: 'agents',
+  agent_tools: 'agents',
+  agent_knowledge_bases: 'agents',
+  telephony_configs: 'phone-numbers',
+  phone_numbers: 'phone-numbers',
+  calls: 'calls',
+  post_call_steps: 'calls',
+  call_transcripts: 'calls',
+  call_turns: 'calls',
+  call_turn_watches: 'calls',
+  call_analyses: 'analysis',
+  ultravox_webhooks: 'calls',
+  creation_refusals: 'calls',
+  contact_folders: 'contacts',
+  contacts: 'contacts',
+  contact_imports: 'contacts',
+  contact_import_chunks: 'contacts',
+  contact_import_problems: 'contacts',
+  contact_import_warnings: 'contacts',
+  do_not_call_entries: 'contacts',
+  campaigns: 'campaigns',
+  campaign_phone_numbers: 'campaigns',
+  campaign_days: 'campaigns',
+  campaign_end_reasons: 'campaigns',
+  campaign_enrollment_rows: 'campaigns',
+  campaign_enrollments: 'campaigns',
+  campaign_replans: 'campaigns',
+  campaign_contacts: 'campaigns',
+  campaign_attempts: 'campaigns',
+  campaign_decisions: 'campaigns',
+  events: 'live',
+  event_counters: 'live',
+  event_consumers: 'live',
+  call_facts: 'analytics',
+  call_rollups: 'analytics',
+  call_rollup_changes: 'analytics',
+  call_rollup_days: 'analytics',
+  call_rollup_progress: 'analytics',
+  webhook_endpoints: 'webhooks',
+  webhook_messages: 'webhooks',
+  webhook_deliveries: 'webhooks',
+  webhook_attempts: 'webhooks',
+  idempotency_keys: 'server',
+};
+
+/** Exceptions, as "file: table". */
+const EXCEPTIONS = [
+  // Call statistics of contacts, in one statement with the calls that they are counted from.
+  'campaigns/outcomes/contact-stats.ts: contacts',
+];
+
+/** `ContactFolder` → `contact_folders`, as the Prisma schema maps it. */
+const tableOfModel = new Map(
+  [...readFileSync(SCHEMA, 'utf8').matchAll(/^model (\w+) \{[\s\S]*?@@map\("(\w+)"\)/gm)].map(
+    ([, model = '', table = '']) => [model.charAt(0).toLowerCase() + model.slice(1), table],
+  ),
+);
+
+const SQL_WRITE = /\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE)\s+(?:ONLY\s+)?"?(\w+)/g;
+const PRISMA_WRITE = /\b(?:tx|db|client)\.(\w+)\s*\.(?:create|update|upsert|delete)\w*\(/g;
+
+function tablesWrittenBy(text: string): string[] {
+  const bySql = [...text.matchAll(SQL_WRITE)].map(([, table = '']) => table);
+  const byPrisma = [...text.matchAll(PRISMA_WRITE)].map(([, model = '']) =>
+    tableOfModel.get(model),
+  );
+  return [...bySql, ...byPrisma].filter(
+    (table): table is string => table !== undefined && table in OWNERS,
+  );
 }
 
-/** A file of a feature that speaks GraphQL. */
-function isSchema(file: string): boolean {
-  return isFeature(file) && /(^|\/)(\w+-)*(schema|inputs|enums|updates|queries)\.ts$/.test(file);
-}
-
-function isLoader(file: string): boolean {
-  return isFeature(file) && file.endsWith('/loaders.ts');
-}
-
-function offenders(rule: (entry: Import) => boolean): string[] {
-  return imports.filter((entry) => !rule(entry)).map(({ from, to }) => `${from} → ${to}`);
-}
-
-describe('import rules', () => {
-  it('finds the imports it is about', () => {
-    expect(files.length).toBeGreaterThan(50);
-    expect(imports.length).toBeGreaterThan(200);
+describe('tables', () => {
+  it('have an owner each', () => {
+    expect(Object.keys(OWNERS).sort()).toEqual([...tableOfModel.values()].sort());
   });
 
-  it('config and errors import nothing of ours but each other', () => {
-    expect(
-      offenders(({ from, to }) => !['config.ts', 'errors.ts'].includes(from) || to === 'errors.ts'),
-    ).toEqual([]);
-  });
-
-  it('infra and ultravox import only themselves and errors', () => {
-    expect(
-      offenders(({ from, to }) => {
-        const folder = folderOf(from);
-        if (!['infra', 'ultravox'].includes(folder)) return true;
-        return folderOf(to) === folder || to === 'errors.ts';
-      }),
-    ).toEqual([]);
-  });
-
-  it('the simulator knows only the wire, and only as types', () => {
-    expect(
-      offenders(
-        ({ from, to, typeOnly }) =>
-          folderOf(from) !== 'simulator' ||
-          folderOf(to) === 'simulator' ||
-          (to === 'ultravox/wire.ts' && typeOnly),
-      ),
-    ).toEqual([]);
-  });
-
-  it('only the entry points, the demo and tests start the simulator', () => {
-    expect(
-      offenders(
-        ({ from, to }) =>
-          folderOf(to) !== 'simulator' || folderOf(from) === 'simulator' || from === 'start.ts',
-      ),
-    ).toEqual([]);
-  });
-
-  it('live and sync import no feature', () => {
-    expect(
-      offenders(
-        ({ from, to }) =>
-          !['live', 'sync'].includes(folderOf(from)) ||
-          from.endsWith('schema.ts') ||
-          !isFeature(to),
-      ),
-    ).toEqual([]);
-  });
-
-  it('rules import no GraphQL of ours', () => {
-    expect(
-      offenders(({ from, to }) => {
-        const isRule = isFeature(from) && !isSchema(from) && !isLoader(from);
-        return !isRule || (folderOf(to) !== 'graphql' && !isSchema(to));
-      }),
-    ).toEqual([]);
-    const graphqlPackages = files.filter((file) => {
-      if (folderOf(file) === 'graphql' || isSchema(file) || file.endsWith('schema.ts'))
-        return false;
-      const text = readFileSync(path.join(ROOT, file), 'utf8');
-      return /from '(graphql|graphql-yoga|graphql-ws|@pothos\/[^']+)'/.test(text);
-    });
-    expect(graphqlPackages).toEqual([]);
-  });
-
-  it('features import only features further right, or their own folder', () => {
-    expect(
-      offenders(({ from, to }) => {
-        if (!isFeature(from) || !isFeature(to) || folderOf(from) === folderOf(to)) return true;
-        return (RANK.get(folderOf(to)) ?? 0) > (RANK.get(folderOf(from)) ?? 0);
-      }),
-    ).toEqual([]);
-  });
-
-  it('the wire stays in ultravox/: no other file names a path of its API', () => {
-    const naming = files.filter(
-      (file) =>
-        !['ultravox', 'simulator'].includes(folderOf(file)) &&
-        /['"`]\/api\/(agents|calls|tools|voices|corpora|webhooks|sip)\b/.test(
-          readFileSync(path.join(ROOT, file), 'utf8'),
-        ),
+  it('are written by their owner alone, save for the exceptions, which are all needed', () => {
+    const foreign = files.flatMap((file) =>
+      tablesWrittenBy(textOf.get(file) ?? '')
+        .filter((table) => OWNERS[table] !== folderOf(file))
+        .map((table) => `${file}: ${table}`),
     );
-    expect(naming).toEqual([]);
+    expect([...new Set(foreign)].sort()).toEqual([...EXCEPTIONS].sort());
   });
 
-  it('the environment is read in one place', () => {
-    const reading = files.filter((file) =>
-      /process\.env\b/.test(readFileSync(path.join(ROOT, file), 'utf8')),
+  it('are found in SQL and in calls of the Prisma client', () => {
+    expect(
+      tablesWrittenBy(`
+        INSERT INTO calls (id) SELECT 1 FOR UPDATE; UPDATE ONLY campaigns SET a = 1;
+        DELETE  FROM events WHERE true ON CONFLICT DO UPDATE SET b = 2;
+        await tx.contactFolder.createMany({}); await app.db.voice
+          .deleteMany(); await tx.tool.findMany()`),
+    ).toEqual(['calls', 'campaigns', 'events', 'contact_folders', 'voices']);
+  });
+});
+
+describe('connections to PostgreSQL', () => {
+  it('are opened where their sessions are set to UTC', () => {
+    expect(filesWith(/\bnew (pg\.)?(Client|Pool|PrismaPg)\(/)).toEqual(['infra/connections.ts']);
+    expect(filesWith(/\bnew PgBoss\(/)).toEqual(['infra/jobs.ts']);
+    expect(textOf.get('infra/jobs.ts')).toContain('...guardedPool(databaseUrl)');
+  });
+});
+
+/** The file that writes the placement of a call, and the columns that belong to it. */
+const PLACEMENT_OWNER = 'calls/placement/placement-state.ts';
+const PLACEMENT_COLUMNS = [
+  'placement',
+  'claimed_at',
+  'sent_at',
+  'place_before',
+  'place_not_before',
+  'ultravox_id',
+];
+
+const camelCase = (name: string): string =>
+  name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+/** The text from the first bracket at or after `start` to the one that closes it. */
+function bracketed(text: string, start: number): string {
+  const open = text.slice(start).search(/[({]/) + start;
+  let depth = 0;
+  for (let end = open; end < text.length; end += 1) {
+    if ('({'.includes(text[end]!)) depth += 1;
+    if (')}'.includes(text[end]!)) depth -= 1;
+    if (depth === 0) return text.slice(open, end + 1);
+  }
+  return '';
+}
+
+/** Columns of the placement that a file writes. */
+function placementColumnsWrittenBy(text: string): string[] {
+  const sql = [
+    ...text.matchAll(/\bUPDATE calls(?: \w+)? SET([\s\S]*?)(?:\bWHERE\b|\bFROM\b|`)/g),
+    ...text.matchAll(/\bINSERT INTO calls\s*(\([^)]*\))/g),
+  ].map(([, columns = '']) => columns);
+  const data = [...text.matchAll(/\.call\s*\.(?:create|update|upsert)\w*\(/g)].flatMap(
+    ({ index }) => {
+      const call = bracketed(text, index);
+      return [...call.matchAll(/\b(?:data|create|update):/g)].map((key) =>
+        bracketed(call, key.index),
+      );
+    },
+  );
+  const assigned = [...text.matchAll(/\bchange\.(\w+)\s*=[^=]/g)].map(
+    ([, name = '']) => `${name}:`,
+  );
+  return PLACEMENT_COLUMNS.filter(
+    (column) =>
+      sql.some((columns) => new RegExp(`\\b${column}\\b(?=\\s*[=,)])`).test(columns)) ||
+      [...data, ...assigned].some((values) => new RegExp(`\\b${camelCase(column)}:`).test(values)),
+  );
+}
+
+describe('the placement of a call', () => {
+  it('is written by its owner alone', () => {
+    const foreign = files
+      .filter((file) => file !== PLACEMENT_OWNER)
+      .flatMap((file) =>
+        placementColumnsWrittenBy(textOf.get(file) ?? '').map((column) => `${file}: ${column}`),
+      );
+    expect(foreign).toEqual([]);
+  });
+
+  it.each([
+    ['UPDATE calls SET a = 1, sent_at = now() WHERE ultravox_id = $1', ['sent_at']],
+    ['INSERT INTO calls (id, placement, claimed_at) SELECT', ['placement', 'claimed_at']],
+    ['tx.call.update({ where: { ultravoxId }, data: { placeBefore: null } })', ['place_before']],
+    ['change.ultravoxId = seen.callId;', ['ultravox_id']],
+    ["db.call.findMany({ where: { placement: 'QUEUED' } })", []],
+  ])('is found in %s', (text, columns) => {
+    expect(placementColumnsWrittenBy(text)).toEqual(columns);
+  });
+});
+
+describe('names', () => {
+  it('of paths of the Ultravox API appear in ultravox/ and simulator/ alone', () => {
+    const naming = filesWith(/['"`]\/api\/(agents|calls|tools|voices|corpora|webhooks|sip)\b/);
+    expect(naming.filter((file) => !['ultravox', 'simulator'].includes(folderOf(file)))).toEqual(
+      [],
     );
-    expect(reading).toEqual([
+  });
+
+  it('of environment variables are read by entry points', () => {
+    expect(filesWith(/process\.env\b/)).toEqual([
+      'cli.ts',
       'graphql/builder.ts',
+      'infra/connections.ts',
       'infra/postgres-account.ts',
-      'main.ts',
-      'organizations/cli.ts',
+      'organization-cli.ts',
+      'repair-time-zone.ts',
       'simulator/main.ts',
     ]);
   });

@@ -4,11 +4,11 @@ import { readConfig, SETTINGS } from '../src/config.ts';
 import { ConfigError } from '../src/errors.ts';
 
 describe('readConfig', () => {
-  it('needs nothing', () => {
+  it('accepts an empty environment', () => {
     expect(readConfig({})).toMatchObject({ PORT: 4000, ROLE: 'all', HOST: '127.0.0.1' });
   });
 
-  it('names every wrong setting at once', () => {
+  it('reports every invalid setting at once', () => {
     const wrong = {
       PORT: 'eighty',
       ROLE: 'boss',
@@ -30,7 +30,7 @@ describe('readConfig', () => {
     for (const name of Object.keys(wrong)) expect(message).toContain(`- ${name} `);
   });
 
-  it('asks for what another setting needs', () => {
+  it('requires what another setting depends on', () => {
     expect(() => readConfig({ DATABASE_URL: 'postgres://localhost/x' })).toThrow(
       'ENCRYPTION_KEY is needed',
     );
@@ -51,10 +51,10 @@ describe('readConfig', () => {
   });
 });
 
-describe('the documents', () => {
+describe('documentation of settings', () => {
   const names = Object.keys(SETTINGS);
 
-  it('the README has every setting, with its default, and no other', () => {
+  it('lists every setting with its default in the README', () => {
     const rows = [
       ...readFileSync('README.md', 'utf8').matchAll(/^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$/gm),
     ];
@@ -66,7 +66,7 @@ describe('the documents', () => {
     }
   });
 
-  it('.env.example has every setting', () => {
+  it('lists every setting in .env.example', () => {
     const lines = readFileSync('.env.example', 'utf8').matchAll(/^# ?([A-Z_]+)=/gm);
     expect([...lines].map(([, name]) => name)).toEqual(names);
   });

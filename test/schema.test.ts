@@ -1,4 +1,4 @@
-/** What is generated is current, and the graph keeps its own conventions. */
+/** Generated files are current, and the graph follows its conventions. */
 import { readFileSync } from 'node:fs';
 import {
   getNamedType,
@@ -6,30 +6,37 @@ import {
   isInputObjectType,
   isInterfaceType,
   isObjectType,
+  isScalarType,
   isSpecifiedScalarType,
 } from 'graphql';
+import { scalars } from 'truedy-graphql/scalars';
 import { describe, expect, it } from 'vitest';
-import { printedSchema } from '../src/graphql/print.ts';
-import { schema } from '../src/graphql/schema.ts';
 import { createLogger } from '../src/infra/logger.ts';
 import { findMissingMigration } from '../src/infra/migration-cli.ts';
+import { printedSchema } from '../src/server/print-schema.ts';
+import { schema } from '../src/server/schema.ts';
+import { createTestDatabase } from './support/database.ts';
 
 const types = Object.values(schema.getTypeMap()).filter((type) => !type.name.startsWith('__'));
 
-describe('the printed schema', () => {
+describe('schema.graphql', () => {
   it('is current: run `npm run generate`', () => {
     expect(readFileSync('schema.graphql', 'utf8')).toBe(printedSchema());
   });
 });
 
-describe('the migrations', () => {
-  it('make what prisma/schema.prisma says', async () => {
-    expect(await findMissingMigration({ log: createLogger({ level: 'error' }) })).toBeUndefined();
+describe('prisma/migrations', () => {
+  it('agree with prisma/schema.prisma', async () => {
+    const database = await createTestDatabase({ empty: true });
+    const log = createLogger({ level: 'error' });
+    const missing = await findMissingMigration({ emptyDatabaseUrl: database.url, log });
+    await database.drop();
+    expect(missing).toBeUndefined();
   });
 });
 
-describe('descriptions', () => {
-  it('are there for every type, field, argument, member and value', () => {
+describe('descriptions of the schema', () => {
+  it('exist for every type, field, argument and value', () => {
     const missing: string[] = [];
     const note = (name: string, description?: string | null): void => {
       if (!description?.trim()) missing.push(name);
@@ -63,7 +70,7 @@ describe('mutations', () => {
 
   it.each(
     mutations.map((field) => [field.name, field] as const),
-  )('%s has the common form', (name, field) => {
+  )('%s has one input, a payload and userErrors', (name, field) => {
     const typeName = `${name[0]!.toUpperCase()}${name.slice(1)}`;
     expect(field.args.map((arg) => String(arg.type))).toEqual([`${typeName}Input!`]);
     expect(String(field.type)).toBe(`${typeName}Payload!`);
@@ -76,7 +83,7 @@ describe('mutations', () => {
   });
 });
 
-describe('lists', () => {
+describe('connections and list arguments', () => {
   const named = (suffix: string) => types.filter(({ name }) => name.endsWith(suffix));
 
   it('have one connection type and one edge type for each type of object', () => {
@@ -105,11 +112,11 @@ describe('lists', () => {
   });
 });
 
-describe('deletions', () => {
-  /** Of things chosen by a filter there can be a million: how many went is told, not which. */
+describe('delete mutations', () => {
+  /** Mutations that delete by a filter return a count, because they may delete a million objects. */
   const COUNTED: Record<string, string> = { DeleteContactsPayload: 'contactCount' };
 
-  it('give the id of what is gone', () => {
+  it('return the id of what was deleted', () => {
     for (const [name, type] of Object.entries(schema.getTypeMap())) {
       const [, what] = /^Delete(\w+?)s?Payload$/.exec(name) ?? [];
       if (!what || !isObjectType(type)) continue;
@@ -123,8 +130,8 @@ describe('deletions', () => {
   });
 });
 
-describe('objects', () => {
-  it('with an id are nodes', () => {
+describe('object types', () => {
+  it('implement Node when they have an id', () => {
     const others = types.filter(
       (type) =>
         isObjectType(type) &&
@@ -132,5 +139,25 @@ describe('objects', () => {
         !type.getInterfaces().some(({ name }) => name === 'Node'),
     );
     expect(others.map(({ name }) => name)).toEqual([]);
+  });
+});
+
+describe('scalars', () => {
+  const names = types
+    .filter((type) => isScalarType(type) && !isSpecifiedScalarType(type))
+    .map(({ name }) => name);
+
+  it('have a TypeScript type in truedy-graphql/scalars', () => {
+    expect(Object.keys(scalars).sort()).toEqual(['ID', ...names].sort());
+  });
+
+  it('have a row with the same type in docs/scalars.md', () => {
+    const rows = readFileSync('docs/scalars.md', 'utf8').matchAll(
+      /^\| `(\w+)` \|[^|]*\| `(.+?)` \|/gm,
+    );
+    const documented = Object.fromEntries(
+      [...rows].map(([, name, type]) => [name, type?.replace('\\|', '|')]),
+    );
+    expect(documented).toEqual(scalars);
   });
 });

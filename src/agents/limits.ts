@@ -1,4 +1,4 @@
-/** How large and which the parts of an agent may be. Where Ultravox has a limit, it is its own. */
+/** Limits and choices for the fields of an agent. Limits of Ultravox are adopted. */
 export const DEFAULT_MODEL = 'ultravox-v0.7';
 export const MODELS = [
   DEFAULT_MODEL,

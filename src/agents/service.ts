@@ -1,40 +1,42 @@
-/** Agents: what they may be made of, and every write to one. */
+/** Creates and changes agents. They are deleted in `deletion.ts`. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Agent } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { publicId } from '../infra/ids.ts';
 import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { enqueueSync, trySync } from '../sync/service.ts';
+import { phoneNumberRules } from '../organizations/service.ts';
+import { enqueueSync } from '../sync/service.ts';
 import { isInSync } from '../sync/status.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import {
   type AgentContent,
   type AgentInput,
   type ReadContent,
   readContent,
   toColumns,
-} from './content.ts';
-import { type AgentReferences, checkReferences, writeReferences } from './references.ts';
+} from './agent-input.ts';
+import { type AgentReferences, checkReferences, writeReferences } from './agent-references.ts';
+import { checkPremiumTarget } from './premium-targets.ts';
 import { settingsOf } from './settings.ts';
-import { agentSync } from './sync.ts';
+import { agentSync, syncAndRead } from './sync.ts';
 
 /**
- * Makes an agent and brings it to Ultravox.
+ * Creates an agent.
  *
- * Order: the row is committed as DRAFT with a job; then it is sent at once.
- * If the second step fails: it stays DRAFT with `syncError` and the job sends it later (Ultravox not
- * reachable), or it is FAILED until it is changed (Ultravox refused it).
+ * Order: the row and its job are committed, then the agent is created at Ultravox. If Ultravox cannot
+ * be reached, the row stays DRAFT and the job retries. If Ultravox refuses the agent, the row is FAILED
+ * until it is changed.
  */
 export async function createAgent(app: App, viewer: Viewer, input: AgentInput): Promise<Agent> {
   const id = newObjectId(viewer);
   const made = viewer.idempotency && (await findOwn(app, viewer, id));
-  if (made) return sendAndRead(app, made.id);
+  if (made) return syncAndRead(app, made.id);
 
   const checks = new Checks();
-  const content = readAll(app, checks, input);
+  const content = await readAll(app, viewer, checks, input);
   await app.db.$transaction(async (tx) => {
-    await checkReferences(tx, viewer, checks, null, content);
+    await checkReferences(tx, viewer, checks, { before: null, change: content });
+    await checkPremiumTarget(tx, viewer, checks, content.builtInConfig);
     checks.throwIfAny();
     const whole = content as AgentContent;
     await tx.agent.create({
@@ -47,19 +49,19 @@ export async function createAgent(app: App, viewer: Viewer, input: AgentInput): 
       },
     });
     await writeReferences(tx, viewer.organizationId, id, whole);
-    await enqueueSync(app, tx, agentSync, id);
+    await enqueueSync(app, tx, agentSync, { id, organizationId: viewer.organizationId });
     await append(tx, viewer, { type: 'AGENT_CREATED', agentId: id, data: { name: whole.name } });
   });
   announceEvents(app, viewer.organizationId);
-  return sendAndRead(app, id);
+  return syncAndRead(app, id);
 }
 
 /**
- * Changes what was sent and nothing else; null clears a member or puts it back to its default.
+ * Changes the fields that were sent; null resets a field to its default.
  *
- * Order: the row is committed with a higher revision and a job; then it is sent at once.
- * If the second step fails: an active agent goes on with its last synced revision, and the job
- * sends the new one later unless Ultravox refused it.
+ * Order: the row, with a higher revision, and its job are committed, then the agent is sent to
+ * Ultravox. If that fails, calls use the last synced revision; the job retries unless Ultravox refused
+ * the agent.
  */
 export async function updateAgent(
   app: App,
@@ -67,16 +69,14 @@ export async function updateAgent(
   { id, ...input }: AgentInput & { id: string },
 ): Promise<Agent> {
   const checks = new Checks();
-  const content = readContent(checks, input, {
-    whole: false,
-    allowPrivate: app.config.ALLOW_PRIVATE_ADDRESSES,
-  });
-  return changeAgent(app, viewer, checks, id, content);
+  const options = await readOptions(app, viewer);
+  const content = readContent(checks, input, { ...options, whole: false });
+  return changeAgent(app, viewer, { checks, id, content });
 }
 
 /**
- * Puts other content in place of all that the agent was: what is not given goes back to its default.
- * Order and failure are those of `updateAgent`.
+ * Replaces all fields; those not sent are reset to their defaults. Order and failures are those of
+ * `updateAgent`.
  */
 export async function replaceAgent(
   app: App,
@@ -84,23 +84,34 @@ export async function replaceAgent(
   { id, ...input }: AgentInput & { id: string },
 ): Promise<Agent> {
   const checks = new Checks();
-  return changeAgent(app, viewer, checks, id, readAll(app, checks, input));
+  return changeAgent(app, viewer, {
+    checks,
+    id,
+    content: await readAll(app, viewer, checks, input),
+  });
 }
 
-async function changeAgent(
-  app: App,
-  viewer: Viewer,
-  checks: Checks,
-  publicAgentId: string,
-  read: Partial<ReadContent>,
-): Promise<Agent> {
-  const id = checks.id('agt', 'Agent', publicAgentId, ['id']);
+interface AgentChange {
+  /** Holds the problems found so far. */
+  checks: Checks;
+  /** Public id. */
+  id: string;
+  content: Partial<ReadContent>;
+}
+
+async function changeAgent(app: App, viewer: Viewer, change: AgentChange): Promise<Agent> {
+  const { checks } = change;
+  const id = checks.id('agt', 'Agent', change.id, ['id']);
   const changed = await app.db.$transaction(async (tx) => {
     const agent = id ? await lockAgent(tx, viewer, id) : null;
-    if (id && !agent) checks.add('NOT_FOUND', 'There is no such agent.', ['id']);
-    await checkReferences(tx, viewer, checks, agent && (await referencesOf(tx, agent)), read);
+    if (id && !agent) checks.add('NOT_FOUND', 'Agent not found.', ['id']);
+    await checkReferences(tx, viewer, checks, {
+      before: agent && (await referencesOf(tx, agent)),
+      change: change.content,
+    });
+    await checkPremiumTarget(tx, viewer, checks, change.content.builtInConfig);
     checks.throwIfAny();
-    const content = read as Partial<AgentContent>;
+    const content = change.content as Partial<AgentContent>;
     const changes = Object.keys(content);
     if (!agent || changes.length === 0) return false;
     await tx.agent.update({
@@ -112,7 +123,7 @@ async function changeAgent(
       },
     });
     await writeReferences(tx, viewer.organizationId, agent.id, content);
-    await enqueueSync(app, tx, agentSync, agent.id);
+    await enqueueSync(app, tx, agentSync, agent);
     await append(tx, viewer, {
       type: 'AGENT_UPDATED',
       agentId: agent.id,
@@ -121,95 +132,12 @@ async function changeAgent(
     return true;
   });
   if (changed) announceEvents(app, viewer.organizationId);
-  return sendAndRead(app, id!);
-}
-
-/** How many of the calls in the way are named. */
-const NAMED_CALLS = 10;
-
-/**
- * Takes an agent away: its numbers are free again, its calls stay readable.
- *
- * Order: the row is marked as deleted and committed with a job; then its copy is removed at once.
- * If the second step fails: the job removes the copy later. The copy takes no calls meanwhile, since
- * no number leads to it.
- */
-export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: string): Promise<Agent> {
-  const checks = new Checks();
-  const id = checks.id('agt', 'Agent', publicAgentId, ['id']);
-  checks.throwIfAny();
-  const gone = viewer.idempotency && (await findOwn(app, viewer, id!));
-  // An earlier run under the same key has done it.
-  if (gone?.deletedAt && gone.deletedAt >= viewer.idempotency!.at) return sendAndRead(app, gone.id);
-
-  await app.db.$transaction(async (tx) => {
-    const agent = await lockAgent(tx, viewer, id!);
-    if (!agent) throw userError('NOT_FOUND', 'There is no such agent.', ['id']);
-    await refuseWhileInCalls(tx, viewer, agent);
-    await refuseWhileInCampaigns(tx, viewer, agent);
-    const own = { ...ownedBy(viewer), agentId: agent.id };
-    for (const slot of ['inboundAgentId', 'outboundAgentId'] as const) {
-      await tx.phoneNumber.updateMany({
-        where: { ...ownedBy(viewer), [slot]: agent.id },
-        data: { [slot]: null },
-      });
-    }
-    await tx.agentTool.deleteMany({ where: own });
-    await tx.agentKnowledgeBase.deleteMany({ where: own });
-    await tx.agent.update({ where: { id: agent.id }, data: { deletedAt: app.now() } });
-    await enqueueSync(app, tx, agentSync, agent.id);
-    await append(tx, viewer, { type: 'AGENT_DELETED', agentId: agent.id, data: {} });
-  });
-  announceEvents(app, viewer.organizationId);
-  return sendAndRead(app, id!);
-}
-
-/** Only those that are under way or will be; a draft finds out when it is scheduled. */
-async function refuseWhileInCampaigns(tx: Tx, viewer: Viewer, agent: Agent): Promise<void> {
-  const campaigns = await tx.campaign.findMany({
-    where: {
-      ...ownedBy(viewer),
-      agentId: agent.id,
-      deletedAt: null,
-      status: { in: ['SCHEDULED', 'ACTIVE', 'PAUSED'] },
-    },
-    select: { id: true, name: true },
-    orderBy: { id: 'asc' },
-    take: NAMED_CALLS,
-  });
-  if (campaigns.length === 0) return;
-  throw userError(
-    'IN_USE',
-    `The agent is to make the calls of ${campaigns.map(({ name }) => JSON.stringify(name)).join(', ')}. Cancel such a campaign with \`cancelCampaign\` first.`,
-    ['id'],
-    { details: { campaignIds: campaigns.map((campaign) => publicId('cmp', campaign.id)) } },
-  );
-}
-
-async function refuseWhileInCalls(tx: Tx, viewer: Viewer, agent: Agent): Promise<void> {
-  const where = {
-    ...ownedBy(viewer),
-    agentId: agent.id,
-    status: { in: ['CREATED' as const, 'RINGING' as const, 'IN_PROGRESS' as const] },
-  };
-  const calls = await tx.call.findMany({
-    where,
-    select: { id: true },
-    orderBy: { id: 'asc' },
-    take: NAMED_CALLS,
-  });
-  if (calls.length === 0) return;
-  throw userError(
-    'INVALID_STATE',
-    'The agent has calls that have not ended. Wait for them or end them with `endCall`, then delete it.',
-    ['id'],
-    { details: { callIds: calls.map((call) => publicId('cal', call.id)) } },
-  );
+  return syncAndRead(app, id!);
 }
 
 /**
- * Sends an agent again that is not in step, now, also when Ultravox refused it as it is. One that is
- * in step is left alone.
+ * Sends an agent to Ultravox now, even if Ultravox has refused its current revision. Does nothing when
+ * the current revision is at Ultravox.
  */
 export async function retryAgentSync(
   app: App,
@@ -221,25 +149,18 @@ export async function retryAgentSync(
   checks.throwIfAny();
   await app.db.$transaction(async (tx) => {
     const agent = await lockAgent(tx, viewer, id!);
-    if (!agent) throw userError('NOT_FOUND', 'There is no such agent.', ['id']);
+    if (!agent) throw userError('NOT_FOUND', 'Agent not found.', ['id']);
     if (isInSync(agent)) return;
-    // Not a change of the agent, so `updated_at` stays.
+    // Raw SQL, because `updated_at` must not change: the agent itself does not.
     await tx.$executeRaw`
       UPDATE agents SET revision = revision + 1, refused_revision = NULL
       WHERE id = ${agent.id}::uuid`;
-    await enqueueSync(app, tx, agentSync, agent.id);
+    await enqueueSync(app, tx, agentSync, agent);
   });
-  return sendAndRead(app, id!);
+  return syncAndRead(app, id!);
 }
 
-/** Whether calls can be placed and taken: once active, an agent stays so while a change is on its way. */
-export function isReadyForCalls(
-  agent: Pick<Agent, 'status' | 'ultravoxId' | 'deletedAt'>,
-): boolean {
-  return agent.status === 'ACTIVE' && agent.ultravoxId !== null && agent.deletedAt === null;
-}
-
-/** The key by which the agent's CRM webhook is signed, or null without one. */
+/** The secret that signs the agent's CRM webhook; null when there is none. */
 export function crmWebhookSecretOf(
   app: App,
   agent: Pick<Agent, 'id' | 'crmWebhookSecret'>,
@@ -263,18 +184,29 @@ function secretContext(agentId: string): string {
   return `agents.crm_webhook_secret:${agentId}`;
 }
 
-function readAll(app: App, checks: Checks, input: AgentInput): Partial<ReadContent> {
-  return readContent(checks, input, {
-    whole: true,
+async function readAll(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  input: AgentInput,
+): Promise<Partial<ReadContent>> {
+  return readContent(checks, input, { ...(await readOptions(app, viewer)), whole: true });
+}
+
+async function readOptions(app: App, viewer: Viewer) {
+  const { allowPremium } = await phoneNumberRules(app, viewer);
+  return {
+    allowPremium,
     allowPrivate: app.config.ALLOW_PRIVATE_ADDRESSES,
-  });
+    allowedUrls: app.config.WEBHOOK_ALLOWED_URLS ?? [],
+  };
 }
 
 function findOwn(app: App, viewer: Viewer, id: string): Promise<Agent | null> {
   return app.db.agent.findFirst({ where: { ...ownedBy(viewer), id } });
 }
 
-/** The agent as it is now, which nobody else changes or deletes until the transaction ends. */
+/** The agent, locked against changes and deletion until the transaction ends. */
 async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<Agent | null> {
   const locked = await tx.$queryRaw<unknown[]>`
     SELECT id FROM agents
@@ -298,10 +230,4 @@ async function referencesOf(tx: Tx, agent: Agent): Promise<AgentReferences> {
 
 async function append(tx: Tx, viewer: Viewer, event: NewEvent): Promise<void> {
   await appendEvents(tx, viewer.organizationId, [event]);
-}
-
-/** After the commit. The job does it should this process die here. */
-async function sendAndRead(app: App, id: string): Promise<Agent> {
-  await trySync(app, agentSync, id);
-  return app.db.agent.findUniqueOrThrow({ where: { id } });
 }

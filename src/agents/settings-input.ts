@@ -1,7 +1,9 @@
-/** What may be written into the nested settings of an agent. Each is replaced as a whole. */
+/** Validates the nested settings of an agent. Each is replaced as a whole. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
+import { isPremiumNumber, type PhoneNumberRules } from '../infra/phone-number.ts';
 import { LIMITS } from './limits.ts';
+import { template } from './placeholders.ts';
 import type {
   BuiltInConfig,
   EndBehavior,
@@ -11,7 +13,6 @@ import type {
   TransferConfig,
   VadSettings,
 } from './settings.ts';
-import { template } from './text.ts';
 
 /** Absent and null both mean the default here. */
 export type Given<T> = T | null | undefined;
@@ -65,14 +66,14 @@ export function greetingSettings(
     if (spoken !== null && (input.delay ?? null) === null) {
       checks.add(
         'REQUIRED',
-        'Give `delay` with `text` when the user speaks first: the agent says the text once the user has been silent for that long.',
+        '`delay` is required with `text` when the user speaks first: it is the silence after which the agent says the text.',
         [...path, 'delay'],
       );
     }
     if (uninterruptible) {
       checks.add(
         'INVALID_INPUT',
-        '`uninterruptible` is possible only when the agent speaks first.',
+        '`uninterruptible` is allowed only when the agent speaks first.',
         [...path, 'uninterruptible'],
       );
     }
@@ -133,10 +134,11 @@ export function builtInConfig(
   checks: Checks,
   input: BuiltInConfigInput,
   path: ProblemPath,
+  rules: PhoneNumberRules,
 ): BuiltInConfig | undefined {
   const before = checks.problems.length;
   const transfer = input.transfer
-    ? transferConfig(checks, input.transfer, [...path, 'transfer'])
+    ? transferConfig(checks, input.transfer, [...path, 'transfer'], rules)
     : null;
   if (checks.problems.length > before) return undefined;
   return {
@@ -147,12 +149,21 @@ export function builtInConfig(
 }
 
 const SIP_URI = /^sips?:[^@\s<>]+@[^@\s<>]+$/i;
+/** The phone number in the user part of a SIP URI. */
+const NUMBER_IN_SIP_URI = /^sips?:(\+\d{7,15})[;:@]/i;
 
-/** Ultravox refuses a transfer tool without a target, and a warm one to anything but SIP. */
+/** The phone number that a target of transfers leads to; null if it may be none. */
+export function numberOfTarget(target: string): string | null {
+  if (target.startsWith('+')) return target;
+  return NUMBER_IN_SIP_URI.exec(target)?.[1] ?? null;
+}
+
+/** Ultravox requires a target, and a SIP URI for warm transfers. */
 function transferConfig(
   checks: Checks,
   input: TransferConfigInput,
   path: ProblemPath,
+  rules: PhoneNumberRules,
 ): TransferConfig | undefined {
   const cold = input.cold ?? false;
   const warm = input.warm ?? false;
@@ -162,11 +173,15 @@ function transferConfig(
     if (!cold && !warm) return { cold, warm, target };
     return checks.add(
       'REQUIRED',
-      'Give `target`, where callers are transferred to: a SIP URI such as "sip:desk@example.com", or for cold transfers only a phone number such as "+14155550123".',
+      '`target` is required: a SIP URI such as "sip:desk@example.com" or, for cold transfers only, a phone number such as "+14155550123".',
       here,
     );
   }
   if (SIP_URI.test(target)) {
+    const before = checks.problems.length;
+    const dialed = numberOfTarget(target);
+    if (dialed && isPremiumNumber(dialed)) checks.phoneNumber(dialed, here, rules);
+    if (checks.problems.length > before) return undefined;
     return checks.text(target, here, { max: 500 }) === undefined
       ? undefined
       : { cold, warm, target };
@@ -174,7 +189,7 @@ function transferConfig(
   if (warm) {
     return checks.add(
       'INVALID_INPUT',
-      'A warm transfer needs a SIP URI such as "sip:desk@example.com" as its `target`.',
+      '`target` of a warm transfer must be a SIP URI such as "sip:desk@example.com".',
       here,
     );
   }
@@ -185,5 +200,6 @@ function transferConfig(
       here,
     );
   }
-  return checks.phoneNumber(target, here) === undefined ? undefined : { cold, warm, target };
+  const number = checks.phoneNumber(target, here, rules);
+  return number === undefined ? undefined : { cold, warm, target: number };
 }

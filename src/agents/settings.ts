@@ -1,4 +1,4 @@
-/** The shapes of an agent's JSON columns, which are the graph's own. */
+/** Types of the JSON columns of an agent. */
 import type { Agent } from '../generated/prisma/client.ts';
 
 export const FIRST_SPEAKERS = ['AGENT', 'USER'] as const;
@@ -30,7 +30,7 @@ export type VadSettings = {
 export type TransferConfig = {
   cold: boolean;
   warm: boolean;
-  /** Where callers are transferred to. Always set when one of the two is on. */
+  /** Null only if both are false. */
   target: string | null;
 };
 
@@ -50,7 +50,7 @@ export interface AgentSettings {
 
 type JsonColumns = Pick<Agent, keyof AgentSettings>;
 
-/** The JSON columns as what they are: nothing but `readContent` writes them. */
+/** The JSON columns with their types. Only `readContent` produces what is written to them. */
 export function settingsOf<Row extends Partial<JsonColumns>>(
   row: Row,
 ): Pick<AgentSettings, keyof Row & keyof AgentSettings> {

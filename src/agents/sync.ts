@@ -1,4 +1,4 @@
-/** Keeps an agent and its copy at Ultravox in step. */
+/** Syncs agents with Ultravox. A change replaces the whole call template there. */
 import type { App } from '../app.ts';
 import type {
   Agent,
@@ -9,16 +9,18 @@ import type {
   Voice,
 } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
+import type { JobContext } from '../infra/jobs.ts';
 import { corpusIdFor } from '../knowledge-bases/service.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
-import { orGone } from '../sync/gone.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
-import { defineSyncJob, enqueueSync, runSync, type SyncKind } from '../sync/service.ts';
+import { nullIfNotFound } from '../sync/null-if-not-found.ts';
+import { enqueueSync, enqueueSyncs, runSync, trySync } from '../sync/service.ts';
+import { defineSyncJob, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
 import { selectedToolFor } from '../tools/service.ts';
 import type { CreateAgentRequest } from '../ultravox/wire.ts';
 import { ultravoxVoiceId } from '../voices/service.ts';
-import { raiseRevisions } from './references.ts';
-import { callTemplate, remoteName } from './template.ts';
+import { raiseRevisions } from './agent-references.ts';
+import { callTemplate, remoteName } from './call-template.ts';
 
 type AgentRow = Agent & {
   voice: Voice;
@@ -51,17 +53,17 @@ export const agentSync: SyncKind<AgentRow> = {
 
   create: async (app, row) => (await app.ultravox.agents.create(wireAgent(app, row))).agentId,
 
-  async update(app, row, ultravoxId) {
-    await app.ultravox.agents.update(ultravoxId, wireAgent(app, row));
+  async update(app, row, remoteId) {
+    await app.ultravox.agents.update(remoteId, wireAgent(app, row));
   },
 
-  async remove(app, _row, ultravoxId) {
-    await orGone(app.ultravox.agents.delete(ultravoxId));
+  async remove(app, _row, remoteId) {
+    await nullIfNotFound(app.ultravox.agents.delete(remoteId));
   },
 
-  async settled(_app, tx, row, result) {
+  async onResult(_app, tx, row, result) {
     if (result.outcome !== 'SYNCED' && result.outcome !== 'REFUSED') return;
-    // Deleted meanwhile: nothing comes after AGENT_DELETED.
+    // AGENT_DELETED is the last event of an agent.
     const now = await tx.agent.findUnique({ where: { id: row.id }, select: { deletedAt: true } });
     if (!now || now.deletedAt) return;
     await appendEvents(tx, row.organizationId, [
@@ -75,15 +77,15 @@ export const agentSync: SyncKind<AgentRow> = {
     ]);
   },
 
-  async announced(app, row, result) {
+  async afterResult(app, row, result) {
     if (result.outcome === 'SYNCED' || result.outcome === 'REFUSED') {
       announceEvents(app, row.organizationId);
     }
   },
 };
 
-/** @throws NotReadyError while something the agent refers to has no copy at Ultravox. */
-function wireAgent(app: App, row: AgentRow): CreateAgentRequest {
+/** @throws NotReadyError while something that the agent refers to is not at Ultravox. */
+function wireAgent(app: SyncContext, row: AgentRow): CreateAgentRequest {
   return {
     name: remoteName(row.name, publicId('agt', row.id)),
     callTemplate: callTemplate(row, {
@@ -94,37 +96,52 @@ function wireAgent(app: App, row: AgentRow): CreateAgentRequest {
   };
 }
 
-/** Ultravox does not know the agent: it is made there again, by whoever is first. */
-export async function bringAgentBack(app: App, agent: { id: string }): Promise<void> {
+/** Sends the agent to Ultravox now, and returns it with the result. */
+export async function syncAndRead(app: App, id: string): Promise<Agent> {
+  await trySync(app, agentSync, id);
+  return app.db.agent.findUniqueOrThrow({ where: { id } });
+}
+
+/** Creates the agent at Ultravox again, after Ultravox has answered that it does not exist. */
+export async function recreateAgent(
+  app: App,
+  agent: Pick<Agent, 'id' | 'organizationId'>,
+): Promise<void> {
   await app.db.$transaction(async (tx) => {
     await tx.$executeRaw`
       UPDATE agents SET synced_revision = NULL
       WHERE id = ${agent.id}::uuid AND deleted_at IS NULL AND synced_revision = revision`;
-    await enqueueSync(app, tx, agentSync, agent.id);
+    await enqueueSync(app, tx, agentSync, agent);
   });
-  app.background('bringAgentBack', async () => {
+  app.background('recreateAgent', async () => {
     await runSync(app, agentSync, agent.id);
   });
 }
 
-/** How many agents are sent to Ultravox at once when something they share has changed. */
-const RESYNC_AT_ONCE = 5;
+/** How many agents one job sends to Ultravox at once. */
+const RESYNC_CONCURRENCY = 5;
 
 /**
- * Sends every agent again that uses a tool, a knowledge base or a voice.
+ * Sends every agent that uses a tool, a knowledge base or a voice to Ultravox again.
  *
- * Order: the raised revisions are committed with a job for each agent, then all are sent from here.
+ * Order: the raised revisions are committed with a job for each agent, then the agents are sent here.
  * If that stops halfway, the jobs send the rest.
  */
-export async function resyncAgentsUsing(app: App, used: ResyncAgents): Promise<void> {
-  const ids = await app.db.$transaction(async (tx) => {
+export async function resyncAgentsUsing(
+  app: App,
+  used: ResyncAgents,
+  { signal }: JobContext,
+): Promise<void> {
+  const agents = await app.db.$transaction(async (tx) => {
     const raised = await raiseRevisions(tx, used);
-    for (const id of raised) await enqueueSync(app, tx, agentSync, id);
+    await enqueueSyncs(app, tx, agentSync, raised);
     return raised;
   });
-  const queue = [...ids];
-  const senders = Array.from({ length: RESYNC_AT_ONCE }, async () => {
-    for (let id = queue.shift(); id; id = queue.shift()) await runSync(app, agentSync, id);
+  const queue = [...agents];
+  const senders = Array.from({ length: RESYNC_CONCURRENCY }, async () => {
+    for (let next = queue.shift(); next && !signal.aborted; next = queue.shift()) {
+      await runSync(app, agentSync, next.id, { signal });
+    }
   });
   await Promise.all(senders);
 }

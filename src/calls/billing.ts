@@ -1,7 +1,7 @@
-/** What a call costs, in exact decimals. */
+/** Cost of a call, in exact decimals. */
 import type { CallBillingStatus } from '../generated/prisma/enums.ts';
 
-/** Ultravox's billing status, in the graph's words. Unknown ones count as not billed yet. */
+/** Maps Ultravox's billing status. Unknown values are PENDING. */
 export function billingStatusOf(status: string | null): CallBillingStatus {
   if (status === 'BILLING_STATUS_BILLED') return 'BILLED';
   if (status === 'BILLING_STATUS_REFUNDED') return 'REFUNDED';
@@ -9,8 +9,8 @@ export function billingStatusOf(status: string | null): CallBillingStatus {
   return 'PENDING';
 }
 
-/** Whether a billing status is news: it is settled once, and after that can only be refunded. */
-export function isBillingNews(known: CallBillingStatus, seen: CallBillingStatus): boolean {
+/** Returns whether a billing status is an update: a billed call can only be refunded. */
+export function isBillingUpdate(known: CallBillingStatus, seen: CallBillingStatus): boolean {
   return BILLING_RANK[seen] > BILLING_RANK[known];
 }
 
@@ -21,14 +21,14 @@ const BILLING_RANK: Record<CallBillingStatus, number> = {
   REFUNDED: 2,
 };
 
-/** Whole seconds of a duration as Ultravox writes it (`"42s"`); it bills in steps of six seconds. */
+/** Returns the whole seconds of an Ultravox duration (`"42s"`). */
 export function billedSeconds(duration: string | null): number {
   const seconds = Number.parseFloat(duration ?? '0');
   return Number.isFinite(seconds) && seconds > 0 ? Math.ceil(seconds) : 0;
 }
 
 /**
- * Billed time at a price per minute, rounded half up to six decimals.
+ * Multiplies the billed duration by a price per minute, rounded half up to six decimals.
  *
  * @param pricePerMinute a decimal number as text with at most six decimals.
  * @returns a decimal number as text with six decimals.

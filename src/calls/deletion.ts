@@ -1,22 +1,25 @@
-/** Calls that are deleted for good, here and at Ultravox. */
+/** Permanent deletion of calls, here and at Ultravox. */
 import type { App } from '../app.ts';
 import { Checks } from '../infra/checks.ts';
+import type { JobContext } from '../infra/jobs.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { UltravoxError } from '../ultravox/error.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
 import { removeUltravoxCallJob } from './jobs.ts';
+import { notifyCallsDeleted } from './listeners.ts';
+import { deleteTranscripts } from './post-call/transcript.ts';
 import { isEnded } from './status.ts';
 
 const MAX_DELETE = 100;
-/** The job of the deletion itself comes first. */
+/** Time left to the job of the deletion itself. */
 const REMOVE_AFTER_MS = 10 * 60_000;
 
 /**
- * Deletes calls for good, recording and transcript at Ultravox included. All or none: a call that
- * has not ended keeps the others too.
+ * Permanently deletes ended calls, with recordings and transcripts at Ultravox. Deletes none if one of
+ * them has not ended.
  *
- * Order: the rows are emptied of everything personal and marked in one transaction, with a job for
- * each; the jobs remove them at Ultravox, as often as it takes.
+ * Order: personal data is erased and the rows are marked in one transaction, with a job for each call; the
+ * jobs remove the calls at Ultravox and are retried.
  */
 export async function deleteCalls(
   app: App,
@@ -24,8 +27,8 @@ export async function deleteCalls(
   ids: readonly string[],
 ): Promise<string[]> {
   const checks = new Checks();
-  if (ids.length === 0) checks.add('REQUIRED', 'Give at least one id.', ['ids']);
-  const uuids = checks.ids('cal', 'Call', ids, ['ids'], { max: MAX_DELETE }) ?? [];
+  if (ids.length === 0) checks.add('REQUIRED', 'Specify at least one ID.', ['ids']);
+  const uuids = checks.ids({ prefix: 'cal', what: 'Call', max: MAX_DELETE }, ids, ['ids']) ?? [];
   const wanted = uuids.filter((uuid) => uuid !== undefined).sort();
   await app.db.$transaction(async (tx) => {
     await tx.$queryRaw`
@@ -38,7 +41,7 @@ export async function deleteCalls(
     uuids.forEach((uuid, index) => {
       if (!uuid) return;
       const call = found.get(uuid);
-      if (!call) checks.add('NOT_FOUND', 'There is no such call.', ['ids', index]);
+      if (!call) checks.add('NOT_FOUND', 'Call not found.', ['ids', index]);
       else if (!isEnded(call.status)) {
         checks.add('INVALID_STATE', `The call is ${call.status}. End it first.`, ['ids', index]);
       }
@@ -55,13 +58,25 @@ export async function deleteCalls(
         settings: {},
         joinUrl: null,
         failure: null,
+        summary: null,
+        shortSummary: null,
+        answeredByEvidence: null,
+        dncQuote: null,
+        recordingStatus: null,
         nextCheckAt: null,
         eventCount: { increment: 1 },
       },
     });
-    for (const call of calls) {
-      if (call.ultravoxId) await app.jobs.enqueue(tx, removeUltravoxCallJob, { id: call.id });
-    }
+    await deleteTranscripts(tx, wanted);
+    await tx.postCallStep.deleteMany({ where: { callId: { in: wanted } } });
+    await notifyCallsDeleted(app, tx, wanted);
+    await app.jobs.enqueueMany(
+      tx,
+      removeUltravoxCallJob,
+      calls
+        .filter((call) => call.ultravoxId)
+        .map(({ id }) => ({ payload: { id }, group: viewer.organizationId })),
+    );
     await appendEvents(
       tx,
       viewer.organizationId,
@@ -79,34 +94,44 @@ export async function deleteCalls(
 }
 
 /**
- * The job behind `deleteCalls`. A call that Ultravox does not know counts as removed. Then what it
- * had sent of it goes too, should it still wait to be worked on.
+ * Job of `deleteCalls`: removes a call at Ultravox, then erases its stored webhooks. A call that Ultravox
+ * does not have counts as removed.
  */
-export async function removeUltravoxCall(app: App, { id }: { id: string }): Promise<void> {
+export async function removeUltravoxCall(
+  app: App,
+  { id }: { id: string },
+  { signal }: JobContext,
+): Promise<void> {
   const call = await app.db.call.findUnique({ where: { id } });
   if (!call?.deletedAt || !call.ultravoxId) return;
   try {
-    await app.ultravox.calls.delete(call.ultravoxId);
+    await app.ultravox.calls.delete(call.ultravoxId, { signal });
   } catch (error) {
     if (!(error instanceof UltravoxError && error.kind === 'not_found')) throw error;
   }
   await app.db.ultravoxWebhook.updateMany({
     where: { ultravoxCallId: call.ultravoxId },
-    data: { payload: {}, error: null, processedAt: app.now() },
+    data: { payload: {}, error: null, failedAt: null, processedAt: app.now() },
   });
   await app.db.call.update({ where: { id }, data: { ultravoxRemovedAt: app.now() } });
 }
 
-/** Deleted calls whose job gave up, or that turned up at Ultravox only after they were deleted. */
+/** Removes deleted calls whose job gave up, or whose Ultravox ID became known after the deletion. */
 export async function removeDeletedCalls(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - REMOVE_AFTER_MS);
   const calls = await app.db.call.findMany({
     where: { deletedAt: { lt: before }, ultravoxRemovedAt: null, ultravoxId: { not: null } },
-    select: { id: true },
+    select: { id: true, organizationId: true },
     orderBy: { deletedAt: 'asc' },
     take: 100,
   });
-  for (const { id } of calls) {
-    await app.jobs.enqueue(app.db, removeUltravoxCallJob, { id }, { singletonKey: id });
-  }
+  await app.jobs.enqueueMany(
+    app.db,
+    removeUltravoxCallJob,
+    calls.map(({ id, organizationId }) => ({
+      payload: { id },
+      group: organizationId,
+      singletonKey: id,
+    })),
+  );
 }

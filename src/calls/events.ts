@@ -1,13 +1,13 @@
-/** The part of the event log that is about calls. */
+/** Events of calls in the event log. */
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
 import { publicId } from '../infra/ids.ts';
 import type { EventFilter } from '../live/feed.ts';
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
 
-/** The graph's word for each type in the log. */
+/** Event types of the graph, with their types in the log. */
 export const CALL_EVENT_TYPES = {
   CREATED: 'CALL_CREATED',
   RINGING: 'CALL_RINGING',
@@ -17,7 +17,14 @@ export const CALL_EVENT_TYPES = {
   CANCELLED: 'CALL_CANCELLED',
   BILLED: 'CALL_BILLED',
   DELETED: 'CALL_DELETED',
+  ANALYZED: 'CALL_ANALYZED',
+  TRANSCRIPT_TURN: 'CALL_TRANSCRIPT_TURN',
 } as const satisfies Record<string, EventType>;
+
+/** Turns are read for those who ask for them only. */
+const DEFAULT_TYPES = (Object.keys(CALL_EVENT_TYPES) as CallEventTypeName[]).filter(
+  (type) => type !== 'TRANSCRIPT_TURN',
+);
 
 export type CallEventTypeName = keyof typeof CALL_EVENT_TYPES;
 
@@ -32,7 +39,7 @@ export interface CallEventFilter {
   types?: readonly CallEventTypeName[] | null;
 }
 
-/** The same condition twice: for rows of the table, and for rows already in hand. */
+/** Builds a filter both as a query and as a predicate on loaded events. */
 export function callEventFilter({
   callId,
   agentId,
@@ -40,9 +47,7 @@ export function callEventFilter({
   types,
 }: CallEventFilter): EventFilter {
   const wanted = new Set<EventType>(
-    (types?.length ? types : (Object.keys(CALL_EVENT_TYPES) as CallEventTypeName[])).map(
-      (type) => CALL_EVENT_TYPES[type],
-    ),
+    (types?.length ? types : DEFAULT_TYPES).map((type) => CALL_EVENT_TYPES[type]),
   );
   const where: Prisma.EventWhereInput = {
     type: { in: [...wanted] },
@@ -61,10 +66,10 @@ export function callEventFilter({
 }
 
 /**
- * Refuses to watch what will never show anything. Deleted calls, agents and campaigns can be
- * watched: what happened to them is still in the log.
+ * Checks that the viewer may see the call, agent and campaign of a subscription. Deleted ones are allowed,
+ * since their events are still in the log.
  *
- * @throws RequestError BAD_USER_INPUT for what is not there for this viewer.
+ * @throws RequestError BAD_USER_INPUT if one does not exist for this viewer.
  */
 export async function checkWatched(
   app: App,
@@ -83,10 +88,10 @@ export async function checkWatched(
     callId &&
     (hidden || !(await app.db.call.count({ where: { ...own, ...ofCampaign, id: callId } })))
   ) {
-    throw noneToWatch('call', publicId('cal', callId));
+    throw notFound('Call', publicId('cal', callId));
   }
   if (agentId && !(await app.db.agent.count({ where: { ...own, id: agentId } }))) {
-    throw noneToWatch('agent', publicId('agt', agentId));
+    throw notFound('Agent', publicId('agt', agentId));
   }
   const another =
     onlyCallId !== undefined || (onlyCampaignId !== undefined && campaignId !== onlyCampaignId);
@@ -94,10 +99,10 @@ export async function checkWatched(
     campaignId &&
     (another || !(await app.db.campaign.count({ where: { ...own, id: campaignId } })))
   ) {
-    throw noneToWatch('campaign', publicId('cmp', campaignId));
+    throw notFound('Campaign', publicId('cmp', campaignId));
   }
 }
 
-function noneToWatch(what: string, id: string): RequestError {
-  return new RequestError('BAD_USER_INPUT', `There is no ${what} ${id} that you may see.`);
+function notFound(what: string, id: string): RequestError {
+  return new RequestError('BAD_USER_INPUT', `${what} ${id} not found.`);
 }

@@ -1,5 +1,5 @@
-/** Calls as users see them: made, ended, deleted. How they are dialled is in `placement.ts`. */
-import { isReadyForCalls } from '../agents/service.ts';
+/** Creates and ends calls. They are placed in `placement/`. */
+import { findAgent, lockAgent, readinessProblems } from '../agents/usable-agent.ts';
 import type { App, Tx } from '../app.ts';
 import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
 import { type Problem, type UserErrorCode, UserInputError, userError } from '../errors.ts';
@@ -7,21 +7,25 @@ import type { Agent, Call, CallMedium } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
+import { phoneNumberRules } from '../organizations/service.ts';
 import { chooseOutboundNumber } from '../phone-numbers/service.ts';
 import { UltravoxError } from '../ultravox/error.ts';
-import { placementOf, placeWaitingCalls } from './placement.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { lockCall } from './lock.ts';
+import { metadataEntries } from './metadata.ts';
+import { creationHold } from './placement/creation-hold.ts';
+import { placementOf, placeWaitingCalls } from './placement/placement.ts';
+import { canMove, queuedCall } from './placement/placement-state.ts';
+import { boundsOf, type CallSettings } from './settings.ts';
+import { isEnded } from './status.ts';
 import {
-  afterProgress,
+  announceUpdate,
   applyUltravoxCall,
   createdEvent,
   endCallLocally,
-  lockCall,
-} from './progress.ts';
-import { boundsOf, type CallSettings } from './settings.ts';
-import { isEnded } from './status.ts';
+} from './ultravox/apply-update.ts';
 
-/** What one call may be asked for, and no longer than Ultravox lets a call last or ring. */
+/** Limits of the input; durations as far as Ultravox allows them. */
 const LIMITS = {
   variables: { maxEntries: 100, maxValue: 10_000 },
   metadata: { maxEntries: 50, maxValue: 2_000 },
@@ -30,7 +34,7 @@ const LIMITS = {
   joinTimeout: { min: 1, max: 600 },
 } as const;
 
-/** One call's rows under the rules of visibility: the viewer's own, and not deleted. */
+/** Filter for the calls that the viewer may see. */
 export function visibleCalls(viewer: Viewer) {
   return {
     ...ownedBy(viewer),
@@ -57,33 +61,33 @@ export interface CallSettingsInput {
 }
 
 /**
- * Calls somebody. The call is committed with its first event before anything is dialled; then it is
- * placed as soon as Ultravox's limits allow, normally within this request. A crash at any point
- * leaves a call that the worker places (not claimed yet) or looks up (claimed): never a second one.
+ * Creates an outbound call. The call is committed with its first event, then placed as soon as the limits
+ * allow, normally within this request. After a crash the worker places it (not claimed yet) or looks it
+ * up (claimed); it never creates a second one.
  */
 export async function createCall(app: App, viewer: Viewer, input: CreateCallInput): Promise<Call> {
   const checks = new Checks();
-  const agentId = checks.id('agt', 'Agent', input.agentId, ['agentId']);
-  const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber']);
+  const agent = await findReadyAgent(app, viewer, checks, input.agentId);
+  const rules = await phoneNumberRules(app, viewer);
+  const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber'], rules);
   const fromNumber = checks.phoneNumber(input.fromNumber, ['fromNumber']);
   const common = checkCommon(checks, input);
-  const agent = agentId ? await findAgent(app, viewer, agentId, checks) : null;
   if (phoneNumber && phoneNumber === fromNumber) {
     checks.add('INVALID_INPUT', '`phoneNumber` and `fromNumber` are the same.', ['phoneNumber']);
   }
   checks.throwIfAny();
-  if (!agent || !phoneNumber) throw new Error('A call passed its checks without agent or number');
+  if (!agent || !phoneNumber) throw new Error('The checks passed without an agent or a number');
 
   const id = newObjectId(viewer);
   const made = await earlierCall(app, viewer, id);
   const call =
     made ??
     (await app.db.$transaction(async (tx) => {
-      await lockAgent(tx, viewer, agent);
+      await lockAgent(tx, viewer, agent.id);
       if (await isOnDoNotCallList(tx, viewer.organizationId, phoneNumber)) {
         throw userError(
           'DO_NOT_CALL',
-          'This number is on the do-not-call list. To call it nevertheless, take it off with `removeFromDoNotCall` first.',
+          'The number is on the do-not-call list. To call it, remove it with `removeFromDoNotCall` first.',
           ['phoneNumber'],
         );
       }
@@ -102,8 +106,8 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
 }
 
 /**
- * Places a committed call within the request. Whatever fails on the way, the call is there, and the
- * worker places it or settles it: saying that the request failed would make people send it again.
+ * Places a committed call within the request. An error is only logged: the call exists and the worker
+ * continues it, while a failed request would be sent again.
  */
 async function placeNow(app: App, call: Call): Promise<Call> {
   try {
@@ -111,12 +115,12 @@ async function placeNow(app: App, call: Call): Promise<Call> {
     await placementOf(app, call.id);
     return await app.db.call.findUniqueOrThrow({ where: { id: call.id } });
   } catch (error) {
-    app.log.error({ err: error, call: call.id }, 'A call could not be placed at once');
+    app.log.error({ err: error, call: call.id }, 'Placing a call within its request failed');
     return call;
   }
 }
 
-/** What Ultravox said when it refused to place a call, as a problem of the mutation. */
+/** Returns the rejection by Ultravox as user errors; empty if the call was not rejected. */
 export function placementProblems(call: Call): Problem[] {
   if (!call.failureCode) return [];
   return [{ code: call.failureCode as UserErrorCode, message: call.failure ?? '', path: [] }];
@@ -128,10 +132,10 @@ export interface StartTestCallInput {
 }
 
 /**
- * A call in the browser, without a phone. It must start now: when Ultravox cannot, the call is ended
- * and the error says when to try again.
+ * Creates a call in a browser. It must start at once: if Ultravox has no capacity, the call is ended and
+ * the error says when to retry.
  *
- * @returns the call and the address to join it, a secret that works once.
+ * @returns the call and its join URL, a secret that works once.
  */
 export async function startTestCall(
   app: App,
@@ -139,17 +143,16 @@ export async function startTestCall(
   input: StartTestCallInput,
 ): Promise<{ call: Call; joinUrl: string }> {
   const checks = new Checks();
-  const agentId = checks.id('agt', 'Agent', input.agentId, ['agentId']);
+  const agent = await findReadyAgent(app, viewer, checks, input.agentId);
   const common = checkCommon(checks, input);
-  const agent = agentId ? await findAgent(app, viewer, agentId, checks) : null;
   checks.throwIfAny();
-  if (!agent) throw new Error('A test call passed its checks without an agent');
+  if (!agent) throw new Error('The checks passed without an agent');
 
   const id = newObjectId(viewer);
   const made =
     (await earlierCall(app, viewer, id)) ??
     (await app.db.$transaction(async (tx) => {
-      await lockAgent(tx, viewer, agent);
+      await lockAgent(tx, viewer, agent.id);
       return insertCall(app, tx, agent, { id, medium: 'WEBRTC', ...common });
     }));
   announceEvents(app, viewer.organizationId);
@@ -157,28 +160,44 @@ export async function startTestCall(
   const call = await endIfNotPlaced(app, id);
   if (call.joinUrl) return { call, joinUrl: call.joinUrl };
   if (call.status === 'CANCELLED') {
-    throw userError('CAPACITY_EXCEEDED', 'Ultravox takes no more calls at the moment.', [], {
-      retryAt: call.placeNotBefore ?? new Date(Date.now() + 5_000),
-    });
+    throw userError(
+      'CAPACITY_EXCEEDED',
+      'Ultravox has no capacity for another call at the moment.',
+      [],
+      {
+        retryAt: (await creationHold(app)) ?? new Date(Date.now() + 5_000),
+      },
+    );
   }
   const [refused] = placementProblems(call);
   if (refused) throw new UserInputError([refused]);
-  throw userError('ULTRAVOX_UNAVAILABLE', 'Ultravox did not say whether the call was made.', [], {
-    retryAt: new Date(Date.now() + 5_000),
-    details: { callId: publicId('cal', id) },
-  });
+  throw userError(
+    'ULTRAVOX_UNAVAILABLE',
+    'Ultravox did not confirm whether the call was created.',
+    [],
+    {
+      retryAt: new Date(Date.now() + 5_000),
+      details: { callId: publicId('cal', id) },
+    },
+  );
 }
 
-/** A test call that waits for room is of no use to whoever sits in front of it. */
+/** End of a call that was not sent. */
+const CANCELLATION = {
+  transition: 'WITHDRAW',
+  status: 'CANCELLED',
+  endReason: 'CANCELLED',
+} as const;
+
+/** Ends a test call that could not be placed at once. */
 async function endIfNotPlaced(app: App, id: string): Promise<Call> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const call = await lockCall(tx, id);
-    if (!call) throw new Error(`Call ${id} is gone`);
-    if (isEnded(call.status) || call.placingAt) return [call, call];
-    const end = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
-    return [call, await endCallLocally(app, tx, call, end)];
+    if (!call) throw new Error(`Call ${id} does not exist`);
+    if (call.placement !== 'QUEUED') return [call, call];
+    return [call, await endCallLocally(app, tx, call, CANCELLATION)];
   });
-  afterProgress(app, before, after);
+  announceUpdate(app, before, after);
   return after;
 }
 
@@ -215,42 +234,18 @@ function checkCommon(
   };
 }
 
-async function findAgent(
+async function findReadyAgent(
   app: App,
   viewer: Viewer,
-  id: string,
   checks: Checks,
+  agentId: string,
 ): Promise<Agent | null> {
-  const agent = await app.db.agent.findFirst({
-    where: { ...ownedBy(viewer), id, deletedAt: null },
-  });
-  if (!agent) {
-    checks.add('NOT_FOUND', 'There is no such agent.', ['agentId']);
-    return null;
-  }
-  if (!isReadyForCalls(agent)) checks.problems.push(notReady(agent));
+  const agent = await findAgent(app.db, viewer, checks, agentId);
+  if (agent) checks.problems.push(...readinessProblems(agent));
   return agent;
 }
 
-function notReady(agent: Agent) {
-  const why = agent.syncError ? ` Ultravox says: ${agent.syncError}` : '';
-  return {
-    code: 'AGENT_NOT_READY' as const,
-    message: `The agent is ${agent.status}, not ACTIVE, so it cannot take calls yet.${why}`,
-    path: ['agentId'],
-  };
-}
-
-/** Keeps the agent from being deleted until the call is there for its deletion to see. */
-async function lockAgent(tx: Tx, viewer: Viewer, agent: Agent): Promise<void> {
-  const rows = await tx.$queryRaw<{ id: string }[]>`
-    SELECT id FROM agents
-    WHERE id = ${agent.id}::uuid AND organization_id = ${viewer.organizationId}::uuid
-      AND deleted_at IS NULL FOR SHARE`;
-  if (rows.length === 0) throw userError('NOT_FOUND', 'There is no such agent.', ['agentId']);
-}
-
-/** What an earlier run under the same idempotency key made before it died. */
+/** Returns the call that an interrupted run under the same idempotency key created. */
 async function earlierCall(app: App, viewer: Viewer, id: string): Promise<Call | null> {
   if (!viewer.idempotency) return null;
   return app.db.call.findFirst({ where: { ...ownedBy(viewer), id } });
@@ -267,11 +262,6 @@ interface NewCall {
   settings: CallSettings;
 }
 
-/** Metadata in the form in which it is searched: calls that have all of some entries. */
-export function metadataEntries(metadata: Record<string, unknown>): string[] {
-  return Object.entries(metadata).map((entry) => JSON.stringify(entry));
-}
-
 async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promise<Call> {
   const call = await tx.call.create({
     data: {
@@ -282,6 +272,7 @@ async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promis
       direction: made.medium === 'WEBRTC' ? 'INBOUND' : 'OUTBOUND',
       medium: made.medium,
       status: 'CREATED',
+      ...queuedCall(),
       phoneNumber: made.phoneNumber ?? null,
       ownNumber: made.ownNumber ?? null,
       variables: made.variables,
@@ -299,22 +290,31 @@ async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promis
 }
 
 /**
- * Ends a call. One that is not dialled yet is cancelled here and now. A live one is hung up at
- * Ultravox, and ends when Ultravox says so. One that rings cannot be stopped there: it is hung up
- * the moment it is answered, and is CANCELLED if it never is. Ending an ended call changes nothing.
+ * Ends a call. A call that is not dialed yet is canceled at once. An answered call is hung up at Ultravox
+ * and ends when Ultravox reports it. A ringing call cannot be stopped there: it is hung up as soon as it
+ * is answered, and is CANCELLED if it never is. Has no effect on an ended call.
  *
- * Order: our wish is committed first, then Ultravox is asked. If that fails, the next news of the
- * call, or the reconciler, asks again.
+ * Order: the request is committed first, then Ultravox is asked. If that fails, the next update of the
+ * call or the reconciler asks again.
  */
 export async function endCall(app: App, viewer: Viewer, id: string): Promise<Call> {
   const call = await findOwnCall(app, viewer, id);
+  await requestEnd(app, call.id, CANCELLATION);
+  return app.db.call.findUniqueOrThrow({ where: { id: call.id } });
+}
+
+/** Does the work of `endCall`. `withdrawn` is the end of a call that is not dialed yet. */
+export async function requestEnd(
+  app: App,
+  id: string,
+  withdrawn: Parameters<typeof endCallLocally>[3],
+): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
-    const locked = await lockCall(tx, call.id);
-    if (!locked) throw new Error(`Call ${call.id} is gone`);
+    const locked = await lockCall(tx, id);
+    if (!locked) throw new Error(`Call ${id} does not exist`);
     if (isEnded(locked.status)) return [locked, locked];
-    if (!locked.placingAt) {
-      const end = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
-      return [locked, await endCallLocally(app, tx, locked, end)];
+    if (canMove(locked, 'WITHDRAW')) {
+      return [locked, await endCallLocally(app, tx, locked, withdrawn)];
     }
     const wished = await tx.call.update({
       where: { id: locked.id },
@@ -322,14 +322,13 @@ export async function endCall(app: App, viewer: Viewer, id: string): Promise<Cal
     });
     return [locked, wished];
   });
-  afterProgress(app, before, after);
+  announceUpdate(app, before, after);
   if (after.status === 'IN_PROGRESS') await hangUp(app, after);
-  return app.db.call.findUniqueOrThrow({ where: { id: call.id } });
 }
 
 /**
- * Hangs up a live call at Ultravox. What is not live any more is looked up instead. Failing to reach
- * Ultravox leaves the wish on the row, and the reconciler comes back to it.
+ * Hangs up a live call at Ultravox. A call that is not live any more is looked up instead. If Ultravox
+ * cannot be reached, the reconciler asks again.
  */
 export async function hangUp(app: App, call: Call): Promise<void> {
   if (!call.ultravoxId) return;
@@ -342,11 +341,14 @@ export async function hangUp(app: App, call: Call): Promise<void> {
     } else await refreshCall(app, call);
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
-    app.log.warn({ call: call.id, error: error.message }, 'A call could not be hung up yet');
+    app.log.warn(
+      { call: call.id, error: error.message },
+      'Hanging up a call failed; it is retried',
+    );
   }
 }
 
-/** False when there was nothing to hang up: it is not live any more. */
+/** Returns false if the call is not live any more. */
 async function isHungUp(app: App, ultravoxId: string): Promise<boolean> {
   try {
     await app.ultravox.calls.hangUp(ultravoxId);
@@ -357,16 +359,16 @@ async function isHungUp(app: App, ultravoxId: string): Promise<boolean> {
   }
 }
 
-/** Reads a call at Ultravox and takes over what it says. */
+/** Looks a call up at Ultravox and applies its state. */
 export async function refreshCall(app: App, call: Call): Promise<void> {
   if (!call.ultravoxId) return;
   const seen = await app.ultravox.calls.get(call.ultravoxId);
   const [before, after] = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, call.id);
-    if (!locked) throw new Error(`Call ${call.id} is gone`);
+    if (!locked) throw new Error(`Call ${call.id} does not exist`);
     return [locked, await applyUltravoxCall(app, tx, locked, seen)];
   });
-  afterProgress(app, before, after);
+  announceUpdate(app, before, after);
 }
 
 async function findOwnCall(app: App, viewer: Viewer, id: string): Promise<Call> {
@@ -376,6 +378,6 @@ async function findOwnCall(app: App, viewer: Viewer, id: string): Promise<Call> 
   const call = await app.db.call.findFirst({
     where: { ...ownedBy(viewer), deletedAt: null, id: uuid! },
   });
-  if (!call) throw userError('NOT_FOUND', 'There is no such call.', ['id']);
+  if (!call) throw userError('NOT_FOUND', 'Call not found.', ['id']);
   return call;
 }

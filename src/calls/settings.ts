@@ -1,8 +1,8 @@
-/** What can be asked for one call alone, and the bounds that follow when it is not. */
+/** Settings of one call, and their defaults. */
 import type { Agent } from '../generated/prisma/client.ts';
 import { durationSeconds } from '../infra/checks.ts';
 
-/** As kept in `calls.settings`: only what was given. Durations as validated strings. */
+/** As stored in `calls.settings`: only the given fields. Durations are validated strings. */
 export interface CallSettings {
   recordingEnabled?: boolean;
   greeting?: string;
@@ -10,11 +10,11 @@ export interface CallSettings {
   joinTimeout?: string;
 }
 
-/** Ultravox's own defaults: an hour, and thirty seconds of ringing. */
+/** Ultravox's defaults. */
 const DEFAULT_MAX_DURATION = '3600s';
 const DEFAULT_JOIN_TIMEOUT = '30s';
 
-/** The longest a call may last and ring: its own setting, else the agent's, else Ultravox's. */
+/** Returns the maximum duration and ringing time: of the call, the agent, or Ultravox. */
 export function boundsOf(
   agent: Pick<Agent, 'maxDuration' | 'joinTimeout'>,
   settings: CallSettings,

@@ -1,6 +1,6 @@
 /**
- * The life of a call as a pure state machine: what Ultravox tells of a call, in whatever order and
- * however often, to the steps our row still has to take. Nothing ever goes backwards.
+ * Status of a call as a pure state machine: from updates of Ultravox, in any order and repeated, to the
+ * changes of status that our row still lacks. A status never goes back.
  *
  * Ultravox has no status of its own: it is derived from `joined`, `ended` and `endReason`, and for
  * SIP from `sipDetails.terminationReason` (its Call definition).
@@ -19,18 +19,18 @@ export interface Observation {
   terminationReason: string | null;
 }
 
-/** What of our own row decides about the next steps. */
+/** The part of our row that decides about the next steps. */
 export interface CallState {
   status: CallStatus;
   direction: CallDirection;
   medium: CallMedium;
-  /** Somebody asked for it to end. */
+  /** Whether the end of the call was requested. */
   endRequested: boolean;
 }
 
 export interface Step {
   status: CallStatus;
-  /** When it happened as far as Ultravox says; null for a moment that it does not report. */
+  /** Time as reported by Ultravox; null if it does not report it. */
   at: Date | null;
   endReason: CallEndReason | null;
 }
@@ -48,12 +48,12 @@ export function isEnded(status: CallStatus): boolean {
   return RANK[status] === 3;
 }
 
-/** The steps that are still to be taken, in order; none when nothing is new. */
+/** Returns the changes of status that are still to be made, in order. */
 export function stepsTowards(state: CallState, seen: Observation): Step[] {
   const steps: Step[] = [];
   const rank = RANK[state.status];
   if (rank >= 3) return steps;
-  // A WebRTC call has nobody whose phone rings; an inbound one rings at the agent.
+  // A WebRTC call does not ring.
   if (rank < RANK.RINGING && state.medium !== 'WEBRTC') {
     steps.push({ status: 'RINGING', at: null, endReason: null });
   }
@@ -107,8 +107,11 @@ function unanswered(
   return { status: 'FAILED', endReason: 'NO_ANSWER' };
 }
 
-/** The end of a call that Ultravox does not know any more, or cannot be asked about in time. */
-export function settledEnd(status: CallStatus): { status: CallStatus; endReason: CallEndReason } {
+/** Returns the end of a call whose end was never reported. */
+export function endOfLostCall(status: CallStatus): {
+  status: CallStatus;
+  endReason: CallEndReason;
+} {
   return status === 'IN_PROGRESS'
     ? { status: 'COMPLETED', endReason: 'UNKNOWN' }
     : { status: 'FAILED', endReason: 'UNKNOWN' };

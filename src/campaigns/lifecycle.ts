@@ -1,37 +1,33 @@
 /**
- * Campaigns are scheduled, paused, resumed and cancelled. Each of these is one transaction that holds
- * the row of the campaign, as every dispatch does, and recalls what was decided and not yet sent:
- * once it is committed, nobody is dialled whom it does not allow, whichever process does the dialling.
+ * Schedules, pauses, resumes and cancels campaigns. Each change is one transaction that locks the row of
+ * the campaign, as dispatch cycles do, and revokes claims that were not sent: after its commit, no
+ * process places a call that the new status forbids.
  */
 import type { App, Tx } from '../app.ts';
-import { recallClaims } from '../calls/claims.ts';
 import { UserInputError, userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
-import type { Viewer } from '../organizations/viewer.ts';
-import { enqueueRun } from './engine.ts';
-import { replanContacts } from './planning.ts';
-import {
-  announceCampaigns,
-  campaignEvent,
-  cancelWaitingContacts,
-  LONG_TRANSACTION,
-  recordDecisions,
-} from './progress.ts';
-import { begin, type ChangedCampaign, requireCampaign } from './service.ts';
-import { checkSchedule, problemsOfCampaign, scheduleOf } from './settings.ts';
+import type { Viewer } from '../viewer.ts';
+import { enqueueRun, revokeCampaignClaims } from './calls.ts';
+import { cancelWaitingContacts } from './contact-transitions.ts';
+import { recordDecisions } from './decisions.ts';
+import { replanContacts } from './enrollment/enrollment.ts';
+import { announceCampaigns, campaignEvent } from './events.ts';
+import { LONG_TRANSACTION } from './locks.ts';
+import { canonicalTimeZone } from './schedule/time-zone.ts';
+import { type ChangedCampaign, requireCampaign, startSchedule } from './service.ts';
+import { campaignProblems, checkSchedule, scheduleOf } from './settings.ts';
 import { campaignAfter } from './status.ts';
-import { canonicalTimeZone } from './zone.ts';
 
 export interface ScheduleCampaignInput {
   id: string;
-  /** Absent: the start that it has, if that is ahead. Null: now. */
+  /** Default: the current start if it is in the future, otherwise now. Null: now. */
   scheduledAt?: Date | null | undefined;
   timezone?: string | null | undefined;
 }
 
-/** Plans the contacts of a draft and starts it, now or at the time given. */
+/** Plans the contacts of a draft and starts it, now or at `scheduledAt`. */
 export async function scheduleCampaign(
   app: App,
   viewer: Viewer,
@@ -48,11 +44,11 @@ export async function scheduleCampaign(
     const scheduledAt = input.scheduledAt === undefined ? kept : input.scheduledAt;
     const timezone = input.timezone ?? draft.timezone;
     checkSchedule(checks, { ...scheduleOf(draft), scheduledAt, timezone }, now);
-    checks.problems.push(...(await problemsOfCampaign(tx, draft)));
+    checks.problems.push(...(await campaignProblems(tx, draft)));
     if (draft.totalCount === 0) {
       checks.add(
         'EMPTY_CONTACT_SOURCE',
-        'The campaign has nobody to call. Add contacts with addCampaignContacts first.',
+        'The campaign has no contacts. Add some with `addCampaignContacts` first.',
         ['id'],
       );
     }
@@ -66,7 +62,7 @@ export async function scheduleCampaign(
       },
     });
     const { warnings } = await replanContacts(app, tx, campaign);
-    const event = await begin(app, tx, campaign, now);
+    const event = await startSchedule(app, tx, campaign, now);
     await appendEvents(tx, viewer.organizationId, [event]);
     return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id } }), warnings };
   }, LONG_TRANSACTION);
@@ -74,73 +70,88 @@ export async function scheduleCampaign(
   return changed;
 }
 
-/** Nobody is dialled any more. Calls that are running go on and still count. */
+/** Stops placing calls. Active calls continue and count. */
 export async function pauseCampaign(app: App, viewer: Viewer, publicId: string): Promise<Campaign> {
-  return change(app, viewer, publicId, 'PAUSE', async (tx, { campaign, status, now }) => {
-    const row = await tx.campaign.update({
-      where: { id: campaign.id },
-      data: { status, statusReason: null, nextDispatchAt: null, holdReason: null },
-    });
-    await tellWaiting(tx, row, now, 'CAMPAIGN_PAUSED');
-    return [campaignEvent('CAMPAIGN_PAUSED', row, now)];
-  });
+  return change(
+    app,
+    viewer,
+    { publicId, action: 'PAUSE' },
+    async (tx, { campaign, status, now }) => {
+      const row = await tx.campaign.update({
+        where: { id: campaign.id },
+        data: { status, statusReason: null, nextDispatchAt: null, holdReason: null },
+      });
+      await recordDecisionForWaiting(tx, row, now, 'CAMPAIGN_PAUSED');
+      return [campaignEvent('CAMPAIGN_PAUSED', row, now)];
+    },
+  );
 }
 
-/** Goes on where it was: who has waited longest comes first, under the same limits. */
+/** Continues a paused campaign with the contacts that have waited longest. */
 export async function resumeCampaign(
   app: App,
   viewer: Viewer,
   publicId: string,
 ): Promise<Campaign> {
-  return change(app, viewer, publicId, 'RESUME', async (tx, { campaign, status, now }) => {
-    const problems = await problemsOfCampaign(tx, campaign);
-    if (problems.length > 0) throw new UserInputError(problems);
-    const later = status === 'SCHEDULED';
-    const row = await tx.campaign.update({
-      where: { id: campaign.id },
-      data: {
-        status,
-        statusReason: null,
-        // The breaker counts from here.
-        recentEnds: [],
-        nextDispatchAt: later ? campaign.scheduledAt : now,
-        startedAt: campaign.startedAt ?? (later ? null : now),
-      },
-    });
-    await tellWaiting(tx, row, now, 'CAMPAIGN_RESUMED');
-    return [campaignEvent('CAMPAIGN_RESUMED', row, now)];
-  });
+  return change(
+    app,
+    viewer,
+    { publicId, action: 'RESUME' },
+    async (tx, { campaign, status, now }) => {
+      const problems = await campaignProblems(tx, campaign);
+      if (problems.length > 0) throw new UserInputError(problems);
+      const later = status === 'SCHEDULED';
+      const row = await tx.campaign.update({
+        where: { id: campaign.id },
+        data: {
+          status,
+          statusReason: null,
+          // The circuit breaker starts counting again.
+          recentEnds: [],
+          nextDispatchAt: later ? campaign.scheduledAt : now,
+          startedAt: campaign.startedAt ?? (later ? null : now),
+        },
+      });
+      await recordDecisionForWaiting(tx, row, now, 'CAMPAIGN_RESUMED');
+      return [campaignEvent('CAMPAIGN_RESUMED', row, now)];
+    },
+  );
 }
 
-/** Ends it for good. Calls that are running go on; nobody else is called. */
+/** Ends a campaign and cancels its waiting contacts. Active calls continue. */
 export async function cancelCampaign(
   app: App,
   viewer: Viewer,
   publicId: string,
 ): Promise<Campaign> {
-  return change(app, viewer, publicId, 'CANCEL', async (tx, { campaign, status, now }) => {
-    const row = await tx.campaign.update({
-      where: { id: campaign.id },
-      data: { status, statusReason: null, endedAt: now, nextDispatchAt: null, holdReason: null },
-    });
-    await recordDecisions(tx, now, [
-      {
-        organizationId: row.organizationId,
-        campaignId: row.id,
-        outcome: 'CANCELLED',
-        reason: 'CAMPAIGN_OVER',
-      },
-    ]);
-    await cancelWaitingContacts(tx, row, now);
-    return [campaignEvent('CAMPAIGN_CANCELLED', row, now)];
-  });
+  return change(
+    app,
+    viewer,
+    { publicId, action: 'CANCEL' },
+    async (tx, { campaign, status, now }) => {
+      const row = await tx.campaign.update({
+        where: { id: campaign.id },
+        data: { status, statusReason: null, endedAt: now, nextDispatchAt: null, holdReason: null },
+      });
+      await recordDecisions(tx, now, [
+        {
+          organizationId: row.organizationId,
+          campaignId: row.id,
+          outcome: 'CANCELLED',
+          reason: 'CAMPAIGN_OVER',
+        },
+      ]);
+      await cancelWaitingContacts(tx, row.id, now);
+      return [campaignEvent('CAMPAIGN_CANCELLED', row, now)];
+    },
+  );
 }
 
+/** Moves a campaign to the status after `action`. `write` returns the events to append. */
 async function change(
   app: App,
   viewer: Viewer,
-  publicId: string,
-  action: 'PAUSE' | 'RESUME' | 'CANCEL',
+  { publicId, action }: { publicId: string; action: 'PAUSE' | 'RESUME' | 'CANCEL' },
   write: (
     tx: Tx,
     context: { campaign: Campaign; status: Campaign['status']; now: Date },
@@ -155,7 +166,7 @@ async function change(
     const step = campaignAfter(campaign.status, action, { startsLater });
     if (!step.allowed) throw userError('INVALID_STATE', step.message, ['id']);
     const events = await write(tx, { campaign, status: step.status, now });
-    if (action !== 'RESUME') await recallClaims(tx, [id]);
+    if (action !== 'RESUME') await revokeCampaignClaims(tx, [id]);
     await enqueueRun(app, tx);
     await appendEvents(tx, viewer.organizationId, events);
     return tx.campaign.findUniqueOrThrow({ where: { id } });
@@ -164,8 +175,8 @@ async function change(
   return after;
 }
 
-/** For all that wait at this moment. */
-async function tellWaiting(
+/** Records a decision about all contacts that are waiting now. */
+async function recordDecisionForWaiting(
   tx: Tx,
   campaign: Campaign,
   now: Date,

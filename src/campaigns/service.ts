@@ -1,70 +1,78 @@
 /**
- * Campaigns as operators make and change them. Each of these is one transaction that holds the row
- * of the campaign, so whatever two processes do at the same moment happens one after the other, and
- * a campaign is never half made. How one is started and stopped is in `lifecycle.ts`.
+ * Creates, updates and deletes campaigns. Each change is one transaction that locks the row of the
+ * campaign, so concurrent changes run one after the other. `lifecycle.ts` starts and stops campaigns.
  */
+import { findAgent, lockAgent } from '../agents/usable-agent.ts';
 import type { App, Tx } from '../app.ts';
-import { recallClaims } from '../calls/claims.ts';
 import { userError } from '../errors.ts';
-import type { Agent, Campaign } from '../generated/prisma/client.ts';
+import type { Campaign } from '../generated/prisma/client.ts';
 import type { CampaignScheduleType } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
-import { watchPictures } from '../live/pictures.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { enqueueRun } from './engine.ts';
-import type { ForecastProblem } from './forecast.ts';
-import { addContacts, replanContacts } from './planning.ts';
+import { watchSnapshots } from '../live/snapshots.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { enqueueRun, revokeCampaignClaims } from './calls.ts';
+import { enrollContacts } from './enrollment/add-contacts.ts';
 import {
-  announceCampaigns,
-  CAMPAIGNS_TOPIC,
-  campaignEvent,
-  LONG_TRANSACTION,
-  lockCampaign,
-} from './progress.ts';
-import { DEFAULT_TIMEZONE } from './schedule.ts';
+  type AddedContacts,
+  type ContactSourceInput,
+  checkSource,
+} from './enrollment/contact-sources.ts';
+import { addContacts, planWaiting } from './enrollment/enrollment.ts';
+import { finishReplan, storeReplan } from './enrollment/replan.ts';
+import { announceCampaigns, campaignEvent, campaignTopic } from './events.ts';
+import { LONG_TRANSACTION, lockCampaign } from './locks.ts';
+import { DEFAULT_TIMEZONE } from './schedule/schedule.ts';
+import type { SimulationProblem } from './schedule/simulation.ts';
+import { canonicalTimeZone } from './schedule/time-zone.ts';
 import {
   type CampaignSettingsInput,
-  checkPool,
+  checkNumberPool,
   checkSchedule,
   DEFAULT_SETTINGS,
-  PLANNED_BY,
-  problemsOfStart,
+  SCHEDULE_FIELDS,
   scheduleOf,
   settingsColumns,
-  writePool,
+  startProblems,
+  writeNumberPool,
 } from './settings.ts';
-import { type AddedContacts, type ContactSourceInput, checkSource } from './sources.ts';
 import { campaignAfter, isCampaignTerminal } from './status.ts';
 import { visibleCampaigns } from './visibility.ts';
-import { canonicalTimeZone } from './zone.ts';
 
 const MAX_DELETED = 100;
 
 export interface CreateCampaignInput extends CampaignSettingsInput, ContactSourceInput {
   name: string;
   agentId: string;
-  /** Absent: SCHEDULED with a `scheduledAt`, else it is left a draft. */
+  /** Default: SCHEDULED with a `scheduledAt`, otherwise the campaign stays a draft. */
   scheduleType?: CampaignScheduleType | null | undefined;
   timezone?: string | null | undefined;
 }
 
 export interface ChangedCampaign {
   campaign: Campaign;
-  /** What the schedule leaves to be desired, if anything. */
-  warnings: readonly ForecastProblem[];
+  /** Mismatches between contacts and schedule that did not prevent the change. */
+  warnings: readonly SimulationProblem[];
 }
 
 export interface CampaignWithContacts extends ChangedCampaign {
   added: AddedContacts;
 }
 
-const NOBODY: AddedContacts = { addedCount: 0, duplicateCount: 0, problemCount: 0, problems: [] };
+const NO_CONTACTS: AddedContacts = {
+  addedCount: 0,
+  duplicateCount: 0,
+  problemCount: 0,
+  problems: [],
+  warningCount: 0,
+  warnings: [],
+  doNotCallCount: 0,
+};
 
 /**
- * Makes a campaign with its contacts, and starts or schedules it when a schedule is given.
+ * Creates a campaign with its contacts, and starts or schedules it if a schedule is given.
  *
- * @throws UserInputError with everything that is wrong; then nothing is there.
+ * @throws UserInputError with all problems; nothing is created then.
  */
 export async function createCampaign(
   app: App,
@@ -74,9 +82,9 @@ export async function createCampaign(
   const id = newObjectId(viewer);
   if (viewer.idempotency) {
     const campaign = await app.db.campaign.findFirst({ where: { ...ownedBy(viewer), id } });
-    // The run that made it died before it could say how many rows were left out.
+    // The first run crashed before it could store the result, so duplicates are not known.
     if (campaign) {
-      return { campaign, added: { ...NOBODY, addedCount: campaign.totalCount }, warnings: [] };
+      return { campaign, added: { ...NO_CONTACTS, addedCount: campaign.totalCount }, warnings: [] };
     }
   }
   const now = app.now();
@@ -84,15 +92,15 @@ export async function createCampaign(
   const checks = new Checks();
   const columns = settingsColumns(checks, input);
   checkSchedule(checks, { ...input, scheduleType }, now);
-  const pool = (await checkPool(app, viewer, checks, input.phoneNumberIds ?? [])) ?? [];
-  const agent = await findAgent(app, viewer, checks, input.agentId);
-  if (agent && scheduleType) checks.problems.push(...(await problemsOfStart(app.db, agent, pool)));
+  const pool = (await checkNumberPool(app, viewer, checks, input.phoneNumberIds ?? [])) ?? [];
+  const agent = await findAgent(app.db, viewer, checks, input.agentId);
+  if (agent && scheduleType) checks.problems.push(...(await startProblems(app.db, agent, pool)));
   const required = scheduleType !== null;
-  const source = await checkSource(app, viewer, checks, input, { required });
+  const source = await checkSource(app, viewer, checks, { input, required });
   checks.throwIfAny();
 
   const made = await app.db.$transaction(async (tx) => {
-    await lockAgent(tx, viewer, agent!);
+    await lockAgent(tx, viewer, agent!.id);
     const campaign = await tx.campaign.create({
       data: {
         id,
@@ -110,12 +118,12 @@ export async function createCampaign(
         createdAt: now,
       },
     });
-    await writePool(tx, campaign, pool);
+    await writeNumberPool(tx, campaign, pool);
     const { added, warnings } = source
-      ? await addContacts(app, viewer, tx, campaign, source, { plan: required })
-      : { added: NOBODY, warnings: [] };
+      ? await addContacts(app, tx, { campaign, source, plan: required })
+      : { added: NO_CONTACTS, warnings: [] };
     const events = [campaignEvent('CAMPAIGN_CREATED', campaign, now)];
-    if (required) events.push(await begin(app, tx, campaign, now));
+    if (required) events.push(await startSchedule(app, tx, campaign, now));
     await appendEvents(tx, viewer.organizationId, events);
     return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id } }), added, warnings };
   }, LONG_TRANSACTION);
@@ -124,11 +132,15 @@ export async function createCampaign(
 }
 
 /**
- * Takes a draft whose contacts are planned to ACTIVE, or to SCHEDULED when its start is ahead.
- *
- * @returns the event to append.
+ * Moves a draft with planned contacts to ACTIVE, or to SCHEDULED if its start is in the future.
+ * Returns the event to append.
  */
-export async function begin(app: App, tx: Tx, draft: Campaign, now: Date): Promise<NewEvent> {
+export async function startSchedule(
+  app: App,
+  tx: Tx,
+  draft: Campaign,
+  now: Date,
+): Promise<NewEvent> {
   const startsLater = draft.scheduledAt !== null && draft.scheduledAt > now;
   const step = campaignAfter(draft.status, 'SCHEDULE', { startsLater });
   if (!step.allowed) throw userError('INVALID_STATE', step.message, ['id']);
@@ -149,8 +161,9 @@ export interface UpdateCampaignInput extends CampaignSettingsInput {
 }
 
 /**
- * Changes what was sent. A change of the schedule plans anew whoever has not been called; calls that
- * are running go on. If the new schedule is too small, everything stays as it was.
+ * Updates the fields that were given. If the schedule changes, waiting contacts are planned again;
+ * active calls continue. Nothing changes if the contacts do not fit the new schedule. The contacts get their
+ * times after the commit, so that the campaign is not locked for long.
  */
 export async function updateCampaign(
   app: App,
@@ -160,7 +173,7 @@ export async function updateCampaign(
   const checks = new Checks();
   const id = checks.id('cmp', 'Campaign', input.id, ['id']);
   const columns = settingsColumns(checks, input);
-  const pool = await checkPool(app, viewer, checks, input.phoneNumberIds);
+  const pool = await checkNumberPool(app, viewer, checks, input.phoneNumberIds);
   if (id === undefined) checks.throwIfAny();
   const changed = await app.db.$transaction(async (tx) => {
     const campaign = await requireCampaign(tx, viewer, id!);
@@ -171,7 +184,7 @@ export async function updateCampaign(
     if (started && input.scheduledAt !== undefined) {
       checks.add(
         'INVALID_STATE',
-        'The campaign has started, so its start cannot be changed. Pause it to stop calling for a while.',
+        'The campaign has started, so its start cannot be changed. To stop calling temporarily, pause it.',
         ['scheduledAt'],
       );
     }
@@ -190,22 +203,31 @@ export async function updateCampaign(
         ...(campaign.status === 'SCHEDULED' ? { nextDispatchAt: scheduledAt ?? now } : {}),
       },
     });
-    if (pool) await writePool(tx, campaign, pool);
-    await recallClaims(tx, [campaign.id]);
-    const planned = PLANNED_BY.some((field) => input[field] !== undefined);
-    const { warnings } =
+    if (pool) await writeNumberPool(tx, campaign, pool);
+    await revokeCampaignClaims(tx, [campaign.id]);
+    const planned = SCHEDULE_FIELDS.some((field) => input[field] !== undefined);
+    const { plan, warnings } =
       planned && campaign.status !== 'DRAFT'
-        ? await replanContacts(app, tx, row)
-        : { warnings: [] };
+        ? await planWaiting(app, tx, row)
+        : { plan: null, warnings: [] };
+    if (plan) await storeReplan(tx, row, plan);
     await enqueueRun(app, tx);
     await appendEvents(tx, viewer.organizationId, [campaignEvent('CAMPAIGN_UPDATED', row, now)]);
     return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id: row.id } }), warnings };
   }, LONG_TRANSACTION);
   announceCampaigns(app, [changed.campaign.id], [viewer.organizationId]);
-  return changed;
+  const { id: campaignId } = changed.campaign;
+  // The change is made; what is left of its plan is carried out later.
+  await finishReplan(app, campaignId).catch((error) =>
+    app.failures.record('finishReplan', error, { campaignId }),
+  );
+  return {
+    ...changed,
+    campaign: await app.db.campaign.findUniqueOrThrow({ where: { id: campaignId } }),
+  };
 }
 
-/** The schedule as it would be. A start in the past is wrong only if it was sent. */
+/** Checks the schedule after the change. A start in the past is a problem only if it was given. */
 function checkChangedSchedule(
   checks: Checks,
   campaign: Campaign,
@@ -222,7 +244,7 @@ export interface AddCampaignContactsInput extends ContactSourceInput {
   campaignId: string;
 }
 
-/** More contacts for a campaign that is not over. They are planned behind those that are there. */
+/** Adds contacts to a campaign that has not ended, planned after the existing contacts. */
 export async function addCampaignContacts(
   app: App,
   viewer: Viewer,
@@ -231,39 +253,17 @@ export async function addCampaignContacts(
   const checks = new Checks();
   const path = ['campaignId'];
   const id = checks.id('cmp', 'Campaign', input.campaignId, path);
-  const source = await checkSource(app, viewer, checks, input, { required: true });
+  const source = await checkSource(app, viewer, checks, { input, required: true });
   checks.throwIfAny();
-  const changed = await app.db.$transaction(async (tx) => {
-    const campaign = await requireCampaign(tx, viewer, id!, path);
-    const now = app.now();
-    const step = campaignAfter(campaign.status, 'APPEND');
-    if (!step.allowed) throw userError('INVALID_STATE', step.message, path);
-    const plan = campaign.status !== 'DRAFT';
-    const { added, warnings } = await addContacts(app, viewer, tx, campaign, source!, { plan });
-    const row = await tx.campaign.update({
-      where: { id: campaign.id },
-      data: {
-        ...(campaign.totalCount === 0 && source
-          ? { contactSource: source.contactSource, contactFolderId: source.contactFolderId }
-          : {}),
-        ...(campaign.status === 'ACTIVE' && !campaign.holdReason ? { nextDispatchAt: now } : {}),
-      },
-    });
-    if (added.addedCount > 0) {
-      await enqueueRun(app, tx);
-      await appendEvents(tx, viewer.organizationId, [campaignEvent('CAMPAIGN_UPDATED', row, now)]);
-    }
-    return { campaign: row, added, warnings };
-  }, LONG_TRANSACTION);
-  announceCampaigns(app, [changed.campaign.id], [viewer.organizationId]);
-  return changed;
+  const enrolled = await enrollContacts(app, viewer, id!, source!);
+  const campaign = await app.db.campaign.findFirst({ where: { ...ownedBy(viewer), id: id! } });
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', path);
+  return { campaign, ...enrolled };
 }
 
 /**
- * Deletes campaigns: all of them, or none when one cannot go. What they called stays among the
- * calls; who has not been called will not be.
- *
- * @returns their UUIDs.
+ * Deletes campaigns: all of them, or none if one cannot be deleted. Their calls are kept, and their
+ * waiting contacts are not called. Returns the UUIDs of the campaigns.
  */
 export async function deleteCampaigns(
   app: App,
@@ -272,7 +272,7 @@ export async function deleteCampaigns(
 ): Promise<string[]> {
   const checks = new Checks();
   if (publicIds.length === 0) checks.add('REQUIRED', 'Give at least one campaign.', ['ids']);
-  const ids = checks.ids('cmp', 'Campaign', publicIds, ['ids'], { max: MAX_DELETED });
+  const ids = checks.ids({ prefix: 'cmp', what: 'Campaign', max: MAX_DELETED }, publicIds, ['ids']);
   if (!ids || publicIds.length === 0) checks.throwIfAny();
   const known = (ids ?? []).filter((id) => id !== undefined);
   await app.db.$transaction(async (tx) => {
@@ -288,14 +288,14 @@ export async function deleteCampaigns(
       const campaign = id && byId.get(id);
       const step = campaign && campaignAfter(campaign.status, 'DELETE');
       if (id && !campaign) {
-        checks.add('NOT_FOUND', 'There is no such campaign.', ['ids', index]);
+        checks.add('NOT_FOUND', 'Campaign not found.', ['ids', index]);
       } else if (step && !step.allowed) {
         checks.add('INVALID_STATE', step.message, ['ids', index]);
       }
     });
     checks.throwIfAny();
     const open = campaigns.filter(({ status }) => !isCampaignTerminal(status));
-    await recallClaims(tx, known);
+    await revokeCampaignClaims(tx, known);
     const end = {
       status: 'CANCELLED',
       endedAt: now,
@@ -304,7 +304,7 @@ export async function deleteCampaigns(
     } as const;
     await tx.campaign.updateMany({ where: { id: { in: open.map((one) => one.id) } }, data: end });
     await tx.campaign.updateMany({ where: { id: { in: known } }, data: { deletedAt: now } });
-    // Who waits in them is let go by the engine.
+    // The run cancels their waiting contacts.
     if (open.length > 0) await enqueueRun(app, tx);
     await appendEvents(
       tx,
@@ -316,7 +316,7 @@ export async function deleteCampaigns(
   return known;
 }
 
-/** The campaign as it is now and whenever it has come on; null when the viewer has none such. */
+/** Snapshots of a campaign, now and after changes; null if the viewer sees no such campaign. */
 export async function watchCampaign(
   app: App,
   viewer: Viewer,
@@ -324,11 +324,10 @@ export async function watchCampaign(
 ): Promise<AsyncIterableIterator<Campaign> | null> {
   const where = { AND: [visibleCampaigns(viewer), { id }] };
   if ((await app.db.campaign.count({ where })) === 0) return null;
-  return watchPictures(app, {
-    topic: CAMPAIGNS_TOPIC,
-    concerns: (message) => message === id,
+  return watchSnapshots(app, {
+    topic: campaignTopic(id),
     read: () => app.db.campaign.findFirst({ where }),
-    // Whoever waits in one that has failed is let go a moment later.
+    // The waiting contacts of a failed campaign are cancelled shortly after it.
     isLast: ({ status, callingCount, pendingCount }) =>
       isCampaignTerminal(status) && callingCount === 0 && pendingCount === 0,
     version: ({ updatedAt, nextDispatchAt: _, ...rest }) =>
@@ -343,7 +342,7 @@ function countsOf(campaign: Omit<Campaign, 'updatedAt' | 'nextDispatchAt'>): num
   return [...open, completedCount, failedCount, skippedCount, cancelledCount];
 }
 
-/** Locked for the rest of the transaction. */
+/** Locks a campaign until the transaction ends. @throws UserInputError NOT_FOUND */
 export async function requireCampaign(
   tx: Tx,
   viewer: Viewer,
@@ -351,30 +350,6 @@ export async function requireCampaign(
   path: readonly string[] = ['id'],
 ): Promise<Campaign> {
   const campaign = await lockCampaign(tx, { ...ownedBy(viewer), id });
-  if (!campaign) throw userError('NOT_FOUND', 'There is no such campaign.', path);
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', path);
   return campaign;
-}
-
-async function findAgent(
-  app: App,
-  viewer: Viewer,
-  checks: Checks,
-  agentId: string,
-): Promise<Agent | null> {
-  const id = checks.id('agt', 'Agent', agentId, ['agentId']);
-  if (!id) return null;
-  const agent = await app.db.agent.findFirst({
-    where: { ...ownedBy(viewer), id, deletedAt: null },
-  });
-  if (!agent) checks.add('NOT_FOUND', 'There is no such agent.', ['agentId']);
-  return agent;
-}
-
-/** Keeps the agent from being deleted until the campaign is there. */
-async function lockAgent(tx: Tx, viewer: Viewer, agent: Agent): Promise<void> {
-  const rows = await tx.$queryRaw<{ id: string }[]>`
-    SELECT id FROM agents
-    WHERE id = ${agent.id}::uuid AND organization_id = ${viewer.organizationId}::uuid
-      AND deleted_at IS NULL FOR SHARE`;
-  if (rows.length === 0) throw userError('NOT_FOUND', 'There is no such agent.', ['agentId']);
 }

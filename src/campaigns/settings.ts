@@ -1,27 +1,27 @@
-/** How a campaign calls, from what was sent to what is kept, and what has to hold before it starts. */
+/** Settings of campaigns: checks of the input, and requirements for a start. */
 
-import { isReadyForCalls } from '../agents/service.ts';
+import { readinessProblems } from '../agents/usable-agent.ts';
 import type { App, Tx } from '../app.ts';
 import type { Problem } from '../errors.ts';
 import type { Agent, Campaign, Prisma } from '../generated/prisma/client.ts';
 import type { PhoneRotationStrategy } from '../generated/prisma/enums.ts';
 import { type Checks, durationSeconds } from '../infra/checks.ts';
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { callerIds } from '../phone-numbers/service.ts';
-import { DEFAULT_RETRY_DELAY_SECONDS } from './retry.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { DEFAULT_RETRY_DELAY_SECONDS } from './schedule/retry.ts';
 import {
   DEFAULT_WORKING_DAYS,
   formatTime,
   parseTime,
   type ScheduleInput,
   validateSchedule,
-} from './schedule.ts';
+} from './schedule/schedule.ts';
 
 const MAX_NAME = 255;
-const MAX_NUMBERS = 100;
+export const MAX_NUMBERS = 100;
 const RETRY_DELAY = { min: 1, max: 7 * 24 * 3600 };
 
-/** On a change, null means the default and undefined that it stays as it is. */
+/** In an update, null resets a setting to its default and undefined keeps it. */
 export interface CampaignSettingsInput {
   name?: string | null | undefined;
   phoneNumberIds?: readonly string[] | null | undefined;
@@ -34,13 +34,14 @@ export interface CampaignSettingsInput {
   maxConcurrentCalls?: number | null | undefined;
   maxCallsPerDay?: number | null | undefined;
   retryFailed?: boolean | null | undefined;
+  retryVoicemail?: boolean | null | undefined;
   maxRetryAttempts?: number | null | undefined;
-  /** Such as `"900s"`. */
+  /** A duration such as `"900s"`. */
   retryDelay?: string | null | undefined;
 }
 
-/** What a change of these plans the contacts anew. */
-export const PLANNED_BY = [
+/** Settings whose change plans the waiting contacts again. */
+export const SCHEDULE_FIELDS = [
   'scheduledAt',
   'startTime',
   'endTime',
@@ -58,6 +59,7 @@ type SettingsColumns = Pick<
   | 'maxConcurrentCalls'
   | 'maxCallsPerDay'
   | 'retryFailed'
+  | 'retryVoicemail'
   | 'maxRetryAttempts'
   | 'retryDelaySeconds'
 >;
@@ -70,14 +72,12 @@ export const DEFAULT_SETTINGS: Omit<SettingsColumns, 'name'> = {
   maxConcurrentCalls: 10,
   maxCallsPerDay: null,
   retryFailed: false,
+  retryVoicemail: false,
   maxRetryAttempts: 0,
   retryDelaySeconds: DEFAULT_RETRY_DELAY_SECONDS,
 };
 
-/**
- * The columns that were sent, as they are kept, where nothing is wrong with them. What the schedule
- * as a whole must fulfil is in `checkSchedule`.
- */
+/** The columns of the given settings that are valid. `checkSchedule` checks the schedule as a whole. */
 export function settingsColumns(
   checks: Checks,
   input: CampaignSettingsInput,
@@ -92,13 +92,14 @@ export function settingsColumns(
       ? Math.ceil(durationSeconds(delay))
       : DEFAULT_SETTINGS.retryDelaySeconds;
   }
-  const { startTime, endTime, workingDays, retryFailed } = input;
+  const { startTime, endTime, workingDays, retryFailed, retryVoicemail } = input;
   if (startTime !== undefined) columns.startMinute = startTime ? parseTime(startTime) : null;
   if (endTime !== undefined) columns.endMinute = endTime ? parseTime(endTime) : null;
   if (workingDays !== undefined) {
     columns.workingDays = [...(workingDays ?? DEFAULT_WORKING_DAYS)].sort((a, b) => a - b);
   }
   if (retryFailed !== undefined) columns.retryFailed = retryFailed ?? false;
+  if (retryVoicemail !== undefined) columns.retryVoicemail = retryVoicemail ?? false;
   if (input.maxCallsPerDay !== undefined) columns.maxCallsPerDay = input.maxCallsPerDay;
   for (const field of [
     'phoneRotationStrategy',
@@ -111,7 +112,7 @@ export function settingsColumns(
   return columns;
 }
 
-/** Everything that is wrong with a schedule, among the other problems. */
+/** Adds all problems of a schedule to `checks`. */
 export function checkSchedule(checks: Checks, schedule: ScheduleInput, now: Date | null): void {
   const at = now && Temporal.Instant.fromEpochMilliseconds(now.getTime());
   for (const { path, message } of validateSchedule(schedule, at ? { now: at } : {})) {
@@ -119,7 +120,7 @@ export function checkSchedule(checks: Checks, schedule: ScheduleInput, now: Date
   }
 }
 
-/** The schedule that a campaign has, as it would be sent. */
+/** The schedule of a campaign in the form of an input. */
 export function scheduleOf(campaign: Campaign): ScheduleInput {
   return {
     timezone: campaign.timezone,
@@ -132,8 +133,8 @@ export function scheduleOf(campaign: Campaign): ScheduleInput {
   };
 }
 
-/** The numbers of a pool, in its order. Undefined when none was sent or something is wrong. */
-export async function checkPool(
+/** The UUIDs of a pool in order; undefined if none was given or it has problems. */
+export async function checkNumberPool(
   app: App,
   viewer: Viewer,
   checks: Checks,
@@ -141,7 +142,11 @@ export async function checkPool(
 ): Promise<string[] | undefined> {
   if (phoneNumberIds === undefined) return undefined;
   const path = ['phoneNumberIds'];
-  const ids = checks.ids('num', 'PhoneNumber', phoneNumberIds ?? [], path, { max: MAX_NUMBERS });
+  const ids = checks.ids(
+    { prefix: 'num', what: 'PhoneNumber', max: MAX_NUMBERS },
+    phoneNumberIds ?? [],
+    path,
+  );
   if (!ids) return undefined;
   const known = ids.filter((id) => id !== undefined);
   const found = await app.db.phoneNumber.findMany({
@@ -151,13 +156,13 @@ export async function checkPool(
   const there = new Set(found.map(({ id }) => id));
   ids.forEach((id, index) => {
     if (id && !there.has(id)) {
-      checks.add('NOT_FOUND', 'There is no such phone number.', [...path, index]);
+      checks.add('NOT_FOUND', 'Phone number not found.', [...path, index]);
     }
   });
   return known;
 }
 
-export async function writePool(
+export async function writeNumberPool(
   tx: Tx,
   campaign: Pick<Campaign, 'id' | 'organizationId'>,
   pool: readonly string[],
@@ -175,8 +180,8 @@ export async function writePool(
   });
 }
 
-/** What keeps an agent with this pool from calling anybody. */
-export async function problemsOfStart(
+/** Problems that prevent calls by an agent with this pool of phone numbers. */
+export async function startProblems(
   db: App['db'] | Tx,
   agent: Agent,
   pool: readonly string[],
@@ -185,16 +190,11 @@ export async function problemsOfStart(
   if (agent.deletedAt) {
     problems.push({
       code: 'NOT_FOUND',
-      message: 'Its agent was deleted. Make another campaign with another agent.',
+      message: 'The agent of the campaign was deleted. Create another campaign with another agent.',
       path: ['agentId'],
     });
-  } else if (!isReadyForCalls(agent)) {
-    const why = agent.syncError ? ` Ultravox says: ${agent.syncError}` : '';
-    problems.push({
-      code: 'AGENT_NOT_READY',
-      message: `The agent is ${agent.status}, not ACTIVE, so it cannot place calls yet.${why}`,
-      path: ['agentId'],
-    });
+  } else {
+    problems.push(...readinessProblems(agent));
   }
   const numbers = await callerIds(db, {
     agentIds: pool.length === 0 ? [agent.id] : [],
@@ -205,25 +205,25 @@ export async function problemsOfStart(
       code: 'NO_PHONE_NUMBER_CONFIGURED',
       message:
         pool.length === 0
-          ? 'The agent has no outbound phone number. Give it one with `assignPhoneNumber`, direction OUTBOUND, or name numbers in `phoneNumberIds`.'
-          : 'None of the campaign’s phone numbers can be called from any more. Name others in `phoneNumberIds` of `updateCampaign`, or none there to call from those of its agent.',
+          ? 'The agent has no outbound phone number. Assign one with `assignPhoneNumber` (direction OUTBOUND), or set `phoneNumberIds`.'
+          : 'None of the phone numbers of the campaign can be used for calls any more. Set `phoneNumberIds` with `updateCampaign` to other numbers, or to null to use the outbound numbers of the agent.',
       path: pool.length === 0 ? ['agentId'] : ['phoneNumberIds'],
     });
   }
   return problems;
 }
 
-/** Why a campaign could not call anybody as things are. */
-export async function problemsOfCampaign(tx: Tx, campaign: Campaign): Promise<Problem[]> {
+/** Problems that currently prevent all calls of a campaign. */
+export async function campaignProblems(tx: Tx, campaign: Campaign): Promise<Problem[]> {
   const [agent, pool] = await Promise.all([
     tx.agent.findUniqueOrThrow({ where: { id: campaign.agentId } }),
     tx.campaignPhoneNumber.findMany({ where: { campaignId: campaign.id } }),
   ]);
-  const problems = await problemsOfStart(
+  const problems = await startProblems(
     tx,
     agent,
     pool.map(({ phoneNumberId }) => phoneNumberId),
   );
-  // None of them is about what was sent.
+  // The problems do not concern a field of the input.
   return problems.map((problem) => ({ ...problem, path: ['id'] }));
 }

@@ -1,7 +1,7 @@
-/** Which campaigns somebody may see. */
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
+/** Filters for the campaigns and campaign contacts that a viewer may see. */
+import { ownedBy, type Viewer } from '../viewer.ts';
 
-/** The campaigns a viewer sees: not deleted, and only its own one for a token of one campaign. */
+/** Campaigns that are not deleted. A token for one campaign sees only that one. */
 export function visibleCampaigns(viewer: Viewer) {
   return {
     ...ownedBy(viewer),
@@ -10,7 +10,7 @@ export function visibleCampaigns(viewer: Viewer) {
   };
 }
 
-/** Their contacts. */
+/** Contacts of the visible campaigns. */
 export function visibleCampaignContacts(viewer: Viewer) {
   return { ...ownedBy(viewer), campaign: visibleCampaigns(viewer) };
 }

@@ -1,9 +1,11 @@
-/** The numbers that an organization must not call, whoever they belong to. */
+/** The do-not-call list of an organization: phone numbers that it must not call. */
 import type { App, Tx } from '../app.ts';
 import type { DoNotCallEntry } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { checkPhoneNumber, toE164 } from './record.ts';
+import { publicId } from '../infra/ids.ts';
+import { canonicalPhoneNumber, phoneNumberForms } from '../infra/phone-number.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { checkPhoneNumber } from './fields.ts';
 
 export const MAX_ENTRIES = 1_000;
 const MAX_REASON = 500;
@@ -16,25 +18,25 @@ export interface DoNotCallInput {
 }
 
 /**
- * Whether this number must not be called. Another spelling of a number on the list counts as well.
- * An error of the database is thrown on, so that whoever asks does not call.
+ * Whether the number is on the organization's do-not-call list, in any spelling. Database errors are
+ * thrown, so that a caller that cannot check does not call.
  */
 export async function isOnDoNotCallList(
   db: App['db'] | Tx,
   organizationId: string,
   phoneNumber: string,
 ): Promise<boolean> {
-  const spellings = [phoneNumber, toE164(phoneNumber) ?? phoneNumber];
+  const canonical = canonicalPhoneNumber(phoneNumber) ?? phoneNumber;
   const found = await db.doNotCallEntry.findFirst({
-    where: { organizationId, phoneNumber: { in: spellings } },
+    where: { organizationId, phoneNumber: { in: [phoneNumber, ...phoneNumberForms(canonical)] } },
     select: { phoneNumber: true },
   });
   return found !== null;
 }
 
 /**
- * Puts numbers on the list: all, or none when one is wrong. For a number that is on it already,
- * a reason and a source that are given replace those it has.
+ * Adds numbers to the list: all of them, or none if one is invalid. For a number that is already on
+ * the list, a given reason or source replaces the existing one.
  */
 export async function addToDoNotCall(
   app: App,
@@ -82,7 +84,10 @@ export async function addToDoNotCall(
   return { entries, addedCount: added.filter((row) => row.added).length };
 }
 
-/** Takes numbers off the list. One that is not on it is no mistake: that is what was wanted. */
+/**
+ * Removes numbers from the list, in all of their forms, and returns how many entries were removed.
+ * Numbers that are not on the list are ignored.
+ */
 export async function removeFromDoNotCall(
   app: App,
   viewer: Viewer,
@@ -100,18 +105,73 @@ export async function removeFromDoNotCall(
   const { count } = await app.db.doNotCallEntry.deleteMany({
     where: {
       ...ownedBy(viewer),
-      phoneNumber: { in: numbers.filter((number) => number !== undefined) },
+      phoneNumber: { in: numbers.flatMap((number) => (number ? phoneNumberForms(number) : [])) },
     },
   });
   return count;
 }
 
+/** A number of an imported row whose person must not be called. */
+export interface OptOut {
+  phoneNumber: string;
+  reason: string;
+}
+
+/** Source of the do-not-call entries that imports add. */
+const IMPORT_SOURCE = 'IMPORT';
+
+/** The reason of an entry that comes from an opt-out column. */
+export function optOutReason(column: string): string {
+  return `Column "${column}" of an imported file`.slice(0, MAX_REASON).toWellFormed();
+}
+
+/** Adds the opt-outs of imported rows to the list. Existing entries keep their reason and source. */
+export async function addOptOuts(
+  tx: Tx,
+  { organizationId, now }: { organizationId: string; now: Date },
+  optOuts: readonly OptOut[],
+): Promise<void> {
+  if (optOuts.length === 0) return;
+  await tx.$executeRaw`
+    INSERT INTO do_not_call_entries (organization_id, phone_number, reason, source, created_at)
+    SELECT DISTINCT ON (r."phoneNumber") ${organizationId}::uuid, r."phoneNumber", r.reason,
+      ${IMPORT_SOURCE}, ${now}::timestamptz
+    FROM jsonb_to_recordset(${JSON.stringify(optOuts)}::jsonb) AS r("phoneNumber" text, reason text)
+    ORDER BY r."phoneNumber"
+    ON CONFLICT (organization_id, phone_number) DO NOTHING`;
+}
+
+/** Source of the do-not-call entries that people asked for in calls. */
+const CALL_SOURCE = 'CALL';
+
+/**
+ * Adds the number of a person who asked in a call not to be called again. An existing entry is kept. The
+ * entry names the call and does not quote it, so that it can outlive the call.
+ */
+export async function addDoNotCallRequest(
+  tx: Tx,
+  request: { organizationId: string; phoneNumber: string; callId: string; now: Date },
+): Promise<void> {
+  const { organizationId, callId, now } = request;
+  const phoneNumber = canonicalPhoneNumber(request.phoneNumber) ?? request.phoneNumber;
+  await tx.doNotCallEntry.createMany({
+    data: {
+      organizationId,
+      phoneNumber,
+      reason: `Asked for in the call ${publicId('cal', callId)}`,
+      source: CALL_SOURCE,
+      createdAt: now,
+    },
+    skipDuplicates: true,
+  });
+}
+
 function checkCount(checks: Checks, list: readonly unknown[], member: string): void {
-  if (list.length === 0) checks.add('REQUIRED', 'Give at least one phone number.', [member]);
+  if (list.length === 0) checks.add('REQUIRED', `\`${member}\` must not be empty.`, [member]);
   if (list.length > MAX_ENTRIES) {
     checks.add(
       'LIMIT_EXCEEDED',
-      `At most ${MAX_ENTRIES} at once; there are ${list.length}. Send them in parts.`,
+      `\`${member}\` may have at most ${MAX_ENTRIES} items; it has ${list.length}. Split the list.`,
       [member],
     );
   }
@@ -126,7 +186,7 @@ function readText(
   const text = value?.trim();
   if (!text) return undefined;
   if (!text.isWellFormed()) {
-    return checks.add('INVALID_INPUT', 'It holds characters that are not valid Unicode.', path);
+    return checks.add('INVALID_INPUT', `\`${path.join('.')}\` must be valid Unicode.`, path);
   }
   return checks.text(text, path, { max });
 }

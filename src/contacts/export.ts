@@ -1,23 +1,27 @@
-/**
- * Files to take away: the contacts of a filter, and what was wrong with the rows of an import. They
- * are fetched over plain HTTP with a link that carries its own permission and soon ends, so that a
- * browser can follow it, and are read from the database in pages while they are sent.
- */
+/** CSV downloads over plain HTTP. */
 import { z } from 'zod';
-import type { App } from '../app.ts';
+import type { App, Tx } from '../app.ts';
 import type { Contact, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
-import { readToken, signToken } from '../infra/signed-token.ts';
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { csvLine } from './csv.ts';
-import { KEPT_COLUMNS } from './import-mapping.ts';
+import {
+  type DownloadLink,
+  fileResponse,
+  LINK_REFUSED,
+  type LinkResponse,
+  readLink,
+  signLink,
+} from '../organizations/download-links.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { checkFolder } from './folders.ts';
+import { READ_ONLY_COLUMNS } from './import/column-mapping.ts';
+import { csvLine } from './import/csv.ts';
 import { type ContactFilter, contactsWhere } from './search.ts';
 
 export const DOWNLOAD_PATH = '/downloads';
-export const LINK_MINUTES = 15;
+const LINK = { path: DOWNLOAD_PATH, purpose: 'download' };
 const PAGE = 1_000;
-/** Each key of the metadata has a column of its own, up to so many. */
+/** Each metadata key has its own column, up to this number. */
 const MAX_METADATA_COLUMNS = 500;
 
 const FIELD_COLUMNS = [
@@ -34,10 +38,11 @@ const FIELD_COLUMNS = [
 ] as const;
 
 const date = z.iso.datetime().transform((text) => new Date(text));
-const permission = z.discriminatedUnion('what', [
+const owner = { organizationId: z.uuid(), apiKeyId: z.uuid() };
+const permissionSchema = z.discriminatedUnion('kind', [
   z.object({
-    what: z.literal('contacts'),
-    organizationId: z.uuid(),
+    kind: z.literal('contacts'),
+    ...owner,
     filter: z.object({
       folderId: z.string().nullish(),
       search: z.string().nullish(),
@@ -55,26 +60,16 @@ const permission = z.discriminatedUnion('what', [
     }),
   }),
   z.object({
-    what: z.literal('importProblems'),
-    organizationId: z.uuid(),
+    kind: z.literal('importProblems'),
+    ...owner,
     importId: z.uuid(),
+    /** Links that are older than this field are to problems. */
+    report: z.enum(['problems', 'warnings']).default('problems'),
   }),
 ]);
-type Permission = z.output<typeof permission>;
+type Permission = z.output<typeof permissionSchema>;
 
-export interface DownloadLink {
-  /** To be put after the address of the server. */
-  path: string;
-  expiresAt: Date;
-}
-
-function linkTo(app: App, payload: Permission): DownloadLink {
-  const expiresAt = new Date(app.now().getTime() + LINK_MINUTES * 60_000);
-  const token = signToken(app.cipher.derive('download'), payload, expiresAt);
-  return { path: `${DOWNLOAD_PATH}?token=${token}`, expiresAt };
-}
-
-/** A link to a CSV of the contacts that the filter means when it is followed. */
+/** Creates a link to a CSV of the contacts that match the filter when the link is followed. */
 export async function exportContacts(
   app: App,
   viewer: Viewer,
@@ -83,76 +78,56 @@ export async function exportContacts(
   const checks = new Checks();
   const where = contactsWhere(checks, filter, ['filter']);
   if (filter.folderId && checks.problems.length === 0) {
-    const folder = await app.db.contactFolder.count({
-      where: { ...ownedBy(viewer), id: filter.folderId.slice(4) },
-    });
-    if (folder === 0) checks.add('NOT_FOUND', 'There is no such folder.', ['filter', 'folderId']);
+    const path = ['filter', 'folderId'];
+    await checkFolder(app, viewer, checks, { folderId: filter.folderId, path });
   }
   checks.throwIfAny();
   const contactCount = await app.db.contact.count({ where: { ...ownedBy(viewer), ...where } });
-  return {
-    ...linkTo(app, { what: 'contacts', ...ownedBy(viewer), filter } as Permission),
-    contactCount,
-  };
+  return { ...signLink(app, viewer, LINK, { kind: 'contacts', filter }), contactCount };
 }
 
-/** A link to a CSV of the rows of an import that could not be imported. */
-export function importProblemsLink(
+/** Creates a link to a CSV of the rows of an import that failed, or of those with warnings. */
+export function importReportLink(
   app: App,
-  contactImport: { id: string; organizationId: string },
+  viewer: Viewer,
+  importId: string,
+  report: 'problems' | 'warnings',
 ): DownloadLink {
-  const { id, organizationId } = contactImport;
-  return linkTo(app, { what: 'importProblems', organizationId, importId: id });
+  return signLink(app, viewer, LINK, { kind: 'importProblems', importId, report });
 }
 
-export interface Download {
-  status: number;
-  body: string | AsyncIterable<string>;
-  contentType?: string;
-  headers?: Record<string, string>;
-}
-
-/** What is behind a link. */
-export function download(app: App, { query }: { query: URLSearchParams }): Download {
-  const token = readToken(app.cipher.derive('download'), query.get('token') ?? '', app.now());
-  const allowed = permission.safeParse(token);
-  if (!allowed.success) {
-    return {
-      status: 403,
-      body: `This link is not valid, or not any more: links last ${LINK_MINUTES} minutes. Ask for a new one.`,
-    };
-  }
-  const { data } = allowed;
-  return data.what === 'contacts'
-    ? file('contacts.csv', contactLines(app, data.organizationId, data.filter))
-    : file(`${publicId('imp', data.importId)}-problems.csv`, problemLines(app, data));
-}
-
-function file(filename: string, body: AsyncIterable<string>): Download {
-  return {
-    status: 200,
-    body,
+/**
+ * Serves a link: 403 when it or its key has ended, otherwise the CSV, from one snapshot. It breaks off when the
+ * key ends.
+ */
+export async function download(
+  app: App,
+  { query }: { query: URLSearchParams },
+): Promise<LinkResponse> {
+  const allowed = await readLink(app, query, { ...LINK, permission: permissionSchema });
+  if (!allowed) return LINK_REFUSED;
+  const name =
+    allowed.kind === 'contacts'
+      ? 'contacts.csv'
+      : `${publicId('imp', allowed.importId)}-${allowed.report}.csv`;
+  return fileResponse(app, allowed, {
+    name,
     contentType: 'text/csv; charset=utf-8',
-    headers: {
-      'content-disposition': `attachment; filename="${filename}"`,
-      'cache-control': 'private, no-store',
-      'referrer-policy': 'no-referrer',
-      'x-content-type-options': 'nosniff',
-    },
-  };
+    lines: (tx) =>
+      allowed.kind === 'contacts' ? contactLines(tx, allowed) : reportLines(tx, allowed),
+  });
 }
 
 async function* contactLines(
-  app: App,
-  organizationId: string,
-  filter: ContactFilter,
+  tx: Tx,
+  { organizationId, filter }: { organizationId: string; filter: ContactFilter },
 ): AsyncGenerator<string> {
   const checks = new Checks();
   const where = { organizationId, ...contactsWhere(checks, filter, []) };
   checks.throwIfAny();
-  const keys = await metadataKeys(app, where);
-  yield csvLine([...FIELD_COLUMNS.map(([column]) => column), ...KEPT_COLUMNS, ...keys]);
-  for await (const contacts of pages(app, where)) {
+  const keys = yield* metadataKeys(tx, where);
+  yield csvLine([...FIELD_COLUMNS.map(([column]) => column), ...READ_ONLY_COLUMNS, ...keys]);
+  for await (const contacts of pages(tx, where)) {
     yield contacts
       .map((contact) => {
         const metadata = contact.metadata as Record<string, string>;
@@ -168,10 +143,17 @@ async function* contactLines(
   }
 }
 
-/** In the order in which they are met; those beyond the limit are left out. */
-async function metadataKeys(app: App, where: Prisma.ContactWhereInput): Promise<string[]> {
+/**
+ * Metadata keys in order of first appearance; those beyond the limit are omitted. Yields nothing to write after
+ * each page, so that an export ends there when the client has disconnected.
+ */
+async function* metadataKeys(
+  tx: Tx,
+  where: Prisma.ContactWhereInput,
+): AsyncGenerator<string, string[]> {
   const keys = new Set<string>();
-  for await (const contacts of pages(app, where, { id: true, metadata: true })) {
+  for await (const contacts of pages(tx, where, { id: true, metadata: true })) {
+    yield '';
     for (const { metadata } of contacts) {
       for (const key of Object.keys(metadata as object)) {
         if (keys.size < MAX_METADATA_COLUMNS) keys.add(key);
@@ -181,15 +163,15 @@ async function metadataKeys(app: App, where: Prisma.ContactWhereInput): Promise<
   return [...keys];
 }
 
-/** By id, which is the order in which they were made. */
+/** Contacts ordered by id, which is the order of their creation. */
 async function* pages(
-  app: App,
+  tx: Tx,
   where: Prisma.ContactWhereInput,
   select?: Prisma.ContactSelect,
 ): AsyncGenerator<Contact[]> {
   let after: string | null = null;
   for (;;) {
-    const contacts: Contact[] = await app.db.contact.findMany({
+    const contacts: Contact[] = await tx.contact.findMany({
       where: { AND: [where, ...(after ? [{ id: { gt: after } }] : [])] },
       orderBy: { id: 'asc' },
       take: PAGE,
@@ -201,22 +183,24 @@ async function* pages(
   }
 }
 
-async function* problemLines(
-  app: App,
-  { organizationId, importId }: { organizationId: string; importId: string },
+async function* reportLines(
+  tx: Tx,
+  { organizationId, importId, report }: Extract<Permission, { kind: 'importProblems' }>,
 ): AsyncGenerator<string> {
   yield csvLine(['row', 'phone_number', 'reason']);
   let after = 0;
   for (;;) {
-    const problems = await app.db.contactImportProblem.findMany({
+    const page = {
       where: { importId, import: { organizationId }, row: { gt: after } },
       orderBy: { row: 'asc' },
       take: PAGE,
-    });
-    yield problems
-      .map(({ row, phoneNumber, reason }) => csvLine([row, phoneNumber, reason]))
-      .join('');
-    if (problems.length < PAGE) return;
-    after = problems.at(-1)!.row;
+    } as const;
+    const rows =
+      report === 'problems'
+        ? await tx.contactImportProblem.findMany(page)
+        : await tx.contactImportWarning.findMany(page);
+    yield rows.map(({ row, phoneNumber, reason }) => csvLine([row, phoneNumber, reason])).join('');
+    if (rows.length < PAGE) return;
+    after = rows.at(-1)!.row;
   }
 }

@@ -1,13 +1,13 @@
-/** Folders: what holds contacts. A folder owns its contacts and takes them with it. */
+/** Contact folders. A folder owns its contacts, which are deleted with it. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { ContactFolder } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
 const MAX_NAME = 100;
 const MAX_DESCRIPTION = 1_000;
-/** Deleting or moving a million contacts takes longer than a transaction usually may. */
+/** Deleting or moving a million contacts takes longer than the default timeout. */
 export const LONG_TRANSACTION = { maxWait: 10_000, timeout: 300_000 } as const;
 
 export interface ContactFolderInput {
@@ -25,14 +25,14 @@ export async function createContactFolder(
   const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
   checks.throwIfAny();
   const id = newObjectId(viewer);
-  const [made] = await app.db.contactFolder.createManyAndReturn({
+  const [created] = await app.db.contactFolder.createManyAndReturn({
     data: { id, ...ownedBy(viewer), name: name!, description: description ?? null },
-    // An earlier run under the same idempotency key has made it.
+    // An earlier run under the same idempotency key may have created it.
     skipDuplicates: true,
   });
   const folder =
-    made ?? (await app.db.contactFolder.findFirst({ where: { ...ownedBy(viewer), id } }));
-  if (!folder) throw userError('NOT_FOUND', 'The folder has been deleted meanwhile.');
+    created ?? (await app.db.contactFolder.findFirst({ where: { ...ownedBy(viewer), id } }));
+  if (!folder) throw userError('NOT_FOUND', 'The contact folder has been deleted.');
   return folder;
 }
 
@@ -42,7 +42,7 @@ export interface UpdateContactFolderInput {
   description?: string | null | undefined;
 }
 
-/** Changes what was sent; a description of null is taken away. */
+/** Updates the given fields; a null description is removed. */
 export async function updateContactFolder(
   app: App,
   viewer: Viewer,
@@ -54,7 +54,7 @@ export async function updateContactFolder(
   const name = checkText(checks, sent, 'name', { min: 1, max: MAX_NAME });
   const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
   const found = id ? await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } }) : 1;
-  if (found === 0) checks.add('NOT_FOUND', 'There is no such folder.', ['id']);
+  if (found === 0) checks.add('NOT_FOUND', 'Contact folder not found.', ['id']);
   checks.throwIfAny();
   const [folder] = await app.db.contactFolder.updateManyAndReturn({
     where: { ...ownedBy(viewer), id: id! },
@@ -63,13 +63,13 @@ export async function updateContactFolder(
       ...(input.description === undefined ? {} : { description: description ?? null }),
     },
   });
-  if (!folder) throw userError('NOT_FOUND', 'There is no such folder.', ['id']);
+  if (!folder) throw userError('NOT_FOUND', 'Contact folder not found.', ['id']);
   return folder;
 }
 
 /**
- * Deletes the folder, its contacts and its imports for good, in one transaction. Whoever is adding
- * to it holds its row, so nothing is left behind.
+ * Permanently deletes the folder, its contacts and its imports in one transaction. Writers that add
+ * contacts lock the folder first, so none is left behind.
  */
 export async function deleteContactFolder(
   app: App,
@@ -81,7 +81,7 @@ export async function deleteContactFolder(
   checks.throwIfAny();
   return app.db.$transaction(async (tx) => {
     const [folder] = await lockFolders(tx, viewer, [id!]);
-    if (!folder) throw userError('NOT_FOUND', 'There is no such folder.', ['id']);
+    if (!folder) throw userError('NOT_FOUND', 'Contact folder not found.', ['id']);
     const { count } = await tx.contact.deleteMany({ where: { ...ownedBy(viewer), folderId: id! } });
     await tx.contactFolder.deleteMany({ where: { ...ownedBy(viewer), id: id! } });
     return { id: id!, contactCount: count };
@@ -89,9 +89,8 @@ export async function deleteContactFolder(
 }
 
 /**
- * Locks the folders whose contacts are about to change, always in the same order, and gives those
- * that are there. Everything that adds, moves or deletes contacts does this first: then it waits
- * for the others here and not in the middle, where two could wait for each other.
+ * Locks folders in a fixed order and returns the ids of those that exist. Everything that adds, moves
+ * or deletes contacts calls this first, so that two writers wait here instead of deadlocking later.
  */
 export async function lockFolders(
   tx: Tx,
@@ -106,21 +105,20 @@ export async function lockFolders(
   return rows.map(({ id }) => id);
 }
 
-/** The folder's UUID when it is there and the viewer's; otherwise the reason is in `checks`. */
+/** Returns the folder's UUID, or undefined with a problem in `checks` if the viewer has no such folder. */
 export async function checkFolder(
   app: App,
   viewer: Viewer,
   checks: Checks,
-  folderId: string,
-  path: ProblemPath = ['folderId'],
+  { folderId, path = ['folderId'] }: { folderId: string; path?: ProblemPath },
 ): Promise<string | undefined> {
   const id = checks.id('fld', 'ContactFolder', folderId, path);
   if (!id) return undefined;
   const found = await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } });
-  return found > 0 ? id : checks.add('NOT_FOUND', 'There is no such folder.', path);
+  return found > 0 ? id : checks.add('NOT_FOUND', 'Contact folder not found.', path);
 }
 
-/** @throws UserInputError NOT_FOUND when one has been deleted meanwhile. */
+/** @throws UserInputError NOT_FOUND when one has been deleted. */
 export async function requireFolders(
   tx: Tx,
   viewer: Viewer,
@@ -133,11 +131,11 @@ export async function requireFolders(
       folders.map(([id]) => id),
     ),
   );
-  for (const [id, path] of folders) if (!locked.has(id)) throw noFolder(path);
+  for (const [id, path] of folders) if (!locked.has(id)) throw folderNotFound(path);
 }
 
-export function noFolder(path: ProblemPath) {
-  return userError('NOT_FOUND', 'There is no such folder.', path);
+export function folderNotFound(path: ProblemPath) {
+  return userError('NOT_FOUND', 'Contact folder not found.', path);
 }
 
 function checkText(
@@ -147,7 +145,7 @@ function checkText(
   limits: { min?: number; max: number },
 ): string | undefined {
   if (value && !value.isWellFormed()) {
-    return checks.add('INVALID_INPUT', 'It holds characters that are not valid Unicode.', [member]);
+    return checks.add('INVALID_INPUT', `\`${member}\` must be valid Unicode.`, [member]);
   }
   return checks.text(value, [member], limits);
 }

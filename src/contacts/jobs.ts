@@ -1,7 +1,8 @@
+/** Jobs of contacts. */
 import { z } from 'zod';
 import { defineJob } from '../infra/jobs.ts';
 
-/** Reads on in the file of one import, for a few seconds; what is left is the next job's. */
+/** Imports rows of one file for a few seconds and enqueues itself again for the rest. */
 export const importContactsJob = defineJob({
   name: 'importContacts',
   payload: z.object({ id: z.uuid() }),

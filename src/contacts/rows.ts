@@ -1,9 +1,10 @@
-/** Contacts in SQL, many in one statement. */
+/** Bulk reads and writes of contacts in SQL. */
 import type { Tx } from '../app.ts';
 import { type Contact, Prisma } from '../generated/prisma/client.ts';
-import { type ContactColumns, searchTextOf } from './record.ts';
+import { phoneNumberForms } from '../infra/phone-number.ts';
+import { type ContactColumns, searchTextOf } from './fields.ts';
 
-/** The columns of a contact that somebody tells us, as `jsonb_to_recordset` reads them. */
+/** The writable columns of a contact, as `jsonb_to_recordset` reads them. */
 const RECORD = Prisma.raw(`r(
   id uuid, phone_number text, first_name text, last_name text, email text, company_name text,
   industry text, location text, pin_code text, keywords text, timezone text, metadata jsonb,
@@ -13,7 +14,7 @@ export interface ContactRow extends ContactColumns {
   id: string;
 }
 
-/** What somebody tells us of a contact, by the names of the columns. */
+/** The writable columns of a contact by their database names. */
 export function recordOf(row: ContactColumns) {
   return {
     phone_number: row.phoneNumber,
@@ -40,16 +41,20 @@ function recordsOf(rows: readonly ContactRow[]): string {
   );
 }
 
-export interface Place {
+/** Where and when contacts are written. */
+export interface FolderTarget {
   organizationId: string;
   folderId: string;
   now: Date;
 }
 
-/** Inserts those that are not there yet, by number or by id, and gives their ids. */
+/**
+ * Inserts contacts whose number (in any form) and id do not exist yet, and returns the ids of those
+ * inserted. The folder must be locked; no two rows may have the same subscriber.
+ */
 export async function insertContacts(
   tx: Tx,
-  { organizationId, folderId, now }: Place,
+  { organizationId, folderId, now }: FolderTarget,
   rows: readonly ContactRow[],
 ): Promise<Set<string>> {
   if (rows.length === 0) return new Set();
@@ -61,13 +66,16 @@ export async function insertContacts(
       r.last_name, r.email, r.company_name, r.industry, r.location, r.pin_code, r.keywords,
       r.timezone, r.metadata, r.search_text, ${now}::timestamptz, ${now}::timestamptz
     FROM jsonb_to_recordset(${recordsOf(rows)}::jsonb) AS ${RECORD}
+    WHERE cardinality(phone_number_forms(r.phone_number)) = 1 OR NOT EXISTS (
+      SELECT 1 FROM contacts c WHERE c.folder_id = ${folderId}::uuid
+        AND c.phone_number = ANY(phone_number_forms(r.phone_number)))
     ORDER BY r.phone_number
     ON CONFLICT DO NOTHING
     RETURNING id`;
   return new Set(inserted.map(({ id }) => id));
 }
 
-/** Writes whole contacts over those with the same ids. */
+/** Replaces the writable columns of contacts, matched by id. */
 export async function overwriteContacts(
   tx: Tx,
   organizationId: string,
@@ -85,22 +93,21 @@ export async function overwriteContacts(
     WHERE c.id = r.id AND c.organization_id = ${organizationId}::uuid`;
 }
 
-/** The contacts of a folder with these numbers, locked until the transaction ends. */
+/** Returns the contacts of a folder with these numbers in any form, locked until the transaction ends. */
 export async function lockByNumber(
   tx: Tx,
-  { organizationId, folderId }: Pick<Place, 'organizationId' | 'folderId'>,
+  { organizationId, folderId }: Pick<FolderTarget, 'organizationId' | 'folderId'>,
   phoneNumbers: readonly string[],
 ): Promise<Contact[]> {
   if (phoneNumbers.length === 0) return [];
+  const forms = phoneNumbers.flatMap(phoneNumberForms);
   await tx.$queryRaw`
     SELECT 1 FROM contacts WHERE folder_id = ${folderId}::uuid
-      AND phone_number = ANY(${[...phoneNumbers]}) ORDER BY id FOR NO KEY UPDATE`;
-  return tx.contact.findMany({
-    where: { organizationId, folderId, phoneNumber: { in: [...phoneNumbers] } },
-  });
+      AND phone_number = ANY(${forms}) ORDER BY id FOR NO KEY UPDATE`;
+  return tx.contact.findMany({ where: { organizationId, folderId, phoneNumber: { in: forms } } });
 }
 
-/** What of a stored contact somebody told us. */
+/** The writable columns of a stored contact, and its id. */
 export function columnsOf(contact: Contact): ContactRow {
   const { metadata, ...columns } = contact;
   return { ...columns, metadata: metadata as Record<string, string> };

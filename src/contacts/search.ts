@@ -1,11 +1,11 @@
-/** Which contacts a filter means. Built so that indexes carry it for a million contacts. */
-
+/** Translates contact filters into conditions that indexes support for a million contacts. */
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { ContactOutcome } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/like.ts';
-import { searchForm, toE164 } from './record.ts';
+import { phoneNumberForms } from '../infra/phone-number.ts';
+import { searchForm } from './fields.ts';
 
 export interface ContactFilter {
   folderId?: string | null | undefined;
@@ -18,7 +18,7 @@ export interface ContactFilter {
 
 const MAX_SEARCH = 200;
 
-/** The condition of a filter; what is wrong with it is in `checks` under `path`. */
+/** Returns the condition of a filter. Problems are added to `checks` under `path`. */
 export function contactsWhere(
   checks: Checks,
   filter: ContactFilter | null | undefined,
@@ -32,15 +32,8 @@ export function contactsWhere(
   if (search?.trim()) conditions.push(matching(checks, search, [...path, 'search']));
   if (lastCallOutcome?.length) conditions.push({ lastCallOutcome: { in: [...lastCallOutcome] } });
   if (phoneNumber) {
-    const number = toE164(phoneNumber);
-    if (number) conditions.push({ phoneNumber: number });
-    else {
-      checks.add(
-        'INVALID_INPUT',
-        'It is not a phone number in E.164 form, such as "+14155550123".',
-        [...path, 'phoneNumber'],
-      );
-    }
+    const number = checks.phoneNumber(phoneNumber, [...path, 'phoneNumber']);
+    if (number) conditions.push({ phoneNumber: { in: phoneNumberForms(number) } });
   }
   if (createdFrom) conditions.push({ createdAt: { gte: createdFrom } });
   if (createdBefore) conditions.push({ createdAt: { lt: createdBefore } });
@@ -48,15 +41,15 @@ export function contactsWhere(
 }
 
 /**
- * A trigram index finds no text of one or two letters in the middle of a word. It does find words
- * that begin so, since a word's beginning counts as letters too: that is what short searches do.
+ * A trigram index cannot find one or two letters in the middle of a word. It can find words that begin
+ * with them, because the start of a word is part of its first trigram. Short searches use that.
  */
 function matching(checks: Checks, search: string, path: ProblemPath): Prisma.ContactWhereInput {
   const text = searchForm(search);
   if (!/[a-z0-9]/.test(text) || text.length > MAX_SEARCH) {
     checks.add(
       'INVALID_INPUT',
-      `A search needs at least one letter or digit, and has at most ${MAX_SEARCH} characters.`,
+      `\`${path.join('.')}\` must contain a letter or digit, and have at most ${MAX_SEARCH} characters.`,
       path,
     );
     return {};

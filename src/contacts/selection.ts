@@ -1,24 +1,24 @@
-/** What is done to many contacts at once: those with these ids, or those of a folder that match. */
+/** Operations on a selection of contacts: a list of ids, or a filtered folder. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { newId, publicId } from '../infra/ids.ts';
-import { ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { checkFolder, LONG_TRANSACTION, lockFolders, noFolder } from './folders.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { checkFolder, folderNotFound, LONG_TRANSACTION, lockFolders } from './folders.ts';
 import { type ContactFilter, contactsWhere } from './search.ts';
 
-/** The most contacts that one mutation lists one by one. */
+/** Maximum number of contacts that a mutation lists individually. */
 export const MAX_CONTACTS = 1_000;
 
-/** Exactly one of the two is given. */
+/** Exactly one of the two fields is set. */
 export interface ContactSelection {
   ids?: readonly string[] | null | undefined;
   in?: { folderId: string; filter?: ContactFilter | null | undefined } | null | undefined;
 }
 
-/** Which contacts a mutation is about, and the folders that have to be locked for it. */
-interface Selected {
+/** The condition of a selection, and the folders to lock before changing its contacts. */
+interface ResolvedSelection {
   where: Prisma.ContactWhereInput;
   folders: string[];
 }
@@ -28,13 +28,13 @@ async function selectContacts(
   viewer: Viewer,
   checks: Checks,
   selection: ContactSelection,
-): Promise<Selected> {
+): Promise<ResolvedSelection> {
   if (selection.in) {
     const path = ['contacts', 'in'];
-    const folder = await checkFolder(app, viewer, checks, selection.in.folderId, [
-      ...path,
-      'folderId',
-    ]);
+    const folder = await checkFolder(app, viewer, checks, {
+      folderId: selection.in.folderId,
+      path: [...path, 'folderId'],
+    });
     const filter = contactsWhere(checks, selection.in.filter, [...path, 'filter']);
     return {
       where: { ...ownedBy(viewer), AND: [{ folderId: folder ?? newId() }, filter] },
@@ -48,20 +48,16 @@ async function selectContacts(
   const known = ids.filter((id) => id !== undefined);
   const where = { ...ownedBy(viewer), id: { in: known } };
   const found = await app.db.contact.findMany({ where, select: { id: true, folderId: true } });
-  const there = new Set(found.map(({ id }) => id));
+  const existing = new Set(found.map(({ id }) => id));
   ids.forEach((id, index) => {
-    if (id && !there.has(id)) {
-      checks.add('NOT_FOUND', 'There is no such contact.', ['contacts', 'ids', index]);
+    if (id && !existing.has(id)) {
+      checks.add('NOT_FOUND', 'Contact not found.', ['contacts', 'ids', index]);
     }
   });
   return { where, folders: [...new Set(found.map(({ folderId }) => folderId))] };
 }
 
-/**
- * Deletes contacts for good. Campaigns that have copied them keep their copies.
- *
- * @returns how many went.
- */
+/** Permanently deletes contacts and returns their number. Campaigns keep their copies. */
 export async function deleteContacts(
   app: App,
   viewer: Viewer,
@@ -83,13 +79,13 @@ export interface MoveContactsInput {
   onDuplicate: 'REFUSE' | 'SKIP';
 }
 
-/** How many conflicts an answer names. */
+/** Maximum number of conflicting contacts listed in an error. */
 const MAX_CONFLICTS = 20;
 
 /**
- * Moves contacts to another folder of the organization. A number that the folder has already, or
- * that comes twice among them, is a duplicate: nothing moves, or all but those (of several that are
- * moved, the oldest moves).
+ * Moves contacts to another folder of the organization. A number that is already in that folder, or
+ * that several of the contacts share, is a duplicate. REFUSE then moves nothing; SKIP moves the rest,
+ * and the oldest of contacts that share a number.
  */
 export async function moveContacts(
   app: App,
@@ -97,31 +93,34 @@ export async function moveContacts(
   input: MoveContactsInput,
 ): Promise<{ movedCount: number; skippedCount: number }> {
   const checks = new Checks();
-  const folder = await checkFolder(app, viewer, checks, input.folderId);
+  const folder = await checkFolder(app, viewer, checks, input);
   const { where, folders } = await selectContacts(app, viewer, checks, input.contacts);
   checks.throwIfAny();
   const target = folder!;
   return app.db.$transaction(async (tx) => {
     const locked = await lockFolders(tx, viewer, [...folders, target]);
-    if (!locked.includes(target)) throw noFolder(['folderId']);
+    if (!locked.includes(target)) throw folderNotFound(['folderId']);
     let [movedCount, skippedCount] = [0, 0];
-    const stuck: string[] = [];
+    const conflicts: string[] = [];
     for await (const ids of batchesOf(tx, { AND: [where, { folderId: { not: target } }] })) {
       const moved = await moveBatch(tx, ids, target, app.now());
       movedCount += moved.size;
       skippedCount += ids.length - moved.size;
-      if (skippedCount > 0 && stuck.length < MAX_CONFLICTS) {
-        stuck.push(...ids.filter((id) => !moved.has(id)).slice(0, MAX_CONFLICTS - stuck.length));
+      if (skippedCount > 0 && conflicts.length < MAX_CONFLICTS) {
+        conflicts.push(
+          ...ids.filter((id) => !moved.has(id)).slice(0, MAX_CONFLICTS - conflicts.length),
+        );
       }
     }
-    if (skippedCount > 0 && input.onDuplicate === 'REFUSE') throw movedTwice(skippedCount, stuck);
+    if (skippedCount > 0 && input.onDuplicate === 'REFUSE')
+      throw duplicateNumbers(skippedCount, conflicts);
     return { movedCount, skippedCount };
   }, LONG_TRANSACTION);
 }
 
 const MOVE_BATCH = 10_000;
 
-/** The ids of what matches, by id, some at a time. What has been moved need not match any more. */
+/** Yields the ids of matching contacts in batches, ordered by id. Moved contacts may stop matching. */
 async function* batchesOf(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerator<string[]> {
   let last: string | undefined;
   for (;;) {
@@ -137,7 +136,7 @@ async function* batchesOf(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerat
   }
 }
 
-/** Moves those whose number is free in the target, the oldest of those with the same number. */
+/** Moves contacts whose number is free in the target, the oldest of those that share a number. */
 async function moveBatch(
   tx: Tx,
   ids: readonly string[],
@@ -149,34 +148,35 @@ async function moveBatch(
       SELECT id, phone_number FROM contacts WHERE id = ANY(${[...ids]}::uuid[])
       ORDER BY id FOR NO KEY UPDATE
     ), oldest AS (
-      SELECT DISTINCT ON (phone_number) id, phone_number FROM moving ORDER BY phone_number, id
+      SELECT DISTINCT ON (subscriber_of(phone_number)) id, phone_number FROM moving
+      ORDER BY subscriber_of(phone_number), id
     )
     UPDATE contacts c SET folder_id = ${target}::uuid, updated_at = ${now}::timestamptz
     FROM oldest o
     WHERE c.id = o.id AND NOT EXISTS (
       SELECT 1 FROM contacts t WHERE t.folder_id = ${target}::uuid
-        AND t.phone_number = o.phone_number)
+        AND t.phone_number = ANY(phone_number_forms(o.phone_number)))
     RETURNING c.id`;
   return new Set(moved.map(({ id }) => id));
 }
 
-function movedTwice(count: number, ids: readonly string[]) {
-  const [numbers, those] =
-    count === 1 ? ['A number is', 'that contact'] : [`${count} numbers are`, 'those contacts'];
+function duplicateNumbers(count: number, ids: readonly string[]) {
+  const contacts =
+    count === 1 ? '1 contact has a phone number' : `${count} contacts have phone numbers`;
   return userError(
     'ALREADY_EXISTS',
-    `${numbers} in that folder already, or twice among what is moved. Delete or change ${those} first, or move with \`onDuplicate: SKIP\`.`,
+    `${contacts} that the target folder or another of the moved contacts already has. Change or delete them, or set \`onDuplicate\` to SKIP.`,
     ['contacts'],
     { details: { contactIds: ids.map((id) => publicId('ctc', id)) } },
   );
 }
 
 export function checkCount(checks: Checks, count: number, path: ProblemPath): void {
-  if (count === 0) checks.add('REQUIRED', 'Give at least one.', path);
+  if (count === 0) checks.add('REQUIRED', `\`${path.join('.')}\` must not be empty.`, path);
   if (count > MAX_CONTACTS) {
     checks.add(
       'LIMIT_EXCEEDED',
-      `At most ${MAX_CONTACTS} at once; there are ${count}. Send them in parts.`,
+      `\`${path.join('.')}\` may have at most ${MAX_CONTACTS} items; it has ${count}. Split the list.`,
       path,
     );
   }

@@ -1,30 +1,31 @@
-/** Contacts of an organization, each in one folder, each number once in a folder. */
+/** Creates and updates contacts. A phone number is unique within a folder. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { Contact } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { derivedId, newId, publicId } from '../infra/ids.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { checkFolder, lockFolders, requireFolders } from './folders.ts';
+import { parseCountry, phoneNumberForms, subscriberOf } from '../infra/phone-number.ts';
+import { phoneNumberRules } from '../organizations/service.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import {
   type ContactColumns,
   type ContactInput,
   contactChanges,
   contactColumns,
-  countryNamed,
   mergeContact,
-} from './record.ts';
+} from './fields.ts';
+import { checkFolder, lockFolders, requireFolders } from './folders.ts';
 import {
   type ContactRow,
   columnsOf,
+  type FolderTarget,
   insertContacts,
   lockByNumber,
   overwriteContacts,
-  type Place,
 } from './rows.ts';
 import { checkCount, MAX_CONTACTS } from './selection.ts';
 
-/** What becomes of a contact whose number is in the folder already. */
+/** Handling of a contact whose number is already in the folder. */
 export type DuplicateRule = 'REFUSE' | 'SKIP' | 'UPDATE';
 
 export interface CreateContactInput extends ContactInput {
@@ -32,30 +33,34 @@ export interface CreateContactInput extends ContactInput {
   phoneNumber: string;
 }
 
-/** @throws UserInputError ALREADY_EXISTS when the number is in the folder already. */
+/** @throws UserInputError ALREADY_EXISTS when the number is already in the folder. */
 export async function createContact(
   app: App,
   viewer: Viewer,
   { folderId, ...input }: CreateContactInput,
 ): Promise<Contact> {
   const checks = new Checks();
-  const folder = await checkFolder(app, viewer, checks, folderId);
-  const columns = contactColumns(checks, input);
-  if (columns && folder) await addIfDuplicate(app.db, checks, viewer, folder, columns.phoneNumber);
+  const folder = await checkFolder(app, viewer, checks, { folderId });
+  const columns = contactColumns(checks, input, [], await phoneNumberRules(app, viewer));
+  if (columns && folder) {
+    const { phoneNumber } = columns;
+    await addIfDuplicate(app.db, checks, viewer, { folderId: folder, phoneNumber });
+  }
   checks.throwIfAny();
   const id = newObjectId(viewer);
-  const place = { ...ownedBy(viewer), folderId: folder!, now: app.now() };
+  const target = { ...ownedBy(viewer), folderId: folder!, now: app.now() };
   return app.db.$transaction(async (tx) => {
     await requireFolders(tx, viewer, [[folder!, ['folderId']]]);
-    const inserted = await insertContacts(tx, place, [{ ...columns!, id }]);
-    // Under an idempotency key, an earlier run may have made it.
+    const inserted = await insertContacts(tx, target, [{ ...columns!, id }]);
+    // An earlier run under the same idempotency key may have created it.
     if (inserted.size === 0) {
-      await addIfDuplicate(tx, checks, viewer, folder!, columns!.phoneNumber, id);
+      const { phoneNumber } = columns!;
+      await addIfDuplicate(tx, checks, viewer, { folderId: folder!, phoneNumber, ownId: id });
       checks.throwIfAny();
     }
-    // Read before the folder is let go: after that, somebody may delete it with all that is in it.
+    // Read while the folder is locked, because it may be deleted with its contacts right after.
     const contact = await tx.contact.findFirst({ where: { ...ownedBy(viewer), id } });
-    if (!contact) throw userError('NOT_FOUND', 'The contact has been deleted meanwhile.');
+    if (!contact) throw userError('NOT_FOUND', 'The contact has been deleted.');
     return contact;
   });
 }
@@ -64,12 +69,19 @@ async function addIfDuplicate(
   db: App['db'] | Tx,
   checks: Checks,
   viewer: Viewer,
-  folderId: string,
-  phoneNumber: string,
-  ownId = viewer.idempotency ? newObjectId(viewer) : undefined,
+  {
+    folderId,
+    phoneNumber,
+    ownId = viewer.idempotency ? newObjectId(viewer) : undefined,
+  }: { folderId: string; phoneNumber: string; ownId?: string | undefined },
 ): Promise<void> {
   const existing = await db.contact.findFirst({
-    where: { ...ownedBy(viewer), folderId, phoneNumber, ...(ownId ? { NOT: { id: ownId } } : {}) },
+    where: {
+      ...ownedBy(viewer),
+      folderId,
+      phoneNumber: { in: phoneNumberForms(phoneNumber) },
+      ...(ownId ? { NOT: { id: ownId } } : {}),
+    },
     select: { id: true },
   });
   if (existing) addDuplicate(checks, existing.id, ['phoneNumber']);
@@ -78,7 +90,7 @@ async function addIfDuplicate(
 function addDuplicate(checks: Checks, existingId: string, path: ProblemPath): void {
   checks.add(
     'ALREADY_EXISTS',
-    'A contact of this folder has this number already. Update that one, or use another folder.',
+    'A contact in this folder already has this phone number. Update that contact or use another folder.',
     path,
     { details: { contactId: publicId('ctc', existingId) } },
   );
@@ -92,7 +104,7 @@ export interface CreateContactsInput {
 }
 
 export interface CreatedContacts {
-  /** One for each row, in their order: made, updated, or left as it was. */
+  /** One for each row, in the order of the rows: created, updated or unchanged. */
   contacts: Contact[];
   createdCount: number;
   updatedCount: number;
@@ -100,8 +112,8 @@ export interface CreatedContacts {
 }
 
 /**
- * Creates all contacts, or none when one of them is wrong. A number that comes twice among them
- * counts as a duplicate too: the later row is refused, skipped, or updates what the earlier one made.
+ * Creates all contacts, or none if one is invalid. A number that is listed twice is a duplicate too:
+ * the later row is refused, skipped, or updates the contact of the earlier one.
  */
 export async function createContacts(
   app: App,
@@ -110,24 +122,28 @@ export async function createContacts(
 ): Promise<CreatedContacts> {
   const checks = new Checks();
   const { onDuplicate } = input;
-  const country = input.defaultCountry ? countryNamed(input.defaultCountry) : undefined;
+  const country = input.defaultCountry ? parseCountry(input.defaultCountry) : undefined;
   if (input.defaultCountry && !country) {
-    checks.add('INVALID_INPUT', 'It is not an ISO 3166-1 country code, such as "US".', [
-      'defaultCountry',
-    ]);
+    checks.add(
+      'INVALID_INPUT',
+      '`defaultCountry` must be an ISO 3166-1 alpha-2 country code, such as "US" or "DE".',
+      ['defaultCountry'],
+    );
   }
+  const rules = { ...(await phoneNumberRules(app, viewer)), defaultCountry: country };
   checkCount(checks, input.contacts.length, ['contacts']);
-  const folder = await checkFolder(app, viewer, checks, input.folderId);
+  const folder = await checkFolder(app, viewer, checks, input);
   const rows: ContactRow[] = [];
-  /** Where each number stands first among the rows. */
+  /** Index of the first row of each subscriber. */
   const first = new Map<string, number>();
   if (input.contacts.length <= MAX_CONTACTS) {
     input.contacts.forEach((contact, index) => {
-      const columns = contactColumns(checks, contact, ['contacts', index], country);
+      const columns = contactColumns(checks, contact, ['contacts', index], rules);
       if (!columns) return;
       rows.push({ ...columns, id: rowId(viewer, index) });
-      const earlier = first.get(columns.phoneNumber);
-      if (earlier === undefined) first.set(columns.phoneNumber, index);
+      const subscriber = subscriberOf(columns.phoneNumber);
+      const earlier = first.get(subscriber);
+      if (earlier === undefined) first.set(subscriber, index);
       else if (onDuplicate === 'REFUSE') {
         checks.add('ALREADY_EXISTS', `Row ${earlier} has the same phone number.`, [
           'contacts',
@@ -140,7 +156,11 @@ export async function createContacts(
   if (checks.problems.length > 0) {
     if (folder && onDuplicate === 'REFUSE') {
       const existing = await app.db.contact.findMany({
-        where: { ...ownedBy(viewer), folderId: folder, phoneNumber: { in: [...first.keys()] } },
+        where: {
+          ...ownedBy(viewer),
+          folderId: folder,
+          phoneNumber: { in: [...first.keys()].flatMap(phoneNumberForms) },
+        },
         select: { id: true, phoneNumber: true },
       });
       refuseDuplicates(checks, existing, first);
@@ -148,29 +168,30 @@ export async function createContacts(
     checks.throwIfAny();
   }
 
-  const place = { ...ownedBy(viewer), folderId: folder!, now: app.now() };
+  const target = { ...ownedBy(viewer), folderId: folder!, now: app.now() };
   return app.db.$transaction(async (tx) => {
     await requireFolders(tx, viewer, [[folder!, ['folderId']]]);
-    return writeContacts(tx, place, rows, first, onDuplicate);
+    return writeContacts(tx, target, { rows, first }, onDuplicate);
   });
 }
 
-/** The rows go in with the folder locked, so what is there stays there until all is written. */
+/** Requires the folder to be locked, so that existing contacts stay until all rows are written. */
 async function writeContacts(
   tx: Tx,
-  place: Place,
-  rows: readonly ContactRow[],
-  first: ReadonlyMap<string, number>,
+  target: FolderTarget,
+  { rows, first }: { rows: readonly ContactRow[]; first: ReadonlyMap<string, number> },
   onDuplicate: DuplicateRule,
 ): Promise<CreatedContacts> {
   const numbers = [...first.keys()];
+  const isFirst = (row: ContactRow, index: number) =>
+    first.get(subscriberOf(row.phoneNumber)) === index;
   await insertContacts(
     tx,
-    place,
+    target,
     [...first.values()].map((index) => rows[index]!),
   );
-  const before = await lockByNumber(tx, place, numbers);
-  // What an earlier run under the same idempotency key has made is no duplicate.
+  const before = await lockByNumber(tx, target, numbers);
+  // Contacts created by an earlier run under the same idempotency key are not duplicates.
   const own = new Set(rows.map(({ id }) => id));
   const existing = before.filter(({ id }) => !own.has(id));
   if (onDuplicate === 'REFUSE') {
@@ -178,34 +199,35 @@ async function writeContacts(
     refuseDuplicates(checks, existing, first);
     checks.throwIfAny();
   }
-  const repeats = rows.filter((row, index) => first.get(row.phoneNumber) !== index);
+  const repeats = rows.filter((row, index) => !isFirst(row, index));
   if (onDuplicate === 'UPDATE') {
-    const taken = new Set(existing.map(({ phoneNumber }) => phoneNumber));
+    const taken = new Set(existing.map(({ phoneNumber }) => subscriberOf(phoneNumber)));
     const merged = new Map<string, ContactRow>(
-      before.map((contact) => [contact.phoneNumber, columnsOf(contact)]),
+      before.map((contact) => [subscriberOf(contact.phoneNumber), columnsOf(contact)]),
     );
     const changed = new Map<string, ContactRow>();
     for (const [index, row] of rows.entries()) {
-      if (first.get(row.phoneNumber) === index && !taken.has(row.phoneNumber)) continue;
-      const known = merged.get(row.phoneNumber);
+      const subscriber = subscriberOf(row.phoneNumber);
+      if (isFirst(row, index) && !taken.has(subscriber)) continue;
+      const known = merged.get(subscriber);
       if (!known) continue;
       const next = { ...mergeContact(known, row), id: known.id };
-      merged.set(row.phoneNumber, next);
+      merged.set(subscriber, next);
       changed.set(next.id, next);
     }
-    await overwriteContacts(tx, place.organizationId, place.now, [...changed.values()]);
+    await overwriteContacts(tx, target.organizationId, target.now, [...changed.values()]);
   }
   const after = await tx.contact.findMany({
     where: {
-      organizationId: place.organizationId,
-      folderId: place.folderId,
-      phoneNumber: { in: numbers },
+      organizationId: target.organizationId,
+      folderId: target.folderId,
+      phoneNumber: { in: numbers.flatMap(phoneNumberForms) },
     },
   });
-  const byNumber = new Map(after.map((contact) => [contact.phoneNumber, contact]));
+  const byNumber = new Map(after.map((contact) => [subscriberOf(contact.phoneNumber), contact]));
   const duplicates = existing.length + repeats.length;
   return {
-    contacts: rows.flatMap((row) => byNumber.get(row.phoneNumber) ?? []),
+    contacts: rows.flatMap((row) => byNumber.get(subscriberOf(row.phoneNumber)) ?? []),
     createdCount: before.length - existing.length,
     updatedCount: onDuplicate === 'UPDATE' ? duplicates : 0,
     skippedCount: onDuplicate === 'SKIP' ? duplicates : 0,
@@ -217,12 +239,15 @@ function refuseDuplicates(
   existing: readonly { id: string; phoneNumber: string }[],
   first: ReadonlyMap<string, number>,
 ): void {
-  const found = existing.map(({ id, phoneNumber }) => ({ id, index: first.get(phoneNumber)! }));
+  const found = existing.map(({ id, phoneNumber }) => ({
+    id,
+    index: first.get(subscriberOf(phoneNumber))!,
+  }));
   found.sort((a, b) => a.index - b.index);
   for (const { id, index } of found) addDuplicate(checks, id, ['contacts', index, 'phoneNumber']);
 }
 
-/** Under an idempotency key, each row of the list gets the same id whenever it is run. */
+/** The id of a row. Repeatable under an idempotency key. */
 function rowId(viewer: Viewer, index: number): string {
   const { idempotency } = viewer;
   return idempotency ? derivedId(`${idempotency.seed}/${index}`, idempotency.at) : newId();
@@ -232,7 +257,7 @@ export interface UpdateContactInput extends ContactInput {
   id: string;
 }
 
-/** Changes what was sent. Metadata is replaced as a whole. */
+/** Updates the given fields. Metadata is replaced as a whole. */
 export async function updateContact(
   app: App,
   viewer: Viewer,
@@ -240,14 +265,15 @@ export async function updateContact(
 ): Promise<Contact> {
   const checks = new Checks();
   const id = checks.id('ctc', 'Contact', sentId, ['id']);
-  const changes = contactChanges(checks, input);
+  const changes = contactChanges(checks, input, [], await phoneNumberRules(app, viewer));
   const where = { ...ownedBy(viewer), id: id ?? newId() };
   return app.db.$transaction(async (tx) => {
     const found = id ? await lockContact(tx, viewer, id, Boolean(changes.phoneNumber)) : null;
-    if (id && !found) checks.add('NOT_FOUND', 'There is no such contact.', ['id']);
+    if (id && !found) checks.add('NOT_FOUND', 'Contact not found.', ['id']);
     if (found && changes.phoneNumber) {
       const { folderId } = found;
-      await addIfDuplicate(tx, checks, viewer, folderId, changes.phoneNumber, found.id);
+      const { phoneNumber } = changes;
+      await addIfDuplicate(tx, checks, viewer, { folderId, phoneNumber, ownId: found.id });
     }
     checks.throwIfAny();
     const next: ContactColumns = { ...columnsOf(found!), ...changes };
@@ -257,8 +283,8 @@ export async function updateContact(
 }
 
 /**
- * For a new number the folder is locked first, as everywhere. Whether the contact is still in it is
- * then looked up again.
+ * Locks a contact. When its number changes, the folder is locked first, as in every other writer, and
+ * the contact is read again in case it has moved meanwhile.
  */
 async function lockContact(
   tx: Tx,

@@ -1,17 +1,21 @@
-/** The schema builder that every feature's `schema.ts` adds to. */
+/** The schema builder that the `graph/` of every feature adds to. */
 import SchemaBuilder from '@pothos/core';
 import ComplexityPlugin from '@pothos/plugin-complexity';
 import DataloaderPlugin from '@pothos/plugin-dataloader';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
 import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
-import { getNamedType, isLeafType } from 'graphql';
-import { RequestError } from '../errors.ts';
+import { type GraphQLSchema, getNamedType, isLeafType } from 'graphql';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
 import type { UploadedFile } from '../infra/uploaded-file.ts';
+import type { Viewer } from '../viewer.ts';
 import type { Context, ViewerContext } from './context.ts';
 import { decodeAnyId, type NodeType, toPublicId } from './ids.ts';
+import LoadedColumnsPlugin from './loaded-columns.ts';
+import MaxItemsPlugin from './max-items.ts';
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
+import { mayUse, notAllowed, type Scopes, scopesOf } from './scopes.ts';
 
 export interface SchemaTypes {
   Context: Context;
@@ -19,23 +23,8 @@ export interface SchemaTypes {
   DefaultFieldNullability: false;
   DefaultEdgesNullability: { items: false; list: false };
   DefaultNodeNullability: false;
-  AuthScopes: {
-    /** May read everything of the organization. */
-    read: boolean;
-    /** May read calls; an access token for one call may do that and no more. */
-    readCall: boolean;
-    /** May read campaigns; an access token for one campaign may do that, read calls, and no more. */
-    readCampaign: boolean;
-    write: boolean;
-    admin: boolean;
-  };
-  AuthContexts: {
-    read: ViewerContext;
-    readCall: ViewerContext;
-    readCampaign: ViewerContext;
-    write: ViewerContext;
-    admin: ViewerContext;
-  };
+  AuthScopes: { [S in keyof Scopes]: boolean };
+  AuthContexts: { [S in keyof Scopes]: ViewerContext };
   Scalars: {
     ID: { Input: string; Output: string | number | bigint };
     DateTime: { Input: Date; Output: Date };
@@ -51,167 +40,134 @@ export interface SchemaTypes {
   };
 }
 
-export const DEFAULT_PAGE = 50;
-export const MAX_PAGE = 100;
-const MAX_DEPTH = 20;
-
-interface PageArgs {
-  first?: number | null | undefined;
-  last?: number | null | undefined;
-}
-
-/** Cost of a connection: itself, and what is below it for each object asked for. */
-export function connectionCost(args: PageArgs) {
-  return { field: 1, multiplier: Math.max(1, args.first ?? args.last ?? DEFAULT_PAGE) };
-}
-
-/** @throws RequestError when a page size lies outside 1–100. */
-export function checkPage(args: object): void {
-  const { first, last } = args as PageArgs;
-  for (const [name, size] of Object.entries({ first, last })) {
-    if (typeof size === 'number' && (size < 1 || size > MAX_PAGE)) {
-      throw new RequestError(
-        'BAD_USER_INPUT',
-        `\`${name}\` must be from 1 to ${MAX_PAGE}; it is ${size}.`,
-      );
-    }
-  }
+/** Checked after the lookup, so that objects of forbidden types look like missing ones. */
+function mayReadType(schema: GraphQLSchema, viewer: Viewer | null, name: string): boolean {
+  const type = schema.getType(name);
+  return type !== undefined && mayUse(viewer, type);
 }
 
 export const builder = new SchemaBuilder<SchemaTypes>({
-  plugins: [ScopeAuthPlugin, RelayPlugin, PrismaPlugin, DataloaderPlugin, ComplexityPlugin],
+  plugins: [
+    // The first is the outermost.
+    LoadedColumnsPlugin,
+    ScopeAuthPlugin,
+    RelayPlugin,
+    PrismaPlugin,
+    DataloaderPlugin,
+    ComplexityPlugin,
+    MaxItemsPlugin,
+  ],
   defaultFieldNullability: false,
   prisma: {
     client: (context) => context.app.db,
     dmmf: getDatamodel(),
-    maxConnectionSize: MAX_PAGE,
-    defaultConnectionSize: DEFAULT_PAGE,
-    filterConnectionTotalCount: true,
     onUnusedQuery: process.env.NODE_ENV === 'test' || process.env.VITEST ? 'error' : null,
   },
   relay: {
     clientMutationId: 'omit',
     cursorType: 'String',
-    nodesOnConnection: { description: 'The objects of this page, without cursors.' },
+    nodesOnConnection: { description: 'Items of the page, without cursors.' },
     edgesFieldOptions: {
       nullable: { items: false, list: false },
-      description: 'The objects of this page, each with its cursor.',
+      description: 'Items of the page with their cursors.',
     },
-    nodeFieldOptions: { nullable: false, description: 'The object.' },
-    cursorFieldOptions: { description: 'Give it to `after` or `before` to go on from here.' },
-    pageInfoFieldOptions: { description: 'Whether and where there is more.' },
-    hasNextPageFieldOptions: { description: 'Whether there is more after this page.' },
-    hasPreviousPageFieldOptions: { description: 'Whether there is more before this page.' },
-    startCursorFieldOptions: { description: 'The cursor of the first object of this page.' },
-    endCursorFieldOptions: { description: 'The cursor of the last object; give it to `after`.' },
+    nodeFieldOptions: { nullable: false, description: 'The item.' },
+    cursorFieldOptions: {
+      description:
+        'Opaque position of the item in the list, for `after` and `before`. Valid for the same list with the same `orderBy`, even after the item is changed or deleted.',
+    },
+    pageInfoFieldOptions: { description: 'Position of the page in the list.' },
+    hasNextPageFieldOptions: { description: 'Whether the list has items after the page.' },
+    hasPreviousPageFieldOptions: { description: 'Whether the list has items before the page.' },
+    startCursorFieldOptions: {
+      description: 'Cursor of the first item of the page. Null if the page is empty.',
+    },
+    endCursorFieldOptions: {
+      description: 'Cursor of the last item of the page. Null if the page is empty.',
+    },
     firstArgOptions: {
-      description: `How many from the beginning, 1 to ${MAX_PAGE}; ${DEFAULT_PAGE} if not given.`,
+      description: `Maximum number of items, from the start of the list or after \`after\`: 1 to ${MAX_PAGE_SIZE}. Default: ${DEFAULT_PAGE_SIZE}. Cannot be combined with \`last\`.`,
     },
-    lastArgOptions: { description: `How many from the end, 1 to ${MAX_PAGE}.` },
-    afterArgOptions: { description: 'Only what comes after this cursor.' },
-    beforeArgOptions: { description: 'Only what comes before this cursor.' },
-    defaultConnectionTypeOptions: { description: 'One page of a list.' },
-    defaultEdgeTypeOptions: { description: 'An object in a list, with its position.' },
+    lastArgOptions: {
+      description: `Maximum number of items, from the end of the list or before \`before\`: 1 to ${MAX_PAGE_SIZE}. Cannot be combined with \`first\`.`,
+    },
+    afterArgOptions: {
+      description:
+        'Returns only items after this cursor. With `before`, only items between both cursors.',
+    },
+    beforeArgOptions: {
+      description:
+        'Returns only items before this cursor: the last ones, unless `first` or `after` is given.',
+    },
+    defaultConnectionTypeOptions: { description: 'Page of a list.' },
+    defaultEdgeTypeOptions: { description: 'Item of a list, with its cursor.' },
     encodeGlobalID: (type, id) => toPublicId(type as NodeType, String(id)),
     decodeGlobalID: (id) => {
       const { type, uuid } = decodeAnyId(id);
       return { typename: type, id: uuid };
     },
     idFieldOptions: {
-      description: 'Three letters for its type, `_` and a UUID; it never changes.',
+      description: 'Node ID: three letters for the type, `_` and a UUID. It never changes.',
     },
     nodeTypeOptions: {
-      description: 'Anything that can be read again by its id with `node`.',
+      description: 'Object with an ID by which `node` and `nodes` look it up.',
     },
     nodeQueryOptions: {
       description:
-        'Any object by its id, whatever its type; null when there is none in your organization.',
+        'Looks up an object of any type by ID. Null if the organization has no such object, or if the key may not read objects of its type.',
       authScopes: { readCall: true },
-      args: { id: { description: 'Any id of this API, such as `cal_…` or `agt_…`.' } },
+      args: { id: { description: 'ID of the object, such as `cal_…` or `agt_…`.' } },
+      resolve: async (...[, { id }, { viewer }, { schema }, resolveNode]) => {
+        const node = await resolveNode(id);
+        return mayReadType(schema, viewer, id.typename) ? node : null;
+      },
     },
     nodesQueryOptions: {
       description:
-        'Several objects by their ids, in the same order, with null for those that are not there.',
+        'Looks up objects of any types by ID. Returns them in the order of `ids`, with null for objects that do not exist and for types that the key may not read.',
       authScopes: { readCall: true },
       args: {
         ids: {
-          description:
-            'Ids of this API, of any types. One that has not the form of an id refuses all of them.',
+          maxItems: MAX_PAGE_SIZE,
+          description: 'IDs of the objects. A malformed ID fails the whole lookup.',
         },
+      },
+      resolve: async (...[, { ids }, { viewer }, { schema }, resolveNodes]) => {
+        const nodes = await resolveNodes(ids);
+        return nodes.map((node, index) =>
+          mayReadType(schema, viewer, ids[index]?.typename ?? '') ? node : null,
+        );
       },
       complexity: (args: { ids?: unknown[] }) => ({ field: 1, multiplier: args.ids?.length ?? 1 }),
     },
     pageInfoTypeOptions: {
-      description: 'Where a page lies within its connection.',
+      description: 'Position of a page in its list.',
     },
   },
   scopeAuth: {
     authorizeOnSubscribe: true,
-    authScopes: ({ viewer }) => {
-      const ofCampaign = viewer !== null && viewer.onlyCallId === undefined;
-      const whole = ofCampaign && viewer.onlyCampaignId === undefined;
-      return {
-        read: whole && viewer.scopes.has('READ'),
-        readCall: viewer?.scopes.has('READ') ?? false,
-        readCampaign: ofCampaign && viewer.scopes.has('READ'),
-        write: whole && viewer.scopes.has('WRITE'),
-        admin: whole && viewer.scopes.has('ADMIN'),
-      };
-    },
-    unauthorizedError: (_parent, context, info) => notAllowed(context, info),
+    authScopes: ({ viewer }) => ({ ...scopesOf(viewer) }),
+    unauthorizedError: (_parent, { viewer }, info) =>
+      notAllowed(viewer, `${info.parentType.name}.${info.fieldName}`),
   },
   complexity: {
-    // What costs is objects; their scalars come along, and only connections multiply.
+    // The server measures the cost of an operation before it runs; see `server/query-cost.ts`.
+    disabled: true,
+    // Objects cost, their scalars do not, and only connections multiply.
     fieldComplexity: (_args, _context, field) => ({
       field: isLeafType(getNamedType(field.type)) ? 0 : 1,
       multiplier: 1,
     }),
-    limit: (context) => ({
-      complexity: context.app.config.MAX_QUERY_COST,
-      depth: MAX_DEPTH,
-      breadth: 2_000,
-    }),
-    complexityError: (kind, result) =>
-      new RequestError(
-        'QUERY_TOO_COSTLY',
-        `The operation is too costly (${kind.toLowerCase()}). Ask for fewer fields, smaller pages or fewer levels.`,
-        {
-          cost: result.complexity,
-          maxCost: result.maxComplexity,
-          depth: result.depth,
-          maxDepth: result.maxDepth,
-        },
-      ),
   },
 });
 
-function notAllowed(
-  context: Context,
-  info: { parentType: { name: string }; fieldName: string },
-): RequestError {
-  if (!context.viewer) {
-    return new RequestError(
-      'UNAUTHENTICATED',
-      'An API key is needed: send the header "Authorization: Bearer truedy_…", or on a socket the same in connectionParams.',
-    );
-  }
-  const granted = [...context.viewer.scopes].join(', ') || 'none';
-  const { onlyCallId, onlyCampaignId } = context.viewer;
-  const one = onlyCallId ? 'call' : onlyCampaignId ? 'campaign' : null;
-  const only = one ? ` It may read one ${one} only.` : '';
-  return new RequestError(
-    'FORBIDDEN',
-    `This key may not use ${info.parentType.name}.${info.fieldName}; its scopes are: ${granted}.${only}`,
-  );
-}
-
 builder.queryType({
-  description: 'Everything that can be read. All of it belongs to your organization.',
+  description: 'Queries. They return data of the organization that the key or token belongs to.',
 });
 builder.mutationType({
   description:
-    'Everything that can be done. Each mutation answers with the object and with `userErrors`, which say what to mend. With the header `X-Idempotency-Key` a mutation is done at most once.',
+    'Mutations. Every payload has `userErrors`, with problems that the caller can fix. With the header `X-Idempotency-Key`, a mutation runs at most once within 24 hours.',
 });
 builder.subscriptionType({
-  description: 'Everything that can be watched, over graphql-ws or server-sent events.',
+  description: 'Subscriptions, over graphql-ws or server-sent events.',
 });

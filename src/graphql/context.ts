@@ -1,26 +1,22 @@
-/** What a resolver gets: the app, who is calling, and loaders for this one execution. */
+/** What a resolver gets. Layers above the kit extend it by declaration merging. */
 import type { App } from '../app.ts';
-import type { EventFeed } from '../live/feed.ts';
-import type { Viewer } from '../organizations/viewer.ts';
+import type { Viewer } from '../viewer.ts';
 
 export interface Context {
   readonly app: App;
-  /** Null when no key was given; only introspection works then. */
+  /** The caller. Null without a credential; only introspection is allowed then. */
   readonly viewer: Viewer | null;
-  readonly feed: EventFeed;
   readonly requestId: string;
-  /** Where clients reach this server, without a slash at the end: for links in answers. */
+  /** Base URL of this server as clients reach it, without a trailing slash. */
   readonly publicUrl: string;
-  /** Where the event log stood before the operation read anything; set when it asks for it. */
-  readonly snapshotCursor?: bigint;
-  /** Shared by what belongs to one execution, made anew for each event of a subscription. */
+  /** Identity of one execution, for loaders. Each event of a subscription gets a new one. */
   readonly execution: object;
 }
 
-/** A context for a field that the scopes have let through. */
+/** The context of a field that requires a scope. */
 export type ViewerContext = Context & { readonly viewer: Viewer };
 
-/** The same request, with nothing remembered of earlier reads. */
+/** The same context with empty loaders. */
 export function freshExecution<C extends Context>(context: C): C {
   return { ...context, execution: {} };
 }

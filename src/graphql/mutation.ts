@@ -1,31 +1,43 @@
-/** How every mutation looks: `verbNoun(input: VerbNounInput!): VerbNounPayload!`. */
+/** The shape of every mutation: `verbNoun(input: VerbNounInput!): VerbNounPayload!`. */
 import type {
   FieldMap,
   InputFieldBuilder,
   InputFieldMap,
   InputShapeFromFields,
   ObjectFieldBuilder,
+  TypeParam,
 } from '@pothos/core';
 import type { GraphQLResolveInfo } from 'graphql';
-import { type Problem, UserInputError } from '../errors.ts';
-import type { Viewer } from '../organizations/viewer.ts';
+import { type Problem, RequestError, UserInputError } from '../errors.ts';
+import type { Viewer } from '../viewer.ts';
 import { builder, type SchemaTypes } from './builder.ts';
 import type { Context } from './context.ts';
-import { UserErrorType } from './errors.ts';
+import { findInputProblems } from './input-limits.ts';
+import { UserErrorType } from './user-error.ts';
 
 type Types = (typeof builder)['$inferSchemaTypes'];
 type PayloadShape<Shape extends object> = Partial<Shape> & { userErrors: readonly Problem[] };
 
+/** Builder of the payload fields of a mutation whose `run` returns `Shape`. */
+export type PayloadBuilder<Shape extends object> = ObjectFieldBuilder<Types, PayloadShape<Shape>>;
+
+/** Nullable fields that return the member of the same name. */
+type PayloadFields<Shape> = {
+  [Name in keyof Shape]?: { type: TypeParam<Types>; description: string };
+};
+
 export interface MutationOptions<Fields extends InputFieldMap, Shape extends object> {
   description: string;
   scope: 'write' | 'admin' | 'read';
-  /** The members of the input object. */
+  /** Set if the mutation only ends something. It is then exempt from the rate limit. */
+  stops?: true;
+  /** Fields of the input object. */
   input: (t: InputFieldBuilder<Types, 'InputObject'>) => Fields;
-  /** The members of the payload beside `userErrors`; all of them must be nullable. */
-  payload: (t: ObjectFieldBuilder<Types, PayloadShape<Shape>>) => FieldMap;
+  /** Fields of the payload in addition to `userErrors`; fields that a function builds must be nullable. */
+  payload: PayloadFields<Shape> | ((t: PayloadBuilder<Shape>) => FieldMap);
   /**
-   * Calls one service function. A UserInputError becomes `userErrors`; `userErrors` in what it gives
-   * stand beside an object that is there all the same.
+   * Calls one service function. A UserInputError becomes `userErrors`. The result may contain
+   * `userErrors` itself, together with an object that was created nevertheless.
    */
   run: (
     input: InputShapeFromFields<Fields>,
@@ -39,16 +51,16 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
 ): void {
   const typeName = `${name[0]?.toUpperCase()}${name.slice(1)}`;
   const input = builder.inputType(`${typeName}Input`, {
-    description: `What \`${name}\` needs.`,
+    description: `Input of \`${name}\`.`,
     fields: options.input,
   });
   const payload = builder.objectRef<PayloadShape<Shape>>(`${typeName}Payload`).implement({
-    description: `What came of \`${name}\`.`,
+    description: `Result of \`${name}\`.`,
     fields: (t) => ({
-      ...options.payload(t as never),
+      ...payloadFields(t as never, options.payload),
       userErrors: t.field({
         type: [UserErrorType],
-        description: 'What has to be mended; empty when it was done.',
+        description: 'Problems that the caller can fix. Empty if the mutation succeeded.',
         resolve: (shape) => shape.userErrors as Problem[],
       }),
     }),
@@ -58,8 +70,9 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
       type: payload,
       description: options.description,
       authScopes: { [options.scope]: true } as SchemaTypes['AuthScopes'],
+      extensions: { stops: options.stops === true },
       args: {
-        input: t.arg({ type: input, required: true, description: 'See the members of the type.' }),
+        input: t.arg({ type: input, required: true, description: `Input of \`${name}\`.` }),
       },
       // Pothos cannot follow the generic input here; `run` is checked against it above.
       resolve: (async (
@@ -69,6 +82,7 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
         info: GraphQLResolveInfo,
       ): Promise<PayloadShape<Shape>> => {
         try {
+          checkInput(info, args.input);
           const shape = await options.run(args.input, {
             app: context.app,
             viewer: viewerOf(context, info),
@@ -78,11 +92,40 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
           if (error instanceof UserInputError) {
             return { userErrors: error.problems } as PayloadShape<Shape>;
           }
+          // From what mutations share with queries, such as filters.
+          if (error instanceof RequestError && error.code === 'BAD_USER_INPUT') {
+            const problem = { code: 'INVALID_INPUT', message: error.message, path: [] } as const;
+            return { userErrors: [problem] as readonly Problem[] } as PayloadShape<Shape>;
+          }
           throw error;
         }
       }) as never,
     }),
   );
+}
+
+function payloadFields<Shape extends object>(
+  t: PayloadBuilder<Shape>,
+  payload: MutationOptions<InputFieldMap, Shape>['payload'],
+): FieldMap {
+  if (typeof payload === 'function') return payload(t);
+  const field = (name: string, { type, description }: { type: unknown; description: string }) =>
+    t.field({
+      type: type as 'String',
+      nullable: true,
+      description,
+      resolve: (shape) => (shape as Record<string, string>)[name] ?? null,
+    });
+  return Object.fromEntries(
+    Object.entries(payload).map(([name, options]) => [name, field(name, options as never)]),
+  );
+}
+
+/** @throws UserInputError for text that cannot be stored. */
+function checkInput(info: GraphQLResolveInfo, input: unknown): void {
+  const [argument] = info.parentType.getFields()[info.fieldName]?.args ?? [];
+  const problems = argument ? findInputProblems(argument, input) : [];
+  if (problems.length > 0) throw new UserInputError(problems);
 }
 
 /** The viewer, with what makes ids repeatable narrowed to this field of the operation. */

@@ -1,11 +1,17 @@
-/** Which way a list goes: the same two words for every `orderBy`. */
+/** The sort direction of every `orderBy`. */
 import { builder } from './builder.ts';
 
 export const OrderDirectionEnum = builder.enumType('OrderDirection', {
-  description: 'Which way a list goes. Objects that are equal in the field go by their id.',
+  description: 'Sort direction. Items with equal values are sorted by ID.',
   values: {
-    ASC: { value: 'asc', description: 'Smallest, earliest or first in the alphabet first.' },
-    DESC: { value: 'desc', description: 'Largest, latest or last in the alphabet first.' },
+    ASC: {
+      value: 'asc',
+      description: 'Ascending: smallest, earliest or alphabetically first values first.',
+    },
+    DESC: {
+      value: 'desc',
+      description: 'Descending: largest, latest or alphabetically last values first.',
+    },
   } as const,
 });
 

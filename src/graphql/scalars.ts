@@ -1,4 +1,4 @@
-/** The scalars beyond GraphQL's own. */
+/** Custom scalars. */
 import { GraphQLScalarType, type GraphQLScalarTypeConfig, Kind } from 'graphql';
 import {
   GraphQLDateTime,
@@ -11,8 +11,8 @@ import { FileFromText, UploadedFile } from '../infra/uploaded-file.ts';
 import { builder } from './builder.ts';
 
 /**
- * A text whose form the services check, so that a wrong one is a user error with its path beside
- * the others, and not a document that is refused at the first of them.
+ * A string whose format is checked by services instead of the scalar: an invalid value is then a user
+ * error with a path, reported together with all others.
  */
 function checkedText(
   name: string,
@@ -41,60 +41,76 @@ function checkedText(
   });
 }
 
-builder.addScalarType('DateTime', GraphQLDateTime);
+const dateTime = GraphQLDateTime.toConfig();
+builder.addScalarType(
+  'DateTime',
+  new GraphQLScalarType<Date, Date | string>({
+    ...dateTime,
+    // Text at once, because `JSON.stringify` is slow for results that contain dates.
+    coerceOutputValue: (value) =>
+      value instanceof Date ? value.toISOString() : dateTime.coerceOutputValue(value),
+    serialize: undefined,
+  }),
+);
 builder.addScalarType('JSON', GraphQLJSON);
 builder.addScalarType('JSONObject', GraphQLJSONObject);
 builder.addScalarType(
   'E164',
   checkedText(
     'E164',
-    'A phone number in E.164 form: "+", country code and number, digits only, such as `+14155550123`.',
+    'Phone number in E.164 format: "+" followed by country code and number, digits only, such as `+14155550123`.',
     { extensions: GraphQLPhoneNumber.toConfig().extensions },
   ),
 );
 builder.addScalarType(
   'Duration',
-  checkedText('Duration', 'A time span as seconds followed by "s": `30s`, `0.5s`, `3600s`.'),
+  checkedText(
+    'Duration',
+    'Duration in seconds, followed by "s", such as `30s`, `0.5s` or `3600s`.',
+  ),
 );
 builder.addScalarType(
   'LanguageTag',
-  checkedText('LanguageTag', 'A language as a BCP 47 tag, such as `en-US` or `es-MX`.'),
+  checkedText('LanguageTag', 'Language as a BCP 47 tag, such as `en-US` or `es-MX`.'),
 );
 builder.addScalarType(
   'Decimal',
-  checkedText('Decimal', 'An exact decimal number as text, such as `0.05`; never a float.'),
+  checkedText('Decimal', 'Exact decimal number as a string, such as `0.05`.'),
 );
 builder.addScalarType(
   'Cursor',
   checkedText(
     'Cursor',
-    'A position in the event log of your organization. Larger is later; `"0"` is the beginning of what is kept.',
+    'Position in the event log of the organization, as a decimal number in a string. Larger positions are later; `"0"` is before the oldest event kept.',
   ),
 );
 builder.addScalarType(
   'Url',
-  checkedText('Url', 'An absolute address, such as `https://example.com/hook`.'),
+  checkedText(
+    'Url',
+    'Absolute URL, such as `https://example.com/hook`. Inputs are stored and returned as the WHATWG URL standard parses them.',
+  ),
 );
 builder.addScalarType(
   'Upload',
   new GraphQLScalarType<UploadedFile, never>({
     name: 'Upload',
     description:
-      'A file, at most 200 MB. Send the request as multipart/form-data, with `null` in its place: `curl /graphql -H "Authorization: Bearer $KEY" -F operations=\'{"query":"mutation($input: ImportContactsInput!) { … }","variables":{"input":{"folderId":"fld_…","file":null}}}\' -F map=\'{"0":["variables.input.file"]}\' -F 0=@contacts.csv`. Or, where no file can be chosen, as in GraphiQL: the text of the file as a string, such as `"phone,first name\\n+14155550142,Ada"`.',
+      'File, at most 200 MB. Send a multipart/form-data request with `null` in place of the file: `curl /graphql -H "Authorization: Bearer $KEY" -F operations=\'{"query":"mutation($input: ImportContactsInput!) { … }","variables":{"input":{"folderId":"fld_…","file":null}}}\' -F map=\'{"0":["variables.input.file"]}\' -F 0=@contacts.csv`. Where no file can be selected, as in GraphiQL, pass the text of the file as a string, such as `"phone,first name\\n+14155550142,Ada"`.',
     specifiedByURL: 'https://github.com/jaydenseric/graphql-multipart-request-spec',
     parseValue: (value) => {
       if (value instanceof UploadedFile) return value;
       if (typeof value === 'string') return fileOfText(value);
       throw new RequestError(
         'BAD_USER_INPUT',
-        'An Upload is a file of a multipart/form-data request, or the text of one as a string; see the description of the type Upload.',
+        'An Upload must be a file of a multipart/form-data request, or the text of a file as a string. See the description of the type Upload.',
       );
     },
     parseLiteral: (node) => {
       if (node.kind === Kind.STRING) return fileOfText(node.value);
       throw new RequestError(
         'BAD_USER_INPUT',
-        'An Upload is a variable of a multipart/form-data request, or the text of a file as a string.',
+        'An Upload must be a variable of a multipart/form-data request, or the text of a file as a string.',
       );
     },
     serialize: () => {
@@ -103,7 +119,7 @@ builder.addScalarType(
   }),
 );
 
-/** A file that nobody has given a name. */
+/** A file passed as text has no name. */
 function fileOfText(text: string): UploadedFile {
   return new FileFromText('text.csv', text);
 }

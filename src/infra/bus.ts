@@ -1,26 +1,28 @@
 /**
- * The live bus: small JSON messages to everybody who listens on a topic now.
- *
- * It promises nothing: a message may be lost (Redis away, a process restarting). Whoever needs
- * every message reads a table and uses the bus only to know when.
+ * The bus: small JSON messages to all current listeners of a topic, without any guarantee of delivery.
+ * A listener that needs every change reads a table and uses the bus only to know when.
  */
 import { EventEmitter } from 'node:events';
-import { Redis } from 'ioredis';
+import type { Failures } from './failures.ts';
 import { newId } from './ids.ts';
 import type { Logger } from './logger.ts';
+import { connectRedisChannels } from './redis-channels.ts';
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 export interface Bus {
-  /** Delivered to this process at once, to others when Redis can be reached. Never throws. */
+  /** Delivers to this process immediately, and to others while Redis is reachable. Never throws. */
   publish(topic: string, message: Json): void;
-  /** Returns the function that ends the subscription. */
-  subscribe(topic: string, listener: (message: Json) => void): () => void;
+  /**
+   * Returns the function that ends the subscription. `onJoined` is called once messages of other
+   * processes arrive too, so that what was missed until then can be read.
+   */
+  subscribe(topic: string, listener: (message: Json) => void, onJoined?: () => void): () => void;
   readonly kind: 'in-process' | 'redis';
   close(): Promise<void>;
 }
 
-/** Everything in one process. Messages go through JSON, as they would with Redis. */
+/** A bus within one process. Messages are serialized as JSON, as with Redis. */
 export function createInProcessBus(): Bus {
   const emitter = new EventEmitter().setMaxListeners(0);
   return {
@@ -28,8 +30,9 @@ export function createInProcessBus(): Bus {
     publish(topic, message) {
       emitter.emit(topic, JSON.parse(JSON.stringify(message)) as Json);
     },
-    subscribe(topic, listener) {
+    subscribe(topic, listener, onJoined) {
       emitter.on(topic, listener);
+      onJoined?.();
       return () => emitter.off(topic, listener);
     },
     async close() {
@@ -38,55 +41,83 @@ export function createInProcessBus(): Bus {
   };
 }
 
-const CHANNEL = 'truedy:bus';
+const CHANNEL_PREFIX = 'truedy:bus:';
 
 /**
- * Redis pub/sub between processes, two connections on one channel. Starts without Redis, and
- * connects again by itself for as long as it runs.
+ * A bus over Redis pub/sub, with a channel for each topic, so that a process receives only the topics it
+ * listens to. Works within the process while Redis is unreachable, and
+ * reconnects by itself.
  */
-export function createRedisBus({ url, log }: { url: string; log: Logger }): Bus {
+export function createRedisBus(options: { url: string; log: Logger; failures: Failures }): Bus {
+  const { url, log, failures } = options;
   const local = createInProcessBus();
   const origin = newId();
-  const retryStrategy = (attempt: number): number => Math.min(100 * 2 ** attempt, 2_000);
-  const publisher = new Redis(url, {
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy,
+  let unreachable = false;
+  const channels = connectRedisChannels({
+    url,
+    onError(error) {
+      if (!unreachable)
+        log.warn(
+          { error: error.message },
+          'Redis is unreachable; live updates between processes are delayed',
+        );
+      unreachable = true;
+    },
+    onReady() {
+      if (unreachable) log.info('Redis is reachable again');
+      unreachable = false;
+    },
+    onMessage(channel, text) {
+      try {
+        const message = JSON.parse(text) as { origin: string; message: Json };
+        const topic = channel.slice(CHANNEL_PREFIX.length);
+        if (message.origin !== origin) local.publish(topic, message.message);
+      } catch (error) {
+        failures.record('bus.receive', error, {
+          message: 'Ignored a malformed message on the bus',
+        });
+      }
+    },
   });
-  const subscriber = new Redis(url, { maxRetriesPerRequest: null, retryStrategy });
-  let away = false;
-  for (const connection of [publisher, subscriber]) {
-    connection.on('error', (error) => {
-      if (!away) log.warn({ error: error.message }, 'Redis is away; live updates come later');
-      away = true;
-    });
-    connection.on('ready', () => {
-      if (away) log.info('Redis is back');
-      away = false;
-    });
-  }
-  subscriber.subscribe(CHANNEL).catch(() => undefined);
-  subscriber.on('message', (_channel, text) => {
-    try {
-      const message = JSON.parse(text) as { origin: string; topic: string; message: Json };
-      if (message.origin !== origin) local.publish(message.topic, message.message);
-    } catch (error) {
-      log.warn({ error }, 'Ignored a message on the bus that is not ours');
-    }
-  });
+  const listeners = new Map<string, number>();
+  const changeListeners = (topic: string, by: 1 | -1): number => {
+    const count = (listeners.get(topic) ?? 0) + by;
+    if (count === 0) listeners.delete(topic);
+    else listeners.set(topic, count);
+    return count;
+  };
 
   return {
     kind: 'redis',
     publish(topic, message) {
       local.publish(topic, message);
-      publisher.publish(CHANNEL, JSON.stringify({ origin, topic, message })).catch((error) => {
-        log.debug({ error: error.message }, 'A wake-up was not published');
-      });
+      channels.publish(CHANNEL_PREFIX + topic, JSON.stringify({ origin, message })).catch(
+        failures.recorder('bus.publish', {
+          message: 'Could not publish a message on Redis; subscribers find the change by polling',
+        }),
+      );
     },
-    subscribe: local.subscribe,
+    subscribe(topic, listener, onJoined) {
+      const stopListening = local.subscribe(topic, listener);
+      const isFirst = changeListeners(topic, 1) === 1;
+      // Answered in order, so a later listener has joined when its answer comes.
+      if (isFirst || onJoined) {
+        channels
+          .subscribe(CHANNEL_PREFIX + topic)
+          .then(onJoined)
+          .catch(failures.recorder('bus.subscribe'));
+      }
+      let isListening = true;
+      return () => {
+        if (!isListening) return;
+        isListening = false;
+        stopListening();
+        if (changeListeners(topic, -1) > 0) return;
+        channels.unsubscribe(CHANNEL_PREFIX + topic).catch(failures.recorder('bus.unsubscribe'));
+      };
+    },
     async close() {
-      publisher.disconnect();
-      subscriber.disconnect();
+      channels.close();
       await local.close();
     },
   };

@@ -1,13 +1,16 @@
 /**
- * Collects everything that is wrong with an input, so that all of it is answered at once.
+ * Collects all problems of an input, so that they are reported at once.
  *
- * Each check returns the value in the form in which it is used, or undefined when it was not given
- * or was wrong; the wrong ones are reported by `throwIfAny`.
+ * Each check returns the value in its canonical form, or undefined when it is missing or invalid. Invalid
+ * values are reported by `throwIfAny`.
  */
-import parsePhoneNumber from 'libphonenumber-js/max';
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
+import { mayBePublicHost } from './addresses.ts';
 import { parsePublicId, withArticle } from './ids.ts';
+import { type PhoneNumberRules, readPhoneNumber } from './phone-number.ts';
 
+/** Not allowed by RFC 3986. Parsers that accept them may read different hosts. */
+const NOT_IN_URLS = /[\0- "<>\\^`{|}\x7f-\xa0\u2028\u2029]/;
 const DURATION = /^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?s$/;
 
 export class Checks {
@@ -28,13 +31,13 @@ export class Checks {
     if (this.problems.length > 0) throw new UserInputError(this.problems);
   }
 
-  /** For a field that must not be cleared: refuses null, lets undefined through. */
+  /** Rejects null, for a field that cannot be cleared. Undefined is accepted. */
   notNull<T>(value: T | null | undefined, path: ProblemPath): T | undefined {
     if (value === null) this.add('REQUIRED', `${name(path)} cannot be null.`, path);
     return value ?? undefined;
   }
 
-  /** Length in characters (not UTF-16 units), white space around it not counted for being empty. */
+  /** `min` and `max` count characters, not UTF-16 units. Text of white space only is empty. */
   text(
     value: string | null | undefined,
     path: ProblemPath,
@@ -83,7 +86,7 @@ export class Checks {
     return value;
   }
 
-  /** A duration such as `"30s"` or `"0.5s"`, with its limits in seconds. */
+  /** A duration such as `"30s"` or `"0.5s"`. Limits are in seconds. */
   duration(
     value: string | null | undefined,
     path: ProblemPath,
@@ -108,27 +111,37 @@ export class Checks {
     return value;
   }
 
-  /** A dialable E.164 number, returned as given. */
-  phoneNumber(value: string | null | undefined, path: ProblemPath): string | undefined {
+  /**
+   * Returns a valid phone number in its canonical E.164 form. Numbers without a calling code belong to
+   * `defaultCountry`; numbers with an extension are rejected, because nothing dials extensions; premium
+   * numbers only without `allowPremium`.
+   */
+  phoneNumber(
+    value: string | null | undefined,
+    path: ProblemPath,
+    { defaultCountry, allowPremium = true }: PhoneNumberRules = {},
+  ): string | undefined {
     if (value === null || value === undefined) return undefined;
-    if (!/^\+[1-9]\d{1,14}$/.test(value)) {
-      return this.add(
-        'INVALID_INPUT',
-        `${name(path)} must be in E.164 form: "+", country code and number, digits only, such as "+14155550123"; it is ${quote(value)}.`,
-        path,
-      );
+    const reading = readPhoneNumber(value, defaultCountry);
+    const problem =
+      'problem' in reading
+        ? reading.problem
+        : reading.extension !== null
+          ? 'has an extension, which cannot be dialed'
+          : undefined;
+    if (problem !== undefined) {
+      const message = `${name(path)} is invalid: ${quote(value)} ${problem}.`;
+      return this.add('INVALID_INPUT', message, path);
     }
-    if (!parsePhoneNumber(value)?.isPossible()) {
-      return this.add(
-        'INVALID_INPUT',
-        `${name(path)} is not a possible phone number: ${quote(value)} has an unknown country code or the wrong length.`,
-        path,
-      );
+    if ('problem' in reading) return undefined;
+    if (reading.premium && !allowPremium) {
+      const message = `${name(path)} is invalid: ${reading.phoneNumber} is a premium-rate, shared-cost, personal or satellite number. An admin can allow such numbers with \`updateOrganization\`.`;
+      return this.add('PREMIUM_NUMBER', message, path);
     }
-    return value;
+    return reading.phoneNumber;
   }
 
-  /** The UUID in a public id with this prefix. `what` is the type's name, for the message. */
+  /** The UUID of a public id with this prefix. `what` is the name of the type in the message. */
   id(
     prefix: string,
     what: string,
@@ -147,15 +160,13 @@ export class Checks {
   }
 
   /**
-   * The UUIDs in a list of public ids, each once. A wrong one leaves undefined in its place, so that
-   * the others can still be looked up and reported under their own index.
+   * The UUIDs of a list of distinct public ids. Invalid entries are undefined, so that the others can
+   * still be looked up and reported with their own index.
    */
   ids(
-    prefix: string,
-    what: string,
+    { prefix, what, max }: { prefix: string; what: string; max: number },
     values: readonly string[],
     path: ProblemPath,
-    { max }: { max: number },
   ): (string | undefined)[] | undefined {
     if (values.length > max) {
       return this.add(
@@ -178,17 +189,19 @@ export class Checks {
     });
   }
 
-  /** A public HTTPS address, unless `allowPrivate`; no user information in it. */
+  /**
+   * An HTTPS URL of a public host; with `allowPrivate`, any host and HTTP too. Normalized by the WHATWG URL
+   * standard, so that every receiver reads the same host.
+   */
   url(
     value: string | null | undefined,
     path: ProblemPath,
     { allowPrivate, max = 2000 }: { allowPrivate: boolean; max?: number },
   ): string | undefined {
     if (value === null || value === undefined) return undefined;
-    // The parser forgives white space and control characters; whoever the address is sent to may not.
-    const url = /^[!-~\u00a0-\uffff]*$/.test(value) && URL.canParse(value) ? new URL(value) : null;
+    const url = NOT_IN_URLS.test(value) ? null : URL.parse(value);
     const allowed = allowPrivate ? ['https:', 'http:'] : ['https:'];
-    if (!url || !allowed.includes(url.protocol) || value.length > max) {
+    if (!url || !allowed.includes(url.protocol) || Math.max(value.length, url.href.length) > max) {
       return this.add(
         'INVALID_INPUT',
         `${name(path)} must be an https:// address of at most ${max} characters; it is ${quote(value)}.`,
@@ -202,10 +215,17 @@ export class Checks {
         path,
       );
     }
-    return value;
+    if (!allowPrivate && !mayBePublicHost(url.hostname)) {
+      return this.add(
+        'INVALID_INPUT',
+        `${name(path)} must have a public host, not a loopback, private or link-local address or a local name.`,
+        path,
+      );
+    }
+    return url.href;
   }
 
-  /** A flat object of text values, as template variables and metadata are. */
+  /** A flat object of strings, such as template variables and metadata. */
   textMap(
     value: Record<string, unknown> | null | undefined,
     path: ProblemPath,
@@ -224,7 +244,7 @@ export class Checks {
     if (entries.length > maxEntries) {
       this.add('INVALID_INPUT', `${name(path)} may have at most ${maxEntries} entries.`, path);
     }
-    const result: Record<string, string> = {};
+    const result: [string, string][] = [];
     for (const [key, item] of entries) {
       if (typeof item !== 'string') {
         this.add('INVALID_INPUT', `${name([...path, key])} must be a text.`, [...path, key]);
@@ -232,13 +252,14 @@ export class Checks {
       }
       this.text(key, [...path, key], { min: 1, max: maxKey });
       this.text(item, [...path, key], { max: maxValue });
-      result[key] = item;
+      result.push([key, item]);
     }
-    return this.problems.length > before ? undefined : result;
+    // Assignment would lose the key `__proto__`.
+    return this.problems.length > before ? undefined : Object.fromEntries(result);
   }
 }
 
-/** Seconds in a duration string that has been checked. */
+/** Seconds of a valid duration string. */
 export function durationSeconds(duration: string): number {
   return Number.parseFloat(duration);
 }

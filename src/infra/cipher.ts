@@ -1,4 +1,4 @@
-/** Encryption at rest for secrets that are kept for others, and keys derived for our own use. */
+/** Encrypts stored secrets, and derives keys for other purposes. */
 import {
   createCipheriv,
   createDecipheriv,
@@ -9,20 +9,32 @@ import {
 } from 'node:crypto';
 
 export interface Cipher {
-  /** AES-256-GCM, a fresh nonce each time; `context` must be given again to decrypt. */
+  /** AES-256-GCM with a random nonce. Decryption needs the same `context`. */
   encrypt(plain: string, context: string): string;
-  /** Throws when the text was altered, or was encrypted with another key or context. */
+  /** @throws Error when the text was altered, or encrypted with another key or context. */
   decrypt(encrypted: string, context: string): string;
-  /** A secret of 64 hex characters that the same key and purpose always give. */
+  /**
+   * AES-256-GCM for texts that clients send back, such as cursors. Equal texts and contexts give equal
+   * results. `unseal` returns null for any other text.
+   */
+  seal(plain: string, context: string): string;
+  unseal(sealed: string, context: string): string | null;
+  /** A secret of 64 hex characters, always the same for a key and a purpose. */
   derive(purpose: string): string;
 }
 
-/** `key` is any text of at least 32 characters; what is used is derived from it. */
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const SEAL_VERSION = Buffer.of(1);
+
+/** @param key any text of at least 32 characters, from which the actual keys are derived. */
 export function createCipher(key: string): Cipher {
   const root = createHash('sha256').update(key).digest();
   const subkey = (purpose: string): Buffer =>
     Buffer.from(hkdfSync('sha256', root, Buffer.alloc(0), purpose, 32));
   const dataKey = subkey('data');
+  const sealKey = subkey('seal');
+  const nonceKey = subkey('seal nonce');
 
   return {
     encrypt(plain, context) {
@@ -34,8 +46,7 @@ export function createCipher(key: string): Cipher {
     },
     decrypt(encrypted, context) {
       const [version, payload] = encrypted.split('.');
-      if (version !== 'v1' || !payload)
-        throw new Error('Not an encrypted value of a known version');
+      if (version !== 'v1' || !payload) throw new Error('Unknown format of an encrypted value');
       const bytes = Buffer.from(payload, 'base64url');
       const decipher = createDecipheriv('aes-256-gcm', dataKey, bytes.subarray(0, 12));
       decipher.setAAD(Buffer.from(context));
@@ -43,6 +54,33 @@ export function createCipher(key: string): Cipher {
       return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString(
         'utf8',
       );
+    },
+    seal(plain, context) {
+      // Derived from the whole content, so that no two contents share a nonce.
+      const nonce = createHmac('sha256', nonceKey)
+        .update(`${Buffer.byteLength(context)}:${context}${plain}`)
+        .digest()
+        .subarray(0, NONCE_BYTES);
+      const cipher = createCipheriv('aes-256-gcm', sealKey, nonce);
+      cipher.setAAD(Buffer.from(context));
+      const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
+      return Buffer.concat([SEAL_VERSION, nonce, cipher.getAuthTag(), body]).toString('base64url');
+    },
+    unseal(sealed, context) {
+      const bytes = Buffer.from(sealed, 'base64url');
+      const tagAt = SEAL_VERSION.length + NONCE_BYTES;
+      const bodyAt = tagAt + TAG_BYTES;
+      if (bytes.length < bodyAt || bytes[0] !== SEAL_VERSION[0]) return null;
+      const nonce = bytes.subarray(SEAL_VERSION.length, tagAt);
+      const decipher = createDecipheriv('aes-256-gcm', sealKey, nonce);
+      decipher.setAAD(Buffer.from(context));
+      decipher.setAuthTag(bytes.subarray(tagAt, bodyAt));
+      try {
+        const body = [decipher.update(bytes.subarray(bodyAt)), decipher.final()];
+        return Buffer.concat(body).toString('utf8');
+      } catch {
+        return null;
+      }
     },
     derive(purpose) {
       return createHmac('sha256', subkey('derive')).update(purpose).digest('hex');

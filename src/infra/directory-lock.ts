@@ -5,9 +5,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { birthmark, isAlive, waitUntil } from './processes.ts';
 
 /**
- * Runs the action while no other process runs one under the same lock file. The kernel gives the
- * lock back when its holder dies in whatever way, so there are no stale locks: Node can not lock a
- * file, but the SQLite inside it can, and nothing is ever stored in this one.
+ * Runs the action under an exclusive lock on a file. The kernel releases the lock when its holder dies,
+ * so there are no stale locks. Node cannot lock a file, but its SQLite can; the file stays empty.
  */
 export async function withLock<T>(file: string, action: () => Promise<T>): Promise<T> {
   const database = new DatabaseSync(file, { timeout: 0 });
@@ -31,7 +30,7 @@ function tryLock(database: DatabaseSync): boolean {
   }
 }
 
-/** Notes in a directory who uses something, so that the last one to leave can put out the light. */
+/** Registers in a directory which processes use a resource, so that the last one can stop it. */
 export class Users {
   readonly #directory: string;
 
@@ -39,7 +38,7 @@ export class Users {
     this.#directory = directory;
   }
 
-  /** Registers this process once more and returns what takes that back. */
+  /** Registers this process once more. @returns the function that removes the registration. */
   async add(): Promise<() => Promise<void>> {
     await mkdir(this.#directory, { recursive: true });
     const file = path.join(this.#directory, `${process.pid}.${randomUUID()}`);
@@ -47,7 +46,7 @@ export class Users {
     return () => rm(file, { force: true });
   }
 
-  /** How many registrations there are of processes that still run. The others are removed. */
+  /** Number of registrations of running processes. Others are removed. */
   async count(): Promise<number> {
     const names = await readdir(this.#directory).catch(() => []);
     const alive = await Promise.all(names.map((name) => this.#isCurrent(name)));

@@ -1,18 +1,18 @@
-/** Identifiers: UUIDv7 in the database, `<prefix>_<uuid>` for everyone outside. */
+/** Identifiers: UUIDv7 in the database, `<prefix>_<uuid>` in the API. */
 import { createHash } from 'node:crypto';
 import { v7 } from 'uuid';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const PUBLIC_ID = /^([a-z]{3})_([0-9a-f-]{36})$/;
 
-/** A new UUIDv7: sorts by the time it was made. */
+/** A new UUIDv7, which sorts by its creation time. */
 export function newId(): string {
   return v7();
 }
 
 /**
- * The UUIDv7 that `seed` always gives at `at`. A mutation that is run again under the same
- * idempotency key after a crash arrives at the same id, and so finds what it had already made.
+ * The UUIDv7 derived from `seed` and `at`. A mutation that is repeated under its idempotency key after a
+ * crash gets the same id, and so finds what it had created.
  */
 export function derivedId(seed: string, at: Date): string {
   const random = createHash('sha256').update(seed).digest().subarray(0, 16);
@@ -24,7 +24,7 @@ export function publicId(prefix: string, uuid: string): string {
   return `${prefix}_${uuid}`;
 }
 
-/** Splits a public id, or null when it does not have the form of one. */
+/** Parses a public id; null when it is malformed. */
 export function parsePublicId(id: string): { prefix: string; uuid: string } | null {
   const match = PUBLIC_ID.exec(id);
   if (!match?.[1] || !match[2] || !UUID.test(match[2])) return null;

@@ -1,22 +1,46 @@
 /**
- * Jobs on pg-boss, in the same PostgreSQL: enqueued in the transaction that changes the state,
- * run at least once, so every handler is idempotent.
+ * Jobs in the same PostgreSQL, by pg-boss. They are enqueued in the transaction that changes the state,
+ * and run at least once, so every handler must be idempotent.
  */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import { fromPrisma, type JobResult, PgBoss } from 'pg-boss';
 import type { ZodType } from 'zod';
-import type { Logger } from './logger.ts';
+import { guardedPool } from './connections.ts';
+import type { Failures } from './failures.ts';
+
+const MAX_OUTPUT = 1_000;
+/**
+ * Workers are woken: by `NOTIFY` for a new job, by the end of another one, and by `wakeWorkers` for retries
+ * and jobs with a later start. So that hundreds of them do not ask in vain, they poll only rarely.
+ */
+const POLL_SECONDS = 600;
+const LISTEN_CHECK_MS = 60_000;
+/** How often jobs are looked for whose process died, once their time limit has passed. */
+const SUPERVISE_SECONDS = 120;
+const DUE = sql`state < 'active' AND start_after <= now()`;
 
 export interface JobDefinition<Payload extends object> {
   /** Imperative, e.g. `placeCalls`. */
   readonly name: string;
-  /** Ids only; checked when it is enqueued and again when it is run. */
+  /** Contains only ids. Validated when the job is enqueued and when it is run. */
   readonly payload: ZodType<Payload>;
+  /** Maximum number of retries. Default: 20. */
   readonly retryLimit: number;
+  /** Delay of the first retry; doubles up to five minutes. Default: 5. */
   readonly retryDelaySeconds: number;
-  /** After this time the job counts as dead and is run again. */
+  /** Time limit. The job then fails and its signal is aborted. Default: 300. */
   readonly expireSeconds: number;
-  /** How many run at once in a process. */
+  /** Maximum number of concurrent jobs in a process. Default: 5. */
   readonly concurrency: number;
+  /** Maximum number of concurrent jobs of one group in a process. Default: 2. */
+  readonly groupConcurrency: number;
+  /**
+   * Maximum number of waiting jobs that one run of the handler completes. Above 1 only if all jobs have
+   * the same payload. Default: 1.
+   */
+  readonly coalesce: number;
 }
 
 export function defineJob<Payload extends object>(
@@ -28,63 +52,89 @@ export function defineJob<Payload extends object>(
     retryDelaySeconds: 5,
     expireSeconds: 300,
     concurrency: 5,
+    groupConcurrency: 2,
+    coalesce: 1,
     ...definition,
   };
 }
 
-/** Whatever can run SQL: the Prisma client or a transaction of it. */
+/** A Prisma client or a transaction of it. */
 export interface SqlRunner {
   $queryRawUnsafe<T = unknown>(query: string, ...values: unknown[]): Promise<T>;
 }
 
 export interface EnqueueOptions {
+  /**
+   * Owner of the job, such as the id of an organization. One group cannot occupy all workers of a queue.
+   * Null for jobs without an owner.
+   */
+  group: string | null;
   startAfter?: Date;
   /** At most one waiting job of this name and key. */
   singletonKey?: string;
 }
 
-export type JobHandler<Payload> = (
-  payload: Payload,
-  context: { signal: AbortSignal },
-) => Promise<void>;
+export interface JobContext {
+  /** Aborted at the time limit of the job, and when the process stops waiting for it. */
+  signal: AbortSignal;
+}
+
+export type JobHandler<Payload> = (payload: Payload, context: JobContext) => Promise<void>;
 
 export interface Jobs {
-  /** Joins the transaction given, so the job exists exactly if the change does. */
+  /** Enqueues in the given transaction, so the job exists if and only if the change does. */
   enqueue<Payload extends object>(
     tx: SqlRunner,
     job: JobDefinition<Payload>,
     payload: Payload,
-    options?: EnqueueOptions,
+    options: EnqueueOptions,
   ): Promise<void>;
-  /** Starts taking jobs of this kind in this process. */
+  /** The same for many jobs of one kind, in one statement. */
+  enqueueMany<Payload extends object>(
+    tx: SqlRunner,
+    job: JobDefinition<Payload>,
+    entries: readonly ({ payload: Payload } & EnqueueOptions)[],
+  ): Promise<void>;
+  /** Starts to run jobs of this kind in this process. */
   work<Payload extends object>(
     job: JobDefinition<Payload>,
     handler: JobHandler<Payload>,
   ): Promise<void>;
-  /** Lets running jobs finish for at most `graceMs`, then stops. */
+  /** SQL condition: whether a job waits that may run now. */
+  hasDue(): Sql;
+  /** Lets the workers of this process look for such jobs. */
+  wakeWorkers(db: SqlRunner): Promise<void>;
+  /** Waits up to `graceMs` for running jobs, then aborts their signals. */
   stop(graceMs?: number): Promise<void>;
 }
 
 export interface JobsOptions {
   databaseUrl: string;
   definitions: readonly JobDefinition<never>[];
-  log: Logger;
-  /** Also run maintenance and take jobs. */
+  failures: Failures;
+  /** Whether to run jobs and maintenance. */
   worker: boolean;
 }
 
-/** Creates pg-boss's schema and the queues if they are not there. */
+/** Creates the schema of pg-boss and the queues if they do not exist. */
 export async function startJobs(options: JobsOptions): Promise<Jobs> {
-  const { databaseUrl, definitions, log, worker } = options;
+  const { databaseUrl, definitions, failures, worker } = options;
   const boss = new PgBoss({
-    connectionString: databaseUrl,
+    ...guardedPool(databaseUrl),
     schema: 'pgboss',
     max: worker ? 5 : 2,
     supervise: worker,
+    superviseIntervalSeconds: SUPERVISE_SECONDS,
+    monitorIntervalSeconds: SUPERVISE_SECONDS,
     schedule: false,
     useListenNotify: worker,
+    notifyHeartbeatIntervalMs: LISTEN_CHECK_MS,
+    // Dependencies between jobs, which nothing here uses, settings of queues, and upgrades of its tables.
+    flowIntervalSeconds: POLL_SECONDS,
+    queueCacheIntervalSeconds: POLL_SECONDS,
+    bamIntervalSeconds: POLL_SECONDS,
   });
-  boss.on('error', (error) => log.warn({ error: error.message }, 'Job queue error'));
+  boss.on('error', failures.recorder('jobQueue', { message: 'The job queue reported an error' }));
   await boss.start();
   for (const definition of definitions) {
     await boss.createQueue(definition.name, {
@@ -101,38 +151,100 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
   }
 
   return {
-    async enqueue(tx, job, payload, { startAfter, singletonKey } = {}) {
+    async enqueue(tx, job, payload, { group, startAfter, singletonKey = randomUUID() }) {
       await boss.send(job.name, job.payload.parse(payload), {
         db: fromPrisma(tx as Parameters<typeof fromPrisma>[0]),
+        singletonKey,
+        ...(group ? { group: { id: group } } : {}),
         ...(startAfter ? { startAfter } : {}),
-        ...(singletonKey ? { singletonKey } : { singletonKey: crypto.randomUUID() }),
       });
     },
-    async work(job, handler) {
-      await boss.work(
+    async enqueueMany(tx, job, entries) {
+      if (entries.length === 0) return;
+      await boss.insert(
         job.name,
-        {
-          pollingIntervalSeconds: 1,
-          notifyPollingIntervalSeconds: 1,
-          batchSize: job.concurrency,
-          perJobResults: true,
-        },
-        (items) =>
-          Promise.all(
-            items.map(async (item): Promise<JobResult> => {
-              try {
-                await handler(job.payload.parse(item.data), { signal: item.signal });
-                return { id: item.id, status: 'completed' };
-              } catch (error) {
-                log.warn({ job: job.name, error }, 'A job failed and will be tried again');
-                return { id: item.id, status: 'failed', output: { message: String(error) } };
-              }
-            }),
-          ),
+        entries.map(({ payload, group, startAfter, singletonKey = randomUUID() }) => ({
+          data: job.payload.parse(payload),
+          singletonKey,
+          ...(group ? { group: { id: group } } : {}),
+          ...(startAfter ? { startAfter } : {}),
+        })),
+        { db: fromPrisma(tx as Parameters<typeof fromPrisma>[0]) },
       );
     },
+    work: (job, handler) => startWorkers({ boss, failures }, job, handler),
+    hasDue: () => sql`EXISTS (SELECT 1 FROM pgboss.job WHERE ${DUE})`,
+    async wakeWorkers(db) {
+      const due = await db.$queryRawUnsafe<{ name: string }[]>(
+        `SELECT DISTINCT name FROM pgboss.job WHERE ${DUE.sql}`,
+      );
+      const names = new Set(due.map(({ name }) => name));
+      for (const { id, name } of boss.getWipData()) if (names.has(name)) boss.notifyWorker(id);
+    },
     async stop(graceMs = 10_000) {
-      await boss.stop({ graceful: true, timeout: graceMs, close: true });
+      // pg-boss itself looks every half second whether the running jobs have ended.
+      const names = new Set(boss.getWipData().map(({ name }) => name));
+      const drained = Promise.all([...names].map((name) => boss.offWork(name, { wait: true })));
+      await Promise.race([drained, pause(graceMs, undefined, { ref: false })]);
+      await boss.stop({ graceful: false, close: true });
     },
   };
+}
+
+/**
+ * Each worker fetches jobs by itself, so a job that hangs blocks only its own worker. The end of a job
+ * wakes all workers, so there is no pause between waiting jobs.
+ */
+async function startWorkers<Payload extends object>(
+  { boss, failures }: { boss: PgBoss; failures: Failures },
+  job: JobDefinition<Payload>,
+  handler: JobHandler<Payload>,
+): Promise<void> {
+  const options = {
+    pollingIntervalSeconds: POLL_SECONDS,
+    notifyPollingIntervalSeconds: POLL_SECONDS,
+    localConcurrency: job.concurrency,
+    localGroupConcurrency: Math.min(job.groupConcurrency, job.concurrency),
+    batchSize: job.coalesce,
+    perJobResults: true,
+  } as const;
+  let workerIds: string[] = [];
+  await boss.work(job.name, options, async (items): Promise<JobResult[]> => {
+    const [first] = items;
+    if (!first) return [];
+    const failed = await runHandler(failures, job, handler, first);
+    for (const id of workerIds) boss.notifyWorker(id);
+    return items.map(({ id }) =>
+      failed ? { id, status: 'failed', output: failed } : { id, status: 'completed' },
+    );
+  });
+  workerIds = boss
+    .getWipData()
+    .filter(({ name }) => name === job.name)
+    .map(({ id }) => id);
+}
+
+/** @returns the failure; null on success. */
+async function runHandler<Payload extends object>(
+  failures: Failures,
+  job: JobDefinition<Payload>,
+  handler: JobHandler<Payload>,
+  { data, signal }: { data: unknown; signal: AbortSignal },
+): Promise<{ message: string } | null> {
+  const abandoned = (): void =>
+    failures.record(job.name, signal.reason, {
+      message: `Job did not end in time and was abandoned: ${job.name}`,
+    });
+  signal.addEventListener('abort', abandoned, { once: true });
+  try {
+    await handler(job.payload.parse(data), { signal });
+    return null;
+  } catch (error) {
+    if (!signal.aborted) {
+      failures.record(job.name, error, { message: `Job failed and will be retried: ${job.name}` });
+    }
+    return { message: String(error).slice(0, MAX_OUTPUT) };
+  } finally {
+    signal.removeEventListener('abort', abandoned);
+  }
 }

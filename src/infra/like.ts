@@ -1,6 +1,6 @@
 /**
- * Text to be found as it stands by a `contains` or `startsWith`, whose wildcards it may hold. A null
- * character, which PostgreSQL does not take and no row can have, finds nothing.
+ * Escapes the wildcards of a text for `contains` and `startsWith`. A null character, which no row can
+ * contain, matches nothing.
  */
 export function literal(text: string): string {
   return text.replaceAll('\u0000', '\uFFFD').replace(/[\\%_]/g, '\\$&');

@@ -5,7 +5,7 @@ type Write = {
   (message: string): void;
 };
 
-/** What everything below the entry points may ask of a logger. */
+/** The part of a logger that the code below the entry points uses. */
 export interface Logger {
   debug: Write;
   info: Write;
@@ -44,13 +44,13 @@ const secretFields = [
   'connectionString',
 ];
 
-/** Secrets are cut wherever they are usually carried: in the entry itself, or up to two objects deep. */
+/** Secrets are redacted in the entry itself and up to two objects deep. */
 const secretPaths = secretFields.flatMap((field) => {
   const key = `["${field}"]`;
   return [key, `*${key}`, `*.*${key}`];
 });
 
-/** Nothing that opens a door is ever printed, whatever object somebody logs in a hurry. */
+/** Names of fields that contain secrets. */
 export function createLogger({ level, pretty = false }: LoggerOptions): Logger {
   const options: PinoOptions = {
     level,
@@ -64,15 +64,33 @@ export function createLogger({ level, pretty = false }: LoggerOptions): Logger {
     : pino(options);
 }
 
+/**
+ * The entry on one line, and the stack of its error on indented ones. No value can begin a line or reach the
+ * terminal as a control sequence.
+ */
 function readable(line: string): string {
   const { time, level, msg, err, ...rest } = JSON.parse(line) as Record<string, unknown>;
   const clock = String(time).slice(11, 19);
   const fields = Object.entries(rest).map(([key, value]) => ` ${key}=${compact(value)}`);
+  const entry = `${msg === undefined ? '' : String(msg)}${fields.join('')}`;
   const stack =
-    typeof err === 'object' && err !== null && 'stack' in err ? `\n${String(err.stack)}` : '';
-  return `${clock} ${String(level).padEnd(5)} ${msg === undefined ? '' : String(msg)}${fields.join('')}${stack}\n`;
+    typeof err === 'object' && err !== null && 'stack' in err
+      ? String(err.stack)
+          .split('\n')
+          .map((frame) => `\n    ${escapeControls(frame.trim())}`)
+          .join('')
+      : '';
+  return `${clock} ${String(level).padEnd(5)} ${escapeControls(entry)}${stack}\n`;
 }
 
 function compact(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function escapeControls(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, (character) =>
+    JSON.stringify(character).length > 3
+      ? JSON.stringify(character).slice(1, -1)
+      : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

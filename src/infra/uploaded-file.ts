@@ -1,4 +1,4 @@
-/** A file that came with a request, for as long as the request runs. */
+/** A file uploaded with a request, available while the request runs. */
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,13 +6,10 @@ import path from 'node:path';
 
 const READ_BYTES = 256 * 1024;
 
-/**
- * What can be seen of it from outside also tells two files apart: an idempotency key that comes
- * again with the same file is the same request.
- */
+/** Its properties identify the content: idempotency compares files by them. */
 export abstract class UploadedFile {
   readonly filename: string;
-  /** As it was sent. What lies beyond the limit was counted and not kept. */
+  /** Size as sent. Bytes beyond the limit are counted but not stored. */
   readonly sizeBytes: number;
   readonly sha256: string;
 
@@ -22,7 +19,7 @@ export abstract class UploadedFile {
     this.sha256 = seen.sha256;
   }
 
-  /** From the beginning, each time; of a file on disk never the whole in memory. */
+  /** Reads from the beginning, each time. A file on disk is never in memory as a whole. */
   abstract read(): AsyncGenerator<Buffer>;
   abstract close(): Promise<void>;
 }
@@ -54,7 +51,7 @@ class FileOnDisk extends UploadedFile {
   }
 }
 
-/** A file that came as the text in it, which is in memory already. */
+/** A file given as text. */
 export class FileFromText extends UploadedFile {
   readonly #content: Buffer;
 
@@ -74,15 +71,15 @@ export class FileFromText extends UploadedFile {
 
 export interface Spool {
   write(chunk: Buffer): Promise<void>;
-  /** The file, from now on the caller's to close. */
+  /** The file, which the caller must close. */
   finish(): UploadedFile;
-  /** Drops what was written. */
+  /** Deletes what was written. */
   discard(): Promise<void>;
 }
 
 /**
- * Takes a file piece by piece, keeping at most `maxBytes`. It has no name on the disk from the
- * beginning, so it is gone with the process, however that ends.
+ * Stores a file chunk by chunk, at most `maxBytes`. It is unlinked from the start, so the system deletes
+ * it when the process ends.
  */
 export async function openSpool(filename: string, maxBytes: number): Promise<Spool> {
   const name = path.join(tmpdir(), `truedy-upload-${randomUUID()}`);

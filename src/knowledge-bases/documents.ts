@@ -1,8 +1,8 @@
-/** What can be uploaded as a document, and how it is told that a file is what it says it is. */
+/** Types of documents that can be uploaded, and checks that a file is of its type. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 
-/** Ultravox takes no more in one upload. */
+/** Limit of Ultravox. */
 export const MAX_DOCUMENT_BYTES = 10 * 1024 * 1024;
 
 const ZIP = [0x50, 0x4b, 0x03, 0x04];
@@ -11,9 +11,9 @@ const PDF = [...Buffer.from('%PDF-')];
 
 interface DocumentType {
   contentType: string;
-  /** Other names under which browsers and tools send it. */
+  /** Other MIME types that browsers and tools send for it. */
   aliases?: readonly string[];
-  /** The first bytes of every such file; null for text. */
+  /** First bytes of such a file; null for text. */
   signature: readonly number[] | null;
 }
 
@@ -23,7 +23,7 @@ const MARKDOWN: DocumentType = {
   signature: null,
 };
 
-/** By the ending of the file name. */
+/** By file name extension. */
 const TYPES: Readonly<Record<string, DocumentType>> = {
   pdf: { contentType: 'application/pdf', signature: PDF },
   docx: {
@@ -49,7 +49,7 @@ export interface DocumentInput {
   content: string;
 }
 
-/** The bytes and the MIME type under which they are uploaded. */
+/** The content and the MIME type to upload it with. */
 export function checkDocument(
   checks: Checks,
   input: DocumentInput,
@@ -57,8 +57,8 @@ export function checkDocument(
   const filename = checks.text(input.filename, ['filename'], { min: 1, max: 255 });
   const bytes = decode(checks, input.content, ['content']);
   if (filename === undefined) return undefined;
-  const ending = /\.([a-z0-9]+)$/i.exec(filename)?.[1]?.toLowerCase() ?? '';
-  const type = Object.hasOwn(TYPES, ending) ? TYPES[ending] : undefined;
+  const extension = /\.([a-z0-9]+)$/i.exec(filename)?.[1]?.toLowerCase() ?? '';
+  const type = Object.hasOwn(TYPES, extension) ? TYPES[extension] : undefined;
   if (!type) {
     return checks.add(
       'INVALID_INPUT',
@@ -72,7 +72,7 @@ export function checkDocument(
   if (given !== undefined && given !== type.contentType && !type.aliases?.includes(given)) {
     checks.add(
       'INVALID_INPUT',
-      `\`contentType\` does not fit \`filename\`: a .${ending} file is ${type.contentType}. Leave it out, or rename the file.`,
+      `\`contentType\` does not match \`filename\`: a .${extension} file is ${type.contentType}. Omit it, or rename the file.`,
       ['contentType'],
     );
   }
@@ -80,7 +80,9 @@ export function checkDocument(
   if (!hasContentOf(type, bytes)) {
     return checks.add(
       'INVALID_INPUT',
-      type.signature ? `\`content\` is not a .${ending} file.` : '`content` must be text in UTF-8.',
+      type.signature
+        ? `\`content\` is not a .${extension} file.`
+        : '`content` must be text in UTF-8.',
       ['content'],
     );
   }
@@ -94,7 +96,7 @@ function decode(
 ): Uint8Array<ArrayBuffer> | undefined {
   const text = content.replace(/\s+/g, '');
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) {
-    return checks.add('INVALID_INPUT', '`content` must be the file in base64.', path);
+    return checks.add('INVALID_INPUT', '`content` must be base64.', path);
   }
   if (text === '') return checks.add('REQUIRED', '`content` must not be empty.', path);
   const bytes = Buffer.from(text, 'base64');

@@ -1,25 +1,23 @@
-/** Knowledge bases: what agents look things up in. What is in them is in `sources.ts`. */
+/** Lists, creates, changes and deletes knowledge bases. Their sources are in `sources.ts`. */
 import type { App } from '../app.ts';
-import { userError } from '../errors.ts';
 import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
 import { literal } from '../infra/like.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { lockForDeletion } from '../sync/references.ts';
-import { enqueueSync, NotReadyError, trySync } from '../sync/service.ts';
-import { checkKnowledgeBase, noSuchBase } from './existence.ts';
+import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
+import { NotReadyError } from '../sync/sync-kind.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync } from './sync.ts';
-
-export { addDocumentSource, addWebSource, deleteKnowledgeSource } from './sources.ts';
 
 const MAX_NAME = 255;
 const MAX_DESCRIPTION = 1000;
 
 export interface KnowledgeBaseFilter {
   name?: string | null | undefined;
-  /** Any of these; empty is as if it were not given. */
+  /** Empty means all. */
   status?: readonly SyncStatus[] | null | undefined;
 }
 
@@ -37,12 +35,12 @@ export function listedKnowledgeBases(
 }
 
 /**
- * The corpus id to put into an agent's template.
+ * The corpus id of a knowledge base, for the call template of an agent.
  *
- * @throws NotReadyError while Ultravox does not have the base; `resyncAgents` follows when it has.
+ * @throws NotReadyError until the knowledge base is at Ultravox. `resyncAgents` is enqueued once it is.
  */
-export function corpusIdFor(base: Pick<KnowledgeBase, 'id' | 'ultravoxId'>): string {
-  if (base.ultravoxId) return base.ultravoxId;
+export function corpusIdFor(base: Pick<KnowledgeBase, 'id' | 'remoteId'>): string {
+  if (base.remoteId) return base.remoteId;
   throw new NotReadyError(`The knowledge base ${publicId('knb', base.id)} is not at Ultravox yet.`);
 }
 
@@ -52,11 +50,11 @@ export interface CreateKnowledgeBaseInput {
 }
 
 /**
- * Makes an empty knowledge base.
+ * Creates an empty knowledge base.
  *
- * Order: the row and its job are committed, then the corpus is made at Ultravox.
- * If the second step fails: the row says so. Unreachable, the job goes on until it is there and
- * looks for it by our id first; refused, the row is FAILED until it is changed.
+ * Order: the row and its job are committed, then the corpus is created at Ultravox. If Ultravox cannot
+ * be reached, the job retries, after it has looked for the corpus by our id. If Ultravox refuses the
+ * knowledge base, the row is FAILED until it is changed.
  */
 export async function createKnowledgeBase(
   app: App,
@@ -68,12 +66,10 @@ export async function createKnowledgeBase(
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   checks.throwIfAny();
   const id = newObjectId(viewer);
-  const made =
-    viewer.idempotency &&
-    (await app.db.knowledgeBase.findFirst({ where: { ...ownedBy(viewer), id } }));
-  if (!made) {
-    await app.db.$transaction(async (tx) => {
-      await tx.knowledgeBase.create({
+  await createAndSync(app, viewer, knowledgeBaseSync, {
+    id,
+    insert: (tx) =>
+      tx.knowledgeBase.create({
         data: {
           ...ownedBy(viewer),
           id,
@@ -81,11 +77,8 @@ export async function createKnowledgeBase(
           name: input.name,
           description: input.description || null,
         },
-      });
-      await enqueueSync(app, tx, knowledgeBaseSync, id);
-    });
-  }
-  await trySync(app, knowledgeBaseSync, id);
+      }),
+  });
   return app.db.knowledgeBase.findUniqueOrThrow({ where: { id } });
 }
 
@@ -96,11 +89,11 @@ export interface UpdateKnowledgeBaseInput {
 }
 
 /**
- * Changes name or description; what is in the base changes through its sources.
+ * Changes the name or description.
  *
- * Order: the row and its job are committed, then the corpus is changed at Ultravox.
- * If the second step fails: Ultravox keeps the earlier description, the row says why in
- * `syncError`, and the job goes on (unreachable) or waits for the next change (refused).
+ * Order: the row and its job are committed, then the corpus is changed at Ultravox. If that fails,
+ * Ultravox keeps the last synced description and `syncError` gives the reason; the job retries unless
+ * Ultravox refused the change.
  */
 export async function updateKnowledgeBase(
   app: App,
@@ -112,7 +105,7 @@ export async function updateKnowledgeBase(
   const name = checks.notNull(input.name, ['name']);
   checks.text(name, ['name'], { min: 1, max: MAX_NAME });
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
-  await checkKnowledgeBase(app, viewer, checks, id, ['id']);
+  await checkKnowledgeBase(app, viewer, checks, { id, path: ['id'] });
   checks.throwIfAny();
   await app.db.$transaction(async (tx) => {
     const changed = await tx.knowledgeBase.updateMany({
@@ -123,21 +116,23 @@ export async function updateKnowledgeBase(
         ...(input.description === undefined ? {} : { description: input.description || null }),
       },
     });
-    if (changed.count === 0) throw noSuchBase(['id']);
-    await enqueueSync(app, tx, knowledgeBaseSync, id!);
+    if (changed.count === 0) throw knowledgeBaseNotFound(['id']);
+    await enqueueSync(app, tx, knowledgeBaseSync, {
+      id: id!,
+      organizationId: viewer.organizationId,
+    });
   });
   await trySync(app, knowledgeBaseSync, id!);
   return app.db.knowledgeBase.findUniqueOrThrow({ where: { id: id! } });
 }
 
 /**
- * Deletes a base that no agent uses, with all that is in it.
+ * Deletes a knowledge base that no agent uses, with its sources.
  *
- * Order: base and sources are marked as deleted, with a job, and then the corpus is removed at
- * Ultravox, which takes the sources along.
- * If the second step fails: the base is gone here, and the job goes on until it is gone there.
+ * Order: the rows are marked as deleted and the job committed, then the corpus is removed at Ultravox,
+ * which removes its sources too. If that fails, the job retries.
  *
- * @returns the id of the row.
+ * @returns the UUID of the knowledge base.
  */
 export async function deleteKnowledgeBase(
   app: App,
@@ -147,35 +142,22 @@ export async function deleteKnowledgeBase(
   const checks = new Checks();
   const id = checks.id('knb', 'KnowledgeBase', publicBaseId, ['id']);
   checks.throwIfAny();
-  await app.db.$transaction(async (tx) => {
-    if (!(await lockForDeletion(tx, 'knowledge_bases', viewer.organizationId, id!))) {
-      throw noSuchBase(['id']);
-    }
-    const users = await tx.agentKnowledgeBase.findMany({
-      where: { ...ownedBy(viewer), knowledgeBaseId: id!, agent: { deletedAt: null } },
-      select: { agentId: true },
-      orderBy: { agentId: 'asc' },
-      take: 100,
-    });
-    if (users.length > 0) {
-      throw userError(
-        'IN_USE',
-        'Agents use this knowledge base. Take it from them, or delete them, first.',
-        ['id'],
-        { details: { agentIds: users.map(({ agentId }) => publicId('agt', agentId)) } },
-      );
-    }
-    const deletedAt = app.now();
-    await tx.knowledgeSource.updateMany({
-      where: { knowledgeBaseId: id!, deletedAt: null },
-      data: { deletedAt, content: null },
-    });
-    await tx.knowledgeBase.update({
-      where: { id: id! },
-      data: { deletedAt, nextCheckAt: null },
-    });
-    await enqueueSync(app, tx, knowledgeBaseSync, id!);
+  const deletedAt = app.now();
+  await deleteAndSync(app, viewer, knowledgeBaseSync, {
+    table: 'knowledge_bases',
+    id: id!,
+    noun: 'knowledge base',
+    remedy: 'Remove it from them',
+    async markDeleted(tx) {
+      await tx.knowledgeSource.updateMany({
+        where: { knowledgeBaseId: id!, deletedAt: null },
+        data: { deletedAt, content: null },
+      });
+      await tx.knowledgeBase.update({
+        where: { id: id! },
+        data: { deletedAt, nextCheckAt: null },
+      });
+    },
   });
-  await trySync(app, knowledgeBaseSync, id!);
   return id!;
 }

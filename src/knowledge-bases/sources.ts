@@ -1,17 +1,16 @@
-/** What is in a knowledge base: documents that were uploaded, and pages of the web. */
+/** Adds sources to knowledge bases, documents and web pages, and deletes them. */
 import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { KnowledgeSource, Prisma } from '../generated/prisma/client.ts';
-import { mayBePublicHost } from '../infra/addresses.ts';
 import { Checks } from '../infra/checks.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
 import { lockForDeletion } from '../sync/references.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkDocument, type DocumentInput } from './documents.ts';
-import { checkKnowledgeBase, noSuchBase } from './existence.ts';
+import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './sync.ts';
 
-/** Ultravox takes no more. */
+/** Limit of Ultravox. */
 export const MAX_SOURCES = 20;
 export const MAX_URLS = 50;
 const MAX_DEPTH = 10;
@@ -19,7 +18,7 @@ const MAX_DOCUMENTS = 200;
 const MAX_NAME = 255;
 const MAX_DESCRIPTION = 1000;
 
-/** A source without the bytes of its document, which nothing but the upload reads. */
+/** A source without the content of its document, which only the upload reads. */
 export type Source = Omit<KnowledgeSource, 'content'>;
 
 interface AddSourceInput {
@@ -31,12 +30,12 @@ interface AddSourceInput {
 export type AddDocumentSourceInput = AddSourceInput & DocumentInput;
 
 /**
- * Puts a document into a knowledge base.
+ * Adds a document to a knowledge base.
  *
- * Order: the row with the document and its job are committed, then the document is uploaded to
- * Ultravox and a source made of it, after which the row lets go of the document.
- * If the second step fails: the row says so. Unreachable, the job goes on, and looks for the source
- * by our id first, so that there is never a second; refused, the row is FAILED and can be deleted.
+ * Order: the row with the document and its job are committed, then the document is uploaded to Ultravox
+ * and a source created from it; then the document is removed from the row. If Ultravox cannot be
+ * reached, the job retries, after it has looked for the source by our id. If Ultravox refuses the
+ * document, the row is FAILED and can only be deleted.
  */
 export async function addDocumentSource(
   app: App,
@@ -45,13 +44,16 @@ export async function addDocumentSource(
 ): Promise<Source> {
   const checks = new Checks();
   const document = checkDocument(checks, input);
-  return addSource(app, viewer, checks, input, () => ({
-    kind: 'DOCUMENT',
-    filename: input.filename,
-    contentType: document!.contentType,
-    sizeBytes: document!.bytes.length,
-    content: document!.bytes,
-  }));
+  return addSource(app, viewer, input, {
+    checks,
+    content: () => ({
+      kind: 'DOCUMENT',
+      filename: input.filename,
+      contentType: document!.contentType,
+      sizeBytes: document!.bytes.length,
+      content: document!.bytes,
+    }),
+  });
 }
 
 export interface AddWebSourceInput extends AddSourceInput {
@@ -60,61 +62,65 @@ export interface AddWebSourceInput extends AddSourceInput {
   maxDocuments?: number | null | undefined;
 }
 
-/** Puts pages of the web into a knowledge base. Order and failure: as with a document. */
+/** Adds web pages to a knowledge base. Order and failures are those of `addDocumentSource`. */
 export async function addWebSource(
   app: App,
   viewer: Viewer,
   input: AddWebSourceInput,
 ): Promise<Source> {
   const checks = new Checks();
-  checkUrls(app, checks, input.urls);
+  const urls = checkUrls(app, checks, input.urls);
   const whole = { min: 1, integer: true };
   checks.number(input.maxDepth, ['maxDepth'], { ...whole, max: MAX_DEPTH });
   checks.number(input.maxDocuments, ['maxDocuments'], { ...whole, max: MAX_DOCUMENTS });
-  return addSource(app, viewer, checks, input, () => ({
-    kind: 'WEB',
-    urls: [...new Set(input.urls)],
-    maxDepth: input.maxDepth ?? 1,
-    maxDocuments: input.maxDocuments ?? null,
-  }));
+  return addSource(app, viewer, input, {
+    checks,
+    content: () => ({
+      kind: 'WEB',
+      urls: [...new Set(urls)],
+      maxDepth: input.maxDepth ?? 1,
+      maxDocuments: input.maxDocuments ?? null,
+    }),
+  });
 }
 
-function checkUrls(app: App, checks: Checks, urls: readonly string[]): void {
+function checkUrls(app: App, checks: Checks, urls: readonly string[]): string[] {
   const allowPrivate = app.config.ALLOW_PRIVATE_ADDRESSES;
-  if (urls.length === 0) checks.add('REQUIRED', 'Give at least one address.', ['urls']);
+  if (urls.length === 0) checks.add('REQUIRED', '`urls` must have at least one entry.', ['urls']);
   if (urls.length > MAX_URLS) {
     checks.add('LIMIT_EXCEEDED', `\`urls\` may have at most ${MAX_URLS} entries.`, ['urls']);
-    return;
+    return [];
   }
-  for (const [index, url] of urls.entries()) {
-    const path = ['urls', index];
-    if (checks.url(url, path, { allowPrivate }) === undefined) continue;
-    if (allowPrivate || mayBePublicHost(new URL(url).hostname)) continue;
-    checks.add('INVALID_INPUT', `\`urls.${index}\` must be a page that anybody can read.`, path);
-  }
+  return urls.flatMap((url, index) => checks.url(url, ['urls', index], { allowPrivate }) ?? []);
+}
+
+interface NewSource {
+  /** Holds the problems found so far. */
+  checks: Checks;
+  /** Called once there are no problems. */
+  content: () => Omit<
+    Prisma.KnowledgeSourceUncheckedCreateInput,
+    'id' | 'organizationId' | 'knowledgeBaseId' | 'name' | 'description' | 'status'
+  >;
 }
 
 async function addSource(
   app: App,
   viewer: Viewer,
-  checks: Checks,
   input: AddSourceInput,
-  content: () => Omit<
-    Prisma.KnowledgeSourceUncheckedCreateInput,
-    'id' | 'organizationId' | 'knowledgeBaseId' | 'name' | 'description' | 'status'
-  >,
+  { checks, content }: NewSource,
 ): Promise<Source> {
   const baseId = checks.id('knb', 'KnowledgeBase', input.knowledgeBaseId, ['knowledgeBaseId']);
   checks.text(input.name, ['name'], { min: 1, max: MAX_NAME });
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
-  await checkKnowledgeBase(app, viewer, checks, baseId, ['knowledgeBaseId']);
+  await checkKnowledgeBase(app, viewer, checks, { id: baseId, path: ['knowledgeBaseId'] });
   checks.throwIfAny();
 
   const id = newObjectId(viewer);
   await app.db.$transaction(async (tx) => {
-    // Whoever holds the base this way is the only one to add to it or to delete it.
+    // The lock excludes other additions, which would exceed the limit, and the deletion.
     if (!(await lockForDeletion(tx, 'knowledge_bases', viewer.organizationId, baseId!))) {
-      throw noSuchBase(['knowledgeBaseId']);
+      throw knowledgeBaseNotFound(['knowledgeBaseId']);
     }
     const made =
       viewer.idempotency &&
@@ -129,7 +135,7 @@ async function addSource(
     if (existing >= MAX_SOURCES) {
       throw userError(
         'LIMIT_EXCEEDED',
-        `A knowledge base has at most ${MAX_SOURCES} sources. Delete one first, or use another base.`,
+        `A knowledge base may have at most ${MAX_SOURCES} sources. Delete one first, or use another knowledge base.`,
         ['knowledgeBaseId'],
       );
     }
@@ -145,7 +151,7 @@ async function addSource(
       },
       select: { id: true },
     });
-    await enqueueSync(app, tx, knowledgeSourceSync, id);
+    await enqueueSync(app, tx, knowledgeSourceSync, { id, organizationId: viewer.organizationId });
   });
   await trySync(app, knowledgeBaseSync, baseId!);
   await trySync(app, knowledgeSourceSync, id);
@@ -153,12 +159,12 @@ async function addSource(
 }
 
 /**
- * Takes a source out of its knowledge base.
+ * Deletes a source.
  *
- * Order: the row is marked as deleted, with a job, and then removed at Ultravox.
- * If the second step fails: agents may still find what is in it until the job has got through.
+ * Order: the row is marked as deleted and its job committed, then the source is removed at Ultravox. If
+ * that fails, the job retries, and agents can find the content until it succeeds.
  *
- * @returns the id of the row.
+ * @returns the UUID of the source.
  */
 export async function deleteKnowledgeSource(
   app: App,
@@ -174,9 +180,12 @@ export async function deleteKnowledgeSource(
       data: { deletedAt: app.now(), content: null },
     });
     if (deleted.count === 0) {
-      throw userError('NOT_FOUND', 'There is no such knowledge source.', ['id']);
+      throw userError('NOT_FOUND', 'Knowledge source not found.', ['id']);
     }
-    await enqueueSync(app, tx, knowledgeSourceSync, id!);
+    await enqueueSync(app, tx, knowledgeSourceSync, {
+      id: id!,
+      organizationId: viewer.organizationId,
+    });
   });
   await trySync(app, knowledgeSourceSync, id!);
   return id!;

@@ -1,10 +1,17 @@
-/** Knowledge bases and their sources at Ultravox, where a base is called a corpus. */
-import type { App, Tx } from '../app.ts';
+/** Syncs knowledge bases and their sources with Ultravox, which calls a knowledge base a corpus. */
+import type { Tx } from '../app.ts';
 import type { KnowledgeBase, KnowledgeSource } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
-import { orGone } from '../sync/gone.ts';
+import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
-import { defineSyncJob, NotReadyError, type SyncKind, type SyncResult } from '../sync/service.ts';
+import { nullIfNotFound } from '../sync/null-if-not-found.ts';
+import {
+  defineSyncJob,
+  NotReadyError,
+  type SyncContext,
+  type SyncKind,
+  type SyncResult,
+} from '../sync/sync-kind.ts';
 import type { CreateCorpusSourceRequest, WriteCorpusRequest } from '../ultravox/wire.ts';
 
 const corpusName = (row: Pick<KnowledgeBase, 'id'>): string => publicId('knb', row.id);
@@ -21,59 +28,60 @@ export const knowledgeBaseSync: SyncKind<KnowledgeBase> = {
   load: (app, id) => app.db.knowledgeBase.findUnique({ where: { id } }),
 
   async find(app, row) {
-    const name = corpusName(row);
-    const found: string[] = [];
-    for await (const corpus of app.ultravox.corpora.listAll()) {
-      if (corpus.name === name) found.push(corpus.corpusId);
-    }
-    return found;
+    const listed = app.ultravox.corpora.listAll();
+    return idsByName(listed, corpusName(row), ({ corpusId }) => corpusId);
   },
 
   async create(app, row) {
     return (await app.ultravox.corpora.create(corpusRequest(row))).corpusId;
   },
 
-  async update(app, row, ultravoxId) {
-    await app.ultravox.corpora.update(ultravoxId, corpusRequest(row));
+  async update(app, row, remoteId) {
+    await app.ultravox.corpora.update(remoteId, corpusRequest(row));
   },
 
-  async remove(app, _row, ultravoxId) {
-    await orGone(app.ultravox.corpora.delete(ultravoxId));
+  async remove(app, _row, remoteId) {
+    await nullIfNotFound(app.ultravox.corpora.delete(remoteId));
   },
 
-  async settled(app, tx, row, result) {
+  async onResult(app, tx, row, result) {
     if (result.outcome === 'REMOVED') await forgetSources(tx, row);
-    if (result.outcome !== 'SYNCED' || result.ultravoxId === row.ultravoxId) return;
-    if (row.syncedRevision !== null) await startSourcesAgain(tx, row);
+    if (result.outcome !== 'SYNCED' || result.remoteId === row.remoteId) return;
+    if (row.syncedRevision !== null) await resetSources(tx, row);
     const waiting = await tx.knowledgeSource.findMany({
       where: { knowledgeBaseId: row.id, deletedAt: null, status: { not: 'FAILED' } },
       select: { id: true },
     });
-    // Beside the job that waits for its next attempt, which may be minutes away.
-    for (const { id } of waiting) await app.jobs.enqueue(tx, knowledgeSourceSync.job, { id });
-    await app.jobs.enqueue(tx, resyncAgents, { kind: 'KNOWLEDGE_BASE', id: row.id });
+    // The retry jobs of these sources may be minutes away.
+    await app.jobs.enqueueMany(
+      tx,
+      knowledgeSourceSync.job,
+      waiting.map(({ id }) => ({ payload: { id }, group: row.organizationId })),
+    );
+    const resync = { kind: 'KNOWLEDGE_BASE', id: row.id } as const;
+    await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
   },
 };
 
-/** Removing a corpus takes its sources along, so nothing of them is left to remove. */
+/** Removing a corpus removes its sources, so nothing is left to remove for them. */
 async function forgetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
   await tx.$executeRaw`
-    UPDATE knowledge_sources SET ultravox_id = NULL, remote_attempt_at = NULL, content = NULL
+    UPDATE knowledge_sources SET remote_id = NULL, remote_attempt_at = NULL, content = NULL
     WHERE knowledge_base_id = ${base.id}::uuid AND deleted_at IS NOT NULL`;
 }
 
 /**
- * The corpus was removed at Ultravox behind our back and has been made anew, empty. Pages are read
- * again; documents are no longer here, so they have to be added again.
+ * After the corpus was removed at Ultravox and created again, empty: web pages are read again. Documents
+ * are not stored here any more, so their sources are FAILED.
  */
-async function startSourcesAgain(tx: Tx, base: KnowledgeBase): Promise<void> {
+async function resetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
   await tx.$executeRaw`
     UPDATE knowledge_bases SET
       indexing_status = 'EMPTY', document_count = 0, chunk_count = 0, next_check_at = NULL
     WHERE id = ${base.id}::uuid`;
   await tx.$executeRaw`
     UPDATE knowledge_sources SET
-      ultravox_id = NULL,
+      remote_id = NULL,
       revision = revision + 1,
       indexing_status = 'INITIALIZING',
       document_count = 0,
@@ -82,13 +90,13 @@ async function startSourcesAgain(tx: Tx, base: KnowledgeBase): Promise<void> {
       refused_revision = CASE WHEN kind = 'WEB' OR content IS NOT NULL
         THEN refused_revision ELSE revision + 1 END,
       sync_error = CASE WHEN kind = 'WEB' OR content IS NOT NULL
-        THEN NULL ELSE 'The document is gone at Ultravox. Delete this source and add the document again.' END
+        THEN NULL ELSE 'The document was removed at Ultravox. Delete this source and add the document again.' END
     WHERE knowledge_base_id = ${base.id}::uuid AND deleted_at IS NULL`;
 }
 
-/** Without the bytes of the document, which are read only when they are sent. */
+/** Without the content of the document, which is read only when it is sent. */
 export type SourceRow = Omit<KnowledgeSource, 'content'> & {
-  knowledgeBase: Pick<KnowledgeBase, 'ultravoxId'>;
+  knowledgeBase: Pick<KnowledgeBase, 'remoteId'>;
 };
 
 export const knowledgeSourceSync: SyncKind<SourceRow> = {
@@ -98,27 +106,21 @@ export const knowledgeSourceSync: SyncKind<SourceRow> = {
     app.db.knowledgeSource.findUnique({
       where: { id },
       omit: { content: true },
-      include: { knowledgeBase: { select: { ultravoxId: true } } },
+      include: { knowledgeBase: { select: { remoteId: true } } },
     }),
 
   async find(app, row) {
-    const corpusId = row.knowledgeBase.ultravoxId;
+    const corpusId = row.knowledgeBase.remoteId;
     if (!corpusId) return [];
-    const name = sourceName(row);
-    const found: string[] = [];
-    const read = async (): Promise<void> => {
-      for await (const source of app.ultravox.corpora.listAllSources(corpusId)) {
-        if (source.name === name) found.push(source.sourceId);
-      }
-    };
-    await orGone(read());
-    return found;
+    const listed = app.ultravox.corpora.listAllSources(corpusId);
+    const found = await nullIfNotFound(idsByName(listed, sourceName(row), (it) => it.sourceId));
+    return found ?? [];
   },
 
   async create(app, row) {
-    const corpusId = row.knowledgeBase.ultravoxId;
+    const corpusId = row.knowledgeBase.remoteId;
     if (!corpusId) throw new NotReadyError('The knowledge base is not at Ultravox yet.');
-    // Three requests for a document, but no longer than the lease was taken for.
+    // A document takes three requests, which together must not outlive the lease.
     const signal = AbortSignal.timeout(app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000);
     const content =
       row.kind === 'WEB' ? crawlOf(row) : await uploadDocument(app, row, corpusId, signal);
@@ -130,21 +132,21 @@ export const knowledgeSourceSync: SyncKind<SourceRow> = {
     return source.sourceId;
   },
 
-  /** A source never changes; it can only be gone, and reading it tells. */
-  async update(app, row, ultravoxId) {
-    const corpusId = row.knowledgeBase.ultravoxId;
+  /** A source never changes. Reading it finds out whether it still exists. */
+  async update(app, row, remoteId) {
+    const corpusId = row.knowledgeBase.remoteId;
     if (!corpusId) throw new NotReadyError('The knowledge base is not at Ultravox yet.');
-    await app.ultravox.corpora.getSource(corpusId, ultravoxId);
+    await app.ultravox.corpora.getSource(corpusId, remoteId);
   },
 
-  async remove(app, row, ultravoxId) {
-    const corpusId = row.knowledgeBase.ultravoxId;
-    if (corpusId) await orGone(app.ultravox.corpora.deleteSource(corpusId, ultravoxId));
+  async remove(app, row, remoteId) {
+    const corpusId = row.knowledgeBase.remoteId;
+    if (corpusId) await nullIfNotFound(app.ultravox.corpora.deleteSource(corpusId, remoteId));
   },
 
-  async settled(_app, tx, row, result) {
+  async onResult(_app, tx, row, result) {
     await dropContent(tx, row, result);
-    await startLookingUp(tx, row, result);
+    await startPolling(tx, row, result);
   },
 };
 
@@ -159,11 +161,11 @@ function crawlOf(row: SourceRow): Pick<CreateCorpusSourceRequest, 'crawl'> {
 }
 
 /**
- * What is uploaded belongs to no source until one is made of it. A run that died in between left
- * an upload that nothing refers to; the next begins with an upload of its own.
+ * An upload belongs to no source until one is created from it. If the process dies in between, the
+ * upload stays unused and the next run uploads again.
  */
 async function uploadDocument(
-  app: App,
+  app: SyncContext,
   row: SourceRow,
   corpusId: string,
   signal: AbortSignal,
@@ -189,14 +191,14 @@ async function uploadDocument(
   return { upload: { documentIds: [documentId] } };
 }
 
-/** Ultravox has the document now, or is not to have it any more. */
+/** The document is at Ultravox now, or deleted. */
 async function dropContent(tx: Tx, row: SourceRow, result: SyncResult): Promise<void> {
   if (result.outcome !== 'SYNCED' && result.outcome !== 'REMOVED') return;
   await tx.$executeRaw`UPDATE knowledge_sources SET content = NULL WHERE id = ${row.id}::uuid`;
 }
 
-/** The base has something new to read, or something less to count. */
-async function startLookingUp(tx: Tx, row: SourceRow, result: SyncResult): Promise<void> {
+/** Schedules a check of the indexing status, which the added or removed source changes. */
+async function startPolling(tx: Tx, row: SourceRow, result: SyncResult): Promise<void> {
   if (result.outcome !== 'SYNCED' && result.outcome !== 'REMOVED') return;
   await tx.$executeRaw`
     UPDATE knowledge_bases SET

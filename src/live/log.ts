@@ -1,145 +1,216 @@
 /**
- * The event log: what happened, one row per event, written in the transaction that makes the
- * change and numbered within its organisation without gaps.
+ * The event log: what happened, one row per event, written in the transaction that makes the change
+ * and numbered per organization without gaps.
  *
- * The number is taken by an update of the organisation's counter row, which stays locked until the
- * transaction ends. So numbers become visible in their own order: whoever has read up to N never
- * later finds something at or below N. A database sequence would not give that.
+ * An event gets its cursor after its transaction has committed, by whoever announces or reads it. So
+ * cursors become visible in their own order (a reader that has seen N never later finds an event at or
+ * below N), no writer waits for another, and a long transaction holds up nobody's events. The events of
+ * one call keep their order, because their transactions hold the row of the call one after another.
  */
 import type { App, Tx } from '../app.ts';
-import type { Event, EventType, Prisma } from '../generated/prisma/client.ts';
+import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
+import { perInstance } from '../infra/per-instance.ts';
+import { partitionDays, utcDay, WITHOUT_CURSOR } from './partitions.ts';
 
 export interface NewEvent {
   type: EventType;
   callId?: string;
-  /** The number within the call, from the counter on the call's row. */
+  /** Number within the call, from the counter in the call's row. */
   sequence?: number;
   agentId?: string;
   campaignId?: string;
   data: Record<string, Json>;
-  /** When it happened; absent means now. */
+  /** When it happened; default now. */
   at?: Date;
 }
 
-/** The topic on which a process hears that an organisation's log has grown. */
+/** Bus topic that announces new events of all organizations. */
 export const EVENTS_TOPIC = 'events';
 
-/**
- * Appends events, in the order given. Call it last in the transaction: it holds the organization's
- * counter until the end. After the commit, call `announceEvents`.
- *
- * @returns the cursor of the last event.
- */
+export type EventsMessage = {
+  organizationId: string;
+  /** Of the newest event. */
+  cursor: string;
+};
+
+/** Bus topic that announces new events of one organization. */
+export function eventsTopicOf(organizationId: string): string {
+  return `${EVENTS_TOPIC}:${organizationId}`;
+}
+
+/** Appends events, in the order given. After the commit, call `announceEvents`. */
 export async function appendEvents(
   tx: Tx,
   organizationId: string,
   events: readonly NewEvent[],
-): Promise<bigint> {
-  const last = await appendEventsOf(tx, new Map([[organizationId, events]]));
-  return last.get(organizationId) ?? 0n;
+): Promise<void> {
+  await appendEventsOf(tx, new Map([[organizationId, events]]));
 }
 
-/**
- * The same for several organizations in as many statements. Their counters are taken in one order by
- * everybody, so two that need the same ones wait for each other and never both.
- *
- * @returns the cursor of the last event of each.
- */
+/** The same for several organizations in one statement, whose text does not depend on their number. */
 export async function appendEventsOf(
   tx: Tx,
   events: ReadonlyMap<string, readonly NewEvent[]>,
-): Promise<Map<string, bigint>> {
-  const counts = [...events]
-    .filter(([, list]) => list.length > 0)
-    .map(([organizationId, { length }]) => ({ organization_id: organizationId, count: length }));
-  if (counts.length === 0) return new Map();
-  const counters = await tx.$queryRaw<{ organization_id: string; last_cursor: bigint }[]>`
-    INSERT INTO event_counters (organization_id, last_cursor)
-    SELECT n.organization_id, n.count
-    FROM jsonb_to_recordset(${JSON.stringify(counts)}::jsonb) AS n(organization_id uuid, count int)
-    ORDER BY n.organization_id
-    ON CONFLICT (organization_id)
-      DO UPDATE SET last_cursor = event_counters.last_cursor + EXCLUDED.last_cursor
-    RETURNING organization_id, last_cursor`;
-  const last = new Map(counters.map((row) => [row.organization_id, row.last_cursor]));
-  await tx.event.createMany({
-    data: [...events].flatMap(([organizationId, list]) => {
-      const first = (last.get(organizationId) ?? 0n) - BigInt(list.length) + 1n;
-      return list.map((event, index) => ({
-        organizationId,
-        cursor: first + BigInt(index),
-        type: event.type,
-        callId: event.callId ?? null,
-        sequence: event.sequence ?? null,
-        agentId: event.agentId ?? null,
-        campaignId: event.campaignId ?? null,
-        data: event.data,
-        ...(event.at ? { createdAt: event.at } : {}),
-      }));
-    }),
-  });
-  return last;
+): Promise<void> {
+  const rows = [...events].flatMap(([organizationId, list]) =>
+    list.map(({ type, callId, sequence, agentId, campaignId, data, at }) => ({
+      organization_id: organizationId,
+      type,
+      call_id: callId,
+      sequence,
+      agent_id: agentId,
+      campaign_id: campaignId,
+      data,
+      at,
+    })),
+  );
+  if (rows.length === 0) return;
+  await tx.$executeRaw`
+    INSERT INTO events (organization_id, type, call_id, sequence, agent_id, campaign_id, data,
+      created_at)
+    SELECT organization_id, type::"EventType", call_id, sequence, agent_id, campaign_id, data,
+      coalesce(at, now())
+    FROM ROWS FROM (jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS (
+      organization_id uuid, type text, call_id uuid, sequence int, agent_id uuid, campaign_id uuid,
+      data jsonb, at timestamptz)) WITH ORDINALITY AS r(
+      organization_id, type, call_id, sequence, agent_id, campaign_id, data, at, place)
+    ORDER BY place`;
 }
 
-/** Wakes the subscribers of every process. A lost wake-up delays them, nothing more. */
+/** Organizations whose cursors this process is assigning; true if it has to look again. */
+const assigning = perInstance<App, Map<string, boolean>>(() => new Map());
+
+/**
+ * Assigns the cursors of new events and wakes the subscribers of every process. Many announcements at
+ * once become one statement. A failure delays subscribers until the next announcement or poll.
+ */
 export function announceEvents(app: App, organizationId: string): void {
-  app.bus.publish(EVENTS_TOPIC, organizationId);
+  const running = assigning(app);
+  if (running.has(organizationId)) {
+    running.set(organizationId, true);
+    return;
+  }
+  running.set(organizationId, false);
+  app.background('assignCursors', async () => {
+    try {
+      do {
+        running.set(organizationId, false);
+        const cursor = String(await assignCursors(app, organizationId));
+        app.bus.publish(eventsTopicOf(organizationId), null);
+        app.bus.publish(EVENTS_TOPIC, { organizationId, cursor } satisfies EventsMessage);
+      } while (running.get(organizationId));
+    } finally {
+      running.delete(organizationId);
+    }
+  });
+}
+
+/** Day and width of the partition for events that get their cursors now. */
+function today(app: App): Prisma.Sql {
+  const width = partitionDays(app.config.EVENT_RETENTION_DAYS);
+  return Prisma.sql`${utcDay(app.now())}::date, ${width}::integer`;
+}
+
+/**
+ * Gives every committed event of the organization its cursor.
+ *
+ * @returns the cursor of the newest event; 0 when there is none.
+ */
+export async function assignCursors(app: App, organizationId: string): Promise<bigint> {
+  const [row] = await app.db.$queryRaw<{ last: bigint }[]>`
+    SELECT assign_event_cursors(${organizationId}::uuid, ${today(app)}) AS last`;
+  return row?.last ?? 0n;
+}
+
+/** Gives every committed event of the organizations of these calls its cursor, before they are read. */
+export async function assignCursorsOfCalls(app: App, callIds: readonly string[]): Promise<void> {
+  await app.db.$queryRaw`
+    SELECT count(assign_event_cursors(organization_id, ${today(app)})) FROM (
+      SELECT DISTINCT organization_id FROM calls WHERE id = ANY(${[...callIds]}::uuid[])) owners`;
+}
+
+/** SQL condition: whether a committed event has no cursor. */
+export function hasLeftOverCursors(): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM events WHERE ${WITHOUT_CURSOR})`;
+}
+
+/**
+ * Assigns the cursors of events whose process ended between the commit and the announcement.
+ *
+ * @param organizationIds whose events; default: those of all organizations.
+ */
+export async function assignLeftOverCursors(
+  app: App,
+  organizationIds?: readonly string[],
+): Promise<void> {
+  const only = organizationIds
+    ? Prisma.sql`AND organization_id = ANY(${[...organizationIds]}::uuid[])`
+    : Prisma.empty;
+  const rows = await app.db.$queryRaw<{ organization_id: string }[]>`
+    SELECT DISTINCT organization_id FROM events WHERE ${WITHOUT_CURSOR} ${only}`;
+  for (const { organization_id } of rows) announceEvents(app, organization_id);
+}
+
+/**
+ * Removes members from the data of events of calls, such as what a person said. The events stay, so that
+ * cursors and numbers have no gaps.
+ */
+export async function eraseEventData(
+  tx: Tx,
+  callIds: readonly string[],
+  type: EventType,
+  members: readonly string[],
+): Promise<void> {
+  await tx.$queryRaw`
+    SELECT 1 FROM erase_event_data(
+      ${[...callIds]}::uuid[], ${type}::"EventType", ${[...members]}::text[])`;
 }
 
 export interface LogBounds {
   last: bigint;
-  /** Events up to here are gone. */
+  /** Events up to and including this cursor have been dropped. */
   expiredThrough: bigint;
 }
 
 export async function logBounds(app: App, organizationId: string): Promise<LogBounds> {
-  const counter = await app.db.eventCounter.findUnique({ where: { organizationId } });
-  return { last: counter?.lastCursor ?? 0n, expiredThrough: counter?.expiredThrough ?? 0n };
+  const [row] = await app.db.$queryRaw<{ last: bigint; expired: bigint | null }[]>`
+    SELECT assign_event_cursors(${organizationId}::uuid, ${today(app)}) AS last, (
+      SELECT expired_through FROM event_counters
+      WHERE organization_id = ${organizationId}::uuid) AS expired`;
+  return { last: row?.last ?? 0n, expiredThrough: row?.expired ?? 0n };
 }
 
-/** The cursor of the newest event; 0 when there is none. */
+/** Cursor of the newest event; 0 when there is none. */
 export async function currentCursor(app: App, organizationId: string): Promise<bigint> {
-  return (await logBounds(app, organizationId)).last;
+  return assignCursors(app, organizationId);
+}
+
+export interface EventPage {
+  after: bigint;
+  limit: number;
+  where?: Prisma.EventWhereInput;
+}
+
+const pages = new WeakMap<Event, readonly Event[]>();
+
+/** The events that one read of the log returned, this one included: what they refer to is read at once. */
+export function readTogether(event: Event): readonly Event[] {
+  return pages.get(event) ?? [event];
 }
 
 /** Events after a cursor, oldest first. */
 export async function readEvents(
   app: App,
   organizationId: string,
-  after: bigint,
-  limit: number,
-  where: Prisma.EventWhereInput = {},
+  { after, limit, where = {} }: EventPage,
 ): Promise<Event[]> {
-  return app.db.event.findMany({
-    where: { ...where, organizationId, cursor: { gt: after } },
+  const events = await app.db.event.findMany({
+    // The last condition is that of the index.
+    where: { AND: [where, { organizationId, cursor: { gt: after } }, { cursor: { gt: 0 } }] },
     orderBy: { cursor: 'asc' },
     take: limit,
   });
-}
-
-/**
- * Drops events older than the retention time, from the beginning of each log up to the first one
- * that is kept: an event's time may be that of Ultravox, so an old one can stand after newer ones.
- * What is dropped is remembered in the counter row first, so that an older cursor is refused instead
- * of silently skipping. One log after the other, as nobody else can write to one meanwhile.
- */
-export async function dropExpiredEvents(app: App): Promise<void> {
-  const before = new Date(app.now().getTime() - app.config.EVENT_RETENTION_DAYS * 86_400_000);
-  const counters = await app.db.eventCounter.findMany({ select: { organizationId: true } });
-  for (const { organizationId } of counters) {
-    if (app.closing.aborted) return;
-    const [edge] = await app.db.$queryRaw<{ through: bigint }[]>`
-      SELECT coalesce(
-        (SELECT v.cursor - 1 FROM events v
-          WHERE v.organization_id = c.organization_id AND v.created_at >= ${before}
-          ORDER BY v.cursor LIMIT 1),
-        c.last_cursor) AS through
-      FROM event_counters c WHERE c.organization_id = ${organizationId}::uuid`;
-    if (!edge || edge.through === 0n) continue;
-    await app.db.$executeRaw`
-      UPDATE event_counters SET expired_through = ${edge.through}
-      WHERE organization_id = ${organizationId}::uuid AND expired_through < ${edge.through}`;
-    await app.db.event.deleteMany({ where: { organizationId, cursor: { lte: edge.through } } });
-  }
+  for (const event of events) pages.set(event, events);
+  return events;
 }

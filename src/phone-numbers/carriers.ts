@@ -1,11 +1,12 @@
-/** What an import says about its carrier: checked here, and owned by one organization each. */
+/** Carrier accounts: their input, and their ownership by one organization each. */
 import type { App, Tx } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
+import { isUnambiguousHost } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
 import { newId } from '../infra/ids.ts';
-import type { Viewer } from '../organizations/viewer.ts';
 import { enqueueSync } from '../sync/service.ts';
+import type { Viewer } from '../viewer.ts';
 import {
   decryptCarrier,
   encryptCarrier,
@@ -39,7 +40,7 @@ const TWILIO_SID = /^AC[0-9a-fA-F]{32}$/;
 const SIP_SERVER =
   /^(?<host>(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?::(?<port>\d{1,5}))?(?:;transport=(?:tcp|tls|udp))?$/i;
 
-/** Undefined when something is wrong with it. No message quotes a value: it may be a secret. */
+/** Undefined when the input is invalid. Messages never quote a value, because it may be a secret. */
 export function checkCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
   const before = checks.problems.length;
   const carrier = readCarrier(checks, input);
@@ -51,32 +52,32 @@ function readCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
     const path = ['provider', 'twilio'];
     const { accountSid, authToken } = input.twilio;
     const members = { accountSid, authToken };
-    if (noneGiven(members)) return onFile('TWILIO', path, members);
+    if (noneGiven(members)) return storedAccount('TWILIO', path, members);
     const sid = accountSid ?? '';
     if (accountSid && !TWILIO_SID.test(accountSid)) {
       checks.add(
         'INVALID_INPUT',
-        '`provider.twilio.accountSid` must be "AC" and 32 hexadecimal digits; it stands at the top of the Twilio console.',
+        '`provider.twilio.accountSid` must be "AC" followed by 32 hexadecimal digits, as shown in the Twilio console.',
         [...path, 'accountSid'],
       );
     }
     const values = required(checks, members, path, { accountSid: 34, authToken: 200 });
     const account = values && { sid, secrets: { authToken: values.authToken } };
-    return account && { ...onFile('TWILIO', path, members), account };
+    return account && { ...storedAccount('TWILIO', path, members), account };
   }
   if (input.telnyx) {
     const path = ['provider', 'telnyx'];
     const { accountSid, apiKey, publicKey, applicationSid } = input.telnyx;
     const members = { accountSid, apiKey, publicKey, applicationSid };
-    if (noneGiven(members)) return onFile('TELNYX', path, members);
+    if (noneGiven(members)) return storedAccount('TELNYX', path, members);
     const limits = { accountSid: 100, apiKey: 200, publicKey: 200, applicationSid: 40 };
     const values = required(checks, members, path, limits);
     if (!values) return undefined;
     const { accountSid: sid, ...secrets } = values;
-    return { ...onFile('TELNYX', path, members), account: { sid, secrets } };
+    return { ...storedAccount('TELNYX', path, members), account: { sid, secrets } };
   }
   if (input.sip) return readSip(checks, input.sip);
-  return checks.add('REQUIRED', 'Give one of `twilio`, `telnyx` and `sip`.', ['provider']);
+  return checks.add('REQUIRED', 'Provide one of `twilio`, `telnyx` and `sip`.', ['provider']);
 }
 
 function readSip(
@@ -87,10 +88,11 @@ function readSip(
   const match = SIP_SERVER.exec(sip.server);
   const port = Number(match?.groups?.port ?? 5060);
   const hostLength = match?.groups?.host?.length ?? 0;
-  if (!match || port < 1 || port > 65_535 || hostLength > 253) {
+  const isHost = isUnambiguousHost(match?.groups?.host ?? '');
+  if (!match || !isHost || port < 1 || port > 65_535 || hostLength > 253) {
     checks.add(
       'INVALID_INPUT',
-      '`provider.sip.server` must be a host name or IPv4 address, if needed with a port and a transport, such as "sip.example.com:5061;transport=tls".',
+      '`provider.sip.server` must be a host name or IPv4 address, optionally with a port and a transport, such as "sip.example.com:5061;transport=tls".',
       [...path, 'server'],
     );
   }
@@ -99,8 +101,8 @@ function readSip(
   return { provider: 'SIP', path, ...sip };
 }
 
-/** Without members: the account that the organization has already brought. */
-function onFile(
+/** No credentials were given: the account that the organization has imported before is used. */
+function storedAccount(
   provider: 'TWILIO' | 'TELNYX',
   path: ProblemPath,
   members: object,
@@ -114,7 +116,7 @@ function noneGiven(members: Record<string, Given>): boolean {
   return Object.values(members).every((value) => value === null || value === undefined);
 }
 
-/** All of the members, each with its greatest length. */
+/** Requires all members. `limits` holds their maximum lengths. */
 function required<Name extends string>(
   checks: Checks,
   members: Record<Name, Given>,
@@ -134,14 +136,14 @@ function required<Name extends string>(
 function addMissing(checks: Checks, path: ProblemPath, name: string): void {
   checks.add(
     'REQUIRED',
-    `\`${[...path, name].join('.')}\` is needed: give all credentials of the account. Only further numbers of an account that you have already imported a number of can do without.`,
+    `\`${[...path, name].join('.')}\` is required. Credentials can be omitted only for an account from which you have imported a number before.`,
     [...path, name],
   );
 }
 
 /**
- * Reports what keeps the organization from using this account. What others own is not told apart
- * from what the organization itself owns under another account.
+ * Reports why the organization cannot use this account. An account of another organization and another
+ * account of the same organization give the same problem, so that nothing about others is revealed.
  */
 export function checkOwnership(
   checks: Checks,
@@ -154,7 +156,7 @@ export function checkOwnership(
   if (account ? config && (!own || config.accountSid !== account.sid) : config && !own) {
     checks.add(
       'CARRIER_ACCOUNT_CONFLICT',
-      `Ultravox holds one ${carrier.provider === 'TWILIO' ? 'Twilio' : 'Telnyx'} account at a time, and there is another one already. Import the number over SIP instead, with a SIP trunk of your carrier (\`provider.sip\`).`,
+      `Ultravox supports one ${carrier.provider === 'TWILIO' ? 'Twilio' : 'Telnyx'} account, and another one is in use. Import the number with a SIP trunk of your carrier (\`provider.sip\`) instead.`,
       carrier.path,
     );
   } else if (!account && (!config || config.deletedAt)) {
@@ -162,49 +164,33 @@ export function checkOwnership(
   }
 }
 
-/** What an import changed, so that it can be taken back when Ultravox refuses it. */
+/** What an import changed, so that it can be undone when Ultravox refuses the account. */
 export interface CarrierChange {
   configId: string;
   revision: number;
-  /** Credentials, as they were encrypted before; null when there were none. */
+  /** The previous credentials, encrypted; null when there were none. */
   previous: string | null;
 }
 
 /**
- * Takes the account for the organization, or brings new credentials of it, in the caller's
- * transaction; the row stays locked until that ends. Problems are added to `checks`.
+ * Makes the organization the owner of the account, or updates its credentials, in the caller's
+ * transaction. The row stays locked until that ends. Problems are added to `checks`.
  */
-export async function takeAccount(
+export async function claimAccount(
   app: App,
   tx: Tx,
-  checks: Checks,
   viewer: Viewer,
-  carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' },
+  { checks, carrier }: { checks: Checks; carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' } },
 ): Promise<CarrierChange | null> {
   const { account, provider } = carrier;
-  if (account) {
-    const id = newId();
-    const made = await tx.telephonyConfig.createMany({
-      data: {
-        id,
-        provider,
-        organizationId: viewer.organizationId,
-        accountSid: account.sid,
-        credentials: encryptCarrier(app, id, account.secrets),
-      },
-      skipDuplicates: true,
-    });
-    if (made.count === 1) {
-      await enqueueSync(app, tx, telephonyConfigSync, id);
-      return { configId: id, revision: 1, previous: null };
-    }
-  }
+  const createdId = account && (await createConfig(app, tx, viewer, { provider, account }));
+  if (createdId) return { configId: createdId, revision: 1, previous: null };
   const config = await lockConfig(tx, provider);
   const before = checks.problems.length;
   checkOwnership(checks, viewer, carrier, config);
   if (!config || checks.problems.length > before) return null;
   const unchanged = { configId: config.id, revision: config.revision, previous: null };
-  if (!account || isInPlace(app, config, account)) return unchanged;
+  if (!account || isUnchanged(app, config, account)) return unchanged;
   const changed = await tx.telephonyConfig.update({
     where: { provider },
     data: {
@@ -213,7 +199,7 @@ export async function takeAccount(
       ...(config.deletedAt ? { deletedAt: null, status: 'DRAFT', syncedRevision: null } : {}),
     },
   });
-  await enqueueSync(app, tx, telephonyConfigSync, config.id);
+  await enqueueSync(app, tx, telephonyConfigSync, config);
   return {
     configId: config.id,
     revision: changed.revision,
@@ -221,14 +207,32 @@ export async function takeAccount(
   };
 }
 
-/** The same credentials are sent again only if that can help. */
-function isInPlace(app: App, config: TelephonyConfig, account: Account): boolean {
+/** @returns null when the provider has an account already. */
+async function createConfig(
+  app: App,
+  tx: Tx,
+  { organizationId }: Viewer,
+  { provider, account }: { provider: 'TWILIO' | 'TELNYX'; account: Account },
+): Promise<string | null> {
+  const id = newId();
+  const credentials = encryptCarrier(app, id, account.secrets);
+  const created = await tx.telephonyConfig.createMany({
+    data: { id, provider, organizationId, accountSid: account.sid, credentials },
+    skipDuplicates: true,
+  });
+  if (created.count === 0) return null;
+  await enqueueSync(app, tx, telephonyConfigSync, { id, organizationId });
+  return id;
+}
+
+/** False also for equal credentials if sending them again may help. */
+function isUnchanged(app: App, config: TelephonyConfig, account: Account): boolean {
   if (config.deletedAt || config.refusedRevision === config.revision) return false;
   const stored = decryptCarrier(app, config) as Record<string, unknown>;
   return Object.entries(account.secrets).every(([name, value]) => stored[name] === value);
 }
 
-/** The provider's row, locked until the transaction ends. Lock it before any number of it. */
+/** The row of the provider, locked until the transaction ends. Lock it before its phone numbers. */
 export async function lockConfig(
   tx: Tx,
   provider: 'TWILIO' | 'TELNYX',
@@ -239,12 +243,12 @@ export async function lockConfig(
 }
 
 /**
- * Gives the account up once the organization has no number of it left. What Ultravox holds is
- * removed after the transaction, and the row goes when that is done.
+ * Deletes the account when the organization has no number of it left. If it may be at Ultravox, it is
+ * removed there after the transaction, and then the row is deleted.
  *
- * @returns the row to run the sync of, or null when the account stays or was never sent.
+ * @returns the id of the row to sync; null when there is nothing to remove at Ultravox.
  */
-export async function giveUpIfUnused(
+export async function deleteIfUnused(
   app: App,
   tx: Tx,
   config: TelephonyConfig,
@@ -254,7 +258,7 @@ export async function giveUpIfUnused(
     where: { organizationId, provider, releasedAt: null },
   });
   if (left > 0) return null;
-  if (!config.ultravoxId && !config.remoteAttemptAt) {
+  if (!config.remoteId && !config.remoteAttemptAt) {
     await tx.telephonyConfig.delete({ where: { provider } });
     return null;
   }
@@ -262,6 +266,6 @@ export async function giveUpIfUnused(
     where: { provider },
     data: { deletedAt: app.now(), revision: { increment: 1 } },
   });
-  await enqueueSync(app, tx, telephonyConfigSync, id);
+  await enqueueSync(app, tx, telephonyConfigSync, config);
   return id;
 }

@@ -1,4 +1,4 @@
-/** Carrier credentials at rest: encrypted for the one row they belong to. */
+/** Encrypts carrier credentials, bound to the row that they belong to. */
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { SipCredentials } from './medium.ts';
@@ -17,37 +17,50 @@ export type TelnyxSecrets = z.output<typeof telnyxSchema>;
 const numberContext = (id: string): string => `phone_numbers/${id}/credentials`;
 const configContext = (id: string): string => `telephony_configs/${id}/credentials`;
 
-export function encryptSip(app: App, numberId: string, credentials: SipCredentials): string {
+export function encryptSip(
+  app: Pick<App, 'cipher'>,
+  numberId: string,
+  credentials: SipCredentials,
+): string {
   return app.cipher.encrypt(JSON.stringify(credentials), numberContext(numberId));
 }
 
 export function decryptSip(
-  app: App,
+  app: Pick<App, 'cipher'>,
   number: { id: string; credentials: string | null },
 ): SipCredentials {
-  if (!number.credentials) throw new Error('A SIP number without credentials');
+  if (!number.credentials) throw new Error('The SIP number has no credentials');
   return sipSchema.parse(
     JSON.parse(app.cipher.decrypt(number.credentials, numberContext(number.id))),
   );
 }
 
 export function encryptCarrier(
-  app: App,
+  app: Pick<App, 'cipher'>,
   configId: string,
   secrets: TwilioSecrets | TelnyxSecrets,
 ): string {
   return app.cipher.encrypt(JSON.stringify(secrets), configContext(configId));
 }
 
-export function decryptTwilio(app: App, config: { id: string; credentials: string }) {
+export function decryptTwilio(
+  app: Pick<App, 'cipher'>,
+  config: { id: string; credentials: string },
+) {
   return twilioSchema.parse(decryptCarrier(app, config));
 }
 
-export function decryptTelnyx(app: App, config: { id: string; credentials: string }) {
+export function decryptTelnyx(
+  app: Pick<App, 'cipher'>,
+  config: { id: string; credentials: string },
+) {
   return telnyxSchema.parse(decryptCarrier(app, config));
 }
 
-/** As it was encrypted; for comparing. */
-export function decryptCarrier(app: App, config: { id: string; credentials: string }): unknown {
+/** The credentials without validation, for comparison. */
+export function decryptCarrier(
+  app: Pick<App, 'cipher'>,
+  config: { id: string; credentials: string },
+): unknown {
   return JSON.parse(app.cipher.decrypt(config.credentials, configContext(config.id)));
 }

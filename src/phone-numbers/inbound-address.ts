@@ -1,20 +1,21 @@
-/** Where a carrier has to send calls so that they reach an agent. */
+/** The address to which a carrier must send calls for an agent. */
 import type { App } from '../app.ts';
 import type { PhoneNumberProvider } from '../generated/prisma/enums.ts';
+import { perInstance } from '../infra/per-instance.ts';
 
 const KEEP_MS = 3_600_000;
 const KEEP_FAILURE_MS = 10_000;
-/** A list of numbers must not wait for an Ultravox that does not answer. */
-const PATIENCE_MS = 3_000;
+/** Short, because lists of numbers wait for it. */
+const TIMEOUT_MS = 3_000;
 
-interface Known {
+interface CachedDomain {
   domain: Promise<string | null>;
   until: number;
 }
 
-const known = new WeakMap<App, Known>();
+const cacheOf = perInstance((_app: App) => ({ last: null as CachedDomain | null }));
 
-/** Null when the SIP domain cannot be found out at the moment. */
+/** Null when the SIP domain of Ultravox cannot be read at the moment. */
 export async function inboundAddress(
   app: App,
   provider: PhoneNumberProvider,
@@ -27,30 +28,32 @@ export async function inboundAddress(
   return domain && `sip:agent_${ultravoxAgentId}@${domain}`;
 }
 
-/** Carriers reach the real Ultravox under another name than the API; a stand-in has only one. */
+/** Carriers reach Ultravox under another host than its API; other servers, such as the simulator, have only one. */
 export function webOrigin(baseUrl: string): string {
   return baseUrl.replace(/^https:\/\/api\.ultravox\.ai(?=$|\/)/, 'https://app.ultravox.ai');
 }
 
-/** The domain is the same for the whole account and hardly ever changes: asked for once an hour. */
+/** The domain is the same for the whole account and is cached for an hour. */
 function sipDomain(app: App): Promise<string | null> {
   const now = app.now().getTime();
-  const last = known.get(app);
+  const cache = cacheOf(app);
+  const { last } = cache;
   if (last && last.until > now) return last.domain;
-  const entry: Known = {
+  const entry: CachedDomain = {
     until: now + KEEP_MS,
     domain: app.ultravox.sip
-      .get({ signal: AbortSignal.timeout(PATIENCE_MS) })
+      .get({ signal: AbortSignal.timeout(TIMEOUT_MS) })
       .then((config) => config.domain)
-      .catch((error: unknown) => {
-        app.log.warn({ err: error }, 'The SIP domain of Ultravox is not known at the moment');
-        return null;
-      })
-      .then((domain) => {
+      .catch(
+        app.failures.recorder('sipDomain', {
+          message: 'Could not read the SIP domain of Ultravox',
+        }),
+      )
+      .then((domain = null) => {
         if (!domain) entry.until = app.now().getTime() + KEEP_FAILURE_MS;
         return domain;
       }),
   };
-  known.set(app, entry);
+  cache.last = entry;
   return entry.domain;
 }

@@ -1,8 +1,8 @@
-/** How an outbound call leaves: through the carrier that its caller ID belongs to. */
+/** The medium of outbound calls: the carrier of the caller ID. */
 import type { PhoneNumber } from '../generated/prisma/client.ts';
 import type { CallMedium } from '../ultravox/payloads.ts';
 
-/** What a call needs to know of a number. */
+/** The columns that a call needs. */
 export type OutboundNumber = Pick<
   PhoneNumber,
   'id' | 'organizationId' | 'phoneNumber' | 'provider' | 'sipServer' | 'credentials'
@@ -14,8 +14,8 @@ export interface SipCredentials {
 }
 
 /**
- * The medium for a call from `number` to `to` (E.164). A SIP number needs its credentials; Twilio
- * and Telnyx are reached with the account that Ultravox keeps. Never log the result.
+ * The medium for a call from `number` to `to` (E.164). Only SIP needs credentials here: for Twilio and
+ * Telnyx, Ultravox stores the account. Never log the result.
  */
 export function outgoingMedium(
   number: Pick<OutboundNumber, 'phoneNumber' | 'provider' | 'sipServer'>,
@@ -29,7 +29,8 @@ export function outgoingMedium(
     case 'TELNYX':
       return { telnyx: { outgoing: { to, from } } };
     case 'SIP':
-      if (!number.sipServer || !credentials) throw new Error('A SIP number without a trunk');
+      if (!number.sipServer || !credentials)
+        throw new Error('The SIP number has no server or credentials');
       return { sip: { outgoing: { to: `sip:${to}@${number.sipServer}`, from, ...credentials } } };
   }
 }

@@ -1,186 +1,31 @@
 /**
- * Phone numbers of an organization: imported from its own carrier, given to agents, released.
+ * Renames, assigns and releases phone numbers. They are imported in `import.ts`.
  *
- * Two organizations may import the same number. Nothing here can prove who holds it at the carrier,
- * so an exclusive claim would let anybody lock the holder out; and none is needed, because an
- * incoming call comes in through an agent, which belongs to one organization, and an outgoing one
- * through an account that the carrier lets use the number.
+ * Two organizations may import the same number. Ownership cannot be proved here, so exclusive imports
+ * would let anybody lock out the owner. They are not needed either: an incoming call arrives through an
+ * agent, which belongs to one organization, and for an outgoing call the carrier checks the account.
  */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { CallDirection, PhoneNumber } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { enqueueSync, trySync } from '../sync/service.ts';
-import {
-  type Carrier,
-  type CarrierChange,
-  type CarrierInput,
-  checkCarrier,
-  checkOwnership,
-  giveUpIfUnused,
-  lockConfig,
-  takeAccount,
-} from './carriers.ts';
-import { encryptSip } from './credentials.ts';
-import { allowSipCallsJob, telephonyConfigSync } from './sync.ts';
+import { lockReferences } from '../sync/references.ts';
+import { trySync } from '../sync/service.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { deleteIfUnused, lockConfig } from './carriers.ts';
+import { telephonyConfigSync } from './sync.ts';
 
 export {
-  bestOf,
   type CallerId,
   callerIds,
   chooseOutboundNumber,
   mediumForNumber,
-} from './outbound.ts';
+  preferReady,
+} from './caller-id.ts';
 
-const MAX_NAME = 100;
+export const MAX_NAME = 100;
 
-export interface ImportPhoneNumberInput {
-  phoneNumber: string;
-  name?: string | null | undefined;
-  provider: CarrierInput;
-}
-
-/**
- * Order: the number and, if they are new, the account and its credentials are committed with a job;
- * then the account is sent to Ultravox. If Ultravox refuses it, the number goes again and the
- * credentials are what they were. If Ultravox cannot be reached, the number stays, DRAFT, and the
- * job brings the account in step. A crash in between leaves the same to the job; a refusal then
- * shows as FAILED on the number.
- */
-export async function importPhoneNumber(
-  app: App,
-  viewer: Viewer,
-  input: ImportPhoneNumberInput,
-): Promise<PhoneNumber> {
-  const id = newObjectId(viewer);
-  if (viewer.idempotency) {
-    const made = await app.db.phoneNumber.findFirst({ where: { ...ownedBy(viewer), id } });
-    if (made) return bringInStep(app, made, null);
-  }
-  const checks = new Checks();
-  const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber']);
-  const name = checks.text(input.name, ['name'], { min: 1, max: MAX_NAME }) ?? null;
-  const carrier = checkCarrier(checks, input.provider);
-  if (!phoneNumber || !carrier || checks.problems.length > 0) {
-    await checkWhatIsThere(app, checks, viewer, phoneNumber, carrier);
-    checks.throwIfAny();
-    throw new Error('A value is missing that no check complained about');
-  }
-
-  const { number, change } = await app.db.$transaction(async (tx) => {
-    const change =
-      carrier.provider === 'SIP' ? null : await takeAccount(app, tx, checks, viewer, carrier);
-    const made = await tx.phoneNumber.createManyAndReturn({
-      data: {
-        id,
-        ...ownedBy(viewer),
-        phoneNumber,
-        name,
-        provider: carrier.provider,
-        ...(carrier.provider === 'SIP' ? sipColumns(app, id, carrier) : {}),
-      },
-      skipDuplicates: true,
-    });
-    if (!made[0]) addExisting(checks);
-    checks.throwIfAny();
-    if (carrier.provider === 'SIP') {
-      await app.jobs.enqueue(tx, allowSipCallsJob, {}, { singletonKey: 'sip' });
-    }
-    return { number: made[0]!, change };
-  });
-  return bringInStep(app, number, change);
-}
-
-function sipColumns(
-  app: App,
-  id: string,
-  { server, username, password }: Carrier & { provider: 'SIP' },
-) {
-  return {
-    sipServer: server,
-    sipUsername: username,
-    credentials: encryptSip(app, id, { username, password }),
-  };
-}
-
-/** For an input that is wrong anyway: what else stands in its way, so that all is told at once. */
-async function checkWhatIsThere(
-  app: App,
-  checks: Checks,
-  viewer: Viewer,
-  phoneNumber: string | undefined,
-  carrier: Carrier | undefined,
-): Promise<void> {
-  if (phoneNumber) {
-    const existing = await app.db.phoneNumber.findFirst({
-      where: { ...ownedBy(viewer), phoneNumber, releasedAt: null },
-      select: { id: true },
-    });
-    if (existing) addExisting(checks);
-  }
-  if (carrier && carrier.provider !== 'SIP') {
-    const { provider } = carrier;
-    const config = await app.db.telephonyConfig.findUnique({ where: { provider } });
-    checkOwnership(checks, viewer, carrier, config);
-  }
-}
-
-function addExisting(checks: Checks): void {
-  checks.add(
-    'ALREADY_EXISTS',
-    'This number is already among your phone numbers. Release it first to import it anew.',
-    ['phoneNumber'],
-  );
-}
-
-async function bringInStep(
-  app: App,
-  number: PhoneNumber,
-  change: CarrierChange | null,
-): Promise<PhoneNumber> {
-  const { provider } = number;
-  if (provider === 'SIP' || number.releasedAt) return number;
-  const current = change
-    ? { id: change.configId }
-    : await app.db.telephonyConfig.findUnique({ where: { provider }, select: { id: true } });
-  if (!current) return number;
-  await trySync(app, telephonyConfigSync, current.id);
-  const config = await app.db.telephonyConfig.findUnique({ where: { id: current.id } });
-  if (!config || config.refusedRevision !== config.revision) return number;
-  await takeBack(app, number, change);
-  throw userError(
-    'ULTRAVOX_REFUSED',
-    `Ultravox refuses the carrier account, so the number was not imported. Check the credentials and import it again. It says: ${config.syncError ?? 'nothing more'}`,
-    ['provider', provider.toLowerCase()],
-  );
-}
-
-/** Undoes an import whose account was refused: the number goes, and with it what it had changed. */
-async function takeBack(
-  app: App,
-  { id, organizationId, provider }: PhoneNumber,
-  change: CarrierChange | null,
-): Promise<void> {
-  if (provider === 'SIP') return;
-  const configId = await app.db.$transaction(async (tx) => {
-    const config = await lockConfig(tx, provider);
-    await tx.phoneNumber.deleteMany({ where: { id, organizationId, calls: { none: {} } } });
-    if (!config || config.organizationId !== organizationId || config.deletedAt) return null;
-    const removed = await giveUpIfUnused(app, tx, config);
-    if (removed) return removed;
-    if (!change?.previous || change.revision !== config.revision) return null;
-    await tx.telephonyConfig.updateMany({
-      where: { provider, id: config.id },
-      data: { credentials: change.previous, revision: { increment: 1 } },
-    });
-    await enqueueSync(app, tx, telephonyConfigSync, config.id);
-    return config.id;
-  });
-  if (configId) await trySync(app, telephonyConfigSync, configId);
-}
-
-/** Changes what the number is called; nothing else depends on it. */
+/** Changes the display name. */
 export async function renamePhoneNumber(
   app: App,
   viewer: Viewer,
@@ -194,7 +39,7 @@ export async function renamePhoneNumber(
   return updateNumber(app.db, viewer, id!, { name: name! });
 }
 
-/** Whoever was in the slot before is replaced; the other slot stays as it is. */
+/** Replaces the agent assigned for the direction. The other direction is not changed. */
 export async function assignPhoneNumber(
   app: App,
   viewer: Viewer,
@@ -205,15 +50,13 @@ export async function assignPhoneNumber(
   const agentId = checks.id('agt', 'Agent', input.agentId, ['agentId']);
   return app.db.$transaction(async (tx) => {
     await requireNumber(tx, checks, viewer, id);
-    if (agentId && !(await lockAgent(tx, viewer, agentId))) {
-      checks.add('NOT_FOUND', 'There is no such agent.', ['agentId']);
-    }
+    await requireAgent(tx, checks, viewer, agentId);
     checks.throwIfAny();
-    return updateNumber(tx, viewer, id!, slot(input.direction, agentId!));
+    return updateNumber(tx, viewer, id!, assignment(input.direction, agentId!));
   });
 }
 
-/** Emptying an empty slot changes nothing. */
+/** Does nothing when no agent is assigned for the direction. */
 export async function unassignPhoneNumber(
   app: App,
   viewer: Viewer,
@@ -223,30 +66,42 @@ export async function unassignPhoneNumber(
   const id = checks.id('num', 'PhoneNumber', input.id, ['id']);
   await requireNumber(app.db, checks, viewer, id);
   checks.throwIfAny();
-  return updateNumber(app.db, viewer, id!, slot(input.direction, null));
+  return updateNumber(app.db, viewer, id!, assignment(input.direction, null));
 }
 
-function slot(direction: CallDirection, agentId: string | null) {
+function assignment(direction: CallDirection, agentId: string | null) {
   return direction === 'INBOUND' ? { inboundAgentId: agentId } : { outboundAgentId: agentId };
 }
 
-/** Keeps the agent from being deleted until the number is its. */
-async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<boolean> {
-  const found = await tx.$queryRaw<unknown[]>`
-    SELECT 1 FROM agents
-    WHERE id = ${id}::uuid AND organization_id = ${viewer.organizationId}::uuid
-      AND deleted_at IS NULL
-    FOR SHARE`;
-  return found.length > 0;
+/** Unassigns all numbers of an agent, in the transaction that deletes it. */
+export async function unassignAgent(tx: Tx, viewer: Viewer, agentId: string): Promise<void> {
+  for (const slot of ['inboundAgentId', 'outboundAgentId'] as const) {
+    await tx.phoneNumber.updateMany({
+      where: { ...ownedBy(viewer), [slot]: agentId },
+      data: { [slot]: null },
+    });
+  }
+}
+
+/** Adds a problem when there is no such agent, else keeps it from being deleted. */
+async function requireAgent(
+  tx: Tx,
+  checks: Checks,
+  viewer: Viewer,
+  id: string | undefined,
+): Promise<void> {
+  if (!id) return;
+  const locked = await lockReferences(tx, 'agents', viewer.organizationId, [id]);
+  if (!locked.has(id)) checks.add('NOT_FOUND', 'Agent not found.', ['agentId']);
 }
 
 /**
- * Takes the number out of the organization and frees its agents; at the carrier nothing changes.
- * Calls made with it keep it. Releasing it again changes nothing.
+ * Removes the number from the organization and from its agents. Nothing changes at the carrier, calls
+ * made with the number keep it, and releasing it again does nothing.
  *
  * Order: the release is committed; if it was the last number of the carrier account, the account is
- * then removed at Ultravox. If that fails, a job goes on trying, and until it has succeeded no other
- * organization can bring an account of that provider.
+ * then removed at Ultravox. If that fails, the job retries, and until it succeeds no other organization
+ * can import an account of that provider.
  */
 export async function releasePhoneNumber(
   app: App,
@@ -261,7 +116,7 @@ export async function releasePhoneNumber(
   const { provider } = found;
   const { number, configId } = await app.db.$transaction(async (tx) => {
     const config = provider === 'SIP' ? null : await lockConfig(tx, provider);
-    // Whoever is about to place a call with it holds the row until the call can be seen.
+    // Waits for transactions that create a call with the number; they lock the row.
     await tx.$queryRaw`SELECT 1 FROM phone_numbers WHERE id = ${id}::uuid FOR UPDATE`;
     const live = await tx.call.count({
       where: { ...ownedBy(viewer), phoneNumberId: id!, endedAt: null, deletedAt: null },
@@ -269,7 +124,7 @@ export async function releasePhoneNumber(
     if (live > 0) {
       throw userError(
         'INVALID_STATE',
-        `The number has ${live === 1 ? 'a call' : `${live} calls`} not yet ended. End ${live === 1 ? 'it' : 'them'} with \`endCall\`, or wait.`,
+        `The number has ${live === 1 ? 'a call' : `${live} calls`} that ${live === 1 ? 'has' : 'have'} not ended. Wait, or use \`endCall\`.`,
         ['id'],
       );
     }
@@ -280,7 +135,7 @@ export async function releasePhoneNumber(
     const number = await tx.phoneNumber.findUniqueOrThrow({ where: { id: id! } });
     const owned = config?.organizationId === viewer.organizationId && !config.deletedAt;
     const configId =
-      released.count === 1 && config && owned ? await giveUpIfUnused(app, tx, config) : null;
+      released.count === 1 && config && owned ? await deleteIfUnused(app, tx, config) : null;
     return { number, configId };
   });
   if (configId) await trySync(app, telephonyConfigSync, configId);
@@ -298,10 +153,10 @@ async function requireNumber(
     where: { ...ownedBy(viewer), id, releasedAt: null },
     select: { id: true },
   });
-  if (!found) checks.add('NOT_FOUND', 'There is no such phone number.', ['id']);
+  if (!found) checks.add('NOT_FOUND', 'Phone number not found.', ['id']);
 }
 
-/** @throws UserInputError NOT_FOUND when it has been released meanwhile. */
+/** @throws UserInputError NOT_FOUND when the number has been released meanwhile. */
 async function updateNumber(
   db: App['db'] | Tx,
   viewer: Viewer,
@@ -317,5 +172,5 @@ async function updateNumber(
 }
 
 function notFound() {
-  return userError('NOT_FOUND', 'There is no such phone number.', ['id']);
+  return userError('NOT_FOUND', 'Phone number not found.', ['id']);
 }

@@ -1,21 +1,21 @@
-/** Keeps the carrier accounts that Ultravox holds in step with ours, and lets SIP calls in. */
+/** Syncs carrier accounts with Ultravox, and allows incoming SIP calls there. */
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
-import { defineJob } from '../infra/jobs.ts';
-import { orGone } from '../sync/gone.ts';
-import { defineSyncJob, type SyncKind } from '../sync/service.ts';
+import { defineJob, type JobContext } from '../infra/jobs.ts';
+import { nullIfNotFound } from '../sync/null-if-not-found.ts';
+import { defineSyncJob, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
 import { decryptTelnyx, decryptTwilio } from './credentials.ts';
 
-/** Any agent may take calls; who is calling, and which number, end up in the call's context. */
+/** Any agent may take calls. The caller and the called number become part of the call's context. */
 const COMMON = {
   callCreationAllowAllAgents: true,
   requestContextMapping: { From: 'from', To: 'to' },
 };
 
 /**
- * There is one account per provider and it has no id of its own, so the provider's name stands for
- * one: the account is there or it is not, and sending it twice does no harm.
+ * Ultravox has one account per provider, without an id: the name of the provider is the remote id, and
+ * creating the account twice does no harm.
  */
 export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   table: 'telephony_configs',
@@ -24,14 +24,14 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   load: (app, id) => app.db.telephonyConfig.findUnique({ where: { id } }),
 
   async find(app, row) {
-    // One with another account was set up by hand, and is not ours to remove.
-    const held = await heldAccount(app, row);
-    return held === row.accountSid ? [remoteName(row)] : [];
+    // Another account was configured by hand and must not be removed.
+    const sid = await remoteAccountSid(app, row);
+    return sid === row.accountSid ? [remoteName(row)] : [];
   },
 
   async create(app, row) {
-    // Ultravox may hold an account that was set up by hand: ours takes its place.
-    if ((await heldAccount(app, row)) !== null) {
+    // Replaces an account that was configured by hand.
+    if ((await remoteAccountSid(app, row)) !== null) {
       await update(app, row);
     } else if (row.provider === 'TWILIO') {
       await app.ultravox.telephonyConfigs.create('twilio', twilioConfig(app, row));
@@ -44,22 +44,22 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   update,
 
   async remove(app, row) {
-    await orGone(app.ultravox.telephonyConfigs.delete(remoteName(row)));
+    await nullIfNotFound(app.ultravox.telephonyConfigs.delete(remoteName(row)));
   },
 
-  async settled(_app, tx, row, result) {
+  async onResult(_app, tx, row, result) {
     if (result.outcome !== 'REMOVED') return;
-    // Gone for good, unless a number was imported while it was being removed.
-    const gone = await tx.telephonyConfig.deleteMany({
+    // The row is deleted unless a number was imported while the account was being removed.
+    const deleted = await tx.telephonyConfig.deleteMany({
       where: { id: row.id, deletedAt: { not: null } },
     });
-    if (gone.count === 0) {
+    if (deleted.count === 0) {
       await tx.telephonyConfig.updateMany({ where: { id: row.id }, data: { status: 'CREATING' } });
     }
   },
 };
 
-async function update(app: App, row: TelephonyConfig): Promise<void> {
+async function update(app: SyncContext, row: TelephonyConfig): Promise<void> {
   if (row.provider === 'TWILIO') {
     await app.ultravox.telephonyConfigs.update('twilio', twilioConfig(app, row));
   } else {
@@ -67,30 +67,38 @@ async function update(app: App, row: TelephonyConfig): Promise<void> {
   }
 }
 
-/** The account that Ultravox has for this provider now, or null. */
-async function heldAccount(app: App, row: TelephonyConfig): Promise<string | null> {
-  const held = await orGone(app.ultravox.telephonyConfigs.get(remoteName(row)));
-  return held?.accountSid ?? null;
+/** The account that Ultravox has for the provider; null when it has none. */
+async function remoteAccountSid(app: SyncContext, row: TelephonyConfig): Promise<string | null> {
+  const config = await nullIfNotFound(app.ultravox.telephonyConfigs.get(remoteName(row)));
+  return config?.accountSid ?? null;
 }
 
 function remoteName(row: TelephonyConfig): 'twilio' | 'telnyx' {
   return row.provider === 'TWILIO' ? 'twilio' : 'telnyx';
 }
 
-function twilioConfig(app: App, row: TelephonyConfig) {
+function twilioConfig(app: SyncContext, row: TelephonyConfig) {
   return { ...COMMON, accountSid: row.accountSid, ...decryptTwilio(app, row) };
 }
 
-function telnyxConfig(app: App, row: TelephonyConfig) {
+function telnyxConfig(app: SyncContext, row: TelephonyConfig) {
   return { ...COMMON, accountSid: row.accountSid, ...decryptTelnyx(app, row) };
 }
 
-/** Enqueued with every SIP number; tried again until Ultravox has heard it. */
-export const allowSipCallsJob = defineJob({ name: 'allowSipCalls', payload: z.object({}) });
+/** Enqueued with every imported SIP number. */
+export const allowSipCallsJob = defineJob({
+  name: 'allowSipCalls',
+  payload: z.object({}),
+  concurrency: 1,
+});
 
-/** Lets incoming SIP calls reach any agent. Other SIP settings of the account stay as they are. */
-export async function allowSipCalls(app: App): Promise<void> {
-  const config = await app.ultravox.sip.get();
+/** Allows incoming SIP calls to any agent. Other SIP settings of the account stay unchanged. */
+export async function allowSipCalls(
+  app: App,
+  _payload: unknown,
+  { signal }: JobContext,
+): Promise<void> {
+  const config = await app.ultravox.sip.get({ signal });
   if (config.allowAllAgents) return;
-  await app.ultravox.sip.update({ allowAllAgents: true });
+  await app.ultravox.sip.update({ allowAllAgents: true }, { signal });
 }

@@ -59,7 +59,7 @@ function readAgent(world: World, request: Request): JsonObject {
   return body;
 }
 
-/** What Ultravox fills in when a template leaves it out. */
+/** Defaults of Ultravox for a call template. */
 function withDefaults(template: JsonObject, created: string, updated: string): JsonObject {
   return {
     joinTimeout: '30s',

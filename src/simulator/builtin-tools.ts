@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from './json.ts';
 
-/** The public tools every account has. Only the ids of the first five are known from outside. */
+/** The public tools of every account. Only the ids of the first five are documented. */
 
 const CREATED = '2024-11-01T00:00:00.000Z';
 

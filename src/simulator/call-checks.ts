@@ -25,7 +25,7 @@ export const MODELS = [
 const E164 = /^\+[1-9]\d{6,14}$/;
 const SIP_URI = /^(?:sips?:)?[^@\s:<>]+(?::[^@\s]*)?@[^@\s]+$/i;
 
-/** What a template or a call must hold beyond its types. */
+/** Rules for a template or a call beyond the types of its members. */
 export function checkCallBody(
   world: World,
   body: JsonObject,
@@ -113,7 +113,7 @@ export function overrideTools(
   if (removeAll && remove.length > 0) {
     problems.add('toolOverrides', 'remove and removeAll may not both be set.');
   }
-  // Resolved one by one, since a selection does not say its model-facing name itself.
+  // Resolved one by one, because a selection does not contain its model-facing name.
   const kept = selected.filter((tool) => {
     if (removeAll) return false;
     const name = resolveTools(world, [tool], 'selectedTools', new Problems())[0]?.name;

@@ -6,7 +6,7 @@ import { findCall } from './calls.ts';
 import { sendDataMessage } from './data-messages.ts';
 import { HttpError, isObject, type JsonObject, refuse, stringAt } from './json.ts';
 import { choice, page } from './paging.ts';
-import { toneWav } from './sound.ts';
+import { callWav, toneWav } from './sound.ts';
 import type { CallRecord, Request, Route, World } from './world.ts';
 
 function presentStage(record: CallRecord): JsonObject {
@@ -94,6 +94,23 @@ function recordingSignature(world: World, callId: string, expires: string): stri
   return createHmac('sha256', world.signingKey).update(`${callId}:${expires}`).digest('hex');
 }
 
+/** The whole content, or the requested range, as object storage sends it. */
+function rangeOf(wav: Buffer, request: Request | null) {
+  const headers = { 'content-type': 'audio/wav', 'accept-ranges': 'bytes' };
+  const [, from, to] = /^bytes=(\d*)-(\d*)$/.exec(String(request?.headers.range)) ?? [];
+  if (from === undefined || to === undefined || `${from}${to}` === '') {
+    return { status: 200, raw: wav, headers };
+  }
+  const first = from === '' ? Math.max(0, wav.length - Number(to)) : Number(from);
+  const last = from === '' || to === '' ? wav.length - 1 : Math.min(Number(to), wav.length - 1);
+  if (first >= wav.length) {
+    const size = { 'content-range': `bytes */${wav.length}` };
+    return { status: 416, raw: '', headers: { ...headers, ...size } };
+  }
+  const part = { 'content-range': `bytes ${first}-${last}/${wav.length}` };
+  return { status: 206, raw: wav.subarray(first, last + 1), headers: { ...headers, ...part } };
+}
+
 function tombstoneOf(world: World, request: Request): JsonObject {
   const tombstone = world.tombstones.get((request.params.callId ?? '').toLowerCase());
   if (tombstone === undefined) throw refuse(404, 'No CallTombstone matches the given query.');
@@ -127,7 +144,7 @@ export const callRoutes: Route[] = [
         .values()
         .filter((record) => record.agentId === id)
         .reverse();
-      // Calls stay readable after their agent is gone.
+      // Calls stay readable after their agent was deleted.
       if (items.length === 0) findAgent(world, id);
       return page(
         request,
@@ -236,11 +253,7 @@ export const callRoutes: Route[] = [
       if (!valid || Number(expires) < world.now()) throw refuse(403, 'Request has expired.');
       const record = world.calls.get(callId);
       if (record === undefined) throw refuse(404, 'Not found.');
-      return {
-        status: 200,
-        raw: toneWav(record.talkedMs / 1000, 440),
-        headers: { 'content-type': 'audio/wav' },
-      };
+      return rangeOf(callWav(record), world.settings().recordingRanges ? request : null);
     },
   },
   {

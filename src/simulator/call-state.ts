@@ -1,10 +1,10 @@
-import { message, summarise, writeTranscript } from './dialogue.ts';
+import { message, summarize, writeTranscript } from './dialogue.ts';
 import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from './json.ts';
 import { at, type CallRecord, type World } from './world.ts';
 
 /**
- * The life of a call after it was created. Every function here is a step taken inside a
- * transaction; a step that no longer fits the state of the call does nothing.
+ * State changes of a call after its creation. Every function runs inside a transaction, and does
+ * nothing when the state of the call no longer allows it.
  */
 
 export function presentCall(record: CallRecord): JsonObject {
@@ -21,7 +21,7 @@ function save(world: World, record: CallRecord, changes: JsonObject): CallRecord
   return next;
 }
 
-/** Real instant that lies a simulated time after `from`. */
+/** The real instant at a simulated duration after `from`. */
 function later(record: CallRecord, from: number, simulatedMs: number): number {
   return from + simulatedMs / record.speed;
 }
@@ -59,7 +59,7 @@ export function joinCall(world: World, callId: string, bySocket = false): void {
   world.emit('call.joined', saved);
 }
 
-/** A browser that is really there stays until it goes or the time is up. */
+/** A connected browser stays until it disconnects or the maximum duration is over. */
 function holdOpen(world: World, record: CallRecord): void {
   const limit = durationToMs(record.call.maxDuration, 3_600_000);
   const held = { ...record, plan: { ...record.plan, talkMs: limit, endReason: 'timeout' } };
@@ -67,7 +67,7 @@ function holdOpen(world: World, record: CallRecord): void {
   world.scheduler.plan('end', record.callId, later(record, record.joinedAt ?? world.now(), limit));
 }
 
-/** After a restart: whoever was connected is cut off, and has a moment to come back. */
+/** After a restart, connections are lost; clients have a grace period to reconnect. */
 export function dropSocketCalls(world: World): void {
   for (const callId of world.liveCalls) {
     const record = world.calls.get(callId);
@@ -79,47 +79,51 @@ export function dropSocketCalls(world: World): void {
   }
 }
 
-/** The planned end has come. */
+/** Ends a call at its planned end. */
 export function finishCall(world: World, callId: string): void {
   const record = world.calls.get(callId);
   if (record === undefined || !isLive(record)) return;
-  settle(world, record, record.plan.endReason, record.plan.sipReason, record.plan.talkMs);
+  const { endReason, sipReason, talkMs } = record.plan;
+  recordEnd(world, record, { endReason, sipReason, talkedMs: talkMs });
 }
 
-/** Nobody answered, or somebody refused. */
+/** Ends a call that was not answered or was rejected. */
 export function giveUpCall(world: World, callId: string): void {
   const record = world.calls.get(callId);
   if (record === undefined || record.joinedAt !== null || record.endedAt !== null) return;
-  settle(world, record, 'unjoined', record.plan.sipReason, 0);
+  const { sipReason } = record.plan;
+  recordEnd(world, record, { endReason: 'unjoined', sipReason, talkedMs: 0 });
 }
 
-/** Ends a call from outside, whatever was planned. */
+/** Ends a call before its planned end. */
 export function endCall(world: World, callId: string, endReason: string): boolean {
   const record = world.calls.get(callId);
   if (record === undefined || record.endedAt !== null) return false;
   const talkedMs = record.joinedAt === null ? 0 : (world.now() - record.joinedAt) * record.speed;
   const unjoined = record.joinedAt === null;
-  settle(
-    world,
-    record,
-    unjoined ? 'unjoined' : endReason,
-    unjoined ? 'SIP_TERMINATION_CANCELED' : 'SIP_TERMINATION_NORMAL',
+  recordEnd(world, record, {
+    endReason: unjoined ? 'unjoined' : endReason,
+    sipReason: unjoined ? 'SIP_TERMINATION_CANCELED' : 'SIP_TERMINATION_NORMAL',
     talkedMs,
-  );
+  });
   return true;
 }
 
-function settle(
+interface CallEnd {
+  endReason: string;
+  sipReason: string | null;
+  talkedMs: number;
+}
+
+function recordEnd(
   world: World,
   record: CallRecord,
-  endReason: string,
-  sipReason: string | null,
-  talkedMs: number,
+  { endReason, sipReason, talkedMs }: CallEnd,
 ): void {
   for (const task of ['answer', 'giveUp', 'end']) world.scheduler.cancel(task, record.callId);
   const endedAt = world.now();
   const sip = objectAt(record.call, 'sipDetails');
-  // Late timers must not cost the last lines of a planned talk, nor early ends keep them.
+  // A late timer must keep the last lines of a planned conversation, and an early end drop them.
   const cutoff = record.joinedAt === null ? endedAt : record.joinedAt + talkedMs / record.speed;
   const next: CallRecord = {
     ...record,
@@ -143,10 +147,10 @@ function settle(
   world.emit('call.ended', saved);
 }
 
-export function summariseCall(world: World, callId: string): void {
+export function summarizeCall(world: World, callId: string): void {
   const record = world.calls.get(callId);
   if (record === undefined || record.endedAt === null) return;
-  const { short, long } = summarise(record);
+  const { short, long } = summarize(record);
   save(world, record, { shortSummary: short, summary: long });
 }
 
@@ -178,7 +182,7 @@ function roundUp(ms: number): number {
   return Math.ceil(ms / 6000 - 1e-9) * 6000;
 }
 
-/** Removes a call for good and leaves its tombstone. */
+/** Deletes a call and leaves its tombstone. */
 export function deleteCall(world: World, record: CallRecord): void {
   for (const task of ['summarise', 'bill']) world.scheduler.cancel(task, record.callId);
   const { call } = record;
@@ -199,7 +203,7 @@ export function deleteCall(world: World, record: CallRecord): void {
 
 export const ACCOUNT_ID = '0d3a6f4e-5b7c-4c1d-9e2f-8a1b2c3d4e5f';
 
-/** Adds lines that nobody had planned, as if spoken right now, and perhaps an answer to them. */
+/** Adds unplanned lines as spoken now, and optionally a reply. */
 export function addLines(
   world: World,
   record: CallRecord,
@@ -217,7 +221,7 @@ export function addLines(
   const offset = ((now - (record.joinedAt ?? now)) * record.speed) / 1000;
   const added = lines.map(({ medium, afterMs = 0, ...line }) => ({
     at: later(record, now, afterMs),
-    message: message(record, line, offset, offset + afterMs / 1000, medium),
+    message: message(record, line, { start: offset, end: offset + afterMs / 1000, medium }),
   }));
   const next = {
     ...record,
@@ -227,7 +231,7 @@ export function addLines(
   return next;
 }
 
-/** Said so far, numbered. */
+/** The messages so far, numbered. */
 export function visibleMessages(world: World, record: CallRecord, initial: boolean): JsonObject[] {
   const until = record.endedAt === null ? world.now() : Number.POSITIVE_INFINITY;
   const said = record.transcript.filter((line) => line.at <= until).map((line) => line.message);

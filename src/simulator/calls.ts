@@ -30,7 +30,7 @@ import {
   type World,
 } from './world.ts';
 
-/** Members of an agent call that simply take the place of the template's. */
+/** Members of an agent call that replace those of the template. */
 const OVERRIDES = [
   'medium',
   'joinTimeout',
@@ -42,7 +42,7 @@ const OVERRIDES = [
   'retentionPolicy',
 ];
 
-/** What an incoming call brings along that no request body holds. */
+/** Details of an incoming call that no request body contains. */
 export interface Arrival {
   requestContext: Json;
   medium: JsonObject;
@@ -157,7 +157,7 @@ interface Origin {
   arrival: Arrival | undefined;
 }
 
-/** Puts a checked call into the world: stored, dialled, timed and announced. */
+/** Stores a valid call, dials it, schedules its events and announces it. */
 function openCall(
   world: World,
   template: JsonObject,
@@ -207,7 +207,9 @@ function openCall(
     autoDelete: template.retentionPolicy === 'CALL_RETENTION_POLICY_AUTO_DELETE',
     socketJoined: false,
   };
-  record.call = callObject(world, record, template, body, {
+  record.call = callObject(world, record, {
+    template,
+    body,
     agent,
     medium,
     joinTimeout,
@@ -235,7 +237,7 @@ function openCall(
   return record;
 }
 
-/** Undefined means ringing decides; null means only a websocket can join. */
+/** Undefined: decided by ringing. Null: joined by a websocket only. */
 function joinAfter(
   medium: string,
   dialled: string | null,
@@ -247,7 +249,11 @@ function joinAfter(
   return medium === 'webRtc' ? webRtcSeconds : null;
 }
 
-interface Facts {
+interface CallParts {
+  /** The template of the agent and the overrides of the request. */
+  template: JsonObject;
+  /** The request. */
+  body: JsonObject;
   agent: AgentRecord | null;
   medium: JsonObject;
   joinTimeout: string;
@@ -258,13 +264,8 @@ interface Facts {
   isSip: boolean;
 }
 
-function callObject(
-  world: World,
-  record: CallRecord,
-  template: JsonObject,
-  body: JsonObject,
-  facts: Facts,
-): JsonObject {
+function callObject(world: World, record: CallRecord, parts: CallParts): JsonObject {
+  const { template, body, agent } = parts;
   const speaker: JsonObject = objectAt(template, 'firstSpeakerSettings') ?? { agent: {} };
   const retention = stringAt(template, 'retentionPolicy');
   const optional: JsonObject = {};
@@ -293,13 +294,13 @@ function callObject(
       template.initialOutputMedium === 'MESSAGE_MEDIUM_TEXT'
         ? 'MESSAGE_MEDIUM_TEXT'
         : 'MESSAGE_MEDIUM_VOICE',
-    joinTimeout: facts.joinTimeout,
-    joinUrl: facts.hasJoinUrl
-      ? `${world.url.replace(/^http/, 'ws')}/calls/${record.callId}${facts.suffix}`
+    joinTimeout: parts.joinTimeout,
+    joinUrl: parts.hasJoinUrl
+      ? `${world.url.replace(/^http/, 'ws')}/calls/${record.callId}${parts.suffix}`
       : null,
     languageHint: template.languageHint ?? null,
-    maxDuration: facts.maxDuration,
-    medium: withoutPassword(facts.medium),
+    maxDuration: parts.maxDuration,
+    medium: withoutPassword(parts.medium),
     model: template.model ?? 'ultravox-v0.7',
     recordingEnabled: template.recordingEnabled ?? false,
     retentionPolicy:
@@ -316,13 +317,13 @@ function callObject(
     vadSettings: template.vadSettings ?? null,
     shortSummary: null,
     summary: null,
-    agent: facts.agent === null ? null : { agentId: facts.agent.agentId, name: facts.agent.name },
+    agent: agent === null ? null : { agentId: agent.agentId, name: agent.name },
     agentId: record.agentId,
     experimentalSettings: body.experimentalSettings ?? null,
     metadata: body.metadata ?? {},
     initialState: body.initialState ?? {},
-    requestContext: facts.requestContext,
-    sipDetails: facts.isSip ? { billedDuration: null, terminationReason: null } : null,
+    requestContext: parts.requestContext,
+    sipDetails: parts.isSip ? { billedDuration: null, terminationReason: null } : null,
     ...optional,
   };
 }

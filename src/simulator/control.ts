@@ -9,7 +9,7 @@ import { OUTCOMES } from './scenario.ts';
 import { changeSettings } from './settings.ts';
 import type { Request, Route, World } from './world.ts';
 
-/** The simulator's own endpoints. Nothing here exists at Ultravox. */
+/** Control endpoints of the simulator, which Ultravox does not have. */
 
 export function applySettings(world: World, change: unknown): void {
   const result = changeSettings(world.settings(), change);

@@ -128,13 +128,13 @@ function presentCorpus(world: World, corpus: JsonObject): JsonObject {
   const sources = sourcesOf(world, corpusId);
   const documents = documentsOf(world, 'corpusId', corpusId);
   const ready = sources.filter((source) => source.everReady === true).length;
-  const settled = sources.every((source) => source.status === 'SOURCE_STATUS_READY');
+  const allReady = sources.every((source) => source.status === 'SOURCE_STATUS_READY');
   const status =
     sources.length === 0
       ? 'CORPUS_STATUS_EMPTY'
       : ready === 0
         ? 'CORPUS_STATUS_INITIALIZING'
-        : settled
+        : allReady
           ? 'CORPUS_STATUS_READY'
           : 'CORPUS_STATUS_UPDATING';
   const chunks = documents.reduce((sum, item) => sum + Math.ceil(item.sizeBytes / 1000), 0);
@@ -163,7 +163,7 @@ function presentSource(world: World, source: JsonObject): JsonObject {
   };
 }
 
-/** Uploaded documents can be taken by a source once their bytes are there. */
+/** A source accepts an uploaded document once its bytes are stored. */
 function checkUploads(world: World, corpusId: string, body: JsonObject): void {
   const ids = [
     ...stringsAt(objectAt(body, 'upload'), 'documentIds'),

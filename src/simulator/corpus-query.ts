@@ -3,7 +3,7 @@ import type { DocumentRecord } from './world.ts';
 
 const CHUNK = 800;
 
-/** Passages that share the most words with the query; no vectors here, but plausible scores. */
+/** Finds the passages that share the most words with a query, with plausible scores. */
 export function resultsFor(
   documents: DocumentRecord[],
   query: string,

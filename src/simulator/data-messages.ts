@@ -4,7 +4,7 @@ import { findCall } from './calls.ts';
 import { invalid, isObject, type JsonObject, listAt, refuse, stringAt } from './json.ts';
 import type { Request, World } from './world.ts';
 
-/** What can be done to a live call: say something, be said, or hang up. */
+/** Data messages to a live call: text of the user, forced agent message, hang-up. */
 export function sendDataMessage(world: World, request: Request) {
   const record = findCall(world, request);
   const { body } = request;

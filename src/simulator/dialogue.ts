@@ -76,7 +76,7 @@ interface Line {
     | 'MESSAGE_ROLE_TOOL_CALL'
     | 'MESSAGE_ROLE_TOOL_RESULT';
   text: string;
-  /** Where it begins and ends, as a part of the talk time. */
+  /** Start and end as fractions of the talk time. */
   begin: number;
   end: number;
   toolName?: string;
@@ -84,8 +84,8 @@ interface Line {
 }
 
 /**
- * Everything that is going to be said in a call that has just been joined at `joinedAt`. The
- * offsets in the messages are simulated time; `at` is the real instant of their end.
+ * Plans the messages of a call that was joined at `joinedAt`. Offsets in the messages are simulated
+ * time; `at` is the real instant of their end.
  */
 export function writeTranscript(record: CallRecord, joinedAt: number): CallRecord['transcript'] {
   const { talkMs } = record.plan;
@@ -93,7 +93,7 @@ export function writeTranscript(record: CallRecord, joinedAt: number): CallRecor
     const end = line.end * talkMs;
     return {
       at: joinedAt + end / record.speed,
-      message: message(record, line, (line.begin * talkMs) / 1000, end / 1000),
+      message: message(record, line, { start: (line.begin * talkMs) / 1000, end: end / 1000 }),
     };
   });
 }
@@ -101,11 +101,13 @@ export function writeTranscript(record: CallRecord, joinedAt: number): CallRecor
 export function message(
   record: CallRecord,
   line: Pick<Line, 'role' | 'text' | 'toolName' | 'invocationId'>,
-  startSeconds: number,
-  endSeconds: number,
-  medium = 'MESSAGE_MEDIUM_VOICE',
+  {
+    start,
+    end,
+    medium = 'MESSAGE_MEDIUM_VOICE',
+  }: { start: number; end: number; medium?: string | undefined },
 ): JsonObject {
-  const span = { start: seconds(startSeconds), end: seconds(endSeconds) };
+  const span = { start: seconds(start), end: seconds(end) };
   return {
     role: line.role,
     text: line.text,
@@ -134,8 +136,10 @@ function lines(record: CallRecord): Line[] {
   const say = (role: Line['role'], text: string) => spoken.push({ role, text });
   if (record.call.firstSpeaker === 'FIRST_SPEAKER_USER') say('MESSAGE_ROLE_USER', words.answer);
   say('MESSAGE_ROLE_AGENT', greeting);
-  const turns = Math.max(1, Math.min(words.turns.length, Math.floor(record.plan.talkMs / 8000)));
-  for (const [user, reply] of words.turns.slice(0, turns)) {
+  const fitting = Math.min(words.turns.length, Math.floor(record.plan.talkMs / 8000));
+  const exchanges = record.plan.exchanges ?? Math.max(1, fitting);
+  for (let number = 0; number < exchanges; number += 1) {
+    const [user, reply] = words.turns[number % words.turns.length]!;
     say('MESSAGE_ROLE_USER', user);
     say('MESSAGE_ROLE_AGENT', reply);
   }
@@ -147,7 +151,7 @@ function lines(record: CallRecord): Line[] {
     const farewell = stringAt(record.call, 'timeExceededMessage');
     if (farewell !== undefined) say('MESSAGE_ROLE_AGENT', farewell);
   }
-  // A cut connection leaves the last lines unsaid.
+  // A lost connection drops the last lines.
   const cut = ending === 'connection_error' || ending === 'system_error' ? 1.4 : 1;
   const step = (0.96 * cut) / spoken.length;
   const timed = spoken.map((line, index) => ({
@@ -162,7 +166,7 @@ function lines(record: CallRecord): Line[] {
   );
 }
 
-/** Shows one of the call's own tools at work in the middle of the talk. */
+/** Uses one of the tools of the call in the middle of the conversation. */
 function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] {
   const tool = record.tools.find(
     (item) =>
@@ -178,7 +182,12 @@ function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] 
       : undefined;
   const result = [...spoken];
   if (hangUp !== undefined) {
-    result.push(...invocation('hangUp', { reason: 'The conversation is over.' }, 'OK', 0.97, 0.98));
+    result.push(
+      ...invocation('hangUp', { reason: 'The conversation is over.' }, 'OK', {
+        begin: 0.97,
+        end: 0.98,
+      }),
+    );
   }
   if (tool === undefined || before === undefined) return result;
   const begin = before.begin + step * 0.2;
@@ -188,8 +197,7 @@ function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] 
     tool.name === 'queryCorpus'
       ? '{"results":[{"content":"Opening hours are nine to five.","score":0.82}]}'
       : '{"ok":true}',
-    begin,
-    begin + step * 0.2,
+    { begin, end: begin + step * 0.2 },
   );
   result.splice(index, 1, ...pair, { ...before, begin: begin + step * 0.25 });
   return result;
@@ -199,8 +207,7 @@ function invocation(
   toolName: string,
   given: JsonObject,
   answer: string,
-  begin: number,
-  end: number,
+  { begin, end }: Pick<Line, 'begin' | 'end'>,
 ): Line[] {
   const invocationId = randomUUID();
   return [
@@ -216,7 +223,7 @@ function invocation(
   ];
 }
 
-/** Arguments of the right type for what the model has to fill in. */
+/** Arguments of the right types for the parameters that the model provides. */
 export function exampleArguments(definition: JsonObject | undefined): JsonObject {
   const given: JsonObject = {};
   const parameters = definition?.dynamicParameters;
@@ -247,7 +254,12 @@ function voicemail(
     { role: 'MESSAGE_ROLE_USER', text: words.voicemail, begin: 0.02, end: 0.35 },
   ];
   if (record.tools.some((tool) => tool.name === 'leaveVoicemail')) {
-    recorded.push(...invocation('leaveVoicemail', { message: text }, 'Message left.', 0.4, 0.42));
+    recorded.push(
+      ...invocation('leaveVoicemail', { message: text }, 'Message left.', {
+        begin: 0.4,
+        end: 0.42,
+      }),
+    );
   }
   recorded.push({ role: 'MESSAGE_ROLE_AGENT', text, begin: 0.45, end: 0.95 });
   return recorded;
@@ -257,7 +269,11 @@ function agentName(record: CallRecord): string {
   const prompt = stringAt(record.call, 'systemPrompt') ?? '';
   const introduced =
     /(?:[Yy]ou are|[Yy]our name is|[Ii]ch bin|[Ee]res|[Dd]u bist)\s+(\p{Lu}\p{L}+)/u.exec(prompt);
-  return introduced?.[1] ?? (record.name === '' ? 'your assistant' : record.name);
+  // Names of agents may end with an id.
+  const spoken = record.name
+    .replace(/[_\s-]*[a-z]{3}_[0-9a-f-]{36}$/, '')
+    .replaceAll(/[_-]+/g, ' ');
+  return introduced?.[1] ?? (spoken === '' ? 'your assistant' : spoken);
 }
 
 function personName(context: JsonObject): string | undefined {
@@ -279,8 +295,8 @@ function personName(context: JsonObject): string | undefined {
   return undefined;
 }
 
-/** The two summaries of a call that has ended. */
-export function summarise(record: CallRecord): { short: string; long: string } {
+/** The short and the long summary of an ended call. */
+export function summarize(record: CallRecord): { short: string; long: string } {
   const agent = agentName(record);
   const person = personName(record.context) ?? 'The caller';
   const how: Record<string, string> = {

@@ -49,7 +49,7 @@ export function startLoading(world: World, sourceId: string): void {
   world.scheduler.plan('finishSource', sourceId, world.now() + (sourceReadySeconds * 1000) / speed);
 }
 
-/** The source has been loaded: its documents are there and it can be asked. */
+/** Makes a loaded source and its documents ready for queries. */
 export function finishSource(world: World, sourceId: string): void {
   const source = world.sources.get(sourceId);
   if (source === undefined) return;
@@ -87,7 +87,7 @@ export function finishSource(world: World, sourceId: string): void {
   });
 }
 
-/** Pages a crawl "finds": the start addresses and, if it may go deeper, a few below each. */
+/** Pages that a crawl finds: the start addresses and, with enough depth, a few below each. */
 function crawled(crawl: JsonObject): string[] {
   const starts = stringsAt(crawl, 'startUrls');
   const depth = typeof crawl.maxDepth === 'number' ? crawl.maxDepth : 1;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 const name = z.string().min(1).max(100);
 
-/** A disturbance to switch on. The first kinds hit requests, the `webhook…` ones deliveries. */
+/** A fault to inject. Kinds that start with `webhook` affect deliveries, the others requests. */
 export const faultSchema = z.strictObject({
   id: name.optional(),
   kind: z.enum([
@@ -20,7 +20,7 @@ export const faultSchema = z.strictObject({
     'webhookStaleTimestamp',
   ]),
   probability: z.number().min(0).max(1).default(1),
-  /** How many times it may still strike; null is without limit. */
+  /** Remaining number of times; null: unlimited. */
   count: z.number().int().min(0).nullable().default(null),
   /** Only requests with this method. */
   method: z.string().optional(),
@@ -39,7 +39,7 @@ export const faultSchema = z.strictObject({
 });
 
 export type Fault = z.infer<typeof faultSchema> & { id: string };
-/** What a caller writes: the defaults may be left out. */
+/** Input for a fault; members with a default may be omitted. */
 export type FaultInput = z.input<typeof faultSchema>;
 export type FaultKind = Fault['kind'];
 
@@ -52,8 +52,8 @@ export interface Faults {
   state(): FaultState;
   replace(faults: FaultInput[], seed?: number): void;
   remove(id: string): boolean;
-  /** Draws for every fault that fits; those that strike use up one of their count. */
-  strike(fits: (fault: Fault) => boolean): Fault[];
+  /** Selects among the matching faults by probability; a selected one uses up one of its count. */
+  select(fits: (fault: Fault) => boolean): Fault[];
 }
 
 export function makeFaults(initial: FaultState, changed: (state: FaultState) => void): Faults {
@@ -79,19 +79,19 @@ export function makeFaults(initial: FaultState, changed: (state: FaultState) => 
       changed({ faults, seed });
       return true;
     },
-    strike(fits) {
-      const struck = faults.filter(
+    select(fits) {
+      const selected = faults.filter(
         (fault) => fault.count !== 0 && fits(fault) && random() < fault.probability,
       );
-      if (struck.some((fault) => fault.count !== null)) {
+      if (selected.some((fault) => fault.count !== null)) {
         faults = faults.map((fault) =>
-          struck.includes(fault) && fault.count !== null
+          selected.includes(fault) && fault.count !== null
             ? { ...fault, count: fault.count - 1 }
             : fault,
         );
         changed({ faults, seed });
       }
-      return struck;
+      return selected;
     },
   };
 }
@@ -108,7 +108,7 @@ export function fitsDelivery(fault: Fault, event: string): boolean {
   return fault.kind.startsWith('webhook') && (fault.event === undefined || fault.event === event);
 }
 
-/** Mulberry32: small, and the same draws for the same seed. */
+/** Mulberry32 pseudorandom numbers, reproducible for a seed. */
 function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -27,14 +27,14 @@ const inboundBody: Shape = {
     medium: { kind: 'string', values: ['twilio', 'telnyx', 'plivo', 'sip'] },
     /** More fields of the provider's request, or SIP headers. */
     fields: { kind: 'anyObject' },
-    /** Let it in although the configuration would not. */
+    /** Accept the call although the configuration does not allow it. */
     force: { kind: 'boolean' },
   },
 };
 
 type Create = (agentId: string, body: JsonObject, arrival: Arrival) => CallRecord;
 
-/** Somebody calls a number of the account, and the provider or trunk hands the call on. */
+/** Simulates an incoming call that a provider or trunk forwards. */
 export function inboundCall(world: World, given: Json, create: Create): CallRecord {
   const body = walkBody(inboundBody, given, { problems: new Problems(), ignored: [] });
   const agentId = (stringAt(body, 'agentId') ?? '').toLowerCase();
@@ -99,7 +99,7 @@ function requireAllowed(world: World, medium: string, agentId: string, to: strin
   }
 }
 
-/** What the provider posts when a call comes in, as far as anybody looks at it. */
+/** The request of a provider for an incoming call, with the members in use. */
 function providerFields(medium: string, from: string, to: string, extra: JsonObject): JsonObject {
   const id = randomBytes(16).toString('hex');
   const own: JsonObject =
@@ -107,7 +107,7 @@ function providerFields(medium: string, from: string, to: string, extra: JsonObj
   return { ...own, Direction: 'inbound', From: from, To: to, ...extra };
 }
 
-/** Through the account's mapping; without one, the provider's `From` and `To` as they are. */
+/** Applies the mapping of the account. Default: `From` and `To` of the provider, unchanged. */
 function mapped(world: World, medium: string, fields: JsonObject): JsonObject {
   const mapping = objectAt(world.singletons.get(`telephony:${medium}`), 'requestContextMapping');
   if (mapping === undefined || Object.keys(mapping).length === 0) {

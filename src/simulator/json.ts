@@ -50,7 +50,7 @@ export function setPath(target: JsonObject, path: string, value: Json): void {
   current[parts.at(-1) ?? path] = value;
 }
 
-/** What the simulator answers instead of doing the work; the body is sent as it stands. */
+/** An error response of the simulator; `body` is sent unchanged. */
 export class HttpError extends Error {
   readonly status: number;
   readonly body: Json;
@@ -68,7 +68,7 @@ export function refuse(status: number, detail: string): HttpError {
   return new HttpError(status, { detail });
 }
 
-/** Field errors, collected under dotted paths and answered nested, the way DRF does. */
+/** Field errors, collected by dotted path and returned nested, as Django REST framework does. */
 export class Problems {
   readonly found: { path: string; message: string }[] = [];
 

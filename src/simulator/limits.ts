@@ -3,7 +3,7 @@ import type { World } from './world.ts';
 
 const CONCURRENCY_WAIT_SECONDS = 5;
 
-/** Refuses a call creation the account has no credit or no room for, else counts it. */
+/** Rejects a call for lack of credit or capacity; counts it otherwise. */
 export function takeCallSlot(world: World): void {
   const settings = world.settings();
   if (settings.outOfCredit) {

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type SimulatorOptions, type SimulatorSettings, startSimulator } from './simulator.ts';
 
-/** Runs the simulator on its own: `npm run simulator`. */
+/** Runs the simulator in a process of its own: `npm run simulator`. */
 
 const DEFAULT_PORT = 4010;
 

@@ -5,8 +5,8 @@ const DEFAULT_PAGE_SIZE = 10;
 const MAX_PAGE_SIZE = 100;
 
 /**
- * Answers one page. `items` is the whole filtered list in its final order and `key` names an item
- * for good, so that a page boundary stays where it was while items come and go.
+ * Returns one page. `items` is the whole filtered list in its final order; `key` identifies an item
+ * permanently, so that a page boundary stays in place while items are added and removed.
  */
 export function page<T>(
   request: Request,
@@ -64,7 +64,7 @@ function link(request: Request, cursor: string): string {
   return `${request.origin}${request.path}?${query}`;
 }
 
-/** The `search` parameter in lower case, which must not be empty when it is there. */
+/** The `search` parameter in lower case; it must not be empty. */
 export function searchTerm(request: Request): string | undefined {
   const term = request.query.get('search');
   if (term === null) return undefined;

@@ -15,7 +15,7 @@ export interface PostResult {
 
 const KEPT_BODY = 64 * 1024;
 
-/** Posts JSON, following no redirects. Never rejects: what went wrong is in `error`. */
+/** Posts JSON without following redirects. Never rejects; a failure is in `error`. */
 export function post(
   url: string,
   body: string,

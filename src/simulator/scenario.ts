@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { SimulatorSettings } from './settings.ts';
 import type { Plan } from './world.ts';
 
-/** What becomes of a call, by the last four digits of the number dialled. */
+/** The outcome of a call, by the last four digits of the dialed number. */
 export const OUTCOMES: Record<string, string> = {
   '0001': 'busy',
   '0002': 'rejected',
@@ -17,7 +17,7 @@ export const OUTCOMES: Record<string, string> = {
   '0011': 'voicemail',
 };
 
-/** Outcomes that end before anybody answers, with what SIP says about them. */
+/** Outcomes without an answer, with their SIP termination reasons. */
 const REFUSED: Record<string, { sipReason: string; part: number }> = {
   busy: { sipReason: 'SIP_TERMINATION_BUSY', part: 0.5 },
   rejected: { sipReason: 'SIP_TERMINATION_REJECTED', part: 1 },
@@ -27,11 +27,11 @@ const REFUSED: Record<string, { sipReason: string; part: number }> = {
 
 export interface PlanInput {
   callId: string;
-  /** Null when nobody was dialled. */
+  /** Null when no number was dialed. */
   dialled: string | null;
   joinTimeoutMs: number;
   maxDurationMs: number;
-  /** Seconds until somebody answers, when it is not a matter of ringing; null is never. */
+  /** Seconds until the call is joined without ringing; null: never. */
   joinAfterSeconds?: number | null;
 }
 
@@ -50,6 +50,7 @@ export function planCall(settings: SimulatorSettings, input: PlanInput): Plan {
           : input.joinAfterSeconds * 1000,
     giveUpAfterMs: input.joinTimeoutMs,
     talkMs,
+    exchanges: settings.exchanges,
     endReason: 'hangup',
     sipReason: 'SIP_TERMINATION_NORMAL',
   };
@@ -101,7 +102,7 @@ export function lastFour(dialled: string): string {
   return user.replaceAll(/\D/g, '').slice(-4);
 }
 
-/** A number from 0 to 1 that is always the same for the same call. */
+/** A number from 0 to 1, constant for a call. */
 function draw(callId: string, salt: string): number {
   return createHash('md5').update(`${callId}:${salt}`).digest().readUInt32LE(0) / 2 ** 32;
 }

@@ -1,6 +1,6 @@
 import type { Collection, Store } from './store.ts';
 
-/** Something to be done at an instant, kept in the store until it has been done. */
+/** A task at an instant, stored until it is done. */
 export interface Job {
   id: string;
   dueAt: number;
@@ -12,10 +12,10 @@ export interface Scheduler {
   /** Replaces a job of the same task and subject. Call it inside a transaction. */
   plan(task: string, subject: string, dueAt: number): void;
   cancel(task: string, subject: string): void;
-  /** Arms the timer, doing at once, in order, what fell due while nobody was looking. */
+  /** Starts the timer and runs overdue jobs at once, in order. */
   start(run: (job: Job) => void): void;
   stop(): void;
-  /** Forgets every job, when the store has been emptied. */
+  /** Discards all jobs after the store was emptied. */
   clear(): void;
 }
 
@@ -45,7 +45,7 @@ export function makeScheduler(
     const until = now();
     for (let next = heap[0]; next !== undefined && next.dueAt <= until; next = heap[0]) {
       pop(heap);
-      // A job that was moved or cancelled left its old entry in the heap.
+      // A job that was moved or canceled leaves its old entry in the heap.
       if (jobs.get(next.id) !== next) continue;
       perform(next);
     }

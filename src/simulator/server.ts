@@ -59,7 +59,7 @@ async function serve(
   const control = url.pathname.startsWith('/simulator/');
   const faults = control
     ? []
-    : world.faults.strike((fault) => fitsRequest(fault, method, url.pathname));
+    : world.faults.select((fault) => fitsRequest(fault, method, url.pathname));
   if (faults.length > 0) entry.fault = faults.map((fault) => fault.kind).join(',');
   if (!control) {
     world.requests.push(entry);
@@ -71,14 +71,14 @@ async function serve(
     entry.durationMs = world.now() - startedAt;
   });
 
-  const early = await strikeBefore(faults, incoming, outgoing);
+  const early = await applyBefore(faults, incoming, outgoing);
   if (early === 'gone') return;
   let reply: Reply;
   if (early !== undefined) {
     incoming.resume();
     reply = early;
   } else {
-    reply = await answer(world, routes, incoming, { method, url, origin }, entry);
+    reply = await answer(world, routes, incoming, { method, url, origin, entry });
     if (faults.some((fault) => fault.kind === 'dropAfter')) {
       incoming.socket.destroy();
       return;
@@ -92,8 +92,8 @@ async function serve(
   );
 }
 
-/** Faults that come before the work: an answer of their own, a lost connection, or a delay. */
-async function strikeBefore(
+/** Faults before a request is handled: another response, a lost connection or a delay. */
+async function applyBefore(
   faults: Fault[],
   incoming: IncomingMessage,
   outgoing: ServerResponse,
@@ -104,7 +104,7 @@ async function strikeBefore(
       return 'gone';
     }
     if (fault.kind === 'timeout') {
-      // Never answered: the caller gives up, or the server closes.
+      // Never answered; ends when the client gives up or the server closes.
       incoming.resume();
       return 'gone';
     }
@@ -128,8 +128,7 @@ async function answer(
   world: World,
   routes: CompiledRoute[],
   incoming: IncomingMessage,
-  asked: { method: string; url: URL; origin: string },
-  entry: RequestLogEntry,
+  asked: { method: string; url: URL; origin: string; entry: RequestLogEntry },
 ): Promise<Reply> {
   try {
     const raw = await readBody(incoming);
@@ -147,7 +146,7 @@ async function answer(
       headers: incoming.headers,
       origin: asked.origin,
       raw,
-      ignored: entry.ignoredMembers,
+      ignored: asked.entry.ignoredMembers,
       ...(await parseBody(incoming, route, raw)),
     };
     if (asked.method === 'GET') return await route.handler(world, request);
@@ -196,7 +195,7 @@ async function readBody(incoming: IncomingMessage): Promise<Buffer> {
   for await (const part of incoming) {
     if (!Buffer.isBuffer(part)) continue;
     size += part.length;
-    // Read to the end all the same, so that the answer can be delivered.
+    // Read to the end, so that the response can be delivered.
     if (size <= MAX_BODY) parts.push(part);
   }
   if (size > MAX_BODY) throw refuse(413, 'Request body is too large.');

@@ -3,58 +3,64 @@ import { z } from 'zod';
 const seconds = z.number().min(0).max(1_000_000);
 const cap = z.number().int().min(1).nullable();
 
-/** Everything that can be changed while the simulator runs, by PATCH /simulator/settings. */
+/** Settings that PATCH /simulator/settings changes at run time. */
 export const settingsSchema = z.strictObject({
   /** Simulated seconds per real second. */
   speed: z.number().min(0.01).max(100_000).default(1),
-  /** How long a phone rings before somebody answers. */
+  /** Seconds of ringing before an answer. */
   ringSeconds: seconds.default(4),
-  /** How long a person talks before hanging up. */
+  /** Seconds of conversation before the person hangs up. */
   talkSeconds: seconds.default(45),
-  /** Part by which ring and talk time vary from call to call, 0 to 1. */
+  /** Times that the person speaks and the agent replies, up to 10,000; null: as many as fit into the time. */
+  exchanges: z.number().int().min(1).max(10_000).nullable().default(null),
+  /** Relative variation of ring and talk time between calls, 0 to 1. */
   jitter: z.number().min(0).max(1).default(0.2),
-  /** Part of the calls to ordinary numbers that somebody answers; the rest rings out. */
+  /** Fraction of calls to ordinary numbers that are answered. */
   answerRate: z.number().min(0).max(1).default(1),
-  /** After this a browser call joins by itself; null waits for its websocket. */
+  /** Seconds until a browser call joins by itself; null: waits for its websocket. */
   webRtcAutoJoinSeconds: seconds.nullable().default(2),
-  /** When the summaries are there, counted from the end of the call. */
+  /** Seconds from the end of a call to its summaries. */
   summaryDelaySeconds: seconds.default(1),
-  /** When the call is billed, counted from its end. */
+  /** Seconds from the end of a call to its bill. */
   billingDelaySeconds: seconds.default(3),
   maxConcurrentCalls: cap.default(null),
   creationsPerSecond: cap.default(null),
   creationsPerMinute: cap.default(null),
   /** Call creation answers 402. */
   outOfCredit: z.boolean().default(false),
-  /** The key is known but no longer allowed to do anything: 403. */
+  /** Every request is rejected with 403. */
   keyRevoked: z.boolean().default(false),
   /** Accept tools on plain HTTP, for a tool server on this machine. */
   allowHttpTools: z.boolean().default(false),
   /** Let PATCH of an agent merge the call template instead of replacing it. */
   mergeAgentTemplate: z.boolean().default(false),
-  /** Refuse a call whose context lacks a variable the template uses. */
+  /** Reject a call whose context lacks a variable of the template. */
   requireTemplateVariables: z.boolean().default(true),
-  /** HTML-escape {{values}} the way plain mustache does. */
+  /** HTML-escape {{values}} as Mustache does. */
   escapeTemplates: z.boolean().default(false),
-  /** Give calls dialled by a provider a joinUrl as well. */
+  /** Return a joinUrl for calls that a provider dials, too. */
   providerJoinUrl: z.boolean().default(false),
   sipEnabled: z.boolean().default(true),
   /** Whether the account may set a retention policy. */
   retentionEnabled: z.boolean().default(true),
-  /** How long a knowledge source takes to load. */
+  /** Seconds until a knowledge source is ready. */
   sourceReadySeconds: seconds.default(5),
   /** Real seconds an upload address stays valid. */
   uploadExpirySeconds: seconds.default(300),
   /** Real seconds a recording address stays valid. */
   recordingUrlSeconds: seconds.default(60),
+  /** Whether recordings can be requested in parts. */
+  recordingRanges: z.boolean().default(true),
+  /** What the language model answers: what is wanted, no JSON, data that does not fit, or quotations that nobody said. */
+  modelAnswers: z.enum(['good', 'junk', 'misfit', 'invented']).default('good'),
   allowedCorpora: cap.default(null),
   allowedVoices: cap.default(null),
-  /** Stretches (above 1) or shortens (below 1) the pauses between webhook attempts. */
+  /** Factor for the pauses between webhook attempts. */
   webhookRetryFactor: z.number().min(0).max(1000).default(1),
   webhookMaxRetries: z.number().int().min(0).max(10).default(10),
-  /** Real seconds a receiver has to answer. */
+  /** Timeout of a receiver, in real seconds. */
   webhookTimeoutSeconds: z.number().min(0.05).max(120).default(10),
-  /** Failed attempts in a row that turn a hook unhealthy. */
+  /** Consecutive failures that make a hook unhealthy. */
   unhealthyAfterFailures: z.number().int().min(1).default(5),
 });
 

@@ -1,6 +1,6 @@
 import type { Shape } from './shape.ts';
 
-/** The vocabulary in which the bodies of the wire are written down. */
+/** Building blocks for the shapes of request bodies. */
 
 export const text: Shape = { kind: 'string' };
 export const boolean: Shape = { kind: 'boolean' };

@@ -1,8 +1,8 @@
 import { isDuration, isObject, type Json, type JsonObject, type Problems, UUID } from './json.ts';
 
 /**
- * What a request member may look like. One walk over a body checks it, drops what the wire does
- * not know (counting it, since the real API drops it without a word) and treats null as absent.
+ * Shapes of request members. One pass over a body checks it, treats null as absent, and drops and
+ * counts unknown members, which the real API drops silently.
  */
 export type Shape =
   | { kind: 'string'; max?: number; min?: number; pattern?: RegExp; values?: readonly string[] }
@@ -82,7 +82,7 @@ export function walk(shape: Shape, value: Json, path: string, at: Walk): Json {
   }
 }
 
-/** Walks a whole request body, which must be an object. */
+/** Checks a request body, which must be an object. */
 export function walkBody(shape: Shape, body: Json, at: Walk): JsonObject {
   const cleaned = walk(shape, body, '', at);
   at.problems.throwIfAny();

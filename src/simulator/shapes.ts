@@ -15,7 +15,7 @@ import {
 import { selectedTool } from './tool-shapes.ts';
 import { externalVoice } from './voice-shapes.ts';
 
-/** The request bodies of the wire, as far as a client of agents, calls and tools sends them. */
+/** Shapes of the request bodies for agents, calls and tools. */
 
 const dataMessages = object(
   Object.fromEntries(
@@ -202,7 +202,7 @@ export const callTemplate: Shape = {
   fields: {
     ...behaviour,
     name: text,
-    // Read-only, but a client that edits what it read sends them back.
+    // Read-only; accepted because clients send back what they have read.
     created: text,
     updated: text,
     contextSchema: anyObject,

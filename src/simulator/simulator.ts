@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { accountRoutes } from './account.ts';
 import { agentRoutes, findAgent } from './agents.ts';
@@ -10,7 +11,7 @@ import {
   finishCall,
   giveUpCall,
   joinCall,
-  summariseCall,
+  summarizeCall,
 } from './call-state.ts';
 import { callCreationRoutes, createAgentCall } from './calls.ts';
 import {
@@ -26,6 +27,8 @@ import { makeSender, type Sender } from './deliveries.ts';
 import { type Fault, type FaultInput, type FaultState, makeFaults } from './faults.ts';
 import { inboundCall } from './inbound.ts';
 import type { Json, JsonObject } from './json.ts';
+import { languageModelRoutes } from './language-model.ts';
+import { receiverRoutes } from './receiver.ts';
 import { type Job, makeScheduler } from './scheduler.ts';
 import { makeServer } from './server.ts';
 import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';
@@ -42,12 +45,14 @@ export type { Fault, FaultInput } from './faults.ts';
 export type { SimulatorSettings } from './settings.ts';
 export type { Dial, RequestLogEntry } from './world.ts';
 
-/** Well-formed, and the same everywhere, so that examples can be pasted. */
+/** A fixed key, so that examples can be pasted. */
 export const DEMO_API_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';
 
 export interface SimulatorOptions {
   /** 0 or absent takes any free port. */
   port?: number;
+  /** Take a free port when `port` is in use. */
+  otherPort?: boolean;
   host?: string;
   apiKey?: string;
   /** SQLite file that outlives the process; absent keeps everything in memory. */
@@ -91,6 +96,7 @@ export interface Simulator {
 
 const ROUTES = [
   ...controlRoutes,
+  ...receiverRoutes,
   ...accountRoutes,
   ...agentRoutes,
   ...callCreationRoutes,
@@ -101,6 +107,7 @@ const ROUTES = [
   ...corpusRoutes,
   ...webhookRoutes,
   ...telephonyRoutes,
+  ...languageModelRoutes,
 ];
 
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
@@ -112,10 +119,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const server = makeServer(world, ROUTES);
   const sockets = attachSockets(world, server);
   const host = options.host ?? '127.0.0.1';
+  const listen = async (port: number): Promise<void> => {
+    server.listen(port, host);
+    await once(server, 'listening');
+  };
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(options.port ?? 0, host, () => resolve());
+    await listen(options.port ?? 0).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EADDRINUSE' || !options.otherPort) throw error;
+      return listen(0);
     });
   } catch (error) {
     world.store.close();
@@ -123,7 +134,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
   const { port } = server.address() as AddressInfo;
   world.url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  // Deliveries first: the ends and bills that fell due meanwhile must line up behind them.
+  // Deliveries first: overdue ends and bills must follow them.
   world.store.transaction(() => {
     sender.start();
     dropSocketCalls(world);
@@ -199,6 +210,7 @@ function makeWorld(options: SimulatorOptions, apiKey: string): { world: World; s
     registrations: store.collection('registrations'),
     dials: store.collection('dials'),
     requests: [],
+    received: [],
   };
   for (const call of world.calls.values()) {
     if (call.endedAt === null) world.liveCalls.add(call.callId);
@@ -212,7 +224,7 @@ function perform(world: World, sender: Sender, job: Job): void {
     answer: () => joinCall(world, job.subject),
     giveUp: () => giveUpCall(world, job.subject),
     end: () => finishCall(world, job.subject),
-    summarise: () => summariseCall(world, job.subject),
+    summarise: () => summarizeCall(world, job.subject),
     bill: () => billCall(world, job.subject),
     retryWebhook: () => sender.retry(job.subject),
     finishSource: () => finishSource(world, job.subject),

@@ -7,8 +7,8 @@ import type { World } from './world.ts';
 const PATH = /^\/calls\/([0-9a-f-]{36})(\/server_web_socket)?$/i;
 
 /**
- * Where a `joinUrl` leads. Opening it joins the call, closing the last one hangs up. Knowing the
- * address is the permission, as it is at Ultravox, so no key is asked for.
+ * The websocket of a `joinUrl`. Opening it joins the call; closing the last one hangs up. As at
+ * Ultravox, the address itself is the credential.
  */
 export function attachSockets(world: World, server: Server): { close(): void } {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: 1024 * 1024 });
@@ -67,7 +67,7 @@ export function attachSockets(world: World, server: Server): { close(): void } {
     }
   }
 
-  // Ended from elsewhere: whoever is still connected is told by the closing socket.
+  // Ended elsewhere: closing the socket informs the client.
   const sweep = setInterval(() => {
     for (const [callId, clients] of open) {
       if (world.liveCalls.has(callId)) continue;

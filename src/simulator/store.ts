@@ -2,12 +2,12 @@ import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 /**
- * Memory in front, SQLite behind. Reads never touch the file; every `put` and `delete` goes to
- * the file inside the transaction that is committed before the answer leaves.
+ * Stores data in memory and in SQLite. Reads use only the memory; every `put` and `delete` is written to
+ * the file in a transaction that is committed before the response is sent.
  */
 export interface Store {
   collection<T extends object>(kind: string): Collection<T>;
-  /** Runs `work` as one change. Memory and file both forget it if `work` throws. */
+  /** Runs `work` as one change, which is undone in memory and file if `work` throws. */
   transaction<R>(work: () => R): R;
   clear(): void;
   close(): void;
@@ -23,21 +23,21 @@ export interface Collection<T extends object> {
   readonly size: number;
 }
 
+/** How long to wait for a file that another process still has open. */
+const LOCK_TIMEOUT_MS = 2_000;
+
+export class StoreInUseError extends Error {
+  override name = 'StoreInUseError';
+}
+
+/** @throws StoreInUseError when another process has the file open. */
 export function openStore(path: string | undefined): Store {
   if (path !== undefined) {
-    // It holds credentials. What SQLite puts beside the file gets the same mode.
+    // The file contains credentials. SQLite gives its other files the same mode.
     closeSync(openSync(path, 'a', 0o600));
     chmodSync(path, 0o600);
   }
-  const database = new DatabaseSync(path ?? ':memory:');
-  database.exec(`
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = NORMAL;
-    CREATE TABLE IF NOT EXISTS records (
-      kind TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL,
-      PRIMARY KEY (kind, id)
-    ) WITHOUT ROWID;
-  `);
+  const database = openForOneself(path ?? ':memory:');
   const statements = {
     load: database.prepare('SELECT id, seq, body FROM records WHERE kind = ? ORDER BY seq'),
     put: database.prepare(
@@ -90,6 +90,30 @@ export function openStore(path: string | undefined): Store {
   };
 }
 
+/** Exclusive, because the memory would not contain writes of another process. */
+function openForOneself(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS });
+  try {
+    database.exec(`
+      PRAGMA locking_mode = EXCLUSIVE;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      BEGIN IMMEDIATE;
+      CREATE TABLE IF NOT EXISTS records (
+        kind TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (kind, id)
+      ) WITHOUT ROWID;
+      COMMIT;
+    `);
+    return database;
+  } catch (error) {
+    database.close();
+    const busy = 5;
+    if ((error as { errcode?: number }).errcode !== busy) throw error;
+    throw new StoreInUseError(`Another process uses ${path}`);
+  }
+}
+
 interface Shared {
   statements: { load: StatementSync; put: StatementSync; remove: StatementSync };
   nextSeq: number;
@@ -132,9 +156,4 @@ function makeCollection<T extends object>(
     },
     forget: () => items.clear(),
   };
-}
-
-/** A copy to change and put back, so that an undone transaction leaves the old one untouched. */
-export function copyOf<T extends object>(value: T): T {
-  return { ...value };
 }

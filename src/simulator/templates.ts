@@ -24,7 +24,7 @@ function templatedStrings(template: JsonObject): { path: string; text: string }[
   return found;
 }
 
-/** Reports text that is not a template, and a context schema that is not a schema. */
+/** Reports invalid templates and invalid context schemas. */
 export function checkTemplates(template: JsonObject, path: string, problems: Problems): void {
   for (const { path: inner, text } of templatedStrings(template)) {
     if (!text.includes('{{')) continue;
@@ -43,7 +43,7 @@ export function checkTemplates(template: JsonObject, path: string, problems: Pro
   }
 }
 
-/** Refuses a context that does not fit the schema, or lacks a variable when there is no schema. */
+/** Rejects a context that does not match the schema or, without a schema, lacks a variable. */
 export function checkContext(
   template: JsonObject,
   context: JsonObject,
@@ -71,7 +71,7 @@ export function checkContext(
   }
 }
 
-/** The template with every templated member rendered; the rest is the same. */
+/** The template with every templated member rendered. */
 export function renderTemplate(
   template: JsonObject,
   context: JsonObject,
@@ -104,7 +104,7 @@ export function renderTemplate(
 
 const variables = new Map<string, string[]>();
 
-/** Names a template needs. Names inside a section belong to the section and are left out. */
+/** Variables that a template requires, without those inside a section. */
 function variablesOf(text: string): string[] {
   if (!text.includes('{{')) return [];
   const known = variables.get(text);

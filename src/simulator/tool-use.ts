@@ -15,7 +15,7 @@ import type { Reply, Request, Route, World } from './world.ts';
 
 const DEFAULT_TIMEOUT_MS = 2500;
 
-/** Trying a tool out, and where it was used. */
+/** Endpoints to test a tool and to list its usage. */
 export const toolUseRoutes: Route[] = [
   {
     method: 'GET',

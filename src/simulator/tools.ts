@@ -32,7 +32,7 @@ const toolBody: Shape = {
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 
-/** What a tool definition must hold beyond its types. */
+/** Rules for a tool definition beyond the types of its members. */
 export function checkDefinition(
   world: World,
   definition: JsonObject,
@@ -73,7 +73,7 @@ export function findTool(world: World, toolId: string): JsonObject | undefined {
   );
 }
 
-/** By name an own tool comes before a built-in one. */
+/** By name, a tool of the account takes precedence over a built-in one. */
 function findToolByName(world: World, name: string): JsonObject | undefined {
   return (
     world.tools.values().findLast((tool) => tool.name === name) ??
@@ -81,7 +81,7 @@ function findToolByName(world: World, name: string): JsonObject | undefined {
   );
 }
 
-/** Turns selected tools into the tools of a call, reporting those that cannot be had. */
+/** Resolves the selected tools of a call and reports those that do not exist. */
 export function resolveTools(
   world: World,
   selected: JsonObject[],

@@ -1,6 +1,6 @@
 import type { JsonObject } from './json.ts';
 
-/** Public voices. Real ids where they are public knowledge, made up ones elsewhere. */
+/** Public voices, with real ids where those are public. */
 
 const LABELS: Record<string, string> = {
   'en-US': '🇺🇸 English (United States)',

@@ -155,7 +155,7 @@ function external(voiceId: string, body: JsonObject): JsonObject {
   };
 }
 
-/** A pitch of its own for every voice, so that previews can be told apart. */
+/** A distinct pitch for every voice, to distinguish previews. */
 function preview(voiceId: string): Buffer {
   return toneWav(1, 200 + (Number.parseInt(voiceId.slice(-3), 16) % 400));
 }

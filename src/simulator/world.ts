@@ -16,31 +16,33 @@ export interface AgentRecord {
   calls: number;
 }
 
-/** How a call is going to go, decided when it is created. */
+/** The planned course of a call, decided when it is created. */
 export interface Plan {
   outcome: string;
-  /** Simulated milliseconds from creation until somebody answers, or null if nobody does. */
+  /** Simulated milliseconds from creation to the answer; null without an answer. */
   answerAfterMs: number | null;
-  /** Simulated milliseconds from creation until it ends without an answer. */
+  /** Simulated milliseconds from creation to an end without an answer. */
   giveUpAfterMs: number;
   /** Simulated milliseconds between joined and ended. */
   talkMs: number;
+  /** Times that the person speaks and the agent replies; null: as many as fit. */
+  exchanges: number | null;
   endReason: string;
   sipReason: string | null;
 }
 
 export interface CallRecord {
   callId: string;
-  /** Everything of the Call object that does not follow from something else here. */
+  /** The members of the Call object that are not derived from others. */
   call: JsonObject;
   agentId: string | null;
   stageId: string;
   tools: JsonObject[];
   initialMessages: JsonObject[];
-  /** What is going to be said, and what was, with the instant at which it becomes visible. */
+  /** Past and planned messages, with the instants at which they become visible. */
   transcript: { at: number; message: JsonObject }[];
   plan: Plan;
-  /** Simulated seconds per real one, as it was at creation: a change leaves this call alone. */
+  /** Simulated seconds per real second, fixed at creation. */
   speed: number;
   createdAt: number;
   joinedAt: number | null;
@@ -116,6 +118,15 @@ export interface DocumentRecord {
   exampleQueries: string[];
 }
 
+/** Webhook that the simulator's own receiver has accepted. */
+export interface ReceivedWebhook extends JsonObject {
+  at: string;
+  /** The last part of the path. */
+  name: string;
+  headers: JsonObject;
+  body: JsonObject[string];
+}
+
 export interface World {
   url: string;
   apiKey: string;
@@ -144,6 +155,8 @@ export interface World {
   singletons: Collection<JsonObject>;
   registrations: Collection<JsonObject>;
   dials: Collection<Dial>;
+  /** Webhooks that came to the receiver, oldest first. */
+  readonly received: ReceivedWebhook[];
   requests: RequestLogEntry[];
   emit(event: string, call: CallRecord): void;
 }
@@ -154,7 +167,7 @@ export interface Request {
   params: Record<string, string>;
   query: URLSearchParams;
   headers: NodeJS.Dict<string | string[]>;
-  /** Address the caller used, for the absolute URLs in answers. */
+  /** Address that the client used, for absolute URLs in responses. */
   origin: string;
   body: Json;
   raw: Buffer;

@@ -1,4 +1,4 @@
-/** Jobs between what is synced, where the one who knows may not import the one who acts. */
+/** A job by which tools, voices and knowledge bases reach agents, which they must not import. */
 import { z } from 'zod';
 import { defineJob } from '../infra/jobs.ts';
 
@@ -9,9 +9,8 @@ const resyncAgentsPayload = z.object({
 export type ResyncAgents = z.output<typeof resyncAgentsPayload>;
 
 /**
- * What an agent's copy says about this tool, knowledge base or voice is no longer right: it has an
- * id at Ultravox for the first time, another id, or other tokens. All agents that use it have to be
- * sent again.
+ * Sends every agent that uses this tool, knowledge base or voice to Ultravox again. Enqueue it when
+ * the remote id or the tokens that agents carry have changed.
  */
 export const resyncAgents = defineJob({
   name: 'resyncAgents',

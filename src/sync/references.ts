@@ -1,23 +1,24 @@
 /**
- * Keeps "in use" and "deleted" apart when both happen at once. Rows are marked as deleted and not
- * removed, so a foreign key alone would let an agent take up a tool in the very moment it goes.
+ * Locks that keep a row from being deleted while another row begins to refer to it. Rows are marked
+ * as deleted rather than removed, so a foreign key alone would not prevent that.
  *
- * Whoever refers to rows locks them first and looks at what is left; whoever deletes one locks it
- * in the mode that excludes that, and then looks at who refers to it.
+ * A writer that refers to rows locks them before it checks that they exist. A writer that deletes a
+ * row locks it in the mode that excludes those locks, and then checks what refers to it.
  */
 import type { Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 
-type Referable = 'tools' | 'voices' | 'knowledge_bases';
+type ReferableTable = 'agents' | 'tools' | 'voices' | 'knowledge_bases';
 
 /**
- * In the transaction that begins to refer to these rows, before it does: they stay until it ends.
+ * Call it in the transaction that begins to refer to these rows, before it does. The rows cannot be
+ * deleted until the transaction ends.
  *
- * @returns those that are there and the organisation's.
+ * @returns the ids that exist and belong to the organization.
  */
 export async function lockReferences(
   tx: Tx,
-  table: Referable,
+  table: ReferableTable,
   organizationId: string,
   ids: readonly string[],
 ): Promise<Set<string>> {
@@ -31,13 +32,13 @@ export async function lockReferences(
 }
 
 /**
- * In the transaction that deletes a row, before it looks at who refers to it.
+ * Call it in the transaction that deletes a row, before it checks what refers to the row.
  *
- * @returns whether it is there and the organisation's.
+ * @returns whether the row exists and belongs to the organization.
  */
 export async function lockForDeletion(
   tx: Tx,
-  table: Referable,
+  table: ReferableTable,
   organizationId: string,
   id: string,
 ): Promise<boolean> {

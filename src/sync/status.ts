@@ -1,26 +1,21 @@
-/**
- * How far the copy of a row at Ultravox has come, as a pure state machine.
- *
- * A row that was once in step stays ACTIVE while a change of it is on its way or was refused: what
- * Ultravox runs is then its last synced revision.
- */
+/** The sync status of a row as a pure state machine. */
 import type { SyncStatus } from '../generated/prisma/enums.ts';
 
 export type SyncOutcome =
-  /** Somebody has begun to bring the row to Ultravox. */
-  | 'BEGUN'
   /** Ultravox has this revision. */
   | 'SYNCED'
-  /** Ultravox refuses the content: it must be changed. */
+  /** Ultravox refuses the content; it must be changed. */
   | 'REFUSED'
-  /** Ultravox could not be reached, was full, or did not say: try again later. */
+  /** Ultravox could not be reached, was at capacity, or did not answer; it is tried again later. */
   | 'UNREACHABLE';
 
+/**
+ * A row that was once synced stays ACTIVE while a change is being sent or was refused: Ultravox then
+ * uses its last synced revision.
+ */
 export function nextSyncStatus(status: SyncStatus, outcome: SyncOutcome): SyncStatus {
   if (status === 'ACTIVE') return 'ACTIVE';
   switch (outcome) {
-    case 'BEGUN':
-      return 'CREATING';
     case 'SYNCED':
       return 'ACTIVE';
     case 'REFUSED':
@@ -30,12 +25,12 @@ export function nextSyncStatus(status: SyncStatus, outcome: SyncOutcome): SyncSt
   }
 }
 
-/** Seconds until the next attempt after so many that could not reach Ultravox: 5, 10, 20 … 300. */
+/** Seconds before the next attempt, after this many that did not reach Ultravox: 5, 10, 20 … 300. */
 export function syncRetrySeconds(attempts: number): number {
   return Math.min(5 * 2 ** Math.max(0, attempts - 1), 300);
 }
 
-/** Whether Ultravox has the row as it is here. */
+/** Whether the current revision of the row is at Ultravox. */
 export function isInSync(row: { revision: number; syncedRevision: number | null }): boolean {
   return row.syncedRevision === row.revision;
 }

@@ -1,4 +1,4 @@
-/** What a tool's HTTP definition is here, and what it is called on the wire. */
+/** The HTTP definition of a tool, as it is stored and as Ultravox expects it. */
 import type {
   BaseToolDefinition,
   KnownValue,
@@ -40,22 +40,22 @@ export interface AutomaticParameter {
   location: ParameterLocation;
   knownValue: KnownParameterValue;
 }
-/** Without the value, which only `tools.secrets` holds, under `key`. */
+/** Without the token, which only `tools.secrets` holds, under `key`. */
 export interface ToolAuthentication {
   key: string;
   kind: AuthenticationKind;
-  /** Of the header or query parameter, or the HTTP scheme. */
+  /** Name of the header or query parameter, or the HTTP scheme. */
   name: string;
 }
 
-/** The column `tools.definition`. */
+/** Contents of the column `tools.definition`. */
 export interface ToolDefinition {
   http: ToolHttp;
   dynamicParameters: DynamicParameter[];
   staticParameters: StaticParameter[];
   automaticParameters: AutomaticParameter[];
   authentication: ToolAuthentication[];
-  /** The revision of the row with which the authentication last changed. */
+  /** Revision of the row in which the authentication last changed. */
   authenticationRevision: number;
   timeout: string | null;
   precomputable: boolean;
@@ -86,7 +86,7 @@ function wireRequirement({ kind, name }: ToolAuthentication): SecurityRequiremen
   return { httpAuth: { scheme: name } };
 }
 
-/** As Ultravox is told. The tokens are no part of it: they go with the agents. */
+/** The definition to send to Ultravox. It has no tokens; agents carry those. */
 export function wireDefinition(tool: {
   modelToolName: string;
   description: string;

@@ -1,16 +1,15 @@
-/** Tools: HTTP requests that an agent may make during a conversation. */
+/** Lists, creates, changes and deletes the tools of an organization. */
 import type { App, Tx } from '../app.ts';
-import { userError } from '../errors.ts';
 import type { Prisma, Tool } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
 import { literal } from '../infra/like.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { lockForDeletion } from '../sync/references.ts';
+import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { deriveModelToolName } from './definition.ts';
-import { type DefinitionInput, mergeDefinition } from './rules.ts';
+import { type DefinitionInput, mergeDefinition } from './definition-input.ts';
 import { definitionOf, encryptTokens, toolSync } from './sync.ts';
 
 export { definitionOf, selectedToolFor } from './sync.ts';
@@ -21,7 +20,7 @@ const MODEL_TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
 export interface ToolFilter {
   name?: string | null | undefined;
-  /** Any of these; empty is as if it were not given. */
+  /** Empty means all. */
   status?: readonly SyncStatus[] | null | undefined;
 }
 
@@ -42,11 +41,11 @@ export interface CreateToolInput extends DefinitionInput {
 }
 
 /**
- * Makes a tool.
+ * Creates a tool.
  *
- * Order: the row and its job are committed, then the tool is made at Ultravox.
- * If the second step fails: the row says so. Unreachable, the job goes on until it is there and
- * looks for it by our id first; refused, the row is FAILED until it is changed.
+ * Order: the row and its job are committed, then the tool is created at Ultravox. If Ultravox cannot
+ * be reached, the job retries, after it has looked for the tool by our id. If Ultravox refuses the
+ * tool, the row is FAILED until it is changed.
  */
 export async function createTool(app: App, viewer: Viewer, input: CreateToolInput): Promise<Tool> {
   const checks = new Checks();
@@ -60,11 +59,10 @@ export async function createTool(app: App, viewer: Viewer, input: CreateToolInpu
   checks.throwIfAny();
 
   const id = newObjectId(viewer);
-  const made =
-    viewer.idempotency && (await app.db.tool.findFirst({ where: { ...ownedBy(viewer), id } }));
-  if (!made) {
-    await app.db.$transaction(async (tx) => {
-      await tx.tool.create({
+  await createAndSync(app, viewer, toolSync, {
+    id,
+    insert: (tx) =>
+      tx.tool.create({
         data: {
           ...ownedBy(viewer),
           id,
@@ -75,11 +73,8 @@ export async function createTool(app: App, viewer: Viewer, input: CreateToolInpu
           definition: definition as unknown as Prisma.InputJsonObject,
           secrets: encryptTokens(app, id, tokens ?? {}),
         },
-      });
-      await enqueueSync(app, tx, toolSync, id);
-    });
-  }
-  await trySync(app, toolSync, id);
+      }),
+  });
   return app.db.tool.findUniqueOrThrow({ where: { id } });
 }
 
@@ -89,7 +84,7 @@ function checkModelToolName(checks: Checks, name: string | undefined): string | 
   if (name === undefined) {
     return checks.add(
       'REQUIRED',
-      'No identifier can be made of `name`, which has no Latin letter and no digit: give `modelToolName`.',
+      '`name` has no Latin letter or digit to derive `modelToolName` from. Provide `modelToolName`.',
       ['modelToolName'],
     );
   }
@@ -109,12 +104,12 @@ export interface UpdateToolInput extends DefinitionInput {
 }
 
 /**
- * Changes what was sent and leaves the rest, `modelToolName` included when only the name changes.
- * Two changes at once are done one after the other, so neither undoes the other.
+ * Changes the fields that were sent. A new name leaves `modelToolName` unchanged. Concurrent changes
+ * run one after the other, so neither undoes the other.
  *
- * Order: the row and its job are committed, then the definition at Ultravox is replaced.
- * If the second step fails: Ultravox keeps the last synced revision, the row says why in
- * `syncError`, and the job goes on (unreachable) or waits for the next change (refused).
+ * Order: the row and its job are committed, then the definition at Ultravox is replaced. If that
+ * fails, Ultravox keeps the last synced revision and `syncError` gives the reason; the job retries
+ * unless Ultravox refused the tool.
  */
 export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInput): Promise<Tool> {
   const checks = new Checks();
@@ -128,7 +123,7 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
 
   await app.db.$transaction(async (tx) => {
     const tool = id ? await lockTool(tx, viewer, id) : null;
-    if (id && !tool) checks.add('NOT_FOUND', 'There is no such tool.', ['id']);
+    if (id && !tool) checks.add('NOT_FOUND', 'Tool not found.', ['id']);
     const { definition, tokens } = mergeDefinition(
       checks,
       input,
@@ -136,7 +131,7 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
       allowPrivate(app),
     );
     if (tool && modelToolName !== undefined && modelToolName !== tool.modelToolName) {
-      await checkRename(tx, viewer, checks, tool.id, modelToolName);
+      await checkRename(tx, checks, tool, modelToolName);
     }
     checks.throwIfAny();
     if (!tool) return;
@@ -153,13 +148,13 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
         ...(tokens ? { secrets: encryptTokens(app, tool.id, tokens) } : {}),
       },
     });
-    await enqueueSync(app, tx, toolSync, tool.id);
+    await enqueueSync(app, tx, toolSync, tool);
   });
   await trySync(app, toolSync, id!);
   return app.db.tool.findUniqueOrThrow({ where: { id: id! } });
 }
 
-/** Of Ultravox itself; which of them an agent has is the agent's affair. */
+/** Names of the tools that Ultravox provides and an agent may have. */
 const BUILT_IN = new Set([
   'hangUp',
   'queryCorpus',
@@ -169,22 +164,21 @@ const BUILT_IN = new Set([
   'warmTransfer',
 ]);
 
-/** No agent may end up with two tools that the model cannot tell apart. */
+/** Prevents an agent from having two tools of one name, which the model could not distinguish. */
 async function checkRename(
   tx: Tx,
-  viewer: Viewer,
   checks: Checks,
-  toolId: string,
+  { id: toolId, organizationId }: Tool,
   modelToolName: string,
 ): Promise<void> {
-  const twin = { deletedAt: null, id: { not: toolId }, modelToolName };
+  const sameName = { deletedAt: null, id: { not: toolId }, modelToolName };
   const users = await tx.agentTool.findMany({
     where: {
-      ...ownedBy(viewer),
+      organizationId,
       toolId,
       agent: {
         deletedAt: null,
-        ...(BUILT_IN.has(modelToolName) ? {} : { tools: { some: { tool: twin } } }),
+        ...(BUILT_IN.has(modelToolName) ? {} : { tools: { some: { tool: sameName } } }),
       },
     },
     select: { agentId: true },
@@ -194,13 +188,13 @@ async function checkRename(
   if (users.length === 0) return;
   checks.add(
     'INVALID_INPUT',
-    `Agents that use this tool have, or may have, another one called "${modelToolName}". Choose another name, or take one of the two from them first.`,
+    `Agents that use this tool have or may have another tool named "${modelToolName}". Choose another name, or remove one of the two tools from these agents first.`,
     ['modelToolName'],
     { details: { agentIds: users.map(({ agentId }) => publicId('agt', agentId)) } },
   );
 }
 
-/** Held so that no other change comes between, and no agent takes the tool up meanwhile. */
+/** Locks the tool against other changes and against being added to an agent. */
 async function lockTool(tx: Tx, viewer: Viewer, id: string): Promise<Tool | null> {
   await tx.$queryRaw`
     SELECT id FROM tools
@@ -212,36 +206,22 @@ async function lockTool(tx: Tx, viewer: Viewer, id: string): Promise<Tool | null
 /**
  * Deletes a tool that no agent uses.
  *
- * Order: the row is marked as deleted, with a job, and then removed at Ultravox.
- * If the second step fails: the tool is gone here, and the job goes on until it is gone there.
+ * Order: the row is marked as deleted and its job committed, then the tool is removed at Ultravox.
+ * If that fails, the job retries.
  *
- * @returns the id of the row.
+ * @returns the UUID of the tool.
  */
 export async function deleteTool(app: App, viewer: Viewer, publicToolId: string): Promise<string> {
   const checks = new Checks();
   const id = checks.id('tol', 'Tool', publicToolId, ['id']);
   checks.throwIfAny();
-  await app.db.$transaction(async (tx) => {
-    if (!(await lockForDeletion(tx, 'tools', viewer.organizationId, id!))) {
-      throw userError('NOT_FOUND', 'There is no such tool.', ['id']);
-    }
-    const users = await tx.agentTool.findMany({
-      where: { ...ownedBy(viewer), toolId: id!, agent: { deletedAt: null } },
-      select: { agentId: true },
-      orderBy: { agentId: 'asc' },
-      take: 100,
-    });
-    if (users.length > 0) {
-      throw userError(
-        'IN_USE',
-        'Agents use this tool. Take it from them, or delete them, first.',
-        ['id'],
-        { details: { agentIds: users.map(({ agentId }) => publicId('agt', agentId)) } },
-      );
-    }
-    await tx.tool.update({ where: { id: id! }, data: { deletedAt: app.now(), secrets: null } });
-    await enqueueSync(app, tx, toolSync, id!);
+  await deleteAndSync(app, viewer, toolSync, {
+    table: 'tools',
+    id: id!,
+    noun: 'tool',
+    remedy: 'Remove it from them',
+    markDeleted: (tx) =>
+      tx.tool.update({ where: { id: id! }, data: { deletedAt: app.now(), secrets: null } }),
   });
-  await trySync(app, toolSync, id!);
   return id!;
 }

@@ -1,10 +1,11 @@
-/** Tools at Ultravox. A change replaces the whole definition; agents refer to it by id. */
+/** Syncs tools with Ultravox. A change replaces the whole definition there. */
 import type { App } from '../app.ts';
 import type { Tool } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
-import { orGone } from '../sync/gone.ts';
+import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
-import { defineSyncJob, NotReadyError, type SyncKind } from '../sync/service.ts';
+import { nullIfNotFound } from '../sync/null-if-not-found.ts';
+import { defineSyncJob, NotReadyError, type SyncKind } from '../sync/sync-kind.ts';
 import type { SelectedTool, WriteToolRequest } from '../ultravox/wire.ts';
 import { type ToolDefinition, wireDefinition } from './definition.ts';
 
@@ -12,7 +13,7 @@ export function definitionOf(tool: Pick<Tool, 'definition'>): ToolDefinition {
   return tool.definition as unknown as ToolDefinition;
 }
 
-/** Exactly the 40 characters that a name may have there. */
+/** Our public id, which has exactly the 40 characters that a name may have at Ultravox. */
 const remoteName = (row: Pick<Tool, 'id'>): string => publicId('tol', row.id);
 
 const request = (row: Tool): WriteToolRequest => ({
@@ -27,39 +28,37 @@ export const toolSync: SyncKind<Tool> = {
 
   async find(app, row) {
     const name = remoteName(row);
-    const found: string[] = [];
-    for await (const tool of app.ultravox.tools.listAll({ ownership: 'private', search: name })) {
-      if (tool.name === name) found.push(tool.toolId);
-    }
-    return found;
+    const listed = app.ultravox.tools.listAll({ ownership: 'private', search: name });
+    return idsByName(listed, name, ({ toolId }) => toolId);
   },
 
   async create(app, row) {
     return (await app.ultravox.tools.create(request(row))).toolId;
   },
 
-  async update(app, row, ultravoxId) {
-    await app.ultravox.tools.replace(ultravoxId, request(row));
+  async update(app, row, remoteId) {
+    await app.ultravox.tools.replace(remoteId, request(row));
   },
 
-  async remove(app, _row, ultravoxId) {
-    await orGone(app.ultravox.tools.delete(ultravoxId));
+  async remove(app, _row, remoteId) {
+    await nullIfNotFound(app.ultravox.tools.delete(remoteId));
   },
 
-  /** Agents hold the tool's id and its tokens, and only those; so only those concern them. */
-  async settled(app, tx, row, result) {
+  /** Agents carry the remote id and the tokens of a tool, so only a change of those concerns them. */
+  async onResult(app, tx, row, result) {
     if (result.outcome !== 'SYNCED') return;
     const newTokens = definitionOf(row).authenticationRevision > (row.syncedRevision ?? 0);
-    if (result.ultravoxId === row.ultravoxId && !newTokens) return;
-    await app.jobs.enqueue(tx, resyncAgents, { kind: 'TOOL', id: row.id });
+    if (result.remoteId === row.remoteId && !newTokens) return;
+    const resync = { kind: 'TOOL', id: row.id } as const;
+    await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
   },
 };
 
 const secretsContext = (toolId: string): string => `tools.secrets:${toolId}`;
 
-/** The tokens as the row keeps them; null when there are none. */
+/** The tokens as the row stores them; null when there are none. */
 export function encryptTokens(
-  app: App,
+  app: Pick<App, 'cipher'>,
   toolId: string,
   tokens: Record<string, string>,
 ): string | null {
@@ -68,21 +67,22 @@ export function encryptTokens(
 }
 
 /**
- * How an agent's template names this tool, tokens included: secret, to be sent and not kept.
+ * The entry for this tool in the call template of an agent. It contains the tokens in clear text: send
+ * it to Ultravox and neither store nor log it.
  *
- * @throws NotReadyError while Ultravox does not have the tool, or not yet with the authentication
- *   these tokens belong to. `resyncAgents` follows when it has.
+ * @throws NotReadyError until the tool, with the authentication that the tokens belong to, is at
+ *   Ultravox. `resyncAgents` is enqueued once it is.
  */
-export function selectedToolFor(app: App, tool: Tool): SelectedTool {
-  const inStep = definitionOf(tool).authenticationRevision <= (tool.syncedRevision ?? 0);
-  if (!tool.ultravoxId || !inStep) {
+export function selectedToolFor(app: Pick<App, 'cipher'>, tool: Tool): SelectedTool {
+  const tokensFit = definitionOf(tool).authenticationRevision <= (tool.syncedRevision ?? 0);
+  if (!tool.remoteId || !tokensFit) {
     throw new NotReadyError(
       `The tool "${tool.modelToolName}" (${publicId('tol', tool.id)}) is not at Ultravox yet.`,
     );
   }
-  if (!tool.secrets) return { toolId: tool.ultravoxId };
+  if (!tool.secrets) return { toolId: tool.remoteId };
   const authTokens = JSON.parse(
     app.cipher.decrypt(tool.secrets, secretsContext(tool.id)),
   ) as Record<string, string>;
-  return { toolId: tool.ultravoxId, authTokens };
+  return { toolId: tool.remoteId, authTokens };
 }

@@ -4,14 +4,14 @@ export type UltravoxErrorKind =
   /** The account has no subscription or free time left. */
   | 'billing'
   | 'not_found'
-  /** Something was said to a call that has not been joined yet or is over. */
+  /** The call has not been joined yet, or has ended. */
   | 'not_live'
   | 'invalid'
   /** Too many requests or calls; see `retryAfterSeconds`. */
   | 'capacity'
-  /** No answer, or one that says the service itself is in trouble. */
+  /** No response, or one that reports a failure of the service. */
   | 'unreachable'
-  /** An answer we cannot make sense of. */
+  /** A response that cannot be understood. */
   | 'protocol'
   | 'conflict';
 
@@ -35,22 +35,22 @@ export interface UltravoxErrorFields {
 export class UltravoxError extends Error {
   override readonly name = 'UltravoxError';
   readonly kind: UltravoxErrorKind;
-  /** Null: there was no answer. */
+  /** Null without a response. */
   readonly status: number | null;
   readonly retryAfterSeconds: number | null;
-  /** For people. Comes from Ultravox where it said anything. */
+  /** Readable description, from Ultravox where it gave one. */
   readonly detail: string;
-  /** Dotted member path to complaints, where Ultravox named members. */
+  /** Problems by dotted path of a member, where Ultravox named members. */
   readonly fieldErrors: Record<string, string[]>;
   readonly method: string;
   /** Without the query. */
   readonly path: string;
   /**
-   * True when Ultravox may have carried the request out although no usable answer came back. A
-   * write must then look for its effect before trying again. False: it was certainly not done.
+   * Whether Ultravox may have executed the request although no usable response arrived. The caller
+   * must then look for the effect of a write before repeating it. False: it was certainly not executed.
    */
   readonly outcomeUnknown: boolean;
-  /** At most 4 kB. Not enumerable: it may hold what people said, which has no place in a log. */
+  /** At most 4 kB. Not enumerable, to keep conversations out of logs. */
   declare readonly rawBody: string;
 
   constructor(fields: UltravoxErrorFields) {
@@ -72,7 +72,18 @@ export class UltravoxError extends Error {
   }
 }
 
-/** What a status means, unless the endpoint gives it a meaning of its own. */
+/** The error for a list of calls that its filter should have excluded. */
+export function unfilteredCalls(): UltravoxError {
+  return new UltravoxError({
+    kind: 'protocol',
+    method: 'GET',
+    path: '/api/calls',
+    detail: 'The filter was ignored.',
+    outcomeUnknown: false,
+  });
+}
+
+/** The kind of a status, unless the endpoint defines another. */
 export function kindOfStatus(status: number): UltravoxErrorKind {
   if (status === 401 || status === 403) return 'credentials';
   if (status === 402) return 'billing';
@@ -85,18 +96,39 @@ export function kindOfStatus(status: number): UltravoxErrorKind {
   return 'protocol';
 }
 
-/** A refusal leaves no doubt; trouble on the way, or half an answer, does. */
-export const isOutcomeUnknown = (status: number): boolean =>
-  status === 408 || (status !== 503 && (status < 400 || status >= 500));
+/**
+ * A refusal leaves no doubt; trouble on the way, or half an answer, does. 503 is a refusal only if Ultravox
+ * itself has sent it, with `Retry-After` or JSON: a proxy that lost the connection after it had passed the
+ * request on answers 503 too.
+ */
+export function isOutcomeUnknown(
+  status: number,
+  { retryAfter, text }: { retryAfter: string | null; text: string },
+): boolean {
+  if (status === 503) return retryAfter === null && !isJson(text);
+  return status === 408 || status < 400 || status >= 500;
+}
 
-/** `Retry-After`, as seconds or as an HTTP date. */
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A longer pause is a mistake of whoever answered; the next refusal asks for the rest of it. */
+const MAX_RETRY_AFTER_SECONDS = 3_600;
+
+/** `Retry-After`, as seconds or as an HTTP date, in seconds from `now`: at most an hour. */
 export function parseRetryAfter(header: string | null, now: number): number | null {
   const value = header?.trim() ?? '';
-  if (/^\d+$/.test(value)) return Number(value);
+  if (/^\d+$/.test(value)) return Math.min(Number(value), MAX_RETRY_AFTER_SECONDS);
   // Date.parse accepts nearly anything with a digit; an HTTP date begins with a weekday.
   if (!/^[A-Za-z]{3,9},? /.test(value)) return null;
-  const instant = Date.parse(value);
-  return Number.isNaN(instant) ? null : Math.max(0, Math.ceil((instant - now) / 1000));
+  const seconds = Math.ceil((Date.parse(value) - now) / 1000);
+  return Number.isNaN(seconds) ? null : Math.min(Math.max(0, seconds), MAX_RETRY_AFTER_SECONDS);
 }
 
 const MAX_DETAIL = 500;
@@ -163,7 +195,7 @@ export function redact(text: string, secrets: readonly string[]): string {
   return clean;
 }
 
-/** Takes out whatever a resource holds under the name of a secret. */
+/** Removes all values that a resource holds under the name of a secret. */
 export const redactNamed = (text: string): string =>
   text.slice(0, 65_536).replace(SECRET_IN_TEXT, '$1"[redacted]"');
 

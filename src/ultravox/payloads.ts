@@ -6,7 +6,7 @@
 // ---------------------------------------------------------------------------------------------
 // Vocabulary
 
-/** A value we know, or one the vendor has invented since. */
+/** A known value, or one that Ultravox has added since. */
 export type Open<Known extends string> = Known | (string & {});
 
 /** A message: every member may be unset. `undefined` is accepted because JSON drops it. */
@@ -106,7 +106,7 @@ export type Ownership = Open<'public' | 'private'>;
 export type WebhookEvent = Open<'call.started' | 'call.joined' | 'call.ended' | 'call.billed'>;
 
 // ---------------------------------------------------------------------------------------------
-// Messages: how a call is carried
+// Messages: media of a call
 
 export type EnabledDataMessages = MessageOf<{
   pong: boolean;
@@ -179,7 +179,7 @@ export type Callback = MessageOf<{ url: string; secrets: string[] }>;
 export type Callbacks = MessageOf<{ joined: Callback; ended: Callback; billed: Callback }>;
 
 // ---------------------------------------------------------------------------------------------
-// Messages: how an agent behaves
+// Messages: behavior of an agent
 
 /** Exactly one member. */
 export type FirstSpeakerSettings = MessageOf<{

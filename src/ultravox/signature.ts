@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** How far ahead of ours the sender's clock may run. */
+/** Tolerance for a sender's clock that is ahead of this machine's. */
 const CLOCK_SKEW_SECONDS = 10;
 
 /** Lowercase hex digest over the raw body followed directly by the timestamp header. */
@@ -16,8 +16,8 @@ export type WebhookVerification =
     };
 
 /**
- * Whether a delivery was sent, recently, by someone who knows one of our secrets. `rawBody` has to
- * be the bytes as they arrived. Without secrets nothing is accepted.
+ * Checks that a delivery is signed with one of `secrets` and recent. `rawBody` must be the bytes as
+ * they arrived. Without secrets every delivery is rejected.
  */
 export function verifyWebhook(delivery: {
   rawBody: Buffer | string;
@@ -30,11 +30,11 @@ export function verifyWebhook(delivery: {
   const { rawBody, timestampHeader, signatureHeader, secrets, now } = delivery;
   if (!timestampHeader || !signatureHeader) return { ok: false, reason: 'missing_header' };
 
-  // The signature comes first: what an unauthenticated sender claims about time is of no interest.
+  // The signature is checked first, because an unsigned timestamp proves nothing.
   const claimed = signatureHeader.split(',').map((digest) => Buffer.from(digest.trim(), 'utf8'));
   let signed = false;
   for (const secret of secrets) {
-    // An empty secret is a secret everyone knows.
+    // An empty secret would accept a signature that anybody can compute.
     if (secret === '') continue;
     const expected = Buffer.from(signWebhook(secret, rawBody, timestampHeader), 'utf8');
     for (const digest of claimed) {

@@ -1,101 +1,30 @@
 /**
- * What travels between us and Ultravox, in both directions.
+ * The requests and responses of the Ultravox API.
  *
- * Two kinds of shapes, as in the vendor's own document:
+ * Resources (`Agent`, `Call`, `Tool`, …) are parsed by the schema of the same name, and the type is
+ * inferred from it. A missing member and a null member both come out as null. Messages
+ * (`ultravox.v1.*`, such as `CallTemplate`) are only checked to be objects, because they are stored
+ * and shown but not interpreted; members that are null at their top level are dropped.
  *
- * - Resources (`Agent`, `Call`, `Tool`, …). What we receive is parsed by the schema of the same
- *   name, and the type is inferred from it. A member the vendor left out and a member it set to
- *   null both come out as null, so callers test for one thing.
- * - Messages (`ultravox.v1.*`, e.g. `CallTemplate`). Every member is optional. Received ones are
- *   only checked to be objects, because we store and show them but do not decide anything on
- *   their inside; members that are null at their top level are dropped.
- *
- * Enums are open and unknown members survive parsing: the vendor adds both without notice.
+ * Enums are open and unknown members survive parsing, since Ultravox adds both without notice.
  */
 import { z } from 'zod';
 import type {
   BaseToolDefinition,
-  BillingStatus,
-  Callbacks,
-  CallMedium,
   CallTemplate,
-  CorpusStatus,
-  DataConnectionConfig,
-  Duration,
-  EndReason,
   ExternalVoice,
-  FirstSpeakerSettings,
-  JsonObject,
-  MessageMedium,
   MessageOf,
-  MessageRole,
-  Metadata,
   Open,
   Ownership,
-  RequestedRetentionPolicy,
-  SipTerminationReason,
-  SourceStatus,
-  TimedMessage,
-  Timestamp,
-  ToolOverrides,
-  VadSettings,
   WebhookEvent,
 } from './payloads.ts';
+import { callSchema } from './wire-calls.ts';
+import { extensible, id, messageOf, openEnum, orElse, orNull, timestamp } from './wire-schemas.ts';
 
 export type * from './payloads.ts';
-
-// ---------------------------------------------------------------------------------------------
-// Building blocks of the schemas
-
-/** Unknown members are kept at run time but stay out of the type, so a typo is still an error. */
-const extensible = <Shape extends z.ZodRawShape>(shape: Shape) =>
-  z.looseObject(shape) as unknown as z.ZodObject<Shape, z.core.$strip>;
-
-const timestamp = z
-  .string()
-  .refine((value) => !Number.isNaN(Date.parse(value)), { error: 'not a timestamp' });
-
-const id = z.string().min(1);
-
-/** Missing and null are the same thing to us. */
-const orNull = <Schema extends z.ZodType>(schema: Schema) =>
-  schema.nullable().default(null as never);
-
-/** Missing and null both mean the value given. */
-const orElse = <Schema extends z.ZodType>(schema: Schema, value: z.output<Schema>) =>
-  schema
-    .nullable()
-    .default(null as never)
-    .transform((given): z.output<Schema> => (given === null ? value : given) as z.output<Schema>);
-
-const openEnum = <Value extends string>() => z.string() as unknown as z.ZodType<Value, Value>;
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** An `ultravox.v1.*` message: an object whose unset members are absent rather than null. */
-const messageOf = <Value>() =>
-  z
-    .custom<Value>(isObject, { error: 'not an object' })
-    .transform(
-      (value) =>
-        Object.fromEntries(
-          Object.entries(value as JsonObject).filter(([, member]) => member !== null),
-        ) as Value,
-    );
-
-const messagesOf = <Value>() => orElse(z.array(messageOf<Value>()), []);
-
-/** Keys that begin with `ultravox.` are the vendor's and need not hold strings. */
-const metadata = orElse(z.record(z.string(), z.unknown()), {}).transform(
-  (record): Metadata =>
-    Object.fromEntries(
-      Object.entries(record).map(([key, value]) => [
-        key,
-        typeof value === 'string' ? value : JSON.stringify(value),
-      ]),
-    ),
-);
+export * from './wire-calls.ts';
+export * from './wire-corpora.ts';
+export * from './wire-telephony.ts';
 
 // ---------------------------------------------------------------------------------------------
 // Lists
@@ -165,140 +94,6 @@ export interface CreateAgentRequest {
 export type UpdateAgentRequest = MessageOf<CreateAgentRequest>;
 
 // ---------------------------------------------------------------------------------------------
-// Calls
-
-/** What a call says before it starts; `role` and `text` suffice. */
-export type InitialMessage = MessageOf<{
-  role: MessageRole;
-  text: string;
-  medium: MessageMedium;
-  invocationId: string;
-  toolName: string;
-  errorDetails: string;
-  metadata: JsonObject;
-}>;
-
-/** Everything an agent call may override. Prompt, model and language are not among it. */
-export type StartAgentCallRequest = MessageOf<{
-  templateContext: JsonObject;
-  initialMessages: InitialMessage[];
-  metadata: Metadata;
-  medium: CallMedium;
-  joinTimeout: Duration;
-  maxDuration: Duration;
-  recordingEnabled: boolean;
-  initialOutputMedium: MessageMedium;
-  firstSpeakerSettings: FirstSpeakerSettings;
-  dataConnection: DataConnectionConfig;
-  experimentalSettings: JsonObject;
-  callbacks: Callbacks;
-  voice: string;
-  /** Only together with `voice`. */
-  voiceOverrides: ExternalVoice;
-  toolOverrides: ToolOverrides;
-  retentionPolicy: RequestedRetentionPolicy;
-  /** Replaces the agent's. */
-  sharedSecrets: string[];
-}>;
-
-export const sipDetailsSchema = extensible({
-  billedDuration: orNull(z.string()),
-  terminationReason: orNull(openEnum<SipTerminationReason>()),
-});
-export type SipDetails = z.output<typeof sipDetailsSchema>;
-
-/**
- * A call has no status: it is waiting until `joined`, live until `ended`, and never answered if it
- * has `ended` without `joined`.
- */
-export const callSchema = extensible({
-  callId: id,
-  clientVersion: orNull(z.string()),
-  created: timestamp,
-  joined: orNull(timestamp),
-  ended: orNull(timestamp),
-  endReason: orNull(openEnum<EndReason>()),
-  billedDuration: orNull(z.string()),
-  billedSideInputTokens: orNull(z.number()),
-  billedSideOutputTokens: orNull(z.number()),
-  billingStatus: orElse(openEnum<BillingStatus>(), 'BILLING_STATUS_UNSPECIFIED'),
-  firstSpeaker: orNull(openEnum<Open<'FIRST_SPEAKER_AGENT' | 'FIRST_SPEAKER_USER'>>()),
-  firstSpeakerSettings: orNull(messageOf<FirstSpeakerSettings>()),
-  inactivityMessages: messagesOf<TimedMessage>(),
-  initialOutputMedium: orNull(openEnum<MessageMedium>()),
-  joinTimeout: orNull(z.string()),
-  maxDuration: orNull(z.string()),
-  /** Whoever has it may join: treat as a secret. Null for outgoing SIP, perhaps elsewhere too. */
-  joinUrl: orNull(z.string()),
-  languageHint: orNull(z.string()),
-  medium: orNull(messageOf<CallMedium>()),
-  model: orNull(z.string()),
-  recordingEnabled: orElse(z.boolean(), false),
-  retentionPolicy: orNull(openEnum<Open<'retain' | 'auto_delete'>>()),
-  systemPrompt: orNull(z.string()),
-  temperature: orNull(z.number()),
-  timeExceededMessage: orNull(z.string()),
-  voice: orNull(z.string()),
-  externalVoice: orNull(messageOf<ExternalVoice>()),
-  voiceOverrides: orNull(messageOf<ExternalVoice>()),
-  transcriptOptional: orNull(z.boolean()),
-  vadSettings: orNull(messageOf<VadSettings>()),
-  shortSummary: orNull(z.string()),
-  summary: orNull(z.string()),
-  agent: orNull(extensible({ agentId: id, name: orElse(z.string(), '') })),
-  agentId: orNull(z.string()),
-  experimentalSettings: orNull(z.unknown()),
-  metadata,
-  initialState: orNull(z.record(z.string(), z.unknown())),
-  requestContext: orNull(z.unknown()),
-  /** Named `dataConnection` in requests. */
-  dataConnectionConfig: orNull(messageOf<DataConnectionConfig>()),
-  callbacks: orNull(messageOf<Callbacks>()),
-  sipDetails: orNull(sipDetailsSchema),
-});
-export type Call = z.output<typeof callSchema>;
-
-const timespanSchema = extensible({ start: orNull(z.string()), end: orNull(z.string()) });
-
-export const messageSchema = extensible({
-  role: orElse(openEnum<MessageRole>(), 'MESSAGE_ROLE_UNSPECIFIED'),
-  /** What was said, or a tool's arguments or result as text. */
-  text: orNull(z.string()),
-  /** Pairs a tool call with its result. */
-  invocationId: orNull(z.string()),
-  toolName: orNull(z.string()),
-  errorDetails: orNull(z.string()),
-  medium: orNull(openEnum<MessageMedium>()),
-  callStageMessageIndex: orNull(z.number()),
-  callStageId: orNull(z.string()),
-  callState: orNull(z.record(z.string(), z.unknown())),
-  timespan: orNull(timespanSchema),
-  /** Relative to `Call.joined`; null for initial messages. */
-  wallClockTimespan: orNull(timespanSchema),
-  metadata: orNull(z.record(z.string(), z.unknown())),
-});
-export type Message = z.output<typeof messageSchema>;
-
-/** What can be said to a call that is live. */
-export type SendDataMessage =
-  | {
-      type: 'user_text_message';
-      text: string;
-      urgency?: 'immediate' | 'soon' | 'later' | undefined;
-      threadId?: string | undefined;
-    }
-  | {
-      type: 'forced_agent_message';
-      content?: string | undefined;
-      toolCalls?: { id?: string; name: string; arguments: JsonObject }[] | undefined;
-      knownToolResults?: unknown;
-      uninterruptible?: boolean | undefined;
-      urgency?: 'immediate' | 'soon' | undefined;
-      threadId?: string | undefined;
-    }
-  | { type: 'hang_up'; message?: string | undefined };
-
-// ---------------------------------------------------------------------------------------------
 // Tools
 
 export const toolSchema = extensible({
@@ -345,109 +140,13 @@ export interface CloneVoiceRequest {
   language?: string | undefined;
 }
 
-/** A voice that lives at another provider. */
+/** A voice of another provider. */
 export interface RegisterVoiceRequest {
   name: string;
   description?: string | null | undefined;
   primaryLanguage?: string | null | undefined;
   definition: ExternalVoice;
 }
-
-// ---------------------------------------------------------------------------------------------
-// Corpora
-
-export const corpusSchema = extensible({
-  corpusId: id,
-  created: orNull(timestamp),
-  name: orNull(z.string()),
-  description: orNull(z.string()),
-  stats: orNull(
-    extensible({
-      status: orElse(openEnum<CorpusStatus>(), 'CORPUS_STATUS_UNSPECIFIED'),
-      lastUpdated: orNull(timestamp),
-      numChunks: orElse(z.number(), 0),
-      numDocs: orElse(z.number(), 0),
-      numVectors: orElse(z.number(), 0),
-    }),
-  ),
-});
-export type Corpus = z.output<typeof corpusSchema>;
-
-export type WriteCorpusRequest = MessageOf<{ name: string; description: string }>;
-
-export type MimeTypeSet = MessageOf<{ mimeTypes: string[] }>;
-
-export type CrawlSpec = MessageOf<{
-  startUrls: string[];
-  /** 1 reads the start pages only. */
-  maxDepth: number;
-  maxDocuments: number;
-  maxDocumentBytes: number;
-  relevantDocumentTypes: MessageOf<{ include: MimeTypeSet; exclude: MimeTypeSet }>;
-}>;
-export type UploadSpec = MessageOf<{ documentIds: string[] }>;
-export type AdvancedSpec = MessageOf<{
-  documents: MessageOf<{ documentId: string; exampleQueries: string[] }>[];
-}>;
-
-export const corpusSourceSchema = extensible({
-  corpusId: orNull(z.string()),
-  sourceId: id,
-  created: orNull(timestamp),
-  name: orNull(z.string()),
-  description: orNull(z.string()),
-  stats: orNull(
-    extensible({
-      status: orElse(openEnum<SourceStatus>(), 'SOURCE_STATUS_UNSPECIFIED'),
-      lastUpdated: orNull(timestamp),
-      numDocs: orElse(z.number(), 0),
-    }),
-  ),
-  crawl: orNull(messageOf<CrawlSpec>()),
-  upload: orNull(messageOf<UploadSpec>()),
-  advanced: orNull(messageOf<AdvancedSpec>()),
-});
-export type CorpusSource = z.output<typeof corpusSourceSchema>;
-
-/** Exactly one of `crawl`, `upload`, `advanced`. */
-export type CreateCorpusSourceRequest = MessageOf<{
-  name: string;
-  description: string;
-  crawl: CrawlSpec;
-  upload: UploadSpec;
-  advanced: AdvancedSpec;
-}>;
-
-export const corpusDocumentSchema = extensible({
-  corpusId: orNull(z.string()),
-  sourceId: orNull(z.string()),
-  documentId: id,
-  created: orNull(timestamp),
-  mimeType: orNull(z.string()),
-  metadata: orNull(
-    messageOf<
-      MessageOf<{
-        publicUrl: string;
-        language: string;
-        title: string;
-        description: string;
-        published: Timestamp;
-        exampleQueries: string[];
-      }>
-    >(),
-  ),
-  /** A 64-bit integer, hence a string; a number is tolerated. */
-  sizeBytes: orNull(z.union([z.string(), z.number().transform(String)])),
-});
-export type CorpusDocument = z.output<typeof corpusDocumentSchema>;
-
-export interface CorpusUploadRequest {
-  mimeType: string;
-  fileName?: string | undefined;
-}
-
-export const corpusUploadSchema = extensible({ documentId: id, presignedUrl: z.string().min(1) });
-export type CorpusUpload = z.output<typeof corpusUploadSchema>;
 
 // ---------------------------------------------------------------------------------------------
 // Webhooks
@@ -458,7 +157,7 @@ export const webhookSchema = extensible({
   agentId: orNull(z.string()),
   created: timestamp,
   url: z.string(),
-  /** Returned in the clear: treat the whole object as a secret. */
+  /** Returned in plain text: treat the whole object as a secret. */
   secrets: orElse(z.array(z.string()), []),
   events: z.array(openEnum<WebhookEvent>()),
   status: orElse(openEnum<Open<'normal' | 'unhealthy'>>(), 'normal'),
@@ -472,7 +171,7 @@ export interface CreateWebhookRequest {
   url: string;
   events: WebhookEvent[];
   agentId?: string | null | undefined;
-  /** Chosen by Ultravox when left out. */
+  /** Default: generated by Ultravox. */
   secrets?: string[] | undefined;
 }
 export type UpdateWebhookRequest = MessageOf<CreateWebhookRequest>;
@@ -483,81 +182,3 @@ export const webhookDeliverySchema = extensible({
   call: callSchema,
 });
 export type WebhookDelivery = z.output<typeof webhookDeliverySchema>;
-
-// ---------------------------------------------------------------------------------------------
-// Telephony
-
-const keyPrefixSchema = extensible({ prefix: z.string() });
-
-const telephonyShape = {
-  callCreationAllowedAgentIds: orElse(z.array(z.string()), []),
-  callCreationAllowAllAgents: orElse(z.boolean(), false),
-  requestContextMapping: orNull(z.record(z.string(), z.string())),
-};
-
-export const twilioConfigSchema = extensible({
-  ...telephonyShape,
-  accountSid: z.string(),
-  authTokenPrefix: orNull(keyPrefixSchema),
-});
-export type TwilioConfig = z.output<typeof twilioConfigSchema>;
-
-export const telnyxConfigSchema = extensible({
-  ...telephonyShape,
-  accountSid: z.string(),
-  apiKeyPrefix: orNull(keyPrefixSchema),
-  publicKeyPrefix: orNull(keyPrefixSchema),
-  applicationSid: orNull(z.string()),
-});
-export type TelnyxConfig = z.output<typeof telnyxConfigSchema>;
-
-interface TelephonyConfigRequest {
-  /** At most 100; excludes `callCreationAllowAllAgents`. */
-  callCreationAllowedAgentIds?: string[] | undefined;
-  callCreationAllowAllAgents?: boolean | undefined;
-  /** Provider field to dotted context path: `From` → `user.phone_number`. */
-  requestContextMapping?: Record<string, string> | undefined;
-}
-export interface CreateTwilioConfigRequest extends TelephonyConfigRequest {
-  accountSid: string;
-  authToken: string;
-}
-export interface CreateTelnyxConfigRequest extends TelephonyConfigRequest {
-  accountSid: string;
-  apiKey: string;
-  publicKey: string;
-  applicationSid: string;
-}
-
-/** What each telephony provider takes and gives. */
-export interface TelephonyProviders {
-  twilio: {
-    config: TwilioConfig;
-    create: CreateTwilioConfigRequest;
-    update: MessageOf<CreateTwilioConfigRequest>;
-  };
-  telnyx: {
-    config: TelnyxConfig;
-    create: CreateTelnyxConfigRequest;
-    update: MessageOf<CreateTelnyxConfigRequest>;
-  };
-}
-
-export const sipConfigSchema = extensible({
-  allowedCidrRanges: orElse(z.array(z.string()), []),
-  allowAllAgents: orElse(z.boolean(), false),
-  allowedAgents: orElse(
-    z.array(extensible({ agentId: z.string(), toUserPattern: orNull(z.string()) })),
-    [],
-  ),
-  fallbackHandler: orNull(extensible({ url: z.string(), secrets: z.array(z.string()).optional() })),
-  domain: orNull(z.string()),
-});
-export type SipConfig = z.output<typeof sipConfigSchema>;
-
-export type UpdateSipConfigRequest = MessageOf<{
-  allowedCidrRanges: string[];
-  allowAllAgents: boolean;
-  allowedAgents: { agentId: string; toUserPattern?: string | undefined }[];
-  fallbackHandler: { url: string; secrets?: string[] | undefined } | null;
-}>;

@@ -1,17 +1,17 @@
 /**
- * The voices that Ultravox offers to everybody. Every organisation has rows of its own for them, so
- * that ids, lists and references work for them as for all else; this keeps those rows in step.
+ * Copies the system voices of Ultravox into every organization, so that ids, lists and references
+ * work for them like for registered voices.
  */
 import type { App } from '../app.ts';
 import type { Voice as UltravoxVoice } from '../ultravox/wire.ts';
 
-/** How long a request waits for the list before it is answered without. */
+/** How long a request waits for the voices of Ultravox before it is answered without them. */
 const ENSURE_TIMEOUT_MS = 10_000;
 
 /**
- * Brings the system voices of all organisations in step with Ultravox. A voice that is no longer
- * listed is marked as withdrawn and keeps its row, which agents may refer to; it is back when it
- * is listed again. Safe to run in several processes at once.
+ * Updates the system voices of all organizations. A voice that Ultravox no longer lists is marked as
+ * withdrawn and keeps its row, because agents may refer to it; the mark is removed when the voice is
+ * listed again. Safe to run in several processes at once.
  */
 export async function syncVoices(app: App): Promise<void> {
   const listed = await listPublicVoices(app, app.closing);
@@ -20,9 +20,9 @@ export async function syncVoices(app: App): Promise<void> {
 }
 
 /**
- * Sees to it that an organisation has its system voices: one made since the last `syncVoices`, or
- * where no worker runs, has none yet. An Ultravox that cannot be reached is logged and left at
- * that; whoever reads sees what is there.
+ * Makes sure that an organization has its system voices: a new organization has none until the next
+ * `syncVoices`, which runs only in a worker. When Ultravox cannot be reached, the failure is logged
+ * and the organization keeps the voices it has.
  */
 export async function ensureVoices(app: App, organizationId: string): Promise<void> {
   const any = await app.db.voice.findFirst({
@@ -34,12 +34,15 @@ export async function ensureVoices(app: App, organizationId: string): Promise<vo
     const listed = await listPublicVoices(app, AbortSignal.timeout(ENSURE_TIMEOUT_MS));
     await writeVoices(app, listed, organizationId);
   } catch (error) {
-    app.log.warn({ err: error, organizationId }, 'The voices could not be listed at Ultravox');
+    app.failures.record('ensureVoices', error, {
+      message: 'Could not list the voices of Ultravox',
+      organizationId,
+    });
   }
 }
 
 interface ListedVoice {
-  ultravox_id: string;
+  remote_id: string;
   name: string;
   description: string | null;
   provider: string | null;
@@ -53,7 +56,7 @@ async function listPublicVoices(app: App, signal: AbortSignal): Promise<ListedVo
   const listed = new Map<string, ListedVoice>();
   for await (const voice of app.ultravox.voices.listAll({ ownership: 'public' }, { signal })) {
     listed.set(voice.voiceId, {
-      ultravox_id: voice.voiceId,
+      remote_id: voice.voiceId,
       name: voice.name,
       description: voice.description,
       provider: voice.provider,
@@ -66,7 +69,7 @@ async function listPublicVoices(app: App, signal: AbortSignal): Promise<ListedVo
   return [...listed.values()];
 }
 
-/** Every provider's definition names the voice in the same member. */
+/** The definitions of all providers hold the id of the voice in the same member. */
 function providerVoiceId(voice: UltravoxVoice): string | null {
   for (const settings of Object.values(voice.definition ?? {})) {
     if (settings && 'voiceId' in settings && settings.voiceId) return settings.voiceId;
@@ -75,8 +78,8 @@ function providerVoiceId(voice: UltravoxVoice): string | null {
 }
 
 /**
- * One statement for all rows, which touches only those that are new or different. The ids are
- * UUIDv7 like all others, put together here because PostgreSQL has them only since 18.
+ * One statement for all rows, which writes only those that are new or different. It builds the
+ * UUIDv7 ids itself because PostgreSQL has a function for them only since version 18.
  */
 async function writeVoices(
   app: App,
@@ -85,7 +88,7 @@ async function writeVoices(
 ): Promise<void> {
   await app.db.$executeRaw`
     INSERT INTO voices (
-      id, organization_id, type, status, revision, synced_revision, ultravox_id,
+      id, organization_id, type, status, revision, synced_revision, remote_id,
       name, description, provider, provider_voice_id, language, language_label, preview_url,
       created_at, updated_at
     )
@@ -97,15 +100,15 @@ async function writeVoices(
             FROM 1 FOR 6),
           52, 1), 53, 1),
         'hex')::uuid,
-      o.id, 'SYSTEM', 'ACTIVE', 1, 1, v.ultravox_id,
+      o.id, 'SYSTEM', 'ACTIVE', 1, 1, v.remote_id,
       v.name, v.description, v.provider, v.provider_voice_id, v.language, v.language_label, v.preview_url,
       now(), now()
     FROM organizations o
     CROSS JOIN jsonb_to_recordset(${JSON.stringify(listed)}::jsonb) AS v(
-      ultravox_id text, name text, description text, provider text, provider_voice_id text,
+      remote_id text, name text, description text, provider text, provider_voice_id text,
       language text, language_label text, preview_url text
     )
-    LEFT JOIN voices x ON x.organization_id = o.id AND x.ultravox_id = v.ultravox_id
+    LEFT JOIN voices x ON x.organization_id = o.id AND x.remote_id = v.remote_id
     WHERE (${organizationId}::uuid IS NULL OR o.id = ${organizationId}::uuid)
       AND (x.id IS NULL OR (x.type = 'SYSTEM' AND (
         x.withdrawn_at IS NOT NULL
@@ -113,8 +116,8 @@ async function writeVoices(
           IS DISTINCT FROM
           (v.name, v.description, v.provider, v.provider_voice_id, v.language, v.language_label, v.preview_url)
       )))
-    ORDER BY o.id, v.ultravox_id
-    ON CONFLICT (organization_id, ultravox_id) DO UPDATE SET
+    ORDER BY o.id, v.remote_id
+    ON CONFLICT (organization_id, remote_id) DO UPDATE SET
       name = excluded.name,
       description = excluded.description,
       provider = excluded.provider,
@@ -127,11 +130,11 @@ async function writeVoices(
     WHERE voices.type = 'SYSTEM'`;
 }
 
-/** An empty list says that something is wrong there, and not that there are no voices any more. */
+/** An empty list is taken for a failure at Ultravox, not as the end of all voices. */
 async function withdrawUnlisted(app: App, listed: readonly ListedVoice[]): Promise<void> {
   if (listed.length === 0) return;
   await app.db.$executeRaw`
     UPDATE voices SET withdrawn_at = now(), updated_at = now()
     WHERE type = 'SYSTEM' AND withdrawn_at IS NULL
-      AND NOT (ultravox_id = ANY(${listed.map((voice) => voice.ultravox_id)}::text[]))`;
+      AND NOT (remote_id = ANY(${listed.map((voice) => voice.remote_id)}::text[]))`;
 }

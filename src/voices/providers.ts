@@ -1,4 +1,4 @@
-/** The providers whose voices can be brought along, and what Ultravox calls their settings. */
+/** The providers whose voices can be registered, and the names Ultravox gives to their settings. */
 import type { ExternalVoice } from '../ultravox/wire.ts';
 
 export interface VoiceSettings {
@@ -7,20 +7,20 @@ export interface VoiceSettings {
 }
 
 interface Provider {
-  /** The member of an Ultravox voice definition. */
+  /** Its member in the voice definition of Ultravox. */
   member: keyof ExternalVoice;
-  /** Where the provider has no models to choose from: false. */
+  /** Whether a model can be chosen. */
   models: boolean;
-  /** Null: the pace cannot be set. */
+  /** Range of the speaking speed; null when it cannot be set. */
   speed: { min: number; max: number } | null;
-  /** The settings as members of the definition. */
+  /** The settings as members of the voice definition. */
   settings(given: VoiceSettings): Record<string, unknown>;
 }
 
 const defined = (members: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 
-/** By Ultravox's word for the provider of a voice, which is also what the rows hold. */
+/** Keyed by the name that Ultravox gives to the provider, which is also what rows hold. */
 export const PROVIDERS = {
   eleven_labs: {
     member: 'elevenLabs',
@@ -63,24 +63,24 @@ export const PROVIDERS = {
 
 export type VoiceProvider = keyof typeof PROVIDERS;
 
-export function isVoiceProvider(word: string | null): word is VoiceProvider {
-  return word !== null && Object.hasOwn(PROVIDERS, word);
+export function isVoiceProvider(name: string | null): name is VoiceProvider {
+  return name !== null && Object.hasOwn(PROVIDERS, name);
 }
 
-export function providerOf(word: VoiceProvider): Provider {
-  return PROVIDERS[word];
+export function providerOf(name: VoiceProvider): Provider {
+  return PROVIDERS[name];
 }
 
-/** The settings in a row's definition, by our names for them. Those of Ultravox's own are not kept. */
+/** Model and speed from the stored definition. System voices have none. */
 export function settingsOf(row: { definition: unknown }): VoiceSettings {
   const { model, modelId, speed, speakingRate, generationConfig } = (row.definition ?? {}) as {
     [member: string]: unknown;
   };
-  const pace =
+  const rate =
     speed ?? speakingRate ?? (generationConfig as { speed?: unknown } | undefined)?.speed;
-  const name = model ?? modelId;
+  const modelName = model ?? modelId;
   return {
-    model: typeof name === 'string' ? name : undefined,
-    speed: typeof pace === 'number' ? pace : undefined,
+    model: typeof modelName === 'string' ? modelName : undefined,
+    speed: typeof rate === 'number' ? rate : undefined,
   };
 }

@@ -1,4 +1,4 @@
-/** Voices: what agents speak with. Those of Ultravox itself, and those an organisation brings. */
+/** Lists, registers, changes and deletes the voices of an organization. */
 import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Prisma, Voice } from '../generated/prisma/client.ts';
@@ -6,9 +6,9 @@ import type { SyncStatus, VoiceType } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
 import { publicId } from '../infra/ids.ts';
 import { literal } from '../infra/like.ts';
-import { newObjectId, ownedBy, type Viewer } from '../organizations/viewer.ts';
-import { lockForDeletion } from '../sync/references.ts';
-import { enqueueSync, NotReadyError, trySync } from '../sync/service.ts';
+import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
+import { NotReadyError } from '../sync/sync-kind.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
 import { voiceSync } from './sync.ts';
 
@@ -17,32 +17,27 @@ export { ensureVoices, syncVoices } from './catalogue.ts';
 const MAX_NAME = 100;
 const MAX_DESCRIPTION = 240;
 
-/** Voices an agent may be given now: a withdrawn one only stays where it is. */
-export function selectableVoices(viewer: Viewer): Prisma.VoiceWhereInput {
-  return { ...ownedBy(viewer), deletedAt: null, withdrawnAt: null };
-}
-
 /**
- * The id to put into an agent's template.
+ * The remote id of a voice, for the call template of an agent.
  *
- * @throws NotReadyError while Ultravox does not have the voice; `resyncAgents` follows when it has.
+ * @throws NotReadyError until the voice is at Ultravox. `resyncAgents` is enqueued once it is.
  */
-export function ultravoxVoiceId(voice: Pick<Voice, 'id' | 'ultravoxId'>): string {
-  if (voice.ultravoxId) return voice.ultravoxId;
+export function ultravoxVoiceId(voice: Pick<Voice, 'id' | 'remoteId'>): string {
+  if (voice.remoteId) return voice.remoteId;
   throw new NotReadyError(`The voice ${publicId('voc', voice.id)} is not at Ultravox yet.`);
 }
 
 export interface VoiceFilter {
   search?: string | null | undefined;
   provider?: VoiceProvider | null | undefined;
-  /** `en` also finds `en-US`. */
+  /** `en` also matches `en-US`. */
   language?: string | null | undefined;
   type?: VoiceType | null | undefined;
-  /** Any of these; empty is as if it were not given. */
+  /** Empty means all. */
   status?: readonly SyncStatus[] | null | undefined;
 }
 
-/** What a list shows: a voice that was withdrawn only while an agent speaks with it. */
+/** Voices that a list contains. A withdrawn voice is listed only while an agent uses it. */
 export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.VoiceWhereInput {
   const { search, provider, language, type, status } = filter;
   const text = search ? { contains: literal(search), mode: 'insensitive' as const } : null;
@@ -85,11 +80,11 @@ export interface CreateVoiceInput {
 }
 
 /**
- * Registers a voice that another provider serves.
+ * Registers a voice that another provider hosts.
  *
- * Order: the row and its job are committed, then the voice is registered at Ultravox.
- * If the second step fails: the row says so. Unreachable, the job goes on until it is there; it
- * looks for the voice by our id first. Refused, the row is FAILED and can only be deleted.
+ * Order: the row and its job are committed, then the voice is registered at Ultravox. If Ultravox
+ * cannot be reached, the job retries, after it has looked for the voice by our id. If Ultravox
+ * refuses the voice, the row is FAILED and can only be deleted.
  */
 export async function createVoice(
   app: App,
@@ -97,34 +92,29 @@ export async function createVoice(
   input: CreateVoiceInput,
 ): Promise<Voice> {
   const checks = new Checks();
-  const word = input.provider ?? 'eleven_labs';
-  const provider = providerOf(word);
+  const providerName = input.provider ?? 'eleven_labs';
+  const provider = providerOf(providerName);
   checks.text(input.name, ['name'], { min: 1, max: MAX_NAME });
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   checks.text(input.providerVoiceId, ['providerVoiceId'], { min: 1, max: 200 });
   const model = checks.text(input.model, ['model'], { min: 1, max: 100 });
   const language = checkLanguage(checks, input.language);
   if (model !== undefined && !provider.models) {
-    checks.add('INVALID_INPUT', 'This provider has no models to choose from: leave `model` out.', [
-      'model',
-    ]);
+    checks.add('INVALID_INPUT', 'This provider does not support `model`. Omit it.', ['model']);
   }
   let speed: number | undefined;
   if (provider.speed) {
     speed = checks.number(input.speed, ['speed'], provider.speed);
   } else if (typeof input.speed === 'number') {
-    checks.add('INVALID_INPUT', 'The pace of this provider cannot be set: leave `speed` out.', [
-      'speed',
-    ]);
+    checks.add('INVALID_INPUT', 'This provider does not support `speed`. Omit it.', ['speed']);
   }
   checks.throwIfAny();
 
   const id = newObjectId(viewer);
-  const made =
-    viewer.idempotency && (await app.db.voice.findFirst({ where: { ...ownedBy(viewer), id } }));
-  if (!made) {
-    await app.db.$transaction(async (tx) => {
-      await tx.voice.create({
+  await createAndSync(app, viewer, voiceSync, {
+    id,
+    insert: (tx) =>
+      tx.voice.create({
         data: {
           ...ownedBy(viewer),
           id,
@@ -132,27 +122,24 @@ export async function createVoice(
           status: 'DRAFT',
           name: input.name,
           description: input.description || null,
-          provider: word,
+          provider: providerName,
           providerVoiceId: input.providerVoiceId,
           definition: provider.settings({ model, speed }) as Prisma.InputJsonObject,
           language: language ?? null,
         },
-      });
-      await enqueueSync(app, tx, voiceSync, id);
-    });
-  }
-  await trySync(app, voiceSync, id);
+      }),
+  });
   return app.db.voice.findUniqueOrThrow({ where: { id } });
 }
 
-/** Ultravox takes 10 characters; the tag is kept in its canonical form. */
+/** Ultravox accepts at most 10 characters. The tag is stored in its canonical form. */
 function checkLanguage(checks: Checks, tag: string | null | undefined): string | undefined {
   if (tag === null || tag === undefined) return undefined;
   try {
     const [canonical] = Intl.getCanonicalLocales(tag);
     if (canonical && canonical.length <= 10) return canonical;
   } catch {
-    // Not a language tag: said below, with the ones that are too long.
+    // Not a language tag; reported below like one that is too long.
   }
   return checks.add(
     'INVALID_INPUT',
@@ -167,7 +154,7 @@ export interface UpdateVoiceInput {
   description?: string | null | undefined;
 }
 
-/** Changes what a reference voice is called here. Ultravox knows it by our id and is not asked. */
+/** Changes the name or description of a reference voice. Ultravox has neither, so nothing is sent. */
 export async function updateVoice(
   app: App,
   viewer: Viewer,
@@ -187,7 +174,7 @@ export async function updateVoice(
       ...(input.description === undefined ? {} : { description: input.description || null }),
     },
   });
-  if (!changed[0]) throw userError('NOT_FOUND', 'There is no such voice.', ['id']);
+  if (!changed[0]) throw userError('NOT_FOUND', 'Voice not found.', ['id']);
   return changed[0];
 }
 
@@ -202,23 +189,23 @@ async function checkOwnReference(
     where: { ...ownedBy(viewer), id, deletedAt: null },
     select: { type: true },
   });
-  if (!voice) checks.add('NOT_FOUND', 'There is no such voice.', ['id']);
+  if (!voice) checks.add('NOT_FOUND', 'Voice not found.', ['id']);
   else if (voice.type !== 'REFERENCE') {
     checks.add(
       'INVALID_STATE',
-      'This is a system voice: it belongs to Ultravox and can be neither changed nor deleted.',
+      'System voices belong to Ultravox and cannot be changed or deleted.',
       ['id'],
     );
   }
 }
 
 /**
- * Deletes a reference voice that no agent speaks with.
+ * Deletes a reference voice that no agent uses.
  *
- * Order: the row is marked as deleted, with a job, and then removed at Ultravox.
- * If the second step fails: the voice is gone here, and the job goes on until it is gone there.
+ * Order: the row is marked as deleted and its job committed, then the voice is removed at Ultravox.
+ * If that fails, the job retries.
  *
- * @returns the id of the row.
+ * @returns the UUID of the voice.
  */
 export async function deleteVoice(
   app: App,
@@ -229,27 +216,12 @@ export async function deleteVoice(
   const id = checks.id('voc', 'Voice', publicVoiceId, ['id']);
   await checkOwnReference(app, viewer, checks, id);
   checks.throwIfAny();
-  await app.db.$transaction(async (tx) => {
-    if (!(await lockForDeletion(tx, 'voices', viewer.organizationId, id!))) {
-      throw userError('NOT_FOUND', 'There is no such voice.', ['id']);
-    }
-    const agents = await tx.agent.findMany({
-      where: { ...ownedBy(viewer), voiceId: id!, deletedAt: null },
-      select: { id: true },
-      orderBy: { id: 'asc' },
-      take: 100,
-    });
-    if (agents.length > 0) {
-      throw userError(
-        'IN_USE',
-        'Agents speak with this voice. Give them another one, or delete them, first.',
-        ['id'],
-        { details: { agentIds: agents.map((agent) => publicId('agt', agent.id)) } },
-      );
-    }
-    await tx.voice.update({ where: { id: id! }, data: { deletedAt: app.now() } });
-    await enqueueSync(app, tx, voiceSync, id!);
+  await deleteAndSync(app, viewer, voiceSync, {
+    table: 'voices',
+    id: id!,
+    noun: 'voice',
+    remedy: 'Assign another voice to them',
+    markDeleted: (tx) => tx.voice.update({ where: { id: id! }, data: { deletedAt: app.now() } }),
   });
-  await trySync(app, voiceSync, id!);
   return id!;
 }

@@ -1,14 +1,21 @@
-/** Reference voices at Ultravox: registered once under our id, then only read or removed. */
+/** Syncs reference voices with Ultravox. They are created under our id and never changed. */
 import type { App, Tx } from '../app.ts';
 import type { Voice } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
-import { orGone } from '../sync/gone.ts';
+import { announceEvents, appendEvents } from '../live/log.ts';
+import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
-import { defineSyncJob, type SyncKind, type SyncResult } from '../sync/service.ts';
+import { nullIfNotFound } from '../sync/null-if-not-found.ts';
+import {
+  defineSyncJob,
+  type SyncContext,
+  type SyncKind,
+  type SyncResult,
+} from '../sync/sync-kind.ts';
 import type { ExternalVoice, Voice as UltravoxVoice } from '../ultravox/wire.ts';
 import { isVoiceProvider, providerOf } from './providers.ts';
 
-/** Exactly the 40 characters that a name may have there. */
+/** Our public id, which has exactly the 40 characters that a name may have at Ultravox. */
 const remoteName = (row: Pick<Voice, 'id'>): string => publicId('voc', row.id);
 
 export const voiceSync: SyncKind<Voice> = {
@@ -18,11 +25,8 @@ export const voiceSync: SyncKind<Voice> = {
 
   async find(app, row) {
     const name = remoteName(row);
-    const found: string[] = [];
-    for await (const voice of app.ultravox.voices.listAll({ ownership: 'private', search: name })) {
-      if (voice.name === name) found.push(voice.voiceId);
-    }
-    return found;
+    const listed = app.ultravox.voices.listAll({ ownership: 'private', search: name });
+    return idsByName(listed, name, ({ voiceId }) => voiceId);
   },
 
   async create(app, row) {
@@ -32,33 +36,52 @@ export const voiceSync: SyncKind<Voice> = {
       ...(row.language ? { primaryLanguage: row.language } : {}),
       definition: definitionOf(row),
     });
-    await keepWhatItSays(app, row, voice);
+    await storeRemoteDetails(app, row, voice);
     return voice.voiceId;
   },
 
-  /** What is registered never changes; it can only be gone, and reading it tells. */
-  async update(app, row, ultravoxId) {
-    await keepWhatItSays(app, row, await app.ultravox.voices.get(ultravoxId));
+  /** The remote voice never changes, so this only finds out whether it still exists. */
+  async update(app, row, remoteId) {
+    await storeRemoteDetails(app, row, await app.ultravox.voices.get(remoteId));
   },
 
-  async remove(app, _row, ultravoxId) {
-    await orGone(app.ultravox.voices.delete(ultravoxId));
+  async remove(app, _row, remoteId) {
+    await nullIfNotFound(app.ultravox.voices.delete(remoteId));
   },
 
-  async settled(app: App, tx: Tx, row: Voice, result: SyncResult) {
-    if (result.outcome !== 'SYNCED' || result.ultravoxId === row.ultravoxId) return;
-    await app.jobs.enqueue(tx, resyncAgents, { kind: 'VOICE', id: row.id });
+  async onResult(app: App, tx: Tx, row: Voice, result: SyncResult) {
+    if (result.outcome === 'REFUSED' && !row.deletedAt) {
+      const data = { voiceId: row.id, error: result.message };
+      await appendEvents(tx, row.organizationId, [{ type: 'VOICE_FAILED', data }]);
+    }
+    if (result.outcome !== 'SYNCED' || result.remoteId === row.remoteId) return;
+    const resync = { kind: 'VOICE', id: row.id } as const;
+    await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
+    if (row.deletedAt) return;
+    await appendEvents(tx, row.organizationId, [
+      { type: 'VOICE_SYNCED', data: { voiceId: row.id } },
+    ]);
+  },
+
+  async afterResult(app: App, row: Voice, result: SyncResult) {
+    if (result.outcome === 'SYNCED' || result.outcome === 'REFUSED') {
+      announceEvents(app, row.organizationId);
+    }
   },
 };
 
 function definitionOf(row: Voice): ExternalVoice {
-  if (!isVoiceProvider(row.provider)) throw new Error(`Voice ${row.id} has no known provider`);
+  if (!isVoiceProvider(row.provider)) throw new Error(`Voice ${row.id} has an unknown provider`);
   const settings = typeof row.definition === 'object' ? row.definition : {};
   return { [providerOf(row.provider).member]: { voiceId: row.providerVoiceId, ...settings } };
 }
 
-/** Label and preview are made by Ultravox. */
-async function keepWhatItSays(app: App, row: Voice, voice: UltravoxVoice): Promise<void> {
+/** Language label and preview come from Ultravox. */
+async function storeRemoteDetails(
+  app: SyncContext,
+  row: Voice,
+  voice: UltravoxVoice,
+): Promise<void> {
   await app.db.voice.update({
     where: { id: row.id },
     data: { languageLabel: voice.languageLabel, previewUrl: voice.previewUrl },

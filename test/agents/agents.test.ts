@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { crmWebhookSecretOf } from '../../src/agents/service.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
+import { accepted } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
@@ -10,8 +10,9 @@ import {
   addTool,
   anyVoice,
   change,
-  copiesOf,
+  fullAgent,
   read,
+  remoteAgentsOf,
   send,
   uuidOf,
 } from './support.ts';
@@ -27,281 +28,9 @@ afterAll(() => server.close());
 
 const basic = () => ({ name: 'Support', voiceId, systemPrompt: 'Help {{first_name}}.' });
 
-async function everything() {
-  const toolId = await addTool(server, server.organizationId, `lookUp_${newId().slice(-8)}`);
-  const { id: knowledgeBaseId, corpusId } = await addKnowledgeBase(server, server.organizationId);
-  const input = {
-    ...basic(),
-    description: 'For tests',
-    model: 'ultravox-v0.6',
-    toolIds: [toolId],
-    knowledgeBaseIds: [knowledgeBaseId],
-    temperature: 0.7,
-    recordingEnabled: true,
-    languageHint: 'es-MX',
-    joinTimeout: '20s',
-    maxDuration: '900s',
-    timeExceededMessage: 'Time is up, {{first_name}}.',
-    greetingSettings: { firstSpeaker: 'USER', text: 'Hello?', delay: '4s', uninterruptible: false },
-    inactivityMessages: [{ duration: '10s', message: 'There?', endBehavior: 'HANG_UP_STRICT' }],
-    vadSettings: {
-      turnEndpointDelay: '0.5s',
-      minimumTurnDuration: '0s',
-      minimumInterruptionDuration: '0.2s',
-      frameActivationThreshold: 0.2,
-    },
-    builtInConfig: {
-      transfer: { cold: true, warm: false, target: '+14155550123' },
-      hangUp: true,
-      leaveVoicemail: false,
-    },
-    successCriteria: 'The caller is happy.',
-    extractionSchema: { type: 'object', properties: { day: { type: 'string' } } },
-    crmWebhookUrl: 'https://example.com/crm',
-    crmWebhookSecret: 'a secret for the webhook',
-  };
-  return { input, toolId, knowledgeBaseId, corpusId };
-}
-
-describe('createAgent', () => {
-  test('needs a name, a voice and a prompt, and fills in the defaults', async () => {
-    const agent = await change(server.client, 'createAgent', basic());
-    expect(agent).toMatchObject({
-      id: expect.stringMatching(/^agt_/),
-      name: 'Support',
-      systemPrompt: 'Help {{first_name}}.',
-      model: 'ultravox-v0.7',
-      temperature: 0.3,
-      recordingEnabled: false,
-      description: null,
-      joinTimeout: null,
-      greetingSettings: null,
-      inactivityMessages: [],
-      builtInConfig: null,
-      hasCrmWebhookSecret: false,
-      tools: [],
-      knowledgeBases: [],
-      voice: { id: voiceId },
-      status: 'ACTIVE',
-      syncError: null,
-      isInSync: true,
-      deletedAt: null,
-    });
-    const [copy, ...more] = await copiesOf(server, agent.id);
-    expect(more).toEqual([]);
-    expect(copy?.name).toBe(`Support_${agent.id}`);
-    expect(copy?.callTemplate).toMatchObject({ temperature: 0.3, model: 'ultravox-v0.7' });
-  });
-
-  test('keeps every field, and brings those that matter in calls to Ultravox', async () => {
-    const { input, toolId, knowledgeBaseId, corpusId } = await everything();
-    const agent = await change(server.client, 'createAgent', input);
-    const { voiceId: _v, toolIds: _t, knowledgeBaseIds: _k, crmWebhookSecret, ...rest } = input;
-    expect(agent).toMatchObject({
-      ...rest,
-      hasCrmWebhookSecret: true,
-      syncError: null,
-      status: 'ACTIVE',
-      voice: { id: voiceId },
-      tools: [{ id: toolId }],
-      knowledgeBases: [{ id: knowledgeBaseId }],
-    });
-    const [copy] = await copiesOf(server, agent.id);
-    const row = await server.app.db.agent.findUniqueOrThrow({
-      where: { id: uuidOf(agent.id) },
-      include: { voice: true, tools: { include: { tool: true } } },
-    });
-    expect(copy?.callTemplate).toMatchObject({
-      systemPrompt: input.systemPrompt,
-      voice: row.voice.ultravoxId,
-      languageHint: 'es-MX',
-      firstSpeakerSettings: { user: { fallback: { delay: '4s', text: 'Hello?' } } },
-      inactivityMessages: [{ endBehavior: 'END_BEHAVIOR_HANG_UP_STRICT' }],
-      selectedTools: [
-        { toolId: row.tools[0]?.tool.ultravoxId },
-        { toolName: 'queryCorpus', parameterOverrides: { corpus_id: corpusId } },
-        { toolName: 'hangUp' },
-        { toolName: 'coldTransfer', parameterOverrides: { target: '+14155550123' } },
-      ],
-    });
-    expect(row.crmWebhookSecret).not.toContain(crmWebhookSecret);
-    expect(crmWebhookSecretOf(server.app, row)).toBe(crmWebhookSecret);
-    const asked = server.simulator.requests().filter(({ path }) => path === '/api/agents');
-    expect(asked.flatMap(({ ignoredMembers }) => ignoredMembers)).toEqual([]);
-  });
-
-  test('names everything that is wrong in one answer', async () => {
-    const { userErrors, agent } = await send(server.client, 'createAgent', {
-      name: ' ',
-      voiceId: 'tol_0198a7c2-0000-7000-8000-000000000001',
-      systemPrompt: 'Hi {{#vip}}there',
-      model: 'gpt-4',
-      toolIds: [publicId('tol', newId()), 'nonsense'],
-      knowledgeBaseIds: [publicId('knb', newId()), publicId('knb', newId())],
-      temperature: 1.1,
-      languageHint: 'not a language',
-      joinTimeout: '0s',
-      maxDuration: '1h',
-      greetingSettings: { firstSpeaker: 'USER', text: 'Hello', uninterruptible: true },
-      inactivityMessages: [{ duration: '10', message: '' }],
-      vadSettings: { frameActivationThreshold: 0.05 },
-      builtInConfig: { transfer: { cold: true } },
-      extractionSchema: { type: 'object', properties: { a: { type: 'no such type' } } },
-      crmWebhookUrl: 'http://example.com/crm',
-      crmWebhookSecret: 'short',
-    });
-    expect(agent).toBeNull();
-    expect(userErrors.map(({ code, path }) => [path.join('.'), code])).toEqual([
-      ['name', 'REQUIRED'],
-      ['voiceId', 'INVALID_ID'],
-      ['systemPrompt', 'INVALID_INPUT'],
-      ['model', 'INVALID_INPUT'],
-      ['toolIds.1', 'INVALID_ID'],
-      ['knowledgeBaseIds', 'LIMIT_EXCEEDED'],
-      ['temperature', 'INVALID_INPUT'],
-      ['languageHint', 'INVALID_INPUT'],
-      ['joinTimeout', 'INVALID_INPUT'],
-      ['maxDuration', 'INVALID_INPUT'],
-      ['greetingSettings.delay', 'REQUIRED'],
-      ['greetingSettings.uninterruptible', 'INVALID_INPUT'],
-      ['inactivityMessages.0.duration', 'INVALID_INPUT'],
-      ['inactivityMessages.0.message', 'REQUIRED'],
-      ['vadSettings.frameActivationThreshold', 'INVALID_INPUT'],
-      ['builtInConfig.transfer.target', 'REQUIRED'],
-      ['extractionSchema', 'INVALID_INPUT'],
-      ['crmWebhookUrl', 'INVALID_INPUT'],
-      ['crmWebhookSecret', 'INVALID_INPUT'],
-      // Looked up although the id beside it is none.
-      ['toolIds.0', 'NOT_FOUND'],
-    ]);
-  });
-
-  test.each([
-    ['name', { name: 'Half \ud83d' }],
-    ['systemPrompt', { systemPrompt: 'Half \ud83d' }],
-    ['greetingSettings.text', { greetingSettings: { text: '\ude00 half' } }],
-  ])('refuses half of a surrogate pair in %s, which could not be kept', async (path, input) => {
-    const { userErrors } = await send(server.client, 'createAgent', { ...basic(), ...input });
-    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: path.split('.') }]);
-  });
-
-  test('names references that are not there beside what is wrong in itself', async () => {
-    const { userErrors } = await send(server.client, 'createAgent', {
-      name: '',
-      voiceId: publicId('voc', newId()),
-      systemPrompt: 'Hi',
-      toolIds: [publicId('tol', newId())],
-      knowledgeBaseIds: [publicId('knb', newId())],
-    });
-    expect(userErrors.map(({ code, path }) => [path.join('.'), code])).toEqual([
-      ['name', 'REQUIRED'],
-      ['voiceId', 'NOT_FOUND'],
-      ['toolIds.0', 'NOT_FOUND'],
-      ['knowledgeBaseIds.0', 'NOT_FOUND'],
-    ]);
-  });
-
-  test.each([
-    [{ transfer: { warm: true, target: '+14155550123' } }, 'A warm transfer needs a SIP URI'],
-    [{ transfer: { cold: true, target: 'reception' } }, 'must be a SIP URI'],
-    [{ transfer: { cold: true, target: '+999' } }, 'not a possible phone number'],
-  ])('refuses a transfer Ultravox cannot make: %j', async (builtInConfig, message) => {
-    const { userErrors } = await send(server.client, 'createAgent', { ...basic(), builtInConfig });
-    expect(userErrors).toMatchObject([
-      { code: 'INVALID_INPUT', path: ['builtInConfig', 'transfer', 'target'] },
-    ]);
-    expect(userErrors[0]?.message).toContain(message);
-  });
-
-  test.each([
-    [{ type: 'array' }, 'whose `type` is "object"'],
-    [{ type: 'object', properties: { a: { $ref: '#/$defs/none' } } }, "can't resolve reference"],
-    [{ type: 'object', description: 'nul \u0000' }, 'null characters'],
-    [{ type: 'object', description: 'half \ud800' }, 'broken Unicode'],
-  ])('refuses an extraction schema that is none: %j', async (extractionSchema, message) => {
-    const { userErrors } = await send(server.client, 'createAgent', {
-      ...basic(),
-      extractionSchema,
-    });
-    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['extractionSchema'] }]);
-    expect(userErrors[0]?.message).toContain(message);
-  });
-
-  test.each([
-    'https://127.0.0.1/crm',
-    'https://[::1]/crm',
-    'https://crm.internal/hook',
-    'https://user:secret@example.com/',
-    'ftp://example.com/',
-  ])('refuses %s as a CRM webhook', async (crmWebhookUrl) => {
-    const { userErrors } = await send(server.client, 'createAgent', { ...basic(), crmWebhookUrl });
-    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['crmWebhookUrl'] }]);
-  });
-
-  test('refuses two tools of one name, built-in ones included', async () => {
-    const twin = await addTool(server, server.organizationId, 'twin');
-    const other = await addTool(server, server.organizationId, 'twin');
-    const shadow = await addTool(server, server.organizationId, 'hangUp');
-    const { userErrors } = await send(server.client, 'createAgent', {
-      ...basic(),
-      toolIds: [twin, other, shadow],
-      builtInConfig: { hangUp: true },
-    });
-    expect(userErrors).toMatchObject([
-      { path: ['toolIds', '1'], details: { modelToolName: 'twin', toolId: other } },
-      { path: ['toolIds', '2'], details: { modelToolName: 'hangUp', toolId: shadow } },
-    ]);
-    const agent = await change(server.client, 'createAgent', { ...basic(), toolIds: [shadow] });
-    const later = await send(server.client, 'updateAgent', {
-      id: agent.id,
-      builtInConfig: { hangUp: true },
-    });
-    expect(later.userErrors).toMatchObject([{ path: ['builtInConfig'] }]);
-  });
-
-  test('refuses the same tool twice, and a voice that Ultravox has withdrawn', async () => {
-    const toolId = await addTool(server, server.organizationId, 'only_once');
-    const { id } = await server.app.db.voice.create({
-      data: {
-        id: newId(),
-        organizationId: server.organizationId,
-        type: 'SYSTEM',
-        name: 'Gone',
-        status: 'ACTIVE',
-        ultravoxId: randomUUID(),
-        withdrawnAt: new Date(),
-      },
-    });
-    const { userErrors } = await send(server.client, 'createAgent', {
-      ...basic(),
-      voiceId: publicId('voc', id),
-      toolIds: [toolId, toolId],
-    });
-    expect(userErrors).toMatchObject([
-      { code: 'INVALID_INPUT', path: ['toolIds', '1'] },
-      { code: 'INVALID_STATE', path: ['voiceId'] },
-    ]);
-  });
-
-  test('is done once under an idempotency key, also when the first run died after its commit', async () => {
-    const headers = { 'x-idempotency-key': randomUUID() };
-    const first = await send(server.client, 'createAgent', basic(), headers);
-    const again = await send(server.client, 'createAgent', basic(), headers);
-    expect(again.agent.id).toBe(first.agent.id);
-    // As a run leaves it that died before it could store its result.
-    await server.app.db.idempotencyKey.updateMany({
-      where: { key: headers['x-idempotency-key'] },
-      data: { response: null, leaseId: null, leaseUntil: null },
-    });
-    const rerun = await send(server.client, 'createAgent', basic(), headers);
-    expect(rerun.agent).toMatchObject({ id: first.agent.id, status: 'ACTIVE' });
-    expect(await copiesOf(server, first.agent.id)).toHaveLength(1);
-  });
-});
-
-describe('updateAgent and replaceAgent', () => {
-  test('an update changes what was sent and nothing else', async () => {
-    const { input } = await everything();
+describe('updateAgent', () => {
+  it('changes only the fields that were sent', async () => {
+    const { input } = await fullAgent(server, voiceId);
     const before = await change(server.client, 'createAgent', input);
     const after = await change(server.client, 'updateAgent', {
       id: before.id,
@@ -322,18 +51,18 @@ describe('updateAgent and replaceAgent', () => {
         frameActivationThreshold: null,
       },
     });
-    const [copy] = await copiesOf(server, before.id);
-    expect(copy?.callTemplate).toMatchObject({
+    const [remote] = await remoteAgentsOf(server, before.id);
+    expect(remote?.callTemplate).toMatchObject({
       temperature: 0.1,
       vadSettings: { turnEndpointDelay: '1s' },
       systemPrompt: input.systemPrompt,
     });
-    expect(copy?.callTemplate).not.toHaveProperty('languageHint');
-    expect(copy?.callTemplate?.selectedTools).toHaveLength(4);
+    expect(remote?.callTemplate).not.toHaveProperty('languageHint');
+    expect(remote?.callTemplate?.selectedTools).toHaveLength(4);
   });
 
-  test('null clears what can be empty and is refused where it cannot', async () => {
-    const { input } = await everything();
+  it('resets optional fields and rejects null for required ones', async () => {
+    const { input } = await fullAgent(server, voiceId);
     const { id } = await change(server.client, 'createAgent', input);
     const refused = await send(server.client, 'updateAgent', {
       id,
@@ -368,7 +97,7 @@ describe('updateAgent and replaceAgent', () => {
     });
   });
 
-  test('the order of the tools is the one given', async () => {
+  it('keeps the order of toolIds', async () => {
     const made = await Promise.all(
       ['a_tool', 'b_tool', 'c_tool'].map((name) => addTool(server, server.organizationId, name)),
     );
@@ -379,15 +108,7 @@ describe('updateAgent and replaceAgent', () => {
     expect(after.tools.map((tool: { id: string }) => tool.id)).toEqual([c, b]);
   });
 
-  test('a replacement puts what is not given back to its default', async () => {
-    const { input } = await everything();
-    const { id } = await change(server.client, 'createAgent', input);
-    const plain = await change(server.client, 'createAgent', { ...basic(), name: 'Other' });
-    const replaced = await change(server.client, 'replaceAgent', { id, ...basic(), name: 'Other' });
-    expect(replaced).toEqual({ ...plain, id });
-  });
-
-  test('an update that says nothing changes nothing', async () => {
+  it('changes nothing when no field is sent', async () => {
     const agent = await change(server.client, 'createAgent', basic());
     const where = { id: uuidOf(agent.id) };
     const before = await server.app.db.agent.findUniqueOrThrow({ where });
@@ -395,7 +116,7 @@ describe('updateAgent and replaceAgent', () => {
     expect(await server.app.db.agent.findUniqueOrThrow({ where })).toEqual(before);
   });
 
-  test('an unknown agent is named beside the rest', async () => {
+  it('reports an unknown agent together with invalid fields', async () => {
     const { userErrors } = await send(server.client, 'updateAgent', {
       id: publicId('agt', newId()),
       temperature: 2,
@@ -407,8 +128,18 @@ describe('updateAgent and replaceAgent', () => {
   });
 });
 
+describe('replaceAgent', () => {
+  it('resets fields that are not sent to their defaults', async () => {
+    const { input } = await fullAgent(server, voiceId);
+    const { id } = await change(server.client, 'createAgent', input);
+    const plain = await change(server.client, 'createAgent', { ...basic(), name: 'Other' });
+    const replaced = await change(server.client, 'replaceAgent', { id, ...basic(), name: 'Other' });
+    expect(replaced).toEqual({ ...plain, id });
+  });
+});
+
 describe('deleteAgent', () => {
-  test('gives the id of what is gone, as every deletion does', async () => {
+  it('returns the id of the deleted agent', async () => {
     const { id } = await change(server.client, 'createAgent', basic());
     const DELETE = `mutation ($id: ID!) {
       deleteAgent(input: { id: $id }) { deletedAgentId agent { id } userErrors { code } } }`;
@@ -418,8 +149,8 @@ describe('deleteAgent', () => {
     expect(again.data.deleteAgent).toMatchObject({ deletedAgentId: null, agent: null });
   });
 
-  test('removes it here and at Ultravox, and frees its numbers', async () => {
-    const { input } = await everything();
+  it('removes the agent here and at Ultravox and unassigns its numbers', async () => {
+    const { input } = await fullAgent(server, voiceId);
     const { id } = await change(server.client, 'createAgent', input);
     const agentId = uuidOf(id);
     const number = await server.app.db.phoneNumber.create({
@@ -435,7 +166,7 @@ describe('deleteAgent', () => {
     const gone = await change(server.client, 'deleteAgent', { id });
     expect(gone).toMatchObject({ id, tools: [], deletedAt: expect.any(String) });
     expect(await read(server.client, id)).toBeNull();
-    expect(await copiesOf(server, id)).toEqual([]);
+    expect(await remoteAgentsOf(server, id)).toEqual([]);
     expect(
       await server.app.db.phoneNumber.findUniqueOrThrow({ where: { id: number.id } }),
     ).toMatchObject({ inboundAgentId: null, outboundAgentId: null });
@@ -443,12 +174,12 @@ describe('deleteAgent', () => {
     expect(again.userErrors).toMatchObject([{ code: 'NOT_FOUND', path: ['id'] }]);
     const late = await send(server.client, 'updateAgent', { id, name: 'Late' });
     expect(late.userErrors).toMatchObject([{ code: 'NOT_FOUND' }]);
-    // Old calls still lead to it.
+    // Calls of the agent still refer to it.
     const node = await server.client.send('query ($id: ID!) { node(id: $id) { id } }', { id });
     expect(node.data.node).toEqual({ id });
   });
 
-  test('is refused while a call has not ended', async () => {
+  it('rejects an agent with a call that has not ended', async () => {
     const { id } = await change(server.client, 'createAgent', basic());
     const call = await server.app.db.call.create({
       data: {
@@ -458,6 +189,7 @@ describe('deleteAgent', () => {
         direction: 'OUTBOUND',
         medium: 'WEBRTC',
         status: 'IN_PROGRESS',
+        ...accepted(),
         maxDurationSeconds: 3600,
         joinTimeoutSeconds: 30,
       },
@@ -473,7 +205,7 @@ describe('deleteAgent', () => {
     expect((await change(server.client, 'deleteAgent', { id })).deletedAt).not.toBeNull();
   });
 
-  test('answers the same when it is run again after a crash under its key', async () => {
+  it('returns the same result when it is repeated under its idempotency key after a crash', async () => {
     const { id } = await change(server.client, 'createAgent', basic());
     const headers = { 'x-idempotency-key': randomUUID() };
     await send(server.client, 'deleteAgent', { id }, headers);
@@ -487,8 +219,8 @@ describe('deleteAgent', () => {
   });
 });
 
-describe('reading', () => {
-  test('filters, orders and counts', async () => {
+describe('agents', () => {
+  it('filters, sorts and counts', async () => {
     const other = await server.newOrganization();
     const voice = await anyVoice(server, other.id);
     for (const name of ['Beta 100%', 'alpha', 'Gamma']) {
@@ -516,22 +248,7 @@ describe('reading', () => {
     expect((await list('(orderBy: {field: NAME, direction: DESC}, first: 2)')).length).toBe(3);
   });
 
-  test('a voice knows the agents that speak with it', async () => {
-    const other = await server.newOrganization();
-    const voice = await anyVoice(server, other.id);
-    const input = { name: 'Kept', voiceId: voice, systemPrompt: 'Hi' };
-    const kept = await change(other.client, 'createAgent', input);
-    const { id } = await change(other.client, 'createAgent', input);
-    await change(other.client, 'deleteAgent', { id });
-    const answer = await other.client.send(
-      'query ($id: ID!) { node(id: $id) { ... on Voice { agents { totalCount nodes { id } } } } }',
-      { id: voice },
-    );
-    expect(answer.errors).toBeUndefined();
-    expect(answer.data.node.agents).toEqual({ totalCount: 1, nodes: [{ id: kept.id }] });
-  });
-
-  test('a key that may only read changes nothing', async () => {
+  it('is readable with a READ key, which cannot delete', async () => {
     const { id } = await change(server.client, 'createAgent', basic());
     const made = await server.client.send(
       'mutation { createApiKey(input: { name: "Reader", scopes: [READ] }) { key } }',
@@ -546,8 +263,8 @@ describe('reading', () => {
     expect(await read(server.client, id)).not.toBeNull();
   });
 
-  test('another organization sees nothing and changes nothing', async () => {
-    const { input } = await everything();
+  it('hides the agents of another organization and rejects changes to them', async () => {
+    const { input } = await fullAgent(server, voiceId);
     const agent = await change(server.client, 'createAgent', input);
     const other = await server.newOrganization();
     expect(await read(other.client, agent.id)).toBeNull();
@@ -568,7 +285,7 @@ describe('reading', () => {
     expect(await read(server.client, agent.id)).toEqual(agent);
   });
 
-  test('a list with all its relations takes the same number of statements however long', async () => {
+  it('takes a number of statements that does not grow with the list', async () => {
     const one = await server.newOrganization();
     const many = await server.newOrganization();
     const query = `{ agents { totalCount nodes {
@@ -600,5 +317,22 @@ describe('reading', () => {
     expect(costOfOne).toBeGreaterThan(0);
     expect(await cost(many)).toBe(costOfOne);
     await api.close();
+  });
+});
+
+describe('Voice.agents', () => {
+  it('lists the agents that use the voice', async () => {
+    const other = await server.newOrganization();
+    const voice = await anyVoice(server, other.id);
+    const input = { name: 'Kept', voiceId: voice, systemPrompt: 'Hi' };
+    const kept = await change(other.client, 'createAgent', input);
+    const { id } = await change(other.client, 'createAgent', input);
+    await change(other.client, 'deleteAgent', { id });
+    const answer = await other.client.send(
+      'query ($id: ID!) { node(id: $id) { ... on Voice { agents { totalCount nodes { id } } } } }',
+      { id: voice },
+    );
+    expect(answer.errors).toBeUndefined();
+    expect(answer.data.node.agents).toEqual({ totalCount: 1, nodes: [{ id: kept.id }] });
   });
 });

@@ -1,4 +1,4 @@
-/** What the agent tests share: documents, and things for agents to refer to. */
+/** Shared by the agent tests: documents, and objects for agents to refer to. */
 import { randomUUID } from 'node:crypto';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import type { Agent as RemoteAgent } from '../../src/ultravox/wire.ts';
@@ -36,7 +36,7 @@ export type AgentView = any;
 
 type Name = 'createAgent' | 'updateAgent' | 'replaceAgent' | 'deleteAgent' | 'retryAgentSync';
 
-/** The payload of a mutation, whatever is in it. */
+/** The payload of a mutation, with its user errors. */
 export async function send(
   client: GraphQLClient,
   name: Name,
@@ -48,7 +48,7 @@ export async function send(
   return { ...answer.data.result, answer };
 }
 
-/** The agent that came of a mutation, which must have had nothing to complain of. */
+/** The agent that a mutation returned. Throws on user errors. */
 export async function change(
   client: GraphQLClient,
   name: Name,
@@ -70,7 +70,7 @@ export async function read(client: GraphQLClient, id: string): Promise<AgentView
 
 export const uuidOf = (id: string): string => id.slice(4);
 
-/** A voice of the organization that Ultravox knows. */
+/** ID of a voice that is at Ultravox. */
 export async function anyVoice(server: TestServer, organizationId: string): Promise<string> {
   await ensureVoices(server.app, organizationId);
   const voice = await server.app.db.voice.findFirstOrThrow({
@@ -80,7 +80,7 @@ export async function anyVoice(server: TestServer, organizationId: string): Prom
   return publicId('voc', voice.id);
 }
 
-/** A tool with a copy at Ultravox, or with `remote: false` one that has none yet. */
+/** Adds a tool, with `remote: false` one that is not at Ultravox. */
 export async function addTool(
   server: TestServer,
   organizationId: string,
@@ -88,7 +88,7 @@ export async function addTool(
   { remote = true } = {},
 ): Promise<string> {
   const id = newId();
-  const copy = remote ? await makeRemoteTool(server, id, modelToolName) : null;
+  const remoteId = remote ? await makeRemoteTool(server, id, modelToolName) : null;
   await server.app.db.tool.create({
     data: {
       id,
@@ -97,10 +97,10 @@ export async function addTool(
       modelToolName,
       description: 'Looks something up',
       definition: { authenticationRevision: 1 },
-      status: copy ? 'ACTIVE' : 'FAILED',
-      ultravoxId: copy,
-      syncedRevision: copy ? 1 : null,
-      refusedRevision: copy ? null : 1,
+      status: remoteId ? 'ACTIVE' : 'FAILED',
+      remoteId,
+      syncedRevision: remoteId ? 1 : null,
+      refusedRevision: remoteId ? null : 1,
     },
   });
   return publicId('tol', id);
@@ -134,18 +134,57 @@ export async function addKnowledgeBase(
       organizationId,
       name: 'Handbook',
       status: 'ACTIVE',
-      ultravoxId: corpusId,
+      remoteId: corpusId,
       syncedRevision: 1,
     },
   });
   return { id: publicId('knb', id), corpusId };
 }
 
-/** The copies of one agent at Ultravox. */
-export async function copiesOf(server: TestServer, id: string): Promise<RemoteAgent[]> {
-  const copies: RemoteAgent[] = [];
+/** All remote agents that belong to one agent. */
+export async function remoteAgentsOf(server: TestServer, id: string): Promise<RemoteAgent[]> {
+  const remotes: RemoteAgent[] = [];
   for await (const agent of server.app.ultravox.agents.listAll({ search: id })) {
-    if (agent.name.endsWith(id)) copies.push(agent);
+    if (agent.name.endsWith(id)) remotes.push(agent);
   }
-  return copies;
+  return remotes;
+}
+
+/** Input for an agent with every field set, and what it refers to. */
+export async function fullAgent(server: TestServer, voiceId: string) {
+  const toolId = await addTool(server, server.organizationId, `lookUp_${newId().slice(-8)}`);
+  const { id: knowledgeBaseId, corpusId } = await addKnowledgeBase(server, server.organizationId);
+  const input = {
+    name: 'Support',
+    voiceId,
+    systemPrompt: 'Help {{first_name}}.',
+    description: 'For tests',
+    model: 'ultravox-v0.6',
+    toolIds: [toolId],
+    knowledgeBaseIds: [knowledgeBaseId],
+    temperature: 0.7,
+    recordingEnabled: true,
+    languageHint: 'es-MX',
+    joinTimeout: '20s',
+    maxDuration: '900s',
+    timeExceededMessage: 'Time is up, {{first_name}}.',
+    greetingSettings: { firstSpeaker: 'USER', text: 'Hello?', delay: '4s', uninterruptible: false },
+    inactivityMessages: [{ duration: '10s', message: 'There?', endBehavior: 'HANG_UP_STRICT' }],
+    vadSettings: {
+      turnEndpointDelay: '0.5s',
+      minimumTurnDuration: '0s',
+      minimumInterruptionDuration: '0.2s',
+      frameActivationThreshold: 0.2,
+    },
+    builtInConfig: {
+      transfer: { cold: true, warm: false, target: '+14155550123' },
+      hangUp: true,
+      leaveVoicemail: false,
+    },
+    successCriteria: 'The caller is happy.',
+    extractionSchema: { type: 'object', properties: { day: { type: 'string' } } },
+    crmWebhookUrl: 'https://example.com/crm',
+    crmWebhookSecret: 'a secret for the webhook',
+  };
+  return { input, toolId, knowledgeBaseId, corpusId };
 }

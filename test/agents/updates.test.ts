@@ -1,5 +1,5 @@
 import { createClient } from 'graphql-ws';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
@@ -62,53 +62,55 @@ function watch(variables: Record<string, unknown> = {}, key = server.key) {
   };
 }
 
-test('a subscriber hears the whole life of an agent, in order', async () => {
-  const all = watch({ after: '0' });
-  const agent = await change(server.client, 'createAgent', basic());
-  const one = watch({ agentId: agent.id, after: '0' });
-  await change(server.client, 'createAgent', { ...basic(), name: 'Another' });
-  await change(server.client, 'updateAgent', { id: agent.id, name: 'Renamed' });
-  await until('the change', () => one.types().includes('UPDATED') && one.seen.length === 4);
-  await change(server.client, 'deleteAgent', { id: agent.id });
-  await until('the deletion', () => one.types().includes('DELETED'));
-  expect(one.types()).toEqual(['CREATED', 'SYNCED', 'UPDATED', 'SYNCED', 'DELETED']);
-  expect(one.seen.at(3)?.agent).toEqual({
-    name: 'Renamed',
-    status: 'ACTIVE',
-    voice: { id: voiceId },
+describe('agentUpdated', () => {
+  it('delivers all changes of an agent in order, and again from a cursor', async () => {
+    const all = watch({ after: '0' });
+    const agent = await change(server.client, 'createAgent', basic());
+    const one = watch({ agentId: agent.id, after: '0' });
+    await change(server.client, 'createAgent', { ...basic(), name: 'Another' });
+    await change(server.client, 'updateAgent', { id: agent.id, name: 'Renamed' });
+    await until('the change', () => one.types().includes('UPDATED') && one.seen.length === 4);
+    await change(server.client, 'deleteAgent', { id: agent.id });
+    await until('the deletion', () => one.types().includes('DELETED'));
+    expect(one.types()).toEqual(['CREATED', 'SYNCED', 'UPDATED', 'SYNCED', 'DELETED']);
+    expect(one.seen.at(3)?.agent).toEqual({
+      name: 'Renamed',
+      status: 'ACTIVE',
+      voice: { id: voiceId },
+    });
+    expect(one.seen.at(-1)).toMatchObject({ agentId: agent.id, agent: null });
+    const cursors = one.seen.map(({ cursor }) => BigInt(cursor));
+    expect(cursors.toSorted((a, b) => (a < b ? -1 : 1))).toEqual(cursors);
+    await until('all of it', () => all.seen.length === 7);
+    expect(new Set(all.seen.map(({ agentId }) => agentId)).size).toBe(2);
+
+    // What was missed is caught up from the cursor, and nothing comes twice.
+    const later = watch({ agentId: agent.id, after: one.seen[1]?.cursor });
+    await until('what was missed', () => later.seen.length === 3);
+    expect(later.types()).toEqual(['UPDATED', 'SYNCED', 'DELETED']);
+    expect([...one.errors, ...all.errors, ...later.errors]).toEqual([]);
+    await Promise.all([one.end(), all.end(), later.end()]);
   });
-  expect(one.seen.at(-1)).toMatchObject({ agentId: agent.id, agent: null });
-  const cursors = one.seen.map(({ cursor }) => BigInt(cursor));
-  expect(cursors.toSorted((a, b) => (a < b ? -1 : 1))).toEqual(cursors);
-  await until('all of it', () => all.seen.length === 7);
-  expect(new Set(all.seen.map(({ agentId }) => agentId)).size).toBe(2);
 
-  // What was missed is caught up from the cursor, and nothing comes twice.
-  const later = watch({ agentId: agent.id, after: one.seen[1]?.cursor });
-  await until('what was missed', () => later.seen.length === 3);
-  expect(later.types()).toEqual(['UPDATED', 'SYNCED', 'DELETED']);
-  expect([...one.errors, ...all.errors, ...later.errors]).toEqual([]);
-  await Promise.all([one.end(), all.end(), later.end()]);
-});
+  it('delivers only the agents of the own organization', async () => {
+    const other = await server.newOrganization();
+    const voice = await anyVoice(server, other.id);
+    const theirs = watch({ after: '0' }, other.key);
+    await change(server.client, 'createAgent', basic());
+    await change(other.client, 'createAgent', { ...basic(), voiceId: voice, name: 'Theirs' });
+    await until('their own', () => theirs.seen.length === 2);
+    expect(theirs.seen.map(({ agent }) => agent?.name)).toEqual(['Theirs', 'Theirs']);
+    await theirs.end();
+  });
 
-test('another organization hears nothing of it', async () => {
-  const other = await server.newOrganization();
-  const voice = await anyVoice(server, other.id);
-  const theirs = watch({ after: '0' }, other.key);
-  await change(server.client, 'createAgent', basic());
-  await change(other.client, 'createAgent', { ...basic(), voiceId: voice, name: 'Theirs' });
-  await until('their own', () => theirs.seen.length === 2);
-  expect(theirs.seen.map(({ agent }) => agent?.name)).toEqual(['Theirs', 'Theirs']);
-  await theirs.end();
-});
-
-test.each([
-  [{ after: 'yesterday' }, 'is not a cursor'],
-  [{ after: '999999' }, 'lies ahead of the event log'],
-  [{ agentId: 'voc_0198a7c2-0000-7000-8000-000000000001' }, 'is the id of a Voice'],
-])('a subscription to %j is refused', async (variables, message) => {
-  const watcher = watch(variables);
-  await until('the refusal', () => watcher.errors.length > 0);
-  expect(JSON.stringify(watcher.errors)).toContain(message);
-  await watcher.end();
+  it.each([
+    [{ after: 'yesterday' }, 'is not a cursor'],
+    [{ after: '999999' }, 'is ahead of the event log'],
+    [{ agentId: 'voc_0198a7c2-0000-7000-8000-000000000001' }, 'is the ID of a Voice'],
+  ])('rejects the arguments %j', async (variables, message) => {
+    const watcher = watch(variables);
+    await until('the refusal', () => watcher.errors.length > 0);
+    expect(JSON.stringify(watcher.errors)).toContain(message);
+    await watcher.end();
+  });
 });

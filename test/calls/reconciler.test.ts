@@ -1,14 +1,14 @@
-/** Every call reaches an end, and no conversation is cut because nothing was heard of it. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { checkCalls } from '../../src/calls/reconciler.ts';
+/** Lost calls: every call ends, and no conversation is cut because updates are missing. */
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { checkCalls } from '../../src/calls/ultravox/reconciler.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import {
   type Caller,
-  callOf,
   dial,
   isEnded,
   newCaller,
   remoteCallOf,
+  rowOf,
   setFaults,
   setSimulator,
   uuidOf,
@@ -24,32 +24,33 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const settleNow = (id: string) =>
+const inMinutes = (minutes: number) => new Date(Date.now() + minutes * 60_000);
+
+const makeOverdue = (id: string) =>
   server.app.db.call.update({
     where: { id: uuidOf(id) },
-    data: { settleBy: new Date(Date.now() - 1_000), nextCheckAt: new Date(0) },
+    data: { lostAt: new Date(Date.now() - 1_000), nextCheckAt: new Date(0) },
   });
 
-describe('a call of which nothing is heard', () => {
-  it('may be talking as long as it may ring and talk together', async () => {
+describe('checkCalls', () => {
+  it('lets a call last as long as its ringing time and duration together', async () => {
     await setFaults(server, [{ kind: 'webhookLost' }]);
     const made = await dial(caller);
     const row = await server.app.db.call.findUniqueOrThrow({ where: { id: uuidOf(made.id) } });
-    const seconds = (row.settleBy!.getTime() - row.ringingAt!.getTime()) / 1000;
+    const seconds = (row.lostAt!.getTime() - row.ringingAt!.getTime()) / 1000;
     expect(seconds).toBeGreaterThanOrEqual(row.joinTimeoutSeconds + row.maxDurationSeconds);
     await setFaults(server, []);
   });
 
-  it('is settled when Ultravox cannot be asked, and is let talk when it can be again', async () => {
+  it('closes an overdue call as lost while Ultravox is unreachable, and does not hang it up later', async () => {
     const made = await dial(caller);
     await waitForCall(caller.client, made.id, 'live', (call) => call.status === 'IN_PROGRESS');
     await setFaults(server, [{ kind: 'status', status: 500, method: 'GET' }]);
-    await settleNow(made.id);
+    await makeOverdue(made.id);
     await checkCalls(server.app);
-    expect(await callOf(caller.client, made.id)).toMatchObject({
-      status: 'COMPLETED',
-      endReason: 'UNKNOWN',
-    });
+    // The worker may have been first.
+    const call = await waitForCall(caller.client, made.id, 'over', isEnded);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'UNKNOWN' });
     await setFaults(server, []);
     await server.app.db.call.update({
       where: { id: uuidOf(made.id) },
@@ -59,13 +60,52 @@ describe('a call of which nothing is heard', () => {
     expect((await remoteCallOf(server, made.id)).body.ended).toBeNull();
   });
 
-  it('that Ultravox calls live for longer than it may last is hung up and settled', async () => {
+  it('hangs up and closes a call that Ultravox reports as live beyond its maximum duration', async () => {
     const made = await dial(caller);
     await waitForCall(caller.client, made.id, 'live', (call) => call.status === 'IN_PROGRESS');
-    await settleNow(made.id);
+    await makeOverdue(made.id);
     await checkCalls(server.app);
     const call = await waitForCall(caller.client, made.id, 'over', isEnded);
     expect(call.status).toBe('COMPLETED');
     expect((await remoteCallOf(server, made.id)).body.ended).not.toBeNull();
+  });
+
+  it('does not take a call for never created when Ultravox ignores the filter', async () => {
+    const other = await dial(caller);
+    const { body } = await remoteCallOf(server, other.id);
+    await setFaults(server, [
+      { kind: 'dropBefore', count: 1, method: 'POST', path: '/calls$' },
+      { kind: 'webhookLost' },
+    ]);
+    const { id } = await dial(caller);
+    await server.app.db.call.update({
+      where: { id: uuidOf(id) },
+      // Not due for the worker.
+      data: { sentAt: new Date(Date.now() - 3_600_000), nextCheckAt: inMinutes(20) },
+    });
+    const { ultravox } = server.app;
+    const list = async () => ({ results: [body], next: null, previous: null, total: 1 });
+    const calls = { ...ultravox.calls, list } as typeof ultravox.calls;
+    const now = () => inMinutes(30);
+    await checkCalls({ ...server.app, now, ultravox: { ...ultravox, calls } });
+    expect(await rowOf(server, id)).toMatchObject({ status: 'CREATED', placement: 'UNKNOWN' });
+    await setFaults(server, []);
+  });
+
+  it('does not give up an interrupted call early where the clock of the process is ahead', async () => {
+    await setFaults(server, [
+      { kind: 'dropBefore', count: 1, method: 'POST', path: '/calls$' },
+      { kind: 'webhookLost' },
+    ]);
+    const { id } = await dial(caller);
+    await server.app.db.call.update({
+      where: { id: uuidOf(id) },
+      data: { nextCheckAt: new Date(0) },
+    });
+    const ahead = Date.now() + 3_600_000;
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => ahead);
+    await checkCalls(server.app).finally(() => clock.mockRestore());
+    expect(await rowOf(server, id)).toMatchObject({ status: 'CREATED', placement: 'UNKNOWN' });
+    await setFaults(server, []);
   });
 });

@@ -1,12 +1,17 @@
 /** The state machine of a call, and what a call costs: no server. */
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { billedSeconds, billingStatusOf, costOf, isBillingNews } from '../../src/calls/billing.ts';
+import { describe, expect, it } from 'vitest';
+import {
+  billedSeconds,
+  billingStatusOf,
+  costOf,
+  isBillingUpdate,
+} from '../../src/calls/billing.ts';
 import {
   type CallState,
+  endOfLostCall,
   isEnded,
   type Observation,
-  settledEnd,
   stepsTowards,
 } from '../../src/calls/status.ts';
 import {
@@ -91,8 +96,8 @@ function live(start: Omit<CallState, 'status'>, seen: readonly Observation[]): L
   return life;
 }
 
-describe('the state machine of a call', () => {
-  test('any order, repetition or loss ends where the newest observation alone ends', () => {
+describe('stepsTowards', () => {
+  it('ends in the same state for any order, repetition or loss of updates', () => {
     fc.assert(
       fc.property(
         fresh,
@@ -118,7 +123,7 @@ describe('the state machine of a call', () => {
     );
   });
 
-  test('never goes backwards and passes no state twice, whatever is claimed', () => {
+  it('never goes back to an earlier status, and takes none twice', () => {
     const anything = fc.record({
       joinedAt: fc.option(fc.constant(at(5))),
       endedAt: fc.option(fc.constant(at(60))),
@@ -134,7 +139,7 @@ describe('the state machine of a call', () => {
     );
   });
 
-  test('an end that jumps over everything still passes it, each at the moment it happened', () => {
+  it('passes every status of a call that was reported only at its end', () => {
     const state = { status: 'CREATED', direction: 'OUTBOUND', medium: 'SIP' } as const;
     const ended = { ...NOTHING, joinedAt: at(5), endedAt: at(60), endReason: 'hangup' };
     expect(stepsTowards({ ...state, endRequested: false }, ended)).toEqual([
@@ -144,7 +149,7 @@ describe('the state machine of a call', () => {
     ]);
   });
 
-  test('a browser call does not ring', () => {
+  it('does not let a browser call ring', () => {
     const browser = { direction: 'INBOUND', medium: 'WEBRTC', endRequested: false } as const;
     expect(live(browser, [NOTHING]).passed).toEqual(['CREATED']);
     expect(live(browser, [{ ...NOTHING, joinedAt: at(1) }]).passed).toEqual([
@@ -153,7 +158,7 @@ describe('the state machine of a call', () => {
     ]);
   });
 
-  test.each([
+  it.each([
     ['hangup', 'COMPLETED', 'HANGUP'],
     ['agent_hangup', 'COMPLETED', 'AGENT_HANGUP'],
     ['timeout', 'COMPLETED', 'MAX_DURATION'],
@@ -161,7 +166,7 @@ describe('the state machine of a call', () => {
     ['system_error', 'FAILED', 'SYSTEM_ERROR'],
     ['a reason of the future', 'COMPLETED', 'UNKNOWN'],
     [null, 'COMPLETED', 'UNKNOWN'],
-  ])('answered and ended by %s: %s %s', (endReason, status, reason) => {
+  ])('ends an answered call with reason %s as %s %s', (endReason, status, reason) => {
     const seen = { ...NOTHING, joinedAt: at(5), endedAt: at(60), endReason };
     for (const endRequested of [false, true]) {
       const life = live({ direction: 'OUTBOUND', medium: 'SIP', endRequested }, [seen]);
@@ -169,7 +174,7 @@ describe('the state machine of a call', () => {
     }
   });
 
-  test.each([
+  it.each([
     ['SIP_TERMINATION_BUSY', 'FAILED', 'BUSY'],
     ['SIP_TERMINATION_REJECTED', 'FAILED', 'REJECTED'],
     ['SIP_TERMINATION_INVALID_NUMBER', 'FAILED', 'INVALID_NUMBER'],
@@ -177,14 +182,14 @@ describe('the state machine of a call', () => {
     ['SIP_TERMINATION_TIMEOUT', 'FAILED', 'NO_ANSWER'],
     ['SIP_TERMINATION_CANCELED', 'CANCELLED', 'CANCELLED'],
     [null, 'FAILED', 'NO_ANSWER'],
-  ])('never answered, SIP says %s: %s %s', (terminationReason, status, reason) => {
+  ])('ends an unanswered call with SIP termination %s as %s %s', (terminationReason, status, reason) => {
     const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined', terminationReason };
     const start = { direction: 'OUTBOUND', medium: 'SIP', endRequested: false } as const;
     const life = live(start, [seen]);
     expect([life.status, life.endReason]).toEqual([status, reason]);
   });
 
-  test('never answered and meant to end is cancelled, unless the line says why itself', () => {
+  it('cancels an unanswered call whose end was requested, unless the line reports a reason', () => {
     const start = { direction: 'OUTBOUND', medium: 'SIP', endRequested: true } as const;
     const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined' };
     expect(live(start, [{ ...seen, terminationReason: 'SIP_TERMINATION_TIMEOUT' }])).toMatchObject({
@@ -197,16 +202,16 @@ describe('the state machine of a call', () => {
     });
   });
 
-  test('a fault before the answer is a fault, not a missing answer', () => {
+  it('reports a fault before the answer as a fault, not as a missing answer', () => {
     const start = { direction: 'OUTBOUND', medium: 'TWILIO', endRequested: false } as const;
     const seen = { ...NOTHING, endedAt: at(60), endReason: 'connection_error' };
     expect(live(start, [seen])).toMatchObject({ status: 'FAILED', endReason: 'CONNECTION_ERROR' });
   });
 
-  test('a call that cannot be asked about ends by what is known of it', () => {
-    expect(settledEnd('IN_PROGRESS')).toEqual({ status: 'COMPLETED', endReason: 'UNKNOWN' });
+  it('ends a lost call by its last known status', () => {
+    expect(endOfLostCall('IN_PROGRESS')).toEqual({ status: 'COMPLETED', endReason: 'UNKNOWN' });
     for (const status of ['CREATED', 'RINGING'] as const) {
-      expect(settledEnd(status)).toEqual({ status: 'FAILED', endReason: 'UNKNOWN' });
+      expect(endOfLostCall(status)).toEqual({ status: 'FAILED', endReason: 'UNKNOWN' });
     }
     expect(Object.values(CallStatus).filter(isEnded).sort()).toEqual([
       'CANCELLED',
@@ -216,8 +221,8 @@ describe('the state machine of a call', () => {
   });
 });
 
-describe('what a call costs', () => {
-  test.each([
+describe('billing', () => {
+  it.each([
     [60, '0.05', '0.050000'],
     [6, '0.05', '0.005000'],
     [42, '0.05', '0.035000'],
@@ -230,11 +235,11 @@ describe('what a call costs', () => {
     [3600, '0.1', '6.000000'],
     [86_400, '12', '17280.000000'],
     [60, '0', '0.000000'],
-  ])('%i s at %s a minute is %s', (seconds, price, cost) => {
+  ])('bills %i seconds at %s per minute as %s', (seconds, price, cost) => {
     expect(costOf(seconds, price)).toBe(cost);
   });
 
-  test('is the nearest millionth, halves up, for any time and price', () => {
+  it('rounds the cost half up to millionths', () => {
     fc.assert(
       fc.property(
         fc.nat({ max: 100_000 }),
@@ -251,7 +256,7 @@ describe('what a call costs', () => {
     );
   });
 
-  test.each([
+  it.each([
     ['42s', 42],
     ['6s', 6],
     ['0s', 0],
@@ -259,11 +264,11 @@ describe('what a call costs', () => {
     [null, 0],
     ['-6s', 0],
     ['a while', 0],
-  ])('a billed duration of %s is %i seconds', (text, seconds) => {
+  ])('reads a billed duration of %s as %i seconds', (text, seconds) => {
     expect(billedSeconds(text)).toBe(seconds);
   });
 
-  test.each([
+  it.each([
     ['BILLING_STATUS_BILLED', 'BILLED'],
     ['BILLING_STATUS_REFUNDED', 'REFUNDED'],
     ['BILLING_STATUS_FREE_ZERO_EFFECTIVE_DURATION', 'FREE'],
@@ -271,14 +276,14 @@ describe('what a call costs', () => {
     ['BILLING_STATUS_PENDING', 'PENDING'],
     ['BILLING_STATUS_UNSPECIFIED', 'PENDING'],
     [null, 'PENDING'],
-  ])('Ultravox’s %s is %s', (status, expected) => {
+  ])('maps the billing status %s to %s', (status, expected) => {
     expect(billingStatusOf(status)).toBe(expected);
   });
 
-  test('a bill only moves on: once settled it can only be refunded, and nothing undoes that', () => {
+  it('lets a billed call only be refunded, and a refund never be undone', () => {
     const moves = Object.values(CallBillingStatus).flatMap((known) =>
       Object.values(CallBillingStatus)
-        .filter((seen) => isBillingNews(known, seen))
+        .filter((seen) => isBillingUpdate(known, seen))
         .map((seen) => `${known} ${seen}`),
     );
     expect(moves.sort()).toEqual([

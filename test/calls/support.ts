@@ -169,13 +169,17 @@ export const isEnded = (call: CallView): boolean => ENDED.includes(call.status);
 export const isBilled = (call: CallView): boolean =>
   isEnded(call) && call.billingStatus !== 'PENDING';
 
+type Condition = (call: CallView) => boolean;
+
+/** Waits until a call is `what`: until the condition holds. Returns the call. */
 export function waitForCall(
   client: GraphQLClient,
   id: string,
   what: string,
-  holds: (call: CallView) => boolean,
-  timeoutMs?: number,
+  condition: Condition | { holds: Condition; timeoutMs: number },
 ): Promise<CallView> {
+  const { holds, timeoutMs } =
+    typeof condition === 'function' ? { holds: condition, timeoutMs: undefined } : condition;
   return until(
     `${id} to be ${what}`,
     async () => {
@@ -190,7 +194,23 @@ export function waitForCall(
 export const typesOf = (call: CallView): string[] =>
   call.events.nodes.map(({ type }: { type: string }) => type);
 
-/** A request to the simulator, over HTTP like anybody's. */
+/** Sends a request to the simulator over HTTP. */
+/** Waits until a call is answered, and has the person say something. */
+export async function say(
+  server: TestServer,
+  client: GraphQLClient,
+  id: string,
+  texts: readonly string[],
+): Promise<void> {
+  await waitForCall(client, id, 'live', ({ answeredAt }) => answeredAt !== null);
+  const { ultravoxId } = await rowOf(server, id);
+  for (const text of texts) {
+    const path = `/api/calls/${ultravoxId}/send_data_message`;
+    const { status } = await atSimulator(server, 'POST', path, { type: 'user_text_message', text });
+    if (status !== 204) throw new Error(`Ultravox answered ${status} to what the person says`);
+  }
+}
+
 export async function atSimulator(
   { simulator }: Pick<TestServer, 'simulator'>,
   method: string,
@@ -219,6 +239,9 @@ export async function setSimulator(server: TestServer, settings: object): Promis
   const { status, body } = await atSimulator(server, 'PATCH', '/simulator/settings', settings);
   if (status !== 200) throw new Error(JSON.stringify(body));
 }
+
+/** Ends the pause that Ultravox has asked for. */
+export const resumeCreations = ({ app }: TestServer) => app.db.creationRefusal.deleteMany();
 
 /** How often this call has made a phone ring, and with what. */
 export async function dialsOf(server: TestServer, callId: string) {

@@ -1,27 +1,22 @@
-/** What Ultravox tells by itself: forged, repeated, reordered, lost; and calls that come in. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { partiesOf } from '../../src/calls/intake.ts';
+/** Webhooks of Ultravox: forged, repeated, reordered, failed. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dropOldWebhooks } from '../../src/calls/ultravox/webhooks.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { signWebhook } from '../../src/ultravox/signature.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import {
-  addNumber,
   atSimulator,
   type Caller,
   type CallView,
   callOf,
-  dataOf,
   dial,
-  dialsOf,
   done,
   isBilled,
-  makeAgent,
   newCaller,
   newPerson,
   rowOf,
   setFaults,
-  setSimulator,
   steered,
   typesOf,
   uuidOf,
@@ -63,27 +58,7 @@ const worked = (server: TestServer, ultravoxId: string, count: number) =>
     return stored.filter(({ processedAt }) => processedAt).length === count;
   });
 
-async function agentAtUltravox(server: TestServer, agentId: string): Promise<string> {
-  const { ultravoxId } = await server.app.db.agent.findUniqueOrThrow({
-    where: { id: uuidOf(agentId) },
-  });
-  return ultravoxId!;
-}
-
-async function callIn(server: TestServer, input: object): Promise<CallView> {
-  const { status, body } = await atSimulator(server, 'POST', '/simulator/inbound-calls', input);
-  if (status !== 201) throw new Error(JSON.stringify(body));
-  return body;
-}
-
-/** The call that we made of one at Ultravox. */
-const ourCallOf = (server: TestServer, ultravoxId: string) =>
-  until(`our call for ${ultravoxId}`, async () => {
-    const row = await server.app.db.call.findUnique({ where: { ultravoxId } });
-    return row ? `cal_${row.id}` : null;
-  });
-
-describe('a delivery', () => {
+describe('receiveUltravoxWebhook', () => {
   /** Ultravox’s own deliveries are lost and nothing is looked up: only what tests deliver counts. */
   let server: TestServer;
   let caller: Caller;
@@ -119,7 +94,7 @@ describe('a delivery', () => {
     };
   }
 
-  test('that cannot be trusted or read is refused and changes nothing', async () => {
+  it('rejects a webhook with a bad signature, age or body, and changes nothing', async () => {
     const { id, ultravoxId, ended } = await unheard();
     const { call } = ended;
     const now = new Date().toISOString();
@@ -172,7 +147,7 @@ describe('a delivery', () => {
     await waitForCall(caller.client, id, 'over', ({ status }) => status === 'COMPLETED');
   });
 
-  test('that is repeated, also at the same time, counts once', async () => {
+  it('processes a repeated webhook once, also when delivered at the same time', async () => {
     const call = await unheard();
     for (const delivery of [call.started, call.joined, call.ended, call.billed]) {
       const statuses = await Promise.all(Array.from({ length: 10 }, () => post(server, delivery)));
@@ -187,7 +162,7 @@ describe('a delivery', () => {
     expect(seen.billedDurationSeconds).toBe(6);
   });
 
-  test('that comes after a later one takes nothing back', async () => {
+  it('ignores a webhook that arrives after a newer one', async () => {
     const orders = [
       ['ended', 'joined', 'started', 'billed'],
       ['billed', 'ended', 'joined', 'started'],
@@ -211,7 +186,7 @@ describe('a delivery', () => {
     }
   });
 
-  test('all at once in any order ends in the same events', async () => {
+  it('produces the same events for any order of webhooks', async () => {
     const call = await unheard();
     const all = [call.ended, call.started, call.billed, call.joined];
     await Promise.all(all.map((delivery) => post(server, delivery)));
@@ -220,7 +195,7 @@ describe('a delivery', () => {
     expect(typesOf(seen)).toEqual(ANSWERED);
   });
 
-  test('alone at the end tells the whole story, with why a phone was not answered', async () => {
+  it('produces all events from the last webhook alone', async () => {
     const call = await unheard(steered('0001'));
     await post(server, call.billed);
     const seen = await waitForCall(caller.client, call.id, 'billed', isBilled);
@@ -228,7 +203,7 @@ describe('a delivery', () => {
     expect(typesOf(seen)).toEqual(['CREATED', 'RINGING', 'FAILED', 'BILLED']);
   });
 
-  test('that was stored by a process that then died is worked on', async () => {
+  it('processes a webhook whose process died after it was stored', async () => {
     const call = await unheard();
     const id = newId();
     await server.app.db.ultravoxWebhook.create({
@@ -244,38 +219,109 @@ describe('a delivery', () => {
     expect(typesOf(seen)).toEqual(ANSWERED);
     const stored = await server.app.db.ultravoxWebhook.findUniqueOrThrow({ where: { id } });
     expect(stored.processedAt).not.toBeNull();
-    expect(stored.payload).toEqual({});
+    await server.app.db.ultravoxWebhook.update({
+      where: { id },
+      data: { processedAt: new Date(Date.now() - 3_601_000) },
+    });
+    await dropOldWebhooks(server.app);
+    const kept = await server.app.db.ultravoxWebhook.findUniqueOrThrow({ where: { id } });
+    expect(kept.payload).toEqual({});
   });
 
-  test('that cannot be worked on keeps no other from it', async () => {
+  it('retries a webhook that fails with a growing delay, without delaying others', async () => {
     const call = await unheard();
     const broken = newId();
+    await server.app.db.ultravoxWebhook.createMany({
+      data: [
+        {
+          id: broken,
+          ultravoxCallId: newId(),
+          event: 'call.ended',
+          payload: { callId: 7 },
+          receivedAt: new Date(Date.now() - 120_000),
+          attempts: 5,
+          nextAttemptAt: new Date(),
+        },
+        {
+          id: newId(),
+          ultravoxCallId: call.ultravoxId,
+          event: 'call.ended',
+          payload: call.ended.call,
+          receivedAt: new Date(Date.now() - 60_000),
+        },
+      ],
+    });
+    await waitForCall(caller.client, call.id, 'over', ({ status }) => status === 'COMPLETED');
+    const row = await until('the failure to be recorded', async () => {
+      const found = await server.app.db.ultravoxWebhook.findUnique({ where: { id: broken } });
+      return found?.error ? found : null;
+    });
+    expect(row).toMatchObject({ attempts: 6, processedAt: null, failedAt: null });
+    const delay = row.nextAttemptAt!.getTime() - Date.now();
+    expect(delay).toBeGreaterThan(80_000);
+    expect(delay).toBeLessThanOrEqual(96_000);
+  });
+
+  it('processes webhooks that arrive with one that fails, or whose call is locked', async () => {
+    const [failing, locked, good] = [await unheard(), await unheard(), await unheard()];
+    const tooLong = { ...failing.billed.call, billedDuration: '99999999999s' };
+    await server.app.db.$transaction(
+      async (tx) => {
+        await tx.$queryRaw`SELECT 1 FROM calls WHERE id = ${uuidOf(locked.id)}::uuid FOR UPDATE`;
+        const statuses = await Promise.all(
+          [{ event: 'call.billed', call: tooLong }, locked.billed, good.billed].map((delivery) =>
+            post(server, delivery),
+          ),
+        );
+        expect(new Set(statuses)).toEqual(new Set([204]));
+        await waitForCall(caller.client, good.id, 'billed', isBilled);
+        // A webhook does not wait for ever for a lock, such as that of a process that is frozen.
+        for (const { ultravoxId } of [failing, locked]) {
+          const row = await until('the failure to be recorded', () =>
+            server.app.db.ultravoxWebhook.findFirst({
+              where: { ultravoxCallId: ultravoxId, error: { not: null } },
+            }),
+          );
+          expect(row.processedAt).toBeNull();
+        }
+        expect((await callOf(caller.client, locked.id)).status).toBe('RINGING');
+      },
+      { timeout: 60_000 },
+    );
+    await waitForCall(caller.client, locked.id, 'billed', isBilled);
+    expect((await callOf(caller.client, failing.id)).status).toBe('RINGING');
+  });
+
+  it('marks a webhook as failed after its last attempt and counts it in /health', async () => {
+    const failedWebhooks = async (): Promise<number> => {
+      const response = await fetch(`${server.url}/health`);
+      return ((await response.json()) as { failedWebhooks: number }).failedWebhooks;
+    };
+    expect(await failedWebhooks()).toBe(0);
+    const id = newId();
     await server.app.db.ultravoxWebhook.create({
       data: {
-        id: broken,
+        id,
         ultravoxCallId: newId(),
         event: 'call.ended',
         payload: { callId: 7 },
-        receivedAt: new Date(Date.now() - 120_000),
+        receivedAt: new Date(Date.now() - 6 * 3_600_000),
+        attempts: 14,
+        nextAttemptAt: new Date(),
       },
     });
-    await server.app.db.ultravoxWebhook.create({
-      data: {
-        id: newId(),
-        ultravoxCallId: call.ultravoxId,
-        event: 'call.ended',
-        payload: call.ended.call,
-        receivedAt: new Date(Date.now() - 60_000),
-      },
-    });
-    await waitForCall(caller.client, call.id, 'over', ({ status }) => status === 'COMPLETED');
-    await until('the trouble to be noted', async () => {
-      const row = await server.app.db.ultravoxWebhook.findUniqueOrThrow({ where: { id: broken } });
-      return row.error;
+    await until('the webhook to be given up', async () => (await failedWebhooks()) === 1);
+    const row = await server.app.db.ultravoxWebhook.findUniqueOrThrow({ where: { id } });
+    expect(row).toMatchObject({
+      attempts: 15,
+      payload: { callId: 7 },
+      error: expect.stringContaining('expected string'),
+      processedAt: null,
+      nextAttemptAt: null,
     });
   });
 
-  test('for a call that was deleted brings nothing of it back', async () => {
+  it('restores nothing of a deleted call', async () => {
     const call = await unheard();
     await post(server, call.ended);
     await worked(server, call.ultravoxId, 1);
@@ -308,7 +354,7 @@ describe('a delivery', () => {
     expect(last?.type).toBe('CALL_DELETED');
   });
 
-  test('of a refund counts, and one of the bill before it that comes later does not', async () => {
+  it('applies a refund, and ignores the older bill that arrives later', async () => {
     const call = await unheard();
     const refund = { ...call.billed.call, billingStatus: 'BILLING_STATUS_REFUNDED' };
     await post(server, call.billed);
@@ -321,204 +367,5 @@ describe('a delivery', () => {
     expect(seen.billingStatus).toBe('REFUNDED');
     expect(seen.cost.amount).toBe('0');
     expect(typesOf(seen)).toEqual([...ANSWERED, 'BILLED']);
-  });
-});
-
-describe('what Ultravox does', () => {
-  let server: TestServer;
-  let caller: Caller;
-
-  beforeAll(async () => {
-    server = await startTestServer();
-    caller = await newCaller(server);
-  });
-  afterAll(() => server.close());
-
-  test.each([
-    ['webhookDuplicate', {}],
-    ['webhookReorder', { ms: 1500 }],
-    ['webhookDelay', { ms: 150 }],
-    ['webhookBadSignature', {}],
-    ['webhookStaleTimestamp', {}],
-    ['webhookLost', {}],
-  ])('with every delivery struck by %s ends and is billed all the same', async (kind, more) => {
-    await setFaults(server, [{ kind, ...more }]);
-    try {
-      const talked = await dial(caller);
-      const busy = await dial(caller, steered('0001'));
-      const call = await waitForCall(caller.client, talked.id, 'billed', isBilled);
-      expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
-      expect(typesOf(call)).toEqual(ANSWERED);
-      expect(call.cost).not.toBeNull();
-      const refused = await waitForCall(caller.client, busy.id, 'billed', isBilled);
-      expect(refused).toMatchObject({ status: 'FAILED', endReason: 'BUSY' });
-      expect(await dialsOf(server, talked.id)).toHaveLength(1);
-    } finally {
-      await setFaults(server, []);
-    }
-  });
-
-  test('with its deliveries reordered at random keeps each log in order', async () => {
-    await setFaults(server, [
-      { kind: 'webhookReorder', ms: 700, probability: 0.5 },
-      { kind: 'webhookDuplicate', probability: 0.5 },
-      { kind: 'webhookLost', probability: 0.2 },
-    ]);
-    try {
-      const calls = await Promise.all(Array.from({ length: 12 }, () => dial(caller)));
-      for (const { id } of calls) {
-        const call = await waitForCall(caller.client, id, 'billed', isBilled);
-        expect(typesOf(call)).toEqual(ANSWERED);
-      }
-    } finally {
-      await setFaults(server, []);
-    }
-  });
-
-  describe('when somebody calls in', () => {
-    const twilio = {
-      twilio: {
-        accountSid: `AC${'0123456789abcdef'.repeat(2)}`,
-        authToken: 'a token of twilio',
-      },
-    };
-
-    test.each([
-      ['over Twilio', 'twilio', 'TWILIO', twilio],
-      ['over SIP', 'sip', 'SIP', undefined],
-    ])('%s, it appears with agent, number and caller', async (_how, medium, expected, provider) => {
-      const agentId = await makeAgent(server);
-      const number = await addNumber(server.client, agentId, ['INBOUND'], provider);
-      const from = newPerson();
-      const agent = await agentAtUltravox(server, agentId);
-      const remote = await until('the carrier to be let in', () =>
-        callIn(server, { agentId: agent, from, to: number.phoneNumber, medium }),
-      );
-      const id = await ourCallOf(server, remote.callId);
-      const call = await waitForCall(server.client, id, 'billed', isBilled);
-      expect(call).toMatchObject({
-        direction: 'INBOUND',
-        medium: expected,
-        status: 'COMPLETED',
-        phoneNumber: from,
-        fromNumber: from,
-        toNumber: number.phoneNumber,
-        agent: { id: agentId },
-        number: { id: number.id },
-      });
-      expect(typesOf(call)).toEqual(ANSWERED);
-      expect(new Date(call.createdAt)).toEqual(new Date(remote.created));
-      expect(await server.app.db.call.count({ where: { ultravoxId: remote.callId } })).toBe(1);
-    });
-
-    test('and every delivery is lost, it is discovered', async () => {
-      const agentId = await makeAgent(server);
-      const number = await addNumber(server.client, agentId, ['INBOUND']);
-      await setFaults(server, [{ kind: 'webhookLost' }]);
-      try {
-        const remote = await callIn(server, {
-          agentId: await agentAtUltravox(server, agentId),
-          from: newPerson(),
-          to: number.phoneNumber,
-          medium: 'sip',
-          force: true,
-        });
-        const id = await ourCallOf(server, remote.callId);
-        const call = await waitForCall(server.client, id, 'billed', isBilled);
-        expect(call).toMatchObject({ direction: 'INBOUND', number: { id: number.id } });
-        expect(typesOf(call)).toEqual(ANSWERED);
-      } finally {
-        await setFaults(server, []);
-      }
-    });
-
-    test('to the agent of one organization, no other sees it', async () => {
-      const other = await server.newOrganization();
-      const agentId = await makeAgent(server);
-      const remote = await callIn(server, {
-        agentId: await agentAtUltravox(server, agentId),
-        from: newPerson(),
-        to: newPerson(),
-        medium: 'sip',
-        force: true,
-      });
-      const id = await ourCallOf(server, remote.callId);
-      const answer = await other.client.send(`{ call(id: "${id}") { id } calls { totalCount } }`);
-      expect(dataOf(answer)).toEqual({ call: null, calls: { totalCount: 0 } });
-      expect(await callOf(server.client, id)).toMatchObject({ number: null });
-    });
-
-    test('to an agent that is not ours, it is none of our business', async () => {
-      const { body: agent } = await atSimulator(server, 'POST', '/api/agents', {
-        name: 'Somebody_else',
-        callTemplate: { systemPrompt: 'You are somebody else.' },
-      });
-      const before = await server.app.db.call.count();
-      const remote = await callIn(server, {
-        agentId: agent.agentId,
-        from: newPerson(),
-        to: newPerson(),
-        force: true,
-      });
-      await worked(server, remote.callId, 4);
-      // Calls that nobody announced are looked for as well.
-      const seen = await callIn(server, {
-        agentId: await agentAtUltravox(server, caller.agentId),
-        from: newPerson(),
-        to: newPerson(),
-        medium: 'sip',
-        force: true,
-      });
-      await ourCallOf(server, seen.callId);
-      expect(await server.app.db.call.findUnique({ where: { ultravoxId: remote.callId } })).toBe(
-        null,
-      );
-      expect(await server.app.db.call.count()).toBe(before + 1);
-    });
-  });
-
-  test('when it no longer knows a call, the call is settled as unknown', async () => {
-    await setSimulator(server, { talkSeconds: 100_000 });
-    const live = await dial(caller);
-    const ringing = await dial(caller, newPerson());
-    await waitForCall(caller.client, live.id, 'live', ({ status }) => status === 'IN_PROGRESS');
-    await waitForCall(caller.client, ringing.id, 'live', ({ status }) => status === 'IN_PROGRESS');
-    await atSimulator(server, 'POST', '/simulator/reset');
-    for (const { id } of [live, ringing]) {
-      const call = await waitForCall(caller.client, id, 'over', ({ endedAt }) => endedAt !== null);
-      expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'UNKNOWN' });
-      expect(call.failure).toContain('no longer knows');
-      expect((await rowOf(server, id)).nextCheckAt).toBeNull();
-    }
-  });
-});
-
-describe('who called whom', () => {
-  const seen = (requestContext: unknown) =>
-    partiesOf({ requestContext } as Parameters<typeof partiesOf>[0]);
-
-  test.each([
-    [{ from: '+14155550101', to: '+14155550102' }, '+14155550101', '+14155550102'],
-    [{ From: '+14155550101', To: '+14155550102' }, '+14155550101', '+14155550102'],
-    [
-      {
-        ultravox: {
-          sip: {
-            caller_id: '+14155550101',
-            from_uri: 'sip:+14155550109@carrier.test',
-            to_uri: 'sip:+14155550102@sip.test',
-          },
-        },
-      },
-      '+14155550101',
-      '+14155550102',
-    ],
-    [{ 'ultravox.sip.caller_id': '+14155550101' }, '+14155550101', null],
-    [{ from: 'anonymous', to: 'sips:+14155550102@sip.test' }, null, '+14155550102'],
-    [{ from: 'client:ada', to: 7 }, null, null],
-    [{}, null, null],
-    [null, null, null],
-  ])('%j', (context, from, to) => {
-    expect(seen(context)).toEqual({ from, to });
   });
 });

@@ -1,8 +1,8 @@
-/** Clock changes of all zones, windows around them, and what "inside" means, told by Temporal. */
+/** Clock changes of all time zones, generated windows around them, and the definition of "inside". */
 import fc from 'fast-check';
-import type { Window } from '../../src/campaigns/window.ts';
+import type { Window } from '../../src/campaigns/schedule/calling-window.ts';
 
-/** Goes deeper than a run of the suite has time for: a factor on the number of cases. */
+/** Factor on the number of generated cases, for runs that may take longer than the suite. */
 export const DEPTH = Number(process.env.CAMPAIGN_DEPTH ?? 1);
 export const SEED = Number(process.env.CAMPAIGN_SEED ?? 20261120);
 
@@ -41,7 +41,7 @@ export const CLOCK_CHANGES: readonly ClockChange[] = ZONES.flatMap((timezone) =>
   }
 });
 
-/** The definition, word by word. */
+/** Whether an instant is inside a window, by its definition. */
 export function showsInside(window: Window, instant: Temporal.Instant): boolean {
   const clock = instant.toZonedDateTimeISO(window.timezone);
   const minute = clock.hour * 60 + clock.minute;

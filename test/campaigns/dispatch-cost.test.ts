@@ -1,7 +1,7 @@
-/** What a pass of the dispatcher costs, and when it is worth another. No worker runs here. */
+/** Cost of a dispatch cycle, and when another one follows. No worker runs here. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { dispatchCalls } from '../../src/campaigns/dispatch.ts';
-import { settleEndedCalls } from '../../src/campaigns/settle.ts';
+import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
+import { recordOutcomes } from '../../src/campaigns/outcomes/record-outcomes.ts';
 import { statementsOf } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import {
@@ -35,57 +35,57 @@ async function start(
   return uuidOf(id);
 }
 
-/** All calls that are under way have been talked through. */
+/** Ends all active calls as answered. */
 async function endCalls(): Promise<void> {
   await server.app.db.$executeRaw`
-    UPDATE calls SET status = 'COMPLETED', end_reason = 'HANGUP', ultravox_id = id,
-      ringing_at = placing_at, answered_at = placing_at, ended_at = now()
-    WHERE placing_at IS NOT NULL AND ended_at IS NULL`;
+    UPDATE calls SET status = 'COMPLETED', end_reason = 'HANGUP', placement = 'ACCEPTED',
+      ultravox_id = id, ringing_at = claimed_at, answered_at = claimed_at, ended_at = now()
+    WHERE placement = 'CLAIMED'`;
 }
 
-/** One pass that claims calls and, once they have ended, one that settles them. */
-async function pass() {
+/** One dispatch cycle, and one recording of the outcomes after its calls have ended. */
+async function cycle() {
   const { app } = server;
   let claimed = 0;
   const dispatching = await statementsOf(app, async () => {
     claimed = (await dispatchCalls(app)).callIds.length;
   });
   await endCalls();
-  let settled = 0;
-  const settling = await statementsOf(app, async () => {
-    settled = (await settleEndedCalls(app)).calls;
+  let recorded = 0;
+  const recording = await statementsOf(app, async () => {
+    recorded = (await recordOutcomes(app)).calls;
   });
-  expect(settled).toBe(claimed);
-  return { claimed, dispatching: dispatching.length, settling: settling.length };
+  expect(recorded).toBe(claimed);
+  return { claimed, dispatching: dispatching.length, recording: recording.length };
 }
 
-describe('the statements of a pass', () => {
-  it('are as many for fifty campaigns as for two', async () => {
+describe('statements of a dispatch cycle', () => {
+  it('are as many for 50 campaigns as for two', async () => {
     for (let made = 0; made < 2; made += 1) await start(10);
-    const few = await pass();
+    const few = await cycle();
     expect(few.claimed).toBe(20);
     for (let made = 0; made < 50; made += 1) await start(1);
-    const many = await pass();
+    const many = await cycle();
     expect(many).toEqual({ ...few, claimed: 50 });
     expect(await brokenRules(server)).toEqual([]);
   });
 
   it('are as many for three organizations as for one', async () => {
     await start(3);
-    const one = await pass();
+    const one = await cycle();
     await start(1);
     for (let made = 0; made < 2; made += 1) {
       const { client } = await server.newOrganization();
       await start(1, {}, await prepareOperator(client));
     }
-    expect(await pass()).toEqual(one);
+    expect(await cycle()).toEqual(one);
   });
 });
 
-describe('another pass', () => {
-  it('follows one that found nobody due in as many campaigns as it looks at', async () => {
+describe('another dispatch cycle', () => {
+  it('follows a cycle that found its maximum number of campaigns without due contacts', async () => {
     const id = await start(1);
-    // They have been looked at longer ago, and nobody is in them.
+    // These campaigns were dispatched least recently and have no due contacts.
     await server.app.db.$executeRaw`
       INSERT INTO campaigns SELECT (jsonb_populate_record(c, jsonb_build_object('id', new_id(),
         'total_count', 0, 'pending_count', 0,
@@ -101,14 +101,14 @@ describe('another pass', () => {
     expect(claimed.length).toBeLessThanOrEqual(4);
   });
 
-  it('does not follow one that found an organization without room', async () => {
-    // One campaign is full as well, the other would have room.
+  it('does not follow a cycle that found an organization without free slots', async () => {
+    // One campaign has no free slot either, the other has.
     await start(2, { maxConcurrentCalls: 2 });
     await start(3, { maxConcurrentCalls: 5 });
     expect((await dispatchCalls(server.app)).callIds).toHaveLength(5);
-    // Of each, one call was given back, and the organization may have fewer calls than it has.
+    // Each has a released call, and the organization has more active calls than its limit.
     const given = await server.app.db.$executeRaw`
-      UPDATE calls SET placing_at = NULL
+      UPDATE calls SET placement = 'QUEUED', claimed_at = NULL
       WHERE id IN (SELECT DISTINCT ON (campaign_id) id FROM calls ORDER BY campaign_id, id)`;
     expect(given).toBe(2);
     const strict = await startTestServer({

@@ -1,4 +1,4 @@
-/** What tests of the engine ask beside `support.ts`: clocks, and what Ultravox saw. */
+/** Helpers for running campaigns beside `support.ts`: clocks, decisions, and calls at Ultravox. */
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
 import type { TestServer } from '../support/server.ts';
@@ -18,31 +18,32 @@ export const CREATION = { method: 'POST', path: '/agents/[^/]+/calls$' };
 
 let series = 0;
 
-/** As many people as wanted whom no other test of the file calls. */
+/** Contacts with numbers that no other test of the file uses. */
 export function strangers(count: number, ending?: string): { phoneNumber: string }[] {
   series += 1;
   return people(count, { series, ...(ending ? { ending } : {}) });
 }
 
-/** Starts a campaign at once; its id. */
+/** Starts a campaign immediately and returns its ID. */
 export async function start(operator: Operator, input: Record<string, unknown>): Promise<string> {
   return (await createCampaign(operator, { scheduleType: 'IMMEDIATE', ...input })).id;
 }
 
-/** The campaign with everybody in it, once it is so far. */
+/** Waits for a condition on a campaign, and returns it with its contacts. */
 export async function look(
   operator: Pick<Operator, 'client'>,
   id: string,
-  soFar: (campaign: Awaited<ReturnType<typeof glance>>) => boolean,
+  condition: (campaign: Awaited<ReturnType<typeof glance>>) => boolean,
 ) {
-  await until(`${id} to be so far`, async () => soFar(await glance(operator, id)));
+  await until(`the condition of ${id}`, async () => condition(await glance(operator, id)));
   return showCampaign(operator, id);
 }
 
-/** What was kept of its calls, in their order. */
+/** The stored calls of a campaign, in order. */
 export async function callsOf({ app }: Pick<TestServer, 'app'>, id: string) {
   return app.db.call.findMany({
     where: { campaignId: uuidOf(id) },
+    include: { campaignAttempt: true },
     orderBy: [{ createdAt: 'asc' }, { id: 'asc' }],
   });
 }
@@ -50,14 +51,14 @@ export async function callsOf({ app }: Pick<TestServer, 'app'>, id: string) {
 /** Milliseconds since the epoch. */
 export const timeOf = (text: string): number => Temporal.Instant.from(text).epochMilliseconds;
 
-/** A daily window in UTC that begins and ends so many hours from now. */
+/** A daily window in UTC that starts and ends this number of hours from now. */
 export function hoursFromNow(start: number, end: number): { startTime: string; endTime: string } {
   const clock = (hours: number) =>
     Temporal.Now.plainTimeISO('UTC').add({ hours }).toString({ smallestUnit: 'minute' });
   return { startTime: clock(start), endTime: clock(end) };
 }
 
-/** The next instant, from now on, at which clocks in `zone` show this time. */
+/** The next instant at which clocks in `zone` show this time. */
 export function nextTime(time: string, zone = 'UTC'): Temporal.Instant {
   const now = Temporal.Now.zonedDateTimeISO(zone);
   const today = now.withPlainTime(time);
@@ -65,16 +66,16 @@ export function nextTime(time: string, zone = 'UTC'): Temporal.Instant {
   return at.toInstant();
 }
 
-/** A zone in which the day neither begins nor ends while a test runs. */
+/** A time zone whose calendar day does not change during a test. */
 export function zoneAroundNoon(): string {
   const zone = Intl.supportedValuesOf('timeZone').find(
     (name) => Temporal.Now.plainTimeISO(name).hour === 12,
   );
-  if (!zone) throw new Error('It is noon nowhere');
+  if (!zone) throw new Error('No time zone has 12 o’clock');
   return zone;
 }
 
-/** As if the time of everybody who waits had come. */
+/** Makes all waiting contacts of a campaign due. */
 export async function makeDue(server: TestServer, operator: Operator, id: string): Promise<void> {
   await server.app.db.$executeRaw`
     UPDATE campaign_contacts SET next_eligible_at = now()
@@ -89,7 +90,7 @@ export async function doNotCall({ client }: Operator, phoneNumbers: string[]): P
 
 let last = 7_000;
 
-/** More numbers to call from, which belong to no agent; their ids in the order of the import. */
+/** Imports phone numbers without an agent. */
 export async function importNumbers({ client }: Operator, count: number) {
   const numbers: { id: string; phoneNumber: string }[] = [];
   for (let index = 0; index < count; index += 1) {
@@ -124,11 +125,11 @@ export interface SeenCall {
   campaignId: string;
   organizationId: string;
   from: number;
-  /** Not a number while it lasts. */
+  /** NaN until the call has ended. */
   to: number;
 }
 
-/** Every call of campaigns that Ultravox placed, oldest first, with the time for which it was there. */
+/** All calls of campaigns at Ultravox, oldest first, with their start and end. */
 export async function callsAtUltravox(simulator: Simulator): Promise<SeenCall[]> {
   const seen: SeenCall[] = [];
   let next: string | null = `${simulator.url}/api/calls?pageSize=100`;
@@ -153,13 +154,13 @@ export async function callsAtUltravox(simulator: Simulator): Promise<SeenCall[]>
   return seen.sort((a, b) => a.from - b.from);
 }
 
-/** The most of these calls that were there at one instant; all of them have ended. */
+/** Maximum number of concurrent calls. All calls must have ended. */
 export function mostAtOnce(calls: readonly SeenCall[]): number {
   const changes = calls.flatMap(({ from, to }) => [
     { at: from, by: 1 },
     { at: to, by: -1 },
   ]);
-  // What ends at an instant makes room for what begins at it.
+  // A call that ends at an instant does not overlap one that starts at it.
   changes.sort((a, b) => a.at - b.at || a.by - b.by);
   let [now, most] = [0, 0];
   for (const { by } of changes) {

@@ -1,6 +1,7 @@
+/** The query `campaignForecast` and the field `Campaign.forecast`. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { forecast } from '../../src/campaigns/forecast.ts';
-import { toRuns } from '../../src/campaigns/plan.ts';
+import { toRuns } from '../../src/campaigns/schedule/planner.ts';
+import { simulate } from '../../src/campaigns/schedule/simulation.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createContact, createFolder } from '../contacts/support.ts';
 import { perform } from '../support/calling.ts';
@@ -23,7 +24,7 @@ const WINDOW = {
   endMinute: 17 * 60,
 };
 
-const FORECAST = `fits calls firstCallAt lastCallAt endsAt problems { code contacts }
+const FORECAST = `fits calls firstCallAt lastCallAt endsAt problems { code isFatal contacts }
   hours(first: 100) { totalCount nodes { from calls contacts(first: 50) {
     phoneNumber firstName lastName contact { id } campaignContact { id } } } }`;
 
@@ -46,8 +47,8 @@ const calledIn = (shown: any): string[][] =>
     contacts.map(({ phoneNumber }) => phoneNumber),
   );
 
-describe('a forecast', () => {
-  it('of a number of contacts tells when they would be called', async () => {
+describe('campaignForecast', () => {
+  it('forecasts the calls of each hour for a number of contacts', async () => {
     const shown = await ask({
       contactCount: 100,
       ...OFFICE,
@@ -55,7 +56,7 @@ describe('a forecast', () => {
       maxConcurrentCalls: 1,
       callSeconds: 180,
     });
-    // Twenty in each hour.
+    // Each call takes three minutes, so 20 calls fit in an hour.
     expect(shown).toMatchObject({
       fits: true,
       calls: 100,
@@ -73,13 +74,13 @@ describe('a forecast', () => {
     );
   });
 
-  it('goes by the limits of the deployment', async () => {
-    // 1,000 at once over all, ten by default for a campaign, 120 seconds each.
+  it('applies the limits of the deployment', async () => {
+    // Ten concurrent calls of 120 seconds by default, below the limit of 1,000 for all campaigns.
     const shown = await ask({ contactCount: 600, ...OFFICE, scheduledAt: MONDAY });
     expect(shown.hours.nodes.map(({ calls }: { calls: number }) => calls)).toEqual([300, 300]);
   });
 
-  it('of a folder names those who would be called, in the time zone that each goes by', async () => {
+  it('lists the contacts of a folder, called in their own time zones', async () => {
     const folderId = await createFolder(desk.server.client);
     const make = async (phoneNumber: string, timezone: string | null, firstName: string) =>
       (await createContact(desk.server.client, { folderId, phoneNumber, timezone, firstName })).id;
@@ -101,7 +102,7 @@ describe('a forecast', () => {
       // Nine o'clock in New York.
       { from: '2037-06-01T13:00:00.000Z', contacts: [{ contact: { id: eastern } }] },
     ]);
-    // A number is called once, however often it is listed.
+    // A number that is listed repeatedly is called once.
     const elsewhere = await createFolder(desk.server.client);
     const twin = await createContact(desk.server.client, {
       folderId: elsewhere,
@@ -116,7 +117,7 @@ describe('a forecast', () => {
     expect(listed.hours.nodes[0].contacts).toMatchObject([{ contact: { id: twin.id } }]);
   });
 
-  it('of a campaign is about what is left of it, and of any change that is tried out', async () => {
+  it('forecasts the waiting contacts of a campaign, also with changed settings', async () => {
     const zones = ['Europe/London', null, null, 'America/New_York'];
     const contacts = numbers(12).map((row, i) => ({ ...row, timezone: zones[i % 4] }));
     const { campaign } = await createCampaign(desk, {
@@ -127,7 +128,7 @@ describe('a forecast', () => {
     });
     const before = await rowsOf(desk, campaign.id);
     const shown = await ask({ campaignId: campaign.id });
-    const pure = forecast({
+    const pure = simulate({
       window: WINDOW,
       startAt: Temporal.Instant.from(MONDAY),
       maxCallsPerDay: 5,
@@ -139,7 +140,7 @@ describe('a forecast', () => {
     expect(shown.hours.nodes.map(({ from }: { from: string }) => from)).toEqual(
       pure.hours.map(({ from }) => new Date(from.epochMilliseconds).toISOString()),
     );
-    // Exactly those whom the plan has in the hour.
+    // The contacts of an hour are those planned in it.
     const planned = new Map<string, string[]>();
     for (const { phoneNumber, scheduledAt } of before) {
       const hour = `${scheduledAt?.toISOString().slice(0, 13)}:00:00.000Z`;
@@ -163,10 +164,10 @@ describe('a forecast', () => {
     expect(calledIn(changed)[0]).toHaveLength(6);
     expect(await rowsOf(desk, campaign.id)).toEqual(before);
 
-    // One is done, and the first day has had two of its five.
+    // One contact is finished, and the first day has two of its five attempts.
     await desk.server.app.db.campaignContact.update({
       where: { id: before[0]!.id },
-      data: { status: 'COMPLETED', nextEligibleAt: null },
+      data: { status: 'COMPLETED', nextEligibleAt: null, finishedAt: new Date() },
     });
     await desk.server.app.db.campaignDay.create({
       data: {
@@ -183,6 +184,7 @@ describe('a forecast', () => {
     );
     expect(onMonday.reduce((sum: number, { calls }: { calls: number }) => sum + calls, 0)).toBe(3);
     expect(calledIn(left).flat()).not.toContain(before[0]!.phoneNumber);
+    expect(left.hours.nodes[0].contacts[0].campaignContact.id).toMatch(/^cct_/);
     await perform(desk.server.client, 'cancelCampaign', { id: campaign.id }, 'campaign { id }');
     expect(await ask({ campaignId: campaign.id })).toMatchObject({
       calls: 0,
@@ -216,7 +218,7 @@ describe('a forecast', () => {
     }
   });
 
-  it('says everything that is wrong with what was asked', async () => {
+  it('rejects invalid input with one error that reports all problems', async () => {
     const other = await desk.server.newOrganization();
     const theirs = await createFolder(other.client);
     const refused = async (input: object) => {
@@ -227,10 +229,16 @@ describe('a forecast', () => {
     };
     expect(await refused({})).toContain('contactCount');
     expect(await refused({ contactCount: 1, contactFolderId: theirs })).toMatch(
-      /Only one of.*There is no such folder/,
+      /Only one of.*Contact folder not found/,
     );
-    expect(await refused({ campaignId: `cmp_${newId()}` })).toBe('There is no such campaign.');
-    expect(await refused({ contactIds: [`ctc_${newId()}`] })).toBe('There is no such contact.');
+    expect(await refused({ campaignId: `cmp_${newId()}` })).toBe('Campaign not found.');
+    expect(await refused({ contactIds: [`ctc_${newId()}`] })).toBe('Contact not found.');
+    const unknown = { contactFolderId: `fld_${newId()}`, contactIds: [`ctc_${newId()}`] };
+    for (let again = 0; again < 10; again += 1) {
+      expect(await refused(unknown)).toMatch(
+        /given[.] Contact folder not found[.] Contact not found[.]$/,
+      );
+    }
     const wrong = await refused({
       contactCount: 0,
       callSeconds: 0,
@@ -245,5 +253,55 @@ describe('a forecast', () => {
     ]) {
       expect(wrong).toContain(`\`${name}\``);
     }
+    const { errors } = await query({ contactCount: 0, workingDays: [8], startTime: '25:00' });
+    expect(errors).toHaveLength(1);
+    const { problems } = errors![0]!.extensions as { problems: { path: string[] }[] };
+    expect(problems.map(({ path }) => path.join('.')).sort()).toEqual([
+      ...['contactCount', 'startTime', 'workingDays'],
+    ]);
+  });
+
+  it('pages through the hours, and warns of a window that is too short', async () => {
+    const answer = await desk.server.client.send(
+      `query ($input: CampaignForecastInput!) { campaignForecast(input: $input) {
+        fits calls problems { code isFatal }
+        hours(first: 2) { totalCount nodes { from calls } pageInfo { hasNextPage endCursor } } } }`,
+      {
+        input: {
+          contactCount: 20,
+          ...OFFICE,
+          scheduledAt: MONDAY,
+          maxConcurrentCalls: 1,
+          callSeconds: 1800,
+        },
+      },
+    );
+    expect(answer.data.campaignForecast).toEqual({
+      fits: false,
+      calls: 20,
+      problems: [{ code: 'SPILLS_OVER', isFatal: false }],
+      hours: {
+        totalCount: 10,
+        nodes: [
+          { from: MONDAY, calls: 2 },
+          { from: '2037-06-01T08:00:00.000Z', calls: 2 },
+        ],
+        pageInfo: { hasNextPage: true, endCursor: expect.any(String) },
+      },
+    });
+  });
+});
+
+describe('Campaign.forecast', () => {
+  it('forecasts the waiting contacts, and is null once the campaign has ended', async () => {
+    const { client } = desk.server;
+    const { campaign } = await createCampaign(desk, { scheduledAt: MONDAY, contacts: numbers(2) });
+    const read = async () => {
+      const document = 'query ($id: ID!) { campaign(id: $id) { forecast { calls fits } } }';
+      return (await client.send(document, { id: campaign.id })).data.campaign.forecast;
+    };
+    expect(await read()).toEqual({ calls: 2, fits: true });
+    await perform(client, 'cancelCampaign', { id: campaign.id }, 'campaign { id }');
+    expect(await read()).toBeNull();
   });
 });

@@ -1,8 +1,11 @@
-/** What the tests of campaigns share: mutations as clients send them, and campaigns as they are left. */
+/** Mutations of campaigns, and campaigns written to the database without running. */
+import { FINISHED_STATUSES } from '../../src/campaigns/contact-status.ts';
 import type { Campaign, Prisma } from '../../src/generated/prisma/client.ts';
+import type { CampaignContactStatus } from '../../src/generated/prisma/enums.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { dataOf } from '../calls/support.ts';
 import { sendFile } from '../contacts/upload.ts';
+import { accepted } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/server.ts';
 
@@ -36,7 +39,7 @@ export async function run(client: GraphQLClient, name: string, input: object): P
   return dataOf(await client.send(documentOf(name), { input }))[name];
 }
 
-/** The payload of a mutation that must have had nothing to complain of. */
+/** The payload of a mutation that must succeed. */
 // biome-ignore lint/suspicious/noExplicitAny: whatever FIELDS asks for
 export async function done(client: GraphQLClient, name: string, input: object): Promise<any> {
   const payload = await run(client, name, input);
@@ -44,7 +47,7 @@ export async function done(client: GraphQLClient, name: string, input: object): 
   return payload;
 }
 
-/** The same with a CSV as `contactsFile`. */
+/** The payload of a mutation with a CSV file as `contactsFile`. */
 export async function runWithFile(
   client: GraphQLClient,
   name: string,
@@ -52,17 +55,16 @@ export async function runWithFile(
   content: string,
   // biome-ignore lint/suspicious/noExplicitAny: whatever FIELDS asks for
 ): Promise<any> {
-  const answer = await sendFile(client, documentOf(name), content, input, {
-    member: 'contactsFile',
-  });
+  const file = { content, field: 'contactsFile' };
+  const answer = await sendFile(client, documentOf(name), file, input);
   return dataOf(answer)[name];
 }
 
-/** What campaigns of the tests have in common: open at any time of any day. */
+/** Settings of a campaign that may call at any time. */
 export const ALWAYS = { workingDays: [1, 2, 3, 4, 5, 6, 7] };
 
 let last = 700_100;
-/** Different numbers that can be dialled and that the simulator does not steer. */
+/** Contacts with distinct numbers, which the simulator lets answer and talk. */
 export function people(count: number): { phoneNumber: string; firstName: string }[] {
   return Array.from({ length: count }, (_, index) => {
     last += 1;
@@ -70,29 +72,29 @@ export function people(count: number): { phoneNumber: string; firstName: string 
   });
 }
 
+type Columns = Partial<Prisma.CampaignUncheckedCreateInput>;
+
+interface PlantOptions {
+  contacts?: number;
+  /** Number of calls to each contact. */
+  calls?: number;
+  /** Columns of the contact at this position. */
+  contact?: (position: number) => Partial<Prisma.CampaignContactCreateManyInput>;
+}
+
 /**
- * A campaign as one that was paused leaves it, without the engine: every contact was called `calls`
- * times, and about each call and about the campaign as a whole something was decided.
+ * Writes a campaign as a paused one leaves it, without running it: every contact was called `calls` times,
+ * with decisions about each call and about the whole campaign.
  */
 export async function plant(
   { app }: Pick<TestServer, 'app'>,
   organizationId: string,
   agentId: string,
-  {
-    contacts = 3,
-    calls = 2,
-    contact,
-    ...columns
-  }: {
-    contacts?: number;
-    calls?: number;
-    contact?: (index: number) => Partial<Prisma.CampaignContactCreateManyInput>;
-  } & Partial<Prisma.CampaignUncheckedCreateInput> = {},
+  { contacts = 3, calls = 2, contact, ...columns }: PlantOptions & Columns = {},
 ): Promise<{ campaign: Campaign; contactIds: string[]; callIds: string[] }> {
-  const { db } = app;
   const began = Date.now() - 3_600_000;
-  const at = (minutes: number) => new Date(began + minutes * 60_000);
-  const campaign = await db.campaign.create({
+  const at: Clock = (minutes) => new Date(began + minutes * 60_000);
+  const campaign = await app.db.campaign.create({
     data: {
       id: newId(),
       organizationId,
@@ -115,68 +117,106 @@ export async function plant(
       ...columns,
     },
   });
-  const own = { organizationId, campaignId: campaign.id };
-  const rows = people(contacts).map((person, position) => ({
-    id: newId(),
-    ...own,
-    position,
-    identity: `tel:${person.phoneNumber}`,
-    ...person,
-    status: 'SCHEDULED' as const,
-    attempts: calls,
-    createdAt: at(0),
-    nextEligibleAt: at(120 + position),
-    scheduledAt: at(1),
-    ...contact?.(position),
-  }));
-  await db.campaignContact.createMany({ data: rows });
-  const placed = rows.flatMap((row) =>
-    Array.from({ length: calls }, (_, index) => ({
-      id: newId(),
-      organizationId,
-      agentId,
-      campaignId: campaign.id,
-      campaignContactId: row.id,
-      attempt: index + 1,
-      direction: 'OUTBOUND' as const,
-      medium: 'SIP' as const,
-      status: 'FAILED' as const,
-      endReason: 'NO_ANSWER' as const,
-      phoneNumber: row.phoneNumber,
-      recordingEnabled: false,
-      maxDurationSeconds: 3600,
-      joinTimeoutSeconds: 30,
-      createdAt: at(10 * (index + 1)),
-      endedAt: at(10 * (index + 1) + 1),
-      settledAt: at(10 * (index + 1) + 1),
+  const rows = contactRows(campaign, at, { contacts, calls, ...(contact ? { contact } : {}) });
+  await app.db.campaignContact.createMany({ data: rows });
+  const placed = callRows(campaign, at, rows, calls);
+  await app.db.call.createMany({ data: placed });
+  await app.db.campaignAttempt.createMany({
+    data: placed.map(({ id: callId, campaignContactId, endedAt }, index) => ({
+      ...ownerOf(campaign),
+      callId,
+      campaignContactId,
+      attempt: 1 + (index % calls),
+      outcomeRecordedAt: endedAt,
     })),
-  );
-  await db.call.createMany({ data: placed });
-  await db.campaignDecision.createMany({
-    data: [
-      // Before the contacts were there, while they wait, and again.
-      ...[-1, 5, 15].map((minute) => ({
-        ...own,
-        id: newId(),
-        outcome: 'WAITS' as const,
-        reason: 'WINDOW_CLOSED' as const,
-        at: at(minute),
-        until: at(minute + 1),
-      })),
-      ...placed.map((call) => ({
-        ...own,
-        id: newId(),
-        campaignContactId: call.campaignContactId,
-        callId: call.id,
-        outcome: 'DIALLED' as const,
-        reason: 'DUE' as const,
-        at: call.createdAt,
-      })),
-    ],
   });
+  await app.db.campaignDecision.createMany({ data: decisionRows(campaign, at, placed) });
   return {
     campaign,
     contactIds: rows.map(({ id }) => id),
     callIds: placed.map(({ id }) => id),
   };
+}
+
+/** The instant so many minutes after the start of the campaign. */
+type Clock = (minutes: number) => Date;
+
+function ownerOf({ id, organizationId }: Campaign) {
+  return { organizationId, campaignId: id };
+}
+
+function contactRows(
+  campaign: Campaign,
+  at: Clock,
+  { contacts = 0, calls = 0, contact }: PlantOptions,
+) {
+  return people(contacts).map((person, position) => {
+    const row = {
+      id: newId(),
+      ...ownerOf(campaign),
+      position,
+      identity: `tel:${person.phoneNumber}`,
+      ...person,
+      status: 'SCHEDULED' as CampaignContactStatus,
+      attempts: calls,
+      createdAt: at(0),
+      nextEligibleAt: at(120 + position),
+      scheduledAt: at(1),
+      finishedAt: null as Date | null,
+      ...contact?.(position),
+    };
+    const finished = FINISHED_STATUSES.some((status) => status === row.status);
+    return { ...row, finishedAt: finished ? (row.finishedAt ?? at(130)) : null };
+  });
+}
+
+function callRows(
+  campaign: Campaign,
+  at: Clock,
+  contacts: ReturnType<typeof contactRows>,
+  calls: number,
+) {
+  return contacts.flatMap(({ id: campaignContactId, phoneNumber }) =>
+    Array.from({ length: calls }, (_, index) => ({
+      id: newId(),
+      ...ownerOf(campaign),
+      agentId: campaign.agentId,
+      owner: 'campaigns',
+      campaignContactId,
+      direction: 'OUTBOUND' as const,
+      medium: 'SIP' as const,
+      status: 'FAILED' as const,
+      ...accepted(),
+      endReason: 'NO_ANSWER' as const,
+      phoneNumber,
+      recordingEnabled: false,
+      maxDurationSeconds: 3600,
+      joinTimeoutSeconds: 30,
+      createdAt: at(10 * (index + 1)),
+      endedAt: at(10 * (index + 1) + 1),
+    })),
+  );
+}
+
+function decisionRows(campaign: Campaign, at: Clock, calls: ReturnType<typeof callRows>) {
+  return [
+    // One before the contacts were added, and two while they wait.
+    ...[-1, 5, 15].map((minute) => ({
+      ...ownerOf(campaign),
+      id: newId(),
+      outcome: 'WAITS' as const,
+      reason: 'WINDOW_CLOSED' as const,
+      at: at(minute),
+      until: at(minute + 1),
+    })),
+    ...calls.map(({ id, campaignContactId, createdAt }) => ({
+      ...ownerOf(campaign),
+      id: newId(),
+      campaignContactId,
+      callId: id,
+      outcome: 'DIALED' as const,
+      reason: 'DUE' as const,
+      at: createdAt,
+    })),
+  ];
 }

@@ -1,12 +1,11 @@
-/** Campaigns as they are read: lists, contacts, decisions, and tokens that see one campaign only. */
+/** Lists of campaigns, their contacts and decisions, and the number of statements they take. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
-import { dataOf, uuidOf } from '../calls/support.ts';
+import { dataOf } from '../calls/support.ts';
 import { newAgent } from '../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
-import { openSocket } from '../support/subscribe.ts';
 import { plant } from './graph-support.ts';
 
 let server: TestServer;
@@ -17,7 +16,7 @@ beforeAll(async () => {
   server = await startTestServer();
   api = await startApiBeside(server);
   agentId = (await newAgent(server, server.organizationId)).uuid;
-}, 60_000);
+});
 
 afterAll(async () => {
   await api.close();
@@ -34,7 +33,7 @@ const LIST = `query ($filter: CampaignFilter, $orderBy: CampaignOrder, $first: I
   campaigns(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
     totalCount nodes { id name } pageInfo { hasNextPage endCursor } } }`;
 
-describe('the list of campaigns', () => {
+describe('Query.campaigns', () => {
   let client: GraphQLClient;
   let agents: string[];
 
@@ -63,11 +62,11 @@ describe('the list of campaigns', () => {
     return campaigns.nodes.map(({ name }: { name: string }) => name);
   }
 
-  it('is newest first, without deleted ones', async () => {
+  it('lists campaigns newest first, without deleted ones', async () => {
     expect(await names()).toEqual(['Spring 50%', 'spring', 'Autumn']);
   });
 
-  it('goes by states, agent and part of the name', async () => {
+  it('filters by status, agent and part of the name', async () => {
     expect(await names({ filter: { status: ['DRAFT', 'ACTIVE'] } })).toEqual(['Autumn']);
     expect(await names({ filter: { agentId: agents[1] } })).toEqual(['spring']);
     expect(await names({ filter: { name: 'SPRING' } })).toEqual(['Spring 50%', 'spring']);
@@ -75,7 +74,7 @@ describe('the list of campaigns', () => {
     expect(await names({ filter: { name: '_pring' } })).toEqual([]);
   });
 
-  it('goes by name and by start, page by page, those without a start last', async () => {
+  it('sorts by name and by start, with campaigns without a start last on all pages', async () => {
     const by = async (field: string, direction: string) => {
       const seen: string[] = [];
       let after: string | null = null;
@@ -98,7 +97,7 @@ describe('the list of campaigns', () => {
     expect((await by('NAME', 'ASC')).sort()).toEqual(['Autumn', 'Spring 50%', 'spring']);
   });
 
-  it('hangs on the agent too', async () => {
+  it('is also a field of the agent', async () => {
     const { agent } = await read(
       'query ($id: ID!) { agent(id: $id) { campaigns(filter: { name: "autumn" }) { totalCount nodes { name } } } }',
       { id: agents[0] },
@@ -107,7 +106,7 @@ describe('the list of campaigns', () => {
     expect(agent.campaigns).toEqual({ totalCount: 1, nodes: [{ name: 'Autumn' }] });
   });
 
-  it('refuses ids of other types and pages that are too long', async () => {
+  it('rejects IDs of other types and pages of more than 100 items', async () => {
     for (const variables of [{ filter: { agentId: cmp(newId()) } }, { first: 101 }]) {
       const answer = await client.send(LIST, variables);
       expect(answer.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
@@ -116,7 +115,7 @@ describe('the list of campaigns', () => {
 });
 
 describe('a deleted campaign', () => {
-  it('is nowhere to be seen, and its calls are no longer of it', async () => {
+  it('cannot be queried, and is null on its calls', async () => {
     const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 1 });
     const ask = () =>
       read(
@@ -159,8 +158,8 @@ const CONTACTS = `query ($id: ID!, $filter: CampaignContactFilter, $orderBy: Cam
   }
 }`;
 
-describe('the contacts of a campaign', () => {
-  const STATES = ['SCHEDULED', 'SKIPPED', 'COMPLETED', 'SKIPPED', 'SCHEDULED', 'FAILED'] as const;
+describe('Campaign.contacts', () => {
+  const STATUSES = ['SCHEDULED', 'SKIPPED', 'COMPLETED', 'SKIPPED', 'SCHEDULED', 'FAILED'] as const;
   let id: string;
   let numbers: string[];
 
@@ -171,9 +170,9 @@ describe('the contacts of a campaign', () => {
       calls: 0,
       status: 'ACTIVE',
       contact: (index) => ({
-        status: STATES[index]!,
+        status: STATUSES[index]!,
         skipReason: index === 1 ? 'DO_NOT_CALL' : index === 3 ? 'NEVER_OPEN' : null,
-        nextEligibleAt: STATES[index] === 'SCHEDULED' ? new Date(soon - index * 1000) : null,
+        nextEligibleAt: STATUSES[index] === 'SCHEDULED' ? new Date(soon - index * 1000) : null,
         ...(index === 2 ? { clientId: 'two', identity: 'id:two' } : {}),
       }),
     });
@@ -191,7 +190,7 @@ describe('the contacts of a campaign', () => {
     return contacts.nodes.map(({ position }: { position: number }) => position);
   }
 
-  it('come in the order of the list, and can be filtered', async () => {
+  it('lists contacts by position, and filters by status, skip reason, client ID and phone number', async () => {
     expect(await positions()).toEqual([0, 1, 2, 3, 4, 5]);
     expect(await positions({ orderBy: { field: 'POSITION', direction: 'DESC' } })).toEqual([
       5, 4, 3, 2, 1, 0,
@@ -205,13 +204,13 @@ describe('the contacts of a campaign', () => {
     expect(await positions({ filter: { phoneNumber: numbers[4] } })).toEqual([4]);
   });
 
-  it('ordered by their time are those that wait', async () => {
+  it('lists only waiting contacts when sorted by NEXT_ELIGIBLE_AT', async () => {
     const orderBy = { field: 'NEXT_ELIGIBLE_AT', direction: 'ASC' };
     expect(await positions({ orderBy })).toEqual([4, 0]);
     expect(await positions({ orderBy, filter: { status: ['FAILED'] } })).toEqual([]);
   });
 
-  it('come page by page', async () => {
+  it('returns every contact once over all pages', async () => {
     const seen: number[] = [];
     let after: string | null = null;
     do {
@@ -224,13 +223,13 @@ describe('the contacts of a campaign', () => {
     expect(seen).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
-  it('refuse a number that nobody can have', async () => {
+  it('rejects an invalid phone number in the filter', async () => {
     const answer = await server.client.send(CONTACTS, { id, filter: { phoneNumber: '0171' } });
     expect(answer.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
   });
 });
 
-describe('what a contact waits for', () => {
+describe('CampaignContact.waitingFor and nextEligibleAt', () => {
   async function waiting(columns: Parameters<typeof plant>[3]) {
     const { campaign } = await plant(server, server.organizationId, agentId, {
       contacts: 1,
@@ -247,14 +246,14 @@ describe('what a contact waits for', () => {
   const one = new Date('2041-03-04T13:00:00Z');
   const own = (nextEligibleAt: Date) => () => ({ nextEligibleAt });
 
-  it('is its own time', async () => {
+  it('returns the planned time without a reason while nothing holds the campaign', async () => {
     expect(await waiting({ status: 'ACTIVE', contact: own(noon) })).toEqual({
       nextEligibleAt: noon.toISOString(),
       waitingFor: null,
     });
   });
 
-  it('is what holds back the campaign, unless its own time is later', async () => {
+  it('returns the hold of the campaign, unless the planned time is later', async () => {
     const held = { status: 'ACTIVE', holdReason: 'DAILY_CAP_REACHED' } as const;
     expect(await waiting({ ...held, nextDispatchAt: one, contact: own(noon) })).toEqual({
       nextEligibleAt: one.toISOString(),
@@ -266,14 +265,14 @@ describe('what a contact waits for', () => {
     });
   });
 
-  it('is the operator while the campaign is paused', async () => {
+  it('returns CAMPAIGN_PAUSED while the campaign is paused', async () => {
     expect(await waiting({ status: 'PAUSED', contact: own(noon) })).toEqual({
       nextEligibleAt: null,
       waitingFor: 'CAMPAIGN_PAUSED',
     });
   });
 
-  it('is nothing in a draft, or once it is done', async () => {
+  it('returns nothing in a draft and for a finished contact', async () => {
     const nothing = { nextEligibleAt: null, waitingFor: null };
     expect(await waiting({ status: 'DRAFT', contact: own(noon) })).toEqual(nothing);
     const done = () => ({ status: 'COMPLETED', nextEligibleAt: null }) as const;
@@ -294,12 +293,12 @@ fragment Page on CampaignDecisionConnection {
   pageInfo { hasNextPage hasPreviousPage endCursor startCursor }
 }`;
 
-describe('decisions', () => {
-  it('about a contact are its own and those of the campaign while it waited, in order', async () => {
+describe('CampaignContact.decisions', () => {
+  it('lists decisions about the contact, and about the campaign while the contact was waiting', async () => {
     const planted = await plant(server, server.organizationId, agentId, { contacts: 2 });
     const id = publicId('cct', planted.contactIds[0]!);
     const all = (await read(DECISIONS, { id })).node.decisions;
-    // Not that the window closed while it was being called.
+    // Without the window that closed while the contact was being called.
     expect(all.totalCount).toBe(3);
     expect(all.nodes.map(({ reason }: { reason: string }) => reason)).toEqual([
       'WINDOW_CLOSED',
@@ -307,26 +306,30 @@ describe('decisions', () => {
       'DUE',
     ]);
     expect(all.nodes[1]).toEqual({
-      outcome: 'DIALLED',
+      outcome: 'DIALED',
       reason: 'DUE',
-      message: 'Its time had come: it is called.',
+      message: 'The contact is due: call placed.',
       until: null,
       call: { id: publicId('cal', planted.callIds[0]!) },
     });
     expect(all.nodes[0].message).toMatch(
-      /^The window of the campaign is closed: it waits until \d{4}-\d\d-\d\d \d\d:\d\d \(Europe\/Berlin\)\.$/,
+      /^The calling window of the campaign is closed: waiting until \d{4}-\d\d-\d\d \d\d:\d\d \(Europe\/Berlin\)\.$/,
     );
 
     await server.app.db.campaignContact.update({
       where: { id: planted.contactIds[0]! },
-      data: { status: 'FAILED', finishedAt: planted.campaign.createdAt },
+      data: {
+        status: 'FAILED',
+        nextEligibleAt: null,
+        finishedAt: planted.campaign.createdAt,
+      },
     });
     expect((await read(DECISIONS, { id })).node.decisions.totalCount).toBe(2);
     const whole = (await read(DECISIONS, { id: cmp(planted.campaign.id) })).node.decisions;
     expect([whole.totalCount, whole.nodes.length]).toEqual([3, 3]);
   });
 
-  it('come page by page, in both directions', async () => {
+  it('pages in both directions', async () => {
     const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 4 });
     const id = publicId('cct', planted.contactIds[0]!);
     const all = (await read(DECISIONS, { id })).node.decisions;
@@ -351,7 +354,7 @@ describe('decisions', () => {
   });
 });
 
-describe('a list of contacts with everything below it', () => {
+describe('statements of a query', () => {
   const EVERYTHING = `query ($id: ID!) {
     campaign(id: $id) {
       counts { total }
@@ -370,7 +373,7 @@ describe('a list of contacts with everything below it', () => {
     }
   }`;
 
-  it('takes as many statements for many as for few', async () => {
+  it('are as many for many campaign contacts as for few, with all nested fields', async () => {
     const folder = await server.app.db.contactFolder.create({
       data: { id: newId(), organizationId: server.organizationId, name: 'Leads' },
     });
@@ -406,7 +409,7 @@ describe('a list of contacts with everything below it', () => {
     expect(counts[0]).toBeLessThan(20);
   });
 
-  it('also when a list is asked for twice, and from a forecast', async () => {
+  it('are as many for two aliases of a list, and for the contacts of a forecast', async () => {
     const query = `query ($id: ID!) {
       campaign(id: $id) {
         contacts { nodes { one: calls(first: 1) { nodes { id } } all: calls { nodes { id } } } }
@@ -428,7 +431,7 @@ describe('a list of contacts with everything below it', () => {
     expect(counts[1]).toBe(counts[0]);
   });
 
-  it('so do campaigns with their contacts and calls', async () => {
+  it('are as many for many campaigns with contacts and calls as for one', async () => {
     const organization = await server.newOrganization();
     const { uuid } = await newAgent(server, organization.id);
     const client = createClient(api.url, organization.key);
@@ -442,229 +445,5 @@ describe('a list of contacts with everything below it', () => {
     const one = await count();
     for (let more = 0; more < 4; more += 1) await plant(server, organization.id, uuid);
     expect(await count()).toBe(one);
-  });
-});
-
-describe('a token for one campaign', () => {
-  let campaign: Awaited<ReturnType<typeof plant>>;
-  let other: Awaited<ReturnType<typeof plant>>;
-  let numberId: string;
-  let contactId: string;
-  let token: string;
-  let browser: GraphQLClient;
-
-  beforeAll(async () => {
-    const { db } = server.app;
-    const own = { organizationId: server.organizationId };
-    const folder = await db.contactFolder.create({ data: { id: newId(), ...own, name: 'Secret' } });
-    contactId = newId();
-    await db.contact.create({
-      data: {
-        id: contactId,
-        ...own,
-        folderId: folder.id,
-        phoneNumber: '+14155001234',
-        searchText: '',
-      },
-    });
-    const number = await db.phoneNumber.create({
-      data: { id: newId(), ...own, phoneNumber: '+14155001235', provider: 'SIP' },
-    });
-    numberId = number.id;
-    campaign = await plant(server, server.organizationId, agentId, {
-      contactFolderId: folder.id,
-      contact: () => ({ contactId }),
-    });
-    other = await plant(server, server.organizationId, agentId);
-    await db.campaignPhoneNumber.create({
-      data: { ...own, campaignId: campaign.campaign.id, phoneNumberId: number.id, position: 0 },
-    });
-    const made = await read(
-      'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken userErrors { code } } }',
-      { id: cmp(campaign.campaign.id) },
-    );
-    expect(made.createAccessToken.userErrors).toEqual([]);
-    token = made.createAccessToken.accessToken;
-    browser = createClient(server.url, token);
-  });
-
-  it('reads the campaign, its contacts, calls, events and numbers', async () => {
-    const data = await read(
-      `query ($id: ID!, $call: ID!) {
-        eventCursor
-        campaign(id: $id) {
-          name phoneNumbers { phoneNumber calls { totalCount } } decisions { totalCount }
-          contacts { totalCount nodes { phoneNumber calls { totalCount } call { id } decisions { totalCount } } }
-          calls { totalCount nodes { id campaign { id } campaignContact { id } events { totalCount } } }
-        }
-        call(id: $call) { id attempt }
-      }`,
-      { id: cmp(campaign.campaign.id), call: publicId('cal', campaign.callIds[0]!) },
-      browser,
-    );
-    expect(data.campaign).toMatchObject({
-      name: 'Renewals',
-      phoneNumbers: [{ phoneNumber: '+14155001235', calls: { totalCount: 0 } }],
-      contacts: { totalCount: 3 },
-      calls: { totalCount: 6 },
-    });
-    expect(data.call).toEqual({ id: publicId('cal', campaign.callIds[0]!), attempt: 1 });
-  });
-
-  it('sees no other campaign, contact, call or number', async () => {
-    const another = await server.app.db.phoneNumber.create({
-      data: {
-        id: newId(),
-        organizationId: server.organizationId,
-        phoneNumber: '+14155001236',
-        provider: 'SIP',
-      },
-    });
-    const ids = [
-      cmp(other.campaign.id),
-      publicId('cct', other.contactIds[0]!),
-      publicId('cal', other.callIds[0]!),
-      publicId('num', another.id),
-    ];
-    const data = await read(
-      `query ($ids: [ID!]!, $campaign: ID!, $call: ID!) {
-        nodes(ids: $ids) { id } campaign(id: $campaign) { id } call(id: $call) { id } }`,
-      { ids, campaign: ids[0], call: ids[2] },
-      browser,
-    );
-    expect(data).toEqual({ nodes: [null, null, null, null], campaign: null, call: null });
-    const calls = await read(
-      `query ($id: ID!, $other: ID!, $number: ID!) {
-        campaign(id: $id) { calls(filter: { campaignId: $other }) { totalCount nodes { id } } }
-        node(id: $number) { ... on PhoneNumber { calls(filter: { campaignId: $other }) { totalCount } } } }`,
-      {
-        id: cmp(campaign.campaign.id),
-        other: cmp(other.campaign.id),
-        number: publicId('num', numberId),
-      },
-      browser,
-    );
-    expect(calls.campaign.calls).toEqual({ totalCount: 0, nodes: [] });
-    expect(calls.node.calls.totalCount).toBe(0);
-  });
-
-  it.each([
-    '{ calls { nodes { id } } }',
-    '{ campaigns { nodes { id } } }',
-    '{ contacts { nodes { id } } }',
-    '{ agents { nodes { id } } }',
-    '{ phoneNumbers { nodes { id } } }',
-    '{ campaignForecast(input: { contactCount: 1 }) { fits } }',
-    'query ($id: ID!) { campaign(id: $id) { agent { name } } }',
-    'query ($id: ID!) { campaign(id: $id) { contactFolder { name } } }',
-    'query ($id: ID!) { campaign(id: $id) { forecast { fits } } }',
-    'query ($id: ID!) { campaign(id: $id) { contacts { nodes { contact { id } } } } }',
-    'query ($id: ID!) { campaign(id: $id) { calls { nodes { agent { name } } } } }',
-    'query ($id: ID!) { campaign(id: $id) { phoneNumbers { outboundAgent { name } } } }',
-    'query ($contact: ID!) { node(id: $contact) { ... on Contact { phoneNumber } } }',
-    'query ($agent: ID!) { node(id: $agent) { ... on Agent { name calls { totalCount } } } }',
-    'mutation ($id: ID!) { cancelCampaign(input: { id: $id }) { campaign { id } } }',
-    'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken } }',
-  ])('is refused %s', async (document) => {
-    const answer = await browser.send(document, {
-      id: cmp(campaign.campaign.id),
-      contact: publicId('ctc', contactId),
-      agent: publicId('agt', agentId),
-    });
-    expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
-    expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Secret|14155001234|"Agent"/);
-  });
-
-  it('hears of the calls of its campaign, whatever it asks for', async () => {
-    const { db } = server.app;
-    const { organizationId } = server;
-    const from = (await read('{ eventCursor }')).eventCursor as string;
-    const { appendEvents, announceEvents } = await import('../../src/live/log.ts');
-    const happens = async (planted: typeof campaign) => {
-      const call = {
-        type: 'CALL_BILLED' as const,
-        callId: planted.callIds[0]!,
-        agentId,
-        campaignId: planted.campaign.id,
-        data: { status: 'FAILED', endReason: 'NO_ANSWER' },
-        at: new Date(),
-      };
-      await db.$transaction((tx) => appendEvents(tx, organizationId, [call]));
-      announceEvents(server.app, organizationId);
-    };
-    await happens(other);
-    await happens(campaign);
-    const mine = publicId('cal', campaign.callIds[0]!);
-    const socket = openSocket(server.url, token);
-    const hear = async (args: string) => {
-      const results = socket.iterate<{ callEvents: { callId: string } }>({
-        query: `subscription { callEvents(after: "${from}"${args}) { callId type } }`,
-      });
-      const first = await results.next();
-      await results.return?.();
-      return first.value;
-    };
-    expect((await hear('')).data.callEvents.callId).toBe(mine);
-    expect(
-      (await hear(`, campaignId: "${cmp(campaign.campaign.id)}"`)).data.callEvents.callId,
-    ).toBe(mine);
-    expect((await hear(`, agentId: "${publicId('agt', agentId)}"`)).data.callEvents.callId).toBe(
-      mine,
-    );
-    for (const refused of [
-      `, campaignId: "${cmp(other.campaign.id)}"`,
-      `, callId: "${publicId('cal', other.callIds[0]!)}"`,
-    ]) {
-      expect((await hear(refused)).errors[0].extensions.code).toBe('BAD_USER_INPUT');
-    }
-    const progress = socket.iterate<{ campaignProgress: { id: string } }>({
-      query: `subscription { campaignProgress(campaignId: "${cmp(other.campaign.id)}") { id } }`,
-    });
-    expect((await progress.next()).value.errors[0].extensions.code).toBe('BAD_USER_INPUT');
-    await socket.dispose();
-  });
-
-  it('cannot be made for a campaign that is not there, or for a call as well', async () => {
-    const make = async (input: object) => {
-      const answer = await read(
-        'mutation ($input: CreateAccessTokenInput!) { createAccessToken(input: $input) { accessToken userErrors { code path } } }',
-        { input },
-      );
-      return answer.createAccessToken;
-    };
-    expect(await make({ campaignId: cmp(newId()) })).toEqual({
-      accessToken: null,
-      userErrors: [{ code: 'NOT_FOUND', path: ['campaignId'] }],
-    });
-    const both = {
-      campaignId: cmp(campaign.campaign.id),
-      callId: publicId('cal', campaign.callIds[0]!),
-    };
-    expect((await make(both)).userErrors).toEqual([
-      { code: 'INVALID_INPUT', path: ['campaignId'] },
-    ]);
-  });
-
-  it('for one call sees its attempt, and nothing of the campaign', async () => {
-    const id = publicId('cal', campaign.callIds[0]!);
-    const made = await read(
-      'mutation ($id: ID!) { createAccessToken(input: { callId: $id }) { accessToken } }',
-      { id },
-    );
-    const narrow = createClient(server.url, made.createAccessToken.accessToken);
-    expect(await read('query ($id: ID!) { call(id: $id) { attempt } }', { id }, narrow)).toEqual({
-      call: { attempt: 1 },
-    });
-    for (const document of [
-      'query ($id: ID!) { call(id: $id) { campaign { name } } }',
-      'query ($id: ID!) { call(id: $id) { campaignContact { phoneNumber } } }',
-      'query ($campaign: ID!) { campaign(id: $campaign) { name } }',
-      'query ($campaign: ID!) { node(id: $campaign) { ... on Campaign { name } } }',
-    ]) {
-      const answer = await narrow.send(document, { id, campaign: cmp(campaign.campaign.id) });
-      expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
-      expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Renewals|\+1415/);
-    }
-    expect(uuidOf(id)).toBe(campaign.callIds[0]);
   });
 });

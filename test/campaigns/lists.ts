@@ -1,7 +1,7 @@
-/** For the tests of sources and plans: an operator, lists of people, and campaigns made of them. */
+/** Helpers for tests of sources and plans: a server with an agent, numbers, and campaigns. */
 
 import { newId } from '../../src/infra/ids.ts';
-import type { Viewer } from '../../src/organizations/viewer.ts';
+import type { Viewer } from '../../src/viewer.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
@@ -21,14 +21,14 @@ export async function openDesk(): Promise<Desk> {
   return { server, caller: await prepareCaller(server.client), viewer };
 }
 
-/** Different people; those of another series are others. */
+/** Distinct phone numbers. Each series has others. */
 export function numbers(count: number, series = 0): { phoneNumber: string }[] {
   return Array.from({ length: count }, (_, index) => ({
     phoneNumber: `+1${212 + series}${5_000_000 + index}`,
   }));
 }
 
-/** The payload of `createCampaign`, without any error; a draft unless it has a start. */
+/** The payload of a successful `createCampaign`. The campaign is a draft unless it has a start. */
 export async function createCampaign(
   { server, caller }: Desk,
   input: Record<string, unknown>,
@@ -53,7 +53,7 @@ export async function rowsOf({ server }: Desk, campaignId: string) {
   });
 }
 
-/** Counters that are not those of the rows, and gaps in the positions. */
+/** Campaigns whose counters differ from their rows, or with gaps in the positions. */
 export async function miscounted({ server }: Desk): Promise<unknown[]> {
   return server.app.db.$queryRaw`
     SELECT c.id::text, c.total_count, c.pending_count, c.skipped_count, rows.*

@@ -1,16 +1,16 @@
 /**
- * Whole campaigns on a clock that the test moves, over weekends and clock changes: every dial, as the
- * simulator saw it, is held against calendars that know nothing of our own arithmetic.
+ * Whole campaigns on a clock that the test moves over weekends and clock changes. Every dial that the
+ * simulator received is compared with calendars that are independent of our time zone arithmetic.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runCampaigns } from '../../src/campaigns/engine.ts';
+import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import {
   act,
   brokenRules,
   createCampaign,
-  dialledTwice,
+  dialedTwice,
   dialsOf,
   ENDINGS,
   type Operator,
@@ -23,7 +23,7 @@ import {
 let server: TestServer;
 let operator: Operator;
 
-/** How far the moved clock is ahead, and from which real instant on. */
+/** The lead of the moved clock, and the real instant from which it applies. */
 const moves: { from: number; aheadMs: number }[] = [{ from: 0, aheadMs: 0 }];
 
 function movedAt(real: number): number {
@@ -39,8 +39,13 @@ function moveTo(instant: number): void {
 beforeAll(async () => {
   server = await startTestServer({
     now: () => new Date(movedAt(Date.now())),
-    // Nothing that goes by the moved clock looks at calls that go by the real one.
-    settings: { CALL_CHECK_SECONDS: '3600', SIMULATOR_SPEED: '500' },
+    settings: {
+      // Calls run on the real clock, so nothing checks them by the moved one.
+      CALL_CHECK_SECONDS: '3600',
+      SIMULATOR_SPEED: '500',
+      // So that no request ends by itself while a test runs.
+      ULTRAVOX_TIMEOUT_SECONDS: '300',
+    },
     simulator: { talkSeconds: 5 },
   });
   operator = await prepareOperator(server.client);
@@ -95,14 +100,14 @@ function allows(schedule: Schedule, zone: string, at: number): boolean {
   );
 }
 
-/** Moves the clock from one instant at which something may happen to the next, to the very end. */
+/** Moves the clock from one possible dispatch to the next until the campaign ends. */
 async function runThrough(id: string): Promise<void> {
   const giveUp = movedAt(Date.now()) + 60 * 86_400_000;
   for (;;) {
     await runCampaigns(server.app);
     await until('the end of the calls', async () => {
-      const open = await server.app.db.call.count({
-        where: { campaignId: uuidOf(id), settledAt: null },
+      const open = await server.app.db.campaignAttempt.count({
+        where: { campaignId: uuidOf(id), outcomeRecordedAt: null },
       });
       if (open > 0) await runCampaigns(server.app);
       return open === 0;
@@ -115,7 +120,7 @@ async function runThrough(id: string): Promise<void> {
     if (now > giveUp) throw new Error(`${id} goes on for months`);
     const next = row.nextDispatchAt.getTime();
     if (next <= now + 50) continue;
-    // Right before it nothing may happen.
+    // Nothing may be dialed just before that instant.
     if (next - now > 60_000) {
       const before = dialsOf(server, id).length;
       moveTo(next - 1_000);
@@ -128,7 +133,7 @@ async function runThrough(id: string): Promise<void> {
 
 const CASES: { name: string; start: string; schedule: Schedule; zones: (string | null)[] }[] = [
   {
-    name: 'office hours of Berlin over the beginning of summer time, with people elsewhere',
+    name: 'office hours in Berlin at the start of summer time, with contacts in other zones',
     start: '2027-03-26T15:40:00Z',
     schedule: {
       timezone: 'Europe/Berlin',
@@ -140,7 +145,7 @@ const CASES: { name: string; start: string; schedule: Schedule; zones: (string |
     zones: [null, 'America/New_York', 'Asia/Calcutta'],
   },
   {
-    name: 'nights in New York over the end of summer time',
+    name: 'nights in New York at the end of summer time',
     start: '2026-11-20T22:00:00Z',
     schedule: {
       timezone: 'America/New_York',
@@ -165,8 +170,8 @@ const CASES: { name: string; start: string; schedule: Schedule; zones: (string |
   },
 ];
 
-describe('on a moved clock', () => {
-  it.each(CASES)('keeps to $name', async ({ start, schedule, zones }) => {
+describe('a campaign on a moved clock', () => {
+  it.each(CASES)('calls only within $name', async ({ start, schedule, zones }) => {
     moveTo(Math.max(Date.parse(start), movedAt(Date.now())));
     const contacts = [...people(18), ...people(4, { ending: ENDINGS.noAnswer })].map(
       (person, index) => ({ ...person, timezone: zones[index % zones.length] ?? null }),
@@ -191,20 +196,43 @@ describe('on a moved clock', () => {
       const moved = movedAt(Date.parse(at));
       const number = /\+\d+/.exec(to)?.[0] ?? '';
       const own = zoneOf.get(number);
-      const told = `${new Date(moved).toISOString()} to ${number} (${own ?? 'no zone'})`;
-      expect(allows(schedule, schedule.timezone, moved), told).toBe(true);
-      if (own) expect(allows(schedule, own, moved), told).toBe(true);
+      const shown = `${new Date(moved).toISOString()} to ${number} (${own ?? 'no zone'})`;
+      expect(allows(schedule, schedule.timezone, moved), shown).toBe(true);
+      if (own) expect(allows(schedule, own, moved), shown).toBe(true);
       const { date } = clockIn(schedule.timezone, moved);
       perDay.set(date, (perDay.get(date) ?? 0) + 1);
     }
     for (const [day, count] of perDay) {
       expect(count, day).toBeLessThanOrEqual(schedule.maxCallsPerDay);
     }
-    expect(dialledTwice(server)).toEqual([]);
+    expect(dialedTwice(server)).toEqual([]);
     expect(await brokenRules(server)).toEqual([]);
   }, 120_000);
 
-  it('does not dial what was decided before the window closed and comes too late', async () => {
+  it('does not dial in the last two seconds of the window', async () => {
+    // A Friday.
+    const closes = Date.parse('2028-05-12T11:00:00Z');
+    moveTo(closes - 1_900);
+    const { id } = await createCampaign(operator, {
+      timezone: 'Europe/Lisbon',
+      startTime: '09:00',
+      endTime: '12:00',
+      workingDays: [1, 2, 3, 4, 5],
+      contacts: people(3),
+      scheduleType: 'IMMEDIATE',
+    });
+    await runCampaigns(server.app);
+    const opens = '2028-05-15T08:00:00.000Z';
+    const campaign = await showCampaign(operator, id);
+    expect(campaign).toMatchObject({ status: 'ACTIVE', counts: { pending: 3, called: 0 } });
+    for (const contact of campaign.contacts.nodes) {
+      expect(contact).toMatchObject({ scheduledAt: opens, nextEligibleAt: opens });
+    }
+    expect(dialsOf(server, id)).toEqual([]);
+    await act(operator, 'cancelCampaign', id);
+  });
+
+  it('does not send a call that was claimed before the window closed', async () => {
     // A Monday, 11:59 in Lisbon. Ultravox is full until after noon.
     moveTo(Date.parse('2028-05-08T10:59:00Z'));
     server.simulator.setFaults([
@@ -220,12 +248,12 @@ describe('on a moved clock', () => {
     await until('a refused call', async () => {
       await runCampaigns(server.app);
       return server.app.db.call.count({
-        where: { campaignId: uuidOf(id), placeNotBefore: { not: null } },
+        where: { campaignId: uuidOf(id), placement: 'QUEUED' },
       });
     });
     moveTo(Date.parse('2028-05-08T11:00:00Z'));
     server.simulator.clearFaults();
-    const campaign = await until('the calls to be taken back', async () => {
+    const campaign = await until('the calls to be withdrawn', async () => {
       await runCampaigns(server.app);
       const shown = await showCampaign(operator, id);
       return shown.counts.calling === 0 ? shown : null;
@@ -244,6 +272,27 @@ describe('on a moved clock', () => {
       });
     }
     expect(await brokenRules(server)).toEqual([]);
+    await act(operator, 'cancelCampaign', id);
+  });
+
+  it('abandons a request that Ultravox has not answered when the window closes', async () => {
+    // A Tuesday, 11:55 in Lisbon.
+    moveTo(Date.parse('2028-05-16T10:55:00Z'));
+    server.simulator.setFaults([{ kind: 'timeout', method: 'POST', path: '/calls$' }]);
+    const { id } = await createCampaign(operator, {
+      timezone: 'Europe/Lisbon',
+      startTime: '09:00',
+      endTime: '12:00',
+      contacts: people(1),
+      scheduleType: 'IMMEDIATE',
+    });
+    const inPlacement = (placement: 'SENDING' | 'UNKNOWN') =>
+      server.app.db.call.findFirst({ where: { campaignId: uuidOf(id), placement } });
+    await until('the request', () => inPlacement('SENDING'));
+    moveTo(Date.parse('2028-05-16T11:00:00Z'));
+    await until('the request to be abandoned', () => inPlacement('UNKNOWN'));
+    server.simulator.clearFaults();
+    expect(dialsOf(server, id)).toEqual([]);
     await act(operator, 'cancelCampaign', id);
   });
 });

@@ -1,63 +1,43 @@
+/** Plans of campaigns: examples, and properties of generated campaigns. */
 import fc from 'fast-check';
 import { Client } from 'pg';
 import { describe, expect, it, vi } from 'vitest';
-import { type ForecastInput, forecast } from '../../src/campaigns/forecast.ts';
+import { plannedRows } from '../../src/campaigns/enrollment/plan-sql.ts';
+import { openings } from '../../src/campaigns/schedule/calling-window.ts';
 import {
   nextEligibleAt,
   type PlanInput,
   planContacts,
   planSegments,
   toRuns,
-} from '../../src/campaigns/plan.ts';
-import { plannedRows } from '../../src/campaigns/plan-sql.ts';
-import { openings, type Window, windowsFor } from '../../src/campaigns/window.ts';
+} from '../../src/campaigns/schedule/planner.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { CLOCK_CHANGES, DEPTH, minutes, runs, SEED, ZONES } from './clocks.ts';
 import {
-  anyInstant,
-  anyWindow,
-  CLOCK_CHANGES,
-  type ClockChange,
-  DEPTH,
-  minutes,
-  runs,
-  SEED,
-  showsInside,
-  windowsNear,
-  ZONES,
-} from './clocks.ts';
+  allows,
+  at,
+  campaigns,
+  campaignsOf,
+  dateIn,
+  friday,
+  type GeneratedCampaign,
+  OFFICE,
+  startIn,
+  startNear,
+} from './plan-support.ts';
 
-const at = (text: string) => Temporal.Instant.from(text);
-const OFFICE: Window = {
-  timezone: 'Europe/Berlin',
-  workingDays: [1, 2, 3, 4, 5],
-  startMinute: 9 * 60,
-  endMinute: 17 * 60,
-};
-const friday = at('2026-11-20T11:00Z');
-
-const dateIn = (timezone: string, instant: Temporal.Instant) =>
-  instant.toZonedDateTimeISO(timezone).toPlainDate().toString();
-
-/** What the rules allow, from the wall clock alone. */
-function allows(window: Window, timezone: string | null, instant: Temporal.Instant): boolean {
-  return (
-    showsInside(window, instant) &&
-    (timezone === null || showsInside({ ...window, timezone }, instant))
-  );
-}
-
-// Many cases, on a machine that may be busy.
+// Many cases on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000 * Math.max(1, DEPTH) });
 
-describe('a plan', () => {
-  it('without a cap has all due as the window opens, or now', () => {
+describe('planContacts and planSegments', () => {
+  it('make all contacts due when the window opens, or now, without a daily limit', () => {
     const plan = (startAt: Temporal.Instant) =>
       planContacts({ window: OFFICE, startAt, maxCallsPerDay: null, contacts: 3 }).map(String);
     expect(plan(friday)).toEqual(new Array(3).fill('2026-11-20T11:00:00Z'));
     expect(plan(at('2026-11-20T16:00Z'))).toEqual(new Array(3).fill('2026-11-23T08:00:00Z'));
   });
 
-  it('with a cap spreads each share evenly over what is left of the day', () => {
+  it('spread the contacts of each day evenly over its open hours with a daily limit', () => {
     const plan = planContacts({ window: OFFICE, startAt: friday, maxCallsPerDay: 4, contacts: 10 });
     expect(plan.map(String)).toEqual([
       '2026-11-20T11:00:00Z',
@@ -73,7 +53,26 @@ describe('a plan', () => {
     ]);
   });
 
-  it('leaves room for the calls that a day has had', () => {
+  it('plan no contact in the margin before a window closes, and spread evenly where none would be', () => {
+    const minute = { timezone: 'UTC', workingDays: [5], startMinute: 540, endMinute: 541 };
+    const plan = (contacts: number) =>
+      planContacts({
+        window: { ...minute, marginSeconds: 2 },
+        startAt: Temporal.Instant.from('2026-11-20T00:00Z'),
+        maxCallsPerDay: 60,
+        contacts,
+      }).map(String);
+    expect(plan(3)).toEqual([
+      '2026-11-20T09:00:00Z',
+      '2026-11-20T09:00:20Z',
+      '2026-11-20T09:00:40Z',
+    ]);
+    const many = plan(60);
+    expect(many.at(0)).toBe('2026-11-20T09:00:00Z');
+    expect(many.at(-1)).toBe('2026-11-20T09:00:57.033Z');
+  });
+
+  it('count the calls that a day already has', () => {
     const plan = planContacts({
       window: OFFICE,
       startAt: friday,
@@ -91,7 +90,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('counts the hours after midnight for the calendar day that they are in', () => {
+  it('count the hours after midnight for their own calendar day', () => {
     const window = { ...OFFICE, workingDays: [5], startMinute: 22 * 60, endMinute: 2 * 60 };
     const plan = planContacts({ window, startAt: friday, maxCallsPerDay: 2, contacts: 4 });
     expect(plan.map(String)).toEqual([
@@ -102,7 +101,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('calls a contact with a zone of its own when it suits both', () => {
+  it('plan a contact with its own time zone while the window is open in both zones', () => {
     const plan = planContacts({
       window: OFFICE,
       startAt: friday,
@@ -119,7 +118,7 @@ describe('a plan', () => {
     ]);
   });
 
-  it('says whom it has no time for', () => {
+  it('report contacts that no time fits, or only after the horizon', () => {
     const plan = planSegments({
       window: OFFICE,
       startAt: friday,
@@ -136,20 +135,18 @@ describe('a plan', () => {
     ]);
   });
 
-  it('of 100,000 contacts is a handful of segments', () => {
-    const started = performance.now();
+  it('need few segments for 100,000 contacts', () => {
     const plan = planSegments({
       window: OFFICE,
       startAt: friday,
       maxCallsPerDay: 5000,
       contacts: 100_000,
     });
-    expect(performance.now() - started).toBeLessThan(1000);
     expect(plan.segments).toHaveLength(20);
     expect(plan.segments.reduce((sum, { count }) => sum + count, 0)).toBe(100_000);
   });
 
-  it('is the same in PostgreSQL', async () => {
+  it('return the same instants as the SQL of plannedRows', async () => {
     const database = await createTestDatabase({ empty: true });
     const client = new Client({ connectionString: database.url });
     await client.connect();
@@ -188,65 +185,7 @@ describe('a plan', () => {
   });
 });
 
-interface Start {
-  window: Window;
-  startAt: Temporal.Instant;
-}
-
-const startNear = (change: ClockChange): fc.Arbitrary<Start> =>
-  fc
-    .record({ window: windowsNear(change), m: fc.integer({ min: -3000, max: 100 }) })
-    .map(({ window, m }) => ({ window, startAt: minutes(change.at, m) }));
-
-const startIn = (timezone: string): fc.Arbitrary<Start> =>
-  fc.record({ window: anyWindow(timezone), startAt: anyInstant });
-
-const campaignsOf = (start: fc.Arbitrary<Start>) =>
-  start
-    .chain(({ window, startAt }) =>
-      fc.record({
-        window: fc.constant(window),
-        startAt: fc.constant(startAt),
-        maxCallsPerDay: fc.option(fc.integer({ min: 1, max: 40 })),
-        zones: fc.array(
-          fc.oneof(
-            { weight: 3, arbitrary: fc.constant(null) },
-            fc.constant(window.timezone),
-            fc.constantFrom(...ZONES),
-          ),
-          { minLength: 1, maxLength: 60 },
-        ),
-        already: fc.array(fc.integer({ min: 0, max: 45 }), { maxLength: 3 }),
-      }),
-    )
-    .map(({ window, startAt, maxCallsPerDay, zones, already }) => {
-      const today = startAt.toZonedDateTimeISO(window.timezone).toPlainDate();
-      return {
-        zones,
-        input: {
-          window,
-          startAt,
-          maxCallsPerDay,
-          contacts: toRuns(zones),
-          alreadyPerDay: new Map(
-            already.map((count, i) => [today.add({ days: i }).toString(), count]),
-          ),
-          horizonDays: 400,
-        },
-      };
-    });
-
-/** Campaigns that start anywhere, or shortly before a clock change. */
-const campaigns = campaignsOf(
-  fc.oneof(
-    fc.constantFrom(...CLOCK_CHANGES).chain(startNear),
-    fc.constantFrom(...ZONES).chain(startIn),
-  ),
-);
-
-type Campaign = ReturnType<typeof campaignsOf> extends fc.Arbitrary<infer T> ? T : never;
-
-function expectWithinRules({ input, zones }: Campaign): void {
+function expectWithinRules({ input, zones }: GeneratedCampaign): void {
   const { window, startAt, maxCallsPerDay, alreadyPerDay } = input;
   const perDay = new Map<string, number>();
   planContacts(input).forEach((due, i) => {
@@ -264,7 +203,7 @@ function expectWithinRules({ input, zones }: Campaign): void {
 }
 
 describe('any plan', () => {
-  it('around every clock change of two years has no instant outside, and no day above its cap', () => {
+  it('keeps to the windows and the daily limit around every clock change of two years', () => {
     CLOCK_CHANGES.forEach((change, i) => {
       const { numRuns } = runs(2);
       const samples = fc.sample(campaignsOf(startNear(change)), { numRuns, seed: SEED + i });
@@ -272,7 +211,7 @@ describe('any plan', () => {
     });
   });
 
-  it('in every zone has no instant outside, and no day above its cap', () => {
+  it('keeps to the windows and the daily limit in every time zone', () => {
     ZONES.forEach((timezone, i) => {
       const { numRuns } = runs(2);
       const samples = fc.sample(campaignsOf(startIn(timezone)), { numRuns, seed: SEED + i });
@@ -280,21 +219,21 @@ describe('any plan', () => {
     });
   });
 
-  it('has no instant outside, and no day above its cap', () => {
+  it('keeps to the windows and the daily limit of generated campaigns', () => {
     fc.assert(fc.property(campaigns, expectWithinRules), runs(1000));
   });
 
-  it('with a cap gives each contact the earliest day that has room for it', () => {
+  it('gives each contact the earliest day with capacity under a daily limit', () => {
     fc.assert(
       fc.property(campaigns, ({ input, zones: all }) => {
-        // Minutes are looked at for each zone, so that there are to be few.
+        // Few zones, since every minute of each is checked.
         const few = [...new Set(all)].slice(0, 4);
         const zones = all.filter((zone) => few.includes(zone));
         const { window, startAt, alreadyPerDay } = input;
         const cap = input.maxCallsPerDay ?? 1;
         const due = planContacts({ ...input, contacts: toRuns(zones), maxCallsPerDay: cap });
-        // Day by day and minute by minute, as one would do it by hand. A later start is no loss:
-        // what is open is open for a whole minute, but for the one in which the campaign starts.
+        // Minute by minute from the start. Windows open and close at whole minutes, so only the minute in
+        // which the campaign starts is partial.
         const left = new Map<string, number>();
         const openDays = new Map<string | null, Set<string>>();
         const span = 9 * 1440;
@@ -329,7 +268,7 @@ describe('any plan', () => {
     );
   });
 
-  it('without a cap gives each contact the earliest instant', () => {
+  it('gives each contact the earliest instant without a daily limit', () => {
     fc.assert(
       fc.property(campaigns, ({ input, zones }) => {
         const { window, startAt } = input;
@@ -350,7 +289,7 @@ describe('any plan', () => {
     );
   });
 
-  it('spreads a share evenly over what is open of the day', () => {
+  it('spreads the contacts of a day evenly over its open hours', () => {
     fc.assert(
       fc.property(campaigns, fc.integer({ min: 2, max: 50 }), ({ input }, cap) => {
         const { window, startAt } = input;
@@ -383,7 +322,7 @@ describe('any plan', () => {
 });
 
 describe('nextEligibleAt', () => {
-  it('is the earliest instant inside on a day with room', () => {
+  it('returns the earliest open instant on a day with capacity', () => {
     fc.assert(
       fc.property(campaigns, ({ input, zones }) => {
         const { window, startAt, maxCallsPerDay, alreadyPerDay } = input;
@@ -409,151 +348,6 @@ describe('nextEligibleAt', () => {
         }
       }),
       runs(150),
-    );
-  });
-});
-
-describe('a forecast', () => {
-  const input: ForecastInput = {
-    window: OFFICE,
-    startAt: friday,
-    maxCallsPerDay: null,
-    contacts: 100,
-    maxConcurrentCalls: 10,
-    callSeconds: 120,
-  };
-  const hours = (more: Partial<ForecastInput>) =>
-    forecast({ ...input, ...more }).hours.map(({ from, calls }) => `${from} ${calls}`);
-
-  it('tells by the hour whom would be called, and when the last call ends', () => {
-    const result = forecast({ ...input, contacts: 700 });
-    expect(result.hours).toEqual([
-      {
-        from: at('2026-11-20T11:00Z'),
-        calls: 300,
-        contacts: [{ timezone: null, first: 0, count: 300 }],
-      },
-      {
-        from: at('2026-11-20T12:00Z'),
-        calls: 300,
-        contacts: [{ timezone: null, first: 300, count: 300 }],
-      },
-      {
-        from: at('2026-11-20T13:00Z'),
-        calls: 100,
-        contacts: [{ timezone: null, first: 600, count: 100 }],
-      },
-    ]);
-    expect(result).toMatchObject({ fits: true, calls: 700, problems: [] });
-    expect(result.firstCallAt).toEqual(friday);
-    expect(result.lastCallAt).toEqual(at('2026-11-20T13:18Z'));
-    expect(result.endsAt).toEqual(at('2026-11-20T13:20Z'));
-  });
-
-  it('holds to the calls that may be created in a minute', () => {
-    expect(hours({ contacts: 200, callsPerMinute: 2 })).toEqual([
-      '2026-11-20T11:00:00Z 120',
-      '2026-11-20T12:00:00Z 80',
-    ]);
-  });
-
-  it('warns of a window that is too small, with an estimate', () => {
-    const result = forecast({ ...input, contacts: 1600 });
-    expect(result).toMatchObject({ fits: false, calls: 1600 });
-    expect(result.hours.at(-1)?.from).toEqual(at('2026-11-23T08:00Z'));
-    expect(result.endsAt).toEqual(at('2026-11-23T08:20Z'));
-    expect(result.problems).toMatchObject([
-      { code: 'SPILLS_OVER', severity: 'WARNING', contacts: 100 },
-    ]);
-    expect(result.problems[0]?.message).toContain('2026-11-23');
-  });
-
-  it('warns of a share that its day has no time for, and keeps to the cap nevertheless', () => {
-    const result = forecast({
-      ...input,
-      contacts: 400,
-      maxCallsPerDay: 200,
-      maxConcurrentCalls: 1,
-    });
-    expect(result.problems).toMatchObject([{ code: 'SPILLS_OVER', severity: 'WARNING' }]);
-    const perDay = Map.groupBy(result.hours, ({ from }) => dateIn(OFFICE.timezone, from));
-    for (const list of perDay.values()) {
-      expect(list.reduce((sum, { calls }) => sum + calls, 0)).toBeLessThanOrEqual(200);
-    }
-    expect(result.calls).toBe(400);
-  });
-
-  it('passes over the days that are full already', () => {
-    const result = forecast({
-      ...input,
-      contacts: 2,
-      maxCallsPerDay: 2,
-      maxConcurrentCalls: 1,
-      callSeconds: 6 * 3600,
-      alreadyPerDay: new Map([['2026-11-23', 2]]),
-    });
-    expect(result.hours.map(({ from }) => String(from))).toEqual([
-      '2026-11-20T11:00:00Z',
-      '2026-11-24T08:00:00Z',
-    ]);
-  });
-
-  it('refuses what would take years, with an estimate', () => {
-    const result = forecast({ ...input, contacts: 100_000, maxCallsPerDay: 10 });
-    expect(result.fits).toBe(false);
-    expect(result.problems).toMatchObject([{ code: 'TOO_LATE', severity: 'ERROR' }]);
-    expect(result.endsAt?.toZonedDateTimeISO('UTC').year).toBe(2065);
-    expect(result.problems[0]?.message).toContain('2065');
-  });
-
-  it('refuses contacts that could never be called', () => {
-    const result = forecast({ ...input, contacts: [{ timezone: 'Australia/Brisbane', count: 5 }] });
-    expect(result).toMatchObject({
-      fits: false,
-      calls: 0,
-      firstCallAt: null,
-      endsAt: null,
-      hours: [],
-    });
-    expect(result.problems).toMatchObject([{ code: 'NEVER_OPEN', severity: 'ERROR', contacts: 5 }]);
-  });
-
-  it('calls nobody outside, each contact once, and never more than the day may have', () => {
-    fc.assert(
-      fc.property(
-        campaigns,
-        fc.integer({ min: 1, max: 5 }),
-        fc.integer({ min: 1, max: 3600 }),
-        ({ input: campaign, zones }, maxConcurrentCalls, callSeconds) => {
-          const { window, maxCallsPerDay, alreadyPerDay } = campaign;
-          const result = forecast({ ...campaign, maxConcurrentCalls, callSeconds });
-          const called = new Map<string | null, number[]>();
-          const perDay = new Map<string, number>();
-          for (const hour of result.hours) {
-            const date = dateIn(window.timezone, hour.from);
-            perDay.set(date, (perDay.get(date) ?? 0) + hour.calls);
-            expect(hour.contacts.reduce((sum, { count }) => sum + count, 0)).toBe(hour.calls);
-            for (const { timezone, first, count } of hour.contacts) {
-              const both = windowsFor(window, timezone);
-              expect(openings(both, hour.from, minutes(hour.from, 60))).not.toEqual([]);
-              const list = called.get(timezone) ?? [];
-              called.set(timezone, list);
-              for (let i = 0; i < count; i++) list.push(first + i);
-            }
-          }
-          for (const [date, count] of perDay) {
-            if (maxCallsPerDay === null) continue;
-            const already = alreadyPerDay.get(date) ?? 0;
-            expect(count).toBeLessThanOrEqual(Math.max(0, maxCallsPerDay - already));
-          }
-          for (const list of called.values()) expect(list).toEqual(list.map((_, i) => i));
-          const missing = result.problems
-            .filter(({ severity }) => severity === 'ERROR')
-            .reduce((sum, { contacts }) => sum + contacts, 0);
-          expect(result.calls + missing).toBe(zones.length);
-        },
-      ),
-      runs(300),
     );
   });
 });

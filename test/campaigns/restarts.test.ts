@@ -1,11 +1,11 @@
-/** The numbers that a campaign calls from, and campaigns whose server or Ultravox goes and comes back. */
+/** Number rotation and claims over restarts, and campaigns while Ultravox is away. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { placeClaimedCalls, placeWaitingCalls } from '../../src/calls/placement.ts';
-import { dispatchCalls } from '../../src/campaigns/dispatch.ts';
-import { runCampaigns } from '../../src/campaigns/engine.ts';
+import { placeClaimedCalls, placeWaitingCalls } from '../../src/calls/placement/placement.ts';
+import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
+import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -17,7 +17,7 @@ import { callsOf, hoursFromNow, importNumbers, start, strangers } from './engine
 import {
   act,
   brokenRules,
-  dialledTwice,
+  dialedTwice,
   dialsOf,
   ended,
   type Operator,
@@ -44,7 +44,7 @@ async function startUltravox(at?: number): Promise<Simulator> {
   });
 }
 
-/** At the same address, so that Ultravox's webhooks find it again. */
+/** Restarts the server at the same address, to which Ultravox sends its webhooks. */
 async function serve(settings: TestServerOptions['settings'] = {}): Promise<void> {
   server = await startTestServer({
     database,
@@ -73,7 +73,7 @@ afterAll(async () => {
   expect(broken).toEqual([]);
 });
 
-/** From which numbers it called, in the order of its calls. */
+/** The numbers that the campaign called from, in the order of its calls. */
 async function calledFrom(id: string): Promise<number[]> {
   return (await callsOf(server, id)).map(indexOfNumber);
 }
@@ -91,9 +91,9 @@ function pool(strategy: string) {
 
 const dials = (id: string) => dialsOf({ simulator }, id);
 
-describe('the numbers of a campaign', () => {
+describe('the phone numbers of a campaign', () => {
   it(
-    'in turn stay in turn over restarts of the server and of the campaign',
+    'are used in turn with ROUND_ROBIN, over restarts of the server and pauses of the campaign',
     async () => {
       simulator.updateSettings({ talkSeconds: 60 });
       const id = await start(operator, {
@@ -115,12 +115,12 @@ describe('the numbers of a campaign', () => {
       const campaign = await ended(operator, id, TOO_LONG);
       expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 60 } });
       expect(dials(id)).toHaveLength(60);
-      expect(dialledTwice({ simulator })).toEqual([]);
+      expect(dialedTwice({ simulator })).toEqual([]);
       const each = numbers.map(
         ({ phoneNumber }) => dials(id).filter(({ from }) => from === phoneNumber).length,
       );
       expect(each).toEqual([20, 20, 20]);
-      // Not only in the end: the first is always followed by the second. A call that was taken back
+      // Not only in the end: the first is always followed by the second. A call that was withdrawn
       // when it was paused has another one of the same number later.
       const firsts = (await callsOf(server, id)).filter(
         (call, index, all) =>
@@ -133,7 +133,7 @@ describe('the numbers of a campaign', () => {
     TOO_LONG,
   );
 
-  it('one after the other have a block of the contacts each', async () => {
+  it('each call one block of contacts with SEQUENTIAL', async () => {
     const id = await start(operator, { contacts: strangers(8), ...pool('SEQUENTIAL') });
     await ended(operator, id);
     const byPosition = await server.app.db.call.findMany({
@@ -146,7 +146,7 @@ describe('the numbers of a campaign', () => {
     expect(sizes.toSorted()).toEqual([2, 3, 3]);
   });
 
-  it('at random are all used', async () => {
+  it('are all used with RANDOM', async () => {
     const id = await start(operator, {
       contacts: strangers(30),
       maxConcurrentCalls: 20,
@@ -158,7 +158,7 @@ describe('the numbers of a campaign', () => {
     expect(used).not.toEqual(used.map((_, index) => (used[0]! + index) % 3));
   });
 
-  it('can be exchanged while it runs', async () => {
+  it('can be replaced while the campaign runs', async () => {
     const id = await start(operator, {
       contacts: strangers(10),
       maxConcurrentCalls: 1,
@@ -174,14 +174,14 @@ describe('the numbers of a campaign', () => {
   });
 });
 
-describe('when nothing answers at the address of Ultravox', () => {
-  it('a campaign waits without using up attempts, and goes on when it is back', async () => {
+describe('a campaign while nothing listens at the address of Ultravox', () => {
+  it('waits without losing attempts, and continues afterwards', async () => {
     const address = new URL(simulator.url);
     await simulator.close();
     const id = await start(operator, { contacts: strangers(3), maxConcurrentCalls: 3 });
     await until('the calls to wait', async () => {
       const calls = await callsOf(server, id);
-      return calls.filter((call) => call.placeNotBefore && !call.placingAt).length === 3;
+      return calls.filter((call) => call.placement === 'QUEUED').length === 3;
     });
     simulator = await startUltravox(Number(address.port));
     const campaign = await ended(operator, id);
@@ -192,8 +192,8 @@ describe('when nothing answers at the address of Ultravox', () => {
   });
 });
 
-describe('calls that a process has claimed and not yet sent', () => {
-  // Without a worker: what the engine does, the test has it do, step by step.
+describe('calls that are claimed but not sent', () => {
+  // Without a worker, the test runs each step.
   beforeAll(async () => {
     await server.close();
     await serve({ ROLE: 'api', ORGANIZATION_MAX_CONCURRENT_CALLS: '2' });
@@ -203,7 +203,7 @@ describe('calls that a process has claimed and not yet sent', () => {
     ['paused', 'pauseCampaign', {}],
     ['cancelled', 'cancelCampaign', {}],
     ['outside its window', 'updateCampaign', hoursFromNow(2, 4)],
-  ])('are not sent any more once their campaign is %s', async (_, action, input) => {
+  ])('are not sent after their campaign is %s', async (_, action, input) => {
     const id = await start(operator, { contacts: strangers(2) });
     const { callIds } = await dispatchCalls(server.app);
     expect(callIds).toHaveLength(2);
@@ -219,13 +219,13 @@ describe('calls that a process has claimed and not yet sent', () => {
     if (action !== 'cancelCampaign') await act(operator, 'cancelCampaign', id);
   });
 
-  it('are none while calls that were asked for one by one wait for the line', async () => {
+  it('are none while calls of createCall wait for a slot', async () => {
     const asked = [];
     for (const { phoneNumber } of strangers(3, '0008')) {
       asked.push(await operator.caller.call(phoneNumber));
     }
     const id = await start(operator, { contacts: strangers(2) });
-    // With one line more, which is for the third of them.
+    // One more slot, for the third of these calls.
     const other = await startTestServer({
       database,
       ultravox: simulator,

@@ -1,4 +1,4 @@
-/** Calls that fail: tried again, or not, and when a campaign stops over them. */
+/** Retries of failed calls, and the circuit breaker. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
@@ -21,7 +21,7 @@ let operator: Operator;
 beforeAll(async () => {
   server = await startTestServer({
     settings: { SIMULATOR_SPEED: '200' },
-    // A phone that nobody answers rings for 30 seconds.
+    // An unanswered phone rings for 30 seconds.
     simulator: { talkSeconds: 20 },
   });
   operator = await prepareOperator(server.client);
@@ -32,53 +32,74 @@ afterAll(async () => {
   expect(broken).toEqual([]);
 });
 
-// All of them at once: each waits most of its time.
-describe.concurrent('failures', () => {
-  describe('a failed call', () => {
+// Concurrent, since each test mostly waits.
+describe.concurrent('a running campaign', () => {
+  describe('after a failed call', () => {
     const RETRIES = { retryFailed: true, maxRetryAttempts: 2, retryDelay: '1s' };
+
+    it('is tried again when a voicemail answered only if the campaign says so', async () => {
+      const once = await start(operator, { contacts: strangers(1, '0011'), ...RETRIES });
+      const retried = await start(operator, {
+        contacts: strangers(1, '0011'),
+        ...RETRIES,
+        maxRetryAttempts: 1,
+        retryVoicemail: true,
+      });
+      const [reached] = (await ended(operator, once)).contacts.nodes;
+      expect(reached).toMatchObject({ status: 'COMPLETED', attempts: 1 });
+      const [unreached] = (await ended(operator, retried)).contacts.nodes;
+      expect(unreached).toMatchObject({ status: 'FAILED', attempts: 2, endReason: 'AGENT_HANGUP' });
+      expect(decided(unreached)).toEqual([
+        'DIALED/DUE',
+        'RETRIES/CALL_ENDED',
+        'DIALED/DUE',
+        'FAILED/RETRIES_USED_UP',
+      ]);
+    });
 
     it.each([
       ['nobody answers', ENDINGS.noAnswer, 'NO_ANSWER'],
       ['the line is busy', ENDINGS.busy, 'BUSY'],
       ['the number cannot be reached', '0005', 'UNREACHABLE'],
       ['the connection is lost', '0006', 'CONNECTION_ERROR'],
-    ])('is tried again when %s, each time later, until no retries are left', async (_, ending, endReason) => {
+    ])('retries with doubled delays until no retries are left when %s', async (_, ending, endReason) => {
       const id = await start(operator, { contacts: strangers(1, ending), ...RETRIES });
       const campaign = await ended(operator, id);
       expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { failed: 1, pending: 0 } });
       const [contact] = campaign.contacts.nodes;
       expect(contact).toMatchObject({ status: 'FAILED', attempts: 3, endReason });
       expect(decided(contact)).toEqual([
-        'DIALLED/DUE',
+        'DIALED/DUE',
         'RETRIES/CALL_ENDED',
-        'DIALLED/DUE',
+        'DIALED/DUE',
         'RETRIES/CALL_ENDED',
-        'DIALLED/DUE',
+        'DIALED/DUE',
         'FAILED/RETRIES_USED_UP',
       ]);
       const calls = await server.app.db.call.findMany({
         where: { campaignId: uuidOf(id) },
-        orderBy: { attempt: 'asc' },
+        include: { campaignAttempt: true },
+        orderBy: { campaignAttempt: { attempt: 'asc' } },
       });
-      expect(calls.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+      expect(calls.map(({ campaignAttempt }) => campaignAttempt?.attempt)).toEqual([1, 2, 3]);
       const retries = contact.decisions.nodes.filter(
         ({ outcome }: { outcome: string }) => outcome === 'RETRIES',
       );
       for (const [index, { at, until: due }] of retries.entries()) {
         expect(timeOf(due) - timeOf(at)).toBe(1_000 * 2 ** index);
-        expect(calls[index + 1]!.placingAt!.getTime()).toBeGreaterThanOrEqual(timeOf(due));
+        expect(calls[index + 1]!.claimedAt!.getTime()).toBeGreaterThanOrEqual(timeOf(due));
       }
       expect(dialsOf(server, id)).toHaveLength(3);
     });
 
-    it('has none after a retry that succeeds, and the contact is done with', async () => {
+    it('completes a contact whose retry is answered', async () => {
       const id = await start(operator, {
         contacts: [...strangers(2, ENDINGS.busy), ...strangers(2)],
         ...RETRIES,
-        retryDelay: '2s',
+        retryDelay: '6s',
       });
       await until('the first attempts', async () => dialsOf(server, id).length === 4);
-      // Whoever was busy picks up the next time.
+      // The busy contacts get numbers that answer.
       const waiting = await until('the retries', async () => {
         const { contacts } = await showCampaign(operator, id);
         const nodes = contacts.nodes.filter(
@@ -100,28 +121,28 @@ describe.concurrent('failures', () => {
       ['the call was rejected', ENDINGS.rejected, 'REJECTED'],
       ['there is no such number', '0004', 'INVALID_NUMBER'],
       ['the agent had a fault', '0007', 'SYSTEM_ERROR'],
-    ])('is never tried again when %s', async (_, ending, endReason) => {
+    ])('does not retry when %s', async (_, ending, endReason) => {
       const id = await start(operator, { contacts: strangers(1, ending), ...RETRIES });
       const { contacts } = await ended(operator, id);
       expect(contacts.nodes[0]).toMatchObject({ status: 'FAILED', attempts: 1, endReason });
-      expect(decided(contacts.nodes[0])).toEqual(['DIALLED/DUE', 'FAILED/NOT_RETRIED']);
+      expect(decided(contacts.nodes[0])).toEqual(['DIALED/DUE', 'FAILED/NOT_RETRIED']);
       expect(dialsOf(server, id)).toHaveLength(1);
     });
 
     it.each([
       ['off', { retryFailed: false, maxRetryAttempts: 2 }, 'RETRIES_OFF'],
-      ['allowed none', { retryFailed: true, maxRetryAttempts: 0 }, 'RETRIES_USED_UP'],
-    ])('is not tried again when retries are %s', async (_, settings, reason) => {
+      ['limited to 0', { retryFailed: true, maxRetryAttempts: 0 }, 'RETRIES_USED_UP'],
+    ])('does not retry when retries are %s', async (_, settings, reason) => {
       const contacts = strangers(1, ENDINGS.noAnswer);
       const id = await start(operator, { contacts, retryDelay: '1s', ...settings });
       const campaign = await ended(operator, id);
-      expect(decided(campaign.contacts.nodes[0])).toEqual(['DIALLED/DUE', `FAILED/${reason}`]);
+      expect(decided(campaign.contacts.nodes[0])).toEqual(['DIALED/DUE', `FAILED/${reason}`]);
       expect(dialsOf(server, id)).toHaveLength(1);
     });
   });
 
-  describe('the breaker', () => {
-    it('pauses a campaign most of whose calls fail, and counts anew when it goes on', async () => {
+  describe('the circuit breaker', () => {
+    it('pauses a campaign when most of its calls fail, and starts counting again on resume', async () => {
       const id = await start(operator, {
         contacts: strangers(60, ENDINGS.rejected),
         maxConcurrentCalls: 2,
@@ -129,7 +150,7 @@ describe.concurrent('failures', () => {
       const paused = () =>
         look(operator, id, ({ status, counts }) => status === 'PAUSED' && counts.calling === 0);
       const first = await paused();
-      expect(first.statusReason).toContain('20 of its last 20 calls failed');
+      expect(first.statusReason).toContain('20 of the last 20 calls failed');
       expect(first.counts.failed).toBeGreaterThanOrEqual(20);
       expect(first.counts.failed).toBeLessThanOrEqual(22);
       const waiting = first.contacts.nodes.at(-1);
@@ -145,11 +166,11 @@ describe.concurrent('failures', () => {
       await act(operator, 'cancelCampaign', id);
     });
 
-    it('leaves a campaign alone half of whose calls fail', async () => {
+    it('does not pause a campaign when half of its calls fail', async () => {
       const [bad, good] = [strangers(11, ENDINGS.rejected), strangers(11)];
       const id = await start(operator, {
         contacts: bad.flatMap((row, index) => [row, good[index]!]),
-        // One by one, so that they end in the order of the list.
+        // One at a time, so that calls end in the order of the list.
         maxConcurrentCalls: 1,
       });
       const campaign = await ended(operator, id);

@@ -1,33 +1,23 @@
+/** Number rotation, retries and the circuit breaker, as pure functions. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { BREAKER_CALLS, breakerTrips } from '../../src/campaigns/outcomes/circuit-breaker.ts';
+import type { Window } from '../../src/campaigns/schedule/calling-window.ts';
 import {
-  BREAKER_CALLS,
-  breakerTrips,
+  anyNumber,
+  nextNumbers,
+  numberOfBlock,
+} from '../../src/campaigns/schedule/number-rotation.ts';
+import {
   decideRetry,
   RETRIED_REASONS,
   retryDelaySeconds,
-} from '../../src/campaigns/retry.ts';
-import { anyNumber, numberOfBlock, takeTurns } from '../../src/campaigns/rotation.ts';
-import {
-  type CampaignAction,
-  campaignAfter,
-  canContactMove,
-  contactAfterCall,
-  isCampaignTerminal,
-  isContactTerminal,
-  statesFor,
-} from '../../src/campaigns/status.ts';
-import type { Window } from '../../src/campaigns/window.ts';
-import {
-  CallEndReason,
-  type CallStatus,
-  type CampaignContactStatus,
-  type CampaignStatus,
-} from '../../src/generated/prisma/enums.ts';
+} from '../../src/campaigns/schedule/retry.ts';
+import { CallEndReason, type CallStatus } from '../../src/generated/prisma/enums.ts';
 import { runs } from './clocks.ts';
 
-describe('rotation', () => {
-  it('takes numbers in turn, however the calls are cut into batches and processes', () => {
+describe('number rotation', () => {
+  it('ROUND_ROBIN takes numbers in turn, however calls are divided into batches', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 7 }),
@@ -35,7 +25,7 @@ describe('rotation', () => {
         (numbers, batches) => {
           let next = 0;
           const taken = batches.flatMap((calls) => {
-            const turn = takeTurns({ numbers, next, calls });
+            const turn = nextNumbers({ numbers, next, calls });
             next = turn.next;
             return turn.indexes;
           });
@@ -47,11 +37,11 @@ describe('rotation', () => {
     );
   });
 
-  it('goes on in a pool that has become smaller', () => {
-    expect(takeTurns({ numbers: 2, next: 3, calls: 3 })).toEqual({ indexes: [1, 0, 1], next: 0 });
+  it('ROUND_ROBIN continues in a pool that has shrunk', () => {
+    expect(nextNumbers({ numbers: 2, next: 3, calls: 3 })).toEqual({ indexes: [1, 0, 1], next: 0 });
   });
 
-  it('gives each number one consecutive block, none larger than another by more than one', () => {
+  it('SEQUENTIAL gives each number one consecutive block, of equal size within one contact', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 9 }),
@@ -73,7 +63,7 @@ describe('rotation', () => {
     );
   });
 
-  it('by chance is even, and the same for the same seed', () => {
+  it('RANDOM is uniform, and equal for equal seeds', () => {
     for (const numbers of [1, 2, 3, 7]) {
       const counts = new Array<number>(numbers).fill(0);
       for (let i = 0; i < 21_000; i++) {
@@ -88,7 +78,7 @@ describe('rotation', () => {
   });
 });
 
-describe('a retry', () => {
+describe('decideRetry', () => {
   const window: Window = {
     timezone: 'UTC',
     workingDays: [1, 2, 3, 4, 5],
@@ -105,7 +95,7 @@ describe('a retry', () => {
     windows: window,
   };
 
-  it('follows the reasons it is for, and no other', () => {
+  it('retries NO_ANSWER, BUSY, UNREACHABLE and CONNECTION_ERROR only', () => {
     expect([...RETRIED_REASONS].sort()).toEqual([
       'BUSY',
       'CONNECTION_ERROR',
@@ -117,7 +107,7 @@ describe('a retry', () => {
     }
   });
 
-  it('waits twice as long each time, and then for the window', () => {
+  it('doubles the delay each time, then waits for the window', () => {
     const at = (attempts: number, endedAt = failed.endedAt) => {
       const decision = decideRetry({ ...failed, attempts, endedAt });
       return decision.retry ? decision.at.toString() : decision.because;
@@ -134,7 +124,7 @@ describe('a retry', () => {
     expect(retryDelaySeconds(3, 200_000)).toBe(200_000);
   });
 
-  it('is not made when the campaign has none, or no time suits', () => {
+  it('does not retry when retries are off or used up, or the window never opens', () => {
     expect(decideRetry({ ...failed, retryFailed: false })).toEqual({
       retry: false,
       because: 'OFF',
@@ -149,107 +139,22 @@ describe('a retry', () => {
   });
 });
 
-describe('the breaker', () => {
+describe('breakerTrips', () => {
   const ends = (failed: number, completed: number): CallStatus[] => [
     ...new Array<CallStatus>(failed).fill('FAILED'),
     ...new Array<CallStatus>(completed).fill('COMPLETED'),
   ];
 
-  it('trips when more than half of the last 20 failed', () => {
+  it('is true when more than half of the last 20 calls failed', () => {
     expect(breakerTrips(ends(10, 10))).toBe(false);
     expect(breakerTrips(ends(11, 9))).toBe(true);
     expect(breakerTrips([...ends(0, BREAKER_CALLS), ...ends(100, 0)])).toBe(false);
     expect(breakerTrips([...ends(11, 9), ...ends(0, 100)])).toBe(true);
   });
 
-  it('waits for 20 calls, and does not count those that somebody cancelled', () => {
+  it('is false with fewer than 20 calls, without counting canceled ones', () => {
     expect(breakerTrips(ends(19, 0))).toBe(false);
     expect(breakerTrips(['CANCELLED', 'CANCELLED', ...ends(19, 0)])).toBe(false);
     expect(breakerTrips(['CANCELLED', ...ends(11, 8), 'COMPLETED'])).toBe(true);
-  });
-});
-
-describe('a campaign', () => {
-  const moved = (status: CampaignStatus, action: CampaignAction, startsLater = false) => {
-    const step = campaignAfter(status, action, { startsLater });
-    return step.allowed ? step.status : step.message;
-  };
-
-  it('moves as it is scheduled, started, paused, resumed and completed', () => {
-    expect(moved('DRAFT', 'SCHEDULE', true)).toBe('SCHEDULED');
-    expect(moved('DRAFT', 'SCHEDULE')).toBe('ACTIVE');
-    expect(moved('SCHEDULED', 'START')).toBe('ACTIVE');
-    expect(moved('SCHEDULED', 'PAUSE')).toBe('PAUSED');
-    expect(moved('ACTIVE', 'PAUSE')).toBe('PAUSED');
-    expect(moved('PAUSED', 'RESUME', true)).toBe('SCHEDULED');
-    expect(moved('PAUSED', 'RESUME')).toBe('ACTIVE');
-    expect(moved('ACTIVE', 'COMPLETE')).toBe('COMPLETED');
-    expect(moved('PAUSED', 'EDIT')).toBe('PAUSED');
-  });
-
-  it('that is over never moves again', () => {
-    for (const status of ['COMPLETED', 'FAILED', 'CANCELLED'] as const) {
-      expect(isCampaignTerminal(status)).toBe(true);
-      for (const action of ['SCHEDULE', 'PAUSE', 'RESUME', 'EDIT', 'APPEND', 'CANCEL'] as const) {
-        expect(moved(status, action)).toMatch(
-          new RegExp(`^The campaign is ${status} and cannot be .*over`),
-        );
-      }
-      for (const action of ['START', 'COMPLETE', 'FAIL'] as const) {
-        expect(campaignAfter(status, action).allowed).toBe(false);
-      }
-      expect(moved(status, 'DELETE')).toBe(status);
-    }
-  });
-
-  it('says why it cannot', () => {
-    expect(moved('PAUSED', 'PAUSE')).toBe(
-      'The campaign is PAUSED and cannot be paused: it already is.',
-    );
-    expect(moved('DRAFT', 'PAUSE')).toBe(
-      'The campaign is DRAFT and cannot be paused: it has not been scheduled.',
-    );
-    expect(moved('ACTIVE', 'RESUME')).toContain('only a PAUSED campaign can');
-    expect(moved('DRAFT', 'RESUME')).toContain('schedule it');
-    expect(moved('ACTIVE', 'SCHEDULE')).toContain('updateCampaign');
-    expect(moved('PAUSED', 'SCHEDULE')).toContain('resume it');
-    expect(moved('ACTIVE', 'DELETE')).toContain('cancel it first');
-  });
-
-  it('can be asked for the states of an action', () => {
-    expect(statesFor('PAUSE')).toEqual(['SCHEDULED', 'ACTIVE']);
-    expect(statesFor('RESUME')).toEqual(['PAUSED']);
-  });
-});
-
-describe('a campaign contact', () => {
-  it('follows its call, once', () => {
-    expect(contactAfterCall('CALLING', 'COMPLETED', { retry: false })).toBe('COMPLETED');
-    expect(contactAfterCall('CALLING', 'FAILED', { retry: false })).toBe('FAILED');
-    expect(contactAfterCall('CALLING', 'FAILED', { retry: true })).toBe('SCHEDULED');
-    expect(contactAfterCall('CALLING', 'CANCELLED', { retry: false })).toBe('CANCELLED');
-    expect(contactAfterCall('CALLING', 'RINGING', { retry: false })).toBeNull();
-    for (const status of ['SCHEDULED', 'COMPLETED', 'FAILED', 'SKIPPED', 'CANCELLED'] as const) {
-      expect(contactAfterCall(status, 'COMPLETED', { retry: false })).toBeNull();
-    }
-  });
-
-  it('that is over never moves again', () => {
-    const all: CampaignContactStatus[] = [
-      'PENDING',
-      'SCHEDULED',
-      'CALLING',
-      'COMPLETED',
-      'FAILED',
-      'SKIPPED',
-      'CANCELLED',
-    ];
-    for (const status of all.slice(3)) {
-      expect(isContactTerminal(status)).toBe(true);
-      for (const to of all) expect(canContactMove(status, to)).toBe(false);
-    }
-    for (const status of all.slice(0, 3)) expect(isContactTerminal(status)).toBe(false);
-    expect(canContactMove('PENDING', 'CALLING')).toBe(false);
-    expect(canContactMove('SCHEDULED', 'CALLING')).toBe(true);
   });
 });

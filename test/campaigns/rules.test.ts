@@ -1,4 +1,4 @@
-/** Who is called, when, how often, and who is not: each rule on a campaign that really runs. */
+/** Rules about who may be called when, each on a running campaign. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
@@ -31,7 +31,7 @@ let operator: Operator;
 beforeAll(async () => {
   server = await startTestServer({
     settings: { SIMULATOR_SPEED: '200' },
-    // A phone that nobody answers rings for 30 seconds.
+    // An unanswered phone rings for 30 seconds.
     simulator: { talkSeconds: 20 },
   });
   operator = await prepareOperator(server.client);
@@ -42,7 +42,7 @@ afterAll(async () => {
   expect(broken).toEqual([]);
 });
 
-/** Waits for it to be held back. */
+/** Waits until the campaign has this hold reason and no active calls. */
 function held(id: string, reason: string) {
   return look(
     operator,
@@ -51,18 +51,22 @@ function held(id: string, reason: string) {
   );
 }
 
-// All of them at once: each waits most of its time.
-describe.concurrent('the rules', () => {
-  describe('a number on the do-not-call list', () => {
-    it('is skipped, also when it is put there while the campaign runs', async () => {
-      const contacts = strangers(6);
+// Concurrent, since each test mostly waits.
+describe.concurrent('a running campaign', () => {
+  describe('with a number on the do-not-call list', () => {
+    it('skips it, even if it was added to the list after the start', async () => {
+      // The last ones are added to the list while the others are called.
+      const contacts = strangers(13);
       const id = await start(operator, { contacts, maxConcurrentCalls: 1 });
       await until('the first call', () => dialsOf(server, id).length > 0);
-      const barred = contacts.slice(3).map(({ phoneNumber }) => phoneNumber);
+      const barred = contacts.slice(10).map(({ phoneNumber }) => phoneNumber);
       await doNotCall(operator, barred);
       const campaign = await ended(operator, id);
-      expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 3, skipped: 3 } });
-      for (const contact of campaign.contacts.nodes.slice(3)) {
+      expect(campaign).toMatchObject({
+        status: 'COMPLETED',
+        counts: { completed: 10, skipped: 3 },
+      });
+      for (const contact of campaign.contacts.nodes.slice(10)) {
         expect(contact).toMatchObject({
           status: 'SKIPPED',
           skipReason: 'DO_NOT_CALL',
@@ -72,20 +76,20 @@ describe.concurrent('the rules', () => {
         expect(decided(contact)).toEqual(['SKIPPED/DO_NOT_CALL']);
         expect(contact.finishedAt).not.toBeNull();
       }
-      const dialled = dialsOf(server, id).map(({ to }) => to);
-      expect(dialled.filter((to) => barred.some((number) => to.includes(number.slice(1))))).toEqual(
+      const dialed = dialsOf(server, id).map(({ to }) => to);
+      expect(dialed.filter((to) => barred.some((number) => to.includes(number.slice(1))))).toEqual(
         [],
       );
-      expect(dialled).toHaveLength(3);
+      expect(dialed).toHaveLength(10);
     });
 
-    it('is skipped when it waits for another attempt', async () => {
+    it('skips it before a retry', async () => {
       const contacts = strangers(1, ENDINGS.busy);
       const id = await start(operator, {
         contacts,
         retryFailed: true,
         maxRetryAttempts: 1,
-        retryDelay: '2s',
+        retryDelay: '5s',
       });
       await look(
         operator,
@@ -104,13 +108,13 @@ describe.concurrent('the rules', () => {
     });
   });
 
-  describe('a contact with a zone of its own', () => {
-    it('is called when the window is open there too, and waits until it is', async () => {
+  describe('with contacts in other time zones', () => {
+    it('defers them until the window is open in their zone too', async () => {
       const [near, far] = [strangers(2), strangers(2)];
       const window = hoursFromNow(-2, 6);
       const id = await start(operator, {
         contacts: [
-          // An hour ahead of UTC, and four behind it, all year round.
+          // UTC+1 and UTC-4, without clock changes.
           ...near.map((row) => ({ ...row, timezone: 'Africa/Lagos' })),
           ...far.map((row) => ({ ...row, timezone: 'America/Puerto_Rico' })),
         ],
@@ -125,9 +129,9 @@ describe.concurrent('the rules', () => {
         expect(decided(contact)).toEqual([]);
       }
 
-      // Though it is said to be due, it is looked at again before it is dialled.
+      // A due contact is checked again before it is dialed.
       await makeDue(server, operator, id);
-      const putOff = await until('the decision', async () => {
+      const deferred = await until('the decision', async () => {
         const { contacts } = await showCampaign(operator, id);
         const nodes = contacts.nodes.slice(2);
         const later = nodes.every(
@@ -135,7 +139,7 @@ describe.concurrent('the rules', () => {
         );
         return later && nodes;
       });
-      for (const contact of putOff) {
+      for (const contact of deferred) {
         expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
         expect(timeOf(contact.nextEligibleAt)).toBe(timeOf(opening));
         expect(decided(contact)).toEqual(['WAITS/CONTACT_WINDOW_CLOSED']);
@@ -145,7 +149,7 @@ describe.concurrent('the rules', () => {
       await act(operator, 'cancelCampaign', id);
     });
 
-    it('is skipped when no hour suits both', async () => {
+    it('skips them if the window is never open in both zones at once', async () => {
       const [awake, never] = [strangers(1), strangers(1)];
       const id = await start(operator, {
         contacts: [...awake, ...never.map((row) => ({ ...row, timezone: 'Asia/Kolkata' }))],
@@ -162,8 +166,8 @@ describe.concurrent('the rules', () => {
     });
   });
 
-  describe('the window', () => {
-    it('holds a campaign back that starts outside it, until it opens or is changed', async () => {
+  describe('outside its calling window', () => {
+    it('waits until the window opens or is changed', async () => {
       const window = hoursFromNow(2, 4);
       const id = await start(operator, { contacts: strangers(3), timezone: 'UTC', ...window });
       const waiting = await held(id, 'WINDOW_CLOSED');
@@ -173,7 +177,7 @@ describe.concurrent('the rules', () => {
       for (const contact of waiting.contacts.nodes) {
         expect(contact).toMatchObject({ status: 'SCHEDULED', waitingFor: 'WINDOW_CLOSED' });
         expect(timeOf(contact.nextEligibleAt)).toBe(opening);
-        // Decided for the whole campaign, and told of whoever waits.
+        // The decision is about the whole campaign, and listed by each waiting contact.
         expect(decided(contact)).toEqual(['WAITS/WINDOW_CLOSED']);
       }
       expect(dialsOf(server, id)).toEqual([]);
@@ -183,18 +187,18 @@ describe.concurrent('the rules', () => {
       expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 3 } });
       expect(decided(campaign.contacts.nodes[0])).toEqual([
         'WAITS/WINDOW_CLOSED',
-        'DIALLED/DUE',
+        'DIALED/DUE',
         'COMPLETED/CALL_ENDED',
       ]);
     });
 
-    it('closes on a campaign that runs when it is changed so, and retries wait for it', async () => {
+    it('stops placing calls, and moves retries into the window, when an update closes it', async () => {
       const id = await start(operator, {
-        contacts: [...strangers(1, ENDINGS.busy), ...strangers(8)],
+        contacts: [...strangers(1, ENDINGS.busy), ...strangers(40)],
         maxConcurrentCalls: 1,
         retryFailed: true,
         maxRetryAttempts: 1,
-        retryDelay: '1s',
+        retryDelay: '10s',
       });
       await until('the retry', async () => {
         const { contacts } = await showCampaign(operator, id);
@@ -203,10 +207,10 @@ describe.concurrent('the rules', () => {
       const window = hoursFromNow(2, 4);
       await act(operator, 'updateCampaign', id, window);
       const before = dialsOf(server, id).length;
-      expect(before).toBeLessThan(9);
+      expect(before).toBeLessThan(41);
       const waiting = await held(id, 'WINDOW_CLOSED');
       expect(timeOf(waiting.nextDispatchAt)).toBe(nextTime(window.startTime).epochMilliseconds);
-      // The one that was claimed while the change was made.
+      // One call may have been claimed during the update.
       expect(dialsOf(server, id).length).toBeLessThanOrEqual(before + 1);
       const [retry] = waiting.contacts.nodes;
       expect(retry).toMatchObject({ status: 'SCHEDULED', attempts: 1 });
@@ -215,11 +219,11 @@ describe.concurrent('the rules', () => {
     });
   });
 
-  describe('the cap of a day', () => {
-    it('stops a campaign until the next opening', async () => {
+  describe('with a daily limit', () => {
+    it('waits until the next opening when the limit is reached', async () => {
       const timezone = zoneAroundNoon();
       const id = await start(operator, { contacts: strangers(5), timezone, maxCallsPerDay: 3 });
-      // The plan spreads them over what is left of the day.
+      // The plan spreads the calls over the rest of the day.
       await until('the first call', () => dialsOf(server, id).length > 0);
       await makeDue(server, operator, id);
       const campaign = await held(id, 'DAILY_CAP_REACHED');

@@ -1,4 +1,5 @@
-/** Campaigns that run: lists of people, campaigns, and looks at them from all sides. */
+/** Running campaigns: contacts to call, mutations, queries, and invariants of their rows. */
+import parsePhoneNumberFromString from 'libphonenumber-js/max';
 import { parsePublicId } from '../../src/infra/ids.ts';
 import type { Dial } from '../../src/simulator/world.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
@@ -6,10 +7,10 @@ import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 
-/** Calls at any hour of any day, unless it is said otherwise. */
+/** Settings of a campaign that may call at any time. */
 const ALWAYS = { workingDays: [1, 2, 3, 4, 5, 6, 7] };
 
-/** How a number ends says what becomes of its calls, see the simulator's outcomes. */
+/** Last digits of a number, which decide about its calls in the simulator. */
 export const ENDINGS = {
   answered: '1234',
   busy: '0001',
@@ -17,16 +18,21 @@ export const ENDINGS = {
   noAnswer: '0003',
 } as const;
 
-/** `count` people whose numbers end alike, others than those of another `series`. */
+/** Area codes of the United States: any exchange from 200 on is a valid ordinary number there. */
+const AREA_CODES = Array.from({ length: 800 }, (_, index) => 200 + index).filter((area) => {
+  const number = parsePhoneNumberFromString(`+1${area}2001234`);
+  return number?.country === 'US' && number.getType() === 'FIXED_LINE_OR_MOBILE';
+});
+
+/** Contacts whose numbers have the same ending. Each `series` has other numbers. */
 export function people(
   count: number,
   { ending = ENDINGS.answered, series = 0 }: { ending?: string; series?: number } = {},
 ): { phoneNumber: string }[] {
   return Array.from({ length: count }, (_, index) => {
-    // Area codes and exchanges of North America: each begins with 2 to 9.
     const number = series * 1_000 + index;
-    const area = 200 + (number % 700);
-    const exchange = 200 + Math.floor(number / 700);
+    const area = AREA_CODES[number % AREA_CODES.length];
+    const exchange = 200 + Math.floor(number / AREA_CODES.length);
     return { phoneNumber: `+1${area}${exchange}${ending}` };
   });
 }
@@ -56,7 +62,7 @@ export async function createCampaign(
   return campaign;
 }
 
-/** One mutation about one campaign, which must succeed. */
+/** Runs a mutation of a campaign that must succeed. */
 export async function act(
   { client }: Pick<Operator, 'client'>,
   name: string,
@@ -80,7 +86,7 @@ export async function showCampaign({ client }: Pick<Operator, 'client'>, id: str
   return answer.data.campaign;
 }
 
-/** The campaign alone, which costs much less than with everybody in it. */
+/** The campaign without its contacts, which is a much cheaper query. */
 export async function glance({ client }: Pick<Operator, 'client'>, id: string) {
   const answer = await client.send(`query ($id: ID!) { campaign(id: $id) { ${CAMPAIGN} } }`, {
     id,
@@ -89,8 +95,8 @@ export async function glance({ client }: Pick<Operator, 'client'>, id: string) {
   return answer.data.campaign;
 }
 
-/** Waits until nothing more can come of it. */
-export async function ended(operator: Pick<Operator, 'client'>, id: string, timeoutMs = 25_000) {
+/** Waits until the campaign and its calls have ended. */
+export async function ended(operator: Pick<Operator, 'client'>, id: string, timeoutMs = 60_000) {
   await until(
     `the end of ${id}`,
     async () => {
@@ -104,10 +110,8 @@ export async function ended(operator: Pick<Operator, 'client'>, id: string, time
 }
 
 /**
- * What must hold of all campaigns at any time: the counters are those of the rows, the days those of
- * the attempts, and whoever is being called has a call.
- *
- * @returns what does not.
+ * Returns violated invariants of all campaigns: counters equal the rows, days equal the attempts, and every
+ * CALLING contact has a call.
  */
 export async function brokenRules(
   sql: TestServer | ((query: string) => Promise<unknown[]>),
@@ -132,28 +136,39 @@ const RULES = `
     c.completed_count, c.failed_count, c.skipped_count, c.cancelled_count)
   UNION ALL
   SELECT 'attempts', cc.id::text, to_jsonb(cc) FROM campaign_contacts cc
-  WHERE cc.attempts <> (SELECT count(*) FROM calls k
-    WHERE k.campaign_contact_id = cc.id AND k.attempt IS NOT NULL)
+  WHERE cc.attempts <> (SELECT count(*) FROM campaign_attempts a
+    WHERE a.campaign_contact_id = cc.id AND a.attempt IS NOT NULL)
   UNION ALL
   SELECT 'days', d.campaign_id::text, to_jsonb(d) FROM (
     SELECT campaign_id, sum(attempts) AS counted FROM campaign_days GROUP BY 1) d
   WHERE d.counted <> (SELECT sum(attempts) FROM campaign_contacts cc
     WHERE cc.campaign_id = d.campaign_id)
   UNION ALL
+  SELECT 'end reasons', campaign_id::text, to_jsonb(n) FROM (
+    SELECT campaign_id, end_reason, count(*) AS contacts FROM campaign_contacts
+    WHERE end_reason IS NOT NULL GROUP BY 1, 2) n
+  FULL JOIN campaign_end_reasons e USING (campaign_id, end_reason)
+  WHERE coalesce(n.contacts, 0) <> coalesce(e.contacts, 0)
+  UNION ALL
   SELECT 'waiting', cc.id::text, to_jsonb(cc) FROM campaign_contacts cc
   WHERE (cc.next_eligible_at IS NOT NULL) <> (cc.status = 'SCHEDULED')
   UNION ALL
   SELECT 'calling', cc.id::text, to_jsonb(cc) FROM campaign_contacts cc
-  WHERE cc.status = 'CALLING' AND NOT EXISTS (SELECT 1 FROM calls k
-    WHERE k.campaign_contact_id = cc.id AND (k.ended_at IS NULL OR k.settled_at IS NULL))`;
+  WHERE cc.status = 'CALLING' AND NOT EXISTS (SELECT 1 FROM campaign_attempts a
+    WHERE a.campaign_contact_id = cc.id AND a.outcome_recorded_at IS NULL)
+  UNION ALL
+  SELECT 'owned', k.id::text, to_jsonb(k) FROM calls k
+  LEFT JOIN campaign_attempts a ON a.call_id = k.id
+  WHERE (k.owner, k.campaign_id, k.campaign_contact_id) IS DISTINCT FROM
+    (CASE WHEN a.call_id IS NOT NULL THEN 'campaigns' END, a.campaign_id, a.campaign_contact_id)`;
 
-/** Every dial of a campaign, from the simulator's own log, in order. */
+/** All dials of a campaign from the log of the simulator, in order. */
 export function dialsOf({ simulator }: Pick<TestServer, 'simulator'>, campaignId: string): Dial[] {
   return simulator.dials().filter(({ metadata }) => metadata.campaignId === campaignId);
 }
 
-/** Our ids of calls that were dialled more than once. */
-export function dialledTwice({ simulator }: Pick<TestServer, 'simulator'>): string[] {
+/** IDs of calls that were dialed more than once. */
+export function dialedTwice({ simulator }: Pick<TestServer, 'simulator'>): string[] {
   const ids = simulator.dials().map(({ metadata }) => String(metadata.callId));
   return ids.filter((id, index) => ids.indexOf(id) !== index);
 }

@@ -1,4 +1,4 @@
-/** Campaigns while Ultravox is full, away, or has had enough. Nobody pays for that with an attempt. */
+/** Campaigns while Ultravox has no capacity, is unreachable or rejects all calls. No attempt is lost. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { publicId } from '../../src/infra/ids.ts';
 import type { FaultInput } from '../../src/simulator/faults.ts';
@@ -21,7 +21,7 @@ import {
 import {
   act,
   brokenRules,
-  dialledTwice,
+  dialedTwice,
   dialsOf,
   ended,
   type Operator,
@@ -41,14 +41,16 @@ beforeAll(async () => {
   operator = await prepareOperator(server.client);
 });
 afterAll(() => server?.close());
-beforeEach(() => server.simulator.clearFaults());
+beforeEach(async () => {
+  server.simulator.clearFaults();
+  // The pause that the last test had Ultravox ask for.
+  await server.app.db.creationRefusal.deleteMany();
+});
 
-/** Until all calls that were begun for it have been given back. */
-async function allGivenBack(id: string, count: number) {
-  return until(`${count} calls of ${id} that wait`, async () => {
-    const calls = (await callsOf(server, id)).filter(
-      (call) => call.placeNotBefore && !call.placingAt,
-    );
+/** Waits until `count` calls of the campaign are released. */
+async function releasedCalls(id: string, count: number) {
+  return until(`${count} released calls of ${id}`, async () => {
+    const calls = (await callsOf(server, id)).filter((call) => call.placement === 'QUEUED');
     return calls.length === count && calls;
   });
 }
@@ -56,8 +58,8 @@ async function allGivenBack(id: string, count: number) {
 describe.each<[string, FaultInput]>([
   ['429', { kind: 'status', status: 429, retryAfterSeconds: 1, count: 3, ...CREATION }],
   ['503', { kind: 'status', status: 503, retryAfterSeconds: 1, count: 3, ...CREATION }],
-])('an answer of %s to a creation', (_status, fault) => {
-  it('is waited out, and uses up no attempt', async () => {
+])('a campaign whose calls Ultravox rejects with %s', (_status, fault) => {
+  it('places them later, without losing an attempt', async () => {
     server.simulator.setFaults([fault]);
     const id = await start(operator, { contacts: strangers(5) });
     const campaign = await ended(operator, id);
@@ -75,28 +77,28 @@ describe.each<[string, FaultInput]>([
   });
 });
 
-describe('while Ultravox cannot be reached', () => {
-  it('a campaign waits, and goes on once it can', async () => {
+describe('a campaign while Ultravox is unreachable', () => {
+  it('waits, and continues afterwards', async () => {
     server.simulator.setFaults([{ kind: 'status', status: 503, ...CREATION }]);
     const id = await start(operator, { contacts: strangers(4), maxConcurrentCalls: 4 });
-    await allGivenBack(id, 4);
+    await releasedCalls(id, 4);
     expect(dialsOf(server, id)).toEqual([]);
     server.simulator.clearFaults();
     const campaign = await ended(operator, id);
     expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 4 } });
     expect(await callsOf(server, id)).toHaveLength(4);
-    expect(dialledTwice(server)).toEqual([]);
+    expect(dialedTwice(server)).toEqual([]);
   });
 });
 
-describe('a call that waits for Ultravox', () => {
-  it('is not made once its number is on the do-not-call list', async () => {
+describe('a released call', () => {
+  it('is not placed after its number was added to the do-not-call list', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 429, retryAfterSeconds: 1, count: 2, ...CREATION },
     ]);
     const contacts = strangers(2);
     const id = await start(operator, { contacts });
-    await allGivenBack(id, 2);
+    await releasedCalls(id, 2);
     await doNotCall(operator, [contacts[0]!.phoneNumber]);
     const campaign = await ended(operator, id);
     expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 1, skipped: 1 } });
@@ -111,12 +113,12 @@ describe('a call that waits for Ultravox', () => {
     expect(await brokenRules(server)).toEqual([]);
   });
 
-  it('can be ended by hand, and is over for its contact', async () => {
+  it('can be ended with endCall, which cancels its contact', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 429, retryAfterSeconds: 1, count: 2, ...CREATION },
     ]);
     const id = await start(operator, { contacts: strangers(2) });
-    const [call] = await allGivenBack(id, 2);
+    const [call] = await releasedCalls(id, 2);
     await perform(operator.client, 'endCall', { id: publicId('cal', call!.id) }, 'call { id }');
     const campaign = await ended(operator, id);
     expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 1, cancelled: 1 } });
@@ -125,21 +127,21 @@ describe('a call that waits for Ultravox', () => {
   });
 });
 
-describe('a campaign that is changed while its calls wait for Ultravox', () => {
+describe('updating a campaign with released calls', () => {
   const refusals: FaultInput[] = [
     { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
   ];
 
-  it('takes them back when its window is closed now', async () => {
+  it('withdraws them if the window is closed', async () => {
     server.simulator.setFaults(refusals);
     const id = await start(operator, { contacts: strangers(2), timezone: 'UTC' });
-    await allGivenBack(id, 2);
+    await releasedCalls(id, 2);
     await act(operator, 'updateCampaign', id, hoursFromNow(2, 4));
     server.simulator.clearFaults();
     const { contacts } = await look(operator, id, ({ counts }) => counts.calling === 0);
     for (const contact of contacts.nodes) {
       expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
-      expect(decided(contact).slice(0, 2).sort()).toEqual(['DIALLED/DUE', 'WAITS/WINDOW_CLOSED']);
+      expect(decided(contact).slice(0, 2).sort()).toEqual(['DIALED/DUE', 'WAITS/WINDOW_CLOSED']);
     }
     expect(dialsOf(server, id)).toEqual([]);
     await act(operator, 'updateCampaign', id, { startTime: null, endTime: null });
@@ -147,10 +149,10 @@ describe('a campaign that is changed while its calls wait for Ultravox', () => {
     expect(await brokenRules(server)).toEqual([]);
   });
 
-  it('takes back those for which it has no line any more', async () => {
+  it('withdraws those beyond a lower maxConcurrentCalls', async () => {
     server.simulator.setFaults(refusals);
     const id = await start(operator, { contacts: strangers(4), maxConcurrentCalls: 4 });
-    await allGivenBack(id, 4);
+    await releasedCalls(id, 4);
     await act(operator, 'updateCampaign', id, { maxConcurrentCalls: 1 });
     await look(operator, id, ({ counts }) => counts.calling === 1);
     server.simulator.clearFaults();
@@ -161,8 +163,8 @@ describe('a campaign that is changed while its calls wait for Ultravox', () => {
   });
 });
 
-describe('a campaign that is paused while its calls wait for Ultravox', () => {
-  it('takes them back, as if they had never been, and makes others when it goes on', async () => {
+describe('pausing a campaign with released calls', () => {
+  it('withdraws them without a trace in counters, and places others on resume', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
     ]);
@@ -174,9 +176,9 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
     await server.app.db.$executeRaw`
       UPDATE campaign_contacts SET next_eligible_at = now()
       WHERE campaign_id = ${uuidOf(id)}::uuid AND next_eligible_at IS NOT NULL`;
-    await allGivenBack(id, 3);
+    await releasedCalls(id, 3);
     await act(operator, 'pauseCampaign', id);
-    const paused = await until('the calls to be taken back', async () => {
+    const paused = await until('the calls to be withdrawn', async () => {
       const campaign = await showCampaign(operator, id);
       return campaign.counts.calling === 0 && campaign;
     });
@@ -187,10 +189,10 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
     const withdrawn = await callsOf(server, id);
     expect(withdrawn).toHaveLength(3);
     for (const call of withdrawn) {
-      expect(call).toMatchObject({ status: 'CANCELLED', attempt: null });
+      expect(call).toMatchObject({ status: 'CANCELLED', campaignAttempt: { attempt: null } });
       expect(call.failure).toContain('Nobody was called');
     }
-    expect(decided(paused.contacts.nodes[0])).toEqual(['DIALLED/DUE', 'WAITS/CAMPAIGN_PAUSED']);
+    expect(decided(paused.contacts.nodes[0])).toEqual(['DIALED/DUE', 'WAITS/CAMPAIGN_PAUSED']);
     const days = await server.app.db.campaignDay.findMany({ where: { campaignId: uuidOf(id) } });
     expect(days.map(({ attempts }) => attempts)).toEqual([0]);
     expect(await brokenRules(server)).toEqual([]);
@@ -203,7 +205,7 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
     expect(await brokenRules(server)).toEqual([]);
   });
 
-  it('has another call from the same number, so that all are used as often', async () => {
+  it('keeps the phone number of a withdrawn call for the next call', async () => {
     const numbers = await importNumbers(operator, 3);
     const id = await start(operator, {
       contacts: strangers(3),
@@ -215,7 +217,7 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
     server.simulator.setFaults([
       { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
     ]);
-    await allGivenBack(id, 1);
+    await releasedCalls(id, 1);
     await act(operator, 'pauseCampaign', id);
     await look(operator, id, ({ counts }) => counts.calling === 0);
     server.simulator.clearFaults();
@@ -226,12 +228,12 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
     );
   });
 
-  it('lets them go when it is deleted', async () => {
+  it('withdraws them when the campaign is deleted', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 429, retryAfterSeconds: 30, ...CREATION },
     ]);
     const id = await start(operator, { contacts: strangers(3) });
-    await allGivenBack(id, 3);
+    await releasedCalls(id, 3);
     await act(operator, 'pauseCampaign', id);
     const { data } = await operator.client.send(
       `mutation ($ids: [ID!]!) { deleteCampaigns(input: { ids: $ids }) {
@@ -239,7 +241,7 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
       { ids: [id] },
     );
     expect(data.deleteCampaigns).toEqual({ deletedCampaignIds: [id], userErrors: [] });
-    const calls = await until('the calls to be taken back', async () => {
+    const calls = await until('the calls to be withdrawn', async () => {
       const all = await callsOf(server, id);
       return all.every(({ endedAt }) => endedAt) && all;
     });
@@ -250,11 +252,11 @@ describe('a campaign that is paused while its calls wait for Ultravox', () => {
 
 describe.each([
   ['has no credit', { outOfCredit: true }, { outOfCredit: false }],
-  ['may do nothing any more', { keyRevoked: true }, { keyRevoked: false }],
-])('when our account at Ultravox %s', (_, trouble, mended) => {
-  afterEach(() => void server.simulator.updateSettings(mended));
+  ['has a revoked key', { keyRevoked: true }, { keyRevoked: false }],
+])('a campaign while the Ultravox account %s', (_, trouble, fixed) => {
+  afterEach(() => void server.simulator.updateSettings(fixed));
 
-  it('a campaign is paused and says so; nobody is given up', async () => {
+  it('is paused with a statusReason, and no contact fails', async () => {
     server.simulator.updateSettings(trouble);
     const id = await start(operator, { contacts: strangers(5), maxConcurrentCalls: 2 });
     const paused = await look(
@@ -262,7 +264,7 @@ describe.each([
       id,
       ({ status, counts }) => status === 'PAUSED' && counts.calling === 0,
     );
-    expect(paused.statusReason).toContain('Ultravox refuses calls');
+    expect(paused.statusReason).toContain('Ultravox rejects calls');
     expect(paused.counts).toMatchObject({ pending: 5, failed: 0, called: 0 });
     for (const contact of paused.contacts.nodes) {
       expect(contact).toMatchObject({
@@ -275,7 +277,7 @@ describe.each([
     expect(dialsOf(server, id)).toEqual([]);
     expect(await brokenRules(server)).toEqual([]);
 
-    server.simulator.updateSettings(mended);
+    server.simulator.updateSettings(fixed);
     await act(operator, 'resumeCampaign', id);
     const campaign = await ended(operator, id);
     expect(campaign).toMatchObject({

@@ -1,6 +1,6 @@
+/** Calling windows, over all time zones and clock changes, and the validation of schedules. */
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { validateSchedule, windowOf } from '../../src/campaigns/schedule.ts';
 import {
   endOfCurrent,
   isInside,
@@ -8,8 +8,9 @@ import {
   openings,
   type Window,
   windowsFor,
-} from '../../src/campaigns/window.ts';
-import { canonicalTimeZone } from '../../src/campaigns/zone.ts';
+} from '../../src/campaigns/schedule/calling-window.ts';
+import { validateSchedule, windowOf } from '../../src/campaigns/schedule/schedule.ts';
+import { canonicalTimeZone } from '../../src/campaigns/schedule/time-zone.ts';
 import {
   anyInstant,
   anyWindow,
@@ -38,18 +39,18 @@ function berlin(
   return { timezone: 'Europe/Berlin', workingDays, startMinute, endMinute };
 }
 
-/** One window for each clock change of the two years, the same in every run. */
+/** One generated window for each clock change of two years, the same in every run. */
 const SAMPLES = CLOCK_CHANGES.flatMap((change, i) =>
   fc
     .sample(windowsNear(change), { numRuns: Math.ceil(runs(1).numRuns), seed: SEED + i })
     .map((window) => ({ change, window })),
 );
 
-// Many cases, on a machine that may be busy.
+// Many cases on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000 * Math.max(1, DEPTH) });
 
-describe('a window', () => {
-  it('has its start and not its end', () => {
+describe('isInside and openings', () => {
+  it('include the start of a window and exclude its end', () => {
     const window = berlin(9 * 60, 17 * 60, [5]);
     expect(isInside(window, at('2026-11-20T08:00:00Z'))).toBe(true);
     expect(isInside(window, at('2026-11-20T07:59:59.999999999Z'))).toBe(false);
@@ -59,7 +60,7 @@ describe('a window', () => {
     expect(nextInside(window, at('2026-11-20T16:00:00Z'))).toEqual(at('2026-11-27T08:00:00Z'));
   });
 
-  it('without times is open on whole working days', () => {
+  it('cover whole working days without times', () => {
     const window = berlin(null, null, [5, 6]);
     expect(texts(openings(window, at('2026-11-16T00:00Z'), at('2026-11-28T12:00Z')))).toEqual([
       '2026-11-19T23:00:00Z 2026-11-21T23:00:00Z',
@@ -67,7 +68,7 @@ describe('a window', () => {
     ]);
   });
 
-  it('that ends before it starts crosses midnight, and belongs to the day it started on', () => {
+  it('let a window whose end is before its start cross midnight, belonging to the day of its start', () => {
     const window = berlin(22 * 60, 6 * 60, [5]);
     expect(texts(openings(window, at('2026-11-16T00:00Z'), at('2026-11-23T00:00Z')))).toEqual([
       '2026-11-20T21:00:00Z 2026-11-21T05:00:00Z',
@@ -75,7 +76,7 @@ describe('a window', () => {
     expect(isInside(window, at('2026-11-20T04:00:00Z'))).toBe(false);
   });
 
-  it('does not have an hour that a clock change skips', () => {
+  it('exclude an hour that a clock change skips', () => {
     const window = berlin(2 * 60, 3 * 60, [7]);
     expect(texts(openings(window, at('2026-03-20T00:00Z'), at('2026-04-06T00:00Z')))).toEqual([
       '2026-03-22T01:00:00Z 2026-03-22T02:00:00Z',
@@ -86,7 +87,7 @@ describe('a window', () => {
     );
   });
 
-  it('has an hour that is repeated twice, in one piece or in two', () => {
+  it('include a repeated hour twice, as one opening or two', () => {
     const day = [at('2026-10-24T22:00Z'), at('2026-10-25T23:00Z')] as const;
     expect(texts(openings(berlin(120, 180), ...day))).toEqual([
       '2026-10-25T00:00:00Z 2026-10-25T02:00:00Z',
@@ -97,7 +98,7 @@ describe('a window', () => {
     ]);
   });
 
-  it('and another together are open when both are', () => {
+  it('intersect several windows', () => {
     const window = { ...berlin(9 * 60, 17 * 60), timezone: 'America/New_York' };
     const both = windowsFor(window, 'America/Los_Angeles');
     expect(texts(openings(both, at('2026-11-20T00:00Z'), at('2026-11-21T00:00Z')))).toEqual([
@@ -111,14 +112,51 @@ describe('a window', () => {
     expect(windowsFor(window, null)).toEqual([window]);
   });
 
-  it('that is always open never closes', () => {
+  it('end a margin before the window closes', () => {
+    const window = { ...berlin(9 * 60, 17 * 60, [5]), marginSeconds: 2 };
+    expect(texts(openings(window, at('2026-11-20T00:00Z'), at('2026-11-21T00:00Z')))).toEqual([
+      '2026-11-20T08:00:00Z 2026-11-20T15:59:58Z',
+    ]);
+    expect(isInside(window, at('2026-11-20T15:59:57.999Z'))).toBe(true);
+    expect(isInside(window, at('2026-11-20T15:59:58Z'))).toBe(false);
+    expect(endOfCurrent(window, at('2026-11-20T12:00Z'))).toEqual(at('2026-11-20T15:59:58Z'));
+    expect(nextInside(window, at('2026-11-20T15:59:58Z'))).toEqual(at('2026-11-27T08:00:00Z'));
+    const both = windowsFor({ ...berlin(9 * 60, 17 * 60), marginSeconds: 2 }, 'Europe/London');
+    expect(endOfCurrent(both, at('2026-11-20T12:00Z'))).toEqual(at('2026-11-20T15:59:58Z'));
+    // Midnight is no end while the next day is a working day.
+    const days = { ...berlin(null, null, [5, 6]), marginSeconds: 2 };
+    expect(texts(openings(days, at('2026-11-16T00:00Z'), at('2026-11-28T12:00Z')))).toEqual([
+      '2026-11-19T23:00:00Z 2026-11-21T22:59:58Z',
+      '2026-11-26T23:00:00Z 2026-11-28T12:00:00Z',
+    ]);
+    expect(isInside(days, at('2026-11-20T22:59:59Z'))).toBe(true);
+  });
+
+  it('end a margin before any end around every clock change', () => {
+    const wrong = SAMPLES.flatMap(({ change, window }) => {
+      const early = { ...window, marginSeconds: 30 };
+      const instants = [-3600, -1800, -31, -30, -1, 0, 1800, 3570, 3600].flatMap((seconds) =>
+        [0, -1, -29, -30, -31].map((more) => change.at.add({ seconds: seconds + more })),
+      );
+      return instants.filter((instant) => {
+        const open =
+          showsInside(window, instant) && showsInside(window, instant.add({ seconds: 30 }));
+        const [opening] = openings(early, instant, instant.add({ seconds: 1 }));
+        const starts = opening && Temporal.Instant.compare(opening.open, instant) === 0;
+        return isInside(early, instant) !== open || Boolean(starts) !== open;
+      });
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('find no end of a window that is always open', () => {
     expect(endOfCurrent(berlin(null, null), FROM)).toBeNull();
     expect(nextInside(berlin(null, null), FROM)).toEqual(FROM);
   });
 });
 
-describe('over every clock change of two years', () => {
-  it('finds them', () => {
+describe('around every clock change of two years', () => {
+  it('the clock changes are found', () => {
     expect(ZONES.length).toBeGreaterThan(400);
     expect(CLOCK_CHANGES.length).toBeGreaterThan(400);
     expect(new Set(CLOCK_CHANGES.map(({ timezone }) => timezone)).size).toBeGreaterThan(100);
@@ -138,7 +176,7 @@ describe('over every clock change of two years', () => {
     }
   });
 
-  it('isInside and openings mean what the wall clock shows, by the minute', () => {
+  it('isInside and openings agree with the wall clock at every minute', () => {
     for (const { change, window } of SAMPLES) {
       const [from, to] = [minutes(change.at, -50 * 60), minutes(change.at, 50 * 60)];
       const list = openings(window, from, to);
@@ -157,7 +195,7 @@ describe('over every clock change of two years', () => {
     }
   });
 
-  it('openings are as long as can be', () => {
+  it('openings neither touch nor end early', () => {
     for (const { change, window } of SAMPLES) {
       const [from, to] = [minutes(change.at, -4 * 1440), minutes(change.at, 4 * 1440)];
       for (const { open, close } of openings(window, from, to)) {
@@ -172,10 +210,10 @@ describe('over every clock change of two years', () => {
   });
 });
 
-describe('at any time in any zone', () => {
+describe('at generated times in every zone', () => {
   const zoneAndWindow = fc.constantFrom(...ZONES).chain((timezone) => anyWindow(timezone));
 
-  it('isInside means what the wall clock shows', () => {
+  it('isInside agrees with the wall clock', () => {
     fc.assert(
       fc.property(zoneAndWindow, anyInstant, (window, instant) => {
         expect(isInside(window, instant)).toBe(showsInside(window, instant));
@@ -184,7 +222,7 @@ describe('at any time in any zone', () => {
     );
   });
 
-  it('nextInside is the earliest', () => {
+  it('nextInside returns the earliest instant inside', () => {
     fc.assert(
       fc.property(
         changeAndWindow,
@@ -193,7 +231,7 @@ describe('at any time in any zone', () => {
         ({ change, window }, m, milliseconds) => {
           const from = minutes(change.at, m).add({ milliseconds });
           const next = nextInside(window, from);
-          // Doors open and clocks change on the minute, so that no others have to be looked at.
+          // Windows and clocks change at whole minutes, so only these are checked.
           let expected = from;
           for (let i = 0; !showsInside(window, expected); i++) {
             expected = minutes(change.at, m + i + 1);
@@ -205,7 +243,7 @@ describe('at any time in any zone', () => {
     );
   });
 
-  it('nextInside of two windows is the earliest, or there is none', () => {
+  it('nextInside returns the earliest instant inside two windows, or null', () => {
     fc.assert(
       fc.property(changeAndWindow, fc.constantFrom(...ZONES), ({ change, window }, timezone) => {
         const both = windowsFor(window, timezone);
@@ -223,7 +261,7 @@ describe('at any time in any zone', () => {
     );
   });
 
-  it('endOfCurrent is the first instant that is not inside', () => {
+  it('endOfCurrent returns the first instant that is not inside', () => {
     fc.assert(
       fc.property(
         changeAndWindow,
@@ -250,12 +288,12 @@ describe('at any time in any zone', () => {
   }
 });
 
-describe('a schedule', () => {
+describe('validateSchedule', () => {
   const now = at('2026-11-20T12:00Z');
   const paths = (input: Parameters<typeof validateSchedule>[0]) =>
     validateSchedule(input, { now }).map(({ path }) => path[0]);
 
-  it('that is right has no problems', () => {
+  it('returns no problems of a valid schedule', () => {
     expect(paths({})).toEqual([]);
     expect(
       paths({
@@ -272,7 +310,7 @@ describe('a schedule', () => {
     ).toEqual([]);
   });
 
-  it('says everything that is wrong at once', () => {
+  it('returns all problems', () => {
     expect(
       paths({
         scheduleType: 'SCHEDULED',
@@ -311,33 +349,34 @@ describe('a schedule', () => {
     [{ timezone: 'CET' }, 'timezone'],
     [{ timezone: 'UTC+3' }, 'timezone'],
     [{ timezone: 'Europe/Berlin[u-ca=iso8601]' }, 'timezone'],
-  ] as const)('refuses %j', (input, path) => {
+  ] as const)('rejects %j', (input, path) => {
     expect(paths(input)).toEqual([path]);
   });
 
-  it('starts within twenty years, where it is to start at all', () => {
+  it('rejects a start more than 20 years ahead, but only with `now`', () => {
     const last = at('2046-11-20T12:00Z');
     expect(paths({ scheduledAt: last })).toEqual([]);
     const input = { scheduledAt: last.add({ milliseconds: 1 }) };
     expect(validateSchedule(input, { now })).toEqual([
       {
         path: ['scheduledAt'],
-        message: '`scheduledAt` must be within twenty years from now; name an earlier time.',
+        message: '`scheduledAt` must be within 20 years from now.',
       },
     ]);
     expect(paths({ scheduledAt: new Date('2046-11-20T12:00:00.001Z') })).toEqual(['scheduledAt']);
     expect(validateSchedule(input)).toEqual([]);
   });
 
-  it('says what to do about days that are none', () => {
+  it('names the invalid working days', () => {
     const messages = (workingDays: number[]) =>
       validateSchedule({ workingDays }).map(({ message }) => message);
     expect(messages([1, 9])).toEqual([expect.stringMatching(/; 9 is not\.$/)]);
     expect(messages([3.5, 1, 9])).toEqual([expect.stringMatching(/; 3\.5, 9 are not\.$/)]);
   });
 
-  it('knows zones by any spelling of their case, and keeps the proper one', () => {
-    expect(windowOf({ timezone: 'europe/berlin', startTime: '09:30' })).toEqual({
+  it('accepts time zones in any case, and windowOf returns the canonical name', () => {
+    expect(windowOf({ timezone: 'europe/berlin', startTime: '09:30' }, 2)).toEqual({
+      marginSeconds: 2,
       timezone: 'Europe/Berlin',
       workingDays: [1, 2, 3, 4, 5],
       startMinute: 570,

@@ -15,8 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-describe('a folder', () => {
-  it('is made, changed and read', async () => {
+describe('contact folders', () => {
+  it('can be created, updated and queried', async () => {
     const { contactFolder } = await perform(
       client,
       'createContactFolder',
@@ -45,7 +45,7 @@ describe('a folder', () => {
     expect(await change({})).toEqual({ name: 'Summer', description: null });
   });
 
-  it('is refused with everything that is wrong at once', async () => {
+  it('report every invalid field at once', async () => {
     const id = await createFolder(client);
     expect(
       brief(
@@ -73,11 +73,11 @@ describe('a folder', () => {
     expect(data.contactFolder).toBeNull();
   });
 
-  it('is made once under an idempotency key, also after a crash', async () => {
+  it('are created once per idempotency key, even after a crash', async () => {
     const headers = { 'x-idempotency-key': 'folder' };
     const input = { name: 'Once' };
     const make = () =>
-      attempt(client, 'createContactFolder', input, 'contactFolder { id }', headers);
+      attempt(client, 'createContactFolder', input, { fields: 'contactFolder { id }', headers });
     const made = await make();
     await server.app.db.idempotencyKey.updateMany({
       where: { key: 'folder' },
@@ -87,7 +87,7 @@ describe('a folder', () => {
     expect(await server.app.db.contactFolder.count({ where: input })).toBe(1);
   });
 
-  it('takes its contacts with it, also those that are just being added', async () => {
+  it('are deleted with their contacts, including contacts being created', async () => {
     const id = await createFolder(client);
     const contact = await createContact(client, { folderId: id, phoneNumber: '+14155550123' });
     const [deleted, ...added] = await Promise.all([
@@ -112,7 +112,7 @@ describe('a folder', () => {
     expect(await server.app.db.contact.count({ where: { folderId: id.slice(4) } })).toBe(0);
   });
 
-  it('is listed by name, time and size, of one organization', async () => {
+  it('are listed for one organization, sorted by name, creation time or size', async () => {
     const { client: third } = await server.newOrganization();
     const ids = new Map<string, string>();
     for (const name of ['b 100%', 'a', 'c']) ids.set(name, await createFolder(third, name));

@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/process.ts';
 import { randomFrom } from '../support/random.ts';
 import { until } from '../support/wait.ts';
-import { IMPORT, importOver, makeFolder, readImport, sendFile } from './upload.ts';
+import { awaitImport, IMPORT, makeFolder, readImport, sendFile } from './upload.ts';
 
 const ROWS = 60_000;
 const KILLS = 4;
@@ -30,12 +30,12 @@ afterAll(async () => {
   await database?.drop();
 });
 
-it('imports, reports and counts each row once, though the server is killed again and again', async () => {
+it('importContacts imports, reports and counts each row once when the server is killed repeatedly', async () => {
   const random = randomFrom(20261120);
   const to = { url: server.url, key: server.firstKey };
   const folderId = await makeFolder(to);
   const rows = Array.from({ length: ROWS }, (_, row) => {
-    // Every tenth is bad, every eleventh has the number of the row before.
+    // Every tenth row is invalid; every eleventh repeats the number of the row before.
     if (row % 10 === 0) return `nothing,${row}`;
     return `+1415${2_000_000 + (row % 11 === 0 ? row - 1 : row)},${row}`;
   });
@@ -49,14 +49,14 @@ it('imports, reports and counts each row once, though the server is killed again
     await pause(random() * 300);
     await server.restart();
     stops.push((await readImport(to, id)).rowsRead);
-    // As after the half minute that the dead run's lease would last.
+    // Expire the lease of the killed run.
     await sql.query(
       `UPDATE contact_imports SET lease_until = now(), updated_at = now() - interval '1 minute'`,
     );
   }
-  // It was indeed in the middle of it each time.
+  // Every kill happened in the middle of the import.
   expect(stops.every((rowsRead) => rowsRead > 0 && rowsRead < ROWS)).toBe(true);
-  const over = await importOver(to, id, 120_000);
+  const over = await awaitImport(to, id, 120_000);
   const imported = new Set(numbers).size;
   expect(over).toMatchObject({
     status: 'COMPLETED',

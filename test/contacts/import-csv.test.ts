@@ -6,8 +6,8 @@ import {
   csvLine,
   guessFormat,
   withoutFormulaGuard,
-} from '../../src/contacts/csv.ts';
-import { readText } from '../../src/contacts/import-text.ts';
+} from '../../src/contacts/import/csv.ts';
+import { readText } from '../../src/contacts/import/text-encoding.ts';
 
 const COMMA: CsvFormat = { delimiter: ',', newline: '\n' };
 
@@ -22,8 +22,8 @@ function read(text: string, format = COMMA, pieceSize = 1_000_000, maxRowBytes =
 }
 const cells = (text: string, format?: CsvFormat) => read(text, format).map((row) => row.cells);
 
-describe('rows of a CSV', () => {
-  it('are read whatever the line ends, with or without one at the end', () => {
+describe('CsvReader', () => {
+  it('reads rows with any line end', () => {
     const expected = [
       ['a', 'b'],
       ['1', '2'],
@@ -34,7 +34,7 @@ describe('rows of a CSV', () => {
     expect(cells('a;b\r1;2\r', { delimiter: ';', newline: '\r' })).toEqual(expected);
   });
 
-  it('keep what is in quotes: delimiters, line ends, quotes', () => {
+  it('reads delimiters, line ends and quotes in quoted cells', () => {
     expect(cells('"a,b","c\nd","e""f",""\n1,2,3,4\n')).toEqual([
       ['a,b', 'c\nd', 'e"f', ''],
       ['1', '2', '3', '4'],
@@ -46,7 +46,7 @@ describe('rows of a CSV', () => {
     ]);
   });
 
-  it('that are broken are one bad row each, and the next is read again', () => {
+  it('reports a malformed row and reads the next one', () => {
     const rows = read('a,b\n"He said "hi" to me",1\nc,d\n"x"y,1\ne,f\n');
     expect(rows.map((row) => [row.problem !== null, row.cells])).toEqual([
       [false, ['a', 'b']],
@@ -58,12 +58,12 @@ describe('rows of a CSV', () => {
     const [first, unclosed, ...more] = read('a,b\n"open,1\nc,d\n');
     expect([first?.cells, unclosed?.problem, more]).toEqual([
       ['a', 'b'],
-      expect.stringContaining('never closed'),
+      expect.stringContaining('no closing quote'),
       [],
     ]);
   });
 
-  it('that are too long are one bad row, quoted or not, and cost no memory', () => {
+  it('reports an oversized row without buffering it', () => {
     for (const long of ['x'.repeat(5000), `"${'x,\n""'.repeat(2000)}"`]) {
       for (const pieceSize of [1, 100, 999, 1_000_000]) {
         const rows = read(`a,b\n${long},2\nc,d\n`, COMMA, pieceSize);
@@ -79,7 +79,7 @@ describe('rows of a CSV', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100_000_000);
   });
 
-  it('come out the same however the text is cut, and tell where they end', () => {
+  it('returns the same rows and positions for pieces of any size', () => {
     const cell = fc.string({
       unit: fc.constantFrom(...['a', 'é', '𝄞', ',', '"', '\n', '\r\n', ' ']),
     });
@@ -91,7 +91,7 @@ describe('rows of a CSV', () => {
         const whole = parts.join('');
         const rows = read(whole);
         expect(read(whole, COMMA, pieceSize)).toEqual(rows);
-        // Going on from any place that a row told gives the rows after it.
+        // Reading from the end of a row returns the rows after it.
         const bytes = Buffer.from(whole);
         rows.forEach(({ end }, index) => {
           const reader = new CsvReader(COMMA, 1000, end);
@@ -103,7 +103,7 @@ describe('rows of a CSV', () => {
     );
   });
 
-  it('that are written are read again as they were', () => {
+  it('reads what csvLine writes', () => {
     const cell = fc.string({ unit: fc.constantFrom(...'aé,"\n\r;=+-@\' 1') });
     fc.assert(
       fc.property(fc.array(fc.array(cell, { minLength: 1 })), (all) => {
@@ -120,7 +120,7 @@ describe('rows of a CSV', () => {
     );
   });
 
-  it('tell the format of the file', () => {
+  it('is given the format that guessFormat detects', () => {
     expect(guessFormat('a;b;c,d\n1,2,3,4,5\n')).toEqual({ delimiter: ';', newline: '\n' });
     expect(guessFormat('"a,b,c";d\r\n')).toEqual({ delimiter: ';', newline: '\n' });
     expect(guessFormat('a\tb\rc\td\r')).toEqual({ delimiter: '\t', newline: '\r' });
@@ -128,7 +128,7 @@ describe('rows of a CSV', () => {
   });
 });
 
-describe('the text of a file', () => {
+describe('readText', () => {
   async function textOf(bytes: Buffer, pieceSize: number): Promise<string> {
     const pieces: Buffer[] = [];
     async function* source() {
@@ -141,7 +141,7 @@ describe('the text of a file', () => {
   }
   const utf16be = (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le').swap16();
 
-  it('is found in every encoding that is taken, however it is cut', async () => {
+  it('decodes every supported encoding in pieces of any size', async () => {
     const text = 'phone,name\n+14155550100,Zoë 𝄞 Müller\n';
     for (const pieceSize of [1, 2, 3, 5, 1000]) {
       for (const bytes of [
@@ -157,17 +157,17 @@ describe('the text of a file', () => {
     expect(await textOf(Buffer.from('é'), 1)).toBe('é');
   });
 
-  it('is refused with its name when it is something else', async () => {
-    const refused: [Buffer, RegExp][] = [
+  it('rejects other files and names their type', async () => {
+    const rejected: [Buffer, RegExp][] = [
       [Buffer.from('a\nb\nM\xfcller\n', 'latin1'), /not UTF-8: line 3/],
       [Buffer.from('a,b\n\u0000'), /null characters/],
       [Buffer.from('phone\n1\n', 'utf16le'), /UTF-16 without a byte order mark/],
       [Buffer.from('504b0304140000', 'hex'), /Excel/],
       [Buffer.from('%PDF-1.7'), /a PDF/],
       [Buffer.from('abcé').subarray(0, 4), /not UTF-8: line 1/],
-      [Buffer.from([0xff, 0xfe, 0x00, 0xd8, 0x41, 0x00]), /UTF-16 and then is not/],
+      [Buffer.from([0xff, 0xfe, 0x00, 0xd8, 0x41, 0x00]), /invalid in UTF_16LE/],
     ];
-    for (const [bytes, message] of refused) {
+    for (const [bytes, message] of rejected) {
       for (const pieceSize of [1, 1000]) {
         await expect(textOf(bytes, pieceSize)).rejects.toThrow(message);
       }

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId } from '../../src/infra/ids.ts';
+import { createClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { importFile, makeFolder, sendFile } from './upload.ts';
 
@@ -29,8 +31,8 @@ const TRICKY = [
   '+14155550101,-5,@x,,,,,,+14155550102',
 ].join('\n');
 
-describe('an export', () => {
-  it('holds nothing that a spreadsheet would run, and is imported again as it was', async () => {
+describe('exportContacts', () => {
+  it('escapes formulas and can be imported again unchanged', async () => {
     const folderId = await makeFolder(server);
     await importFile(server, TRICKY, { folderId });
     const text = await exportFile({ folderId });
@@ -43,8 +45,8 @@ describe('an export', () => {
     );
     expect(text).toContain(`"'-5"`);
     const again = await makeFolder(server);
-    const picture = await importFile(server, text, { folderId: again });
-    expect(picture).toMatchObject({ importedCount: 2, failedCount: 0 });
+    const snapshot = await importFile(server, text, { folderId: again });
+    expect(snapshot).toMatchObject({ importedCount: 2, failedCount: 0 });
     expect(await exportFile({ folderId: again })).toBe(text);
     const keep = { phoneNumber: true, firstName: true, lastName: true, metadata: true } as const;
     const [before, after] = await Promise.all(
@@ -63,7 +65,7 @@ describe('an export', () => {
     });
   });
 
-  it('holds what the filter means, over many pages', async () => {
+  it('contains all contacts that match the filter', async () => {
     const folderId = await makeFolder(server);
     const rows = Array.from({ length: 2500 }, (_, row) => `+1415${2_000_000 + row},Name${row}`);
     await importFile(server, `phone,first\n${rows.join('\n')}`, { folderId });
@@ -74,7 +76,37 @@ describe('an export', () => {
     expect(data.exportContacts.contactCount).toBe(2500);
   });
 
-  it('is behind a link that ends, and that nobody can change', async () => {
+  it('shows one state of all contacts, whatever changes during the download', async () => {
+    const { db } = server.app;
+    const publicFolderId = await makeFolder(server);
+    const folderId = publicFolderId.slice(4);
+    const COUNT = 6_000;
+    await db.contact.createMany({
+      data: Array.from({ length: COUNT }, (_, row) => ({
+        id: newId(),
+        organizationId: server.organizationId,
+        folderId,
+        searchText: '',
+        phoneNumber: `+1415${2_000_000 + row}`,
+        firstName: 'before',
+        metadata: { note: 'x'.repeat(2_000) },
+      })),
+    });
+    const input = { filter: { folderId: publicFolderId } };
+    const { data } = await server.client.send(EXPORT, { input });
+    const reader = (await fetch(data.exportContacts.url)).body!.getReader();
+    const decoder = new TextDecoder();
+    let text = decoder.decode((await reader.read()).value, { stream: true });
+    await db.contact.updateMany({ where: { folderId }, data: { firstName: 'after' } });
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      text += decoder.decode(part.value, { stream: true });
+    }
+    const [, ...lines] = text.trim().split('\r\n');
+    expect(lines).toHaveLength(COUNT);
+    expect(new Set(lines.map((line) => line.split(',')[1]))).toEqual(new Set(['before']));
+  });
+
+  it('returns a link that expires and cannot be forged', async () => {
     const folderId = await makeFolder(server);
     await importFile(server, 'phone\nbad\n+14155550100', { folderId });
     const { data } = await server.client.send(EXPORT, { input: { filter: { folderId } } });
@@ -107,7 +139,36 @@ describe('an export', () => {
     }
   });
 
-  it('refuses a wrong filter and another organization’s folder', async () => {
+  it('requires a key that may write, and returns a link that ends with the key', async () => {
+    const keyOf = async (scope: string) => {
+      const { data } = await server.client.send(
+        `mutation { createApiKey(input: { name: "x", scopes: [${scope}] }) { key apiKey { id } } }`,
+      );
+      const { key, apiKey } = data.createApiKey;
+      return { client: createClient(server.url, key), id: apiKey.id };
+    };
+    const reader = await keyOf('READ');
+    const refused = await reader.client.send(EXPORT, { input: {} });
+    expect(refused.errors?.[0]?.extensions.code).toBe('FORBIDDEN');
+    const writer = await keyOf('WRITE');
+    const { data } = await writer.client.send(EXPORT, { input: {} });
+    const imported = await importFile(server, 'phone\nbad', { folderId: await makeFolder(server) });
+    const problems = await reader.client.send(
+      `{ contactImport(id: "${imported.id}") { problemsUrl } }`,
+    );
+    for (const { id, url } of [
+      { id: writer.id, url: data.exportContacts.url },
+      { id: reader.id, url: problems.data.contactImport.problemsUrl },
+    ]) {
+      expect((await fetch(url)).status).toBe(200);
+      await server.client.send(
+        `mutation { revokeApiKey(input: { id: "${id}" }) { userErrors { code } } }`,
+      );
+      expect((await fetch(url)).status).toBe(403);
+    }
+  });
+
+  it('rejects an invalid filter and a folder of another organization', async () => {
     const folderId = await makeFolder(server);
     const wrong = await server.client.send(EXPORT, {
       input: { filter: { folderId: 'cal_1', phoneNumber: 'x' } },
@@ -134,7 +195,7 @@ const IMPORT_LIST = `mutation ($input: ImportDoNotCallInput!) {
   importDoNotCall(input: $input) {
     addedCount presentCount failedCount problems { row phoneNumber reason } userErrors { code path message } } }`;
 
-describe('an import of the do-not-call list', () => {
+describe('importDoNotCall', () => {
   const importList = async (content: string | Uint8Array, input: Record<string, unknown> = {}) =>
     (await sendFile(server, IMPORT_LIST, content, input)).data.importDoNotCall;
   const entries = () =>
@@ -144,7 +205,7 @@ describe('an import of the do-not-call list', () => {
       select: { phoneNumber: true, reason: true, source: true },
     });
 
-  it('takes a bare list or a column, keeps good rows, and adds nothing when it is sent again', async () => {
+  it('reads a plain list or a column, skips invalid rows and is idempotent', async () => {
     const bare = '(415) 555-2671\n+49 30 901820\nnobody\n\n415-555-2671\n';
     const first = await importList(bare, {
       reason: 'asked us',
@@ -156,6 +217,10 @@ describe('an import of the do-not-call list', () => {
     const again = await importList(`name,phone\nx,+14155552671\ny,+14155552672\nz,\n`);
     expect(again).toMatchObject({ addedCount: 1, presentCount: 1, failedCount: 1 });
     expect(again.problems).toMatchObject([{ row: 3, phoneNumber: null }]);
+    const titled = await importList('Register, 2026\nphone;name\n="+14155552671";Zoë\n');
+    expect(titled).toMatchObject({ addedCount: 0, presentCount: 1, failedCount: 0 });
+    const below = await importList('12345\n+1 415 555 2672 ext. 7\n');
+    expect(below).toMatchObject({ presentCount: 1, problems: [{ row: 1, phoneNumber: '12345' }] });
     expect(await entries()).toEqual([
       { phoneNumber: '+14155552671', reason: 'asked us', source: 'register' },
       { phoneNumber: '+14155552672', reason: null, source: null },
@@ -166,7 +231,7 @@ describe('an import of the do-not-call list', () => {
     expect((await entries())[0]).toMatchObject({ reason: 'sued us', source: 'register' });
   });
 
-  it('takes many, over batches', async () => {
+  it('imports several batches', async () => {
     const list = Array.from({ length: 12_000 }, (_, row) => `+1212${2_000_000 + (row % 11_000)}`);
     expect(await importList(list.join('\n'))).toMatchObject({
       addedCount: 11_000,
@@ -175,12 +240,12 @@ describe('an import of the do-not-call list', () => {
     });
   });
 
-  it('refuses a file that is no list, before the first number is on it', async () => {
+  it('rejects an invalid file before adding any number', async () => {
     const before = (await entries()).length;
     const cases: [string | Uint8Array, RegExp][] = [
       ['', /empty/],
-      ['name,city\nAda,Berlin\n', /No column holds phone numbers/],
-      [Buffer.from(`+14155552688\n+14155552689\nM\xfcller`, 'latin1'), /not UTF-8: line 3/],
+      ['name,city\nAda,Berlin\n', /file has no phone number column/],
+      [Buffer.from(`+14155552688\n+14155552689\nS\xf8ren`, 'latin1'), /not UTF-8: line 3/],
     ];
     for (const [content, message] of cases) {
       const { userErrors } = await importList(content);

@@ -1,5 +1,5 @@
-/** Contacts made through GraphQL. */
-
+/** Creates contacts through GraphQL. */
+import { expect } from 'vitest';
 import { perform } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 
@@ -23,14 +23,15 @@ export async function createContact(
   return (await perform(client, 'createContact', input, `contact { ${fields} }`)).contact;
 }
 
-/** The payload of a mutation, errors included. */
+/** The payload of a mutation, with its `userErrors`. `selection` is the fields, also with headers to send. */
 export async function attempt(
   client: GraphQLClient,
   name: string,
   input: Record<string, unknown>,
-  fields = '__typename',
-  headers: Record<string, string> = {},
+  selection: string | { fields: string; headers: Record<string, string> } = '__typename',
 ) {
+  const { fields, headers } =
+    typeof selection === 'string' ? { fields: selection, headers: {} } : selection;
   const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
   const answer = await client.send(
     `mutation ($input: ${type}!) { ${name}(input: $input) { ${fields} userErrors { code message path details } } }`,
@@ -41,7 +42,7 @@ export async function attempt(
   return answer.data[name];
 }
 
-/** What a mutation is refused for. */
+/** The `userErrors` of a mutation. */
 export async function refusals(
   client: GraphQLClient,
   name: string,
@@ -50,7 +51,25 @@ export async function refusals(
   return (await attempt(client, name, input)).userErrors;
 }
 
-/** Code and path of each, to compare whole lists. */
+/** Code and path of each error. */
 export function brief(errors: readonly Refusal[]): string[] {
   return errors.map(({ code, path }) => `${code} ${path.join('.')}`);
+}
+
+/** Number of contacts in a folder, as counted and as stored. */
+export async function countOf(client: GraphQLClient, id: string): Promise<number> {
+  const { data } = await client.send(
+    'query ($id: ID!) { contactFolder(id: $id) { contactCount contacts { totalCount } } }',
+    { id },
+  );
+  expect(data.contactFolder.contacts.totalCount).toBe(data.contactFolder.contactCount);
+  return data.contactFolder.contactCount;
+}
+
+/** Contacts with consecutive phone numbers. */
+export function rows(count: number, from = 0) {
+  return Array.from({ length: count }, (_, index) => ({
+    phoneNumber: `+1415${5_550_000 + from + index}`,
+    firstName: `Row ${from + index}`,
+  }));
 }

@@ -1,3 +1,4 @@
+/** Mutations that are repeated with their idempotency keys after the server was killed at random points. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -10,8 +11,8 @@ import { type ServerProcess, startServerProcess } from '../support/process.ts';
 import { randomFrom } from '../support/random.ts';
 import { until } from '../support/wait.ts';
 
-/** Longer by hand: `CRASH_ROUNDS=90 CRASH_SEED=7 vitest run test/crash`. */
-const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 12);
+/** For longer runs: `CRASH_ROUNDS=90 CRASH_SEED=7 npx vitest run test/crash`. */
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 10);
 const SEED = Number(process.env.CRASH_SEED ?? 20261120);
 
 let database: TestDatabase;
@@ -45,11 +46,12 @@ interface Change {
   key: string;
 }
 
-/** The id of the object that came of it; null when the server died before it answered. */
+/** The id of the object; null if the server was killed before it answered. */
 async function attempt({ name, input, object, key }: Change): Promise<string | null> {
   const headers = { 'x-idempotency-key': key };
   try {
-    return (await perform(client, name, input, `${object} { id }`, headers))[object].id;
+    const selection = { fields: `${object} { id }`, headers };
+    return (await perform(client, name, input, selection))[object].id;
   } catch (error) {
     if (error instanceof TypeError) return null;
     throw error;
@@ -62,7 +64,7 @@ const newAgent = (name: string): Record<string, unknown> => ({
   voiceId: caller.voiceId,
 });
 
-/** What keeps requests to Ultravox under way while the process dies, and what loses their answers. */
+/** Faults that delay requests to Ultravox while the process is killed, or lose their responses. */
 function weather(random: () => number): FaultInput[] {
   const ms = Math.round(100 + random() * 300);
   const kinds: FaultInput[][] = [
@@ -84,7 +86,7 @@ async function firstRequest(since: string): Promise<void> {
   );
 }
 
-it('survives kill -9 at any point of createCall, createAgent, updateAgent and deleteAgent', async () => {
+it('repeats createCall, createAgent, updateAgent and deleteAgent without duplicates after kill -9', async () => {
   const random = randomFrom(SEED);
   const edited = (await perform(client, 'createAgent', newAgent('Edited'), 'agent { id }')).agent
     .id;
@@ -127,14 +129,14 @@ it('survives kill -9 at any point of createCall, createAgent, updateAgent and de
     simulator.setFaults(weather(random), SEED + round);
     const began = new Date().toISOString();
     const first = Promise.all(changes.map(attempt));
-    // Half of the kills come at any time, the others once Ultravox has been asked for an agent.
+    // Half of the kills come at any time, the others after a request to create an agent.
     if (round % 2 === 1) await firstRequest(began);
     await pause(random() * 60);
     await server.kill();
     const before = await first;
     simulator.clearFaults();
     await server.restart();
-    // As after the minute that the dead run's lease would last.
+    // Expires the leases of the killed runs.
     await sql.query(
       'UPDATE idempotency_keys SET lease_until = now() WHERE lease_until IS NOT NULL',
     );
@@ -172,7 +174,7 @@ it('survives kill -9 at any point of createCall, createAgent, updateAgent and de
   await callsAgree(calls);
 }, 600_000);
 
-/** One copy for each live agent, with its newest content, and none for those that are deleted. */
+/** Ultravox has each live agent once with its newest content, and no deleted agent. */
 async function agentsAgree(live: readonly string[], deleted: readonly string[]): Promise<void> {
   await until(
     'all agents to be in step',
@@ -200,10 +202,10 @@ async function agentsAgree(live: readonly string[], deleted: readonly string[]):
   );
 }
 
-/** Each dialled once at most, and the same end, or none yet, on both sides. */
+/** Each call was dialed at most once, and has the same end on both sides. */
 async function callsAgree(ids: readonly string[]): Promise<void> {
-  const dialled = simulator.dials().map(({ metadata }) => String(metadata.callId));
-  expect(new Set(dialled).size).toBe(dialled.length);
+  const dialed = simulator.dials().map(({ metadata }) => String(metadata.callId));
+  expect(new Set(dialed).size).toBe(dialed.length);
   for (const id of ids) {
     const { call } = await until(
       'the end of a call',
@@ -220,7 +222,7 @@ async function callsAgree(ids: readonly string[]): Promise<void> {
       nodes.map((_: unknown, index: number) => index + 1),
     );
     expect([id, call.status, call.endReason]).toEqual(
-      dialled.includes(id) ? [id, 'COMPLETED', 'HANGUP'] : [id, 'FAILED', 'SYSTEM_ERROR'],
+      dialed.includes(id) ? [id, 'COMPLETED', 'HANGUP'] : [id, 'FAILED', 'SYSTEM_ERROR'],
     );
   }
 }

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
+import { untilRetried } from '../support/jobs.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -83,8 +84,8 @@ async function corpora(name: string): Promise<View[]> {
 
 async function remoteSources(knowledgeBaseId: string): Promise<View[]> {
   const found: View[] = [];
-  const { ultravoxId } = await baseRow(knowledgeBaseId);
-  for await (const source of server.app.ultravox.corpora.listAllSources(ultravoxId ?? '')) {
+  const { remoteId } = await baseRow(knowledgeBaseId);
+  for await (const source of server.app.ultravox.corpora.listAllSources(remoteId ?? '')) {
     found.push(source);
   }
   return found;
@@ -136,8 +137,8 @@ async function agentWith(knowledgeBaseId: string): Promise<string> {
   return publicId('agt', agent.id);
 }
 
-describe('knowledge bases', () => {
-  it('are made empty, under our id at Ultravox', async () => {
+describe('createKnowledgeBase, updateKnowledgeBase and knowledgeBases', () => {
+  it('create an empty knowledge base, which has our id at Ultravox', async () => {
     const base = await create();
     expect(base).toMatchObject({
       name: 'Handbook',
@@ -152,7 +153,7 @@ describe('knowledge bases', () => {
     expect(await read(server.client, base.id)).toEqual(base);
   });
 
-  it('are changed in what was sent', async () => {
+  it('change only the fields that were sent', async () => {
     const { id } = await create();
     const renamed = await done(server.client, 'updateKnowledgeBase', { id, name: 'Manual' });
     expect(renamed).toMatchObject({ name: 'Manual', description: 'How we work' });
@@ -161,7 +162,7 @@ describe('knowledge bases', () => {
     expect(await corpora(id)).toMatchObject([{ description: 'Manual' }]);
   });
 
-  it('name everything that is wrong at once', async () => {
+  it('report all invalid fields at once', async () => {
     const made = await mutate(server.client, 'createKnowledgeBase', {
       name: ' ',
       description: 'x'.repeat(1001),
@@ -177,7 +178,7 @@ describe('knowledge bases', () => {
     ]);
   });
 
-  it('are no other organization’s', async () => {
+  it('hide the knowledge bases of another organization and reject changes to them', async () => {
     const { id } = await create();
     const source = await done(server.client, 'addDocumentSource', document(id));
     const { client } = await server.newOrganization();
@@ -200,7 +201,7 @@ describe('knowledge bases', () => {
     expect(all.data.knowledgeBases).toEqual({ totalCount: 0, nodes: [] });
   });
 
-  it('are filtered by name and ordered', async () => {
+  it('filter by name and sort', async () => {
     const { client } = await server.newOrganization();
     for (const name of ['b_1', 'a', 'bX1']) await create(client, name);
     const names = async (args: string) => {
@@ -215,18 +216,22 @@ describe('knowledge bases', () => {
     ]);
   });
 
-  it('find their corpus again when the answer was lost, and make no second', async () => {
+  it('adopt the corpus whose creation response was lost', async () => {
     server.simulator.setFaults([
       { kind: 'dropAfter', method: 'POST', path: '^/api/corpora$', count: 1 },
     ]);
     const base = await create();
     expect(base.status).toBe('DRAFT');
-    await until('the base', async () => (await read(server.client, base.id)).status === 'ACTIVE');
+    await untilRetried(
+      server,
+      'the base',
+      async () => (await read(server.client, base.id)).status === 'ACTIVE',
+    );
     const found = await corpora(base.id);
-    expect(found.map(({ corpusId }) => corpusId)).toEqual([(await baseRow(base.id)).ultravoxId]);
+    expect(found.map(({ corpusId }) => corpusId)).toEqual([(await baseRow(base.id)).remoteId]);
   });
 
-  it('send the agents that wait for them once they are there', async () => {
+  it('send waiting agents once the knowledge base is at Ultravox', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 503, method: 'POST', path: '^/api/corpora$' },
     ]);
@@ -241,7 +246,7 @@ describe('knowledge bases', () => {
     expect((await read(server.client, id)).status).toBe('ACTIVE');
   });
 
-  it('are made only once for an idempotency key, also when the first run died', async () => {
+  it('create one knowledge base per idempotency key, even when the first run died', async () => {
     const headers = { 'x-idempotency-key': `base-${newId()}` };
     const input = { name: 'Once' };
     const first = await mutate(server.client, 'createKnowledgeBase', input, headers);
@@ -254,8 +259,8 @@ describe('knowledge bases', () => {
   });
 });
 
-describe('sources', () => {
-  it('from a document are uploaded, let go of here, and read', async () => {
+describe('addDocumentSource, addWebSource and deleteKnowledgeSource', () => {
+  it('upload a document, remove it here, and index it', async () => {
     const { id } = await create();
     const source = await done(server.client, 'addDocumentSource', document(id));
     expect(source).toMatchObject({
@@ -279,7 +284,7 @@ describe('sources', () => {
     await until('rest', async () => (await baseRow(id)).nextCheckAt === null);
   });
 
-  it('from the web are read beginning with the pages given', async () => {
+  it('read web pages from the given URLs', async () => {
     const { id } = await create();
     const urls = ['https://www.acme.com/help', 'https://www.acme.com/faq'];
     const source = await done(server.client, 'addWebSource', {
@@ -297,7 +302,7 @@ describe('sources', () => {
     expect((await ready(id)).sources.nodes).toMatchObject([{ indexingStatus: 'READY' }]);
   });
 
-  it('name everything that is wrong at once', async () => {
+  it('report all invalid fields at once', async () => {
     const wrong = await mutate(server.client, 'addDocumentSource', {
       knowledgeBaseId: publicId('knb', newId()),
       name: '',
@@ -338,13 +343,13 @@ describe('sources', () => {
       { content: Buffer.alloc(10 * 1024 * 1024 + 1, 'a').toString('base64') },
       'content',
     ],
-  ])('refuse %s', async (_what, more, member) => {
+  ])('reject %s', async (_what, more, member) => {
     const { id } = await create();
     const { userErrors } = await mutate(server.client, 'addDocumentSource', document(id, more));
     expect(userErrors.map(({ path }) => path[0])).toEqual([member]);
   });
 
-  it('take 10 MB, and a type that says the same in other words', async () => {
+  it('accept 10 MB, and an alias of the content type', async () => {
     const { id } = await create();
     const source = await done(
       server.client,
@@ -357,7 +362,7 @@ describe('sources', () => {
     expect(source).toMatchObject({ status: 'ACTIVE', contentType: 'text/markdown' });
   });
 
-  it('are at most 20 in a base, however many are added at once', async () => {
+  it('accept at most 20 sources, even when they are added concurrently', async () => {
     const { id } = await create();
     const { organizationId } = await baseRow(id);
     await server.app.db.knowledgeSource.createMany({
@@ -384,20 +389,22 @@ describe('sources', () => {
   it.each([
     ['the upload', { method: 'PUT', path: '^/(?!api/)' }],
     ['the source', { method: 'POST', path: '/sources$' }],
-  ])('are there exactly once when the answer to %s was lost', async (_what, where) => {
+  ])('create one source when the response to %s was lost', async (_what, where) => {
     const { id } = await create();
     server.simulator.setFaults([{ kind: 'dropAfter', count: 1, ...where }]);
     const source = await done(server.client, 'addDocumentSource', document(id));
     expect(server.simulator.faults()).toMatchObject([{ count: 0 }]);
     expect(source.status).toBe('DRAFT');
     expect((await sourceRow(source.id)).content).not.toBeNull();
+    const sent = async () => (await sourceRow(source.id)).status === 'ACTIVE';
+    await untilRetried(server, 'the source', sent);
     const base = await ready(id);
     expect(base.sources.nodes).toMatchObject([{ id: source.id, status: 'ACTIVE' }]);
     expect(await remoteSources(id)).toHaveLength(1);
     expect((await sourceRow(source.id)).content).toBeNull();
   });
 
-  it('wait for their base, and follow it', async () => {
+  it('wait until the knowledge base is at Ultravox', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 503, method: 'POST', path: '^/api/corpora$' },
     ]);
@@ -413,7 +420,7 @@ describe('sources', () => {
     expect(base.sources.nodes).toMatchObject([{ status: 'ACTIVE' }]);
   });
 
-  it('say what Ultravox refuses', async () => {
+  it('return the reason when Ultravox refuses the source', async () => {
     const { id } = await create();
     server.simulator.setFaults([
       { kind: 'status', status: 400, method: 'POST', path: '/sources$', count: 1 },
@@ -424,7 +431,7 @@ describe('sources', () => {
     expect(await done(server.client, 'deleteKnowledgeSource', { id: source.id })).toBe(source.id);
   });
 
-  it('are taken out here and at Ultravox', async () => {
+  it('delete the source here and at Ultravox', async () => {
     const { id } = await create();
     const source = await done(server.client, 'addDocumentSource', document(id));
     await ready(id);
@@ -439,7 +446,7 @@ describe('sources', () => {
     expect(again.userErrors).toMatchObject([{ code: 'NOT_FOUND' }]);
   });
 
-  it('are read again when somebody removed the corpus, except for documents', async () => {
+  it('read web pages again when the corpus was removed at Ultravox, but no documents', async () => {
     const { id } = await create();
     const page = await done(server.client, 'addWebSource', {
       knowledgeBaseId: id,
@@ -448,10 +455,10 @@ describe('sources', () => {
     });
     const file = await done(server.client, 'addDocumentSource', document(id));
     await ready(id);
-    const { ultravoxId } = await baseRow(id);
-    await server.app.ultravox.corpora.delete(ultravoxId!);
+    const { remoteId } = await baseRow(id);
+    await server.app.ultravox.corpora.delete(remoteId!);
     await done(server.client, 'updateKnowledgeBase', { id, name: 'Renamed' });
-    expect((await baseRow(id)).ultravoxId).not.toBe(ultravoxId);
+    expect((await baseRow(id)).remoteId).not.toBe(remoteId);
     const base = await ready(id);
     const find = (source: View) => base.sources.nodes.find((node: View) => node.id === source.id);
     expect(find(page)).toMatchObject({ status: 'ACTIVE', indexingStatus: 'READY' });
@@ -462,7 +469,7 @@ describe('sources', () => {
 });
 
 describe('deleteKnowledgeBase', () => {
-  it('removes the base with its sources, if need be later', async () => {
+  it('removes the knowledge base with its sources, later when Ultravox fails at first', async () => {
     const { id } = await create();
     const source = await done(server.client, 'addDocumentSource', document(id));
     server.simulator.setFaults([
@@ -471,14 +478,14 @@ describe('deleteKnowledgeBase', () => {
     expect(await done(server.client, 'deleteKnowledgeBase', { id })).toBe(id);
     expect(await read(server.client, id)).toBeNull();
     expect(await corpora(id)).toHaveLength(1);
-    await until('the removal', async () => (await corpora(id)).length === 0);
-    await until('the row of the source', async () => {
+    await untilRetried(server, 'the removal', async () => (await corpora(id)).length === 0);
+    await untilRetried(server, 'the row of the source', async () => {
       const row = await sourceRow(source.id);
-      return row.deletedAt !== null && row.ultravoxId === null;
+      return row.deletedAt !== null && row.remoteId === null;
     });
   });
 
-  it('refuses while agents use the base, and says which', async () => {
+  it('rejects a knowledge base that agents use and lists those agents', async () => {
     const { id } = await create();
     const agentId = await agentWith(id);
     const { userErrors } = await mutate(server.client, 'deleteKnowledgeBase', { id });

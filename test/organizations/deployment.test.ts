@@ -9,11 +9,13 @@ import { oneAtATime } from '../../src/deployment.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
-import { type Running, start } from '../../src/start.ts';
+import { type Running, type StartOptions, start } from '../../src/start.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient } from '../support/graphql.ts';
-import { until } from '../support/wait.ts';
+import { asQueryable, untilBlocked } from '../support/locks.ts';
+import { freePort } from '../support/redis.ts';
 
+const DEMO_KEY = `truedy_${'0'.repeat(32)}`;
 let directory: string;
 let simulator: Simulator;
 let database: TestDatabase;
@@ -43,7 +45,7 @@ const real: Settings = {
   PUBLIC_URL: 'http://127.0.0.1:1',
 };
 
-function begin(settings: Settings = {}): Promise<Running> {
+function begin(settings: Settings = {}, options: StartOptions = {}): Promise<Running> {
   const config = readConfig({
     PORT: '0',
     SIMULATOR_PORT: '0',
@@ -54,7 +56,7 @@ function begin(settings: Settings = {}): Promise<Running> {
     LOG_LEVEL: 'silent',
     ...settings,
   });
-  return start(config, createLogger({ level: 'silent' }));
+  return start(config, createLogger({ level: 'silent' }), options);
 }
 
 async function during<T>(settings: Settings, look: (running: Running) => Promise<T>): Promise<T> {
@@ -71,8 +73,8 @@ const organizationOf = async (running: Running, key: string | null) => {
   return (await client.send('{ organization { id name } }')).data?.organization ?? null;
 };
 
-describe('a database', () => {
-  it('of a real account is not taken for a demo, unless that is wanted', async () => {
+describe('a database at startup', () => {
+  it('is rejected for the demo when it belongs to an Ultravox account, unless allowed', async () => {
     await during(real, async ({ demoKey, firstKey }) => {
       expect(demoKey).toBeNull();
       expect(firstKey).toMatch(/^truedy_/);
@@ -86,7 +88,7 @@ describe('a database', () => {
     await during(otherKey, async () => undefined);
   });
 
-  it('of the simulator may be shared with a simulator that is started by itself', async () => {
+  it('is accepted by a separate simulator when it belongs to the simulator', async () => {
     await during({}, async (first) => {
       expect(first.demoKey).toMatch(/^truedy_/);
       await during(nearby(), async ({ firstKey }) => expect(firstKey).toBeNull());
@@ -94,20 +96,20 @@ describe('a database', () => {
     await expect(begin(real)).rejects.toThrow('belongs to the simulator');
   });
 
-  it('that cannot be reached is told with the name of the setting', async () => {
+  it('is named by its setting when it cannot be reached', async () => {
     const wrong = new URL(database.url);
     wrong.pathname = '/not_there';
     await expect(begin({ DATABASE_URL: wrong.href })).rejects.toThrow(
       /- DATABASE_URL cannot be used: .*not_there/,
     );
-    await expect(begin({ DATABASE_URL: 'postgres://127.0.0.1:1/x' })).rejects.toThrow(
-      /- DATABASE_URL cannot be used: .*ECONNREFUSED/,
-    );
+    await expect(
+      begin({ DATABASE_URL: 'postgres://127.0.0.1:1/x', DATABASE_WAIT_SECONDS: '0' }),
+    ).rejects.toThrow(/- DATABASE_URL cannot be used: .*ECONNREFUSED/);
   });
 });
 
-describe('the demo', () => {
-  it('has a key of its own organization and of no other', async () => {
+describe('the demo organization', () => {
+  it('accepts only an API key of its own', async () => {
     await during(nearby(), async (running) => {
       await createOrganization(running.app, { name: 'Older' });
     });
@@ -117,7 +119,7 @@ describe('the demo', () => {
     });
   });
 
-  it('gets a new key when the one it keeps was revoked', async () => {
+  it('gets a new API key when the stored one was revoked', async () => {
     const first = await during({}, async ({ app, demoKey }) => {
       await app.db.apiKey.updateMany({ data: { revokedAt: new Date() } });
       return demoKey;
@@ -134,30 +136,31 @@ describe('the demo', () => {
     await expect(begin({ DEMO_API_KEY: first! })).rejects.toThrow('DEMO_API_KEY was revoked');
   });
 
-  it('keeps what the simulator knows to ourselves', async () => {
+  it('does not expose the data of the simulator', async () => {
     const file = path.join(directory, 'simulator.db');
     await writeFile(file, '', { mode: 0o644 });
     await during({}, async () => {
-      for (const suffix of ['', '-wal', '-shm'])
+      for (const suffix of ['', '-wal'])
         expect((await stat(`${file}${suffix}`)).mode & 0o777).toBe(0o600);
     });
   });
 });
 
 /** Held back until all of them have come to where only one may go on. */
-async function together(count: number, settings: Settings = {}): Promise<Running[]> {
+async function together(settings: readonly Settings[]): Promise<Running[]> {
   const observer = new Client({ connectionString: database.url });
   await observer.connect();
   try {
     const started = await oneAtATime(database.url, 'start', async () => {
-      const starting = Array.from({ length: count }, () => begin(settings));
-      await until('all of them to wait', async () => {
-        const { rows } = await observer.query(
-          `SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
-           WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()`,
-        );
-        return rows.length === count;
-      });
+      const { rows } = await observer.query<{ pid: number }>(
+        `SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+         WHERE locktype = 'advisory' AND datname = current_database()`,
+      );
+      expect(rows).toHaveLength(1);
+      const starting = settings.map((each) => begin(each));
+      const statement = 'SELECT pg_advisory_lock%';
+      const waiting = { holder: rows[0]!.pid, statement, count: settings.length };
+      await untilBlocked(asQueryable(observer), waiting);
       return { starting };
     });
     return await Promise.all(started.starting);
@@ -166,13 +169,13 @@ async function together(count: number, settings: Settings = {}): Promise<Running
   }
 }
 
-describe('processes that start together', () => {
-  it('make one first organization, and workers none', async () => {
+describe('processes that start at the same time', () => {
+  it('create one first organization, and workers none', async () => {
     await during({ ...nearby(), ROLE: 'worker' }, async ({ app, firstKey }) => {
       expect(firstKey).toBeNull();
       expect(await app.db.organization.count()).toBe(0);
     });
-    const started = await together(3, nearby());
+    const started = await together([nearby(), nearby(), nearby()]);
     try {
       expect(await started[0]!.app.db.organization.count()).toBe(1);
       expect(started.filter(({ firstKey }) => firstKey)).toHaveLength(1);
@@ -181,12 +184,43 @@ describe('processes that start together', () => {
     }
   });
 
-  it('make one demo', async () => {
-    const started = await together(2);
+  it('create one demo organization', async () => {
+    const started = await together([
+      { DEMO_API_KEY: DEMO_KEY, DATA_DIR: path.join(directory, 'first') },
+      { DEMO_API_KEY: DEMO_KEY, DATA_DIR: path.join(directory, 'second') },
+    ]);
     try {
       expect(await started[0]!.app.db.organization.count()).toBe(1);
     } finally {
       await Promise.all(started.map((running) => running.close()));
     }
+  });
+});
+
+describe('a second server on a machine', () => {
+  it('uses free ports, and is rejected in the data directory of the first', async () => {
+    await during({ SIMULATOR_PORT: String(await freePort()) }, async (first) => {
+      const ports = {
+        PORT: new URL(first.server!.url).port,
+        SIMULATOR_PORT: new URL(first.simulator!.url).port,
+      };
+      await expect(begin(ports, { otherPort: true })).rejects.toThrow(
+        /DATA_DIR .* is in use by another server\. .*DATA_DIR=.*second npm start/,
+      );
+      const own = { ...ports, DATA_DIR: path.join(directory, 'own'), DEMO_API_KEY: first.demoKey! };
+      await expect(begin(own)).rejects.toThrow(/EADDRINUSE/);
+      const second = await begin(own, { otherPort: true });
+      try {
+        for (const { server, simulator } of [first, second]) {
+          expect((await fetch(`${server!.url}/health`)).status).toBe(200);
+          const headers = { 'x-api-key': simulator!.apiKey };
+          const account = await fetch(`${simulator!.url}/api/accounts/me`, { headers });
+          expect(account.status).toBe(200);
+        }
+        expect(second.simulator!.url).not.toBe(first.simulator!.url);
+      } finally {
+        await second.close();
+      }
+    });
   });
 });

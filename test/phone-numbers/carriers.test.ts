@@ -1,10 +1,13 @@
-import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { App } from '../../src/app.ts';
 import { decryptTelnyx, decryptTwilio } from '../../src/phone-numbers/credentials.ts';
-import { chooseOutboundNumber, importPhoneNumber } from '../../src/phone-numbers/service.ts';
+import { importPhoneNumber } from '../../src/phone-numbers/import.ts';
+import { chooseOutboundNumber } from '../../src/phone-numbers/service.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { untilRetried } from '../support/jobs.ts';
+import { sessionOf, untilBlocked } from '../support/locks.ts';
+import { statementsOf } from '../support/queries.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import {
   codes,
@@ -22,7 +25,7 @@ import {
 
 let server: TestServer;
 let other: { client: GraphQLClient; id: string };
-/** Every answer to either organization, and everything logged. */
+/** All responses to both organizations, and all log lines. */
 const seen: string[] = [];
 
 beforeAll(async () => {
@@ -66,8 +69,8 @@ const atUltravox = () => server.app.ultravox.telephonyConfigs.get('twilio');
 const failWrites = (fault: object) =>
   server.simulator.setFaults([{ kind: 'status', path: 'telephony_configs', ...fault }]);
 
-describe('a Twilio account', () => {
-  it('is handed to Ultravox, so that any agent can take and place calls', async () => {
+describe('importPhoneNumber with a Twilio account', () => {
+  it('sends the account to Ultravox, for calls of any agent', async () => {
     const number = await imported(server.client, { twilio: TWILIO });
     expect(number).toMatchObject({ provider: 'TWILIO', status: 'ACTIVE', syncError: null });
     expect(await atUltravox()).toMatchObject({
@@ -79,11 +82,11 @@ describe('a Twilio account', () => {
     const agent = await newAgent(server, server.organizationId);
     const input = { id: number.id, agentId: agent.id, direction: 'INBOUND' };
     expect(await done(server.client, 'assignPhoneNumber', input)).toMatchObject({
-      inboundAddress: `${server.simulator.url}/api/agents/${agent.ultravoxId}/telephony_xml`,
+      inboundAddress: `${server.simulator.url}/api/agents/${agent.remoteId}/telephony_xml`,
     });
   });
 
-  it('serves further numbers without credentials, and takes a new token', async () => {
+  it('imports further numbers without credentials, and accepts a new token', async () => {
     const first = await imported(server.client, { twilio: TWILIO });
     const { revision } = await config();
     expect(await imported(server.client, { twilio: {} })).toMatchObject({ status: 'ACTIVE' });
@@ -100,7 +103,7 @@ describe('a Twilio account', () => {
     expect(await find(server.client, first.id)).toMatchObject({ status: 'ACTIVE' });
   });
 
-  it('needs all credentials with the first number, and well-formed ones always', async () => {
+  it('requires all credentials with the first number, and always validates them', async () => {
     const without = await importOf(server.client, { twilio: {} });
     expect(codes(without)).toEqual([
       'REQUIRED provider.twilio.accountSid',
@@ -112,14 +115,14 @@ describe('a Twilio account', () => {
       'REQUIRED name',
       'REQUIRED provider.twilio.authToken',
     ]);
-    // A token in the wrong member must not be quoted back.
+    // A token in the wrong field must not be quoted in the error.
     const swapped = await importOf(server.client, {
       twilio: { accountSid: TWILIO.authToken, authToken: TWILIO.accountSid },
     });
     expect(codes(swapped)).toEqual(['INVALID_INPUT provider.twilio.accountSid']);
   });
 
-  it('belongs to the first organization, which the others do not learn', async () => {
+  it('rejects other organizations without revealing the owner', async () => {
     await imported(server.client, { twilio: TWILIO });
     const elsewhere = { ...TWILIO, accountSid: `AC${'f'.repeat(32)}` };
     const answers = [
@@ -138,7 +141,7 @@ describe('a Twilio account', () => {
     expect(await importOf(other.client, { telnyx: TELNYX })).toMatchObject({ userErrors: [] });
   });
 
-  it('has one owner when two organizations bring one at the same time', async () => {
+  it('lets one of two concurrent organizations import an account', async () => {
     const answers = await Promise.all(
       [server.client, other.client, server.client, other.client].map((client) =>
         importOf(client, { twilio: TWILIO }),
@@ -151,7 +154,7 @@ describe('a Twilio account', () => {
     }
   });
 
-  it('tells a conflict together with what else is wrong', async () => {
+  it('reports a conflict together with invalid fields', async () => {
     await imported(server.client, { twilio: TWILIO });
     const answer = await importOf(other.client, { twilio: TWILIO }, { phoneNumber: '123' });
     expect(codes(answer)).toEqual([
@@ -160,7 +163,7 @@ describe('a Twilio account', () => {
     ]);
   });
 
-  it('is given up with its last number, and is then free for others', async () => {
+  it('frees the account for other organizations after its last number is released', async () => {
     const one = await imported(server.client, { twilio: TWILIO });
     const two = await imported(server.client, { twilio: {} });
     await done(server.client, 'releasePhoneNumber', { id: one.id });
@@ -171,8 +174,8 @@ describe('a Twilio account', () => {
   });
 });
 
-describe('a Twilio account in a race', () => {
-  it('is given up when its last two numbers are released at the same time', async () => {
+describe('releasePhoneNumber of the last number of an account', () => {
+  it('removes the account when the last two numbers are released concurrently', async () => {
     const ids = [
       (await imported(server.client, { twilio: TWILIO })).id,
       (await imported(server.client, { twilio: {} })).id,
@@ -180,13 +183,8 @@ describe('a Twilio account in a race', () => {
     const released = await server.app.db.$transaction(async (tx) => {
       await tx.$queryRaw`SELECT 1 FROM telephony_configs FOR UPDATE`;
       const both = ids.map((id) => done(server.client, 'releasePhoneNumber', { id }));
-      await until('both to wait for their turn', async () => {
-        const [{ waiting }] = await server.app.db.$queryRaw<[{ waiting: bigint }]>`
-          SELECT count(*) AS waiting FROM pg_stat_activity
-          WHERE wait_event_type = 'Lock' AND query LIKE '%telephony_configs%'
-            AND datname = current_database()`;
-        return waiting === 2n;
-      });
+      const statement = '%FROM telephony_configs WHERE provider%FOR UPDATE';
+      await untilBlocked(server.app.db, { holder: await sessionOf(tx), statement, count: 2 });
       return { both };
     });
     await Promise.all(released.both);
@@ -194,7 +192,7 @@ describe('a Twilio account in a race', () => {
     expect(await server.app.db.telephonyConfig.count()).toBe(0);
   });
 
-  it('is there in the end when it is brought again while Ultravox removes it', async () => {
+  it('keeps the account when it is imported again while Ultravox removes it', async () => {
     const { id } = await imported(server.client, { twilio: TWILIO });
     const path = 'telephony_configs';
     server.simulator.setFaults([{ kind: 'slow', method: 'DELETE', path, ms: 1_000, count: 1 }]);
@@ -213,7 +211,7 @@ describe('a Twilio account in a race', () => {
     expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
   });
 
-  it('is there in the end when its last number goes while another comes', async () => {
+  it('keeps the account when another number is imported concurrently', async () => {
     let { id } = await imported(server.client, { twilio: TWILIO });
     for (let round = 0; round < 5; round += 1) {
       const [, next] = await Promise.all([
@@ -230,8 +228,8 @@ describe('a Twilio account in a race', () => {
   });
 });
 
-describe('a Telnyx account', () => {
-  it('is handed to Ultravox with all four members', async () => {
+describe('importPhoneNumber with a Telnyx account', () => {
+  it('sends all four credentials to Ultravox', async () => {
     const number = await imported(server.client, { telnyx: TELNYX });
     expect(number).toMatchObject({ provider: 'TELNYX', status: 'ACTIVE' });
     expect(await server.app.ultravox.telephonyConfigs.get('telnyx')).toMatchObject({
@@ -243,7 +241,7 @@ describe('a Telnyx account', () => {
     expect(decryptTelnyx(server.app, await config('TELNYX'))).toEqual(secrets);
   });
 
-  it('needs all members or none', async () => {
+  it('requires all credentials or none', async () => {
     const answer = await importOf(server.client, {
       telnyx: { apiKey: TELNYX.apiKey, applicationSid: '1'.repeat(41) },
     });
@@ -255,8 +253,8 @@ describe('a Telnyx account', () => {
   });
 });
 
-describe('when Ultravox refuses', () => {
-  it('imports nothing, says why, and takes mended credentials', async () => {
+describe('importPhoneNumber of an account that Ultravox refuses', () => {
+  it('imports nothing, gives the reason, and accepts corrected credentials', async () => {
     failWrites({ status: 400, method: 'POST' });
     const phoneNumber = newNumber();
     const input = { phoneNumber, provider: { twilio: TWILIO } };
@@ -271,7 +269,7 @@ describe('when Ultravox refuses', () => {
     });
   });
 
-  it('keeps the credentials that work when new ones are refused', async () => {
+  it('keeps working credentials when new ones are refused', async () => {
     const first = await imported(server.client, { twilio: TWILIO });
     failWrites({ status: 400, method: 'PATCH', count: 1 });
     const answer = await importOf(server.client, {
@@ -287,21 +285,21 @@ describe('when Ultravox refuses', () => {
   });
 });
 
-describe('when Ultravox cannot be reached', () => {
-  it('keeps the number as a draft and brings the account in step later', async () => {
+describe('carrier accounts while Ultravox is unreachable', () => {
+  it('keep the number as DRAFT and are sent later', async () => {
     failWrites({ status: 502 });
     const number = await imported(server.client, { twilio: TWILIO });
     expect(number.status).toBe('DRAFT');
     expect(number.syncError).toEqual(expect.any(String));
     server.simulator.clearFaults();
-    await until('the account to be there', async () => {
+    await untilRetried(server, 'the account to be there', async () => {
       const { status, syncError } = await find(server.client, number.id);
       return status === 'ACTIVE' && syncError === null;
     });
     expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
   });
 
-  it('does not use such a number for a call while there is another', async () => {
+  it('are not used for calls while there is another number', async () => {
     failWrites({ status: 502 });
     const draft = await imported(server.client, { twilio: TWILIO });
     const ready = await imported(server.client, { sip: TRUNK });
@@ -316,7 +314,7 @@ describe('when Ultravox cannot be reached', () => {
     expect(await choose()).toBe(ready.phoneNumber);
   });
 
-  it('goes on removing an account after its last number was released', async () => {
+  it('are removed later, after the last number was released', async () => {
     const { id } = await imported(server.client, { twilio: TWILIO });
     failWrites({ status: 502 });
     const released = await done(server.client, 'releasePhoneNumber', { id });
@@ -326,7 +324,7 @@ describe('when Ultravox cannot be reached', () => {
     const without = await importOf(server.client, { twilio: {} });
     expect(codes(without)).toContain('REQUIRED provider.twilio.authToken');
     server.simulator.clearFaults();
-    await until('the account to be removed', async () =>
+    await untilRetried(server, 'the account to be removed', async () =>
       atUltravox().then(
         () => false,
         (error) => error.kind === 'not_found',
@@ -334,24 +332,24 @@ describe('when Ultravox cannot be reached', () => {
     );
   });
 
-  it('keeps an account that is brought again while it is being removed', async () => {
+  it('are kept when they are imported again before their removal', async () => {
     const { id } = await imported(server.client, { twilio: TWILIO });
     failWrites({ status: 502 });
     await done(server.client, 'releasePhoneNumber', { id });
     const number = await imported(server.client, { twilio: TWILIO });
     expect(number.status).not.toBe('ACTIVE');
     server.simulator.clearFaults();
-    await until('the account to be there', async () => {
+    await untilRetried(server, 'the account to be there', async () => {
       return (await find(server.client, number.id)).status === 'ACTIVE';
     });
     expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
   });
 
-  it('does the rest of an import that died after its commit', async () => {
+  it('are sent when the process of the import died after its commit', async () => {
     const { app } = server;
     const db = new Proxy(app.db, {
       get(target, name) {
-        // The claim of the sync is the first statement after the commit.
+        // The sync claims its lease in the first statement after the commit.
         if (name === '$executeRaw') throw new Error('The process died');
         return Reflect.get(target, name);
       },
@@ -363,16 +361,20 @@ describe('when Ultravox cannot be reached', () => {
     };
     const phoneNumber = newNumber();
     const input = { phoneNumber, provider: { twilio: TWILIO } };
-    // The number is there, and so is the job: that sending failed is no failure of the import.
+    // The import succeeded although sending failed: the number and the job exist.
     const number = await importPhoneNumber({ ...app, db } as App, viewer, input);
     expect(number.phoneNumber).toBe(phoneNumber);
-    await until('the account to be there', async () => (await config()).status === 'ACTIVE');
+    await untilRetried(
+      server,
+      'the account to be there',
+      async () => (await config()).status === 'ACTIVE',
+    );
     expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
   });
 });
 
-describe('credentials', () => {
-  it('are encrypted at rest and in no answer and no log line', async () => {
+describe('carrier credentials', () => {
+  it('are encrypted at rest and appear in no response and no log line', async () => {
     await imported(server.client, { twilio: TWILIO });
     await imported(server.client, { telnyx: TELNYX });
     await imported(server.client, { sip: TRUNK });
@@ -415,8 +417,8 @@ describe('credentials', () => {
   });
 });
 
-describe('a list of numbers', () => {
-  it('reads what belongs to them together, however many they are', async () => {
+describe('phoneNumbers', () => {
+  it('takes a number of statements that does not grow with the list', async () => {
     const { client, organizationId } = server;
     const agent = await newAgent(server, organizationId);
     const add = async (account: object) => {
@@ -425,23 +427,21 @@ describe('a list of numbers', () => {
         await done(client, 'assignPhoneNumber', { id, agentId: agent.id, direction });
       }
     };
+    const api = await startApiBeside(server);
     const measure = async () => {
-      const query = vi.spyOn(Client.prototype, 'query');
-      await client.send(`{ phoneNumbers { nodes { ${NUMBER} } } }`);
-      const statements = query.mock.calls.map(([sent]) => JSON.stringify(sent));
-      query.mockRestore();
-      return statements.filter((sql) => /phone_numbers|\bagents|telephony_configs/.test(sql))
-        .length;
+      const query = `{ phoneNumbers { nodes { ${NUMBER} } } }`;
+      return (await statementsOf(api.app, () => api.client.send(query))).length;
     };
     await add(TWILIO);
     const one = await measure();
     expect(one).toBeGreaterThan(0);
     for (let index = 0; index < 4; index += 1) await add({});
     expect(await measure()).toBe(one);
+    await api.close();
   });
 });
 
-/** With the members of errors that are not enumerable, such as their messages. */
+/** Includes properties of errors that are not enumerable, such as messages. */
 function inspectAll(value: unknown): string {
   return JSON.stringify(value, (_key, item) =>
     item instanceof Error

@@ -1,5 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { App } from '../../src/app.ts';
+import { createFailures } from '../../src/infra/failures.ts';
+import { createLogger } from '../../src/infra/logger.ts';
 import { inboundAddress, webOrigin } from '../../src/phone-numbers/inbound-address.ts';
 import { outgoingMedium } from '../../src/phone-numbers/medium.ts';
 
@@ -17,7 +19,7 @@ describe('outgoingMedium', () => {
     });
   });
 
-  it('calls a SIP URI at the trunk, with its port and transport and credentials', () => {
+  it('calls a SIP URI at the server of the trunk, with port, transport and credentials', () => {
     const number = {
       phoneNumber: own,
       provider: 'SIP' as const,
@@ -35,16 +37,16 @@ describe('outgoingMedium', () => {
     });
   });
 
-  it('refuses a SIP number without a trunk or credentials', () => {
+  it('rejects a SIP number without server or credentials', () => {
     const number = { phoneNumber: own, provider: 'SIP' as const, sipServer: 'sip.example.com' };
-    expect(() => outgoingMedium(number, person, null)).toThrow('trunk');
+    expect(() => outgoingMedium(number, person, null)).toThrow('server or credentials');
     const credentials = { username: 'office', password: 'pass' };
     expect(() => outgoingMedium({ ...number, sipServer: null }, person, credentials)).toThrow();
   });
 });
 
 describe('webOrigin', () => {
-  it('is the web address of the real Ultravox, and any other base as it stands', () => {
+  it('maps the API host of Ultravox and keeps any other base URL', () => {
     expect(webOrigin('https://api.ultravox.ai')).toBe('https://app.ultravox.ai');
     expect(webOrigin('http://127.0.0.1:4100')).toBe('http://127.0.0.1:4100');
     expect(webOrigin('https://api.ultravox.ai.example.com')).toBe(
@@ -58,7 +60,7 @@ describe('inboundAddress', () => {
     const clock = { now: new Date('2026-11-20T12:00:00Z') };
     const app = {
       ultravox: { baseUrl: 'https://api.ultravox.ai', sip: { get } },
-      log: { warn: vi.fn() },
+      failures: createFailures({ log: createLogger({ level: 'silent' }) }),
       now: () => clock.now,
     } as unknown as App;
     const later = (seconds: number) => {
@@ -67,7 +69,7 @@ describe('inboundAddress', () => {
     return { app, later };
   }
 
-  it('of a carrier with webhooks needs nothing from Ultravox', async () => {
+  it('needs no request for Twilio and Telnyx', async () => {
     const get = vi.fn();
     const { app } = appWith(get);
     const address = 'https://app.ultravox.ai/api/agents/a1/telephony_xml';
@@ -76,7 +78,7 @@ describe('inboundAddress', () => {
     expect(get).not.toHaveBeenCalled();
   });
 
-  it('asks for the SIP domain once an hour, however many ask', async () => {
+  it('requests the SIP domain once an hour', async () => {
     const get = vi.fn(async () => ({ domain: 'acme.sip.ultravox.ai' }));
     const { app, later } = appWith(get);
     const all = await Promise.all(['a1', 'a2'].map((id) => inboundAddress(app, 'SIP', id)));
@@ -89,7 +91,7 @@ describe('inboundAddress', () => {
     expect(get).toHaveBeenCalledTimes(2);
   });
 
-  it('is null while the SIP domain cannot be found out, and asks again soon', async () => {
+  it('is null while the SIP domain cannot be read, which is retried soon', async () => {
     const get = vi
       .fn<() => Promise<{ domain: string | null }>>()
       .mockRejectedValueOnce(new Error('no answer'))

@@ -3,6 +3,7 @@ import type { UserInputError } from '../../src/errors.ts';
 import { newId, parsePublicId, publicId } from '../../src/infra/ids.ts';
 import { chooseOutboundNumber, mediumForNumber } from '../../src/phone-numbers/service.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
+import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import { codes, done, find, newAgent, newCall, newNumber, run, TRUNK } from './support.ts';
@@ -24,8 +25,8 @@ const importSip = (client = server.client, values: object = {}) =>
   });
 const uuidOf = (id: string) => parsePublicId(id)!.uuid;
 
-describe('importing over SIP', () => {
-  it('makes a number that is ready at once, and lets calls in at Ultravox', async () => {
+describe('importPhoneNumber over SIP', () => {
+  it('creates a number that is ready immediately, and allows SIP calls at Ultravox', async () => {
     const phoneNumber = newNumber();
     const number = await importSip(server.client, { phoneNumber, name: 'Reception' });
     expect(number).toMatchObject({
@@ -48,7 +49,7 @@ describe('importing over SIP', () => {
     });
   });
 
-  it('tells everything that is wrong in one answer', async () => {
+  it('reports all invalid fields at once', async () => {
     const existing = await importSip();
     const answer = await run(server.client, 'importPhoneNumber', {
       phoneNumber: existing.phoneNumber,
@@ -72,7 +73,7 @@ describe('importing over SIP', () => {
     '203.0.113.7:5080',
     'trunk:5060;transport=udp',
     'SIP.Example.com;transport=tcp',
-  ])('takes the server %s', async (address) => {
+  ])('accepts the server %s', async (address) => {
     const number = await importSip(server.client, {
       provider: { sip: { ...TRUNK, server: address } },
     });
@@ -89,7 +90,7 @@ describe('importing over SIP', () => {
     '-sip.example.com',
     'sip example.com',
     `${'a'.repeat(60)}.`.repeat(5),
-  ])('refuses the server %j', async (address) => {
+  ])('rejects the server %j', async (address) => {
     const answer = await run(server.client, 'importPhoneNumber', {
       phoneNumber: newNumber(),
       provider: { sip: { ...TRUNK, server: address } },
@@ -97,7 +98,7 @@ describe('importing over SIP', () => {
     expect(codes(answer)).toEqual(['INVALID_INPUT provider.sip.server']);
   });
 
-  it('wants exactly one provider', async () => {
+  it('requires exactly one provider', async () => {
     for (const provider of [{}, { sip: TRUNK, twilio: {} }]) {
       const answer = await server.client.send(
         'mutation($input: ImportPhoneNumberInput!) { importPhoneNumber(input: $input) { userErrors { code } } }',
@@ -109,10 +110,9 @@ describe('importing over SIP', () => {
 
   it.each([
     '4155550123',
-    '+1 415 555 0123',
     '+0123456789',
     '+141555501234567',
-  ])('refuses %j as a number', async (phoneNumber) => {
+  ])('rejects %j as a number', async (phoneNumber) => {
     const answer = await run(server.client, 'importPhoneNumber', {
       phoneNumber,
       provider: { sip: TRUNK },
@@ -120,7 +120,7 @@ describe('importing over SIP', () => {
     expect(codes(answer)).toEqual(['INVALID_INPUT phoneNumber']);
   });
 
-  it('has a number once in an organization, however many ask at the same time', async () => {
+  it('imports a number once when requested concurrently', async () => {
     const phoneNumber = newNumber();
     const input = { phoneNumber, provider: { sip: TRUNK } };
     const answers = await Promise.all(
@@ -132,7 +132,7 @@ describe('importing over SIP', () => {
     expect((await importSip(other.client, { phoneNumber })).phoneNumber).toBe(phoneNumber);
   });
 
-  it('gives back under an idempotency key what a run that died had made', async () => {
+  it('returns the number of a crashed run under its idempotency key', async () => {
     const phoneNumber = newNumber();
     const input = { phoneNumber, provider: { sip: TRUNK } };
     const headers = { 'x-idempotency-key': newId() };
@@ -145,7 +145,7 @@ describe('importing over SIP', () => {
     expect(second.userErrors).toEqual([]);
   });
 
-  it('needs a key that may write', async () => {
+  it('requires the WRITE scope', async () => {
     const { data } = await server.client.send(
       'mutation { createApiKey(input: { name: "Reader", scopes: [READ] }) { key } }',
     );
@@ -158,15 +158,15 @@ describe('importing over SIP', () => {
   });
 });
 
-describe('renaming', () => {
-  it('changes the name and nothing else', async () => {
+describe('renamePhoneNumber', () => {
+  it('changes only the name', async () => {
     const number = await importSip(server.client, { name: 'Old' });
     const renamed = await done(server.client, 'renamePhoneNumber', { id: number.id, name: 'New' });
     expect(renamed).toEqual({ ...number, name: 'New', updatedAt: renamed.updatedAt });
     expect(renamed.updatedAt >= number.updatedAt).toBe(true);
   });
 
-  it('tells all that is wrong', async () => {
+  it('reports all invalid fields at once', async () => {
     const answer = await run(server.client, 'renamePhoneNumber', {
       id: publicId('num', newId()),
       name: ' ',
@@ -175,8 +175,8 @@ describe('renaming', () => {
   });
 });
 
-describe('assigning', () => {
-  it('fills each slot on its own, replaces, and empties', async () => {
+describe('assignPhoneNumber and unassignPhoneNumber', () => {
+  it('set, replace and clear the agent of each direction', async () => {
     const { client, organizationId } = server;
     const [one, two] = [
       await newAgent(server, organizationId),
@@ -189,7 +189,7 @@ describe('assigning', () => {
     expect(await assign(one.id, 'INBOUND')).toMatchObject({
       inboundAgent: { id: one.id },
       outboundAgent: null,
-      inboundAddress: `sip:agent_${one.ultravoxId}@sim.sip.ultravox.invalid`,
+      inboundAddress: `sip:agent_${one.remoteId}@sim.sip.ultravox.invalid`,
     });
     await assign(one.id, 'OUTBOUND');
     expect(await assign(two.id, 'INBOUND')).toMatchObject({
@@ -221,7 +221,7 @@ describe('assigning', () => {
     expect((await done(client, 'unassignPhoneNumber', unassign)).inboundAgent).toBeNull();
   });
 
-  it('has no address to give before the agent is at Ultravox', async () => {
+  it('return no inbound address until the agent is at Ultravox', async () => {
     const agent = await newAgent(server, server.organizationId, { atUltravox: false });
     const { id } = await importSip();
     const input = { id, agentId: agent.id, direction: 'INBOUND' };
@@ -231,7 +231,7 @@ describe('assigning', () => {
     });
   });
 
-  it('refuses agents and numbers of others, deleted agents and ids of other types', async () => {
+  it('reject unknown agents and numbers, deleted agents and ids of other types', async () => {
     const own = await importSip();
     const theirs = await importSip(other.client);
     const theirAgent = await newAgent(server, other.id);
@@ -263,8 +263,8 @@ describe('assigning', () => {
   });
 });
 
-describe('releasing', () => {
-  it('takes the number out of lists and slots, and frees it to be imported anew', async () => {
+describe('releasePhoneNumber', () => {
+  it('removes the number from lists and agents, and lets it be imported again', async () => {
     const { client, organizationId } = server;
     const agent = await newAgent(server, organizationId);
     const number = await importSip();
@@ -286,7 +286,7 @@ describe('releasing', () => {
     expect(anew.id).not.toBe(id);
   });
 
-  it('waits for the calls on it to end', async () => {
+  it('rejects a number with calls that have not ended', async () => {
     const { client, organizationId } = server;
     const agent = await newAgent(server, organizationId);
     const { id } = await importSip();
@@ -301,7 +301,7 @@ describe('releasing', () => {
     expect((await done(client, 'releasePhoneNumber', { id })).releasedAt).not.toBeNull();
   });
 
-  it('is still seen with a token for a call on it, which sees no other number', async () => {
+  it('keeps the number visible to a token for one of its calls', async () => {
     const { client, organizationId } = server;
     const agent = await newAgent(server, organizationId);
     const [number, another] = [await importSip(), await importSip()];
@@ -326,7 +326,7 @@ describe('releasing', () => {
     expect(await read(another.id)).toMatchObject({ data: { node: null } });
   });
 
-  it('waits for a call that is being placed, and then sees it', async () => {
+  it('waits for a call that is being created', async () => {
     const { client, organizationId, app } = server;
     const agent = await newAgent(server, organizationId);
     const { id } = await importSip();
@@ -334,13 +334,8 @@ describe('releasing', () => {
     const release = await app.db.$transaction(async (tx) => {
       const chosen = await chooseOutboundNumber(tx, { organizationId }, agent.uuid);
       const answer = run(client, 'releasePhoneNumber', { id });
-      await until('the release to wait', async () => {
-        const [{ waiting }] = await app.db.$queryRaw<[{ waiting: bigint }]>`
-          SELECT count(*) AS waiting FROM pg_stat_activity
-          WHERE wait_event_type = 'Lock' AND query LIKE '%phone_numbers%'
-            AND datname = current_database()`;
-        return waiting > 0n;
-      });
+      const statement = 'SELECT 1 FROM phone_numbers WHERE id%FOR UPDATE';
+      await untilBlocked(app.db, { holder: await sessionOf(tx), statement });
       await newCall({ app: { ...app, db: tx as typeof app.db } }, organizationId, {
         agentId: agent.uuid,
         phoneNumberId: chosen.id,
@@ -352,7 +347,7 @@ describe('releasing', () => {
   });
 });
 
-describe('lists', () => {
+describe('phoneNumbers', () => {
   let lister: { client: GraphQLClient; id: string };
   let agent: { id: string };
   beforeAll(async () => {
@@ -379,7 +374,7 @@ describe('lists', () => {
     return { last, totalCount, pageInfo };
   };
 
-  it('are newest first, or as asked', async () => {
+  it('sorts newest first by default', async () => {
     expect(await list('')).toMatchObject({ last: [2, 1, 0], totalCount: 3 });
     expect((await list('(orderBy: { field: PHONE_NUMBER, direction: ASC })')).last).toEqual([
       0, 1, 2,
@@ -387,7 +382,7 @@ describe('lists', () => {
     expect((await list('(orderBy: { field: NAME, direction: ASC })')).last).toEqual([1, 0, 2]);
   });
 
-  it('go on where a page ended', async () => {
+  it('continues where a page ended', async () => {
     const first = await list('(first: 2)');
     expect(first).toMatchObject({ last: [2, 1], totalCount: 3, pageInfo: { hasNextPage: true } });
     expect(await list(`(first: 2, after: "${first.pageInfo.endCursor}")`)).toMatchObject({
@@ -409,18 +404,18 @@ describe('lists', () => {
     ['assigned: true', [0]],
     ['assigned: false', [2, 1]],
     ['assigned: false, search: "Amsterdam"', [1]],
-  ])('are filtered by { %s }', async (filter, expected) => {
+  ])('filters by { %s }', async (filter, expected) => {
     const found = await list(`(filter: { ${filter} })`);
     expect(found).toMatchObject({ last: expected, totalCount: expected.length });
   });
 
-  it('are filtered by agent', async () => {
+  it('filters by agent', async () => {
     expect((await list(`(filter: { agentId: "${agent.id}" })`)).last).toEqual([0]);
     await expect(list('(filter: { agentId: "num_1" })')).rejects.toThrow('BAD_USER_INPUT');
   });
 });
 
-describe('choosing a caller ID', () => {
+describe('chooseOutboundNumber', () => {
   async function agentWith(count: number) {
     const agent = await newAgent(server, server.organizationId);
     const numbers: { id: string; phoneNumber: string }[] = [];
@@ -443,7 +438,7 @@ describe('choosing a caller ID', () => {
       (error: unknown) => (error as UserInputError).problems[0],
     );
 
-  it('takes the number not used for longest, unused ones first', async () => {
+  it('chooses the least recently used number, unused ones first', async () => {
     const { agent, numbers } = await agentWith(3);
     const used = (index: number, minutesAgo: number) =>
       newCall(server, server.organizationId, {
@@ -462,7 +457,7 @@ describe('choosing a caller ID', () => {
     );
   });
 
-  it('refuses when there is none, or the one wanted is not the agent’s', async () => {
+  it('rejects an agent without numbers and a caller ID of another agent', async () => {
     const { agent, numbers } = await agentWith(1);
     const without = await newAgent(server, server.organizationId);
     expect(await refusal(choose(without.uuid, numbers[0]!.phoneNumber))).toMatchObject({
@@ -479,7 +474,7 @@ describe('choosing a caller ID', () => {
     expect(await refusal(choose(agent.uuid))).toMatchObject({ code: 'NO_PHONE_NUMBER_CONFIGURED' });
   });
 
-  it('leaves through the trunk of the number, with its credentials', async () => {
+  it('returns the medium with the trunk and credentials of the number', async () => {
     const { agent } = await agentWith(1);
     const number = await choose(agent.uuid);
     expect(mediumForNumber(server.app, number, '+4915112345678')).toEqual({

@@ -1,4 +1,5 @@
 import { newId, publicId } from '../../src/infra/ids.ts';
+import { accepted } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/server.ts';
 
@@ -24,7 +25,7 @@ export const NUMBER = `
   inboundAgent { id } outboundAgent { id } releasedAt createdAt updatedAt`;
 
 let last = 100;
-/** A possible number that no test has used. */
+/** A valid number that no other test uses. */
 export function newNumber(): string {
   last += 1;
   return `+1415555${String(last).padStart(4, '0')}`;
@@ -32,7 +33,7 @@ export function newNumber(): string {
 
 const inWords = `userErrors { code message path retryAt }`;
 
-/** Runs one of the mutations; fails on anything but user errors. */
+/** Runs a mutation. Throws on errors other than user errors. */
 export async function run(
   client: GraphQLClient,
   mutation: string,
@@ -49,7 +50,7 @@ export async function run(
   return answer.data[mutation];
 }
 
-/** Runs it and fails on user errors too. */
+/** Runs a mutation. Throws on user errors too. */
 export async function done(client: GraphQLClient, mutation: string, input: object) {
   const { phoneNumber, userErrors } = await run(client, mutation, input);
   if (userErrors.length > 0) throw new Error(JSON.stringify(userErrors));
@@ -71,17 +72,17 @@ export async function find(client: GraphQLClient, id: string) {
 export interface MadeAgent {
   id: string;
   uuid: string;
-  ultravoxId: string | null;
+  remoteId: string | null;
 }
 
-/** An agent as the agents feature leaves one, without the round trip. */
+/** Inserts a synced agent directly. */
 export async function newAgent(
   { app }: Pick<TestServer, 'app'>,
   organizationId: string,
   { atUltravox = true } = {},
 ): Promise<MadeAgent> {
   const uuid = newId();
-  const ultravoxId = atUltravox ? newId() : null;
+  const remoteId = atUltravox ? newId() : null;
   const status = atUltravox ? 'ACTIVE' : 'DRAFT';
   const sync = { organizationId, status, revision: 1, syncedRevision: 1 } as const;
   const voice = await app.db.voice.create({
@@ -91,7 +92,7 @@ export async function newAgent(
     data: {
       ...sync,
       id: uuid,
-      ultravoxId,
+      remoteId,
       name: 'Agent',
       voiceId: voice.id,
       systemPrompt: 'Be brief.',
@@ -100,7 +101,7 @@ export async function newAgent(
       recordingEnabled: false,
     },
   });
-  return { id: publicId('agt', uuid), uuid, ultravoxId };
+  return { id: publicId('agt', uuid), uuid, remoteId };
 }
 
 export async function newCall(
@@ -117,6 +118,7 @@ export async function newCall(
       direction: 'OUTBOUND',
       medium: 'SIP',
       status: ended ? 'COMPLETED' : 'IN_PROGRESS',
+      ...accepted(),
       endedAt: ended ? new Date() : null,
       maxDurationSeconds: 600,
       joinTimeoutSeconds: 30,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { loadOpenApi, type OpenApi } from '../support/openapi.ts';
 import { type Api, apiOf, type Body, billed, dial, until } from './harness.ts';
@@ -40,7 +40,7 @@ describe.skipIf(!document)('the OpenAPI document of the vendor (set ULTRAVOX_OPE
   });
   afterAll(() => simulator.close());
 
-  test('is kept by agents, tools, voices, webhooks and the account', async () => {
+  it('is kept by agents, tools, voices, webhooks and the account', async () => {
     const tool = (
       await api('POST', '/api/tools', {
         name: 'findOrder',
@@ -88,7 +88,7 @@ describe.skipIf(!document)('the OpenAPI document of the vendor (set ULTRAVOX_OPE
     expect(problems.splice(0)).toEqual([]);
   });
 
-  test('is kept by calls from the dial to the tombstone', async () => {
+  it('is kept by calls from the dial to the tombstone', async () => {
     const agent = (await api('POST', '/api/agents', { callTemplate: { recordingEnabled: true } }))
       .body;
     for (const number of ['+14155550001', '+14155550006', '+14155551234']) {
@@ -119,7 +119,7 @@ describe.skipIf(!document)('the OpenAPI document of the vendor (set ULTRAVOX_OPE
     expect(problems.splice(0)).toEqual([]);
   });
 
-  test('is kept by knowledge bases and telephony', async () => {
+  it('is kept by knowledge bases and telephony', async () => {
     const corpus = (await api('POST', '/api/corpora', { name: 'A', description: 'B' })).body;
     const path = `/api/corpora/${corpus.corpusId}`;
     await api('POST', `${path}/uploads`, { mimeType: 'text/plain', fileName: 'a.txt' });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEMO_API_KEY, startSimulator } from '../../src/simulator/simulator.ts';
 import {
   ALL_EVENTS,
@@ -30,37 +30,39 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test('calls, retries, settings and faults go on where a closed simulator left them', async () => {
-  const first = await startSimulator({ databasePath, speed: 100 });
-  const api = apiOf(first);
-  receiver.answer(() => 500);
-  const hook = { url: receiver.url, events: ALL_EVENTS, secrets: ['s3cret'] };
-  await api('POST', '/api/webhooks', hook);
-  const agent = await makeAgent(api);
-  const call = await dial(api, agent.agentId, '+14155551234');
-  first.setFaults([{ id: 'kept', kind: 'slow', ms: 1, method: 'PUT' }]);
-  first.updateSettings({ talkSeconds: 30 });
-  await until('a failed delivery', () => receiver.received.length > 0);
-  await first.close();
+describe('persistence of the simulator', () => {
+  it('continues calls, retries, settings and faults of a closed simulator', async () => {
+    const first = await startSimulator({ databasePath, speed: 100 });
+    const api = apiOf(first);
+    receiver.answer(() => 500);
+    const hook = { url: receiver.url, events: ALL_EVENTS, secrets: ['s3cret'] };
+    await api('POST', '/api/webhooks', hook);
+    const agent = await makeAgent(api);
+    const call = await dial(api, agent.agentId, '+14155551234');
+    first.setFaults([{ id: 'kept', kind: 'slow', ms: 1, method: 'PUT' }]);
+    first.updateSettings({ talkSeconds: 30 });
+    await until('a failed delivery', () => receiver.received.length > 0);
+    await first.close();
 
-  receiver.answer(() => 204);
-  const second = await startSimulator({ databasePath });
-  try {
-    expect(second.settings()).toMatchObject({ talkSeconds: 30, speed: 100 });
-    expect(second.faults()[0]?.id).toBe('kept');
-    expect(second.dials().map((entry) => entry.callId)).toEqual([call.callId]);
-    expect((await billed(apiOf(second), call.callId)).endReason).toBe('hangup');
-    await until('every event to be delivered', () =>
-      second.deliveries().every((item) => item.state === 'delivered'),
-    );
-    expect(new Set(receiver.received.map((item) => item.event))).toEqual(new Set(ALL_EVENTS));
-    expect(receiver.received.every((item) => isSigned(item, 's3cret'))).toBe(true);
-    expect((await apiOf(second)('GET', `/api/agents/${agent.agentId}`)).body.statistics).toEqual({
-      calls: 1,
-    });
-  } finally {
-    await second.close();
-  }
+    receiver.answer(() => 204);
+    const second = await startSimulator({ databasePath });
+    try {
+      expect(second.settings()).toMatchObject({ talkSeconds: 30, speed: 100 });
+      expect(second.faults()[0]?.id).toBe('kept');
+      expect(second.dials().map((entry) => entry.callId)).toEqual([call.callId]);
+      expect((await billed(apiOf(second), call.callId)).endReason).toBe('hangup');
+      await until('every event to be delivered', () =>
+        second.deliveries().every((item) => item.state === 'delivered'),
+      );
+      expect(new Set(receiver.received.map((item) => item.event))).toEqual(new Set(ALL_EVENTS));
+      expect(receiver.received.every((item) => isSigned(item, 's3cret'))).toBe(true);
+      expect((await apiOf(second)('GET', `/api/agents/${agent.agentId}`)).body.statistics).toEqual({
+        calls: 1,
+      });
+    } finally {
+      await second.close();
+    }
+  });
 });
 
 function run(speed: string): Promise<{ process: ChildProcess; url: string }> {
@@ -91,36 +93,38 @@ function kill(child: ChildProcess): Promise<void> {
   });
 }
 
-test('nothing answered is lost when the process is killed', async () => {
-  const first = await run('20');
-  const api = apiOf({ url: first.url, apiKey: DEMO_API_KEY });
-  await api('POST', '/api/webhooks', {
-    url: receiver.url,
-    events: ALL_EVENTS,
-    secrets: ['s3cret'],
-  });
-  const agent = await makeAgent(api);
-  const calls = await Promise.all(
-    Array.from({ length: 20 }, (_, index) =>
-      dial(api, agent.agentId, `+141555512${String(index + 10)}`),
-    ),
-  );
-  await kill(first.process);
-
-  const second = await run('20');
-  try {
-    const after = apiOf({ url: second.url, apiKey: DEMO_API_KEY });
-    const ended = await Promise.all(calls.map((call) => billed(after, call.callId)));
-    expect(ended.every((call) => call.endReason === 'hangup')).toBe(true);
-    const dials = (await after('GET', '/simulator/dials')).body.results;
-    expect(dials).toHaveLength(20);
-    await until('every event of every call', () =>
-      calls.every(({ callId }) => {
-        const own = receiver.received.filter((item) => item.callId === callId);
-        return ALL_EVENTS.every((event) => own.some((item) => item.event === event));
-      }),
+describe('persistence of the simulator', () => {
+  it('keeps everything that was acknowledged when the process is killed', async () => {
+    const first = await run('20');
+    const api = apiOf({ url: first.url, apiKey: DEMO_API_KEY });
+    await api('POST', '/api/webhooks', {
+      url: receiver.url,
+      events: ALL_EVENTS,
+      secrets: ['s3cret'],
+    });
+    const agent = await makeAgent(api);
+    const calls = await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        dial(api, agent.agentId, `+141555512${String(index + 10)}`),
+      ),
     );
-  } finally {
-    await kill(second.process);
-  }
+    await kill(first.process);
+
+    const second = await run('20');
+    try {
+      const after = apiOf({ url: second.url, apiKey: DEMO_API_KEY });
+      const ended = await Promise.all(calls.map((call) => billed(after, call.callId)));
+      expect(ended.every((call) => call.endReason === 'hangup')).toBe(true);
+      const dials = (await after('GET', '/simulator/dials')).body.results;
+      expect(dials).toHaveLength(20);
+      await until('every event of every call', () =>
+        calls.every(({ callId }) => {
+          const own = receiver.received.filter((item) => item.callId === callId);
+          return ALL_EVENTS.every((event) => own.some((item) => item.event === event));
+        }),
+      );
+    } finally {
+      await kill(second.process);
+    }
+  });
 });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Api, apiOf, type Body, makeAgent, sipTo } from './harness.ts';
 
@@ -13,18 +13,18 @@ beforeAll(async () => {
 });
 afterAll(() => simulator.close());
 
-describe('the key', () => {
-  test.each([
+describe('API key of the simulator', () => {
+  it.each([
     null,
     'nonsense',
     'AAAAAAAA.00000000000000000000000000000000',
-  ])('%s is refused with 401 and a detail', async (key) => {
+  ])('%s is rejected with 401 and a detail', async (key) => {
     const answer = await apiOf(simulator, key)('GET', '/api/agents');
     expect(answer.status).toBe(401);
     expect(answer.body.detail).toEqual(expect.any(String));
   });
 
-  test('is refused with 403 once revoked, while the control endpoints still work', async () => {
+  it('is rejected with 403 once revoked, except by the control endpoints', async () => {
     await api('PATCH', '/simulator/settings', { keyRevoked: true });
     expect((await api('GET', '/api/agents')).status).toBe(403);
     await api('PATCH', '/simulator/settings', { keyRevoked: false });
@@ -34,8 +34,8 @@ describe('the key', () => {
 
 const http = { baseUrlPattern: 'https://tools.test/x', httpMethod: 'POST' };
 
-describe('a call template', () => {
-  test.each<[string, object, string]>([
+describe('call template of the simulator', () => {
+  it.each<[string, object, string]>([
     ['two media', { medium: { webRtc: {}, sip: { incoming: {} } } }, 'medium'],
     ['SIP without a direction', { medium: { sip: {} } }, 'sip'],
     ['a bad duration', { maxDuration: '10 minutes' }, 'maxDuration'],
@@ -104,19 +104,19 @@ describe('a call template', () => {
     ['a short secret', { sharedSecrets: ['short'] }, 'sharedSecrets'],
     ['text that is no template', { systemPrompt: 'Hi {{name' }, 'systemPrompt'],
     ['a schema that is none', { contextSchema: { type: 'thing' } }, 'contextSchema'],
-  ])('with %s is refused', async (_what, callTemplate, mentions) => {
+  ])('with %s is rejected', async (_what, callTemplate, mentions) => {
     const answer = await api('POST', '/api/agents', { name: 'x', callTemplate });
     expect(answer.status).toBe(400);
     expect(JSON.stringify(answer.body)).toContain(mentions);
   });
 
-  test('may not have a name above 64 characters', async () => {
+  it('is rejected with a name over 64 characters', async () => {
     expect((await api('POST', '/api/agents', { name: 'x'.repeat(65) })).body.name).toHaveLength(1);
   });
 });
 
-describe('a call', () => {
-  test.each<[string, object, string]>([
+describe('call of the simulator', () => {
+  it.each<[string, object, string]>([
     ['a missing variable', {}, 'name'],
     ['metadata that is no string', { metadata: { a: 1 } }, 'metadata'],
     ['reserved metadata', { metadata: { 'ultravox.a': 'x' } }, 'metadata'],
@@ -132,7 +132,7 @@ describe('a call', () => {
     ],
     ['remove and removeAll', { toolOverrides: { remove: ['a'], removeAll: true } }, 'removeAll'],
     ['overrides without voice', { voiceOverrides: { elevenLabs: { speed: 1 } } }, 'voiceOverrides'],
-  ])('with %s is refused', async (what, body, mentions) => {
+  ])('with %s is rejected', async (what, body, mentions) => {
     const context = what === 'a missing variable' ? {} : { templateContext: { name: 'Bo' } };
     const answer = await api('POST', `/api/agents/${agent.agentId}/calls`, { ...context, ...body });
     expect(answer.status).toBe(400);
@@ -140,7 +140,7 @@ describe('a call', () => {
     expect(simulator.state().calls).toBe(0);
   });
 
-  test('must fit the context schema', async () => {
+  it('is rejected if its context does not match the context schema', async () => {
     const strict = await makeAgent(api, {
       systemPrompt: 'Hello {{name}}.',
       contextSchema: {
@@ -156,7 +156,7 @@ describe('a call', () => {
     simulator.reset();
   });
 
-  test('is refused for want of credit or room', async () => {
+  it('is rejected without credit or capacity', async () => {
     const other = await makeAgent(api, { systemPrompt: 'Hi.' });
     const path = `/api/agents/${other.agentId}/calls`;
     simulator.updateSettings({ outOfCredit: true });
@@ -175,8 +175,8 @@ describe('a call', () => {
   });
 });
 
-describe('what is not JSON, not there or too much', () => {
-  test('is answered, never a crash', async () => {
+describe('malformed request to the simulator', () => {
+  it('gets an error response', async () => {
     const headers = { 'x-api-key': simulator.apiKey, 'content-type': 'application/json' };
     const post = (body: string) =>
       fetch(`${simulator.url}/api/agents`, { method: 'POST', headers, body });
@@ -192,7 +192,7 @@ describe('what is not JSON, not there or too much', () => {
     expect((await api('GET', '/simulator/health')).status).toBe(200);
   });
 
-  test('members nobody knows are dropped and counted', async () => {
+  it('loses unknown members, which are recorded', async () => {
     const path = '/api/agents';
     const made = await api('POST', path, { name: 'x', nonsense: 1, callTemplate: { prompt: 'x' } });
     expect(made.status).toBe(201);

@@ -1,17 +1,24 @@
-/** What it takes to make calls: a voice, an agent and a number, made through GraphQL. */
+/** Prepares calls through GraphQL: a voice, an agent and a phone number. */
+import { newId } from '../../src/infra/ids.ts';
 import type { GraphQLClient } from './graphql.ts';
 import { until } from './wait.ts';
 
 const ERRORS = 'userErrors { code message path }';
 
-/** Runs one mutation and gives its payload; fails on every kind of error. */
+interface Selection {
+  fields: string;
+  headers: Record<string, string>;
+}
+
+/** Runs a mutation and returns its payload. Throws on any error. */
 export async function perform(
   client: GraphQLClient,
   name: string,
   input: Record<string, unknown>,
-  fields: string,
-  headers: Record<string, string> = {},
+  selection: string | Selection,
 ) {
+  const { fields, headers } =
+    typeof selection === 'string' ? { fields: selection, headers: {} } : selection;
   const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
   const answer = await client.send(
     `mutation ($input: ${type}!) { ${name}(input: $input) { ${fields} ${ERRORS} } }`,
@@ -24,11 +31,15 @@ export async function perform(
   return payload;
 }
 
+/** Columns of a call row that Ultravox has accepted. */
+export const accepted = () =>
+  ({ placement: 'ACCEPTED', ultravoxId: newId(), claimedAt: new Date() }) as const;
+
 export interface Caller {
   agentId: string;
   voiceId: string;
   phoneNumber: string;
-  /** Calls somebody; the call as it is in the answer. */
+  /** Creates a call and returns it as in the response. */
   call(
     phoneNumber?: string,
     headers?: Record<string, string>,
@@ -37,7 +48,7 @@ export interface Caller {
 
 let last = 1000;
 
-/** An organization's first agent, active, with a SIP number to call from. */
+/** Creates an ACTIVE agent with an outbound SIP number. */
 export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
   const voiceId = await until('the voices', async () => {
     const { data } = await client.send('{ voices(first: 1) { nodes { id } } }');
@@ -78,7 +89,8 @@ export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
     phoneNumber,
     async call(to = '+14155550142', headers = {}) {
       const input = { agentId: agent.id, phoneNumber: to };
-      return (await perform(client, 'createCall', input, 'call { id status }', headers)).call;
+      const selection = { fields: 'call { id status }', headers };
+      return (await perform(client, 'createCall', input, selection)).call;
     },
   };
 }

@@ -4,11 +4,18 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
 import { inject } from 'vitest';
+import { createFailures } from '../../src/infra/failures.ts';
+import { startJobs } from '../../src/infra/jobs.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { applyMigrations } from '../../src/infra/migrations.ts';
 import { startEmbeddedPostgres } from '../../src/infra/postgres.ts';
 
 const home = path.join(tmpdir(), 'truedy-test-');
+/**
+ * Not UTC, and with an offset of half an hour, so that tests fail if a connection leaves its session in the
+ * zone of the server.
+ */
+const SERVER_TIME_ZONE = 'Asia/Kolkata';
 const template = 'test_template';
 const log = createLogger({ level: 'warn' });
 
@@ -17,13 +24,18 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Starts the PostgreSQL of a test run, with a migrated database that every test gets a copy of. */
+/** Starts the PostgreSQL of a test run, with a migrated template database for the databases of the tests. */
 export async function startTestPostgres(): Promise<{
   adminUrl: string;
   stop(): Promise<void>;
 }> {
   const directory = await mkdtemp(home);
-  const server = await startEmbeddedPostgres({ directory, log, durable: false });
+  const server = await startEmbeddedPostgres({
+    directory,
+    log,
+    durable: false,
+    timezone: SERVER_TIME_ZONE,
+  });
   const stop = async () => {
     await server.stop();
     await rm(directory, { recursive: true, force: true });
@@ -31,7 +43,9 @@ export async function startTestPostgres(): Promise<{
   try {
     const adminUrl = withDatabase(server.url, 'postgres');
     await administer(adminUrl, `CREATE DATABASE ${template}`);
-    await applyMigrations({ databaseUrl: withDatabase(adminUrl, template), log });
+    const databaseUrl = withDatabase(adminUrl, template);
+    await applyMigrations({ databaseUrl, log });
+    await createJobTables(databaseUrl);
     await administer(adminUrl, `ALTER DATABASE ${template} IS_TEMPLATE true`);
     return { adminUrl, stop };
   } catch (error) {
@@ -40,7 +54,14 @@ export async function startTestPostgres(): Promise<{
   }
 }
 
-/** A migrated database of the caller's own. `empty` leaves the migrations out. */
+/** Creates the tables of pg-boss, so that servers need not create them. */
+async function createJobTables(databaseUrl: string): Promise<void> {
+  const failures = createFailures({ log });
+  const jobs = await startJobs({ databaseUrl, definitions: [], failures, worker: false });
+  await jobs.stop();
+}
+
+/** A new migrated database; with `empty`, without the migrations. */
 export async function createTestDatabase({
   empty = false,
   adminUrl = inject('databaseAdminUrl'),
@@ -53,7 +74,7 @@ export async function createTestDatabase({
   };
 }
 
-/** Refuses every server but one that was started for a test run. */
+/** Runs SQL; throws unless the server was started for a test run. */
 async function administer(adminUrl: string, sql: string): Promise<void> {
   const client = new Client({ connectionString: adminUrl });
   await client.connect();
@@ -62,7 +83,9 @@ async function administer(adminUrl: string, sql: string): Promise<void> {
       `SELECT current_setting('embedded.directory', true) AS directory`,
     );
     if (!path.basename(rows[0]?.directory ?? '').startsWith(path.basename(home))) {
-      throw new Error('This is not a PostgreSQL of a test run; tests leave it alone');
+      throw new Error(
+        'Tests refuse to use this PostgreSQL, because it was not started by a test run',
+      );
     }
     await client.query(sql);
   } finally {

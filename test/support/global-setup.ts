@@ -3,7 +3,7 @@ import { startTestPostgres } from './database.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Of the one PostgreSQL of this test run; see `createTestDatabase`. */
+    /** URL of the PostgreSQL of this test run; see `createTestDatabase`. */
     databaseAdminUrl: string;
   }
 }

@@ -1,15 +1,15 @@
-/** A GraphQL client over HTTP for typed documents, and for plain text where a document is wrong on purpose. */
+/** A GraphQL client over HTTP for typed documents, and for text such as invalid documents. */
 import type { TypedDocumentString } from '../generated/graphql.ts';
 
 export interface GraphQLClient {
   readonly url: string;
   readonly key: string | null;
-  /** The data; throws with the query when there is any error. */
+  /** Returns the data; throws for any error. */
   ok<Result, Variables>(
     document: TypedDocumentString<Result, Variables>,
     ...[variables]: Variables extends Record<string, never> ? [] : [Variables]
   ): Promise<Result>;
-  /** The whole answer, for a document as text or typed. */
+  /** Returns the whole response. */
   send(document: unknown, variables?: unknown, options?: SendOptions): Promise<Answer>;
 }
 

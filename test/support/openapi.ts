@@ -1,7 +1,6 @@
 /**
- * Checks requests and answers against an OpenAPI 3.0 document. Stricter than the document on
- * requests, where a member it does not mention is a mistake of ours, and as lenient as it says on
- * answers, which may grow.
+ * Checks requests and responses against an OpenAPI 3.0 document. In requests, members that the document
+ * does not declare are errors; in responses they are allowed.
  */
 import { readFileSync } from 'node:fs';
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
@@ -10,6 +9,8 @@ import { parse } from 'yaml';
 
 type Json = Record<string, unknown>;
 type Direction = 'request' | 'response';
+/** Returns what is wrong with a value. Validators are cached by `key`. */
+type Check = (key: string, schema: Json, direction: Direction, value: unknown) => string[];
 
 interface Parameter {
   name: string;
@@ -46,15 +47,15 @@ export interface ReceivedResponse {
 }
 
 export interface OpenApi {
-  /** What is wrong, in words; empty if nothing is. */
+  /** Descriptions of all problems. */
   validateRequest(request: SentRequest): string[];
-  /** Error statuses the document is silent about pass: few documents list them. */
+  /** The same. Undocumented error statuses are allowed, because few documents list them. */
   validateResponse(response: ReceivedResponse): string[];
 }
 
 /**
- * `open` names schemas that take more members than they declare. The data message of Ultravox
- * declares its type only, though each type has members of its own.
+ * @param open schemas that allow more members than they declare. The data message of Ultravox declares
+ *   only its type, although each type has further members.
  */
 export function loadOpenApi(
   file: string,
@@ -99,7 +100,10 @@ export function loadOpenApi(
       const found = operationOf(method, path);
       if (typeof found === 'string') return [found];
       const { key, template, operation, parameters } = found;
-      const problems = [...checkPath(template, path, parameters), ...checkQuery(query, parameters)];
+      const problems = [
+        ...checkPath(check, template, path, parameters),
+        ...checkQuery(check, query, parameters),
+      ];
       const contents = operation.requestBody?.content ?? {};
       if (body === undefined) {
         if (operation.requestBody?.required) problems.push('body: missing');
@@ -127,69 +131,76 @@ export function loadOpenApi(
       return check(`${key} ${status} ${contentType}`, content.schema ?? {}, 'response', body);
     },
   };
+}
 
-  function checkPath(template: string, path: string, parameters: Parameter[]): string[] {
-    const names = [...template.matchAll(/\{(.+?)\}/g)].map(([, name]) => name);
-    const values = matcherOf(template).exec(path)?.slice(1) ?? [];
-    return names.flatMap((name, index) => {
-      const parameter = parameters.find((one) => one.in === 'path' && one.name === name);
-      return parameter ? checkParameter(parameter, decodeURIComponent(values[index] ?? '')) : [];
-    });
-  }
+function checkPath(
+  check: Check,
+  template: string,
+  path: string,
+  parameters: Parameter[],
+): string[] {
+  const names = [...template.matchAll(/\{(.+?)\}/g)].map(([, name]) => name);
+  const values = matcherOf(template).exec(path)?.slice(1) ?? [];
+  return names.flatMap((name, index) => {
+    const parameter = parameters.find((one) => one.in === 'path' && one.name === name);
+    return parameter
+      ? checkParameter(check, parameter, decodeURIComponent(values[index] ?? ''))
+      : [];
+  });
+}
 
-  function checkQuery(query: SentRequest['query'], parameters: Parameter[]): string[] {
-    const declared = parameters.filter((one) => one.in === 'query');
-    const given = new Map<string, unknown>();
-    const problems: string[] = [];
-    for (const [name, value] of entriesOf(query)) {
-      const [owner = name, ...rest] = name.split('.');
-      const parameter =
-        declared.find((one) => one.name === name) ??
-        declared.find((one) => one.name === owner && rest.length > 0 && typeOf(one) === 'object');
-      if (!parameter) {
-        problems.push(`query ${name}: not documented`);
-      } else if (typeOf(parameter) === 'object') {
-        const members = (given.get(parameter.name) ?? {}) as Json;
-        given.set(parameter.name, { ...members, [rest.join('.')]: value });
-      } else if (typeOf(parameter) === 'array') {
-        given.set(parameter.name, [...((given.get(parameter.name) ?? []) as unknown[]), value]);
-      } else if (given.has(parameter.name)) {
-        problems.push(`query ${name}: given twice`);
-      } else {
-        given.set(parameter.name, value);
-      }
+function checkQuery(check: Check, query: SentRequest['query'], parameters: Parameter[]): string[] {
+  const declared = parameters.filter((one) => one.in === 'query');
+  const given = new Map<string, unknown>();
+  const problems: string[] = [];
+  for (const [name, value] of entriesOf(query)) {
+    const [owner = name, ...rest] = name.split('.');
+    const parameter =
+      declared.find((one) => one.name === name) ??
+      declared.find((one) => one.name === owner && rest.length > 0 && typeOf(one) === 'object');
+    if (!parameter) {
+      problems.push(`query ${name}: not documented`);
+    } else if (typeOf(parameter) === 'object') {
+      const members = (given.get(parameter.name) ?? {}) as Json;
+      given.set(parameter.name, { ...members, [rest.join('.')]: value });
+    } else if (typeOf(parameter) === 'array') {
+      given.set(parameter.name, [...((given.get(parameter.name) ?? []) as unknown[]), value]);
+    } else if (given.has(parameter.name)) {
+      problems.push(`query ${name}: given twice`);
+    } else {
+      given.set(parameter.name, value);
     }
-    for (const parameter of declared) {
-      if (given.has(parameter.name)) {
-        problems.push(...checkParameter(parameter, given.get(parameter.name)));
-      } else if (parameter.required) {
-        problems.push(`query ${parameter.name}: missing`);
-      }
+  }
+  for (const parameter of declared) {
+    if (given.has(parameter.name)) {
+      problems.push(...checkParameter(check, parameter, given.get(parameter.name)));
+    } else if (parameter.required) {
+      problems.push(`query ${parameter.name}: missing`);
     }
-    return problems;
   }
+  return problems;
+}
 
-  function checkParameter(parameter: Parameter, given: unknown): string[] {
-    const type = typeOf(parameter);
-    let value = given;
-    if ((type === 'integer' || type === 'number') && given !== '') value = Number(given);
-    if (type === 'boolean' && /^(true|false)$/.test(String(given))) value = given === 'true';
-    const key = `parameter ${JSON.stringify(parameter.schema)}`;
-    return check(key, parameter.schema, 'request', value).map(
-      (problem) => `${parameter.in} ${parameter.name}: ${problem.replace(/^body: /, '')}`,
-    );
-  }
+function checkParameter(check: Check, parameter: Parameter, given: unknown): string[] {
+  const type = typeOf(parameter);
+  let value = given;
+  if ((type === 'integer' || type === 'number') && given !== '') value = Number(given);
+  if (type === 'boolean' && /^(true|false)$/.test(String(given))) value = given === 'true';
+  const key = `parameter ${JSON.stringify(parameter.schema)}`;
+  return check(key, parameter.schema, 'request', value).map(
+    (problem) => `${parameter.in} ${parameter.name}: ${problem.replace(/^body: /, '')}`,
+  );
 }
 
 function createAjv(document: Document, open: readonly string[]): Ajv {
   const ajv = new Ajv({ strict: false, allErrors: true });
   addFormats.default(ajv);
-  // Says nothing that the list of values beside it does not say.
+  // The list of values beside it is checked instead.
   ajv.addFormat('enum', true);
   ajv.addFormat('binary', true);
   ajv.addFormat('ipv4-cidr', /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/);
   ajv.addFormat('uint32', { type: 'number', validate: (n) => n >= 0 && n < 2 ** 32 });
-  // JSON Schema wants a zone; filters by time of day have none.
+  // JSON Schema requires a zone, which filters by time of day do not have.
   ajv.addFormat('time', /^\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/);
   for (const direction of ['request', 'response'] as const) {
     const schemas = Object.entries(document.components?.schemas ?? {});
@@ -201,7 +212,7 @@ function createAjv(document: Document, open: readonly string[]): Ajv {
   return ajv;
 }
 
-/** From OpenAPI 3.0 to JSON Schema, as seen from one side. */
+/** Converts OpenAPI 3.0 to JSON Schema for one direction. */
 function convert(schema: Json, direction: Direction, open: readonly string[], name = ''): Json {
   const inner = (value: unknown) => convert(value as Json, direction, open);
   if (typeof schema.$ref === 'string') {
@@ -228,12 +239,12 @@ function convert(schema: Json, direction: Direction, open: readonly string[], na
     );
     result.required = ((schema.required ?? []) as string[]).filter((member) => names.has(member));
     if (direction === 'request' && !open.includes(name)) {
-      // Closing one part of a composition would shut out the others' members.
+      // Closing one part of a composition would reject the members of the others.
       if (Array.isArray(schema.allOf)) throw new Error(`${name}: properties beside allOf`);
       result.additionalProperties ??= false;
     }
     if (direction === 'response') {
-      // What is only ever written must not come back.
+      // Members that are write-only must not be returned.
       const secret = members.filter(([, member]) => member.writeOnly === true);
       Object.assign(
         result.properties as Json,

@@ -1,4 +1,4 @@
-/** The server as users run it: `node src/main.ts` in a process of its own, to be killed and restarted. */
+/** Runs the server as users do, in its own process, which tests kill and restart. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,29 +12,35 @@ import { freePort } from './redis.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const MAX_OUTPUT = 20_000;
+/** Processes start faster with the code that earlier ones have compiled. */
+const COMPILE_CACHE = path.join(root, 'node_modules/.cache/node');
 
 export interface ServerProcess {
-  /** The same before and after a restart. */
+  /** Does not change with a restart. */
   url: string;
-  /** The key that its banner showed, if this start made the first organization. */
+  /** API key in the banner, if this start created the first organization. */
   firstKey: string | null;
-  /** The last of what it wrote, for the message of a failed test. */
+  /** The last output, for messages of failed tests. */
   output(): string;
-  /** `kill -9`; comes back when it is gone. */
+  /** `kill -9`; resolves when it has exited. */
   kill(): Promise<void>;
   /** Starts it again with the same settings, killing it first if it runs. */
   restart(): Promise<void>;
-  /** Ends it in order; the exit code. */
+  /** Stops it gracefully and returns the exit code. */
   stop(): Promise<number | null>;
 }
 
 export interface ServerProcessOptions {
   databaseUrl: string;
-  simulator: Simulator;
+  simulator: Pick<Simulator, 'url' | 'apiKey'>;
   settings?: Partial<Record<keyof Config, string>>;
+  /** A file with the milliseconds by which the clock is ahead of the system's. */
+  clockFile?: string;
+  /** Gets all that the process writes. */
+  onOutput?: (text: string) => void;
 }
 
-/** Limits out of the way, and quick to look after what a dead process left. */
+/** High limits, and short delays before the work of a dead process continues. */
 const DEFAULTS: Partial<Record<keyof Config, string>> = {
   ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '10000',
@@ -42,13 +48,13 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   ULTRAVOX_MAX_CONCURRENT_CALLS: '100000',
   ULTRAVOX_TIMEOUT_SECONDS: '2',
   CALL_CHECK_SECONDS: '1',
-  CALL_SETTLE_SECONDS: '5',
+  CALL_LOST_AFTER_SECONDS: '5',
   EVENT_POLL_SECONDS: '1',
   RATE_LIMIT_PER_MINUTE: '0',
   LOG_LEVEL: 'warn',
 };
 
-/** Comes back when it serves. Its simulator is the caller's, so that it outlives the process. */
+/** Resolves when it serves requests. The simulator belongs to the caller and outlives the process. */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -59,20 +65,23 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     PORT: String(port),
     PUBLIC_URL: url,
     DATA_DIR: directory,
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
     DATABASE_URL: options.databaseUrl,
     ULTRAVOX_API_KEY: options.simulator.apiKey,
     ULTRAVOX_BASE_URL: options.simulator.url,
     ...options.settings,
+    ...(options.clockFile ? { CLOCK_FILE: options.clockFile } : {}),
   };
+  const entry = options.clockFile ? 'test/support/moved-clock-server.ts' : 'src/main.ts';
   let firstKey: string | null = null;
   let output = '';
   let child: ChildProcess | null = null;
   let stopped = false;
 
   async function launch(): Promise<void> {
-    if (stopped) throw new Error('This server was stopped for good');
+    if (stopped) throw new Error('The server was stopped');
     let banner = '';
-    const started = spawn(process.execPath, ['src/main.ts'], {
+    const started = spawn(process.execPath, [entry], {
       cwd: root,
       env: environment,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -84,6 +93,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     for (const stream of [started.stdout, started.stderr]) {
       stream.on('data', (chunk: Buffer) => {
         output = `${output}${chunk}`.slice(-MAX_OUTPUT);
+        options.onOutput?.(String(chunk));
         if (stream === started.stdout) banner += chunk;
       });
     }

@@ -1,6 +1,6 @@
 /**
- * How many SQL statements something takes: the guard against a query per row. Count on a server
- * without a worker (`startApiBeside`): what jobs and periodic tasks send would be counted too.
+ * Counts SQL statements, to detect a query per row. Use a server without a worker
+ * (`startApiBeside`), because statements of jobs and periodic tasks are counted too.
  */
 import type { App } from '../../src/app.ts';
 
@@ -8,7 +8,7 @@ interface Counter {
   statements: string[];
 }
 
-/** Prisma has no way to stop listening, so each client gets one listener for good. */
+/** Prisma cannot remove a listener, so each client gets exactly one. */
 const counters = new WeakMap<object, Counter>();
 
 function counterOf(app: App): Counter {
@@ -20,12 +20,13 @@ function counterOf(app: App): Counter {
     $on(event: 'query', listener: (event: { query: string }) => void): void;
   };
   client.$on('query', ({ query }) => counter.statements.push(query));
+  app.rows.onStatement = (sql) => counter.statements.push(sql);
   return counter;
 }
 
 /**
- * Runs `work` and lists the statements sent to the database meanwhile, by whomever. What periodic
- * work and sign-in send is left out as far as it can be told by its tables.
+ * Runs `work` and lists the statements sent meanwhile, without those of periodic tasks and authentication
+ * as far as their tables identify them.
  */
 export async function statementsOf(app: App, work: () => Promise<unknown>): Promise<string[]> {
   const counter = counterOf(app);
@@ -33,12 +34,15 @@ export async function statementsOf(app: App, work: () => Promise<unknown>): Prom
   await work();
   return counter.statements
     .slice(from)
-    .filter((statement) => !/"?(api_keys|event_counters|idempotency_keys)"?\b/.test(statement));
+    .filter(
+      (statement) =>
+        !/"?(api_keys|event_counters|assign_event_cursors|idempotency_keys)"?\b/.test(statement),
+    );
 }
 
 /**
- * The number of statements that `work` takes: the fewest of three runs, as what a worker does
- * meanwhile in the same process can only add to them. So `work` has to be a read.
+ * Number of statements of `work`, which must be a read: the minimum of three runs, because a worker in the
+ * same process may add statements.
  */
 export async function countQueries(app: App, work: () => Promise<unknown>): Promise<number> {
   const counts: number[] = [];

@@ -4,26 +4,37 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { Redis } from 'ioredis';
 import { waitUntil } from '../../src/infra/processes.ts';
 
 export interface TestRedis {
   url: string;
-  /** Ends it without warning. */
+  /** Kills the server. */
   kill(): Promise<void>;
-  /** Starts it again at the same address, empty, ending it first if it runs. */
+  /** Starts it again at the same address, empty, and kills it first if it runs. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Whether this machine has a `redis-server`; suites that need one say so and are skipped. */
+/** Whether this machine has a `redis-server`. Suites that need one are skipped without it. */
 export function redisAvailable(): boolean {
   return spawnSync('redis-server', ['--version']).status === 0;
 }
 
-export async function startRedis(): Promise<TestRedis> {
+/** @param options `cluster`: a cluster of this one server. */
+export async function startRedis({ cluster = false } = {}): Promise<TestRedis> {
   const port = await freePort();
   const directory = await mkdtemp(path.join(tmpdir(), 'truedy-redis-'));
-  let server = await launch(port, directory);
+  const more = cluster
+    ? {
+        'cluster-enabled': 'yes',
+        'cluster-announce-ip': '127.0.0.1',
+        'cluster-port': await freePort(),
+      }
+    : {};
+  const start = () => launch(port, directory, more);
+  let server = await start();
+  if (cluster) await formCluster(port);
   const end = async (signal: NodeJS.Signals) => {
     if (server.exitCode !== null || server.signalCode !== null) return;
     const exit = once(server, 'exit');
@@ -35,7 +46,7 @@ export async function startRedis(): Promise<TestRedis> {
     kill: () => end('SIGKILL'),
     restart: async () => {
       await end('SIGKILL');
-      server = await launch(port, directory);
+      server = await start();
     },
     stop: async () => {
       await end('SIGTERM');
@@ -44,15 +55,31 @@ export async function startRedis(): Promise<TestRedis> {
   };
 }
 
-async function launch(port: number, directory: string): Promise<ChildProcess> {
-  const options = { port, bind: '127.0.0.1', save: '', appendonly: 'no', dir: directory };
+/** Gives the server all slots, which its file of nodes remembers. */
+async function formCluster(port: number): Promise<void> {
+  const redis = new Redis(port, '127.0.0.1');
+  try {
+    await redis.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
+    const isFormed = async () => String(await redis.cluster('INFO')).includes('cluster_state:ok');
+    if (!(await waitUntil(isFormed, 10_000))) throw new Error('The cluster is not ready');
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function launch(
+  port: number,
+  directory: string,
+  more: Record<string, string | number>,
+): Promise<ChildProcess> {
+  const options = { port, bind: '127.0.0.1', save: '', appendonly: 'no', dir: directory, ...more };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const server = spawn('redis-server', args, { cwd: directory, stdio: 'ignore' });
   const endWithUs = () => server.kill('SIGKILL');
   process.once('exit', endWithUs);
   server.once('exit', () => process.off('exit', endWithUs));
   await once(server, 'spawn');
-  const ready = await waitUntil(() => server.exitCode !== null || answers(port), 10_000);
+  const ready = await waitUntil(() => server.exitCode !== null || answers(port), 60_000);
   if (!ready || server.exitCode !== null) {
     server.kill('SIGKILL');
     throw new Error(`redis-server did not start on port ${port}`);

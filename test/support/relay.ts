@@ -1,15 +1,15 @@
-/** An address that stays the same while what is behind it comes and goes. */
+/** A stable address for a server that is replaced. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
 export interface Relay {
   port: number;
-  /** Where connections go from now on. Those that are open stay where they are. */
+  /** Sets the target of new connections; open ones keep theirs. */
   lead(port: number): void;
   close(): Promise<void>;
 }
 
-/** Hands TCP connections on to a port of this machine. */
+/** Forwards TCP connections to a port of this machine. */
 export async function startRelay(to: number): Promise<Relay> {
   let target = to;
   const open = new Set<Socket>();

@@ -1,4 +1,4 @@
-/** A whole server of one's own for a test: database, simulator, API and worker, over real sockets. */
+/** Starts a server for a test: database, simulator, API and worker, over real sockets. */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -27,17 +27,17 @@ export interface TestServer extends Running {
 export interface TestServerOptions {
   settings?: Partial<Record<keyof Config, string>>;
   simulator?: Partial<SimulatorSettings>;
-  /** Use a database that is there already, as a second process does. */
+  /** Use an existing database, as a second process does. */
   database?: TestDatabase;
-  /** Be a second process: the database, Ultravox, public address and keys of this server. */
+  /** Start a second process with the database, Ultravox, public address and keys of this server. */
   beside?: TestServer;
-  /** Use this simulator, which the test runs itself, as one uses the real Ultravox. */
+  /** Use this simulator in place of Ultravox. */
   ultravox?: Simulator;
-  /** A clock of the test's own. */
+  /** Replaces the system clock. */
   now?: () => Date;
 }
 
-/** Calls run fifty times as fast, and limits are out of the way unless they are set. */
+/** Calls run at fifty times the speed, with high limits unless a test sets them. */
 const DEFAULTS: Partial<Record<keyof Config, string>> = {
   PORT: '0',
   SIMULATOR_PORT: '0',
@@ -48,12 +48,15 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   ULTRAVOX_MAX_CONCURRENT_CALLS: '1000',
   RATE_LIMIT_PER_MINUTE: '0',
   CALL_CHECK_SECONDS: '2',
-  CALL_SETTLE_SECONDS: '5',
+  CALL_LOST_AFTER_SECONDS: '5',
   EVENT_POLL_SECONDS: '0.5',
   LOG_LEVEL: 'error',
 };
 
-/** A second process that only serves requests: nothing goes on in it but what it is asked for. */
+/** Without summaries, the bill is the last event of a call. Tests enable them as needed. */
+const SIMULATOR: Partial<SimulatorSettings> = { summaryDelaySeconds: 100_000 };
+
+/** A second process that serves requests and runs no jobs. */
 export function startApiBeside(beside: TestServer): Promise<TestServer> {
   return startTestServer({ beside, settings: { ROLE: 'api' } });
 }
@@ -85,7 +88,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const running = await start(config, createLogger({ level: config.LOG_LEVEL }), {
     ...(options.now ? { now: options.now } : {}),
   });
-  if (options.simulator) await running.simulator?.updateSettings(options.simulator);
+  await running.simulator?.updateSettings({ ...SIMULATOR, ...options.simulator });
   const url = running.server!.url;
   const key = beside?.key ?? running.firstKey ?? demoKey;
   const organization = await running.app.db.organization.findFirstOrThrow({

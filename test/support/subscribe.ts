@@ -27,12 +27,12 @@ export interface LiveError {
 }
 
 export interface LiveStream {
-  /** Everything that has come, in the order in which it came. */
+  /** Events in the order of their arrival. */
   events: CallEvent[];
   errors: LiveError[];
-  /** Resolves when it has ended, whoever ended it. */
+  /** Resolves when the stream has ended. */
   finished: Promise<void>;
-  /** Waits until at least so many have come. */
+  /** Waits until at least `count` events have arrived. */
   atLeast(count: number, timeoutMs?: number): Promise<CallEvent[]>;
   close(): Promise<void>;
 }
@@ -45,8 +45,7 @@ interface Result {
 }
 
 /**
- * Subscribes to `callEvents`. Comes back at once; what the server says is put into `events` and the
- * rest of the stream.
+ * Subscribes to `callEvents`. Returns at once; events and errors are collected in the stream.
  */
 export function subscribe(
   transport: Transport,
@@ -66,13 +65,14 @@ export function subscribe(
   return collect(results as AsyncIterableIterator<Result>, events, () => client.dispose());
 }
 
-/** A graphql-ws client that does not connect again by itself, so that nothing is hidden. */
+/** A graphql-ws client that does not reconnect, so that failures are visible. */
 export function openSocket(url: string, key: string | null, options: { lazy?: boolean } = {}) {
   return createSocketClient({
     ...options,
     url: `${url.replace('http', 'ws')}/graphql`,
     webSocketImpl: WebSocket,
     retryAttempts: 0,
+    onNonLazyError: () => undefined,
     ...(key ? { connectionParams: { Authorization: `Bearer ${key}` } } : {}),
   });
 }
@@ -90,7 +90,7 @@ function collect(
         if (result.errors) errors.push(...(result.errors as LiveError[]));
       }
     } catch (error) {
-      errors.push(...(Array.isArray(error) ? error : [inWords(error)]));
+      errors.push(...(Array.isArray(error) ? error : [toLiveError(error)]));
     }
   })();
   return {
@@ -112,20 +112,20 @@ function collect(
   };
 }
 
-/** A close of the socket, or whatever else went wrong on the way. */
-function inWords(error: unknown): LiveError {
+/** The close of a socket, or another failure, as an error of the stream. */
+function toLiveError(error: unknown): LiveError {
   const { code, reason, message } = error as { code?: number; reason?: string; message?: string };
   return { message: reason ?? message ?? String(error), extensions: { closeCode: code ?? null } };
 }
 
 export interface Subscriber {
-  /** Each event in the order in which it came, over all connections. */
+  /** Events of all connections in the order of their arrival. */
   events: CallEvent[];
   connections: number;
   stop(): Promise<void>;
 }
 
-/** As a front-end does it: whenever the connection is lost, it goes on after the last cursor it has. */
+/** Subscribes like a front end: reconnects and continues after the last cursor. */
 export function followCalls(
   transport: Transport,
   to: { url: string; key: string },
@@ -156,8 +156,8 @@ export function followCalls(
   return subscriber;
 }
 
-/** What is wrong with a sequence of events as a subscriber saw it; empty when it is as promised. */
-export function disorders(events: readonly CallEvent[]): string[] {
+/** Problems of a sequence of events: wrong order, gaps or repetitions. */
+export function orderProblems(events: readonly CallEvent[]): string[] {
   const problems: string[] = [];
   const last = new Map<string, number>();
   events.forEach((event, index) => {

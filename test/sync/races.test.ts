@@ -1,4 +1,4 @@
-/** What happens to two senders of one row, and to copies that were made by requests given up. */
+/** Races of two senders of one row, and of creation requests without an answer. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSync } from '../../src/agents/sync.ts';
 import { newId } from '../../src/infra/ids.ts';
@@ -18,16 +18,16 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-interface Copy {
+interface RemoteAgent {
   agentId: string;
   name: string;
   callTemplate: { systemPrompt: string };
 }
 
-async function copiesOf(id: string): Promise<Copy[]> {
+async function remoteAgentsOf(id: string): Promise<RemoteAgent[]> {
   const url = `${server.simulator.url}/api/agents?pageSize=100&search=${id}`;
   const response = await fetch(url, { headers: { 'X-API-Key': server.simulator.apiKey } });
-  return ((await response.json()) as { results: Copy[] }).results;
+  return ((await response.json()) as { results: RemoteAgent[] }).results;
 }
 
 const rowOf = (id: string) =>
@@ -38,8 +38,8 @@ function create(name: string): Promise<{ agent: { id: string; status: string } }
   return perform(server.client, 'createAgent', input, 'agent { id status }');
 }
 
-describe('a sender that lost its lease', () => {
-  it('does not leave its old content behind at Ultravox', async () => {
+describe('sync after a lost lease', () => {
+  it('does not leave old content at Ultravox', async () => {
     const { agent } = await create('Contested');
     server.simulator.setFaults([
       { kind: 'slow', ms: 700, count: 1, method: 'PATCH', path: '/agents/' },
@@ -50,14 +50,14 @@ describe('a sender that lost its lease', () => {
       { id: agent.id, systemPrompt: 'Old.' },
       'agent { id }',
     );
-    await until('the slow sender to be at it', async () => {
+    await until('the slow sender to hold the lease', async () => {
       const { syncLeaseId, revision } = await rowOf(agent.id);
       return syncLeaseId !== null && revision === 2;
     });
-    await until('the slow request to be on its way', () =>
+    await until('the slow request to be sent', () =>
       server.simulator.faults().every(({ count }) => count === 0),
     );
-    // As if it had been held up for longer than its lease: somebody else takes the row over.
+    // As if it took longer than its lease: somebody else takes over.
     await server.app.db.agent.update({
       where: { id: agent.id.slice('agt_'.length) },
       data: { syncLeaseId: newId(), syncLeaseUntil: new Date(0) },
@@ -71,14 +71,14 @@ describe('a sender that lost its lease', () => {
     await slow;
     await until('the newest content to be the last one sent', async () => {
       const { revision, syncedRevision } = await rowOf(agent.id);
-      const [copy] = await copiesOf(agent.id);
-      return revision === syncedRevision && copy?.callTemplate.systemPrompt === 'New.';
+      const [remote] = await remoteAgentsOf(agent.id);
+      return revision === syncedRevision && remote?.callTemplate.systemPrompt === 'New.';
     });
   });
 });
 
-describe('a creation that was given up and carried out later', () => {
-  it('leaves one copy in the end, the one in use', async () => {
+describe('sync after a creation that Ultravox executes late', () => {
+  it('leaves only the remote resource in use', async () => {
     server.simulator.setFaults([{ kind: 'timeout', count: 1, method: 'POST', path: '/agents$' }]);
     const { agent } = await create('Twice');
     expect(agent.status).toBe('DRAFT');
@@ -86,31 +86,31 @@ describe('a creation that was given up and carried out later', () => {
       'a second attempt to succeed',
       async () => (await rowOf(agent.id)).status === 'ACTIVE',
     );
-    const [copy] = await copiesOf(agent.id);
-    // What the first request asked for, carried out only now.
+    const [remote] = await remoteAgentsOf(agent.id);
+    // Executes the first request late.
     await fetch(`${server.simulator.url}/api/agents`, {
       method: 'POST',
       headers: { 'X-API-Key': server.simulator.apiKey, 'content-type': 'application/json' },
-      body: JSON.stringify({ name: copy?.name, callTemplate: { systemPrompt: 'Hello.' } }),
+      body: JSON.stringify({ name: remote?.name, callTemplate: { systemPrompt: 'Hello.' } }),
     });
-    expect(await copiesOf(agent.id)).toHaveLength(2);
-    const { id, ultravoxId } = await rowOf(agent.id);
-    // As if the time had passed after which the first attempt has surely come to an end.
+    expect(await remoteAgentsOf(agent.id)).toHaveLength(2);
+    const { id, remoteId } = await rowOf(agent.id);
+    // As if the time had passed after which the first attempt must have ended.
     await server.app.db.agent.update({
       where: { id },
       data: { remoteAttemptAt: new Date(Date.now() - 600_000) },
     });
     await runSync(server.app, agentSync, id);
-    expect((await copiesOf(agent.id)).map(({ agentId }) => agentId)).toEqual([ultravoxId]);
+    expect((await remoteAgentsOf(agent.id)).map(({ agentId }) => agentId)).toEqual([remoteId]);
     expect((await rowOf(agent.id)).remoteAttemptAt).toBeNull();
-  }, 40_000);
+  });
 });
 
-describe('a copy that is gone at Ultravox', () => {
-  it('is made again by the next change, once', async () => {
+describe('sync of a resource that was deleted at Ultravox', () => {
+  it('creates it again once, with the next change', async () => {
     const { agent } = await create('Vanished');
-    const [copy] = await copiesOf(agent.id);
-    await fetch(`${server.simulator.url}/api/agents/${copy?.agentId}`, {
+    const [remote] = await remoteAgentsOf(agent.id);
+    await fetch(`${server.simulator.url}/api/agents/${remote?.agentId}`, {
       method: 'DELETE',
       headers: { 'X-API-Key': server.simulator.apiKey },
     });
@@ -120,8 +120,8 @@ describe('a copy that is gone at Ultravox', () => {
       { id: agent.id, systemPrompt: 'Back.' },
       'agent { id }',
     );
-    const copies = await copiesOf(agent.id);
-    expect(copies.map(({ callTemplate }) => callTemplate.systemPrompt)).toEqual(['Back.']);
-    expect((await rowOf(agent.id)).ultravoxId).toBe(copies[0]?.agentId);
+    const remotes = await remoteAgentsOf(agent.id);
+    expect(remotes.map(({ callTemplate }) => callTemplate.systemPrompt)).toEqual(['Back.']);
+    expect((await rowOf(agent.id)).remoteId).toBe(remotes[0]?.agentId);
   });
 });

@@ -73,8 +73,8 @@ async function failureOf(work: Promise<unknown>): Promise<UltravoxError> {
 const created = '2026-11-20T10:00:00Z';
 const call = (callId: string, more = {}) => ({ callId, created, joined: null, ...more });
 
-describe('requests', () => {
-  it('carry key and body, and come back parsed', async () => {
+describe('createUltravoxClient', () => {
+  it('sends key and body, and parses the response', async () => {
     const { client, received, reports } = await setUp((_, response) =>
       json(response, 201, call('c1', { joinUrl: null, invented: 1, metadata: { a: 'b' } })),
     );
@@ -94,13 +94,13 @@ describe('requests', () => {
     ]);
   });
 
-  it('refuse ids that would lead elsewhere', () => {
+  it('rejects ids that would change the path', () => {
     const client = createUltravoxClient({ baseUrl: 'http://localhost', apiKey: API_KEY });
     expect(() => client.calls.get('..')).toThrow(TypeError);
     expect(() => client.calls.get('')).toThrow(TypeError);
   });
 
-  it('put filters into the query', async () => {
+  it('sends filters in the query', async () => {
     const { client, received } = await setUp((_, response) => json(response, 200, { results: [] }));
     await client.calls.list({
       agentIds: ['a', 'b'],
@@ -119,7 +119,7 @@ describe('requests', () => {
     ]);
   });
 
-  it('send recordings to be cloned as a form', async () => {
+  it('sends a recording for cloning as a form', async () => {
     const { client, received } = await setUp((_, response) =>
       json(response, 201, { voiceId: 'v', name: 'Ada', definition: {} }),
     );
@@ -134,7 +134,7 @@ describe('requests', () => {
     expect(String(received[0]?.body)).toContain('filename="ada.wav"');
   });
 
-  it('accept answers without content', async () => {
+  it('accepts responses without content', async () => {
     const { client, received } = await setUp((_, response) => response.writeHead(204).end());
     await client.calls.hangUp('c1', 'Bye.');
     await client.agents.delete('a1');
@@ -143,7 +143,7 @@ describe('requests', () => {
   });
 });
 
-describe('refusals', () => {
+describe('errors of Ultravox', () => {
   it.each([
     [400, 'invalid', false],
     [401, 'credentials', false],
@@ -165,12 +165,25 @@ describe('refusals', () => {
     expect(received).toHaveLength(1);
   });
 
-  it('of a data message with 422 mean the call is not live', async () => {
+  it.each([
+    ['leave open whether a proxy has passed a request on', 'upstream connect error', {}, true],
+    ['are certain about a 503 with Retry-After', '', { 'retry-after': '1' }, false],
+  ])('%s', async (_title, body, headers, outcomeUnknown) => {
+    const { client, received } = await setUp((_, response) => {
+      response.writeHead(503, { 'content-type': 'text/plain', ...headers });
+      response.end(body);
+    });
+    const error = await failureOf(client.agents.startCall('a1', {}));
+    expect(error).toMatchObject({ kind: 'capacity', outcomeUnknown });
+    expect(received).toHaveLength(1);
+  });
+
+  it('are not_live for a data message rejected with 422', async () => {
     const { client } = await setUp((_, response) => json(response, 422, {}));
     expect(await failureOf(client.calls.hangUp('c1'))).toMatchObject({ kind: 'not_live' });
   });
 
-  it('name the members complained about', async () => {
+  it('name the invalid members', async () => {
     const { client } = await setUp((_, response) =>
       json(response, 400, {
         callTemplate: { voice: ['Voice X does not exist'], selectedTools: [{}, { toolId: ['?'] }] },
@@ -212,15 +225,7 @@ describe('refusals', () => {
 });
 
 describe('Retry-After', () => {
-  it('as seconds', async () => {
-    const { client, received } = await setUp((_, response) =>
-      json(response, 429, {}, { 'retry-after': '30' }),
-    );
-    expect(await failureOf(client.account.me())).toMatchObject({ retryAfterSeconds: 30 });
-    expect(received).toHaveLength(1);
-  });
-
-  it('as a date', async () => {
+  it('is read as a date', async () => {
     const { client } = await setUp((_, response) =>
       json(response, 429, {}, { 'retry-after': new Date(Date.now() + 60_000).toUTCString() }),
     );
@@ -229,14 +234,20 @@ describe('Retry-After', () => {
     expect(retryAfterSeconds).toBeLessThanOrEqual(60);
   });
 
-  it('as nonsense', async () => {
-    const { client } = await setUp((_, response) =>
-      json(response, 429, {}, { 'retry-after': '-5' }),
+  it.each([
+    ['-5', null],
+    ['30', 30],
+    ['9'.repeat(400), 3_600],
+    ['Fri, 31 Dec 9999 23:59:59 GMT', 3_600],
+  ])('of %s is read as %s', async (header, retryAfterSeconds) => {
+    const { client, received } = await setUp((_, response) =>
+      json(response, 429, {}, { 'retry-after': header }),
     );
-    expect(await failureOf(client.account.me())).toMatchObject({ retryAfterSeconds: null });
+    expect(await failureOf(client.account.me())).toMatchObject({ retryAfterSeconds });
+    if (retryAfterSeconds !== null) expect(received).toHaveLength(1);
   });
 
-  it('is honoured by reads when short', async () => {
+  it('delays reads when it is short', async () => {
     const { client, received } = await setUp((_, response) =>
       received.length === 1
         ? json(response, 503, {}, { 'retry-after': '0' })
@@ -247,8 +258,8 @@ describe('Retry-After', () => {
   });
 });
 
-describe('trouble on the way', () => {
-  it('is told apart: nobody listens', async () => {
+describe('failures of the connection', () => {
+  it('are unreachable when nothing listens', async () => {
     const { url } = await serve(() => {});
     await closers.pop()?.();
     const client = createUltravoxClient({ baseUrl: url, apiKey: API_KEY, backoffMs: 1 });
@@ -260,7 +271,7 @@ describe('trouble on the way', () => {
     });
   });
 
-  it('is told apart: no such host', async () => {
+  it('are unreachable when the host is unknown', async () => {
     const client = createUltravoxClient({ baseUrl: 'http://nowhere.invalid', apiKey: API_KEY });
     expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
       kind: 'unreachable',
@@ -268,7 +279,7 @@ describe('trouble on the way', () => {
     });
   });
 
-  it('is told apart: reset after sending', async () => {
+  it('have an unknown outcome after a reset', async () => {
     const { client, received } = await setUp((_, response) => response.socket?.resetAndDestroy());
     expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
       kind: 'unreachable',
@@ -278,7 +289,7 @@ describe('trouble on the way', () => {
     expect(received).toHaveLength(1);
   });
 
-  it('is told apart: no answer in time', async () => {
+  it('have an unknown outcome after a timeout', async () => {
     const { client, received } = await setUp(() => {}, { timeoutMs: 50 });
     expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
       kind: 'unreachable',
@@ -289,7 +300,7 @@ describe('trouble on the way', () => {
     expect(received).toHaveLength(2);
   });
 
-  it('is told apart: half an answer', async () => {
+  it('are protocol errors when the response is cut off', async () => {
     const { client } = await setUp((_, response) => {
       response.writeHead(201, { 'content-length': 1000 });
       response.write('{"callId":', () => response.destroy());
@@ -304,14 +315,14 @@ describe('trouble on the way', () => {
   it.each([
     ['no JSON', 'OK'],
     ['another shape', '{"id":"c1","joinUrl":"wss://secret"}'],
-  ])('is told apart: %s', async (_, body) => {
+  ])('are protocol errors with an unknown outcome for a body with %s', async (_, body) => {
     const { client } = await setUp((_request, response) => response.writeHead(201).end(body));
     const error = await failureOf(client.agents.startCall('a1', {}));
     expect(error).toMatchObject({ kind: 'protocol', status: 201, outcomeUnknown: true });
     expect(error.rawBody).not.toContain('wss://secret');
   });
 
-  it('is told apart: a redirect, which is not followed', async () => {
+  it('are protocol errors for a redirect, which is not followed', async () => {
     const other = await serve((_, response) => json(response, 200, {}));
     const { client } = await setUp((_, response) =>
       response.writeHead(307, { location: other.url }).end(),
@@ -320,7 +331,7 @@ describe('trouble on the way', () => {
     expect(other.received).toEqual([]);
   });
 
-  it('is told apart: too much', async () => {
+  it('are protocol errors when the response is too large', async () => {
     const { client, received } = await setUp((_, response) => {
       response.writeHead(200);
       response.end(Buffer.alloc(21 * 1024 * 1024, ' '));
@@ -332,7 +343,7 @@ describe('trouble on the way', () => {
     expect(received).toHaveLength(1);
   });
 
-  it('makes reads try again, three times in all', async () => {
+  it('repeat reads up to three attempts', async () => {
     const { client, received, reports } = await setUp((_, response) => {
       if (received.length === 1) response.socket?.resetAndDestroy();
       else if (received.length === 2) json(response, 500, {});
@@ -351,8 +362,8 @@ describe('trouble on the way', () => {
   });
 });
 
-describe('an abort signal', () => {
-  it('stops a request on its way, whose outcome is then unknown', async () => {
+describe('an abort signal of a request', () => {
+  it('stops a running request, whose outcome is then unknown', async () => {
     const controller = new AbortController();
     const { client } = await setUp(() => controller.abort(new Error('shutting down')));
     const error = await failureOf(client.agents.startCall('a1', {}, { signal: controller.signal }));
@@ -360,7 +371,7 @@ describe('an abort signal', () => {
     expect(error.cause).toMatchObject({ message: 'shutting down' });
   });
 
-  it('keeps a request from being sent', async () => {
+  it('prevents a request from being sent', async () => {
     const { client, received } = await setUp((_, response) => json(response, 200, {}));
     const error = await failureOf(client.account.me({ signal: AbortSignal.abort() }));
     expect(error).toMatchObject({ kind: 'unreachable', outcomeUnknown: false });
@@ -380,8 +391,8 @@ describe('an abort signal', () => {
   });
 });
 
-describe('lists', () => {
-  it('are read to the end by following next as given', async () => {
+describe('lists of Ultravox', () => {
+  it('are read to the end by following next', async () => {
     const { client, received, url } = await setUp((request, response) =>
       request.url.includes('cursor')
         ? json(response, 200, { results: [call('c3')], next: null })
@@ -400,7 +411,7 @@ describe('lists', () => {
     ]);
   });
 
-  it('never take the key to another origin', async () => {
+  it('never send the key to another origin', async () => {
     const other = await serve((_, response) => json(response, 200, { results: [] }));
     const { client } = await setUp((_, response) =>
       json(response, 200, { results: [], next: `${other.url}/api/calls/c1/messages?cursor=x` }),
@@ -410,14 +421,14 @@ describe('lists', () => {
     expect(other.received).toEqual([]);
   });
 
-  it('that run in a circle are left', async () => {
+  it('are abandoned when the pages run in a circle', async () => {
     const { client, url } = await setUp((_, response) =>
       json(response, 200, { results: [], next: `${url}/api/calls/c1/messages?cursor=x` }),
     );
     expect(await failureOf(client.calls.messages('c1'))).toMatchObject({ kind: 'protocol' });
   });
 
-  it('find agents of exactly one name', async () => {
+  it('find agents by exact name', async () => {
     const agent = (agentId: string, name: string) => ({ agentId, name, created });
     const { client } = await setUp((_, response) =>
       json(response, 200, { results: [agent('1', 'Ada'), agent('2', 'Ada II')] }),
@@ -426,7 +437,7 @@ describe('lists', () => {
   });
 });
 
-describe('foreign storage', () => {
+describe('external storage', () => {
   it('serves recordings without seeing the key', async () => {
     const storage = await serve((_, response) => {
       response.writeHead(200, { 'content-type': 'audio/wav', 'content-length': 4 }).end('RIFF');
@@ -450,13 +461,13 @@ describe('foreign storage', () => {
     expect(await failureOf(client.calls.recording('c1'))).toMatchObject({ kind: 'not_found' });
   });
 
-  it('passes on a recording that is not redirected', async () => {
+  it('returns a recording that is not redirected', async () => {
     const { client } = await setUp((_, response) => response.writeHead(200).end('RIFF'));
     const audio = await client.voices.preview('v1');
     expect(await new Response(audio.body).text()).toBe('RIFF');
   });
 
-  it('takes uploads without seeing the key', async () => {
+  it('accepts uploads without seeing the key', async () => {
     const storage = await serve((_, response) => response.writeHead(200).end());
     const { client } = await setUp(() => {});
     await client.corpora.uploadDocument(
@@ -473,7 +484,7 @@ describe('foreign storage', () => {
     expect(JSON.stringify(storage.received[0]?.headers)).not.toContain(API_KEY);
   });
 
-  it('keeps the address of a failed upload to itself', async () => {
+  it('does not reveal the address of a failed upload', async () => {
     const storage = await serve((_, response) => response.writeHead(403).end());
     const { client } = await setUp(() => {});
     const error = await failureOf(

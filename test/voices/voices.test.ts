@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { syncVoices } from '../../src/voices/service.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
+import { untilRetried } from '../support/jobs.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { until } from '../support/wait.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -64,7 +64,7 @@ async function remote(name: string): Promise<RemoteVoice[]> {
 
 const uuid = (id: string): string => id.slice(4);
 
-/** An agent with this voice, put there without the API. */
+/** Inserts an agent with this voice directly into the database. */
 async function agentWith(voiceId: string): Promise<string> {
   const voice = await server.app.db.voice.findUniqueOrThrow({ where: { id: uuid(voiceId) } });
   const agent = await server.app.db.agent.create({
@@ -84,8 +84,11 @@ async function agentWith(voiceId: string): Promise<string> {
   return publicId('agt', agent.id);
 }
 
-describe('system voices', () => {
-  it('are there for an organization at its first look, each with rows of its own', async () => {
+const create = async (client: GraphQLClient) =>
+  (await mutate(client, 'createVoice', { name: 'Mine', providerVoiceId: 'x' })).voice;
+
+describe('voices', () => {
+  it('lists the system voices in a new organization, under ids of its own', async () => {
     const [one, two] = [await server.newOrganization(), await server.newOrganization()];
     const first = await list(one.client);
     const second = await list(two.client);
@@ -107,7 +110,7 @@ describe('system voices', () => {
     expect(await read(two.client, mark.id)).toBeNull();
   });
 
-  it('are filtered by language, with its regions, by provider and by text as it stands', async () => {
+  it('filters by language with its regions, by provider and by literal text', async () => {
     const { client } = await server.newOrganization();
     const languages = async (language: string) =>
       (await list(client, { filter: { language } })).nodes.map(
@@ -125,24 +128,24 @@ describe('system voices', () => {
     expect((await list(client, { filter: { search: 'M%k' } })).nodes).toEqual([]);
     expect((await list(client, { filter: { search: 'M_rk' } })).nodes).toEqual([]);
     const byName = await list(client, { orderBy: { field: 'NAME', direction: 'ASC' } });
-    // How letters with accents are sorted is the database's affair.
+    // The collation of the database decides how accented letters sort.
     const names: string[] = byName.nodes
       .map(({ name }: { name: string }) => name)
       .filter((name: string) => /^[A-Z]/.test(name));
     expect(names).toEqual([...names].sort((a, b) => a.localeCompare(b)));
   });
 
-  it('follow what Ultravox lists, touching only what differs', async () => {
+  it('follows the voices that Ultravox lists and writes only those that differ', async () => {
     const { client, id: organizationId } = await server.newOrganization();
     const before = (await list(client)).nodes;
     const [changed, gone, used, same] = before;
     const db = server.app.db;
     await db.voice.update({ where: { id: uuid(changed.id) }, data: { name: 'Old name' } });
-    for (const [voice, ultravoxId] of [
+    for (const [voice, remoteId] of [
       [gone, 'not-listed-1'],
       [used, 'not-listed-2'],
     ]) {
-      await db.voice.update({ where: { id: uuid(voice.id) }, data: { ultravoxId } });
+      await db.voice.update({ where: { id: uuid(voice.id) }, data: { remoteId } });
     }
     await agentWith(used.id);
     await Promise.all([syncVoices(server.app), syncVoices(server.app)]);
@@ -154,7 +157,7 @@ describe('system voices', () => {
     expect((await read(client, gone.id)).withdrawnAt).not.toBeNull();
     expect(find(used.id).withdrawnAt).not.toBeNull();
     expect(find(same.id)).toEqual(same);
-    // The two that are "gone" were listed under their true ids, so they have new rows.
+    // The two that were renamed to ids that Ultravox does not list got new rows under their true ids.
     expect(await db.voice.count({ where: { organizationId } })).toBe(before.length + 2);
 
     const [row] = await db.voice.findMany({ where: { organizationId, name: same.name } });
@@ -163,7 +166,7 @@ describe('system voices', () => {
     expect((await read(client, same.id)).withdrawnAt).toBeNull();
   });
 
-  it('leave a list without them when Ultravox is away, and come with the next', async () => {
+  it('is empty while Ultravox cannot be reached and complete at the next query', async () => {
     const { client } = await server.newOrganization();
     server.simulator.setFaults([{ kind: 'status', status: 500, path: '^/api/voices' }]);
     expect((await list(client)).totalCount).toBe(0);
@@ -171,7 +174,7 @@ describe('system voices', () => {
     expect((await list(client)).totalCount).toBeGreaterThan(5);
   });
 
-  it('can be neither changed nor deleted', async () => {
+  it('refuses to change or delete system voices', async () => {
     const { nodes } = await list(server.client, { filter: { type: 'SYSTEM' } });
     for (const name of ['updateVoice', 'deleteVoice']) {
       const { userErrors } = await mutate(server.client, name, { id: nodes[0].id });
@@ -189,7 +192,7 @@ describe('createVoice', () => {
     speed: 1.1,
   };
 
-  it('registers the voice under our id', async () => {
+  it('registers the voice at Ultravox under our id', async () => {
     const { voice, userErrors } = await mutate(server.client, 'createVoice', INPUT);
     expect(userErrors).toEqual([]);
     expect(voice).toMatchObject({
@@ -223,14 +226,14 @@ describe('createVoice', () => {
     ['LMNT', { lmnt: { voiceId: 'x', speed: 0.8 } }],
     ['GOOGLE', { google: { voiceId: 'x', speakingRate: 0.8 } }],
     ['INWORLD', { inworld: { voiceId: 'x', speakingRate: 0.8 } }],
-  ])('says the speed in the words of %s', async (provider, definition) => {
+  ])('sends the speed in the format of %s', async (provider, definition) => {
     const input = { name: 'V', providerVoiceId: 'x', provider, speed: 0.8 };
     const { voice } = await mutate(server.client, 'createVoice', input);
     expect(voice).toMatchObject({ status: 'ACTIVE', model: null, speed: 0.8 });
     expect(await remote(voice.id)).toMatchObject([{ definition }]);
   });
 
-  it('names everything that is wrong at once', async () => {
+  it('reports every problem of the input at once', async () => {
     const { voice, userErrors } = await mutate(server.client, 'createVoice', {
       name: ' ',
       description: 'x'.repeat(241),
@@ -255,7 +258,7 @@ describe('createVoice', () => {
     ]);
   });
 
-  it('is FAILED when Ultravox refuses the voice, with what it said', async () => {
+  it('returns a FAILED voice with the reason when Ultravox refuses it', async () => {
     server.simulator.setFaults([
       { kind: 'status', status: 400, method: 'POST', path: '^/api/voices', count: 1 },
     ]);
@@ -266,22 +269,26 @@ describe('createVoice', () => {
     expect(deleted.deletedVoiceId).toBe(voice.id);
   });
 
-  it('finds the voice again when the answer was lost, and makes no second', async () => {
+  it('adopts the remote voice after a lost response and creates no second one', async () => {
     server.simulator.setFaults([
       { kind: 'dropAfter', method: 'POST', path: '^/api/voices', count: 1 },
     ]);
     const { voice } = await mutate(server.client, 'createVoice', INPUT);
     expect(voice.status).toBe('DRAFT');
     expect(voice.syncError).toBeTruthy();
-    await until('the voice', async () => (await read(server.client, voice.id)).status === 'ACTIVE');
+    await untilRetried(
+      server,
+      'the voice',
+      async () => (await read(server.client, voice.id)).status === 'ACTIVE',
+    );
     const row = await server.app.db.voice.findUniqueOrThrow({ where: { id: uuid(voice.id) } });
-    expect((await remote(voice.id)).map(({ voiceId }) => voiceId)).toEqual([row.ultravoxId]);
+    expect((await remote(voice.id)).map(({ voiceId }) => voiceId)).toEqual([row.remoteId]);
   });
 
-  it('gives the same voice for the same idempotency key, also when the first run died', async () => {
+  it('returns the same voice for the same idempotency key after a crash of the first run', async () => {
     const headers = { 'x-idempotency-key': `voice-${newId()}` };
     const first = await mutate(server.client, 'createVoice', INPUT, headers);
-    // As a crash between the voice and the stored answer would leave it.
+    // The state that a crash before the response was stored leaves behind.
     await server.app.db.idempotencyKey.updateMany({
       data: { response: null, leaseUntil: new Date(0) },
     });
@@ -291,11 +298,8 @@ describe('createVoice', () => {
   });
 });
 
-describe('updateVoice and deleteVoice', () => {
-  const create = async (client: GraphQLClient) =>
-    (await mutate(client, 'createVoice', { name: 'Mine', providerVoiceId: 'x' })).voice;
-
-  it('changes what was sent', async () => {
+describe('updateVoice', () => {
+  it('changes only the fields that were sent', async () => {
     const { id } = await create(server.client);
     const described = await mutate(server.client, 'updateVoice', { id, description: 'Warm' });
     expect(described.voice).toMatchObject({ name: 'Mine', description: 'Warm' });
@@ -313,7 +317,7 @@ describe('updateVoice and deleteVoice', () => {
     ]);
   });
 
-  it('are refused to another organization', async () => {
+  it('rejects a voice of another organization, as does deleteVoice', async () => {
     const { id } = await create(server.client);
     const { client } = await server.newOrganization();
     for (const name of ['updateVoice', 'deleteVoice']) {
@@ -326,8 +330,10 @@ describe('updateVoice and deleteVoice', () => {
     expect(node.errors).toBeUndefined();
     expect(node.data.node).toBeNull();
   });
+});
 
-  it('refuses to delete a voice that agents speak with, and says which', async () => {
+describe('deleteVoice', () => {
+  it('rejects a voice that agents use and lists those agents', async () => {
     const { id } = await create(server.client);
     const agentId = await agentWith(id);
     const { userErrors } = await mutate(server.client, 'deleteVoice', { id });
@@ -340,7 +346,7 @@ describe('updateVoice and deleteVoice', () => {
     expect((await mutate(server.client, 'deleteVoice', { id })).deletedVoiceId).toBe(id);
   });
 
-  it('removes the voice at Ultravox too, if need be later', async () => {
+  it('removes the voice at Ultravox, later when Ultravox fails at first', async () => {
     const { id } = await create(server.client);
     server.simulator.setFaults([
       { kind: 'status', status: 500, method: 'DELETE', path: '^/api/voices', count: 1 },
@@ -348,6 +354,6 @@ describe('updateVoice and deleteVoice', () => {
     expect((await mutate(server.client, 'deleteVoice', { id })).deletedVoiceId).toBe(id);
     expect(await read(server.client, id)).toBeNull();
     expect(await remote(id)).toHaveLength(1);
-    await until('the removal', async () => (await remote(id)).length === 0);
+    await untilRetried(server, 'the removal', async () => (await remote(id)).length === 0);
   });
 });

@@ -1,0 +1,62 @@
+/**
+ * Lists, analytics and exports with 5 million calls, written to `bench/RESULTS.md`:
+ * `node bench/large.ts [directory] [calls]`. The database is filled in a quarter of an hour, and takes 15 GB; a
+ * directory keeps it for further runs. With fewer calls, nothing is written.
+ */
+import type { Client } from 'pg';
+import { startBenchDatabase } from './support/database.ts';
+import { analyticsAtSize } from './support/large-analytics.ts';
+import { exportsAtSize } from './support/large-exports.ts';
+import { listsAtSize } from './support/large-lists.ts';
+import { FULL, fillLarge, type LargeSizes, organizationsOf } from './support/large-rows.ts';
+import { LargeServer } from './support/large-server.ts';
+import { measuredAt, saveSections } from './support/results.ts';
+
+const [, , keepIn, calls = FULL.calls] = process.argv;
+const scale = Number(calls) / FULL.calls;
+const sizes: LargeSizes = {
+  calls: Number(calls),
+  turns: Math.round(FULL.turns * scale),
+  contacts: Math.round(FULL.contacts * scale),
+  campaigns: FULL.campaigns,
+};
+const database = await startBenchDatabase({
+  fill: (client) => fillLarge(client, sizes),
+  keepIn,
+});
+try {
+  const organizations = await organizationsOf(database.client);
+  const server = await LargeServer.start(database, organizations);
+  try {
+    await rolledUp(database.client);
+    const about = `Measured by \`node bench/large.ts\` ${measuredAt()}, while other programs ran.`;
+    const sections = [
+      await analyticsAtSize(server, database.client, organizations),
+      await listsAtSize(server),
+      await exportsAtSize(server),
+    ];
+    if (scale === 1) {
+      await saveSections(sections.map((one) => ({ ...one, text: `${one.text} ${about}` })));
+    }
+    for (const { title, table } of sections) process.stdout.write(`${title}\n\n${table}\n\n`);
+  } finally {
+    await server.stop();
+  }
+} finally {
+  await database.stop();
+}
+process.exit(0);
+
+/** Waits for the worker, which begins when the server starts. */
+async function rolledUp(client: Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ behind: number }>(
+      `SELECT count(*)::int AS behind FROM organizations AS o
+       WHERE NOT EXISTS (SELECT 1 FROM call_rollup_progress WHERE organization_id = o.id
+         AND through >= (now() AT TIME ZONE 'UTC')::date - 3)`,
+    );
+    if (rows[0]?.behind === 0) break;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  await client.query('VACUUM ANALYZE call_rollups');
+}

@@ -1,0 +1,41 @@
+/** This server as a contender: `npm start` on the benchmark's database, with an API key. */
+import path from 'node:path';
+import type { BenchDatabase } from './database.ts';
+import { freePort, run, type Server, startServer } from './processes.ts';
+
+export const ENCRYPTION_KEY = 'a key for benchmarks, of at least 32 characters';
+
+/** Limits stay on, but out of the way. */
+export async function startOurs(
+  database: BenchDatabase,
+  settings: Record<string, string> = {},
+): Promise<{ server: Server; key: string; env: Record<string, string> }> {
+  const port = await freePort();
+  const env = {
+    DATABASE_URL: database.url,
+    DATA_DIR: path.join(database.directory, `data-${port}`),
+    ENCRYPTION_KEY,
+    NODE_ENV: 'production',
+    LOG_LEVEL: 'warn',
+    DEMO_DATA: 'false',
+    SIMULATOR_PORT: String(await freePort()),
+    RATE_LIMIT_PER_MINUTE: '1000000',
+    ...settings,
+  };
+  const server = await startServer({
+    name: 'this server',
+    args: ['src/main.ts'],
+    env,
+    ready: /GraphiQL/,
+    port,
+  });
+  return { server, key: await keyOf(database.organizationId, env), env };
+}
+
+/** A new API key of an organization, made by a command with the settings of the server. */
+export async function keyOf(organizationId: string, env: Record<string, string>): Promise<string> {
+  const output = await run(['src/organization-cli.ts', '--key', `org_${organizationId}`], '', env);
+  const key = /truedy_\w{32}/.exec(output)?.[0];
+  if (!key) throw new Error(`No API key in:\n${output}`);
+  return key;
+}

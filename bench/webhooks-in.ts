@@ -1,0 +1,146 @@
+/**
+ * Webhooks of Ultravox in: `node bench/webhooks-in.ts [webhooks]`. Each bills another call. They are
+ * verified, stored, acknowledged and applied with their events, beside a bare server that only inserts the
+ * same bodies.
+ */
+import { Agent, request } from 'node:http';
+import { createCipher } from '../src/infra/cipher.ts';
+import { signWebhook } from '../src/ultravox/signature.ts';
+import { until } from '../test/support/wait.ts';
+import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
+import { ENCRYPTION_KEY, startOurs } from './support/ours.ts';
+import { freePort, type Server, startServer } from './support/processes.ts';
+import { type Section, table } from './support/results.ts';
+
+const CONNECTIONS = 20;
+
+/** Delivers the webhooks over a few connections. */
+async function deliver(url: string, bodies: readonly string[]): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+  const secret = createCipher(ENCRYPTION_KEY).derive('ultravox-webhook');
+  const waiting = [...bodies];
+  const post = (body: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const timestamp = new Date().toISOString();
+      const headers = {
+        'content-type': 'application/json',
+        'x-ultravox-webhook-timestamp': timestamp,
+        'x-ultravox-webhook-signature': signWebhook(secret, body, timestamp),
+      };
+      const sent = request(
+        `${url}/webhooks/ultravox`,
+        { agent, method: 'POST', headers },
+        (answer) => {
+          answer.resume();
+          if (answer.statusCode === 204) answer.on('end', resolve);
+          else reject(new Error(`Status ${answer.statusCode}`));
+        },
+      );
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  await Promise.all(
+    Array.from({ length: CONNECTIONS }, async () => {
+      for (let body = waiting.pop(); body; body = waiting.pop()) await post(body);
+    }),
+  );
+  agent.destroy();
+}
+
+async function billsOf(database: BenchDatabase, count: number): Promise<string[]> {
+  const { rows } = await database.client.query<{ ultravox_id: string; created_at: Date }>(
+    `SELECT ultravox_id, created_at FROM calls WHERE billing_status = 'PENDING' LIMIT $1`,
+    [count],
+  );
+  return rows.map(({ ultravox_id: callId, created_at }) =>
+    JSON.stringify({
+      event: 'call.billed',
+      call: {
+        callId,
+        created: created_at,
+        joined: created_at,
+        ended: new Date(created_at.getTime() + 60_000),
+        endReason: 'hangup',
+        billingStatus: 'BILLING_STATUS_BILLED',
+        billedDuration: '60s',
+        maxDuration: '600s',
+        joinTimeout: '60s',
+        systemPrompt: 'You are Ada, the assistant of a bank. '.repeat(40),
+        metadata: {},
+      },
+    }),
+  );
+}
+
+interface Measured {
+  acknowledged: number;
+  worked: number;
+  cpuMs: number;
+}
+
+async function measure(
+  server: Server,
+  bodies: readonly string[],
+  isDone: () => Promise<boolean>,
+): Promise<Measured> {
+  const [began, cpu] = [performance.now(), await server.cpuSeconds()];
+  await deliver(server.url, bodies);
+  const acknowledged = (performance.now() - began) / 1_000;
+  await until('all webhooks', isDone, 120_000);
+  const worked = (performance.now() - began) / 1_000;
+  const cpuMs = (((await server.cpuSeconds()) - cpu) * 1_000) / bodies.length;
+  return { acknowledged: bodies.length / acknowledged, worked: bodies.length / worked, cpuMs };
+}
+
+export async function benchWebhooksIn(count: number): Promise<Section> {
+  const database = await startBenchDatabase();
+  const { server: ours } = await startOurs(database);
+  const bare = await startServer({
+    name: 'bare server',
+    args: ['bench/peers/bare-insert.ts'],
+    env: { DATABASE_URL: database.url },
+    ready: /ready/,
+    port: await freePort(),
+  });
+  const pending = async (): Promise<number> => {
+    const { rows } = await database.client.query<{ count: string }>(
+      `SELECT count(*) FROM calls WHERE billing_status = 'PENDING'`,
+    );
+    return Number(rows[0]?.count ?? 0);
+  };
+  try {
+    const measureOwn = async (webhooks: number): Promise<{ bodies: string[]; own: Measured }> => {
+      const [before, bodies] = [await pending(), await billsOf(database, webhooks)];
+      const isDone = async () => (await pending()) <= before - webhooks;
+      return { bodies, own: await measure(ours, bodies, isDone) };
+    };
+    // The first ones warm up.
+    await measureOwn(500);
+    const { bodies, own } = await measureOwn(count);
+    await deliver(bare.url, bodies);
+    const floor = await measure(bare, bodies, async () => true);
+    const row = (name: string, { acknowledged, worked, cpuMs }: Measured): string[] => [
+      name,
+      `${acknowledged.toFixed(0)} (${(acknowledged / floor.acknowledged).toFixed(2)})`,
+      `${worked.toFixed(0)} (${(worked / floor.worked).toFixed(2)})`,
+      `${cpuMs.toFixed(2)} (${(cpuMs / floor.cpuMs).toFixed(2)})`,
+    ];
+    return {
+      title: 'Webhooks in',
+      text: `${count} webhooks of Ultravox over ${CONNECTIONS} connections to one process, each about another call, and the ratio to a bare INSERT of the body. This server verifies and stores a webhook, acknowledges it, and applies it with its event.`,
+      table: table(
+        ['server', 'acknowledged a second', 'applied a second', 'ms of CPU each'],
+        [row('this server', own), row('bare INSERT', floor)],
+      ),
+    };
+  } finally {
+    await Promise.all([ours.stop(), bare.stop()]);
+    await database.stop();
+  }
+}
+
+if (import.meta.main) {
+  const section = await benchWebhooksIn(Number(process.argv[2] ?? 5_000));
+  process.stdout.write(`${section.text}\n\n${section.table}\n`);
+  process.exit(0);
+}

@@ -1,0 +1,1 @@
+ALTER TABLE calls RENAME COLUMN settle_by TO lost_at;

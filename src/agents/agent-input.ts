@@ -1,0 +1,246 @@
+/** Validates the input of an agent: limits, formats and defaults. References are checked elsewhere. */
+import type { ProblemPath } from '../errors.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import { isAtOrBelow } from '../infra/addresses.ts';
+import type { Checks } from '../infra/checks.ts';
+import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
+import { template } from './placeholders.ts';
+import type { AgentSettings } from './settings.ts';
+import {
+  type BuiltInConfigInput,
+  builtInConfig,
+  type Given,
+  type GreetingSettingsInput,
+  greetingSettings,
+  type InactivityMessageInput,
+  inactivityMessages,
+  type VadSettingsInput,
+  vadSettings,
+} from './settings-input.ts';
+
+export interface AgentInput {
+  name?: Given<string>;
+  voiceId?: Given<string>;
+  systemPrompt?: Given<string>;
+  description?: Given<string>;
+  model?: Given<string>;
+  toolIds?: Given<readonly string[]>;
+  knowledgeBaseIds?: Given<readonly string[]>;
+  temperature?: Given<number>;
+  recordingEnabled?: Given<boolean>;
+  languageHint?: Given<string>;
+  joinTimeout?: Given<string>;
+  maxDuration?: Given<string>;
+  timeExceededMessage?: Given<string>;
+  greetingSettings?: Given<GreetingSettingsInput>;
+  inactivityMessages?: Given<readonly InactivityMessageInput[]>;
+  vadSettings?: Given<VadSettingsInput>;
+  builtInConfig?: Given<BuiltInConfigInput>;
+  successCriteria?: Given<string>;
+  extractionSchema?: Given<Record<string, unknown>>;
+  crmWebhookUrl?: Given<string>;
+  crmWebhookSecret?: Given<string>;
+}
+
+/** Content of an agent with its references as UUIDs and the secret in clear text. */
+export interface AgentContent extends AgentSettings {
+  name: string;
+  voiceId: string;
+  systemPrompt: string;
+  description: string | null;
+  model: string;
+  toolIds: string[];
+  knowledgeBaseIds: string[];
+  temperature: number;
+  recordingEnabled: boolean;
+  languageHint: string | null;
+  joinTimeout: string | null;
+  maxDuration: string | null;
+  timeExceededMessage: string | null;
+  successCriteria: string | null;
+  crmWebhookUrl: string | null;
+  crmWebhookSecret: string | null;
+}
+
+/** Content in which invalid list entries are undefined. Without problems it is an `AgentContent`. */
+export interface ReadContent extends Omit<AgentContent, 'toolIds' | 'knowledgeBaseIds'> {
+  toolIds: (string | undefined)[];
+  knowledgeBaseIds: (string | undefined)[];
+}
+
+interface ReadOptions {
+  /** Reset fields that were not sent to their defaults. */
+  whole: boolean;
+  /** Accept any address for the CRM webhook. */
+  allowPrivate: boolean;
+  /** Addresses for it that are accepted although they are not public HTTPS, with all below them. */
+  allowedUrls: readonly string[];
+  /** Accept premium numbers as targets of transfers. */
+  allowPremium: boolean;
+}
+
+type Reader<Value, Given> = (value: Given, path: ProblemPath) => Value | undefined;
+
+/** The fields that the input sets; null means the default. Invalid fields are omitted and reported. */
+export function readContent(
+  checks: Checks,
+  input: AgentInput,
+  { whole, allowPrivate, allowedUrls, allowPremium }: ReadOptions,
+): Partial<ReadContent> {
+  const content: Partial<ReadContent> = {};
+
+  function optional<K extends keyof ReadContent>(
+    key: K,
+    fallback: ReadContent[K],
+    read: Reader<ReadContent[K], NonNullable<AgentInput[K]>>,
+  ): void {
+    const given = input[key];
+    if (given === undefined && !whole) return;
+    const value =
+      given === undefined || given === null
+        ? fallback
+        : read(given as NonNullable<AgentInput[K]>, [key]);
+    if (value !== undefined) content[key] = value;
+  }
+
+  function required<K extends 'name' | 'voiceId' | 'systemPrompt'>(
+    key: K,
+    read: Reader<string, string>,
+  ): void {
+    const given = input[key];
+    if (given === undefined && !whole) return;
+    const value =
+      given === undefined || given === null
+        ? checks.add('REQUIRED', `\`${key}\` is required and cannot be null.`, [key])
+        : read(given, [key]);
+    if (value !== undefined) content[key] = value;
+  }
+
+  const textOf =
+    (max: number, min = 0): Reader<string, string> =>
+    (value, path) =>
+      checks.text(value, path, { min, max });
+  const templateOf =
+    (max: number, min = 0): Reader<string, string> =>
+    (value, path) =>
+      template(checks, value, path, { min, max });
+
+  required('name', textOf(LIMITS.name, 1));
+  required('voiceId', (value, path) => checks.id('voc', 'Voice', value, path));
+  required('systemPrompt', templateOf(LIMITS.systemPrompt, 1));
+  optional('description', null, textOf(LIMITS.description));
+  optional('model', DEFAULT_MODEL, (value, path) => model(checks, value, path));
+  optional('toolIds', [], (value, path) =>
+    checks.ids({ prefix: 'tol', what: 'Tool', max: LIMITS.tools }, value, path),
+  );
+  optional('knowledgeBaseIds', [], (value, path) =>
+    checks.ids({ prefix: 'knb', what: 'KnowledgeBase', max: LIMITS.knowledgeBases }, value, path),
+  );
+  optional('temperature', DEFAULT_TEMPERATURE, (value, path) =>
+    checks.number(value, path, { min: 0, max: 1 }),
+  );
+  optional('recordingEnabled', false, (value) => value);
+  optional('languageHint', null, (value, path) => languageHint(checks, value, path));
+  optional('joinTimeout', null, (value, path) =>
+    checks.duration(value, path, LIMITS.joinTimeoutSeconds),
+  );
+  optional('maxDuration', null, (value, path) =>
+    checks.duration(value, path, LIMITS.maxDurationSeconds),
+  );
+  optional('timeExceededMessage', null, templateOf(LIMITS.spokenText, 1));
+  optional('greetingSettings', null, (value, path) => greetingSettings(checks, value, path));
+  optional('inactivityMessages', [], (value, path) => inactivityMessages(checks, value, path));
+  optional('vadSettings', null, (value, path) => vadSettings(checks, value, path));
+  optional('builtInConfig', null, (value, path) =>
+    builtInConfig(checks, value, path, { allowPremium }),
+  );
+  optional('successCriteria', null, textOf(LIMITS.successCriteria, 1));
+  optional('extractionSchema', null, (value, path) => extractionSchema(checks, value, path));
+  optional('crmWebhookUrl', null, (value, path) =>
+    checks.url(value, path, { allowPrivate: allowPrivate || isAtOrBelow(allowedUrls, value) }),
+  );
+  optional('crmWebhookSecret', null, (value, path) =>
+    checks.text(value, path, LIMITS.crmWebhookSecret),
+  );
+  return content;
+}
+
+type PlainColumns = Omit<
+  AgentContent,
+  'toolIds' | 'knowledgeBaseIds' | 'crmWebhookSecret' | keyof AgentSettings
+>;
+type JsonColumn = Prisma.InputJsonValue | typeof Prisma.DbNull;
+type Columns = PlainColumns & {
+  inactivityMessages: Prisma.InputJsonValue;
+  greetingSettings: JsonColumn;
+  vadSettings: JsonColumn;
+  builtInConfig: JsonColumn;
+  extractionSchema: JsonColumn;
+};
+
+/** The columns of the row, without the secret. References in lists are in other tables. */
+export function toColumns(content: AgentContent): Columns;
+export function toColumns(content: Partial<AgentContent>): Partial<Columns>;
+export function toColumns(content: Partial<AgentContent>): Partial<Columns> {
+  const { toolIds, knowledgeBaseIds, crmWebhookSecret, ...columns } = content;
+  const { greetingSettings, vadSettings, builtInConfig, extractionSchema, ...plain } = columns;
+  return {
+    ...plain,
+    ...(greetingSettings === undefined ? {} : { greetingSettings: json(greetingSettings) }),
+    ...(vadSettings === undefined ? {} : { vadSettings: json(vadSettings) }),
+    ...(builtInConfig === undefined ? {} : { builtInConfig: json(builtInConfig) }),
+    ...(extractionSchema === undefined ? {} : { extractionSchema: json(extractionSchema) }),
+  };
+}
+
+function json(value: object | null): JsonColumn {
+  return value === null ? Prisma.DbNull : (value as Prisma.InputJsonValue);
+}
+
+function model(checks: Checks, value: string, path: ProblemPath): string | undefined {
+  if ((MODELS as readonly string[]).includes(value)) return value;
+  return checks.add(
+    'INVALID_INPUT',
+    `\`model\` must be one of ${MODELS.join(', ')}; it is ${JSON.stringify(value.slice(0, 60))}.`,
+    path,
+    { details: { models: [...MODELS] } },
+  );
+}
+
+function languageHint(checks: Checks, value: string, path: ProblemPath): string | undefined {
+  if (value.length <= LIMITS.languageHint && isLanguageTag(value)) return value;
+  return checks.add(
+    'INVALID_INPUT',
+    `\`languageHint\` must be a BCP 47 language tag of at most ${LIMITS.languageHint} characters, such as "en-US"; it is ${JSON.stringify(value.slice(0, 60))}.`,
+    path,
+  );
+}
+
+function isLanguageTag(value: string): boolean {
+  try {
+    return Intl.getCanonicalLocales(value).length === 1;
+  } catch {
+    return false;
+  }
+}
+
+function extractionSchema(
+  checks: Checks,
+  value: Record<string, unknown>,
+  path: ProblemPath,
+): Record<string, unknown> | undefined {
+  const refuse = (why: string) => checks.add('INVALID_INPUT', `\`extractionSchema\` ${why}`, path);
+  try {
+    if (Buffer.byteLength(JSON.stringify(value)) > LIMITS.extractionSchemaBytes) {
+      return refuse(`must have at most ${LIMITS.extractionSchemaBytes} bytes as JSON.`);
+    }
+  } catch {
+    return refuse('is nested too deeply.');
+  }
+  if (value.type !== 'object') {
+    return refuse('must be a JSON Schema whose `type` is "object".');
+  }
+  const problem = jsonSchemaProblem(value);
+  return problem === null ? value : refuse(`is not a valid JSON Schema: ${problem.slice(0, 300)}.`);
+}

@@ -1,0 +1,183 @@
+/** The voice, tools and knowledge bases that an agent refers to: checks, locks and writes. */
+import type { Tx } from '../app.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import type { Checks } from '../infra/checks.ts';
+import { publicId } from '../infra/ids.ts';
+import type { ResyncAgents } from '../sync/jobs.ts';
+import { lockReferences } from '../sync/references.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import type { AgentContent, ReadContent } from './agent-input.ts';
+import { builtInToolNames } from './call-template.ts';
+
+export type AgentReferences = Pick<
+  AgentContent,
+  'voiceId' | 'toolIds' | 'knowledgeBaseIds' | 'builtInConfig'
+>;
+
+interface ReferenceChange {
+  /** What the agent refers to now; null for a new agent. */
+  before: AgentReferences | null;
+  /** What the write sets. Invalid fields are missing, and invalid list entries are undefined. */
+  change: Partial<Pick<ReadContent, keyof AgentReferences>>;
+}
+
+/**
+ * Checks the references that a write sets, together with those that stay, and locks all of them
+ * against deletion until the transaction ends.
+ */
+export async function checkReferences(
+  tx: Tx,
+  viewer: Viewer,
+  checks: Checks,
+  { before, change }: ReferenceChange,
+): Promise<void> {
+  const { organizationId } = viewer;
+  const voiceId = change.voiceId ?? before?.voiceId;
+  const toolIds = change.toolIds ?? before?.toolIds ?? [];
+  const knowledgeBaseIds = change.knowledgeBaseIds ?? before?.knowledgeBaseIds ?? [];
+  const voices = await lockReferences(tx, 'voices', organizationId, voiceId ? [voiceId] : []);
+  const tools = await lockReferences(tx, 'tools', organizationId, toolIds.filter(isDefined));
+  const knowledge = await lockReferences(
+    tx,
+    'knowledge_bases',
+    organizationId,
+    knowledgeBaseIds.filter(isDefined),
+  );
+
+  if (change.voiceId && !voices.has(change.voiceId)) {
+    checks.add('NOT_FOUND', 'Voice not found.', ['voiceId']);
+  } else if (change.voiceId && change.voiceId !== before?.voiceId) {
+    await checkNotWithdrawn(tx, checks, change.voiceId);
+  }
+  for (const [index, id] of (change.toolIds ?? []).entries()) {
+    if (id === undefined || tools.has(id)) continue;
+    checks.add('NOT_FOUND', `There is no tool ${publicId('tol', id)} in your organization.`, [
+      'toolIds',
+      index,
+    ]);
+  }
+  for (const [index, id] of (change.knowledgeBaseIds ?? []).entries()) {
+    if (id === undefined || knowledge.has(id)) continue;
+    checks.add(
+      'NOT_FOUND',
+      `There is no knowledge base ${publicId('knb', id)} in your organization.`,
+      ['knowledgeBaseIds', index],
+    );
+  }
+  if (change.toolIds || change.knowledgeBaseIds || change.builtInConfig) {
+    await checkToolNames(tx, viewer, checks, {
+      toolIds,
+      reserved: builtInToolNames(
+        change.builtInConfig === undefined ? (before?.builtInConfig ?? null) : change.builtInConfig,
+        knowledgeBaseIds.length > 0,
+      ),
+      path: change.toolIds
+        ? 'toolIds'
+        : change.builtInConfig
+          ? 'builtInConfig'
+          : 'knowledgeBaseIds',
+    });
+  }
+}
+
+function isDefined<Value>(value: Value | undefined): value is Value {
+  return value !== undefined;
+}
+
+async function checkNotWithdrawn(tx: Tx, checks: Checks, voiceId: string): Promise<void> {
+  const voice = await tx.voice.findUnique({
+    where: { id: voiceId },
+    select: { withdrawnAt: true },
+  });
+  if (!voice?.withdrawnAt) return;
+  checks.add(
+    'INVALID_STATE',
+    'Ultravox no longer offers this voice. Choose another one from `voices`.',
+    ['voiceId'],
+  );
+}
+
+/** Ultravox refuses two tools of one name, because the model could not distinguish them. */
+async function checkToolNames(
+  tx: Tx,
+  viewer: Viewer,
+  checks: Checks,
+  {
+    toolIds,
+    reserved,
+    path,
+  }: { toolIds: readonly (string | undefined)[]; reserved: readonly string[]; path: string },
+): Promise<void> {
+  if (toolIds.length === 0) return;
+  const rows = await tx.tool.findMany({
+    where: { ...ownedBy(viewer), id: { in: toolIds.filter(isDefined) }, deletedAt: null },
+    select: { id: true, modelToolName: true },
+  });
+  const names = new Map(rows.map(({ id, modelToolName }) => [id, modelToolName]));
+  const taken = new Map<string, string>(reserved.map((name) => [name, 'a built-in tool']));
+  for (const [index, id] of toolIds.entries()) {
+    const name = id && names.get(id);
+    if (!id || !name) continue;
+    const holder = taken.get(name);
+    if (holder) {
+      checks.add(
+        'INVALID_INPUT',
+        `The tool ${publicId('tol', id)} and ${holder} of this agent are both called "${name}". Rename the tool, or omit one of the two.`,
+        path === 'toolIds' ? [path, index] : [path],
+        { details: { modelToolName: name, toolId: publicId('tol', id) } },
+      );
+    }
+    taken.set(name, `the tool ${publicId('tol', id)}`);
+  }
+}
+
+/** Replaces the lists that are given. */
+export async function writeReferences(
+  tx: Tx,
+  organizationId: string,
+  agentId: string,
+  { toolIds, knowledgeBaseIds }: Partial<Pick<AgentContent, 'toolIds' | 'knowledgeBaseIds'>>,
+): Promise<void> {
+  const agent = { organizationId, agentId };
+  if (toolIds) {
+    await tx.agentTool.deleteMany({ where: agent });
+    await tx.agentTool.createMany({
+      data: toolIds.map((toolId, position) => ({ ...agent, toolId, position })),
+    });
+  }
+  if (knowledgeBaseIds) {
+    await tx.agentKnowledgeBase.deleteMany({ where: agent });
+    await tx.agentKnowledgeBase.createMany({
+      data: knowledgeBaseIds.map((knowledgeBaseId, position) => ({
+        ...agent,
+        knowledgeBaseId,
+        position,
+      })),
+    });
+  }
+}
+
+/** Raises the revision of every agent that uses a resource. The agents are locked in order of id. */
+export async function raiseRevisions(
+  tx: Tx,
+  { kind, id }: ResyncAgents,
+): Promise<{ id: string; organizationId: string }[]> {
+  const uses = {
+    VOICE: Prisma.sql`(organization_id, voice_id) IN
+      (SELECT organization_id, id FROM voices WHERE id = ${id}::uuid)`,
+    TOOL: Prisma.sql`id IN (
+      SELECT used.agent_id FROM tools JOIN agent_tools used
+        ON (used.organization_id, used.tool_id) = (tools.organization_id, tools.id)
+      WHERE tools.id = ${id}::uuid)`,
+    KNOWLEDGE_BASE: Prisma.sql`id IN (
+      SELECT used.agent_id FROM knowledge_bases base JOIN agent_knowledge_bases used
+        ON (used.organization_id, used.knowledge_base_id) = (base.organization_id, base.id)
+      WHERE base.id = ${id}::uuid)`,
+  }[kind];
+  return tx.$queryRaw<{ id: string; organizationId: string }[]>`
+    WITH used AS (
+      SELECT id FROM agents WHERE deleted_at IS NULL AND ${uses} ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE agents SET revision = revision + 1 FROM used WHERE agents.id = used.id
+    RETURNING agents.id, agents.organization_id AS "organizationId"`;
+}

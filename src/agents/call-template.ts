@@ -1,0 +1,139 @@
+/** Builds the call template of an agent. It is always complete, because an update replaces it. */
+import type { Agent } from '../generated/prisma/client.ts';
+import type {
+  CallTemplate,
+  FirstSpeakerSettings,
+  SelectedTool,
+  VadSettings as WireVadSettings,
+} from '../ultravox/wire.ts';
+import {
+  type BuiltInConfig,
+  type GreetingSettings,
+  settingsOf,
+  type VadSettings,
+} from './settings.ts';
+
+export type TemplateAgent = Pick<
+  Agent,
+  | 'systemPrompt'
+  | 'model'
+  | 'temperature'
+  | 'recordingEnabled'
+  | 'languageHint'
+  | 'joinTimeout'
+  | 'maxDuration'
+  | 'timeExceededMessage'
+  | 'greetingSettings'
+  | 'inactivityMessages'
+  | 'vadSettings'
+  | 'builtInConfig'
+>;
+
+/** What the agent refers to, by remote id. */
+export interface TemplateReferences {
+  voiceId: string;
+  tools: readonly SelectedTool[];
+  corpusIds: readonly string[];
+}
+
+const MAX_NAME = 64;
+
+/** The name at Ultravox. It ends with our id, by which the remote agent is found. */
+export function remoteName(name: string, publicAgentId: string): string {
+  const slug = name
+    .normalize('NFKD')
+    .replaceAll(/\p{Mark}/gu, '')
+    .replaceAll(/[^a-zA-Z0-9]+/g, '-')
+    .slice(0, MAX_NAME - 1 - publicAgentId.length)
+    .replaceAll(/^-|-$/g, '');
+  return `${slug || 'agent'}_${publicAgentId}`;
+}
+
+/**
+ * Without a schema, Ultravox derives one from the placeholders and may require each of them. Inbound
+ * calls, which have no variables, would then be refused.
+ */
+const ANY_VARIABLES = { type: 'object', additionalProperties: true };
+
+/** Fields without a value are omitted, and Ultravox uses its defaults. */
+export function callTemplate(agent: TemplateAgent, references: TemplateReferences): CallTemplate {
+  const { greetingSettings, inactivityMessages, vadSettings, builtInConfig } = settingsOf(agent);
+  return withoutNulls({
+    systemPrompt: agent.systemPrompt,
+    contextSchema: ANY_VARIABLES,
+    model: agent.model,
+    temperature: agent.temperature,
+    voice: references.voiceId,
+    recordingEnabled: agent.recordingEnabled,
+    languageHint: agent.languageHint,
+    joinTimeout: agent.joinTimeout,
+    maxDuration: agent.maxDuration,
+    timeExceededMessage: agent.timeExceededMessage,
+    firstSpeakerSettings: greetingSettings && firstSpeakerSettings(greetingSettings),
+    inactivityMessages: inactivityMessages.map(({ duration, message, endBehavior }) => ({
+      duration,
+      message,
+      endBehavior: `END_BEHAVIOR_${endBehavior}`,
+    })),
+    vadSettings: vadSettings && withoutNulls<WireVadSettings>(vadMembers(vadSettings)),
+    selectedTools: [
+      ...references.tools,
+      ...references.corpusIds.map((corpusId) => ({
+        toolName: 'queryCorpus',
+        parameterOverrides: { corpus_id: corpusId },
+      })),
+      ...builtInTools(builtInConfig),
+    ],
+  });
+}
+
+/** Names of the tools of Ultravox that the agent has. Custom tools must have other names. */
+export function builtInToolNames(config: BuiltInConfig | null, hasKnowledge: boolean): string[] {
+  return [
+    ...(hasKnowledge ? ['queryCorpus'] : []),
+    ...builtInTools(config).map(({ toolName }) => toolName),
+  ];
+}
+
+function builtInTools(config: BuiltInConfig | null): (SelectedTool & { toolName: string })[] {
+  if (!config) return [];
+  const { transfer } = config;
+  const target = { parameterOverrides: { target: transfer?.target } };
+  return [
+    ...(config.hangUp ? [{ toolName: 'hangUp' }] : []),
+    ...(config.leaveVoicemail ? [{ toolName: 'leaveVoicemail' }] : []),
+    ...(transfer?.cold ? [{ toolName: 'coldTransfer', ...target }] : []),
+    ...(transfer?.warm ? [{ toolName: 'warmTransfer', ...target }] : []),
+  ];
+}
+
+/** Silence after which the agent speaks first, when the greeting has a text but no delay. */
+const DEFAULT_FALLBACK_DELAY = '3s';
+
+/** Missing fields get the defaults of an agent without greeting settings. */
+export function firstSpeakerSettings(greeting: Partial<GreetingSettings>): FirstSpeakerSettings {
+  const { firstSpeaker = 'AGENT', text = null, delay = null, uninterruptible = false } = greeting;
+  if (firstSpeaker === 'AGENT') return { agent: withoutNulls({ text, delay, uninterruptible }) };
+  if (text === null && delay === null) return { user: {} };
+  return { user: { fallback: withoutNulls({ delay: delay ?? DEFAULT_FALLBACK_DELAY, text }) } };
+}
+
+function vadMembers(settings: VadSettings): VadSettings {
+  const { turnEndpointDelay, minimumTurnDuration, minimumInterruptionDuration } = settings;
+  return {
+    turnEndpointDelay,
+    minimumTurnDuration,
+    minimumInterruptionDuration,
+    frameActivationThreshold: settings.frameActivationThreshold,
+  };
+}
+
+function withoutNulls<Wire extends object>(
+  members: {
+    [K in keyof Wire]: Wire[K] | null;
+  },
+): Wire {
+  return Object.fromEntries(
+    Object.entries(members).filter(([, value]) => value !== null && value !== undefined),
+  ) as Wire;
+}

@@ -1,0 +1,26 @@
+/** Validates texts with placeholders. */
+import Mustache from 'mustache';
+import type { ProblemPath } from '../errors.ts';
+import type { Checks } from '../infra/checks.ts';
+
+/** Checks a text in which Ultravox replaces `{{placeholders}}`. */
+export function template(
+  checks: Checks,
+  value: string,
+  path: ProblemPath,
+  limits: { min?: number; max: number },
+): string | undefined {
+  const checked = checks.text(value, path, limits);
+  if (checked === undefined || !checked.includes('{{')) return checked;
+  try {
+    // A new writer, because the shared one caches every text without limit.
+    new Mustache.Writer().parse(checked);
+    return checked;
+  } catch (error) {
+    return checks.add(
+      'INVALID_INPUT',
+      `\`${path.join('.')}\` has an invalid placeholder (${error instanceof Error ? error.message : String(error)}). Write placeholders as {{name}}, and close every section {{#name}} with {{/name}}.`,
+      path,
+    );
+  }
+}

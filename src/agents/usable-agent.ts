@@ -1,0 +1,50 @@
+/** Looks up agents for the calls and campaigns that use them. */
+import type { App, Tx } from '../app.ts';
+import { type Problem, userError } from '../errors.ts';
+import type { Agent } from '../generated/prisma/client.ts';
+import type { Checks } from '../infra/checks.ts';
+import { lockReferences } from '../sync/references.ts';
+import { existingOf, type Viewer } from '../viewer.ts';
+
+const PATH = ['agentId'];
+const NOT_FOUND = 'Agent not found.';
+
+/** The agent named by the input field `agentId`. Adds a problem when there is none. */
+export async function findAgent(
+  db: App['db'] | Tx,
+  viewer: Viewer,
+  checks: Checks,
+  publicAgentId: string,
+): Promise<Agent | null> {
+  const id = checks.id('agt', 'Agent', publicAgentId, PATH);
+  if (!id) return null;
+  const agent = await db.agent.findFirst({ where: { ...existingOf(viewer), id } });
+  if (!agent) checks.add('NOT_FOUND', NOT_FOUND, PATH);
+  return agent;
+}
+
+/**
+ * Whether calls can be placed and taken. An agent that was ACTIVE once stays so while a change is
+ * being sent.
+ */
+export function isReadyForCalls(agent: Pick<Agent, 'status' | 'remoteId' | 'deletedAt'>): boolean {
+  return agent.status === 'ACTIVE' && agent.remoteId !== null && agent.deletedAt === null;
+}
+
+/** Why the agent cannot take or place calls; empty when it can. */
+export function readinessProblems(agent: Agent): Problem[] {
+  if (isReadyForCalls(agent)) return [];
+  const why = agent.syncError ? ` Ultravox says: ${agent.syncError}` : '';
+  const message = `The agent is ${agent.status}, not ACTIVE, so it cannot take or place calls yet.${why}`;
+  return [{ code: 'AGENT_NOT_READY', message, path: PATH }];
+}
+
+/**
+ * Keeps the agent from being deleted until the transaction ends.
+ *
+ * @throws UserInputError NOT_FOUND when it is deleted already.
+ */
+export async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<void> {
+  const locked = await lockReferences(tx, 'agents', viewer.organizationId, [id]);
+  if (!locked.has(id)) throw userError('NOT_FOUND', NOT_FOUND, PATH);
+}

@@ -1,0 +1,160 @@
+/** The step ANALYSIS after a call: a language model judges it and extracts data. */
+import type { Tx } from '../app.ts';
+import type { CallListener } from '../calls/listeners.ts';
+import { findingsIn, saveModelFindings } from '../calls/post-call/findings.ts';
+import {
+  type SaveStep,
+  StepFailure,
+  type StepHandler,
+  type StepResult,
+} from '../calls/post-call/steps.ts';
+import { type Call, Prisma } from '../generated/prisma/client.ts';
+import {
+  type LanguageModel,
+  LanguageModelError,
+  type ModelAnswer,
+} from '../infra/language-model.ts';
+import { type AnalysisTask, buildPrompt } from './prompt.ts';
+import { NOTHING, readVerdict, type Verdict } from './verdict.ts';
+
+/** How often a model is asked that answers what cannot be used. */
+const MAX_ANSWERS = 3;
+
+/** Deletes what is kept of calls that are deleted. */
+export const analysisCallListener: CallListener = {
+  async callsDeleted(_app, tx, callIds) {
+    await tx.callAnalysis.deleteMany({ where: { callId: { in: [...callIds] } } });
+  },
+};
+
+/** A model that cannot be reached is asked again later; one that answers nonsense makes the step fail. */
+export const runAnalysis: StepHandler = async (app, call, { signal }) => {
+  const agent = await app.db.agent.findUniqueOrThrow({
+    where: { id: call.agentId },
+    select: { successCriteria: true, extractionSchema: true },
+  });
+  const task = {
+    successCriteria: agent.successCriteria,
+    extractionSchema: agent.extractionSchema as Record<string, unknown> | null,
+  };
+  if (task.successCriteria === null && task.extractionSchema === null) {
+    return skipped('The agent has neither success criteria nor an extraction schema.');
+  }
+  if (!app.languageModel) return skipped('No language model is configured.');
+  const transcript = await app.db.callTranscript.findUnique({ where: { callId: call.id } });
+  if (!transcript) return failed(call, 'There is no transcript.');
+  // An earlier verdict stays: there is nothing to make another one of.
+  if (transcript.expiredAt) return { status: 'FAILED', detail: 'The transcript was removed.' };
+  const turns = await app.db.callTurn.findMany({
+    where: { callId: call.id },
+    orderBy: { position: 'asc' },
+  });
+  if (!turns.some(({ speaker }) => speaker !== 'TOOL')) return skipped('Nothing was said.');
+  const prompt = buildPrompt(task, turns);
+  try {
+    const judged = await judge(app.languageModel, task, { ...prompt, signal });
+    const used: Used = {
+      ...judged,
+      model: app.languageModel.name,
+      omitted: prompt.omitted,
+      at: app.now(),
+    };
+    const { verdict } = judged;
+    const save: SaveStep = async (tx, locked) => {
+      await saveAnalysis(tx, call, verdict, used);
+      const findings = findingsIn(turns, locked, verdict.findings);
+      await saveModelFindings(app, tx, locked, findings);
+    };
+    if (verdict.problem !== null) return { status: 'FAILED', detail: verdict.problem, save };
+    return { status: 'DONE', save };
+  } catch (error) {
+    if (!(error instanceof LanguageModelError)) throw error;
+    if (!error.isPassing) return failed(call, error.message);
+    throw new StepFailure(error.message, error.retryAfterSeconds);
+  }
+};
+
+function skipped(detail: string): StepResult {
+  return { status: 'SKIPPED', detail, save: removeAnalysis };
+}
+
+/** Of an earlier analysis, with other criteria. */
+async function removeAnalysis(tx: Tx, call: Call): Promise<void> {
+  await tx.callAnalysis.deleteMany({ where: { callId: call.id } });
+}
+
+function failed(call: Call, problem: string): StepResult {
+  return {
+    status: 'FAILED',
+    detail: problem,
+    save: (tx) => saveAnalysis(tx, call, { ...NOTHING, problem }, null),
+  };
+}
+
+interface Used {
+  model: string;
+  omitted: string | null;
+  at: Date;
+  seconds: number;
+  inputTokens: number | null;
+  outputTokens: number | null;
+}
+
+/** Asks until an answer can be used, a few times at most, and adds up what that took. */
+async function judge(
+  model: LanguageModel,
+  task: AnalysisTask,
+  { signal, ...prompt }: ReturnType<typeof buildPrompt> & { signal: AbortSignal },
+): Promise<Pick<Used, 'seconds' | 'inputTokens' | 'outputTokens'> & { verdict: Verdict }> {
+  const begun = performance.now();
+  const answers: ModelAnswer[] = [];
+  let verdict = NOTHING;
+  do {
+    const content =
+      verdict.problem === null
+        ? prompt.content
+        : JSON.stringify({
+            ...JSON.parse(prompt.content),
+            problemOfYourLastAnswer: verdict.problem,
+          });
+    const answer = await model.ask({ ...prompt, content, signal });
+    answers.push(answer);
+    verdict = readVerdict(task, answer.text);
+  } while (verdict.problem !== null && answers.length < MAX_ANSWERS);
+  const sum = (key: 'inputTokens' | 'outputTokens') =>
+    answers.some((answer) => answer[key] === null)
+      ? null
+      : answers.reduce((total, answer) => total + (answer[key] ?? 0), 0);
+  return {
+    verdict,
+    seconds: Math.round(performance.now() - begun) / 1000,
+    inputTokens: sum('inputTokens'),
+    outputTokens: sum('outputTokens'),
+  };
+}
+
+async function saveAnalysis(
+  tx: Tx,
+  call: Call,
+  verdict: Verdict,
+  used: Used | null,
+): Promise<void> {
+  const columns = {
+    status: verdict.problem === null ? ('DONE' as const) : ('FAILED' as const),
+    success: verdict.success,
+    reason: verdict.reason,
+    extractedData: (verdict.extractedData as Prisma.InputJsonObject | null) ?? Prisma.DbNull,
+    error: verdict.problem,
+    omitted: used?.omitted ?? null,
+    model: used?.model ?? null,
+    seconds: used?.seconds ?? null,
+    inputTokens: used?.inputTokens ?? null,
+    outputTokens: used?.outputTokens ?? null,
+    analyzedAt: used?.at ?? null,
+  };
+  await tx.callAnalysis.upsert({
+    where: { callId: call.id },
+    create: { callId: call.id, organizationId: call.organizationId, ...columns },
+    update: columns,
+  });
+}

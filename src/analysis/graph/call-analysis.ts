@@ -1,0 +1,156 @@
+/** What a language model found in a call, on calls. */
+import { CallFilterInput, CallNode, callsWhere } from '../../calls/graph/call.ts';
+import { AnalysisStatusEnum } from '../../calls/graph/call-enums.ts';
+import { RequestError, userError } from '../../errors.ts';
+import type { CallAnalysis } from '../../generated/prisma/client.ts';
+import { builder } from '../../graphql/builder.ts';
+import { formatNumber } from '../../graphql/format-number.ts';
+import { mutation } from '../../graphql/mutation.ts';
+import { analyzeCall, analyzeCalls, MAX_CALLS, MAX_WAITING } from '../service.ts';
+
+const OutcomeType = builder
+  .objectRef<{ success: boolean; reason: string | null }>('CallOutcome')
+  .implement({
+    description: 'Verdict of a language model on a call, by the success criteria of its agent.',
+    authScopes: { readCall: true },
+    fields: (t) => ({
+      success: t.exposeBoolean('success', { description: 'Whether the criteria are met.' }),
+      reason: t.exposeString('reason', {
+        nullable: true,
+        description: 'Reason for the verdict, as given by the model.',
+      }),
+    }),
+  });
+
+interface AnalysisShape {
+  status: (typeof AnalysisStatusEnum)['$inferType'];
+  detail: string | null;
+  result: CallAnalysis | null;
+}
+
+const AnalysisType = builder.objectRef<AnalysisShape>('CallAnalysis').implement({
+  description: 'Analysis of a call by a language model: its status, duration and tokens.',
+  authScopes: { readCall: true },
+  fields: (t) => ({
+    status: t.expose('status', {
+      type: AnalysisStatusEnum,
+      description: 'Status of the analysis.',
+    }),
+    error: t.exposeString('detail', {
+      nullable: true,
+      description:
+        'Human-readable reason why the analysis failed, was skipped or is retried. Null otherwise.',
+    }),
+    omitted: t.string({
+      nullable: true,
+      description:
+        'Turns of a long call that the model did not receive, such as “Turns 40 to 300 of 420 were left out …”. Null if it received all of them.',
+      resolve: ({ result }) => result?.omitted ?? null,
+    }),
+    model: t.string({
+      nullable: true,
+      description: 'Name of the model. Null until it has answered.',
+      resolve: ({ result }) => result?.model ?? null,
+    }),
+    durationSeconds: t.float({
+      nullable: true,
+      description: 'Duration of the analysis in seconds. Null until the model has answered.',
+      resolve: ({ result }) => result?.seconds ?? null,
+    }),
+    inputTokens: t.int({
+      nullable: true,
+      description: 'Number of input tokens. Null if the model does not report it.',
+      resolve: ({ result }) => result?.inputTokens ?? null,
+    }),
+    outputTokens: t.int({
+      nullable: true,
+      description: 'Number of output tokens. Null if the model does not report it.',
+      resolve: ({ result }) => result?.outputTokens ?? null,
+    }),
+    analyzedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'Time at which the model answered. Null until then.',
+      resolve: ({ result }) => result?.analyzedAt ?? null,
+    }),
+  }),
+});
+
+const NOT_ANSWERED = 'The call was not answered.';
+
+builder.prismaObjectFields(CallNode, (t) => ({
+  outcome: t.field({
+    type: OutcomeType,
+    nullable: true,
+    description:
+      'Verdict by `Agent.successCriteria`. Null until it is available, and if the agent has no criteria. See `analysis`.',
+    select: { analysis: true },
+    resolve: ({ analysis }) =>
+      analysis && analysis.success !== null
+        ? { success: analysis.success, reason: analysis.reason }
+        : null,
+  }),
+  extractedData: t.field({
+    type: 'JSONObject',
+    nullable: true,
+    description:
+      'Data extracted from the transcript by `Agent.extractionSchema`. Null until it is available, if it does not match the schema, and if the agent has no schema. See `analysis`.',
+    select: { analysis: true },
+    resolve: ({ analysis }) => analysis?.extractedData ?? null,
+  }),
+  analysis: t.field({
+    type: AnalysisType,
+    description: 'Analysis that produces `outcome` and `extractedData`.',
+    select: {
+      endedAt: true,
+      answeredAt: true,
+      analysis: true,
+      postCallSteps: { where: { kind: 'ANALYSIS' } },
+    },
+    resolve: ({ endedAt, answeredAt, analysis, postCallSteps: [step] }): AnalysisShape => {
+      if (step) return { status: step.status, detail: step.detail, result: analysis };
+      if (endedAt)
+        return { status: 'SKIPPED', detail: answeredAt ? null : NOT_ANSWERED, result: null };
+      return { status: 'PENDING', detail: null, result: null };
+    },
+  }),
+}));
+
+mutation('analyzeCall', {
+  description:
+    'Analyzes an ended call again, by the current success criteria and extraction schema of its agent. The call has `analysis.status` PENDING until the model has answered; the event ANALYZED follows. A call whose transcript was removed after its retention time cannot be analyzed.',
+  scope: 'write',
+  input: (t) => ({ id: t.id({ required: true, description: 'ID of the call (`cal_…`).' }) }),
+  run: async (input, { app, viewer }) => ({ call: await analyzeCall(app, viewer, input.id) }),
+  payload: {
+    call: { type: CallNode, description: 'The call.' },
+  },
+});
+
+/** What a query would refuse as a whole is a user error here. */
+function whereOf(...[viewer, filter]: Parameters<typeof callsWhere>) {
+  try {
+    return callsWhere(viewer, filter);
+  } catch (error) {
+    if (!(error instanceof RequestError && error.code === 'BAD_USER_INPUT')) throw error;
+    throw userError('INVALID_INPUT', error.message, ['filter']);
+  }
+}
+
+mutation('analyzeCalls', {
+  description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered and have a transcript that was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis.`,
+  scope: 'write',
+  input: (t) => ({
+    filter: t.field({
+      type: CallFilterInput,
+      required: true,
+      description: 'Calls to analyze. An empty filter matches all.',
+    }),
+  }),
+  run: async ({ filter }, { app, viewer }) => ({
+    callCount: await analyzeCalls(app, viewer, whereOf(viewer, filter)),
+  }),
+  payload: {
+    callCount: { type: 'Int', description: 'Number of calls queued for analysis.' },
+  },
+});

@@ -1,0 +1,139 @@
+/** Analyzes calls again, on request. */
+import type { App } from '../app.ts';
+import { restartSteps } from '../calls/post-call/start.ts';
+import { wakeWorkers } from '../calls/post-call/wake.ts';
+import { userError } from '../errors.ts';
+import type { Call, Prisma } from '../generated/prisma/client.ts';
+import { Checks } from '../infra/checks.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+
+export const MAX_CALLS = 10_000;
+/** Calls of an organization that `analyzeCalls` lets wait for a language model, which may be slow and costly. */
+export const MAX_WAITING = 20_000;
+const BATCH = 500;
+
+/** Calls that can be analyzed: answered, ended, and with a transcript that is kept. */
+const ANALYZABLE = {
+  deletedAt: null,
+  endedAt: { not: null },
+  answeredAt: { not: null },
+  NOT: { transcript: { expiredAt: { not: null } } },
+} as const;
+
+/** Analyzes a call again, by the current criteria of its agent. */
+export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise<Call> {
+  const checks = new Checks();
+  const uuid = checks.id('cal', 'Call', id, ['id']);
+  checks.throwIfAny();
+  const found = await app.db.call.findFirst({
+    where: { ...ownedBy(viewer), deletedAt: null, id: uuid! },
+    include: { transcript: { select: { expiredAt: true } } },
+  });
+  if (!found) throw userError('NOT_FOUND', 'Call not found.', ['id']);
+  const { transcript, ...call } = found;
+  if (!call.endedAt || !call.answeredAt) {
+    const why = call.endedAt ? 'was not answered' : 'has not ended';
+    throw userError('INVALID_STATE', `The call ${why}.`, ['id']);
+  }
+  if (transcript?.expiredAt) {
+    throw userError('INVALID_STATE', 'The transcript of the call was removed.', ['id']);
+  }
+  await restart(app, [call]);
+  return call;
+}
+
+/**
+ * The same for all calls that match and were answered.
+ *
+ * @returns how many they are.
+ * @throws UserInputError LIMIT_EXCEEDED for more than `MAX_CALLS`, or when more than `MAX_WAITING` would wait;
+ *   none of them is then analyzed.
+ */
+export async function analyzeCalls(
+  app: App,
+  viewer: Viewer,
+  filter: Prisma.CallWhereInput,
+): Promise<number> {
+  await checkReferences(app, viewer, filter);
+  const where = { AND: [filter, ownedBy(viewer), ANALYZABLE] };
+  const calls = await app.db.call.findMany({
+    where,
+    select: { id: true, organizationId: true },
+    orderBy: { id: 'asc' },
+    take: MAX_CALLS + 1,
+  });
+  if (calls.length > MAX_CALLS) {
+    const count = await app.db.call.count({ where });
+    throw userError(
+      'LIMIT_EXCEEDED',
+      `The filter matches ${count} calls; at most ${MAX_CALLS} can be analyzed at once. Narrow it, for example by \`createdFrom\` and \`createdBefore\`.`,
+      ['filter'],
+    );
+  }
+  const waiting = await app.db.postCallStep.count({
+    where: {
+      ...ownedBy(viewer),
+      kind: 'ANALYSIS',
+      status: 'PENDING',
+      nextAttemptAt: { not: null },
+    },
+  });
+  if (waiting + calls.length > MAX_WAITING) {
+    throw userError(
+      'LIMIT_EXCEEDED',
+      `The filter matches ${calls.length} calls, and ${waiting} wait for analysis already; at most ${MAX_WAITING} may. Try again when fewer wait.`,
+      ['filter'],
+    );
+  }
+  for (let start = 0; start < calls.length; start += BATCH) {
+    await restart(app, calls.slice(start, start + BATCH));
+  }
+  return calls.length;
+}
+
+/** An unknown agent, number or campaign is refused, because no calls would look like success. */
+async function checkReferences(
+  app: App,
+  viewer: Viewer,
+  { agentId, phoneNumberId, AND }: Prisma.CallWhereInput,
+): Promise<void> {
+  const checks = new Checks();
+  const { campaignId } = (AND ?? {}) as Prisma.CallWhereInput;
+  const where = (id: unknown) => ({ where: { ...ownedBy(viewer), id: String(id) } });
+  const found = [
+    ['agentId', 'Agent', !agentId || (await app.db.agent.count(where(agentId)))],
+    [
+      'numberId',
+      'Phone number',
+      !phoneNumberId || (await app.db.phoneNumber.count(where(phoneNumberId))),
+    ],
+    ['campaignId', 'Campaign', !campaignId || (await app.db.campaign.count(where(campaignId)))],
+  ] as const;
+  for (const [name, noun, exists] of found) {
+    if (!exists) checks.add('NOT_FOUND', `${noun} not found.`, ['filter', name]);
+  }
+  checks.throwIfAny();
+}
+
+/** Fetches the transcript first where there is none. */
+async function restart(
+  app: App,
+  calls: readonly Pick<Call, 'id' | 'organizationId'>[],
+): Promise<void> {
+  const ids = calls.map(({ id }) => id);
+  await app.db.$transaction(async (tx) => {
+    await tx.$queryRaw`
+      SELECT 1 FROM calls WHERE id = ANY(${ids}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;
+    const known = await tx.callTranscript.findMany({
+      where: { callId: { in: ids } },
+      select: { callId: true },
+    });
+    const withTranscript = new Set(known.map(({ callId }) => callId));
+    const [ready, without] = [true, false].map((has) =>
+      calls.filter(({ id }) => withTranscript.has(id) === has),
+    );
+    await restartSteps(app, tx, ready ?? [], 'ANALYSIS');
+    await restartSteps(app, tx, without ?? [], 'TRANSCRIPT');
+  });
+  wakeWorkers(app, ['TRANSCRIPT', 'ANALYSIS']);
+}

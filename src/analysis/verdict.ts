@@ -1,0 +1,87 @@
+/** Parses the answer of the language model to the analysis of a call. Pure. */
+import type { ModelFindings } from '../calls/post-call/findings.ts';
+import { schemaViolation } from '../infra/json-schema.ts';
+import { storableJson } from '../infra/storable-text.ts';
+import type { AnalysisTask } from './prompt.ts';
+
+export interface Verdict {
+  success: boolean | null;
+  reason: string | null;
+  extractedData: Record<string, unknown> | null;
+  /** Whose quotations are yet to be checked; null without a readable answer. */
+  findings: ModelFindings | null;
+  /** For people: what is wrong with the answer; null when nothing is. */
+  problem: string | null;
+}
+
+export const NOTHING: Verdict = {
+  success: null,
+  reason: null,
+  extractedData: null,
+  findings: null,
+  problem: null,
+};
+
+const MAX_REASON = 2_000;
+const MAX_DATA = 100_000;
+const MAX_PROBLEM = 500;
+
+/** Only the requested fields are read; other content of the answer is ignored. */
+export function readVerdict(task: AnalysisTask, text: string): Verdict {
+  const verdict: Verdict = { ...NOTHING };
+  const answer = parseObject(text);
+  if (!answer) {
+    return { ...verdict, problem: 'The language model did not answer with a JSON object.' };
+  }
+  verdict.findings = findingsIn(answer);
+  const problems: string[] = [];
+  if (task.successCriteria !== null) {
+    const { success, reason } = answer;
+    if (typeof success === 'boolean') {
+      verdict.success = success;
+      verdict.reason = typeof reason === 'string' ? reason.slice(0, MAX_REASON).toWellFormed() : '';
+    } else problems.push('The language model did not say whether the call succeeded.');
+  }
+  if (task.extractionSchema !== null) {
+    const { extractedData } = answer;
+    const violation = dataProblem(task.extractionSchema, extractedData);
+    if (violation === null) verdict.extractedData = extractedData as Record<string, unknown>;
+    else problems.push(`The extracted data does not fit the schema: ${violation}.`);
+  }
+  const problem = problems.join(' ').slice(0, MAX_PROBLEM).toWellFormed();
+  return { ...verdict, problem: problem === '' ? null : problem };
+}
+
+/** An optional part of the answer: what has another form is left out. */
+function findingsIn({
+  answeredBy,
+  answeredByQuote,
+  doNotCallQuote,
+}: Record<string, unknown>): ModelFindings {
+  const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+  return {
+    answeredBy: answeredBy === 'HUMAN' || answeredBy === 'VOICEMAIL' ? answeredBy : null,
+    answeredByQuote: text(answeredByQuote),
+    doNotCallQuote: text(doNotCallQuote),
+  };
+}
+
+function dataProblem(schema: Record<string, unknown>, data: unknown): string | null {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+    return 'extractedData must be object';
+  }
+  if (JSON.stringify(data).length > MAX_DATA) return 'extractedData is too large';
+  return schemaViolation(schema, data, 'extractedData');
+}
+
+/** Also out of a Markdown fence, which some models cannot do without. */
+function parseObject(text: string): Record<string, unknown> | null {
+  const fenced = /^\s*```(?:json)?\s*([\s\S]*?)\s*```\s*$/.exec(text)?.[1];
+  try {
+    const value: unknown = JSON.parse(fenced ?? text, storableJson);
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? (value as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}

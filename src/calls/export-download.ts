@@ -1,0 +1,63 @@
+/** Links under which exports are downloaded, and the answers to those who follow them. */
+import { z } from 'zod';
+import type { App, Tx } from '../app.ts';
+import {
+  type DownloadLink,
+  fileResponse,
+  LINK_REFUSED,
+  type LinkResponse,
+  readLink,
+  signLink,
+} from '../organizations/download-links.ts';
+import type { Viewer } from '../viewer.ts';
+import { type ExportFormat, exportLines, type RowSource, type RowWriter } from './export-format.ts';
+
+/** What the link of every export permits; a kind of export may add to it. */
+export const exportPermission = z.object({
+  apiKeyId: z.uuid(),
+  organizationId: z.uuid(),
+  format: z.enum(['CSV', 'JSON_LINES']),
+  /** A condition of Prisma, which the signature keeps as it was built. */
+  where: z.record(z.string(), z.unknown()),
+});
+
+export interface ExportKind<Permission extends z.output<typeof exportPermission>, Row> {
+  path: string;
+  permission: z.ZodType<Permission>;
+  /** Without the extension. */
+  fileName: (permission: Permission) => string;
+  writer: RowWriter<Row>;
+  rows: (tx: Tx, permission: Permission) => RowSource<Row>;
+}
+
+const kindOf = (path: string) => ({ path, purpose: `export ${path}` });
+
+/** A link to an export. */
+export function exportLink(
+  app: App,
+  viewer: Viewer,
+  path: string,
+  permission: { where: object; format: ExportFormat },
+): DownloadLink {
+  return signLink(app, viewer, kindOf(path), permission);
+}
+
+/**
+ * Serves a link: 403 when it or its key has ended, otherwise the lines, from one snapshot. They break off when
+ * the key ends.
+ */
+export async function serveExport<Permission extends z.output<typeof exportPermission>, Row>(
+  app: App,
+  { query }: { query: URLSearchParams },
+  { path, permission, fileName, writer, rows }: ExportKind<Permission, Row>,
+): Promise<LinkResponse> {
+  const allowed = await readLink(app, query, { ...kindOf(path), permission });
+  if (!allowed) return LINK_REFUSED;
+  const { format } = allowed;
+  const csv = format === 'CSV';
+  return fileResponse(app, allowed, {
+    name: `${fileName(allowed)}.${csv ? 'csv' : 'jsonl'}`,
+    contentType: csv ? 'text/csv; charset=utf-8' : 'application/jsonl; charset=utf-8',
+    lines: (tx) => exportLines(format, writer, rows(tx, allowed)),
+  });
+}

@@ -1,0 +1,98 @@
+/** Rows of an export as CSV or JSON Lines. */
+import { csvLine } from '../contacts/import/csv.ts';
+
+export type ExportFormat = 'CSV' | 'JSON_LINES';
+
+/** Of each kind of key; further keys have no column. */
+export const MAX_KEY_COLUMNS = 200;
+/** Rows that are read in search of keys before the keys of all are asked for. */
+const MAX_SEARCHED = 10_000;
+
+type Cell = string | number | null;
+
+/** How rows become lines. */
+export interface RowWriter<Row> {
+  /** Fixed columns of the CSV, in order. */
+  columns: readonly string[];
+  cells: (row: Row) => readonly Cell[];
+  /** Objects whose keys become columns, by the prefix of those. */
+  keyed: (row: Row) => Readonly<Record<string, unknown>>;
+  json: (row: Row) => object;
+}
+
+export interface RowSource<Row> {
+  pages: () => AsyncIterable<readonly Row[]>;
+  /** The keys of many rows by prefix, in one statement: those of the rows, and perhaps of others. */
+  allKeys: () => Promise<Readonly<Record<string, readonly string[]>>>;
+}
+
+/** The lines of an export. CSV reads the first rows twice, the first time for the keys that become columns. */
+export async function* exportLines<Row>(
+  format: ExportFormat,
+  writer: RowWriter<Row>,
+  source: RowSource<Row>,
+): AsyncGenerator<string> {
+  if (format === 'JSON_LINES') {
+    for await (const rows of source.pages()) {
+      yield rows.map((row) => `${JSON.stringify(writer.json(row))}\n`).join('');
+    }
+    return;
+  }
+  const keys = yield* keyColumns(writer, source);
+  yield csvLine([...writer.columns, ...keys.map(([prefix, key]) => `${prefix}.${key}`)]);
+  for await (const rows of source.pages()) {
+    yield rows
+      .map((row) => {
+        const members = new Map(
+          Object.entries(writer.keyed(row)).map(([prefix, value]) => [prefix, membersOf(value)]),
+        );
+        return csvLine([
+          ...writer.cells(row),
+          ...keys.map(([prefix, key]) => cellOf(members.get(prefix)?.get(key))),
+        ]);
+      })
+      .join('');
+  }
+}
+
+/**
+ * Reads the rows unless there are many, which would take longer than clients and proxies wait for the first
+ * byte. Yields nothing to write after each page, so that an export ends there when the client has disconnected.
+ */
+async function* keyColumns<Row>(
+  writer: RowWriter<Row>,
+  { pages, allKeys }: RowSource<Row>,
+): AsyncGenerator<string, [string, string][]> {
+  const keys = new Map<string, Set<string>>();
+  const add = (prefix: string, names: Iterable<string>): void => {
+    const known = keys.get(prefix) ?? new Set();
+    keys.set(prefix, known);
+    for (const name of names) if (known.size < MAX_KEY_COLUMNS) known.add(name);
+  };
+  let searched = 0;
+  for await (const rows of pages()) {
+    yield '';
+    for (const row of rows) {
+      for (const [prefix, value] of Object.entries(writer.keyed(row))) {
+        add(prefix, membersOf(value).keys());
+      }
+    }
+    searched += rows.length;
+    if (searched < MAX_SEARCHED) continue;
+    for (const [prefix, names] of Object.entries(await allKeys())) add(prefix, names);
+    break;
+  }
+  return [...keys].flatMap(([prefix, names]) =>
+    [...names].map((name): [string, string] => [prefix, name]),
+  );
+}
+
+function membersOf(value: unknown): ReadonlyMap<string, unknown> {
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return new Map(isObject ? Object.entries(value) : []);
+}
+
+function cellOf(value: unknown): Cell {
+  if (value === undefined || value === null) return null;
+  return typeof value === 'string' || typeof value === 'number' ? value : JSON.stringify(value);
+}

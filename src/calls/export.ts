@@ -1,0 +1,105 @@
+/** Exports of calls over plain HTTP. */
+import type { z } from 'zod';
+import type { App, Tx } from '../app.ts';
+import type { Prisma } from '../generated/prisma/client.ts';
+import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
+import type { Viewer } from '../viewer.ts';
+import { type ExportKind, exportLink, exportPermission, serveExport } from './export-download.ts';
+import { type ExportFormat, MAX_KEY_COLUMNS, type RowWriter } from './export-format.ts';
+import { CALL_RECORD, type CallRecordRow, callRecord } from './record.ts';
+
+export const CALL_EXPORT_PATH = '/downloads/calls';
+const PAGE = 500;
+
+/** Creates a link to a file of the calls that match when the link is followed. */
+export async function exportCalls(
+  app: App,
+  viewer: Viewer,
+  where: Prisma.CallWhereInput,
+  format: ExportFormat,
+): Promise<DownloadLink & { callCount: number }> {
+  const link = exportLink(app, viewer, CALL_EXPORT_PATH, { where, format });
+  return { ...link, callCount: await app.db.call.count({ where }) };
+}
+
+export function downloadCalls(
+  app: App,
+  request: { query: URLSearchParams },
+): Promise<LinkResponse> {
+  return serveExport(app, request, CALLS);
+}
+
+/** Newest first, as lists are. */
+async function* pages(tx: Tx, where: Prisma.CallWhereInput): AsyncGenerator<CallRecordRow[]> {
+  let after: { createdAt: Date; id: string } | null = null;
+  for (;;) {
+    const behind: Prisma.CallWhereInput = after
+      ? {
+          OR: [
+            { createdAt: { lt: after.createdAt } },
+            { createdAt: after.createdAt, id: { lt: after.id } },
+          ],
+        }
+      : {};
+    const rows: CallRecordRow[] = await tx.call.findMany({
+      where: { AND: [where, behind] },
+      orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
+      take: PAGE,
+      include: CALL_RECORD,
+    });
+    if (rows.length > 0) yield rows;
+    if (rows.length < PAGE) return;
+    after = rows.at(-1)!;
+  }
+}
+
+const WRITER: RowWriter<CallRecordRow> = {
+  columns: [
+    ...['id', 'status', 'end_reason', 'failure', 'direction', 'medium', 'phone_number'],
+    ...['from_number', 'to_number', 'agent_id', 'agent_name', 'campaign_id', 'campaign_name'],
+    ...['campaign_contact_id', 'client_id', 'created_at', 'ringing_at', 'answered_at', 'ended_at'],
+    ...['duration_seconds', 'billing_status', 'billed_duration_seconds', 'cost', 'currency'],
+    ...['answered_by', 'summary', 'success', 'reason'],
+  ],
+  cells(row) {
+    const call = callRecord(row);
+    return [
+      ...[call.id, call.status, call.endReason, call.failure, call.direction, call.medium],
+      ...[call.phoneNumber, call.fromNumber, call.toNumber, call.agent.id, call.agent.name],
+      ...[call.campaign?.id ?? null, call.campaign?.name ?? null],
+      ...[call.campaignContact?.id ?? null, call.campaignContact?.clientId ?? null],
+      ...[call.createdAt, call.ringingAt, call.answeredAt, call.endedAt, call.durationSeconds],
+      ...[call.billingStatus, call.billedDurationSeconds],
+      ...[call.cost?.amount ?? null, call.cost?.currency ?? null, call.answeredBy, call.summary],
+      ...[call.outcome ? String(call.outcome.success) : null, call.outcome?.reason ?? null],
+    ];
+  },
+  keyed: ({ analysis, metadata }) => ({ extracted: analysis?.extractedData, metadata }),
+  json: callRecord,
+};
+
+const CALLS: ExportKind<z.output<typeof exportPermission>, CallRecordRow> = {
+  path: CALL_EXPORT_PATH,
+  permission: exportPermission,
+  fileName: () => 'calls',
+  writer: WRITER,
+  rows: (tx, { where, organizationId }) => ({
+    pages: () => pages(tx, where as Prisma.CallWhereInput),
+    allKeys: () => keysOfOrganization(tx, organizationId),
+  }),
+};
+
+async function keysOfOrganization(tx: Tx, organizationId: string) {
+  const metadata = await tx.$queryRaw<{ key: string }[]>`
+    SELECT DISTINCT jsonb_object_keys(metadata) AS key FROM calls
+    WHERE organization_id = ${organizationId}::uuid AND deleted_at IS NULL
+    ORDER BY key LIMIT ${MAX_KEY_COLUMNS}`;
+  const extracted = await tx.$queryRaw<{ key: string }[]>`
+    SELECT DISTINCT jsonb_object_keys(extracted_data) AS key FROM call_analyses
+    WHERE organization_id = ${organizationId}::uuid AND jsonb_typeof(extracted_data) = 'object'
+    ORDER BY key LIMIT ${MAX_KEY_COLUMNS}`;
+  return {
+    extracted: extracted.map(({ key }) => key),
+    metadata: metadata.map(({ key }) => key),
+  };
+}

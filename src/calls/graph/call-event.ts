@@ -1,0 +1,203 @@
+/** Events of calls: the list of a call, the subscription, and the cursor of the event log. */
+import { queryFromInfo } from '@pothos/plugin-prisma';
+import { OperationTypeNode } from 'graphql';
+import type { Event } from '../../generated/prisma/client.ts';
+import { type Reader, readerOf } from '../../graphql/batched.ts';
+import { builder } from '../../graphql/builder.ts';
+import { connectionOf } from '../../graphql/connections.ts';
+import { requireId, toPublicId } from '../../graphql/ids.ts';
+import {
+  type Connection,
+  connectionCost,
+  connectionOfPage,
+  type PageArgs,
+  readPage,
+  sourceOfPage,
+} from '../../graphql/page.ts';
+import { withCleanup } from '../../infra/async-iterators.ts';
+import { readCursor } from '../../live/cursor.ts';
+import { currentCursor } from '../../live/log.ts';
+import { ownedBy } from '../../viewer.ts';
+import {
+  type CallEventTypeName,
+  callEventFilter,
+  callEventTypeOf,
+  checkWatched,
+} from '../events.ts';
+import { turnOf } from '../live-turns/turn-events.ts';
+import { watchTurns } from '../live-turns/watcher.ts';
+import { CallNode } from './call.ts';
+import { CallEndReasonEnum, CallStatusEnum } from './call-enums.ts';
+import { loadCall, loadEventCount, loadEventPage, loadLiveCall } from './loaders.ts';
+import { TranscriptTurn } from './transcript.ts';
+
+const DESCRIPTIONS: Record<CallEventTypeName, string> = {
+  CREATED: 'The call was created, or an inbound call arrived.',
+  RINGING: 'The phone began to ring.',
+  IN_PROGRESS: 'The call was answered.',
+  COMPLETED: 'The call was answered and has ended.',
+  FAILED: 'The call ended without a conversation, or by a fault.',
+  CANCELLED: 'The call was canceled before it was answered.',
+  BILLED: 'The call was billed or refunded.',
+  DELETED: 'The call was deleted. `call` is null on all its events.',
+  ANALYZED:
+    'Transcript, summary and analysis of an answered call are finished, or were given up. Sent again after another analysis, but not for a summary that Ultravox writes later than two minutes after the end.',
+  TRANSCRIPT_TURN:
+    'The person or the agent spoke, or a tool returned a result; see `turn`. Sent only while a subscription asks for this type: it receives the turns of the live calls it covers as they are spoken, from the beginning of each call.',
+};
+
+const CallEventTypeEnum = builder.enumType('CallEventType', {
+  description: 'Type of a call event.',
+  values: Object.fromEntries(
+    Object.entries(DESCRIPTIONS).map(([name, description]) => [name, { description }]),
+  ) as { [T in CallEventTypeName]: { description: string } },
+});
+
+interface EventData {
+  status: (typeof CallStatusEnum)['$inferType'];
+  endReason: (typeof CallEndReasonEnum)['$inferType'] | null;
+}
+
+export const CallEventType = builder.objectRef<Event>('CallEvent');
+
+CallEventType.implement({
+  description: 'Change of a call. Events are kept for 30 days by default.',
+  authScopes: { readCall: true },
+  fields: (t) => ({
+    cursor: t.field({
+      type: 'Cursor',
+      description:
+        'Position of the event in the event log. Pass it as `after` to `callEvents` to continue from here.',
+      resolve: (event) => String(event.cursor),
+    }),
+    sequence: t.int({
+      description: 'Number of the event within the call, starting at 1, without gaps.',
+      resolve: (event) => event.sequence ?? 0,
+    }),
+    type: t.field({
+      type: CallEventTypeEnum,
+      description: 'Type of the event.',
+      resolve: callEventTypeOf,
+    }),
+    status: t.field({
+      type: CallStatusEnum,
+      description: 'Status of the call right after the event.',
+      resolve: (event) => (event.data as unknown as EventData).status,
+    }),
+    endReason: t.field({
+      type: CallEndReasonEnum,
+      nullable: true,
+      description: 'Reason for the end of the call. Null until it has ended.',
+      resolve: (event) => (event.data as unknown as EventData).endReason,
+    }),
+    turn: t.field({
+      type: TranscriptTurn,
+      nullable: true,
+      description:
+        'Turn of a TRANSCRIPT_TURN event, as known at the time of the event. Null on other events, and after the transcript was removed. `Call.transcript` has the final text.',
+      resolve: (event) => turnOf(event),
+    }),
+    occurredAt: t.field({
+      type: 'DateTime',
+      description:
+        'Time of the change. For changes that Ultravox reports, by the clock of Ultravox.',
+      resolve: (event) => event.createdAt,
+    }),
+    callId: t.id({
+      description: 'ID of the call (`cal_…`), also after the call was deleted.',
+      resolve: (event) => toPublicId('Call', event.callId ?? ''),
+    }),
+    call: t.field({
+      type: CallNode,
+      nullable: true,
+      description:
+        'The call in its current state, which may be newer than the event. Null if the call was deleted.',
+      resolve: (event, _args, context, info) =>
+        info.operation.operation === OperationTypeNode.SUBSCRIPTION
+          ? loadLiveCall(context.app, event, queryFromInfo({ context, info }))
+          : loadCall(readerOf(context), event.callId ?? ''),
+    }),
+  }),
+});
+
+const CallEventConnection = connectionOf(CallEventType);
+
+builder.prismaObjectField(CallNode, 'events', (t) =>
+  t.connection(
+    {
+      type: CallEventType,
+      description:
+        'Events of the call, oldest first. Their cursors are valid for the subscription `callEvents`.',
+      complexity: connectionCost,
+      select: { id: true, createdAt: true },
+      resolve: (call, args, context) => eventsOf(call, args, readerOf(context)) as never,
+    },
+    CallEventConnection,
+  ),
+);
+
+function eventsOf(
+  call: { id: string; createdAt: Date },
+  args: PageArgs,
+  reader: Reader,
+): Connection<Event> {
+  const page = readPage(args, ({ value }) => readCursor(value) ?? 0n);
+  return connectionOfPage(page, {
+    ...sourceOfPage(page, (query) => loadEventPage(reader, { call, query })),
+    cursorOf: (event) => String(event.cursor),
+    totalCount: () => loadEventCount(reader, call.id),
+  });
+}
+
+builder.subscriptionField('callEvents', (t) =>
+  t.withAuth({ readCall: true }).field({
+    type: CallEventType,
+    description:
+      'Events of calls, each exactly once and in order. With `after`, all events since that cursor come first and live events follow, so no event is lost across reconnects and restarts.',
+    args: {
+      callId: t.arg.id({ description: 'ID of a call (`cal_…`). Deleted calls are allowed.' }),
+      agentId: t.arg.id({ description: 'ID of an agent (`agt_…`).' }),
+      campaignId: t.arg.id({
+        description: 'ID of a campaign (`cmp_…`). Deleted campaigns are allowed.',
+      }),
+      types: t.arg({
+        type: [CallEventTypeEnum],
+        description: 'Types of events. Default: all types except TRANSCRIPT_TURN.',
+      }),
+      after: t.arg({
+        type: 'Cursor',
+        description:
+          'Cursor of the last event received, or `eventCursor`. Default: only events from now on. `"0"` starts at the oldest event kept. A cursor older than that fails with `CURSOR_EXPIRED`.',
+      }),
+    },
+    subscribe: async (_root: unknown, args, { app, feed, viewer }) => {
+      const after = readCursor(args.after);
+      const callId = args.callId ? requireId('Call', args.callId) : null;
+      const agentId = args.agentId ? requireId('Agent', args.agentId) : null;
+      const campaignId = args.campaignId ? requireId('Campaign', args.campaignId) : null;
+      await checkWatched(app, viewer, { callId, agentId, campaignId });
+      const watched = {
+        // A token for one call or campaign sees only that, also when it does not ask for it.
+        callId: viewer.onlyCallId ?? callId,
+        agentId,
+        campaignId: viewer.onlyCampaignId ?? campaignId,
+      };
+      const types = args.types ?? null;
+      const filter = callEventFilter({ ...watched, types });
+      const events = await feed.subscribe(viewer.organizationId, after, filter);
+      if (!types?.includes('TRANSCRIPT_TURN')) return events;
+      return withCleanup(events, watchTurns(app, { ...watched, ...ownedBy(viewer) }));
+    },
+    resolve: (event) => event,
+  }),
+);
+
+builder.queryField('eventCursor', (t) =>
+  t.withAuth({ readCall: true }).field({
+    type: 'Cursor',
+    description:
+      'Cursor of the newest event. Read it before or together with other data, then subscribe with `after` to receive every change since.',
+    resolve: async (_root, _args, { app, viewer, snapshotCursor }) =>
+      String(snapshotCursor ?? (await currentCursor(app, viewer.organizationId))),
+  }),
+);

@@ -1,0 +1,124 @@
+/** Mutations of calls. */
+import { builder } from '../../graphql/builder.ts';
+import { mutation } from '../../graphql/mutation.ts';
+import { deleteCalls } from '../deletion.ts';
+import { createCall, endCall, placementProblems, startTestCall } from '../service.ts';
+import { CallNode } from './call.ts';
+
+const CallSettingsInput = builder.inputType('CallSettingsInput', {
+  description: 'Settings of one call. Omitted fields follow the agent.',
+  fields: (t) => ({
+    recordingEnabled: t.boolean({ description: 'Whether to record the call.' }),
+    greeting: t.string({ description: 'First message of the agent, up to 2,000 characters.' }),
+    maxDuration: t.field({
+      type: 'Duration',
+      description: 'Maximum duration of the call, up to `86400s`.',
+    }),
+    joinTimeout: t.field({
+      type: 'Duration',
+      description: 'Maximum ringing time, up to `600s`.',
+    }),
+  }),
+});
+
+mutation('createCall', {
+  description:
+    'Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached; follow it with `callEvents`. Send an idempotency key, so that a repeated request never dials twice.',
+  scope: 'write',
+  input: (t) => ({
+    agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),
+    phoneNumber: t.field({
+      type: 'E164',
+      required: true,
+      description: 'Phone number to call, in E.164 format.',
+    }),
+    fromNumber: t.field({
+      type: 'E164',
+      description:
+        'Caller ID: one of the agent’s outbound numbers. Default: the least recently used one.',
+    }),
+    variables: t.field({
+      type: 'JSONObject',
+      description:
+        'Values of the placeholders in the prompt, such as `{ "first_name": "Ada" }`. Placeholders without a value are empty.',
+    }),
+    settings: t.field({ type: CallSettingsInput, description: 'Settings of this call.' }),
+    metadata: t.field({
+      type: 'JSONObject',
+      description: 'Key-value pairs to find the call by, up to 50. Values are strings.',
+    }),
+  }),
+  run: async (input, { app, viewer }) => {
+    const call = await createCall(app, viewer, input);
+    return { call, userErrors: placementProblems(call) };
+  },
+  payload: {
+    call: {
+      type: CallNode,
+      description:
+        'The created call. If Ultravox rejected it, its status is FAILED, and `userErrors` and `failure` contain the reason.',
+    },
+  },
+});
+
+mutation('startTestCall', {
+  description: 'Starts a call with an agent in a browser, without a phone number.',
+  scope: 'write',
+  input: (t) => ({
+    agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),
+    variables: t.field({
+      type: 'JSONObject',
+      description: 'Values of the placeholders in the prompt.',
+    }),
+  }),
+  run: (input, { app, viewer }) => startTestCall(app, viewer, input),
+  payload: {
+    call: {
+      type: CallNode,
+      description: 'The created call. Its status is IN_PROGRESS once a person has joined.',
+    },
+    joinUrl: {
+      type: 'String',
+      description:
+        'Address to join with the client SDK of Ultravox. It is a secret: anyone who has it can join the call.',
+    },
+  },
+});
+
+mutation('endCall', {
+  description:
+    'Ends a call. A call that is not dialed yet is canceled, an answered call is hung up, and a ringing call is hung up as soon as it is answered. Has no effect on an ended call.',
+  scope: 'write',
+  stops: true,
+  input: (t) => ({ id: t.id({ required: true, description: 'ID of the call (`cal_…`).' }) }),
+  run: async (input, { app, viewer }) => ({ call: await endCall(app, viewer, input.id) }),
+  payload: {
+    call: {
+      type: CallNode,
+      description: 'The call in its current state. Its end is reported by an event.',
+    },
+  },
+});
+
+mutation('deleteCalls', {
+  description:
+    'Permanently deletes ended calls with their recordings and transcripts. Deletes none if one of them cannot be deleted.',
+  scope: 'write',
+  input: (t) => ({
+    ids: t.idList({
+      required: true,
+      maxItems: 100,
+      description: 'IDs of calls (`cal_…`), 1 to 100, without duplicates.',
+    }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    deletedCallIds: (await deleteCalls(app, viewer, input.ids)).map((id) => `cal_${id}`),
+  }),
+  payload: (t) => ({
+    deletedCallIds: t.idList({
+      nullable: true,
+      description: 'IDs of the deleted calls.',
+      resolve: (payload) => payload.deletedCallIds ?? null,
+    }),
+  }),
+});

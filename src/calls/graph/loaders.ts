@@ -1,0 +1,136 @@
+/** Loaders for event pages, event counts and the calls of events. */
+import type { App } from '../../app.ts';
+import { type Call, type Event, Prisma } from '../../generated/prisma/client.ts';
+import { batched, inOrder } from '../../graphql/batched.ts';
+import type { RowsQuery } from '../../graphql/page.ts';
+import { assignCursorsOfCalls, readTogether } from '../../live/log.ts';
+import { loggedSince } from '../../live/partitions.ts';
+import { existingOf } from '../../viewer.ts';
+
+interface EventKey {
+  call: { id: string; createdAt: Date };
+  query: RowsQuery<bigint>;
+}
+
+interface EventRow {
+  id: bigint;
+  organization_id: string;
+  cursor: bigint;
+  type: Event['type'];
+  call_id: string;
+  sequence: number;
+  agent_id: string | null;
+  campaign_id: string | null;
+  data: Prisma.JsonValue;
+  created_at: Date;
+  logged_on: Date;
+}
+
+/** Loads the same page of events for any number of calls in one statement. */
+export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) => {
+  const groups = Map.groupBy(keys, ({ query: { after, before, inclusive, limit, inverted } }) =>
+    [after, before, inclusive, limit, inverted].join('/'),
+  );
+  await assignCursorsOfCalls(
+    app,
+    keys.map(({ call }) => call.id),
+  );
+  const found = new Map<EventKey, Event[]>();
+  for (const group of groups.values()) {
+    const { after, before, inclusive, limit, inverted } = group[0]!.query;
+    const [later, earlier] = inclusive
+      ? [Prisma.sql`>=`, Prisma.sql`<=`]
+      : [Prisma.sql`>`, Prisma.sql`<`];
+    const rows = await app.db.$queryRaw<EventRow[]>`
+      SELECT e.organization_id, e.cursor, e.id, e.type, e.call_id, e.sequence, e.agent_id, e.campaign_id,
+        e.data, e.created_at, e.logged_on
+      FROM unnest(${[...new Set(group.map(({ call }) => call.id))]}::uuid[]) AS c(id)
+      CROSS JOIN LATERAL (
+        SELECT * FROM events
+        WHERE call_id = c.id AND cursor > 0 AND ${loggedSince(group.map(({ call }) => call.createdAt))}
+          ${after === null ? Prisma.empty : Prisma.sql`AND cursor ${later} ${after}`}
+          ${before === null ? Prisma.empty : Prisma.sql`AND cursor ${earlier} ${before}`}
+        ORDER BY sequence ${inverted ? Prisma.sql`DESC` : Prisma.sql`ASC`}
+        LIMIT ${limit}
+      ) e`;
+    const byCall = new Map<string, Event[]>();
+    for (const row of rows) {
+      byCall.set(row.call_id, [...(byCall.get(row.call_id) ?? []), toEvent(row)]);
+    }
+    for (const key of group) found.set(key, byCall.get(key.call.id) ?? []);
+  }
+  return keys.map((key) => found.get(key) ?? []);
+});
+
+function toEvent(row: EventRow): Event {
+  return {
+    id: row.id,
+    organizationId: row.organization_id,
+    cursor: row.cursor,
+    type: row.type,
+    callId: row.call_id,
+    sequence: row.sequence,
+    agentId: row.agent_id,
+    campaignId: row.campaign_id,
+    data: row.data,
+    createdAt: row.created_at,
+    loggedOn: row.logged_on,
+  };
+}
+
+/** Loads the number of events of any number of calls in one statement. */
+export const loadEventCount = batched<string, number>(async ({ app }, ids) => {
+  const counts = await app.db.event.groupBy({
+    by: ['callId'],
+    where: { callId: { in: [...new Set(ids)] } },
+    _count: true,
+  });
+  const byId = new Map(counts.map((row) => [row.callId, row._count]));
+  return ids.map((id) => byId.get(id) ?? 0);
+});
+
+/** Loads the calls of events and decisions in one statement per execution. */
+export const loadCall = batched<string, Call | null>(async ({ app, viewer }, ids) => {
+  const where = { ...existingOf(viewer), id: { in: [...new Set(ids)] } };
+  return inOrder(await app.db.call.findMany({ where }), 'id', ids);
+});
+
+interface Selection {
+  select?: object | undefined;
+}
+
+/** The calls behind a page of events, by what is selected of them. */
+const liveCalls = new WeakMap<Event, Map<string, Promise<Call | null>>>();
+
+/**
+ * The call behind an event of a subscription, with the selected columns and relations. It is read once
+ * for all subscribers of this process, because the feed hands all of them the same object, and together
+ * with the calls of all events that were read from the log at once. All of these belong to one
+ * organization.
+ */
+export function loadLiveCall(app: App, event: Event, selection: Selection): Promise<Call | null> {
+  const key = keyOf(selection);
+  const known = liveCalls.get(event)?.get(key);
+  if (known) return known;
+  const events = readTogether(event).filter((other) => !liveCalls.get(other)?.has(key));
+  const ids = [...new Set(events.flatMap(({ callId }) => callId ?? []))];
+  const rows = app.db.call
+    .findMany({
+      ...(selection as Prisma.CallFindManyArgs),
+      where: { id: { in: ids }, deletedAt: null },
+    })
+    .then((found) => new Map((found as Call[]).map((call) => [call.id, call])));
+  for (const other of events) {
+    const call = rows.then((byId) => byId.get(other.callId ?? '') ?? null);
+    const loaded = liveCalls.get(other) ?? new Map<string, Promise<Call | null>>();
+    liveCalls.set(other, loaded.set(key, call));
+    call.catch(() => loaded.delete(key));
+  }
+  return liveCalls.get(event)?.get(key) ?? Promise.resolve(null);
+}
+
+function keyOf(selection: Selection): string {
+  return JSON.stringify(selection, (_name, value: unknown) =>
+    typeof value === 'bigint' ? `${value}n` : value,
+  );
+}

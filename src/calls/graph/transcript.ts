@@ -1,0 +1,113 @@
+/** Transcript, summary and what was found in them, on calls. */
+import { TurnSpeaker } from '../../generated/prisma/enums.ts';
+import { builder } from '../../graphql/builder.ts';
+import { List } from '../../graphql/list.ts';
+import { CallNode } from './call.ts';
+import { AnsweredByEnum } from './call-enums.ts';
+
+const TurnSpeakerEnum = builder.enumType('TurnSpeaker', {
+  description: 'Speaker of a turn.',
+  values: {
+    [TurnSpeaker.AGENT]: { description: 'The agent.' },
+    [TurnSpeaker.USER]: {
+      description: 'The person, or a voicemail. Its text is made by speech recognition.',
+    },
+    [TurnSpeaker.TOOL]: { description: 'A tool that the agent used.' },
+  } as const,
+});
+
+export const TranscriptTurn = builder.prismaObject('CallTurn', {
+  name: 'TranscriptTurn',
+  select: { callId: true, position: true },
+  description: 'Utterance in a call, or use of a tool by the agent.',
+  authScopes: { readCall: true },
+  fields: (t) => ({
+    position: t.exposeInt('position', {
+      description: 'Position of the turn in the call. Ascending, with possible gaps.',
+    }),
+    speaker: t.expose('speaker', { type: TurnSpeakerEnum, description: 'Speaker of the turn.' }),
+    text: t.exposeString('text', { description: 'Text that was spoken. Empty for a tool.' }),
+    startSeconds: t.exposeFloat('startSeconds', {
+      nullable: true,
+      description: 'Start in seconds since the answer. Null if Ultravox did not report it.',
+    }),
+    endSeconds: t.exposeFloat('endSeconds', {
+      nullable: true,
+      description:
+        'End in seconds since the answer; for a tool, when its result arrived. Null if Ultravox did not report it.',
+    }),
+    toolName: t.exposeString('toolName', {
+      nullable: true,
+      description: 'Name of the tool, as the model sees it. Null unless a tool was used.',
+    }),
+    toolArguments: t.field({
+      type: 'JSON',
+      nullable: true,
+      description: 'Arguments that the model gave to the tool.',
+      select: { toolArguments: true },
+      resolve: (turn) => turn.toolArguments,
+    }),
+    toolResult: t.exposeString('toolResult', {
+      nullable: true,
+      description: 'Result of the tool, as the model received it. Null if there was none.',
+    }),
+    toolError: t.exposeString('toolError', {
+      nullable: true,
+      description: 'Error of the tool, as Ultravox reports it. Null if there was none.',
+    }),
+    stage: t.exposeInt('stage', {
+      description: 'Number of the stage of the call, starting at 1. Tools can begin new stages.',
+    }),
+  }),
+});
+
+const turns = new List({
+  type: TranscriptTurn,
+  items: 'turns',
+  where: () => ({}),
+  sort: { POSITION: { column: 'position', description: 'Sort by position.' } },
+  defaultSort: { field: 'POSITION', direction: 'asc', description: 'as spoken' },
+  key: 'position',
+});
+
+turns.related(CallNode, 'transcript', {
+  relation: 'turns',
+  description:
+    'Turns of the conversation, in order. Available seconds after the end of the call (see `postCallSteps`), until retention removes them. For a live call, subscribe to `callEvents` of type TRANSCRIPT_TURN.',
+  fixedSort: { field: 'POSITION', direction: 'asc' },
+});
+
+builder.prismaObjectFields(CallNode, (t) => ({
+  summary: t.exposeString('summary', {
+    nullable: true,
+    description: 'Summary of the conversation by Ultravox. Null until it is written.',
+  }),
+  shortSummary: t.exposeString('shortSummary', {
+    nullable: true,
+    description: 'Summary in one sentence by Ultravox. Null until it is written.',
+  }),
+  answeredBy: t.expose('answeredBy', {
+    type: AnsweredByEnum,
+    nullable: true,
+    description:
+      'Who answered the call, according to the use of `leaveVoicemail`, to phrases in the transcript and, if the call is analyzed, to the language model. Null if the call was not answered, and until the transcript is available.',
+  }),
+  answeredByEvidence: t.exposeString('answeredByEvidence', {
+    nullable: true,
+    description:
+      'Human-readable evidence for `answeredBy`. Null if `answeredBy` is null, and once retention has removed the transcript.',
+  }),
+  dncRequested: t.boolean({
+    description:
+      'Whether the person asked not to be called again: with phrases that are usual in English, Spanish, German or French, or in any words and language if the call is analyzed. Such numbers are added to the do-not-call list only if `Organization.addDoNotCallRequests` is set; otherwise add them with `addToDoNotCall`.',
+    select: { dncQuote: true },
+    resolve: ({ dncQuote }) => dncQuote !== null,
+  }),
+  dncQuote: t.string({
+    nullable: true,
+    description:
+      'Words with which the person asked not to be called again. Null if the person did not ask, and once retention has removed the transcript.',
+    select: { dncQuote: true },
+    resolve: ({ dncQuote }) => dncQuote || null,
+  }),
+}));

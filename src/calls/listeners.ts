@@ -1,0 +1,56 @@
+/** Listeners through which other features learn of changes of calls. Registered in `start.ts`. */
+import type { App, Tx } from '../app.ts';
+import type { Call } from '../generated/prisma/client.ts';
+import { perInstance } from '../infra/per-instance.ts';
+
+export interface CallListener {
+  /**
+   * Called in the transaction in which calls end, once per call, with the calls as they are then. Must
+   * not call Ultravox. Not called for calls that their owner withdraws.
+   */
+  callsEnded?(app: App, tx: Tx, ends: readonly CallEnd[]): Promise<void>;
+  /** Called in the transaction in which calls are deleted, to remove what else is kept of them. */
+  callsDeleted?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
+  /** Called in the transaction in which transcripts expire, to remove what else is kept of their words. */
+  transcriptsExpired?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
+  /** Called after claims of owned calls were released because their process died. */
+  claimsReleased?(app: App, owners: ReadonlySet<string>): Promise<void>;
+}
+
+export interface CallEnd {
+  call: Call;
+  /** Whether the call counted against the concurrency limits, which have room again. */
+  heldSlot: boolean;
+}
+
+const listeners = perInstance<App, CallListener[]>(() => []);
+
+/** Registers a listener for this process. To be called before any call is handled. */
+export function addCallListener(app: App, listener: CallListener): void {
+  listeners(app).push(listener);
+}
+
+export async function notifyCallsEnded(app: App, tx: Tx, ends: readonly CallEnd[]): Promise<void> {
+  for (const listener of listeners(app)) await listener.callsEnded?.(app, tx, ends);
+}
+
+export async function notifyCallsDeleted(
+  app: App,
+  tx: Tx,
+  callIds: readonly string[],
+): Promise<void> {
+  for (const listener of listeners(app)) await listener.callsDeleted?.(app, tx, callIds);
+}
+
+export async function notifyTranscriptsExpired(
+  app: App,
+  tx: Tx,
+  callIds: readonly string[],
+): Promise<void> {
+  for (const listener of listeners(app)) await listener.transcriptsExpired?.(app, tx, callIds);
+}
+
+export async function notifyClaimsReleased(app: App, owners: ReadonlySet<string>): Promise<void> {
+  if (owners.size === 0) return;
+  for (const listener of listeners(app)) await listener.claimsReleased?.(app, owners);
+}

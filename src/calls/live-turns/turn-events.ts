@@ -1,0 +1,59 @@
+/** Turns as events of the log: each turn of a watched call is appended exactly once. */
+import type { App, Tx } from '../../app.ts';
+import type { Call, CallTurn, Event } from '../../generated/prisma/client.ts';
+import type { Json } from '../../infra/bus.ts';
+import { announceEvents } from '../../live/log.ts';
+import { appendCallEvents } from '../append-events.ts';
+import { lockCall } from '../lock.ts';
+import type { Turn } from '../post-call/turns.ts';
+
+const TYPE = 'CALL_TRANSCRIPT_TURN';
+
+/** The turn that an event holds; null for other events, and when it was erased. */
+export function turnOf({ data, callId, organizationId }: Event): CallTurn | null {
+  const { turn } = data as { turn?: Turn };
+  if (!turn || !callId) return null;
+  return { ...turn, callId, organizationId } as CallTurn;
+}
+
+/**
+ * Appends turns of a live call that have no event yet. Once the call has ended it does nothing: what is
+ * missing then follows with the transcript.
+ */
+export async function appendTurns(app: App, callId: string, turns: readonly Turn[]): Promise<void> {
+  const call = await app.db.$transaction(async (tx) => {
+    const locked = await lockCall(tx, callId);
+    if (!locked || locked.endedAt || locked.deletedAt) return null;
+    await appendMissing(tx, locked, turns);
+    return locked;
+  });
+  if (call) announceEvents(app, call.organizationId);
+}
+
+/** Appends the turns of an ended call that its watchers have not heard. Ends the watch. */
+export async function announceUnheardTurns(
+  tx: Tx,
+  call: Call,
+  turns: readonly Turn[],
+): Promise<void> {
+  const { count } = await tx.callTurnWatch.deleteMany({ where: { callId: call.id } });
+  if (count > 0) await appendMissing(tx, call, turns);
+}
+
+/** The lock on the call keeps two processes from appending the same turn. */
+async function appendMissing(tx: Tx, call: Call, turns: readonly Turn[]): Promise<void> {
+  const known = await tx.$queryRaw<{ position: number }[]>`
+    SELECT (data->>'position')::int AS position FROM events
+    WHERE call_id = ${call.id}::uuid AND type = ${TYPE}::"EventType"`;
+  const positions = new Set(known.map(({ position }) => position));
+  const missing = turns.filter(({ position }) => !positions.has(position));
+  await appendCallEvents(
+    tx,
+    call,
+    // The position stays when the turn is erased.
+    missing.map((turn) => ({
+      type: TYPE,
+      data: { position: turn.position, turn: turn as unknown as Json },
+    })),
+  );
+}

@@ -1,0 +1,222 @@
+/**
+ * Reads the turns of live calls with subscribers, from Ultravox into the event log, which hands
+ * them to all subscribers. Every process with subscribers takes part; a lease lets one process at a time
+ * read a call, and another follows when it stops or dies. Calls without subscribers cost nothing.
+ */
+import type { App } from '../../app.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { newId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import type { ReadMessages } from '../../ultravox/client.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
+import type { Message } from '../../ultravox/wire.ts';
+import { isComplete, type Turn, turnsOf } from '../post-call/turns.ts';
+import { appendTurns } from './turn-events.ts';
+
+const INTERVAL_MS = 500;
+const LEASE_SECONDS = 5;
+/** Requests to Ultravox at once, in one process. */
+const MAX_AT_ONCE = 20;
+const MAX_CALLS = 1_000;
+
+export interface WatchedCalls {
+  organizationId: string;
+  callId: string | null;
+  agentId: string | null;
+  campaignId: string | null;
+}
+
+/** Watches the live calls that match until the returned function is called. */
+export function watchTurns(app: App, calls: WatchedCalls): () => void {
+  const watcher = watchers(app);
+  const key = {};
+  watcher.wanted.set(key, calls);
+  watcher.run();
+  return () => void watcher.wanted.delete(key);
+}
+
+const watchers = perInstance((app: App) => new TurnWatcher(app));
+
+type LiveCall = Pick<Call, 'id' | 'organizationId' | 'ultravoxId'>;
+
+/** What this process knows of a call that it reads. */
+interface Reading {
+  leaseId: string;
+  renewAt: number;
+  messages: ReadMessages | undefined;
+  /** The last message as it was at the last look, which may still grow. */
+  last: string;
+  appended: Set<number>;
+  busy: boolean;
+  /** Not read before this time, after a failure. */
+  pausedUntil: number;
+}
+
+class TurnWatcher {
+  readonly wanted = new Map<object, WatchedCalls>();
+  readonly #app: App;
+  readonly #readings = new Map<string, Reading>();
+  #running = false;
+  #inFlight = 0;
+
+  constructor(app: App) {
+    this.#app = app;
+  }
+
+  run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#app.background('watchTurns', async () => {
+      try {
+        while (this.wanted.size > 0 && !this.#app.closing.aborted) {
+          await this.#look().catch(this.#app.failures.recorder('watchTurns'));
+          await pause(INTERVAL_MS, this.#app.closing);
+        }
+      } finally {
+        this.#running = false;
+        for (const [id, reading] of this.#readings) void this.#release(id, reading);
+        this.#readings.clear();
+        if (this.wanted.size > 0 && !this.#app.closing.aborted) this.run();
+      }
+    });
+  }
+
+  async #look(): Promise<void> {
+    const live = await this.#liveCalls();
+    const ids = new Set(live.map(({ id }) => id));
+    for (const [id, reading] of this.#readings) {
+      if (ids.has(id)) continue;
+      this.#readings.delete(id);
+      void this.#release(id, reading);
+    }
+    for (const call of live) {
+      const reading = this.#readings.get(call.id) ?? newReading();
+      this.#readings.set(call.id, reading);
+      if (reading.busy || reading.pausedUntil > Date.now() || this.#inFlight >= MAX_AT_ONCE) {
+        continue;
+      }
+      reading.busy = true;
+      this.#inFlight += 1;
+      this.#app.background('readTurns', async () => {
+        try {
+          await this.#read(call, reading);
+        } catch (error) {
+          const waits = error instanceof UltravoxError ? (error.retryAfterSeconds ?? 1) : 1;
+          reading.pausedUntil = Date.now() + waits * 1000;
+          this.#app.failures.record('readTurns', error);
+        } finally {
+          reading.busy = false;
+          this.#inFlight -= 1;
+        }
+      });
+    }
+  }
+
+  /** Those read longest ago come first, so that none is starved when there are too many. */
+  async #liveCalls(): Promise<LiveCall[]> {
+    const filters = new Map([...this.wanted.values()].map((each) => [JSON.stringify(each), each]));
+    const calls = await this.#app.db.call.findMany({
+      where: {
+        status: 'IN_PROGRESS',
+        // Has an index of its own, unlike the status.
+        endedAt: null,
+        deletedAt: null,
+        ultravoxId: { not: null },
+        OR: [...filters.values()].map(({ organizationId, callId, agentId, campaignId }) => ({
+          organizationId,
+          ...(callId ? { id: callId } : {}),
+          ...(agentId ? { agentId } : {}),
+          ...(campaignId ? { campaignId } : {}),
+        })),
+      },
+      select: { id: true, organizationId: true, ultravoxId: true },
+      take: MAX_CALLS,
+    });
+    const order = [...this.#readings.keys()];
+    return calls.sort((a, b) => order.indexOf(a.id) - order.indexOf(b.id));
+  }
+
+  async #read(call: LiveCall, reading: Reading): Promise<void> {
+    if (!(await this.#holdsLease(call, reading))) return;
+    // To the end of the order.
+    if (this.#readings.delete(call.id)) this.#readings.set(call.id, reading);
+    const read = await this.#app.ultravox.calls.moreMessages(
+      call.ultravoxId ?? '',
+      reading.messages,
+      { signal: this.#app.closing },
+    );
+    reading.messages = read;
+    const turns = finalTurns(read.messages, reading).filter(
+      ({ position }) => !reading.appended.has(position),
+    );
+    if (turns.length === 0) return;
+    await appendTurns(this.#app, call.id, turns);
+    for (const { position } of turns) reading.appended.add(position);
+  }
+
+  /** Takes or keeps the lease on reading the call. */
+  async #holdsLease(call: LiveCall, reading: Reading): Promise<boolean> {
+    if (reading.renewAt > Date.now()) return true;
+    const { leaseId } = reading;
+    const held = await this.#app.db.$executeRaw`
+      INSERT INTO call_turn_watches AS w (call_id, organization_id, lease_id, lease_until)
+      SELECT id, organization_id, ${leaseId}::uuid,
+        clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}::float8)
+      FROM calls WHERE id = ${call.id}::uuid AND status = 'IN_PROGRESS'
+      ON CONFLICT (call_id) DO UPDATE
+        SET lease_id = EXCLUDED.lease_id, lease_until = EXCLUDED.lease_until
+        WHERE w.lease_id IS NULL OR w.lease_id = EXCLUDED.lease_id OR w.lease_until < now()`;
+    if (held === 0) {
+      // Another process reads the call; what this process knew of it is outdated.
+      Object.assign(reading, newReading());
+      return false;
+    }
+    reading.renewAt = Date.now() + (LEASE_SECONDS * 1000) / 3;
+    return true;
+  }
+
+  async #release(callId: string, { leaseId }: Reading): Promise<void> {
+    await this.#app.db.callTurnWatch
+      .updateMany({ where: { callId, leaseId }, data: { leaseId: null, leaseUntil: null } })
+      .catch(this.#app.failures.recorder('releaseTurns'));
+  }
+}
+
+function newReading(): Reading {
+  return {
+    leaseId: newId(),
+    renewAt: 0,
+    messages: undefined,
+    last: '',
+    appended: new Set(),
+    busy: false,
+    pausedUntil: 0,
+  };
+}
+
+/**
+ * The turns that will not change any more. The last message is final if it was the same at the last
+ * look, and the use of a tool once it has a result.
+ */
+function finalTurns(messages: readonly Message[], reading: Reading): Turn[] {
+  const last = messages.at(-1);
+  const looks = JSON.stringify([messages.length, last?.text]);
+  const isStill = reading.last === looks;
+  reading.last = looks;
+  return turnsOf(messages).filter(
+    (turn) => isComplete(turn) && (isStill || turn.position < messages.length - 1),
+  );
+}
+
+/** Ends early when the app closes. */
+async function pause(ms: number, closing: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      closing.removeEventListener('abort', done);
+      resolve();
+    }
+    closing.addEventListener('abort', done);
+  });
+}

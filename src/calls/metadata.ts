@@ -1,0 +1,6 @@
+/** Metadata of calls as text entries, which an index can search. */
+
+/** Returns one JSON text `["key","value"]` for each entry, as stored in `calls.metadata_entries`. */
+export function metadataEntries(metadata: Record<string, unknown>): string[] {
+  return Object.entries(metadata).map((entry) => JSON.stringify(entry));
+}

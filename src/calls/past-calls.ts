@@ -1,0 +1,59 @@
+/** Calls that ended before this server knew of them, for the demo: they have no events and no transcript. */
+import type { App } from '../app.ts';
+import type { AnsweredBy, CallEndReason } from '../generated/prisma/enums.ts';
+import { newId } from '../infra/ids.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { costOf } from './billing.ts';
+import { metadataEntries } from './metadata.ts';
+
+export interface PastCall {
+  createdAt: Date;
+  phoneNumber: string;
+  endReason: CallEndReason;
+  /** Null when it was not answered. */
+  talkSeconds: number | null;
+  answeredBy: AnsweredBy | null;
+}
+
+/** @returns the ids of the calls, in the same order. */
+export async function addPastCalls(
+  app: App,
+  viewer: Viewer,
+  from: { agentId: string; phoneNumberId: string; ownNumber: string },
+  calls: readonly PastCall[],
+): Promise<string[]> {
+  const metadata = { list: 'history' };
+  const rows = calls.map(({ createdAt, talkSeconds, ...call }) => {
+    const ringingAt = new Date(createdAt.getTime() + 1_000);
+    const answeredAt = talkSeconds === null ? null : new Date(ringingAt.getTime() + 6_000);
+    const endedAt = new Date((answeredAt ?? ringingAt).getTime() + (talkSeconds ?? 25) * 1000);
+    const billedSeconds = Math.ceil((talkSeconds ?? 0) / 6) * 6;
+    return {
+      id: newId(),
+      ...ownedBy(viewer),
+      ...from,
+      ...call,
+      direction: 'OUTBOUND' as const,
+      medium: 'SIP' as const,
+      status: talkSeconds === null ? ('FAILED' as const) : ('COMPLETED' as const),
+      placement: 'ACCEPTED' as const,
+      ultravoxId: newId(),
+      claimedAt: createdAt,
+      sentAt: createdAt,
+      metadata,
+      metadataEntries: metadataEntries(metadata),
+      maxDurationSeconds: 600,
+      joinTimeoutSeconds: 30,
+      billingStatus: talkSeconds === null ? ('FREE' as const) : ('BILLED' as const),
+      billedDurationSeconds: billedSeconds,
+      costAmount: costOf(billedSeconds, app.config.PRICE_PER_MINUTE),
+      costCurrency: app.config.PRICE_CURRENCY,
+      createdAt,
+      ringingAt,
+      answeredAt,
+      endedAt,
+    };
+  });
+  await app.db.call.createMany({ data: rows });
+  return rows.map(({ id }) => id);
+}

@@ -1,0 +1,124 @@
+/**
+ * Claims: the exclusive right to send the creation request of a call. A claim is made in a transaction
+ * that enforces the limits, is used right before the request, and can be revoked until then.
+ */
+import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { HOLD_UNTIL } from './creation-hold.ts';
+import { claimable, holdLimits } from './limits.ts';
+import { callFoundLate, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
+
+/** Age up to which a claim may be used; older ones are released. */
+const CLAIM_GOOD_SECONDS = 10;
+/** Longest time that using a claim may take; a request that begins later is not sent. */
+const SEND_WITHIN_SECONDS = 5;
+/** Longest delay after the timeout of a request until the call is looked up at Ultravox. */
+const LOOK_UP_SECONDS = 5;
+/** Calls that wait longer fail. */
+const MAX_WAIT_SECONDS = 3600;
+/** Fallback delay while an organization has no slot; the end of a call wakes the placement earlier. */
+const ORGANIZATION_FULL_MS = 5_000;
+
+export interface Claims {
+  ids: string[];
+  /** When to try again for calls that still wait; null if none waits. */
+  retryAt: Date | null;
+}
+
+/**
+ * Claims the oldest waiting calls that the limits have room for, in one transaction. Organizations take
+ * turns, and none gets more slots than it may have.
+ */
+export async function claimWaitingCalls(app: App): Promise<Claims> {
+  return app.db.$transaction(async (tx) => {
+    const room = await holdLimits(app, tx);
+    if (room.waiting === 0) return { ids: [], retryAt: null };
+    if (room.free === 0) return { ids: [], retryAt: room.againAt(0) };
+    const oldest = Prisma.sql`id IN (
+      SELECT id FROM (
+        SELECT id, organization_id, created_at, row_number() OVER (
+          PARTITION BY organization_id ORDER BY created_at, id) AS turn
+        FROM calls
+        WHERE ${claimable(app.now())} AND created_at > ${oldestWorthPlacing(app)}
+      ) ranked
+      WHERE turn <= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - (
+        SELECT count(*) FROM calls
+        WHERE ${HOLDS_SLOT} AND organization_id = ranked.organization_id)
+      ORDER BY turn, created_at, id LIMIT ${room.free})`;
+    const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where: oldest });
+    if (claimed.length === room.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
+    // With room left, the waiting calls wait for a slot of their organization.
+    const full = claimed.length === 0;
+    return {
+      ids: claimed.map(({ id }) => id),
+      retryAt: full ? new Date(Date.now() + ORGANIZATION_FULL_MS) : room.againAt(claimed.length),
+    };
+  });
+}
+
+export function oldestWorthPlacing(app: App): Date {
+  return new Date(app.now().getTime() - MAX_WAIT_SECONDS * 1000);
+}
+
+/**
+ * Uses the claim right before the request. Null if the call is not claimed any more, its deadline has
+ * passed, its number is on the do-not-call list, an earlier call for its contact rang after all, Ultravox
+ * has asked for a pause meanwhile, or the claim is so old that another process may release it. Afterwards the outcome is unknown until Ultravox responds.
+ */
+export async function takeClaim(app: App, id: string): Promise<MovedCall | null> {
+  const { config } = app;
+  const now = app.now();
+  const looksUpAfter =
+    config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(LOOK_UP_SECONDS, config.CALL_CHECK_SECONDS);
+  const [taken] = await moveCalls(
+    app.db,
+    {
+      transition: 'SEND',
+      nextCheckAt: new Date(now.getTime() + looksUpAfter * 1000),
+      lostAt: Prisma.sql`${now}::timestamptz + (join_timeout_seconds + max_duration_seconds
+        + ${config.CALL_LOST_AFTER_SECONDS}) * interval '1 second'`,
+    },
+    {
+      where: Prisma.sql`id = ${id}::uuid
+        AND (place_before IS NULL OR place_before > ${now}::timestamptz)
+        AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
+        AND ${HOLD_UNTIL} IS NULL
+        AND ${callFoundLate(Prisma.sql`calls.campaign_contact_id`)} IS NULL
+        AND NOT EXISTS (SELECT 1 FROM do_not_call_entries e
+          WHERE e.organization_id = calls.organization_id
+            AND e.phone_number = ANY(phone_number_forms(calls.phone_number)))`,
+    },
+  );
+  return taken ?? null;
+}
+
+/**
+ * Whether a claim was used so long ago that its request may not be sent any more, since the process or the
+ * database stood still: soon the call counts as never created, and may be retried.
+ */
+export function isClaimStale({ config, now }: App, usedAt: Date): boolean {
+  const seconds = Math.min(SEND_WITHIN_SECONDS, config.ULTRAVOX_TIMEOUT_SECONDS);
+  return now().getTime() - usedAt.getTime() > seconds * 1000;
+}
+
+/**
+ * When a request without an answer is abandoned: at the end of the calling window, of which `placeBefore`
+ * keeps the margin. Null: at its timeout.
+ */
+export function abandonedAt({ config }: App, { placeBefore }: MovedCall): Date | null {
+  return (
+    placeBefore && new Date(placeBefore.getTime() + config.CALLING_WINDOW_MARGIN_SECONDS * 1000)
+  );
+}
+
+/** Seconds after a claim was used until its request has certainly ended. */
+export function requestEndsWithin({ config }: App): number {
+  return config.ULTRAVOX_TIMEOUT_SECONDS * 2;
+}
+
+/**
+ * SQL condition on calls: the claim was never used and is too old to be. That the call has not ended
+ * follows from its placement; it is said for the index on calls that have not.
+ */
+export const DEAD_CLAIM = Prisma.sql`(placement = 'CLAIMED' AND ended_at IS NULL
+  AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1}))`;

@@ -1,0 +1,148 @@
+/** Ultravox's creation limits, enforced over all processes. */
+import type { App, Tx } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
+import { HOLDS_SLOT } from './placement-state.ts';
+
+/** Advisory lock that serializes counting against the limits. */
+const LIMIT_LOCK = 7_411_001;
+/** Fallback delay; the end of a call wakes the placement earlier. */
+const LOOK_AGAIN_MS = 5_000;
+/** Delay until the outcome of a trial may be known. */
+const TRIAL_AGAIN_MS = 1_000;
+const MAX_AT_ONCE = 50;
+const LONGEST_PAUSE_MS = 15_000;
+/** Time after the claim in which the request may be sent, and after sending in which it may arrive. */
+const SENT_WITHIN_SECONDS = 11;
+const ARRIVES_WITHIN_SECONDS = 3;
+
+export interface Room {
+  /** Number of calls that may be claimed in this transaction. */
+  free: number;
+  /** Number of waiting calls without an owner that may be claimed. */
+  waiting: number;
+  /** Number of those whose organization has a slot: they go before owned calls. */
+  ahead: number;
+  /** When there may be room again after `claimed` calls were claimed. */
+  againAt(claimed: number): Date;
+}
+
+/**
+ * SQL relation with one row (`organization_id`) for each slot of an organization that owned calls
+ * cannot have: calls that are claimed and not ended, and calls without an owner that wait for a slot,
+ * which go first.
+ */
+export const SLOTS_IN_USE = Prisma.sql`(
+  SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
+  UNION ALL
+  SELECT organization_id FROM calls WHERE placement = 'QUEUED' AND owner IS NULL
+)`;
+
+/** SQL condition on calls: without an owner, and only a slot is missing. */
+export function claimable(now: Date): Prisma.Sql {
+  return Prisma.sql`(placement = 'QUEUED' AND owner IS NULL
+    AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz))`;
+}
+
+/** SQL relation with one row (`organization_id`) for each call claimed in the last minute. */
+export const RECENT_CLAIMS = Prisma.sql`(
+  SELECT organization_id FROM calls
+  WHERE claimed_at > statement_timestamp() - interval '1 minute'
+)`;
+
+/**
+ * Counts the use of the limits and locks them until the transaction ends. The caller claims no more calls
+ * than `free`.
+ *
+ * Ultravox counts a request when it arrives, at some time between sending and response. So a request that
+ * may still arrive counts as arriving now, and others as of their response.
+ *
+ * After Ultravox asked for a pause, all calls wait. Requests that it refused count as well. While outcomes
+ * are unknown, there is room for one call at a time.
+ *
+ * `statement_timestamp()` is late enough, since the statement begins after the lock is held;
+ * `clock_timestamp()` would prevent the use of the index.
+ */
+export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
+  // A process that hangs or is cut off must not block all others.
+  await tx.$executeRaw`
+    SELECT set_config('idle_in_transaction_session_timeout', ${`${LONGEST_PAUSE_MS}`}, true),
+      pg_advisory_xact_lock(${LIMIT_LOCK})`;
+  const [use] = await tx.$queryRaw<
+    {
+      second: bigint;
+      minute: bigint;
+      active: bigint;
+      second_at: Date | null;
+      minute_at: Date | null;
+      waiting: bigint;
+      ahead: bigint;
+      hold_until: Date | null;
+      on_trial: boolean;
+      in_flight: bigint;
+    }[]
+  >`
+    WITH recent AS (
+      SELECT CASE
+        WHEN (placement = 'CLAIMED'
+            AND claimed_at > statement_timestamp() - make_interval(secs => ${SENT_WITHIN_SECONDS}))
+          OR (placement IN ('SENDING', 'UNKNOWN') AND ended_at IS NULL
+            AND sent_at > statement_timestamp() - make_interval(secs => ${ARRIVES_WITHIN_SECONDS}))
+        THEN greatest(claimed_at, statement_timestamp() - interval '800 milliseconds')
+        ELSE greatest(claimed_at, sent_at, ringing_at)
+      END AS created_by
+      FROM calls WHERE claimed_at > statement_timestamp() - interval '75 seconds'
+      UNION ALL SELECT created_by FROM ${RECENT_REFUSALS} AS refusals
+    ), last_second AS (
+      SELECT created_by FROM recent WHERE created_by > statement_timestamp() - interval '1 second'
+    ), last_minute AS (
+      SELECT created_by FROM recent WHERE created_by > statement_timestamp() - interval '1 minute'
+    ), active AS (
+      SELECT organization_id, count(*) AS calls FROM calls WHERE ${HOLDS_SLOT} GROUP BY 1
+    ), waiting AS (
+      SELECT organization_id, count(*) AS calls FROM calls WHERE ${claimable(now())} GROUP BY 1
+    )
+    SELECT
+      (SELECT count(*) FROM last_second) AS second,
+      (SELECT min(created_by) FROM last_second) AS second_at,
+      (SELECT count(*) FROM last_minute) AS minute,
+      (SELECT min(created_by) FROM last_minute) AS minute_at,
+      (SELECT coalesce(sum(calls), 0) FROM active)::bigint AS active,
+      (SELECT coalesce(sum(calls), 0) FROM waiting)::bigint AS waiting,
+      (SELECT coalesce(sum(least(w.calls, greatest(0,
+          ${config.ORGANIZATION_MAX_CONCURRENT_CALLS} - coalesce(a.calls, 0)))), 0)
+        FROM waiting w LEFT JOIN active a USING (organization_id))::bigint AS ahead,
+      ${HOLD_UNTIL} AS hold_until,
+      ${ON_TRIAL} AS on_trial,
+      (SELECT count(*) FROM calls WHERE ended_at IS NULL AND (placement = 'CLAIMED'
+        OR (placement = 'SENDING' AND sent_at > statement_timestamp()
+          - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
+  const waiting = Number(use?.waiting ?? 0);
+  const ahead = Number(use?.ahead ?? 0);
+  const holdUntil = use?.hold_until;
+  if (holdUntil) {
+    const again = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
+    return { free: 0, waiting, ahead, againAt: again };
+  }
+  const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use?.second ?? 0);
+  const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use?.minute ?? 0);
+  const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(use?.active ?? 0);
+  const trial = use?.on_trial ? 1 - Number(use.in_flight) : MAX_AT_ONCE;
+  return {
+    free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_AT_ONCE)),
+    waiting,
+    ahead,
+    againAt(claimed) {
+      const now = Date.now();
+      return new Date(
+        Math.max(
+          now + 200,
+          perSecond <= claimed ? (use?.second_at?.getTime() ?? now) + 1_000 : 0,
+          perMinute <= claimed ? (use?.minute_at?.getTime() ?? now) + 60_000 : 0,
+          concurrent <= claimed ? now + LOOK_AGAIN_MS : 0,
+          trial <= claimed ? now + TRIAL_AGAIN_MS : 0,
+        ),
+      );
+    },
+  };
+}

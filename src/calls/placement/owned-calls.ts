@@ -1,0 +1,195 @@
+/**
+ * Calls that another feature owns: it alone decides when each is claimed, claimed again or withdrawn,
+ * and this module writes the rows. Placing them, and everything after it, is the same for all calls.
+ */
+import type { App, Tx } from '../../app.ts';
+import { type Agent, Prisma } from '../../generated/prisma/client.ts';
+import type { NewEvent } from '../../live/log.ts';
+import type { CallerId } from '../../phone-numbers/service.ts';
+import { metadataEntries } from '../metadata.ts';
+import { boundsOf } from '../settings.ts';
+import { createdEvent } from '../ultravox/apply-update.ts';
+import { claimedColumns, endOfPlacement, moveCalls, queuedCall } from './placement-state.ts';
+
+/** An outbound call to be placed on behalf of a feature. */
+export interface OwnedCall {
+  id: string;
+  organizationId: string;
+  agent: Agent;
+  /** Caller ID. */
+  number: CallerId;
+  /** Number to dial, E.164. */
+  phoneNumber: string;
+  campaignId: string;
+  campaignContactId: string;
+  variables: Record<string, string>;
+  metadata: Record<string, string>;
+  /**
+   * The request is not sent at or after this instant, and is abandoned after the margin of calling windows.
+   * Null: no deadline.
+   */
+  placeBefore: Date | null;
+}
+
+/**
+ * Inserts calls with their claims, in one statement. The caller holds the limits (`holdLimits`) and
+ * inserts no more calls than they have room for; it passes them to `placeClaimedCalls` after the
+ * commit.
+ *
+ * @returns the events to append, by organization.
+ */
+export async function insertClaimedCalls(
+  app: App,
+  tx: Tx,
+  owner: string,
+  calls: readonly OwnedCall[],
+): Promise<Map<string, NewEvent[]>> {
+  const createdAt = app.now();
+  const rows = calls.map((call) => {
+    const { maxDurationSeconds, joinTimeoutSeconds } = boundsOf(call.agent, {});
+    return {
+      id: call.id,
+      organization_id: call.organizationId,
+      agent_id: call.agent.id,
+      phone_number_id: call.number.id,
+      campaign_id: call.campaignId,
+      campaign_contact_id: call.campaignContactId,
+      medium: call.number.provider,
+      phone_number: call.phoneNumber,
+      own_number: call.number.phoneNumber,
+      variables: call.variables,
+      metadata: call.metadata,
+      metadata_entries: metadataEntries(call.metadata),
+      recording_enabled: call.agent.recordingEnabled,
+      max_duration_seconds: maxDurationSeconds,
+      join_timeout_seconds: joinTimeoutSeconds,
+      place_before: call.placeBefore,
+    };
+  });
+  const claim = claimedColumns(Prisma.sql`place_before`);
+  await tx.$executeRaw`
+    INSERT INTO calls (id, organization_id, agent_id, phone_number_id, owner, campaign_id,
+      campaign_contact_id, direction, medium, status, phone_number, own_number, variables, metadata,
+      metadata_entries, recording_enabled, max_duration_seconds, join_timeout_seconds,
+      ${claim.columns}, event_count, created_at, updated_at)
+    SELECT id, organization_id, agent_id, phone_number_id, ${owner}, campaign_id,
+      campaign_contact_id, 'OUTBOUND', medium::"CallMedium", 'CREATED', phone_number, own_number,
+      variables, metadata, metadata_entries, recording_enabled, max_duration_seconds,
+      join_timeout_seconds, ${claim.values}, 1, ${createdAt}::timestamptz, ${createdAt}::timestamptz
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      id uuid, organization_id uuid, agent_id uuid, phone_number_id uuid, campaign_id uuid,
+      campaign_contact_id uuid, medium text, phone_number text, own_number text, variables jsonb,
+      metadata jsonb, metadata_entries text[], recording_enabled boolean, max_duration_seconds int,
+      join_timeout_seconds int, place_before timestamptz)`;
+  const events = new Map<string, NewEvent[]>();
+  for (const { id, organizationId, agent, campaignId } of calls) {
+    const event = createdEvent({
+      id,
+      agentId: agent.id,
+      campaignId,
+      status: 'CREATED',
+      createdAt,
+    });
+    append(events, organizationId, event);
+  }
+  return events;
+}
+
+/**
+ * SQL relation: calls of an owner whose claim was released, because Ultravox was full, asked to wait
+ * or could not be reached, the deadline had passed, the claim was revoked, or its process died.
+ * Nobody was called. Columns are those of `calls`.
+ */
+export function releasedCallsOf(owner: string): Prisma.Sql {
+  return Prisma.sql`(SELECT * FROM calls WHERE placement = 'QUEUED' AND owner = ${owner})`;
+}
+
+/** Whether an owner has released calls to decide about. */
+export async function hasReleasedCalls({ db }: App, owner: string): Promise<boolean> {
+  const [row] = await db.$queryRaw<{ found: boolean }[]>`
+    SELECT EXISTS (SELECT 1 FROM ${releasedCallsOf(owner)} AS released) AS found`;
+  return row?.found ?? false;
+}
+
+/**
+ * Claims released calls again, each with a new deadline. The caller holds the limits.
+ *
+ * @returns ids of those that are claimed now; others have ended meanwhile.
+ */
+export async function claimReleasedCalls(
+  tx: Tx,
+  calls: readonly { id: string; placeBefore: Date | null }[],
+): Promise<string[]> {
+  if (calls.length === 0) return [];
+  const rows = calls.map(({ id, placeBefore }) => ({ id, place_before: placeBefore }));
+  const claimed = await moveCalls(
+    tx,
+    { transition: 'CLAIM', placeBefore: Prisma.sql`r.place_before` },
+    {
+      from: Prisma.sql`jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        AS r(id uuid, place_before timestamptz)`,
+      where: Prisma.sql`calls.id = r.id`,
+    },
+  );
+  return claimed.map(({ id }) => id);
+}
+
+/**
+ * Revokes the claims of calls that were not sent yet: their requests are not sent, and the claims are
+ * released to the owner. Calls that were sent are left alone.
+ */
+export async function revokeClaims(tx: Tx, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  const where = Prisma.sql`id IN (
+    SELECT id FROM calls WHERE id = ANY(${[...ids]}::uuid[]) AND placement = 'CLAIMED'
+    ORDER BY id FOR NO KEY UPDATE)`;
+  await moveCalls(tx, { transition: 'RELEASE', notBefore: null }, { where });
+}
+
+/**
+ * Cancels released calls for good. Those that were claimed again or have ended meanwhile are left
+ * alone.
+ *
+ * @returns ids of the withdrawn calls, and the events to append, by organization.
+ */
+export async function withdrawCalls(
+  app: App,
+  tx: Tx,
+  ids: readonly string[],
+): Promise<{ ids: Set<string>; events: Map<string, NewEvent[]> }> {
+  const now = app.now();
+  await tx.$queryRaw`
+    SELECT 1 FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;
+  const withdrawn = await tx.call.updateManyAndReturn({
+    where: { id: { in: [...ids] }, placement: 'QUEUED' },
+    data: {
+      ...endOfPlacement(queuedCall(), 'WITHDRAW'),
+      status: 'CANCELLED',
+      endReason: 'CANCELLED',
+      failure: 'The call was withdrawn before it was dialed. Nobody was called.',
+      endedAt: now,
+      nextCheckAt: null,
+      lostAt: null,
+      eventCount: { increment: 1 },
+    },
+  });
+  const events = new Map<string, NewEvent[]>();
+  for (const call of withdrawn) {
+    append(events, call.organizationId, {
+      type: 'CALL_CANCELLED',
+      callId: call.id,
+      agentId: call.agentId,
+      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
+      sequence: call.eventCount,
+      data: { status: call.status, endReason: call.endReason },
+      at: now,
+    });
+  }
+  return { ids: new Set(withdrawn.map(({ id }) => id)), events };
+}
+
+function append(events: Map<string, NewEvent[]>, organizationId: string, event: NewEvent): void {
+  const list = events.get(organizationId);
+  if (list) list.push(event);
+  else events.set(organizationId, [event]);
+}

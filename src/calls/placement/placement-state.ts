@@ -1,0 +1,167 @@
+/**
+ * State of a call on its way to Ultravox: the transition table, and the only writer of `calls.placement`
+ * and of what belongs to it (`claimed_at`, `sent_at`, `place_before`, `place_not_before`, `ultravox_id`).
+ */
+import type { Tx } from '../../app.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import type { CallPlacement } from '../../generated/prisma/enums.ts';
+
+interface Transition {
+  from: readonly CallPlacement[];
+  to: CallPlacement;
+}
+
+const TRANSITIONS = {
+  /** The process that moves the call to SENDING may send it. */
+  CLAIM: { from: ['QUEUED'], to: 'CLAIMED' },
+  /** The claim is given up, revoked, or left behind by a process that died. */
+  RELEASE: { from: ['CLAIMED'], to: 'QUEUED' },
+  /** Right before the request. From here on only its answer, or a look-up, says what became of it. */
+  SEND: { from: ['CLAIMED'], to: 'SENDING' },
+  /** The request was certainly not carried out, and may be sent again. */
+  POSTPONE: { from: ['SENDING', 'UNKNOWN'], to: 'QUEUED' },
+  /** The answer is lost. The request is never sent again. */
+  LOSE_ANSWER: { from: ['SENDING'], to: 'UNKNOWN' },
+  /** Ultravox has the call. It may say so at any time, regardless of what was assumed before. */
+  ACCEPT: {
+    from: ['QUEUED', 'CLAIMED', 'SENDING', 'UNKNOWN', 'REFUSED', 'NOT_CREATED', 'WITHDRAWN'],
+    to: 'ACCEPTED',
+  },
+  /** The request was certainly not carried out, and the call ends. */
+  REFUSE: { from: ['SENDING', 'UNKNOWN'], to: 'REFUSED' },
+  /** Ultravox still has no such call when its time is up, and the call ends. */
+  DISPROVE: { from: ['SENDING', 'UNKNOWN'], to: 'NOT_CREATED' },
+  /** The call ends before it was sent. */
+  WITHDRAW: { from: ['QUEUED', 'CLAIMED'], to: 'WITHDRAWN' },
+} as const satisfies Record<string, Transition>;
+
+export type PlacementTransition = keyof typeof TRANSITIONS;
+
+export const PLACEMENT_TRANSITIONS: Record<PlacementTransition, Transition> = TRANSITIONS;
+
+/** States in which a call that has not ended counts against the concurrency limits. */
+const WITH_SLOT: readonly CallPlacement[] = ['CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'];
+
+export function holdsSlot(call: Pick<Call, 'placement' | 'endedAt'>): boolean {
+  return call.endedAt === null && WITH_SLOT.includes(call.placement);
+}
+
+/** SQL condition of `holdsSlot`. */
+export const HOLDS_SLOT = Prisma.sql`(ended_at IS NULL
+  AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'))`;
+
+/**
+ * SQL expression: the newest call for a contact of a campaign that ended here as never dialed and that
+ * Ultravox reported afterwards; null if there is none. Its phone rang, so the contact is not called again.
+ */
+export function callFoundLate(contactId: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`(
+    SELECT found.id FROM calls found
+    WHERE found.campaign_contact_id = ${contactId} AND found.placement = 'ACCEPTED'
+      AND found.ringing_at IS NULL AND found.ended_at IS NOT NULL
+    ORDER BY found.created_at DESC, found.id DESC LIMIT 1)`;
+}
+
+export function canMove(
+  { placement }: Pick<Call, 'placement'>,
+  transition: PlacementTransition,
+): boolean {
+  return PLACEMENT_TRANSITIONS[transition].from.includes(placement);
+}
+
+/** What a transition sets in addition to the state, as expressions over the row. */
+export type Move =
+  /** `placeBefore`: deadline, null for none. Default: as it was. */
+  | { transition: 'CLAIM'; placeBefore?: Prisma.Sql }
+  | { transition: 'RELEASE' | 'POSTPONE'; notBefore: Date | null }
+  /** When the call is looked up unless its answer arrives, and when it is closed as lost. */
+  | { transition: 'SEND'; nextCheckAt: Date; lostAt: Prisma.Sql }
+  | { transition: 'LOSE_ANSWER'; nextCheckAt: Date };
+
+export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore'>;
+
+/**
+ * Moves calls in one statement. `where` is a condition on `calls`, and on `from` where that is given.
+ * Calls in a state from which the transition does not lead are left alone.
+ */
+export async function moveCalls(
+  db: Pick<Tx, '$queryRaw'>,
+  move: Move,
+  { where, from }: { where: Prisma.Sql; from?: Prisma.Sql },
+): Promise<MovedCall[]> {
+  const { from: states, to } = PLACEMENT_TRANSITIONS[move.transition];
+  return db.$queryRaw<MovedCall[]>`
+    UPDATE calls SET placement = ${to}::"CallPlacement", ${assignments(move)}
+    ${from ? Prisma.sql`FROM ${from}` : Prisma.empty}
+    WHERE calls.placement = ANY(${[...states]}::"CallPlacement"[]) AND ${where}
+    RETURNING calls.id, calls.owner, calls.place_before AS "placeBefore"`;
+}
+
+function assignments(move: Move): Prisma.Sql {
+  switch (move.transition) {
+    case 'CLAIM':
+      return Prisma.sql`claimed_at = clock_timestamp(), place_not_before = NULL,
+        place_before = ${move.placeBefore ?? Prisma.sql`place_before`}`;
+    case 'RELEASE':
+    case 'POSTPONE':
+      return Prisma.sql`claimed_at = NULL, sent_at = NULL, next_check_at = NULL, lost_at = NULL,
+        place_not_before = ${move.notBefore}::timestamptz`;
+    case 'SEND':
+      return Prisma.sql`sent_at = clock_timestamp(), next_check_at = ${move.nextCheckAt}::timestamptz,
+        lost_at = ${move.lostAt}`;
+    case 'LOSE_ANSWER':
+      return Prisma.sql`next_check_at = ${move.nextCheckAt}::timestamptz`;
+  }
+}
+
+/** Columns and values of calls that are inserted with their claim, for an INSERT … SELECT. */
+export function claimedColumns(placeBefore: Prisma.Sql): {
+  columns: Prisma.Sql;
+  values: Prisma.Sql;
+} {
+  return {
+    columns: Prisma.sql`placement, claimed_at, place_before`,
+    values: Prisma.sql`'CLAIMED'::"CallPlacement", clock_timestamp(), ${placeBefore}`,
+  };
+}
+
+/** Columns of a new call that waits for its claim. */
+export function queuedCall() {
+  return { placement: 'QUEUED' } as const;
+}
+
+/** Columns of a new call that Ultravox reported. It counts against the limits as well. */
+export function reportedCall(ultravoxId: string, createdAt: Date) {
+  return { placement: 'ACCEPTED', ultravoxId, claimedAt: createdAt } as const;
+}
+
+/** Columns that an update of a locked call sets once Ultravox has it, regardless of what was assumed before. */
+export function acceptance(
+  call: Pick<Call, 'placement' | 'claimedAt'>,
+  ultravoxId: string,
+  now: Date,
+) {
+  const placement = moved(call, 'ACCEPT');
+  return { placement, ultravoxId, claimedAt: call.claimedAt ?? now, placeNotBefore: null };
+}
+
+/** Assignments of an UPDATE that takes what `acceptance` and `endOfPlacement` set from rows `r`. */
+export const PLACEMENT_OF_ROWS = Prisma.sql`
+  placement = r.placement::"CallPlacement", ultravox_id = r.ultravox_id,
+  claimed_at = r.claimed_at, place_not_before = r.place_not_before`;
+
+/** Transitions with which a call ends. */
+export type EndTransition = 'WITHDRAW' | 'REFUSE' | 'DISPROVE' | 'LOSE_ANSWER';
+
+/** Columns that the update which ends a locked call sets. */
+export function endOfPlacement(call: Pick<Call, 'placement'>, transition: EndTransition) {
+  const placement = moved(call, transition);
+  return transition === 'WITHDRAW'
+    ? { placement, claimedAt: null, placeNotBefore: null }
+    : { placement };
+}
+
+function moved(call: Pick<Call, 'placement'>, transition: PlacementTransition): CallPlacement {
+  if (!canMove(call, transition)) throw new Error(`${transition}: from ${call.placement}`);
+  return PLACEMENT_TRANSITIONS[transition].to;
+}

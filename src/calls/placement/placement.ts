@@ -1,0 +1,413 @@
+/**
+ * Places calls: the only file that makes a phone ring.
+ *
+ * A call is committed (QUEUED), then claimed in a transaction that enforces Ultravox's creation limits over
+ * all processes (CLAIMED). The request is sent after that, outside any transaction (SENDING):
+ *
+ * - Accepted: the call continues from the response (ACCEPTED).
+ * - Certainly not carried out: it waits for another claim (QUEUED), or fails (REFUSED).
+ * - Not sent, since the process died before: the claim is released (QUEUED).
+ * - Unknown (a timeout, the end of the calling window, a crash): the request is never sent again (UNKNOWN). The reconciler looks the
+ *   call up by our ID in its metadata, and adopts it, or fails it if it was never created (NOT_CREATED).
+ *
+ * Owned calls are claimed by their owner and placed here like any other. A released owned call waits for
+ * its owner.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { firstSpeakerSettings } from '../../agents/call-template.ts';
+import { recreateAgent } from '../../agents/sync.ts';
+import type { App } from '../../app.ts';
+import { isOnDoNotCallList } from '../../contacts/do-not-call.ts';
+import type { UserErrorCode } from '../../errors.ts';
+import { type Call, type PhoneNumber, Prisma } from '../../generated/prisma/client.ts';
+import { Checks } from '../../infra/checks.ts';
+import { runUntil } from '../../infra/deadline.ts';
+import { publicId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { createWakeTimer } from '../../infra/wake-timer.ts';
+import { phoneNumberRules } from '../../organizations/service.ts';
+import { mediumForNumber } from '../../phone-numbers/service.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
+import type { CallMedium, StartAgentCallRequest } from '../../ultravox/wire.ts';
+import { notifyClaimsReleased } from '../listeners.ts';
+import { lockCall } from '../lock.ts';
+import type { CallSettings } from '../settings.ts';
+import { announceUpdate, endCallLocally } from '../ultravox/apply-update.ts';
+import { applyCreationResponse } from '../ultravox/responses.ts';
+import {
+  abandonedAt,
+  claimWaitingCalls,
+  DEAD_CLAIM,
+  isClaimStale,
+  oldestWorthPlacing,
+  takeClaim,
+} from './claims.ts';
+import {
+  creationHold,
+  holdAfterUnknownSeconds,
+  holdCreations,
+  recordRefusal,
+} from './creation-hold.ts';
+import { type EndTransition, moveCalls } from './placement-state.ts';
+
+const DEFAULT_RETRY_SECONDS = 5;
+/** Longest delay until a call with an unknown request is looked up. */
+const LOOK_UP_SECONDS = 2;
+const LOOK_MS = 100;
+
+/** Placements in progress in this process, by call, so that a request can wait for its own. */
+const placements = perInstance((_app: App) => new Map<string, Promise<void>>());
+
+/** Wakes for the next call that may be placed. The periodic task is the fallback. */
+const wakeTimer = perInstance((app: App) =>
+  createWakeTimer({
+    wake: () => app.background('placeWaitingCalls', () => placeWaitingCalls(app)),
+    signal: app.closing,
+    minDelayMs: 20,
+  }),
+);
+
+/**
+ * Claims as many waiting calls as the limits allow, oldest first, and places them in the background.
+ * Resolves once they are claimed. Safe in any number of processes.
+ */
+export async function placeWaitingCalls(app: App): Promise<void> {
+  if (app.closing.aborted || !(await anyWaits(app))) return;
+  const { ids, retryAt } = await claimWaitingCalls(app);
+  placeClaimedCalls(app, ids);
+  if (retryAt) wakeTimer(app).wakeAt(retryAt);
+}
+
+/** SQL condition: whether a call waits for its placement. */
+export function callsWait(): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
+}
+
+/** Checked without the lock of the limits. */
+async function anyWaits(app: App): Promise<boolean> {
+  const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${callsWait()} AS waits`;
+  return row?.waits === true;
+}
+
+/**
+ * Places claimed calls in the background. The caller has committed the claims.
+ *
+ * @returns a promise that resolves when all are over, and never rejects.
+ */
+export function placeClaimedCalls(app: App, ids: readonly string[]): Promise<unknown> {
+  const mine = placements(app);
+  const placings = ids.map((id) => {
+    const placing = placeClaimedCall(app, id).finally(() => mine.delete(id));
+    mine.set(id, placing);
+    app.background('placeCall', () => placing);
+    return placing;
+  });
+  return Promise.allSettled(placings);
+}
+
+/**
+ * Resolves when the placement of the call is over, in whichever process it runs. Resolves at once if the
+ * call is not being placed.
+ */
+export async function placementOf(app: App, id: string): Promise<void> {
+  const ours = placements(app).get(id);
+  if (ours) return ours;
+  while (!app.closing.aborted && (await isBeingPlaced(app, id))) await pause(LOOK_MS);
+}
+
+async function isBeingPlaced(app: App, id: string): Promise<boolean> {
+  const call = await app.db.call.findUnique({ where: { id } });
+  if (!call?.claimedAt || call.endedAt) return false;
+  // A WebRTC call is complete only with its join URL, which only the response contains.
+  const joinable = call.medium !== 'WEBRTC' || call.joinUrl !== null;
+  if (call.placement === 'UNKNOWN' || (call.placement === 'ACCEPTED' && joinable)) return false;
+  return Date.now() - call.claimedAt.getTime() < app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000;
+}
+
+/** Fails calls that have waited for more than an hour, so that no phone rings hours after the request. */
+export async function failStaleCalls(app: App): Promise<void> {
+  const stale = await app.db.call.findMany({
+    where: { placement: 'QUEUED', owner: null, createdAt: { lte: oldestWorthPlacing(app) } },
+    select: { id: true },
+    take: 200,
+  });
+  for (const { id } of stale) {
+    await updateCall(app, id, async (tx, call) =>
+      call.placement === 'QUEUED'
+        ? endCallLocally(app, tx, call, {
+            transition: 'WITHDRAW',
+            status: 'FAILED',
+            endReason: 'SYSTEM_ERROR',
+            failure:
+              'The call waited for more than an hour for capacity at Ultravox. Nobody was called.',
+          })
+        : call,
+    );
+  }
+}
+
+const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
+type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
+
+async function placeClaimedCall(app: App, id: string): Promise<void> {
+  const call = await app.db.call.findUnique({ where: { id }, include: withParts });
+  if (!call) return;
+  const objection = await objectionTo(app, call);
+  if (objection) return failUnwanted(app, id, objection);
+  if (call.agent.deletedAt) {
+    if (call.owner) return release(app, id);
+    const failure = 'The agent was deleted before the call was dialed.';
+    return fail(app, id, { transition: 'WITHDRAW', failure });
+  }
+  if (!call.agent.remoteId) return waitForAgent(app, call, 'RELEASE');
+  let request: StartAgentCallRequest;
+  try {
+    request = requestFor(app, call);
+  } catch (error) {
+    app.log.error({ err: error, call: id }, 'A call could not be prepared');
+    const failure = 'The call could not be prepared. Nobody was called.';
+    return fail(app, id, { transition: 'WITHDRAW', failure });
+  }
+  const usedAt = app.now();
+  const claim = await takeClaim(app, id);
+  if (!claim) {
+    const late = await objectionTo(app, call);
+    return late ? failUnwanted(app, id, late) : giveUpClaim(app, id);
+  }
+  try {
+    // Checked again, since the statement may have taken long. Nothing slow follows before the request.
+    const isLate = claim.placeBefore !== null && claim.placeBefore <= app.now();
+    if (isLate || isClaimStale(app, usedAt)) return await postpone(app, id);
+    const { agents } = app.ultravox;
+    const { remoteId } = call.agent;
+    const seen = await runUntil(app, abandonedAt(app, claim), (signal) =>
+      agents.startCall(remoteId, request, { signal }),
+    );
+    await applyCreationResponse(app, { id, seen });
+  } catch (error) {
+    if (!(error instanceof UltravoxError)) throw error;
+    await placementFailed(app, call, error);
+  }
+}
+
+/** Why a number must not be dialed, as the end of its call. */
+interface Objection {
+  failureCode: UserErrorCode;
+  endReason: 'SYSTEM_ERROR' | 'INVALID_NUMBER';
+  failure: string;
+}
+
+/** End of a call that was not sent because its number is on the do-not-call list. */
+export const ON_DO_NOT_CALL_LIST = {
+  transition: 'WITHDRAW',
+  status: 'FAILED',
+  failureCode: 'DO_NOT_CALL',
+  endReason: 'SYSTEM_ERROR',
+  failure: 'The number was added to the do-not-call list before it was dialed.',
+} as const;
+
+async function failUnwanted(app: App, id: string, objection: Objection): Promise<void> {
+  await updateCall(app, id, (tx, call) =>
+    endCallLocally(app, tx, call, { transition: 'WITHDRAW', status: 'FAILED', ...objection }),
+  );
+}
+
+/**
+ * Checks the number again right before it is dialed, because the call may have waited and the contact
+ * may have been stored under older rules. A failing query is thrown, so that nothing is dialed.
+ */
+async function objectionTo(app: App, call: CallWithParts): Promise<Objection | null> {
+  const { organizationId, phoneNumber } = call;
+  if (phoneNumber === null) return null;
+  if (await isOnDoNotCallList(app.db, organizationId, phoneNumber)) return ON_DO_NOT_CALL_LIST;
+  const checks = new Checks();
+  checks.phoneNumber(phoneNumber, ['phoneNumber'], { allowPremium: false });
+  const [problem] = checks.problems;
+  if (!problem) return null;
+  if (problem.code === 'PREMIUM_NUMBER' && (await phoneNumberRules(app, call)).allowPremium) {
+    return null;
+  }
+  const { code: failureCode, message: failure } = problem;
+  return { failureCode, endReason: 'INVALID_NUMBER', failure };
+}
+
+/** Releases the claim of a call, unless it was used or released meanwhile. */
+async function release(app: App, id: string, notBefore: Date | null = null): Promise<void> {
+  const where = Prisma.sql`id = ${id}::uuid`;
+  await moveCalls(app.db, { transition: 'RELEASE', notBefore }, { where });
+}
+
+/** Releases a claim that could not be used, and places calls again once Ultravox is not waited for. */
+async function giveUpClaim(app: App, id: string): Promise<void> {
+  await release(app, id);
+  const hold = await creationHold(app);
+  if (hold) wakeTimer(app).wakeAt(hold);
+}
+
+/** SQL condition: whether a claim was made by a process that died. */
+export function hasDeadClaims(): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${DEAD_CLAIM})`;
+}
+
+/** Releases claims of processes that died before they sent the request. Their calls are placed again. */
+export async function releaseDeadClaims(app: App): Promise<void> {
+  const released = await moveCalls(
+    app.db,
+    { transition: 'RELEASE', notBefore: null },
+    { where: DEAD_CLAIM },
+  );
+  if (released.length === 0) return;
+  await notifyClaimsReleased(app, new Set(released.flatMap(({ owner }) => owner ?? [])));
+  await placeWaitingCalls(app);
+}
+
+/** Creates the agent at Ultravox again. The call is not sent, or was not carried out, and waits for it. */
+async function waitForAgent(
+  app: App,
+  call: CallWithParts,
+  transition: 'RELEASE' | 'POSTPONE',
+): Promise<void> {
+  if (isTooLate(app, call)) {
+    return fail(app, call.id, {
+      transition: transition === 'RELEASE' ? 'WITHDRAW' : 'REFUSE',
+      failure: 'The agent does not exist at Ultravox.',
+    });
+  }
+  await recreateAgent(app, call.agent);
+  const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
+  if (transition === 'RELEASE') await release(app, call.id, notBefore);
+  else await postpone(app, call.id, notBefore);
+  wakeTimer(app).wakeAt(new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000));
+}
+
+/** Builds the creation request of a call. Exported for its unit test. */
+export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest {
+  const settings = call.settings as CallSettings;
+  return {
+    medium: call.number ? mediumOf(app, call, call.number) : { webRtc: {} },
+    metadata: {
+      callId: publicId('cal', call.id),
+      organizationId: publicId('org', call.organizationId),
+      ...(call.campaignId ? { campaignId: publicId('cmp', call.campaignId) } : {}),
+    },
+    templateContext: call.variables as Record<string, string>,
+    recordingEnabled: call.recordingEnabled,
+    ...(settings.maxDuration ? { maxDuration: settings.maxDuration } : {}),
+    ...(settings.joinTimeout ? { joinTimeout: settings.joinTimeout } : {}),
+    ...(settings.greeting
+      ? {
+          firstSpeakerSettings: firstSpeakerSettings({
+            ...(call.agent.greetingSettings as Record<string, never> | null),
+            text: settings.greeting,
+          }),
+        }
+      : {}),
+  };
+}
+
+function mediumOf(app: App, call: CallWithParts, number: PhoneNumber): CallMedium {
+  if (!call.phoneNumber) throw new Error(`Call ${call.id} has a caller ID but no number to call`);
+  return mediumForNumber(app, number, call.phoneNumber);
+}
+
+async function placementFailed(app: App, call: CallWithParts, error: UltravoxError): Promise<void> {
+  if (error.outcomeUnknown) {
+    app.log.warn(
+      { call: call.id, error: error.message },
+      'The outcome of a call creation is unknown; the call will be looked up',
+    );
+    const seconds = Math.min(LOOK_UP_SECONDS, app.config.CALL_CHECK_SECONDS);
+    const nextCheckAt = new Date(app.now().getTime() + seconds * 1000);
+    const where = Prisma.sql`id = ${call.id}::uuid`;
+    await moveCalls(app.db, { transition: 'LOSE_ANSWER', nextCheckAt }, { where });
+    const refused = error.kind === 'capacity' ? holdSeconds(error) : 0;
+    const hold = Math.max(refused, await holdAfterUnknownSeconds(app));
+    if (hold > 0) wakeTimer(app).wakeAt(await holdCreations(app, hold));
+    return;
+  }
+  if (error.kind === 'not_found') {
+    await recordRefusal(app, 0);
+    return waitForAgent(app, call, 'POSTPONE');
+  }
+  const waits =
+    error.kind === 'capacity' || (error.kind === 'unreachable' && !isTooLate(app, call));
+  if (waits) {
+    const resumeAt = await recordRefusal(app, holdSeconds(error));
+    await postpone(app, call.id);
+    wakeTimer(app).wakeAt(resumeAt);
+    return;
+  }
+  const failureCode = FAILURE_CODES[error.kind];
+  await fail(app, call.id, {
+    transition: 'REFUSE',
+    failure: error.detail,
+    ...(failureCode ? { failureCode } : {}),
+  });
+}
+
+/** For how long creations are held back after a refusal. */
+function holdSeconds({ retryAfterSeconds }: UltravoxError): number {
+  return Math.max(1, retryAfterSeconds ?? DEFAULT_RETRY_SECONDS);
+}
+
+/** Code of the user error for each kind of rejection. */
+const FAILURE_CODES: Partial<Record<UltravoxError['kind'], UserErrorCode>> = {
+  billing: 'PAYMENT_REQUIRED',
+  unreachable: 'ULTRAVOX_UNAVAILABLE',
+  credentials: 'ULTRAVOX_UNAVAILABLE',
+};
+
+/**
+ * Whether a call has waited too long to be placed once Ultravox is reachable again. The owner of a call
+ * decides that itself.
+ */
+function isTooLate(app: App, call: CallWithParts): boolean {
+  if (call.owner) return false;
+  return app.now().getTime() - call.createdAt.getTime() > app.config.CALL_LOST_AFTER_SECONDS * 1000;
+}
+
+/**
+ * Queues a call again whose request was certainly not carried out, or ends it if that was requested. It is
+ * not claimed before `notBefore`.
+ */
+async function postpone(app: App, id: string, notBefore: Date | null = null): Promise<void> {
+  await updateCall(app, id, async (tx, call) => {
+    if (call.endRequestedAt) {
+      const end = { transition: 'REFUSE', status: 'CANCELLED', endReason: 'CANCELLED' } as const;
+      return endCallLocally(app, tx, call, end);
+    }
+    const where = Prisma.sql`id = ${id}::uuid`;
+    await moveCalls(tx, { transition: 'POSTPONE', notBefore }, { where });
+    return call;
+  });
+}
+
+async function fail(
+  app: App,
+  id: string,
+  end: { transition: EndTransition; failure: string; failureCode?: UserErrorCode },
+): Promise<void> {
+  await updateCall(app, id, (tx, call) =>
+    endCallLocally(app, tx, call, {
+      status: 'FAILED',
+      endReason: 'SYSTEM_ERROR',
+      failureCode: 'ULTRAVOX_REFUSED',
+      ...end,
+    }),
+  );
+}
+
+async function updateCall(
+  app: App,
+  id: string,
+  change: (
+    tx: Parameters<typeof lockCall>[0],
+    call: NonNullable<Awaited<ReturnType<typeof lockCall>>>,
+  ) => Promise<Call>,
+): Promise<void> {
+  const [before, after] = await app.db.$transaction(async (tx) => {
+    const call = await lockCall(tx, id);
+    return call ? [call, await change(tx, call)] : [null, null];
+  });
+  if (after) announceUpdate(app, before, after);
+}

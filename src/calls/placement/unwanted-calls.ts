@@ -1,0 +1,32 @@
+/** Ends calls to people who came onto the do-not-call list while their phone was about to ring. */
+import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { requestEnd } from '../service.ts';
+import { ON_DO_NOT_CALL_LIST } from './placement.ts';
+
+const BATCH = 200;
+const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL
+  AND direction = 'OUTBOUND' AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED')`;
+
+/** SQL condition: whether there is a call that may have to be ended. */
+export function hasCallsUnderWay(): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${UNDER_WAY})`;
+}
+
+/**
+ * Ends calls whose number came onto the list before they were answered. Requests that begin later are not
+ * sent, since the statement that uses their claim checks the list. A claim that it may have used before the
+ * entry was committed is visible here, since this runs after the commit.
+ */
+export async function endUnwantedCalls(app: App): Promise<void> {
+  const unwanted = await app.db.$queryRaw<{ id: string }[]>`
+    SELECT id FROM calls c
+    WHERE ${UNDER_WAY}
+      AND (answered_at IS NULL OR answered_at > now() - interval '10 minutes')
+      AND EXISTS (SELECT 1 FROM do_not_call_entries e
+        WHERE e.organization_id = c.organization_id
+          AND e.phone_number = ANY(phone_number_forms(c.phone_number))
+          AND (c.answered_at IS NULL OR e.created_at < c.answered_at))
+    ORDER BY id LIMIT ${BATCH}`;
+  for (const { id } of unwanted) await requestEnd(app, id, ON_DO_NOT_CALL_LIST);
+}

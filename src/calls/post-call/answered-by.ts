@@ -1,0 +1,66 @@
+/** Determines from a conversation whether a person or a voicemail answered. */
+import type { AnsweredBy, CallDirection } from '../../generated/prisma/enums.ts';
+import type { Turn } from './turns.ts';
+
+export interface AnsweredByFinding {
+  answeredBy: AnsweredBy;
+  /** What shows it, for people. */
+  evidence: string;
+}
+
+interface Finding extends AnsweredByFinding {
+  /** Does not rest on the wording of what was said. */
+  isCertain: boolean;
+}
+
+/** A voicemail says these in its first words. */
+const GREETINGS = [
+  /\bvoice ?mail(box)?\b/,
+  /\bleave (me |us )?(a|your|an?other) (message|name)\b/,
+  /\b(after|at) the (tone|beep)\b/,
+  /\b(is|am|are) (not available|unavailable|unable to (take|answer|come))\b/,
+  /\bcan(no|')t (take your call|come to the phone|answer)\b/,
+  /\bmailbox (is full|of)\b/,
+  /\bbuzón de voz\b|\bdeje (su|un|tu) mensaje\b|\bdespués (de la señal|del tono)\b/,
+  /\bmailbox\b|\bnach dem (signal)?ton\b|\bhinterlassen sie\b|\bnicht erreichbar\b/,
+  /\bmessagerie\b|\blaissez (un|votre) message\b|\baprès le (bip|signal)\b/,
+  /\bsegreteria telefonica\b|\bcaixa postal\b|\bdeixe (a )?(sua )?mensagem\b/,
+];
+/** Only its first turns can be a greeting: later on people speak of voicemails too. */
+const FIRST_TURNS = 2;
+const MAX_QUOTE = 200;
+
+/** Turns are those of the whole call, in order. */
+export function answeredByOf(
+  turns: readonly Pick<Turn, 'speaker' | 'text' | 'toolName'>[],
+  { direction }: { direction: CallDirection },
+): Finding {
+  const heard = turns.filter(({ speaker }) => speaker === 'USER');
+  const left = turns.find(({ toolName }) => toolName === 'leaveVoicemail');
+  if (left) {
+    return { answeredBy: 'VOICEMAIL', evidence: 'The agent left a voicemail.', isCertain: true };
+  }
+  if (direction === 'INBOUND') {
+    return heard.length > 0
+      ? { answeredBy: 'HUMAN', evidence: 'The person called, and spoke.', isCertain: true }
+      : { answeredBy: 'UNKNOWN', evidence: 'Nothing was heard from the caller.', isCertain: true };
+  }
+  const greeting = heard
+    .slice(0, FIRST_TURNS)
+    .find(({ text }) => GREETINGS.some((pattern) => pattern.test(text.toLowerCase())));
+  if (greeting) {
+    const evidence = `It said “${quoted(greeting.text)}”.`;
+    return { answeredBy: 'VOICEMAIL', evidence, isCertain: false };
+  }
+  const [first] = heard;
+  if (first) {
+    const evidence = `It said “${quoted(first.text)}”.`;
+    return { answeredBy: 'HUMAN', evidence, isCertain: false };
+  }
+  const evidence = 'Nothing was heard from the other side.';
+  return { answeredBy: 'UNKNOWN', evidence, isCertain: true };
+}
+
+function quoted(text: string): string {
+  return text.length > MAX_QUOTE ? `${text.slice(0, MAX_QUOTE).toWellFormed()}…` : text;
+}

@@ -1,0 +1,11 @@
+import { appendCallEvents } from '../append-events.ts';
+import type { StepHandler } from './steps.ts';
+
+/**
+ * The step EVENT: appends to the event log that everything about the call is known, for those who wait for
+ * transcript, summary and verdict, such as a CRM. A call that was not answered has no such event.
+ */
+export const announceResults: StepHandler = async () => ({
+  status: 'DONE',
+  save: (tx, call) => appendCallEvents(tx, call, [{ type: 'CALL_ANALYZED', data: {} }]),
+});

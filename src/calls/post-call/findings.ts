@@ -1,0 +1,90 @@
+/** What the words of a call show: who answered, and whether the person asked not to be called again. */
+import type { App, Tx } from '../../app.ts';
+import { addDoNotCallRequest } from '../../contacts/do-not-call.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { addsDoNotCallRequests } from '../../organizations/service.ts';
+import { type AnsweredByFinding, answeredByOf } from './answered-by.ts';
+import { doNotCallRequestIn } from './dnc-request.ts';
+import type { Turn } from './turns.ts';
+
+type Words = Pick<Turn, 'speaker' | 'text' | 'toolName'>;
+
+/** What a language model found, with the words that it gives as evidence. */
+export interface ModelFindings {
+  answeredBy: 'HUMAN' | 'VOICEMAIL' | null;
+  answeredByQuote: string | null;
+  doNotCallQuote: string | null;
+}
+
+export interface Findings extends AnsweredByFinding {
+  dncQuote: string | null;
+}
+
+const MAX_QUOTE = 300;
+/** Shorter quotations occur by chance. */
+const MIN_QUOTE = 4;
+
+/**
+ * Findings by fixed phrases, corrected by what a language model found. Only what the other side literally said
+ * counts as evidence, so that nobody else, and no instruction in a transcript, makes a finding.
+ */
+export function findingsIn(
+  turns: readonly Words[],
+  call: Pick<Call, 'direction'>,
+  model: ModelFindings | null = null,
+): Findings {
+  const { answeredBy, evidence, isCertain } = answeredByOf(turns, call);
+  const heard = model?.answeredBy && !isCertain && turnWith(turns, model.answeredByQuote);
+  const answer = heard
+    ? { answeredBy: model.answeredBy!, evidence: `It said “${heard}”.` }
+    : { answeredBy, evidence };
+  if (answer.answeredBy === 'VOICEMAIL') return { ...answer, dncQuote: null };
+  const dncQuote = doNotCallRequestIn(turns) ?? turnWith(turns, model?.doNotCallQuote ?? null);
+  return { ...answer, dncQuote };
+}
+
+/** The words of the other side that contain a quotation, or as much of them as is kept; null if none do. */
+function turnWith(turns: readonly Words[], quote: string | null): string | null {
+  const plain = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();
+  const wanted = plain(quote ?? '');
+  if (wanted.length < MIN_QUOTE) return null;
+  const turn = turns.find(
+    ({ speaker, text }) => speaker === 'USER' && plain(text).includes(wanted),
+  );
+  if (!turn) return null;
+  return (turn.text.length <= MAX_QUOTE ? turn.text : wanted.slice(0, MAX_QUOTE)).toWellFormed();
+}
+
+/** Saves findings of a call, which the caller has locked, and enters a do-not-call request if that is wanted. */
+export async function saveFindings(
+  app: App,
+  tx: Tx,
+  call: Call,
+  { answeredBy, evidence, dncQuote }: Findings,
+): Promise<void> {
+  await tx.call.updateMany({
+    where: { id: call.id },
+    data: { answeredBy, answeredByEvidence: evidence, dncQuote },
+  });
+  if (!dncQuote || !call.phoneNumber) return;
+  if (await addsDoNotCallRequests(tx, call.organizationId)) {
+    await addDoNotCallRequest(tx, {
+      organizationId: call.organizationId,
+      phoneNumber: call.phoneNumber,
+      callId: call.id,
+      now: app.now(),
+    });
+  }
+}
+
+/** Saves what an analysis found, unless the transcript has been removed in the meantime. */
+export async function saveModelFindings(
+  app: App,
+  tx: Tx,
+  call: Call,
+  findings: Findings,
+): Promise<void> {
+  const kept = await tx.$queryRaw<unknown[]>`
+    SELECT 1 FROM call_transcripts WHERE call_id = ${call.id}::uuid AND expired_at IS NULL FOR SHARE`;
+  if (kept.length > 0) await saveFindings(app, tx, call, findings);
+}

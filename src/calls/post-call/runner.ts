@@ -1,0 +1,261 @@
+/**
+ * Runs the steps that follow the end of a call. The rows of `post_call_steps` are the queue: each worker
+ * claims what is due with a lease, many steps at a time, and runs them beside each other.
+ */
+import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+import { newId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
+import { finishStep } from './finish.ts';
+import {
+  type ClaimedStep,
+  planOf,
+  type SaveStep,
+  StepFailure,
+  type StepHandlers,
+} from './steps.ts';
+import { LANES, type Lane, onWake, wakeWorkers } from './wake.ts';
+
+/** Steps of a lane at once in a process, and those of one organization. */
+const LANE = 16;
+const LANE_OF_ORGANIZATION = 8;
+/** Due steps among which those of the organizations are chosen. */
+const LOOK_AT = 500;
+const LEASE_SECONDS = 30;
+/** Time limit of an attempt. */
+const ATTEMPT_MS = 300_000;
+/** After this long, attempts are aborted when the process stops. */
+const GRACE_MS = 10_000;
+const LONGEST_DELAY_SECONDS = 3600;
+
+interface LaneState {
+  readonly running: Set<ClaimedStep>;
+  isClaiming: boolean;
+  /** Whether to claim again, since a wake-up came during a claim. */
+  again: boolean;
+}
+
+/** The lanes of this process. */
+const lanes = perInstance((_app: App): Record<Lane, LaneState> => {
+  const empty = (): LaneState => ({ running: new Set(), isClaiming: false, again: false });
+  return { FAST: empty(), SLOW: empty() };
+});
+
+/** Makes this process run steps until the app closes. Safe in any number of processes. */
+export function startPostCallRunner(app: App, handlers: StepHandlers): void {
+  onWake(app, (lane) => runLane(app, handlers, lane));
+}
+
+function isDue(now: Date): Prisma.Sql {
+  return Prisma.sql`next_attempt_at <= ${now}::timestamptz
+    AND (lease_until IS NULL OR lease_until < now())`;
+}
+
+/** SQL condition: whether a step is due. */
+export function hasDueSteps(app: App): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(app.now())})`;
+}
+
+/** Runs steps that are due and that no process works on: the one that did died, or a wake-up was lost. */
+export async function runPostCallSteps(app: App, handlers: StepHandlers): Promise<void> {
+  for (const lane of LANES) await runLane(app, handlers, lane);
+}
+
+/** Claims what the lane has room for. Steps that wait for room are claimed when one ends. */
+async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
+  const state = lanes(app)[lane];
+  state.again = true;
+  if (state.isClaiming) return;
+  state.isClaiming = true;
+  try {
+    while (state.again && !app.closing.aborted) {
+      state.again = false;
+      await fillLane(app, handlers, lane);
+    }
+  } finally {
+    state.isClaiming = false;
+  }
+}
+
+async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
+  const { running } = lanes(app)[lane];
+  const free = LANE - running.size;
+  const claimed = free > 0 ? await claimSteps(app, lane, free) : [];
+  // More of its organization, or of all, may wait for room.
+  const mayBeMore = claimed.length >= Math.min(free, LANE_OF_ORGANIZATION);
+  for (const step of claimed) {
+    running.add(step);
+    app.background('runPostCallStep', async () => {
+      try {
+        await runStep(app, handlers, step);
+      } finally {
+        running.delete(step);
+        if (mayBeMore) wakeWorkers(app, [step.kind]);
+      }
+    });
+  }
+}
+
+/** Claims due steps, those of organizations with the fewest first. */
+async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedStep[]> {
+  const now = app.now();
+  const leaseId = newId();
+  const busy = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
+  const full = [...busy].flatMap(([id, steps]) => (steps.length >= LANE_OF_ORGANIZATION ? id : []));
+  const claimed = await app.db.$queryRaw<
+    { callId: string; kind: PostCallStepKind; attempts: number; startedAt: Date }[]
+  >`
+    WITH due AS (
+      SELECT call_id, kind, row_number() OVER (
+        PARTITION BY organization_id ORDER BY next_attempt_at) AS place
+      FROM (
+        SELECT call_id, kind, organization_id, next_attempt_at FROM post_call_steps
+        WHERE ${isDue(now)}
+          AND (kind = 'ANALYSIS') = ${lane === 'SLOW'}
+          AND organization_id <> ALL(${full}::uuid[])
+        ORDER BY next_attempt_at LIMIT ${LOOK_AT}) oldest
+    ), chosen AS (
+      SELECT s.call_id, s.kind FROM due
+      JOIN post_call_steps s ON s.call_id = due.call_id AND s.kind = due.kind
+      WHERE due.place <= ${LANE_OF_ORGANIZATION} AND s.status = 'PENDING'
+        AND s.next_attempt_at <= ${now}::timestamptz
+        AND (s.lease_until IS NULL OR s.lease_until < now())
+      ORDER BY due.place LIMIT ${free} FOR UPDATE OF s SKIP LOCKED
+    )
+    UPDATE post_call_steps s SET lease_id = ${leaseId}::uuid, lease_until = ${LEASE_END},
+      attempts = s.attempts + 1, started_at = coalesce(s.started_at, ${now}::timestamptz)
+    FROM chosen c WHERE s.call_id = c.call_id AND s.kind = c.kind
+    RETURNING s.call_id AS "callId", s.kind::text, s.attempts, s.started_at AS "startedAt"`;
+  if (claimed.length === 0) return [];
+  const calls = await app.db.call.findMany({
+    where: { id: { in: [...new Set(claimed.map(({ callId }) => callId))] }, deletedAt: null },
+  });
+  const byId = new Map(calls.map((call) => [call.id, call]));
+  return claimed.flatMap((step) => {
+    const call = byId.get(step.callId);
+    return call ? [{ ...step, leaseId, call }] : [];
+  });
+}
+
+const LEASE_END = Prisma.sql`clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}::float8)`;
+
+async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Promise<void> {
+  const { callId, kind, leaseId } = step;
+  const renewing = setInterval(
+    () => {
+      app.db.$executeRaw`
+      UPDATE post_call_steps SET lease_until = ${LEASE_END}
+      WHERE call_id = ${callId}::uuid AND kind = ${kind}::"PostCallStepKind"
+        AND lease_id = ${leaseId}::uuid`.catch(app.failures.recorder('renewPostCallStep'));
+    },
+    (LEASE_SECONDS * 1000) / 3,
+  );
+  const stopping = stopSignal(app);
+  try {
+    const signal = AbortSignal.any([AbortSignal.timeout(ATTEMPT_MS), stopping.signal]);
+    await attempt(app, handlers, step, signal);
+  } catch (error) {
+    await retryLater(app, handlers, step, {
+      detail: detailOf(error),
+      afterSeconds: isExpected(error) ? error.retryAfterSeconds : null,
+    });
+    if (!isExpected(error)) {
+      app.failures.record('postCallStep', error, {
+        message: `A step after a call failed and is retried: ${kind}`,
+        level: 'error',
+        call: callId,
+      });
+    }
+  } finally {
+    clearInterval(renewing);
+    stopping.end();
+  }
+}
+
+/** A signal that is aborted some time after the process begins to stop. */
+function stopSignal(app: App): { signal: AbortSignal; end: () => void } {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    timer = setTimeout(() => controller.abort(), GRACE_MS);
+  };
+  app.closing.addEventListener('abort', stop, { once: true });
+  return {
+    signal: controller.signal,
+    end() {
+      clearTimeout(timer);
+      app.closing.removeEventListener('abort', stop);
+    },
+  };
+}
+
+async function attempt(
+  app: App,
+  handlers: StepHandlers,
+  step: ClaimedStep,
+  signal: AbortSignal,
+): Promise<void> {
+  const result = await handlers[step.kind](app, step.call, { signal });
+  if (result.status !== 'NOT_YET') {
+    const detail = 'detail' in result ? result.detail : null;
+    await finishStep(app, handlers, { step, status: result.status, detail, save: result.save });
+    return;
+  }
+  const { detail, otherwise, save } = result;
+  await retryLater(app, handlers, step, {
+    detail,
+    giveUp: { status: otherwise, seconds: planOf(step.kind).waitSeconds, save },
+  });
+}
+
+/** Plans another attempt, each after a longer delay, or finishes the step when its time is up. */
+async function retryLater(
+  app: App,
+  handlers: StepHandlers,
+  step: ClaimedStep,
+  retry: {
+    detail: string;
+    afterSeconds?: number | null;
+    giveUp?: { status: 'SKIPPED' | 'FAILED'; seconds: number; save?: SaveStep | undefined };
+  },
+): Promise<void> {
+  const delayMs = Math.max(retry.afterSeconds ?? 0, delaySeconds(step.attempts)) * 1000;
+  const at = new Date(app.now().getTime() + delayMs);
+  const giveUp = retry.giveUp ?? { status: 'FAILED', seconds: planOf(step.kind).giveUpSeconds };
+  // A step that is run again has all of the time.
+  if (at.getTime() > step.startedAt.getTime() + giveUp.seconds * 1000) {
+    const { status, save } = giveUp;
+    await finishStep(app, handlers, { step, status, detail: retry.detail, save });
+    return;
+  }
+  await app.db.$executeRaw`
+    UPDATE post_call_steps SET lease_id = NULL, lease_until = NULL,
+      next_attempt_at = ${at}::timestamptz, detail = ${retry.detail.slice(0, MAX_DETAIL)}
+    WHERE call_id = ${step.callId}::uuid AND kind = ${step.kind}::"PostCallStepKind"
+      AND lease_id = ${step.leaseId}::uuid`;
+  wakeWorkers(app, [step.kind], delayMs);
+}
+
+const MAX_DETAIL = 500;
+
+/** 1, 2, 4 … seconds up to an hour, each up to a fifth longer, so that many do not return at once. */
+function delaySeconds(attempts: number): number {
+  const delay = Math.min(2 ** Math.min(attempts - 1, 20), LONGEST_DELAY_SECONDS);
+  return delay * (1 + Math.random() / 5);
+}
+
+function isExpected(error: unknown): error is UltravoxError | StepFailure {
+  return error instanceof UltravoxError || error instanceof StepFailure;
+}
+
+/** What people may know of a failed attempt: never an address or an id of Ultravox. */
+function detailOf(error: unknown): string {
+  if (error instanceof StepFailure) return error.message;
+  if (error instanceof UltravoxError) {
+    const status = error.status === null ? '' : ` (status ${error.status})`;
+    return `Ultravox: ${error.detail}${status}`;
+  }
+  return 'An internal error; it is retried.';
+}

@@ -1,0 +1,88 @@
+/** Begins the steps that follow the end of a call, and begins them again. */
+import type { App, Tx } from '../../app.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+import { POST_CALL_STEPS } from './steps.ts';
+import { wakeWorkers } from './wake.ts';
+
+/**
+ * Delay of the first attempts after the end of a call. Ultravox writes its summary meanwhile, and the
+ * calls that end meanwhile are worked on together.
+ */
+const FIRST_DELAY_MS = 1_500;
+
+/** Whether there is anything to do after the end of the call: somebody may have talked. */
+function hasAfterwards(call: Call): boolean {
+  // Of a lost call it is not known whether it was answered.
+  return call.ultravoxId !== null && (call.answeredAt !== null || call.endReason === 'UNKNOWN');
+}
+
+/**
+ * Begins all steps of calls that end in the caller's transaction. A call that was not answered gets
+ * none, and costs nothing.
+ */
+export async function startPostCallSteps(app: App, tx: Tx, calls: readonly Call[]): Promise<void> {
+  const answered = calls.filter(hasAfterwards);
+  if (answered.length === 0) return;
+  const firstAt = new Date(app.now().getTime() + FIRST_DELAY_MS);
+  await tx.postCallStep.createMany({
+    data: answered.flatMap(({ id, organizationId }) =>
+      POST_CALL_STEPS.map(({ kind, after }) => ({
+        callId: id,
+        organizationId,
+        kind,
+        nextAttemptAt: after.length === 0 ? firstAt : null,
+      })),
+    ),
+    skipDuplicates: true,
+  });
+  const first = POST_CALL_STEPS.filter(({ after }) => after.length === 0);
+  // The transaction has been committed by then, or the periodic look finds them.
+  wakeWorkers(
+    app,
+    first.map(({ kind }) => kind),
+    FIRST_DELAY_MS,
+  );
+}
+
+/**
+ * Runs steps again from the beginning, with those that follow them, unless one of them is running.
+ * The caller has locked the calls, and wakes the runner after the commit.
+ */
+export async function restartSteps(
+  app: App,
+  tx: Tx,
+  calls: readonly Pick<Call, 'id' | 'organizationId'>[],
+  kind: PostCallStepKind,
+): Promise<void> {
+  const following = POST_CALL_STEPS.filter(({ after }) => after.includes(kind));
+  const fresh = {
+    status: 'PENDING',
+    attempts: 0,
+    detail: null,
+    startedAt: null,
+    finishedAt: null,
+    leaseId: null,
+    leaseUntil: null,
+  } as const;
+  const now = app.now();
+  const callId = { in: calls.map(({ id }) => id) };
+  await tx.postCallStep.createMany({
+    data: calls.flatMap(({ id, organizationId }) =>
+      [kind, ...following.map((step) => step.kind)].map((each) => ({
+        callId: id,
+        organizationId,
+        kind: each,
+      })),
+    ),
+    skipDuplicates: true,
+  });
+  await tx.postCallStep.updateMany({
+    where: { callId, kind },
+    data: { ...fresh, nextAttemptAt: now },
+  });
+  await tx.postCallStep.updateMany({
+    where: { callId, kind: { in: following.map((step) => step.kind) } },
+    data: { ...fresh, nextAttemptAt: null },
+  });
+}

@@ -1,0 +1,91 @@
+/**
+ * What is done for an answered call after its end: the list of steps. Each step is run by itself and
+ * may be repeated, so a step that fails or hangs holds up neither other steps nor other calls. How far a
+ * step is stands in `post_call_steps`; `runner.ts` runs it.
+ */
+import type { App, Tx } from '../../app.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+export interface StepPlan {
+  kind: PostCallStepKind;
+  /** The step begins when these are finished, with any result. */
+  after: readonly PostCallStepKind[];
+  /** The step fails when its attempts still fail this long after the end of the call. */
+  giveUpSeconds: number;
+  /** The same while what it looks for is not there yet, such as the summary. */
+  waitSeconds: number;
+  /** It needs nothing from outside: it is done in the transaction that ends the last step before it. */
+  isImmediate?: true;
+}
+
+/** In the order in which they normally finish. */
+export const POST_CALL_STEPS: readonly StepPlan[] = [
+  { kind: 'TRANSCRIPT', after: [], giveUpSeconds: 3 * DAY, waitSeconds: 0 },
+  { kind: 'SUMMARY', after: [], giveUpSeconds: 3 * DAY, waitSeconds: 2 * MINUTE },
+  { kind: 'RECORDING', after: [], giveUpSeconds: 3 * DAY, waitSeconds: 10 * MINUTE },
+  { kind: 'ANALYSIS', after: ['TRANSCRIPT'], giveUpSeconds: 6 * HOUR, waitSeconds: 0 },
+  {
+    kind: 'EVENT',
+    after: ['TRANSCRIPT', 'SUMMARY', 'ANALYSIS'],
+    giveUpSeconds: 3 * DAY,
+    waitSeconds: 0,
+    isImmediate: true,
+  },
+];
+
+export function planOf(kind: PostCallStepKind): StepPlan {
+  const plan = POST_CALL_STEPS.find((step) => step.kind === kind);
+  if (!plan) throw new Error(`There is no step ${kind}`);
+  return plan;
+}
+
+/** Writes what a step found, in the transaction that finishes the step. The call is locked. */
+export type SaveStep = (tx: Tx, call: Call) => Promise<void>;
+
+export type StepResult =
+  | { status: 'DONE'; save?: SaveStep }
+  /** There is nothing to do, or it cannot be done. `detail` says why, for people. */
+  | { status: 'SKIPPED' | 'FAILED'; detail: string; save?: SaveStep }
+  /** Another attempt may find it; `otherwise` is the result when time is up. */
+  | { status: 'NOT_YET'; detail: string; otherwise: 'SKIPPED' | 'FAILED'; save?: SaveStep };
+
+/**
+ * Does one attempt of a step, outside of any transaction. It may run more than once for a call, also at
+ * the same time; of these only one is saved. An error it throws means another attempt.
+ */
+export type StepHandler = (
+  app: App,
+  call: Call,
+  context: { signal: AbortSignal },
+) => Promise<StepResult>;
+
+/** A step that this process works on. */
+export interface ClaimedStep {
+  callId: string;
+  kind: PostCallStepKind;
+  leaseId: string;
+  /** Number of attempts, this one included. */
+  attempts: number;
+  /** When the first attempt began. */
+  startedAt: Date;
+  /** The call when the step was claimed. */
+  call: Call;
+}
+
+export type StepHandlers = Readonly<Record<PostCallStepKind, StepHandler>>;
+
+/** An attempt failed in an expected way; the message is shown to people. */
+export class StepFailure extends Error {
+  override name = 'StepFailure';
+  readonly retryAfterSeconds: number | null;
+
+  constructor(message: string, retryAfterSeconds: number | null) {
+    super(message);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}

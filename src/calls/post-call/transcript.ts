@@ -1,0 +1,118 @@
+/** Keeps transcripts: fetched from Ultravox after the call, stored as turns, removed with time. */
+import type { App, Tx } from '../../app.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { eraseEventData } from '../../live/log.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
+import { notifyTranscriptsExpired } from '../listeners.ts';
+import { announceUnheardTurns } from '../live-turns/turn-events.ts';
+import { findingsIn, saveFindings } from './findings.ts';
+import type { StepHandler } from './steps.ts';
+import { type Turn, turnsOf } from './turns.ts';
+import { wordsOf } from './words.ts';
+
+const EXPIRE_BATCH = 500;
+
+/** The step TRANSCRIPT: the messages at Ultravox become the turns, and what they show is noted. */
+export const fetchTranscript: StepHandler = async (app, call, { signal }) => {
+  if (!call.ultravoxId) return { status: 'SKIPPED', detail: 'Ultravox does not know the call.' };
+  try {
+    const turns = turnsOf(await app.ultravox.calls.messages(call.ultravoxId, { signal }));
+    return { status: 'DONE', save: (tx, locked) => storeTranscript(app, tx, locked, turns) };
+  } catch (error) {
+    if (!(error instanceof UltravoxError && error.kind === 'not_found')) throw error;
+    return { status: 'FAILED', detail: 'Ultravox no longer has the call.' };
+  }
+};
+
+/** Replaces the transcript of a call, which the caller has locked. */
+async function storeTranscript(
+  app: App,
+  tx: Tx,
+  call: Call,
+  turns: readonly Turn[],
+): Promise<void> {
+  await tx.callTurn.deleteMany({ where: { callId: call.id } });
+  await insertTurns(tx, call, turns);
+  const spoken = turns.map(({ text }) => text).join(' ');
+  const columns = {
+    words: wordsOf(spoken),
+    turnCount: turns.length,
+    storedAt: app.now(),
+    expiredAt: null,
+  };
+  await tx.callTranscript.upsert({
+    where: { callId: call.id },
+    create: { callId: call.id, organizationId: call.organizationId, ...columns },
+    update: columns,
+  });
+  await announceUnheardTurns(tx, call, turns);
+  await saveFindings(app, tx, call, findingsIn(turns, call));
+}
+
+/** One statement, however many there are. */
+async function insertTurns(tx: Tx, call: Call, turns: readonly Turn[]): Promise<void> {
+  const rows = turns.map((turn) => ({
+    position: turn.position,
+    speaker: turn.speaker,
+    text: turn.text,
+    start_seconds: turn.startSeconds,
+    end_seconds: turn.endSeconds,
+    tool_name: turn.toolName,
+    tool_arguments: turn.toolArguments,
+    tool_result: turn.toolResult,
+    tool_error: turn.toolError,
+    stage: turn.stage,
+  }));
+  await tx.$executeRaw`
+    INSERT INTO call_turns (call_id, organization_id, position, speaker, text, start_seconds,
+      end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage)
+    SELECT ${call.id}::uuid, ${call.organizationId}::uuid, position, speaker::"TurnSpeaker", text,
+      start_seconds, end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      position int, speaker text, text text, start_seconds float8, end_seconds float8,
+      tool_name text, tool_arguments jsonb, tool_result text, tool_error text, stage int)`;
+}
+
+/** Removes what was said in calls that are deleted, here and in their events. */
+export async function deleteTranscripts(tx: Tx, callIds: readonly string[]): Promise<void> {
+  const where = { callId: { in: [...callIds] } };
+  await tx.callTurn.deleteMany({ where });
+  await tx.callTranscript.deleteMany({ where });
+  await tx.callTurnWatch.deleteMany({ where });
+  await eraseEventData(tx, callIds, 'CALL_TRANSCRIPT_TURN', ['turn']);
+}
+
+/** What was found stays; the words that showed it go. */
+async function eraseQuotes(tx: Tx, callIds: readonly string[]): Promise<void> {
+  await tx.$executeRaw`
+    UPDATE calls SET answered_by_evidence = NULL,
+      dnc_quote = CASE WHEN dnc_quote IS NOT NULL THEN '' END
+    WHERE id = ANY(${[...callIds]}::uuid[])`;
+}
+
+/** Removes the turns of transcripts older than TRANSCRIPT_RETENTION_DAYS, also from the event log and webhooks. */
+export async function expireTranscripts(app: App): Promise<void> {
+  const days = app.config.TRANSCRIPT_RETENTION_DAYS;
+  if (days === undefined) return;
+  const before = new Date(app.now().getTime() - days * 86_400_000);
+  while (!app.closing.aborted) {
+    const expired = await app.db.callTranscript.findMany({
+      where: { expiredAt: null, storedAt: { lt: before } },
+      select: { callId: true },
+      orderBy: { storedAt: 'asc' },
+      take: EXPIRE_BATCH,
+    });
+    const ids = expired.map(({ callId }) => callId);
+    await app.db.$transaction(async (tx) => {
+      await tx.callTurn.deleteMany({ where: { callId: { in: ids } } });
+      await eraseEventData(tx, ids, 'CALL_TRANSCRIPT_TURN', ['turn']);
+      await tx.callTranscript.updateMany({
+        where: { callId: { in: ids } },
+        data: { words: [], turnCount: 0, expiredAt: app.now() },
+      });
+      await eraseQuotes(tx, ids);
+      await notifyTranscriptsExpired(app, tx, ids);
+    });
+    if (ids.length < EXPIRE_BATCH) return;
+  }
+}

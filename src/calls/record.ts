@@ -1,0 +1,71 @@
+/** A call as webhooks and exports contain it: with public IDs and enum values, as JSON. */
+import type { Prisma } from '../generated/prisma/client.ts';
+import { publicId } from '../infra/ids.ts';
+
+/** Relations that a record needs in addition to the columns of the call. */
+export const CALL_RECORD = {
+  agent: { select: { id: true, name: true } },
+  campaign: { select: { id: true, name: true } },
+  campaignContact: { select: { id: true, clientId: true, firstName: true, lastName: true } },
+  analysis: true,
+} satisfies Prisma.CallInclude;
+
+export type CallRecordRow = Prisma.CallGetPayload<{ include: typeof CALL_RECORD }>;
+
+export function callRecord(row: CallRecordRow) {
+  const { answeredAt, endedAt, costAmount, costCurrency, agent, campaign, campaignContact } = row;
+  const outbound = row.direction === 'OUTBOUND';
+  return {
+    id: publicId('cal', row.id),
+    status: row.status,
+    endReason: row.endReason,
+    failure: row.failure,
+    direction: row.direction,
+    medium: row.medium,
+    phoneNumber: row.phoneNumber,
+    fromNumber: outbound ? row.ownNumber : row.phoneNumber,
+    toNumber: outbound ? row.phoneNumber : row.ownNumber,
+    agent: { id: publicId('agt', agent.id), name: agent.name },
+    campaign: campaign && { id: publicId('cmp', campaign.id), name: campaign.name },
+    campaignContact: campaignContact && {
+      ...campaignContact,
+      id: publicId('cct', campaignContact.id),
+    },
+    variables: row.variables,
+    metadata: row.metadata,
+    recordingEnabled: row.recordingEnabled,
+    createdAt: row.createdAt.toISOString(),
+    ringingAt: iso(row.ringingAt),
+    answeredAt: iso(answeredAt),
+    endedAt: iso(endedAt),
+    durationSeconds: durationOf(row),
+    billingStatus: row.billingStatus,
+    billedDurationSeconds: row.billedDurationSeconds,
+    cost:
+      costAmount && costCurrency ? { amount: costAmount.toString(), currency: costCurrency } : null,
+    answeredBy: row.answeredBy,
+    summary: row.summary,
+    shortSummary: row.shortSummary,
+    outcome: outcomeOf(row),
+    extractedData: row.analysis?.extractedData ?? null,
+  };
+}
+
+/** Seconds from the answer to the end. */
+export function durationOf({
+  answeredAt,
+  endedAt,
+}: Pick<CallRecordRow, 'answeredAt' | 'endedAt'>): number | null {
+  return answeredAt && endedAt ? (endedAt.getTime() - answeredAt.getTime()) / 1000 : null;
+}
+
+export function outcomeOf({
+  analysis,
+}: Pick<CallRecordRow, 'analysis'>): { success: boolean; reason: string | null } | null {
+  if (!analysis || analysis.success === null) return null;
+  return { success: analysis.success, reason: analysis.reason };
+}
+
+function iso(at: Date | null): string | null {
+  return at?.toISOString() ?? null;
+}

@@ -1,0 +1,199 @@
+/**
+ * Recordings over plain HTTP, for the audio element of a browser: a link carries its own signed permission and
+ * expires. The bytes pass through from where Ultravox keeps them, as fast as the client reads; neither
+ * Ultravox's key nor its links are ever seen.
+ */
+import { z } from 'zod';
+import type { App } from '../../app.ts';
+import { RequestError } from '../../errors.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { publicId } from '../../infra/ids.ts';
+import { readToken, signToken } from '../../infra/signed-token.ts';
+import { isKeyUsable } from '../../organizations/api-keys.ts';
+import type { Audio } from '../../ultravox/client.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
+import type { Viewer } from '../../viewer.ts';
+import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
+
+export const RECORDING_PATH = '/recordings';
+export const LINK_MINUTES = 15;
+/** A stream that gets nothing from Ultravox for this long is broken off. */
+const IDLE_MS = 30_000;
+/** How often it is checked during a download that the key has not ended. */
+const CHECK_MS = 2_000;
+
+const permissionSchema = z.object({ callId: z.uuid(), apiKeyId: z.uuid() });
+
+/** A link to the recording of a call, relative to the public URL. It ends with the viewer's credential. */
+export function recordingLink(
+  app: App,
+  viewer: Viewer,
+  callId: string,
+): { path: string; expiresAt: Date } {
+  const longest = new Date(app.now().getTime() + LINK_MINUTES * 60_000);
+  const expiresAt = viewer.expiresAt && viewer.expiresAt < longest ? viewer.expiresAt : longest;
+  const payload = { callId, apiKeyId: viewer.apiKeyId };
+  const token = signToken(app.cipher.derive('recording'), payload, expiresAt);
+  return { path: `${RECORDING_PATH}?token=${token}`, expiresAt };
+}
+
+interface RecordingRequest {
+  method: string;
+  headers: Record<string, string | string[] | undefined>;
+  query: URLSearchParams;
+}
+
+interface RecordingResponse {
+  status: number;
+  body?: string | AsyncIterable<Uint8Array>;
+  contentType?: string;
+  headers?: Record<string, string>;
+  countedFor?: string;
+  countedAs?: 'RECORDING';
+  closed?: () => void;
+}
+
+/**
+ * Serves a link: 200, or 206 for a range; 416 for a range after the end; 403 when the link or its key has
+ * ended; 404 when there is no recording, or no longer; 502 and 503 when Ultravox cannot be reached. Breaks off
+ * when the key ends.
+ */
+export async function serveRecording(
+  app: App,
+  { method, headers, query }: RecordingRequest,
+): Promise<RecordingResponse> {
+  const token = readToken(app.cipher.derive('recording'), query.get('token') ?? '', app.now());
+  const { success, data: permission } = permissionSchema.safeParse(token);
+  if (!success || !(await isKeyUsable(app, permission.apiKeyId))) {
+    return {
+      status: 403,
+      body: `The link is invalid or has expired. Links expire after ${LINK_MINUTES} minutes, or with the API key that created them. Read \`Call.recording\` again.`,
+    };
+  }
+  const call = await app.db.call.findUnique({ where: { id: permission.callId } });
+  if (!call?.ultravoxId || call.deletedAt || call.recordingStatus !== 'AVAILABLE') return NOT_FOUND;
+  const range = typeof headers.range === 'string' ? headers.range : undefined;
+  const connection = new AbortController();
+  try {
+    const audio = await app.ultravox.calls.recording(call.ultravoxId, {
+      signal: connection.signal,
+      ...(isOneRange(range) ? { range } : {}),
+    });
+    const answer = answerWith(call, audio, range);
+    if (method === 'HEAD' || answer.status === 416) {
+      connection.abort();
+      return { ...answer, body: '' };
+    }
+    const { apiKeyId } = permission;
+    const body = whileAllowed(app, apiKeyId, answer.body);
+    const closed = (): void => connection.abort();
+    return { ...answer, body, countedFor: apiKeyId, countedAs: 'RECORDING', closed };
+  } catch (error) {
+    connection.abort();
+    if (!(error instanceof UltravoxError)) throw error;
+    return refusal(app, call, error);
+  }
+}
+
+const NOT_FOUND: RecordingResponse = { status: 404, body: 'There is no recording of the call.' };
+
+async function refusal(app: App, call: Call, error: UltravoxError): Promise<RecordingResponse> {
+  if (error.kind === 'not_found') {
+    await app.db.call.update({ where: { id: call.id }, data: { recordingStatus: 'EXPIRED' } });
+    return { status: 404, body: 'Ultravox no longer has the recording.' };
+  }
+  if (error.status === 416) return await unsatisfiable(app, call);
+  app.failures.record('recording', error);
+  const wait = error.retryAfterSeconds;
+  return {
+    status: error.kind === 'capacity' ? 503 : 502,
+    body: 'Ultravox cannot be reached. Try again.',
+    ...(wait === null ? {} : { headers: { 'retry-after': String(wait) } }),
+  };
+}
+
+/** The storage does not say how long the recording is when it refuses a range. */
+async function unsatisfiable(app: App, call: Call): Promise<RecordingResponse> {
+  const audio = await app.ultravox.calls
+    .recording(call.ultravoxId ?? '', { range: 'bytes=0-0' })
+    .catch(() => null);
+  await audio?.body.cancel();
+  const size = audio?.totalBytes ?? null;
+  return { status: 416, headers: size === null ? {} : { 'content-range': `bytes */${size}` } };
+}
+
+function answerWith(
+  call: Call,
+  audio: Audio,
+  range: string | undefined,
+): RecordingResponse & { body: AsyncIterable<Uint8Array> } {
+  const type = audio.contentType ?? '';
+  const common = {
+    'accept-ranges': 'bytes',
+    'content-disposition': `inline; filename="${publicId('cal', call.id)}.wav"`,
+    'cache-control': 'private, no-store',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+  };
+  const answer = (status: number, headers: object, body: AsyncIterable<Uint8Array>) => ({
+    status,
+    body,
+    contentType: type.startsWith('audio/') ? type : 'audio/wav',
+    headers: { ...common, ...headers },
+  });
+  const length = (bytes: number | null) =>
+    bytes === null ? {} : { 'content-length': String(bytes) };
+  const { totalBytes } = audio;
+  if (audio.status === 206 && audio.contentRange) {
+    const headers = { ...length(audio.contentLength), 'content-range': audio.contentRange };
+    return answer(206, headers, audio.body);
+  }
+  // The storage sends the whole file, even if a range was requested.
+  const wanted = totalBytes === null ? null : byteRangeOf(range, totalBytes);
+  if (wanted === null) return answer(200, length(totalBytes), audio.body);
+  if (wanted === 'unsatisfiable') {
+    return answer(416, { 'content-range': `bytes */${totalBytes}` }, audio.body);
+  }
+  const { first, last } = wanted;
+  const headers = {
+    ...length(last - first + 1),
+    'content-range': `bytes ${first}-${last}/${totalBytes}`,
+  };
+  return answer(206, headers, sliceOf(audio.body, wanted));
+}
+
+/** Passes chunks on while the key is usable and more of them arrive. */
+async function* whileAllowed(
+  app: App,
+  apiKeyId: string,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let checkedAt = Date.now();
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await within(IDLE_MS, iterator.next());
+      if (next.done) return;
+      if (Date.now() - checkedAt > CHECK_MS) {
+        checkedAt = Date.now();
+        if (!(await isKeyUsable(app, apiKeyId))) {
+          throw new RequestError('UNAUTHENTICATED', 'The key has ended');
+        }
+      }
+      yield next.value;
+    }
+  } finally {
+    void iterator.return?.()?.catch(() => undefined);
+  }
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new RequestError('UNAVAILABLE', 'The recording stopped arriving')),
+      ms,
+    );
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,171 @@
+/** Ingests updates that Ultravox sends by itself: finds their call, or creates an inbound one. */
+import type { App, Tx } from '../../app.ts';
+import type { Agent, Call, CallMedium } from '../../generated/prisma/client.ts';
+import { newId, parsePublicId } from '../../infra/ids.ts';
+import { appendEvents } from '../../live/log.ts';
+import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
+import { lockCall } from '../lock.ts';
+import { acceptance, reportedCall } from '../placement/placement-state.ts';
+import { hangUp } from '../service.ts';
+import { boundsOf } from '../settings.ts';
+import { isEnded } from '../status.ts';
+import { applyUltravoxCall, createdEvent } from './apply-update.ts';
+
+export interface IngestedCall {
+  before: Call | null;
+  after: Call;
+  /** The call as Ultravox reported it; of several reports the latest state. */
+  seen: UltravoxCall;
+}
+
+/**
+ * Applies a reported call in the caller's transaction. Null if the call is not ours, such as one created
+ * by hand in the same Ultravox account.
+ */
+export async function ingestCall(
+  app: App,
+  tx: Tx,
+  seen: UltravoxCall,
+): Promise<IngestedCall | null> {
+  // Serialized, so that two updates of an unknown call do not both create it.
+  await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${seen.callId}, 7411))`;
+  const id = await findCallId(tx, seen);
+  if (id) {
+    const before = await lockCall(tx, id);
+    if (!before) return null;
+    if (before.deletedAt) {
+      // Deleted before its Ultravox ID was known: now it can be removed there.
+      if (!before.ultravoxId) {
+        await tx.call.update({
+          where: { id },
+          data: acceptance(before, seen.callId, app.now()),
+        });
+      }
+      return null;
+    }
+    return { before, after: await applyUltravoxCall(app, tx, before, seen), seen };
+  }
+  const agent = await findAgent(tx, seen);
+  if (!agent || parsePublicId(seen.metadata.callId ?? '')) return null;
+  const made = await insertInboundCall(app, tx, agent, seen);
+  return { before: null, after: await applyUltravoxCall(app, tx, made, seen), seen };
+}
+
+/** Finds a call by Ultravox's ID, otherwise by our ID in the metadata, which only we set. */
+async function findCallId(tx: Tx, seen: UltravoxCall): Promise<string | null> {
+  const known = await tx.call.findUnique({
+    where: { ultravoxId: seen.callId },
+    select: { id: true },
+  });
+  if (known) return known.id;
+  const ours = parsePublicId(seen.metadata.callId ?? '');
+  if (ours?.prefix !== 'cal') return null;
+  const call = await tx.call.findUnique({
+    where: { id: ours.uuid },
+    select: { id: true, ultravoxId: true },
+  });
+  return call && call.ultravoxId === null ? call.id : null;
+}
+
+async function findAgent(tx: Tx, seen: UltravoxCall): Promise<Agent | null> {
+  const remoteId = seen.agentId ?? seen.agent?.agentId;
+  return remoteId ? tx.agent.findUnique({ where: { remoteId } }) : null;
+}
+
+async function insertInboundCall(
+  app: App,
+  tx: Tx,
+  agent: Agent,
+  seen: UltravoxCall,
+): Promise<Call> {
+  const { from, to } = partiesOf(seen);
+  const number = await findNumber(tx, agent, to);
+  const createdAt = new Date(seen.created);
+  const call = await tx.call.create({
+    data: {
+      id: newId(),
+      organizationId: agent.organizationId,
+      agentId: agent.id,
+      phoneNumberId: number?.id ?? null,
+      direction: 'INBOUND',
+      medium: mediumOf(seen),
+      status: 'CREATED',
+      phoneNumber: from,
+      ownNumber: number?.phoneNumber ?? to,
+      recordingEnabled: seen.recordingEnabled,
+      ...boundsOf({ maxDuration: seen.maxDuration, joinTimeout: seen.joinTimeout }, {}),
+      ...reportedCall(seen.callId, createdAt),
+      nextCheckAt: app.now(),
+      eventCount: 1,
+      createdAt,
+    },
+  });
+  await appendEvents(tx, call.organizationId, [createdEvent(call)]);
+  return call;
+}
+
+/**
+ * Reads the caller and the called number. With Twilio and Telnyx they are in the carrier's request, as
+ * configured for the account (`from`, `to`); with SIP, Ultravox reports the caller.
+ */
+export function partiesOf(seen: UltravoxCall): { from: string | null; to: string | null } {
+  const context = (seen.requestContext ?? {}) as Record<string, unknown>;
+  const read = (...keys: string[]): string | null => {
+    for (const key of keys) {
+      const value = key
+        .split('.')
+        .reduce<unknown>(
+          (at, part) => (at as Record<string, unknown> | undefined)?.[part],
+          context,
+        );
+      const text = context[key] ?? value;
+      const number = typeof text === 'string' ? phoneNumberIn(text) : null;
+      if (number) return number;
+    }
+    return null;
+  };
+  return {
+    from: read('from', 'From', 'ultravox.sip.caller_id', 'ultravox.sip.from_uri'),
+    to: read('to', 'To', 'ultravox.sip.to_uri', 'to_uri'),
+  };
+}
+
+/** Returns the E.164 number of a phone number or of the user part of a SIP URI. */
+function phoneNumberIn(text: string): string | null {
+  return /^(?:sips?:)?(\+[1-9]\d{1,14})(?:@|$)/.exec(text.trim())?.[1] ?? null;
+}
+
+/** Finds the called number; if it was not reported, the only inbound number of the agent. */
+async function findNumber(tx: Tx, agent: Agent, to: string | null) {
+  const { organizationId } = agent;
+  if (to) {
+    return tx.phoneNumber.findFirst({
+      where: { organizationId, phoneNumber: to, releasedAt: null },
+    });
+  }
+  const candidates = await tx.phoneNumber.findMany({
+    where: { organizationId, inboundAgentId: agent.id, releasedAt: null },
+    take: 2,
+  });
+  return candidates.length === 1 ? (candidates[0] ?? null) : null;
+}
+
+function mediumOf(seen: UltravoxCall): CallMedium {
+  if (seen.medium?.twilio) return 'TWILIO';
+  if (seen.medium?.telnyx) return 'TELNYX';
+  if (seen.medium?.sip) return 'SIP';
+  return 'WEBRTC';
+}
+
+/**
+ * Hangs up a live call that should not be live: its end was requested while it rang, or it was reported
+ * as never dialed. A call that was closed as lost continues.
+ */
+export function hangUpIfUnwanted(app: App, { before, after, seen }: IngestedCall): void {
+  const live = seen.joined !== null && seen.ended === null;
+  const answeredNow = before?.status !== 'IN_PROGRESS' && after.status === 'IN_PROGRESS';
+  const unwanted = isEnded(after.status) && after.endReason !== 'UNKNOWN';
+  if (live && (unwanted || (after.endRequestedAt && answeredNow))) {
+    app.background('hangUp', () => hangUp(app, after));
+  }
+}

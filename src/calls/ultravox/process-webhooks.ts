@@ -1,0 +1,205 @@
+/**
+ * Processes stored webhooks of Ultravox: those that arrive while others are processed together, in one
+ * transaction. What cannot be processed so is processed one by one, so that a webhook which fails, or
+ * whose call is locked, holds up no other.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { App, Tx } from '../../app.ts';
+import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
+import { createBatches } from '../../infra/batches.ts';
+import { parsePublicId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
+import { lockCalls } from '../lock.ts';
+import { placeWaitingCalls } from '../placement/placement.ts';
+import { isEnded } from '../status.ts';
+import { announceUpdate, updateOf } from './apply-update.ts';
+import { hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
+import { writeUpdates } from './write-updates.ts';
+
+const BATCH = 100;
+const LOCKED_AGAIN_MS = 30;
+/** Longest wait for a lock: those who wait hold a connection each. */
+const LOCK_WAIT = '2s';
+const FIRST_RETRY_SECONDS = 3;
+const MAX_RETRY_SECONDS = 3_600;
+/** About six hours of retries. */
+const MAX_ATTEMPTS = 15;
+
+/** A webhook that this process has just stored. */
+export interface StoredWebhook {
+  id: string;
+  /** As stored. */
+  call: UltravoxCall;
+}
+
+/** The result says whether the webhook is processed. */
+const batches = perInstance((app: App) =>
+  createBatches<StoredWebhook, boolean>({
+    size: BATCH,
+    async work(webhooks) {
+      const ingested = await app.db.$transaction((tx) => ingestKnown(app, tx, webhooks));
+      followUp(app, ingested);
+      const done = new Set(ingested.flatMap(({ ids }) => ids));
+      return webhooks.map(({ id }) => done.has(id));
+    },
+  }),
+);
+
+/** Processes a webhook, if possible with the others that arrive at the same time. */
+export async function processStoredWebhook(app: App, webhook: StoredWebhook): Promise<void> {
+  try {
+    if (await batches(app).add(webhook)) return;
+    // Mostly its call was locked for a moment.
+    await pause(LOCKED_AGAIN_MS);
+    if (await batches(app).add(webhook)) return;
+  } catch {
+    // It fails again below, where that is recorded.
+  }
+  await tryWebhook(app, webhook.id);
+}
+
+/** Applies the webhooks of calls that are known, not deleted and not locked elsewhere. */
+async function ingestKnown(
+  app: App,
+  tx: Tx,
+  webhooks: readonly StoredWebhook[],
+): Promise<(IngestedCall & { ids: string[] })[]> {
+  const ultravoxIds = webhooks.map(({ call }) => call.callId);
+  const calls = await lockCalls(
+    tx,
+    Prisma.sql`deleted_at IS NULL AND (ultravox_id = ANY(${ultravoxIds})
+      OR (ultravox_id IS NULL AND id = ANY(${webhooks.flatMap(({ call }) => ourIdOf(call))}::uuid[])))`,
+    { free: true },
+  );
+  const ingested = calls.flatMap((call) => {
+    // The first one that names a call whose Ultravox ID is unknown decides which one it is.
+    const ultravoxId =
+      call.ultravoxId ??
+      webhooks.find((webhook) => ourIdOf(webhook.call).includes(call.id))?.call.callId;
+    const own = webhooks.filter((webhook) => webhook.call.callId === ultravoxId);
+    const states = own.map((webhook) => webhook.call);
+    const seen =
+      states.find(({ ended }) => ended !== null) ??
+      states.find(({ joined }) => joined !== null) ??
+      states[0];
+    if (!seen) return [];
+    const update = updateOf(app, call, ...states);
+    return { ids: own.map(({ id }) => id), seen, update, before: call, after: update.after };
+  });
+  await writeUpdates(
+    app,
+    tx,
+    ingested.map(({ update }) => update),
+  );
+  const ids = ingested.flatMap((one) => one.ids);
+  if (ids.length > 0) {
+    await tx.$executeRaw`
+      UPDATE ultravox_webhooks SET processed_at = ${app.now()}::timestamptz
+      WHERE id = ANY(${ids}::uuid[])`;
+  }
+  return ingested;
+}
+
+/** Our ID in the metadata, which only we set, as a list of at most one. */
+function ourIdOf(seen: UltravoxCall): string[] {
+  const ours = parsePublicId(seen.metadata.callId ?? '');
+  return ours?.prefix === 'cal' ? [ours.uuid] : [];
+}
+
+/** What follows the commit. */
+function followUp(app: App, ingested: readonly IngestedCall[]): void {
+  for (const one of ingested) {
+    announceUpdate(app, one.before, one.after);
+    hangUpIfUnwanted(app, one);
+  }
+  const hasEnded = ({ before, after }: IngestedCall): boolean =>
+    isEnded(after.status) && !(before && isEnded(before.status));
+  if (ingested.some(hasEnded)) app.background('placeWaitingCalls', () => placeWaitingCalls(app));
+}
+
+/** Processes a stored webhook by itself. A failure is recorded on the row, which is retried later. */
+async function tryWebhook(app: App, id: string): Promise<void> {
+  try {
+    await processWebhook(app, id);
+  } catch (error) {
+    await recordFailure(app, id, error);
+  }
+}
+
+/**
+ * Does nothing if the webhook is processed already or another process holds it. What it changes and the
+ * mark are one transaction. The payload is kept for a while, for the webhooks that we send in turn.
+ */
+async function processWebhook(app: App, id: string): Promise<void> {
+  const ingested = await app.db.$transaction(async (tx) => {
+    const [webhook] = await tx.$queryRaw<Pick<UltravoxWebhook, 'id' | 'payload'>[]>`
+      SELECT id, payload FROM ultravox_webhooks
+      WHERE id = ${id}::uuid AND processed_at IS NULL AND failed_at IS NULL
+      FOR UPDATE SKIP LOCKED`;
+    if (!webhook) return null;
+    await tx.$executeRaw`SELECT set_config('lock_timeout', ${LOCK_WAIT}, true)`;
+    const result = await ingestCall(app, tx, callSchema.parse(webhook.payload));
+    await tx.ultravoxWebhook.update({
+      where: { id },
+      data: {
+        processedAt: app.now(),
+        error: null,
+        nextAttemptAt: null,
+        ...(result && !result.after.deletedAt ? {} : { payload: {} }),
+      },
+    });
+    return result;
+  });
+  if (ingested) followUp(app, [ingested]);
+}
+
+/**
+ * Schedules the next attempt after 3, 6, 12 … 3,600 seconds, or marks the webhook as failed after the
+ * last one. The call does not depend on it: the reconciler looks up calls that got no update.
+ */
+async function recordFailure(app: App, id: string, error: unknown): Promise<void> {
+  const now = app.now();
+  const [webhook] = await app.db.$queryRaw<{ event: string; callId: string; failed: boolean }[]>`
+    UPDATE ultravox_webhooks SET
+      error = ${String(error).slice(0, 500)},
+      attempts = attempts + 1,
+      next_attempt_at = CASE WHEN attempts + 1 < ${MAX_ATTEMPTS} THEN ${now}::timestamptz
+        + make_interval(secs => least(${MAX_RETRY_SECONDS}, ${FIRST_RETRY_SECONDS} * 2 ^ attempts)) END,
+      failed_at = CASE WHEN attempts + 1 >= ${MAX_ATTEMPTS} THEN ${now}::timestamptz END
+    WHERE id = ${id}::uuid AND processed_at IS NULL AND failed_at IS NULL
+    RETURNING event, ultravox_call_id AS "callId", failed_at IS NOT NULL AS failed`;
+  if (!webhook) return;
+  const { failed, ...details } = webhook;
+  if (failed) {
+    app.log.error(
+      { err: error, webhookId: id, ...details },
+      'A webhook of Ultravox failed for good',
+    );
+  } else {
+    app.failures.record('processUltravoxWebhook', error, {
+      message: 'A webhook of Ultravox could not be processed and will be retried',
+      webhookId: id,
+      ...details,
+    });
+  }
+}
+
+function isPending(app: App): Prisma.Sql {
+  return Prisma.sql`processed_at IS NULL AND failed_at IS NULL
+    AND received_at < now() - interval '2 seconds'
+    AND (next_attempt_at IS NULL OR next_attempt_at <= ${app.now()}::timestamptz)`;
+}
+
+/** SQL condition: whether `processPendingWebhooks` has anything to do. */
+export function hasPendingWebhooks(app: App): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM ultravox_webhooks WHERE ${isPending(app)})`;
+}
+
+/** Processes webhooks whose retry is due, and those whose process died after it stored them. */
+export async function processPendingWebhooks(app: App): Promise<void> {
+  const pending = await app.db.$queryRaw<{ id: string }[]>`
+    SELECT id FROM ultravox_webhooks WHERE ${isPending(app)}
+    ORDER BY attempts, received_at LIMIT 200`;
+  for (const { id } of pending) await tryWebhook(app, id);
+}

@@ -1,0 +1,285 @@
+/**
+ * Looks up at Ultravox what no webhook reported: calls with an unknown creation request, missing ends and
+ * bills, and unknown inbound calls. It guarantees that every call ends.
+ */
+import type { App } from '../../app.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import { publicId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { UltravoxError, unfilteredCalls } from '../../ultravox/error.ts';
+import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
+import { lockCall } from '../lock.ts';
+import { requestEndsWithin } from '../placement/claims.ts';
+import { holdCreations } from '../placement/creation-hold.ts';
+import { placeWaitingCalls } from '../placement/placement.ts';
+import { hangUp } from '../service.ts';
+import { isEnded } from '../status.ts';
+import { announceUpdate, closeLostCall, endCallLocally, nextCheck } from './apply-update.ts';
+import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
+
+const BATCH = 50;
+const AT_ONCE = 10;
+/** Time for which a due call is reserved for one process. */
+const CLAIM_SECONDS = 60;
+/** Longest delay before a look-up that found nothing, or failed, is repeated. */
+const LOOK_AGAIN_SECONDS = 5;
+/** Time that the next look-up of a call with an unknown creation may take, while others are held back. */
+const HOLD_LONGER_SECONDS = 5;
+/** Range of the first search for unknown calls, and overlap of later ones. */
+const FIRST_LOOK_BACK_MS = 24 * 3_600_000;
+const OVERLAP_MS = 5 * 60_000;
+const MAX_DISCOVERED = 2_000;
+
+/** SQL condition: whether a call is due to be looked up. */
+export function callsAreDue(app: App): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE next_check_at <= ${app.now()})`;
+}
+
+/** Looks up all calls that are due, in batches. */
+export async function checkCalls(app: App): Promise<void> {
+  for (;;) {
+    const { due, at } = await claimDueCalls(app);
+    for (let start = 0; start < due.length; start += AT_ONCE) {
+      await Promise.all(due.slice(start, start + AT_ONCE).map((call) => checkOne(app, call, at)));
+    }
+    if (due.length < BATCH || app.closing.aborted) return;
+  }
+}
+
+/** Returns due calls, and when they were read by the clock of the database. */
+async function claimDueCalls(app: App): Promise<{ due: Call[]; at: Date }> {
+  const now = app.now();
+  const again = new Date(now.getTime() + CLAIM_SECONDS * 1000);
+  const rows = await app.db.$queryRaw<{ id: string; at: Date }[]>`
+    UPDATE calls SET next_check_at = ${again} WHERE id IN (
+      SELECT id FROM calls WHERE next_check_at <= ${now}
+      ORDER BY next_check_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
+    RETURNING id, statement_timestamp() AS at`;
+  const due = await app.db.call.findMany({ where: { id: { in: rows.map(({ id }) => id) } } });
+  return { due, at: rows[0]?.at ?? now };
+}
+
+async function checkOne(app: App, call: Call, startedAt: Date): Promise<void> {
+  try {
+    const seen = await lookUp(app, call);
+    if (seen) await applyLookUp(app, call, seen);
+    else await notFound(app, call, startedAt);
+  } catch (error) {
+    if (!(error instanceof UltravoxError)) {
+      app.failures.record('checkCall', error, { level: 'error', callId: call.id });
+      return;
+    }
+    await unreachable(app, call, error, startedAt);
+  }
+}
+
+/**
+ * Looks a call up by Ultravox's ID, or by our ID in the metadata.
+ *
+ * @throws UltravoxError also when Ultravox lists only other calls: then it has not searched for this one, so
+ * that it may have it.
+ */
+async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
+  if (!call.ultravoxId) {
+    const page = await app.ultravox.calls.list({
+      metadata: { callId: publicId('cal', call.id) },
+      pageSize: 10,
+    });
+    const wanted = publicId('cal', call.id);
+    const found = page.results.find(({ metadata }) => metadata.callId === wanted);
+    if (!found && page.results.length > 0) throw unfilteredCalls();
+    return found ?? null;
+  }
+  try {
+    return await app.ultravox.calls.get(call.ultravoxId);
+  } catch (error) {
+    if (error instanceof UltravoxError && error.kind === 'not_found') return null;
+    throw error;
+  }
+}
+
+async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<void> {
+  const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
+  const after = ingested?.after ?? call;
+  if (ingested) {
+    announceUpdate(app, ingested.before, after);
+    hangUpIfUnwanted(app, ingested);
+    // The requested hang-up has not happened yet: requested again.
+    if (
+      after.endRequestedAt &&
+      ingested.before?.status === 'IN_PROGRESS' &&
+      !isEnded(after.status)
+    ) {
+      await hangUp(app, after);
+    }
+  }
+  if (!isEnded(after.status) && after.lostAt && after.lostAt <= app.now()) {
+    await closeOverdueCall(app, after);
+    return;
+  }
+  if (isEnded(after.status) && !isEnded(call.status)) await placeWaitingCalls(app);
+  await app.db.call.updateMany({
+    where: {
+      id: call.id,
+      placement: after.placement,
+      endedAt: after.endedAt,
+      billingStatus: after.billingStatus,
+    },
+    data: { nextCheckAt: nextCheck(app, after, app.now()) },
+  });
+}
+
+/**
+ * Closes a call that Ultravox still reports as live after its latest possible end: hangs it up there, and
+ * frees its slot here.
+ */
+async function closeOverdueCall(app: App, call: Call): Promise<void> {
+  app.log.warn({ call: call.id }, 'A call is live beyond its maximum duration; closing it as lost');
+  await hangUp(app, call).catch((error: unknown) => {
+    app.failures.record('hangUpOverdueCall', error, { callId: call.id });
+  });
+  const [before, after] = await app.db.$transaction(async (tx) => {
+    const locked = await lockCall(tx, call.id);
+    if (!locked) return [null, null];
+    const failure = 'Ultravox did not report the end of the call in time.';
+    return [locked, await closeLostCall(app, tx, locked, failure)];
+  });
+  if (after) announceUpdate(app, before, after);
+  await placeWaitingCalls(app);
+}
+
+/**
+ * Handles a call that Ultravox does not have. If its Ultravox ID is known, it was removed there. If its
+ * creation request is unknown, it may still appear until the time is up. That is measured by the clock of
+ * the database, which also set `sentAt`, up to the start of the look-up.
+ */
+async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
+  const known = call.placement === 'ACCEPTED';
+  if (!known && !isLookedForLongEnough(app, call, startedAt)) {
+    const nextCheckAt = new Date(app.now().getTime() + lookAgainMs(app));
+    await app.db.call.updateMany({ where: sameSend(call), data: { nextCheckAt } });
+    return;
+  }
+  const [before, after] = await app.db.$transaction(async (tx) => {
+    const locked = await lockCall(tx, call.id);
+    // Queued, sent again or found meanwhile: the look-up is outdated.
+    const same =
+      locked?.ultravoxId === call.ultravoxId && locked.sentAt?.getTime() === call.sentAt?.getTime();
+    if (!locked || !same) return [null, null];
+    if (known) {
+      const closed = await closeLostCall(app, tx, locked, 'Ultravox no longer knows this call.');
+      await tx.call.update({ where: { id: call.id }, data: { nextCheckAt: null } });
+      return [locked, closed];
+    }
+    const end = locked.endRequestedAt
+      ? ({ status: 'CANCELLED', endReason: 'CANCELLED' } as const)
+      : ({ status: 'FAILED', endReason: 'SYSTEM_ERROR', failure: NEVER_CREATED } as const);
+    return [locked, await endCallLocally(app, tx, locked, { transition: 'DISPROVE', ...end })];
+  });
+  if (!after) return;
+  announceUpdate(app, before, after);
+  await placeWaitingCalls(app);
+}
+
+function isLookedForLongEnough(app: App, call: Call, at: Date): boolean {
+  const sentAt = (call.sentAt ?? call.createdAt).getTime();
+  // Not before the request itself has certainly ended.
+  const seconds = Math.max(app.config.CALL_LOST_AFTER_SECONDS, requestEndsWithin(app));
+  return at.getTime() - sentAt > seconds * 1000;
+}
+
+const NEVER_CREATED =
+  'The creation of the call was interrupted, and Ultravox has no such call. Nobody was called.';
+
+function lookAgainMs({ config }: App): number {
+  return Math.min(LOOK_AGAIN_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
+}
+
+/** Matches the call unless its placement has changed since it was read. */
+function sameSend({ id, placement, sentAt }: Call) {
+  return { id, placement, sentAt };
+}
+
+/** Retries a failed look-up, or closes the call as lost once it is overdue. */
+async function unreachable(
+  app: App,
+  call: Call,
+  error: UltravoxError,
+  startedAt: Date,
+): Promise<void> {
+  const now = app.now();
+  app.failures.record('lookUpCall', error, {
+    message: 'Could not look up a call at Ultravox; it is looked up again',
+    callId: call.id,
+  });
+  if (call.lostAt && call.lostAt <= now && !isEnded(call.status)) {
+    const [before, after] = await app.db.$transaction(async (tx) => {
+      const locked = await lockCall(tx, call.id);
+      if (!locked) return [null, null];
+      const failure = 'The end of the call was never reported, and Ultravox could not be reached.';
+      return [locked, await closeLostCall(app, tx, locked, failure)];
+    });
+    if (after) announceUpdate(app, before, after);
+    return;
+  }
+  const wait = Math.max(lookAgainMs(app), (error.retryAfterSeconds ?? 0) * 1000);
+  const soon = now.getTime() + Math.min(wait, app.config.CALL_CHECK_SECONDS * 1000);
+  const fails = error.kind === 'unreachable' || error.kind === 'capacity';
+  if (fails && !call.ultravoxId && !isLookedForLongEnough(app, call, startedAt)) {
+    // Another creation would be no more likely to be answered.
+    await holdCreations(app, (soon - now.getTime()) / 1000 + HOLD_LONGER_SECONDS);
+  }
+  const nextCheckAt = new Date(Math.min(soon, call.lostAt?.getTime() ?? soon));
+  await app.db.call.updateMany({
+    where: sameSend(call),
+    data: { nextCheckAt: nextCheckAt > now ? nextCheckAt : new Date(soon) },
+  });
+}
+
+/** Time up to which this process has searched for unknown calls. */
+const discovery = perInstance((_app: App) => ({ upTo: null as Date | null }));
+
+/** Searches Ultravox's newest calls for those that no webhook announced. */
+export async function discoverCalls(app: App): Promise<void> {
+  const startedAt = new Date();
+  const from = discovery(app).upTo ?? new Date(startedAt.getTime() - FIRST_LOOK_BACK_MS);
+  let batch: UltravoxCall[] = [];
+  let count = 0;
+  let complete = true;
+  for await (const seen of app.ultravox.calls.listAll({
+    fromDate: from.toISOString(),
+    sort: '-created',
+    pageSize: 100,
+  })) {
+    batch.push(seen);
+    count += 1;
+    if (batch.length === 100) batch = await ingestUnknown(app, batch);
+    if (count >= MAX_DISCOVERED) {
+      complete = false;
+      break;
+    }
+  }
+  await ingestUnknown(app, batch);
+  if (complete) discovery(app).upTo = new Date(startedAt.getTime() - OVERLAP_MS);
+}
+
+/** Ingests the unknown calls of a batch. Known calls are left to `checkCalls`. */
+async function ingestUnknown(app: App, batch: readonly UltravoxCall[]): Promise<UltravoxCall[]> {
+  const known = await app.db.call.findMany({
+    where: { ultravoxId: { in: batch.map(({ callId }) => callId) } },
+    select: { ultravoxId: true },
+  });
+  const knownIds = new Set(known.map(({ ultravoxId }) => ultravoxId));
+  for (const seen of batch) {
+    if (knownIds.has(seen.callId)) continue;
+    try {
+      const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
+      if (!ingested) continue;
+      announceUpdate(app, ingested.before, ingested.after);
+      hangUpIfUnwanted(app, ingested);
+    } catch (error) {
+      app.failures.record('ingestCall', error, { level: 'error', ultravoxCallId: seen.callId });
+    }
+  }
+  return [];
+}

@@ -1,0 +1,163 @@
+/**
+ * Webhooks of Ultravox: verified, stored, acknowledged, and then processed once each
+ * (`process-webhooks.ts`). They are stored by call and event, so a repeated delivery changes nothing.
+ */
+import type { App, Tx } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { createBatches } from '../../infra/batches.ts';
+import { newId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { storableJson } from '../../infra/storable-text.ts';
+import { verifyWebhook } from '../../ultravox/signature.ts';
+import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
+import { processStoredWebhook, type StoredWebhook } from './process-webhooks.ts';
+
+export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
+const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;
+const RETENTION_DAYS = 7;
+const PAYLOAD_RETENTION_MS = 3_600_000;
+
+/** The same in every process as long as the encryption key stays the same. */
+function webhookSecret(app: App): string {
+  return app.cipher.derive('ultravox-webhook');
+}
+
+/**
+ * Receives one delivery. Answers 204 once it is stored, 401 when the signature is missing, wrong or too
+ * old, and 400 when the body is not a webhook. Any other failure is thrown, and Ultravox delivers again.
+ */
+export async function receiveUltravoxWebhook(
+  app: App,
+  request: { headers: Record<string, string | string[] | undefined>; body: Buffer },
+): Promise<{ status: number; body?: string }> {
+  const verdict = verifyWebhook({
+    rawBody: request.body,
+    timestampHeader: single(request.headers['x-ultravox-webhook-timestamp']),
+    signatureHeader: single(request.headers['x-ultravox-webhook-signature']),
+    secrets: [webhookSecret(app)],
+    now: new Date(),
+    toleranceSeconds: app.config.ULTRAVOX_WEBHOOK_TOLERANCE_SECONDS,
+  });
+  if (!verdict.ok) return { status: 401, body: `The webhook was refused: ${verdict.reason}` };
+  const delivery = parseDelivery(request.body);
+  if (!delivery) return { status: 400, body: 'This is not a webhook of Ultravox' };
+
+  const { event } = delivery;
+  const call = { ...withoutSecrets(delivery.call), joinUrl: null };
+  const webhook = { id: newId(), event, call };
+  if (await arrivals(app).add(webhook)) {
+    app.background('processUltravoxWebhook', () => processStoredWebhook(app, webhook));
+  }
+  return { status: 204 };
+}
+
+interface Arrival extends StoredWebhook {
+  event: string;
+}
+
+const STORE_AT_ONCE = 100;
+
+/** Stores what arrives at the same time in one statement. The result says whether it is new. */
+const arrivals = perInstance((app: App) =>
+  createBatches<Arrival, boolean>({
+    size: STORE_AT_ONCE,
+    async work(webhooks) {
+      const stored = await storeWebhooks(app, webhooks);
+      return webhooks.map(({ id }) => stored.has(id));
+    },
+  }),
+);
+
+async function storeWebhooks(app: App, webhooks: readonly Arrival[]): Promise<Set<string>> {
+  const rows = webhooks.map(({ id, event, call }) => ({ id, event, call }));
+  const stored = await app.db.$queryRaw<{ id: string }[]>`
+    INSERT INTO ultravox_webhooks (id, ultravox_call_id, event, payload)
+    SELECT id, call->>'callId', event, call - 'joinUrl'
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(id uuid, event text, call jsonb)
+    ON CONFLICT (ultravox_call_id, event) DO NOTHING
+    RETURNING id`;
+  return new Set(stored.map(({ id }) => id));
+}
+
+function single(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(',') : header;
+}
+
+function parseDelivery(body: Buffer): { event: string; call: UltravoxCall } | null {
+  try {
+    return webhookDeliverySchema.parse(JSON.parse(body.toString('utf8'), storableJson));
+  } catch {
+    return null;
+  }
+}
+
+/** A join URL lets anybody join, and a SIP medium may contain a password: neither is stored. */
+function withoutSecrets({ joinUrl: _joinUrl, ...call }: UltravoxCall) {
+  return { ...call, medium: call.medium && mediumWithoutSecrets(call.medium) };
+}
+
+function mediumWithoutSecrets(medium: NonNullable<UltravoxCall['medium']>) {
+  const { outgoing } = medium.sip ?? {};
+  return outgoing ? { ...medium, sip: { outgoing: { ...outgoing, password: undefined } } } : medium;
+}
+
+/** Number of stored webhooks that were given up after too many attempts. */
+export function countFailedWebhooks(app: App): Promise<number> {
+  return app.db.ultravoxWebhook.count({ where: { failedAt: { not: null } } });
+}
+
+/** What Ultravox has sent about these calls lately, by its call id and event. */
+export async function recentPayloads(
+  tx: Tx,
+  ultravoxIds: readonly string[],
+): Promise<Map<string, Prisma.JsonObject>> {
+  const rows = await tx.ultravoxWebhook.findMany({
+    where: { ultravoxCallId: { in: [...ultravoxIds] } },
+    select: { ultravoxCallId: true, event: true, payload: true },
+  });
+  return new Map(
+    rows
+      .map(({ ultravoxCallId, event, payload }) => {
+        const { callbacks: _callbacks, ...shown } = payload as Prisma.JsonObject;
+        return [`${ultravoxCallId}/${event}`, shown] as const;
+      })
+      .filter(([, payload]) => Object.keys(payload).length > 0),
+  );
+}
+
+/**
+ * Erases payloads an hour after they were processed, and drops what is a week old. A delivery repeated
+ * after that is processed once more, which changes nothing.
+ */
+export async function dropOldWebhooks(app: App): Promise<void> {
+  const now = app.now().getTime();
+  const processedBefore = new Date(now - PAYLOAD_RETENTION_MS);
+  await app.db.$executeRaw`
+    UPDATE ultravox_webhooks SET payload = '{}'
+    WHERE processed_at < ${processedBefore} AND payload <> '{}'`;
+  const before = new Date(now - RETENTION_DAYS * 86_400_000);
+  await app.db.$executeRaw(Prisma.sql`DELETE FROM ultravox_webhooks WHERE received_at < ${before}`);
+}
+
+/**
+ * Makes sure that Ultravox sends its webhooks to `publicUrl`, signed with our secret. Safe to repeat
+ * and to run in several processes: at worst everything is delivered twice, which changes nothing.
+ */
+export async function ensureUltravoxWebhook(app: App, publicUrl: string): Promise<void> {
+  const url = `${publicUrl.replace(/\/$/, '')}${ULTRAVOX_WEBHOOK_PATH}`;
+  const secret = webhookSecret(app);
+  for await (const hook of app.ultravox.webhooks.listAll()) {
+    if (hook.url !== url || hook.agentId) continue;
+    const complete =
+      hook.secrets.includes(secret) && EVENTS.every((event) => hook.events.includes(event));
+    if (!complete) {
+      await app.ultravox.webhooks.update(hook.webhookId, {
+        url,
+        events: [...EVENTS],
+        secrets: [secret],
+      });
+    }
+    return;
+  }
+  await app.ultravox.webhooks.create({ url, events: [...EVENTS], secrets: [secret] });
+}

@@ -1,0 +1,42 @@
+/** The calls of campaigns as `calls/` sees them: their owner, its listener, revoked claims. */
+import type { App, Tx } from '../app.ts';
+import type { CallListener } from '../calls/listeners.ts';
+import { revokeClaims } from '../calls/placement/owned-calls.ts';
+import { runCampaignsJob } from './jobs.ts';
+
+/** The owner of calls that campaigns queue. */
+export const CALL_OWNER = 'campaigns';
+
+/**
+ * Enqueues a run when a call of a campaign ends, or any call that held a slot, since a campaign may use
+ * the free slot. `start.ts` registers it.
+ */
+export const campaignCallListener: CallListener = {
+  async callsEnded(app, tx, ends) {
+    const matters = ends.some(({ call, heldSlot }) => heldSlot || call.owner === CALL_OWNER);
+    if (matters) await enqueueRun(app, tx);
+  },
+  async claimsReleased(app, owners) {
+    if (owners.has(CALL_OWNER))
+      await app.jobs.enqueue(app.db, runCampaignsJob, {}, { group: null });
+  },
+};
+
+/** Enqueues a run of all campaigns, which begins after the commit. */
+export async function enqueueRun(app: App, tx: Tx): Promise<void> {
+  await app.jobs.enqueue(tx, runCampaignsJob, {}, { group: null });
+}
+
+/**
+ * Revokes the claims of calls that are not sent yet, so that the next cycle decides about them again.
+ * The caller holds the locks of the campaigns.
+ */
+export async function revokeCampaignClaims(tx: Tx, campaignIds: readonly string[]): Promise<void> {
+  const open = await tx.$queryRaw<{ id: string }[]>`
+    SELECT call_id AS id FROM campaign_attempts
+    WHERE campaign_id = ANY(${[...campaignIds]}::uuid[]) AND outcome_recorded_at IS NULL`;
+  await revokeClaims(
+    tx,
+    open.map(({ id }) => id),
+  );
+}

@@ -1,0 +1,49 @@
+/** Builds the calls of a dispatch cycle: whom they reach, and what the agent knows of the contact. */
+import type { OwnedCall } from '../../calls/placement/owned-calls.ts';
+import type { CampaignContact } from '../../generated/prisma/client.ts';
+import { publicId } from '../../infra/ids.ts';
+import type { Attempt } from './contact-decisions.ts';
+import type { DispatchCycle } from './cycle-input.ts';
+
+/** The calls of these attempts, in the same order. */
+export function buildAttempts(cycle: DispatchCycle, attempts: readonly Attempt[]): OwnedCall[] {
+  return attempts.map(({ callId, contact, number, placeBefore }) => {
+    const campaign = cycle.campaigns.get(contact.campaignId);
+    if (!campaign) throw new Error(`Campaign ${contact.campaignId} is not part of the cycle`);
+    return {
+      id: callId,
+      organizationId: contact.organizationId,
+      agent: campaign.agent,
+      number,
+      phoneNumber: contact.phoneNumber,
+      campaignId: contact.campaignId,
+      campaignContactId: contact.id,
+      variables: variablesOf(contact),
+      metadata: {
+        campaignId: publicId('cmp', contact.campaignId),
+        campaignContactId: publicId('cct', contact.id),
+        ...(contact.clientId ? { clientId: contact.clientId } : {}),
+      },
+      placeBefore,
+    };
+  });
+}
+
+/**
+ * Values for the placeholders of the prompt, such as `{{first_name}}`: the fields of the contact and its
+ * metadata. Missing values are empty, since Ultravox rejects a call that lacks a variable.
+ */
+function variablesOf(contact: CampaignContact): Record<string, string> {
+  return {
+    phone_number: contact.phoneNumber,
+    first_name: contact.firstName ?? '',
+    last_name: contact.lastName ?? '',
+    email: contact.email ?? '',
+    company_name: contact.companyName ?? '',
+    industry: contact.industry ?? '',
+    location: contact.location ?? '',
+    pin_code: contact.pinCode ?? '',
+    keywords: contact.keywords ?? '',
+    ...(contact.metadata as Record<string, string>),
+  };
+}

@@ -1,0 +1,55 @@
+/** Picks the caller ID of a call by the rotation strategy of its campaign. */
+import type { Campaign } from '../../generated/prisma/client.ts';
+import type { CallerId } from '../../phone-numbers/service.ts';
+import { anyNumber, nextNumbers, numberOfBlock } from '../schedule/number-rotation.ts';
+import type { DueContact } from './due-contacts.ts';
+
+export interface CallerIdChoice {
+  number: CallerId;
+  /** The campaign's `rotationIndex` after this call. */
+  rotationIndex: number;
+}
+
+export function chooseCallerId({
+  campaign,
+  numbers,
+  rotationIndex,
+  contact,
+  callId,
+}: {
+  campaign: Pick<Campaign, 'id' | 'phoneRotationStrategy' | 'totalCount'>;
+  numbers: readonly CallerId[];
+  /** The campaign's, after the calls decided before this one. */
+  rotationIndex: number;
+  contact: Pick<DueContact, 'position' | 'withdrawnNumberId'>;
+  callId: string;
+}): CallerIdChoice {
+  const choose = (index: number | undefined, next = rotationIndex): CallerIdChoice => {
+    const number = numbers[index ?? 0];
+    if (!number) throw new Error(`Campaign ${campaign.id} has no number at ${index}`);
+    return { number, rotationIndex: next };
+  };
+  switch (campaign.phoneRotationStrategy) {
+    case 'ROUND_ROBIN': {
+      // The number of a withdrawn call has not been used.
+      const kept = numbers.findIndex(({ id }) => id === contact.withdrawnNumberId);
+      if (kept >= 0) return choose(kept);
+      const { indexes, next } = nextNumbers({
+        numbers: numbers.length,
+        next: rotationIndex,
+        calls: 1,
+      });
+      return choose(indexes[0], next);
+    }
+    case 'SEQUENTIAL':
+      return choose(
+        numberOfBlock({
+          numbers: numbers.length,
+          position: contact.position,
+          contacts: campaign.totalCount,
+        }),
+      );
+    case 'RANDOM':
+      return choose(anyNumber({ numbers: numbers.length, seed: callId }));
+  }
+}

@@ -1,0 +1,64 @@
+/** Checks the calling window of a campaign for its contacts, in the contact's own time zone too. */
+import type { Campaign } from '../../generated/prisma/client.ts';
+import {
+  endOfCurrent,
+  isInside,
+  nextInside,
+  type Window,
+  windowsFor,
+} from '../schedule/calling-window.ts';
+import { dayAt, intervalsOfDay } from '../schedule/time-zone.ts';
+
+/** What holds now for a contact with a time zone, or with none (null). */
+export interface ContactWindow {
+  /** Whether the window is open by the clocks of campaign and contact. */
+  open: boolean;
+  /** When it opens next; null when it is open, or never opens. */
+  opensAt: Date | null;
+  /**
+   * The instant from which a call claimed now must not be sent: the end of the open window, less the
+   * margin, or of the day whose cap counts the call. Null when there is no end.
+   */
+  deadline: Date | null;
+}
+
+type Schedule = Pick<Campaign, 'timezone' | 'maxCallsPerDay'>;
+
+/** Returns a function from a contact's time zone to its hours at `now`, computed once per zone. */
+export function contactWindow(
+  campaign: Schedule,
+  window: Window,
+  now: Date,
+): (timezone: string | null) => ContactWindow {
+  const byZone = new Map<string | null, ContactWindow>();
+  return (timezone) => {
+    const known = byZone.get(timezone) ?? hoursOf(campaign, windowsFor(window, timezone), now);
+    byZone.set(timezone, known);
+    return known;
+  };
+}
+
+function hoursOf(campaign: Schedule, windows: readonly Window[], now: Date): ContactWindow {
+  const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+  if (!isInside(windows, instant)) {
+    return { open: false, opensAt: toDate(nextInside(windows, instant)), deadline: null };
+  }
+  const closes = toDate(endOfCurrent(windows, instant));
+  // After midnight the call would count for another day.
+  const midnight = campaign.maxCallsPerDay === null ? null : endOfDay(campaign.timezone, now);
+  const ends = [closes, midnight].filter((end) => end !== null).map((end) => end.getTime());
+  return {
+    open: true,
+    opensAt: null,
+    deadline: ends.length > 0 ? new Date(Math.min(...ends)) : null,
+  };
+}
+
+function endOfDay(timezone: string, now: Date): Date | null {
+  const last = intervalsOfDay(timezone, dayAt(timezone, now.getTime())).at(-1);
+  return last ? new Date(last.to) : null;
+}
+
+function toDate(instant: Temporal.Instant | null): Date | null {
+  return instant && new Date(instant.epochMilliseconds);
+}

@@ -1,0 +1,124 @@
+/**
+ * Decides in one transaction which due contacts are called now: loads, decides without the database,
+ * writes. The lock of the limits serializes all processes, and calls are placed after the commit.
+ *
+ * A crash leaves claims, which are released to the dispatcher, or calls that the reconciler looks up at
+ * Ultravox.
+ */
+import type { App, Tx } from '../../app.ts';
+import { holdLimits } from '../../calls/placement/limits.ts';
+import { newId } from '../../infra/ids.ts';
+import { appendEventsOf } from '../../live/log.ts';
+import { completeFinished } from '../completion.ts';
+import {
+  acquireSlots,
+  countActiveCalls,
+  lockReleasedCalls,
+  MAX_CAMPAIGNS,
+} from './campaign-slots.ts';
+import { decideCampaignUpdates } from './campaign-updates.ts';
+import { decideContacts } from './contact-decisions.ts';
+import {
+  activeCallsAfter,
+  allowancesOf,
+  type DispatchCycle,
+  eligibleCampaign,
+} from './cycle-input.ts';
+import { loadDueContacts } from './due-contacts.ts';
+import { decideReleasedCalls } from './released-calls.ts';
+import { type CycleDecisions, writeCycle } from './write-cycle.ts';
+
+export interface Dispatched {
+  /** Claimed calls that the caller has to place. */
+  callIds: string[];
+  campaignIds: string[];
+  organizationIds: string[];
+  /** Whether another cycle may find more to do at once. */
+  again: boolean;
+  /** When the limits may have room again; null unless the limits stopped the cycle. */
+  roomAt: Date | null;
+}
+
+/** Runs one dispatch cycle. The caller announces the result and places the calls. */
+export async function dispatchCalls(app: App): Promise<Dispatched> {
+  return app.db.$transaction(async (tx) => {
+    const room = await holdLimits(app, tx);
+    // Calls created with `createCall` take precedence.
+    const cycle = await loadCycle(app, tx, Math.max(0, room.free - room.ahead));
+    if (cycle.campaigns.size === 0) {
+      const stopped = cycle.free === 0 || cycle.released.length > 0;
+      return { ...NOTHING, roomAt: stopped ? room.againAt(0) : null };
+    }
+
+    const released = decideReleasedCalls(cycle);
+    const free = cycle.free - released.claims.length;
+    const allowances = allowancesOf(cycle, released.claims);
+    const due = await loadDueContacts(tx, allowances, free, cycle.now);
+    const contacts = decideContacts(cycle, due, newId);
+    const campaigns = decideCampaignUpdates(cycle, contacts);
+
+    const events = await writeCycle(app, tx, cycle, { released, contacts, campaigns });
+    const ids = [...cycle.campaigns.keys()];
+    await completeFinished(tx, ids, cycle.now, events);
+    await appendEventsOf(tx, events.byOrganization);
+
+    const claimed = released.claims.length + contacts.attempts.length;
+    return {
+      callIds: [
+        ...released.claims.map(({ call }) => call.id),
+        ...contacts.attempts.map(({ callId }) => callId),
+      ],
+      campaignIds: ids,
+      organizationIds: [...events.byOrganization.keys()],
+      again: claimed < cycle.free && mayFindMore(cycle, { released, contacts, campaigns }),
+      roomAt: claimed >= cycle.free ? room.againAt(claimed) : null,
+    };
+  });
+}
+
+const NOTHING = { callIds: [], campaignIds: [], organizationIds: [], again: false };
+
+async function loadCycle(app: App, tx: Tx, free: number): Promise<DispatchCycle> {
+  // Read after the lock, which may have taken a while.
+  const now = app.now();
+  const released = await lockReleasedCalls(tx);
+  const slots = await acquireSlots(app, tx, { now, released, free });
+  const activeCalls = slots.length > 0 ? await countActiveCalls(tx, slots) : new Map();
+  return {
+    now,
+    free,
+    organizationMax: app.config.ORGANIZATION_MAX_CONCURRENT_CALLS,
+    campaigns: new Map(
+      slots.map((one) => [
+        one.campaign.id,
+        eligibleCampaign(one, now, app.config.CALLING_WINDOW_MARGIN_SECONDS),
+      ]),
+    ),
+    released,
+    activeCalls,
+  };
+}
+
+/**
+ * Whether others may be due behind the contacts and campaigns of this cycle. Campaigns whose
+ * organization is full stay due, and the end of a call triggers the next run.
+ */
+function mayFindMore(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
+  const { attempts, doNotCall, found, deferrals } = contacts;
+  const decided =
+    released.claims.length +
+    released.withdrawals.length +
+    attempts.length +
+    doNotCall.size +
+    found.length +
+    deferrals.length;
+  if (decided > 0) return true;
+  const active = activeCallsAfter(cycle, released.claims);
+  const due = [...cycle.campaigns.values()].filter(
+    ({ campaign: { nextDispatchAt, organizationId } }) =>
+      nextDispatchAt !== null &&
+      nextDispatchAt <= cycle.now &&
+      (active.get(organizationId) ?? 0) < cycle.organizationMax,
+  );
+  return due.length >= MAX_CAMPAIGNS;
+}

@@ -1,0 +1,101 @@
+/** Loads the due contacts that a dispatch cycle may call, in a fair order. */
+import type { Tx } from '../../app.ts';
+import { RECENT_CLAIMS } from '../../calls/placement/limits.ts';
+import { callFoundLate } from '../../calls/placement/placement-state.ts';
+import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
+
+export interface DueContact extends CampaignContact {
+  /** Whether its number is on the do-not-call list. */
+  onDoNotCallList: boolean;
+  /** The caller ID of its newest call, when that call was withdrawn. */
+  withdrawnNumberId: string | null;
+  /** An earlier call that ended here as never dialed and that Ultravox reported afterwards. */
+  foundCallId: string | null;
+}
+
+/** Number of calls that one campaign may place now. */
+export interface Allowance {
+  campaignId: string;
+  organizationId: string;
+  /** Most calls of the campaign. */
+  calls: number;
+  /** Active calls of the campaign. */
+  campaignCalls: number;
+  /** Active calls of the organization. */
+  organizationCalls: number;
+  /** Slots that the organization has left. */
+  organizationSlots: number;
+}
+
+/**
+ * Returns at most `free` due contacts. Organizations with the fewest active calls come first (ties:
+ * fewest calls placed in the last minute), then campaigns with the fewest active calls, then contacts
+ * that have waited longest. So slots are shared evenly even when only one is ever free.
+ */
+export async function loadDueContacts(
+  tx: Tx,
+  allowances: readonly Allowance[],
+  free: number,
+  now: Date,
+): Promise<DueContact[]> {
+  if (allowances.length === 0 || free <= 0) return [];
+  const rows = allowances.map((one, place) => ({
+    id: one.campaignId,
+    organization_id: one.organizationId,
+    place,
+    calling: one.campaignCalls,
+    allowance: Math.min(one.calls, free, one.organizationSlots),
+    busy: one.organizationCalls,
+    room: one.organizationSlots,
+  }));
+  const due = await tx.$queryRaw<
+    Pick<DueContact, 'id' | 'onDoNotCallList' | 'withdrawnNumberId' | 'foundCallId'>[]
+  >`
+    WITH due AS (
+      SELECT d.id, d.phone_number, a.calling + d.rank AS rank, a.place, a.organization_id,
+        a.busy, a.room
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS a(
+        id uuid, organization_id uuid, place int, calling int, allowance int, busy int, room int)
+      CROSS JOIN LATERAL (
+        SELECT cc.id, cc.phone_number,
+          row_number() OVER (ORDER BY cc.next_eligible_at, cc.position) AS rank
+        FROM (
+          SELECT id, phone_number, next_eligible_at, position FROM campaign_contacts
+          WHERE campaign_id = a.id AND next_eligible_at <= ${now}::timestamptz
+          ORDER BY next_eligible_at, position LIMIT a.allowance
+        ) cc
+      ) d
+    ), recent AS (
+      SELECT organization_id, count(*) AS calls FROM ${RECENT_CLAIMS} AS claims GROUP BY 1
+    ), numbered AS (
+      SELECT t.*, row_number() OVER (
+        PARTITION BY t.organization_id ORDER BY t.rank, t.place) AS organization_rank
+      FROM due t
+    ), fair AS (
+      SELECT n.*, row_number() OVER (ORDER BY n.busy + n.organization_rank,
+        coalesce(r.calls, 0) + n.organization_rank, n.rank, n.place) AS number
+      FROM numbered n LEFT JOIN recent r USING (organization_id)
+      WHERE n.organization_rank <= n.room
+    )
+    SELECT chosen.id, EXISTS (
+      SELECT 1 FROM do_not_call_entries e
+      WHERE e.organization_id = chosen.organization_id
+        AND e.phone_number = ANY(phone_number_forms(chosen.phone_number))
+    ) AS "onDoNotCallList",
+      CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId",
+      ${callFoundLate(Prisma.sql`chosen.id`)} AS "foundCallId"
+    FROM fair chosen LEFT JOIN LATERAL (
+      SELECT a.attempt, k.phone_number_id
+      FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
+      WHERE a.campaign_contact_id = chosen.id ORDER BY k.created_at DESC, k.id DESC LIMIT 1
+    ) newest ON true
+    WHERE chosen.number <= ${free} ORDER BY chosen.number`;
+  const contacts = await tx.campaignContact.findMany({
+    where: { id: { in: due.map(({ id }) => id) } },
+  });
+  const byId = new Map(contacts.map((contact) => [contact.id, contact]));
+  return due.flatMap((one) => {
+    const contact = byId.get(one.id);
+    return contact ? [{ ...contact, ...one }] : [];
+  });
+}

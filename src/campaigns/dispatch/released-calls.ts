@@ -1,0 +1,87 @@
+/** Decides whether calls whose claim was released are claimed again or withdrawn with their attempt. */
+import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
+import { isCampaignTerminal } from '../status.ts';
+import type { ReleasedCall } from './campaign-slots.ts';
+import type { DispatchCycle, EligibleCampaign } from './cycle-input.ts';
+
+export interface ReleasedDecisions {
+  /** Calls to claim again. */
+  claims: { call: ReleasedCall; placeBefore: Date | null }[];
+  withdrawals: Withdrawal[];
+}
+
+export interface Withdrawal {
+  call: ReleasedCall;
+  reason: CampaignDecisionReason;
+  /** Status of the contact afterwards; SCHEDULED if it may be called again. */
+  status: 'SCHEDULED' | 'CANCELLED' | 'FAILED';
+}
+
+/** What is left of a campaign's limits after the decisions before. */
+interface Usage {
+  attemptsToday: number;
+  callingCount: number;
+}
+
+/**
+ * Claims the oldest calls first, as far as Ultravox and their organizations have slots; the others, and
+ * those whose time has not come, stay released. Calls that are not allowed any more are withdrawn.
+ */
+export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
+  const claims: ReleasedDecisions['claims'] = [];
+  const withdrawals: Withdrawal[] = [];
+  const usage = new Map<string, Usage>();
+  const active = new Map(cycle.activeCalls);
+  for (const call of cycle.released) {
+    const campaign = cycle.campaigns.get(call.campaignId);
+    if (!campaign) continue;
+    const used = usage.get(call.campaignId) ?? {
+      attemptsToday: campaign.attemptsToday,
+      callingCount: campaign.campaign.callingCount,
+    };
+    usage.set(call.campaignId, used);
+    const reason = withdrawalReason(campaign, call, used);
+    if (reason) {
+      used.attemptsToday--;
+      used.callingCount--;
+      withdrawals.push({ call, reason, status: statusAfter(campaign, call) });
+      continue;
+    }
+    if (call.placeNotBefore && call.placeNotBefore > cycle.now) continue;
+    const calls = active.get(call.organizationId) ?? 0;
+    if (claims.length >= cycle.free || calls >= cycle.organizationMax) continue;
+    active.set(call.organizationId, calls + 1);
+    claims.push({ call, placeBefore: campaign.hours(call.timezone).deadline });
+  }
+  return { claims, withdrawals };
+}
+
+function statusAfter({ campaign }: EligibleCampaign, call: ReleasedCall): Withdrawal['status'] {
+  if (isCampaignTerminal(campaign.status)) return 'CANCELLED';
+  return call.foundCallId ? 'FAILED' : 'SCHEDULED';
+}
+
+function withdrawalReason(
+  { campaign, eligibility, numbers, day, hours }: EligibleCampaign,
+  call: ReleasedCall,
+  used: Usage,
+): CampaignDecisionReason | null {
+  if (call.foundCallId && !isCampaignTerminal(campaign.status)) return 'NOT_RETRIED';
+  if (!eligibility) return campaign.status === 'PAUSED' ? 'CAMPAIGN_PAUSED' : 'CAMPAIGN_OVER';
+  if (!eligibility.open) {
+    if ('pause' in eligibility) return 'NO_PHONE_NUMBER';
+    if ('fail' in eligibility) return 'CAMPAIGN_OVER';
+    // Its own attempt is among those that the daily cap and the slots count.
+    const { hold } = eligibility;
+    if (hold === 'WINDOW_CLOSED' || hold === 'AGENT_NOT_READY') return hold;
+  }
+  if (!numbers.some(({ id }) => id === call.phoneNumberId)) return 'NO_PHONE_NUMBER';
+  if (campaign.maxCallsPerDay !== null) {
+    if (call.attemptDay !== day || used.attemptsToday > campaign.maxCallsPerDay) {
+      return 'DAILY_CAP_REACHED';
+    }
+  }
+  // The concurrency limit was lowered since the claim.
+  if (used.callingCount > campaign.maxConcurrentCalls) return 'CONCURRENCY_REACHED';
+  return hours(call.timezone).open ? null : 'CONTACT_WINDOW_CLOSED';
+}

@@ -1,0 +1,139 @@
+/**
+ * Runs campaigns: records outcomes of ended calls, dispatches due contacts and places their calls. Any
+ * number of processes may run at once. A run is triggered by a job (the end of a call, a mutation), by
+ * the timer for the next due contact, and periodically as a fallback.
+ */
+import type { App } from '../../app.ts';
+import { hasReleasedCalls, releasedCallsOf } from '../../calls/placement/owned-calls.ts';
+import { placeClaimedCalls } from '../../calls/placement/placement.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { createWakeTimer, type WakeTimer } from '../../infra/wake-timer.ts';
+import { CALL_OWNER } from '../calls.ts';
+import { cancelRemainingContacts } from '../completion.ts';
+import { announceCampaigns } from '../events.ts';
+import { recordContactStats } from '../outcomes/contact-stats.ts';
+import { recordOutcomes } from '../outcomes/record-outcomes.ts';
+import { dispatchCalls } from './dispatch-cycle.ts';
+
+/** Delay when ended calls are left whose campaigns are locked elsewhere. */
+const LOCKED_AGAIN_MS = 100;
+/** Fallback delay while due contacts wait for the end of a call, which enqueues a run. */
+const LOOK_AGAIN_MS = 2_000;
+/** Longer delays are left to the periodic run. */
+const MAX_TIMER_MS = 60_000;
+
+/** Delay of the statistics of contacts, which are then updated for many calls at once. */
+const STATISTICS_DELAY_MS = 3_000;
+
+interface Runner {
+  /** The current run. */
+  running: Promise<void> | null;
+  /** The next run, shared by all requests made during the current one. */
+  next: Promise<void> | null;
+  readonly timer: WakeTimer;
+  readonly statistics: WakeTimer;
+}
+
+const runnerOf = perInstance(
+  (app: App): Runner => ({
+    running: null,
+    next: null,
+    timer: createWakeTimer({
+      wake: () => app.background('runCampaigns', () => runCampaigns(app)),
+      signal: app.closing,
+      maxDelayMs: MAX_TIMER_MS,
+    }),
+    statistics: createWakeTimer({
+      wake: () => app.background('recordContactStats', () => recordContactStats(app)),
+      signal: app.closing,
+    }),
+  }),
+);
+
+/** Campaigns that are due this soon are run, which sets the timer for them. */
+const SOON_MS = 10_000;
+
+/** SQL condition: whether a run of the campaigns may find anything to do, now or soon. */
+export function campaignsHaveWork(app: App): Prisma.Sql {
+  const soon = new Date(app.now().getTime() + SOON_MS);
+  return Prisma.sql`(
+    EXISTS (SELECT 1 FROM campaigns WHERE next_dispatch_at <= ${soon}::timestamptz)
+    OR EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0)
+    OR EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released)
+    OR EXISTS (SELECT 1 FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
+      WHERE a.outcome_recorded_at IS NULL AND k.ended_at IS NOT NULL))`;
+}
+
+/** Runs campaigns until nothing is left to do now. Resolves when a run that began after the call ends. */
+export function runCampaigns(app: App): Promise<void> {
+  const runner = runnerOf(app);
+  if (!runner.running) return start(app, runner);
+  runner.next ??= runner.running
+    .catch(() => undefined)
+    .then(() => {
+      runner.next = null;
+      return start(app, runner);
+    });
+  return runner.next;
+}
+
+function start(app: App, runner: Runner): Promise<void> {
+  runner.running = run(app).finally(() => {
+    runner.running = null;
+  });
+  return runner.running;
+}
+
+async function run(app: App): Promise<void> {
+  let wakeAt: number | null = null;
+  for (let again = true; again && !app.closing.aborted; ) {
+    const recorded = await recordOutcomes(app);
+    announceCampaigns(app, recorded.campaignIds, recorded.organizationIds);
+    const dispatched = await dispatchCalls(app);
+    announceCampaigns(app, dispatched.campaignIds, dispatched.organizationIds);
+    if (dispatched.callIds.length > 0) {
+      app.background('placeCampaignCalls', () => placeAll(app, dispatched.callIds));
+    }
+    if (recorded.calls > 0) runnerOf(app).statistics.wakeAfter(STATISTICS_DELAY_MS);
+    again = dispatched.again || (recorded.more && recorded.calls > 0);
+    wakeAt = recorded.more ? Date.now() + LOCKED_AGAIN_MS : (dispatched.roomAt?.getTime() ?? null);
+  }
+  const { due, later, over } = await nextDispatch(app);
+  if (over) await cancelRemainingContacts(app);
+  // Due contacts wait for a slot; the end of a call enqueues a run.
+  if (due) wakeAt ??= Date.now() + LOOK_AGAIN_MS;
+  const delays = [later, wakeAt && wakeAt - Date.now()].filter((delay) => delay !== null);
+  if (delays.length > 0) runnerOf(app).timer.wakeAfter(Math.min(...delays));
+}
+
+/** Calls that Ultravox does not accept now are released, and another run decides about them. */
+async function placeAll(app: App, callIds: readonly string[]): Promise<void> {
+  await placeClaimedCalls(app, callIds);
+  if (await hasReleasedCalls(app, CALL_OWNER)) runnerOf(app).timer.wakeAfter(0);
+}
+
+interface NextDispatch {
+  /** Whether due campaigns are left. */
+  due: boolean;
+  /** Milliseconds until the next campaign is due. */
+  later: number | null;
+  /** Whether campaigns have ended with contacts that still wait. */
+  over: boolean;
+}
+
+async function nextDispatch(app: App): Promise<NextDispatch> {
+  const now = app.now();
+  const [row] = await app.db.$queryRaw<
+    { due: boolean | null; later: Date | null; over: boolean }[]
+  >`
+    SELECT bool_or(next_dispatch_at <= ${now}::timestamptz) AS due,
+      min(next_dispatch_at) FILTER (WHERE next_dispatch_at > ${now}::timestamptz) AS later,
+      EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0) AS over
+    FROM campaigns WHERE next_dispatch_at IS NOT NULL`;
+  return {
+    due: row?.due ?? false,
+    later: row?.later ? row.later.getTime() - now.getTime() : null,
+    over: row?.over ?? false,
+  };
+}

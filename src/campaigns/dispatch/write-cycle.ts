@@ -1,0 +1,202 @@
+/** Writes the decisions of a dispatch cycle, in a number of statements that does not depend on them. */
+import type { App, Tx } from '../../app.ts';
+import {
+  claimReleasedCalls,
+  insertClaimedCalls,
+  withdrawCalls,
+} from '../../calls/placement/owned-calls.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { CALL_OWNER, revokeCampaignClaims } from '../calls.ts';
+import { moveContacts, moveContactsOf } from '../contact-transitions.ts';
+import { recordDecisions } from '../decisions.ts';
+import { campaignEvent, EventList } from '../events.ts';
+import { buildAttempts } from './attempts.ts';
+import type { CampaignUpdate } from './campaign-updates.ts';
+import type { ContactDecisions, Deferral } from './contact-decisions.ts';
+import type { DispatchCycle } from './cycle-input.ts';
+import type { ReleasedDecisions } from './released-calls.ts';
+
+/** Most contacts of a campaign that one cycle skips or defers. */
+const MAX_NOT_CALLED = 5_000;
+
+export interface CycleDecisions {
+  released: ReleasedDecisions;
+  contacts: ContactDecisions;
+  campaigns: readonly CampaignUpdate[];
+}
+
+/** Returns the events to append. */
+export async function writeCycle(
+  app: App,
+  tx: Tx,
+  cycle: DispatchCycle,
+  { released, contacts, campaigns }: CycleDecisions,
+): Promise<EventList> {
+  const { now } = cycle;
+  const events = new EventList();
+  for (const { starts, campaign } of campaigns) {
+    if (starts) events.add(campaign.organizationId, startEvent(cycle, campaign.id));
+  }
+  await claimReleasedCalls(
+    tx,
+    released.claims.map(({ call, placeBefore }) => ({ id: call.id, placeBefore })),
+  );
+  await withdrawReleased(app, tx, { now, released }, events);
+  await writeAttempts(app, tx, { cycle, contacts }, events);
+  await skipContacts(tx, contacts, now);
+  const dropped = contacts.found.map((one) => ({ ...one, status: 'FAILED' as const }));
+  await moveContacts(tx, 'DROP_RETRY', dropped, now);
+  await deferContacts(tx, contacts.deferrals, now);
+  await updateCampaigns(tx, campaigns, now);
+  await recordDecisions(
+    tx,
+    now,
+    campaigns.flatMap(({ decision }) => decision ?? []),
+  );
+  for (const { event, campaign } of campaigns) {
+    if (event) events.add(campaign.organizationId, campaignEvent(event, campaign, now));
+  }
+  return events;
+}
+
+function startEvent({ campaigns, now }: DispatchCycle, id: string) {
+  return campaignEvent('CAMPAIGN_STARTED', campaigns.get(id)!.campaign, now);
+}
+
+/** Withdraws released calls: their contacts wait again, fail, or are cancelled with their campaign. */
+async function withdrawReleased(
+  app: App,
+  tx: Tx,
+  { now, released }: { now: Date; released: ReleasedDecisions },
+  events: EventList,
+): Promise<void> {
+  const ids = released.withdrawals.map(({ call }) => call.id);
+  if (ids.length === 0) return;
+  const withdrawn = await withdrawCalls(app, tx, ids);
+  // The cycle has the calls locked, so none of them can have been claimed or ended.
+  if (withdrawn.ids.size < ids.length) throw new Error('Released calls could not be withdrawn');
+  events.addAll(withdrawn.events);
+  const moves = released.withdrawals.map(({ call, reason, status }) => ({
+    id: call.campaignContactId,
+    status,
+    callId: call.id,
+    reason,
+  }));
+  await moveContacts(tx, 'RELEASE', moves, now);
+}
+
+/** Places the calls: inserts them with their claims, and counts the attempts. */
+async function writeAttempts(
+  app: App,
+  tx: Tx,
+  { cycle, contacts }: { cycle: DispatchCycle; contacts: ContactDecisions },
+  events: EventList,
+): Promise<void> {
+  const { attempts } = contacts;
+  if (attempts.length === 0) return;
+  const calls = buildAttempts(cycle, attempts);
+  events.addAll(await insertClaimedCalls(app, tx, CALL_OWNER, calls));
+  const moves = attempts.map(({ callId, contact }) => ({
+    id: contact.id,
+    status: 'CALLING' as const,
+    callId,
+    attemptDay: cycle.campaigns.get(contact.campaignId)!.day,
+  }));
+  await moveContacts(tx, 'DIAL', moves, cycle.now);
+}
+
+/** Skips due contacts that are on the do-not-call list, or whose window never opens. */
+async function skipContacts(
+  tx: Tx,
+  { doNotCall, deferrals }: ContactDecisions,
+  now: Date,
+): Promise<void> {
+  const never = deferrals.filter(({ until }) => until === null);
+  if (doNotCall.size === 0 && never.length === 0) return;
+  const query = Prisma.sql`
+    (SELECT listed.id, 'SKIPPED' AS status, 'DO_NOT_CALL' AS skip_reason
+    FROM unnest(${[...doNotCall]}::uuid[]) AS campaign(id)
+    CROSS JOIN LATERAL (
+      SELECT cc.id FROM campaign_contacts cc JOIN do_not_call_entries e
+        ON e.organization_id = cc.organization_id
+        AND e.phone_number = ANY(phone_number_forms(cc.phone_number))
+      WHERE cc.campaign_id = campaign.id AND cc.next_eligible_at <= ${now}::timestamptz
+      LIMIT ${MAX_NOT_CALLED}
+    ) listed)
+    UNION
+    SELECT due.id, 'SKIPPED', 'NEVER_OPEN' FROM ${dueOf(never, now)}`;
+  await moveContactsOf(tx, 'SKIP', query, now);
+}
+
+/** Defers due contacts until the window opens in their own time zone. */
+async function deferContacts(tx: Tx, deferrals: readonly Deferral[], now: Date): Promise<void> {
+  const later = deferrals.filter(({ until }) => until !== null);
+  if (later.length === 0) return;
+  const query = Prisma.sql`
+    SELECT due.id, 'SCHEDULED' AS status, due.until AS next_eligible_at FROM ${dueOf(later, now)}`;
+  await moveContactsOf(tx, 'DEFER', query, now);
+}
+
+/** SQL relation `due`: the due contacts of these campaigns and time zones. */
+function dueOf(deferrals: readonly Deferral[], now: Date): Prisma.Sql {
+  const rows = deferrals.map(({ campaignId, timezone, until }) => ({
+    campaign_id: campaignId,
+    timezone,
+    until,
+  }));
+  return Prisma.sql`(
+    SELECT contact.id, r.until
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+      AS r(campaign_id uuid, timezone text, until timestamptz)
+    CROSS JOIN LATERAL (
+      SELECT id FROM campaign_contacts
+      WHERE campaign_id = r.campaign_id AND timezone = r.timezone
+        AND next_eligible_at <= ${now}::timestamptz
+      LIMIT ${MAX_NOT_CALLED}
+    ) contact
+  ) AS due`;
+}
+
+/** Writes status, hold and next dispatch of the campaigns; their counters follow from the contacts. */
+async function updateCampaigns(
+  tx: Tx,
+  updates: readonly CampaignUpdate[],
+  now: Date,
+): Promise<void> {
+  const rows = updates.map(({ campaign, nextDispatchAt, starts, placedCalls }) => ({
+    id: campaign.id,
+    status: campaign.status,
+    status_reason: campaign.statusReason,
+    started_at: starts ? now : campaign.startedAt,
+    ended_at: campaign.endedAt,
+    rotation_index: campaign.rotationIndex,
+    hold: campaign.holdReason,
+    next_due: nextDispatchAt === 'NEXT_DUE',
+    next: nextDispatchAt === 'NEXT_DUE' ? null : nextDispatchAt,
+    placed_calls: placedCalls,
+  }));
+  await tx.$executeRaw`
+    UPDATE campaigns c SET
+      status = r.status::"CampaignStatus", status_reason = r.status_reason,
+      started_at = r.started_at, ended_at = r.ended_at, rotation_index = r.rotation_index,
+      hold_reason = r.hold::"CampaignDecisionReason",
+      next_dispatch_at = CASE
+        WHEN NOT r.next_due THEN r.next
+        WHEN c.calling_count >= c.max_concurrent_calls THEN NULL
+        ELSE (SELECT CASE
+            WHEN min(next_eligible_at) > ${now}::timestamptz THEN min(next_eligible_at)
+            -- A campaign that placed calls goes behind those that did not.
+            WHEN count(*) > 0 AND r.placed_calls THEN ${now}::timestamptz
+            WHEN count(*) > 0 THEN least(c.next_dispatch_at, ${now}::timestamptz) END
+          FROM (SELECT next_eligible_at FROM campaign_contacts
+            WHERE campaign_id = c.id AND next_eligible_at IS NOT NULL
+            ORDER BY next_eligible_at, position LIMIT 1) first)
+        END,
+      updated_at = ${now}::timestamptz
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      id uuid, status text, status_reason text, started_at timestamptz, ended_at timestamptz,
+      rotation_index int, hold text, next timestamptz, next_due boolean, placed_calls boolean)
+    WHERE c.id = r.id`;
+  const stopped = updates.filter(({ stops }) => stops).map(({ campaign }) => campaign.id);
+  if (stopped.length > 0) await revokeCampaignClaims(tx, stopped);
+}

@@ -1,0 +1,324 @@
+/**
+ * Adds contacts to an existing campaign without keeping it from calling: they are staged and planned
+ * without a lock, and join in steps that lock the campaign for a moment each.
+ *
+ * From the status JOINING on, an enrollment is completed even if the process dies: the periodic
+ * `resumeEnrollments` goes on at the row after the last step. A row joins once, because the steps of a
+ * campaign exclude each other and record their end in the same transaction.
+ */
+import type { App, Tx } from '../../app.ts';
+import { userError } from '../../errors.ts';
+import { type Campaign, type CampaignEnrollment, Prisma } from '../../generated/prisma/client.ts';
+import { appendEvents } from '../../live/log.ts';
+import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
+import { enqueueRun } from '../calls.ts';
+import { insertContacts } from '../contact-transitions.ts';
+import { announceCampaigns, campaignEvent } from '../events.ts';
+import { lockCampaign } from '../locks.ts';
+import type { SimulationProblem } from '../schedule/simulation.ts';
+import { campaignAfter } from '../status.ts';
+import type { AddedContacts, CheckedSource } from './contact-sources.ts';
+import {
+  joinPlan,
+  nextPosition,
+  PLANNED_STATE,
+  planNew,
+  qualified,
+  rejectUnusable,
+} from './enrollment.ts';
+import { withoutNestedLoops } from './plan-sql.ts';
+import {
+  durableStage,
+  runsOf,
+  STAGED_COLUMNS,
+  type Staged,
+  stageContacts,
+  stagedRows,
+} from './staging-table.ts';
+
+/** Rows that join in one step. */
+export const STEP_ROWS = 250;
+/** An enrollment without a step for this long is resumed, and one that was never staged dropped. */
+const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400 };
+const LONG = { timeout: 120_000, maxWait: 10_000 };
+
+export interface Enrolled {
+  added: AddedContacts;
+  warnings: readonly SimulationProblem[];
+}
+
+/**
+ * Adds the contacts of a source to the end of a campaign, and plans them unless it is a draft. Returns
+ * when all have joined.
+ *
+ * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL, without adding any
+ * contact; INVALID_STATE if the campaign has ended, or ends before all have joined.
+ */
+export async function enrollContacts(
+  app: App,
+  viewer: Viewer,
+  campaignId: string,
+  source: CheckedSource,
+): Promise<Enrolled> {
+  const id = newObjectId(viewer);
+  const earlier = await app.db.campaignEnrollment.findFirst({ where: { ...ownedBy(viewer), id } });
+  if (earlier && earlier.status !== 'STAGING') return finish(app, earlier, NOTHING_FOUND);
+  if (earlier) await app.db.campaignEnrollment.deleteMany({ where: { id } });
+
+  const campaign = await app.db.campaign.findFirst({
+    where: { ...ownedBy(viewer), id: campaignId, deletedAt: null },
+  });
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  requireOpen(campaign);
+  const enrollment = await app.db.campaignEnrollment.create({
+    data: { id, ...ownedBy(viewer), campaignId, status: 'STAGING' },
+  });
+  try {
+    const staged = await stageContacts(app.db, durableStage(id), campaign, source.contacts);
+    rejectUnusable(campaign, source, staged);
+    const warnings = await planRemaining(app, enrollment, { strict: true });
+    const joining = await begin(app, enrollment, { source, staged });
+    return await finish(app, joining, { ...staged, planWarnings: warnings });
+  } catch (error) {
+    await app.db.campaignEnrollment.deleteMany({ where: { id, status: 'STAGING' } });
+    throw error;
+  }
+}
+
+/** What only the request that staged the rows knows. */
+interface FoundInSource extends Pick<Staged, 'problems' | 'warnings'> {
+  planWarnings: readonly SimulationProblem[];
+}
+
+const NOTHING_FOUND: FoundInSource = { problems: [], warnings: [], planWarnings: [] };
+
+async function finish(
+  app: App,
+  enrollment: CampaignEnrollment,
+  { problems, warnings, planWarnings }: FoundInSource,
+): Promise<Enrolled> {
+  await joinRemaining(app, enrollment);
+  const { addedCount, duplicateCount, problemCount, warningCount, doNotCallCount } =
+    await app.db.campaignEnrollment.findUniqueOrThrow({ where: { id: enrollment.id } });
+  const counts = { addedCount, duplicateCount, problemCount, warningCount, doNotCallCount };
+  return { added: { ...counts, problems, warnings }, warnings: planWarnings };
+}
+
+function requireOpen(campaign: Campaign): void {
+  const step = campaignAfter(campaign.status, 'APPEND');
+  if (!step.allowed) throw userError('INVALID_STATE', step.message, ['campaignId']);
+}
+
+/** From here on the rows will join, even if this process crashes. */
+async function begin(
+  app: App,
+  { id, campaignId, organizationId }: CampaignEnrollment,
+  { source, staged }: { source: CheckedSource; staged: Staged },
+): Promise<CampaignEnrollment> {
+  return app.db.$transaction(async (tx) => {
+    const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
+    if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+    requireOpen(campaign);
+    const joining = await tx.campaignEnrollment.findMany({
+      where: { campaignId, status: 'JOINING' },
+      select: { stagedCount: true, addedCount: true, duplicateCount: true },
+    });
+    const ahead = joining.reduce((sum, one) => sum + one.stagedCount - one.addedCount, 0);
+    rejectUnusable({ ...campaign, totalCount: campaign.totalCount + ahead }, source, staged);
+    if (campaign.totalCount === 0) {
+      const { contactSource, contactFolderId } = source;
+      await tx.campaign.update({
+        where: { id: campaignId },
+        data: { contactSource, contactFolderId },
+      });
+    }
+    return tx.campaignEnrollment.update({
+      where: { id },
+      data: {
+        status: 'JOINING',
+        stagedCount: staged.count,
+        duplicateCount: staged.duplicateCount,
+        problemCount: staged.problemCount,
+        warningCount: staged.warningCount,
+        doNotCallCount: staged.doNotCallCount,
+      },
+    });
+  });
+}
+
+/** The settings by which contacts are planned. Steps join rows only while they are the same. */
+function scheduleKey(campaign: Campaign): string {
+  const { status, timezone, workingDays, startMinute, endMinute } = campaign;
+  const { scheduledAt, maxCallsPerDay } = campaign;
+  const window = [timezone, workingDays, startMinute, endMinute];
+  return JSON.stringify([status === 'DRAFT', window, scheduledAt, maxCallsPerDay]);
+}
+
+/** Plans the rows that have not joined, by the settings that the campaign has now. */
+async function planRemaining(
+  app: App,
+  { id, campaignId }: CampaignEnrollment,
+  { strict }: { strict: boolean },
+): Promise<readonly SimulationProblem[]> {
+  const campaign = await app.db.campaign.findUniqueOrThrow({ where: { id: campaignId } });
+  const { nextOrdinal } = await app.db.campaignEnrollment.findUniqueOrThrow({ where: { id } });
+  const rows = stagedRows(durableStage(id), nextOrdinal);
+  const contacts =
+    campaign.status === 'DRAFT' ? [] : await runsOf(app.db, rows, Prisma.sql`ordinal`);
+  const planned =
+    contacts.length > 0
+      ? await planNew(app, app.db, { campaign, contacts, now: app.now(), strict })
+      : null;
+  await app.db.$transaction(async (tx) => {
+    if (planned) {
+      await withoutNestedLoops(
+        tx,
+        () => tx.$executeRaw`
+          UPDATE campaign_enrollment_rows r SET status = p.status::"CampaignContactStatus",
+            skip_reason = p.skip_reason::"CampaignSkipReason", scheduled_at = p.scheduled_at
+          FROM (
+            SELECT numbered.ordinal, ${PLANNED_STATE}
+            FROM (
+              SELECT ordinal, coalesce(timezone, '') AS zone,
+                row_number() OVER (PARTITION BY timezone ORDER BY ordinal) - 1 AS place_in_zone
+              FROM ${rows}
+            ) AS numbered
+            ${joinPlan(planned.plan)}
+          ) AS p
+          WHERE r.enrollment_id = ${id}::uuid AND r.ordinal = p.ordinal`,
+      );
+    }
+    await tx.campaignEnrollment.update({
+      where: { id },
+      data: { plannedFor: scheduleKey(campaign) },
+    });
+  }, LONG);
+  return planned?.warnings ?? [];
+}
+
+/** The settings of the campaign have changed since the rows were planned. */
+class PlanOutdatedError extends Error {
+  override name = 'PlanOutdatedError';
+}
+
+/** Joins all rows, step by step. */
+async function joinRemaining(app: App, enrollment: CampaignEnrollment): Promise<void> {
+  const { id, campaignId, organizationId } = enrollment;
+  for (let more = true; more; ) {
+    try {
+      more = await app.db.$transaction((tx) => joinStep(app, tx, enrollment), LONG);
+      announceCampaigns(app, [campaignId], more ? [] : [organizationId]);
+    } catch (error) {
+      if (error instanceof PlanOutdatedError) {
+        await planRemaining(app, enrollment, { strict: false });
+        continue;
+      }
+      await closeIfEnded(app, enrollment);
+      throw error;
+    }
+  }
+  await app.db.campaignEnrollmentRow.deleteMany({ where: { enrollmentId: id } });
+}
+
+/** Joins the next rows. Returns whether more are left. */
+async function joinStep(
+  app: App,
+  tx: Tx,
+  { id, campaignId, organizationId }: CampaignEnrollment,
+): Promise<boolean> {
+  const now = app.now();
+  // Steps exclude each other by a lock of their own, not by that of the campaign.
+  await tx.$queryRaw`
+    SELECT pg_advisory_xact_lock(hashtextextended(${campaignId}, 0))::text AS locked`;
+  const enrollment = await tx.campaignEnrollment.findUnique({ where: { id } });
+  if (enrollment?.status !== 'JOINING') return false;
+  const { nextOrdinal, plannedFor } = enrollment;
+  const [step] = await tx.$queryRaw<[{ last: number | null; count: number }]>`
+    SELECT max(ordinal) AS last, count(*)::int AS count FROM (
+      SELECT ordinal FROM ${stagedRows(durableStage(id), nextOrdinal)}
+      ORDER BY ordinal LIMIT ${STEP_ROWS}
+    ) AS next`;
+  const added = await insertRows(tx, enrollment, step.last, now);
+  // The insertion has locked the campaign as its last act. Everything before ran while it kept calling.
+  const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  requireOpen(campaign);
+  if (scheduleKey(campaign) !== plannedFor) throw new PlanOutdatedError();
+
+  const isLast = step.count < STEP_ROWS;
+  const addedCount = enrollment.addedCount + added;
+  await tx.campaignEnrollment.update({
+    where: { id },
+    data: {
+      addedCount,
+      duplicateCount: { increment: step.count - added },
+      nextOrdinal: (step.last ?? nextOrdinal) + 1,
+      ...(isLast ? { status: 'DONE' } : {}),
+    },
+  });
+  // Also without new contacts: the campaign may have waited for them before it completes.
+  if (campaign.status === 'ACTIVE' && (isLast || !campaign.holdReason)) {
+    await tx.campaign.update({ where: { id: campaignId }, data: { nextDispatchAt: now } });
+  }
+  if (isLast && addedCount > 0) {
+    await appendEvents(tx, organizationId, [campaignEvent('CAMPAIGN_UPDATED', campaign, now)]);
+  }
+  await enqueueRun(app, tx);
+  return !isLast;
+}
+
+/** Inserts the staged rows up to `last` that are not in the campaign. Returns their number. */
+async function insertRows(
+  tx: Tx,
+  { id, campaignId, organizationId, nextOrdinal }: CampaignEnrollment,
+  last: number | null,
+  now: Date,
+): Promise<number> {
+  if (last === null) return 0;
+  const campaign = { id: campaignId, organizationId };
+  const next = await nextPosition(tx, campaign);
+  const columns = Prisma.sql`position, ${STAGED_COLUMNS}`;
+  const query = Prisma.sql`
+    SELECT ${next}::int + row_number() OVER (ORDER BY ordinal) - 1 AS position,
+      ${qualified('staged')}, status, skip_reason, scheduled_at
+    FROM ${stagedRows(durableStage(id), nextOrdinal)}
+    WHERE ordinal <= ${last} AND NOT EXISTS (
+      SELECT 1 FROM campaign_contacts c
+      WHERE c.campaign_id = ${campaignId}::uuid AND c.identity = staged.identity)
+    ORDER BY ordinal`;
+  return insertContacts(tx, campaign, { columns, query }, now);
+}
+
+/** Drops the remaining rows of a campaign that has ended. */
+async function closeIfEnded(app: App, { id, campaignId }: CampaignEnrollment): Promise<void> {
+  const campaign = await app.db.campaign.findUnique({ where: { id: campaignId } });
+  if (campaign && !campaign.deletedAt && campaignAfter(campaign.status, 'APPEND').allowed) return;
+  await app.db.campaignEnrollment.updateMany({ where: { id }, data: { status: 'DONE' } });
+  await app.db.campaignEnrollmentRow.deleteMany({ where: { enrollmentId: id } });
+}
+
+/** SQL condition: whether `resumeEnrollments` has anything to do. */
+export function enrollmentsAreLeft(): Prisma.Sql {
+  const idle = Object.entries(DEAD_AFTER_SECONDS).map(
+    ([status, seconds]) => Prisma.sql`(status = ${status}::"CampaignEnrollmentStatus"
+      AND updated_at < now() - make_interval(secs => ${seconds}))`,
+  );
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM campaign_enrollments WHERE ${Prisma.join(idle, ' OR ')})`;
+}
+
+/** Completes enrollments whose process has died, and deletes old ones. */
+export async function resumeEnrollments(app: App): Promise<void> {
+  const idle = (status: keyof typeof DEAD_AFTER_SECONDS) => ({
+    status,
+    updatedAt: { lt: new Date(Date.now() - DEAD_AFTER_SECONDS[status] * 1000) },
+  });
+  await app.db.campaignEnrollment.deleteMany({ where: { OR: [idle('STAGING'), idle('DONE')] } });
+  const dead = await app.db.campaignEnrollment.findMany({ where: idle('JOINING'), take: 100 });
+  for (const enrollment of dead) {
+    if (app.closing.aborted) return;
+    await joinRemaining(app, enrollment).catch((error) =>
+      app.log.error({ error, enrollment: enrollment.id }, 'An enrollment cannot be completed'),
+    );
+  }
+}

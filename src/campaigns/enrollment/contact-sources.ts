@@ -1,0 +1,348 @@
+/** Where the contacts of a campaign come from: a folder, contacts by id, rows, or a CSV. */
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
+import type { App } from '../../app.ts';
+import { type ContactColumns, type ContactInput, contactColumns } from '../../contacts/fields.ts';
+import {
+  type ColumnMappingInput,
+  headerTest,
+  type ImportMapping,
+  mapColumns,
+} from '../../contacts/import/column-mapping.ts';
+import { CsvReader, type CsvRow, cellText } from '../../contacts/import/csv.ts';
+import { readHeader } from '../../contacts/import/header.ts';
+import { contactRowReader, type OptOutOfRow } from '../../contacts/import/row-reader.ts';
+import { checkCountry, checkFile, MAX_ROW_BYTES } from '../../contacts/import/service.ts';
+import { type FileEncoding, readText } from '../../contacts/import/text-encoding.ts';
+import type { ProblemPath } from '../../errors.ts';
+import type { CampaignContactSource } from '../../generated/prisma/enums.ts';
+import { Checks } from '../../infra/checks.ts';
+import type { PhoneNumberRules } from '../../infra/phone-number.ts';
+import type { UploadedFile } from '../../infra/uploaded-file.ts';
+import { phoneNumberRules } from '../../organizations/service.ts';
+import { ownedBy, type Viewer } from '../../viewer.ts';
+
+/** Maximum number of contacts of a campaign, from all sources. */
+export const MAX_CAMPAIGN_CONTACTS = 100_000;
+/** Maximum number of rows or ids in one request. */
+export const MAX_LISTED_CONTACTS = 10_000;
+export const MAX_FILE_BYTES = 50 * 1024 * 1024;
+const MAX_CLIENT_ID = 200;
+/** Rows checked before yielding to the event loop. */
+const SLICE_ROWS = 500;
+const MAX_REASON = 1_000;
+const MAX_SHOWN_NUMBER = 60;
+
+/** A row of the input: a contact, with the caller's own id if there is one. */
+export interface CampaignContactRow extends ContactInput {
+  phoneNumber: string;
+  clientId?: string | null | undefined;
+}
+
+/** At most one of the first four fields is given. */
+export interface ContactSourceInput {
+  contactFolderId?: string | null | undefined;
+  contactIds?: readonly string[] | null | undefined;
+  contacts?: readonly CampaignContactRow[] | null | undefined;
+  contactsFile?: UploadedFile | null | undefined;
+  /** Mapping of the columns of a file. */
+  mapping?: readonly ColumnMappingInput[] | null | undefined;
+  /** Encoding of a file. Default: it is detected. */
+  encoding?: FileEncoding | null | undefined;
+  /** Country of numbers without a country code, ISO 3166-1 alpha-2. */
+  defaultCountry?: string | null | undefined;
+}
+
+export interface RowProblem {
+  /** 1 is the first row after the header. */
+  row: number;
+  phoneNumber: string | null;
+  reason: string;
+}
+
+/** Result of adding contacts. */
+export interface AddedContacts {
+  addedCount: number;
+  /** Rows whose number or own id was already in the campaign, or in an earlier row. */
+  duplicateCount: number;
+  /** Invalid rows of a file. */
+  problemCount: number;
+  /** The first 100 invalid rows. */
+  problems: readonly RowProblem[];
+  /** Rows of a file of which cells were ignored. */
+  warningCount: number;
+  /** The first 100 of them. */
+  warnings: readonly RowProblem[];
+  /** Rows of a file that an opt-out column put on the do-not-call list. */
+  doNotCallCount: number;
+}
+
+/** A valid row in its stored form. */
+export interface SourceRow extends ContactColumns {
+  clientId: string | null;
+  /** Why the person must not be called, or null. */
+  optOut: OptOutOfRow | null;
+  /** Which cells of the file were ignored and why, or null. */
+  warning: RowProblem | null;
+}
+
+/** Contacts of the organization, to be copied. */
+export type StoredSource =
+  | { readonly kind: 'FOLDER'; readonly folderId: string }
+  | { readonly kind: 'IDS'; readonly contactIds: readonly string[] };
+
+/** A file that was read to its end once. */
+export interface FileSource {
+  readonly kind: 'FILE';
+  readonly file: UploadedFile;
+  readonly mapping: ImportMapping;
+  /** Bytes of the text up to the first row. */
+  readonly headerEnd: number;
+  /** Index of the column with the caller's own ids; -1 if there is none. */
+  readonly clientIdColumn: number;
+  readonly rules: PhoneNumberRules;
+}
+
+export type SourceOfContacts =
+  | StoredSource
+  | { readonly kind: 'ROWS'; readonly rows: readonly SourceRow[] }
+  | FileSource;
+
+/** A source that is valid as far as known before its rows are read. */
+export interface CheckedSource {
+  readonly contactSource: CampaignContactSource;
+  readonly contactFolderId: string | null;
+  readonly contacts: SourceOfContacts;
+}
+
+const SOURCES = ['contactFolderId', 'contactIds', 'contacts', 'contactsFile'] as const;
+
+/**
+ * Checks the source of an input without writing anything. Returns null if none was given, or if it has
+ * problems, which are added to `checks`.
+ */
+export async function checkSource(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  { input, required }: { input: ContactSourceInput; required: boolean },
+): Promise<CheckedSource | null> {
+  const before = checks.problems.length;
+  const given = SOURCES.filter((name) => input[name] !== null && input[name] !== undefined);
+  if (given.length > 1) {
+    checks.add(
+      'INVALID_INPUT',
+      `Only one source of contacts can be given. Omit ${given
+        .slice(1)
+        .map((name) => `\`${name}\``)
+        .join(' and ')}, or \`${given[0]}\`.`,
+      [given[1]!],
+    );
+  } else if (given.length === 0 && required) {
+    const names = SOURCES.map((name) => `\`${name}\``);
+    checks.add('REQUIRED', `Specify the contacts with one of ${names.join(', ')}.`, []);
+  }
+  if (input.mapping && !input.contactsFile) {
+    checks.add('INVALID_INPUT', '`mapping` requires a `contactsFile`.', ['mapping']);
+  }
+  const rules = {
+    ...(await phoneNumberRules(app, viewer)),
+    defaultCountry: checkCountry(checks, input.defaultCountry),
+  };
+  const { contactFolderId, contactIds, contacts, contactsFile } = input;
+  const found: (SourceOfContacts | undefined)[] = [
+    contactFolderId ? await checkFolder(app, viewer, checks, contactFolderId) : undefined,
+    contactIds ? await checkIds(app, viewer, checks, contactIds) : undefined,
+    contacts ? await checkRows(checks, contacts, rules) : undefined,
+    contactsFile
+      ? await checkFile(
+          checks,
+          contactsFile,
+          () => inspectFile(checks, contactsFile, input, rules),
+          { path: ['contactsFile'], maxBytes: MAX_FILE_BYTES },
+        )
+      : undefined,
+  ];
+  // An empty string is not an id.
+  if (contactFolderId === '') checks.id('fld', 'ContactFolder', '', ['contactFolderId']);
+  const source = found.find((candidate) => candidate !== undefined);
+  if (!source || checks.problems.length > before) return null;
+  return {
+    contactSource:
+      source.kind === 'FOLDER' ? 'FOLDER' : source.kind === 'FILE' ? 'CSV' : ('MANUAL' as const),
+    contactFolderId: source.kind === 'FOLDER' ? source.folderId : null,
+    contacts: source,
+  };
+}
+
+/** Returns undefined if there are problems, as do the functions below. */
+export async function checkFolder(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  folderId: string,
+): Promise<StoredSource | undefined> {
+  const path = ['contactFolderId'];
+  const id = checks.id('fld', 'ContactFolder', folderId, path);
+  if (!id) return undefined;
+  const folder = await app.db.contactFolder.findFirst({
+    where: { ...ownedBy(viewer), id },
+    select: { contactCount: true },
+  });
+  if (!folder) return checks.add('NOT_FOUND', 'Contact folder not found.', path);
+  if (folder.contactCount === 0) {
+    return checks.add(
+      'EMPTY_CONTACT_SOURCE',
+      'The folder has no contacts. Add some, or choose another folder.',
+      path,
+    );
+  }
+  if (folder.contactCount > MAX_CAMPAIGN_CONTACTS) {
+    return checks.add(
+      'LIMIT_EXCEEDED',
+      `The folder has ${folder.contactCount} contacts, but a campaign can have at most ${MAX_CAMPAIGN_CONTACTS}. Split the folder.`,
+      path,
+    );
+  }
+  return { kind: 'FOLDER', folderId: id };
+}
+
+export async function checkIds(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  contactIds: readonly string[],
+): Promise<StoredSource | undefined> {
+  if (!checkLength(checks, contactIds.length, ['contactIds'])) return undefined;
+  const ids = contactIds.map((id, index) => checks.id('ctc', 'Contact', id, ['contactIds', index]));
+  const known = ids.filter((id) => id !== undefined);
+  const found = await app.db.$queryRaw<{ id: string }[]>`
+    SELECT id FROM contacts
+    WHERE id = ANY(${known}::uuid[]) AND organization_id = ${viewer.organizationId}::uuid`;
+  const there = new Set(found.map(({ id }) => id));
+  ids.forEach((id, index) => {
+    if (id && !there.has(id)) {
+      checks.add('NOT_FOUND', 'Contact not found.', ['contactIds', index]);
+    }
+  });
+  return { kind: 'IDS', contactIds: known };
+}
+
+async function checkRows(
+  checks: Checks,
+  contacts: readonly CampaignContactRow[],
+  rules: PhoneNumberRules,
+): Promise<SourceOfContacts | undefined> {
+  if (!checkLength(checks, contacts.length, ['contacts'])) return undefined;
+  const rows: SourceRow[] = [];
+  for (const [index, { clientId, ...contact }] of contacts.entries()) {
+    if (index % SLICE_ROWS === SLICE_ROWS - 1) await yieldToEventLoop();
+    const path = ['contacts', index];
+    const columns = contactColumns(checks, contact, path, rules);
+    const id = checks.text(clientId, [...path, 'clientId'], { min: 1, max: MAX_CLIENT_ID });
+    if (columns) rows.push({ ...columns, clientId: id ?? null, optOut: null, warning: null });
+  }
+  return { kind: 'ROWS', rows };
+}
+
+function checkLength(checks: Checks, length: number, path: ProblemPath): boolean {
+  if (length === 0) {
+    checks.add('EMPTY_CONTACT_SOURCE', 'The list must have at least one contact.', path);
+  } else if (length > MAX_LISTED_CONTACTS) {
+    checks.add(
+      'LIMIT_EXCEEDED',
+      `The list must have at most ${MAX_LISTED_CONTACTS} contacts; it has ${length}. Split it, or upload a file.`,
+      path,
+    );
+  }
+  return length > 0 && length <= MAX_LISTED_CONTACTS;
+}
+
+/** Reads the whole file to check that it is text, and to count its rows. */
+async function inspectFile(
+  checks: Checks,
+  file: UploadedFile,
+  { mapping, encoding }: Pick<ContactSourceInput, 'mapping' | 'encoding'>,
+  rules: PhoneNumberRules,
+): Promise<FileSource | undefined> {
+  const path = ['contactsFile'];
+  const given = mapping ?? [];
+  const { format, cells, end } = await readHeader(file, { encoding, isHeader: headerTest(given) });
+  const ofColumns = new Checks();
+  const columns = mapColumns(ofColumns, cells, given);
+  for (const { code, message, path: at } of ofColumns.problems) {
+    checks.add(code, message, at[0] === 'file' ? path : at);
+  }
+  const clientIdColumn = columns.findIndex(
+    ({ column }) =>
+      /^client[ _-]?id$/i.test(column) && !given.some((use) => use.column.trim() === column),
+  );
+  const own = columns[clientIdColumn];
+  if (own) columns[clientIdColumn] = { ...own, field: null, metadataKey: null };
+  const source: FileSource = {
+    kind: 'FILE',
+    file,
+    mapping: { ...format, columns },
+    headerEnd: end,
+    clientIdColumn,
+    rules,
+  };
+  let count = 0;
+  for await (const _row of csvRowsOf(source)) {
+    count += 1;
+    if (count > MAX_CAMPAIGN_CONTACTS) break;
+  }
+  if (count === 0) {
+    return checks.add('EMPTY_CONTACT_SOURCE', 'The file has no rows after the header.', path);
+  }
+  if (count > MAX_CAMPAIGN_CONTACTS) {
+    return checks.add(
+      'LIMIT_EXCEEDED',
+      `The file has more than ${MAX_CAMPAIGN_CONTACTS} rows, the maximum number of contacts of a campaign. Split the file.`,
+      path,
+    );
+  }
+  return source;
+}
+
+async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): AsyncGenerator<CsvRow> {
+  const reader = new CsvReader(mapping, MAX_ROW_BYTES);
+  for await (const piece of readText(file.read(), mapping.encoding)) {
+    for (const row of reader.push(piece)) if (row.end > headerEnd) yield row;
+  }
+  for (const row of reader.finish()) if (row.end > headerEnd) yield row;
+}
+
+/** Reads the rows of a file, with the problems of invalid rows. */
+export async function* rowsOfFile(source: FileSource): AsyncGenerator<SourceRow | RowProblem> {
+  const readRow = contactRowReader(source.mapping.columns, source.rules);
+  let row = 0;
+  for await (const { cells, problem } of csvRowsOf(source)) {
+    row += 1;
+    const bad = (reason: string, phoneNumber: string | null = null): RowProblem => ({
+      row,
+      phoneNumber: phoneNumber?.slice(0, MAX_SHOWN_NUMBER).toWellFormed() ?? null,
+      reason: reason.slice(0, MAX_REASON).toWellFormed(),
+    });
+    if (problem) {
+      yield bad(problem);
+      continue;
+    }
+    const clientId = cellText(cells[source.clientIdColumn] ?? '') || null;
+    const read = readRow(cells);
+    const checks = new Checks();
+    checks.text(clientId, ['clientId'], { max: MAX_CLIENT_ID });
+    const reasons = [
+      ...('reason' in read ? [read.reason] : []),
+      ...checks.problems.map(({ message }) => message),
+    ];
+    if ('contact' in read && reasons.length === 0)
+      yield {
+        ...read.contact,
+        clientId,
+        optOut: read.optOut,
+        warning: read.warning === null ? null : bad(read.warning, read.contact.phoneNumber),
+      };
+    else
+      yield bad(reasons.join(' '), 'reason' in read ? read.phoneNumber : read.contact.phoneNumber);
+  }
+}

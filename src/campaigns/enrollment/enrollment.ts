@@ -1,0 +1,361 @@
+/**
+ * Adds contacts to campaigns and plans their calls. Callers hold the lock of the campaign, or created it
+ * in the same transaction.
+ */
+import type { App, Tx } from '../../app.ts';
+import type { Config } from '../../config.ts';
+import { userError } from '../../errors.ts';
+import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
+import { insertContacts, moveContactsOf } from '../contact-transitions.ts';
+import { runCooperatively } from '../schedule/cooperative-loop.ts';
+import { type CallsPerDay, type ContactRun, type Plan, planLoop } from '../schedule/planner.ts';
+import { retryDelaySql } from '../schedule/retry.ts';
+import { windowOfCampaign } from '../schedule/schedule.ts';
+import { type Simulation, type SimulationProblem, simulationLoop } from '../schedule/simulation.ts';
+import { dateOf, dayAt } from '../schedule/time-zone.ts';
+import {
+  type AddedContacts,
+  type CheckedSource,
+  MAX_CAMPAIGN_CONTACTS,
+} from './contact-sources.ts';
+import { plannedRows, withoutNestedLoops } from './plan-sql.ts';
+import {
+  createTemporaryStage,
+  runsOf,
+  STAGED_COLUMNS,
+  type Stage,
+  type Staged,
+  stageContacts,
+  stagedRows,
+} from './staging-table.ts';
+
+/** Expected duration of a call in seconds, including ringing. */
+export const CALL_SECONDS = 120;
+
+/** All current offsets are multiples of it, so a bin lies within one day of every time zone. */
+const BIN = '15 minutes';
+
+/**
+ * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true.
+ *
+ * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL. The caller rolls back.
+ */
+export async function addContacts(
+  app: App,
+  tx: Tx,
+  { campaign, source, plan }: { campaign: Campaign; source: CheckedSource; plan: boolean },
+): Promise<{ added: AddedContacts; warnings: readonly SimulationProblem[] }> {
+  const now = app.now();
+  const stage = await createTemporaryStage(tx);
+  const staged = await stageContacts(tx, stage, campaign, source.contacts);
+  rejectUnusable(campaign, source, staged);
+  const { count: addedCount, ...reported } = staged;
+  const added = { addedCount, ...reported };
+  if (staged.count === 0) return { added, warnings: [] };
+
+  const runs = plan ? await runsOf(tx, stagedRows(stage), Prisma.sql`ordinal`) : null;
+  const planned = runs ? await planNew(app, tx, { campaign, contacts: runs, now }) : null;
+  await insertStaged(tx, stage, campaign, { plan: planned?.plan ?? null, now });
+  return { added, warnings: planned?.warnings ?? [] };
+}
+
+/**
+ * Plans all waiting contacts of a draft that is scheduled.
+ *
+ * @throws UserInputError WINDOW_TOO_SMALL. The caller rolls back.
+ */
+export async function replanContacts(
+  app: App,
+  tx: Tx,
+  campaign: Campaign,
+): Promise<{ warnings: readonly SimulationProblem[] }> {
+  const { plan, warnings } = await planWaiting(app, tx, campaign);
+  const waiting = waitingContacts(campaign.id, { neverCalled: true });
+  if (plan) await withoutNestedLoops(tx, () => updateWaiting(tx, waiting, plan, app.now()));
+  return { warnings };
+}
+
+/**
+ * Returns a new plan for all waiting contacts that were never called, in list order; null if there are none.
+ * Contacts that wait for a retry are due after its delay; the dispatcher checks the window then.
+ *
+ * @throws UserInputError WINDOW_TOO_SMALL. The caller rolls back.
+ */
+export async function planWaiting(
+  app: App,
+  tx: Tx,
+  campaign: Campaign,
+): Promise<{ plan: Plan | null; warnings: readonly SimulationProblem[] }> {
+  const now = app.now();
+  await reopenNeverOpen(tx, campaign, now);
+  await rescheduleRetries(tx, campaign, now);
+  const waiting = waitingContacts(campaign.id, { neverCalled: true });
+  const contacts = await runsOf(tx, waiting, Prisma.sql`position`);
+  const count = countOf(contacts);
+  if (count === 0) return { plan: null, warnings: [] };
+
+  const input = {
+    ...planInput(app, campaign, now),
+    contacts,
+    alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: false }),
+  };
+  const plan = await runCooperatively(planLoop(input));
+  const outlook = await runCooperatively(simulationLoop({ ...input, ...paceOf(app, campaign) }));
+  const never = unplanned(plan, 'NEVER_OPEN');
+  rejectTooSmall(outlook, never === count);
+  return { plan, warnings: outlook.problems };
+}
+
+/** Reopens contacts that were skipped as NEVER_OPEN, since a new schedule may fit them. */
+async function reopenNeverOpen(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
+  const query = Prisma.sql`
+    SELECT id, CASE WHEN attempts = 0 THEN 'PENDING' ELSE 'SCHEDULED' END AS status,
+      ${now}::timestamptz AS next_eligible_at
+    FROM campaign_contacts
+    WHERE campaign_id = ${campaign.id}::uuid AND status = 'SKIPPED' AND skip_reason = 'NEVER_OPEN'`;
+  await moveContactsOf(tx, 'REOPEN', query, now);
+}
+
+/** Makes retries due after their delay; they were scheduled for an opening of the old window. */
+async function rescheduleRetries(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
+  const query = Prisma.sql`
+    SELECT w.id, 'SCHEDULED' AS status, greatest(${now}::timestamptz, last.ended
+      + ${retryDelaySql(Prisma.sql`w.attempts`, campaign.retryDelaySeconds)}) AS next_eligible_at
+    FROM campaign_contacts w CROSS JOIN LATERAL (
+      SELECT max(a.outcome_recorded_at) AS ended FROM campaign_attempts a
+      WHERE a.campaign_contact_id = w.id
+    ) last
+    WHERE w.campaign_id = ${campaign.id}::uuid AND w.status = 'SCHEDULED' AND w.attempts > 0
+      AND last.ended IS NOT NULL`;
+  await moveContactsOf(tx, 'RESCHEDULE', query, now);
+}
+
+/** The limits that pace calls in a simulation. */
+export function paceOf({ config }: { config: Config }, campaign: { maxConcurrentCalls: number }) {
+  return {
+    maxConcurrentCalls: Math.min(
+      campaign.maxConcurrentCalls,
+      config.ORGANIZATION_MAX_CONCURRENT_CALLS,
+      config.ULTRAVOX_MAX_CONCURRENT_CALLS,
+    ),
+    callSeconds: CALL_SECONDS,
+    callsPerMinute: config.ULTRAVOX_MAX_CALLS_PER_MINUTE,
+  };
+}
+
+/** The waiting contacts of a campaign, as a parenthesized SQL relation. */
+export function waitingContacts(
+  campaignId: string,
+  { neverCalled = false }: { neverCalled?: boolean } = {},
+): Prisma.Sql {
+  return Prisma.sql`(
+    SELECT * FROM campaign_contacts
+    WHERE campaign_id = ${campaignId}::uuid AND status IN ('PENDING', 'SCHEDULED')
+      ${neverCalled ? Prisma.sql`AND attempts = 0` : Prisma.empty}
+  ) AS waiting`;
+}
+
+/** Number of attempts by date in the campaign's time zone. */
+export async function attemptsPerDay(
+  db: Pick<Tx, 'campaignDay'>,
+  campaignId: string,
+): Promise<Map<string, number>> {
+  const days = await db.campaignDay.findMany({
+    where: { campaignId },
+    select: { day: true, attempts: true },
+  });
+  return new Map(days.map(({ day, attempts }) => [day.toISOString().slice(0, 10), attempts]));
+}
+
+export function rejectUnusable(campaign: Campaign, source: CheckedSource, staged: Staged): void {
+  const total = campaign.totalCount + staged.count;
+  if (total > MAX_CAMPAIGN_CONTACTS) {
+    throw userError(
+      'LIMIT_EXCEEDED',
+      `The campaign would have ${total} contacts, but the maximum is ${MAX_CAMPAIGN_CONTACTS}. No contact was added. Create another campaign for the others.`,
+      pathOf(source),
+    );
+  }
+  const [first] = staged.problems;
+  const unusable = staged.duplicateCount === 0 && first !== undefined;
+  if (staged.count > 0 || (campaign.totalCount > 0 && !unusable)) return;
+  throw userError(
+    'EMPTY_CONTACT_SOURCE',
+    first
+      ? `The file has no valid row. Row ${first.row}: ${first.reason}`
+      : 'The contacts have been deleted in the meantime.',
+    pathOf(source),
+  );
+}
+
+function pathOf({ contacts: { kind } }: CheckedSource): string[] {
+  const fields = {
+    FOLDER: 'contactFolderId',
+    IDS: 'contactIds',
+    ROWS: 'contacts',
+    FILE: 'contactsFile',
+  };
+  return [fields[kind]];
+}
+
+/** Plans new contacts, and simulates them together with the waiting contacts. */
+export async function planNew(
+  app: App,
+  tx: Tx,
+  {
+    campaign,
+    contacts,
+    now,
+    strict = true,
+  }: {
+    campaign: Campaign;
+    contacts: readonly ContactRun[];
+    now: Date;
+    /** Whether a schedule that is too small is an error. Otherwise its contacts are skipped. */
+    strict?: boolean;
+  },
+): Promise<{ plan: Plan; warnings: readonly SimulationProblem[] }> {
+  const input = {
+    ...planInput(app, campaign, now),
+    contacts,
+    alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: true }),
+  };
+  const plan = await runCooperatively(planLoop(input));
+  const alone = campaign.pendingCount === 0 || unplanned(plan, 'TOO_LATE') > 0;
+  const everyone = alone
+    ? input
+    : {
+        ...input,
+        contacts: [
+          ...(await runsOf(tx, waitingContacts(campaign.id), Prisma.sql`position`)),
+          ...contacts,
+        ],
+        alreadyPerDay: await attemptsPerDay(tx, campaign.id),
+      };
+  const outlook = await runCooperatively(simulationLoop({ ...everyone, ...paceOf(app, campaign) }));
+  const never = unplanned(plan, 'NEVER_OPEN');
+  // If others can be called, contacts that never can be are reported and skipped.
+  if (strict) rejectTooSmall(outlook, campaign.totalCount === 0 && never === countOf(contacts));
+  return { plan, warnings: outlook.problems };
+}
+
+function planInput({ config }: App, campaign: Campaign, now: Date) {
+  const startAt = Math.max(now.getTime(), campaign.scheduledAt?.getTime() ?? 0);
+  return {
+    window: windowOfCampaign(campaign, config.CALLING_WINDOW_MARGIN_SECONDS),
+    startAt: Temporal.Instant.fromEpochMilliseconds(startAt),
+    maxCallsPerDay: campaign.maxCallsPerDay,
+  };
+}
+
+/**
+ * Calls that count towards the daily limit before the plan: attempts, pending retries, and with
+ * `planned` also the first calls of waiting contacts. Overdue calls count for today.
+ */
+async function callsPerDay(
+  tx: Tx,
+  campaign: Campaign,
+  now: Date,
+  { planned }: { planned: boolean },
+): Promise<CallsPerDay> {
+  if (campaign.maxCallsPerDay === null) return new Map();
+  const perDay = await attemptsPerDay(tx, campaign.id);
+  const bins = await tx.$queryRaw<{ at: Date; count: number }[]>`
+    SELECT date_bin(${BIN}::interval, greatest(next_eligible_at, ${now}::timestamptz),
+      timestamptz 'epoch') AS at, count(*)::int AS count
+    FROM campaign_contacts
+    WHERE campaign_id = ${campaign.id}::uuid AND status IN ('PENDING', 'SCHEDULED')
+      AND next_eligible_at IS NOT NULL
+      ${planned ? Prisma.empty : Prisma.sql`AND attempts > 0`}
+    GROUP BY 1`;
+  for (const { at, count } of bins) {
+    const day = dateOf(dayAt(campaign.timezone, at.getTime()));
+    perDay.set(day, (perDay.get(day) ?? 0) + count);
+  }
+  return perDay;
+}
+
+/** @throws UserInputError WINDOW_TOO_SMALL if contacts are too late, or none can be called. */
+function rejectTooSmall({ problems, endsAt }: Simulation, noneCanBeCalled: boolean): void {
+  const reason = problems.find(
+    ({ code }) => code === 'TOO_LATE' || (noneCanBeCalled && code === 'NEVER_OPEN'),
+  );
+  if (!reason) return;
+  throw userError('WINDOW_TOO_SMALL', reason.message, [], {
+    details: { contacts: reason.contacts, endsAt: endsAt?.toString() ?? null },
+  });
+}
+
+/** Appends the staged rows to the contacts of the campaign: planned, or PENDING without a plan. */
+async function insertStaged(
+  tx: Tx,
+  stage: Stage,
+  campaign: Campaign,
+  { plan, now }: { plan: Plan | null; now: Date },
+) {
+  const state = plan
+    ? PLANNED_STATE
+    : Prisma.sql`'PENDING' AS status, NULL AS skip_reason, NULL::timestamptz AS scheduled_at`;
+  const next = await nextPosition(tx, campaign);
+  const columns = Prisma.sql`position, ${STAGED_COLUMNS}`;
+  const query = Prisma.sql`
+    SELECT ${next}::int + place AS position, ${qualified('staged')}, ${state}
+    FROM (
+      SELECT ordinal, coalesce(timezone, '') AS zone,
+        row_number() OVER (ORDER BY ordinal) - 1 AS place,
+        row_number() OVER (PARTITION BY timezone ORDER BY ordinal) - 1 AS place_in_zone
+      FROM ${stagedRows(stage)}
+    ) AS numbered
+    JOIN ${stage.table} AS staged USING (ordinal)
+    ${plan ? joinPlan(plan) : Prisma.empty}
+    ORDER BY place`;
+  await insertContacts(tx, campaign, { columns, query }, now);
+}
+
+/** Status, skip reason and time of a contact joined to its plan, if it has one. */
+export const PLANNED_STATE = Prisma.sql`
+  CASE WHEN planned.scheduled_at IS NULL THEN 'SKIPPED' ELSE 'SCHEDULED' END AS status,
+  CASE WHEN planned.scheduled_at IS NULL THEN 'NEVER_OPEN' END AS skip_reason,
+  planned.scheduled_at`;
+
+/** The staged columns, qualified by a table. */
+export function qualified(table: string): Prisma.Sql {
+  const columns = STAGED_COLUMNS.sql.split(',').map((column) => `${table}.${column.trim()}`);
+  return Prisma.raw(columns.join(', '));
+}
+
+/** Joins each contact of `numbered` to its planned time, if it has one. */
+export function joinPlan(plan: Plan): Prisma.Sql {
+  return Prisma.sql`
+    LEFT JOIN (${plannedRows(plan.segments)}) AS planned
+      ON coalesce(planned.timezone, '') = numbered.zone
+        AND planned.ordinal = numbered.place_in_zone`;
+}
+
+export async function nextPosition(tx: Tx, campaign: { id: string }): Promise<number> {
+  const [{ next }] = await tx.$queryRaw<[{ next: number }]>`
+    SELECT coalesce(max(position) + 1, 0) AS next FROM campaign_contacts
+    WHERE campaign_id = ${campaign.id}::uuid`;
+  return next;
+}
+
+/** Writes the planned times of waiting contacts. */
+async function updateWaiting(tx: Tx, waiting: Prisma.Sql, plan: Plan, now: Date): Promise<void> {
+  const query = Prisma.sql`
+    SELECT id, ${PLANNED_STATE} AS next_eligible_at
+    FROM (
+      SELECT id, coalesce(timezone, '') AS zone,
+        row_number() OVER (PARTITION BY timezone ORDER BY position) - 1 AS place_in_zone
+      FROM ${waiting}
+    ) AS numbered
+    ${joinPlan(plan)}`;
+  await moveContactsOf(tx, 'PLAN', query, now);
+}
+
+function unplanned(plan: Plan, reason: Plan['unplanned'][number]['reason']): number {
+  return countOf(plan.unplanned.filter((part) => part.reason === reason));
+}
+
+function countOf(parts: readonly { count: number }[]): number {
+  return parts.reduce((sum, { count }) => sum + count, 0);
+}

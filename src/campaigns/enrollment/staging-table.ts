@@ -1,0 +1,280 @@
+/**
+ * Stages new contacts in a table in which SQL finds duplicates and joins them to their plan, whatever
+ * their source.
+ */
+import type { Tx } from '../../app.ts';
+import { addOptOuts, optOutReason } from '../../contacts/do-not-call.ts';
+import { recordOf } from '../../contacts/rows.ts';
+import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
+import { newId } from '../../infra/ids.ts';
+import { subscriberOf } from '../../infra/phone-number.ts';
+import type { ContactRun } from '../schedule/planner.ts';
+import { canonicalTimeZone } from '../schedule/time-zone.ts';
+import {
+  type FileSource,
+  type RowProblem,
+  rowsOfFile,
+  type SourceOfContacts,
+  type SourceRow,
+  type StoredSource,
+} from './contact-sources.ts';
+
+const BATCH_ROWS = 1_000;
+const MAX_PROBLEMS = 100;
+
+/** Columns that are copied from contacts. */
+const COPIED = Prisma.raw(`phone_number, first_name, last_name, email, company_name, industry,
+  location, pin_code, keywords, timezone, metadata`);
+
+/** Columns that the staging table and `campaign_contacts` have in common. */
+export const STAGED_COLUMNS = Prisma.sql`contact_id, client_id, identity, ${COPIED}`;
+
+/** Where rows are staged. Both tables have the columns `enrollment_id`, `ordinal` and the staged ones. */
+export interface Stage {
+  id: string;
+  table: Prisma.Sql;
+}
+
+/** A stage in a temporary table, which PostgreSQL drops when the transaction ends. */
+export async function createTemporaryStage(tx: Tx): Promise<Stage> {
+  await tx.$executeRaw`
+    CREATE TEMP TABLE campaign_stage (
+      enrollment_id uuid NOT NULL, ordinal int NOT NULL, contact_id uuid, client_id text,
+      identity text NOT NULL, phone_number text NOT NULL, first_name text, last_name text, email text,
+      company_name text, industry text, location text, pin_code text, keywords text, timezone text,
+      metadata jsonb NOT NULL
+    ) ON COMMIT DROP`;
+  return { id: newId(), table: Prisma.raw('pg_temp.campaign_stage') };
+}
+
+/** The stage of an enrollment, which stays until its rows have joined. */
+export function durableStage(id: string): Stage {
+  return { id, table: Prisma.raw('campaign_enrollment_rows') };
+}
+
+/** The rows of a stage from an ordinal on, as a table. */
+export function stagedRows({ table, id }: Stage, from = 0): Prisma.Sql {
+  return Prisma.sql`(
+    SELECT * FROM ${table} WHERE enrollment_id = ${id}::uuid AND ordinal >= ${from}) AS staged`;
+}
+
+export interface Staged {
+  /** Rows to add. */
+  count: number;
+  duplicateCount: number;
+  problemCount: number;
+  problems: RowProblem[];
+  warningCount: number;
+  warnings: RowProblem[];
+  /** Rows that an opt-out column put on the do-not-call list. */
+  doNotCallCount: number;
+}
+
+/**
+ * Fills a stage, with `ordinal` in the order of the source. Keeps the first row of each identity that is
+ * not yet in the campaign.
+ */
+export async function stageContacts(
+  tx: Tx,
+  stage: Stage,
+  campaign: Campaign,
+  source: SourceOfContacts,
+): Promise<Staged> {
+  const problems: RowProblem[] = [];
+  const warnings: RowProblem[] = [];
+  let problemCount = 0;
+  let warningCount = 0;
+  let staged = 0;
+  let doNotCallCount = 0;
+  if (source.kind === 'FOLDER' || source.kind === 'IDS') {
+    staged = await tx.$executeRaw`
+      INSERT INTO ${stage.table} (enrollment_id, ordinal, contact_id, identity, ${COPIED})
+      SELECT ${stage.id}::uuid, ordinal, id, 'tel:' || subscriber_of(phone_number), ${COPIED}
+      FROM (${storedContacts(campaign, source)}) AS stored`;
+  } else {
+    for await (const batch of batchesOf(source)) {
+      await stageRows(tx, stage, batch.rows, staged);
+      doNotCallCount += await listOptOuts(tx, campaign, batch.rows);
+      staged += batch.rows.length;
+      problemCount += batch.problems.length;
+      problems.push(...batch.problems.slice(0, MAX_PROBLEMS - problems.length));
+      const warned = batch.rows.flatMap(({ warning }) => warning ?? []);
+      warningCount += warned.length;
+      warnings.push(...warned.slice(0, MAX_PROBLEMS - warnings.length));
+    }
+  }
+  // Autovacuum does not analyze temporary tables, and other tables only after a while.
+  await tx.$executeRaw`ANALYZE ${stage.table}`;
+  await useCallingZones(tx, stage);
+  const removed = await removeDuplicates(tx, stage, campaign);
+  return {
+    count: staged - removed,
+    duplicateCount: removed,
+    problemCount,
+    problems,
+    warningCount,
+    warnings,
+    doNotCallCount,
+  };
+}
+
+/**
+ * The stored contacts of a source with their `ordinal`: contacts of a folder by creation time, listed
+ * contacts in the order of the list.
+ */
+export function storedContacts(
+  { organizationId }: { organizationId: string },
+  source: StoredSource,
+): Prisma.Sql {
+  return source.kind === 'FOLDER'
+    ? Prisma.sql`
+        SELECT row_number() OVER (ORDER BY c.created_at, c.id) - 1 AS ordinal, c.*
+        FROM contacts c
+        WHERE c.organization_id = ${organizationId}::uuid AND c.folder_id = ${source.folderId}::uuid`
+    : Prisma.sql`
+        SELECT listed.place - 1 AS ordinal, c.*
+        FROM unnest(${[...source.contactIds]}::uuid[]) WITH ORDINALITY AS listed(id, place)
+        JOIN contacts c ON c.id = listed.id AND c.organization_id = ${organizationId}::uuid`;
+}
+
+interface Batch {
+  rows: SourceRow[];
+  problems: RowProblem[];
+}
+
+async function* batchesOf(
+  source: { kind: 'ROWS'; rows: readonly SourceRow[] } | FileSource,
+): AsyncGenerator<Batch> {
+  let batch: Batch = { rows: [], problems: [] };
+  for await (const row of source.kind === 'FILE' ? rowsOfFile(source) : source.rows) {
+    if ('reason' in row) batch.problems.push(row);
+    else batch.rows.push(row);
+    if (batch.rows.length + batch.problems.length < BATCH_ROWS) continue;
+    yield batch;
+    batch = { rows: [], problems: [] };
+  }
+  yield batch;
+}
+
+async function stageRows(
+  tx: Tx,
+  stage: Stage,
+  rows: readonly SourceRow[],
+  first: number,
+): Promise<void> {
+  if (rows.length === 0) return;
+  const records = rows.map((row, index) => ({
+    ordinal: first + index,
+    client_id: row.clientId,
+    identity: row.clientId === null ? `tel:${subscriberOf(row.phoneNumber)}` : `id:${row.clientId}`,
+    ...recordOf(row),
+  }));
+  await tx.$executeRaw`
+    INSERT INTO ${stage.table} (enrollment_id, ordinal, client_id, identity, ${COPIED})
+    SELECT ${stage.id}::uuid, ordinal, client_id, identity, ${COPIED}
+    FROM jsonb_to_recordset(${JSON.stringify(records)}::jsonb) AS r(
+      ordinal int, client_id text, identity text, phone_number text, first_name text,
+      last_name text, email text, company_name text, industry text, location text, pin_code text,
+      keywords text, timezone text, metadata jsonb)`;
+}
+
+/** Adds numbers of rows that opt out to the do-not-call list. Returns the number of these rows. */
+async function listOptOuts(
+  tx: Tx,
+  { organizationId }: Campaign,
+  rows: readonly SourceRow[],
+): Promise<number> {
+  const optOuts = rows.flatMap(({ optOut }) => optOut ?? []);
+  const entries = optOuts.flatMap(({ column, phoneNumbers }) =>
+    phoneNumbers.map((phoneNumber) => ({ phoneNumber, reason: optOutReason(column) })),
+  );
+  await addOptOuts(tx, { organizationId, now: new Date() }, entries);
+  return optOuts.length;
+}
+
+/** Returns the number of removed rows. */
+async function removeDuplicates(tx: Tx, { id, table }: Stage, campaign: Campaign): Promise<number> {
+  let removed = await tx.$executeRaw`
+    DELETE FROM ${table} s
+    USING (
+      SELECT identity, min(ordinal) AS first FROM ${table}
+      WHERE enrollment_id = ${id}::uuid GROUP BY identity HAVING count(*) > 1
+    ) AS repeated
+    WHERE s.enrollment_id = ${id}::uuid
+      AND s.identity = repeated.identity AND s.ordinal > repeated.first`;
+  if (campaign.totalCount > 0) {
+    removed += await tx.$executeRaw`
+      DELETE FROM ${table} s
+      USING campaign_contacts c
+      WHERE s.enrollment_id = ${id}::uuid
+        AND c.campaign_id = ${campaign.id}::uuid AND c.identity = s.identity`;
+  }
+  return removed;
+}
+
+/** Replaces the time zones of a stage by their canonical names. */
+async function useCallingZones(tx: Tx, stage: Stage): Promise<void> {
+  const renamed = await renamedZones(tx, stagedRows(stage));
+  if (renamed.size === 0) return;
+  await tx.$executeRaw`
+    UPDATE ${stage.table} s SET timezone = ${zoneColumn(Prisma.sql`s.timezone`, renamed)}
+    WHERE s.enrollment_id = ${stage.id}::uuid
+      AND s.timezone = ANY(${[...renamed.keys()]}::text[])`;
+}
+
+type ReadOnly = Pick<Tx, '$queryRaw'>;
+
+/** Maps the time zones of some rows to their canonical names, where these differ. */
+export async function renamedZones(db: ReadOnly, rows: Prisma.Sql): Promise<Map<string, string>> {
+  const zones = await db.$queryRaw<{ timezone: string }[]>`
+    SELECT DISTINCT timezone FROM ${rows} WHERE timezone IS NOT NULL`;
+  return new Map(
+    zones.flatMap(({ timezone }) => {
+      const name = callingZone(timezone);
+      return name === timezone ? [] : [[timezone, name] as const];
+    }),
+  );
+}
+
+/** A column of time zones with canonical names. */
+export function zoneColumn(column: Prisma.Sql, renamed: ReadonlyMap<string, string>): Prisma.Sql {
+  if (renamed.size === 0) return column;
+  const names = JSON.stringify(Object.fromEntries(renamed));
+  return Prisma.sql`coalesce(${names}::jsonb ->> ${column}, ${column})`;
+}
+
+/**
+ * The canonical name of a contact's time zone. Contacts may have an old short name (`CET`, `EST5EDT`,
+ * `Japan`), which PostgreSQL may interpret as a fixed offset; it is replaced by the zone of its place.
+ */
+function callingZone(name: string): string {
+  return (
+    canonicalTimeZone(name) ??
+    new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone
+  );
+}
+
+/** The time zones of some rows as runs, ordered by `place`. */
+export async function runsOf(
+  db: ReadOnly,
+  rows: Prisma.Sql,
+  place: Prisma.Sql,
+): Promise<ContactRun[]> {
+  // As one string, because decoding 100,000 rows would block the event loop.
+  const [{ runs }] = await db.$queryRaw<[{ runs: string }]>`
+    SELECT coalesce(json_agg(json_build_array(timezone, count) ORDER BY first), '[]')::text AS runs
+    FROM (
+      SELECT timezone, count(*) AS count, min(place) AS first
+      FROM (
+        SELECT timezone, place,
+          row_number() OVER (ORDER BY place)
+            - row_number() OVER (PARTITION BY timezone ORDER BY place) AS island
+        FROM (SELECT timezone, ${place} AS place FROM ${rows}) AS placed
+      ) AS numbered
+      GROUP BY timezone, island
+    ) AS runs`;
+  return (JSON.parse(runs) as [string | null, number][]).map(([timezone, count]) => ({
+    timezone,
+    count,
+  }));
+}

@@ -1,0 +1,33 @@
+import { ExportFormatEnum } from '../../calls/graph/call-export.ts';
+import { downloadLinkFields } from '../../graphql/download-link.ts';
+import { mutation } from '../../graphql/mutation.ts';
+import { LINK_MINUTES } from '../../organizations/download-links.ts';
+import { exportCampaignContacts } from '../export.ts';
+import { CampaignContactFilterInput, contactsWhere } from './campaign-contact.ts';
+
+mutation('exportCampaignContacts', {
+  description:
+    'Creates a download link for a file of the contacts of a campaign in the order of its list, with status, attempts and cost, and with outcome, reason, duration and extracted data of the last call. The file contains the state of all contacts at the beginning of the download. Requires the scope `WRITE`.',
+  scope: 'write',
+  input: (t) => ({
+    campaignId: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),
+    filter: t.field({
+      type: CampaignContactFilterInput,
+      description: 'Contacts to export. Default: all contacts of the campaign.',
+    }),
+    format: t.field({ type: ExportFormatEnum, description: 'Format of the file. Default: CSV.' }),
+  }),
+  run: ({ campaignId, filter, format }, { app, viewer }) =>
+    exportCampaignContacts(app, viewer, campaignId, {
+      where: contactsWhere(viewer, filter ?? {}),
+      format: format ?? 'CSV',
+    }),
+  payload: (t) => ({
+    ...downloadLinkFields(t, LINK_MINUTES),
+    contactCount: t.int({
+      nullable: true,
+      description: 'Number of contacts that currently match the filter.',
+      resolve: (payload) => payload.contactCount ?? null,
+    }),
+  }),
+});

@@ -1,0 +1,10 @@
+import { z } from 'zod';
+import { defineJob } from '../infra/jobs.ts';
+
+/** Runs all campaigns after a change. The payload is empty because the rows hold the change. */
+export const runCampaignsJob = defineJob({
+  name: 'runCampaigns',
+  payload: z.object({}),
+  concurrency: 2,
+  coalesce: 100,
+});

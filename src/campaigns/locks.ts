@@ -1,0 +1,28 @@
+/** Row locks of campaigns, and the time limits of transactions that hold them. */
+import type { Tx } from '../app.ts';
+import type { Campaign } from '../generated/prisma/client.ts';
+
+/** Limits of transactions that copy, plan or cancel up to 100,000 contacts. */
+export const LONG_TRANSACTION = { timeout: 300_000, maxWait: 10_000 };
+
+/** Ends the session of a process that hangs or loses its connection while it holds locks. */
+export async function limitIdleTime(tx: Tx, seconds = 15): Promise<void> {
+  await tx.$queryRaw`
+    SELECT set_config('idle_in_transaction_session_timeout', ${`${seconds}s`}, true)`;
+}
+
+/**
+ * Locks a campaign until the transaction ends; null if there is none. The lock does not block foreign
+ * keys to the row, so events of its calls can be written meanwhile.
+ */
+export async function lockCampaign(
+  tx: Tx,
+  where: { id: string; organizationId: string },
+): Promise<Campaign | null> {
+  // The transaction is idle while contacts are planned and files are read.
+  await limitIdleTime(tx, 120);
+  await tx.$queryRaw`
+    SELECT 1 FROM campaigns WHERE id = ${where.id}::uuid
+      AND organization_id = ${where.organizationId}::uuid FOR NO KEY UPDATE`;
+  return tx.campaign.findFirst({ where: { ...where, deletedAt: null } });
+}

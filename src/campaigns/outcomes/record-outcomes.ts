@@ -1,0 +1,202 @@
+/**
+ * Records the outcomes of ended calls: the next state of each contact, free slots, completion, circuit
+ * breaker. The attempts themselves are the work list (`outcome_recorded_at` is null), so no outcome depends on a
+ * process or a job, and each is recorded once.
+ */
+import type { App, Tx } from '../../app.ts';
+import {
+  type Call,
+  type Campaign,
+  type CampaignContact,
+  Prisma,
+} from '../../generated/prisma/client.ts';
+import { appendEventsOf } from '../../live/log.ts';
+import { revokeCampaignClaims } from '../calls.ts';
+import { completeFinished } from '../completion.ts';
+import { type ContactMove, moveContacts } from '../contact-transitions.ts';
+import { recordDecisions } from '../decisions.ts';
+import { campaignEvent, EventList } from '../events.ts';
+import { limitIdleTime } from '../locks.ts';
+import { type CampaignOutcome, campaignOutcome } from './campaign-outcome.ts';
+import { type Outcome, outcomeOf } from './outcome.ts';
+
+const BATCH = 500;
+const MAX_CAMPAIGNS = 500;
+/** Larger than the number of calls whose campaigns are locked elsewhere at any time. */
+const MAX_SEEN = 5_000;
+
+export interface RecordedOutcomes {
+  calls: number;
+  campaignIds: string[];
+  organizationIds: string[];
+  /** Whether calls are left: their campaigns are locked elsewhere, or the batch was full. */
+  more: boolean;
+}
+
+type CallOfContact = Call & { campaignContact: CampaignContact | null };
+
+export async function recordOutcomes(app: App): Promise<RecordedOutcomes> {
+  const { count } = await unrecorded(app);
+  if (count === 0) return { calls: 0, campaignIds: [], organizationIds: [], more: false };
+  return app.db.$transaction(async (tx) => {
+    await limitIdleTime(tx);
+    // Campaigns locked elsewhere do not block the others.
+    const locked = await tx.$queryRaw<{ id: string }[]>`
+      WITH ${UNRECORDED}
+      SELECT id FROM campaigns WHERE id IN (SELECT campaign_id FROM unrecorded)
+      LIMIT ${MAX_CAMPAIGNS} FOR NO KEY UPDATE SKIP LOCKED`;
+    const ids = locked.map(({ id }) => id);
+    const campaigns = await tx.campaign.findMany({ where: { id: { in: ids } } });
+    // Read again after the lock, since its last holder may have recorded some of them. By the ids of
+    // the calls: the index on the campaign would visit every call it ever made.
+    const open = await tx.$queryRaw<{ id: string }[]>`
+      WITH ${UNRECORDED}
+      SELECT id FROM (
+        SELECT id, ended_at FROM unrecorded WHERE campaign_id = ANY(${ids}::uuid[])
+        ORDER BY ended_at LIMIT ${BATCH}) oldest
+      ORDER BY id`;
+    await tx.$queryRaw`
+      SELECT 1 FROM campaign_attempts WHERE call_id = ANY(${open.map(({ id }) => id)}::uuid[])
+      ORDER BY call_id FOR NO KEY UPDATE`;
+    const calls = await tx.call.findMany({
+      where: { id: { in: open.map(({ id }) => id) } },
+      include: { campaignContact: true },
+      orderBy: [{ endedAt: 'asc' }, { id: 'asc' }],
+    });
+    const events = await recordBatch(app, tx, campaigns, calls);
+    return {
+      calls: calls.length,
+      campaignIds: ids,
+      organizationIds: [...events.byOrganization.keys()],
+      more: calls.length < count,
+    };
+  });
+}
+
+/**
+ * Whether a person or a voicemail answered makes a difference, and is not known yet: the transcript shows it,
+ * and the analysis may correct that.
+ */
+const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
+  status = 'COMPLETED' AND ended_at > now() - interval '2 minutes'
+  AND (answered_by IS NULL OR EXISTS (
+    SELECT 1 FROM post_call_steps s
+    WHERE s.call_id = calls.id AND s.kind = 'ANALYSIS' AND s.status = 'PENDING'))
+  AND EXISTS (SELECT 1 FROM campaigns p
+    WHERE p.id = a.campaign_id AND p.retry_voicemail AND p.retry_failed))`;
+
+/**
+ * Materialized and limited: the planner overestimates these rows, and joined to campaigns it would scan
+ * every call those ever made.
+ */
+const UNRECORDED = Prisma.sql`
+  unrecorded AS MATERIALIZED (
+    SELECT k.id, a.campaign_id, k.ended_at FROM campaign_attempts a
+    CROSS JOIN LATERAL (
+      SELECT id, ended_at FROM calls
+      WHERE id = a.call_id AND ended_at IS NOT NULL AND NOT ${WAITS_FOR_ANSWERED_BY} LIMIT 1) k
+    WHERE a.outcome_recorded_at IS NULL
+    ORDER BY k.ended_at LIMIT ${MAX_SEEN})`;
+
+async function unrecorded({ db }: App): Promise<{ count: number }> {
+  const [row] = await db.$queryRaw<{ count: bigint }[]>`
+    WITH ${UNRECORDED} SELECT count(*) AS count FROM unrecorded`;
+  return { count: Number(row?.count ?? 0) };
+}
+
+async function recordBatch(
+  app: App,
+  tx: Tx,
+  campaigns: readonly Campaign[],
+  calls: readonly CallOfContact[],
+): Promise<EventList> {
+  const now = app.now();
+  const events = new EventList();
+  if (calls.length === 0) return events;
+  const byId = new Map(campaigns.map((campaign) => [campaign.id, campaign]));
+  const outcomes = calls.flatMap((call) => {
+    const campaign = byId.get(call.campaignId ?? '');
+    const contact = call.campaignContact;
+    if (!campaign || !contact) throw new Error(`Call ${call.id} has no campaign`);
+    const outcome = outcomeOf(campaign, contact, call, {
+      now,
+      marginSeconds: app.config.CALLING_WINDOW_MARGIN_SECONDS,
+    });
+    return outcome ? [{ campaignId: campaign.id, call, outcome }] : [];
+  });
+  const ofCampaign = Map.groupBy(outcomes, ({ campaignId }) => campaignId);
+  const changes = campaigns.map((one) => campaignOutcome(one, ofCampaign.get(one.id) ?? []));
+
+  await markRecorded(tx, calls, now);
+  await moveContacts(tx, 'END', movesOf(outcomes, 'END'), now);
+  await moveContacts(tx, 'RELEASE', movesOf(outcomes, 'RELEASE'), now);
+  await updateCampaigns(tx, changes, now);
+  await recordDecisions(
+    tx,
+    now,
+    changes.flatMap(({ decision }) => decision ?? []),
+  );
+  for (const { campaign, pauses } of changes) {
+    if (!pauses) continue;
+    events.add(campaign.organizationId, campaignEvent('CAMPAIGN_PAUSED', campaign, now));
+  }
+  await completeFinished(
+    tx,
+    campaigns.map(({ id }) => id),
+    now,
+    events,
+  );
+  await appendEventsOf(tx, events.byOrganization);
+  return events;
+}
+
+function movesOf<T extends Outcome['transition']>(
+  outcomes: readonly { outcome: Outcome }[],
+  transition: T,
+): ContactMove<T>[] {
+  return outcomes.flatMap(({ outcome }) =>
+    outcome.transition === transition ? [outcome.move as ContactMove<T>] : [],
+  );
+}
+
+async function markRecorded(tx: Tx, calls: readonly Call[], now: Date): Promise<void> {
+  const neverRang = calls.filter(({ ringingAt }) => ringingAt === null).map(({ id }) => id);
+  await tx.$executeRaw`
+    UPDATE campaign_attempts SET outcome_recorded_at = ${now}::timestamptz,
+      -- A call that never rang adds nothing to the statistics of its contact.
+      stats_recorded_at = CASE WHEN call_id = ANY(${neverRang}::uuid[]) THEN ${now}::timestamptz END
+    WHERE call_id = ANY(${calls.map(({ id }) => id)}::uuid[])`;
+}
+
+/** Writes status and next dispatch of the campaigns; their counters follow from the contacts. */
+async function updateCampaigns(
+  tx: Tx,
+  changes: readonly CampaignOutcome[],
+  now: Date,
+): Promise<void> {
+  const rows = changes.map(({ campaign, released }) => ({
+    id: campaign.id,
+    status: campaign.status,
+    status_reason: campaign.statusReason,
+    hold: campaign.holdReason,
+    recent_ends: campaign.recentEnds,
+    released,
+  }));
+  await tx.$executeRaw`
+    UPDATE campaigns c SET
+      status = r.status::"CampaignStatus", status_reason = r.status_reason,
+      hold_reason = r.hold::"CampaignDecisionReason",
+      recent_ends = r.recent_ends::"CallStatus"[],
+      next_dispatch_at = CASE
+        WHEN r.status <> 'ACTIVE' THEN NULL
+        WHEN r.hold = 'DAILY_CAP_REACHED' AND r.released THEN ${now}::timestamptz
+        WHEN r.hold IS NOT NULL THEN c.next_dispatch_at
+        -- Keeps its place in the round robin.
+        ELSE least(c.next_dispatch_at, ${now}::timestamptz) END,
+      updated_at = ${now}::timestamptz
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      id uuid, status text, status_reason text, hold text, recent_ends text[], released boolean)
+    WHERE c.id = r.id`;
+  const paused = changes.filter(({ pauses }) => pauses).map(({ campaign }) => campaign.id);
+  if (paused.length > 0) await revokeCampaignClaims(tx, paused);
+}

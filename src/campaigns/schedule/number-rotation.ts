@@ -1,0 +1,50 @@
+/** Rotation strategies: the index of the phone number that a call is made from. */
+
+/**
+ * ROUND_ROBIN: the indexes of the next `calls` numbers, and where to continue. `next` is stored with the
+ * campaign in the transaction that claims the calls, so the rotation survives a restart.
+ */
+export function nextNumbers({
+  numbers,
+  next,
+  calls,
+}: {
+  numbers: number;
+  /** Index after the last call; may exceed the size of a pool that has shrunk since. */
+  next: number;
+  calls: number;
+}): { indexes: number[]; next: number } {
+  return {
+    indexes: Array.from({ length: calls }, (_, call) => (next + call) % numbers),
+    next: (next + calls) % numbers,
+  };
+}
+
+/**
+ * SEQUENTIAL: the number whose block holds the contact at `position` (from 0) of `contacts`. Blocks are
+ * consecutive, in the order of the numbers, and differ by one contact at most. Retries keep the number.
+ */
+export function numberOfBlock({
+  numbers,
+  position,
+  contacts,
+}: {
+  numbers: number;
+  position: number;
+  contacts: number;
+}): number {
+  return Math.min(Math.floor((position * numbers) / contacts), numbers - 1);
+}
+
+/** RANDOM: a number that depends only on `seed` (the id of the call), uniform over many seeds. */
+export function anyNumber({ numbers, seed }: { numbers: number; seed: string }): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < seed.length; i++) {
+    hash = Math.imul(hash ^ seed.charCodeAt(i), 0x01000193);
+  }
+  // FNV alone maps seeds that differ only in their last characters to similar values.
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  hash = (hash ^ (hash >>> 16)) >>> 0;
+  return Math.floor((hash / 0x1_0000_0000) * numbers);
+}

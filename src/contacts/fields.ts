@@ -1,0 +1,300 @@
+/**
+ * Validates and normalizes the fields of a contact, with the same rules for mutations, lists and files.
+ * Pure.
+ */
+import type { ProblemPath } from '../errors.ts';
+import { Checks } from '../infra/checks.ts';
+import type { PhoneNumberRules } from '../infra/phone-number.ts';
+
+/** Maximum number of characters of each plain text field. */
+export const MAX_LENGTH = {
+  firstName: 100,
+  lastName: 100,
+  companyName: 200,
+  industry: 200,
+  location: 200,
+  pinCode: 20,
+} as const;
+const MAX_EMAIL = 254;
+const MAX_KEYWORDS = 1_000;
+export const MAX_METADATA_ENTRIES = 100;
+const METADATA = { maxEntries: MAX_METADATA_ENTRIES, maxKey: 100, maxValue: 2_000 } as const;
+
+type PlainField = keyof typeof MAX_LENGTH;
+const PLAIN_FIELDS = Object.keys(MAX_LENGTH) as PlainField[];
+
+/** The writable fields of a contact as a caller sends them. Blank text is the same as null. */
+export type ContactInput = {
+  [Field in PlainField | 'phoneNumber' | 'email' | 'keywords' | 'timezone']?:
+    | string
+    | null
+    | undefined;
+} & { metadata?: Record<string, unknown> | null | undefined };
+
+/** The writable fields of a contact in the form in which they are stored. */
+export interface ContactColumns {
+  /** E.164 as libphonenumber formats it, so that a number has one spelling. */
+  phoneNumber: string;
+  firstName: string | null;
+  lastName: string | null;
+  email: string | null;
+  companyName: string | null;
+  industry: string | null;
+  location: string | null;
+  pinCode: string | null;
+  /** Separated by a comma and a space; none is empty. */
+  keywords: string | null;
+  /** IANA, in its canonical spelling. */
+  timezone: string | null;
+  metadata: Record<string, string>;
+}
+
+/** Names of the fields to which columns of a file can be mapped. */
+export const CONTACT_FIELDS = [
+  'phoneNumber',
+  ...PLAIN_FIELDS,
+  'email',
+  'keywords',
+  'timezone',
+] as const satisfies readonly (keyof ContactColumns)[];
+
+/**
+ * Returns a complete contact in the form in which it is stored, or undefined with the problems in
+ * `checks` under `path`.
+ */
+export function contactColumns(
+  checks: Checks,
+  input: ContactInput,
+  path: ProblemPath = [],
+  rules: PhoneNumberRules = {},
+): ContactColumns | undefined {
+  const before = checks.problems.length;
+  const changes = contactChanges(checks, input, path, rules);
+  if (input.phoneNumber === undefined) addMissingNumber(checks, [...path, 'phoneNumber']);
+  if (checks.problems.length > before || !changes.phoneNumber) return undefined;
+  return {
+    phoneNumber: changes.phoneNumber,
+    firstName: changes.firstName ?? null,
+    lastName: changes.lastName ?? null,
+    email: changes.email ?? null,
+    companyName: changes.companyName ?? null,
+    industry: changes.industry ?? null,
+    location: changes.location ?? null,
+    pinCode: changes.pinCode ?? null,
+    keywords: changes.keywords ?? null,
+    timezone: changes.timezone ?? null,
+    metadata: changes.metadata ?? {},
+  };
+}
+
+/**
+ * Returns the fields that were sent, validated. Null or blank text clears a field; the phone number
+ * cannot be cleared.
+ */
+export function contactChanges(
+  checks: Checks,
+  input: ContactInput,
+  path: ProblemPath = [],
+  rules: PhoneNumberRules = {},
+): Partial<ContactColumns> {
+  const changes: Partial<ContactColumns> = {};
+  const { phoneNumber, metadata } = input;
+  if (phoneNumber !== undefined) {
+    const read = checkPhoneNumber(checks, phoneNumber, [...path, 'phoneNumber'], rules);
+    if (read) changes.phoneNumber = read;
+  }
+  for (const field of PLAIN_FIELDS) {
+    const value = readText(checks, input[field], [...path, field], MAX_LENGTH[field]);
+    if (value !== undefined) changes[field] = value;
+  }
+  const email = readText(checks, input.email, [...path, 'email'], MAX_EMAIL);
+  if (email && !isEmail(email)) {
+    checks.add('INVALID_INPUT', '`email` must be an email address, such as "ada@example.com".', [
+      ...path,
+      'email',
+    ]);
+  } else if (email !== undefined) changes.email = email;
+  const keywords = readText(checks, input.keywords, [...path, 'keywords'], MAX_KEYWORDS);
+  if (keywords !== undefined) changes.keywords = keywords && tidyKeywords(keywords);
+  const timezone = readText(checks, input.timezone, [...path, 'timezone'], 100);
+  if (timezone !== undefined) {
+    const known = timezone && parseTimeZone(timezone);
+    if (known === undefined) {
+      checks.add(
+        'INVALID_INPUT',
+        `\`timezone\` must be an IANA time zone, such as "Europe/Berlin"; it is ${JSON.stringify(timezone)}.`,
+        [...path, 'timezone'],
+      );
+    } else changes.timezone = known || null;
+  }
+  if (metadata === null) changes.metadata = {};
+  else if (metadata !== undefined) {
+    const map = checks.textMap(metadata, [...path, 'metadata'], METADATA);
+    if (map) changes.metadata = map;
+  }
+  return changes;
+}
+
+/** An invalid value of a row that the contact does without. */
+export interface IgnoredValue {
+  field: keyof ContactInput;
+  /** Null unless the field is `metadata` and only this key is invalid. */
+  metadataKey: string | null;
+  message: string;
+}
+
+/**
+ * Returns the contact in a row of a file without its invalid values, or the reasons why it has no valid
+ * phone number. Empty cells are empty text or absent.
+ */
+export function readContactRow(
+  input: ContactInput,
+  rules: PhoneNumberRules = {},
+): { contact: ContactColumns; ignored: IgnoredValue[] } | { reason: string } {
+  const checks = new Checks();
+  const contact = contactColumns(checks, input, [], rules);
+  if (contact) return { contact, ignored: [] };
+  const fatal = checks.problems.filter(({ path: [field] }) => field === 'phoneNumber');
+  if (fatal.length > 0) return { reason: fatal.map(({ message }) => message).join(' ') };
+  const ignored = checks.problems.map(({ path: [field, key], message }) => ({
+    field: field as keyof ContactInput,
+    metadataKey: key === undefined ? null : String(key),
+    message,
+  }));
+  const rest = contactColumns(new Checks(), without(input, ignored), [], rules);
+  return rest ? { contact: rest, ignored } : { reason: 'The row is invalid.' };
+}
+
+function without(input: ContactInput, ignored: readonly IgnoredValue[]): ContactInput {
+  const fields = new Set<string>();
+  const keys = new Set<string>();
+  for (const { field, metadataKey } of ignored) {
+    if (metadataKey === null) fields.add(field);
+    else keys.add(metadataKey);
+  }
+  const { metadata } = input;
+  const rest = metadata && Object.entries(metadata).filter(([key]) => !keys.has(key));
+  const kept = rest ? { ...input, metadata: Object.fromEntries(rest) } : input;
+  return Object.fromEntries(Object.entries(kept).filter(([field]) => !fields.has(field)));
+}
+
+/**
+ * Merges a row into an existing contact. Fields that are empty in the row keep their values, and
+ * metadata is merged by key.
+ */
+export function mergeContact(existing: ContactColumns, row: ContactColumns): ContactColumns {
+  const filled = Object.entries(row).filter(([, value]) => value !== null);
+  return {
+    ...existing,
+    ...(Object.fromEntries(filled) as Partial<ContactColumns>),
+    metadata: { ...existing.metadata, ...row.metadata },
+  };
+}
+
+/**
+ * Returns the text that searches look through. A space precedes each word, so that a search can match
+ * the beginnings of words; a line break separates the fields.
+ */
+export function searchTextOf({
+  firstName,
+  lastName,
+  phoneNumber,
+  email,
+  keywords,
+}: Pick<ContactColumns, 'firstName' | 'lastName' | 'phoneNumber' | 'email' | 'keywords'>): string {
+  const name = [firstName, lastName].filter(Boolean).join(' ') || null;
+  return [name, phoneNumber, email, keywords]
+    .filter((part) => part !== null)
+    .map((part) => ` ${searchForm(part)}`)
+    .join('\n');
+}
+
+/**
+ * Normalizes text for searches: no case, accents or repeated white space.
+ *
+ * Trigrams consist of letters and digits, and the locale of the database decides whether `ж` or `王`
+ * is a letter. Characters outside ASCII are therefore encoded in ASCII letters and digits.
+ */
+export function searchForm(text: string): string {
+  const folded = text
+    .normalize('NFKD')
+    .replace(/[\u0300-\u036f]/g, '')
+    .toUpperCase()
+    .toLowerCase();
+  return folded
+    .replace(/[^\p{ASCII}]/gu, (character) =>
+      /[\p{L}\p{M}\p{N}]/u.test(character) ? asciiCode(character) : character,
+    )
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+function asciiCode(character: string): string {
+  return `q${(character.codePointAt(0) ?? 0).toString(36).padStart(4, '0')}`;
+}
+
+function addMissingNumber(checks: Checks, path: ProblemPath): undefined {
+  return checks.add('REQUIRED', 'A phone number is required.', path);
+}
+
+/** Returns a required phone number in its canonical form. */
+export function checkPhoneNumber(
+  checks: Checks,
+  value: string | null,
+  path: ProblemPath,
+  rules: PhoneNumberRules = {},
+): string | undefined {
+  if (value === null || value.trim() === '') return addMissingNumber(checks, path);
+  return checks.phoneNumber(value, path, rules);
+}
+
+/** Returns undefined if the value is absent or invalid, null if it is blank. */
+function readText(
+  checks: Checks,
+  value: string | null | undefined,
+  path: ProblemPath,
+  max: number,
+): string | null | undefined {
+  if (value === undefined) return undefined;
+  const text = value?.trim() ?? '';
+  if (text === '') return null;
+  return checks.text(text, path, { max });
+}
+
+function isEmail(text: string): boolean {
+  const at = text.lastIndexOf('@');
+  const [local, domain] = [text.slice(0, at), text.slice(at + 1)];
+  return (
+    at > 0 &&
+    /^[^\s@,;:<>()[\]\\"\p{Cc}]{1,64}$/u.test(local) &&
+    !/^\.|\.\.|\.$/.test(local) &&
+    /^(?:[\p{L}\p{M}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+[\p{L}\p{M}\p{N}-]{2,63}$/u.test(
+      domain,
+    )
+  );
+}
+
+function tidyKeywords(text: string): string | null {
+  const words = text
+    .split(',')
+    .map((word) => word.trim())
+    .filter(Boolean);
+  return words.join(', ') || null;
+}
+
+const timezones = new Map<string, string>();
+
+/** Returns the zone in its canonical spelling, or undefined if it is unknown. An offset is not a zone. */
+function parseTimeZone(text: string): string | undefined {
+  const known = timezones.get(text);
+  if (known) return known;
+  if (!/^[a-z]/i.test(text)) return undefined;
+  try {
+    const name = new Temporal.ZonedDateTime(0n, text).timeZoneId;
+    // Only canonical spellings are cached, so that the cache stays small.
+    timezones.set(name, name);
+    return name;
+  } catch {
+    return undefined;
+  }
+}

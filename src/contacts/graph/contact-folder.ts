@@ -1,0 +1,77 @@
+/** The ContactFolder type and its queries. */
+import type { Prisma } from '../../generated/prisma/client.ts';
+import { builder } from '../../graphql/builder.ts';
+import { List } from '../../graphql/list.ts';
+import { addLookup } from '../../graphql/lookup.ts';
+import { literal } from '../../infra/like.ts';
+import { ownedBy, type Viewer } from '../../viewer.ts';
+
+export const ContactFolderNode = builder.prismaNode('ContactFolder', {
+  select: { id: true },
+  description: 'List of contacts. A contact belongs to exactly one folder and is deleted with it.',
+  authScopes: { read: true },
+  nullable: true,
+  id: { field: 'id', description: 'Node ID, `fld_` followed by a UUID.' },
+  findUnique: (id, { viewer }) => ({ id, ...ownedBy(viewer!) }),
+  fields: (t) => ({
+    name: t.exposeString('name', { description: 'Name of the folder. Not necessarily unique.' }),
+    description: t.exposeString('description', {
+      nullable: true,
+      description: 'Description of the folder. Null if it has none.',
+    }),
+    contactCount: t.exposeInt('contactCount', {
+      description:
+        'Number of contacts in the folder. Stored with the folder, so cheaper to query than `totalCount`.',
+    }),
+    createdAt: t.expose('createdAt', {
+      type: 'DateTime',
+      description: 'Time at which the folder was created.',
+    }),
+    updatedAt: t.expose('updatedAt', {
+      type: 'DateTime',
+      description: 'Time of the last change to the name or the description.',
+    }),
+  }),
+});
+
+const ContactFolderFilter = builder.inputType('ContactFolderFilter', {
+  description: 'Filters for contact folders.',
+  fields: (t) => ({
+    search: t.string({ description: 'Substring of the folder name, case-insensitive.' }),
+  }),
+});
+
+function foldersWhere(
+  viewer: Viewer,
+  { search }: Partial<typeof ContactFolderFilter.$inferInput>,
+): Prisma.ContactFolderWhereInput {
+  return {
+    ...ownedBy(viewer),
+    ...(search ? { name: { contains: literal(search), mode: 'insensitive' } } : {}),
+  };
+}
+
+const contactFolders = new List({
+  type: ContactFolderNode,
+  items: 'contact folders',
+  filter: ContactFolderFilter,
+  where: foldersWhere,
+  sort: {
+    CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
+    NAME: { column: 'name', description: 'Sort by name.' },
+    CONTACT_COUNT: { column: 'contactCount', description: 'Sort by number of contacts.' },
+  },
+  defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
+});
+
+contactFolders.query('contactFolders', {
+  description: 'Contact folders of the organization.',
+  authScopes: { read: true },
+});
+
+addLookup('contactFolder', {
+  type: ContactFolderNode,
+  where: ownedBy,
+  description: 'Looks up a contact folder by ID. Null if the organization has no such folder.',
+  authScopes: { read: true },
+});

@@ -1,0 +1,51 @@
+/** Mutations that start and cancel contact imports. */
+import { mutation } from '../../graphql/mutation.ts';
+import { cancelContactImport, importContacts, MAX_MAPPINGS } from '../import/service.ts';
+import { ContactImportNode } from './contact-import.ts';
+import { ColumnMappingInput, defaultCountryField, encodingField } from './contact-import-inputs.ts';
+
+mutation('importContacts', {
+  description:
+    'Imports contacts from a CSV file into a folder. Returns as soon as the file is stored; follow the import with `contactImportProgress`. Send the request as multipart/form-data; see the scalar `Upload`. The file has a header row, which titles and a line such as `sep=;` may precede, uses commas, semicolons, tabs or | as delimiter, and has at most 1,000,000 rows. Rows without a valid phone number are reported in `problems`, and the others are imported. Other invalid cells, such as an unknown time zone, are ignored and reported in `warnings`. The extension of a phone number is kept as the metadata key `extension`. Cells such as "NULL", "N/A", "None" and "-" are empty.',
+  scope: 'write',
+  input: (t) => ({
+    folderId: t.id({
+      required: true,
+      description: 'ID of the folder that receives the contacts (`fld_…`).',
+    }),
+    file: t.field({ type: 'Upload', required: true, description: 'CSV file, at most 200 MB.' }),
+    mapping: t.field({
+      type: [ColumnMappingInput],
+      maxItems: MAX_MAPPINGS,
+      description:
+        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add phone numbers to the do-not-call list.',
+    }),
+    defaultCountry: defaultCountryField(t),
+    encoding: encodingField(t),
+    updateExisting: t.boolean({
+      defaultValue: false,
+      description:
+        'Whether a row updates an existing contact with the same phone number, including one created by an earlier row. Empty cells do not clear fields. If false, such rows are skipped.',
+    }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    contactImport: await importContacts(app, viewer, input),
+  }),
+  payload: {
+    contactImport: { type: ContactImportNode, description: 'The created import.' },
+  },
+});
+
+mutation('cancelContactImport', {
+  description:
+    'Cancels a contact import. Contacts imported until then remain. Has no effect on an import that is already canceled.',
+  scope: 'write',
+  stops: true,
+  input: (t) => ({ id: t.id({ required: true, description: 'ID of the import (`imp_…`).' }) }),
+  run: async (input, { app, viewer }) => ({
+    contactImport: await cancelContactImport(app, viewer, input),
+  }),
+  payload: {
+    contactImport: { type: ContactImportNode, description: 'The canceled import.' },
+  },
+});

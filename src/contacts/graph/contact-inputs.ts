@@ -1,0 +1,135 @@
+/** Inputs and enums of contacts. */
+import type { InputFieldBuilder } from '@pothos/core';
+import { ContactOutcome } from '../../generated/prisma/enums.ts';
+import { builder } from '../../graphql/builder.ts';
+import { formatNumber } from '../../graphql/format-number.ts';
+import { MAX_CONTACTS } from '../selection.ts';
+
+export const ContactOutcomeEnum = builder.enumType('ContactOutcome', {
+  description: 'Outcome of the last call to a contact.',
+  values: {
+    [ContactOutcome.CONTACTED]: { description: 'A person answered and talked.' },
+    [ContactOutcome.VOICEMAIL]: { description: 'An answering machine answered.' },
+    [ContactOutcome.NO_ANSWER]: {
+      description: 'Nobody answered, or the call could not be connected.',
+    },
+    [ContactOutcome.ESCALATED]: {
+      description: 'The call was transferred to a member of your staff.',
+    },
+    [ContactOutcome.INTERESTED]: { description: 'The person showed interest.' },
+    [ContactOutcome.NOT_INTERESTED]: { description: 'The person declined.' },
+  } as const,
+});
+
+export const ContactFilterInput = builder.inputType('ContactFilter', {
+  description: 'Filters for contacts. All of them must match.',
+  fields: (t) => ({
+    folderId: t.id({ description: 'Contacts of this folder (`fld_…`).' }),
+    search: t.string({
+      description:
+        'Substring of the name, phone number, email address or keywords. Ignores case and accents, and spaces, parentheses and hyphens in phone numbers. A search with fewer than three consecutive letters or digits matches the beginnings of words only.',
+    }),
+    lastCallOutcome: t.field({
+      type: [ContactOutcomeEnum],
+      description: 'Contacts whose last call had one of these outcomes.',
+    }),
+    phoneNumber: t.field({ type: 'E164', description: 'Contacts with exactly this number.' }),
+    createdFrom: t.field({
+      type: 'DateTime',
+      description: 'Contacts created at or after this time.',
+    }),
+    createdBefore: t.field({
+      type: 'DateTime',
+      description: 'Contacts created before this time.',
+    }),
+  }),
+});
+
+type Fields = InputFieldBuilder<(typeof builder)['$inferSchemaTypes'], 'InputObject'>;
+
+/** The fields of a person apart from the phone number, for every input that has them. */
+export function personFields(t: Fields) {
+  return {
+    firstName: t.string({ description: 'First name, at most 100 characters.' }),
+    lastName: t.string({ description: 'Last name, at most 100 characters.' }),
+    email: t.string({ description: 'Email address, at most 254 characters.' }),
+    companyName: t.string({
+      description: 'Company that the person works for, at most 200 characters.',
+    }),
+    industry: t.string({ description: 'Industry of the company, at most 200 characters.' }),
+    location: t.string({
+      description: 'Location of the person as free text, at most 200 characters.',
+    }),
+    pinCode: t.string({ description: 'Postal code, at most 20 characters.' }),
+    keywords: t.string({ description: 'Comma-separated tags, at most 1,000 characters.' }),
+    timezone: t.string({
+      description:
+        'IANA time zone of the person, such as `Europe/Berlin`. If set, campaigns call only when their calling window is open in this zone too.',
+    }),
+    metadata: t.field({
+      type: 'JSONObject',
+      description:
+        'Custom keys with text values: at most 100 keys, with values of at most 2,000 characters.',
+    }),
+  };
+}
+
+export const ContactRowInput = builder.inputType('ContactRowInput', {
+  description: 'Contact to create with `createContacts`.',
+  fields: (t) => ({
+    phoneNumber: t.string({
+      required: true,
+      description:
+        'Phone number, either with a country calling code or in the national format of `defaultCountry`. Spaces and punctuation are ignored.',
+    }),
+    ...personFields(t),
+  }),
+});
+
+export const ContactDuplicateRule = builder.enumType('ContactDuplicateRule', {
+  description: 'Handling of rows whose phone number is already in the folder.',
+  values: {
+    REFUSE: { description: 'Create nothing, and list every such row in `userErrors`.' },
+    SKIP: { description: 'Leave the existing contact unchanged.' },
+    UPDATE: {
+      description:
+        'Update the existing contact. Fields that are empty in the row keep their values, and metadata is merged by key.',
+    },
+  } as const,
+});
+
+export const ContactMoveDuplicateRule = builder.enumType('ContactMoveDuplicateRule', {
+  description: 'Handling of contacts whose phone number is already in the target folder.',
+  values: {
+    REFUSE: {
+      description: 'Move nothing. `details` of the error lists up to 20 such contacts.',
+    },
+    SKIP: { description: 'Leave such contacts in their folder, and move the others.' },
+  } as const,
+});
+
+const ContactsOfFolderInput = builder.inputType('ContactsOfFolderInput', {
+  description: 'Contacts of one folder.',
+  fields: (t) => ({
+    folderId: t.id({ required: true, description: 'ID of the folder (`fld_…`).' }),
+    filter: t.field({
+      type: ContactFilterInput,
+      description: 'Filters to apply. Default: **all contacts** of the folder.',
+    }),
+  }),
+});
+
+export const ContactSelectionInput = builder.inputType('ContactSelectionInput', {
+  description: 'Selection of contacts. Give **exactly one** field.',
+  isOneOf: true,
+  fields: (t) => ({
+    ids: t.idList({
+      maxItems: MAX_CONTACTS,
+      description: `IDs of contacts (\`ctc_…\`), 1 to ${formatNumber(MAX_CONTACTS)}.`,
+    }),
+    in: t.field({
+      type: ContactsOfFolderInput,
+      description: 'Contacts of a folder that match a filter. Their number is not limited.',
+    }),
+  }),
+});

@@ -1,0 +1,211 @@
+/** Turns the cells of a row into a contact. Pure. */
+import { type PhoneNumberRules, readPhoneNumber } from '../../infra/phone-number.ts';
+import {
+  type ContactColumns,
+  type ContactInput,
+  MAX_METADATA_ENTRIES,
+  readContactRow,
+} from '../fields.ts';
+import type { ImportColumn } from './column-mapping.ts';
+import { cellText } from './csv.ts';
+import { isEmptyCell } from './empty-cells.ts';
+import { optsOut } from './opt-out.ts';
+import { readTimeZone } from './time-zone.ts';
+
+export type RowReading =
+  | {
+      contact: ContactColumns;
+      optOut: OptOutOfRow | null;
+      /** Which cells were ignored and why, or null. */
+      warning: string | null;
+    }
+  | {
+      /** Why the row has no contact. */
+      reason: string;
+      /** Text of the phone number cell, or null if it is empty or unknown. */
+      phoneNumber: string | null;
+    };
+
+/** A row whose person must not be called. */
+export interface OptOutOfRow {
+  /** Column that says so. */
+  column: string;
+  /** All phone numbers of the row. */
+  phoneNumbers: string[];
+}
+
+/** Metadata key of the extension in a phone number cell. */
+const EXTENSION_KEY = 'extension';
+/** A phone number without these has no extension. */
+const EXTENSION_SIGN = /[\p{L}#;,~]/u;
+/** Between several values in a cell of Google Contacts. */
+const VALUE_SEPARATOR = /\s+:::\s+/;
+
+/** What the cells of a row say. */
+interface RowCells {
+  input: ContactInput;
+  optOut: string | null;
+  /** Cells that cannot be used. */
+  ignored: IgnoredCell[];
+}
+
+interface IgnoredCell {
+  column: string;
+  reason: string;
+}
+
+/** Returns a function that reads the rows of a file with these columns. */
+export function contactRowReader(
+  columns: readonly ImportColumn[],
+  rules: PhoneNumberRules = {},
+): (cells: readonly string[]) => RowReading {
+  const phones = columns
+    .flatMap(({ field, order = 0 }, index) => (field === 'phoneNumber' ? { index, order } : []))
+    .sort((a, b) => a.order - b.order)
+    .map(({ index }) => index);
+  return (cells) => {
+    if (cells.length > columns.length && cells.slice(columns.length).some((cell) => cell.trim())) {
+      return {
+        reason: `The row has ${cells.length} cells, but the header has ${columns.length}. Cells that contain the delimiter must be quoted.`,
+        phoneNumber: null,
+      };
+    }
+    const phone = choosePhoneNumber(phones, cells, rules);
+    const { input, optOut, ignored } = readCells(columns, cells, phone.index);
+    input.phoneNumber = phone.text;
+    if (phone.extension !== null) {
+      input.metadata = { [EXTENSION_KEY]: phone.extension, ...input.metadata };
+    }
+    const read = readContactRow(input, rules);
+    if ('reason' in read) return { reason: read.reason, phoneNumber: phone.text };
+    for (const { field, metadataKey, message } of read.ignored) {
+      ignored.push({ column: columnOf(columns, field, metadataKey), reason: message });
+    }
+    const { contact } = read;
+    return {
+      contact,
+      optOut:
+        optOut === null
+          ? null
+          : {
+              column: optOut,
+              phoneNumbers: [...new Set([contact.phoneNumber, ...phone.others()])],
+            },
+      warning: warningOf(ignored),
+    };
+  };
+}
+
+interface ChosenPhone {
+  /** Column of the number, or -1. */
+  index: number;
+  text: string | null;
+  extension: string | null;
+  /** The valid numbers of the other columns. */
+  others: () => string[];
+}
+
+/** The first valid number of the columns, or else the first that is filled. */
+function choosePhoneNumber(
+  indexes: readonly number[],
+  cells: readonly string[],
+  rules: PhoneNumberRules,
+): ChosenPhone {
+  const filled = indexes.flatMap((index) => {
+    const text = cellText(cells[index] ?? '');
+    return isEmptyCell(text, 'phoneNumber')
+      ? []
+      : text.split(VALUE_SEPARATOR).map((one) => ({ index, text: one }));
+  });
+  const read = ({ text }: { text: string }) => {
+    const reading = readPhoneNumber(text, rules.defaultCountry);
+    return 'problem' in reading || (reading.premium && rules.allowPremium === false)
+      ? null
+      : reading;
+  };
+  const [first] = filled;
+  if (!first) return { index: -1, text: null, extension: null, others: () => [] };
+  // Most rows have one number, which is read with the contact.
+  const chosen =
+    filled.length === 1 && !EXTENSION_SIGN.test(first.text)
+      ? null
+      : filled.map((cell) => ({ ...cell, reading: read(cell) })).find(({ reading }) => reading);
+  return {
+    index: chosen?.index ?? first.index,
+    text: chosen?.reading?.phoneNumber ?? first.text,
+    extension: chosen?.reading?.extension ?? null,
+    others: () => filled.flatMap((cell) => read(cell)?.phoneNumber ?? []),
+  };
+}
+
+/** The cells except that of the phone number, which is in the column `phoneIndex`. */
+function readCells(
+  columns: readonly ImportColumn[],
+  cells: readonly string[],
+  phoneIndex: number,
+): RowCells {
+  const row: RowCells = { input: {}, optOut: null, ignored: [] };
+  const metadata = new Map<string, string>();
+  let name: string | null = null;
+  for (const [index, { column, field, metadataKey }] of columns.entries()) {
+    const value = cellText(cells[index] ?? '');
+    if (index === phoneIndex || isEmptyCell(value, field)) continue;
+    if (field === 'name') name = value;
+    else if (field === 'doNotCall' || field === 'consent') {
+      if (optsOut(field, value)) row.optOut ??= column;
+    } else if (field === 'timezone') {
+      const zone = readTimeZone(value);
+      if (typeof zone === 'string') row.input.timezone = zone;
+      else row.ignored.push({ column, reason: `"${value}" can mean ${zone.canMean}.` });
+    } else if (field && field !== 'phoneNumber') row.input[field] = value;
+    else if (metadataKey && metadata.size < MAX_METADATA_ENTRIES) metadata.set(metadataKey, value);
+    else if (metadataKey) {
+      const reason = `A contact has at most ${MAX_METADATA_ENTRIES} metadata keys.`;
+      row.ignored.push({ column, reason });
+    } else if (field === 'phoneNumber') {
+      const reason = `${JSON.stringify(value.slice(0, 60))} is not valid, so the number of another column is used.`;
+      row.ignored.push({ column, reason });
+    }
+  }
+  if (metadata.size > 0) row.input.metadata = Object.fromEntries(metadata);
+  if (name) Object.assign(row.input, { ...splitName(name), ...nameFields(row.input) });
+  return row;
+}
+
+/** The name of the column that gave a value. */
+function columnOf(
+  columns: readonly ImportColumn[],
+  field: keyof ContactInput,
+  metadataKey: string | null,
+): string {
+  const found =
+    columns.find((column) =>
+      metadataKey === null ? column.field === field : column.metadataKey === metadataKey,
+    ) ?? columns.find((column) => column.field === 'name');
+  return found?.column ?? field;
+}
+
+/** The reasons, each with the columns that it applies to. */
+function warningOf(ignored: readonly IgnoredCell[]): string | null {
+  if (ignored.length === 0) return null;
+  const byReason = Map.groupBy(ignored, ({ reason }) => reason);
+  return [...byReason]
+    .map(([reason, cells]) => {
+      const names = cells.slice(0, 10).map(({ column }) => JSON.stringify(column));
+      const more = cells.length > 10 ? ` and ${cells.length - 10} more` : '';
+      return `Ignored ${names.join(', ')}${more}: ${reason}`;
+    })
+    .join(' ');
+}
+
+function nameFields({ firstName, lastName }: ContactInput): ContactInput {
+  return { ...(firstName ? { firstName } : {}), ...(lastName ? { lastName } : {}) };
+}
+
+/** "Ada King Lovelace" and "Lovelace, Ada". */
+function splitName(name: string): ContactInput {
+  const comma = /^([^,]+),\s*([^,]+)$/.exec(name);
+  if (comma?.[1] && comma[2]) return { firstName: comma[2].trim(), lastName: comma[1].trim() };
+  const [firstName = '', ...rest] = name.split(/\s+/);
+  return rest.length > 0 ? { firstName, lastName: rest.join(' ') } : { firstName };
+}

@@ -1,0 +1,349 @@
+/**
+ * Imports the rows of a stored file in batches. The contacts, problems and counters of a batch and the
+ * position right after it are written in one transaction. After a crash, the next run continues behind
+ * the last committed batch, so that every row is imported, reported and counted exactly once.
+ *
+ * A run holds the lease of its import. It stops after a few seconds and enqueues the next run, so that
+ * imports share the workers and a process can stop at any time.
+ */
+import type { App, Tx } from '../../app.ts';
+import { type ContactImport, Prisma } from '../../generated/prisma/client.ts';
+import { newId } from '../../infra/ids.ts';
+import { type Lease, LeaseLostError, newLease } from '../../infra/lease.ts';
+import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/phone-number.ts';
+import { phoneNumberRules } from '../../organizations/service.ts';
+import { addOptOuts, type OptOut, optOutReason } from '../do-not-call.ts';
+import { type ContactColumns, mergeContact } from '../fields.ts';
+import { lockFolders } from '../folders.ts';
+import { importContactsJob } from '../jobs.ts';
+import {
+  type ContactRow,
+  columnsOf,
+  type FolderTarget,
+  insertContacts,
+  lockByNumber,
+  overwriteContacts,
+} from '../rows.ts';
+import type { ImportMapping } from './column-mapping.ts';
+import { CsvReader, type CsvRow } from './csv.ts';
+import { contactRowReader } from './row-reader.ts';
+import { announceContactImport, CHUNK_BYTES, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
+
+export const BATCH_ROWS = 2_000;
+const MAX_RUN_MS = 5_000;
+const LEASE_SECONDS = 30;
+/** An import without progress for this long is failed. */
+const STALLED_HOURS = 24;
+const MAX_REASON = 1_000;
+const MAX_SHOWN_NUMBER = 60;
+
+const LEASE_COLUMNS = { table: 'contact_imports', id: 'lease_id', until: 'lease_until' };
+
+/** Handles `importContacts` jobs. Does nothing if the import has ended or another run holds its lease. */
+export async function runContactImport(app: App, { id }: { id: string }): Promise<void> {
+  const lease = newLease({
+    columns: LEASE_COLUMNS,
+    row: Prisma.sql`id = ${id}::uuid`,
+    seconds: LEASE_SECONDS,
+  });
+  const claimed = await lease.claim(app.db, {
+    when: Prisma.sql`status IN ('PENDING', 'RUNNING')`,
+    set: Prisma.sql`status = 'RUNNING',
+      started_at = coalesce(started_at, ${app.now()}::timestamptz), updated_at = now()`,
+  });
+  if (!claimed) return;
+  const row = await app.db.contactImport.findUniqueOrThrow({ where: { id } });
+  try {
+    await importBatches(app, row, lease);
+  } catch (error) {
+    if (error instanceof LeaseLostError) return;
+    await lease.release(app.db).catch(app.failures.recorder('releaseImportLease'));
+    throw error;
+  }
+}
+
+/** SQL condition: whether an import waits or runs. */
+export function hasOpenImports(): Prisma.Sql {
+  return Prisma.sql`EXISTS (SELECT 1 FROM contact_imports WHERE status IN ('PENDING', 'RUNNING'))`;
+}
+
+/**
+ * Fallback for lost jobs: resumes imports whose run has died, and fails those without progress for a
+ * day.
+ */
+export async function sweepContactImports(app: App): Promise<void> {
+  const waiting = await app.db.contactImport.findMany({
+    where: {
+      status: { in: ['PENDING', 'RUNNING'] },
+      updatedAt: { lt: new Date(Date.now() - 5_000) },
+      OR: [{ leaseUntil: null }, { leaseUntil: { lt: new Date() } }],
+    },
+    orderBy: { createdAt: 'asc' },
+    select: { id: true, organizationId: true, updatedAt: true },
+    take: 100,
+  });
+  const stalledSince = new Date(Date.now() - STALLED_HOURS * 3_600_000);
+  for (const { id, organizationId, updatedAt } of waiting) {
+    if (updatedAt < stalledSince) await failStalledImport(app, id);
+    else
+      await app.jobs.enqueue(
+        app.db,
+        importContactsJob,
+        { id },
+        { group: organizationId, singletonKey: id },
+      );
+  }
+}
+
+async function failStalledImport(app: App, id: string): Promise<void> {
+  await app.db.$transaction([
+    app.db.contactImport.updateMany({
+      where: { id, status: { in: ['PENDING', 'RUNNING'] } },
+      data: {
+        status: 'FAILED',
+        finishedAt: app.now(),
+        failure:
+          'The import failed because of an internal error. Rows up to `rowsRead` are imported.',
+      },
+    }),
+    app.db.contactImportChunk.deleteMany({ where: { importId: id } }),
+  ]);
+  announceContactImport(app, id);
+}
+
+interface RowReport {
+  row: number;
+  phone_number: string | null;
+  reason: string;
+}
+
+interface Batch {
+  /** By subscriber, in the order of the file. */
+  contacts: Map<string, ContactColumns>;
+  /** Number of rows whose subscriber is in an earlier row of the batch. */
+  repeats: number;
+  /** The numbers of the rows that opt out of calls. */
+  optOuts: OptOut[];
+  optOutRows: number;
+  /** Rows that were not imported. */
+  problems: RowReport[];
+  /** Rows of which cells were ignored. */
+  warnings: RowReport[];
+  rows: number;
+  /** Position in the file right after the last row, in bytes. */
+  end: number;
+}
+
+function newBatch(end: number): Batch {
+  return {
+    contacts: new Map(),
+    repeats: 0,
+    optOuts: [],
+    optOutRows: 0,
+    problems: [],
+    warnings: [],
+    rows: 0,
+    end,
+  };
+}
+
+/** Reads a batch while the previous one is written. */
+async function importBatches(app: App, row: ContactImport, lease: Lease): Promise<void> {
+  const mapping = row.mapping as unknown as ImportMapping;
+  const reader = new CsvReader(mapping, MAX_ROW_BYTES, Number(row.bytesRead));
+  const read = contactReader(row, mapping, await phoneNumberRules(app, row));
+  const began = Date.now();
+  let rowNumber = row.rowsRead;
+  let batch = newBatch(Number(row.bytesRead));
+  let writing: Promise<void> = Promise.resolve();
+  const write = async (then: 'CONTINUE' | 'YIELD' | Finish): Promise<void> => {
+    await writing;
+    const full = batch;
+    batch = newBatch(full.end);
+    writing = commitBatch(app, { row, lease }, full, then);
+    // A failure is thrown by the `await` before the next write.
+    writing.catch(() => undefined);
+    if (then !== 'CONTINUE') await writing;
+  };
+
+  for await (const piece of storedFile(app, row)) {
+    for (const csvRow of piece === null ? reader.finish() : reader.push(piece)) {
+      if (rowNumber === MAX_ROWS) {
+        return write({
+          status: 'FAILED',
+          failure: `The file has more than ${MAX_ROWS.toLocaleString('en')} rows. Rows up to this limit are imported; import the others from another file.`,
+        });
+      }
+      rowNumber += 1;
+      read(batch, csvRow, rowNumber);
+      if (batch.rows < BATCH_ROWS) continue;
+      if (Date.now() - began > MAX_RUN_MS || app.closing.aborted) return write('YIELD');
+      await write('CONTINUE');
+    }
+  }
+  batch.end = Number(row.sizeBytes);
+  await write({ status: 'COMPLETED', failure: null });
+}
+
+/** Yields the text of the file from the position of the import, in pieces, and null at its end. */
+async function* storedFile(app: App, row: ContactImport): AsyncGenerator<Buffer | null> {
+  const start = Number(row.bytesRead);
+  let skip = start % CHUNK_BYTES;
+  for (let position = Math.floor(start / CHUNK_BYTES); ; position += 1) {
+    if (position * CHUNK_BYTES >= Number(row.sizeBytes)) break;
+    const chunk = await app.db.contactImportChunk.findUnique({
+      where: { importId_position: { importId: row.id, position } },
+    });
+    // Deleted with a cancelled import or its folder.
+    if (!chunk) throw new LeaseLostError();
+    yield Buffer.from(
+      chunk.content.buffer,
+      chunk.content.byteOffset + skip,
+      chunk.content.length - skip,
+    );
+    skip = 0;
+  }
+  yield null;
+}
+
+function contactReader(
+  row: ContactImport,
+  mapping: ImportMapping,
+  rules: PhoneNumberRules,
+): (batch: Batch, csvRow: CsvRow, rowNumber: number) => void {
+  const country = row.defaultCountry ? parseCountry(row.defaultCountry) : undefined;
+  const readRow = contactRowReader(mapping.columns, { ...rules, defaultCountry: country });
+  return (batch, { cells, problem, end }, rowNumber) => {
+    batch.rows += 1;
+    batch.end = end;
+    const report = (reports: RowReport[], reason: string, phoneNumber: string | null): void => {
+      reports.push({
+        row: rowNumber,
+        phone_number: phoneNumber?.slice(0, MAX_SHOWN_NUMBER).toWellFormed() ?? null,
+        reason: reason.slice(0, MAX_REASON).toWellFormed(),
+      });
+    };
+    if (problem) return report(batch.problems, problem, null);
+    const read = readRow(cells);
+    if ('reason' in read) return report(batch.problems, read.reason, read.phoneNumber);
+    const { contact, optOut, warning } = read;
+    if (warning !== null) report(batch.warnings, warning, contact.phoneNumber);
+    if (optOut !== null) {
+      batch.optOutRows += 1;
+      const reason = optOutReason(optOut.column);
+      batch.optOuts.push(...optOut.phoneNumbers.map((phoneNumber) => ({ phoneNumber, reason })));
+    }
+    const subscriber = subscriberOf(contact.phoneNumber);
+    const earlier = batch.contacts.get(subscriber);
+    if (earlier) batch.repeats += 1;
+    if (!earlier) batch.contacts.set(subscriber, contact);
+    else if (row.updateExisting) {
+      batch.contacts.set(subscriber, mergeContact(earlier, contact));
+    }
+  };
+}
+
+interface Finish {
+  status: 'COMPLETED' | 'FAILED';
+  failure: string | null;
+}
+
+/** @throws LeaseLostError when the import was cancelled or deleted, or another run holds its lease. */
+async function commitBatch(
+  app: App,
+  { row, lease }: { row: ContactImport; lease: Lease },
+  batch: Batch,
+  then: 'CONTINUE' | 'YIELD' | Finish,
+): Promise<void> {
+  const finish = typeof then === 'object' ? then : null;
+  await app.db.$transaction(async (tx) => {
+    // The folder is locked first, as in every writer that adds contacts.
+    await lockFolders(tx, row, [row.folderId]);
+    const [held] = await tx.$queryRaw<unknown[]>`
+      SELECT 1 FROM contact_imports
+      WHERE id = ${row.id}::uuid AND ${lease.held} AND status = 'RUNNING'
+      FOR UPDATE`;
+    if (!held) throw new LeaseLostError();
+    const counts = await writeContacts(tx, row, app.now(), batch);
+    await addOptOuts(tx, { organizationId: row.organizationId, now: app.now() }, batch.optOuts);
+    await writeReports(tx, 'contact_import_problems', row.id, batch.problems);
+    await writeReports(tx, 'contact_import_warnings', row.id, batch.warnings);
+    await tx.contactImport.update({
+      where: { id: row.id },
+      data: {
+        rowsRead: { increment: batch.rows },
+        bytesRead: BigInt(batch.end),
+        importedCount: { increment: counts.imported },
+        updatedCount: { increment: counts.updated },
+        skippedCount: { increment: counts.skipped },
+        failedCount: { increment: batch.problems.length },
+        warningCount: { increment: batch.warnings.length },
+        doNotCallCount: { increment: batch.optOutRows },
+        ...(finish ? { ...finish, finishedAt: app.now() } : {}),
+      },
+      select: { id: true },
+    });
+    await (then === 'CONTINUE' ? lease.renew(tx) : lease.release(tx));
+    if (finish) await tx.contactImportChunk.deleteMany({ where: { importId: row.id } });
+    if (then === 'YIELD') {
+      await app.jobs.enqueue(
+        tx,
+        importContactsJob,
+        { id: row.id },
+        {
+          group: row.organizationId,
+          singletonKey: row.id,
+        },
+      );
+    }
+  });
+  announceContactImport(app, row.id);
+}
+
+/** Requires the folder to be locked, so that existing contacts stay until the batch is written. */
+async function writeContacts(
+  tx: Tx,
+  { organizationId, folderId, updateExisting }: ContactImport,
+  now: Date,
+  { contacts, repeats }: Batch,
+): Promise<{ imported: number; updated: number; skipped: number }> {
+  const target: FolderTarget = { organizationId, folderId, now };
+  const rows: ContactRow[] = [...contacts.values()].map((contact) => ({ ...contact, id: newId() }));
+  const inserted = await insertContacts(tx, target, rows);
+  const present = rows.filter(({ id }) => !inserted.has(id));
+  const known = present.length + repeats;
+  if (!updateExisting) return { imported: inserted.size, updated: 0, skipped: known };
+  const existing = await lockByNumber(
+    tx,
+    target,
+    present.map(({ phoneNumber }) => phoneNumber),
+  );
+  const rowOf = new Map(present.map((contact) => [subscriberOf(contact.phoneNumber), contact]));
+  await overwriteContacts(
+    tx,
+    organizationId,
+    now,
+    existing.map((contact) => {
+      const columns = columnsOf(contact);
+      return {
+        ...mergeContact(columns, rowOf.get(subscriberOf(contact.phoneNumber))!),
+        id: contact.id,
+      };
+    }),
+  );
+  return { imported: inserted.size, updated: known, skipped: 0 };
+}
+
+async function writeReports(
+  tx: Tx,
+  table: 'contact_import_problems' | 'contact_import_warnings',
+  importId: string,
+  reports: readonly RowReport[],
+): Promise<void> {
+  if (reports.length === 0) return;
+  await tx.$executeRaw(Prisma.sql`
+    INSERT INTO ${Prisma.raw(table)} (import_id, row, phone_number, reason)
+    SELECT ${importId}::uuid, r.row, r.phone_number, r.reason
+    FROM jsonb_to_recordset(${JSON.stringify(reports)}::jsonb)
+      AS r(row int, phone_number text, reason text)`);
+}

@@ -1,0 +1,64 @@
+/** Keyset pagination: a position in a sorted list as the values of its sort columns. */
+
+export interface SortTerm {
+  column: string;
+  direction: 'asc' | 'desc';
+  /** Where rows without a value stand in this direction. Only for nullable columns. */
+  nulls?: 'first' | 'last';
+}
+
+export type SortValue = string | number | bigint | boolean | Date | null;
+
+/** One value for each term of the order. The last term makes positions unique. */
+export type Position = readonly SortValue[];
+
+type Where = Record<string, unknown>;
+
+/** The terms as Prisma's `orderBy`. */
+export function orderBy(terms: readonly SortTerm[]): Where[] {
+  return terms.map(({ column, direction, nulls }) => ({
+    [column]: nulls ? { sort: direction, nulls } : direction,
+  }));
+}
+
+export function reversed(terms: readonly SortTerm[]): SortTerm[] {
+  return terms.map(({ column, direction, nulls }) => ({
+    column,
+    direction: direction === 'asc' ? 'desc' : 'asc',
+    ...(nulls ? { nulls: nulls === 'first' ? 'last' : 'first' } : {}),
+  }));
+}
+
+/**
+ * The rows behind a position, or from it on, as Prisma's `where`. No row needs to be at the
+ * position.
+ */
+export function behind(
+  terms: readonly SortTerm[],
+  position: Position,
+  { inclusive = false }: { inclusive?: boolean } = {},
+): Where {
+  const alternatives: Where[] = [];
+  const equal: Where[] = [];
+  terms.forEach((term, index) => {
+    const value = position[index] ?? null;
+    const further = furtherThan(term, value);
+    if (further) alternatives.push({ AND: [...equal, further] });
+    equal.push({ [term.column]: value });
+  });
+  if (inclusive) alternatives.push({ AND: equal });
+  const bound = boundOf(terms, position);
+  return bound ? { AND: [bound, { OR: alternatives }] } : { OR: alternatives };
+}
+
+function furtherThan({ column, direction, nulls }: SortTerm, value: SortValue): Where | null {
+  if (value === null) return nulls === 'first' ? { [column]: { not: null } } : null;
+  const further = { [column]: { [direction === 'asc' ? 'gt' : 'lt']: value } };
+  return nulls === 'last' ? { OR: [further, { [column]: null }] } : further;
+}
+
+/** Implied by the alternatives. PostgreSQL finds the start of an index scan in it. */
+function boundOf([term, ...more]: readonly SortTerm[], [value]: Position): Where | null {
+  if (!term || more.length === 0 || term.nulls || value === undefined) return null;
+  return { [term.column]: { [term.direction === 'asc' ? 'gte' : 'lte']: value } };
+}

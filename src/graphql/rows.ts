@@ -1,0 +1,34 @@
+/** Reads the rows of the graph: past Prisma where `app.rows` knows the query, otherwise with Prisma. */
+import type { App } from '../app.ts';
+import type PrismaTypes from '../generated/pothos.ts';
+
+interface Delegate {
+  findMany(query: object): Promise<unknown[]>;
+  count(query: object): Promise<number>;
+}
+
+/** The delegate of a model in Prisma's client. */
+function delegateOf({ db }: App, model: string): Delegate {
+  const name = `${model[0]?.toLowerCase()}${model.slice(1)}`;
+  return (db as unknown as Record<string, Delegate>)[name] as Delegate;
+}
+
+/** The selected members of the rows; `Row` is for the caller to know. */
+export function findMany<Row>(app: App, model: string, query: object): Promise<Row[]> {
+  const rows = app.rows.findMany(model, query) ?? delegateOf(app, model).findMany(query);
+  return rows as Promise<Row[]>;
+}
+
+/** The first row, in the shape of the whole model, though it has only the selected members. */
+export async function findFirst<Model extends keyof PrismaTypes>(
+  app: App,
+  model: Model,
+  query: object,
+): Promise<PrismaTypes[Model]['Shape'] | null> {
+  const [row] = await findMany<PrismaTypes[Model]['Shape']>(app, model, { ...query, take: 1 });
+  return row ?? null;
+}
+
+export function count(app: App, model: string, where: object): Promise<number> {
+  return delegateOf(app, model).count({ where });
+}

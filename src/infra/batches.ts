@@ -1,0 +1,59 @@
+/** Groups items that arrive one by one, so that many are worked on at once when many arrive. */
+
+export interface Batches<Item, Result> {
+  /** Resolves with the result of the item once its batch is done. */
+  add(item: Item): Promise<Result>;
+}
+
+export interface BatchOptions<Item, Result> {
+  /**
+   * Works on a batch and returns the result of each item, in order. When a batch of several fails, it is
+   * called for each item alone, so that an item's failure is its own.
+   */
+  work: (items: readonly Item[]) => Promise<readonly Result[]>;
+  /** Most items of a batch. */
+  size: number;
+}
+
+interface Waiting<Item, Result> {
+  item: Item;
+  resolve: (result: Result) => void;
+  reject: (error: unknown) => void;
+}
+
+/** One batch at a time: the items that arrive meanwhile are the next one, and nothing waits for company. */
+export function createBatches<Item, Result>({
+  work,
+  size,
+}: BatchOptions<Item, Result>): Batches<Item, Result> {
+  const waiting: Waiting<Item, Result>[] = [];
+  let isWorking = false;
+
+  async function workOff(): Promise<void> {
+    isWorking = true;
+    while (waiting.length > 0) {
+      const batch = waiting.splice(0, size);
+      try {
+        await workOn(batch);
+      } catch (error) {
+        if (batch.length === 1) batch[0]?.reject(error);
+        else await Promise.all(batch.map((one) => workOn([one]).catch(one.reject)));
+      }
+    }
+    isWorking = false;
+  }
+
+  async function workOn(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    const results = await work(batch.map(({ item }) => item));
+    for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+  }
+
+  return {
+    add(item) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ item, resolve, reject });
+        if (!isWorking) void workOff();
+      });
+    },
+  };
+}

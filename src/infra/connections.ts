@@ -1,0 +1,144 @@
+/** Opens all connections to PostgreSQL, with sessions in UTC. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { Client, type ClientConfig, Pool } from 'pg';
+import { isDatabaseUnavailable } from './database-errors.ts';
+import { guardedClient } from './guarded-client.ts';
+import type { Logger } from './logger.ts';
+
+const RETRY_MS = 500;
+const MIN_ATTEMPT_MS = 2_000;
+const MAX_ATTEMPT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a process that is frozen in the middle of a transaction may hold its locks. */
+const IDLE_IN_TRANSACTION_MS = 30_000;
+
+/**
+ * The URL with sessions in UTC, regardless of the zone of the server, the database or the role. Prisma's
+ * adapter writes timestamps without an offset and ignores the offset of those it reads, so another zone
+ * would shift them: https://github.com/prisma/prisma/issues/28629
+ */
+export function inUtc(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  url.searchParams.set('options', `${optionsOf(url)} -c timezone=UTC`.trim());
+  return url.href;
+}
+
+/** `pg` reads the variable only if the URL has no options. */
+function optionsOf(url: URL): string {
+  return url.searchParams.get('options') ?? process.env.PGOPTIONS ?? '';
+}
+
+/** The URL with sessions that lose their transaction when their process stands still, unless it says otherwise. */
+function withIdleLimit(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  const limit = `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_MS}`;
+  url.searchParams.set('options', `${limit} ${optionsOf(url)}`.trim());
+  return url.href;
+}
+
+/** A connection that is not open yet. When it is lost, only the current query fails. */
+export function newClient(databaseUrl: string, config: ClientConfig = {}): Client {
+  const client = new Client({ ...config, connectionString: inUtc(databaseUrl) });
+  client.on('error', () => {});
+  return client;
+}
+
+/**
+ * Opens a connection. Retries for up to `waitSeconds` while the database is unreachable, starting or
+ * stopping.
+ *
+ * @throws the last error, or the first one for which retries do not help, such as a wrong password.
+ */
+export async function connectWhenReachable({
+  databaseUrl,
+  waitSeconds,
+  log,
+}: {
+  databaseUrl: string;
+  waitSeconds: number;
+  log: Logger;
+}): Promise<Client> {
+  const deadline = performance.now() + waitSeconds * 1000;
+  let isFirst = true;
+  for (;;) {
+    const left = deadline - performance.now();
+    const client = newClient(databaseUrl, {
+      connectionTimeoutMillis: Math.min(Math.max(left, MIN_ATTEMPT_MS), MAX_ATTEMPT_MS),
+    });
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      await client.end().catch(() => {});
+      if (left <= 0 || !isDatabaseUnavailable(error)) throw error;
+      if (isFirst)
+        log.warn({ err: error, waitSeconds }, 'The database is unreachable; waiting for it');
+      isFirst = false;
+      await pause(RETRY_MS);
+    }
+  }
+}
+
+/** Default zone of sessions, set by the URL, the role, the database or the server. */
+export async function serverTimeZone(databaseUrl: string): Promise<string> {
+  const client = new Client({ connectionString: databaseUrl });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ TimeZone: string }>('SHOW TimeZone');
+    return rows[0]?.TimeZone ?? 'UTC';
+  } finally {
+    await client.end();
+  }
+}
+
+export function newPool(databaseUrl: string): Pool {
+  return new Pool({ connectionString: inUtc(databaseUrl) });
+}
+
+interface PoolOptions {
+  /** Maximum number of connections. Default: 10. */
+  max?: number;
+  /** Time limit for opening a connection. Default: 10,000. */
+  connectTimeoutMs?: number;
+}
+
+/** A pool that a Prisma client and `createRowReader` may share. When a connection is lost, only its query fails. */
+export function newQueryPool(databaseUrl: string, options: PoolOptions = {}): Pool {
+  const { max = 10, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+  const pool = new Pool({ ...guardedPool(databaseUrl, connectTimeoutMs), max, pipeline: true });
+  pool.on('error', () => {});
+  return pool;
+}
+
+/** Driver adapter for a Prisma client, which ends the pool when it disconnects. */
+export function adapterOf(
+  pool: Pool,
+  options: NonNullable<ConstructorParameters<typeof PrismaPg>[1]> = {},
+): PrismaPg {
+  return new PrismaPg(pool, { ...options, disposeExternalPool: true });
+}
+
+/** Driver adapter for a Prisma client that has a pool of its own. */
+export function newAdapter(databaseUrl: string, options: PoolOptions = {}): PrismaPg {
+  return adapterOf(newQueryPool(databaseUrl, options));
+}
+
+/**
+ * Settings of a pool whose connections are closed when the server stops answering, and by the server when this
+ * process stops in the middle of a transaction.
+ */
+export function guardedPool(
+  databaseUrl: string,
+  connectTimeoutMs = CONNECT_TIMEOUT_MS,
+): { connectionString: string; Client: typeof Client } {
+  return {
+    connectionString: inUtc(withIdleLimit(databaseUrl)),
+    // Not the pool's setting of that name, which would also limit the wait for a free connection.
+    Client: guardedClient({
+      newClient: (config) => newClient(databaseUrl, config),
+      connectTimeoutMs,
+    }),
+  };
+}

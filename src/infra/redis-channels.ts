@@ -1,0 +1,133 @@
+/** Messages on channels of Redis: of a single server, or sharded over the nodes of a cluster. */
+import { Cluster, Redis, type RedisOptions, ReplyError } from 'ioredis';
+
+export interface RedisChannels {
+  /** Fails at once while Redis is away. */
+  publish(channel: string, text: string): Promise<unknown>;
+  /** Resolves once messages arrive. Lasts until `unsubscribe`, over all reconnects. */
+  subscribe(channel: string): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  close(): void;
+}
+
+export interface RedisChannelsOptions {
+  url: string;
+  onMessage: (channel: string, text: string) => void;
+  onError: (error: Error) => void;
+  onReady: () => void;
+}
+
+const retryDelay = (attempt: number): number => Math.min(100 * 2 ** attempt, 2_000);
+
+/**
+ * Connects to Redis, and again whenever the connection is lost. What kind of server it is turns out with the
+ * first connection.
+ */
+export function connectRedisChannels(options: RedisChannelsOptions): RedisChannels {
+  const server = connectServer(options);
+  let channels: RedisChannels | null = null;
+  let closed = false;
+  const known = new Promise<RedisChannels>((resolve) => {
+    server.publisher.on('ready', () => {
+      void isCluster(server.publisher).then((found) => {
+        if (found === null || channels || closed) return;
+        if (found) server.channels.close();
+        channels = found ? connectCluster(options) : server.channels;
+        resolve(channels);
+      });
+    });
+  });
+  return {
+    async publish(channel, text) {
+      if (!channels) throw new Error('Redis is not connected yet');
+      return channels.publish(channel, text);
+    },
+    subscribe: async (channel) => (await known).subscribe(channel),
+    unsubscribe: async (channel) => (await known).unsubscribe(channel),
+    close() {
+      closed = true;
+      (channels ?? server.channels).close();
+    },
+  };
+}
+
+/** Null when the connection was lost meanwhile. */
+async function isCluster(redis: Redis): Promise<boolean | null> {
+  try {
+    await redis.cluster('INFO');
+    return true;
+  } catch (error) {
+    // A server outside a cluster refuses the command.
+    return error instanceof ReplyError ? false : null;
+  }
+}
+
+function connectServer(options: RedisChannelsOptions): {
+  publisher: Redis;
+  channels: RedisChannels;
+} {
+  const { url, onMessage } = options;
+  const publisher = new Redis(url, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: retryDelay,
+  });
+  const subscriber = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: retryDelay });
+  watch([publisher, subscriber], options);
+  subscriber.on('message', onMessage);
+  return {
+    publisher,
+    channels: {
+      publish: (channel, text) => publisher.publish(channel, text),
+      subscribe: (channel) => subscriber.subscribe(channel),
+      unsubscribe: (channel) => subscriber.unsubscribe(channel),
+      close() {
+        publisher.disconnect();
+        subscriber.disconnect();
+      },
+    },
+  };
+}
+
+/** https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub: only the node of a channel carries its messages. */
+function connectCluster(options: RedisChannelsOptions): RedisChannels {
+  const { protocol, host, username, password } = new URL(options.url);
+  const node = `${protocol}//${host}`;
+  const redisOptions: RedisOptions = {
+    ...(username ? { username: decodeURIComponent(username) } : {}),
+    ...(password ? { password: decodeURIComponent(password) } : {}),
+    ...(protocol === 'rediss:' ? { tls: {} } : {}),
+  };
+  const clusterRetryStrategy = retryDelay;
+  const publisher = new Cluster([node], {
+    redisOptions: { ...redisOptions, maxRetriesPerRequest: 0 },
+    clusterRetryStrategy,
+    enableOfflineQueue: false,
+  });
+  const subscriber = new Cluster([node], {
+    redisOptions,
+    clusterRetryStrategy,
+    shardedSubscribers: true,
+  });
+  watch([publisher, subscriber], options);
+  subscriber.on('smessage', options.onMessage);
+  return {
+    publish: (channel, text) => publisher.spublish(channel, text),
+    subscribe: (channel) => subscriber.ssubscribe(channel),
+    unsubscribe: (channel) => subscriber.sunsubscribe(channel),
+    close() {
+      publisher.disconnect();
+      subscriber.disconnect();
+    },
+  };
+}
+
+function watch(
+  connections: readonly (Redis | Cluster)[],
+  { onError, onReady }: RedisChannelsOptions,
+): void {
+  for (const connection of connections) {
+    connection.on('error', onError);
+    connection.on('ready', onReady);
+  }
+}

@@ -1,0 +1,35 @@
+/** Reads rows past Prisma; see `select-statements.ts`. */
+import type { Pool } from 'pg';
+import { createPipeline } from './pipeline.ts';
+import { type Row, selectStatement, type Tables } from './select-statements.ts';
+
+export interface RowReader {
+  /** Reads like Prisma's `findMany`. Null for a query that only Prisma can answer. */
+  findMany(model: string, query: object): Promise<Row[]> | null;
+  /** Called with each statement. For tests, which count them. */
+  onStatement: (sql: string) => void;
+}
+
+interface RowReaderOptions {
+  pool: Pool;
+  tables: Tables;
+  /** The name of the prepared statement for a text; '' for none. */
+  nameOf: (sql: string) => string;
+}
+
+export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): RowReader {
+  const send = createPipeline<[ReturnType<typeof JSON.parse>]>(pool);
+  const reader: RowReader = {
+    findMany(model, query) {
+      const statement = selectStatement(tables, model, query);
+      if (!statement) return null;
+      const { text, values, decode } = statement;
+      reader.onStatement(text);
+      return send({ name: nameOf(text), text, values, rowMode: 'array' }).then(([row]) =>
+        decode(row?.[0] ?? null),
+      );
+    },
+    onStatement: () => {},
+  };
+  return reader;
+}

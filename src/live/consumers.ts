@@ -1,0 +1,254 @@
+/**
+ * Durable consumers of the event log. Each has a cursor per organization in the database and gets every
+ * event once, in order: what it writes and the move of its cursor are one transaction.
+ */
+import type { App, Tx } from '../app.ts';
+import { type Event, Prisma } from '../generated/prisma/client.ts';
+import type { PeriodicTask } from '../infra/periodic-tasks.ts';
+import { EVENTS_TOPIC, type EventsMessage } from './log.ts';
+
+export interface EventConsumer {
+  /** Stands in the database; must never change. */
+  readonly name: string;
+  /**
+   * Handles the next events of an organization, oldest first, in the transaction that moves the cursor.
+   * Must write through `tx` only: when it throws, the same events come again.
+   *
+   * @returns whether to call `committed`.
+   */
+  handle(
+    app: App,
+    tx: Tx,
+    organizationId: string,
+    events: readonly Event[],
+  ): Promise<boolean | undefined>;
+  /** Called after the commit, at most once for each batch: a process may die before. */
+  committed?(app: App, organizationId: string): void;
+}
+
+const BATCH = 200;
+/** Organizations that one consumer handles at once in a process. */
+const CONCURRENCY = 4;
+const RETRY_MS = { first: 1_000, longest: 300_000 };
+/** Pause after a batch of an organization, so that the next one has more than one event. */
+const PAUSE_MS = 500;
+/** Delay when another process is handling the events. */
+const LOCKED_AGAIN_MS = 100;
+/** Processes react to a new event after different delays, and the first one spares the others the work. */
+const SPREAD_MS = 300;
+
+/**
+ * Runs the consumers until the app closes: when events are announced, and in the returned periodic tasks.
+ * Safe in several processes: an organization's events are handled by one at a time. A consumer that fails is
+ * retried with growing delays, and holds up neither other organizations nor other consumers. A new consumer
+ * begins with the oldest event that is kept.
+ */
+export function startConsumers(app: App, consumers: readonly EventConsumer[]): PeriodicTask[] {
+  return consumers.map((consumer) => new ConsumerLoop(app, consumer).start());
+}
+
+/** An organization with events that are not known to be handled. */
+interface Behind {
+  /** Cursor of its newest event. */
+  last: bigint;
+  timer: NodeJS.Timeout | null;
+}
+
+class ConsumerLoop {
+  readonly #app: App;
+  readonly #consumer: EventConsumer;
+  readonly #behind = new Map<string, Behind>();
+  /** When the pause after the last batch ends, in whichever process that was. */
+  readonly #pausedUntil = new Map<string, number>();
+  readonly #running = new Set<string>();
+  /** Organizations whose time has come, in that order. */
+  readonly #waiting = new Set<string>();
+  readonly #failures = new Map<string, { count: number; retryAt: number }>();
+
+  constructor(app: App, consumer: EventConsumer) {
+    this.#app = app;
+    this.#consumer = consumer;
+  }
+
+  /** @returns the task for wake-ups that were lost, and for what was left by processes that died. */
+  start(): PeriodicTask {
+    const { bus, closing, config } = this.#app;
+    const stopListening = [
+      bus.subscribe(EVENTS_TOPIC, (message) => {
+        const { organizationId, cursor } = message as EventsMessage;
+        this.#wake(organizationId, BigInt(cursor));
+      }),
+      bus.subscribe(this.#topic, (message) => {
+        const { organizationId, cursor } = message as EventsMessage;
+        this.#handled(organizationId, BigInt(cursor));
+      }),
+    ];
+    closing.addEventListener('abort', () => {
+      for (const stop of stopListening) stop();
+      for (const behind of this.#behind.values()) clearTimeout(behind.timer ?? undefined);
+    });
+    return {
+      name: this.#name,
+      everySeconds: config.EVENT_POLL_SECONDS,
+      hasWork: () => Prisma.sql`EXISTS (SELECT 1 ${this.#unhandled()})`,
+      run: () => this.#poll(),
+    };
+  }
+
+  /** SQL: the organizations whose log goes beyond the cursor of the consumer. */
+  #unhandled(): Prisma.Sql {
+    return Prisma.sql`
+      FROM event_counters e LEFT JOIN event_consumers c
+        ON c.organization_id = e.organization_id AND c.name = ${this.#consumer.name}
+      WHERE e.last_cursor > coalesce(c.cursor, 0)`;
+  }
+
+  get #name(): string {
+    return `consumer ${this.#consumer.name}`;
+  }
+
+  /** Bus topic that tells the other processes how far this one has come. */
+  get #topic(): string {
+    return `consumed:${this.#consumer.name}`;
+  }
+
+  async #poll(): Promise<void> {
+    for (const [id, until] of this.#pausedUntil) {
+      if (until < Date.now()) this.#pausedUntil.delete(id);
+    }
+    const behind = await this.#app.db.$queryRaw<{ organization_id: string; last: bigint }[]>`
+      SELECT e.organization_id, e.last_cursor AS last ${this.#unhandled()}`;
+    for (const { organization_id, last } of behind) this.#wake(organization_id, last);
+  }
+
+  #wake(organizationId: string, last: bigint): void {
+    const behind = this.#behind.get(organizationId) ?? { last, timer: null };
+    if (last > behind.last) behind.last = last;
+    this.#behind.set(organizationId, behind);
+    this.#schedule(organizationId);
+  }
+
+  /** Another process, or this one, has handled the events up to this cursor. */
+  #handled(organizationId: string, cursor: bigint): void {
+    this.#pausedUntil.set(organizationId, Date.now() + PAUSE_MS);
+    const behind = this.#behind.get(organizationId);
+    if (!behind || behind.last > cursor) return;
+    clearTimeout(behind.timer ?? undefined);
+    this.#behind.delete(organizationId);
+    this.#waiting.delete(organizationId);
+  }
+
+  #schedule(organizationId: string): void {
+    const behind = this.#behind.get(organizationId);
+    if (!behind || behind.timer || this.#app.closing.aborted) return;
+    if (this.#running.has(organizationId) || this.#waiting.has(organizationId)) return;
+    const spread = this.#app.bus.kind === 'redis' ? Math.random() * SPREAD_MS : 0;
+    const pause = Math.max(0, (this.#pausedUntil.get(organizationId) ?? 0) - Date.now());
+    behind.timer = setTimeout(() => {
+      behind.timer = null;
+      this.#waiting.add(organizationId);
+      this.#startNext();
+    }, pause + spread);
+  }
+
+  #startNext(): void {
+    for (const organizationId of this.#waiting) {
+      if (this.#running.size >= CONCURRENCY || this.#app.closing.aborted) return;
+      this.#waiting.delete(organizationId);
+      if ((this.#failures.get(organizationId)?.retryAt ?? 0) > Date.now()) continue;
+      this.#running.add(organizationId);
+      this.#app.background(this.#name, () => this.#handleBatch(organizationId));
+    }
+  }
+
+  /** One batch, then the organization waits behind the others for its next one. */
+  async #handleBatch(organizationId: string): Promise<void> {
+    const failed = this.#failures.get(organizationId);
+    let more = false;
+    try {
+      // After a failure one event at a time, so that those before the one that fails are handled.
+      const batch = await consumeBatch(
+        this.#app,
+        this.#consumer,
+        organizationId,
+        failed ? 1 : BATCH,
+      );
+      this.#failures.delete(organizationId);
+      more = batch?.full ?? false;
+      if (batch) {
+        const cursor = String(batch.cursor);
+        this.#app.bus.publish(this.#topic, { organizationId, cursor } satisfies EventsMessage);
+      } else {
+        this.#pausedUntil.set(organizationId, Date.now() + LOCKED_AGAIN_MS);
+      }
+    } catch (error) {
+      const count = (failed?.count ?? 0) + 1;
+      const delay = Math.min(RETRY_MS.first * 2 ** (count - 1), RETRY_MS.longest);
+      // The first retry finds the event that fails.
+      const retryAt = count === 1 ? 0 : Date.now() + delay;
+      this.#failures.set(organizationId, { count, retryAt });
+      more = count === 1;
+      this.#app.failures.record(this.#name, error, {
+        level: 'error',
+        message: 'A consumer of the event log failed and will be retried',
+        organizationId,
+      });
+    } finally {
+      this.#running.delete(organizationId);
+      if (more) this.#waiting.add(organizationId);
+      else this.#schedule(organizationId);
+      this.#startNext();
+    }
+  }
+}
+
+/**
+ * Hands a consumer its next events of an organization.
+ *
+ * @returns the cursor up to which events are handled, and whether there may be more; null if another
+ * process is handling them.
+ */
+async function consumeBatch(
+  app: App,
+  consumer: EventConsumer,
+  organizationId: string,
+  size: number,
+): Promise<{ cursor: bigint; full: boolean } | null> {
+  const { name } = consumer;
+  const batch = await app.db.$transaction(async (tx) => {
+    let [row] = await tx.$queryRaw<{ cursor: bigint }[]>`
+      SELECT cursor FROM event_consumers
+      WHERE organization_id = ${organizationId}::uuid AND name = ${name}
+      FOR NO KEY UPDATE SKIP LOCKED`;
+    row ??= await addPosition(tx, organizationId, name);
+    if (!row) return null;
+    const events = await tx.event.findMany({
+      // The last condition is that of the index.
+      where: { AND: [{ organizationId, cursor: { gt: row.cursor } }, { cursor: { gt: 0 } }] },
+      orderBy: { cursor: 'asc' },
+      take: size,
+    });
+    const last = events.at(-1);
+    if (!last) return { cursor: row.cursor, full: false, announce: false };
+    const announce = (await consumer.handle(app, tx, organizationId, events)) ?? false;
+    await tx.$executeRaw`
+      UPDATE event_consumers SET cursor = ${last.cursor}, updated_at = now()
+      WHERE organization_id = ${organizationId}::uuid AND name = ${name}`;
+    return { cursor: last.cursor, full: events.length === size, announce };
+  });
+  if (batch?.announce) consumer.committed?.(app, organizationId);
+  return batch;
+}
+
+/** Undefined if there is one, which another process has locked. */
+async function addPosition(
+  tx: Tx,
+  organizationId: string,
+  name: string,
+): Promise<{ cursor: bigint } | undefined> {
+  const [row] = await tx.$queryRaw<{ cursor: bigint }[]>`
+    INSERT INTO event_consumers (organization_id, name, updated_at)
+    VALUES (${organizationId}::uuid, ${name}, now()) ON CONFLICT DO NOTHING
+    RETURNING cursor`;
+  return row;
+}

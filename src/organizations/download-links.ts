@@ -1,0 +1,118 @@
+/** Links that carry their own signed permission, so that a browser can follow them without an API key. */
+import type { z } from 'zod';
+import type { App, Tx } from '../app.ts';
+import { RequestError, userError } from '../errors.ts';
+import { readToken, signToken } from '../infra/signed-token.ts';
+import { inSnapshot } from '../infra/snapshot.ts';
+import type { Viewer } from '../viewer.ts';
+import { isKeyUsable } from './api-keys.ts';
+
+export const LINK_MINUTES = 15;
+const MAX_TOKEN_BYTES = 6_000;
+
+/** The key that created the link. */
+interface Owner {
+  apiKeyId: string;
+  organizationId: string;
+}
+
+export interface DownloadLink {
+  /** Path and query, relative to the public URL of the server. */
+  path: string;
+  expiresAt: Date;
+}
+
+/** What those who follow a link get. */
+export interface LinkResponse {
+  status: number;
+  body: string | AsyncIterable<string>;
+  contentType?: string;
+  headers?: Record<string, string>;
+  countedFor?: string;
+  countedAs?: 'EXPORT';
+}
+
+interface File {
+  name: string;
+  contentType: string;
+  lines: (tx: Tx) => AsyncIterable<string>;
+}
+
+/** What a link may be used for: one of another purpose is refused. */
+interface LinkKind {
+  path: string;
+  purpose: string;
+}
+
+/** The link ends after some minutes, and with the key that created it. */
+export function signLink(
+  app: App,
+  viewer: Viewer,
+  { path, purpose }: LinkKind,
+  permission: object,
+): DownloadLink {
+  const longest = new Date(app.now().getTime() + LINK_MINUTES * 60_000);
+  const expiresAt = viewer.expiresAt && viewer.expiresAt < longest ? viewer.expiresAt : longest;
+  const { apiKeyId, organizationId } = viewer;
+  const payload = { ...permission, apiKeyId, organizationId };
+  const token = signToken(app.cipher.derive(purpose), payload, expiresAt);
+  if (token.length > MAX_TOKEN_BYTES) {
+    throw userError('INVALID_INPUT', 'The filter is too long for a link.', ['filter']);
+  }
+  return { path: `${path}?token=${token}`, expiresAt };
+}
+
+/** What a link permits; null when it is invalid, or when it or its key has ended. */
+export async function readLink<Permission extends Owner>(
+  app: App,
+  query: URLSearchParams,
+  { purpose, permission }: { purpose: string; permission: z.ZodType<Permission> },
+): Promise<Permission | null> {
+  const payload = readToken(app.cipher.derive(purpose), query.get('token') ?? '', app.now());
+  const { data } = permission.safeParse(payload);
+  return data && (await isKeyUsable(app, data.apiKeyId)) ? data : null;
+}
+
+export const LINK_REFUSED: LinkResponse = {
+  status: 403,
+  body: `The link is invalid or has expired. Links expire after ${LINK_MINUTES} minutes, or with the API key that created them. Create a new one.`,
+};
+
+/** The lines of a file, from one snapshot. They break off when the key of the link ends. */
+export function fileResponse(
+  app: App,
+  { apiKeyId }: Pick<Owner, 'apiKeyId'>,
+  { name, contentType, lines }: File,
+): LinkResponse {
+  return {
+    status: 200,
+    body: inSnapshot(app.db, (tx) => whileUsable(app, apiKeyId, lines(tx))),
+    contentType,
+    headers: fileHeaders(name),
+    countedFor: apiKeyId,
+    countedAs: 'EXPORT',
+  };
+}
+
+/** Looks the key up before each page. */
+async function* whileUsable(
+  app: App,
+  apiKeyId: string,
+  pages: AsyncIterable<string>,
+): AsyncGenerator<string> {
+  for await (const page of pages) {
+    if (!(await isKeyUsable(app, apiKeyId)))
+      throw new RequestError('UNAUTHENTICATED', 'The key ended');
+    yield page;
+  }
+}
+
+/** Headers of a file that is saved, and that neither caches nor other sites see. */
+function fileHeaders(fileName: string): Record<string, string> {
+  return {
+    'content-disposition': `attachment; filename="${fileName}"`,
+    'cache-control': 'private, no-store',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+  };
+}

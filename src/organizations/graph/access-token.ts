@@ -1,0 +1,30 @@
+import { formatNumber } from '../../graphql/format-number.ts';
+import { mutation } from '../../graphql/mutation.ts';
+import { createAccessToken, MAX_TOKEN_SECONDS } from '../access-tokens.ts';
+
+mutation('createAccessToken', {
+  description:
+    'Creates a short-lived, read-only access token for a browser, optionally restricted to one call or one campaign.',
+  scope: 'write',
+  input: (t) => ({
+    expiresInSeconds: t.int({
+      description: `Lifetime in seconds, 30 to ${formatNumber(MAX_TOKEN_SECONDS)}. It never exceeds that of the API key. Default: 3,600.`,
+    }),
+    callId: t.id({
+      description: 'ID of a call (`cal_…`). Restricts the token to this call and its events.',
+    }),
+    campaignId: t.id({
+      description:
+        'ID of a campaign (`cmp_…`). Restricts the token to this campaign, its contacts, its calls and their events. Cannot be combined with `callId`.',
+    }),
+  }),
+  run: (input, { app, viewer }) => createAccessToken(app, viewer, input),
+  payload: {
+    accessToken: {
+      type: 'String',
+      description:
+        'Access token. Pass it in place of an API key, in the `Authorization` header or in `connectionParams`.',
+    },
+    expiresAt: { type: 'DateTime', description: 'Time at which the token expires.' },
+  },
+});

@@ -1,0 +1,171 @@
+/** Imports phone numbers from carriers. */
+import type { App } from '../app.ts';
+import { userError } from '../errors.ts';
+import type { PhoneNumber } from '../generated/prisma/client.ts';
+import { Checks } from '../infra/checks.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import {
+  type Carrier,
+  type CarrierChange,
+  type CarrierInput,
+  checkCarrier,
+  checkOwnership,
+  claimAccount,
+  deleteIfUnused,
+  lockConfig,
+} from './carriers.ts';
+import { encryptSip } from './credentials.ts';
+import { MAX_NAME } from './service.ts';
+import { allowSipCallsJob, telephonyConfigSync } from './sync.ts';
+
+export interface ImportPhoneNumberInput {
+  phoneNumber: string;
+  name?: string | null | undefined;
+  provider: CarrierInput;
+}
+
+/**
+ * Imports a number, and with it the carrier account unless the organization has imported it before.
+ *
+ * Order: the number, the account or its changed credentials, and a job are committed, then the account
+ * is sent to Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the
+ * number is DRAFT and the job sends the account later. After a crash in between, the job sends the
+ * account too, and a refusal makes the number FAILED.
+ */
+export async function importPhoneNumber(
+  app: App,
+  viewer: Viewer,
+  input: ImportPhoneNumberInput,
+): Promise<PhoneNumber> {
+  const id = newObjectId(viewer);
+  if (viewer.idempotency) {
+    const made = await app.db.phoneNumber.findFirst({ where: { ...ownedBy(viewer), id } });
+    if (made) return syncAccount(app, made, null);
+  }
+  const checks = new Checks();
+  const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber']);
+  const name = checks.text(input.name, ['name'], { min: 1, max: MAX_NAME }) ?? null;
+  const carrier = checkCarrier(checks, input.provider);
+  if (!phoneNumber || !carrier || checks.problems.length > 0) {
+    await checkConflicts(app, viewer, { checks, phoneNumber, carrier });
+    checks.throwIfAny();
+    throw new Error('The checks passed without a number or a carrier');
+  }
+
+  const { number, change } = await app.db.$transaction(async (tx) => {
+    const change =
+      carrier.provider === 'SIP' ? null : await claimAccount(app, tx, viewer, { checks, carrier });
+    const made = await tx.phoneNumber.createManyAndReturn({
+      data: {
+        id,
+        ...ownedBy(viewer),
+        phoneNumber,
+        name,
+        provider: carrier.provider,
+        ...(carrier.provider === 'SIP' ? sipColumns(app, id, carrier) : {}),
+      },
+      skipDuplicates: true,
+    });
+    if (!made[0]) addExisting(checks);
+    checks.throwIfAny();
+    if (carrier.provider === 'SIP') {
+      await app.jobs.enqueue(tx, allowSipCallsJob, {}, { group: null, singletonKey: 'sip' });
+    }
+    return { number: made[0]!, change };
+  });
+  return syncAccount(app, number, change);
+}
+
+function sipColumns(
+  app: App,
+  id: string,
+  { server, username, password }: Carrier & { provider: 'SIP' },
+) {
+  return {
+    sipServer: server,
+    sipUsername: username,
+    credentials: encryptSip(app, id, { username, password }),
+  };
+}
+
+interface CheckedImport {
+  checks: Checks;
+  phoneNumber: string | undefined;
+  carrier: Carrier | undefined;
+}
+
+/** Adds conflicts with existing rows to the problems of an invalid input, so that all are reported. */
+async function checkConflicts(
+  app: App,
+  viewer: Viewer,
+  { checks, phoneNumber, carrier }: CheckedImport,
+): Promise<void> {
+  if (phoneNumber) {
+    const existing = await app.db.phoneNumber.findFirst({
+      where: { ...ownedBy(viewer), phoneNumber, releasedAt: null },
+      select: { id: true },
+    });
+    if (existing) addExisting(checks);
+  }
+  if (carrier && carrier.provider !== 'SIP') {
+    const { provider } = carrier;
+    const config = await app.db.telephonyConfig.findUnique({ where: { provider } });
+    checkOwnership(checks, viewer, carrier, config);
+  }
+}
+
+function addExisting(checks: Checks): void {
+  checks.add(
+    'ALREADY_EXISTS',
+    'You have imported this number already. Release it first to import it again.',
+    ['phoneNumber'],
+  );
+}
+
+/** Sends the account of the number to Ultravox, and undoes the import when Ultravox refuses it. */
+async function syncAccount(
+  app: App,
+  number: PhoneNumber,
+  change: CarrierChange | null,
+): Promise<PhoneNumber> {
+  const { provider } = number;
+  if (provider === 'SIP' || number.releasedAt) return number;
+  const current = change
+    ? { id: change.configId }
+    : await app.db.telephonyConfig.findUnique({ where: { provider }, select: { id: true } });
+  if (!current) return number;
+  await trySync(app, telephonyConfigSync, current.id);
+  const config = await app.db.telephonyConfig.findUnique({ where: { id: current.id } });
+  if (!config || config.refusedRevision !== config.revision) return number;
+  await undoImport(app, number, change);
+  throw userError(
+    'ULTRAVOX_REFUSED',
+    `Ultravox refused the carrier account, so the number was not imported. Check the credentials and import it again.${config.syncError ? ` Ultravox says: ${config.syncError}` : ''}`,
+    ['provider', provider.toLowerCase()],
+  );
+}
+
+/** Deletes the number and restores the credentials that the import changed. */
+async function undoImport(
+  app: App,
+  { id, organizationId, provider }: PhoneNumber,
+  change: CarrierChange | null,
+): Promise<void> {
+  if (provider === 'SIP') return;
+  const configId = await app.db.$transaction(async (tx) => {
+    const config = await lockConfig(tx, provider);
+    await tx.phoneNumber.deleteMany({ where: { id, organizationId, calls: { none: {} } } });
+    if (!config || config.organizationId !== organizationId || config.deletedAt) return null;
+    const removed = await deleteIfUnused(app, tx, config);
+    if (removed) return removed;
+    if (!change?.previous || change.revision !== config.revision) return null;
+    await tx.telephonyConfig.updateMany({
+      where: { provider, id: config.id },
+      data: { credentials: change.previous, revision: { increment: 1 } },
+    });
+    await enqueueSync(app, tx, telephonyConfigSync, config);
+    return config.id;
+  });
+  if (configId) await trySync(app, telephonyConfigSync, configId);
+}

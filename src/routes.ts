@@ -1,0 +1,59 @@
+/** HTTP routes other than GraphQL. */
+import type { App } from './app.ts';
+import { CALL_EXPORT_PATH, downloadCalls } from './calls/export.ts';
+import { RECORDING_PATH, serveRecording } from './calls/recordings/serve.ts';
+import {
+  countFailedWebhooks,
+  receiveUltravoxWebhook,
+  ULTRAVOX_WEBHOOK_PATH,
+} from './calls/ultravox/webhooks.ts';
+import { CAMPAIGN_EXPORT_PATH, downloadCampaignContacts } from './campaigns/export.ts';
+import { DOWNLOAD_PATH, download } from './contacts/export.ts';
+import { health } from './server/health.ts';
+import type { PlainEndpoint } from './server/plain-endpoint.ts';
+import type { PlainRoute } from './server/server.ts';
+
+const REFUSED_WEBHOOK_LOG_INTERVAL_MS = 60_000;
+
+export function plainRoutes(app: App): PlainRoute[] {
+  return [
+    { method: 'POST', path: ULTRAVOX_WEBHOOK_PATH, endpoint: ultravoxWebhook(app) },
+    {
+      method: 'GET',
+      path: CALL_EXPORT_PATH,
+      endpoint: async (request) => downloadCalls(app, request),
+    },
+    {
+      method: 'GET',
+      path: CAMPAIGN_EXPORT_PATH,
+      endpoint: async (request) => downloadCampaignContacts(app, request),
+    },
+    { method: 'GET', path: DOWNLOAD_PATH, endpoint: async (request) => download(app, request) },
+    {
+      method: 'GET',
+      path: RECORDING_PATH,
+      endpoint: async (request) => serveRecording(app, request),
+    },
+    { method: 'GET', path: '/health', endpoint: health(app, () => countFailedWebhooks(app)) },
+  ];
+}
+
+/** Logs refused webhooks at most once a minute, with their number. */
+function ultravoxWebhook(app: App): PlainEndpoint {
+  let loggedAt = 0;
+  let count = 0;
+  return async (request) => {
+    const answer = await receiveUltravoxWebhook(app, request);
+    if (answer.status < 400) return answer;
+    count += 1;
+    if (Date.now() - loggedAt >= REFUSED_WEBHOOK_LOG_INTERVAL_MS) {
+      app.log.warn(
+        { status: answer.status, reason: answer.body, count },
+        'A webhook was refused: forged, too old, or signed with the secret of another ENCRYPTION_KEY',
+      );
+      loggedAt = Date.now();
+      count = 0;
+    }
+    return answer;
+  };
+}

@@ -1,0 +1,118 @@
+/** Turns the credential of a request or socket into the context of its operations. */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { App } from '../app.ts';
+import { RequestError } from '../errors.ts';
+import type { Context } from '../graphql/context.ts';
+import { toGraphQLError } from '../graphql/errors.ts';
+import type { EventFeed } from '../live/feed.ts';
+import { authenticate } from '../organizations/authentication.ts';
+import type { Viewer } from '../viewer.ts';
+import type { ConcurrencyLimits } from './concurrency-limits.ts';
+import { LIMITS } from './limits.ts';
+import type { LiveReceiver } from './live-delivery.ts';
+import type { RateLimits } from './rate-limits.ts';
+import type { UploadFiles } from './upload-files.ts';
+
+/** Shared by all requests of a process. */
+export interface Services {
+  app: App;
+  feed: EventFeed;
+  rateLimits: RateLimits;
+  concurrency: ConcurrencyLimits;
+  /** Base URL of this server as clients reach it, without a trailing slash. */
+  publicUrl: () => string;
+}
+
+/** Credential and address of a client. */
+export interface Caller {
+  authorization: string | null;
+  address: string | null;
+}
+
+export interface RequestContext extends Context {
+  /** Address of the client. */
+  readonly address: string | null;
+  /** From the header `X-Idempotency-Key` or from `extensions.idempotencyKey`. */
+  readonly idempotencyKey: string | null;
+  /** Files of a multipart request. They stay open while the operation runs. */
+  readonly files?: UploadFiles;
+  /** Takes live events of a subscription in place of its stream, if the transport can. */
+  readonly receive?: LiveReceiver;
+}
+
+/**
+ * The context without an idempotency key.
+ *
+ * @throws GraphQLError UNAUTHENTICATED or FORBIDDEN when a credential was given and is not accepted,
+ *   RATE_LIMITED when the address sent too many requests without an accepted one.
+ */
+export async function createContext(
+  services: Services,
+  caller: Caller,
+  requestId: string,
+): Promise<RequestContext> {
+  const { app, feed, publicUrl } = services;
+  try {
+    const viewer = await identify(services, caller);
+    return {
+      ...{ app, feed, viewer, requestId, execution: {}, address: caller.address },
+      publicUrl: publicUrl(),
+      idempotencyKey: null,
+    };
+  } catch (error) {
+    throw toGraphQLError(error, requestId, app.log);
+  }
+}
+
+async function identify({ app, rateLimits }: Services, caller: Caller): Promise<Viewer | null> {
+  const credential = caller.authorization?.replace(/^Bearer\s+/i, '').trim();
+  if (!credential) {
+    await rateLimits.chargeUnauthenticated(caller.address);
+    return null;
+  }
+  try {
+    return await authenticate(app, credential, caller.address);
+  } catch (error) {
+    if (error instanceof RequestError) await rateLimits.chargeUnauthenticated(caller.address);
+    throw error;
+  }
+}
+
+/** Address of the client: the peer of the connection, or with TRUST_PROXY what the proxy reports. */
+export function clientAddress(app: App, request: IncomingMessage): string | null {
+  const forwarded = app.config.TRUST_PROXY ? request.headers['x-forwarded-for'] : undefined;
+  const lastHop = String(forwarded ?? '')
+    .split(',')
+    .at(-1)
+    ?.trim();
+  return lastHop || request.socket.remoteAddress || null;
+}
+
+/**
+ * The idempotency key of an operation, null when none is given.
+ *
+ * @throws RequestError BAD_USER_INPUT for an invalid key, since ignoring it could run the mutation twice
+ */
+export function readIdempotencyKey(
+  headers: IncomingHttpHeaders,
+  extensions: Record<string, unknown> | null | undefined,
+): string | null {
+  const keys: unknown[] = [];
+  const header = headers['x-idempotency-key'];
+  if (header !== undefined) keys.push(header);
+  if (extensions && Object.hasOwn(extensions, 'idempotencyKey'))
+    keys.push(extensions.idempotencyKey);
+  const [key, ...others] = keys;
+  if (key === undefined) return null;
+  const isValid =
+    typeof key === 'string' &&
+    /^[\x21-\x7e]+$/.test(key) &&
+    key.length <= LIMITS.idempotencyKeyCharacters.max;
+  if (!isValid || others.some((other) => other !== key)) {
+    throw new RequestError(
+      'BAD_USER_INPUT',
+      'An idempotency key must be a string of 1 to 200 visible ASCII characters, such as a UUID, and must be given once.',
+    );
+  }
+  return key;
+}

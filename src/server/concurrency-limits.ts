@@ -1,0 +1,148 @@
+/**
+ * Limits on concurrent subscriptions, uploads and sockets: of this process, and for subscriptions with Redis
+ * of all processes.
+ */
+
+import type { Redis } from 'ioredis';
+import type { App } from '../app.ts';
+import { RequestError } from '../errors.ts';
+import type { Viewer } from '../viewer.ts';
+import { LIMITS } from './limits.ts';
+import { createSharedCounts } from './shared-counts.ts';
+
+const MAX_UPLOADS_PER_KEY = LIMITS.uploadsPerKey.max;
+const MAX_UNAUTHENTICATED_SOCKETS = LIMITS.unauthenticatedSockets.max;
+const UPLOAD_RETRY_SECONDS = 5;
+
+/** Releases a slot. Further calls have no effect. */
+export type Release = () => void;
+
+export interface ConcurrencyLimits {
+  /** @throws RequestError RATE_LIMITED */
+  openSubscription(viewer: Viewer): Promise<Release>;
+  /** @throws RequestError RATE_LIMITED */
+  beginUpload(viewer: Viewer): Release;
+  /** For a WebSocket until it is authenticated. @throws RequestError RATE_LIMITED */
+  openSocket(address: string | null): Release;
+  close(): Promise<void>;
+}
+
+export interface ConcurrencyOptions {
+  /** Default: each process counts for itself. */
+  redis?: Redis | null;
+  /** How long subscriptions of a process that died are counted. */
+  lifetimeMs?: number;
+}
+
+export function createConcurrencyLimits(
+  app: Pick<App, 'config' | 'failures'>,
+  { redis, lifetimeMs }: ConcurrencyOptions = {},
+): ConcurrencyLimits {
+  const { MAX_SUBSCRIPTIONS, MAX_UPLOADS } = app.config;
+  const subscriptions = new Counter();
+  const uploads = new Counter();
+  const sockets = new Counter();
+  const shared = redis
+    ? createSharedCounts({
+        ...{ redis, failures: app.failures, ...(lifetimeMs ? { lifetimeMs } : {}) },
+        countOf: (key) => subscriptions.count(key),
+      })
+    : null;
+  return {
+    async openSubscription({ organizationId, apiKeyId }) {
+      // Half of the organization's limit, so that one key cannot use all of it.
+      const perKey = Math.ceil(MAX_SUBSCRIPTIONS / 2);
+      const ofOrganization = () => tooManySubscriptions('An organization', MAX_SUBSCRIPTIONS);
+      const slots: Slot[] = [
+        [`{${organizationId}}`, MAX_SUBSCRIPTIONS, ofOrganization],
+        [
+          `{${organizationId}}:${apiKeyId}`,
+          perKey,
+          () => tooManySubscriptions('An API key', perKey),
+        ],
+      ];
+      const release = subscriptions.enter(slots);
+      if (!shared) return release;
+      const keys = slots.map(([key]) => key);
+      const exceeded = await shared.findExceeded(slots.map(([key, max]) => ({ key, max })));
+      const leave = (): void => {
+        release();
+        shared.changed(keys);
+      };
+      if (exceeded === null) return leave;
+      leave();
+      throw slots[exceeded]?.[2]();
+    },
+    beginUpload({ apiKeyId }) {
+      return uploads.enter([
+        ['process', MAX_UPLOADS, () => tooManyUploads('This server', MAX_UPLOADS)],
+        [apiKeyId, MAX_UPLOADS_PER_KEY, () => tooManyUploads('An API key', MAX_UPLOADS_PER_KEY)],
+      ]);
+    },
+    openSocket: (address) =>
+      sockets.enter([
+        [
+          String(address),
+          MAX_UNAUTHENTICATED_SOCKETS,
+          () => tooManySockets(MAX_UNAUTHENTICATED_SOCKETS),
+        ],
+      ]),
+    close: async () => shared?.close(),
+  };
+}
+
+/** An error costs more than the counting. */
+type Slot = readonly [key: string, max: number, refusal: () => RequestError];
+
+class Counter {
+  readonly #counts = new Map<string, number>();
+
+  count(key: string): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
+  /** @throws the refusal of the first slot whose limit is reached */
+  enter(slots: readonly Slot[]): Release {
+    for (const [key, max, refusal] of slots) {
+      if (this.count(key) >= max) throw refusal();
+    }
+    const keys = slots.map(([key]) => key);
+    for (const key of keys) this.#counts.set(key, this.count(key) + 1);
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      for (const key of keys) this.#leave(key);
+    };
+  }
+
+  #leave(key: string): void {
+    const left = (this.#counts.get(key) ?? 1) - 1;
+    if (left > 0) this.#counts.set(key, left);
+    else this.#counts.delete(key);
+  }
+}
+
+export function tooManySubscriptions(who: string, limit: number): RequestError {
+  return new RequestError(
+    'RATE_LIMITED',
+    `${who} may have at most ${limit} open subscriptions. End one first, or follow several calls with one subscription.`,
+    { limit },
+  );
+}
+
+function tooManyUploads(who: string, limit: number): RequestError {
+  return new RequestError(
+    'RATE_LIMITED',
+    `${who} may have at most ${limit} concurrent uploads. Wait until one has finished.`,
+    { limit, retryAfterSeconds: UPLOAD_RETRY_SECONDS },
+  );
+}
+
+function tooManySockets(limit: number): RequestError {
+  return new RequestError(
+    'RATE_LIMITED',
+    `An address may have at most ${limit} WebSockets without a valid API key.`,
+    { limit },
+  );
+}

@@ -1,0 +1,233 @@
+/** The graphql-ws protocol at `/graphql`, with the same context, limits and errors as HTTP. */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import {
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLError,
+  getOperationAST,
+  OperationTypeNode,
+} from 'graphql';
+import {
+  handleProtocols,
+  makeServer,
+  type Context as ProtocolContext,
+  type ServerOptions,
+} from 'graphql-ws';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { toGraphQLError, withoutHttp } from '../graphql/errors.ts';
+import { newId } from '../infra/ids.ts';
+import { API_KEY_REVOKED_TOPIC } from '../organizations/api-key-cache.ts';
+import {
+  clientAddress,
+  createContext,
+  type RequestContext,
+  readIdempotencyKey,
+  type Services,
+} from './authentication.ts';
+import { type Release, tooManySubscriptions } from './concurrency-limits.ts';
+import { cursorOf } from './event-stream.ts';
+import type { Yoga } from './graphql-endpoint.ts';
+import { LIMITS } from './limits.ts';
+import { openConnection, type SocketConnection } from './socket-connection.ts';
+import { isBrokenOff } from './subscriptions.ts';
+
+const PATH = '/graphql';
+const SHUTDOWN_GRACE_MS = 3_000;
+
+interface Options {
+  services: Services;
+  server: Server;
+  yoga: Yoga;
+}
+
+type Context = ProtocolContext<Record<string, unknown> | undefined, SocketConnection>;
+type Handlers = ServerOptions<Record<string, unknown> | undefined, SocketConnection>;
+
+/** The credential is expected in `connectionParams` as `{ "Authorization": "Bearer …" }`. */
+export function attachSockets(options: Options): { close(): Promise<void> } {
+  const { services, server } = options;
+  const { app, concurrency } = services;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: LIMITS.messageBytes.max,
+    handleProtocols,
+  });
+  const connections = new Map<WebSocket, SocketConnection>();
+  const protocol = makeServer<Record<string, unknown> | undefined, SocketConnection>(
+    createHandlers(options),
+  );
+
+  const upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer): void => {
+    stream.on('error', () => stream.destroy());
+    if ((request.url ?? '').split('?')[0] !== PATH) {
+      refuseUpgrade(stream, '404 Not Found');
+      return;
+    }
+    let release: Release;
+    try {
+      release = concurrency.openSocket(clientAddress(app, request));
+    } catch {
+      refuseUpgrade(stream, '429 Too Many Requests');
+      return;
+    }
+    stream.once('close', release);
+    sockets.handleUpgrade(request, stream, head, (socket) => {
+      const options = { app, protocol, request, onAuthenticated: release };
+      connections.set(socket, openConnection(socket, options));
+      socket.once('close', () => connections.delete(socket));
+    });
+  };
+  server.on('upgrade', upgrade);
+
+  const stopListening = app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
+    for (const connection of connections.values()) {
+      if (connection.viewer?.apiKeyId === apiKeyId) {
+        connection.closeForbidden('The API key was revoked');
+      }
+    }
+  });
+
+  return {
+    async close() {
+      stopListening();
+      server.off('upgrade', upgrade);
+      for (const socket of connections.keys()) socket.close(1001, 'Going away');
+      const force = setTimeout(() => {
+        for (const socket of connections.keys()) socket.terminate();
+      }, SHUTDOWN_GRACE_MS);
+      await new Promise<void>((resolve) => sockets.close(() => resolve()));
+      clearTimeout(force);
+    },
+  };
+}
+
+function refuseUpgrade(stream: Duplex, status: string): void {
+  stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function createHandlers({ services, yoga }: Options): Handlers {
+  const { app } = services;
+  return {
+    execute: (args) => (args as unknown as Enveloped).rootValue.execute(args),
+    subscribe: (args) => (args as unknown as Enveloped).rootValue.subscribe(args),
+    onConnect: async (context) => {
+      // Rejected here, so that a client learns of an invalid key before its first operation.
+      try {
+        const { viewer } = await contextOf(services, context);
+        if (viewer) context.extra.authenticate(viewer);
+        return true;
+      } catch (error) {
+        closeFor(context.extra, error as GraphQLError);
+        return false;
+      }
+    },
+    onSubscribe: async (context, id, params) => {
+      // An error thrown from here would close the socket with every other operation on it.
+      try {
+        return await prepare(services, yoga, context, { ...params, id });
+      } catch (error) {
+        const refusal = toGraphQLError(error, newId(), app.log);
+        if (refusal.extensions.code === 'UNAUTHENTICATED') closeFor(context.extra, refusal);
+        return [refusal];
+      }
+    },
+    onOperation: ({ extra }, ...[, , args, result]) => {
+      if (!('errors' in result)) return;
+      const operation = getOperationAST(args.document, args.operationName);
+      if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return;
+      const retried = result.errors?.find(({ extensions }) =>
+        ['RATE_LIMITED', 'UNAVAILABLE'].includes(String(extensions.code)),
+      );
+      // A stock client subscribes again after a close, and never after an error.
+      if (retried) extra.closeForRetry(retried.message);
+    },
+    onNext: ({ extra }, id, ...[, , result]) => {
+      const cursor = cursorOf(result as ExecutionResult);
+      if (cursor !== null) extra.sentEvent(id, cursor);
+      const { data, errors, extensions } = result;
+      if (!errors) return;
+      const ended = errors.find((error) => error.extensions.code === 'UNAUTHENTICATED');
+      if (ended && extra.viewer) extra.closeForbidden(ended.message);
+      // A stock client subscribes again after a close, and never after an error.
+      if (isBrokenOff(result)) extra.breakOff(errors[0]?.message ?? 'Internal server error');
+      return {
+        ...(data === undefined ? {} : { data }),
+        errors: errors.map((error) => withoutHttp(error).toJSON()),
+        ...(extensions ? { extensions } : {}),
+      };
+    },
+    onError: (_context, _id, _params, errors) =>
+      errors.map((error) => withoutHttp(error as GraphQLError).toJSON()),
+    onComplete: ({ extra }, id) => extra.ended(id),
+  };
+}
+
+interface SubscribeParams {
+  id: string;
+  query: string;
+  operationName?: string | null | undefined;
+  variables?: Record<string, unknown> | null | undefined;
+  extensions?: Record<string, unknown> | null | undefined;
+}
+
+/** The arguments of the execution, or the errors of the document. */
+async function prepare(
+  services: Services,
+  yoga: Yoga,
+  context: Context,
+  params: SubscribeParams,
+): Promise<ExecutionArgs | readonly GraphQLError[]> {
+  if (Object.keys(context.subscriptions).length > LIMITS.subscriptionsPerSocket.max) {
+    throw tooManySubscriptions('A socket', LIMITS.subscriptionsPerSocket.max);
+  }
+  const idempotencyKey = readIdempotencyKey({}, params.extensions);
+  const { schema, execute, subscribe, parse, validate } = yoga.getEnveloped({
+    req: context.extra.request,
+    params,
+  } as never);
+  const document = parse(params.query);
+  const errors = validate(schema, document);
+  if (errors.length > 0) return errors as readonly GraphQLError[];
+  const contextValue: RequestContext = {
+    ...(await contextOf(services, context)),
+    idempotencyKey,
+    receive: (messages) => context.extra.sendNext(params.id, messages),
+  };
+  return {
+    schema,
+    document,
+    operationName: params.operationName,
+    variableValues: params.variables,
+    contextValue,
+    rootValue: { execute, subscribe },
+  } as ExecutionArgs;
+}
+
+function contextOf(
+  services: Services,
+  { connectionParams: params, extra }: Context,
+): Promise<RequestContext> {
+  const authorization = params?.Authorization ?? params?.authorization;
+  return createContext(
+    services,
+    {
+      authorization: typeof authorization === 'string' ? authorization : null,
+      address: clientAddress(services.app, extra.request),
+    },
+    newId(),
+  );
+}
+
+/** Closes the socket with a code from which standard clients know whether and how to connect again. */
+function closeFor(connection: SocketConnection, error: GraphQLError): void {
+  const code = error.extensions.code;
+  if (code === 'RATE_LIMITED' || code === 'UNAVAILABLE') connection.closeForRetry(error.message);
+  else if (code === 'INTERNAL') connection.closeForRetry('Internal server error');
+  else connection.closeForbidden(error.message);
+}
+
+interface Enveloped {
+  // biome-ignore lint/suspicious/noExplicitAny: whatever envelop returns is what graphql-ws sends
+  rootValue: { execute: (args: unknown) => any; subscribe: (args: unknown) => any };
+}

@@ -1,0 +1,44 @@
+import type { JsonObject } from './json.ts';
+import type { ReceivedWebhook, Route, World } from './world.ts';
+
+/** A receiver of webhooks, for demonstrations: it accepts everything and shows what came. */
+
+const KEPT = 200;
+
+export const receiverRoutes: Route[] = [
+  {
+    method: 'POST',
+    path: '/simulator/receiver/:name',
+    open: true,
+    handler(world, { params, headers, body }) {
+      world.received.push({
+        at: new Date(world.now()).toISOString(),
+        name: params.name ?? '',
+        headers: shownHeaders(headers),
+        body,
+      });
+      if (world.received.length > KEPT) world.received.shift();
+      return { status: 204 };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/simulator/receiver/:name',
+    handler: (world, { params }) => ({
+      status: 200,
+      body: { results: receivedBy(world, params.name ?? '') },
+    }),
+  },
+];
+
+function receivedBy(world: World, name: string): ReceivedWebhook[] {
+  return world.received.filter((webhook) => webhook.name === name).reverse();
+}
+
+function shownHeaders(headers: NodeJS.Dict<string | string[]>): JsonObject {
+  return Object.fromEntries(
+    Object.entries(headers)
+      .filter(([name]) => /^(webhook|x-truedy|content-type|user-agent)/.test(name))
+      .map(([name, value]) => [name, String(value)]),
+  );
+}

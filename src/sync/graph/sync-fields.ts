@@ -1,0 +1,26 @@
+import { builder } from '../../graphql/builder.ts';
+import { isInSync } from '../status.ts';
+import { SyncStatusEnum } from './sync-status.ts';
+
+type SyncedModel = 'Agent' | 'Tool' | 'Voice' | 'KnowledgeBase' | 'KnowledgeSource';
+
+/** Adds `status`, `syncError` and `isInSync` to a type whose rows have a remote resource. */
+export function addSyncFields(
+  model: SyncedModel,
+  descriptions: { status: string; syncError: string },
+): void {
+  // Pothos types the fields of one model at a time; these columns are the same in each.
+  builder.prismaObjectFields(model as 'Agent', (t) => ({
+    status: t.expose('status', { type: SyncStatusEnum, description: descriptions.status }),
+    syncError: t.exposeString('syncError', {
+      nullable: true,
+      description: descriptions.syncError,
+    }),
+    isInSync: t.boolean({
+      description:
+        'Whether the latest revision is at Ultravox. False while a change is being sent or was refused.',
+      select: { revision: true, syncedRevision: true },
+      resolve: isInSync,
+    }),
+  }));
+}

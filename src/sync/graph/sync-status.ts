@@ -1,0 +1,19 @@
+import { SyncStatus } from '../../generated/prisma/enums.ts';
+import { builder } from '../../graphql/builder.ts';
+
+export const SyncStatusEnum = builder.enumType('SyncStatus', {
+  description:
+    'State of the remote resource that Ultravox, the voice engine, keeps for an object. An object that was ACTIVE once stays ACTIVE while a later change is being sent or was refused; `syncError` then gives the reason.',
+  values: {
+    [SyncStatus.DRAFT]: {
+      description:
+        'Saved, but not at Ultravox yet: Ultravox could not be reached, or an object that this one refers to is not there yet. Retried automatically.',
+    },
+    [SyncStatus.CREATING]: { description: 'Being sent to Ultravox.' },
+    [SyncStatus.ACTIVE]: { description: 'Available at Ultravox and usable in calls.' },
+    [SyncStatus.FAILED]: {
+      description:
+        'Refused by Ultravox; `syncError` gives the reason. Not retried until the object is changed.',
+    },
+  } as const,
+});

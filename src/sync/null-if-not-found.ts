@@ -1,0 +1,11 @@
+import { UltravoxError } from '../ultravox/error.ts';
+
+/** The answer to a request, or null when Ultravox answers that the resource does not exist. */
+export async function nullIfNotFound<T>(request: Promise<T>): Promise<T | null> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof UltravoxError && error.kind === 'not_found') return null;
+    throw error;
+  }
+}

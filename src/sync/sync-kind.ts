@@ -1,0 +1,68 @@
+/** What the sync needs to know of a kind of row that has a remote resource at Ultravox. */
+import { z } from 'zod';
+import type { App, Tx } from '../app.ts';
+import type { SyncStatus } from '../generated/prisma/client.ts';
+import { defineJob, type JobDefinition } from '../infra/jobs.ts';
+
+/** The columns of every table whose rows have a remote resource. */
+export interface SyncRow {
+  id: string;
+  organizationId: string;
+  status: SyncStatus;
+  revision: number;
+  syncedRevision: number | null;
+  syncAttempts: number;
+  remoteId: string | null;
+  /** Since when a creation request may be unanswered; null when every request was answered. */
+  remoteAttemptAt: Date | null;
+  deletedAt: Date | null;
+}
+
+/** The part of an app that syncing uses. Its client is bound to the abort signal of the job. */
+export type SyncContext = Pick<App, 'db' | 'ultravox' | 'cipher' | 'config' | 'failures' | 'now'>;
+
+export interface SyncKind<Row extends SyncRow> {
+  readonly table:
+    | 'agents'
+    | 'tools'
+    | 'voices'
+    | 'knowledge_bases'
+    | 'knowledge_sources'
+    | 'telephony_configs';
+  readonly job: JobDefinition<SyncJob>;
+  /** Reads the row with everything its remote resource is built from; null when it does not exist. */
+  load(app: SyncContext, id: string): Promise<Row | null>;
+  /** Remote ids of the resources that carry the id of the row. */
+  find(app: SyncContext, row: Row): Promise<string[]>;
+  /** @returns the remote id of the new resource. */
+  create(app: SyncContext, row: Row): Promise<string>;
+  /** Sends the current content. A "not found" error makes the sync create the resource again. */
+  update(app: SyncContext, row: Row, remoteId: string): Promise<void>;
+  /** Removes a remote resource. A resource that does not exist counts as removed. */
+  remove(app: SyncContext, row: Row, remoteId: string): Promise<void>;
+  /** Runs in the transaction that records the result, for example to append events. */
+  onResult?(app: App, tx: Tx, row: Row, result: SyncResult): Promise<void>;
+  /** Runs after that transaction has committed. */
+  afterResult?(app: App, row: Row, result: SyncResult): Promise<void>;
+}
+
+export type SyncResult =
+  | { outcome: 'SYNCED'; remoteId: string }
+  | { outcome: 'REMOVED' }
+  | { outcome: 'REFUSED' | 'UNREACHABLE'; message: string; retryAt: Date | null };
+
+/**
+ * Thrown by `create` or `update` of a kind while something it refers to has no remote resource yet.
+ * It is handled like an unreachable Ultravox; the kind it waits for enqueues it again.
+ */
+export class NotReadyError extends Error {
+  override name = 'NotReadyError';
+}
+
+const syncJob = z.object({ id: z.uuid() });
+export type SyncJob = z.output<typeof syncJob>;
+
+/** The job that syncs one row. Each kind has its own. */
+export function defineSyncJob(name: string): JobDefinition<SyncJob> {
+  return defineJob({ name, payload: syncJob, retryLimit: 3 });
+}

@@ -1,0 +1,254 @@
+/** One request to Ultravox: sent once, with a deadline, a report, and one error for each failure. */
+import {
+  boundTo4kB,
+  isOutcomeUnknown,
+  kindOfStatus,
+  parseRetryAfter,
+  readErrorBody,
+  redact,
+  redactNamed,
+  UltravoxError,
+  type UltravoxErrorKind,
+} from './error.ts';
+
+const MAX_ERROR_BODY_BYTES = 64 * 1024;
+
+/** Report of one attempt, sent when its response has been read or has failed. */
+export interface RequestReport {
+  method: string;
+  /** Without the query. */
+  path: string;
+  /** Begins at 1. */
+  attempt: number;
+  durationMs: number;
+  status: number | null;
+  error: UltravoxError | null;
+}
+
+export interface UltravoxClientSettings {
+  /** Such as `https://api.ultravox.ai`, without `/api`. */
+  baseUrl: string;
+  apiKey: string;
+  /** Per attempt, until the body has been read (for audio: until it begins). Default 30 s. */
+  timeoutMs?: number;
+  fetch?: typeof globalThis.fetch;
+  /** Abandons every request; see `RequestOptions`. */
+  signal?: AbortSignal;
+  /** For logs and measurements. Must not throw. */
+  onRequest?: (report: RequestReport) => void;
+  /** First pause between attempts, doubled for the second. Default 100 ms. */
+  backoffMs?: number;
+}
+
+export interface RequestOptions {
+  /**
+   * Abandons the request. It then fails as `unreachable`, with `outcomeUnknown` telling whether
+   * it had been sent, and the signal's reason as `cause`.
+   */
+  signal?: AbortSignal | undefined;
+}
+
+/** What one attempt needs; `path` is what errors and reports call it. */
+export interface Attempt {
+  method: string;
+  path: string;
+  url: URL;
+  headers: Record<string, string>;
+  body: RequestInit['body'] | null;
+  kinds: Readonly<Record<number, UltravoxErrorKind>>;
+  secrets: readonly string[];
+  signal: AbortSignal | undefined;
+}
+
+/** What every attempt of a client shares. */
+export interface AttemptSettings {
+  timeoutMs: number;
+  send: typeof globalThis.fetch;
+  onRequest: ((report: RequestReport) => void) | undefined;
+}
+
+/** Reads a response under the deadline of its attempt, which `lift` removes. */
+export type ReadResponse<Result> = (
+  response: Response,
+  deadline: { lift(): void },
+) => Promise<Result>;
+
+/**
+ * Sends one attempt and passes a success or a redirect to `read`. `number` begins at 1.
+ *
+ * @throws UltravoxError for every failure; `cause` is set if the connection failed.
+ */
+export async function sendAttempt<Result>(
+  settings: AttemptSettings,
+  attempt: Attempt,
+  number: number,
+  read: ReadResponse<Result>,
+): Promise<Result> {
+  const { method, path } = attempt;
+  if (attempt.signal?.aborted) {
+    throw new UltravoxError({
+      kind: 'unreachable',
+      method,
+      path,
+      detail: 'The request was abandoned before it was sent.',
+      outcomeUnknown: false,
+      cause: attempt.signal.reason,
+    });
+  }
+  const started = performance.now();
+  const deadline = new AbortController();
+  let status: number | null = null;
+  const report = (error: UltravoxError | null) =>
+    settings.onRequest?.({
+      method,
+      path,
+      attempt: number,
+      durationMs: performance.now() - started,
+      status,
+      error,
+    });
+  const timer = setTimeout(() => deadline.abort(), settings.timeoutMs);
+  const lift = () => clearTimeout(timer);
+  try {
+    const response = await settings.send(attempt.url, {
+      method,
+      headers: attempt.headers,
+      body: attempt.body ?? null,
+      redirect: 'manual',
+      signal: attempt.signal ? AbortSignal.any([deadline.signal, attempt.signal]) : deadline.signal,
+    });
+    status = response.status;
+    if (!isSuccess(response) && !isRedirect(response)) throw await refusal(attempt, response);
+    const result = await read(response, { lift });
+    report(null);
+    return result;
+  } catch (thrown) {
+    const error =
+      thrown instanceof UltravoxError
+        ? thrown
+        : deadline.signal.aborted
+          ? interruption(attempt, status, `No answer within ${settings.timeoutMs} ms.`)
+          : failure(attempt, status, thrown);
+    report(error);
+    throw error;
+  } finally {
+    lift();
+  }
+}
+
+/** The deadline passed or the caller gave up; without `cause`, so that it is not tried again. */
+function interruption(attempt: Attempt, status: number | null, detail: string, cause?: unknown) {
+  return new UltravoxError({
+    kind: 'unreachable',
+    status,
+    method: attempt.method,
+    path: attempt.path,
+    detail,
+    outcomeUnknown: true,
+    cause,
+  });
+}
+
+function failure(attempt: Attempt, status: number | null, thrown: unknown): UltravoxError {
+  if (attempt.signal?.aborted) {
+    return interruption(attempt, status, 'The request was abandoned.', attempt.signal.reason);
+  }
+  if (thrown instanceof TooLarge) {
+    return protocolError(attempt, status ?? 200, 'The answer is too large.');
+  }
+  const code = causesOf(thrown).find((cause) => cause.code !== undefined)?.code;
+  const reason = code === undefined ? '' : ` (${code})`;
+  return new UltravoxError({
+    status,
+    method: attempt.method,
+    path: attempt.path,
+    kind: status === null ? 'unreachable' : 'protocol',
+    detail:
+      status === null
+        ? `The connection failed${reason}.`
+        : `The connection broke off in the middle of the answer${reason}.`,
+    outcomeUnknown: status !== null || !failedToConnect(thrown),
+    cause: thrown,
+  });
+}
+
+async function refusal(attempt: Attempt, response: Response): Promise<UltravoxError> {
+  const { status } = response;
+  const text = await readText(response, MAX_ERROR_BODY_BYTES, true);
+  const clean = redact(text, attempt.secrets);
+  const retryAfter = response.headers.get('retry-after');
+  return new UltravoxError({
+    kind: attempt.kinds[status] ?? kindOfStatus(status),
+    status,
+    method: attempt.method,
+    path: attempt.path,
+    retryAfterSeconds: parseRetryAfter(retryAfter, Date.now()),
+    rawBody: boundTo4kB(clean),
+    outcomeUnknown: isOutcomeUnknown(status, { retryAfter, text }),
+    ...readErrorBody(status, clean),
+  });
+}
+
+/** A response that breaks the protocol; `text` is kept in the error, without secrets. */
+export function protocolError(attempt: Attempt, status: number, detail: string, text = '') {
+  return new UltravoxError({
+    kind: 'protocol',
+    status,
+    method: attempt.method,
+    path: attempt.path,
+    detail,
+    outcomeUnknown: true,
+    rawBody: boundTo4kB(redactNamed(redact(text, attempt.secrets))),
+  });
+}
+
+const isSuccess = (response: Response) => response.status >= 200 && response.status < 300;
+export const isRedirect = (response: Response) => response.status >= 300 && response.status < 400;
+
+interface SystemError {
+  code?: string;
+  syscall?: string;
+}
+
+/** The error, what caused it, and so on; a failed connection to several addresses has many. */
+function causesOf(error: unknown): SystemError[] {
+  if (typeof error !== 'object' || error === null) return [];
+  const several = error instanceof AggregateError ? error.errors : [];
+  const cause = 'cause' in error ? [error.cause] : [];
+  return [error as SystemError, ...[...cause, ...several].flatMap(causesOf)];
+}
+
+/** True when the request certainly never left: no address, no connection, no trusted peer. */
+function failedToConnect(error: unknown): boolean {
+  return causesOf(error).some(
+    ({ code, syscall }) =>
+      syscall === 'connect' ||
+      syscall === 'getaddrinfo' ||
+      (code !== undefined &&
+        /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*)$/.test(
+          code,
+        )),
+  );
+}
+
+class TooLarge extends Error {}
+
+/** Reads a body up to a limit. `lenient` returns what there is instead of failing. */
+export async function readText(
+  response: Response,
+  maxBytes: number,
+  lenient = false,
+): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response.body ?? []) {
+      size += chunk.byteLength;
+      if (size > maxBytes) throw new TooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (!lenient) throw error;
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,97 @@
+/** Corpora of Ultravox: sources, documents and uploads. */
+import { z } from 'zod';
+import type { CorpusStatus, MessageOf, SourceStatus, Timestamp } from './payloads.ts';
+import { extensible, id, messageOf, openEnum, orElse, orNull, timestamp } from './wire-schemas.ts';
+
+export const corpusSchema = extensible({
+  corpusId: id,
+  created: orNull(timestamp),
+  name: orNull(z.string()),
+  description: orNull(z.string()),
+  stats: orNull(
+    extensible({
+      status: orElse(openEnum<CorpusStatus>(), 'CORPUS_STATUS_UNSPECIFIED'),
+      lastUpdated: orNull(timestamp),
+      numChunks: orElse(z.number(), 0),
+      numDocs: orElse(z.number(), 0),
+      numVectors: orElse(z.number(), 0),
+    }),
+  ),
+});
+export type Corpus = z.output<typeof corpusSchema>;
+
+export type WriteCorpusRequest = MessageOf<{ name: string; description: string }>;
+
+export type MimeTypeSet = MessageOf<{ mimeTypes: string[] }>;
+
+export type CrawlSpec = MessageOf<{
+  startUrls: string[];
+  /** 1 reads the start pages only. */
+  maxDepth: number;
+  maxDocuments: number;
+  maxDocumentBytes: number;
+  relevantDocumentTypes: MessageOf<{ include: MimeTypeSet; exclude: MimeTypeSet }>;
+}>;
+export type UploadSpec = MessageOf<{ documentIds: string[] }>;
+export type AdvancedSpec = MessageOf<{
+  documents: MessageOf<{ documentId: string; exampleQueries: string[] }>[];
+}>;
+
+export const corpusSourceSchema = extensible({
+  corpusId: orNull(z.string()),
+  sourceId: id,
+  created: orNull(timestamp),
+  name: orNull(z.string()),
+  description: orNull(z.string()),
+  stats: orNull(
+    extensible({
+      status: orElse(openEnum<SourceStatus>(), 'SOURCE_STATUS_UNSPECIFIED'),
+      lastUpdated: orNull(timestamp),
+      numDocs: orElse(z.number(), 0),
+    }),
+  ),
+  crawl: orNull(messageOf<CrawlSpec>()),
+  upload: orNull(messageOf<UploadSpec>()),
+  advanced: orNull(messageOf<AdvancedSpec>()),
+});
+export type CorpusSource = z.output<typeof corpusSourceSchema>;
+
+/** Exactly one of `crawl`, `upload`, `advanced`. */
+export type CreateCorpusSourceRequest = MessageOf<{
+  name: string;
+  description: string;
+  crawl: CrawlSpec;
+  upload: UploadSpec;
+  advanced: AdvancedSpec;
+}>;
+
+export const corpusDocumentSchema = extensible({
+  corpusId: orNull(z.string()),
+  sourceId: orNull(z.string()),
+  documentId: id,
+  created: orNull(timestamp),
+  mimeType: orNull(z.string()),
+  metadata: orNull(
+    messageOf<
+      MessageOf<{
+        publicUrl: string;
+        language: string;
+        title: string;
+        description: string;
+        published: Timestamp;
+        exampleQueries: string[];
+      }>
+    >(),
+  ),
+  /** A 64-bit integer, hence a string; a number is tolerated. */
+  sizeBytes: orNull(z.union([z.string(), z.number().transform(String)])),
+});
+export type CorpusDocument = z.output<typeof corpusDocumentSchema>;
+
+export interface CorpusUploadRequest {
+  mimeType: string;
+  fileName?: string | undefined;
+}
+
+export const corpusUploadSchema = extensible({ documentId: id, presignedUrl: z.string().min(1) });
+export type CorpusUpload = z.output<typeof corpusUploadSchema>;

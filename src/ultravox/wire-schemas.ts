@@ -1,0 +1,54 @@
+/** Building blocks of the schemas that parse what Ultravox sends. */
+import { z } from 'zod';
+import type { JsonObject, Metadata } from './payloads.ts';
+
+/** Unknown members are kept at run time but stay out of the type, so a typo is still an error. */
+export const extensible = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.looseObject(shape) as unknown as z.ZodObject<Shape, z.core.$strip>;
+
+export const timestamp = z
+  .string()
+  .refine((value) => !Number.isNaN(Date.parse(value)), { error: 'not a timestamp' });
+
+export const id = z.string().min(1);
+
+/** A missing member becomes null. */
+export const orNull = <Schema extends z.ZodType>(schema: Schema) =>
+  schema.nullable().default(null as never);
+
+/** A missing member or null becomes `value`. */
+export const orElse = <Schema extends z.ZodType>(schema: Schema, value: z.output<Schema>) =>
+  schema
+    .nullable()
+    .default(null as never)
+    .transform((given): z.output<Schema> => (given === null ? value : given) as z.output<Schema>);
+
+export const openEnum = <Value extends string>() =>
+  z.string() as unknown as z.ZodType<Value, Value>;
+
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** An `ultravox.v1.*` message: an object whose unset members are absent rather than null. */
+export const messageOf = <Value>() =>
+  z
+    .custom<Value>(isObject, { error: 'not an object' })
+    .transform(
+      (value) =>
+        Object.fromEntries(
+          Object.entries(value as JsonObject).filter(([, member]) => member !== null),
+        ) as Value,
+    );
+
+export const messagesOf = <Value>() => orElse(z.array(messageOf<Value>()), []);
+
+/** Keys that begin with `ultravox.` are the vendor's and need not hold strings. */
+export const metadata = orElse(z.record(z.string(), z.unknown()), {}).transform(
+  (record): Metadata =>
+    Object.fromEntries(
+      Object.entries(record).map(([key, value]) => [
+        key,
+        typeof value === 'string' ? value : JSON.stringify(value),
+      ]),
+    ),
+);

@@ -1,0 +1,24 @@
+/** Which addresses may receive webhooks. */
+import type { Config } from '../config.ts';
+import type { ProblemPath } from '../errors.ts';
+import { isAtOrBelow } from '../infra/addresses.ts';
+import type { Checks } from '../infra/checks.ts';
+
+type Settings = Pick<Config, 'ALLOW_PRIVATE_ADDRESSES' | 'WEBHOOK_ALLOWED_URLS'>;
+
+/** Whether an address may be used although it is not public HTTPS. */
+export function mayReceive(config: Settings, address: string): boolean {
+  if (config.ALLOW_PRIVATE_ADDRESSES) return true;
+  return isAtOrBelow(config.WEBHOOK_ALLOWED_URLS ?? [], address);
+}
+
+/** The address in its normal form, or undefined with a problem in `checks`. */
+export function checkAddress(
+  checks: Checks,
+  config: Settings,
+  value: string | undefined,
+  path: ProblemPath,
+): string | undefined {
+  const allowPrivate = value !== undefined && mayReceive(config, value);
+  return checks.url(value, path, { allowPrivate });
+}

@@ -1,0 +1,138 @@
+/** The events that are sent, and what in the event log they come from. */
+import type { EventType } from '../generated/prisma/enums.ts';
+
+interface WebhookEvent {
+  /** Name in the graph. */
+  readonly name: string;
+  /** Types in the event log that it is sent for. */
+  readonly from: readonly EventType[];
+  readonly about: 'call' | 'campaign' | 'agent' | 'voice' | 'endpoint' | 'nothing';
+  readonly description: string;
+}
+
+/** By the name that is sent. */
+export const WEBHOOK_EVENTS = {
+  'call.started': {
+    name: 'CALL_STARTED',
+    from: ['CALL_CREATED'],
+    about: 'call',
+    description: 'A call was created, or an inbound call arrived.',
+  },
+  'call.joined': {
+    name: 'CALL_JOINED',
+    from: ['CALL_IN_PROGRESS'],
+    about: 'call',
+    description: 'The call was answered.',
+  },
+  'call.ended': {
+    name: 'CALL_ENDED',
+    from: ['CALL_COMPLETED', 'CALL_FAILED', 'CALL_CANCELLED'],
+    about: 'call',
+    description: 'The call ended, for any reason. See `data.status` and `data.endReason`.',
+  },
+  'call.failed': {
+    name: 'CALL_FAILED',
+    from: ['CALL_FAILED'],
+    about: 'call',
+    description:
+      'The call ended without a conversation, or by a fault. Sent in addition to `call.ended`.',
+  },
+  'call.billed': {
+    name: 'CALL_BILLED',
+    from: ['CALL_BILLED'],
+    about: 'call',
+    description: 'The call was billed or refunded. `data.call.cost` is known.',
+  },
+  'call.analyzed': {
+    name: 'CALL_ANALYZED',
+    from: ['CALL_ANALYZED'],
+    about: 'call',
+    description:
+      'The transcript, summary, outcome and extracted data of an answered call are available, or were given up. Sent again after `analyzeCall`, but not for a summary that Ultravox writes later than two minutes after the end.',
+  },
+  'batch.status.changed': {
+    name: 'BATCH_STATUS_CHANGED',
+    from: [
+      'CAMPAIGN_SCHEDULED',
+      'CAMPAIGN_STARTED',
+      'CAMPAIGN_PAUSED',
+      'CAMPAIGN_RESUMED',
+      'CAMPAIGN_COMPLETED',
+      'CAMPAIGN_FAILED',
+      'CAMPAIGN_CANCELLED',
+    ],
+    about: 'campaign',
+    description: 'The status of a campaign changed.',
+  },
+  'batch.completed': {
+    name: 'BATCH_COMPLETED',
+    from: ['CAMPAIGN_COMPLETED'],
+    about: 'campaign',
+    description:
+      'Every contact of a campaign has been handled. Sent in addition to `batch.status.changed`.',
+  },
+  'agent.synced': {
+    name: 'AGENT_SYNCED',
+    from: ['AGENT_SYNCED'],
+    about: 'agent',
+    description: 'Ultravox has the latest revision of an agent.',
+  },
+  'agent.failed': {
+    name: 'AGENT_FAILED',
+    from: ['AGENT_FAILED'],
+    about: 'agent',
+    description:
+      'Ultravox rejected the latest revision of an agent. `data.error` contains the reason.',
+  },
+  'voice.training.completed': {
+    name: 'VOICE_TRAINING_COMPLETED',
+    from: ['VOICE_SYNCED'],
+    about: 'voice',
+    description: 'A voice that the organization added is ready for use.',
+  },
+  'voice.training.failed': {
+    name: 'VOICE_TRAINING_FAILED',
+    from: ['VOICE_FAILED'],
+    about: 'voice',
+    description:
+      'Ultravox rejected a voice that the organization added. `data.error` contains the reason.',
+  },
+  'webhook_endpoint.disabled': {
+    name: 'WEBHOOK_ENDPOINT_DISABLED',
+    from: ['WEBHOOK_ENDPOINT_DISABLED'],
+    about: 'endpoint',
+    description:
+      'Another webhook endpoint was disabled because it failed for five days or answered 410.',
+  },
+} as const satisfies Record<string, WebhookEvent>;
+
+export type WebhookEventName = keyof typeof WEBHOOK_EVENTS;
+
+/** Sent by `sendTestWebhook` alone, to any endpoint. */
+export const TEST_EVENT = 'webhook.test';
+/** Sent to the CRM webhook of an agent alone. */
+export const RESULTS_EVENT = 'call.results';
+/** What it is sent for: the analysis of an answered call, the end of another one. */
+const RESULTS_FROM: readonly EventType[] = [
+  'CALL_ANALYZED',
+  'CALL_COMPLETED',
+  'CALL_FAILED',
+  'CALL_CANCELLED',
+];
+
+const NAMES_OF_TYPE = new Map<EventType, string[]>();
+for (const [name, { from }] of Object.entries<WebhookEvent>(WEBHOOK_EVENTS)) {
+  for (const type of from) {
+    NAMES_OF_TYPE.set(type, [...(NAMES_OF_TYPE.get(type) ?? []), name]);
+  }
+}
+
+/** The events that are sent to endpoints of the organization for an event of the log. */
+export function eventNamesOf(type: EventType): readonly string[] {
+  return NAMES_OF_TYPE.get(type) ?? [];
+}
+
+/** Whether the CRM webhook of the agent may be due for an event of the log. */
+export function mayHaveResults(type: EventType): boolean {
+  return RESULTS_FROM.includes(type);
+}

@@ -1,0 +1,101 @@
+/** Follows the event log: queues webhooks, and keeps the CRM webhooks of agents in step. */
+import type { App, Tx } from '../app.ts';
+import type { Event } from '../generated/prisma/client.ts';
+import { newId } from '../infra/ids.ts';
+import type { EventConsumer } from '../live/consumers.ts';
+import { RESULTS_EVENT } from './catalogue.ts';
+import { envelope, queueEvents } from './messages.ts';
+import { announceDeliveries } from './sender.ts';
+
+export const webhookConsumer: EventConsumer = {
+  name: 'webhooks',
+
+  async handle(app, tx, organizationId, events) {
+    await followAgents(tx, organizationId, events);
+    await eraseDeletedCalls(tx, events);
+    const endpoints = await tx.webhookEndpoint.findMany({
+      where: { organizationId, disabledAt: null },
+    });
+    if (endpoints.length === 0) return false;
+    return (await queueEvents(app, tx, { organizationId, events, endpoints })) > 0;
+  },
+
+  committed: (app: App) => announceDeliveries(app),
+};
+
+/** Gives each agent with a CRM webhook an endpoint, and takes it from the others. */
+async function followAgents(
+  tx: Tx,
+  organizationId: string,
+  events: readonly Event[],
+): Promise<void> {
+  const changed = new Map<string, bigint>();
+  for (const { type, agentId, cursor } of events) {
+    if (agentId && ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'].includes(type)) {
+      if (!changed.has(agentId)) changed.set(agentId, cursor);
+    }
+  }
+  if (changed.size === 0) return;
+  const agents = await tx.agent.findMany({
+    where: { organizationId, id: { in: [...changed.keys()] } },
+    select: { id: true, crmWebhookUrl: true, deletedAt: true },
+  });
+  for (const { id: agentId, crmWebhookUrl: url, deletedAt } of agents) {
+    const where = { organizationId, agentId };
+    // The results of the last calls of a deleted agent are still to be sent.
+    if (deletedAt) continue;
+    if (!url) {
+      await tx.webhookEndpoint.deleteMany({ where });
+      continue;
+    }
+    const existing = await tx.webhookEndpoint.findFirst({ where });
+    if (!existing) {
+      const startCursor = changed.get(agentId) ?? 0n;
+      const eventTypes = [RESULTS_EVENT];
+      await tx.webhookEndpoint.create({
+        data: { id: newId(), ...where, url, eventTypes, startCursor },
+      });
+    } else if (existing.url !== url) {
+      await tx.webhookEndpoint.update({ where: { id: existing.id }, data: { url, ...HEALTHY } });
+    }
+  }
+}
+
+/** Another address is a new beginning. */
+export const HEALTHY = {
+  disabledAt: null,
+  disabledReason: null,
+  disabledCursor: null,
+  failingSince: null,
+  consecutiveFailures: 0,
+  pausedUntil: null,
+} as const;
+
+/** What was or will be sent about a deleted call loses everything but its ids. */
+async function eraseDeletedCalls(tx: Tx, events: readonly Event[]): Promise<void> {
+  const callIds = events
+    .filter(({ type }) => type === 'CALL_DELETED')
+    .map(({ callId }) => callId)
+    .filter((id) => id !== null);
+  if (callIds.length === 0) return;
+  const messages = await tx.webhookMessage.findMany({
+    where: { callId: { in: callIds } },
+    select: { id: true, type: true, body: true },
+  });
+  for (const { id, type, body } of messages) {
+    const { timestamp, data } = JSON.parse(body) as {
+      timestamp: string;
+      data: { cursor: string; occurredAt: string; call: { id: string } | null };
+    };
+    const { cursor, occurredAt, call } = data;
+    const left = { cursor, occurredAt, call: call && { id: call.id, deleted: true } };
+    await tx.webhookMessage.update({
+      where: { id },
+      data: { body: envelope(id, type, new Date(timestamp), left) },
+    });
+  }
+  await tx.webhookAttempt.updateMany({
+    where: { delivery: { message: { callId: { in: callIds } } } },
+    data: { responseBody: null },
+  });
+}

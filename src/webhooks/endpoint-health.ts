@@ -1,0 +1,80 @@
+/** Health of webhook endpoints: since when one fails, and when it is disabled. */
+import type { App, Tx } from '../app.ts';
+import { Prisma, type WebhookDisabledReason } from '../generated/prisma/client.ts';
+import { announceEvents, appendEvents, currentCursor } from '../live/log.ts';
+import type { Endpoint } from './sender.ts';
+
+/** An endpoint that fails for longer is disabled. */
+const DISABLE_AFTER_MS = 5 * 86_400_000;
+
+/** Records that the endpoint received a delivery, after `tries` failed attempts. */
+export async function recordSuccess(
+  app: App,
+  endpoint: Endpoint,
+  { tries, signedWith }: { tries: number; signedWith: boolean | null },
+): Promise<void> {
+  const accepted = signedWith === true && !endpoint.newSecretAccepted && tries > 0;
+  const { id, secret } = endpoint;
+  if (accepted) {
+    // Unless it has been replaced in the meantime.
+    const data = { newSecretAccepted: true };
+    await app.db.webhookEndpoint.updateMany({ where: { id, secret }, data });
+  }
+  if (endpoint.consecutiveFailures === 0) return;
+  const data = { consecutiveFailures: 0, failingSince: null };
+  await app.db.webhookEndpoint.updateMany({ where: { id }, data });
+}
+
+/** Records a failed attempt, and disables an endpoint that answered 410 or has failed for five days. */
+export async function recordFailure(
+  app: App,
+  { id, organizationId }: Endpoint,
+  { gone, notBefore, now }: { gone: boolean; notBefore: Date | null; now: Date },
+): Promise<void> {
+  const [row] = await app.db.$queryRaw<{ failing_since: Date }[]>`
+    UPDATE webhook_endpoints SET consecutive_failures = consecutive_failures + 1,
+      failing_since = coalesce(failing_since, ${now}),
+      paused_until = greatest(paused_until, ${notBefore}::timestamptz)
+    WHERE id = ${id}::uuid AND disabled_at IS NULL
+    RETURNING failing_since`;
+  if (!row) return;
+  const failing = now.getTime() - row.failing_since.getTime() >= DISABLE_AFTER_MS;
+  if (!gone && !failing) return;
+  const disabledCursor = await currentCursor(app, organizationId);
+  await app.db.$transaction(async (tx) => {
+    const disabled = await disableEndpoint(
+      tx,
+      { id, now },
+      gone ? 'GONE' : 'FAILING',
+      disabledCursor,
+    );
+    if (!disabled) return;
+    await appendEvents(tx, organizationId, [
+      { type: 'WEBHOOK_ENDPOINT_DISABLED', data: { endpointId: id }, at: now },
+    ]);
+  });
+  announceEvents(app, organizationId);
+}
+
+/**
+ * Disables an endpoint and gives up its pending deliveries, which can be replayed.
+ *
+ * @returns false when it was disabled already.
+ */
+export async function disableEndpoint(
+  tx: Tx,
+  { id, now }: { id: string; now: Date },
+  reason: WebhookDisabledReason,
+  disabledCursor: bigint,
+): Promise<boolean> {
+  const { count } = await tx.webhookEndpoint.updateMany({
+    where: { id, disabledAt: null },
+    data: { disabledAt: now, disabledReason: reason, disabledCursor, replayAfter: null },
+  });
+  if (count === 0) return false;
+  await tx.$executeRaw(Prisma.sql`
+    UPDATE webhook_deliveries SET status = 'EXHAUSTED', next_attempt_at = NULL, finished_at = ${now},
+      claim_id = NULL, claimed_until = NULL
+    WHERE endpoint_id = ${id}::uuid AND next_attempt_at IS NOT NULL`);
+  return true;
+}

@@ -1,0 +1,203 @@
+import { toPublicId } from '../../graphql/ids.ts';
+import { mutation } from '../../graphql/mutation.ts';
+import {
+  createWebhookEndpoint,
+  deleteWebhookEndpoint,
+  MAX_ENDPOINTS,
+  rotateWebhookSecret,
+  sendTestWebhook,
+  updateWebhookEndpoint,
+} from '../endpoints.ts';
+import { replayFailedWebhooks, replayWebhookDelivery, replayWebhookEvents } from '../replays.ts';
+import { WebhookDeliveryNode } from './webhook-delivery.ts';
+import { WebhookEndpointNode, WebhookEventTypeEnum } from './webhook-endpoint.ts';
+
+const URL_DESCRIPTION =
+  'Public `https://` address, at most 2,000 characters. The name is resolved again for each request, and private, loopback and link-local addresses are never connected to.';
+
+mutation('createWebhookEndpoint', {
+  description: `Creates a webhook endpoint, which receives events from then on. The signing secret is returned only once. An organization can have at most ${MAX_ENDPOINTS} endpoints.`,
+  scope: 'write',
+  input: (t) => ({
+    url: t.field({ type: 'Url', required: true, description: URL_DESCRIPTION }),
+    description: t.string({ description: 'Description of the endpoint, at most 200 characters.' }),
+    eventTypes: t.field({
+      type: [WebhookEventTypeEnum],
+      description: 'Types of events to receive. Default, and when empty: all types.',
+    }),
+  }),
+  run: (input, { app, viewer }) => createWebhookEndpoint(app, viewer, input),
+  payload: (t) => ({
+    webhookEndpoint: t.field({
+      type: WebhookEndpointNode,
+      nullable: true,
+      description: 'The created endpoint.',
+      resolve: (payload) => payload.endpoint ?? null,
+    }),
+    secret: t.string({
+      nullable: true,
+      description:
+        'Signing secret, `whsec_` followed by base64. Store it now; it cannot be retrieved later.',
+      resolve: (payload) => payload.secret ?? null,
+    }),
+  }),
+});
+
+mutation('updateWebhookEndpoint', {
+  description:
+    'Updates a webhook endpoint. Omitted fields stay unchanged. Disabling it gives up what it has not received yet; after enabling it, `replayFailedWebhooks` and `replayWebhookEvents` send what it missed.',
+  scope: 'write',
+  input: (t) => ({
+    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+    url: t.field({ type: 'Url', description: URL_DESCRIPTION }),
+    description: t.string({
+      description: 'Description of the endpoint, at most 200 characters. Null removes it.',
+    }),
+    eventTypes: t.field({
+      type: [WebhookEventTypeEnum],
+      description: 'Types of events to receive. Null or empty: all types.',
+    }),
+    enabled: t.boolean({ description: 'Whether to send events.' }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    endpoint: await updateWebhookEndpoint(app, viewer, input),
+  }),
+  payload: (t) => ({
+    webhookEndpoint: t.field({
+      type: WebhookEndpointNode,
+      nullable: true,
+      description: 'The updated endpoint.',
+      resolve: (payload) => payload.endpoint ?? null,
+    }),
+  }),
+});
+
+mutation('deleteWebhookEndpoint', {
+  description:
+    'Permanently deletes a webhook endpoint with its deliveries. The CRM webhook of an agent is removed with `updateAgent` instead.',
+  scope: 'write',
+  input: (t) => ({
+    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    id: await deleteWebhookEndpoint(app, viewer, input.id),
+  }),
+  payload: (t) => ({
+    deletedWebhookEndpointId: t.id({
+      nullable: true,
+      description: 'ID of the deleted endpoint.',
+      resolve: ({ id }) => (id ? toPublicId('WebhookEndpoint', id) : null),
+    }),
+  }),
+});
+
+mutation('rotateWebhookSecret', {
+  description:
+    'Replaces the signing secret of a webhook endpoint. For a day, requests are signed with the new and the previous secret, so that receivers can be updated without losing events. A secret before the previous one becomes invalid at once.',
+  scope: 'write',
+  input: (t) => ({
+    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+  }),
+  run: (input, { app, viewer }) => rotateWebhookSecret(app, viewer, input.id),
+  payload: (t) => ({
+    webhookEndpoint: t.field({
+      type: WebhookEndpointNode,
+      nullable: true,
+      description: 'The endpoint.',
+      resolve: (payload) => payload.endpoint ?? null,
+    }),
+    secret: t.string({
+      nullable: true,
+      description: 'The new signing secret. Store it now; it cannot be retrieved later.',
+      resolve: (payload) => payload.secret ?? null,
+    }),
+  }),
+});
+
+mutation('sendTestWebhook', {
+  description:
+    'Sends a test event (`webhook.test`) to a webhook endpoint, regardless of its `eventTypes`. The `attempts` of the delivery contain the response.',
+  scope: 'write',
+  input: (t) => ({
+    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    delivery: await sendTestWebhook(app, viewer, input.id),
+  }),
+  payload: (t) => ({
+    webhookDelivery: t.field({
+      type: WebhookDeliveryNode,
+      nullable: true,
+      description: 'The queued delivery.',
+      resolve: (payload) => payload.delivery ?? null,
+    }),
+  }),
+});
+
+mutation('replayWebhookDelivery', {
+  description:
+    'Sends a webhook delivery again, with the same event ID and body, regardless of its status.',
+  scope: 'write',
+  input: (t) => ({
+    id: t.id({ required: true, description: 'ID of the delivery (`whd_…`).' }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    delivery: await replayWebhookDelivery(app, viewer, input.id),
+  }),
+  payload: (t) => ({
+    webhookDelivery: t.field({
+      type: WebhookDeliveryNode,
+      nullable: true,
+      description: 'The delivery.',
+      resolve: (payload) => payload.delivery ?? null,
+    }),
+  }),
+});
+
+mutation('replayFailedWebhooks', {
+  description: 'Sends all EXHAUSTED deliveries of a webhook endpoint again.',
+  scope: 'write',
+  input: (t) => ({
+    endpointId: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+  }),
+  run: (input, { app, viewer }) => replayFailedWebhooks(app, viewer, input.endpointId),
+  payload: (t) => ({
+    webhookEndpoint: t.field({
+      type: WebhookEndpointNode,
+      nullable: true,
+      description: 'The endpoint.',
+      resolve: (payload) => payload.endpoint ?? null,
+    }),
+    deliveryCount: t.int({
+      nullable: true,
+      description: 'Number of deliveries queued again.',
+      resolve: (payload) => payload.deliveryCount ?? null,
+    }),
+  }),
+});
+
+mutation('replayWebhookEvents', {
+  description:
+    'Sends all events after a cursor to a webhook endpoint, limited to its `eventTypes`: those sent before, with the same event IDs, and those it missed. Runs in the background; `replayCursor` of the endpoint shows its progress. Replaces a replay that is in progress.',
+  scope: 'write',
+  input: (t) => ({
+    endpointId: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+    after: t.field({
+      type: 'Cursor',
+      required: true,
+      description:
+        'Cursor after which to begin, such as `disabledCursor` of the endpoint. `"0"` begins with the oldest event kept.',
+    }),
+  }),
+  run: async (input, { app, viewer }) => ({
+    endpoint: await replayWebhookEvents(app, viewer, input),
+  }),
+  payload: (t) => ({
+    webhookEndpoint: t.field({
+      type: WebhookEndpointNode,
+      nullable: true,
+      description: 'The endpoint.',
+      resolve: (payload) => payload.endpoint ?? null,
+    }),
+  }),
+});

@@ -1,0 +1,158 @@
+/** Turns events of the log into messages and queues them for the endpoints that want them. */
+import type { App, Tx } from '../app.ts';
+import type { Event, WebhookEndpoint } from '../generated/prisma/client.ts';
+import { derivedId, newId, publicId } from '../infra/ids.ts';
+import { eventNamesOf, mayHaveResults, RESULTS_EVENT } from './catalogue.ts';
+import { dataOf, loadSubjects, resultsOf } from './payloads.ts';
+
+export interface Message {
+  id: string;
+  organizationId: string;
+  cursor: bigint | null;
+  type: string;
+  callId: string | null;
+  body: string;
+  createdAt: Date;
+}
+
+interface Order {
+  event: Event;
+  name: string;
+  endpoints: readonly WebhookEndpoint[];
+}
+
+export interface QueueOptions {
+  organizationId: string;
+  events: readonly Event[];
+  endpoints: readonly WebhookEndpoint[];
+  /** Queues again what was queued before, and also events from before the endpoint existed. */
+  replay?: boolean;
+}
+
+/**
+ * Queues what the endpoints want of these events. Repeated, it queues nothing twice: a message has the id
+ * that its event and type give it.
+ *
+ * @returns how many deliveries are queued.
+ */
+export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Promise<number> {
+  const { organizationId, replay = false } = options;
+  const orders = await stillEnabled(tx, ordersOf(options));
+  if (orders.length === 0) return 0;
+  const events = [...new Set(orders.map(({ event }) => event))];
+  const withTurns = new Set(
+    orders.filter(({ name }) => name === RESULTS_EVENT).map(({ event }) => event.callId),
+  );
+  if (replay) await keepCalls(tx, organizationId, events);
+  const subjects = await loadSubjects(tx, organizationId, events, withTurns);
+  const now = app.now();
+  const messages: Message[] = [];
+  const queued: { messageId: string; endpointId: string }[] = [];
+  for (const { event, name, endpoints } of orders) {
+    const data = name === RESULTS_EVENT ? resultsOf(event, subjects) : dataOf(event, subjects);
+    if (!data) continue;
+    const id = derivedId(`webhook/${organizationId}/${event.cursor}/${name}`, event.createdAt);
+    const { cursor, callId } = event;
+    const occurredAt = event.createdAt.toISOString();
+    messages.push({
+      id,
+      organizationId,
+      cursor,
+      type: name,
+      callId,
+      body: envelope(id, name, now, { cursor: String(cursor), occurredAt, ...data }),
+      createdAt: now,
+    });
+    for (const endpoint of endpoints) queued.push({ messageId: id, endpointId: endpoint.id });
+  }
+  if (queued.length === 0) return 0;
+  await tx.webhookMessage.createMany({ data: messages, skipDuplicates: true });
+  if (replay) await queueAgain(tx, queued, now);
+  await tx.webhookDelivery.createMany({
+    data: queued.map((delivery) => ({
+      ...delivery,
+      id: newId(),
+      organizationId,
+      nextAttemptAt: now,
+      createdAt: now,
+    })),
+    skipDuplicates: true,
+  });
+  return queued.length;
+}
+
+/** The JSON text of a message. Members that receivers look for are the same in every event. */
+export function envelope(id: string, event: string, at: Date, data: object): string {
+  const eventId = messageId(id);
+  const timestamp = at.toISOString();
+  return JSON.stringify({ id: eventId, event, timestamp, data: { eventId, ...data } });
+}
+
+/** The id of a message as receivers see it. */
+export function messageId(id: string): string {
+  return publicId('evt', id);
+}
+
+/**
+ * The orders of endpoints that are neither deleted nor disabled, and will not be before the transaction
+ * ends.
+ */
+async function stillEnabled(tx: Tx, orders: readonly Order[]): Promise<Order[]> {
+  const ids = [...new Set(orders.flatMap(({ endpoints }) => endpoints.map(({ id }) => id)))];
+  if (ids.length === 0) return [];
+  const enabled = await tx.$queryRaw<{ id: string }[]>`
+    SELECT id FROM webhook_endpoints WHERE id = ANY(${ids}::uuid[]) AND disabled_at IS NULL
+    ORDER BY id FOR SHARE`;
+  const open = new Set(enabled.map(({ id }) => id));
+  return orders
+    .map((order) => ({ ...order, endpoints: order.endpoints.filter(({ id }) => open.has(id)) }))
+    .filter(({ endpoints }) => endpoints.length > 0);
+}
+
+/**
+ * Keeps calls from being deleted until the transaction ends. Then what it queued is erased with them. The
+ * consumer of the event log needs no lock: it reads the deletion after what it has queued.
+ */
+async function keepCalls(tx: Tx, organizationId: string, events: readonly Event[]): Promise<void> {
+  const ids = [...new Set(events.map(({ callId }) => callId).filter((id) => id !== null))];
+  await tx.$queryRaw`
+    SELECT 1 FROM calls WHERE id = ANY(${ids}::uuid[]) AND organization_id = ${organizationId}::uuid
+    ORDER BY id FOR KEY SHARE`;
+}
+
+async function queueAgain(
+  tx: Tx,
+  queued: readonly { messageId: string; endpointId: string }[],
+  now: Date,
+): Promise<void> {
+  await tx.$executeRaw`
+    UPDATE webhook_deliveries d
+    SET status = 'PENDING', tries = 0, next_attempt_at = ${now}, finished_at = NULL
+    FROM unnest(${queued.map(({ messageId }) => messageId)}::uuid[],
+                ${queued.map(({ endpointId }) => endpointId)}::uuid[]) AS q(message_id, endpoint_id)
+    WHERE d.message_id = q.message_id AND d.endpoint_id = q.endpoint_id`;
+}
+
+function ordersOf({ events, endpoints, replay }: QueueOptions): Order[] {
+  const orders: Order[] = [];
+  for (const event of events) {
+    const open = endpoints.filter(({ startCursor }) => replay || startCursor < event.cursor);
+    for (const name of eventNamesOf(event.type)) {
+      const wanting = open.filter((endpoint) => wants(endpoint, name) && !isAbout(event, endpoint));
+      if (wanting.length > 0) orders.push({ event, name, endpoints: wanting });
+    }
+    if (!mayHaveResults(event.type)) continue;
+    const crm = open.filter(({ agentId }) => agentId !== null && agentId === event.agentId);
+    if (crm.length > 0) orders.push({ event, name: RESULTS_EVENT, endpoints: crm });
+  }
+  return orders;
+}
+
+function wants({ agentId, eventTypes }: WebhookEndpoint, name: string): boolean {
+  return agentId === null && (eventTypes.length === 0 || eventTypes.includes(name));
+}
+
+/** An endpoint receives no event about itself. */
+function isAbout(event: Event, endpoint: WebhookEndpoint): boolean {
+  return (event.data as { endpointId?: unknown }).endpointId === endpoint.id;
+}

@@ -1,0 +1,223 @@
+/** The bodies of webhooks: our own objects, as they are when the event is read from the log. */
+import type { Tx } from '../app.ts';
+import { CALL_RECORD, type CallRecordRow, callRecord } from '../calls/record.ts';
+import { recentPayloads } from '../calls/ultravox/webhooks.ts';
+import type { Event, Prisma } from '../generated/prisma/client.ts';
+import type { EventType } from '../generated/prisma/enums.ts';
+import { publicId } from '../infra/ids.ts';
+
+type JsonObject = Prisma.JsonObject;
+
+/** What the events of a batch are about, read in a few statements. */
+export interface Subjects {
+  calls: ReadonlyMap<string, CallSubject>;
+  campaigns: ReadonlyMap<string, JsonObject>;
+  agents: ReadonlyMap<string, JsonObject>;
+  voices: ReadonlyMap<string, JsonObject>;
+  endpoints: ReadonlyMap<string, JsonObject>;
+  /** What Ultravox sent, by its call id and event. */
+  payloads: ReadonlyMap<string, JsonObject>;
+}
+
+interface CallSubject {
+  call: JsonObject;
+  row: CallRecordRow;
+  transcript: JsonObject[];
+}
+
+/** @param withTurns the calls of which the transcript is needed. */
+export async function loadSubjects(
+  tx: Tx,
+  organizationId: string,
+  events: readonly Event[],
+  withTurns: ReadonlySet<string | null>,
+): Promise<Subjects> {
+  const own = (ids: (string | null | undefined)[]) => ({
+    organizationId,
+    id: { in: [...new Set(ids.filter((id) => typeof id === 'string'))] },
+  });
+  const of = (prefix: string) => events.filter(({ type }) => type.startsWith(prefix));
+  const callIds = of('CALL_').map(({ callId }) => callId);
+  const calls =
+    callIds.length === 0
+      ? []
+      : await tx.call.findMany({ where: own(callIds), include: CALL_RECORD });
+  const campaignIds = of('CAMPAIGN_').map(({ campaignId }) => campaignId);
+  const campaigns =
+    campaignIds.length === 0 ? [] : await tx.campaign.findMany({ where: own(campaignIds) });
+  const agentIds = of('AGENT_').map(({ agentId }) => agentId);
+  const agents = agentIds.length === 0 ? [] : await tx.agent.findMany({ where: own(agentIds) });
+  const voiceIds = of('VOICE_').map((event) => textIn(event, 'voiceId'));
+  const voices = voiceIds.length === 0 ? [] : await tx.voice.findMany({ where: own(voiceIds) });
+  const endpointIds = of('WEBHOOK_').map((event) => textIn(event, 'endpointId'));
+  const endpoints =
+    endpointIds.length === 0 ? [] : await tx.webhookEndpoint.findMany({ where: own(endpointIds) });
+  const turns = await loadTurns(tx, withTurns);
+  const ultravoxIds = calls.map(({ ultravoxId }) => ultravoxId).filter((id) => id !== null);
+  return {
+    calls: new Map(
+      calls.map((row) => {
+        const transcript = turns.get(row.id) ?? [];
+        return [row.id, { call: callRecord(row), row, transcript }];
+      }),
+    ),
+    campaigns: new Map(campaigns.map((row) => [row.id, campaignBody(row)])),
+    agents: new Map(agents.map((row) => [row.id, agentBody(row)])),
+    voices: new Map(voices.map((row) => [row.id, voiceBody(row)])),
+    endpoints: new Map(endpoints.map((row) => [row.id, endpointBody(row)])),
+    payloads: ultravoxIds.length === 0 ? new Map() : await recentPayloads(tx, ultravoxIds),
+  };
+}
+
+/** Member `data` of the envelope, without what every event has. Null when its subject is gone. */
+export function dataOf(event: Event, subjects: Subjects): JsonObject | null {
+  const [kind] = event.type.split('_');
+  const { data } = event as { data: JsonObject };
+  switch (kind) {
+    case 'CALL':
+      return callData(event, subjects);
+    case 'CAMPAIGN': {
+      const campaign = subjects.campaigns.get(event.campaignId ?? '');
+      if (!campaign) return null;
+      const { status = null, reason = null } = data;
+      return { batchId: campaign.id, status, statusReason: reason, campaign };
+    }
+    case 'AGENT': {
+      const agent = subjects.agents.get(event.agentId ?? '');
+      if (!agent) return null;
+      const { revision = null, error = null } = data;
+      return { agentId: agent.id, revision, error, agent };
+    }
+    case 'VOICE': {
+      const voice = subjects.voices.get(textIn(event, 'voiceId') ?? '');
+      if (!voice) return null;
+      return { voiceId: voice.id, error: data.error ?? null, voice };
+    }
+    default: {
+      const endpoint = subjects.endpoints.get(textIn(event, 'endpointId') ?? '');
+      return endpoint ? { endpoint } : null;
+    }
+  }
+}
+
+const ULTRAVOX_EVENTS: Partial<Record<EventType, string>> = {
+  CALL_CREATED: 'call.started',
+  CALL_IN_PROGRESS: 'call.joined',
+  CALL_COMPLETED: 'call.ended',
+  CALL_FAILED: 'call.ended',
+  CALL_CANCELLED: 'call.ended',
+  CALL_BILLED: 'call.billed',
+};
+
+function callData(event: Event, subjects: Subjects): JsonObject | null {
+  const subject = subjects.calls.get(event.callId ?? '');
+  if (!subject || subject.row.deletedAt) return null;
+  const { call, row } = subject;
+  const { status = row.status, endReason = row.endReason } = event.data as JsonObject;
+  const received = `${row.ultravoxId}/${ULTRAVOX_EVENTS[event.type]}`;
+  return {
+    sequence: event.sequence,
+    status,
+    endReason,
+    call,
+    ultravox: subjects.payloads.get(received) ?? null,
+  };
+}
+
+/**
+ * Member `data` for the CRM webhook of the agent. Null when the results are not there yet: those of an
+ * answered call come with its analysis.
+ */
+export function resultsOf(event: Event, subjects: Subjects): JsonObject | null {
+  const data = callData(event, subjects);
+  const subject = subjects.calls.get(event.callId ?? '');
+  if (!data || !subject) return null;
+  if (event.type !== 'CALL_ANALYZED' && subject.row.answeredAt) return null;
+  const { ultravox: _ultravox, ...own } = data;
+  return { ...own, transcript: subject.transcript };
+}
+
+async function loadTurns(
+  tx: Tx,
+  callIds: ReadonlySet<string | null>,
+): Promise<Map<string, JsonObject[]>> {
+  const ids = [...callIds].filter((id) => id !== null);
+  if (ids.length === 0) return new Map();
+  const rows = await tx.callTurn.findMany({
+    where: { callId: { in: ids } },
+    orderBy: [{ callId: 'asc' }, { position: 'asc' }],
+    omit: { organizationId: true },
+  });
+  const turns = new Map<string, JsonObject[]>();
+  for (const { callId, position: _position, ...turn } of rows) {
+    turns.set(callId, [...(turns.get(callId) ?? []), turn]);
+  }
+  return turns;
+}
+
+function campaignBody(row: Prisma.CampaignGetPayload<object>): JsonObject {
+  return {
+    id: publicId('cmp', row.id),
+    name: row.name,
+    status: row.status,
+    statusReason: row.statusReason,
+    agentId: publicId('agt', row.agentId),
+    timezone: row.timezone,
+    counts: {
+      total: row.totalCount,
+      pending: row.pendingCount,
+      calling: row.callingCount,
+      completed: row.completedCount,
+      failed: row.failedCount,
+      skipped: row.skippedCount,
+      cancelled: row.cancelledCount,
+    },
+    scheduledAt: iso(row.scheduledAt),
+    startedAt: iso(row.startedAt),
+    endedAt: iso(row.endedAt),
+    createdAt: row.createdAt.toISOString(),
+  };
+}
+
+function agentBody(row: Prisma.AgentGetPayload<object>): JsonObject {
+  return {
+    id: publicId('agt', row.id),
+    name: row.name,
+    status: row.status,
+    syncError: row.syncError,
+    revision: row.revision,
+    createdAt: row.createdAt.toISOString(),
+  };
+}
+
+function voiceBody(row: Prisma.VoiceGetPayload<object>): JsonObject {
+  return {
+    id: publicId('voc', row.id),
+    name: row.name,
+    provider: row.provider,
+    language: row.language,
+    status: row.status,
+    createdAt: row.createdAt.toISOString(),
+  };
+}
+
+function endpointBody(row: Prisma.WebhookEndpointGetPayload<object>): JsonObject {
+  return {
+    id: publicId('whe', row.id),
+    // Not the URL, which may contain a token of its receiver.
+    description: row.description,
+    agentId: row.agentId && publicId('agt', row.agentId),
+    disabledReason: row.disabledReason,
+    disabledAt: iso(row.disabledAt),
+    failingSince: iso(row.failingSince),
+  };
+}
+
+function iso(at: Date | null): string | null {
+  return at?.toISOString() ?? null;
+}
+
+function textIn({ data }: Event, member: string): string | undefined {
+  const value = (data as JsonObject)[member];
+  return typeof value === 'string' ? value : undefined;
+}

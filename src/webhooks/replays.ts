@@ -1,0 +1,163 @@
+/** Sends again: one delivery, all that failed, or all events after a cursor. */
+import type { App } from '../app.ts';
+import { RequestError, userError } from '../errors.ts';
+import { Prisma, type WebhookDelivery, type WebhookEndpoint } from '../generated/prisma/client.ts';
+import { Checks } from '../infra/checks.ts';
+import { readCursor } from '../live/cursor.ts';
+import { logBounds } from '../live/log.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { lockEndpoint, readEndpointId, requireEnabled } from './endpoints.ts';
+import { queueEvents } from './messages.ts';
+import { announceDeliveries } from './sender.ts';
+
+const BATCH = 200;
+const AGAIN = { status: 'PENDING', tries: 0, finishedAt: null } as const;
+
+/** Queues a delivery again under the same event ID, regardless of its status. */
+export async function replayWebhookDelivery(
+  app: App,
+  viewer: Viewer,
+  publicDeliveryId: string,
+): Promise<WebhookDelivery> {
+  const checks = new Checks();
+  const id = checks.id('whd', 'WebhookDelivery', publicDeliveryId, ['id']);
+  checks.throwIfAny();
+  const delivery = await app.db.$transaction(async (tx) => {
+    const found = await tx.webhookDelivery.findFirst({
+      where: { ...ownedBy(viewer), id: id! },
+      select: { id: true, endpointId: true },
+    });
+    if (!found) throw userError('NOT_FOUND', 'Webhook delivery not found.', ['id']);
+    requireEnabled(await lockEndpoint(tx, viewer, found.endpointId));
+    return tx.webhookDelivery.update({
+      where: { id: found.id },
+      data: { ...AGAIN, nextAttemptAt: app.now() },
+    });
+  });
+  announceDeliveries(app);
+  return delivery;
+}
+
+/** Queues all deliveries of an endpoint that were given up. @returns how many. */
+export async function replayFailedWebhooks(
+  app: App,
+  viewer: Viewer,
+  endpointId: string,
+): Promise<{ endpoint: WebhookEndpoint; deliveryCount: number }> {
+  const path = ['endpointId'];
+  const id = readEndpointId(endpointId, path);
+  const result = await app.db.$transaction(async (tx) => {
+    const endpoint = await lockEndpoint(tx, viewer, id, path);
+    requireEnabled(endpoint, path);
+    const { count } = await tx.webhookDelivery.updateMany({
+      where: { endpointId: id, status: 'EXHAUSTED' },
+      data: { ...AGAIN, nextAttemptAt: app.now() },
+    });
+    return { endpoint, deliveryCount: count };
+  });
+  announceDeliveries(app);
+  return result;
+}
+
+/**
+ * Starts to send an endpoint all events after a cursor that it wants, in the background: those it has got
+ * before under the same event IDs, and those it has missed. Replaces a replay that is under way.
+ */
+export async function replayWebhookEvents(
+  app: App,
+  viewer: Viewer,
+  input: { endpointId: string; after: string },
+): Promise<WebhookEndpoint> {
+  const path = ['endpointId'];
+  const id = readEndpointId(input.endpointId, path);
+  const after = readAfter(input.after);
+  const { last, expiredThrough } = await logBounds(app, viewer.organizationId);
+  if (after > last) {
+    throw userError(
+      'INVALID_INPUT',
+      `The cursor lies ahead of the event log, which ends at ${last}.`,
+      ['after'],
+    );
+  }
+  if (after !== 0n && after < expiredThrough) {
+    throw userError(
+      'INVALID_INPUT',
+      `Events after this cursor are no longer kept. The oldest possible cursor is ${expiredThrough}.`,
+      ['after'],
+      { details: { oldestCursor: String(expiredThrough) } },
+    );
+  }
+  const endpoint = await app.db.$transaction(async (tx) => {
+    requireEnabled(await lockEndpoint(tx, viewer, id, path), path);
+    return tx.webhookEndpoint.update({
+      where: { id },
+      data: { replayAfter: after, replayThrough: last },
+    });
+  });
+  app.background('replayWebhooks', () => runReplays(app));
+  return endpoint;
+}
+
+function readAfter(cursor: string): bigint {
+  try {
+    return readCursor(cursor) ?? 0n;
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    throw userError('INVALID_INPUT', error.message, ['after']);
+  }
+}
+
+/** SQL condition: whether a replay is under way. */
+export function hasReplays(): Prisma.Sql {
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM webhook_endpoints WHERE replay_after IS NOT NULL AND disabled_at IS NULL)`;
+}
+
+/** Continues all replays, by a batch of each in turn. Each batch and the mark of how far it has come are one transaction. */
+export async function runReplays(app: App): Promise<void> {
+  const open = await app.db.webhookEndpoint.findMany({
+    where: { replayAfter: { not: null }, disabledAt: null },
+    select: { id: true },
+  });
+  let ids = open.map(({ id }) => id);
+  while (ids.length > 0) {
+    const unfinished: string[] = [];
+    for (const id of ids) {
+      if (app.closing.aborted) return;
+      if (await replayBatch(app, id)) unfinished.push(id);
+      announceDeliveries(app);
+    }
+    ids = unfinished;
+  }
+}
+
+/** @returns whether there is more. */
+function replayBatch(app: App, id: string): Promise<boolean> {
+  return app.db.$transaction(async (tx) => {
+    const [locked] = await tx.$queryRaw<unknown[]>`
+      SELECT id FROM webhook_endpoints WHERE id = ${id}::uuid AND replay_after IS NOT NULL
+      FOR NO KEY UPDATE SKIP LOCKED`;
+    if (!locked) return false;
+    const endpoint = await tx.webhookEndpoint.findUniqueOrThrow({ where: { id } });
+    const { organizationId, replayAfter, replayThrough } = endpoint;
+    const events = await tx.event.findMany({
+      where: {
+        AND: [
+          { organizationId, cursor: { gt: replayAfter ?? 0n, lte: replayThrough ?? 0n } },
+          { cursor: { gt: 0 } },
+        ],
+      },
+      orderBy: { cursor: 'asc' },
+      take: BATCH,
+    });
+    await queueEvents(app, tx, { organizationId, events, endpoints: [endpoint], replay: true });
+    const more = events.length === BATCH;
+    await tx.webhookEndpoint.update({
+      where: { id },
+      data: more
+        ? { replayAfter: events.at(-1)!.cursor }
+        : { replayAfter: null, replayThrough: null },
+    });
+    return more;
+  });
+}

@@ -1,0 +1,42 @@
+/** The signing secrets of endpoints: encrypted at rest, with an overlap after a rotation. */
+import { crmWebhookSecretOf } from '../agents/service.ts';
+import type { App } from '../app.ts';
+import type { Endpoint } from './sender.ts';
+import type { SigningSecrets } from './signature.ts';
+
+/** How long the previous secret is valid after a rotation. */
+export const ROTATION_HOURS = 24;
+
+export function encryptSecret(app: App, endpointId: string, secret: string): string {
+  return app.cipher.encrypt(secret, contextOf(endpointId));
+}
+
+/**
+ * What an attempt is signed with; null when a CRM webhook has no secret.
+ *
+ * After a rotation all signatures of Standard Webhooks are sent. `X-Truedy-Signature` has room for one:
+ * that of the previous secret on the first try and the new one on the next, until the receiver accepts
+ * the new one.
+ */
+export function signingSecretsOf(
+  app: App,
+  endpoint: Endpoint,
+  tries: number,
+): (SigningSecrets & { current: boolean }) | null {
+  const { id, agent, secret, previousSecret, previousSecretUntil } = endpoint;
+  if (agent) {
+    const own = crmWebhookSecretOf(app, agent);
+    return own === null ? null : { all: [own], single: own, current: true };
+  }
+  if (secret === null) return null;
+  const newest = app.cipher.decrypt(secret, contextOf(id));
+  const overlaps = previousSecret && previousSecretUntil && previousSecretUntil > app.now();
+  if (!overlaps) return { all: [newest], single: newest, current: true };
+  const previous = app.cipher.decrypt(previousSecret, contextOf(id));
+  const current = endpoint.newSecretAccepted || tries % 2 === 1;
+  return { all: [newest, previous], single: current ? newest : previous, current };
+}
+
+function contextOf(endpointId: string): string {
+  return `webhook_endpoints.secret:${endpointId}`;
+}

@@ -1,0 +1,386 @@
+/** Test calls in a browser; ending and deleting calls. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { newId, publicId } from '../../src/infra/ids.ts';
+import { perform } from '../support/calling.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import {
+  atSimulator,
+  type Caller,
+  callOf,
+  dataOf,
+  dial,
+  dialsOf,
+  done,
+  isBilled,
+  isEnded,
+  newCaller,
+  newPerson,
+  problemsOf,
+  remoteCallOf,
+  resumeCreations,
+  rowOf,
+  run,
+  setFaults,
+  setSimulator,
+  steered,
+  typesOf,
+  uuidOf,
+  waitForCall,
+} from './support.ts';
+
+let server: TestServer;
+let caller: Caller;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  caller = await newCaller(server);
+});
+afterAll(() => server.close());
+beforeEach(() => resumeCreations(server));
+
+const billed = (id: string) => waitForCall(caller.client, id, 'billed', isBilled);
+const ended = (id: string) => waitForCall(caller.client, id, 'ended', isEnded);
+const reaching = (id: string, status: string) =>
+  waitForCall(caller.client, id, status, (call) => call.status === status);
+
+describe('startTestCall', () => {
+  const startTest = (input: object = {}) =>
+    run(caller.client, 'startTestCall', { agentId: caller.agentId, ...input });
+
+  it('returns a join URL; the call is joined and ends', async () => {
+    const { call: made, joinUrl } = await startTest();
+    expect(joinUrl).toMatch(/^ws:/);
+    expect(made).toMatchObject({
+      direction: 'INBOUND',
+      medium: 'WEBRTC',
+      phoneNumber: null,
+      number: null,
+    });
+    await reaching(made.id, 'IN_PROGRESS');
+    await done(caller.client, 'endCall', { id: made.id });
+    const call = await ended(made.id);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
+    expect(typesOf(call).slice(0, 3)).toEqual(['CREATED', 'IN_PROGRESS', 'COMPLETED']);
+    expect((await rowOf(server, made.id)).joinUrl).toBeNull();
+  });
+
+  it('returns the join URL in its response only', async () => {
+    const { call, joinUrl } = await startTest();
+    const asked = await caller.client.send(`{ call(id: "${call.id}") { joinUrl } }`);
+    expect(asked.errors?.[0]?.message).toContain('joinUrl');
+    const read = JSON.stringify(await callOf(caller.client, call.id));
+    expect(read).not.toContain(joinUrl);
+    const { ultravoxId } = await rowOf(server, call.id);
+    expect(read).not.toContain(ultravoxId);
+    await ended(call.id);
+    const webhooks = await server.app.db.$queryRaw<{ text: string }[]>`
+      SELECT payload::text AS text FROM ultravox_webhooks WHERE ultravox_call_id = ${ultravoxId}`;
+    expect(webhooks.length).toBeGreaterThan(0);
+    expect(JSON.stringify(webhooks)).not.toContain('joinUrl');
+  });
+
+  it('returns the join URL although a webhook arrived before the response', async () => {
+    const { agents } = server.app.ultravox;
+    const original = agents.startCall;
+    const spy = vi.spyOn(agents, 'startCall').mockImplementationOnce(async (...args) => {
+      const answer = await original(...args);
+      const { callId } = args[1].metadata as { callId: string };
+      await until('the webhook', async () => (await rowOf(server, callId)).ultravoxId);
+      return answer;
+    });
+    try {
+      const payload = await startTest();
+      expect(payload.userErrors).toEqual([]);
+      expect(payload.joinUrl).toMatch(/^ws:/);
+    } finally {
+      spy.mockRestore();
+    }
+  });
+
+  it('fails with `retryAt` when Ultravox is full, and leaves no call waiting', async () => {
+    await setSimulator(server, { maxConcurrentCalls: 1, talkSeconds: 1000 });
+    try {
+      const live = await dial(caller);
+      await reaching(live.id, 'IN_PROGRESS');
+      const { call, joinUrl, userErrors } = await startTest({ variables: { mark: 'when full' } });
+      expect([call, joinUrl]).toEqual([null, null]);
+      expect(userErrors).toMatchObject([{ code: 'CAPACITY_EXCEEDED', path: [] }]);
+      expect(Date.parse(userErrors[0].retryAt)).toBeGreaterThan(Date.now() + 1_000);
+      const row = await server.app.db.call.findFirstOrThrow({
+        where: { variables: { equals: { mark: 'when full' } } },
+      });
+      expect(row).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', ultravoxId: null });
+      await done(caller.client, 'endCall', { id: live.id });
+      await ended(live.id);
+    } finally {
+      await setSimulator(server, { maxConcurrentCalls: null, talkSeconds: 45 });
+    }
+  });
+
+  it('reports the rejection by Ultravox', async () => {
+    await setSimulator(server, { outOfCredit: true });
+    const payload = await startTest().finally(() => setSimulator(server, { outOfCredit: false }));
+    expect(problemsOf(payload)).toEqual(['PAYMENT_REQUIRED ']);
+    expect(payload.userErrors[0].message).toContain('no call time left');
+  });
+
+  it('reports all invalid fields at once', async () => {
+    const payload = await startTest({ agentId: 'agt_x', variables: { a: 1 } });
+    expect(problemsOf(payload)).toEqual(['INVALID_ID agentId', 'INVALID_INPUT variables.a']);
+  });
+});
+
+describe('addToDoNotCall', () => {
+  beforeEach(() => setSimulator(server, { talkSeconds: 100_000 }));
+  afterEach(() => setSimulator(server, { talkSeconds: 45 }));
+
+  const add = (phoneNumber: string) =>
+    perform(caller.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');
+
+  it('hangs up a ringing call as soon as it is answered', async () => {
+    const phoneNumber = steered('0010');
+    const made = await dial(caller, phoneNumber, { settings: { joinTimeout: '300s' } });
+    expect(made.status).toBe('RINGING');
+    await add(phoneNumber);
+    const call = await ended(made.id);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
+    expect(call.endRequestedAt).not.toBeNull();
+    await perform(
+      caller.client,
+      'removeFromDoNotCall',
+      { phoneNumbers: [phoneNumber] },
+      'removedCount',
+    );
+  });
+
+  it('hangs up a call that was being sent, and leaves an answered call alone', async () => {
+    const talking = await dial(caller);
+    await reaching(talking.id, 'IN_PROGRESS');
+    await setFaults(server, [
+      { kind: 'slow', ms: 2_000, method: 'POST', path: '/agents/[^/]+/calls$' },
+    ]);
+    const phoneNumber = newPerson();
+    const asked = dial(caller, phoneNumber);
+    await until('the request', () =>
+      server.app.db.call.findFirst({ where: { phoneNumber, placement: 'SENDING' } }),
+    );
+    await add(phoneNumber);
+    await add(talking.phoneNumber);
+    const made = await asked;
+    await setFaults(server, []);
+    expect(await ended(made.id)).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
+    expect(await callOf(caller.client, talking.id)).toMatchObject({
+      status: 'IN_PROGRESS',
+      endRequestedAt: null,
+    });
+    await done(caller.client, 'endCall', { id: talking.id });
+    await ended(talking.id);
+  });
+});
+
+describe('endCall', () => {
+  it('cancels a waiting call at once, and it is never dialed', async () => {
+    const narrow = await startTestServer({
+      settings: { ULTRAVOX_MAX_CONCURRENT_CALLS: '1' },
+      simulator: { talkSeconds: 1000 },
+    });
+    try {
+      const from = await newCaller(narrow);
+      const first = await dial(from);
+      const second = await dial(from);
+      expect(second.status).toBe('CREATED');
+      const { call } = await done(from.client, 'endCall', { id: second.id });
+      expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED' });
+      expect(typesOf(call)).toEqual(['CREATED', 'CANCELLED']);
+      // The room it waited for becomes free, and goes to the next.
+      const third = await dial(from);
+      const live = await waitForCall(from.client, first.id, 'live', (c) => c.answeredAt !== null);
+      await done(from.client, 'endCall', { id: live.id });
+      await waitForCall(from.client, third.id, 'dialled', (c) => c.ringingAt !== null);
+      expect(await dialsOf(narrow, second.id)).toEqual([]);
+      expect(await dialsOf(narrow, third.id)).toHaveLength(1);
+    } finally {
+      await narrow.close();
+    }
+  });
+
+  it('hangs up a ringing call as soon as it is answered', async () => {
+    const made = await dial(caller, steered('0010'));
+    const { call } = await done(caller.client, 'endCall', { id: made.id });
+    expect(call.status).toBe('RINGING');
+    expect(call.endRequestedAt).not.toBeNull();
+    expect(await ended(made.id)).toMatchObject({
+      status: 'COMPLETED',
+      endReason: 'AGENT_HANGUP',
+    });
+  });
+
+  it('cancels a ringing call that is never answered', async () => {
+    const made = await dial(caller, steered('0003'));
+    await done(caller.client, 'endCall', { id: made.id });
+    const call = await ended(made.id);
+    expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', answeredAt: null });
+  });
+
+  it('hangs up an answered call, also when repeated', async () => {
+    const made = await dial(caller, newPerson());
+    await reaching(made.id, 'IN_PROGRESS');
+    await Promise.all([1, 2, 3].map(() => done(caller.client, 'endCall', { id: made.id })));
+    const call = await billed(made.id);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
+    expect(typesOf(call)).toEqual(['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED']);
+  });
+
+  it('asks Ultravox again when the hang-up was lost', async () => {
+    await setSimulator(server, { talkSeconds: 100_000 });
+    try {
+      const made = await dial(caller);
+      await reaching(made.id, 'IN_PROGRESS');
+      await setFaults(server, [
+        { kind: 'status', status: 500, method: 'POST', path: 'send_data_message', count: 1 },
+      ]);
+      const { call } = await done(caller.client, 'endCall', { id: made.id });
+      expect(call.status).toBe('IN_PROGRESS');
+      expect(await ended(made.id)).toMatchObject({
+        status: 'COMPLETED',
+        endReason: 'AGENT_HANGUP',
+      });
+    } finally {
+      await setSimulator(server, { talkSeconds: 45 });
+      await setFaults(server, []);
+    }
+  });
+
+  it('succeeds when the call has ended and Ultravox is unreachable', async () => {
+    const made = await dial(caller);
+    await reaching(made.id, 'IN_PROGRESS');
+    await setFaults(server, [
+      { kind: 'webhookLost' },
+      { kind: 'status', status: 500, method: 'GET' },
+    ]);
+    try {
+      const { ultravoxId } = await rowOf(server, made.id);
+      await atSimulator(server, 'POST', `/simulator/calls/${ultravoxId}/end`, {});
+      const { call } = await done(caller.client, 'endCall', { id: made.id });
+      expect(call.id).toBe(made.id);
+    } finally {
+      await setFaults(server, []);
+    }
+    expect(await ended(made.id)).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
+  });
+
+  it('has no effect on an ended call', async () => {
+    const made = await dial(caller, steered('0001'));
+    const before = await billed(made.id);
+    const { call } = await done(caller.client, 'endCall', { id: made.id });
+    expect(call).toEqual(before);
+    expect(await callOf(caller.client, made.id)).toEqual(before);
+  });
+
+  it('rejects a malformed ID and an ID of another type', async () => {
+    const unknown = await run(caller.client, 'endCall', { id: publicId('cal', newId()) });
+    expect(problemsOf(unknown)).toEqual(['NOT_FOUND id']);
+    const agent = await run(caller.client, 'endCall', { id: caller.agentId });
+    expect(problemsOf(agent)).toEqual(['INVALID_ID id']);
+  });
+});
+
+describe('deleteCalls', () => {
+  it('deletes all or none, here and at Ultravox', async () => {
+    const person = newPerson();
+    const secret = 'Rumpelstiltskin';
+    const made = await dial(caller, person, {
+      variables: { name: secret },
+      metadata: { name: secret },
+      settings: { greeting: `Hello ${secret}` },
+    });
+    await setSimulator(server, { talkSeconds: 100_000 });
+    const live = await dial(caller);
+    await setSimulator(server, { talkSeconds: 45 });
+    const call = await billed(made.id);
+    const { ultravoxId } = await rowOf(server, made.id);
+
+    const refused = await run(caller.client, 'deleteCalls', {
+      ids: [made.id, live.id, publicId('cal', newId()), caller.agentId],
+    });
+    // What is wrong with one id does not hide what is wrong with the others.
+    expect(problemsOf(refused)).toEqual([
+      'INVALID_ID ids.3',
+      'INVALID_STATE ids.1',
+      'NOT_FOUND ids.2',
+    ]);
+    const doubled = await run(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
+    expect(problemsOf(doubled)).toEqual(['INVALID_INPUT ids.1']);
+    const blocked = await run(caller.client, 'deleteCalls', {
+      ids: [made.id, live.id, publicId('cal', newId())],
+    });
+    expect(blocked.deletedCallIds).toBeNull();
+    expect(problemsOf(blocked)).toEqual(['INVALID_STATE ids.1', 'NOT_FOUND ids.2']);
+    expect(await callOf(caller.client, made.id)).toEqual(call);
+
+    // One that came in and could not be worked on yet.
+    const { body: remote } = await remoteCallOf(server, made.id);
+    await server.app.db.ultravoxWebhook.create({
+      data: {
+        id: newId(),
+        ultravoxCallId: ultravoxId!,
+        event: 'call.later',
+        payload: { ...remote, joined: 'nonsense', broken: secret, maxDuration: 7 },
+        error: `could not parse ${secret}`,
+      },
+    });
+    const { deletedCallIds } = await done(caller.client, 'deleteCalls', { ids: [made.id] });
+    expect(deletedCallIds).toEqual([made.id]);
+
+    const gone = await caller.client.send(
+      `query ($id: ID!, $person: E164!) { call(id: $id) { id } node(id: $id) { id }
+        calls(filter: { phoneNumber: $person }) { totalCount nodes { id } } }`,
+      { id: made.id, person },
+    );
+    expect(dataOf(gone)).toEqual({
+      call: null,
+      node: null,
+      calls: { totalCount: 0, nodes: [] },
+    });
+    const byNumber = await caller.client.send(
+      `query ($id: ID!) { phoneNumber(id: $id) { calls(first: 100) { nodes { id } } } }`,
+      { id: caller.numberId },
+    );
+    expect(JSON.stringify(dataOf(byNumber))).not.toContain(made.id);
+    for (const [name, input, problem] of [
+      ['endCall', { id: made.id }, 'NOT_FOUND id'],
+      ['deleteCalls', { ids: [made.id] }, 'NOT_FOUND ids.0'],
+    ] as const) {
+      expect(problemsOf(await run(caller.client, name, input))).toEqual([problem]);
+    }
+
+    const events = await server.app.db.event.findMany({
+      where: { callId: uuidOf(made.id) },
+      orderBy: { sequence: 'asc' },
+    });
+    expect(events.at(-1)).toMatchObject({ type: 'CALL_DELETED', sequence: events.length });
+    await until('Ultravox to have removed it', async () => {
+      const { status } = await atSimulator(server, 'GET', `/api/calls/${ultravoxId}`);
+      // 425: Ultravox remembers that there was one.
+      return status !== 200;
+    });
+    await until('everything personal to be gone', async () => {
+      const left = await server.app.db.$queryRaw<{ text: string }[]>`
+        SELECT to_jsonb(c)::text AS text FROM calls c WHERE id = ${uuidOf(made.id)}::uuid
+        UNION ALL SELECT to_jsonb(e)::text FROM events e WHERE call_id = ${uuidOf(made.id)}::uuid
+        UNION ALL SELECT to_jsonb(w)::text FROM ultravox_webhooks w WHERE ultravox_call_id = ${ultravoxId}`;
+      expect(left.length).toBeGreaterThan(6);
+      const text = JSON.stringify(left);
+      expect(text).not.toContain(secret);
+      expect(text).not.toContain(person);
+      return true;
+    });
+    await done(caller.client, 'endCall', { id: live.id });
+  });
+
+  it('requires 1 to 100 IDs', async () => {
+    const none = await run(caller.client, 'deleteCalls', { ids: [] });
+    expect(problemsOf(none)).toEqual(['REQUIRED ids']);
+  });
+});

@@ -1,0 +1,253 @@
+/** Access tokens for one campaign or one call of it. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId, publicId } from '../../src/infra/ids.ts';
+import { dataOf, uuidOf } from '../calls/support.ts';
+import { newAgent } from '../phone-numbers/support.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { openSocket } from '../support/subscribe.ts';
+import { plant } from './graph-support.ts';
+
+let server: TestServer;
+let agentId: string;
+let campaign: Awaited<ReturnType<typeof plant>>;
+let other: Awaited<ReturnType<typeof plant>>;
+let numberId: string;
+let contactId: string;
+let token: string;
+let browser: GraphQLClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  agentId = (await newAgent(server, server.organizationId)).uuid;
+  const { db } = server.app;
+  const own = { organizationId: server.organizationId };
+  const folder = await db.contactFolder.create({ data: { id: newId(), ...own, name: 'Secret' } });
+  contactId = newId();
+  await db.contact.create({
+    data: {
+      id: contactId,
+      ...own,
+      folderId: folder.id,
+      phoneNumber: '+14155001234',
+      searchText: '',
+    },
+  });
+  const number = await db.phoneNumber.create({
+    data: { id: newId(), ...own, phoneNumber: '+14155001235', provider: 'SIP' },
+  });
+  numberId = number.id;
+  campaign = await plant(server, server.organizationId, agentId, {
+    contactFolderId: folder.id,
+    contact: () => ({ contactId }),
+  });
+  other = await plant(server, server.organizationId, agentId);
+  await db.campaignPhoneNumber.create({
+    data: { ...own, campaignId: campaign.campaign.id, phoneNumberId: number.id, position: 0 },
+  });
+  const made = await read(
+    'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken userErrors { code } } }',
+    { id: cmp(campaign.campaign.id) },
+  );
+  expect(made.createAccessToken.userErrors).toEqual([]);
+  token = made.createAccessToken.accessToken;
+  browser = createClient(server.url, token);
+});
+
+afterAll(() => server.close());
+
+const cmp = (id: string) => publicId('cmp', id);
+
+async function read(document: string, variables: object = {}, client = server.client) {
+  return dataOf(await client.send(document, variables));
+}
+
+describe('an access token for one campaign', () => {
+  it('reads the campaign, its contacts, calls, events and numbers', async () => {
+    const data = await read(
+      `query ($id: ID!, $call: ID!) {
+        eventCursor
+        campaign(id: $id) {
+          name phoneNumbers { phoneNumber calls { totalCount } } decisions { totalCount }
+          contacts { totalCount nodes { phoneNumber calls { totalCount } call { id } decisions { totalCount } } }
+          calls { totalCount nodes { id campaign { id } campaignContact { id } events { totalCount } } }
+        }
+        call(id: $call) { id attempt }
+      }`,
+      { id: cmp(campaign.campaign.id), call: publicId('cal', campaign.callIds[0]!) },
+      browser,
+    );
+    expect(data.campaign).toMatchObject({
+      name: 'Renewals',
+      phoneNumbers: [{ phoneNumber: '+14155001235', calls: { totalCount: 0 } }],
+      contacts: { totalCount: 3 },
+      calls: { totalCount: 6 },
+    });
+    expect(data.call).toEqual({ id: publicId('cal', campaign.callIds[0]!), attempt: 1 });
+  });
+
+  it('sees no other campaign, contact, call or number', async () => {
+    const another = await server.app.db.phoneNumber.create({
+      data: {
+        id: newId(),
+        organizationId: server.organizationId,
+        phoneNumber: '+14155001236',
+        provider: 'SIP',
+      },
+    });
+    const ids = [
+      cmp(other.campaign.id),
+      publicId('cct', other.contactIds[0]!),
+      publicId('cal', other.callIds[0]!),
+      publicId('num', another.id),
+    ];
+    const data = await read(
+      `query ($ids: [ID!]!, $campaign: ID!, $call: ID!) {
+        nodes(ids: $ids) { id } campaign(id: $campaign) { id } call(id: $call) { id } }`,
+      { ids, campaign: ids[0], call: ids[2] },
+      browser,
+    );
+    expect(data).toEqual({ nodes: [null, null, null, null], campaign: null, call: null });
+    const calls = await read(
+      `query ($id: ID!, $other: ID!, $number: ID!) {
+        campaign(id: $id) { calls(filter: { campaignId: $other }) { totalCount nodes { id } } }
+        node(id: $number) { ... on PhoneNumber { calls(filter: { campaignId: $other }) { totalCount } } } }`,
+      {
+        id: cmp(campaign.campaign.id),
+        other: cmp(other.campaign.id),
+        number: publicId('num', numberId),
+      },
+      browser,
+    );
+    expect(calls.campaign.calls).toEqual({ totalCount: 0, nodes: [] });
+    expect(calls.node.calls.totalCount).toBe(0);
+  });
+
+  it.each([
+    '{ calls { nodes { id } } }',
+    '{ campaigns { nodes { id } } }',
+    '{ contacts { nodes { id } } }',
+    '{ agents { nodes { id } } }',
+    '{ phoneNumbers { nodes { id } } }',
+    '{ campaignForecast(input: { contactCount: 1 }) { fits } }',
+    'query ($id: ID!) { campaign(id: $id) { agent { name } } }',
+    'query ($id: ID!) { campaign(id: $id) { contactFolder { name } } }',
+    'query ($id: ID!) { campaign(id: $id) { forecast { fits } } }',
+    'query ($id: ID!) { campaign(id: $id) { contacts { nodes { contact { id } } } } }',
+    'query ($id: ID!) { campaign(id: $id) { calls { nodes { agent { name } } } } }',
+    'query ($id: ID!) { campaign(id: $id) { phoneNumbers { outboundAgent { name } } } }',
+    'mutation ($id: ID!) { cancelCampaign(input: { id: $id }) { campaign { id } } }',
+    'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken } }',
+  ])('is denied %s', async (document) => {
+    const answer = await browser.send(document, {
+      id: cmp(campaign.campaign.id),
+      contact: publicId('ctc', contactId),
+      agent: publicId('agt', agentId),
+    });
+    expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
+    expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Secret|14155001234|"Agent"/);
+  });
+
+  it('gets null from node for a contact and an agent', async () => {
+    const answer = await browser.send(
+      'query ($contact: ID!, $agent: ID!) { contact: node(id: $contact) { id } agent: node(id: $agent) { id } }',
+      { contact: publicId('ctc', contactId), agent: publicId('agt', agentId) },
+    );
+    expect(answer.errors).toBeUndefined();
+    expect(answer.data).toEqual({ contact: null, agent: null });
+  });
+
+  it('receives only events of calls of the campaign, whatever its arguments', async () => {
+    const { db } = server.app;
+    const { organizationId } = server;
+    const from = (await read('{ eventCursor }')).eventCursor as string;
+    const { appendEvents, announceEvents } = await import('../../src/live/log.ts');
+    const append = async (planted: typeof campaign) => {
+      const call = {
+        type: 'CALL_BILLED' as const,
+        callId: planted.callIds[0]!,
+        agentId,
+        campaignId: planted.campaign.id,
+        data: { status: 'FAILED', endReason: 'NO_ANSWER' },
+        at: new Date(),
+      };
+      await db.$transaction((tx) => appendEvents(tx, organizationId, [call]));
+      announceEvents(server.app, organizationId);
+    };
+    await append(other);
+    await append(campaign);
+    const mine = publicId('cal', campaign.callIds[0]!);
+    const socket = openSocket(server.url, token);
+    const firstEvent = async (args: string) => {
+      const results = socket.iterate<{ callEvents: { callId: string } }>({
+        query: `subscription { callEvents(after: "${from}"${args}) { callId type } }`,
+      });
+      const first = await results.next();
+      await results.return?.();
+      return first.value;
+    };
+    expect((await firstEvent('')).data.callEvents.callId).toBe(mine);
+    expect(
+      (await firstEvent(`, campaignId: "${cmp(campaign.campaign.id)}"`)).data.callEvents.callId,
+    ).toBe(mine);
+    expect(
+      (await firstEvent(`, agentId: "${publicId('agt', agentId)}"`)).data.callEvents.callId,
+    ).toBe(mine);
+    for (const refused of [
+      `, campaignId: "${cmp(other.campaign.id)}"`,
+      `, callId: "${publicId('cal', other.callIds[0]!)}"`,
+    ]) {
+      expect((await firstEvent(refused)).errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    }
+    const progress = socket.iterate<{ campaignProgress: { id: string } }>({
+      query: `subscription { campaignProgress(campaignId: "${cmp(other.campaign.id)}") { id } }`,
+    });
+    expect((await progress.next()).value.errors[0].extensions.code).toBe('BAD_USER_INPUT');
+    await socket.dispose();
+  });
+
+  it('cannot be created for an unknown campaign, or for a campaign and a call', async () => {
+    const create = async (input: object) => {
+      const answer = await read(
+        'mutation ($input: CreateAccessTokenInput!) { createAccessToken(input: $input) { accessToken userErrors { code path } } }',
+        { input },
+      );
+      return answer.createAccessToken;
+    };
+    expect(await create({ campaignId: cmp(newId()) })).toEqual({
+      accessToken: null,
+      userErrors: [{ code: 'NOT_FOUND', path: ['campaignId'] }],
+    });
+    const both = {
+      campaignId: cmp(campaign.campaign.id),
+      callId: publicId('cal', campaign.callIds[0]!),
+    };
+    expect((await create(both)).userErrors).toEqual([
+      { code: 'INVALID_INPUT', path: ['campaignId'] },
+    ]);
+  });
+});
+
+describe('an access token for one call', () => {
+  it('reads the attempt of the call, and nothing of the campaign', async () => {
+    const id = publicId('cal', campaign.callIds[0]!);
+    const made = await read(
+      'mutation ($id: ID!) { createAccessToken(input: { callId: $id }) { accessToken } }',
+      { id },
+    );
+    const narrow = createClient(server.url, made.createAccessToken.accessToken);
+    expect(await read('query ($id: ID!) { call(id: $id) { attempt } }', { id }, narrow)).toEqual({
+      call: { attempt: 1 },
+    });
+    for (const document of [
+      'query ($id: ID!) { call(id: $id) { campaign { name } } }',
+      'query ($id: ID!) { call(id: $id) { campaignContact { phoneNumber } } }',
+      'query ($campaign: ID!) { campaign(id: $campaign) { name } }',
+    ]) {
+      const answer = await narrow.send(document, { id, campaign: cmp(campaign.campaign.id) });
+      expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
+      expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Renewals|\+1415/);
+    }
+    expect(uuidOf(id)).toBe(campaign.callIds[0]);
+  });
+});

@@ -1,0 +1,135 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { perform } from '../support/calling.ts';
+import type { GraphQLClient } from '../support/graphql.ts';
+import { countQueries } from '../support/queries.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createContact, createFolder, rows } from './support.ts';
+
+let server: TestServer;
+let client: GraphQLClient;
+let stranger: GraphQLClient;
+let folderId: string;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  client = server.client;
+  stranger = (await server.newOrganization()).client;
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  folderId = await createFolder(client);
+});
+
+describe('contacts', () => {
+  beforeAll(async () => {
+    const list = await createFolder(client, 'Searched');
+    const people = [
+      {
+        phoneNumber: '+14155550123',
+        firstName: 'Zoë',
+        lastName: 'Müller',
+        email: 'zm@example.com',
+      },
+      { phoneNumber: '+442079460000', firstName: '伟', lastName: '王', keywords: 'vip, 北京' },
+      { phoneNumber: '+493012345678', firstName: 'Al', lastName: 'Wu', email: 'a_b@x-y.org' },
+      { phoneNumber: '+74951234567', firstName: 'Иван', lastName: 'Иванов' },
+    ];
+    await perform(client, 'createContacts', { folderId: list, contacts: people }, '__typename');
+    searched = list;
+  });
+  let searched: string;
+
+  async function find(filter: Record<string, unknown>, who = client): Promise<string[]> {
+    const answer = await who.send(
+      'query ($filter: ContactFilter) { contacts(filter: $filter, orderBy: { field: PHONE_NUMBER, direction: ASC }) { totalCount nodes { phoneNumber } } }',
+      { filter: { folderId: searched, ...filter } },
+    );
+    if (answer.errors) throw new Error(answer.errors[0]?.message);
+    const { nodes, totalCount } = answer.data.contacts;
+    expect(totalCount).toBe(nodes.length);
+    return nodes.map(({ phoneNumber }: { phoneNumber: string }) => phoneNumber);
+  }
+
+  it.each([
+    ['müll', '+14155550123'],
+    ['ZOE MULLER', '+14155550123'],
+    ['zm@example', '+14155550123'],
+    ['(415) 555-01', '+14155550123'],
+    ['+44 20', '+442079460000'],
+    ['伟', '+442079460000'],
+    ['北', '+442079460000'],
+    ['иван', '+74951234567'],
+    ['al wu', '+493012345678'],
+    ['a_b@x', '+493012345678'],
+    ['wu', '+493012345678'],
+    ['49', '+493012345678'],
+  ])('finds the contact that matches the search %j', async (search, phoneNumber) => {
+    expect(await find({ search })).toEqual([phoneNumber]);
+    expect(await find({ search }, stranger)).toEqual([]);
+  });
+
+  it.each([
+    'u',
+    'axb@x',
+    'a%b',
+    '\\',
+    'muller 伟',
+    '55501234',
+  ])('finds no contact for the search %j', async (search) => {
+    if (search === '\\') await expect(find({ search })).rejects.toThrow(/letter or digit/);
+    else expect(await find({ search })).toEqual([]);
+  });
+
+  it('filters by phone number, last outcome and creation time', async () => {
+    expect(await find({ phoneNumber: '+44 20 7946 0000' })).toEqual(['+442079460000']);
+    await server.app.db.contact.updateMany({
+      where: { phoneNumber: '+14155550123', searchText: { contains: 'zoe' } },
+      data: { lastCallOutcome: 'INTERESTED' },
+    });
+    expect(await find({ lastCallOutcome: ['INTERESTED', 'ESCALATED'] })).toEqual(['+14155550123']);
+    const now = new Date().toISOString();
+    expect(await find({ createdBefore: now })).toHaveLength(4);
+    expect(await find({ createdFrom: now })).toEqual([]);
+  });
+
+  it.each([
+    [{ search: '--' }, /`filter.search`/],
+    [{ search: 'x'.repeat(201) }, /`filter.search`/],
+    [{ folderId: 'agt_1' }, /`filter.folderId`/],
+    [{ phoneNumber: '12' }, /`filter.phoneNumber`/],
+  ])('rejects the filter %j', async (filter, message) => {
+    await expect(find(filter)).rejects.toThrow(message);
+  });
+
+  it('reads nested contacts and their do-not-call status in a fixed number of statements', async () => {
+    const list = () =>
+      client.send(
+        `{ contactFolders(first: 5, orderBy: { field: CONTACT_COUNT, direction: DESC }) { nodes { contactCount
+          contacts(first: 50, orderBy: { field: CREATED_AT, direction: ASC }) { nodes { phoneNumber doNotCall folder { name } } } } } }`,
+      );
+    await perform(client, 'createContacts', { folderId, contacts: rows(3, 5_000) }, '__typename');
+    const few = await countQueries(server.app, list);
+    await perform(client, 'createContacts', { folderId, contacts: rows(90, 6_000) }, '__typename');
+    await createContact(client, {
+      folderId: await createFolder(client),
+      phoneNumber: '+14155550123',
+    });
+    expect(await countQueries(server.app, list)).toBe(few);
+  });
+
+  it('returns every contact once over all pages, even with equal creation times', async () => {
+    await perform(client, 'createContacts', { folderId, contacts: rows(120) }, '__typename');
+    const seen: string[] = [];
+    let after: string | null = null;
+    do {
+      const { data } = await client.send(
+        'query ($f: ContactFilter, $after: String) { contacts(filter: $f, first: 50, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } }',
+        { f: { folderId }, after },
+      );
+      seen.push(...data.contacts.nodes.map(({ id }: { id: string }) => id));
+      after = data.contacts.pageInfo.hasNextPage ? data.contacts.pageInfo.endCursor : null;
+    } while (after);
+    expect(new Set(seen).size).toBe(120);
+    expect(seen).toHaveLength(120);
+  });
+});

@@ -1,0 +1,204 @@
+/** The lists of calls, campaigns and what belongs to them. */
+import { newId, publicId } from '../../src/infra/ids.ts';
+import { utcDay } from '../../src/live/partitions.ts';
+import {
+  at,
+  CAMPAIGN,
+  callRow,
+  campaignContactRow,
+  type ListCase,
+  named,
+  type RowSeed,
+  uuid,
+  type World,
+} from './list-cases.ts';
+
+const CALL_PARENTS: Record<string, (world: World) => string | undefined> = {
+  'Query.calls': () => undefined,
+  'Agent.calls': ({ agentId }) => publicId('agt', agentId),
+  'PhoneNumber.calls': ({ numberId }) => publicId('num', numberId),
+  'Campaign.calls': ({ campaignId }) => publicId('cmp', campaignId),
+  'CampaignContact.calls': ({ campaignContactId }) => publicId('cct', campaignContactId),
+};
+
+/** The other sorts of the other lists differ in nothing. */
+function sortsOf(list: string): string[] {
+  return list === 'Query.calls'
+    ? ['CREATED_AT', 'DURATION', 'COST', 'ENDED_AT']
+    : list === 'Campaign.calls'
+      ? ['CREATED_AT', 'COST']
+      : ['CREATED_AT'];
+}
+
+/** With `b` of 0 a call was not answered and has no cost. */
+function callValues({ a, b }: RowSeed) {
+  return {
+    createdAt: at(a),
+    answeredAt: b === 0 ? null : at(0),
+    endedAt: at(b + 1),
+    costAmount: b === 0 ? null : `0.0${a}`,
+  };
+}
+
+/** Decisions have no id: each has an instant of its own in `until`. */
+const untilOf = (index: number): Date => new Date(Date.UTC(2027, 0, 1) + index);
+
+export const CALL_CASES: ListCase[] = [
+  ...Object.entries(CALL_PARENTS).map(
+    ([list, parentOf]): ListCase => ({
+      list,
+      ...(list === 'CampaignContact.calls' ? {} : { sort: sortsOf(list) }),
+      async fill(world, rows) {
+        const { db } = world.app;
+        const { campaignContactId } = world;
+        await db.call.deleteMany({ where: { id: { not: world.callId } } });
+        await db.call.createMany({
+          data: rows.map((seed) => ({
+            id: newId(),
+            ...callRow(world),
+            campaignContactId,
+            ...callValues(seed),
+          })),
+        });
+        return parentOf(world);
+      },
+      isFixed: ({ callId }, id) => uuid(id) === callId,
+      remove: ({ db }, id) =>
+        db.call.update({ where: { id: uuid(id) }, data: { deletedAt: new Date() } }),
+      move: ({ db }, id, seed) =>
+        db.call.update({ where: { id: uuid(id) }, data: callValues(seed) }),
+    }),
+  ),
+  {
+    list: 'Call.events',
+    identity: 'cursor',
+    async fill({ app, organizationId, callId }, rows) {
+      await app.db.event.deleteMany({ where: { callId } });
+      await app.db.event.createMany({
+        data: rows.map((_seed, index) => ({
+          organizationId,
+          callId,
+          cursor: 1_000_000 + index,
+          loggedOn: new Date(utcDay(new Date())),
+          sequence: index + 1,
+          type: 'CALL_RINGING' as const,
+          data: { status: 'RINGING', endReason: null },
+        })),
+      });
+      return publicId('cal', callId);
+    },
+    remove: ({ db }, cursor) => db.event.deleteMany({ where: { cursor: Number(cursor) } }),
+  },
+  {
+    list: 'Call.transcript',
+    identity: 'position',
+    async fill({ app, organizationId, callId }, rows) {
+      await app.db.callTurn.deleteMany({ where: { callId } });
+      await app.db.callTurn.createMany({
+        data: rows.map((_seed, index) => ({
+          organizationId,
+          callId,
+          position: 2 * index,
+          speaker: 'AGENT' as const,
+          text: 'Hello',
+          stage: 1,
+        })),
+      });
+      return publicId('cal', callId);
+    },
+    remove: ({ db }, position) => db.callTurn.deleteMany({ where: { position: Number(position) } }),
+  },
+  ...['Query.campaigns', 'Agent.campaigns'].map(
+    (list): ListCase => ({
+      list,
+      sort: ['CREATED_AT', 'NAME', 'SCHEDULED_AT'],
+      async fill(world, rows) {
+        const { db } = world.app;
+        const { organizationId, agentId } = world;
+        await db.campaign.deleteMany({ where: { id: { not: world.campaignId } } });
+        await db.campaign.createMany({
+          data: rows.map((seed) => ({
+            id: newId(),
+            organizationId,
+            agentId,
+            ...CAMPAIGN,
+            ...campaignValues(seed),
+          })),
+        });
+        return publicId('agt', agentId);
+      },
+      isFixed: ({ campaignId }, id) => uuid(id) === campaignId,
+      remove: ({ db }, id) => db.campaign.delete({ where: { id: uuid(id) } }),
+      move: ({ db }, id, seed) =>
+        db.campaign.update({ where: { id: uuid(id) }, data: campaignValues(seed) }),
+    }),
+  ),
+  {
+    list: 'Campaign.contacts',
+    sort: ['POSITION', 'NEXT_ELIGIBLE_AT'],
+    async fill(world, rows) {
+      const { db } = world.app;
+      await db.campaignContact.deleteMany({ where: { id: { not: world.campaignContactId } } });
+      await db.campaignContact.createMany({
+        data: rows.map(({ a }, index) => ({
+          id: newId(),
+          ...campaignContactRow(world, index),
+          nextEligibleAt: at(a),
+        })),
+      });
+      return publicId('cmp', world.campaignId);
+    },
+    isFixed: ({ campaignContactId }, id) => uuid(id) === campaignContactId,
+    remove: ({ db }, id) => db.campaignContact.delete({ where: { id: uuid(id) } }),
+    move: ({ db }, id, { a, b }) =>
+      db.campaignContact.update({
+        where: { id: uuid(id) },
+        // Only a scheduled contact has an instant; null is a value to sort by, too.
+        data:
+          b === 0
+            ? { status: 'PENDING', nextEligibleAt: null }
+            : { status: 'SCHEDULED', nextEligibleAt: at(a) },
+      }),
+  },
+  ...['Campaign.decisions', 'CampaignContact.decisions'].map(
+    (list): ListCase => ({
+      list,
+      identity: 'until',
+      async fill({ app, organizationId, campaignId, campaignContactId }, rows) {
+        const ofContact = list === 'CampaignContact.decisions';
+        await app.db.campaignDecision.deleteMany({});
+        await app.db.campaignDecision.createMany({
+          data: rows.map(({ a, b }, index) => ({
+            id: newId(),
+            organizationId,
+            campaignId,
+            campaignContactId: ofContact && b > 0 ? campaignContactId : null,
+            outcome: 'WAITS' as const,
+            reason: 'WINDOW_CLOSED' as const,
+            at: at(a),
+            until: untilOf(index),
+          })),
+        });
+        return ofContact ? publicId('cct', campaignContactId) : publicId('cmp', campaignId);
+      },
+      remove: ({ db }, until) => db.campaignDecision.deleteMany({ where: { until } }),
+    }),
+  ),
+  {
+    list: 'CampaignForecast.hours',
+    identity: 'from',
+    within: {
+      document: (list) =>
+        `{ campaignForecast(input: { contactCount: 400, maxConcurrentCalls: 1, scheduledAt: "2030-01-07T09:00:00Z" }) { ${list} } }`,
+      path: ['campaignForecast', 'hours'],
+    },
+    fill: async () => undefined,
+    // Computed from its arguments.
+    isFixed: () => true,
+    remove: async () => undefined,
+  },
+];
+
+function campaignValues(seed: RowSeed) {
+  return { ...named(seed), scheduledAt: seed.b === 0 ? null : at(seed.a) };
+}

@@ -1,0 +1,81 @@
+/** Queries that `app.rows` has to answer like Prisma, made from the tables. */
+import fc from 'fast-check';
+import { TABLES } from '../../src/generated/tables.ts';
+
+type Row = Record<string, unknown>;
+
+const MODELS = Object.keys(TABLES);
+const COMPARED = new Set(['String', 'Int', 'BigInt', 'Decimal', 'DateTime']);
+
+/** Models of whose every column and relation is read. */
+export { MODELS };
+
+function columnsOf(model: string): string[] {
+  const columns = Object.entries(TABLES[model]!.columns);
+  return columns.filter(([, { type }]) => type !== 'Bytes').map(([name]) => name);
+}
+
+function selectionOf(model: string): Record<string, true> {
+  return Object.fromEntries(columnsOf(model).map((name) => [name, true]));
+}
+
+/** By all columns that can be sorted, so that the order of the rows is certain. */
+function orderOf(model: string, direction: 'asc' | 'desc'): object[] {
+  return Object.entries(TABLES[model]!.columns)
+    .filter(([, { type, isList }]) => !isList && type !== 'Json' && type !== 'Bytes')
+    .map(([name]) => ({ [name]: direction }));
+}
+
+/** The first rows of a model with all columns, and all relations with all of theirs. */
+export function wholeQuery(model: string): object {
+  const relations = Object.entries(TABLES[model]!.relations).map(([name, { model, isList }]) => [
+    name,
+    isList
+      ? { select: selectionOf(model), orderBy: orderOf(model, 'desc'), take: 3 }
+      : { select: selectionOf(model) },
+  ]);
+  return {
+    select: { ...selectionOf(model), ...Object.fromEntries(relations) },
+    orderBy: orderOf(model, 'asc'),
+    take: 20,
+  };
+}
+
+/** Conditions on the values that the rows have. */
+export function conditionsOn(model: string, rows: readonly Row[]): fc.Arbitrary<object> {
+  const comparison = fc
+    .record({
+      column: fc.constantFrom(...comparedColumns(model)),
+      values: fc.array(fc.constantFrom(...rows), { minLength: 1, maxLength: 3 }),
+      operator: fc.constantFrom('equals', 'in', 'not', 'null', 'gt', 'gte', 'lt', 'lte'),
+    })
+    .map(({ column, values, operator }) => {
+      const { type } = TABLES[model]!.columns[column]!;
+      const isNullable = rows.some((row) => row[column] === null);
+      const [value, ...more] = values.map((row) => row[column]).filter((each) => each !== null);
+      if (operator === 'null' || operator === 'not' || value === undefined) {
+        if (!isNullable) return {};
+        return { [column]: operator === 'not' ? { not: null } : null };
+      }
+      if (operator === 'in' && type !== 'Boolean') return { [column]: { in: [value, ...more] } };
+      return { [column]: COMPARED.has(type) && operator !== 'in' ? { [operator]: value } : value };
+    });
+  return fc.oneof(
+    comparison,
+    fc.array(comparison, { maxLength: 3 }).map((all) => ({ AND: all })),
+    fc
+      .array(comparison, { maxLength: 3 })
+      .map((any) => ({ OR: any.filter((one) => Object.keys(one).length > 0) })),
+  );
+}
+
+function comparedColumns(model: string): string[] {
+  return Object.entries(TABLES[model]!.columns)
+    .filter(([, { type, isList }]) => !isList && type !== 'Json' && type !== 'Bytes')
+    .map(([name]) => name);
+}
+
+/** The rows of a model that match. */
+export function matchingQuery(model: string, where: object): object {
+  return { select: selectionOf(model), where, orderBy: orderOf(model, 'asc') };
+}

@@ -1,0 +1,316 @@
+/** Requests and sockets that try to take memory, files or time of the server, sent from outside. */
+import { once } from 'node:events';
+import { readdir, readlink } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import WebSocket from 'ws';
+import { IMPORT, sendFile } from '../contacts/upload.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+
+let server: TestServer;
+let anonymous: GraphQLClient;
+let reader: GraphQLClient;
+beforeAll(async () => {
+  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
+  anonymous = createClient(server.url, null);
+  const { data } = await server.client.send(
+    'mutation { createApiKey(input: { name: "reader", scopes: [READ] }) { key } }',
+  );
+  reader = createClient(server.url, data.createApiKey.key);
+});
+afterAll(() => server?.close());
+
+type Coded = { errors?: readonly { extensions?: Record<string, unknown> }[] };
+const codes = (answer: Coded) => answer.errors?.map(({ extensions }) => extensions?.code);
+
+function rawSocket(): Socket {
+  const { hostname, port } = new URL(server.url);
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => undefined);
+  return socket;
+}
+
+/** Uploads that this process holds open. */
+async function openSpools(): Promise<number> {
+  const descriptors = await readdir('/proc/self/fd');
+  const targets = await Promise.all(
+    descriptors.map((each) => readlink(`/proc/self/fd/${each}`).catch(() => '')),
+  );
+  return targets.filter((target) => target.includes('truedy-upload')).length;
+}
+
+describe('a multipart body', () => {
+  const operations = JSON.stringify({ query: '{ __typename }' });
+  const part = (name: string, content: string, filename?: string) =>
+    `--b\r\ncontent-disposition: form-data; name="${name}"${filename ? `; filename="${filename}"` : ''}\r\n\r\n${content}\r\n`;
+  const post = async (body: string, key: string | null = server.key) => {
+    const response = await fetch(`${server.url}/graphql`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'multipart/form-data; boundary=b',
+        ...(key ? { authorization: `Bearer ${key}` } : {}),
+      },
+      body,
+    });
+    return { status: response.status, text: await response.text() };
+  };
+  const begin = (key: string, length = 1_000_000): Socket => {
+    const socket = rawSocket();
+    socket.write(
+      `POST /graphql HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: ${length}\r\n\r\n`,
+    );
+    return socket;
+  };
+  const opening =
+    part('operations', '{"query":"{ __typename }","variables":{"a":null,"b":null}}') +
+    part('map', '{"0":["variables.a"]}');
+
+  it.each([
+    ['a name twice', part('0', 'x', 'x') + part('0', 'y', 'y')],
+    ['a file that the map does not name', part('1', 'x', 'x')],
+    ['another field', part('note', 'x'.repeat(1_000)) + part('0', 'x', 'x')],
+    ['a field after the file', part('0', 'x', 'x') + part('note', 'x')],
+    ['operations twice', part('operations', operations) + part('0', 'x', 'x')],
+    ['a thousand fields', part('x', 'x'.repeat(10_000)).repeat(1_000)],
+  ])('with %s is rejected with 400 and leaves no file open', async (_what, parts) => {
+    const { status, text } = await post(`${opening}${parts}--b--\r\n`);
+    expect([status, JSON.parse(text).errors[0].extensions.code]).toEqual([400, 'BAD_REQUEST']);
+    await until('the files to be closed', async () => (await openSpools()) === 0);
+  });
+
+  it('is rejected before a byte of it is read without a key that may write', async () => {
+    for (const key of [reader.key!, `truedy_${'x'.repeat(32)}`]) {
+      const socket = begin(key, 200_000_000);
+      const [answer] = await once(socket, 'data');
+      socket.destroy();
+      expect(String(answer)).toMatch(/^HTTP\/1\.1 40[13] /);
+    }
+  });
+
+  it('is one of at most four at once for a key, and leaves nothing behind when it is cut off', async () => {
+    const sockets = Array.from({ length: 4 }, () => begin(server.key));
+    for (const socket of sockets) {
+      socket.write(
+        `${opening}--b\r\ncontent-disposition: form-data; name="0"; filename="x"\r\n\r\nx`,
+      );
+    }
+    await until('four uploads', async () => (await openSpools()) === 4);
+    const fifth = await sendFile(server, IMPORT, 'phone\n', { folderId: 'fld_1' });
+    expect([fifth.status, codes(fifth)]).toEqual([429, ['RATE_LIMITED']]);
+    expect(Number(fifth.headers.get('retry-after'))).toBeGreaterThan(0);
+    for (const socket of sockets) socket.destroy();
+    await until('the files to be closed', async () => (await openSpools()) === 0);
+    const again = await sendFile(server, IMPORT, 'phone\n', { folderId: 'fld_1' });
+    expect(again.status).toBe(200);
+  });
+});
+
+describe('variables', () => {
+  const CALLS = 'query ($s: [CallStatus!]) { calls(filter: { status: $s }) { totalCount } }';
+  const timed = async (work: () => Promise<unknown>): Promise<number> => {
+    const start = performance.now();
+    await work();
+    return performance.now() - start;
+  };
+
+  it('that are wrong a million times are rejected at once, by size', async () => {
+    const many = (count: number) => ({ s: Array.from({ length: count }).fill('') });
+    expect((await anonymous.send(CALLS, many(330_000))).status).toBe(413);
+    expect(codes(await anonymous.send(CALLS, many(30_000)))).toEqual(['UNAUTHENTICATED']);
+    const elapsed = await timed(async () => {
+      expect(codes(await reader.send(CALLS, many(1_600_000)))).toEqual(['QUERY_TOO_COSTLY']);
+      expect(codes(await reader.send(CALLS, many(200_000)))).toEqual(['BAD_USER_INPUT']);
+    });
+    expect(elapsed).toBeLessThan(20_000);
+  });
+
+  it('give at most 50 errors', async () => {
+    const answer = await reader.send('query ($ids: [ID!]!) { nodes(ids: $ids) { id } }', {
+      ids: Array.from({ length: 100 }).fill({}),
+    });
+    expect(answer.errors?.length).toBeGreaterThan(1);
+    expect(answer.errors?.length).toBeLessThanOrEqual(51);
+  });
+
+  it('that no operation uses are limited too', async () => {
+    const answer = await reader.send('{ __typename }', {
+      unused: Array.from({ length: 300_000 }).fill({}),
+    });
+    expect(codes(answer)).toEqual(['QUERY_TOO_COSTLY']);
+  });
+});
+
+describe('introspection', () => {
+  it('is charged by what it would answer', async () => {
+    const aliases = (selection: string, count: number) =>
+      Array.from({ length: count }, (_, index) => `a${index}: ${selection}`).join(' ');
+    const wide = `{ __schema { types { ${aliases('fields { ...F }', 60)} } } } fragment F on __Field { description args { description } }`;
+    const deep = `{ __schema { types { ...A } } } ${['A', 'B', 'C', 'D']
+      .map((name, level) => {
+        const next = 'BCDE'[level];
+        return `fragment ${name} on __Type { ${aliases(`fields { type { ...${next} } }`, 9)} }`;
+      })
+      .join(' ')} fragment E on __Type { name }`;
+    for (const document of [wide, deep]) {
+      expect(document.length).toBeLessThan(1_900);
+      const answer = await anonymous.send(document);
+      expect(JSON.stringify(answer).length).toBeLessThan(10_000);
+      expect(['QUERY_TOO_COSTLY', 'GRAPHQL_VALIDATION_FAILED']).toContain(codes(answer)?.[0]);
+    }
+  });
+});
+
+describe('requests whose client has left', () => {
+  it('leave no connection behind', async () => {
+    const connections = () =>
+      process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    await fetch(`${server.url}/health`);
+    const before = connections();
+    const body = '{"query":"{ agents { totalCount } }"}';
+    for (let index = 0; index < 300; index += 1) {
+      const socket = rawSocket();
+      socket.write(
+        `POST /graphql HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${server.key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+        () => (index % 3 === 0 ? socket.resetAndDestroy() : socket.destroy()),
+      );
+      if (index % 50 === 0) await once(socket, 'close');
+    }
+    await until('the connections to end', () => connections() <= before + 2);
+    expect((await server.client.send('{ agents { totalCount } }')).status).toBe(200);
+  });
+});
+
+describe('a socket', () => {
+  const open = (options: { key?: string } = {}): Promise<WebSocket> =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(
+        `${server.url.replace('http', 'ws')}/graphql`,
+        'graphql-transport-ws',
+      );
+      socket.once('error', reject);
+      socket.once('open', () => {
+        if (!options.key) return resolve(socket);
+        const payload = { Authorization: `Bearer ${options.key}` };
+        socket.send(JSON.stringify({ type: 'connection_init', payload }));
+        socket.once('message', () => resolve(socket));
+      });
+    });
+  const closed = (socket: WebSocket) =>
+    new Promise<{ code: number; reason: string }>((resolve) => {
+      socket.on('error', () => undefined);
+      socket.once('close', (code, reason) => resolve({ code, reason: String(reason) }));
+    });
+  const ping = (bytes: number) =>
+    JSON.stringify({ type: 'ping', payload: { x: 'x'.repeat(bytes) } });
+
+  it('is closed when it sends more than 128 KiB before it is authenticated', async () => {
+    const socket = await open();
+    const end = closed(socket);
+    socket.send(ping(900_000));
+    expect((await end).code).toBe(1006);
+  });
+
+  it('is closed when the payload of a ping is large', async () => {
+    const socket = await open({ key: server.key });
+    const end = closed(socket);
+    socket.send(ping(900_000));
+    expect(await end).toEqual({ code: 4400, reason: 'The payload of a ping is too large' });
+  });
+
+  it('is closed when its client sends and does not read', async () => {
+    const socket = await open({ key: server.key });
+    const end = closed(socket);
+    const stream = (socket as unknown as { _socket: Socket })._socket;
+    stream.pause();
+    const small = ping(800);
+    let sent = 0;
+    const pump = (): void => {
+      for (let index = 0; index < 500 && socket.readyState === socket.OPEN; index += 1) {
+        socket.send(small);
+        sent += small.length;
+      }
+    };
+    await until('the server to close it', () => {
+      if (socket.bufferedAmount < 1_000_000) pump();
+      return stream.destroyed || sent > 60_000_000;
+    });
+    stream.resume();
+    expect((await end).code).not.toBe(1000);
+    expect(sent).toBeLessThan(60_000_000);
+  });
+});
+
+describe('a request over HTTP', () => {
+  const post = (body: string, headers: Record<string, string>) =>
+    fetch(`${server.url}/graphql`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.key}`, ...headers },
+      body,
+    });
+  const query = '{"query":"{ __typename }"}';
+
+  it('is JSON whatever the case of its media type, and no form', async () => {
+    const status = async (type: string, body = query) =>
+      (await post(body, { 'content-type': type })).status;
+    expect(await status('Application/JSON')).toBe(200);
+    expect(await status('application/json; Charset="UTF-8"')).toBe(200);
+    expect(await status('application/x-www-form-urlencoded', 'query={__typename}')).toBe(415);
+    expect(await status('text/plain')).toBe(415);
+  });
+
+  it.each<[string, Record<string, string>, unknown]>([
+    ['an empty header', { 'x-idempotency-key': '' }, undefined],
+    ['a header with a space', { 'x-idempotency-key': 'a b' }, undefined],
+    ['an empty text', {}, ''],
+    ['a number', {}, 7],
+    ['null', {}, null],
+    ['two that differ', { 'x-idempotency-key': 'a' }, 'b'],
+  ])('with an idempotency key that is %s does nothing', async (_what, headers, idempotencyKey) => {
+    const folders = await server.app.db.contactFolder.count();
+    const body = {
+      query:
+        'mutation { createContactFolder(input: { name: "Once" }) { contactFolder { id } userErrors { code } } }',
+      ...(idempotencyKey === undefined ? {} : { extensions: { idempotencyKey } }),
+    };
+    const response = await post(JSON.stringify(body), {
+      'content-type': 'application/json',
+      ...headers,
+    });
+    expect(codes((await response.json()) as Coded)).toEqual(['BAD_USER_INPUT']);
+    expect(await server.app.db.contactFolder.count()).toBe(folders);
+  });
+});
+
+describe('node with an access token for one call', () => {
+  it('answers alike for objects that exist and objects that do not', async () => {
+    const agent = await server.client.send(
+      `mutation ($voice: ID!) { createAgent(input: { name: "x", voiceId: $voice, systemPrompt: "x" }) { agent { id } } }`,
+      {
+        voice: (await server.client.send('{ voices(first: 1) { nodes { id } } }')).data.voices
+          .nodes[0].id,
+      },
+    );
+    const { id } = agent.data.createAgent.agent;
+    const call = await server.client.send(
+      'mutation ($agent: ID!) { startTestCall(input: { agentId: $agent }) { call { id } userErrors { message } } }',
+      { agent: id },
+    );
+    const token = await server.client.send(
+      'mutation ($call: ID!) { createAccessToken(input: { callId: $call }) { accessToken } }',
+      { call: call.data.startTestCall.call.id },
+    );
+    const narrowed = createClient(server.url, token.data.createAccessToken.accessToken);
+    const missing = `${id.slice(0, -4)}0000`;
+    const ask = async (one: string) => {
+      const { headers: _, ...answer } = await narrowed.send(
+        'query ($id: ID!, $ids: [ID!]!) { node(id: $id) { __typename id } nodes(ids: $ids) { id } }',
+        { id: one, ids: [one] },
+      );
+      return answer;
+    };
+    expect(await ask(id)).toEqual(await ask(missing));
+    expect((await ask(id)).data).toEqual({ node: null, nodes: [null] });
+  });
+});

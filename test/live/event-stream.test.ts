@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Caller, prepareCaller } from '../support/calling.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+
+interface StreamedEvent {
+  event: string;
+  data: string;
+  id: string | undefined;
+}
+
+describe('callEvents over server-sent events', () => {
+  let server: TestServer;
+  let caller: Caller;
+
+  beforeAll(async () => {
+    server = await startTestServer({ simulator: { talkSeconds: 5 } });
+    caller = await prepareCaller(server.client);
+  });
+  afterAll(() => server?.close());
+
+  /** Opens a stream as EventSource does, with GET. */
+  async function open(after: string, headers: Record<string, string> = {}) {
+    const abort = new AbortController();
+    const query = `subscription { callEvents(after: "${after}") { cursor } }`;
+    const response = await fetch(`${server.url}/graphql?${new URLSearchParams({ query })}`, {
+      headers: {
+        accept: 'text/event-stream',
+        authorization: `Bearer ${server.key}`,
+        ...headers,
+      },
+      signal: abort.signal,
+    });
+    return { response, events: eventsIn(response), close: () => abort.abort() };
+  }
+
+  it('sends the cursor of each event as its id and disables buffering by proxies', async () => {
+    await caller.call();
+    const { response, events, close } = await open('0');
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    expect(response.headers.get('x-accel-buffering')).toBe('no');
+    for (let count = 0; count < 5; count += 1) {
+      const { value } = await events.next();
+      expect(value).toMatchObject({ event: 'next', id: expect.stringMatching(/^\d+$/) });
+      expect(JSON.parse(value!.data)).toEqual({ data: { callEvents: { cursor: value?.id } } });
+    }
+    close();
+  });
+
+  it('continues after Last-Event-ID, whatever `after` says', async () => {
+    const all = await open('0');
+    const ids = [(await all.events.next()).value?.id, (await all.events.next()).value?.id];
+    all.close();
+    const { events, close } = await open('0', { 'last-event-id': ids[0]! });
+    expect((await events.next()).value?.id).toBe(ids[1]);
+    close();
+  });
+
+  it('rejects a Last-Event-ID that is not a cursor', async () => {
+    const { response, events } = await open('0', { 'last-event-id': 'yesterday' });
+    const { value } = await events.next();
+    expect(response.status).toBe(200);
+    expect(value?.id).toBeUndefined();
+    expect(JSON.parse(value!.data).errors[0].extensions.code).toBe('BAD_USER_INPUT');
+  });
+});
+
+async function* eventsIn(response: Response): AsyncGenerator<StreamedEvent> {
+  let text = '';
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    const blocks = text.split('\n\n');
+    text = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const fields = new Map(
+        block.split('\n').map((line) => {
+          const colon = line.indexOf(':');
+          return [line.slice(0, colon), line.slice(colon + 1).trim()];
+        }),
+      );
+      const event = fields.get('event');
+      if (event) yield { event, data: fields.get('data') ?? '', id: fields.get('id') };
+    }
+  }
+}

@@ -1,0 +1,250 @@
+import { Client } from 'pg';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Event } from '../../src/generated/prisma/client.ts';
+import { parsePublicId } from '../../src/infra/ids.ts';
+import { announceEvents, appendEvents } from '../../src/live/log.ts';
+import { type GroupMember, type GroupOptions, joinGroup } from '../../src/server/live-delivery.ts';
+import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { statementsOf } from '../support/queries.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { openSocket } from '../support/subscribe.ts';
+import { until } from '../support/wait.ts';
+
+const QUERY = `subscription ($after: Cursor, $withAgent: Boolean!) {
+  callEvents(types: [RINGING], after: $after) {
+    cursor call { id agent @include(if: $withAgent) { name } }
+  }
+}`;
+
+interface Received {
+  cursor: string;
+  call: { id: string; agent?: { name: string } };
+}
+
+let server: TestServer;
+let caller: Caller;
+let callId: string;
+let sequence = 1_000;
+let aheadMs = 0;
+
+beforeAll(async () => {
+  server = await startTestServer({ now: () => new Date(Date.now() + aheadMs) });
+  caller = await prepareCaller(server.client);
+  callId = (await caller.call()).id;
+  await until('the end of the call', async () => {
+    const { data } = await server.client.send(`{ call(id: "${callId}") { endedAt } }`);
+    return data.call.endedAt !== null;
+  });
+});
+afterAll(() => server?.close());
+
+/** Puts one more event of the call into the log. */
+async function emit(): Promise<void> {
+  sequence += 1;
+  const event = {
+    type: 'CALL_RINGING' as const,
+    callId: parsePublicId(callId)!.uuid,
+    sequence,
+    data: { status: 'RINGING', endReason: null },
+  };
+  await server.app.db.$transaction((tx) => appendEvents(tx, server.organizationId, [event]));
+  announceEvents(server.app, server.organizationId);
+}
+
+/** A subscriber on a socket of its own, and what it has received. */
+function listen(key: string, variables: Record<string, unknown>) {
+  const client = openSocket(server.url, key);
+  const received: Received[] = [];
+  const results = client.iterate<{ callEvents: Received }>({ query: QUERY, variables });
+  const finished = (async () => {
+    for await (const { data } of results) if (data) received.push(data.callEvents);
+  })();
+  // Thrown by `close`.
+  finished.catch(() => undefined);
+  return {
+    received,
+    async close() {
+      await results.return?.();
+      await client.dispose();
+      await finished;
+    },
+  };
+}
+
+type Listener = ReturnType<typeof listen>;
+
+/** The statements about calls and agents that one live event takes. */
+async function statementsOfOneEvent(listeners: readonly Listener[]): Promise<string[]> {
+  const before = listeners.map(({ received }) => received.length);
+  const statements = await statementsOf(server.app, async () => {
+    await emit();
+    await until('the event at every subscriber', () =>
+      listeners.every(({ received }, index) => received.length === before[index]! + 1),
+    );
+  });
+  return statements.filter((statement) =>
+    /SELECT .*FROM "public"\."(calls|agents)"/s.test(statement),
+  );
+}
+
+/** Every 15 seconds the API key of subscribers is checked again. */
+function passRecheck(): void {
+  const now = Date.now;
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + 16_000);
+}
+
+describe('callEvents with many subscribers', () => {
+  it('executes an event once for equal operations, whatever cursor each continues after', async () => {
+    const { data } = await server.client.send('{ eventCursor }');
+    const listeners = Array.from({ length: 30 }, (_, index) =>
+      listen(server.key, { withAgent: true, after: index % 2 ? data.eventCursor : null }),
+    );
+    await until('every subscriber to be live', async () => {
+      await emit();
+      return listeners.every(({ received }) => received.length > 0);
+    });
+    const { eventCursor } = (await server.client.send('{ eventCursor }')).data;
+    await until('the last of them', () =>
+      lastCursors(listeners).every((cursor) => cursor === eventCursor),
+    );
+
+    const statements = await statementsOfOneEvent(listeners);
+    expect(statements.length).toBeLessThanOrEqual(2);
+    const last = listeners.map(({ received }) => JSON.stringify(received.at(-1)));
+    expect(new Set(last).size).toBe(1);
+    expect(listeners[0]?.received.at(-1)?.call.agent?.name).toEqual(expect.any(String));
+    await Promise.all(listeners.map((listener) => listener.close()));
+  });
+
+  it('executes separately for subscribers with other variables or permissions', async () => {
+    const { data } = await server.client.send('{ eventCursor }');
+    const token = await perform(
+      server.client,
+      'createAccessToken',
+      { callId, expiresInSeconds: 600 },
+      'accessToken',
+    );
+    const variables = { after: data.eventCursor, withAgent: true };
+    const full = listen(server.key, variables);
+    const without = listen(server.key, { ...variables, withAgent: false });
+    const narrowed = listen(token.accessToken, { ...variables, withAgent: false });
+    await emit();
+    await emit();
+    await until('two events at each', () =>
+      [full, without, narrowed].every(({ received }) => received.length === 2),
+    );
+    expect(full.received.every(({ call }) => call.agent?.name)).toBe(true);
+    expect(without.received.every(({ call }) => !('agent' in call))).toBe(true);
+    expect(narrowed.received.map(({ cursor }) => cursor)).toEqual(
+      full.received.map(({ cursor }) => cursor),
+    );
+    await Promise.all([full, without, narrowed].map((listener) => listener.close()));
+  });
+
+  it('holds events back until the API key can be checked again', async () => {
+    const listeners = [1, 2].map(() => listen(server.key, { withAgent: false }));
+    await until('every subscriber to be live', async () => {
+      await emit();
+      return listeners.every(({ received }) => received.length > 0);
+    });
+    const sql = new Client({ connectionString: server.database.url });
+    await sql.connect();
+    try {
+      // No request is sent while the table is locked, since its key would be looked up.
+      const { eventCursor } = (await server.client.send('{ eventCursor }')).data;
+      await until('the events so far', () =>
+        lastCursors(listeners).every((cursor) => cursor === eventCursor),
+      );
+      const before = listeners.map(({ received }) => received.length);
+      const more = (): number[] =>
+        listeners.map(({ received }, index) => received.length - before[index]!);
+      await sql.query('BEGIN; LOCK TABLE api_keys');
+      passRecheck();
+      await emit();
+      for (const what of ['the check of the key', 'the check again']) {
+        await until(what, async () => {
+          const ended = await server.app.db.$executeRaw`
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+              AND wait_event_type = 'Lock' AND query LIKE 'SELECT %"api_keys"%'`;
+          return ended > 0;
+        });
+      }
+      expect(more()).toEqual([0, 0]);
+      await sql.query('ROLLBACK');
+      await until('the event at every subscriber', () => more().every((count) => count === 1));
+      expect(server.app.failures.counts().map(({ name }) => name)).toContain('checkApiKey');
+    } finally {
+      vi.restoreAllMocks();
+      await sql.end();
+      await Promise.all(listeners.map((listener) => listener.close()));
+    }
+  });
+
+  it('goes on after an event that could not be delivered, and leaves it to the log', async () => {
+    const behind: string[] = [];
+    const received: string[] = [];
+    const member = (name: string): GroupMember => ({
+      refuse: () => undefined,
+      receive({ messages }) {
+        const cursors = messages.map(({ cursor }) => cursor);
+        if (name === 'broken' && cursors.includes(2n)) throw new Error('a broken transport');
+        received.push(...cursors.map((cursor) => `${name} ${cursor}`));
+      },
+      fallBehind: (cursor) => void behind.push(`${name} ${cursor}`),
+    });
+    const group: GroupOptions = {
+      key: 'a group of this test',
+      isAllowed: async () => true,
+      execute: async ({ cursor }) => {
+        if (cursor === 1n) throw new Error('a broken event');
+        return { data: { cursor: String(cursor) } };
+      },
+    };
+    const sinks = ['sound', 'broken'].map((name) => joinGroup(server.app, group, member(name)));
+    for (const page of [[1n, 2n], [3n]]) {
+      for (const cursor of page) {
+        const event = { cursor } as Event;
+        for (const sink of sinks) sink.take(event);
+      }
+      await until('the page', () => received.includes(`sound ${page.at(-1)}`));
+    }
+    expect(behind).toEqual(['sound 1', 'broken 1', 'broken 2']);
+    expect(received).toEqual(['sound 2', 'sound 3', 'broken 3']);
+    const failed = server.app.failures.counts().filter(({ name }) => name === 'liveDelivery');
+    expect(failed.map(({ count }) => count)).toEqual([1, 1]);
+    for (const sink of sinks) sink.end();
+  });
+
+  it('delivers to a token after another token of the same key has expired', async () => {
+    const [short, long] = await Promise.all(
+      [30, 600].map((expiresInSeconds) =>
+        perform(server.client, 'createAccessToken', { callId, expiresInSeconds }, 'accessToken'),
+      ),
+    );
+    const first = listen(short.accessToken, { withAgent: false });
+    await until('the first to be live', async () => {
+      await emit();
+      return first.received.length > 0;
+    });
+    const second = listen(long.accessToken, { withAgent: false });
+    await until('the second to be live', async () => {
+      await emit();
+      return second.received.length > 0;
+    });
+    aheadMs = 60_000;
+    try {
+      const before = second.received.length;
+      await emit();
+      await until('the event at the second', () => second.received.length > before);
+      const [last] = lastCursors([second]);
+      expect(first.received.map(({ cursor }) => cursor)).not.toContain(last);
+    } finally {
+      aheadMs = 0;
+      await Promise.all([first.close().catch(() => undefined), second.close()]);
+    }
+  });
+});
+
+function lastCursors(listeners: readonly Listener[]): (string | undefined)[] {
+  return listeners.map(({ received }) => received.at(-1)?.cursor);
+}

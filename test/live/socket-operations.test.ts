@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import { perform } from '../support/calling.ts';
+import { CALL_EVENTS, openSocket } from '../support/subscribe.ts';
+import { until } from '../support/wait.ts';
+import { caller, eventCursor, server, useLiveServer, wholeCall } from './support.ts';
+
+useLiveServer();
+
+describe('queries and mutations over a socket', () => {
+  async function ask(
+    client: ReturnType<typeof openSocket>,
+    query: string,
+    { variables = {}, extensions = {} }: { variables?: object; extensions?: object } = {},
+  ) {
+    const results = client.iterate({
+      query,
+      variables: variables as Record<string, unknown>,
+      extensions: extensions as Record<string, unknown>,
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: whatever the query asked for
+    for await (const result of results) return result as any;
+    throw new Error('The server gave no answer');
+  }
+
+  it('rejects other operations with an access token that is limited to one call', async () => {
+    const id = await wholeCall();
+    const { accessToken } = await perform(
+      server.client,
+      'createAccessToken',
+      { callId: id },
+      'accessToken',
+    );
+    const client = openSocket(server.url, accessToken);
+    const own = await ask(client, 'query ($id: ID!) { call(id: $id) { id status } }', {
+      variables: { id },
+    });
+    expect(own.data.call).toEqual({ id, status: 'COMPLETED' });
+    for (const query of ['{ agents { nodes { id } } }', '{ phoneNumbers { nodes { id } } }']) {
+      const { errors } = await ask(client, query);
+      expect(errors[0].extensions.code).toBe('FORBIDDEN');
+    }
+    const { errors } = await ask(
+      client,
+      'mutation ($id: ID!) { endCall(input: { id: $id }) { call { id } } }',
+      { variables: { id } },
+    );
+    expect(errors[0].extensions.code).toBe('FORBIDDEN');
+    await client.dispose();
+  });
+
+  it('executes a mutation with an idempotency key in its extensions once', async () => {
+    const client = openSocket(server.url, server.key);
+    const mutation = `mutation ($input: CreateCallInput!) {
+      createCall(input: $input) { call { id } userErrors { code } } }`;
+    const variables = { input: { agentId: caller.agentId, phoneNumber: '+14155550177' } };
+    const extensions = { idempotencyKey: 'once-on-a-socket' };
+    const first = await ask(client, mutation, { variables, extensions });
+    const again = await ask(client, mutation, { variables, extensions });
+    expect(again.data).toEqual(first.data);
+    expect(again.extensions).toEqual({ idempotentReplay: true });
+    expect(first.extensions).toBeUndefined();
+    const over = await server.client.send(mutation, variables, {
+      headers: { 'x-idempotency-key': 'once-on-a-socket' },
+    });
+    expect(over.data).toEqual(first.data);
+    const dialled = server.simulator.dials().filter(({ to }) => to.includes('+14155550177'));
+    expect(dialled).toHaveLength(1);
+    await client.dispose();
+  });
+
+  it('reports an error of one operation and continues the others', async () => {
+    const client = openSocket(server.url, server.key);
+    const after = await eventCursor();
+    const results = client.iterate({ query: CALL_EVENTS, variables: { after } });
+    await caller.call();
+    await results.next();
+    for (const query of ['{ this is not', '{ noSuchField }', 'subscription { callEvents }']) {
+      await expect(ask(client, query)).rejects.toMatchObject([{ message: expect.any(String) }]);
+    }
+    const tooLong = ask(client, 'mutation { endCall(input: { id: "x" }) { call { id } } }', {
+      extensions: { idempotencyKey: 'x'.repeat(300) },
+    });
+    await expect(tooLong).rejects.toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
+    await caller.call();
+    expect((await results.next()).value.data.callEvents.type).toBeDefined();
+    await client.dispose();
+  });
+
+  it('closes the socket with 4403 when its API key expires', async () => {
+    const { key } = await perform(
+      server.client,
+      'createApiKey',
+      { name: 'Short', scopes: ['READ'], expiresAt: new Date(Date.now() + 1_500) },
+      'key',
+    );
+    const client = openSocket(server.url, key, { lazy: false });
+    let closed: { code?: number } | null = null;
+    client.on('closed', (event) => {
+      closed = event as { code?: number };
+    });
+    const opened = await ask(client, '{ eventCursor }');
+    expect(opened.data.eventCursor).toBeDefined();
+    await until('the close', () => closed !== null);
+    expect(closed).toMatchObject({ code: 4403 });
+    await client.dispose();
+  });
+});

@@ -1,0 +1,114 @@
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { App } from '../../src/app.ts';
+import { createConcurrencyLimits } from '../../src/server/concurrency-limits.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { until } from '../support/wait.ts';
+
+const app = {
+  config: { MAX_SUBSCRIPTIONS: 10, MAX_UPLOADS: 1 },
+  failures: { record: () => undefined, recorder: () => () => undefined },
+} as unknown as App;
+const viewer = (organizationId: string, apiKeyId: string) => ({
+  ...{ organizationId, apiKeyId, scopes: new Set<never>() },
+});
+
+describe('createConcurrencyLimits', () => {
+  it('limits the open subscriptions of an organization and of each of its keys', async () => {
+    const limits = createConcurrencyLimits(app);
+    const ends = await Promise.all(
+      Array.from({ length: 5 }, () => limits.openSubscription(viewer('a', 'a1'))),
+    );
+    await expect(limits.openSubscription(viewer('a', 'a1'))).rejects.toThrow(
+      'An API key may have at most 5 open subscriptions',
+    );
+    for (let index = 0; index < 5; index += 1)
+      await limits.openSubscription(viewer('a', `other${index}`));
+    await expect(limits.openSubscription(viewer('a', 'a2'))).rejects.toThrow(
+      'An organization may have at most 10 open subscriptions',
+    );
+    await limits.openSubscription(viewer('b', 'b1'));
+    ends[0]?.();
+    ends[0]?.();
+    await limits.openSubscription(viewer('a', 'a2'));
+    await expect(limits.openSubscription(viewer('a', 'a2'))).rejects.toThrow(
+      'at most 10 open subscriptions',
+    );
+  });
+});
+
+const available = redisAvailable();
+if (!available) process.stderr.write('No redis-server here: limits over processes are skipped\n');
+
+describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
+  const LIFETIME_MS = 600;
+  let server: TestRedis;
+  const connections: Redis[] = [];
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(async () => {
+    for (const redis of connections) redis.disconnect();
+    await server?.stop();
+  });
+
+  /** The limits of one process. */
+  async function startProcess() {
+    const redis = new Redis(server.url, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+    redis.on('error', () => undefined);
+    connections.push(redis);
+    await until('Redis', () => redis.status === 'ready');
+    return { redis, limits: createConcurrencyLimits(app, { redis, lifetimeMs: LIFETIME_MS }) };
+  }
+  const opens = (limits: ReturnType<typeof createConcurrencyLimits>, organization: string) =>
+    limits.openSubscription(viewer(organization, 'key')).then(
+      () => true,
+      () => false,
+    );
+
+  it('counts the subscriptions of all processes, also after a lifetime', async () => {
+    const [a, b] = await Promise.all([startProcess(), startProcess()]);
+    const ends = await Promise.all(
+      [a, b, a, b, a].map(({ limits }) => limits.openSubscription(viewer('o', 'key'))),
+    );
+    await expect(b.limits.openSubscription(viewer('o', 'key'))).rejects.toThrow('at most 5');
+    await expect(a.limits.openSubscription(viewer('o', 'other'))).resolves.toBeTypeOf('function');
+    const end = Date.now() + 2 * LIFETIME_MS;
+    await until('two lifetimes', async () => {
+      expect(await opens(b.limits, 'o')).toBe(false);
+      return Date.now() > end;
+    });
+    ends[0]?.();
+    await until('the place to be free', () => opens(b.limits, 'o'));
+  });
+
+  it('admits no more than the limit when many subscribe at once', async () => {
+    const processes = await Promise.all([startProcess(), startProcess(), startProcess()]);
+    const opened = await Promise.all(
+      Array.from({ length: 30 }, (_, index) => opens(processes[index % 3]!.limits, 'burst')),
+    );
+    expect(opened.filter(Boolean)).toHaveLength(5);
+  });
+
+  it('frees the places of a process that was killed', async () => {
+    const [dead, alive] = await Promise.all([startProcess(), startProcess()]);
+    for (let index = 0; index < 5; index += 1) expect(await opens(dead.limits, 'k')).toBe(true);
+    expect(await opens(alive.limits, 'k')).toBe(false);
+    dead.redis.disconnect();
+    await until('the places to be free', () => opens(alive.limits, 'k'));
+  });
+
+  it('counts for itself while Redis is away, and together again afterwards', async () => {
+    const [a, b] = await Promise.all([startProcess(), startProcess()]);
+    for (let index = 0; index < 4; index += 1) expect(await opens(a.limits, 'r')).toBe(true);
+    await server.kill();
+    await until('the loss to be seen', () => b.redis.status !== 'ready');
+    for (let index = 0; index < 3; index += 1) expect(await opens(b.limits, 'r')).toBe(true);
+    await server.restart();
+    await until('the counts to be back', async () => {
+      const entries = b.redis.status === 'ready' ? await b.redis.hgetall('truedy:open:{r}') : {};
+      return Object.keys(entries).length === 2;
+    });
+    expect(await opens(b.limits, 'r')).toBe(false);
+  });
+});

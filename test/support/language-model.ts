@@ -1,0 +1,55 @@
+/** A language model for tests, whose answers can be held back. */
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface TestModel {
+  url: string;
+  /** The content of each request, in the order in which they came. */
+  requests: string[];
+  /** Requests that wait for an answer. */
+  waiting(): number;
+  /** Holds back the answers to new requests until `release`. */
+  hold(): void;
+  release(): void;
+  close(): Promise<void>;
+}
+
+const ANSWER = JSON.stringify({ success: true, reason: 'They agreed.' });
+
+export async function startTestModel(): Promise<TestModel> {
+  const requests: string[] = [];
+  const held = new Set<ServerResponse>();
+  let holds = false;
+  const answer = (response: ServerResponse): void => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ choices: [{ message: { content: ANSWER } }] }));
+  };
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { messages } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    requests.push(messages.at(-1).content);
+    if (!holds) return answer(response);
+    held.add(response);
+    response.once('close', () => held.delete(response));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    waiting: () => held.size,
+    hold() {
+      holds = true;
+    },
+    release() {
+      holds = false;
+      for (const response of held) answer(response);
+      held.clear();
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+}

@@ -1,0 +1,172 @@
+/** What becomes of queued webhooks when their call, its transcript or their endpoint is removed. */
+import { describe, expect, it } from 'vitest';
+import type { Tx } from '../../src/app.ts';
+import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
+import { perform } from '../support/calling.ts';
+import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
+import { until } from '../support/wait.ts';
+import {
+  caller,
+  createEndpoint,
+  deliveriesOf,
+  eventsAt,
+  receiver,
+  removeEndpoint,
+  server,
+  useWebhookServer,
+} from './support.ts';
+
+useWebhookServer();
+
+const CALL_EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'];
+
+/**
+ * @returns the session that waits to insert messages while `tx` locks their table. A sweep of expired
+ *   messages may wait for the same lock.
+ */
+async function waitingWriter(tx: Tx): Promise<number> {
+  const [writer] = await untilBlocked(server.app.db, {
+    holder: await sessionOf(tx),
+    statement: 'INSERT INTO%webhook_messages%',
+  });
+  return writer!;
+}
+
+/** Whether a statement waits for a lock that this session holds. */
+async function isWaitedFor(holder: number, statement: string): Promise<boolean> {
+  return (await blockedSessions(server.app.db, { holder, statement })).length > 0;
+}
+
+describe('a webhook endpoint', () => {
+  it('is left nothing to send when it is disabled while an event is queued', async () => {
+    const endpoint = await createEndpoint({ eventTypes: ['AGENT_SYNCED'] });
+    const { db } = server.app;
+    const where = { name: 'webhooks', organizationId: server.organizationId };
+    let change: Promise<unknown> = Promise.resolve();
+    let isDisabled = false;
+    await db.$transaction(async (tx) => {
+      await tx.$executeRaw`LOCK TABLE webhook_messages IN SHARE MODE`;
+      const agent = { id: caller.agentId, name: 'Renamed' };
+      await perform(server.client, 'updateAgent', agent, 'agent { id }');
+      const writer = await waitingWriter(tx);
+      const disabled = { id: endpoint.id, enabled: false };
+      change = perform(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
+      void change.then(() => {
+        isDisabled = true;
+      });
+      await until(
+        'the change',
+        async () => isDisabled || isWaitedFor(writer, '%webhook_endpoints%'),
+      );
+    });
+    await change;
+    await until('the event to be queued', async () => {
+      const consumer = await db.eventConsumer.findFirstOrThrow({ where });
+      const event = await db.event.findFirst({
+        where: { type: 'AGENT_SYNCED', organizationId: server.organizationId },
+        orderBy: { cursor: 'desc' },
+      });
+      return event?.cursor && consumer.cursor >= event.cursor;
+    });
+    const { deliveries } = await deliveriesOf(endpoint.id);
+    expect(
+      deliveries.nodes.filter(({ nextAttemptAt }: { nextAttemptAt: unknown }) => nextAttemptAt),
+    ).toEqual([]);
+    await removeEndpoint(endpoint);
+  });
+
+  it('loses the personal data of deleted calls, delivered or not', async () => {
+    const endpoint = await createEndpoint();
+    const { id } = await caller.call('+14155550187');
+    await eventsAt(endpoint.path, CALL_EVENTS);
+    await perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+    const kept = await until('the erasure', async () => {
+      const { deliveries } = await deliveriesOf(endpoint.id);
+      return !JSON.stringify(deliveries).includes('+14155550187') && deliveries;
+    });
+    const about = kept.nodes
+      .map(({ body }: { body: { data: { call: { id: string } } } }) => body.data.call)
+      .filter((call: { id: string }) => call.id === id);
+    expect(about.length).toBeGreaterThanOrEqual(CALL_EVENTS.length);
+    expect(about).toEqual(about.map(() => ({ id, deleted: true })));
+    await removeEndpoint(endpoint);
+  });
+
+  it('keeps nothing of a call that is deleted while a replay queues its events', async () => {
+    // Of one type, so that the consumer of the event log queues nothing meanwhile.
+    const endpoint = await createEndpoint({ eventTypes: ['CALL_STARTED'] });
+    const { data } = await server.client.send('{ eventCursor }');
+    const disabled = { id: endpoint.id, enabled: false };
+    await perform(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
+    const { id } = await caller.call('+14155550188');
+    await until('the bill', async () => {
+      const answer = await server.client.send(`{ call(id: "${id}") { billingStatus } }`);
+      return answer.data.call.billingStatus === 'BILLED';
+    });
+    const enabled = { ...disabled, enabled: true };
+    await perform(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
+    const { db } = server.app;
+    const isConsumed = async () => {
+      const deleted = await db.event.findFirst({
+        where: { type: 'CALL_DELETED', callId: id.slice(4), cursor: { gt: 0 } },
+      });
+      const where = { name: 'webhooks', organizationId: server.organizationId };
+      const consumer = await db.eventConsumer.findFirst({ where });
+      return deleted !== null && consumer !== null && consumer.cursor >= deleted.cursor!;
+    };
+    let deletion: Promise<unknown> = Promise.resolve();
+    await db.$transaction(async (tx) => {
+      await tx.$executeRaw`LOCK TABLE webhook_messages IN SHARE MODE`;
+      const input = { endpointId: endpoint.id, after: data.eventCursor };
+      await perform(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
+      const writer = await waitingWriter(tx);
+      deletion = perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+      await until(
+        'the deletion',
+        async () => (await isWaitedFor(writer, '%FROM calls%')) || isConsumed(),
+      );
+    });
+    await deletion;
+    const kept = await until('the replay and the erasure', async () => {
+      if (!(await isConsumed())) return false;
+      const { replayCursor, deliveries } = await deliveriesOf(endpoint.id);
+      return replayCursor === null && deliveries;
+    });
+    expect(kept.totalCount).toBe(1);
+    expect(JSON.stringify(kept)).not.toContain('+14155550188');
+    await removeEndpoint(endpoint);
+  });
+
+  it('loses the words of a transcript that expires, and answers that may repeat them', async () => {
+    const crm = { id: caller.agentId, crmWebhookUrl: 'https://crm.example.com/calls' };
+    await perform(server.client, 'updateAgent', crm, 'agent { id }');
+    const agentId = caller.agentId.slice(4);
+    const endpoint = await until('the endpoint', () =>
+      server.app.db.webhookEndpoint.findFirst({ where: { agentId } }),
+    );
+    // The address of the test's receiver, which no agent may have.
+    const url = `${receiver.url}/echo`;
+    await server.app.db.webhookEndpoint.update({ where: { id: endpoint.id }, data: { url } });
+    receiver.on('/echo', (response) => response.writeHead(200).end('I heard you'));
+    const { id } = await caller.call();
+    const delivered = await until('the results', async () => {
+      const { deliveries } = await deliveriesOf(`whe_${endpoint.id}`);
+      const [delivery] = deliveries.nodes;
+      return delivery?.status === 'DELIVERED' && delivery;
+    });
+    expect(delivered.body.data.transcript.length).toBeGreaterThan(0);
+    expect(delivered.attempts.nodes).toMatchObject([{ responseBody: 'I heard you' }]);
+    await server.app.db.callTranscript.update({
+      where: { callId: id.slice(4) },
+      data: { storedAt: new Date(0) },
+    });
+    await expireTranscripts(server.app);
+    const { deliveries } = await deliveriesOf(`whe_${endpoint.id}`);
+    expect(deliveries.nodes).toMatchObject([
+      {
+        body: { id: delivered.eventId, data: { transcript: [], call: { id } } },
+        attempts: { nodes: [{ statusCode: 200, responseBody: null }] },
+      },
+    ]);
+  });
+});
