@@ -422,7 +422,7 @@ describe('callEvents without a wake-up', () => {
   });
 });
 
-describe('callEvents to a slow subscriber', () => {
+describe('callEvents to a slow subscriber', { timeout: 240_000 }, () => {
   const FLOOD = 4_000;
   // Large enough that the buffers of the socket hold only a part of the flood.
   const fields = Array.from({ length: 150 }, (_, index) => `field${index}: callId`).join(' ');
@@ -457,7 +457,7 @@ describe('callEvents to a slow subscriber', () => {
 
     socket.resume();
     const first = BigInt(after) + 1n;
-    await until('the rest', () => cursors.length >= FLOOD + 500);
+    await until('the rest', () => cursors.length >= FLOOD + 500, 120_000);
     expect(cursors).toEqual(cursors.map((_, index) => first + BigInt(index)));
     expect(cursors).toHaveLength(FLOOD + 500);
     await quick.close();

@@ -290,11 +290,11 @@ describe('failures of the connection', () => {
   });
 
   it('have an unknown outcome after a timeout', async () => {
-    const { client, received } = await setUp(() => {}, { timeoutMs: 50 });
+    const { client, received } = await setUp(() => {}, { timeoutMs: 1_000 });
     expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
       kind: 'unreachable',
       outcomeUnknown: true,
-      detail: 'No answer within 50 ms.',
+      detail: 'No answer within 1000 ms.',
     });
     await failureOf(client.account.me());
     expect(received).toHaveLength(2);
