@@ -103,6 +103,8 @@ describe('the phone numbers of a campaign', () => {
       });
       for (const stop of [10, 20]) {
         await until(`${stop} calls`, () => dials(id).length >= stop);
+        // The campaign must not end before it was paused.
+        if (stop === 20) simulator.updateSettings({ talkSeconds: 300 });
         await server.close();
         await serve();
       }
