@@ -2,6 +2,7 @@
  * All dependencies with side effects in one value, created from the settings and passed to every service.
  * There may be several in one process, as in tests.
  */
+import type { Pool } from 'pg';
 import type { Config } from './config.ts';
 import { PrismaClient } from './generated/prisma/client.ts';
 import { TABLES } from './generated/tables.ts';
@@ -17,6 +18,7 @@ import {
   type LanguageModelSettings,
 } from './infra/language-model.ts';
 import type { Logger } from './infra/logger.ts';
+import { perInstance, variantOf } from './infra/per-instance.ts';
 import { createStatementNames } from './infra/prepared-statements.ts';
 import { createRowReader, type RowReader } from './infra/row-reader.ts';
 import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts';
@@ -26,6 +28,8 @@ export interface App {
   readonly db: PrismaClient;
   /** Reads what most queries need faster than `db`. */
   readonly rows: RowReader;
+  /** `db` and `rows` for `forReading`, which stop a statement after READ_TIMEOUT_SECONDS. */
+  readonly limited: Pick<App, 'db' | 'rows'>;
   readonly bus: Bus;
   readonly jobs: Jobs;
   readonly ultravox: UltravoxClient;
@@ -61,14 +65,15 @@ export interface AppOptions {
 
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, databaseUrl, log } = options;
-  const pool = newQueryPool(databaseUrl, { max: 20 });
   const nameOf = config.PREPARED_STATEMENTS ? createStatementNames() : () => '';
-  const db = new PrismaClient({
-    adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOf(sql) }),
-    transactionOptions: { maxWait: 10_000, timeout: 20_000 },
-    // Tests count statements with these events.
-    log: [{ emit: 'event', level: 'query' }],
-  });
+  const { db, rows } = openDatabase(newQueryPool(databaseUrl, { max: 20 }), nameOf);
+  const limited = openDatabase(
+    newQueryPool(databaseUrl, {
+      max: 10,
+      statementTimeoutMs: config.READ_TIMEOUT_SECONDS * 1000,
+    }),
+    nameOf,
+  );
   const failures = createFailures({ log });
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log, failures })
@@ -85,7 +90,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   return {
     config,
     db,
-    rows: createRowReader({ pool, tables: TABLES, nameOf }),
+    rows,
+    limited,
     bus,
     jobs,
     ultravox: createUltravoxClient({
@@ -112,8 +118,27 @@ export async function createApp(options: AppOptions): Promise<App> {
       // Running work may start more.
       while (running.size > 0) await Promise.allSettled(running);
       await bus.close();
-      await db.$disconnect();
+      await Promise.all([db.$disconnect(), limited.db.$disconnect()]);
       failures.close();
     },
   };
+}
+
+/**
+ * The same app for what queries and subscriptions read. It has connections of its own, so slow reads
+ * leave those of jobs and mutations free, and a statement fails after READ_TIMEOUT_SECONDS.
+ */
+export const forReading = perInstance((app: App) => variantOf(app, app.limited));
+
+function openDatabase(
+  pool: Pool,
+  nameOf: (sql: string) => string,
+): { db: PrismaClient; rows: RowReader } {
+  const db = new PrismaClient({
+    adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOf(sql) }),
+    transactionOptions: { maxWait: 10_000, timeout: 20_000 },
+    // Tests count statements with these events.
+    log: [{ emit: 'event', level: 'query' }],
+  });
+  return { db, rows: createRowReader({ pool, tables: TABLES, nameOf }) };
 }

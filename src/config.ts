@@ -70,6 +70,12 @@ export const SETTINGS = {
     default: '60',
     about: 'How long a start waits for a database that cannot be reached.',
   },
+  READ_TIMEOUT_SECONDS: {
+    schema: positive(3600),
+    default: '10',
+    about:
+      'Time limit of one database statement of a query or subscription. Mutations, jobs and exports have none.',
+  },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),
     about:

@@ -74,6 +74,7 @@ export type RequestErrorCode =
   | 'FORBIDDEN'
   | 'RATE_LIMITED'
   | 'QUERY_TOO_COSTLY'
+  | 'QUERY_TIMEOUT'
   | 'BAD_USER_INPUT'
   | 'BAD_REQUEST'
   | 'UNSUPPORTED_MEDIA_TYPE'

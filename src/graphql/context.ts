@@ -3,7 +3,10 @@ import type { App } from '../app.ts';
 import type { Viewer } from '../viewer.ts';
 
 export interface Context {
+  /** Stops a statement that takes longer than READ_TIMEOUT_SECONDS. */
   readonly app: App;
+  /** For mutations, whose statements take as long as they need. */
+  readonly writer: App;
   /** The caller. Null without a credential; only introspection is allowed then. */
   readonly viewer: Viewer | null;
   readonly requestId: string;

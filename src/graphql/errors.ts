@@ -1,7 +1,7 @@
 /** The only translator between errors and what clients see. */
 import { GraphQLError } from 'graphql';
 import { RequestError, type RequestErrorCode, UserInputError } from '../errors.ts';
-import { isDatabaseUnavailable } from '../infra/database-errors.ts';
+import { isDatabaseUnavailable, isStatementStopped } from '../infra/database-errors.ts';
 import type { Logger } from '../infra/logger.ts';
 import { safeMessage } from './error-messages.ts';
 
@@ -14,6 +14,7 @@ const HTTP_STATUS: Partial<Record<RequestErrorCode, number>> = {
   REQUEST_ENTITY_TOO_LARGE: 413,
   IDEMPOTENCY_KEY_REUSED: 422,
   QUERY_TOO_COSTLY: 400,
+  QUERY_TIMEOUT: 504,
   UNAVAILABLE: 503,
   INTERNAL: 500,
 };
@@ -52,6 +53,10 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     );
     return toRequestError(unavailable, located);
   }
+  if (isStatementStopped(cause)) {
+    log.warn({ err: cause, requestId, path: located?.path }, 'A read took too long');
+    return toRequestError(readTimeout(located), located);
+  }
   log.error({ err: cause, requestId, path: located?.path }, 'An operation failed');
   const internal = new RequestError(
     'INTERNAL',
@@ -59,6 +64,14 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     { requestId },
   );
   return toRequestError(internal, located);
+}
+
+function readTimeout(located: GraphQLError | null): RequestError {
+  const path = located?.path?.filter((key) => typeof key === 'string').join('.');
+  return new RequestError(
+    'QUERY_TIMEOUT',
+    `Reading ${path ? `\`${path}\`` : 'this'} took too long and was stopped. Narrow its \`filter\` or range, for example to a shorter period, use the default sort order, or omit \`totalCount\`.`,
+  );
 }
 
 function toRequestError(error: RequestError, located: GraphQLError | null): GraphQLError {

@@ -84,7 +84,7 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
         try {
           checkInput(info, args.input);
           const shape = await options.run(args.input, {
-            app: context.app,
+            app: context.writer,
             viewer: viewerOf(context, info),
           });
           return { userErrors: [], ...shape };

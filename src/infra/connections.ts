@@ -29,11 +29,11 @@ function optionsOf(url: URL): string {
   return url.searchParams.get('options') ?? process.env.PGOPTIONS ?? '';
 }
 
-/** The URL with sessions that lose their transaction when their process stands still, unless it says otherwise. */
-function withIdleLimit(databaseUrl: string): string {
+/** The URL with these settings of its sessions, unless it says otherwise. */
+function withSettings(databaseUrl: string, settings: Record<string, number>): string {
   const url = new URL(databaseUrl);
-  const limit = `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_MS}`;
-  url.searchParams.set('options', `${limit} ${optionsOf(url)}`.trim());
+  const flags = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
+  url.searchParams.set('options', [...flags, optionsOf(url)].join(' ').trim());
   return url.href;
 }
 
@@ -102,12 +102,18 @@ interface PoolOptions {
   max?: number;
   /** Time limit for opening a connection. Default: 10,000. */
   connectTimeoutMs?: number;
+  /** Time after which the server stops a statement, which then fails. Default: none. */
+  statementTimeoutMs?: number;
 }
 
 /** A pool that a Prisma client and `createRowReader` may share. When a connection is lost, only its query fails. */
 export function newQueryPool(databaseUrl: string, options: PoolOptions = {}): Pool {
-  const { max = 10, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
-  const pool = new Pool({ ...guardedPool(databaseUrl, connectTimeoutMs), max, pipeline: true });
+  const { max = 10, connectTimeoutMs = CONNECT_TIMEOUT_MS, statementTimeoutMs } = options;
+  const url =
+    statementTimeoutMs === undefined
+      ? databaseUrl
+      : withSettings(databaseUrl, { statement_timeout: Math.ceil(statementTimeoutMs) });
+  const pool = new Pool({ ...guardedPool(url, connectTimeoutMs), max, pipeline: true });
   pool.on('error', () => {});
   return pool;
 }
@@ -127,14 +133,16 @@ export function newAdapter(databaseUrl: string, options: PoolOptions = {}): Pris
 
 /**
  * Settings of a pool whose connections are closed when the server stops answering, and by the server when this
- * process stops in the middle of a transaction.
+ * process stands still in the middle of a transaction.
  */
 export function guardedPool(
   databaseUrl: string,
   connectTimeoutMs = CONNECT_TIMEOUT_MS,
 ): { connectionString: string; Client: typeof Client } {
   return {
-    connectionString: inUtc(withIdleLimit(databaseUrl)),
+    connectionString: inUtc(
+      withSettings(databaseUrl, { idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS }),
+    ),
     // Not the pool's setting of that name, which would also limit the wait for a free connection.
     Client: guardedClient({
       newClient: (config) => newClient(databaseUrl, config),

@@ -4,6 +4,7 @@
 const PRISMA_CODES = new Set(['P1001', 'P1002', 'P1008', 'P1011', 'P1017', 'P2024', 'P2037']);
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connections, shutdown, start-up. */
 const POSTGRES_CODES = /^(08\w{3}|57P0[1-3]|53300)$/;
+const QUERY_CANCELED = '57014';
 const SOCKET_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -30,16 +31,33 @@ const MAX_CAUSES = 6;
 
 /** Whether the error or one of its causes means that the database is unreachable. */
 export function isDatabaseUnavailable(error: unknown): boolean {
-  let current: unknown = error;
-  for (let depth = 0; depth < MAX_CAUSES && isObject(current); depth += 1) {
-    const { code, errorCode, originalCode, kind, message, meta, cause } = current;
-    const codes = [code, errorCode, originalCode].filter((each) => typeof each === 'string');
-    if (codes.some(isUnavailableCode)) return true;
+  return causesOf(error).some((cause) => {
+    if (codesOf(cause).some(isUnavailableCode)) return true;
+    const { kind, message } = cause;
     if (typeof kind === 'string' && ADAPTER_KINDS.has(kind)) return true;
-    if (typeof message === 'string' && MESSAGES.test(message)) return true;
+    return typeof message === 'string' && MESSAGES.test(message);
+  });
+}
+
+/** Whether the error or one of its causes is a statement that was stopped, as after its time limit. */
+export function isStatementStopped(error: unknown): boolean {
+  return causesOf(error).some((cause) => codesOf(cause).includes(QUERY_CANCELED));
+}
+
+/** The error and its causes, the outermost first. */
+function causesOf(error: unknown): Record<string, unknown>[] {
+  const causes: Record<string, unknown>[] = [];
+  let current: unknown = error;
+  while (causes.length < MAX_CAUSES && isObject(current)) {
+    causes.push(current);
+    const { meta, cause } = current;
     current = isObject(meta) && meta.driverAdapterError ? meta.driverAdapterError : cause;
   }
-  return false;
+  return causes;
+}
+
+function codesOf({ code, errorCode, originalCode }: Record<string, unknown>): string[] {
+  return [code, errorCode, originalCode].filter((each) => typeof each === 'string');
 }
 
 function isUnavailableCode(code: string): boolean {

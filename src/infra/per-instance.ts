@@ -1,11 +1,18 @@
 /** State of one instance of an object, such as an `App`, in place of module variables. */
 
-/** Returns a function for the state of an instance. The state is created at its first use. */
+/** The instance that an object is a variant of. */
+const originals = new WeakMap<object, object>();
+
+/**
+ * Returns a function for the state of an instance. The state is created at its first use. Variants of an
+ * instance have its state, which is created for the instance itself.
+ */
 export function perInstance<Instance extends object, State>(
   create: (instance: Instance) => State,
 ): (instance: Instance) => State {
   const states = new WeakMap<Instance, { state: State }>();
-  return (instance) => {
+  return (given) => {
+    const instance = (originals.get(given) ?? given) as Instance;
     let entry = states.get(instance);
     if (!entry) {
       entry = { state: create(instance) };
@@ -13,4 +20,14 @@ export function perInstance<Instance extends object, State>(
     }
     return entry.state;
   };
+}
+
+/** A copy of the instance with some members replaced. */
+export function variantOf<Instance extends object>(
+  instance: Instance,
+  changes: Partial<Instance>,
+): Instance {
+  const variant = { ...instance, ...changes };
+  originals.set(variant, originals.get(instance) ?? instance);
+  return variant;
 }

@@ -1,6 +1,6 @@
 /** Turns the credential of a request or socket into the context of its operations. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import type { App } from '../app.ts';
+import { type App, forReading } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Context } from '../graphql/context.ts';
 import { toGraphQLError } from '../graphql/errors.ts';
@@ -55,7 +55,8 @@ export async function createContext(
   try {
     const viewer = await identify(services, caller);
     return {
-      ...{ app, feed, viewer, requestId, execution: {}, address: caller.address },
+      ...{ app: forReading(app), writer: app, feed, viewer, requestId, execution: {} },
+      address: caller.address,
       publicUrl: publicUrl(),
       idempotencyKey: null,
     };

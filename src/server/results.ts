@@ -17,7 +17,9 @@ export function translateErrors<R extends { data?: unknown; errors?: readonly Gr
   const hasData = result.data !== undefined && result.data !== null;
   const errors = result.errors.map((error) => {
     const translated = toGraphQLError(error, context.requestId, app.log);
-    const isOurs = ['INTERNAL', 'UNAVAILABLE'].includes(String(translated.extensions.code));
+    const isOurs = ['INTERNAL', 'UNAVAILABLE', 'QUERY_TIMEOUT'].includes(
+      String(translated.extensions.code),
+    );
     return hasData && isOurs ? withoutHttp(translated) : translated;
   });
   return { ...result, errors };

@@ -27,6 +27,7 @@ import { resultKey, shareResults } from './shared-results.ts';
 
 const RECHECK_MS = 15_000;
 const RETRY_MS = 500;
+const MAX_ATTEMPTS_AFTER_TIMEOUT = 3;
 /** The longest delay that `setTimeout` accepts. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -88,15 +89,20 @@ export async function runSubscription(
   }
 }
 
-/** A result that is sent counts as delivered, so an event waits for a database that is away. */
+/**
+ * A result that is sent counts as delivered, so an event waits for a database that is away, and is read
+ * a few times when a read was stopped, which a lock in the database may have held up.
+ */
 async function whenAvailable(
   app: App,
   execute: () => Promise<ExecutionResult>,
 ): Promise<ExecutionResult> {
-  for (;;) {
+  for (let attempt = 1; ; attempt += 1) {
     const result = await execute();
-    const isAway = result.errors?.some(({ extensions }) => extensions.code === 'UNAVAILABLE');
-    if (!isAway || app.closing.aborted) return result;
+    const has = (code: string) => result.errors?.some(({ extensions }) => extensions.code === code);
+    const isRepeated =
+      has('UNAVAILABLE') || (has('QUERY_TIMEOUT') && attempt < MAX_ATTEMPTS_AFTER_TIMEOUT);
+    if (!isRepeated || app.closing.aborted) return result;
     await pause(RETRY_MS, undefined, { signal: app.closing }).catch(() => undefined);
   }
 }

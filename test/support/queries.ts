@@ -16,11 +16,13 @@ function counterOf(app: App): Counter {
   if (known) return known;
   const counter: Counter = { statements: [] };
   counters.set(app.db, counter);
-  const client = app.db as unknown as {
-    $on(event: 'query', listener: (event: { query: string }) => void): void;
-  };
-  client.$on('query', ({ query }) => counter.statements.push(query));
-  app.rows.onStatement = (sql) => counter.statements.push(sql);
+  for (const { db, rows } of [app, app.limited]) {
+    const client = db as unknown as {
+      $on(event: 'query', listener: (event: { query: string }) => void): void;
+    };
+    client.$on('query', ({ query }) => counter.statements.push(query));
+    rows.onStatement = (sql) => counter.statements.push(sql);
+  }
   return counter;
 }
 

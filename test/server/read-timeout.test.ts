@@ -1,0 +1,77 @@
+/** The time limit of reads, on a table that is too large for a limit of a millisecond. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeFolder } from '../contacts/upload.ts';
+import { perform } from '../support/calling.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+
+const CONTACTS = 50_000;
+/** More than a process has connections for reads. */
+const TIMES = 25;
+
+let server: TestServer;
+let folderId: string;
+beforeAll(async () => {
+  server = await startTestServer({
+    settings: { READ_TIMEOUT_SECONDS: '0.001', LOG_LEVEL: 'error' },
+  });
+  folderId = await makeFolder(server);
+  await server.app.db.$executeRaw`
+    INSERT INTO contacts (id, organization_id, folder_id, phone_number, search_text, updated_at)
+    SELECT gen_random_uuid(), ${server.organizationId}::uuid, ${folderId.slice(4)}::uuid,
+      '+1415' || lpad(n::text, 7, '0'), 'contact ' || n, now()
+    FROM generate_series(1, ${CONTACTS}) AS n`;
+});
+afterAll(() => server?.close());
+
+const SLOW = '{ contacts(filter: { search: "contact" }) { totalCount } }';
+
+describe('a read that takes longer than READ_TIMEOUT_SECONDS', () => {
+  it('is stopped with an error that says what to narrow', async () => {
+    const { status, data, errors } = await server.client.send(SLOW);
+    expect([status, data]).toEqual([504, null]);
+    expect(errors).toEqual([
+      expect.objectContaining({
+        message: expect.stringMatching(/^Reading `contacts.totalCount` took too long.* `filter`/),
+        path: ['contacts', 'totalCount'],
+        extensions: { code: 'QUERY_TIMEOUT' },
+      }),
+    ]);
+  });
+
+  it('is stopped alike below the root, and other fields are answered', async () => {
+    const { status, data, errors } = await server.client.send(`{
+      __typename
+      contactFolder(id: "${folderId}") { contacts(last: 1, filter: { search: "contact" }, orderBy: { field: PHONE_NUMBER, direction: DESC }) { totalCount } }
+    }`);
+    expect(status).toBe(200);
+    expect(data).toEqual({ __typename: 'Query', contactFolder: null });
+    expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['QUERY_TIMEOUT']);
+  });
+
+  it('leaves its connection free and no statement running', async () => {
+    for (let time = 0; time < TIMES; time += 1) {
+      const { errors } = await server.client.send(SLOW);
+      expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['QUERY_TIMEOUT']);
+    }
+    await until('no statement to run', async () => {
+      const running = await server.app.db.$queryRaw<unknown[]>`
+        SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND state = 'active' AND query LIKE '%search_text%'
+          AND pid <> pg_backend_pid()`;
+      return running.length === 0;
+    });
+  });
+
+  it('is not part of a mutation or an export', async () => {
+    const { contactCount, url } = await perform(
+      server.client,
+      'exportContacts',
+      { filter: { search: 'contact' } },
+      'contactCount url',
+    );
+    expect(contactCount).toBe(CONTACTS);
+    const file = await (await fetch(url)).text();
+    expect(file.trimEnd().split('\n')).toHaveLength(CONTACTS + 1);
+  });
+});
