@@ -14,9 +14,11 @@ export function safeMessage(message: string): string {
       'Variable "$$$1" has an invalid value at "$1$2": ',
     )
     .replace(/^(Variable "\$\w+" (?:got|has) invalid value)(?!:) .*?(?=(?: at "[^"]*")?; )/s, '$1')
+    // First, since the value may look like the end of another message.
+    .replace(/\bValue ".*" does not exist in ("\w+" enum)/s, 'The value does not exist in $1')
     .replace(/(cannot represent (?:an? )?(?:[\w -]+ )?value): (.*)$/s, withKind)
+    .replace(/(cannot represent non string or Date type) (.*)$/s, withKind)
     .replace(/(, found:?|; found:|[.?] Found:) (?!null\b|undefined\b)(.*)$/s, withKind)
-    .replace(/\bValue .*? does not exist in ("\w+" enum)/s, 'The value does not exist in $1')
     .replace(/(cannot represent an invalid [\w-]+) .*$/s, '$1.');
   return withEnumValues(safe);
 }
@@ -28,7 +30,7 @@ function withKind(_match: string, before: string, value: string): string {
 /** What kind of value begins a text that GraphQL.js printed, as JSON or as a literal. */
 function kindOf(text: string): string {
   if (/^(true|false)\b/.test(text)) return 'a boolean';
-  if (/^-?\d/.test(text)) return 'a number';
+  if (/^-?(\d|Infinity)/.test(text)) return 'a number';
   if (text.startsWith('"')) return 'a string';
   if (text.startsWith('[')) return 'a list';
   if (text.startsWith('{')) return 'an object';

@@ -9,6 +9,7 @@ import {
   isListType,
 } from 'graphql';
 import type { Problem, ProblemPath } from '../errors.ts';
+import { UploadedFile } from '../infra/uploaded-file.ts';
 
 /** More problems than this are not reported. */
 const MAX_PROBLEMS = 50;
@@ -74,7 +75,8 @@ function checkJson(problems: Problem[], value: unknown, path: ProblemPath): void
     add(problems, 'must be a number of at most 1.8e308.', path);
   } else if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) checkJson(problems, item, [...path, index]);
-  } else if (typeof value === 'object' && value !== null) {
+  } else if (value instanceof UploadedFile) add(problems, 'must be JSON, not a file.', path);
+  else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value)) {
       if (key === '__proto__') add(problems, 'must not have the key "__proto__".', [...path, key]);
       checkText(problems, key, [...path, key]);

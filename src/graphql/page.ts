@@ -21,9 +21,13 @@ export interface Page<Place> {
   backwards: boolean;
 }
 
-/** Cost of a list: itself, and its selection once for each item that the page can have. */
+/**
+ * Cost of a list: itself, and its selection once for each item that the page can have. A page that is too large
+ * is refused by the list, which says so.
+ */
 export function connectionCost({ first, last }: PageArgs) {
-  return { field: 1, multiplier: Math.max(1, first ?? last ?? DEFAULT_PAGE_SIZE) };
+  const size = first ?? last ?? DEFAULT_PAGE_SIZE;
+  return { field: 1, multiplier: Math.min(Math.max(1, size), MAX_PAGE_SIZE) };
 }
 
 /** Cost of a field that is a list of objects without pages: as many as it has at most, each with its selection. */

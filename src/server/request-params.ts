@@ -1,4 +1,5 @@
 /** Reads the GraphQL parameters of an HTTP request: query string, JSON body, or multipart body. */
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { RequestError } from '../errors.ts';
 import { LIMITS } from './limits.ts';
@@ -20,7 +21,7 @@ export interface GraphQLParams {
 export type MediaType = 'json' | 'multipart' | 'other';
 
 /** Media types are case-insensitive, and parameters such as `charset` follow a semicolon. */
-export function mediaTypeOf({ headers }: IncomingMessage): MediaType {
+export function mediaTypeOf({ headers }: Pick<IncomingMessage, 'headers'>): MediaType {
   const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (type === 'application/json' || type === 'application/graphql+json') return 'json';
   return type === 'multipart/form-data' ? 'multipart' : 'other';
@@ -59,12 +60,15 @@ export async function paramsOfBody(
   return checkParams(parseJson(await readBody(request, max), 'The body'));
 }
 
-function checkMediaType(request: IncomingMessage): void {
-  const encoding = request.headers['content-encoding'] ?? 'identity';
-  if (mediaTypeOf(request) === 'json' && encoding === 'identity') return;
+function checkMediaType({ headers }: IncomingMessage): void {
+  const encoding = headers['content-encoding']?.toLowerCase() ?? 'identity';
+  const [, charset = 'utf-8'] =
+    /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers['content-type'] ?? '') ?? [];
+  const isJson = mediaTypeOf({ headers }) === 'json';
+  if (isJson && encoding === 'identity' && /^(utf-?8|us-ascii)$/i.test(charset)) return;
   throw new RequestError(
     'UNSUPPORTED_MEDIA_TYPE',
-    'Send the operation as application/json, uncompressed, or with files as multipart/form-data.',
+    'Send the operation as application/json in UTF-8, uncompressed, or with files as multipart/form-data.',
   );
 }
 
@@ -111,6 +115,8 @@ function tooLarge(max: number): RequestError {
  * @throws RequestError BAD_REQUEST or QUERY_TOO_COSTLY
  */
 export function parseJson(json: Buffer, what: string): unknown {
+  // Else other bytes would become replacement characters, and be stored as such.
+  if (!isUtf8(json)) throw malformed(`${what} is not encoded in UTF-8.`);
   checkJsonSize(json);
   try {
     return JSON.parse(json.toString('utf8').replace(/^\uFEFF/, ''));

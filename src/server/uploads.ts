@@ -234,18 +234,31 @@ function placeFile(params: GraphQLParams, path: string, file: UploadedFile): voi
   Object.defineProperty(parent, key, value);
 }
 
+/**
+ * Where a file goes: a null, or a member that an object does not have. So a file is never placed into or over
+ * another file, and a list keeps its length.
+ */
 function placeOf(params: GraphQLParams, path: string): { parent: object; key: string } {
   const keys = path.split('.');
   const key = keys.pop();
   let parent: unknown = params;
   for (const name of keys) {
-    const isOwn = typeof parent === 'object' && parent && Object.hasOwn(parent, name);
-    parent = isOwn ? Reflect.get(parent as object, name) : null;
+    parent = isJsonObject(parent) && Object.hasOwn(parent, name) ? Reflect.get(parent, name) : null;
   }
-  if (keys[0] !== 'variables' || !key || typeof parent !== 'object' || parent === null) {
+  if (keys[0] !== 'variables' || !key || !isJsonObject(parent)) {
     throw malformed(`the path "${path.slice(0, 60)}" does not exist in the variables`);
   }
+  const isFree = Object.hasOwn(parent, key)
+    ? Reflect.get(parent, key) === null
+    : !Array.isArray(parent);
+  if (!isFree) throw malformed(`there is no null at the path "${path.slice(0, 60)}"`);
   return { parent, key };
+}
+
+/** An object or list as JSON has it; no file. */
+function isJsonObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  return Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
 }
 
 function malformed(what: string): RequestError {

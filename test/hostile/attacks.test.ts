@@ -80,6 +80,34 @@ describe('a multipart body', () => {
     await until('the files to be closed', async () => (await openSpools()) === 0);
   });
 
+  it.each([
+    ['into another file', { 0: ['variables.a'], 1: ['variables.a.close'] }],
+    ['over another file', { 0: ['variables.a'], 1: ['variables.a'] }],
+    ['twice to one place', { 0: ['variables.a', 'variables.a'], 1: ['variables.b'] }],
+    ['over the length of a list', { 0: ['variables.list.length'], 1: ['variables.a'] }],
+    ['far behind a list', { 0: ['variables.list.4000000000'], 1: ['variables.a'] }],
+    ['over a value', { 0: ['variables.text'], 1: ['variables.a'] }],
+    ['over the prototype', { 0: ['variables.__proto__.close'], 1: ['variables.a'] }],
+    ['over the query', { 0: ['query'], 1: ['variables.a'] }],
+  ])('whose map leads %s is rejected with 400 and leaves no file open', async (_where, map) => {
+    const variables = { a: { close: null }, b: null, list: [null], text: 'x' };
+    for (const a of [variables.a, null]) {
+      const { status, text } = await post(
+        part(
+          'operations',
+          JSON.stringify({ query: '{ __typename }', variables: { ...variables, a } }),
+        ) +
+          part('map', JSON.stringify(map)) +
+          part('0', 'x', 'x') +
+          part('1', 'y', 'y') +
+          '--b--\r\n',
+      );
+      const { errors } = JSON.parse(text);
+      expect([status, errors[0].extensions.code]).toEqual([400, 'BAD_REQUEST']);
+    }
+    await until('the files to be closed', async () => (await openSpools()) === 0);
+  });
+
   it('is rejected before a byte of it is read without a key that may write', async () => {
     for (const key of [reader.key!, `truedy_${'x'.repeat(32)}`]) {
       const socket = begin(key, 200_000_000);
@@ -258,6 +286,30 @@ describe('a request over HTTP', () => {
     expect(await status('application/json; Charset="UTF-8"')).toBe(200);
     expect(await status('application/x-www-form-urlencoded', 'query={__typename}')).toBe(415);
     expect(await status('text/plain')).toBe(415);
+  });
+
+  it('is UTF-8, so that no text is stored otherwise than it was sent', async () => {
+    const send = async (charset: string, body: Buffer) => {
+      const response = await fetch(`${server.url}/graphql`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${server.key}`,
+          'content-type': `application/json${charset}`,
+        },
+        body: new Uint8Array(body),
+      });
+      return [response.status, codes((await response.json()) as Coded)];
+    };
+    const text = '{"query":"{ __typename # é\n }"}'.replace('\n', '\\n');
+    expect(await send('; charset=utf-8', Buffer.from(text))).toEqual([200, undefined]);
+    expect(await send('; charset=UTF8', Buffer.from(`\ufeff${text}`))).toEqual([200, undefined]);
+    expect(await send('', Buffer.from(text, 'latin1'))).toEqual([400, ['BAD_REQUEST']]);
+    for (const charset of ['iso-8859-1', '"utf-16"', 'utf-7']) {
+      expect(await send(`; charset=${charset}`, Buffer.from(text, 'latin1'))).toEqual([
+        415,
+        ['UNSUPPORTED_MEDIA_TYPE'],
+      ]);
+    }
   });
 
   it.each<[string, Record<string, string>, unknown]>([

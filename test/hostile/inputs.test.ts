@@ -1,6 +1,6 @@
 /** Values that a database, a browser or another program would read differently than was meant. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importFile, makeFolder } from '../contacts/upload.ts';
+import { importFile, makeFolder, sendFile } from '../contacts/upload.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the mutation answers
@@ -130,6 +130,18 @@ describe('text and instants that cannot be stored', () => {
     const { userErrors } = await mutate('updateAgent', '', { id: 'x', extractionSchema });
     expect(userErrors).toMatchObject([
       { code: 'INVALID_INPUT', path: ['extractionSchema', ...path.split('.')] },
+    ]);
+  });
+
+  it('are user errors for a file in place of JSON', async () => {
+    const { data } = await sendFile(
+      server,
+      'mutation ($input: UpdateAgentInput!) { updateAgent(input: $input) { userErrors { code path } } }',
+      { content: 'x', field: 'extractionSchema' },
+      { id: 'x' },
+    );
+    expect(data.updateAgent.userErrors).toEqual([
+      { code: 'INVALID_INPUT', path: ['extractionSchema'] },
     ]);
   });
 

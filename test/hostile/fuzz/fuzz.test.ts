@@ -30,8 +30,8 @@ const WARM_UP = 100;
 /** Caches of documents, query plans and statements fill up to about half of it. */
 const MAX_GROWTH_BYTES = 100 * 1024 * 1024;
 const MAX_HEALTH_MS = 1_000;
-/** Answers that may take longer when the machine is busy with something else. */
-const MAX_SLOW = 1;
+/** Answers that may take longer when the machine is busy with something else: one, or one in a hundred. */
+const maxSlow = (answers: number): number => Math.max(1, Math.floor(answers / 100));
 const MAX_POOL = 200;
 /** Stand in the texts of the first and of the second organization. */
 const MARKS = ['Zanzibar', 'Timbuktu'] as const;
@@ -268,7 +268,7 @@ it(
     expect(failures.join('\n\n')).toBe('');
     expect(logged.join('\n').slice(0, 10_000)).toBe('');
     const slow = times.filter((time) => time > MAX_HEALTH_MS);
-    expect(slow.length, `took ${slow.join()} ms`).toBeLessThanOrEqual(MAX_SLOW);
+    expect(slow.length, `took ${slow.join()} ms`).toBeLessThanOrEqual(maxSlow(times.length));
     expect(growth).toBeLessThan(MAX_GROWTH_BYTES);
   },
   SECONDS * 1000 + 120_000,
