@@ -25,10 +25,12 @@ import {
   endCallLocally,
 } from './ultravox/apply-update.ts';
 
+export const MAX_METADATA_ENTRIES = 50;
+
 /** Limits of the input; durations as far as Ultravox allows them. */
 const LIMITS = {
   variables: { maxEntries: 100, maxValue: 10_000 },
-  metadata: { maxEntries: 50, maxValue: 2_000 },
+  metadata: { maxEntries: MAX_METADATA_ENTRIES, maxValue: 2_000 },
   greeting: 2_000,
   maxDuration: { min: 1, max: 24 * 3600 },
   joinTimeout: { min: 1, max: 600 },

@@ -2,6 +2,10 @@
 import { type Problem, USER_ERROR_CODES } from '../errors.ts';
 import { builder } from './builder.ts';
 
+/** Messages and paths may contain what was sent. */
+const MAX_MESSAGE = 2_000;
+const MAX_KEY = 200;
+
 export const UserErrorCodeEnum = builder.enumType('UserErrorCode', {
   description: 'Kind of a user error. A code never changes its meaning.',
   values: Object.fromEntries(
@@ -17,14 +21,15 @@ export const UserErrorType = builder.objectRef<Problem>('UserError').implement({
       description: 'Machine-readable code.',
       resolve: (problem) => problem.code,
     }),
-    message: t.exposeString('message', {
+    message: t.string({
       description:
         'Human-readable explanation of the problem and of how to fix it. The wording may change.',
+      resolve: ({ message }) => clipped(message, MAX_MESSAGE),
     }),
     path: t.stringList({
       description:
         'Location in the input object: field names and list indexes, such as `["inactivityMessages", "0", "duration"]`.',
-      resolve: (problem) => problem.path.map(String),
+      resolve: ({ path }) => path.map((key) => clipped(String(key), MAX_KEY)),
     }),
     retryAt: t.field({
       type: 'DateTime',
@@ -41,3 +46,7 @@ export const UserErrorType = builder.objectRef<Problem>('UserError').implement({
     }),
   }),
 });
+
+function clipped(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max - 1)}…` : text;
+}

@@ -242,7 +242,8 @@ export class Checks {
     const entries = Object.entries(value);
     const before = this.problems.length;
     if (entries.length > maxEntries) {
-      this.add('INVALID_INPUT', `${name(path)} may have at most ${maxEntries} entries.`, path);
+      const allowed = `${name(path)} may have at most ${maxEntries} entries.`;
+      return this.add('INVALID_INPUT', allowed, path);
     }
     const result: [string, string][] = [];
     for (const [key, item] of entries) {

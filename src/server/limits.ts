@@ -1,4 +1,5 @@
 /** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
+import { MAX_SEARCHED_CHARACTERS } from '../graphql/input-limits.ts';
 
 interface Limit {
   max: number;
@@ -60,6 +61,11 @@ export const LIMITS = {
     max: 50,
     about: 'Errors reported about the variables of a request',
     refusal: 'the others are not reported',
+  },
+  searchedCharacters: {
+    max: MAX_SEARCHED_CHARACTERS,
+    about: 'Characters of a text in a filter, or in another argument of a query or subscription',
+    refusal: '`BAD_USER_INPUT`',
   },
   idempotencyKeyCharacters: {
     max: 200,

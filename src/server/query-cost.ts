@@ -169,7 +169,10 @@ function checkArguments(
   for (const argument of field.args) {
     const value = args[argument.name];
     if (value === undefined) continue;
-    const [problem] = findInputProblems(argument, value, [argument.name]);
+    const [problem] = findInputProblems(argument, value, {
+      path: [argument.name],
+      isSearched: true,
+    });
     if (problem) throw new RequestError('BAD_USER_INPUT', problem.message);
   }
 }

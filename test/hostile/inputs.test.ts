@@ -212,3 +212,68 @@ describe('a field with the alias then', () => {
     ).toBe('{"then":{"then":[{"then":"INVALID_ID"}]}}');
   });
 });
+
+describe('a text that is too long to be found', () => {
+  const long = 'x'.repeat(5_001);
+
+  it.each([
+    ['agents(filter: { name: $long })', 'filter.name'],
+    ['voices(filter: { language: $long })', 'filter.language'],
+    ['contactFolders(filter: { search: $long })', 'filter.search'],
+    ['calls(after: $long)', 'after'],
+  ])('is BAD_USER_INPUT before anything is read: %s', async (field, path) => {
+    const answer = await send(`query ($long: String) { ${field} { totalCount } }`, { long });
+    expect(answer.errors).toMatchObject([
+      {
+        message: `\`${path}\` must have at most 5,000 characters.`,
+        extensions: { code: 'BAD_USER_INPUT' },
+      },
+    ]);
+  });
+
+  it('is BAD_USER_INPUT in a subscription and in metadata', async () => {
+    const live = await send('subscription ($long: ID) { callEvents(callId: $long) { cursor } }', {
+      long,
+    });
+    const metadata = (value: object) =>
+      send('query ($of: JSONObject) { calls(filter: { metadata: $of }) { totalCount } }', {
+        of: value,
+      });
+    const many = Object.fromEntries(
+      Array.from({ length: 51 }, (_, index) => [`key ${index}`, 'x']),
+    );
+    const answers = [
+      live,
+      await metadata({ a: long }),
+      await metadata({ [long]: 'a' }),
+      await metadata(many),
+    ];
+    for (const { errors } of answers)
+      expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['BAD_USER_INPUT']);
+  });
+
+  it('is a user error in a filter of a mutation', async () => {
+    const { userErrors } = await mutate('exportContacts', 'url', { filter: { search: long } });
+    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['filter', 'search'] }]);
+  });
+});
+
+describe('a user error', () => {
+  it('is one for an object with far too many entries', async () => {
+    const entries = Array.from({ length: 100_000 }, (_, index) => [`key ${index}`, index]);
+    const { userErrors } = await mutate('createContact', 'contact { id }', {
+      ...{ folderId: await makeFolder(server), phoneNumber: '+14155550161' },
+      metadata: Object.fromEntries(entries),
+    });
+    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['metadata'] }]);
+  });
+
+  it('does not repeat what is long', async () => {
+    const { userErrors } = await mutate('createTool', 'tool { id }', {
+      ...{ name: 'Long', description: 'x', http: { url: 'https://example.com/' } },
+      staticParameters: [{ name: 'x'.repeat(1_000_000), location: 'PATH', value: 'x' }],
+    });
+    expect(userErrors.length).toBeGreaterThan(0);
+    expect(JSON.stringify(userErrors).length).toBeLessThan(10_000);
+  });
+});

@@ -13,7 +13,7 @@ import { startTestServer, type TestServer } from '../support/server.ts';
 
 const MARK = 'Zanzibar';
 const WRONG: unknown[] = [
-  { [MARK]: MARK },
+  { x: MARK },
   [[{ a: MARK }]],
   JSON.parse(`{"toString":"${MARK}","then":"${MARK}"}`),
   `${MARK}\n"; found: ${MARK}`,

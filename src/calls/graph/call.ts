@@ -11,7 +11,7 @@ import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
 import type { Viewer } from '../../viewer.ts';
 import { metadataEntries } from '../metadata.ts';
 import { wordsOf } from '../post-call/words.ts';
-import { visibleCalls } from '../service.ts';
+import { MAX_METADATA_ENTRIES, visibleCalls } from '../service.ts';
 import type { CallSettings } from '../settings.ts';
 import {
   AnalysisStatusEnum,
@@ -308,6 +308,12 @@ type CallFilter = Partial<typeof CallFilterInput.$inferInput>;
  * would go through millions of calls in the order of the list. Taken for rarer, it is looked up in its index.
  */
 function metadataWhere(entries: string[]): Prisma.CallWhereInput {
+  if (entries.length > MAX_METADATA_ENTRIES) {
+    throw new RequestError(
+      'BAD_USER_INPUT',
+      `\`filter.metadata\` may have at most ${MAX_METADATA_ENTRIES} entries; it has ${entries.length}.`,
+    );
+  }
   const condition = { metadataEntries: { hasEvery: entries } };
   return { ...condition, OR: [condition] };
 }
