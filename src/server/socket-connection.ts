@@ -174,6 +174,11 @@ class GuardedConnection implements SocketConnection {
         return;
       }
       callback(message.toString('utf8')).catch((error: unknown) => {
+        // Thrown for a message that only servers send.
+        if (/^Unexpected message of type/.test((error as Error).message)) {
+          this.#close(CloseCode.BadRequest, 'Unexpected message');
+          return;
+        }
         this.#app.failures.record('sockets.message', error, { level: 'error' });
         this.#close(CloseCode.InternalServerError, 'Internal server error');
       });

@@ -247,6 +247,20 @@ describe('a socket', () => {
     expect(await end).toEqual({ code: 4400, reason: 'The payload of a ping is too large' });
   });
 
+  it.each([
+    'next',
+    'error',
+    'connection_ack',
+  ])('is closed when it sends %s, which only servers send, and no error is logged', async (type) => {
+    const socket = await open();
+    const end = closed(socket);
+    const payload = type === 'error' ? [{ message: 'x' }] : {};
+    socket.send(JSON.stringify({ id: '1', type, payload }));
+    expect(await end).toEqual({ code: 4400, reason: 'Unexpected message' });
+    const failures = server.app.failures.counts();
+    expect(failures.filter(({ name }) => name === 'sockets.message')).toEqual([]);
+  });
+
   it('is closed when its client sends and does not read', async () => {
     const socket = await open({ key: server.key });
     const end = closed(socket);
