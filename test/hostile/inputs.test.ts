@@ -218,7 +218,7 @@ describe('a text that is too long to be found', () => {
 
   it.each([
     ['agents(filter: { name: $long })', 'filter.name'],
-    ['voices(filter: { language: $long })', 'filter.language'],
+    ['voices(filter: { search: $long })', 'filter.search'],
     ['contactFolders(filter: { search: $long })', 'filter.search'],
     ['calls(after: $long)', 'after'],
   ])('is BAD_USER_INPUT before anything is read: %s', async (field, path) => {
