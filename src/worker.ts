@@ -23,6 +23,7 @@ import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/pro
 import { callsAreDue, checkCalls, discoverCalls } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
 import { campaignsHaveWork, runCampaigns } from './campaigns/dispatch/run-campaigns.ts';
+import { startCampaignRuns } from './campaigns/dispatch/wake.ts';
 import { enrollmentsAreLeft, resumeEnrollments } from './campaigns/enrollment/add-contacts.ts';
 import { replansAreLeft, resumeReplans } from './campaigns/enrollment/replan.ts';
 import { runCampaignsJob } from './campaigns/jobs.ts';
@@ -211,6 +212,7 @@ export async function startWorker(app: App): Promise<void> {
   for (const { job, handler } of PAIRINGS) await app.jobs.work(job, handler(app));
   startSender(app);
   startPostCallRunner(app, POST_CALL_HANDLERS);
+  startCampaignRuns(app, () => runCampaigns(app));
   const polls = startConsumers(app, CONSUMERS);
   startPeriodicTasks(app, [...PERIODIC.map((periodic) => bind(app, periodic)), ...polls]);
 }

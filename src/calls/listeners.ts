@@ -5,10 +5,10 @@ import { perInstance } from '../infra/per-instance.ts';
 
 export interface CallListener {
   /**
-   * Called in the transaction in which calls end, once per call, with the calls as they are then. Must
-   * not call Ultravox. Not called for calls that their owner withdraws.
+   * Called after the commit of a call's end, with the call as it is then. Not called for calls that their
+   * owner withdraws, nor when the process dies at that moment: what must follow is found by other means.
    */
-  callsEnded?(app: App, tx: Tx, ends: readonly CallEnd[]): Promise<void>;
+  callEnded?(app: App, end: CallEnd): void;
   /** Called in the transaction in which calls are deleted, to remove what else is kept of them. */
   callsDeleted?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
   /** Called in the transaction in which transcripts expire, to remove what else is kept of their words. */
@@ -30,8 +30,8 @@ export function addCallListener(app: App, listener: CallListener): void {
   listeners(app).push(listener);
 }
 
-export async function notifyCallsEnded(app: App, tx: Tx, ends: readonly CallEnd[]): Promise<void> {
-  for (const listener of listeners(app)) await listener.callsEnded?.(app, tx, ends);
+export function notifyCallEnded(app: App, end: CallEnd): void {
+  for (const listener of listeners(app)) listener.callEnded?.(app, end);
 }
 
 export async function notifyCallsDeleted(

@@ -8,6 +8,32 @@ const COLUMNS = Prisma.raw(
     .join(', '),
 );
 
+/** A call that was read without a lock. */
+export interface ReadCall {
+  call: Call;
+  /** Version of the row: `writeUpdates` writes only to this one. */
+  version: string;
+}
+
+/** SQL: the columns of `ReadCall`, in a query of `calls`. */
+export const READ_COLUMNS = Prisma.sql`calls.xmin::text AS version, ${COLUMNS}`;
+
+/** A row of such a query. */
+export type ReadRow = Call & { version: string };
+
+export function readCall({ version, ...call }: ReadRow): ReadCall {
+  return { call, version };
+}
+
+/** Reads the calls that meet a condition, without a lock. */
+export async function readCalls(
+  db: Pick<Tx, '$queryRaw'>,
+  where: Prisma.Sql,
+): Promise<ReadCall[]> {
+  const rows = await db.$queryRaw<ReadRow[]>`SELECT ${READ_COLUMNS} FROM calls WHERE ${where}`;
+  return rows.map(readCall);
+}
+
 /** Locks a call for the rest of the transaction. */
 export async function lockCall(tx: Tx, id: string): Promise<Call | null> {
   const [call] = await lockCalls(tx, Prisma.sql`id = ${id}::uuid`);

@@ -2,19 +2,19 @@
 import type { App, Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { revokeClaims } from '../calls/placement/owned-calls.ts';
+import { requestCampaignRun } from './dispatch/wake.ts';
 import { runCampaignsJob } from './jobs.ts';
 
 /** The owner of calls that campaigns queue. */
 export const CALL_OWNER = 'campaigns';
 
 /**
- * Enqueues a run when a call of a campaign ends, or any call that held a slot, since a campaign may use
- * the free slot. `start.ts` registers it.
+ * Requests a run when a call of a campaign ends, or any call that held a slot, since a campaign may use the
+ * free slot. `start.ts` registers it.
  */
 export const campaignCallListener: CallListener = {
-  async callsEnded(app, tx, ends) {
-    const matters = ends.some(({ call, heldSlot }) => heldSlot || call.owner === CALL_OWNER);
-    if (matters) await enqueueRun(app, tx);
+  callEnded(app, { call, heldSlot }) {
+    if (heldSlot || call.owner === CALL_OWNER) requestCampaignRun(app);
   },
   async claimsReleased(app, owners) {
     if (owners.has(CALL_OWNER))

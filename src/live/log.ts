@@ -53,6 +53,19 @@ export async function appendEventsOf(
   tx: Tx,
   events: ReadonlyMap<string, readonly NewEvent[]>,
 ): Promise<void> {
+  if ([...events.values()].every((list) => list.length === 0)) return;
+  await tx.$executeRaw(appendStatement(events));
+}
+
+/**
+ * SQL: the INSERT that appends these events, as a part of a statement that makes the change.
+ *
+ * @param only condition on the rows `r`, such as that the call `r.call_id` was changed.
+ */
+export function appendStatement(
+  events: ReadonlyMap<string, readonly NewEvent[]>,
+  only = Prisma.sql`true`,
+): Prisma.Sql {
   const rows = [...events].flatMap(([organizationId, list]) =>
     list.map(({ type, callId, sequence, agentId, campaignId, data, at }) => ({
       organization_id: organizationId,
@@ -65,8 +78,7 @@ export async function appendEventsOf(
       at,
     })),
   );
-  if (rows.length === 0) return;
-  await tx.$executeRaw`
+  return Prisma.sql`
     INSERT INTO events (organization_id, type, call_id, sequence, agent_id, campaign_id, data,
       created_at)
     SELECT organization_id, type::"EventType", call_id, sequence, agent_id, campaign_id, data,
@@ -75,6 +87,7 @@ export async function appendEventsOf(
       organization_id uuid, type text, call_id uuid, sequence int, agent_id uuid, campaign_id uuid,
       data jsonb, at timestamptz)) WITH ORDINALITY AS r(
       organization_id, type, call_id, sequence, agent_id, campaign_id, data, at, place)
+    WHERE ${only}
     ORDER BY place`;
 }
 

@@ -1,6 +1,6 @@
 /** Begins the steps that follow the end of a call, and begins them again. */
 import type { App, Tx } from '../../app.ts';
-import type { Call } from '../../generated/prisma/client.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { POST_CALL_STEPS } from './steps.ts';
 import { wakeWorkers } from './wake.ts';
@@ -18,31 +18,37 @@ function hasAfterwards(call: Call): boolean {
 }
 
 /**
- * Begins all steps of calls that end in the caller's transaction. A call that was not answered gets
- * none, and costs nothing.
+ * SQL: the INSERT that begins all steps of calls that end in the caller's statement. A call that was not
+ * answered gets none, and costs nothing.
+ *
+ * @param only condition on the rows `r`, such as that the call `r.call_id` was changed.
  */
-export async function startPostCallSteps(app: App, tx: Tx, calls: readonly Call[]): Promise<void> {
+export function startPostCallSteps(app: App, calls: readonly Call[], only: Prisma.Sql): Prisma.Sql {
   const answered = calls.filter(hasAfterwards);
-  if (answered.length === 0) return;
   const firstAt = new Date(app.now().getTime() + FIRST_DELAY_MS);
-  await tx.postCallStep.createMany({
-    data: answered.flatMap(({ id, organizationId }) =>
-      POST_CALL_STEPS.map(({ kind, after }) => ({
-        callId: id,
-        organizationId,
-        kind,
-        nextAttemptAt: after.length === 0 ? firstAt : null,
-      })),
-    ),
-    skipDuplicates: true,
-  });
-  const first = POST_CALL_STEPS.filter(({ after }) => after.length === 0);
-  // The transaction has been committed by then, or the periodic look finds them.
-  wakeWorkers(
-    app,
-    first.map(({ kind }) => kind),
-    FIRST_DELAY_MS,
+  const rows = answered.flatMap(({ id, organizationId }) =>
+    POST_CALL_STEPS.map(({ kind, after }) => ({
+      call_id: id,
+      organization_id: organizationId,
+      kind,
+      next_attempt_at: after.length === 0 ? firstAt : null,
+    })),
   );
+  const first = POST_CALL_STEPS.filter(({ after }) => after.length === 0);
+  // The statement has been committed by then, or the periodic look finds them.
+  if (answered.length > 0) {
+    wakeWorkers(
+      app,
+      first.map(({ kind }) => kind),
+      FIRST_DELAY_MS,
+    );
+  }
+  return Prisma.sql`
+    INSERT INTO post_call_steps (call_id, organization_id, kind, next_attempt_at)
+    SELECT call_id, organization_id, kind::"PostCallStepKind", next_attempt_at
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      call_id uuid, organization_id uuid, kind text, next_attempt_at timestamptz)
+    WHERE ${only} ON CONFLICT DO NOTHING`;
 }
 
 /**

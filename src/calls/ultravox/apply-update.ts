@@ -14,6 +14,7 @@ import type { Json } from '../../infra/bus.ts';
 import { announceEvents, type NewEvent } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { billedSeconds, billingStatusOf, costOf, isBillingUpdate } from '../billing.ts';
+import { notifyCallEnded } from '../listeners.ts';
 import {
   acceptance,
   canMove,
@@ -212,9 +213,12 @@ function lostAt(app: App, call: Call): Date | null {
   return new Date(start.getTime() + (seconds + app.config.CALL_LOST_AFTER_SECONDS) * 1000);
 }
 
-/** Wakes subscribers after the commit, if the update added events. */
+/** Wakes subscribers after the commit, if the update added events, and listeners, if the call has ended. */
 export function announceUpdate(app: App, before: Call | null, after: Call): void {
   if (before && before.eventCount === after.eventCount) return;
+  if (after.endedAt && !before?.endedAt) {
+    notifyCallEnded(app, { call: after, heldSlot: before === null || holdsSlot(before) });
+  }
   announceEvents(app, after.organizationId);
 }
 

@@ -1,23 +1,20 @@
 /**
- * Processes stored webhooks of Ultravox: those that arrive while others are processed together, in one
- * transaction. What cannot be processed so is processed one by one, so that a webhook which fails, or
- * whose call is locked, holds up no other.
+ * Processes stored webhooks of Ultravox: those that were stored together in one statement, without a lock.
+ * What cannot be processed so is processed one by one, so that a webhook which fails, or whose call is
+ * locked, holds up no other.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { App, Tx } from '../../app.ts';
+import type { App } from '../../app.ts';
 import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
-import { createBatches } from '../../infra/batches.ts';
 import { parsePublicId } from '../../infra/ids.ts';
-import { perInstance } from '../../infra/per-instance.ts';
 import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
-import { lockCalls } from '../lock.ts';
+import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, updateOf } from './apply-update.ts';
 import { hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 import { writeUpdates } from './write-updates.ts';
 
-const BATCH = 100;
 const LOCKED_AGAIN_MS = 30;
 /** Longest wait for a lock: those who wait hold a connection each. */
 const LOCK_WAIT = '2s';
@@ -33,46 +30,43 @@ export interface StoredWebhook {
   call: UltravoxCall;
 }
 
-/** The result says whether the webhook is processed. */
-const batches = perInstance((app: App) =>
-  createBatches<StoredWebhook, boolean>({
-    size: BATCH,
-    async work(webhooks) {
-      const ingested = await app.db.$transaction((tx) => ingestKnown(app, tx, webhooks));
-      followUp(app, ingested);
-      const done = new Set(ingested.flatMap(({ ids }) => ids));
-      return webhooks.map(({ id }) => done.has(id));
-    },
-  }),
-);
-
-/** Processes a webhook, if possible with the others that arrive at the same time. */
-export async function processStoredWebhook(app: App, webhook: StoredWebhook): Promise<void> {
+/**
+ * Processes webhooks that were stored together. `calls` are those they are about, as they have just been
+ * read.
+ */
+export async function processStored(
+  app: App,
+  webhooks: readonly StoredWebhook[],
+  calls: readonly ReadCall[],
+): Promise<void> {
+  let left = webhooks;
   try {
-    if (await batches(app).add(webhook)) return;
-    // Mostly its call was locked for a moment.
+    left = await ingestKnown(app, left, calls);
+    if (left.length === 0) return;
+    // Mostly their calls were locked or changed at that moment.
     await pause(LOCKED_AGAIN_MS);
-    if (await batches(app).add(webhook)) return;
+    left = await ingestKnown(app, left, await readCalls(app.db, callsOf(left)));
   } catch {
-    // It fails again below, where that is recorded.
+    // What fails, fails again below, where that is recorded.
   }
-  await tryWebhook(app, webhook.id);
+  await Promise.all(left.map(({ id }) => tryWebhook(app, id)));
 }
 
-/** Applies the webhooks of calls that are known, not deleted and not locked elsewhere. */
+/** SQL condition on calls: known and not deleted, and one of these webhooks is about it. */
+export function callsOf(webhooks: readonly StoredWebhook[]): Prisma.Sql {
+  const ultravoxIds = webhooks.map(({ call }) => call.callId);
+  const ourIds = webhooks.flatMap(({ call }) => ourIdOf(call));
+  return Prisma.sql`deleted_at IS NULL AND (ultravox_id = ANY(${ultravoxIds})
+    OR (ultravox_id IS NULL AND id = ANY(${ourIds}::uuid[])))`;
+}
+
+/** Applies the webhooks of these calls, unless those have changed since. Returns the webhooks that are left. */
 async function ingestKnown(
   app: App,
-  tx: Tx,
   webhooks: readonly StoredWebhook[],
-): Promise<(IngestedCall & { ids: string[] })[]> {
-  const ultravoxIds = webhooks.map(({ call }) => call.callId);
-  const calls = await lockCalls(
-    tx,
-    Prisma.sql`deleted_at IS NULL AND (ultravox_id = ANY(${ultravoxIds})
-      OR (ultravox_id IS NULL AND id = ANY(${webhooks.flatMap(({ call }) => ourIdOf(call))}::uuid[])))`,
-    { free: true },
-  );
-  const ingested = calls.flatMap((call) => {
+  calls: readonly ReadCall[],
+): Promise<StoredWebhook[]> {
+  const ingested = calls.flatMap(({ call, version }) => {
     // The first one that names a call whose Ultravox ID is unknown decides which one it is.
     const ultravoxId =
       call.ultravoxId ??
@@ -84,21 +78,14 @@ async function ingestKnown(
       states.find(({ joined }) => joined !== null) ??
       states[0];
     if (!seen) return [];
-    const update = updateOf(app, call, ...states);
-    return { ids: own.map(({ id }) => id), seen, update, before: call, after: update.after };
+    const webhookIds = own.map(({ id }) => id);
+    return { seen, ...updateOf(app, call, ...states), version, webhookIds };
   });
-  await writeUpdates(
-    app,
-    tx,
-    ingested.map(({ update }) => update),
-  );
-  const ids = ingested.flatMap((one) => one.ids);
-  if (ids.length > 0) {
-    await tx.$executeRaw`
-      UPDATE ultravox_webhooks SET processed_at = ${app.now()}::timestamptz
-      WHERE id = ANY(${ids}::uuid[])`;
-  }
-  return ingested;
+  const written = await writeUpdates(app, app.db, ingested);
+  const done = ingested.filter(({ before }) => written.has(before.id));
+  followUp(app, done);
+  const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
+  return webhooks.filter(({ id }) => !processed.has(id));
 }
 
 /** Our ID in the metadata, which only we set, as a list of at most one. */

@@ -10,7 +10,8 @@ import { perInstance } from '../../infra/per-instance.ts';
 import { storableJson } from '../../infra/storable-text.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
 import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
-import { processStoredWebhook, type StoredWebhook } from './process-webhooks.ts';
+import { READ_COLUMNS, type ReadCall, type ReadRow, readCall } from '../lock.ts';
+import { callsOf, processStored, type StoredWebhook } from './process-webhooks.ts';
 
 export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;
@@ -44,10 +45,7 @@ export async function receiveUltravoxWebhook(
 
   const { event } = delivery;
   const call = { ...withoutSecrets(delivery.call), joinUrl: null };
-  const webhook = { id: newId(), event, call };
-  if (await arrivals(app).add(webhook)) {
-    app.background('processUltravoxWebhook', () => processStoredWebhook(app, webhook));
-  }
+  await arrivals(app).add({ id: newId(), event, call });
   return { status: 204 };
 }
 
@@ -57,26 +55,42 @@ interface Arrival extends StoredWebhook {
 
 const STORE_AT_ONCE = 100;
 
-/** Stores what arrives at the same time in one statement. The result says whether it is new. */
+/** Stores what arrives at the same time in one statement, and then processes what is new. */
 const arrivals = perInstance((app: App) =>
-  createBatches<Arrival, boolean>({
+  createBatches<Arrival, null>({
     size: STORE_AT_ONCE,
     async work(webhooks) {
-      const stored = await storeWebhooks(app, webhooks);
-      return webhooks.map(({ id }) => stored.has(id));
+      const { ids, calls } = await storeWebhooks(app, webhooks);
+      const stored = webhooks.filter(({ id }) => ids.has(id));
+      if (stored.length > 0) {
+        app.background('processUltravoxWebhooks', () => processStored(app, stored, calls));
+      }
+      return webhooks.map(() => null);
     },
   }),
 );
 
-async function storeWebhooks(app: App, webhooks: readonly Arrival[]): Promise<Set<string>> {
+/** Returns ids of those that are new, and the calls that they are about, as far as they are known. */
+async function storeWebhooks(
+  app: App,
+  webhooks: readonly Arrival[],
+): Promise<{ ids: Set<string>; calls: ReadCall[] }> {
   const rows = webhooks.map(({ id, event, call }) => ({ id, event, call }));
-  const stored = await app.db.$queryRaw<{ id: string }[]>`
-    INSERT INTO ultravox_webhooks (id, ultravox_call_id, event, payload)
-    SELECT id, call->>'callId', event, call - 'joinUrl'
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(id uuid, event text, call jsonb)
-    ON CONFLICT (ultravox_call_id, event) DO NOTHING
-    RETURNING id`;
-  return new Set(stored.map(({ id }) => id));
+  const found = await app.db.$queryRaw<(ReadRow & { webhookIds: string[] | null })[]>`
+    WITH stored AS (
+      INSERT INTO ultravox_webhooks (id, ultravox_call_id, event, payload)
+      SELECT id, call->>'callId', event, call - 'joinUrl'
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(id uuid, event text, call jsonb)
+      ON CONFLICT (ultravox_call_id, event) DO NOTHING
+      RETURNING id
+    )
+    SELECT stored.ids AS "webhookIds", known.*
+    FROM (SELECT array_agg(id) AS ids FROM stored) stored
+    LEFT JOIN (SELECT ${READ_COLUMNS} FROM calls WHERE ${callsOf(webhooks)}) known ON true`;
+  return {
+    ids: new Set(found[0]?.webhookIds ?? []),
+    calls: found.flatMap(({ webhookIds: _ids, ...row }) => (row.id === null ? [] : readCall(row))),
+  };
 }
 
 function single(header: string | string[] | undefined): string | undefined {

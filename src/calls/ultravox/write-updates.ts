@@ -1,57 +1,83 @@
-/** Writes what updates make of calls, many calls at once, and everything that follows in the transaction. */
+/** Writes what updates make of calls, many calls at once, with everything that follows, in one statement. */
 import type { App, Tx } from '../../app.ts';
-import type { Call } from '../../generated/prisma/client.ts';
-import { appendEventsOf, type NewEvent } from '../../live/log.ts';
-import { notifyCallsEnded } from '../listeners.ts';
-import { holdsSlot, PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import { appendStatement, type NewEvent } from '../../live/log.ts';
+import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
 
-/** What an update makes of a locked call. */
+/** What an update makes of a call. */
 export interface CallUpdate {
   before: Call;
   /** The same object as `before` if nothing changes. */
   after: Call;
   /** Of the changes of status and of the bill, in order. */
   events: readonly NewEvent[];
+  /** The version of the row that `before` was read from. Without it, the caller has locked the row. */
+  version?: string;
+  /** Ids of the webhooks that say so: they are processed with it. */
+  webhookIds?: readonly string[];
 }
 
-/** The caller has locked the calls, gives at most one update for each, and announces the events. */
+/**
+ * Writes updates, at most one for each call, with their events, the first steps after calls that end, and the
+ * mark of their webhooks. The caller announces the events.
+ *
+ * An update with a version is left out if the row has changed since it was read, or is locked: nothing waits
+ * for a lock here.
+ *
+ * @returns ids of the calls that were written, or that stay as they are.
+ */
 export async function writeUpdates(
   app: App,
-  tx: Tx,
+  db: Pick<Tx, '$queryRaw'>,
   updates: readonly CallUpdate[],
-): Promise<void> {
+): Promise<Set<string>> {
+  const webhooks = updates.flatMap(({ before, webhookIds = [] }) =>
+    webhookIds.map((id) => ({ id, call_id: before.id })),
+  );
   const changed = updates.filter(({ before, after }) => before !== after);
-  if (changed.length === 0) return;
-  await writeCalls(
-    tx,
-    changed.map(({ after }) => after),
+  if (changed.length === 0 && webhooks.length === 0) {
+    return new Set(updates.map(({ before }) => before.id));
+  }
+  const events = Map.groupBy(
+    changed.flatMap((update) => update.events.map((event) => ({ event, ...update.after }))),
+    ({ organizationId }) => organizationId,
   );
   const ended = changed.filter(({ before, after }) => after.endedAt && !before.endedAt);
-  if (ended.length > 0) {
-    await startPostCallSteps(
+  const written = Prisma.sql`r.call_id IN (SELECT id FROM written)`;
+  const rows = await db.$queryRaw<{ id: string }[]>`
+    WITH r AS (${rowsOf(updates)}), current AS (
+      SELECT c.id FROM calls c JOIN r ON r.id = c.id
+      WHERE r.version IS NULL OR c.xmin::text = r.version
+      ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED
+    ), written AS (
+      UPDATE calls c SET ${ASSIGNMENTS} FROM r JOIN current ON current.id = r.id
+      WHERE c.id = r.id AND r.changes
+      RETURNING c.id
+    ), appended AS (${appendStatement(
+      new Map([...events].map(([id, list]) => [id, list.map(({ event }) => event)])),
+      written,
+    )}
+    ), started AS (${startPostCallSteps(
       app,
-      tx,
       ended.map(({ after }) => after),
-    );
-    await notifyCallsEnded(
-      app,
-      tx,
-      ended.map(({ before, after }) => ({ call: after, heldSlot: holdsSlot(before) })),
-    );
-  }
-  const events = new Map<string, NewEvent[]>();
-  for (const update of changed) {
-    const { organizationId } = update.after;
-    events.set(organizationId, [...(events.get(organizationId) ?? []), ...update.events]);
-  }
-  await appendEventsOf(tx, events);
+      written,
+    )}
+    ), marked AS (
+      UPDATE ultravox_webhooks w SET processed_at = ${app.now()}::timestamptz
+      FROM jsonb_to_recordset(${JSON.stringify(webhooks)}::jsonb) AS r(id uuid, call_id uuid)
+      WHERE w.id = r.id AND r.call_id IN (SELECT id FROM current)
+    )
+    SELECT id FROM current`;
+  return new Set(rows.map(({ id }) => id));
 }
 
-/** Writes every column that updates from Ultravox, or an end without one, may change. */
-async function writeCalls(tx: Tx, calls: readonly Call[]): Promise<void> {
-  const rows = calls.map((call) => ({
+/** SQL query: a row for each update, with every column that an update or an end without one may change. */
+function rowsOf(updates: readonly CallUpdate[]): Prisma.Sql {
+  const rows = updates.map(({ before, after: call, version }) => ({
     id: call.id,
+    version,
+    changes: before !== call,
     status: call.status,
     end_reason: call.endReason,
     join_url: call.joinUrl,
@@ -75,23 +101,24 @@ async function writeCalls(tx: Tx, calls: readonly Call[]): Promise<void> {
     ended_at: call.endedAt,
     updated_at: call.updatedAt,
   }));
-  await tx.$executeRaw`
-    UPDATE calls c SET
-      status = r.status::"CallStatus", end_reason = r.end_reason::"CallEndReason",
-      join_url = r.join_url, failure = r.failure, failure_code = r.failure_code,
-      ${PLACEMENT_OF_ROWS},
-      next_check_at = r.next_check_at, lost_at = r.lost_at, event_count = r.event_count,
-      billing_status = r.billing_status::"CallBillingStatus",
-      billed_duration_seconds = r.billed_duration_seconds, cost_amount = r.cost_amount,
-      cost_currency = r.cost_currency, summary = r.summary, short_summary = r.short_summary,
-      ringing_at = r.ringing_at, answered_at = r.answered_at, ended_at = r.ended_at,
-      updated_at = r.updated_at
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
-      id uuid, status text, end_reason text, join_url text, ultravox_id text, failure text,
-      failure_code text, placement text, claimed_at timestamptz, place_not_before timestamptz,
-      next_check_at timestamptz, lost_at timestamptz, event_count int, billing_status text,
-      billed_duration_seconds int, cost_amount numeric, cost_currency text, summary text,
-      short_summary text, ringing_at timestamptz, answered_at timestamptz, ended_at timestamptz,
-      updated_at timestamptz)
-    WHERE c.id = r.id`;
+  return Prisma.sql`
+    SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      id uuid, version text, changes boolean, status text, end_reason text, join_url text,
+      ultravox_id text, failure text, failure_code text, placement text, claimed_at timestamptz,
+      place_not_before timestamptz, next_check_at timestamptz, lost_at timestamptz, event_count int,
+      billing_status text, billed_duration_seconds int, cost_amount numeric, cost_currency text,
+      summary text, short_summary text, ringing_at timestamptz, answered_at timestamptz,
+      ended_at timestamptz, updated_at timestamptz)`;
 }
+
+/** Of these columns. */
+const ASSIGNMENTS = Prisma.sql`
+  status = r.status::"CallStatus", end_reason = r.end_reason::"CallEndReason",
+  join_url = r.join_url, failure = r.failure, failure_code = r.failure_code,
+  ${PLACEMENT_OF_ROWS},
+  next_check_at = r.next_check_at, lost_at = r.lost_at, event_count = r.event_count,
+  billing_status = r.billing_status::"CallBillingStatus",
+  billed_duration_seconds = r.billed_duration_seconds, cost_amount = r.cost_amount,
+  cost_currency = r.cost_currency, summary = r.summary, short_summary = r.short_summary,
+  ringing_at = r.ringing_at, answered_at = r.answered_at, ended_at = r.ended_at,
+  updated_at = r.updated_at`;

@@ -1,7 +1,7 @@
 /**
  * Runs campaigns: records outcomes of ended calls, dispatches due contacts and places their calls. Any
- * number of processes may run at once. A run is triggered by a job (the end of a call, a mutation), by
- * the timer for the next due contact, and periodically as a fallback.
+ * number of processes may run at once. A run is triggered by the end of a call, by a job (a mutation), by the
+ * timer for the next due contact, and periodically as a fallback.
  */
 import type { App } from '../../app.ts';
 import { hasReleasedCalls, releasedCallsOf } from '../../calls/placement/owned-calls.ts';
