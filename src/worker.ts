@@ -22,8 +22,11 @@ import { findRecording } from './calls/recordings/find.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
 import { callsAreDue, checkCalls, discoverCalls } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
-import { campaignsHaveWork, runCampaigns } from './campaigns/dispatch/run-campaigns.ts';
-import { startCampaignRuns } from './campaigns/dispatch/wake.ts';
+import {
+  campaignsHaveWork,
+  runCampaigns,
+  startCampaignRunner,
+} from './campaigns/dispatch/run-campaigns.ts';
 import { enrollmentsAreLeft, resumeEnrollments } from './campaigns/enrollment/add-contacts.ts';
 import { replansAreLeft, resumeReplans } from './campaigns/enrollment/replan.ts';
 import { runCampaignsJob } from './campaigns/jobs.ts';
@@ -212,7 +215,7 @@ export async function startWorker(app: App): Promise<void> {
   for (const { job, handler } of PAIRINGS) await app.jobs.work(job, handler(app));
   startSender(app);
   startPostCallRunner(app, POST_CALL_HANDLERS);
-  startCampaignRuns(app, () => runCampaigns(app));
+  startCampaignRunner(app);
   const polls = startConsumers(app, CONSUMERS);
   startPeriodicTasks(app, [...PERIODIC.map((periodic) => bind(app, periodic)), ...polls]);
 }

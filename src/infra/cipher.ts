@@ -35,6 +35,7 @@ export function createCipher(key: string): Cipher {
   const dataKey = subkey('data');
   const sealKey = subkey('seal');
   const nonceKey = subkey('seal nonce');
+  const deriveKey = subkey('derive');
 
   return {
     encrypt(plain, context) {
@@ -83,7 +84,7 @@ export function createCipher(key: string): Cipher {
       }
     },
     derive(purpose) {
-      return createHmac('sha256', subkey('derive')).update(purpose).digest('hex');
+      return createHmac('sha256', deriveKey).update(purpose).digest('hex');
     },
   };
 }

@@ -11,6 +11,8 @@ export interface WakeTimer {
   wakeAfter(delayMs: number): void;
   /** The same at an instant of the system clock. */
   wakeAt(at: Date): void;
+  /** Cancels the wake-up that is scheduled. */
+  cancel(): void;
 }
 
 export interface WakeTimerOptions {
@@ -49,5 +51,12 @@ export function createWakeTimer(options: WakeTimerOptions): WakeTimer {
     timer.unref();
   }
 
-  return { wakeAfter, wakeAt: (at) => wakeAfter(at.getTime() - Date.now()) };
+  return {
+    wakeAfter,
+    wakeAt: (at) => wakeAfter(at.getTime() - Date.now()),
+    cancel() {
+      clearTimeout(timer);
+      dueAt = Number.POSITIVE_INFINITY;
+    },
+  };
 }

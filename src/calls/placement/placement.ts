@@ -24,6 +24,7 @@ import { Checks } from '../../infra/checks.ts';
 import { runUntil } from '../../infra/deadline.ts';
 import { publicId } from '../../infra/ids.ts';
 import { perInstance } from '../../infra/per-instance.ts';
+import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
 import { createWakeTimer } from '../../infra/wake-timer.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { mediumForNumber } from '../../phone-numbers/service.ts';
@@ -92,17 +93,27 @@ async function anyWaits(app: App): Promise<boolean> {
 /**
  * Places claimed calls in the background. The caller has committed the claims.
  *
- * @returns a promise that resolves when all are over, and never rejects.
+ * @returns a promise that resolves when all are over, and never rejects: with whether Ultravox accepted all.
  */
-export function placeClaimedCalls(app: App, ids: readonly string[]): Promise<unknown> {
+export async function placeClaimedCalls(app: App, ids: readonly string[]): Promise<boolean> {
+  if (ids.length === 0) return true;
   const mine = placements(app);
+  const loaded = app.db.call.findMany({ where: { id: { in: [...ids] } }, include: withParts });
+  const calls = loaded.then((rows) => new Map(rows.map((row) => [row.id, row])));
+  const accepted = new Set<string>();
   const placings = ids.map((id) => {
-    const placing = placeClaimedCall(app, id).finally(() => mine.delete(id));
+    const placing = calls
+      .then(async (rows) => {
+        const call = rows.get(id);
+        if (call && (await placeClaimedCall(app, call))) accepted.add(id);
+      })
+      .finally(() => mine.delete(id));
     mine.set(id, placing);
     app.background('placeCall', () => placing);
     return placing;
   });
-  return Promise.allSettled(placings);
+  await Promise.allSettled(placings);
+  return accepted.size === ids.length;
 }
 
 /**
@@ -149,45 +160,64 @@ export async function failStaleCalls(app: App): Promise<void> {
 const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
 type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
 
-async function placeClaimedCall(app: App, id: string): Promise<void> {
-  const call = await app.db.call.findUnique({ where: { id }, include: withParts });
-  if (!call) return;
-  const objection = await objectionTo(app, call);
-  if (objection) return failUnwanted(app, id, objection);
-  if (call.agent.deletedAt) {
-    if (call.owner) return release(app, id);
-    const failure = 'The agent was deleted before the call was dialed.';
-    return fail(app, id, { transition: 'WITHDRAW', failure });
-  }
-  if (!call.agent.remoteId) return waitForAgent(app, call, 'RELEASE');
-  let request: StartAgentCallRequest;
-  try {
-    request = requestFor(app, call);
-  } catch (error) {
-    app.log.error({ err: error, call: id }, 'A call could not be prepared');
-    const failure = 'The call could not be prepared. Nobody was called.';
-    return fail(app, id, { transition: 'WITHDRAW', failure });
-  }
+/** Returns whether Ultravox accepted the call. */
+async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean> {
+  const request = await prepareRequest(app, call);
+  const { id, agent } = call;
+  if (!request || !agent.remoteId) return false;
   const usedAt = app.now();
   const claim = await takeClaim(app, id);
   if (!claim) {
-    const late = await objectionTo(app, call);
-    return late ? failUnwanted(app, id, late) : giveUpClaim(app, id);
+    if (await isListed(app, call)) await failUnwanted(app, id, ON_DO_NOT_CALL_LIST);
+    else await giveUpClaim(app, id);
+    return false;
   }
+  const { remoteId } = agent;
   try {
     // Checked again, since the statement may have taken long. Nothing slow follows before the request.
     const isLate = claim.placeBefore !== null && claim.placeBefore <= app.now();
-    if (isLate || isClaimStale(app, usedAt)) return await postpone(app, id);
-    const { agents } = app.ultravox;
-    const { remoteId } = call.agent;
+    if (isLate || isClaimStale(app, usedAt)) {
+      await postpone(app, id);
+      return false;
+    }
     const seen = await runUntil(app, abandonedAt(app, claim), (signal) =>
-      agents.startCall(remoteId, request, { signal }),
+      app.ultravox.agents.startCall(remoteId, request, { signal }),
     );
     await applyCreationResponse(app, { id, seen });
+    return true;
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
     await placementFailed(app, call, error);
+    return false;
   }
+}
+
+/** Null if the call cannot be sent: it has failed then, or its claim is released. */
+async function prepareRequest(
+  app: App,
+  call: CallWithParts,
+): Promise<StartAgentCallRequest | null> {
+  const { id, agent } = call;
+  const objection = await objectionTo(app, call);
+  if (objection) {
+    await failUnwanted(app, id, objection);
+  } else if (agent.deletedAt && call.owner) {
+    await release(app, id);
+  } else if (agent.deletedAt) {
+    const failure = 'The agent was deleted before the call was dialed.';
+    await fail(app, id, { transition: 'WITHDRAW', failure });
+  } else if (!agent.remoteId) {
+    await waitForAgent(app, call, 'RELEASE');
+  } else {
+    try {
+      return requestFor(app, call);
+    } catch (error) {
+      app.log.error({ err: error, call: id }, 'A call could not be prepared');
+      const failure = 'The call could not be prepared. Nobody was called.';
+      await fail(app, id, { transition: 'WITHDRAW', failure });
+    }
+  }
+  return null;
 }
 
 /** Why a number must not be dialed, as the end of its call. */
@@ -213,13 +243,15 @@ async function failUnwanted(app: App, id: string, objection: Objection): Promise
 }
 
 /**
- * Checks the number again right before it is dialed, because the call may have waited and the contact
- * may have been stored under older rules. A failing query is thrown, so that nothing is dialed.
+ * Checks the number again right before it is dialed, because the contact may have been stored under older
+ * rules. The statement that uses the claim checks the do-not-call list for all forms of a canonical number.
+ * A failing query is thrown, so that nothing is dialed.
  */
 async function objectionTo(app: App, call: CallWithParts): Promise<Objection | null> {
-  const { organizationId, phoneNumber } = call;
+  const { phoneNumber } = call;
   if (phoneNumber === null) return null;
-  if (await isOnDoNotCallList(app.db, organizationId, phoneNumber)) return ON_DO_NOT_CALL_LIST;
+  const isCanonical = canonicalPhoneNumber(phoneNumber) === phoneNumber;
+  if (!isCanonical && (await isListed(app, call))) return ON_DO_NOT_CALL_LIST;
   const checks = new Checks();
   checks.phoneNumber(phoneNumber, ['phoneNumber'], { allowPremium: false });
   const [problem] = checks.problems;
@@ -229,6 +261,10 @@ async function objectionTo(app: App, call: CallWithParts): Promise<Objection | n
   }
   const { code: failureCode, message: failure } = problem;
   return { failureCode, endReason: 'INVALID_NUMBER', failure };
+}
+
+async function isListed(app: App, { organizationId, phoneNumber }: Call): Promise<boolean> {
+  return phoneNumber !== null && (await isOnDoNotCallList(app.db, organizationId, phoneNumber));
 }
 
 /** Releases the claim of a call, unless it was used or released meanwhile. */

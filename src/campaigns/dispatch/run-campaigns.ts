@@ -15,6 +15,7 @@ import { announceCampaigns } from '../events.ts';
 import { recordContactStats } from '../outcomes/contact-stats.ts';
 import { recordOutcomes } from '../outcomes/record-outcomes.ts';
 import { dispatchCalls } from './dispatch-cycle.ts';
+import { announceCampaignRun, startCampaignRuns } from './wake.ts';
 
 /** Delay when ended calls are left whose campaigns are locked elsewhere. */
 const LOCKED_AGAIN_MS = 100;
@@ -51,6 +52,15 @@ const runnerOf = perInstance(
   }),
 );
 
+/** Makes this process run campaigns when calls end, until the app closes. Safe in any number of processes. */
+export function startCampaignRunner(app: App): void {
+  startCampaignRuns(app, {
+    run: () => runCampaigns(app),
+    // The process that runs them now has the next wake-up.
+    leave: () => runnerOf(app).timer.cancel(),
+  });
+}
+
 /** Campaigns that are due this soon are run, which sets the timer for them. */
 const SOON_MS = 10_000;
 
@@ -79,6 +89,7 @@ export function runCampaigns(app: App): Promise<void> {
 }
 
 function start(app: App, runner: Runner): Promise<void> {
+  announceCampaignRun(app);
   runner.running = run(app).finally(() => {
     runner.running = null;
   });
@@ -109,7 +120,7 @@ async function run(app: App): Promise<void> {
 
 /** Calls that Ultravox does not accept now are released, and another run decides about them. */
 async function placeAll(app: App, callIds: readonly string[]): Promise<void> {
-  await placeClaimedCalls(app, callIds);
+  if (await placeClaimedCalls(app, callIds)) return;
   if (await hasReleasedCalls(app, CALL_OWNER)) runnerOf(app).timer.wakeAfter(0);
 }
 
