@@ -42,10 +42,12 @@ export async function processStored(
   let left = webhooks;
   try {
     left = await ingestKnown(app, left, calls);
-    if (left.length === 0) return;
-    // Mostly their calls were locked or changed at that moment.
-    await pause(LOCKED_AGAIN_MS);
-    left = await ingestKnown(app, left, await readCalls(app.db, callsOf(left)));
+    // Mostly their calls were changed at that moment, or are still locked.
+    for (const delay of [0, LOCKED_AGAIN_MS]) {
+      if (left.length === 0) return;
+      await pause(delay);
+      left = await ingestKnown(app, left, await readCalls(app.db, callsOf(left)));
+    }
   } catch {
     // What fails, fails again below, where that is recorded.
   }
