@@ -1,12 +1,8 @@
 import type { Tx } from '../app.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
+import { columnsAs } from '../infra/columns.ts';
 
-/** SQL: the columns of `calls` under the names of `Call`. */
-const COLUMNS = Prisma.raw(
-  Object.values(Prisma.CallScalarFieldEnum)
-    .map((name) => `${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)} AS "${name}"`)
-    .join(', '),
-);
+const COLUMNS = columnsAs('calls', Object.values(Prisma.CallScalarFieldEnum));
 
 /** A call that was read without a lock. */
 export interface ReadCall {
@@ -26,10 +22,7 @@ export function readCall({ version, ...call }: ReadRow): ReadCall {
 }
 
 /** Reads the calls that meet a condition, without a lock. */
-export async function readCalls(
-  db: Pick<Tx, '$queryRaw'>,
-  where: Prisma.Sql,
-): Promise<ReadCall[]> {
+export async function readCalls(db: Pick<Tx, '$queryRaw'>, where: Prisma.Sql): Promise<ReadCall[]> {
   const rows = await db.$queryRaw<ReadRow[]>`SELECT ${READ_COLUMNS} FROM calls WHERE ${where}`;
   return rows.map(readCall);
 }

@@ -314,6 +314,14 @@ function attemptsOf(transition: ContactTransition, now: Date): Prisma.Sql {
         DO UPDATE SET attempts = campaign_days.attempts + EXCLUDED.attempts
     )`;
   }
+  if (transition === 'END') {
+    return Prisma.sql`, attempts AS (
+      UPDATE campaign_attempts a SET outcome_recorded_at = ${now}::timestamptz,
+        -- A call that never rang adds nothing to the statistics of its contact.
+        stats_recorded_at = CASE WHEN k.ringing_at IS NULL THEN ${now}::timestamptz END
+      FROM moved JOIN calls k ON k.id = moved.call_id WHERE a.call_id = moved.call_id
+    )`;
+  }
   if (transition === 'RELEASE') {
     return Prisma.sql`, attempts AS (
       UPDATE campaign_attempts a SET attempt = NULL, outcome_recorded_at = ${now}::timestamptz,

@@ -1,6 +1,7 @@
 /** Row locks of campaigns, and the time limits of transactions that hold them. */
 import type { Tx } from '../app.ts';
-import type { Campaign } from '../generated/prisma/client.ts';
+import { type Campaign, Prisma } from '../generated/prisma/client.ts';
+import { columnsAs } from '../infra/columns.ts';
 
 /** Limits of transactions that copy, plan or cancel up to 100,000 contacts. */
 export const LONG_TRANSACTION = { timeout: 300_000, maxWait: 10_000 };
@@ -9,6 +10,17 @@ export const LONG_TRANSACTION = { timeout: 300_000, maxWait: 10_000 };
 export async function limitIdleTime(tx: Tx, seconds = 15): Promise<void> {
   await tx.$queryRaw`
     SELECT set_config('idle_in_transaction_session_timeout', ${`${seconds}s`}, true)`;
+}
+
+const COLUMNS = Prisma.sql`${columnsAs(
+  'campaigns',
+  Object.values(Prisma.CampaignScalarFieldEnum).filter((field) => field !== 'recentEnds'),
+)}, coalesce(campaigns.recent_ends, '{}')::text[] AS "recentEnds"`;
+
+/** A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are left out. */
+export function freeCampaigns(condition: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`
+    SELECT ${COLUMNS} FROM campaigns WHERE ${condition} FOR NO KEY UPDATE SKIP LOCKED`;
 }
 
 /**

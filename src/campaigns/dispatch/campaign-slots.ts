@@ -6,6 +6,7 @@ import { callFoundLate } from '../../calls/placement/placement-state.ts';
 import { type Agent, type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { type CallerId, callerIds, preferReady } from '../../phone-numbers/service.ts';
 import { CALL_OWNER } from '../calls.ts';
+import { freeCampaigns } from '../locks.ts';
 import { campaignDay } from './eligibility.ts';
 
 /** Most due campaigns in one cycle. */
@@ -20,7 +21,7 @@ export interface CampaignSlots {
   numbers: readonly CallerId[];
   /** Calendar day in the zone of the campaign, such as `2026-11-20`. */
   day: string;
-  /** Attempts of that day. */
+  /** Attempts of that day; 0 if the campaign has no daily cap. */
   attemptsToday: number;
 }
 
@@ -69,12 +70,12 @@ export async function acquireSlots(
       ? Prisma.sql`(c.status = 'SCHEDULED' OR (c.status = 'ACTIVE' AND NOT EXISTS (
           SELECT 1 FROM full_organizations f WHERE f.organization_id = c.organization_id)))`
       : Prisma.sql`c.status = 'SCHEDULED'`;
-  const locked = await tx.$queryRaw<{ id: string }[]>`
+  const campaigns = await tx.$queryRaw<Campaign[]>`
     WITH full_organizations AS (
       SELECT organization_id FROM ${SLOTS_IN_USE} AS used
       GROUP BY organization_id HAVING count(*) >= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS}
     )
-    SELECT id FROM campaigns WHERE id IN (
+    ${freeCampaigns(Prisma.sql`id IN (
       SELECT unnest(${released.map(({ campaignId }) => campaignId)}::uuid[])
       UNION ALL (
         SELECT id FROM (
@@ -82,42 +83,63 @@ export async function acquireSlots(
             PARTITION BY c.organization_id ORDER BY c.next_dispatch_at, c.id) AS rank
           FROM campaigns c WHERE c.next_dispatch_at <= ${now}::timestamptz AND ${due}
         ) ranked
-        ORDER BY rank, next_dispatch_at, id LIMIT ${MAX_CAMPAIGNS}))
-    FOR NO KEY UPDATE SKIP LOCKED`;
-  if (locked.length === 0) return [];
-  const campaigns = await tx.campaign.findMany({
-    where: { id: { in: locked.map(({ id }) => id) } },
-    include: { agent: true, phoneNumbers: { orderBy: { position: 'asc' } } },
-    orderBy: [{ nextDispatchAt: 'asc' }, { id: 'asc' }],
+        ORDER BY rank, next_dispatch_at, id LIMIT ${MAX_CAMPAIGNS}))`)}`;
+  if (campaigns.length === 0) return [];
+  campaigns.sort((a, b) => dueTime(a) - dueTime(b) || (a.id < b.id ? -1 : 1));
+  const agents = await tx.agent.findMany({
+    where: { id: { in: [...new Set(campaigns.map(({ agentId }) => agentId))] } },
   });
-  const numbers = await callerIds(
-    tx,
-    {
-      agentIds: campaigns.filter((one) => one.phoneNumbers.length === 0).map((one) => one.agentId),
-      ids: campaigns.flatMap((one) => one.phoneNumbers.map(({ phoneNumberId }) => phoneNumberId)),
-    },
-    { lock: true },
-  );
-  const byId = new Map(numbers.map((number) => [number.id, number]));
-  const slots = campaigns.map(({ agent, phoneNumbers, ...campaign }) => ({
+  const agentOf = new Map(agents.map((agent) => [agent.id, agent]));
+  const numbersOf = await numbersOfCampaigns(tx, campaigns);
+  const slots = campaigns.map((campaign) => ({
     campaign,
-    agent,
-    numbers: preferReady(
-      phoneNumbers.length > 0
-        ? phoneNumbers.flatMap(({ phoneNumberId }) => byId.get(phoneNumberId) ?? [])
-        : numbers.filter(({ outboundAgentId }) => outboundAgentId === agent.id),
-    ),
+    agent: agentOf.get(campaign.agentId)!,
+    numbers: numbersOf(campaign),
     day: campaignDay(campaign, now),
   }));
   const attempts = await countAttempts(tx, slots);
   return slots.map((one) => ({ ...one, attemptsToday: attempts.get(one.campaign.id) ?? 0 }));
 }
 
+function dueTime({ nextDispatchAt }: Campaign): number {
+  return nextDispatchAt?.getTime() ?? Number.POSITIVE_INFINITY;
+}
+
+/** Locks the caller IDs of campaigns, and returns a function for those of one. */
+async function numbersOfCampaigns(
+  tx: Tx,
+  campaigns: readonly Campaign[],
+): Promise<(campaign: Campaign) => CallerId[]> {
+  const rows = await tx.campaignPhoneNumber.findMany({
+    where: { campaignId: { in: campaigns.map(({ id }) => id) } },
+    orderBy: { position: 'asc' },
+  });
+  const ownOf = Map.groupBy(rows, ({ campaignId }) => campaignId);
+  const numbers = await callerIds(
+    tx,
+    {
+      agentIds: campaigns.filter(({ id }) => !ownOf.has(id)).map(({ agentId }) => agentId),
+      ids: rows.map(({ phoneNumberId }) => phoneNumberId),
+    },
+    { lock: true },
+  );
+  const byId = new Map(numbers.map((number) => [number.id, number]));
+  return ({ id, agentId }) =>
+    preferReady(
+      ownOf.get(id)?.flatMap(({ phoneNumberId }) => byId.get(phoneNumberId) ?? []) ??
+        numbers.filter(({ outboundAgentId }) => outboundAgentId === agentId),
+    );
+}
+
+/** Only of campaigns with a daily cap. */
 async function countAttempts(
   tx: Tx,
   slots: readonly Pick<CampaignSlots, 'campaign' | 'day'>[],
 ): Promise<Map<string, number>> {
-  const days = slots.map(({ campaign, day }) => ({ campaign_id: campaign.id, day }));
+  const days = slots
+    .filter(({ campaign }) => campaign.maxCallsPerDay !== null)
+    .map(({ campaign, day }) => ({ campaign_id: campaign.id, day }));
+  if (days.length === 0) return new Map();
   const rows = await tx.$queryRaw<{ campaign_id: string; attempts: number }[]>`
     SELECT d.campaign_id, d.attempts
     FROM jsonb_to_recordset(${JSON.stringify(days)}::jsonb) AS r(campaign_id uuid, day date)

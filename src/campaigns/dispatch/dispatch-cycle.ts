@@ -59,7 +59,9 @@ export async function dispatchCalls(app: App): Promise<Dispatched> {
 
     const events = await writeCycle(app, tx, cycle, { released, contacts, campaigns });
     const ids = [...cycle.campaigns.keys()];
-    await completeFinished(tx, ids, cycle.now, events);
+    const left = contactsLeft(cycle, { released, contacts });
+    const finished = ids.filter((id) => !left.has(id));
+    if (finished.length > 0) await completeFinished(tx, finished, cycle.now, events);
     await appendEventsOf(tx, events.byOrganization);
 
     const claimed = released.claims.length + contacts.attempts.length;
@@ -99,20 +101,32 @@ async function loadCycle(app: App, tx: Tx, free: number): Promise<DispatchCycle>
   };
 }
 
+/** Number of decisions other than to call: the contacts behind them have their turn. */
+function notCalled({ released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>): number {
+  const { doNotCall, found, deferrals } = contacts;
+  return released.withdrawals.length + doNotCall.size + found.length + deferrals.length;
+}
+
+/** Campaigns that have contacts which still wait or are called after the cycle; others may be finished. */
+function contactsLeft(
+  cycle: DispatchCycle,
+  { released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>,
+): Set<string> {
+  if (notCalled({ released, contacts }) > 0) return new Set();
+  return new Set(
+    [...cycle.campaigns.values()].flatMap(({ campaign: { id, pendingCount, callingCount } }) =>
+      pendingCount + callingCount > 0 ? id : [],
+    ),
+  );
+}
+
 /**
- * Whether others may be due behind the contacts and campaigns of this cycle. Campaigns whose
+ * Whether others may be due behind the contacts and campaigns of this cycle, which had room for all that it
+ * called. Campaigns whose
  * organization is full stay due, and the end of a call triggers the next run.
  */
 function mayFindMore(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
-  const { attempts, doNotCall, found, deferrals } = contacts;
-  const decided =
-    released.claims.length +
-    released.withdrawals.length +
-    attempts.length +
-    doNotCall.size +
-    found.length +
-    deferrals.length;
-  if (decided > 0) return true;
+  if (notCalled({ released, contacts }) > 0) return true;
   const active = activeCallsAfter(cycle, released.claims);
   const due = [...cycle.campaigns.values()].filter(
     ({ campaign: { nextDispatchAt, organizationId } }) =>

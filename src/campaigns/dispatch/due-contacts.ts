@@ -3,6 +3,12 @@ import type { Tx } from '../../app.ts';
 import { RECENT_CLAIMS } from '../../calls/placement/limits.ts';
 import { callFoundLate } from '../../calls/placement/placement-state.ts';
 import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
+import { columnsAs } from '../../infra/columns.ts';
+
+const COLUMNS = columnsAs(
+  'campaign_contacts',
+  Object.values(Prisma.CampaignContactScalarFieldEnum),
+);
 
 export interface DueContact extends CampaignContact {
   /** Whether its number is on the do-not-call list. */
@@ -48,9 +54,7 @@ export async function loadDueContacts(
     busy: one.organizationCalls,
     room: one.organizationSlots,
   }));
-  const due = await tx.$queryRaw<
-    Pick<DueContact, 'id' | 'onDoNotCallList' | 'withdrawnNumberId' | 'foundCallId'>[]
-  >`
+  return tx.$queryRaw<DueContact[]>`
     WITH due AS (
       SELECT d.id, d.phone_number, a.calling + d.rank AS rank, a.place, a.organization_id,
         a.busy, a.room
@@ -77,25 +81,18 @@ export async function loadDueContacts(
       FROM numbered n LEFT JOIN recent r USING (organization_id)
       WHERE n.organization_rank <= n.room
     )
-    SELECT chosen.id, EXISTS (
+    SELECT ${COLUMNS}, EXISTS (
       SELECT 1 FROM do_not_call_entries e
       WHERE e.organization_id = chosen.organization_id
         AND e.phone_number = ANY(phone_number_forms(chosen.phone_number))
     ) AS "onDoNotCallList",
       CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId",
       ${callFoundLate(Prisma.sql`chosen.id`)} AS "foundCallId"
-    FROM fair chosen LEFT JOIN LATERAL (
+    FROM fair chosen JOIN campaign_contacts ON campaign_contacts.id = chosen.id
+    LEFT JOIN LATERAL (
       SELECT a.attempt, k.phone_number_id
       FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
       WHERE a.campaign_contact_id = chosen.id ORDER BY k.created_at DESC, k.id DESC LIMIT 1
     ) newest ON true
     WHERE chosen.number <= ${free} ORDER BY chosen.number`;
-  const contacts = await tx.campaignContact.findMany({
-    where: { id: { in: due.map(({ id }) => id) } },
-  });
-  const byId = new Map(contacts.map((contact) => [contact.id, contact]));
-  return due.flatMap((one) => {
-    const contact = byId.get(one.id);
-    return contact ? [{ ...contact, ...one }] : [];
-  });
 }

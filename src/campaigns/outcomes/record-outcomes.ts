@@ -4,21 +4,16 @@
  * process or a job, and each is recorded once.
  */
 import type { App, Tx } from '../../app.ts';
-import {
-  type Call,
-  type Campaign,
-  type CampaignContact,
-  Prisma,
-} from '../../generated/prisma/client.ts';
+import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { revokeCampaignClaims } from '../calls.ts';
 import { completeFinished } from '../completion.ts';
 import { type ContactMove, moveContacts } from '../contact-transitions.ts';
 import { recordDecisions } from '../decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
-import { limitIdleTime } from '../locks.ts';
+import { freeCampaigns, limitIdleTime } from '../locks.ts';
 import { type CampaignOutcome, campaignOutcome } from './campaign-outcome.ts';
-import { type Outcome, outcomeOf } from './outcome.ts';
+import { type EndedCall, type Outcome, outcomeOf } from './outcome.ts';
 
 const BATCH = 500;
 const MAX_CAMPAIGNS = 500;
@@ -33,7 +28,16 @@ export interface RecordedOutcomes {
   more: boolean;
 }
 
-type CallOfContact = Call & { campaignContact: CampaignContact | null };
+/** An ended call whose outcome is not recorded, with what decides about its contact. */
+interface UnrecordedCall extends EndedCall {
+  campaignId: string;
+  ringingAt: Date | null;
+  endedAt: Date;
+  contactId: string;
+  contactStatus: CampaignContact['status'];
+  attempts: number;
+  timezone: string | null;
+}
 
 export async function recordOutcomes(app: App): Promise<RecordedOutcomes> {
   const { count } = await unrecorded(app);
@@ -41,28 +45,11 @@ export async function recordOutcomes(app: App): Promise<RecordedOutcomes> {
   return app.db.$transaction(async (tx) => {
     await limitIdleTime(tx);
     // Campaigns locked elsewhere do not block the others.
-    const locked = await tx.$queryRaw<{ id: string }[]>`
-      WITH ${UNRECORDED}
-      SELECT id FROM campaigns WHERE id IN (SELECT campaign_id FROM unrecorded)
-      LIMIT ${MAX_CAMPAIGNS} FOR NO KEY UPDATE SKIP LOCKED`;
-    const ids = locked.map(({ id }) => id);
-    const campaigns = await tx.campaign.findMany({ where: { id: { in: ids } } });
-    // Read again after the lock, since its last holder may have recorded some of them. By the ids of
-    // the calls: the index on the campaign would visit every call it ever made.
-    const open = await tx.$queryRaw<{ id: string }[]>`
-      WITH ${UNRECORDED}
-      SELECT id FROM (
-        SELECT id, ended_at FROM unrecorded WHERE campaign_id = ANY(${ids}::uuid[])
-        ORDER BY ended_at LIMIT ${BATCH}) oldest
-      ORDER BY id`;
-    await tx.$queryRaw`
-      SELECT 1 FROM campaign_attempts WHERE call_id = ANY(${open.map(({ id }) => id)}::uuid[])
-      ORDER BY call_id FOR NO KEY UPDATE`;
-    const calls = await tx.call.findMany({
-      where: { id: { in: open.map(({ id }) => id) } },
-      include: { campaignContact: true },
-      orderBy: [{ endedAt: 'asc' }, { id: 'asc' }],
-    });
+    const campaigns = await tx.$queryRaw<Campaign[]>`
+      WITH ${UNRECORDED} ${freeCampaigns(Prisma.sql`id IN (
+        SELECT DISTINCT campaign_id FROM unrecorded LIMIT ${MAX_CAMPAIGNS})`)}`;
+    const ids = campaigns.map(({ id }) => id);
+    const calls = ids.length > 0 ? await lockUnrecorded(tx, ids) : [];
     const events = await recordBatch(app, tx, campaigns, calls);
     return {
       calls: calls.length,
@@ -71,6 +58,27 @@ export async function recordOutcomes(app: App): Promise<RecordedOutcomes> {
       more: calls.length < count,
     };
   });
+}
+
+/**
+ * Locks the attempts of ended calls of these campaigns, and returns the calls, oldest first. Read after the
+ * lock of the campaigns, since its last holder may have recorded some of them.
+ */
+async function lockUnrecorded(tx: Tx, campaignIds: readonly string[]): Promise<UnrecordedCall[]> {
+  // By the ids of the calls: the index on the campaign would visit every call it ever made.
+  const calls = await tx.$queryRaw<UnrecordedCall[]>`
+    WITH ${UNRECORDED}, oldest AS MATERIALIZED (
+      SELECT id FROM unrecorded WHERE campaign_id = ANY(${[...campaignIds]}::uuid[])
+      ORDER BY ended_at LIMIT ${BATCH})
+    SELECT k.id, k.status, k.placement, k.end_reason AS "endReason", k.failure,
+      k.failure_code AS "failureCode", k.answered_by AS "answeredBy", k.ringing_at AS "ringingAt",
+      k.ended_at AS "endedAt", a.campaign_id AS "campaignId", cc.id AS "contactId",
+      cc.status AS "contactStatus", cc.attempts, cc.timezone
+    FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
+    JOIN campaign_contacts cc ON cc.id = a.campaign_contact_id
+    WHERE a.call_id IN (SELECT id FROM oldest)
+    ORDER BY a.call_id FOR NO KEY UPDATE OF a`;
+  return calls.sort((a, b) => a.endedAt.getTime() - b.endedAt.getTime() || (a.id < b.id ? -1 : 1));
 }
 
 /**
@@ -108,26 +116,31 @@ async function recordBatch(
   app: App,
   tx: Tx,
   campaigns: readonly Campaign[],
-  calls: readonly CallOfContact[],
+  calls: readonly UnrecordedCall[],
 ): Promise<EventList> {
   const now = app.now();
   const events = new EventList();
   if (calls.length === 0) return events;
   const byId = new Map(campaigns.map((campaign) => [campaign.id, campaign]));
-  const outcomes = calls.flatMap((call) => {
-    const campaign = byId.get(call.campaignId ?? '');
-    const contact = call.campaignContact;
-    if (!campaign || !contact) throw new Error(`Call ${call.id} has no campaign`);
+  const decided = calls.map((call) => {
+    const campaign = byId.get(call.campaignId);
+    if (!campaign) throw new Error(`Call ${call.id} has no campaign`);
+    const { contactId: id, contactStatus: status, attempts, timezone } = call;
+    const contact = { id, status, attempts, timezone };
     const outcome = outcomeOf(campaign, contact, call, {
       now,
       marginSeconds: app.config.CALLING_WINDOW_MARGIN_SECONDS,
     });
-    return outcome ? [{ campaignId: campaign.id, call, outcome }] : [];
+    return { campaignId: campaign.id, call, outcome };
   });
+  const outcomes = decided.flatMap(({ outcome, ...rest }) =>
+    outcome ? [{ ...rest, outcome }] : [],
+  );
+  const without = decided.flatMap(({ call, outcome }) => (outcome ? [] : call));
   const ofCampaign = Map.groupBy(outcomes, ({ campaignId }) => campaignId);
   const changes = campaigns.map((one) => campaignOutcome(one, ofCampaign.get(one.id) ?? []));
 
-  await markRecorded(tx, calls, now);
+  if (without.length > 0) await markRecorded(tx, without, now);
   await moveContacts(tx, 'END', movesOf(outcomes, 'END'), now);
   await moveContacts(tx, 'RELEASE', movesOf(outcomes, 'RELEASE'), now);
   await updateCampaigns(tx, changes, now);
@@ -140,12 +153,18 @@ async function recordBatch(
     if (!pauses) continue;
     events.add(campaign.organizationId, campaignEvent('CAMPAIGN_PAUSED', campaign, now));
   }
-  await completeFinished(
-    tx,
-    campaigns.map(({ id }) => id),
-    now,
-    events,
+  const finished = campaigns.filter(
+    ({ id, pendingCount, callingCount }) =>
+      pendingCount + callingCount <= (ofCampaign.get(id)?.length ?? 0),
   );
+  if (finished.length > 0) {
+    await completeFinished(
+      tx,
+      finished.map(({ id }) => id),
+      now,
+      events,
+    );
+  }
   await appendEventsOf(tx, events.byOrganization);
   return events;
 }
@@ -159,7 +178,12 @@ function movesOf<T extends Outcome['transition']>(
   );
 }
 
-async function markRecorded(tx: Tx, calls: readonly Call[], now: Date): Promise<void> {
+/** Marks calls for which no contact waits. The move of a contact marks its call. */
+async function markRecorded(
+  tx: Tx,
+  calls: readonly Pick<UnrecordedCall, 'id' | 'ringingAt'>[],
+  now: Date,
+): Promise<void> {
   const neverRang = calls.filter(({ ringingAt }) => ringingAt === null).map(({ id }) => id);
   await tx.$executeRaw`
     UPDATE campaign_attempts SET outcome_recorded_at = ${now}::timestamptz,
