@@ -63,7 +63,7 @@ export const runAnalysis: StepHandler = async (app, call, { signal }) => {
     const save: SaveStep = async (tx, locked) => {
       await saveAnalysis(tx, call, verdict, used);
       const findings = findingsIn(turns, locked, verdict.findings);
-      await saveModelFindings(app, tx, locked, findings);
+      return { change: await saveModelFindings(app, tx, locked, findings) };
     };
     if (verdict.problem !== null) return { status: 'FAILED', detail: verdict.problem, save };
     return { status: 'DONE', save };
@@ -79,15 +79,19 @@ function skipped(detail: string): StepResult {
 }
 
 /** Of an earlier analysis, with other criteria. */
-async function removeAnalysis(tx: Tx, call: Call): Promise<void> {
+const removeAnalysis: SaveStep = async (tx, call) => {
   await tx.callAnalysis.deleteMany({ where: { callId: call.id } });
-}
+  return {};
+};
 
 function failed(call: Call, problem: string): StepResult {
   return {
     status: 'FAILED',
     detail: problem,
-    save: (tx) => saveAnalysis(tx, call, { ...NOTHING, problem }, null),
+    save: async (tx) => {
+      await saveAnalysis(tx, call, { ...NOTHING, problem }, null);
+      return {};
+    },
   };
 }
 

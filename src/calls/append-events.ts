@@ -1,7 +1,21 @@
 import type { Tx } from '../app.ts';
 import type { Call } from '../generated/prisma/client.ts';
-import type { Json } from '../infra/bus.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
+
+export type NewCallEvent = Pick<NewEvent, 'type' | 'data' | 'at'>;
+
+/** Events that change nothing about a call's status, with the next numbers of the call, as it is now. */
+export function callEvents(call: Call, events: readonly NewCallEvent[]): NewEvent[] {
+  return events.map(({ type, data, at }, index) => ({
+    type,
+    callId: call.id,
+    agentId: call.agentId,
+    ...(call.campaignId ? { campaignId: call.campaignId } : {}),
+    sequence: call.eventCount + index + 1,
+    data: { status: call.status, endReason: call.endReason, ...data },
+    ...(at ? { at } : {}),
+  }));
+}
 
 /**
  * Appends events that change nothing about a call's status, with the next numbers of the call. The
@@ -10,25 +24,13 @@ import { appendEvents, type NewEvent } from '../live/log.ts';
 export async function appendCallEvents(
   tx: Tx,
   call: Call,
-  events: readonly { type: NewEvent['type']; data: Record<string, Json>; at?: Date }[],
+  events: readonly NewCallEvent[],
 ): Promise<void> {
   if (events.length === 0) return;
-  const { eventCount } = await tx.call.update({
+  await tx.call.update({
     where: { id: call.id },
     data: { eventCount: { increment: events.length } },
-    select: { eventCount: true },
+    select: { id: true },
   });
-  await appendEvents(
-    tx,
-    call.organizationId,
-    events.map(({ type, data, at }, index) => ({
-      type,
-      callId: call.id,
-      agentId: call.agentId,
-      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
-      sequence: eventCount - events.length + index + 1,
-      data: { status: call.status, endReason: call.endReason, ...data },
-      ...(at ? { at } : {}),
-    })),
-  );
+  await appendEvents(tx, call.organizationId, callEvents(call, events));
 }

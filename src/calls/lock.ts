@@ -2,7 +2,8 @@ import type { Tx } from '../app.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/columns.ts';
 
-const COLUMNS = columnsAs('calls', Object.values(Prisma.CallScalarFieldEnum));
+/** SQL: the columns of `Call`, in a query of `calls`. */
+export const CALL_COLUMNS = columnsAs('calls', Object.values(Prisma.CallScalarFieldEnum));
 
 /** A call that was read without a lock. */
 export interface ReadCall {
@@ -12,7 +13,7 @@ export interface ReadCall {
 }
 
 /** SQL: the columns of `ReadCall`, in a query of `calls`. */
-export const READ_COLUMNS = Prisma.sql`calls.xmin::text AS version, ${COLUMNS}`;
+export const READ_COLUMNS = Prisma.sql`calls.xmin::text AS version, ${CALL_COLUMNS}`;
 
 /** A row of such a query. */
 export type ReadRow = Call & { version: string };
@@ -41,6 +42,6 @@ export async function lockCall(tx: Tx, id: string): Promise<Call | null> {
  */
 export async function lockCalls(tx: Tx, where: Prisma.Sql, { free = false } = {}): Promise<Call[]> {
   return tx.$queryRaw<Call[]>`
-    SELECT ${COLUMNS} FROM calls WHERE ${where}
+    SELECT ${CALL_COLUMNS} FROM calls WHERE ${where}
     ORDER BY id FOR NO KEY UPDATE ${free ? Prisma.sql`SKIP LOCKED` : Prisma.empty}`;
 }

@@ -1,4 +1,5 @@
 /** Groups items that arrive one by one, so that many are worked on at once when many arrive. */
+import { setTimeout as pause } from 'node:timers/promises';
 
 export interface Batches<Item, Result> {
   /** Resolves with the result of the item once its batch is done. */
@@ -13,6 +14,8 @@ export interface BatchOptions<Item, Result> {
   work: (items: readonly Item[]) => Promise<readonly Result[]>;
   /** Most items of a batch. */
   size: number;
+  /** Pause before each batch, for items that may wait for company. Default: none. */
+  waitMs?: number;
 }
 
 interface Waiting<Item, Result> {
@@ -21,10 +24,11 @@ interface Waiting<Item, Result> {
   reject: (error: unknown) => void;
 }
 
-/** One batch at a time: the items that arrive meanwhile are the next one, and nothing waits for company. */
+/** One batch at a time: the items that arrive meanwhile are the next one. */
 export function createBatches<Item, Result>({
   work,
   size,
+  waitMs = 0,
 }: BatchOptions<Item, Result>): Batches<Item, Result> {
   const waiting: Waiting<Item, Result>[] = [];
   let isWorking = false;
@@ -32,6 +36,7 @@ export function createBatches<Item, Result>({
   async function workOff(): Promise<void> {
     isWorking = true;
     while (waiting.length > 0) {
+      if (waitMs > 0) await pause(waitMs);
       const batch = waiting.splice(0, size);
       try {
         await workOn(batch);

@@ -3,7 +3,7 @@ import type { App, Tx } from '../../app.ts';
 import type { Call, CallTurn, Event } from '../../generated/prisma/client.ts';
 import type { Json } from '../../infra/bus.ts';
 import { announceEvents } from '../../live/log.ts';
-import { appendCallEvents } from '../append-events.ts';
+import { appendCallEvents, type NewCallEvent } from '../append-events.ts';
 import { lockCall } from '../lock.ts';
 import type { Turn } from '../post-call/turns.ts';
 
@@ -24,36 +24,29 @@ export async function appendTurns(app: App, callId: string, turns: readonly Turn
   const call = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, callId);
     if (!locked || locked.endedAt || locked.deletedAt) return null;
-    await appendMissing(tx, locked, turns);
+    await appendCallEvents(tx, locked, await missingTurns(tx, locked, turns));
     return locked;
   });
   if (call) announceEvents(app, call.organizationId);
 }
 
-/** Appends the turns of an ended call that its watchers have not heard. Ends the watch. */
-export async function announceUnheardTurns(
+/**
+ * Events of the turns that have none yet. The lock on the call keeps two processes from appending the same
+ * turn.
+ */
+export async function missingTurns(
   tx: Tx,
   call: Call,
   turns: readonly Turn[],
-): Promise<void> {
-  const { count } = await tx.callTurnWatch.deleteMany({ where: { callId: call.id } });
-  if (count > 0) await appendMissing(tx, call, turns);
-}
-
-/** The lock on the call keeps two processes from appending the same turn. */
-async function appendMissing(tx: Tx, call: Call, turns: readonly Turn[]): Promise<void> {
+): Promise<NewCallEvent[]> {
   const known = await tx.$queryRaw<{ position: number }[]>`
     SELECT (data->>'position')::int AS position FROM events
     WHERE call_id = ${call.id}::uuid AND type = ${TYPE}::"EventType"`;
   const positions = new Set(known.map(({ position }) => position));
   const missing = turns.filter(({ position }) => !positions.has(position));
-  await appendCallEvents(
-    tx,
-    call,
-    // The position stays when the turn is erased.
-    missing.map((turn) => ({
-      type: TYPE,
-      data: { position: turn.position, turn: turn as unknown as Json },
-    })),
-  );
+  // The position stays when the turn is erased.
+  return missing.map((turn) => ({
+    type: TYPE,
+    data: { position: turn.position, turn: turn as unknown as Json },
+  }));
 }

@@ -1,4 +1,3 @@
-import { appendCallEvents } from '../append-events.ts';
 import type { StepHandler } from './steps.ts';
 
 /**
@@ -7,5 +6,5 @@ import type { StepHandler } from './steps.ts';
  */
 export const announceResults: StepHandler = async () => ({
   status: 'DONE',
-  save: (tx, call) => appendCallEvents(tx, call, [{ type: 'CALL_ANALYZED', data: {} }]),
+  save: async () => ({ events: [{ type: 'CALL_ANALYZED', data: {} }] }),
 });

@@ -5,6 +5,7 @@ import type { Call } from '../../generated/prisma/client.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
 import { type AnsweredByFinding, answeredByOf } from './answered-by.ts';
 import { doNotCallRequestIn } from './dnc-request.ts';
+import type { CallFindings } from './steps.ts';
 import type { Turn } from './turns.ts';
 
 type Words = Pick<Turn, 'speaker' | 'text' | 'toolName'>;
@@ -55,18 +56,19 @@ function turnWith(turns: readonly Words[], quote: string | null): string | null 
   return (turn.text.length <= MAX_QUOTE ? turn.text : wanted.slice(0, MAX_QUOTE)).toWellFormed();
 }
 
-/** Saves findings of a call, which the caller has locked, and enters a do-not-call request if that is wanted. */
+/**
+ * Enters a do-not-call request that was found in a call, which the caller has locked, if that is wanted.
+ *
+ * @returns what the findings change about the call.
+ */
 export async function saveFindings(
   app: App,
   tx: Tx,
   call: Call,
   { answeredBy, evidence, dncQuote }: Findings,
-): Promise<void> {
-  await tx.call.updateMany({
-    where: { id: call.id },
-    data: { answeredBy, answeredByEvidence: evidence, dncQuote },
-  });
-  if (!dncQuote || !call.phoneNumber) return;
+): Promise<CallFindings> {
+  const change = { answeredBy, answeredByEvidence: evidence, dncQuote };
+  if (!dncQuote || !call.phoneNumber) return change;
   if (await addsDoNotCallRequests(tx, call.organizationId)) {
     await addDoNotCallRequest(tx, {
       organizationId: call.organizationId,
@@ -75,6 +77,7 @@ export async function saveFindings(
       now: app.now(),
     });
   }
+  return change;
 }
 
 /** Saves what an analysis found, unless the transcript has been removed in the meantime. */
@@ -83,8 +86,8 @@ export async function saveModelFindings(
   tx: Tx,
   call: Call,
   findings: Findings,
-): Promise<void> {
+): Promise<CallFindings> {
   const kept = await tx.$queryRaw<unknown[]>`
     SELECT 1 FROM call_transcripts WHERE call_id = ${call.id}::uuid AND expired_at IS NULL FOR SHARE`;
-  if (kept.length > 0) await saveFindings(app, tx, call, findings);
+  return kept.length > 0 ? saveFindings(app, tx, call, findings) : {};
 }

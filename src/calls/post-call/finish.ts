@@ -4,12 +4,15 @@ import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { createBatches } from '../../infra/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { announceEvents } from '../../live/log.ts';
+import { announceEvents, appendStatement, type NewEvent } from '../../live/log.ts';
+import { callEvents } from '../append-events.ts';
 import { lockCalls } from '../lock.ts';
 import { type ClaimedStep, POST_CALL_STEPS, type SaveStep, type StepHandlers } from './steps.ts';
 import { wakeWorkers } from './wake.ts';
 
 const BATCH = 20;
+/** The steps of a call end one shortly after the other, and nobody waits for them. */
+const WAIT_MS = 100;
 const MAX_DETAIL = 500;
 
 export interface FinishedStep {
@@ -22,6 +25,7 @@ export interface FinishedStep {
 const batches = perInstance((app: App) =>
   createBatches<FinishedStep & { handlers: StepHandlers }, null>({
     size: BATCH,
+    waitMs: WAIT_MS,
     async work(finished) {
       const handlers = finished[0]?.handlers;
       if (!handlers) return [];
@@ -48,29 +52,38 @@ async function saveSteps(
   handlers: StepHandlers,
   finished: readonly FinishedStep[],
 ): Promise<{ organizationIds: Set<string>; ready: PostCallStepKind[] }> {
-  const calls = await lockCalls(
-    tx,
-    Prisma.sql`deleted_at IS NULL AND id = ANY(${[
-      ...new Set(finished.map(({ step }) => step.callId)),
-    ]}::uuid[])`,
+  const calls = new LockedCalls(
+    await lockCalls(
+      tx,
+      Prisma.sql`deleted_at IS NULL AND id = ANY(${[
+        ...new Set(finished.map(({ step }) => step.callId)),
+      ]}::uuid[])`,
+    ),
   );
-  const byId = new Map(calls.map((call) => [call.id, call]));
-  const ended = await endSteps(
+  const { ended, pending } = await endSteps(
     app,
     tx,
-    finished.filter(({ step }) => byId.has(step.callId)),
+    finished.filter(({ step }) => calls.has(step.callId)),
   );
-  for (const { step, save } of ended) await save?.(tx, byId.get(step.callId)!);
-  const ready = await startFollowing(app, tx, handlers, { ended, byId });
-  return { organizationIds: new Set(calls.map(({ organizationId }) => organizationId)), ready };
+  for (const { step, save } of ended) await calls.save(tx, step.callId, save);
+  const ready = readySteps(ended, pending);
+  for (const { callId, kind } of ready.filter(({ isImmediate }) => isImmediate)) {
+    const result = await handlers[kind](app, calls.get(callId), { signal: app.closing });
+    await calls.save(tx, callId, result.save);
+  }
+  await calls.write(app, tx, ready);
+  return {
+    organizationIds: new Set(calls.events.keys()),
+    ready: ready.flatMap(({ kind, isImmediate }) => (isImmediate ? [] : kind)),
+  };
 }
 
-/** Returns those whose lease was still held. */
+/** Returns those whose lease was still held, and what is pending of their calls afterwards. */
 async function endSteps(
   app: App,
   tx: Tx,
   finished: readonly FinishedStep[],
-): Promise<FinishedStep[]> {
+): Promise<{ ended: FinishedStep[]; pending: Map<string, Set<PostCallStepKind>> }> {
   const rows = finished.map(({ step, status, detail }) => ({
     call_id: step.callId,
     kind: step.kind,
@@ -78,63 +91,137 @@ async function endSteps(
     status,
     detail: detail?.slice(0, MAX_DETAIL) ?? null,
   }));
-  const ended = await tx.$queryRaw<{ callId: string; kind: PostCallStepKind }[]>`
-    UPDATE post_call_steps s SET status = r.status::"PostCallStepStatus", detail = r.detail,
-      finished_at = ${app.now()}::timestamptz, next_attempt_at = NULL, lease_id = NULL,
-      lease_until = NULL
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      AS r(call_id uuid, kind text, lease_id uuid, status text, detail text)
-    WHERE s.call_id = r.call_id AND s.kind = r.kind::"PostCallStepKind" AND s.lease_id = r.lease_id
-    RETURNING s.call_id AS "callId", s.kind::text`;
-  const keys = new Set(ended.map(({ callId, kind }) => `${callId}/${kind}`));
-  return finished.filter(({ step }) => keys.has(`${step.callId}/${step.kind}`));
+  const steps = await tx.$queryRaw<
+    { callId: string; kind: PostCallStepKind; isPending: boolean; hasEnded: boolean }[]
+  >`
+    WITH r AS (
+      SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        AS r(call_id uuid, kind text, lease_id uuid, status text, detail text)
+    ), ended AS (
+      UPDATE post_call_steps s SET status = r.status::"PostCallStepStatus", detail = r.detail,
+        finished_at = ${app.now()}::timestamptz, next_attempt_at = NULL, lease_id = NULL,
+        lease_until = NULL
+      FROM r
+      WHERE s.call_id = r.call_id AND s.kind = r.kind::"PostCallStepKind"
+        AND s.lease_id = r.lease_id
+      RETURNING s.call_id, s.kind
+    )
+    -- As they were before.
+    SELECT s.call_id AS "callId", s.kind::text, s.status = 'PENDING' AS "isPending",
+      e.kind IS NOT NULL AS "hasEnded"
+    FROM post_call_steps s LEFT JOIN ended e ON e.call_id = s.call_id AND e.kind = s.kind
+    WHERE s.call_id IN (SELECT call_id FROM r)`;
+  const keys = new Set(
+    steps.flatMap(({ callId, kind, hasEnded }) => (hasEnded ? `${callId}/${kind}` : [])),
+  );
+  const pending = Map.groupBy(
+    steps.filter(({ isPending, hasEnded }) => isPending && !hasEnded),
+    ({ callId }) => callId,
+  );
+  return {
+    ended: finished.filter(({ step }) => keys.has(`${step.callId}/${step.kind}`)),
+    pending: new Map([...pending].map(([id, list]) => [id, new Set(list.map(({ kind }) => kind))])),
+  };
 }
 
-/**
- * Starts the steps that have waited for these alone, and does at once what needs nothing from outside.
- *
- * @returns the kinds that are due.
- */
-async function startFollowing(
-  app: App,
-  tx: Tx,
-  handlers: StepHandlers,
-  { ended, byId }: { ended: readonly FinishedStep[]; byId: ReadonlyMap<string, Call> },
-): Promise<PostCallStepKind[]> {
+interface ReadyStep {
+  callId: string;
+  kind: PostCallStepKind;
+  /** It is done at once, since it needs nothing from outside. */
+  isImmediate: boolean;
+}
+
+/** The steps that have waited for these alone. */
+function readySteps(
+  ended: readonly FinishedStep[],
+  pendingOf: ReadonlyMap<string, ReadonlySet<PostCallStepKind>>,
+): ReadyStep[] {
   const finishedKinds = new Set(ended.map(({ step }) => step.kind));
   const waiting = POST_CALL_STEPS.filter(({ after }) =>
     after.some((kind) => finishedKinds.has(kind)),
   );
-  if (waiting.length === 0) return [];
-  const rows = await tx.postCallStep.findMany({
-    where: { callId: { in: [...new Set(ended.map(({ step }) => step.callId))] } },
-    select: { callId: true, kind: true, status: true },
-  });
-  const ready: { callId: string; kind: PostCallStepKind; isImmediate: boolean }[] = [];
-  for (const [callId, steps] of Map.groupBy(rows, (row) => row.callId)) {
-    const pending = new Set(
-      steps.flatMap(({ kind, status }) => (status === 'PENDING' ? kind : [])),
+  return [...new Set(ended.map(({ step }) => step.callId))].flatMap((callId) => {
+    const pending = pendingOf.get(callId);
+    return waiting.flatMap(({ kind, after, isImmediate = false }) =>
+      pending?.has(kind) && after.every((other) => !pending.has(other))
+        ? { callId, kind, isImmediate }
+        : [],
     );
-    for (const { kind, after, isImmediate = false } of waiting) {
-      const isReady = pending.has(kind) && after.every((other) => !pending.has(other));
-      if (isReady) ready.push({ callId, kind, isImmediate });
-    }
+  });
+}
+
+/** Locked calls, with what finished steps change about them. */
+class LockedCalls {
+  readonly events = new Map<string, NewEvent[]>();
+  readonly #calls: Map<string, Call>;
+  readonly #changed = new Set<string>();
+
+  constructor(calls: readonly Call[]) {
+    this.#calls = new Map(calls.map((call) => [call.id, call]));
   }
-  if (ready.length === 0) return [];
-  await tx.$executeRaw`
-    UPDATE post_call_steps s SET
-      next_attempt_at = CASE WHEN NOT r."isImmediate" THEN ${app.now()}::timestamptz END,
-      status = CASE WHEN r."isImmediate" THEN 'DONE' ELSE s.status END,
-      attempts = s.attempts + r."isImmediate"::int,
-      started_at = CASE WHEN r."isImmediate" THEN ${app.now()}::timestamptz ELSE s.started_at END,
-      finished_at = CASE WHEN r."isImmediate" THEN ${app.now()}::timestamptz END
-    FROM jsonb_to_recordset(${JSON.stringify(ready)}::jsonb)
-      AS r("callId" uuid, kind text, "isImmediate" boolean)
-    WHERE s.call_id = r."callId" AND s.kind = r.kind::"PostCallStepKind"`;
-  for (const { callId, kind } of ready.filter(({ isImmediate }) => isImmediate)) {
-    const call = byId.get(callId)!;
-    const result = await handlers[kind](app, call, { signal: app.closing });
-    await result.save?.(tx, call);
+
+  has(id: string): boolean {
+    return this.#calls.has(id);
   }
-  return ready.flatMap(({ kind, isImmediate }) => (isImmediate ? [] : kind));
+
+  get(id: string): Call {
+    return this.#calls.get(id)!;
+  }
+
+  async save(tx: Tx, id: string, save: SaveStep | undefined): Promise<void> {
+    const call = this.get(id);
+    const { change = {}, events = [] } = (await save?.(tx, call)) ?? {};
+    if (Object.keys(change).length === 0 && events.length === 0) return;
+    this.#changed.add(id);
+    this.#calls.set(id, { ...call, ...change, eventCount: call.eventCount + events.length });
+    const { organizationId } = call;
+    const list = this.events.get(organizationId) ?? [];
+    this.events.set(organizationId, [...list, ...callEvents(call, events)]);
+  }
+
+  /** Writes the changes and the events, and starts the steps that are ready, in one statement. */
+  async write(app: App, tx: Tx, ready: readonly ReadyStep[]): Promise<void> {
+    if (this.#changed.size === 0 && ready.length === 0) return;
+    const now = Prisma.sql`${app.now()}::timestamptz`;
+    const rows = [...this.#changed].map((id) => {
+      const call = this.get(id);
+      return {
+        id,
+        answered_by: call.answeredBy,
+        answered_by_evidence: call.answeredByEvidence,
+        dnc_quote: call.dncQuote,
+        summary: call.summary,
+        short_summary: call.shortSummary,
+        recording_status: call.recordingStatus,
+        recording_content_type: call.recordingContentType,
+        recording_seconds: call.recordingSeconds,
+        event_count: call.eventCount,
+      };
+    });
+    await tx.$executeRaw`
+      WITH written AS (
+        UPDATE calls c SET answered_by = r.answered_by::"AnsweredBy",
+          answered_by_evidence = r.answered_by_evidence, dnc_quote = r.dnc_quote,
+          summary = r.summary, short_summary = r.short_summary,
+          recording_status = r.recording_status::"RecordingStatus",
+          recording_content_type = r.recording_content_type,
+          recording_seconds = r.recording_seconds, event_count = r.event_count, updated_at = ${now}
+        FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+          id uuid, answered_by text, answered_by_evidence text, dnc_quote text, summary text,
+          short_summary text, recording_status text, recording_content_type text,
+          recording_seconds float8, event_count int)
+        WHERE c.id = r.id
+      ), started AS (
+        UPDATE post_call_steps s SET
+          next_attempt_at = CASE WHEN NOT r."isImmediate" THEN ${now} END,
+          status = CASE WHEN r."isImmediate" THEN 'DONE' ELSE s.status END,
+          attempts = s.attempts + r."isImmediate"::int,
+          started_at = CASE WHEN r."isImmediate" THEN ${now} ELSE s.started_at END,
+          finished_at = CASE WHEN r."isImmediate" THEN ${now} END
+        FROM jsonb_to_recordset(${JSON.stringify(ready)}::jsonb)
+          AS r("callId" uuid, kind text, "isImmediate" boolean)
+        WHERE s.call_id = r."callId" AND s.kind = r.kind::"PostCallStepKind"
+      )
+      ${appendStatement(this.events)}`;
+  }
 }

@@ -3,11 +3,12 @@
  * claims what is due with a lease, many steps at a time, and runs them beside each other.
  */
 import type { App } from '../../app.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { newId } from '../../infra/ids.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
+import { CALL_COLUMNS } from '../lock.ts';
 import { finishStep } from './finish.ts';
 import {
   type ClaimedStep,
@@ -105,7 +106,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedSt
   const busy = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
   const full = [...busy].flatMap(([id, steps]) => (steps.length >= LANE_OF_ORGANIZATION ? id : []));
   const claimed = await app.db.$queryRaw<
-    { callId: string; kind: PostCallStepKind; attempts: number; startedAt: Date }[]
+    ({ stepKind: PostCallStepKind; stepAttempts: number; stepStartedAt: Date } & Call)[]
   >`
     WITH due AS (
       SELECT call_id, kind, row_number() OVER (
@@ -124,19 +125,23 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedSt
         AND (s.lease_until IS NULL OR s.lease_until < now())
       ORDER BY due.place LIMIT ${free} FOR UPDATE OF s SKIP LOCKED
     )
-    UPDATE post_call_steps s SET lease_id = ${leaseId}::uuid, lease_until = ${LEASE_END},
-      attempts = s.attempts + 1, started_at = coalesce(s.started_at, ${now}::timestamptz)
-    FROM chosen c WHERE s.call_id = c.call_id AND s.kind = c.kind
-    RETURNING s.call_id AS "callId", s.kind::text, s.attempts, s.started_at AS "startedAt"`;
-  if (claimed.length === 0) return [];
-  const calls = await app.db.call.findMany({
-    where: { id: { in: [...new Set(claimed.map(({ callId }) => callId))] }, deletedAt: null },
-  });
-  const byId = new Map(calls.map((call) => [call.id, call]));
-  return claimed.flatMap((step) => {
-    const call = byId.get(step.callId);
-    return call ? [{ ...step, leaseId, call }] : [];
-  });
+    , claimed AS (
+      UPDATE post_call_steps s SET lease_id = ${leaseId}::uuid, lease_until = ${LEASE_END},
+        attempts = s.attempts + 1, started_at = coalesce(s.started_at, ${now}::timestamptz)
+      FROM chosen c WHERE s.call_id = c.call_id AND s.kind = c.kind
+      RETURNING s.call_id, s.kind, s.attempts, s.started_at
+    )
+    SELECT claimed.kind::text AS "stepKind", claimed.attempts AS "stepAttempts",
+      claimed.started_at AS "stepStartedAt", ${CALL_COLUMNS}
+    FROM claimed JOIN calls ON calls.id = claimed.call_id WHERE calls.deleted_at IS NULL`;
+  return claimed.map(({ stepKind: kind, stepAttempts: attempts, stepStartedAt, ...call }) => ({
+    callId: call.id,
+    kind,
+    attempts,
+    startedAt: stepStartedAt,
+    leaseId,
+    call,
+  }));
 }
 
 const LEASE_END = Prisma.sql`clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}::float8)`;

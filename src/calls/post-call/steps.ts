@@ -6,6 +6,7 @@
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+import type { NewCallEvent } from '../append-events.ts';
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -44,8 +45,32 @@ export function planOf(kind: PostCallStepKind): StepPlan {
   return plan;
 }
 
-/** Writes what a step found, in the transaction that finishes the step. The call is locked. */
-export type SaveStep = (tx: Tx, call: Call) => Promise<void>;
+/** What a step changes about its call; these columns are written by the steps alone. */
+export type CallFindings = Partial<
+  Pick<
+    Call,
+    | 'answeredBy'
+    | 'answeredByEvidence'
+    | 'dncQuote'
+    | 'summary'
+    | 'shortSummary'
+    | 'recordingStatus'
+    | 'recordingContentType'
+    | 'recordingSeconds'
+  >
+>;
+
+/** What is written about the call when the step is finished, together with that of other steps. */
+export interface SavedStep {
+  change?: CallFindings;
+  events?: readonly NewCallEvent[];
+}
+
+/**
+ * Writes what a step found, in the transaction that finishes the step. The call is locked, and given as it is
+ * after the steps before.
+ */
+export type SaveStep = (tx: Tx, call: Call) => Promise<SavedStep>;
 
 export type StepResult =
   | { status: 'DONE'; save?: SaveStep }

@@ -20,9 +20,7 @@ export const fetchSummary: StepHandler = async (app, call, { signal }) => {
   }
   return {
     status: 'DONE',
-    save: async (tx) => {
-      await tx.call.updateMany({ where: { id: call.id }, data: change });
-    },
+    save: async () => ({ change }),
   };
 };
 

@@ -1,12 +1,12 @@
 /** Keeps transcripts: fetched from Ultravox after the call, stored as turns, removed with time. */
 import type { App, Tx } from '../../app.ts';
-import type { Call } from '../../generated/prisma/client.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { eraseEventData } from '../../live/log.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import { notifyTranscriptsExpired } from '../listeners.ts';
-import { announceUnheardTurns } from '../live-turns/turn-events.ts';
+import { missingTurns } from '../live-turns/turn-events.ts';
 import { findingsIn, saveFindings } from './findings.ts';
-import type { StepHandler } from './steps.ts';
+import type { SavedStep, StepHandler } from './steps.ts';
 import { type Turn, turnsOf } from './turns.ts';
 import { wordsOf } from './words.ts';
 
@@ -30,27 +30,22 @@ async function storeTranscript(
   tx: Tx,
   call: Call,
   turns: readonly Turn[],
-): Promise<void> {
-  await tx.callTurn.deleteMany({ where: { callId: call.id } });
-  await insertTurns(tx, call, turns);
-  const spoken = turns.map(({ text }) => text).join(' ');
-  const columns = {
-    words: wordsOf(spoken),
-    turnCount: turns.length,
-    storedAt: app.now(),
-    expiredAt: null,
+): Promise<SavedStep> {
+  const isWatched = await writeTranscript(app, tx, call, turns);
+  return {
+    change: await saveFindings(app, tx, call, findingsIn(turns, call)),
+    // What those who watch the call have not heard.
+    events: isWatched ? await missingTurns(tx, call, turns) : [],
   };
-  await tx.callTranscript.upsert({
-    where: { callId: call.id },
-    create: { callId: call.id, organizationId: call.organizationId, ...columns },
-    update: columns,
-  });
-  await announceUnheardTurns(tx, call, turns);
-  await saveFindings(app, tx, call, findingsIn(turns, call));
 }
 
-/** One statement, however many there are. */
-async function insertTurns(tx: Tx, call: Call, turns: readonly Turn[]): Promise<void> {
+/** In one statement. Ends the watch of live turns; returns whether there was one. */
+async function writeTranscript(
+  app: App,
+  tx: Tx,
+  call: Call,
+  turns: readonly Turn[],
+): Promise<boolean> {
   const rows = turns.map((turn) => ({
     position: turn.position,
     speaker: turn.speaker,
@@ -63,14 +58,37 @@ async function insertTurns(tx: Tx, call: Call, turns: readonly Turn[]): Promise<
     tool_error: turn.toolError,
     stage: turn.stage,
   }));
-  await tx.$executeRaw`
-    INSERT INTO call_turns (call_id, organization_id, position, speaker, text, start_seconds,
-      end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage)
-    SELECT ${call.id}::uuid, ${call.organizationId}::uuid, position, speaker::"TurnSpeaker", text,
-      start_seconds, end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
-      position int, speaker text, text text, start_seconds float8, end_seconds float8,
-      tool_name text, tool_arguments jsonb, tool_result text, tool_error text, stage int)`;
+  const id = Prisma.sql`${call.id}::uuid`;
+  const organizationId = Prisma.sql`${call.organizationId}::uuid`;
+  const words = wordsOf(turns.map(({ text }) => text).join(' '));
+  const [row] = await tx.$queryRaw<{ isWatched: boolean }[]>`
+    WITH r AS (
+      SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+        position int, speaker text, text text, start_seconds float8, end_seconds float8,
+        tool_name text, tool_arguments jsonb, tool_result text, tool_error text, stage int)
+    ), removed AS (
+      DELETE FROM call_turns WHERE call_id = ${id} AND position NOT IN (SELECT position FROM r)
+    ), stored AS (
+      INSERT INTO call_turns (call_id, organization_id, position, speaker, text, start_seconds,
+        end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage)
+      SELECT ${id}, ${organizationId}, position, speaker::"TurnSpeaker", text,
+        start_seconds, end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage
+      FROM r
+      ON CONFLICT (call_id, position) DO UPDATE SET speaker = EXCLUDED.speaker,
+        text = EXCLUDED.text, start_seconds = EXCLUDED.start_seconds,
+        end_seconds = EXCLUDED.end_seconds, tool_name = EXCLUDED.tool_name,
+        tool_arguments = EXCLUDED.tool_arguments, tool_result = EXCLUDED.tool_result,
+        tool_error = EXCLUDED.tool_error, stage = EXCLUDED.stage
+    ), transcript AS (
+      INSERT INTO call_transcripts (call_id, organization_id, words, turn_count, stored_at)
+      VALUES (${id}, ${organizationId}, ${words}::text[], ${turns.length}, ${app.now()}::timestamptz)
+      ON CONFLICT (call_id) DO UPDATE SET words = EXCLUDED.words,
+        turn_count = EXCLUDED.turn_count, stored_at = EXCLUDED.stored_at, expired_at = NULL
+    ), watched AS (
+      DELETE FROM call_turn_watches WHERE call_id = ${id} RETURNING call_id
+    )
+    SELECT EXISTS (SELECT FROM watched) AS "isWatched"`;
+  return row?.isWatched ?? false;
 }
 
 /** Removes what was said in calls that are deleted, here and in their events. */

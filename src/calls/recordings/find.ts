@@ -21,9 +21,7 @@ export const findRecording: StepHandler = async (app, call, { signal }) => {
     } as const;
     return {
       status: 'DONE',
-      save: async (tx) => {
-        await tx.call.updateMany({ where: { id: call.id }, data: columns });
-      },
+      save: async () => ({ change: columns }),
     };
   } catch (error) {
     if (!(error instanceof UltravoxError && error.kind === 'not_found')) throw error;
@@ -31,9 +29,7 @@ export const findRecording: StepHandler = async (app, call, { signal }) => {
       status: 'NOT_YET',
       detail: 'Ultravox has no recording of the call.',
       otherwise: 'FAILED',
-      save: async (tx) => {
-        await tx.call.update({ where: { id: call.id }, data: { recordingStatus: 'FAILED' } });
-      },
+      save: async () => ({ change: { recordingStatus: 'FAILED' } }),
     };
   }
 };
