@@ -105,6 +105,8 @@ interface Periodic {
   everySeconds: number | ((app: App) => number);
   /** Pause while there is no work. Default: `everySeconds`. */
   idleSeconds?: number;
+  /** Whether a run in one process spares the others theirs. Default: no. */
+  shared?: boolean;
   /** SQL condition: whether there may be work. Default: always. */
   hasWork?: (app: App) => ReturnType<NonNullable<PeriodicTask['hasWork']>>;
   run: (app: App) => Promise<unknown>;
@@ -127,6 +129,7 @@ const PERIODIC: readonly Periodic[] = [
     name: 'endUnwantedCalls',
     everySeconds: 1,
     idleSeconds: 2,
+    shared: true,
     hasWork: hasCallsUnderWay,
     run: endUnwantedCalls,
   },
@@ -160,7 +163,13 @@ const PERIODIC: readonly Periodic[] = [
     run: resumeEnrollments,
   },
   { name: 'resumeReplans', everySeconds: 5, hasWork: replansAreLeft, run: resumeReplans },
-  { name: 'runCampaigns', everySeconds: 5, hasWork: campaignsHaveWork, run: runCampaigns },
+  {
+    name: 'runCampaigns',
+    everySeconds: 5,
+    shared: true,
+    hasWork: campaignsHaveWork,
+    run: runCampaigns,
+  },
   {
     name: 'sweepContactImports',
     everySeconds: 5,
@@ -176,6 +185,7 @@ const PERIODIC: readonly Periodic[] = [
   {
     name: 'recordContactStats',
     everySeconds: 10,
+    shared: true,
     hasWork: hasUncountedCalls,
     run: recordContactStats,
   },

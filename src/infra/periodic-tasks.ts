@@ -10,6 +10,8 @@ export interface PeriodicTask {
   everySeconds: number;
   /** Pause while there is no work. Default: `everySeconds`. */
   idleSeconds?: number;
+  /** Whether a run in one process spares the others theirs. Default: no. */
+  shared?: boolean;
   /** SQL condition: whether there may be work. Default: always. Its text must not vary. */
   hasWork?: () => Sql;
   run: () => Promise<unknown>;
@@ -23,17 +25,25 @@ export interface PeriodicHost {
   closing: AbortSignal;
 }
 
-/** Bus topic that carries the names of tasks which a process found to have no work. */
-const NO_WORK_TOPIC = 'noWork';
+/** Bus topic of tasks which a process found to have no work, or has run for all. */
+const TOPIC = 'periodicTasks';
 /** Tasks that are due this soon are asked about in the same statement. */
 const TOGETHER_MS = 1_000;
 /** How much later other processes ask, so that one of them asks for all. */
 const AFTER_OTHERS_MS = { min: 500, max: 1_500 };
 /**
- * After this long without work, each process asks by itself: another one may be wrong, as when its clock is
- * late, or it uses the same Redis with another database.
+ * After this long, each process asks by itself: another one may be wrong, as when its clock is late, or it
+ * uses the same Redis with another database.
  */
 const TRUST_OTHERS_MS = 20_000;
+
+type News = {
+  from: string;
+  /** Names of tasks without work. */
+  idle: string[];
+  /** Names of shared tasks that have just been run. */
+  ran: string[];
+};
 
 interface Scheduled {
   readonly task: PeriodicTask;
@@ -46,8 +56,8 @@ interface Scheduled {
 
 /**
  * Runs each task now, and again a fixed time after the end of each run, until the host closes. A task with
- * `hasWork` is skipped while it has none; a process that finds none tells the others, which then ask later.
- * When that process ends or the bus fails, they ask by themselves.
+ * `hasWork` is skipped while it has none; a process that finds none, or has run a shared task, tells the
+ * others, which then ask later. When that process ends or the bus fails, they ask by themselves.
  */
 export function startPeriodicTasks(
   host: PeriodicHost,
@@ -76,7 +86,7 @@ class PeriodicTasks {
 
   start(): void {
     const { bus, closing } = this.#host;
-    const stopListening = bus.subscribe(NO_WORK_TOPIC, (message) => this.#postpone(message));
+    const stopListening = bus.subscribe(TOPIC, (message) => this.#postpone(message));
     closing.addEventListener('abort', () => {
       clearTimeout(this.#timer);
       stopListening();
@@ -120,8 +130,7 @@ class PeriodicTasks {
       const idle = asked.filter(({ task }) => !busy.has(task.name));
       for (const one of idle) one.dueAt = performance.now() + idleMs(one);
       if (idle.length > 0) {
-        const names = idle.map(({ task }) => task.name);
-        this.#host.bus.publish(NO_WORK_TOPIC, { from: this.#id, names });
+        this.#tell({ idle: idle.map(({ task }) => task.name), ran: [] });
       }
       return due.filter((one) => !idle.includes(one));
     } catch (error) {
@@ -155,6 +164,7 @@ class PeriodicTasks {
     background(one.task.name, async () => {
       try {
         await one.task.run();
+        if (one.task.shared) this.#tell({ idle: [], ran: [one.task.name] });
       } catch (error) {
         failures.record(one.task.name, error, {
           message: `Periodic task failed and will run again: ${one.task.name}`,
@@ -167,14 +177,20 @@ class PeriodicTasks {
     });
   }
 
+  #tell(news: Omit<News, 'from'>): void {
+    this.#host.bus.publish(TOPIC, { from: this.#id, ...news });
+  }
+
   #postpone(message: Json): void {
-    const { from, names } = message as { from: string; names: string[] };
+    const { from, idle, ran } = message as News;
     if (from === this.#id) return;
     const later = performance.now() + this.#laterMs;
     for (const one of this.#tasks) {
-      if (!names.includes(one.task.name)) continue;
+      const { name, everySeconds } = one.task;
+      const pause = idle.includes(name) ? idleMs(one) : everySeconds * 1000;
+      if (!idle.includes(name) && !ran.includes(name)) continue;
       const trusted = one.askedAt + this.#trustOthersMs;
-      one.dueAt = Math.max(one.dueAt, Math.min(later, trusted) + idleMs(one));
+      one.dueAt = Math.max(one.dueAt, Math.min(later, trusted) + pause);
     }
   }
 }

@@ -34,8 +34,11 @@ const RETRY_MS = { first: 1_000, longest: 300_000 };
 const PAUSE_MS = 500;
 /** Delay when another process is handling the events. */
 const LOCKED_AGAIN_MS = 100;
-/** Processes react to a new event after different delays, and the first one spares the others the work. */
-const SPREAD_MS = 300;
+/**
+ * Processes react to a new event after different delays, and the first one spares the others the work: mostly
+ * the one that did the last.
+ */
+const SPREAD_MS = { min: 100, max: 400 };
 
 /**
  * Runs the consumers until the app closes: when events are announced, and in the returned periodic tasks.
@@ -60,6 +63,8 @@ class ConsumerLoop {
   readonly #behind = new Map<string, Behind>();
   /** When the pause after the last batch ends, in whichever process that was. */
   readonly #pausedUntil = new Map<string, number>();
+  /** Organizations whose last batch was handled by this process. */
+  readonly #handledLast = new Set<string>();
   readonly #running = new Set<string>();
   /** Organizations whose time has come, in that order. */
   readonly #waiting = new Set<string>();
@@ -90,6 +95,7 @@ class ConsumerLoop {
     return {
       name: this.#name,
       everySeconds: config.EVENT_POLL_SECONDS,
+      shared: true,
       hasWork: () => Prisma.sql`EXISTS (SELECT 1 ${this.#unhandled()})`,
       run: () => this.#poll(),
     };
@@ -131,6 +137,7 @@ class ConsumerLoop {
   /** Another process, or this one, has handled the events up to this cursor. */
   #handled(organizationId: string, cursor: bigint): void {
     this.#pausedUntil.set(organizationId, Date.now() + PAUSE_MS);
+    this.#handledLast.delete(organizationId);
     const behind = this.#behind.get(organizationId);
     if (!behind || behind.last > cursor) return;
     clearTimeout(behind.timer ?? undefined);
@@ -142,13 +149,17 @@ class ConsumerLoop {
     const behind = this.#behind.get(organizationId);
     if (!behind || behind.timer || this.#app.closing.aborted) return;
     if (this.#running.has(organizationId) || this.#waiting.has(organizationId)) return;
-    const spread = this.#app.bus.kind === 'redis' ? Math.random() * SPREAD_MS : 0;
+    const isAlone = this.#app.bus.kind === 'in-process' || this.#handledLast.has(organizationId);
+    const spread = SPREAD_MS.min + Math.random() * (SPREAD_MS.max - SPREAD_MS.min);
     const pause = Math.max(0, (this.#pausedUntil.get(organizationId) ?? 0) - Date.now());
-    behind.timer = setTimeout(() => {
-      behind.timer = null;
-      this.#waiting.add(organizationId);
-      this.#startNext();
-    }, pause + spread);
+    behind.timer = setTimeout(
+      () => {
+        behind.timer = null;
+        this.#waiting.add(organizationId);
+        this.#startNext();
+      },
+      pause + (isAlone ? 0 : spread),
+    );
   }
 
   #startNext(): void {
@@ -178,6 +189,7 @@ class ConsumerLoop {
       if (batch) {
         const cursor = String(batch.cursor);
         this.#app.bus.publish(this.#topic, { organizationId, cursor } satisfies EventsMessage);
+        this.#handledLast.add(organizationId);
       } else {
         this.#pausedUntil.set(organizationId, Date.now() + LOCKED_AGAIN_MS);
       }

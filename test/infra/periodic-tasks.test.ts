@@ -105,8 +105,8 @@ describe('startPeriodicTasks', () => {
   it('asks in each process now and then, also while another one finds no work', async () => {
     const { counts, task } = worker();
     // Such as a process with another database, which is always sooner.
-    const message = { from: 'another', names: ['work'] };
-    const another = setInterval(() => bus.publish('noWork', message), 20);
+    const message = { from: 'another', idle: ['work'], ran: [] };
+    const another = setInterval(() => bus.publish('periodicTasks', message), 20);
     const stop = start([task], { trustOthersMs: 1_000 });
     await until('the first question', () => counts.asked >= 1);
     await addWork();
@@ -127,6 +127,28 @@ describe('startPeriodicTasks', () => {
     await addWork();
     await until('runs in both', () => workers.every(({ counts }) => counts.run >= 3));
     for (const stop of stops) stop();
+  });
+
+  it('runs a shared task in one of several processes, and in another once that one ends', async () => {
+    const workers = [worker(), worker()];
+    const stops = workers.map(({ counts, task }) => {
+      const run = async (): Promise<void> => {
+        counts.run += 1;
+      };
+      return start([{ ...task, run, shared: true }]);
+    });
+    await addWork();
+    const runs = (): number[] => workers.map(({ counts }) => counts.run);
+    const since = performance.now();
+    await until('some runs', () => runs().reduce((sum, count) => sum + count, 0) >= 30);
+    // Two that run it would need half as long.
+    expect(performance.now() - since).toBeGreaterThan(30 * 200 * 0.75);
+
+    const leader = runs().indexOf(Math.max(...runs()));
+    stops[leader]?.();
+    const before = runs()[1 - leader] ?? 0;
+    await until('a run in the other', () => (runs()[1 - leader] ?? 0) > before);
+    stops[1 - leader]?.();
   });
 
   it('asks again after a failure, and runs a task again that failed', async () => {
