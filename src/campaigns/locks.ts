@@ -7,20 +7,23 @@ import { columnsAs } from '../infra/columns.ts';
 export const LONG_TRANSACTION = { timeout: 300_000, maxWait: 10_000 };
 
 /** Ends the session of a process that hangs or loses its connection while it holds locks. */
-export async function limitIdleTime(tx: Tx, seconds = 15): Promise<void> {
-  await tx.$queryRaw`
-    SELECT set_config('idle_in_transaction_session_timeout', ${`${seconds}s`}, true)`;
-}
+const IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '15s', true)`;
+/** The same for transactions that are idle while contacts are planned and files are read. */
+const LONG_IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '120s', true)`;
 
 const COLUMNS = Prisma.sql`${columnsAs(
   'campaigns',
   Object.values(Prisma.CampaignScalarFieldEnum).filter((field) => field !== 'recentEnds'),
 )}, coalesce(campaigns.recent_ends, '{}')::text[] AS "recentEnds"`;
 
-/** A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are left out. */
+/**
+ * A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are left out.
+ * It limits the idle time of the transaction, too.
+ */
 export function freeCampaigns(condition: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`
-    SELECT ${COLUMNS} FROM campaigns WHERE ${condition} FOR NO KEY UPDATE SKIP LOCKED`;
+    SELECT ${COLUMNS}, ${IDLE_LIMIT} AS "idleLimit"
+    FROM campaigns WHERE ${condition} FOR NO KEY UPDATE SKIP LOCKED`;
 }
 
 /**
@@ -31,10 +34,8 @@ export async function lockCampaign(
   tx: Tx,
   where: { id: string; organizationId: string },
 ): Promise<Campaign | null> {
-  // The transaction is idle while contacts are planned and files are read.
-  await limitIdleTime(tx, 120);
   await tx.$queryRaw`
-    SELECT 1 FROM campaigns WHERE id = ${where.id}::uuid
+    SELECT ${LONG_IDLE_LIMIT} FROM campaigns WHERE id = ${where.id}::uuid
       AND organization_id = ${where.organizationId}::uuid FOR NO KEY UPDATE`;
   return tx.campaign.findFirst({ where: { ...where, deletedAt: null } });
 }

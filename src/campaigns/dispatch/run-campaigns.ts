@@ -13,7 +13,7 @@ import { CALL_OWNER } from '../calls.ts';
 import { cancelRemainingContacts } from '../completion.ts';
 import { announceCampaigns } from '../events.ts';
 import { recordContactStats } from '../outcomes/contact-stats.ts';
-import { recordOutcomes } from '../outcomes/record-outcomes.ts';
+import { recordOutcomes, UNRECORDED_CALLS } from '../outcomes/record-outcomes.ts';
 import { dispatchCalls } from './dispatch-cycle.ts';
 import { announceCampaignRun, startCampaignRuns } from './wake.ts';
 
@@ -98,8 +98,9 @@ function start(app: App, runner: Runner): Promise<void> {
 
 async function run(app: App): Promise<void> {
   let wakeAt: number | null = null;
-  for (let again = true; again && !app.closing.aborted; ) {
-    const recorded = await recordOutcomes(app);
+  let work = await findWork(app);
+  for (let again = hasWork(work); again && !app.closing.aborted; ) {
+    const recorded = await recordOutcomes(app, work.ended);
     announceCampaigns(app, recorded.campaignIds, recorded.organizationIds);
     const dispatched = await dispatchCalls(app);
     announceCampaigns(app, dispatched.campaignIds, dispatched.organizationIds);
@@ -109,10 +110,11 @@ async function run(app: App): Promise<void> {
     if (recorded.calls > 0) runnerOf(app).statistics.wakeAfter(STATISTICS_DELAY_MS);
     again = dispatched.again || (recorded.more && recorded.calls > 0);
     wakeAt = recorded.more ? Date.now() + LOCKED_AGAIN_MS : (dispatched.roomAt?.getTime() ?? null);
+    work = await findWork(app);
   }
-  const { due, later, over } = await nextDispatch(app);
+  const { due, later, over } = work;
   if (over) await cancelRemainingContacts(app);
-  // Due contacts wait for a slot; the end of a call enqueues a run.
+  // Due contacts wait for a slot; the end of a call requests a run.
   if (due) wakeAt ??= Date.now() + LOOK_AGAIN_MS;
   const delays = [later, wakeAt && wakeAt - Date.now()].filter((delay) => delay !== null);
   if (delays.length > 0) runnerOf(app).timer.wakeAfter(Math.min(...delays));
@@ -124,8 +126,12 @@ async function placeAll(app: App, callIds: readonly string[]): Promise<void> {
   if (await hasReleasedCalls(app, CALL_OWNER)) runnerOf(app).timer.wakeAfter(0);
 }
 
-interface NextDispatch {
-  /** Whether due campaigns are left. */
+interface Work {
+  /** Number of ended calls whose outcomes are not recorded. */
+  ended: number;
+  /** Whether calls were released, about which the dispatcher decides. */
+  released: boolean;
+  /** Whether campaigns are due. */
   due: boolean;
   /** Milliseconds until the next campaign is due. */
   later: number | null;
@@ -133,16 +139,24 @@ interface NextDispatch {
   over: boolean;
 }
 
-async function nextDispatch(app: App): Promise<NextDispatch> {
+function hasWork({ ended, released, due }: Work): boolean {
+  return ended > 0 || released || due;
+}
+
+async function findWork(app: App): Promise<Work> {
   const now = app.now();
   const [row] = await app.db.$queryRaw<
-    { due: boolean | null; later: Date | null; over: boolean }[]
+    (Omit<Work, 'due' | 'later'> & { due: boolean | null; later: Date | null })[]
   >`
     SELECT bool_or(next_dispatch_at <= ${now}::timestamptz) AS due,
       min(next_dispatch_at) FILTER (WHERE next_dispatch_at > ${now}::timestamptz) AS later,
-      EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0) AS over
+      EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0) AS over,
+      EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released) AS released,
+      ${UNRECORDED_CALLS} AS ended
     FROM campaigns WHERE next_dispatch_at IS NOT NULL`;
   return {
+    ended: row?.ended ?? 0,
+    released: row?.released ?? false,
     due: row?.due ?? false,
     later: row?.later ? row.later.getTime() - now.getTime() : null,
     over: row?.over ?? false,

@@ -11,7 +11,7 @@ const TOPIC = 'campaignRuns';
 /** Calls that end within this time after the beginning of a run are left to the next one, together. */
 const PAUSE_MS = 300;
 /** Additional delay of workers other than the last one that ran. */
-const SPREAD_MS = { min: 50, max: 150 };
+const SPREAD_MS = { min: 100, max: 400 };
 
 const processId = perInstance((_app: App) => newId());
 

@@ -11,7 +11,7 @@ import { completeFinished } from '../completion.ts';
 import { type ContactMove, moveContacts } from '../contact-transitions.ts';
 import { recordDecisions } from '../decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
-import { freeCampaigns, limitIdleTime } from '../locks.ts';
+import { freeCampaigns } from '../locks.ts';
 import { type CampaignOutcome, campaignOutcome } from './campaign-outcome.ts';
 import { type EndedCall, type Outcome, outcomeOf } from './outcome.ts';
 
@@ -39,11 +39,10 @@ interface UnrecordedCall extends EndedCall {
   timezone: string | null;
 }
 
-export async function recordOutcomes(app: App): Promise<RecordedOutcomes> {
-  const { count } = await unrecorded(app);
+/** @param count number of ended calls whose outcomes are not recorded. Default: unknown, perhaps more than are found */
+export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<RecordedOutcomes> {
   if (count === 0) return { calls: 0, campaignIds: [], organizationIds: [], more: false };
   return app.db.$transaction(async (tx) => {
-    await limitIdleTime(tx);
     // Campaigns locked elsewhere do not block the others.
     const campaigns = await tx.$queryRaw<Campaign[]>`
       WITH ${UNRECORDED} ${freeCampaigns(Prisma.sql`id IN (
@@ -106,11 +105,9 @@ const UNRECORDED = Prisma.sql`
     WHERE a.outcome_recorded_at IS NULL
     ORDER BY k.ended_at LIMIT ${MAX_SEEN})`;
 
-async function unrecorded({ db }: App): Promise<{ count: number }> {
-  const [row] = await db.$queryRaw<{ count: bigint }[]>`
-    WITH ${UNRECORDED} SELECT count(*) AS count FROM unrecorded`;
-  return { count: Number(row?.count ?? 0) };
-}
+/** SQL expression: the number of ended calls whose outcomes are not recorded. */
+export const UNRECORDED_CALLS = Prisma.sql`(
+  WITH ${UNRECORDED} SELECT count(*)::int FROM unrecorded)`;
 
 async function recordBatch(
   app: App,
