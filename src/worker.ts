@@ -1,6 +1,6 @@
 /** Handlers of jobs, consumers of the event log, and periodic tasks. */
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
-import { runAnalysis } from './analysis/analyze.ts';
+import { runAnalysis, withoutAnalysis } from './analysis/analyze.ts';
 import { rollUpCalls } from './analytics/rollups.ts';
 import type { App } from './app.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
@@ -77,11 +77,11 @@ function syncPair<Row extends SyncRow>(kind: SyncKind<Row>): Pairing {
 
 /** What each step of `calls/post-call/steps.ts` does. */
 const POST_CALL_HANDLERS: StepHandlers = {
-  TRANSCRIPT: fetchTranscript,
-  SUMMARY: fetchSummary,
-  RECORDING: findRecording,
-  ANALYSIS: runAnalysis,
-  EVENT: announceResults,
+  TRANSCRIPT: { run: fetchTranscript },
+  SUMMARY: { run: fetchSummary },
+  RECORDING: { run: findRecording },
+  ANALYSIS: { run: runAnalysis, nothingToDo: withoutAnalysis },
+  EVENT: { run: announceResults },
 };
 
 const PAIRINGS: readonly Pairing[] = [

@@ -3,6 +3,7 @@ import type { Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { findingsIn, saveModelFindings } from '../calls/post-call/findings.ts';
 import {
+  type FindNothingToDo,
   type SaveStep,
   StepFailure,
   type StepHandler,
@@ -37,9 +38,7 @@ export const runAnalysis: StepHandler = async (app, call, { signal }) => {
     successCriteria: agent.successCriteria,
     extractionSchema: agent.extractionSchema as Record<string, unknown> | null,
   };
-  if (task.successCriteria === null && task.extractionSchema === null) {
-    return skipped('The agent has neither success criteria nor an extraction schema.');
-  }
+  if (task.successCriteria === null && task.extractionSchema === null) return skipped(NO_TASK);
   if (!app.languageModel) return skipped('No language model is configured.');
   const transcript = await app.db.callTranscript.findUnique({ where: { callId: call.id } });
   if (!transcript) return failed(call, 'There is no transcript.');
@@ -72,6 +71,18 @@ export const runAnalysis: StepHandler = async (app, call, { signal }) => {
     if (!error.isPassing) return failed(call, error.message);
     throw new StepFailure(error.message, error.retryAfterSeconds);
   }
+};
+
+const NO_TASK = 'The agent has neither success criteria nor an extraction schema.';
+
+/** Finds the calls for whose analysis there is no task, save for those with an earlier analysis to remove. */
+export const withoutAnalysis: FindNothingToDo = async (tx, callIds) => {
+  const calls = await tx.$queryRaw<{ id: string }[]>`
+    SELECT calls.id FROM calls JOIN agents ON agents.id = calls.agent_id
+    WHERE calls.id = ANY(${[...callIds]}::uuid[])
+      AND agents.success_criteria IS NULL AND agents.extraction_schema IS NULL
+      AND NOT EXISTS (SELECT 1 FROM call_analyses WHERE call_id = calls.id)`;
+  return new Map(calls.map(({ id }) => [id, NO_TASK]));
 };
 
 function skipped(detail: string): StepResult {

@@ -7,7 +7,13 @@ import { perInstance } from '../../infra/per-instance.ts';
 import { announceEvents, appendStatement, type NewEvent } from '../../live/log.ts';
 import { callEvents } from '../append-events.ts';
 import { lockCalls } from '../lock.ts';
-import { type ClaimedStep, POST_CALL_STEPS, type SaveStep, type StepHandlers } from './steps.ts';
+import {
+  type ClaimedStep,
+  POST_CALL_STEPS,
+  planOf,
+  type SaveStep,
+  type StepHandlers,
+} from './steps.ts';
 import { wakeWorkers } from './wake.ts';
 
 const BATCH = 20;
@@ -66,16 +72,56 @@ async function saveSteps(
     finished.filter(({ step }) => calls.has(step.callId)),
   );
   for (const { step, save } of ended) await calls.save(tx, step.callId, save);
-  const ready = readySteps(ended, pending);
-  for (const { callId, kind } of ready.filter(({ isImmediate }) => isImmediate)) {
-    const result = await handlers[kind](app, calls.get(callId), { signal: app.closing });
-    await calls.save(tx, callId, result.save);
+  const following: FollowingStep[] = [];
+  for (let done: Step[] = ended.map(({ step }) => step); done.length > 0; ) {
+    const ready = readySteps(done, pending);
+    const nothing = await nothingToDo(tx, handlers, ready);
+    done = [];
+    for (const step of ready) {
+      const { callId, kind } = step;
+      const detail = nothing.get(kind)?.get(callId) ?? null;
+      const isImmediate = detail === null && planOf(kind).isImmediate === true;
+      if (isImmediate) {
+        const result = await handlers[kind].run(app, calls.get(callId), { signal: app.closing });
+        await calls.save(tx, callId, result.save);
+      }
+      const result = isImmediate ? 'DONE' : detail === null ? null : 'SKIPPED';
+      following.push({ callId, kind, result, detail });
+      if (result === null) continue;
+      done.push(step);
+      pending.get(callId)?.delete(kind);
+    }
   }
-  await calls.write(app, tx, ready);
+  await calls.write(app, tx, following);
   return {
     organizationIds: new Set(calls.events.keys()),
-    ready: ready.flatMap(({ kind, isImmediate }) => (isImmediate ? [] : kind)),
+    ready: following.flatMap(({ kind, result }) => (result === null ? kind : [])),
   };
+}
+
+type Step = Pick<ClaimedStep, 'callId' | 'kind'>;
+
+/** A step that is started, or has ended already. */
+interface FollowingStep extends Step {
+  result: 'DONE' | 'SKIPPED' | null;
+  detail: string | null;
+}
+
+/** Reasons why there is nothing to do, by kind and call. */
+async function nothingToDo(
+  tx: Tx,
+  handlers: StepHandlers,
+  steps: readonly Step[],
+): Promise<Map<PostCallStepKind, ReadonlyMap<string, string>>> {
+  const found = new Map<PostCallStepKind, ReadonlyMap<string, string>>();
+  for (const [kind, list] of Map.groupBy(steps, (step) => step.kind)) {
+    const reasons = await handlers[kind].nothingToDo?.(
+      tx,
+      list.map(({ callId }) => callId),
+    );
+    if (reasons) found.set(kind, reasons);
+  }
+  return found;
 }
 
 /** Returns those whose lease was still held, and what is pending of their calls afterwards. */
@@ -124,27 +170,19 @@ async function endSteps(
   };
 }
 
-interface ReadyStep {
-  callId: string;
-  kind: PostCallStepKind;
-  /** It is done at once, since it needs nothing from outside. */
-  isImmediate: boolean;
-}
-
 /** The steps that have waited for these alone. */
 function readySteps(
-  ended: readonly FinishedStep[],
+  done: readonly Step[],
   pendingOf: ReadonlyMap<string, ReadonlySet<PostCallStepKind>>,
-): ReadyStep[] {
-  const finishedKinds = new Set(ended.map(({ step }) => step.kind));
-  const waiting = POST_CALL_STEPS.filter(({ after }) =>
-    after.some((kind) => finishedKinds.has(kind)),
-  );
-  return [...new Set(ended.map(({ step }) => step.callId))].flatMap((callId) => {
+): Step[] {
+  return [...Map.groupBy(done, ({ callId }) => callId)].flatMap(([callId, steps]) => {
+    const kinds = new Set(steps.map(({ kind }) => kind));
     const pending = pendingOf.get(callId);
-    return waiting.flatMap(({ kind, after, isImmediate = false }) =>
-      pending?.has(kind) && after.every((other) => !pending.has(other))
-        ? { callId, kind, isImmediate }
+    return POST_CALL_STEPS.flatMap(({ kind, after }) =>
+      pending?.has(kind) &&
+      after.some((other) => kinds.has(other)) &&
+      after.every((other) => !pending.has(other))
+        ? { callId, kind }
         : [],
     );
   });
@@ -179,9 +217,9 @@ class LockedCalls {
     this.events.set(organizationId, [...list, ...callEvents(call, events)]);
   }
 
-  /** Writes the changes and the events, and starts the steps that are ready, in one statement. */
-  async write(app: App, tx: Tx, ready: readonly ReadyStep[]): Promise<void> {
-    if (this.#changed.size === 0 && ready.length === 0) return;
+  /** Writes the changes and the events, and starts or ends the steps that follow, in one statement. */
+  async write(app: App, tx: Tx, following: readonly FollowingStep[]): Promise<void> {
+    if (this.#changed.size === 0 && following.length === 0) return;
     const now = Prisma.sql`${app.now()}::timestamptz`;
     const rows = [...this.#changed].map((id) => {
       const call = this.get(id);
@@ -213,13 +251,14 @@ class LockedCalls {
         WHERE c.id = r.id
       ), started AS (
         UPDATE post_call_steps s SET
-          next_attempt_at = CASE WHEN NOT r."isImmediate" THEN ${now} END,
-          status = CASE WHEN r."isImmediate" THEN 'DONE' ELSE s.status END,
-          attempts = s.attempts + r."isImmediate"::int,
-          started_at = CASE WHEN r."isImmediate" THEN ${now} ELSE s.started_at END,
-          finished_at = CASE WHEN r."isImmediate" THEN ${now} END
-        FROM jsonb_to_recordset(${JSON.stringify(ready)}::jsonb)
-          AS r("callId" uuid, kind text, "isImmediate" boolean)
+          next_attempt_at = CASE WHEN r.result IS NULL THEN ${now} END,
+          status = coalesce(r.result::"PostCallStepStatus", s.status),
+          detail = coalesce(r.detail, s.detail),
+          attempts = s.attempts + (r.result IS NOT NULL)::int,
+          started_at = CASE WHEN r.result IS NULL THEN s.started_at ELSE ${now} END,
+          finished_at = CASE WHEN r.result IS NOT NULL THEN ${now} END
+        FROM jsonb_to_recordset(${JSON.stringify(following)}::jsonb)
+          AS r("callId" uuid, kind text, result text, detail text)
         WHERE s.call_id = r."callId" AND s.kind = r.kind::"PostCallStepKind"
       )
       ${appendStatement(this.events)}`;

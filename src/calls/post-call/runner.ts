@@ -202,7 +202,7 @@ async function attempt(
   step: ClaimedStep,
   signal: AbortSignal,
 ): Promise<void> {
-  const result = await handlers[step.kind](app, step.call, { signal });
+  const result = await handlers[step.kind].run(app, step.call, { signal });
   if (result.status !== 'NOT_YET') {
     const detail = 'detail' in result ? result.detail : null;
     await finishStep(app, handlers, { step, status: result.status, detail, save: result.save });

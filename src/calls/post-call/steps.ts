@@ -102,7 +102,21 @@ export interface ClaimedStep {
   call: Call;
 }
 
-export type StepHandlers = Readonly<Record<PostCallStepKind, StepHandler>>;
+/**
+ * Says of which calls the step has nothing to do, with the reason for people. Asked in the transaction that
+ * would start the step, which is skipped then.
+ */
+export type FindNothingToDo = (
+  tx: Tx,
+  callIds: readonly string[],
+) => Promise<ReadonlyMap<string, string>>;
+
+export interface StepWork {
+  run: StepHandler;
+  nothingToDo?: FindNothingToDo;
+}
+
+export type StepHandlers = Readonly<Record<PostCallStepKind, StepWork>>;
 
 /** An attempt failed in an expected way; the message is shown to people. */
 export class StepFailure extends Error {
