@@ -1,8 +1,13 @@
 /** Webhooks of Ultravox: forged, repeated, reordered, failed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readCalls } from '../../src/calls/lock.ts';
+import { updateOf } from '../../src/calls/ultravox/apply-update.ts';
 import { dropOldWebhooks } from '../../src/calls/ultravox/webhooks.ts';
+import { writeUpdates } from '../../src/calls/ultravox/write-updates.ts';
+import { Prisma } from '../../src/generated/prisma/client.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { signWebhook } from '../../src/ultravox/signature.ts';
+import { callSchema } from '../../src/ultravox/wire.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -290,6 +295,27 @@ describe('receiveUltravoxWebhook', () => {
     );
     await waitForCall(caller.client, locked.id, 'billed', isBilled);
     expect((await callOf(caller.client, failing.id)).status).toBe('RINGING');
+  });
+
+  it('writes nothing over a call that has changed since it was read', async () => {
+    const { app } = server;
+    const { id, ended } = await unheard();
+    const where = { id: uuidOf(id) };
+    const apply = async (change: () => Promise<unknown>): Promise<number> => {
+      const read = await readCalls(app.db, Prisma.sql`id = ${where.id}::uuid`);
+      const updates = read.map(({ call, version }) => ({
+        ...updateOf(app, call, callSchema.parse(ended.call)),
+        version,
+      }));
+      await change();
+      return (await writeUpdates(app, app.db, updates)).size;
+    };
+    const data = { answeredBy: 'HUMAN' } as const;
+    expect(await apply(() => app.db.call.update({ where, data }))).toBe(0);
+    expect(typesOf(await callOf(caller.client, id))).toEqual(['CREATED', 'RINGING']);
+    expect(await apply(async () => undefined)).toBe(1);
+    expect(typesOf(await callOf(caller.client, id))).toEqual(ANSWERED.slice(0, 4));
+    expect(await rowOf(server, id)).toMatchObject({ status: 'COMPLETED', ...data });
   });
 
   it('marks a webhook as failed after its last attempt and counts it in /health', async () => {
