@@ -212,6 +212,7 @@ class LockedCalls {
     if (Object.keys(change).length === 0 && events.length === 0) return;
     this.#changed.add(id);
     this.#calls.set(id, { ...call, ...change, eventCount: call.eventCount + events.length });
+    if (events.length === 0) return;
     const { organizationId } = call;
     const list = this.events.get(organizationId) ?? [];
     this.events.set(organizationId, [...list, ...callEvents(call, events)]);
