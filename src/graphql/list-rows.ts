@@ -52,20 +52,22 @@ interface RootSource {
   model: string;
   /** The columns and relations that the operation selects. */
   selection: object;
+  datesAsText: boolean;
   prepare: () => Promise<void>;
 }
 
 export function rootConnection(
   reader: Reader,
   request: ListRequest,
-  { model, selection, prepare }: RootSource,
+  { model, selection, datesAsText, prepare }: RootSource,
 ): Connection<SortedRow> {
   const { app } = reader;
   return connectionOfPage(request.page, {
     cursorOf: cursorOf(reader, request.scope),
     async rows() {
       await prepare();
-      return findMany(app, model, { ...selection, ...rowsQuery(request) });
+      const query = { ...selection, ...rowsQuery(request) };
+      return findMany(app, model, query, { datesAsText });
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;

@@ -1,6 +1,6 @@
 /** Lists of database rows: filter, sort order, paging and count, for every field that returns one. */
 import type { InputObjectRef, ObjectRef } from '@pothos/core';
-import { type PrismaModelTypes, type PrismaObjectRef, queryFromInfo } from '@pothos/plugin-prisma';
+import type { PrismaModelTypes, PrismaObjectRef } from '@pothos/plugin-prisma';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { App } from '../app.ts';
 import type { Viewer } from '../viewer.ts';
@@ -19,6 +19,7 @@ import {
 } from './list-rows.ts';
 import { OrderDirectionEnum } from './order.ts';
 import { connectionCost, type PageArgs, readPage } from './page.ts';
+import { mayShowCursors, rowSelection } from './row-selection.ts';
 
 type Types = (typeof builder)['$inferSchemaTypes'];
 type Column<Model extends PrismaModelTypes> = keyof Model['Shape'] & string;
@@ -90,7 +91,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   query(name: string, { fixedSort, filterable, ...field }: FieldOptions<Field>): void {
     const { type, prepare } = this.#options;
     const args = this.#args(fixedSort, filterable);
-    const columns = this.#columns();
+    const { key = 'id' } = this.#options;
     const resolve = (
       _root: unknown,
       args: ListArgs,
@@ -101,10 +102,13 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       const request = this.#request(`Query.${name}`, args, reader, fixedSort);
       const paths = [['nodes'], ['edges', 'node']];
       const typeName = this.#typeName;
-      const selection = queryFromInfo({ context, info, select: columns, paths, typeName });
+      const select: Record<string, true> = { [key]: true };
+      const { query, isShown } = rowSelection({ context, info, select, paths, typeName });
+      const hasCursors = mayShowCursors(info);
       return rootConnection(reader, request, {
         model: type.modelName,
-        selection,
+        selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
+        datesAsText: isShown && !hasCursors,
         prepare: async () => prepare?.(reader.app, reader.viewer),
       });
     };
@@ -130,22 +134,23 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     const { type } = this.#options;
     const list = `${parent.name}.${name}`;
     const args = this.#args(fixedSort, filterable);
-    const columns = this.#columns();
+    const { key = 'id' } = this.#options;
     const target = { getType: () => this.#typeName, paths: NODE_PATHS };
     const select = (
       args: ListArgs,
       context: Context,
       nested: (query: object, target: object) => { select?: object },
-      selected: () => ReadonlySet<string>,
+      selected: Selected,
     ) => {
       const fields = selected();
       const hasNodes = fields.has('nodes') || fields.has('edges');
       if (!hasNodes && !fields.has('pageInfo')) return { select: { id: true } };
-      const query = rowsQuery(this.#request(list, args, readerOf(context), fixedSort));
+      const request = this.#request(list, args, readerOf(context), fixedSort);
+      const query = rowsQuery(request);
       const rows = hasNodes ? nested(query, target) : { ...query, select: {} };
-      // Without `select` all columns are read.
-      if (rows.select) rows.select = { ...rows.select, ...columns };
-      return { select: { id: true, [relation]: rows } };
+      const hasCursors = CURSOR_PATHS.some((path) => selected(path) !== null);
+      const columns = { [key]: true, ...(hasCursors ? sortColumns(request) : {}) };
+      return { select: { id: true, [relation]: withColumns(rows, columns) } };
     };
     const resolve = (row: Record<string, unknown>, args: ListArgs, context: Context) => {
       const reader = readerOf(context);
@@ -200,13 +205,6 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     return column === key ? [term] : [term, { column: key, direction }];
   }
 
-  /** What cursors need of a row. */
-  #columns(): Record<string, true> {
-    const { sort, key = 'id' } = this.#options;
-    const columns = Object.values<SortField<Model>>(sort).map(({ column }) => column);
-    return Object.fromEntries([key, ...columns].map((column) => [column, true]));
-  }
-
   #args(fixedSort?: Sort<Field>, filterable = !fixedSort): Record<string, unknown> {
     const { filter, defaultSort } = this.#options;
     const args: Record<string, unknown> = {};
@@ -250,6 +248,30 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   }
 }
 
+/** What cursors need of a row. */
+function sortColumns({ scope }: ListRequest): Record<string, true> {
+  return Object.fromEntries(scope.terms.map(({ column }) => [column, true]));
+}
+
+function withColumns<Query extends { select?: object }>(
+  query: Query,
+  columns: Record<string, boolean>,
+): Query {
+  // Without `select` all columns are read.
+  return query.select ? { ...query, select: { ...query.select, ...columns } } : query;
+}
+
+/** The names of the selected fields, or the node of the field at a path. */
+interface Selected {
+  (): ReadonlySet<string>;
+  (path: readonly string[]): object | null;
+}
+
+const CURSOR_PATHS = [
+  ['edges', 'cursor'],
+  ['pageInfo', 'startCursor'],
+  ['pageInfo', 'endCursor'],
+];
 const NODE_PATHS = [[{ name: 'nodes' }], [{ name: 'edges' }, { name: 'node' }]];
 
 function argument(options: object): unknown {

@@ -1,11 +1,13 @@
 /** Fields of `Query` that look up one row by its id. */
 import type { PrismaModelTypes, PrismaObjectRef } from '@pothos/plugin-prisma';
+import type { GraphQLResolveInfo } from 'graphql';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { Viewer } from '../viewer.ts';
 import { readerOf } from './batched.ts';
 import { builder, type SchemaTypes } from './builder.ts';
 import type { Context } from './context.ts';
 import { idDescription, type NodeType, requireId } from './ids.ts';
+import { rowSelection } from './row-selection.ts';
 import { findFirst } from './rows.ts';
 
 type Types = (typeof builder)['$inferSchemaTypes'];
@@ -25,17 +27,25 @@ export function addLookup<Model extends PrismaModelTypes>(
 ): void {
   const nodeType = type.name as NodeType;
   builder.queryField(name, (t) =>
-    t.prismaField({
+    t.field({
       ...field,
       type,
       nullable: true,
       args: { id: t.arg.id({ required: true, description: idDescription(nodeType) }) },
-      resolve: async (query: object, _root: unknown, { id }: { id: string }, context: Context) => {
+      resolve: (
+        _root: unknown,
+        { id }: { id: string },
+        context: Context,
+        info: GraphQLResolveInfo,
+      ) => {
         const { app, viewer } = readerOf(context);
-        return findFirst(app, type.modelName as Prisma.ModelName, {
-          ...query,
-          where: { AND: [where(viewer), { id: requireId(nodeType, id) }] },
-        });
+        const { query, isShown } = rowSelection({ context, info });
+        return findFirst(
+          app,
+          type.modelName as Prisma.ModelName,
+          { ...query, where: { AND: [where(viewer), { id: requireId(nodeType, id) }] } },
+          { datesAsText: isShown },
+        );
       },
     } as never),
   );

@@ -8,7 +8,9 @@ import {
   type GraphQLLeafType,
   type GraphQLObjectType,
   type GraphQLOutputType,
+  type GraphQLResolveInfo,
   type GraphQLSchema,
+  getNamedType,
   getOperationAST,
   isAbstractType,
   isLeafType,
@@ -56,6 +58,26 @@ export class ResultObject {}
 Object.setPrototypeOf(ResultObject.prototype, null);
 
 const plans = new WeakMap<OperationDefinitionNode, OperationPlan | null>();
+/** By the nodes that resolvers get. */
+const fieldPlans = new WeakMap<readonly FieldNode[], FieldPlan>();
+
+/** The plan of the field that is resolved. Null when graphql-js executes the operation. */
+export function fieldPlanOf({ fieldNodes }: GraphQLResolveInfo): FieldPlan | null {
+  return fieldPlans.get(fieldNodes) ?? null;
+}
+
+/**
+ * Whether rows that the field returns, also in a connection, are only shown: the plans read all that is selected
+ * of them, and no resolver gets one.
+ */
+export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
+  const type = getNamedType(definition.type);
+  if (!isObjectType(type)) return isLeafType(type);
+  const isRow = type.extensions.pothosPrismaModel !== undefined;
+  return fieldsOf(type).every(
+    (field) => field.readLoaded !== null || (!isRow && onlyShowsRows(field)),
+  );
+}
 
 /** Null for anything but a query without directives. */
 export function planOf({ schema, document, operationName }: ExecutionArgs): OperationPlan | null {
@@ -168,7 +190,9 @@ class Planner {
       definition === TypeNameMetaFieldDef
         ? () => type.name
         : loaded && readerOf(definition.type, loaded, fieldsOf);
-    return { key, definition, nodes, readLoaded, fieldsOf };
+    const plan: FieldPlan = { key, definition, nodes, readLoaded, fieldsOf };
+    fieldPlans.set(nodes, plan);
+    return plan;
   }
 }
 
@@ -179,12 +203,21 @@ function readerOf(
 ): ReadLoaded | null {
   const complete = completerOf(type, fieldsOf);
   if (!complete) return null;
+  // All rows of an execution are read with the same scopes.
+  let checked: Scopes | undefined;
+  let granted = false;
   return (row, scopes) => {
     const value = read(row);
-    if (value === undefined || !isGranted(scopes, required)) return undefined;
-    return complete(value, scopes);
+    if (scopes !== checked) {
+      checked = scopes;
+      granted = isGranted(scopes, required);
+    }
+    return value === undefined || !granted ? undefined : complete(value, scopes);
   };
 }
+
+/** Scalars whose texts are shown as they are. Dates come as text from rows that are only shown. */
+const TEXTS = new Set(['String', 'ID', 'DateTime']);
 
 type Complete = (value: unknown, scopes: Scopes) => unknown;
 
@@ -209,7 +242,9 @@ function completerOf(type: GraphQLOutputType, fieldsOf: FieldPlan['fieldsOf']): 
 }
 
 function leafCompleter(type: GraphQLLeafType): Complete {
+  const isText = TEXTS.has(type.name);
   return (value) => {
+    if (isText && typeof value === 'string') return value;
     try {
       return type.coerceOutputValue(value) ?? undefined;
     } catch {

@@ -1,6 +1,7 @@
 /** Reads the rows of the graph: past Prisma where `app.rows` knows the query, otherwise with Prisma. */
 import type { App } from '../app.ts';
 import type PrismaTypes from '../generated/pothos.ts';
+import type { SelectOptions } from '../infra/select-statements.ts';
 
 interface Delegate {
   findMany(query: object): Promise<unknown[]>;
@@ -13,9 +14,14 @@ function delegateOf({ db }: App, model: string): Delegate {
   return (db as unknown as Record<string, Delegate>)[name] as Delegate;
 }
 
-/** The selected members of the rows; `Row` is for the caller to know. */
-export function findMany<Row>(app: App, model: string, query: object): Promise<Row[]> {
-  const rows = app.rows.findMany(model, query) ?? delegateOf(app, model).findMany(query);
+/** The selected members of the rows; `Row` is for the caller to know. Dates may be a `Date` nevertheless. */
+export function findMany<Row>(
+  app: App,
+  model: string,
+  query: object,
+  options?: SelectOptions,
+): Promise<Row[]> {
+  const rows = app.rows.findMany(model, query, options) ?? delegateOf(app, model).findMany(query);
   return rows as Promise<Row[]>;
 }
 
@@ -24,8 +30,10 @@ export async function findFirst<Model extends keyof PrismaTypes>(
   app: App,
   model: Model,
   query: object,
+  options?: SelectOptions,
 ): Promise<PrismaTypes[Model]['Shape'] | null> {
-  const [row] = await findMany<PrismaTypes[Model]['Shape']>(app, model, { ...query, take: 1 });
+  const one = { ...query, take: 1 };
+  const [row] = await findMany<PrismaTypes[Model]['Shape']>(app, model, one, options);
   return row ?? null;
 }
 
