@@ -1,5 +1,5 @@
 /** Generates API keys, and hashes them for storage. */
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const API_KEY = /^truedy_[A-Za-z0-9]{32}$/;
@@ -9,7 +9,7 @@ export function isApiKey(credential: string): boolean {
 }
 
 export function hashKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
+  return hash('sha256', key);
 }
 
 /** `truedy_` and 32 random letters and digits, each equally likely. */

@@ -2,7 +2,7 @@
 import {
   type ExecutionArgs,
   type ExecutionResult,
-  execute,
+  execute as executeOperation,
   GraphQLError,
   type ParseOptions,
 } from 'graphql';
@@ -21,17 +21,34 @@ import { VariableErrors } from './query-cost.ts';
 import { translateErrors } from './results.ts';
 import { runSubscription } from './subscriptions.ts';
 
-export function executionPlugin({
-  app,
-  rateLimits,
-  concurrency,
-}: Services): Plugin<RequestContext> {
-  const refusal = (args: ExecutionArgs, error: unknown): ExecutionResult => {
-    const { requestId } = args.contextValue as RequestContext;
-    const errors = error instanceof VariableErrors ? error.errors : [error];
-    return { errors: errors.map((each) => toGraphQLError(each, requestId, app.log)) };
-  };
+/** Executes a query or mutation if it is admitted. Never rejects. */
+export type Execute = (args: ExecutionArgs) => Promise<ExecutionResult>;
 
+export function createExecute({ app, rateLimits }: Services): Execute {
+  return async (args) => {
+    const { files } = args.contextValue as RequestContext;
+    files?.hold();
+    try {
+      const shape = await admit(args, rateLimits);
+      return await run(app, args, shape);
+    } catch (error) {
+      return refusal(app, args, error);
+    } finally {
+      files?.release();
+    }
+  };
+}
+
+function refusal(app: App, args: ExecutionArgs, error: unknown): ExecutionResult {
+  const { requestId } = args.contextValue as RequestContext;
+  const errors = error instanceof VariableErrors ? error.errors : [error];
+  return { errors: errors.map((each) => toGraphQLError(each, requestId, app.log)) };
+}
+
+export function executionPlugin(
+  { app, rateLimits, concurrency }: Services,
+  execute: Execute,
+): Plugin<RequestContext> {
   return {
     onParse({ setParseFn }) {
       setParseFn((text: string, options?: ParseOptions) => {
@@ -52,18 +69,7 @@ export function executionPlugin({
         setResult([...result].map((error) => toDocumentError(error as GraphQLError)));
     },
     onExecute({ setExecuteFn }) {
-      setExecuteFn(async (args: ExecutionArgs) => {
-        const { files } = args.contextValue as RequestContext;
-        files?.hold();
-        try {
-          const shape = await admit(args, rateLimits);
-          return await run(app, args, shape);
-        } catch (error) {
-          return refusal(args, error);
-        } finally {
-          files?.release();
-        }
-      });
+      setExecuteFn(execute);
     },
     onSubscribe({ setSubscribeFn }) {
       setSubscribeFn(async (args: ExecutionArgs) => {
@@ -73,7 +79,7 @@ export function executionPlugin({
           const release = viewer ? await concurrency.openSubscription(viewer) : () => undefined;
           return await runSubscription(app, args, release);
         } catch (error) {
-          return refusal(args, error);
+          return refusal(app, args, error);
         }
       });
     },
@@ -90,7 +96,7 @@ async function run(
   const executeAs = async (changes: Partial<RequestContext>): Promise<ExecutionResult> => {
     const executed = { ...args, contextValue: { ...context, ...changes } };
     // Not the executor of yoga, which treats an object with a field `then` as a promise.
-    const result = await (executeQuery(executed) ?? execute(executed));
+    const result = await (executeQuery(executed) ?? executeOperation(executed));
     return translateErrors(app, context, result);
   };
 

@@ -1,9 +1,9 @@
 /** GraphQL over HTTP at `/graphql`. Identifies the caller before reading the body. */
+import { randomUUIDv7 } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { notAllowed, scopesOf } from '../graphql/scopes.ts';
-import { newId } from '../infra/ids.ts';
 import {
   type Caller,
   clientAddress,
@@ -14,9 +14,9 @@ import {
 } from './authentication.ts';
 import { createDocumentCache } from './document-limits.ts';
 import { eventStreamPlugin } from './event-stream.ts';
-import { executionPlugin } from './execution.ts';
+import { createExecute, type Execute, executionPlugin } from './execution.ts';
 import { isGone, sendRefusal, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
-import { answerJson, knownResultPlugin } from './json-answers.ts';
+import { createJsonAnswers, knownResultPlugin } from './json-answers.ts';
 import { type LiveReceiver, MAX_BUFFERED_LIVE_BYTES } from './live-delivery.ts';
 import { type GraphQLParams, mediaTypeOf, paramsOfBody, paramsOfQuery } from './request-params.ts';
 import { schema } from './schema.ts';
@@ -44,15 +44,17 @@ type Contexts = WeakMap<IncomingMessage, RequestContext | GraphQLError>;
 export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   const contexts: Contexts = new WeakMap();
   const open = new Set<ServerResponse>();
-  const yoga = createYogaOf(services, contexts);
+  const execute = createExecute(services);
+  const yoga = createYogaOf(services, contexts, execute);
+  const answerJson = createJsonAnswers({ yoga, execute });
 
   async function answer(
     request: IncomingMessage,
     response: ServerResponse,
     requestId: string,
   ): Promise<void> {
-    setApiHeaders(response, requestId);
     if (request.method === 'OPTIONS') {
+      setApiHeaders(response, requestId);
       setPreflightHeaders(request, response);
       response.writeHead(204).end();
       return;
@@ -68,8 +70,9 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
     const complete = withRequest(context, response, params, files);
     const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
     if (isJson && !(complete instanceof GraphQLError)) {
-      if (await answerJson(yoga, response, params, complete)) return;
+      if (await answerJson(response, params, complete)) return;
     }
+    setApiHeaders(response, requestId);
     contexts.set(request, complete);
     prepareForYoga(request, params);
     await yoga(request, response);
@@ -78,7 +81,7 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   return {
     yoga,
     async handle(request, response) {
-      const requestId = newId();
+      const requestId = randomUUIDv7();
       // Before the first await, since a response that closes until then emits no event later.
       open.add(response);
       response.once('close', () => open.delete(response));
@@ -95,7 +98,7 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   };
 }
 
-function createYogaOf(services: Services, contexts: Contexts): Yoga {
+function createYogaOf(services: Services, contexts: Contexts, execute: Execute): Yoga {
   return createYoga<NodeContext, RequestContext>({
     schema,
     graphqlEndpoint: '/graphql',
@@ -111,7 +114,7 @@ function createYogaOf(services: Services, contexts: Contexts): Yoga {
       // A remembered error is thrown past our translation.
       errorCache: { get: () => undefined, set: () => undefined },
     },
-    plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services)],
+    plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services, execute)],
     context: ({ req }) => {
       const found = contexts.get(req);
       if (!found) throw new Error('The request has no context');

@@ -10,11 +10,19 @@ const DEFAULT_REQUEST_HEADERS =
   'authorization, content-type, last-event-id, x-idempotency-key, x-request-id';
 const MAX_REQUESTED_HEADERS = 2_000;
 
+/** Headers of every response of the API. */
+export function apiHeaders(requestId: string): Record<string, string> {
+  return {
+    'access-control-allow-origin': '*',
+    'access-control-expose-headers': 'retry-after, x-request-id',
+    'x-content-type-options': 'nosniff',
+    'x-request-id': requestId,
+  };
+}
+
 export function setApiHeaders(response: ServerResponse, requestId: string): void {
-  response.setHeader('access-control-allow-origin', '*');
-  response.setHeader('access-control-expose-headers', 'retry-after, x-request-id');
-  response.setHeader('x-content-type-options', 'nosniff');
-  response.setHeader('x-request-id', requestId);
+  for (const [name, value] of Object.entries(apiHeaders(requestId)))
+    response.setHeader(name, value);
 }
 
 /** Allows all requested headers, which is safe because the API reads no cookies. */

@@ -1,7 +1,7 @@
 /**
  * Queries and mutations in a JSON body, answered with JSON: the usual request, executed and written
- * without the web streams of graphql-yoga, which cost more than a small query. Everything else, and
- * every result with errors, is written by yoga.
+ * without the plugin pipeline and the web streams of graphql-yoga, which cost more than a small query.
+ * Everything else, and every result with errors, is written by yoga.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
@@ -13,21 +13,35 @@ import {
 } from 'graphql';
 import type { Plugin, YogaServerInstance } from 'graphql-yoga';
 import type { RequestContext } from './authentication.ts';
-import { isGone } from './http-responses.ts';
+import { createDocumentCache } from './document-limits.ts';
+import type { Execute } from './execution.ts';
+import { apiHeaders, isGone } from './http-responses.ts';
 import type { GraphQLParams } from './request-params.ts';
+import { schema } from './schema.ts';
 
 const JSON_TYPES = ['application/graphql-response+json', 'application/json'];
 
-/** The pipeline of yoga's plugins, without its HTTP part. */
+/** Part of the pipeline of yoga's plugins. */
 interface Enveloped {
-  schema: ExecutionArgs['schema'];
   parse: (text: string) => DocumentNode;
   validate: (schema: ExecutionArgs['schema'], document: DocumentNode) => readonly unknown[];
-  execute: (args: ExecutionArgs) => Promise<ExecutionResult>;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the pipeline does not depend on yoga's server context
-type AnyYoga = YogaServerInstance<any, any>;
+interface Options {
+  // biome-ignore lint/suspicious/noExplicitAny: the pipeline does not depend on yoga's server context
+  yoga: YogaServerInstance<any, any>;
+  execute: Execute;
+}
+
+/**
+ * Executes the operation and writes its result. False when yoga has to answer: nothing is written then,
+ * and an operation that was executed is not executed again.
+ */
+export type AnswerJson = (
+  response: ServerResponse,
+  params: GraphQLParams,
+  context: RequestContext,
+) => Promise<boolean>;
 
 /** Results that yoga has to write. */
 const results = new WeakMap<IncomingMessage, ExecutionResult>();
@@ -43,58 +57,67 @@ export function knownResultPlugin(): Plugin<RequestContext> {
   };
 }
 
-/**
- * Executes the operation and writes its result. False when yoga has to answer: nothing is written then,
- * and an operation that was executed is not executed again.
- */
-export async function answerJson(
-  yoga: AnyYoga,
-  response: ServerResponse,
-  params: GraphQLParams,
-  context: RequestContext,
-): Promise<boolean> {
-  const { req: request } = response;
-  const type = answerType(request.headers.accept);
-  if (!type) return false;
-  const pipeline = yoga.getEnveloped({ req: request, params } as never) as unknown as Enveloped;
-  const document = documentOf(pipeline, params);
-  if (!document) return false;
-  const result = await pipeline.execute({
-    schema: pipeline.schema,
-    document,
-    contextValue: context,
-    variableValues: params.variables,
-    operationName: params.operationName,
-  } as ExecutionArgs);
-  if (isGone(response)) return true;
-  if (result.errors) {
-    results.set(request, result);
-    return false;
+export function createJsonAnswers({ yoga, execute }: Options): AnswerJson {
+  /** Valid documents by their text, for which the pipeline is not needed. */
+  const documents = createDocumentCache<DocumentNode>();
+
+  function documentOf(request: IncomingMessage, params: GraphQLParams): DocumentNode | null {
+    const known = documents.get(params.query);
+    if (known) return known;
+    const pipeline = yoga.getEnveloped({ req: request, params } as never) as unknown as Enveloped;
+    const document = validDocument(pipeline, params.query);
+    if (document) documents.set(params.query, document);
+    return document;
   }
-  const body = JSON.stringify(result);
-  response.writeHead(200, {
-    'content-type': `${type}; charset=utf-8`,
-    'content-length': Buffer.byteLength(body),
-  });
-  // A string is written together with the headers.
-  response.end(body);
-  return true;
+
+  return async (response, params, context) => {
+    const { req: request } = response;
+    const type = answerType(request.headers.accept);
+    if (!type) return false;
+    const document = documentOf(request, params);
+    if (!document || !isAnsweredOnce(document, params)) return false;
+    const result = await execute({
+      schema,
+      document,
+      contextValue: context,
+      variableValues: params.variables,
+      operationName: params.operationName,
+    } as ExecutionArgs);
+    if (isGone(response)) return true;
+    if (result.errors) {
+      results.set(request, result);
+      return false;
+    }
+    const body = JSON.stringify(result);
+    response.writeHead(200, {
+      ...apiHeaders(context.requestId),
+      'content-type': `${type}; charset=utf-8`,
+      'content-length': Buffer.byteLength(body),
+    });
+    // A string is written together with the headers.
+    response.end(body);
+    return true;
+  };
 }
 
-/** The document of a valid query or mutation. Yoga reports what is wrong with others. */
-function documentOf(
-  { schema, parse, validate }: Enveloped,
-  { query, operationName }: GraphQLParams,
-): DocumentNode | null {
-  let document: DocumentNode;
+/** Yoga reports what is wrong with other documents. */
+function validDocument({ parse, validate }: Enveloped, query: string): DocumentNode | null {
   try {
-    document = parse(query);
+    const document = parse(query);
+    return validate(schema, document).length === 0 ? document : null;
   } catch {
     return null;
   }
+}
+
+/** Whether the operation is a query or mutation. */
+function isAnsweredOnce(document: DocumentNode, { operationName }: GraphQLParams): boolean {
   const operation = getOperationAST(document, operationName);
-  if (!operation || operation.operation === OperationTypeNode.SUBSCRIPTION) return null;
-  return validate(schema, document).length === 0 ? document : null;
+  return (
+    operation !== null &&
+    operation !== undefined &&
+    operation.operation !== OperationTypeNode.SUBSCRIPTION
+  );
 }
 
 /**

@@ -20,19 +20,22 @@ export interface OperationShape {
   depth: number;
 }
 
+const shapes = new WeakMap<OperationDefinitionNode, OperationShape>();
+
 /** Null when the document has no such operation, which execution reports. */
 export function shapeOf({ document, operationName }: ExecutionArgs): OperationShape | null {
   const operation = getOperationAST(document, operationName);
   if (!operation) return null;
-  const fragments = fragmentsOf(document);
-  const rootFields = new Map<string, string>();
-  collectFields(operation.selectionSet, fragments, rootFields, new Set());
-  return {
-    operation,
-    fragments,
-    rootFields,
-    ...sizeOf(operation.selectionSet, fragments, new Map()),
-  };
+  let shape = shapes.get(operation);
+  if (!shape) {
+    const fragments = fragmentsOf(document);
+    const rootFields = new Map<string, string>();
+    collectFields(operation.selectionSet, fragments, rootFields, new Set());
+    const size = sizeOf(operation.selectionSet, fragments, new Map());
+    shape = { operation, fragments, rootFields, ...size };
+    shapes.set(operation, shape);
+  }
+  return shape;
 }
 
 export function isMutation(shape: OperationShape | null): shape is OperationShape {

@@ -37,13 +37,20 @@ const INTROSPECTION_BYTES_PER_OBJECT = 100;
  */
 export function measureCost(shape: OperationShape, args: ExecutionArgs): number {
   const { app } = args.contextValue as Context;
-  checkSize(shape);
-  const variables = coerceVariables(shape, args);
-  const cost = createCostMeter(shape, args, variables)();
+  let cost = costs.get(shape);
+  if (cost === undefined) {
+    checkSize(shape);
+    const variables = coerceVariables(shape, args);
+    cost = createCostMeter(shape, args, variables)();
+    if (!shape.operation.variableDefinitions?.length) costs.set(shape, cost);
+  }
   const { MAX_QUERY_COST: maxCost } = app.config;
   if (cost > maxCost) throw tooCostly('cost', { cost, maxCost });
   return cost;
 }
+
+/** Of operations without variables. */
+const costs = new WeakMap<OperationShape, number>();
 
 /** Several errors of one request. */
 export class VariableErrors extends Error {
@@ -88,7 +95,7 @@ function tooCostly(what: string, figures: Record<string, number>): RequestError 
   );
 }
 
-/** What a field sets as its `complexity`; see the complexity plugin of Pothos. */
+/** What a field sets as its `complexity`, which depends on its arguments only; see the complexity plugin of Pothos. */
 type Complexity = number | { field?: number; multiplier?: number };
 
 function createCostMeter(
