@@ -1,5 +1,6 @@
 /** What lists read from the database: rows, counts, and whether there are more. */
 import type { App } from '../app.ts';
+import type { SelectOptions } from '../infra/select-statements.ts';
 import { batched, type Reader } from './batched.ts';
 import { type CursorScope, writeCursor } from './cursors.ts';
 import { behind, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
@@ -52,14 +53,14 @@ interface RootSource {
   model: string;
   /** The columns and relations that the operation selects. */
   selection: object;
-  datesAsText: boolean;
+  options: SelectOptions;
   prepare: () => Promise<void>;
 }
 
 export function rootConnection(
   reader: Reader,
   request: ListRequest,
-  { model, selection, datesAsText, prepare }: RootSource,
+  { model, selection, options, prepare }: RootSource,
 ): Connection<SortedRow> {
   const { app } = reader;
   return connectionOfPage(request.page, {
@@ -67,7 +68,7 @@ export function rootConnection(
     async rows() {
       await prepare();
       const query = { ...selection, ...rowsQuery(request) };
-      return findMany(app, model, query, { datesAsText });
+      return findMany(app, model, query, options);
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;

@@ -103,12 +103,12 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       const paths = [['nodes'], ['edges', 'node']];
       const typeName = this.#typeName;
       const select: Record<string, true> = { [key]: true };
-      const { query, isShown } = rowSelection({ context, info, select, paths, typeName });
+      const { query, options } = rowSelection({ context, info, select, paths, typeName });
       const hasCursors = mayShowCursors(info);
       return rootConnection(reader, request, {
         model: type.modelName,
         selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
-        datesAsText: isShown && !hasCursors,
+        options: hasCursors ? {} : options,
         prepare: async () => prepare?.(reader.app, reader.viewer),
       });
     };

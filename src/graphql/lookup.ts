@@ -39,12 +39,12 @@ export function addLookup<Model extends PrismaModelTypes>(
         info: GraphQLResolveInfo,
       ) => {
         const { app, viewer } = readerOf(context);
-        const { query, isShown } = rowSelection({ context, info });
+        const { query, options } = rowSelection({ context, info });
         return findFirst(
           app,
           type.modelName as Prisma.ModelName,
           { ...query, where: { AND: [where(viewer), { id: requireId(nodeType, id) }] } },
-          { datesAsText: isShown },
+          options,
         );
       },
     } as never),

@@ -1,14 +1,15 @@
 /** What a field reads of the rows that it returns. */
 import { queryFromInfo } from '@pothos/plugin-prisma';
 import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
+import type { SelectOptions } from '../infra/select-statements.ts';
 import type { Context } from './context.ts';
 import { type FieldPlan, fieldPlanOf, onlyShowsRows } from './query-plan.ts';
 
 export interface RowSelection {
   /** A Prisma query with columns and relations, but no conditions of its own. */
   query: { select?: object };
-  /** Whether the rows are only shown, so that dates may be text. */
-  isShown: boolean;
+  /** How rows may be read that are only shown. */
+  options: SelectOptions;
 }
 
 interface SelectionOptions {
@@ -21,6 +22,8 @@ interface SelectionOptions {
   typeName?: string;
 }
 
+const SHOWN: SelectOptions = { datesAsText: true, sharesSelect: true };
+
 const selections = new WeakMap<FieldPlan, RowSelection | null>();
 
 /**
@@ -29,11 +32,12 @@ const selections = new WeakMap<FieldPlan, RowSelection | null>();
  */
 export function rowSelection(options: SelectionOptions): RowSelection {
   const field = fieldPlanOf(options.info);
-  if (!field) return { query: queryFromInfo(options), isShown: false };
+  if (!field) return { query: queryFromInfo(options), options: {} };
   const known = selections.get(field);
   if (known) return known;
-  const selection = { query: queryFromInfo(options), isShown: onlyShowsRows(field) };
-  if (known === undefined) selections.set(field, selection.isShown ? selection : null);
+  const isShown = known === undefined && onlyShowsRows(field);
+  const selection = { query: queryFromInfo(options), options: isShown ? SHOWN : {} };
+  if (known === undefined) selections.set(field, isShown ? selection : null);
   return selection;
 }
 

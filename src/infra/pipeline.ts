@@ -1,19 +1,26 @@
 /** Sends the statements of one tick over one connection, in one write and without waiting in between. */
-import type { Pool, PoolClient, QueryArrayConfig } from 'pg';
+import { type Pool, type PoolClient, Query, type QueryConfig, type QueryResultRow } from 'pg';
 
 /** They run one after the other, so a slow one holds those behind it back. */
 const MAX_STATEMENTS = 8;
 
+export interface Statement {
+  /** Of the prepared statement; '' for none. */
+  name: string;
+  text: string;
+  values: unknown[];
+}
+
 interface Job<Row> {
-  query: QueryArrayConfig;
+  statement: Statement;
   resolve: (rows: Row[]) => void;
   reject: (error: unknown) => void;
 }
 
 /** The pool must have been made by `newQueryPool`. Returns a function that resolves with the rows of a statement. */
-export function createPipeline<Row extends unknown[]>(
+export function createPipeline<Row extends QueryResultRow>(
   pool: Pool,
-): (query: QueryArrayConfig) => Promise<Row[]> {
+): (statement: Statement) => Promise<Row[]> {
   let waiting: Job<Row>[] = [];
 
   function flush(): void {
@@ -24,15 +31,18 @@ export function createPipeline<Row extends unknown[]>(
     }
   }
 
-  return (query) =>
+  return (statement) =>
     new Promise((resolve, reject) => {
-      waiting.push({ query, resolve, reject });
+      waiting.push({ statement, resolve, reject });
       // After the promise jobs of this tick, in which more statements may come.
       if (waiting.length === 1) void Promise.resolve().then(() => process.nextTick(flush));
     });
 }
 
-async function run<Row extends unknown[]>(pool: Pool, jobs: readonly Job<Row>[]): Promise<void> {
+async function run<Row extends QueryResultRow>(
+  pool: Pool,
+  jobs: readonly Job<Row>[],
+): Promise<void> {
   let client: PoolClient;
   try {
     client = await pool.connect();
@@ -44,8 +54,11 @@ async function run<Row extends unknown[]>(pool: Pool, jobs: readonly Job<Row>[])
   const ignore = (): void => {};
   client.on('error', ignore);
   let failure: unknown;
-  const settle = ({ query, resolve, reject }: Job<Row>): Promise<void> =>
+  const settle = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
     new Promise((done) => {
+      const { name, text, values } = statement;
+      // `pg` copies an object of settings property by property, which takes longer than all else here.
+      const query = Object.assign(new Query<Row>(text, values), { name }) as unknown as QueryConfig;
       // With a callback, since the promise of `pg` keeps results for several garbage collections.
       client.query<Row>(query, (error: unknown, result) => {
         if (error) {

@@ -18,15 +18,15 @@ interface RowReaderOptions {
 }
 
 export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): RowReader {
-  const send = createPipeline<[ReturnType<typeof JSON.parse>]>(pool);
+  const send = createPipeline<{ rows: ReturnType<typeof JSON.parse> }>(pool);
   const reader: RowReader = {
     findMany(model, query, options) {
       const statement = selectStatement(tables, model, query, options);
       if (!statement) return null;
       const { text, values, decode } = statement;
       reader.onStatement(text);
-      return send({ name: nameOf(text), text, values, rowMode: 'array' }).then(([row]) =>
-        decode(row?.[0] ?? []),
+      return send({ name: nameOf(text), text, values }).then(([result]) =>
+        decode(result?.rows ?? []),
       );
     },
     onStatement: () => {},

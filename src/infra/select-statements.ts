@@ -32,7 +32,7 @@ interface Relation {
 export interface SelectStatement {
   text: string;
   values: unknown[];
-  /** The rows in the result of the statement, which is one JSON value. */
+  /** The rows in the result of the statement, which is one JSON value, `rows`. */
   decode(json: Json): Row[];
 }
 
@@ -72,6 +72,18 @@ interface Selection {
   joins: string[];
 }
 
+/** What is selected, as it is needed for a statement. */
+interface Selected {
+  selection: Selection;
+  results: (from: string, order: string) => string;
+  decode: (json: Json) => Row[];
+  /** The number of names of tables that are in use after it. */
+  aliases: number;
+}
+
+/** By the `select` of queries that share it. */
+const shared = new WeakMap<object, Selected>();
+
 /** A table in a statement, and the selection that its columns go to. */
 interface Place {
   table: Table;
@@ -108,6 +120,8 @@ const DECODE_COLUMN: Record<string, Decode> = {
 export interface SelectOptions {
   /** Whether dates are returned as ISO 8601, as `Date.toISOString` writes them, instead of as `Date`. */
   datesAsText?: boolean;
+  /** Whether other queries for the same model, with the same options, have the very same `select`. */
+  sharesSelect?: boolean;
 }
 
 /** Null for a query with a part that is not known here. */
@@ -115,12 +129,12 @@ export function selectStatement(
   tables: Tables,
   model: string,
   query: object,
-  { datesAsText = false }: SelectOptions = {},
+  options: SelectOptions = {},
 ): SelectStatement | null {
   try {
-    const builder = new Builder(tables, datesAsText);
+    const builder = new Builder(tables, options);
     const { sql, decode } = builder.rows(model, query, () => []);
-    return { text: `SELECT ${sql}`, values: builder.values, decode };
+    return { text: `SELECT ${sql} AS rows`, values: builder.values, decode };
   } catch (error) {
     if (error === UNKNOWN) return null;
     throw error;
@@ -130,12 +144,12 @@ export function selectStatement(
 class Builder {
   readonly values: unknown[] = [];
   readonly #tables: Tables;
-  readonly #datesAsText: boolean;
+  readonly #options: SelectOptions;
   #aliases = 0;
 
-  constructor(tables: Tables, datesAsText: boolean) {
+  constructor(tables: Tables, options: SelectOptions) {
     this.#tables = tables;
-    this.#datesAsText = datesAsText;
+    this.#options = options;
   }
 
   /**
@@ -145,20 +159,37 @@ class Builder {
   rows(model: string, query: Query, join: Join): { sql: string; decode: (json: Json) => Row[] } {
     const table = this.#table(model);
     const alias = this.#alias();
-    const selection: Selection = { alias, columns: new Set(), expressions: [], joins: [] };
-    const members = this.#members({ table, alias, selection }, query);
+    const { selection, results, decode } = this.#selected({ table, alias }, query);
+    const { columns, joins } = selection;
     const conditions = [...join(alias), ...this.#conditions(table, query.where, alias)];
     const terms = orderTerms(query.orderBy).map((term) => this.#order(table, term, alias));
-    const { columns, expressions, joins } = selection;
-    if (joins.length > 0) for (const { column } of terms) columns.add(column);
     const order = terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
     const where = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     const limit = query.take === undefined ? '' : ` LIMIT ${this.#limit(query.take)}`;
-    const found = `(SELECT ${[...columns].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
-    return {
-      sql: `(SELECT ${aggregate(selection, [found, ...joins].join(' '), order)})`,
-      decode: rowsDecoder(members, expressions.length > MAX_ARGUMENTS),
+    const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
+    const found = `(SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
+    return { sql: `(SELECT ${results([found, ...joins].join(' '), order)})`, decode };
+  }
+
+  /** What is selected of the rows. Worked out once if the same is selected by other queries. */
+  #selected({ table, alias }: Omit<Place, 'selection'>, query: Query): Selected {
+    const isShared = this.#options.sharesSelect === true && alias === 't1';
+    const known = isShared && query.select ? shared.get(query.select) : undefined;
+    if (known) {
+      this.#aliases = known.aliases;
+      return known;
+    }
+    const selection: Selection = { alias, columns: new Set(), expressions: [], joins: [] };
+    const members = this.#members({ table, alias, selection }, query);
+    const selected = {
+      selection,
+      results: resultsOf(selection),
+      decode: rowsDecoder(members, selection.expressions.length > MAX_ARGUMENTS),
+      aliases: this.#aliases,
     };
+    // Values of conditions in it would be missing.
+    if (isShared && query.select && this.values.length === 0) shared.set(query.select, selected);
+    return selected;
   }
 
   /** Adds what is selected of a table to a selection. */
@@ -191,7 +222,7 @@ class Builder {
       if (DECODE_COLUMN[type]) throw UNKNOWN;
       return { sql, decode: (list: unknown[] | null) => list ?? [] };
     }
-    const decode = type === 'DateTime' && this.#datesAsText ? isoText : DECODE_COLUMN[type];
+    const decode = type === 'DateTime' && this.#options.datesAsText ? isoText : DECODE_COLUMN[type];
     return { sql: SQL_OF_COLUMN[type]?.(sql) ?? sql, decode };
   }
 
@@ -301,17 +332,24 @@ function isoText(text: string | null): string | Date | null {
   return Number.isNaN(date.getTime()) ? date : date.toISOString();
 }
 
+function columnIn({ column }: { column: string }): string {
+  return column;
+}
+
 function use({ alias, columns }: Selection, of: string, column: string): void {
   if (of === alias) columns.add(column);
 }
 
-/** The result and where it comes from. */
-function aggregate({ alias, expressions, joins }: Selection, from: string, order: string): string {
-  if (joins.length === 0) return `${arraysOf(expressions)} FROM ${from}`;
-  // The order of the rows may be lost in a join.
+/** The columns of the result and where they come from, by the tables and the order. */
+function resultsOf({ alias, expressions, joins }: Selection): Selected['results'] {
+  if (joins.length === 0) {
+    const arrays = arraysOf(expressions);
+    return (from) => `${arrays} FROM ${from}`;
+  }
   const named = expressions.map((sql, index) => `${sql} AS c${index}`).join(', ');
-  const names = expressions.map((_, index) => `${alias}.c${index}`);
-  return `${arraysOf(names)} FROM (SELECT ${named} FROM ${from}${order}) ${alias}`;
+  const arrays = arraysOf(expressions.map((_, index) => `${alias}.c${index}`));
+  // The order of the rows may be lost in a join.
+  return (from, order) => `${arrays} FROM (SELECT ${named} FROM ${from}${order}) ${alias}`;
 }
 
 /** In groups, if they are too many arguments. */

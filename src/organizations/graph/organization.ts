@@ -1,7 +1,9 @@
-import type { App } from '../../app.ts';
+import type { GraphQLResolveInfo } from 'graphql';
 import type { Organization } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import type { Context } from '../../graphql/context.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { rowSelection } from '../../graphql/row-selection.ts';
 import { findFirst } from '../../graphql/rows.ts';
 import { updateOrganization } from '../service.ts';
 import { ApiKeyScopeEnum, apiKeys } from './api-key.ts';
@@ -62,14 +64,13 @@ mutation('updateOrganization', {
 });
 
 async function findOrganization(
-  app: App,
+  context: Context,
+  info: GraphQLResolveInfo,
   { organizationId }: { organizationId: string },
-  query: object,
 ): Promise<Organization> {
-  const organization = await findFirst(app, 'Organization', {
-    ...query,
-    where: { id: organizationId },
-  });
+  const { query, options } = rowSelection({ context, info });
+  const own = { ...query, where: { id: organizationId } };
+  const organization = await findFirst(context.app, 'Organization', own, options);
   if (!organization) throw new Error('The organization does not exist');
   return organization;
 }
@@ -77,10 +78,10 @@ async function findOrganization(
 const ViewerType = builder.objectRef<{ organizationId: string }>('Viewer').implement({
   description: 'Caller, as identified by the API key or access token of the request.',
   fields: (t) => ({
-    organization: t.prismaField({
+    organization: t.field({
       type: OrganizationNode,
       description: 'Organization that the key or token belongs to.',
-      resolve: (query, viewer, _args, { app }) => findOrganization(app, viewer, query),
+      resolve: (viewer, _args, context, info) => findOrganization(context, info, viewer),
     }),
     scopes: t.field({
       type: [ApiKeyScopeEnum],
@@ -103,9 +104,9 @@ builder.queryFields((t) => ({
       'Caller, as identified by the API key or access token. Use it to verify that a key works.',
     resolve: (_root, _args, { viewer }) => ({ organizationId: viewer.organizationId }),
   }),
-  organization: t.withAuth({ readCall: true }).prismaField({
+  organization: t.withAuth({ readCall: true }).field({
     type: OrganizationNode,
     description: 'Organization that the key or token belongs to.',
-    resolve: (query, _root, _args, { app, viewer }) => findOrganization(app, viewer, query),
+    resolve: (_root, _args, context, info) => findOrganization(context, info, context.viewer),
   }),
 }));
