@@ -13,8 +13,9 @@ export default defineConfig({
     // A worker imports the server once, not once for each file; every file has databases of its own.
     isolate: false,
     sequence: { sequencer: LongestFirst },
-    testTimeout: 90_000,
-    hookTimeout: 120_000,
+    // Generous, because a machine may be slow and busy: they only end a test that hangs.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // Many tests kill processes and hold locks at real time. One that passes only when repeated is marked
     // "(retry x1)", and .ci/run lists it: a defect of the test or of the product. --retry=0 looks for them.
     retry: 1,

@@ -53,7 +53,7 @@ describe('calls of the demo', () => {
       recording: { status: 'AVAILABLE', contentType: 'audio/wav' },
     });
     expectSound(await download(recording.url), recording.durationSeconds);
-  }, 90_000);
+  });
 
   it('are those of three weeks, with figures for every working day', async () => {
     const to = new Date();
@@ -103,7 +103,7 @@ describe('calls of the demo', () => {
       expect(received).toContain(eventId);
       expect(attempts.nodes.at(-1)).toEqual({ statusCode: 204 });
     }
-  }, 90_000);
+  });
 });
 
 async function download(url: string): Promise<Buffer> {
@@ -185,5 +185,5 @@ describe('the GraphiQL tabs of the demo', () => {
       await events.return?.();
     }
     await socket.dispose();
-  }, 60_000);
+  });
 });

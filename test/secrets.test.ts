@@ -373,5 +373,5 @@ describe('secrets', () => {
     const graph = await graphDump();
     expect(graph).toContain(call.id);
     expect(foundIn(graph).filter((name) => name in hidden)).toEqual([]);
-  }, 120_000);
+  });
 });

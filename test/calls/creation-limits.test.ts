@@ -267,7 +267,7 @@ describe('creations whose outcome is unknown', () => {
       },
       60_000,
     );
-  }, 120_000);
+  });
 
   it('hold back others while Ultravox cannot be asked what became of them', async () => {
     await setFaults(server, [{ kind: 'status', status: 502, path: '/calls' }]);

@@ -1,5 +1,5 @@
 /** Test calls in a browser; ending and deleting calls. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -29,11 +29,14 @@ import {
   waitForCall,
 } from './support.ts';
 
+/** Until somebody ends the call: so a slow test still finds it live. */
+const LONG = { talkSeconds: 100_000 };
+
 let server: TestServer;
 let caller: Caller;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ simulator: LONG });
   caller = await newCaller(server);
 });
 afterAll(() => server.close());
@@ -73,6 +76,8 @@ describe('startTestCall', () => {
     expect(read).not.toContain(joinUrl);
     const { ultravoxId } = await rowOf(server, call.id);
     expect(read).not.toContain(ultravoxId);
+    await reaching(call.id, 'IN_PROGRESS');
+    await done(caller.client, 'endCall', { id: call.id });
     await ended(call.id);
     const webhooks = await server.app.db.$queryRaw<{ text: string }[]>`
       SELECT payload::text AS text FROM ultravox_webhooks WHERE ultravox_call_id = ${ultravoxId}`;
@@ -93,13 +98,16 @@ describe('startTestCall', () => {
       const payload = await startTest();
       expect(payload.userErrors).toEqual([]);
       expect(payload.joinUrl).toMatch(/^ws:/);
+      await reaching(payload.call.id, 'IN_PROGRESS');
+      await done(caller.client, 'endCall', { id: payload.call.id });
+      await ended(payload.call.id);
     } finally {
       spy.mockRestore();
     }
   });
 
   it('fails with `retryAt` when Ultravox is full, and leaves no call waiting', async () => {
-    await setSimulator(server, { maxConcurrentCalls: 1, talkSeconds: 1000 });
+    await setSimulator(server, { maxConcurrentCalls: 1 });
     try {
       const live = await dial(caller);
       await reaching(live.id, 'IN_PROGRESS');
@@ -114,7 +122,7 @@ describe('startTestCall', () => {
       await done(caller.client, 'endCall', { id: live.id });
       await ended(live.id);
     } finally {
-      await setSimulator(server, { maxConcurrentCalls: null, talkSeconds: 45 });
+      await setSimulator(server, { maxConcurrentCalls: null });
     }
   });
 
@@ -132,9 +140,6 @@ describe('startTestCall', () => {
 });
 
 describe('addToDoNotCall', () => {
-  beforeEach(() => setSimulator(server, { talkSeconds: 100_000 }));
-  afterEach(() => setSimulator(server, { talkSeconds: 45 }));
-
   const add = (phoneNumber: string) =>
     perform(caller.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');
 
@@ -183,7 +188,7 @@ describe('endCall', () => {
   it('cancels a waiting call at once, and it is never dialed', async () => {
     const narrow = await startTestServer({
       settings: { ULTRAVOX_MAX_CONCURRENT_CALLS: '1' },
-      simulator: { talkSeconds: 1000 },
+      simulator: LONG,
     });
     try {
       const from = await newCaller(narrow);
@@ -233,7 +238,6 @@ describe('endCall', () => {
   });
 
   it('asks Ultravox again when the hang-up was lost', async () => {
-    await setSimulator(server, { talkSeconds: 100_000 });
     try {
       const made = await dial(caller);
       await reaching(made.id, 'IN_PROGRESS');
@@ -247,7 +251,6 @@ describe('endCall', () => {
         endReason: 'AGENT_HANGUP',
       });
     } finally {
-      await setSimulator(server, { talkSeconds: 45 });
       await setFaults(server, []);
     }
   });
@@ -290,14 +293,14 @@ describe('deleteCalls', () => {
   it('deletes all or none, here and at Ultravox', async () => {
     const person = newPerson();
     const secret = 'Rumpelstiltskin';
+    await setSimulator(server, { talkSeconds: 5 });
     const made = await dial(caller, person, {
       variables: { name: secret },
       metadata: { name: secret },
       settings: { greeting: `Hello ${secret}` },
     });
-    await setSimulator(server, { talkSeconds: 100_000 });
+    await setSimulator(server, LONG);
     const live = await dial(caller);
-    await setSimulator(server, { talkSeconds: 45 });
     const call = await billed(made.id);
     const { ultravoxId } = await rowOf(server, made.id);
 

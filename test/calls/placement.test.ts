@@ -67,7 +67,7 @@ describe('placeWaitingCalls', () => {
   beforeAll(async () => {
     server = await startTestServer({
       settings: {
-        ULTRAVOX_TIMEOUT_SECONDS: '1',
+        ULTRAVOX_TIMEOUT_SECONDS: '2',
         CALL_CHECK_SECONDS: '0.5',
         SIMULATOR_SPEED: '200',
         LOG_LEVEL: 'silent',
@@ -126,7 +126,8 @@ describe('placeWaitingCalls', () => {
       server.app.db.call.findFirst({ where: { phoneNumber, placement: { not: 'QUEUED' } } }),
     );
     await done(caller.client, 'endCall', { id: publicId('cal', row.id) });
-    const call = await asked;
+    const { id } = await asked;
+    const call = await waitForCall(caller.client, id, 'over', isEnded);
     expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', failure: null });
     expect(typesOf(call)).toEqual(['CREATED', 'CANCELLED']);
     expect(await dialsOf(server, call.id)).toEqual([]);

@@ -6,8 +6,10 @@ import { until } from '../support/wait.ts';
 import {
   atSimulator,
   type Caller,
+  type CallView,
   dataOf,
   dial,
+  dialLong,
   done,
   newCaller,
   newPerson,
@@ -15,6 +17,7 @@ import {
   setFaults,
   setSimulator,
   steered,
+  waitForCall,
 } from './support.ts';
 
 let server: TestServer;
@@ -83,9 +86,12 @@ describe('Call.recording', () => {
     const busy = await dial(caller, steered('0001'));
     await recordingOf(off.id, 'DISABLED');
     await recordingOf(busy.id, 'NOT_ANSWERED');
-    const { id: late } = await dial(caller);
+    const { id: late } = await dialLong(server, caller);
+    const isLive = ({ answeredAt }: CallView) => answeredAt !== null;
+    await waitForCall(caller.client, late, 'answered', isLive);
     const { ultravoxId } = await rowOf(server, late);
     await setFaults(server, [{ kind: 'status', status: 404, path: `${ultravoxId}/recording` }]);
+    await done(caller.client, 'endCall', { id: late });
     const { db } = server.app;
     const where = { callId: late.replace('cal_', ''), kind: 'RECORDING' } as const;
     const tried = (attempts: number) =>

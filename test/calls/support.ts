@@ -150,6 +150,17 @@ export async function dial(
   return (await done(client, 'createCall', { agentId, phoneNumber, ...more })).call;
 }
 
+/** A call in which both talk until somebody ends it, so that a slow test still finds it live. */
+export async function dialLong(
+  server: TestServer,
+  caller: Pick<Caller, 'client' | 'agentId'>,
+  phoneNumber?: string,
+): Promise<CallView> {
+  const { talkSeconds } = server.simulator.settings();
+  await setSimulator(server, { talkSeconds: 100_000 });
+  return dial(caller, phoneNumber).finally(() => setSimulator(server, { talkSeconds }));
+}
+
 /** The payload with its user errors, for a call that Ultravox refuses. */
 export function tryToDial(
   { client, agentId }: Pick<Caller, 'client' | 'agentId'>,
@@ -194,7 +205,6 @@ export function waitForCall(
 export const typesOf = (call: CallView): string[] =>
   call.events.nodes.map(({ type }: { type: string }) => type);
 
-/** Sends a request to the simulator over HTTP. */
 /** Waits until a call is answered, and has the person say something. */
 export async function say(
   server: TestServer,
@@ -211,6 +221,7 @@ export async function say(
   }
 }
 
+/** Sends a request to the simulator over HTTP. */
 export async function atSimulator(
   { simulator }: Pick<TestServer, 'simulator'>,
   method: string,

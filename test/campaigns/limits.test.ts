@@ -123,7 +123,8 @@ describe('the limits of an organization and of Ultravox', () => {
 
   it('are waited for without polling', async () => {
     server.simulator.setFaults([
-      { kind: 'status', status: 429, retryAfterSeconds: 1, count: 1, ...CREATION },
+      // Long enough to create the calls that take precedence.
+      { kind: 'status', status: 429, retryAfterSeconds: 4, count: 1, ...CREATION },
     ]);
     const id = await start(operator, { contacts: strangers(2), maxConcurrentCalls: 1 });
     await until('the refusal', async () => {

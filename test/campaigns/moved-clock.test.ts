@@ -207,7 +207,7 @@ describe('a campaign on a moved clock', () => {
     }
     expect(dialedTwice(server)).toEqual([]);
     expect(await brokenRules(server)).toEqual([]);
-  }, 120_000);
+  });
 
   it('does not dial in the last two seconds of the window', async () => {
     // A Friday.

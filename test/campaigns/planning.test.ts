@@ -386,7 +386,7 @@ describe('a changed schedule', () => {
     );
     expect(await timesOf(campaign.id)).toEqual(expected);
     expect(await miscounted(desk)).toEqual([]);
-  }, 60_000);
+  });
 
   it('gives each contact a time when more wait than were planned', async () => {
     const contacts = numbers(2, 8);

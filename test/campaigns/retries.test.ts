@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
-import { decided, look, start, strangers, timeOf } from './engine-support.ts';
+import { decided, look, makeDue, start, strangers, timeOf } from './engine-support.ts';
 import {
   act,
   brokenRules,
@@ -96,7 +96,7 @@ describe.concurrent('a running campaign', () => {
       const id = await start(operator, {
         contacts: [...strangers(2, ENDINGS.busy), ...strangers(2)],
         ...RETRIES,
-        retryDelay: '6s',
+        retryDelay: '3600s',
       });
       await until('the first attempts', async () => dialsOf(server, id).length === 4);
       // The busy contacts get numbers that answer.
@@ -112,6 +112,7 @@ describe.concurrent('a running campaign', () => {
       WHERE campaign_id = ${uuidOf(id)}::uuid AND status = 'SCHEDULED'`;
       for (const contact of waiting)
         expect(contact).toMatchObject({ attempts: 1, endReason: 'BUSY' });
+      await makeDue(server, operator, id);
       const campaign = await ended(operator, id);
       expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 4, failed: 0 } });
       expect(dialsOf(server, id)).toHaveLength(6);

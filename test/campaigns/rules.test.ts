@@ -89,7 +89,7 @@ describe.concurrent('a running campaign', () => {
         contacts,
         retryFailed: true,
         maxRetryAttempts: 1,
-        retryDelay: '5s',
+        retryDelay: '3600s',
       });
       await look(
         operator,
@@ -97,6 +97,7 @@ describe.concurrent('a running campaign', () => {
         ({ counts }) => counts.pending === 1 && dialsOf(server, id).length === 1,
       );
       await doNotCall(operator, [contacts[0]!.phoneNumber]);
+      await makeDue(server, operator, id);
       const campaign = await ended(operator, id);
       expect(campaign.contacts.nodes[0]).toMatchObject({
         status: 'SKIPPED',
@@ -198,7 +199,7 @@ describe.concurrent('a running campaign', () => {
         maxConcurrentCalls: 1,
         retryFailed: true,
         maxRetryAttempts: 1,
-        retryDelay: '10s',
+        retryDelay: '60s',
       });
       await until('the retry', async () => {
         const { contacts } = await showCampaign(operator, id);

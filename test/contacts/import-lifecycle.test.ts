@@ -142,9 +142,10 @@ describe('contactImportProgress', () => {
     snapshots.slice(1).forEach((snapshot, index) => {
       expect(snapshot.rowsRead).toBeGreaterThanOrEqual(snapshots[index]!.rowsRead);
     });
-    // Measured over all snapshots, because a delayed one shortens the pause after it.
+    // Measured over all snapshots, because a delayed one shortens the pause after it; the first may be the
+    // most delayed.
     const tookMs = snapshots.at(-1)!.at - snapshots[0]!.at;
-    expect(tookMs).toBeGreaterThan((snapshots.length - 2) * 250);
+    expect(tookMs).toBeGreaterThan((snapshots.length - 4) * 250);
     // A finished import is sent once.
     expect((await watch(server.key, id)).snapshots).toHaveLength(1);
   });

@@ -98,7 +98,7 @@ export async function readImport(
 export async function awaitImport(
   to: { url: string; key: string | null },
   id: string,
-  timeoutMs = 30_000,
+  timeoutMs = 60_000,
 ): Promise<ImportSnapshot> {
   return until(
     'the end of the import',

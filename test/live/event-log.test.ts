@@ -423,7 +423,7 @@ describe('callEvents without a wake-up', () => {
 });
 
 describe('callEvents to a slow subscriber', { timeout: 240_000 }, () => {
-  const FLOOD = 4_000;
+  const FLOOD = 2_000;
   // Large enough that the buffers of the socket hold only a part of the flood.
   const fields = Array.from({ length: 150 }, (_, index) => `field${index}: callId`).join(' ');
   const query = `subscription ($after: Cursor) { callEvents(after: $after) { cursor ${fields} } }`;

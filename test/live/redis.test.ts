@@ -190,5 +190,5 @@ describe.skipIf(!available)('createRedisBus at a Redis Cluster', () => {
       return channels.length === 0;
     });
     admin.disconnect();
-  }, 60_000);
+  });
 });

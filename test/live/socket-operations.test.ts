@@ -90,7 +90,7 @@ describe('queries and mutations over a socket', () => {
     const { key } = await perform(
       server.client,
       'createApiKey',
-      { name: 'Short', scopes: ['READ'], expiresAt: new Date(Date.now() + 1_500) },
+      { name: 'Short', scopes: ['READ'], expiresAt: new Date(Date.now() + 4_000) },
       'key',
     );
     const client = openSocket(server.url, key, { lazy: false });

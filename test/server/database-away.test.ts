@@ -139,16 +139,20 @@ describe('while the database is away', () => {
   });
 
   it('an event waits until the objects in it can be read', async () => {
-    const sql = new Client({ connectionString: postgres.url });
-    await sql.connect();
+    const [sql, watching] = [1, 2].map(() => new Client({ connectionString: postgres.url })) as [
+      Client,
+      Client,
+    ];
+    await Promise.all([sql.connect(), watching.connect()]);
     await sql.query('BEGIN; LOCK TABLE agents');
     const client = openSocket(server.url, server.key);
     const events = client.iterate({
       query: 'subscription { callEvents(after: "0") { cursor call { agent { name } } } }',
     });
     const first = events.next();
+    // Outside of the transaction, which would see the same sessions each time.
     const terminateBlocked = async () => {
-      const { rowCount } = await sql.query(
+      const { rowCount } = await watching.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE wait_event_type = 'Lock' AND query LIKE '%agents%'`,
       );
@@ -162,7 +166,7 @@ describe('while the database is away', () => {
       data: { callEvents: { cursor: expect.any(String), call: { agent: { name: 'Ada' } } } },
     });
     await client.dispose();
-    await sql.end();
+    await Promise.all([sql.end(), watching.end()]);
   });
 
   it('a process that is frozen in a transaction loses its locks', async () => {

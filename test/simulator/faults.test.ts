@@ -44,7 +44,8 @@ describe('faults of the simulator', () => {
     simulator.setFaults([{ kind: 'timeout', count: 1 }]);
     const options = {
       headers: { 'x-api-key': simulator.apiKey },
-      signal: AbortSignal.timeout(150),
+      // Long enough that the request has arrived.
+      signal: AbortSignal.timeout(2_000),
     };
     await expect(fetch(`${simulator.url}/api/models`, options)).rejects.toThrow();
     expect((await api('GET', '/api/models')).status).toBe(200);

@@ -2,14 +2,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /**
- * Measures until a duration is below the limit, at most four times. A busy machine delays some, a defect
- * delays all.
+ * Measures until a duration is below the limit, at most eight times. A busy machine delays some, a
+ * defect delays all.
  *
  * @returns the shortest duration.
  */
 export async function quickest(limitMs: number, measure: () => Promise<number>): Promise<number> {
   let shortest = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < 4 && shortest >= limitMs; attempt += 1) {
+  for (let attempt = 0; attempt < 8 && shortest >= limitMs; attempt += 1) {
     shortest = Math.min(shortest, await measure());
   }
   return shortest;
@@ -23,7 +23,7 @@ export async function quickest(limitMs: number, measure: () => Promise<number>):
 export async function until<T>(
   what: string,
   probe: () => Promise<T> | T,
-  timeoutMs = 30_000,
+  timeoutMs = 60_000,
 ): Promise<NonNullable<Exclude<T, false>>> {
   const end = Date.now() + timeoutMs;
   let failure: unknown;

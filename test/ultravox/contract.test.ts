@@ -242,6 +242,8 @@ describe.skipIf(!file)(title, () => {
         'call { id status }',
       );
     }
+    // Until it is ended below.
+    simulator.updateSettings({ talkSeconds: 100_000 });
     const { call } = await run(
       'startTestCall',
       { agentId: agent.id, variables: { who: 'Bob' } },

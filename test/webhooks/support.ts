@@ -30,7 +30,7 @@ export function useWebhookServer(): void {
     server = await startTestServer({
       settings: {
         WEBHOOK_ALLOWED_URLS: `${receiver.url}/`,
-        WEBHOOK_TIMEOUT_SECONDS: '1',
+        WEBHOOK_TIMEOUT_SECONDS: '3',
         TRANSCRIPT_RETENTION_DAYS: '3650',
       },
       simulator: { talkSeconds: 5, summaryDelaySeconds: 0 },
