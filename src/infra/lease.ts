@@ -40,10 +40,24 @@ export interface Lease {
    * @returns whether it was taken.
    */
   claim(db: SqlExecutor, more?: { when?: Sql; set?: Sql }): Promise<boolean>;
+  /**
+   * Takes the lease if it is free or the row does not exist, which is then inserted.
+   *
+   * @returns whether it was taken.
+   */
+  claimOrInsert(db: SqlExecutor, row: InsertedRow): Promise<boolean>;
   /** Extends the lease. @throws LeaseLostError when it is no longer held. */
   renew(db: SqlExecutor, more?: { set?: Sql }): Promise<void>;
   /** Releases the lease if it is still held. */
   release(db: SqlExecutor, more?: { set?: Sql }): Promise<void>;
+}
+
+/** The row to insert when nobody has claimed it before. */
+export interface InsertedRow {
+  /** Names of the columns, without those of the lease. The first one is unique. */
+  columns: readonly [string, ...string[]];
+  /** SQL: a SELECT of their values. Nothing is claimed if it returns no row. */
+  select: Sql;
 }
 
 /** SQL condition: nobody holds an unexpired lease on the row. */
@@ -75,6 +89,15 @@ export function newLease({ columns, row, seconds }: LeaseOptions): Lease {
       const claimed = await db.$executeRaw(sql`
         UPDATE ${table} SET ${id} = ${leaseId}::uuid, ${until} = ${expiry}${and(set)}
         WHERE ${row} AND ${leaseIsFree(columns)}${when ? sql` AND (${when})` : sql``}`);
+      return claimed === 1;
+    },
+    async claimOrInsert(db, { columns: names, select }) {
+      const list = raw(names.join(', '));
+      const claimed = await db.$executeRaw(sql`
+        INSERT INTO ${table} AS leased (${list}, ${id}, ${until})
+        SELECT inserted.*, ${leaseId}::uuid, ${expiry} FROM (${select}) AS inserted
+        ON CONFLICT (${raw(names[0])}) DO UPDATE SET ${id} = EXCLUDED.${id}, ${until} = EXCLUDED.${until}
+        WHERE ${leaseIsFree({ until: `leased.${columns.until}` })}`);
       return claimed === 1;
     },
     async renew(db, { set } = {}) {

@@ -71,6 +71,22 @@ describe('newLease', () => {
     expect(await stateOf(rows)).toBe('second');
   });
 
+  it('is claimed with a row that does not exist yet, by one of many concurrent holders', async () => {
+    const row = { columns: ['id', 'state'], select: sql`SELECT -1 AS id, 'new' AS state` } as const;
+    const holders = Array.from({ length: 8 }, () =>
+      newLease({ columns, row: sql`id = -1`, seconds: 60 }),
+    );
+    const claims = await Promise.all(holders.map((holder) => holder.claimOrInsert(db, row)));
+    expect(claims.filter(Boolean)).toHaveLength(1);
+    const holder = holders[claims.indexOf(true)]!;
+    await holder.renew(db);
+    await holder.release(db);
+    expect(await holders[0]!.claimOrInsert(db, row)).toBe(true);
+    const none = { ...row, select: sql`SELECT -2 AS id, 'new' AS state WHERE false` };
+    expect(await holders[1]!.claimOrInsert(db, none)).toBe(false);
+    expect(await stateOf(-2)).toBeUndefined();
+  });
+
   it('is free after its release', async () => {
     const lease = await newRow();
     const first = lease();

@@ -3,9 +3,10 @@
  * them to all subscribers. Every process with subscribers takes part; a lease lets one process at a time
  * read a call, and another follows when it stops or dies. Calls without subscribers cost nothing.
  */
+import { sqltag as sql } from '@prisma/client/runtime/client';
 import type { App } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
-import { newId } from '../../infra/ids.ts';
+import { type Lease, LeaseLostError, newLease } from '../../infra/lease.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { ReadMessages } from '../../ultravox/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
@@ -41,8 +42,9 @@ type LiveCall = Pick<Call, 'id' | 'organizationId' | 'ultravoxId'>;
 
 /** What this process knows of a call that it reads. */
 interface Reading {
-  leaseId: string;
-  renewAt: number;
+  lease: Lease;
+  /** When the lease is to be renewed; null while it is not held. */
+  renewAt: number | null;
   messages: ReadMessages | undefined;
   /** The last message as it was at the last look, which may still grow. */
   last: string;
@@ -74,7 +76,7 @@ class TurnWatcher {
         }
       } finally {
         this.#running = false;
-        for (const [id, reading] of this.#readings) void this.#release(id, reading);
+        for (const reading of this.#readings.values()) void this.#release(reading);
         this.#readings.clear();
         if (this.wanted.size > 0 && !this.#app.closing.aborted) this.run();
       }
@@ -87,10 +89,10 @@ class TurnWatcher {
     for (const [id, reading] of this.#readings) {
       if (ids.has(id)) continue;
       this.#readings.delete(id);
-      void this.#release(id, reading);
+      void this.#release(reading);
     }
     for (const call of live) {
-      const reading = this.#readings.get(call.id) ?? newReading();
+      const reading = this.#readings.get(call.id) ?? newReading(call.id);
       this.#readings.set(call.id, reading);
       if (reading.busy || reading.pausedUntil > Date.now() || this.#inFlight >= MAX_AT_ONCE) {
         continue;
@@ -155,37 +157,52 @@ class TurnWatcher {
   }
 
   /** Takes or keeps the lease on reading the call. */
-  async #holdsLease(call: LiveCall, reading: Reading): Promise<boolean> {
-    if (reading.renewAt > Date.now()) return true;
-    const { leaseId } = reading;
-    const held = await this.#app.db.$executeRaw`
-      INSERT INTO call_turn_watches AS w (call_id, organization_id, lease_id, lease_until)
-      SELECT id, organization_id, ${leaseId}::uuid,
-        clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}::float8)
-      FROM calls WHERE id = ${call.id}::uuid AND status = 'IN_PROGRESS'
-      ON CONFLICT (call_id) DO UPDATE
-        SET lease_id = EXCLUDED.lease_id, lease_until = EXCLUDED.lease_until
-        WHERE w.lease_id IS NULL OR w.lease_id = EXCLUDED.lease_id OR w.lease_until < now()`;
-    if (held === 0) {
+  async #holdsLease({ id }: LiveCall, reading: Reading): Promise<boolean> {
+    const { lease, renewAt } = reading;
+    if (renewAt !== null && renewAt > Date.now()) return true;
+    const held = renewAt === null ? await this.#claim(id, lease) : await this.#renew(lease);
+    if (!held) {
       // Another process reads the call; what this process knew of it is outdated.
-      Object.assign(reading, newReading());
+      Object.assign(reading, newReading(id));
       return false;
     }
     reading.renewAt = Date.now() + (LEASE_SECONDS * 1000) / 3;
     return true;
   }
 
-  async #release(callId: string, { leaseId }: Reading): Promise<void> {
-    await this.#app.db.callTurnWatch
-      .updateMany({ where: { callId, leaseId }, data: { leaseId: null, leaseUntil: null } })
-      .catch(this.#app.failures.recorder('releaseTurns'));
+  #claim(callId: string, lease: Lease): Promise<boolean> {
+    return lease.claimOrInsert(this.#app.db, {
+      columns: ['call_id', 'organization_id'],
+      select: sql`SELECT id, organization_id FROM calls
+        WHERE id = ${callId}::uuid AND status = 'IN_PROGRESS'`,
+    });
+  }
+
+  async #renew(lease: Lease): Promise<boolean> {
+    try {
+      await lease.renew(this.#app.db);
+      return true;
+    } catch (error) {
+      if (error instanceof LeaseLostError) return false;
+      throw error;
+    }
+  }
+
+  async #release({ lease }: Reading): Promise<void> {
+    await lease.release(this.#app.db).catch(this.#app.failures.recorder('releaseTurns'));
   }
 }
 
-function newReading(): Reading {
+const WATCHES = { table: 'call_turn_watches', id: 'lease_id', until: 'lease_until' };
+
+function newReading(callId: string): Reading {
   return {
-    leaseId: newId(),
-    renewAt: 0,
+    lease: newLease({
+      columns: WATCHES,
+      row: sql`call_id = ${callId}::uuid`,
+      seconds: LEASE_SECONDS,
+    }),
+    renewAt: null,
     messages: undefined,
     last: '',
     appended: new Set(),
