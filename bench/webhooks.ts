@@ -87,7 +87,9 @@ try {
     // Once to warm up, then without, with, and without the dead endpoint again.
     await measure(app, organizationId, agentId);
     const before = await measure(app, organizationId, agentId);
-    const { endpoint } = await createWebhookEndpoint(app, viewer, { url: deadUrl });
+    const { webhookEndpoint: endpoint } = await createWebhookEndpoint(app, viewer, {
+      url: deadUrl,
+    });
     const beside = await measure(app, organizationId, agentId);
     await deleteWebhookEndpoint(app, viewer, `whe_${endpoint.id}`);
     const after = await measure(app, organizationId, agentId);

@@ -18,6 +18,9 @@ import { UserErrorType } from './user-error.ts';
 type Types = (typeof builder)['$inferSchemaTypes'];
 type PayloadShape<Shape extends object> = Partial<Shape> & { userErrors: readonly Problem[] };
 
+/** Builder of the fields of an input object. */
+export type InputBuilder = InputFieldBuilder<Types, 'InputObject'>;
+
 /** Builder of the payload fields of a mutation whose `run` returns `Shape`. */
 export type PayloadBuilder<Shape extends object> = ObjectFieldBuilder<Types, PayloadShape<Shape>>;
 
@@ -32,7 +35,7 @@ export interface MutationOptions<Fields extends InputFieldMap, Shape extends obj
   /** Set if the mutation only ends something. It is then exempt from the rate limit. */
   stops?: true;
   /** Fields of the input object. */
-  input: (t: InputFieldBuilder<Types, 'InputObject'>) => Fields;
+  input: (t: InputBuilder) => Fields;
   /** Fields of the payload in addition to `userErrors`; fields that a function builds must be nullable. */
   payload: PayloadFields<Shape> | ((t: PayloadBuilder<Shape>) => FieldMap);
   /**

@@ -2,9 +2,9 @@
 import type { App } from '../app.ts';
 import type { PostResult } from '../infra/guarded-post.ts';
 import { newId } from '../infra/ids.ts';
+import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
 import { recordFailure, recordSuccess } from './endpoint-health.ts';
 import { nextAttemptAt, retryAfter } from './retry.ts';
-import type { Claimed, Endpoint } from './sender.ts';
 
 const GONE = 410;
 
@@ -23,7 +23,7 @@ export interface AttemptResult {
 export async function recordAttempt(
   app: App,
   endpoint: Endpoint,
-  delivery: Claimed,
+  delivery: ClaimedDelivery,
   result: AttemptResult,
 ): Promise<void> {
   const now = app.now();

@@ -2,7 +2,7 @@
 import type { App, Tx } from '../app.ts';
 import { Prisma, type WebhookDisabledReason } from '../generated/prisma/client.ts';
 import { announceEvents, appendEvents, currentCursor } from '../live/log.ts';
-import type { Endpoint } from './sender.ts';
+import type { Endpoint } from './claimed-delivery.ts';
 
 /** An endpoint that fails for longer is disabled. */
 const DISABLE_AFTER_MS = 5 * 86_400_000;

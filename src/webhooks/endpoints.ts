@@ -29,7 +29,7 @@ export async function createWebhookEndpoint(
   app: App,
   viewer: Viewer,
   input: CreateWebhookEndpointInput,
-): Promise<{ endpoint: WebhookEndpoint; secret: string }> {
+): Promise<{ webhookEndpoint: WebhookEndpoint; secret: string }> {
   const checks = new Checks();
   const url = checkAddress(checks, app.config, input.url, ['url']);
   const description = checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
@@ -38,7 +38,7 @@ export async function createWebhookEndpoint(
   const secret = newWebhookSecret();
   const encrypted = encryptSecret(app, id, secret);
   const startCursor = await currentCursor(app, viewer.organizationId);
-  const endpoint = await app.db.$transaction(async (tx) => {
+  const webhookEndpoint = await app.db.$transaction(async (tx) => {
     // One at a time for each organization, for the maximum.
     await tx.$queryRaw`
       SELECT id FROM organizations WHERE id = ${viewer.organizationId}::uuid FOR NO KEY UPDATE`;
@@ -64,7 +64,7 @@ export async function createWebhookEndpoint(
       },
     });
   });
-  return { endpoint, secret };
+  return { webhookEndpoint, secret };
 }
 
 export interface UpdateWebhookEndpointInput {
@@ -147,10 +147,10 @@ export async function rotateWebhookSecret(
   app: App,
   viewer: Viewer,
   publicEndpointId: string,
-): Promise<{ endpoint: WebhookEndpoint; secret: string }> {
+): Promise<{ webhookEndpoint: WebhookEndpoint; secret: string }> {
   const id = readEndpointId(publicEndpointId);
   const secret = newWebhookSecret();
-  const endpoint = await app.db.$transaction(async (tx) => {
+  const webhookEndpoint = await app.db.$transaction(async (tx) => {
     const found = await lockEndpoint(tx, viewer, id);
     if (found.agentId) {
       throw userError(
@@ -169,7 +169,7 @@ export async function rotateWebhookSecret(
       },
     });
   });
-  return { endpoint, secret };
+  return { webhookEndpoint, secret };
 }
 
 /** Queues a test event, regardless of the event types of the endpoint. */

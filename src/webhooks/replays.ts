@@ -43,17 +43,17 @@ export async function replayFailedWebhooks(
   app: App,
   viewer: Viewer,
   endpointId: string,
-): Promise<{ endpoint: WebhookEndpoint; deliveryCount: number }> {
+): Promise<{ webhookEndpoint: WebhookEndpoint; deliveryCount: number }> {
   const path = ['endpointId'];
   const id = readEndpointId(endpointId, path);
   const result = await app.db.$transaction(async (tx) => {
-    const endpoint = await lockEndpoint(tx, viewer, id, path);
-    requireEnabled(endpoint, path);
+    const webhookEndpoint = await lockEndpoint(tx, viewer, id, path);
+    requireEnabled(webhookEndpoint, path);
     const { count } = await tx.webhookDelivery.updateMany({
       where: { endpointId: id, status: 'EXHAUSTED' },
       data: { ...AGAIN, nextAttemptAt: app.now() },
     });
-    return { endpoint, deliveryCount: count };
+    return { webhookEndpoint, deliveryCount: count };
   });
   announceDeliveries(app);
   return result;

@@ -1,7 +1,7 @@
 /** The signing secrets of endpoints: encrypted at rest, with an overlap after a rotation. */
 import { crmWebhookSecretOf } from '../agents/service.ts';
 import type { App } from '../app.ts';
-import type { Endpoint } from './sender.ts';
+import type { Endpoint } from './claimed-delivery.ts';
 import type { SigningSecrets } from './signature.ts';
 
 /** How long the previous secret is valid after a rotation. */

@@ -4,12 +4,13 @@
  * process had claimed is sent again by another.
  */
 import type { App } from '../app.ts';
-import { type Agent, Prisma, type WebhookEndpoint } from '../generated/prisma/client.ts';
+import { Prisma } from '../generated/prisma/client.ts';
 import { guardedPost } from '../infra/guarded-post.ts';
 import { newId } from '../infra/ids.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import { mayReceive } from './addresses.ts';
 import { type AttemptResult, recordAttempt } from './attempts.ts';
+import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
 import { messageId } from './messages.ts';
 import { signingSecretsOf } from './secrets.ts';
 import { webhookHeaders } from './signature.ts';
@@ -27,19 +28,6 @@ const CLAIMS = 10;
 /** How long a claim outlasts the timeout of the request. */
 const CLAIM_MARGIN_SECONDS = 15;
 const MAX_ANSWER_BYTES = 1_024;
-
-export type Endpoint = WebhookEndpoint & {
-  agent: Pick<Agent, 'id' | 'crmWebhookSecret'> | null;
-};
-
-export interface Claimed {
-  id: string;
-  claimId: string;
-  attemptCount: number;
-  tries: number;
-  messageId: string;
-  body: string;
-}
 
 /** Wakes the senders of every process. Call it after the commit. */
 export function announceDeliveries(app: App): void {
@@ -119,7 +107,7 @@ class Sender {
     );
     if (room <= 0) return;
     this.#lanes.set(endpoint.id, busy + room);
-    let claimed: Claimed[] = [];
+    let claimed: ClaimedDelivery[] = [];
     try {
       claimed = await claim(this.#app, endpoint.id, room);
     } finally {
@@ -132,7 +120,7 @@ class Sender {
     }
   }
 
-  async #send(endpoint: Endpoint, delivery: Claimed, probing: boolean): Promise<void> {
+  async #send(endpoint: Endpoint, delivery: ClaimedDelivery, probing: boolean): Promise<void> {
     try {
       await sendDelivery(this.#app, endpoint, delivery);
     } catch (error) {
@@ -180,9 +168,9 @@ async function dueEndpoints(app: App, endpointId?: string): Promise<Endpoint[]> 
   });
 }
 
-function claim(app: App, endpointId: string, count: number): Promise<Claimed[]> {
+function claim(app: App, endpointId: string, count: number): Promise<ClaimedDelivery[]> {
   const seconds = app.config.WEBHOOK_TIMEOUT_SECONDS + CLAIM_MARGIN_SECONDS;
-  return app.db.$queryRaw<Claimed[]>`
+  return app.db.$queryRaw<ClaimedDelivery[]>`
     UPDATE webhook_deliveries d
     SET claim_id = ${newId()}::uuid,
       claimed_until = clock_timestamp() + make_interval(secs => ${seconds}::float8)
@@ -197,7 +185,11 @@ function claim(app: App, endpointId: string, count: number): Promise<Claimed[]> 
       d.message_id AS "messageId", m.body`;
 }
 
-async function sendDelivery(app: App, endpoint: Endpoint, delivery: Claimed): Promise<void> {
+async function sendDelivery(
+  app: App,
+  endpoint: Endpoint,
+  delivery: ClaimedDelivery,
+): Promise<void> {
   const startedAt = app.now();
   const began = performance.now();
   const id = messageId(delivery.messageId);
@@ -225,7 +217,7 @@ async function sendDelivery(app: App, endpoint: Endpoint, delivery: Claimed): Pr
 }
 
 /** The process ends: another one sends it at once. */
-async function releaseClaim(app: App, { id, claimId }: Claimed): Promise<void> {
+async function releaseClaim(app: App, { id, claimId }: ClaimedDelivery): Promise<void> {
   await app.db.$executeRaw`
     UPDATE webhook_deliveries SET claim_id = NULL, claimed_until = NULL
     WHERE id = ${id}::uuid AND claim_id = ${claimId}::uuid`;

@@ -1,10 +1,8 @@
 /** Enums and input types of an agent. */
-import type { InputFieldBuilder } from '@pothos/core';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
+import type { InputBuilder } from '../../graphql/mutation.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from '../limits.ts';
-
-type Types = (typeof builder)['$inferSchemaTypes'];
 
 export const FirstSpeakerEnum = builder.enumType('FirstSpeaker', {
   description: 'Party that speaks first in a call.',
@@ -124,7 +122,7 @@ const BuiltInConfigInput = builder.inputType('BuiltInConfigInput', {
 });
 
 /** The optional input fields of an agent. */
-export function optionalInputFields(t: InputFieldBuilder<Types, 'InputObject'>) {
+export function optionalInputFields(t: InputBuilder) {
   return {
     description: t.string({
       description: `Internal note, at most ${formatNumber(LIMITS.description)} characters. It is not used in calls.`,
@@ -207,7 +205,7 @@ const NAME = `Display name, 1 to ${LIMITS.name} characters. Not necessarily uniq
 const VOICE = 'ID of the voice that the agent speaks with (`voc_…`). `voices` lists them.';
 const PROMPT = `Instructions for the language model, 1 to ${formatNumber(LIMITS.systemPrompt)} characters. Placeholders such as {{first_name}} are replaced by the variables of a call.`;
 
-export function createInputFields(t: InputFieldBuilder<Types, 'InputObject'>) {
+export function createInputFields(t: InputBuilder) {
   return {
     name: t.string({ required: true, description: NAME }),
     voiceId: t.id({ required: true, description: VOICE }),
@@ -216,7 +214,7 @@ export function createInputFields(t: InputFieldBuilder<Types, 'InputObject'>) {
   };
 }
 
-export function updateInputFields(t: InputFieldBuilder<Types, 'InputObject'>) {
+export function updateInputFields(t: InputBuilder) {
   return {
     name: t.string({ description: NAME }),
     voiceId: t.id({ description: VOICE }),

@@ -1,12 +1,11 @@
 /** Mutations of campaigns. */
-import type { InputFieldBuilder } from '@pothos/core';
 import { ColumnMappingInput, encodingField } from '../../contacts/graph/contact-import-inputs.ts';
 import { personFields } from '../../contacts/graph/contact-inputs.ts';
 import { MAX_MAPPINGS } from '../../contacts/import/service.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { toPublicId } from '../../graphql/ids.ts';
-import { mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
+import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
 import { MAX_LISTED_CONTACTS, type RowProblem } from '../enrollment/contact-sources.ts';
 import { cancelCampaign, pauseCampaign, resumeCampaign, scheduleCampaign } from '../lifecycle.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';
@@ -26,8 +25,6 @@ import {
   PhoneRotationStrategyEnum,
 } from './campaign-enums.ts';
 
-type Fields = InputFieldBuilder<(typeof builder)['$inferSchemaTypes'], 'InputObject'>;
-
 const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
   description: 'Contact of a campaign that is not stored as a contact of the organization.',
   fields: (t) => ({
@@ -45,7 +42,7 @@ const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
 });
 
 /** The four sources of contacts. */
-function sourceFields(t: Fields) {
+function sourceFields(t: InputBuilder) {
   return {
     contactFolderId: t.id({
       description:
@@ -89,7 +86,7 @@ const START = {
 };
 
 /** Settings that `updateCampaign` can change. The defaults are the same, where null resets a field. */
-function settingsFields(t: Fields, use: 'create' | 'update') {
+function settingsFields(t: InputBuilder, use: 'create' | 'update') {
   return {
     phoneNumberIds: t.idList({
       maxItems: MAX_NUMBERS,

@@ -1,7 +1,7 @@
 /** Inputs and enums of contact imports. */
-import type { InputFieldBuilder } from '@pothos/core';
 import { ContactImportStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
+import type { InputBuilder } from '../../graphql/mutation.ts';
 import type { ImportField } from '../import/header-names.ts';
 import type { FileEncoding } from '../import/text-encoding.ts';
 
@@ -120,10 +120,8 @@ export const FileEncodingEnum = builder.enumType('FileEncoding', {
   ) as Record<FileEncoding, { value: FileEncoding; description: string }>,
 });
 
-type Fields = InputFieldBuilder<(typeof builder)['$inferSchemaTypes'], 'InputObject'>;
-
 /** The `defaultCountry` field of every input that takes a file. */
-export function defaultCountryField(t: Fields) {
+export function defaultCountryField(t: InputBuilder) {
   return t.string({
     description:
       'Country of phone numbers without a country calling code, as an ISO 3166-1 alpha-2 code such as `US`. Default: such numbers are invalid.',
@@ -131,7 +129,7 @@ export function defaultCountryField(t: Fields) {
 }
 
 /** The `encoding` field of every input that takes a file. */
-export function encodingField(t: Fields) {
+export function encodingField(t: InputBuilder) {
   return t.field({
     type: FileEncodingEnum,
     description:

@@ -1,8 +1,8 @@
 /** Inputs and enums of contacts. */
-import type { InputFieldBuilder } from '@pothos/core';
 import { ContactOutcome } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
+import type { InputBuilder } from '../../graphql/mutation.ts';
 import { MAX_CONTACTS } from '../selection.ts';
 
 export const ContactOutcomeEnum = builder.enumType('ContactOutcome', {
@@ -45,10 +45,8 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
   }),
 });
 
-type Fields = InputFieldBuilder<(typeof builder)['$inferSchemaTypes'], 'InputObject'>;
-
 /** The fields of a person apart from the phone number, for every input that has them. */
-export function personFields(t: Fields) {
+export function personFields(t: InputBuilder) {
   return {
     firstName: t.string({ description: 'First name, at most 100 characters.' }),
     lastName: t.string({ description: 'Last name, at most 100 characters.' }),

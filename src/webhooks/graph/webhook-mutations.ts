@@ -1,5 +1,5 @@
 import { toPublicId } from '../../graphql/ids.ts';
-import { mutation } from '../../graphql/mutation.ts';
+import { type InputBuilder, mutation } from '../../graphql/mutation.ts';
 import {
   createWebhookEndpoint,
   deleteWebhookEndpoint,
@@ -15,6 +15,11 @@ import { WebhookEndpointNode, WebhookEventTypeEnum } from './webhook-endpoint.ts
 const URL_DESCRIPTION =
   'Public `https://` address, at most 2,000 characters. The name is resolved again for each request, and private, loopback and link-local addresses are never connected to.';
 
+const endpoint = (description: string) => ({ type: WebhookEndpointNode, description });
+
+const endpointId = (t: InputBuilder) =>
+  t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' });
+
 mutation('createWebhookEndpoint', {
   description: `Creates a webhook endpoint, which receives events from then on. The signing secret is returned only once. An organization can have at most ${MAX_ENDPOINTS} endpoints.`,
   scope: 'write',
@@ -27,20 +32,14 @@ mutation('createWebhookEndpoint', {
     }),
   }),
   run: (input, { app, viewer }) => createWebhookEndpoint(app, viewer, input),
-  payload: (t) => ({
-    webhookEndpoint: t.field({
-      type: WebhookEndpointNode,
-      nullable: true,
-      description: 'The created endpoint.',
-      resolve: (payload) => payload.endpoint ?? null,
-    }),
-    secret: t.string({
-      nullable: true,
+  payload: {
+    webhookEndpoint: endpoint('The created endpoint.'),
+    secret: {
+      type: 'String',
       description:
         'Signing secret, `whsec_` followed by base64. Store it now; it cannot be retrieved later.',
-      resolve: (payload) => payload.secret ?? null,
-    }),
-  }),
+    },
+  },
 });
 
 mutation('updateWebhookEndpoint', {
@@ -48,7 +47,7 @@ mutation('updateWebhookEndpoint', {
     'Updates a webhook endpoint. Omitted fields stay unchanged. Disabling it gives up what it has not received yet; after enabling it, `replayFailedWebhooks` and `replayWebhookEvents` send what it missed.',
   scope: 'write',
   input: (t) => ({
-    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+    id: endpointId(t),
     url: t.field({ type: 'Url', description: URL_DESCRIPTION }),
     description: t.string({
       description: 'Description of the endpoint, at most 200 characters. Null removes it.',
@@ -60,25 +59,16 @@ mutation('updateWebhookEndpoint', {
     enabled: t.boolean({ description: 'Whether to send events.' }),
   }),
   run: async (input, { app, viewer }) => ({
-    endpoint: await updateWebhookEndpoint(app, viewer, input),
+    webhookEndpoint: await updateWebhookEndpoint(app, viewer, input),
   }),
-  payload: (t) => ({
-    webhookEndpoint: t.field({
-      type: WebhookEndpointNode,
-      nullable: true,
-      description: 'The updated endpoint.',
-      resolve: (payload) => payload.endpoint ?? null,
-    }),
-  }),
+  payload: { webhookEndpoint: endpoint('The updated endpoint.') },
 });
 
 mutation('deleteWebhookEndpoint', {
   description:
     'Permanently deletes a webhook endpoint with its deliveries. The CRM webhook of an agent is removed with `updateAgent` instead.',
   scope: 'write',
-  input: (t) => ({
-    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
-  }),
+  input: (t) => ({ id: endpointId(t) }),
   run: async (input, { app, viewer }) => ({
     id: await deleteWebhookEndpoint(app, viewer, input.id),
   }),
@@ -95,43 +85,26 @@ mutation('rotateWebhookSecret', {
   description:
     'Replaces the signing secret of a webhook endpoint. For a day, requests are signed with the new and the previous secret, so that receivers can be updated without losing events. A secret before the previous one becomes invalid at once.',
   scope: 'write',
-  input: (t) => ({
-    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
-  }),
+  input: (t) => ({ id: endpointId(t) }),
   run: (input, { app, viewer }) => rotateWebhookSecret(app, viewer, input.id),
-  payload: (t) => ({
-    webhookEndpoint: t.field({
-      type: WebhookEndpointNode,
-      nullable: true,
-      description: 'The endpoint.',
-      resolve: (payload) => payload.endpoint ?? null,
-    }),
-    secret: t.string({
-      nullable: true,
+  payload: {
+    webhookEndpoint: endpoint('The endpoint.'),
+    secret: {
+      type: 'String',
       description: 'The new signing secret. Store it now; it cannot be retrieved later.',
-      resolve: (payload) => payload.secret ?? null,
-    }),
-  }),
+    },
+  },
 });
 
 mutation('sendTestWebhook', {
   description:
     'Sends a test event (`webhook.test`) to a webhook endpoint, regardless of its `eventTypes`. The `attempts` of the delivery contain the response.',
   scope: 'write',
-  input: (t) => ({
-    id: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
-  }),
+  input: (t) => ({ id: endpointId(t) }),
   run: async (input, { app, viewer }) => ({
-    delivery: await sendTestWebhook(app, viewer, input.id),
+    webhookDelivery: await sendTestWebhook(app, viewer, input.id),
   }),
-  payload: (t) => ({
-    webhookDelivery: t.field({
-      type: WebhookDeliveryNode,
-      nullable: true,
-      description: 'The queued delivery.',
-      resolve: (payload) => payload.delivery ?? null,
-    }),
-  }),
+  payload: { webhookDelivery: { type: WebhookDeliveryNode, description: 'The queued delivery.' } },
 });
 
 mutation('replayWebhookDelivery', {
@@ -142,38 +115,20 @@ mutation('replayWebhookDelivery', {
     id: t.id({ required: true, description: 'ID of the delivery (`whd_…`).' }),
   }),
   run: async (input, { app, viewer }) => ({
-    delivery: await replayWebhookDelivery(app, viewer, input.id),
+    webhookDelivery: await replayWebhookDelivery(app, viewer, input.id),
   }),
-  payload: (t) => ({
-    webhookDelivery: t.field({
-      type: WebhookDeliveryNode,
-      nullable: true,
-      description: 'The delivery.',
-      resolve: (payload) => payload.delivery ?? null,
-    }),
-  }),
+  payload: { webhookDelivery: { type: WebhookDeliveryNode, description: 'The delivery.' } },
 });
 
 mutation('replayFailedWebhooks', {
   description: 'Sends all EXHAUSTED deliveries of a webhook endpoint again.',
   scope: 'write',
-  input: (t) => ({
-    endpointId: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
-  }),
+  input: (t) => ({ endpointId: endpointId(t) }),
   run: (input, { app, viewer }) => replayFailedWebhooks(app, viewer, input.endpointId),
-  payload: (t) => ({
-    webhookEndpoint: t.field({
-      type: WebhookEndpointNode,
-      nullable: true,
-      description: 'The endpoint.',
-      resolve: (payload) => payload.endpoint ?? null,
-    }),
-    deliveryCount: t.int({
-      nullable: true,
-      description: 'Number of deliveries queued again.',
-      resolve: (payload) => payload.deliveryCount ?? null,
-    }),
-  }),
+  payload: {
+    webhookEndpoint: endpoint('The endpoint.'),
+    deliveryCount: { type: 'Int', description: 'Number of deliveries queued again.' },
+  },
 });
 
 mutation('replayWebhookEvents', {
@@ -181,7 +136,7 @@ mutation('replayWebhookEvents', {
     'Sends all events after a cursor to a webhook endpoint, limited to its `eventTypes`: those sent before, with the same event IDs, and those it missed. Runs in the background; `replayCursor` of the endpoint shows its progress. Replaces a replay that is in progress.',
   scope: 'write',
   input: (t) => ({
-    endpointId: t.id({ required: true, description: 'ID of the endpoint (`whe_…`).' }),
+    endpointId: endpointId(t),
     after: t.field({
       type: 'Cursor',
       required: true,
@@ -190,14 +145,7 @@ mutation('replayWebhookEvents', {
     }),
   }),
   run: async (input, { app, viewer }) => ({
-    endpoint: await replayWebhookEvents(app, viewer, input),
+    webhookEndpoint: await replayWebhookEvents(app, viewer, input),
   }),
-  payload: (t) => ({
-    webhookEndpoint: t.field({
-      type: WebhookEndpointNode,
-      nullable: true,
-      description: 'The endpoint.',
-      resolve: (payload) => payload.endpoint ?? null,
-    }),
-  }),
+  payload: { webhookEndpoint: endpoint('The endpoint.') },
 });
