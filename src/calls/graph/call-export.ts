@@ -1,7 +1,6 @@
 import { builder } from '../../graphql/builder.ts';
-import { downloadLinkFields } from '../../graphql/download-link.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { LINK_MINUTES } from '../../organizations/download-links.ts';
+import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportCalls } from '../export.ts';
 import { CallFilterInput, callsWhere } from './call.ts';
 
@@ -33,7 +32,7 @@ mutation('exportCalls', {
   run: ({ filter, format }, { app, viewer }) =>
     exportCalls(app, viewer, callsWhere(viewer, filter ?? {}), format ?? 'CSV'),
   payload: (t) => ({
-    ...downloadLinkFields(t, LINK_MINUTES),
+    ...downloadLinkFields(t),
     callCount: t.int({
       nullable: true,
       description: 'Number of calls that currently match the filter.',

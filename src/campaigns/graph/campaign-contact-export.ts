@@ -1,7 +1,6 @@
 import { ExportFormatEnum } from '../../calls/graph/call-export.ts';
-import { downloadLinkFields } from '../../graphql/download-link.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { LINK_MINUTES } from '../../organizations/download-links.ts';
+import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportCampaignContacts } from '../export.ts';
 import { CampaignContactFilterInput, contactsWhere } from './campaign-contact.ts';
 
@@ -23,7 +22,7 @@ mutation('exportCampaignContacts', {
       format: format ?? 'CSV',
     }),
   payload: (t) => ({
-    ...downloadLinkFields(t, LINK_MINUTES),
+    ...downloadLinkFields(t),
     contactCount: t.int({
       nullable: true,
       description: 'Number of contacts that currently match the filter.',

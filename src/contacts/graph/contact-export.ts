@@ -1,7 +1,6 @@
 /** The mutation that exports contacts as a CSV file. */
-import { downloadLinkFields } from '../../graphql/download-link.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { LINK_MINUTES } from '../../organizations/download-links.ts';
+import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportContacts } from '../export.ts';
 import { ContactFilterInput } from './contact-inputs.ts';
 
@@ -17,7 +16,7 @@ mutation('exportContacts', {
   }),
   run: (input, { app, viewer }) => exportContacts(app, viewer, input.filter ?? {}),
   payload: (t) => ({
-    ...downloadLinkFields(t, LINK_MINUTES),
+    ...downloadLinkFields(t),
     contactCount: t.int({
       nullable: true,
       description: 'Number of contacts that currently match the filter.',
