@@ -63,6 +63,8 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  const message = error instanceof Error ? error.message : String(error);
+  const advice = message.includes('EADDRINUSE') ? '. Set SIMULATOR_PORT to another port.' : '';
+  process.stderr.write(`${message}${advice}\n`);
   process.exitCode = 1;
 });

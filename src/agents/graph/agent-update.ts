@@ -85,7 +85,7 @@ builder.subscriptionField('agentUpdated', (t) =>
       after: t.arg({
         type: 'Cursor',
         description:
-          'Cursor after which to begin. Past events are delivered first, then live ones. `"0"` begins with the oldest event that is kept. Default: live events only.',
+          'Cursor after which to begin. Past events are delivered first, then live ones. `"0"` begins with the oldest event that is kept. A cursor older than that fails with `CURSOR_EXPIRED`. Default: live events only.',
       }),
     },
     subscribe: (_root, args, { feed, viewer }) => {

@@ -167,7 +167,7 @@ mutation('unassignPhoneNumber', {
 
 mutation('releasePhoneNumber', {
   description:
-    'Releases a phone number. It stays yours at the carrier; here it is unassigned from its agents, no longer listed, and reachable only through its calls. Fails with INVALID_STATE while a call of the number has not ended. If it is the last number of a Twilio or Telnyx account, the account is removed from Ultravox. Has no effect on a released number.',
+    'Releases a phone number. It stays yours at the carrier; here it is unassigned from its agents, no longer listed, and reachable only through its calls and `node`. Fails with INVALID_STATE while a call of the number has not ended. If it is the last number of a Twilio or Telnyx account, the account is removed from Ultravox. Has no effect on a released number.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the phone number (`num_…`).' }),

@@ -13,7 +13,7 @@ export const SyncStatusEnum = builder.enumType('SyncStatus', {
     [SyncStatus.ACTIVE]: { description: 'Available at Ultravox and usable in calls.' },
     [SyncStatus.FAILED]: {
       description:
-        'Refused by Ultravox; `syncError` gives the reason. Not retried until the object is changed.',
+        'Refused by Ultravox; `syncError` gives the reason. Not sent again until the object is changed, or an agent is sent with `retryAgentSync`.',
     },
   } as const,
 });
