@@ -231,7 +231,7 @@ describe('sync of an agent', () => {
 
   it('removes an agent that was deleted while it was being created', async () => {
     server.simulator.setFaults([
-      { kind: 'slow', ms: 400, method: 'POST', path: '^/api/agents$', count: 1 },
+      { kind: 'slow', ms: 2_000, method: 'POST', path: '^/api/agents$', count: 1 },
     ]);
     const creating = change(server.client, 'createAgent', { ...basic(), name: 'Doomed' });
     const row = await until('the row', () =>

@@ -95,7 +95,7 @@ describe('the limits of an organization and of Ultravox', () => {
       createCampaign(who, { contacts: strangers(count), maxConcurrentCalls, scheduledAt });
     /** Two campaigns that start at the same moment, also where making them takes long. */
     const pair = async (first: Operator, second: Operator, count: number, most: number) => {
-      scheduledAt = new Date(Date.now() + 2_000).toISOString();
+      scheduledAt = new Date(Date.now() + 4_000).toISOString();
       return [(await make(first, count, most)).id, (await make(second, count, most)).id] as const;
     };
     const [a, b] = await pair(operator, operator, 6, 3);
@@ -198,7 +198,8 @@ describe('two organizations', () => {
 
     it('get equal shares, however many campaigns each has', async () => {
       const other = await anotherOperator();
-      const scheduledAt = new Date(Date.now() + 1_000).toISOString();
+      // Later than the last campaign is made, also on a slow machine.
+      const scheduledAt = new Date(Date.now() + 4_000).toISOString();
       for (let index = 0; index < campaigns; index += 1) {
         await createCampaign(operator, { contacts: strangers(EACH), scheduledAt });
       }

@@ -29,7 +29,7 @@ let other: { client: GraphQLClient; id: string };
 const seen: string[] = [];
 
 beforeAll(async () => {
-  server = await startTestServer({ settings: { ULTRAVOX_TIMEOUT_SECONDS: '2' } });
+  server = await startTestServer({ settings: { ULTRAVOX_TIMEOUT_SECONDS: '5' } });
   other = await server.newOrganization();
   for (const client of [server.client, other.client]) {
     const send = client.send;
@@ -195,7 +195,7 @@ describe('releasePhoneNumber of the last number of an account', () => {
   it('keeps the account when it is imported again while Ultravox removes it', async () => {
     const { id } = await imported(server.client, { twilio: TWILIO });
     const path = 'telephony_configs';
-    server.simulator.setFaults([{ kind: 'slow', method: 'DELETE', path, ms: 1_000, count: 1 }]);
+    server.simulator.setFaults([{ kind: 'slow', method: 'DELETE', path, ms: 3_000, count: 1 }]);
     const before = server.simulator.requests().length;
     const release = done(server.client, 'releasePhoneNumber', { id });
     await until('the removal to be on its way', () =>

@@ -29,9 +29,9 @@ const AT_ONCE = 4;
 const WARM_UP = 100;
 /** Caches of documents, query plans and statements fill up to about half of it. */
 const MAX_GROWTH_BYTES = 100 * 1024 * 1024;
-const MAX_HEALTH_MS = 1_000;
-/** Answers that may take longer when the machine is busy with something else: one, or one in a hundred. */
-const maxSlow = (answers: number): number => Math.max(1, Math.floor(answers / 100));
+const MAX_HEALTH_MS = 3_000;
+/** Answers that may take longer when the machine is busy with something else: two, or one in a hundred. */
+const maxSlow = (answers: number): number => Math.max(2, Math.floor(answers / 100));
 const MAX_POOL = 200;
 /** Stand in the texts of the first and of the second organization. */
 const MARKS = ['Zanzibar', 'Timbuktu'] as const;
@@ -237,7 +237,7 @@ it('random queries are executed as by graphql-js', async () => {
     compared += 1;
   }
   expect(compared).toBeGreaterThan(20);
-}, 120_000);
+}, 240_000);
 
 it(
   'random operations give no INTERNAL, no value of another organization, and leave no memory behind',
@@ -271,5 +271,5 @@ it(
     expect(slow.length, `took ${slow.join()} ms`).toBeLessThanOrEqual(maxSlow(times.length));
     expect(growth).toBeLessThan(MAX_GROWTH_BYTES);
   },
-  SECONDS * 1000 + 120_000,
+  SECONDS * 1000 + 240_000,
 );
