@@ -104,8 +104,8 @@ class Execution {
         result[field.key] = value;
         if (value instanceof Promise) {
           pending.push(
-            value.then((settled) => {
-              result[field.key] = settled;
+            value.then((resolved) => {
+              result[field.key] = resolved;
             }),
           );
         }

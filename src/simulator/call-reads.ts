@@ -272,7 +272,7 @@ export const callRoutes: Route[] = [
     open: true,
     handler(world, request) {
       const record = findCall(world, request);
-      const line = `INVITE ${record.dialled ?? 'sip:agent'} -> ${String(record.plan.sipReason)}\n`;
+      const line = `INVITE ${record.dialed ?? 'sip:agent'} -> ${String(record.plan.sipReason)}\n`;
       return { status: 200, raw: line, headers: { 'content-type': 'text/plain' } };
     },
   },

@@ -170,13 +170,13 @@ function openCall(
   const medium = arrival?.medium ?? objectAt(template, 'medium') ?? { webRtc: {} };
   const name = mediumName(medium);
   const outgoing = objectAt(objectAt(medium, name), 'outgoing');
-  const dialled = stringAt(outgoing, 'to') ?? null;
+  const dialed = stringAt(outgoing, 'to') ?? null;
   const joinTimeout = stringAt(template, 'joinTimeout') ?? '30s';
   const maxDuration = stringAt(template, 'maxDuration') ?? '3600s';
-  const joinAfterSeconds = joinAfter(name, dialled, arrival, settings.webRtcAutoJoinSeconds);
+  const joinAfterSeconds = joinAfter(name, dialed, arrival, settings.webRtcAutoJoinSeconds);
   const plan = planCall(settings, {
     callId,
-    dialled,
+    dialed,
     joinTimeoutMs: durationToMs(joinTimeout, 30_000),
     maxDurationMs: durationToMs(maxDuration, 3_600_000),
     ...(joinAfterSeconds === undefined ? {} : { joinAfterSeconds }),
@@ -203,7 +203,7 @@ function openCall(
     talkedMs: 0,
     name: agent?.name ?? '',
     context,
-    dialled,
+    dialed,
     autoDelete: template.retentionPolicy === 'CALL_RETENTION_POLICY_AUTO_DELETE',
     socketJoined: false,
   };
@@ -221,11 +221,11 @@ function openCall(
   });
   world.calls.put(callId, record);
   world.liveCalls.add(callId);
-  if (dialled !== null) {
+  if (dialed !== null) {
     world.dials.put(callId, {
       at: at(createdAt),
       callId,
-      to: dialled,
+      to: dialed,
       from: stringAt(outgoing, 'from') ?? null,
       medium: name,
       metadata: objectAt(body, 'metadata') ?? {},
@@ -240,12 +240,12 @@ function openCall(
 /** Undefined: decided by ringing. Null: joined by a websocket only. */
 function joinAfter(
   medium: string,
-  dialled: string | null,
+  dialed: string | null,
   arrival: Arrival | undefined,
   webRtcSeconds: number | null,
 ): number | null | undefined {
   if (arrival !== undefined) return arrival.joinAfterSeconds;
-  if (dialled !== null) return undefined;
+  if (dialed !== null) return undefined;
   return medium === 'webRtc' ? webRtcSeconds : null;
 }
 

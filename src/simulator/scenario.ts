@@ -28,7 +28,7 @@ const REFUSED: Record<string, { sipReason: string; part: number }> = {
 export interface PlanInput {
   callId: string;
   /** Null when no number was dialed. */
-  dialled: string | null;
+  dialed: string | null;
   joinTimeoutMs: number;
   maxDurationMs: number;
   /** Seconds until the call is joined without ringing; null: never. */
@@ -90,15 +90,15 @@ export function planCall(settings: SimulatorSettings, input: PlanInput): Plan {
 }
 
 function outcomeOf(settings: SimulatorSettings, input: PlanInput): string {
-  if (input.dialled === null) return 'answered';
-  const steered = OUTCOMES[lastFour(input.dialled)];
+  if (input.dialed === null) return 'answered';
+  const steered = OUTCOMES[lastFour(input.dialed)];
   if (steered !== undefined) return steered;
   return draw(input.callId, 'answer') < settings.answerRate ? 'answered' : 'noAnswer';
 }
 
 /** The last four digits of a number or of the user part of a SIP address. */
-export function lastFour(dialled: string): string {
-  const user = dialled.replace(/^sips?:/i, '').split('@')[0] ?? '';
+export function lastFour(dialed: string): string {
+  const user = dialed.replace(/^sips?:/i, '').split('@')[0] ?? '';
   return user.replaceAll(/\D/g, '').slice(-4);
 }
 

@@ -50,7 +50,7 @@ export interface CallRecord {
   talkedMs: number;
   name: string;
   context: JsonObject;
-  dialled: string | null;
+  dialed: string | null;
   autoDelete: boolean;
   /** Open websockets keep a call alive; it then ends when the last one closes. */
   socketJoined: boolean;

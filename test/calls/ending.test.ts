@@ -202,7 +202,7 @@ describe('endCall', () => {
       const third = await dial(from);
       const live = await waitForCall(from.client, first.id, 'live', (c) => c.answeredAt !== null);
       await done(from.client, 'endCall', { id: live.id });
-      await waitForCall(from.client, third.id, 'dialled', (c) => c.ringingAt !== null);
+      await waitForCall(from.client, third.id, 'dialed', (c) => c.ringingAt !== null);
       expect(await dialsOf(narrow, second.id)).toEqual([]);
       expect(await dialsOf(narrow, third.id)).toHaveLength(1);
     } finally {

@@ -351,16 +351,16 @@ describe('receiveUltravoxWebhook', () => {
     const call = await unheard();
     await post(server, call.ended);
     await worked(server, call.ultravoxId, 1);
-    const settled = await server.app.db.ultravoxWebhook.findFirstOrThrow({
+    const stored = await server.app.db.ultravoxWebhook.findFirstOrThrow({
       where: { ultravoxCallId: call.ultravoxId },
     });
     await done(caller.client, 'deleteCalls', { ids: [call.id] });
     // The job that removes it at Ultravox ends with a look at its webhooks.
     await until('its removal', async () => {
       const row = await server.app.db.ultravoxWebhook.findUniqueOrThrow({
-        where: { id: settled.id },
+        where: { id: stored.id },
       });
-      return row.processedAt! > settled.processedAt!;
+      return row.processedAt! > stored.processedAt!;
     });
     await post(server, call.billed);
     await worked(server, call.ultravoxId, 2);

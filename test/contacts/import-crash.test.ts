@@ -8,8 +8,8 @@ import { randomFrom } from '../support/random.ts';
 import { until } from '../support/wait.ts';
 import { awaitImport, IMPORT, makeFolder, readImport, sendFile } from './upload.ts';
 
-const ROWS = 60_000;
-const KILLS = 4;
+const ROWS = 50_000;
+const KILLS = 3;
 
 let database: TestDatabase;
 let simulator: Simulator;

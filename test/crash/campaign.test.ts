@@ -29,7 +29,7 @@ import {
 } from '../support/restartable-database.ts';
 import { until } from '../support/wait.ts';
 
-const CONTACTS = Number(process.env.CRASH_CONTACTS ?? 250);
+const CONTACTS = Number(process.env.CRASH_CONTACTS ?? 160);
 const SEED = Number(process.env.CRASH_SEED ?? 20261121);
 const WORKERS = 3;
 

@@ -12,7 +12,7 @@ import { randomFrom } from '../support/random.ts';
 import { until } from '../support/wait.ts';
 
 /** For longer runs: `CRASH_ROUNDS=90 CRASH_SEED=7 npx vitest run test/crash`. */
-const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 10);
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 8);
 const SEED = Number(process.env.CRASH_SEED ?? 20261120);
 
 let database: TestDatabase;

@@ -84,7 +84,7 @@ describe('dropExpiredEvents', () => {
     const id = await wholeCall(client, ours);
     const events = await eventsOf(client, id);
     await age(organizationId, events[1]!.cursor, 30);
-    // News of an old call that came late: its time is that of Ultravox.
+    // An event of an old call that arrived late: its time is that of Ultravox.
     await server.app.db.event.updateMany({
       where: { organizationId, cursor: BigInt(events[3]!.cursor) },
       data: { createdAt: new Date(Date.now() - 40 * DAY_MS) },

@@ -63,8 +63,8 @@ describe('queries and mutations over a socket', () => {
       headers: { 'x-idempotency-key': 'once-on-a-socket' },
     });
     expect(over.data).toEqual(first.data);
-    const dialled = server.simulator.dials().filter(({ to }) => to.includes('+14155550177'));
-    expect(dialled).toHaveLength(1);
+    const dialed = server.simulator.dials().filter(({ to }) => to.includes('+14155550177'));
+    expect(dialed).toHaveLength(1);
     await client.dispose();
   });
 

@@ -324,10 +324,10 @@ describe('a receiver that does not accept', () => {
     const endpoint = await createEndpoint({ path: '/gone' });
     const delivery = await attempted(await sendTest(endpoint));
     expect(delivery).toMatchObject({ status: 'EXHAUSTED', nextAttemptAt: null });
-    const [news] = await eventsAt(witness.path, ['webhook_endpoint.disabled']);
-    expect(news!.json.data.endpoint).toMatchObject({ id: endpoint.id, disabledReason: 'GONE' });
+    const [event] = await eventsAt(witness.path, ['webhook_endpoint.disabled']);
+    expect(event!.json.data.endpoint).toMatchObject({ id: endpoint.id, disabledReason: 'GONE' });
     // Its URL may contain a token.
-    expect(JSON.stringify(news!.json)).not.toContain('/gone');
+    expect(JSON.stringify(event!.json)).not.toContain('/gone');
     expect(await deliveriesOf(endpoint.id)).toMatchObject({
       enabled: false,
       disabledReason: 'GONE',
