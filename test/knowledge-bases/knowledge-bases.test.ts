@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
+import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -106,35 +107,11 @@ const document = (knowledgeBaseId: string, more: object = {}) => ({
 
 async function agentWith(knowledgeBaseId: string): Promise<string> {
   const { organizationId, id } = await baseRow(knowledgeBaseId);
-  const { db } = server.app;
-  const voice = await db.voice.create({
-    data: {
-      id: newId(),
-      organizationId,
-      type: 'SYSTEM',
-      name: 'V',
-      status: 'ACTIVE',
-      syncedRevision: 1,
-    },
+  const agentId = await insertAgent(server.app, { organizationId });
+  await server.app.db.agentKnowledgeBase.create({
+    data: { organizationId, agentId, knowledgeBaseId: id, position: 0 },
   });
-  const agent = await db.agent.create({
-    data: {
-      id: newId(),
-      organizationId,
-      voiceId: voice.id,
-      name: 'Maria',
-      systemPrompt: 'Be brief.',
-      model: 'ultravox-v0.7',
-      temperature: 0,
-      recordingEnabled: false,
-      status: 'ACTIVE',
-      syncedRevision: 1,
-    },
-  });
-  await db.agentKnowledgeBase.create({
-    data: { organizationId, agentId: agent.id, knowledgeBaseId: id, position: 0 },
-  });
-  return publicId('agt', agent.id);
+  return publicId('agt', agentId);
 }
 
 describe('createKnowledgeBase, updateKnowledgeBase and knowledgeBases', () => {

@@ -1,6 +1,7 @@
 /** Documents, fixtures and readers that the tests of tools share. */
 import { expect } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/infra/ids.ts';
+import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/server.ts';
 
@@ -91,33 +92,9 @@ export const FULL = {
 /** Inserts an agent with this tool directly into the database. */
 export async function agentWith(server: TestServer, toolId: string): Promise<string> {
   const { organizationId, id } = await rowOf(server, toolId);
-  const { db } = server.app;
-  const voice = await db.voice.create({
-    data: {
-      id: newId(),
-      organizationId,
-      type: 'SYSTEM',
-      name: 'V',
-      status: 'ACTIVE',
-      syncedRevision: 1,
-    },
+  const agentId = await insertAgent(server.app, { organizationId });
+  await server.app.db.agentTool.create({
+    data: { organizationId, agentId, toolId: id, position: 0 },
   });
-  const agent = await db.agent.create({
-    data: {
-      id: newId(),
-      organizationId,
-      voiceId: voice.id,
-      name: 'Maria',
-      systemPrompt: 'Be brief.',
-      model: 'ultravox-v0.7',
-      temperature: 0,
-      recordingEnabled: false,
-      status: 'ACTIVE',
-      syncedRevision: 1,
-    },
-  });
-  await db.agentTool.create({
-    data: { organizationId, agentId: agent.id, toolId: id, position: 0 },
-  });
-  return publicId('agt', agent.id);
+  return publicId('agt', agentId);
 }

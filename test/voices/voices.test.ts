@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { syncVoices } from '../../src/voices/service.ts';
+import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -67,21 +68,8 @@ const uuid = (id: string): string => id.slice(4);
 /** Inserts an agent with this voice directly into the database. */
 async function agentWith(voiceId: string): Promise<string> {
   const voice = await server.app.db.voice.findUniqueOrThrow({ where: { id: uuid(voiceId) } });
-  const agent = await server.app.db.agent.create({
-    data: {
-      id: newId(),
-      organizationId: voice.organizationId,
-      voiceId: voice.id,
-      name: 'Maria',
-      systemPrompt: 'Be brief.',
-      model: 'ultravox-v0.7',
-      temperature: 0,
-      recordingEnabled: false,
-      status: 'ACTIVE',
-      syncedRevision: 1,
-    },
-  });
-  return publicId('agt', agent.id);
+  const { organizationId, id } = voice;
+  return publicId('agt', await insertAgent(server.app, { organizationId, voiceId: id }));
 }
 
 const create = async (client: GraphQLClient) =>
