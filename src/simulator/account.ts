@@ -1,5 +1,5 @@
-import { MODELS } from './call-checks.ts';
-import { ACCOUNT_ID } from './call-state.ts';
+import { MODELS } from './calls/call-checks.ts';
+import { ACCOUNT_ID } from './calls/call-state.ts';
 import type { JsonObject } from './json.ts';
 import { page } from './paging.ts';
 import type { Route, World } from './world.ts';

@@ -1,11 +1,11 @@
-import { findAgent } from './agents.ts';
-import { endCall, joinCall } from './call-state.ts';
-import { createAgentCall } from './calls.ts';
+import { findAgent } from './agents/agents.ts';
+import { endCall, joinCall } from './calls/call-state.ts';
+import { createAgentCall } from './calls/calls.ts';
+import { inboundCall } from './calls/inbound.ts';
+import { OUTCOMES } from './calls/scenario.ts';
 import { type FaultInput, faultSchema } from './faults.ts';
-import { inboundCall } from './inbound.ts';
 import { HttpError, isObject, type Json, Problems, refuse } from './json.ts';
 import { page } from './paging.ts';
-import { OUTCOMES } from './scenario.ts';
 import { changeSettings } from './settings.ts';
 import type { Request, Route, World } from './world.ts';
 

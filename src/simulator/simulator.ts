@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { accountRoutes } from './account.ts';
-import { agentRoutes, findAgent } from './agents.ts';
-import { callRoutes } from './call-reads.ts';
+import { agentRoutes, findAgent } from './agents/agents.ts';
+import { callRoutes } from './calls/call-reads.ts';
 import {
   billCall,
   dropSocketCalls,
@@ -12,8 +12,10 @@ import {
   giveUpCall,
   joinCall,
   summarizeCall,
-} from './call-state.ts';
-import { callCreationRoutes, createAgentCall } from './calls.ts';
+} from './calls/call-state.ts';
+import { callCreationRoutes, createAgentCall } from './calls/calls.ts';
+import { inboundCall } from './calls/inbound.ts';
+import { attachSockets } from './calls/socket.ts';
 import {
   applyFaults,
   applySettings,
@@ -22,23 +24,21 @@ import {
   resetWorld,
   stateCounts,
 } from './control.ts';
-import { corpusRoutes, finishSource } from './corpora.ts';
-import { makeSender, type Sender } from './deliveries.ts';
+import { corpusRoutes, finishSource } from './corpora/corpora.ts';
 import { type Fault, type FaultInput, type FaultState, makeFaults } from './faults.ts';
-import { inboundCall } from './inbound.ts';
 import type { Json, JsonObject } from './json.ts';
 import { languageModelRoutes } from './language-model.ts';
-import { receiverRoutes } from './receiver.ts';
 import { type Job, makeScheduler } from './scheduler.ts';
 import { makeServer } from './server.ts';
 import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';
-import { attachSockets } from './socket.ts';
 import { openStore } from './store.ts';
 import { telephonyRoutes } from './telephony.ts';
-import { toolUseRoutes } from './tool-use.ts';
-import { toolRoutes } from './tools.ts';
-import { voiceRoutes } from './voices.ts';
-import { webhookRoutes } from './webhooks.ts';
+import { toolUseRoutes } from './tools/tool-use.ts';
+import { toolRoutes } from './tools/tools.ts';
+import { voiceRoutes } from './voices/voices.ts';
+import { makeSender, type Sender } from './webhooks/deliveries.ts';
+import { receiverRoutes } from './webhooks/receiver.ts';
+import { webhookRoutes } from './webhooks/webhooks.ts';
 import type { DeliveryRecord, Dial, Log, RequestLogEntry, World } from './world.ts';
 
 export type { Fault, FaultInput } from './faults.ts';

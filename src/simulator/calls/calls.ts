@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { findAgent } from './agents.ts';
-import { checkCallBody, checkMetadata, mediumName, overrideTools } from './call-checks.ts';
-import { armNewCall } from './call-state.ts';
+import { findAgent } from '../agents/agents.ts';
+import { checkContext, renderTemplate } from '../agents/templates.ts';
 import {
   durationToMs,
   invalid,
@@ -14,13 +13,11 @@ import {
   refuse,
   stringAt,
   UUID,
-} from './json.ts';
-import { takeCallSlot } from './limits.ts';
-import { planCall } from './scenario.ts';
-import { walkBody } from './shape.ts';
-import { startAgentCallRequest, startCallRequest } from './shapes.ts';
-import { checkContext, renderTemplate } from './templates.ts';
-import { resolveTools } from './tools.ts';
+} from '../json.ts';
+import { takeCallSlot } from '../limits.ts';
+import { walkBody } from '../shapes/shape.ts';
+import { startAgentCallRequest, startCallRequest } from '../shapes/shapes.ts';
+import { resolveTools } from '../tools/tools.ts';
 import {
   type AgentRecord,
   at,
@@ -28,7 +25,10 @@ import {
   type Request,
   type Route,
   type World,
-} from './world.ts';
+} from '../world.ts';
+import { checkCallBody, checkMetadata, mediumName, overrideTools } from './call-checks.ts';
+import { armNewCall } from './call-state.ts';
+import { planCall } from './scenario.ts';
 
 /** Members of an agent call that replace those of the template. */
 const OVERRIDES = [

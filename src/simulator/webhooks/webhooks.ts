@@ -1,9 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { findAgent } from './agents.ts';
-import { type JsonObject, objectAt, Problems, refuse, stringAt, stringsAt } from './json.ts';
-import { page } from './paging.ts';
-import { type Shape, walkBody } from './shape.ts';
-import { at, type Request, type Route, type WebhookRecord, type World } from './world.ts';
+import { findAgent } from '../agents/agents.ts';
+import { type JsonObject, objectAt, Problems, refuse, stringAt, stringsAt } from '../json.ts';
+import { page } from '../paging.ts';
+import { type Shape, walkBody } from '../shapes/shape.ts';
+import { at, type Request, type Route, type WebhookRecord, type World } from '../world.ts';
 
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'];
 

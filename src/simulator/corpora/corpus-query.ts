@@ -1,5 +1,5 @@
-import type { JsonObject } from './json.ts';
-import type { DocumentRecord } from './world.ts';
+import type { JsonObject } from '../json.ts';
+import type { DocumentRecord } from '../world.ts';
 
 const CHUNK = 800;
 

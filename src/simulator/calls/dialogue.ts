@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { atPath, isObject, type JsonObject, objectAt, stringAt } from './json.ts';
-import type { CallRecord } from './world.ts';
+import { atPath, isObject, type JsonObject, objectAt, stringAt } from '../json.ts';
+import type { CallRecord } from '../world.ts';
 
 interface Words {
   greet(agent: string, person: string | undefined): string;

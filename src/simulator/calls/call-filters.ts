@@ -1,6 +1,6 @@
-import { durationToMs, invalid, isDuration, type JsonObject, objectAt, UUID } from './json.ts';
-import { searchTerm } from './paging.ts';
-import type { CallRecord, Request, World } from './world.ts';
+import { durationToMs, invalid, isDuration, type JsonObject, objectAt, UUID } from '../json.ts';
+import { searchTerm } from '../paging.ts';
+import type { CallRecord, Request, World } from '../world.ts';
 
 /** Whether a call matches the filters that the lists of calls and of deleted calls share. */
 export function callFilter(world: World, request: Request): (call: JsonObject) => boolean {

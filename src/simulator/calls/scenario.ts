@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { SimulatorSettings } from './settings.ts';
-import type { Plan } from './world.ts';
+import type { SimulatorSettings } from '../settings.ts';
+import type { Plan } from '../world.ts';
 
 /** The outcome of a call, by the last four digits of the dialed number. */
 export const OUTCOMES: Record<string, string> = {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { invalid, isObject, type JsonObject, listAt, refuse, stringAt } from '../json.ts';
+import type { Request, World } from '../world.ts';
 import { addLines, endCall, isLive } from './call-state.ts';
 import { findCall } from './calls.ts';
-import { invalid, isObject, type JsonObject, listAt, refuse, stringAt } from './json.ts';
-import type { Request, World } from './world.ts';
 
 /** Data messages to a live call: text of the user, forced agent message, hang-up. */
 export function sendDataMessage(world: World, request: Request) {

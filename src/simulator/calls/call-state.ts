@@ -1,6 +1,6 @@
+import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../json.ts';
+import { at, type CallRecord, type World } from '../world.ts';
 import { message, summarize, writeTranscript } from './dialogue.ts';
-import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from './json.ts';
-import { at, type CallRecord, type World } from './world.ts';
 
 /**
  * State changes of a call after its creation. Every function runs inside a transaction, and does

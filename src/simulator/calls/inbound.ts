@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { Arrival } from './calls.ts';
 import {
   atPath,
   isObject,
@@ -11,9 +10,10 @@ import {
   setPath,
   stringAt,
   stringsAt,
-} from './json.ts';
-import { type Shape, walkBody } from './shape.ts';
-import type { CallRecord, World } from './world.ts';
+} from '../json.ts';
+import { type Shape, walkBody } from '../shapes/shape.ts';
+import type { CallRecord, World } from '../world.ts';
+import type { Arrival } from './calls.ts';
 
 const RING_SECONDS = 1;
 

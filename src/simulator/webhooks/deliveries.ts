@@ -1,9 +1,9 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { presentCall } from './call-state.ts';
-import { fitsDelivery } from './faults.ts';
-import { objectAt, stringAt, stringsAt } from './json.ts';
-import { post } from './post.ts';
-import { at, type CallRecord, type DeliveryRecord, type World } from './world.ts';
+import { presentCall } from '../calls/call-state.ts';
+import { fitsDelivery } from '../faults.ts';
+import { objectAt, stringAt, stringsAt } from '../json.ts';
+import { post } from '../post.ts';
+import { at, type CallRecord, type DeliveryRecord, type World } from '../world.ts';
 
 const FIRST_RETRY_MS = 30_000;
 const KEPT_FAILURES = 10;

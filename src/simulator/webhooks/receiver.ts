@@ -1,5 +1,5 @@
-import type { JsonObject } from './json.ts';
-import type { ReceivedWebhook, Route, World } from './world.ts';
+import type { JsonObject } from '../json.ts';
+import type { ReceivedWebhook, Route, World } from '../world.ts';
 
 /** A receiver of webhooks, for demonstrations: it accepts everything and shows what came. */
 

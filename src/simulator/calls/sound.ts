@@ -1,4 +1,4 @@
-import type { CallRecord } from './world.ts';
+import type { CallRecord } from '../world.ts';
 
 const RATE = 8000;
 const HEADER = 44;

@@ -9,9 +9,9 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from './json.ts';
-import { walkBody } from './shape.ts';
-import { at, type DocumentRecord, type Route, type World } from './world.ts';
+} from '../json.ts';
+import { walkBody } from '../shapes/shape.ts';
+import { at, type DocumentRecord, type Route, type World } from '../world.ts';
 
 const MAX_UPLOAD = 10 * 1024 * 1024;
 const KEPT_TEXT = 200_000;

@@ -1,4 +1,4 @@
-import { exampleArguments } from './dialogue.ts';
+import { exampleArguments } from '../calls/dialogue.ts';
 import {
   isObject,
   type Json,
@@ -7,11 +7,11 @@ import {
   objectAt,
   refuse,
   stringAt,
-} from './json.ts';
-import { page } from './paging.ts';
-import { post } from './post.ts';
+} from '../json.ts';
+import { page } from '../paging.ts';
+import { post } from '../post.ts';
+import type { Reply, Request, Route, World } from '../world.ts';
 import { findTool } from './tools.ts';
-import type { Reply, Request, Route, World } from './world.ts';
 
 const DEFAULT_TIMEOUT_MS = 2500;
 

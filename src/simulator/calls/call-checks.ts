@@ -1,3 +1,4 @@
+import { checkTemplates } from '../agents/templates.ts';
 import {
   isObject,
   type Json,
@@ -7,12 +8,11 @@ import {
   Problems,
   stringAt,
   stringsAt,
-} from './json.ts';
-import { MEDIA } from './shapes.ts';
-import { checkTemplates } from './templates.ts';
-import { resolveTools } from './tools.ts';
-import { checkVoices } from './voices.ts';
-import type { World } from './world.ts';
+} from '../json.ts';
+import { MEDIA } from '../shapes/shapes.ts';
+import { resolveTools } from '../tools/tools.ts';
+import { checkVoices } from '../voices/voices.ts';
+import type { World } from '../world.ts';
 
 export const MODELS = [
   'ultravox-v0.7',

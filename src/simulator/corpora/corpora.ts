@@ -1,6 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { resultsFor } from './corpus-query.ts';
-import { documentRoutes, presentDocument, startLoading } from './documents.ts';
 import {
   HttpError,
   isObject,
@@ -11,10 +9,12 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from './json.ts';
-import { page } from './paging.ts';
-import { type Shape, walkBody } from './shape.ts';
-import { at, type DocumentRecord, type Request, type Route, type World } from './world.ts';
+} from '../json.ts';
+import { page } from '../paging.ts';
+import { type Shape, walkBody } from '../shapes/shape.ts';
+import { at, type DocumentRecord, type Request, type Route, type World } from '../world.ts';
+import { resultsFor } from './corpus-query.ts';
+import { documentRoutes, presentDocument, startLoading } from './documents.ts';
 
 export { finishSource } from './documents.ts';
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { toneWav } from '../calls/sound.ts';
 import {
   HttpError,
   invalid,
@@ -8,13 +9,12 @@ import {
   Problems,
   refuse,
   stringAt,
-} from './json.ts';
-import { choice, page, searchTerm } from './paging.ts';
-import { type Shape, walkBody } from './shape.ts';
-import { toneWav } from './sound.ts';
+} from '../json.ts';
+import { choice, page, searchTerm } from '../paging.ts';
+import { type Shape, walkBody } from '../shapes/shape.ts';
+import { externalVoice } from '../shapes/voice-shapes.ts';
+import type { Request, Route, World } from '../world.ts';
 import { languageLabel, providerOf, publicVoices } from './voice-seeds.ts';
-import { externalVoice } from './voice-shapes.ts';
-import type { Request, Route, World } from './world.ts';
 
 const MAX_SAMPLE_BYTES = 10 * 1024 * 1024;
 

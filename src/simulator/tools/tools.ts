@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { builtinTools } from './builtin-tools.ts';
 import {
   HttpError,
   isObject,
@@ -10,12 +9,13 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from './json.ts';
-import { choice, page, searchTerm } from './paging.ts';
-import type { Shape } from './shape.ts';
-import { walkBody } from './shape.ts';
-import { toolDefinition } from './tool-shapes.ts';
-import { at, type Request, type Route, type World } from './world.ts';
+} from '../json.ts';
+import { choice, page, searchTerm } from '../paging.ts';
+import type { Shape } from '../shapes/shape.ts';
+import { walkBody } from '../shapes/shape.ts';
+import { toolDefinition } from '../shapes/tool-shapes.ts';
+import { at, type Request, type Route, type World } from '../world.ts';
+import { builtinTools } from './builtin-tools.ts';
 
 const toolBody: Shape = {
   kind: 'object',

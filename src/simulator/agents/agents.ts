@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { checkCallBody } from './call-checks.ts';
+import { checkCallBody } from '../calls/call-checks.ts';
 import {
   invalid,
   isObject,
@@ -8,11 +8,11 @@ import {
   Problems,
   refuse,
   stringAt,
-} from './json.ts';
-import { page, searchTerm } from './paging.ts';
-import { type Shape, walkBody } from './shape.ts';
-import { callTemplate } from './shapes.ts';
-import { type AgentRecord, at, type Request, type Route, type World } from './world.ts';
+} from '../json.ts';
+import { page, searchTerm } from '../paging.ts';
+import { type Shape, walkBody } from '../shapes/shape.ts';
+import { callTemplate } from '../shapes/shapes.ts';
+import { type AgentRecord, at, type Request, type Route, type World } from '../world.ts';
 
 const agentBody: Shape = {
   kind: 'object',

@@ -1,13 +1,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { findAgent } from './agents.ts';
+import { findAgent } from '../agents/agents.ts';
+import { HttpError, isObject, type JsonObject, refuse, stringAt } from '../json.ts';
+import { choice, page } from '../paging.ts';
+import type { CallRecord, Request, Route, World } from '../world.ts';
 import { callFilter, sortCalls } from './call-filters.ts';
 import { deleteCall, visibleMessages } from './call-state.ts';
 import { findCall } from './calls.ts';
 import { sendDataMessage } from './data-messages.ts';
-import { HttpError, isObject, type JsonObject, refuse, stringAt } from './json.ts';
-import { choice, page } from './paging.ts';
 import { callWav, toneWav } from './sound.ts';
-import type { CallRecord, Request, Route, World } from './world.ts';
 
 function presentStage(record: CallRecord): JsonObject {
   const { call } = record;

@@ -1,8 +1,8 @@
 import type { Server } from 'node:http';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { isObject, type Json, stringAt } from '../json.ts';
+import type { World } from '../world.ts';
 import { addLines, endCall, isLive, joinCall } from './call-state.ts';
-import { isObject, type Json, stringAt } from './json.ts';
-import type { World } from './world.ts';
 
 const PATH = /^\/calls\/([0-9a-f-]{36})(\/server_web_socket)?$/i;
 
