@@ -15,7 +15,7 @@ import { addDocumentSource } from './knowledge-bases/sources.ts';
 import { createOrganization, ensureApiKey } from './organizations/service.ts';
 import { importPhoneNumber } from './phone-numbers/import.ts';
 import { assignPhoneNumber } from './phone-numbers/service.ts';
-import type { TabIds } from './server/graphiql-tab.ts';
+import type { TabIds } from './server/graphiql/tab.ts';
 import { createTool } from './tools/service.ts';
 import type { Viewer } from './viewer.ts';
 import { ensureVoices } from './voices/service.ts';

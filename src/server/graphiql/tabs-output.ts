@@ -1,5 +1,5 @@
 /** Tabs about figures, webhooks and files. */
-import type { Tab, TabIds } from './graphiql-tab.ts';
+import type { Tab, TabIds } from './tab.ts';
 
 const DAY_MS = 86_400_000;
 

@@ -1,5 +1,5 @@
 /** The tabs of GraphiQL about what follows a call, for the demo's calls or those of the tabs before. */
-import type { Tab, TabIds } from './graphiql-tab.ts';
+import type { Tab, TabIds } from './tab.ts';
 
 const afterCall = (): Tab => ({
   query: `# 13. What follows a call, seconds after its end.

@@ -6,8 +6,8 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import type { TabIds } from './graphiql-tab.ts';
-import { graphiqlTabs } from './graphiql-tabs.ts';
+import type { TabIds } from './tab.ts';
+import { graphiqlTabs } from './tabs.ts';
 
 export interface GraphiQLSettings {
   /** API key of the demo organization, filled in as a header. Null if there is none. */
@@ -92,7 +92,7 @@ async function readAssets() {
   const file = path.join(path.dirname(entry), '../esm/graphiql.js');
   const bundle = (await import(pathToFileURL(file).href)) as Bundle;
   const own = (name: string): Promise<string> =>
-    readFile(path.join(import.meta.dirname, 'graphiql-page', name), 'utf8');
+    readFile(path.join(import.meta.dirname, 'browser', name), 'utf8');
   return {
     'graphiql.css': bundle.css,
     'page.css': await own('page.css'),

@@ -1,10 +1,10 @@
 /** Serves the GraphiQL page, with the demo key only for those who may see it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { App } from '../app.ts';
-import { newId } from '../infra/ids.ts';
-import { clientAddress, type Services } from './authentication.ts';
+import type { App } from '../../app.ts';
+import { newId } from '../../infra/ids.ts';
+import { clientAddress, type Services } from '../authentication.ts';
+import { sendRefusal } from '../http-responses.ts';
 import { ASSETS_PATH, createGraphiQL, type GraphiQLSettings } from './graphiql.ts';
-import { sendRefusal } from './http-responses.ts';
 
 export function wantsPage(request: IncomingMessage): boolean {
   return (

@@ -1,8 +1,8 @@
 /** The tabs of GraphiQL: the main tasks, in the order in which one would do them. */
 
-import type { Tab, TabIds } from './graphiql-tab.ts';
-import { AFTER_CALL_TABS } from './graphiql-tabs-after-call.ts';
-import { OUTPUT_TABS } from './graphiql-tabs-output.ts';
+import type { Tab, TabIds } from './tab.ts';
+import { AFTER_CALL_TABS } from './tabs-after-call.ts';
+import { OUTPUT_TABS } from './tabs-output.ts';
 
 /** The tabs. Where an ID is absent, the variables name the tab that returns it. */
 export function graphiqlTabs(ids: Partial<TabIds>): Tab[] {
