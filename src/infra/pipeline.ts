@@ -54,7 +54,7 @@ async function run<Row extends QueryResultRow>(
   const ignore = (): void => {};
   client.on('error', ignore);
   let failure: unknown;
-  const run = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
+  const send = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
     new Promise((done) => {
       const { name, text, values } = statement;
       // `pg` copies an object of settings property by property, which takes longer than all else here.
@@ -68,7 +68,7 @@ async function run<Row extends QueryResultRow>(
         done();
       });
     });
-  await Promise.all(inOneWrite(client, () => jobs.map(run)));
+  await Promise.all(inOneWrite(client, () => jobs.map(send)));
   client.off('error', ignore);
   // Like `pool.query`: the connection of a failed statement is closed, since it may be lost.
   client.release(failure instanceof Error ? failure : false);
