@@ -1,5 +1,6 @@
 /** Every benchmark beside its peers, written to `bench/RESULTS.md`: `npm run bench`. */
 import { benchCampaignCalls } from './campaign-call.ts';
+import { benchEventLog } from './event-log.ts';
 import { benchFanOut } from './fan-out.ts';
 import { benchIdle } from './idle.ts';
 import { benchOpening } from './opening.ts';
@@ -18,6 +19,7 @@ const sections: Section[] = [
   await benchWebhooksIn(5_000),
   await benchIdle(),
   ...(await benchCampaignCalls(60)),
+  await benchEventLog(10),
   await benchRetention(1_000_000),
   await benchStart(),
 ];

@@ -5,7 +5,6 @@
  * front of the processes to the subscriber. With `STATEMENTS=1` it prints each statement and how often
  * a call needs it. Needs `redis-server`.
  */
-import { readFile } from 'node:fs/promises';
 import { createServer, type Server as HttpServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -21,7 +20,7 @@ import {
 import { createClient } from '../test/support/graphql.ts';
 import { startRedis } from '../test/support/redis.ts';
 import { until } from '../test/support/wait.ts';
-import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
+import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
@@ -156,19 +155,6 @@ function startProcess(
   });
 }
 
-/** CPU seconds of all processes of PostgreSQL together, those that have ended included. */
-async function postgresCpu(database: BenchDatabase): Promise<number> {
-  const { rows } = await database.client.query<{ pid: number }>('SELECT pid FROM pg_stat_activity');
-  const ticks = await Promise.all(
-    rows.map(async ({ pid }) => {
-      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
-    }),
-  );
-  return ticks.reduce((sum, each) => sum + (each || 0), 0) / 100;
-}
-
 interface Measured {
   calls: number;
   seconds: number;
@@ -188,7 +174,11 @@ async function measure(
     return each.reduce((sum, one) => sum + one, 0);
   };
   await resetStatements(database.client);
-  const [cpu, databaseCpu, first] = [await cpuOf(), await postgresCpu(database), delays.length];
+  const [cpu, databaseCpu, first] = [
+    await cpuOf(),
+    await postgresCpuSeconds(database),
+    delays.length,
+  ];
   const endedBefore = await endedCalls(database);
   const began = performance.now();
   await pause(seconds * 1_000);
@@ -198,7 +188,7 @@ async function measure(
     seconds: (performance.now() - began) / 1_000,
     statements,
     cpu: (await cpuOf()) - cpu,
-    databaseCpu: (await postgresCpu(database)) - databaseCpu,
+    databaseCpu: (await postgresCpuSeconds(database)) - databaseCpu,
     delays: delays.slice(first),
   };
 }

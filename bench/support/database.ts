@@ -1,5 +1,5 @@
 /** A database of its own for a benchmark, filled with what the queries read. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
@@ -74,6 +74,24 @@ export async function startBenchDatabase({
       if (!keepIn) await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** CPU seconds of all processes of PostgreSQL together, those that have ended included. */
+export async function postgresCpuSeconds({ client }: BenchDatabase): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>('SELECT pid FROM pg_stat_activity');
+  const statOf = async (pid: number): Promise<number[]> => {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    return stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .map(Number);
+  };
+  const own = await Promise.all(rows.map(({ pid }) => statOf(pid)));
+  const [, parent = 0] = own.find(([, ppid]) => ppid) ?? [];
+  // Of the first process, also the time of its children that have ended.
+  const first = await statOf(parent);
+  const ticks = own.map((fields) => (fields[11] ?? 0) + (fields[12] ?? 0));
+  return [...ticks, ...first.slice(11, 15)].reduce((sum, each) => sum + each, 0) / 100;
 }
 
 /** One organization with agents, numbers, calls, campaigns and contacts. */

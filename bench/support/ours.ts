@@ -5,10 +5,11 @@ import { freePort, run, type Server, startServer } from './processes.ts';
 
 export const ENCRYPTION_KEY = 'a key for benchmarks, of at least 32 characters';
 
-/** Limits stay on, but out of the way. */
+/** Limits stay on, but out of the way. `inspect`: the port of its inspector, if it is to have one. */
 export async function startOurs(
   database: BenchDatabase,
   settings: Record<string, string> = {},
+  { inspect }: { inspect?: number } = {},
 ): Promise<{ server: Server; key: string; env: Record<string, string> }> {
   const port = await freePort();
   const env = {
@@ -28,6 +29,7 @@ export async function startOurs(
     env,
     ready: /GraphiQL/,
     port,
+    inspect,
   });
   return { server, key: await keyOf(database.organizationId, env), env };
 }

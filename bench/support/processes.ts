@@ -42,9 +42,12 @@ export async function startServer(options: {
   env: Record<string, string>;
   ready: RegExp;
   port: number;
+  /** Port of its inspector. */
+  inspect?: number | undefined;
 }): Promise<Server> {
   const startedAt = performance.now();
-  const child = spawn(process.execPath, options.args, {
+  const flags = options.inspect ? [`--inspect=127.0.0.1:${options.inspect}`] : [];
+  const child = spawn(process.execPath, [...flags, ...options.args], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, PORT: String(options.port), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -6,6 +6,8 @@
  * cursors become visible in their own order (a reader that has seen N never later finds an event at or
  * below N), no writer waits for another, and a long transaction holds up nobody's events. The events of
  * one call keep their order, because their transactions hold the row of the call one after another.
+ * What has become visible since the last numbering is found by the transactions that inserted it, so that
+ * numbering costs the same however many dead rows an open transaction keeps from being removed.
  */
 import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
@@ -160,9 +162,25 @@ export async function assignLeftOverCursors(
   const only = organizationIds
     ? Prisma.sql`AND organization_id = ANY(${[...organizationIds]}::uuid[])`
     : Prisma.empty;
-  const rows = await app.db.$queryRaw<{ organization_id: string }[]>`
-    SELECT DISTINCT organization_id FROM events WHERE ${WITHOUT_CURSOR} ${only}`;
-  for (const { organization_id } of rows) announceEvents(app, organization_id);
+  const rows = await app.db.$queryRaw<{ id: string; missed: boolean | null }[]>`
+    SELECT organization_id AS id, bool_or(pg_visible_in_snapshot(inserted_in, (
+      SELECT numbered_in FROM event_counters c
+      WHERE c.organization_id = events.organization_id))) AS missed
+    FROM events WHERE ${WITHOUT_CURSOR} ${only} GROUP BY organization_id`;
+  const missed = rows.filter((row) => row.missed).map(({ id }) => id);
+  if (missed.length > 0) await numberAllAnew(app, missed);
+  for (const { id } of rows) announceEvents(app, id);
+}
+
+/**
+ * For organizations with events that the last numbering had to see and did not, as after the database was
+ * restored on a server that counts its transactions from 1.
+ */
+async function numberAllAnew(app: App, organizationIds: readonly string[]): Promise<void> {
+  app.log.warn({ organizationIds }, 'Events were left without a cursor, and get theirs now');
+  await app.db.$executeRaw`
+    UPDATE event_counters SET numbered_in = NULL
+    WHERE organization_id = ANY(${[...organizationIds]}::uuid[])`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { parsePublicId } from '../../src/infra/ids.ts';
 import { startPeriodicTasks } from '../../src/infra/periodic-tasks.ts';
 import { type EventConsumer, startConsumers } from '../../src/live/consumers.ts';
 import { createEventFeed } from '../../src/live/feed.ts';
-import { announceEvents, appendEvents, assignCursors, eraseEventData } from '../../src/live/log.ts';
+import { appendEvents, assignCursors, eraseEventData } from '../../src/live/log.ts';
 import { dropExpiredEvents, utcDay } from '../../src/live/partitions.ts';
 import { prepareCaller } from '../support/calling.ts';
 import { subscribe } from '../support/subscribe.ts';
@@ -287,38 +287,6 @@ describe('createEventFeed', () => {
     busy.feed.close();
     idle.feed.close();
     expect(await ticking).toEqual({ done: true, value: undefined });
-  });
-});
-
-describe('appendEvents', () => {
-  it('does not block writers while another transaction is open, and skips no cursor', async () => {
-    const { client, key, id: organizationId } = await server.newOrganization();
-    const ours = await prepareCaller(client);
-    const start = await eventCursor(client);
-    const stream = subscribe('socket', { url: server.url, key }, { after: start });
-    const agentId = parsePublicId(ours.agentId)!.uuid;
-    const event = { type: 'AGENT_UPDATED' as const, agentId, data: {} };
-    await server.app.db.$transaction(async (tx) => {
-      await appendEvents(tx, organizationId, [event]);
-      // Begun later, and over while the first transaction still holds its event.
-      await wholeCall(client, ours);
-      await stream.atLeast(WHOLE_LIFE.length);
-    });
-    announceEvents(server.app, organizationId);
-    const [first] = await server.app.db.event.findMany({
-      where: { organizationId, type: 'AGENT_UPDATED', cursor: { gt: BigInt(start) } },
-    });
-    const end = BigInt(await eventCursor(client));
-    expect(first?.cursor ?? end).toBe(end);
-    const cursors = await server.app.db.event.findMany({
-      where: { organizationId, cursor: { gt: BigInt(start) } },
-      orderBy: { cursor: 'asc' },
-      select: { cursor: true },
-    });
-    expect(cursors.map(({ cursor }) => cursor)).toEqual(
-      cursors.map((_, index) => BigInt(start) + 1n + BigInt(index)),
-    );
-    await stream.close();
   });
 });
 

@@ -1,0 +1,114 @@
+/**
+ * 5,000 sockets held under load: `HOLD_SECONDS=600 node bench/hold.ts [sockets] [events a second]`. Takes
+ * ten minutes, so it is not one of `npm run bench`. Each socket subscribes to `callEvents`; two events a
+ * second are appended in another process, as its services do, and go to all of them. Prints the memory of
+ * the server every 30 seconds, and how much it grows. Fails when a subscriber misses an event. Needs
+ * `redis-server`.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { announceEvents, appendEvents } from '../src/live/log.ts';
+import { startRedis } from '../test/support/redis.ts';
+import { startBenchDatabase } from './support/database.ts';
+import { startBenchApp } from './support/event-writer.ts';
+import { type Memory, openInspector } from './support/inspector.ts';
+import { startOurs } from './support/ours.ts';
+import { freePort } from './support/processes.ts';
+import { startSubscribers } from './support/subscribers.ts';
+
+const SOCKETS = Number(process.argv[2] ?? 5_000);
+const PER_SECOND = Number(process.argv[3] ?? 2);
+const SECONDS = Number(process.env.HOLD_SECONDS ?? 600);
+const SAMPLE_SECONDS = 30;
+/** What the server builds up for its first events is not growth. */
+const WARM_UP_SECONDS = 60;
+const LIVE =
+  'subscription live { callEvents { cursor type status call { id status agent { id name } } } }';
+const MB = 2 ** 20;
+
+interface Sample extends Memory {
+  seconds: number;
+}
+
+/** Bytes per minute: the slope of the line with the least squares. */
+function growth(samples: readonly Sample[], of: (sample: Sample) => number): number {
+  const meanOf = (values: number[]): number =>
+    values.reduce((sum, one) => sum + one, 0) / values.length;
+  const [x, y] = [meanOf(samples.map(({ seconds }) => seconds)), meanOf(samples.map(of))];
+  const above = samples.reduce((sum, one) => sum + (one.seconds - x) * (of(one) - y), 0);
+  const below = samples.reduce((sum, one) => sum + (one.seconds - x) ** 2, 0);
+  return (60 * above) / below;
+}
+
+const redis = await startRedis();
+const database = await startBenchDatabase();
+const inspect = await freePort();
+const { server, key } = await startOurs(
+  database,
+  { REDIS_URL: redis.url, MAX_SUBSCRIPTIONS: String(2 * SOCKETS) },
+  { inspect },
+);
+const writer = await startBenchApp(database.url, redis.url);
+const inspector = await openInspector(inspect);
+const shown = ({ rss, live }: Memory): string =>
+  `${(rss / MB).toFixed(1)} MB resident, ${(live / MB).toFixed(1)} MB live`;
+process.stdout.write(`before: ${shown(await inspector.memory())}\n`);
+const subscribers = await startSubscribers({
+  url: `${server.url}/graphql`,
+  count: SOCKETS,
+  transport: 'ws',
+  headers: { authorization: `Bearer ${key}` },
+  query: LIVE,
+});
+const { rows: calls } = await database.client.query<{ id: string; agent_id: string }>(
+  'SELECT id, agent_id FROM calls ORDER BY id LIMIT 1000',
+);
+let sent = 0;
+async function append(): Promise<void> {
+  const call = calls[sent % calls.length];
+  if (!call) throw new Error('There are no calls');
+  sent += 1;
+  const event = {
+    type: 'CALL_RINGING',
+    callId: call.id,
+    agentId: call.agent_id,
+    sequence: 1_000 + sent,
+    data: { status: 'RINGING', endReason: null },
+  } as const;
+  await writer.db.$transaction((tx) => appendEvents(tx, database.organizationId, [event]));
+  announceEvents(writer, database.organizationId);
+}
+// Until every subscriber is live.
+for (let received = -1; received < SOCKETS; received = await subscribers.receivedWithin(1_000)) {
+  await append();
+}
+const missed = sent * SOCKETS - (await subscribers.settled());
+
+const samples: Sample[] = [];
+const began = performance.now();
+const elapsed = (): number => (performance.now() - began) / 1_000;
+const cpu = await server.cpuSeconds();
+while (elapsed() < SECONDS) {
+  const end = Math.min(SECONDS, (samples.length + 1) * SAMPLE_SECONDS);
+  while (elapsed() < end) {
+    await append();
+    await pause(1_000 / PER_SECOND);
+  }
+  const sample = { ...(await inspector.memory()), seconds: elapsed() };
+  samples.push(sample);
+  process.stdout.write(`${sample.seconds.toFixed(0)} s: ${shown(sample)}, ${sent} events\n`);
+}
+await subscribers.until(sent * SOCKETS - missed);
+const held = samples.filter(({ seconds }) => seconds >= WARM_UP_SECONDS);
+const [rss, live] = [growth(held, (sample) => sample.rss), growth(held, (sample) => sample.live)];
+process.stdout.write(
+  `${SOCKETS} sockets for ${elapsed().toFixed(0)} s: ${sent} events, each delivered to all; ` +
+    `${((100 * ((await server.cpuSeconds()) - cpu)) / elapsed()).toFixed(0)} % of a core; ` +
+    `growth per minute ${(live / 1024).toFixed(0)} KB live, ${(rss / 1024).toFixed(0)} KB resident\n`,
+);
+inspector.close();
+await subscribers.stop();
+await writer.close();
+await server.stop();
+await redis.stop();
+await database.stop();
+process.exit(0);
