@@ -6,13 +6,16 @@
 import { startRedis } from '../test/support/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
-import { median, run, type Server } from './support/processes.ts';
+import { freePort, median, run, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
 import { startSubscribers } from './support/subscribers.ts';
 
 const SUBSCRIBERS = 1_000;
 const EVENTS = 100;
 const ROUNDS = 3;
+const CONNECTIONS = 20;
+/** For each process. */
+const WARM_UP_SECONDS = 4;
 const LIST =
   'query list { calls(first: 50) { nodes { id status phoneNumber createdAt endedAt } } }';
 const LIVE =
@@ -28,35 +31,42 @@ async function cpuSeconds(processes: readonly Process[]): Promise<number> {
   return each.reduce((sum, seconds) => sum + seconds, 0);
 }
 
-/** Requests per CPU second, with 20 connections in all. */
-async function readsOf(processes: readonly Process[]): Promise<number> {
-  const figures: number[] = [];
-  for (let round = 0; round <= ROUNDS; round += 1) {
-    const before = await cpuSeconds(processes);
-    const seconds = round === 0 ? 4 : 2;
-    const outputs = await Promise.all(
-      processes.map(({ server, key }) =>
-        run(
-          [
-            'bench/peers/load.ts',
-            `${server.url}/graphql`,
-            String(seconds),
-            String(20 / processes.length),
-          ],
-          JSON.stringify({
-            headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
-            body: JSON.stringify({ query: LIST }),
-          }),
-        ),
+/** Requests per CPU second of one round, with 20 connections in all. */
+async function requestsOf(processes: readonly Process[], seconds: number): Promise<number> {
+  const before = await cpuSeconds(processes);
+  const outputs = await Promise.all(
+    processes.map(({ server, key }) =>
+      run(
+        [
+          'bench/peers/load.ts',
+          `${server.url}/graphql`,
+          String(seconds),
+          String(CONNECTIONS / processes.length),
+        ],
+        JSON.stringify({
+          headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+          body: JSON.stringify({ query: LIST, operationName: 'list' }),
+        }),
       ),
-    );
-    const requests = outputs
-      .map((output) => (JSON.parse(output) as { perSecond: number }).perSecond * seconds)
-      .reduce((sum, each) => sum + each, 0);
-    // The first round only warms up.
-    if (round > 0) figures.push(requests / ((await cpuSeconds(processes)) - before));
+    ),
+  );
+  const requests = outputs
+    .map((output) => (JSON.parse(output) as { perSecond: number }).perSecond * seconds)
+    .reduce((sum, each) => sum + each, 0);
+  return requests / ((await cpuSeconds(processes)) - before);
+}
+
+/** Requests per CPU second of each of these sets of processes, in turns. */
+async function readsOf(sets: readonly (readonly Process[])[]): Promise<number[]> {
+  const figures: number[][] = sets.map(() => []);
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    for (const [index, processes] of sets.entries()) {
+      // The first round only warms up, each process with as many requests.
+      if (round === 0) await requestsOf(processes, WARM_UP_SECONDS * processes.length);
+      else figures[index]?.push(await requestsOf(processes, 2));
+    }
   }
-  return median(figures);
+  return figures.map(median);
 }
 
 /** Deliveries per CPU second to subscribers spread over the processes. */
@@ -108,31 +118,68 @@ async function deliveriesOf(
   }
 }
 
+async function startOwn(
+  database: BenchDatabase,
+  redisUrl: string,
+  size: number,
+): Promise<Process[]> {
+  const processes: Process[] = [];
+  for (let index = 0; index < size; index += 1) {
+    processes.push(
+      await startOurs(database, {
+        REDIS_URL: redisUrl,
+        MAX_SUBSCRIPTIONS: '10000',
+        // Events are written by this script, so the servers find them when they look.
+        EVENT_POLL_SECONDS: '1',
+        ...(index > 0 ? { ROLE: 'api' } : {}),
+      }),
+    );
+  }
+  return processes;
+}
+
+/** Servers that do nothing but send one statement and write its answer: what the machine makes of processes. */
+async function startFloors(database: BenchDatabase, size: number): Promise<Process[]> {
+  const floors: Process[] = [];
+  for (let index = 0; index < size; index += 1) {
+    const server = await startServer({
+      name: 'floor',
+      args: ['bench/peers/floor.ts'],
+      env: { DATABASE_URL: database.url, ORGANIZATION_ID: database.organizationId },
+      ready: /ready/,
+      port: await freePort(),
+    });
+    floors.push({ server, key: '' });
+  }
+  return floors;
+}
+
 export async function benchScale(): Promise<Section> {
   const redis = await startRedis();
   const database = await startBenchDatabase();
   const rows: string[][] = [];
+  let [own1, floor1, deliveries1] = [0, 0, 0];
+  const shown = (figure: number, ofOne: number): string =>
+    `${figure.toFixed(0)} (${(figure / ofOne).toFixed(2)})`;
   try {
     await database.client.query('CREATE SEQUENCE bench_sequence START 1000');
     for (const size of [1, 2, 4]) {
-      const processes: Process[] = [];
-      for (let index = 0; index < size; index += 1) {
-        processes.push(
-          await startOurs(database, {
-            REDIS_URL: redis.url,
-            MAX_SUBSCRIPTIONS: '10000',
-            // Events are written by this script, so the servers find them when they look.
-            EVENT_POLL_SECONDS: '1',
-            ...(index > 0 ? { ROLE: 'api' } : {}),
-          }),
-        );
-      }
+      const processes = await startOwn(database, redis.url, size);
+      const floors = await startFloors(database, size);
       try {
-        const reads = await readsOf(processes);
+        const [own = 0, floor = 0] = await readsOf([processes, floors]);
         const deliveries = await deliveriesOf(processes, database);
-        rows.push([String(size), reads.toFixed(0), deliveries.toFixed(0)]);
+        if (size === 1) [own1, floor1, deliveries1] = [own, floor, deliveries];
+        rows.push([
+          String(size),
+          shown(own, own1),
+          shown(floor, floor1),
+          (own / floor).toFixed(2),
+          shown(deliveries, deliveries1),
+        ]);
+        process.stderr.write(`${rows.at(-1)?.join(' ')}\n`);
       } finally {
-        await Promise.all(processes.map(({ server }) => server.stop()));
+        await Promise.all([...processes, ...floors].map(({ server }) => server.stop()));
       }
     }
   } finally {
@@ -141,8 +188,11 @@ export async function benchScale(): Promise<Section> {
   }
   return {
     title: 'Processes',
-    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over 20 connections, and deliveries of events to ${SUBSCRIBERS} subscribers, spread over the processes. Median of ${ROUNDS} rounds.`,
-    table: table(['processes', 'requests', 'deliveries'], rows),
+    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over ${CONNECTIONS} connections in all, the same by as many processes of the floor, which show what the machine itself makes of more processes, and deliveries of events to ${SUBSCRIBERS} subscribers, spread over the processes. In parentheses the ratio to one process. Median of ${ROUNDS} rounds.`,
+    table: table(
+      ['processes', 'requests', 'of the floor', 'ratio to the floor', 'deliveries'],
+      rows,
+    ),
   };
 }
 
