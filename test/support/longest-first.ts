@@ -6,24 +6,31 @@ import { BaseSequencer } from 'vitest/node';
 
 /** Those that take longest, in this order: a fresh clone has no recorded durations. */
 const LONGEST = [
-  'live/storm.test.ts',
-  'infra/postgres.test.ts',
   'crash/campaign.test.ts',
+  'infra/postgres.test.ts',
+  'live/storm.test.ts',
+  'crash/webhooks.test.ts',
   'calls/placement.test.ts',
   'crash/crash.test.ts',
   'graphql/lists.test.ts',
-  'calls/creation-limits.test.ts',
-  'contacts/import-crash.test.ts',
   'campaigns/limits.test.ts',
+  'contacts/import-crash.test.ts',
+  'analytics/analytics.test.ts',
   'campaigns/restarts.test.ts',
+  'contacts/import-upload.test.ts',
+  'calls/creation-limits.test.ts',
   'campaigns/engine.test.ts',
+  'campaigns/planning.test.ts',
+  'live/event-log.test.ts',
+  'live/subscriptions.test.ts',
   'knowledge-bases/knowledge-bases.test.ts',
   'calls/inbound.test.ts',
   'campaigns/ultravox.test.ts',
-  'crash/webhooks.test.ts',
-  'live/subscriptions.test.ts',
+  'campaigns/claims.test.ts',
+  'phone-numbers/carriers.test.ts',
+  'webhooks/webhooks.test.ts',
   'campaigns/retries.test.ts',
-  'contacts/import-upload.test.ts',
+  'analysis.test.ts',
 ].map((file) => fileURLToPath(new URL(`../${file}`, import.meta.url)));
 
 export class LongestFirst extends BaseSequencer {
