@@ -139,10 +139,15 @@ class ConsumerLoop {
     this.#pausedUntil.set(organizationId, Date.now() + PAUSE_MS);
     this.#handledLast.delete(organizationId);
     const behind = this.#behind.get(organizationId);
-    if (!behind || behind.last > cursor) return;
+    if (!behind) return;
     clearTimeout(behind.timer ?? undefined);
-    this.#behind.delete(organizationId);
-    this.#waiting.delete(organizationId);
+    behind.timer = null;
+    if (behind.last > cursor) {
+      this.#schedule(organizationId);
+    } else {
+      this.#behind.delete(organizationId);
+      this.#waiting.delete(organizationId);
+    }
   }
 
   #schedule(organizationId: string): void {

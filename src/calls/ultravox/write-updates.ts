@@ -40,8 +40,8 @@ export async function writeUpdates(
     return new Set(updates.map(({ before }) => before.id));
   }
   const events = Map.groupBy(
-    changed.flatMap((update) => update.events.map((event) => ({ event, ...update.after }))),
-    ({ organizationId }) => organizationId,
+    changed.flatMap(({ after, events: own }) => own.map((event) => ({ after, event }))),
+    ({ after }) => after.organizationId,
   );
   const ended = changed.filter(({ before, after }) => after.endedAt && !before.endedAt);
   const written = Prisma.sql`r.call_id IN (SELECT id FROM written)`;

@@ -19,7 +19,7 @@ import { announceCampaignRun, startCampaignRuns } from './wake.ts';
 
 /** Delay when ended calls are left whose campaigns are locked elsewhere. */
 const LOCKED_AGAIN_MS = 100;
-/** Fallback delay while due contacts wait for the end of a call, which enqueues a run. */
+/** Fallback delay while due contacts wait for the end of a call, which requests a run. */
 const LOOK_AGAIN_MS = 2_000;
 /** Longer delays are left to the periodic run. */
 const MAX_TIMER_MS = 60_000;
