@@ -5,17 +5,15 @@ import { findingsIn, saveModelFindings } from '../calls/post-call/findings.ts';
 import {
   type FindNothingToDo,
   type SaveStep,
+  type StepContext,
   StepFailure,
   type StepHandler,
   type StepResult,
 } from '../calls/post-call/steps.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
-import {
-  type LanguageModel,
-  LanguageModelError,
-  type ModelAnswer,
-} from '../infra/language-model.ts';
-import { type AnalysisTask, buildPrompt } from './prompt.ts';
+import { type LanguageModel, LanguageModelError } from '../infra/language-model.ts';
+import { type AnalysisTask, buildPrompt, type Prompt } from './prompt.ts';
+import { beginAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 import { NOTHING, readVerdict, type Verdict } from './verdict.ts';
 
 /** How often a model is asked that answers what cannot be used. */
@@ -29,15 +27,10 @@ export const analysisCallListener: CallListener = {
 };
 
 /** A model that cannot be reached is asked again later; one that answers nonsense makes the step fail. */
-export const runAnalysis: StepHandler = async (app, call, { signal }) => {
-  const agent = await app.db.agent.findUniqueOrThrow({
-    where: { id: call.agentId },
-    select: { successCriteria: true, extractionSchema: true },
-  });
-  const task = {
-    successCriteria: agent.successCriteria,
-    extractionSchema: agent.extractionSchema as Record<string, unknown> | null,
-  };
+export const runAnalysis: StepHandler = async (app, call, context) => {
+  const task = taskOf(
+    await app.db.agent.findUniqueOrThrow({ where: { id: call.agentId }, select: TASK_COLUMNS }),
+  );
   if (task.successCriteria === null && task.extractionSchema === null) return skipped(NO_TASK);
   if (!app.languageModel) return skipped('No language model is configured.');
   const transcript = await app.db.callTranscript.findUnique({ where: { callId: call.id } });
@@ -51,7 +44,7 @@ export const runAnalysis: StepHandler = async (app, call, { signal }) => {
   if (!turns.some(({ speaker }) => speaker !== 'TOOL')) return skipped('Nothing was said.');
   const prompt = buildPrompt(task, turns);
   try {
-    const judged = await judge(app.languageModel, task, { ...prompt, signal });
+    const judged = await judge(app.languageModel, task, prompt, context);
     const used: Used = {
       ...judged,
       model: app.languageModel.name,
@@ -115,34 +108,48 @@ interface Used {
   outputTokens: number | null;
 }
 
-/** Asks until an answer can be used, a few times at most, and adds up what that took. */
+/**
+ * Asks until an answer can be used, a few times at most, and adds up what that took. Answers that an earlier
+ * attempt has kept are used first.
+ */
 async function judge(
   model: LanguageModel,
   task: AnalysisTask,
-  { signal, ...prompt }: ReturnType<typeof buildPrompt> & { signal: AbortSignal },
+  prompt: Prompt,
+  { signal, partialResult, keep }: StepContext,
 ): Promise<Pick<Used, 'seconds' | 'inputTokens' | 'outputTokens'> & { verdict: Verdict }> {
-  const begun = performance.now();
-  const answers: ModelAnswer[] = [];
-  let verdict = NOTHING;
-  do {
-    const content =
-      verdict.problem === null
-        ? prompt.content
-        : JSON.stringify({
-            ...JSON.parse(prompt.content),
-            problemOfYourLastAnswer: verdict.problem,
-          });
+  const partial = beginAnalysis(model, task, prompt, partialResult);
+  const { answers } = partial;
+  const keepAll = async (): Promise<void> => {
+    if (!(await keep(partial))) throw new StepFailure('Another attempt has taken over.', null);
+  };
+  const lastVerdict = (): Verdict | null => {
+    const last = answers.at(-1);
+    return last ? readVerdict(task, last.text) : null;
+  };
+  const isFinal = (verdict: Verdict | null): boolean =>
+    verdict !== null && (verdict.problem === null || answers.length >= MAX_ANSWERS);
+  let verdict = lastVerdict();
+  if (!isFinal(verdict)) await keepAll();
+  while (!isFinal(verdict)) {
+    const content = verdict?.problem
+      ? JSON.stringify({ ...JSON.parse(prompt.content), problemOfYourLastAnswer: verdict.problem })
+      : prompt.content;
+    const begun = performance.now();
     const answer = await model.ask({ ...prompt, content, signal });
-    answers.push(answer);
-    verdict = readVerdict(task, answer.text);
-  } while (verdict.problem !== null && answers.length < MAX_ANSWERS);
+    // A null character cannot be stored; what is read from an answer contains none either.
+    const text = answer.text.replaceAll('\0', '').toWellFormed();
+    answers.push({ ...answer, text, seconds: Math.round(performance.now() - begun) / 1000 });
+    await keepAll();
+    verdict = lastVerdict();
+  }
   const sum = (key: 'inputTokens' | 'outputTokens') =>
     answers.some((answer) => answer[key] === null)
       ? null
       : answers.reduce((total, answer) => total + (answer[key] ?? 0), 0);
   return {
-    verdict,
-    seconds: Math.round(performance.now() - begun) / 1000,
+    verdict: verdict!,
+    seconds: Math.round(answers.reduce((total, { seconds }) => total + seconds * 1000, 0)) / 1000,
     inputTokens: sum('inputTokens'),
     outputTokens: sum('outputTokens'),
   };

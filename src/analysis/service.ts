@@ -1,11 +1,12 @@
 /** Analyzes calls again, on request. */
-import type { App } from '../app.ts';
-import { restartSteps } from '../calls/post-call/start.ts';
+import type { App, Tx } from '../app.ts';
+import { lockRunningSteps, restartSteps } from '../calls/post-call/start.ts';
 import { wakeWorkers } from '../calls/post-call/wake.ts';
 import { userError } from '../errors.ts';
 import type { Call, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
+import { hashOf, type PartialAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 
 export const MAX_CALLS = 10_000;
 /** Calls of an organization that `analyzeCalls` lets wait for a language model, which may be slow and costly. */
@@ -58,7 +59,7 @@ export async function analyzeCalls(
   const where = { AND: [filter, ownedBy(viewer), ANALYZABLE] };
   const calls = await app.db.call.findMany({
     where,
-    select: { id: true, organizationId: true },
+    select: { id: true, organizationId: true, agentId: true },
     orderBy: { id: 'asc' },
     take: MAX_CALLS + 1,
   });
@@ -115,25 +116,52 @@ async function checkReferences(
   checks.throwIfAny();
 }
 
-/** Fetches the transcript first where there is none. */
-async function restart(
-  app: App,
-  calls: readonly Pick<Call, 'id' | 'organizationId'>[],
-): Promise<void> {
-  const ids = calls.map(({ id }) => id);
+type AnalyzedCall = Pick<Call, 'id' | 'organizationId' | 'agentId'>;
+
+/**
+ * Fetches the transcript first where there is none. An analysis that is running by the current criteria of the
+ * agent goes on: its answer is the one that is wanted.
+ */
+async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<void> {
   await app.db.$transaction(async (tx) => {
     await tx.$queryRaw`
-      SELECT 1 FROM calls WHERE id = ANY(${ids}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;
+      SELECT 1 FROM calls WHERE id = ANY(${calls.map(({ id }) => id)}::uuid[])
+      ORDER BY id FOR NO KEY UPDATE`;
+    const current = await currentlyAnalyzed(tx, calls);
+    const wanted = calls.filter(({ id }) => !current.has(id));
+    const ids = wanted.map(({ id }) => id);
     const known = await tx.callTranscript.findMany({
       where: { callId: { in: ids } },
       select: { callId: true },
     });
     const withTranscript = new Set(known.map(({ callId }) => callId));
     const [ready, without] = [true, false].map((has) =>
-      calls.filter(({ id }) => withTranscript.has(id) === has),
+      wanted.filter(({ id }) => withTranscript.has(id) === has),
     );
     await restartSteps(app, tx, ready ?? [], 'ANALYSIS');
     await restartSteps(app, tx, without ?? [], 'TRANSCRIPT');
   });
   wakeWorkers(app, ['TRANSCRIPT', 'ANALYSIS']);
+}
+
+/** Calls of which a model is being asked what it would be asked now. */
+async function currentlyAnalyzed(
+  tx: Tx,
+  calls: readonly AnalyzedCall[],
+): Promise<ReadonlySet<string>> {
+  const ids = calls.map(({ id }) => id);
+  const running = await lockRunningSteps(tx, ids, 'ANALYSIS');
+  if (running.length === 0) return new Set();
+  const agents = await tx.agent.findMany({
+    where: { id: { in: [...new Set(calls.map(({ agentId }) => agentId))] } },
+    select: { id: true, ...TASK_COLUMNS },
+  });
+  const taskOfAgent = new Map(agents.map((agent) => [agent.id, hashOf(taskOf(agent))]));
+  const agentOfCall = new Map(calls.map(({ id, agentId }) => [id, agentId]));
+  return new Set(
+    running.flatMap(({ callId, partialResult }) => {
+      const task = taskOfAgent.get(agentOfCall.get(callId) ?? '');
+      return (partialResult as PartialAnalysis | null)?.task === task ? callId : [];
+    }),
+  );
 }

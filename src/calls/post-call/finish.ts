@@ -12,6 +12,7 @@ import {
   POST_CALL_STEPS,
   planOf,
   type SaveStep,
+  type StepContext,
   type StepHandlers,
 } from './steps.ts';
 import { wakeWorkers } from './wake.ts';
@@ -82,7 +83,7 @@ async function saveSteps(
       const detail = nothing.get(kind)?.get(callId) ?? null;
       const isImmediate = detail === null && planOf(kind).isImmediate === true;
       if (isImmediate) {
-        const result = await handlers[kind].run(app, calls.get(callId), { signal: app.closing });
+        const result = await handlers[kind].run(app, calls.get(callId), inTransaction(app));
         await calls.save(tx, callId, result.save);
       }
       const result = isImmediate ? 'DONE' : detail === null ? null : 'SKIPPED';
@@ -146,7 +147,7 @@ async function endSteps(
     ), ended AS (
       UPDATE post_call_steps s SET status = r.status::"PostCallStepStatus", detail = r.detail,
         finished_at = ${app.now()}::timestamptz, next_attempt_at = NULL, lease_id = NULL,
-        lease_until = NULL
+        lease_until = NULL, partial_result = NULL
       FROM r
       WHERE s.call_id = r.call_id AND s.kind = r.kind::"PostCallStepKind"
         AND s.lease_id = r.lease_id
@@ -169,6 +170,13 @@ async function endSteps(
     pending: new Map([...pending].map(([id, list]) => [id, new Set(list.map(({ kind }) => kind))])),
   };
 }
+
+/** An immediate step ends with the transaction, or with nothing: there is nothing to keep. */
+const inTransaction = (app: App): StepContext => ({
+  signal: app.closing,
+  partialResult: null,
+  keep: () => Promise.resolve(true),
+});
 
 /** The steps that have waited for these alone. */
 function readySteps(
@@ -257,7 +265,8 @@ class LockedCalls {
           detail = coalesce(r.detail, s.detail),
           attempts = s.attempts + (r.result IS NOT NULL)::int,
           started_at = CASE WHEN r.result IS NULL THEN s.started_at ELSE ${now} END,
-          finished_at = CASE WHEN r.result IS NOT NULL THEN ${now} END
+          finished_at = CASE WHEN r.result IS NOT NULL THEN ${now} END,
+          partial_result = CASE WHEN r.result IS NULL THEN s.partial_result END
         FROM jsonb_to_recordset(${JSON.stringify(following)}::jsonb)
           AS r("callId" uuid, kind text, result text, detail text)
         WHERE s.call_id = r."callId" AND s.kind = r.kind::"PostCallStepKind"

@@ -2,9 +2,11 @@
  * Runs the steps that follow the end of a call. The rows of `post_call_steps` are the queue: each worker
  * claims what is due with a lease, many steps at a time, and runs them beside each other.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
@@ -30,6 +32,8 @@ const ATTEMPT_MS = 300_000;
 /** After this long, attempts are aborted when the process stops. */
 const GRACE_MS = 10_000;
 const LONGEST_DELAY_SECONDS = 3600;
+/** Pause between attempts to reach the database. */
+const AWAY_MS = 500;
 
 interface LaneState {
   readonly running: Set<ClaimedStep>;
@@ -106,7 +110,12 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedSt
   const busy = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
   const full = [...busy].flatMap(([id, steps]) => (steps.length >= LANE_OF_ORGANIZATION ? id : []));
   const claimed = await app.db.$queryRaw<
-    ({ stepKind: PostCallStepKind; stepAttempts: number; stepStartedAt: Date } & Call)[]
+    (Call & {
+      stepKind: PostCallStepKind;
+      stepAttempts: number;
+      stepStartedAt: Date;
+      partialResult: unknown;
+    })[]
   >`
     WITH due AS (
       SELECT call_id, kind, row_number() OVER (
@@ -129,16 +138,18 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedSt
       UPDATE post_call_steps s SET lease_id = ${leaseId}::uuid, lease_until = ${LEASE_END},
         attempts = s.attempts + 1, started_at = coalesce(s.started_at, ${now}::timestamptz)
       FROM chosen c WHERE s.call_id = c.call_id AND s.kind = c.kind
-      RETURNING s.call_id, s.kind, s.attempts, s.started_at
+      RETURNING s.call_id, s.kind, s.attempts, s.started_at, s.partial_result
     )
     SELECT claimed.kind::text AS "stepKind", claimed.attempts AS "stepAttempts",
-      claimed.started_at AS "stepStartedAt", ${CALL_COLUMNS}
+      claimed.started_at AS "stepStartedAt", claimed.partial_result AS "partialResult",
+      ${CALL_COLUMNS}
     FROM claimed JOIN calls ON calls.id = claimed.call_id WHERE calls.deleted_at IS NULL`;
-  return claimed.map(({ stepKind: kind, stepAttempts: attempts, stepStartedAt, ...call }) => ({
+  return claimed.map(({ stepKind, stepAttempts, stepStartedAt, partialResult, ...call }) => ({
     callId: call.id,
-    kind,
-    attempts,
+    kind: stepKind,
+    attempts: stepAttempts,
     startedAt: stepStartedAt,
+    partialResult,
     leaseId,
     call,
   }));
@@ -202,7 +213,11 @@ async function attempt(
   step: ClaimedStep,
   signal: AbortSignal,
 ): Promise<void> {
-  const result = await handlers[step.kind].run(app, step.call, { signal });
+  const result = await handlers[step.kind].run(app, step.call, {
+    signal,
+    partialResult: step.partialResult,
+    keep: (partialResult) => keep(app, step, partialResult, signal),
+  });
   if (result.status !== 'NOT_YET') {
     const detail = 'detail' in result ? result.detail : null;
     await finishStep(app, handlers, { step, status: result.status, detail, save: result.save });
@@ -213,6 +228,26 @@ async function attempt(
     detail,
     giveUp: { status: otherwise, seconds: planOf(step.kind).waitSeconds, save },
   });
+}
+
+async function keep(
+  app: App,
+  { callId, kind, leaseId }: ClaimedStep,
+  partialResult: object,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (;;) {
+    try {
+      const count = await app.db.$executeRaw`
+        UPDATE post_call_steps SET partial_result = ${JSON.stringify(partialResult)}::jsonb
+        WHERE call_id = ${callId}::uuid AND kind = ${kind}::"PostCallStepKind"
+          AND lease_id = ${leaseId}::uuid`;
+      return count > 0;
+    } catch (error) {
+      if (signal.aborted || !isDatabaseUnavailable(error)) throw error;
+    }
+    await pause(AWAY_MS);
+  }
 }
 
 /** Plans another attempt, each after a longer delay, or finishes the step when its time is up. */

@@ -52,8 +52,28 @@ export function startPostCallSteps(app: App, calls: readonly Call[], only: Prism
 }
 
 /**
- * Runs steps again from the beginning, with those that follow them, unless one of them is running.
- * The caller has locked the calls, and wakes the runner after the commit.
+ * The running attempts of a step, with what they have kept. None of these calls begins, keeps anything in or
+ * ends an attempt of the step before the caller's transaction ends.
+ */
+export async function lockRunningSteps(
+  tx: Tx,
+  callIds: readonly string[],
+  kind: PostCallStepKind,
+): Promise<{ callId: string; partialResult: unknown }[]> {
+  const steps = await tx.$queryRaw<
+    { callId: string; partialResult: unknown; isRunning: boolean }[]
+  >`
+    SELECT call_id AS "callId", partial_result AS "partialResult",
+      status = 'PENDING' AND coalesce(lease_until > clock_timestamp(), false) AS "isRunning"
+    FROM post_call_steps
+    WHERE call_id = ANY(${callIds}::uuid[]) AND kind = ${kind}::"PostCallStepKind"
+    ORDER BY call_id FOR NO KEY UPDATE`;
+  return steps.filter(({ isRunning }) => isRunning);
+}
+
+/**
+ * Runs steps again from the beginning, with those that follow them. A running attempt is abandoned, but the
+ * next one gets what it has kept. The caller has locked the calls, and wakes the runner after the commit.
  */
 export async function restartSteps(
   app: App,

@@ -79,15 +79,24 @@ export type StepResult =
   /** Another attempt may find it; `otherwise` is the result when time is up. */
   | { status: 'NOT_YET'; detail: string; otherwise: 'SKIPPED' | 'FAILED'; save?: SaveStep };
 
+export interface StepContext {
+  signal: AbortSignal;
+  /** What an earlier attempt has kept by `keep`, if it did not finish the step; else null. */
+  partialResult: unknown;
+  /**
+   * Commits something for the next attempt, in case this one is interrupted. It waits while the database is
+   * away.
+   *
+   * @returns false if another attempt has taken over: this one must stop.
+   */
+  keep: (partialResult: object) => Promise<boolean>;
+}
+
 /**
  * Does one attempt of a step, outside of any transaction. It may run more than once for a call, also at
  * the same time; of these only one is saved. An error it throws means another attempt.
  */
-export type StepHandler = (
-  app: App,
-  call: Call,
-  context: { signal: AbortSignal },
-) => Promise<StepResult>;
+export type StepHandler = (app: App, call: Call, context: StepContext) => Promise<StepResult>;
 
 /** A step that this process works on. */
 export interface ClaimedStep {
@@ -98,6 +107,7 @@ export interface ClaimedStep {
   attempts: number;
   /** When the first attempt began. */
   startedAt: Date;
+  partialResult: unknown;
   /** The call when the step was claimed. */
   call: Call;
 }
