@@ -8,27 +8,35 @@ import {
   ULTRAVOX_WEBHOOK_PATH,
 } from './calls/ultravox/webhooks.ts';
 import { CAMPAIGN_EXPORT_PATH, downloadCampaignContacts } from './campaigns/export.ts';
-import { DOWNLOAD_PATH, download } from './contacts/export.ts';
+import {
+  CONTACT_EXPORT_PATH,
+  downloadContacts,
+  downloadImportReport,
+  IMPORT_REPORT_PATH,
+} from './contacts/export.ts';
 import { health } from './server/health.ts';
 import type { PlainEndpoint } from './server/plain-endpoint.ts';
 import type { PlainRoute } from './server/server.ts';
 
 const REFUSED_WEBHOOK_LOG_INTERVAL_MS = 60_000;
 
+const DOWNLOADS = [
+  [CALL_EXPORT_PATH, downloadCalls],
+  [CAMPAIGN_EXPORT_PATH, downloadCampaignContacts],
+  [CONTACT_EXPORT_PATH, downloadContacts],
+  [IMPORT_REPORT_PATH, downloadImportReport],
+] as const;
+
 export function plainRoutes(app: App): PlainRoute[] {
   return [
     { method: 'POST', path: ULTRAVOX_WEBHOOK_PATH, endpoint: ultravoxWebhook(app) },
-    {
-      method: 'GET',
-      path: CALL_EXPORT_PATH,
-      endpoint: async (request) => downloadCalls(app, request),
-    },
-    {
-      method: 'GET',
-      path: CAMPAIGN_EXPORT_PATH,
-      endpoint: async (request) => downloadCampaignContacts(app, request),
-    },
-    { method: 'GET', path: DOWNLOAD_PATH, endpoint: async (request) => download(app, request) },
+    ...DOWNLOADS.map(
+      ([path, serve]): PlainRoute => ({
+        method: 'GET',
+        path,
+        endpoint: async (request) => serve(app, request),
+      }),
+    ),
     {
       method: 'GET',
       path: RECORDING_PATH,

@@ -2,10 +2,16 @@
 import type { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
+import { type ExportFormat, MAX_KEY_COLUMNS, type RowWriter } from '../infra/export-format.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
+import {
+  type ExportKind,
+  exportedWhere,
+  exportLink,
+  exportPermission,
+  serveExport,
+} from '../organizations/export-download.ts';
 import type { Viewer } from '../viewer.ts';
-import { type ExportKind, exportLink, exportPermission, serveExport } from './export-download.ts';
-import { type ExportFormat, MAX_KEY_COLUMNS, type RowWriter } from './export-format.ts';
 import { CALL_RECORD, type CallRecordRow, callRecord } from './record.ts';
 
 export const CALL_EXPORT_PATH = '/downloads/calls';
@@ -18,7 +24,8 @@ export async function exportCalls(
   where: Prisma.CallWhereInput,
   format: ExportFormat,
 ): Promise<DownloadLink & { callCount: number }> {
-  const link = exportLink(app, viewer, CALL_EXPORT_PATH, { where, format });
+  const permission = { where, format };
+  const link = exportLink(app, viewer, CALL_EXPORT_PATH, permission);
   return { ...link, callCount: await app.db.call.count({ where }) };
 }
 
@@ -78,9 +85,11 @@ const WRITER: RowWriter<CallRecordRow> = {
   json: callRecord,
 };
 
-const CALLS: ExportKind<z.output<typeof exportPermission>, CallRecordRow> = {
+const permissionSchema = exportPermission.extend({ where: exportedWhere });
+
+const CALLS: ExportKind<z.output<typeof permissionSchema>, CallRecordRow> = {
   path: CALL_EXPORT_PATH,
-  permission: exportPermission,
+  permission: permissionSchema,
   fileName: () => 'calls',
   writer: WRITER,
   rows: (tx, { where, organizationId }) => ({

@@ -1,19 +1,20 @@
 /** Exports of the contacts of a campaign, with what became of them, over plain HTTP. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
-import {
-  type ExportKind,
-  exportLink,
-  exportPermission,
-  serveExport,
-} from '../calls/export-download.ts';
-import { type ExportFormat, MAX_KEY_COLUMNS, type RowWriter } from '../calls/export-format.ts';
 import { durationOf, outcomeOf } from '../calls/record.ts';
 import { userError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { type ExportFormat, MAX_KEY_COLUMNS, type RowWriter } from '../infra/export-format.ts';
 import { publicId } from '../infra/ids.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
+import {
+  type ExportKind,
+  exportedWhere,
+  exportLink,
+  exportPermission,
+  serveExport,
+} from '../organizations/export-download.ts';
 import type { Viewer } from '../viewer.ts';
 import { visibleCampaigns } from './visibility.ts';
 
@@ -156,7 +157,7 @@ const WRITER: RowWriter<Row> = {
   json: recordOf,
 };
 
-const permissionSchema = exportPermission.extend({ campaignId: z.uuid() });
+const permissionSchema = exportPermission.extend({ campaignId: z.uuid(), where: exportedWhere });
 
 const CONTACTS: ExportKind<z.output<typeof permissionSchema>, Row> = {
   path: CAMPAIGN_EXPORT_PATH,

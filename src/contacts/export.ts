@@ -1,27 +1,26 @@
-/** CSV downloads over plain HTTP. */
+/** Exports of contacts, and reports on their imports, over plain HTTP. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Contact, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import type { ExportFormat, RowWriter } from '../infra/export-format.ts';
 import { publicId } from '../infra/ids.ts';
+import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {
-  type DownloadLink,
-  fileResponse,
-  LINK_REFUSED,
-  type LinkResponse,
-  readLink,
-  signLink,
-} from '../organizations/download-links.ts';
+  type ExportKind,
+  exportLink,
+  exportPermission,
+  serveExport,
+} from '../organizations/export-download.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { checkFolder } from './folders.ts';
 import { READ_ONLY_COLUMNS } from './import/column-mapping.ts';
-import { csvLine } from './import/csv.ts';
 import { type ContactFilter, contactsWhere } from './search.ts';
 
-export const DOWNLOAD_PATH = '/downloads';
-const LINK = { path: DOWNLOAD_PATH, purpose: 'download' };
+export const CONTACT_EXPORT_PATH = '/downloads/contacts';
+export const IMPORT_REPORT_PATH = '/downloads/import-reports';
 const PAGE = 1_000;
-/** Each metadata key has its own column, up to this number. */
+/** Several times as many as the keys of one contact. */
 const MAX_METADATA_COLUMNS = 500;
 
 const FIELD_COLUMNS = [
@@ -38,42 +37,33 @@ const FIELD_COLUMNS = [
 ] as const;
 
 const date = z.iso.datetime().transform((text) => new Date(text));
-const owner = { organizationId: z.uuid(), apiKeyId: z.uuid() };
-const permissionSchema = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.literal('contacts'),
-    ...owner,
-    filter: z.object({
-      folderId: z.string().nullish(),
-      search: z.string().nullish(),
-      lastCallOutcome: z
-        .array(
-          z.enum([
-            ...['CONTACTED', 'VOICEMAIL', 'NO_ANSWER'],
-            ...['ESCALATED', 'INTERESTED', 'NOT_INTERESTED'],
-          ] as const),
-        )
-        .nullish(),
-      phoneNumber: z.string().nullish(),
-      createdFrom: date.nullish(),
-      createdBefore: date.nullish(),
-    }),
+const contactsPermission = exportPermission.extend({
+  filter: z.object({
+    folderId: z.string().nullish(),
+    search: z.string().nullish(),
+    lastCallOutcome: z
+      .array(
+        z.enum([
+          ...['CONTACTED', 'VOICEMAIL', 'NO_ANSWER'],
+          ...['ESCALATED', 'INTERESTED', 'NOT_INTERESTED'],
+        ] as const),
+      )
+      .nullish(),
+    phoneNumber: z.string().nullish(),
+    createdFrom: date.nullish(),
+    createdBefore: date.nullish(),
   }),
-  z.object({
-    kind: z.literal('importProblems'),
-    ...owner,
-    importId: z.uuid(),
-    /** Links that are older than this field are to problems. */
-    report: z.enum(['problems', 'warnings']).default('problems'),
-  }),
-]);
-type Permission = z.output<typeof permissionSchema>;
+});
+const reportPermission = exportPermission.extend({
+  importId: z.uuid(),
+  report: z.enum(['problems', 'warnings']),
+});
 
-/** Creates a link to a CSV of the contacts that match the filter when the link is followed. */
+/** Creates a link to a file of the contacts that match the filter when the link is followed. */
 export async function exportContacts(
   app: App,
   viewer: Viewer,
-  filter: ContactFilter,
+  { filter, format }: { filter: ContactFilter; format: ExportFormat },
 ): Promise<DownloadLink & { contactCount: number }> {
   const checks = new Checks();
   const where = contactsWhere(checks, filter, ['filter']);
@@ -83,7 +73,8 @@ export async function exportContacts(
   }
   checks.throwIfAny();
   const contactCount = await app.db.contact.count({ where: { ...ownedBy(viewer), ...where } });
-  return { ...signLink(app, viewer, LINK, { kind: 'contacts', filter }), contactCount };
+  const permission = { filter, format };
+  return { ...exportLink(app, viewer, CONTACT_EXPORT_PATH, permission), contactCount };
 }
 
 /** Creates a link to a CSV of the rows of an import that failed, or of those with warnings. */
@@ -93,89 +84,81 @@ export function importReportLink(
   importId: string,
   report: 'problems' | 'warnings',
 ): DownloadLink {
-  return signLink(app, viewer, LINK, { kind: 'importProblems', importId, report });
+  const permission = { importId, report, format: 'CSV' } as const;
+  return exportLink(app, viewer, IMPORT_REPORT_PATH, permission);
 }
 
-/**
- * Serves a link: 403 when it or its key has ended, otherwise the CSV, from one snapshot. It breaks off when the
- * key ends.
- */
-export async function download(
+export function downloadContacts(
   app: App,
-  { query }: { query: URLSearchParams },
+  request: { query: URLSearchParams },
 ): Promise<LinkResponse> {
-  const allowed = await readLink(app, query, { ...LINK, permission: permissionSchema });
-  if (!allowed) return LINK_REFUSED;
-  const name =
-    allowed.kind === 'contacts'
-      ? 'contacts.csv'
-      : `${publicId('imp', allowed.importId)}-${allowed.report}.csv`;
-  return fileResponse(app, allowed, {
-    name,
-    contentType: 'text/csv; charset=utf-8',
-    lines: (tx) =>
-      allowed.kind === 'contacts' ? contactLines(tx, allowed) : reportLines(tx, allowed),
-  });
+  return serveExport(app, request, CONTACTS);
 }
 
-async function* contactLines(
-  tx: Tx,
-  { organizationId, filter }: { organizationId: string; filter: ContactFilter },
-): AsyncGenerator<string> {
-  const checks = new Checks();
-  const where = { organizationId, ...contactsWhere(checks, filter, []) };
-  checks.throwIfAny();
-  const keys = yield* metadataKeys(tx, where);
-  yield csvLine([...FIELD_COLUMNS.map(([column]) => column), ...READ_ONLY_COLUMNS, ...keys]);
-  for await (const contacts of pages(tx, where)) {
-    yield contacts
-      .map((contact) => {
-        const metadata = contact.metadata as Record<string, string>;
-        return csvLine([
-          ...FIELD_COLUMNS.map(([, field]) => contact[field]),
-          contact.callCount,
-          contact.lastCallOutcome,
-          contact.lastCalledAt?.toISOString() ?? null,
-          ...keys.map((key) => (Object.hasOwn(metadata, key) ? (metadata[key] ?? null) : null)),
-        ]);
-      })
-      .join('');
-  }
+export function downloadImportReport(
+  app: App,
+  request: { query: URLSearchParams },
+): Promise<LinkResponse> {
+  return serveExport(app, request, REPORTS);
 }
 
-/**
- * Metadata keys in order of first appearance; those beyond the limit are omitted. Yields nothing to write after
- * each page, so that an export ends there when the client has disconnected.
- */
-async function* metadataKeys(
-  tx: Tx,
-  where: Prisma.ContactWhereInput,
-): AsyncGenerator<string, string[]> {
-  const keys = new Set<string>();
-  for await (const contacts of pages(tx, where, { id: true, metadata: true })) {
-    yield '';
-    for (const { metadata } of contacts) {
-      for (const key of Object.keys(metadata as object)) {
-        if (keys.size < MAX_METADATA_COLUMNS) keys.add(key);
-      }
-    }
-  }
-  return [...keys];
+const CONTACT_WRITER: RowWriter<Contact> = {
+  columns: [...FIELD_COLUMNS.map(([column]) => column), ...READ_ONLY_COLUMNS],
+  cells: (contact) => [
+    ...FIELD_COLUMNS.map(([, field]) => contact[field]),
+    contact.callCount,
+    contact.lastCallOutcome,
+    contact.lastCalledAt?.toISOString() ?? null,
+  ],
+  keyed: ({ metadata }) => ({ '': metadata }),
+  maxKeys: MAX_METADATA_COLUMNS,
+  json: (contact) => ({
+    id: publicId('ctc', contact.id),
+    folderId: publicId('fld', contact.folderId),
+    ...Object.fromEntries(FIELD_COLUMNS.map(([, field]) => [field, contact[field]])),
+    metadata: contact.metadata,
+    callCount: contact.callCount,
+    lastCallOutcome: contact.lastCallOutcome,
+    lastCalledAt: contact.lastCalledAt?.toISOString() ?? null,
+    createdAt: contact.createdAt.toISOString(),
+  }),
+};
+
+const CONTACTS: ExportKind<z.output<typeof contactsPermission>, Contact> = {
+  path: CONTACT_EXPORT_PATH,
+  permission: contactsPermission,
+  fileName: () => 'contacts',
+  writer: CONTACT_WRITER,
+  rows(tx, { organizationId, filter }) {
+    const checks = new Checks();
+    const where = { organizationId, ...contactsWhere(checks, filter, []) };
+    const folderId = checks.id('fld', 'ContactFolder', filter.folderId, []) ?? null;
+    checks.throwIfAny();
+    return {
+      pages: () => pages(tx, where),
+      allKeys: () => metadataKeys(tx, organizationId, folderId),
+    };
+  },
+};
+
+/** Of a folder, or of the whole organization. */
+async function metadataKeys(tx: Tx, organizationId: string, folderId: string | null) {
+  const keys = await tx.$queryRaw<{ key: string }[]>`
+    SELECT DISTINCT jsonb_object_keys(metadata) AS key FROM contacts
+    WHERE organization_id = ${organizationId}::uuid
+      AND (${folderId}::uuid IS NULL OR folder_id = ${folderId}::uuid)
+    ORDER BY key LIMIT ${MAX_METADATA_COLUMNS}`;
+  return { '': keys.map(({ key }) => key) };
 }
 
 /** Contacts ordered by id, which is the order of their creation. */
-async function* pages(
-  tx: Tx,
-  where: Prisma.ContactWhereInput,
-  select?: Prisma.ContactSelect,
-): AsyncGenerator<Contact[]> {
+async function* pages(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerator<Contact[]> {
   let after: string | null = null;
   for (;;) {
     const contacts: Contact[] = await tx.contact.findMany({
       where: { AND: [where, ...(after ? [{ id: { gt: after } }] : [])] },
       orderBy: { id: 'asc' },
       take: PAGE,
-      ...(select ? { select } : {}),
     });
     if (contacts.length > 0) yield contacts;
     if (contacts.length < PAGE) return;
@@ -183,11 +166,32 @@ async function* pages(
   }
 }
 
-async function* reportLines(
+interface ReportRow {
+  row: number;
+  phoneNumber: string | null;
+  reason: string;
+}
+
+const REPORTS: ExportKind<z.output<typeof reportPermission>, ReportRow> = {
+  path: IMPORT_REPORT_PATH,
+  permission: reportPermission,
+  fileName: ({ importId, report }) => `${publicId('imp', importId)}-${report}`,
+  writer: {
+    columns: ['row', 'phone_number', 'reason'],
+    cells: ({ row, phoneNumber, reason }) => [row, phoneNumber, reason],
+    keyed: null,
+    json: (row) => row,
+  },
+  rows: (tx, permission) => ({
+    pages: () => reportPages(tx, permission),
+    allKeys: () => Promise.resolve({}),
+  }),
+};
+
+async function* reportPages(
   tx: Tx,
-  { organizationId, importId, report }: Extract<Permission, { kind: 'importProblems' }>,
-): AsyncGenerator<string> {
-  yield csvLine(['row', 'phone_number', 'reason']);
+  { organizationId, importId, report }: z.output<typeof reportPermission>,
+): AsyncGenerator<ReportRow[]> {
   let after = 0;
   for (;;) {
     const page = {
@@ -199,7 +203,7 @@ async function* reportLines(
       report === 'problems'
         ? await tx.contactImportProblem.findMany(page)
         : await tx.contactImportWarning.findMany(page);
-    yield rows.map(({ row, phoneNumber, reason }) => csvLine([row, phoneNumber, reason])).join('');
+    if (rows.length > 0) yield rows;
     if (rows.length < PAGE) return;
     after = rows.at(-1)!.row;
   }

@@ -1,6 +1,6 @@
 /** Exports of calls and of campaign contacts. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exportLines } from '../../src/calls/export-format.ts';
+import { exportLines } from '../../src/infra/export-format.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { accepted, type Caller, perform, prepareCaller } from '../support/calling.ts';

@@ -1,13 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type CsvFormat,
-  CsvReader,
-  csvLine,
-  guessFormat,
-  withoutFormulaGuard,
-} from '../../src/contacts/import/csv.ts';
+import { type CsvFormat, CsvReader, guessFormat } from '../../src/contacts/import/csv.ts';
 import { readText } from '../../src/contacts/import/text-encoding.ts';
+import { csvLine, withoutFormulaGuard } from '../../src/infra/csv-line.ts';
 
 const COMMA: CsvFormat = { delimiter: ',', newline: '\n' };
 

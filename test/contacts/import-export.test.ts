@@ -117,7 +117,7 @@ describe('exportContacts', () => {
     const token = new URL(url).searchParams.get('token')!;
     const [body, signature] = token.split('.');
     const status = async (changed: string): Promise<number> =>
-      (await fetch(`${server.url}/downloads?token=${changed}`)).status;
+      (await fetch(`${server.url}/downloads/contacts?token=${changed}`)).status;
     expect(await status(token)).toBe(200);
     const other = await server.newOrganization();
     const forged = Buffer.from(body!, 'base64url')
@@ -130,7 +130,7 @@ describe('exportContacts', () => {
     const late = await startTestServer({ beside: server });
     try {
       Object.assign(late.app, { now: () => new Date(Date.now() + 15 * 60_000) });
-      const here = `${late.url}/downloads?token=${token}`;
+      const here = `${late.url}/downloads/contacts?token=${token}`;
       expect((await fetch(here)).status).toBe(403);
       Object.assign(late.app, { now: () => new Date(Date.now() + 14 * 60_000) });
       expect((await fetch(here)).status).toBe(200);

@@ -1,22 +1,8 @@
-import { builder } from '../../graphql/builder.ts';
+import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportCalls } from '../export.ts';
 import { CallFilterInput, callsWhere } from './call.ts';
-
-export const ExportFormatEnum = builder.enumType('ExportFormat', {
-  description: 'Format of an exported file.',
-  values: {
-    CSV: {
-      description:
-        'CSV with a header. Each key of extracted data and metadata has its own column, such as `extracted.email`; up to 200 of each. With more than 10,000 rows, keys that only other calls have may be among them. Cells that a spreadsheet could interpret as a formula are prefixed with an apostrophe.',
-    },
-    JSON_LINES: {
-      description:
-        'One JSON object per line. Calls have the fields of `data.call` in webhooks; contacts of campaigns have those of the CSV, with the last call in `lastCall`.',
-    },
-  } as const,
-});
 
 mutation('exportCalls', {
   description:

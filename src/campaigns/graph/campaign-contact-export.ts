@@ -1,4 +1,4 @@
-import { ExportFormatEnum } from '../../calls/graph/call-export.ts';
+import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportCampaignContacts } from '../export.ts';

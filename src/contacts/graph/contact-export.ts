@@ -1,4 +1,5 @@
-/** The mutation that exports contacts as a CSV file. */
+/** The mutation that exports contacts. */
+import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportContacts } from '../export.ts';
@@ -6,15 +7,17 @@ import { ContactFilterInput } from './contact-inputs.ts';
 
 mutation('exportContacts', {
   description:
-    'Creates a download link for a CSV file of contacts. The contacts are read when the link is followed. Requires the scope `WRITE`. Cells that a spreadsheet could interpret as a formula are prefixed with an apostrophe, which `importContacts` removes.',
+    'Creates a download link for a file of contacts in the order of their creation. The file contains the state of all contacts at the beginning of the download. `importContacts` reads the CSV back as it was, except for metadata that stands for nothing, such as `N/A`, and white space around metadata. Requires the scope `WRITE`.',
   scope: 'write',
   input: (t) => ({
     filter: t.field({
       type: ContactFilterInput,
       description: 'Contacts to export. Default: all contacts of the organization.',
     }),
+    format: t.field({ type: ExportFormatEnum, description: 'Format of the file. Default: CSV.' }),
   }),
-  run: (input, { app, viewer }) => exportContacts(app, viewer, input.filter ?? {}),
+  run: ({ filter, format }, { app, viewer }) =>
+    exportContacts(app, viewer, { filter: filter ?? {}, format: format ?? 'CSV' }),
   payload: (t) => ({
     ...downloadLinkFields(t),
     contactCount: t.int({

@@ -1,8 +1,9 @@
 /**
- * Reads and writes CSV. Files of any size are read in pieces, with at most one row of `maxRowBytes` in
+ * Reads CSV. Files of any size are read in pieces, with at most one row of `maxRowBytes` in
  * memory. A malformed row is reported and the next row is read. (csv-parse drops the rest of the piece
  * after an oversized row, and is slower.) Pure.
  */
+import { withoutFormulaGuard } from '../../infra/csv-line.ts';
 
 export interface CsvFormat {
   delimiter: string;
@@ -220,27 +221,6 @@ function skipSpaces(text: string, from: number): number {
   let index = from;
   while (text[index] === ' ') index += 1;
   return index;
-}
-
-/** Cells that a spreadsheet interprets as a formula. */
-const FORMULA = /^[=+\-@\t\r]/;
-const PHONE_NUMBER = /^\+\d{2,15}$/;
-
-/** Formats a row so that spreadsheets take no cell for a formula. */
-export function csvLine(cells: readonly (string | number | null)[]): string {
-  return `${cells.map(csvCell).join(',')}\r\n`;
-}
-
-function csvCell(cell: string | number | null): string {
-  if (cell === null) return '';
-  if (typeof cell === 'number') return String(cell);
-  const text = FORMULA.test(cell) && !PHONE_NUMBER.test(cell) ? `'${cell}` : cell;
-  return /[",\r\n']/.test(text) || text !== text.trim() ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-/** Removes the apostrophe that keeps a cell from being interpreted as a formula. */
-export function withoutFormulaGuard(cell: string): string {
-  return cell.charCodeAt(0) === 0x27 && FORMULA.test(cell.slice(1)) ? cell.slice(1) : cell;
 }
 
 /** Direction marks, zero-width spaces and soft hyphens. Joiners of letters and emoji stay. */

@@ -2,26 +2,33 @@
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import {
+  type ExportFormat,
+  exportLines,
+  type RowSource,
+  type RowWriter,
+} from '../infra/export-format.ts';
+import type { Viewer } from '../viewer.ts';
+import {
   type DownloadLink,
   fileResponse,
   LINK_REFUSED,
   type LinkResponse,
   readLink,
   signLink,
-} from '../organizations/download-links.ts';
-import type { Viewer } from '../viewer.ts';
-import { type ExportFormat, exportLines, type RowSource, type RowWriter } from './export-format.ts';
+} from './download-links.ts';
 
-/** What the link of every export permits; a kind of export may add to it. */
+/** What the link of every export permits; a kind of export adds to it which rows those are. */
 export const exportPermission = z.object({
   apiKeyId: z.uuid(),
   organizationId: z.uuid(),
   format: z.enum(['CSV', 'JSON_LINES']),
-  /** A condition of Prisma, which the signature keeps as it was built. */
-  where: z.record(z.string(), z.unknown()),
 });
+type ExportPermission = z.output<typeof exportPermission>;
 
-export interface ExportKind<Permission extends z.output<typeof exportPermission>, Row> {
+/** A condition of Prisma, which the signature keeps as it was built. */
+export const exportedWhere = z.record(z.string(), z.unknown());
+
+export interface ExportKind<Permission extends ExportPermission, Row> {
   path: string;
   permission: z.ZodType<Permission>;
   /** Without the extension. */
@@ -37,7 +44,7 @@ export function exportLink(
   app: App,
   viewer: Viewer,
   path: string,
-  permission: { where: object; format: ExportFormat },
+  permission: { format: ExportFormat },
 ): DownloadLink {
   return signLink(app, viewer, kindOf(path), permission);
 }
@@ -46,7 +53,7 @@ export function exportLink(
  * Serves a link: 403 when it or its key has ended, otherwise the lines, from one snapshot. They break off when
  * the key ends.
  */
-export async function serveExport<Permission extends z.output<typeof exportPermission>, Row>(
+export async function serveExport<Permission extends ExportPermission, Row>(
   app: App,
   { query }: { query: URLSearchParams },
   { path, permission, fileName, writer, rows }: ExportKind<Permission, Row>,

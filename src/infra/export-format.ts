@@ -1,9 +1,9 @@
 /** Rows of an export as CSV or JSON Lines. */
-import { csvLine } from '../contacts/import/csv.ts';
+import { csvLine } from './csv-line.ts';
 
 export type ExportFormat = 'CSV' | 'JSON_LINES';
 
-/** Of each kind of key; further keys have no column. */
+/** Columns for each kind of key; further keys have none. */
 export const MAX_KEY_COLUMNS = 200;
 /** Rows that are read in search of keys before the keys of all are asked for. */
 const MAX_SEARCHED = 10_000;
@@ -15,9 +15,11 @@ export interface RowWriter<Row> {
   /** Fixed columns of the CSV, in order. */
   columns: readonly string[];
   cells: (row: Row) => readonly Cell[];
-  /** Objects whose keys become columns, by the prefix of those. */
-  keyed: (row: Row) => Readonly<Record<string, unknown>>;
+  /** Objects whose keys become columns, by the prefix of those, which may be empty. */
+  keyed: ((row: Row) => Readonly<Record<string, unknown>>) | null;
   json: (row: Row) => object;
+  /** Number of columns for the keys of each prefix. Default: `MAX_KEY_COLUMNS`. */
+  maxKeys?: number;
 }
 
 export interface RowSource<Row> {
@@ -38,16 +40,18 @@ export async function* exportLines<Row>(
     }
     return;
   }
-  const keys = yield* keyColumns(writer, source);
-  yield csvLine([...writer.columns, ...keys.map(([prefix, key]) => `${prefix}.${key}`)]);
+  const { columns, cells, keyed } = writer;
+  const keys = keyed ? yield* keyColumns({ ...writer, keyed }, source) : [];
+  const keyNames = keys.map(([prefix, key]) => (prefix === '' ? key : `${prefix}.${key}`));
+  yield csvLine([...columns, ...keyNames]);
   for await (const rows of source.pages()) {
     yield rows
       .map((row) => {
         const members = new Map(
-          Object.entries(writer.keyed(row)).map(([prefix, value]) => [prefix, membersOf(value)]),
+          Object.entries(keyed?.(row) ?? {}).map(([prefix, value]) => [prefix, membersOf(value)]),
         );
         return csvLine([
-          ...writer.cells(row),
+          ...cells(row),
           ...keys.map(([prefix, key]) => cellOf(members.get(prefix)?.get(key))),
         ]);
       })
@@ -60,20 +64,25 @@ export async function* exportLines<Row>(
  * byte. Yields nothing to write after each page, so that an export ends there when the client has disconnected.
  */
 async function* keyColumns<Row>(
-  writer: RowWriter<Row>,
+  {
+    keyed,
+    maxKeys = MAX_KEY_COLUMNS,
+  }: RowWriter<Row> & {
+    keyed: NonNullable<RowWriter<Row>['keyed']>;
+  },
   { pages, allKeys }: RowSource<Row>,
 ): AsyncGenerator<string, [string, string][]> {
   const keys = new Map<string, Set<string>>();
   const add = (prefix: string, names: Iterable<string>): void => {
     const known = keys.get(prefix) ?? new Set();
     keys.set(prefix, known);
-    for (const name of names) if (known.size < MAX_KEY_COLUMNS) known.add(name);
+    for (const name of names) if (known.size < maxKeys) known.add(name);
   };
   let searched = 0;
   for await (const rows of pages()) {
     yield '';
     for (const row of rows) {
-      for (const [prefix, value] of Object.entries(writer.keyed(row))) {
+      for (const [prefix, value] of Object.entries(keyed(row))) {
         add(prefix, membersOf(value).keys());
       }
     }
