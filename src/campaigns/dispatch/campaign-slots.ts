@@ -42,8 +42,35 @@ export interface ReleasedCall {
   foundCallId: string | null;
 }
 
+/** Which campaigns a cycle is about: a condition on the SQL expression of their id. */
+export type CampaignScope = (id: Prisma.Sql) => Prisma.Sql;
+
+export const campaignsExcept =
+  (ids: readonly string[]): CampaignScope =>
+  (id) =>
+    Prisma.sql`${id} <> ALL(${ids}::uuid[])`;
+
+export const onlyCampaign =
+  (campaignId: string): CampaignScope =>
+  (id) =>
+    Prisma.sql`${id} = ${campaignId}::uuid`;
+
+/** Campaigns that are due or have released calls. */
+export async function campaignsToDispatch(app: App, scope: CampaignScope): Promise<string[]> {
+  const rows = await app.db.$queryRaw<{ id: string }[]>`
+    SELECT id FROM (
+      SELECT id, next_dispatch_at FROM campaigns
+      WHERE next_dispatch_at <= ${app.now()}::timestamptz
+      UNION
+      SELECT p.id, p.next_dispatch_at FROM ${releasedCallsOf(CALL_OWNER)} AS c
+      JOIN campaigns p ON p.id = c.campaign_id) AS due
+    WHERE ${scope(Prisma.sql`id`)}
+    ORDER BY next_dispatch_at NULLS FIRST, id LIMIT ${MAX_CAMPAIGNS}`;
+  return rows.map(({ id }) => id);
+}
+
 /** Locks released calls, oldest first. Calls locked elsewhere are left to a later cycle. */
-export async function lockReleasedCalls(tx: Tx): Promise<ReleasedCall[]> {
+export async function lockReleasedCalls(tx: Tx, scope: CampaignScope): Promise<ReleasedCall[]> {
   return tx.$queryRaw<ReleasedCall[]>`
     SELECT c.id, c.campaign_id AS "campaignId", c.campaign_contact_id AS "campaignContactId",
       c.organization_id AS "organizationId", c.phone_number_id AS "phoneNumberId", cc.timezone,
@@ -51,6 +78,7 @@ export async function lockReleasedCalls(tx: Tx): Promise<ReleasedCall[]> {
       ${callFoundLate(Prisma.sql`c.campaign_contact_id`)} AS "foundCallId"
     FROM ${releasedCallsOf(CALL_OWNER)} AS c
     JOIN campaign_contacts cc ON cc.id = c.campaign_contact_id
+    WHERE ${scope(Prisma.sql`c.campaign_id`)}
     ORDER BY c.created_at, c.id LIMIT ${MAX_RELEASED}
     FOR NO KEY UPDATE OF c SKIP LOCKED`;
 }
@@ -63,7 +91,12 @@ export async function lockReleasedCalls(tx: Tx): Promise<ReleasedCall[]> {
 export async function acquireSlots(
   app: App,
   tx: Tx,
-  { now, released, free }: { now: Date; released: readonly ReleasedCall[]; free: number },
+  {
+    now,
+    released,
+    free,
+    scope,
+  }: { now: Date; released: readonly ReleasedCall[]; free: number; scope: CampaignScope },
 ): Promise<CampaignSlots[]> {
   const due =
     free > 0
@@ -82,6 +115,7 @@ export async function acquireSlots(
           SELECT c.id, c.next_dispatch_at, row_number() OVER (
             PARTITION BY c.organization_id ORDER BY c.next_dispatch_at, c.id) AS rank
           FROM campaigns c WHERE c.next_dispatch_at <= ${now}::timestamptz AND ${due}
+            AND ${scope(Prisma.sql`c.id`)}
         ) ranked
         ORDER BY rank, next_dispatch_at, id LIMIT ${MAX_CAMPAIGNS}))`)}`;
   if (campaigns.length === 0) return [];

@@ -7,14 +7,21 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { holdLimits } from '../../calls/placement/limits.ts';
+import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
+import { HeldBack } from '../../infra/held-back.ts';
 import { newId } from '../../infra/ids.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { completeFinished } from '../completion.ts';
 import {
   acquireSlots,
+  type CampaignScope,
+  campaignsExcept,
+  campaignsToDispatch,
   countActiveCalls,
   lockReleasedCalls,
   MAX_CAMPAIGNS,
+  onlyCampaign,
 } from './campaign-slots.ts';
 import { decideCampaignUpdates } from './campaign-updates.ts';
 import { decideContacts } from './contact-decisions.ts';
@@ -39,12 +46,63 @@ export interface Dispatched {
   roomAt: Date | null;
 }
 
-/** Runs one dispatch cycle. The caller announces the result and places the calls. */
+/** Campaigns for which a cycle fails, which must not keep the others from calling. */
+const heldBackOf = perInstance((_app: App) => new HeldBack());
+
+/**
+ * Runs one dispatch cycle or, when it fails, one for each campaign. The caller announces the result and places
+ * the calls.
+ */
 export async function dispatchCalls(app: App): Promise<Dispatched> {
+  const scope = campaignsExcept(heldBackOf(app).ids());
+  try {
+    return await runCycle(app, scope);
+  } catch (error) {
+    if (isDatabaseUnavailable(error)) throw error;
+    return dispatchOneByOne(app, scope, error);
+  }
+}
+
+/** A campaign that fails alone is held back, unless all do: then none of them is the cause. */
+async function dispatchOneByOne(
+  app: App,
+  scope: CampaignScope,
+  cause: unknown,
+): Promise<Dispatched> {
+  const campaigns = await campaignsToDispatch(app, scope);
+  const done: Dispatched[] = [];
+  const failed: { id: string; error: unknown }[] = [];
+  for (const id of campaigns) {
+    try {
+      done.push(await runCycle(app, onlyCampaign(id)));
+    } catch (error) {
+      if (isDatabaseUnavailable(error)) throw error;
+      failed.push({ id, error });
+    }
+  }
+  if (done.length === 0) throw cause;
+  for (const { id, error } of failed) {
+    heldBackOf(app).add(id);
+    app.failures.record('dispatchCampaign', error, {
+      level: 'error',
+      message: 'A campaign could not be dispatched and is tried again',
+      campaignId: id,
+    });
+  }
+  return {
+    callIds: done.flatMap(({ callIds }) => callIds),
+    campaignIds: done.flatMap(({ campaignIds }) => campaignIds),
+    organizationIds: [...new Set(done.flatMap(({ organizationIds }) => organizationIds))],
+    again: done.some(({ again }) => again),
+    roomAt: done.at(-1)?.roomAt ?? null,
+  };
+}
+
+async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
   return app.db.$transaction(async (tx) => {
     const room = await holdLimits(app, tx);
     // Calls created with `createCall` take precedence.
-    const cycle = await loadCycle(app, tx, Math.max(0, room.free - room.ahead));
+    const cycle = await loadCycle(app, tx, scope, Math.max(0, room.free - room.ahead));
     if (cycle.campaigns.size === 0) {
       const stopped = cycle.free === 0 || cycle.released.length > 0;
       return { ...NOTHING, roomAt: stopped ? room.againAt(0) : null };
@@ -80,11 +138,16 @@ export async function dispatchCalls(app: App): Promise<Dispatched> {
 
 const NOTHING = { callIds: [], campaignIds: [], organizationIds: [], again: false };
 
-async function loadCycle(app: App, tx: Tx, free: number): Promise<DispatchCycle> {
+async function loadCycle(
+  app: App,
+  tx: Tx,
+  scope: CampaignScope,
+  free: number,
+): Promise<DispatchCycle> {
   // Read after the lock, which may have taken a while.
   const now = app.now();
-  const released = await lockReleasedCalls(tx);
-  const slots = await acquireSlots(app, tx, { now, released, free });
+  const released = await lockReleasedCalls(tx, scope);
+  const slots = await acquireSlots(app, tx, { now, released, free, scope });
   const activeCalls = slots.length > 0 ? await countActiveCalls(tx, slots) : new Map();
   return {
     now,

@@ -13,7 +13,7 @@ import { CALL_OWNER } from '../calls.ts';
 import { cancelRemainingContacts } from '../completion.ts';
 import { announceCampaigns } from '../events.ts';
 import { recordContactStats } from '../outcomes/contact-stats.ts';
-import { recordOutcomes, UNRECORDED_CALLS } from '../outcomes/record-outcomes.ts';
+import { recordOutcomes, unrecordedCalls } from '../outcomes/record-outcomes.ts';
 import { dispatchCalls } from './dispatch-cycle.ts';
 import { announceCampaignRun, startCampaignRuns } from './wake.ts';
 
@@ -152,7 +152,7 @@ async function findWork(app: App): Promise<Work> {
       min(next_dispatch_at) FILTER (WHERE next_dispatch_at > ${now}::timestamptz) AS later,
       EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0) AS over,
       EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released) AS released,
-      ${UNRECORDED_CALLS} AS ended
+      ${unrecordedCalls(app)} AS ended
     FROM campaigns WHERE next_dispatch_at IS NOT NULL`;
   return {
     ended: row?.ended ?? 0,

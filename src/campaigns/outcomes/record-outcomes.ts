@@ -5,6 +5,9 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
+import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
+import { HeldBack, workInHalves } from '../../infra/held-back.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { revokeCampaignClaims } from '../calls.ts';
 import { completeFinished } from '../completion.ts';
@@ -39,16 +42,67 @@ interface UnrecordedCall extends EndedCall {
   timezone: string | null;
 }
 
+/** Calls whose outcomes cannot be recorded, which must not keep those of others from being recorded. */
+const heldBackOf = perInstance((_app: App) => new HeldBack());
+
 /** @param count number of ended calls whose outcomes are not recorded. Default: unknown, perhaps more than are found */
 export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<RecordedOutcomes> {
   if (count === 0) return { calls: 0, campaignIds: [], organizationIds: [], more: false };
+  const unrecorded = unrecordedNow(app);
+  try {
+    return await recordSome(app, unrecorded, count);
+  } catch (error) {
+    if (isDatabaseUnavailable(error)) throw error;
+    return recordInParts(app, unrecorded, count);
+  }
+}
+
+/** Records what can be recorded of a batch that fails as a whole. */
+async function recordInParts(
+  app: App,
+  unrecorded: Prisma.Sql,
+  count: number,
+): Promise<RecordedOutcomes> {
+  const batch = await app.db.$queryRaw<{ id: string }[]>`
+    WITH ${unrecorded} SELECT id FROM unrecorded ORDER BY ended_at LIMIT ${BATCH}`;
+  const parts: RecordedOutcomes[] = [];
+  await workInHalves(
+    batch.map(({ id }) => id),
+    async (ids) => {
+      const these = unrecordedWhere(Prisma.sql`a.call_id = ANY(${[...ids]}::uuid[])`);
+      parts.push(await recordSome(app, these, ids.length));
+    },
+    (id, error) => {
+      if (isDatabaseUnavailable(error)) throw error;
+      heldBackOf(app).add(id);
+      app.failures.record('recordOutcome', error, {
+        level: 'error',
+        message: 'The outcome of a call could not be recorded and is tried again',
+        callId: id,
+      });
+    },
+  );
+  const recorded = parts.reduce((sum, part) => sum + part.calls, 0);
+  return {
+    calls: recorded,
+    campaignIds: [...new Set(parts.flatMap(({ campaignIds }) => campaignIds))],
+    organizationIds: [...new Set(parts.flatMap(({ organizationIds }) => organizationIds))],
+    more: recorded < count,
+  };
+}
+
+async function recordSome(
+  app: App,
+  unrecorded: Prisma.Sql,
+  count: number,
+): Promise<RecordedOutcomes> {
   return app.db.$transaction(async (tx) => {
     // Campaigns locked elsewhere do not block the others.
     const campaigns = await tx.$queryRaw<Campaign[]>`
-      WITH ${UNRECORDED} ${freeCampaigns(Prisma.sql`id IN (
+      WITH ${unrecorded} ${freeCampaigns(Prisma.sql`id IN (
         SELECT DISTINCT campaign_id FROM unrecorded LIMIT ${MAX_CAMPAIGNS})`)}`;
     const ids = campaigns.map(({ id }) => id);
-    const calls = ids.length > 0 ? await lockUnrecorded(tx, ids) : [];
+    const calls = ids.length > 0 ? await lockUnrecorded(tx, unrecorded, ids) : [];
     const events = await recordBatch(app, tx, campaigns, calls);
     return {
       calls: calls.length,
@@ -63,10 +117,14 @@ export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<Record
  * Locks the attempts of ended calls of these campaigns, and returns the calls, oldest first. Read after the
  * lock of the campaigns, since its last holder may have recorded some of them.
  */
-async function lockUnrecorded(tx: Tx, campaignIds: readonly string[]): Promise<UnrecordedCall[]> {
+async function lockUnrecorded(
+  tx: Tx,
+  unrecorded: Prisma.Sql,
+  campaignIds: readonly string[],
+): Promise<UnrecordedCall[]> {
   // By the ids of the calls: the index on the campaign would visit every call it ever made.
   const calls = await tx.$queryRaw<UnrecordedCall[]>`
-    WITH ${UNRECORDED}, oldest AS MATERIALIZED (
+    WITH ${unrecorded}, oldest AS MATERIALIZED (
       SELECT id FROM unrecorded WHERE campaign_id = ANY(${[...campaignIds]}::uuid[])
       ORDER BY ended_at LIMIT ${BATCH})
     SELECT k.id, k.status, k.placement, k.end_reason AS "endReason", k.failure,
@@ -92,22 +150,30 @@ const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
   AND EXISTS (SELECT 1 FROM campaigns p
     WHERE p.id = a.campaign_id AND p.retry_voicemail AND p.retry_failed))`;
 
+/** All but those that are held back. */
+function unrecordedNow(app: App): Prisma.Sql {
+  return unrecordedWhere(Prisma.sql`a.call_id <> ALL(${heldBackOf(app).ids()}::uuid[])`);
+}
+
 /**
- * Materialized and limited: the planner overestimates these rows, and joined to campaigns it would scan
- * every call those ever made.
+ * SQL: a relation `unrecorded` for WITH. Materialized and limited: the planner overestimates these rows, and
+ * joined to campaigns it would scan every call those ever made.
  */
-const UNRECORDED = Prisma.sql`
+function unrecordedWhere(condition: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`
   unrecorded AS MATERIALIZED (
     SELECT k.id, a.campaign_id, k.ended_at FROM campaign_attempts a
     CROSS JOIN LATERAL (
       SELECT id, ended_at FROM calls
       WHERE id = a.call_id AND ended_at IS NOT NULL AND NOT ${WAITS_FOR_ANSWERED_BY} LIMIT 1) k
-    WHERE a.outcome_recorded_at IS NULL
+    WHERE a.outcome_recorded_at IS NULL AND ${condition}
     ORDER BY k.ended_at LIMIT ${MAX_SEEN})`;
+}
 
-/** SQL expression: the number of ended calls whose outcomes are not recorded. */
-export const UNRECORDED_CALLS = Prisma.sql`(
-  WITH ${UNRECORDED} SELECT count(*)::int FROM unrecorded)`;
+/** SQL expression: the number of ended calls whose outcomes are to be recorded. */
+export function unrecordedCalls(app: App): Prisma.Sql {
+  return Prisma.sql`(WITH ${unrecordedNow(app)} SELECT count(*)::int FROM unrecorded)`;
+}
 
 async function recordBatch(
   app: App,

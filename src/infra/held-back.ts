@@ -1,0 +1,53 @@
+/**
+ * Work on batches in which single items may fail for good: those are found, and left out of the next batches
+ * for growing times. In memory: every process finds them itself, and again after a restart.
+ */
+
+const FIRST_MS = 5_000;
+const LONGEST_MS = 60_000;
+
+export class HeldBack {
+  readonly #items = new Map<string, { failures: number; until: number }>();
+
+  /** Items to leave out now. */
+  ids(): string[] {
+    const now = Date.now();
+    for (const [id, { until }] of this.#items) {
+      // It has not failed again: it succeeded, or is gone.
+      if (until < now - LONGEST_MS) this.#items.delete(id);
+    }
+    return [...this.#items].flatMap(([id, { until }]) => (until > now ? id : []));
+  }
+
+  add(id: string): void {
+    const failures = (this.#items.get(id)?.failures ?? 0) + 1;
+    const delay = Math.min(FIRST_MS * 2 ** (failures - 1), LONGEST_MS);
+    this.#items.set(id, { failures, until: Date.now() + delay });
+  }
+}
+
+/**
+ * Works on all items together and, when that fails, on each half of them in turn, down to single items. So one
+ * that always fails costs a few more attempts, and the others none of their work.
+ *
+ * @param failed gets an item that fails alone. What it throws ends the work.
+ */
+export async function workInHalves<Item>(
+  items: readonly Item[],
+  work: (items: readonly Item[]) => Promise<void>,
+  failed: (item: Item, error: unknown) => void,
+): Promise<void> {
+  const [first] = items;
+  if (first === undefined) return;
+  try {
+    await work(items);
+  } catch (error) {
+    if (items.length === 1) {
+      failed(first, error);
+      return;
+    }
+    const middle = Math.ceil(items.length / 2);
+    await workInHalves(items.slice(0, middle), work, failed);
+    await workInHalves(items.slice(middle), work, failed);
+  }
+}

@@ -1,0 +1,85 @@
+/** A row that cannot be written keeps no other campaign, contact or call from going on. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { until } from '../support/wait.ts';
+import {
+  createCampaign,
+  dialedTwice,
+  dialsOf,
+  ended,
+  glance,
+  type Operator,
+  people,
+  prepareOperator,
+} from './support.ts';
+
+const PATIENCE_MS = 120_000;
+
+let server: TestServer;
+let operator: Operator;
+
+beforeAll(async () => {
+  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
+  operator = await prepareOperator(server.client);
+});
+afterAll(() => server?.close());
+
+/** Makes the database refuse a change of a table until the returned function is called. */
+async function refuse(name: string, change: string): Promise<() => Promise<void>> {
+  const { db } = server.app;
+  await db.$executeRawUnsafe(`CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'Refused by the test'; END $$`);
+  await db.$executeRawUnsafe(`CREATE TRIGGER ${name} BEFORE ${change} EXECUTE FUNCTION ${name}()`);
+  return async () => {
+    await db.$executeRawUnsafe(`DROP FUNCTION ${name} CASCADE`);
+  };
+}
+
+async function startCampaign(contacts: object[]): Promise<string> {
+  const input = { contacts, scheduleType: 'IMMEDIATE', maxConcurrentCalls: 5, retryFailed: false };
+  return (await createCampaign(operator, input)).id;
+}
+
+const contacts = (series: number) => people(4, { series });
+
+describe('a contact whose outcome cannot be recorded', () => {
+  it('waits, while the outcomes of other contacts and campaigns are recorded', async () => {
+    const [bad, ...good] = contacts(20);
+    const allow = await refuse(
+      'refuse_outcome',
+      `UPDATE ON campaign_contacts FOR EACH ROW WHEN (OLD.status = 'CALLING'
+         AND NEW.status <> 'CALLING' AND NEW.phone_number = '${bad!.phoneNumber}')`,
+    );
+    const id = await startCampaign([bad!, ...good]);
+    const other = await startCampaign(contacts(21));
+    expect((await ended(operator, other, PATIENCE_MS)).status).toBe('COMPLETED');
+    await until(
+      'the other contacts',
+      async () => (await glance(operator, id)).counts.completed === good.length,
+      PATIENCE_MS,
+    );
+    expect((await glance(operator, id)).counts.calling).toBe(1);
+    await allow();
+    expect((await ended(operator, id, PATIENCE_MS)).counts).toMatchObject({ completed: 4 });
+    expect(dialsOf(server, id)).toHaveLength(4);
+    expect(dialedTwice(server)).toEqual([]);
+  });
+});
+
+describe('a campaign that cannot be dispatched', () => {
+  it('waits, while other campaigns call', async () => {
+    const bad = contacts(22);
+    const allow = await refuse(
+      'refuse_call',
+      `INSERT ON calls FOR EACH ROW WHEN (NEW.phone_number = '${bad[0]!.phoneNumber}')`,
+    );
+    const id = await startCampaign(bad);
+    const other = await startCampaign(contacts(23));
+    expect((await ended(operator, other, PATIENCE_MS)).counts).toMatchObject({ completed: 4 });
+    expect(dialsOf(server, id)).toEqual([]);
+    await allow();
+    expect((await ended(operator, id, PATIENCE_MS)).counts).toMatchObject({ completed: 4 });
+    expect(dialsOf(server, id)).toHaveLength(4);
+    expect(dialedTwice(server)).toEqual([]);
+  });
+});
