@@ -54,7 +54,7 @@ export async function rollUpCalls(app: App, { minCalls = MIN_CALLS } = {}): Prom
     LIMIT ${CHANGED_DAYS}`;
   for (const day of changed) {
     if (app.closing.aborted) return;
-    await rollUpDay(app, day).catch(failureOf(app, day.organizationId));
+    await rollUpDay(app, day, { again: true }).catch(failureOf(app, day.organizationId));
   }
   const end = new Date(Math.floor(app.now().getTime() / DAY_MS - AFTER_DAYS) * DAY_MS);
   for (let after = FIRST_ID; ; ) {
@@ -100,7 +100,8 @@ async function catchUp(
         AND created_at >= ${new Date(start)} AND created_at < ${through}
       GROUP BY 1 HAVING count(*) >= ${minCalls}`;
     for (const { day } of days) {
-      if (app.closing.aborted || !(await rollUpDay(app, { organizationId, day }))) return;
+      if (app.closing.aborted || !(await rollUpDay(app, { organizationId, day }, { again: false })))
+        return;
     }
     await app.db.callRollupProgress.upsert({
       where: { organizationId },
@@ -112,11 +113,17 @@ async function catchUp(
 }
 
 /**
- * Sums up a day. Holds a lock that changes of calls of the day share until their commit, so none is missed.
+ * Sums up a day. Holds a lock that changes of calls of the day share until their commit, so none is missed; those
+ * that come meanwhile do not wait, and note themselves. A day that is summed up `again` and never was has only
+ * notes from changes that could not see that, and loses them.
  *
  * @returns false if such a change is under way.
  */
-async function rollUpDay(app: App, { organizationId, day }: OrganizationDay): Promise<boolean> {
+async function rollUpDay(
+  app: App,
+  { organizationId, day }: OrganizationDay,
+  { again }: { again: boolean },
+): Promise<boolean> {
   const work = async (tx: Tx): Promise<boolean> => {
     const [row] = await tx.$queryRaw<{ locked: boolean }[]>`
       SELECT pg_try_advisory_xact_lock(call_rollup_lock(${organizationId}::uuid, ${day}::date)) AS locked`;
@@ -124,6 +131,7 @@ async function rollUpDay(app: App, { organizationId, day }: OrganizationDay): Pr
     const where = { organizationId, day };
     const end = new Date(day.getTime() + DAY_MS);
     await tx.callRollupChange.deleteMany({ where });
+    if (again && (await tx.callRollupDay.count({ where })) === 0) return true;
     await tx.callRollup.deleteMany({
       where: { organizationId, startsAt: { gte: day, lt: end } },
     });

@@ -412,13 +412,12 @@ describe('analytics of days that are rolled up, of which half have changed since
 });
 
 describe('analytics', () => {
-  it('agree with a count by hand when changed days are rolled up again, whoever else fails', async () => {
+  it('agree with a count by hand when changed days are rolled up again', async () => {
     const { callRollupChange } = server.app.db;
-    // Its organization does not exist.
+    // Of a day that is not rolled up.
     await callRollupChange.create({ data: { organizationId: newId(), day: new Date(0) } });
     await rollUp();
-    const where = { organizationId: server.organizationId };
-    expect(await callRollupChange.count({ where })).toBe(0);
+    expect(await callRollupChange.count()).toBe(0);
     await expectUnit('WEEK', 'UTC', RANGE);
   });
 
