@@ -10,6 +10,7 @@ import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import { inSteps } from '../infra/in-steps.ts';
 import { type Lease, leaseIsFree, newLease, whileRenewing } from '../infra/lease.ts';
 import type { Viewer } from '../viewer.ts';
 
@@ -134,7 +135,14 @@ function expiry(now: Date): Date {
 
 /** Deletes keys after their retention time. */
 export async function dropExpiredIdempotencyKeys(app: App): Promise<void> {
-  await app.db.idempotencyKey.deleteMany({ where: { createdAt: { lt: expiry(app.now()) } } });
+  const before = expiry(app.now());
+  await inSteps(
+    app.closing,
+    (limit) => app.db.$executeRaw`
+      DELETE FROM idempotency_keys WHERE (organization_id, key) IN (
+        SELECT organization_id, key FROM idempotency_keys WHERE created_at < ${before}
+        LIMIT ${limit})`,
+  );
 }
 
 /**

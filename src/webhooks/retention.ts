@@ -1,21 +1,21 @@
 import type { App } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
+import { inSteps } from '../infra/in-steps.ts';
 import { RESULTS_EVENT } from './catalogue.ts';
-
-const BATCH = 5_000;
 
 /** Drops messages, with their deliveries, once their events are no longer kept. */
 export async function dropOldDeliveries(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - app.config.EVENT_RETENTION_DAYS * 86_400_000);
-  for (let dropped = BATCH; dropped === BATCH && !app.closing.aborted; ) {
-    dropped = await app.db.$executeRaw`
+  await inSteps(
+    app.closing,
+    (limit) => app.db.$executeRaw`
       DELETE FROM webhook_messages WHERE id IN (
         SELECT m.id FROM webhook_messages m WHERE m.created_at < ${before}
           AND NOT EXISTS (
             SELECT 1 FROM webhook_deliveries d
             WHERE d.message_id = m.id AND d.next_attempt_at IS NOT NULL)
-        LIMIT ${BATCH})`;
-  }
+        LIMIT ${limit})`,
+  );
 }
 
 /** Removes expired transcripts from what was and will be sent, and answers that may repeat them. */

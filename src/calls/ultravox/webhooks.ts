@@ -6,6 +6,7 @@ import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { createBatches } from '../../infra/batches.ts';
 import { newId } from '../../infra/ids.ts';
+import { inSteps } from '../../infra/in-steps.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { storableJson } from '../../infra/storable-text.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
@@ -145,12 +146,38 @@ export async function recentPayloads(
  */
 export async function dropOldWebhooks(app: App): Promise<void> {
   const now = app.now().getTime();
-  const processedBefore = new Date(now - PAYLOAD_RETENTION_MS);
-  await app.db.$executeRaw`
-    UPDATE ultravox_webhooks SET payload = '{}'
-    WHERE processed_at < ${processedBefore} AND payload <> '{}'`;
+  await emptyPayloads(app, new Date(now - PAYLOAD_RETENTION_MS));
   const before = new Date(now - RETENTION_DAYS * 86_400_000);
-  await app.db.$executeRaw(Prisma.sql`DELETE FROM ultravox_webhooks WHERE received_at < ${before}`);
+  const old = [
+    Prisma.sql`processed_at < ${before}`,
+    Prisma.sql`processed_at IS NULL AND received_at < ${before}`,
+  ];
+  for (const isOld of old) {
+    await inSteps(
+      app.closing,
+      (limit) => app.db.$executeRaw`
+        DELETE FROM ultravox_webhooks WHERE id IN (
+          SELECT id FROM ultravox_webhooks WHERE ${isOld} LIMIT ${limit})`,
+    );
+  }
+}
+
+/** In the order of their processing, so that no step looks at the rows of those before. */
+async function emptyPayloads(app: App, before: Date): Promise<void> {
+  let from = new Date(0);
+  await inSteps(app.closing, async (limit) => {
+    const [done] = await app.db.$queryRaw<{ rows: number; through: Date | null }[]>`
+      WITH due AS (
+        SELECT id, processed_at FROM ultravox_webhooks
+        WHERE processed_at >= ${from} AND processed_at < ${before} AND payload <> '{}'
+        ORDER BY processed_at LIMIT ${limit}
+      ), emptied AS (
+        UPDATE ultravox_webhooks w SET payload = '{}' FROM due WHERE w.id = due.id
+      )
+      SELECT count(*)::int AS rows, max(processed_at) AS through FROM due`;
+    from = done?.through ?? from;
+    return done?.rows ?? 0;
+  });
 }
 
 /**
