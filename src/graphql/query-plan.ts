@@ -1,4 +1,4 @@
-/** Plans of queries: the fields that are selected of each type, made once for each operation. */
+/** Plans of queries and of the events of subscriptions: the fields that are selected of each type, made once for each operation. */
 import {
   type DocumentNode,
   type ExecutionArgs,
@@ -19,7 +19,7 @@ import {
   isObjectType,
   Kind,
   type OperationDefinitionNode,
-  OperationTypeNode,
+  type OperationTypeNode,
   type SelectionSetNode,
   TypeNameMetaFieldDef,
   visit,
@@ -79,10 +79,13 @@ export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
   );
 }
 
-/** Null for anything but a query without directives. */
-export function planOf({ schema, document, operationName }: ExecutionArgs): OperationPlan | null {
+/** Null for an operation of another kind, or with directives. */
+export function planOf(
+  { schema, document, operationName }: ExecutionArgs,
+  kind: OperationTypeNode,
+): OperationPlan | null {
   const operation = getOperationAST(document, operationName);
-  if (!operation) return null;
+  if (!operation || operation.operation !== kind) return null;
   let plan = plans.get(operation);
   if (plan === undefined) {
     plan = hasDirectives(document) ? null : createPlan(schema, document, operation);
@@ -106,8 +109,8 @@ function createPlan(
   document: DocumentNode,
   operation: OperationDefinitionNode,
 ): OperationPlan | null {
-  const root = schema.getQueryType();
-  if (operation.operation !== OperationTypeNode.QUERY || !root) return null;
+  const root = schema.getRootType(operation.operation);
+  if (!root) return null;
   const fragments: Record<string, FragmentDefinitionNode> = Object.create(null);
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments[definition.name.value] = definition;

@@ -13,6 +13,7 @@ import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import { type Context, freshExecution } from '../graphql/context.ts';
 import { toGraphQLError } from '../graphql/errors.ts';
+import { executeEvent } from '../graphql/query-executor.ts';
 import { withCleanup } from '../infra/async-iterators.ts';
 import { isDatabaseUnavailable } from '../infra/database-errors.ts';
 import type { EventStream } from '../live/feed.ts';
@@ -58,17 +59,15 @@ export async function runSubscription(
     const shared = shareResults(key);
     const execute = (event: unknown): Promise<ExecutionResult> =>
       shared(event, async () => {
-        const result = await whenAvailable(app, async () =>
-          translateErrors(
+        const result = await whenAvailable(app, async () => {
+          const changed = { rootValue: event, contextValue: freshExecution(context) };
+          return translateErrors(
             app,
             context,
-            await executeSubscriptionEvent({
-              ...validated,
-              rootValue: event,
-              contextValue: freshExecution(context),
-            }),
-          ),
-        );
+            await (executeEvent({ ...args, ...changed }, validated.variableValues) ??
+              executeSubscriptionEvent({ ...validated, ...changed })),
+          );
+        });
         return withEventId(result, event);
       });
     const results = mapSourceToResponseEvent(validated, source, ({ rootValue }) =>
