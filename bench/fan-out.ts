@@ -1,9 +1,16 @@
 /**
  * Fan-out of the events of one call: `node bench/fan-out.ts [subscribers…]`. The figure is deliveries
- * per CPU second of the server, beside a bare server that sends the same bytes to the same clients.
+ * per CPU second of the server, beside a bare server that sends the same bytes to the same clients. The
+ * events are appended in another process, as the services there do, and the server is woken over Redis.
+ * Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import type { App } from '../src/app.ts';
+import { announceEvents, appendEvents } from '../src/live/log.ts';
+import { startRedis } from '../test/support/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
+import { startBenchApp } from './support/event-writer.ts';
+import { type Inspector, openInspector } from './support/inspector.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, median, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
@@ -18,24 +25,31 @@ type Selection = keyof typeof SELECTIONS;
 type Transport = 'ws' | 'sse';
 
 const ROUNDS = 3;
+/** Fewer say nothing about the memory of each. */
+const MIN_FOR_MEMORY = 1_000;
+const MB = 2 ** 20;
 
 interface Publisher {
   server: Server;
+  inspector: Inspector;
   key: string;
   /** Publishes `count` events. `payload` is what ours sent for one. */
   publish(count: number, payload: string): Promise<void>;
 }
 
 async function startBare(): Promise<Publisher> {
+  const inspect = await freePort();
   const server = await startServer({
     name: 'bare server',
     args: ['bench/peers/bare-ws.ts'],
     env: {},
     ready: /ready/,
     port: await freePort(),
+    inspect,
   });
   return {
     server,
+    inspector: await openInspector(inspect),
     key: '',
     async publish(count, payload) {
       const answer = await fetch(`${server.url}/publish?count=${count}`, {
@@ -47,37 +61,59 @@ async function startBare(): Promise<Publisher> {
   };
 }
 
-async function startThis(database: BenchDatabase): Promise<Publisher> {
-  const { server, key } = await startOurs(database, {
-    // Events are written by this script, so the server finds them when it looks.
-    EVENT_POLL_SECONDS: '0.05',
-    MAX_SUBSCRIPTIONS: '10000',
-  });
+async function startThis(
+  database: BenchDatabase,
+  redisUrl: string,
+  writer: App,
+): Promise<Publisher> {
+  const inspect = await freePort();
+  const { server, key } = await startOurs(
+    database,
+    { REDIS_URL: redisUrl, MAX_SUBSCRIPTIONS: '10000' },
+    { inspect },
+  );
+  const { organizationId } = database;
+  const call = await writer.db.call.findFirstOrThrow({ orderBy: { id: 'asc' } });
   let sequence = 1_000;
   return {
     server,
+    inspector: await openInspector(inspect),
     key,
     async publish(count) {
-      await database.client.query(
-        `INSERT INTO events (organization_id, type, call_id, sequence, agent_id, data)
-         SELECT organization_id, 'CALL_RINGING', id, $2 + n, agent_id,
-           '{"status":"RINGING","endReason":null}'
-         FROM (SELECT * FROM calls ORDER BY id LIMIT 1) c, generate_series(1, $1) AS n`,
-        [count, sequence],
-      );
+      const events = Array.from({ length: count }, (_, index) => ({
+        type: 'CALL_RINGING' as const,
+        callId: call.id,
+        agentId: call.agentId,
+        sequence: sequence + index,
+        data: { status: 'RINGING', endReason: null },
+      }));
       sequence += count;
+      await writer.db.$transaction((tx) => appendEvents(tx, organizationId, events));
+      announceEvents(writer, organizationId);
     },
   };
 }
 
-/** Deliveries per CPU second, and bytes of memory for each subscriber. */
+/** Bytes of live memory, once what subscribers of before have left is cleaned up. */
+async function restingMemory(inspector: Inspector): Promise<number> {
+  let last = (await inspector.memory()).live;
+  for (let attempt = 0; attempt < 20; attempt += 1) {
+    await pause(500);
+    const { live } = await inspector.memory();
+    if (Math.abs(live - last) < MB / 10) return live;
+    last = live;
+  }
+  return last;
+}
+
+/** Deliveries per CPU second, and bytes of live memory for each subscriber. */
 async function measure(
   publisher: Publisher,
   options: { subscribers: number; transport: Transport; selection: Selection; payload: string },
 ): Promise<{ perCpuSecond: number; memory: number }> {
   const { subscribers: count, transport, selection, payload } = options;
-  const { server } = publisher;
-  const before = await server.memoryBytes();
+  const { server, inspector } = publisher;
+  const before = await restingMemory(inspector);
   const subscribers: Subscribers = await startSubscribers({
     url: `${server.url}/graphql`,
     count,
@@ -92,11 +128,10 @@ async function measure(
       warm += 1;
       await publisher.publish(1, payload);
     }
-    await pause(200);
-    const memory = ((await server.memoryBytes()) - before) / count;
     const events = Math.min(2_000, Math.max(20, Math.ceil(100_000 / count)));
     const batch = count < 1_000 ? 50 : 10;
     const figures: number[] = [];
+    const memory: number[] = [];
     for (let round = 0; round < ROUNDS; round += 1) {
       const [start, cpu] = [await subscribers.settled(), await server.cpuSeconds()];
       for (let sent = 0; sent < events; sent += batch) {
@@ -105,16 +140,19 @@ async function measure(
       }
       await subscribers.until(start + events * count);
       figures.push((events * count) / ((await server.cpuSeconds()) - cpu));
+      memory.push(((await restingMemory(inspector)) - before) / count);
     }
-    return { perCpuSecond: median(figures), memory };
+    return { perCpuSecond: median(figures), memory: median(memory) };
   } finally {
     await subscribers.stop();
   }
 }
 
 export async function benchFanOut(counts: readonly number[]): Promise<Section> {
+  const redis = await startRedis();
   const database = await startBenchDatabase();
-  const [ours, bare] = [await startThis(database), await startBare()];
+  const writer = await startBenchApp(database.url, redis.url);
+  const [ours, bare] = [await startThis(database, redis.url, writer), await startBare()];
   const rows: string[][] = [];
   try {
     for (const transport of ['ws', 'sse'] as const) {
@@ -131,19 +169,22 @@ export async function benchFanOut(counts: readonly number[]): Promise<Section> {
             own.perCpuSecond.toFixed(0),
             floor.perCpuSecond.toFixed(0),
             (own.perCpuSecond / floor.perCpuSecond).toFixed(2),
-            ((own.memory - floor.memory) / 1024).toFixed(1),
+            subscribers < MIN_FOR_MEMORY ? '' : ((own.memory - floor.memory) / 1024).toFixed(1),
           ]);
           process.stderr.write(`${rows.at(-1)?.join(' ')}\n`);
         }
       }
     }
   } finally {
+    for (const { inspector } of [ours, bare]) inspector.close();
     await Promise.all([ours.server.stop(), bare.server.stop()]);
+    await writer.close();
+    await redis.stop();
     await database.stop();
   }
   return {
     title: 'Fan-out',
-    text: `Deliveries per CPU second of the server, beside a bare server that sends the same bytes. Median of ${ROUNDS} rounds. The last column is the memory of a subscriber over that of the bare server.`,
+    text: `Deliveries per CPU second of the server, beside a bare server that sends the same bytes. Median of ${ROUNDS} rounds. The last column is the live memory of a subscriber, after garbage is collected, over that of the bare server.`,
     table: table(
       ['transport', 'selection', 'subscribers', 'this server', 'bare', 'ratio', 'KB more'],
       rows,
