@@ -15,7 +15,7 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     // Generous, because a machine may be slow and busy: they only end a test that hangs.
     testTimeout: 180_000,
-    hookTimeout: 180_000,
+    hookTimeout: 300_000,
     // Many tests kill processes and hold locks at real time. One that passes only when repeated is marked
     // "(retry x1)", and .ci/run lists it: a defect of the test or of the product. --retry=0 looks for them.
     retry: 1,

@@ -98,7 +98,8 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
       });
     }
     const up = (): boolean => /^ {2}Ultravox .*\n(?:[\s\S]*\n)?\n$/m.test(banner);
-    await waitUntil(() => hasEnded(started) || up(), 60_000);
+    // Seconds, but for a machine that is very busy.
+    await waitUntil(() => hasEnded(started) || up(), 150_000);
     if (hasEnded(started) || !up()) {
       started.kill('SIGKILL');
       throw new Error(`The server did not start:\n${output}`);
