@@ -21,6 +21,7 @@ import {
 import { type Section, table } from './support/results.ts';
 
 const CONNECTIONS = 16;
+/** For each process. */
 const WARM_UP_SECONDS = 2;
 const TIMEOUT_MS = 60_000;
 
@@ -109,7 +110,7 @@ async function measure(setup: Setup, load: Load): Promise<Measured> {
   try {
     const write = (forSeconds: number): Promise<Written[]> =>
       Promise.all(writers.map((writer) => writer.write(forSeconds)));
-    await write(WARM_UP_SECONDS);
+    await write(WARM_UP_SECONDS * processes);
     await pause(1_000);
     if (besideOpenTransaction) {
       await other.query('BEGIN');

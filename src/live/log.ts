@@ -9,6 +9,7 @@
  * What has become visible since the last numbering is found by the transactions that inserted it, so that
  * numbering costs the same however many dead rows an open transaction keeps from being removed.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
@@ -93,6 +94,9 @@ export function appendStatement(
     ORDER BY place`;
 }
 
+/** How long events that were appended during a numbering wait for more. */
+const TOGETHER_MS = 10;
+
 /** Organizations whose cursors this process is assigning; true if it has to look again. */
 const assigning = perInstance<App, Map<string, boolean>>(() => new Map());
 
@@ -114,6 +118,8 @@ export function announceEvents(app: App, organizationId: string): void {
         const cursor = String(await assignCursors(app, organizationId));
         app.bus.publish(eventsTopicOf(organizationId), null);
         app.bus.publish(EVENTS_TOPIC, { organizationId, cursor } satisfies EventsMessage);
+        // The commits of the meantime in one statement, also when several processes do this in turns.
+        if (running.get(organizationId)) await pause(TOGETHER_MS);
       } while (running.get(organizationId));
     } finally {
       running.delete(organizationId);
