@@ -98,8 +98,9 @@ const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', g
 /** Most arguments of a function in PostgreSQL. */
 const MAX_ARGUMENTS = 100;
 /**
- * Numbers of rows that are usual stand in the statement itself. PostgreSQL would make a new plan each time for a
- * limit that it does not know, which may take longer than reading the rows.
+ * Numbers of rows that are usual stand in the statement itself: PostgreSQL makes a new plan each time for a limit
+ * that it does not know, which may take longer than reading the rows. Not with several values to compare with,
+ * such as those of a filter: a plan for all values would be a bad one for rare ones.
  */
 const USUAL_SIZES = new Set([1, 2, 4, 6, 11, 21, 26, 31, 51, 101]);
 /** Thrown as it is, since it is no error. */
@@ -161,11 +162,14 @@ class Builder {
     const alias = this.#alias();
     const { selection, results, decode } = this.#selected({ table, alias }, query);
     const { columns, joins } = selection;
+    const known = this.values.length;
     const conditions = [...join(alias), ...this.#conditions(table, query.where, alias)];
+    const isPlannedOnce = this.values.length - known <= 1;
     const terms = orderTerms(query.orderBy).map((term) => this.#order(table, term, alias));
     const order = terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
     const where = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
-    const limit = query.take === undefined ? '' : ` LIMIT ${this.#limit(query.take)}`;
+    const limit =
+      query.take === undefined ? '' : ` LIMIT ${this.#limit(query.take, isPlannedOnce)}`;
     const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
     const found = `(SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
     return { sql: `(SELECT ${results([found, ...joins].join(' '), order)})`, decode };
@@ -307,9 +311,9 @@ class Builder {
     return `$${this.values.length}`;
   }
 
-  #limit(take: unknown): string {
+  #limit(take: unknown, isPlannedOnce: boolean): string {
     if (typeof take !== 'number' || take < 0) throw UNKNOWN;
-    return USUAL_SIZES.has(take) ? String(take) : this.#value(take);
+    return isPlannedOnce && USUAL_SIZES.has(take) ? String(take) : this.#value(take);
   }
 
   #alias(): string {
