@@ -101,7 +101,7 @@ describe('creation limits of the Ultravox plan, over two processes', () => {
       mostAtOnce(rows.map(({ claimedAt, endedAt }) => [claimedAt!.getTime(), endedAt!.getTime()])),
     ).toBeLessThanOrEqual(CONCURRENT);
     const arrived = creations.map(({ at }) => Date.parse(at));
-    expect(mostAtOnce(arrived.map((at) => [at, at + 1_000]))).toBeLessThanOrEqual(PER_SECOND);
+    expect(mostAtOnce(arrived.map((at) => [at, at + 900]))).toBeLessThanOrEqual(PER_SECOND);
   });
 
   it('return the join URL to the caller when another process placed the test call', async () => {
@@ -147,7 +147,7 @@ describe('creation limits of the Ultravox plan, over two processes', () => {
 
   it('count refused creations, and are never exceeded by them', async () => {
     await setFaults(first, [
-      { kind: 'status', status: 429, retryAfterSeconds: 1, probability: 0.4, ...CREATION },
+      { kind: 'status', status: 429, retryAfterSeconds: 1, probability: 0.7, ...CREATION },
     ]);
     const before = (await creationsOf(first)).length;
     const made = await Promise.all(
@@ -161,7 +161,8 @@ describe('creation limits of the Ultravox plan, over two processes', () => {
     const creations = (await creationsOf(first)).slice(before);
     expect(creations.length).toBeGreaterThan(made.length);
     const arrived = creations.map(({ at }) => Date.parse(at));
-    expect(mostAtOnce(arrived.map((at) => [at, at + 1_000]))).toBeLessThanOrEqual(PER_SECOND);
+    // They are counted when they are sent; a busy machine receives one later than it was sent.
+    expect(mostAtOnce(arrived.map((at) => [at, at + 900]))).toBeLessThanOrEqual(PER_SECOND);
 
     // Also when Ultravox asks for no pause.
     await until('a second without creations', () => Date.now() > Math.max(...arrived) + 1_500);
