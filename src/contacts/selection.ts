@@ -136,28 +136,33 @@ async function* batchesOf(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerat
   }
 }
 
-/** Moves contacts whose number is free in the target, the oldest of those that share a number. */
+/**
+ * Moves contacts whose number is free in the target, the oldest of those that share a number. Statements
+ * without joins: PostgreSQL has no statistics of rows that were inserted just now, and may join them row by row.
+ */
 async function moveBatch(
   tx: Tx,
   ids: readonly string[],
   target: string,
   now: Date,
 ): Promise<Set<string>> {
-  const moved = await tx.$queryRaw<{ id: string }[]>`
-    WITH moving AS (
-      SELECT id, phone_number FROM contacts WHERE id = ANY(${[...ids]}::uuid[])
-      ORDER BY id FOR NO KEY UPDATE
-    ), oldest AS (
-      SELECT DISTINCT ON (subscriber_of(phone_number)) id, phone_number FROM moving
-      ORDER BY subscriber_of(phone_number), id
-    )
-    UPDATE contacts c SET folder_id = ${target}::uuid, updated_at = ${now}::timestamptz
-    FROM oldest o
-    WHERE c.id = o.id AND NOT EXISTS (
-      SELECT 1 FROM contacts t WHERE t.folder_id = ${target}::uuid
-        AND t.phone_number = ANY(phone_number_forms(o.phone_number)))
-    RETURNING c.id`;
-  return new Set(moved.map(({ id }) => id));
+  const moving = await tx.$queryRaw<{ id: string; subscriber: string; forms: string[] }[]>`
+    SELECT id, subscriber_of(phone_number) AS subscriber, phone_number_forms(phone_number) AS forms
+    FROM contacts WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;
+  const taken = await tx.$queryRaw<{ subscriber: string }[]>`
+    SELECT subscriber_of(phone_number) AS subscriber FROM contacts
+    WHERE folder_id = ${target}::uuid AND phone_number = ANY(${moving.flatMap(({ forms }) => forms)})`;
+  const held = new Set(taken.map(({ subscriber }) => subscriber));
+  const free: string[] = [];
+  for (const { id, subscriber } of moving) {
+    if (held.has(subscriber)) continue;
+    held.add(subscriber);
+    free.push(id);
+  }
+  await tx.$executeRaw`
+    UPDATE contacts SET folder_id = ${target}::uuid, updated_at = ${now}::timestamptz
+    WHERE id = ANY(${free}::uuid[])`;
+  return new Set(free);
 }
 
 function duplicateNumbers(count: number, ids: readonly string[]) {
