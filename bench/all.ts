@@ -1,4 +1,7 @@
-/** Every benchmark beside its peers, written to `bench/RESULTS.md`: `npm run bench`. */
+/**
+ * Every benchmark beside its peers, written to `bench/RESULTS.md` one after the other: `npm run bench`.
+ * One that fails keeps its former figures, is named at the end, and makes the exit code 1.
+ */
 import { benchCampaignCalls } from './campaign-call.ts';
 import { benchEventLog } from './event-log.ts';
 import { benchFanOut } from './fan-out.ts';
@@ -11,24 +14,35 @@ import { benchStart } from './start.ts';
 import { measuredAt, type Section, saveSections } from './support/results.ts';
 import { benchWebhooksIn } from './webhooks-in.ts';
 
-const sections: Section[] = [
-  await benchReads({ rounds: 3, seconds: 2 }),
-  await benchFanOut([10, 1_000, 5_000]),
-  await benchOpening(5_000),
-  await benchScale(),
-  await benchWebhooksIn(5_000),
-  await benchIdle(),
-  ...(await benchCampaignCalls(60)),
-  await benchEventLog(10),
-  await benchRetention(1_000_000),
-  await benchStart(),
+const BENCHMARKS: readonly (readonly [string, () => Promise<Section | Section[]>])[] = [
+  ['reads', () => benchReads({ rounds: 3, seconds: 2 })],
+  ['fan-out', () => benchFanOut([10, 1_000, 5_000])],
+  ['opening', () => benchOpening(5_000)],
+  ['scale', () => benchScale()],
+  ['webhooks-in', () => benchWebhooksIn(5_000)],
+  ['idle', () => benchIdle()],
+  ['campaign-call', () => benchCampaignCalls(60)],
+  ['event-log', () => benchEventLog(10)],
+  ['retention', () => benchRetention(1_000_000)],
+  ['start', () => benchStart()],
 ];
 
-await saveSections(
-  sections,
-  `# Results of the benchmarks\n\nWritten by \`npm run bench\` ${measuredAt()}. Compare ratios, not figures of different machines.`,
-);
-for (const { title, text, table } of sections) {
-  process.stdout.write(`## ${title}\n\n${text}\n\n${table}\n\n`);
+const head = `# Results of the benchmarks\n\nWritten by \`npm run bench\` ${measuredAt()}. Compare ratios, not figures of different machines.`;
+const failed: string[] = [];
+for (const [name, bench] of BENCHMARKS) {
+  const beganAt = performance.now();
+  try {
+    const sections = [await bench()].flat();
+    await saveSections(sections, head);
+    for (const { title, text, table } of sections) {
+      process.stdout.write(`## ${title}\n\n${text}\n\n${table}\n\n`);
+    }
+  } catch (error) {
+    failed.push(name);
+    process.stderr.write(`${name} failed: ${error instanceof Error ? error.stack : error}\n`);
+  }
+  const seconds = ((performance.now() - beganAt) / 1_000).toFixed(0);
+  process.stderr.write(`${name}: ${seconds} s\n`);
 }
-process.exit(0);
+if (failed.length > 0) process.stderr.write(`Failed: ${failed.join(', ')}\n`);
+process.exit(failed.length > 0 ? 1 : 0);

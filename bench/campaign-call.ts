@@ -1,7 +1,7 @@
 /**
  * What a call of a campaign costs, and how live it is: `node bench/campaign-call.ts [seconds]`. Four
  * processes on one PostgreSQL and one Redis, 50 calls at once and three new ones a second, of one
- * organization. The delay is from the arrival of Ultravox's `call.ended` webhook at a load balancer in
+ * organization, and twice as many at once that are a third as long. The delay is from the arrival of Ultravox's `call.ended` webhook at a load balancer in
  * front of the processes to the subscriber. With `STATEMENTS=1` it prints each statement and how often
  * a call needs it. Needs `redis-server`.
  */
@@ -27,9 +27,18 @@ import { type Section, table } from './support/results.ts';
 import { countStatements, resetStatements, type Statements } from './support/statements.ts';
 
 const PROCESSES = 4;
-const AT_ONCE = 50;
-const PER_SECOND = 3;
-const QUIET_CALLS = 20;
+interface Situation {
+  name: string;
+  atOnce: number;
+  perSecond: number;
+  /** Calls that are made one by one afterwards. */
+  singleCalls: number;
+}
+
+const SITUATIONS: readonly Situation[] = [
+  { name: 'three a second', atOnce: 50, perSecond: 3, singleCalls: 20 },
+  { name: 'at load', atOnce: 100, perSecond: 12, singleCalls: 0 },
+];
 const SIMULATOR_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';
 const ENDED = new Set(['COMPLETED', 'FAILED', 'CANCELLED']);
 
@@ -112,7 +121,7 @@ function measureDelays(
   };
 }
 
-async function startSimulatorProcess(): Promise<Server> {
+async function startSimulatorProcess({ atOnce, perSecond }: Situation): Promise<Server> {
   const port = await freePort();
   return startServer({
     name: 'simulator',
@@ -122,7 +131,7 @@ async function startSimulatorProcess(): Promise<Server> {
       SIMULATOR_API_KEY: SIMULATOR_KEY,
       SIMULATOR_SETTINGS: JSON.stringify({
         ringSeconds: 2,
-        talkSeconds: AT_ONCE / PER_SECOND - 2.5,
+        talkSeconds: atOnce / perSecond - 2.5,
         jitter: 0.2,
       }),
     },
@@ -138,8 +147,9 @@ interface Process {
 
 function startProcess(
   database: BenchDatabase,
-  settings: { redis: string; simulator: string; webhooks: string },
+  settings: { redis: string; simulator: string; webhooks: string; situation: Situation },
 ): Promise<Process> {
+  const { atOnce, perSecond } = settings.situation;
   return startOurs(database, {
     REDIS_URL: settings.redis,
     ULTRAVOX_API_KEY: SIMULATOR_KEY,
@@ -149,9 +159,9 @@ function startProcess(
     ANALYSIS_API_KEY: SIMULATOR_KEY,
     ANALYSIS_MODEL: 'simulator',
     // The ends of calls alone make room for new ones.
-    ULTRAVOX_MAX_CALLS_PER_SECOND: String(PER_SECOND * 4),
-    ULTRAVOX_MAX_CALLS_PER_MINUTE: String(PER_SECOND * 240),
-    ULTRAVOX_MAX_CONCURRENT_CALLS: String(AT_ONCE),
+    ULTRAVOX_MAX_CALLS_PER_SECOND: String(perSecond * 4),
+    ULTRAVOX_MAX_CALLS_PER_MINUTE: String(perSecond * 240),
+    ULTRAVOX_MAX_CONCURRENT_CALLS: String(atOnce),
   });
 }
 
@@ -197,8 +207,9 @@ async function measure(
 async function measureQuiet(
   database: BenchDatabase,
   { caller }: Operator,
-  delays: readonly number[],
+  { delays, calls }: { delays: readonly number[]; calls: number },
 ): Promise<number[]> {
+  if (calls === 0) return [];
   await until(
     'the last call of the campaign',
     async () => {
@@ -210,11 +221,11 @@ async function measureQuiet(
     60_000,
   );
   const first = delays.length;
-  for (let made = 0; made < QUIET_CALLS; made += 1) {
+  for (let made = 0; made < calls; made += 1) {
     await caller.call();
     await pause(500);
   }
-  await until('the quiet calls', () => delays.length >= first + QUIET_CALLS, 60_000);
+  await until('the quiet calls', () => delays.length >= first + calls, 60_000);
   return delays.slice(first);
 }
 
@@ -231,10 +242,16 @@ function quantile(values: readonly number[], part: number): string {
   return (sorted[at] ?? Number.NaN).toFixed(0);
 }
 
-export async function benchCampaignCalls(seconds: number): Promise<Section[]> {
+interface Figures {
+  busy: Measured;
+  /** Delays of single calls. */
+  quiet: number[];
+}
+
+async function measureSituation(situation: Situation, seconds: number): Promise<Figures> {
   const redis = await startRedis();
   const database = await startBenchDatabase({ counting: true });
-  const simulator = await startSimulatorProcess();
+  const simulator = await startSimulatorProcess(situation);
   const balancer = await startBalancer();
   const processes: Process[] = [];
   try {
@@ -243,6 +260,7 @@ export async function benchCampaignCalls(seconds: number): Promise<Section[]> {
         redis: redis.url,
         simulator: simulator.url,
         webhooks: balancer.url,
+        situation,
       });
       processes.push(started);
       balancer.targets.push(started.server.url);
@@ -251,18 +269,22 @@ export async function benchCampaignCalls(seconds: number): Promise<Section[]> {
     const { delays, stop } = measureDelays(server.url, key, balancer.endedAt);
     const operator = await prepareOperator(createClient(server.url, key));
     const { id } = await createCampaign(operator, {
-      contacts: people(1_500),
-      maxConcurrentCalls: AT_ONCE,
+      contacts: people(situation.perSecond * (seconds + 60) + 2 * situation.atOnce),
+      maxConcurrentCalls: situation.atOnce,
       scheduleType: 'IMMEDIATE',
     });
     // Until as many calls end as begin.
-    await until('ended calls', async () => (await endedCalls(database)) >= AT_ONCE, 120_000);
+    const { atOnce } = situation;
+    await until('ended calls', async () => (await endedCalls(database)) >= atOnce, 120_000);
     const busy = await measure(database, processes, { seconds, delays });
     await act(operator, 'pauseCampaign', id);
-    const quiet = await measureQuiet(database, operator, delays);
+    const quiet = await measureQuiet(database, operator, {
+      delays,
+      calls: situation.singleCalls,
+    });
     stop();
     if (process.env.STATEMENTS) printStatements(busy);
-    return sectionsOf(busy, quiet);
+    return { busy, quiet };
   } finally {
     await Promise.all(processes.map(({ server }) => server.stop()));
     balancer.close();
@@ -272,46 +294,63 @@ export async function benchCampaignCalls(seconds: number): Promise<Section[]> {
   }
 }
 
-function sectionsOf(busy: Measured, quiet: readonly number[]): Section[] {
-  const { calls, seconds, statements, cpu, databaseCpu, delays } = busy;
-  const perCall = (figure: number): string => (figure / calls).toFixed(1);
-  const row = (name: string, values: readonly number[]): string[] => [
-    name,
-    String(values.length),
-    ...[0.5, 0.95, 0.99].map((part) => quantile(values, part)),
-  ];
+/** @param situations their names; default: all */
+export async function benchCampaignCalls(
+  seconds: number,
+  situations: readonly string[] = SITUATIONS.map(({ name }) => name),
+): Promise<Section[]> {
+  const costs: string[][] = [];
+  const delays: string[][] = [];
+  for (const situation of SITUATIONS.filter(({ name }) => situations.includes(name))) {
+    const { busy, quiet } = await measureSituation(situation, seconds);
+    costs.push(costRow(situation, busy));
+    delays.push(delayRow(situation.name, busy.delays));
+    if (quiet.length > 0) delays.push(delayRow('single calls', quiet));
+    process.stderr.write(`${costs.at(-1)?.join(' ')}\n`);
+  }
   return [
     {
       title: 'A campaign call',
-      text: `Everything that ${PROCESSES} processes do, divided by the calls that ended: ${AT_ONCE} calls of one campaign at once, ${(calls / seconds).toFixed(1)} new ones a second, answered and analyzed. Statements include BEGIN and COMMIT, and what the processes ask while they wait; transactions are those of several statements.`,
+      text: `Everything that ${PROCESSES} processes do, divided by the calls that ended: calls of one campaign, answered and analyzed. Statements include BEGIN and COMMIT, and what the processes ask while they wait; transactions are those of several statements.`,
       table: table(
         [
+          'situation',
+          'calls at once',
+          'new a second',
           'statements',
           'of these by the job queue',
           'transactions',
           'ms of CPU',
           'ms of CPU of PostgreSQL',
         ],
-        [
-          [
-            perCall(statements.count),
-            perCall(statements.ofJobQueue),
-            perCall(statements.transactions),
-            perCall(cpu * 1_000),
-            perCall(databaseCpu * 1_000),
-          ],
-        ],
+        costs,
       ),
     },
     {
       title: 'Live',
-      text: 'Milliseconds from the arrival of the webhook `call.ended` to a subscriber: in that situation, and of single calls while nothing else happens.',
-      table: table(
-        ['situation', 'calls', 'median', '95 %', '99 %'],
-        [row('under load', delays), row('single calls', quiet)],
-      ),
+      text: 'Milliseconds from the arrival of the webhook `call.ended` to a subscriber: in these situations, and of single calls while nothing else happens.',
+      table: table(['situation', 'calls', 'median', '95 %', '99 %'], delays),
     },
   ];
+}
+
+function costRow({ name, atOnce }: Situation, measured: Measured): string[] {
+  const { calls, seconds, statements, cpu, databaseCpu } = measured;
+  const perCall = (figure: number): string => (figure / calls).toFixed(1);
+  return [
+    name,
+    String(atOnce),
+    (calls / seconds).toFixed(1),
+    perCall(statements.count),
+    perCall(statements.ofJobQueue),
+    perCall(statements.transactions),
+    perCall(cpu * 1_000),
+    perCall(databaseCpu * 1_000),
+  ];
+}
+
+function delayRow(name: string, values: readonly number[]): string[] {
+  return [name, String(values.length), ...[0.5, 0.95, 0.99].map((part) => quantile(values, part))];
 }
 
 function printStatements({ calls, statements }: Measured): void {
@@ -325,7 +364,10 @@ function printStatements({ calls, statements }: Measured): void {
 }
 
 if (import.meta.main) {
-  const sections = await benchCampaignCalls(Number(process.argv[2] ?? 30));
+  const [, , seconds = '30', ...situations] = process.argv;
+  const sections = await (situations.length > 0
+    ? benchCampaignCalls(Number(seconds), situations)
+    : benchCampaignCalls(Number(seconds)));
   for (const { title, text, table: rows } of sections) {
     process.stdout.write(`## ${title}\n\n${text}\n\n${rows}\n\n`);
   }

@@ -5,15 +5,13 @@
  * Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { App } from '../src/app.ts';
-import { announceEvents, appendEvents } from '../src/live/log.ts';
 import { startRedis } from '../test/support/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
-import { startBenchApp } from './support/event-writer.ts';
 import { type Inspector, openInspector } from './support/inspector.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, median, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
+import { type Ringing, startRinging } from './support/ringing.ts';
 import { type Subscribers, startSubscribers } from './support/subscribers.ts';
 
 const SELECTIONS = {
@@ -64,7 +62,7 @@ async function startBare(): Promise<Publisher> {
 async function startThis(
   database: BenchDatabase,
   redisUrl: string,
-  writer: App,
+  ringing: Ringing,
 ): Promise<Publisher> {
   const inspect = await freePort();
   const { server, key } = await startOurs(
@@ -72,25 +70,11 @@ async function startThis(
     { REDIS_URL: redisUrl, MAX_SUBSCRIPTIONS: '10000' },
     { inspect },
   );
-  const { organizationId } = database;
-  const call = await writer.db.call.findFirstOrThrow({ orderBy: { id: 'asc' } });
-  let sequence = 1_000;
   return {
     server,
     inspector: await openInspector(inspect),
     key,
-    async publish(count) {
-      const events = Array.from({ length: count }, (_, index) => ({
-        type: 'CALL_RINGING' as const,
-        callId: call.id,
-        agentId: call.agentId,
-        sequence: sequence + index,
-        data: { status: 'RINGING', endReason: null },
-      }));
-      sequence += count;
-      await writer.db.$transaction((tx) => appendEvents(tx, organizationId, events));
-      announceEvents(writer, organizationId);
-    },
+    publish: (count) => ringing.publish(count),
   };
 }
 
@@ -151,8 +135,8 @@ async function measure(
 export async function benchFanOut(counts: readonly number[]): Promise<Section> {
   const redis = await startRedis();
   const database = await startBenchDatabase();
-  const writer = await startBenchApp(database.url, redis.url);
-  const [ours, bare] = [await startThis(database, redis.url, writer), await startBare()];
+  const ringing = await startRinging(database, redis.url);
+  const [ours, bare] = [await startThis(database, redis.url, ringing), await startBare()];
   const rows: string[][] = [];
   try {
     for (const transport of ['ws', 'sse'] as const) {
@@ -178,7 +162,7 @@ export async function benchFanOut(counts: readonly number[]): Promise<Section> {
   } finally {
     for (const { inspector } of [ours, bare]) inspector.close();
     await Promise.all([ours.server.stop(), bare.server.stop()]);
-    await writer.close();
+    await ringing.stop();
     await redis.stop();
     await database.stop();
   }

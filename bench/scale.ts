@@ -1,17 +1,21 @@
 /**
  * 1, 2 and 4 processes on one PostgreSQL and one Redis: `node bench/scale.ts`. Requests and deliveries
- * per CPU second of all processes together; flat figures mean that a further process costs the others
- * nothing. Needs `redis-server`.
+ * per CPU second of all processes together, beside as many processes that do as little as possible: a flat
+ * ratio to these means that a further process costs the others nothing. Needs `redis-server`.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import { startRedis } from '../test/support/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, median, run, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
+import { type Ringing, startRinging } from './support/ringing.ts';
 import { startSubscribers } from './support/subscribers.ts';
 
 const SUBSCRIBERS = 1_000;
 const EVENTS = 100;
+/** In one transaction. */
+const TOGETHER = 10;
 const ROUNDS = 3;
 const CONNECTIONS = 20;
 /** For each process. */
@@ -20,6 +24,9 @@ const LIST =
   'query list { calls(first: 50) { nodes { id status phoneNumber createdAt endedAt } } }';
 const LIVE =
   'subscription live { callEvents { cursor type call { id status agent { id name } } } }';
+const ID = '01a2237a-04db-7708-b901-9476f3aa1ca6';
+/** What this server sends for an event. */
+const PAYLOAD = `{"data":{"callEvents":{"cursor":"100000","type":"RINGING","call":{"id":"cal_${ID}","status":"COMPLETED","agent":{"id":"agt_${ID}","name":"Agent 100"}}}}}`;
 
 interface Process {
   server: Server;
@@ -72,7 +79,7 @@ async function readsOf(sets: readonly (readonly Process[])[]): Promise<number[]>
 /** Deliveries per CPU second to subscribers spread over the processes. */
 async function deliveriesOf(
   processes: readonly Process[],
-  database: BenchDatabase,
+  publish: (events: number) => Promise<void>,
 ): Promise<number> {
   const count = SUBSCRIBERS / processes.length;
   const groups = await Promise.all(
@@ -87,15 +94,6 @@ async function deliveriesOf(
     ),
   );
   try {
-    const publish = async (events: number): Promise<void> => {
-      await database.client.query(
-        `INSERT INTO events (organization_id, type, call_id, sequence, agent_id, data)
-         SELECT organization_id, 'CALL_RINGING', id, nextval('bench_sequence'), agent_id,
-           '{"status":"RINGING","endReason":null}'
-         FROM (SELECT * FROM calls ORDER BY id LIMIT 1) c, generate_series(1, $1)`,
-        [events],
-      );
-    };
     // Until every subscriber is live.
     for (let warm = 1; ; warm += 1) {
       await publish(1);
@@ -103,14 +101,20 @@ async function deliveriesOf(
       if (warm > 1 && received.every((each) => each >= (warm - 1) * count)) break;
     }
     const figures: number[] = [];
-    for (let round = 0; round < ROUNDS; round += 1) {
+    // The first round only warms up, each process with as many deliveries.
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      const events = round === 0 ? EVENTS * processes.length : EVENTS;
       const starts = await Promise.all(groups.map((group) => group.settled()));
       const before = await cpuSeconds(processes);
-      for (let sent = 0; sent < EVENTS; sent += 10) await publish(10);
+      for (let sent = 0; sent < events; sent += TOGETHER) {
+        await publish(TOGETHER);
+        await pause(60);
+      }
       await Promise.all(
-        groups.map((group, index) => group.until((starts[index] ?? 0) + EVENTS * count)),
+        groups.map((group, index) => group.until((starts[index] ?? 0) + events * count)),
       );
-      figures.push((EVENTS * SUBSCRIBERS) / ((await cpuSeconds(processes)) - before));
+      const cpu = (await cpuSeconds(processes)) - before;
+      if (round > 0) figures.push((events * SUBSCRIBERS) / cpu);
     }
     return median(figures);
   } finally {
@@ -129,8 +133,6 @@ async function startOwn(
       await startOurs(database, {
         REDIS_URL: redisUrl,
         MAX_SUBSCRIPTIONS: '10000',
-        // Events are written by this script, so the servers find them when they look.
-        EVENT_POLL_SECONDS: '1',
         ...(index > 0 ? { ROLE: 'api' } : {}),
       }),
     );
@@ -138,14 +140,18 @@ async function startOwn(
   return processes;
 }
 
-/** Servers that do nothing but send one statement and write its answer: what the machine makes of processes. */
-async function startFloors(database: BenchDatabase, size: number): Promise<Process[]> {
+/** As many processes of a script in `bench/peers`, which show what the machine itself makes of processes. */
+async function startFloors(
+  script: string,
+  size: number,
+  env: Record<string, string> = {},
+): Promise<Process[]> {
   const floors: Process[] = [];
   for (let index = 0; index < size; index += 1) {
     const server = await startServer({
       name: 'floor',
-      args: ['bench/peers/floor.ts'],
-      env: { DATABASE_URL: database.url, ORGANIZATION_ID: database.organizationId },
+      args: [`bench/peers/${script}`],
+      env,
       ready: /ready/,
       port: await freePort(),
     });
@@ -154,43 +160,86 @@ async function startFloors(database: BenchDatabase, size: number): Promise<Proce
   return floors;
 }
 
+/** Has each bare server send as many events, of the size that this server sends. */
+async function publishBare(bare: readonly Process[], events: number): Promise<void> {
+  await Promise.all(
+    bare.map(async ({ server }) => {
+      const url = `${server.url}/publish?count=${events}`;
+      await (await fetch(url, { method: 'POST', body: PAYLOAD })).text();
+    }),
+  );
+}
+
+interface Figures {
+  own: number;
+  floor: number;
+  deliveries: number;
+  bare: number;
+}
+
+async function measure(
+  size: number,
+  { database, redisUrl, ringing }: { database: BenchDatabase; redisUrl: string; ringing: Ringing },
+): Promise<Figures> {
+  const processes = await startOwn(database, redisUrl, size);
+  const environment = { DATABASE_URL: database.url, ORGANIZATION_ID: database.organizationId };
+  const floors = await startFloors('floor.ts', size, environment);
+  const bare = await startFloors('bare-ws.ts', size);
+  try {
+    const [own = 0, floor = 0] = await readsOf([processes, floors]);
+    return {
+      own,
+      floor,
+      deliveries: await deliveriesOf(processes, ringing.publish),
+      bare: await deliveriesOf(bare, (events) => publishBare(bare, events)),
+    };
+  } finally {
+    await Promise.all([...processes, ...floors, ...bare].map(({ server }) => server.stop()));
+  }
+}
+
 export async function benchScale(): Promise<Section> {
   const redis = await startRedis();
   const database = await startBenchDatabase();
+  const ringing = await startRinging(database, redis.url);
   const rows: string[][] = [];
-  let [own1, floor1, deliveries1] = [0, 0, 0];
-  const shown = (figure: number, ofOne: number): string =>
-    `${figure.toFixed(0)} (${(figure / ofOne).toFixed(2)})`;
+  let ofOne: Figures | undefined;
   try {
-    await database.client.query('CREATE SEQUENCE bench_sequence START 1000');
     for (const size of [1, 2, 4]) {
-      const processes = await startOwn(database, redis.url, size);
-      const floors = await startFloors(database, size);
-      try {
-        const [own = 0, floor = 0] = await readsOf([processes, floors]);
-        const deliveries = await deliveriesOf(processes, database);
-        if (size === 1) [own1, floor1, deliveries1] = [own, floor, deliveries];
-        rows.push([
-          String(size),
-          shown(own, own1),
-          shown(floor, floor1),
-          (own / floor).toFixed(2),
-          shown(deliveries, deliveries1),
-        ]);
-        process.stderr.write(`${rows.at(-1)?.join(' ')}\n`);
-      } finally {
-        await Promise.all([...processes, ...floors].map(({ server }) => server.stop()));
-      }
+      const figures = await measure(size, { database, redisUrl: redis.url, ringing });
+      ofOne ??= figures;
+      const one = ofOne;
+      const shown = (name: keyof Figures): string =>
+        `${figures[name].toFixed(0)} (${(figures[name] / one[name]).toFixed(2)})`;
+      rows.push([
+        String(size),
+        shown('own'),
+        shown('floor'),
+        (figures.own / figures.floor).toFixed(2),
+        shown('deliveries'),
+        shown('bare'),
+        (figures.deliveries / figures.bare).toFixed(2),
+      ]);
+      process.stderr.write(`${rows.at(-1)?.join(' ')}\n`);
     }
   } finally {
+    await ringing.stop();
     await redis.stop();
     await database.stop();
   }
   return {
     title: 'Processes',
-    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over ${CONNECTIONS} connections in all, the same by as many processes of the floor, which show what the machine itself makes of more processes, and deliveries of events to ${SUBSCRIBERS} subscribers, spread over the processes. In parentheses the ratio to one process. Median of ${ROUNDS} rounds.`,
+    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over ${CONNECTIONS} connections in all, and deliveries of events, with call and agent, to ${SUBSCRIBERS} subscribers, spread over the processes, ${TOGETHER} events at a time. Beside each, as many processes of the floor, or of the bare \`ws\` server, which show what the machine itself makes of more processes. In parentheses the ratio to one process. Median of ${ROUNDS} rounds.`,
     table: table(
-      ['processes', 'requests', 'of the floor', 'ratio to the floor', 'deliveries'],
+      [
+        'processes',
+        'requests',
+        'of the floor',
+        'ratio to the floor',
+        'deliveries',
+        'of bare servers',
+        'ratio to bare',
+      ],
       rows,
     ),
   };

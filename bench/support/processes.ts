@@ -52,8 +52,7 @@ export async function startServer(options: {
     env: { PATH: process.env.PATH, PORT: String(options.port), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const endWithUs = (): void => void child.kill('SIGKILL');
-  process.once('exit', endWithUs);
+  endWithUs(child);
   let output = '';
   await new Promise<void>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
@@ -75,10 +74,20 @@ export async function startServer(options: {
     readyMs: () => readyMs,
     kill: () => void child.kill('SIGKILL'),
     async stop() {
-      process.off('exit', endWithUs);
       await endOf(child);
     },
   };
+}
+
+const children = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+/** Kills the process when this one exits, if it still runs. */
+export function endWithUs(child: ChildProcess): void {
+  children.add(child);
+  child.once('exit', () => children.delete(child));
 }
 
 async function endOf(child: ChildProcess): Promise<void> {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ROOT } from './processes.ts';
+import { endWithUs, ROOT } from './processes.ts';
 
 const TIMEOUT_MS = 120_000;
 
@@ -41,8 +41,7 @@ export async function startSubscribers(options: {
     ['bench/peers/subscribers.ts', url, String(count), transport],
     { cwd: ROOT, env: { PATH: process.env.PATH }, stdio: ['pipe', 'pipe', 'inherit'] },
   );
-  const kill = (): void => void child.kill('SIGKILL');
-  process.once('exit', kill);
+  endWithUs(child);
   child.stdin.end(JSON.stringify({ headers, query, variables }));
   let counts: Counts = { open: 0, received: 0, failed: 0, elapsedMs: 0 };
   createInterface({ input: child.stdout }).on('line', (line) => {
@@ -69,7 +68,6 @@ export async function startSubscribers(options: {
       return counts.received;
     },
     async stop() {
-      process.off('exit', kill);
       const exit = once(child, 'exit');
       child.kill('SIGKILL');
       await exit;
