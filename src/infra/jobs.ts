@@ -122,7 +122,8 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
   const boss = new PgBoss({
     ...guardedPool(databaseUrl),
     schema: 'pgboss',
-    max: worker ? 5 : 2,
+    // Its statements are short, and all workers ask at once: with more, each would ask on a new connection.
+    max: 2,
     supervise: worker,
     superviseIntervalSeconds: SUPERVISE_SECONDS,
     monitorIntervalSeconds: SUPERVISE_SECONDS,
