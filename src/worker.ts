@@ -5,8 +5,8 @@ import { rollUpCalls } from './analytics/rollups.ts';
 import type { App } from './app.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
+import { CALLS_WAIT } from './calls/placement/limits.ts';
 import {
-  callsWait,
   failStaleCalls,
   hasDeadClaims,
   placeWaitingCalls,
@@ -155,7 +155,7 @@ const PERIODIC: readonly Periodic[] = [
     hasWork: hasPendingWebhooks,
     run: processPendingWebhooks,
   },
-  { name: 'placeWaitingCalls', everySeconds: 5, hasWork: callsWait, run: placeWaitingCalls },
+  { name: 'placeWaitingCalls', everySeconds: 5, hasWork: () => CALLS_WAIT, run: placeWaitingCalls },
   {
     name: 'resumeEnrollments',
     everySeconds: 5,
@@ -201,7 +201,7 @@ const PERIODIC: readonly Periodic[] = [
   sweep('sweepKnowledgeSources', knowledgeSourceSync),
   sweep('sweepAgents', agentSync),
   sweep('sweepTelephonyConfigs', telephonyConfigSync),
-  { name: 'failStaleCalls', everySeconds: 60, hasWork: callsWait, run: failStaleCalls },
+  { name: 'failStaleCalls', everySeconds: 60, hasWork: () => CALLS_WAIT, run: failStaleCalls },
   {
     name: 'discoverCalls',
     everySeconds: (app) => app.config.CALL_CHECK_SECONDS,

@@ -1,5 +1,5 @@
 /** Groups items that arrive one by one, so that many are worked on at once when many arrive. */
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 
 export interface Batches<Item, Result> {
   /** Resolves with the result of the item once its batch is done. */
@@ -24,7 +24,10 @@ interface Waiting<Item, Result> {
   reject: (error: unknown) => void;
 }
 
-/** One batch at a time: the items that arrive meanwhile are the next one. */
+/**
+ * One batch at a time: the items that arrive meanwhile are the next one. The first one has the items of one
+ * turn of the event loop.
+ */
 export function createBatches<Item, Result>({
   work,
   size,
@@ -35,8 +38,11 @@ export function createBatches<Item, Result>({
 
   async function workOff(): Promise<void> {
     isWorking = true;
+    let isFirst = true;
     while (waiting.length > 0) {
       if (waitMs > 0) await pause(waitMs);
+      else if (isFirst) await turn();
+      isFirst = false;
       const batch = waiting.splice(0, size);
       try {
         await workOn(batch);

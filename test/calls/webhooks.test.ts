@@ -308,7 +308,7 @@ describe('receiveUltravoxWebhook', () => {
         version,
       }));
       await change();
-      return (await writeUpdates(app, app.db, updates)).size;
+      return (await writeUpdates(app, app.db, updates)).ids.size;
     };
     const data = { answeredBy: 'HUMAN' } as const;
     expect(await apply(() => app.db.call.update({ where, data }))).toBe(0);

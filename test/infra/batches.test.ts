@@ -23,19 +23,27 @@ describe('createBatches', () => {
     return { batches, worked, step };
   }
 
-  it('works on the first item at once, and together on those that arrive meanwhile', async () => {
+  it('works at once on the items of a turn, and together on those that arrive meanwhile', async () => {
     const { batches, worked, step } = paused(3);
-    const results = Promise.all([1, 2, 3, 4, 5].map((item) => batches.add(item)));
-    expect(worked).toEqual([[1]]);
+    const first = [batches.add(1)];
+    await Promise.resolve();
+    first.push(batches.add(2));
     await step();
-    expect(worked).toEqual([[1], [2, 3, 4]]);
+    expect(worked).toEqual([[1, 2]]);
+    const more = [3, 4, 5, 6].map((item) => batches.add(item));
+    await step();
+    expect(worked).toEqual([
+      [1, 2],
+      [3, 4, 5],
+    ]);
     await step();
     await step();
-    expect(worked).toEqual([[1], [2, 3, 4], [5]]);
-    expect(await results).toEqual([2, 4, 6, 8, 10]);
-    const later = batches.add(6);
+    expect(worked).toEqual([[1, 2], [3, 4, 5], [6]]);
+    expect(await Promise.all([...first, ...more])).toEqual([2, 4, 6, 8, 10, 12]);
+    const later = batches.add(7);
     await step();
-    expect(await later).toBe(12);
+    await step();
+    expect(await later).toBe(14);
   });
 
   it('repeats a batch that fails item by item, so that only the one that fails is rejected', async () => {
@@ -56,7 +64,7 @@ describe('createBatches', () => {
       'rejected',
       'fulfilled',
     ]);
-    expect(worked).toEqual([[1], [2, 13, 3], [2], [13], [3]]);
+    expect(worked).toEqual([[1, 2, 13, 3], [1], [2], [13], [3]]);
     expect(await batches.add(4)).toBe(4);
   });
 });

@@ -4,6 +4,8 @@
  */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { createBatches } from '../../infra/batches.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { claimable, holdLimits } from './limits.ts';
 import { callFoundLate, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
@@ -61,16 +63,34 @@ export function oldestWorthPlacing(app: App): Date {
 }
 
 /**
- * Uses the claim right before the request. Null if the call is not claimed any more, its deadline has
+ * Uses the claim right before the request, together with claims that are used at the same time. Null if the call is not claimed any more, its deadline has
  * passed, its number is on the do-not-call list, an earlier call for its contact rang after all, Ultravox
- * has asked for a pause meanwhile, or the claim is so old that another process may release it. Afterwards the outcome is unknown until Ultravox responds.
+ * has asked for a pause meanwhile, or the claim is so old that another process may release it. Afterwards the
+ * outcome is unknown until Ultravox responds.
  */
-export async function takeClaim(app: App, id: string): Promise<MovedCall | null> {
+export function takeClaim(app: App, id: string): Promise<MovedCall | null> {
+  return claimsToTake(app).add(id);
+}
+
+const TAKE_AT_ONCE = 50;
+
+const claimsToTake = perInstance((app: App) =>
+  createBatches<string, MovedCall | null>({
+    size: TAKE_AT_ONCE,
+    async work(ids) {
+      const taken = new Map((await takeClaims(app, ids)).map((call) => [call.id, call]));
+      return ids.map((id) => taken.get(id) ?? null);
+    },
+  }),
+);
+
+/** Only a call that is returned may be sent. If the response is lost, none is, and they are looked up. */
+async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]> {
   const { config } = app;
   const now = app.now();
   const looksUpAfter =
     config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(LOOK_UP_SECONDS, config.CALL_CHECK_SECONDS);
-  const [taken] = await moveCalls(
+  return moveCalls(
     app.db,
     {
       transition: 'SEND',
@@ -79,7 +99,8 @@ export async function takeClaim(app: App, id: string): Promise<MovedCall | null>
         + ${config.CALL_LOST_AFTER_SECONDS}) * interval '1 second'`,
     },
     {
-      where: Prisma.sql`id = ${id}::uuid
+      where: Prisma.sql`id IN (
+          SELECT id FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE)
         AND (place_before IS NULL OR place_before > ${now}::timestamptz)
         AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
         AND ${HOLD_UNTIL} IS NULL
@@ -89,7 +110,6 @@ export async function takeClaim(app: App, id: string): Promise<MovedCall | null>
             AND e.phone_number = ANY(phone_number_forms(calls.phone_number)))`,
     },
   );
-  return taken ?? null;
 }
 
 /**

@@ -23,6 +23,8 @@ export interface Room {
   waiting: number;
   /** Number of those whose organization has a slot: they go before owned calls. */
   ahead: number;
+  /** Whether there are owned calls whose claim was released. */
+  hasReleased: boolean;
   /** When there may be room again after `claimed` calls were claimed. */
   againAt(claimed: number): Date;
 }
@@ -37,6 +39,10 @@ export const SLOTS_IN_USE = Prisma.sql`(
   UNION ALL
   SELECT organization_id FROM calls WHERE placement = 'QUEUED' AND owner IS NULL
 )`;
+
+/** SQL condition: whether a call without an owner waits for its placement. */
+export const CALLS_WAIT = Prisma.sql`EXISTS (
+  SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
 
 /** SQL condition on calls: without an owner, and only a slot is missing. */
 export function claimable(now: Date): Prisma.Sql {
@@ -77,6 +83,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
       minute_at: Date | null;
       waiting: bigint;
       ahead: bigint;
+      has_released: boolean;
       hold_until: Date | null;
       on_trial: boolean;
       in_flight: bigint;
@@ -112,6 +119,8 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
       (SELECT coalesce(sum(least(w.calls, greatest(0,
           ${config.ORGANIZATION_MAX_CONCURRENT_CALLS} - coalesce(a.calls, 0)))), 0)
         FROM waiting w LEFT JOIN active a USING (organization_id))::bigint AS ahead,
+      EXISTS (SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NOT NULL)
+        AS has_released,
       ${HOLD_UNTIL} AS hold_until,
       ${ON_TRIAL} AS on_trial,
       (SELECT count(*) FROM calls WHERE ended_at IS NULL AND (placement = 'CLAIMED'
@@ -119,10 +128,11 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
           - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
   const waiting = Number(use?.waiting ?? 0);
   const ahead = Number(use?.ahead ?? 0);
+  const hasReleased = use?.has_released ?? false;
   const holdUntil = use?.hold_until;
   if (holdUntil) {
     const again = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
-    return { free: 0, waiting, ahead, againAt: again };
+    return { free: 0, waiting, ahead, hasReleased, againAt: again };
   }
   const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use?.second ?? 0);
   const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use?.minute ?? 0);
@@ -132,6 +142,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
     free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_AT_ONCE)),
     waiting,
     ahead,
+    hasReleased,
     againAt(claimed) {
       const now = Date.now();
       return new Date(

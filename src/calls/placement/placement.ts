@@ -49,6 +49,7 @@ import {
   holdCreations,
   recordRefusal,
 } from './creation-hold.ts';
+import { CALLS_WAIT } from './limits.ts';
 import { type EndTransition, moveCalls } from './placement-state.ts';
 
 const DEFAULT_RETRY_SECONDS = 5;
@@ -79,14 +80,9 @@ export async function placeWaitingCalls(app: App): Promise<void> {
   if (retryAt) wakeTimer(app).wakeAt(retryAt);
 }
 
-/** SQL condition: whether a call waits for its placement. */
-export function callsWait(): Prisma.Sql {
-  return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
-}
-
 /** Checked without the lock of the limits. */
 async function anyWaits(app: App): Promise<boolean> {
-  const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${callsWait()} AS waits`;
+  const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${CALLS_WAIT} AS waits`;
   return row?.waits === true;
 }
 

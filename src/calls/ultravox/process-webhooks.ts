@@ -84,8 +84,8 @@ async function ingestKnown(
     return { seen, ...updateOf(app, call, ...states), version, webhookIds };
   });
   const written = await writeUpdates(app, app.db, ingested);
-  const done = ingested.filter(({ before }) => written.has(before.id));
-  followUp(app, done);
+  const done = ingested.filter(({ before }) => written.ids.has(before.id));
+  followUp(app, done, written.callsWait);
   const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
   return webhooks.filter(({ id }) => !processed.has(id));
 }
@@ -96,15 +96,17 @@ function ourIdOf(seen: UltravoxCall): string[] {
   return ours?.prefix === 'cal' ? [ours.uuid] : [];
 }
 
-/** What follows the commit. */
-function followUp(app: App, ingested: readonly IngestedCall[]): void {
+/** What follows the commit. `callsWait`: whether calls may wait for a slot. */
+function followUp(app: App, ingested: readonly IngestedCall[], callsWait: boolean): void {
   for (const one of ingested) {
     announceUpdate(app, one.before, one.after);
     hangUpIfUnwanted(app, one);
   }
   const hasEnded = ({ before, after }: IngestedCall): boolean =>
     isEnded(after.status) && !(before && isEnded(before.status));
-  if (ingested.some(hasEnded)) app.background('placeWaitingCalls', () => placeWaitingCalls(app));
+  if (callsWait && ingested.some(hasEnded)) {
+    app.background('placeWaitingCalls', () => placeWaitingCalls(app));
+  }
 }
 
 /** Processes a stored webhook by itself. A failure is recorded on the row, which is retried later. */
@@ -140,7 +142,7 @@ async function processWebhook(app: App, id: string): Promise<void> {
     });
     return result;
   });
-  if (ingested) followUp(app, [ingested]);
+  if (ingested) followUp(app, [ingested], true);
 }
 
 /**

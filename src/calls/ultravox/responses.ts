@@ -26,7 +26,7 @@ const batches = perInstance((app: App) =>
       }));
       const written = await writeUpdates(app, app.db, updates);
       for (const { before, after } of updates) {
-        if (written.has(before.id)) announceUpdate(app, before, after);
+        if (written.ids.has(before.id)) announceUpdate(app, before, after);
         // Mostly a webhook came first.
         else await applyLocked(app, before.id, seen.get(before.id)!);
       }

@@ -2,6 +2,7 @@
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { appendStatement, type NewEvent } from '../../live/log.ts';
+import { CALLS_WAIT } from '../placement/limits.ts';
 import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
 
@@ -18,26 +19,31 @@ export interface CallUpdate {
   webhookIds?: readonly string[];
 }
 
+export interface WrittenUpdates {
+  /** Ids of the calls that were written, or that stay as they are. */
+  ids: Set<string>;
+  /** Whether a call waits for a slot, such as that of a call which has ended. */
+  callsWait: boolean;
+}
+
 /**
  * Writes updates, at most one for each call, with their events, the first steps after calls that end, and the
  * mark of their webhooks. The caller announces the events.
  *
  * An update with a version is left out if the row has changed since it was read, or is locked: nothing waits
  * for a lock here.
- *
- * @returns ids of the calls that were written, or that stay as they are.
  */
 export async function writeUpdates(
   app: App,
   db: Pick<Tx, '$queryRaw'>,
   updates: readonly CallUpdate[],
-): Promise<Set<string>> {
+): Promise<WrittenUpdates> {
   const webhooks = updates.flatMap(({ before, webhookIds = [] }) =>
     webhookIds.map((id) => ({ id, call_id: before.id })),
   );
   const changed = updates.filter(({ before, after }) => before !== after);
   if (changed.length === 0 && webhooks.length === 0) {
-    return new Set(updates.map(({ before }) => before.id));
+    return { ids: new Set(updates.map(({ before }) => before.id)), callsWait: false };
   }
   const events = Map.groupBy(
     changed.flatMap(({ after, events: own }) => own.map((event) => ({ after, event }))),
@@ -45,7 +51,7 @@ export async function writeUpdates(
   );
   const ended = changed.filter(({ before, after }) => after.endedAt && !before.endedAt);
   const written = Prisma.sql`r.call_id IN (SELECT id FROM written)`;
-  const rows = await db.$queryRaw<{ id: string }[]>`
+  const rows = await db.$queryRaw<{ id: string; callsWait: boolean }[]>`
     WITH r AS (${rowsOf(updates)}), current AS (
       SELECT c.id FROM calls c JOIN r ON r.id = c.id
       WHERE r.version IS NULL OR c.xmin::text = r.version
@@ -68,8 +74,11 @@ export async function writeUpdates(
       FROM jsonb_to_recordset(${JSON.stringify(webhooks)}::jsonb) AS r(id uuid, call_id uuid)
       WHERE w.id = r.id AND r.call_id IN (SELECT id FROM current)
     )
-    SELECT id FROM current`;
-  return new Set(rows.map(({ id }) => id));
+    SELECT id, ${CALLS_WAIT} AS "callsWait" FROM current`;
+  return {
+    ids: new Set(rows.map(({ id }) => id)),
+    callsWait: rows.some(({ callsWait }) => callsWait),
+  };
 }
 
 /** SQL query: a row for each update, with every column that an update or an end without one may change. */
