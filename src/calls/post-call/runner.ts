@@ -19,11 +19,13 @@ import {
   StepFailure,
   type StepHandlers,
 } from './steps.ts';
-import { LANES, type Lane, onWake, wakeWorkers } from './wake.ts';
+import { LANES, type Lane, onWake, runsOf, wakeWorkers } from './wake.ts';
 
 /** Steps of a lane at once in a process, and those of one organization. */
-const LANE = 16;
-const LANE_OF_ORGANIZATION = 8;
+const MOST_STEPS: Record<Lane, { all: number; organization: number }> = {
+  FAST: { all: 48, organization: 24 },
+  SLOW: { all: 16, organization: 8 },
+};
 /** Due steps among which those of the organizations are chosen. */
 const LOOK_AT = 500;
 const LEASE_SECONDS = 30;
@@ -86,10 +88,14 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
 
 async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
   const { running } = lanes(app)[lane];
-  const free = LANE - running.size;
-  const claimed = free > 0 ? await claimSteps(app, lane, free) : [];
+  const runs = runsOf(app, lane);
+  runs?.begin();
+  const free = MOST_STEPS[lane].all - running.size;
+  const { claimed, laterInMs } = free > 0 ? await claimSteps(app, lane, free) : NO_ROOM;
   // More of its organization, or of all, may wait for room.
-  const mayBeMore = claimed.length >= Math.min(free, LANE_OF_ORGANIZATION);
+  const mayBeMore = claimed.length >= Math.min(free, MOST_STEPS[lane].organization);
+  if (mayBeMore) runs?.handOver();
+  if (laterInMs !== null) runs?.requestHere(laterInMs);
   for (const step of claimed) {
     running.add(step);
     app.background('runPostCallStep', async () => {
@@ -97,39 +103,42 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<v
         await runStep(app, handlers, step);
       } finally {
         running.delete(step);
-        if (mayBeMore) wakeWorkers(app, [step.kind]);
+        if (mayBeMore) runs?.requestNow();
       }
     });
   }
 }
 
+interface Claim {
+  claimed: ClaimedStep[];
+  /** Milliseconds until the next step of the lane is due; null if none is planned. */
+  laterInMs: number | null;
+}
+
+const NO_ROOM: Claim = { claimed: [], laterInMs: null };
+
 /** Claims due steps, those of organizations with the fewest first. */
-async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedStep[]> {
+async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const now = app.now();
   const leaseId = newId();
+  const ofLane = Prisma.sql`(kind = 'ANALYSIS') = ${lane === 'SLOW'}`;
+  const { organization: most } = MOST_STEPS[lane];
   const busy = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
-  const full = [...busy].flatMap(([id, steps]) => (steps.length >= LANE_OF_ORGANIZATION ? id : []));
-  const claimed = await app.db.$queryRaw<
-    (Call & {
-      stepKind: PostCallStepKind;
-      stepAttempts: number;
-      stepStartedAt: Date;
-      partialResult: unknown;
-    })[]
-  >`
+  const full = [...busy].flatMap(([id, steps]) => (steps.length >= most ? id : []));
+  const rows = await app.db.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
     WITH due AS (
       SELECT call_id, kind, row_number() OVER (
         PARTITION BY organization_id ORDER BY next_attempt_at) AS place
       FROM (
         SELECT call_id, kind, organization_id, next_attempt_at FROM post_call_steps
         WHERE ${isDue(now)}
-          AND (kind = 'ANALYSIS') = ${lane === 'SLOW'}
+          AND ${ofLane}
           AND organization_id <> ALL(${full}::uuid[])
         ORDER BY next_attempt_at LIMIT ${LOOK_AT}) oldest
     ), chosen AS (
       SELECT s.call_id, s.kind FROM due
       JOIN post_call_steps s ON s.call_id = due.call_id AND s.kind = due.kind
-      WHERE due.place <= ${LANE_OF_ORGANIZATION} AND s.status = 'PENDING'
+      WHERE due.place <= ${most} AND s.status = 'PENDING'
         AND s.next_attempt_at <= ${now}::timestamptz
         AND (s.lease_until IS NULL OR s.lease_until < now())
       ORDER BY due.place LIMIT ${free} FOR UPDATE OF s SKIP LOCKED
@@ -140,11 +149,34 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedSt
       FROM chosen c WHERE s.call_id = c.call_id AND s.kind = c.kind
       RETURNING s.call_id, s.kind, s.attempts, s.started_at, s.partial_result
     )
-    SELECT claimed.kind::text AS "stepKind", claimed.attempts AS "stepAttempts",
-      claimed.started_at AS "stepStartedAt", claimed.partial_result AS "partialResult",
-      ${CALL_COLUMNS}
-    FROM claimed JOIN calls ON calls.id = claimed.call_id WHERE calls.deleted_at IS NULL`;
-  return claimed.map(({ stepKind, stepAttempts, stepStartedAt, partialResult, ...call }) => ({
+    SELECT later.at AS "laterAt", steps.* FROM (
+      SELECT min(next_attempt_at) AS at FROM post_call_steps
+      WHERE next_attempt_at > ${now}::timestamptz AND ${ofLane}) later
+    LEFT JOIN (
+      SELECT claimed.kind::text AS "stepKind", claimed.attempts AS "stepAttempts",
+        claimed.started_at AS "stepStartedAt", claimed.partial_result AS "partialResult",
+        ${CALL_COLUMNS}
+      FROM claimed JOIN calls ON calls.id = claimed.call_id WHERE calls.deleted_at IS NULL
+    ) steps ON true`;
+  const laterAt = rows[0]?.laterAt;
+  return {
+    claimed: rows.flatMap(({ laterAt: _laterAt, ...row }) =>
+      row.id === null ? [] : claimedStep(row, leaseId),
+    ),
+    laterInMs: laterAt ? laterAt.getTime() - now.getTime() : null,
+  };
+}
+
+type ClaimedRow = Call & {
+  stepKind: PostCallStepKind;
+  stepAttempts: number;
+  stepStartedAt: Date;
+  partialResult: unknown;
+};
+
+function claimedStep(row: ClaimedRow, leaseId: string): ClaimedStep {
+  const { stepKind, stepAttempts, stepStartedAt, partialResult, ...call } = row;
+  return {
     callId: call.id,
     kind: stepKind,
     attempts: stepAttempts,
@@ -152,7 +184,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<ClaimedSt
     partialResult,
     leaseId,
     call,
-  }));
+  };
 }
 
 const LEASE_END = Prisma.sql`clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}::float8)`;

@@ -34,21 +34,19 @@ export function startPostCallSteps(app: App, calls: readonly Call[], only: Prism
       next_attempt_at: after.length === 0 ? firstAt : null,
     })),
   );
-  const first = POST_CALL_STEPS.filter(({ after }) => after.length === 0);
-  // The statement has been committed by then, or the periodic look finds them.
-  if (answered.length > 0) {
-    wakeWorkers(
-      app,
-      first.map(({ kind }) => kind),
-      FIRST_DELAY_MS,
-    );
-  }
   return Prisma.sql`
     INSERT INTO post_call_steps (call_id, organization_id, kind, next_attempt_at)
     SELECT call_id, organization_id, kind::"PostCallStepKind", next_attempt_at
     FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
       call_id uuid, organization_id uuid, kind text, next_attempt_at timestamptz)
     WHERE ${only} ON CONFLICT DO NOTHING`;
+}
+
+const FIRST = POST_CALL_STEPS.flatMap(({ kind, after }) => (after.length === 0 ? kind : []));
+
+/** Has the steps of a call begin that has ended. Call it after the commit. */
+export function wakeFirstSteps(app: App, call: Call): void {
+  if (hasAfterwards(call)) wakeWorkers(app, FIRST, FIRST_DELAY_MS);
 }
 
 /**

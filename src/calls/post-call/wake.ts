@@ -1,8 +1,8 @@
-/** Wakes the workers that run the steps after a call. */
+/** Wakes the worker that runs the steps after calls, one process for all as long as it has room. */
 import type { App } from '../../app.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { createWakeTimer, type WakeTimer } from '../../infra/wake-timer.ts';
+import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/shared-runs.ts';
 
 /** Steps that wait for a language model have a lane of their own, so that they hold up no others. */
 export const LANES = ['FAST', 'SLOW'] as const;
@@ -12,42 +12,39 @@ function laneOf(kind: PostCallStepKind): Lane {
   return kind === 'ANALYSIS' ? 'SLOW' : 'FAST';
 }
 
+/** Steps that become due within this time are claimed, and mostly finished, together. */
+const INTERVAL_MS = 1_000;
 /** Longer delays are left to the periodic look. */
-const MAX_TIMER_MS = 60_000;
+const MAX_DELAY_MS = 60_000;
 
-/** Bus topic for processes that run no steps themselves. */
-const TOPIC = 'postCallSteps';
+function topicOf(lane: Lane): string {
+  return `postCallSteps:${lane}`;
+}
 
-/** Timers of the lanes of this process; null unless it is a worker. */
-const worker = perInstance<App, { timers: Record<Lane, WakeTimer> | null }>(() => ({
-  timers: null,
-}));
+/** Runs of the lanes in this process; null unless it is a worker. */
+const worker = perInstance<App, { runs: Record<Lane, SharedRuns> | null }>(() => ({ runs: null }));
 
-/** Calls `runLane` whenever steps of a lane may be due, until the app closes. */
+/** Calls `runLane` when steps of a lane may be due, until the app closes, if no other process does. */
 export function onWake(app: App, runLane: (lane: Lane) => Promise<void>): void {
-  const timerOf = (lane: Lane): WakeTimer =>
-    createWakeTimer({
-      wake: () => app.background('runPostCallSteps', () => runLane(lane)),
-      signal: app.closing,
-      maxDelayMs: MAX_TIMER_MS,
+  const start = (lane: Lane): SharedRuns =>
+    startSharedRuns(app, {
+      topic: topicOf(lane),
+      run: () => runLane(lane),
+      intervalMs: INTERVAL_MS,
+      maxDelayMs: MAX_DELAY_MS,
     });
-  const timers = { FAST: timerOf('FAST'), SLOW: timerOf('SLOW') };
-  worker(app).timers = timers;
-  const stopListening = app.bus.subscribe(TOPIC, (message) => {
-    const { kind, delayMs } = message as { kind: PostCallStepKind; delayMs: number };
-    timers[laneOf(kind)].wakeAfter(delayMs);
-  });
-  app.closing.addEventListener('abort', stopListening);
+  worker(app).runs = { FAST: start('FAST'), SLOW: start('SLOW') };
+}
+
+/** The runs of a lane in this process; undefined unless it is a worker. */
+export function runsOf(app: App, lane: Lane): SharedRuns | undefined {
+  return worker(app).runs?.[lane];
 }
 
 /**
- * Makes this process, if it is a worker, or else every worker look for due steps of these kinds. Steps are
- * also found without it, later.
+ * Has a worker look for due steps of these kinds. Steps are also found without it, later. Call it after the
+ * commit.
  */
 export function wakeWorkers(app: App, kinds: readonly PostCallStepKind[], delayMs = 0): void {
-  const { timers } = worker(app);
-  for (const kind of kinds) {
-    if (timers) timers[laneOf(kind)].wakeAfter(delayMs);
-    else app.bus.publish(TOPIC, { kind, delayMs });
-  }
+  for (const lane of new Set(kinds.map(laneOf))) requestRun(app.bus, topicOf(lane), delayMs);
 }

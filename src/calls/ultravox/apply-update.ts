@@ -22,6 +22,7 @@ import {
   endOfPlacement,
   holdsSlot,
 } from '../placement/placement-state.ts';
+import { wakeFirstSteps } from '../post-call/start.ts';
 import { summaryChange } from '../post-call/summary.ts';
 import { endOfLostCall, isEnded, type Step, stepsTowards } from '../status.ts';
 import { type CallUpdate, writeUpdates } from './write-updates.ts';
@@ -213,10 +214,14 @@ function lostAt(app: App, call: Call): Date | null {
   return new Date(start.getTime() + (seconds + app.config.CALL_LOST_AFTER_SECONDS) * 1000);
 }
 
-/** Wakes subscribers after the commit, if the update added events, and listeners, if the call has ended. */
+/**
+ * Wakes subscribers after the commit, if the update added events, and listeners and the steps that follow, if
+ * the call has ended.
+ */
 export function announceUpdate(app: App, before: Call | null, after: Call): void {
   if (before && before.eventCount === after.eventCount) return;
   if (after.endedAt && !before?.endedAt) {
+    wakeFirstSteps(app, after);
     notifyCallEnded(app, { call: after, heldSlot: before === null || holdsSlot(before) });
   }
   announceEvents(app, after.organizationId);
