@@ -87,6 +87,31 @@ export async function moveContacts<T extends ContactTransition>(
   moves: readonly ContactMove<T>[],
   now: Date,
 ): Promise<void> {
+  await moveEach(tx, transition, moves, { now });
+}
+
+/** The same for contacts that are called. `calls` is the INSERT of their calls, made in the same statement. */
+export async function dialContacts(
+  tx: Tx,
+  moves: readonly ContactMove<'DIAL'>[],
+  calls: Prisma.Sql,
+  now: Date,
+): Promise<void> {
+  await moveEach(tx, 'DIAL', moves, { now, also: Prisma.sql`, calls_inserted AS (${calls})` });
+}
+
+/** `also`: further parts of the WITH. */
+interface RunOptions {
+  now: Date;
+  also?: Prisma.Sql;
+}
+
+async function moveEach<T extends ContactTransition>(
+  tx: Tx,
+  transition: T,
+  moves: readonly ContactMove<T>[],
+  options: RunOptions,
+): Promise<void> {
   if (moves.length === 0) return;
   const rows = moves.map((move) => ({
     id: move.id,
@@ -98,15 +123,11 @@ export async function moveContacts<T extends ContactTransition>(
     end_reason: move.endReason,
     attempt_day: move.attemptDay,
   }));
-  const moved = await moveContactsOf(
-    tx,
-    transition,
-    Prisma.sql`
-      SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS move(
-        id uuid, status text, next_eligible_at timestamptz, skip_reason text, reason text,
-        call_id uuid, end_reason text, attempt_day date)`,
-    now,
-  );
+  const query = Prisma.sql`
+    SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS move(
+      id uuid, status text, next_eligible_at timestamptz, skip_reason text, reason text,
+      call_id uuid, end_reason text, attempt_day date)`;
+  const moved = await runOf(tx, transition, query, options);
   if (moved === moves.length) return;
   throw new Error(`${transition}: ${moves.length - moved} of ${moves.length} contacts cannot move`);
 }
@@ -122,11 +143,20 @@ export async function moveContactsOf(
   query: Prisma.Sql,
   now: Date,
 ): Promise<number> {
+  return runOf(tx, transition, query, { now });
+}
+
+function runOf(
+  tx: Tx,
+  transition: ContactTransition,
+  query: Prisma.Sql,
+  options: RunOptions,
+): Promise<number> {
   const update = Prisma.sql`
-    UPDATE campaign_contacts cc SET ${assignments(transition, now)}
+    UPDATE campaign_contacts cc SET ${assignments(transition, options.now)}
     FROM (${query}) r
     WHERE cc.id = r.id AND cc.status = ANY(${fromStatuses(transition)})`;
-  return run(tx, transition, update, now);
+  return run(tx, transition, update, options);
 }
 
 /** Cancels all waiting contacts of a campaign that has ended. Returns their number. */
@@ -140,7 +170,7 @@ export async function cancelWaitingContacts(
     UPDATE campaign_contacts cc SET status = 'CANCELLED', next_eligible_at = NULL,
       finished_at = ${now}::timestamptz, updated_at = ${now}::timestamptz
     WHERE cc.campaign_id = ${campaignId}::uuid AND cc.status = ANY(${fromStatuses('CANCEL')})`;
-  return run(tx, 'CANCEL', update, now);
+  return run(tx, 'CANCEL', update, { now });
 }
 
 /**
@@ -215,7 +245,7 @@ async function run(
   tx: Tx,
   transition: ContactTransition,
   update: Prisma.Sql,
-  now: Date,
+  { now, also = Prisma.empty }: RunOptions,
 ): Promise<number> {
   const call = WITH_CALL.includes(transition)
     ? Prisma.sql`, r.reason, r.call_id, cc.attempt_day, cc.attempts, cc.end_reason`
@@ -227,7 +257,7 @@ async function run(
         cc.next_eligible_at ${call}
     )
     ${countersOf(transition, now)} ${decisionsOf(transition, now)} ${attemptsOf(transition, now)}
-    ${transition === 'END' ? END_REASONS : Prisma.empty}
+    ${transition === 'END' ? END_REASONS : Prisma.empty} ${also}
     SELECT count(*)::int AS count FROM moved`;
   return count;
 }

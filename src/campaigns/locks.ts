@@ -19,10 +19,12 @@ const COLUMNS = Prisma.sql`${columnsAs(
 /**
  * A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are left out.
  * It limits the idle time of the transaction, too.
+ *
+ * @param more another column, such as of a query that refers to `campaigns`; it may be older than the lock.
  */
-export function freeCampaigns(condition: Prisma.Sql): Prisma.Sql {
+export function freeCampaigns(condition: Prisma.Sql, more = Prisma.sql`NULL AS more`): Prisma.Sql {
   return Prisma.sql`
-    SELECT ${COLUMNS}, ${IDLE_LIMIT} AS "idleLimit"
+    SELECT ${COLUMNS}, ${IDLE_LIMIT} AS "idleLimit", ${more}
     FROM campaigns WHERE ${condition} FOR NO KEY UPDATE SKIP LOCKED`;
 }
 

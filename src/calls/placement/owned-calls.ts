@@ -15,7 +15,7 @@ import { claimedColumns, endOfPlacement, moveCalls, queuedCall } from './placeme
 export interface OwnedCall {
   id: string;
   organizationId: string;
-  agent: Agent;
+  agent: Pick<Agent, 'id' | 'recordingEnabled' | 'maxDuration' | 'joinTimeout'>;
   /** Caller ID. */
   number: CallerId;
   /** Number to dial, E.164. */
@@ -32,18 +32,15 @@ export interface OwnedCall {
 }
 
 /**
- * Inserts calls with their claims, in one statement. The caller holds the limits (`holdLimits`) and
- * inserts no more calls than they have room for; it passes them to `placeClaimedCalls` after the
- * commit.
- *
- * @returns the events to append, by organization.
+ * The INSERT of calls with their claims, for a statement of the caller, and the events to append, by
+ * organization. The caller holds the limits (`holdLimits`) and inserts no more calls than they have room for;
+ * it passes them to `placeClaimedCalls` after the commit.
  */
-export async function insertClaimedCalls(
+export function claimedCallsToInsert(
   app: App,
-  tx: Tx,
   owner: string,
   calls: readonly OwnedCall[],
-): Promise<Map<string, NewEvent[]>> {
+): { insert: Prisma.Sql; events: Map<string, NewEvent[]> } {
   const createdAt = app.now();
   const rows = calls.map((call) => {
     const { maxDurationSeconds, joinTimeoutSeconds } = boundsOf(call.agent, {});
@@ -67,7 +64,7 @@ export async function insertClaimedCalls(
     };
   });
   const claim = claimedColumns(Prisma.sql`place_before`);
-  await tx.$executeRaw`
+  const insert = Prisma.sql`
     INSERT INTO calls (id, organization_id, agent_id, phone_number_id, owner, campaign_id,
       campaign_contact_id, direction, medium, status, phone_number, own_number, variables, metadata,
       metadata_entries, recording_enabled, max_duration_seconds, join_timeout_seconds,
@@ -92,7 +89,7 @@ export async function insertClaimedCalls(
     });
     append(events, organizationId, event);
   }
-  return events;
+  return { insert, events };
 }
 
 /**

@@ -13,15 +13,21 @@ import { campaignDay } from './eligibility.ts';
 export const MAX_CAMPAIGNS = 100;
 const MAX_RELEASED = 200;
 
+/** What a dispatch cycle needs of an agent. */
+export type DialingAgent = Pick<
+  Agent,
+  'id' | 'status' | 'remoteId' | 'deletedAt' | 'recordingEnabled' | 'maxDuration' | 'joinTimeout'
+>;
+
 /** A campaign that is locked until the transaction ends. */
 export interface CampaignSlots {
   campaign: Campaign;
-  agent: Agent;
+  agent: DialingAgent;
   /** Caller IDs, in the order of the pool. */
   numbers: readonly CallerId[];
   /** Calendar day in the zone of the campaign, such as `2026-11-20`. */
   day: string;
-  /** Attempts of that day; 0 if the campaign has no daily cap. */
+  /** Attempts of that day. */
   attemptsToday: number;
 }
 
@@ -97,18 +103,23 @@ export async function acquireSlots(
     free,
     scope,
   }: { now: Date; released: readonly ReleasedCall[]; free: number; scope: CampaignScope },
-): Promise<CampaignSlots[]> {
+): Promise<{
+  slots: CampaignSlots[];
+  /** Number of active calls of each of their organizations. */
+  activeCalls: Map<string, number>;
+}> {
   const due =
     free > 0
       ? Prisma.sql`(c.status = 'SCHEDULED' OR (c.status = 'ACTIVE' AND NOT EXISTS (
-          SELECT 1 FROM full_organizations f WHERE f.organization_id = c.organization_id)))`
+          SELECT 1 FROM used WHERE used.organization_id = c.organization_id
+            AND used.calls >= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS})))`
       : Prisma.sql`c.status = 'SCHEDULED'`;
-  const campaigns = await tx.$queryRaw<Campaign[]>`
-    WITH full_organizations AS (
-      SELECT organization_id FROM ${SLOTS_IN_USE} AS used
-      GROUP BY organization_id HAVING count(*) >= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS}
+  const locked = await tx.$queryRaw<(Campaign & { activeCalls: number })[]>`
+    WITH used AS MATERIALIZED (
+      SELECT organization_id, count(*)::int AS calls FROM ${SLOTS_IN_USE} AS slots GROUP BY 1
     )
-    ${freeCampaigns(Prisma.sql`id IN (
+    ${freeCampaigns(
+      Prisma.sql`id IN (
       SELECT unnest(${released.map(({ campaignId }) => campaignId)}::uuid[])
       UNION ALL (
         SELECT id FROM (
@@ -117,78 +128,70 @@ export async function acquireSlots(
           FROM campaigns c WHERE c.next_dispatch_at <= ${now}::timestamptz AND ${due}
             AND ${scope(Prisma.sql`c.id`)}
         ) ranked
-        ORDER BY rank, next_dispatch_at, id LIMIT ${MAX_CAMPAIGNS}))`)}`;
-  if (campaigns.length === 0) return [];
-  campaigns.sort((a, b) => dueTime(a) - dueTime(b) || (a.id < b.id ? -1 : 1));
-  const agents = await tx.agent.findMany({
-    where: { id: { in: [...new Set(campaigns.map(({ agentId }) => agentId))] } },
-  });
-  const agentOf = new Map(agents.map((agent) => [agent.id, agent]));
-  const numbersOf = await numbersOfCampaigns(tx, campaigns);
-  const slots = campaigns.map((campaign) => ({
-    campaign,
-    agent: agentOf.get(campaign.agentId)!,
-    numbers: numbersOf(campaign),
-    day: campaignDay(campaign, now),
-  }));
-  const attempts = await countAttempts(tx, slots);
-  return slots.map((one) => ({ ...one, attemptsToday: attempts.get(one.campaign.id) ?? 0 }));
+        ORDER BY rank, next_dispatch_at, id LIMIT ${MAX_CAMPAIGNS}))`,
+      Prisma.sql`coalesce((SELECT calls FROM used
+        WHERE used.organization_id = campaigns.organization_id), 0) AS "activeCalls"`,
+    )}`;
+  if (locked.length === 0) return { slots: [], activeCalls: new Map() };
+  locked.sort((a, b) => dueTime(a) - dueTime(b) || (a.id < b.id ? -1 : 1));
+  return {
+    slots: await slotsOf(tx, locked, now),
+    activeCalls: new Map(locked.map((one) => [one.organizationId, one.activeCalls])),
+  };
 }
 
 function dueTime({ nextDispatchAt }: Campaign): number {
   return nextDispatchAt?.getTime() ?? Number.POSITIVE_INFINITY;
 }
 
-/** Locks the caller IDs of campaigns, and returns a function for those of one. */
-async function numbersOfCampaigns(
+/** Reads what belongs to locked campaigns, and locks their caller IDs. */
+async function slotsOf(
   tx: Tx,
   campaigns: readonly Campaign[],
-): Promise<(campaign: Campaign) => CallerId[]> {
-  const rows = await tx.campaignPhoneNumber.findMany({
-    where: { campaignId: { in: campaigns.map(({ id }) => id) } },
-    orderBy: { position: 'asc' },
-  });
-  const ownOf = Map.groupBy(rows, ({ campaignId }) => campaignId);
+  now: Date,
+): Promise<CampaignSlots[]> {
+  const campaignOf = new Map(campaigns.map((campaign) => [campaign.id, campaign]));
+  const rows = campaigns.map((campaign) => ({
+    id: campaign.id,
+    agent_id: campaign.agentId,
+    day: campaignDay(campaign, now),
+  }));
+  const parts = await tx.$queryRaw<
+    (DialingAgent & {
+      campaignId: string;
+      day: string;
+      attemptsToday: number;
+      numberIds: string[];
+    })[]
+  >`
+    SELECT r.id AS "campaignId", a.id, a.status::text, a.remote_id AS "remoteId", a.deleted_at AS "deletedAt",
+      a.recording_enabled AS "recordingEnabled", a.max_duration AS "maxDuration",
+      a.join_timeout AS "joinTimeout", r.day::text, ARRAY(
+        SELECT phone_number_id::text FROM campaign_phone_numbers
+        WHERE campaign_id = r.id ORDER BY position) AS "numberIds",
+      coalesce((SELECT attempts FROM campaign_days d
+        WHERE d.campaign_id = r.id AND d.day = r.day), 0) AS "attemptsToday"
+    FROM ROWS FROM (jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        AS (id uuid, agent_id uuid, day date)) WITH ORDINALITY AS r(id, agent_id, day, place)
+    JOIN agents a ON a.id = r.agent_id ORDER BY r.place`;
   const numbers = await callerIds(
     tx,
     {
-      agentIds: campaigns.filter(({ id }) => !ownOf.has(id)).map(({ agentId }) => agentId),
-      ids: rows.map(({ phoneNumberId }) => phoneNumberId),
+      agentIds: parts.flatMap(({ id, numberIds }) => (numberIds.length === 0 ? id : [])),
+      ids: parts.flatMap(({ numberIds }) => numberIds),
     },
     { lock: true },
   );
-  const byId = new Map(numbers.map((number) => [number.id, number]));
-  return ({ id, agentId }) =>
-    preferReady(
-      ownOf.get(id)?.flatMap(({ phoneNumberId }) => byId.get(phoneNumberId) ?? []) ??
-        numbers.filter(({ outboundAgentId }) => outboundAgentId === agentId),
-    );
-}
-
-/** Only of campaigns with a daily cap. */
-async function countAttempts(
-  tx: Tx,
-  slots: readonly Pick<CampaignSlots, 'campaign' | 'day'>[],
-): Promise<Map<string, number>> {
-  const days = slots
-    .filter(({ campaign }) => campaign.maxCallsPerDay !== null)
-    .map(({ campaign, day }) => ({ campaign_id: campaign.id, day }));
-  if (days.length === 0) return new Map();
-  const rows = await tx.$queryRaw<{ campaign_id: string; attempts: number }[]>`
-    SELECT d.campaign_id, d.attempts
-    FROM jsonb_to_recordset(${JSON.stringify(days)}::jsonb) AS r(campaign_id uuid, day date)
-    JOIN campaign_days d ON d.campaign_id = r.campaign_id AND d.day = r.day`;
-  return new Map(rows.map((row) => [row.campaign_id, row.attempts]));
-}
-
-/** Returns the number of active calls of each organization of these campaigns. */
-export async function countActiveCalls(
-  tx: Tx,
-  slots: readonly CampaignSlots[],
-): Promise<Map<string, number>> {
-  const ids = [...new Set(slots.map(({ campaign }) => campaign.organizationId))];
-  const rows = await tx.$queryRaw<{ organization_id: string; count: bigint }[]>`
-    SELECT organization_id, count(*) AS count FROM ${SLOTS_IN_USE} AS used
-    WHERE organization_id = ANY(${ids}::uuid[]) GROUP BY organization_id`;
-  return new Map(rows.map((row) => [row.organization_id, Number(row.count)]));
+  const numberOf = new Map(numbers.map((number) => [number.id, number]));
+  return parts.map(({ campaignId, day, attemptsToday, numberIds, ...agent }) => ({
+    campaign: campaignOf.get(campaignId)!,
+    agent,
+    numbers: preferReady(
+      numberIds.length > 0
+        ? numberIds.flatMap((id) => numberOf.get(id) ?? [])
+        : numbers.filter(({ outboundAgentId }) => outboundAgentId === agent.id),
+    ),
+    day,
+    attemptsToday,
+  }));
 }

@@ -6,19 +6,19 @@
  * Ultravox.
  */
 import type { App, Tx } from '../../app.ts';
-import { holdLimits } from '../../calls/placement/limits.ts';
+import { holdLimits, type Room } from '../../calls/placement/limits.ts';
 import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
 import { HeldBack } from '../../infra/held-back.ts';
 import { newId } from '../../infra/ids.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { completeFinished } from '../completion.ts';
+import { EventList } from '../events.ts';
 import {
   acquireSlots,
   type CampaignScope,
   campaignsExcept,
   campaignsToDispatch,
-  countActiveCalls,
   lockReleasedCalls,
   MAX_CAMPAIGNS,
   onlyCampaign,
@@ -102,7 +102,7 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
   return app.db.$transaction(async (tx) => {
     const room = await holdLimits(app, tx);
     // Calls created with `createCall` take precedence.
-    const cycle = await loadCycle(app, tx, scope, Math.max(0, room.free - room.ahead));
+    const cycle = await loadCycle(app, tx, scope, room);
     if (cycle.campaigns.size === 0) {
       const stopped = cycle.free === 0 || cycle.released.length > 0;
       return { ...NOTHING, roomAt: stopped ? room.againAt(0) : null };
@@ -119,8 +119,9 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
     const ids = [...cycle.campaigns.keys()];
     const left = contactsLeft(cycle, { released, contacts });
     const finished = ids.filter((id) => !left.has(id));
-    if (finished.length > 0) await completeFinished(tx, finished, cycle.now, events);
-    await appendEventsOf(tx, events.byOrganization);
+    const ends = new EventList();
+    if (finished.length > 0) await completeFinished(tx, finished, cycle.now, ends);
+    await appendEventsOf(tx, ends.byOrganization);
 
     const claimed = released.claims.length + contacts.attempts.length;
     return {
@@ -129,7 +130,7 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
         ...contacts.attempts.map(({ callId }) => callId),
       ],
       campaignIds: ids,
-      organizationIds: [...events.byOrganization.keys()],
+      organizationIds: [...events.byOrganization.keys(), ...ends.byOrganization.keys()],
       again: claimed < cycle.free && mayFindMore(cycle, { released, contacts, campaigns }),
       roomAt: claimed >= cycle.free ? room.againAt(claimed) : null,
     };
@@ -142,13 +143,13 @@ async function loadCycle(
   app: App,
   tx: Tx,
   scope: CampaignScope,
-  free: number,
+  room: Room,
 ): Promise<DispatchCycle> {
   // Read after the lock, which may have taken a while.
   const now = app.now();
-  const released = await lockReleasedCalls(tx, scope);
-  const slots = await acquireSlots(app, tx, { now, released, free, scope });
-  const activeCalls = slots.length > 0 ? await countActiveCalls(tx, slots) : new Map();
+  const free = Math.max(0, room.free - room.ahead);
+  const released = room.hasReleased ? await lockReleasedCalls(tx, scope) : [];
+  const { slots, activeCalls } = await acquireSlots(app, tx, { now, released, free, scope });
   return {
     now,
     free,

@@ -8,6 +8,7 @@ import { hasReleasedCalls, releasedCallsOf } from '../../calls/placement/owned-c
 import { placeClaimedCalls } from '../../calls/placement/placement.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { perInstance } from '../../infra/per-instance.ts';
+import type { SharedRuns } from '../../infra/shared-runs.ts';
 import { createWakeTimer, type WakeTimer } from '../../infra/wake-timer.ts';
 import { CALL_OWNER } from '../calls.ts';
 import { cancelRemainingContacts } from '../completion.ts';
@@ -15,7 +16,7 @@ import { announceCampaigns } from '../events.ts';
 import { recordContactStats } from '../outcomes/contact-stats.ts';
 import { recordOutcomes, unrecordedCalls } from '../outcomes/record-outcomes.ts';
 import { dispatchCalls } from './dispatch-cycle.ts';
-import { announceCampaignRun, startCampaignRuns } from './wake.ts';
+import { startCampaignRuns } from './wake.ts';
 
 /** Delay when ended calls are left whose campaigns are locked elsewhere. */
 const LOCKED_AGAIN_MS = 100;
@@ -32,6 +33,8 @@ interface Runner {
   running: Promise<void> | null;
   /** The next run, shared by all requests made during the current one. */
   next: Promise<void> | null;
+  /** Tells the other processes of a run; null unless this process is a worker. */
+  shared: SharedRuns | null;
   readonly timer: WakeTimer;
   readonly statistics: WakeTimer;
 }
@@ -40,6 +43,7 @@ const runnerOf = perInstance(
   (app: App): Runner => ({
     running: null,
     next: null,
+    shared: null,
     timer: createWakeTimer({
       wake: () => app.background('runCampaigns', () => runCampaigns(app)),
       signal: app.closing,
@@ -54,7 +58,7 @@ const runnerOf = perInstance(
 
 /** Makes this process run campaigns when calls end, until the app closes. Safe in any number of processes. */
 export function startCampaignRunner(app: App): void {
-  startCampaignRuns(app, {
+  runnerOf(app).shared = startCampaignRuns(app, {
     run: () => runCampaigns(app),
     // The process that runs them now has the next wake-up.
     leave: () => runnerOf(app).timer.cancel(),
@@ -89,7 +93,9 @@ export function runCampaigns(app: App): Promise<void> {
 }
 
 function start(app: App, runner: Runner): Promise<void> {
-  announceCampaignRun(app);
+  runner.shared?.begin();
+  // The run finds what it was set for.
+  runner.timer.cancel();
   runner.running = run(app).finally(() => {
     runner.running = null;
   });

@@ -1,13 +1,14 @@
 /** Writes the decisions of a dispatch cycle, in a number of statements that does not depend on them. */
 import type { App, Tx } from '../../app.ts';
 import {
+  claimedCallsToInsert,
   claimReleasedCalls,
-  insertClaimedCalls,
   withdrawCalls,
 } from '../../calls/placement/owned-calls.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { appendStatement } from '../../live/log.ts';
 import { CALL_OWNER, revokeCampaignClaims } from '../calls.ts';
-import { moveContacts, moveContactsOf } from '../contact-transitions.ts';
+import { dialContacts, moveContacts, moveContactsOf } from '../contact-transitions.ts';
 import { recordDecisions } from '../decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
 import { buildAttempts } from './attempts.ts';
@@ -25,7 +26,7 @@ export interface CycleDecisions {
   campaigns: readonly CampaignUpdate[];
 }
 
-/** Returns the events to append. */
+/** Returns the events that it has appended. */
 export async function writeCycle(
   app: App,
   tx: Tx,
@@ -47,15 +48,15 @@ export async function writeCycle(
   const dropped = contacts.found.map((one) => ({ ...one, status: 'FAILED' as const }));
   await moveContacts(tx, 'DROP_RETRY', dropped, now);
   await deferContacts(tx, contacts.deferrals, now);
-  await updateCampaigns(tx, campaigns, now);
+  for (const { event, campaign } of campaigns) {
+    if (event) events.add(campaign.organizationId, campaignEvent(event, campaign, now));
+  }
+  await updateCampaigns(tx, campaigns, events, now);
   await recordDecisions(
     tx,
     now,
     campaigns.flatMap(({ decision }) => decision ?? []),
   );
-  for (const { event, campaign } of campaigns) {
-    if (event) events.add(campaign.organizationId, campaignEvent(event, campaign, now));
-  }
   return events;
 }
 
@@ -94,15 +95,15 @@ async function writeAttempts(
 ): Promise<void> {
   const { attempts } = contacts;
   if (attempts.length === 0) return;
-  const calls = buildAttempts(cycle, attempts);
-  events.addAll(await insertClaimedCalls(app, tx, CALL_OWNER, calls));
+  const calls = claimedCallsToInsert(app, CALL_OWNER, buildAttempts(cycle, attempts));
+  events.addAll(calls.events);
   const moves = attempts.map(({ callId, contact }) => ({
     id: contact.id,
     status: 'CALLING' as const,
     callId,
     attemptDay: cycle.campaigns.get(contact.campaignId)!.day,
   }));
-  await moveContacts(tx, 'DIAL', moves, cycle.now);
+  await dialContacts(tx, moves, calls.insert, cycle.now);
 }
 
 /** Skips due contacts that are on the do-not-call list, or whose window never opens. */
@@ -157,10 +158,14 @@ function dueOf(deferrals: readonly Deferral[], now: Date): Prisma.Sql {
   ) AS due`;
 }
 
-/** Writes status, hold and next dispatch of the campaigns; their counters follow from the contacts. */
+/**
+ * Writes status, hold and next dispatch of the campaigns, and the events of the cycle, in one statement. The
+ * counters follow from the contacts.
+ */
 async function updateCampaigns(
   tx: Tx,
   updates: readonly CampaignUpdate[],
+  events: EventList,
   now: Date,
 ): Promise<void> {
   const rows = updates.map(({ campaign, nextDispatchAt, starts, placedCalls }) => ({
@@ -176,6 +181,7 @@ async function updateCampaigns(
     placed_calls: placedCalls,
   }));
   await tx.$executeRaw`
+    WITH appended AS (${appendStatement(events.byOrganization)})
     UPDATE campaigns c SET
       status = r.status::"CampaignStatus", status_reason = r.status_reason,
       started_at = r.started_at, ended_at = r.ended_at, rotation_index = r.rotation_index,
