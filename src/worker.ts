@@ -14,7 +14,11 @@ import {
 } from './calls/placement/placement.ts';
 import { endUnwantedCalls, hasCallsUnderWay } from './calls/placement/unwanted-calls.ts';
 import { announceResults } from './calls/post-call/event.ts';
-import { hasDueSteps, runPostCallSteps, startPostCallRunner } from './calls/post-call/runner.ts';
+import {
+  hasForgottenSteps,
+  runPostCallSteps,
+  startPostCallRunner,
+} from './calls/post-call/runner.ts';
 import type { StepHandlers } from './calls/post-call/steps.ts';
 import { fetchSummary } from './calls/post-call/summary.ts';
 import { expireTranscripts, fetchTranscript } from './calls/post-call/transcript.ts';
@@ -146,7 +150,7 @@ const PERIODIC: readonly Periodic[] = [
   {
     name: 'runPostCallSteps',
     everySeconds: 3,
-    hasWork: hasDueSteps,
+    hasWork: hasForgottenSteps,
     run: (app) => runPostCallSteps(app, POST_CALL_HANDLERS),
   },
   {

@@ -179,7 +179,7 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
     const seen = await runUntil(app, abandonedAt(app, claim), (signal) =>
       app.ultravox.agents.startCall(remoteId, request, { signal }),
     );
-    await applyCreationResponse(app, { id, seen });
+    await applyCreationResponse(app, { id, seen }, { isAwaited: call.owner === null });
     return true;
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;

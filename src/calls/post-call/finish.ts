@@ -72,7 +72,8 @@ async function saveSteps(
     tx,
     finished.filter(({ step }) => calls.has(step.callId)),
   );
-  for (const { step, save } of ended) await calls.save(tx, step.callId, save);
+  const ofCall = Map.groupBy(ended, ({ step }) => step.callId);
+  await Promise.all([...ofCall].map(([id, steps]) => calls.saveAll(tx, id, steps)));
   const following: FollowingStep[] = [];
   for (let done: Step[] = ended.map(({ step }) => step); done.length > 0; ) {
     const ready = readySteps(done, pending);
@@ -212,6 +213,11 @@ class LockedCalls {
 
   get(id: string): Call {
     return this.#calls.get(id)!;
+  }
+
+  /** One after the other, since each step is given the call as it is after the one before. */
+  async saveAll(tx: Tx, id: string, steps: readonly Pick<FinishedStep, 'save'>[]): Promise<void> {
+    for (const { save } of steps) await this.save(tx, id, save);
   }
 
   async save(tx: Tx, id: string, save: SaveStep | undefined): Promise<void> {

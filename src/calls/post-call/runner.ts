@@ -34,6 +34,8 @@ const ATTEMPT_MS = 300_000;
 /** After this long, attempts are aborted when the process stops. */
 const GRACE_MS = 10_000;
 const LONGEST_DELAY_SECONDS = 3600;
+/** Longer than a step normally waits for those that are run with it. */
+const FORGOTTEN_MS = 2_000;
 /** Pause between attempts to reach the database. */
 const AWAY_MS = 500;
 
@@ -60,9 +62,10 @@ function isDue(now: Date): Prisma.Sql {
     AND (lease_until IS NULL OR lease_until < now())`;
 }
 
-/** SQL condition: whether a step is due. */
-export function hasDueSteps(app: App): Prisma.Sql {
-  return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(app.now())})`;
+/** SQL condition: whether a step has been due for so long that no process seems to be about to run it. */
+export function hasForgottenSteps(app: App): Prisma.Sql {
+  const before = new Date(app.now().getTime() - FORGOTTEN_MS);
+  return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
 }
 
 /** Runs steps that are due and that no process works on: the one that did died, or a wake-up was lost. */

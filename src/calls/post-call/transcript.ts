@@ -1,6 +1,8 @@
 /** Keeps transcripts: fetched from Ultravox after the call, stored as turns, removed with time. */
 import type { App, Tx } from '../../app.ts';
-import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { createBatches } from '../../infra/batches.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import { eraseEventData } from '../../live/log.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import { notifyTranscriptsExpired } from '../listeners.ts';
@@ -31,7 +33,7 @@ async function storeTranscript(
   call: Call,
   turns: readonly Turn[],
 ): Promise<SavedStep> {
-  const isWatched = await writeTranscript(app, tx, call, turns);
+  const isWatched = await transcriptsOf(tx).add({ call, turns, now: app.now() });
   return {
     change: await saveFindings(app, tx, call, findingsIn(turns, call)),
     // What those who watch the call have not heard.
@@ -39,40 +41,70 @@ async function storeTranscript(
   };
 }
 
-/** In one statement. Ends the watch of live turns; returns whether there was one. */
-async function writeTranscript(
-  app: App,
+interface NewTranscript {
+  call: Call;
+  turns: readonly Turn[];
+}
+
+const WRITE_AT_ONCE = 20;
+
+/** Transcripts that are stored in the same transaction at the same time are written in one statement. */
+const transcriptsOf = perInstance((tx: Tx) =>
+  createBatches<NewTranscript & { now: Date }, boolean>({
+    size: WRITE_AT_ONCE,
+    async work(transcripts) {
+      const [{ now } = { now: new Date() }] = transcripts;
+      const watched = await writeTranscripts(tx, transcripts, now);
+      return transcripts.map(({ call }) => watched.has(call.id));
+    },
+  }),
+);
+
+/** Ends the watches of live turns of these calls; returns for which there was one. */
+async function writeTranscripts(
   tx: Tx,
-  call: Call,
-  turns: readonly Turn[],
-): Promise<boolean> {
-  const rows = turns.map((turn) => ({
-    position: turn.position,
-    speaker: turn.speaker,
-    text: turn.text,
-    start_seconds: turn.startSeconds,
-    end_seconds: turn.endSeconds,
-    tool_name: turn.toolName,
-    tool_arguments: turn.toolArguments,
-    tool_result: turn.toolResult,
-    tool_error: turn.toolError,
-    stage: turn.stage,
+  transcripts: readonly NewTranscript[],
+  now: Date,
+): Promise<Set<string>> {
+  const headers = transcripts.map(({ call, turns }) => ({
+    call_id: call.id,
+    organization_id: call.organizationId,
+    words: wordsOf(turns.map(({ text }) => text).join(' ')),
+    turn_count: turns.length,
   }));
-  const id = Prisma.sql`${call.id}::uuid`;
-  const organizationId = Prisma.sql`${call.organizationId}::uuid`;
-  const words = wordsOf(turns.map(({ text }) => text).join(' '));
-  const [row] = await tx.$queryRaw<{ isWatched: boolean }[]>`
-    WITH r AS (
+  const rows = transcripts.flatMap(({ call, turns }) =>
+    turns.map((turn) => ({
+      call_id: call.id,
+      organization_id: call.organizationId,
+      position: turn.position,
+      speaker: turn.speaker,
+      text: turn.text,
+      start_seconds: turn.startSeconds,
+      end_seconds: turn.endSeconds,
+      tool_name: turn.toolName,
+      tool_arguments: turn.toolArguments,
+      tool_result: turn.toolResult,
+      tool_error: turn.toolError,
+      stage: turn.stage,
+    })),
+  );
+  const watched = await tx.$queryRaw<{ id: string }[]>`
+    WITH h AS (
+      SELECT * FROM jsonb_to_recordset(${JSON.stringify(headers)}::jsonb) AS h(
+        call_id uuid, organization_id uuid, words text[], turn_count int)
+    ), r AS (
       SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
-        position int, speaker text, text text, start_seconds float8, end_seconds float8,
-        tool_name text, tool_arguments jsonb, tool_result text, tool_error text, stage int)
+        call_id uuid, organization_id uuid, position int, speaker text, text text,
+        start_seconds float8, end_seconds float8, tool_name text, tool_arguments jsonb,
+        tool_result text, tool_error text, stage int)
     ), removed AS (
-      DELETE FROM call_turns WHERE call_id = ${id} AND position NOT IN (SELECT position FROM r)
+      DELETE FROM call_turns t USING h WHERE t.call_id = h.call_id
+        AND (t.call_id, t.position) NOT IN (SELECT call_id, position FROM r)
     ), stored AS (
       INSERT INTO call_turns (call_id, organization_id, position, speaker, text, start_seconds,
         end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage)
-      SELECT ${id}, ${organizationId}, position, speaker::"TurnSpeaker", text,
-        start_seconds, end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage
+      SELECT call_id, organization_id, position, speaker::"TurnSpeaker", text, start_seconds,
+        end_seconds, tool_name, tool_arguments, tool_result, tool_error, stage
       FROM r
       ON CONFLICT (call_id, position) DO UPDATE SET speaker = EXCLUDED.speaker,
         text = EXCLUDED.text, start_seconds = EXCLUDED.start_seconds,
@@ -81,14 +113,12 @@ async function writeTranscript(
         tool_error = EXCLUDED.tool_error, stage = EXCLUDED.stage
     ), transcript AS (
       INSERT INTO call_transcripts (call_id, organization_id, words, turn_count, stored_at)
-      VALUES (${id}, ${organizationId}, ${words}::text[], ${turns.length}, ${app.now()}::timestamptz)
+      SELECT call_id, organization_id, words, turn_count, ${now}::timestamptz FROM h
       ON CONFLICT (call_id) DO UPDATE SET words = EXCLUDED.words,
         turn_count = EXCLUDED.turn_count, stored_at = EXCLUDED.stored_at, expired_at = NULL
-    ), watched AS (
-      DELETE FROM call_turn_watches WHERE call_id = ${id} RETURNING call_id
     )
-    SELECT EXISTS (SELECT FROM watched) AS "isWatched"`;
-  return row?.isWatched ?? false;
+    DELETE FROM call_turn_watches w USING h WHERE w.call_id = h.call_id RETURNING w.call_id AS id`;
+  return new Set(watched.map(({ id }) => id));
 }
 
 /** Removes what was said in calls that are deleted, here and in their events. */

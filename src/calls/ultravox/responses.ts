@@ -1,6 +1,6 @@
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { createBatches } from '../../infra/batches.ts';
+import { type Batches, createBatches } from '../../infra/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall, readCalls } from '../lock.ts';
@@ -8,15 +8,26 @@ import { announceUpdate, applyUltravoxCall, updateOf } from './apply-update.ts';
 import { writeUpdates } from './write-updates.ts';
 
 const BATCH = 50;
+/**
+ * Nobody waits for the response to a call that was placed for another feature. The webhook that comes at the
+ * same time says the same, and has mostly been applied by then.
+ */
+const WAIT_MS = 100;
 
 interface Response {
   id: string;
   seen: UltravoxCall;
 }
 
-const batches = perInstance((app: App) =>
-  createBatches<Response, null>({
+const batches = perInstance((app: App) => ({
+  now: batchesOf(app, 0),
+  soon: batchesOf(app, WAIT_MS),
+}));
+
+const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
+  createBatches({
     size: BATCH,
+    waitMs,
     async work(responses) {
       const seen = new Map(responses.map((response) => [response.id, response.seen]));
       const read = await readCalls(app.db, Prisma.sql`id = ANY(${[...seen.keys()]}::uuid[])`);
@@ -32,8 +43,7 @@ const batches = perInstance((app: App) =>
       }
       return responses.map(() => null);
     },
-  }),
-);
+  });
 
 async function applyLocked(app: App, id: string, seen: UltravoxCall): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
@@ -43,7 +53,15 @@ async function applyLocked(app: App, id: string, seen: UltravoxCall): Promise<vo
   if (after) announceUpdate(app, before, after);
 }
 
-/** Applies the response to the creation of a call, with those that arrive at the same time. */
-export async function applyCreationResponse(app: App, response: Response): Promise<void> {
-  await batches(app).add(response);
+/**
+ * Applies the response to the creation of a call, with those that arrive at the same time: at once if
+ * somebody waits for it, otherwise soon.
+ */
+export async function applyCreationResponse(
+  app: App,
+  response: Response,
+  { isAwaited }: { isAwaited: boolean },
+): Promise<void> {
+  const { now, soon } = batches(app);
+  await (isAwaited ? now : soon).add(response);
 }
