@@ -231,7 +231,8 @@ export async function startWorker(app: App): Promise<void> {
   startPostCallRunner(app, POST_CALL_HANDLERS);
   startCampaignRunner(app);
   const polls = startConsumers(app, CONSUMERS);
-  startPeriodicTasks(app, [...PERIODIC.map((periodic) => bind(app, periodic)), ...polls]);
+  const host = { ...app, db: app.rows };
+  startPeriodicTasks(host, [...PERIODIC.map((periodic) => bind(app, periodic)), ...polls]);
 }
 
 function bind(app: App, { everySeconds, hasWork, run, ...task }: Periodic): PeriodicTask {

@@ -1,6 +1,7 @@
 import type { Tx } from '../app.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/columns.ts';
+import type { RawReader } from '../infra/row-reader.ts';
 
 /** SQL: the columns of `Call`, in a query of `calls`. */
 export const CALL_COLUMNS = columnsAs('calls', Object.values(Prisma.CallScalarFieldEnum));
@@ -23,7 +24,7 @@ export function readCall({ version, ...call }: ReadRow): ReadCall {
 }
 
 /** Reads the calls that meet a condition, without a lock. */
-export async function readCalls(db: Pick<Tx, '$queryRaw'>, where: Prisma.Sql): Promise<ReadCall[]> {
+export async function readCalls(db: RawReader, where: Prisma.Sql): Promise<ReadCall[]> {
   const rows = await db.$queryRaw<ReadRow[]>`SELECT ${READ_COLUMNS} FROM calls WHERE ${where}`;
   return rows.map(readCall);
 }

@@ -1,5 +1,12 @@
 /** Sends the statements of one tick over one connection, in one write and without waiting in between. */
-import { type Pool, type PoolClient, Query, type QueryConfig, type QueryResultRow } from 'pg';
+import {
+  type CustomTypesConfig,
+  type Pool,
+  type PoolClient,
+  Query,
+  type QueryConfig,
+  type QueryResultRow,
+} from 'pg';
 
 /** They run one after the other, so a slow one holds those behind it back. */
 const MAX_STATEMENTS = 8;
@@ -9,6 +16,8 @@ export interface Statement {
   name: string;
   text: string;
   values: unknown[];
+  /** How columns are decoded. Default: as `pg` does. */
+  types?: CustomTypesConfig;
 }
 
 interface Job<Row> {
@@ -56,9 +65,8 @@ async function run<Row extends QueryResultRow>(
   let failure: unknown;
   const send = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
     new Promise((done) => {
-      const { name, text, values } = statement;
       // `pg` copies an object of settings property by property, which takes longer than all else here.
-      const query = Object.assign(new Query<Row>(text, values), { name }) as unknown as QueryConfig;
+      const query = new Query<Row>(statement) as unknown as QueryConfig;
       // With a callback, since the promise of `pg` keeps results for several garbage collections.
       client.query<Row>(query, (error: unknown, result) => {
         if (error) {

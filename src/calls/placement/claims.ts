@@ -91,7 +91,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
   const looksUpAfter =
     config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(LOOK_UP_SECONDS, config.CALL_CHECK_SECONDS);
   return moveCalls(
-    app.db,
+    app.rows,
     {
       transition: 'SEND',
       nextCheckAt: new Date(now.getTime() + looksUpAfter * 1000),

@@ -2,9 +2,9 @@
  * State of a call on its way to Ultravox: the transition table, and the only writer of `calls.placement`
  * and of what belongs to it (`claimed_at`, `sent_at`, `place_before`, `place_not_before`, `ultravox_id`).
  */
-import type { Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { CallPlacement } from '../../generated/prisma/enums.ts';
+import type { RawReader } from '../../infra/row-reader.ts';
 
 interface Transition {
   from: readonly CallPlacement[];
@@ -85,7 +85,7 @@ export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore'>;
  * Calls in a state from which the transition does not lead are left alone.
  */
 export async function moveCalls(
-  db: Pick<Tx, '$queryRaw'>,
+  db: RawReader,
   move: Move,
   { where, from }: { where: Prisma.Sql; from?: Prisma.Sql },
 ): Promise<MovedCall[]> {

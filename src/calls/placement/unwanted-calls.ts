@@ -19,7 +19,7 @@ export function hasCallsUnderWay(): Prisma.Sql {
  * entry was committed is visible here, since this runs after the commit.
  */
 export async function endUnwantedCalls(app: App): Promise<void> {
-  const unwanted = await app.db.$queryRaw<{ id: string }[]>`
+  const unwanted = await app.rows.$queryRaw<{ id: string }[]>`
     SELECT id FROM calls c
     WHERE ${UNDER_WAY}
       AND (answered_at IS NULL OR answered_at > now() - interval '10 minutes')

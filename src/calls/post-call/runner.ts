@@ -128,7 +128,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const { organization: most } = MOST_STEPS[lane];
   const busy = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
   const full = [...busy].flatMap(([id, steps]) => (steps.length >= most ? id : []));
-  const rows = await app.db.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
+  const rows = await app.rows.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
     WITH due AS (
       SELECT call_id, kind, row_number() OVER (
         PARTITION BY organization_id ORDER BY next_attempt_at) AS place

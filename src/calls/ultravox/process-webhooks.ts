@@ -46,7 +46,7 @@ export async function processStored(
     for (const delay of [0, LOCKED_AGAIN_MS]) {
       if (left.length === 0) return;
       await pause(delay);
-      left = await ingestKnown(app, left, await readCalls(app.db, callsOf(left)));
+      left = await ingestKnown(app, left, await readCalls(app.rows, callsOf(left)));
     }
   } catch {
     // What fails, fails again below, where that is recorded.
@@ -83,7 +83,7 @@ async function ingestKnown(
     const webhookIds = own.map(({ id }) => id);
     return { seen, ...updateOf(app, call, ...states), version, webhookIds };
   });
-  const written = await writeUpdates(app, app.db, ingested);
+  const written = await writeUpdates(app, app.rows, ingested);
   const done = ingested.filter(({ before }) => written.ids.has(before.id));
   followUp(app, done, written.callsWait);
   const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));

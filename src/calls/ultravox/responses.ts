@@ -30,12 +30,12 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
     waitMs,
     async work(responses) {
       const seen = new Map(responses.map((response) => [response.id, response.seen]));
-      const read = await readCalls(app.db, Prisma.sql`id = ANY(${[...seen.keys()]}::uuid[])`);
+      const read = await readCalls(app.rows, Prisma.sql`id = ANY(${[...seen.keys()]}::uuid[])`);
       const updates = read.map(({ call, version }) => ({
         ...updateOf(app, call, seen.get(call.id)!),
         version,
       }));
-      const written = await writeUpdates(app, app.db, updates);
+      const written = await writeUpdates(app, app.rows, updates);
       for (const { before, after } of updates) {
         if (written.ids.has(before.id)) announceUpdate(app, before, after);
         // Mostly a webhook came first.

@@ -77,7 +77,7 @@ async function storeWebhooks(
   webhooks: readonly Arrival[],
 ): Promise<{ ids: Set<string>; calls: ReadCall[] }> {
   const rows = webhooks.map(({ id, event, call }) => ({ id, event, call }));
-  const found = await app.db.$queryRaw<(ReadRow & { webhookIds: string[] | null })[]>`
+  const found = await app.rows.$queryRaw<(ReadRow & { webhookIds: string[] | null })[]>`
     WITH stored AS (
       INSERT INTO ultravox_webhooks (id, ultravox_call_id, event, payload)
       SELECT id, call->>'callId', event, call - 'joinUrl'

@@ -1,6 +1,7 @@
 /** Writes what updates make of calls, many calls at once, with everything that follows, in one statement. */
-import type { App, Tx } from '../../app.ts';
+import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import type { RawReader } from '../../infra/row-reader.ts';
 import { appendStatement, type NewEvent } from '../../live/log.ts';
 import { CALLS_WAIT } from '../placement/limits.ts';
 import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
@@ -35,7 +36,7 @@ export interface WrittenUpdates {
  */
 export async function writeUpdates(
   app: App,
-  db: Pick<Tx, '$queryRaw'>,
+  db: RawReader,
   updates: readonly CallUpdate[],
 ): Promise<WrittenUpdates> {
   const webhooks = updates.flatMap(({ before, webhookIds = [] }) =>

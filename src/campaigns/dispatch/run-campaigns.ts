@@ -151,7 +151,7 @@ function hasWork({ ended, released, due }: Work): boolean {
 
 async function findWork(app: App): Promise<Work> {
   const now = app.now();
-  const [row] = await app.db.$queryRaw<
+  const [row] = await app.rows.$queryRaw<
     (Omit<Work, 'due' | 'later'> & { due: boolean | null; later: Date | null })[]
   >`
     SELECT bool_or(next_dispatch_at <= ${now}::timestamptz) AS due,
