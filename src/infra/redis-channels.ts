@@ -1,5 +1,6 @@
 /** Messages on channels of Redis: of a single server, or sharded over the nodes of a cluster. */
-import { Cluster, Redis, type RedisOptions, ReplyError } from 'ioredis';
+import { type Cluster, Redis } from 'ioredis';
+import { connectCluster, isCluster } from './redis-cluster.ts';
 
 export interface RedisChannels {
   /** Fails at once while Redis is away. */
@@ -32,7 +33,7 @@ export function connectRedisChannels(options: RedisChannelsOptions): RedisChanne
       void isCluster(server.publisher).then((found) => {
         if (found === null || channels || closed) return;
         if (found) server.channels.close();
-        channels = found ? connectCluster(options) : server.channels;
+        channels = found ? connectToCluster(options) : server.channels;
         resolve(channels);
       });
     });
@@ -49,17 +50,6 @@ export function connectRedisChannels(options: RedisChannelsOptions): RedisChanne
       (channels ?? server.channels).close();
     },
   };
-}
-
-/** Null when the connection was lost meanwhile. */
-async function isCluster(redis: Redis): Promise<boolean | null> {
-  try {
-    await redis.cluster('INFO');
-    return true;
-  } catch (error) {
-    // A server outside a cluster refuses the command.
-    return error instanceof ReplyError ? false : null;
-  }
 }
 
 function connectServer(options: RedisChannelsOptions): {
@@ -90,23 +80,16 @@ function connectServer(options: RedisChannelsOptions): {
 }
 
 /** https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub: only the node of a channel carries its messages. */
-function connectCluster(options: RedisChannelsOptions): RedisChannels {
-  const { protocol, host, username, password } = new URL(options.url);
-  const node = `${protocol}//${host}`;
-  const redisOptions: RedisOptions = {
-    ...(username ? { username: decodeURIComponent(username) } : {}),
-    ...(password ? { password: decodeURIComponent(password) } : {}),
-    ...(protocol === 'rediss:' ? { tls: {} } : {}),
-  };
-  const clusterRetryStrategy = retryDelay;
-  const publisher = new Cluster([node], {
-    redisOptions: { ...redisOptions, maxRetriesPerRequest: 0 },
-    clusterRetryStrategy,
+function connectToCluster(options: RedisChannelsOptions): RedisChannels {
+  const shared = { clusterRetryStrategy: retryDelay };
+  const publisher = connectCluster(options.url, {
+    ...shared,
+    redisOptions: { maxRetriesPerRequest: 0 },
     enableOfflineQueue: false,
   });
-  const subscriber = new Cluster([node], {
-    redisOptions,
-    clusterRetryStrategy,
+  const subscriber = connectCluster(options.url, {
+    ...shared,
+    redisOptions: {},
     shardedSubscribers: true,
   });
   watch([publisher, subscriber], options);

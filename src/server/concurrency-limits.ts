@@ -3,10 +3,10 @@
  * of all processes.
  */
 
-import type { Redis } from 'ioredis';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Viewer } from '../viewer.ts';
+import type { LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 import { createSharedCounts } from './shared-counts.ts';
 
@@ -29,22 +29,22 @@ export interface ConcurrencyLimits {
 
 export interface ConcurrencyOptions {
   /** Default: each process counts for itself. */
-  redis?: Redis | null;
+  store?: LimitStore | null;
   /** How long subscriptions of a process that died are counted. */
   lifetimeMs?: number;
 }
 
 export function createConcurrencyLimits(
   app: Pick<App, 'config' | 'failures'>,
-  { redis, lifetimeMs }: ConcurrencyOptions = {},
+  { store, lifetimeMs }: ConcurrencyOptions = {},
 ): ConcurrencyLimits {
   const { MAX_SUBSCRIPTIONS, MAX_UPLOADS } = app.config;
   const subscriptions = new Counter();
   const uploads = new Counter();
   const sockets = new Counter();
-  const shared = redis
+  const shared = store
     ? createSharedCounts({
-        ...{ redis, failures: app.failures, ...(lifetimeMs ? { lifetimeMs } : {}) },
+        ...{ store, failures: app.failures, ...(lifetimeMs ? { lifetimeMs } : {}) },
         countOf: (key) => subscriptions.count(key),
       })
     : null;

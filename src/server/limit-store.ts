@@ -1,21 +1,71 @@
-/** The Redis connection of limits that hold over all processes. */
-import { Redis } from 'ioredis';
+/** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
+import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../app.ts';
+import { connectCluster, isCluster } from '../infra/redis-cluster.ts';
 
 /** How long a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;
+/** In a cluster, a command for a slot that moves is sent again, each time after a delay of ioredis. */
+const MAX_REDIRECTIONS = 3;
 
-/** Null without `REDIS_URL`. Commands fail at once while Redis is away. */
-export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): Redis | null {
-  if (!app.config.REDIS_URL) return null;
-  const redis = new Redis(app.config.REDIS_URL, {
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: TIMEOUT_MS,
-    // Thousands of clients may come back at once.
-    enableAutoPipelining: true,
-    retryStrategy: (attempt) => Math.min(100 * 2 ** attempt, 2_000),
-  });
-  redis.on('error', app.failures.recorder('limits.redis'));
-  return redis;
+export type LimitConnection = Redis | Cluster;
+
+export interface LimitStore {
+  /** Null while Redis is away. Commands fail at once when it goes away. */
+  connection(): LimitConnection | null;
+  /** Calls the listener each time that Redis is reached again. Returns the function that ends this. */
+  onReady(listener: () => void): () => void;
+  close(): void;
+}
+
+/** Null without `REDIS_URL`. What kind of server it is turns out with the first connection. */
+export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitStore | null {
+  const url = app.config.REDIS_URL;
+  if (!url) return null;
+  const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
+  // Thousands of clients may come back at once.
+  const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
+  const retryDelay = (attempt: number): number => Math.min(100 * 2 ** attempt, 2_000);
+  const onError = app.failures.recorder('limits.redis');
+  const listeners = new Set<() => void>();
+  const announce = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const server = new Redis(url, { ...options, ...redisOptions, retryStrategy: retryDelay });
+  let known: LimitConnection | null = null;
+  let isClosed = false;
+
+  async function recognize(): Promise<void> {
+    const found = await isCluster(server);
+    if (found === null || known || isClosed) return;
+    if (!found) {
+      known = server;
+      announce();
+      return;
+    }
+    server.disconnect();
+    known = connectCluster(url ?? '', {
+      ...options,
+      redisOptions,
+      clusterRetryStrategy: retryDelay,
+      maxRedirections: MAX_REDIRECTIONS,
+    });
+    known.on('error', onError);
+    known.on('ready', announce);
+  }
+  server.on('error', onError);
+  server.on('ready', () => (known ? announce() : void recognize()));
+
+  return {
+    connection: () => (known?.status === 'ready' ? known : null),
+    onReady(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close() {
+      isClosed = true;
+      server.disconnect();
+      known?.disconnect();
+    },
+  };
 }

@@ -1,8 +1,8 @@
 /** Rate limits per organization or address, over all processes with Redis. */
 
-import type { Redis } from 'ioredis';
 import ipaddr from 'ipaddr.js';
 import {
+  type IRateLimiterOptions,
   type RateLimiterAbstract,
   RateLimiterMemory,
   RateLimiterRedis,
@@ -11,6 +11,7 @@ import {
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Viewer } from '../viewer.ts';
+import type { LimitConnection, LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 
 const UNAUTHENTICATED_PER_MINUTE = LIMITS.unauthenticatedPerMinute.max;
@@ -48,41 +49,68 @@ export function operationsOf(cost: number): number {
   return Math.ceil(cost / COST_PER_OPERATION);
 }
 
-export function createRateLimits(app: App, redis: Redis | null): RateLimits {
-  const perMinute = app.config.RATE_LIMIT_PER_MINUTE;
-  const limiter = (name: string, points: number, duration = 60): RateLimiterAbstract => {
-    const options = { keyPrefix: `truedy:rate:${name}`, points, duration };
-    const inMemory = new RateLimiterMemory(options);
-    if (!redis) return inMemory;
-    return new RateLimiterRedis({
-      ...options,
-      storeClient: redis,
-      rejectIfRedisNotReady: true,
-      // While Redis is unreachable, each process counts on its own.
-      insuranceLimiter: inMemory,
-    });
-  };
-  const limiters: Record<Budget, RateLimiterAbstract> = {
-    operations: limiter('operations', perMinute),
-    stops: limiter('stops', perMinute),
-    subscriptions: limiter(
-      'subscriptions',
+type Limiters = Record<Budget | 'unauthenticated', RateLimiterAbstract>;
+
+/** What each budget allows in how many seconds. */
+function budgetsOf({ config }: App): Record<keyof Limiters, IRateLimiterOptions> {
+  const perMinute = { points: config.RATE_LIMIT_PER_MINUTE, duration: 60 };
+  return {
+    operations: perMinute,
+    stops: perMinute,
+    subscriptions: {
       // All of them may come back at once after a restart.
-      Math.max(MIN_SUBSCRIPTIONS_PER_WINDOW, app.config.MAX_SUBSCRIPTIONS),
-      SUBSCRIPTION_WINDOW_SECONDS,
-    ),
+      points: Math.max(MIN_SUBSCRIPTIONS_PER_WINDOW, config.MAX_SUBSCRIPTIONS),
+      duration: SUBSCRIPTION_WINDOW_SECONDS,
+    },
+    unauthenticated: { points: UNAUTHENTICATED_PER_MINUTE, duration: 60 },
   };
-  const unauthenticated = limiter('unauthenticated', UNAUTHENTICATED_PER_MINUTE);
-  const isOff = perMinute === 0;
+}
+
+/** Each process counts on its own while Redis is away. */
+export function createRateLimits(app: App, store: LimitStore | null): RateLimits {
+  const budgets = budgetsOf(app);
+  const limitersOf = (
+    create: (name: keyof Limiters, options: IRateLimiterOptions) => RateLimiterAbstract,
+  ): Limiters => {
+    const limiter = (name: keyof Limiters): RateLimiterAbstract =>
+      create(name, { keyPrefix: `truedy:rate:${name}`, ...budgets[name] });
+    return {
+      operations: limiter('operations'),
+      stops: limiter('stops'),
+      subscriptions: limiter('subscriptions'),
+      unauthenticated: limiter('unauthenticated'),
+    };
+  };
+  const own = limitersOf((_, options) => new RateLimiterMemory(options));
+  const shared = new WeakMap<LimitConnection, Limiters>();
+  const limiters = (): Limiters => {
+    const connection = store?.connection();
+    if (!connection) return own;
+    let found = shared.get(connection);
+    if (!found) {
+      found = limitersOf(
+        (name, options) =>
+          new RateLimiterRedis({
+            ...options,
+            storeClient: connection,
+            rejectIfRedisNotReady: true,
+            insuranceLimiter: own[name],
+          }),
+      );
+      shared.set(connection, found);
+    }
+    return found;
+  };
+  const isOff = app.config.RATE_LIMIT_PER_MINUTE === 0;
 
   return {
     async charge({ viewer, address }, budget, operations) {
       if (isOff) return;
-      if (viewer) await consume(limiters[budget], viewer.organizationId, operations);
-      else await consume(unauthenticated, networkOf(address), operations);
+      if (viewer) await consume(limiters()[budget], viewer.organizationId, operations);
+      else await consume(limiters().unauthenticated, networkOf(address), operations);
     },
     async chargeUnauthenticated(address) {
-      if (!isOff) await consume(unauthenticated, networkOf(address), 1);
+      if (!isOff) await consume(limiters().unauthenticated, networkOf(address), 1);
     },
   };
 }

@@ -54,7 +54,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     app,
     feed: createEventFeed(app),
     rateLimits: createRateLimits(app, limitStore),
-    concurrency: createConcurrencyLimits(app, { redis: limitStore }),
+    concurrency: createConcurrencyLimits(app, { store: limitStore }),
     publicUrl: () => (app.config.PUBLIC_URL ?? url).replace(/\/+$/, ''),
   };
   const graphql = createGraphQLEndpoint(services);
@@ -96,7 +96,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       stopWatching();
       await graphql.dispose();
       await services.concurrency.close();
-      limitStore?.disconnect();
+      limitStore?.close();
     },
   };
 }

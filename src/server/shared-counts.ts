@@ -2,9 +2,9 @@
  * Counts of what is open in all processes. Each process writes its own counts to Redis and renews them, so
  * those of a process that was killed expire, and those that a restarted Redis has lost come back.
  */
-import type { Redis } from 'ioredis';
 import type { Failures } from '../infra/failures.ts';
 import { newId } from '../infra/ids.ts';
+import type { LimitConnection, LimitStore } from './limit-store.ts';
 
 const LIFETIME_MS = 20_000;
 /** Counts that changed are written together. */
@@ -12,7 +12,7 @@ const WRITE_DELAY_MS = 50;
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /**
- * KEYS: hashes of process → "count:expiry". ARGV: process, lifetime, then for each key the count of the
+ * KEYS: hashes, in one slot of a cluster, of process → "count:expiry". ARGV: process, lifetime, then for each key the count of the
  * process and the limit. Writes the counts unless a total is over its limit; returns the number of the
  * first such key, or 0.
  */
@@ -46,7 +46,7 @@ export interface Limited {
 
 export interface SharedCounts {
   /**
-   * Writes the counts of this process for these keys, unless a total over all processes is over its limit.
+   * Writes the counts of this process for these keys, which are in one slot of a cluster, unless a total over all processes is over its limit.
    *
    * @returns the index of the first key over its limit; null when all are within it, or Redis is away.
    */
@@ -58,7 +58,7 @@ export interface SharedCounts {
 }
 
 export interface SharedCountsOptions {
-  redis: Redis;
+  store: LimitStore;
   failures: Failures;
   /** What this process has open now. */
   countOf: (key: string) => number;
@@ -67,16 +67,15 @@ export interface SharedCountsOptions {
 }
 
 export function createSharedCounts(options: SharedCountsOptions): SharedCounts {
-  const { redis, failures, countOf, lifetimeMs = LIFETIME_MS } = options;
+  const { store, failures, countOf, lifetimeMs = LIFETIME_MS } = options;
   const process = newId();
-  /** Keys that this process has in Redis. */
+  /** Keys that this process has in Redis, or will have. */
   const written = new Set<string>();
   const dirty = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
 
-  async function run(limits: readonly Limited[]): Promise<number> {
+  async function run(redis: LimitConnection, limits: readonly Limited[]): Promise<number> {
     const counts = limits.map(({ key }) => countOf(key));
-    for (const { key } of limits) written.add(key);
     const result = await redis.eval(
       SCRIPT,
       limits.length,
@@ -92,20 +91,26 @@ export function createSharedCounts(options: SharedCountsOptions): SharedCounts {
   }
 
   async function write(keys: Iterable<string>): Promise<void> {
-    if (redis.status !== 'ready') return;
-    const each = [...keys].map((key) => run([{ key, max: NO_LIMIT }]));
+    for (const key of keys) written.add(key);
+    const redis = store.connection();
+    if (!redis) return;
+    const each = [...keys].map((key) => run(redis, [{ key, max: NO_LIMIT }]));
     await Promise.all(each).catch(failures.recorder('limits.write'));
   }
 
   const renew = (): void => void write(written);
   const renewal = setInterval(renew, lifetimeMs / 3);
   renewal.unref();
-  redis.on('ready', renew);
+  const stopListening = store.onReady(renew);
 
   return {
     async findExceeded(limits) {
+      // Also while Redis is away, so that it has them once it is back.
+      for (const { key } of limits) written.add(key);
+      const redis = store.connection();
+      if (!redis) return null;
       try {
-        const exceeded = await run(limits);
+        const exceeded = await run(redis, limits);
         return exceeded === 0 ? null : exceeded - 1;
       } catch (error) {
         failures.record('limits.count', error);
@@ -125,7 +130,7 @@ export function createSharedCounts(options: SharedCountsOptions): SharedCounts {
     async close() {
       clearInterval(renewal);
       clearTimeout(timer);
-      redis.off('ready', renew);
+      stopListening();
       await write(written);
     },
   };

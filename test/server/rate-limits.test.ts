@@ -1,8 +1,9 @@
-import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../src/app.ts';
 import { createConcurrencyLimits } from '../../src/server/concurrency-limits.ts';
-import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { connectLimitStore, type LimitStore } from '../../src/server/limit-store.ts';
+import { createRateLimits } from '../../src/server/rate-limits.ts';
+import { redisAvailable, startRedis, startRedisCluster, type TestRedis } from '../support/redis.ts';
 import { until } from '../support/wait.ts';
 
 const app = {
@@ -37,28 +38,34 @@ describe('createConcurrencyLimits', () => {
   });
 });
 
+async function connect(url: string): Promise<LimitStore> {
+  const { failures } = app;
+  const store = connectLimitStore({ config: { REDIS_URL: url }, failures } as unknown as App);
+  if (!store) throw new Error('There is no REDIS_URL');
+  await until('Redis', () => store.connection() !== null);
+  return store;
+}
+
 const available = redisAvailable();
 if (!available) process.stderr.write('No redis-server here: limits over processes are skipped\n');
 
 describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
   const LIFETIME_MS = 600;
   let server: TestRedis;
-  const connections: Redis[] = [];
+  const stores: LimitStore[] = [];
   beforeAll(async () => {
     server = await startRedis();
   });
   afterAll(async () => {
-    for (const redis of connections) redis.disconnect();
+    for (const store of stores) store.close();
     await server?.stop();
   });
 
   /** The limits of one process. */
   async function startProcess() {
-    const redis = new Redis(server.url, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
-    redis.on('error', () => undefined);
-    connections.push(redis);
-    await until('Redis', () => redis.status === 'ready');
-    return { redis, limits: createConcurrencyLimits(app, { redis, lifetimeMs: LIFETIME_MS }) };
+    const store = await connect(server.url);
+    stores.push(store);
+    return { store, limits: createConcurrencyLimits(app, { store, lifetimeMs: LIFETIME_MS }) };
   }
   const opens = (limits: ReturnType<typeof createConcurrencyLimits>, organization: string) =>
     limits.openSubscription(viewer(organization, 'key')).then(
@@ -94,7 +101,7 @@ describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
     const [dead, alive] = await Promise.all([startProcess(), startProcess()]);
     for (let index = 0; index < 5; index += 1) expect(await opens(dead.limits, 'k')).toBe(true);
     expect(await opens(alive.limits, 'k')).toBe(false);
-    dead.redis.disconnect();
+    dead.store.close();
     await until('the places to be free', () => opens(alive.limits, 'k'));
   });
 
@@ -102,13 +109,55 @@ describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
     const [a, b] = await Promise.all([startProcess(), startProcess()]);
     for (let index = 0; index < 4; index += 1) expect(await opens(a.limits, 'r')).toBe(true);
     await server.kill();
-    await until('the loss to be seen', () => b.redis.status !== 'ready');
+    await until('the loss to be seen', () => b.store.connection() === null);
     for (let index = 0; index < 3; index += 1) expect(await opens(b.limits, 'r')).toBe(true);
     await server.restart();
     await until('the counts to be back', async () => {
-      const entries = b.redis.status === 'ready' ? await b.redis.hgetall('truedy:open:{r}') : {};
-      return Object.keys(entries).length === 2;
+      const entries = await b.store.connection()?.hgetall('truedy:open:{r}');
+      return Object.keys(entries ?? {}).length === 2;
     });
     expect(await opens(b.limits, 'r')).toBe(false);
+  });
+});
+
+describe.skipIf(!available)('limits over processes with a Redis Cluster', () => {
+  const ORGANIZATIONS = Array.from({ length: 8 }, (_, index) => `organization-${index}`);
+  let cluster: TestRedis;
+  let stores: LimitStore[];
+  beforeAll(async () => {
+    cluster = await startRedisCluster(2);
+    stores = await Promise.all([connect(cluster.url), connect(cluster.url)]);
+  });
+  afterAll(async () => {
+    for (const store of stores ?? []) store.close();
+    await cluster?.stop();
+  });
+
+  it('has keys on both nodes', async () => {
+    const connection = stores[0]?.connection();
+    const slots = await Promise.all(
+      ORGANIZATIONS.map((id) => connection?.cluster('KEYSLOT', `truedy:open:{${id}}`)),
+    );
+    expect(new Set(slots.map((slot) => Number(slot) < 8_192))).toEqual(new Set([true, false]));
+  });
+
+  it('counts the subscriptions of all processes', async () => {
+    const [a, b] = stores.map((store) => createConcurrencyLimits(app, { store }));
+    for (const id of ORGANIZATIONS) {
+      for (const limits of [a, b, a, b, a]) await limits?.openSubscription(viewer(id, 'key'));
+      await expect(b?.openSubscription(viewer(id, 'key'))).rejects.toThrow('at most 5');
+    }
+    await Promise.all([a?.close(), b?.close()]);
+  });
+
+  it('counts the operations of all processes', async () => {
+    const config = { ...app.config, RATE_LIMIT_PER_MINUTE: 10 };
+    const [a, b] = stores.map((store) => createRateLimits({ ...app, config } as App, store));
+    for (const id of ORGANIZATIONS) {
+      const caller = { viewer: viewer(id, 'key'), address: null };
+      await a?.charge(caller, 'operations', 6);
+      await b?.charge(caller, 'operations', 4);
+      await expect(a?.charge(caller, 'operations', 1)).rejects.toThrow('10 operations');
+    }
   });
 });

@@ -24,6 +24,27 @@ export function redisAvailable(): boolean {
 
 /** @param options `cluster`: a cluster of this one server. */
 export async function startRedis({ cluster = false } = {}): Promise<TestRedis> {
+  const server = await startServer(cluster);
+  if (cluster) await formCluster([server.port]);
+  return server;
+}
+
+/** A cluster of that many servers. The address is that of the first. */
+export async function startRedisCluster(nodes: number): Promise<TestRedis> {
+  const servers = await Promise.all(Array.from({ length: nodes }, () => startServer(true)));
+  await formCluster(servers.map(({ port }) => port));
+  const each = (act: (server: TestRedis) => Promise<void>) => async () => {
+    await Promise.all(servers.map(act));
+  };
+  return {
+    url: `redis://127.0.0.1:${servers[0]?.port}`,
+    kill: each((server) => server.kill()),
+    restart: each((server) => server.restart()),
+    stop: each((server) => server.stop()),
+  };
+}
+
+async function startServer(cluster: boolean): Promise<TestRedis & { port: number }> {
   const port = await freePort();
   const directory = await mkdtemp(path.join(tmpdir(), 'truedy-redis-'));
   const more = cluster
@@ -35,7 +56,6 @@ export async function startRedis({ cluster = false } = {}): Promise<TestRedis> {
     : {};
   const start = () => launch(port, directory, more);
   let server = await start();
-  if (cluster) await formCluster(port);
   const end = async (signal: NodeJS.Signals) => {
     if (server.exitCode !== null || server.signalCode !== null) return;
     const exit = once(server, 'exit');
@@ -43,6 +63,7 @@ export async function startRedis({ cluster = false } = {}): Promise<TestRedis> {
     await exit;
   };
   return {
+    port,
     url: `redis://127.0.0.1:${port}`,
     kill: () => end('SIGKILL'),
     restart: async () => {
@@ -56,16 +77,39 @@ export async function startRedis({ cluster = false } = {}): Promise<TestRedis> {
   };
 }
 
-/** Gives the server all slots, which its file of nodes remembers. */
-async function formCluster(port: number): Promise<void> {
-  const redis = new Redis(port, '127.0.0.1');
+const SLOTS = 16_384;
+
+/** Shares the slots out, which the servers' files of nodes remember. */
+async function formCluster(ports: readonly number[]): Promise<void> {
+  const nodes = ports.map((port) => new Redis(port, '127.0.0.1'));
   try {
-    await redis.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
-    const isFormed = async () => String(await redis.cluster('INFO')).includes('cluster_state:ok');
+    const first = (index: number): number => Math.floor((SLOTS * index) / nodes.length);
+    await Promise.all(
+      nodes.map((node, index) =>
+        node.call('CLUSTER', 'ADDSLOTSRANGE', first(index), first(index + 1) - 1),
+      ),
+    );
+    for (const node of nodes.slice(1)) {
+      const [address, bus] = [nodes[0]?.options.port ?? 0, await busPortOf(nodes[0])];
+      await node.call('CLUSTER', 'MEET', '127.0.0.1', address, bus);
+    }
+    const isFormed = async () => {
+      const each = await Promise.all(nodes.map((node) => node.cluster('INFO')));
+      return each.every(
+        (info) =>
+          String(info).includes('cluster_state:ok') &&
+          String(info).includes(`cluster_known_nodes:${nodes.length}`),
+      );
+    };
     if (!(await waitUntil(isFormed, 10_000))) throw new Error('The cluster is not ready');
   } finally {
-    redis.disconnect();
+    for (const node of nodes) node.disconnect();
   }
+}
+
+async function busPortOf(node: Redis | undefined): Promise<number> {
+  const [, port] = (await node?.config('GET', 'cluster-port')) as [string, string];
+  return Number(port);
 }
 
 async function launch(
