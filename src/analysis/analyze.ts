@@ -11,6 +11,7 @@ import {
   type StepResult,
 } from '../calls/post-call/steps.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
+import { hiddenFromPlanner } from '../infra/hidden-from-planner.ts';
 import { type LanguageModel, LanguageModelError } from '../infra/language-model.ts';
 import { type AnalysisTask, buildPrompt, type Prompt } from './prompt.ts';
 import { beginAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
@@ -72,7 +73,7 @@ const NO_TASK = 'The agent has neither success criteria nor an extraction schema
 export const withoutAnalysis: FindNothingToDo = async (tx, callIds) => {
   const calls = await tx.$queryRaw<{ id: string }[]>`
     SELECT calls.id FROM calls JOIN agents ON agents.id = calls.agent_id
-    WHERE calls.id = ANY(${[...callIds]}::uuid[])
+    WHERE calls.id = ANY(${hiddenFromPlanner([...callIds], 'uuid[]')})
       AND agents.success_criteria IS NULL AND agents.extraction_schema IS NULL
       AND NOT EXISTS (SELECT 1 FROM call_analyses WHERE call_id = calls.id)`;
   return new Map(calls.map(({ id }) => [id, NO_TASK]));

@@ -2,6 +2,7 @@
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Bus, Json } from './bus.ts';
 import type { Failures } from './failures.ts';
+import { hiddenFromPlanner } from './hidden-from-planner.ts';
 import { newId } from './ids.ts';
 
 /** Safe to run in several processes at once. */
@@ -147,7 +148,7 @@ class PeriodicTasks {
     const conditions = this.#tasks.flatMap((one) =>
       one.task.hasWork
         ? [
-            sql`CASE WHEN ${asked.includes(one)}::boolean AND ${one.task.hasWork()} THEN ${one.task.name} END`,
+            sql`CASE WHEN ${hiddenFromPlanner(asked.includes(one), 'boolean')} AND ${one.task.hasWork()} THEN ${one.task.name} END`,
           ]
         : [],
     );

@@ -6,6 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
+import { hiddenFromPlanner } from '../../infra/hidden-from-planner.ts';
 import { parsePublicId } from '../../infra/ids.ts';
 import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { type ReadCall, readCalls } from '../lock.ts';
@@ -54,12 +55,16 @@ export async function processStored(
   await Promise.all(left.map(({ id }) => tryWebhook(app, id)));
 }
 
-/** SQL condition on calls: known and not deleted, and one of these webhooks is about it. */
+/**
+ * SQL condition on calls: known and not deleted, and one of these webhooks is about it. Without IS NULL, for which
+ * the index on `ultravox_id` would be read, with all calls that were never created.
+ */
 export function callsOf(webhooks: readonly StoredWebhook[]): Prisma.Sql {
   const ultravoxIds = webhooks.map(({ call }) => call.callId);
   const ourIds = webhooks.flatMap(({ call }) => ourIdOf(call));
-  return Prisma.sql`deleted_at IS NULL AND (ultravox_id = ANY(${ultravoxIds})
-    OR (ultravox_id IS NULL AND id = ANY(${ourIds}::uuid[])))`;
+  return Prisma.sql`deleted_at IS NULL AND (
+    ultravox_id = ANY(${hiddenFromPlanner(ultravoxIds, 'text[]')})
+    OR (coalesce(ultravox_id, '') = '' AND id = ANY(${hiddenFromPlanner(ourIds, 'uuid[]')})))`;
 }
 
 /** Applies the webhooks of these calls, unless those have changed since. Returns the webhooks that are left. */

@@ -1,6 +1,7 @@
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { type Batches, createBatches } from '../../infra/batches.ts';
+import { hiddenFromPlanner } from '../../infra/hidden-from-planner.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall, readCalls } from '../lock.ts';
@@ -30,7 +31,10 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
     waitMs,
     async work(responses) {
       const seen = new Map(responses.map((response) => [response.id, response.seen]));
-      const read = await readCalls(app.rows, Prisma.sql`id = ANY(${[...seen.keys()]}::uuid[])`);
+      const read = await readCalls(
+        app.rows,
+        Prisma.sql`id = ANY(${hiddenFromPlanner([...seen.keys()], 'uuid[]')})`,
+      );
       const updates = read.map(({ call, version }) => ({
         ...updateOf(app, call, seen.get(call.id)!),
         version,
