@@ -1,12 +1,15 @@
 /** Sends the statements of one tick over one connection, in one write and without waiting in between. */
 import {
   type CustomTypesConfig,
+  DatabaseError,
   type Pool,
   type PoolClient,
   Query,
   type QueryConfig,
   type QueryResultRow,
 } from 'pg';
+import { ReadBatch, type ReadJob } from './read-batch.ts';
+import type { ReadStatement } from './wire-messages.ts';
 
 /** They run one after the other, so a slow one holds those behind it back. */
 const MAX_STATEMENTS = 8;
@@ -26,31 +29,65 @@ interface Job<Row> {
   reject: (error: unknown) => void;
 }
 
-/** The pool must have been made by `newQueryPool`. Returns a function that resolves with the rows of a statement. */
+/**
+ * The pool must have been made by `newQueryPool`. Returns a function that resolves with the rows of a statement,
+ * which is a transaction of its own.
+ */
 export function createPipeline<Row extends QueryResultRow>(
   pool: Pool,
 ): (statement: Statement) => Promise<Row[]> {
-  let waiting: Job<Row>[] = [];
+  const add = inTicks<Job<Row>>((jobs) => withClient(pool, jobs, (client) => run(client, jobs)));
+  return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
+}
+
+/**
+ * The same for statements that only read, and return one value, with whose text it resolves. They may share a
+ * transaction, and one may be sent again when another one fails.
+ */
+export function createReadPipeline(
+  pool: Pool,
+): (statement: ReadStatement) => Promise<string | null> {
+  const read = (jobs: readonly ReadJob[]): Promise<void> =>
+    withClient(pool, jobs, async (client) => {
+      const batch = new ReadBatch(jobs);
+      const failure = await new Promise<unknown>((done) => {
+        client.query(batch as unknown as QueryConfig, done);
+      });
+      if (failure === undefined) return;
+      const [failed, ...skipped] = batch.unanswered();
+      failed?.reject(failure);
+      if (failure instanceof DatabaseError && skipped.length > 0) void read(skipped);
+      else for (const { reject } of skipped) reject(failure);
+      return failure;
+    });
+  const add = inTicks(read);
+  return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
+}
+
+/** Collects what is added in one tick. */
+function inTicks<Each>(run: (jobs: readonly Each[]) => Promise<void>): (job: Each) => void {
+  let waiting: Each[] = [];
 
   function flush(): void {
     const jobs = waiting;
     waiting = [];
     for (let from = 0; from < jobs.length; from += MAX_STATEMENTS) {
-      void run(pool, jobs.slice(from, from + MAX_STATEMENTS));
+      void run(jobs.slice(from, from + MAX_STATEMENTS));
     }
   }
 
-  return (statement) =>
-    new Promise((resolve, reject) => {
-      waiting.push({ statement, resolve, reject });
-      // After the promise jobs of this tick, in which more statements may come.
-      if (waiting.length === 1) void Promise.resolve().then(() => process.nextTick(flush));
-    });
+  return (job) => {
+    waiting.push(job);
+    // After the promise jobs of this tick, in which more statements may come.
+    if (waiting.length === 1) void Promise.resolve().then(() => process.nextTick(flush));
+  };
 }
 
-async function run<Row extends QueryResultRow>(
+/** Runs on a connection, or rejects the jobs if there is none. `run` resolves with an error of a statement. */
+async function withClient(
   pool: Pool,
-  jobs: readonly Job<Row>[],
+  jobs: readonly { reject: (error: unknown) => void }[],
+  run: (client: PoolClient) => Promise<unknown>,
 ): Promise<void> {
   let client: PoolClient;
   try {
@@ -62,6 +99,16 @@ async function run<Row extends QueryResultRow>(
   // The statements that are under way fail with it.
   const ignore = (): void => {};
   client.on('error', ignore);
+  const failure = await run(client);
+  client.off('error', ignore);
+  // Like `pool.query`: the connection of a failed statement is closed, since it may be lost.
+  client.release(failure instanceof Error ? failure : false);
+}
+
+async function run<Row extends QueryResultRow>(
+  client: PoolClient,
+  jobs: readonly Job<Row>[],
+): Promise<unknown> {
   let failure: unknown;
   const send = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
     new Promise((done) => {
@@ -77,9 +124,7 @@ async function run<Row extends QueryResultRow>(
       });
     });
   await Promise.all(inOneWrite(client, () => jobs.map(send)));
-  client.off('error', ignore);
-  // Like `pool.query`: the connection of a failed statement is closed, since it may be lost.
-  client.release(failure instanceof Error ? failure : false);
+  return failure;
 }
 
 function inOneWrite<Result>(client: PoolClient, send: () => Result): Result {

@@ -1,7 +1,7 @@
 /** Reads rows past Prisma; see `select-statements.ts`. */
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Pool } from 'pg';
-import { createPipeline } from './pipeline.ts';
+import { createPipeline, createReadPipeline } from './pipeline.ts';
 import { RAW_TYPES, rawValue } from './raw-types.ts';
 import { type Row, type SelectOptions, selectStatement, type Tables } from './select-statements.ts';
 
@@ -30,7 +30,7 @@ interface RowReaderOptions {
 }
 
 export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): RowReader {
-  const send = createPipeline<{ rows: ReturnType<typeof JSON.parse> }>(pool);
+  const send = createReadPipeline(pool);
   const sendRaw = createPipeline<never>(pool);
   const reader: RowReader = {
     $queryRaw<T>(query: TemplateStringsArray | Sql, ...values: unknown[]) {
@@ -44,8 +44,8 @@ export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): Row
       if (!statement) return null;
       const { text, values, decode } = statement;
       reader.onStatement(text);
-      return send({ name: nameOf(text), text, values }).then(([result]) =>
-        decode(result?.rows ?? []),
+      return send({ name: nameOf(text), text, values }).then((json) =>
+        decode(json === null ? [] : JSON.parse(json)),
       );
     },
     onStatement: () => {},

@@ -29,9 +29,11 @@ interface Relation {
   on: [string, string][];
 }
 
+type Parameter = string | number | boolean;
+
 export interface SelectStatement {
   text: string;
-  values: unknown[];
+  values: (Parameter | Parameter[])[];
   /** The rows in the result of the statement, which is one JSON value, `rows`. */
   decode(json: Json): Row[];
 }
@@ -53,7 +55,7 @@ type Decode = (value: never) => unknown;
 /** A column of the result, or an object of several. */
 interface Member {
   name: string;
-  /** Its position in the result. Of a related row: of the column that says whether there is one. */
+  /** Its position in the result. Of a related row: of a column that is null or false without one. */
   index: number;
   /** Absent for values that JSON represents as they are. Also gets null. */
   decode?: Decode | undefined;
@@ -143,7 +145,7 @@ export function selectStatement(
 }
 
 class Builder {
-  readonly values: unknown[] = [];
+  readonly values: SelectStatement['values'] = [];
   readonly #tables: Tables;
   readonly #options: SelectOptions;
   #aliases = 0;
@@ -247,9 +249,12 @@ class Builder {
     const alias = this.#alias();
     const conditions = [...join(alias), ...this.#conditions(target, query.where, alias)];
     selection.joins.push(`LEFT JOIN ${quote(target.name)} ${alias} ON ${conditions.join(' AND ')}`);
+    const row = this.#members({ table: target, alias, selection }, query);
+    // A column that it is found by is null only without a row.
+    const key = row.find(({ name }) => on.some(([, to]) => to === name));
+    if (key) return { index: key.index, row };
     const isThere = on.map(([, to]) => `${nameIn(target, to, alias)} IS NOT NULL`).join(' AND ');
-    const index = selection.expressions.push(isThere) - 1;
-    return { index, row: this.#members({ table: target, alias, selection }, query) };
+    return { index: selection.expressions.push(isThere) - 1, row };
   }
 
   #conditions(table: Table, where: object | undefined, alias: string): string[] {
@@ -382,8 +387,10 @@ function rowAt(members: readonly Member[], columns: Columns, row: number): Row {
   const result: Row = {};
   for (const { name, index, decode, row: related } of members) {
     const value = columns[index]?.[row];
-    if (related) result[name] = value === true ? rowAt(related, columns, row) : null;
-    else result[name] = decode ? decode(value as never) : value;
+    if (related) {
+      const isThere = value !== null && value !== false;
+      result[name] = isThere ? rowAt(related, columns, row) : null;
+    } else result[name] = decode ? decode(value as never) : value;
   }
   return result;
 }
@@ -406,7 +413,7 @@ function orderTerms(orderBy: unknown): unknown[] {
   return orderBy === undefined ? [] : [orderBy].flat();
 }
 
-function parameter(value: unknown): string | number | boolean {
+function parameter(value: unknown): Parameter {
   if (value instanceof Date) return value.toISOString();
   if (typeof value === 'bigint' || Decimal.isDecimal(value)) return String(value);
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {

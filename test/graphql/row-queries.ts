@@ -26,6 +26,21 @@ function orderOf(model: string, direction: 'asc' | 'desc'): object[] {
     .map(([name]) => ({ [name]: direction }));
 }
 
+/** The first rows of a model with all columns, and all related rows without the columns that they are found by. */
+export function keylessQuery(model: string): object {
+  const relations = Object.entries(TABLES[model]!.relations)
+    .filter(([, { isList }]) => !isList)
+    .map(([name, { model, on }]) => {
+      const keys = on.map(([, to]) => [to, false]);
+      return [name, { select: { ...selectionOf(model), ...Object.fromEntries(keys) } }];
+    });
+  return {
+    select: { ...selectionOf(model), ...Object.fromEntries(relations) },
+    orderBy: orderOf(model, 'asc'),
+    take: 20,
+  };
+}
+
 /** The first rows of a model with all columns, and all relations with all of theirs. */
 export function wholeQuery(model: string): object {
   const relations = Object.entries(TABLES[model]!.relations).map(([name, { model, isList }]) => [
