@@ -4,7 +4,7 @@ import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
 import { publicId } from '../infra/ids.ts';
-import type { EventFilter } from '../live/feed.ts';
+import type { EventFilter } from '../live/log-stream.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 
 /** Event types of the graph, with their types in the log. */
@@ -22,8 +22,8 @@ export const CALL_EVENT_TYPES = {
 } as const satisfies Record<string, EventType>;
 
 /** Turns are read for those who ask for them only. */
-const DEFAULT_TYPES = (Object.keys(CALL_EVENT_TYPES) as CallEventTypeName[]).filter(
-  (type) => type !== 'TRANSCRIPT_TURN',
+const DEFAULT_TYPES: ReadonlySet<EventType> = new Set(
+  Object.values(CALL_EVENT_TYPES).filter((type) => type !== 'CALL_TRANSCRIPT_TURN'),
 );
 
 export type CallEventTypeName = keyof typeof CALL_EVENT_TYPES;
@@ -46,9 +46,9 @@ export function callEventFilter({
   campaignId,
   types,
 }: CallEventFilter): EventFilter {
-  const wanted = new Set<EventType>(
-    (types?.length ? types : DEFAULT_TYPES).map((type) => CALL_EVENT_TYPES[type]),
-  );
+  const wanted: ReadonlySet<EventType> = types?.length
+    ? new Set(types.map((type) => CALL_EVENT_TYPES[type]))
+    : DEFAULT_TYPES;
   const where: Prisma.EventWhereInput = {
     type: { in: [...wanted] },
     ...(callId ? { callId } : {}),

@@ -10,3 +10,20 @@ export function readCursor(cursor: string | null | undefined): bigint | null {
     `${JSON.stringify(cursor.slice(0, 40))} is not a cursor of the event log. Take cursors from events or from eventCursor.`,
   );
 }
+
+/** `0` is the beginning of the retained log. */
+export function checkCursor(after: bigint, last: bigint, expiredThrough: bigint): void {
+  if (after > last) {
+    throw new RequestError(
+      'BAD_USER_INPUT',
+      `The cursor ${after} is ahead of the event log, which ends at ${last}. Use cursors of events, or eventCursor.`,
+    );
+  }
+  if (after !== 0n && after < expiredThrough) {
+    throw new RequestError(
+      'CURSOR_EXPIRED',
+      `Events after cursor ${after} are no longer retained. Read the current state and continue from eventCursor, or read the remaining events with after: "0".`,
+      { oldestCursor: String(expiredThrough) },
+    );
+  }
+}

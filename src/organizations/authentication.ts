@@ -12,11 +12,18 @@ import { isUsable } from './api-keys.ts';
 
 const LAST_USED_EVERY_MS = 60_000;
 
+/** Each viewer of a socket or stream holds one, so equal ones are the same set. */
+const scopeSets = new Map<string, ReadonlySet<ApiKeyScope>>();
+
 /** ADMIN includes WRITE, WRITE includes READ. */
-function withImplied(scopes: readonly ApiKeyScope[]): Set<ApiKeyScope> {
+function withImplied(scopes: readonly ApiKeyScope[]): ReadonlySet<ApiKeyScope> {
   const all = new Set<ApiKeyScope>(scopes);
   if (all.has('ADMIN')) all.add('WRITE');
   if (all.has('WRITE')) all.add('READ');
+  const key = [...all].sort().join();
+  const known = scopeSets.get(key);
+  if (known) return known;
+  scopeSets.set(key, all);
   return all;
 }
 
@@ -82,7 +89,7 @@ async function authenticateToken(
   return {
     organizationId: row.organizationId,
     apiKeyId: row.id,
-    scopes: new Set<ApiKeyScope>(['READ']),
+    scopes: withImplied(['READ']),
     expiresAt: new Date(Number(payload.exp) * 1000),
     ...(typeof payload.call === 'string' ? { onlyCallId: payload.call } : {}),
     ...(typeof payload.campaign === 'string' ? { onlyCampaignId: payload.campaign } : {}),

@@ -61,9 +61,8 @@ export function createConcurrencyLimits(
           () => tooManySubscriptions('An API key', perKey),
         ],
       ];
-      const release = subscriptions.enter(slots);
+      const { keys, release } = subscriptions.enter(slots);
       if (!shared) return release;
-      const keys = slots.map(([key]) => key);
       const exceeded = await shared.findExceeded(slots.map(([key, max]) => ({ key, max })));
       const leave = (): void => {
         release();
@@ -77,7 +76,7 @@ export function createConcurrencyLimits(
       return uploads.enter([
         ['process', MAX_UPLOADS, () => tooManyUploads('This server', MAX_UPLOADS)],
         [apiKeyId, MAX_UPLOADS_PER_KEY, () => tooManyUploads('An API key', MAX_UPLOADS_PER_KEY)],
-      ]);
+      ]).release;
     },
     openSocket: (address) =>
       sockets.enter([
@@ -86,7 +85,7 @@ export function createConcurrencyLimits(
           MAX_UNAUTHENTICATED_SOCKETS,
           () => tooManySockets(MAX_UNAUTHENTICATED_SOCKETS),
         ],
-      ]),
+      ]).release,
     close: async () => shared?.close(),
   };
 }
@@ -94,32 +93,49 @@ export function createConcurrencyLimits(
 /** An error costs more than the counting. */
 type Slot = readonly [key: string, max: number, refusal: () => RequestError];
 
+interface Count {
+  readonly key: string;
+  count: number;
+}
+
 class Counter {
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new Map<string, Count>();
 
   count(key: string): number {
-    return this.#counts.get(key) ?? 0;
+    return this.#counts.get(key)?.count ?? 0;
   }
 
-  /** @throws the refusal of the first slot whose limit is reached */
-  enter(slots: readonly Slot[]): Release {
+  /**
+   * Returns the keys of the slots, which are the same strings for all who hold them.
+   *
+   * @throws the refusal of the first slot whose limit is reached
+   */
+  enter(slots: readonly Slot[]): { keys: readonly string[]; release: Release } {
     for (const [key, max, refusal] of slots) {
       if (this.count(key) >= max) throw refusal();
     }
-    const keys = slots.map(([key]) => key);
-    for (const key of keys) this.#counts.set(key, this.count(key) + 1);
+    const keys = slots.map(([key]) => this.#enter(key));
     let released = false;
-    return () => {
+    const release = (): void => {
       if (released) return;
       released = true;
       for (const key of keys) this.#leave(key);
     };
+    return { keys, release };
+  }
+
+  #enter(key: string): string {
+    const known = this.#counts.get(key);
+    if (!known) this.#counts.set(key, { key, count: 1 });
+    else known.count += 1;
+    return known?.key ?? key;
   }
 
   #leave(key: string): void {
-    const left = (this.#counts.get(key) ?? 1) - 1;
-    if (left > 0) this.#counts.set(key, left);
-    else this.#counts.delete(key);
+    const known = this.#counts.get(key);
+    if (!known) return;
+    known.count -= 1;
+    if (known.count === 0) this.#counts.delete(key);
   }
 }
 

@@ -5,19 +5,9 @@ import { readCursor } from '../live/cursor.ts';
 import type { EventFeed } from '../live/feed.ts';
 import type { RequestContext } from './authentication.ts';
 
-/**
- * Honors `Last-Event-ID`, which a client sends when it reconnects: the subscription continues after
- * that cursor, regardless of its argument `after`.
- *
- * https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header
- */
+/** For what yoga writes: the result of a subscription that has not started. */
 export function eventStreamPlugin(): Plugin<RequestContext> {
   return {
-    onSubscribe({ args, extendContext }) {
-      const { feed, request } = args.contextValue as RequestContext & { request?: Request };
-      const lastEventId = request?.headers.get('last-event-id');
-      if (lastEventId) extendContext({ feed: feedAfter(feed, lastEventId) });
-    },
     onResponse({ response }) {
       const contentType = response.headers.get('content-type');
       // nginx would buffer events.
@@ -26,9 +16,15 @@ export function eventStreamPlugin(): Plugin<RequestContext> {
   };
 }
 
-function feedAfter(feed: EventFeed, lastEventId: string): EventFeed {
+/**
+ * Honors `Last-Event-ID`, which a client sends when it reconnects: the subscription continues after
+ * that cursor, regardless of its argument `after`.
+ *
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header
+ */
+export function feedAfter(feed: EventFeed, lastEventId: string): EventFeed {
   return {
-    ...feed,
+    close: () => feed.close(),
     subscribe: async (organizationId, _after, filter) =>
       feed.subscribe(organizationId, readCursor(lastEventId), filter),
   };
@@ -36,21 +32,10 @@ function feedAfter(feed: EventFeed, lastEventId: string): EventFeed {
 
 const CURSOR = Symbol('cursor');
 
-/**
- * Gives the result of an event that has a cursor an `id:` line in an event stream, and keeps the
- * cursor with the result.
- */
-export function withEventId(result: ExecutionResult, event: unknown): ExecutionResult {
+/** Keeps the cursor of the event with the result, so that a stream can send it along. */
+export function withCursor(result: ExecutionResult, event: unknown): ExecutionResult {
   const { cursor } = (event ?? {}) as { cursor?: unknown };
-  if (typeof cursor !== 'bigint') return result;
-  let text: string | undefined;
-  // graphql-yoga writes "data: " before the returned text and an empty line after it. Cached, since many
-  // subscribers share a result.
-  const stringify = (sent: ExecutionResult): string => {
-    text ??= `${JSON.stringify(sent)}\nid: ${cursor}`;
-    return text;
-  };
-  return { ...result, stringify, [CURSOR]: cursor } as ExecutionResult;
+  return typeof cursor === 'bigint' ? Object.assign(result, { [CURSOR]: cursor }) : result;
 }
 
 /** The cursor of the event that a result is about, or null. */

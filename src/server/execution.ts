@@ -19,7 +19,7 @@ import { runIdempotent } from './idempotency.ts';
 import { isMutation, type OperationShape } from './operation.ts';
 import { VariableErrors } from './query-cost.ts';
 import { translateErrors } from './results.ts';
-import { runSubscription } from './subscriptions.ts';
+import { type Results, runSubscription } from './subscriptions.ts';
 
 /** Executes a query or mutation if it is admitted. Never rejects. */
 export type Execute = (args: ExecutionArgs) => Promise<ExecutionResult>;
@@ -39,6 +39,22 @@ export function createExecute({ app, rateLimits }: Services): Execute {
   };
 }
 
+/** Starts a subscription if it is admitted. Never rejects. */
+export type Subscribe = (args: ExecutionArgs) => Promise<Results | ExecutionResult>;
+
+export function createSubscribe({ app, rateLimits, concurrency }: Services): Subscribe {
+  return async (args) => {
+    try {
+      await admit(args, rateLimits);
+      const { viewer } = args.contextValue as RequestContext;
+      const release = viewer ? await concurrency.openSubscription(viewer) : () => undefined;
+      return await runSubscription(app, args, release);
+    } catch (error) {
+      return refusal(app, args, error);
+    }
+  };
+}
+
 function refusal(app: App, args: ExecutionArgs, error: unknown): ExecutionResult {
   const { requestId } = args.contextValue as RequestContext;
   const errors = error instanceof VariableErrors ? error.errors : [error];
@@ -46,8 +62,8 @@ function refusal(app: App, args: ExecutionArgs, error: unknown): ExecutionResult
 }
 
 export function executionPlugin(
-  { app, rateLimits, concurrency }: Services,
-  execute: Execute,
+  { app }: Services,
+  { execute, subscribe }: { execute: Execute; subscribe: Subscribe },
 ): Plugin<RequestContext> {
   return {
     onParse({ setParseFn }) {
@@ -72,16 +88,7 @@ export function executionPlugin(
       setExecuteFn(execute);
     },
     onSubscribe({ setSubscribeFn }) {
-      setSubscribeFn(async (args: ExecutionArgs) => {
-        try {
-          await admit(args, rateLimits);
-          const { viewer } = args.contextValue as RequestContext;
-          const release = viewer ? await concurrency.openSubscription(viewer) : () => undefined;
-          return await runSubscription(app, args, release);
-        } catch (error) {
-          return refusal(app, args, error);
-        }
-      });
+      setSubscribeFn(subscribe);
     },
   };
 }

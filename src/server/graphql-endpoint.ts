@@ -13,13 +13,20 @@ import {
   type Services,
 } from './authentication.ts';
 import { createDocumentCache } from './document-limits.ts';
+import { createDocuments, type Documents } from './documents.ts';
 import { eventStreamPlugin } from './event-stream.ts';
-import { createExecute, type Execute, executionPlugin } from './execution.ts';
+import {
+  createExecute,
+  createSubscribe,
+  type Execute,
+  executionPlugin,
+  type Subscribe,
+} from './execution.ts';
 import { isGone, sendRefusal, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
 import { createJsonAnswers, knownResultPlugin } from './json-answers.ts';
-import { type LiveReceiver, MAX_BUFFERED_LIVE_BYTES } from './live-delivery.ts';
 import { type GraphQLParams, mediaTypeOf, paramsOfBody, paramsOfQuery } from './request-params.ts';
 import { schema } from './schema.ts';
+import { createStreamAnswers } from './stream-answers.ts';
 import type { UploadFiles } from './upload-files.ts';
 import { readUpload } from './uploads.ts';
 
@@ -28,10 +35,17 @@ interface NodeContext {
   res: ServerResponse;
 }
 
-export type Yoga = YogaServerInstance<NodeContext, RequestContext>;
+type Yoga = YogaServerInstance<NodeContext, RequestContext>;
+
+/** What runs operations, on every transport. */
+export interface Operations {
+  documents: Documents;
+  execute: Execute;
+  subscribe: Subscribe;
+}
 
 export interface GraphQLEndpoint {
-  yoga: Yoga;
+  operations: Operations;
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
   /** Breaks off event streams without completing them, so that clients reconnect. */
   endStreams(): void;
@@ -43,10 +57,12 @@ type Contexts = WeakMap<IncomingMessage, RequestContext | GraphQLError>;
 
 export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   const contexts: Contexts = new WeakMap();
-  const open = new Set<ServerResponse>();
   const execute = createExecute(services);
-  const yoga = createYogaOf(services, contexts, execute);
-  const answerJson = createJsonAnswers({ yoga, execute });
+  const subscribe = createSubscribe(services);
+  const yoga = createYogaOf(services, contexts, { execute, subscribe });
+  const documents = createDocuments(yoga);
+  const answerJson = createJsonAnswers({ documents, execute });
+  const streams = createStreamAnswers({ documents, subscribe });
 
   async function answer(
     request: IncomingMessage,
@@ -67,10 +83,11 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
       files?.release();
       return;
     }
-    const complete = withRequest(context, response, params, files);
-    const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
-    if (isJson && !(complete instanceof GraphQLError)) {
-      if (await answerJson(response, params, complete)) return;
+    const complete = withRequest(context, request, params, files);
+    if (!(complete instanceof GraphQLError)) {
+      const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
+      if (isJson && (await answerJson(response, params, complete))) return;
+      if (await streams.answer(response, params, complete)) return;
     }
     setApiHeaders(response, requestId);
     contexts.set(request, complete);
@@ -79,26 +96,25 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   }
 
   return {
-    yoga,
+    operations: { documents, execute, subscribe },
     async handle(request, response) {
       const requestId = randomUUIDv7();
-      // Before the first await, since a response that closes until then emits no event later.
-      open.add(response);
-      response.once('close', () => open.delete(response));
       try {
         await answer(request, response, requestId);
       } catch (error) {
         sendRefusal(services.app, response, error, requestId);
       }
     },
-    endStreams() {
-      for (const response of open) if (isEventStream(response)) response.destroy();
-    },
+    endStreams: () => streams.close(),
     dispose: async () => yoga.dispose(),
   };
 }
 
-function createYogaOf(services: Services, contexts: Contexts, execute: Execute): Yoga {
+function createYogaOf(
+  services: Services,
+  contexts: Contexts,
+  operations: { execute: Execute; subscribe: Subscribe },
+): Yoga {
   return createYoga<NodeContext, RequestContext>({
     schema,
     graphqlEndpoint: '/graphql',
@@ -114,7 +130,7 @@ function createYogaOf(services: Services, contexts: Contexts, execute: Execute):
       // A remembered error is thrown past our translation.
       errorCache: { get: () => undefined, set: () => undefined },
     },
-    plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services, execute)],
+    plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services, operations)],
     context: ({ req }) => {
       const found = contexts.get(req);
       if (!found) throw new Error('The request has no context');
@@ -170,29 +186,13 @@ async function readParams(
 
 function withRequest(
   context: RequestContext | GraphQLError,
-  response: ServerResponse,
+  request: IncomingMessage,
   params: GraphQLParams,
   files: UploadFiles | undefined,
 ): RequestContext | GraphQLError {
   if (context instanceof GraphQLError) return context;
-  const idempotencyKey = readIdempotencyKey(response.req.headers, params.extensions);
-  const receive = eventWriter(response);
-  return { ...context, idempotencyKey, receive, ...(files ? { files } : {}) };
-}
-
-/**
- * Writes live events to an event stream past yoga, which has written everything before it and writes
- * nothing but comments while the subscriber is live. False when the client reads too slowly.
- */
-function eventWriter(response: ServerResponse): LiveReceiver {
-  let isStream = false;
-  return (messages) => {
-    if (isGone(response)) return true;
-    isStream ||= isEventStream(response);
-    if (!isStream || response.writableLength > MAX_BUFFERED_LIVE_BYTES) return false;
-    response.write(messages.blocks);
-    return true;
-  };
+  const idempotencyKey = readIdempotencyKey(request.headers, params.extensions);
+  return { ...context, idempotencyKey, ...(files ? { files } : {}) };
 }
 
 /** Gives yoga the parameters as if it had parsed the body itself. */
@@ -204,8 +204,4 @@ function prepareForYoga(request: IncomingMessage, params: GraphQLParams): void {
   request.headers['content-type'] = 'application/json';
   delete request.headers['content-length'];
   delete request.headers['transfer-encoding'];
-}
-
-function isEventStream(response: ServerResponse): boolean {
-  return String(response.getHeader('content-type') ?? '').startsWith('text/event-stream');
 }

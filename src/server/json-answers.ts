@@ -4,16 +4,10 @@
  * Everything else, and every result with errors, is written by yoga.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import {
-  type DocumentNode,
-  type ExecutionArgs,
-  type ExecutionResult,
-  getOperationAST,
-  OperationTypeNode,
-} from 'graphql';
-import type { Plugin, YogaServerInstance } from 'graphql-yoga';
+import type { ExecutionArgs, ExecutionResult } from 'graphql';
+import type { Plugin } from 'graphql-yoga';
 import type { RequestContext } from './authentication.ts';
-import { createDocumentCache } from './document-limits.ts';
+import { type Documents, isSubscription } from './documents.ts';
 import type { Execute } from './execution.ts';
 import { apiHeaders, isGone } from './http-responses.ts';
 import type { GraphQLParams } from './request-params.ts';
@@ -21,15 +15,8 @@ import { schema } from './schema.ts';
 
 const JSON_TYPES = ['application/graphql-response+json', 'application/json'];
 
-/** Part of the pipeline of yoga's plugins. */
-interface Enveloped {
-  parse: (text: string) => DocumentNode;
-  validate: (schema: ExecutionArgs['schema'], document: DocumentNode) => readonly unknown[];
-}
-
 interface Options {
-  // biome-ignore lint/suspicious/noExplicitAny: the pipeline does not depend on yoga's server context
-  yoga: YogaServerInstance<any, any>;
+  documents: Documents;
   execute: Execute;
 }
 
@@ -46,6 +33,10 @@ export type AnswerJson = (
 /** Results that yoga has to write. */
 const results = new WeakMap<IncomingMessage, ExecutionResult>();
 
+export function setKnownResult(request: IncomingMessage, result: ExecutionResult): void {
+  results.set(request, result);
+}
+
 /** Lets yoga write a result that exists already. */
 export function knownResultPlugin(): Plugin<RequestContext> {
   return {
@@ -57,25 +48,13 @@ export function knownResultPlugin(): Plugin<RequestContext> {
   };
 }
 
-export function createJsonAnswers({ yoga, execute }: Options): AnswerJson {
-  /** Valid documents by their text, for which the pipeline is not needed. */
-  const documents = createDocumentCache<DocumentNode>();
-
-  function documentOf(request: IncomingMessage, params: GraphQLParams): DocumentNode | null {
-    const known = documents.get(params.query);
-    if (known) return known;
-    const pipeline = yoga.getEnveloped({ req: request, params } as never) as unknown as Enveloped;
-    const document = validDocument(pipeline, params.query);
-    if (document) documents.set(params.query, document);
-    return document;
-  }
-
+export function createJsonAnswers({ documents, execute }: Options): AnswerJson {
   return async (response, params, context) => {
     const { req: request } = response;
     const type = answerType(request.headers.accept);
     if (!type) return false;
-    const document = documentOf(request, params);
-    if (!document || !isAnsweredOnce(document, params)) return false;
+    const document = documents.find(params.query);
+    if (!document || isSubscription(document, params.operationName) !== false) return false;
     const result = await execute({
       schema,
       document,
@@ -85,7 +64,7 @@ export function createJsonAnswers({ yoga, execute }: Options): AnswerJson {
     } as ExecutionArgs);
     if (isGone(response)) return true;
     if (result.errors) {
-      results.set(request, result);
+      setKnownResult(request, result);
       return false;
     }
     const body = JSON.stringify(result);
@@ -98,26 +77,6 @@ export function createJsonAnswers({ yoga, execute }: Options): AnswerJson {
     response.end(body);
     return true;
   };
-}
-
-/** Yoga reports what is wrong with other documents. */
-function validDocument({ parse, validate }: Enveloped, query: string): DocumentNode | null {
-  try {
-    const document = parse(query);
-    return validate(schema, document).length === 0 ? document : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Whether the operation is a query or mutation. */
-function isAnsweredOnce(document: DocumentNode, { operationName }: GraphQLParams): boolean {
-  const operation = getOperationAST(document, operationName);
-  return (
-    operation !== null &&
-    operation !== undefined &&
-    operation.operation !== OperationTypeNode.SUBSCRIPTION
-  );
 }
 
 /**

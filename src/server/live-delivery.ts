@@ -8,7 +8,7 @@ import type { Event } from '../generated/prisma/client.ts';
 import { withoutHttp } from '../graphql/errors.ts';
 import type { Failures } from '../infra/failures.ts';
 import { perInstance } from '../infra/per-instance.ts';
-import type { LiveSink } from '../live/feed.ts';
+import { textFrames } from './text-frames.ts';
 
 /** The result of one event, as all transports send it. */
 export interface SharedMessage {
@@ -21,6 +21,7 @@ export interface SharedMessage {
 export class SharedMessages {
   readonly messages: readonly SharedMessage[];
   #blocks: Buffer | undefined;
+  #payloads: readonly Buffer[] | undefined;
 
   constructor(messages: readonly SharedMessage[]) {
     this.messages = messages;
@@ -28,6 +29,10 @@ export class SharedMessages {
 
   get firstCursor(): bigint {
     return this.messages[0]?.cursor ?? 0n;
+  }
+
+  get lastCursor(): bigint {
+    return this.messages.at(-1)?.cursor ?? 0n;
   }
 
   /** The events of an event stream, encoded once for all streams. */
@@ -38,6 +43,13 @@ export class SharedMessages {
         .join(''),
     );
     return this.#blocks;
+  }
+
+  /** The WebSocket frames of a subscription's `next` messages, whose payloads are encoded once for all. */
+  framesFor(subscriptionId: string): Buffer {
+    this.#payloads ??= this.messages.map(({ payload }) => Buffer.from(`${payload}}`));
+    const start = Buffer.from(`{"id":${JSON.stringify(subscriptionId)},"type":"next","payload":`);
+    return textFrames(start, this.#payloads);
   }
 }
 
@@ -59,12 +71,17 @@ export interface GroupMember {
   readonly fallBehind: (cursor: bigint) => void;
 }
 
+type MaybePromise<T> = T | Promise<T>;
+
+/** How the events of a group are executed. */
 export interface GroupOptions {
-  /** What distinguishes subscribers: equal keys have equal results. */
-  key: string;
-  execute: (event: Event) => Promise<ExecutionResult>;
+  /**
+   * Begins the execution of events that are delivered together, which therefore may read what they need
+   * with the same statements.
+   */
+  beginExecution: () => (event: Event) => MaybePromise<ExecutionResult>;
   /** Whether the API key that all members share is still accepted. */
-  isAllowed: () => Promise<boolean>;
+  isAllowed: () => MaybePromise<boolean>;
 }
 
 interface Delivery {
@@ -78,7 +95,8 @@ interface Ready {
   readonly members: readonly GroupMember[];
 }
 
-class Group {
+/** Subscriptions that get equal results for the same event. */
+export class Group {
   readonly #failures: Failures;
   readonly #options: GroupOptions;
   readonly #onEmpty: () => void;
@@ -96,9 +114,19 @@ class Group {
     this.#size += 1;
   }
 
+  /** Call it once for each `joinGroup`. */
   leave(): void {
     this.#size -= 1;
     if (this.#size === 0) this.#onEmpty();
+  }
+
+  isAllowed(): MaybePromise<boolean> {
+    return this.#options.isAllowed();
+  }
+
+  /** Executes an event that a subscriber reads by itself. */
+  execute(event: unknown): MaybePromise<ExecutionResult> {
+    return this.#options.beginExecution()(event as Event);
   }
 
   /** The feed offers one event to all members, and all events that it read at once, in one go. */
@@ -132,13 +160,16 @@ class Group {
       ready = [];
       since = performance.now();
     };
-    for (const { event, members } of deliveries) {
+    const executed = this.#executeAll(deliveries.map(({ event }) => event));
+    for (const [index, { event, members }] of deliveries.entries()) {
       try {
-        if (!(await this.#options.isAllowed())) {
+        const result = executed[index] as MaybePromise<ExecutionResult>;
+        const payload = toPayload(result instanceof Promise ? await result : result);
+        const allowed = this.#options.isAllowed();
+        if (!(allowed instanceof Promise ? await allowed : allowed)) {
           for (const member of members) member.refuse();
           continue;
         }
-        const payload = toPayload(await this.#options.execute(event));
         ready.push({ message: { payload, cursor: event.cursor }, members });
         if (performance.now() - since > MAX_WAIT_MS) send();
       } catch (error) {
@@ -147,6 +178,23 @@ class Group {
       }
     }
     send();
+  }
+
+  /** Begins all of them, so that they read together what they need. */
+  #executeAll(events: readonly Event[]): MaybePromise<ExecutionResult>[] {
+    const execute = this.#options.beginExecution();
+    return events.map((event) => {
+      try {
+        const result = execute(event);
+        // Awaited in turn, and reported then.
+        if (result instanceof Promise) result.catch(() => undefined);
+        return result;
+      } catch (error) {
+        const failed = Promise.reject(error);
+        failed.catch(() => undefined);
+        return failed;
+      }
+    });
   }
 
   #send(messages: SharedMessages, members: readonly GroupMember[]): void {
@@ -191,24 +239,25 @@ function sameMembers(
 const groupsOf = perInstance<App, Map<string, Group>>(() => new Map());
 
 /**
- * Joins the group of subscribers with the same key.
+ * Joins the group of subscribers with the same key, until `leave`.
  *
- * @returns the sink for the live events of the subscriber
+ * @param key what distinguishes subscribers: equal keys have equal results.
+ * @param begin makes what a new group needs.
  */
-export function joinGroup(app: App, options: GroupOptions, member: GroupMember): LiveSink {
+export function joinGroup(app: App, key: string, begin: () => GroupOptions): Group {
   const groups = groupsOf(app);
-  const { key } = options;
   let group = groups.get(key);
   if (!group) {
-    group = new Group(app.failures, options, () => groups.delete(key));
+    group = new Group(app.failures, begin(), () => groups.delete(key));
     groups.set(key, group);
   }
-  const joined = group;
-  joined.enter();
-  return { take: (event) => joined.offer(event, member), end: () => joined.leave() };
+  group.enter();
+  return group;
 }
 
-function toPayload({ data, errors, extensions }: ExecutionResult): string {
+/** The result as JSON, as all transports send it. */
+export function toPayload({ data, errors, extensions }: ExecutionResult): string {
+  if (!errors && !extensions && data !== undefined) return `{"data":${JSON.stringify(data)}}`;
   return JSON.stringify({
     ...(data === undefined ? {} : { data }),
     ...(errors ? { errors: errors.map((error) => withoutHttp(error).toJSON()) } : {}),

@@ -72,7 +72,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const server = createServer(router.handle);
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
   const stopWatching = closeStalledConnections(server);
-  const sockets = attachSockets({ services, server, yoga: graphql.yoga });
+  const sockets = attachSockets({ services, server, operations: graphql.operations });
   const { PORT, HOST } = app.config;
   await listen(server, PORT, HOST).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EADDRINUSE' || !options.otherPort) throw error;

@@ -1,6 +1,10 @@
 /** A WebSocket with limits on received data, buffered data and silence. */
-import type { IncomingMessage } from 'node:http';
-import { CloseCode, type Server as ProtocolServer } from 'graphql-ws';
+import type { Duplex } from 'node:stream';
+import {
+  CloseCode,
+  type Server as ProtocolServer,
+  type WebSocket as ProtocolSocket,
+} from 'graphql-ws';
 import type { RawData, WebSocket } from 'ws';
 import type { App } from '../app.ts';
 import type { Viewer } from '../viewer.ts';
@@ -19,7 +23,8 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 const TRY_AGAIN_LATER = 1013;
 
 export interface SocketConnection {
-  readonly request: IncomingMessage;
+  /** Of the client. */
+  readonly address: string | null;
   /** Null until the connection is initialized, and without a credential. */
   readonly viewer: Viewer | null;
   /** Lifts the limit on received data, and closes the socket when the credential expires. */
@@ -40,26 +45,20 @@ export interface SocketConnection {
 export interface ConnectionOptions {
   app: App;
   protocol: ProtocolServer<SocketConnection>;
-  request: IncomingMessage;
-  /** Called when the socket is authenticated, and again when it is closed. */
+  stream: Duplex;
+  address: string | null;
+  /** Called once, when the socket is authenticated or closed. */
   onAuthenticated: () => void;
+  onClose: (socket: WebSocket) => void;
 }
 
 /** Connects a socket to the protocol server and guards it until it is closed. */
 export function openConnection(socket: WebSocket, options: ConnectionOptions): SocketConnection {
   const { app, protocol } = options;
   const connection = new GuardedConnection(socket, options);
-  const closed = protocol.opened(
-    {
-      protocol: socket.protocol,
-      send: (data) => connection.send(data),
-      close: (code, reason) => socket.close(code, reason),
-      onMessage: (callback) => connection.receive(callback),
-      onPing: (payload) => connection.answerPing(payload),
-    },
-    connection,
-  );
-  socket.once('close', (code, reason) => {
+  const closed = protocol.opened(connection, connection);
+  socket.on('close', (code, reason) => {
+    options.onClose(socket);
     connection.dispose();
     void Promise.resolve(closed(code, String(reason))).catch(
       app.failures.recorder('sockets.close'),
@@ -68,21 +67,24 @@ export function openConnection(socket: WebSocket, options: ConnectionOptions): S
   return connection;
 }
 
-class GuardedConnection implements SocketConnection {
-  readonly request: IncomingMessage;
+class GuardedConnection implements SocketConnection, ProtocolSocket {
+  readonly address: string | null;
   viewer: Viewer | null = null;
   readonly #app: App;
-  readonly #onAuthenticated: () => void;
   readonly #socket: WebSocket;
+  readonly #stream: Duplex;
   readonly #cursors = new Map<string, bigint>();
+  #onAuthenticated: (() => void) | null;
   readonly #keepAlive: NodeJS.Timeout;
   #expiry: NodeJS.Timeout | undefined;
   #isAlive = true;
   #received = 0;
 
-  constructor(socket: WebSocket, { app, request, onAuthenticated }: ConnectionOptions) {
-    this.request = request;
+  constructor(socket: WebSocket, options: ConnectionOptions) {
+    const { app, stream, address, onAuthenticated } = options;
+    this.address = address;
     this.#app = app;
+    this.#stream = stream;
     this.#onAuthenticated = onAuthenticated;
     this.#socket = socket;
     // A frame violated the protocol or a limit; the library closes the socket.
@@ -93,21 +95,28 @@ class GuardedConnection implements SocketConnection {
       this.#isAlive = true;
     });
     socket.on('ping', () => this.#checkBuffered());
-    request.socket.on('data', this.#countReceived);
+    stream.on('data', this.#countReceived);
     this.#keepAlive = setInterval(() => this.#ping(), KEEP_ALIVE_MS);
     this.#keepAlive.unref();
   }
 
   authenticate(viewer: Viewer): void {
     this.viewer = viewer;
-    this.#onAuthenticated();
-    this.request.socket.off('data', this.#countReceived);
+    this.#stopCounting();
     if (!viewer.expiresAt) return;
     const lifetime = viewer.expiresAt.getTime() - this.#app.now().getTime();
     if (lifetime > MAX_TIMEOUT_MS) return;
     const expire = (): void => this.closeForbidden('The API key or access token has expired');
     this.#expiry = setTimeout(expire, Math.max(0, lifetime));
     this.#expiry.unref();
+  }
+
+  get protocol(): string {
+    return this.#socket.protocol;
+  }
+
+  close(code?: number, reason?: string): void {
+    this.#socket.close(code, reason);
   }
 
   closeForbidden(reason: string): void {
@@ -127,19 +136,11 @@ class GuardedConnection implements SocketConnection {
     );
   }
 
-  sendNext(subscriptionId: string, { messages }: SharedMessages): boolean {
+  sendNext(subscriptionId: string, messages: SharedMessages): boolean {
     if (!this.#isOpen()) return true;
     if (this.#socket.bufferedAmount > MAX_BUFFERED_LIVE_BYTES) return false;
-    const start = `{"id":${JSON.stringify(subscriptionId)},"type":"next","payload":`;
-    // All of them in one write.
-    const { socket } = this.request;
-    socket.cork();
-    try {
-      for (const { payload } of messages) this.#socket.send(`${start}${payload}}`);
-    } finally {
-      socket.uncork();
-    }
-    this.#cursors.set(subscriptionId, messages.at(-1)?.cursor ?? 0n);
+    this.#stream.write(messages.framesFor(subscriptionId));
+    this.#cursors.set(subscriptionId, messages.lastCursor);
     return true;
   }
 
@@ -163,7 +164,7 @@ class GuardedConnection implements SocketConnection {
     });
   }
 
-  receive(callback: (data: string) => Promise<void>): void {
+  onMessage(callback: (data: string) => Promise<void>): void {
     this.#socket.on('message', (data: RawData) => {
       if (!this.#checkBuffered()) return;
       const message = Buffer.isBuffer(data) ? data : Buffer.from(String(data));
@@ -186,7 +187,7 @@ class GuardedConnection implements SocketConnection {
   }
 
   /** Answers a ping with its payload, which must be small. */
-  async answerPing(payload: unknown): Promise<void> {
+  async onPing(payload: unknown): Promise<void> {
     const text = payload === undefined ? '' : JSON.stringify(payload);
     if (text.length > MAX_PING_CHARACTERS) {
       this.#close(CloseCode.BadRequest, 'The payload of a ping is too large');
@@ -196,10 +197,15 @@ class GuardedConnection implements SocketConnection {
   }
 
   dispose(): void {
-    this.#onAuthenticated();
+    this.#stopCounting();
     clearInterval(this.#keepAlive);
     clearTimeout(this.#expiry);
-    this.request.socket.off('data', this.#countReceived);
+  }
+
+  #stopCounting(): void {
+    this.#onAuthenticated?.();
+    this.#onAuthenticated = null;
+    this.#stream.off('data', this.#countReceived);
   }
 
   #isOpen(): boolean {

@@ -13,6 +13,7 @@ import {
   makeServer,
   type Context as ProtocolContext,
   type ServerOptions,
+  type SubscribePayload,
 } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { toGraphQLError, withoutHttp } from '../graphql/errors.ts';
@@ -27,8 +28,9 @@ import {
 } from './authentication.ts';
 import { type Release, tooManySubscriptions } from './concurrency-limits.ts';
 import { cursorOf } from './event-stream.ts';
-import type { Yoga } from './graphql-endpoint.ts';
+import type { Operations } from './graphql-endpoint.ts';
 import { LIMITS } from './limits.ts';
+import { schema } from './schema.ts';
 import { openConnection, type SocketConnection } from './socket-connection.ts';
 import { isBrokenOff } from './subscriptions.ts';
 
@@ -38,7 +40,7 @@ const SHUTDOWN_GRACE_MS = 3_000;
 interface Options {
   services: Services;
   server: Server;
-  yoga: Yoga;
+  operations: Operations;
 }
 
 type Context = ProtocolContext<Record<string, unknown> | undefined, SocketConnection>;
@@ -54,28 +56,33 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
     handleProtocols,
   });
   const connections = new Map<WebSocket, SocketConnection>();
+  const onClose = (socket: WebSocket): void => void connections.delete(socket);
   const protocol = makeServer<Record<string, unknown> | undefined, SocketConnection>(
     createHandlers(options),
   );
 
   const upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer): void => {
-    stream.on('error', () => stream.destroy());
+    stream.on('error', destroy);
     if ((request.url ?? '').split('?')[0] !== PATH) {
       refuseUpgrade(stream, '404 Not Found');
       return;
     }
+    const address = clientAddress(app, request);
     let release: Release;
     try {
-      release = concurrency.openSocket(clientAddress(app, request));
+      release = concurrency.openSocket(address);
     } catch {
       refuseUpgrade(stream, '429 Too Many Requests');
       return;
     }
     stream.once('close', release);
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      const options = { app, protocol, request, onAuthenticated: release };
-      connections.set(socket, openConnection(socket, options));
-      socket.once('close', () => connections.delete(socket));
+      const options = { app, protocol, stream, address, onClose };
+      const onAuthenticated = (): void => {
+        stream.off('close', release);
+        release();
+      };
+      connections.set(socket, openConnection(socket, { ...options, onAuthenticated }));
     });
   };
   server.on('upgrade', upgrade);
@@ -102,15 +109,24 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
   };
 }
 
+function destroy(this: Duplex): void {
+  this.destroy();
+}
+
 function refuseUpgrade(stream: Duplex, status: string): void {
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
-function createHandlers({ services, yoga }: Options): Handlers {
+function createHandlers({ services, operations }: Options): Handlers {
   const { app } = services;
   return {
-    execute: (args) => (args as unknown as Enveloped).rootValue.execute(args),
-    subscribe: (args) => (args as unknown as Enveloped).rootValue.subscribe(args),
+    execute: (args) => operations.execute(args as unknown as ExecutionArgs),
+    subscribe(args) {
+      const started = { ...args };
+      // Not needed by the protocol server, which keeps its arguments as long as the subscription runs.
+      args.contextValue = undefined;
+      return operations.subscribe(started as unknown as ExecutionArgs);
+    },
     onConnect: async (context) => {
       // Rejected here, so that a client learns of an invalid key before its first operation.
       try {
@@ -125,7 +141,7 @@ function createHandlers({ services, yoga }: Options): Handlers {
     onSubscribe: async (context, id, params) => {
       // An error thrown from here would close the socket with every other operation on it.
       try {
-        return await prepare(services, yoga, context, { ...params, id });
+        return await prepare({ services, operations }, context, id, params);
       } catch (error) {
         const refusal = toGraphQLError(error, newId(), app.log);
         if (refusal.extensions.code === 'UNAUTHENTICATED') closeFor(context.extra, refusal);
@@ -163,45 +179,34 @@ function createHandlers({ services, yoga }: Options): Handlers {
   };
 }
 
-interface SubscribeParams {
-  id: string;
-  query: string;
-  operationName?: string | null | undefined;
-  variables?: Record<string, unknown> | null | undefined;
-  extensions?: Record<string, unknown> | null | undefined;
-}
-
 /** The arguments of the execution, or the errors of the document. */
 async function prepare(
-  services: Services,
-  yoga: Yoga,
+  { services, operations }: Pick<Options, 'services' | 'operations'>,
   context: Context,
-  params: SubscribeParams,
+  id: string,
+  params: SubscribePayload,
 ): Promise<ExecutionArgs | readonly GraphQLError[]> {
   if (Object.keys(context.subscriptions).length > LIMITS.subscriptionsPerSocket.max) {
     throw tooManySubscriptions('A socket', LIMITS.subscriptionsPerSocket.max);
   }
   const idempotencyKey = readIdempotencyKey({}, params.extensions);
-  const { schema, execute, subscribe, parse, validate } = yoga.getEnveloped({
-    req: context.extra.request,
-    params,
-  } as never);
-  const document = parse(params.query);
-  const errors = validate(schema, document);
-  if (errors.length > 0) return errors as readonly GraphQLError[];
+  const found = operations.documents.read(params.query);
+  if (!('document' in found)) return found;
+  // The protocol server keeps the message as long as the operation runs.
+  Object.assign(params, { query: found.text });
   const contextValue: RequestContext = {
     ...(await contextOf(services, context)),
     idempotencyKey,
-    receive: (messages) => context.extra.sendNext(params.id, messages),
+    receive: (messages) => context.extra.sendNext(id, messages),
   };
   return {
     schema,
-    document,
+    document: found.document,
     operationName: params.operationName,
     variableValues: params.variables,
     contextValue,
-    rootValue: { execute, subscribe },
-  } as ExecutionArgs;
+    rootValue: undefined,
+  };
 }
 
 function contextOf(
@@ -213,7 +218,7 @@ function contextOf(
     services,
     {
       authorization: typeof authorization === 'string' ? authorization : null,
-      address: clientAddress(services.app, extra.request),
+      address: extra.address,
     },
     newId(),
   );
@@ -225,9 +230,4 @@ function closeFor(connection: SocketConnection, error: GraphQLError): void {
   if (code === 'RATE_LIMITED' || code === 'UNAVAILABLE') connection.closeForRetry(error.message);
   else if (code === 'INTERNAL') connection.closeForRetry('Internal server error');
   else connection.closeForbidden(error.message);
-}
-
-interface Enveloped {
-  // biome-ignore lint/suspicious/noExplicitAny: whatever envelop returns is what graphql-ws sends
-  rootValue: { execute: (args: unknown) => any; subscribe: (args: unknown) => any };
 }

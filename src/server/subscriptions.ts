@@ -1,38 +1,34 @@
 /** Runs subscriptions on every transport, and ends a stream when its credential ends. */
-import { setTimeout as pause } from 'node:timers/promises';
-import { Repeater } from '@repeaterjs/repeater';
 import {
   createSourceEventStream,
   type ExecutionArgs,
   type ExecutionResult,
-  executeSubscriptionEvent,
-  mapSourceToResponseEvent,
   validateSubscriptionArgs,
 } from 'graphql';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
-import { type Context, freshExecution } from '../graphql/context.ts';
+import type { Event } from '../generated/prisma/client.ts';
+import type { Context } from '../graphql/context.ts';
 import { toGraphQLError } from '../graphql/errors.ts';
-import { executeEvent } from '../graphql/query-executor.ts';
-import { withCleanup } from '../infra/async-iterators.ts';
-import { isDatabaseUnavailable } from '../infra/database-errors.ts';
-import type { EventStream } from '../live/feed.ts';
-import { API_KEY_REVOKED_TOPIC } from '../organizations/api-key-cache.ts';
-import { isKeyUsable } from '../organizations/api-keys.ts';
-import type { Viewer } from '../viewer.ts';
+import type { EventStream, LiveSink } from '../live/log-stream.ts';
+import { stopWatchingKey, watchKey } from '../organizations/key-revocations.ts';
 import type { RequestContext } from './authentication.ts';
-import { withEventId } from './event-stream.ts';
-import { type GroupOptions, joinGroup } from './live-delivery.ts';
+import { createEventExecution } from './event-execution.ts';
+import {
+  type Group,
+  type GroupMember,
+  joinGroup,
+  type LiveReceiver,
+  type SharedMessages,
+} from './live-delivery.ts';
+import { resultKey } from './result-key.ts';
 import { translateErrors } from './results.ts';
-import { resultKey, shareResults } from './shared-results.ts';
 
-const RECHECK_MS = 15_000;
-const RETRY_MS = 500;
-const MAX_ATTEMPTS_AFTER_TIMEOUT = 3;
 /** The longest delay that `setTimeout` accepts. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-type Results = AsyncIterableIterator<ExecutionResult>;
+/** Results of a subscription. Ask for the next one only after the one before has come. */
+export type Results = AsyncIterableIterator<ExecutionResult, undefined, undefined>;
 
 /**
  * Starts an admitted subscription. `release` is called once, when its stream ends for any reason or
@@ -55,54 +51,16 @@ export async function runSubscription(
       release();
       return translateErrors(app, context, source);
     }
-    const key = resultKey(validated, context.viewer);
-    const shared = shareResults(key);
-    const execute = (event: unknown): Promise<ExecutionResult> =>
-      shared(event, async () => {
-        const result = await whenAvailable(app, async () => {
-          const changed = { rootValue: event, contextValue: freshExecution(context) };
-          return translateErrors(
-            app,
-            context,
-            await (executeEvent({ ...args, ...changed }, validated.variableValues) ??
-              executeSubscriptionEvent({ ...validated, ...changed })),
-          );
-        });
-        return withEventId(result, event);
-      });
-    const results = mapSourceToResponseEvent(validated, source, ({ rootValue }) =>
-      execute(rootValue),
-    ) as Results;
-    const credential = watchCredential(app, context);
-    deliverPastIterators({ app, context, source, key, execute, credential });
-    const stream = withCleanup(untilCredentialEnds(context, results, credential), () => {
-      credential.stopWatching();
-      release();
-      void results.return?.();
-    });
+    const group = joinGroup(app, resultKey(validated, context.viewer), () =>
+      createEventExecution(app, args, validated),
+    );
+    const events = source[Symbol.asyncIterator]() as Events;
+    const stream = new Subscription({ app, context, events, group, release });
     endWithRequest(context, stream);
     return stream;
   } catch (error) {
     release();
     return { errors: [toGraphQLError(error, context.requestId, app.log)] };
-  }
-}
-
-/**
- * A result that is sent counts as delivered, so an event waits for a database that is away, and is read
- * a few times when a read was stopped, which a lock in the database may have held up.
- */
-async function whenAvailable(
-  app: App,
-  execute: () => Promise<ExecutionResult>,
-): Promise<ExecutionResult> {
-  for (let attempt = 1; ; attempt += 1) {
-    const result = await execute();
-    const has = (code: string) => result.errors?.some(({ extensions }) => extensions.code === code);
-    const isRepeated =
-      has('UNAVAILABLE') || (has('QUERY_TIMEOUT') && attempt < MAX_ATTEMPTS_AFTER_TIMEOUT);
-    if (!isRepeated || app.closing.aborted) return result;
-    await pause(RETRY_MS, undefined, { signal: app.closing }).catch(() => undefined);
   }
 }
 
@@ -114,42 +72,6 @@ function endWithRequest(context: Context, stream: Results): void {
   else request?.signal?.addEventListener('abort', end, { once: true });
 }
 
-interface DeliveryOptions {
-  app: App;
-  context: RequestContext;
-  source: AsyncIterable<unknown>;
-  key: string;
-  execute: (event: unknown) => Promise<ExecutionResult>;
-  credential: Credential;
-}
-
-/** Hands live events to the transport without the stream, if both can. */
-function deliverPastIterators(options: DeliveryOptions): void {
-  const { app, context, source, key, execute, credential } = options;
-  const { receive, viewer } = context;
-  if (!receive || !viewer || !('deliverTo' in source)) return;
-  const group: GroupOptions = { key, execute, isAllowed: createKeyCheck(app, viewer) };
-  (source as EventStream).deliverTo((fallBehind) => {
-    let isOpen = true;
-    const sink = joinGroup(app, group, {
-      refuse: credential.end,
-      fallBehind,
-      receive(messages) {
-        if (!isOpen) return;
-        if (credential.hasEnded()) credential.end();
-        else if (!receive(messages)) fallBehind(messages.firstCursor);
-      },
-    });
-    return {
-      take: sink.take,
-      end() {
-        isOpen = false;
-        sink.end();
-      },
-    };
-  });
-}
-
 const brokenOff = new WeakSet<object>();
 
 /** Whether a result is the last of a stream that a failure of this server has ended. */
@@ -157,110 +79,186 @@ export function isBrokenOff(result: object): boolean {
   return brokenOff.has(result);
 }
 
-function failure(context: RequestContext, error: unknown): ExecutionResult {
-  return { errors: [toGraphQLError(error, context.requestId, context.app.log)] };
+type Events = AsyncIterator<unknown, unknown, undefined> & Partial<EventStream>;
+type Next = IteratorResult<ExecutionResult, undefined>;
+
+const DONE: Next = { done: true, value: undefined };
+
+interface SubscriptionOptions {
+  app: App;
+  context: RequestContext;
+  events: Events;
+  group: Group;
+  release: () => void;
 }
 
 /**
- * Passes results on until the key or token ends: at its expiry, and as soon as this process hears
- * that the key was revoked. As that message may be lost, the credential is also read again before a
- * result is sent, at most every 15 seconds. A failure becomes the last result, since an error thrown
- * on would end a socket with everything that runs on it.
+ * The results of a subscription until its key or token ends: at its expiry, and as soon as this process
+ * hears that the key was revoked. As that message may be lost, the credential is also read again before
+ * a result is sent, at most every 15 seconds. A failure becomes the last result, since an error thrown on
+ * would end a socket with everything that runs on it.
+ *
+ * Thousands of these wait for events at the same time, so each holds little more than what makes it
+ * differ from the others of its group.
  */
-function untilCredentialEnds(
-  context: RequestContext,
-  results: Results,
-  credential: Credential,
-): Repeater<ExecutionResult> {
-  return new Repeater<ExecutionResult>(async (push, stop) => {
-    credential.onEnd(() => {
-      const message = 'The API key or access token has expired or was revoked.';
-      void push(failure(context, new RequestError('UNAUTHENTICATED', message)));
-      stop();
-    });
-    // Releases the loop below, which may wait for the next result.
-    void stop.then(() => results.return?.());
-    const isAllowed = createKeyCheck(context.app, context.viewer);
-    try {
-      for await (const result of results) {
-        if (credential.hasEnded()) return credential.end();
-        if (!(await isAllowed())) return credential.end();
-        await push(result);
-      }
-    } catch (error) {
-      if (credential.hasEnded()) return;
-      const last = failure(context, error);
-      brokenOff.add(last);
-      void push(last);
-    } finally {
-      credential.stopWatching();
-      stop();
-    }
-  });
-}
+class Subscription implements Results {
+  readonly group: Group;
+  readonly #app: App;
+  readonly #requestId: string;
+  readonly #apiKeyId: string | undefined;
+  readonly #expiresAt: Date | undefined;
+  readonly #receive: LiveReceiver | undefined;
+  readonly #events: Events;
+  readonly #release: () => void;
+  #expiry: NodeJS.Timeout | undefined;
+  #hasEnded = false;
+  /** Of the `next` that waits. */
+  #resolve: ((next: Next) => void) | null = null;
+  /** Sent before the end. */
+  #last: ExecutionResult | null = null;
 
-interface Credential {
-  hasEnded(): boolean;
-  /** Calls the listener once, when the credential ends, or now if it has. */
-  onEnd(listener: () => void): void;
-  end(): void;
-  stopWatching(): void;
-}
-
-/** Watches for the expiry of the credential and for its revocation. */
-function watchCredential(app: App, { viewer }: RequestContext): Credential {
-  let ended = false;
-  let listener: (() => void) | null = null;
-  const end = (): void => {
-    if (ended) return;
-    ended = true;
-    listener?.();
-  };
-  let stopWatching = (): void => undefined;
-  if (viewer) {
-    const stopListening = app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
-      if (apiKeyId === viewer.apiKeyId) end();
-    });
-    const lifetime =
-      (viewer.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) - app.now().getTime();
-    const expiry = lifetime <= MAX_TIMEOUT_MS ? setTimeout(end, Math.max(0, lifetime)) : undefined;
-    expiry?.unref();
-    stopWatching = () => {
-      clearTimeout(expiry);
-      stopListening();
-    };
+  constructor({ app, context, events, group, release }: SubscriptionOptions) {
+    const { requestId, viewer, receive } = context;
+    this.group = group;
+    this.#app = app;
+    this.#requestId = requestId;
+    this.#apiKeyId = viewer?.apiKeyId;
+    this.#expiresAt = viewer?.expiresAt;
+    this.#receive = receive;
+    this.#events = events;
+    this.#release = release;
+    if (!viewer) return;
+    watchKey(app, viewer.apiKeyId, this);
+    if (receive) events.deliverTo?.(this);
+    if (!viewer.expiresAt) return;
+    const lifetime = viewer.expiresAt.getTime() - app.now().getTime();
+    if (lifetime > MAX_TIMEOUT_MS) return;
+    this.#expiry = setTimeout(() => this.refuse(), Math.max(0, lifetime));
+    this.#expiry.unref();
   }
-  return {
-    hasEnded: () => ended || (viewer?.expiresAt !== undefined && viewer.expiresAt <= app.now()),
-    onEnd(called) {
-      listener = called;
-      if (ended) called();
-    },
-    end,
-    stopWatching: () => stopWatching(),
-  };
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Next> {
+    const value = this.#last;
+    this.#last = null;
+    if (value) return Promise.resolve({ done: false, value });
+    if (this.#hasEnded) return Promise.resolve(DONE);
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      void this.#proceed();
+    });
+  }
+
+  async return(): Promise<Next> {
+    this.#end();
+    return DONE;
+  }
+
+  async throw(error: unknown): Promise<Next> {
+    this.#end();
+    throw error;
+  }
+
+  /** The credential has ended. */
+  refuse(): void {
+    const message = 'The API key or access token has expired or was revoked.';
+    this.#end(this.#failure(new RequestError('UNAUTHENTICATED', message)));
+  }
+
+  /** Live events go to the transport without the iterator. */
+  openSink(): LiveSink {
+    return new LiveMember(this);
+  }
+
+  /** False when none of them is sent, because the client reads too slowly. */
+  receive(messages: SharedMessages): boolean {
+    if (!this.#hasExpired()) return this.#receive?.(messages) ?? false;
+    this.refuse();
+    return true;
+  }
+
+  fallBehind(cursor: bigint): void {
+    this.#events.fallBehind?.(cursor);
+  }
+
+  /** Finds the result that the waiting `next` is about. Never throws. */
+  async #proceed(): Promise<void> {
+    try {
+      const { done, value: event } = await this.#events.next();
+      if (done) this.#end();
+      if (this.#hasEnded) return;
+      const value = await this.group.execute(event as Event);
+      const isAllowed = !this.#hasExpired() && (await this.group.isAllowed());
+      if (this.#hasEnded) return;
+      if (isAllowed) this.#settle({ done: false, value });
+      else this.refuse();
+    } catch (error) {
+      if (this.#hasEnded) return;
+      const last = this.#failure(error);
+      brokenOff.add(last);
+      this.#end(last);
+    }
+  }
+
+  #settle(next: Next): void {
+    this.#resolve?.(next);
+    this.#resolve = null;
+  }
+
+  #end(last: ExecutionResult | null = null): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearTimeout(this.#expiry);
+    if (this.#apiKeyId) stopWatchingKey(this.#app, this.#apiKeyId, this);
+    this.#release();
+    this.group.leave();
+    void Promise.resolve(this.#events.return?.()).catch(
+      this.#app.failures.recorder('endSubscription'),
+    );
+    if (this.#resolve) this.#settle(last ? { done: false, value: last } : DONE);
+    else this.#last = last;
+  }
+
+  #hasExpired(): boolean {
+    return this.#expiresAt !== undefined && this.#expiresAt <= this.#app.now();
+  }
+
+  #failure(error: unknown): ExecutionResult {
+    return { errors: [toGraphQLError(error, this.#requestId, this.#app.log)] };
+  }
 }
 
-/**
- * Whether the API key is still accepted; the database is asked at most every 15 seconds, and again until
- * it answers. Subscribers that share a key may have tokens with different expiries, so those do not count.
- */
-function createKeyCheck(app: App, viewer: Viewer | null): () => Promise<boolean> {
-  let checkedAt = Date.now();
-  return async () => {
-    if (!viewer || Date.now() - checkedAt <= RECHECK_MS) return true;
-    for (;;) {
-      try {
-        const isAllowed = await isKeyUsable(app, viewer.apiKeyId);
-        checkedAt = Date.now();
-        return isAllowed;
-      } catch (error) {
-        if (!isDatabaseUnavailable(error) || app.closing.aborted) throw error;
-        app.failures.record('checkApiKey', error, {
-          message: 'Could not check the API key of subscribers; their events wait',
-        });
-        await pause(RETRY_MS, undefined, { signal: app.closing }).catch(() => undefined);
-      }
+/** A subscription while it is live. What was executed for it before then no longer concerns it. */
+class LiveMember implements LiveSink, GroupMember {
+  readonly #subscription: Subscription;
+  #isOpen = true;
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription;
+  }
+
+  take(event: Event): void {
+    this.#subscription.group.offer(event, this);
+  }
+
+  end(): void {
+    this.#isOpen = false;
+  }
+
+  receive(messages: SharedMessages): void {
+    if (this.#isOpen && !this.#subscription.receive(messages)) {
+      this.fallBehind(messages.firstCursor);
     }
-  };
+  }
+
+  refuse(): void {
+    if (this.#isOpen) this.#subscription.refuse();
+  }
+
+  fallBehind(cursor: bigint): void {
+    if (this.#isOpen) this.#subscription.fallBehind(cursor);
+  }
 }

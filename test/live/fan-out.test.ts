@@ -192,19 +192,21 @@ describe('callEvents with many subscribers', () => {
       },
       fallBehind: (cursor) => void behind.push(`${name} ${cursor}`),
     });
-    const group: GroupOptions = {
-      key: 'a group of this test',
+    const options: GroupOptions = {
       isAllowed: async () => true,
-      execute: async ({ cursor }) => {
-        if (cursor === 1n) throw new Error('a broken event');
-        return { data: { cursor: String(cursor) } };
-      },
+      beginExecution:
+        () =>
+        async ({ cursor }) => {
+          if (cursor === 1n) throw new Error('a broken event');
+          return { data: { cursor: String(cursor) } };
+        },
     };
-    const sinks = ['sound', 'broken'].map((name) => joinGroup(server.app, group, member(name)));
+    const group = joinGroup(server.app, 'a group of this test', () => options);
+    const members = ['sound', 'broken'].map(member);
     for (const page of [[1n, 2n], [3n]]) {
       for (const cursor of page) {
         const event = { cursor } as Event;
-        for (const sink of sinks) sink.take(event);
+        for (const each of members) group.offer(event, each);
       }
       await until('the page', () => received.includes(`sound ${page.at(-1)}`));
     }
@@ -212,7 +214,7 @@ describe('callEvents with many subscribers', () => {
     expect(received).toEqual(['sound 2', 'sound 3', 'broken 3']);
     const failed = server.app.failures.counts().filter(({ name }) => name === 'liveDelivery');
     expect(failed.map(({ count }) => count)).toEqual([1, 1]);
-    for (const sink of sinks) sink.end();
+    group.leave();
   });
 
   it('delivers to a token after another token of the same key has expired', async () => {

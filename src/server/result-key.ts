@@ -1,7 +1,6 @@
-/** One execution for all subscribers that would get the same result for the same event. */
+/** Which subscribers get the same result for the same event. */
 import {
   type DocumentNode,
-  type ExecutionResult,
   type FieldNode,
   type FragmentDefinitionNode,
   Kind,
@@ -12,45 +11,16 @@ import {
 } from 'graphql';
 import type { Viewer } from '../viewer.ts';
 
-/** Results by event and by what distinguishes subscribers; both go with the event. */
-const results = new WeakMap<object, Map<string, Promise<ExecutionResult>>>();
+const documentNumbers = new WeakMap<DocumentNode | OperationDefinitionNode, number>();
+let documents = 0;
 
 /**
- * Returns a function that executes an event unless another subscriber with the same operation, the same
- * variables in its selection and the same rights has done so. The live feed hands all subscribers the same
- * object for one event; an event that a subscriber reads by itself is executed for it alone.
+ * Equal for subscribers that get equal results for the same event: those with the same operation, the same
+ * variables in its selection and the same rights.
  *
  * The variables of the root field's arguments do not count, so subscribers that continue after different
  * cursors share results. Therefore the `resolve` of a subscription field must not read its arguments.
  */
-export function shareResults(
-  key: string,
-): (event: unknown, execute: () => Promise<ExecutionResult>) => Promise<ExecutionResult> {
-  return (event, execute) => {
-    if (typeof event !== 'object' || event === null) return execute();
-    let ofEvent = results.get(event);
-    if (!ofEvent) {
-      ofEvent = new Map();
-      results.set(event, ofEvent);
-    }
-    let result = ofEvent.get(key);
-    if (!result) {
-      result = execute();
-      ofEvent.set(key, result);
-      // The next subscriber executes the event again.
-      result.then(
-        ({ errors }) => errors && ofEvent.delete(key),
-        () => ofEvent.delete(key),
-      );
-    }
-    return result;
-  };
-}
-
-const documentNumbers = new WeakMap<DocumentNode | OperationDefinitionNode, number>();
-let documents = 0;
-
-/** Equal for subscribers that get equal results for the same event. */
 export function resultKey(args: ValidatedSubscriptionArgs, viewer: Viewer | null): string {
   const { operation, fragmentDefinitions, variableValues } = args;
   // Documents are cached by their text, so equal texts are one object.

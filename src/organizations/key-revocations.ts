@@ -1,0 +1,36 @@
+/** Tells whoever works on behalf of an API key that it was revoked. */
+import type { App } from '../app.ts';
+import { perInstance } from '../infra/per-instance.ts';
+import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
+
+export interface KeyUser {
+  /** The key is no longer accepted. May be called again. */
+  refuse(): void;
+}
+
+/** One listener for all, since thousands may use the same key. */
+const usersOf = perInstance((app: App) => {
+  const users = new Map<string, Set<KeyUser>>();
+  app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
+    for (const user of [...(users.get(String(apiKeyId)) ?? [])]) user.refuse();
+  });
+  return users;
+});
+
+/**
+ * Calls `refuse` as soon as this process hears that the key was revoked, until `stopWatchingKey`. The
+ * message may be lost.
+ */
+export function watchKey(app: App, apiKeyId: string, user: KeyUser): void {
+  const users = usersOf(app);
+  const ofKey = users.get(apiKeyId);
+  if (ofKey) ofKey.add(user);
+  else users.set(apiKeyId, new Set([user]));
+}
+
+export function stopWatchingKey(app: App, apiKeyId: string, user: KeyUser): void {
+  const users = usersOf(app);
+  const ofKey = users.get(apiKeyId);
+  ofKey?.delete(user);
+  if (ofKey?.size === 0) users.delete(apiKeyId);
+}
