@@ -22,13 +22,22 @@ export interface Bus {
   close(): Promise<void>;
 }
 
+interface LocalBus extends Bus {
+  /** Delivers a message that nobody else has a reference to. */
+  deliver(topic: string, message: Json): void;
+  hasListeners(topic: string): boolean;
+}
+
 /** A bus within one process. Messages are serialized as JSON, as with Redis. */
-export function createInProcessBus(): Bus {
+export function createInProcessBus(): LocalBus {
   const emitter = new EventEmitter().setMaxListeners(0);
+  const hasListeners = (topic: string): boolean => emitter.listenerCount(topic) > 0;
   return {
     kind: 'in-process',
+    hasListeners,
+    deliver: (topic, message) => void emitter.emit(topic, message),
     publish(topic, message) {
-      emitter.emit(topic, JSON.parse(JSON.stringify(message)) as Json);
+      if (hasListeners(topic)) emitter.emit(topic, JSON.parse(JSON.stringify(message)) as Json);
     },
     subscribe(topic, listener, onJoined) {
       emitter.on(topic, listener);
@@ -52,6 +61,7 @@ export function createRedisBus(options: { url: string; log: Logger; failures: Fa
   const { url, log, failures } = options;
   const local = createInProcessBus();
   const origin = newId();
+  const own = `{"origin":"${origin}",`;
   let unreachable = false;
   const channels = connectRedisChannels({
     url,
@@ -68,10 +78,10 @@ export function createRedisBus(options: { url: string; log: Logger; failures: Fa
       unreachable = false;
     },
     onMessage(channel, text) {
+      if (text.startsWith(own)) return;
       try {
-        const message = JSON.parse(text) as { origin: string; message: Json };
-        const topic = channel.slice(CHANNEL_PREFIX.length);
-        if (message.origin !== origin) local.publish(topic, message.message);
+        const { message } = JSON.parse(text) as { message: Json };
+        local.deliver(channel.slice(CHANNEL_PREFIX.length), message);
       } catch (error) {
         failures.record('bus.receive', error, {
           message: 'Ignored a malformed message on the bus',
@@ -90,8 +100,9 @@ export function createRedisBus(options: { url: string; log: Logger; failures: Fa
   return {
     kind: 'redis',
     publish(topic, message) {
-      local.publish(topic, message);
-      channels.publish(CHANNEL_PREFIX + topic, JSON.stringify({ origin, message })).catch(
+      const text = JSON.stringify(message);
+      if (local.hasListeners(topic)) local.deliver(topic, JSON.parse(text) as Json);
+      channels.publish(CHANNEL_PREFIX + topic, `${own}"message":${text}}`).catch(
         failures.recorder('bus.publish', {
           message: 'Could not publish a message on Redis; subscribers find the change by polling',
         }),

@@ -1,14 +1,17 @@
 /**
  * Delivery of the event log to live subscribers: each receives every event after its cursor exactly
- * once and in order, regardless of what happens to Redis, the database connection or a wake-up.
+ * once and in order, regardless of what happens to Redis, the database connection or an announcement.
  *
- * Each process has one reader per organization. A wake-up makes it read the new rows once and hand the
- * same objects to all subscribers. A subscriber first reads by itself what it missed, and joins the
+ * Each process has one reader per organization, which hands the same objects to all subscribers. It takes new
+ * events from the announcement that follows the last one; where any is missing, it reads the log instead,
+ * and cursors without gaps show that nothing is. A subscriber first reads by itself what it missed, and joins the
  * reader where it has caught up. One that is too slow goes back to reading by itself, which bounds its
  * queue.
  */
 import type { App } from '../app.ts';
+import type { Event } from '../generated/prisma/client.ts';
 import { shareReads } from '../infra/shared-reads.ts';
+import { announcedEvents, type Numbering, readAnnouncement } from './announcement.ts';
 import { checkCursor } from './cursor.ts';
 import {
   assignLeftOverCursors,
@@ -42,12 +45,17 @@ export interface EventFeed {
 }
 
 interface Channel extends LiveChannel {
+  /** Not yet compared with the position, in the order of their arrival. */
+  readonly announced: Numbering[];
   reading: boolean;
+  /** Whether the log has to be read, after the reading of now. */
   again: boolean;
   stopListening: () => void;
 }
 
 const PAGE = 500;
+/** Announcements that wait during a read. */
+const MAX_ANNOUNCED = 20;
 
 export function createEventFeed(app: App): EventFeed {
   return new LogFeed(app);
@@ -110,31 +118,34 @@ class LogFeed implements EventFeed, StreamSource {
       });
       for (const { organizationId, lastCursor } of counters) {
         const channel = this.#channels.get(organizationId);
-        if (channel && lastCursor > channel.position) void this.#advance(channel);
+        if (channel && lastCursor > channel.position) this.#announce(channel, null);
       }
     } catch (error) {
       this.app.failures.record('pollEventLog', error);
     }
   }
 
-  /** Reads new events and delivers them. One reader at a time per organization. */
+  /** Takes an announcement of new events; null if only the log tells them. */
+  #announce(channel: Channel, numbering: Numbering | null): void {
+    if (!numbering || channel.announced.length >= MAX_ANNOUNCED) {
+      channel.announced.length = 0;
+      channel.again = true;
+    } else channel.announced.push(numbering);
+    void this.#advance(channel);
+  }
+
+  /** Delivers the new events that have been announced, or else reads them. One at a time per organization. */
   async #advance(channel: Channel): Promise<void> {
-    channel.again = true;
     if (channel.reading) return;
     channel.reading = true;
     try {
-      while (channel.again && !this.#closed) {
+      while (this.#hasToRead(channel) && !this.#closed) {
         channel.again = false;
         const events = await readEvents(this.app, channel.organizationId, {
           after: channel.position,
           limit: PAGE,
         });
-        for (const event of events) {
-          channel.position = event.cursor;
-          for (const subscriber of channel.live) {
-            if (subscriber.matches(event)) subscriber.take(event);
-          }
-        }
+        deliver(channel, events);
         if (events.length === PAGE) channel.again = true;
       }
     } catch (error) {
@@ -144,6 +155,31 @@ class LogFeed implements EventFeed, StreamSource {
     } finally {
       channel.reading = false;
     }
+  }
+
+  /**
+   * Delivers announced events as far as they follow the position.
+   *
+   * @returns whether some events have to be read from the log.
+   */
+  #hasToRead(channel: Channel): boolean {
+    const { announced } = channel;
+    announced.sort((a, b) => (a.through < b.through ? -1 : 1));
+    for (let next = announced.shift(); next; next = announced.shift()) {
+      if (next.through <= channel.position) continue;
+      const follows = next.after <= channel.position;
+      const events = follows ? announcedEvents(channel.organizationId, next) : null;
+      if (!events) {
+        // A read that begins now has all events that were announced until now.
+        announced.length = 0;
+        return true;
+      }
+      deliver(
+        channel,
+        events.filter(({ cursor }) => cursor > channel.position),
+      );
+    }
+    return channel.again;
   }
 
   /** @param position end of the log as the caller has just read it; a new channel starts there. */
@@ -158,15 +194,19 @@ class LogFeed implements EventFeed, StreamSource {
       position,
       live: new Set(),
       subscribers: 1,
+      announced: [],
       reading: false,
       again: false,
       stopListening: () => undefined,
     };
     this.#channels.set(organizationId, channel);
-    const advance = (): void => void this.#advance(channel);
-    channel.stopListening = this.app.bus.subscribe(eventsTopicOf(organizationId), advance, advance);
-    // A wake-up may have arrived before the channel existed.
-    void this.#advance(channel);
+    channel.stopListening = this.app.bus.subscribe(
+      eventsTopicOf(organizationId),
+      (message) => this.#announce(channel, readAnnouncement(message)),
+      () => this.#announce(channel, null),
+    );
+    // An announcement may have been made before the channel existed.
+    this.#announce(channel, null);
     return channel;
   }
 
@@ -175,5 +215,14 @@ class LogFeed implements EventFeed, StreamSource {
     if (channel.subscribers > 0) return;
     this.#channels.get(channel.organizationId)?.stopListening();
     this.#channels.delete(channel.organizationId);
+  }
+}
+
+function deliver(channel: Channel, events: readonly Event[]): void {
+  for (const event of events) {
+    channel.position = event.cursor;
+    for (const subscriber of channel.live) {
+      if (subscriber.matches(event)) subscriber.take(event);
+    }
   }
 }

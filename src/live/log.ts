@@ -14,6 +14,13 @@ import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
 import { perInstance } from '../infra/per-instance.ts';
+import {
+  announcementOf,
+  MAX_ANNOUNCED_BYTES,
+  MAX_ANNOUNCED_EVENTS,
+  type Numbering,
+} from './announcement.ts';
+import { decodeEvents, EVERY_COLUMN, markTogether } from './event-rows.ts';
 import { partitionDays, utcDay, WITHOUT_CURSOR } from './partitions.ts';
 
 export interface NewEvent {
@@ -115,8 +122,9 @@ export function announceEvents(app: App, organizationId: string): void {
     try {
       do {
         running.set(organizationId, false);
-        const cursor = String(await assignCursors(app, organizationId));
-        app.bus.publish(eventsTopicOf(organizationId), null);
+        const numbering = await numberEvents(app, organizationId, MAX_ANNOUNCED_EVENTS);
+        const cursor = String(numbering.through);
+        app.bus.publish(eventsTopicOf(organizationId), announcementOf(numbering));
         app.bus.publish(EVENTS_TOPIC, { organizationId, cursor } satisfies EventsMessage);
         // The commits of the meantime in one statement, also when several processes do this in turns.
         if (running.get(organizationId)) await pause(TOGETHER_MS);
@@ -133,22 +141,35 @@ function today(app: App): Prisma.Sql {
   return Prisma.sql`${utcDay(app.now())}::date, ${width}::integer`;
 }
 
+const MAX_BYTES = Prisma.raw(String(MAX_ANNOUNCED_BYTES));
+
+/**
+ * Gives every committed event of the organization its cursor.
+ *
+ * @param most how many events are returned; none if there are more.
+ */
+async function numberEvents(app: App, organizationId: string, most: number): Promise<Numbering> {
+  const [row] = await app.rows.$queryRaw<Numbering[]>`
+    SELECT after, through, CASE WHEN octet_length(events) <= ${MAX_BYTES} THEN events END AS events
+    FROM number_events(${organizationId}::uuid, ${today(app)}, ${most}::integer)`;
+  return row ?? { after: 0n, through: 0n, events: null };
+}
+
 /**
  * Gives every committed event of the organization its cursor.
  *
  * @returns the cursor of the newest event; 0 when there is none.
  */
 export async function assignCursors(app: App, organizationId: string): Promise<bigint> {
-  const [row] = await app.db.$queryRaw<{ last: bigint }[]>`
-    SELECT assign_event_cursors(${organizationId}::uuid, ${today(app)}) AS last`;
-  return row?.last ?? 0n;
+  return (await numberEvents(app, organizationId, 0)).through;
 }
 
 /** Gives every committed event of the organizations of these calls its cursor, before they are read. */
 export async function assignCursorsOfCalls(app: App, callIds: readonly string[]): Promise<void> {
-  await app.db.$queryRaw`
-    SELECT count(assign_event_cursors(organization_id, ${today(app)})) FROM (
-      SELECT DISTINCT organization_id FROM calls WHERE id = ANY(${[...callIds]}::uuid[])) owners`;
+  await app.rows.$queryRaw`
+    SELECT count(through) FROM (
+      SELECT DISTINCT organization_id FROM calls WHERE id = ANY(${[...callIds]}::uuid[])) owners,
+      number_events(organization_id, ${today(app)}, 0)`;
 }
 
 /** SQL condition: whether a committed event has no cursor. */
@@ -211,10 +232,11 @@ export interface LogBounds {
 }
 
 export async function logBounds(app: App, organizationId: string): Promise<LogBounds> {
-  const [row] = await app.db.$queryRaw<{ last: bigint; expired: bigint | null }[]>`
-    SELECT assign_event_cursors(${organizationId}::uuid, ${today(app)}) AS last, (
+  const [row] = await app.rows.$queryRaw<{ last: bigint; expired: bigint | null }[]>`
+    SELECT through AS last, (
       SELECT expired_through FROM event_counters
-      WHERE organization_id = ${organizationId}::uuid) AS expired`;
+      WHERE organization_id = ${organizationId}::uuid) AS expired
+    FROM number_events(${organizationId}::uuid, ${today(app)}, 0)`;
   return { last: row?.last ?? 0n, expiredThrough: row?.expired ?? 0n };
 }
 
@@ -229,25 +251,37 @@ export interface EventPage {
   where?: Prisma.EventWhereInput;
 }
 
-const pages = new WeakMap<Event, readonly Event[]>();
-
-/** The events that one read of the log returned, this one included: what they refer to is read at once. */
-export function readTogether(event: Event): readonly Event[] {
-  return pages.get(event) ?? [event];
-}
-
 /** Events after a cursor, oldest first. */
 export async function readEvents(
   app: App,
   organizationId: string,
-  { after, limit, where = {} }: EventPage,
+  { after, limit, where }: EventPage,
 ): Promise<Event[]> {
-  const events = await app.db.event.findMany({
+  if (!where) {
+    const found = eventsAfter(Prisma.sql`${organizationId}::uuid`, Prisma.sql`${after}`, limit);
+    const [row] = await app.rows.$queryRaw<{ events: string | null }[]>`
+      SELECT json_agg(e ORDER BY e.cursor)::text AS events FROM (${found}) e`;
+    return decodeEvents(row?.events ?? '[]');
+  }
+  const query: Prisma.EventFindManyArgs = {
     // The last condition is that of the index.
     where: { AND: [where, { organizationId, cursor: { gt: after } }, { cursor: { gt: 0 } }] },
     orderBy: { cursor: 'asc' },
     take: limit,
-  });
-  for (const event of events) pages.set(event, events);
-  return events;
+  };
+  const selected = app.rows.findMany('Event', { select: EVERY_COLUMN, ...query });
+  return markTogether(((await selected) as Event[] | null) ?? (await app.db.event.findMany(query)));
+}
+
+/** SQL: the first events of an organization after a cursor, both given as SQL. */
+export function eventsAfter(
+  organizationId: Prisma.Sql,
+  cursor: Prisma.Sql,
+  limit: number,
+): Prisma.Sql {
+  // The last condition is that of the index, which no value of a parameter implies.
+  return Prisma.sql`
+    SELECT * FROM events
+    WHERE organization_id = ${organizationId} AND cursor > ${cursor} AND cursor > 0
+    ORDER BY cursor LIMIT ${Prisma.raw(String(limit))}`;
 }

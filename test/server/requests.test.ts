@@ -140,7 +140,7 @@ describe('eventCursor', () => {
         await tx.$executeRaw`LOCK TABLE event_counters IN ACCESS EXCLUSIVE MODE`;
         answer = server.client.send('{ organization { name } now: eventCursor }');
         const holder = await sessionOf(tx);
-        await untilBlocked(db, { holder, statement: '%assign_event_cursors($1%' });
+        await untilBlocked(db, { holder, statement: '%number_events($1%' });
         // A snapshot read before the cursor would not have the change that follows.
         await tx.$executeRaw`SELECT pg_sleep(0.3)`;
         await tx.organization.update({ where: { id }, data: { name: 'Renamed' } });

@@ -3,7 +3,8 @@ import type { App } from '../../app.ts';
 import { type Call, type Event, Prisma } from '../../generated/prisma/client.ts';
 import { batched, inOrder } from '../../graphql/batched.ts';
 import type { RowsQuery } from '../../graphql/page.ts';
-import { assignCursorsOfCalls, readTogether } from '../../live/log.ts';
+import { readTogether } from '../../live/event-rows.ts';
+import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';
 import { existingOf } from '../../viewer.ts';
 
