@@ -5,7 +5,8 @@
 import type { App, Tx } from '../app.ts';
 import { type Event, Prisma } from '../generated/prisma/client.ts';
 import type { PeriodicTask } from '../infra/periodic-tasks.ts';
-import { EVENTS_TOPIC, type EventsMessage } from './log.ts';
+import { decodeEvents } from './event-rows.ts';
+import { EVENTS_TOPIC, type EventsMessage, eventsAfter } from './log.ts';
 
 export interface EventConsumer {
   /** Stands in the database; must never change. */
@@ -22,6 +23,11 @@ export interface EventConsumer {
     organizationId: string,
     events: readonly Event[],
   ): Promise<boolean | undefined>;
+  /**
+   * SQL condition for events of an organization, the rows of `batch`: whether `handle` has nothing to do for any
+   * of them. Then they are skipped by a single statement.
+   */
+  readonly ignores?: (organizationId: string) => Prisma.Sql;
   /** Called after the commit, at most once for each batch: a process may die before. */
   committed?(app: App, organizationId: string): void;
 }
@@ -69,6 +75,8 @@ class ConsumerLoop {
   /** Organizations whose time has come, in that order. */
   readonly #waiting = new Set<string>();
   readonly #failures = new Map<string, { count: number; retryAt: number }>();
+  /** Organizations whose last batch was not ignored, and so mostly is the next. */
+  readonly #attended = new Set<string>();
 
   constructor(app: App, consumer: EventConsumer) {
     this.#app = app;
@@ -183,12 +191,7 @@ class ConsumerLoop {
     let more = false;
     try {
       // After a failure one event at a time, so that those before the one that fails are handled.
-      const batch = await consumeBatch(
-        this.#app,
-        this.#consumer,
-        organizationId,
-        failed ? 1 : BATCH,
-      );
+      const batch = await this.#consume(organizationId, failed ? 1 : BATCH);
       this.#failures.delete(organizationId);
       more = batch?.full ?? false;
       if (batch) {
@@ -217,34 +220,91 @@ class ConsumerLoop {
       this.#startNext();
     }
   }
+
+  async #consume(organizationId: string, size: number): Promise<Batch | null> {
+    const consumer = this.#consumer;
+    if (consumer.ignores && !this.#attended.has(organizationId)) {
+      const ignored = await ignoreBatch(this.#app, consumer, organizationId, size);
+      if (ignored !== undefined) return ignored;
+    }
+    const batch = await consumeBatch(this.#app, consumer, organizationId, size);
+    if (batch?.announce) {
+      this.#attended.add(organizationId);
+      consumer.committed?.(this.#app, organizationId);
+    } else this.#attended.delete(organizationId);
+    return batch;
+  }
+}
+
+interface Batch {
+  /** Events up to here are handled. */
+  cursor: bigint;
+  /** Whether there may be more. */
+  full: boolean;
+  /** What `handle` returned. */
+  announce: boolean;
+}
+
+/**
+ * Skips the next events of an organization if the consumer ignores all of them.
+ *
+ * @returns null if another process is handling them; undefined if they are to be handled.
+ */
+async function ignoreBatch(
+  { rows }: App,
+  { name, ignores = () => Prisma.sql`false` }: EventConsumer,
+  organizationId: string,
+  size: number,
+): Promise<Batch | null | undefined> {
+  type Row = { known: boolean; cursor: bigint | null; skipped: bigint | null; count: number };
+  const at = Prisma.sql`organization_id = ${organizationId}::uuid AND name = ${name}`;
+  const batch = eventsAfter(Prisma.sql`${organizationId}::uuid`, Prisma.sql`p.cursor`, size);
+  const [row] = await rows.$queryRaw<Row[]>`
+    WITH position AS (
+      SELECT cursor FROM event_consumers WHERE ${at} FOR NO KEY UPDATE SKIP LOCKED
+    ), batch AS (
+      SELECT e.* FROM position p, LATERAL (${batch}) e
+    ), skipped AS (
+      UPDATE event_consumers SET cursor = last, updated_at = now()
+      FROM (SELECT max(cursor) AS last FROM batch HAVING count(*) > 0) AS b
+      WHERE ${at} AND (${ignores(organizationId)})
+      RETURNING event_consumers.cursor
+    )
+    SELECT EXISTS (SELECT FROM event_consumers WHERE ${at}) AS known,
+      (SELECT cursor FROM position) AS cursor, (SELECT cursor FROM skipped) AS skipped,
+      (SELECT count(*) FROM batch)::int AS count`;
+  if (!row?.known) return undefined;
+  if (row.cursor === null) return null;
+  if (row.count > 0 && row.skipped === null) return undefined;
+  return { cursor: row.skipped ?? row.cursor, full: row.count === size, announce: false };
 }
 
 /**
  * Hands a consumer its next events of an organization.
  *
- * @returns the cursor up to which events are handled, and whether there may be more; null if another
- * process is handling them.
+ * @returns null if another process is handling them.
  */
 async function consumeBatch(
   app: App,
   consumer: EventConsumer,
   organizationId: string,
   size: number,
-): Promise<{ cursor: bigint; full: boolean } | null> {
+): Promise<Batch | null> {
   const { name } = consumer;
-  const batch = await app.db.$transaction(async (tx) => {
-    let [row] = await tx.$queryRaw<{ cursor: bigint }[]>`
-      SELECT cursor FROM event_consumers
-      WHERE organization_id = ${organizationId}::uuid AND name = ${name}
-      FOR NO KEY UPDATE SKIP LOCKED`;
-    row ??= await addPosition(tx, organizationId, name);
+  return app.db.$transaction(async (tx) => {
+    const found = eventsAfter(Prisma.sql`${organizationId}::uuid`, Prisma.sql`p.cursor`, size);
+    const read = () => tx.$queryRaw<{ cursor: bigint; events: string | null }[]>`
+      WITH position AS (
+        SELECT cursor FROM event_consumers
+        WHERE organization_id = ${organizationId}::uuid AND name = ${name}
+        FOR NO KEY UPDATE SKIP LOCKED)
+      SELECT p.cursor, (
+        SELECT json_agg(e ORDER BY e.cursor)::text FROM (${found}) e) AS events
+      FROM position p`;
+    let [row] = await read();
+    if (!row && (await addPosition(tx, organizationId, name))) [row] = await read();
     if (!row) return null;
-    const events = await tx.event.findMany({
-      // The last condition is that of the index.
-      where: { AND: [{ organizationId, cursor: { gt: row.cursor } }, { cursor: { gt: 0 } }] },
-      orderBy: { cursor: 'asc' },
-      take: size,
-    });
+    const events = decodeEvents(row.events ?? '[]');
     const last = events.at(-1);
     if (!last) return { cursor: row.cursor, full: false, announce: false };
     const announce = (await consumer.handle(app, tx, organizationId, events)) ?? false;
@@ -253,19 +313,12 @@ async function consumeBatch(
       WHERE organization_id = ${organizationId}::uuid AND name = ${name}`;
     return { cursor: last.cursor, full: events.length === size, announce };
   });
-  if (batch?.announce) consumer.committed?.(app, organizationId);
-  return batch;
 }
 
-/** Undefined if there is one, which another process has locked. */
-async function addPosition(
-  tx: Tx,
-  organizationId: string,
-  name: string,
-): Promise<{ cursor: bigint } | undefined> {
-  const [row] = await tx.$queryRaw<{ cursor: bigint }[]>`
+/** False if there is one, which another process has locked. */
+async function addPosition(tx: Tx, organizationId: string, name: string): Promise<boolean> {
+  const added = await tx.$executeRaw`
     INSERT INTO event_consumers (organization_id, name, updated_at)
-    VALUES (${organizationId}::uuid, ${name}, now()) ON CONFLICT DO NOTHING
-    RETURNING cursor`;
-  return row;
+    VALUES (${organizationId}::uuid, ${name}, now()) ON CONFLICT DO NOTHING`;
+  return added > 0;
 }

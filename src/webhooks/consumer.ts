@@ -1,11 +1,15 @@
 /** Follows the event log: queues webhooks, and keeps the CRM webhooks of agents in step. */
 import type { App, Tx } from '../app.ts';
-import type { Event } from '../generated/prisma/client.ts';
+import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalogue.ts';
 import { envelope, queueEvents } from './messages.ts';
 import { announceDeliveries } from './sender.ts';
+
+const AGENT_CHANGES: readonly EventType[] = ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'];
+const CALL_DELETED: EventType = 'CALL_DELETED';
+const FOLLOWED = [...AGENT_CHANGES, CALL_DELETED];
 
 export const webhookConsumer: EventConsumer = {
   name: 'webhooks',
@@ -20,6 +24,13 @@ export const webhookConsumer: EventConsumer = {
     return (await queueEvents(app, tx, { organizationId, events, endpoints })) > 0;
   },
 
+  // Without an endpoint, events are followed only for those that `handle` reads by their type.
+  ignores: (organizationId) => Prisma.sql`
+    NOT EXISTS (SELECT FROM batch WHERE type::text = ANY(${FOLLOWED}))
+    AND NOT EXISTS (
+      SELECT FROM webhook_endpoints
+      WHERE organization_id = ${organizationId}::uuid AND disabled_at IS NULL)`,
+
   committed: (app: App) => announceDeliveries(app),
 };
 
@@ -31,7 +42,7 @@ async function followAgents(
 ): Promise<void> {
   const changed = new Map<string, bigint>();
   for (const { type, agentId, cursor } of events) {
-    if (agentId && ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'].includes(type)) {
+    if (agentId && AGENT_CHANGES.includes(type)) {
       if (!changed.has(agentId)) changed.set(agentId, cursor);
     }
   }
@@ -74,7 +85,7 @@ export const HEALTHY = {
 /** What was or will be sent about a deleted call loses everything but its ids. */
 async function eraseDeletedCalls(tx: Tx, events: readonly Event[]): Promise<void> {
   const callIds = events
-    .filter(({ type }) => type === 'CALL_DELETED')
+    .filter(({ type }) => type === CALL_DELETED)
     .map(({ callId }) => callId)
     .filter((id) => id !== null);
   if (callIds.length === 0) return;
