@@ -13,20 +13,11 @@ export interface ReadCall {
   version: string;
 }
 
-/** SQL: the columns of `ReadCall`, in a query of `calls`. */
-export const READ_COLUMNS = Prisma.sql`calls.xmin::text AS version, ${CALL_COLUMNS}`;
-
-/** A row of such a query. */
-export type ReadRow = Call & { version: string };
-
-export function readCall({ version, ...call }: ReadRow): ReadCall {
-  return { call, version };
-}
-
 /** Reads the calls that meet a condition, without a lock. */
 export async function readCalls(db: RawReader, where: Prisma.Sql): Promise<ReadCall[]> {
-  const rows = await db.$queryRaw<ReadRow[]>`SELECT ${READ_COLUMNS} FROM calls WHERE ${where}`;
-  return rows.map(readCall);
+  const rows = await db.$queryRaw<(Call & { version: string })[]>`
+    SELECT calls.xmin::text AS version, ${CALL_COLUMNS} FROM calls WHERE ${where}`;
+  return rows.map(({ version, ...call }) => ({ call, version }));
 }
 
 /** Locks a call for the rest of the transaction. */

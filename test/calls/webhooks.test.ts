@@ -167,6 +167,30 @@ describe('receiveUltravoxWebhook', () => {
     expect(seen.billedDurationSeconds).toBe(6);
   });
 
+  it('applies a webhook in the transaction that stores it, and one of a locked call later', async () => {
+    const { db } = server.app;
+    const storedAlone = async (call: { ultravoxId: string }) => {
+      const [row] = await db.$queryRaw<{ alone: boolean }[]>`
+        SELECT w.xmin <> c.xmin AS alone FROM ultravox_webhooks w
+        JOIN calls c ON c.ultravox_id = w.ultravox_call_id
+        WHERE c.ultravox_id = ${call.ultravoxId}`;
+      return row?.alone;
+    };
+    const free = await unheard();
+    await post(server, free.billed);
+    expect(await callOf(caller.client, free.id)).toMatchObject({ billingStatus: 'BILLED' });
+    expect(await storedAlone(free)).toBe(false);
+
+    const locked = await unheard();
+    await db.$transaction(async (tx) => {
+      await tx.$queryRaw`SELECT 1 FROM calls WHERE id = ${uuidOf(locked.id)}::uuid FOR UPDATE`;
+      expect(await post(server, locked.billed)).toBe(204);
+      expect(await storedOf(server, locked.ultravoxId)).toMatchObject([{ processedAt: null }]);
+    });
+    await waitForCall(caller.client, locked.id, 'billed', isBilled);
+    await worked(server, locked.ultravoxId, 1);
+  });
+
   it('ignores a webhook that arrives after a newer one', async () => {
     const orders = [
       ['ended', 'joined', 'started', 'billed'],

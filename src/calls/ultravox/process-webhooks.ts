@@ -1,7 +1,7 @@
 /**
- * Processes stored webhooks of Ultravox: those that were stored together in one statement, without a lock.
- * What cannot be processed so is processed one by one, so that a webhook which fails, or whose call is
- * locked, holds up no other.
+ * Processes webhooks of Ultravox: those that arrive together in one statement, which stores them, without a lock.
+ * What cannot be processed so is only stored and then processed one by one, so that a webhook which fails, or
+ * whose call is locked, holds up no other.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
@@ -14,7 +14,12 @@ import { placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, updateOf } from './apply-update.ts';
 import { hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
-import { writeUpdates } from './write-updates.ts';
+import {
+  type CallUpdate,
+  type NewWebhook,
+  type WrittenUpdates,
+  writeUpdates,
+} from './write-updates.ts';
 
 const LOCKED_AGAIN_MS = 30;
 /** Longest wait for a lock: those who wait hold a connection each. */
@@ -24,30 +29,47 @@ const MAX_RETRY_SECONDS = 3_600;
 /** About six hours of retries. */
 const MAX_ATTEMPTS = 15;
 
-/** A webhook that this process has just stored. */
-export interface StoredWebhook {
-  id: string;
-  /** As stored. */
-  call: UltravoxCall;
+interface KnownUpdate extends CallUpdate {
+  seen: UltravoxCall;
+  webhookIds: readonly string[];
 }
 
 /**
- * Processes webhooks that were stored together. `calls` are those they are about, as they have just been
- * read.
+ * Stores webhooks, and applies those of calls that are known and not locked in the same statement. The others are
+ * processed afterwards, in the background.
  */
-export async function processStored(
+export async function receiveWebhooks(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
+  const { done, stored, callsWait } = await applyAndStore(app, webhooks);
+  const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
+  const left = webhooks.filter(({ id }) => stored.has(id) && !processed.has(id));
+  app.background('processUltravoxWebhooks', async () => {
+    followUp(app, done, callsWait);
+    if (left.length > 0) await processStored(app, left);
+  });
+}
+
+async function applyAndStore(
   app: App,
-  webhooks: readonly StoredWebhook[],
-  calls: readonly ReadCall[],
-): Promise<void> {
+  webhooks: readonly NewWebhook[],
+): Promise<{ done: KnownUpdate[] } & Omit<WrittenUpdates, 'ids'>> {
+  try {
+    const updates = updatesOf(app, webhooks, await readCalls(app.rows, callsOf(webhooks)));
+    const { ids, ...written } = await writeUpdates(app, app.rows, updates, webhooks);
+    return { done: updates.filter(({ before }) => ids.has(before.id)), ...written };
+  } catch {
+    // One of them cannot be applied; what fails when they are processed is recorded.
+    return { done: [], ...(await writeUpdates(app, app.rows, [], webhooks)) };
+  }
+}
+
+/** Processes webhooks that were stored together. Mostly their calls were changed or locked at that moment. */
+async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
   let left = webhooks;
   try {
-    left = await ingestKnown(app, left, calls);
-    // Mostly their calls were changed at that moment, or are still locked.
     for (const delay of [0, LOCKED_AGAIN_MS]) {
-      if (left.length === 0) return;
       await pause(delay);
-      left = await ingestKnown(app, left, await readCalls(app.rows, callsOf(left)));
+      left = await ingestKnown(app, left);
+      if (left.length === 0) return;
     }
   } catch {
     // What fails, fails again below, where that is recorded.
@@ -59,7 +81,7 @@ export async function processStored(
  * SQL condition on calls: known and not deleted, and one of these webhooks is about it. Without IS NULL, for which
  * the index on `ultravox_id` would be read, with all calls that were never created.
  */
-export function callsOf(webhooks: readonly StoredWebhook[]): Prisma.Sql {
+function callsOf(webhooks: readonly NewWebhook[]): Prisma.Sql {
   const ultravoxIds = webhooks.map(({ call }) => call.callId);
   const ourIds = webhooks.flatMap(({ call }) => ourIdOf(call));
   return Prisma.sql`deleted_at IS NULL AND (
@@ -67,13 +89,23 @@ export function callsOf(webhooks: readonly StoredWebhook[]): Prisma.Sql {
     OR (coalesce(ultravox_id, '') = '' AND id = ANY(${hiddenFromPlanner(ourIds, 'uuid[]')})))`;
 }
 
-/** Applies the webhooks of these calls, unless those have changed since. Returns the webhooks that are left. */
-async function ingestKnown(
+/** Applies webhooks to the calls that are known, unless those are locked. Returns the webhooks that are left. */
+async function ingestKnown(app: App, webhooks: readonly NewWebhook[]): Promise<NewWebhook[]> {
+  const updates = updatesOf(app, webhooks, await readCalls(app.rows, callsOf(webhooks)));
+  const { ids, callsWait } = await writeUpdates(app, app.rows, updates);
+  const done = updates.filter(({ before }) => ids.has(before.id));
+  followUp(app, done, callsWait);
+  const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
+  return webhooks.filter(({ id }) => !processed.has(id));
+}
+
+/** What webhooks make of the calls that they are about. */
+function updatesOf(
   app: App,
-  webhooks: readonly StoredWebhook[],
+  webhooks: readonly NewWebhook[],
   calls: readonly ReadCall[],
-): Promise<StoredWebhook[]> {
-  const ingested = calls.flatMap(({ call, version }) => {
+): KnownUpdate[] {
+  return calls.flatMap(({ call, version }) => {
     // The first one that names a call whose Ultravox ID is unknown decides which one it is.
     const ultravoxId =
       call.ultravoxId ??
@@ -88,11 +120,6 @@ async function ingestKnown(
     const webhookIds = own.map(({ id }) => id);
     return { seen, ...updateOf(app, call, ...states), version, webhookIds };
   });
-  const written = await writeUpdates(app, app.rows, ingested);
-  const done = ingested.filter(({ before }) => written.ids.has(before.id));
-  followUp(app, done, written.callsWait);
-  const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
-  return webhooks.filter(({ id }) => !processed.has(id));
 }
 
 /** Our ID in the metadata, which only we set, as a list of at most one. */

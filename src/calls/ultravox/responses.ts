@@ -39,9 +39,9 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
         ...updateOf(app, call, seen.get(call.id)!),
         version,
       }));
-      const written = await writeUpdates(app, app.rows, updates);
+      const { ids } = await writeUpdates(app, app.rows, updates);
       for (const { before, after } of updates) {
-        if (written.ids.has(before.id)) announceUpdate(app, before, after);
+        if (ids.has(before.id)) announceUpdate(app, before, after);
         // Mostly a webhook came first.
         else await applyLocked(app, before.id, seen.get(before.id)!);
       }

@@ -1,6 +1,6 @@
 /**
- * Webhooks of Ultravox: verified, stored, acknowledged, and then processed once each
- * (`process-webhooks.ts`). They are stored by call and event, so a repeated delivery changes nothing.
+ * Webhooks of Ultravox: verified, stored, acknowledged, and processed once each (`process-webhooks.ts`).
+ * They are stored by call and event, so a repeated delivery changes nothing.
  */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
@@ -11,8 +11,8 @@ import { perInstance } from '../../infra/per-instance.ts';
 import { storableJson } from '../../infra/storable-text.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
 import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
-import { READ_COLUMNS, type ReadCall, type ReadRow, readCall } from '../lock.ts';
-import { callsOf, processStored, type StoredWebhook } from './process-webhooks.ts';
+import { receiveWebhooks } from './process-webhooks.ts';
+import type { NewWebhook } from './write-updates.ts';
 
 export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;
@@ -50,49 +50,18 @@ export async function receiveUltravoxWebhook(
   return { status: 204 };
 }
 
-interface Arrival extends StoredWebhook {
-  event: string;
-}
+const AT_ONCE = 100;
 
-const STORE_AT_ONCE = 100;
-
-/** Stores what arrives at the same time in one statement, and then processes what is new. */
+/** What arrives at the same time is worked on together. */
 const arrivals = perInstance((app: App) =>
-  createBatches<Arrival, null>({
-    size: STORE_AT_ONCE,
+  createBatches<NewWebhook, null>({
+    size: AT_ONCE,
     async work(webhooks) {
-      const { ids, calls } = await storeWebhooks(app, webhooks);
-      const stored = webhooks.filter(({ id }) => ids.has(id));
-      if (stored.length > 0) {
-        app.background('processUltravoxWebhooks', () => processStored(app, stored, calls));
-      }
+      await receiveWebhooks(app, webhooks);
       return webhooks.map(() => null);
     },
   }),
 );
-
-/** Returns ids of those that are new, and the calls that they are about, as far as they are known. */
-async function storeWebhooks(
-  app: App,
-  webhooks: readonly Arrival[],
-): Promise<{ ids: Set<string>; calls: ReadCall[] }> {
-  const rows = webhooks.map(({ id, event, call }) => ({ id, event, call }));
-  const found = await app.rows.$queryRaw<(ReadRow & { webhookIds: string[] | null })[]>`
-    WITH stored AS (
-      INSERT INTO ultravox_webhooks (id, ultravox_call_id, event, payload)
-      SELECT id, call->>'callId', event, call - 'joinUrl'
-      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(id uuid, event text, call jsonb)
-      ON CONFLICT (ultravox_call_id, event) DO NOTHING
-      RETURNING id
-    )
-    SELECT stored.ids AS "webhookIds", known.*
-    FROM (SELECT array_agg(id) AS ids FROM stored) stored
-    LEFT JOIN (SELECT ${READ_COLUMNS} FROM calls WHERE ${callsOf(webhooks)}) known ON true`;
-  return {
-    ids: new Set(found[0]?.webhookIds ?? []),
-    calls: found.flatMap(({ webhookIds: _ids, ...row }) => (row.id === null ? [] : readCall(row))),
-  };
-}
 
 function single(header: string | string[] | undefined): string | undefined {
   return Array.isArray(header) ? header.join(',') : header;

@@ -3,6 +3,7 @@ import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { RawReader } from '../../infra/row-reader.ts';
 import { appendStatement, type NewEvent } from '../../live/log.ts';
+import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { CALLS_WAIT } from '../placement/limits.ts';
 import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
@@ -20,9 +21,19 @@ export interface CallUpdate {
   webhookIds?: readonly string[];
 }
 
+/** A webhook that is stored together with the updates. */
+export interface NewWebhook {
+  id: string;
+  event: string;
+  /** What is stored of it. */
+  call: UltravoxCall;
+}
+
 export interface WrittenUpdates {
   /** Ids of the calls that were written, or that stay as they are. */
   ids: Set<string>;
+  /** Ids of the new webhooks. The others had been stored before. */
+  stored: Set<string>;
   /** Whether a call waits for a slot, such as that of a call which has ended. */
   callsWait: boolean;
 }
@@ -33,18 +44,22 @@ export interface WrittenUpdates {
  *
  * An update with a version is left out if the row has changed since it was read, or is locked: nothing waits
  * for a lock here.
+ *
+ * @param arrived webhooks that are stored in the same statement, whether their update is left out or not.
  */
 export async function writeUpdates(
   app: App,
   db: RawReader,
   updates: readonly CallUpdate[],
+  arrived: readonly NewWebhook[] = [],
 ): Promise<WrittenUpdates> {
   const webhooks = updates.flatMap(({ before, webhookIds = [] }) =>
     webhookIds.map((id) => ({ id, call_id: before.id })),
   );
   const changed = updates.filter(({ before, after }) => before !== after);
-  if (changed.length === 0 && webhooks.length === 0) {
-    return { ids: new Set(updates.map(({ before }) => before.id)), callsWait: false };
+  if (changed.length === 0 && webhooks.length === 0 && arrived.length === 0) {
+    const ids = new Set(updates.map(({ before }) => before.id));
+    return { ids, stored: new Set(), callsWait: false };
   }
   const events = Map.groupBy(
     changed.flatMap(({ after, events: own }) => own.map((event) => ({ after, event }))),
@@ -52,7 +67,7 @@ export async function writeUpdates(
   );
   const ended = changed.filter(({ before, after }) => after.endedAt && !before.endedAt);
   const written = Prisma.sql`r.call_id IN (SELECT id FROM written)`;
-  const rows = await db.$queryRaw<{ id: string; callsWait: boolean }[]>`
+  const [result] = await db.$queryRaw<{ ids: string[]; stored: string[]; callsWait: boolean }[]>`
     WITH r AS (${rowsOf(updates)}), current AS (
       SELECT c.id FROM calls c JOIN r ON r.id = c.id
       WHERE r.version IS NULL OR c.xmin::text = r.version
@@ -70,16 +85,49 @@ export async function writeUpdates(
       ended.map(({ after }) => after),
       written,
     )}
-    ), marked AS (
-      UPDATE ultravox_webhooks w SET processed_at = ${app.now()}::timestamptz
-      FROM jsonb_to_recordset(${JSON.stringify(webhooks)}::jsonb) AS r(id uuid, call_id uuid)
-      WHERE w.id = r.id AND r.call_id IN (SELECT id FROM current)
-    )
-    SELECT id, ${CALLS_WAIT} AS "callsWait" FROM current`;
+    ), ${arrived.length > 0 ? storing(app, arrived, webhooks) : marking(app, webhooks)}
+    SELECT ARRAY(SELECT id FROM current) AS ids, ARRAY(SELECT id FROM stored) AS stored,
+      ${CALLS_WAIT} AS "callsWait"`;
   return {
-    ids: new Set(rows.map(({ id }) => id)),
-    callsWait: rows.some(({ callsWait }) => callsWait),
+    ids: new Set(result?.ids),
+    stored: new Set(result?.stored),
+    callsWait: result?.callsWait ?? false,
   };
+}
+
+type CallOfWebhook = { id: string; call_id: string };
+
+/** SQL for WITH: marks stored webhooks as processed whose calls are in `current`. */
+function marking(app: App, webhooks: readonly CallOfWebhook[]): Prisma.Sql {
+  return Prisma.sql`stored AS (
+    UPDATE ultravox_webhooks w SET processed_at = ${app.now()}::timestamptz
+    FROM jsonb_to_recordset(${JSON.stringify(webhooks)}::jsonb) AS r(id uuid, call_id uuid)
+    WHERE w.id = r.id AND r.call_id IN (SELECT id FROM current)
+    RETURNING w.id
+  )`;
+}
+
+/**
+ * SQL for WITH: stores webhooks, as processed if their calls are in `current`. In the same order in every process,
+ * so that those which store the same ones at the same time do not wait for each other in a circle.
+ */
+function storing(
+  app: App,
+  arrived: readonly NewWebhook[],
+  webhooks: readonly CallOfWebhook[],
+): Prisma.Sql {
+  const callOf = new Map(webhooks.map(({ id, call_id }) => [id, call_id]));
+  const rows = arrived.map((one) => ({ ...one, call_id: callOf.get(one.id) }));
+  return Prisma.sql`stored AS (
+    INSERT INTO ultravox_webhooks (id, ultravox_call_id, event, payload, processed_at)
+    SELECT id, call->>'callId', event, call - 'joinUrl',
+      CASE WHEN call_id IN (SELECT id FROM current) THEN ${app.now()}::timestamptz END
+    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+      id uuid, event text, call jsonb, call_id uuid)
+    ORDER BY call->>'callId', event
+    ON CONFLICT (ultravox_call_id, event) DO NOTHING
+    RETURNING id
+  )`;
 }
 
 /** SQL query: a row for each update, with every column that an update or an end without one may change. */
