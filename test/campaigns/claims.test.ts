@@ -81,17 +81,17 @@ async function finish(id: string, callIds: readonly string[]) {
 
 /** The app with a database that lets `pause` pass after each call was moved to SENDING. */
 function appThat(pause: () => Promise<void>): App {
-  const db = new Proxy(server.app.db, {
+  const rows = new Proxy(server.app.rows, {
     get(target, name) {
       if (name !== '$queryRaw') return Reflect.get(target, name);
-      return async (...args: Parameters<App['db']['$queryRaw']>) => {
-        const rows = await target.$queryRaw(...args);
+      return async (...args: Parameters<App['rows']['$queryRaw']>) => {
+        const moved = await target.$queryRaw(...args);
         if (JSON.stringify(args).includes('sent_at = clock_timestamp()')) await pause();
-        return rows;
+        return moved;
       };
     },
   });
-  return { ...server.app, db };
+  return { ...server.app, rows };
 }
 
 const ONE_RETRY = { retryFailed: true, maxRetryAttempts: 1, retryDelay: '1s' };

@@ -63,10 +63,10 @@ export function oldestWorthPlacing(app: App): Date {
 }
 
 /**
- * Uses the claim right before the request, together with claims that are used at the same time. Null if the call is not claimed any more, its deadline has
- * passed, its number is on the do-not-call list, an earlier call for its contact rang after all, Ultravox
- * has asked for a pause meanwhile, or the claim is so old that another process may release it. Afterwards the
- * outcome is unknown until Ultravox responds.
+ * Uses the claim right before the request, together with claims that are used at the same time. Null if the
+ * call is not claimed any more, its deadline has passed, its number is on the do-not-call list, an earlier call
+ * for its contact rang after all, Ultravox has asked for a pause meanwhile, or the claim is so old that another
+ * process may release it. Afterwards the outcome is unknown until Ultravox responds.
  */
 export function takeClaim(app: App, id: string): Promise<MovedCall | null> {
   return claimsToTake(app).add(id);
