@@ -3,7 +3,8 @@ import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Pool } from 'pg';
 import { createPipeline, createReadPipeline } from './pipeline.ts';
 import { RAW_TYPES, rawValue } from './raw-types.ts';
-import { type Row, type SelectOptions, selectStatement, type Tables } from './select-statements.ts';
+import type { Row } from './select-results.ts';
+import { type SelectOptions, selectStatement, type Tables } from './select-statements.ts';
 
 /** A Prisma client, a transaction of it, or a `RowReader`. */
 export interface RawReader {

@@ -5,6 +5,23 @@
  * queries usually contain is known here; for the others there is Prisma.
  */
 import { Decimal } from '@prisma/client/runtime/client';
+import {
+  arraysOf,
+  type Columns,
+  type Decode,
+  type DecodeRows,
+  decoderOf,
+  type Found,
+  isGrouped,
+  type Json,
+  type Member,
+  nestedName,
+  newSelection,
+  type Results,
+  type Row,
+  resultsOf,
+  type Selection,
+} from './select-results.ts';
 
 /** By the name of the model. Generated from the Prisma schema. */
 export type Tables = Record<string, Table>;
@@ -38,8 +55,6 @@ export interface SelectStatement {
   decode(json: Json): Row[];
 }
 
-export type Row = Record<string, unknown>;
-
 interface Query {
   select?: Record<string, unknown>;
   where?: object;
@@ -47,38 +62,11 @@ interface Query {
   take?: number;
 }
 
-/** The columns of the rows, each null without a row. */
-type Json = readonly unknown[];
-type Columns = readonly (readonly unknown[])[];
-type Decode = (value: never) => unknown;
-
-/** A column of the result, or an object of several. */
-interface Member {
-  name: string;
-  /** Its position in the result. Of a related row: of a column that is null or false without one. */
-  index: number;
-  /** Absent for values that JSON represents as they are. Also gets null. */
-  decode?: Decode | undefined;
-  /** The members of a related row. */
-  row?: readonly Member[];
-}
-
-/** What one `SELECT` reads of its rows and of those that they refer to. */
-interface Selection {
-  /** Of the table. */
-  alias: string;
-  /** Of the table: what is needed of the rows that are found. */
-  columns: Set<string>;
-  /** Of the result. */
-  expressions: string[];
-  joins: string[];
-}
-
 /** What is selected, as it is needed for a statement. */
 interface Selected {
   selection: Selection;
-  results: (from: string, order: string) => string;
-  decode: (json: Json) => Row[];
+  results: Results;
+  decode: DecodeRows;
   /** The number of names of tables that are in use after it. */
   aliases: number;
 }
@@ -96,9 +84,9 @@ interface Place {
 type Join = (alias: string) => string[];
 
 const QUERY_KEYS = new Set(['select', 'where', 'orderBy', 'take']);
+/** They are arguments of a function. */
+const MAX_LOOKUPS = 50;
 const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
-/** Most arguments of a function in PostgreSQL. */
-const MAX_ARGUMENTS = 100;
 /**
  * Numbers of rows that are usual stand in the statement itself: PostgreSQL makes a new plan each time for a limit
  * that it does not know, which may take longer than reading the rows. Not with several values to compare with,
@@ -137,7 +125,7 @@ export function selectStatement(
   try {
     const builder = new Builder(tables, options);
     const { sql, decode } = builder.rows(model, query, () => []);
-    return { text: `SELECT ${sql} AS rows`, values: builder.values, decode };
+    return { text: `SELECT (${sql}) AS rows`, values: builder.values, decode };
   } catch (error) {
     if (error === UNKNOWN) return null;
     throw error;
@@ -149,6 +137,8 @@ class Builder {
   readonly #tables: Tables;
   readonly #options: SelectOptions;
   #aliases = 0;
+  /** Whether the statement may return several rows, apart from those of nested lists. */
+  #isOfMany = false;
 
   constructor(tables: Tables, options: SelectOptions) {
     this.#tables = tables;
@@ -156,13 +146,16 @@ class Builder {
   }
 
   /**
-   * An expression with the columns of the rows. They are computed outside of the limited query, so only for rows
-   * of the page.
+   * A query of the columns of the rows. They are computed outside of the limited query, so only for rows of the
+   * page. `parent` is the selection that a nested list is in.
    */
-  rows(model: string, query: Query, join: Join): { sql: string; decode: (json: Json) => Row[] } {
+  rows(model: string, query: Query, join: Join, parent?: Selection) {
     const table = this.#table(model);
     const alias = this.#alias();
-    const { selection, results, decode } = this.#selected({ table, alias }, query);
+    // One list reads no row twice, but the lists of several rows do.
+    const outer = parent?.alias === 't1' && this.#isOfMany ? parent : undefined;
+    if (!parent) this.#isOfMany = query.take !== 1;
+    const { selection, results, decode } = this.#selected({ table, alias }, query, outer);
     const { columns, joins } = selection;
     const known = this.values.length;
     const conditions = [...join(alias), ...this.#conditions(table, query.where, alias)];
@@ -174,23 +167,27 @@ class Builder {
       query.take === undefined ? '' : ` LIMIT ${this.#limit(query.take, isPlannedOnce)}`;
     const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
     const found = `(SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
-    return { sql: `(SELECT ${results([found, ...joins].join(' '), order)})`, decode };
+    return { sql: results([found, ...joins].join(' '), order), decode, selection };
   }
 
   /** What is selected of the rows. Worked out once if the same is selected by other queries. */
-  #selected({ table, alias }: Omit<Place, 'selection'>, query: Query): Selected {
+  #selected(
+    { table, alias }: Omit<Place, 'selection'>,
+    query: Query,
+    outer: Selection | undefined,
+  ): Selected {
     const isShared = this.#options.sharesSelect === true && alias === 't1';
     const known = isShared && query.select ? shared.get(query.select) : undefined;
     if (known) {
       this.#aliases = known.aliases;
       return known;
     }
-    const selection: Selection = { alias, columns: new Set(), expressions: [], joins: [] };
+    const selection = newSelection(alias, outer);
     const members = this.#members({ table, alias, selection }, query);
     const selected = {
       selection,
       results: resultsOf(selection),
-      decode: rowsDecoder(members, selection.expressions.length > MAX_ARGUMENTS),
+      decode: decoderOf(selection, members),
       aliases: this.#aliases,
     };
     // Values of conditions in it would be missing.
@@ -242,10 +239,15 @@ class Builder {
     const join: Join = (alias) =>
       on.map(([from, to]) => `${nameIn(target, to, alias)} = ${nameIn(table, from, parent)}`);
     if (isList) {
-      const { sql, decode } = this.rows(model, query, join);
-      return { index: selection.expressions.push(sql) - 1, decode };
+      const { sql, decode, selection: list } = this.rows(model, query, join, selection);
+      if (list.keys.length === 0)
+        return { index: selection.expressions.push(`(${sql})`) - 1, decode };
+      selection.joins.push(`CROSS JOIN LATERAL (${sql}) ${nestedName(list)}`);
+      return { index: selection.expressions.push(`${nestedName(list)}.list`) - 1, decode };
     }
     if (query.orderBy !== undefined || query.take !== undefined) throw UNKNOWN;
+    const lookup = this.#lookup({ table, alias: parent, selection }, { model, isList, on }, query);
+    if (lookup) return lookup;
     const alias = this.#alias();
     const conditions = [...join(alias), ...this.#conditions(target, query.where, alias)];
     selection.joins.push(`LEFT JOIN ${quote(target.name)} ${alias} ON ${conditions.join(' AND ')}`);
@@ -255,6 +257,38 @@ class Builder {
     if (key) return { index: key.index, row };
     const isThere = on.map(([, to]) => `${nameIn(target, to, alias)} IS NOT NULL`).join(' AND ');
     return { index: selection.expressions.push(isThere) - 1, row };
+  }
+
+  /** Null for a row that is joined. */
+  #lookup(
+    { table, alias: parent, selection }: Place,
+    { model, on }: Relation,
+    query: Query,
+  ): Omit<Member, 'name'> | null {
+    const { outer } = selection;
+    const target = this.#table(model);
+    const id = on.find(([, to]) => to === 'id');
+    const isPlain = Object.keys(query.select ?? {}).every((name) => target.columns[name]);
+    if (!outer || !id || !isPlain || query.where || outer.lookups.length >= MAX_LOOKUPS)
+      return null;
+    const found = newSelection(this.#alias());
+    const row = this.#members({ table: target, alias: found.alias, selection: found }, query);
+    const [from, to] = id;
+    const ids = found.expressions.push(this.#column(columnOf(target, to), found.alias).sql) - 1;
+    const keys = on.map(([name]) => {
+      const key = selection.keys.push(nameIn(table, name, parent)) - 1;
+      return `unnest(k${outer.keys.push(`${nestedName(selection)}.k${key}`) - 1})`;
+    });
+    const names = on.map(([, name]) => nameIn(target, name, found.alias));
+    const isFound = `(${names.join(', ')}) IN (SELECT ${keys.join(', ')} FROM found)`;
+    const sql = `(SELECT ${arraysOf(found.expressions)} FROM ${quote(target.name)} ${found.alias} WHERE ${isFound})`;
+    const find = (json: Json): Found => {
+      const columns = (isGrouped(found) ? json.flat() : json) as Columns;
+      return { columns, rows: new Map(columns[ids]?.map((each, index) => [each, index])) };
+    };
+    const lookup = outer.lookups.push({ sql, find }) - 1;
+    const { sql: key } = this.#column(columnOf(table, from), parent);
+    return { index: selection.expressions.push(key) - 1, row, lookup };
   }
 
   #conditions(table: Table, where: object | undefined, alias: string): string[] {
@@ -347,52 +381,6 @@ function columnIn({ column }: { column: string }): string {
 
 function use({ alias, columns }: Selection, of: string, column: string): void {
   if (of === alias) columns.add(column);
-}
-
-/** The columns of the result and where they come from, by the tables and the order. */
-function resultsOf({ alias, expressions, joins }: Selection): Selected['results'] {
-  if (joins.length === 0) {
-    const arrays = arraysOf(expressions);
-    return (from) => `${arrays} FROM ${from}`;
-  }
-  const named = expressions.map((sql, index) => `${sql} AS c${index}`).join(', ');
-  const arrays = arraysOf(expressions.map((_, index) => `${alias}.c${index}`));
-  // The order of the rows may be lost in a join.
-  return (from, order) => `${arrays} FROM (SELECT ${named} FROM ${from}${order}) ${alias}`;
-}
-
-/** In groups, if they are too many arguments. */
-function arraysOf(expressions: readonly string[]): string {
-  if (expressions.length <= MAX_ARGUMENTS) {
-    return `json_build_array(${expressions.map((sql) => `json_agg(${sql})`).join(', ')})`;
-  }
-  const groups: string[] = [];
-  for (let from = 0; from < expressions.length; from += MAX_ARGUMENTS) {
-    groups.push(arraysOf(expressions.slice(from, from + MAX_ARGUMENTS)));
-  }
-  return `json_build_array(${groups.join(', ')})`;
-}
-
-function rowsDecoder(members: readonly Member[], isGrouped: boolean): (json: Json) => Row[] {
-  return (json) => {
-    const columns = (isGrouped ? json.flat() : json) as Columns;
-    const count = columns[0]?.length ?? 0;
-    const rows: Row[] = [];
-    for (let row = 0; row < count; row += 1) rows.push(rowAt(members, columns, row));
-    return rows;
-  };
-}
-
-function rowAt(members: readonly Member[], columns: Columns, row: number): Row {
-  const result: Row = {};
-  for (const { name, index, decode, row: related } of members) {
-    const value = columns[index]?.[row];
-    if (related) {
-      const isThere = value !== null && value !== false;
-      result[name] = isThere ? rowAt(related, columns, row) : null;
-    } else result[name] = decode ? decode(value as never) : value;
-  }
-  return result;
 }
 
 function columnOf(table: Table, name: string): Column {

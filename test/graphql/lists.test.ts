@@ -14,7 +14,14 @@ import {
   type RowSeed,
   type World,
 } from './list-cases.ts';
-import { conditionsOn, keylessQuery, MODELS, matchingQuery, wholeQuery } from './row-queries.ts';
+import {
+  conditionsOn,
+  keylessQuery,
+  MODELS,
+  matchingQuery,
+  nestedQuery,
+  wholeQuery,
+} from './row-queries.ts';
 import { WEBHOOK_CASES } from './webhook-list-cases.ts';
 
 const CASES = [...RESOURCE_CASES, ...CALL_CASES, ...WEBHOOK_CASES];
@@ -237,7 +244,7 @@ async function readTwice(model: string, query: object) {
 
 describe.each(MODELS)('rows of %s', (model) => {
   it('are the same as those of Prisma, with all columns and relations', async () => {
-    for (const query of [wholeQuery(model), keylessQuery(model)]) {
+    for (const query of [wholeQuery(model), keylessQuery(model), nestedQuery(model)]) {
       const { ours, expected } = await readTwice(model, query);
       expect(ours).toEqual(expected);
     }

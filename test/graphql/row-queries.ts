@@ -56,6 +56,40 @@ export function wholeQuery(model: string): object {
   };
 }
 
+/**
+ * The first rows of a model with their lists, each with all related rows of its rows and the rows that those are
+ * related to.
+ */
+export function nestedQuery(model: string): object {
+  const lists = Object.entries(TABLES[model]!.relations)
+    .filter(([, { isList }]) => isList)
+    .map(([name, { model: listed }]) => [
+      name,
+      {
+        select: { ...selectionOf(listed), ...relatedOf(listed, 2) },
+        orderBy: orderOf(listed, 'desc'),
+        take: 7,
+      },
+    ]);
+  return {
+    select: { ...selectionOf(model), ...relatedOf(model, 1), ...Object.fromEntries(lists) },
+    orderBy: orderOf(model, 'desc'),
+    take: 20,
+  };
+}
+
+/** Related rows so many relations away, of every second relation without the columns that they are found by. */
+function relatedOf(model: string, depth: number): Record<string, object> {
+  const relations = Object.entries(TABLES[model]!.relations).filter(([, { isList }]) => !isList);
+  return Object.fromEntries(
+    relations.map(([name, { model: related, on }], index) => {
+      const keys = index % 2 === 0 ? [] : on.map(([, to]) => [to, false]);
+      const more = depth > 1 && index % 3 > 0 ? relatedOf(related, depth - 1) : {};
+      return [name, { select: { ...selectionOf(related), ...Object.fromEntries(keys), ...more } }];
+    }),
+  );
+}
+
 /** Conditions on the values that the rows have. */
 export function conditionsOn(model: string, rows: readonly Row[]): fc.Arbitrary<object> {
   const comparison = fc
