@@ -193,6 +193,12 @@ export const SETTINGS = {
     default: '2',
     about: 'Interval at which subscribers are served from the event log when no wake-up arrives.',
   },
+  RUN_INTERVAL_SECONDS: {
+    schema: positive(60),
+    default: '1',
+    about:
+      'While calls end constantly: time between two runs of the campaigns, and of the steps after calls. More calls share the statements of a run; a slot is free, or a call waits for its next step, that much longer.',
+  },
   TRANSCRIPT_RETENTION_DAYS: {
     schema: wholeNumber(1, 3650),
     about:

@@ -50,6 +50,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   CALL_CHECK_SECONDS: '1',
   CALL_LOST_AFTER_SECONDS: '5',
   EVENT_POLL_SECONDS: '1',
+  RUN_INTERVAL_SECONDS: '0.1',
   RATE_LIMIT_PER_MINUTE: '0',
   LOG_LEVEL: 'warn',
 };

@@ -50,6 +50,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   CALL_CHECK_SECONDS: '2',
   CALL_LOST_AFTER_SECONDS: '5',
   EVENT_POLL_SECONDS: '0.5',
+  RUN_INTERVAL_SECONDS: '0.1',
   LOG_LEVEL: 'error',
 };
 

@@ -12,8 +12,6 @@ function laneOf(kind: PostCallStepKind): Lane {
   return kind === 'ANALYSIS' ? 'SLOW' : 'FAST';
 }
 
-/** Steps that become due within this time are claimed, and mostly finished, together. */
-const INTERVAL_MS = 1_000;
 /** Longer delays are left to the periodic look. */
 const MAX_DELAY_MS = 60_000;
 
@@ -30,7 +28,8 @@ export function onWake(app: App, runLane: (lane: Lane) => Promise<void>): void {
     startSharedRuns(app, {
       topic: topicOf(lane),
       run: () => runLane(lane),
-      intervalMs: INTERVAL_MS,
+      // Steps that become due within this time are claimed, and mostly finished, together.
+      intervalMs: app.config.RUN_INTERVAL_SECONDS * 1000,
       maxDelayMs: MAX_DELAY_MS,
     });
   worker(app).runs = { FAST: start('FAST'), SLOW: start('SLOW') };
