@@ -16,15 +16,15 @@ import { benchWebhooksIn } from './webhooks-in.ts';
 
 const BENCHMARKS: readonly (readonly [string, () => Promise<Section | Section[]>])[] = [
   ['reads', () => benchReads({ rounds: 3, seconds: 2 })],
-  ['fan-out', () => benchFanOut([10, 1_000, 5_000])],
-  ['opening', () => benchOpening(5_000)],
-  ['scale', () => benchScale()],
-  ['webhooks-in', () => benchWebhooksIn(5_000)],
-  ['idle', () => benchIdle()],
   ['campaign-call', () => benchCampaignCalls(60)],
+  ['fan-out', () => benchFanOut([10, 1_000, 5_000])],
+  ['scale', () => benchScale()],
   ['event-log', () => benchEventLog(10)],
-  ['retention', () => benchRetention(1_000_000)],
+  ['webhooks-in', () => benchWebhooksIn(5_000)],
+  ['opening', () => benchOpening(5_000)],
+  ['idle', () => benchIdle()],
   ['start', () => benchStart()],
+  ['retention', () => benchRetention(1_000_000)],
 ];
 
 const head = `# Results of the benchmarks\n\nWritten by \`npm run bench\` ${measuredAt()}. Compare ratios, not figures of different machines.`;
