@@ -1,6 +1,6 @@
 /** Messages on channels of Redis: of a single server, or sharded over the nodes of a cluster. */
 import { type Cluster, Redis } from 'ioredis';
-import { connectCluster, isCluster } from './redis-cluster.ts';
+import { connectCluster, isCluster, retryDelay } from './redis-cluster.ts';
 
 export interface RedisChannels {
   /** Fails at once while Redis is away. */
@@ -17,8 +17,6 @@ export interface RedisChannelsOptions {
   onError: (error: Error) => void;
   onReady: () => void;
 }
-
-const retryDelay = (attempt: number): number => Math.min(100 * 2 ** attempt, 2_000);
 
 /**
  * Connects to Redis, and again whenever the connection is lost. What kind of server it is turns out with the
@@ -81,14 +79,11 @@ function connectServer(options: RedisChannelsOptions): {
 
 /** https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub: only the node of a channel carries its messages. */
 function connectToCluster(options: RedisChannelsOptions): RedisChannels {
-  const shared = { clusterRetryStrategy: retryDelay };
   const publisher = connectCluster(options.url, {
-    ...shared,
     redisOptions: { maxRetriesPerRequest: 0 },
     enableOfflineQueue: false,
   });
   const subscriber = connectCluster(options.url, {
-    ...shared,
     redisOptions: {},
     shardedSubscribers: true,
   });

@@ -1,5 +1,10 @@
-/** Connections to a Redis Cluster, from the address of any of its nodes. */
+/** Connections to Redis: what all have in common, and those to a cluster, from the address of any of its nodes. */
 import { Cluster, type ClusterOptions, type Redis, type RedisOptions, ReplyError } from 'ioredis';
+
+/** Milliseconds until the next attempt to connect. */
+export function retryDelay(attempt: number): number {
+  return Math.min(100 * 2 ** attempt, 2_000);
+}
 
 /** Whether the server is a node of a cluster. Null when the connection was lost meanwhile. */
 export async function isCluster(redis: Redis): Promise<boolean | null> {
@@ -24,6 +29,7 @@ export function connectCluster(
 ): Cluster {
   const { protocol, host, username, password } = new URL(url);
   return new Cluster([`${protocol}//${host}`], {
+    clusterRetryStrategy: retryDelay,
     ...options,
     redisOptions: {
       ...redisOptions,

@@ -1,7 +1,7 @@
 /** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../app.ts';
-import { connectCluster, isCluster } from '../infra/redis-cluster.ts';
+import { connectCluster, isCluster, retryDelay } from '../infra/redis-cluster.ts';
 
 /** How long a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;
@@ -25,7 +25,6 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
   const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
   // Thousands of clients may come back at once.
   const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
-  const retryDelay = (attempt: number): number => Math.min(100 * 2 ** attempt, 2_000);
   const onError = app.failures.recorder('limits.redis');
   const listeners = new Set<() => void>();
   const announce = (): void => {
@@ -35,7 +34,7 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
   let known: LimitConnection | null = null;
   let isClosed = false;
 
-  async function recognize(): Promise<void> {
+  async function recognize(redisUrl: string): Promise<void> {
     const found = await isCluster(server);
     if (found === null || known || isClosed) return;
     if (!found) {
@@ -44,17 +43,16 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
       return;
     }
     server.disconnect();
-    known = connectCluster(url ?? '', {
+    known = connectCluster(redisUrl, {
       ...options,
       redisOptions,
-      clusterRetryStrategy: retryDelay,
       maxRedirections: MAX_REDIRECTIONS,
     });
     known.on('error', onError);
     known.on('ready', announce);
   }
   server.on('error', onError);
-  server.on('ready', () => (known ? announce() : void recognize()));
+  server.on('ready', () => (known ? announce() : void recognize(url)));
 
   return {
     connection: () => (known?.status === 'ready' ? known : null),

@@ -12,9 +12,9 @@ const WRITE_DELAY_MS = 50;
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /**
- * KEYS: hashes, in one slot of a cluster, of process → "count:expiry". ARGV: process, lifetime, then for each key the count of the
- * process and the limit. Writes the counts unless a total is over its limit; returns the number of the
- * first such key, or 0.
+ * KEYS: hashes of process → "count:expiry", all in one slot of a cluster. ARGV: process, lifetime, then for
+ * each key the count of the process and the limit. Writes the counts unless a total is over its limit;
+ * returns the number of the first such key, or 0.
  */
 const SCRIPT = `
 local time = redis.call('TIME')
@@ -46,7 +46,8 @@ export interface Limited {
 
 export interface SharedCounts {
   /**
-   * Writes the counts of this process for these keys, which are in one slot of a cluster, unless a total over all processes is over its limit.
+   * Writes the counts of this process for these keys, unless a total over all processes is over its limit.
+   * The keys must be in one slot of a cluster.
    *
    * @returns the index of the first key over its limit; null when all are within it, or Redis is away.
    */

@@ -7,6 +7,7 @@ import {
 } from 'graphql-ws';
 import type { RawData, WebSocket } from 'ws';
 import type { App } from '../app.ts';
+import { type KeyUser, stopWatchingKey, watchKey } from '../organizations/key-revocations.ts';
 import type { Viewer } from '../viewer.ts';
 import { LIMITS } from './limits.ts';
 import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from './live-delivery.ts';
@@ -27,7 +28,7 @@ export interface SocketConnection {
   readonly address: string | null;
   /** Null until the connection is initialized, and without a credential. */
   readonly viewer: Viewer | null;
-  /** Lifts the limit on received data, and closes the socket when the credential expires. */
+  /** Lifts the limit on received data, and closes the socket when the credential expires or is revoked. */
   authenticate(viewer: Viewer): void;
   /** Closes with 4403, after which a stock client connects again with a new credential. */
   closeForbidden(reason: string): void;
@@ -49,7 +50,6 @@ export interface ConnectionOptions {
   address: string | null;
   /** Called once, when the socket is authenticated or closed. */
   onAuthenticated: () => void;
-  onClose: (socket: WebSocket) => void;
 }
 
 /** Connects a socket to the protocol server and guards it until it is closed. */
@@ -58,7 +58,6 @@ export function openConnection(socket: WebSocket, options: ConnectionOptions): S
   const connection = new GuardedConnection(socket, options);
   const closed = protocol.opened(connection, connection);
   socket.on('close', (code, reason) => {
-    options.onClose(socket);
     connection.dispose();
     void Promise.resolve(closed(code, String(reason))).catch(
       app.failures.recorder('sockets.close'),
@@ -67,7 +66,7 @@ export function openConnection(socket: WebSocket, options: ConnectionOptions): S
   return connection;
 }
 
-class GuardedConnection implements SocketConnection, ProtocolSocket {
+class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   readonly address: string | null;
   viewer: Viewer | null = null;
   readonly #app: App;
@@ -103,6 +102,9 @@ class GuardedConnection implements SocketConnection, ProtocolSocket {
   authenticate(viewer: Viewer): void {
     this.viewer = viewer;
     this.#stopCounting();
+    // It was closed meanwhile, so nothing would end the watch.
+    if (this.#socket.readyState === this.#socket.CLOSED) return;
+    watchKey(this.#app, viewer.apiKeyId, this);
     if (!viewer.expiresAt) return;
     const lifetime = viewer.expiresAt.getTime() - this.#app.now().getTime();
     if (lifetime > MAX_TIMEOUT_MS) return;
@@ -117,6 +119,11 @@ class GuardedConnection implements SocketConnection, ProtocolSocket {
 
   close(code?: number, reason?: string): void {
     this.#socket.close(code, reason);
+  }
+
+  /** The API key was revoked. */
+  refuse(): void {
+    this.closeForbidden('The API key was revoked');
   }
 
   closeForbidden(reason: string): void {
@@ -198,6 +205,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket {
 
   dispose(): void {
     this.#stopCounting();
+    if (this.viewer) stopWatchingKey(this.#app, this.viewer.apiKeyId, this);
     clearInterval(this.#keepAlive);
     clearTimeout(this.#expiry);
   }

@@ -15,10 +15,9 @@ import {
   type ServerOptions,
   type SubscribePayload,
 } from 'graphql-ws';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
 import { toGraphQLError, withoutHttp } from '../graphql/errors.ts';
 import { newId } from '../infra/ids.ts';
-import { API_KEY_REVOKED_TOPIC } from '../organizations/api-key-cache.ts';
 import {
   clientAddress,
   createContext,
@@ -55,8 +54,6 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
     maxPayload: LIMITS.messageBytes.max,
     handleProtocols,
   });
-  const connections = new Map<WebSocket, SocketConnection>();
-  const onClose = (socket: WebSocket): void => void connections.delete(socket);
   const protocol = makeServer<Record<string, unknown> | undefined, SocketConnection>(
     createHandlers(options),
   );
@@ -77,31 +74,21 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
     }
     stream.once('close', release);
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      const options = { app, protocol, stream, address, onClose };
       const onAuthenticated = (): void => {
         stream.off('close', release);
         release();
       };
-      connections.set(socket, openConnection(socket, { ...options, onAuthenticated }));
+      openConnection(socket, { app, protocol, stream, address, onAuthenticated });
     });
   };
   server.on('upgrade', upgrade);
 
-  const stopListening = app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
-    for (const connection of connections.values()) {
-      if (connection.viewer?.apiKeyId === apiKeyId) {
-        connection.closeForbidden('The API key was revoked');
-      }
-    }
-  });
-
   return {
     async close() {
-      stopListening();
       server.off('upgrade', upgrade);
-      for (const socket of connections.keys()) socket.close(1001, 'Going away');
+      for (const socket of sockets.clients) socket.close(1001, 'Going away');
       const force = setTimeout(() => {
-        for (const socket of connections.keys()) socket.terminate();
+        for (const socket of sockets.clients) socket.terminate();
       }, SHUTDOWN_GRACE_MS);
       await new Promise<void>((resolve) => sockets.close(() => resolve()));
       clearTimeout(force);
