@@ -1,5 +1,9 @@
 import { defineConfig } from 'vitest/config';
 import { LongestFirst } from './test/support/longest-first.ts';
+import { keepTemporaryFilesInMemory } from './test/support/temporary-files.ts';
+
+// Before the workers start, which inherit it.
+keepTemporaryFilesInMemory();
 
 export default defineConfig({
   // The same `graphql` as Node gives to the packages; with Vite's own conditions there are two of it.

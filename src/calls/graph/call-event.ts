@@ -1,5 +1,4 @@
 /** Events of calls: the list of a call, the subscription, and the cursor of the event log. */
-import { queryFromInfo } from '@pothos/plugin-prisma';
 import { OperationTypeNode } from 'graphql';
 import type { Event } from '../../generated/prisma/client.ts';
 import { type Reader, readerOf } from '../../graphql/batched.ts';
@@ -14,6 +13,7 @@ import {
   readPage,
   sourceOfPage,
 } from '../../graphql/page.ts';
+import { rowSelection } from '../../graphql/row-selection.ts';
 import { withCleanup } from '../../infra/async-iterators.ts';
 import { readCursor } from '../../live/cursor.ts';
 import { currentCursor } from '../../live/log.ts';
@@ -114,7 +114,7 @@ CallEventType.implement({
         'The call in its current state, which may be newer than the event. Null if the call was deleted.',
       resolve: (event, _args, context, info) =>
         info.operation.operation === OperationTypeNode.SUBSCRIPTION
-          ? loadLiveCall(context.app, event, queryFromInfo({ context, info }))
+          ? loadLiveCall(context.app, event, rowSelection({ context, info, select: { id: true } }))
           : loadCall(readerOf(context), event.callId ?? ''),
     }),
   }),

@@ -3,6 +3,8 @@ import type { App } from '../../app.ts';
 import { type Call, type Event, Prisma } from '../../generated/prisma/client.ts';
 import { batched, inOrder } from '../../graphql/batched.ts';
 import type { RowsQuery } from '../../graphql/page.ts';
+import type { RowSelection } from '../../graphql/row-selection.ts';
+import { findMany } from '../../graphql/rows.ts';
 import { readTogether } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';
@@ -96,10 +98,6 @@ export const loadCall = batched<string, Call | null>(async ({ app, viewer }, ids
   return inOrder(await app.db.call.findMany({ where }), 'id', ids);
 });
 
-interface Selection {
-  select?: object | undefined;
-}
-
 /** The calls behind a page of events, by what is selected of them. */
 const liveCalls = new WeakMap<Event, Map<string, Promise<Call | null>>>();
 
@@ -109,18 +107,21 @@ const liveCalls = new WeakMap<Event, Map<string, Promise<Call | null>>>();
  * with the calls of all events that were read from the log at once. All of these belong to one
  * organization.
  */
-export function loadLiveCall(app: App, event: Event, selection: Selection): Promise<Call | null> {
+export function loadLiveCall(
+  app: App,
+  event: Event,
+  selection: RowSelection,
+): Promise<Call | null> {
   const key = keyOf(selection);
   const known = liveCalls.get(event)?.get(key);
   if (known) return known;
   const events = readTogether(event).filter((other) => !liveCalls.get(other)?.has(key));
   const ids = [...new Set(events.flatMap(({ callId }) => callId ?? []))];
-  const rows = app.db.call
-    .findMany({
-      ...(selection as Prisma.CallFindManyArgs),
-      where: { id: { in: ids }, deletedAt: null },
-    })
-    .then((found) => new Map((found as Call[]).map((call) => [call.id, call])));
+  const where = { id: { in: ids }, deletedAt: null };
+  const { query, options } = selection;
+  const rows = findMany<Call>(app, 'Call', { ...query, where }, options).then(
+    (found) => new Map(found.map((call) => [call.id, call])),
+  );
   for (const other of events) {
     const call = rows.then((byId) => byId.get(other.callId ?? '') ?? null);
     const loaded = liveCalls.get(other) ?? new Map<string, Promise<Call | null>>();
@@ -130,8 +131,16 @@ export function loadLiveCall(app: App, event: Event, selection: Selection): Prom
   return liveCalls.get(event)?.get(key) ?? Promise.resolve(null);
 }
 
-function keyOf(selection: Selection): string {
-  return JSON.stringify(selection, (_name, value: unknown) =>
-    typeof value === 'bigint' ? `${value}n` : value,
-  );
+/** Those that are worked out once for an operation need a key only once. */
+const keys = new WeakMap<RowSelection, string>();
+
+function keyOf(selection: RowSelection): string {
+  let key = keys.get(selection);
+  if (key === undefined) {
+    key = JSON.stringify(selection, (_name, value: unknown) =>
+      typeof value === 'bigint' ? `${value}n` : value,
+    );
+    keys.set(selection, key);
+  }
+  return key;
 }
