@@ -6,6 +6,7 @@ import { newId, publicId } from '../../src/infra/ids.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { randomFrom } from '../support/random.ts';
+import { insertRows } from '../support/rows.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -104,9 +105,12 @@ beforeAll(async () => {
       tokens: answered && random() < 0.5 ? Math.floor(random() * 5000) : null,
     };
   });
-  await db.call.createMany({ data: calls.map(({ success: _s, tokens: _t, ...call }) => call) });
-  await db.callAnalysis.createMany({
-    data: calls
+  const rows = calls.map(({ success: _s, tokens: _t, ...call }) => call);
+  await insertRows(server, 'Call', rows);
+  await insertRows(
+    server,
+    'CallAnalysis',
+    calls
       .filter(({ success, tokens }) => success !== null || tokens !== null)
       .map(({ id, success, tokens }) => ({
         callId: id!,
@@ -115,7 +119,7 @@ beforeAll(async () => {
         success,
         inputTokens: tokens,
       })),
-  });
+  );
   await changeSome(() => true);
 });
 

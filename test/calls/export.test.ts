@@ -77,24 +77,35 @@ async function fillCalls(
   await db.agent.create({ data: { ...agent, ...own, inactivityMessages: [] } as never });
   // Old enough not to count against the creation limits.
   const createdAt = new Date(Date.now() - 3_600_000);
-  await db.call.createMany({
-    data: Array.from({ length: count }, (_, index) => ({
+  const first = await db.call.create({
+    data: {
       id: newId(),
       organizationId,
       agentId,
-      direction: 'OUTBOUND' as const,
-      medium: 'SIP' as const,
-      status: 'COMPLETED' as const,
+      direction: 'OUTBOUND',
+      medium: 'SIP',
+      status: 'COMPLETED',
       ...accepted(),
       claimedAt: createdAt,
-      metadata: metadataOf(index),
+      metadata: metadataOf(0),
       summary: 'before',
       maxDurationSeconds: 60,
       joinTimeoutSeconds: 30,
-      createdAt: new Date(createdAt.getTime() - index),
+      createdAt,
       endedAt: createdAt,
-    })),
+    },
   });
+  const metadata = Array.from({ length: count - 1 }, (_, index) =>
+    JSON.stringify(metadataOf(index + 1)),
+  );
+  await db.$executeRaw`
+    INSERT INTO calls (id, organization_id, agent_id, direction, medium, status, placement, ultravox_id,
+      claimed_at, metadata, summary, max_duration_seconds, join_timeout_seconds, created_at, ended_at, updated_at)
+    SELECT new_id(), organization_id, agent_id, direction, medium, status, placement, new_id(),
+      claimed_at, m.text::jsonb, summary, max_duration_seconds, join_timeout_seconds,
+      created_at - m.number * interval '1 ms', ended_at, updated_at
+    FROM calls c, unnest(${metadata}::text[]) WITH ORDINALITY AS m(text, number)
+    WHERE c.id = ${first.id}::uuid`;
 }
 
 describe('exportCalls', () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../src/infra/ids.ts';
 import { createClient } from '../support/graphql.ts';
+import { insertRows } from '../support/rows.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { importFile, makeFolder, sendFile } from './upload.ts';
 
@@ -81,8 +82,10 @@ describe('exportContacts', () => {
     const publicFolderId = await makeFolder(server);
     const folderId = publicFolderId.slice(4);
     const COUNT = 6_000;
-    await db.contact.createMany({
-      data: Array.from({ length: COUNT }, (_, row) => ({
+    await insertRows(
+      server,
+      'Contact',
+      Array.from({ length: COUNT }, (_, row) => ({
         id: newId(),
         organizationId: server.organizationId,
         folderId,
@@ -91,7 +94,7 @@ describe('exportContacts', () => {
         firstName: 'before',
         metadata: { note: 'x'.repeat(2_000) },
       })),
-    });
+    );
     const input = { filter: { folderId: publicFolderId } };
     const { data } = await server.client.send(EXPORT, { input });
     const reader = (await fetch(data.exportContacts.url)).body!.getReader();

@@ -4,33 +4,51 @@ import { fileURLToPath } from 'node:url';
 import type { TestSpecification } from 'vitest/node';
 import { BaseSequencer } from 'vitest/node';
 
-/** Those that take longest, in this order: a fresh clone has no recorded durations. */
+/**
+ * Those that take longest, in about this order: a fresh clone has no recorded durations. Those that keep the
+ * processors busy are among those that mostly wait.
+ */
 const LONGEST = [
-  'crash/campaign.test.ts',
-  'infra/postgres.test.ts',
-  'live/storm.test.ts',
   'crash/webhooks.test.ts',
   'calls/placement.test.ts',
+  'campaigns/limits.test.ts',
+  'infra/postgres.test.ts',
   'crash/crash.test.ts',
   'graphql/lists.test.ts',
-  'campaigns/limits.test.ts',
-  'contacts/import-crash.test.ts',
-  'analytics/analytics.test.ts',
-  'campaigns/restarts.test.ts',
-  'contacts/import-upload.test.ts',
   'calls/creation-limits.test.ts',
+  'analysis.test.ts',
+  'crash/campaign.test.ts',
+  'campaigns/restarts.test.ts',
+  'live/subscriptions.test.ts',
+  'analytics/analytics.test.ts',
+  'live/storm.test.ts',
+  'live/event-log.test.ts',
+  'calls/post-call.test.ts',
+  'calls/inbound.test.ts',
+  'contacts/import-crash.test.ts',
+  'server/database-away.test.ts',
+  'calls/live-turns.test.ts',
+  'campaigns/moved-clock.test.ts',
   'campaigns/engine.test.ts',
   'campaigns/planning.test.ts',
-  'live/event-log.test.ts',
-  'live/subscriptions.test.ts',
+  'contacts/import-lifecycle.test.ts',
+  'campaigns/plan.test.ts',
+  'campaigns/window.test.ts',
   'knowledge-bases/knowledge-bases.test.ts',
-  'calls/inbound.test.ts',
+  'calls/ending.test.ts',
+  'contacts/import-upload.test.ts',
+  'hostile/fuzz/fuzz.test.ts',
+  'webhooks/webhooks.test.ts',
   'campaigns/ultravox.test.ts',
   'campaigns/claims.test.ts',
-  'phone-numbers/carriers.test.ts',
-  'webhooks/webhooks.test.ts',
-  'campaigns/retries.test.ts',
-  'analysis.test.ts',
+  'organizations/deployment.test.ts',
+  'contacts/import.test.ts',
+  'infra/periodic-tasks.test.ts',
+  'live/recipes.test.ts',
+  'campaigns/bad-rows.test.ts',
+  'calls/webhooks.test.ts',
+  'live/redis.test.ts',
+  'campaigns/sources.test.ts',
 ].map((file) => fileURLToPath(new URL(`../${file}`, import.meta.url)));
 
 export class LongestFirst extends BaseSequencer {
