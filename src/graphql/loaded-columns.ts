@@ -1,7 +1,7 @@
 /**
- * Resolves a field that shows a column as it is without the resolvers around it, when the row has
- * the column and the caller has the scopes. Those resolvers cost more than the rest of a list. For
- * `query-plan.ts` it also notes which fields show a column or a related row.
+ * Resolves a field that shows a column, or a value that is worked out from columns, without the resolvers around
+ * it, when the row has the columns and the caller has the scopes. Those resolvers cost more than the rest of a
+ * list. For `query-plan.ts` it also notes which fields show columns or a related row.
  */
 import SchemaBuilder, {
   BasePlugin,
@@ -25,11 +25,13 @@ const NAME = 'loadedColumns';
 
 type Read = (row: Record<string, unknown>) => unknown;
 
-/** A field that shows what its row has: a column, or the row of a relation. */
+/** A field that shows what its row has: a column, a value that columns give, or the row of a relation. */
 export interface LoadedField {
-  /** Undefined when the row does not have it. */
+  /** Undefined when the row does not have it, or when the field has to be resolved for another reason. */
   read: Read;
   required: RequiredScopes;
+  /** Whether the value is worked out from columns, which have to be as Prisma gives them. */
+  isDerived: boolean;
 }
 
 const loadedFields = new WeakMap<object, LoadedField>();
@@ -43,7 +45,8 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     resolver: GraphQLFieldResolver<unknown, Types['Context'], object>,
     field: PothosOutputFieldConfig<Types>,
   ): GraphQLFieldResolver<unknown, Types['Context'], object> {
-    const column = this.#columnReader(field);
+    const derived = derivedReader(field);
+    const column = this.#columnReader(field) ?? derived;
     const read = column ?? relationReader(field);
     const required = this.#requiredScopes(field);
     if (!read || !required) return resolver;
@@ -55,7 +58,7 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
       }
       return value;
     };
-    loadedFields.set(wrapped, { read, required });
+    loadedFields.set(wrapped, { read, required, isDerived: read === derived });
     return wrapped;
   }
 
@@ -93,6 +96,35 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     }
     return required;
   }
+}
+
+/**
+ * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row alone. What
+ * it throws is thrown again when the field is resolved.
+ */
+function derivedReader({
+  kind,
+  pothosOptions,
+}: {
+  kind: string;
+  pothosOptions: object;
+}): Read | null {
+  const { select, resolve } = pothosOptions as { select?: unknown; resolve?: unknown };
+  if (kind !== 'PrismaObject' || typeof resolve !== 'function' || resolve.length !== 1) return null;
+  if (typeof select !== 'object' || select === null) return null;
+  const columns = Object.keys(select);
+  if (columns.length === 0 || Object.values(select).some((selected) => selected !== true)) {
+    return null;
+  }
+  return (row) => {
+    if (columns.some((column) => row[column] === undefined)) return undefined;
+    try {
+      const value: unknown = resolve(row);
+      return value instanceof Promise ? undefined : (value ?? null);
+    } catch {
+      return undefined;
+    }
+  };
 }
 
 interface RelationExtensions {

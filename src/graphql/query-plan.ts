@@ -46,6 +46,8 @@ export interface FieldPlan {
   definition: GraphQLField<unknown, unknown>;
   nodes: readonly [FieldNode, ...FieldNode[]];
   readLoaded: ReadLoaded | null;
+  /** Whether `readLoaded` works its value out from columns, which have to be as Prisma gives them. */
+  isDerived: boolean;
   /** The fields that are selected of the objects of a type that the field returns. */
   fieldsOf(type: GraphQLObjectType): readonly FieldPlan[];
 }
@@ -77,6 +79,13 @@ export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
   return fieldsOf(type).every(
     (field) => field.readLoaded !== null || (!isRow && onlyShowsRows(field)),
   );
+}
+
+/** Whether a field works a value out from columns of rows that `field` returns, or of rows below them. */
+export function derivesValues({ definition, fieldsOf }: FieldPlan): boolean {
+  const type = getNamedType(definition.type);
+  if (!isObjectType(type)) return false;
+  return fieldsOf(type).some((field) => field.isDerived || derivesValues(field));
 }
 
 /** Null for an operation of another kind, or with directives. */
@@ -193,7 +202,8 @@ class Planner {
       definition === TypeNameMetaFieldDef
         ? () => type.name
         : loaded && readerOf(definition.type, loaded, fieldsOf);
-    const plan: FieldPlan = { key, definition, nodes, readLoaded, fieldsOf };
+    const isDerived = loaded?.isDerived ?? false;
+    const plan: FieldPlan = { key, definition, nodes, readLoaded, isDerived, fieldsOf };
     fieldPlans.set(nodes, plan);
     return plan;
   }

@@ -3,7 +3,7 @@ import { queryFromInfo } from '@pothos/plugin-prisma';
 import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
 import type { SelectOptions } from '../infra/select-statements.ts';
 import type { Context } from './context.ts';
-import { type FieldPlan, fieldPlanOf, onlyShowsRows } from './query-plan.ts';
+import { derivesValues, type FieldPlan, fieldPlanOf, onlyShowsRows } from './query-plan.ts';
 
 export interface RowSelection {
   /** A Prisma query with columns and relations, but no conditions of its own. */
@@ -23,6 +23,8 @@ interface SelectionOptions {
 }
 
 const SHOWN: SelectOptions = { datesAsText: true, sharesSelect: true };
+/** For rows that values are worked out from. */
+const DERIVED_FROM: SelectOptions = { sharesSelect: true };
 
 const selections = new WeakMap<FieldPlan, RowSelection | null>();
 
@@ -36,7 +38,8 @@ export function rowSelection(options: SelectionOptions): RowSelection {
   const known = selections.get(field);
   if (known) return known;
   const isShown = known === undefined && onlyShowsRows(field);
-  const selection = { query: queryFromInfo(options), options: isShown ? SHOWN : {} };
+  const shown = derivesValues(field) ? DERIVED_FROM : SHOWN;
+  const selection = { query: queryFromInfo(options), options: isShown ? shown : {} };
   if (known === undefined) selections.set(field, isShown ? selection : null);
   return selection;
 }

@@ -1,6 +1,7 @@
 /** Every list of the graph: how it is queried, and rows for it with few distinct sort values. */
 import type { App } from '../../src/app.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
+import type { ToolDefinition } from '../../src/tools/definition.ts';
 import { accepted } from '../support/calling.ts';
 import type { TestServer } from '../support/server.ts';
 
@@ -211,7 +212,18 @@ export const RESOURCE_CASES: ListCase[] = [
         ...named(seed),
         modelToolName: 'tool',
         description: 'A tool.',
-        definition: {},
+        definition: {
+          http: { url: 'https://example.com/lookup', method: 'GET' },
+          authentication: [],
+          authenticationRevision: 1,
+          dynamicParameters: [],
+          staticParameters: [],
+          automaticParameters: [],
+          timeout: null,
+          precomputable: false,
+          defaultReaction: 'SPEAKS',
+          staticResponse: null,
+        } satisfies ToolDefinition,
       }));
       await db.tool.createMany({ data });
       return undefined;

@@ -1,8 +1,15 @@
 /** Paging of every list of the graph, also while rows are deleted and changed between pages. */
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
-import { getNamedType, isObjectType } from 'graphql';
+import {
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  getNamedType,
+  isLeafType,
+  isObjectType,
+} from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadedField } from '../../src/graphql/loaded-columns.ts';
 import { schema } from '../../src/server/schema.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
@@ -228,6 +235,61 @@ describe.each(orders)('%s', (_name, listCase, field) => {
       ),
       { numRuns: 4 },
     );
+  });
+});
+
+/** The fields of the rows of a list that are shown without their resolvers, and the leaves of the objects they show. */
+function shownFields(list: string): string {
+  const [typeName = '', fieldName = ''] = list.split('.');
+  const objectOf = (type: GraphQLOutputType) => getNamedType(type) as GraphQLObjectType;
+  const connection = objectOf(
+    (schema.getType(typeName) as GraphQLObjectType).getFields()[fieldName]!.type,
+  );
+  const row = objectOf(connection.getFields().nodes!.type);
+  const leaves = (type: GraphQLObjectType) =>
+    Object.values(type.getFields()).filter(
+      (field) => isLeafType(getNamedType(field.type)) && field.args.length === 0,
+    );
+  return Object.values(row.getFields())
+    .filter(({ resolve, args }) => loadedField(resolve) && args.length === 0)
+    .map(({ name, type }) => {
+      const shown = getNamedType(type);
+      if (!isObjectType(shown)) return name;
+      return `${name} { ${leaves(shown)
+        .map((leaf) => leaf.name)
+        .join(' ')} }`;
+    })
+    .join(' ');
+}
+
+describe.each(
+  CASES.map((listCase) => [listCase.list, listCase] as const),
+)('%s', (list, listCase) => {
+  it('shows the same rows without resolvers as with them', async () => {
+    const rows = [
+      { a: 0, b: 1 },
+      { a: 2, b: 0 },
+    ];
+    const subject = await subjectOf(listCase, rows, undefined);
+    const fields = shownFields(list);
+    // An operation with a directive is left to graphql-js.
+    const read = (typeName: string) =>
+      server.client.send(subject.document({ first: 5 }, `nodes { ${fields} ${typeName} }`));
+    const shown = await until(
+      'two equal answers',
+      async () => {
+        const [first, resolved] = [
+          await read('__typename'),
+          await read('__typename @include(if: true)'),
+        ];
+        const again = await read('__typename');
+        if (!isDeepStrictEqual(first, again)) return false;
+        expect(first.data).toEqual(resolved.data);
+        return first;
+      },
+      10_000,
+    );
+    expect(shown.errors).toBeUndefined();
   });
 });
 
