@@ -88,6 +88,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   const running = await start(config, createLogger({ level: config.LOG_LEVEL }), {
     ...(options.now ? { now: options.now } : {}),
+  }).catch(async (error: unknown) => {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
   });
   await running.simulator?.updateSettings({ ...SIMULATOR, ...options.simulator });
   const url = running.server!.url;
