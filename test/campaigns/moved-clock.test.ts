@@ -245,11 +245,12 @@ describe('a campaign on a moved clock', () => {
       contacts: people(3),
       scheduleType: 'IMMEDIATE',
     });
-    await until('a refused call', async () => {
+    await until('the calls to be refused', async () => {
       await runCampaigns(server.app);
-      return server.app.db.call.count({
+      const refused = await server.app.db.call.count({
         where: { campaignId: uuidOf(id), placement: 'QUEUED' },
       });
+      return refused === 3;
     });
     moveTo(Date.parse('2028-05-08T11:00:00Z'));
     server.simulator.clearFaults();

@@ -21,8 +21,8 @@ const MAX_PAUSE_MS = 100;
 const PAUSE_SHARE = 0.05;
 
 /**
- * Calls `probe` until it returns a value other than null, undefined and false: 25 ms apart at first, up to
- * 100 ms later.
+ * Calls `probe` until it returns a value other than null, undefined, false and 0 (a count of nothing): 25 ms
+ * apart at first, up to 100 ms later.
  *
  * @throws the last error of the probe, or one that names `what`, after `timeoutMs`.
  */
@@ -36,7 +36,7 @@ export async function until<T>(
   for (;;) {
     try {
       const value = await probe();
-      if (value !== null && value !== undefined && value !== false) {
+      if (value !== null && value !== undefined && value !== false && value !== 0) {
         return value as NonNullable<Exclude<T, false>>;
       }
       failure = new Error(`Still waiting for ${what} after ${timeoutMs} ms`);
