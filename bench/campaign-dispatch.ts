@@ -17,7 +17,7 @@ import { recordOutcomes } from '../src/campaigns/outcomes/record-outcomes.ts';
 import { readConfig } from '../src/config.ts';
 import { newClient } from '../src/infra/connections.ts';
 import { createLogger } from '../src/infra/logger.ts';
-import { applyMigrations } from '../src/infra/migrations.ts';
+import { migrateDatabase } from '../src/infra/migrations.ts';
 import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
 import { JOB_DEFINITIONS } from '../src/worker.ts';
 
@@ -173,7 +173,7 @@ const postgres = await startEmbeddedPostgres({ directory: path.join(directory, '
 const client = newClient(postgres.url);
 try {
   await client.connect();
-  await applyMigrations({ databaseUrl: postgres.url, log });
+  await migrateDatabase(postgres.url, { log });
   const encryptionKey = 'a key for benchmarks, of at least 32 characters';
   const app = await createApp({
     config: readConfig({

@@ -11,7 +11,7 @@ import { createInProcessBus, createRedisBus } from './infra/bus.ts';
 import { type Cipher, createCipher } from './infra/cipher.ts';
 import { adapterOf, newQueryPool } from './infra/connections.ts';
 import { createFailures, type Failures } from './infra/failures.ts';
-import { type JobDefinition, type Jobs, startJobs } from './infra/jobs.ts';
+import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs.ts';
 import {
   createLanguageModel,
   type LanguageModel,
@@ -63,13 +63,24 @@ export interface AppOptions {
   now?: () => Date;
 }
 
+/** How many connections each pool may open, of those that the settings allow a process. */
+function shareConnections(all: number): { writing: number; reading: number } {
+  const shared = all - JOB_CONNECTIONS;
+  const reading = Math.floor(shared / 3);
+  return { reading, writing: shared - reading };
+}
+
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, databaseUrl, log } = options;
   const nameOf = config.PREPARED_STATEMENTS ? createStatementNames() : () => '';
-  const { db, rows } = openDatabase(newQueryPool(databaseUrl, { max: 20 }), nameOf);
+  const connections = shareConnections(config.DATABASE_CONNECTIONS);
+  const { db, rows } = openDatabase(
+    newQueryPool(databaseUrl, { max: connections.writing }),
+    nameOf,
+  );
   const limited = openDatabase(
     newQueryPool(databaseUrl, {
-      max: 10,
+      max: connections.reading,
       statementTimeoutMs: config.READ_TIMEOUT_SECONDS * 1000,
     }),
     nameOf,

@@ -59,6 +59,12 @@ export const SETTINGS = {
     schema: url(['postgres:', 'postgresql:']),
     about: 'PostgreSQL 15 or later. Default: an embedded PostgreSQL 18, kept in `DATA_DIR`.',
   },
+  DATABASE_CONNECTIONS: {
+    schema: wholeNumber(9, 1_000),
+    default: '33',
+    about:
+      'Maximum connections to PostgreSQL of this process, at least 9, and one more for a moment at its start. They are opened as they are needed.',
+  },
   PREPARED_STATEMENTS: {
     schema: flag,
     default: 'true',

@@ -42,7 +42,7 @@ export async function prepareDatabase({
     // Before the migrations, which may compute with the timestamps.
     const checked = await isInUtc(client);
     if (!checked) await refuseShifted(databaseUrl, client);
-    await applyMigrations({ databaseUrl, log });
+    await applyMigrations(client, { log });
     if (!checked) await recordUtc(client);
   } finally {
     await client.end();

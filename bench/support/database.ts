@@ -6,7 +6,7 @@ import type { Client } from 'pg';
 import { recordUtc } from '../../src/deployment.ts';
 import { newClient } from '../../src/infra/connections.ts';
 import { createLogger } from '../../src/infra/logger.ts';
-import { applyMigrations } from '../../src/infra/migrations.ts';
+import { migrateDatabase } from '../../src/infra/migrations.ts';
 import { startEmbeddedPostgres } from '../../src/infra/postgres.ts';
 import { prepareCounting } from './statements.ts';
 
@@ -50,7 +50,7 @@ export async function startBenchDatabase({
     await postgres.stop();
     postgres = await startEmbeddedPostgres(place);
   }
-  await applyMigrations({ databaseUrl: postgres.url, log });
+  await migrateDatabase(postgres.url, { log });
   const client = newClient(postgres.url);
   await client.connect();
   // The rows below are older than their ids, which would look like instants of another zone.

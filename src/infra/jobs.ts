@@ -5,7 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
-import { fromPrisma, type JobResult, PgBoss } from 'pg-boss';
+import {
+  fromPrisma,
+  type JobResult,
+  PgBoss,
+  type QueueResult,
+  type UpdateQueueOptions,
+} from 'pg-boss';
 import type { ZodType } from 'zod';
 import { guardedPool } from './connections.ts';
 import type { Failures } from './failures.ts';
@@ -19,6 +25,10 @@ const POLL_SECONDS = 600;
 const LISTEN_CHECK_MS = 60_000;
 /** How often jobs are looked for whose process died, once their time limit has passed. */
 const SUPERVISE_SECONDS = 120;
+/** Connections for the statements of pg-boss, which are short. All workers ask at once. */
+const JOB_POOL = 2;
+/** Maximum number of connections that jobs use: those, and one that listens. */
+export const JOB_CONNECTIONS = JOB_POOL + 1;
 const DUE = sql`state < 'active' AND start_after <= now()`;
 
 export interface JobDefinition<Payload extends object> {
@@ -116,14 +126,50 @@ export interface JobsOptions {
   worker: boolean;
 }
 
-/** Creates the schema of pg-boss and the queues if they do not exist. */
+function queueSettings(definition: JobDefinition<never>) {
+  return {
+    retryLimit: definition.retryLimit,
+    retryDelay: definition.retryDelaySeconds,
+    retryBackoff: true,
+    retryDelayMax: 300,
+    expireInSeconds: definition.expireSeconds,
+    retentionSeconds: 7 * 24 * 3600,
+    deleteAfterSeconds: 24 * 3600,
+    notify: true,
+  } satisfies UpdateQueueOptions;
+}
+
+/** A release may define other settings than the one that created a queue. */
+async function prepareQueues(
+  boss: PgBoss,
+  definitions: readonly JobDefinition<never>[],
+): Promise<void> {
+  // Without names it would return all queues.
+  if (definitions.length === 0) return;
+  const existing = await boss.getQueues(definitions.map(({ name }) => name));
+  const queues = new Map(existing.map((queue) => [queue.name, queue]));
+  for (const definition of definitions) {
+    const settings = queueSettings(definition);
+    const queue = queues.get(definition.name);
+    if (!queue) await boss.createQueue(definition.name, { ...settings, policy: 'short' });
+    else if (differs(queue, settings)) {
+      await boss.updateQueue(definition.name, settings);
+    }
+  }
+}
+
+function differs(queue: QueueResult, settings: ReturnType<typeof queueSettings>): boolean {
+  const names = Object.keys(settings) as (keyof typeof settings)[];
+  return names.some((name) => queue[name] !== settings[name]);
+}
+
+/** Creates the schema of pg-boss and the queues if they do not exist, and updates settings of queues that differ. */
 export async function startJobs(options: JobsOptions): Promise<Jobs> {
   const { databaseUrl, definitions, failures, worker } = options;
   const boss = new PgBoss({
     ...guardedPool(databaseUrl),
     schema: 'pgboss',
-    // Its statements are short, and all workers ask at once: with more, each would ask on a new connection.
-    max: 2,
+    max: JOB_POOL,
     supervise: worker,
     superviseIntervalSeconds: SUPERVISE_SECONDS,
     monitorIntervalSeconds: SUPERVISE_SECONDS,
@@ -137,19 +183,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
   });
   boss.on('error', failures.recorder('jobQueue', { message: 'The job queue reported an error' }));
   await boss.start();
-  for (const definition of definitions) {
-    await boss.createQueue(definition.name, {
-      retryLimit: definition.retryLimit,
-      retryDelay: definition.retryDelaySeconds,
-      retryBackoff: true,
-      retryDelayMax: 300,
-      expireInSeconds: definition.expireSeconds,
-      retentionSeconds: 7 * 24 * 3600,
-      deleteAfterSeconds: 24 * 3600,
-      notify: true,
-      policy: 'short',
-    });
-  }
+  await prepareQueues(boss, definitions);
 
   return {
     async enqueue(tx, job, payload, { group, startAfter, singletonKey = randomUUID() }) {

@@ -56,7 +56,6 @@ export interface Migration {
 }
 
 export interface ApplyOptions {
-  databaseUrl: string;
   /** Where the migrations are; `prisma/migrations` of this package by default. */
   directory?: string;
   log: Logger;
@@ -88,24 +87,40 @@ export async function readMigrations(directory = migrationsDirectory): Promise<M
 }
 
 /**
- * Applies the missing migrations and returns the names of those applied by this call. Several processes
- * may call it at once: each migration runs once, and all calls return when all are applied.
+ * Applies the missing migrations over a connection that nothing else uses meanwhile, and returns the names of
+ * those applied by this call. Several processes may call it at once: each migration runs once, and all calls
+ * return when all are applied.
  */
-export async function applyMigrations(options: ApplyOptions): Promise<{ applied: string[] }> {
-  const { databaseUrl, directory = migrationsDirectory, log } = options;
+export async function applyMigrations(
+  client: Client,
+  { directory = migrationsDirectory, log }: ApplyOptions,
+): Promise<{ applied: string[] }> {
   const migrations = await readMigrations(directory);
-  const client = newClient(databaseUrl);
-  await client.connect();
+  if ((await pending(client, migrations, log)).length === 0) return { applied: [] };
+  await lock(client);
   try {
-    if ((await pending(client, migrations, log)).length === 0) return { applied: [] };
-    await lock(client);
     // Another process may have applied them meanwhile.
     const todo = await pending(client, migrations, log);
     await client.query(createMigrationsTable);
     for (const migration of todo) await apply(client, migration, log);
     return { applied: todo.map((migration) => migration.name) };
   } finally {
-    await client.end(); // also releases the lock
+    // A lost connection has released it.
+    await client.query('SELECT pg_advisory_unlock($1)', [migrationLock]).catch(() => {});
+  }
+}
+
+/** The same, over a connection of its own. */
+export async function migrateDatabase(
+  databaseUrl: string,
+  options: ApplyOptions,
+): Promise<{ applied: string[] }> {
+  const client = newClient(databaseUrl);
+  await client.connect();
+  try {
+    return await applyMigrations(client, options);
+  } finally {
+    await client.end();
   }
 }
 
@@ -240,7 +255,7 @@ export interface DiffOptions {
 export async function diffFromMigrations(options: DiffOptions): Promise<string | undefined> {
   const { emptyDatabaseUrl, schema = schemaFile, log } = options;
   const directory = options.directory ?? migrationsDirectory;
-  await applyMigrations({ databaseUrl: emptyDatabaseUrl, directory, log });
+  await migrateDatabase(emptyDatabaseUrl, { directory, log });
 
   const content = await readFile(schema, 'utf8');
   const files = [{ path: schema, content }];

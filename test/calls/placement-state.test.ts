@@ -22,7 +22,7 @@ import type { CallPlacement } from '../../src/generated/prisma/enums.ts';
 import { newAdapter, newClient } from '../../src/infra/connections.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createLogger } from '../../src/infra/logger.ts';
-import { applyMigrations } from '../../src/infra/migrations.ts';
+import { migrateDatabase } from '../../src/infra/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const AT = new Date('2037-06-02T12:00:00Z');
@@ -239,7 +239,7 @@ describe('the migration to one column', () => {
         for (const name of (await readdir(migrations)).filter(chosen)) {
           await cp(path.join(migrations, name), path.join(directory, name), { recursive: true });
         }
-        await applyMigrations({ databaseUrl: empty.url, directory, log });
+        await migrateDatabase(empty.url, { directory, log });
       };
       await migrate((name) => name < NAME);
       await client.connect();

@@ -110,6 +110,22 @@ describe('Jobs.work', () => {
     expect(started.filter((id) => id.startsWith('flood'))).toHaveLength(2);
   });
 
+  it('follows a definition that has changed since its queue was created', async () => {
+    const job = (retryLimit: number) =>
+      defineJob({ name: 'work', payload, retryLimit, retryDelaySeconds: 1 });
+    await start(job(0));
+    closing.abort();
+    await jobs.stop(0);
+    await start(job(1));
+    let runs = 0;
+    await jobs.work(job(1), async () => {
+      runs += 1;
+      throw new Error('It does not work');
+    });
+    await enqueue(job(1), ['failing']);
+    await until('the retry', () => runs === 2);
+  });
+
   it('aborts the signal of a job at its time limit, counts the failure and retries', async () => {
     const job = defineJob({
       name: 'work',

@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createMigration, findMissingMigration } from '../../src/infra/migration-cli.ts';
-import { applyMigrations } from '../../src/infra/migrations.ts';
+import { migrateDatabase } from '../../src/infra/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 
@@ -37,7 +37,7 @@ async function withEmptyDatabase(run: (url: string) => Promise<void>): Promise<v
   }
 }
 
-const migrate = () => applyMigrations({ databaseUrl: database.url, directory, log });
+const migrate = () => migrateDatabase(database.url, { directory, log });
 
 async function query(sql: string): Promise<Record<string, unknown>[]> {
   const client = new Client({ connectionString: database.url });
@@ -51,7 +51,7 @@ async function query(sql: string): Promise<Record<string, unknown>[]> {
 
 const INVALID = `SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid`;
 
-describe('applyMigrations', () => {
+describe('migrateDatabase', () => {
   it('applies new migrations in order, each once', async () => {
     await write('2_rows', 'INSERT INTO things VALUES (1);');
     await write('1_table', 'CREATE TABLE things (id integer);');

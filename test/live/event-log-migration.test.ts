@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newClient } from '../../src/infra/connections.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import {
-  applyMigrations,
+  migrateDatabase,
   migrationsDirectory,
   readMigrations,
 } from '../../src/infra/migrations.ts';
@@ -46,7 +46,7 @@ async function migrate(chosen: (name: string) => boolean): Promise<void> {
   for (const { name } of (await readMigrations()).filter((each) => chosen(each.name))) {
     await cp(path.join(migrationsDirectory, name), path.join(directory, name), { recursive: true });
   }
-  await applyMigrations({ databaseUrl: database.url, directory, log });
+  await migrateDatabase(database.url, { directory, log });
 }
 
 /** Appends events; those `numbered` get their cursors. */
@@ -139,14 +139,14 @@ describe('the migration of the event log to partitions', () => {
     const start = utcDay(new Date());
     const fiveDaysAgo = utcDay(new Date(Date.now() - 5 * 86_400_000));
     await inFile(FIRST, `(now() AT TIME ZONE 'UTC')::date`, `'${fiveDaysAgo}'::date`);
-    await applyMigrations({ databaseUrl: database.url, directory, log });
+    await migrateDatabase(database.url, { directory, log });
     await append(10);
     await append(1, { numbered: false });
 
     await cp(path.join(migrationsDirectory, LAST), path.join(directory, LAST), { recursive: true });
-    await expect(
-      applyMigrations({ databaseUrl: database.url, directory, log }),
-    ).rejects.toMatchObject({ migration: LAST });
+    await expect(migrateDatabase(database.url, { directory, log })).rejects.toMatchObject({
+      migration: LAST,
+    });
     await append(10);
     expect((await logged()).cursors).toEqual(upTo(31));
 
