@@ -60,10 +60,10 @@ export const SETTINGS = {
     about: 'PostgreSQL 15 or later. Default: an embedded PostgreSQL 18, kept in `DATA_DIR`.',
   },
   DATABASE_CONNECTIONS: {
-    schema: wholeNumber(9, 1_000),
+    schema: wholeNumber(16, 1_000),
     default: '33',
     about:
-      'Maximum connections to PostgreSQL of this process, at least 9, and one more for a moment at its start. They are opened as they are needed.',
+      'Connections to PostgreSQL that this process may keep open, at least 16. They are opened as they are needed; a few more are opened for a moment at the start, and to ask whether a silent server still answers.',
   },
   PREPARED_STATEMENTS: {
     schema: flag,

@@ -3,12 +3,14 @@
  * it, when the row has the columns and the caller has the scopes. Those resolvers cost more than the rest of a
  * list. For `query-plan.ts` it also notes which fields show columns or a related row.
  */
+import { types } from 'node:util';
 import SchemaBuilder, {
   BasePlugin,
   type PothosOutputFieldConfig,
   type SchemaTypes,
 } from '@pothos/core';
 import type { GraphQLFieldResolver } from 'graphql';
+import { TABLES } from '../generated/tables.ts';
 import type { Context } from './context.ts';
 import { type NodeType, toPublicId } from './ids.ts';
 import { grantedScopes, isGranted, type RequiredScopes, type Scopes } from './scopes.ts';
@@ -45,7 +47,8 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     resolver: GraphQLFieldResolver<unknown, Types['Context'], object>,
     field: PothosOutputFieldConfig<Types>,
   ): GraphQLFieldResolver<unknown, Types['Context'], object> {
-    const derived = derivedReader(field);
+    const { extensions: type } = this.buildCache.getTypeConfig(field.parentType);
+    const derived = derivedReader(field, type?.pothosPrismaModel);
     const column = this.#columnReader(field) ?? derived;
     const read = column ?? relationReader(field);
     const required = this.#requiredScopes(field);
@@ -99,28 +102,25 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 }
 
 /**
- * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row alone. What
- * it throws is thrown again when the field is resolved.
+ * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row alone.
+ * Relations are left to Pothos, since another field may have loaded some of the related rows only. What the resolver
+ * throws is thrown again when the field is resolved.
  */
-function derivedReader({
-  kind,
-  pothosOptions,
-}: {
-  kind: string;
-  pothosOptions: object;
-}): Read | null {
+function derivedReader(
+  { kind, pothosOptions }: { kind: string; pothosOptions: object },
+  model: unknown,
+): Read | null {
   const { select, resolve } = pothosOptions as { select?: unknown; resolve?: unknown };
   if (kind !== 'PrismaObject' || typeof resolve !== 'function' || resolve.length !== 1) return null;
+  if (types.isAsyncFunction(resolve)) return null;
   if (typeof select !== 'object' || select === null) return null;
+  const known = typeof model === 'string' ? TABLES[model]?.columns : undefined;
   const columns = Object.keys(select);
-  if (columns.length === 0 || Object.values(select).some((selected) => selected !== true)) {
-    return null;
-  }
+  if (columns.length === 0 || !known || columns.some((column) => !(column in known))) return null;
   return (row) => {
     if (columns.some((column) => row[column] === undefined)) return undefined;
     try {
-      const value: unknown = resolve(row);
-      return value instanceof Promise ? undefined : (value ?? null);
+      return resolve(row) ?? null;
     } catch {
       return undefined;
     }

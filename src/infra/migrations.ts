@@ -88,7 +88,7 @@ export async function readMigrations(directory = migrationsDirectory): Promise<M
 
 /**
  * Applies the missing migrations over a connection that nothing else uses meanwhile, and returns the names of
- * those applied by this call. Several processes may call it at once: each migration runs once, and all calls
+ * those applied by this call. The caller ends the connection soon, and with it all locks. Several processes may call it at once: each migration runs once, and all calls
  * return when all are applied.
  */
 export async function applyMigrations(

@@ -53,11 +53,11 @@ export async function dropExpiredEvents(app: App): Promise<void> {
     const [lock] = await tx.$queryRaw<{ taken: boolean }[]>`
       SELECT pg_try_advisory_xact_lock(${DROP_LOCK}) AS taken`;
     if (!lock?.taken) return;
-    // Also ends the statement before, for whose snapshot a FINALIZE would wait.
-    await tx.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 0`;
-    const expired = await app.db.$queryRaw<Partition[]>`
+    const expired = await tx.$queryRaw<Partition[]>`
       SELECT name, attached, detaching FROM event_partitions
       WHERE ends_on <= ${before}::date ORDER BY starts_on`;
+    // Also ends the statement before, for whose snapshot a FINALIZE would wait.
+    await tx.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 0`;
     for (const partition of expired) {
       if (app.closing.aborted) return;
       await drop(app, partition);

@@ -1,6 +1,6 @@
 /** Links that carry their own signed permission, so that a browser can follow them without an API key. */
 import type { z } from 'zod';
-import type { App, Tx } from '../app.ts';
+import { type App, forReading, type Tx } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
 import { readToken, signToken } from '../infra/signed-token.ts';
 import { inSnapshot } from '../infra/snapshot.ts';
@@ -94,14 +94,17 @@ export function fileResponse(
   };
 }
 
-/** Looks the key up before each page. */
+/**
+ * Looks the key up before each page, over a connection of the other pool: the snapshot holds one of its own, and
+ * downloads that waited for a second one could wait for each other.
+ */
 async function* whileUsable(
   app: App,
   apiKeyId: string,
   pages: AsyncIterable<string>,
 ): AsyncGenerator<string> {
   for await (const page of pages) {
-    if (!(await isKeyUsable(app, apiKeyId)))
+    if (!(await isKeyUsable(forReading(app), apiKeyId)))
       throw new RequestError('UNAUTHENTICATED', 'The key ended');
     yield page;
   }

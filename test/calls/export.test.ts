@@ -13,7 +13,11 @@ let client: GraphQLClient;
 let caller: Caller;
 
 beforeAll(async () => {
-  server = await startTestServer({ simulator: { talkSeconds: 5 } });
+  // Nine of these connections are not for reading, nor for jobs.
+  server = await startTestServer({
+    settings: { DATABASE_CONNECTIONS: '16' },
+    simulator: { talkSeconds: 5 },
+  });
   client = server.client;
   caller = await prepareCaller(client);
 });
@@ -198,8 +202,32 @@ describe('exportCalls', () => {
     expect(new Set(summaries)).toEqual(new Set(['before']));
   });
 
-  it('ends the download of a client that goes away, which frees its place', async () => {
+  it('holds one connection only, so that downloads never wait for each other', async () => {
     const { url } = await perform(client, 'exportCalls', {}, 'url');
+    const release = Promise.withResolvers<void>();
+    let begun = 0;
+    const others = Array.from({ length: 8 }, () =>
+      server.app.db.$transaction(
+        async (tx) => {
+          await tx.$queryRaw`SELECT 1`;
+          begun += 1;
+          await release.promise;
+        },
+        { timeout: 120_000 },
+      ),
+    );
+    await until('the other transactions', () => begun === others.length);
+    const response = await fetch(url, { signal: AbortSignal.timeout(60_000) });
+    expect(table(await response.text()).length).toBeGreaterThan(0);
+    release.resolve();
+    await Promise.all(others);
+  });
+
+  it('ends the download of a client that goes away, which frees its place', async () => {
+    // More than sockets hold, so that it has not ended by itself.
+    const other = await server.newOrganization();
+    await fillCalls(other.id, 6_000, () => ({ note: 'x'.repeat(2_000) }));
+    const { url } = await perform(other.client, 'exportCalls', {}, 'url');
     for (let round = 0; round < 8; round += 1) {
       await until('a free place', async () => {
         const stop = new AbortController();

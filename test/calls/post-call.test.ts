@@ -251,6 +251,25 @@ describe('findingsIn', () => {
 });
 
 describe('postCallSteps', () => {
+  it('are the same whatever else is selected', async () => {
+    const { id } = await dial(caller);
+    const { postCallSteps: steps } = await finished(id);
+    const shown = steps.map(({ kind, status }: Step) => ({ kind, status }));
+    for (const selection of [
+      'status answeredAt endedAt analysis { status } postCallSteps { kind status }',
+      'postCallSteps { kind status } analysis { status } status answeredAt endedAt',
+      '... on Node { id } endedAt analysis { status } ... on Call { postCallSteps { kind status } }',
+    ]) {
+      const answer = await caller.client.send(
+        `query ($id: ID!) { call(id: $id) { ${selection} } calls(first: 1) { nodes { ${selection} } } }`,
+        { id },
+      );
+      const { call, calls } = dataOf(answer);
+      expect(call.postCallSteps).toEqual(shown);
+      expect(calls.nodes[0].postCallSteps).toEqual(shown);
+    }
+  });
+
   it('are all SKIPPED for a call that was not answered, and Ultravox is not asked', async () => {
     const { id } = await dial(caller, steered('0001'));
     const call = await finished(id);

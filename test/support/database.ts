@@ -83,18 +83,25 @@ export async function createTestDatabase({
   };
 }
 
-/** One connection for each PostgreSQL, since a worker creates many databases. */
+/** A connection to each PostgreSQL, since a worker creates many databases, and its last statement. */
 const administrators = new Map<string, Promise<Client>>();
 
-/** Runs SQL; throws unless the server was started for a test run. */
+/** Runs SQL, one statement after another; throws unless the server was started for a test run. */
 async function administer(adminUrl: string, sql: string): Promise<void> {
-  let connecting = administrators.get(adminUrl);
-  if (!connecting) {
-    connecting = connectToTestPostgres(adminUrl);
-    administrators.set(adminUrl, connecting);
+  const connecting = administrators.get(adminUrl) ?? connectToTestPostgres(adminUrl);
+  const administering = connecting.then(async (client) => {
+    await client.query(sql);
+    return client;
+  });
+  administrators.set(adminUrl, administering);
+  try {
+    await administering;
+  } catch (error) {
+    // The next one connects again.
+    if (administrators.get(adminUrl) === administering) administrators.delete(adminUrl);
+    await connecting.then((client) => client.end()).catch(() => undefined);
+    throw error;
   }
-  const client = await connecting;
-  await client.query(sql);
 }
 
 async function connectToTestPostgres(adminUrl: string): Promise<Client> {

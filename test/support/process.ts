@@ -44,7 +44,7 @@ export interface ServerProcessOptions {
 const DEFAULTS: Partial<Record<keyof Config, string>> = {
   ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
   // Opening one costs both sides more than a dozen statements.
-  DATABASE_CONNECTIONS: '9',
+  DATABASE_CONNECTIONS: '16',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '10000',
   ULTRAVOX_MAX_CALLS_PER_MINUTE: '100000',
   ULTRAVOX_MAX_CONCURRENT_CALLS: '100000',
