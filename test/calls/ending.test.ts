@@ -211,7 +211,7 @@ describe('endCall', () => {
   });
 
   it('hangs up a ringing call as soon as it is answered', async () => {
-    const made = await dial(caller, steered('0010'));
+    const made = await dial(caller, steered('0010'), { settings: { joinTimeout: '300s' } });
     const { call } = await done(caller.client, 'endCall', { id: made.id });
     expect(call.status).toBe('RINGING');
     expect(call.endRequestedAt).not.toBeNull();
@@ -222,7 +222,7 @@ describe('endCall', () => {
   });
 
   it('cancels a ringing call that is never answered', async () => {
-    const made = await dial(caller, steered('0003'));
+    const made = await dial(caller, steered('0003'), { settings: { joinTimeout: '300s' } });
     await done(caller.client, 'endCall', { id: made.id });
     const call = await ended(made.id);
     expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', answeredAt: null });

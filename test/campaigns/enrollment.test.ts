@@ -1,12 +1,14 @@
 /** Contacts that are added to a campaign while it runs, in steps that the tests hold up. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { resumeEnrollments, STEP_ROWS } from '../../src/campaigns/enrollment/add-contacts.ts';
+import { publicId } from '../../src/infra/ids.ts';
+import { perform } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { createClient } from '../support/graphql.ts';
 import { startServerProcess } from '../support/process.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { until } from '../support/wait.ts';
-import { start } from './engine-support.ts';
+import { callsOf, start } from './engine-support.ts';
 import {
   act,
   brokenRules,
@@ -121,21 +123,26 @@ describe('addCampaignContacts', () => {
   });
 
   it('keeps a campaign from completing before all contacts have joined', async () => {
-    server.simulator.updateSettings({ talkSeconds: 200 });
-    const id = await start(operator, { contacts: strangers(1), maxConcurrentCalls: 1 });
+    // The first call lasts until the test ends it.
+    const contacts = people(1, { series, ending: '0008' });
+    const id = await start(operator, { contacts, maxConcurrentCalls: 1 });
+    const call = await until('the first call', async () => {
+      const [row] = await callsOf(server, id);
+      return row?.status === 'IN_PROGRESS' && row;
+    });
     const before = holdSteps(id);
     await before.held;
     const answer = operator.client.send(ADD, {
       input: { campaignId: id, contacts: strangers(1) },
     });
     await waiting(id, 1);
-    await until('the first call', async () => (await glance(operator, id)).counts.completed === 1);
+    await perform(operator.client, 'endCall', { id: publicId('cal', call.id) }, 'call { id }');
+    await until('its end', async () => (await glance(operator, id)).counts.completed === 1);
     expect((await glance(operator, id)).status).toBe('ACTIVE');
     before.release();
     expect((await answer).data.addCampaignContacts.addedCount).toBe(1);
     await until('completion', async () => (await glance(operator, id)).status === 'COMPLETED');
     expect((await glance(operator, id)).counts).toMatchObject({ total: 2, completed: 2 });
-    server.simulator.updateSettings({ talkSeconds: 20 });
   });
 
   it('stops when the campaign is cancelled meanwhile', async () => {

@@ -47,11 +47,16 @@ async function anotherOperator(): Promise<Operator> {
   return prepareOperator((await server.newOrganization()).client);
 }
 
-/** Places single calls that last until their maximum duration. */
-async function longCalls({ caller }: Operator, count: number): Promise<string[]> {
-  const numbers = strangers(count, '0008');
-  const calls = await Promise.all(numbers.map(({ phoneNumber }) => caller.call(phoneNumber)));
-  return calls.map(({ id }) => id);
+/** Places single calls that last until a test ends them. */
+async function longCalls({ client, caller }: Operator, count: number): Promise<string[]> {
+  const settings = { maxDuration: '86400s' };
+  const payloads = await Promise.all(
+    strangers(count, '0008').map(({ phoneNumber }) => {
+      const input = { agentId: caller.agentId, phoneNumber, settings };
+      return perform(client, 'createCall', input, 'call { id }');
+    }),
+  );
+  return payloads.map(({ call }) => call.id);
 }
 
 /** Ends calls, the latest first, since the end of an active call frees a slot for another. */

@@ -125,9 +125,11 @@ async function runThrough(id: string): Promise<void> {
       const before = dialsOf(server, id).length;
       moveTo(next - 1_000);
       await runCampaigns(server.app);
-      expect(dialsOf(server, id)).toHaveLength(before);
+      const dials = dialsOf(server, id).slice(before);
+      // A slow run may end after it.
+      expect(dials.filter(({ at }) => movedAt(Date.parse(at)) < next)).toEqual([]);
     }
-    moveTo(next + 5);
+    moveTo(Math.max(next + 5, movedAt(Date.now())));
   }
 }
 
@@ -253,12 +255,13 @@ describe('a campaign on a moved clock', () => {
       return refused === 3;
     });
     moveTo(Date.parse('2028-05-08T11:00:00Z'));
-    server.simulator.clearFaults();
     const campaign = await until('the calls to be withdrawn', async () => {
       await runCampaigns(server.app);
       const shown = await showCampaign(operator, id);
       return shown.counts.calling === 0 ? shown : null;
     });
+    // Not before: a request on its way would be carried out.
+    server.simulator.clearFaults();
     expect(dialsOf(server, id)).toEqual([]);
     expect(campaign).toMatchObject({
       status: 'ACTIVE',

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { placeClaimedCalls, placeWaitingCalls } from '../../src/calls/placement/placement.ts';
 import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
+import { publicId } from '../../src/infra/ids.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -156,17 +157,20 @@ describe('the phone numbers of a campaign', () => {
 
   it('can be replaced while the campaign runs', async () => {
     const id = await start(operator, {
-      contacts: strangers(10),
+      // The fourth call lasts until the test ends it, so that the fifth follows the update.
+      contacts: [...strangers(3), ...strangers(1, '0008'), ...strangers(6)],
       maxConcurrentCalls: 1,
       ...pool('ROUND_ROBIN'),
       phoneNumberIds: [numbers[0]!.id],
     });
-    await until('some calls', () => dials(id).length >= 3);
+    const call = await until('the fourth call', async () => {
+      const fourth = (await callsOf(server, id))[3];
+      return fourth?.status === 'IN_PROGRESS' && fourth;
+    });
     await act(operator, 'updateCampaign', id, { phoneNumberIds: [numbers[2]!.id] });
-    const before = (await callsOf(server, id)).length;
+    await perform(operator.client, 'endCall', { id: publicId('cal', call.id) }, 'call { id }');
     await ended(operator, id);
-    const used = await calledFrom(id);
-    expect(used).toEqual(used.map((_, index) => (index < before ? 0 : 2)));
+    expect(await calledFrom(id)).toEqual([0, 0, 0, 0, 2, 2, 2, 2, 2, 2]);
   });
 });
 

@@ -100,11 +100,10 @@ describe.concurrent('a running campaign', () => {
         maxRetryAttempts: 1,
         retryDelay: '3600s',
       });
-      await look(
-        operator,
-        id,
-        ({ counts }) => counts.pending === 1 && dialsOf(server, id).length === 1,
-      );
+      await until('the retry', async () => {
+        const [contact] = (await showCampaign(operator, id)).contacts.nodes;
+        return contact.attempts === 1 && contact.status === 'SCHEDULED';
+      });
       await doNotCall(operator, [contacts[0]!.phoneNumber]);
       await makeDue(server, operator, id);
       const campaign = await ended(operator, id);

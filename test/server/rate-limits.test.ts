@@ -50,7 +50,8 @@ const available = redisAvailable();
 if (!available) process.stderr.write('No redis-server here: limits over processes are skipped\n');
 
 describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
-  const LIFETIME_MS = 600;
+  /** Longer than a busy machine keeps a process from renewing its counts. */
+  const LIFETIME_MS = 3_000;
   let server: TestRedis;
   const stores: LimitStore[] = [];
   beforeAll(async () => {
@@ -81,10 +82,12 @@ describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
     await expect(b.limits.openSubscription(viewer('o', 'key'))).rejects.toThrow('at most 5');
     await expect(a.limits.openSubscription(viewer('o', 'other'))).resolves.toBeTypeOf('function');
     const end = Date.now() + 2 * LIFETIME_MS;
+    let hasOpened = false;
     await until('two lifetimes', async () => {
-      expect(await opens(b.limits, 'o')).toBe(false);
-      return Date.now() > end;
+      hasOpened ||= await opens(b.limits, 'o');
+      return hasOpened || Date.now() > end;
     });
+    expect(hasOpened).toBe(false);
     ends[0]?.();
     await until('the place to be free', () => opens(b.limits, 'o'));
   });
