@@ -21,6 +21,7 @@ import type { Logger } from './infra/logger.ts';
 import { perInstance, variantOf } from './infra/per-instance.ts';
 import { createStatementNames } from './infra/prepared-statements.ts';
 import { createRowReader, type RowReader } from './infra/row-reader.ts';
+import { SNAPSHOTS_AT_ONCE } from './infra/snapshot.ts';
 import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts';
 
 export interface App {
@@ -30,6 +31,8 @@ export interface App {
   readonly rows: RowReader;
   /** `db` and `rows` for `forReading`, which stop a statement after READ_TIMEOUT_SECONDS. */
   readonly limited: Pick<App, 'db' | 'rows'>;
+  /** For `inSnapshot`, whose transactions may hold their connections for an hour. */
+  readonly snapshots: PrismaClient;
   readonly bus: Bus;
   readonly jobs: Jobs;
   readonly ultravox: UltravoxClient;
@@ -65,7 +68,7 @@ export interface AppOptions {
 
 /** How many connections each pool may open, of those that the settings allow a process. */
 function shareConnections(all: number): { writing: number; reading: number } {
-  const shared = all - JOB_CONNECTIONS;
+  const shared = all - JOB_CONNECTIONS - SNAPSHOTS_AT_ONCE;
   const reading = Math.floor(shared / 3);
   return { reading, writing: shared - reading };
 }
@@ -85,6 +88,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     }),
     nameOf,
   );
+  const snapshots = openDatabase(newQueryPool(databaseUrl, { max: SNAPSHOTS_AT_ONCE }), nameOf).db;
   const failures = createFailures({ log });
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log, failures })
@@ -103,6 +107,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     db,
     rows,
     limited,
+    snapshots,
     bus,
     jobs,
     ultravox: createUltravoxClient({
@@ -129,7 +134,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       // Running work may start more.
       while (running.size > 0) await Promise.allSettled(running);
       await bus.close();
-      await Promise.all([db.$disconnect(), limited.db.$disconnect()]);
+      await Promise.all([db, limited.db, snapshots].map((each) => each.$disconnect()));
       failures.close();
     },
   };

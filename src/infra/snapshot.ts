@@ -11,6 +11,8 @@ interface Transactions<Tx> {
   ): Promise<R>;
 }
 
+/** How many a process reads at once. */
+export const SNAPSHOTS_AT_ONCE = 4;
 const MAX_WAIT_MS = 5_000;
 /** A snapshot keeps vacuum from removing rows that were deleted or changed since, in all tables. */
 const MAX_DURATION_MS = 3_600_000;

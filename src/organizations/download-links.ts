@@ -1,6 +1,6 @@
 /** Links that carry their own signed permission, so that a browser can follow them without an API key. */
 import type { z } from 'zod';
-import { type App, forReading, type Tx } from '../app.ts';
+import type { App, Tx } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
 import { readToken, signToken } from '../infra/signed-token.ts';
 import { inSnapshot } from '../infra/snapshot.ts';
@@ -86,7 +86,7 @@ export function fileResponse(
 ): LinkResponse {
   return {
     status: 200,
-    body: inSnapshot(app.db, (tx) => whileUsable(app, apiKeyId, lines(tx))),
+    body: inSnapshot(app.snapshots, (tx) => whileUsable(app, apiKeyId, lines(tx))),
     contentType,
     headers: fileHeaders(name),
     countedFor: apiKeyId,
@@ -95,8 +95,8 @@ export function fileResponse(
 }
 
 /**
- * Looks the key up before each page, over a connection of the other pool: the snapshot holds one of its own, and
- * downloads that waited for a second one could wait for each other.
+ * Looks the key up before each page, over another connection than that of the snapshot, which does not see that it
+ * was revoked.
  */
 async function* whileUsable(
   app: App,
@@ -104,7 +104,7 @@ async function* whileUsable(
   pages: AsyncIterable<string>,
 ): AsyncGenerator<string> {
   for await (const page of pages) {
-    if (!(await isKeyUsable(forReading(app), apiKeyId)))
+    if (!(await isKeyUsable(app, apiKeyId)))
       throw new RequestError('UNAUTHENTICATED', 'The key ended');
     yield page;
   }

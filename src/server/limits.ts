@@ -1,5 +1,6 @@
 /** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
 import { MAX_SEARCHED_CHARACTERS } from '../graphql/input-limits.ts';
+import { SNAPSHOTS_AT_ONCE } from '../infra/snapshot.ts';
 
 interface Limit {
   max: number;
@@ -99,7 +100,7 @@ export const LIMITS = {
     refusal: '429',
   },
   exports: {
-    max: 4,
+    max: SNAPSHOTS_AT_ONCE,
     about: 'Exports that are downloaded at once from a process',
     refusal: '503',
   },
