@@ -66,7 +66,7 @@ export interface AppOptions {
   now?: () => Date;
 }
 
-/** How many connections each pool may open, of those that the settings allow a process. */
+/** Divides the connections of the process: those of jobs and snapshots are fixed, a third of the others is for reading. */
 function shareConnections(all: number): { writing: number; reading: number } {
   const shared = all - JOB_CONNECTIONS - SNAPSHOTS_AT_ONCE;
   const reading = Math.floor(shared / 3);

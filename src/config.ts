@@ -61,9 +61,9 @@ export const SETTINGS = {
   },
   DATABASE_CONNECTIONS: {
     schema: wholeNumber(16, 1_000),
-    default: '33',
+    default: '37',
     about:
-      'Connections to PostgreSQL that this process may keep open, at least 16. They are opened as they are needed; a few more are opened for a moment at the start, and to ask whether a silent server still answers.',
+      'Maximum number of connections to PostgreSQL that this process keeps open, at least 16. Seven are for exports and the job queue, a third of the others for queries and subscriptions. A few more are opened for a moment at the start, and when the server has stopped responding.',
   },
   PREPARED_STATEMENTS: {
     schema: flag,

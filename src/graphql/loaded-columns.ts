@@ -103,7 +103,7 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 
 /**
  * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row alone.
- * Relations are left to Pothos, since another field may have loaded some of the related rows only. What the resolver
+ * Relations are left to Pothos, since another field may have loaded some related rows, or columns, only. What the resolver
  * throws is thrown again when the field is resolved.
  */
 function derivedReader(
@@ -120,7 +120,8 @@ function derivedReader(
   return (row) => {
     if (columns.some((column) => row[column] === undefined)) return undefined;
     try {
-      return resolve(row) ?? null;
+      const value: unknown = resolve(row);
+      return value instanceof Promise ? undefined : (value ?? null);
     } catch {
       return undefined;
     }

@@ -27,7 +27,7 @@ const LISTEN_CHECK_MS = 60_000;
 const SUPERVISE_SECONDS = 120;
 /** Connections for the statements of pg-boss, which are short. All workers ask at once. */
 const JOB_POOL = 2;
-/** Maximum number of connections that jobs use: those, and one that listens. */
+/** Maximum number of connections that jobs use: `JOB_POOL`, and the one of LISTEN. */
 export const JOB_CONNECTIONS = JOB_POOL + 1;
 const DUE = sql`state < 'active' AND start_after <= now()`;
 
@@ -139,7 +139,10 @@ function queueSettings(definition: JobDefinition<never>) {
   } satisfies UpdateQueueOptions;
 }
 
-/** A release may define other settings than the one that created a queue. */
+/**
+ * Creates the queues that do not exist, and updates those that an earlier release created with other settings. Jobs that
+ * are queued keep theirs, and the policy of a queue cannot change.
+ */
 async function prepareQueues(
   boss: PgBoss,
   definitions: readonly JobDefinition<never>[],

@@ -87,9 +87,9 @@ export async function readMigrations(directory = migrationsDirectory): Promise<M
 }
 
 /**
- * Applies the missing migrations over a connection that nothing else uses meanwhile, and returns the names of
- * those applied by this call. The caller ends the connection soon, and with it all locks. Several processes may call it at once: each migration runs once, and all calls
- * return when all are applied.
+ * Applies the missing migrations and returns the names of those applied by this call. Nothing else may use the
+ * connection meanwhile. Several processes may call it at once: each migration runs once, and all calls return when
+ * all are applied.
  */
 export async function applyMigrations(
   client: Client,
@@ -105,12 +105,12 @@ export async function applyMigrations(
     for (const migration of todo) await apply(client, migration, log);
     return { applied: todo.map((migration) => migration.name) };
   } finally {
-    // A lost connection has released it.
+    // A connection that was lost has released it.
     await client.query('SELECT pg_advisory_unlock($1)', [migrationLock]).catch(() => {});
   }
 }
 
-/** The same, over a connection of its own. */
+/** Applies the missing migrations over a new connection; see `applyMigrations`. */
 export async function migrateDatabase(
   databaseUrl: string,
   options: ApplyOptions,

@@ -11,7 +11,7 @@ interface Transactions<Tx> {
   ): Promise<R>;
 }
 
-/** How many a process reads at once. */
+/** Maximum number of open snapshots of a process: the size of their pool, and the limit on exports. */
 export const SNAPSHOTS_AT_ONCE = 4;
 const MAX_WAIT_MS = 5_000;
 /** A snapshot keeps vacuum from removing rows that were deleted or changed since, in all tables. */

@@ -94,10 +94,7 @@ export function fileResponse(
   };
 }
 
-/**
- * Looks the key up before each page, over another connection than that of the snapshot, which does not see that it
- * was revoked.
- */
+/** Looks the key up before each page, outside of the snapshot, which would not see that it was revoked. */
 async function* whileUsable(
   app: App,
   apiKeyId: string,

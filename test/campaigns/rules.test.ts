@@ -203,11 +203,12 @@ describe.concurrent('a running campaign', () => {
 
     it('stops placing calls, and moves retries into the window, when an update closes it', async () => {
       const id = await start(operator, {
-        contacts: [...strangers(1, ENDINGS.busy), ...strangers(40)],
+        // More than are called until the update, however long that takes.
+        contacts: [...strangers(1, ENDINGS.busy), ...strangers(400)],
         maxConcurrentCalls: 1,
         retryFailed: true,
         maxRetryAttempts: 1,
-        retryDelay: '60s',
+        retryDelay: '3600s',
       });
       await until('the retry', async () => {
         const { contacts } = await showCampaign(operator, id);
@@ -216,7 +217,7 @@ describe.concurrent('a running campaign', () => {
       const window = hoursFromNow(2, 4);
       await act(operator, 'updateCampaign', id, window);
       const before = dialsOf(server, id).length;
-      expect(before).toBeLessThan(41);
+      expect(before).toBeLessThan(401);
       const waiting = await held(id, 'WINDOW_CLOSED');
       expect(timeOf(waiting.nextDispatchAt)).toBe(nextTime(window.startTime).epochMilliseconds);
       // One call may have been claimed during the update.

@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createMigration, findMissingMigration } from '../../src/infra/migration-cli.ts';
-import { migrateDatabase } from '../../src/infra/migrations.ts';
+import { applyMigrations, migrateDatabase } from '../../src/infra/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/wait.ts';
 
@@ -67,6 +67,19 @@ describe('migrateDatabase', () => {
     const results = await Promise.all(Array.from({ length: 5 }, migrate));
     expect(results.flatMap((result) => result.applied)).toEqual(['1_table']);
     expect(await query('SELECT id FROM things')).toEqual([{ id: 1 }]);
+  });
+
+  it('lets others apply migrations while its connection stays open', async () => {
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      await write('1_table', 'CREATE TABLE things (id integer);');
+      await applyMigrations(client, { directory, log });
+      await write('2_rows', 'INSERT INTO things VALUES (1);');
+      expect(await migrate()).toEqual({ applied: ['2_rows'] });
+    } finally {
+      await client.end();
+    }
   });
 
   it('accepts a function body with semicolons', async () => {

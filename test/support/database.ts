@@ -75,7 +75,7 @@ export async function createTestDatabase({
 } = {}): Promise<TestDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const source = empty ? 'template0' : template;
-  // A third of the CPU that the default takes, which logs each page.
+  // Takes a third of the CPU of the default, which writes each page to the log.
   await administer(adminUrl, `CREATE DATABASE ${name} TEMPLATE ${source} STRATEGY FILE_COPY`);
   return {
     url: withDatabase(adminUrl, name),
@@ -83,29 +83,32 @@ export async function createTestDatabase({
   };
 }
 
-/** A connection to each PostgreSQL, since a worker creates many databases, and its last statement. */
-const administrators = new Map<string, Promise<Client>>();
+interface Administrator {
+  connecting: Promise<Client>;
+  /** The end of the statements so far. */
+  done: Promise<unknown>;
+}
+
+/** By the URL of PostgreSQL. A connection stays open, because a worker creates many databases. */
+const administrators = new Map<string, Administrator>();
 
 /** Runs SQL, one statement after another; throws unless the server was started for a test run. */
 async function administer(adminUrl: string, sql: string): Promise<void> {
-  const connecting = administrators.get(adminUrl) ?? connectToTestPostgres(adminUrl);
-  const administering = connecting.then(async (client) => {
-    await client.query(sql);
-    return client;
-  });
-  administrators.set(adminUrl, administering);
-  try {
-    await administering;
-  } catch (error) {
-    // The next one connects again.
-    if (administrators.get(adminUrl) === administering) administrators.delete(adminUrl);
-    await connecting.then((client) => client.end()).catch(() => undefined);
-    throw error;
+  let administrator = administrators.get(adminUrl);
+  if (!administrator) {
+    const connecting = connectToTestPostgres(adminUrl);
+    administrator = { connecting, done: connecting.catch(() => administrators.delete(adminUrl)) };
+    administrators.set(adminUrl, administrator);
   }
+  const client = await administrator.connecting;
+  const statement = administrator.done.then(() => client.query(sql));
+  administrator.done = statement.catch(() => undefined);
+  await statement;
 }
 
 async function connectToTestPostgres(adminUrl: string): Promise<Client> {
   const client = newClient(adminUrl);
+  client.on('end', () => administrators.delete(adminUrl));
   await client.connect();
   const { rows } = await client.query<{ directory: string | null }>(
     `SELECT current_setting('embedded.directory', true) AS directory`,

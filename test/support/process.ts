@@ -43,7 +43,7 @@ export interface ServerProcessOptions {
 /** High limits, and short delays before the work of a dead process continues. */
 const DEFAULTS: Partial<Record<keyof Config, string>> = {
   ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
-  // Opening one costs both sides more than a dozen statements.
+  // Few, since opening a connection costs client and server more than a dozen statements.
   DATABASE_CONNECTIONS: '16',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '10000',
   ULTRAVOX_MAX_CALLS_PER_MINUTE: '100000',

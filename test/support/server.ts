@@ -43,7 +43,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   SIMULATOR_PORT: '0',
   SIMULATOR_SPEED: '50',
   DEMO_DATA: 'false',
-  // Opening one costs both sides more than a dozen statements.
+  // Few, since opening a connection costs client and server more than a dozen statements.
   DATABASE_CONNECTIONS: '16',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '1000',
   ULTRAVOX_MAX_CALLS_PER_MINUTE: '10000',
