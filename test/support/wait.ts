@@ -15,14 +15,17 @@ export async function quickest(limitMs: number, measure: () => Promise<number>):
   return shortest;
 }
 
+/** What a probe returns while it has nothing: also a count of nothing, and the cursor of an event without one. */
+const NOTHING: readonly unknown[] = [null, undefined, false, 0, 0n];
+
 /** Asking takes CPU from what is waited for: after a second rarely enough to matter little. */
 const MIN_PAUSE_MS = 25;
 const MAX_PAUSE_MS = 100;
 const PAUSE_SHARE = 0.05;
 
 /**
- * Calls `probe` until it returns a value other than null, undefined, false and 0 (a count of nothing): 25 ms
- * apart at first, up to 100 ms later.
+ * Calls `probe` until it returns a value other than null, undefined, false and 0: 25 ms apart at first, up to
+ * 100 ms later.
  *
  * @throws the last error of the probe, or one that names `what`, after `timeoutMs`.
  */
@@ -36,9 +39,7 @@ export async function until<T>(
   for (;;) {
     try {
       const value = await probe();
-      if (value !== null && value !== undefined && value !== false && value !== 0) {
-        return value as NonNullable<Exclude<T, false>>;
-      }
+      if (!NOTHING.includes(value)) return value as NonNullable<Exclude<T, false>>;
       failure = new Error(`Still waiting for ${what} after ${timeoutMs} ms`);
     } catch (error) {
       failure = error;
