@@ -18,7 +18,7 @@ import {
   prepareOperator,
 } from '../test/campaigns/support.ts';
 import { createClient } from '../test/support/graphql.ts';
-import { startRedis } from '../test/support/redis.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
 import { until } from '../test/support/wait.ts';
 import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';

@@ -15,10 +15,10 @@ import { type App, createApp } from '../src/app.ts';
 import { dispatchCalls } from '../src/campaigns/dispatch/dispatch-cycle.ts';
 import { recordOutcomes } from '../src/campaigns/outcomes/record-outcomes.ts';
 import { readConfig } from '../src/config.ts';
-import { newClient } from '../src/infra/connections.ts';
+import { newClient } from '../src/infra/database/connections.ts';
+import { startEmbeddedPostgres } from '../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../src/infra/logger.ts';
-import { migrateDatabase } from '../src/infra/migrations.ts';
-import { startEmbeddedPostgres } from '../src/infra/postgres.ts';
+import { migrateDatabase } from '../src/infra/migrations/migrations.ts';
 import { JOB_DEFINITIONS } from '../src/worker.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 15);

@@ -6,8 +6,8 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { addCampaignContacts, createCampaign } from '../src/campaigns/service.ts';
+import { FileFromText } from '../src/infra/files/uploaded-file.ts';
 import { publicId } from '../src/infra/ids.ts';
-import { FileFromText } from '../src/infra/uploaded-file.ts';
 import { demoAgent, withBenchServer } from './support/server.ts';
 
 const SIZES = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [10_000, 50_000];

@@ -6,9 +6,9 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../src/app.ts';
-import { newClient } from '../src/infra/connections.ts';
+import { newClient } from '../src/infra/database/connections.ts';
 import { createEventFeed } from '../src/live/feed.ts';
-import { startRedis } from '../test/support/redis.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
 import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from './support/database.ts';
 import {
   type EventMark,

@@ -5,7 +5,7 @@
  * Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { startRedis } from '../test/support/redis.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
 import { type Inspector, openInspector } from './support/inspector.ts';
 import { startOurs } from './support/ours.ts';

@@ -7,7 +7,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { announceEvents, appendEvents } from '../src/live/log.ts';
-import { startRedis } from '../test/support/redis.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
 import { startBenchDatabase } from './support/database.ts';
 import { startBenchApp } from './support/event-writer.ts';
 import { type Memory, openInspector } from './support/inspector.ts';

@@ -6,7 +6,7 @@ import { readFile, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startSimulator } from '../src/simulator/simulator.ts';
-import { startRedis } from '../test/support/redis.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
 import type { Server } from './support/processes.ts';

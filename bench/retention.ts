@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import type { Client } from 'pg';
-import { newClient } from '../src/infra/connections.ts';
+import { newClient } from '../src/infra/database/connections.ts';
 import { partitionDays, utcDay } from '../src/live/partitions.ts';
 import { startBenchDatabase } from './support/database.ts';
 import { type Section, table } from './support/results.ts';

@@ -4,7 +4,7 @@
  * ratio to these means that a further process costs the others nothing. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { startRedis } from '../test/support/redis.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, median, run, type Server, startServer } from './support/processes.ts';

@@ -6,22 +6,22 @@ import type { Pool } from 'pg';
 import type { Config } from './config.ts';
 import { PrismaClient } from './generated/prisma/client.ts';
 import { TABLES } from './generated/tables.ts';
-import type { Bus } from './infra/bus.ts';
-import { createInProcessBus, createRedisBus } from './infra/bus.ts';
+import type { Bus } from './infra/bus/bus.ts';
+import { createInProcessBus, createRedisBus } from './infra/bus/bus.ts';
 import { type Cipher, createCipher } from './infra/cipher.ts';
-import { adapterOf, newQueryPool } from './infra/connections.ts';
+import { adapterOf, newQueryPool } from './infra/database/connections.ts';
+import { createStatementNames } from './infra/database/prepared-statements.ts';
+import { SNAPSHOTS_AT_ONCE } from './infra/database/snapshot.ts';
 import { createFailures, type Failures } from './infra/failures.ts';
-import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs.ts';
 import {
   createLanguageModel,
   type LanguageModel,
   type LanguageModelSettings,
-} from './infra/language-model.ts';
+} from './infra/http/language-model.ts';
+import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs/jobs.ts';
 import type { Logger } from './infra/logger.ts';
 import { perInstance, variantOf } from './infra/per-instance.ts';
-import { createStatementNames } from './infra/prepared-statements.ts';
-import { createRowReader, type RowReader } from './infra/row-reader.ts';
-import { SNAPSHOTS_AT_ONCE } from './infra/snapshot.ts';
+import { createRowReader, type RowReader } from './infra/rows/row-reader.ts';
 import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts';
 
 export interface App {

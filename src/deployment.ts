@@ -3,9 +3,9 @@ import type { Client } from 'pg';
 import type { App } from './app.ts';
 import { type Config, isLoopback } from './config.ts';
 import { ConfigError } from './errors.ts';
-import { connectWhenReachable, newClient } from './infra/connections.ts';
+import { connectWhenReachable, newClient } from './infra/database/connections.ts';
 import type { Logger } from './infra/logger.ts';
-import { applyMigrations } from './infra/migrations.ts';
+import { applyMigrations } from './infra/migrations/migrations.ts';
 import { refuseShifted } from './shifted-timestamps.ts';
 
 /** Keys of advisory locks: any numbers, but the same in all processes. */

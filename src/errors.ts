@@ -1,5 +1,5 @@
 /**
- * Domain errors. Services throw them, and only `graphql/errors.ts` translates them. The meaning of a
+ * Domain errors. Services throw them, and only `graphql/errors/errors.ts` translates them. The meaning of a
  * code never changes; messages may.
  */
 

@@ -6,9 +6,9 @@ import path from 'node:path';
 import { readConfig } from './config.ts';
 import { prepareDatabase } from './deployment.ts';
 import { PrismaClient } from './generated/prisma/client.ts';
-import { newAdapter } from './infra/connections.ts';
+import { newAdapter } from './infra/database/connections.ts';
+import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';
 import { createLogger } from './infra/logger.ts';
-import { startEmbeddedPostgres } from './infra/postgres.ts';
 import { createAdminKey, createOrganization } from './organizations/service.ts';
 
 async function main(): Promise<void> {

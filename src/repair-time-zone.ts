@@ -6,7 +6,7 @@ import { type Client, escapeIdentifier } from 'pg';
 import { readConfig } from './config.ts';
 import { recordUtc } from './deployment.ts';
 import { ConfigError } from './errors.ts';
-import { newClient } from './infra/connections.ts';
+import { newClient } from './infra/database/connections.ts';
 import { findShift, ID_TIMESTAMP, IS_V7 } from './shifted-timestamps.ts';
 
 /** Columns that SQL always wrote with an offset or computed itself. */

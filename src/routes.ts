@@ -7,7 +7,7 @@ import {
   receiveUltravoxWebhook,
   ULTRAVOX_WEBHOOK_PATH,
 } from './calls/ultravox/webhooks.ts';
-import { CAMPAIGN_EXPORT_PATH, downloadCampaignContacts } from './campaigns/export.ts';
+import { CAMPAIGN_EXPORT_PATH, downloadCampaignContacts } from './campaigns/contacts/export.ts';
 import {
   CONTACT_EXPORT_PATH,
   downloadContacts,
@@ -15,7 +15,7 @@ import {
   IMPORT_REPORT_PATH,
 } from './contacts/export.ts';
 import { health } from './server/health.ts';
-import type { PlainEndpoint } from './server/plain-endpoint.ts';
+import type { PlainEndpoint } from './server/http/plain-endpoint.ts';
 import type { PlainRoute } from './server/server.ts';
 
 const REFUSED_WEBHOOK_LOG_INTERVAL_MS = 60_000;

@@ -7,7 +7,7 @@
  */
 import { type Client, escapeIdentifier } from 'pg';
 import { ConfigError } from './errors.ts';
-import { serverTimeZone } from './infra/connections.ts';
+import { serverTimeZone } from './infra/database/connections.ts';
 
 /** Tables whose ids are UUIDv7s generated within a minute of `created_at`: one row is proof. */
 const CERTAIN_TABLES = ['api_keys', 'campaign_contacts'];

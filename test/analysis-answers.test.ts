@@ -1,9 +1,9 @@
 /** A language model is asked once for one analysis, whatever happens around it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Caller, dataOf, dial, newCaller, uuidOf } from './calls/support.ts';
-import { startTestModel, type TestModel } from './support/language-model.ts';
 import { sessionOf, untilBlocked } from './support/locks.ts';
-import { startTestServer, type TestServer } from './support/server.ts';
+import { startTestModel, type TestModel } from './support/servers/language-model.ts';
+import { startTestServer, type TestServer } from './support/servers/server.ts';
 import { until } from './support/wait.ts';
 
 const PATIENCE_MS = 60_000;

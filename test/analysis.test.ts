@@ -17,7 +17,7 @@ import {
   steered,
   uuidOf,
 } from './calls/support.ts';
-import { startTestServer, type TestServer } from './support/server.ts';
+import { startTestServer, type TestServer } from './support/servers/server.ts';
 import { until } from './support/wait.ts';
 
 const SCHEMA = {

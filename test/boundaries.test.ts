@@ -1,9 +1,10 @@
 /** Rules that `.dependency-cruiser.mjs` cannot express: owners of tables, and places of names. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
+const PROJECT = fileURLToPath(new URL('../', import.meta.url));
 const ROOT = fileURLToPath(new URL('../src/', import.meta.url));
 const SCHEMA = fileURLToPath(new URL('../prisma/schema.prisma', import.meta.url));
 
@@ -11,6 +12,9 @@ const files = readdirSync(ROOT, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts') && !file.startsWith('generated'))
   .sort();
 const textOf = new Map(files.map((file) => [file, readFileSync(path.join(ROOT, file), 'utf8')]));
+
+/** A folder with more gets folders of its own, by subject. */
+const MAX_FILES_OF_FOLDER = 15;
 
 function filesWith(pattern: RegExp): string[] {
   return files.filter((file) => pattern.test(textOf.get(file) ?? ''));
@@ -125,11 +129,27 @@ describe('tables', () => {
   });
 });
 
+describe('folders', () => {
+  it('of the code and of its tests hold no more files than one sees at a glance', () => {
+    const sizes = Map.groupBy(
+      ['src', 'test'].flatMap((root) =>
+        globSync(`${root}/**/*.ts`, { cwd: PROJECT, exclude: ['**/generated/**'] }),
+      ),
+      (file) => path.dirname(file),
+    );
+    const full = [...sizes].filter(([, names]) => names.length > MAX_FILES_OF_FOLDER);
+    expect(full.map(([folder]) => folder)).toEqual([]);
+    expect(sizes.get('src')).toContain('src/app.ts');
+  });
+});
+
 describe('connections to PostgreSQL', () => {
   it('are opened where their sessions are set to UTC', () => {
-    expect(filesWith(/\bnew (pg\.)?(Client|Pool|PrismaPg)\(/)).toEqual(['infra/connections.ts']);
-    expect(filesWith(/\bnew PgBoss\(/)).toEqual(['infra/jobs.ts']);
-    expect(textOf.get('infra/jobs.ts')).toContain('...guardedPool(databaseUrl)');
+    expect(filesWith(/\bnew (pg\.)?(Client|Pool|PrismaPg)\(/)).toEqual([
+      'infra/database/connections.ts',
+    ]);
+    expect(filesWith(/\bnew PgBoss\(/)).toEqual(['infra/jobs/jobs.ts']);
+    expect(textOf.get('infra/jobs/jobs.ts')).toContain('...guardedPool(databaseUrl)');
   });
 });
 
@@ -216,8 +236,8 @@ describe('names', () => {
     expect(filesWith(/process\.env\b/)).toEqual([
       'cli.ts',
       'graphql/builder.ts',
-      'infra/connections.ts',
-      'infra/postgres-account.ts',
+      'infra/database/connections.ts',
+      'infra/embedded-postgres/postgres-account.ts',
       'organization-cli.ts',
       'repair-time-zone.ts',
       'simulator/main.ts',

@@ -1,7 +1,7 @@
 /** What the demo shows: calls with all that follows them, webhooks, three weeks of figures, and the GraphiQL tabs. */
 import { getOperationAST, parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestServer, type TestServer } from './support/server.ts';
+import { startTestServer, type TestServer } from './support/servers/server.ts';
 import { openSocket } from './support/subscribe.ts';
 import { until } from './support/wait.ts';
 

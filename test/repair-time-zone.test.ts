@@ -3,9 +3,9 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { repairTimeZone } from '../src/repair-time-zone.ts';
 import { createCampaign, people, prepareOperator } from './campaigns/support.ts';
-import { createTestDatabase, type TestDatabase } from './support/database.ts';
 import { createClient, type GraphQLClient } from './support/graphql.ts';
-import { startTestServer } from './support/server.ts';
+import { createTestDatabase, type TestDatabase } from './support/servers/database.ts';
+import { startTestServer } from './support/servers/server.ts';
 
 /** What Prisma wrote; the start of a contact came from SQL and was right. */
 const SHIFTED_COLUMNS = {

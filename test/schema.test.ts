@@ -12,10 +12,10 @@ import {
 import { scalars } from 'truedy-graphql/scalars';
 import { describe, expect, it } from 'vitest';
 import { createLogger } from '../src/infra/logger.ts';
-import { findMissingMigration } from '../src/infra/migration-cli.ts';
+import { findMissingMigration } from '../src/infra/migrations/migration-cli.ts';
 import { printedSchema } from '../src/server/print-schema.ts';
 import { schema } from '../src/server/schema.ts';
-import { createTestDatabase } from './support/database.ts';
+import { createTestDatabase } from './support/servers/database.ts';
 
 const types = Object.values(schema.getTypeMap()).filter((type) => !type.name.startsWith('__'));
 

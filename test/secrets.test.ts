@@ -12,10 +12,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/server/schema.ts';
 import { type Simulator, startSimulator } from '../src/simulator/simulator.ts';
 import { perform } from './support/calling.ts';
-import { createTestDatabase, type TestDatabase } from './support/database.ts';
 import { everything } from './support/everything.ts';
 import { createClient, type GraphQLClient } from './support/graphql.ts';
-import { type ServerProcess, startServerProcess } from './support/process.ts';
+import { createTestDatabase, type TestDatabase } from './support/servers/database.ts';
+import { type ServerProcess, startServerProcess } from './support/servers/process.ts';
 import { until } from './support/wait.ts';
 
 const letters = (): string => randomBytes(16).toString('hex');

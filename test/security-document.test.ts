@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { SETTINGS } from '../src/config.ts';
-import { LIMITS } from '../src/server/limits.ts';
+import { LIMITS } from '../src/server/limits/limits.ts';
 
 const text = readFileSync('docs/security.md', 'utf8');
 const cells = (line: string) => line.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, ''));

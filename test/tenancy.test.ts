@@ -14,10 +14,10 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/server/schema.ts';
-import { sendFile } from './contacts/upload.ts';
+import { sendFile } from './contacts/import/upload.ts';
 import { everything } from './support/everything.ts';
 import { createOneOfEach } from './support/one-of-each.ts';
-import { startTestServer, type TestServer } from './support/server.ts';
+import { startTestServer, type TestServer } from './support/servers/server.ts';
 
 /** Part of every text of the first organization, so that leaks are detected. */
 const MARK = 'Zanzibar';

@@ -9,7 +9,7 @@ import WebSocket from 'ws';
 import { graphql } from './generated/gql.ts';
 import type { WalkEventsSubscription } from './generated/graphql.ts';
 import { countQueries } from './support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from './support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from './support/servers/server.ts';
 import { until } from './support/wait.ts';
 
 const VOICES = graphql(`

@@ -1,7 +1,7 @@
 /** The graph that Apollo Server and Mercurius serve: the same tables, Prisma, one dataloader per relation. */
 import DataLoader from 'dataloader';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
-import { newAdapter } from '../../src/infra/connections.ts';
+import { newAdapter } from '../../src/infra/database/connections.ts';
 import { peerEnvironment } from './environment.ts';
 
 const { databaseUrl, organizationId } = peerEnvironment();

@@ -1,7 +1,7 @@
 /** The floor: one SQL statement that returns the JSON of the answer, behind `node:http`. */
 import { createServer } from 'node:http';
 import pg from 'pg';
-import { inUtc } from '../../src/infra/connections.ts';
+import { inUtc } from '../../src/infra/database/connections.ts';
 import { peerEnvironment } from './environment.ts';
 
 const { databaseUrl, organizationId, port } = peerEnvironment();

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
 import { recordUtc } from '../../src/deployment.ts';
-import { newClient } from '../../src/infra/connections.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
+import { startEmbeddedPostgres } from '../../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../../src/infra/logger.ts';
-import { migrateDatabase } from '../../src/infra/migrations.ts';
-import { startEmbeddedPostgres } from '../../src/infra/postgres.ts';
+import { migrateDatabase } from '../../src/infra/migrations/migrations.ts';
 import { prepareCounting } from './statements.ts';
 
 export interface BenchDatabase {

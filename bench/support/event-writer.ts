@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import pg from 'pg';
 import { type App, createApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
-import { inUtc } from '../../src/infra/connections.ts';
+import { inUtc } from '../../src/infra/database/connections.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { ROOT } from './processes.ts';

@@ -5,10 +5,10 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { readConfig } from '../../src/config.ts';
-import { newClient } from '../../src/infra/connections.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
+import { startEmbeddedPostgres } from '../../src/infra/embedded-postgres/postgres.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createLogger } from '../../src/infra/logger.ts';
-import { startEmbeddedPostgres } from '../../src/infra/postgres.ts';
 import { type Running, start } from '../../src/start.ts';
 import type { Viewer } from '../../src/viewer.ts';
 

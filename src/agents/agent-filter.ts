@@ -1,7 +1,7 @@
 /** Filter of agent lists. */
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
-import { literal } from '../infra/like.ts';
+import { literal } from '../infra/database/like.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 
 export interface AgentFilter {

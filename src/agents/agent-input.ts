@@ -1,8 +1,8 @@
 /** Validates the input of an agent: limits, formats and defaults. References are checked elsewhere. */
 import type { ProblemPath } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
-import { isAtOrBelow } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
+import { isAtOrBelow } from '../infra/http/addresses.ts';
 import { jsonSchemaProblem } from '../infra/json-schema.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
 import { template } from './placeholders.ts';

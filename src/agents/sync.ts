@@ -9,7 +9,7 @@ import type {
   Voice,
 } from '../generated/prisma/client.ts';
 import { publicId } from '../infra/ids.ts';
-import type { JobContext } from '../infra/jobs.ts';
+import type { JobContext } from '../infra/jobs/jobs.ts';
 import { corpusIdFor } from '../knowledge-bases/service.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';

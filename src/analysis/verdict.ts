@@ -1,7 +1,7 @@
 /** Parses the answer of the language model to the analysis of a call. Pure. */
 import type { ModelFindings } from '../calls/post-call/findings.ts';
+import { storableJson } from '../infra/database/storable-text.ts';
 import { schemaViolation } from '../infra/json-schema.ts';
-import { storableJson } from '../infra/storable-text.ts';
 import type { AnalysisTask } from './prompt.ts';
 
 export interface Verdict {

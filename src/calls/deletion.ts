@@ -1,7 +1,7 @@
 /** Permanent deletion of calls, here and at Ultravox. */
 import type { App } from '../app.ts';
 import { Checks } from '../infra/checks.ts';
-import type { JobContext } from '../infra/jobs.ts';
+import type { JobContext } from '../infra/jobs/jobs.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';

@@ -2,7 +2,11 @@
 import type { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
-import { type ExportFormat, MAX_KEY_COLUMNS, type RowWriter } from '../infra/export-format.ts';
+import {
+  type ExportFormat,
+  MAX_KEY_COLUMNS,
+  type RowWriter,
+} from '../infra/files/export-format.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {
   type ExportKind,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineJob } from '../infra/jobs.ts';
+import { defineJob } from '../infra/jobs/jobs.ts';
 
 /** Removes a deleted call, with its recording and transcript, from Ultravox. */
 export const removeUltravoxCallJob = defineJob({

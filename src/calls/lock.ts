@@ -1,7 +1,7 @@
 import type { Tx } from '../app.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
-import { columnsAs } from '../infra/columns.ts';
-import type { RawReader } from '../infra/row-reader.ts';
+import { columnsAs } from '../infra/rows/columns.ts';
+import type { RawReader } from '../infra/rows/row-reader.ts';
 
 /** SQL: the columns of `Call`, in a query of `calls`. */
 export const CALL_COLUMNS = columnsAs('calls', Object.values(Prisma.CallScalarFieldEnum));

@@ -1,6 +1,6 @@
 /** Ends of campaigns: completion after the last contact, cancellation of the contacts left over. */
 import type { App, Tx } from '../app.ts';
-import { cancelWaitingContacts } from './contact-transitions.ts';
+import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
 import { LONG_TRANSACTION } from './locks.ts';
 

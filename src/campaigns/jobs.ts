@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineJob } from '../infra/jobs.ts';
+import { defineJob } from '../infra/jobs/jobs.ts';
 
 /** Runs all campaigns after a change. The payload is empty because the rows hold the change. */
 export const runCampaignsJob = defineJob({

@@ -1,7 +1,7 @@
 /** Row locks of campaigns, and the time limits of transactions that hold them. */
 import type { Tx } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
-import { columnsAs } from '../infra/columns.ts';
+import { columnsAs } from '../infra/rows/columns.ts';
 
 /** Limits of transactions that copy, plan or cancel up to 100,000 contacts. */
 export const LONG_TRANSACTION = { timeout: 300_000, maxWait: 10_000 };

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Contact, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import type { ExportFormat, RowWriter } from '../infra/export-format.ts';
+import type { ExportFormat, RowWriter } from '../infra/files/export-format.ts';
 import { publicId } from '../infra/ids.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {

@@ -1,6 +1,6 @@
 /** Jobs of contacts. */
 import { z } from 'zod';
-import { defineJob } from '../infra/jobs.ts';
+import { defineJob } from '../infra/jobs/jobs.ts';
 
 /** Imports rows of one file for a few seconds and enqueues itself again for the rest. */
 export const importContactsJob = defineJob({

@@ -3,7 +3,7 @@ import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { ContactOutcome } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/like.ts';
+import { literal } from '../infra/database/like.ts';
 import { phoneNumberForms } from '../infra/phone-number.ts';
 import { searchForm } from './fields.ts';
 

@@ -8,13 +8,13 @@ import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
 import { type GraphQLSchema, getNamedType, isLeafType } from 'graphql';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
-import type { UploadedFile } from '../infra/uploaded-file.ts';
+import type { UploadedFile } from '../infra/files/uploaded-file.ts';
 import type { Viewer } from '../viewer.ts';
 import type { Context, ViewerContext } from './context.ts';
 import { decodeAnyId, type NodeType, toPublicId } from './ids.ts';
-import LoadedColumnsPlugin from './loaded-columns.ts';
-import MaxItemsPlugin from './max-items.ts';
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
+import MaxItemsPlugin from './inputs/max-items.ts';
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './lists/page.ts';
+import LoadedColumnsPlugin from './reading/loaded-columns.ts';
 import { mayUse, notAllowed, type Scopes, scopesOf } from './scopes.ts';
 
 export interface SchemaTypes {
@@ -151,7 +151,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
       notAllowed(viewer, `${info.parentType.name}.${info.fieldName}`),
   },
   complexity: {
-    // The server measures the cost of an operation before it runs; see `server/query-cost.ts`.
+    // The server measures the cost of an operation before it runs; see `server/limits/query-cost.ts`.
     disabled: true,
     // Objects cost, their scalars do not, and only connections multiply.
     fieldComplexity: (_args, _context, field) => ({

@@ -12,8 +12,8 @@ import { type Problem, RequestError, UserInputError } from '../errors.ts';
 import type { Viewer } from '../viewer.ts';
 import { builder, type SchemaTypes } from './builder.ts';
 import type { Context } from './context.ts';
-import { findInputProblems } from './input-limits.ts';
-import { UserErrorType } from './user-error.ts';
+import { UserErrorType } from './errors/user-error.ts';
+import { findInputProblems } from './inputs/input-limits.ts';
 
 type Types = (typeof builder)['$inferSchemaTypes'];
 type PayloadShape<Shape extends object> = Partial<Shape> & { userErrors: readonly Problem[] };

@@ -7,7 +7,7 @@ import {
   GraphQLPhoneNumber,
 } from 'graphql-scalars';
 import { RequestError } from '../errors.ts';
-import { FileFromText, UploadedFile } from '../infra/uploaded-file.ts';
+import { FileFromText, UploadedFile } from '../infra/files/uploaded-file.ts';
 import { builder } from './builder.ts';
 
 /**

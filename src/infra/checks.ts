@@ -5,7 +5,7 @@
  * values are reported by `throwIfAny`.
  */
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
-import { mayBePublicHost } from './addresses.ts';
+import { mayBePublicHost } from './http/addresses.ts';
 import { parsePublicId, withArticle } from './ids.ts';
 import { type PhoneNumberRules, readPhoneNumber } from './phone-number.ts';
 

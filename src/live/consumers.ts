@@ -4,7 +4,7 @@
  */
 import type { App, Tx } from '../app.ts';
 import { type Event, Prisma } from '../generated/prisma/client.ts';
-import type { PeriodicTask } from '../infra/periodic-tasks.ts';
+import type { PeriodicTask } from '../infra/jobs/periodic-tasks.ts';
 import { decodeEvents } from './event-rows.ts';
 import { EVENTS_TOPIC, type EventsMessage, eventsAfter } from './log.ts';
 

@@ -2,8 +2,8 @@
 import type { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
-import { readToken, signToken } from '../infra/signed-token.ts';
-import { inSnapshot } from '../infra/snapshot.ts';
+import { inSnapshot } from '../infra/database/snapshot.ts';
+import { readToken, signToken } from '../infra/http/signed-token.ts';
 import type { Viewer } from '../viewer.ts';
 import { isKeyUsable } from './api-keys.ts';
 

@@ -6,7 +6,7 @@ import {
   exportLines,
   type RowSource,
   type RowWriter,
-} from '../infra/export-format.ts';
+} from '../infra/files/export-format.ts';
 import type { Viewer } from '../viewer.ts';
 import {
   type DownloadLink,

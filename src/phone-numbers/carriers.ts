@@ -2,8 +2,8 @@
 import type { App, Tx } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
-import { isUnambiguousHost } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
+import { isUnambiguousHost } from '../infra/http/addresses.ts';
 import { newId } from '../infra/ids.ts';
 import { enqueueSync } from '../sync/service.ts';
 import type { Viewer } from '../viewer.ts';

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
-import { defineJob, type JobContext } from '../infra/jobs.ts';
+import { defineJob, type JobContext } from '../infra/jobs/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
 import { defineSyncJob, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
 import { decryptTelnyx, decryptTwilio } from './credentials.ts';

@@ -3,15 +3,15 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type App, forReading } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Context } from '../graphql/context.ts';
-import { toGraphQLError } from '../graphql/errors.ts';
+import { toGraphQLError } from '../graphql/errors/errors.ts';
 import type { EventFeed } from '../live/feed.ts';
 import { authenticate } from '../organizations/authentication.ts';
 import type { Viewer } from '../viewer.ts';
-import type { ConcurrencyLimits } from './concurrency-limits.ts';
-import { LIMITS } from './limits.ts';
-import type { LiveReceiver } from './live-delivery.ts';
-import type { RateLimits } from './rate-limits.ts';
-import type { UploadFiles } from './upload-files.ts';
+import type { UploadFiles } from './http/upload-files.ts';
+import type { ConcurrencyLimits } from './limits/concurrency-limits.ts';
+import { LIMITS } from './limits/limits.ts';
+import type { RateLimits } from './limits/rate-limits.ts';
+import type { LiveReceiver } from './subscriptions/live-delivery.ts';
 
 /** Shared by all requests of a process. */
 export interface Services {

@@ -1,7 +1,7 @@
 /** `/health`: whether this process reaches its database. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../app.ts';
-import type { PlainEndpoint, PlainResponse } from './plain-endpoint.ts';
+import type { PlainEndpoint, PlainResponse } from './http/plain-endpoint.ts';
 
 /** An answer is repeated for this long, so that many requests cost one query. */
 const MAX_AGE_MS = 1_000;

@@ -1,6 +1,6 @@
 /** The schema, assembled from the `graph/` of every feature. */
 import '../graphql/scalars.ts';
-import '../graphql/user-error.ts';
+import '../graphql/errors/user-error.ts';
 import '../agents/graph/agent.ts';
 import '../agents/graph/agent-mutations.ts';
 import '../agents/graph/agent-update.ts';

@@ -4,16 +4,16 @@ import { createServer, type Server } from 'node:http';
 import type { App } from '../app.ts';
 import { createEventFeed, type EventFeed } from '../live/feed.ts';
 import type { Services } from './authentication.ts';
-import { createConcurrencyLimits } from './concurrency-limits.ts';
 import { ASSETS_PATH, type GraphiQLSettings } from './graphiql/graphiql.ts';
 import { createPage, wantsPage } from './graphiql/page.ts';
-import { createGraphQLEndpoint } from './graphql-endpoint.ts';
-import { connectLimitStore } from './limit-store.ts';
-import { type PlainEndpoint, runPlainEndpoint } from './plain-endpoint.ts';
-import { createRateLimits } from './rate-limits.ts';
-import { createRouter, type Router } from './router.ts';
-import { attachSockets } from './sockets.ts';
-import { closeStalledConnections } from './stalled-connections.ts';
+import { createGraphQLEndpoint } from './http/graphql-endpoint.ts';
+import { type PlainEndpoint, runPlainEndpoint } from './http/plain-endpoint.ts';
+import { createRouter, type Router } from './http/router.ts';
+import { closeStalledConnections } from './http/stalled-connections.ts';
+import { createConcurrencyLimits } from './limits/concurrency-limits.ts';
+import { connectLimitStore } from './limits/limit-store.ts';
+import { createRateLimits } from './limits/rate-limits.ts';
+import { attachSockets } from './sockets/sockets.ts';
 
 /**
  * Longer than load balancers and clients keep idle connections, so that they close them first and never

@@ -26,10 +26,10 @@ import {
 } from './control.ts';
 import { corpusRoutes, finishSource } from './corpora/corpora.ts';
 import { type Fault, type FaultInput, type FaultState, makeFaults } from './faults.ts';
-import type { Json, JsonObject } from './json.ts';
+import type { Json, JsonObject } from './http/json.ts';
+import { makeServer } from './http/server.ts';
 import { languageModelRoutes } from './language-model.ts';
 import { type Job, makeScheduler } from './scheduler.ts';
-import { makeServer } from './server.ts';
 import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';
 import { openStore } from './store.ts';
 import { telephonyRoutes } from './telephony.ts';

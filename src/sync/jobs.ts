@@ -1,6 +1,6 @@
 /** A job by which tools, voices and knowledge bases reach agents, which they must not import. */
 import { z } from 'zod';
-import { defineJob } from '../infra/jobs.ts';
+import { defineJob } from '../infra/jobs/jobs.ts';
 
 const resyncAgentsPayload = z.object({
   kind: z.enum(['TOOL', 'KNOWLEDGE_BASE', 'VOICE']),

@@ -1,6 +1,6 @@
 /** Brings the remote resource of one row to the state of the row: creates, updates or removes it. */
 import { Prisma } from '../generated/prisma/client.ts';
-import { type Lease, LeaseLostError } from '../infra/lease.ts';
+import { type Lease, LeaseLostError } from '../infra/jobs/lease.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import { syncRetrySeconds } from './status.ts';
 import {

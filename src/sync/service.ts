@@ -13,7 +13,7 @@
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
-import { type Lease, LeaseLostError, leaseIsFree, newLease } from '../infra/lease.ts';
+import { type Lease, LeaseLostError, leaseIsFree, newLease } from '../infra/jobs/lease.ts';
 import { isUpToDate, send } from './remote-resource.ts';
 import { nextSyncStatus } from './status.ts';
 import type { SyncKind, SyncResult, SyncRow } from './sync-kind.ts';

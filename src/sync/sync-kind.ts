@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { SyncStatus } from '../generated/prisma/client.ts';
-import { defineJob, type JobDefinition } from '../infra/jobs.ts';
+import { defineJob, type JobDefinition } from '../infra/jobs/jobs.ts';
 
 /** The columns of every table whose rows have a remote resource. */
 export interface SyncRow {

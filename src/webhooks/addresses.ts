@@ -1,8 +1,8 @@
 /** Which addresses may receive webhooks. */
 import type { Config } from '../config.ts';
 import type { ProblemPath } from '../errors.ts';
-import { isAtOrBelow } from '../infra/addresses.ts';
 import type { Checks } from '../infra/checks.ts';
+import { isAtOrBelow } from '../infra/http/addresses.ts';
 
 type Settings = Pick<Config, 'ALLOW_PRIVATE_ADDRESSES' | 'WEBHOOK_ALLOWED_URLS'>;
 

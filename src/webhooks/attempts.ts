@@ -1,6 +1,6 @@
 /** Records the attempts of deliveries, and when the next one is due. */
 import type { App } from '../app.ts';
-import type { PostResult } from '../infra/guarded-post.ts';
+import type { PostResult } from '../infra/http/guarded-post.ts';
 import { newId } from '../infra/ids.ts';
 import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
 import { recordFailure, recordSuccess } from './endpoint-health.ts';

@@ -1,6 +1,6 @@
 import type { App } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
-import { inSteps } from '../infra/in-steps.ts';
+import { inSteps } from '../infra/database/in-steps.ts';
 import { RESULTS_EVENT } from './catalogue.ts';
 
 /** Drops messages, with their deliveries, once their events are no longer kept. */

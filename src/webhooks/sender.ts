@@ -5,7 +5,7 @@
  */
 import type { App } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
-import { guardedPost } from '../infra/guarded-post.ts';
+import { guardedPost } from '../infra/http/guarded-post.ts';
 import { newId } from '../infra/ids.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import { mayReceive } from './addresses.ts';

@@ -4,7 +4,7 @@ import { newId, publicId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import {
   addKnowledgeBase,
   addTool,

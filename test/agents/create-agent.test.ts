@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crmWebhookSecretOf } from '../../src/agents/service.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { addTool, anyVoice, change, fullAgent, remoteAgentsOf, send, uuidOf } from './support.ts';
 
 let server: TestServer;

@@ -4,7 +4,7 @@ import { newId, publicId } from '../../src/infra/ids.ts';
 import type { Agent as RemoteAgent } from '../../src/ultravox/wire.ts';
 import { ensureVoices } from '../../src/voices/service.ts';
 import type { Answer, GraphQLClient } from '../support/graphql.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 
 export const AGENT = `fragment AgentFields on Agent {
   id name description systemPrompt model temperature recordingEnabled languageHint joinTimeout

@@ -3,7 +3,7 @@ import { agentSync } from '../../src/agents/sync.ts';
 import { resyncAgents } from '../../src/sync/jobs.ts';
 import { sweepSync } from '../../src/sync/service.ts';
 import { untilRetried } from '../support/jobs.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   addTool,

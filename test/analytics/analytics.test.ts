@@ -7,7 +7,7 @@ import { createCampaign, people } from '../campaigns/support.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { randomFrom } from '../support/random.ts';
 import { insertRows } from '../support/rows.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 const CALLS = 4_000;

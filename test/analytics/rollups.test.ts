@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { rolledUpDays, rollUpCalls } from '../../src/analytics/rollups.ts';
 import { uuidOf } from '../campaigns/support.ts';
 import { prepareCaller } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;

@@ -4,7 +4,7 @@ import { newId, publicId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { countQueries, statementsOf } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { addNumber, type CallView, dataOf, makeAgent, problemsOf, run, uuidOf } from './support.ts';
 
 let server: TestServer;

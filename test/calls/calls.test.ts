@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { costOf } from '../../src/calls/billing.ts';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import {
   addNumber,
   type Caller,

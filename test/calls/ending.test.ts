@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { perform } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   atSimulator,

@@ -1,11 +1,11 @@
 /** Exports of calls and of campaign contacts. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exportLines } from '../../src/infra/export-format.ts';
+import { exportLines } from '../../src/infra/files/export-format.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { accepted, type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;

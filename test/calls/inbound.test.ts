@@ -1,7 +1,7 @@
 /** Updates that Ultravox sends by itself: disturbed deliveries, inbound calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { partiesOf } from '../../src/calls/ultravox/ingest.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   addNumber,

@@ -1,7 +1,7 @@
 /** Turns of live calls in the event log. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Answer } from '../support/graphql.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 import {

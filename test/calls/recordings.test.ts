@@ -1,7 +1,7 @@
 /** Recordings: their status, and the link that plays them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { byteRangeOf } from '../../src/calls/recordings/byte-range.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   atSimulator,

@@ -2,7 +2,7 @@
 import { parsePublicId } from '../../src/infra/ids.ts';
 import { anyVoice } from '../agents/support.ts';
 import type { Answer, GraphQLClient } from '../support/graphql.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 export const CALL = `

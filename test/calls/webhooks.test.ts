@@ -8,7 +8,7 @@ import { Prisma } from '../../src/generated/prisma/client.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { signWebhook } from '../../src/ultravox/signature.ts';
 import { callSchema } from '../../src/ultravox/wire.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   atSimulator,

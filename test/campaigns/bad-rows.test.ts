@@ -1,6 +1,6 @@
 /** A row that cannot be written keeps no other campaign, contact or call from going on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   createCampaign,

@@ -1,9 +1,9 @@
 /** An organization with an agent, a number and contacts, and campaigns in every status. */
 import { expect } from 'vitest';
 import { dataOf, uuidOf } from '../calls/support.ts';
-import { makeFolder } from '../contacts/upload.ts';
+import { makeFolder } from '../contacts/import/upload.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 import { ALWAYS, done, people } from './graph-support.ts';
 
 /** A start so far in the future that no call is placed during a test. */

@@ -4,7 +4,7 @@ import { newId, publicId } from '../../src/infra/ids.ts';
 import { dataOf, uuidOf } from '../calls/support.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { openSocket } from '../support/subscribe.ts';
 import {
   type CampaignFixture,

@@ -1,11 +1,11 @@
 /** Creation of campaigns: defaults, settings, sources of contacts, and rejected inputs. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../src/infra/ids.ts';
-import { makeFolder } from '../contacts/upload.ts';
+import { makeFolder } from '../contacts/import/upload.ts';
 import { newAgent } from '../phone-numbers/support.ts';
 import { type Caller, perform } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import {
   type CampaignFixture,
   createCampaignFixture,

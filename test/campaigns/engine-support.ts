@@ -1,7 +1,7 @@
 /** Helpers for running campaigns beside `support.ts`: clocks, decisions, and calls at Ultravox. */
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   act,

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../src/infra/ids.ts';
 import { perform } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 import {

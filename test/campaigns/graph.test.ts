@@ -5,7 +5,7 @@ import { dataOf } from '../calls/support.ts';
 import { newAgent } from '../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { plant } from './graph-support.ts';
 
 let server: TestServer;

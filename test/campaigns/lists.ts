@@ -3,7 +3,7 @@
 import { newId } from '../../src/infra/ids.ts';
 import type { Viewer } from '../../src/viewer.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 export interface Desk {
   server: TestServer;

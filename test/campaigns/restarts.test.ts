@@ -9,10 +9,14 @@ import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { publicId } from '../../src/infra/ids.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient } from '../support/graphql.ts';
-import { freePort } from '../support/redis.ts';
-import { startTestServer, type TestServer, type TestServerOptions } from '../support/server.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { freePort } from '../support/servers/redis.ts';
+import {
+  startTestServer,
+  type TestServer,
+  type TestServerOptions,
+} from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import { callsOf, hoursFromNow, importNumbers, start, strangers } from './engine-support.ts';
 import {

@@ -4,7 +4,7 @@ import { parsePublicId } from '../../src/infra/ids.ts';
 import type { Dial } from '../../src/simulator/world.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 /** Settings of a campaign that may call at any time. */

@@ -4,7 +4,7 @@ import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { publicId } from '../../src/infra/ids.ts';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { perform } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   CREATION,

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { phoneNumberForms, subscriberOf } from '../../src/infra/phone-number.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
+import { importFile } from './import/upload.ts';
 import { attempt, brief, countOf, createContact, createFolder, refusals } from './support.ts';
-import { importFile } from './upload.ts';
 
 let server: TestServer;
 let client: GraphQLClient;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { perform } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { statementsOf } from '../support/queries.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { attempt, brief, countOf, createContact, createFolder, refusals, rows } from './support.ts';
 
 let server: TestServer;

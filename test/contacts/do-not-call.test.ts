@@ -3,7 +3,7 @@ import { isOnDoNotCallList } from '../../src/contacts/do-not-call.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { brief, createContact, createFolder, refusals } from './support.ts';
 
 let server: TestServer;

@@ -3,8 +3,8 @@ import { mapColumns } from '../../src/contacts/import/column-mapping.ts';
 import { optsOut } from '../../src/contacts/import/opt-out.ts';
 import { Checks } from '../../src/infra/checks.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
-import { importFile, makeFolder, sendFile } from './upload.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
+import { importFile, makeFolder, sendFile } from './import/upload.ts';
 
 describe('optsOut', () => {
   it.each([

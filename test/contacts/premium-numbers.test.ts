@@ -2,10 +2,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { atSimulator } from '../calls/support.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
+import { importFile } from './import/upload.ts';
 import { attempt, brief, createContact, createFolder, refusals } from './support.ts';
-import { importFile } from './upload.ts';
 
 let server: TestServer;
 let client: GraphQLClient;

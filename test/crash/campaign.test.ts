@@ -20,13 +20,13 @@ import {
   prepareOperator,
 } from '../campaigns/support.ts';
 import { createClient } from '../support/graphql.ts';
-import { type ServerProcess, startServerProcess } from '../support/process.ts';
 import { randomFrom } from '../support/random.ts';
-import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
 import {
   type RestartableDatabase,
   startRestartableDatabase,
-} from '../support/restartable-database.ts';
+} from '../support/servers/restartable-database.ts';
 import { until } from '../support/wait.ts';
 
 const CONTACTS = Number(process.env.CRASH_CONTACTS ?? 160);

@@ -5,10 +5,10 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { type ServerProcess, startServerProcess } from '../support/process.ts';
 import { randomFrom } from '../support/random.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { until } from '../support/wait.ts';
 
 /** For longer runs: `CRASH_ROUNDS=90 CRASH_SEED=7 npx vitest run test/crash`. */

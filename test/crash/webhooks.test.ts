@@ -16,14 +16,14 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestModel, type TestModel } from '../support/language-model.ts';
-import { type ServerProcess, startServerProcess } from '../support/process.ts';
 import { randomFrom } from '../support/random.ts';
-import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { startTestModel, type TestModel } from '../support/servers/language-model.ts';
+import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
 import {
   type RestartableDatabase,
   startRestartableDatabase,
-} from '../support/restartable-database.ts';
+} from '../support/servers/restartable-database.ts';
 import { until } from '../support/wait.ts';
 import {
   type Received,

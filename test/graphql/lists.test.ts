@@ -9,9 +9,9 @@ import {
   isObjectType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadedField } from '../../src/graphql/loaded-columns.ts';
+import { loadedField } from '../../src/graphql/reading/loaded-columns.ts';
 import { schema } from '../../src/server/schema.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import { CALL_CASES } from './call-list-cases.ts';
 import {

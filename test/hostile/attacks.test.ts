@@ -4,9 +4,9 @@ import { readdir, readlink } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { IMPORT, sendFile } from '../contacts/upload.ts';
+import { IMPORT, sendFile } from '../contacts/import/upload.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;

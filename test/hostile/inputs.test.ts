@@ -1,7 +1,7 @@
 /** Values that a database, a browser or another program would read differently than was meant. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importFile, makeFolder, sendFile } from '../contacts/upload.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { importFile, makeFolder, sendFile } from '../contacts/import/upload.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the mutation answers
 type Payload = any;

@@ -3,7 +3,7 @@ import { newId, publicId } from '../../src/infra/ids.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
-import { startPeriodicTasks } from '../../src/infra/periodic-tasks.ts';
+import { startPeriodicTasks } from '../../src/infra/jobs/periodic-tasks.ts';
 import { type EventConsumer, startConsumers } from '../../src/live/consumers.ts';
 import { announceEvents, appendEvents, assignCursors } from '../../src/live/log.ts';
 import { until } from '../support/wait.ts';

@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { newClient } from '../../src/infra/connections.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import {
   migrateDatabase,
   migrationsDirectory,
   readMigrations,
-} from '../../src/infra/migrations.ts';
+} from '../../src/infra/migrations/migrations.ts';
 import { utcDay } from '../../src/live/partitions.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { until } from '../support/wait.ts';
 
 const FIRST = '20261128230000_event_log_date';

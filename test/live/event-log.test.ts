@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { newClient } from '../../src/infra/connections.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
 import { parsePublicId } from '../../src/infra/ids.ts';
-import { startPeriodicTasks } from '../../src/infra/periodic-tasks.ts';
+import { startPeriodicTasks } from '../../src/infra/jobs/periodic-tasks.ts';
 import { type EventConsumer, startConsumers } from '../../src/live/consumers.ts';
 import { createEventFeed } from '../../src/live/feed.ts';
 import { appendEvents, assignCursors, eraseEventData } from '../../src/live/log.ts';

@@ -3,10 +3,14 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Event } from '../../src/generated/prisma/client.ts';
 import { parsePublicId } from '../../src/infra/ids.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
-import { type GroupMember, type GroupOptions, joinGroup } from '../../src/server/live-delivery.ts';
+import {
+  type GroupMember,
+  type GroupOptions,
+  joinGroup,
+} from '../../src/server/subscriptions/live-delivery.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { statementsOf } from '../support/queries.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { describe, expect, it } from 'vitest';
-import { newClient } from '../../src/infra/connections.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
 import { parsePublicId } from '../../src/infra/ids.ts';
 import {
   announceEvents,

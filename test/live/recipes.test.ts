@@ -15,9 +15,9 @@ import { createRelayEnvironment } from '../../docs/live/relay.ts';
 import { createUrqlClient } from '../../docs/live/urql.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { type ServerProcess, startServerProcess } from '../support/process.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { until } from '../support/wait.ts';
 import { eventsOf, WHOLE_LIFE } from './support.ts';
 

@@ -1,14 +1,14 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Bus, createRedisBus } from '../../src/infra/bus.ts';
+import { type Bus, createRedisBus } from '../../src/infra/bus/bus.ts';
 import { createFailures } from '../../src/infra/failures.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient } from '../support/graphql.ts';
-import { type ServerProcess, startServerProcess } from '../support/process.ts';
-import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
 import { type LiveStream, orderProblems, subscribe } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 

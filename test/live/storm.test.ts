@@ -2,11 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient } from '../support/graphql.ts';
-import { type ServerProcess, startServerProcess } from '../support/process.ts';
 import { randomFrom } from '../support/random.ts';
-import { redisAvailable, startRedis, type TestRedis } from '../support/redis.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
+import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
 import { followCalls, orderProblems } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 

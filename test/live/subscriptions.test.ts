@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
-import { startTestServer } from '../support/server.ts';
+import { startTestServer } from '../support/servers/server.ts';
 import { type LiveStream, orderProblems, subscribe } from '../support/subscribe.ts';
 import { quickest, until } from '../support/wait.ts';
 import {

@@ -4,7 +4,7 @@ import { parsePublicId } from '../../src/infra/ids.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 export const WHOLE_LIFE = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];

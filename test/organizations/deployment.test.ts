@@ -10,10 +10,10 @@ import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Running, type StartOptions, start } from '../../src/start.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { createClient } from '../support/graphql.ts';
 import { asQueryable, untilBlocked } from '../support/locks.ts';
-import { freePort } from '../support/redis.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { freePort } from '../support/servers/redis.ts';
 
 const DEMO_KEY = `truedy_${'0'.repeat(32)}`;
 let directory: string;

@@ -1,10 +1,10 @@
 /** What all exports have in common: no cell that a spreadsheet executes, and nothing lost. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCampaign, people, uuidOf } from '../campaigns/support.ts';
-import { importFile, makeFolder } from '../contacts/upload.ts';
+import { importFile, makeFolder } from '../contacts/import/upload.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { parseCsv } from '../support/csv.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 let server: TestServer;
 let caller: Caller;

@@ -7,7 +7,7 @@ import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { statementsOf } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/server.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   codes,

@@ -4,7 +4,7 @@ import { newId, parsePublicId, publicId } from '../../src/infra/ids.ts';
 import { chooseOutboundNumber, mediumForNumber } from '../../src/phone-numbers/service.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import { codes, done, find, newAgent, newCall, newNumber, run, TRUNK } from './support.ts';
 

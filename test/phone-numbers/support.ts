@@ -1,7 +1,7 @@
 import { newId, publicId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 
 export const TWILIO = {
   accountSid: `AC${'0123456789abcdef'.repeat(2)}`,

@@ -7,14 +7,17 @@ import path from 'node:path';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
-import { connectWhenReachable, newAdapter } from '../../src/infra/connections.ts';
-import { isDatabaseUnavailable } from '../../src/infra/database-errors.ts';
+import { connectWhenReachable, newAdapter } from '../../src/infra/database/connections.ts';
+import { isDatabaseUnavailable } from '../../src/infra/database/database-errors.ts';
+import {
+  type EmbeddedDatabase,
+  startEmbeddedPostgres,
+} from '../../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../../src/infra/logger.ts';
-import { type EmbeddedDatabase, startEmbeddedPostgres } from '../../src/infra/postgres.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
-import { freePort } from '../support/redis.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { freePort } from '../support/servers/redis.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { followCalls, openSocket, orderProblems, subscribe } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 

@@ -1,8 +1,8 @@
 /** Root fields that are read together, of which the statement of one fails. */
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { makeFolder } from '../contacts/upload.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { makeFolder } from '../contacts/import/upload.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;

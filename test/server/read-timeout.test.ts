@@ -1,8 +1,8 @@
 /** The time limit of reads, on a table that is too large for a limit of a millisecond. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeFolder } from '../contacts/upload.ts';
+import { makeFolder } from '../contacts/import/upload.ts';
 import { perform } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 const CONTACTS = 50_000;

@@ -1,5 +1,5 @@
 /** Jobs that wait for their time: those enqueued for later, and retries. */
-import type { TestServer } from './server.ts';
+import type { TestServer } from './servers/server.ts';
 import { until } from './wait.ts';
 
 /** Waits for what a later job brings about, and makes all waiting jobs due. */

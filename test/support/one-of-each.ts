@@ -1,7 +1,7 @@
 /** An organization with one object of every type, each marked in its texts. */
 import { expect } from 'vitest';
-import { importFile } from '../contacts/upload.ts';
-import type { TestServer } from './server.ts';
+import { importFile } from '../contacts/import/upload.ts';
+import type { TestServer } from './servers/server.ts';
 import { until } from './wait.ts';
 
 /**

@@ -1,7 +1,7 @@
 /** Fills tables with many rows, which Prisma's `createMany` takes milliseconds for, each. */
 import { Prisma } from '../../src/generated/prisma/client.ts';
 import { TABLES } from '../../src/generated/tables.ts';
-import type { TestServer } from './server.ts';
+import type { TestServer } from './servers/server.ts';
 
 /**
  * Inserts rows as `createMany` does. All have the members of the first; columns that none of them has get the

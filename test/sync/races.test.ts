@@ -5,7 +5,7 @@ import { newId } from '../../src/infra/ids.ts';
 import { runSync } from '../../src/sync/service.ts';
 import { anyVoice } from '../agents/support.ts';
 import { perform } from '../support/calling.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
 let server: TestServer;

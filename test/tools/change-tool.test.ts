@@ -3,7 +3,7 @@ import { lockReferences } from '../../src/sync/references.ts';
 import { NotReadyError } from '../../src/sync/sync-kind.ts';
 import { selectedToolFor } from '../../src/tools/service.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   agentWith,

@@ -3,7 +3,7 @@ import { newId } from '../../src/infra/ids.ts';
 import { NotReadyError } from '../../src/sync/sync-kind.ts';
 import { selectedToolFor } from '../../src/tools/service.ts';
 import { untilRetried } from '../support/jobs.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { FULL, list, MINIMAL, mutate, read, remoteTools, rowOf } from './support.ts';
 
 let server: TestServer;

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import { publicId } from '../../src/infra/ids.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import type { TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/servers/server.ts';
 
 const TOOL = `id name modelToolName description http { url method }
   dynamicParameters { name location schema required } staticParameters { name location value }

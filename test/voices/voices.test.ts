@@ -4,7 +4,7 @@ import { syncVoices } from '../../src/voices/service.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 let server: TestServer;
 beforeAll(async () => {

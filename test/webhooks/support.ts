@@ -3,7 +3,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { announceDeliveries } from '../../src/webhooks/sender.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   type Received,

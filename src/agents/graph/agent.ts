@@ -1,7 +1,7 @@
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
-import { listCost } from '../../graphql/page.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { listCost } from '../../graphql/lists/page.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
 import { KnowledgeBaseNode } from '../../knowledge-bases/graph/knowledge-base.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';

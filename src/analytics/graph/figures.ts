@@ -1,8 +1,8 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { MoneyType } from '../../calls/graph/call.ts';
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';
-import { batched, readerOf } from '../../graphql/batched.ts';
 import { builder } from '../../graphql/builder.ts';
+import { batched, readerOf } from '../../graphql/reading/batched.ts';
 import type { AnalyticsRange } from '../query.ts';
 import { checkQuery, type Figures, groupsOf, MAX_DAYS, mediansOf, totalOf } from '../service.ts';
 

@@ -1,10 +1,9 @@
 /** Events of calls: the list of a call, the subscription, and the cursor of the event log. */
 import { OperationTypeNode } from 'graphql';
 import type { Event } from '../../generated/prisma/client.ts';
-import { type Reader, readerOf } from '../../graphql/batched.ts';
 import { builder } from '../../graphql/builder.ts';
-import { connectionOf } from '../../graphql/connections.ts';
 import { requireId, toPublicId } from '../../graphql/ids.ts';
+import { connectionOf } from '../../graphql/lists/connections.ts';
 import {
   type Connection,
   connectionCost,
@@ -12,8 +11,9 @@ import {
   type PageArgs,
   readPage,
   sourceOfPage,
-} from '../../graphql/page.ts';
-import { rowSelection } from '../../graphql/row-selection.ts';
+} from '../../graphql/lists/page.ts';
+import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
+import { rowSelection } from '../../graphql/reading/row-selection.ts';
 import { withCleanup } from '../../infra/async-iterators.ts';
 import { readCursor } from '../../live/cursor.ts';
 import { currentCursor } from '../../live/log.ts';

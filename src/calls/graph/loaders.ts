@@ -1,10 +1,10 @@
 /** Loaders for event pages, event counts and the calls of events. */
 import type { App } from '../../app.ts';
 import { type Call, type Event, Prisma } from '../../generated/prisma/client.ts';
-import { batched, inOrder } from '../../graphql/batched.ts';
-import type { RowsQuery } from '../../graphql/page.ts';
-import type { RowSelection } from '../../graphql/row-selection.ts';
-import { findMany } from '../../graphql/rows.ts';
+import type { RowsQuery } from '../../graphql/lists/page.ts';
+import { batched, inOrder } from '../../graphql/reading/batched.ts';
+import type { RowSelection } from '../../graphql/reading/row-selection.ts';
+import { findMany } from '../../graphql/reading/rows.ts';
 import { readTogether } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';

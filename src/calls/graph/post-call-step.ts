@@ -3,7 +3,7 @@
 import type { PostCallStep } from '../../generated/prisma/client.ts';
 import { PostCallStepKind, PostCallStepStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { listCost } from '../../graphql/page.ts';
+import { listCost } from '../../graphql/lists/page.ts';
 import { POST_CALL_STEPS } from '../post-call/steps.ts';
 import { CallNode } from './call.ts';
 

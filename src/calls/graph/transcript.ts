@@ -1,7 +1,7 @@
 /** Transcript, summary and what was found in them, on calls. */
 import { TurnSpeaker } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
+import { List } from '../../graphql/lists/list.ts';
 import { CallNode } from './call.ts';
 import { AnsweredByEnum } from './call-enums.ts';
 

@@ -6,7 +6,7 @@
 import { sqltag as sql } from '@prisma/client/runtime/client';
 import type { App } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
-import { type Lease, LeaseLostError, newLease } from '../../infra/lease.ts';
+import { type Lease, LeaseLostError, newLease } from '../../infra/jobs/lease.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { ReadMessages } from '../../ultravox/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';

@@ -4,7 +4,7 @@
  */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { createBatches } from '../../infra/batches.ts';
+import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { claimable, holdLimits } from './limits.ts';

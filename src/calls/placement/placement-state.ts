@@ -4,7 +4,7 @@
  */
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { CallPlacement } from '../../generated/prisma/enums.ts';
-import type { RawReader } from '../../infra/row-reader.ts';
+import type { RawReader } from '../../infra/rows/row-reader.ts';
 
 interface Transition {
   from: readonly CallPlacement[];

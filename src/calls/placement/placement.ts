@@ -23,9 +23,9 @@ import { type Call, type PhoneNumber, Prisma } from '../../generated/prisma/clie
 import { Checks } from '../../infra/checks.ts';
 import { runUntil } from '../../infra/deadline.ts';
 import { publicId } from '../../infra/ids.ts';
+import { createWakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
-import { createWakeTimer } from '../../infra/wake-timer.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { mediumForNumber } from '../../phone-numbers/service.ts';
 import { UltravoxError } from '../../ultravox/error.ts';

@@ -2,7 +2,7 @@
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
-import { createBatches } from '../../infra/batches.ts';
+import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { announceEvents, appendStatement, type NewEvent } from '../../live/log.ts';
 import { callEvents } from '../append-events.ts';

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
-import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
+import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError } from '../../ultravox/error.ts';

@@ -1,5 +1,5 @@
 import type { Call } from '../../generated/prisma/client.ts';
-import { toStorableText } from '../../infra/storable-text.ts';
+import { toStorableText } from '../../infra/database/storable-text.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import type { StepHandler } from './steps.ts';

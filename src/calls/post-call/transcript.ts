@@ -1,7 +1,7 @@
 /** Keeps transcripts: fetched from Ultravox after the call, stored as turns, removed with time. */
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
-import { createBatches } from '../../infra/batches.ts';
+import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { eraseEventData } from '../../live/log.ts';
 import { UltravoxError } from '../../ultravox/error.ts';

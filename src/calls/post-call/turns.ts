@@ -1,6 +1,6 @@
 /** Reads the turns of a conversation from Ultravox's messages. */
 import { durationSeconds } from '../../infra/checks.ts';
-import { storableJson, toStorableText } from '../../infra/storable-text.ts';
+import { storableJson, toStorableText } from '../../infra/database/storable-text.ts';
 import type { Message } from '../../ultravox/wire.ts';
 
 export interface Turn {

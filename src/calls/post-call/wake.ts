@@ -1,8 +1,8 @@
 /** Wakes the worker that runs the steps after calls, one process for all as long as it has room. */
 import type { App } from '../../app.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/jobs/shared-runs.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/shared-runs.ts';
 
 /** Steps that wait for a language model have a lane of their own, so that they hold up no others. */
 export const LANES = ['FAST', 'SLOW'] as const;

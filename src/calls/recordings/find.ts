@@ -1,5 +1,5 @@
 /** The step RECORDING: whether there is a recording, and how long it is. */
-import { toStorableText } from '../../infra/storable-text.ts';
+import { toStorableText } from '../../infra/database/storable-text.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { StepHandler } from '../post-call/steps.ts';
 import { wavSeconds } from './wav.ts';

@@ -6,7 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
-import { hiddenFromPlanner } from '../../infra/hidden-from-planner.ts';
+import { hiddenFromPlanner } from '../../infra/database/hidden-from-planner.ts';
 import { parsePublicId } from '../../infra/ids.ts';
 import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { type ReadCall, readCalls } from '../lock.ts';

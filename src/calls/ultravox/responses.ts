@@ -1,7 +1,7 @@
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { type Batches, createBatches } from '../../infra/batches.ts';
-import { hiddenFromPlanner } from '../../infra/hidden-from-planner.ts';
+import { hiddenFromPlanner } from '../../infra/database/hidden-from-planner.ts';
+import { type Batches, createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall, readCalls } from '../lock.ts';

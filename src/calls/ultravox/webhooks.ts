@@ -4,11 +4,11 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { createBatches } from '../../infra/batches.ts';
+import { inSteps } from '../../infra/database/in-steps.ts';
+import { storableJson } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
-import { inSteps } from '../../infra/in-steps.ts';
+import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { storableJson } from '../../infra/storable-text.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
 import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
 import { receiveWebhooks } from './process-webhooks.ts';

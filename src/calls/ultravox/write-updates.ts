@@ -1,7 +1,7 @@
 /** Writes what updates make of calls, many calls at once, with everything that follows, in one statement. */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
-import type { RawReader } from '../../infra/row-reader.ts';
+import type { RawReader } from '../../infra/rows/row-reader.ts';
 import { appendStatement, type NewEvent } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { CALLS_WAIT } from '../placement/limits.ts';

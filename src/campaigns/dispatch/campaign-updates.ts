@@ -1,7 +1,7 @@
 /** Decides what a dispatch cycle changes about the campaigns themselves. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { EventType } from '../../generated/prisma/enums.ts';
-import type { NewDecision } from '../decisions.ts';
+import type { NewDecision } from '../contacts/decisions.ts';
 import { campaignAfter } from '../status.ts';
 import type { ContactDecisions } from './contact-decisions.ts';
 import type { DispatchCycle, EligibleCampaign } from './cycle-input.ts';

@@ -7,9 +7,9 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { holdLimits, type Room } from '../../calls/placement/limits.ts';
-import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
-import { HeldBack } from '../../infra/held-back.ts';
+import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
+import { HeldBack } from '../../infra/jobs/held-back.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { completeFinished } from '../completion.ts';

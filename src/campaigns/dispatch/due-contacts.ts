@@ -3,7 +3,7 @@ import type { Tx } from '../../app.ts';
 import { RECENT_CLAIMS } from '../../calls/placement/limits.ts';
 import { callFoundLate } from '../../calls/placement/placement-state.ts';
 import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
-import { columnsAs } from '../../infra/columns.ts';
+import { columnsAs } from '../../infra/rows/columns.ts';
 
 const COLUMNS = columnsAs(
   'campaign_contacts',

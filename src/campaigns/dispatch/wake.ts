@@ -1,6 +1,6 @@
 /** Has campaigns run when calls end, by one process for all. */
 import type { App } from '../../app.ts';
-import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/shared-runs.ts';
+import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/jobs/shared-runs.ts';
 
 const TOPIC = 'runCampaigns';
 /** Requests a run. A request may be lost; the periodic run is the fallback. Call it after the commit. */

@@ -8,8 +8,8 @@ import {
 import { Prisma } from '../../generated/prisma/client.ts';
 import { appendStatement } from '../../live/log.ts';
 import { CALL_OWNER, revokeCampaignClaims } from '../calls.ts';
-import { dialContacts, moveContacts, moveContactsOf } from '../contact-transitions.ts';
-import { recordDecisions } from '../decisions.ts';
+import { dialContacts, moveContacts, moveContactsOf } from '../contacts/contact-transitions.ts';
+import { recordDecisions } from '../contacts/decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
 import { buildAttempts } from './attempts.ts';
 import type { CampaignUpdate } from './campaign-updates.ts';

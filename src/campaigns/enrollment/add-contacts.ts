@@ -12,7 +12,7 @@ import { type Campaign, type CampaignEnrollment, Prisma } from '../../generated/
 import { appendEvents } from '../../live/log.ts';
 import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
 import { enqueueRun } from '../calls.ts';
-import { insertContacts } from '../contact-transitions.ts';
+import { insertContacts } from '../contacts/contact-transitions.ts';
 import { announceCampaigns, campaignEvent } from '../events.ts';
 import { lockCampaign } from '../locks.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';

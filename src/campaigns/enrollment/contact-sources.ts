@@ -16,8 +16,8 @@ import { type FileEncoding, readText } from '../../contacts/import/text-encoding
 import type { ProblemPath } from '../../errors.ts';
 import type { CampaignContactSource } from '../../generated/prisma/enums.ts';
 import { Checks } from '../../infra/checks.ts';
+import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
-import type { UploadedFile } from '../../infra/uploaded-file.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 

@@ -6,7 +6,7 @@ import type { App, Tx } from '../../app.ts';
 import type { Config } from '../../config.ts';
 import { userError } from '../../errors.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
-import { insertContacts, moveContactsOf } from '../contact-transitions.ts';
+import { insertContacts, moveContactsOf } from '../contacts/contact-transitions.ts';
 import { runCooperatively } from '../schedule/cooperative-loop.ts';
 import { type CallsPerDay, type ContactRun, type Plan, planLoop } from '../schedule/planner.ts';
 import { retryDelaySql } from '../schedule/retry.ts';

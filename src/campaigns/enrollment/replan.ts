@@ -9,7 +9,7 @@
 import type { App, Tx } from '../../app.ts';
 import { type Campaign, type CampaignReplan, Prisma } from '../../generated/prisma/client.ts';
 import { enqueueRun } from '../calls.ts';
-import { type ContactMove, moveContacts } from '../contact-transitions.ts';
+import { type ContactMove, moveContacts } from '../contacts/contact-transitions.ts';
 import { announceCampaigns } from '../events.ts';
 import { lockCampaign } from '../locks.ts';
 import type { Plan } from '../schedule/planner.ts';

@@ -1,7 +1,7 @@
 import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
-import { exportCampaignContacts } from '../export.ts';
+import { exportCampaignContacts } from '../contacts/export.ts';
 import { CampaignContactFilterInput, contactsWhere } from './campaign-contact.ts';
 
 mutation('exportCampaignContacts', {

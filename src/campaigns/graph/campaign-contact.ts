@@ -5,13 +5,13 @@ import { CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { RequestError } from '../../errors.ts';
 import type { Prisma } from '../../generated/prisma/client.ts';
-import { readerOf } from '../../graphql/batched.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { readerOf } from '../../graphql/reading/batched.ts';
 import { Checks } from '../../infra/checks.ts';
 import { phoneNumberForms } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
-import { waitingState } from '../waiting-reason.ts';
+import { waitingState } from '../contacts/waiting-reason.ts';
 import { CampaignNode } from './campaign.ts';
 import {
   CampaignContactStatusEnum,

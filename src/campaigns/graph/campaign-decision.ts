@@ -1,12 +1,11 @@
 /** The type `CampaignDecision` and its lists. */
 import { CallNode } from '../../calls/graph/call.ts';
 import { loadCall } from '../../calls/graph/loaders.ts';
-import { readerOf } from '../../graphql/batched.ts';
 import { builder } from '../../graphql/builder.ts';
-import { connectionOf } from '../../graphql/connections.ts';
 import type { Context } from '../../graphql/context.ts';
-import { readCursor, writeCursor } from '../../graphql/cursors.ts';
-import type { SortTerm } from '../../graphql/keyset.ts';
+import { connectionOf } from '../../graphql/lists/connections.ts';
+import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
+import type { SortTerm } from '../../graphql/lists/keyset.ts';
 import {
   type Connection,
   connectionCost,
@@ -14,7 +13,8 @@ import {
   type PageArgs,
   readPage,
   sourceOfPage,
-} from '../../graphql/page.ts';
+} from '../../graphql/lists/page.ts';
+import { readerOf } from '../../graphql/reading/batched.ts';
 import { CampaignNode } from './campaign.ts';
 import { CampaignContactNode } from './campaign-contact.ts';
 import { CampaignDecisionOutcomeEnum, CampaignDecisionReasonEnum } from './campaign-enums.ts';

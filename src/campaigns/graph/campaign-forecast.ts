@@ -1,11 +1,10 @@
 /** The query `campaignForecast`, and the forecast of a campaign. */
 import { ContactNode } from '../../contacts/graph/contact.ts';
-import { type Reader, readerOf } from '../../graphql/batched.ts';
 import { builder } from '../../graphql/builder.ts';
-import { connectionOf } from '../../graphql/connections.ts';
-import { readCursor, writeCursor } from '../../graphql/cursors.ts';
 import { toPublicId } from '../../graphql/ids.ts';
-import type { SortTerm } from '../../graphql/keyset.ts';
+import { connectionOf } from '../../graphql/lists/connections.ts';
+import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
+import type { SortTerm } from '../../graphql/lists/keyset.ts';
 import {
   type Connection,
   checkPageSize,
@@ -14,7 +13,8 @@ import {
   MAX_PAGE_SIZE,
   type PageArgs,
   readPage,
-} from '../../graphql/page.ts';
+} from '../../graphql/lists/page.ts';
+import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
 import { CALL_SECONDS } from '../enrollment/enrollment.ts';
 import {

@@ -7,8 +7,8 @@ import type {
   ContactFolder,
 } from '../../generated/prisma/client.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { batched, inOrder } from '../../graphql/batched.ts';
-import type { RowsQuery } from '../../graphql/page.ts';
+import type { RowsQuery } from '../../graphql/lists/page.ts';
+import { batched, inOrder } from '../../graphql/reading/batched.ts';
 import { existingOf, ownedBy } from '../../viewer.ts';
 import { visibleCampaignContacts } from '../visibility.ts';
 

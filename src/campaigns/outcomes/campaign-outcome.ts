@@ -1,6 +1,6 @@
 /** Decides what the ends of calls mean for their campaign: whether it is paused. */
 import type { Campaign } from '../../generated/prisma/client.ts';
-import type { NewDecision } from '../decisions.ts';
+import type { NewDecision } from '../contacts/decisions.ts';
 import { campaignAfter } from '../status.ts';
 import { BREAKER_CALLS, breakerTrips } from './circuit-breaker.ts';
 import type { EndedCall, Outcome } from './outcome.ts';

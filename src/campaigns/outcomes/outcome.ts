@@ -1,7 +1,7 @@
 /** Decides what the end of a call means for its contact: completed, failed, retried or not counted. */
 import type { Call, Campaign, CampaignContact } from '../../generated/prisma/client.ts';
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
-import type { ContactMove } from '../contact-transitions.ts';
+import type { ContactMove } from '../contacts/contact-transitions.ts';
 import { windowsFor } from '../schedule/calling-window.ts';
 import { decideRetry } from '../schedule/retry.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';

@@ -5,14 +5,14 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
-import { isDatabaseUnavailable } from '../../infra/database-errors.ts';
-import { HeldBack, workInHalves } from '../../infra/held-back.ts';
+import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
+import { HeldBack, workInHalves } from '../../infra/jobs/held-back.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { revokeCampaignClaims } from '../calls.ts';
 import { completeFinished } from '../completion.ts';
-import { type ContactMove, moveContacts } from '../contact-transitions.ts';
-import { recordDecisions } from '../decisions.ts';
+import { type ContactMove, moveContacts } from '../contacts/contact-transitions.ts';
+import { recordDecisions } from '../contacts/decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
 import { freeCampaigns } from '../locks.ts';
 import { type CampaignOutcome, campaignOutcome } from './campaign-outcome.ts';

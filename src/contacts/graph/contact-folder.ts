@@ -1,9 +1,9 @@
 /** The ContactFolder type and its queries. */
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
-import { literal } from '../../infra/like.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
+import { literal } from '../../infra/database/like.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 
 export const ContactFolderNode = builder.prismaNode('ContactFolder', {

@@ -1,12 +1,12 @@
 import { RequestError } from '../../errors.ts';
-import { readerOf } from '../../graphql/batched.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
 import { requireId } from '../../graphql/ids.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
+import { List } from '../../graphql/lists/list.ts';
 /** The ContactImport type, its queries and its progress subscription. */
-import { listCost } from '../../graphql/page.ts';
+import { listCost } from '../../graphql/lists/page.ts';
+import { readerOf } from '../../graphql/reading/batched.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
 import { LINK_MINUTES } from '../../organizations/download-links.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { importReportLink } from '../export.ts';

@@ -2,8 +2,8 @@
 import { RequestError } from '../../errors.ts';
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
 import { Checks } from '../../infra/checks.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { contactsWhere } from '../search.ts';

@@ -3,7 +3,7 @@ import { RequestError } from '../../errors.ts';
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
-import { List } from '../../graphql/list.ts';
+import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { canonicalPhoneNumber, phoneNumberForms } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';

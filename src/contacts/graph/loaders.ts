@@ -1,5 +1,5 @@
 /** Batched lookup of phone numbers on the do-not-call list. */
-import { batched } from '../../graphql/batched.ts';
+import { batched } from '../../graphql/reading/batched.ts';
 import { phoneNumberForms } from '../../infra/phone-number.ts';
 import { ownedBy } from '../../viewer.ts';
 

@@ -3,7 +3,7 @@
  * memory. A malformed row is reported and the next row is read. (csv-parse drops the rest of the piece
  * after an oversized row, and is slower.) Pure.
  */
-import { withoutFormulaGuard } from '../../infra/csv-line.ts';
+import { withoutFormulaGuard } from '../../infra/files/csv-line.ts';
 
 export interface CsvFormat {
   delimiter: string;

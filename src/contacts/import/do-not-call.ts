@@ -1,8 +1,8 @@
 /** Imports a do-not-call list from a file. */
 import type { App } from '../../app.ts';
 import { Checks } from '../../infra/checks.ts';
+import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import { readPhoneNumber } from '../../infra/phone-number.ts';
-import type { UploadedFile } from '../../infra/uploaded-file.ts';
 import type { Viewer } from '../../viewer.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
 import { CsvReader, cellText } from './csv.ts';

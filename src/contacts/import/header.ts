@@ -1,5 +1,5 @@
 /** Finds the header of a file, and with it the format and the encoding of the file. */
-import type { UploadedFile } from '../../infra/uploaded-file.ts';
+import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import { type CsvFormat, CsvReader, type CsvRow, DELIMITERS, guessFormat } from './csv.ts';
 import { detectEncoding } from './encoding-detection.ts';
 import { type FileEncoding, readText, UnreadableTextError } from './text-encoding.ts';

@@ -9,7 +9,7 @@
 import type { App, Tx } from '../../app.ts';
 import { type ContactImport, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
-import { type Lease, LeaseLostError, newLease } from '../../infra/lease.ts';
+import { type Lease, LeaseLostError, newLease } from '../../infra/jobs/lease.ts';
 import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { addOptOuts, type OptOut, optOutReason } from '../do-not-call.ts';

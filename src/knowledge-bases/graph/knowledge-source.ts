@@ -1,6 +1,6 @@
 import { KnowledgeSourceKind } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
+import { List } from '../../graphql/lists/list.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { existingOf } from '../../viewer.ts';
 import { IndexingStatusEnum } from './indexing-status.ts';

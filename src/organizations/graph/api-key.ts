@@ -1,6 +1,6 @@
 import { ApiKeyScope } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
+import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { ownedBy } from '../../viewer.ts';
 import { createApiKey, revokeApiKey } from '../api-keys.ts';

@@ -3,8 +3,8 @@ import type { Organization } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { rowSelection } from '../../graphql/row-selection.ts';
-import { findFirst } from '../../graphql/rows.ts';
+import { rowSelection } from '../../graphql/reading/row-selection.ts';
+import { findFirst } from '../../graphql/reading/rows.ts';
 import { updateOrganization } from '../service.ts';
 import { ApiKeyScopeEnum, apiKeys } from './api-key.ts';
 

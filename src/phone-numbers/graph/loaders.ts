@@ -1,7 +1,7 @@
 /** Batched lookup of the carrier accounts of phone numbers. */
 import type { PhoneNumber, PhoneNumberProvider } from '../../generated/prisma/client.ts';
 import type { SyncStatus } from '../../generated/prisma/enums.ts';
-import { batched, type Reader } from '../../graphql/batched.ts';
+import { batched, type Reader } from '../../graphql/reading/batched.ts';
 import { existingOf } from '../../viewer.ts';
 
 interface AccountSync {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { App } from '../../app.ts';
 import { newId } from '../../infra/ids.ts';
 import { clientAddress, type Services } from '../authentication.ts';
-import { sendRefusal } from '../http-responses.ts';
+import { sendRefusal } from '../http/http-responses.ts';
 import { ASSETS_PATH, createGraphiQL, type GraphiQLSettings } from './graphiql.ts';
 
 export function wantsPage(request: IncomingMessage): boolean {

@@ -8,8 +8,8 @@ import {
   Problems,
   refuse,
   stringAt,
-} from '../json.ts';
-import { page, searchTerm } from '../paging.ts';
+} from '../http/json.ts';
+import { page, searchTerm } from '../http/paging.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { callTemplate } from '../shapes/shapes.ts';
 import { type AgentRecord, at, type Request, type Route, type World } from '../world.ts';

@@ -13,7 +13,7 @@ import {
   refuse,
   stringAt,
   UUID,
-} from '../json.ts';
+} from '../http/json.ts';
 import { takeCallSlot } from '../limits.ts';
 import { walkBody } from '../shapes/shape.ts';
 import { startAgentCallRequest, startCallRequest } from '../shapes/shapes.ts';

@@ -9,8 +9,8 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from '../json.ts';
-import { page } from '../paging.ts';
+} from '../http/json.ts';
+import { page } from '../http/paging.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { at, type DocumentRecord, type Request, type Route, type World } from '../world.ts';
 import { resultsFor } from './corpus-query.ts';

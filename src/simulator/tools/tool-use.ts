@@ -7,9 +7,9 @@ import {
   objectAt,
   refuse,
   stringAt,
-} from '../json.ts';
-import { page } from '../paging.ts';
-import { post } from '../post.ts';
+} from '../http/json.ts';
+import { page } from '../http/paging.ts';
+import { post } from '../http/post.ts';
 import type { Reply, Request, Route, World } from '../world.ts';
 import { findTool } from './tools.ts';
 

@@ -9,8 +9,8 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from '../json.ts';
-import { choice, page, searchTerm } from '../paging.ts';
+} from '../http/json.ts';
+import { choice, page, searchTerm } from '../http/paging.ts';
 import type { Shape } from '../shapes/shape.ts';
 import { walkBody } from '../shapes/shape.ts';
 import { toolDefinition } from '../shapes/tool-shapes.ts';

@@ -9,8 +9,8 @@ import {
   Problems,
   refuse,
   stringAt,
-} from '../json.ts';
-import { choice, page, searchTerm } from '../paging.ts';
+} from '../http/json.ts';
+import { choice, page, searchTerm } from '../http/paging.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { externalVoice } from '../shapes/voice-shapes.ts';
 import type { Request, Route, World } from '../world.ts';

@@ -1,6 +1,6 @@
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { existingOf } from '../../viewer.ts';

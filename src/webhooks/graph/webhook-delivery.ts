@@ -1,8 +1,8 @@
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { WebhookDeliveryStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { messageId } from '../messages.ts';
 import { WebhookEndpointNode, WebhookMessageTypeEnum } from './webhook-endpoint.ts';

@@ -1,8 +1,8 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { WebhookDisabledReason } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { List } from '../../graphql/list.ts';
-import { addLookup } from '../../graphql/lookup.ts';
+import { List } from '../../graphql/lists/list.ts';
+import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy } from '../../viewer.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalogue.ts';
 

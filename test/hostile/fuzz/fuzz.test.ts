@@ -12,12 +12,12 @@ import {
   validate,
 } from 'graphql';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { executeQuery } from '../../../src/graphql/query-executor.ts';
+import { executeQuery } from '../../../src/graphql/executor/query-executor.ts';
 import { authenticate } from '../../../src/organizations/authentication.ts';
-import { parseWithinLimits } from '../../../src/server/document-limits.ts';
+import { parseWithinLimits } from '../../../src/server/limits/document-limits.ts';
 import { schema } from '../../../src/server/schema.ts';
 import { createOneOfEach } from '../../support/one-of-each.ts';
-import { startTestServer, type TestServer } from '../../support/server.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { type Chance, chanceFrom } from './chance.ts';
 import { randomOperation } from './operations.ts';
 import { type Answered, sendOverHttp, sendOverSocket } from './senders.ts';

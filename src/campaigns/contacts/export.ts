@@ -1,0 +1,190 @@
+/** Exports of the contacts of a campaign, with what became of them, over plain HTTP. */
+import { z } from 'zod';
+import type { App, Tx } from '../../app.ts';
+import { durationOf, outcomeOf } from '../../calls/record.ts';
+import { userError } from '../../errors.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { Checks } from '../../infra/checks.ts';
+import {
+  type ExportFormat,
+  MAX_KEY_COLUMNS,
+  type RowWriter,
+} from '../../infra/files/export-format.ts';
+import { publicId } from '../../infra/ids.ts';
+import type { DownloadLink, LinkResponse } from '../../organizations/download-links.ts';
+import {
+  type ExportKind,
+  exportedWhere,
+  exportLink,
+  exportPermission,
+  serveExport,
+} from '../../organizations/export-download.ts';
+import type { Viewer } from '../../viewer.ts';
+import { visibleCampaigns } from '../visibility.ts';
+
+export const CAMPAIGN_EXPORT_PATH = '/downloads/campaign-contacts';
+const PAGE = 500;
+
+/** Creates a link to a file of the contacts that match when the link is followed. */
+export async function exportCampaignContacts(
+  app: App,
+  viewer: Viewer,
+  campaignId: string,
+  options: { where: Prisma.CampaignContactWhereInput; format: ExportFormat },
+): Promise<DownloadLink & { contactCount: number }> {
+  const checks = new Checks();
+  const id = checks.id('cmp', 'Campaign', campaignId, ['campaignId']);
+  checks.throwIfAny();
+  const found = await app.db.campaign.count({
+    where: { AND: [visibleCampaigns(viewer), { id: id! }] },
+  });
+  if (found === 0) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  const where = { AND: [{ campaignId: id! }, options.where] };
+  const permission = { campaignId: id, where, format: options.format };
+  return {
+    ...exportLink(app, viewer, CAMPAIGN_EXPORT_PATH, permission),
+    contactCount: await app.db.campaignContact.count({ where }),
+  };
+}
+
+export function downloadCampaignContacts(
+  app: App,
+  request: { query: URLSearchParams },
+): Promise<LinkResponse> {
+  return serveExport(app, request, CONTACTS);
+}
+
+const CALLS = {
+  where: { deletedAt: null },
+  orderBy: { createdAt: 'asc' },
+  select: {
+    id: true,
+    status: true,
+    answeredAt: true,
+    endedAt: true,
+    costAmount: true,
+    costCurrency: true,
+    answeredBy: true,
+    summary: true,
+    analysis: true,
+  },
+} satisfies Prisma.CampaignContact$callsArgs;
+
+type Row = Prisma.CampaignContactGetPayload<{ include: { calls: typeof CALLS } }>;
+
+async function* pages(tx: Tx, where: Prisma.CampaignContactWhereInput): AsyncGenerator<Row[]> {
+  let after = -1;
+  for (;;) {
+    const rows: Row[] = await tx.campaignContact.findMany({
+      where: { AND: [where, { position: { gt: after } }] },
+      orderBy: { position: 'asc' },
+      take: PAGE,
+      include: { calls: CALLS },
+    });
+    if (rows.length > 0) yield rows;
+    if (rows.length < PAGE) return;
+    after = rows.at(-1)!.position;
+  }
+}
+
+function recordOf(row: Row) {
+  const last = row.calls.at(-1) ?? null;
+  const billed = row.calls.filter(({ costAmount }) => costAmount !== null);
+  const cost = billed.reduce(
+    (sum, { costAmount }) => sum.plus(costAmount ?? 0),
+    new Prisma.Decimal(0),
+  );
+  const iso = (at: Date | null): string | null => at?.toISOString() ?? null;
+  return {
+    id: publicId('cct', row.id),
+    clientId: row.clientId,
+    phoneNumber: row.phoneNumber,
+    firstName: row.firstName,
+    lastName: row.lastName,
+    email: row.email,
+    companyName: row.companyName,
+    timezone: row.timezone,
+    metadata: row.metadata,
+    status: row.status,
+    skipReason: row.skipReason,
+    attempts: row.attempts,
+    endReason: row.endReason,
+    scheduledAt: iso(row.scheduledAt),
+    calledAt: iso(row.calledAt),
+    finishedAt: iso(row.finishedAt),
+    /** All calls together. */
+    cost:
+      billed.length > 0
+        ? { amount: cost.toString(), currency: billed[0]?.costCurrency ?? null }
+        : null,
+    lastCall: last && {
+      id: publicId('cal', last.id),
+      status: last.status,
+      durationSeconds: durationOf(last),
+      answeredBy: last.answeredBy,
+      summary: last.summary,
+      outcome: outcomeOf(last),
+      extractedData: last.analysis?.extractedData ?? null,
+    },
+  };
+}
+
+const WRITER: RowWriter<Row> = {
+  columns: [
+    ...['id', 'client_id', 'phone_number', 'first_name', 'last_name', 'email', 'company_name'],
+    ...['timezone', 'status', 'skip_reason', 'attempts', 'end_reason', 'scheduled_at', 'called_at'],
+    ...['finished_at', 'cost', 'currency', 'call_id', 'call_status', 'duration_seconds'],
+    ...['answered_by', 'summary', 'success', 'reason'],
+  ],
+  cells(row) {
+    const contact = recordOf(row);
+    const { lastCall, cost } = contact;
+    const outcome = lastCall?.outcome;
+    return [
+      ...[contact.id, contact.clientId, contact.phoneNumber, contact.firstName, contact.lastName],
+      ...[contact.email, contact.companyName, contact.timezone, contact.status, contact.skipReason],
+      ...[contact.attempts, contact.endReason, contact.scheduledAt, contact.calledAt],
+      ...[contact.finishedAt, cost?.amount ?? null, cost?.currency ?? null, lastCall?.id ?? null],
+      ...[
+        lastCall?.status ?? null,
+        lastCall?.durationSeconds ?? null,
+        lastCall?.answeredBy ?? null,
+      ],
+      ...[
+        lastCall?.summary ?? null,
+        outcome ? String(outcome.success) : null,
+        outcome?.reason ?? null,
+      ],
+    ];
+  },
+  keyed: ({ calls, metadata }) => ({ extracted: calls.at(-1)?.analysis?.extractedData, metadata }),
+  json: recordOf,
+};
+
+const permissionSchema = exportPermission.extend({ campaignId: z.uuid(), where: exportedWhere });
+
+const CONTACTS: ExportKind<z.output<typeof permissionSchema>, Row> = {
+  path: CAMPAIGN_EXPORT_PATH,
+  permission: permissionSchema,
+  fileName: ({ campaignId }) => `${publicId('cmp', campaignId)}-contacts`,
+  writer: WRITER,
+  rows: (tx, { where, campaignId }) => ({
+    pages: () => pages(tx, where as Prisma.CampaignContactWhereInput),
+    allKeys: () => keysOfCampaign(tx, campaignId),
+  }),
+};
+
+async function keysOfCampaign(tx: Tx, campaignId: string) {
+  const metadata = await tx.$queryRaw<{ key: string }[]>`
+    SELECT DISTINCT jsonb_object_keys(metadata) AS key FROM campaign_contacts
+    WHERE campaign_id = ${campaignId}::uuid ORDER BY key LIMIT ${MAX_KEY_COLUMNS}`;
+  const extracted = await tx.$queryRaw<{ key: string }[]>`
+    SELECT DISTINCT jsonb_object_keys(extracted_data) AS key
+    FROM calls JOIN call_analyses ON call_id = id
+    WHERE campaign_id = ${campaignId}::uuid AND jsonb_typeof(extracted_data) = 'object'
+    ORDER BY key LIMIT ${MAX_KEY_COLUMNS}`;
+  return {
+    extracted: extracted.map(({ key }) => key),
+    metadata: metadata.map(({ key }) => key),
+  };
+}

@@ -1,0 +1,63 @@
+/** Why a contact waits, and until when: its planned time and the state of its campaign. */
+import type { Campaign, CampaignContact } from '../../generated/prisma/client.ts';
+import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
+import { isInside, windowsFor } from '../schedule/calling-window.ts';
+import { windowOfCampaign } from '../schedule/schedule.ts';
+
+export interface Waiting {
+  /** Earliest known time of the call; null unless the contact waits for a time. */
+  until: Date | null;
+  /** Why it cannot be called at its planned time. */
+  reason: CampaignDecisionReason | null;
+}
+
+const NOT_WAITING: Waiting = { until: null, reason: null };
+
+type WaitingContact = Pick<CampaignContact, 'status' | 'nextEligibleAt' | 'timezone'>;
+type ItsCampaign = Pick<
+  Campaign,
+  | 'status'
+  | 'holdReason'
+  | 'nextDispatchAt'
+  | 'timezone'
+  | 'workingDays'
+  | 'startMinute'
+  | 'endMinute'
+>;
+
+/** `marginSeconds`: of the calling window. */
+export function waitingState(
+  contact: WaitingContact,
+  campaign: ItsCampaign,
+  { now, marginSeconds }: { now: Date; marginSeconds: number },
+): Waiting {
+  if (contact.status !== 'PENDING' && contact.status !== 'SCHEDULED') return NOT_WAITING;
+  if (campaign.status === 'PAUSED') return { until: null, reason: 'CAMPAIGN_PAUSED' };
+  if (campaign.status !== 'SCHEDULED' && campaign.status !== 'ACTIVE') return NOT_WAITING;
+  const own = contact.nextEligibleAt;
+  const { holdReason, nextDispatchAt } = campaign;
+  // A hold that ends before the planned time does not delay the contact.
+  if (!own || !holdReason || (nextDispatchAt && own > nextDispatchAt)) {
+    return {
+      until: own,
+      reason: own ? waitingReason(contact, campaign, own, { now, marginSeconds }) : null,
+    };
+  }
+  return { until: nextDispatchAt ?? own, reason: holdReason };
+}
+
+/** Why a contact waits for its own time while its campaign may call. */
+function waitingReason(
+  contact: WaitingContact,
+  campaign: ItsCampaign,
+  own: Date,
+  { now, marginSeconds }: { now: Date; marginSeconds: number },
+): CampaignDecisionReason | null {
+  if (campaign.status !== 'ACTIVE') return null;
+  // The contact is due and the campaign may call, so all slots are in use.
+  if (own <= now) return 'CONCURRENCY_REACHED';
+  const window = windowOfCampaign(campaign, marginSeconds);
+  const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+  if (!isInside(window, instant)) return 'WINDOW_CLOSED';
+  return isInside(windowsFor(window, contact.timezone), instant) ? null : 'CONTACT_WINDOW_CLOSED';
+}

@@ -1,0 +1,140 @@
+/** The only translator between errors and what clients see. */
+import { GraphQLError } from 'graphql';
+import { RequestError, type RequestErrorCode, UserInputError } from '../../errors.ts';
+import { isDatabaseUnavailable, isStatementStopped } from '../../infra/database/database-errors.ts';
+import type { Logger } from '../../infra/logger.ts';
+import { safeMessage } from './error-messages.ts';
+
+const HTTP_STATUS: Partial<Record<RequestErrorCode, number>> = {
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  RATE_LIMITED: 429,
+  BAD_REQUEST: 400,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  REQUEST_ENTITY_TOO_LARGE: 413,
+  IDEMPOTENCY_KEY_REUSED: 422,
+  QUERY_TOO_COSTLY: 400,
+  QUERY_TIMEOUT: 504,
+  UNAVAILABLE: 503,
+  INTERNAL: 500,
+};
+const UNAVAILABLE_RETRY_SECONDS = 5;
+
+/** What a client sees of an error thrown while an operation ran. */
+export function toGraphQLError(error: unknown, requestId: string, log: Logger): GraphQLError {
+  const located = error instanceof GraphQLError ? error : null;
+  // Translated before.
+  if (located && 'http' in located.extensions) return located;
+  const cause = located?.originalError ?? error;
+  if (cause instanceof RequestError) return toRequestError(cause, located);
+  if (cause instanceof UserInputError) {
+    const problems = cause.problems.map((problem) => ({
+      ...problem,
+      path: problem.path.map(String),
+    }));
+    return new GraphQLError(cause.message, {
+      ...placeOf(located),
+      extensions: { code: 'BAD_USER_INPUT', problems },
+    });
+  }
+  // An error of the document itself: syntax, validation, a value of the wrong type.
+  if (located && (!located.originalError || located.originalError instanceof GraphQLError)) {
+    return new GraphQLError(safeMessage(located.message), {
+      ...placeOf(located),
+      extensions: { code: 'BAD_USER_INPUT', ...located.extensions },
+    });
+  }
+  if (isDatabaseUnavailable(cause)) {
+    log.warn({ err: cause, requestId, path: located?.path }, 'The database is unavailable');
+    const unavailable = new RequestError(
+      'UNAVAILABLE',
+      `The service is temporarily unavailable. Try again in ${UNAVAILABLE_RETRY_SECONDS} seconds.`,
+      { retryAfterSeconds: UNAVAILABLE_RETRY_SECONDS },
+    );
+    return toRequestError(unavailable, located);
+  }
+  if (isStatementStopped(cause)) {
+    log.warn({ err: cause, requestId, path: located?.path }, 'A read took too long');
+    return toRequestError(readTimeout(located), located);
+  }
+  log.error({ err: cause, requestId, path: located?.path }, 'An operation failed');
+  const internal = new RequestError(
+    'INTERNAL',
+    `An internal error occurred. Quote the request id ${requestId} when you report it.`,
+    { requestId },
+  );
+  return toRequestError(internal, located);
+}
+
+function readTimeout(located: GraphQLError | null): RequestError {
+  const path = located?.path?.filter((key) => typeof key === 'string').join('.');
+  return new RequestError(
+    'QUERY_TIMEOUT',
+    `Reading ${path ? `\`${path}\`` : 'this'} took too long and was stopped. Narrow its \`filter\` or range, for example to a shorter period, use the default sort order, or omit \`totalCount\`.`,
+  );
+}
+
+function toRequestError(error: RequestError, located: GraphQLError | null): GraphQLError {
+  const status = HTTP_STATUS[error.code];
+  return new GraphQLError(error.message, {
+    ...placeOf(located),
+    extensions: {
+      code: error.code,
+      ...error.extensions,
+      ...(status ? { http: { status, ...retryHeader(error) } } : {}),
+    },
+  });
+}
+
+/** A syntax error with its place, and without the text found there. */
+export function toSyntaxError(error: GraphQLError): GraphQLError {
+  const extensions = { ...error.extensions, code: 'GRAPHQL_PARSE_FAILED' };
+  return copyOf(error, extensions, safeMessage(error.message));
+}
+
+/** A validation error, after which nothing is executed. */
+export function toDocumentError(error: GraphQLError): GraphQLError {
+  return new GraphQLError(safeMessage(error.message), {
+    nodes: error.nodes ?? null,
+    extensions: error.extensions,
+  });
+}
+
+/** The error without its HTTP status and headers, for WebSockets. */
+export function withoutHttp(error: GraphQLError): GraphQLError {
+  const { http: _, ...extensions } = error.extensions ?? {};
+  return copyOf(error, extensions);
+}
+
+/** The error as an HTTP response carries it: without the original error, which quotes the body. */
+export function asAnswered(error: GraphQLError): GraphQLError {
+  if (!(error instanceof GraphQLError)) return error;
+  const { originalError, http, ...extensions } = error.extensions;
+  if (originalError === undefined && extensions.code !== 'QUERY_TOO_COSTLY') return error;
+  // `spec` would make the answer a 200 for those who accept application/json.
+  const { spec: _, ...rest } = (http ?? {}) as Record<string, unknown>;
+  return copyOf(error, { ...extensions, ...(http ? { http: rest } : {}) });
+}
+
+function copyOf(
+  error: GraphQLError,
+  extensions: Record<string, unknown>,
+  message = error.message,
+): GraphQLError {
+  return new GraphQLError(message, { ...placeOf(error), extensions });
+}
+
+function placeOf(error: GraphQLError | null): Partial<GraphQLError> {
+  if (!error) return {};
+  return {
+    ...(error.nodes ? { nodes: error.nodes } : {}),
+    ...(error.source ? { source: error.source } : {}),
+    ...(error.positions ? { positions: error.positions } : {}),
+    ...(error.path ? { path: error.path } : {}),
+  };
+}
+
+function retryHeader(error: RequestError): { headers?: Record<string, string> } {
+  const seconds = error.extensions.retryAfterSeconds;
+  return typeof seconds === 'number' ? { headers: { 'retry-after': String(seconds) } } : {};
+}

@@ -1,0 +1,296 @@
+/** Plans of queries and of the events of subscriptions: the fields that are selected of each type, made once for each operation. */
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLField,
+  type GraphQLLeafType,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+  getNamedType,
+  getOperationAST,
+  isAbstractType,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  type OperationTypeNode,
+  type SelectionSetNode,
+  TypeNameMetaFieldDef,
+  visit,
+} from 'graphql';
+import { type LoadedField, loadedField } from '../reading/loaded-columns.ts';
+import { isGranted, type Scopes } from '../scopes.ts';
+
+export interface OperationPlan {
+  operation: OperationDefinitionNode;
+  fragments: Record<string, FragmentDefinitionNode>;
+  root: GraphQLObjectType;
+  fields: readonly FieldPlan[];
+}
+
+/**
+ * Reads and completes what a row has loaded. Undefined when it has not loaded all of it, or when the
+ * field has to be resolved for another reason, such as a missing scope.
+ */
+type ReadLoaded = (row: Record<string, unknown>, scopes: Scopes) => unknown;
+
+export interface FieldPlan {
+  /** In the response. */
+  key: string;
+  definition: GraphQLField<unknown, unknown>;
+  nodes: readonly [FieldNode, ...FieldNode[]];
+  readLoaded: ReadLoaded | null;
+  /** Whether `readLoaded` works its value out from columns, which have to be as Prisma gives them. */
+  isDerived: boolean;
+  /** The fields that are selected of the objects of a type that the field returns. */
+  fieldsOf(type: GraphQLObjectType): readonly FieldPlan[];
+}
+
+/**
+ * An object of the response. A key may be the name of a member of `Object`, so it inherits nothing; V8 makes
+ * those that `Object.create(null)` returns slower.
+ */
+export class ResultObject {}
+Object.setPrototypeOf(ResultObject.prototype, null);
+
+const plans = new WeakMap<OperationDefinitionNode, OperationPlan | null>();
+/** By the nodes that resolvers get. */
+const fieldPlans = new WeakMap<readonly FieldNode[], FieldPlan>();
+
+/** The plan of the field that is resolved. Null when graphql-js executes the operation. */
+export function fieldPlanOf({ fieldNodes }: GraphQLResolveInfo): FieldPlan | null {
+  return fieldPlans.get(fieldNodes) ?? null;
+}
+
+/**
+ * Whether rows that the field returns, also in a connection, are only shown: the plans read all that is selected
+ * of them, and no resolver gets one.
+ */
+export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
+  const type = getNamedType(definition.type);
+  if (!isObjectType(type)) return isLeafType(type);
+  const isRow = type.extensions.pothosPrismaModel !== undefined;
+  return fieldsOf(type).every(
+    (field) => field.readLoaded !== null || (!isRow && onlyShowsRows(field)),
+  );
+}
+
+/** Whether a field works a value out from columns of rows that `field` returns, or of rows below them. */
+export function derivesValues({ definition, fieldsOf }: FieldPlan): boolean {
+  const type = getNamedType(definition.type);
+  if (!isObjectType(type)) return false;
+  return fieldsOf(type).some((field) => field.isDerived || derivesValues(field));
+}
+
+/** Null for an operation of another kind, or with directives. */
+export function planOf(
+  { schema, document, operationName }: ExecutionArgs,
+  kind: OperationTypeNode,
+): OperationPlan | null {
+  const operation = getOperationAST(document, operationName);
+  if (!operation || operation.operation !== kind) return null;
+  let plan = plans.get(operation);
+  if (plan === undefined) {
+    plan = hasDirectives(document) ? null : createPlan(schema, document, operation);
+    plans.set(operation, plan);
+  }
+  return plan;
+}
+
+function hasDirectives(document: DocumentNode): boolean {
+  let found = false;
+  visit(document, {
+    Directive() {
+      found = true;
+    },
+  });
+  return found;
+}
+
+function createPlan(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+): OperationPlan | null {
+  const root = schema.getRootType(operation.operation);
+  if (!root) return null;
+  const fragments: Record<string, FragmentDefinitionNode> = Object.create(null);
+  for (const definition of document.definitions) {
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments[definition.name.value] = definition;
+  }
+  const planner = new Planner(schema, fragments);
+  return { operation, fragments, root, fields: planner.fieldsOf(root, [operation.selectionSet]) };
+}
+
+class Planner {
+  readonly #schema: GraphQLSchema;
+  readonly #fragments: Record<string, FragmentDefinitionNode>;
+
+  constructor(schema: GraphQLSchema, fragments: Record<string, FragmentDefinitionNode>) {
+    this.#schema = schema;
+    this.#fragments = fragments;
+  }
+
+  fieldsOf(type: GraphQLObjectType, selectionSets: readonly SelectionSetNode[]): FieldPlan[] {
+    const nodes = new Map<string, [FieldNode, ...FieldNode[]]>();
+    const visited = new Set<string>();
+    for (const selectionSet of selectionSets) this.#collect(type, selectionSet, nodes, visited);
+    const fields: FieldPlan[] = [];
+    for (const [key, same] of nodes) {
+      const definition = this.#schema.getField(type, same[0].name.value);
+      if (definition) fields.push(this.#field(type, key, definition, same));
+    }
+    return fields;
+  }
+
+  #collect(
+    type: GraphQLObjectType,
+    { selections }: SelectionSetNode,
+    nodes: Map<string, [FieldNode, ...FieldNode[]]>,
+    visited: Set<string>,
+  ): void {
+    for (const selection of selections) {
+      if (selection.kind === Kind.FIELD) {
+        const key = selection.alias?.value ?? selection.name.value;
+        const same = nodes.get(key);
+        if (same) same.push(selection);
+        else nodes.set(key, [selection]);
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        if (this.#applies(selection.typeCondition?.name.value, type)) {
+          this.#collect(type, selection.selectionSet, nodes, visited);
+        }
+      } else if (!visited.has(selection.name.value)) {
+        visited.add(selection.name.value);
+        const fragment = this.#fragments[selection.name.value];
+        if (fragment && this.#applies(fragment.typeCondition.name.value, type)) {
+          this.#collect(type, fragment.selectionSet, nodes, visited);
+        }
+      }
+    }
+  }
+
+  #applies(condition: string | undefined, type: GraphQLObjectType): boolean {
+    if (condition === undefined || condition === type.name) return true;
+    const conditional = this.#schema.getType(condition);
+    return isAbstractType(conditional) && this.#schema.isSubType(conditional, type);
+  }
+
+  #field(
+    type: GraphQLObjectType,
+    key: string,
+    definition: GraphQLField<unknown, unknown>,
+    nodes: FieldPlan['nodes'],
+  ): FieldPlan {
+    const selections = new Map<GraphQLObjectType, readonly FieldPlan[]>();
+    const fieldsOf = (returned: GraphQLObjectType): readonly FieldPlan[] => {
+      let fields = selections.get(returned);
+      if (!fields) {
+        const sets = nodes.flatMap(({ selectionSet }) => selectionSet ?? []);
+        fields = this.fieldsOf(returned, sets);
+        selections.set(returned, fields);
+      }
+      return fields;
+    };
+    const loaded = loadedField(definition.resolve);
+    const readLoaded =
+      definition === TypeNameMetaFieldDef
+        ? () => type.name
+        : loaded && readerOf(definition.type, loaded, fieldsOf);
+    const isDerived = loaded?.isDerived ?? false;
+    const plan: FieldPlan = { key, definition, nodes, readLoaded, isDerived, fieldsOf };
+    fieldPlans.set(nodes, plan);
+    return plan;
+  }
+}
+
+function readerOf(
+  type: GraphQLOutputType,
+  { read, required }: LoadedField,
+  fieldsOf: FieldPlan['fieldsOf'],
+): ReadLoaded | null {
+  const complete = completerOf(type, fieldsOf);
+  if (!complete) return null;
+  // All rows of an execution are read with the same scopes.
+  let checked: Scopes | undefined;
+  let granted = false;
+  return (row, scopes) => {
+    const value = read(row);
+    if (scopes !== checked) {
+      checked = scopes;
+      granted = isGranted(scopes, required);
+    }
+    return value === undefined || !granted ? undefined : complete(value, scopes);
+  };
+}
+
+/** Scalars whose texts are shown as they are. Dates come as text from rows that are only shown. */
+const TEXTS = new Set(['String', 'ID', 'DateTime']);
+
+type Complete = (value: unknown, scopes: Scopes) => unknown;
+
+/** Null for a type whose values need more than what the row has loaded. */
+function completerOf(type: GraphQLOutputType, fieldsOf: FieldPlan['fieldsOf']): Complete | null {
+  const isNullable = !isNonNullType(type);
+  const bare = isNonNullType(type) ? type.ofType : type;
+  const complete = isListType(bare)
+    ? listCompleter(bare.ofType, fieldsOf)
+    : isLeafType(bare)
+      ? leafCompleter(bare)
+      : isObjectType(bare)
+        ? objectCompleter(fieldsOf(bare))
+        : null;
+  return (
+    complete &&
+    ((value, scopes) => {
+      if (value === null) return isNullable ? null : undefined;
+      return complete(value, scopes);
+    })
+  );
+}
+
+function leafCompleter(type: GraphQLLeafType): Complete {
+  const isText = TEXTS.has(type.name);
+  return (value) => {
+    if (isText && typeof value === 'string') return value;
+    try {
+      return type.coerceOutputValue(value) ?? undefined;
+    } catch {
+      // Reported when it is resolved.
+      return undefined;
+    }
+  };
+}
+
+function listCompleter(type: GraphQLOutputType, fieldsOf: FieldPlan['fieldsOf']): Complete | null {
+  const complete = completerOf(type, fieldsOf);
+  if (!complete) return null;
+  return (value, scopes) => {
+    if (!Array.isArray(value)) return undefined;
+    const items: unknown[] = [];
+    for (const each of value) {
+      const item = complete(each, scopes);
+      if (item === undefined) return undefined;
+      items.push(item);
+    }
+    return items;
+  };
+}
+
+function objectCompleter(fields: readonly FieldPlan[]): Complete | null {
+  if (fields.some(({ readLoaded }) => !readLoaded)) return null;
+  return (row, scopes) => {
+    const result = new ResultObject() as Record<string, unknown>;
+    for (const { key, readLoaded } of fields) {
+      const value = readLoaded?.(row as Record<string, unknown>, scopes);
+      if (value === undefined) return undefined;
+      result[key] = value;
+    }
+    return result;
+  };
+}

@@ -1,0 +1,117 @@
+/**
+ * Checks that hold for every input by its type: values that the database can store, safe JSON keys, and in
+ * what is only searched for, texts of a sensible length.
+ */
+import {
+  type GraphQLArgument,
+  type GraphQLInputField,
+  type GraphQLInputType,
+  getNamedType,
+  getNullableType,
+  isInputObjectType,
+  isListType,
+} from 'graphql';
+import type { Problem, ProblemPath } from '../../errors.ts';
+import { UploadedFile } from '../../infra/files/uploaded-file.ts';
+
+/** More problems than this are not reported. */
+const MAX_PROBLEMS = 50;
+/** Above any cursor and any text that could be found. */
+export const MAX_SEARCHED_CHARACTERS = 5_000;
+
+interface Found {
+  problems: Problem[];
+  maxCharacters: number;
+}
+
+/**
+ * What is wrong with a coerced value of an argument or input field: text or an instant that PostgreSQL
+ * cannot store, also inside JSON, or a JSON key that JavaScript cannot copy safely. Operations are checked
+ * before they run; the inputs of mutations by the mutation, which reports user errors, and limits the texts
+ * that it stores. `isSearched` limits texts here; those in filters always are.
+ */
+export function findInputProblems(
+  input: GraphQLArgument | GraphQLInputField,
+  value: unknown,
+  { path = [], isSearched = false }: { path?: ProblemPath; isSearched?: boolean } = {},
+): Problem[] {
+  const maxCharacters = isSearched ? MAX_SEARCHED_CHARACTERS : Number.POSITIVE_INFINITY;
+  const found: Found = { problems: [], maxCharacters };
+  checkValue(found, input.type, value, path);
+  return found.problems;
+}
+
+function checkValue(
+  found: Found,
+  nullable: GraphQLInputType,
+  value: unknown,
+  path: ProblemPath,
+): void {
+  if (value === null || value === undefined || isFull(found)) return;
+  const type = getNullableType(nullable);
+  if (isListType(type)) {
+    const items = Array.isArray(value) ? value : [value];
+    for (const [index, item] of items.entries()) {
+      checkValue(found, type.ofType, item, [...path, index]);
+    }
+  } else if (isInputObjectType(type)) {
+    const inner = type.name.endsWith('Filter')
+      ? { ...found, maxCharacters: MAX_SEARCHED_CHARACTERS }
+      : found;
+    for (const field of Object.values(type.getFields())) {
+      const item = (value as Record<string, unknown>)[field.name];
+      if (item !== undefined) checkValue(inner, field.type, item, [...path, field.name]);
+    }
+  } else if (/^JSON(Object)?$/.test(getNamedType(type).name)) {
+    checkJson(found, value, path);
+  } else if (typeof value === 'string') checkText(found, value, path);
+  else if (value instanceof Date) checkInstant(found, value, path);
+}
+
+function isFull({ problems }: Found): boolean {
+  return problems.length >= MAX_PROBLEMS;
+}
+
+function checkText(found: Found, text: string, path: ProblemPath): void {
+  if (text.length > found.maxCharacters) {
+    const max = found.maxCharacters.toLocaleString('en-US');
+    add(found, `must have at most ${max} characters.`, path);
+  } else if (text.includes('\u0000')) {
+    add(found, 'must not contain a null character.', path);
+  } else if (!text.isWellFormed()) {
+    add(found, 'must not contain half of a surrogate pair.', path);
+  }
+}
+
+/** PostgreSQL has no year 0, and ISO 8601 no year after 9999. */
+function checkInstant(found: Found, instant: Date, path: ProblemPath): void {
+  const year = instant.getUTCFullYear();
+  if (year < 1 || year > 9999) add(found, 'must be in the years 1 to 9999 (UTC).', path);
+}
+
+/** The values of the JSON were counted, and its depth limited, before it was parsed. */
+function checkJson(found: Found, value: unknown, path: ProblemPath): void {
+  if (isFull(found)) return;
+  if (typeof value === 'string') checkText(found, value, path);
+  else if (typeof value === 'number' && !Number.isFinite(value)) {
+    add(found, 'must be a number of at most 1.8e308.', path);
+  } else if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) checkJson(found, item, [...path, index]);
+  } else if (value instanceof UploadedFile) add(found, 'must be JSON, not a file.', path);
+  else if (typeof value === 'object' && value !== null) {
+    for (const [key, item] of Object.entries(value)) {
+      if (key === '__proto__') add(found, 'must not have the key "__proto__".', [...path, key]);
+      checkText(found, key, [...path, key.slice(0, 100)]);
+      checkJson(found, item, [...path, key]);
+    }
+  }
+}
+
+function add(found: Found, predicate: string, path: ProblemPath): void {
+  if (isFull(found)) return;
+  found.problems.push({
+    code: 'INVALID_INPUT',
+    message: `\`${path.join('.')}\` ${predicate}`,
+    path,
+  });
+}

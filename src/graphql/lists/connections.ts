@@ -1,0 +1,29 @@
+/** One connection type and one edge type for each type of object, whichever field leads there. */
+import type { ObjectRef } from '@pothos/core';
+import { builder } from '../builder.ts';
+import type { Connection } from './page.ts';
+
+type Types = (typeof builder)['$inferSchemaTypes'];
+
+/**
+ * The connection type of a list of `node`, for every field that returns one. Such a field resolves
+ * to a `Connection`.
+ *
+ * The result has no type of its own: Pothos ties one to the context, which `withAuth` narrows.
+ */
+export function connectionOf<Shape>(node: ObjectRef<Types, Shape>) {
+  const edge = builder.edgeObject({ type: node, name: `${node.name}Edge` });
+  return builder.connectionObject(
+    {
+      type: node,
+      name: `${node.name}Connection`,
+      fields: (t) => ({
+        totalCount: t.int({
+          description: 'Number of items on all pages. Counted only if selected.',
+          resolve: (parent) => (parent as unknown as Connection<Shape>).totalCount(),
+        }),
+      }),
+    },
+    edge,
+  ) as never;
+}

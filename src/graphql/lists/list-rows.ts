@@ -1,0 +1,151 @@
+/** What lists read from the database: rows, counts, and whether there are more. */
+import type { App } from '../../app.ts';
+import type { SelectOptions } from '../../infra/rows/select-statements.ts';
+import { batched, type Reader } from '../reading/batched.ts';
+import { count, findMany } from '../reading/rows.ts';
+import { type CursorScope, writeCursor } from './cursors.ts';
+import { behind, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
+import { type Connection, connectionOfPage, type Page } from './page.ts';
+
+type Where = object;
+/** A row with at least its sort columns. */
+export type SortedRow = Record<string, SortValue>;
+
+/** What a field reads for its arguments. */
+export interface ListRequest {
+  /** Which rows the list has. */
+  where: Where;
+  scope: CursorScope;
+  page: Page<Position>;
+}
+
+/** The rows of the page and one more if there is one, as a Prisma query. */
+export function rowsQuery({ where, scope: { terms }, page }: ListRequest) {
+  const { after, before, backwards, size } = page;
+  const conditions = [
+    where,
+    ...(after ? [behind(terms, after)] : []),
+    ...(before ? [behind(reversed(terms), before)] : []),
+  ];
+  return {
+    where: conditions.length === 1 ? where : { AND: conditions },
+    orderBy: orderBy(backwards ? reversed(terms) : terms),
+    take: size + 1,
+  };
+}
+
+/** The rows of the list up to and including `after`, or from `before` on. */
+function outside({ where, scope: { terms }, page }: ListRequest, side: 'after' | 'before'): Where {
+  const direction = side === 'after' ? reversed(terms) : terms;
+  return { AND: [where, behind(direction, page[side] ?? [], { inclusive: true })] };
+}
+
+function cursorOf({ app }: Reader, scope: CursorScope) {
+  return (row: SortedRow): string =>
+    writeCursor(
+      app.cipher,
+      scope,
+      scope.terms.map(({ column }) => row[column] ?? null),
+    );
+}
+
+interface RootSource {
+  model: string;
+  /** The columns and relations that the operation selects. */
+  selection: object;
+  options: SelectOptions;
+  prepare: () => Promise<void>;
+}
+
+export function rootConnection(
+  reader: Reader,
+  request: ListRequest,
+  { model, selection, options, prepare }: RootSource,
+): Connection<SortedRow> {
+  const { app } = reader;
+  return connectionOfPage(request.page, {
+    cursorOf: cursorOf(reader, request.scope),
+    async rows() {
+      await prepare();
+      const query = { ...selection, ...rowsQuery(request) };
+      return findMany(app, model, query, options);
+    },
+    async hasOutside(side) {
+      const [{ column } = { column: 'id' }] = request.scope.terms;
+      const query = { where: outside(request, side), select: { [column]: true }, take: 1 };
+      return (await findMany(app, model, query)).length > 0;
+    },
+    async totalCount() {
+      await prepare();
+      return count(app, model, request.where);
+    },
+  });
+}
+
+/** A relation of one parent. Keys with the same `group` are read together. */
+interface RelationKey {
+  /** Model of the parent. */
+  parent: string;
+  relation: string;
+  id: string;
+  /** The field and its arguments. */
+  group: string;
+}
+
+interface RelationRead extends RelationKey {
+  where: Where;
+}
+
+export function relatedConnection(
+  reader: Reader,
+  request: ListRequest,
+  { key, rows }: { key: RelationKey; rows: readonly SortedRow[] | undefined },
+): Connection<SortedRow> {
+  return connectionOfPage(request.page, {
+    cursorOf: cursorOf(reader, request.scope),
+    rows: () => rows ?? [],
+    hasOutside: (side) =>
+      loadHasRows(reader, {
+        ...key,
+        group: `${key.group} ${side}`,
+        where: outside(request, side),
+      }),
+    totalCount: () => loadCount(reader, { ...key, where: request.where }),
+  });
+}
+
+const loadCount = batchedByGroup<number>(0, async (app, { parent, relation, where }, ids) => {
+  const rows = await findMany<{ id: string; _count: Record<string, number> }>(app, parent, {
+    where: { id: { in: ids } },
+    select: { id: true, _count: { select: { [relation]: { where } } } },
+  });
+  return rows.map(({ id, _count }) => [id, _count[relation] ?? 0]);
+});
+
+const loadHasRows = batchedByGroup<boolean>(
+  false,
+  async (app, { parent, relation, where }, ids) => {
+    const rows = await findMany<{ id: string }>(app, parent, {
+      where: { id: { in: ids }, [relation]: { some: where } },
+      select: { id: true },
+    });
+    return rows.map(({ id }) => [id, true]);
+  },
+);
+
+/** Reads one statement for each group; parents without a value have `absent`. */
+function batchedByGroup<Value>(
+  absent: Value,
+  read: (app: App, group: RelationRead, ids: string[]) => Promise<[string, Value][]>,
+) {
+  return batched<RelationRead, Value>(async ({ app }, keys) => {
+    const groups = Map.groupBy(keys, ({ group }) => group);
+    const values = new Map<string, Map<string, Value>>();
+    for (const [name, members] of groups) {
+      const ids = [...new Set(members.map(({ id }) => id))];
+      const [first] = members;
+      if (first) values.set(name, new Map(await read(app, first, ids)));
+    }
+    return keys.map(({ group, id }) => values.get(group)?.get(id) ?? absent);
+  });
+}

@@ -1,0 +1,279 @@
+/** Lists of database rows: filter, sort order, paging and count, for every field that returns one. */
+import type { InputObjectRef, ObjectRef } from '@pothos/core';
+import type { PrismaModelTypes, PrismaObjectRef } from '@pothos/plugin-prisma';
+import type { GraphQLResolveInfo } from 'graphql';
+import type { App } from '../../app.ts';
+import type { Viewer } from '../../viewer.ts';
+import { builder, type SchemaTypes } from '../builder.ts';
+import type { Context } from '../context.ts';
+import { type Reader, readerOf } from '../reading/batched.ts';
+import { mayShowCursors, rowSelection } from '../reading/row-selection.ts';
+import { connectionOf } from './connections.ts';
+import { readCursor } from './cursors.ts';
+import type { SortTerm } from './keyset.ts';
+import {
+  type ListRequest,
+  relatedConnection,
+  rootConnection,
+  rowsQuery,
+  type SortedRow,
+} from './list-rows.ts';
+import { OrderDirectionEnum } from './order.ts';
+import { connectionCost, type PageArgs, readPage } from './page.ts';
+
+type Types = (typeof builder)['$inferSchemaTypes'];
+type Column<Model extends PrismaModelTypes> = keyof Model['Shape'] & string;
+
+interface SortField<Model extends PrismaModelTypes> {
+  column: Column<Model>;
+  description: string;
+  /** For a nullable column: rows without a value come last in both directions. */
+  nullsLast?: boolean;
+  /** The rows that this order lists. Default: all. */
+  where?: Model['Where'];
+}
+
+interface Sort<Field extends string> {
+  field: Field;
+  direction: 'asc' | 'desc';
+}
+
+export interface ListOptions<Model extends PrismaModelTypes, Filter, Field extends string> {
+  type: PrismaObjectRef<Types, Model, object>;
+  /** What is listed, in the plural, for descriptions. */
+  items: string;
+  filter?: InputObjectRef<Types, Filter>;
+  /** The rows that the viewer may see and that match the filter. */
+  where: (viewer: Viewer, filter: Partial<Filter>) => Model['Where'];
+  sort: Record<Field, SortField<Model>>;
+  /** The order without `orderBy`, and its description, such as "newest first". */
+  defaultSort: Sort<NoInfer<Field>> & { description: string };
+  /** The column that makes positions unique. Default: `id`. */
+  key?: Column<Model>;
+  /** Runs before rows are read or counted for a field of `Query`. */
+  prepare?: (app: App, viewer: Viewer) => Promise<void>;
+}
+
+interface FieldOptions<Field extends string> {
+  description: string;
+  authScopes?: Partial<SchemaTypes['AuthScopes']>;
+  /** Makes the field a list in this order, without the argument `orderBy`. */
+  fixedSort?: Sort<Field>;
+  /** Whether the field has the argument `filter`. Default: only with `orderBy`. */
+  filterable?: boolean;
+}
+
+interface ListArgs extends PageArgs {
+  filter?: object | null;
+  orderBy?: Sort<string> | null;
+}
+
+/**
+ * How a type of rows is listed, with the inputs `<Type>Order` and `<Type>OrderField`.
+ *
+ * A page is a condition on the sort values in a cursor. So rows may be deleted or changed between
+ * two pages, the row of the cursor included: no row that stays as it is is skipped or repeated.
+ */
+export class List<Model extends PrismaModelTypes, Filter, Field extends string> {
+  /** The connection type, for fields that page through another source of the same type. */
+  readonly connection: ReturnType<typeof connectionOf>;
+  readonly #options: ListOptions<Model, Filter, Field>;
+  readonly #typeName: string;
+  #orderInput: object | undefined;
+
+  constructor(options: ListOptions<Model, Filter, Field>) {
+    this.#options = options;
+    this.#typeName = options.type.name;
+    this.connection = connectionOf(options.type as ObjectRef<Types, unknown>);
+  }
+
+  /** Adds a field to `Query` that lists all rows the viewer may see. */
+  query(name: string, { fixedSort, filterable, ...field }: FieldOptions<Field>): void {
+    const { type, prepare } = this.#options;
+    const args = this.#args(fixedSort, filterable);
+    const { key = 'id' } = this.#options;
+    const resolve = (
+      _root: unknown,
+      args: ListArgs,
+      context: Context,
+      info: GraphQLResolveInfo,
+    ) => {
+      const reader = readerOf(context);
+      const request = this.#request(`Query.${name}`, args, reader, fixedSort);
+      const paths = [['nodes'], ['edges', 'node']];
+      const typeName = this.#typeName;
+      const select: Record<string, true> = { [key]: true };
+      const { query, options } = rowSelection({ context, info, select, paths, typeName });
+      const hasCursors = mayShowCursors(info);
+      return rootConnection(reader, request, {
+        model: type.modelName,
+        selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
+        options: hasCursors ? {} : options,
+        prepare: async () => prepare?.(reader.app, reader.viewer),
+      });
+    };
+    builder.queryField(name, (t) =>
+      t.connection(
+        { ...field, type, complexity: connectionCost, args, resolve } as never,
+        this.connection,
+      ),
+    );
+  }
+
+  /** Adds a field to a type that lists the rows of a relation. One statement serves all parents. */
+  related<Parent extends PrismaModelTypes>(
+    parent: PrismaObjectRef<Types, Parent, object>,
+    name: string,
+    {
+      relation,
+      fixedSort,
+      filterable,
+      ...field
+    }: FieldOptions<Field> & { relation: Parent['ListRelations'] },
+  ): void {
+    const { type } = this.#options;
+    const list = `${parent.name}.${name}`;
+    const args = this.#args(fixedSort, filterable);
+    const { key = 'id' } = this.#options;
+    const target = { getType: () => this.#typeName, paths: NODE_PATHS };
+    const select = (
+      args: ListArgs,
+      context: Context,
+      nested: (query: object, target: object) => { select?: object },
+      selected: Selected,
+    ) => {
+      const fields = selected();
+      const hasNodes = fields.has('nodes') || fields.has('edges');
+      if (!hasNodes && !fields.has('pageInfo')) return { select: { id: true } };
+      const request = this.#request(list, args, readerOf(context), fixedSort);
+      const query = rowsQuery(request);
+      const rows = hasNodes ? nested(query, target) : { ...query, select: {} };
+      const hasCursors = CURSOR_PATHS.some((path) => selected(path) !== null);
+      const columns = { [key]: true, ...(hasCursors ? sortColumns(request) : {}) };
+      return { select: { id: true, [relation]: withColumns(rows, columns) } };
+    };
+    const resolve = (row: Record<string, unknown>, args: ListArgs, context: Context) => {
+      const reader = readerOf(context);
+      const request = this.#request(list, args, reader, fixedSort);
+      return relatedConnection(reader, request, {
+        key: {
+          parent: parent.modelName,
+          relation,
+          id: String(row.id),
+          group: JSON.stringify([list, args]),
+        },
+        rows: row[relation] as readonly SortedRow[] | undefined,
+      });
+    };
+    builder.prismaObjectField(parent as never, name as never, (t) =>
+      (t as unknown as { connection: (...options: unknown[]) => never }).connection(
+        {
+          ...field,
+          type,
+          complexity: connectionCost,
+          args,
+          extensions: { pothosPrismaSelect: select },
+          resolve,
+        },
+        this.connection,
+      ),
+    );
+  }
+
+  /** @throws RequestError BAD_USER_INPUT */
+  #request(
+    list: string,
+    args: ListArgs,
+    { app, viewer }: Reader,
+    fixedSort?: Sort<Field>,
+  ): ListRequest {
+    const { field, direction } = args.orderBy ?? fixedSort ?? this.#options.defaultSort;
+    const sort = this.#options.sort[field as Field];
+    const terms = this.#terms(sort, direction);
+    const scope = { list, terms, organizationId: viewer.organizationId };
+    const where = this.#options.where(viewer, (args.filter ?? {}) as Partial<Filter>);
+    return {
+      where: sort.where ? { AND: [where, sort.where] } : (where as object),
+      scope,
+      page: readPage(args, (argument) => readCursor(app.cipher, scope, argument)),
+    };
+  }
+
+  #terms({ column, nullsLast }: SortField<Model>, direction: Sort<Field>['direction']): SortTerm[] {
+    const { key = 'id' } = this.#options;
+    const term: SortTerm = { column, direction, ...(nullsLast ? { nulls: 'last' } : {}) };
+    return column === key ? [term] : [term, { column: key, direction }];
+  }
+
+  #args(fixedSort?: Sort<Field>, filterable = !fixedSort): Record<string, unknown> {
+    const { filter, defaultSort } = this.#options;
+    const args: Record<string, unknown> = {};
+    if (filter && filterable) {
+      args.filter = argument({
+        type: filter,
+        description: 'Filters to apply. Default: no filter.',
+      });
+    }
+    if (!fixedSort) {
+      this.#orderInput ??= this.#defineOrder();
+      args.orderBy = argument({
+        type: this.#orderInput,
+        description: `Sort order. Default: ${defaultSort.description}.`,
+      });
+    }
+    return args;
+  }
+
+  #defineOrder(): object {
+    const { items, sort } = this.#options;
+    const values = Object.entries<SortField<Model>>(sort).map(([name, { description }]) => [
+      name,
+      { value: name, description },
+    ]);
+    const field = builder.enumType(`${this.#typeName}OrderField`, {
+      description: `Fields by which ${items} can be sorted.`,
+      values: Object.fromEntries(values) as Record<string, { value: string; description: string }>,
+    });
+    return builder.inputType(`${this.#typeName}Order`, {
+      description: `Sort order of ${items}.`,
+      fields: (t) => ({
+        field: t.field({ type: field, required: true, description: 'Field to sort by.' }),
+        direction: t.field({
+          type: OrderDirectionEnum,
+          required: true,
+          description: 'Sort direction.',
+        }),
+      }),
+    });
+  }
+}
+
+/** What cursors need of a row. */
+function sortColumns({ scope }: ListRequest): Record<string, true> {
+  return Object.fromEntries(scope.terms.map(({ column }) => [column, true]));
+}
+
+function withColumns<Query extends { select?: object }>(
+  query: Query,
+  columns: Record<string, boolean>,
+): Query {
+  // Without `select` all columns are read.
+  return query.select ? { ...query, select: { ...query.select, ...columns } } : query;
+}
+
+/** The names of the selected fields, or the node of the field at a path. */
+interface Selected {
+  (): ReadonlySet<string>;
+  (path: readonly string[]): object | null;
+}
+
+const CURSOR_PATHS = [
+  ['edges', 'cursor'],
+  ['pageInfo', 'startCursor'],
+  ['pageInfo', 'endCursor'],
+];
+const NODE_PATHS = [[{ name: 'nodes' }], [{ name: 'edges' }, { name: 'node' }]];
+
+function argument(options: object): unknown {
+  return builder.args((t) => ({ argument: t.field(options as never) })).argument;
+}

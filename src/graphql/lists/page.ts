@@ -1,0 +1,176 @@
+/** One page of a list: its arguments, and the connection that is returned for it. */
+import { isThenable, type MaybePromise } from '@pothos/core';
+import { RequestError } from '../../errors.ts';
+
+export const DEFAULT_PAGE_SIZE = 50;
+export const MAX_PAGE_SIZE = 100;
+
+export interface PageArgs {
+  first?: number | null | undefined;
+  last?: number | null | undefined;
+  after?: string | null | undefined;
+  before?: string | null | undefined;
+}
+
+export interface Page<Place> {
+  /** The page lies between these, without them. */
+  after: Place | null;
+  before: Place | null;
+  size: number;
+  /** Whether it is the end of what lies between them, read from the end. */
+  backwards: boolean;
+}
+
+/**
+ * Cost of a list: itself, and its selection once for each item that the page can have. A page that is too large
+ * is refused by the list, which says so.
+ */
+export function connectionCost({ first, last }: PageArgs) {
+  const size = first ?? last ?? DEFAULT_PAGE_SIZE;
+  return { field: 1, multiplier: Math.min(Math.max(1, size), MAX_PAGE_SIZE) };
+}
+
+/** Cost of a field that is a list of objects without pages: as many as it has at most, each with its selection. */
+export function listCost(maxItems: number) {
+  return { field: maxItems, multiplier: maxItems };
+}
+
+/** @throws RequestError BAD_USER_INPUT for arguments that do not go together or out of range. */
+export function readPage<Place>(
+  args: PageArgs,
+  readCursor: (argument: { name: 'after' | 'before'; value: string }) => Place,
+): Page<Place> {
+  const { first, last, after, before } = args;
+  if (typeof first === 'number' && typeof last === 'number') {
+    throw new RequestError(
+      'BAD_USER_INPUT',
+      '`first` and `last` cannot be combined. Use `first` with `after` to page forwards, or `last` with `before` to page backwards.',
+    );
+  }
+  checkPageSize('first', first);
+  checkPageSize('last', last);
+  const position = (name: 'after' | 'before', value: string | null | undefined) =>
+    typeof value === 'string' ? readCursor({ name, value }) : null;
+  const page = { after: position('after', after), before: position('before', before) };
+  return {
+    ...page,
+    size: first ?? last ?? DEFAULT_PAGE_SIZE,
+    backwards:
+      typeof last === 'number' ||
+      (typeof first !== 'number' && page.before !== null && page.after === null),
+  };
+}
+
+/** @throws RequestError BAD_USER_INPUT unless it is 1 to 100 or absent. */
+export function checkPageSize(name: string, size: number | null | undefined): void {
+  if (typeof size !== 'number' || (size >= 1 && size <= MAX_PAGE_SIZE)) return;
+  throw new RequestError(
+    'BAD_USER_INPUT',
+    `\`${name}\` must be from 1 to ${MAX_PAGE_SIZE}; it is ${size}.`,
+  );
+}
+
+export interface PageSource<Row> {
+  /** Up to `size + 1` rows; from the end of the list if the page is read backwards. */
+  rows: () => MaybePromise<readonly Row[]>;
+  cursorOf: (row: Row) => string;
+  /** Whether there are items up to and including `after`, or from `before` on. */
+  hasOutside: (side: 'after' | 'before') => MaybePromise<boolean>;
+  totalCount: () => MaybePromise<number>;
+}
+
+/** Rows of a list between two positions. */
+export interface RowsQuery<Place> {
+  after: Place | null;
+  before: Place | null;
+  /** Whether the rows at `after` and `before` are included. */
+  inclusive: boolean;
+  limit: number;
+  /** From the end of the list. */
+  inverted: boolean;
+}
+
+/** The rows of a page, and whether there are any outside it, by one loader. */
+export function sourceOfPage<Place, Row>(
+  { after, before, size, backwards }: Page<Place>,
+  load: (query: RowsQuery<Place>) => Promise<readonly Row[]>,
+): Pick<PageSource<Row>, 'rows' | 'hasOutside'> {
+  return {
+    rows: () => load({ after, before, inclusive: false, limit: size + 1, inverted: backwards }),
+    hasOutside: async (side) => {
+      const outside =
+        side === 'after' ? { after: null, before: after } : { after: before, before: null };
+      return (await load({ ...outside, inclusive: true, limit: 1, inverted: false })).length > 0;
+    },
+  };
+}
+
+export interface Connection<Row> {
+  readonly edges: MaybePromise<readonly { readonly cursor: string; readonly node: Row }[]>;
+  readonly pageInfo: object;
+  totalCount(): MaybePromise<number>;
+}
+
+/** A connection that reads and seals no more than is selected of it. */
+export function connectionOfPage<Row>(
+  page: Page<unknown>,
+  source: PageSource<Row>,
+): Connection<Row> {
+  let reading: MaybePromise<readonly Row[]> | undefined;
+  const read = (): MaybePromise<readonly Row[]> => {
+    reading ??= source.rows();
+    return reading;
+  };
+  const items = () => then(read(), (rows) => itemsOf(page, rows));
+  const hasMore = () => then(read(), (rows) => rows.length > page.size);
+  const cursorAt = (index: number) =>
+    then(items(), (rows) => {
+      const row = rows.at(index);
+      return row === undefined ? null : source.cursorOf(row);
+    });
+  const hasOutside = (side: 'after' | 'before') =>
+    page[side] === null ? false : source.hasOutside(side);
+  return {
+    get edges() {
+      return then(items(), (rows) => rows.map((node) => new Edge(node, source.cursorOf)));
+    },
+    // Methods, which are called once for each field that is selected.
+    pageInfo: {
+      hasNextPage: () => {
+        if (page.backwards) return hasOutside('before');
+        return then(hasMore(), (more) => more || hasOutside('before'));
+      },
+      hasPreviousPage: () => {
+        if (!page.backwards) return hasOutside('after');
+        return then(hasMore(), (more) => more || hasOutside('after'));
+      },
+      startCursor: () => cursorAt(0),
+      endCursor: () => cursorAt(-1),
+    },
+    totalCount: source.totalCount,
+  };
+}
+
+class Edge<Row> {
+  readonly node: Row;
+  readonly #cursorOf: (row: Row) => string;
+
+  constructor(node: Row, cursorOf: (row: Row) => string) {
+    this.node = node;
+    this.#cursorOf = cursorOf;
+  }
+
+  get cursor(): string {
+    return this.#cursorOf(this.node);
+  }
+}
+
+function itemsOf<Row>({ size, backwards }: Page<unknown>, rows: readonly Row[]): readonly Row[] {
+  const items = rows.length > size ? rows.slice(0, size) : rows;
+  return backwards ? items.toReversed() : items;
+}
+
+/** Stays synchronous for a value that is there. */
+function then<A, B>(value: MaybePromise<A>, next: (value: A) => MaybePromise<B>): MaybePromise<B> {
+  return isThenable(value) ? Promise.resolve(value).then(next) : next(value);
+}

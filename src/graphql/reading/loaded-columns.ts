@@ -1,0 +1,153 @@
+/**
+ * Resolves a field that shows a column, or a value that is worked out from columns, without the resolvers around
+ * it, when the row has the columns and the caller has the scopes. Those resolvers cost more than the rest of a
+ * list. For `query-plan.ts` it also notes which fields show columns or a related row.
+ */
+import { types } from 'node:util';
+import SchemaBuilder, {
+  BasePlugin,
+  type PothosOutputFieldConfig,
+  type SchemaTypes,
+} from '@pothos/core';
+import type { GraphQLFieldResolver } from 'graphql';
+import { TABLES } from '../../generated/tables.ts';
+import type { Context } from '../context.ts';
+import { type NodeType, toPublicId } from '../ids.ts';
+import { grantedScopes, isGranted, type RequiredScopes, type Scopes } from '../scopes.ts';
+
+declare global {
+  export namespace PothosSchemaTypes {
+    export interface Plugins<Types extends SchemaTypes> {
+      loadedColumns: LoadedColumnsPlugin<Types>;
+    }
+  }
+}
+
+const NAME = 'loadedColumns';
+
+type Read = (row: Record<string, unknown>) => unknown;
+
+/** A field that shows what its row has: a column, a value that columns give, or the row of a relation. */
+export interface LoadedField {
+  /** Undefined when the row does not have it, or when the field has to be resolved for another reason. */
+  read: Read;
+  required: RequiredScopes;
+  /** Whether the value is worked out from columns, which have to be as Prisma gives them. */
+  isDerived: boolean;
+}
+
+const loadedFields = new WeakMap<object, LoadedField>();
+
+export function loadedField(resolver: object | undefined): LoadedField | null {
+  return (resolver && loadedFields.get(resolver)) ?? null;
+}
+
+class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
+  override wrapResolve(
+    resolver: GraphQLFieldResolver<unknown, Types['Context'], object>,
+    field: PothosOutputFieldConfig<Types>,
+  ): GraphQLFieldResolver<unknown, Types['Context'], object> {
+    const { extensions: type } = this.buildCache.getTypeConfig(field.parentType);
+    const derived = derivedReader(field, type?.pothosPrismaModel);
+    const column = this.#columnReader(field) ?? derived;
+    const read = column ?? relationReader(field);
+    const required = this.#requiredScopes(field);
+    if (!read || !required) return resolver;
+    const wrapped: typeof resolver = (parent, args, context, info) => {
+      const value = column?.(parent as Record<string, unknown>);
+      const { viewer } = context as Context;
+      if (value === undefined || !isGranted(grantedScopes(viewer), required)) {
+        return resolver(parent, args, context, info);
+      }
+      return value;
+    };
+    loadedFields.set(wrapped, { read, required, isDerived: read === derived });
+    return wrapped;
+  }
+
+  #columnReader({ extensions, parentType, name }: PothosOutputFieldConfig<Types>): Read | null {
+    const column = extensions?.pothosExposedField;
+    if (typeof column === 'string') {
+      return (row) => {
+        const value = row[column];
+        // A method is left to the resolver, which calls it.
+        return typeof value === 'function' ? undefined : value;
+      };
+    }
+    const { extensions: type } = this.buildCache.getTypeConfig(parentType);
+    if (name !== 'id' || !type?.pothosPrismaModel) return null;
+    return ({ id }) =>
+      typeof id === 'string' ? toPublicId(parentType as NodeType, id) : undefined;
+  }
+
+  /** Null if they are not known in advance. */
+  #requiredScopes(field: PothosOutputFieldConfig<Types>): RequiredScopes | null {
+    const type = this.buildCache.getTypeConfig(field.parentType);
+    if (type.kind !== 'Object') return null;
+    const interfaces = type.interfaces.map((each) => this.buildCache.getTypeConfig(each));
+    const holders: { pothosOptions: object }[] = [field, type, ...interfaces];
+    const required: (keyof Scopes)[][] = [];
+    for (const { pothosOptions } of holders) {
+      const options = pothosOptions as Record<string, unknown>;
+      if (options.grantScopes || options.skipTypeScopes || options.skipInterfaceScopes) return null;
+      const { authScopes } = options;
+      if (authScopes === undefined) continue;
+      if (typeof authScopes !== 'object' || authScopes === null) return null;
+      const entries = Object.entries(authScopes);
+      if (entries.some(([name, needed]) => needed !== true || name.startsWith('$'))) return null;
+      required.push(entries.map(([name]) => name as keyof Scopes));
+    }
+    return required;
+  }
+}
+
+/**
+ * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row alone.
+ * Relations are left to Pothos, since another field may have loaded some related rows, or columns, only. What the resolver
+ * throws is thrown again when the field is resolved.
+ */
+function derivedReader(
+  { kind, pothosOptions }: { kind: string; pothosOptions: object },
+  model: unknown,
+): Read | null {
+  const { select, resolve } = pothosOptions as { select?: unknown; resolve?: unknown };
+  if (kind !== 'PrismaObject' || typeof resolve !== 'function' || resolve.length !== 1) return null;
+  if (types.isAsyncFunction(resolve)) return null;
+  if (typeof select !== 'object' || select === null) return null;
+  const known = typeof model === 'string' ? TABLES[model]?.columns : undefined;
+  const columns = Object.keys(select);
+  if (columns.length === 0 || !known || columns.some((column) => !(column in known))) return null;
+  return (row) => {
+    if (columns.some((column) => row[column] === undefined)) return undefined;
+    try {
+      const value: unknown = resolve(row);
+      return value instanceof Promise ? undefined : (value ?? null);
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+interface RelationExtensions {
+  pothosPrismaRelationField?: { name: string; isList: boolean };
+  pothosPrismaSelect?: (args: object, context: null, nested: (query: unknown) => object) => unknown;
+  pothosPrismaFallback?: unknown;
+}
+
+/** Null for a list, and for a relation that is filtered or has a resolver. */
+function relationReader({ extensions }: { extensions?: object | null | undefined }): Read | null {
+  const { pothosPrismaRelationField, pothosPrismaSelect, pothosPrismaFallback } = (extensions ??
+    {}) as RelationExtensions;
+  if (!pothosPrismaRelationField || !pothosPrismaSelect || pothosPrismaFallback) return null;
+  const { name, isList } = pothosPrismaRelationField;
+  let isFiltered = true;
+  pothosPrismaSelect({}, null, (query) => {
+    isFiltered = typeof query !== 'object' || query === null || Object.keys(query).length > 0;
+    return {};
+  });
+  return isList || isFiltered ? null : (row) => row[name];
+}
+
+SchemaBuilder.registerPlugin(NAME, LoadedColumnsPlugin);
+
+export default NAME;

@@ -1,0 +1,42 @@
+/** Reads the rows of the graph: past Prisma where `app.rows` knows the query, otherwise with Prisma. */
+import type { App } from '../../app.ts';
+import type PrismaTypes from '../../generated/pothos.ts';
+import type { SelectOptions } from '../../infra/rows/select-statements.ts';
+
+interface Delegate {
+  findMany(query: object): Promise<unknown[]>;
+  count(query: object): Promise<number>;
+}
+
+/** The delegate of a model in Prisma's client. */
+function delegateOf({ db }: App, model: string): Delegate {
+  const name = `${model[0]?.toLowerCase()}${model.slice(1)}`;
+  return (db as unknown as Record<string, Delegate>)[name] as Delegate;
+}
+
+/** The selected members of the rows; `Row` is for the caller to know. Dates may be a `Date` nevertheless. */
+export function findMany<Row>(
+  app: App,
+  model: string,
+  query: object,
+  options?: SelectOptions,
+): Promise<Row[]> {
+  const rows = app.rows.findMany(model, query, options) ?? delegateOf(app, model).findMany(query);
+  return rows as Promise<Row[]>;
+}
+
+/** The first row, in the shape of the whole model, though it has only the selected members. */
+export async function findFirst<Model extends keyof PrismaTypes>(
+  app: App,
+  model: Model,
+  query: object,
+  options?: SelectOptions,
+): Promise<PrismaTypes[Model]['Shape'] | null> {
+  const one = { ...query, take: 1 };
+  const [row] = await findMany<PrismaTypes[Model]['Shape']>(app, model, one, options);
+  return row ?? null;
+}
+
+export function count(app: App, model: string, where: object): Promise<number> {
+  return delegateOf(app, model).count({ where });
+}

@@ -1,0 +1,201 @@
+/** Runs tasks periodically, and asks the database in one statement which of them have anything to do. */
+import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
+import type { Bus, Json } from '../bus/bus.ts';
+import { hiddenFromPlanner } from '../database/hidden-from-planner.ts';
+import type { Failures } from '../failures.ts';
+import { newId } from '../ids.ts';
+
+/** Safe to run in several processes at once. */
+export interface PeriodicTask {
+  name: string;
+  everySeconds: number;
+  /** Pause while there is no work. Default: `everySeconds`. */
+  idleSeconds?: number;
+  /** Whether a run in one process spares the others theirs. Default: no. */
+  shared?: boolean;
+  /** SQL condition: whether there may be work. Default: always. Its text must not vary. */
+  hasWork?: () => Sql;
+  run: () => Promise<unknown>;
+}
+
+export interface PeriodicHost {
+  db: { $queryRaw<T>(query: Sql): Promise<T> };
+  bus: Bus;
+  failures: Failures;
+  background: (name: string, work: () => Promise<void>) => void;
+  closing: AbortSignal;
+}
+
+/** Bus topic of tasks which a process found to have no work, or has run for all. */
+const TOPIC = 'periodicTasks';
+/** Tasks that are due this soon are asked about in the same statement. */
+const TOGETHER_MS = 1_000;
+/** How much later other processes ask, so that one of them asks for all. */
+const AFTER_OTHERS_MS = { min: 500, max: 1_500 };
+/**
+ * After this long, each process asks by itself: another one may be wrong, as when its clock is late, or it
+ * uses the same Redis with another database.
+ */
+const TRUST_OTHERS_MS = 20_000;
+
+type News = {
+  from: string;
+  /** Names of tasks without work. */
+  idle: string[];
+  /** Names of shared tasks that have just been run. */
+  ran: string[];
+};
+
+interface Scheduled {
+  readonly task: PeriodicTask;
+  /** By the monotonic clock. */
+  dueAt: number;
+  /** When this process last asked about it, or ended a run. */
+  askedAt: number;
+  isRunning: boolean;
+}
+
+/**
+ * Runs each task now, and again a fixed time after the end of each run, until the host closes. A task with
+ * `hasWork` is skipped while it has none; a process that finds none, or has run a shared task, tells the
+ * others, which then ask later. When that process ends or the bus fails, they ask by themselves.
+ */
+export function startPeriodicTasks(
+  host: PeriodicHost,
+  tasks: readonly PeriodicTask[],
+  { trustOthersMs = TRUST_OTHERS_MS } = {},
+): void {
+  new PeriodicTasks(host, tasks, trustOthersMs).start();
+}
+
+class PeriodicTasks {
+  readonly #host: PeriodicHost;
+  readonly #tasks: readonly Scheduled[];
+  readonly #trustOthersMs: number;
+  readonly #id = newId();
+  /** How much later than others this process asks. */
+  readonly #laterMs =
+    AFTER_OTHERS_MS.min + Math.random() * (AFTER_OTHERS_MS.max - AFTER_OTHERS_MS.min);
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(host: PeriodicHost, tasks: readonly PeriodicTask[], trustOthersMs: number) {
+    this.#host = host;
+    this.#trustOthersMs = trustOthersMs;
+    const askedAt = performance.now();
+    this.#tasks = tasks.map((task) => ({ task, dueAt: 0, askedAt, isRunning: false }));
+  }
+
+  start(): void {
+    const { bus, closing } = this.#host;
+    const stopListening = bus.subscribe(TOPIC, (message) => this.#postpone(message));
+    closing.addEventListener('abort', () => {
+      clearTimeout(this.#timer);
+      stopListening();
+    });
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#host.closing.aborted) return;
+    this.#host.background('periodicTasks', async () => {
+      // Nothing is due any more when another process has found no work since the timer was set.
+      if (this.#dueWithin(0).length > 0) {
+        for (const one of await this.#withWork(this.#dueWithin(TOGETHER_MS))) this.#run(one);
+      }
+      this.#sleep();
+    });
+  }
+
+  #dueWithin(ms: number): Scheduled[] {
+    const before = performance.now() + ms;
+    return this.#tasks.filter(({ dueAt, isRunning }) => !isRunning && dueAt <= before);
+  }
+
+  #sleep(): void {
+    if (this.#host.closing.aborted) return;
+    const dueAt = Math.min(
+      ...this.#tasks.filter(({ isRunning }) => !isRunning).map((one) => one.dueAt),
+    );
+    clearTimeout(this.#timer);
+    if (dueAt === Number.POSITIVE_INFINITY) return;
+    this.#timer = setTimeout(() => this.#wake(), Math.max(0, dueAt - performance.now()));
+  }
+
+  /** Those that may have work. The others are due again after their interval. */
+  async #withWork(due: readonly Scheduled[]): Promise<Scheduled[]> {
+    const asked = due.filter(({ task }) => task.hasWork);
+    if (asked.length === 0) return [...due];
+    for (const one of asked) one.askedAt = performance.now();
+    try {
+      const busy = await this.#ask(asked);
+      const idle = asked.filter(({ task }) => !busy.has(task.name));
+      for (const one of idle) one.dueAt = performance.now() + idleMs(one);
+      if (idle.length > 0) {
+        this.#tell({ idle: idle.map(({ task }) => task.name), ran: [] });
+      }
+      return due.filter((one) => !idle.includes(one));
+    } catch (error) {
+      this.#host.failures.record('periodicTasks', error, {
+        message: 'Could not ask which periodic tasks have work; asked again later',
+      });
+      for (const one of asked) one.dueAt = performance.now() + one.task.everySeconds * 1000;
+      return due.filter((one) => !asked.includes(one));
+    }
+  }
+
+  /** One statement for every combination of tasks, so that it is prepared once. */
+  async #ask(asked: readonly Scheduled[]): Promise<Set<string>> {
+    const conditions = this.#tasks.flatMap((one) =>
+      one.task.hasWork
+        ? [
+            sql`CASE WHEN ${hiddenFromPlanner(asked.includes(one), 'boolean')} AND ${one.task.hasWork()} THEN ${one.task.name} END`,
+          ]
+        : [],
+    );
+    const list = conditions.reduce((all, one) => sql`${all}, ${one}`);
+    const rows = await this.#host.db.$queryRaw<{ names: (string | null)[] }[]>(
+      sql`SELECT ARRAY[${list}]::text[] AS names`,
+    );
+    return new Set(rows[0]?.names.filter((name) => name !== null));
+  }
+
+  #run(one: Scheduled): void {
+    const { background, failures } = this.#host;
+    one.isRunning = true;
+    background(one.task.name, async () => {
+      try {
+        await one.task.run();
+        if (one.task.shared) this.#tell({ idle: [], ran: [one.task.name] });
+      } catch (error) {
+        failures.record(one.task.name, error, {
+          message: `Periodic task failed and will run again: ${one.task.name}`,
+        });
+      }
+      one.isRunning = false;
+      one.askedAt = performance.now();
+      one.dueAt = one.askedAt + one.task.everySeconds * 1000;
+      this.#sleep();
+    });
+  }
+
+  #tell(news: Omit<News, 'from'>): void {
+    this.#host.bus.publish(TOPIC, { from: this.#id, ...news });
+  }
+
+  #postpone(message: Json): void {
+    const { from, idle, ran } = message as News;
+    if (from === this.#id) return;
+    const later = performance.now() + this.#laterMs;
+    for (const one of this.#tasks) {
+      const { name, everySeconds } = one.task;
+      const pause = idle.includes(name) ? idleMs(one) : everySeconds * 1000;
+      if (!idle.includes(name) && !ran.includes(name)) continue;
+      const trusted = one.askedAt + this.#trustOthersMs;
+      one.dueAt = Math.max(one.dueAt, Math.min(later, trusted) + pause);
+    }
+  }
+}
+
+function idleMs({ task: { everySeconds, idleSeconds = everySeconds } }: Scheduled): number {
+  return idleSeconds * 1000;
+}

@@ -1,0 +1,177 @@
+/**
+ * Idempotency keys: a mutation that is sent again with the same key returns the stored result.
+ *
+ * A record with a lease is written before the mutation runs. If the process crashes, the next request
+ * after the lease runs the mutation again with the same object ids (see `newObjectId`), so it finds
+ * what was already created.
+ */
+import { createHash } from 'node:crypto';
+import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
+import type { App } from '../../app.ts';
+import { RequestError } from '../../errors.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { inSteps } from '../../infra/database/in-steps.ts';
+import { type Lease, leaseIsFree, newLease, whileRenewing } from '../../infra/jobs/lease.ts';
+import type { Viewer } from '../../viewer.ts';
+
+const RETENTION_HOURS = 24;
+const LEASE_SECONDS = 20;
+const WAIT_MS = 100;
+
+export interface IdempotentOperation {
+  key: string;
+  document: DocumentNode;
+  operationName: string | null | undefined;
+  variables: unknown;
+}
+
+/**
+ * Runs `execute` once for a key. Later calls return the stored result.
+ *
+ * @throws RequestError IDEMPOTENCY_KEY_REUSED if the key was used for another operation.
+ */
+export async function runIdempotent(
+  app: App,
+  viewer: Viewer,
+  operation: IdempotentOperation,
+  execute: (viewer: Viewer) => Promise<ExecutionResult>,
+): Promise<ExecutionResult> {
+  const fingerprint = fingerprintOf(operation, viewer);
+  const id: RecordId = { organizationId: viewer.organizationId, key: operation.key };
+  for (;;) {
+    const claim = await claimKey(app, id, fingerprint);
+    if (claim.fingerprint !== fingerprint) {
+      throw new RequestError(
+        'IDEMPOTENCY_KEY_REUSED',
+        'This idempotency key was already used for another operation or other variables. Use a new key for each request.',
+      );
+    }
+    if (claim.response !== null) {
+      const stored = JSON.parse(app.cipher.decrypt(claim.response, cipherContext(id)));
+      return { ...stored, extensions: { ...stored.extensions, idempotentReplay: true } };
+    }
+    if (claim.lease) {
+      const seed = `${id.organizationId}/${id.key}`;
+      return run(app, id, claim.lease, () =>
+        execute({ ...viewer, idempotency: { seed, at: claim.createdAt } }),
+      );
+    }
+    // Another request runs it: wait for its result, or for the end of its lease.
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+  }
+}
+
+interface RecordId {
+  organizationId: string;
+  key: string;
+}
+
+function cipherContext({ organizationId, key }: RecordId): string {
+  return `idempotency:${organizationId}:${key}`;
+}
+
+/** Runs the mutation while renewing the lease, then stores the result unless it has errors. */
+async function run(
+  app: App,
+  id: RecordId,
+  lease: Lease,
+  execute: () => Promise<ExecutionResult>,
+): Promise<ExecutionResult> {
+  const renewal = {
+    seconds: LEASE_SECONDS,
+    renew: () => lease.renew(app.db),
+    failed: app.failures.recorder('renewIdempotencyLease'),
+  };
+  return whileRenewing(renewal, async () => {
+    const result = await execute();
+    // Top-level errors are not stored, so that the request can be repeated.
+    const response = result.errors?.length
+      ? null
+      : app.cipher.encrypt(JSON.stringify(result), cipherContext(id));
+    await lease.release(app.db, { set: Prisma.sql`response = ${response}` });
+    return result;
+  });
+}
+
+interface Claim {
+  fingerprint: string;
+  response: string | null;
+  createdAt: Date;
+  /** Set if the caller has to run the mutation. */
+  lease: Lease | null;
+}
+
+async function claimKey(app: App, id: RecordId, fingerprint: string): Promise<Claim> {
+  const { organizationId, key } = id;
+  const lease = newLease({
+    columns: { table: 'idempotency_keys', id: 'lease_id', until: 'lease_until' },
+    row: Prisma.sql`organization_id = ${organizationId}::uuid AND key = ${key}`,
+    seconds: LEASE_SECONDS,
+  });
+  const now = new Date();
+  const isExpired = Prisma.sql`stored.created_at < ${expiry(now)}`;
+  const inserted = await app.db.$executeRaw`
+    INSERT INTO idempotency_keys AS stored
+      (organization_id, key, fingerprint, lease_until, lease_id, created_at)
+    VALUES (${organizationId}::uuid, ${key}, ${fingerprint}, ${lease.expiry}, ${lease.id}::uuid, ${now})
+    ON CONFLICT (organization_id, key) DO UPDATE SET
+      lease_until = EXCLUDED.lease_until, lease_id = EXCLUDED.lease_id,
+      fingerprint = CASE WHEN ${isExpired} THEN EXCLUDED.fingerprint ELSE stored.fingerprint END,
+      response = NULL,
+      created_at = CASE WHEN ${isExpired} THEN EXCLUDED.created_at ELSE stored.created_at END
+    WHERE ${isExpired}
+      OR (stored.response IS NULL AND stored.fingerprint = EXCLUDED.fingerprint
+        AND ${leaseIsFree({ until: 'stored.lease_until' })})`;
+  const row = await app.db.idempotencyKey.findUnique({
+    where: { organizationId_key: id },
+  });
+  if (!row) return claimKey(app, id, fingerprint);
+  return { ...row, lease: inserted === 1 && row.leaseId === lease.id ? lease : null };
+}
+
+function expiry(now: Date): Date {
+  return new Date(now.getTime() - RETENTION_HOURS * 3_600_000);
+}
+
+/** Deletes keys after their retention time. */
+export async function dropExpiredIdempotencyKeys(app: App): Promise<void> {
+  const before = expiry(app.now());
+  await inSteps(
+    app.closing,
+    (limit) => app.db.$executeRaw`
+      DELETE FROM idempotency_keys WHERE (organization_id, key) IN (
+        SELECT organization_id, key FROM idempotency_keys WHERE created_at < ${before}
+        LIMIT ${limit})`,
+  );
+}
+
+/**
+ * Equal for equal operations and variables, regardless of their formatting, of callers with equal rights.
+ * The rights are included because a stored result is returned without checking scopes.
+ */
+function fingerprintOf(
+  { document, operationName, variables }: IdempotentOperation,
+  { scopes, onlyCallId, onlyCampaignId }: Viewer,
+): string {
+  const definitions = document.definitions.filter(
+    (definition) =>
+      definition.kind !== Kind.OPERATION_DEFINITION ||
+      !operationName ||
+      definition.name?.value === operationName,
+  );
+  const text = print({ ...document, definitions });
+  const rights = [...scopes].sort().join() + (onlyCallId ?? onlyCampaignId ?? '');
+  return createHash('sha256')
+    .update([text, canonical(variables), rights].join('\0'))
+    .digest('hex');
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value && typeof value === 'object') {
+    const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+    entries.sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join(',')}}`;
+  }
+  return JSON.stringify(value) ?? 'null';
+}

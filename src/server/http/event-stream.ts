@@ -1,0 +1,44 @@
+/** Server-sent events with ids, so that clients continue after the last event they received. */
+import type { ExecutionResult } from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import { readCursor } from '../../live/cursor.ts';
+import type { EventFeed } from '../../live/feed.ts';
+import type { RequestContext } from '../authentication.ts';
+
+/** For what yoga writes: the result of a subscription that has not started. */
+export function eventStreamPlugin(): Plugin<RequestContext> {
+  return {
+    onResponse({ response }) {
+      const contentType = response.headers.get('content-type');
+      // nginx would buffer events.
+      if (contentType === 'text/event-stream') response.headers.set('x-accel-buffering', 'no');
+    },
+  };
+}
+
+/**
+ * Honors `Last-Event-ID`, which a client sends when it reconnects: the subscription continues after
+ * that cursor, regardless of its argument `after`.
+ *
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header
+ */
+export function feedAfter(feed: EventFeed, lastEventId: string): EventFeed {
+  return {
+    close: () => feed.close(),
+    subscribe: async (organizationId, _after, filter) =>
+      feed.subscribe(organizationId, readCursor(lastEventId), filter),
+  };
+}
+
+const CURSOR = Symbol('cursor');
+
+/** Keeps the cursor of the event with the result, so that a stream can send it along. */
+export function withCursor(result: ExecutionResult, event: unknown): ExecutionResult {
+  const { cursor } = (event ?? {}) as { cursor?: unknown };
+  return typeof cursor === 'bigint' ? Object.assign(result, { [CURSOR]: cursor }) : result;
+}
+
+/** The cursor of the event that a result is about, or null. */
+export function cursorOf(result: ExecutionResult): bigint | null {
+  return (result as { [CURSOR]?: bigint })[CURSOR] ?? null;
+}

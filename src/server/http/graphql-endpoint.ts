@@ -1,0 +1,207 @@
+/** GraphQL over HTTP at `/graphql`. Identifies the caller before reading the body. */
+import { randomUUIDv7 } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { GraphQLError } from 'graphql';
+import { createYoga, type YogaServerInstance } from 'graphql-yoga';
+import { notAllowed, scopesOf } from '../../graphql/scopes.ts';
+import {
+  type Caller,
+  clientAddress,
+  createContext,
+  type RequestContext,
+  readIdempotencyKey,
+  type Services,
+} from '../authentication.ts';
+import { createDocuments, type Documents } from '../execution/documents.ts';
+import {
+  createExecute,
+  createSubscribe,
+  type Execute,
+  executionPlugin,
+  type Subscribe,
+} from '../execution/execution.ts';
+import { createDocumentCache } from '../limits/document-limits.ts';
+import { schema } from '../schema.ts';
+import { eventStreamPlugin } from './event-stream.ts';
+import { isGone, sendRefusal, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
+import { createJsonAnswers, knownResultPlugin } from './json-answers.ts';
+import { type GraphQLParams, mediaTypeOf, paramsOfBody, paramsOfQuery } from './request-params.ts';
+import { createStreamAnswers } from './stream-answers.ts';
+import type { UploadFiles } from './upload-files.ts';
+import { readUpload } from './uploads.ts';
+
+interface NodeContext {
+  req: IncomingMessage;
+  res: ServerResponse;
+}
+
+type Yoga = YogaServerInstance<NodeContext, RequestContext>;
+
+/** What runs operations, on every transport. */
+export interface Operations {
+  documents: Documents;
+  execute: Execute;
+  subscribe: Subscribe;
+}
+
+export interface GraphQLEndpoint {
+  operations: Operations;
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Breaks off event streams without completing them, so that clients reconnect. */
+  endStreams(): void;
+  dispose(): Promise<void>;
+}
+
+/** The context of each request, or the error for a rejected caller. */
+type Contexts = WeakMap<IncomingMessage, RequestContext | GraphQLError>;
+
+export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
+  const contexts: Contexts = new WeakMap();
+  const execute = createExecute(services);
+  const subscribe = createSubscribe(services);
+  const yoga = createYogaOf(services, contexts, { execute, subscribe });
+  const documents = createDocuments(yoga);
+  const answerJson = createJsonAnswers({ documents, execute });
+  const streams = createStreamAnswers({ documents, subscribe });
+
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    requestId: string,
+  ): Promise<void> {
+    if (request.method === 'OPTIONS') {
+      setApiHeaders(response, requestId);
+      setPreflightHeaders(request, response);
+      response.writeHead(204).end();
+      return;
+    }
+    const context = await identify(services, request, requestId);
+    if (isGone(response)) return;
+    const { params, files } = await readParams(services, request, context);
+    if (files) response.once('close', () => files.release());
+    if (isGone(response)) {
+      files?.release();
+      return;
+    }
+    const complete = withRequest(context, request, params, files);
+    if (!(complete instanceof GraphQLError)) {
+      const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
+      if (isJson && (await answerJson(response, params, complete))) return;
+      if (await streams.answer(response, params, complete)) return;
+    }
+    setApiHeaders(response, requestId);
+    contexts.set(request, complete);
+    prepareForYoga(request, params);
+    await yoga(request, response);
+  }
+
+  return {
+    operations: { documents, execute, subscribe },
+    async handle(request, response) {
+      const requestId = randomUUIDv7();
+      try {
+        await answer(request, response, requestId);
+      } catch (error) {
+        sendRefusal(services.app, response, error, requestId);
+      }
+    },
+    endStreams: () => streams.close(),
+    dispose: async () => yoga.dispose(),
+  };
+}
+
+function createYogaOf(
+  services: Services,
+  contexts: Contexts,
+  operations: { execute: Execute; subscribe: Subscribe },
+): Yoga {
+  return createYoga<NodeContext, RequestContext>({
+    schema,
+    graphqlEndpoint: '/graphql',
+    landingPage: false,
+    maskedErrors: false,
+    batching: false,
+    cors: false,
+    logging: false,
+    graphiql: false,
+    multipart: false,
+    parserAndValidationCache: {
+      documentCache: createDocumentCache(),
+      // A remembered error is thrown past our translation.
+      errorCache: { get: () => undefined, set: () => undefined },
+    },
+    plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services, operations)],
+    context: ({ req }) => {
+      const found = contexts.get(req);
+      if (!found) throw new Error('The request has no context');
+      if (found instanceof GraphQLError) throw found;
+      return found;
+    },
+  });
+}
+
+/** The context without an idempotency key. Rejected callers still get syntax errors. */
+async function identify(
+  services: Services,
+  request: IncomingMessage,
+  requestId: string,
+): Promise<RequestContext | GraphQLError> {
+  const caller: Caller = {
+    authorization: request.headers.authorization ?? null,
+    address: clientAddress(services.app, request),
+  };
+  try {
+    return await createContext(services, caller, requestId);
+  } catch (error) {
+    const isFinal = ['RATE_LIMITED', 'UNAVAILABLE', 'INTERNAL'];
+    if (!(error instanceof GraphQLError)) throw error;
+    if (isFinal.includes(String(error.extensions.code))) throw error;
+    return error;
+  }
+}
+
+async function readParams(
+  { concurrency }: Services,
+  request: IncomingMessage,
+  context: RequestContext | GraphQLError,
+): Promise<{ params: GraphQLParams; files?: UploadFiles }> {
+  if (request.method !== 'POST') return { params: paramsOfQuery(request) };
+  const viewer = context instanceof GraphQLError ? null : context.viewer;
+  if (mediaTypeOf(request) !== 'multipart') {
+    return { params: await paramsOfBody(request, viewer !== null) };
+  }
+  if (context instanceof GraphQLError) throw context;
+  // Files are arguments of mutations only, all of which require WRITE.
+  if (!viewer || !scopesOf(viewer).write) throw notAllowed(viewer, 'uploads');
+  const release = concurrency.beginUpload(viewer);
+  try {
+    const upload = await readUpload(request);
+    upload.files.onClose(release);
+    return upload;
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function withRequest(
+  context: RequestContext | GraphQLError,
+  request: IncomingMessage,
+  params: GraphQLParams,
+  files: UploadFiles | undefined,
+): RequestContext | GraphQLError {
+  if (context instanceof GraphQLError) return context;
+  const idempotencyKey = readIdempotencyKey(request.headers, params.extensions);
+  return { ...context, idempotencyKey, ...(files ? { files } : {}) };
+}
+
+/** Gives yoga the parameters as if it had parsed the body itself. */
+function prepareForYoga(request: IncomingMessage, params: GraphQLParams): void {
+  // Node already omits the body of the response.
+  if (request.method === 'HEAD') request.method = 'GET';
+  if (request.method !== 'POST') return;
+  Object.assign(request, { body: params });
+  request.headers['content-type'] = 'application/json';
+  delete request.headers['content-length'];
+  delete request.headers['transfer-encoding'];
+}

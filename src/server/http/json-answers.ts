@@ -1,0 +1,94 @@
+/**
+ * Queries and mutations in a JSON body, answered with JSON: the usual request, executed and written
+ * without the plugin pipeline and the web streams of graphql-yoga, which cost more than a small query.
+ * Everything else, and every result with errors, is written by yoga.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ExecutionArgs, ExecutionResult } from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import type { RequestContext } from '../authentication.ts';
+import { type Documents, isSubscription } from '../execution/documents.ts';
+import type { Execute } from '../execution/execution.ts';
+import { schema } from '../schema.ts';
+import { apiHeaders, isGone } from './http-responses.ts';
+import type { GraphQLParams } from './request-params.ts';
+
+const JSON_TYPES = ['application/graphql-response+json', 'application/json'];
+
+interface Options {
+  documents: Documents;
+  execute: Execute;
+}
+
+/**
+ * Executes the operation and writes its result. False when yoga has to answer: nothing is written then,
+ * and an operation that was executed is not executed again.
+ */
+export type AnswerJson = (
+  response: ServerResponse,
+  params: GraphQLParams,
+  context: RequestContext,
+) => Promise<boolean>;
+
+/** Results that yoga has to write. */
+const results = new WeakMap<IncomingMessage, ExecutionResult>();
+
+export function setKnownResult(request: IncomingMessage, result: ExecutionResult): void {
+  results.set(request, result);
+}
+
+/** Lets yoga write a result that exists already. */
+export function knownResultPlugin(): Plugin<RequestContext> {
+  return {
+    onParams({ context, setResult }) {
+      const { req } = context as unknown as { req: IncomingMessage };
+      const result = results.get(req);
+      if (result) setResult(result);
+    },
+  };
+}
+
+export function createJsonAnswers({ documents, execute }: Options): AnswerJson {
+  return async (response, params, context) => {
+    const { req: request } = response;
+    const type = answerType(request.headers.accept);
+    if (!type) return false;
+    const document = documents.find(params.query);
+    if (!document || isSubscription(document, params.operationName) !== false) return false;
+    const result = await execute({
+      schema,
+      document,
+      contextValue: context,
+      variableValues: params.variables,
+      operationName: params.operationName,
+    } as ExecutionArgs);
+    if (isGone(response)) return true;
+    if (result.errors) {
+      setKnownResult(request, result);
+      return false;
+    }
+    const body = JSON.stringify(result);
+    response.writeHead(200, {
+      ...apiHeaders(context.requestId),
+      'content-type': `${type}; charset=utf-8`,
+      'content-length': Buffer.byteLength(body),
+    });
+    // A string is written together with the headers.
+    response.end(body);
+    return true;
+  };
+}
+
+/**
+ * The JSON type that is answered with: the one that the client names first, or null. Weights are not
+ * considered, as in yoga.
+ */
+function answerType(accept = '*/*'): string | null {
+  for (const range of accept.split(',')) {
+    const [type = ''] = range.replace(/\s/g, '').toLowerCase().split(';');
+    if (/;\s*charset=/i.test(range)) return null;
+    if (JSON_TYPES.includes(type)) return type;
+    if (type === '*/*' || type === 'application/*') return 'application/json';
+  }
+  return null;
+}

@@ -1,0 +1,167 @@
+/**
+ * Subscriptions over server-sent events, written without the web streams of graphql-yoga, which hold more
+ * for each subscriber than everything else does. What does not start is answered by yoga.
+ */
+import type { ServerResponse } from 'node:http';
+import type { ExecutionResult } from 'graphql';
+import type { RequestContext } from '../authentication.ts';
+import { type Documents, isSubscription } from '../execution/documents.ts';
+import type { Subscribe } from '../execution/execution.ts';
+import { schema } from '../schema.ts';
+import {
+  MAX_BUFFERED_LIVE_BYTES,
+  type SharedMessages,
+  toPayload,
+} from '../subscriptions/live-delivery.ts';
+import type { Results } from '../subscriptions/subscriptions.ts';
+import { cursorOf, feedAfter } from './event-stream.ts';
+import { apiHeaders, isGone } from './http-responses.ts';
+import { setKnownResult } from './json-answers.ts';
+import type { GraphQLParams } from './request-params.ts';
+
+/** Shorter than what proxies usually wait for the next byte. */
+const PING_MS = 12_000;
+
+export interface StreamAnswers {
+  /**
+   * Starts the subscription and writes its results until it ends or the client disconnects. False when
+   * yoga has to answer: nothing is written then.
+   */
+  answer(
+    response: ServerResponse,
+    params: GraphQLParams,
+    context: RequestContext,
+  ): Promise<boolean>;
+  /** Breaks off all streams without completing them, so that clients reconnect. */
+  close(): void;
+}
+
+export function createStreamAnswers({
+  documents,
+  subscribe,
+}: {
+  documents: Documents;
+  subscribe: Subscribe;
+}): StreamAnswers {
+  const open = new Set<ServerResponse>();
+  let isClosed = false;
+  return {
+    async answer(response, params, context) {
+      const { req: request } = response;
+      if (request.method === 'HEAD' || !acceptsEvents(request.headers.accept)) return false;
+      const document = documents.find(params.query);
+      if (!document || !isSubscription(document, params.operationName)) return false;
+      const stream = new EventStream(response);
+      const lastEventId = request.headers['last-event-id'];
+      const result = await subscribe({
+        schema,
+        document,
+        contextValue: {
+          ...context,
+          feed: lastEventId ? feedAfter(context.feed, String(lastEventId)) : context.feed,
+          receive: (messages: SharedMessages) => stream.receive(messages),
+        } satisfies RequestContext,
+        variableValues: params.variables,
+        operationName: params.operationName,
+      });
+      if (!(Symbol.asyncIterator in result)) {
+        setKnownResult(request, result);
+        return false;
+      }
+      if (isClosed || isGone(response)) {
+        void result.return?.();
+        response.destroy();
+        return true;
+      }
+      open.add(response);
+      stream.start(result, context.requestId, () => open.delete(response));
+      return true;
+    },
+    close() {
+      isClosed = true;
+      for (const response of open) response.destroy();
+    },
+  };
+}
+
+/** As yoga does it: weights are not considered. */
+function acceptsEvents(accept = '*/*'): boolean {
+  return accept.split(',').some((range) => {
+    const [type = '', ...parameters] = range.replace(/\s/g, '').toLowerCase().split(';');
+    const charset = parameters.find((each) => each.includes('charset='));
+    const [kind, format] = type.split('/');
+    return (
+      (charset === undefined || charset === 'charset=utf-8') &&
+      (kind === '*' || kind === 'text') &&
+      (format === '*' || format === 'event-stream')
+    );
+  });
+}
+
+class EventStream {
+  readonly #response: ServerResponse;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  start(results: Results, requestId: string, onClose: () => void): void {
+    const response = this.#response;
+    response.writeHead(200, {
+      ...apiHeaders(requestId),
+      'content-type': 'text/event-stream',
+      connection: 'keep-alive',
+      'cache-control': 'no-cache',
+      'content-encoding': 'none',
+      // nginx would buffer events.
+      'x-accel-buffering': 'no',
+    });
+    // Some browsers wait for the first bytes of the body.
+    response.write(':\n\n');
+    const ping = setInterval(() => {
+      if (!response.writableNeedDrain && !isGone(response)) response.write(':\n\n');
+    }, PING_MS);
+    response.once('close', () => {
+      clearInterval(ping);
+      onClose();
+      void results.return?.();
+    });
+    void this.#writeAll(results);
+  }
+
+  /** Writes live events, without waiting. False when the client reads too slowly. */
+  receive(messages: SharedMessages): boolean {
+    const response = this.#response;
+    if (isGone(response)) return true;
+    if (response.writableLength > MAX_BUFFERED_LIVE_BYTES) return false;
+    response.write(messages.blocks);
+    return true;
+  }
+
+  /** Results come here while the subscriber is not live. Never throws. */
+  async #writeAll(results: Results): Promise<void> {
+    for await (const result of results) {
+      if (isGone(this.#response)) return;
+      if (!this.#response.write(blockOf(result))) await this.#drained();
+    }
+    if (!isGone(this.#response)) this.#response.end('event: complete\ndata:\n\n');
+  }
+
+  /** Resolves when there is room again, or nothing to write to. */
+  async #drained(): Promise<void> {
+    const response = this.#response;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        response.off('drain', done).off('close', done);
+        resolve();
+      };
+      response.on('drain', done).on('close', done);
+    });
+  }
+}
+
+function blockOf(result: ExecutionResult): string {
+  const cursor = cursorOf(result);
+  const id = cursor === null ? '' : `id: ${cursor}\n`;
+  return `event: next\ndata: ${toPayload(result)}\n${id}\n`;
+}

@@ -1,0 +1,78 @@
+/** Limits of a document, checked before it is parsed. */
+
+import {
+  type DocumentNode,
+  Lexer,
+  type ParseOptions,
+  parse,
+  Source,
+  TokenKind,
+  visit,
+} from 'graphql';
+import { LRUCache } from 'lru-cache';
+import { RequestError } from '../../errors.ts';
+import { LIMITS } from './limits.ts';
+
+const MAX_TOKENS = LIMITS.documentTokens.max;
+/** Maximum nesting of brackets of all kinds, for which the parser recurses. */
+const MAX_NESTING = LIMITS.documentNesting.max;
+/** Maximum number of fields before fragments are expanded. Validation compares them in pairs. */
+const MAX_FIELDS = LIMITS.fields.max;
+const MAX_CACHED_DOCUMENTS = 500;
+const MAX_CACHED_CHARACTERS = 20_000;
+
+const OPENING = new Set<string>([TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L]);
+const CLOSING = new Set<string>([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R]);
+
+/**
+ * @throws RequestError QUERY_TOO_COSTLY for a document that is too long or too deep to parse,
+ *   GraphQLError for a syntax error.
+ */
+export function parseWithinLimits(text: string | Source, options?: ParseOptions): DocumentNode {
+  checkTokens(typeof text === 'string' ? new Source(text) : text);
+  const document = parse(text, options);
+  let fields = 0;
+  visit(document, {
+    Field() {
+      fields += 1;
+    },
+  });
+  if (fields > MAX_FIELDS) throw tooLarge('fields', MAX_FIELDS);
+  return document;
+}
+
+/** Counts tokens and nesting in one pass without recursion. */
+function checkTokens(source: Source): void {
+  const lexer = new Lexer(source);
+  let tokens = 0;
+  let nesting = 0;
+  for (let { kind } = lexer.advance(); kind !== TokenKind.EOF; { kind } = lexer.advance()) {
+    tokens += 1;
+    if (tokens > MAX_TOKENS) throw tooLarge('tokens', MAX_TOKENS);
+    if (OPENING.has(kind)) nesting += 1;
+    else if (CLOSING.has(kind)) nesting -= 1;
+    if (nesting > MAX_NESTING) throw tooLarge('levels of brackets', MAX_NESTING);
+  }
+}
+
+function tooLarge(what: string, max: number): RequestError {
+  return new RequestError(
+    'QUERY_TOO_COSTLY',
+    `The document has more than ${max} ${what}. Split it, and send values as variables.`,
+    { limit: max },
+  );
+}
+
+/** A cache by document text. Long documents are not cached. */
+export function createDocumentCache<T extends object>(): {
+  get(text: string): T | undefined;
+  set(text: string, value: T): void;
+} {
+  const entries = new LRUCache<string, T>({ max: MAX_CACHED_DOCUMENTS });
+  return {
+    get: (text) => entries.get(text),
+    set(text, value) {
+      if (text.length <= MAX_CACHED_CHARACTERS) entries.set(text, value);
+    },
+  };
+}

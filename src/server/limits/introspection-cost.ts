@@ -1,0 +1,135 @@
+/** Measures the result of an introspection field without building it. */
+
+import {
+  type FieldNode,
+  type GraphQLObjectType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+  getArgumentValues,
+  getNullableType,
+  isListType,
+  isObjectType,
+  Kind,
+  SchemaMetaFieldDef,
+  type SelectionSetNode,
+  TypeMetaFieldDef,
+} from 'graphql';
+import { RequestError } from '../../errors.ts';
+import type { OperationShape } from '../execution/operation.ts';
+import { LIMITS } from './limits.ts';
+
+/** Maximum for one operation. The usual query of tools, with descriptions, has about a quarter. */
+const MAX_ANSWER_BYTES = LIMITS.introspectionBytes.max;
+
+export type VariableValues = NonNullable<Parameters<typeof getArgumentValues>[2]>;
+
+interface Measuring {
+  schema: GraphQLSchema;
+  shape: OperationShape;
+  variables: VariableValues;
+  /** Bytes of each selection set for each schema element. */
+  known: Map<SelectionSetNode, Map<unknown, number>>;
+}
+
+/**
+ * Measures `__schema` and `__type` fields of one operation.
+ *
+ * @returns a function that measures a field in bytes
+ * @throws RequestError QUERY_TOO_COSTLY over the limit
+ */
+export function createIntrospectionMeter(
+  schema: GraphQLSchema,
+  shape: OperationShape,
+  variables: VariableValues,
+): (field: FieldNode) => number {
+  const measuring: Measuring = { schema, shape, variables, known: new Map() };
+  let total = 0;
+  return (field) => {
+    const definition = field.name.value === '__schema' ? SchemaMetaFieldDef : TypeMetaFieldDef;
+    const source = resolve(measuring, definition, field, undefined);
+    const type = getNullableType(definition.type);
+    const bytes =
+      source && field.selectionSet && isObjectType(type)
+        ? sizeOfObject(measuring, type, source, field.selectionSet)
+        : 0;
+    total += bytes;
+    checkTotal(total);
+    return bytes;
+  };
+}
+
+function checkTotal(bytes: number): void {
+  if (bytes <= MAX_ANSWER_BYTES) return;
+  throw new RequestError(
+    'QUERY_TOO_COSTLY',
+    `The operation selects more than ${MAX_ANSWER_BYTES} bytes of the schema. Select fewer fields, or omit aliases.`,
+    { limit: MAX_ANSWER_BYTES },
+  );
+}
+
+type Definition = typeof SchemaMetaFieldDef;
+
+function resolve(
+  { schema, variables }: Measuring,
+  definition: Definition,
+  field: FieldNode,
+  source: unknown,
+): unknown {
+  const args = getArgumentValues(definition, field, variables);
+  const info = { schema } as GraphQLResolveInfo;
+  return definition.resolve?.(source, args, undefined, info) ?? null;
+}
+
+function sizeOfObject(
+  measuring: Measuring,
+  type: GraphQLObjectType,
+  source: unknown,
+  selectionSet: SelectionSetNode,
+): number {
+  let sizes = measuring.known.get(selectionSet);
+  if (!sizes) {
+    sizes = new Map();
+    measuring.known.set(selectionSet, sizes);
+  }
+  const known = sizes.get(source);
+  if (known !== undefined) return known;
+  let bytes = 0;
+  for (const selection of selectionSet.selections) {
+    if (selection.kind === Kind.FIELD) bytes += sizeOfField(measuring, type, source, selection);
+    else {
+      const fragment =
+        selection.kind === Kind.INLINE_FRAGMENT
+          ? selection
+          : measuring.shape.fragments[selection.name.value];
+      if (fragment) bytes += sizeOfObject(measuring, type, source, fragment.selectionSet);
+    }
+    checkTotal(bytes);
+  }
+  sizes.set(source, bytes);
+  return bytes;
+}
+
+function sizeOfField(
+  measuring: Measuring,
+  type: GraphQLObjectType,
+  source: unknown,
+  field: FieldNode,
+): number {
+  const name = (field.alias ?? field.name).value.length + 4;
+  const definition = type.getFields()[field.name.value];
+  // `__typename`
+  if (!definition) return name + type.name.length;
+  const value = resolve(measuring, definition, field, source);
+  const inner = getNullableType(definition.type);
+  const itemType = isListType(inner) ? getNullableType(inner.ofType) : inner;
+  const items = Array.isArray(value) ? value : [value];
+  let bytes = name;
+  for (const item of items) {
+    bytes +=
+      item !== null && isObjectType(itemType) && field.selectionSet
+        ? 2 + sizeOfObject(measuring, itemType, item, field.selectionSet)
+        : 2 + String(item).length;
+    checkTotal(bytes);
+  }
+  return bytes;
+}

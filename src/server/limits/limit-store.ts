@@ -1,0 +1,69 @@
+/** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
+import { type Cluster, Redis, type RedisOptions } from 'ioredis';
+import type { App } from '../../app.ts';
+import { connectCluster, isCluster, retryDelay } from '../../infra/bus/redis-cluster.ts';
+
+/** How long a request waits for Redis before its process decides alone. */
+const TIMEOUT_MS = 500;
+/** In a cluster, a command for a slot that moves is sent again, each time after a delay of ioredis. */
+const MAX_REDIRECTIONS = 3;
+
+export type LimitConnection = Redis | Cluster;
+
+export interface LimitStore {
+  /** Null while Redis is away. Commands fail at once when it goes away. */
+  connection(): LimitConnection | null;
+  /** Calls the listener each time that Redis is reached again. Returns the function that ends this. */
+  onReady(listener: () => void): () => void;
+  close(): void;
+}
+
+/** Null without `REDIS_URL`. What kind of server it is turns out with the first connection. */
+export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitStore | null {
+  const url = app.config.REDIS_URL;
+  if (!url) return null;
+  const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
+  // Thousands of clients may come back at once.
+  const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
+  const onError = app.failures.recorder('limits.redis');
+  const listeners = new Set<() => void>();
+  const announce = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const server = new Redis(url, { ...options, ...redisOptions, retryStrategy: retryDelay });
+  let known: LimitConnection | null = null;
+  let isClosed = false;
+
+  async function recognize(redisUrl: string): Promise<void> {
+    const found = await isCluster(server);
+    if (found === null || known || isClosed) return;
+    if (!found) {
+      known = server;
+      announce();
+      return;
+    }
+    server.disconnect();
+    known = connectCluster(redisUrl, {
+      ...options,
+      redisOptions,
+      maxRedirections: MAX_REDIRECTIONS,
+    });
+    known.on('error', onError);
+    known.on('ready', announce);
+  }
+  server.on('error', onError);
+  server.on('ready', () => (known ? announce() : void recognize(url)));
+
+  return {
+    connection: () => (known?.status === 'ready' ? known : null),
+    onReady(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close() {
+      isClosed = true;
+      server.disconnect();
+      known?.disconnect();
+    },
+  };
+}

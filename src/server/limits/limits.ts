@@ -1,0 +1,154 @@
+/** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
+import { MAX_SEARCHED_CHARACTERS } from '../../graphql/inputs/input-limits.ts';
+import { SNAPSHOTS_AT_ONCE } from '../../infra/database/snapshot.ts';
+
+interface Limit {
+  max: number;
+  /** What is limited, for the table. `bytes` in the name of a limit means that `max` is in bytes. */
+  about: string;
+  /** The error code, HTTP status or close code when the limit is exceeded. */
+  refusal: string;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** In the order of the table. */
+export const LIMITS = {
+  bodyBytes: {
+    max: 16 * MIB,
+    about: 'JSON body of a request with a valid key',
+    refusal: '`REQUEST_ENTITY_TOO_LARGE`',
+  },
+  unauthenticatedBodyBytes: {
+    max: 128 * KIB,
+    about: 'Any body without a valid key, and everything a socket sends until it has one',
+    refusal: '`REQUEST_ENTITY_TOO_LARGE`; the socket is closed',
+  },
+  endpointBodyBytes: {
+    max: 2 * MIB,
+    about: 'Body of a request to another endpoint, such as a webhook of Ultravox',
+    refusal: '413',
+  },
+  jsonValues: {
+    max: 250_000,
+    about: 'Values in the JSON of a request, objects and lists included',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
+  jsonNesting: {
+    max: 64,
+    about: 'Levels of objects and lists in the JSON of a request',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
+  documentTokens: { max: 10_000, about: 'Tokens of a document', refusal: '`QUERY_TOO_COSTLY`' },
+  documentNesting: {
+    max: 100,
+    about: 'Levels of brackets in a document',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
+  fields: {
+    max: 2_000,
+    about: 'Fields of a document, and of an operation with its fragments expanded',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
+  depth: { max: 20, about: 'Levels of fields of an operation', refusal: '`QUERY_TOO_COSTLY`' },
+  mutationFields: { max: 25, about: 'Mutations in an operation', refusal: '`QUERY_TOO_COSTLY`' },
+  introspectionBytes: {
+    max: 2_000_000,
+    about: 'Answer to the introspection fields of an operation',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
+  variableErrors: {
+    max: 50,
+    about: 'Errors reported about the variables of a request',
+    refusal: 'the others are not reported',
+  },
+  searchedCharacters: {
+    max: MAX_SEARCHED_CHARACTERS,
+    about: 'Characters of a text in a filter, or in another argument of a query or subscription',
+    refusal: '`BAD_USER_INPUT`',
+  },
+  idempotencyKeyCharacters: {
+    max: 200,
+    about: 'Characters of an idempotency key',
+    refusal: '`BAD_USER_INPUT`',
+  },
+  multipartBodyBytes: {
+    max: 250 * MIB,
+    about: 'Multipart body',
+    refusal: '`REQUEST_ENTITY_TOO_LARGE`',
+  },
+  fileBytes: {
+    max: 240 * MIB,
+    about: 'File in a multipart body; most fields accept less',
+    refusal: '`REQUEST_ENTITY_TOO_LARGE`',
+  },
+  multipartFieldBytes: {
+    max: MIB,
+    about: '`operations` and `map` of a multipart body, each',
+    refusal: '`BAD_REQUEST`',
+  },
+  filesPerUpload: { max: 5, about: 'Files in a multipart body', refusal: '`BAD_REQUEST`' },
+  uploadsPerKey: {
+    max: 4,
+    about: 'Uploads of an API key at once, in each process',
+    refusal: '`RATE_LIMITED`',
+  },
+  downloadsPerKey: {
+    max: 2,
+    about: 'Exports that are downloaded at once with links of an API key, in each process',
+    refusal: '429',
+  },
+  exports: {
+    max: SNAPSHOTS_AT_ONCE,
+    about: 'Exports that are downloaded at once from a process',
+    refusal: '503',
+  },
+  downloadStallSeconds: {
+    max: 30,
+    about: 'Seconds by which a client that reads an export may fall behind 64 KiB a second',
+    refusal: 'broken off',
+  },
+  recordingsPerKey: {
+    max: 50,
+    about: 'Recordings that are open at once with links of an API key, in each process',
+    refusal: '429',
+  },
+  recordingStallSeconds: {
+    max: 300,
+    about: 'Seconds that a client may take for 64 KiB of a recording',
+    refusal: 'broken off',
+  },
+  subscriptionsPerSocket: {
+    max: 100,
+    about: 'Open operations of a socket',
+    refusal: '`RATE_LIMITED`',
+  },
+  unauthenticatedSockets: {
+    max: 200,
+    about: 'Sockets of an address without a valid key, in each process',
+    refusal: '429',
+  },
+  messageBytes: { max: MIB, about: 'Message on a socket', refusal: 'close code 1009' },
+  pingCharacters: {
+    max: 1_000,
+    about: 'Characters of the payload of a ping on a socket',
+    refusal: 'close code 4400',
+  },
+  bufferedBytes: {
+    max: 4 * MIB,
+    about: 'Messages that wait for a client that does not read',
+    refusal: 'close code 1013, with the cursor to continue after',
+  },
+  unauthenticatedPerMinute: {
+    max: 120,
+    about: 'Requests of an address without a valid key in a minute (IPv6: of a /64 network)',
+    refusal: '`RATE_LIMITED`',
+  },
+  subscriptionsPer10Seconds: {
+    max: 500,
+    about:
+      'Subscriptions that an organization opens in ten seconds, or `MAX_SUBSCRIPTIONS` if that is more',
+    refusal: '`RATE_LIMITED`',
+  },
+} as const satisfies Record<string, Limit>;

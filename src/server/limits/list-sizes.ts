@@ -1,0 +1,159 @@
+/** Enforces the `maxItems` of list arguments before coercion. */
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type GraphQLArgument,
+  type GraphQLInputField,
+  type GraphQLInputType,
+  type GraphQLSchema,
+  getNamedType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+  Kind,
+  TypeInfo,
+  type ValueNode,
+  visit,
+  visitWithTypeInfo,
+} from 'graphql';
+import { RequestError } from '../../errors.ts';
+
+type InputElement = GraphQLArgument | GraphQLInputField;
+
+interface Site {
+  element: InputElement;
+  value: ValueNode;
+}
+
+interface Values {
+  raw: Record<string, unknown>;
+  /** Default values of variables. */
+  defaults: Map<string, ValueNode>;
+  /** Pairs of an element and a variable that were already checked. */
+  seen: Map<InputElement, Set<string>>;
+}
+
+const sitesOf = new WeakMap<DocumentNode, Site[]>();
+
+/**
+ * Looks at lengths only and stops at the first list that is too long. The document has been
+ * validated; the variables have not.
+ *
+ * @throws RequestError BAD_USER_INPUT
+ */
+export function checkListSizes({ schema, document, variableValues }: ExecutionArgs): void {
+  let sites = sitesOf.get(document);
+  if (!sites) {
+    sites = findSites(schema, document);
+    sitesOf.set(document, sites);
+  }
+  if (sites.length === 0) return;
+  const values: Values = {
+    raw: variableValues ?? {},
+    defaults: defaultsOf(document),
+    seen: new Map(),
+  };
+  for (const { element, value } of sites) checkLiteral(element, element.type, value, values);
+}
+
+/** The arguments of the document that are or contain lists. */
+function findSites(schema: GraphQLSchema, document: DocumentNode): Site[] {
+  const sites: Site[] = [];
+  const types = new TypeInfo(schema);
+  visit(
+    document,
+    visitWithTypeInfo(types, {
+      Argument(node) {
+        const element = types.getArgument();
+        if (element && holdsLists(element)) sites.push({ element, value: node.value });
+        return false;
+      },
+    }),
+  );
+  return sites;
+}
+
+const listHolders = new WeakMap<InputElement, boolean>();
+
+function holdsLists(element: InputElement): boolean {
+  const known = listHolders.get(element);
+  if (known !== undefined) return known;
+  listHolders.set(element, false);
+  const type = getNamedType(element.type);
+  const holds =
+    maxItemsOf(element) !== undefined ||
+    (isInputObjectType(type) && Object.values(type.getFields()).some(holdsLists));
+  listHolders.set(element, holds);
+  return holds;
+}
+
+function maxItemsOf(element: InputElement): number | undefined {
+  return element.extensions.maxItems as number | undefined;
+}
+
+function defaultsOf(document: DocumentNode): Map<string, ValueNode> {
+  const defaults = new Map<string, ValueNode>();
+  for (const definition of document.definitions) {
+    if (definition.kind !== Kind.OPERATION_DEFINITION) continue;
+    for (const { variable, defaultValue } of definition.variableDefinitions ?? []) {
+      if (defaultValue) defaults.set(variable.name.value, defaultValue);
+    }
+  }
+  return defaults;
+}
+
+function checkLiteral(
+  element: InputElement,
+  type: GraphQLInputType,
+  value: ValueNode,
+  values: Values,
+): void {
+  const bare = isNonNullType(type) ? type.ofType : type;
+  if (value.kind === Kind.VARIABLE) {
+    const name = value.name.value;
+    const seen = values.seen.get(element) ?? new Set();
+    if (seen.has(name)) return;
+    values.seen.set(element, seen.add(name));
+    const fallback = values.defaults.get(name);
+    if (Object.hasOwn(values.raw, name)) checkValue(element, bare, values.raw[name]);
+    else if (fallback) checkLiteral(element, bare, fallback, values);
+  } else if (isListType(bare)) {
+    const items = value.kind === Kind.LIST ? value.values : [value];
+    checkLength(element, items.length);
+    for (const item of items) checkLiteral(element, bare.ofType, item, values);
+  } else if (isInputObjectType(bare) && value.kind === Kind.OBJECT) {
+    const members = bare.getFields();
+    for (const { name, value: member } of value.fields) {
+      const field = members[name.value];
+      if (field && holdsLists(field)) checkLiteral(field, field.type, member, values);
+    }
+  }
+}
+
+function checkValue(element: InputElement, type: GraphQLInputType, value: unknown): void {
+  const bare = isNonNullType(type) ? type.ofType : type;
+  if (isListType(bare)) {
+    const items = Array.isArray(value) ? value : [value];
+    checkLength(element, items.length);
+    if (!isInputObjectType(getNamedType(bare))) return;
+    for (const item of items) checkValue(element, bare.ofType, item);
+  } else if (isInputObjectType(bare) && typeof value === 'object' && value !== null) {
+    const members = bare.getFields();
+    for (const [name, field] of Object.entries(members)) {
+      if (holdsLists(field) && Object.hasOwn(value, name)) {
+        checkValue(field, field.type, (value as Record<string, unknown>)[name]);
+      }
+    }
+  }
+}
+
+function checkLength(element: InputElement, count: number): void {
+  const maxItems = maxItemsOf(element);
+  if (maxItems === undefined || count <= maxItems) return;
+  const [given, most] = [count, maxItems].map((number) => number.toLocaleString('en-US'));
+  throw new RequestError(
+    'BAD_USER_INPUT',
+    `\`${element.name}\` has ${given} items; it may have at most ${most}.`,
+    { maxItems },
+  );
+}

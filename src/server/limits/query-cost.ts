@@ -1,0 +1,185 @@
+/** Measures and limits the cost of an operation before it runs. */
+
+import {
+  type ExecutionArgs,
+  type FieldNode,
+  GraphQLError,
+  type GraphQLField,
+  type GraphQLNamedType,
+  getArgumentValues,
+  getNamedType,
+  getVariableValues,
+  isInterfaceType,
+  isObjectType,
+  Kind,
+  type SelectionSetNode,
+} from 'graphql';
+import { RequestError } from '../../errors.ts';
+import type { Context } from '../../graphql/context.ts';
+import { findInputProblems } from '../../graphql/inputs/input-limits.ts';
+import { isMutation, type OperationShape } from '../execution/operation.ts';
+import { createIntrospectionMeter, type VariableValues } from './introspection-cost.ts';
+import { LIMITS } from './limits.ts';
+
+const MAX_DEPTH = LIMITS.depth.max;
+/** With fragments expanded. */
+const MAX_FIELDS = LIMITS.fields.max;
+const MAX_MUTATION_FIELDS = LIMITS.mutationFields.max;
+const MAX_VARIABLE_ERRORS = LIMITS.variableErrors.max;
+/** Bytes of introspection that cost as much as one object. */
+const INTROSPECTION_BYTES_PER_OBJECT = 100;
+
+/**
+ * The number of objects the operation could return, each list taken as full.
+ *
+ * @throws RequestError QUERY_TOO_COSTLY over a limit, BAD_USER_INPUT for a list that is too long or
+ *   text that cannot be stored. GraphQLError, or several, for variables of the wrong type.
+ */
+export function measureCost(shape: OperationShape, args: ExecutionArgs): number {
+  const { app } = args.contextValue as Context;
+  let cost = costs.get(shape);
+  if (cost === undefined) {
+    checkSize(shape);
+    const variables = coerceVariables(shape, args);
+    cost = createCostMeter(shape, args, variables)();
+    if (!shape.operation.variableDefinitions?.length) costs.set(shape, cost);
+  }
+  const { MAX_QUERY_COST: maxCost } = app.config;
+  if (cost > maxCost) throw tooCostly('cost', { cost, maxCost });
+  return cost;
+}
+
+/** Of operations without variables. */
+const costs = new WeakMap<OperationShape, number>();
+
+/** Several errors of one request. */
+export class VariableErrors extends Error {
+  readonly errors: readonly GraphQLError[];
+
+  constructor(errors: readonly GraphQLError[]) {
+    super('The variables do not match the operation');
+    this.errors = errors;
+  }
+}
+
+function coerceVariables({ operation }: OperationShape, args: ExecutionArgs): VariableValues {
+  const coerced = getVariableValues(
+    args.schema,
+    operation.variableDefinitions ?? [],
+    args.variableValues ?? {},
+    { maxErrors: MAX_VARIABLE_ERRORS },
+  );
+  if (coerced.errors) throw new VariableErrors(coerced.errors);
+  return coerced.variableValues;
+}
+
+function checkSize(shape: OperationShape): void {
+  const mutations = isMutation(shape) ? shape.rootFields.size : 0;
+  if (mutations > MAX_MUTATION_FIELDS) {
+    throw new RequestError(
+      'QUERY_TOO_COSTLY',
+      `An operation may have at most ${MAX_MUTATION_FIELDS} mutations; this one has ${mutations}. Send several operations.`,
+      { limit: MAX_MUTATION_FIELDS },
+    );
+  }
+  const { depth, fields } = shape;
+  if (depth > MAX_DEPTH) throw tooCostly('depth', { depth, maxDepth: MAX_DEPTH });
+  if (fields > MAX_FIELDS) throw tooCostly('fields', { fields, maxFields: MAX_FIELDS });
+}
+
+function tooCostly(what: string, figures: Record<string, number>): RequestError {
+  return new RequestError(
+    'QUERY_TOO_COSTLY',
+    `The operation is too costly (${what}). Select fewer fields, smaller pages or fewer levels.`,
+    figures,
+  );
+}
+
+/** What a field sets as its `complexity`, which depends on its arguments only; see the complexity plugin of Pothos. */
+type Complexity = number | { field?: number; multiplier?: number };
+
+function createCostMeter(
+  shape: OperationShape,
+  { schema, contextValue }: ExecutionArgs,
+  variables: VariableValues,
+): () => number {
+  const known = new Map<SelectionSetNode, Map<string, number>>();
+  const introspection = createIntrospectionMeter(schema, shape, variables);
+  const mutationType = schema.getMutationType();
+
+  function costOfSelections(selectionSet: SelectionSetNode, type: GraphQLNamedType): number {
+    const costs = known.get(selectionSet) ?? new Map<string, number>();
+    known.set(selectionSet, costs);
+    let cost = costs.get(type.name);
+    if (cost !== undefined) return cost;
+    cost = 0;
+    for (const selection of selectionSet.selections) {
+      if (selection.kind === Kind.FIELD) cost += costOfField(selection, type);
+      else {
+        const fragment =
+          selection.kind === Kind.INLINE_FRAGMENT
+            ? selection
+            : shape.fragments[selection.name.value];
+        const condition = fragment?.typeCondition;
+        const inner = condition ? schema.getType(condition.name.value) : type;
+        if (fragment && inner) cost += costOfSelections(fragment.selectionSet, inner);
+      }
+    }
+    costs.set(type.name, cost);
+    return cost;
+  }
+
+  function costOfField(node: FieldNode, type: GraphQLNamedType): number {
+    const name = node.name.value;
+    if (name === '__typename') return 0;
+    if (name.startsWith('__')) return introspection(node) / INTROSPECTION_BYTES_PER_OBJECT;
+    const field = isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined;
+    if (!field) return 0;
+    const args = argumentsOf(node, field, variables);
+    // The input of a mutation is checked by the mutation, which reports a user error.
+    if (type !== mutationType) checkArguments(field, args);
+    const { complexity } = field.extensions as { complexity?: unknown };
+    const own: Complexity =
+      typeof complexity === 'function' ? complexity(args, contextValue, field) : (complexity ?? 1);
+    const { field: base = 1, multiplier = 1 } = typeof own === 'number' ? { field: own } : own;
+    const below = node.selectionSet
+      ? costOfSelections(node.selectionSet, getNamedType(field.type))
+      : 0;
+    return base + Math.max(0, multiplier) * below;
+  }
+
+  return () => {
+    const root = schema.getRootType(shape.operation.operation);
+    return root ? costOfSelections(shape.operation.selectionSet, root) : 0;
+  };
+}
+
+function argumentsOf(
+  node: FieldNode,
+  field: GraphQLField<unknown, unknown>,
+  variables: VariableValues,
+): Record<string, unknown> {
+  if (field.args.length === 0) return {};
+  try {
+    return getArgumentValues(field, node, variables);
+  } catch (error) {
+    // Execution reports it at the path of the field.
+    if (error instanceof GraphQLError) return {};
+    throw error;
+  }
+}
+
+function checkArguments(
+  field: GraphQLField<unknown, unknown>,
+  args: Record<string, unknown>,
+): void {
+  for (const argument of field.args) {
+    const value = args[argument.name];
+    if (value === undefined) continue;
+    const [problem] = findInputProblems(argument, value, {
+      path: [argument.name],
+      isSearched: true,
+    });
+    if (problem) throw new RequestError('BAD_USER_INPUT', problem.message);
+  }
+}

@@ -1,0 +1,146 @@
+/** Rate limits per organization or address, over all processes with Redis. */
+
+import ipaddr from 'ipaddr.js';
+import {
+  type IRateLimiterOptions,
+  type RateLimiterAbstract,
+  RateLimiterMemory,
+  RateLimiterRedis,
+  RateLimiterRes,
+} from 'rate-limiter-flexible';
+import type { App } from '../../app.ts';
+import { RequestError } from '../../errors.ts';
+import type { Viewer } from '../../viewer.ts';
+import type { LimitConnection, LimitStore } from './limit-store.ts';
+import { LIMITS } from './limits.ts';
+
+const UNAUTHENTICATED_PER_MINUTE = LIMITS.unauthenticatedPerMinute.max;
+/** Short, so that many clients that lost their connection at once can reconnect soon. */
+const SUBSCRIPTION_WINDOW_SECONDS = 10;
+const MIN_SUBSCRIPTIONS_PER_WINDOW = LIMITS.subscriptionsPer10Seconds.max;
+/** An operation of this cost is charged as one operation, of twice the cost as two. */
+const COST_PER_OPERATION = 250;
+
+/**
+ * Budgets of operations. Mutations that only end something have their own, so that they work when other
+ * mutations are rejected. Subscriptions have their own, so that reconnecting clients do not exhaust the
+ * others.
+ */
+export type Budget = 'operations' | 'stops' | 'subscriptions';
+
+export interface Charged {
+  viewer: Viewer | null;
+  address: string | null;
+}
+
+export interface RateLimits {
+  /**
+   * Charges the organization, or without a viewer the address. A refused charge is not kept.
+   *
+   * @throws RequestError RATE_LIMITED
+   */
+  charge(caller: Charged, budget: Budget, operations: number): Promise<void>;
+  /** Charges a request without an accepted credential. @throws RequestError RATE_LIMITED */
+  chargeUnauthenticated(address: string | null): Promise<void>;
+}
+
+/** Number of operations that an operation of this cost counts as. */
+export function operationsOf(cost: number): number {
+  return Math.ceil(cost / COST_PER_OPERATION);
+}
+
+type Limiters = Record<Budget | 'unauthenticated', RateLimiterAbstract>;
+
+/** What each budget allows in how many seconds. */
+function budgetsOf({ config }: App): Record<keyof Limiters, IRateLimiterOptions> {
+  const perMinute = { points: config.RATE_LIMIT_PER_MINUTE, duration: 60 };
+  return {
+    operations: perMinute,
+    stops: perMinute,
+    subscriptions: {
+      // All of them may come back at once after a restart.
+      points: Math.max(MIN_SUBSCRIPTIONS_PER_WINDOW, config.MAX_SUBSCRIPTIONS),
+      duration: SUBSCRIPTION_WINDOW_SECONDS,
+    },
+    unauthenticated: { points: UNAUTHENTICATED_PER_MINUTE, duration: 60 },
+  };
+}
+
+/** Each process counts on its own while Redis is away. */
+export function createRateLimits(app: App, store: LimitStore | null): RateLimits {
+  const budgets = budgetsOf(app);
+  const limitersOf = (
+    create: (name: keyof Limiters, options: IRateLimiterOptions) => RateLimiterAbstract,
+  ): Limiters => {
+    const limiter = (name: keyof Limiters): RateLimiterAbstract =>
+      create(name, { keyPrefix: `truedy:rate:${name}`, ...budgets[name] });
+    return {
+      operations: limiter('operations'),
+      stops: limiter('stops'),
+      subscriptions: limiter('subscriptions'),
+      unauthenticated: limiter('unauthenticated'),
+    };
+  };
+  const own = limitersOf((_, options) => new RateLimiterMemory(options));
+  const shared = new WeakMap<LimitConnection, Limiters>();
+  const limiters = (): Limiters => {
+    const connection = store?.connection();
+    if (!connection) return own;
+    let found = shared.get(connection);
+    if (!found) {
+      found = limitersOf(
+        (name, options) =>
+          new RateLimiterRedis({
+            ...options,
+            storeClient: connection,
+            rejectIfRedisNotReady: true,
+            insuranceLimiter: own[name],
+          }),
+      );
+      shared.set(connection, found);
+    }
+    return found;
+  };
+  const isOff = app.config.RATE_LIMIT_PER_MINUTE === 0;
+
+  return {
+    async charge({ viewer, address }, budget, operations) {
+      if (isOff) return;
+      if (viewer) await consume(limiters()[budget], viewer.organizationId, operations);
+      else await consume(limiters().unauthenticated, networkOf(address), operations);
+    },
+    async chargeUnauthenticated(address) {
+      if (!isOff) await consume(limiters().unauthenticated, networkOf(address), 1);
+    },
+  };
+}
+
+async function consume(limiter: RateLimiterAbstract, key: string, points: number): Promise<void> {
+  // An operation that costs more than the whole budget consumes all of it.
+  const taken = Math.min(points, limiter.points);
+  try {
+    await limiter.consume(key, taken);
+  } catch (error) {
+    if (!(error instanceof RateLimiterRes)) throw error;
+    await limiter.reward(key, taken);
+    throw rateLimited(limiter, error.msBeforeNext);
+  }
+}
+
+function rateLimited({ points, duration }: RateLimiterAbstract, waitMs: number): RequestError {
+  const resetAt = new Date(Date.now() + waitMs).toISOString();
+  const window = duration === 60 ? 'one minute' : `${duration} seconds`;
+  return new RequestError(
+    'RATE_LIMITED',
+    `The limit of ${points} operations in ${window} is reached. Try again at ${resetAt}.`,
+    { limit: points, resetAt, retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)) },
+  );
+}
+
+/** An IPv6 subscriber has at least a /64 to choose addresses from. */
+function networkOf(address: string | null): string {
+  if (!address || !ipaddr.isValid(address)) return String(address);
+  const parsed = ipaddr.process(address);
+  if (parsed.kind() === 'ipv4') return parsed.toString();
+  return `${parsed.toByteArray().slice(0, 8).join('.')}/64`;
+}

@@ -1,0 +1,251 @@
+/** A WebSocket with limits on received data, buffered data and silence. */
+import type { Duplex } from 'node:stream';
+import {
+  CloseCode,
+  type Server as ProtocolServer,
+  type WebSocket as ProtocolSocket,
+} from 'graphql-ws';
+import type { RawData, WebSocket } from 'ws';
+import type { App } from '../../app.ts';
+import { type KeyUser, stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
+import type { Viewer } from '../../viewer.ts';
+import { LIMITS } from '../limits/limits.ts';
+import { checkJsonSize } from '../limits/request-json.ts';
+import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from '../subscriptions/live-delivery.ts';
+
+/** Maximum buffer for a client that does not read. A single message may be larger. */
+const MAX_BUFFERED_BYTES = LIMITS.bufferedBytes.max;
+const MAX_PING_CHARACTERS = LIMITS.pingCharacters.max;
+const KEEP_ALIVE_MS = 30_000;
+const CLOSE_GRACE_MS = 2_000;
+/** The longest delay that `setTimeout` accepts. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+/** "Try Again Later". Stock clients connect again after it, and after `Forbidden`. */
+const TRY_AGAIN_LATER = 1013;
+
+export interface SocketConnection {
+  /** Of the client. */
+  readonly address: string | null;
+  /** Null until the connection is initialized, and without a credential. */
+  readonly viewer: Viewer | null;
+  /** Lifts the limit on received data, and closes the socket when the credential expires or is revoked. */
+  authenticate(viewer: Viewer): void;
+  /** Closes with 4403, after which a stock client connects again with a new credential. */
+  closeForbidden(reason: string): void;
+  /** Closes with 1013, after which a stock client connects again. */
+  closeForRetry(reason: string): void;
+  /** The same for a socket that has not sent all events. The reason names the cursor to continue after. */
+  breakOff(reason: string): void;
+  /** Sends live events to a subscription, without waiting. False when the client reads too slowly. */
+  sendNext(subscriptionId: string, messages: SharedMessages): boolean;
+  /** Remembers the last event that was sent to a subscription. */
+  sentEvent(subscriptionId: string, cursor: bigint): void;
+  ended(subscriptionId: string): void;
+}
+
+export interface ConnectionOptions {
+  app: App;
+  protocol: ProtocolServer<SocketConnection>;
+  stream: Duplex;
+  address: string | null;
+  /** Called once, when the socket is authenticated or closed. */
+  onAuthenticated: () => void;
+}
+
+/** Connects a socket to the protocol server and guards it until it is closed. */
+export function openConnection(socket: WebSocket, options: ConnectionOptions): SocketConnection {
+  const { app, protocol } = options;
+  const connection = new GuardedConnection(socket, options);
+  const closed = protocol.opened(connection, connection);
+  socket.on('close', (code, reason) => {
+    connection.dispose();
+    void Promise.resolve(closed(code, String(reason))).catch(
+      app.failures.recorder('sockets.close'),
+    );
+  });
+  return connection;
+}
+
+class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
+  readonly address: string | null;
+  viewer: Viewer | null = null;
+  readonly #app: App;
+  readonly #socket: WebSocket;
+  readonly #stream: Duplex;
+  readonly #cursors = new Map<string, bigint>();
+  #onAuthenticated: (() => void) | null;
+  readonly #keepAlive: NodeJS.Timeout;
+  #expiry: NodeJS.Timeout | undefined;
+  #isAlive = true;
+  #received = 0;
+
+  constructor(socket: WebSocket, options: ConnectionOptions) {
+    const { app, stream, address, onAuthenticated } = options;
+    this.address = address;
+    this.#app = app;
+    this.#stream = stream;
+    this.#onAuthenticated = onAuthenticated;
+    this.#socket = socket;
+    // A frame violated the protocol or a limit; the library closes the socket.
+    socket.on('error', (error) => {
+      app.log.debug({ err: error }, 'A WebSocket violated the protocol');
+    });
+    socket.on('pong', () => {
+      this.#isAlive = true;
+    });
+    socket.on('ping', () => this.#checkBuffered());
+    stream.on('data', this.#countReceived);
+    this.#keepAlive = setInterval(() => this.#ping(), KEEP_ALIVE_MS);
+    this.#keepAlive.unref();
+  }
+
+  authenticate(viewer: Viewer): void {
+    this.viewer = viewer;
+    this.#stopCounting();
+    // It was closed meanwhile, so nothing would end the watch.
+    if (this.#socket.readyState === this.#socket.CLOSED) return;
+    watchKey(this.#app, viewer.apiKeyId, this);
+    if (!viewer.expiresAt) return;
+    const lifetime = viewer.expiresAt.getTime() - this.#app.now().getTime();
+    if (lifetime > MAX_TIMEOUT_MS) return;
+    const expire = (): void => this.closeForbidden('The API key or access token has expired');
+    this.#expiry = setTimeout(expire, Math.max(0, lifetime));
+    this.#expiry.unref();
+  }
+
+  get protocol(): string {
+    return this.#socket.protocol;
+  }
+
+  close(code?: number, reason?: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  /** The API key was revoked. */
+  refuse(): void {
+    this.closeForbidden('The API key was revoked');
+  }
+
+  closeForbidden(reason: string): void {
+    this.#close(CloseCode.Forbidden, reason);
+  }
+
+  closeForRetry(reason: string): void {
+    this.#close(TRY_AGAIN_LATER, reason);
+  }
+
+  breakOff(reason: string): void {
+    // Events up to these cursors are sent before the close frame.
+    const [first, ...others] = this.#cursors.values();
+    const resume = others.reduce((least, each) => (each < least ? each : least), first ?? 0n);
+    this.closeForRetry(
+      first === undefined ? reason : `${reason}; subscribe again after cursor ${resume}`,
+    );
+  }
+
+  sendNext(subscriptionId: string, messages: SharedMessages): boolean {
+    if (!this.#isOpen()) return true;
+    if (this.#socket.bufferedAmount > MAX_BUFFERED_LIVE_BYTES) return false;
+    this.#stream.write(messages.framesFor(subscriptionId));
+    this.#cursors.set(subscriptionId, messages.lastCursor);
+    return true;
+  }
+
+  sentEvent(subscriptionId: string, cursor: bigint): void {
+    this.#cursors.set(subscriptionId, cursor);
+  }
+
+  ended(subscriptionId: string): void {
+    this.#cursors.delete(subscriptionId);
+  }
+
+  /** Resolves when the message is handed to the operating system. */
+  async send(data: string): Promise<void> {
+    if (!this.#checkBuffered()) return;
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.send(data, (error) => {
+        // A socket that closes in the meantime is not a failure.
+        if (error && this.#isOpen()) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  onMessage(callback: (data: string) => Promise<void>): void {
+    this.#socket.on('message', (data: RawData) => {
+      if (!this.#checkBuffered()) return;
+      const message = Buffer.isBuffer(data) ? data : Buffer.from(String(data));
+      try {
+        checkJsonSize(message);
+      } catch (error) {
+        this.#close(CloseCode.BadRequest, (error as Error).message);
+        return;
+      }
+      callback(message.toString('utf8')).catch((error: unknown) => {
+        // Thrown for a message that only servers send.
+        if (/^Unexpected message of type/.test((error as Error).message)) {
+          this.#close(CloseCode.BadRequest, 'Unexpected message');
+          return;
+        }
+        this.#app.failures.record('sockets.message', error, { level: 'error' });
+        this.#close(CloseCode.InternalServerError, 'Internal server error');
+      });
+    });
+  }
+
+  /** Answers a ping with its payload, which must be small. */
+  async onPing(payload: unknown): Promise<void> {
+    const text = payload === undefined ? '' : JSON.stringify(payload);
+    if (text.length > MAX_PING_CHARACTERS) {
+      this.#close(CloseCode.BadRequest, 'The payload of a ping is too large');
+      return;
+    }
+    await this.send(`{"type":"pong"${text ? `,"payload":${text}` : ''}}`);
+  }
+
+  dispose(): void {
+    this.#stopCounting();
+    if (this.viewer) stopWatchingKey(this.#app, this.viewer.apiKeyId, this);
+    clearInterval(this.#keepAlive);
+    clearTimeout(this.#expiry);
+  }
+
+  #stopCounting(): void {
+    this.#onAuthenticated?.();
+    this.#onAuthenticated = null;
+    this.#stream.off('data', this.#countReceived);
+  }
+
+  #isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN;
+  }
+
+  /** Whether the buffer has room. Otherwise closes the socket. */
+  #checkBuffered(): boolean {
+    if (!this.#isOpen()) return false;
+    if (this.#socket.bufferedAmount <= MAX_BUFFERED_BYTES) return true;
+    this.breakOff('The client reads too slowly');
+    return false;
+  }
+
+  #close(code: number, reason: string): void {
+    if (!this.#isOpen()) return;
+    this.#socket.close(code, reason.slice(0, 120));
+    const force = setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
+    this.#socket.once('close', () => clearTimeout(force));
+  }
+
+  #ping(): void {
+    if (!this.#isAlive) {
+      this.#socket.terminate();
+      return;
+    }
+    this.#isAlive = false;
+    if (this.#checkBuffered()) this.#socket.ping();
+  }
+
+  readonly #countReceived = (chunk: Buffer): void => {
+    this.#received += chunk.length;
+    if (this.#received > LIMITS.unauthenticatedBodyBytes.max) this.#socket.terminate();
+  };
+}

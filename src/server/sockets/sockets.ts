@@ -1,0 +1,220 @@
+/** The graphql-ws protocol at `/graphql`, with the same context, limits and errors as HTTP. */
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import {
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLError,
+  getOperationAST,
+  OperationTypeNode,
+} from 'graphql';
+import {
+  handleProtocols,
+  makeServer,
+  type Context as ProtocolContext,
+  type ServerOptions,
+  type SubscribePayload,
+} from 'graphql-ws';
+import { WebSocketServer } from 'ws';
+import { toGraphQLError, withoutHttp } from '../../graphql/errors/errors.ts';
+import { newId } from '../../infra/ids.ts';
+import {
+  clientAddress,
+  createContext,
+  type RequestContext,
+  readIdempotencyKey,
+  type Services,
+} from '../authentication.ts';
+import { cursorOf } from '../http/event-stream.ts';
+import type { Operations } from '../http/graphql-endpoint.ts';
+import { type Release, tooManySubscriptions } from '../limits/concurrency-limits.ts';
+import { LIMITS } from '../limits/limits.ts';
+import { schema } from '../schema.ts';
+import { isBrokenOff } from '../subscriptions/subscriptions.ts';
+import { openConnection, type SocketConnection } from './socket-connection.ts';
+
+const PATH = '/graphql';
+const SHUTDOWN_GRACE_MS = 3_000;
+
+interface Options {
+  services: Services;
+  server: Server;
+  operations: Operations;
+}
+
+type Context = ProtocolContext<Record<string, unknown> | undefined, SocketConnection>;
+type Handlers = ServerOptions<Record<string, unknown> | undefined, SocketConnection>;
+
+/** The credential is expected in `connectionParams` as `{ "Authorization": "Bearer …" }`. */
+export function attachSockets(options: Options): { close(): Promise<void> } {
+  const { services, server } = options;
+  const { app, concurrency } = services;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: LIMITS.messageBytes.max,
+    handleProtocols,
+  });
+  const protocol = makeServer<Record<string, unknown> | undefined, SocketConnection>(
+    createHandlers(options),
+  );
+
+  const upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer): void => {
+    stream.on('error', destroy);
+    if ((request.url ?? '').split('?')[0] !== PATH) {
+      refuseUpgrade(stream, '404 Not Found');
+      return;
+    }
+    const address = clientAddress(app, request);
+    let release: Release;
+    try {
+      release = concurrency.openSocket(address);
+    } catch {
+      refuseUpgrade(stream, '429 Too Many Requests');
+      return;
+    }
+    stream.once('close', release);
+    sockets.handleUpgrade(request, stream, head, (socket) => {
+      const onAuthenticated = (): void => {
+        stream.off('close', release);
+        release();
+      };
+      openConnection(socket, { app, protocol, stream, address, onAuthenticated });
+    });
+  };
+  server.on('upgrade', upgrade);
+
+  return {
+    async close() {
+      server.off('upgrade', upgrade);
+      for (const socket of sockets.clients) socket.close(1001, 'Going away');
+      const force = setTimeout(() => {
+        for (const socket of sockets.clients) socket.terminate();
+      }, SHUTDOWN_GRACE_MS);
+      await new Promise<void>((resolve) => sockets.close(() => resolve()));
+      clearTimeout(force);
+    },
+  };
+}
+
+function destroy(this: Duplex): void {
+  this.destroy();
+}
+
+function refuseUpgrade(stream: Duplex, status: string): void {
+  stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function createHandlers({ services, operations }: Options): Handlers {
+  const { app } = services;
+  return {
+    execute: (args) => operations.execute(args as unknown as ExecutionArgs),
+    subscribe(args) {
+      const started = { ...args };
+      // Not needed by the protocol server, which keeps its arguments as long as the subscription runs.
+      args.contextValue = undefined;
+      return operations.subscribe(started as unknown as ExecutionArgs);
+    },
+    onConnect: async (context) => {
+      // Rejected here, so that a client learns of an invalid key before its first operation.
+      try {
+        const { viewer } = await contextOf(services, context);
+        if (viewer) context.extra.authenticate(viewer);
+        return true;
+      } catch (error) {
+        closeFor(context.extra, error as GraphQLError);
+        return false;
+      }
+    },
+    onSubscribe: async (context, id, params) => {
+      // An error thrown from here would close the socket with every other operation on it.
+      try {
+        return await prepare({ services, operations }, context, id, params);
+      } catch (error) {
+        const refusal = toGraphQLError(error, newId(), app.log);
+        if (refusal.extensions.code === 'UNAUTHENTICATED') closeFor(context.extra, refusal);
+        return [refusal];
+      }
+    },
+    onOperation: ({ extra }, ...[, , args, result]) => {
+      if (!('errors' in result)) return;
+      const operation = getOperationAST(args.document, args.operationName);
+      if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return;
+      const retried = result.errors?.find(({ extensions }) =>
+        ['RATE_LIMITED', 'UNAVAILABLE'].includes(String(extensions.code)),
+      );
+      // A stock client subscribes again after a close, and never after an error.
+      if (retried) extra.closeForRetry(retried.message);
+    },
+    onNext: ({ extra }, id, ...[, , result]) => {
+      const cursor = cursorOf(result as ExecutionResult);
+      if (cursor !== null) extra.sentEvent(id, cursor);
+      const { data, errors, extensions } = result;
+      if (!errors) return;
+      const ended = errors.find((error) => error.extensions.code === 'UNAUTHENTICATED');
+      if (ended && extra.viewer) extra.closeForbidden(ended.message);
+      // A stock client subscribes again after a close, and never after an error.
+      if (isBrokenOff(result)) extra.breakOff(errors[0]?.message ?? 'Internal server error');
+      return {
+        ...(data === undefined ? {} : { data }),
+        errors: errors.map((error) => withoutHttp(error).toJSON()),
+        ...(extensions ? { extensions } : {}),
+      };
+    },
+    onError: (_context, _id, _params, errors) =>
+      errors.map((error) => withoutHttp(error as GraphQLError).toJSON()),
+    onComplete: ({ extra }, id) => extra.ended(id),
+  };
+}
+
+/** The arguments of the execution, or the errors of the document. */
+async function prepare(
+  { services, operations }: Pick<Options, 'services' | 'operations'>,
+  context: Context,
+  id: string,
+  params: SubscribePayload,
+): Promise<ExecutionArgs | readonly GraphQLError[]> {
+  if (Object.keys(context.subscriptions).length > LIMITS.subscriptionsPerSocket.max) {
+    throw tooManySubscriptions('A socket', LIMITS.subscriptionsPerSocket.max);
+  }
+  const idempotencyKey = readIdempotencyKey({}, params.extensions);
+  const found = operations.documents.read(params.query);
+  if (!('document' in found)) return found;
+  // The protocol server keeps the message as long as the operation runs.
+  Object.assign(params, { query: found.text });
+  const contextValue: RequestContext = {
+    ...(await contextOf(services, context)),
+    idempotencyKey,
+    receive: (messages) => context.extra.sendNext(id, messages),
+  };
+  return {
+    schema,
+    document: found.document,
+    operationName: params.operationName,
+    variableValues: params.variables,
+    contextValue,
+    rootValue: undefined,
+  };
+}
+
+function contextOf(
+  services: Services,
+  { connectionParams: params, extra }: Context,
+): Promise<RequestContext> {
+  const authorization = params?.Authorization ?? params?.authorization;
+  return createContext(
+    services,
+    {
+      authorization: typeof authorization === 'string' ? authorization : null,
+      address: extra.address,
+    },
+    newId(),
+  );
+}
+
+/** Closes the socket with a code from which standard clients know whether and how to connect again. */
+function closeFor(connection: SocketConnection, error: GraphQLError): void {
+  const code = error.extensions.code;
+  if (code === 'RATE_LIMITED' || code === 'UNAVAILABLE') connection.closeForRetry(error.message);
+  else if (code === 'INTERNAL') connection.closeForRetry('Internal server error');
+  else connection.closeForbidden(error.message);
+}

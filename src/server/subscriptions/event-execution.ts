@@ -1,0 +1,136 @@
+/** Executes events for subscribers that get the same results. */
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  type ExecutionArgs,
+  type ExecutionResult,
+  executeSubscriptionEvent,
+  type ValidatedSubscriptionArgs,
+} from 'graphql';
+import type { App } from '../../app.ts';
+import { freshExecution } from '../../graphql/context.ts';
+import { executeEvent } from '../../graphql/executor/query-executor.ts';
+import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
+import { isKeyUsable } from '../../organizations/api-keys.ts';
+import type { Viewer } from '../../viewer.ts';
+import type { RequestContext } from '../authentication.ts';
+import { translateErrors } from '../execution/results.ts';
+import { withCursor } from '../http/event-stream.ts';
+import type { GroupOptions } from './live-delivery.ts';
+
+const RECHECK_MS = 15_000;
+const RETRY_MS = 500;
+const MAX_ATTEMPTS_AFTER_TIMEOUT = 3;
+
+type MaybePromise<T> = T | Promise<T>;
+
+/**
+ * The execution of events for all subscribers whose results have the same key. It holds the arguments of
+ * the first of them, which then need not be kept for each.
+ */
+export function createEventExecution(
+  app: App,
+  args: ExecutionArgs,
+  validated: ValidatedSubscriptionArgs,
+): GroupOptions {
+  const { receive: _, ...context } = args.contextValue as RequestContext;
+  const results = new WeakMap<object, MaybePromise<ExecutionResult>>();
+
+  function executeOnce(
+    event: unknown,
+    contextValue: RequestContext,
+  ): MaybePromise<ExecutionResult> {
+    const changed = { rootValue: event, contextValue };
+    const result =
+      executeEvent({ ...args, ...changed }, validated.variableValues) ??
+      executeSubscriptionEvent({ ...validated, ...changed });
+    const translate = (each: ExecutionResult) => translateErrors(app, context, each);
+    return result instanceof Promise
+      ? result.then(translate)
+      : translate(result as ExecutionResult);
+  }
+
+  async function executeWhenAvailable(
+    event: object,
+    first: MaybePromise<ExecutionResult>,
+  ): Promise<ExecutionResult> {
+    const result = await repeatUntilAvailable(app, first, async () =>
+      executeOnce(event, freshExecution(context)),
+    );
+    // The next subscriber executes the event again.
+    if (result.errors) results.delete(event);
+    return withCursor(result, event);
+  }
+
+  return {
+    isAllowed: createKeyCheck(app, context.viewer),
+    beginExecution() {
+      const together = freshExecution(context);
+      return (event) => {
+        const known = results.get(event);
+        if (known) return known;
+        const first = executeOnce(event, together);
+        const result =
+          first instanceof Promise || first.errors
+            ? executeWhenAvailable(event, first)
+            : withCursor(first, event);
+        results.set(event, result);
+        if (result instanceof Promise) result.catch(() => results.delete(event));
+        return result;
+      };
+    },
+  };
+}
+
+/**
+ * A result that is sent counts as delivered, so an event waits for a database that is away, and is read
+ * a few times when a read was stopped, which a lock in the database may have held up.
+ */
+async function repeatUntilAvailable(
+  app: App,
+  first: MaybePromise<ExecutionResult>,
+  execute: () => Promise<ExecutionResult>,
+): Promise<ExecutionResult> {
+  let result = await first;
+  for (let attempt = 1; ; attempt += 1) {
+    const { errors } = result;
+    const has = (code: string) => errors?.some(({ extensions }) => extensions.code === code);
+    const isRepeated =
+      has('UNAVAILABLE') || (has('QUERY_TIMEOUT') && attempt < MAX_ATTEMPTS_AFTER_TIMEOUT);
+    if (!isRepeated || app.closing.aborted) return result;
+    await pause(RETRY_MS, undefined, { signal: app.closing }).catch(() => undefined);
+    result = await execute();
+  }
+}
+
+/**
+ * Whether the API key is still accepted; the database is asked at most every 15 seconds, and again until
+ * it answers. Subscribers that share a key may have tokens with different expiries, so those do not count.
+ */
+function createKeyCheck(app: App, viewer: Viewer | null): () => MaybePromise<boolean> {
+  let checkedAt = Date.now();
+  let checking: Promise<boolean> | null = null;
+
+  async function check({ apiKeyId }: Viewer): Promise<boolean> {
+    for (;;) {
+      try {
+        const isAllowed = await isKeyUsable(app, apiKeyId);
+        if (isAllowed) checkedAt = Date.now();
+        return isAllowed;
+      } catch (error) {
+        if (!isDatabaseUnavailable(error) || app.closing.aborted) throw error;
+        app.failures.record('checkApiKey', error, {
+          message: 'Could not check the API key of subscribers; their events wait',
+        });
+        await pause(RETRY_MS, undefined, { signal: app.closing }).catch(() => undefined);
+      }
+    }
+  }
+
+  return () => {
+    if (!viewer || Date.now() - checkedAt <= RECHECK_MS) return true;
+    checking ??= check(viewer).finally(() => {
+      checking = null;
+    });
+    return checking;
+  };
+}

@@ -1,0 +1,264 @@
+/** Runs subscriptions on every transport, and ends a stream when its credential ends. */
+import {
+  createSourceEventStream,
+  type ExecutionArgs,
+  type ExecutionResult,
+  validateSubscriptionArgs,
+} from 'graphql';
+import type { App } from '../../app.ts';
+import { RequestError } from '../../errors.ts';
+import type { Event } from '../../generated/prisma/client.ts';
+import type { Context } from '../../graphql/context.ts';
+import { toGraphQLError } from '../../graphql/errors/errors.ts';
+import type { EventStream, LiveSink } from '../../live/log-stream.ts';
+import { stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
+import type { RequestContext } from '../authentication.ts';
+import { translateErrors } from '../execution/results.ts';
+import { createEventExecution } from './event-execution.ts';
+import {
+  type Group,
+  type GroupMember,
+  joinGroup,
+  type LiveReceiver,
+  type SharedMessages,
+} from './live-delivery.ts';
+import { resultKey } from './result-key.ts';
+
+/** The longest delay that `setTimeout` accepts. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** Results of a subscription. Ask for the next one only after the one before has come. */
+export type Results = AsyncIterableIterator<ExecutionResult, undefined, undefined>;
+
+/**
+ * Starts an admitted subscription. `release` is called once, when its stream ends for any reason or
+ * does not start.
+ */
+export async function runSubscription(
+  app: App,
+  args: ExecutionArgs,
+  release: () => void,
+): Promise<Results | ExecutionResult> {
+  const context = args.contextValue as RequestContext;
+  try {
+    const validated = validateSubscriptionArgs(args);
+    if (!('schema' in validated)) {
+      release();
+      return translateErrors(app, context, { errors: validated });
+    }
+    const source = await createSourceEventStream(validated);
+    if (!(Symbol.asyncIterator in source)) {
+      release();
+      return translateErrors(app, context, source);
+    }
+    const group = joinGroup(app, resultKey(validated, context.viewer), () =>
+      createEventExecution(app, args, validated),
+    );
+    const events = source[Symbol.asyncIterator]() as Events;
+    const stream = new Subscription({ app, context, events, group, release });
+    endWithRequest(context, stream);
+    return stream;
+  } catch (error) {
+    release();
+    return { errors: [toGraphQLError(error, context.requestId, app.log)] };
+  }
+}
+
+/** A client that disconnects before its stream is read never returns the iterator. */
+function endWithRequest(context: Context, stream: Results): void {
+  const { request } = context as { request?: { signal?: AbortSignal } };
+  const end = (): void => void stream.return?.();
+  if (request?.signal?.aborted) end();
+  else request?.signal?.addEventListener('abort', end, { once: true });
+}
+
+const brokenOff = new WeakSet<object>();
+
+/** Whether a result is the last of a stream that a failure of this server has ended. */
+export function isBrokenOff(result: object): boolean {
+  return brokenOff.has(result);
+}
+
+type Events = AsyncIterator<unknown, unknown, undefined> & Partial<EventStream>;
+type Next = IteratorResult<ExecutionResult, undefined>;
+
+const DONE: Next = { done: true, value: undefined };
+
+interface SubscriptionOptions {
+  app: App;
+  context: RequestContext;
+  events: Events;
+  group: Group;
+  release: () => void;
+}
+
+/**
+ * The results of a subscription until its key or token ends: at its expiry, and as soon as this process
+ * hears that the key was revoked. As that message may be lost, the credential is also read again before
+ * a result is sent, at most every 15 seconds. A failure becomes the last result, since an error thrown on
+ * would end a socket with everything that runs on it.
+ *
+ * Thousands of these wait for events at the same time, so each holds little more than what makes it
+ * differ from the others of its group.
+ */
+class Subscription implements Results {
+  readonly group: Group;
+  readonly #app: App;
+  readonly #requestId: string;
+  readonly #apiKeyId: string | undefined;
+  readonly #expiresAt: Date | undefined;
+  readonly #receive: LiveReceiver | undefined;
+  readonly #events: Events;
+  readonly #release: () => void;
+  #expiry: NodeJS.Timeout | undefined;
+  #hasEnded = false;
+  /** Of the `next` that waits. */
+  #resolve: ((next: Next) => void) | null = null;
+  /** Sent before the end. */
+  #last: ExecutionResult | null = null;
+
+  constructor({ app, context, events, group, release }: SubscriptionOptions) {
+    const { requestId, viewer, receive } = context;
+    this.group = group;
+    this.#app = app;
+    this.#requestId = requestId;
+    this.#apiKeyId = viewer?.apiKeyId;
+    this.#expiresAt = viewer?.expiresAt;
+    this.#receive = receive;
+    this.#events = events;
+    this.#release = release;
+    if (!viewer) return;
+    watchKey(app, viewer.apiKeyId, this);
+    if (receive) events.deliverTo?.(this);
+    if (!viewer.expiresAt) return;
+    const lifetime = viewer.expiresAt.getTime() - app.now().getTime();
+    if (lifetime > MAX_TIMEOUT_MS) return;
+    this.#expiry = setTimeout(() => this.refuse(), Math.max(0, lifetime));
+    this.#expiry.unref();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Next> {
+    const value = this.#last;
+    this.#last = null;
+    if (value) return Promise.resolve({ done: false, value });
+    if (this.#hasEnded) return Promise.resolve(DONE);
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      void this.#proceed();
+    });
+  }
+
+  async return(): Promise<Next> {
+    this.#end();
+    return DONE;
+  }
+
+  async throw(error: unknown): Promise<Next> {
+    this.#end();
+    throw error;
+  }
+
+  /** The credential has ended. */
+  refuse(): void {
+    const message = 'The API key or access token has expired or was revoked.';
+    this.#end(this.#failure(new RequestError('UNAUTHENTICATED', message)));
+  }
+
+  /** Live events go to the transport without the iterator. */
+  openSink(): LiveSink {
+    return new LiveMember(this);
+  }
+
+  /** False when none of them is sent, because the client reads too slowly. */
+  receive(messages: SharedMessages): boolean {
+    if (!this.#hasExpired()) return this.#receive?.(messages) ?? false;
+    this.refuse();
+    return true;
+  }
+
+  fallBehind(cursor: bigint): void {
+    this.#events.fallBehind?.(cursor);
+  }
+
+  /** Finds the result that the waiting `next` is about. Never throws. */
+  async #proceed(): Promise<void> {
+    try {
+      const { done, value: event } = await this.#events.next();
+      if (done) this.#end();
+      if (this.#hasEnded) return;
+      const value = await this.group.execute(event as Event);
+      const isAllowed = !this.#hasExpired() && (await this.group.isAllowed());
+      if (this.#hasEnded) return;
+      if (isAllowed) this.#settle({ done: false, value });
+      else this.refuse();
+    } catch (error) {
+      if (this.#hasEnded) return;
+      const last = this.#failure(error);
+      brokenOff.add(last);
+      this.#end(last);
+    }
+  }
+
+  #settle(next: Next): void {
+    this.#resolve?.(next);
+    this.#resolve = null;
+  }
+
+  #end(last: ExecutionResult | null = null): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearTimeout(this.#expiry);
+    if (this.#apiKeyId) stopWatchingKey(this.#app, this.#apiKeyId, this);
+    this.#release();
+    this.group.leave();
+    void Promise.resolve(this.#events.return?.()).catch(
+      this.#app.failures.recorder('endSubscription'),
+    );
+    if (this.#resolve) this.#settle(last ? { done: false, value: last } : DONE);
+    else this.#last = last;
+  }
+
+  #hasExpired(): boolean {
+    return this.#expiresAt !== undefined && this.#expiresAt <= this.#app.now();
+  }
+
+  #failure(error: unknown): ExecutionResult {
+    return { errors: [toGraphQLError(error, this.#requestId, this.#app.log)] };
+  }
+}
+
+/** A subscription while it is live. What was executed for it before then no longer concerns it. */
+class LiveMember implements LiveSink, GroupMember {
+  readonly #subscription: Subscription;
+  #isOpen = true;
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription;
+  }
+
+  take(event: Event): void {
+    this.#subscription.group.offer(event, this);
+  }
+
+  end(): void {
+    this.#isOpen = false;
+  }
+
+  receive(messages: SharedMessages): void {
+    if (this.#isOpen && !this.#subscription.receive(messages)) {
+      this.fallBehind(messages.firstCursor);
+    }
+  }
+
+  refuse(): void {
+    if (this.#isOpen) this.#subscription.refuse();
+  }
+
+  fallBehind(cursor: bigint): void {
+    if (this.#isOpen) this.#subscription.fallBehind(cursor);
+  }
+}

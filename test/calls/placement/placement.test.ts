@@ -1,0 +1,446 @@
+/** Placement of calls: rejections, lost responses, crashes; no phone rings twice for one call. */
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  failStaleCalls,
+  placeClaimedCalls,
+  placeWaitingCalls,
+  releaseDeadClaims,
+} from '../../../src/calls/placement/placement.ts';
+import { publicId } from '../../../src/infra/ids.ts';
+import { startSimulator } from '../../../src/simulator/simulator.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
+import {
+  atSimulator,
+  type Caller,
+  type CallView,
+  dial,
+  dialsOf,
+  done,
+  isBilled,
+  isEnded,
+  newCaller,
+  newPerson,
+  problemsOf,
+  resumeCreations,
+  rowOf,
+  setFaults,
+  setSimulator,
+  tryToDial,
+  typesOf,
+  uuidOf,
+  waitForCall,
+} from '../support.ts';
+
+const CREATION = { method: 'POST', path: '/calls$' };
+const TALKED = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
+
+async function creationsOf(server: TestServer): Promise<{ status: number; at: string }[]> {
+  const { body } = await atSimulator(server, 'GET', '/simulator/requests?method=POST');
+  return body.results.filter(({ path: at }: { path: string }) => at.endsWith('/calls'));
+}
+
+/** Ultravox carries out a request that we have given up, as if it had been stuck on the way. */
+async function dialLate(server: TestServer, id: string): Promise<string> {
+  const { agent } = await server.app.db.call.findUniqueOrThrow({
+    where: { id: uuidOf(id) },
+    include: { agent: true },
+  });
+  const { status, body } = await atSimulator(
+    server,
+    'POST',
+    `/api/agents/${agent.remoteId}/calls`,
+    {
+      metadata: { callId: id },
+      medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
+    },
+  );
+  if (status !== 201) throw new Error(JSON.stringify(body));
+  return body.callId;
+}
+
+describe('placeWaitingCalls', () => {
+  let server: TestServer;
+  let caller: Caller;
+
+  beforeAll(async () => {
+    server = await startTestServer({
+      settings: {
+        ULTRAVOX_TIMEOUT_SECONDS: '2',
+        CALL_CHECK_SECONDS: '0.5',
+        SIMULATOR_SPEED: '200',
+        LOG_LEVEL: 'silent',
+      },
+    });
+    caller = await newCaller(server);
+  });
+  afterAll(() => server.close());
+  beforeEach(() => resumeCreations(server));
+
+  it.each([
+    [429, 2],
+    [503, 1],
+    [429, null],
+  ])('keeps a call waiting after %i with Retry-After %s, then places it', async (status, seconds) => {
+    await setFaults(server, [
+      { kind: 'status', status, retryAfterSeconds: seconds, count: 1, ...CREATION },
+    ]);
+    const from = Date.now();
+    const made = await dial(caller);
+    expect(made).toMatchObject({ status: 'CREATED', endReason: null, failure: null });
+    const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+    expect(typesOf(call)).toEqual(TALKED);
+    const dials = await dialsOf(server, made.id);
+    expect(dials).toHaveLength(1);
+    expect(Date.parse(dials[0].at) - from).toBeGreaterThanOrEqual((seconds ?? 1) * 1000 - 50);
+  });
+
+  it('loses no call while Ultravox is full again and again', async () => {
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 1, probability: 0.5, ...CREATION },
+    ]);
+    try {
+      const calls = await Promise.all(Array.from({ length: 5 }, () => dial(caller)));
+      for (const { id } of calls) {
+        const call = await waitForCall(caller.client, id, 'billed', {
+          holds: isBilled,
+          timeoutMs: 60_000,
+        });
+        expect(typesOf(call)).toEqual(TALKED);
+        expect(await dialsOf(server, id)).toHaveLength(1);
+      }
+    } finally {
+      await setFaults(server, []);
+    }
+  });
+
+  it('cancels a call whose end was requested while Ultravox is full', async () => {
+    await setFaults(server, [
+      { kind: 'slow', ms: 500, count: 1, ...CREATION },
+      { kind: 'status', status: 429, retryAfterSeconds: 30, count: 1, ...CREATION },
+    ]);
+    const phoneNumber = newPerson();
+    const asked = dial(caller, phoneNumber);
+    const row = await until('the call to be claimed', () =>
+      server.app.db.call.findFirst({ where: { phoneNumber, placement: { not: 'QUEUED' } } }),
+    );
+    await done(caller.client, 'endCall', { id: publicId('cal', row.id) });
+    const { id } = await asked;
+    const call = await waitForCall(caller.client, id, 'over', isEnded);
+    expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', failure: null });
+    expect(typesOf(call)).toEqual(['CREATED', 'CANCELLED']);
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  it.each([
+    [400, 'ULTRAVOX_REFUSED', 'Simulated fault'],
+    [401, 'ULTRAVOX_UNAVAILABLE', 'Simulated fault'],
+    [402, 'PAYMENT_REQUIRED', 'Simulated fault'],
+  ])('fails a call after %i, with the reason', async (status, code, text) => {
+    await setFaults(server, [{ kind: 'status', status, count: 1, ...CREATION }]);
+    const payload = await tryToDial(caller);
+    const { call } = payload;
+    expect(problemsOf(payload)).toEqual([`${code} `]);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+    expect(call.failure).toContain(text);
+    expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  describe.each([
+    ['and the webhooks arrive', []],
+    ['and the webhooks are lost', [{ kind: 'webhookLost' }]],
+  ])('with a lost response %s', (_how, more) => {
+    it.each([
+      'dropAfter',
+      'truncate',
+    ])('adopts the call, which is dialed once (%s)', async (kind) => {
+      await setFaults(server, [{ kind, count: 1, ...CREATION }, ...more]);
+      try {
+        const made = await dial(caller);
+        const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+        expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP', failure: null });
+        expect(typesOf(call)).toEqual(TALKED);
+        expect(await dialsOf(server, made.id)).toHaveLength(1);
+      } finally {
+        await setFaults(server, []);
+      }
+    });
+  });
+
+  it('adopts a call that Ultravox dials only after the timeout, and dials it once', async () => {
+    await setFaults(server, [{ kind: 'timeout', count: 1, ...CREATION }, { kind: 'webhookLost' }]);
+    try {
+      const made = await dial(caller);
+      expect(made.status).toBe('CREATED');
+      await dialLate(server, made.id);
+      const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+      expect(typesOf(call)).toEqual(TALKED);
+      expect(await dialsOf(server, made.id)).toHaveLength(1);
+    } finally {
+      await setFaults(server, []);
+    }
+  });
+
+  it('fails a call with an unknown outcome that Ultravox does not have, and never dials it again', async () => {
+    const made: Record<string, CallView> = {};
+    for (const [kind, fault] of Object.entries({
+      dropBefore: { kind: 'dropBefore' },
+      timeout: { kind: 'timeout' },
+      500: { kind: 'status', status: 500 },
+    })) {
+      await resumeCreations(server);
+      await setFaults(server, [{ ...fault, count: 1, ...CREATION }]);
+      made[kind] = await dial(caller);
+      expect(made[kind].status).toBe('CREATED');
+    }
+    // A process that died while it sent the request, for all that can be known.
+    await resumeCreations(server);
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 60, count: 1, ...CREATION },
+    ]);
+    made.died = await dial(caller);
+    const now = new Date();
+    await server.app.db.call.update({
+      where: { id: uuidOf(made.died.id) },
+      data: {
+        placement: 'SENDING',
+        claimedAt: now,
+        sentAt: now,
+        nextCheckAt: now,
+        lostAt: new Date(now.getTime() + 3_600_000),
+      },
+    });
+    const { length: before } = await creationsOf(server);
+    for (const { id } of Object.values(made)) {
+      const call = await waitForCall(caller.client, id, 'over', {
+        holds: isEnded,
+        timeoutMs: 60_000,
+      });
+      expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+      expect(call.failure).toContain('Nobody was called');
+      expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
+      expect(await dialsOf(server, id)).toEqual([]);
+    }
+    expect(await creationsOf(server)).toHaveLength(before);
+  });
+
+  it('hangs up a call that appears at Ultravox after it was failed', async () => {
+    await setSimulator(server, { talkSeconds: 100_000, ringSeconds: 20 });
+    await setFaults(server, [{ kind: 'dropBefore', count: 1, ...CREATION }]);
+    try {
+      const made = await dial(caller);
+      await server.app.db.call.update({
+        where: { id: uuidOf(made.id) },
+        data: { sentAt: new Date(Date.now() - 60_000), nextCheckAt: new Date() },
+      });
+      await waitForCall(caller.client, made.id, 'given up', isEnded);
+      await setFaults(server, [{ kind: 'webhookLost' }]);
+      const lateId = await dialLate(server, made.id);
+      await until('it to be hung up', async () => {
+        const { body } = await atSimulator(server, 'GET', `/api/calls/${lateId}`);
+        return body.endReason === 'agent_hangup';
+      });
+      // It is billed all the same; its status and end reason stay.
+      const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+      expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+      expect(typesOf(call)).toEqual(['CREATED', 'FAILED', 'BILLED']);
+    } finally {
+      await setFaults(server, []);
+      await setSimulator(server, { talkSeconds: 45, ringSeconds: 4 });
+    }
+  });
+
+  it('ends a call with an unknown outcome that cannot be looked up either', async () => {
+    await setFaults(server, [
+      { kind: 'timeout', count: 1, ...CREATION },
+      { kind: 'status', status: 500, method: 'GET' },
+    ]);
+    try {
+      const made = await dial(caller, newPerson(), {
+        settings: { joinTimeout: '1s', maxDuration: '2s' },
+      });
+      const call = await waitForCall(caller.client, made.id, 'over', {
+        holds: isEnded,
+        timeoutMs: 60_000,
+      });
+      expect(call).toMatchObject({ status: 'FAILED', endReason: 'UNKNOWN' });
+      expect(call.failure).toContain('could not be reached');
+    } finally {
+      await setFaults(server, []);
+    }
+  });
+
+  it('creates a deleted agent at Ultravox again, and the call waits for it', async () => {
+    const gone = await newCaller(server);
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 60, count: 1, ...CREATION },
+    ]);
+    const made = await dial(gone);
+    const where = { id: uuidOf(gone.agentId) };
+    const { remoteId } = await server.app.db.agent.findUniqueOrThrow({ where });
+    await server.app.db.agent.update({ where, data: { remoteId: null, status: 'DRAFT' } });
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    const call = await waitForCall(gone.client, made.id, 'over', isEnded);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
+    const [dialed, ...more] = await dialsOf(server, call.id);
+    expect(more).toEqual([]);
+    expect(dialed.agentId).not.toBe(remoteId);
+  });
+
+  it('sends the agent again when Ultravox does not have it, and the call waits', async () => {
+    await setFaults(server, [{ kind: 'status', status: 404, count: 1, ...CREATION }]);
+    const made = await dial(caller);
+    expect(made.status).toBe('CREATED');
+    const call = await waitForCall(caller.client, made.id, 'over', isEnded);
+    expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
+  });
+
+  it('waits at least a second when Retry-After is 0', async () => {
+    await setFaults(server, [{ kind: 'status', status: 429, retryAfterSeconds: 0, ...CREATION }]);
+    const before = server.simulator.requests().length;
+    const made = await dial(caller);
+    const [first, , third] = await until('three refusals', () => {
+      const refused = refusals(server, before);
+      return refused.length >= 3 && refused;
+    });
+    expect(Date.parse(third!.at) - Date.parse(first!.at)).toBeGreaterThan(1_900);
+    await setFaults(server, []);
+    const call = await waitForCall(caller.client, made.id, 'over', isEnded);
+    expect(call.status).toBe('COMPLETED');
+  });
+});
+
+describe('placeClaimedCalls', () => {
+  let server: TestServer;
+  let caller: Caller;
+  beforeAll(async () => {
+    // Without a worker, which may release and claim the calls of a test between its steps.
+    server = await startTestServer({ settings: { SIMULATOR_SPEED: '200', ROLE: 'api' } });
+    caller = await newCaller(server);
+  });
+  afterAll(() => server.close());
+
+  it('does not dial a call whose end was requested after the claim', async () => {
+    const phoneNumber = newPerson();
+    const row = await waitingCall(phoneNumber);
+    // As if another process had claimed it and then been held up.
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { placement: 'CLAIMED', claimedAt: new Date() },
+    });
+    const { call } = await done(caller.client, 'endCall', { id: publicId('cal', row.id) });
+    expect(call).toMatchObject({ status: 'CANCELLED' });
+    await resumeCreations(server);
+    await placeClaimedCalls(server.app, [row.id]);
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  it('releases a claim that is too old, and dials the call once', async () => {
+    const row = await waitingCall(newPerson());
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { placement: 'CLAIMED', claimedAt: new Date(Date.now() - 60_000) },
+    });
+    await resumeCreations(server);
+    await placeClaimedCalls(server.app, [row.id]);
+    expect((await rowOf(server, publicId('cal', row.id))).placement).toBe('QUEUED');
+    await placeWaitingCalls(server.app);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call.status).toBe('COMPLETED');
+    expect(await dialsOf(server, call.id)).toHaveLength(1);
+  });
+
+  it('does not dial a number that was added to the do-not-call list after the claim', async () => {
+    const phoneNumber = newPerson();
+    const row = await waitingCall(phoneNumber);
+    await server.app.db.doNotCallEntry.create({
+      data: { organizationId: server.organizationId, phoneNumber },
+    });
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+    expect(call.failure).toContain('do-not-call');
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  it('dials a call once whose first process died before it sent the request', async () => {
+    const row = await waitingCall(newPerson());
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { placement: 'CLAIMED', claimedAt: new Date(Date.now() - 60_000) },
+    });
+    await resumeCreations(server);
+    await releaseDeadClaims(server.app);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call.status).toBe('COMPLETED');
+    expect(await dialsOf(server, call.id)).toHaveLength(1);
+  });
+
+  it('does not dial a call that has waited for more than an hour, and fails it', async () => {
+    const row = await waitingCall(newPerson());
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: { createdAt: new Date(Date.now() - 2 * 3_600_000) },
+    });
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    await failStaleCalls(server.app);
+    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+    expect(call.failure).toContain('Nobody was called');
+    expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  /** A call that Ultravox has had no room for yet, and has room for now. */
+  async function waitingCall(phoneNumber: string) {
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 60, count: 1, ...CREATION },
+    ]);
+    const made = await dial(caller, phoneNumber);
+    expect(made.status).toBe('CREATED');
+    return server.app.db.call.findUniqueOrThrow({ where: { id: uuidOf(made.id) } });
+  }
+});
+
+/** Creations of calls that the simulator has refused since so many requests. */
+function refusals(server: TestServer, since: number) {
+  return server.simulator
+    .requests()
+    .slice(since)
+    .filter(({ path, status }) => path.endsWith('/calls') && status === 429);
+}
+
+describe('placeWaitingCalls while Ultravox is unreachable', () => {
+  it('keeps a call waiting, places it once Ultravox is back, or fails it when it is too late', async () => {
+    const server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
+    const caller = await newCaller(server);
+    const { port } = new URL(server.simulator.url);
+    await server.simulator.close();
+    const late = await dial(caller);
+    expect(late.status).toBe('CREATED');
+    const failed = await waitForCall(caller.client, late.id, 'given up', isEnded);
+    expect(failed).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
+    expect(failed.failure).toContain('connection failed');
+    expect(Date.parse(failed.endedAt) - Date.parse(failed.createdAt)).toBeGreaterThan(5_000);
+
+    const made = await dial(caller);
+    expect(made.status).toBe('CREATED');
+    const again = await startSimulator({
+      port: Number(port),
+      databasePath: path.join(server.app.config.DATA_DIR, 'simulator.db'),
+      speed: 50,
+    });
+    try {
+      const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+      expect(typesOf(call)).toEqual(TALKED);
+      expect(again.dials().map(({ metadata }) => metadata.callId)).toEqual([made.id]);
+    } finally {
+      await again.close();
+      await server.close();
+    }
+  });
+});

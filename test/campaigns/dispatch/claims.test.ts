@@ -1,0 +1,428 @@
+/**
+ * Calls between their claim and their request to Ultravox. No worker runs, so that the test takes each step
+ * itself.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { App } from '../../../src/app.ts';
+import { placeClaimedCalls, releaseDeadClaims } from '../../../src/calls/placement/placement.ts';
+import { checkCalls, discoverCalls } from '../../../src/calls/ultravox/reconciler.ts';
+import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
+import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
+import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';
+import { type Simulator, startSimulator } from '../../../src/simulator/simulator.ts';
+import { perform, prepareCaller } from '../../support/calling.ts';
+import { createClient } from '../../support/graphql.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/servers/database.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
+import {
+  act,
+  brokenRules,
+  createCampaign,
+  dialsOf,
+  type Operator,
+  people,
+  showCampaign,
+  uuidOf,
+} from '../support.ts';
+
+let database: TestDatabase;
+let simulator: Simulator;
+let server: TestServer;
+let operator: Operator;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  simulator = await startSimulator({ speed: 100, settings: { talkSeconds: 5 } });
+  const first = await startTestServer({ database, ultravox: simulator });
+  const caller = await prepareCaller(first.client);
+  await first.close();
+  // Serves requests only.
+  server = await startTestServer({ database, ultravox: simulator, settings: { ROLE: 'api' } });
+  operator = { client: createClient(server.url, first.key), caller };
+});
+afterAll(async () => {
+  await server?.close();
+  await simulator?.close();
+  await database?.drop();
+});
+afterEach(async () => {
+  expect(await brokenRules(server)).toEqual([]);
+});
+
+/** Creates a campaign with two contacts whose calls are claimed but not sent. */
+async function claimedCampaign(input: Record<string, unknown> = {}) {
+  const { id } = await createCampaign(operator, {
+    contacts: people(2),
+    scheduleType: 'IMMEDIATE',
+    ...input,
+  });
+  const { callIds } = await dispatchCalls(server.app);
+  expect(callIds).toHaveLength(2);
+  return { id, callIds };
+}
+
+/** Runs campaigns, and cancels the timer for the next run, which would dispatch calls that a test does. */
+async function runOnce(): Promise<void> {
+  const over = new AbortController();
+  await runCampaigns({ ...server.app, closing: over.signal });
+  over.abort();
+}
+
+/** Places the claimed calls and runs the campaign to its end, as a worker does. */
+async function finish(id: string, callIds: readonly string[]) {
+  await placeClaimedCalls(server.app, callIds);
+  return until('the calls to be over', async () => {
+    await runOnce();
+    const campaign = await showCampaign(operator, id);
+    return campaign.counts.calling === 0 ? campaign : null;
+  });
+}
+
+/** The app with a database that lets `pause` pass after each call was moved to SENDING. */
+function appThat(pause: () => Promise<void>): App {
+  const rows = new Proxy(server.app.rows, {
+    get(target, name) {
+      if (name !== '$queryRaw') return Reflect.get(target, name);
+      return async (...args: Parameters<App['rows']['$queryRaw']>) => {
+        const moved = await target.$queryRaw(...args);
+        if (JSON.stringify(args).includes('sent_at = clock_timestamp()')) await pause();
+        return moved;
+      };
+    },
+  });
+  return { ...server.app, rows };
+}
+
+const ONE_RETRY = { retryFailed: true, maxRetryAttempts: 1, retryDelay: '1s' };
+
+/** Lets a call count as never created: its process died while it sent the request, long ago. */
+async function loseRequest(callId: string): Promise<void> {
+  await server.app.db.$executeRaw`
+    UPDATE calls SET placement = 'SENDING', sent_at = now() - interval '1 hour',
+      next_check_at = now() - interval '1 second', lost_at = now() + interval '1 hour'
+    WHERE id = ${callId}::uuid`;
+  await checkCalls(server.app);
+  const lost = await server.app.db.call.findUniqueOrThrow({ where: { id: callId } });
+  expect(lost).toMatchObject({ status: 'FAILED', placement: 'NOT_CREATED' });
+  await recordOutcomes(server.app);
+}
+
+/** Lets the lost request of a call arrive at Ultravox after all. */
+async function appearAtUltravox(campaignId: string, callId: string): Promise<void> {
+  const late = { include: { agent: true }, where: { id: callId } };
+  const { agent } = await server.app.db.call.findUniqueOrThrow(late);
+  await server.app.ultravox.agents.startCall(agent.remoteId!, {
+    metadata: { callId: `cal_${callId}`, campaignId },
+    medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
+  });
+  await discoverCalls(server.app);
+}
+
+/** Runs a campaign of two contacts to its end, with one dial each. Returns the contact that failed. */
+async function endWithoutRetry(id: string) {
+  const campaign = await until('the end', async () => {
+    await runOnce();
+    const shown = await showCampaign(operator, id);
+    return shown.status === 'COMPLETED' ? shown : null;
+  });
+  expect(campaign.counts).toMatchObject({ completed: 1, failed: 1 });
+  const failed = campaign.contacts.nodes.find((one: { status: string }) => one.status === 'FAILED');
+  expect(failed.decisions.nodes.map((one: { reason: string }) => one.reason)).toContain(
+    'NOT_RETRIED',
+  );
+  expect(dialsOf(server, id)).toHaveLength(2);
+  return failed;
+}
+
+describe('a claimed call', () => {
+  it('is sent if nothing has changed', async () => {
+    const { id, callIds } = await claimedCampaign();
+    expect(await finish(id, callIds)).toMatchObject({ status: 'COMPLETED' });
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+
+  it.each([
+    ['pauseCampaign', 'PAUSED', 'SCHEDULED'],
+    ['cancelCampaign', 'CANCELLED', 'CANCELLED'],
+  ])('is not sent after the response to %s', async (mutation, status, contact) => {
+    const { id, callIds } = await claimedCampaign();
+    await act(operator, mutation, id);
+    const campaign = await finish(id, callIds);
+    expect(dialsOf(server, id)).toEqual([]);
+    expect(campaign.status).toBe(status);
+    for (const one of campaign.contacts.nodes) {
+      expect(one).toMatchObject({ status: contact, attempts: 0 });
+    }
+  });
+
+  it('is not sent while a changed window is closed, but when it opens', async () => {
+    const { id, callIds } = await claimedCampaign();
+    const hour = (ahead: number) =>
+      `${String((new Date().getUTCHours() + ahead) % 24).padStart(2, '0')}:00`;
+    await act(operator, 'updateCampaign', id, { startTime: hour(4), endTime: hour(6) });
+    const held = await finish(id, callIds);
+    expect(dialsOf(server, id)).toEqual([]);
+    expect(held).toMatchObject({ status: 'ACTIVE', holdReason: 'WINDOW_CLOSED' });
+    await act(operator, 'updateCampaign', id, { startTime: null, endTime: null });
+    await until('the end', async () => {
+      await runOnce();
+      return (await showCampaign(operator, id)).status === 'COMPLETED';
+    });
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+
+  it('is not sent to a number that was added to the do-not-call list', async () => {
+    const { id, callIds } = await claimedCampaign({ contacts: people(2, { series: 40 }) });
+    const phoneNumber = people(1, { series: 40 })[0]!.phoneNumber;
+    await perform(operator.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');
+    const campaign = await finish(id, callIds);
+    expect(dialsOf(server, id).map(({ to }) => to)).not.toContain(phoneNumber);
+    expect(campaign.counts).toMatchObject({ skipped: 1, completed: 1 });
+  });
+
+  it('of a crashed process is released and sent, using one attempt', async () => {
+    const { id } = await claimedCampaign();
+    await server.app.db.$executeRaw`
+      UPDATE calls SET claimed_at = claimed_at - interval '1 minute'
+      WHERE campaign_id = ${uuidOf(id)}::uuid`;
+    await releaseDeadClaims(server.app);
+    const campaign = await finish(id, []);
+    const done = await until('the end', async () => {
+      await runOnce();
+      const shown = await showCampaign(operator, id);
+      return shown.status === 'COMPLETED' ? shown : null;
+    });
+    expect(campaign.counts.total).toBe(2);
+    expect(done.contacts.nodes.map(({ attempts }: { attempts: number }) => attempts)).toEqual([
+      1, 1,
+    ]);
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+
+  it('of a process that died while it sent the request is retried if Ultravox has no such call', async () => {
+    const { id, callIds } = await claimedCampaign(ONE_RETRY);
+    await loseRequest(callIds[0]!);
+    await finish(id, callIds);
+    const campaign = await until('the end', async () => {
+      await runOnce();
+      const shown = await showCampaign(operator, id);
+      return shown.status === 'COMPLETED' ? shown : null;
+    });
+    expect(campaign.counts).toMatchObject({ completed: 2, failed: 0 });
+    const attempts = campaign.contacts.nodes.map((one: { attempts: number }) => one.attempts);
+    expect(attempts.sort()).toEqual([1, 2]);
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+
+  it('that appears at Ultravox after it counted as never created is not retried', async () => {
+    const { id, callIds } = await claimedCampaign(ONE_RETRY);
+    await loseRequest(callIds[0]!);
+    await appearAtUltravox(id, callIds[0]!);
+    await finish(id, [callIds[1]!]);
+    const failed = await endWithoutRetry(id);
+    expect(failed).toMatchObject({ attempts: 1, endReason: 'SYSTEM_ERROR' });
+  });
+
+  it.each([
+    ['claimed', async () => undefined],
+    [
+      'released',
+      async (retry: string) => {
+        simulator.setFaults([
+          { kind: 'status', status: 429, retryAfterSeconds: 1, method: 'POST', path: '/calls$' },
+        ]);
+        await placeClaimedCalls(server.app, [retry]);
+        simulator.clearFaults();
+        await server.app.db.creationRefusal.deleteMany();
+        const { placement } = await server.app.db.call.findUniqueOrThrow({ where: { id: retry } });
+        expect(placement).toBe('QUEUED');
+      },
+    ],
+  ])('that appears at Ultravox while its retry is %s is not retried', async (_, prepare) => {
+    const { id, callIds } = await claimedCampaign(ONE_RETRY);
+    await loseRequest(callIds[0]!);
+    await placeClaimedCalls(server.app, [callIds[1]!]);
+    const retry = await until('the retry', async () => {
+      const dispatched = await dispatchCalls(server.app);
+      return dispatched.callIds[0];
+    });
+    await prepare(retry);
+    await appearAtUltravox(id, callIds[0]!);
+    await placeClaimedCalls(server.app, [retry]);
+    const failed = await endWithoutRetry(id);
+    expect(failed).toMatchObject({ attempts: 1, endReason: 'SYSTEM_ERROR' });
+    const { placement } = await server.app.db.call.findUniqueOrThrow({ where: { id: retry } });
+    expect(placement).toBe('WITHDRAWN');
+  });
+
+  it('is not sent by a process that stood still until the call counted as never created', async () => {
+    const retries = { retryFailed: true, maxRetryAttempts: 1, retryDelay: '1s' };
+    const { id, callIds } = await claimedCampaign(retries);
+    let stoodStillMs = 0;
+    const process = appThat(async () => {
+      stoodStillMs = 3_600_000;
+      await server.app.db.$executeRaw`
+        UPDATE calls SET sent_at = now() - interval '1 hour', next_check_at = now() - interval '1 second'
+        WHERE placement = 'SENDING' AND id = ${callIds[0]}::uuid`;
+      await checkCalls(server.app);
+    });
+    const now = () => new Date(Date.now() + stoodStillMs);
+    await placeClaimedCalls({ ...process, now }, [callIds[0]!]);
+    const lost = await server.app.db.call.findUniqueOrThrow({ where: { id: callIds[0]! } });
+    expect(lost).toMatchObject({ status: 'FAILED', placement: 'NOT_CREATED' });
+    await finish(id, [callIds[1]!]);
+    await until('the end', async () => {
+      await runOnce();
+      return (await showCampaign(operator, id)).status === 'COMPLETED';
+    });
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+
+  it('of a crashed process is canceled after endCall', async () => {
+    const { id, callIds } = await claimedCampaign();
+    await perform(operator.client, 'endCall', { id: `cal_${callIds[0]}` }, 'call { id }');
+    await server.app.db.$executeRaw`
+      UPDATE calls SET claimed_at = claimed_at - interval '1 minute'
+      WHERE campaign_id = ${uuidOf(id)}::uuid`;
+    await releaseDeadClaims(server.app);
+    const campaign = await until('the end', async () => {
+      await runOnce();
+      const shown = await showCampaign(operator, id);
+      return shown.status === 'COMPLETED' ? shown : null;
+    });
+    expect(campaign.counts).toMatchObject({ completed: 1, cancelled: 1 });
+    expect(dialsOf(server, id)).toHaveLength(1);
+  });
+
+  it('is withdrawn when maxConcurrentCalls is lowered', async () => {
+    const { id, callIds } = await claimedCampaign();
+    simulator.setFaults([
+      { kind: 'status', status: 429, retryAfterSeconds: 1, method: 'POST', path: '/calls$' },
+    ]);
+    await placeClaimedCalls(server.app, callIds);
+    simulator.clearFaults();
+    await act(operator, 'updateCampaign', id, { maxConcurrentCalls: 1 });
+    const campaign = await until('one to be withdrawn', async () => {
+      await runOnce();
+      const shown = await showCampaign(operator, id);
+      return shown.counts.calling < 2 ? shown : null;
+    });
+    expect(
+      campaign.contacts.nodes.flatMap((one: { decisions: { nodes: { reason: string }[] } }) =>
+        one.decisions.nodes.map(({ reason }) => reason),
+      ),
+    ).toContain('CONCURRENCY_REACHED');
+    await until('the end', async () => {
+      await runOnce();
+      return (await showCampaign(operator, id)).status === 'COMPLETED';
+    });
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+});
+
+describe('a dispatch cycle', () => {
+  it('calls contacts of the campaign that has waited longest, even with one slot for many', async () => {
+    const ids: string[] = [];
+    for (let index = 0; index < 4; index += 1) {
+      const { id } = await createCampaign(operator, {
+        contacts: people(10, { series: 50 + index }),
+        scheduleType: 'IMMEDIATE',
+        maxConcurrentCalls: 1,
+      });
+      ids.push(id);
+    }
+    const { config } = server.app;
+    const one = { ...server.app, config: { ...config, ULTRAVOX_MAX_CONCURRENT_CALLS: 1 } };
+    for (let call = 0; call < 12; call += 1) {
+      const { callIds } = await dispatchCalls(one);
+      expect(callIds).toHaveLength(1);
+      await placeClaimedCalls(server.app, callIds);
+      await until('the end of the call', async () => {
+        const row = await server.app.db.call.findUniqueOrThrow({ where: { id: callIds[0]! } });
+        return row.endedAt !== null;
+      });
+      await recordOutcomes(server.app);
+    }
+    expect(ids.map((id) => dialsOf(server, id).length)).toEqual([3, 3, 3, 3]);
+    for (const id of ids) await act(operator, 'cancelCampaign', id);
+  });
+
+  it('skips contacts in whose zone a changed window never opens', async () => {
+    const { id } = await createCampaign(operator, {
+      contacts: [{ ...people(1, { ending: '0003' })[0], timezone: 'Asia/Calcutta' }],
+      retryFailed: true,
+      maxRetryAttempts: 1,
+      retryDelay: '1s',
+      scheduleType: 'IMMEDIATE',
+    });
+    const { callIds } = await dispatchCalls(server.app);
+    await placeClaimedCalls(server.app, callIds);
+    await until('the retry', async () => {
+      await recordOutcomes(server.app);
+      const [row] = await server.app.db.campaignContact.findMany({
+        where: { campaignId: uuidOf(id) },
+      });
+      return row?.status === 'SCHEDULED';
+    });
+    // Two hours in London are never the same two hours in India.
+    const hour = (ahead: number) =>
+      `${String((new Date().getUTCHours() + ahead + 24) % 24).padStart(2, '0')}:00`;
+    await act(operator, 'updateCampaign', id, { startTime: hour(-1), endTime: hour(1) });
+    const campaign = await until('the end', async () => {
+      await runOnce();
+      const shown = await showCampaign(operator, id);
+      return shown.status === 'COMPLETED' ? shown : null;
+    });
+    expect(campaign.contacts.nodes[0]).toMatchObject({
+      status: 'SKIPPED',
+      skipReason: 'NEVER_OPEN',
+      attempts: 1,
+    });
+  });
+});
+
+describe('a changed schedule', () => {
+  it('reopens contacts that were skipped as NEVER_OPEN', async () => {
+    const { id } = await createCampaign(operator, {
+      contacts: [{ ...people(1)[0], timezone: 'Asia/Tokyo' }, people(2)[1]],
+      timezone: 'America/New_York',
+      startTime: '09:00',
+      endTime: '22:00',
+      scheduledAt: '2040-01-02T00:00:00Z',
+    });
+    await act(operator, 'updateCampaign', id, { endTime: '12:00' });
+    expect((await showCampaign(operator, id)).counts).toMatchObject({ pending: 1, skipped: 1 });
+    await act(operator, 'updateCampaign', id, { endTime: '22:00' });
+    const campaign = await showCampaign(operator, id);
+    expect(campaign.counts).toMatchObject({ pending: 2, skipped: 0 });
+    expect(campaign.contacts.nodes[0]).toMatchObject({ status: 'SCHEDULED', skipReason: null });
+    await act(operator, 'cancelCampaign', id);
+  });
+
+  it('makes retries due that waited for the old window', async () => {
+    const hour = (ahead: number) =>
+      `${String((new Date().getUTCHours() + ahead) % 24).padStart(2, '0')}:00`;
+    const { id } = await createCampaign(operator, {
+      contacts: people(1, { ending: '0003' }),
+      retryFailed: true,
+      maxRetryAttempts: 1,
+      retryDelay: '1s',
+      scheduleType: 'IMMEDIATE',
+    });
+    const { callIds } = await dispatchCalls(server.app);
+    await placeClaimedCalls(server.app, callIds);
+    await act(operator, 'updateCampaign', id, { startTime: hour(4), endTime: hour(6) });
+    await until('the retry', async () => {
+      await recordOutcomes(server.app);
+      const [one] = (await showCampaign(operator, id)).contacts.nodes;
+      return one.status === 'SCHEDULED' && Date.parse(one.nextEligibleAt) > Date.now() + 3_600_000;
+    });
+    await act(operator, 'updateCampaign', id, { startTime: null, endTime: null });
+    await until('the end', async () => {
+      await runOnce();
+      return (await showCampaign(operator, id)).status === 'COMPLETED';
+    });
+    expect(dialsOf(server, id)).toHaveLength(2);
+  });
+});

@@ -1,0 +1,379 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import {
+  awaitImport,
+  contactCount,
+  contactsOf,
+  HEADER,
+  IMPORT,
+  importFile,
+  lines,
+  makeFolder,
+  sendFile,
+  uuid,
+} from './upload.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server?.close());
+
+/** The problems of a file that is rejected. Checks that nothing of it is stored. */
+async function rejections(
+  content: string | Uint8Array | Blob,
+  input: Record<string, unknown> = {},
+) {
+  const folderId = await makeFolder(server);
+  const before = await server.app.db.contactImport.count();
+  const answer = await sendFile(server, IMPORT, content, { folderId, ...input });
+  expect(answer.errors).toBeUndefined();
+  expect(answer.data.importContacts.contactImport).toBeNull();
+  expect(await server.app.db.contactImport.count()).toBe(before);
+  expect(
+    await server.app.db.contactImportChunk.count({
+      where: { import: { folderId: uuid(folderId) } },
+    }),
+  ).toBe(0);
+  return answer.data.importContacts.userErrors as {
+    code: string;
+    message: string;
+    path: string[];
+  }[];
+}
+
+describe('importContacts', () => {
+  it('maps columns by name, normalizes phone numbers and reports invalid rows', async () => {
+    const folderId = await makeFolder(server);
+    const csv = [
+      '"Phone Number";Name;E-Mail;Company;Plan',
+      '(415) 555-2671;Ada King Lovelace;ada@example.com;Analytical;gold',
+      '+49 30 901820;"Müller, Zoë";;;',
+      ';No Number;;;',
+      '12;Too Short;;;',
+      '+14155552672;Bad Mail;not an address;;',
+      ';;;;',
+      "'+14155552673;Guarded;;'=cmd;",
+      '"+14155552674" oops;Quote;;;',
+      '+14155552675;Too;many;cells;here;!',
+    ].join('\r\n');
+    const snapshot = await importFile(server, csv, { folderId, defaultCountry: 'us' });
+    expect(snapshot).toMatchObject({
+      status: 'COMPLETED',
+      rowsRead: 8,
+      importedCount: 4,
+      updatedCount: 0,
+      skippedCount: 0,
+      failedCount: 4,
+      warningCount: 1,
+      failure: null,
+      sizeBytes: Buffer.byteLength(csv),
+      bytesRead: Buffer.byteLength(csv),
+    });
+    expect(snapshot.problems.nodes.map(({ row, phoneNumber }) => [row, phoneNumber])).toEqual([
+      [3, null],
+      [4, '12'],
+      [7, null],
+      [8, null],
+    ]);
+    expect(snapshot.problems.nodes.map(({ reason }) => reason)).toEqual([
+      expect.stringContaining('phone number is required'),
+      expect.stringContaining('"12" is not a valid phone number of US'),
+      expect.stringContaining('text after its closing quote'),
+      expect.stringContaining('6 cells'),
+    ]);
+    expect(snapshot.warnings).toEqual({
+      totalCount: 1,
+      nodes: [
+        {
+          row: 5,
+          phoneNumber: '+14155552672',
+          reason: expect.stringMatching(/^Ignored "E-Mail": .*must be an email address/),
+        },
+      ],
+    });
+    expect(await contactsOf(server, folderId)).toEqual([
+      {
+        phoneNumber: '+14155552671',
+        firstName: 'Ada',
+        lastName: 'King Lovelace',
+        email: 'ada@example.com',
+        companyName: 'Analytical',
+        metadata: { Plan: 'gold' },
+      },
+      {
+        phoneNumber: '+4930901820',
+        firstName: 'Zoë',
+        lastName: 'Müller',
+        email: null,
+        companyName: null,
+        metadata: {},
+      },
+      {
+        phoneNumber: '+14155552672',
+        firstName: 'Bad',
+        lastName: 'Mail',
+        email: null,
+        companyName: null,
+        metadata: {},
+      },
+      {
+        phoneNumber: '+14155552673',
+        firstName: 'Guarded',
+        lastName: null,
+        email: null,
+        companyName: '=cmd',
+        metadata: {},
+      },
+    ]);
+    expect(await contactCount(server, folderId)).toBe(4);
+    const file = await fetch(snapshot.problemsUrl!);
+    expect(file.status).toBe(200);
+    const text = await file.text();
+    expect(text.split('\r\n')[0]).toBe('row,phone_number,reason');
+    expect(text.split('\r\n')[2]).toMatch(/^4,12,/);
+    expect(text.split('\r\n')).toHaveLength(6);
+    const warnings = await (await fetch(snapshot.warningsUrl!)).text();
+    expect(warnings).toMatch(/^row,phone_number,reason\r\n5,\+14155552672,/);
+    expect(await server.app.db.contactImportChunk.count()).toBe(0);
+  });
+
+  it('recognizes common column names and prefers the given mapping', async () => {
+    const guesses: [string, string][] = [
+      ...['phone', 'phone_number', 'Phone Number', 'Mobile', 'tel', 'TELEPHONE', 'number'].map(
+        (name): [string, string] => [name, 'PHONE_NUMBER'],
+      ),
+    ];
+    for (const [name, field] of guesses) {
+      const folderId = await makeFolder(server);
+      const answer = await sendFile(server, IMPORT, `x,${name}\n`, { folderId });
+      expect(answer.data.importContacts.contactImport.mapping).toEqual([
+        { column: 'x', field: null, metadataKey: 'x' },
+        { column: name, field, metadataKey: null },
+      ]);
+    }
+    const folderId = await makeFolder(server);
+    const answer = await sendFile(
+      server,
+      IMPORT,
+      'Kontakt,phone,mobile,Surname,first name,name,Kontakt 2,Kontakt 2,call_count\n+14155550100,1,2,S,F,N,a,b,9',
+      {
+        folderId,
+        mapping: [
+          { column: 'Kontakt', field: 'PHONE_NUMBER' },
+          { column: 'phone', metadataKey: 'Kontakt 2' },
+          { column: 'mobile' },
+        ],
+      },
+    );
+    const mapping = answer.data.importContacts.contactImport.mapping as {
+      field: string | null;
+      metadataKey: string | null;
+    }[];
+    expect(mapping.map(({ field, metadataKey }) => field ?? metadataKey)).toEqual([
+      'PHONE_NUMBER',
+      'Kontakt 2',
+      null,
+      'LAST_NAME',
+      'FIRST_NAME',
+      'name',
+      'Kontakt 2 2',
+      'Kontakt 2 3',
+      null,
+    ]);
+    await awaitImport(server, answer.data.importContacts.contactImport.id);
+    expect(await contactsOf(server, folderId)).toMatchObject([
+      {
+        phoneNumber: '+14155550100',
+        firstName: 'F',
+        lastName: 'S',
+        metadata: { 'Kontakt 2': '1', name: 'N', 'Kontakt 2 2': 'a', 'Kontakt 2 3': 'b' },
+      },
+    ]);
+  });
+
+  it('skips existing phone numbers and keeps the first of repeated rows', async () => {
+    const folderId = await makeFolder(server);
+    await importFile(server, `${HEADER}+14155550100,Old,Name\n`, { folderId });
+    const snapshot = await importFile(
+      server,
+      `${HEADER}+1 415 555 0100,New,Name\n+14155550101,One,A\n+1-415-555-0101,Two,B\n`,
+      { folderId },
+    );
+    expect(snapshot).toMatchObject({
+      rowsRead: 3,
+      importedCount: 1,
+      skippedCount: 2,
+      updatedCount: 0,
+    });
+    expect((await contactsOf(server, folderId)).map(({ firstName }) => firstName)).toEqual([
+      'Old',
+      'One',
+    ]);
+  });
+
+  it('updates existing contacts with updateExisting and keeps the last of repeated rows', async () => {
+    const folderId = await makeFolder(server);
+    await importFile(server, 'phone,first,last,a,b\n+14155550100,Old,Name,1,2\n', { folderId });
+    const snapshot = await importFile(
+      server,
+      'phone,first,last,b,c\n+14155550100,New,,3,4\n+14155550101,One,A,,\n+14155550101,Two,,5,\n',
+      { folderId, updateExisting: true },
+    );
+    expect(snapshot).toMatchObject({
+      rowsRead: 3,
+      importedCount: 1,
+      skippedCount: 0,
+      updatedCount: 2,
+    });
+    expect(await contactsOf(server, folderId)).toMatchObject([
+      { firstName: 'New', lastName: 'Name', metadata: { a: '1', b: '3', c: '4' } },
+      { firstName: 'Two', lastName: 'A', metadata: { b: '5' } },
+    ]);
+    const { data } = await server.client.send(
+      'query ($filter: ContactFilter) { contacts(filter: $filter) { nodes { firstName } } }',
+      { filter: { folderId, search: 'new name' } },
+    );
+    expect(data.contacts.nodes).toEqual([{ firstName: 'New' }]);
+  });
+
+  it('counts duplicates across batches', async () => {
+    const folderId = await makeFolder(server);
+    const skipped = await importFile(server, HEADER + lines(5000) + lines(5000), { folderId });
+    expect(skipped).toMatchObject({ rowsRead: 10_000, importedCount: 5000, skippedCount: 5000 });
+    const updated = await importFile(server, HEADER + lines(2500) + lines(5000, 2000), {
+      folderId,
+      updateExisting: true,
+    });
+    expect(updated).toMatchObject({ rowsRead: 7500, importedCount: 2000, updatedCount: 5500 });
+    expect(await contactCount(server, folderId)).toBe(7000);
+  });
+
+  it('reports a cell of 10 MB and imports the rows around it', async () => {
+    const folderId = await makeFolder(server);
+    const big = `"${'x'.repeat(10 * 1024 * 1024)}`;
+    const snapshot = await importFile(
+      server,
+      `${HEADER}${lines(1)}+14155550101,${big}",Last\n${lines(1, 1)}+14155550102,${big}`,
+      { folderId },
+    );
+    expect(snapshot).toMatchObject({
+      status: 'COMPLETED',
+      rowsRead: 4,
+      importedCount: 2,
+      failedCount: 2,
+    });
+    expect(snapshot.problems.nodes).toEqual([
+      { row: 2, phoneNumber: null, reason: expect.stringContaining('longer than') },
+      { row: 4, phoneNumber: null, reason: expect.stringContaining('no closing quote') },
+    ]);
+  });
+
+  it('reads UTF-16 and UTF-8 with a byte order mark', async () => {
+    const text = '\ufeffphone,name\n+14155550100,Zoë\n';
+    for (const bytes of [
+      Buffer.from(text),
+      Buffer.from(text, 'utf16le'),
+      Buffer.from(text, 'utf16le').swap16(),
+    ]) {
+      const folderId = await makeFolder(server);
+      await importFile(server, bytes, { folderId });
+      expect((await contactsOf(server, folderId)).map(({ firstName }) => firstName)).toEqual([
+        'Zoë',
+      ]);
+    }
+  });
+
+  it('reads Windows-1252 where it is certain, and any encoding that is named', async () => {
+    const file = (text: string) =>
+      Buffer.from(`Leads 2026\nfor March\nphone;name\n+14155550100;${text}\n`, 'latin1');
+    const names: [string, string | null, string, string][] = [
+      ['Zo\xeb M\xfcller', null, 'Zoë', 'WINDOWS_1252'],
+      ['S\xf8ren', 'WINDOWS_1252', 'Søren', 'WINDOWS_1252'],
+      ['Ji\xf8\xedk', 'WINDOWS_1250', 'Jiřík', 'WINDOWS_1250'],
+    ];
+    for (const [bytes, encoding, name, found] of names) {
+      const folderId = await makeFolder(server);
+      const { id } = await importFile(server, file(bytes), { folderId, encoding });
+      expect((await contactsOf(server, folderId)).map(({ firstName }) => firstName)).toEqual([
+        name,
+      ]);
+      const query = `{ contactImport(id: "${id}") { encoding rowsRead } }`;
+      const { data } = await server.client.send(query);
+      expect(data.contactImport).toEqual({ encoding: found, rowsRead: 1 });
+    }
+  });
+
+  it('rejects a file that is not a CSV and stores nothing of it', async () => {
+    const cases: [string | Uint8Array, RegExp][] = [
+      ['', /empty/],
+      ['\n\n', /empty/],
+      ['first,last\nAda,Lovelace\n', /has no phone number column.*"first", "last"/],
+      ['{"phone": "+14155550100"}', /has no phone number column/],
+      [Buffer.from('504b030414000600', 'hex'), /Excel/],
+      [Buffer.from([0x00, 0x01, 0x02, 0x03, 0x04]), /null characters/],
+      [
+        Buffer.from(`${HEADER}+14155550100,S\xf8ren,x\n`, 'latin1'),
+        /not UTF-8: line 2.*`encoding`/,
+      ],
+      [`phone,${'"x'.repeat(50_000)}`, /first row is not a header/],
+      [`phone,${'a,'.repeat(1000)}\n`, /1002 columns; the maximum is 1000/],
+    ];
+    for (const [content, message] of cases) {
+      const [problem, ...more] = await rejections(content);
+      expect(problem).toMatchObject({ path: ['file'] });
+      expect(problem?.message).toMatch(message);
+      expect(more).toEqual([]);
+    }
+    // The wrong byte stands far behind the header, when rows are being kept already.
+    const late = Buffer.concat([Buffer.from(HEADER + lines(60_000)), Buffer.from([0xfc, 0x0a])]);
+    expect((await rejections(late))[0]?.message).toMatch(/not UTF-8: line 60002/);
+  });
+
+  it('reports every invalid argument at once', async () => {
+    const problems = await rejections('a,b\n1,2\n', {
+      folderId: 'fld_00000000-0000-7000-8000-000000000000',
+      defaultCountry: 'Germany',
+      mapping: [
+        { column: 'c', field: 'EMAIL' },
+        { column: 'a', field: 'EMAIL', metadataKey: 'x' },
+        { column: 'a' },
+        { column: 'b', metadataKey: '' },
+      ],
+    });
+    expect(problems.map(({ code, path }) => `${code} ${path.join('.')}`).sort()).toEqual([
+      'INVALID_INPUT defaultCountry',
+      'INVALID_INPUT mapping.0.column',
+      'INVALID_INPUT mapping.1',
+      'INVALID_INPUT mapping.2.column',
+      'NOT_FOUND folderId',
+      'REQUIRED file',
+      'REQUIRED mapping.3.metadataKey',
+    ]);
+  });
+
+  it('rejects a file of more than 200 MB', async () => {
+    const part = new Blob([Buffer.alloc(1024 * 1024, 'x')]);
+    const [problem] = await rejections(
+      new Blob([HEADER, ...Array.from({ length: 201 }, () => part)]),
+    );
+    expect(problem).toMatchObject({ code: 'LIMIT_EXCEEDED', path: ['file'] });
+  });
+
+  it('creates one import per idempotency key and file', async () => {
+    const folderId = await makeFolder(server);
+    const headers = { 'x-idempotency-key': 'import-once' };
+    const send = (content: string) => sendFile(server, IMPORT, { content, headers }, { folderId });
+    const first = await send(HEADER + lines(3));
+    const again = await send(HEADER + lines(3));
+    expect(again.data).toEqual(first.data);
+    expect(again.extensions).toMatchObject({ idempotentReplay: true });
+    expect((await send(HEADER + lines(4))).errors?.[0]?.extensions.code).toBe(
+      'IDEMPOTENCY_KEY_REUSED',
+    );
+    await awaitImport(server, first.data.importContacts.contactImport.id);
+    expect(await server.app.db.contactImport.count({ where: { folderId: uuid(folderId) } })).toBe(
+      1,
+    );
+  });
+});

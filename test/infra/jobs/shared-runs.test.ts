@@ -1,0 +1,106 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Bus, createInProcessBus } from '../../../src/infra/bus/bus.ts';
+import { requestRun, startSharedRuns } from '../../../src/infra/jobs/shared-runs.ts';
+
+const TOPIC = 'work';
+const INTERVAL_MS = 1_000;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** Processes on one bus, which note who ran. */
+function processes(names: readonly string[]) {
+  const bus: Bus = { ...createInProcessBus(), kind: 'redis' };
+  const ran: string[] = [];
+  const stop = new Map<string, () => void>();
+  const runs = new Map(
+    names.map((name) => {
+      const controller = new AbortController();
+      stop.set(name, () => controller.abort());
+      const own = startSharedRuns(
+        {
+          bus,
+          closing: controller.signal,
+          background: (_name, work) => {
+            void work();
+          },
+        },
+        {
+          topic: TOPIC,
+          intervalMs: INTERVAL_MS,
+          run: () => {
+            own.begin();
+            ran.push(name);
+            return Promise.resolve();
+          },
+        },
+      );
+      return [name, own];
+    }),
+  );
+  return {
+    ran,
+    request: (delayMs?: number) => requestRun(bus, TOPIC, delayMs),
+    runsOf: (name: string) => runs.get(name)!,
+    stop: (name: string) => stop.get(name)?.(),
+  };
+}
+
+describe('shared runs', () => {
+  it('are made by one process, and by the same one as long as it lives', async () => {
+    const { ran, request, stop } = processes(['a', 'b', 'c']);
+    for (let run = 0; run < 5; run += 1) {
+      request();
+      await vi.advanceTimersByTimeAsync(5_000);
+    }
+    expect(ran).toHaveLength(5);
+    const [first] = ran;
+    expect(new Set(ran)).toEqual(new Set([first]));
+    stop(first!);
+    request();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(ran).toHaveLength(6);
+    expect(ran[5]).not.toBe(first);
+  });
+
+  it('begin at once after a quiet time, and then an interval apart for all requests of the meantime', async () => {
+    const { ran, request } = processes(['a', 'b']);
+    request();
+    await vi.advanceTimersByTimeAsync(5_000);
+    request();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(ran).toHaveLength(2);
+    for (let count = 0; count < 100; count += 1) {
+      request();
+      await vi.advanceTimersByTimeAsync(50);
+    }
+    expect(ran).toHaveLength(2 + 5);
+  });
+
+  it('come after the delay of the earliest request', async () => {
+    const { ran, request, runsOf } = processes(['a']);
+    runsOf('a').begin();
+    request(3_000);
+    request(1_500);
+    request(2_000);
+    await vi.advanceTimersByTimeAsync(1_499);
+    expect(ran).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(ran).toEqual(['a']);
+  });
+
+  it('are made by another process when the one that does them has no room', async () => {
+    const { ran, request, runsOf } = processes(['a', 'b']);
+    runsOf('a').begin();
+    await vi.advanceTimersByTimeAsync(5_000);
+    request();
+    await vi.advanceTimersByTimeAsync(1);
+    runsOf('a').handOver();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(ran).toEqual(['a', 'b']);
+  });
+});

@@ -1,0 +1,38 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Prisma } from '../../../src/generated/prisma/client.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startTestServer({ settings: { ROLE: 'api' } });
+});
+afterAll(() => server?.close());
+
+describe('$queryRaw past Prisma', () => {
+  it('sends and decodes the values of every type as Prisma does', async () => {
+    const at = new Date('2026-03-01T23:59:59.123Z');
+    const id = '019cbd4d-0000-7000-8000-000000000000';
+    const query = Prisma.sql`SELECT
+      1::int AS int, 9007199254740993::bigint AS bigint, 1.50::numeric(10, 2) AS numeric,
+      1.5::float8 AS float, true AS yes, NULL::text AS nothing, 'ä"''' AS text,
+      ${at}::timestamptz AS at, timestamp '2026-03-01 23:59:59.123' AS local, date '2026-03-01' AS day,
+      ${JSON.stringify({ a: [1, null] })}::jsonb AS json, '"text"'::jsonb AS json_text,
+      'CREATED'::"CallStatus" AS status, ${id}::uuid AS id, ${[id]}::uuid[] AS ids,
+      ${['a,b', '"', '{}', '']}::text[] AS texts, ${[]}::text[] AS none, ${[1, 2]}::int[] AS ints,
+      ${[at]}::timestamptz[] AS instants, ${12n}::bigint AS given, ${false}::boolean AS no,
+      ${null}::text AS missing`;
+    const { app } = server;
+    // A statement is prepared at its third use.
+    for (let use = 0; use < 4; use += 1) {
+      expect(await app.rows.$queryRaw(query)).toEqual(await app.db.$queryRaw(query));
+    }
+    expect(await app.rows.$queryRaw`SELECT ${at}::timestamptz AS at`).toEqual([{ at }]);
+  });
+
+  it('rejects with the error of the server, and goes on', async () => {
+    const { rows } = server.app;
+    await expect(rows.$queryRaw`SELECT 1 / ${0}::int`).rejects.toMatchObject({ code: '22012' });
+    expect(await rows.$queryRaw`SELECT 1 AS one`).toEqual([{ one: 1 }]);
+  });
+});

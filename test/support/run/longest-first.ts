@@ -1,0 +1,65 @@
+/** Starts the longest test files first, so that no worker ends with a long one alone. */
+import { statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { TestSpecification } from 'vitest/node';
+import { BaseSequencer } from 'vitest/node';
+
+/**
+ * Those that take longest, in about this order: a fresh clone has no recorded durations. Those that keep the
+ * processors busy are among those that mostly wait.
+ */
+const LONGEST = [
+  'crash/webhooks.test.ts',
+  'calls/placement/placement.test.ts',
+  'campaigns/dispatch/limits.test.ts',
+  'infra/embedded-postgres/postgres.test.ts',
+  'crash/crash.test.ts',
+  'graphql/lists.test.ts',
+  'calls/placement/creation-limits.test.ts',
+  'analysis.test.ts',
+  'crash/campaign.test.ts',
+  'campaigns/restarts.test.ts',
+  'live/subscriptions.test.ts',
+  'analytics/analytics.test.ts',
+  'live/storm.test.ts',
+  'live/event-log.test.ts',
+  'calls/post-call.test.ts',
+  'calls/inbound.test.ts',
+  'contacts/import/import-crash.test.ts',
+  'server/database-away.test.ts',
+  'calls/live-turns.test.ts',
+  'campaigns/moved-clock.test.ts',
+  'campaigns/engine.test.ts',
+  'campaigns/schedule/planning.test.ts',
+  'contacts/import/import-lifecycle.test.ts',
+  'campaigns/schedule/plan.test.ts',
+  'campaigns/schedule/window.test.ts',
+  'knowledge-bases/knowledge-bases.test.ts',
+  'calls/ending.test.ts',
+  'contacts/import/import-upload.test.ts',
+  'hostile/fuzz/fuzz.test.ts',
+  'webhooks/webhooks.test.ts',
+  'campaigns/ultravox.test.ts',
+  'campaigns/dispatch/claims.test.ts',
+  'organizations/deployment.test.ts',
+  'contacts/import/import.test.ts',
+  'infra/jobs/periodic-tasks.test.ts',
+  'live/recipes.test.ts',
+  'campaigns/bad-rows.test.ts',
+  'calls/webhooks.test.ts',
+  'live/redis.test.ts',
+  'campaigns/enrollment/sources.test.ts',
+].map((file) => fileURLToPath(new URL(`../../${file}`, import.meta.url)));
+
+export class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const weights = new Map(files.map((file) => [file, weightOf(file.moduleId)]));
+    return files.toSorted((a, b) => weights.get(b)! - weights.get(a)!);
+  }
+}
+
+/** After the longest, by the length of the source. */
+function weightOf(file: string): number {
+  const place = LONGEST.indexOf(file);
+  return place === -1 ? statSync(file).size : Number.MAX_SAFE_INTEGER - place;
+}
