@@ -38,6 +38,8 @@ interface Situation {
 const SITUATIONS: readonly Situation[] = [
   { name: 'three a second', atOnce: 50, perSecond: 3, singleCalls: 20 },
   { name: 'at load', atOnce: 100, perSecond: 12, singleCalls: 0 },
+  // As many as one campaign makes with calls of three seconds.
+  { name: 'short calls', atOnce: 100, perSecond: 30, singleCalls: 0 },
 ];
 const SIMULATOR_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';
 const ENDED = new Set(['COMPLETED', 'FAILED', 'CANCELLED']);

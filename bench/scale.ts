@@ -13,10 +13,13 @@ import { type Ringing, startRinging } from './support/ringing.ts';
 import { startSubscribers } from './support/subscribers.ts';
 
 const SUBSCRIBERS = 1_000;
-const EVENTS = 100;
+const EVENTS = 200;
+const WARM_UP_EVENTS = 1_500;
 /** In one transaction. */
 const TOGETHER = 10;
-const ROUNDS = 3;
+/** Between them, so that the subscribers, one process for each server, keep up. */
+const PAUSE_MS = 150;
+const ROUNDS = 5;
 const CONNECTIONS = 20;
 /** For each process. */
 const WARM_UP_SECONDS = 4;
@@ -101,14 +104,15 @@ async function deliveriesOf(
       if (warm > 1 && received.every((each) => each >= (warm - 1) * count)) break;
     }
     const figures: number[] = [];
-    // The first round only warms up, each process with as many deliveries.
+    // The first round only warms up. A process compiles its code after some hundreds of batches, each with
+    // whatever number of subscribers.
     for (let round = 0; round <= ROUNDS; round += 1) {
-      const events = round === 0 ? EVENTS * processes.length : EVENTS;
+      const events = round === 0 ? WARM_UP_EVENTS : EVENTS;
       const starts = await Promise.all(groups.map((group) => group.settled()));
       const before = await cpuSeconds(processes);
       for (let sent = 0; sent < events; sent += TOGETHER) {
         await publish(TOGETHER);
-        await pause(60);
+        await pause(PAUSE_MS);
       }
       await Promise.all(
         groups.map((group, index) => group.until((starts[index] ?? 0) + events * count)),

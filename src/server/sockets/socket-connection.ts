@@ -146,7 +146,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   sendNext(subscriptionId: string, messages: SharedMessages): boolean {
     if (!this.#isOpen()) return true;
     if (this.#socket.bufferedAmount > MAX_BUFFERED_LIVE_BYTES) return false;
-    this.#stream.write(messages.framesFor(subscriptionId));
+    messages.writeFrames(this.#stream, subscriptionId);
     this.#cursors.set(subscriptionId, messages.lastCursor);
     return true;
   }

@@ -1,4 +1,5 @@
 /** Text messages of a server as WebSocket frames, https://www.rfc-editor.org/rfc/rfc6455#section-5.2 */
+import type { Writable } from 'node:stream';
 
 const FINAL_TEXT = 0x81;
 /** Payload lengths that are stored in 2 and in 8 bytes. */
@@ -6,26 +7,51 @@ const IN_2_BYTES = 126;
 const IN_8_BYTES = 127;
 const MAX_IN_2_BYTES = 0xffff;
 
-/**
- * One frame for each ending, with a text that begins with `start`, in one buffer. Written to the
- * connection of a socket without compression, it takes its place among the frames that `ws` writes, since
- * that hands each frame to the connection at once.
- */
-export function textFrames(start: Uint8Array, endings: readonly Uint8Array[]): Buffer {
-  let size = 0;
-  for (const ending of endings) {
-    const length = start.length + ending.length;
-    size += headerLength(length) + length;
+/** Frames in which only the starts of the texts differ from one connection to the next. */
+export class TextFrames {
+  readonly #endings: readonly Uint8Array[];
+  #buffer: Buffer = Buffer.alloc(0);
+  /** Where the texts start in the buffer. */
+  #starts: number[] = [];
+  /** Bytes of the starts in the buffer. */
+  #startLength = -1;
+
+  /** @param endings what the text of each frame ends with, in UTF-8 */
+  constructor(endings: readonly Uint8Array[]) {
+    this.#endings = endings;
   }
-  const frames = Buffer.allocUnsafe(size);
-  let at = 0;
-  for (const ending of endings) {
-    at = writeHeader(frames, at, start.length + ending.length);
-    frames.set(start, at);
-    frames.set(ending, at + start.length);
-    at += start.length + ending.length;
+
+  /**
+   * Writes one frame for each ending, with a text that begins with `start`, in one write. On the connection
+   * of a socket without compression the frames take their place among those that `ws` writes, since that
+   * hands each frame to the connection at once.
+   */
+  writeTo(connection: Writable, start: string): void {
+    const length = Buffer.byteLength(start);
+    if (length !== this.#startLength) this.#prepare(length);
+    const [first = 0, ...others] = this.#starts;
+    this.#buffer.write(start, first);
+    for (const other of others) this.#buffer.copyWithin(other, first, first + length);
+    connection.write(this.#buffer);
+    // What the system has not taken yet must stay as it is. Otherwise the next connection gets the same buffer.
+    if (connection.writableLength > 0) this.#startLength = -1;
   }
-  return frames;
+
+  #prepare(startLength: number): void {
+    const lengths = this.#endings.map((ending) => startLength + ending.length);
+    this.#buffer = Buffer.allocUnsafeSlow(
+      lengths.reduce((size, length) => size + headerLength(length) + length, 0),
+    );
+    this.#starts = [];
+    let at = 0;
+    for (const [index, length] of lengths.entries()) {
+      at = writeHeader(this.#buffer, at, length);
+      this.#starts.push(at);
+      this.#buffer.set(this.#endings[index] ?? [], at + startLength);
+      at += length;
+    }
+    this.#startLength = startLength;
+  }
 }
 
 function headerLength(length: number): number {

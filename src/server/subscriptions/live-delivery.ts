@@ -2,13 +2,14 @@
  * Delivery of live events past the iterators of GraphQL: subscribers that would get the same result
  * are one group, for which an event is executed and serialized once.
  */
+import type { Writable } from 'node:stream';
 import type { ExecutionResult } from 'graphql';
 import type { App } from '../../app.ts';
 import type { Event } from '../../generated/prisma/client.ts';
 import { withoutHttp } from '../../graphql/errors/errors.ts';
 import type { Failures } from '../../infra/failures.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { textFrames } from '../sockets/text-frames.ts';
+import { TextFrames } from '../sockets/text-frames.ts';
 
 /** The result of one event, as all transports send it. */
 export interface SharedMessage {
@@ -21,7 +22,7 @@ export interface SharedMessage {
 export class SharedMessages {
   readonly messages: readonly SharedMessage[];
   #blocks: Buffer | undefined;
-  #payloads: readonly Buffer[] | undefined;
+  #frames: TextFrames | undefined;
 
   constructor(messages: readonly SharedMessage[]) {
     this.messages = messages;
@@ -45,11 +46,11 @@ export class SharedMessages {
     return this.#blocks;
   }
 
-  /** The WebSocket frames of a subscription's `next` messages, whose payloads are encoded once for all. */
-  framesFor(subscriptionId: string): Buffer {
-    this.#payloads ??= this.messages.map(({ payload }) => Buffer.from(`${payload}}`));
-    const start = Buffer.from(`{"id":${JSON.stringify(subscriptionId)},"type":"next","payload":`);
-    return textFrames(start, this.#payloads);
+  /** A subscription's `next` messages as WebSocket frames, whose payloads are encoded once for all. */
+  writeFrames(connection: Writable, subscriptionId: string): void {
+    this.#frames ??= new TextFrames(this.messages.map(({ payload }) => Buffer.from(`${payload}}`)));
+    const start = `{"id":${JSON.stringify(subscriptionId)},"type":"next","payload":`;
+    this.#frames.writeTo(connection, start);
   }
 }
 
