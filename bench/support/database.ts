@@ -3,11 +3,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
-import { recordUtc } from '../../src/deployment.ts';
+import { prepareDatabase } from '../../src/deployment.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
 import { startEmbeddedPostgres } from '../../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../../src/infra/logger.ts';
-import { migrateDatabase } from '../../src/infra/migrations/migrations.ts';
 import { prepareCounting } from './statements.ts';
 
 export interface BenchDatabase {
@@ -50,11 +49,10 @@ export async function startBenchDatabase({
     await postgres.stop();
     postgres = await startEmbeddedPostgres(place);
   }
-  await migrateDatabase(postgres.url, { log });
+  // Before there are rows: those below are older than their ids, which would look like instants of another zone.
+  await prepareDatabase({ databaseUrl: postgres.url, waitSeconds: 0, log });
   const client = newClient(postgres.url);
   await client.connect();
-  // The rows below are older than their ids, which would look like instants of another zone.
-  await recordUtc(client);
   const isFilled = (await client.query('SELECT 1 FROM organizations LIMIT 1')).rowCount === 1;
   if (!isFilled) await fill(client);
   const first = async (table: string): Promise<string> =>

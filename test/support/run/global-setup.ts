@@ -1,5 +1,6 @@
 import type { TestProject } from 'vitest/node';
 import { startTestPostgres } from '../servers/database.ts';
+import { compileServer } from '../servers/process.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -9,7 +10,7 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const { adminUrl, stop } = await startTestPostgres();
+  const [{ adminUrl, stop }] = await Promise.all([startTestPostgres(), compileServer()]);
   project.provide('databaseAdminUrl', adminUrl);
   return stop;
 }

@@ -1,6 +1,7 @@
 /** Runs the server as users do, in its own process, which tests kill and restart. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,6 +15,21 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 const MAX_OUTPUT = 20_000;
 /** Processes start faster with the code that earlier ones have compiled. */
 const COMPILE_CACHE = path.join(root, 'node_modules/.cache/node');
+
+/**
+ * Compiles the code of the server for `startServerProcess`, unless that was done before: Node.js keeps it when
+ * a process exits, which those that tests kill do not.
+ */
+export async function compileServer(): Promise<void> {
+  if (existsSync(COMPILE_CACHE)) return;
+  const child = spawn(process.execPath, ['--eval', "import('./src/start.ts')"], {
+    cwd: root,
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: COMPILE_CACHE },
+    stdio: 'inherit',
+  });
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new Error(`The server does not load: exit code ${code}`);
+}
 
 export interface ServerProcess {
   /** Does not change with a restart. */
