@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
-import { LongestFirst } from './test/support/run/longest-first.ts';
-import { keepTemporaryFilesInMemory } from './test/support/run/temporary-files.ts';
+import { LongestFirst } from './test/support/vitest/longest-first.ts';
+import { keepTemporaryFilesInMemory } from './test/support/vitest/temporary-files.ts';
 
 // Before the workers start, which inherit it.
 keepTemporaryFilesInMemory();
@@ -10,7 +10,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['module', 'node'] } },
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/run/global-setup.ts'],
+    globalSetup: ['test/support/vitest/global-setup.ts'],
     pool: 'forks',
     // On two cores. Many tests mostly wait, for calls that ring and for jobs that retry.
     maxWorkers: 4,

@@ -1,9 +1,9 @@
 /**
- * What a call of a campaign costs, and how live it is: `node bench/campaign-call.ts [seconds]`. Four
- * processes on one PostgreSQL and one Redis, 50 calls at once and three new ones a second, of one
- * organization, and twice as many at once that are a third as long. The delay is from the arrival of Ultravox's `call.ended` webhook at a load balancer in
- * front of the processes to the subscriber. With `STATEMENTS=1` it prints each statement and how often
- * a call needs it. Needs `redis-server`.
+ * What a call of a campaign costs, and how live it is: `node bench/campaign-call.ts [seconds] [situations…]`.
+ * Four processes on one PostgreSQL and one Redis, calls of one organization: 50 at once and three new ones a
+ * second, and twice as many at once that end sooner. The delay is from the arrival of Ultravox's `call.ended`
+ * webhook at a load balancer in front of the processes to the subscriber. With `STATEMENTS=1` it prints each
+ * statement and how often a call needs it. Needs `redis-server`.
  */
 import { createServer, type Server as HttpServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -38,7 +38,7 @@ interface Situation {
 const SITUATIONS: readonly Situation[] = [
   { name: 'three a second', atOnce: 50, perSecond: 3, singleCalls: 20 },
   { name: 'at load', atOnce: 100, perSecond: 12, singleCalls: 0 },
-  // As many as one campaign makes with calls of three seconds.
+  // As many as one campaign may make with the shortest calls, which keeps two cores busy.
   { name: 'short calls', atOnce: 100, perSecond: 30, singleCalls: 0 },
 ];
 const SIMULATOR_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';

@@ -114,7 +114,7 @@ async function measure(
       warm += 1;
       await publisher.publish(1, payload);
     }
-    const events = Math.min(2_000, Math.max(20, Math.ceil(100_000 / count)));
+    const events = Math.min(5_000, Math.max(20, Math.ceil(100_000 / count)));
     const batch = count < 1_000 ? 50 : 10;
     const figures: number[] = [];
     let memory = 0;

@@ -2,7 +2,6 @@
  * Opening subscriptions, and again after the server was killed: `node bench/opening.ts [count]`. Beside
  * the time that a bare `ws` server takes to open as many.
  */
-
 import { startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, startServer } from './support/processes.ts';

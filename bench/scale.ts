@@ -20,6 +20,7 @@ const TOGETHER = 10;
 /** Between them, so that the subscribers, one process for each server, keep up. */
 const PAUSE_MS = 150;
 const ROUNDS = 5;
+const READ_ROUNDS = 3;
 const CONNECTIONS = 20;
 /** For each process. */
 const WARM_UP_SECONDS = 4;
@@ -69,7 +70,7 @@ async function requestsOf(processes: readonly Process[], seconds: number): Promi
 /** Requests per CPU second of each of these sets of processes, in turns. */
 async function readsOf(sets: readonly (readonly Process[])[]): Promise<number[]> {
   const figures: number[][] = sets.map(() => []);
-  for (let round = 0; round <= ROUNDS; round += 1) {
+  for (let round = 0; round <= READ_ROUNDS; round += 1) {
     for (const [index, processes] of sets.entries()) {
       // The first round only warms up, each process with as many requests.
       if (round === 0) await requestsOf(processes, WARM_UP_SECONDS * processes.length);
@@ -104,8 +105,8 @@ async function deliveriesOf(
       if (warm > 1 && received.every((each) => each >= (warm - 1) * count)) break;
     }
     const figures: number[] = [];
-    // The first round only warms up. A process compiles its code after some hundreds of batches, each with
-    // whatever number of subscribers.
+    // The first round only warms up: a process compiles its code after a number of batches, however many
+    // subscribers each is for.
     for (let round = 0; round <= ROUNDS; round += 1) {
       const events = round === 0 ? WARM_UP_EVENTS : EVENTS;
       const starts = await Promise.all(groups.map((group) => group.settled()));
@@ -233,7 +234,7 @@ export async function benchScale(): Promise<Section> {
   }
   return {
     title: 'Processes',
-    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over ${CONNECTIONS} connections in all, and deliveries of events, with call and agent, to ${SUBSCRIBERS} subscribers, spread over the processes, ${TOGETHER} events at a time. Beside each, as many processes of the floor, or of the bare \`ws\` server, which show what the machine itself makes of more processes. In parentheses the ratio to one process. Median of ${ROUNDS} rounds.`,
+    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over ${CONNECTIONS} connections in all, and deliveries of events, with call and agent, to ${SUBSCRIBERS} subscribers, spread over the processes, ${TOGETHER} events at a time. Beside each, as many processes of the floor, or of the bare \`ws\` server, which show what the machine itself makes of more processes. In parentheses the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
     table: table(
       [
         'processes',

@@ -1,5 +1,4 @@
 /** Seconds from the start of the process to the first answer, with a database that is there: `node bench/start.ts`. */
-
 import { startBenchDatabase } from './support/database.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, median, startServer } from './support/processes.ts';

@@ -6,20 +6,20 @@ import type { Pool } from 'pg';
 import type { Config } from './config.ts';
 import { PrismaClient } from './generated/prisma/client.ts';
 import { TABLES } from './generated/tables.ts';
-import type { Bus } from './infra/bus/bus.ts';
-import { createInProcessBus, createRedisBus } from './infra/bus/bus.ts';
+import type { Bus } from './infra/bus.ts';
+import { createInProcessBus, createRedisBus } from './infra/bus.ts';
 import { type Cipher, createCipher } from './infra/cipher.ts';
 import { adapterOf, newQueryPool } from './infra/database/connections.ts';
 import { createStatementNames } from './infra/database/prepared-statements.ts';
 import { SNAPSHOTS_AT_ONCE } from './infra/database/snapshot.ts';
 import { createFailures, type Failures } from './infra/failures.ts';
+import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs/jobs.ts';
+import type { Logger } from './infra/logger.ts';
 import {
   createLanguageModel,
   type LanguageModel,
   type LanguageModelSettings,
-} from './infra/http/language-model.ts';
-import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs/jobs.ts';
-import type { Logger } from './infra/logger.ts';
+} from './infra/outgoing/language-model.ts';
 import { perInstance, variantOf } from './infra/per-instance.ts';
 import { createRowReader, type RowReader } from './infra/rows/row-reader.ts';
 import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts';

@@ -2,8 +2,8 @@
 import type { ProblemPath } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
-import { isAtOrBelow } from '../infra/http/addresses.ts';
 import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
 import { template } from './placeholders.ts';
 import type { AgentSettings } from './settings.ts';

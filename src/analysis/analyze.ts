@@ -12,7 +12,7 @@ import {
 } from '../calls/post-call/steps.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
 import { hiddenFromPlanner } from '../infra/database/hidden-from-planner.ts';
-import { type LanguageModel, LanguageModelError } from '../infra/http/language-model.ts';
+import { type LanguageModel, LanguageModelError } from '../infra/outgoing/language-model.ts';
 import { type AnalysisTask, buildPrompt, type Prompt } from './prompt.ts';
 import { beginAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 import { NOTHING, readVerdict, type Verdict } from './verdict.ts';

@@ -1,7 +1,7 @@
 /** What a language model is asked about a call, and how its answers are kept until they are used. */
 import { createHash } from 'node:crypto';
 import type { Agent } from '../generated/prisma/client.ts';
-import type { LanguageModel } from '../infra/http/language-model.ts';
+import type { LanguageModel } from '../infra/outgoing/language-model.ts';
 import type { AnalysisTask, Prompt } from './prompt.ts';
 
 export const TASK_COLUMNS = { successCriteria: true, extractionSchema: true } as const;

@@ -5,8 +5,8 @@
  * values are reported by `throwIfAny`.
  */
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
-import { mayBePublicHost } from './http/addresses.ts';
 import { parsePublicId, withArticle } from './ids.ts';
+import { mayBePublicHost } from './outgoing/addresses.ts';
 import { type PhoneNumberRules, readPhoneNumber } from './phone-number.ts';
 
 /** Not allowed by RFC 3986. Parsers that accept them may read different hosts. */

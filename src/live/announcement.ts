@@ -1,6 +1,6 @@
 /** What the bus tells the subscribers of an organization when events have got their cursors. */
 import type { Event } from '../generated/prisma/client.ts';
-import type { Json } from '../infra/bus/bus.ts';
+import type { Json } from '../infra/bus.ts';
 import { decodeEvents } from './event-rows.ts';
 
 /** Cursors that were assigned by one numbering: those greater than `after`, up to `through`. */

@@ -12,7 +12,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
-import type { Json } from '../infra/bus/bus.ts';
+import type { Json } from '../infra/bus.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import {
   announcementOf,

@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { parseAddressRange } from '../infra/http/addresses.ts';
+import { parseAddressRange } from '../infra/outgoing/addresses.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
 import { newApiKey, secretColumns } from './api-key-secret.ts';

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
 import { inSnapshot } from '../infra/database/snapshot.ts';
-import { readToken, signToken } from '../infra/http/signed-token.ts';
+import { readToken, signToken } from '../infra/signed-token.ts';
 import type { Viewer } from '../viewer.ts';
 import { isKeyUsable } from './api-keys.ts';
 

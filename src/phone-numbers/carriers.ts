@@ -3,8 +3,8 @@ import type { App, Tx } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
-import { isUnambiguousHost } from '../infra/http/addresses.ts';
 import { newId } from '../infra/ids.ts';
+import { isUnambiguousHost } from '../infra/outgoing/addresses.ts';
 import { enqueueSync } from '../sync/service.ts';
 import type { Viewer } from '../viewer.ts';
 import {

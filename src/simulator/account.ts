@@ -1,7 +1,7 @@
 import { MODELS } from './calls/call-checks.ts';
 import { ACCOUNT_ID } from './calls/call-state.ts';
-import type { JsonObject } from './http/json.ts';
 import { page } from './http/paging.ts';
+import type { JsonObject } from './json.ts';
 import type { Route, World } from './world.ts';
 
 const FREE_SECONDS = 30 * 60;

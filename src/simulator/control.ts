@@ -4,8 +4,8 @@ import { createAgentCall } from './calls/calls.ts';
 import { inboundCall } from './calls/inbound.ts';
 import { OUTCOMES } from './calls/scenario.ts';
 import { type FaultInput, faultSchema } from './faults.ts';
-import { HttpError, isObject, type Json, Problems, refuse } from './http/json.ts';
 import { page } from './http/paging.ts';
+import { HttpError, isObject, type Json, Problems, refuse } from './json.ts';
 import { changeSettings } from './settings.ts';
 import type { Request, Route, World } from './world.ts';
 

@@ -7,7 +7,7 @@ import {
   objectAt,
   refuse,
   stringAt,
-} from './http/json.ts';
+} from './json.ts';
 import type { Request, Route, World } from './world.ts';
 
 /** How a voicemail introduces itself, and how somebody asks not to be called again, without the usual phrases. */

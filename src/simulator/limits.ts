@@ -1,4 +1,4 @@
-import { HttpError, refuse } from './http/json.ts';
+import { HttpError, refuse } from './json.ts';
 import type { World } from './world.ts';
 
 const CONCURRENCY_WAIT_SECONDS = 5;

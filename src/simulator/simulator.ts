@@ -26,8 +26,8 @@ import {
 } from './control.ts';
 import { corpusRoutes, finishSource } from './corpora/corpora.ts';
 import { type Fault, type FaultInput, type FaultState, makeFaults } from './faults.ts';
-import type { Json, JsonObject } from './http/json.ts';
 import { makeServer } from './http/server.ts';
+import type { Json, JsonObject } from './json.ts';
 import { languageModelRoutes } from './language-model.ts';
 import { type Job, makeScheduler } from './scheduler.ts';
 import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { invalid, type JsonObject, objectAt, Problems, refuse, stringAt } from './http/json.ts';
 import { page } from './http/paging.ts';
+import { invalid, type JsonObject, objectAt, Problems, refuse, stringAt } from './json.ts';
 import { type Shape, walkBody } from './shapes/shape.ts';
 import { at, type Request, type Route, type World } from './world.ts';
 

@@ -1,5 +1,5 @@
 import type { Faults } from './faults.ts';
-import type { Json, JsonObject } from './http/json.ts';
+import type { Json, JsonObject } from './json.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SimulatorSettings } from './settings.ts';
 import type { Collection, Store } from './store.ts';

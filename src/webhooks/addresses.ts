@@ -2,7 +2,7 @@
 import type { Config } from '../config.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
-import { isAtOrBelow } from '../infra/http/addresses.ts';
+import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 
 type Settings = Pick<Config, 'ALLOW_PRIVATE_ADDRESSES' | 'WEBHOOK_ALLOWED_URLS'>;
 

@@ -1,7 +1,7 @@
 /** Records the attempts of deliveries, and when the next one is due. */
 import type { App } from '../app.ts';
-import type { PostResult } from '../infra/http/guarded-post.ts';
 import { newId } from '../infra/ids.ts';
+import type { PostResult } from '../infra/outgoing/guarded-post.ts';
 import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
 import { recordFailure, recordSuccess } from './endpoint-health.ts';
 import { nextAttemptAt, retryAfter } from './retry.ts';

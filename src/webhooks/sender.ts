@@ -5,8 +5,8 @@
  */
 import type { App } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
-import { guardedPost } from '../infra/http/guarded-post.ts';
 import { newId } from '../infra/ids.ts';
+import { guardedPost } from '../infra/outgoing/guarded-post.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import { mayReceive } from './addresses.ts';
 import { type AttemptResult, recordAttempt } from './attempts.ts';

@@ -4,7 +4,7 @@ import { dataOf, uuidOf } from '../calls/support.ts';
 import { makeFolder } from '../contacts/import/upload.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import type { TestServer } from '../support/servers/server.ts';
-import { ALWAYS, done, people } from './graph-support.ts';
+import { ALWAYS, done, people } from './graph/graph-support.ts';
 
 /** A start so far in the future that no call is placed during a test. */
 export const LATER = '2040-03-05T08:00:00.000Z';

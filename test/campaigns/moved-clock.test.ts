@@ -115,11 +115,11 @@ async function runThrough(id: string): Promise<void> {
     await runCampaigns(server.app);
     const row = await server.app.db.campaign.findUniqueOrThrow({ where: { id: uuidOf(id) } });
     if (row.status === 'COMPLETED') return;
-    // That run began calls. They are dialed before the clock moves on.
-    if (row.callingCount > 0) continue;
     if (!row.nextDispatchAt) throw new Error(`${id} is ${row.status} and waits for nothing`);
     const now = movedAt(Date.now());
     if (now > giveUp) throw new Error(`${id} goes on for months`);
+    // The last run began calls. They are dialed before the clock moves on.
+    if (row.callingCount > 0) continue;
     const next = row.nextDispatchAt.getTime();
     if (next <= now + 50) continue;
     // Nothing may be dialed just before that instant.

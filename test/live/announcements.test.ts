@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Event } from '../../src/generated/prisma/client.ts';
-import type { Bus, Json } from '../../src/infra/bus/bus.ts';
+import type { Bus, Json } from '../../src/infra/bus.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { readTogether } from '../../src/live/event-rows.ts';
 import { createEventFeed, type EventFeed } from '../../src/live/feed.ts';

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Bus, createRedisBus } from '../../src/infra/bus/bus.ts';
+import { type Bus, createRedisBus } from '../../src/infra/bus.ts';
 import { createFailures } from '../../src/infra/failures.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';

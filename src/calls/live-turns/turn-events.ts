@@ -1,7 +1,7 @@
 /** Turns as events of the log: each turn of a watched call is appended exactly once. */
 import type { App, Tx } from '../../app.ts';
 import type { Call, CallTurn, Event } from '../../generated/prisma/client.ts';
-import type { Json } from '../../infra/bus/bus.ts';
+import type { Json } from '../../infra/bus.ts';
 import { announceEvents } from '../../live/log.ts';
 import { appendCallEvents, type NewCallEvent } from '../append-events.ts';
 import { lockCall } from '../lock.ts';

@@ -10,7 +10,7 @@ import {
   type CallStatus,
   Prisma,
 } from '../../generated/prisma/client.ts';
-import type { Json } from '../../infra/bus/bus.ts';
+import type { Json } from '../../infra/bus.ts';
 import { announceEvents, type NewEvent } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { billedSeconds, billingStatusOf, costOf, isBillingUpdate } from '../billing.ts';

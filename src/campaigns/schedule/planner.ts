@@ -7,7 +7,7 @@
  * are spread separately, over the hours that are open for that zone.
  *
  * A plan consists of evenly spaced segments, so that planning 100,000 contacts takes one statement with
- * a few parameters (`plan-sql.ts`).
+ * a few parameters (`../enrollment/plan-sql.ts`).
  */
 import {
   isInside,

@@ -1,7 +1,7 @@
 /**
  * Resolves a field that shows a column, or a value that is worked out from columns, without the resolvers around
  * it, when the row has the columns and the caller has the scopes. Those resolvers cost more than the rest of a
- * list. For `query-plan.ts` it also notes which fields show columns or a related row.
+ * list. For `../executor/query-plan.ts` it also notes which fields show columns or a related row.
  */
 import { types } from 'node:util';
 import SchemaBuilder, {

@@ -1,6 +1,6 @@
 /** Runs tasks periodically, and asks the database in one statement which of them have anything to do. */
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
-import type { Bus, Json } from '../bus/bus.ts';
+import type { Bus, Json } from '../bus.ts';
 import { hiddenFromPlanner } from '../database/hidden-from-planner.ts';
 import type { Failures } from '../failures.ts';
 import { newId } from '../ids.ts';

@@ -6,7 +6,7 @@
  * This only spares work. That nothing is done twice must follow from the locks of the run, and a request may
  * be lost: a periodic run is the fallback.
  */
-import type { Bus, Json } from '../bus/bus.ts';
+import type { Bus, Json } from '../bus.ts';
 import { newId } from '../ids.ts';
 
 /**

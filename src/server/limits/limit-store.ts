@@ -1,7 +1,7 @@
 /** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../../app.ts';
-import { connectCluster, isCluster, retryDelay } from '../../infra/bus/redis-cluster.ts';
+import { connectCluster, isCluster, retryDelay } from '../../infra/redis/redis-cluster.ts';
 
 /** How long a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;

@@ -25,6 +25,8 @@ export class TextFrames {
    * Writes one frame for each ending, with a text that begins with `start`, in one write. On the connection
    * of a socket without compression the frames take their place among those that `ws` writes, since that
    * hands each frame to the connection at once.
+   *
+   * @param connection of a socket of the system: what it has not passed on counts in its `writableLength`
    */
   writeTo(connection: Writable, start: string): void {
     const length = Buffer.byteLength(start);
@@ -39,7 +41,7 @@ export class TextFrames {
 
   #prepare(startLength: number): void {
     const lengths = this.#endings.map((ending) => startLength + ending.length);
-    this.#buffer = Buffer.allocUnsafeSlow(
+    this.#buffer = Buffer.allocUnsafe(
       lengths.reduce((size, length) => size + headerLength(length) + length, 0),
     );
     this.#starts = [];

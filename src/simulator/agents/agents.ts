@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { checkCallBody } from '../calls/call-checks.ts';
+import { page, searchTerm } from '../http/paging.ts';
 import {
   invalid,
   isObject,
@@ -8,8 +9,7 @@ import {
   Problems,
   refuse,
   stringAt,
-} from '../http/json.ts';
-import { page, searchTerm } from '../http/paging.ts';
+} from '../json.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { callTemplate } from '../shapes/shapes.ts';
 import { type AgentRecord, at, type Request, type Route, type World } from '../world.ts';

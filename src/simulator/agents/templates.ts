@@ -1,13 +1,6 @@
 import { Ajv, type ValidateFunction } from 'ajv';
 import Mustache from 'mustache';
-import {
-  atPath,
-  HttpError,
-  isObject,
-  type Json,
-  type JsonObject,
-  type Problems,
-} from '../http/json.ts';
+import { atPath, HttpError, isObject, type Json, type JsonObject, type Problems } from '../json.ts';
 import type { SimulatorSettings } from '../settings.ts';
 
 /** The members of a template whose strings are rendered, each with its path. */

@@ -8,7 +8,7 @@ import {
   Problems,
   stringAt,
   stringsAt,
-} from '../http/json.ts';
+} from '../json.ts';
 import { MEDIA } from '../shapes/shapes.ts';
 import { resolveTools } from '../tools/tools.ts';
 import { checkVoices } from '../voices/voices.ts';

@@ -1,12 +1,5 @@
-import {
-  durationToMs,
-  invalid,
-  isDuration,
-  type JsonObject,
-  objectAt,
-  UUID,
-} from '../http/json.ts';
 import { searchTerm } from '../http/paging.ts';
+import { durationToMs, invalid, isDuration, type JsonObject, objectAt, UUID } from '../json.ts';
 import type { CallRecord, Request, World } from '../world.ts';
 
 /** Whether a call matches the filters that the lists of calls and of deleted calls share. */

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { findAgent } from '../agents/agents.ts';
-import { HttpError, isObject, type JsonObject, refuse, stringAt } from '../http/json.ts';
 import { choice, page } from '../http/paging.ts';
+import { HttpError, isObject, type JsonObject, refuse, stringAt } from '../json.ts';
 import type { CallRecord, Request, Route, World } from '../world.ts';
 import { callFilter, sortCalls } from './call-filters.ts';
 import { deleteCall, visibleMessages } from './call-state.ts';

@@ -1,4 +1,4 @@
-import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../http/json.ts';
+import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../json.ts';
 import { at, type CallRecord, type World } from '../world.ts';
 import { message, summarize, writeTranscript } from './dialogue.ts';
 

@@ -13,7 +13,7 @@ import {
   refuse,
   stringAt,
   UUID,
-} from '../http/json.ts';
+} from '../json.ts';
 import { takeCallSlot } from '../limits.ts';
 import { walkBody } from '../shapes/shape.ts';
 import { startAgentCallRequest, startCallRequest } from '../shapes/shapes.ts';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { invalid, isObject, type JsonObject, listAt, refuse, stringAt } from '../http/json.ts';
+import { invalid, isObject, type JsonObject, listAt, refuse, stringAt } from '../json.ts';
 import type { Request, World } from '../world.ts';
 import { addLines, endCall, isLive } from './call-state.ts';
 import { findCall } from './calls.ts';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { atPath, isObject, type JsonObject, objectAt, stringAt } from '../http/json.ts';
+import { atPath, isObject, type JsonObject, objectAt, stringAt } from '../json.ts';
 import type { CallRecord } from '../world.ts';
 
 interface Words {

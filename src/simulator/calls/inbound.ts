@@ -10,7 +10,7 @@ import {
   setPath,
   stringAt,
   stringsAt,
-} from '../http/json.ts';
+} from '../json.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import type { CallRecord, World } from '../world.ts';
 import type { Arrival } from './calls.ts';

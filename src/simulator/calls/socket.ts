@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { isObject, type Json, stringAt } from '../http/json.ts';
+import { isObject, type Json, stringAt } from '../json.ts';
 import type { World } from '../world.ts';
 import { addLines, endCall, isLive, joinCall } from './call-state.ts';
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { page } from '../http/paging.ts';
 import {
   HttpError,
   isObject,
@@ -9,8 +10,7 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from '../http/json.ts';
-import { page } from '../http/paging.ts';
+} from '../json.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { at, type DocumentRecord, type Request, type Route, type World } from '../world.ts';
 import { resultsFor } from './corpus-query.ts';

@@ -9,7 +9,7 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from '../http/json.ts';
+} from '../json.ts';
 import { walkBody } from '../shapes/shape.ts';
 import { at, type DocumentRecord, type Route, type World } from '../world.ts';
 

@@ -1,5 +1,5 @@
+import { invalid, type Json, type JsonObject } from '../json.ts';
 import type { Reply, Request } from '../world.ts';
-import { invalid, type Json, type JsonObject } from './json.ts';
 
 const DEFAULT_PAGE_SIZE = 10;
 const MAX_PAGE_SIZE = 100;

@@ -1,8 +1,8 @@
 import { timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Fault, fitsRequest } from '../faults.ts';
+import { HttpError, type Json, refuse } from '../json.ts';
 import type { Reply, Request, RequestLogEntry, Route, World } from '../world.ts';
-import { HttpError, type Json, refuse } from './json.ts';
 
 const MAX_BODY = 12 * 1024 * 1024;
 const KEPT_REQUESTS = 2000;

@@ -1,11 +1,4 @@
-import {
-  isDuration,
-  isObject,
-  type Json,
-  type JsonObject,
-  type Problems,
-  UUID,
-} from '../http/json.ts';
+import { isDuration, isObject, type Json, type JsonObject, type Problems, UUID } from '../json.ts';
 
 /**
  * Shapes of request members. One pass over a body checks it, treats null as absent, and drops and

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from '../http/json.ts';
+import type { Json, JsonObject } from '../json.ts';
 
 /** The public tools of every account. Only the ids of the first five are documented. */
 

@@ -1,4 +1,6 @@
 import { exampleArguments } from '../calls/dialogue.ts';
+import { page } from '../http/paging.ts';
+import { post } from '../http/post.ts';
 import {
   isObject,
   type Json,
@@ -7,9 +9,7 @@ import {
   objectAt,
   refuse,
   stringAt,
-} from '../http/json.ts';
-import { page } from '../http/paging.ts';
-import { post } from '../http/post.ts';
+} from '../json.ts';
 import type { Reply, Request, Route, World } from '../world.ts';
 import { findTool } from './tools.ts';
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { choice, page, searchTerm } from '../http/paging.ts';
 import {
   HttpError,
   isObject,
@@ -9,8 +10,7 @@ import {
   refuse,
   stringAt,
   stringsAt,
-} from '../http/json.ts';
-import { choice, page, searchTerm } from '../http/paging.ts';
+} from '../json.ts';
 import type { Shape } from '../shapes/shape.ts';
 import { walkBody } from '../shapes/shape.ts';
 import { toolDefinition } from '../shapes/tool-shapes.ts';

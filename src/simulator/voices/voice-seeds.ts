@@ -1,4 +1,4 @@
-import type { JsonObject } from '../http/json.ts';
+import type { JsonObject } from '../json.ts';
 
 /** Public voices, with real ids where those are public. */
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { toneWav } from '../calls/sound.ts';
+import { choice, page, searchTerm } from '../http/paging.ts';
 import {
   HttpError,
   invalid,
@@ -9,8 +10,7 @@ import {
   Problems,
   refuse,
   stringAt,
-} from '../http/json.ts';
-import { choice, page, searchTerm } from '../http/paging.ts';
+} from '../json.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { externalVoice } from '../shapes/voice-shapes.ts';
 import type { Request, Route, World } from '../world.ts';

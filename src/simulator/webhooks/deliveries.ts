@@ -1,8 +1,8 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { presentCall } from '../calls/call-state.ts';
 import { fitsDelivery } from '../faults.ts';
-import { objectAt, stringAt, stringsAt } from '../http/json.ts';
 import { post } from '../http/post.ts';
+import { objectAt, stringAt, stringsAt } from '../json.ts';
 import { at, type CallRecord, type DeliveryRecord, type World } from '../world.ts';
 
 const FIRST_RETRY_MS = 30_000;

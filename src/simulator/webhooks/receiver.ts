@@ -1,4 +1,4 @@
-import type { JsonObject } from '../http/json.ts';
+import type { JsonObject } from '../json.ts';
 import type { ReceivedWebhook, Route, World } from '../world.ts';
 
 /** A receiver of webhooks, for demonstrations: it accepts everything and shows what came. */

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { findAgent } from '../agents/agents.ts';
-import { type JsonObject, objectAt, Problems, refuse, stringAt, stringsAt } from '../http/json.ts';
 import { page } from '../http/paging.ts';
+import { type JsonObject, objectAt, Problems, refuse, stringAt, stringsAt } from '../json.ts';
 import { type Shape, walkBody } from '../shapes/shape.ts';
 import { at, type Request, type Route, type WebhookRecord, type World } from '../world.ts';
 

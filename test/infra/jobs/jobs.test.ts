@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { PrismaClient } from '../../../src/generated/prisma/client.ts';
-import { createInProcessBus } from '../../../src/infra/bus/bus.ts';
+import { createInProcessBus } from '../../../src/infra/bus.ts';
 import { newAdapter } from '../../../src/infra/database/connections.ts';
 import { createFailures, type Failures } from '../../../src/infra/failures.ts';
 import {

@@ -1,7 +1,7 @@
 import { sqltag as sql } from '@prisma/client/runtime/client';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PrismaClient } from '../../../src/generated/prisma/client.ts';
-import { type Bus, createInProcessBus } from '../../../src/infra/bus/bus.ts';
+import { type Bus, createInProcessBus } from '../../../src/infra/bus.ts';
 import { newAdapter } from '../../../src/infra/database/connections.ts';
 import { createFailures, type Failures } from '../../../src/infra/failures.ts';
 import { type PeriodicTask, startPeriodicTasks } from '../../../src/infra/jobs/periodic-tasks.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Bus, createInProcessBus } from '../../../src/infra/bus/bus.ts';
+import { type Bus, createInProcessBus } from '../../../src/infra/bus.ts';
 import { requestRun, startSharedRuns } from '../../../src/infra/jobs/shared-runs.ts';
 
 const TOPIC = 'work';

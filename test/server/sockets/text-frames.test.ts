@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { TextFrames } from '../../../src/server/sockets/text-frames.ts';
@@ -26,7 +27,10 @@ async function connect(): Promise<Pair> {
   const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
   const received: string[] = [];
   client.on('message', (data, isBinary) => received.push(`${isBinary} ${data}`));
-  const [socket, request] = (await opened) as [WebSocket, { socket: Socket }];
+  const [[socket, request]] = (await Promise.all([opened, once(client, 'open')])) as [
+    [WebSocket, { socket: Socket }],
+    unknown,
+  ];
   return { socket, connection: request.socket, client, received };
 }
 
@@ -55,22 +59,30 @@ describe('TextFrames', () => {
     const [slow, fast] = [await connect(), await connect()];
     slow.client.pause();
     let number = 1_000;
-    const sent: string[] = [];
-    const write = ({ connection }: Pair): string => {
+    const sent = new Map<Pair, string[]>([
+      [slow, []],
+      [fast, []],
+    ]);
+    const write = (pair: Pair): void => {
       number += 1;
-      frames.writeTo(connection, String(number));
-      return String(number);
+      frames.writeTo(pair.connection, String(number));
+      sent.get(pair)?.push(String(number));
     };
     // More than the system buffers.
     while (slow.connection.writableLength < 1_000_000) {
-      sent.push(write(slow));
+      write(slow);
       write(fast);
+      // The fast one reads.
+      while (fast.received.length < number - 1_000) await turn();
     }
+    expect(fast.connection.writableLength).toBe(0);
     slow.client.resume();
     for (const { socket } of [slow, fast]) socket.close();
-    await once(slow.client, 'close');
-    expect(slow.received).toEqual(
-      sent.flatMap((start) => endings.map((ending) => `false ${start}${ending}`)),
-    );
+    await Promise.all([slow, fast].map(({ client }) => once(client, 'close')));
+    for (const pair of [slow, fast]) {
+      expect(pair.received).toEqual(
+        sent.get(pair)?.flatMap((start) => endings.map((ending) => `false ${start}${ending}`)),
+      );
+    }
   });
 });

@@ -1,7 +1,7 @@
 /** Lost calls: every call ends, and no conversation is cut because updates are missing. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { checkCalls } from '../../src/calls/ultravox/reconciler.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
+import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   type Caller,
   dial,
@@ -13,7 +13,7 @@ import {
   setSimulator,
   uuidOf,
   waitForCall,
-} from './support.ts';
+} from '../support.ts';
 
 let server: TestServer;
 let caller: Caller;

@@ -1,9 +1,9 @@
 /** Every list of the graph: how it is queried, and rows for it with few distinct sort values. */
-import type { App } from '../../src/app.ts';
-import { newId, publicId } from '../../src/infra/ids.ts';
-import type { ToolDefinition } from '../../src/tools/definition.ts';
-import { accepted } from '../support/calling.ts';
-import type { TestServer } from '../support/servers/server.ts';
+import type { App } from '../../../src/app.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
+import type { ToolDefinition } from '../../../src/tools/definition.ts';
+import { accepted } from '../../support/calling.ts';
+import type { TestServer } from '../../support/servers/server.ts';
 
 /** A row to be made: which of a few values its sort columns have. */
 export interface RowSeed {

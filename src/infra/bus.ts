@@ -3,10 +3,10 @@
  * A listener that needs every change reads a table and uses the bus only to know when.
  */
 import { EventEmitter } from 'node:events';
-import type { Failures } from '../failures.ts';
-import { newId } from '../ids.ts';
-import type { Logger } from '../logger.ts';
-import { connectRedisChannels } from './redis-channels.ts';
+import type { Failures } from './failures.ts';
+import { newId } from './ids.ts';
+import type { Logger } from './logger.ts';
+import { connectRedisChannels } from './redis/redis-channels.ts';
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 

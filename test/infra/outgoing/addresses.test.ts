@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readConfig } from '../../../src/config.ts';
-import { isAtOrBelow } from '../../../src/infra/http/addresses.ts';
+import { isAtOrBelow } from '../../../src/infra/outgoing/addresses.ts';
 
 function isAllowed(setting: string, url: string): boolean {
   const { WEBHOOK_ALLOWED_URLS = [] } = readConfig({ WEBHOOK_ALLOWED_URLS: setting });

@@ -1,10 +1,10 @@
 /** What follows the end of a call: transcript, summary, what was found in them, and the steps. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { findingsIn } from '../../src/calls/post-call/findings.ts';
-import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
-import { turnsOf } from '../../src/calls/post-call/turns.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { until } from '../support/wait.ts';
+import { findingsIn } from '../../../src/calls/post-call/findings.ts';
+import { expireTranscripts } from '../../../src/calls/post-call/transcript.ts';
+import { turnsOf } from '../../../src/calls/post-call/turns.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import {
   atSimulator,
   type Caller,
@@ -20,7 +20,7 @@ import {
   steered,
   uuidOf,
   waitForCall,
-} from './support.ts';
+} from '../support.ts';
 
 const AFTER = `
   id status summary shortSummary answeredBy answeredByEvidence dncRequested dncQuote

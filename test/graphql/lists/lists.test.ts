@@ -9,10 +9,18 @@ import {
   isObjectType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadedField } from '../../src/graphql/reading/loaded-columns.ts';
-import { schema } from '../../src/server/schema.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
-import { until } from '../support/wait.ts';
+import { loadedField } from '../../../src/graphql/reading/loaded-columns.ts';
+import { schema } from '../../../src/server/schema.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
+import {
+  conditionsOn,
+  keylessQuery,
+  MODELS,
+  matchingQuery,
+  nestedQuery,
+  wholeQuery,
+} from '../row-queries.ts';
 import { CALL_CASES } from './call-list-cases.ts';
 import {
   createWorld,
@@ -21,14 +29,6 @@ import {
   type RowSeed,
   type World,
 } from './list-cases.ts';
-import {
-  conditionsOn,
-  keylessQuery,
-  MODELS,
-  matchingQuery,
-  nestedQuery,
-  wholeQuery,
-} from './row-queries.ts';
 import { WEBHOOK_CASES } from './webhook-list-cases.ts';
 
 const CASES = [...RESOURCE_CASES, ...CALL_CASES, ...WEBHOOK_CASES];

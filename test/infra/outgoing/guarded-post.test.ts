@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { guardedPost } from '../../../src/infra/http/guarded-post.ts';
+import { guardedPost } from '../../../src/infra/outgoing/guarded-post.ts';
 
 let server: Server;
 let port: number;

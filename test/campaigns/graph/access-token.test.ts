@@ -1,11 +1,11 @@
 /** Access tokens for one campaign or one call of it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
-import { dataOf, uuidOf } from '../calls/support.ts';
-import { newAgent } from '../phone-numbers/support.ts';
-import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { openSocket } from '../support/subscribe.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
+import { dataOf, uuidOf } from '../../calls/support.ts';
+import { newAgent } from '../../phone-numbers/support.ts';
+import { createClient, type GraphQLClient } from '../../support/graphql.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { openSocket } from '../../support/subscribe.ts';
 import { plant } from './graph-support.ts';
 
 let server: TestServer;
@@ -161,7 +161,7 @@ describe('an access token for one campaign', () => {
     const { db } = server.app;
     const { organizationId } = server;
     const from = (await read('{ eventCursor }')).eventCursor as string;
-    const { appendEvents, announceEvents } = await import('../../src/live/log.ts');
+    const { appendEvents, announceEvents } = await import('../../../src/live/log.ts');
     const append = async (planted: typeof campaign) => {
       const call = {
         type: 'CALL_BILLED' as const,

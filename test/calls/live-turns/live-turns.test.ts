@@ -1,9 +1,9 @@
 /** Turns of live calls in the event log. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Answer } from '../support/graphql.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
-import { openSocket } from '../support/subscribe.ts';
-import { until } from '../support/wait.ts';
+import type { Answer } from '../../support/graphql.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { openSocket } from '../../support/subscribe.ts';
+import { until } from '../../support/wait.ts';
 import {
   atSimulator,
   type Caller,
@@ -15,7 +15,7 @@ import {
   newCaller,
   rowOf,
   setSimulator,
-} from './support.ts';
+} from '../support.ts';
 
 let server: TestServer;
 let beside: TestServer;

@@ -1,13 +1,13 @@
 /** Mutations of campaigns, and campaigns written to the database without running. */
-import { FINISHED_STATUSES } from '../../src/campaigns/contacts/contact-status.ts';
-import type { Campaign, Prisma } from '../../src/generated/prisma/client.ts';
-import type { CampaignContactStatus } from '../../src/generated/prisma/enums.ts';
-import { newId } from '../../src/infra/ids.ts';
-import { dataOf } from '../calls/support.ts';
-import { sendFile } from '../contacts/import/upload.ts';
-import { accepted } from '../support/calling.ts';
-import type { GraphQLClient } from '../support/graphql.ts';
-import type { TestServer } from '../support/servers/server.ts';
+import { FINISHED_STATUSES } from '../../../src/campaigns/contacts/contact-status.ts';
+import type { Campaign, Prisma } from '../../../src/generated/prisma/client.ts';
+import type { CampaignContactStatus } from '../../../src/generated/prisma/enums.ts';
+import { newId } from '../../../src/infra/ids.ts';
+import { dataOf } from '../../calls/support.ts';
+import { sendFile } from '../../contacts/import/upload.ts';
+import { accepted } from '../../support/calling.ts';
+import type { GraphQLClient } from '../../support/graphql.ts';
+import type { TestServer } from '../../support/servers/server.ts';
 
 export const CAMPAIGN = `
   id name status statusReason agent { id } phoneNumbers { id } phoneRotationStrategy contactSource

@@ -1,6 +1,6 @@
 /** The lists of calls, campaigns and what belongs to them. */
-import { newId, publicId } from '../../src/infra/ids.ts';
-import { utcDay } from '../../src/live/partitions.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
+import { utcDay } from '../../../src/live/partitions.ts';
 import {
   at,
   CAMPAIGN,

@@ -1,9 +1,9 @@
 /** Cursors: sealing, and rejection of cursors of other lists, orders or organizations. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createCipher } from '../../src/infra/cipher.ts';
-import { newId } from '../../src/infra/ids.ts';
-import { statementsOf } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
+import { createCipher } from '../../../src/infra/cipher.ts';
+import { newId } from '../../../src/infra/ids.ts';
+import { statementsOf } from '../../support/queries.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
 
 describe('createCipher', () => {
   const cipher = createCipher('a key for tests, of at least 32 characters');

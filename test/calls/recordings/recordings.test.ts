@@ -1,8 +1,8 @@
 /** Recordings: their status, and the link that plays them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { byteRangeOf } from '../../src/calls/recordings/byte-range.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { until } from '../support/wait.ts';
+import { byteRangeOf } from '../../../src/calls/recordings/byte-range.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import {
   atSimulator,
   type Caller,
@@ -18,7 +18,7 @@ import {
   setSimulator,
   steered,
   waitForCall,
-} from './support.ts';
+} from '../support.ts';
 
 let server: TestServer;
 let caller: Caller;

@@ -1,17 +1,17 @@
 /** Mutations of existing campaigns, access to them, and a campaign from its start to its end. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
-import { dataOf, uuidOf } from '../calls/support.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { openSocket } from '../support/subscribe.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
+import { dataOf, uuidOf } from '../../calls/support.ts';
+import { type Caller, perform, prepareCaller } from '../../support/calling.ts';
+import { createClient, type GraphQLClient } from '../../support/graphql.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { openSocket } from '../../support/subscribe.ts';
 import {
   type CampaignFixture,
   createCampaignFixture,
   LATER,
   problemsOf,
-} from './campaign-fixture.ts';
+} from '../campaign-fixture.ts';
 import { done, people, run, runWithFile } from './graph-support.ts';
 
 let server: TestServer;

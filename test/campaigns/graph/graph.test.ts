@@ -1,11 +1,11 @@
 /** Lists of campaigns, their contacts and decisions, and the number of statements they take. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
-import { dataOf } from '../calls/support.ts';
-import { newAgent } from '../phone-numbers/support.ts';
-import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { countQueries } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
+import { dataOf } from '../../calls/support.ts';
+import { newAgent } from '../../phone-numbers/support.ts';
+import { createClient, type GraphQLClient } from '../../support/graphql.ts';
+import { countQueries } from '../../support/queries.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { plant } from './graph-support.ts';
 
 let server: TestServer;

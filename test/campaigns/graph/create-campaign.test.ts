@@ -1,17 +1,17 @@
 /** Creation of campaigns: defaults, settings, sources of contacts, and rejected inputs. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId } from '../../src/infra/ids.ts';
-import { makeFolder } from '../contacts/import/upload.ts';
-import { newAgent } from '../phone-numbers/support.ts';
-import { type Caller, perform } from '../support/calling.ts';
-import type { GraphQLClient } from '../support/graphql.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
+import { newId } from '../../../src/infra/ids.ts';
+import { makeFolder } from '../../contacts/import/upload.ts';
+import { newAgent } from '../../phone-numbers/support.ts';
+import { type Caller, perform } from '../../support/calling.ts';
+import type { GraphQLClient } from '../../support/graphql.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   type CampaignFixture,
   createCampaignFixture,
   LATER,
   problemsOf,
-} from './campaign-fixture.ts';
+} from '../campaign-fixture.ts';
 import { ALWAYS, done, people, run, runWithFile } from './graph-support.ts';
 
 let server: TestServer;

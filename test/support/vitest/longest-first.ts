@@ -1,5 +1,5 @@
 /** Starts the longest test files first, so that no worker ends with a long one alone. */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { TestSpecification } from 'vitest/node';
 import { BaseSequencer } from 'vitest/node';
@@ -14,7 +14,7 @@ const LONGEST = [
   'campaigns/dispatch/limits.test.ts',
   'infra/embedded-postgres/postgres.test.ts',
   'crash/crash.test.ts',
-  'graphql/lists.test.ts',
+  'graphql/lists/lists.test.ts',
   'calls/placement/creation-limits.test.ts',
   'analysis.test.ts',
   'crash/campaign.test.ts',
@@ -23,14 +23,14 @@ const LONGEST = [
   'analytics/analytics.test.ts',
   'live/storm.test.ts',
   'live/event-log.test.ts',
-  'calls/post-call.test.ts',
+  'calls/post-call/post-call.test.ts',
   'calls/inbound.test.ts',
   'contacts/import/import-crash.test.ts',
   'server/database-away.test.ts',
-  'calls/live-turns.test.ts',
+  'calls/live-turns/live-turns.test.ts',
   'campaigns/moved-clock.test.ts',
   'campaigns/engine.test.ts',
-  'campaigns/schedule/planning.test.ts',
+  'campaigns/enrollment/planning.test.ts',
   'contacts/import/import-lifecycle.test.ts',
   'campaigns/schedule/plan.test.ts',
   'campaigns/schedule/window.test.ts',
@@ -46,10 +46,14 @@ const LONGEST = [
   'infra/jobs/periodic-tasks.test.ts',
   'live/recipes.test.ts',
   'campaigns/bad-rows.test.ts',
-  'calls/webhooks.test.ts',
+  'calls/ultravox/webhooks.test.ts',
   'live/redis.test.ts',
   'campaigns/enrollment/sources.test.ts',
-].map((file) => fileURLToPath(new URL(`../../${file}`, import.meta.url)));
+].map((file) => {
+  const place = fileURLToPath(new URL(`../../${file}`, import.meta.url));
+  if (!existsSync(place)) throw new Error(`${file} has moved: name its place here`);
+  return place;
+});
 
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

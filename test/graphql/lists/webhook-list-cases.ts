@@ -1,5 +1,5 @@
 /** The lists of webhook endpoints and what was sent to them. */
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
 import { at, type ListCase, uuid, type World } from './list-cases.ts';
 
 const endpointRow = ({ organizationId }: World) => ({

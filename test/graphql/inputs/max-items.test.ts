@@ -8,11 +8,11 @@ import {
   isObjectType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CALL_EVENT_TYPES } from '../../src/calls/events.ts';
-import { newId, publicId } from '../../src/infra/ids.ts';
-import { schema } from '../../src/server/schema.ts';
-import { statementsOf } from '../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
+import { CALL_EVENT_TYPES } from '../../../src/calls/events.ts';
+import { newId, publicId } from '../../../src/infra/ids.ts';
+import { schema } from '../../../src/server/schema.ts';
+import { statementsOf } from '../../support/queries.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
 
 type InputElement = GraphQLArgument | GraphQLInputField;
 

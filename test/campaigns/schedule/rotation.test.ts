@@ -14,7 +14,7 @@ import {
   retryDelaySeconds,
 } from '../../../src/campaigns/schedule/retry.ts';
 import { CallEndReason, type CallStatus } from '../../../src/generated/prisma/enums.ts';
-import { runs } from '../schedule/clocks.ts';
+import { runs } from './clocks.ts';
 
 describe('number rotation', () => {
   it('ROUND_ROBIN takes numbers in turn, however calls are divided into batches', () => {

@@ -1,7 +1,10 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLanguageModel, type LanguageModel } from '../../../src/infra/http/language-model.ts';
+import {
+  createLanguageModel,
+  type LanguageModel,
+} from '../../../src/infra/outgoing/language-model.ts';
 
 let server: Server;
 let refuses: (format: { type: string; json_schema?: { schema: object } } | undefined) => boolean;

@@ -1,15 +1,15 @@
 /** Webhooks of Ultravox: forged, repeated, reordered, failed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readCalls } from '../../src/calls/lock.ts';
-import { updateOf } from '../../src/calls/ultravox/apply-update.ts';
-import { dropOldWebhooks } from '../../src/calls/ultravox/webhooks.ts';
-import { writeUpdates } from '../../src/calls/ultravox/write-updates.ts';
-import { Prisma } from '../../src/generated/prisma/client.ts';
-import { newId } from '../../src/infra/ids.ts';
-import { signWebhook } from '../../src/ultravox/signature.ts';
-import { callSchema } from '../../src/ultravox/wire.ts';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { until } from '../support/wait.ts';
+import { readCalls } from '../../../src/calls/lock.ts';
+import { updateOf } from '../../../src/calls/ultravox/apply-update.ts';
+import { dropOldWebhooks } from '../../../src/calls/ultravox/webhooks.ts';
+import { writeUpdates } from '../../../src/calls/ultravox/write-updates.ts';
+import { Prisma } from '../../../src/generated/prisma/client.ts';
+import { newId } from '../../../src/infra/ids.ts';
+import { signWebhook } from '../../../src/ultravox/signature.ts';
+import { callSchema } from '../../../src/ultravox/wire.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import {
   atSimulator,
   type Caller,
@@ -26,7 +26,7 @@ import {
   typesOf,
   uuidOf,
   waitForCall,
-} from './support.ts';
+} from '../support.ts';
 
 const ANSWERED = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
 
