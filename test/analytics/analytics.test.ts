@@ -9,6 +9,7 @@ import { randomFrom } from '../support/random.ts';
 import { insertRows } from '../support/rows.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
+import { type CountedCall, expectFigures, keyByHand } from './by-hand.ts';
 
 const CALLS = 4_000;
 /** Further calls within two hours of each clock change below. */
@@ -44,7 +45,7 @@ let server: TestServer;
 let agentIds: string[];
 let numberIds: (string | null)[];
 let campaignIds: (string | null)[];
-let calls: (Prisma.CallCreateManyInput & { success: boolean | null; tokens: number | null })[];
+let calls: CountedCall[];
 
 beforeAll(async () => {
   server = await startTestServer();
@@ -132,10 +133,10 @@ async function rollUp(): Promise<number> {
 }
 
 /** What happens to calls later: bills, new verdicts, deletion. */
-async function changeSome(which: (call: Call) => boolean): Promise<void> {
+async function changeSome(which: (call: CountedCall) => boolean): Promise<void> {
   const { db } = server.app;
   const over = calls.filter((call) => call.endedAt && which(call));
-  const take = (): typeof calls => over.splice(0, CHANGED);
+  const take = (): CountedCall[] => over.splice(0, CHANGED);
   for (const call of take()) {
     const data = { costAmount: '1.250000', costCurrency: 'USD' };
     Object.assign(call, data);
@@ -181,86 +182,14 @@ async function analytics(variables: object, range: object = RANGE): Promise<any>
   return answer.data.analytics;
 }
 
-type Call = (typeof calls)[number];
-
-function figuresByHand(some: readonly Call[]) {
-  const handled = some.filter(({ answeredAt, endedAt }) => answeredAt && endedAt);
-  const times = handled
-    .map(({ answeredAt, endedAt }) => Number(endedAt) - Number(answeredAt))
-    .sort((a, b) => a - b);
-  const total = times.reduce((sum, time) => sum + time, 0);
-  const tenths = (index: number): number => Math.floor(((times[index] ?? 0) + 50) / 100);
-  const half = times.length / 2;
-  const median = (tenths(Math.ceil(half) - 1) + tenths(Math.floor(half))) / 20;
-  const judged = some.filter(({ success }) => success !== null).length;
-  const answered = some.filter(({ answeredAt }) => answeredAt).length;
-  const successful = some.filter(({ success }) => success).length;
-  const cost = some
-    .filter(({ costCurrency }) => costCurrency === 'USD')
-    .reduce((sum, call) => sum + Math.round(Number(call.costAmount ?? 0) * 1e6), 0);
-  return {
-    calls: some.length,
-    answered,
-    answerRate: some.length > 0 ? answered / some.length : null,
-    successful,
-    successRate: judged > 0 ? successful / judged : null,
-    averageHandleSeconds: times.length > 0 ? total / 1000 / times.length : null,
-    medianHandleSeconds: times.length > 0 ? median : null,
-    totalHandleSeconds: total / 1000,
-    cost: { amount: String(cost / 1e6), currency: 'USD' },
-    tokens: some.reduce((sum, { tokens }) => sum + (tokens ?? 0), 0),
-  };
-}
-
-const inRange = ({ from, to } = RANGE): Call[] =>
+const inRange = ({ from, to } = RANGE): CountedCall[] =>
   calls.filter(({ createdAt }) => createdAt! >= new Date(from) && createdAt! < new Date(to));
-
-/** The group that a calendar and a clock give a call, one call at a time. */
-function keyByHand(unit: string, timezone: string, { createdAt }: Call): string {
-  const clock = Temporal.Instant.fromEpochMilliseconds(Number(createdAt)).toZonedDateTimeISO(
-    timezone,
-  );
-  const day = clock.toPlainDate();
-  const first = (date: Temporal.PlainDate): string =>
-    new Date(date.toZonedDateTime(timezone).epochMilliseconds).toISOString();
-  switch (unit) {
-    case 'DAY':
-      return first(day);
-    case 'WEEK':
-      return first(day.subtract({ days: day.dayOfWeek - 1 }));
-    case 'MONTH':
-      return first(day.with({ day: 1 }));
-    case 'HOUR_OF_WEEK':
-      return `${clock.dayOfWeek}/${clock.hour}`;
-    default: {
-      // Back to the first minute with the same hour and offset.
-      let start = clock.with({ minute: 0, second: 0, millisecond: 0 });
-      for (let minute = 0; minute < 60; minute += 1) {
-        const at = clock
-          .round({ smallestUnit: 'minute', roundingMode: 'floor' })
-          .subtract({ minutes: minute });
-        if (at.hour !== clock.hour || at.offset !== clock.offset) break;
-        start = at;
-      }
-      return new Date(start.epochMilliseconds).toISOString();
-    }
-  }
-}
 
 interface GroupView {
   start: string | null;
   weekday: number | null;
   hour: number | null;
   figures: { calls: number };
-}
-
-function expectFigures(seen: object, some: readonly Call[]): void {
-  const expected = figuresByHand(some);
-  for (const [name, value] of Object.entries(expected)) {
-    const got = (seen as Record<string, unknown>)[name];
-    if (typeof value === 'number') expect(got, name).toBeCloseTo(value, 6);
-    else expect(got, name).toEqual(value);
-  }
 }
 
 const UNITS = ['HOUR', 'DAY', 'WEEK', 'MONTH', 'HOUR_OF_WEEK'];
@@ -284,7 +213,7 @@ interface Owner {
 interface Dimension {
   // biome-ignore lint/suspicious/noExplicitAny: a group
   ofGroup: (group: any) => string | null;
-  ofCall: (call: Call) => string | null;
+  ofCall: (call: CountedCall) => string | null;
 }
 
 const publicOrNull = (prefix: Parameters<typeof publicId>[0], id?: string | null) =>
