@@ -4,7 +4,7 @@ import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
 import { publicId } from '../infra/ids.ts';
-import type { EventFilter } from '../live/log-stream.ts';
+import type { EventFilter } from '../live/log.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 
 /** Event types of the graph, with their types in the log. */

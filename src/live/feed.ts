@@ -15,18 +15,14 @@ import { announcedEvents, type Numbering, readAnnouncement } from './announcemen
 import { checkCursor } from './cursor.ts';
 import {
   assignLeftOverCursors,
+  type EventFilter,
   eventsTopicOf,
   type LogBounds,
   logBounds,
   readEvents,
 } from './log.ts';
-import {
-  type EventFilter,
-  type EventStream,
-  type LiveChannel,
-  LogStream,
-  type StreamSource,
-} from './log-stream.ts';
+import { type EventStream, type LiveChannel, LogStream, type StreamSource } from './log-stream.ts';
+import { MissedEvents } from './missed-events.ts';
 
 export interface EventFeed {
   /**
@@ -64,6 +60,7 @@ export function createEventFeed(app: App): EventFeed {
 class LogFeed implements EventFeed, StreamSource {
   readonly app: App;
   readonly paused = new Set<LogStream>();
+  readonly missed: MissedEvents;
   readonly #channels = new Map<string, Channel>();
   readonly #timer: NodeJS.Timeout;
   /** Thousands of subscribers may come back at once. */
@@ -72,6 +69,7 @@ class LogFeed implements EventFeed, StreamSource {
 
   constructor(app: App) {
     this.app = app;
+    this.missed = new MissedEvents(app);
     this.#bounds = shareReads((organizationId) => logBounds(app, organizationId));
     this.#timer = setInterval(() => void this.#poll(), app.config.EVENT_POLL_SECONDS * 1000);
     this.#timer.unref();
@@ -145,7 +143,7 @@ class LogFeed implements EventFeed, StreamSource {
           after: channel.position,
           limit: PAGE,
         });
-        deliver(channel, events);
+        this.#deliver(channel, events);
         if (events.length === PAGE) channel.again = true;
       }
     } catch (error) {
@@ -174,12 +172,22 @@ class LogFeed implements EventFeed, StreamSource {
         announced.length = 0;
         return true;
       }
-      deliver(
+      this.#deliver(
         channel,
         events.filter(({ cursor }) => cursor > channel.position),
       );
     }
     return channel.again;
+  }
+
+  #deliver(channel: Channel, events: readonly Event[]): void {
+    for (const event of events) {
+      channel.position = event.cursor;
+      if (event.type === 'CALL_DELETED') this.missed.forget(channel.organizationId);
+      for (const subscriber of channel.live) {
+        if (subscriber.matches(event)) subscriber.take(event);
+      }
+    }
   }
 
   /** @param position end of the log as the caller has just read it; a new channel starts there. */
@@ -215,14 +223,5 @@ class LogFeed implements EventFeed, StreamSource {
     if (channel.subscribers > 0) return;
     this.#channels.get(channel.organizationId)?.stopListening();
     this.#channels.delete(channel.organizationId);
-  }
-}
-
-function deliver(channel: Channel, events: readonly Event[]): void {
-  for (const event of events) {
-    channel.position = event.cursor;
-    for (const subscriber of channel.live) {
-      if (subscriber.matches(event)) subscriber.take(event);
-    }
   }
 }

@@ -1,21 +1,15 @@
 /**
- * The events of one subscriber: first those that it missed, which it reads from the log by itself, then
+ * The events of one subscriber: first those that it missed, which it reads from the log at its own pace, then
  * live ones. Without a sink, live events wait in a queue, and a subscriber whose queue is full goes back
  * to reading. Thousands of streams wait for events at the same time, so each holds no more than it needs.
  */
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
-import type { Event, Prisma } from '../generated/prisma/client.ts';
+import type { Event } from '../generated/prisma/client.ts';
 import { checkCursor } from './cursor.ts';
-import { type LogBounds, readEvents } from './log.ts';
+import type { EventFilter, LogBounds } from './log.ts';
+import type { MissedEvents } from './missed-events.ts';
 import { EXPIRY_GRACE_MS } from './partitions.ts';
-
-export interface EventFilter {
-  /** For rows read from the table. */
-  where: Prisma.EventWhereInput;
-  /** The same condition, for rows handed on by the reader. */
-  matches: (event: Event) => boolean;
-}
 
 /** Takes live events as they are read, without waiting for the consumer of the stream. */
 export interface LiveSink {
@@ -64,6 +58,7 @@ export interface LiveSubscriber {
 export interface StreamSource {
   readonly app: App;
   isClosed(): boolean;
+  readonly missed: MissedEvents;
   /** Bounds of the log, read after the call. */
   bounds(organizationId: string): Promise<LogBounds>;
   /** Called once for each stream, when it ends. */
@@ -81,7 +76,6 @@ interface StreamOptions {
   checkedAt: number;
 }
 
-const PAGE = 500;
 const MAX_QUEUE = 1_000;
 const RETRY_MS = 500;
 /** Events are dropped only this time after a check could have found out, with a margin for the reading. */
@@ -201,18 +195,18 @@ export class LogStream implements EventStream, LiveSubscriber {
   }
 
   async #readMissed(): Promise<void> {
-    const { app } = this.#source;
-    const through = this.#channel.position;
+    const { app, missed } = this.#source;
+    const { organizationId, position } = this.#channel;
     try {
-      const events = await readEvents(app, this.#channel.organizationId, {
+      const { events, through } = await missed.read({
+        organizationId,
+        filter: this.#filter,
         after: this.#cursor,
-        limit: PAGE,
-        where: { AND: [this.#filter.where, { cursor: { lte: through } }] },
+        through: position,
       });
       await this.#checkNotExpired();
-      // The events remember the array that they were read in.
-      this.#events = events.length > 0 ? [...events] : NO_EVENTS;
-      this.#readThrough = (events.length < PAGE ? undefined : events.at(-1)?.cursor) ?? through;
+      this.#events = events.length > 0 ? events : NO_EVENTS;
+      this.#readThrough = through;
     } catch (error) {
       if (error instanceof RequestError) throw error;
       app.failures.record('readEventLog', error, {

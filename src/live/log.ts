@@ -245,6 +245,14 @@ export async function currentCursor(app: App, organizationId: string): Promise<b
   return assignCursors(app, organizationId);
 }
 
+/** Which events a subscriber gets. */
+export interface EventFilter {
+  /** For rows read from the table. */
+  where: Prisma.EventWhereInput;
+  /** The same condition, for rows handed on by the reader. */
+  matches: (event: Event) => boolean;
+}
+
 export interface EventPage {
   after: bigint;
   limit: number;

@@ -41,6 +41,7 @@ export async function findApiKey(app: App, where: Where): Promise<ApiKey | null>
     reading.set(key, read);
   }
   const row = await read;
-  if (row && !revoked.has(row.id)) rows.set(key, row);
+  if (!row || revoked.has(row.id)) return null;
+  rows.set(key, row);
   return row;
 }

@@ -42,16 +42,18 @@ beforeAll(async () => {
 });
 afterAll(() => server?.close());
 
-/** Puts one more event of the call into the log. */
-async function emit(): Promise<void> {
-  sequence += 1;
-  const event = {
-    type: 'CALL_RINGING' as const,
-    callId: parsePublicId(callId)!.uuid,
-    sequence,
-    data: { status: 'RINGING', endReason: null },
-  };
-  await server.app.db.$transaction((tx) => appendEvents(tx, server.organizationId, [event]));
+/** Puts more events of the call into the log, together. */
+async function emit(count = 1): Promise<void> {
+  const events = Array.from({ length: count }, () => {
+    sequence += 1;
+    return {
+      type: 'CALL_RINGING' as const,
+      callId: parsePublicId(callId)!.uuid,
+      sequence,
+      data: { status: 'RINGING', endReason: null },
+    };
+  });
+  await server.app.db.$transaction((tx) => appendEvents(tx, server.organizationId, events));
   announceEvents(server.app, server.organizationId);
 }
 
@@ -182,6 +184,99 @@ describe('callEvents with many subscribers', () => {
       await sql.end();
       await Promise.all(listeners.map((listener) => listener.close()));
     }
+  });
+
+  it('reads what subscribers have missed once for all who come back together', async () => {
+    const missed = 450;
+    const { data } = await server.client.send('{ eventCursor }');
+    await emit(missed);
+    const listeners: Listener[] = [];
+    const statements = await statementsOf(server.app, async () => {
+      for (let index = 0; index < 40; index += 1) {
+        // Each has seen a little more than the one before.
+        const after = String(BigInt(data.eventCursor) + BigInt(index % 4));
+        listeners.push(listen(server.key, { withAgent: true, after }));
+      }
+      await until('all events at every subscriber', () =>
+        listeners.every(({ received }, index) => received.length === missed - (index % 4)),
+      );
+    });
+    const [first] = listeners.map(({ received }) => received);
+    for (const [index, { received }] of listeners.entries()) {
+      expect(received).toEqual(first?.slice(index % 4));
+    }
+    const reads = statements.filter((text) => /FROM "?(public"\.")?(events|calls)\b/.test(text));
+    // A page of the log is read at most twice, if some come back after it has been forgotten.
+    expect(reads.length).toBeLessThan(40);
+    await Promise.all(listeners.map((listener) => listener.close()));
+  });
+
+  it('delivers everything once when more events come than may wait', async () => {
+    const listeners = [1, 2, 3].map(() => listen(server.key, { withAgent: true }));
+    await until('every subscriber to be live', async () => {
+      await emit();
+      return listeners.every(({ received }) => received.length > 0);
+    });
+    const sql = new Client({ connectionString: server.database.url });
+    await sql.connect();
+    try {
+      await sql.query('BEGIN; LOCK TABLE agents');
+      for (let batch = 0; batch < 8; batch += 1) await emit(200);
+      const { eventCursor } = (await server.client.send('{ eventCursor }')).data;
+      await sql.query('ROLLBACK');
+      await until('the last event', () =>
+        lastCursors(listeners).every((cursor) => cursor === eventCursor),
+      );
+      for (const { received } of listeners) {
+        const cursors = received.map(({ cursor }) => Number(cursor));
+        expect(cursors).toEqual(cursors.map((_, index) => cursors[0]! + index));
+      }
+    } finally {
+      await sql.end();
+      await Promise.all(listeners.map((listener) => listener.close()));
+    }
+  });
+
+  it('lets no more than a thousand events wait, and leaves them to the log', async () => {
+    const behind: bigint[] = [];
+    const received: bigint[] = [];
+    let isBehind = false;
+    const member: GroupMember = {
+      refuse: () => undefined,
+      receive({ messages }) {
+        if (!isBehind) received.push(...messages.map(({ cursor }) => cursor));
+      },
+      fallBehind(cursor) {
+        if (!isBehind) behind.push(cursor);
+        isBehind = true;
+      },
+    };
+    const release = Promise.withResolvers<void>();
+    const executed: bigint[] = [];
+    const group = joinGroup(server.app, 'another group of this test', () => ({
+      isAllowed: () => true,
+      beginExecution:
+        () =>
+        async ({ cursor }) => {
+          executed.push(cursor);
+          if (cursor > 2n) await release.promise;
+          return { data: {} };
+        },
+    }));
+    group.offer({ cursor: 1n } as Event, member);
+    group.offer({ cursor: 2n } as Event, member);
+    await until('the first events', () => received.length === 2);
+    for (let cursor = 3n; cursor <= 3_000n && !isBehind; cursor += 1n) {
+      group.offer({ cursor } as Event, member);
+      await Promise.resolve();
+    }
+    release.resolve();
+    // From the first one on that it did not get, whether its execution had begun or not.
+    expect(behind).toEqual([3n]);
+    await until('the end of the executions', () => executed.includes(3n));
+    expect(executed.length).toBeLessThan(60);
+    expect(received).toEqual([1n, 2n]);
+    group.leave();
   });
 
   it('goes on after an event that could not be delivered, and leaves it to the log', async () => {

@@ -59,6 +59,8 @@ export const MAX_BUFFERED_LIVE_BYTES = 1024 * 1024;
 /** Most events in one write, and how long one waits for the execution of the following ones. */
 const MAX_TOGETHER = 50;
 const MAX_WAIT_MS = 10;
+/** Most events of a group that wait to be executed: while the database is away, or when they come too fast. */
+const MAX_WAITING = 1_000;
 
 /** Sends results of live events; false, and none is sent, when too much waits to be sent already. */
 export type LiveReceiver = (messages: SharedMessages) => boolean;
@@ -103,6 +105,8 @@ export class Group {
   readonly #onEmpty: () => void;
   #size = 0;
   #waiting: Delivery[] = [];
+  /** Being executed, and not sent yet. */
+  #underWay: readonly Delivery[] = [];
   #isDelivering = false;
 
   constructor(failures: Failures, options: GroupOptions, onEmpty: () => void) {
@@ -134,8 +138,22 @@ export class Group {
   offer(event: Event, member: GroupMember): void {
     const last = this.#waiting.at(-1);
     if (last?.event === event) last.members.push(member);
-    else this.#waiting.push({ event, members: [member] });
+    else {
+      if (this.#waiting.length >= MAX_WAITING) this.#dropWaiting();
+      this.#waiting.push({ event, members: [member] });
+    }
     if (!this.#isDelivering) void this.#deliverAll();
+  }
+
+  /** Members read what they were offered, and did not get, from the log when they can. */
+  #dropWaiting(): void {
+    const dropped = [...this.#underWay, ...this.#waiting];
+    this.#underWay = [];
+    this.#waiting = [];
+    // Each from the first one on: it is no member any more for those that follow.
+    for (const { event, members } of dropped) {
+      for (const member of members) member.fallBehind(event.cursor);
+    }
   }
 
   /** One after the other, so that each member gets events in their order. Never throws. */
@@ -143,20 +161,17 @@ export class Group {
     this.#isDelivering = true;
     // Until everything is offered.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
-      const deliveries = this.#waiting;
-      this.#waiting = [];
-      for (let start = 0; start < deliveries.length; start += MAX_TOGETHER) {
-        await this.#deliver(deliveries.slice(start, start + MAX_TOGETHER));
-      }
-    }
+    while (this.#waiting.length > 0) await this.#deliver(this.#waiting.splice(0, MAX_TOGETHER));
     this.#isDelivering = false;
   }
 
   async #deliver(deliveries: readonly Delivery[]): Promise<void> {
     let ready: Ready[] = [];
     let since = performance.now();
-    const send = (): void => {
+    this.#underWay = deliveries;
+    /** @param count of the deliveries, from the first one on, with which the group is done then. */
+    const send = (count: number): void => {
+      this.#underWay = deliveries.slice(count);
       for (const { messages, members } of sameMembers(ready)) this.#send(messages, members);
       ready = [];
       since = performance.now();
@@ -172,13 +187,13 @@ export class Group {
           continue;
         }
         ready.push({ message: { payload, cursor: event.cursor }, members });
-        if (performance.now() - since > MAX_WAIT_MS) send();
+        if (performance.now() - since > MAX_WAIT_MS) send(index + 1);
       } catch (error) {
-        send();
+        send(index + 1);
         this.#failed(error, event.cursor, members);
       }
     }
-    send();
+    send(deliveries.length);
   }
 
   /** Begins all of them, so that they read together what they need. */

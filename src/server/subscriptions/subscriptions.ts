@@ -51,13 +51,18 @@ export async function runSubscription(
       release();
       return translateErrors(app, context, source);
     }
-    const group = joinGroup(app, resultKey(validated, context.viewer), () =>
-      createEventExecution(app, args, validated),
-    );
     const events = source[Symbol.asyncIterator]() as Events;
-    const stream = new Subscription({ app, context, events, group, release });
-    endWithRequest(context, stream);
-    return stream;
+    try {
+      const group = joinGroup(app, resultKey(validated, context.viewer), () =>
+        createEventExecution(app, args, validated),
+      );
+      const stream = new Subscription({ app, context, events, group, release });
+      endWithRequest(context, stream);
+      return stream;
+    } catch (error) {
+      await events.return?.();
+      throw error;
+    }
   } catch (error) {
     release();
     return { errors: [toGraphQLError(error, context.requestId, app.log)] };
