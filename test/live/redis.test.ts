@@ -9,6 +9,7 @@ import { createClient } from '../support/graphql.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
+import { type Relay, startRelay } from '../support/servers/relay.ts';
 import { type LiveStream, orderProblems, subscribe } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 
@@ -149,6 +150,51 @@ describe.skipIf(!available)('callEvents with Redis and several processes', () =>
       expect(await fifth.text()).toContain('An API key may have at most 4 open subscriptions');
     }
     await Promise.all(streams.map((stream) => stream.close()));
+  });
+});
+
+describe.skipIf(!available)('createRedisBus behind a network that stands still', () => {
+  const log = createLogger({ level: 'silent' });
+  const failures = createFailures({ log });
+  let redis: TestRedis;
+  let relay: Relay;
+  let bus: Bus;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    relay = await startRelay(Number(new URL(redis.url).port));
+    bus = createRedisBus({ url: `redis://127.0.0.1:${relay.port}`, log, failures });
+  });
+  afterAll(async () => {
+    await bus?.close();
+    failures.close();
+    await relay?.close();
+    await redis?.stop();
+  });
+
+  it('gives its connections up, and connects again', async () => {
+    const other = createRedisBus({ url: redis.url, log, failures });
+    const received = { bus: [] as unknown[], other: [] as unknown[] };
+    bus.subscribe('a topic', (message) => received.bus.push(message));
+    other.subscribe('a topic', (message) => received.other.push(message));
+    const isHeard = (text: string) => async (): Promise<boolean> => {
+      other.publish('a topic', `${text} for bus`);
+      bus.publish('a topic', `${text} for other`);
+      return (
+        received.bus.includes(`${text} for bus`) && received.other.includes(`${text} for other`)
+      );
+    };
+    await until('the first messages', isHeard('first'));
+
+    const stillOpen = relay.freeze();
+    expect(stillOpen()).toBe(2);
+    await until('both connections to be given up', () => {
+      bus.publish('a topic', 'another');
+      return stillOpen() === 0;
+    });
+    expect(failures.counts().map(({ name }) => name)).toContain('bus.publish');
+    await until('messages over other connections', isHeard('second'));
+    await other.close();
   });
 });
 

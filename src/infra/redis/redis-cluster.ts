@@ -1,19 +1,35 @@
 /** Connections to Redis: what all have in common, and those to a cluster, from the address of any of its nodes. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { Cluster, type ClusterOptions, type Redis, type RedisOptions, ReplyError } from 'ioredis';
 
-/** Milliseconds until the next attempt to connect. */
+/** How long a connection is unused before the system checks that the other side is still there. */
+const KEEP_ALIVE_MS = 10_000;
+
+/** Milliseconds until the next attempt. */
 export function retryDelay(attempt: number): number {
   return Math.min(100 * 2 ** attempt, 2_000);
 }
 
-/** Whether the server is a node of a cluster. Null when the connection was lost meanwhile. */
+/**
+ * Settings of a connection that is lost when a command has no answer for `silenceMs`: a server that stands still,
+ * and a host that is gone, keep it open.
+ */
+export function lostInSilence(silenceMs: number): RedisOptions {
+  return { keepAlive: KEEP_ALIVE_MS, socketTimeout: silenceMs };
+}
+
+/** Whether the server is a node of a cluster, asked until it answers. Null when the connection was lost meanwhile. */
 export async function isCluster(redis: Redis): Promise<boolean | null> {
-  try {
-    await redis.cluster('INFO');
-    return true;
-  } catch (error) {
-    // A server outside a cluster refuses the command.
-    return error instanceof ReplyError ? false : null;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await redis.cluster('INFO');
+      return true;
+    } catch (error) {
+      // A server outside a cluster refuses the command.
+      if (error instanceof ReplyError) return false;
+    }
+    if (redis.status !== 'ready') return null;
+    await pause(retryDelay(attempt));
   }
 }
 

@@ -1,10 +1,17 @@
 /** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../../app.ts';
-import { connectCluster, isCluster, retryDelay } from '../../infra/redis/redis-cluster.ts';
+import {
+  connectCluster,
+  isCluster,
+  lostInSilence,
+  retryDelay,
+} from '../../infra/redis/redis-cluster.ts';
 
 /** How long a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;
+/** After such a silence Redis is away until it answers again, so that no other request waits for it. */
+const SILENCE_MS = 1_000;
 /** In a cluster, a command for a slot that moves is sent again, each time after a delay of ioredis. */
 const MAX_REDIRECTIONS = 3;
 
@@ -22,7 +29,11 @@ export interface LimitStore {
 export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitStore | null {
   const url = app.config.REDIS_URL;
   if (!url) return null;
-  const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
+  const redisOptions: RedisOptions = {
+    ...lostInSilence(SILENCE_MS),
+    maxRetriesPerRequest: 0,
+    commandTimeout: TIMEOUT_MS,
+  };
   // Thousands of clients may come back at once.
   const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
   const onError = app.failures.recorder('limits.redis');

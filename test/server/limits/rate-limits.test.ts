@@ -9,6 +9,7 @@ import {
   startRedisCluster,
   type TestRedis,
 } from '../../support/servers/redis.ts';
+import { startRelay } from '../../support/servers/relay.ts';
 import { until } from '../../support/wait.ts';
 
 const app = {
@@ -125,6 +126,20 @@ describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
       return Object.keys(entries ?? {}).length === 2;
     });
     expect(await opens(b.limits, 'r')).toBe(false);
+  });
+
+  it('counts for itself, without waiting each time, while the network stands still', async () => {
+    const relay = await startRelay(Number(new URL(server.url).port));
+    const store = await connect(`redis://127.0.0.1:${relay.port}`);
+    stores.push(store);
+    const limits = createConcurrencyLimits(app, { store, lifetimeMs: LIFETIME_MS });
+    const stillOpen = relay.freeze();
+    await until('the loss to be seen', async () => {
+      await opens(limits, 'frozen');
+      return stillOpen() === 0;
+    });
+    await until('another connection', () => store.connection() !== null);
+    await relay.close();
   });
 });
 

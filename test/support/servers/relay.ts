@@ -1,4 +1,4 @@
-/** A stable address for a server that is replaced. */
+/** A stable address for a server that is replaced, and a network that stands still. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
@@ -6,6 +6,11 @@ export interface Relay {
   port: number;
   /** Sets the target of new connections; open ones keep theirs. */
   lead(port: number): void;
+  /**
+   * Forwards nothing more on the connections that are open. Returns how many of them their clients have not
+   * closed yet.
+   */
+  freeze(): () => number;
   close(): Promise<void>;
 }
 
@@ -13,6 +18,8 @@ export interface Relay {
 export async function startRelay(to: number): Promise<Relay> {
   let target = to;
   const open = new Set<Socket>();
+  const clients = new Set<Socket>();
+  const frozen = new WeakSet<Socket>();
   const server = createServer((incoming) => {
     const outgoing = connect(target, '127.0.0.1');
     for (const [socket, other] of [
@@ -20,14 +27,17 @@ export async function startRelay(to: number): Promise<Relay> {
       [outgoing, incoming],
     ] as const) {
       open.add(socket);
+      socket.on('data', (chunk) => {
+        if (!frozen.has(incoming)) other.write(chunk);
+      });
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         open.delete(socket);
         other.destroy();
       });
     }
-    incoming.pipe(outgoing);
-    outgoing.pipe(incoming);
+    clients.add(incoming);
+    incoming.on('close', () => clients.delete(incoming));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -36,6 +46,11 @@ export async function startRelay(to: number): Promise<Relay> {
     port: address.port,
     lead(port) {
       target = port;
+    },
+    freeze() {
+      const held = [...clients];
+      for (const client of held) frozen.add(client);
+      return () => held.filter((client) => clients.has(client)).length;
     },
     async close() {
       server.close();
