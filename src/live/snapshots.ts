@@ -1,12 +1,19 @@
 /**
  * Streams snapshots of an object while it changes: not one for each change, but always the newest state
- * soon after a change, and the final state.
+ * soon after a change, and the final state. A process reads the object once for all who watch it, and hands
+ * them the same snapshot.
  */
-import { Repeater } from '@repeaterjs/repeater';
+import { Repeater, SlidingBuffer } from '@repeaterjs/repeater';
 import type { App } from '../app.ts';
+import { perInstance } from '../infra/per-instance.ts';
+
+type Host = Pick<App, 'bus' | 'config' | 'failures' | 'closing'>;
 
 export interface SnapshotSource<Snapshot> {
-  /** Bus topic on which changes of the object are announced after their commit. Polling covers lost messages. */
+  /**
+   * Bus topic on which changes of the object are announced after their commit. Polling covers lost messages.
+   * It identifies the object: sources with one topic read the same.
+   */
   topic: string;
   /** Null when the object no longer exists, which ends the stream. */
   read: () => Promise<Snapshot | null>;
@@ -18,70 +25,132 @@ export interface SnapshotSource<Snapshot> {
 
 const MIN_INTERVAL_MS = 250;
 
+const watchesOf = perInstance<Host, Map<string, unknown>>(() => new Map());
+
 /** The current snapshot, then at most four per second, until the final one or the caller stops. */
 export function watchSnapshots<Snapshot>(
-  app: Pick<App, 'bus' | 'config' | 'failures' | 'closing'>,
+  host: Host,
   source: SnapshotSource<Snapshot>,
 ): AsyncIterableIterator<Snapshot> {
+  // A slow consumer gets the newest snapshot next.
   return new Repeater<Snapshot, undefined>(async (push, stop) => {
-    let ended = false;
-    let changed = true;
-    let wake: () => void = () => undefined;
-    const onChange = (): void => {
-      changed = true;
-      wake();
-    };
-    const stopListening = app.bus.subscribe(source.topic, onChange, onChange);
-    const end = (): void => {
-      ended = true;
-      wake();
-    };
-    app.closing.addEventListener('abort', end);
-    void stop.then(end);
+    const watches = watchesOf(host) as Map<string, Watch<Snapshot>>;
+    const end = (): void => stop();
+    const watch = watches.get(source.topic) ?? new Watch(host, source, watches);
+    const leave = watch.join({ seen: null, take: (snapshot) => void push(snapshot), end });
+    await stop;
+    leave();
+  }, new SlidingBuffer(1));
+}
 
-    /** Resolves after `ms`, or earlier when the stream ends or, with `untilChange`, on a change. */
-    async function pause(ms: number, untilChange: boolean): Promise<void> {
-      if (ms <= 0 || ended || (untilChange && changed)) return;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        timer.unref();
-        wake = () => {
-          if (!ended && !untilChange) return;
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-      wake = () => undefined;
-    }
+interface Watcher<Snapshot> {
+  /** Version of the last snapshot that it was given. */
+  seen: string | null;
+  take(snapshot: Snapshot): void;
+  end(): void;
+}
 
-    let deliveredAt = 0;
-    let delivered: string | null = null;
-    try {
-      while (!ended) {
-        await pause(deliveredAt + MIN_INTERVAL_MS - Date.now(), false);
-        await pause(app.config.EVENT_POLL_SECONDS * 1000, true);
-        if (ended) return;
-        changed = false;
-        const snapshot = await source.read().catch(
-          app.failures.recorder('readSnapshot', {
-            message: 'Could not read the state for a subscription; it is read again',
-            topic: source.topic,
-          }),
-        );
-        if (snapshot === null) return;
-        if (snapshot === undefined) continue;
-        const version = source.version(snapshot);
-        if (version !== delivered) {
-          delivered = version;
-          deliveredAt = Date.now();
-          await push(snapshot);
-        }
-        if (source.isLast(snapshot)) return;
-      }
-    } finally {
-      stopListening();
-      app.closing.removeEventListener('abort', end);
-      stop();
+/** Reads one object for its watchers, from the first one on until none is left. */
+class Watch<Snapshot> {
+  readonly #host: Host;
+  readonly #source: SnapshotSource<Snapshot>;
+  readonly #watches: Map<string, Watch<Snapshot>>;
+  readonly #watchers = new Set<Watcher<Snapshot>>();
+  #newest: Snapshot | null = null;
+  /** When the last read began, by the monotonic clock. */
+  #readAt = Number.NEGATIVE_INFINITY;
+  #changed = true;
+  #hasEnded = false;
+  #wake: () => void = () => undefined;
+
+  constructor(host: Host, source: SnapshotSource<Snapshot>, watches: Map<string, Watch<Snapshot>>) {
+    this.#host = host;
+    this.#source = source;
+    this.#watches = watches;
+    watches.set(source.topic, this);
+    void this.#run();
+  }
+
+  /** @returns the function to call when the watcher leaves. */
+  join(watcher: Watcher<Snapshot>): () => void {
+    this.#watchers.add(watcher);
+    // The newest one may be a quarter of a second old: what changed since then follows.
+    if (this.#newest !== null) this.#give(this.#newest, [watcher]);
+    this.#change();
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) this.#end();
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { bus, closing } = this.#host;
+    const change = (): void => this.#change();
+    const end = (): void => this.#end();
+    const stopListening = bus.subscribe(this.#source.topic, change, change);
+    closing.addEventListener('abort', end);
+    if (closing.aborted) end();
+    while (!this.#hasEnded) {
+      await this.#pause(this.#readAt + MIN_INTERVAL_MS - performance.now(), false);
+      // Read again only for a change: what was read then is no longer the newest.
+      this.#newest = null;
+      await this.#pause(this.#host.config.EVENT_POLL_SECONDS * 1000, true);
+      if (!this.#hasEnded) await this.#read();
     }
-  });
+    stopListening();
+    closing.removeEventListener('abort', end);
+  }
+
+  async #read(): Promise<void> {
+    const { read, isLast, topic } = this.#source;
+    this.#changed = false;
+    this.#readAt = performance.now();
+    const snapshot = await read().catch(
+      this.#host.failures.recorder('readSnapshot', {
+        message: 'Could not read the state for a subscription; it is read again',
+        topic,
+      }),
+    );
+    if (snapshot === undefined) return;
+    this.#newest = snapshot;
+    if (snapshot !== null) this.#give(snapshot, this.#watchers);
+    if (snapshot === null || isLast(snapshot)) this.#end();
+  }
+
+  #give(snapshot: Snapshot, watchers: Iterable<Watcher<Snapshot>>): void {
+    const version = this.#source.version(snapshot);
+    for (const watcher of watchers) {
+      if (watcher.seen !== version) watcher.take(snapshot);
+      watcher.seen = version;
+    }
+  }
+
+  #change(): void {
+    this.#changed = true;
+    this.#wake();
+  }
+
+  #end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    // Whoever comes now begins with a watch of its own.
+    if (this.#watches.get(this.#source.topic) === this) this.#watches.delete(this.#source.topic);
+    for (const watcher of this.#watchers) watcher.end();
+    this.#wake();
+  }
+
+  /** Resolves after `ms`, or earlier when the watch ends or, with `untilChange`, on a change. */
+  async #pause(ms: number, untilChange: boolean): Promise<void> {
+    if (ms <= 0 || this.#hasEnded || (untilChange && this.#changed)) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      timer.unref();
+      this.#wake = () => {
+        if (!this.#hasEnded && !untilChange) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = () => undefined;
+  }
 }

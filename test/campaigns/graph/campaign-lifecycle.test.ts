@@ -4,8 +4,10 @@ import { newId, publicId } from '../../../src/infra/ids.ts';
 import { dataOf, uuidOf } from '../../calls/support.ts';
 import { type Caller, perform, prepareCaller } from '../../support/calling.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
+import { statementsOf } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { openSocket } from '../../support/subscribe.ts';
+import { until } from '../../support/wait.ts';
 import {
   type CampaignFixture,
   createCampaignFixture,
@@ -290,6 +292,37 @@ describe('access to campaigns', () => {
 });
 
 describe('campaignProgress', () => {
+  it('reads the campaign once for all who follow it, and gives each its current state first', async () => {
+    const { id } = (await draft({ contacts: people(1) })).campaign;
+    const socket = openSocket(server.url, server.key);
+    const follow = () => {
+      const names: string[] = [];
+      const snapshots = socket.iterate<{ campaignProgress: { name: string } }>({
+        query: `subscription { campaignProgress(campaignId: "${id}") { name } }`,
+      });
+      const reading = (async () => {
+        for await (const { data } of snapshots) names.push(data!.campaignProgress.name);
+      })();
+      // A closed socket, when the test has failed.
+      reading.catch(() => undefined);
+      return names;
+    };
+    const all = Array.from({ length: 30 }, follow);
+    await until('the current state', () => all.every(({ length }) => length === 1));
+    const statements = await statementsOf(server.app, async () => {
+      for (const name of ['First', 'Second']) {
+        await done(client, 'updateCampaign', { id, name });
+        await until('the change', () => all.every((names) => names.at(-1) === name));
+      }
+    });
+    const reads = statements.filter((text) => /^SELECT .*FROM "public"\."campaigns"/s.test(text));
+    expect(reads.length).toBeLessThan(all.length);
+    const late = follow();
+    await until('the current state', () => late.length > 0);
+    expect(late).toEqual(['Second']);
+    await socket.dispose();
+  });
+
   it('sends consistent counters until the end, after which decisions explain every contact', async () => {
     const [one, two] = people(2);
     const [busy, listed] = ['+14155500001', '+14155500142'];
