@@ -5,19 +5,31 @@ import { formatNumber } from '../../graphql/format-number.ts';
 import type { InputBuilder } from '../../graphql/mutation.ts';
 import { MAX_CONTACTS } from '../selection.ts';
 
+const NOT_JUDGED =
+  'Never set. Define interest in the `successCriteria` of the agent, and use `Call.outcome`.';
+
 export const ContactOutcomeEnum = builder.enumType('ContactOutcome', {
-  description: 'Outcome of the last call to a contact.',
+  description: 'Outcome of a call of a campaign to a contact.',
   values: {
-    [ContactOutcome.CONTACTED]: { description: 'A person answered and talked.' },
+    [ContactOutcome.CONTACTED]: {
+      description: 'The call was answered, as far as known not by an answering machine.',
+    },
     [ContactOutcome.VOICEMAIL]: { description: 'An answering machine answered.' },
     [ContactOutcome.NO_ANSWER]: {
-      description: 'Nobody answered, or the call could not be connected.',
+      description: 'Nobody answered, the line was busy, or the number could not be reached.',
     },
     [ContactOutcome.ESCALATED]: {
       description: 'The call was transferred to a member of your staff.',
+      deprecationReason: 'Never set.',
     },
-    [ContactOutcome.INTERESTED]: { description: 'The person showed interest.' },
-    [ContactOutcome.NOT_INTERESTED]: { description: 'The person declined.' },
+    [ContactOutcome.INTERESTED]: {
+      description: 'The person showed interest.',
+      deprecationReason: NOT_JUDGED,
+    },
+    [ContactOutcome.NOT_INTERESTED]: {
+      description: 'The person declined.',
+      deprecationReason: NOT_JUDGED,
+    },
   } as const,
 });
 
@@ -31,7 +43,7 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
     }),
     lastCallOutcome: t.field({
       type: [ContactOutcomeEnum],
-      description: 'Contacts whose last call had one of these outcomes.',
+      description: 'Contacts whose `lastCallOutcome` is one of these.',
     }),
     phoneNumber: t.field({ type: 'E164', description: 'Contacts with exactly this number.' }),
     createdFrom: t.field({

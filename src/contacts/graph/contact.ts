@@ -92,15 +92,18 @@ builder.prismaObjectFields(ContactNode, (t) => ({
   lastCallOutcome: t.expose('lastCallOutcome', {
     type: ContactOutcomeEnum,
     nullable: true,
-    description: 'Outcome of the last call. Null if the contact has not been called.',
+    description:
+      'Outcome of the last call counted in `callCount` that has one. A call without one, such as a rejected call, does not change it. Null if there is no such call.',
   }),
   callCount: t.exposeInt('callCount', {
-    description: 'Number of calls made to the contact.',
+    description:
+      'Number of calls that campaigns have made to the contact. A call counts shortly after its end, if it rang and the campaign copied the contact from a folder or by its ID. Calls of `createCall` and calls to rows and files with the same phone number do not count.',
   }),
   lastCalledAt: t.expose('lastCalledAt', {
     type: 'DateTime',
     nullable: true,
-    description: 'Time of the last call. Null if the contact has not been called.',
+    description:
+      'Time at which the last call counted in `callCount` began to ring. Null if there is none.',
   }),
 }));
 
