@@ -83,6 +83,40 @@ describe('mutations', () => {
   });
 });
 
+describe('fields that require more than READ', () => {
+  const required = (element: { extensions: object }) => {
+    const { pothosOptions } = element.extensions as {
+      pothosOptions?: { authScopes?: Record<string, boolean> };
+    };
+    const { admin, write } = pothosOptions?.authScopes ?? {};
+    return admin ? ['ADMIN'] : write ? ['WRITE'] : [];
+  };
+
+  it('name the scope at the end of the description', () => {
+    const stated: string[] = [];
+    const needed: string[] = [];
+    for (const type of types.filter(isObjectType)) {
+      const fields = Object.values(type.getFields());
+      for (const [name, element] of [
+        [type.name, type] as const,
+        ...fields.map((field) => [`${type.name}.${field.name}`, field] as const),
+      ]) {
+        needed.push(...required(element).map((scope) => `${name}: ${scope}`));
+        const [, scope] = / Requires the scope `(\w+)`\.$/.exec(element.description ?? '') ?? [];
+        if (scope) stated.push(`${name}: ${scope}`);
+      }
+    }
+    expect(stated).toEqual(needed);
+    expect(stated).toEqual(
+      expect.arrayContaining([
+        'ApiKey: ADMIN',
+        'Query.apiKeys: ADMIN',
+        'Mutation.createCall: WRITE',
+      ]),
+    );
+  });
+});
+
 describe('connections and list arguments', () => {
   const named = (suffix: string) => types.filter(({ name }) => name.endsWith(suffix));
 

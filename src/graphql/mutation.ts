@@ -30,8 +30,9 @@ type PayloadFields<Shape> = {
 };
 
 export interface MutationOptions<Fields extends InputFieldMap, Shape extends object> {
+  /** Without the scope, which is appended. */
   description: string;
-  scope: 'write' | 'admin' | 'read';
+  scope: 'write' | 'admin';
   /** Set if the mutation only ends something. It is then exempt from the rate limit. */
   stops?: true;
   /** Fields of the input object. */
@@ -71,7 +72,7 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
   builder.mutationField(name, (t) =>
     t.field({
       type: payload,
-      description: options.description,
+      description: `${options.description} Requires the scope \`${options.scope.toUpperCase()}\`.`,
       authScopes: { [options.scope]: true } as SchemaTypes['AuthScopes'],
       extensions: { stops: options.stops === true },
       args: {

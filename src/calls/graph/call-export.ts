@@ -6,7 +6,7 @@ import { CallFilterInput, callsWhere } from './call.ts';
 
 mutation('exportCalls', {
   description:
-    'Creates a download link for a file of calls, newest first, with outcome, reason, duration, cost and extracted data. The file contains the state of all calls at the beginning of the download. Requires the scope `WRITE`.',
+    'Creates a download link for a file of calls, newest first, with outcome, reason, duration, cost and extracted data. The file contains the state of all calls at the beginning of the download.',
   scope: 'write',
   input: (t) => ({
     filter: t.field({

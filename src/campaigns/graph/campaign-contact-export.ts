@@ -6,7 +6,7 @@ import { CampaignContactFilterInput, contactsWhere } from './campaign-contact.ts
 
 mutation('exportCampaignContacts', {
   description:
-    'Creates a download link for a file of the contacts of a campaign in the order of its list, with status, attempts and cost, and with outcome, reason, duration and extracted data of the last call. The file contains the state of all contacts at the beginning of the download. Requires the scope `WRITE`.',
+    'Creates a download link for a file of the contacts of a campaign in the order of its list, with status, attempts and cost, and with outcome, reason, duration and extracted data of the last call. The file contains the state of all contacts at the beginning of the download.',
   scope: 'write',
   input: (t) => ({
     campaignId: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),

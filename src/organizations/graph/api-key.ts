@@ -9,8 +9,13 @@ export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'Permission of an API key. ADMIN implies WRITE, and WRITE implies READ.',
   values: {
     [ApiKeyScope.READ]: { description: 'Permits queries and subscriptions.' },
-    [ApiKeyScope.WRITE]: { description: 'Also permits mutations, except those of API keys.' },
-    [ApiKeyScope.ADMIN]: { description: 'Also permits listing, creating and revoking API keys.' },
+    [ApiKeyScope.WRITE]: {
+      description: 'Also permits mutations, except those that require ADMIN.',
+    },
+    [ApiKeyScope.ADMIN]: {
+      description:
+        'Also permits listing, creating and revoking API keys, and changing settings of the organization.',
+    },
   } as const,
 });
 
@@ -18,7 +23,7 @@ export const ApiKeyNode = builder.prismaNode('ApiKey', {
   select: { id: true },
   nullable: true,
   description:
-    'Credential for a back end. Do not use it in a browser; create a token with `createAccessToken` instead.',
+    'Credential for a back end. Do not use it in a browser; create a token with `createAccessToken` instead. Requires the scope `ADMIN`.',
   authScopes: { admin: true },
   id: {
     field: 'id',
@@ -70,7 +75,8 @@ export const apiKeys = new List({
 });
 
 apiKeys.query('apiKeys', {
-  description: 'API keys of the organization, newest first. Revoked keys are included.',
+  description:
+    'API keys of the organization, newest first. Revoked keys are included. Requires the scope `ADMIN`.',
   authScopes: { admin: true },
   fixedSort: { field: 'CREATED_AT', direction: 'desc' },
 });

@@ -37,7 +37,8 @@ export const OrganizationNode = builder.prismaNode('Organization', {
 
 apiKeys.related(OrganizationNode, 'apiKeys', {
   relation: 'apiKeys',
-  description: 'API keys of the organization, newest first. Revoked keys are included.',
+  description:
+    'API keys of the organization, newest first. Revoked keys are included. Requires the scope `ADMIN`.',
   authScopes: { admin: true },
   fixedSort: { field: 'CREATED_AT', direction: 'desc' },
 });
