@@ -145,11 +145,11 @@ export async function createContacts(
       const earlier = first.get(subscriber);
       if (earlier === undefined) first.set(subscriber, index);
       else if (onDuplicate === 'REFUSE') {
-        checks.add('ALREADY_EXISTS', `Row ${earlier} has the same phone number.`, [
-          'contacts',
-          index,
-          'phoneNumber',
-        ]);
+        checks.add(
+          'ALREADY_EXISTS',
+          `The phone number is the same as that of \`contacts.${earlier}\`.`,
+          ['contacts', index, 'phoneNumber'],
+        );
       }
     });
   }

@@ -265,8 +265,9 @@ describe('exportCalls', () => {
 describe('exportCampaignContacts', () => {
   it('writes each contact with what became of it, in the order of the list', async () => {
     const operator = { client, caller };
+    const person = { industry: 'Rail', location: 'Lyon', pinCode: '69001', keywords: 'vip' };
     const contacts = [
-      { ...people(1, { series: 3 })[0], firstName: 'Ada', metadata: { city: 'Paris' } },
+      { ...people(1, { series: 3 })[0], firstName: 'Ada', ...person, metadata: { city: 'Paris' } },
       { ...people(1, { ending: '0001', series: 4 })[0], firstName: 'Bea' },
     ];
     const { id } = await createCampaign(operator, {
@@ -290,6 +291,10 @@ describe('exportCampaignContacts', () => {
     expect(rows).toEqual([
       expect.objectContaining({
         first_name: 'Ada',
+        industry: 'Rail',
+        location: 'Lyon',
+        pin_code: '69001',
+        keywords: 'vip',
         status: 'COMPLETED',
         attempts: '1',
         call_id: answered.id,

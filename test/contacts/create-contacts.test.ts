@@ -58,6 +58,7 @@ describe('createContacts', () => {
         { phoneNumber: 'none', email: 'none' },
       ],
     });
+    expect(errors[0]?.message).toContain('`contacts.1`');
     expect(brief(errors)).toEqual([
       'ALREADY_EXISTS contacts.2.phoneNumber',
       'INVALID_INPUT contacts.3.phoneNumber',

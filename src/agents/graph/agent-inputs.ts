@@ -132,7 +132,7 @@ export function optionalInputFields(t: InputBuilder) {
     }),
     toolIds: t.idList({
       maxItems: LIMITS.tools,
-      description: `IDs of the tools that the agent can use (\`tol_…\`), at most ${LIMITS.tools}. Replaces the whole list. No two tools may have the same \`modelToolName\`.`,
+      description: `IDs of the tools that the agent can use (\`tol_…\`), at most ${LIMITS.tools}, without duplicates. Replaces the whole list. No two tools may have the same \`modelToolName\`.`,
     }),
     knowledgeBaseIds: t.idList({
       maxItems: LIMITS.knowledgeBases,

@@ -73,7 +73,7 @@ builder.prismaObjectField(CallNode, 'postCallSteps', (t) =>
     type: [PostCallStepType],
     complexity: listCost(POST_CALL_STEPS.length),
     description:
-      'Steps that follow the end of the call: transcript, summary, recording, analysis. Empty before the end. All are SKIPPED if the call was not answered.',
+      'Steps that follow the end of the call: transcript, summary, recording, analysis and the event ANALYZED. Empty before the end. All are SKIPPED if the call was not answered.',
     select: { status: true, endedAt: true, answeredAt: true, postCallSteps: true },
     resolve: ({ endedAt, answeredAt, postCallSteps }): Step[] => {
       if (endedAt && !answeredAt && postCallSteps.length === 0) return skippedSteps(endedAt);

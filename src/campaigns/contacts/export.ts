@@ -103,6 +103,10 @@ function recordOf(row: Row) {
     lastName: row.lastName,
     email: row.email,
     companyName: row.companyName,
+    industry: row.industry,
+    location: row.location,
+    pinCode: row.pinCode,
+    keywords: row.keywords,
     timezone: row.timezone,
     metadata: row.metadata,
     status: row.status,
@@ -132,6 +136,7 @@ function recordOf(row: Row) {
 const WRITER: RowWriter<Row> = {
   columns: [
     ...['id', 'client_id', 'phone_number', 'first_name', 'last_name', 'email', 'company_name'],
+    ...['industry', 'location', 'pin_code', 'keywords'],
     ...['timezone', 'status', 'skip_reason', 'attempts', 'end_reason', 'scheduled_at', 'called_at'],
     ...['finished_at', 'cost', 'currency', 'call_id', 'call_status', 'duration_seconds'],
     ...['answered_by', 'summary', 'success', 'reason'],
@@ -142,7 +147,9 @@ const WRITER: RowWriter<Row> = {
     const outcome = lastCall?.outcome;
     return [
       ...[contact.id, contact.clientId, contact.phoneNumber, contact.firstName, contact.lastName],
-      ...[contact.email, contact.companyName, contact.timezone, contact.status, contact.skipReason],
+      ...[contact.email, contact.companyName],
+      ...[contact.industry, contact.location, contact.pinCode, contact.keywords],
+      ...[contact.timezone, contact.status, contact.skipReason],
       ...[contact.attempts, contact.endReason, contact.scheduledAt, contact.calledAt],
       ...[contact.finishedAt, cost?.amount ?? null, cost?.currency ?? null, lastCall?.id ?? null],
       ...[

@@ -90,7 +90,7 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
   return {
     phoneNumberIds: t.idList({
       maxItems: MAX_NUMBERS,
-      description: `IDs of the phone numbers to call from (\`num_…\`), in order, up to ${MAX_NUMBERS}. Default, also for an empty list: the outbound numbers of the agent.`,
+      description: `IDs of the phone numbers to call from (\`num_…\`), in order, without duplicates, up to ${MAX_NUMBERS}. Default, also for an empty list: the outbound numbers of the agent.`,
     }),
     phoneRotationStrategy: t.field({
       type: PhoneRotationStrategyEnum,
@@ -366,7 +366,7 @@ mutation('deleteCampaigns', {
     ids: t.idList({
       required: true,
       maxItems: 100,
-      description: 'IDs of campaigns (`cmp_…`), 1 to 100.',
+      description: 'IDs of campaigns (`cmp_…`), 1 to 100, without duplicates.',
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -102,7 +102,8 @@ export const VoiceNode = builder.prismaNode('Voice', {
       description:
         'Display name of the language with a flag, such as `🇺🇸 English (United States)`. Null if unknown.',
     }),
-    previewUrl: t.exposeString('previewUrl', {
+    previewUrl: t.expose('previewUrl', {
+      type: 'Url',
       nullable: true,
       description: 'URL of an audio sample. Null if there is none.',
     }),
