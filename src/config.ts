@@ -1,6 +1,6 @@
 /**
- * Every setting there is, read once from the environment and checked together. The README's table
- * of settings is generated from this file's `SETTINGS` by a test, so the two cannot disagree.
+ * Every setting there is, read once from the environment and checked together. A test compares the README's
+ * table of settings with `SETTINGS`.
  */
 import { z } from 'zod';
 import { ConfigError } from './errors.ts';

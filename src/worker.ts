@@ -109,7 +109,7 @@ interface Periodic {
   everySeconds: number | ((app: App) => number);
   /** Pause while there is no work. Default: `everySeconds`. */
   idleSeconds?: number;
-  /** Whether a run in one process spares the others theirs. Default: no. */
+  /** Whether a run in one process is enough for all. Default: no. */
   shared?: boolean;
   /** SQL condition: whether there may be work. Default: always. */
   hasWork?: (app: App) => ReturnType<NonNullable<PeriodicTask['hasWork']>>;

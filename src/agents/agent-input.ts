@@ -74,7 +74,7 @@ interface ReadOptions {
   whole: boolean;
   /** Accept any address for the CRM webhook. */
   allowPrivate: boolean;
-  /** Addresses for it that are accepted although they are not public HTTPS, with all below them. */
+  /** Addresses that are accepted for it although they are not public HTTPS, with everything below them. */
   allowedUrls: readonly string[];
   /** Accept premium numbers as targets of transfers. */
   allowPremium: boolean;

@@ -51,7 +51,7 @@ export function periodsOf(unit: TimeUnit, timezone: string, from: Date, to: Date
   };
 }
 
-/** About how many groups `periodsOf` gives, without making them. */
+/** Estimates the number of groups of `periodsOf`, without building them. */
 export function periodCount(unit: TimeUnit, from: Date, to: Date): number {
   const hours = Math.ceil((to.getTime() - from.getTime()) / HOUR_MS);
   if (unit === 'HOUR') return hours;

@@ -1,4 +1,4 @@
-/** What analytics are asked for. */
+/** Queries for analytics. */
 import type { AnsweredBy, CallEndReason } from '../generated/prisma/client.ts';
 import type { TimeUnit } from './periods.ts';
 

@@ -27,7 +27,7 @@ const DIMENSIONS: Record<Grain, Prisma.Sql> = {
   DAY: Prisma.sql`agent_id, campaign_id, phone_number_id`,
 };
 
-/** The days of an organization (starts in UTC) whose rollups hold, ascending. */
+/** The days of an organization (starts in UTC) whose rollups are current, ascending. */
 export async function rolledUpDays(
   db: Pick<Tx, '$queryRaw'>,
   organizationId: string,

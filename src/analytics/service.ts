@@ -33,7 +33,7 @@ export interface Group {
   endReason: CallEndReason | null;
   answeredBy: AnsweredBy | null;
   period: PeriodGroup | null;
-  /** What tells the group apart from others of the same query. */
+  /** Distinguishes the group from others of the same query. */
   key: string;
 }
 

@@ -34,7 +34,10 @@ const MIN_SHARE = 0.5;
 const MAX_WAIT_MS = 10_000;
 const TIMEOUT_MS = 60_000;
 
-/** Calls `read` with the sources of a query and the database to read them from, in one state of it. */
+/**
+ * Calls `read` with the sources of a query and the database to read them from, which shows one state of all of
+ * them.
+ */
 export function withSources<T>(
   app: App,
   viewer: Pick<Viewer, 'organizationId'>,

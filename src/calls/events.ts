@@ -21,7 +21,7 @@ export const CALL_EVENT_TYPES = {
   TRANSCRIPT_TURN: 'CALL_TRANSCRIPT_TURN',
 } as const satisfies Record<string, EventType>;
 
-/** Turns are read for those who ask for them only. */
+/** Turns are read only for subscribers that ask for them. */
 const DEFAULT_TYPES: ReadonlySet<EventType> = new Set(
   Object.values(CALL_EVENT_TYPES).filter((type) => type !== 'CALL_TRANSCRIPT_TURN'),
 );

@@ -5,8 +5,8 @@ import { perInstance } from '../infra/per-instance.ts';
 
 export interface CallListener {
   /**
-   * Called after the commit of a call's end, with the call as it is then. Not called for calls that their
-   * owner withdraws, nor when the process dies at that moment: what must follow is found by other means.
+   * Called after the commit of a call's end, with the call as it is then. Not called for calls that their owner
+   * withdraws, nor when the process dies at that moment, so it must not be the only way to learn of an end.
    */
   callEnded?(app: App, end: CallEnd): void;
   /** Called in the transaction in which calls are deleted, to remove what else is kept of them. */

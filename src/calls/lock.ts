@@ -27,10 +27,10 @@ export async function lockCall(tx: Tx, id: string): Promise<Call | null> {
 }
 
 /**
- * Locks the calls that meet a condition, always in the same order, and returns them as they are then. The
- * locks do not block foreign keys to the calls.
+ * Locks the calls that meet a condition, always in the same order, and returns them as they are then. The locks
+ * do not block foreign keys to the calls.
  *
- * @param free whether to leave out calls that are locked elsewhere, instead of waiting for them.
+ * @param free whether to skip calls that are locked elsewhere, instead of waiting for them.
  */
 export async function lockCalls(tx: Tx, where: Prisma.Sql, { free = false } = {}): Promise<Call[]> {
   return tx.$queryRaw<Call[]>`

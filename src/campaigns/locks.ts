@@ -17,8 +17,8 @@ const COLUMNS = Prisma.sql`${columnsAs(
 )}, coalesce(campaigns.recent_ends, '{}')::text[] AS "recentEnds"`;
 
 /**
- * A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are left out.
- * It limits the idle time of the transaction, too.
+ * A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are skipped. It
+ * limits the idle time of the transaction, too.
  *
  * @param more another column, such as of a query that refers to `campaigns`; it may be older than the lock.
  */

@@ -1,5 +1,4 @@
 /** Settings of campaigns: checks of the input, and requirements for a start. */
-
 import { readinessProblems } from '../agents/usable-agent.ts';
 import type { App, Tx } from '../app.ts';
 import type { Problem } from '../errors.ts';

@@ -54,8 +54,7 @@ const CHANNEL_PREFIX = 'truedy:bus:';
 
 /**
  * A bus over Redis pub/sub, with a channel for each topic, so that a process receives only the topics it
- * listens to. Works within the process while Redis is unreachable, and
- * reconnects by itself.
+ * listens to. Works within the process while Redis is unreachable, and reconnects by itself.
  */
 export function createRedisBus(options: { url: string; log: Logger; failures: Failures }): Bus {
   const { url, log, failures } = options;

@@ -1,4 +1,4 @@
-/** Runs something until an instant of the clock that the program goes by. */
+/** Runs a function until an instant of the app's clock. */
 
 /** The clock may be set, and goes on while the machine sleeps; timers do not. */
 const CHECK_MS = 1_000;

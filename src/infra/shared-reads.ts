@@ -1,4 +1,4 @@
-/** Reads that callers share who ask for the same at the same time. */
+/** Shares reads among callers that ask for the same thing at the same time. */
 
 interface Reads<T> {
   running: Promise<T>;

@@ -1,3 +1,4 @@
+/** Control endpoints of the simulator, which Ultravox does not have. */
 import { findAgent } from './agents/agents.ts';
 import { endCall, joinCall } from './calls/call-state.ts';
 import { createAgentCall } from './calls/calls.ts';
@@ -8,8 +9,6 @@ import { page } from './http/paging.ts';
 import { HttpError, isObject, type Json, Problems, refuse } from './json.ts';
 import { changeSettings } from './settings.ts';
 import type { Request, Route, World } from './world.ts';
-
-/** Control endpoints of the simulator, which Ultravox does not have. */
 
 export function applySettings(world: World, change: unknown): void {
   const result = changeSettings(world.settings(), change);

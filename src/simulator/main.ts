@@ -1,8 +1,7 @@
+/** Runs the simulator in a process of its own: `npm run simulator`. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type SimulatorOptions, type SimulatorSettings, startSimulator } from './simulator.ts';
-
-/** Runs the simulator in a process of its own: `npm run simulator`. */
 
 const DEFAULT_PORT = 4010;
 

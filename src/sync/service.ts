@@ -20,7 +20,7 @@ import type { SyncKind, SyncResult, SyncRow } from './sync-kind.ts';
 
 type Table = Pick<SyncKind<SyncRow>, 'table'>;
 
-/** Seconds that the request which made a change has to send it, before the job does. */
+/** Seconds for which only the request that made a change sends it, before the job does. */
 const INLINE_SECONDS = 5;
 
 /** Call it in the transaction that raised `revision` or set `deletedAt`. */

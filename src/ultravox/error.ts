@@ -188,7 +188,7 @@ export function secretsIn(body: unknown, underSecret = false): string[] {
   );
 }
 
-/** Takes the given secrets out of what Ultravox answered, which likes to quote its input. */
+/** Removes the given secrets from a response of Ultravox, which often quotes its input. */
 export function redact(text: string, secrets: readonly string[]): string {
   let clean = text;
   for (const secret of secrets) if (secret !== '') clean = clean.replaceAll(secret, '[redacted]');

@@ -46,7 +46,7 @@ export interface Audio {
 }
 
 export interface AudioOptions extends RequestOptions {
-  /** Asks for a part, as in the header `Range`. The answer may be the whole all the same. */
+  /** Asks for a part, as in the header `Range`. The answer may be the whole file nevertheless. */
   range?: string | undefined;
 }
 

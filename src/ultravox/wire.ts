@@ -90,7 +90,7 @@ export interface CreateAgentRequest {
   callTemplate: CallTemplate;
 }
 
-/** `callTemplate` replaces the stored one as a whole; leave it out to keep it. */
+/** `callTemplate` replaces the stored one as a whole; omit it to keep that. */
 export type UpdateAgentRequest = MessageOf<CreateAgentRequest>;
 
 // ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-/** The events that are sent, and what in the event log they come from. */
+/** The events that are sent, and the events of the log that they come from. */
 import type { EventType } from '../generated/prisma/enums.ts';
 
 interface WebhookEvent {

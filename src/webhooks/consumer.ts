@@ -72,7 +72,7 @@ async function followAgents(
   }
 }
 
-/** Another address is a new beginning. */
+/** State of an endpoint without failures. A changed address starts with it. */
 export const HEALTHY = {
   disabledAt: null,
   disabledReason: null,

@@ -1,4 +1,4 @@
-/** Webhook endpoints of an organization: what they may be made of, and every change of one. */
+/** Webhook endpoints of an organization: validation, and every change of one. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';

@@ -110,8 +110,8 @@ async function stillEnabled(tx: Tx, orders: readonly Order[]): Promise<Order[]> 
 }
 
 /**
- * Keeps calls from being deleted until the transaction ends. Then what it queued is erased with them. The
- * consumer of the event log needs no lock: it reads the deletion after what it has queued.
+ * Keeps calls from being deleted until the transaction ends, so that their deletion also erases what it has
+ * queued. The consumer of the event log needs no lock: it reads the deletion after what it has queued.
  */
 async function keepCalls(tx: Tx, organizationId: string, events: readonly Event[]): Promise<void> {
   const ids = [...new Set(events.map(({ callId }) => callId).filter((id) => id !== null))];

@@ -25,7 +25,7 @@ interface CallSubject {
   transcript: JsonObject[];
 }
 
-/** @param withTurns the calls of which the transcript is needed. */
+/** @param withTurns the calls whose transcripts are needed. */
 export async function loadSubjects(
   tx: Tx,
   organizationId: string,

@@ -60,8 +60,8 @@ export async function replayFailedWebhooks(
 }
 
 /**
- * Starts to send an endpoint all events after a cursor that it wants, in the background: those it has got
- * before under the same event IDs, and those it has missed. Replaces a replay that is under way.
+ * Starts to send an endpoint, in the background, all events after a cursor that are of its types: those sent
+ * before, with the same event IDs, and those it has missed. Replaces a replay that is under way.
  */
 export async function replayWebhookEvents(
   app: App,

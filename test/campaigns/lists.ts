@@ -1,5 +1,4 @@
 /** Helpers for tests of sources and plans: a server with an agent, numbers, and campaigns. */
-
 import { newId } from '../../src/infra/ids.ts';
 import type { Viewer } from '../../src/viewer.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';

@@ -122,8 +122,8 @@ export function isClaimStale({ config, now }: App, usedAt: Date): boolean {
 }
 
 /**
- * When a request without an answer is abandoned: at the end of the calling window, of which `placeBefore`
- * keeps the margin. Null: at its timeout.
+ * When a request without an answer is abandoned: at the end of the calling window, which is `placeBefore` plus
+ * the margin. Null: at its timeout.
  */
 export function abandonedAt({ config }: App, { placeBefore }: MovedCall): Date | null {
   return (
@@ -137,8 +137,8 @@ export function requestEndsWithin({ config }: App): number {
 }
 
 /**
- * SQL condition on calls: the claim was never used and is too old to be. That the call has not ended
- * follows from its placement; it is said for the index on calls that have not.
+ * SQL condition on calls: the claim was never used and is too old to be used. The placement implies that the
+ * call has not ended; the condition names it too, for the index on such calls.
  */
 export const DEAD_CLAIM = Prisma.sql`(placement = 'CLAIMED' AND ended_at IS NULL
   AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1}))`;

@@ -1,6 +1,6 @@
 /**
  * Holds on creations, for all processes: until when the account has to wait, and how many requests count
- * against the rates although no call came of them.
+ * against the rates although they created no call.
  *
  * Ultravox asks for a hold with `Retry-After`. Others follow from outcomes that stay unknown, as when a proxy
  * answers in place of Ultravox: each costs the attempt of a call, so few are made until one succeeds.

@@ -1,17 +1,18 @@
 /**
  * Places calls: the only file that makes a phone ring.
  *
- * A call is committed (QUEUED), then claimed in a transaction that enforces Ultravox's creation limits over
- * all processes (CLAIMED). The request is sent after that, outside any transaction (SENDING):
+ * A call is committed (QUEUED), then claimed in a transaction that enforces Ultravox's creation limits over all
+ * processes (CLAIMED). The request is sent after that, outside any transaction (SENDING):
  *
  * - Accepted: the call continues from the response (ACCEPTED).
  * - Certainly not carried out: it waits for another claim (QUEUED), or fails (REFUSED).
  * - Not sent, since the process died before: the claim is released (QUEUED).
- * - Unknown (a timeout, the end of the calling window, a crash): the request is never sent again (UNKNOWN). The reconciler looks the
- *   call up by our ID in its metadata, and adopts it, or fails it if it was never created (NOT_CREATED).
+ * - Unknown (a timeout, the end of the calling window, a crash): the request is never sent again (UNKNOWN). The
+ *   reconciler looks the call up by our ID in its metadata, and adopts it, or fails it if it was never created
+ *   (NOT_CREATED).
  *
- * Owned calls are claimed by their owner and placed here like any other. A released owned call waits for
- * its owner.
+ * Owned calls are claimed by their owner and placed here like any other. A released owned call waits for its
+ * owner.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { firstSpeakerSettings } from '../../agents/call-template.ts';
@@ -89,7 +90,7 @@ async function anyWaits(app: App): Promise<boolean> {
 /**
  * Places claimed calls in the background. The caller has committed the claims.
  *
- * @returns a promise that resolves when all are over, and never rejects: with whether Ultravox accepted all.
+ * @returns a promise that resolves when all are over, to whether Ultravox accepted all. It never rejects.
  */
 export async function placeClaimedCalls(app: App, ids: readonly string[]): Promise<boolean> {
   if (ids.length === 0) return true;
@@ -269,7 +270,7 @@ async function release(app: App, id: string, notBefore: Date | null = null): Pro
   await moveCalls(app.db, { transition: 'RELEASE', notBefore }, { where });
 }
 
-/** Releases a claim that could not be used, and places calls again once Ultravox is not waited for. */
+/** Releases a claim that could not be used. If creations are held back, placement resumes after the hold. */
 async function giveUpClaim(app: App, id: string): Promise<void> {
   await release(app, id);
   const hold = await creationHold(app);
@@ -399,7 +400,7 @@ function isTooLate(app: App, call: CallWithParts): boolean {
 }
 
 /**
- * Queues a call again whose request was certainly not carried out, or ends it if that was requested. It is
+ * Requeues a call whose request was certainly not carried out, or ends the call if that was requested. It is
  * not claimed before `notBefore`.
  */
 async function postpone(app: App, id: string, notBefore: Date | null = null): Promise<void> {

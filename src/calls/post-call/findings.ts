@@ -44,7 +44,10 @@ export function findingsIn(
   return { ...answer, dncQuote };
 }
 
-/** The words of the other side that contain a quotation, or as much of them as is kept; null if none do. */
+/**
+ * The turn of the other side that contains a quotation, or the quotation alone if the turn is too long to be
+ * kept; null if there is no such turn.
+ */
 function turnWith(turns: readonly Words[], quote: string | null): string | null {
   const plain = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();
   const wanted = plain(quote ?? '');
@@ -57,7 +60,8 @@ function turnWith(turns: readonly Words[], quote: string | null): string | null 
 }
 
 /**
- * Enters a do-not-call request that was found in a call, which the caller has locked, if that is wanted.
+ * Adds the number to the do-not-call list if the person asked for it and the organization has enabled that. The
+ * caller has locked the call.
  *
  * @returns what the findings change about the call.
  */

@@ -215,7 +215,7 @@ class LockedCalls {
     return this.#calls.get(id)!;
   }
 
-  /** One after the other, since each step is given the call as it is after the one before. */
+  /** One after the other, since each step gets the call as the previous one has changed it. */
   async saveAll(tx: Tx, id: string, steps: readonly Pick<FinishedStep, 'save'>[]): Promise<void> {
     for (const { save } of steps) await this.save(tx, id, save);
   }

@@ -68,7 +68,7 @@ export function hasForgottenSteps(app: App): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
 }
 
-/** Runs steps that are due and that no process works on: the one that did died, or a wake-up was lost. */
+/** Runs due steps that no process is working on, because its process died or a wake-up was lost. */
 export async function runPostCallSteps(app: App, handlers: StepHandlers): Promise<void> {
   for (const lane of LANES) await runLane(app, handlers, lane);
 }
@@ -285,7 +285,7 @@ async function keep(
   }
 }
 
-/** Plans another attempt, each after a longer delay, or finishes the step when its time is up. */
+/** Schedules another attempt, each after a longer delay, or finishes the step when its time is up. */
 async function retryLater(
   app: App,
   handlers: StepHandlers,
@@ -299,7 +299,7 @@ async function retryLater(
   const delayMs = Math.max(retry.afterSeconds ?? 0, delaySeconds(step.attempts)) * 1000;
   const at = new Date(app.now().getTime() + delayMs);
   const giveUp = retry.giveUp ?? { status: 'FAILED', seconds: planOf(step.kind).giveUpSeconds };
-  // A step that is run again has all of the time.
+  // Restarting a step also restarts its time.
   if (at.getTime() > step.startedAt.getTime() + giveUp.seconds * 1000) {
     const { status, save } = giveUp;
     await finishStep(app, handlers, { step, status, detail: retry.detail, save });
@@ -325,7 +325,7 @@ function isExpected(error: unknown): error is UltravoxError | StepFailure {
   return error instanceof UltravoxError || error instanceof StepFailure;
 }
 
-/** What people may know of a failed attempt: never an address or an id of Ultravox. */
+/** What users are told about a failed attempt: never an address or an ID of Ultravox. */
 function detailOf(error: unknown): string {
   if (error instanceof StepFailure) return error.message;
   if (error instanceof UltravoxError) {

@@ -1,4 +1,4 @@
-/** Begins the steps that follow the end of a call, and begins them again. */
+/** Starts the steps that follow the end of a call, and restarts them. */
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
@@ -13,7 +13,7 @@ const FIRST_DELAY_MS = 1_500;
 
 /** Whether there is anything to do after the end of the call: somebody may have talked. */
 function hasAfterwards(call: Call): boolean {
-  // Of a lost call it is not known whether it was answered.
+  // Whether a lost call was answered is unknown.
   return call.ultravoxId !== null && (call.answeredAt !== null || call.endReason === 'UNKNOWN');
 }
 
@@ -44,14 +44,14 @@ export function startPostCallSteps(app: App, calls: readonly Call[], only: Prism
 
 const FIRST = POST_CALL_STEPS.flatMap(({ kind, after }) => (after.length === 0 ? kind : []));
 
-/** Has the steps of a call begin that has ended. Call it after the commit. */
+/** Wakes the workers for the first steps of a call that has ended. Call it after the commit. */
 export function wakeFirstSteps(app: App, call: Call): void {
   if (hasAfterwards(call)) wakeWorkers(app, FIRST, FIRST_DELAY_MS);
 }
 
 /**
- * The running attempts of a step, with what they have kept. None of these calls begins, keeps anything in or
- * ends an attempt of the step before the caller's transaction ends.
+ * Locks the running attempts of a step, and returns what they have kept. Until the caller's transaction ends,
+ * no attempt of the step begins, ends or keeps anything for these calls.
  */
 export async function lockRunningSteps(
   tx: Tx,

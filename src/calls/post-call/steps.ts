@@ -1,7 +1,7 @@
 /**
- * What is done for an answered call after its end: the list of steps. Each step is run by itself and
- * may be repeated, so a step that fails or hangs holds up neither other steps nor other calls. How far a
- * step is stands in `post_call_steps`; `runner.ts` runs it.
+ * What is done for an answered call after its end: the list of steps. Each step is run by itself and may be
+ * repeated, so a step that fails or hangs holds up neither other steps nor other calls. The state of each step
+ * is in `post_call_steps`; `runner.ts` runs them.
  */
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
@@ -16,9 +16,9 @@ export interface StepPlan {
   kind: PostCallStepKind;
   /** The step begins when these are finished, with any result. */
   after: readonly PostCallStepKind[];
-  /** The step fails when its attempts still fail this long after the end of the call. */
+  /** The step fails when its attempts still fail this long after the first one. */
   giveUpSeconds: number;
-  /** The same while what it looks for is not there yet, such as the summary. */
+  /** The same limit while the result does not exist yet, such as the summary. */
   waitSeconds: number;
   /** It needs nothing from outside: it is done in the transaction that ends the last step before it. */
   isImmediate?: true;
@@ -93,8 +93,8 @@ export interface StepContext {
 }
 
 /**
- * Does one attempt of a step, outside of any transaction. It may run more than once for a call, also at
- * the same time; of these only one is saved. An error it throws means another attempt.
+ * Does one attempt of a step, outside of any transaction. It may run more than once for a call, also at the
+ * same time; of these only one is saved. If it throws, another attempt follows.
  */
 export type StepHandler = (app: App, call: Call, context: StepContext) => Promise<StepResult>;
 
@@ -113,8 +113,8 @@ export interface ClaimedStep {
 }
 
 /**
- * Says of which calls the step has nothing to do, with the reason for people. Asked in the transaction that
- * would start the step, which is skipped then.
+ * Returns the calls for which the step has nothing to do, each with a human-readable reason. Asked in the
+ * transaction that would start the step, which is skipped then.
  */
 export type FindNothingToDo = (
   tx: Tx,

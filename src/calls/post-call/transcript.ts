@@ -1,4 +1,7 @@
-/** Keeps transcripts: fetched from Ultravox after the call, stored as turns, removed with time. */
+/**
+ * Keeps transcripts: fetched from Ultravox after the call, stored as turns, and removed after their retention
+ * time.
+ */
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
@@ -36,7 +39,7 @@ async function storeTranscript(
   const isWatched = await transcriptsOf(tx).add({ call, turns, now: app.now() });
   return {
     change: await saveFindings(app, tx, call, findingsIn(turns, call)),
-    // What those who watch the call have not heard.
+    // Turns that subscribers of the live call have not received.
     events: isWatched ? await missingTurns(tx, call, turns) : [],
   };
 }
@@ -60,7 +63,7 @@ const transcriptsOf = perInstance((tx: Tx) =>
   }),
 );
 
-/** Ends the watches of live turns of these calls; returns for which there was one. */
+/** Stores transcripts and ends the watches of their calls. Returns the calls that were watched. */
 async function writeTranscripts(
   tx: Tx,
   transcripts: readonly NewTranscript[],
@@ -130,7 +133,7 @@ export async function deleteTranscripts(tx: Tx, callIds: readonly string[]): Pro
   await eraseEventData(tx, callIds, 'CALL_TRANSCRIPT_TURN', ['turn']);
 }
 
-/** What was found stays; the words that showed it go. */
+/** The findings are kept, and the quotations behind them removed. */
 async function eraseQuotes(tx: Tx, callIds: readonly string[]): Promise<void> {
   await tx.$executeRaw`
     UPDATE calls SET answered_by_evidence = NULL,

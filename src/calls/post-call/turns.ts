@@ -21,7 +21,7 @@ export interface Turn {
   stage: number;
 }
 
-/** The turns in order. Messages without text, and of kinds that are not known, are no turns. */
+/** The turns in order. Messages that have no text or are of an unknown kind are skipped. */
 export function turnsOf(messages: readonly Message[]): Turn[] {
   const turns: Turn[] = [];
   const stages = new Map<string | null, number>();

@@ -12,7 +12,7 @@ function laneOf(kind: PostCallStepKind): Lane {
   return kind === 'ANALYSIS' ? 'SLOW' : 'FAST';
 }
 
-/** Longer delays are left to the periodic look. */
+/** Longer delays are left to the periodic run. */
 const MAX_DELAY_MS = 60_000;
 
 function topicOf(lane: Lane): string {
@@ -41,8 +41,7 @@ export function runsOf(app: App, lane: Lane): SharedRuns | undefined {
 }
 
 /**
- * Has a worker look for due steps of these kinds. Steps are also found without it, later. Call it after the
- * commit.
+ * Makes a worker look for due steps of these kinds. Without it, they are found later. Call it after the commit.
  */
 export function wakeWorkers(app: App, kinds: readonly PostCallStepKind[], delayMs = 0): void {
   for (const lane of new Set(kinds.map(laneOf))) requestRun(app.bus, topicOf(lane), delayMs);

@@ -1,4 +1,4 @@
-/** The words of a text, as transcripts are searched by. */
+/** Splits a text into the words by which transcripts are searched. */
 
 const MAX_WORD = 60;
 /** Scripts that are written without spaces between words. */

@@ -7,7 +7,7 @@ export interface ByteRange {
 }
 
 /**
- * The range that a header asks for in something of this size. Null when the whole is to be sent: without
+ * The range that a header requests from a body of this size. Null when the whole body is to be sent: without
  * the header, and for one that is malformed or asks for several ranges. `unsatisfiable` when the range begins
  * after the end.
  */

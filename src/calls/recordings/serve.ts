@@ -17,9 +17,9 @@ import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
 
 export const RECORDING_PATH = '/recordings';
 export const LINK_MINUTES = 15;
-/** A stream that gets nothing from Ultravox for this long is broken off. */
+/** A stream that gets nothing from Ultravox for this long is aborted. */
 const IDLE_MS = 30_000;
-/** How often it is checked during a download that the key has not ended. */
+/** How often a download checks that its key is still valid. */
 const CHECK_MS = 2_000;
 
 const permissionSchema = z.object({ callId: z.uuid(), apiKeyId: z.uuid() });

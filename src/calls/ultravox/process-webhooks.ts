@@ -62,7 +62,7 @@ async function applyAndStore(
   }
 }
 
-/** Processes webhooks that were stored together. Mostly their calls were changed or locked at that moment. */
+/** Processes webhooks that were stored together. Usually their calls were changed or locked at that moment. */
 async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
   let left = webhooks;
   try {
@@ -72,7 +72,7 @@ async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise
       if (left.length === 0) return;
     }
   } catch {
-    // What fails, fails again below, where that is recorded.
+    // Failures recur below, where they are recorded.
   }
   await Promise.all(left.map(({ id }) => tryWebhook(app, id)));
 }

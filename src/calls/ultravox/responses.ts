@@ -42,7 +42,7 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
       const { ids } = await writeUpdates(app, app.rows, updates);
       for (const { before, after } of updates) {
         if (ids.has(before.id)) announceUpdate(app, before, after);
-        // Mostly a webhook came first.
+        // Usually a webhook came first.
         else await applyLocked(app, before.id, seen.get(before.id)!);
       }
       return responses.map(() => null);

@@ -34,7 +34,7 @@ export interface WrittenUpdates {
   ids: Set<string>;
   /** Ids of the new webhooks. The others had been stored before. */
   stored: Set<string>;
-  /** Whether a call waits for a slot, such as that of a call which has ended. */
+  /** Whether a call waits for a slot, such as the one that an ended call has freed. */
   callsWait: boolean;
 }
 
@@ -42,10 +42,10 @@ export interface WrittenUpdates {
  * Writes updates, at most one for each call, with their events, the first steps after calls that end, and the
  * mark of their webhooks. The caller announces the events.
  *
- * An update with a version is left out if the row has changed since it was read, or is locked: nothing waits
- * for a lock here.
+ * An update with a version is skipped if the row has changed since it was read, or is locked: nothing waits for
+ * a lock here.
  *
- * @param arrived webhooks that are stored in the same statement, whether their update is left out or not.
+ * @param arrived webhooks that are stored in the same statement, whether their update is skipped or not.
  */
 export async function writeUpdates(
   app: App,
@@ -97,7 +97,7 @@ export async function writeUpdates(
 
 type CallOfWebhook = { id: string; call_id: string };
 
-/** SQL for WITH: marks stored webhooks as processed whose calls are in `current`. */
+/** SQL for WITH: marks stored webhooks as processed if their calls are in `current`. */
 function marking(app: App, webhooks: readonly CallOfWebhook[]): Prisma.Sql {
   return Prisma.sql`stored AS (
     UPDATE ultravox_webhooks w SET processed_at = ${app.now()}::timestamptz

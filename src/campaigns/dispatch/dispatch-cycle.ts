@@ -171,7 +171,7 @@ function notCalled({ released, contacts }: Pick<CycleDecisions, 'released' | 'co
   return released.withdrawals.length + doNotCall.size + found.length + deferrals.length;
 }
 
-/** Campaigns that have contacts which still wait or are called after the cycle; others may be finished. */
+/** Campaigns with contacts that still wait or are being called after the cycle; others may be finished. */
 function contactsLeft(
   cycle: DispatchCycle,
   { released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>,
@@ -186,8 +186,7 @@ function contactsLeft(
 
 /**
  * Whether others may be due behind the contacts and campaigns of this cycle, which had room for all that it
- * called. Campaigns whose
- * organization is full stay due, and the end of a call triggers the next run.
+ * called. Campaigns whose organization is full stay due, and the end of a call triggers the next run.
  */
 function mayFindMore(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
   if (notCalled({ released, contacts }) > 0) return true;

@@ -33,7 +33,7 @@ interface Runner {
   running: Promise<void> | null;
   /** The next run, shared by all requests made during the current one. */
   next: Promise<void> | null;
-  /** Tells the other processes of a run; null unless this process is a worker. */
+  /** Announces runs to the other processes; null unless this process is a worker. */
   shared: SharedRuns | null;
   readonly timer: WakeTimer;
   readonly statistics: WakeTimer;
@@ -94,7 +94,7 @@ export function runCampaigns(app: App): Promise<void> {
 
 function start(app: App, runner: Runner): Promise<void> {
   runner.shared?.begin();
-  // The run finds what it was set for.
+  // The run finds what the timer was set for.
   runner.timer.cancel();
   runner.running = run(app).finally(() => {
     runner.running = null;

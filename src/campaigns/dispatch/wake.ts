@@ -1,4 +1,4 @@
-/** Has campaigns run when calls end, by one process for all. */
+/** Requests runs of campaigns when calls end. One process does them for all. */
 import type { App } from '../../app.ts';
 import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/jobs/shared-runs.ts';
 

@@ -68,7 +68,7 @@ export interface AddedContacts {
   problemCount: number;
   /** The first 100 invalid rows. */
   problems: readonly RowProblem[];
-  /** Rows of a file of which cells were ignored. */
+  /** Rows of a file in which cells were ignored. */
   warningCount: number;
   /** The first 100 of them. */
   warnings: readonly RowProblem[];

@@ -1,3 +1,4 @@
+/** The type `Campaign`, its lists, its lookup and its subscription. */
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { CallNode, calls } from '../../calls/graph/call.ts';
 import { CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
@@ -7,7 +8,6 @@ import { CallEndReason, type Campaign, type Prisma } from '../../generated/prism
 import { builder } from '../../graphql/builder.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
-/** The type `Campaign`, its lists, its lookup and its subscription. */
 import { listCost } from '../../graphql/lists/page.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';

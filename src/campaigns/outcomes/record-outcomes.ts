@@ -139,8 +139,8 @@ async function lockUnrecorded(
 }
 
 /**
- * Whether a person or a voicemail answered makes a difference, and is not known yet: the transcript shows it,
- * and the analysis may correct that.
+ * SQL condition on calls: the outcome depends on whether a person or a voicemail answered, which is not known
+ * yet. The transcript shows it, and the analysis may correct it.
  */
 const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
   status = 'COMPLETED' AND ended_at > now() - interval '2 minutes'

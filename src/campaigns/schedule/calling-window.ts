@@ -145,7 +145,7 @@ export function nextOpen(windows: Windows, from: number): number | null {
 function openOf(window: Window, from: number, to: number): Interval[] {
   const margin = marginMs(window);
   if (margin === 0) return clockHours(window, from, to);
-  // What goes on at `to` is not shortened, since it is looked at for longer.
+  // An opening that continues past `to` is not shortened at `to`, since the search goes on by the margin.
   return clockHours(window, from, to + margin)
     .map((open) => ({ from: open.from, to: open.to - margin }))
     .filter((open) => open.from < open.to);

@@ -2,7 +2,6 @@
  * Simulates a campaign: plans it, then lets the limits pace its calls, each placed once and lasting as
  * long as expected. Pure: nothing is saved and no clock is read.
  */
-
 import { openingsFrom, windowsFor } from './calling-window.ts';
 import { type CooperativeLoop, runToCompletion } from './cooperative-loop.ts';
 import {

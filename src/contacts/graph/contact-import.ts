@@ -1,9 +1,9 @@
+/** The ContactImport type, its queries and its progress subscription. */
 import { RequestError } from '../../errors.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
-/** The ContactImport type, its queries and its progress subscription. */
 import { listCost } from '../../graphql/lists/page.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';

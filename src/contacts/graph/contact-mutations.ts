@@ -1,5 +1,4 @@
 /** Mutations that create, update, move and delete contacts. */
-
 import { formatNumber } from '../../graphql/format-number.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { mutation } from '../../graphql/mutation.ts';

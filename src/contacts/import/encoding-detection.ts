@@ -1,4 +1,4 @@
-/** Detects the encoding of a file where only one can be meant. Pure. */
+/** Detects the encoding of a file if only one makes sense. Pure. */
 import {
   ENCODINGS,
   encodingByMark,

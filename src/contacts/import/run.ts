@@ -127,7 +127,7 @@ interface Batch {
   optOutRows: number;
   /** Rows that were not imported. */
   problems: RowReport[];
-  /** Rows of which cells were ignored. */
+  /** Rows in which cells were ignored. */
   warnings: RowReport[];
   rows: number;
   /** Position in the file right after the last row, in bytes. */

@@ -1,6 +1,6 @@
 /**
- * Checks that hold for every input by its type: values that the database can store, safe JSON keys, and in
- * what is only searched for, texts of a sensible length.
+ * Checks that hold for every input by its type: values that the database can store, safe JSON keys, and, where
+ * texts are only searched for, a sensible length.
  */
 import {
   type GraphQLArgument,

@@ -71,8 +71,8 @@ interface ListArgs extends PageArgs {
 /**
  * How a type of rows is listed, with the inputs `<Type>Order` and `<Type>OrderField`.
  *
- * A page is a condition on the sort values in a cursor. So rows may be deleted or changed between
- * two pages, the row of the cursor included: no row that stays as it is is skipped or repeated.
+ * A page is a condition on the sort values in a cursor. So rows may be deleted or changed between two pages,
+ * the row of the cursor included: no unchanged row is skipped or repeated.
  */
 export class List<Model extends PrismaModelTypes, Filter, Field extends string> {
   /** The connection type, for fields that page through another source of the same type. */

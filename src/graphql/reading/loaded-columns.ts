@@ -102,9 +102,9 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 }
 
 /**
- * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row alone.
- * Relations are left to Pothos, since another field may have loaded some related rows, or columns, only. What the resolver
- * throws is thrown again when the field is resolved.
+ * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row
+ * alone. Relations are left to Pothos, since another field may have loaded some related rows, or columns, only.
+ * What the resolver throws is thrown again when the field is resolved.
  */
 function derivedReader(
   { kind, pothosOptions }: { kind: string; pothosOptions: object },

@@ -1,4 +1,4 @@
-/** A connection to PostgreSQL that does not wait for ever for a server that stopped answering. */
+/** A connection to PostgreSQL that does not wait forever for a server that stopped answering. */
 import type { Socket } from 'node:net';
 import { Client, type ClientConfig, DatabaseError } from 'pg';
 
@@ -9,7 +9,7 @@ const PROBE_MS = 5_000;
 /** Idle connections that a firewall has dropped are noticed this long after their last use. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** What `@types/pg` leaves out. */
+/** What `@types/pg` omits. */
 interface Internals {
   readonly connection: { readonly stream: Socket };
   /** False while a query is running. */
@@ -24,8 +24,8 @@ export interface GuardOptions {
 
 /**
  * A client for pools. While a query is unanswered for five seconds, it is checked whether the server still
- * answers new connections. If it does, the query may take as long as it needs, as exports and imports do;
- * if not, the connection is closed, and the query fails as with a server that was lost.
+ * answers new connections. If it does, the query may take as long as it needs, as exports and imports do; if
+ * not, the connection is closed, and the query fails as if the connection had been lost.
  */
 export function guardedClient({ newClient, connectTimeoutMs }: GuardOptions): typeof Client {
   const answers = shared(() => isAnswering(newClient));
@@ -88,7 +88,7 @@ async function isAnswering(newClient: GuardOptions['newClient']): Promise<boolea
   }
 }
 
-/** One run at a time, whose result all callers get that came meanwhile. */
+/** One run at a time. Callers that come meanwhile share its result. */
 function shared<T>(run: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | null = null;
   return () => {

@@ -41,8 +41,8 @@ export function createPipeline<Row extends QueryResultRow>(
 }
 
 /**
- * The same for statements that only read, and return one value, with whose text it resolves. They may share a
- * transaction, and one may be sent again when another one fails.
+ * The same for statements that only read, and return one value. It resolves with the text of that value. They
+ * may share a transaction, and one may be sent again when another one fails.
  */
 export function createReadPipeline(
   pool: Pool,

@@ -1,5 +1,4 @@
 /** Streams from one snapshot of the database, however long it takes to read them. */
-
 import { sqltag as sql } from '@prisma/client/runtime/client';
 import type { SqlExecutor } from '../jobs/lease.ts';
 

@@ -20,8 +20,8 @@ const BYTES_OF_CHARACTER = 3;
 
 /**
  * Executes the statements one after the other, as one implicit transaction: when one fails, those behind it are
- * skipped. No description of the results is asked for. `isKnown` says whether the connection has prepared the
- * statement of a name.
+ * skipped. Descriptions of the results are not requested. `isKnown` says whether the connection has prepared
+ * the statement of a name.
  */
 export function messagesFor(
   statements: readonly ReadStatement[],
@@ -103,7 +103,7 @@ class Writer {
     return this;
   }
 
-  /** What is written, behind its number of bytes: with those of the number itself, or `without` as many. */
+  /** Writes a part behind its length in bytes, which counts itself, less `without`. */
   #sized(without: number, write: () => void): void {
     const start = this.#end;
     this.#end += BYTES_OF_LENGTH;

@@ -10,8 +10,8 @@ import type { Logger } from '../logger.ts';
 /*
  * Finds the account that the database server runs as, and gives it access to the program and the data.
  *
- * For an ordinary user this is the own account, with the program in node_modules. PostgreSQL refuses to
- * run as root, so for root it is the account `postgres`, which is created if it does not exist. That
+ * For an ordinary user this is the user's own account, with the program in node_modules. PostgreSQL refuses
+ * to run as root, so for root it is the account `postgres`, which is created if it does not exist. That
  * account often may not enter the current directory (such as /root), and permissions of foreign
  * directories must not be changed. Therefore
  * - the server gets the data directory as an open file descriptor, and reaches it as /proc/self/fd/3;

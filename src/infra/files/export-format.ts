@@ -5,7 +5,7 @@ export type ExportFormat = 'CSV' | 'JSON_LINES';
 
 /** Columns for each kind of key; further keys have none. */
 export const MAX_KEY_COLUMNS = 200;
-/** Rows that are read in search of keys before the keys of all are asked for. */
+/** Number of rows that are searched for keys before the keys of all rows are queried. */
 const MAX_SEARCHED = 10_000;
 
 type Cell = string | number | null;

@@ -14,7 +14,7 @@ export interface BatchOptions<Item, Result> {
   work: (items: readonly Item[]) => Promise<readonly Result[]>;
   /** Most items of a batch. */
   size: number;
-  /** Pause before each batch, for items that may wait for company. Default: none. */
+  /** Pause before each batch, in which more items may arrive. Default: none. */
   waitMs?: number;
 }
 

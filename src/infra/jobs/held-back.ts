@@ -1,5 +1,5 @@
 /**
- * Work on batches in which single items may fail for good: those are found, and left out of the next batches
+ * Work on batches in which single items may fail permanently: those are found, and skipped in the next batches
  * for growing times. In memory: every process finds them itself, and again after a restart.
  */
 
@@ -9,7 +9,7 @@ const LONGEST_MS = 60_000;
 export class HeldBack {
   readonly #items = new Map<string, { failures: number; until: number }>();
 
-  /** Items to leave out now. */
+  /** Items to skip now. */
   ids(): string[] {
     const now = Date.now();
     for (const [id, { until }] of this.#items) {

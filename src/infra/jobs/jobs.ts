@@ -23,7 +23,7 @@ const MAX_OUTPUT = 1_000;
  */
 const POLL_SECONDS = 600;
 const LISTEN_CHECK_MS = 60_000;
-/** How often jobs are looked for whose process died, once their time limit has passed. */
+/** How often to look for jobs whose process died and whose time limit has passed. */
 const SUPERVISE_SECONDS = 120;
 /** Connections for the statements of pg-boss, which are short. All workers ask at once. */
 const JOB_POOL = 2;
@@ -110,7 +110,7 @@ export interface Jobs {
     job: JobDefinition<Payload>,
     handler: JobHandler<Payload>,
   ): Promise<void>;
-  /** SQL condition: whether a job waits that may run now. */
+  /** SQL condition: whether a waiting job may run now. */
   hasDue(): Sql;
   /** Lets the workers of this process look for such jobs. */
   wakeWorkers(db: SqlRunner): Promise<void>;
@@ -140,8 +140,8 @@ function queueSettings(definition: JobDefinition<never>) {
 }
 
 /**
- * Creates the queues that do not exist, and updates those that an earlier release created with other settings. Jobs that
- * are queued keep theirs, and the policy of a queue cannot change.
+ * Creates the queues that do not exist, and updates those that an earlier release created with other settings.
+ * Jobs that are queued keep theirs, and the policy of a queue cannot change.
  */
 async function prepareQueues(
   boss: PgBoss,

@@ -11,7 +11,7 @@ export interface PeriodicTask {
   everySeconds: number;
   /** Pause while there is no work. Default: `everySeconds`. */
   idleSeconds?: number;
-  /** Whether a run in one process spares the others theirs. Default: no. */
+  /** Whether a run in one process is enough for all. Default: no. */
   shared?: boolean;
   /** SQL condition: whether there may be work. Default: always. Its text must not vary. */
   hasWork?: () => Sql;

@@ -45,7 +45,7 @@ export interface SharedRuns {
   handOver(): void;
 }
 
-/** A run that is wanted after a delay, not by the process `except`; or the id of a process that begins one. */
+/** A request for a run after a delay, by any process but `except`; or the ID of a process that begins a run. */
 type Message = { inMs: number; except?: string } | { begins: string };
 
 /** Requests a run of the process that does this work. Call it after the commit of what the run is to find. */

@@ -1,11 +1,10 @@
-import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../json.ts';
-import { at, type CallRecord, type World } from '../world.ts';
-import { message, summarize, writeTranscript } from './dialogue.ts';
-
 /**
  * State changes of a call after its creation. Every function runs inside a transaction, and does
  * nothing when the state of the call no longer allows it.
  */
+import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../json.ts';
+import { at, type CallRecord, type World } from '../world.ts';
+import { message, summarize, writeTranscript } from './dialogue.ts';
 
 export function presentCall(record: CallRecord): JsonObject {
   return record.call;

@@ -1,6 +1,5 @@
-import type { Shape } from './shape.ts';
-
 /** Building blocks for the shapes of request bodies. */
+import type { Shape } from './shape.ts';
 
 export const text: Shape = { kind: 'string' };
 export const boolean: Shape = { kind: 'boolean' };

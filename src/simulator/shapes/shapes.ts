@@ -1,3 +1,4 @@
+/** Shapes of the request bodies for agents, calls and tools. */
 import type { Shape } from './shape.ts';
 import {
   anyObject,
@@ -14,8 +15,6 @@ import {
 } from './shape-parts.ts';
 import { selectedTool } from './tool-shapes.ts';
 import { externalVoice } from './voice-shapes.ts';
-
-/** Shapes of the request bodies for agents, calls and tools. */
 
 const dataMessages = object(
   Object.fromEntries(

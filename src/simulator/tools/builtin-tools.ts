@@ -1,6 +1,5 @@
-import type { Json, JsonObject } from '../json.ts';
-
 /** The public tools of every account. Only the ids of the first five are documented. */
+import type { Json, JsonObject } from '../json.ts';
 
 const CREATED = '2024-11-01T00:00:00.000Z';
 

@@ -1,6 +1,5 @@
-import type { JsonObject } from '../json.ts';
-
 /** Public voices, with real ids where those are public. */
+import type { JsonObject } from '../json.ts';
 
 const LABELS: Record<string, string> = {
   'en-US': '🇺🇸 English (United States)',

@@ -1,7 +1,6 @@
+/** A receiver of webhooks, for demonstrations: it accepts everything and shows what came. */
 import type { JsonObject } from '../json.ts';
 import type { ReceivedWebhook, Route, World } from '../world.ts';
-
-/** A receiver of webhooks, for demonstrations: it accepts everything and shows what came. */
 
 const KEPT = 200;
 
