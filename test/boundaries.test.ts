@@ -3,6 +3,7 @@ import { globSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { SETTINGS } from '../src/config.ts';
 
 const PROJECT = fileURLToPath(new URL('../', import.meta.url));
 const ROOT = fileURLToPath(new URL('../src/', import.meta.url));
@@ -232,15 +233,33 @@ describe('names', () => {
     );
   });
 
-  it('of environment variables are read by entry points', () => {
-    expect(filesWith(/process\.env\b/)).toEqual([
+  it('of environment variables are read by entry points, save for those of other programs', () => {
+    const ofOthers = [
+      'graphql/builder.ts', // of the test runner
+      'infra/database/connections.ts', // of libpq
+      'infra/embedded-postgres/postgres-account.ts', // passed on to the programs of PostgreSQL
+    ];
+    const readers = filesWith(/process\.env\b/);
+    expect(readers.filter((file) => !ofOthers.includes(file))).toEqual([
       'cli.ts',
-      'graphql/builder.ts',
-      'infra/database/connections.ts',
-      'infra/embedded-postgres/postgres-account.ts',
       'organization-cli.ts',
       'repair-time-zone.ts',
       'simulator/main.ts',
     ]);
+    for (const file of ofOthers) {
+      const text = textOf.get(file) ?? '';
+      expect([file, /process\.env\b/.test(text)]).toEqual([file, true]);
+      const settings = Object.keys(SETTINGS).filter((name) => RegExp(`\\b${name}\\b`).test(text));
+      expect([file, settings]).toEqual([file, []]);
+    }
+  });
+});
+
+describe('comments', () => {
+  it('about a file precede its imports, which sorting them may undo', () => {
+    const misplaced = filesWith(/;\n\n?\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n+(?:import |\/\*\*)/).filter(
+      (file) => !textOf.get(file)?.startsWith('/**'),
+    );
+    expect(misplaced).toEqual([]);
   });
 });
