@@ -24,7 +24,7 @@ import {
 import { DEFAULT_SETTINGS, scheduleOf } from './settings.ts';
 
 /** Maximum of `callSeconds`: two hours. */
-const MAX_CALL_SECONDS = 7_200;
+export const MAX_CALL_SECONDS = 7_200;
 
 /** Exactly one of the first four fields is given. */
 export interface ForecastCampaignInput {

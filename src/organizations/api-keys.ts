@@ -8,7 +8,7 @@ import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
 import { newApiKey, secretColumns } from './api-key-secret.ts';
 
-const MAX_KEYS = 100;
+export const MAX_KEYS = 100;
 
 /** Whether the key is neither revoked nor expired. */
 export function isUsable(app: Pick<App, 'now'>, key: ApiKey): boolean {

@@ -1,6 +1,7 @@
 /** The query `campaignForecast`, and the forecast of a campaign. */
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
+import { formatNumber } from '../../graphql/format-number.ts';
 import { toPublicId } from '../../graphql/ids.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
 import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
@@ -15,13 +16,14 @@ import {
   readPage,
 } from '../../graphql/lists/page.ts';
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
-import { MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
+import { MAX_CAMPAIGN_CONTACTS, MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
 import { CALL_SECONDS } from '../enrollment/enrollment.ts';
 import {
   type CampaignForecast,
   type ForecastCampaignHour,
   type ForecastContact,
   forecastCampaign,
+  MAX_CALL_SECONDS,
 } from '../forecast.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';
 import { isCampaignTerminal } from '../status.ts';
@@ -213,7 +215,7 @@ const CampaignForecastInput = builder.inputType('CampaignForecastInput', {
       description: 'IDs of contacts (`ctc_…`), up to 10,000.',
     }),
     contactCount: t.int({
-      description: 'Number of contacts, 1 to 100,000. They have no time zones of their own.',
+      description: `Number of contacts, 1 to ${formatNumber(MAX_CAMPAIGN_CONTACTS)}. They have no time zones of their own.`,
     }),
     scheduledAt: t.field({
       type: 'DateTime',
@@ -242,7 +244,7 @@ const CampaignForecastInput = builder.inputType('CampaignForecastInput', {
       description: 'Maximum number of calls per calendar day, 1 to 1,000,000. Default: no limit.',
     }),
     callSeconds: t.int({
-      description: `Expected duration of a call in seconds, including ringing, 1 to 7,200. Default: ${CALL_SECONDS}.`,
+      description: `Expected duration of a call in seconds, including ringing, 1 to ${formatNumber(MAX_CALL_SECONDS)}. Default: ${CALL_SECONDS}.`,
     }),
   }),
 });

@@ -4,9 +4,15 @@ import { personFields } from '../../contacts/graph/contact-inputs.ts';
 import { MAX_MAPPINGS } from '../../contacts/import/service.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import { formatNumber } from '../../graphql/format-number.ts';
 import { toPublicId } from '../../graphql/ids.ts';
 import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
-import { MAX_LISTED_CONTACTS, type RowProblem } from '../enrollment/contact-sources.ts';
+import {
+  MAX_CAMPAIGN_CONTACTS,
+  MAX_FILE_BYTES,
+  MAX_LISTED_CONTACTS,
+  type RowProblem,
+} from '../enrollment/contact-sources.ts';
 import { cancelCampaign, pauseCampaign, resumeCampaign, scheduleCampaign } from '../lifecycle.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';
 import {
@@ -60,8 +66,7 @@ function sourceFields(t: InputBuilder) {
     }),
     contactsFile: t.field({
       type: 'Upload',
-      description:
-        'CSV file with a header, at most 50 MB and 100,000 rows, in the format of `importContacts`. A column `clientId` or `client_id` holds your own IDs. Invalid rows are returned in `problems`, and the others are added. Rows with an opt-out are also put on the do-not-call list. The type `Upload` describes how to send a file.',
+      description: `CSV file with a header, at most ${MAX_FILE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out are also put on the do-not-call list. The type \`Upload\` describes how to send a file.`,
     }),
     mapping: t.field({
       type: [ColumnMappingInput],
@@ -236,8 +241,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
 }
 
 mutation('createCampaign', {
-  description:
-    'Creates a campaign from an agent, contacts and a schedule. Give **at most one** of `contactFolderId`, `contactIds`, `contacts` and `contactsFile`; a campaign has at most 100,000 contacts. Without `scheduleType` and `scheduledAt` the campaign is a DRAFT, may have no contacts yet, and calls nobody before `scheduleCampaign`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see `campaignForecast`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders `{{first_name}}`, `{{last_name}}`, `{{email}}`, `{{company_name}}`, `{{industry}}`, `{{location}}`, `{{pin_code}}`, `{{keywords}}` and `{{phone_number}}`, and the metadata keys of the contacts. Follow the campaign with `campaignProgress`.',
+  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders \`{{first_name}}\`, \`{{last_name}}\`, \`{{email}}\`, \`{{company_name}}\`, \`{{industry}}\`, \`{{location}}\`, \`{{pin_code}}\`, \`{{keywords}}\` and \`{{phone_number}}\`, and the metadata keys of the contacts. Follow the campaign with \`campaignProgress\`.`,
   scope: 'write',
   input: (t) => ({
     name: t.string({ required: true, description: 'Name of the campaign, 1 to 255 characters.' }),
@@ -304,8 +308,7 @@ mutation('scheduleCampaign', {
 });
 
 mutation('addCampaignContacts', {
-  description:
-    'Adds contacts to the end of a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Give **exactly one** of `contactFolderId`, `contactIds`, `contacts` and `contactsFile`; a campaign has at most 100,000 contacts. Contacts that are already in the campaign are not added again but counted in `duplicateCount`, so a request can be repeated safely. Unless the campaign is a DRAFT, the contacts are planned at once, and the mutation fails with WINDOW_TOO_SMALL if they do not fit the schedule. The opt-outs of a file stay on the do-not-call list even if the mutation fails.',
+  description: `Adds contacts to the end of a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Give **exactly one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Contacts that are already in the campaign are not added again but counted in \`duplicateCount\`, so a request can be repeated safely. Unless the campaign is a DRAFT, the contacts are planned at once, and the mutation fails with WINDOW_TOO_SMALL if they do not fit the schedule. The opt-outs of a file stay on the do-not-call list even if the mutation fails.`,
   scope: 'write',
   input: (t) => ({
     campaignId: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),

@@ -1,19 +1,29 @@
 /** Mutations that start and cancel contact imports. */
+import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { cancelContactImport, importContacts, MAX_MAPPINGS } from '../import/service.ts';
+import {
+  cancelContactImport,
+  importContacts,
+  MAX_FILE_BYTES,
+  MAX_MAPPINGS,
+  MAX_ROWS,
+} from '../import/service.ts';
 import { ContactImportNode } from './contact-import.ts';
 import { ColumnMappingInput, defaultCountryField, encodingField } from './contact-import-inputs.ts';
 
 mutation('importContacts', {
-  description:
-    'Imports contacts from a CSV file into a folder. Returns as soon as the file is stored; follow the import with `contactImportProgress`. Send the request as multipart/form-data; see the scalar `Upload`. The file has a header row, which titles and a line such as `sep=;` may precede, uses commas, semicolons, tabs or | as delimiter, and has at most 1,000,000 rows. Rows without a valid phone number are reported in `problems`, and the others are imported. Other invalid cells, such as an unknown time zone, are ignored and reported in `warnings`. The extension of a phone number is kept as the metadata key `extension`. Cells such as "NULL", "N/A", "None" and "-" are empty.',
+  description: `Imports contacts from a CSV file into a folder. Returns as soon as the file is stored; follow the import with \`contactImportProgress\`. Send the request as multipart/form-data; see the scalar \`Upload\`. The file has a header row, which titles and a line such as \`sep=;\` may precede, uses commas, semicolons, tabs or | as delimiter, and has at most ${formatNumber(MAX_ROWS)} rows. Rows without a valid phone number are reported in \`problems\`, and the others are imported. Other invalid cells, such as an unknown time zone, are ignored and reported in \`warnings\`. The extension of a phone number is kept as the metadata key \`extension\`. Cells such as "NULL", "N/A", "None" and "-" are empty.`,
   scope: 'write',
   input: (t) => ({
     folderId: t.id({
       required: true,
       description: 'ID of the folder that receives the contacts (`fld_…`).',
     }),
-    file: t.field({ type: 'Upload', required: true, description: 'CSV file, at most 200 MB.' }),
+    file: t.field({
+      type: 'Upload',
+      required: true,
+      description: `CSV file, at most ${MAX_FILE_BYTES / 2 ** 20} MB.`,
+    }),
     mapping: t.field({
       type: [ColumnMappingInput],
       maxItems: MAX_MAPPINGS,

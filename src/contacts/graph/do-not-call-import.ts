@@ -1,7 +1,9 @@
 /** The mutation that imports a do-not-call list from a file. */
 import { builder } from '../../graphql/builder.ts';
+import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { importDoNotCall, type RowProblem } from '../import/do-not-call.ts';
+import { MAX_FILE_BYTES, MAX_ROWS } from '../import/service.ts';
 import { defaultCountryField, encodingField } from './contact-import-inputs.ts';
 
 const DoNotCallImportProblemType = builder
@@ -25,14 +27,13 @@ const DoNotCallImportProblemType = builder
   });
 
 mutation('importDoNotCall', {
-  description:
-    'Adds all phone numbers of a file to the do-not-call list. The file is a CSV with one or more phone number columns, or a plain list with one number per line, of at most 1,000,000 rows. Returns when all numbers are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar `Upload`.',
+  description: `Adds all phone numbers of a file to the do-not-call list. The file is a CSV with one or more phone number columns, or a plain list with one number per line, of at most ${formatNumber(MAX_ROWS)} rows. Returns when all numbers are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
   scope: 'write',
   input: (t) => ({
     file: t.field({
       type: 'Upload',
       required: true,
-      description: 'CSV file or plain list of phone numbers, at most 200 MB.',
+      description: `CSV file or plain list of phone numbers, at most ${MAX_FILE_BYTES / 2 ** 20} MB.`,
     }),
     reason: t.string({
       description:

@@ -1,5 +1,6 @@
 import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { MAX_DOCUMENT_BYTES } from '../documents.ts';
 import { addDocumentSource, addWebSource, deleteKnowledgeSource, MAX_URLS } from '../sources.ts';
 import { KnowledgeSourceNode } from './knowledge-source.ts';
 
@@ -22,7 +23,7 @@ mutation('addDocumentSource', {
     }),
     content: t.string({
       required: true,
-      description: 'Content of the file in base64, at most 10 MB before encoding.',
+      description: `Content of the file in base64, at most ${MAX_DOCUMENT_BYTES / 2 ** 20} MB before encoding.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({

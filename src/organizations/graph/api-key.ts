@@ -3,7 +3,7 @@ import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { ownedBy } from '../../viewer.ts';
-import { createApiKey, revokeApiKey } from '../api-keys.ts';
+import { createApiKey, MAX_KEYS, revokeApiKey } from '../api-keys.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'Permission of an API key. ADMIN implies WRITE, and WRITE implies READ.',
@@ -82,8 +82,7 @@ apiKeys.query('apiKeys', {
 });
 
 mutation('createApiKey', {
-  description:
-    'Creates an API key. The secret key is returned only once. An organization can have at most 100 keys that are not revoked.',
+  description: `Creates an API key. The secret key is returned only once. An organization can have at most ${MAX_KEYS} keys that are not revoked.`,
   scope: 'admin',
   input: (t) => ({
     name: t.string({ required: true, description: 'Display name, 1 to 100 characters.' }),
