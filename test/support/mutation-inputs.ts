@@ -101,6 +101,8 @@ function leafValue(
       return 'en-US';
     case 'Url':
       return 'https://example.com/x';
+    case 'Cursor':
+      return '0';
     case 'DateTime':
       return '2040-01-01T00:00:00Z';
     case 'JSON':

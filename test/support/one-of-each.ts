@@ -116,7 +116,7 @@ async function addWebhooks(
     server,
     `mutation($input: CreateWebhookEndpointInput!) { createWebhookEndpoint(input: $input) {
       webhookEndpoint { id } userErrors { message path } } }`,
-    { input: { url: 'https://zanzibar.example.com/hook', description: mark } },
+    { input: { url: `https://${mark.toLowerCase()}.example.com/hook`, description: mark } },
   );
   ids.WebhookEndpoint = endpoint.webhookEndpoint.id;
   const delivery = await owned(
