@@ -51,10 +51,13 @@ export default {
       from: { path: '^(src|test|bench)/' },
       to: { couldNotResolve: true },
     },
-    only('config-and-errors-import-nothing', { path: '^src/(config|errors)\\.ts$' }, [
+    only('config-errors-and-ids-import-nothing', { path: '^src/(config|errors|ids)\\.ts$' }, [
       'src/errors\\.ts$',
     ]),
-    only('infra-imports-only-errors', { path: '^src/infra/' }, ['src/infra/', 'src/errors\\.ts$']),
+    only('infra-imports-only-errors-and-ids', { path: '^src/infra/' }, [
+      'src/infra/',
+      'src/(errors|ids)\\.ts$',
+    ]),
     only('ultravox-imports-only-errors', { path: '^src/ultravox/' }, [
       'src/ultravox/',
       'src/errors\\.ts$',
@@ -70,14 +73,14 @@ export default {
       to: { path: '^src/simulator/' },
     },
     only('app-imports-what-it-is-built-from', { path: '^src/(app|viewer)\\.ts$' }, [
-      'src/(app|viewer|config|errors)\\.ts$',
+      'src/(app|viewer|config|errors|ids)\\.ts$',
       'src/infra/',
       'src/ultravox/',
       generated,
     ]),
     only('graphql-kit-imports-no-feature', { path: '^src/graphql/' }, [
       'src/graphql/',
-      'src/(app|viewer|config|errors)\\.ts$',
+      'src/(app|viewer|config|errors|ids)\\.ts$',
       'src/infra/',
       'src/ultravox/',
       generated,
@@ -87,7 +90,7 @@ export default {
       { path: '^src/(live|sync)/', pathNot: '^src/(live|sync)/graph/' },
       [
         'src/(live|sync)/',
-        'src/(app|viewer|config|errors)\\.ts$',
+        'src/(app|viewer|config|errors|ids)\\.ts$',
         'src/infra/',
         'src/ultravox/',
         generated,

@@ -9,7 +9,8 @@ import { makeHistory } from './demo-history.ts';
 import { demoOrganizationId, rememberDemoOrganization } from './deployment.ts';
 import { ConfigError } from './errors.ts';
 import type { Agent } from './generated/prisma/client.ts';
-import { newId, publicId } from './infra/ids.ts';
+import { publicId } from './ids.ts';
+import { newId } from './infra/ids.ts';
 import { createKnowledgeBase } from './knowledge-bases/service.ts';
 import { addDocumentSource } from './knowledge-bases/sources.ts';
 import { createOrganization, ensureApiKey } from './organizations/service.ts';
@@ -96,18 +97,18 @@ export async function demoIds(app: App): Promise<Partial<TabIds>> {
     app.db.webhookEndpoint.findFirst({ where: { ...where, agentId: null }, orderBy }),
   ]);
   return {
-    ...(voice ? { voiceId: publicId('voc', voice.id) } : {}),
-    ...(agent ? { agentId: publicId('agt', agent.id) } : {}),
-    ...(number ? { numberId: publicId('num', number.id) } : {}),
-    ...(campaign ? { campaignId: publicId('cmp', campaign.id) } : {}),
-    ...(call ? { callId: publicId('cal', call.id) } : {}),
-    ...(endpoint ? { endpointId: publicId('whe', endpoint.id) } : {}),
+    ...(voice ? { voiceId: publicId('Voice', voice.id) } : {}),
+    ...(agent ? { agentId: publicId('Agent', agent.id) } : {}),
+    ...(number ? { numberId: publicId('PhoneNumber', number.id) } : {}),
+    ...(campaign ? { campaignId: publicId('Campaign', campaign.id) } : {}),
+    ...(call ? { callId: publicId('Call', call.id) } : {}),
+    ...(endpoint ? { endpointId: publicId('WebhookEndpoint', endpoint.id) } : {}),
   };
 }
 
 async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
   const agent = await makeAgent(app, viewer);
-  const agentId = publicId('agt', agent.id);
+  const agentId = publicId('Agent', agent.id);
   const number = await importPhoneNumber(app, viewer, {
     phoneNumber: DEMO_NUMBER,
     name: 'Front desk',
@@ -115,7 +116,7 @@ async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
       sip: { server: 'sip.example.com', username: 'front-desk', password: 'demo-password' },
     },
   });
-  const id = publicId('num', number.id);
+  const id = publicId('PhoneNumber', number.id);
   await assignPhoneNumber(app, viewer, { id, agentId, direction: 'INBOUND' });
   await assignPhoneNumber(app, viewer, { id, agentId, direction: 'OUTBOUND' });
   await makeHistory(app, viewer, {
@@ -148,7 +149,7 @@ async function makeCampaign(app: App, viewer: Viewer, agentId: string): Promise<
     name: 'Patients',
     description: 'Due for a check-up.',
   });
-  const folderId = publicId('fld', folder.id);
+  const folderId = publicId('ContactFolder', folder.id);
   await createContacts(app, viewer, {
     folderId,
     onDuplicate: 'SKIP',
@@ -197,7 +198,7 @@ async function makeAgent(app: App, viewer: Viewer): Promise<Agent> {
     description: 'Opening hours, prices and how to find us.',
   });
   await addDocumentSource(app, viewer, {
-    knowledgeBaseId: publicId('knb', knowledgeBase.id),
+    knowledgeBaseId: publicId('KnowledgeBase', knowledgeBase.id),
     name: 'Opening hours',
     filename: 'opening-hours.md',
     content: Buffer.from(
@@ -207,11 +208,11 @@ async function makeAgent(app: App, viewer: Viewer): Promise<Agent> {
   return createAgent(app, viewer, {
     name: 'Appointment desk',
     description: 'Calls patients to arrange their next appointment.',
-    voiceId: publicId('voc', voice.id),
+    voiceId: publicId('Voice', voice.id),
     systemPrompt:
       'You are the friendly appointment desk of a clinic. You are talking to {{first_name}}. Find a day and a time that suit them, book it, and say goodbye.',
-    toolIds: [publicId('tol', tool.id)],
-    knowledgeBaseIds: [publicId('knb', knowledgeBase.id)],
+    toolIds: [publicId('Tool', tool.id)],
+    knowledgeBaseIds: [publicId('KnowledgeBase', knowledgeBase.id)],
     languageHint: 'en-US',
     maxDuration: '600s',
     recordingEnabled: true,

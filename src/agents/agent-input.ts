@@ -127,15 +127,15 @@ export function readContent(
       template(checks, value, path, { min, max });
 
   required('name', textOf(LIMITS.name, 1));
-  required('voiceId', (value, path) => checks.id('voc', 'Voice', value, path));
+  required('voiceId', (value, path) => checks.id('Voice', value, path));
   required('systemPrompt', templateOf(LIMITS.systemPrompt, 1));
   optional('description', null, textOf(LIMITS.description));
   optional('model', DEFAULT_MODEL, (value, path) => model(checks, value, path));
   optional('toolIds', [], (value, path) =>
-    checks.ids({ prefix: 'tol', what: 'Tool', max: LIMITS.tools }, value, path),
+    checks.ids({ type: 'Tool', max: LIMITS.tools }, value, path),
   );
   optional('knowledgeBaseIds', [], (value, path) =>
-    checks.ids({ prefix: 'knb', what: 'KnowledgeBase', max: LIMITS.knowledgeBases }, value, path),
+    checks.ids({ type: 'KnowledgeBase', max: LIMITS.knowledgeBases }, value, path),
   );
   optional('temperature', DEFAULT_TEMPERATURE, (value, path) =>
     checks.number(value, path, { min: 0, max: 1 }),

@@ -1,8 +1,8 @@
 /** The voice, tools and knowledge bases that an agent refers to: checks, locks and writes. */
 import type { Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
-import { publicId } from '../infra/ids.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
 import { lockReferences } from '../sync/references.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
@@ -51,7 +51,7 @@ export async function checkReferences(
   }
   for (const [index, id] of (change.toolIds ?? []).entries()) {
     if (id === undefined || tools.has(id)) continue;
-    checks.add('NOT_FOUND', `There is no tool ${publicId('tol', id)} in your organization.`, [
+    checks.add('NOT_FOUND', `There is no tool ${publicId('Tool', id)} in your organization.`, [
       'toolIds',
       index,
     ]);
@@ -60,7 +60,7 @@ export async function checkReferences(
     if (id === undefined || knowledge.has(id)) continue;
     checks.add(
       'NOT_FOUND',
-      `There is no knowledge base ${publicId('knb', id)} in your organization.`,
+      `There is no knowledge base ${publicId('KnowledgeBase', id)} in your organization.`,
       ['knowledgeBaseIds', index],
     );
   }
@@ -122,12 +122,12 @@ async function checkToolNames(
     if (holder) {
       checks.add(
         'INVALID_INPUT',
-        `The tool ${publicId('tol', id)} and ${holder} of this agent are both called "${name}". Rename the tool, or omit one of the two.`,
+        `The tool ${publicId('Tool', id)} and ${holder} of this agent are both called "${name}". Rename the tool, or omit one of the two.`,
         path === 'toolIds' ? [path, index] : [path],
-        { details: { modelToolName: name, toolId: publicId('tol', id) } },
+        { details: { modelToolName: name, toolId: publicId('Tool', id) } },
       );
     }
-    taken.set(name, `the tool ${publicId('tol', id)}`);
+    taken.set(name, `the tool ${publicId('Tool', id)}`);
   }
 }
 

@@ -2,8 +2,8 @@
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Agent } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { publicId } from '../infra/ids.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { unassignAgent } from '../phone-numbers/service.ts';
 import { lockForDeletion } from '../sync/references.ts';
@@ -22,7 +22,7 @@ const MAX_NAMED = 10;
  */
 export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: string): Promise<Agent> {
   const checks = new Checks();
-  const id = checks.id('agt', 'Agent', publicAgentId, ['id']);
+  const id = checks.id('Agent', publicAgentId, ['id']);
   checks.throwIfAny();
   if (await deletedBefore(app, viewer, id!)) return syncAndRead(app, id!);
 
@@ -70,7 +70,7 @@ async function rejectWhileInCampaigns(
     'IN_USE',
     `The agent is used by the campaigns ${campaigns.map(({ name }) => JSON.stringify(name)).join(', ')}. Cancel them with \`cancelCampaign\` first.`,
     ['id'],
-    { details: { campaignIds: campaigns.map(({ id }) => publicId('cmp', id)) } },
+    { details: { campaignIds: campaigns.map(({ id }) => publicId('Campaign', id)) } },
   );
 }
 
@@ -89,6 +89,6 @@ async function rejectWhileInCalls(
     'INVALID_STATE',
     'The agent has calls that have not ended. Wait for them, or end them with `endCall`, first.',
     ['id'],
-    { details: { callIds: calls.map(({ id }) => publicId('cal', id)) } },
+    { details: { callIds: calls.map(({ id }) => publicId('Call', id)) } },
   );
 }

@@ -3,8 +3,8 @@
  * targets, and transfers incoming calls without asking, so none may be left when the rule changes.
  */
 import type { Tx } from '../app.ts';
+import { publicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
-import { publicId } from '../infra/ids.ts';
 import { isPremiumNumber } from '../infra/phone-number.ts';
 import type { OrganizationListener } from '../organizations/listeners.ts';
 import { lockPhoneNumberRules } from '../organizations/service.ts';
@@ -51,7 +51,7 @@ export const premiumTargetListener: OrganizationListener = {
         code: 'INVALID_STATE',
         message: `Agents transfer calls to premium numbers: ${names.join(', ')}${others}. Change their \`builtInConfig\` first.`,
         path: ['allowPremiumNumbers'],
-        details: { agentIds: using.map(({ id }) => publicId('agt', id)) },
+        details: { agentIds: using.map(({ id }) => publicId('Agent', id)) },
       },
     ];
   },

@@ -101,7 +101,7 @@ interface AgentChange {
 
 async function changeAgent(app: App, viewer: Viewer, change: AgentChange): Promise<Agent> {
   const { checks } = change;
-  const id = checks.id('agt', 'Agent', change.id, ['id']);
+  const id = checks.id('Agent', change.id, ['id']);
   const changed = await app.db.$transaction(async (tx) => {
     const agent = id ? await lockAgent(tx, viewer, id) : null;
     if (id && !agent) checks.add('NOT_FOUND', 'Agent not found.', ['id']);
@@ -145,7 +145,7 @@ export async function retryAgentSync(
   publicAgentId: string,
 ): Promise<Agent> {
   const checks = new Checks();
-  const id = checks.id('agt', 'Agent', publicAgentId, ['id']);
+  const id = checks.id('Agent', publicAgentId, ['id']);
   checks.throwIfAny();
   await app.db.$transaction(async (tx) => {
     const agent = await lockAgent(tx, viewer, id!);

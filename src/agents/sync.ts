@@ -8,7 +8,7 @@ import type {
   Tool,
   Voice,
 } from '../generated/prisma/client.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 import type { JobContext } from '../infra/jobs/jobs.ts';
 import { corpusIdFor } from '../knowledge-bases/service.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
@@ -43,7 +43,7 @@ export const agentSync: SyncKind<AgentRow> = {
     }),
 
   async find(app, row) {
-    const suffix = publicId('agt', row.id);
+    const suffix = publicId('Agent', row.id);
     const found: string[] = [];
     for await (const agent of app.ultravox.agents.listAll({ search: suffix })) {
       if (agent.name.endsWith(suffix)) found.push(agent.agentId);
@@ -87,7 +87,7 @@ export const agentSync: SyncKind<AgentRow> = {
 /** @throws NotReadyError while something that the agent refers to is not at Ultravox. */
 function wireAgent(app: SyncContext, row: AgentRow): CreateAgentRequest {
   return {
-    name: remoteName(row.name, publicId('agt', row.id)),
+    name: remoteName(row.name, publicId('Agent', row.id)),
     callTemplate: callTemplate(row, {
       voiceId: ultravoxVoiceId(row.voice),
       tools: row.tools.map(({ tool }) => selectedToolFor(app, tool)),

@@ -16,7 +16,7 @@ export async function findAgent(
   checks: Checks,
   publicAgentId: string,
 ): Promise<Agent | null> {
-  const id = checks.id('agt', 'Agent', publicAgentId, PATH);
+  const id = checks.id('Agent', publicAgentId, PATH);
   if (!id) return null;
   const agent = await db.agent.findFirst({ where: { ...existingOf(viewer), id } });
   if (!agent) checks.add('NOT_FOUND', NOT_FOUND, PATH);

@@ -28,7 +28,7 @@ export async function deleteCalls(
 ): Promise<string[]> {
   const checks = new Checks();
   if (ids.length === 0) checks.add('REQUIRED', 'Specify at least one ID.', ['ids']);
-  const uuids = checks.ids({ prefix: 'cal', what: 'Call', max: MAX_DELETE }, ids, ['ids']) ?? [];
+  const uuids = checks.ids({ type: 'Call', max: MAX_DELETE }, ids, ['ids']) ?? [];
   const wanted = uuids.filter((uuid) => uuid !== undefined).sort();
   await app.db.$transaction(async (tx) => {
     await tx.$queryRaw`

@@ -3,7 +3,7 @@ import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 import type { EventFilter } from '../live/log.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 
@@ -88,10 +88,10 @@ export async function checkWatched(
     callId &&
     (hidden || !(await app.db.call.count({ where: { ...own, ...ofCampaign, id: callId } })))
   ) {
-    throw notFound('Call', publicId('cal', callId));
+    throw notFound('Call', publicId('Call', callId));
   }
   if (agentId && !(await app.db.agent.count({ where: { ...own, id: agentId } }))) {
-    throw notFound('Agent', publicId('agt', agentId));
+    throw notFound('Agent', publicId('Agent', agentId));
   }
   const another =
     onlyCallId !== undefined || (onlyCampaignId !== undefined && campaignId !== onlyCampaignId);
@@ -99,7 +99,7 @@ export async function checkWatched(
     campaignId &&
     (another || !(await app.db.campaign.count({ where: { ...own, id: campaignId } })))
   ) {
-    throw notFound('Campaign', publicId('cmp', campaignId));
+    throw notFound('Campaign', publicId('Campaign', campaignId));
   }
 }
 

@@ -1,6 +1,6 @@
 /** A call as webhooks and exports contain it: with public IDs and enum values, as JSON. */
 import type { Prisma } from '../generated/prisma/client.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 
 /** Relations that a record needs in addition to the columns of the call. */
 export const CALL_RECORD = {
@@ -16,7 +16,7 @@ export function callRecord(row: CallRecordRow) {
   const { answeredAt, endedAt, costAmount, costCurrency, agent, campaign, campaignContact } = row;
   const outbound = row.direction === 'OUTBOUND';
   return {
-    id: publicId('cal', row.id),
+    id: publicId('Call', row.id),
     status: row.status,
     endReason: row.endReason,
     failure: row.failure,
@@ -25,11 +25,11 @@ export function callRecord(row: CallRecordRow) {
     phoneNumber: row.phoneNumber,
     fromNumber: outbound ? row.ownNumber : row.phoneNumber,
     toNumber: outbound ? row.phoneNumber : row.ownNumber,
-    agent: { id: publicId('agt', agent.id), name: agent.name },
-    campaign: campaign && { id: publicId('cmp', campaign.id), name: campaign.name },
+    agent: { id: publicId('Agent', agent.id), name: agent.name },
+    campaign: campaign && { id: publicId('Campaign', campaign.id), name: campaign.name },
     campaignContact: campaignContact && {
       ...campaignContact,
-      id: publicId('cct', campaignContact.id),
+      id: publicId('CampaignContact', campaignContact.id),
     },
     variables: row.variables,
     metadata: row.metadata,

@@ -4,8 +4,8 @@ import type { App, Tx } from '../app.ts';
 import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
 import { type Problem, type UserErrorCode, UserInputError, userError } from '../errors.ts';
 import type { Agent, Call, CallMedium } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { publicId } from '../infra/ids.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { phoneNumberRules } from '../organizations/service.ts';
 import { chooseOutboundNumber } from '../phone-numbers/service.ts';
@@ -179,7 +179,7 @@ export async function startTestCall(
     [],
     {
       retryAt: new Date(Date.now() + 5_000),
-      details: { callId: publicId('cal', id) },
+      details: { callId: publicId('Call', id) },
     },
   );
 }
@@ -375,7 +375,7 @@ export async function refreshCall(app: App, call: Call): Promise<void> {
 
 async function findOwnCall(app: App, viewer: Viewer, id: string): Promise<Call> {
   const checks = new Checks();
-  const uuid = checks.id('cal', 'Call', id, ['id']);
+  const uuid = checks.id('Call', id, ['id']);
   checks.throwIfAny();
   const call = await app.db.call.findFirst({
     where: { ...ownedBy(viewer), deletedAt: null, id: uuid! },

@@ -156,7 +156,7 @@ async function checkCampaign(
   campaignId: string | null | undefined,
 ): Promise<Campaign | null> {
   if (campaignId === null || campaignId === undefined) return null;
-  const id = checks.id('cmp', 'Campaign', campaignId, ['campaignId']);
+  const id = checks.id('Campaign', campaignId, ['campaignId']);
   if (!id) return null;
   const campaign = await app.db.campaign.findFirst({
     where: { ...ownedBy(viewer), id, deletedAt: null },

@@ -188,7 +188,7 @@ async function recordDecisionForWaiting(
 
 function idOf(publicId: string): string {
   const checks = new Checks();
-  const id = checks.id('cmp', 'Campaign', publicId, ['id']);
+  const id = checks.id('Campaign', publicId, ['id']);
   checks.throwIfAny();
   return id!;
 }

@@ -171,7 +171,7 @@ export async function updateCampaign(
   input: UpdateCampaignInput,
 ): Promise<ChangedCampaign> {
   const checks = new Checks();
-  const id = checks.id('cmp', 'Campaign', input.id, ['id']);
+  const id = checks.id('Campaign', input.id, ['id']);
   const columns = settingsColumns(checks, input);
   const pool = await checkNumberPool(app, viewer, checks, input.phoneNumberIds);
   if (id === undefined) checks.throwIfAny();
@@ -252,7 +252,7 @@ export async function addCampaignContacts(
 ): Promise<CampaignWithContacts> {
   const checks = new Checks();
   const path = ['campaignId'];
-  const id = checks.id('cmp', 'Campaign', input.campaignId, path);
+  const id = checks.id('Campaign', input.campaignId, path);
   const source = await checkSource(app, viewer, checks, { input, required: true });
   checks.throwIfAny();
   const enrolled = await enrollContacts(app, viewer, id!, source!);
@@ -272,7 +272,7 @@ export async function deleteCampaigns(
 ): Promise<string[]> {
   const checks = new Checks();
   if (publicIds.length === 0) checks.add('REQUIRED', 'Give at least one campaign.', ['ids']);
-  const ids = checks.ids({ prefix: 'cmp', what: 'Campaign', max: MAX_DELETED }, publicIds, ['ids']);
+  const ids = checks.ids({ type: 'Campaign', max: MAX_DELETED }, publicIds, ['ids']);
   if (!ids || publicIds.length === 0) checks.throwIfAny();
   const known = (ids ?? []).filter((id) => id !== undefined);
   await app.db.$transaction(async (tx) => {

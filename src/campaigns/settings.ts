@@ -141,11 +141,7 @@ export async function checkNumberPool(
 ): Promise<string[] | undefined> {
   if (phoneNumberIds === undefined) return undefined;
   const path = ['phoneNumberIds'];
-  const ids = checks.ids(
-    { prefix: 'num', what: 'PhoneNumber', max: MAX_NUMBERS },
-    phoneNumberIds ?? [],
-    path,
-  );
+  const ids = checks.ids({ type: 'PhoneNumber', max: MAX_NUMBERS }, phoneNumberIds ?? [], path);
   if (!ids) return undefined;
   const known = ids.filter((id) => id !== undefined);
   const found = await app.db.phoneNumber.findMany({

@@ -1,8 +1,8 @@
 /** The do-not-call list of an organization: phone numbers that it must not call. */
 import type { App, Tx } from '../app.ts';
 import type { DoNotCallEntry } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { publicId } from '../infra/ids.ts';
 import { canonicalPhoneNumber, phoneNumberForms } from '../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { checkPhoneNumber } from './fields.ts';
@@ -158,7 +158,7 @@ export async function addDoNotCallRequest(
     data: {
       organizationId,
       phoneNumber,
-      reason: `Asked for in the call ${publicId('cal', callId)}`,
+      reason: `Asked for in the call ${publicId('Call', callId)}`,
       source: CALL_SOURCE,
       createdAt: now,
     },

@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Contact, Prisma } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import type { ExportFormat, RowWriter } from '../infra/files/export-format.ts';
-import { publicId } from '../infra/ids.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {
   type ExportKind,
@@ -113,8 +113,8 @@ const CONTACT_WRITER: RowWriter<Contact> = {
   keyed: ({ metadata }) => ({ '': metadata }),
   maxKeys: MAX_METADATA_COLUMNS,
   json: (contact) => ({
-    id: publicId('ctc', contact.id),
-    folderId: publicId('fld', contact.folderId),
+    id: publicId('Contact', contact.id),
+    folderId: publicId('ContactFolder', contact.folderId),
     ...Object.fromEntries(FIELD_COLUMNS.map(([, field]) => [field, contact[field]])),
     metadata: contact.metadata,
     callCount: contact.callCount,
@@ -132,7 +132,7 @@ const CONTACTS: ExportKind<z.output<typeof contactsPermission>, Contact> = {
   rows(tx, { organizationId, filter }) {
     const checks = new Checks();
     const where = { organizationId, ...contactsWhere(checks, filter, []) };
-    const folderId = checks.id('fld', 'ContactFolder', filter.folderId, []) ?? null;
+    const folderId = checks.id('ContactFolder', filter.folderId, []) ?? null;
     checks.throwIfAny();
     return {
       pages: () => pages(tx, where),
@@ -175,7 +175,7 @@ interface ReportRow {
 const REPORTS: ExportKind<z.output<typeof reportPermission>, ReportRow> = {
   path: IMPORT_REPORT_PATH,
   permission: reportPermission,
-  fileName: ({ importId, report }) => `${publicId('imp', importId)}-${report}`,
+  fileName: ({ importId, report }) => `${publicId('ContactImport', importId)}-${report}`,
   writer: {
     columns: ['row', 'phone_number', 'reason'],
     cells: ({ row, phoneNumber, reason }) => [row, phoneNumber, reason],

@@ -49,7 +49,7 @@ export async function updateContactFolder(
   input: UpdateContactFolderInput,
 ): Promise<ContactFolder> {
   const checks = new Checks();
-  const id = checks.id('fld', 'ContactFolder', input.id, ['id']);
+  const id = checks.id('ContactFolder', input.id, ['id']);
   const sent = checks.notNull(input.name, ['name']);
   const name = checkText(checks, sent, 'name', { min: 1, max: MAX_NAME });
   const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
@@ -77,7 +77,7 @@ export async function deleteContactFolder(
   input: { id: string },
 ): Promise<{ id: string; contactCount: number }> {
   const checks = new Checks();
-  const id = checks.id('fld', 'ContactFolder', input.id, ['id']);
+  const id = checks.id('ContactFolder', input.id, ['id']);
   checks.throwIfAny();
   return app.db.$transaction(async (tx) => {
     const [folder] = await lockFolders(tx, viewer, [id!]);
@@ -112,7 +112,7 @@ export async function checkFolder(
   checks: Checks,
   { folderId, path = ['folderId'] }: { folderId: string; path?: ProblemPath },
 ): Promise<string | undefined> {
-  const id = checks.id('fld', 'ContactFolder', folderId, path);
+  const id = checks.id('ContactFolder', folderId, path);
   if (!id) return undefined;
   const found = await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } });
   return found > 0 ? id : checks.add('NOT_FOUND', 'Contact folder not found.', path);

@@ -2,8 +2,9 @@
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { newId, publicId } from '../infra/ids.ts';
+import { newId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { checkFolder, folderNotFound, LONG_TRANSACTION, lockFolders } from './folders.ts';
 import { type ContactFilter, contactsWhere } from './search.ts';
@@ -44,7 +45,7 @@ async function selectContacts(
   const sent = selection.ids ?? [];
   checkCount(checks, sent.length, ['contacts', 'ids']);
   if (sent.length > MAX_CONTACTS) return { where: {}, folders: [] };
-  const ids = sent.map((id, index) => checks.id('ctc', 'Contact', id, ['contacts', 'ids', index]));
+  const ids = sent.map((id, index) => checks.id('Contact', id, ['contacts', 'ids', index]));
   const known = ids.filter((id) => id !== undefined);
   const where = { ...ownedBy(viewer), id: { in: known } };
   const found = await app.db.contact.findMany({ where, select: { id: true, folderId: true } });
@@ -172,7 +173,7 @@ function duplicateNumbers(count: number, ids: readonly string[]) {
     'ALREADY_EXISTS',
     `${contacts} that the target folder or another of the moved contacts already has. Change or delete them, or set \`onDuplicate\` to SKIP.`,
     ['contacts'],
-    { details: { contactIds: ids.map((id) => publicId('ctc', id)) } },
+    { details: { contactIds: ids.map((id) => publicId('Contact', id)) } },
   );
 }
 

@@ -2,8 +2,9 @@
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { Contact } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { derivedId, newId, publicId } from '../infra/ids.ts';
+import { derivedId, newId } from '../infra/ids.ts';
 import { parseCountry, phoneNumberForms, subscriberOf } from '../infra/phone-number.ts';
 import { phoneNumberRules } from '../organizations/service.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
@@ -92,7 +93,7 @@ function addDuplicate(checks: Checks, existingId: string, path: ProblemPath): vo
     'ALREADY_EXISTS',
     'A contact in this folder already has this phone number. Update that contact or use another folder.',
     path,
-    { details: { contactId: publicId('ctc', existingId) } },
+    { details: { contactId: publicId('Contact', existingId) } },
   );
 }
 
@@ -264,7 +265,7 @@ export async function updateContact(
   { id: sentId, ...input }: UpdateContactInput,
 ): Promise<Contact> {
   const checks = new Checks();
-  const id = checks.id('ctc', 'Contact', sentId, ['id']);
+  const id = checks.id('Contact', sentId, ['id']);
   const changes = contactChanges(checks, input, [], await phoneNumberRules(app, viewer));
   const where = { ...ownedBy(viewer), id: id ?? newId() };
   return app.db.$transaction(async (tx) => {

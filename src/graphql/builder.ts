@@ -8,10 +8,11 @@ import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
 import { type GraphQLSchema, getNamedType, isLeafType } from 'graphql';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
+import { type NodeType, publicId } from '../ids.ts';
 import type { UploadedFile } from '../infra/files/uploaded-file.ts';
 import type { Viewer } from '../viewer.ts';
 import type { Context, ViewerContext } from './context.ts';
-import { decodeAnyId, type NodeType, toPublicId } from './ids.ts';
+import { decodeAnyId } from './ids.ts';
 import MaxItemsPlugin from './inputs/max-items.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './lists/page.ts';
 import LoadedColumnsPlugin from './reading/loaded-columns.ts';
@@ -101,7 +102,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     },
     defaultConnectionTypeOptions: { description: 'Page of a list.' },
     defaultEdgeTypeOptions: { description: 'Item of a list, with its cursor.' },
-    encodeGlobalID: (type, id) => toPublicId(type as NodeType, String(id)),
+    encodeGlobalID: (type, id) => publicId(type as NodeType, String(id)),
     decodeGlobalID: (id) => {
       const { type, uuid } = decodeAnyId(id);
       return { typename: type, id: uuid };

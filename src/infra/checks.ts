@@ -5,7 +5,7 @@
  * values are reported by `throwIfAny`.
  */
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
-import { parsePublicId, withArticle } from './ids.ts';
+import { type ID_PREFIXES, type NodeType, readPublicId } from '../ids.ts';
 import { mayBePublicHost } from './outgoing/addresses.ts';
 import { type PhoneNumberRules, readPhoneNumber } from './phone-number.ts';
 
@@ -141,22 +141,25 @@ export class Checks {
     return reading.phoneNumber;
   }
 
-  /** The UUID of a public id with this prefix. `what` is the name of the type in the message. */
-  id(
-    prefix: string,
-    what: string,
+  /** The UUID in the public ID of an object of this type. */
+  id(type: NodeType, value: string | null | undefined, path: ProblemPath): string | undefined;
+  /** For callers that still name the prefix; it must be that of the type. */
+  id<Type extends NodeType>(
+    prefix: (typeof ID_PREFIXES)[Type],
+    type: Type,
     value: string | null | undefined,
     path: ProblemPath,
-  ): string | undefined {
+  ): string | undefined;
+  id(...args: unknown[]): string | undefined {
+    const [type, value, path] = args.slice(-3) as [
+      NodeType,
+      string | null | undefined,
+      ProblemPath,
+    ];
     if (value === null || value === undefined) return undefined;
-    const parsed = parsePublicId(value);
-    if (parsed?.prefix === prefix) return parsed.uuid;
-    const found = parsed ? `an id of another type` : 'not an id of this API';
-    return this.add(
-      'INVALID_ID',
-      `${name(path)} must be ${withArticle(what)} id (${prefix}_ and a UUID); ${quote(value)} is ${found}.`,
-      path,
-    );
+    const read = readPublicId(type, value);
+    if ('uuid' in read) return read.uuid;
+    return this.add('INVALID_ID', `${name(path)} is invalid: ${read.problem}`, path);
   }
 
   /**
@@ -164,7 +167,7 @@ export class Checks {
    * still be looked up and reported with their own index.
    */
   ids(
-    { prefix, what, max }: { prefix: string; what: string; max: number },
+    { type, max }: { type: NodeType; max: number },
     values: readonly string[],
     path: ProblemPath,
   ): (string | undefined)[] | undefined {
@@ -177,7 +180,7 @@ export class Checks {
     }
     const seen = new Set<string>();
     return values.map((value, index) => {
-      const uuid = this.id(prefix, what, value, [...path, index]);
+      const uuid = this.id(type, value, [...path, index]);
       if (uuid !== undefined && seen.has(uuid)) {
         return this.add('INVALID_INPUT', `${name([...path, index])} is listed twice.`, [
           ...path,

@@ -1,9 +1,6 @@
-/** Identifiers: UUIDv7 in the database, `<prefix>_<uuid>` in the API. */
+/** Identifiers in the database: UUIDv7. `src/ids.ts` has their form in the API. */
 import { createHash } from 'node:crypto';
 import { v7 } from 'uuid';
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-const PUBLIC_ID = /^([a-z]{3})_([0-9a-f-]{36})$/;
 
 /** A new UUIDv7, which sorts by its creation time. */
 export function newId(): string {
@@ -19,19 +16,7 @@ export function derivedId(seed: string, at: Date): string {
   return v7({ msecs: at.getTime(), random, seq: random.readUInt32BE(0) & 0x7fffffff });
 }
 
-/** `agt` + uuid → `agt_…`. */
+/** For benchmarks that are still to be moved to `publicId` of `src/ids.ts`. */
 export function publicId(prefix: string, uuid: string): string {
   return `${prefix}_${uuid}`;
-}
-
-/** Parses a public id; null when it is malformed. */
-export function parsePublicId(id: string): { prefix: string; uuid: string } | null {
-  const match = PUBLIC_ID.exec(id);
-  if (!match?.[1] || !match[2] || !UUID.test(match[2])) return null;
-  return { prefix: match[1], uuid: match[2] };
-}
-
-/** The name of a type with its article, for messages: `a Call`, `an Agent`. */
-export function withArticle(name: string): string {
-  return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`;
 }

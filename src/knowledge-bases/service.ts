@@ -2,9 +2,9 @@
 import type { App } from '../app.ts';
 import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { publicId } from '../infra/ids.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
 import { NotReadyError } from '../sync/sync-kind.ts';
@@ -41,7 +41,9 @@ export function listedKnowledgeBases(
  */
 export function corpusIdFor(base: Pick<KnowledgeBase, 'id' | 'remoteId'>): string {
   if (base.remoteId) return base.remoteId;
-  throw new NotReadyError(`The knowledge base ${publicId('knb', base.id)} is not at Ultravox yet.`);
+  throw new NotReadyError(
+    `The knowledge base ${publicId('KnowledgeBase', base.id)} is not at Ultravox yet.`,
+  );
 }
 
 export interface CreateKnowledgeBaseInput {
@@ -101,7 +103,7 @@ export async function updateKnowledgeBase(
   input: UpdateKnowledgeBaseInput,
 ): Promise<KnowledgeBase> {
   const checks = new Checks();
-  const id = checks.id('knb', 'KnowledgeBase', input.id, ['id']);
+  const id = checks.id('KnowledgeBase', input.id, ['id']);
   const name = checks.notNull(input.name, ['name']);
   checks.text(name, ['name'], { min: 1, max: MAX_NAME });
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
@@ -140,7 +142,7 @@ export async function deleteKnowledgeBase(
   publicBaseId: string,
 ): Promise<string> {
   const checks = new Checks();
-  const id = checks.id('knb', 'KnowledgeBase', publicBaseId, ['id']);
+  const id = checks.id('KnowledgeBase', publicBaseId, ['id']);
   checks.throwIfAny();
   const deletedAt = app.now();
   await deleteAndSync(app, viewer, knowledgeBaseSync, {

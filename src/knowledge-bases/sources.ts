@@ -110,7 +110,7 @@ async function addSource(
   input: AddSourceInput,
   { checks, content }: NewSource,
 ): Promise<Source> {
-  const baseId = checks.id('knb', 'KnowledgeBase', input.knowledgeBaseId, ['knowledgeBaseId']);
+  const baseId = checks.id('KnowledgeBase', input.knowledgeBaseId, ['knowledgeBaseId']);
   checks.text(input.name, ['name'], { min: 1, max: MAX_NAME });
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   await checkKnowledgeBase(app, viewer, checks, { id: baseId, path: ['knowledgeBaseId'] });
@@ -172,7 +172,7 @@ export async function deleteKnowledgeSource(
   publicSourceId: string,
 ): Promise<string> {
   const checks = new Checks();
-  const id = checks.id('src', 'KnowledgeSource', publicSourceId, ['id']);
+  const id = checks.id('KnowledgeSource', publicSourceId, ['id']);
   checks.throwIfAny();
   await app.db.$transaction(async (tx) => {
     const deleted = await tx.knowledgeSource.updateMany({

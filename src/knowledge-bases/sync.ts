@@ -1,7 +1,7 @@
 /** Syncs knowledge bases and their sources with Ultravox, which calls a knowledge base a corpus. */
 import type { Tx } from '../app.ts';
 import type { KnowledgeBase, KnowledgeSource } from '../generated/prisma/client.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
@@ -14,8 +14,9 @@ import {
 } from '../sync/sync-kind.ts';
 import type { CreateCorpusSourceRequest, WriteCorpusRequest } from '../ultravox/wire.ts';
 
-const corpusName = (row: Pick<KnowledgeBase, 'id'>): string => publicId('knb', row.id);
-const sourceName = (row: Pick<KnowledgeSource, 'id'>): string => publicId('src', row.id);
+const corpusName = (row: Pick<KnowledgeBase, 'id'>): string => publicId('KnowledgeBase', row.id);
+const sourceName = (row: Pick<KnowledgeSource, 'id'>): string =>
+  publicId('KnowledgeSource', row.id);
 
 const corpusRequest = (row: KnowledgeBase): WriteCorpusRequest => ({
   name: corpusName(row),

@@ -29,7 +29,7 @@ export async function createAccessToken(
       max: MAX_TOKEN_SECONDS,
       integer: true,
     }) ?? 3600;
-  const callId = checks.id('cal', 'Call', input.callId, ['callId']);
+  const callId = checks.id('Call', input.callId, ['callId']);
   if (callId) {
     const call = await app.db.call.findFirst({
       where: { ...ownedBy(viewer), id: callId, deletedAt: null },
@@ -37,7 +37,7 @@ export async function createAccessToken(
     });
     if (!call) checks.add('NOT_FOUND', 'Call not found.', ['callId']);
   }
-  const campaignId = checks.id('cmp', 'Campaign', input.campaignId, ['campaignId']);
+  const campaignId = checks.id('Campaign', input.campaignId, ['campaignId']);
   if (campaignId) {
     const campaign = await app.db.campaign.findFirst({
       where: { ...ownedBy(viewer), id: campaignId, deletedAt: null },

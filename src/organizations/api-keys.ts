@@ -98,7 +98,7 @@ function checkRange(checks: Checks, entry: string, path: (string | number)[]): s
  */
 export async function revokeApiKey(app: App, viewer: Viewer, id: string): Promise<ApiKey> {
   const checks = new Checks();
-  const uuid = checks.id('key', 'API key', id, ['id']);
+  const uuid = checks.id('ApiKey', id, ['id']);
   checks.throwIfAny();
   const { key, revoked } = await app.db.$transaction(async (tx) => {
     // Serialized per organization, so that two keys cannot revoke each other.

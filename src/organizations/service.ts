@@ -110,7 +110,7 @@ export async function createAdminKey(
   organizationId: string,
 ): Promise<{ organization: Organization; key: string }> {
   const checks = new Checks();
-  const id = checks.id('org', 'Organization', organizationId, ['id']);
+  const id = checks.id('Organization', organizationId, ['id']);
   checks.throwIfAny();
   const organization = await app.db.organization.findUnique({ where: { id: id! } });
   if (!organization) throw userError('NOT_FOUND', 'Organization not found.', ['id']);

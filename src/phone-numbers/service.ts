@@ -32,7 +32,7 @@ export async function renamePhoneNumber(
   input: { id: string; name: string },
 ): Promise<PhoneNumber> {
   const checks = new Checks();
-  const id = checks.id('num', 'PhoneNumber', input.id, ['id']);
+  const id = checks.id('PhoneNumber', input.id, ['id']);
   const name = checks.text(input.name, ['name'], { min: 1, max: MAX_NAME });
   await requireNumber(app.db, checks, viewer, id);
   checks.throwIfAny();
@@ -46,8 +46,8 @@ export async function assignPhoneNumber(
   input: { id: string; agentId: string; direction: CallDirection },
 ): Promise<PhoneNumber> {
   const checks = new Checks();
-  const id = checks.id('num', 'PhoneNumber', input.id, ['id']);
-  const agentId = checks.id('agt', 'Agent', input.agentId, ['agentId']);
+  const id = checks.id('PhoneNumber', input.id, ['id']);
+  const agentId = checks.id('Agent', input.agentId, ['agentId']);
   return app.db.$transaction(async (tx) => {
     await requireNumber(tx, checks, viewer, id);
     await requireAgent(tx, checks, viewer, agentId);
@@ -63,7 +63,7 @@ export async function unassignPhoneNumber(
   input: { id: string; direction: CallDirection },
 ): Promise<PhoneNumber> {
   const checks = new Checks();
-  const id = checks.id('num', 'PhoneNumber', input.id, ['id']);
+  const id = checks.id('PhoneNumber', input.id, ['id']);
   await requireNumber(app.db, checks, viewer, id);
   checks.throwIfAny();
   return updateNumber(app.db, viewer, id!, assignment(input.direction, null));
@@ -109,7 +109,7 @@ export async function releasePhoneNumber(
   input: { id: string },
 ): Promise<PhoneNumber> {
   const checks = new Checks();
-  const id = checks.id('num', 'PhoneNumber', input.id, ['id']);
+  const id = checks.id('PhoneNumber', input.id, ['id']);
   checks.throwIfAny();
   const found = await app.db.phoneNumber.findFirst({ where: { ...ownedBy(viewer), id: id! } });
   if (!found) throw notFound();

@@ -2,7 +2,7 @@
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 import type { Viewer } from '../viewer.ts';
 import { lockForDeletion } from './references.ts';
 import { enqueueSync, trySync } from './service.ts';
@@ -78,7 +78,7 @@ export async function deleteAndSync<Row extends SyncRow>(
         'IN_USE',
         `The ${noun} is used by agents. ${remedy}, or delete these agents, first.`,
         ['id'],
-        { details: { agentIds: agentIds.map((agentId) => publicId('agt', agentId)) } },
+        { details: { agentIds: agentIds.map((agentId) => publicId('Agent', agentId)) } },
       );
     }
     await markDeleted(tx);

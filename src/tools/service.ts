@@ -2,9 +2,9 @@
 import type { App, Tx } from '../app.ts';
 import type { Prisma, Tool } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { publicId } from '../infra/ids.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
@@ -113,7 +113,7 @@ export interface UpdateToolInput extends DefinitionInput {
  */
 export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInput): Promise<Tool> {
   const checks = new Checks();
-  const id = checks.id('tol', 'Tool', input.id, ['id']);
+  const id = checks.id('Tool', input.id, ['id']);
   const name = checks.notNull(input.name, ['name']);
   const description = checks.notNull(input.description, ['description']);
   const modelToolName = checks.notNull(input.modelToolName, ['modelToolName']);
@@ -190,7 +190,7 @@ async function checkRename(
     'INVALID_INPUT',
     `Agents that use this tool have or may have another tool named "${modelToolName}". Choose another name, or remove one of the two tools from these agents first.`,
     ['modelToolName'],
-    { details: { agentIds: users.map(({ agentId }) => publicId('agt', agentId)) } },
+    { details: { agentIds: users.map(({ agentId }) => publicId('Agent', agentId)) } },
   );
 }
 
@@ -213,7 +213,7 @@ async function lockTool(tx: Tx, viewer: Viewer, id: string): Promise<Tool | null
  */
 export async function deleteTool(app: App, viewer: Viewer, publicToolId: string): Promise<string> {
   const checks = new Checks();
-  const id = checks.id('tol', 'Tool', publicToolId, ['id']);
+  const id = checks.id('Tool', publicToolId, ['id']);
   checks.throwIfAny();
   await deleteAndSync(app, viewer, toolSync, {
     table: 'tools',

@@ -1,7 +1,7 @@
 /** Syncs tools with Ultravox. A change replaces the whole definition there. */
 import type { App } from '../app.ts';
 import type { Tool } from '../generated/prisma/client.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
@@ -14,7 +14,7 @@ export function definitionOf(tool: Pick<Tool, 'definition'>): ToolDefinition {
 }
 
 /** Our public id, which has exactly the 40 characters that a name may have at Ultravox. */
-const remoteName = (row: Pick<Tool, 'id'>): string => publicId('tol', row.id);
+const remoteName = (row: Pick<Tool, 'id'>): string => publicId('Tool', row.id);
 
 const request = (row: Tool): WriteToolRequest => ({
   name: remoteName(row),
@@ -77,7 +77,7 @@ export function selectedToolFor(app: Pick<App, 'cipher'>, tool: Tool): SelectedT
   const tokensFit = definitionOf(tool).authenticationRevision <= (tool.syncedRevision ?? 0);
   if (!tool.remoteId || !tokensFit) {
     throw new NotReadyError(
-      `The tool "${tool.modelToolName}" (${publicId('tol', tool.id)}) is not at Ultravox yet.`,
+      `The tool "${tool.modelToolName}" (${publicId('Tool', tool.id)}) is not at Ultravox yet.`,
     );
   }
   if (!tool.secrets) return { toolId: tool.remoteId };

@@ -3,9 +3,9 @@ import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Prisma, Voice } from '../generated/prisma/client.ts';
 import type { SyncStatus, VoiceType } from '../generated/prisma/enums.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { publicId } from '../infra/ids.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { NotReadyError } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
@@ -24,7 +24,7 @@ const MAX_DESCRIPTION = 240;
  */
 export function ultravoxVoiceId(voice: Pick<Voice, 'id' | 'remoteId'>): string {
   if (voice.remoteId) return voice.remoteId;
-  throw new NotReadyError(`The voice ${publicId('voc', voice.id)} is not at Ultravox yet.`);
+  throw new NotReadyError(`The voice ${publicId('Voice', voice.id)} is not at Ultravox yet.`);
 }
 
 export interface VoiceFilter {
@@ -161,7 +161,7 @@ export async function updateVoice(
   input: UpdateVoiceInput,
 ): Promise<Voice> {
   const checks = new Checks();
-  const id = checks.id('voc', 'Voice', input.id, ['id']);
+  const id = checks.id('Voice', input.id, ['id']);
   const name = checks.notNull(input.name, ['name']);
   checks.text(name, ['name'], { min: 1, max: MAX_NAME });
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
@@ -213,7 +213,7 @@ export async function deleteVoice(
   publicVoiceId: string,
 ): Promise<string> {
   const checks = new Checks();
-  const id = checks.id('voc', 'Voice', publicVoiceId, ['id']);
+  const id = checks.id('Voice', publicVoiceId, ['id']);
   await checkOwnReference(app, viewer, checks, id);
   checks.throwIfAny();
   await deleteAndSync(app, viewer, voiceSync, {

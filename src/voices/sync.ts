@@ -1,7 +1,7 @@
 /** Syncs reference voices with Ultravox. They are created under our id and never changed. */
 import type { App, Tx } from '../app.ts';
 import type { Voice } from '../generated/prisma/client.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
@@ -16,7 +16,7 @@ import type { ExternalVoice, Voice as UltravoxVoice } from '../ultravox/wire.ts'
 import { isVoiceProvider, providerOf } from './providers.ts';
 
 /** Our public id, which has exactly the 40 characters that a name may have at Ultravox. */
-const remoteName = (row: Pick<Voice, 'id'>): string => publicId('voc', row.id);
+const remoteName = (row: Pick<Voice, 'id'>): string => publicId('Voice', row.id);
 
 export const voiceSync: SyncKind<Voice> = {
   table: 'voices',

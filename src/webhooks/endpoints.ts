@@ -2,8 +2,9 @@
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { newId, publicId } from '../infra/ids.ts';
+import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
@@ -86,7 +87,7 @@ export async function updateWebhookEndpoint(
   const url = checkAddress(checks, app.config, address, ['url']);
   const description = checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   const enabled = checks.notNull(input.enabled, ['enabled']);
-  const id = checks.id('whe', 'WebhookEndpoint', input.id, ['id']);
+  const id = checks.id('WebhookEndpoint', input.id, ['id']);
   checks.throwIfAny();
   const cursor = await currentCursor(app, viewer.organizationId);
   const endpoint = await app.db.$transaction(async (tx) => {
@@ -187,7 +188,7 @@ export async function sendTestWebhook(
     const data = {
       cursor: null,
       occurredAt: now.toISOString(),
-      endpoint: { id: publicId('whe', id) },
+      endpoint: { id: publicId('WebhookEndpoint', id) },
       message: 'This is a test event.',
     };
     await tx.webhookMessage.create({
@@ -227,7 +228,7 @@ export function requireEnabled({ disabledAt }: WebhookEndpoint, path = ['id']): 
 /** @throws UserInputError INVALID_ID */
 export function readEndpointId(value: string, path = ['id']): string {
   const checks = new Checks();
-  const id = checks.id('whe', 'WebhookEndpoint', value, path);
+  const id = checks.id('WebhookEndpoint', value, path);
   checks.throwIfAny();
   return id!;
 }

@@ -1,7 +1,7 @@
 /** Turns events of the log into messages and queues them for the endpoints that want them. */
 import type { App, Tx } from '../app.ts';
 import type { Event, WebhookEndpoint } from '../generated/prisma/client.ts';
-import { derivedId, newId, publicId } from '../infra/ids.ts';
+import { derivedId, newId } from '../infra/ids.ts';
 import { eventNamesOf, mayHaveResults, RESULTS_EVENT } from './catalogue.ts';
 import { dataOf, loadSubjects, resultsOf } from './payloads.ts';
 
@@ -90,7 +90,7 @@ export function envelope(id: string, event: string, at: Date, data: object): str
 
 /** The id of a message as receivers see it. */
 export function messageId(id: string): string {
-  return publicId('evt', id);
+  return `evt_${id}`;
 }
 
 /**

@@ -4,7 +4,7 @@ import { CALL_RECORD, type CallRecordRow, callRecord } from '../calls/record.ts'
 import { recentPayloads } from '../calls/ultravox/webhooks.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
-import { publicId } from '../infra/ids.ts';
+import { publicId } from '../ids.ts';
 
 type JsonObject = Prisma.JsonObject;
 
@@ -157,11 +157,11 @@ async function loadTurns(
 
 function campaignBody(row: Prisma.CampaignGetPayload<object>): JsonObject {
   return {
-    id: publicId('cmp', row.id),
+    id: publicId('Campaign', row.id),
     name: row.name,
     status: row.status,
     statusReason: row.statusReason,
-    agentId: publicId('agt', row.agentId),
+    agentId: publicId('Agent', row.agentId),
     timezone: row.timezone,
     counts: {
       total: row.totalCount,
@@ -181,7 +181,7 @@ function campaignBody(row: Prisma.CampaignGetPayload<object>): JsonObject {
 
 function agentBody(row: Prisma.AgentGetPayload<object>): JsonObject {
   return {
-    id: publicId('agt', row.id),
+    id: publicId('Agent', row.id),
     name: row.name,
     status: row.status,
     syncError: row.syncError,
@@ -192,7 +192,7 @@ function agentBody(row: Prisma.AgentGetPayload<object>): JsonObject {
 
 function voiceBody(row: Prisma.VoiceGetPayload<object>): JsonObject {
   return {
-    id: publicId('voc', row.id),
+    id: publicId('Voice', row.id),
     name: row.name,
     provider: row.provider,
     language: row.language,
@@ -203,10 +203,10 @@ function voiceBody(row: Prisma.VoiceGetPayload<object>): JsonObject {
 
 function endpointBody(row: Prisma.WebhookEndpointGetPayload<object>): JsonObject {
   return {
-    id: publicId('whe', row.id),
+    id: publicId('WebhookEndpoint', row.id),
     // Not the URL, which may contain a token of its receiver.
     description: row.description,
-    agentId: row.agentId && publicId('agt', row.agentId),
+    agentId: row.agentId && publicId('Agent', row.agentId),
     disabledReason: row.disabledReason,
     disabledAt: iso(row.disabledAt),
     failingSince: iso(row.failingSince),

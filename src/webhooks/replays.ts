@@ -20,7 +20,7 @@ export async function replayWebhookDelivery(
   publicDeliveryId: string,
 ): Promise<WebhookDelivery> {
   const checks = new Checks();
-  const id = checks.id('whd', 'WebhookDelivery', publicDeliveryId, ['id']);
+  const id = checks.id('WebhookDelivery', publicDeliveryId, ['id']);
   checks.throwIfAny();
   const delivery = await app.db.$transaction(async (tx) => {
     const found = await tx.webhookDelivery.findFirst({

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
@@ -118,7 +119,7 @@ describe('updateAgent', () => {
 
   it('reports an unknown agent together with invalid fields', async () => {
     const { userErrors } = await send(server.client, 'updateAgent', {
-      id: publicId('agt', newId()),
+      id: publicId('Agent', newId()),
       temperature: 2,
     });
     expect(userErrors.map(({ code, path }) => [path[0], code])).toEqual([
@@ -196,7 +197,7 @@ describe('deleteAgent', () => {
     });
     const refused = await send(server.client, 'deleteAgent', { id });
     expect(refused.userErrors).toMatchObject([
-      { code: 'INVALID_STATE', details: { callIds: [publicId('cal', call.id)] } },
+      { code: 'INVALID_STATE', details: { callIds: [publicId('Call', call.id)] } },
     ]);
     await server.app.db.call.update({
       where: { id: call.id },

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crmWebhookSecretOf } from '../../src/agents/service.ts';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { addTool, anyVoice, change, fullAgent, remoteAgentsOf, send, uuidOf } from './support.ts';
 
@@ -89,7 +90,7 @@ describe('createAgent', () => {
       voiceId: 'tol_0198a7c2-0000-7000-8000-000000000001',
       systemPrompt: 'Hi {{#vip}}there',
       model: 'gpt-4',
-      toolIds: [publicId('tol', newId()), 'nonsense'],
+      toolIds: [publicId('Tool', newId()), 'nonsense'],
       temperature: 1.1,
       languageHint: 'not a language',
       joinTimeout: '0s',
@@ -139,10 +140,10 @@ describe('createAgent', () => {
   it('reports unknown references together with invalid fields', async () => {
     const { userErrors } = await send(server.client, 'createAgent', {
       name: '',
-      voiceId: publicId('voc', newId()),
+      voiceId: publicId('Voice', newId()),
       systemPrompt: 'Hi',
-      toolIds: [publicId('tol', newId())],
-      knowledgeBaseIds: [publicId('knb', newId())],
+      toolIds: [publicId('Tool', newId())],
+      knowledgeBaseIds: [publicId('KnowledgeBase', newId())],
     });
     expect(userErrors.map(({ code, path }) => [path.join('.'), code])).toEqual([
       ['name', 'REQUIRED'],
@@ -223,7 +224,7 @@ describe('createAgent', () => {
     });
     const { userErrors } = await send(server.client, 'createAgent', {
       ...basic(),
-      voiceId: publicId('voc', id),
+      voiceId: publicId('Voice', id),
       toolIds: [toolId, toolId],
     });
     expect(userErrors).toMatchObject([

@@ -1,6 +1,7 @@
 /** Shared by the agent tests: documents, and objects for agents to refer to. */
 import { randomUUID } from 'node:crypto';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import type { Agent as RemoteAgent } from '../../src/ultravox/wire.ts';
 import { ensureVoices } from '../../src/voices/service.ts';
 import type { Answer, GraphQLClient } from '../support/graphql.ts';
@@ -77,7 +78,7 @@ export async function anyVoice(server: TestServer, organizationId: string): Prom
     where: { organizationId, withdrawnAt: null },
     orderBy: { name: 'asc' },
   });
-  return publicId('voc', voice.id);
+  return publicId('Voice', voice.id);
 }
 
 /** Adds a tool, with `remote: false` one that is not at Ultravox. */
@@ -103,7 +104,7 @@ export async function addTool(
       refusedRevision: remoteId ? null : 1,
     },
   });
-  return publicId('tol', id);
+  return publicId('Tool', id);
 }
 
 export async function makeRemoteTool(
@@ -112,7 +113,7 @@ export async function makeRemoteTool(
   modelToolName: string,
 ): Promise<string> {
   const tool = await server.app.ultravox.tools.create({
-    name: publicId('tol', id),
+    name: publicId('Tool', id),
     definition: {
       modelToolName,
       description: 'Looks something up',
@@ -138,7 +139,7 @@ export async function addKnowledgeBase(
       syncedRevision: 1,
     },
   });
-  return { id: publicId('knb', id), corpusId };
+  return { id: publicId('KnowledgeBase', id), corpusId };
 }
 
 /** All remote agents that belong to one agent. */

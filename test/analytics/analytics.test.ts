@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rolledUpDays, rollUpCalls } from '../../src/analytics/rollups.ts';
 import type { Prisma } from '../../src/generated/prisma/client.ts';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { randomFrom } from '../support/random.ts';
@@ -159,9 +160,9 @@ async function changeSome(which: (call: CountedCall) => boolean): Promise<void> 
   for (const call of take()) Object.assign(call, { success: null, tokens: null });
   const without = calls.filter(({ success, tokens }) => success === null && tokens === null);
   await db.callAnalysis.deleteMany({ where: { callId: { in: without.map(({ id }) => id!) } } });
-  const deleted = take().map(({ id }) => publicId('cal', id!));
+  const deleted = take().map(({ id }) => publicId('Call', id!));
   await perform(server.client, 'deleteCalls', { ids: deleted }, 'deletedCallIds');
-  calls = calls.filter(({ id }) => !deleted.includes(publicId('cal', id!)));
+  calls = calls.filter(({ id }) => !deleted.includes(publicId('Call', id!)));
 }
 
 afterAll(() => server?.close());
@@ -216,18 +217,21 @@ interface Dimension {
   ofCall: (call: CountedCall) => string | null;
 }
 
-const publicOrNull = (prefix: Parameters<typeof publicId>[0], id?: string | null) =>
-  id ? publicId(prefix, id) : null;
+const publicOrNull = (type: Parameters<typeof publicId>[0], id?: string | null) =>
+  id ? publicId(type, id) : null;
 
 const DIMENSIONS: Record<string, Dimension> = {
-  AGENT: { ofGroup: ({ agent }) => agent.id, ofCall: (call) => publicOrNull('agt', call.agentId) },
+  AGENT: {
+    ofGroup: ({ agent }) => agent.id,
+    ofCall: (call) => publicOrNull('Agent', call.agentId),
+  },
   CAMPAIGN: {
     ofGroup: ({ campaign }) => campaign?.id ?? null,
-    ofCall: (call) => publicOrNull('cmp', call.campaignId),
+    ofCall: (call) => publicOrNull('Campaign', call.campaignId),
   },
   PHONE_NUMBER: {
     ofGroup: ({ phoneNumber }) => phoneNumber?.id ?? null,
-    ofCall: (call) => publicOrNull('num', call.phoneNumberId),
+    ofCall: (call) => publicOrNull('PhoneNumber', call.phoneNumberId),
   },
   END_REASON: {
     ofGroup: ({ endReason }) => endReason,
@@ -295,7 +299,7 @@ function agreesWithCountByHand(): void {
       timezone: 'Asia/Kolkata',
       groupBy: ['END_REASON', 'DAY', 'PHONE_NUMBER', 'AGENT', 'ANSWERED_BY'],
       filter: {
-        agentId: [publicId('agt', agentIds[0]!)],
+        agentId: [publicId('Agent', agentIds[0]!)],
         endReason: ['HANGUP', 'AGENT_HANGUP', 'NO_ANSWER'],
       },
     });
@@ -303,8 +307,8 @@ function agreesWithCountByHand(): void {
       [
         call.endReason,
         keyByHand('DAY', 'Asia/Kolkata', call),
-        call.phoneNumberId ? publicId('num', call.phoneNumberId) : null,
-        publicId('agt', call.agentId),
+        call.phoneNumberId ? publicId('PhoneNumber', call.phoneNumberId) : null,
+        publicId('Agent', call.agentId),
         call.answeredBy,
       ].join(),
     );

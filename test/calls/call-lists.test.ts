@@ -1,6 +1,7 @@
 /** Lists of calls: order, pages, filters, counts. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { countQueries, statementsOf } from '../support/queries.ts';
@@ -54,7 +55,7 @@ describe('calls', () => {
     const REASONS = ['HANGUP', 'NO_ANSWER', 'CANCELLED'] as const;
     for (let index = 0; index < COUNT; index += 1) {
       const id = newId();
-      ids.push(publicId('cal', id));
+      ids.push(publicId('Call', id));
       const metadata: Record<string, string> = { group: `g${index % 5}`, order: `${index % 7}` };
       const [group, order] = Object.entries(metadata).map((entry) => JSON.stringify(entry));
       await server.app.db.call.create({

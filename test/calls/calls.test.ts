@@ -1,7 +1,8 @@
 /** Creating calls: their course, caller ID and input. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { costOf } from '../../src/calls/billing.ts';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import {
@@ -222,7 +223,7 @@ describe('createCall: input', () => {
     });
     expect(body.metadata).toEqual({
       callId: call.id,
-      organizationId: publicId('org', server.organizationId),
+      organizationId: publicId('Organization', server.organizationId),
     });
     // Without settings of its own it is the agent's.
     const plain = await dial(greeter, newPerson(), {
@@ -279,7 +280,7 @@ describe('createCall: input', () => {
   it.each([
     ['an impossible number', { phoneNumber: '+1415' }, 'INVALID_INPUT phoneNumber'],
     ['a malformed id', { agentId: 'agt_1' }, 'INVALID_ID agentId'],
-    ['an agent that does not exist', { agentId: publicId('agt', newId()) }, 'NOT_FOUND agentId'],
+    ['an agent that does not exist', { agentId: publicId('Agent', newId()) }, 'NOT_FOUND agentId'],
     [
       'too much metadata',
       {

@@ -1,6 +1,7 @@
 /** Test calls in a browser; ending and deleting calls. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -282,7 +283,7 @@ describe('endCall', () => {
   });
 
   it('rejects a malformed ID and an ID of another type', async () => {
-    const unknown = await run(caller.client, 'endCall', { id: publicId('cal', newId()) });
+    const unknown = await run(caller.client, 'endCall', { id: publicId('Call', newId()) });
     expect(problemsOf(unknown)).toEqual(['NOT_FOUND id']);
     const agent = await run(caller.client, 'endCall', { id: caller.agentId });
     expect(problemsOf(agent)).toEqual(['INVALID_ID id']);
@@ -305,7 +306,7 @@ describe('deleteCalls', () => {
     const { ultravoxId } = await rowOf(server, made.id);
 
     const refused = await run(caller.client, 'deleteCalls', {
-      ids: [made.id, live.id, publicId('cal', newId()), caller.agentId],
+      ids: [made.id, live.id, publicId('Call', newId()), caller.agentId],
     });
     // What is wrong with one id does not hide what is wrong with the others.
     expect(problemsOf(refused)).toEqual([
@@ -316,7 +317,7 @@ describe('deleteCalls', () => {
     const doubled = await run(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
     expect(problemsOf(doubled)).toEqual(['INVALID_INPUT ids.1']);
     const blocked = await run(caller.client, 'deleteCalls', {
-      ids: [made.id, live.id, publicId('cal', newId())],
+      ids: [made.id, live.id, publicId('Call', newId())],
     });
     expect(blocked.deletedCallIds).toBeNull();
     expect(problemsOf(blocked)).toEqual(['INVALID_STATE ids.1', 'NOT_FOUND ids.2']);

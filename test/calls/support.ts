@@ -1,5 +1,5 @@
 /** What the call tests share: an agent with a number, and looks at calls from both sides. */
-import { parsePublicId } from '../../src/infra/ids.ts';
+import { parsePublicId } from '../../src/ids.ts';
 import { anyVoice } from '../agents/support.ts';
 import type { Answer, GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/servers/server.ts';

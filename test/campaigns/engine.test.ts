@@ -1,6 +1,6 @@
 /** Running campaigns: from their start to the end of their last call. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
 import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { openSocket } from '../support/subscribe.ts';
@@ -130,7 +130,7 @@ describe('a running campaign', () => {
       const [row] = await callsOf(server, id);
       return row?.status === 'IN_PROGRESS' && row;
     });
-    await perform(operator.client, 'endCall', { id: publicId('cal', call.id) }, 'call { id }');
+    await perform(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
     const campaign = await ended(operator, id);
     expect(campaign).toMatchObject({
       status: 'COMPLETED',
@@ -156,7 +156,7 @@ describe('a running campaign', () => {
       'addedCount',
     );
     await until('the second call', () => dialsOf(server, id).length === 2);
-    await perform(operator.client, 'endCall', { id: publicId('cal', call!.id) }, 'call { id }');
+    await perform(operator.client, 'endCall', { id: publicId('Call', call!.id) }, 'call { id }');
     expect(await ended(operator, id)).toMatchObject({ counts: { completed: 2 } });
   });
 });

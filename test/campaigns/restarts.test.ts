@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { placeClaimedCalls, placeWaitingCalls } from '../../src/calls/placement/placement.ts';
 import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
-import { publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
@@ -172,7 +172,7 @@ describe('the phone numbers of a campaign', () => {
       return fourth?.status === 'IN_PROGRESS' && fourth;
     });
     await act(operator, 'updateCampaign', id, { phoneNumberIds: [numbers[2]!.id] });
-    await perform(operator.client, 'endCall', { id: publicId('cal', call.id) }, 'call { id }');
+    await perform(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
     await ended(operator, id);
     expect(await calledFrom(id)).toEqual([0, 0, 0, 0, 2, 2, 2, 2, 2, 2]);
   });

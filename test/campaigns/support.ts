@@ -1,6 +1,6 @@
 /** Running campaigns: contacts to call, mutations, queries, and invariants of their rows. */
 import parsePhoneNumberFromString from 'libphonenumber-js/max';
-import { parsePublicId } from '../../src/infra/ids.ts';
+import { parsePublicId } from '../../src/ids.ts';
 import type { Dial } from '../../src/simulator/world.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';

@@ -1,7 +1,7 @@
 /** Campaigns while Ultravox has no capacity, is unreachable or rejects all calls. No attempt is lost. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
-import { publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -125,7 +125,7 @@ describe('a released call', () => {
     server.simulator.setFaults(refusals);
     const id = await start(operator, { contacts: strangers(2) });
     const [call] = await releasedCalls(id, 2);
-    await perform(operator.client, 'endCall', { id: publicId('cal', call!.id) }, 'call { id }');
+    await perform(operator.client, 'endCall', { id: publicId('Call', call!.id) }, 'call { id }');
     await acceptCalls();
     await runCampaigns(server.app);
     const campaign = await ended(operator, id);

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
@@ -111,7 +112,7 @@ async function agentWith(knowledgeBaseId: string): Promise<string> {
   await server.app.db.agentKnowledgeBase.create({
     data: { organizationId, agentId, knowledgeBaseId: id, position: 0 },
   });
-  return publicId('agt', agentId);
+  return publicId('Agent', agentId);
 }
 
 describe('createKnowledgeBase, updateKnowledgeBase and knowledgeBases', () => {
@@ -146,7 +147,7 @@ describe('createKnowledgeBase, updateKnowledgeBase and knowledgeBases', () => {
     });
     expect(made.userErrors.map(({ path }) => path[0])).toEqual(['name', 'description']);
     const changed = await mutate(server.client, 'updateKnowledgeBase', {
-      id: publicId('knb', newId()),
+      id: publicId('KnowledgeBase', newId()),
       name: null,
     });
     expect(changed.userErrors).toMatchObject([
@@ -281,7 +282,7 @@ describe('addDocumentSource, addWebSource and deleteKnowledgeSource', () => {
 
   it('report all invalid fields at once', async () => {
     const wrong = await mutate(server.client, 'addDocumentSource', {
-      knowledgeBaseId: publicId('knb', newId()),
+      knowledgeBaseId: publicId('KnowledgeBase', newId()),
       name: '',
       filename: 'hours.exe',
       content: 'no base64!',

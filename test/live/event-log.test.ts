@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
+import { parsePublicId } from '../../src/ids.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
-import { parsePublicId } from '../../src/infra/ids.ts';
 import { startPeriodicTasks } from '../../src/infra/jobs/periodic-tasks.ts';
 import { type EventConsumer, startConsumers } from '../../src/live/consumers.ts';
 import { createEventFeed } from '../../src/live/feed.ts';

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Event } from '../../src/generated/prisma/client.ts';
-import { parsePublicId } from '../../src/infra/ids.ts';
+import { parsePublicId } from '../../src/ids.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import {
   type GroupMember,

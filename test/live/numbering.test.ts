@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { describe, expect, it } from 'vitest';
+import { parsePublicId } from '../../src/ids.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
-import { parsePublicId } from '../../src/infra/ids.ts';
 import {
   announceEvents,
   appendEvents,

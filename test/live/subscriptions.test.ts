@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { startTestServer } from '../support/servers/server.ts';
@@ -148,7 +149,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     for (const variables of [
       { after: '0', callId: id },
       { after: '0', agentId: caller.agentId },
-      { after: '0', callId: publicId('cal', newId()) },
+      { after: '0', callId: publicId('Call', newId()) },
     ]) {
       const peeking = subscribe(transport, reader, variables);
       await peeking.finished;

@@ -1,6 +1,6 @@
 /** A server, a caller and calls with their events, for the tests of subscriptions. */
 import { afterAll, beforeAll } from 'vitest';
-import { parsePublicId } from '../../src/infra/ids.ts';
+import { parsePublicId } from '../../src/ids.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';

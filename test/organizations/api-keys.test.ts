@@ -257,6 +257,8 @@ describe('revokeApiKey for the last ADMIN key', () => {
     await expect(createAdminKey(server.app, `org_${randomUUID()}`)).rejects.toThrow(
       'Organization not found.',
     );
-    await expect(createAdminKey(server.app, 'nonsense')).rejects.toThrow('an Organization id');
+    await expect(createAdminKey(server.app, 'nonsense')).rejects.toThrow(
+      'expected the ID of an Organization',
+    );
   });
 });

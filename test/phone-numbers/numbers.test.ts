@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { UserInputError } from '../../src/errors.ts';
-import { newId, parsePublicId, publicId } from '../../src/infra/ids.ts';
+import { parsePublicId, publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { chooseOutboundNumber, mediumForNumber } from '../../src/phone-numbers/service.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
@@ -151,7 +152,7 @@ describe('importPhoneNumber over SIP', () => {
     );
     const answer = await server.client.send(
       'mutation($input: ReleasePhoneNumberInput!) { releasePhoneNumber(input: $input) { userErrors { code } } }',
-      { input: { id: publicId('num', newId()) } },
+      { input: { id: publicId('PhoneNumber', newId()) } },
       { headers: { authorization: `Bearer ${data.createApiKey.key}` } },
     );
     expect(answer.errors?.[0]?.extensions.code).toBe('FORBIDDEN');
@@ -168,7 +169,7 @@ describe('renamePhoneNumber', () => {
 
   it('reports all invalid fields at once', async () => {
     const answer = await run(server.client, 'renamePhoneNumber', {
-      id: publicId('num', newId()),
+      id: publicId('PhoneNumber', newId()),
       name: ' ',
     });
     expect(codes(answer)).toEqual(['NOT_FOUND id', 'REQUIRED name']);
@@ -312,7 +313,7 @@ describe('releasePhoneNumber', () => {
     await done(client, 'releasePhoneNumber', { id: number.id });
     const made = await client.send(
       'mutation($callId: ID) { createAccessToken(input: { callId: $callId }) { accessToken } }',
-      { callId: publicId('cal', call.id) },
+      { callId: publicId('Call', call.id) },
     );
     const read = (id: string) =>
       client.send(

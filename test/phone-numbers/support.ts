@@ -1,4 +1,5 @@
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/servers/server.ts';
@@ -101,7 +102,7 @@ export async function newAgent(
       recordingEnabled: false,
     },
   });
-  return { id: publicId('agt', uuid), uuid, remoteId };
+  return { id: publicId('Agent', uuid), uuid, remoteId };
 }
 
 export async function newCall(

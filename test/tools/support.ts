@@ -1,6 +1,6 @@
 /** Documents, fixtures and readers that the tests of tools share. */
 import { expect } from 'vitest';
-import { publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/servers/server.ts';
@@ -96,5 +96,5 @@ export async function agentWith(server: TestServer, toolId: string): Promise<str
   await server.app.db.agentTool.create({
     data: { organizationId, agentId, toolId: id, position: 0 },
   });
-  return publicId('agt', agentId);
+  return publicId('Agent', agentId);
 }

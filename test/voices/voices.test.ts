@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { syncVoices } from '../../src/voices/service.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
@@ -69,7 +70,7 @@ const uuid = (id: string): string => id.slice(4);
 async function agentWith(voiceId: string): Promise<string> {
   const voice = await server.app.db.voice.findUniqueOrThrow({ where: { id: uuid(voiceId) } });
   const { organizationId, id } = voice;
-  return publicId('agt', await insertAgent(server.app, { organizationId, voiceId: id }));
+  return publicId('Agent', await insertAgent(server.app, { organizationId, voiceId: id }));
 }
 
 const create = async (client: GraphQLClient) =>

@@ -1,5 +1,5 @@
-import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { deleteAgent } from '../deletion.ts';
 import { createAgent, replaceAgent, retryAgentSync, updateAgent } from '../service.ts';
 import { AgentNode } from './agent.ts';
@@ -60,7 +60,7 @@ mutation('deleteAgent', {
     deletedAgentId: t.id({
       nullable: true,
       description: 'ID of the deleted agent.',
-      resolve: ({ agent }) => (agent ? toPublicId('Agent', agent.id) : null),
+      resolve: ({ agent }) => (agent ? publicId('Agent', agent.id) : null),
     }),
   }),
 });

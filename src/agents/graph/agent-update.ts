@@ -3,7 +3,7 @@ import type { Event } from '../../generated/prisma/client.ts';
 import { EventType } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { requireId } from '../../graphql/ids.ts';
-import { publicId } from '../../infra/ids.ts';
+import { publicId } from '../../ids.ts';
 import { readCursor } from '../../live/cursor.ts';
 import { ownedBy } from '../../viewer.ts';
 import { AgentNode } from './agent.ts';
@@ -60,7 +60,7 @@ const AgentUpdateType = builder.objectRef<Event>('AgentUpdate').implement({
     }),
     agentId: t.id({
       description: 'ID of the agent (`agt_…`), also after its deletion.',
-      resolve: (event) => publicId('agt', event.agentId!),
+      resolve: (event) => publicId('Agent', event.agentId!),
     }),
     cursor: t.field({
       type: 'Cursor',

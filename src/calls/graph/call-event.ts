@@ -2,7 +2,7 @@
 import { OperationTypeNode } from 'graphql';
 import type { Event } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { requireId, toPublicId } from '../../graphql/ids.ts';
+import { requireId } from '../../graphql/ids.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
 import {
   type Connection,
@@ -14,6 +14,7 @@ import {
 } from '../../graphql/lists/page.ts';
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { rowSelection } from '../../graphql/reading/row-selection.ts';
+import { publicId } from '../../ids.ts';
 import { withCleanup } from '../../infra/async-iterators.ts';
 import { readCursor } from '../../live/cursor.ts';
 import { currentCursor } from '../../live/log.ts';
@@ -105,7 +106,7 @@ CallEventType.implement({
     }),
     callId: t.id({
       description: 'ID of the call (`cal_…`), also after the call was deleted.',
-      resolve: (event) => toPublicId('Call', event.callId ?? ''),
+      resolve: (event) => publicId('Call', event.callId ?? ''),
     }),
     call: t.field({
       type: CallNode,

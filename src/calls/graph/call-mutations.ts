@@ -1,6 +1,7 @@
 /** Mutations of calls. */
 import { builder } from '../../graphql/builder.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { deleteCalls } from '../deletion.ts';
 import { createCall, endCall, placementProblems, startTestCall } from '../service.ts';
 import { CallNode } from './call.ts';
@@ -112,7 +113,7 @@ mutation('deleteCalls', {
     }),
   }),
   run: async (input, { app, viewer }) => ({
-    deletedCallIds: (await deleteCalls(app, viewer, input.ids)).map((id) => `cal_${id}`),
+    deletedCallIds: (await deleteCalls(app, viewer, input.ids)).map((id) => publicId('Call', id)),
   }),
   payload: (t) => ({
     deletedCallIds: t.idList({

@@ -21,9 +21,9 @@ import type { App } from '../../app.ts';
 import { isOnDoNotCallList } from '../../contacts/do-not-call.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, type PhoneNumber, Prisma } from '../../generated/prisma/client.ts';
+import { publicId } from '../../ids.ts';
 import { Checks } from '../../infra/checks.ts';
 import { runUntil } from '../../infra/deadline.ts';
-import { publicId } from '../../infra/ids.ts';
 import { createWakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
@@ -319,9 +319,9 @@ export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest
   return {
     medium: call.number ? mediumOf(app, call, call.number) : { webRtc: {} },
     metadata: {
-      callId: publicId('cal', call.id),
-      organizationId: publicId('org', call.organizationId),
-      ...(call.campaignId ? { campaignId: publicId('cmp', call.campaignId) } : {}),
+      callId: publicId('Call', call.id),
+      organizationId: publicId('Organization', call.organizationId),
+      ...(call.campaignId ? { campaignId: publicId('Campaign', call.campaignId) } : {}),
     },
     templateContext: call.variables as Record<string, string>,
     recordingEnabled: call.recordingEnabled,

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Call } from '../../generated/prisma/client.ts';
-import { publicId } from '../../infra/ids.ts';
+import { publicId } from '../../ids.ts';
 import { readToken, signToken } from '../../infra/signed-token.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
 import type { Audio } from '../../ultravox/client.ts';
@@ -130,7 +130,7 @@ function answerWith(
   const type = audio.contentType ?? '';
   const common = {
     'accept-ranges': 'bytes',
-    'content-disposition': `inline; filename="${publicId('cal', call.id)}.wav"`,
+    'content-disposition': `inline; filename="${publicId('Call', call.id)}.wav"`,
     'cache-control': 'private, no-store',
     'referrer-policy': 'no-referrer',
     'x-content-type-options': 'nosniff',

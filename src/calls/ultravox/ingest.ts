@@ -1,7 +1,8 @@
 /** Ingests updates that Ultravox sends by itself: finds their call, or creates an inbound one. */
 import type { App, Tx } from '../../app.ts';
 import type { Agent, Call, CallMedium } from '../../generated/prisma/client.ts';
-import { newId, parsePublicId } from '../../infra/ids.ts';
+import { parsePublicId } from '../../ids.ts';
+import { newId } from '../../infra/ids.ts';
 import { appendEvents } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
@@ -59,7 +60,7 @@ async function findCallId(tx: Tx, seen: UltravoxCall): Promise<string | null> {
   });
   if (known) return known.id;
   const ours = parsePublicId(seen.metadata.callId ?? '');
-  if (ours?.prefix !== 'cal') return null;
+  if (ours?.type !== 'Call') return null;
   const call = await tx.call.findUnique({
     where: { id: ours.uuid },
     select: { id: true, ultravoxId: true },

@@ -6,8 +6,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
+import { parsePublicId } from '../../ids.ts';
 import { hiddenFromPlanner } from '../../infra/database/hidden-from-planner.ts';
-import { parsePublicId } from '../../infra/ids.ts';
 import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
@@ -125,7 +125,7 @@ function updatesOf(
 /** Our ID in the metadata, which only we set, as a list of at most one. */
 function ourIdOf(seen: UltravoxCall): string[] {
   const ours = parsePublicId(seen.metadata.callId ?? '');
-  return ours?.prefix === 'cal' ? [ours.uuid] : [];
+  return ours?.type === 'Call' ? [ours.uuid] : [];
 }
 
 /** What follows the commit. `callsWait`: whether calls may wait for a slot. */

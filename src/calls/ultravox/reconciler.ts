@@ -4,7 +4,7 @@
  */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
-import { publicId } from '../../infra/ids.ts';
+import { publicId } from '../../ids.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError, unfilteredCalls } from '../../ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
@@ -82,10 +82,10 @@ async function checkOne(app: App, call: Call, startedAt: Date): Promise<void> {
 async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
   if (!call.ultravoxId) {
     const page = await app.ultravox.calls.list({
-      metadata: { callId: publicId('cal', call.id) },
+      metadata: { callId: publicId('Call', call.id) },
       pageSize: 10,
     });
-    const wanted = publicId('cal', call.id);
+    const wanted = publicId('Call', call.id);
     const found = page.results.find(({ metadata }) => metadata.callId === wanted);
     if (!found && page.results.length > 0) throw unfilteredCalls();
     return found ?? null;

@@ -4,13 +4,13 @@ import type { App, Tx } from '../../app.ts';
 import { durationOf, outcomeOf } from '../../calls/record.ts';
 import { userError } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { publicId } from '../../ids.ts';
 import { Checks } from '../../infra/checks.ts';
 import {
   type ExportFormat,
   MAX_KEY_COLUMNS,
   type RowWriter,
 } from '../../infra/files/export-format.ts';
-import { publicId } from '../../infra/ids.ts';
 import type { DownloadLink, LinkResponse } from '../../organizations/download-links.ts';
 import {
   type ExportKind,
@@ -33,7 +33,7 @@ export async function exportCampaignContacts(
   options: { where: Prisma.CampaignContactWhereInput; format: ExportFormat },
 ): Promise<DownloadLink & { contactCount: number }> {
   const checks = new Checks();
-  const id = checks.id('cmp', 'Campaign', campaignId, ['campaignId']);
+  const id = checks.id('Campaign', campaignId, ['campaignId']);
   checks.throwIfAny();
   const found = await app.db.campaign.count({
     where: { AND: [visibleCampaigns(viewer), { id: id! }] },
@@ -96,7 +96,7 @@ function recordOf(row: Row) {
   );
   const iso = (at: Date | null): string | null => at?.toISOString() ?? null;
   return {
-    id: publicId('cct', row.id),
+    id: publicId('CampaignContact', row.id),
     clientId: row.clientId,
     phoneNumber: row.phoneNumber,
     firstName: row.firstName,
@@ -122,7 +122,7 @@ function recordOf(row: Row) {
         ? { amount: cost.toString(), currency: billed[0]?.costCurrency ?? null }
         : null,
     lastCall: last && {
-      id: publicId('cal', last.id),
+      id: publicId('Call', last.id),
       status: last.status,
       durationSeconds: durationOf(last),
       answeredBy: last.answeredBy,
@@ -173,7 +173,7 @@ const permissionSchema = exportPermission.extend({ campaignId: z.uuid(), where: 
 const CONTACTS: ExportKind<z.output<typeof permissionSchema>, Row> = {
   path: CAMPAIGN_EXPORT_PATH,
   permission: permissionSchema,
-  fileName: ({ campaignId }) => `${publicId('cmp', campaignId)}-contacts`,
+  fileName: ({ campaignId }) => `${publicId('Campaign', campaignId)}-contacts`,
   writer: WRITER,
   rows: (tx, { where, campaignId }) => ({
     pages: () => pages(tx, where as Prisma.CampaignContactWhereInput),

@@ -1,7 +1,7 @@
 /** Builds the calls of a dispatch cycle: whom they reach, and what the agent knows of the contact. */
 import type { OwnedCall } from '../../calls/placement/owned-calls.ts';
 import type { CampaignContact } from '../../generated/prisma/client.ts';
-import { publicId } from '../../infra/ids.ts';
+import { publicId } from '../../ids.ts';
 import type { Attempt } from './contact-decisions.ts';
 import type { DispatchCycle } from './cycle-input.ts';
 
@@ -20,8 +20,8 @@ export function buildAttempts(cycle: DispatchCycle, attempts: readonly Attempt[]
       campaignContactId: contact.id,
       variables: variablesOf(contact),
       metadata: {
-        campaignId: publicId('cmp', contact.campaignId),
-        campaignContactId: publicId('cct', contact.id),
+        campaignId: publicId('Campaign', contact.campaignId),
+        campaignContactId: publicId('CampaignContact', contact.id),
         ...(contact.clientId ? { clientId: contact.clientId } : {}),
       },
       placeBefore,

@@ -163,7 +163,7 @@ export async function checkSource(
       : undefined,
   ];
   // An empty string is not an id.
-  if (contactFolderId === '') checks.id('fld', 'ContactFolder', '', ['contactFolderId']);
+  if (contactFolderId === '') checks.id('ContactFolder', '', ['contactFolderId']);
   const source = found.find((candidate) => candidate !== undefined);
   if (!source || checks.problems.length > before) return null;
   return {
@@ -182,7 +182,7 @@ export async function checkFolder(
   folderId: string,
 ): Promise<StoredSource | undefined> {
   const path = ['contactFolderId'];
-  const id = checks.id('fld', 'ContactFolder', folderId, path);
+  const id = checks.id('ContactFolder', folderId, path);
   if (!id) return undefined;
   const folder = await app.db.contactFolder.findFirst({
     where: { ...ownedBy(viewer), id },
@@ -213,7 +213,7 @@ export async function checkIds(
   contactIds: readonly string[],
 ): Promise<StoredSource | undefined> {
   if (!checkLength(checks, contactIds.length, ['contactIds'])) return undefined;
-  const ids = contactIds.map((id, index) => checks.id('ctc', 'Contact', id, ['contactIds', index]));
+  const ids = contactIds.map((id, index) => checks.id('Contact', id, ['contactIds', index]));
   const known = ids.filter((id) => id !== undefined);
   const found = await app.db.$queryRaw<{ id: string }[]>`
     SELECT id FROM contacts

@@ -2,7 +2,6 @@
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
-import { toPublicId } from '../../graphql/ids.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
 import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
 import type { SortTerm } from '../../graphql/lists/keyset.ts';
@@ -16,6 +15,7 @@ import {
   readPage,
 } from '../../graphql/lists/page.ts';
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
+import { publicId } from '../../ids.ts';
 import { MAX_CAMPAIGN_CONTACTS, MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
 import { CALL_SECONDS } from '../enrollment/enrollment.ts';
 import {
@@ -278,6 +278,6 @@ builder.prismaObjectField(CampaignNode, 'forecast', (t) =>
     resolve: ({ id, status }, _args, { app, viewer }) =>
       isCampaignTerminal(status)
         ? null
-        : forecastCampaign(app, viewer!, { campaignId: toPublicId('Campaign', id) }),
+        : forecastCampaign(app, viewer!, { campaignId: publicId('Campaign', id) }),
   }),
 );

@@ -5,8 +5,8 @@ import { MAX_MAPPINGS } from '../../contacts/import/service.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
-import { toPublicId } from '../../graphql/ids.ts';
 import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,
   MAX_FILE_BYTES,
@@ -380,7 +380,7 @@ mutation('deleteCampaigns', {
       nullable: true,
       description: 'IDs of the deleted campaigns.',
       resolve: ({ deletedCampaignIds }) =>
-        deletedCampaignIds?.map((id) => toPublicId('Campaign', id)) ?? null,
+        deletedCampaignIds?.map((id) => publicId('Campaign', id)) ?? null,
     }),
   }),
 });

@@ -1,6 +1,6 @@
 /** Mutations that create, update and delete contact folders. */
-import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { createContactFolder, deleteContactFolder, updateContactFolder } from '../folders.ts';
 import { ContactFolderNode } from './contact-folder.ts';
 
@@ -47,7 +47,7 @@ mutation('deleteContactFolder', {
   run: async (input, { app, viewer }) => {
     const { id, contactCount } = await deleteContactFolder(app, viewer, input);
     return {
-      deletedContactFolderId: toPublicId('ContactFolder', id),
+      deletedContactFolderId: publicId('ContactFolder', id),
       contactCount,
     };
   },

@@ -185,7 +185,7 @@ export async function cancelContactImport(
   input: { id: string },
 ): Promise<ContactImport> {
   const checks = new Checks();
-  const id = checks.id('imp', 'ContactImport', input.id, ['id']);
+  const id = checks.id('ContactImport', input.id, ['id']);
   checks.throwIfAny();
   const row = await app.db.$transaction(async (tx) => {
     const { count } = await tx.contactImport.updateMany({

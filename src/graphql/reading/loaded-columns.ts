@@ -11,8 +11,8 @@ import SchemaBuilder, {
 } from '@pothos/core';
 import type { GraphQLFieldResolver } from 'graphql';
 import { TABLES } from '../../generated/tables.ts';
+import { type NodeType, publicId } from '../../ids.ts';
 import type { Context } from '../context.ts';
-import { type NodeType, toPublicId } from '../ids.ts';
 import { grantedScopes, isGranted, type RequiredScopes, type Scopes } from '../scopes.ts';
 
 declare global {
@@ -76,8 +76,7 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     }
     const { extensions: type } = this.buildCache.getTypeConfig(parentType);
     if (name !== 'id' || !type?.pothosPrismaModel) return null;
-    return ({ id }) =>
-      typeof id === 'string' ? toPublicId(parentType as NodeType, id) : undefined;
+    return ({ id }) => (typeof id === 'string' ? publicId(parentType as NodeType, id) : undefined);
   }
 
   /** Null if they are not known in advance. */

@@ -2,10 +2,11 @@
 import type { PrismaModelTypes, PrismaObjectRef } from '@pothos/plugin-prisma';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { Prisma } from '../../generated/prisma/client.ts';
+import type { NodeType } from '../../ids.ts';
 import type { Viewer } from '../../viewer.ts';
 import { builder, type SchemaTypes } from '../builder.ts';
 import type { Context } from '../context.ts';
-import { idDescription, type NodeType, requireId } from '../ids.ts';
+import { idDescription, requireId } from '../ids.ts';
 import { readerOf } from './batched.ts';
 import { rowSelection } from './row-selection.ts';
 import { findFirst } from './rows.ts';

@@ -1,5 +1,5 @@
-import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { createKnowledgeBase, deleteKnowledgeBase, updateKnowledgeBase } from '../service.ts';
 import { KnowledgeBaseNode } from './knowledge-base.ts';
 
@@ -46,7 +46,7 @@ mutation('deleteKnowledgeBase', {
     id: t.id({ required: true, description: 'ID of the knowledge base (`knb_…`).' }),
   }),
   run: async (input, { app, viewer }) => ({
-    deletedKnowledgeBaseId: toPublicId(
+    deletedKnowledgeBaseId: publicId(
       'KnowledgeBase',
       await deleteKnowledgeBase(app, viewer, input.id),
     ),

@@ -1,5 +1,5 @@
-import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { MAX_DOCUMENT_BYTES } from '../documents.ts';
 import { addDocumentSource, addWebSource, deleteKnowledgeSource, MAX_URLS } from '../sources.ts';
 import { KnowledgeSourceNode } from './knowledge-source.ts';
@@ -68,7 +68,7 @@ mutation('deleteKnowledgeSource', {
   scope: 'write',
   input: (t) => ({ id: t.id({ required: true, description: 'ID of the source (`src_…`).' }) }),
   run: async (input, { app, viewer }) => ({
-    deletedKnowledgeSourceId: toPublicId(
+    deletedKnowledgeSourceId: publicId(
       'KnowledgeSource',
       await deleteKnowledgeSource(app, viewer, input.id),
     ),

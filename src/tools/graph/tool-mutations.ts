@@ -1,5 +1,5 @@
-import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { createTool, deleteTool, updateTool } from '../service.ts';
 import { ToolNode } from './tool.ts';
 import { definitionFields, ToolHttpInput } from './tool-inputs.ts';
@@ -63,7 +63,7 @@ mutation('deleteTool', {
   scope: 'write',
   input: (t) => ({ id: t.id({ required: true, description: 'ID of the tool (`tol_…`).' }) }),
   run: async (input, { app, viewer }) => ({
-    deletedToolId: toPublicId('Tool', await deleteTool(app, viewer, input.id)),
+    deletedToolId: publicId('Tool', await deleteTool(app, viewer, input.id)),
   }),
   payload: {
     deletedToolId: { type: 'ID', description: 'ID of the deleted tool.' },

@@ -1,5 +1,5 @@
-import { toPublicId } from '../../graphql/ids.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { createVoice, deleteVoice, updateVoice } from '../service.ts';
 import { VoiceNode, VoiceProviderEnum } from './voice.ts';
 
@@ -64,7 +64,7 @@ mutation('deleteVoice', {
     id: t.id({ required: true, description: 'ID of a REFERENCE voice (`voc_…`).' }),
   }),
   run: async (input, { app, viewer }) => ({
-    deletedVoiceId: toPublicId('Voice', await deleteVoice(app, viewer, input.id)),
+    deletedVoiceId: publicId('Voice', await deleteVoice(app, viewer, input.id)),
   }),
   payload: {
     deletedVoiceId: { type: 'ID', description: 'ID of the deleted voice.' },

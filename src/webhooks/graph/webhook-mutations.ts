@@ -1,5 +1,5 @@
-import { toPublicId } from '../../graphql/ids.ts';
 import { type InputBuilder, mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import {
   createWebhookEndpoint,
   deleteWebhookEndpoint,
@@ -76,7 +76,7 @@ mutation('deleteWebhookEndpoint', {
     deletedWebhookEndpointId: t.id({
       nullable: true,
       description: 'ID of the deleted endpoint.',
-      resolve: ({ id }) => (id ? toPublicId('WebhookEndpoint', id) : null),
+      resolve: ({ id }) => (id ? publicId('WebhookEndpoint', id) : null),
     }),
   }),
 });

@@ -1,7 +1,8 @@
 /** The creation request of a call: medium, metadata, variables and settings. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requestFor } from '../../../src/calls/placement/placement.ts';
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   addNumber,
@@ -73,7 +74,7 @@ describe('the creation request of a call', () => {
   it('contains our IDs, the variables and only the given settings', async () => {
     expect(await requestWith({ settings: {} })).toEqual({
       medium: expect.anything(),
-      metadata: { callId: id, organizationId: publicId('org', server.organizationId) },
+      metadata: { callId: id, organizationId: publicId('Organization', server.organizationId) },
       templateContext: { first_name: 'Ada' },
       recordingEnabled: true,
     });

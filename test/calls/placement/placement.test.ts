@@ -7,7 +7,7 @@ import {
   placeWaitingCalls,
   releaseDeadClaims,
 } from '../../../src/calls/placement/placement.ts';
-import { publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
 import { startSimulator } from '../../../src/simulator/simulator.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
@@ -125,7 +125,7 @@ describe('placeWaitingCalls', () => {
     const row = await until('the call to be claimed', () =>
       server.app.db.call.findFirst({ where: { phoneNumber, placement: { not: 'QUEUED' } } }),
     );
-    await done(caller.client, 'endCall', { id: publicId('cal', row.id) });
+    await done(caller.client, 'endCall', { id: publicId('Call', row.id) });
     const { id } = await asked;
     const call = await waitForCall(caller.client, id, 'over', isEnded);
     expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', failure: null });
@@ -331,7 +331,7 @@ describe('placeClaimedCalls', () => {
       where: { id: row.id },
       data: { placement: 'CLAIMED', claimedAt: new Date() },
     });
-    const { call } = await done(caller.client, 'endCall', { id: publicId('cal', row.id) });
+    const { call } = await done(caller.client, 'endCall', { id: publicId('Call', row.id) });
     expect(call).toMatchObject({ status: 'CANCELLED' });
     await resumeCreations(server);
     await placeClaimedCalls(server.app, [row.id]);
@@ -346,9 +346,9 @@ describe('placeClaimedCalls', () => {
     });
     await resumeCreations(server);
     await placeClaimedCalls(server.app, [row.id]);
-    expect((await rowOf(server, publicId('cal', row.id))).placement).toBe('QUEUED');
+    expect((await rowOf(server, publicId('Call', row.id))).placement).toBe('QUEUED');
     await placeWaitingCalls(server.app);
-    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
     expect(call.status).toBe('COMPLETED');
     expect(await dialsOf(server, call.id)).toHaveLength(1);
   });
@@ -361,7 +361,7 @@ describe('placeClaimedCalls', () => {
     });
     await resumeCreations(server);
     await placeWaitingCalls(server.app);
-    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
     expect(call.failure).toContain('do-not-call');
     expect(await dialsOf(server, call.id)).toEqual([]);
@@ -375,7 +375,7 @@ describe('placeClaimedCalls', () => {
     });
     await resumeCreations(server);
     await releaseDeadClaims(server.app);
-    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
     expect(call.status).toBe('COMPLETED');
     expect(await dialsOf(server, call.id)).toHaveLength(1);
   });
@@ -389,7 +389,7 @@ describe('placeClaimedCalls', () => {
     await resumeCreations(server);
     await placeWaitingCalls(server.app);
     await failStaleCalls(server.app);
-    const call = await waitForCall(caller.client, publicId('cal', row.id), 'over', isEnded);
+    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
     expect(call.failure).toContain('Nobody was called');
     expect(await dialsOf(server, call.id)).toEqual([]);

@@ -1,6 +1,6 @@
 /** Slots that campaigns share: limits of organizations and of Ultravox, and their fair use. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';
 import { statementsOf } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -170,7 +170,7 @@ describe('the limits of an organization and of Ultravox', () => {
         late.push(timeOf(dialsOf(server, id)[0]!.at) - timeOf(scheduledAt));
         await act(other, 'cancelCampaign', id);
         for (const call of await callsOf(server, id)) {
-          await endCalls(other, [publicId('cal', call.id)]);
+          await endCalls(other, [publicId('Call', call.id)]);
         }
       }
       return Math.max(...late);

@@ -1,6 +1,6 @@
 /** Rules about who may be called when, each on a running campaign. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
@@ -68,7 +68,7 @@ describe.concurrent('a running campaign', () => {
       });
       const barred = contacts.slice(10).map(({ phoneNumber }) => phoneNumber);
       await doNotCall(operator, barred);
-      const call = { id: publicId('cal', first!.id) };
+      const call = { id: publicId('Call', first!.id) };
       await perform(operator.client, 'endCall', call, 'call { id }');
       const campaign = await ended(operator, id);
       expect(campaign).toMatchObject({

@@ -1,7 +1,7 @@
 /** Contacts that are added to a campaign while it runs, in steps that the tests hold up. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { resumeEnrollments, STEP_ROWS } from '../../../src/campaigns/enrollment/add-contacts.ts';
-import { publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';
 import type { GraphQLClient } from '../../support/graphql.ts';
 import { createClient } from '../../support/graphql.ts';
@@ -136,7 +136,7 @@ describe('addCampaignContacts', () => {
       input: { campaignId: id, contacts: strangers(1) },
     });
     await waiting(id, 1);
-    await perform(operator.client, 'endCall', { id: publicId('cal', call.id) }, 'call { id }');
+    await perform(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
     await until('its end', async () => (await glance(operator, id)).counts.completed === 1);
     expect((await glance(operator, id)).status).toBe('ACTIVE');
     before.release();

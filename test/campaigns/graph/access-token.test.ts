@@ -1,6 +1,7 @@
 /** Access tokens for one campaign or one call of it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { dataOf, uuidOf } from '../../calls/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
@@ -56,7 +57,7 @@ beforeAll(async () => {
 
 afterAll(() => server.close());
 
-const cmp = (id: string) => publicId('cmp', id);
+const cmp = (id: string) => publicId('Campaign', id);
 
 async function read(document: string, variables: object = {}, client = server.client) {
   return dataOf(await client.send(document, variables));
@@ -74,7 +75,7 @@ describe('an access token for one campaign', () => {
         }
         call(id: $call) { id attempt }
       }`,
-      { id: cmp(campaign.campaign.id), call: publicId('cal', campaign.callIds[0]!) },
+      { id: cmp(campaign.campaign.id), call: publicId('Call', campaign.callIds[0]!) },
       browser,
     );
     expect(data.campaign).toMatchObject({
@@ -83,7 +84,7 @@ describe('an access token for one campaign', () => {
       contacts: { totalCount: 3 },
       calls: { totalCount: 6 },
     });
-    expect(data.call).toEqual({ id: publicId('cal', campaign.callIds[0]!), attempt: 1 });
+    expect(data.call).toEqual({ id: publicId('Call', campaign.callIds[0]!), attempt: 1 });
   });
 
   it('sees no other campaign, contact, call or number', async () => {
@@ -97,9 +98,9 @@ describe('an access token for one campaign', () => {
     });
     const ids = [
       cmp(other.campaign.id),
-      publicId('cct', other.contactIds[0]!),
-      publicId('cal', other.callIds[0]!),
-      publicId('num', another.id),
+      publicId('CampaignContact', other.contactIds[0]!),
+      publicId('Call', other.callIds[0]!),
+      publicId('PhoneNumber', another.id),
     ];
     const data = await read(
       `query ($ids: [ID!]!, $campaign: ID!, $call: ID!) {
@@ -115,7 +116,7 @@ describe('an access token for one campaign', () => {
       {
         id: cmp(campaign.campaign.id),
         other: cmp(other.campaign.id),
-        number: publicId('num', numberId),
+        number: publicId('PhoneNumber', numberId),
       },
       browser,
     );
@@ -141,8 +142,8 @@ describe('an access token for one campaign', () => {
   ])('is denied %s', async (document) => {
     const answer = await browser.send(document, {
       id: cmp(campaign.campaign.id),
-      contact: publicId('ctc', contactId),
-      agent: publicId('agt', agentId),
+      contact: publicId('Contact', contactId),
+      agent: publicId('Agent', agentId),
     });
     expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
     expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Secret|14155001234|"Agent"/);
@@ -151,7 +152,7 @@ describe('an access token for one campaign', () => {
   it('gets null from node for a contact and an agent', async () => {
     const answer = await browser.send(
       'query ($contact: ID!, $agent: ID!) { contact: node(id: $contact) { id } agent: node(id: $agent) { id } }',
-      { contact: publicId('ctc', contactId), agent: publicId('agt', agentId) },
+      { contact: publicId('Contact', contactId), agent: publicId('Agent', agentId) },
     );
     expect(answer.errors).toBeUndefined();
     expect(answer.data).toEqual({ contact: null, agent: null });
@@ -176,7 +177,7 @@ describe('an access token for one campaign', () => {
     };
     await append(other);
     await append(campaign);
-    const mine = publicId('cal', campaign.callIds[0]!);
+    const mine = publicId('Call', campaign.callIds[0]!);
     const socket = openSocket(server.url, token);
     const firstEvent = async (args: string) => {
       const results = socket.iterate<{ callEvents: { callId: string } }>({
@@ -191,11 +192,11 @@ describe('an access token for one campaign', () => {
       (await firstEvent(`, campaignId: "${cmp(campaign.campaign.id)}"`)).data.callEvents.callId,
     ).toBe(mine);
     expect(
-      (await firstEvent(`, agentId: "${publicId('agt', agentId)}"`)).data.callEvents.callId,
+      (await firstEvent(`, agentId: "${publicId('Agent', agentId)}"`)).data.callEvents.callId,
     ).toBe(mine);
     for (const refused of [
       `, campaignId: "${cmp(other.campaign.id)}"`,
-      `, callId: "${publicId('cal', other.callIds[0]!)}"`,
+      `, callId: "${publicId('Call', other.callIds[0]!)}"`,
     ]) {
       expect((await firstEvent(refused)).errors[0].extensions.code).toBe('BAD_USER_INPUT');
     }
@@ -220,7 +221,7 @@ describe('an access token for one campaign', () => {
     });
     const both = {
       campaignId: cmp(campaign.campaign.id),
-      callId: publicId('cal', campaign.callIds[0]!),
+      callId: publicId('Call', campaign.callIds[0]!),
     };
     expect((await create(both)).userErrors).toEqual([
       { code: 'INVALID_INPUT', path: ['campaignId'] },
@@ -230,7 +231,7 @@ describe('an access token for one campaign', () => {
 
 describe('an access token for one call', () => {
   it('reads the attempt of the call, and nothing of the campaign', async () => {
-    const id = publicId('cal', campaign.callIds[0]!);
+    const id = publicId('Call', campaign.callIds[0]!);
     const made = await read(
       'mutation ($id: ID!) { createAccessToken(input: { callId: $id }) { accessToken } }',
       { id },

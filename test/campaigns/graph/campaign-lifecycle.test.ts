@@ -1,6 +1,7 @@
 /** Mutations of existing campaigns, access to them, and a campaign from its start to its end. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { dataOf, uuidOf } from '../../calls/support.ts';
 import { type Caller, perform, prepareCaller } from '../../support/calling.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
@@ -431,7 +432,7 @@ describe('campaignProgress', () => {
       if (heard.size === 4) break;
     }
     const placed = await server.app.db.call.findMany({ where: { campaignId: uuidOf(id) } });
-    expect([...heard].sort()).toEqual(placed.map((call) => publicId('cal', call.id)).sort());
+    expect([...heard].sort()).toEqual(placed.map((call) => publicId('Call', call.id)).sort());
     await socket.dispose();
   });
 });

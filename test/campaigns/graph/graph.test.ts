@@ -1,6 +1,7 @@
 /** Lists of campaigns, their contacts and decisions, and the number of statements they take. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { dataOf } from '../../calls/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
@@ -23,7 +24,7 @@ afterAll(async () => {
   await server.close();
 });
 
-const cmp = (id: string) => publicId('cmp', id);
+const cmp = (id: string) => publicId('Campaign', id);
 
 async function read(document: string, variables: object = {}, client = server.client) {
   return dataOf(await client.send(document, variables));
@@ -126,14 +127,14 @@ describe('a deleted campaign', () => {
         }`,
         {
           campaign: cmp(planted.campaign.id),
-          contact: publicId('cct', planted.contactIds[0]!),
-          call: publicId('cal', planted.callIds[0]!),
+          contact: publicId('CampaignContact', planted.contactIds[0]!),
+          call: publicId('Call', planted.callIds[0]!),
         },
       );
     const [id] = [cmp(planted.campaign.id)];
     expect(await ask()).toMatchObject({
       campaign: { id },
-      nodes: [{ id }, { id: publicId('cct', planted.contactIds[0]!) }],
+      nodes: [{ id }, { id: publicId('CampaignContact', planted.contactIds[0]!) }],
       call: { attempt: 1, campaign: { id }, campaignContact: { id: expect.any(String) } },
     });
     await server.app.db.campaign.update({
@@ -296,7 +297,7 @@ fragment Page on CampaignDecisionConnection {
 describe('CampaignContact.decisions', () => {
   it('lists decisions about the contact, and about the campaign while the contact was waiting', async () => {
     const planted = await plant(server, server.organizationId, agentId, { contacts: 2 });
-    const id = publicId('cct', planted.contactIds[0]!);
+    const id = publicId('CampaignContact', planted.contactIds[0]!);
     const all = (await read(DECISIONS, { id })).node.decisions;
     // Without the window that closed while the contact was being called.
     expect(all.totalCount).toBe(3);
@@ -310,7 +311,7 @@ describe('CampaignContact.decisions', () => {
       reason: 'DUE',
       message: 'The contact is due: call placed.',
       until: null,
-      call: { id: publicId('cal', planted.callIds[0]!) },
+      call: { id: publicId('Call', planted.callIds[0]!) },
     });
     expect(all.nodes[0].message).toMatch(
       /^The calling window of the campaign is closed: waiting until \d{4}-\d\d-\d\d \d\d:\d\d \(Europe\/Berlin\)\.$/,
@@ -331,7 +332,7 @@ describe('CampaignContact.decisions', () => {
 
   it('pages in both directions', async () => {
     const planted = await plant(server, server.organizationId, agentId, { contacts: 1, calls: 4 });
-    const id = publicId('cct', planted.contactIds[0]!);
+    const id = publicId('CampaignContact', planted.contactIds[0]!);
     const all = (await read(DECISIONS, { id })).node.decisions;
     const cursors = all.edges.map(({ cursor }: { cursor: string }) => cursor);
     expect(new Set(cursors).size).toBe(5);

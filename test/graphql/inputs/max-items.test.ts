@@ -9,7 +9,8 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CALL_EVENT_TYPES } from '../../../src/calls/events.ts';
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { schema } from '../../../src/server/schema.ts';
 import { statementsOf } from '../../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -62,7 +63,7 @@ describe('a list that is too long', () => {
     await main?.close();
   });
 
-  const ids = (count: number) => Array.from({ length: count }, () => publicId('cal', newId()));
+  const ids = (count: number) => Array.from({ length: count }, () => publicId('Call', newId()));
   const NODES = 'query ($ids: [ID!]!) { nodes(ids: $ids) { id } }';
 
   it.each<[string, string, object, string]>([
@@ -106,7 +107,7 @@ describe('a list that is too long', () => {
     [
       'rows of a mutation',
       'mutation ($input: CreateContactsInput!) { createContacts(input: $input) { createdCount } }',
-      { input: { folderId: publicId('fld', newId()), contacts: Array(1_001).fill({}) } },
+      { input: { folderId: publicId('ContactFolder', newId()), contacts: Array(1_001).fill({}) } },
       '`contacts` has 1,001 items',
     ],
     [
@@ -118,7 +119,7 @@ describe('a list that is too long', () => {
     [
       'knowledge bases of an agent',
       'mutation ($input: UpdateAgentInput!) { updateAgent(input: $input) { agent { id } } }',
-      { input: { id: publicId('agt', newId()), knowledgeBaseIds: ['a', 'b'] } },
+      { input: { id: publicId('Agent', newId()), knowledgeBaseIds: ['a', 'b'] } },
       '`knowledgeBaseIds` has 2 items; it may have at most 1.',
     ],
   ])('is rejected before any statement: %s', async (_name, document, variables, message) => {

@@ -1,5 +1,6 @@
 /** The lists of calls, campaigns and what belongs to them. */
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { utcDay } from '../../../src/live/partitions.ts';
 import {
   at,
@@ -15,10 +16,11 @@ import {
 
 const CALL_PARENTS: Record<string, (world: World) => string | undefined> = {
   'Query.calls': () => undefined,
-  'Agent.calls': ({ agentId }) => publicId('agt', agentId),
-  'PhoneNumber.calls': ({ numberId }) => publicId('num', numberId),
-  'Campaign.calls': ({ campaignId }) => publicId('cmp', campaignId),
-  'CampaignContact.calls': ({ campaignContactId }) => publicId('cct', campaignContactId),
+  'Agent.calls': ({ agentId }) => publicId('Agent', agentId),
+  'PhoneNumber.calls': ({ numberId }) => publicId('PhoneNumber', numberId),
+  'Campaign.calls': ({ campaignId }) => publicId('Campaign', campaignId),
+  'CampaignContact.calls': ({ campaignContactId }) =>
+    publicId('CampaignContact', campaignContactId),
 };
 
 /** The other sorts of the other lists differ in nothing. */
@@ -85,7 +87,7 @@ export const CALL_CASES: ListCase[] = [
           data: { status: 'RINGING', endReason: null },
         })),
       });
-      return publicId('cal', callId);
+      return publicId('Call', callId);
     },
     remove: ({ db }, cursor) => db.event.deleteMany({ where: { cursor: Number(cursor) } }),
   },
@@ -104,7 +106,7 @@ export const CALL_CASES: ListCase[] = [
           stage: 1,
         })),
       });
-      return publicId('cal', callId);
+      return publicId('Call', callId);
     },
     remove: ({ db }, position) => db.callTurn.deleteMany({ where: { position: Number(position) } }),
   },
@@ -125,7 +127,7 @@ export const CALL_CASES: ListCase[] = [
             ...campaignValues(seed),
           })),
         });
-        return publicId('agt', agentId);
+        return publicId('Agent', agentId);
       },
       isFixed: ({ campaignId }, id) => uuid(id) === campaignId,
       remove: ({ db }, id) => db.campaign.delete({ where: { id: uuid(id) } }),
@@ -146,7 +148,7 @@ export const CALL_CASES: ListCase[] = [
           nextEligibleAt: at(a),
         })),
       });
-      return publicId('cmp', world.campaignId);
+      return publicId('Campaign', world.campaignId);
     },
     isFixed: ({ campaignContactId }, id) => uuid(id) === campaignContactId,
     remove: ({ db }, id) => db.campaignContact.delete({ where: { id: uuid(id) } }),
@@ -179,7 +181,9 @@ export const CALL_CASES: ListCase[] = [
             until: untilOf(index),
           })),
         });
-        return ofContact ? publicId('cct', campaignContactId) : publicId('cmp', campaignId);
+        return ofContact
+          ? publicId('CampaignContact', campaignContactId)
+          : publicId('Campaign', campaignId);
       },
       remove: ({ db }, until) => db.campaignDecision.deleteMany({ where: { until } }),
     }),

@@ -1,6 +1,7 @@
 /** Every list of the graph: how it is queried, and rows for it with few distinct sort values. */
 import type { App } from '../../../src/app.ts';
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import type { ToolDefinition } from '../../../src/tools/definition.ts';
 import { accepted } from '../../support/calling.ts';
 import type { TestServer } from '../../support/servers/server.ts';
@@ -261,7 +262,7 @@ export const RESOURCE_CASES: ListCase[] = [
           kind: 'WEB' as const,
         })),
       });
-      return publicId('knb', knowledgeBaseId);
+      return publicId('KnowledgeBase', knowledgeBaseId);
     },
     remove: ({ db }, id) =>
       db.knowledgeSource.update({ where: { id: uuid(id) }, data: { deletedAt: new Date() } }),
@@ -308,7 +309,7 @@ export const RESOURCE_CASES: ListCase[] = [
             createdAt: at(a),
           })),
         });
-        return publicId('fld', folderId);
+        return publicId('ContactFolder', folderId);
       },
       remove: ({ db }, id) => db.contact.delete({ where: { id: uuid(id) } }),
       move: ({ db }, id, { a }) =>
@@ -341,7 +342,7 @@ export const RESOURCE_CASES: ListCase[] = [
       await app.db.contactImportProblem.createMany({
         data: rows.map((_seed, row) => ({ importId, row, reason: 'No number.' })),
       });
-      return publicId('imp', importId);
+      return publicId('ContactImport', importId);
     },
     remove: ({ db }, row) => db.contactImportProblem.deleteMany({ where: { row: Number(row) } }),
   },
@@ -353,7 +354,7 @@ export const RESOURCE_CASES: ListCase[] = [
       await app.db.contactImportWarning.createMany({
         data: rows.map((_seed, row) => ({ importId, row, reason: 'Ignored "email".' })),
       });
-      return publicId('imp', importId);
+      return publicId('ContactImport', importId);
     },
     remove: ({ db }, row) => db.contactImportWarning.deleteMany({ where: { row: Number(row) } }),
   },
@@ -416,7 +417,7 @@ export const RESOURCE_CASES: ListCase[] = [
             createdAt: at(a),
           })),
         });
-        return publicId('org', organizationId);
+        return publicId('Organization', organizationId);
       },
       // The key of the test itself is left alone.
       remove: ({ db }, id) => db.apiKey.deleteMany({ where: { id: uuid(id), prefix: 'test' } }),
@@ -446,12 +447,12 @@ async function fillImports(world: World, rows: readonly RowSeed[]): Promise<stri
       createdAt: at(a),
     })),
   });
-  return publicId('fld', folderId);
+  return publicId('ContactFolder', folderId);
 }
 
 async function fillAgents(world: World, rows: readonly RowSeed[]): Promise<string> {
   const { db } = world.app;
   await db.agent.deleteMany({ where: { id: { not: world.agentId } } });
   await db.agent.createMany({ data: rows.map((seed) => agentRow(world, seed)) });
-  return publicId('voc', world.voiceId);
+  return publicId('Voice', world.voiceId);
 }

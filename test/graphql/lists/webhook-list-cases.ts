@@ -1,5 +1,6 @@
 /** The lists of webhook endpoints and what was sent to them. */
-import { newId, publicId } from '../../../src/infra/ids.ts';
+import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { at, type ListCase, uuid, type World } from './list-cases.ts';
 
 const endpointRow = ({ organizationId }: World) => ({
@@ -61,7 +62,7 @@ export const WEBHOOK_CASES: ListCase[] = [
           createdAt: at(a),
         })),
       });
-      return publicId('whe', endpointId);
+      return publicId('WebhookEndpoint', endpointId);
     },
     remove: ({ db }, id) => db.webhookDelivery.delete({ where: { id: uuid(id) } }),
     move: ({ db }, id, { a }) =>
@@ -96,7 +97,7 @@ export const WEBHOOK_CASES: ListCase[] = [
           durationMs: 1,
         })),
       });
-      return publicId('whd', deliveryId);
+      return publicId('WebhookDelivery', deliveryId);
     },
     remove: ({ db }, number) => db.webhookAttempt.deleteMany({ where: { number: Number(number) } }),
   },
