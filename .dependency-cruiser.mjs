@@ -113,7 +113,7 @@ export default {
     {
       name: 'nothing-imports-the-server',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(server/|(start|routes|worker|main|demo)\\.ts$)' },
+      from: { path: '^src/', pathNot: '^src/(server/|demo/|(start|routes|worker|main)\\.ts$)' },
       to: { path: '^src/server/' },
     },
     {
@@ -125,8 +125,8 @@ export default {
     {
       name: 'nothing-imports-the-entry-points',
       severity: 'error',
-      from: { path: '^src/[^/]+/' },
-      to: { path: '^src/(main|start|routes|worker|demo|deployment)\\.ts$' },
+      from: { path: '^src/[^/]+/', pathNot: '^src/demo/' },
+      to: { path: '^src/(demo/|(main|start|routes|worker|deployment)\\.ts$)' },
     },
   ],
   options: {

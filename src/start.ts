@@ -10,7 +10,7 @@ import { addCallListener } from './calls/listeners.ts';
 import { ensureUltravoxWebhook } from './calls/ultravox/webhooks.ts';
 import { campaignCallListener } from './campaigns/calls.ts';
 import type { Config } from './config.ts';
-import { type DemoKey, demoIds, prepareDemo } from './demo.ts';
+import { type DemoKey, demoIds, prepareDemo } from './demo/demo.ts';
 import { checkUltravox, oneAtATime, prepareDatabase } from './deployment.ts';
 import { ConfigError } from './errors.ts';
 import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';

@@ -5,9 +5,9 @@
 import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/server/schema.ts';
-import { everything } from './support/everything.ts';
-import { inputWith, leavesOf, mutations, typeOfId } from './support/mutation-inputs.ts';
 import { createOneOfEach } from './support/one-of-each.ts';
+import { everything } from './support/schema/everything.ts';
+import { inputWith, leavesOf, mutations, typeOfId } from './support/schema/mutation-inputs.ts';
 import { startTestServer, type TestServer } from './support/servers/server.ts';
 
 /** Part of every text of the first organization, so that leaks are detected. */

@@ -2,8 +2,8 @@
 import { type GraphQLInputObjectType, getNamedType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../../../src/server/schema.ts';
-import { inputWith, leavesOf, mutations } from '../../support/mutation-inputs.ts';
 import { createOneOfEach } from '../../support/one-of-each.ts';
+import { inputWith, leavesOf, mutations } from '../../support/schema/mutation-inputs.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 
 interface Limit {

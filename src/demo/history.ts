@@ -1,8 +1,8 @@
 /** Three weeks of past calls for the demo organization, the same at every first start. */
-import { addPastOutcomes } from './analysis/past-outcomes.ts';
-import type { App } from './app.ts';
-import { addPastCalls, type PastCall } from './calls/past-calls.ts';
-import type { Viewer } from './viewer.ts';
+import { addPastOutcomes } from '../analysis/past-outcomes.ts';
+import type { App } from '../app.ts';
+import { addPastCalls, type PastCall } from '../calls/past-calls.ts';
+import type { Viewer } from '../viewer.ts';
 
 const DAYS = 21;
 const HOUR_MS = 3_600_000;

@@ -10,7 +10,7 @@ import {
   isListType,
   isNonNullType,
 } from 'graphql';
-import { schema } from '../../src/server/schema.ts';
+import { schema } from '../../../src/server/schema.ts';
 
 /** As in user errors: names of fields, and the index of the only item of a list. */
 export type InputPath = readonly (string | number)[];

@@ -1,26 +1,26 @@
 /** Creates the demo organization of a start without settings, through the services. */
-import { createAgent } from './agents/service.ts';
-import type { App } from './app.ts';
-import { createCall } from './calls/service.ts';
-import { createCampaign } from './campaigns/service.ts';
-import { createContactFolder } from './contacts/folders.ts';
-import { createContacts } from './contacts/service.ts';
-import { makeHistory } from './demo-history.ts';
-import { demoOrganizationId, rememberDemoOrganization } from './deployment.ts';
-import { ConfigError } from './errors.ts';
-import type { Agent } from './generated/prisma/client.ts';
-import { publicId } from './ids.ts';
-import { newId } from './infra/ids.ts';
-import { createKnowledgeBase } from './knowledge-bases/service.ts';
-import { addDocumentSource } from './knowledge-bases/sources.ts';
-import { createOrganization, ensureApiKey } from './organizations/service.ts';
-import { importPhoneNumber } from './phone-numbers/import.ts';
-import { assignPhoneNumber } from './phone-numbers/service.ts';
-import type { TabIds } from './server/graphiql/tab.ts';
-import { createTool } from './tools/service.ts';
-import type { Viewer } from './viewer.ts';
-import { ensureVoices } from './voices/service.ts';
-import { createWebhookEndpoint } from './webhooks/endpoints.ts';
+import { createAgent } from '../agents/service.ts';
+import type { App } from '../app.ts';
+import { createCall } from '../calls/service.ts';
+import { createCampaign } from '../campaigns/service.ts';
+import { createContactFolder } from '../contacts/folders.ts';
+import { createContacts } from '../contacts/service.ts';
+import { demoOrganizationId, rememberDemoOrganization } from '../deployment.ts';
+import { ConfigError } from '../errors.ts';
+import type { Agent } from '../generated/prisma/client.ts';
+import { publicId } from '../ids.ts';
+import { newId } from '../infra/ids.ts';
+import { createKnowledgeBase } from '../knowledge-bases/service.ts';
+import { addDocumentSource } from '../knowledge-bases/sources.ts';
+import { createOrganization, ensureApiKey } from '../organizations/service.ts';
+import { importPhoneNumber } from '../phone-numbers/import.ts';
+import { assignPhoneNumber } from '../phone-numbers/service.ts';
+import type { TabIds } from '../server/graphiql/tab.ts';
+import { createTool } from '../tools/service.ts';
+import type { Viewer } from '../viewer.ts';
+import { ensureVoices } from '../voices/service.ts';
+import { createWebhookEndpoint } from '../webhooks/endpoints.ts';
+import { makeHistory } from './history.ts';
 
 const NAME = 'Demo organization';
 
