@@ -1,6 +1,6 @@
 /**
  * Every benchmark beside its peers, written to `bench/RESULTS.md` one after the other: `npm run bench`.
- * One that fails keeps its former figures, is named at the end, and makes the exit code 1.
+ * One that fails keeps its former figures, with their commit, is named at the end, and makes the exit code 1.
  */
 import { benchCampaignCalls } from './campaign-call.ts';
 import { benchEventLog } from './event-log.ts';
@@ -27,13 +27,18 @@ const BENCHMARKS: readonly (readonly [string, () => Promise<Section | Section[]>
   ['retention', () => benchRetention(1_000_000)],
 ];
 
-const head = `# Results of the benchmarks\n\nWritten by \`npm run bench\` ${measuredAt()}. Compare ratios, not figures of different machines.`;
+const HEAD =
+  '# Results of the benchmarks\n\nWritten by `npm run bench`. Each table says at which commit and on which machine it was measured. Compare ratios, not figures of different machines.';
+const measured = `Measured ${measuredAt()}.`;
+process.stdout.write(`${HEAD}\n\n${measured}\n\n`);
 const failed: string[] = [];
 for (const [name, bench] of BENCHMARKS) {
   const beganAt = performance.now();
   try {
-    const sections = [await bench()].flat();
-    await saveSections(sections, head);
+    const sections = [await bench()]
+      .flat()
+      .map((section) => ({ ...section, text: `${section.text} ${measured}` }));
+    await saveSections(sections, HEAD);
     for (const { title, text, table } of sections) {
       process.stdout.write(`## ${title}\n\n${text}\n\n${table}\n\n`);
     }
