@@ -6,8 +6,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { startRedis } from '../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
+import { requestsPerSecond } from './support/load.ts';
 import { startOurs } from './support/ours.ts';
-import { freePort, median, run, type Server, startServer } from './support/processes.ts';
+import { freePort, median, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
 import { type Ringing, startRinging } from './support/ringing.ts';
 import { startSubscribers } from './support/subscribers.ts';
@@ -45,25 +46,17 @@ async function cpuSeconds(processes: readonly Process[]): Promise<number> {
 /** Requests per CPU second of one round, with 20 connections in all. */
 async function requestsOf(processes: readonly Process[], seconds: number): Promise<number> {
   const before = await cpuSeconds(processes);
-  const outputs = await Promise.all(
+  const rates = await Promise.all(
     processes.map(({ server, key }) =>
-      run(
-        [
-          'bench/peers/load.ts',
-          `${server.url}/graphql`,
-          String(seconds),
-          String(CONNECTIONS / processes.length),
-        ],
-        JSON.stringify({
-          headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
-          body: JSON.stringify({ query: LIST, operationName: 'list' }),
-        }),
-      ),
+      requestsPerSecond(server, {
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+        body: JSON.stringify({ query: LIST, operationName: 'list' }),
+        seconds,
+        connections: CONNECTIONS / processes.length,
+      }),
     ),
   );
-  const requests = outputs
-    .map((output) => (JSON.parse(output) as { perSecond: number }).perSecond * seconds)
-    .reduce((sum, each) => sum + each, 0);
+  const requests = rates.reduce((sum, rate) => sum + rate * seconds, 0);
   return requests / ((await cpuSeconds(processes)) - before);
 }
 

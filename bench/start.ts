@@ -1,60 +1,49 @@
-/** Seconds from the start of the process to the first answer, with a database that is there: `node bench/start.ts`. */
+/**
+ * Seconds from the start of the process until its first answer has been read, with a database that is there:
+ * `node bench/start.ts`. This server authenticates the request; its peers do not. Needs `redis-server`.
+ */
+import { startRedis } from '../test/support/servers/redis.ts';
+import { answerOf, type Contender, contendersOf } from './support/contenders.ts';
 import { startBenchDatabase } from './support/database.ts';
-import { startOurs } from './support/ours.ts';
-import { freePort, median, startServer } from './support/processes.ts';
+import { median } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
 
 const ROUNDS = 3;
 
-export async function benchStart(): Promise<Section> {
-  const database = await startBenchDatabase();
-  const environment = {
-    NODE_ENV: 'production',
-    DATABASE_URL: database.url,
-    ORGANIZATION_ID: database.organizationId,
-  };
-  const starters = {
-    'this server': async () => (await startOurs(database)).server,
-    'Mercurius 16': async () =>
-      startServer({
-        name: 'Mercurius 16',
-        args: ['bench/peers/mercurius.ts'],
-        env: environment,
-        ready: /ready/,
-        port: await freePort(),
-      }),
-    'Apollo Server 5': async () =>
-      startServer({
-        name: 'Apollo Server 5',
-        args: ['bench/peers/apollo.ts'],
-        env: environment,
-        ready: /ready/,
-        port: await freePort(),
-      }),
-  };
+async function secondsToAnswer(contender: Contender): Promise<number> {
+  const startedAt = performance.now();
+  const server = await contender.start();
   try {
-    const rows: string[][] = [];
-    for (const [name, start] of Object.entries(starters)) {
-      const seconds: number[] = [];
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const server = await start();
-        const answer = await fetch(`${server.url}/graphql`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: '{"query":"{ __typename }"}',
-        });
-        await answer.text();
-        seconds.push(server.readyMs() / 1000);
-        await server.stop();
+    await answerOf(server, contender, 'one');
+    return (performance.now() - startedAt) / 1_000;
+  } finally {
+    await server.stop();
+  }
+}
+
+export async function benchStart(): Promise<Section> {
+  const redis = await startRedis();
+  const database = await startBenchDatabase();
+  try {
+    const contenders = await contendersOf(database, redis.url);
+    const seconds = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
+    // Round 0 only fills the caches of files and of compiled modules.
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      for (const contender of contenders) {
+        const taken = await secondsToAnswer(contender);
+        if (round > 0) seconds.get(contender.name)?.push(taken);
       }
-      rows.push([name, median(seconds).toFixed(2)]);
     }
     return {
       title: 'Start',
-      text: `Seconds from the start of the process until it answers. Median of ${ROUNDS}.`,
-      table: table(['server', 'seconds'], rows),
+      text: `Seconds from the start of the process until the first answer, one object, has been read; this server authenticates the request. Median of ${ROUNDS} interleaved rounds, after one that is not counted.`,
+      table: table(
+        ['server', 'seconds'],
+        [...seconds].map(([name, taken]) => [name, median(taken).toFixed(2)]),
+      ),
     };
   } finally {
+    await redis.stop();
     await database.stop();
   }
 }

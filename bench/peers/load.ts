@@ -18,7 +18,7 @@ const result = await autocannon({
 });
 process.stdout.write(
   JSON.stringify({
-    perSecond: result.requests.total / result.duration,
+    perSecond: result['2xx'] / result.duration,
     failed: result.non2xx + result.errors + result.timeouts,
   }),
 );

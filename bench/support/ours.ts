@@ -5,12 +5,18 @@ import { freePort, run, type Server, startServer } from './processes.ts';
 
 export const ENCRYPTION_KEY = 'a key for benchmarks, of at least 32 characters';
 
-/** Limits stay on, but out of the way. `inspect`: the port of its inspector, if it is to have one. */
-export async function startOurs(
+export interface Ours {
+  /** Settings of the server. */
+  env: Record<string, string>;
+  /** Starts it. `inspect`: the port of its inspector, if it is to have one. */
+  start(name?: string, inspect?: number): Promise<Server>;
+}
+
+/** This server before it is started, on a port of its own. Limits stay on, but out of the way. */
+export async function oursOn(
   database: BenchDatabase,
   settings: Record<string, string> = {},
-  { inspect }: { inspect?: number } = {},
-): Promise<{ server: Server; key: string; env: Record<string, string> }> {
+): Promise<Ours> {
   const port = await freePort();
   const env = {
     DATABASE_URL: database.url,
@@ -23,14 +29,21 @@ export async function startOurs(
     RATE_LIMIT_PER_MINUTE: '1000000',
     ...settings,
   };
-  const server = await startServer({
-    name: 'this server',
-    args: ['src/main.ts'],
+  return {
     env,
-    ready: /GraphiQL/,
-    port,
-    inspect,
-  });
+    start: (name = 'this server', inspect) =>
+      startServer({ name, args: ['src/main.ts'], env, ready: /GraphiQL/, port, inspect }),
+  };
+}
+
+/** Starts this server. */
+export async function startOurs(
+  database: BenchDatabase,
+  settings: Record<string, string> = {},
+  { inspect }: { inspect?: number } = {},
+): Promise<{ server: Server; key: string; env: Record<string, string> }> {
+  const { env, start } = await oursOn(database, settings);
+  const server = await start('this server', inspect);
   return { server, key: await keyOf(database.organizationId, env), env };
 }
 

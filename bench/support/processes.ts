@@ -15,8 +15,6 @@ export interface Server {
   cpuSeconds(): Promise<number>;
   /** Resident memory in bytes. */
   memoryBytes(): Promise<number>;
-  /** Time from the start of the process until it was ready. */
-  readyMs(): number;
   stop(): Promise<void>;
   /** Ends it at once, like a crash. */
   kill(): void;
@@ -45,7 +43,6 @@ export async function startServer(options: {
   /** Port of its inspector. */
   inspect?: number | undefined;
 }): Promise<Server> {
-  const startedAt = performance.now();
   const flags = options.inspect ? [`--inspect=127.0.0.1:${options.inspect}`] : [];
   const child = spawn(process.execPath, [...flags, ...options.args], {
     cwd: ROOT,
@@ -63,7 +60,6 @@ export async function startServer(options: {
     }
     child.once('exit', () => reject(new Error(`${options.name} did not start:\n${output}`)));
   });
-  const readyMs = performance.now() - startedAt;
   const pid = child.pid ?? 0;
   return {
     name: options.name,
@@ -71,7 +67,6 @@ export async function startServer(options: {
     pid,
     cpuSeconds: () => cpuSeconds(pid),
     memoryBytes: () => memoryBytes(pid),
-    readyMs: () => readyMs,
     kill: () => void child.kill('SIGKILL'),
     async stop() {
       await endOf(child);
