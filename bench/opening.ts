@@ -1,58 +1,147 @@
 /**
- * Opening subscriptions, and again after the server was killed: `node bench/opening.ts [count]`. Beside
- * the time that a bare `ws` server takes to open as many.
+ * Opening subscriptions, and again after the server was killed: `node bench/opening.ts [count]`. Each
+ * subscriber is done when it has the events that it had missed, beside a bare `ws` server that sends as many
+ * messages to each. Needs `redis-server`.
  */
-import { startBenchDatabase } from './support/database.ts';
-import { startOurs } from './support/ours.ts';
-import { freePort, startServer } from './support/processes.ts';
+import { startRedis } from '../test/support/servers/redis.ts';
+import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
+import { keyOf, oursOn } from './support/ours.ts';
+import { freePort, median, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
+import { type Ringing, startRinging } from './support/ringing.ts';
 import { startSubscribers } from './support/subscribers.ts';
 
-const QUERY = 'subscription live { callEvents { cursor type status } }';
+const QUERY =
+  'subscription live($after: Cursor) { callEvents(after: $after) { cursor type status } }';
+const ROUNDS = 3;
+/** Events that are appended while the server is down. */
+const MISSED = 5;
+
+interface Opener {
+  key: string;
+  /** Starts the server. Those who subscribe after the returned cursor have missed one event. */
+  start(): Promise<{ server: Server; after: string }>;
+  /** Starts the server that was killed. Meanwhile that many events happened. */
+  restart(events: number): Promise<Server>;
+}
+
+async function thisServer(
+  database: BenchDatabase,
+  { redisUrl, ringing, count }: { redisUrl: string; ringing: Ringing; count: number },
+): Promise<Opener> {
+  // A server that is killed leaves its subscriptions counted in Redis for a while.
+  const limits = { MAX_SUBSCRIPTIONS: String(2 * (ROUNDS + 1) * count) };
+  const ours = await oursOn(database, { REDIS_URL: redisUrl, ...limits });
+  const key = await keyOf(database.organizationId, ours.env);
+  return {
+    key,
+    async start() {
+      const server = await ours.start();
+      const after = await eventCursor(server, key);
+      await ringing.publish(1);
+      return { server, after };
+    },
+    async restart(events) {
+      await ringing.publish(events);
+      return ours.start();
+    },
+  };
+}
+
+async function eventCursor({ url }: Server, key: string): Promise<string> {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: '{"query":"{ eventCursor }"}',
+  });
+  const { data } = (await response.json()) as { data: { eventCursor: string } };
+  return data.eventCursor;
+}
+
+function bareServer(): Opener {
+  const start = async (messages: number): Promise<Server> =>
+    startServer({
+      name: 'bare server',
+      args: ['bench/peers/bare-ws.ts'],
+      env: { MISSED: String(messages) },
+      ready: /ready/,
+      port: await freePort(),
+    });
+  return {
+    key: '',
+    start: async () => ({ server: await start(1), after: '0' }),
+    restart: (events) => start(events),
+  };
+}
+
+interface Seconds {
+  opening: number;
+  afterKill: number;
+}
+
+async function measure(opener: Opener, count: number): Promise<Seconds> {
+  const { server, after } = await opener.start();
+  const subscribers = await startSubscribers({
+    url: `${server.url}/graphql`,
+    count,
+    transport: 'ws',
+    headers: { authorization: `Bearer ${opener.key}` },
+    query: QUERY,
+    variables: { after },
+  });
+  try {
+    const opening = await subscribers.served();
+    server.kill();
+    await subscribers.disconnected();
+    const restarted = await opener.restart(MISSED);
+    try {
+      const afterKill = await subscribers.reconnect(`${restarted.url}/graphql`, MISSED);
+      const received = await subscribers.settled();
+      if (received !== MISSED * count) {
+        throw new Error(`${restarted.name} sent ${received} events instead of ${MISSED * count}`);
+      }
+      return { opening: opening / 1_000, afterKill: afterKill / 1_000 };
+    } finally {
+      await restarted.stop();
+    }
+  } finally {
+    await subscribers.stop();
+    await server.stop();
+  }
+}
 
 export async function benchOpening(count: number): Promise<Section> {
+  const redis = await startRedis();
   const database = await startBenchDatabase();
-  const settings = { MAX_SUBSCRIPTIONS: String(2 * count) };
-  let ours = await startOurs(database, settings);
-  const bare = await startServer({
-    name: 'bare server',
-    args: ['bench/peers/bare-ws.ts'],
-    env: {},
-    ready: /ready/,
-    port: await freePort(),
-  });
-  const open = async (url: string, key: string): Promise<number> => {
-    const subscribers = await startSubscribers({
-      url: `${url}/graphql`,
-      count,
-      transport: 'ws',
-      headers: { authorization: `Bearer ${key}` },
-      query: QUERY,
-    });
-    await subscribers.stop();
-    return subscribers.openedMs / 1000;
-  };
+  const ringing = await startRinging(database, redis.url);
   try {
-    const first = await open(ours.server.url, ours.key);
-    ours.server.kill();
-    ours = await startOurs(database, settings);
-    const again = await open(ours.server.url, ours.key);
-    const floor = await open(bare.url, '');
-    const row = (name: string, seconds: number): string[] => [
-      name,
-      seconds.toFixed(1),
-      (seconds / floor).toFixed(1),
-    ];
+    const ours = await thisServer(database, { redisUrl: redis.url, ringing, count });
+    const bare = bareServer();
+    const own: Seconds[] = [];
+    const floor: Seconds[] = [];
+    for (let round = 0; round < ROUNDS; round += 1) {
+      own.push(await measure(ours, count));
+      floor.push(await measure(bare, count));
+    }
+    const row = (name: string, figures: readonly Seconds[]): string[] => {
+      const cell = (what: keyof Seconds): string => {
+        const seconds = median(figures.map((figure) => figure[what]));
+        const ofFloor = median(floor.map((figure) => figure[what]));
+        return `${seconds.toFixed(2)} (${(seconds / ofFloor).toFixed(2)})`;
+      };
+      return [name, cell('opening'), cell('afterKill')];
+    };
     return {
       title: 'Opening subscriptions',
-      text: `Seconds from the first of ${count} connections to the last acknowledged one, 100 at a time from one process.`,
+      text: `Seconds from the first of ${count} connections, of which at most 100 wait to be acknowledged, until every subscriber has the events after its cursor, and the ratio to a bare server that answers each subscription with as many messages. Opening: a server that was just started, and one event. After a kill: the server was killed while all were subscribed, ${MISSED} events were appended, it was started again, and all connect with the last cursor that they saw; the start is not included. Median of ${ROUNDS} interleaved rounds.`,
       table: table(
-        ['server', 'seconds', 'ratio to bare'],
-        [row('this server', first), row('after a kill', again), row('bare `ws`', floor)],
+        ['server', 'opening', 'after a kill'],
+        [row('this server', own), row('bare `ws`', floor)],
       ),
     };
   } finally {
-    await Promise.all([ours.server.stop(), bare.stop()]);
+    await ringing.stop();
+    await redis.stop();
     await database.stop();
   }
 }

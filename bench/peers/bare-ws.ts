@@ -1,11 +1,12 @@
 /**
  * The floor of fan-out: a bare `ws` server, or with `sse` a bare `node:http` one, that sends the bytes
  * of graphql-ws messages or server-sent events to everybody. `POST /publish?count=N` with a payload
- * sends it N times.
+ * sends it N times. With `MISSED=N`, everybody who subscribes is sent N messages at once.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import { WebSocketServer } from 'ws';
 
+const missed = Number(process.env.MISSED ?? 0);
 const streams = new Set<ServerResponse>();
 const server = createServer((request, response) => {
   const url = new URL(request.url ?? '/', 'http://localhost');
@@ -40,7 +41,12 @@ sockets.on('connection', (socket) => {
   socket.on('message', (data) => {
     const message = JSON.parse(String(data)) as { type: string; id: string };
     if (message.type === 'connection_init') socket.send('{"type":"connection_ack"}');
-    if (message.type === 'subscribe') ids.set(socket, message.id);
+    if (message.type !== 'subscribe') return;
+    ids.set(socket, message.id);
+    for (let event = 1; event <= missed; event += 1) {
+      const data = `{"callEvents":{"cursor":"${event}","type":"RINGING","status":"RINGING"}}`;
+      socket.send(`{"id":"${message.id}","type":"next","payload":{"data":${data}}}`);
+    }
   });
   socket.on('close', () => ids.delete(socket));
 });

@@ -7,22 +7,34 @@ import { endWithUs, ROOT } from './processes.ts';
 
 const TIMEOUT_MS = 120_000;
 
+/** As `bench/peers/subscribers.ts` prints them. */
 interface Counts {
+  round: number;
   open: number;
   received: number;
   failed: number;
-  elapsedMs: number;
+  closed: number;
+  served: number;
+  servedMs: number;
 }
 
 export interface Subscribers {
-  /** Time that opening them took. */
-  openedMs: number;
+  /** Milliseconds from the first connection until every subscriber had its first result. */
+  served(): Promise<number>;
   /** Waits until that many results have been received. @throws Error after two minutes */
   until(received: number): Promise<void>;
   /** Results received once no more have come for a moment. */
   settled(): Promise<number>;
   /** Results received after `ms`. */
   receivedWithin(ms: number): Promise<number>;
+  /** Waits until the server has gone. */
+  disconnected(): Promise<void>;
+  /**
+   * Connects all again. Each subscribes after the last cursor it has seen.
+   *
+   * @returns milliseconds from the first connection until every subscriber had that many results.
+   */
+  reconnect(url: string, results: number): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -33,31 +45,50 @@ export async function startSubscribers(options: {
   transport: 'ws' | 'sse';
   headers: Record<string, string>;
   query: string;
-  variables?: Record<string, unknown>;
+  /** With an `after`, the subscribers can connect again. */
+  variables?: { after?: string };
 }): Promise<Subscribers> {
-  const { url, count, transport, headers, query, variables = {} } = options;
-  const child = spawn(
-    process.execPath,
-    ['bench/peers/subscribers.ts', url, String(count), transport],
-    { cwd: ROOT, env: { PATH: process.env.PATH }, stdio: ['pipe', 'pipe', 'inherit'] },
-  );
+  const { count, variables = {} } = options;
+  const child = spawn(process.execPath, ['bench/peers/subscribers.ts'], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   endWithUs(child);
-  child.stdin.end(JSON.stringify({ headers, query, variables }));
-  let counts: Counts = { open: 0, received: 0, failed: 0, elapsedMs: 0 };
-  createInterface({ input: child.stdout }).on('line', (line) => {
+  child.stdin.write(`${JSON.stringify({ ...options, variables, results: 1 })}\n`);
+  let round = 1;
+  let counts: Counts = {
+    round,
+    open: 0,
+    received: 0,
+    failed: 0,
+    closed: 0,
+    served: 0,
+    servedMs: 0,
+  };
+  const lines = createInterface({ input: child.stdout }).on('line', (line) => {
     counts = JSON.parse(line) as Counts;
   });
-  const waitFor = async (isDone: () => boolean): Promise<void> => {
+  const waitFor = async (isDone: () => boolean, mayClose = false): Promise<void> => {
     const end = Date.now() + TIMEOUT_MS;
-    while (!isDone()) {
-      if (counts.failed > 0) throw new Error(`${counts.failed} subscribers failed`);
+    for (;;) {
+      if (counts.round === round) {
+        if (isDone()) return;
+        const { failed, closed } = counts;
+        if (failed > 0) throw new Error(`${failed} subscribers failed`);
+        if (closed > 0 && !mayClose) throw new Error(`${closed} subscribers were disconnected`);
+      }
       if (Date.now() > end) throw new Error(`Gave up waiting: ${JSON.stringify(counts)}`);
-      await pause(20);
+      await once(lines, 'line', { signal: AbortSignal.timeout(TIMEOUT_MS) });
     }
+  };
+  const served = async (): Promise<number> => {
+    await waitFor(() => counts.served >= count);
+    return counts.servedMs;
   };
   await waitFor(() => counts.open >= count);
   return {
-    openedMs: counts.elapsedMs,
+    served,
     until: (received) => waitFor(() => counts.received >= received),
     async settled() {
       for (let last = -1; last !== counts.received; await pause(300)) last = counts.received;
@@ -66,6 +97,12 @@ export async function startSubscribers(options: {
     async receivedWithin(ms) {
       await pause(ms);
       return counts.received;
+    },
+    disconnected: () => waitFor(() => counts.closed >= count, true),
+    reconnect(url, results) {
+      round += 1;
+      child.stdin.write(`${JSON.stringify({ url, results })}\n`);
+      return served();
     },
     async stop() {
       const exit = once(child, 'exit');
