@@ -1,7 +1,7 @@
 /**
  * Fan-out of the events of one call: `node bench/fan-out.ts [subscribers…]`. The figure is deliveries
- * per CPU second of the server, beside a bare server that sends the same bytes to the same clients. The
- * events are appended in another process, as the services there do, and the server is woken over Redis.
+ * per CPU second of the server, beside a bare server that sends the same bytes to clients of the same kind.
+ * The events are appended in another process, as the services there do, and the server is woken over Redis.
  * Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
@@ -26,6 +26,27 @@ const ROUNDS = 3;
 /** Fewer say nothing about the memory of each. */
 const MIN_FOR_MEMORY = 1_000;
 const MB = 2 ** 20;
+
+/** Events of a round. Those of a transaction are appended when all before have been delivered. */
+interface Load {
+  events: number;
+  /** In one transaction. */
+  atATime: number;
+}
+
+function loadsFor(subscribers: number): Load[] {
+  if (subscribers < MIN_FOR_MEMORY) {
+    return [
+      { events: 5_000, atATime: 50 },
+      { events: 500, atATime: 1 },
+    ];
+  }
+  const share = MIN_FOR_MEMORY / subscribers;
+  return [
+    { events: Math.ceil(50 * share) * 10, atATime: 10 },
+    { events: Math.ceil(200 * share), atATime: 1 },
+  ];
+}
 
 interface Publisher {
   server: Server;
@@ -90,49 +111,103 @@ async function restingMemory(inspector: Inspector): Promise<number> {
   return last;
 }
 
-/** Deliveries per CPU second, and bytes of live memory for each subscriber. */
-async function measure(
-  publisher: Publisher,
-  options: { subscribers: number; transport: Transport; selection: Selection; payload: string },
-): Promise<{ perCpuSecond: number; memory: number }> {
-  const { subscribers: count, transport, selection, payload } = options;
-  const { server, inspector } = publisher;
+interface Options {
+  subscribers: number;
+  transport: Transport;
+  selection: Selection;
+}
+
+/** A server with its subscribers. */
+interface Audience {
+  publisher: Publisher;
+  subscribers: Subscribers;
+  count: number;
+  payload: string;
+  /** Deliveries so far. */
+  delivered: number;
+  /** Bytes of live memory before there were subscribers. */
+  memoryBefore: number;
+}
+
+/** Opens the subscriptions, and waits until every subscriber is live. */
+async function gather(publisher: Publisher, options: Options): Promise<Audience> {
+  const { subscribers: count, transport, selection } = options;
+  const payload = PAYLOADS[selection];
   // Collecting the garbage also throws compiled code away.
-  const measuresMemory = count >= MIN_FOR_MEMORY;
-  const before = measuresMemory ? await restingMemory(inspector) : 0;
-  const subscribers: Subscribers = await startSubscribers({
-    url: `${server.url}/graphql`,
+  const memoryBefore = count < MIN_FOR_MEMORY ? 0 : await restingMemory(publisher.inspector);
+  const subscribers = await startSubscribers({
+    url: `${publisher.server.url}/graphql`,
     count,
     transport,
     headers: { authorization: `Bearer ${publisher.key}` },
     query: `subscription live { callEvents ${SELECTIONS[selection]} }`,
   });
-  try {
-    // Until every subscriber is live.
-    let warm = 0;
-    while ((await subscribers.receivedWithin(1_000)) < warm * count || warm < 2) {
-      warm += 1;
-      await publisher.publish(1, payload);
-    }
-    const events = Math.min(5_000, Math.max(20, Math.ceil(100_000 / count)));
-    const batch = count < 1_000 ? 50 : 10;
-    const figures: number[] = [];
-    let memory = 0;
-    // The first round, which is not counted, lets the server compile its code.
-    for (let round = 0; round <= ROUNDS; round += 1) {
-      const [start, cpu] = [await subscribers.settled(), await server.cpuSeconds()];
-      for (let sent = 0; sent < events; sent += batch) {
-        await publisher.publish(batch, payload);
-        await pause(60);
-      }
-      await subscribers.until(start + events * count);
-      if (round > 0) figures.push((events * count) / ((await server.cpuSeconds()) - cpu));
-    }
-    if (measuresMemory) memory = ((await restingMemory(inspector)) - before) / count;
-    return { perCpuSecond: median(figures), memory };
-  } finally {
-    await subscribers.stop();
+  let warm = 0;
+  while ((await subscribers.receivedWithin(1_000)) < warm * count || warm < 2) {
+    warm += 1;
+    await publisher.publish(1, payload);
   }
+  const delivered = await subscribers.settled();
+  return { publisher, subscribers, count, payload, delivered, memoryBefore };
+}
+
+/** Deliveries per CPU second of one round. */
+async function perCpuSecond(audience: Audience, { events, atATime }: Load): Promise<number> {
+  const { publisher, subscribers, count, payload } = audience;
+  const before = await publisher.inspector.cpuSeconds();
+  for (let sent = 0; sent < events; sent += atATime) {
+    await publisher.publish(atATime, payload);
+    audience.delivered += atATime * count;
+    await subscribers.until(audience.delivered);
+  }
+  return (events * count) / ((await publisher.inspector.cpuSeconds()) - before);
+}
+
+/** A row for each load. The rounds of this server and the bare one alternate. */
+async function measure(ours: Publisher, bare: Publisher, options: Options): Promise<string[][]> {
+  const audiences: Audience[] = [];
+  try {
+    for (const publisher of [ours, bare]) audiences.push(await gather(publisher, options));
+    const loads = loadsFor(options.subscribers);
+    const figures = loads.map(() => audiences.map((): number[] => []));
+    // The first round, which is not counted, lets the servers compile their code.
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      for (const [load, each] of loads.entries()) {
+        for (const [index, audience] of audiences.entries()) {
+          const figure = await perCpuSecond(audience, each);
+          if (round > 0) figures[load]?.[index]?.push(figure);
+        }
+      }
+    }
+    const [own = 0, floor = 0] = await memoryOfEach(audiences);
+    const { transport, selection, subscribers } = options;
+    return loads.map(({ atATime }, load) => {
+      const [rate = 0, bareRate = 0] = (figures[load] ?? []).map(median);
+      const showsMemory = load === 0 && subscribers >= MIN_FOR_MEMORY;
+      return [
+        transport,
+        selection,
+        String(subscribers),
+        String(atATime),
+        rate.toFixed(0),
+        bareRate.toFixed(0),
+        (rate / bareRate).toFixed(2),
+        showsMemory ? ((own - floor) / 1024).toFixed(1) : '',
+      ];
+    });
+  } finally {
+    await Promise.all(audiences.map(({ subscribers }) => subscribers.stop()));
+  }
+}
+
+/** Bytes of live memory for each subscriber. */
+async function memoryOfEach(audiences: readonly Audience[]): Promise<number[]> {
+  const each: number[] = [];
+  for (const { publisher, count, memoryBefore } of audiences) {
+    if (count < MIN_FOR_MEMORY) continue;
+    each.push(((await restingMemory(publisher.inspector)) - memoryBefore) / count);
+  }
+  return each;
 }
 
 export async function benchFanOut(counts: readonly number[]): Promise<Section> {
@@ -144,21 +219,10 @@ export async function benchFanOut(counts: readonly number[]): Promise<Section> {
   try {
     for (const transport of ['ws', 'sse'] as const) {
       for (const selection of Object.keys(SELECTIONS) as Selection[]) {
-        const payload = PAYLOADS[selection];
         for (const subscribers of counts) {
-          const options = { subscribers, transport, selection, payload };
-          const own = await measure(ours, options);
-          const floor = await measure(bare, options);
-          rows.push([
-            transport,
-            selection,
-            String(subscribers),
-            own.perCpuSecond.toFixed(0),
-            floor.perCpuSecond.toFixed(0),
-            (own.perCpuSecond / floor.perCpuSecond).toFixed(2),
-            subscribers < MIN_FOR_MEMORY ? '' : ((own.memory - floor.memory) / 1024).toFixed(1),
-          ]);
-          process.stderr.write(`${rows.at(-1)?.join(' ')}\n`);
+          const measured = await measure(ours, bare, { subscribers, transport, selection });
+          rows.push(...measured);
+          for (const row of measured) process.stderr.write(`${row.join(' ')}\n`);
         }
       }
     }
@@ -171,9 +235,18 @@ export async function benchFanOut(counts: readonly number[]): Promise<Section> {
   }
   return {
     title: 'Fan-out',
-    text: `Deliveries per CPU second of the server, beside a bare server that sends the same bytes. Median of ${ROUNDS} rounds. The last column is the live memory of a subscriber, after garbage is collected, over that of the bare server.`,
+    text: `Deliveries per CPU second of the server, beside a bare server that sends the same bytes. The events of a transaction are appended when all before have been delivered to every subscriber. Median of ${ROUNDS} interleaved rounds. The last column is the live memory of a subscriber, after garbage is collected, over that of the bare server.`,
     table: table(
-      ['transport', 'selection', 'subscribers', 'this server', 'bare', 'ratio', 'KB more'],
+      [
+        'transport',
+        'selection',
+        'subscribers',
+        'events at a time',
+        'this server',
+        'bare',
+        'ratio',
+        'KB more',
+      ],
       rows,
     ),
   };

@@ -9,7 +9,7 @@ import { keyOf, oursOn } from './support/ours.ts';
 import { freePort, median, type Server, startServer } from './support/processes.ts';
 import { type Section, table } from './support/results.ts';
 import { type Ringing, startRinging } from './support/ringing.ts';
-import { startSubscribers } from './support/subscribers.ts';
+import { type Subscribers, startSubscribers } from './support/subscribers.ts';
 
 const QUERY =
   'subscription live($after: Cursor) { callEvents(after: $after) { cursor type status } }';
@@ -81,31 +81,37 @@ interface Seconds {
 
 async function measure(opener: Opener, count: number): Promise<Seconds> {
   const { server, after } = await opener.start();
-  const subscribers = await startSubscribers({
-    url: `${server.url}/graphql`,
-    count,
-    transport: 'ws',
-    headers: { authorization: `Bearer ${opener.key}` },
-    query: QUERY,
-    variables: { after },
-  });
   try {
+    const subscribers = await startSubscribers({
+      url: `${server.url}/graphql`,
+      count,
+      transport: 'ws',
+      headers: { authorization: `Bearer ${opener.key}` },
+      query: QUERY,
+      variables: { after },
+    });
     const opening = await subscribers.served();
     server.kill();
     await subscribers.disconnected();
-    const restarted = await opener.restart(MISSED);
-    try {
-      const afterKill = await subscribers.reconnect(`${restarted.url}/graphql`, MISSED);
-      const received = await subscribers.settled();
-      if (received !== MISSED * count) {
-        throw new Error(`${restarted.name} sent ${received} events instead of ${MISSED * count}`);
-      }
-      return { opening: opening / 1_000, afterKill: afterKill / 1_000 };
-    } finally {
-      await restarted.stop();
-    }
-  } finally {
+    const afterKill = await reconnect(subscribers, opener, count);
     await subscribers.stop();
+    return { opening: opening / 1_000, afterKill: afterKill / 1_000 };
+  } finally {
+    await server.stop();
+  }
+}
+
+/** @throws Error when the subscribers get more events than they have missed */
+async function reconnect(subscribers: Subscribers, opener: Opener, count: number): Promise<number> {
+  const server = await opener.restart(MISSED);
+  try {
+    const ms = await subscribers.reconnect(`${server.url}/graphql`, MISSED);
+    const received = await subscribers.settled();
+    if (received !== MISSED * count) {
+      throw new Error(`${server.name} sent ${received} events instead of ${MISSED * count}`);
+    }
+    return ms;
+  } finally {
     await server.stop();
   }
 }

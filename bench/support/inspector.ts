@@ -1,4 +1,4 @@
-/** Memory of a server that was started with `--inspect`, as its inspector tells it. */
+/** Memory and CPU of a server that was started with `--inspect`, as its inspector tells them. */
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 
@@ -12,6 +12,8 @@ export interface Memory {
 export interface Inspector {
   /** Collects garbage, then measures. */
   memory(): Promise<Memory>;
+  /** CPU seconds of the process since its start, to the microsecond. */
+  cpuSeconds(): Promise<number>;
   close(): void;
 }
 
@@ -37,15 +39,24 @@ export async function openInspector(port: number): Promise<Inspector> {
       socket.send(JSON.stringify({ id, method, params }));
     });
   };
+  /** What an expression is in the server. */
+  const evaluate = async (expression: string): Promise<unknown> => {
+    const { result } = (await call('Runtime.evaluate', {
+      expression: `JSON.stringify(${expression})`,
+    })) as { result: { value: string } };
+    return JSON.parse(result.value);
+  };
   return {
     async memory() {
       // What one collection releases may hold more.
       for (let round = 0; round < 3; round += 1) await call('HeapProfiler.collectGarbage');
-      const { result } = (await call('Runtime.evaluate', {
-        expression: 'JSON.stringify(process.memoryUsage())',
-      })) as { result: { value: string } };
-      const { rss, heapUsed, external } = JSON.parse(result.value) as NodeJS.MemoryUsage;
+      const usage = await evaluate('process.memoryUsage()');
+      const { rss, heapUsed, external } = usage as NodeJS.MemoryUsage;
       return { rss, live: heapUsed + external };
+    },
+    async cpuSeconds() {
+      const { user, system } = (await evaluate('process.cpuUsage()')) as NodeJS.CpuUsage;
+      return (user + system) / 1_000_000;
     },
     close: () => socket.close(),
   };

@@ -69,16 +69,20 @@ export async function startSubscribers(options: {
   const lines = createInterface({ input: child.stdout }).on('line', (line) => {
     counts = JSON.parse(line) as Counts;
   });
+  const fail = (message: string): never => {
+    child.kill('SIGKILL');
+    throw new Error(message);
+  };
   const waitFor = async (isDone: () => boolean, mayClose = false): Promise<void> => {
     const end = Date.now() + TIMEOUT_MS;
     for (;;) {
       if (counts.round === round) {
         if (isDone()) return;
         const { failed, closed } = counts;
-        if (failed > 0) throw new Error(`${failed} subscribers failed`);
-        if (closed > 0 && !mayClose) throw new Error(`${closed} subscribers were disconnected`);
+        if (failed > 0) fail(`${failed} subscribers failed`);
+        if (closed > 0 && !mayClose) fail(`${closed} subscribers were disconnected`);
       }
-      if (Date.now() > end) throw new Error(`Gave up waiting: ${JSON.stringify(counts)}`);
+      if (Date.now() > end) fail(`Gave up waiting: ${JSON.stringify(counts)}`);
       await once(lines, 'line', { signal: AbortSignal.timeout(TIMEOUT_MS) });
     }
   };
@@ -105,6 +109,7 @@ export async function startSubscribers(options: {
       return served();
     },
     async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const exit = once(child, 'exit');
       child.kill('SIGKILL');
       await exit;
