@@ -1,6 +1,6 @@
 /**
  * Time of analytics over many calls, as a ratio to hand-written SQL over `calls` for the same figures:
- * `node bench/analytics.ts [calls]`. The calls lie in the last year. Each is the best of three runs, of
+ * `npx node bench/analytics.ts [calls]`. The calls lie in the last year. Each is the best of three runs, of
  * both in turn, in this run.
  */
 

@@ -1,5 +1,5 @@
 /**
- * What a call of a campaign costs, and how live it is: `node bench/campaign-call.ts [seconds] [situations…]`.
+ * What a call of a campaign costs, and how live it is: `npx node bench/campaign-call.ts [seconds] [situations…]`.
  * Four processes on one PostgreSQL and one Redis, calls of one organization: 50 at once and three new ones a
  * second, and twice as many at once that end sooner. The delay is from the arrival of Ultravox's `call.ended`
  * webhook at a load balancer in front of the processes to the subscriber. With `STATEMENTS=1` it prints each

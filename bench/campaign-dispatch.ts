@@ -1,6 +1,6 @@
 /**
  * Cost of a dispatch cycle and of recording outcomes, with few and with many campaigns:
- * `node bench/campaign-dispatch.ts [rounds]`. Every campaign has 100 due contacts. A round is one
+ * `npx node bench/campaign-dispatch.ts [rounds]`. Every campaign has 100 due contacts. A round is one
  * dispatch cycle, which claims 50 calls, and one recording of their outcomes after SQL has ended them.
  *
  * The number of statements must not depend on the number of campaigns. Times are those of the median

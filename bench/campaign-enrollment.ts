@@ -1,6 +1,6 @@
 /**
  * How long the row of a campaign is locked while contacts are added to it, in one run:
- * `node bench/campaign-enrollment.ts [contacts …]`. Another session takes and releases the same lock all the
+ * `npx node bench/campaign-enrollment.ts [contacts …]`. Another session takes and releases the same lock all the
  * time; what it waits is what a dispatch cycle or an outcome would wait.
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';

@@ -1,7 +1,7 @@
 /**
  * Time to plan a campaign of 100,000 contacts, as a ratio to a plain INSERT … SELECT of the same rows into
  * the same table, in the same run:
- * `node bench/campaign-plan.ts [contacts] [rounds]`.
+ * `npx node bench/campaign-plan.ts [contacts] [rounds]`.
  *
  * (a) A campaign is created from a folder, with a daily cap and contacts in twelve time zones.
  * (b) A draft with the same contacts is scheduled, which plans them.

@@ -1,5 +1,5 @@
 /**
- * Events of one organization from 1 and from 4 processes: `node bench/event-log.ts [seconds]`. Each is
+ * Events of one organization from 1 and from 4 processes: `npx node bench/event-log.ts [seconds]`. Each is
  * appended in a transaction of its own, 16 at once in all, by what the services of this server call; a
  * reader follows the log like a subscriber and checks that it has no gap, no duplicate and every
  * connection's events in their order. Beside a bare INSERT of the same rows. Needs `redis-server`.

@@ -1,5 +1,5 @@
 /**
- * Fan-out of the events of one call: `node bench/fan-out.ts [subscribers…]`. The figure is deliveries
+ * Fan-out of the events of one call: `npx node bench/fan-out.ts [subscribers…]`. The figure is deliveries
  * per CPU second of the server, beside a bare server that sends the same bytes to clients of the same kind.
  * The events are appended in another process, as the services there do, and the server is woken over Redis.
  * Needs `redis-server`.

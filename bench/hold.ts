@@ -1,5 +1,5 @@
 /**
- * 5,000 sockets held under load: `HOLD_SECONDS=600 node bench/hold.ts [sockets] [events a second]`. Takes
+ * 5,000 sockets held under load: `HOLD_SECONDS=600 npx node bench/hold.ts [sockets] [events a second]`. Takes
  * ten minutes, so it is not one of `npm run bench`. Each socket subscribes to `callEvents`; two events a
  * second are appended in another process, as its services do, and go to all of them. Prints the resident
  * memory of the server every 30 seconds, and how much it grows. Garbage is collected, for the live memory, only

@@ -1,5 +1,5 @@
 /**
- * Statements per second of 1 and of 4 processes that have nothing to do: `node bench/idle.ts [seconds]`.
+ * Statements per second of 1 and of 4 processes that have nothing to do: `npx node bench/idle.ts [seconds]`.
  * Counted in the log of PostgreSQL. Needs `redis-server`.
  */
 import { readFile, truncate } from 'node:fs/promises';

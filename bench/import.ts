@@ -1,6 +1,6 @@
 /**
  * Time of an import of 100,000 rows, as a ratio to COPY of the same rows into the same table, in the same
- * run: `node bench/import.ts [rows]`. The import is measured from the first byte of the upload to the
+ * run: `npx node bench/import.ts [rows]`. The import is measured from the first byte of the upload to the
  * status COMPLETED.
  */
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
  * Lists, analytics and exports with 5 million calls, written to `bench/RESULTS.md`:
- * `node bench/large.ts [directory] [calls]`. The database is filled in a quarter of an hour, and takes 15 GB; a
+ * `npx node bench/large.ts [directory] [calls]`. The database is filled in a quarter of an hour, and takes 15 GB; a
  * directory keeps it for further runs. With fewer calls, nothing is written.
  */
 import type { Client } from 'pg';
@@ -29,7 +29,7 @@ try {
   const server = await LargeServer.start(database, organizations);
   try {
     await rolledUp(database.client);
-    const about = `Measured by \`node bench/large.ts\` ${measuredAt()}, while other programs ran.`;
+    const about = `Measured by \`npx node bench/large.ts\` ${measuredAt()}, while other programs ran.`;
     const sections = [
       await analyticsAtSize(server, database.client, organizations),
       await listsAtSize(server),

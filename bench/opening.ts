@@ -1,5 +1,5 @@
 /**
- * Opening subscriptions, and again after the server was killed: `node bench/opening.ts [count]`. Each
+ * Opening subscriptions, and again after the server was killed: `npx node bench/opening.ts [count]`. Each
  * subscriber is done when it has the events that it had missed, beside a bare `ws` server that sends as many
  * messages to each. Needs `redis-server`.
  */

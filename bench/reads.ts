@@ -1,5 +1,5 @@
 /**
- * Reads in comparison with other servers: `node bench/reads.ts [rounds] [seconds]`. All servers use the same
+ * Reads in comparison with other servers: `npx node bench/reads.ts [rounds] [seconds]`. All servers use the same
  * database and return the same data over 20 connections. They run one after the other within a round, and
  * the result of a server is the median of its rounds. Only this server authenticates, checks the cost and
  * applies the rate limit. Needs `redis-server`.

@@ -1,6 +1,6 @@
 /**
  * The event log in partitions beside one table with the same events of a month: dropping the oldest
- * events or deleting them in batches, reading and appending: `node bench/retention.ts [events]`. CPU is
+ * events or deleting them in batches, reading and appending: `npx node bench/retention.ts [events]`. CPU is
  * that of the PostgreSQL process that serves the connection, so it runs on Linux only.
  */
 import { readFile } from 'node:fs/promises';

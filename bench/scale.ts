@@ -1,5 +1,5 @@
 /**
- * 1, 2 and 4 processes on one PostgreSQL and one Redis: `node bench/scale.ts`. Requests and deliveries
+ * 1, 2 and 4 processes on one PostgreSQL and one Redis: `npx node bench/scale.ts`. Requests and deliveries
  * per CPU second of all processes together, beside as many processes that do as little as possible: a flat
  * ratio to these means that a further process costs the others nothing. Needs `redis-server`.
  */

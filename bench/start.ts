@@ -1,6 +1,6 @@
 /**
  * Seconds from the start of the process until its first answer has been read, with a database that is there:
- * `node bench/start.ts`. This server authenticates the request; its peers do not. Needs `redis-server`.
+ * `npx node bench/start.ts`. This server authenticates the request; its peers do not. Needs `redis-server`.
  */
 import { startRedis } from '../test/support/servers/redis.ts';
 import { answerOf, type Contender, contendersOf } from './support/contenders.ts';

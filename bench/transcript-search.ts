@@ -1,6 +1,6 @@
 /**
  * How long `calls(filter: { transcript })` takes among a million turns, as a ratio to the newest calls without
- * a filter, in the same run: `node bench/transcript-search.ts [turns] [rounds]`.
+ * a filter, in the same run: `npx node bench/transcript-search.ts [turns] [rounds]`.
  *
  * A page of 50 and `totalCount` are measured apart, through GraphQL; the best of the rounds counts.
  */

@@ -1,5 +1,5 @@
 /**
- * Webhooks of Ultravox in: `node bench/webhooks-in.ts [webhooks]`. Each bills another call. They are
+ * Webhooks of Ultravox in: `npx node bench/webhooks-in.ts [webhooks]`. Each bills another call. They are
  * verified, stored, acknowledged and applied with their events, beside a bare server that only inserts the
  * same bodies.
  */

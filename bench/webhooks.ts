@@ -1,6 +1,6 @@
 /**
  * Delay of webhooks to good endpoints beside a dead one, as a ratio to the delay without it, in one run:
- * `node bench/webhooks.ts [events]`. Nine endpoints accept at once; the dead one accepts connections and
+ * `npx node bench/webhooks.ts [events]`. Nine endpoints accept at once; the dead one accepts connections and
  * never answers. The delay is from the commit of an event to its arrival.
  */
 import { createServer, type Server } from 'node:http';
