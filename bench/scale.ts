@@ -6,6 +6,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { startRedis } from '../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
+import { type Inspector, openInspector } from './support/inspector.ts';
 import { requestsPerSecond } from './support/load.ts';
 import { startOurs } from './support/ours.ts';
 import { freePort, median, type Server, startServer } from './support/processes.ts';
@@ -35,11 +36,12 @@ const PAYLOAD = `{"data":{"callEvents":{"cursor":"100000","type":"RINGING","call
 
 interface Process {
   server: Server;
+  inspector: Inspector;
   key: string;
 }
 
 async function cpuSeconds(processes: readonly Process[]): Promise<number> {
-  const each = await Promise.all(processes.map(({ server }) => server.cpuSeconds()));
+  const each = await Promise.all(processes.map(({ inspector }) => inspector.cpuSeconds()));
   return each.reduce((sum, seconds) => sum + seconds, 0);
 }
 
@@ -127,13 +129,14 @@ async function startOwn(
 ): Promise<Process[]> {
   const processes: Process[] = [];
   for (let index = 0; index < size; index += 1) {
-    processes.push(
-      await startOurs(database, {
-        REDIS_URL: redisUrl,
-        MAX_SUBSCRIPTIONS: '10000',
-        ...(index > 0 ? { ROLE: 'api' } : {}),
-      }),
-    );
+    const inspect = await freePort();
+    const settings = {
+      REDIS_URL: redisUrl,
+      MAX_SUBSCRIPTIONS: '10000',
+      ...(index > 0 ? { ROLE: 'api' } : {}),
+    };
+    const { server, key } = await startOurs(database, settings, { inspect });
+    processes.push({ server, inspector: await openInspector(inspect), key });
   }
   return processes;
 }
@@ -146,14 +149,16 @@ async function startFloors(
 ): Promise<Process[]> {
   const floors: Process[] = [];
   for (let index = 0; index < size; index += 1) {
+    const inspect = await freePort();
     const server = await startServer({
       name: 'floor',
       args: [`bench/peers/${script}`],
       env,
       ready: /ready/,
       port: await freePort(),
+      inspect,
     });
-    floors.push({ server, key: '' });
+    floors.push({ server, inspector: await openInspector(inspect), key: '' });
   }
   return floors;
 }
@@ -192,7 +197,9 @@ async function measure(
       bare: await deliveriesOf(bare, (events) => publishBare(bare, events)),
     };
   } finally {
-    await Promise.all([...processes, ...floors, ...bare].map(({ server }) => server.stop()));
+    const all = [...processes, ...floors, ...bare];
+    for (const { inspector } of all) inspector.close();
+    await Promise.all(all.map(({ server }) => server.stop()));
   }
 }
 
