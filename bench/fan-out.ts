@@ -43,8 +43,8 @@ function loadsFor(subscribers: number): Load[] {
   }
   const share = MIN_FOR_MEMORY / subscribers;
   return [
-    { events: Math.ceil(50 * share) * 10, atATime: 10 },
-    { events: Math.ceil(200 * share), atATime: 1 },
+    { events: Math.ceil(30 * share) * 10, atATime: 10 },
+    { events: Math.ceil(100 * share), atATime: 1 },
   ];
 }
 

@@ -79,6 +79,9 @@ process.once('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
+// Without a listener, a signal ends the process without the event above.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 /** Kills the process when this one exits, if it still runs. */
 export function endWithUs(child: ChildProcess): void {
   children.add(child);
