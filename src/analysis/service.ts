@@ -2,8 +2,9 @@
 import type { App, Tx } from '../app.ts';
 import { lockRunningSteps, restartSteps } from '../calls/post-call/start.ts';
 import { wakeWorkers } from '../calls/post-call/wake.ts';
+import { type CallFilter, checkCallFilter } from '../calls/search.ts';
 import { userError } from '../errors.ts';
-import type { Call, Prisma } from '../generated/prisma/client.ts';
+import type { Call } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { hashOf, type PartialAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
@@ -47,16 +48,11 @@ export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise
  * The same for all calls that match and were answered.
  *
  * @returns how many they are.
- * @throws UserInputError LIMIT_EXCEEDED for more than `MAX_CALLS`, or when more than `MAX_WAITING` would wait;
+ * @throws UserInputError for an invalid filter, and LIMIT_EXCEEDED for more than `MAX_CALLS`, or when more than `MAX_WAITING` would wait;
  *   none of them is then analyzed.
  */
-export async function analyzeCalls(
-  app: App,
-  viewer: Viewer,
-  filter: Prisma.CallWhereInput,
-): Promise<number> {
-  await checkReferences(app, viewer, filter);
-  const where = { AND: [filter, ownedBy(viewer), ANALYZABLE] };
+export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter): Promise<number> {
+  const where = { AND: [await checkCallFilter(app, viewer, filter), ANALYZABLE] };
   const calls = await app.db.call.findMany({
     where,
     select: { id: true, organizationId: true, agentId: true },
@@ -90,30 +86,6 @@ export async function analyzeCalls(
     await restart(app, calls.slice(start, start + BATCH));
   }
   return calls.length;
-}
-
-/** An unknown agent, number or campaign is refused, because no calls would look like success. */
-async function checkReferences(
-  app: App,
-  viewer: Viewer,
-  { agentId, phoneNumberId, AND }: Prisma.CallWhereInput,
-): Promise<void> {
-  const checks = new Checks();
-  const { campaignId } = (AND ?? {}) as Prisma.CallWhereInput;
-  const where = (id: unknown) => ({ where: { ...ownedBy(viewer), id: String(id) } });
-  const found = [
-    ['agentId', 'Agent', !agentId || (await app.db.agent.count(where(agentId)))],
-    [
-      'numberId',
-      'Phone number',
-      !phoneNumberId || (await app.db.phoneNumber.count(where(phoneNumberId))),
-    ],
-    ['campaignId', 'Campaign', !campaignId || (await app.db.campaign.count(where(campaignId)))],
-  ] as const;
-  for (const [name, noun, exists] of found) {
-    if (!exists) checks.add('NOT_FOUND', `${noun} not found.`, ['filter', name]);
-  }
-  checks.throwIfAny();
 }
 
 type AnalyzedCall = Pick<Call, 'id' | 'organizationId' | 'agentId'>;

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
+import { Checks } from '../infra/checks.ts';
 import {
   type ExportFormat,
   MAX_KEY_COLUMNS,
@@ -10,13 +11,13 @@ import {
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {
   type ExportKind,
-  exportedWhere,
   exportLink,
   exportPermission,
   serveExport,
 } from '../organizations/export-download.ts';
 import type { Viewer } from '../viewer.ts';
 import { CALL_RECORD, type CallRecordRow, callRecord } from './record.ts';
+import { type CallFilter, callFilter, callsWhere, checkCallFilter } from './search.ts';
 
 export const CALL_EXPORT_PATH = '/downloads/calls';
 const PAGE = 500;
@@ -25,11 +26,10 @@ const PAGE = 500;
 export async function exportCalls(
   app: App,
   viewer: Viewer,
-  where: Prisma.CallWhereInput,
-  format: ExportFormat,
+  { filter, format }: { filter: CallFilter; format: ExportFormat },
 ): Promise<DownloadLink & { callCount: number }> {
-  const permission = { where, format };
-  const link = exportLink(app, viewer, CALL_EXPORT_PATH, permission);
+  const where = await checkCallFilter(app, viewer, filter);
+  const link = exportLink(app, viewer, CALLS, { filter, format });
   return { ...link, callCount: await app.db.call.count({ where }) };
 }
 
@@ -89,17 +89,22 @@ const WRITER: RowWriter<CallRecordRow> = {
   json: callRecord,
 };
 
-const permissionSchema = exportPermission.extend({ where: exportedWhere });
+const permissionSchema = exportPermission.extend({ filter: callFilter });
 
 const CALLS: ExportKind<z.output<typeof permissionSchema>, CallRecordRow> = {
   path: CALL_EXPORT_PATH,
   permission: permissionSchema,
   fileName: () => 'calls',
   writer: WRITER,
-  rows: (tx, { where, organizationId }) => ({
-    pages: () => pages(tx, where as Prisma.CallWhereInput),
-    allKeys: () => keysOfOrganization(tx, organizationId),
-  }),
+  rows(tx, { organizationId, filter }) {
+    const checks = new Checks();
+    const where = { organizationId, deletedAt: null, ...callsWhere(checks, filter, ['filter']) };
+    checks.throwIfAny();
+    return {
+      pages: () => pages(tx, where),
+      allKeys: () => keysOfOrganization(tx, organizationId),
+    };
+  },
 };
 
 async function keysOfOrganization(tx: Tx, organizationId: string) {

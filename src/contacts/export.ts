@@ -12,10 +12,9 @@ import {
   exportPermission,
   serveExport,
 } from '../organizations/export-download.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
-import { checkFolder } from './folders.ts';
+import type { Viewer } from '../viewer.ts';
 import { READ_ONLY_COLUMNS } from './import/column-mapping.ts';
-import { type ContactFilter, contactsWhere } from './search.ts';
+import { type ContactFilter, checkContactFilter, contactFilter, contactsWhere } from './search.ts';
 
 export const CONTACT_EXPORT_PATH = '/downloads/contacts';
 export const IMPORT_REPORT_PATH = '/downloads/import-reports';
@@ -36,24 +35,7 @@ const FIELD_COLUMNS = [
   ['timezone', 'timezone'],
 ] as const;
 
-const date = z.iso.datetime().transform((text) => new Date(text));
-const contactsPermission = exportPermission.extend({
-  filter: z.object({
-    folderId: z.string().nullish(),
-    search: z.string().nullish(),
-    lastCallOutcome: z
-      .array(
-        z.enum([
-          ...['CONTACTED', 'VOICEMAIL', 'NO_ANSWER'],
-          ...['ESCALATED', 'INTERESTED', 'NOT_INTERESTED'],
-        ] as const),
-      )
-      .nullish(),
-    phoneNumber: z.string().nullish(),
-    createdFrom: date.nullish(),
-    createdBefore: date.nullish(),
-  }),
-});
+const contactsPermission = exportPermission.extend({ filter: contactFilter });
 const reportPermission = exportPermission.extend({
   importId: z.uuid(),
   report: z.enum(['problems', 'warnings']),
@@ -66,15 +48,10 @@ export async function exportContacts(
   { filter, format }: { filter: ContactFilter; format: ExportFormat },
 ): Promise<DownloadLink & { contactCount: number }> {
   const checks = new Checks();
-  const where = contactsWhere(checks, filter, ['filter']);
-  if (filter.folderId && checks.problems.length === 0) {
-    const path = ['filter', 'folderId'];
-    await checkFolder(app, viewer, checks, { folderId: filter.folderId, path });
-  }
+  const where = await checkContactFilter(app, viewer, checks, { filter, path: ['filter'] });
   checks.throwIfAny();
-  const contactCount = await app.db.contact.count({ where: { ...ownedBy(viewer), ...where } });
-  const permission = { filter, format };
-  return { ...exportLink(app, viewer, CONTACT_EXPORT_PATH, permission), contactCount };
+  const contactCount = await app.db.contact.count({ where });
+  return { ...exportLink(app, viewer, CONTACTS, { filter, format }), contactCount };
 }
 
 /** Creates a link to a CSV of the rows of an import that failed, or of those with warnings. */
@@ -84,8 +61,7 @@ export function importReportLink(
   importId: string,
   report: 'problems' | 'warnings',
 ): DownloadLink {
-  const permission = { importId, report, format: 'CSV' } as const;
-  return exportLink(app, viewer, IMPORT_REPORT_PATH, permission);
+  return exportLink(app, viewer, REPORTS, { importId, report, format: 'CSV' });
 }
 
 export function downloadContacts(

@@ -1,40 +1,45 @@
 /** Translates contact filters into conditions that indexes support for a million contacts. */
+import { z } from 'zod';
+import type { App } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
-import type { ContactOutcome } from '../generated/prisma/enums.ts';
+import { ContactOutcome } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { phoneNumberForms } from '../infra/phone-number.ts';
+import { parsePublicId } from '../infra/ids.ts';
+import { signedDate } from '../infra/signed-token.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
 import { searchForm } from './fields.ts';
+import { checkFolder } from './folders.ts';
 
-export interface ContactFilter {
-  folderId?: string | null | undefined;
-  search?: string | null | undefined;
-  lastCallOutcome?: readonly ContactOutcome[] | null | undefined;
-  phoneNumber?: string | null | undefined;
-  createdFrom?: Date | null | undefined;
-  createdBefore?: Date | null | undefined;
-}
+/** A filter as download links carry it. One with an unknown member is refused, because it would match more. */
+export const contactFilter = z.strictObject({
+  folderId: z.string().nullish(),
+  search: z.string().nullish(),
+  /** Empty means all. */
+  lastCallOutcome: z.array(z.enum(ContactOutcome)).readonly().nullish(),
+  phoneNumber: z.string().nullish(),
+  createdFrom: signedDate.nullish(),
+  createdBefore: signedDate.nullish(),
+});
+export type ContactFilter = z.output<typeof contactFilter>;
 
 const MAX_SEARCH = 200;
 
 /** Returns the condition of a filter. Problems are added to `checks` under `path`. */
 export function contactsWhere(
   checks: Checks,
-  filter: ContactFilter | null | undefined,
+  filter: ContactFilter,
   path: ProblemPath,
 ): Prisma.ContactWhereInput {
   const conditions: Prisma.ContactWhereInput[] = [];
-  const { folderId, search, lastCallOutcome, phoneNumber, createdFrom, createdBefore } =
-    filter ?? {};
+  const { folderId, search, lastCallOutcome, phoneNumber, createdFrom, createdBefore } = filter;
   const folder = checks.id('fld', 'ContactFolder', folderId, [...path, 'folderId']);
   if (folder) conditions.push({ folderId: folder });
   if (search?.trim()) conditions.push(matching(checks, search, [...path, 'search']));
   if (lastCallOutcome?.length) conditions.push({ lastCallOutcome: { in: [...lastCallOutcome] } });
-  if (phoneNumber) {
-    const number = checks.phoneNumber(phoneNumber, [...path, 'phoneNumber']);
-    if (number) conditions.push({ phoneNumber: { in: phoneNumberForms(number) } });
-  }
+  const numbers = checks.phoneNumberForms(phoneNumber, [...path, 'phoneNumber']);
+  if (numbers) conditions.push({ phoneNumber: { in: numbers } });
   if (createdFrom) conditions.push({ createdAt: { gte: createdFrom } });
   if (createdBefore) conditions.push({ createdAt: { lt: createdBefore } });
   return { AND: conditions };
@@ -63,4 +68,22 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
     searchText: { contains: literal(pattern) },
   }));
   return others.length > 0 ? { OR: [first!, ...others] } : first!;
+}
+
+/**
+ * The same for the filter of a mutation, and for the contacts of the viewer alone. A folder that the organization
+ * does not have is a problem: no contacts would look like success.
+ */
+export async function checkContactFilter(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  { filter, path }: { filter: ContactFilter; path: ProblemPath },
+): Promise<Prisma.ContactWhereInput> {
+  const where = { ...ownedBy(viewer), ...contactsWhere(checks, filter, path) };
+  const { folderId } = filter;
+  if (folderId && parsePublicId(folderId)?.prefix === 'fld') {
+    await checkFolder(app, viewer, checks, { folderId, path: [...path, 'folderId'] });
+  }
+  return where;
 }

@@ -7,7 +7,7 @@ import { Checks } from '../infra/checks.ts';
 import { newId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { checkFolder, folderNotFound, LONG_TRANSACTION, lockFolders } from './folders.ts';
-import { type ContactFilter, contactsWhere } from './search.ts';
+import { type ContactFilter, checkContactFilter } from './search.ts';
 
 /** Maximum number of contacts that a mutation lists individually. */
 export const MAX_CONTACTS = 1_000;
@@ -36,9 +36,12 @@ async function selectContacts(
       folderId: selection.in.folderId,
       path: [...path, 'folderId'],
     });
-    const filter = contactsWhere(checks, selection.in.filter, [...path, 'filter']);
+    const where = await checkContactFilter(app, viewer, checks, {
+      filter: selection.in.filter ?? {},
+      path: [...path, 'filter'],
+    });
     return {
-      where: { ...ownedBy(viewer), AND: [{ folderId: folder ?? newId() }, filter] },
+      where: { AND: [{ folderId: folder ?? newId() }, where] },
       folders: folder ? [folder] : [],
     };
   }

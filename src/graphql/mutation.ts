@@ -8,7 +8,7 @@ import type {
   TypeParam,
 } from '@pothos/core';
 import type { GraphQLResolveInfo } from 'graphql';
-import { type Problem, RequestError, UserInputError } from '../errors.ts';
+import { type Problem, UserInputError } from '../errors.ts';
 import type { Viewer } from '../viewer.ts';
 import { builder, type SchemaTypes } from './builder.ts';
 import type { Context } from './context.ts';
@@ -95,11 +95,6 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
         } catch (error) {
           if (error instanceof UserInputError) {
             return { userErrors: error.problems } as PayloadShape<Shape>;
-          }
-          // From what mutations share with queries, such as filters.
-          if (error instanceof RequestError && error.code === 'BAD_USER_INPUT') {
-            const problem = { code: 'INVALID_INPUT', message: error.message, path: [] } as const;
-            return { userErrors: [problem] as readonly Problem[] } as PayloadShape<Shape>;
           }
           throw error;
         }

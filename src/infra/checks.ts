@@ -7,7 +7,7 @@
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
 import { type ID_PREFIXES, type NodeType, readPublicId } from '../ids.ts';
 import { mayBePublicHost } from './outgoing/addresses.ts';
-import { type PhoneNumberRules, readPhoneNumber } from './phone-number.ts';
+import { type PhoneNumberRules, phoneNumberForms, readPhoneNumber } from './phone-number.ts';
 
 /** Not allowed by RFC 3986. Parsers that accept them may read different hosts. */
 const NOT_IN_URLS = /[\0- "<>\\^`{|}\x7f-\xa0\u2028\u2029]/;
@@ -139,6 +139,16 @@ export class Checks {
       return this.add('PREMIUM_NUMBER', message, path);
     }
     return reading.phoneNumber;
+  }
+
+  /**
+   * All texts under which a phone number may be stored: as it is given, and in each of its forms. An invalid
+   * number is a problem, because a filter by it would find nothing and look as if there were nothing.
+   */
+  phoneNumberForms(value: string | null | undefined, path: ProblemPath): string[] | undefined {
+    const canonical = this.phoneNumber(value, path);
+    if (!value || canonical === undefined) return undefined;
+    return [...new Set([value, ...phoneNumberForms(canonical)])];
   }
 
   /** The UUID in the public ID of an object of this type. */

@@ -1,5 +1,9 @@
 /** Short-lived signed tokens for links. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { z } from 'zod';
+
+/** A date in a payload. */
+export const signedDate = z.iso.datetime().transform((text) => new Date(text));
 
 /** The payload is signed, not encrypted. */
 export function signToken(secret: string, payload: object, expiresAt: Date): string {

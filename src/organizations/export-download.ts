@@ -1,12 +1,7 @@
 /** Links under which exports are downloaded, and the answers to those who follow them. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
-import {
-  type ExportFormat,
-  exportLines,
-  type RowSource,
-  type RowWriter,
-} from '../infra/files/export-format.ts';
+import { exportLines, type RowSource, type RowWriter } from '../infra/files/export-format.ts';
 import type { Viewer } from '../viewer.ts';
 import {
   type DownloadLink,
@@ -25,9 +20,6 @@ export const exportPermission = z.object({
 });
 type ExportPermission = z.output<typeof exportPermission>;
 
-/** A condition of Prisma, which the signature keeps as it was built. */
-export const exportedWhere = z.record(z.string(), z.unknown());
-
 export interface ExportKind<Permission extends ExportPermission, Row> {
   path: string;
   permission: z.ZodType<Permission>;
@@ -40,11 +32,11 @@ export interface ExportKind<Permission extends ExportPermission, Row> {
 const kindOf = (path: string) => ({ path, purpose: `export ${path}` });
 
 /** A link to an export. */
-export function exportLink(
+export function exportLink<Permission extends ExportPermission>(
   app: App,
   viewer: Viewer,
-  path: string,
-  permission: { format: ExportFormat },
+  { path }: Pick<ExportKind<Permission, unknown>, 'path' | 'permission'>,
+  permission: Omit<Permission, 'apiKeyId' | 'organizationId'>,
 ): DownloadLink {
   return signLink(app, viewer, kindOf(path), permission);
 }

@@ -112,6 +112,13 @@ describe('moveContacts and deleteContacts', () => {
       'INVALID_ID contacts.in.filter.folderId',
       'INVALID_INPUT contacts.in.filter.search',
     ]);
+    const within = { contacts: { in: { folderId, filter: { folderId: theirs } } } };
+    expect(await refused('deleteContacts', within)).toEqual([
+      'NOT_FOUND contacts.in.filter.folderId',
+    ]);
+    expect(await refused('moveContacts', { ...within, folderId })).toEqual([
+      'NOT_FOUND contacts.in.filter.folderId',
+    ]);
     expect(await refused('moveContacts', { contacts: { ids: [id] }, folderId: theirs })).toEqual([
       'NOT_FOUND folderId',
     ]);

@@ -1,7 +1,6 @@
 /** What a language model found in a call, on calls. */
-import { CallFilterInput, CallNode, callsWhere } from '../../calls/graph/call.ts';
+import { CallFilterInput, CallNode } from '../../calls/graph/call.ts';
 import { AnalysisStatusEnum } from '../../calls/graph/call-enums.ts';
-import { RequestError, userError } from '../../errors.ts';
 import type { CallAnalysis } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
@@ -127,16 +126,6 @@ mutation('analyzeCall', {
   },
 });
 
-/** What a query would refuse as a whole is a user error here. */
-function whereOf(...[viewer, filter]: Parameters<typeof callsWhere>) {
-  try {
-    return callsWhere(viewer, filter);
-  } catch (error) {
-    if (!(error instanceof RequestError && error.code === 'BAD_USER_INPUT')) throw error;
-    throw userError('INVALID_INPUT', error.message, ['filter']);
-  }
-}
-
 mutation('analyzeCalls', {
   description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered and have a transcript that was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis.`,
   scope: 'write',
@@ -148,7 +137,7 @@ mutation('analyzeCalls', {
     }),
   }),
   run: async ({ filter }, { app, viewer }) => ({
-    callCount: await analyzeCalls(app, viewer, whereOf(viewer, filter)),
+    callCount: await analyzeCalls(app, viewer, filter),
   }),
   payload: {
     callCount: { type: 'Int', description: 'Number of calls queued for analysis.' },

@@ -2,7 +2,7 @@ import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportCalls } from '../export.ts';
-import { CallFilterInput, callsWhere } from './call.ts';
+import { CallFilterInput } from './call.ts';
 
 mutation('exportCalls', {
   description:
@@ -16,7 +16,7 @@ mutation('exportCalls', {
     format: t.field({ type: ExportFormatEnum, description: 'Format of the file. Default: CSV.' }),
   }),
   run: ({ filter, format }, { app, viewer }) =>
-    exportCalls(app, viewer, callsWhere(viewer, filter ?? {}), format ?? 'CSV'),
+    exportCalls(app, viewer, { filter: filter ?? {}, format: format ?? 'CSV' }),
   payload: (t) => ({
     ...downloadLinkFields(t),
     callCount: t.int({

@@ -1,17 +1,11 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
-import { RequestError } from '../../errors.ts';
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { requireId } from '../../graphql/ids.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { Checks } from '../../infra/checks.ts';
-import { phoneNumberForms } from '../../infra/phone-number.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
-import type { Viewer } from '../../viewer.ts';
-import { metadataEntries } from '../metadata.ts';
-import { wordsOf } from '../post-call/words.ts';
-import { MAX_METADATA_ENTRIES, visibleCalls } from '../service.ts';
+import { callsWhere } from '../search.ts';
+import { visibleCalls } from '../service.ts';
 import type { CallSettings } from '../settings.ts';
 import {
   AnalysisStatusEnum,
@@ -263,126 +257,14 @@ export const CallFilterInput = builder.inputType('CallFilter', {
   }),
 });
 
-export function callsWhere(
-  viewer: Viewer,
-  filter: Partial<typeof CallFilterInput.$inferInput>,
-): Prisma.CallWhereInput {
-  return {
-    ...visibleCalls(viewer),
-    ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
-    ...(filter.endReason?.length ? { endReason: { in: [...filter.endReason] } } : {}),
-    ...durationWhere(filter),
-    ...costWhere(filter),
-    ...(filter.direction ? { direction: filter.direction } : {}),
-    ...(filter.agentId ? { agentId: requireId('Agent', filter.agentId) } : {}),
-    ...(filter.numberId ? { phoneNumberId: requireId('PhoneNumber', filter.numberId) } : {}),
-    // With AND, since the visibility filter may set the same field.
-    ...(filter.campaignId ? { AND: { campaignId: requireId('Campaign', filter.campaignId) } } : {}),
-    ...(filter.metadata ? metadataWhere(metadataEntries(filter.metadata)) : {}),
-    ...(filter.phoneNumber ? { phoneNumber: requirePhoneNumber(filter.phoneNumber) } : {}),
-    ...(filter.createdFrom || filter.createdBefore
-      ? {
-          createdAt: {
-            ...(filter.createdFrom ? { gte: filter.createdFrom } : {}),
-            ...(filter.createdBefore ? { lt: filter.createdBefore } : {}),
-          },
-        }
-      : {}),
-    ...(filter.answeredBy ? { answeredBy: filter.answeredBy } : {}),
-    ...(typeof filter.dncRequested === 'boolean'
-      ? { dncQuote: filter.dncRequested ? { not: null } : null }
-      : {}),
-    ...(filter.analysisStatus
-      ? { postCallSteps: { some: { kind: 'ANALYSIS', status: filter.analysisStatus } } }
-      : {}),
-    ...(typeof filter.transcript === 'string'
-      ? { transcript: { words: { hasEvery: requireWords(filter.transcript) } } }
-      : {}),
-  };
-}
-
-type CallFilter = Partial<typeof CallFilterInput.$inferInput>;
-
-/**
- * The condition twice: PostgreSQL assumes that one call in 200 has a pair that it has no statistics of, and
- * would go through millions of calls in the order of the list. Taken for rarer, it is looked up in its index.
- */
-function metadataWhere(entries: string[]): Prisma.CallWhereInput {
-  if (entries.length > MAX_METADATA_ENTRIES) {
-    throw new RequestError(
-      'BAD_USER_INPUT',
-      `\`filter.metadata\` may have at most ${MAX_METADATA_ENTRIES} entries; it has ${entries.length}.`,
-    );
-  }
-  const condition = { metadataEntries: { hasEvery: entries } };
-  return { ...condition, OR: [condition] };
-}
-
-function durationWhere(filter: CallFilter): Prisma.CallWhereInput {
-  const bound = (name: 'minDurationSeconds' | 'maxDurationSeconds'): number | undefined => {
-    const seconds = filter[name] ?? undefined;
-    if (seconds === undefined) return undefined;
-    if (seconds >= 0 && seconds <= MAX_DURATION_SECONDS) return Math.round(seconds * 1000);
-    throw new RequestError(
-      'BAD_USER_INPUT',
-      `\`filter.${name}\` must be from 0 to ${MAX_DURATION_SECONDS}; it is ${seconds}.`,
-    );
-  };
-  return rangeOf('durationMs', bound('minDurationSeconds'), bound('maxDurationSeconds'));
-}
-
-/** A week, and in milliseconds less than the largest 32-bit integer. */
-const MAX_DURATION_SECONDS = 604_800;
-
-function costWhere(filter: CallFilter): Prisma.CallWhereInput {
-  const bound = (name: 'minCost' | 'maxCost'): string | undefined => {
-    const amount = filter[name] ?? undefined;
-    if (amount === undefined || /^\d{1,6}(?:\.\d{1,6})?$/.test(amount)) return amount;
-    throw new RequestError(
-      'BAD_USER_INPUT',
-      `\`filter.${name}\` must be a decimal number from 0 to 999999.999999, such as "0.05".`,
-    );
-  };
-  return rangeOf('costAmount', bound('minCost'), bound('maxCost'));
-}
-
-function rangeOf<Value>(column: 'durationMs' | 'costAmount', min?: Value, max?: Value) {
-  if (min === undefined && max === undefined) return {};
-  return {
-    [column]: {
-      ...(min === undefined ? {} : { gte: min }),
-      ...(max === undefined ? {} : { lte: max }),
-    },
-  };
-}
-
-/**
- * Matches a number in all of its forms. An invalid number is rejected, because an empty list would look
- * as if there had been no calls.
- */
-function requirePhoneNumber(phoneNumber: string): { in: string[] } {
-  const checks = new Checks();
-  const canonical = checks.phoneNumber(phoneNumber, ['filter', 'phoneNumber']);
-  if (checks.problems[0]) throw new RequestError('BAD_USER_INPUT', checks.problems[0].message);
-  return { in: [...new Set([phoneNumber, ...phoneNumberForms(canonical ?? phoneNumber)])] };
-}
-
-const MAX_SEARCH = 500;
-
-function requireWords(text: string): string[] {
-  const words = text.length > MAX_SEARCH ? [] : wordsOf(text);
-  if (words.length > 0) return words;
-  throw new RequestError(
-    'BAD_USER_INPUT',
-    `\`filter.transcript\` must contain a word, and at most ${MAX_SEARCH} characters.`,
-  );
-}
-
 export const calls = new List({
   type: CallNode,
   items: 'calls',
   filter: CallFilterInput,
-  where: callsWhere,
+  where: (viewer, filter) => ({
+    ...visibleCalls(viewer),
+    ...filterCondition((checks, path) => callsWhere(checks, filter, path)),
+  }),
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     DURATION: {

@@ -2,7 +2,6 @@
 import { z } from 'zod';
 import type { App, Tx } from '../../app.ts';
 import { durationOf, outcomeOf } from '../../calls/record.ts';
-import { userError } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
 import { Checks } from '../../infra/checks.ts';
@@ -14,13 +13,17 @@ import {
 import type { DownloadLink, LinkResponse } from '../../organizations/download-links.ts';
 import {
   type ExportKind,
-  exportedWhere,
   exportLink,
   exportPermission,
   serveExport,
 } from '../../organizations/export-download.ts';
 import type { Viewer } from '../../viewer.ts';
 import { visibleCampaigns } from '../visibility.ts';
+import {
+  type CampaignContactFilter,
+  campaignContactFilter,
+  campaignContactsWhere,
+} from './search.ts';
 
 export const CAMPAIGN_EXPORT_PATH = '/downloads/campaign-contacts';
 const PAGE = 500;
@@ -30,20 +33,22 @@ export async function exportCampaignContacts(
   app: App,
   viewer: Viewer,
   campaignId: string,
-  options: { where: Prisma.CampaignContactWhereInput; format: ExportFormat },
+  { filter, format }: { filter: CampaignContactFilter; format: ExportFormat },
 ): Promise<DownloadLink & { contactCount: number }> {
   const checks = new Checks();
   const id = checks.id('Campaign', campaignId, ['campaignId']);
+  const condition = campaignContactsWhere(checks, filter, ['filter']);
+  if (id) {
+    const where = { AND: [visibleCampaigns(viewer), { id }] };
+    const found = await app.db.campaign.count({ where });
+    if (found === 0) checks.add('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  }
   checks.throwIfAny();
-  const found = await app.db.campaign.count({
-    where: { AND: [visibleCampaigns(viewer), { id: id! }] },
-  });
-  if (found === 0) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
-  const where = { AND: [{ campaignId: id! }, options.where] };
-  const permission = { campaignId: id, where, format: options.format };
   return {
-    ...exportLink(app, viewer, CAMPAIGN_EXPORT_PATH, permission),
-    contactCount: await app.db.campaignContact.count({ where }),
+    ...exportLink(app, viewer, CONTACTS, { campaignId: id!, filter, format }),
+    contactCount: await app.db.campaignContact.count({
+      where: { campaignId: id!, ...condition },
+    }),
   };
 }
 
@@ -168,17 +173,25 @@ const WRITER: RowWriter<Row> = {
   json: recordOf,
 };
 
-const permissionSchema = exportPermission.extend({ campaignId: z.uuid(), where: exportedWhere });
+const permissionSchema = exportPermission.extend({
+  campaignId: z.uuid(),
+  filter: campaignContactFilter,
+});
 
 const CONTACTS: ExportKind<z.output<typeof permissionSchema>, Row> = {
   path: CAMPAIGN_EXPORT_PATH,
   permission: permissionSchema,
   fileName: ({ campaignId }) => `${publicId('Campaign', campaignId)}-contacts`,
   writer: WRITER,
-  rows: (tx, { where, campaignId }) => ({
-    pages: () => pages(tx, where as Prisma.CampaignContactWhereInput),
-    allKeys: () => keysOfCampaign(tx, campaignId),
-  }),
+  rows(tx, { campaignId, filter }) {
+    const checks = new Checks();
+    const where = { campaignId, ...campaignContactsWhere(checks, filter, ['filter']) };
+    checks.throwIfAny();
+    return {
+      pages: () => pages(tx, where),
+      allKeys: () => keysOfCampaign(tx, campaignId),
+    };
+  },
 };
 
 async function keysOfCampaign(tx: Tx, campaignId: string) {

@@ -2,7 +2,7 @@ import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
 import { exportCampaignContacts } from '../contacts/export.ts';
-import { CampaignContactFilterInput, contactsWhere } from './campaign-contact.ts';
+import { CampaignContactFilterInput } from './campaign-contact.ts';
 
 mutation('exportCampaignContacts', {
   description:
@@ -18,7 +18,7 @@ mutation('exportCampaignContacts', {
   }),
   run: ({ campaignId, filter, format }, { app, viewer }) =>
     exportCampaignContacts(app, viewer, campaignId, {
-      where: contactsWhere(viewer, filter ?? {}),
+      filter: filter ?? {},
       format: format ?? 'CSV',
     }),
   payload: (t) => ({

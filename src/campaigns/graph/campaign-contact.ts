@@ -3,14 +3,12 @@ import type { App } from '../../app.ts';
 import { CallNode, calls } from '../../calls/graph/call.ts';
 import { CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
 import { ContactNode } from '../../contacts/graph/contact.ts';
-import { RequestError } from '../../errors.ts';
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
-import { Checks } from '../../infra/checks.ts';
-import { phoneNumberForms } from '../../infra/phone-number.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
+import { ownedBy } from '../../viewer.ts';
+import { campaignContactsWhere } from '../contacts/search.ts';
 import { waitingState } from '../contacts/waiting-reason.ts';
 import { CampaignNode } from './campaign.ts';
 import {
@@ -220,41 +218,13 @@ export const CampaignContactFilterInput = builder.inputType('CampaignContactFilt
   }),
 });
 
-/** Contacts are visible with their campaign. */
-export function contactsWhere(
-  _viewer: Viewer,
-  filter: Partial<typeof CampaignContactFilterInput.$inferInput>,
-): Prisma.CampaignContactWhereInput {
-  const conditions: Prisma.CampaignContactWhereInput[] = [];
-  if (filter.status?.length) conditions.push({ status: { in: [...filter.status] } });
-  if (filter.skipReason) {
-    conditions.push({ status: 'SKIPPED', skipReason: filter.skipReason });
-  }
-  if (filter.endReason?.length) conditions.push({ endReason: { in: [...filter.endReason] } });
-  if (filter.phoneNumber) conditions.push({ phoneNumber: requireNumber(filter.phoneNumber) });
-  // `identity` has an index, `client_id` has none.
-  if (typeof filter.clientId === 'string') {
-    conditions.push({ identity: `id:${filter.clientId}` });
-  }
-  return { AND: conditions };
-}
-
-/**
- * Matches a number in all of its forms. An invalid number is rejected, because an empty list would look
- * as if it were not in the campaign.
- */
-function requireNumber(phoneNumber: string): { in: string[] } {
-  const checks = new Checks();
-  const canonical = checks.phoneNumber(phoneNumber, ['filter', 'phoneNumber']);
-  if (checks.problems[0]) throw new RequestError('BAD_USER_INPUT', checks.problems[0].message);
-  return { in: phoneNumberForms(canonical ?? phoneNumber) };
-}
-
 const campaignContacts = new List({
   type: CampaignContactNode,
   items: 'contacts of a campaign',
   filter: CampaignContactFilterInput,
-  where: contactsWhere,
+  // Contacts are visible with their campaign.
+  where: (_viewer, filter) =>
+    filterCondition((checks, path) => campaignContactsWhere(checks, filter, path)),
   key: 'position',
   sort: {
     POSITION: { column: 'position', description: 'Sort by position in the campaign.' },

@@ -1,11 +1,9 @@
 /** The Contact type and its queries. */
-import { RequestError } from '../../errors.ts';
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { Checks } from '../../infra/checks.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
+import { ownedBy } from '../../viewer.ts';
 import { contactsWhere } from '../search.ts';
 import { ContactFolderNode } from './contact-folder.ts';
 import { ContactFilterInput, ContactOutcomeEnum } from './contact-inputs.ts';
@@ -107,23 +105,14 @@ builder.prismaObjectFields(ContactNode, (t) => ({
   }),
 }));
 
-/** @throws RequestError when the filter is invalid. */
-function matching(
-  viewer: Viewer,
-  filter: Partial<typeof ContactFilterInput.$inferInput>,
-): Prisma.ContactWhereInput {
-  const checks = new Checks();
-  const where = contactsWhere(checks, filter, ['filter']);
-  const [problem] = checks.problems;
-  if (problem) throw new RequestError('BAD_USER_INPUT', problem.message);
-  return { ...ownedBy(viewer), ...where };
-}
-
 const contacts = new List({
   type: ContactNode,
   items: 'contacts',
   filter: ContactFilterInput,
-  where: matching,
+  where: (viewer, filter) => ({
+    ...ownedBy(viewer),
+    ...filterCondition((checks, path) => contactsWhere(checks, filter, path)),
+  }),
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     PHONE_NUMBER: { column: 'phoneNumber', description: 'Sort by phone number, as text.' },

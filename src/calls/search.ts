@@ -1,0 +1,194 @@
+/** Translates call filters into conditions. */
+import { z } from 'zod';
+import type { App } from '../app.ts';
+import type { ProblemPath } from '../errors.ts';
+import type { Prisma } from '../generated/prisma/client.ts';
+import {
+  AnalysisStatus,
+  AnsweredBy,
+  CallDirection,
+  CallEndReason,
+  CallStatus,
+} from '../generated/prisma/enums.ts';
+import { Checks } from '../infra/checks.ts';
+import { parsePublicId } from '../infra/ids.ts';
+import { signedDate } from '../infra/signed-token.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
+import { metadataEntries } from './metadata.ts';
+import { wordsOf } from './post-call/words.ts';
+import { MAX_METADATA_ENTRIES, visibleCalls } from './service.ts';
+
+/** A filter as download links carry it. One with an unknown member is refused, because it would match more. */
+export const callFilter = z.strictObject({
+  /** Empty means all, as for `endReason`. */
+  status: z.array(z.enum(CallStatus)).readonly().nullish(),
+  endReason: z.array(z.enum(CallEndReason)).readonly().nullish(),
+  direction: z.enum(CallDirection).nullish(),
+  agentId: z.string().nullish(),
+  numberId: z.string().nullish(),
+  campaignId: z.string().nullish(),
+  phoneNumber: z.string().nullish(),
+  createdFrom: signedDate.nullish(),
+  createdBefore: signedDate.nullish(),
+  minDurationSeconds: z.number().nullish(),
+  maxDurationSeconds: z.number().nullish(),
+  minCost: z.string().nullish(),
+  maxCost: z.string().nullish(),
+  metadata: z.record(z.string(), z.unknown()).nullish(),
+  transcript: z.string().nullish(),
+  answeredBy: z.enum(AnsweredBy).nullish(),
+  dncRequested: z.boolean().nullish(),
+  analysisStatus: z.enum(AnalysisStatus).nullish(),
+});
+export type CallFilter = z.output<typeof callFilter>;
+
+/** A week, and in milliseconds less than the largest 32-bit integer. */
+const MAX_DURATION_SECONDS = 604_800;
+const MAX_SEARCH = 500;
+
+/**
+ * Returns the condition of a filter, to be combined with `visibleCalls`. Problems are added to `checks` under
+ * `path`.
+ */
+export function callsWhere(
+  checks: Checks,
+  filter: CallFilter,
+  path: ProblemPath,
+): Prisma.CallWhereInput {
+  const conditions: Prisma.CallWhereInput[] = [];
+  const { status, endReason, direction, metadata, createdFrom, createdBefore } = filter;
+  const { answeredBy, dncRequested, analysisStatus } = filter;
+  if (status?.length) conditions.push({ status: { in: [...status] } });
+  if (endReason?.length) conditions.push({ endReason: { in: [...endReason] } });
+  conditions.push(...durationConditions(checks, filter, path));
+  conditions.push(...costConditions(checks, filter, path));
+  if (direction) conditions.push({ direction });
+  const agentId = checks.id('agt', 'Agent', filter.agentId, [...path, 'agentId']);
+  if (agentId) conditions.push({ agentId });
+  const phoneNumberId = checks.id('num', 'PhoneNumber', filter.numberId, [...path, 'numberId']);
+  if (phoneNumberId) conditions.push({ phoneNumberId });
+  const campaignId = checks.id('cmp', 'Campaign', filter.campaignId, [...path, 'campaignId']);
+  if (campaignId) conditions.push({ campaignId });
+  if (metadata) conditions.push(...metadataConditions(checks, metadata, [...path, 'metadata']));
+  const numbers = checks.phoneNumberForms(filter.phoneNumber, [...path, 'phoneNumber']);
+  if (numbers) conditions.push({ phoneNumber: { in: numbers } });
+  if (createdFrom) conditions.push({ createdAt: { gte: createdFrom } });
+  if (createdBefore) conditions.push({ createdAt: { lt: createdBefore } });
+  if (answeredBy) conditions.push({ answeredBy });
+  if (typeof dncRequested === 'boolean') {
+    conditions.push({ dncQuote: dncRequested ? { not: null } : null });
+  }
+  if (analysisStatus) {
+    conditions.push({ postCallSteps: { some: { kind: 'ANALYSIS', status: analysisStatus } } });
+  }
+  const words = checkWords(checks, filter.transcript, [...path, 'transcript']);
+  if (words) conditions.push({ transcript: { words: { hasEvery: words } } });
+  return { AND: conditions };
+}
+
+/**
+ * The condition twice: PostgreSQL assumes that one call in 200 has a pair that it has no statistics of, and
+ * would go through millions of calls in the order of the list. Taken for rarer, it is looked up in its index.
+ */
+function metadataConditions(
+  checks: Checks,
+  metadata: Record<string, unknown>,
+  path: ProblemPath,
+): Prisma.CallWhereInput[] {
+  const entries = metadataEntries(metadata);
+  if (entries.length > MAX_METADATA_ENTRIES) {
+    checks.add(
+      'INVALID_INPUT',
+      `\`${path.join('.')}\` may have at most ${MAX_METADATA_ENTRIES} entries; it has ${entries.length}.`,
+      path,
+    );
+    return [];
+  }
+  const condition = { metadataEntries: { hasEvery: entries } };
+  return [condition, { OR: [condition] }];
+}
+
+function durationConditions(
+  checks: Checks,
+  filter: CallFilter,
+  path: ProblemPath,
+): Prisma.CallWhereInput[] {
+  const bound = (name: 'minDurationSeconds' | 'maxDurationSeconds'): number | undefined => {
+    const range = { min: 0, max: MAX_DURATION_SECONDS };
+    const seconds = checks.number(filter[name], [...path, name], range);
+    return seconds === undefined ? undefined : Math.round(seconds * 1000);
+  };
+  const [gte, lte] = [bound('minDurationSeconds'), bound('maxDurationSeconds')];
+  return [
+    ...(gte === undefined ? [] : [{ durationMs: { gte } }]),
+    ...(lte === undefined ? [] : [{ durationMs: { lte } }]),
+  ];
+}
+
+function costConditions(
+  checks: Checks,
+  filter: CallFilter,
+  path: ProblemPath,
+): Prisma.CallWhereInput[] {
+  const bound = (name: 'minCost' | 'maxCost'): string | undefined => {
+    const amount = filter[name] ?? undefined;
+    if (amount === undefined || /^\d{1,6}(?:\.\d{1,6})?$/.test(amount)) return amount;
+    const at = [...path, name];
+    return checks.add(
+      'INVALID_INPUT',
+      `\`${at.join('.')}\` must be a decimal number from 0 to 999999.999999, such as "0.05".`,
+      at,
+    );
+  };
+  const [gte, lte] = [bound('minCost'), bound('maxCost')];
+  return [
+    ...(gte === undefined ? [] : [{ costAmount: { gte } }]),
+    ...(lte === undefined ? [] : [{ costAmount: { lte } }]),
+  ];
+}
+
+function checkWords(
+  checks: Checks,
+  text: string | null | undefined,
+  path: ProblemPath,
+): string[] | undefined {
+  if (text === null || text === undefined) return undefined;
+  const words = text.length > MAX_SEARCH ? [] : wordsOf(text);
+  if (words.length > 0) return words;
+  return checks.add(
+    'INVALID_INPUT',
+    `\`${path.join('.')}\` must contain a word, and at most ${MAX_SEARCH} characters.`,
+    path,
+  );
+}
+
+/**
+ * Returns the condition of the `filter` of a mutation.
+ *
+ * @throws UserInputError for a filter that is invalid, and for an agent, number or campaign that the organization
+ *   does not have: no calls would look like success.
+ */
+export async function checkCallFilter(
+  app: App,
+  viewer: Viewer,
+  filter: CallFilter,
+): Promise<Prisma.CallWhereInput> {
+  const checks = new Checks();
+  const path = ['filter'];
+  const where = { ...visibleCalls(viewer), ...callsWhere(checks, filter, path) };
+  const { agent, phoneNumber, campaign } = app.db;
+  type Owned = { where: { organizationId: string; id: string } };
+  const references = [
+    ['agentId', 'agt', 'Agent', (query: Owned) => agent.count(query)],
+    ['numberId', 'num', 'Phone number', (query: Owned) => phoneNumber.count(query)],
+    ['campaignId', 'cmp', 'Campaign', (query: Owned) => campaign.count(query)],
+  ] as const;
+  for (const [name, prefix, noun, count] of references) {
+    const parsed = parsePublicId(filter[name] ?? '');
+    if (parsed?.prefix !== prefix) continue;
+    const found = await count({ where: { ...ownedBy(viewer), id: parsed.uuid } });
+    if (found === 0) checks.add('NOT_FOUND', `${noun} not found.`, [...path, name]);
+  }
+  checks.throwIfAny();
+  return where;
+}
