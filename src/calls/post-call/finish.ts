@@ -9,6 +9,7 @@ import { callEvents } from '../append-events.ts';
 import { lockCalls } from '../lock.ts';
 import {
   type ClaimedStep,
+  MAX_DETAIL,
   POST_CALL_STEPS,
   planOf,
   type SaveStep,
@@ -20,7 +21,6 @@ import { wakeWorkers } from './wake.ts';
 const BATCH = 20;
 /** The steps of a call end one shortly after the other, and nobody waits for them. */
 const WAIT_MS = 100;
-const MAX_DETAIL = 500;
 
 export interface FinishedStep {
   step: ClaimedStep;

@@ -14,6 +14,7 @@ import { CALL_COLUMNS } from '../lock.ts';
 import { finishStep } from './finish.ts';
 import {
   type ClaimedStep,
+  MAX_DETAIL,
   planOf,
   type SaveStep,
   StepFailure,
@@ -312,8 +313,6 @@ async function retryLater(
       AND lease_id = ${step.leaseId}::uuid`;
   wakeWorkers(app, [step.kind], delayMs);
 }
-
-const MAX_DETAIL = 500;
 
 /** 1, 2, 4 … seconds up to an hour, each up to a fifth longer, so that many do not return at once. */
 function delaySeconds(attempts: number): number {

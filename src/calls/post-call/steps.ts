@@ -45,6 +45,9 @@ export function planOf(kind: PostCallStepKind): StepPlan {
   return plan;
 }
 
+/** Maximum number of characters kept of why an attempt failed or a step was skipped. */
+export const MAX_DETAIL = 500;
+
 /** What a step changes about its call; these columns are written by the steps alone. */
 export type CallFindings = Partial<
   Pick<
