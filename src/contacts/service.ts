@@ -5,7 +5,7 @@ import type { Contact } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { derivedId, newId } from '../infra/ids.ts';
-import { parseCountry, phoneNumberForms, subscriberOf } from '../infra/phone-number.ts';
+import { phoneNumberForms, subscriberOf } from '../infra/phone-number.ts';
 import { phoneNumberRules } from '../organizations/service.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import {
@@ -123,14 +123,7 @@ export async function createContacts(
 ): Promise<CreatedContacts> {
   const checks = new Checks();
   const { onDuplicate } = input;
-  const country = input.defaultCountry ? parseCountry(input.defaultCountry) : undefined;
-  if (input.defaultCountry && !country) {
-    checks.add(
-      'INVALID_INPUT',
-      '`defaultCountry` must be an ISO 3166-1 alpha-2 country code, such as "US" or "DE".',
-      ['defaultCountry'],
-    );
-  }
+  const country = checks.country(input.defaultCountry, ['defaultCountry']);
   const rules = { ...(await phoneNumberRules(app, viewer)), defaultCountry: country };
   checkCount(checks, input.contacts.length, ['contacts']);
   const folder = await checkFolder(app, viewer, checks, input);

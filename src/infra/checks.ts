@@ -7,7 +7,13 @@
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
 import { type ID_PREFIXES, type NodeType, readPublicId } from '../ids.ts';
 import { mayBePublicHost } from './outgoing/addresses.ts';
-import { type PhoneNumberRules, phoneNumberForms, readPhoneNumber } from './phone-number.ts';
+import {
+  type CountryCode,
+  type PhoneNumberRules,
+  parseCountry,
+  phoneNumberForms,
+  readPhoneNumber,
+} from './phone-number.ts';
 
 /** Not allowed by RFC 3986. Parsers that accept them may read different hosts. */
 const NOT_IN_URLS = /[\0- "<>\\^`{|}\x7f-\xa0\u2028\u2029]/;
@@ -149,6 +155,19 @@ export class Checks {
     const canonical = this.phoneNumber(value, path);
     if (!value || canonical === undefined) return undefined;
     return [...new Set([value, ...phoneNumberForms(canonical)])];
+  }
+
+  /** An ISO 3166-1 alpha-2 country that has phone numbers. An empty text is none. */
+  country(value: string | null | undefined, path: ProblemPath): CountryCode | undefined {
+    if (!value) return undefined;
+    return (
+      parseCountry(value) ??
+      this.add(
+        'INVALID_INPUT',
+        `${name(path)} must be an ISO 3166-1 alpha-2 country code, such as "US" or "DE".`,
+        path,
+      )
+    );
   }
 
   /** The UUID in the public ID of an object of this type. */

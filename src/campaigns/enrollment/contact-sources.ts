@@ -11,7 +11,7 @@ import {
 import { CsvReader, type CsvRow, cellText } from '../../contacts/import/csv.ts';
 import { readHeader } from '../../contacts/import/header.ts';
 import { contactRowReader, type OptOutOfRow } from '../../contacts/import/row-reader.ts';
-import { checkCountry, checkFile, MAX_ROW_BYTES } from '../../contacts/import/service.ts';
+import { checkFile, MAX_ROW_BYTES } from '../../contacts/import/service.ts';
 import { type FileEncoding, readText } from '../../contacts/import/text-encoding.ts';
 import type { ProblemPath } from '../../errors.ts';
 import type { CampaignContactSource } from '../../generated/prisma/enums.ts';
@@ -146,7 +146,7 @@ export async function checkSource(
   }
   const rules = {
     ...(await phoneNumberRules(app, viewer)),
-    defaultCountry: checkCountry(checks, input.defaultCountry),
+    defaultCountry: checks.country(input.defaultCountry, ['defaultCountry']),
   };
   const { contactFolderId, contactIds, contacts, contactsFile } = input;
   const found: (SourceOfContacts | undefined)[] = [

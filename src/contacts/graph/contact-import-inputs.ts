@@ -120,7 +120,7 @@ export const FileEncodingEnum = builder.enumType('FileEncoding', {
   ) as Record<FileEncoding, { value: FileEncoding; description: string }>,
 });
 
-/** The `defaultCountry` field of every input that takes a file. */
+/** The `defaultCountry` field of inputs with phone numbers as people write them. */
 export function defaultCountryField(t: InputBuilder) {
   return t.string({
     description:

@@ -5,6 +5,7 @@ import { mutation } from '../../graphql/mutation.ts';
 import { deleteContacts, MAX_CONTACTS, moveContacts } from '../selection.ts';
 import { createContact, createContacts, updateContact } from '../service.ts';
 import { ContactNode } from './contact.ts';
+import { defaultCountryField } from './contact-import-inputs.ts';
 import {
   ContactDuplicateRule,
   ContactMoveDuplicateRule,
@@ -43,10 +44,7 @@ mutation('createContacts', {
       required: true,
       description: `Contacts to create, 1 to ${formatNumber(MAX_CONTACTS)}. A phone number that is listed twice counts as a duplicate.`,
     }),
-    defaultCountry: t.string({
-      description:
-        'Country of phone numbers without a country calling code, as an ISO 3166-1 alpha-2 code such as `US`. Default: such numbers are invalid.',
-    }),
+    defaultCountry: defaultCountryField(t),
     onDuplicate: t.field({
       type: ContactDuplicateRule,
       required: true,

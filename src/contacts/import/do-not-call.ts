@@ -2,12 +2,12 @@
 import type { App } from '../../app.ts';
 import { Checks } from '../../infra/checks.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
-import { readPhoneNumber } from '../../infra/phone-number.ts';
+import { type PhoneNumberRules, readPhoneNumber } from '../../infra/phone-number.ts';
 import type { Viewer } from '../../viewer.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
 import { CsvReader, cellText } from './csv.ts';
 import { type FileFormat, readHeader } from './header.ts';
-import { checkCountry, checkFile, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
+import { checkFile, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
 import { type FileEncoding, readText } from './text-encoding.ts';
 
 const BATCH = 5_000;
@@ -50,7 +50,7 @@ export async function importDoNotCall(
   const checks = new Checks();
   const reason = checks.text(input.reason, ['reason'], { max: 500 })?.trim() || null;
   const source = checks.text(input.source, ['source'], { max: 100 })?.trim() || null;
-  const country = checkCountry(checks, input.defaultCountry);
+  const country = checks.country(input.defaultCountry, ['defaultCountry']);
   const inspected = await checkFile(checks, input.file, () => inspectFile(checks, input, country));
   checks.throwIfAny();
 
@@ -97,7 +97,7 @@ function numberIn(cell: string, country: Country): string | undefined {
   return 'problem' in reading ? undefined : reading.phoneNumber;
 }
 
-type Country = ReturnType<typeof checkCountry>;
+type Country = PhoneNumberRules['defaultCountry'];
 
 /** Finds the phone number columns and checks that the file can be read to its end. */
 async function inspectFile(

@@ -4,7 +4,6 @@ import { type ProblemPath, userError } from '../../errors.ts';
 import type { ContactImport } from '../../generated/prisma/client.ts';
 import { Checks } from '../../infra/checks.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
-import { parseCountry } from '../../infra/phone-number.ts';
 import { watchSnapshots } from '../../live/snapshots.ts';
 import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
 import { checkFolder } from '../folders.ts';
@@ -59,7 +58,7 @@ export async function importContacts(
   }
   const checks = new Checks();
   const folderId = await checkFolder(app, viewer, checks, input);
-  const country = checkCountry(checks, input.defaultCountry);
+  const country = checks.country(input.defaultCountry, ['defaultCountry']);
   const header = await checkFile(checks, input.file, async () => {
     const given = input.mapping ?? [];
     const options = { encoding: input.encoding, isHeader: headerTest(given) };
@@ -158,18 +157,6 @@ export async function checkFile<T>(
     if (!(error instanceof UnreadableTextError)) throw error;
     return checks.add('INVALID_INPUT', error.message, path);
   }
-}
-
-export function checkCountry(checks: Checks, country: string | null | undefined) {
-  if (!country) return undefined;
-  return (
-    parseCountry(country) ??
-    checks.add(
-      'INVALID_INPUT',
-      '`defaultCountry` must be an ISO 3166-1 alpha-2 country code, such as "US" or "DE".',
-      ['defaultCountry'],
-    )
-  );
 }
 
 function asUserError(error: unknown): unknown {
