@@ -7,6 +7,7 @@ import { ContactOutcome } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { parsePublicId } from '../infra/ids.ts';
+import { withoutPunctuation } from '../infra/phone-number.ts';
 import { signedDate } from '../infra/signed-token.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { searchForm } from './fields.ts';
@@ -60,7 +61,7 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
     return {};
   }
   const patterns = [/[a-z0-9]{3}/.test(text) ? text : ` ${text}`];
-  const digits = text.replace(/[\s().\-/]/g, '');
+  const digits = withoutPunctuation(text);
   if (/^\+?\d+$/.test(digits)) {
     patterns.push(digits.length >= 3 ? digits : ` +${digits.replace('+', '')}`);
   }

@@ -38,6 +38,7 @@ const INVISIBLE = /\p{Cf}/gu;
 /** Labels of lead-ad exports, links and address books. */
 const LABEL =
   /^(?:p|t|m|ph|tel|phone|telephone|mob|mobile|cell|whatsapp|callto|sms)\s*[.:]+\s*(?=[+(\d])/i;
+/** What people write between the digits. */
 const PUNCTUATION = /[\s().\-/\u2010-\u2015\u2212]/g;
 
 /**
@@ -101,6 +102,11 @@ export function subscriberOf(phoneNumber: string): string {
   return phoneNumber.replace(/^\+549(?=\d{10}$)/, '+54');
 }
 
+/** Removes spaces, parentheses, dots, slashes and hyphens, as for a search in numbers. */
+export function withoutPunctuation(text: string): string {
+  return text.replace(PUNCTUATION, '');
+}
+
 /** Returns an ISO 3166-1 alpha-2 country that has phone numbers. Case-insensitive. */
 export function parseCountry(text: string): CountryCode | undefined {
   const code = text.trim().toUpperCase();
@@ -138,7 +144,7 @@ function cleanPhoneNumber(text: string): string {
 function readingsOf(text: string, country: CountryCode | undefined): PhoneNumber[] {
   const texts = [text];
   if (country && /^\(?\s*\d/.test(text)) {
-    const digits = text.replace(PUNCTUATION, '');
+    const digits = withoutPunctuation(text);
     const isInternational = digits.startsWith(getCountryCallingCode(country));
     if (isInternational) texts.push(`+${text.replace(/^\(\s*/, '')}`);
   }
@@ -158,7 +164,7 @@ function readingsOf(text: string, country: CountryCode | undefined): PhoneNumber
  * numbers have ten digits since, and lists still have the prefixes.
  */
 function withoutMexicanPrefix(text: string, country: CountryCode | undefined): string {
-  const compact = text.replace(PUNCTUATION, '');
+  const compact = withoutPunctuation(text);
   const [, code, digits] = /^(\+52|0052|52)?(?:044|045|01|1)(\d{10})$/.exec(compact) ?? [];
   if (digits === undefined) return text;
   return code === '+52' || country === 'MX' ? `+52${digits}` : text;

@@ -5,7 +5,11 @@ import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { canonicalPhoneNumber, phoneNumberForms } from '../../infra/phone-number.ts';
+import {
+  canonicalPhoneNumber,
+  phoneNumberForms,
+  withoutPunctuation,
+} from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { addToDoNotCall, MAX_ENTRIES, removeFromDoNotCall } from '../do-not-call.ts';
 
@@ -48,7 +52,7 @@ function matching(
   viewer: Viewer,
   { search, source }: Partial<typeof DoNotCallFilter.$inferInput>,
 ): Prisma.DoNotCallEntryWhereInput {
-  const digits = search?.replace(/[\s().\-/]/g, '');
+  const digits = search ? withoutPunctuation(search) : '';
   if (digits && !/^\+?\d*$/.test(digits)) {
     throw new RequestError(
       'BAD_USER_INPUT',

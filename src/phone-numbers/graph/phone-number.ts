@@ -6,6 +6,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { literal } from '../../infra/database/like.ts';
+import { withoutPunctuation } from '../../infra/phone-number.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { inboundAddress } from '../inbound-address.ts';
@@ -180,7 +181,7 @@ function matching(
   const conditions: Prisma.PhoneNumberWhereInput[] = [];
   const { search, provider, agentId, assigned } = filter;
   if (search) {
-    const digits = search.replace(/[\s().\-/]/g, '');
+    const digits = withoutPunctuation(search);
     conditions.push({
       OR: [
         { name: { contains: literal(search), mode: 'insensitive' } },
