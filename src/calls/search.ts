@@ -39,6 +39,7 @@ export const callFilter = z.strictObject({
   answeredBy: z.enum(AnsweredBy).nullish(),
   dncRequested: z.boolean().nullish(),
   analysisStatus: z.enum(AnalysisStatus).nullish(),
+  successful: z.boolean().nullish(),
 });
 export type CallFilter = z.output<typeof callFilter>;
 
@@ -57,7 +58,7 @@ export function callsWhere(
 ): Prisma.CallWhereInput {
   const conditions: Prisma.CallWhereInput[] = [];
   const { status, endReason, direction, metadata, createdFrom, createdBefore } = filter;
-  const { answeredBy, dncRequested, analysisStatus } = filter;
+  const { answeredBy, dncRequested, analysisStatus, successful } = filter;
   if (status?.length) conditions.push({ status: { in: [...status] } });
   if (endReason?.length) conditions.push({ endReason: { in: [...endReason] } });
   conditions.push(...durationConditions(checks, filter, path));
@@ -81,6 +82,7 @@ export function callsWhere(
   if (analysisStatus) {
     conditions.push({ postCallSteps: { some: { kind: 'ANALYSIS', status: analysisStatus } } });
   }
+  if (typeof successful === 'boolean') conditions.push(verdictCondition(successful));
   const words = checkWords(checks, filter.transcript, [...path, 'transcript']);
   if (words) conditions.push({ transcript: { words: { hasEvery: words } } });
   return { AND: conditions };
@@ -106,6 +108,14 @@ function metadataConditions(
   }
   const condition = { metadataEntries: { hasEvery: entries } };
   return [condition, { OR: [condition] }];
+}
+
+/**
+ * On the column that analytics count. `not: null` says nothing new, but PostgreSQL takes `= false` for all that is
+ * not true, null included, and would not look a rare verdict up in its index.
+ */
+function verdictCondition(successful: boolean): Prisma.CallWhereInput {
+  return { fact: { success: { equals: successful, not: null } } };
 }
 
 function durationConditions(

@@ -62,6 +62,15 @@ beforeAll(async () => {
       storedAt: at(60),
     },
   });
+  await server.app.db.callAnalysis.createMany({
+    // The last one has extracted data alone.
+    data: [true, true, false, null].map((success, index) => ({
+      callId: ids[2 * index]!,
+      organizationId: server.organizationId,
+      status: 'DONE' as const,
+      success,
+    })),
+  });
   await server.app.db.postCallStep.create({
     data: {
       callId: ids[6]!,
@@ -162,6 +171,8 @@ describe('a link of exportCalls', () => {
     dncRequested: () => [{ dncRequested: true }, [4]],
     'dncRequested of false': () => [{ dncRequested: false, campaignId }, [0, 8]],
     analysisStatus: () => [{ analysisStatus: 'FAILED' }, [6]],
+    successful: () => [{ successful: true }, [0, 2]],
+    'successful of false': () => [{ successful: false }, [4]],
   };
 
   it.each(Object.keys(FILTERS))('leads to the calls of a filter with %s', async (name) => {
@@ -176,6 +187,22 @@ describe('a link of exportCalls', () => {
       }),
     ).calls.nodes.map(({ id }: { id: string }) => ids.indexOf(uuidOf(id)));
     expect(listed.sort((a: number, b: number) => a - b)).toEqual(expected);
+  });
+
+  it('leads to as many successful calls as analytics count', async () => {
+    const range = { from: at(0).toISOString(), to: at(60).toISOString() };
+    const { analytics } = dataOf(
+      await client.send(
+        'query ($range: AnalyticsRange!) { analytics(range: $range) { total { successful successRate } } }',
+        { range },
+      ),
+    );
+    const { successful, successRate } = analytics.total;
+    const counts = await Promise.all(
+      [true, false].map(async (each) => (await exporting({ successful: each })).callCount),
+    );
+    expect(counts).toEqual([successful, successful / successRate - successful]);
+    expect(successful).toBe(2);
   });
 
   it.each([

@@ -254,6 +254,10 @@ export const CallFilterInput = builder.inputType('CallFilter', {
       type: AnalysisStatusEnum,
       description: 'Status of the analysis of an answered and ended call.',
     }),
+    successful: t.boolean({
+      description:
+        'Whether the outcome is a success by the criteria of the agent. Calls without an outcome match neither value.',
+    }),
   }),
 });
 
