@@ -6,8 +6,8 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { addCampaignContacts, createCampaign } from '../src/campaigns/service.ts';
+import { publicId } from '../src/ids.ts';
 import { FileFromText } from '../src/infra/files/uploaded-file.ts';
-import { publicId } from '../src/infra/ids.ts';
 import { demoAgent, withBenchServer } from './support/server.ts';
 
 const SIZES = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [10_000, 50_000];
@@ -44,11 +44,11 @@ await withBenchServer(async (server) => {
   const agentId = await demoAgent(server);
   const { campaign } = await createCampaign(app, viewer, {
     name: 'Benchmark',
-    agentId: publicId('agt', agentId),
+    agentId: publicId('Agent', agentId),
     contacts: [{ phoneNumber: '+14155550123' }],
     scheduledAt: new Date(Date.now() + 30 * 86_400_000),
   });
-  const campaignId = publicId('cmp', campaign.id);
+  const campaignId = publicId('Campaign', campaign.id);
   const idle = await waitsDuring(client, campaign.id, setTimeout(2_000));
   const idleMedian = idle[Math.floor(idle.length / 2)] ?? 0;
   for (const [series, count] of SIZES.entries()) {

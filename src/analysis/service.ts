@@ -25,7 +25,7 @@ const ANALYZABLE = {
 /** Analyzes a call again, by the current criteria of its agent. */
 export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise<Call> {
   const checks = new Checks();
-  const uuid = checks.id('cal', 'Call', id, ['id']);
+  const uuid = checks.id('Call', id, ['id']);
   checks.throwIfAny();
   const found = await app.db.call.findFirst({
     where: { ...ownedBy(viewer), deletedAt: null, id: uuid! },

@@ -10,8 +10,8 @@ import {
   CallEndReason,
   CallStatus,
 } from '../generated/prisma/enums.ts';
+import { parsePublicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { parsePublicId } from '../infra/ids.ts';
 import { signedDate } from '../infra/signed-token.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { metadataEntries } from './metadata.ts';
@@ -64,11 +64,11 @@ export function callsWhere(
   conditions.push(...durationConditions(checks, filter, path));
   conditions.push(...costConditions(checks, filter, path));
   if (direction) conditions.push({ direction });
-  const agentId = checks.id('agt', 'Agent', filter.agentId, [...path, 'agentId']);
+  const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
   if (agentId) conditions.push({ agentId });
-  const phoneNumberId = checks.id('num', 'PhoneNumber', filter.numberId, [...path, 'numberId']);
+  const phoneNumberId = checks.id('PhoneNumber', filter.numberId, [...path, 'numberId']);
   if (phoneNumberId) conditions.push({ phoneNumberId });
-  const campaignId = checks.id('cmp', 'Campaign', filter.campaignId, [...path, 'campaignId']);
+  const campaignId = checks.id('Campaign', filter.campaignId, [...path, 'campaignId']);
   if (campaignId) conditions.push({ campaignId });
   if (metadata) conditions.push(...metadataConditions(checks, metadata, [...path, 'metadata']));
   const numbers = checks.phoneNumberForms(filter.phoneNumber, [...path, 'phoneNumber']);
@@ -189,13 +189,13 @@ export async function checkCallFilter(
   const { agent, phoneNumber, campaign } = app.db;
   type Owned = { where: { organizationId: string; id: string } };
   const references = [
-    ['agentId', 'agt', 'Agent', (query: Owned) => agent.count(query)],
-    ['numberId', 'num', 'Phone number', (query: Owned) => phoneNumber.count(query)],
-    ['campaignId', 'cmp', 'Campaign', (query: Owned) => campaign.count(query)],
+    ['agentId', 'Agent', 'Agent', (query: Owned) => agent.count(query)],
+    ['numberId', 'PhoneNumber', 'Phone number', (query: Owned) => phoneNumber.count(query)],
+    ['campaignId', 'Campaign', 'Campaign', (query: Owned) => campaign.count(query)],
   ] as const;
-  for (const [name, prefix, noun, count] of references) {
+  for (const [name, type, noun, count] of references) {
     const parsed = parsePublicId(filter[name] ?? '');
-    if (parsed?.prefix !== prefix) continue;
+    if (parsed?.type !== type) continue;
     const found = await count({ where: { ...ownedBy(viewer), id: parsed.uuid } });
     if (found === 0) checks.add('NOT_FOUND', `${noun} not found.`, [...path, name]);
   }

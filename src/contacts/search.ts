@@ -4,9 +4,9 @@ import type { App } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { ContactOutcome } from '../generated/prisma/enums.ts';
+import { parsePublicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { parsePublicId } from '../infra/ids.ts';
 import { withoutPunctuation } from '../infra/phone-number.ts';
 import { signedDate } from '../infra/signed-token.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
@@ -35,7 +35,7 @@ export function contactsWhere(
 ): Prisma.ContactWhereInput {
   const conditions: Prisma.ContactWhereInput[] = [];
   const { folderId, search, lastCallOutcome, phoneNumber, createdFrom, createdBefore } = filter;
-  const folder = checks.id('fld', 'ContactFolder', folderId, [...path, 'folderId']);
+  const folder = checks.id('ContactFolder', folderId, [...path, 'folderId']);
   if (folder) conditions.push({ folderId: folder });
   if (search?.trim()) conditions.push(matching(checks, search, [...path, 'search']));
   if (lastCallOutcome?.length) conditions.push({ lastCallOutcome: { in: [...lastCallOutcome] } });
@@ -83,7 +83,7 @@ export async function checkContactFilter(
 ): Promise<Prisma.ContactWhereInput> {
   const where = { ...ownedBy(viewer), ...contactsWhere(checks, filter, path) };
   const { folderId } = filter;
-  if (folderId && parsePublicId(folderId)?.prefix === 'fld') {
+  if (folderId && parsePublicId(folderId)?.type === 'ContactFolder') {
     await checkFolder(app, viewer, checks, { folderId, path: [...path, 'folderId'] });
   }
   return where;

@@ -5,7 +5,7 @@
  * values are reported by `throwIfAny`.
  */
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
-import { type ID_PREFIXES, type NodeType, readPublicId } from '../ids.ts';
+import { type NodeType, readPublicId } from '../ids.ts';
 import { mayBePublicHost } from './outgoing/addresses.ts';
 import {
   type CountryCode,
@@ -171,20 +171,7 @@ export class Checks {
   }
 
   /** The UUID in the public ID of an object of this type. */
-  id(type: NodeType, value: string | null | undefined, path: ProblemPath): string | undefined;
-  /** For callers that still name the prefix; it must be that of the type. */
-  id<Type extends NodeType>(
-    prefix: (typeof ID_PREFIXES)[Type],
-    type: Type,
-    value: string | null | undefined,
-    path: ProblemPath,
-  ): string | undefined;
-  id(...args: unknown[]): string | undefined {
-    const [type, value, path] = args.slice(-3) as [
-      NodeType,
-      string | null | undefined,
-      ProblemPath,
-    ];
+  id(type: NodeType, value: string | null | undefined, path: ProblemPath): string | undefined {
     if (value === null || value === undefined) return undefined;
     const read = readPublicId(type, value);
     if ('uuid' in read) return read.uuid;

@@ -15,8 +15,3 @@ export function derivedId(seed: string, at: Date): string {
   const random = createHash('sha256').update(seed).digest().subarray(0, 16);
   return v7({ msecs: at.getTime(), random, seq: random.readUInt32BE(0) & 0x7fffffff });
 }
-
-/** For benchmarks that are still to be moved to `publicId` of `src/ids.ts`. */
-export function publicId(prefix: string, uuid: string): string {
-  return `${prefix}_${uuid}`;
-}

@@ -1,6 +1,7 @@
 /** Filters of calls in mutations, and in the download links that carry them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { newId, publicId } from '../../src/infra/ids.ts';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { readToken, signToken } from '../../src/infra/signed-token.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { attempt, brief } from '../contacts/support.ts';
@@ -104,7 +105,7 @@ describe.each([
     ['an empty agent ID', { agentId: '' }, ['INVALID_ID filter.agentId']],
     [
       'the ID of another type',
-      { numberId: publicId('agt', newId()) },
+      { numberId: publicId('Agent', newId()) },
       ['INVALID_ID filter.numberId'],
     ],
     ['a malformed campaign ID', { campaignId: 'cmp_1' }, ['INVALID_ID filter.campaignId']],
@@ -135,9 +136,9 @@ describe.each([
     const other = await server.newOrganization();
     expect(brief((await run(theirs, other.client)).userErrors)).toEqual(NOT_FOUND);
     const unknown = {
-      agentId: publicId('agt', newId()),
-      numberId: publicId('num', newId()),
-      campaignId: publicId('cmp', newId()),
+      agentId: publicId('Agent', newId()),
+      numberId: publicId('PhoneNumber', newId()),
+      campaignId: publicId('Campaign', newId()),
     };
     expect(brief((await run(unknown)).userErrors)).toEqual(NOT_FOUND);
     const both = { agentId: unknown.agentId, campaignId: 'x' };
@@ -240,7 +241,7 @@ describe('exportCampaignContacts', () => {
   it('rejects an invalid filter and an unknown campaign with the path of each problem', async () => {
     const filter = { phoneNumber: '0171 555' };
     expect(await run({ campaignId, filter })).toEqual(['INVALID_INPUT filter.phoneNumber']);
-    const unknown = publicId('cmp', newId());
+    const unknown = publicId('Campaign', newId());
     expect(await run({ campaignId: unknown, filter })).toEqual([
       'INVALID_INPUT filter.phoneNumber',
       'NOT_FOUND campaignId',
