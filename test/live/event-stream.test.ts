@@ -1,6 +1,8 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
+import { until } from '../support/wait.ts';
 
 interface StreamedEvent {
   event: string;
@@ -55,6 +57,37 @@ describe('callEvents over server-sent events', () => {
     close();
   });
 
+  it.each([
+    '1.0',
+    '1.1',
+  ])('sends missed and live events in the body of HTTP/%s', async (version) => {
+    const query = `subscription { callEvents(after: "0", types: [CREATED]) { cursor } }`;
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    let received = '';
+    socket.setEncoding('utf8').on('data', (chunk) => {
+      received += chunk;
+    });
+    socket.write(
+      `GET /graphql?${new URLSearchParams({ query })} HTTP/${version}\r\nhost: localhost\r\n` +
+        `accept: text/event-stream\r\nauthorization: Bearer ${server.key}\r\n\r\n`,
+    );
+    const ids = () => received.match(/(?<=^id: )\d+$/gm) ?? [];
+    await until('the missed events', () => ids().length > 0);
+    for (let count = 0; count < 2; count += 1) {
+      const before = ids().length;
+      await caller.call();
+      await until('the live event', () => ids().length > before);
+    }
+    socket.destroy();
+    const [head = '', ...rest] = received.split('\r\n\r\n');
+    const body = rest.join('\r\n\r\n');
+    const isChunked = /^transfer-encoding: chunked$/im.test(head);
+    expect(isChunked).toBe(version === '1.1');
+    const events = isChunked ? withoutChunks(body) : body;
+    expect(events).toMatch(/^:\n\n(event: next\ndata: \{.*\}\nid: \d+\n\n)+$/);
+    expect(events.match(/(?<=^id: )\d+$/gm)).toEqual(ids());
+  });
+
   it('rejects a Last-Event-ID that is not a cursor', async () => {
     const { response, events } = await open('0', { 'last-event-id': 'yesterday' });
     const { value } = await events.next();
@@ -63,6 +96,19 @@ describe('callEvents over server-sent events', () => {
     expect(JSON.parse(value!.data).errors[0].extensions.code).toBe('BAD_USER_INPUT');
   });
 });
+
+/** The texts of chunks, https://www.rfc-editor.org/rfc/rfc9112#section-7.1 */
+function withoutChunks(body: string): string {
+  let texts = '';
+  for (let at = 0; at < body.length; ) {
+    const end = body.indexOf('\r\n', at);
+    const size = Number.parseInt(body.slice(at, end), 16);
+    texts += body.slice(end + 2, end + 2 + size);
+    expect(body.slice(end + 2 + size, end + 4 + size)).toBe('\r\n');
+    at = end + 4 + size;
+  }
+  return texts;
+}
 
 async function* eventsIn(response: Response): AsyncGenerator<StreamedEvent> {
   let text = '';

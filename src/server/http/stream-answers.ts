@@ -134,7 +134,11 @@ class EventStream {
     const response = this.#response;
     if (isGone(response)) return true;
     if (response.writableLength > MAX_BUFFERED_LIVE_BYTES) return false;
-    response.write(messages.blocks);
+    const { socket } = response;
+    // Past the response, which writes each part of a chunk by itself. A response that waits for one before it on
+    // its connection has no socket, and the body of HTTP/1.0 has no chunks.
+    if (socket && response.chunkedEncoding) socket.write(messages.chunk);
+    else response.write(messages.blocks);
     return true;
   }
 

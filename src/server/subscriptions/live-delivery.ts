@@ -22,6 +22,7 @@ export interface SharedMessage {
 export class SharedMessages {
   readonly messages: readonly SharedMessage[];
   #blocks: Buffer | undefined;
+  #chunk: Buffer | undefined;
   #frames: TextFrames | undefined;
 
   constructor(messages: readonly SharedMessage[]) {
@@ -44,6 +45,16 @@ export class SharedMessages {
         .join(''),
     );
     return this.#blocks;
+  }
+
+  /** The same as a chunk of a body, https://www.rfc-editor.org/rfc/rfc9112#section-7.1 */
+  get chunk(): Buffer {
+    this.#chunk ??= Buffer.concat([
+      Buffer.from(`${this.blocks.length.toString(16)}\r\n`),
+      this.blocks,
+      Buffer.from('\r\n'),
+    ]);
+    return this.#chunk;
   }
 
   /** A subscription's `next` messages as WebSocket frames, whose payloads are encoded once for all. */
