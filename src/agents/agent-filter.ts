@@ -1,24 +1,37 @@
 /** Filter of agent lists. */
+import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
+import type { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
 
 export interface AgentFilter {
   /** Empty means all. */
   status?: readonly SyncStatus[] | null | undefined;
   name?: string | null | undefined;
+  voiceId?: string | null | undefined;
+  toolId?: string | null | undefined;
+  knowledgeBaseId?: string | null | undefined;
 }
 
-export function listedAgents(
-  viewer: Viewer,
-  filter: AgentFilter | null | undefined,
+/** Returns the condition of a filter. Problems are added to `checks` under `path`. */
+export function agentsWhere(
+  checks: Checks,
+  filter: AgentFilter,
+  path: ProblemPath,
 ): Prisma.AgentWhereInput {
-  const { status, name } = filter ?? {};
+  const { status, name } = filter;
+  const voiceId = checks.id('Voice', filter.voiceId, [...path, 'voiceId']);
+  const toolId = checks.id('Tool', filter.toolId, [...path, 'toolId']);
+  const knowledgeBaseId = checks.id('KnowledgeBase', filter.knowledgeBaseId, [
+    ...path,
+    'knowledgeBaseId',
+  ]);
   return {
-    ...ownedBy(viewer),
-    deletedAt: null,
     ...(status?.length ? { status: { in: [...status] } } : {}),
     ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
+    ...(voiceId ? { voiceId } : {}),
+    ...(toolId ? { tools: { some: { toolId } } } : {}),
+    ...(knowledgeBaseId ? { knowledgeBases: { some: { knowledgeBaseId } } } : {}),
   };
 }

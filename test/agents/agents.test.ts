@@ -249,6 +249,40 @@ describe('agents', () => {
     expect((await list('(orderBy: {field: NAME, direction: DESC}, first: 2)')).length).toBe(3);
   });
 
+  it('filters by voice, tool and knowledge base, which objects in use are found by', async () => {
+    const used = await addTool(server, server.organizationId, 'used');
+    const unused = await addTool(server, server.organizationId, 'unused');
+    const { id: knowledgeBase } = await addKnowledgeBase(server, server.organizationId);
+    const name = 'With everything';
+    const agent = await change(server.client, 'createAgent', {
+      ...basic(),
+      name,
+      toolIds: [used],
+      knowledgeBaseIds: [knowledgeBase],
+    });
+    const found = async (filter: Record<string, string>) => {
+      const { data } = await server.client.send(
+        'query ($filter: AgentFilter) { agents(filter: $filter) { totalCount nodes { id } } }',
+        { filter },
+      );
+      return data.agents;
+    };
+    const one = { totalCount: 1, nodes: [{ id: agent.id }] };
+    expect(await found({ toolId: used })).toEqual(one);
+    expect(await found({ knowledgeBaseId: knowledgeBase })).toEqual(one);
+    expect(await found({ voiceId, name, toolId: used })).toEqual(one);
+    const none = { totalCount: 0, nodes: [] };
+    expect(await found({ toolId: unused })).toEqual(none);
+    expect(await found({ voiceId: publicId('Voice', newId()), name })).toEqual(none);
+    const wrong = await server.client.send(
+      `{ agents(filter: { toolId: "${agent.id}" }) { totalCount } }`,
+    );
+    expect(wrong.errors?.[0]).toMatchObject({
+      message: expect.stringContaining('expected the ID of a Tool'),
+      extensions: { code: 'BAD_USER_INPUT' },
+    });
+  });
+
   it('is readable with a READ key, which cannot delete', async () => {
     const { id } = await change(server.client, 'createAgent', basic());
     const made = await server.client.send(

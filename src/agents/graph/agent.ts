@@ -1,4 +1,5 @@
 import { builder } from '../../graphql/builder.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
@@ -8,7 +9,7 @@ import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ToolNode } from '../../tools/graph/tool.ts';
 import { existingOf, ownedBy } from '../../viewer.ts';
 import { VoiceNode } from '../../voices/graph/voice.ts';
-import { listedAgents } from '../agent-filter.ts';
+import { agentsWhere } from '../agent-filter.ts';
 import { LIMITS } from '../limits.ts';
 import { settingsOf } from '../settings.ts';
 import {
@@ -179,6 +180,11 @@ const AgentFilterInput = builder.inputType('AgentFilter', {
       description: 'Agents in one of these statuses. An empty list matches all.',
     }),
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),
+    voiceId: t.id({ description: 'Agents with this voice (`voc_…`).' }),
+    toolId: t.id({ description: 'Agents that can use this tool (`tol_…`).' }),
+    knowledgeBaseId: t.id({
+      description: 'Agents that search this knowledge base (`knb_…`).',
+    }),
   }),
 });
 
@@ -186,7 +192,10 @@ const agents = new List({
   type: AgentNode,
   items: 'agents',
   filter: AgentFilterInput,
-  where: listedAgents,
+  where: (viewer, filter) => ({
+    ...existingOf(viewer),
+    ...filterCondition((checks, path) => agentsWhere(checks, filter, path)),
+  }),
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     UPDATED_AT: { column: 'updatedAt', description: 'Sort by time of the last change.' },
