@@ -6,7 +6,7 @@ import {
   intervalsOfDay,
   periodsBetween,
   weekdayOf,
-} from '../campaigns/schedule/time-zone.ts';
+} from '../infra/time-zone.ts';
 
 export type TimeUnit = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH' | 'HOUR_OF_WEEK';
 

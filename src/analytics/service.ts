@@ -1,8 +1,8 @@
 /** Figures of calls over a range, by groups. */
 import type { App } from '../app.ts';
-import { canonicalTimeZone } from '../campaigns/schedule/time-zone.ts';
 import { RequestError } from '../errors.ts';
 import { AnsweredBy, CallEndReason, Prisma } from '../generated/prisma/client.ts';
+import { canonicalTimeZone } from '../infra/time-zone.ts';
 import type { Viewer } from '../viewer.ts';
 import { type PeriodGroup, type Periods, periodCount, periodsOf } from './periods.ts';
 import { type AnalyticsQuery, type COLUMNS, type Column, isTimeUnit } from './query.ts';

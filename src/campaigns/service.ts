@@ -8,6 +8,7 @@ import { userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import type { CampaignScheduleType } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
+import { canonicalTimeZone } from '../infra/time-zone.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
 import { watchSnapshots } from '../live/snapshots.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
@@ -24,7 +25,6 @@ import { announceCampaigns, campaignEvent, campaignTopic } from './events.ts';
 import { LONG_TRANSACTION, lockCampaign } from './locks.ts';
 import { DEFAULT_TIMEZONE } from './schedule/schedule.ts';
 import type { SimulationProblem } from './schedule/simulation.ts';
-import { canonicalTimeZone } from './schedule/time-zone.ts';
 import {
   type CampaignSettingsInput,
   checkNumberPool,

@@ -1,5 +1,6 @@
 /** Checks the calling window of a campaign for its contacts, in the contact's own time zone too. */
 import type { Campaign } from '../../generated/prisma/client.ts';
+import { dayAt, intervalsOfDay } from '../../infra/time-zone.ts';
 import {
   endOfCurrent,
   isInside,
@@ -7,7 +8,6 @@ import {
   type Window,
   windowsFor,
 } from '../schedule/calling-window.ts';
-import { dayAt, intervalsOfDay } from '../schedule/time-zone.ts';
 
 /** What holds now for a contact with a time zone, or with none (null). */
 export interface ContactWindow {

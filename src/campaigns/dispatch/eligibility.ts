@@ -1,9 +1,9 @@
 /** Decides whether a campaign may call now, and if not, why and until when. */
 import type { Agent, Campaign } from '../../generated/prisma/client.ts';
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
+import { dateOf, dayAt } from '../../infra/time-zone.ts';
 import { isInside, nextInside, type Window } from '../schedule/calling-window.ts';
 import { nextEligibleAt } from '../schedule/planner.ts';
-import { dateOf, dayAt } from '../schedule/time-zone.ts';
 
 /** Time until the next check of an agent that is not ready. */
 const AGENT_AGAIN_MS = 15_000;

@@ -6,13 +6,13 @@ import type { App, Tx } from '../../app.ts';
 import type { Config } from '../../config.ts';
 import { userError } from '../../errors.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
+import { dateOf, dayAt } from '../../infra/time-zone.ts';
 import { insertContacts, moveContactsOf } from '../contacts/contact-transitions.ts';
 import { runCooperatively } from '../schedule/cooperative-loop.ts';
 import { type CallsPerDay, type ContactRun, type Plan, planLoop } from '../schedule/planner.ts';
 import { retryDelaySql } from '../schedule/retry.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 import { type Simulation, type SimulationProblem, simulationLoop } from '../schedule/simulation.ts';
-import { dateOf, dayAt } from '../schedule/time-zone.ts';
 import {
   type AddedContacts,
   type CheckedSource,

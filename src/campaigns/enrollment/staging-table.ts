@@ -8,8 +8,8 @@ import { recordOf } from '../../contacts/rows.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import { subscriberOf } from '../../infra/phone-number.ts';
+import { canonicalTimeZone } from '../../infra/time-zone.ts';
 import type { ContactRun } from '../schedule/planner.ts';
-import { canonicalTimeZone } from '../schedule/time-zone.ts';
 import {
   type FileSource,
   type RowProblem,

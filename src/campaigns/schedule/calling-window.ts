@@ -21,7 +21,7 @@ import {
   periodsBetween,
   push,
   weekdayOf,
-} from './time-zone.ts';
+} from '../../infra/time-zone.ts';
 
 export interface Window {
   /** IANA name of the time zone. */

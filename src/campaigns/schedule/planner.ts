@@ -9,6 +9,8 @@
  * A plan consists of evenly spaced segments, so that planning 100,000 contacts takes one statement with
  * a few parameters (`../enrollment/plan-sql.ts`).
  */
+
+import { dateOf, dayAt, type Interval, intersect, intervalsOfDay } from '../../infra/time-zone.ts';
 import {
   isInside,
   nextInside,
@@ -19,7 +21,6 @@ import {
   windowsFor,
 } from './calling-window.ts';
 import { type CooperativeLoop, runToCompletion } from './cooperative-loop.ts';
-import { dateOf, dayAt, type Interval, intersect, intervalsOfDay } from './time-zone.ts';
 
 /** Consecutive contacts of the list with the same time zone. */
 export interface ContactRun {

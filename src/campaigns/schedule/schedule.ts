@@ -1,7 +1,7 @@
 /** Schedules: validation, and the calling window of a valid schedule. */
 import type { Campaign } from '../../generated/prisma/client.ts';
+import { canonicalTimeZone } from '../../infra/time-zone.ts';
 import { nextInside, type Window } from './calling-window.ts';
-import { canonicalTimeZone } from './time-zone.ts';
 
 export interface ScheduleInput {
   readonly scheduleType?: 'IMMEDIATE' | 'SCHEDULED' | null | undefined;

@@ -2,6 +2,16 @@
  * Simulates a campaign: plans it, then lets the limits pace its calls, each placed once and lasting as
  * long as expected. Pure: nothing is saved and no clock is read.
  */
+
+import {
+  DAY_MS,
+  dateOf,
+  dayAt,
+  HOUR_MS,
+  type Interval,
+  intervalsOfDay,
+  periodAt,
+} from '../../infra/time-zone.ts';
 import { openingsFrom, windowsFor } from './calling-window.ts';
 import { type CooperativeLoop, runToCompletion } from './cooperative-loop.ts';
 import {
@@ -12,15 +22,6 @@ import {
   type PlanSegment,
   planLoop,
 } from './planner.ts';
-import {
-  DAY_MS,
-  dateOf,
-  dayAt,
-  HOUR_MS,
-  type Interval,
-  intervalsOfDay,
-  periodAt,
-} from './time-zone.ts';
 
 export interface SimulationInput extends PlanInput {
   readonly maxConcurrentCalls: number;

@@ -10,7 +10,7 @@ import {
   windowsFor,
 } from '../../../src/campaigns/schedule/calling-window.ts';
 import { validateSchedule, windowOf } from '../../../src/campaigns/schedule/schedule.ts';
-import { canonicalTimeZone } from '../../../src/campaigns/schedule/time-zone.ts';
+import { canonicalTimeZone } from '../../../src/infra/time-zone.ts';
 import {
   anyInstant,
   anyWindow,
