@@ -25,18 +25,19 @@ export {
 
 export const MAX_NAME = 100;
 
-/** Changes the display name. */
-export async function renamePhoneNumber(
+/** Changes the display name; null removes it, and one that is not given is kept. */
+export async function updatePhoneNumber(
   app: App,
   viewer: Viewer,
-  input: { id: string; name: string },
+  input: { id: string; name?: string | null | undefined },
 ): Promise<PhoneNumber> {
   const checks = new Checks();
   const id = checks.id('PhoneNumber', input.id, ['id']);
-  const name = checks.text(input.name, ['name'], { min: 1, max: MAX_NAME });
+  const name = checks.text(input.name ?? undefined, ['name'], { min: 1, max: MAX_NAME });
   await requireNumber(app.db, checks, viewer, id);
   checks.throwIfAny();
-  return updateNumber(app.db, viewer, id!, { name: name! });
+  const change = input.name === undefined ? {} : { name: name ?? null };
+  return updateNumber(app.db, viewer, id!, change);
 }
 
 /** Replaces the agent assigned for the direction. The other direction is not changed. */

@@ -159,16 +159,20 @@ describe('importPhoneNumber over SIP', () => {
   });
 });
 
-describe('renamePhoneNumber', () => {
-  it('changes only the name', async () => {
+describe('updatePhoneNumber', () => {
+  it('changes, keeps and removes the name', async () => {
     const number = await importSip(server.client, { name: 'Old' });
-    const renamed = await done(server.client, 'renamePhoneNumber', { id: number.id, name: 'New' });
+    const renamed = await done(server.client, 'updatePhoneNumber', { id: number.id, name: 'New' });
     expect(renamed).toEqual({ ...number, name: 'New', updatedAt: renamed.updatedAt });
     expect(renamed.updatedAt >= number.updatedAt).toBe(true);
+    const { id } = number;
+    expect(await done(server.client, 'updatePhoneNumber', { id })).toMatchObject({ name: 'New' });
+    const removed = await done(server.client, 'updatePhoneNumber', { id, name: null });
+    expect(removed).toMatchObject({ id, name: null });
   });
 
   it('reports all invalid fields at once', async () => {
-    const answer = await run(server.client, 'renamePhoneNumber', {
+    const answer = await run(server.client, 'updatePhoneNumber', {
       id: publicId('PhoneNumber', newId()),
       name: ' ',
     });
@@ -246,9 +250,9 @@ describe('assignPhoneNumber and unassignPhoneNumber', () => {
     expect(await assign(theirs.id, theirAgent.id)).toEqual(['NOT_FOUND agentId', 'NOT_FOUND id']);
     expect(await assign(own.id, deleted.id)).toEqual(['NOT_FOUND agentId']);
     expect(await assign('12', own.id)).toEqual(['INVALID_ID agentId', 'INVALID_ID id']);
-    for (const mutation of ['renamePhoneNumber', 'unassignPhoneNumber', 'releasePhoneNumber']) {
+    for (const mutation of ['updatePhoneNumber', 'unassignPhoneNumber', 'releasePhoneNumber']) {
       const more = {
-        renamePhoneNumber: { name: 'Mine' },
+        updatePhoneNumber: { name: 'Mine' },
         unassignPhoneNumber: { direction: 'INBOUND' },
       };
       const input = { id: theirs.id, ...more[mutation as keyof typeof more] };
@@ -281,7 +285,7 @@ describe('releasePhoneNumber', () => {
     );
     expect(list.data.phoneNumbers).toEqual({ totalCount: 0, nodes: [] });
     expect(await done(client, 'releasePhoneNumber', { id })).toEqual(released);
-    const rename = await run(client, 'renamePhoneNumber', { id, name: 'Late' });
+    const rename = await run(client, 'updatePhoneNumber', { id, name: 'Late' });
     expect(codes(rename)).toEqual(['NOT_FOUND id']);
     const anew = await importSip(client, { phoneNumber: number.phoneNumber });
     expect(anew.id).not.toBe(id);

@@ -4,8 +4,8 @@ import { importPhoneNumber } from '../import.ts';
 import {
   assignPhoneNumber,
   releasePhoneNumber,
-  renamePhoneNumber,
   unassignPhoneNumber,
+  updatePhoneNumber,
 } from '../service.ts';
 import { PhoneNumberDirectionEnum, PhoneNumberNode } from './phone-number.ts';
 
@@ -105,18 +105,21 @@ mutation('importPhoneNumber', {
   },
 });
 
-mutation('renamePhoneNumber', {
-  description: 'Renames a phone number.',
+mutation('updatePhoneNumber', {
+  description:
+    'Changes the display name of a phone number. A field that is not sent keeps its value. To change its agents, use `assignPhoneNumber` and `unassignPhoneNumber`.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the phone number (`num_…`).' }),
-    name: t.string({ required: true, description: 'New display name, 1 to 100 characters.' }),
+    name: t.string({
+      description: 'New display name, 1 to 100 characters. Null removes it.',
+    }),
   }),
   run: async (input, { app, viewer }) => ({
-    phoneNumber: await renamePhoneNumber(app, viewer, input),
+    phoneNumber: await updatePhoneNumber(app, viewer, input),
   }),
   payload: {
-    phoneNumber: { type: PhoneNumberNode, description: 'The renamed phone number.' },
+    phoneNumber: { type: PhoneNumberNode, description: 'The updated phone number.' },
   },
 });
 
