@@ -55,7 +55,7 @@ interface Seen extends EventMark {
 /** Follows the log from its end on. */
 async function follow({ app, database }: Setup): Promise<{ seen: Seen[]; stop(): Promise<void> }> {
   const feed = createEventFeed(app);
-  const all = { where: {}, matches: () => true };
+  const all = { where: {}, matches: () => true, isRare: false };
   const stream = await feed.subscribe(database.organizationId, null, all);
   const seen: Seen[] = [];
   const reading = (async () => {

@@ -57,6 +57,7 @@ export function callEventFilter({
   };
   return {
     where,
+    isRare: Boolean(callId || agentId || campaignId),
     matches: (event) =>
       wanted.has(event.type) &&
       (!callId || event.callId === callId) &&

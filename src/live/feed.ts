@@ -4,9 +4,8 @@
  *
  * Each process has one reader per organization, which hands the same objects to all subscribers. It takes new
  * events from the announcement that follows the last one; where any is missing, it reads the log instead,
- * and cursors without gaps show that nothing is. A subscriber first reads by itself what it missed, and joins the
- * reader where it has caught up. One that is too slow goes back to reading by itself, which bounds its
- * queue.
+ * and cursors without gaps show that nothing is. A subscriber first reads what it missed at its own pace, and joins the
+ * reader where it has caught up. One that is too slow goes back to that, which bounds its queue.
  */
 import type { App } from '../app.ts';
 import type { Event } from '../generated/prisma/client.ts';
@@ -223,5 +222,6 @@ class LogFeed implements EventFeed, StreamSource {
     if (channel.subscribers > 0) return;
     this.#channels.get(channel.organizationId)?.stopListening();
     this.#channels.delete(channel.organizationId);
+    this.missed.forget(channel.organizationId);
   }
 }

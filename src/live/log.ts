@@ -251,6 +251,8 @@ export interface EventFilter {
   where: Prisma.EventWhereInput;
   /** The same condition, for rows handed on by the reader. */
   matches: (event: Event) => boolean;
+  /** Whether few events of an organization match, such as those of one call. */
+  isRare: boolean;
 }
 
 export interface EventPage {

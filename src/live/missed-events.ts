@@ -8,12 +8,14 @@ import type { Event } from '../generated/prisma/client.ts';
 import { type EventFilter, readEvents } from './log.ts';
 
 /** Events of a page, which has one for each cursor. */
-const PAGE = 100n;
-/** A subscriber that has missed more reads by itself, and only what it asks for, which may be little. */
+const PAGE = 500n;
+/** A subscriber that has missed more, and wants few of them, reads only those, by itself. */
 const NEAR = 2_000n;
-/** How long a page is used. What is read along with its events, such as a call, is as old. */
+/** Cursors among which one statement looks for rare events, so that it always ends in time. */
+const RANGE = 50_000n;
+/** How long a page is handed out. What was read along with its events, such as a call, may be that much older. */
 const KEPT_MS = 2_000;
-const MAX_PAGES = 200;
+const MAX_PAGES = 40;
 
 interface Page {
   readonly events: Event[];
@@ -32,7 +34,7 @@ interface Missed {
 }
 
 export interface MissedPage {
-  /** Oldest first, at most 100. */
+  /** Oldest first, at most 500. */
   events: Event[];
   /** There are no other ones up to this cursor. */
   through: bigint;
@@ -52,12 +54,11 @@ export class MissedEvents {
 
   /** The next events that a subscriber missed. */
   read(missed: Missed): Promise<MissedPage> {
-    return missed.through - missed.after > NEAR
-      ? this.#readAlone(missed)
-      : this.#readShared(missed);
+    const isFar = missed.through - missed.after > NEAR;
+    return isFar && missed.filter.isRare ? this.#readAlone(missed) : this.#readShared(missed);
   }
 
-  /** What was read until now is not used any more: a call has been deleted. */
+  /** Nobody else gets what was read until now: a call has been deleted, or nobody would hear of it. */
   forget(organizationId: string): void {
     for (const key of this.#pages.keys())
       if (key.startsWith(organizationId)) this.#pages.delete(key);
@@ -65,16 +66,17 @@ export class MissedEvents {
 
   async #readAlone({ organizationId, filter, after, through }: Missed): Promise<MissedPage> {
     const limit = Number(PAGE);
-    const where = { AND: [filter.where, { cursor: { lte: through } }] };
+    const end = earlier(through, after + RANGE);
+    const where = { AND: [filter.where, { cursor: { lte: end } }] };
     const events = await readEvents(this.#app, organizationId, { after, limit, where });
     const last = events.length < limit ? undefined : events.at(-1);
-    return { events: [...events], through: last?.cursor ?? through };
+    return { events: [...events], through: last?.cursor ?? end };
   }
 
   async #readShared(missed: Missed): Promise<MissedPage> {
     const { organizationId, filter, after } = missed;
     const start = after - (after % PAGE);
-    const end = missed.through < start + PAGE ? missed.through : start + PAGE;
+    const end = earlier(missed.through, start + PAGE);
     const page = this.#page(organizationId, start);
     while (page.through < end) {
       page.reading ??= this.#extend(page, organizationId, end).finally(() => {
@@ -106,4 +108,8 @@ export class MissedEvents {
     page.events.push(...events.filter(({ cursor }) => cursor <= end));
     page.through = end;
   }
+}
+
+function earlier(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
 }

@@ -77,6 +77,7 @@ class Watch<Snapshot> {
     // The newest one may be a quarter of a second old: what changed since then follows.
     if (this.#newest !== null) this.#give(this.#newest, [watcher]);
     this.#change();
+    if (this.#hasEnded) watcher.end();
     return () => {
       this.#watchers.delete(watcher);
       if (this.#watchers.size === 0) this.#end();

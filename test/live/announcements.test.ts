@@ -59,7 +59,7 @@ async function follow({ pollSeconds = 3_600 } = {}): Promise<Follower> {
   const config = { ...app.config, EVENT_POLL_SECONDS: pollSeconds };
   const feed = createEventFeed({ ...app, bus, rows, config });
   feeds.push(feed);
-  const all = { where: {}, matches: () => true };
+  const all = { where: {}, matches: () => true, isRare: false };
   const stream = await feed.subscribe(organizationId, 0n, all);
   const events: Event[] = [];
   void (async () => {

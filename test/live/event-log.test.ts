@@ -104,7 +104,11 @@ describe('dropExpiredEvents', () => {
     const boundary = await eventCursor(client);
     await age(organizationId, boundary, 31);
     const feed = createEventFeed(server.app);
-    const events = await feed.subscribe(organizationId, 0n, { where: {}, matches: () => true });
+    const events = await feed.subscribe(organizationId, 0n, {
+      where: {},
+      matches: () => true,
+      isRare: false,
+    });
     const read = [(await events.next()).value.cursor];
     await dropExpiredEvents(server.app);
     const rest = (async () => {
@@ -253,7 +257,7 @@ describe('eraseEventData', () => {
 });
 
 describe('createEventFeed', () => {
-  const all = { where: {}, matches: () => true };
+  const all = { where: {}, matches: () => true, isRare: false };
 
   /** A feed of one's own that counts how often it looks at the log. */
   function countingFeed() {

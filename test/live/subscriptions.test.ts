@@ -75,6 +75,20 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     await beginning.close();
   });
 
+  it('shows nothing of a deleted call, also right after another subscriber has read its events', async () => {
+    const after = await eventCursor();
+    const id = await wholeCall();
+    const earlier = subscribe(transport, me, { after });
+    expect((await earlier.atLeast(WHOLE_LIFE.length))[0]?.call?.id).toBe(id);
+    await earlier.close();
+    await perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+    const later = subscribe(transport, me, { after });
+    const events = await later.atLeast(WHOLE_LIFE.length);
+    await later.close();
+    expect(events.filter(({ callId }) => callId === id).length).toBeGreaterThan(3);
+    expect(events.filter(({ callId, call }) => callId === id && call)).toEqual([]);
+  });
+
   it('starts with new events when no cursor is given', async () => {
     await wholeCall();
     const now = await eventCursor();

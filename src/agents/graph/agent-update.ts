@@ -92,6 +92,7 @@ builder.subscriptionField('agentUpdated', (t) =>
       const agentId = args.agentId ? requireId('Agent', args.agentId) : null;
       return feed.subscribe(viewer.organizationId, readCursor(args.after), {
         where: { type: { in: AGENT_EVENTS }, ...(agentId ? { agentId } : {}) },
+        isRare: true,
         matches: (event) =>
           (AGENT_EVENTS as EventType[]).includes(event.type) &&
           (agentId === null || event.agentId === agentId),

@@ -1,10 +1,8 @@
 /** Messages on channels of Redis: of a single server, or sharded over the nodes of a cluster. */
 import { type Cluster, Redis } from 'ioredis';
-import { connectCluster, isCluster, lostInSilence, retryDelay } from './redis-cluster.ts';
+import { breakWhenSilent, connectCluster, isCluster, retryDelay } from './redis-cluster.ts';
 
-/** A subscriber sends nothing by itself, and hears nothing while nobody publishes. */
-const PING_MS = 5_000;
-const LOST_IN_SILENCE = lostInSilence(5_000);
+const SILENCE_MS = 5_000;
 
 export interface RedisChannels {
   /** Fails at once while Redis is away. */
@@ -60,19 +58,12 @@ function connectServer(options: RedisChannelsOptions): {
 } {
   const { url, onMessage } = options;
   const publisher = new Redis(url, {
-    ...LOST_IN_SILENCE,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     retryStrategy: retryDelay,
   });
-  const subscriber = new Redis(url, {
-    ...LOST_IN_SILENCE,
-    maxRetriesPerRequest: null,
-    retryStrategy: retryDelay,
-  });
-  const pings = setInterval(() => {
-    if (subscriber.status === 'ready') subscriber.ping().catch(options.onError);
-  }, PING_MS).unref();
+  const subscriber = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: retryDelay });
+  for (const each of [publisher, subscriber]) breakWhenSilent(each, SILENCE_MS);
   watch([publisher, subscriber], options);
   subscriber.on('message', onMessage);
   return {
@@ -82,7 +73,6 @@ function connectServer(options: RedisChannelsOptions): {
       subscribe: (channel) => subscriber.subscribe(channel),
       unsubscribe: (channel) => subscriber.unsubscribe(channel),
       close() {
-        clearInterval(pings);
         publisher.disconnect();
         subscriber.disconnect();
       },
@@ -93,11 +83,13 @@ function connectServer(options: RedisChannelsOptions): {
 /** https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub: only the node of a channel carries its messages. */
 function connectToCluster(options: RedisChannelsOptions): RedisChannels {
   const publisher = connectCluster(options.url, {
-    redisOptions: { ...LOST_IN_SILENCE, maxRetriesPerRequest: 0 },
+    redisOptions: { maxRetriesPerRequest: 0 },
+    silenceMs: SILENCE_MS,
     enableOfflineQueue: false,
   });
   const subscriber = connectCluster(options.url, {
-    redisOptions: LOST_IN_SILENCE,
+    redisOptions: {},
+    silenceMs: SILENCE_MS,
     shardedSubscribers: true,
   });
   watch([publisher, subscriber], options);

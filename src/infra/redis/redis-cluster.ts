@@ -2,8 +2,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Cluster, type ClusterOptions, type Redis, type RedisOptions, ReplyError } from 'ioredis';
 
-/** How long a connection is unused before the system checks that the other side is still there. */
-const KEEP_ALIVE_MS = 10_000;
+/**
+ * How often a process looks which nodes have which slots. A subscriber notices only by this that its node stands
+ * still, and that another one has taken over.
+ */
+const SLOTS_MS = 30_000;
 
 /** Milliseconds until the next attempt. */
 export function retryDelay(attempt: number): number {
@@ -11,11 +14,21 @@ export function retryDelay(attempt: number): number {
 }
 
 /**
- * Settings of a connection that is lost when a command has no answer for `silenceMs`: a server that stands still,
- * and a host that is gone, keep it open.
+ * Breaks the connection whenever the server has not answered for `silenceMs`, so that it is made again: a server
+ * that stands still, and a host that is gone, keep it open. Until `disconnect`.
  */
-export function lostInSilence(silenceMs: number): RedisOptions {
-  return { keepAlive: KEEP_ALIVE_MS, socketTimeout: silenceMs };
+export function breakWhenSilent(redis: Redis, silenceMs: number): void {
+  const timer = setInterval(() => {
+    if (redis.status !== 'ready') return;
+    const { stream } = redis;
+    const deadline = setTimeout(() => stream.destroy(), silenceMs).unref();
+    // A ping that fails was not answered, or its connection is lost already.
+    redis.ping().then(
+      () => clearTimeout(deadline),
+      () => undefined,
+    );
+  }, silenceMs).unref();
+  redis.once('end', () => clearInterval(timer));
 }
 
 /** Whether the server is a node of a cluster, asked until it answers. Null when the connection was lost meanwhile. */
@@ -37,15 +50,20 @@ export async function isCluster(redis: Redis): Promise<boolean | null> {
  * Connects to the nodes of the cluster, and again whenever a connection is lost.
  *
  * @param url of one node, as in `REDIS_URL`; its credentials and TLS hold for all nodes.
- * @param options `redisOptions`: those of the connection to each node.
+ * @param options `redisOptions`: those of the connection to each node; `silenceMs`: see `breakWhenSilent`.
  */
 export function connectCluster(
   url: string,
-  { redisOptions, ...options }: ClusterOptions & { redisOptions: RedisOptions },
+  {
+    redisOptions,
+    silenceMs,
+    ...options
+  }: ClusterOptions & { redisOptions: RedisOptions; silenceMs: number },
 ): Cluster {
   const { protocol, host, username, password } = new URL(url);
-  return new Cluster([`${protocol}//${host}`], {
+  const cluster = new Cluster([`${protocol}//${host}`], {
     clusterRetryStrategy: retryDelay,
+    slotsRefreshInterval: SLOTS_MS,
     ...options,
     redisOptions: {
       ...redisOptions,
@@ -54,4 +72,6 @@ export function connectCluster(
       ...(protocol === 'rediss:' ? { tls: {} } : {}),
     },
   });
+  cluster.on('+node', (node: Redis) => breakWhenSilent(node, silenceMs));
+  return cluster;
 }

@@ -2,9 +2,9 @@
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../../app.ts';
 import {
+  breakWhenSilent,
   connectCluster,
   isCluster,
-  lostInSilence,
   retryDelay,
 } from '../../infra/redis/redis-cluster.ts';
 
@@ -29,11 +29,7 @@ export interface LimitStore {
 export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitStore | null {
   const url = app.config.REDIS_URL;
   if (!url) return null;
-  const redisOptions: RedisOptions = {
-    ...lostInSilence(SILENCE_MS),
-    maxRetriesPerRequest: 0,
-    commandTimeout: TIMEOUT_MS,
-  };
+  const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
   // Thousands of clients may come back at once.
   const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
   const onError = app.failures.recorder('limits.redis');
@@ -57,11 +53,13 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
     known = connectCluster(redisUrl, {
       ...options,
       redisOptions,
+      silenceMs: SILENCE_MS,
       maxRedirections: MAX_REDIRECTIONS,
     });
     known.on('error', onError);
     known.on('ready', announce);
   }
+  breakWhenSilent(server, SILENCE_MS);
   server.on('error', onError);
   server.on('ready', () => (known ? announce() : void recognize(url)));
 

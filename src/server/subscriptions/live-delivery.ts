@@ -65,13 +65,13 @@ export class SharedMessages {
   }
 }
 
-/** From here on a subscriber reads the event log by itself, at its own pace. */
+/** From here on a subscriber reads the event log at its own pace. */
 export const MAX_BUFFERED_LIVE_BYTES = 1024 * 1024;
 /** Most events in one write, and how long one waits for the execution of the following ones. */
 const MAX_TOGETHER = 50;
 const MAX_WAIT_MS = 10;
 /** Most events of a group that wait to be executed: while the database is away, or when they come too fast. */
-const MAX_WAITING = 1_000;
+const MAX_WAITING = 10_000;
 
 /** Sends results of live events; false, and none is sent, when too much waits to be sent already. */
 export type LiveReceiver = (messages: SharedMessages) => boolean;
@@ -100,7 +100,7 @@ export interface GroupOptions {
 
 interface Delivery {
   readonly event: Event;
-  readonly members: GroupMember[];
+  members: GroupMember[];
 }
 
 /** A message that has been executed, for these members. */
@@ -150,6 +150,7 @@ export class Group {
     const last = this.#waiting.at(-1);
     if (last?.event === event) last.members.push(member);
     else {
+      shareMembers(last, this.#waiting.at(-2));
       if (this.#waiting.length >= MAX_WAITING) this.#dropWaiting();
       this.#waiting.push({ event, members: [member] });
     }
@@ -244,6 +245,20 @@ export class Group {
   }
 }
 
+/** Thousands of events may wait for the same thousands of members: then one list is kept of them. */
+function shareMembers(complete: Delivery | undefined, before: Delivery | undefined): void {
+  if (complete && before && areSame(complete.members, before.members)) {
+    complete.members = before.members;
+  }
+}
+
+function areSame(some: readonly GroupMember[], others: readonly GroupMember[]): boolean {
+  return (
+    some === others ||
+    (some.length === others.length && some.every((member, index) => member === others[index]))
+  );
+}
+
 /** Puts consecutive messages for the same members together. */
 function sameMembers(
   ready: readonly Ready[],
@@ -251,10 +266,7 @@ function sameMembers(
   const runs: { messages: SharedMessage[]; members: readonly GroupMember[] }[] = [];
   for (const { message, members } of ready) {
     const last = runs.at(-1);
-    const isSame =
-      last?.members.length === members.length &&
-      last.members.every((member, index) => member === members[index]);
-    if (last && isSame) last.messages.push(message);
+    if (last && areSame(last.members, members)) last.messages.push(message);
     else runs.push({ messages: [message], members });
   }
   return runs.map(({ messages, members }) => ({
