@@ -1,4 +1,5 @@
 /** Events of calls in the event log. */
+import { checkWatchedAgent } from '../agents/usable-agent.ts';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
@@ -91,9 +92,7 @@ export async function checkWatched(
   ) {
     throw notFound('Call', publicId('Call', callId));
   }
-  if (agentId && !(await app.db.agent.count({ where: { ...own, id: agentId } }))) {
-    throw notFound('Agent', publicId('Agent', agentId));
-  }
+  if (agentId) await checkWatchedAgent(app, viewer, agentId);
   const another =
     onlyCallId !== undefined || (onlyCampaignId !== undefined && campaignId !== onlyCampaignId);
   if (

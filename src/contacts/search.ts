@@ -73,7 +73,8 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
 
 /**
  * The same for the filter of a mutation, and for the contacts of the viewer alone. A folder that the organization
- * does not have is a problem: no contacts would look like success.
+ * does not have is a problem: no contacts would look like success. So is a blank search, which lists ignore: it
+ * would select all contacts, such as for deletion.
  */
 export async function checkContactFilter(
   app: App,
@@ -82,7 +83,12 @@ export async function checkContactFilter(
   { filter, path }: { filter: ContactFilter; path: ProblemPath },
 ): Promise<Prisma.ContactWhereInput> {
   const where = { ...ownedBy(viewer), ...contactsWhere(checks, filter, path) };
-  const { folderId } = filter;
+  const { folderId, search } = filter;
+  if (typeof search === 'string' && !search.trim()) {
+    const at = [...path, 'search'];
+    const message = `\`${at.join('.')}\` is blank. Leave it out to select all contacts.`;
+    checks.add('INVALID_INPUT', message, at);
+  }
   if (folderId && parsePublicId(folderId)?.type === 'ContactFolder') {
     await checkFolder(app, viewer, checks, { folderId, path: [...path, 'folderId'] });
   }

@@ -25,6 +25,11 @@ export function requireId(type: NodeType, id: string): string {
   return read.uuid;
 }
 
+/** The same for an argument that may be left out. An empty text is not, since it would stand for all objects. */
+export function optionalId(type: NodeType, id: string | null | undefined): string | null {
+  return id === null || id === undefined ? null : requireId(type, id);
+}
+
 /** Description of an argument that takes the id of an object of the type. */
 export function idDescription(type: NodeType): string {
   const words = type.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);

@@ -13,7 +13,7 @@ import { closeStalledConnections } from './http/stalled-connections.ts';
 import { createConcurrencyLimits } from './limits/concurrency-limits.ts';
 import { connectLimitStore } from './limits/limit-store.ts';
 import { createRateLimits } from './limits/rate-limits.ts';
-import { attachSockets } from './sockets/sockets.ts';
+import { asksForSocket, attachSockets } from './sockets/sockets.ts';
 
 /**
  * Longer than load balancers and clients keep idle connections, so that they close them first and never
@@ -69,7 +69,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     .on('OPTIONS', '/graphql', graphql.handle);
   addPlainRoutes(router, options);
 
-  const server = createServer(router.handle);
+  const server = createServer({ shouldUpgradeCallback: asksForSocket }, router.handle);
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
   const stopWatching = closeStalledConnections(server);
   const sockets = attachSockets({ services, server, operations: graphql.operations });

@@ -308,6 +308,11 @@ describe('exportCampaignContacts', () => {
     const some = { campaignId: id, filter: { status: ['FAILED'] }, format: 'JSON_LINES' };
     const text = await (await exported('exportCampaignContacts', some)).text();
     expect(JSON.parse(text)).toMatchObject({ firstName: 'Bea', lastCall: { outcome: null } });
+
+    const input = { campaignId: id, format: 'JSON_LINES' };
+    const { url } = await perform(client, 'exportCampaignContacts', input, 'url');
+    await perform(client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    expect(await (await fetch(url)).text()).toBe('');
   });
 });
 

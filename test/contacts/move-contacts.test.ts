@@ -112,6 +112,12 @@ describe('moveContacts and deleteContacts', () => {
       'INVALID_ID contacts.in.filter.folderId',
       'INVALID_INPUT contacts.in.filter.search',
     ]);
+    for (const search of ['', '  ']) {
+      const blank = { contacts: { in: { folderId, filter: { search } } } };
+      expect(await refused('deleteContacts', blank)).toEqual([
+        'INVALID_INPUT contacts.in.filter.search',
+      ]);
+    }
     const within = { contacts: { in: { folderId, filter: { folderId: theirs } } } };
     expect(await refused('deleteContacts', within)).toEqual([
       'NOT_FOUND contacts.in.filter.folderId',

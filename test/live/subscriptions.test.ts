@@ -4,7 +4,7 @@ import { newId } from '../../src/infra/ids.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { startTestServer } from '../support/servers/server.ts';
-import { type LiveStream, orderProblems, subscribe } from '../support/subscribe.ts';
+import { type LiveStream, openSocket, orderProblems, subscribe } from '../support/subscribe.ts';
 import { quickest, until } from '../support/wait.ts';
 import {
   caller,
@@ -263,5 +263,25 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     await left.close();
     await second.close();
     await stays.finished;
+  });
+});
+
+describe('a subscription', () => {
+  it.each([
+    ['callEvents(callId: "")', 'not an ID of this API'],
+    ['callEvents(agentId: "")', 'not an ID of this API'],
+    ['callEvents(campaignId: "")', 'not an ID of this API'],
+    ['agentUpdated(agentId: "")', 'not an ID of this API'],
+    [`callEvents(agentId: "${publicId('Agent', newId())}")`, 'not found'],
+    [`agentUpdated(agentId: "${publicId('Agent', newId())}")`, 'not found'],
+  ])('rejects %s, which would be about everything or nothing', async (field, message) => {
+    const socket = openSocket(me.url, me.key);
+    const results = socket.iterate({ query: `subscription { ${field} { __typename } }` });
+    const { value } = await results.next();
+    await socket.dispose();
+    expect(value?.errors?.[0]).toMatchObject({
+      message: expect.stringContaining(message),
+      extensions: { code: 'BAD_USER_INPUT' },
+    });
   });
 });

@@ -2,10 +2,11 @@
 import type { Event } from '../../generated/prisma/client.ts';
 import { EventType } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { requireId } from '../../graphql/ids.ts';
+import { optionalId } from '../../graphql/ids.ts';
 import { publicId } from '../../ids.ts';
 import { readCursor } from '../../live/cursor.ts';
 import { ownedBy } from '../../viewer.ts';
+import { checkWatchedAgent } from '../usable-agent.ts';
 import { AgentNode } from './agent.ts';
 
 const AGENT_EVENTS = [
@@ -88,8 +89,9 @@ builder.subscriptionField('agentUpdated', (t) =>
           'Cursor after which to begin. Past events are delivered first, then live ones. `"0"` begins with the oldest event that is kept. A cursor older than that fails with `CURSOR_EXPIRED`. Default: live events only.',
       }),
     },
-    subscribe: (_root, args, { feed, viewer }) => {
-      const agentId = args.agentId ? requireId('Agent', args.agentId) : null;
+    subscribe: async (_root, args, { app, feed, viewer }) => {
+      const agentId = optionalId('Agent', args.agentId);
+      if (agentId) await checkWatchedAgent(app, viewer, agentId);
       return feed.subscribe(viewer.organizationId, readCursor(args.after), {
         where: { type: { in: AGENT_EVENTS }, ...(agentId ? { agentId } : {}) },
         isRare: true,

@@ -2,7 +2,7 @@
 import { OperationTypeNode } from 'graphql';
 import type { Event } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { requireId } from '../../graphql/ids.ts';
+import { optionalId } from '../../graphql/ids.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
 import {
   type Connection,
@@ -173,9 +173,9 @@ builder.subscriptionField('callEvents', (t) =>
     },
     subscribe: async (_root: unknown, args, { app, feed, viewer }) => {
       const after = readCursor(args.after);
-      const callId = args.callId ? requireId('Call', args.callId) : null;
-      const agentId = args.agentId ? requireId('Agent', args.agentId) : null;
-      const campaignId = args.campaignId ? requireId('Campaign', args.campaignId) : null;
+      const callId = optionalId('Call', args.callId);
+      const agentId = optionalId('Agent', args.agentId);
+      const campaignId = optionalId('Campaign', args.campaignId);
       await checkWatched(app, viewer, { callId, agentId, campaignId });
       const watched = {
         // A token for one call or campaign sees only that, also when it does not ask for it.

@@ -185,7 +185,9 @@ const CONTACTS: ExportKind<z.output<typeof permissionSchema>, Row> = {
   writer: WRITER,
   rows(tx, { campaignId, filter }) {
     const checks = new Checks();
-    const where = { campaignId, ...campaignContactsWhere(checks, filter, ['filter']) };
+    const condition = campaignContactsWhere(checks, filter, ['filter']);
+    // The contacts of a deleted campaign are deleted with it, also for links made before.
+    const where = { campaign: { id: campaignId, deletedAt: null }, ...condition };
     checks.throwIfAny();
     return {
       pages: () => pages(tx, where),

@@ -346,7 +346,7 @@ builder.subscriptionField('campaignProgress', (t) =>
   t.withAuth({ readCampaign: true }).field({
     type: CampaignNode,
     description:
-      'Sends the campaign immediately and then after changes, at most four times per second. Every message has the complete current state, so changes in quick succession share one message. Completes when the campaign and its last call have ended. For single calls, use `callEvents(campaignId:)`.',
+      'Sends the campaign immediately and then after changes, at most four times per second. Every message has the complete current state, so changes in quick succession share one message. Completes when the campaign and its last call have ended, or the campaign is deleted. For single calls, use `callEvents(campaignId:)`.',
     args: {
       campaignId: t.arg.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),
     },

@@ -277,7 +277,7 @@ builder.subscriptionField('contactImportProgress', (t) =>
   t.withAuth({ read: true }).field({
     type: ContactImportNode,
     description:
-      'Sends a contact import immediately and then after changes, at most four times per second. Intermediate states may be skipped. Completes after the final state.',
+      'Sends a contact import immediately and then after changes, at most four times per second. Intermediate states may be skipped. Completes after the final state, or when the import is deleted with its folder.',
     args: { importId: t.arg.id({ required: true, description: 'ID of the import (`imp_…`).' }) },
     subscribe: async (_root, { importId }, { app, viewer }) => {
       const snapshots = await watchContactImport(app, viewer, requireId('ContactImport', importId));

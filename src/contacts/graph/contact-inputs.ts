@@ -39,7 +39,7 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
     folderId: t.id({ description: 'Contacts of this folder (`fld_…`).' }),
     search: t.string({
       description:
-        'Substring of the name, phone number, email address or keywords. Ignores case and accents, and spaces, parentheses and hyphens in phone numbers. A search with fewer than three consecutive letters or digits matches the beginnings of words only.',
+        'Substring of the name, phone number, email address or keywords. Ignores case and accents, and spaces, parentheses and hyphens in phone numbers. A search with fewer than three consecutive letters or digits matches the beginnings of words only. Lists ignore a blank search; mutations refuse it.',
     }),
     lastCallOutcome: t.field({
       type: [ContactOutcomeEnum],

@@ -10,8 +10,11 @@ export function eventStreamPlugin(): Plugin<RequestContext> {
   return {
     onResponse({ response }) {
       const contentType = response.headers.get('content-type');
+      if (contentType !== 'text/event-stream') return;
       // nginx would buffer events.
-      if (contentType === 'text/event-stream') response.headers.set('x-accel-buffering', 'no');
+      response.headers.set('x-accel-buffering', 'no');
+      // Whether the connection is kept is up to the client.
+      response.headers.delete('connection');
     },
   };
 }

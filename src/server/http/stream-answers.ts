@@ -48,9 +48,13 @@ export function createStreamAnswers({
   return {
     async answer(response, params, context) {
       const { req: request } = response;
-      if (request.method === 'HEAD' || !acceptsEvents(request.headers.accept)) return false;
+      if (!acceptsEvents(request.headers.accept)) return false;
       const document = documents.find(params.query);
       if (!document || !isSubscription(document, params.operationName)) return false;
+      if (request.method === 'HEAD') {
+        response.writeHead(405, { ...apiHeaders(context.requestId), allow: 'GET, POST' }).end();
+        return true;
+      }
       const stream = new EventStream(response);
       const lastEventId = request.headers['last-event-id'];
       const result = await subscribe({
@@ -110,7 +114,6 @@ class EventStream {
     response.writeHead(200, {
       ...apiHeaders(requestId),
       'content-type': 'text/event-stream',
-      connection: 'keep-alive',
       'cache-control': 'no-cache',
       'content-encoding': 'none',
       // nginx would buffer events.

@@ -96,6 +96,11 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
   };
 }
 
+/** Other protocols, such as the `h2c` that HTTP clients of Java ask for, are ignored (RFC 9110, section 7.8). */
+export function asksForSocket({ headers }: IncomingMessage): boolean {
+  return /(?:^|,)\s*websocket\s*(?:,|$)/i.test(headers.upgrade ?? '');
+}
+
 function destroy(this: Duplex): void {
   this.destroy();
 }

@@ -1,4 +1,7 @@
 /** Responses to requests over HTTP, above all to rejected ones. */
+import { once } from 'node:events';
+import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { getIntrospectionQuery } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Answer, createClient } from '../../support/graphql.ts';
@@ -14,6 +17,23 @@ afterAll(() => server.close());
 
 const codes = (answer: { errors?: { extensions: Record<string, unknown> }[] }) =>
   answer.errors?.map(({ extensions }) => extensions.code);
+
+/** A request as `fetch` does not send it. */
+async function send(
+  method: string,
+  { headers, query }: { headers: Record<string, string>; query: string },
+): Promise<{ status: number | undefined; headers: IncomingHttpHeaders; body: string }> {
+  const isGet = method !== 'POST';
+  const url = `${server.url}/graphql${isGet ? `?${new URLSearchParams({ query })}` : ''}`;
+  const authorization = `Bearer ${server.key}`;
+  const sent = request(url, {
+    method,
+    headers: { 'content-type': 'application/json', authorization, ...headers },
+  });
+  sent.end(isGet ? undefined : JSON.stringify({ query }));
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  return { status: response.statusCode, headers: response.headers, body: await text(response) };
+}
 
 describe('a request', () => {
   it('without a key is rejected with UNAUTHENTICATED and changes nothing', async () => {
@@ -72,6 +92,22 @@ describe('a request', () => {
     expect(codes(await server.client.send('{ node(id: "nonsense") { id } }'))).toEqual([
       'BAD_USER_INPUT',
     ]);
+  });
+
+  it('with another protocol in Upgrade is answered as without it', async () => {
+    const { status, body } = await send('POST', {
+      headers: { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': '' },
+      query: '{ __typename }',
+    });
+    expect([status, JSON.parse(body)]).toEqual([200, { data: { __typename: 'Query' } }]);
+  });
+
+  it('for the head of a subscription is rejected', async () => {
+    const { status, headers } = await send('HEAD', {
+      headers: { accept: 'text/event-stream' },
+      query: 'subscription { callEvents { cursor } }',
+    });
+    expect([status, headers.allow]).toEqual([405, 'GET, POST']);
   });
 
   it('that is too deep or too wide is rejected with QUERY_TOO_COSTLY', async () => {
