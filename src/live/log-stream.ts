@@ -28,6 +28,13 @@ export interface EventStream extends AsyncIterableIterator<Event> {
    */
   deliverTo(consumer: LiveConsumer): void;
   /**
+   * Takes missed events that have been read and would be yielded next: those that `isWanted` accepts, until the
+   * first other one. They count as yielded.
+   */
+  takeMissed(isWanted: (event: Event) => boolean): Event[];
+  /** Puts back the last events that were taken. */
+  putBack(events: readonly Event[]): void;
+  /**
    * For a sink that is open and cannot take an event: the sink is ended, and the stream yields that event
    * and the following ones until it has caught up.
    */
@@ -135,6 +142,21 @@ export class LogStream implements EventStream, LiveSubscriber {
     }
     this.#end();
     return DONE;
+  }
+
+  takeMissed(isWanted: (event: Event) => boolean): Event[] {
+    if (this.#hasEnded || this.#isLive()) return [];
+    const other = this.#events.findIndex((event) => !isWanted(event));
+    const taken = this.#events.splice(0, other === -1 ? this.#events.length : other);
+    this.#cursor = taken.at(-1)?.cursor ?? this.#cursor;
+    return taken;
+  }
+
+  putBack(events: readonly Event[]): void {
+    const [first] = events;
+    if (!first || this.#hasEnded) return;
+    this.#events = [...events, ...this.#events];
+    this.#cursor = first.cursor - 1n;
   }
 
   async return(): Promise<typeof DONE> {

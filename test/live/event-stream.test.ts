@@ -48,6 +48,22 @@ describe('callEvents over server-sent events', () => {
     close();
   });
 
+  it('sends the head and every event in order to many who ask for the same at once', async () => {
+    await caller.call();
+    const idsOf = async (): Promise<(string | undefined)[]> => {
+      const { events, close } = await open('0');
+      const ids: (string | undefined)[] = [];
+      while (ids.length < 5) ids.push((await events.next()).value?.id);
+      close();
+      return ids;
+    };
+    const expected = await idsOf();
+    for (let round = 0; round < 3; round += 1) {
+      const all = await Promise.all(Array.from({ length: 20 }, idsOf));
+      expect(all).toEqual(Array(20).fill(expected));
+    }
+  });
+
   it('continues after Last-Event-ID, whatever `after` says', async () => {
     const all = await open('0');
     const ids = [(await all.events.next()).value?.id, (await all.events.next()).value?.id];

@@ -138,9 +138,11 @@ class EventStream {
     if (isGone(response)) return true;
     if (response.writableLength > MAX_BUFFERED_LIVE_BYTES) return false;
     const { socket } = response;
-    // Past the response, which writes each part of a chunk by itself. A response that waits for one before it on
-    // its connection has no socket, and the body of HTTP/1.0 has no chunks.
-    if (socket && response.chunkedEncoding) socket.write(messages.chunk);
+    // Past the response, which writes each part of a chunk by itself, unless it has to keep its order with what it
+    // has not written yet: it is corked from its first write of a tick on, and without a socket while it waits for
+    // the response before it on its connection. The body of HTTP/1.0 has no chunks.
+    const isDirect = response.chunkedEncoding && response.writableCorked === 0;
+    if (socket && isDirect) socket.write(messages.chunk);
     else response.write(messages.blocks);
     return true;
   }

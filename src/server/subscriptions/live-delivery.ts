@@ -68,7 +68,7 @@ export class SharedMessages {
 /** From here on a subscriber reads the event log at its own pace. */
 export const MAX_BUFFERED_LIVE_BYTES = 1024 * 1024;
 /** Most events in one write, and how long one waits for the execution of the following ones. */
-const MAX_TOGETHER = 50;
+export const MAX_TOGETHER = 50;
 const MAX_WAIT_MS = 10;
 /** Most events of a group that wait to be executed: while the database is away, or when they come too fast. */
 const MAX_WAITING = 10_000;
@@ -119,6 +119,8 @@ export class Group {
   /** Being executed, and not sent yet. */
   #underWay: readonly Delivery[] = [];
   #isDelivering = false;
+  /** Messages about missed events, by the first of the events. */
+  readonly #missed = new WeakMap<Event, { last: Event; messages: Promise<SharedMessages> }>();
 
   constructor(failures: Failures, options: GroupOptions, onEmpty: () => void) {
     this.#failures = failures;
@@ -143,6 +145,33 @@ export class Group {
   /** Executes an event that a subscriber reads by itself. */
   execute(event: unknown): MaybePromise<ExecutionResult> {
     return this.#options.beginExecution()(event as Event);
+  }
+
+  /**
+   * Executes events in a row that a subscriber has missed, once for all who missed the same. They were read by
+   * `LogStream`.
+   */
+  messagesOf(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
+    const [first] = events;
+    const last = events.at(-1) ?? first;
+    const known = this.#missed.get(first);
+    if (known?.last === last) return known.messages;
+    const messages = this.#executeMissed(events);
+    this.#missed.set(first, { last, messages });
+    messages.catch(() => this.#missed.delete(first));
+    return messages;
+  }
+
+  async #executeMissed(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
+    const messages: SharedMessage[] = [];
+    const executed = this.#executeAll(events);
+    for (const [index, event] of events.entries()) {
+      const result = (await executed[index]) as ExecutionResult;
+      messages.push({ payload: toPayload(result), cursor: event.cursor });
+      // The next subscriber executes them again.
+      if (result.errors) this.#missed.delete(events[0]);
+    }
+    return new SharedMessages(messages);
   }
 
   /** The feed offers one event to all members, and all events that it read at once, in one go. */

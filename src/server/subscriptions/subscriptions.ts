@@ -1,4 +1,5 @@
 /** Runs subscriptions on every transport, and ends a stream when its credential ends. */
+import { setImmediate as turn } from 'node:timers/promises';
 import {
   createSourceEventStream,
   type ExecutionArgs,
@@ -20,6 +21,7 @@ import {
   type GroupMember,
   joinGroup,
   type LiveReceiver,
+  MAX_TOGETHER,
   type SharedMessages,
 } from './live-delivery.ts';
 import { resultKey } from './result-key.ts';
@@ -84,7 +86,7 @@ export function isBrokenOff(result: object): boolean {
   return brokenOff.has(result);
 }
 
-type Events = AsyncIterator<unknown, unknown, undefined> & Partial<EventStream>;
+type Events = AsyncIterator<unknown, undefined, undefined> & Partial<EventStream>;
 type Next = IteratorResult<ExecutionResult, undefined>;
 
 const DONE: Next = { done: true, value: undefined };
@@ -192,7 +194,7 @@ class Subscription implements Results {
   /** Finds the result that the waiting `next` is about. Never throws. */
   async #proceed(): Promise<void> {
     try {
-      const { done, value: event } = await this.#events.next();
+      const { done, value: event } = await this.#nextEvent();
       if (done) this.#end();
       if (this.#hasEnded) return;
       const value = await this.group.execute(event as Event);
@@ -206,6 +208,38 @@ class Subscription implements Results {
       brokenOff.add(last);
       this.#end(last);
     }
+  }
+
+  /** The next event that is not sent past the iterator, or the end. */
+  async #nextEvent(): Promise<IteratorResult<unknown, undefined>> {
+    for (;;) {
+      const next = await this.#events.next();
+      if (next.done || this.#hasEnded) return next;
+      if (!(await this.#sendMissed(next.value as Event))) return next;
+    }
+  }
+
+  /**
+   * Sends missed events past the iterator, in one write like live ones. All before have been sent. False when the
+   * first one is not sent: it has no others behind it, or the client does not keep up, for which `next` waits.
+   */
+  async #sendMissed(first: Event): Promise<boolean> {
+    if (!this.#receive || !this.#events.takeMissed) return false;
+    // The same events for all, wherever each of them begins.
+    const block = first.cursor / BigInt(MAX_TOGETHER);
+    const more = this.#events.takeMissed(({ cursor }) => cursor / BigInt(MAX_TOGETHER) === block);
+    if (more.length === 0) return false;
+    const messages = await this.group.messagesOf([first, ...more]);
+    const isAllowed = !this.#hasExpired() && (await this.group.isAllowed());
+    if (this.#hasEnded) return false;
+    if (!isAllowed) this.refuse();
+    else if (!this.#receive(messages)) {
+      this.#events.putBack?.(more);
+      return false;
+    }
+    // Thousands of subscribers may be sent what is known already: others get their turn in between.
+    await turn();
+    return true;
   }
 
   #settle(next: Next): void {
