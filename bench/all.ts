@@ -1,5 +1,6 @@
 /**
- * Every benchmark beside its peers, written to `bench/RESULTS.md` one after the other: `npm run bench`.
+ * Every benchmark beside its peers, written to `bench/RESULTS.md` one after the other: `npm run bench`, or
+ * some of them: `npx node bench/all.ts fan-out opening`.
  * One that fails keeps its former figures, with their commit, is named at the end, and makes the exit code 1.
  */
 import { benchCampaignCalls } from './campaign-call.ts';
@@ -31,8 +32,12 @@ const HEAD =
   '# Results of the benchmarks\n\nWritten by `npm run bench`. Each table says at which commit and on which machine it was measured. Compare ratios, not figures of different machines.';
 const measured = `Measured ${measuredAt()}.`;
 process.stdout.write(`${HEAD}\n\n${measured}\n\n`);
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !BENCHMARKS.some(([known]) => known === name));
+if (unknown.length > 0) throw new Error(`No such benchmark: ${unknown.join(', ')}`);
 const failed: string[] = [];
 for (const [name, bench] of BENCHMARKS) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
   const beganAt = performance.now();
   try {
     const sections = [await bench()]
