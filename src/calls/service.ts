@@ -335,7 +335,7 @@ export async function requestEnd(
 export async function hangUp(app: App, call: Call): Promise<void> {
   if (!call.ultravoxId) return;
   try {
-    if (await isHungUp(app, call.ultravoxId)) {
+    if (await endAtUltravox(app, call.ultravoxId)) {
       await app.db.call.updateMany({
         where: { id: call.id, endedAt: null },
         data: { nextCheckAt: new Date(app.now().getTime() + 5_000) },
@@ -350,8 +350,8 @@ export async function hangUp(app: App, call: Call): Promise<void> {
   }
 }
 
-/** Returns false if the call is not live any more. */
-async function isHungUp(app: App, ultravoxId: string): Promise<boolean> {
+/** Ends a call by Ultravox's ID. Returns false if it is not live. */
+export async function endAtUltravox(app: App, ultravoxId: string): Promise<boolean> {
   try {
     await app.ultravox.calls.hangUp(ultravoxId);
     return true;

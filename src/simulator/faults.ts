@@ -7,6 +7,7 @@ export const faultSchema = z.strictObject({
   id: name.optional(),
   kind: z.enum([
     'status',
+    'statusAfter',
     'slow',
     'timeout',
     'dropBefore',
@@ -31,7 +32,7 @@ export const faultSchema = z.strictObject({
     .optional(),
   /** Only deliveries of this event. */
   event: z.string().optional(),
-  /** With kind `status`. */
+  /** With kinds `status` and `statusAfter`. */
   status: z.number().int().min(400).max(599).default(503),
   retryAfterSeconds: z.number().int().min(0).nullable().default(null),
   /** With kinds `slow` and `webhookDelay`, in real milliseconds. */

@@ -2,6 +2,7 @@
 import {
   boundTo4kB,
   isOutcomeUnknown,
+  isRefusal,
   kindOfStatus,
   parseRetryAfter,
   readErrorBody,
@@ -184,7 +185,8 @@ async function refusal(attempt: Attempt, response: Response): Promise<UltravoxEr
     path: attempt.path,
     retryAfterSeconds: parseRetryAfter(retryAfter, Date.now()),
     rawBody: boundTo4kB(clean),
-    outcomeUnknown: isOutcomeUnknown(status, { retryAfter, text }),
+    outcomeUnknown: isOutcomeUnknown(status),
+    isRefusal: isRefusal(status, { retryAfter, text }),
     ...readErrorBody(status, clean),
   });
 }

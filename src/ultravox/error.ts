@@ -21,6 +21,7 @@ export interface UltravoxErrorFields {
   path: string;
   detail: string;
   outcomeUnknown: boolean;
+  isRefusal?: boolean;
   status?: number | null;
   retryAfterSeconds?: number | null;
   fieldErrors?: Record<string, string[]>;
@@ -50,6 +51,11 @@ export class UltravoxError extends Error {
    * must then look for the effect of a write before repeating it. False: it was certainly not executed.
    */
   readonly outcomeUnknown: boolean;
+  /**
+   * Whether the answer is that of a service without capacity, so that the request was most likely not executed.
+   * With `outcomeUnknown` it may have come from a gateway that had passed the request on.
+   */
+  readonly isRefusal: boolean;
   /** At most 4 kB. Not enumerable, to keep conversations out of logs. */
   declare readonly rawBody: string;
 
@@ -68,6 +74,7 @@ export class UltravoxError extends Error {
     this.method = fields.method;
     this.path = fields.path;
     this.outcomeUnknown = fields.outcomeUnknown;
+    this.isRefusal = fields.isRefusal ?? false;
     Object.defineProperty(this, 'rawBody', { value: fields.rawBody ?? '', enumerable: false });
   }
 }
@@ -96,17 +103,20 @@ export function kindOfStatus(status: number): UltravoxErrorKind {
   return 'protocol';
 }
 
+/** Trouble on the way, or half an answer, leaves a doubt. So does 503, which gateways answer too: see `isRefusal`. */
+export function isOutcomeUnknown(status: number): boolean {
+  return status === 408 || status < 400 || status >= 500;
+}
+
 /**
- * A refusal leaves no doubt; trouble on the way, or half an answer, does. 503 is a refusal only if Ultravox
- * itself has sent it, with `Retry-After` or JSON: a proxy that lost the connection after it had passed the
- * request on answers 503 too.
+ * Whether a status means that the service has no capacity. Its own 503 has `Retry-After` or JSON, other than that of
+ * most proxies that lost a connection. Some gateways answer like it, even after they passed the request on.
  */
-export function isOutcomeUnknown(
+export function isRefusal(
   status: number,
   { retryAfter, text }: { retryAfter: string | null; text: string },
 ): boolean {
-  if (status === 503) return retryAfter === null && !isJson(text);
-  return status === 408 || status < 400 || status >= 500;
+  return status === 429 || (status === 503 && (retryAfter !== null || isJson(text)));
 }
 
 function isJson(text: string): boolean {

@@ -155,7 +155,7 @@ describe('errors of Ultravox', () => {
     [429, 'capacity', false],
     [500, 'unreachable', true],
     [502, 'unreachable', true],
-    [503, 'capacity', false],
+    [503, 'capacity', true],
   ] as const)('%i is %s', async (status, kind, outcomeUnknown) => {
     const { client, received } = await setUp((_, response) =>
       json(response, status, { detail: 'No.' }),
@@ -166,15 +166,16 @@ describe('errors of Ultravox', () => {
   });
 
   it.each([
-    ['leave open whether a proxy has passed a request on', 'upstream connect error', {}, true],
-    ['are certain about a 503 with Retry-After', '', { 'retry-after': '1' }, false],
-  ])('%s', async (_title, body, headers, outcomeUnknown) => {
+    ['see no refusal in the 503 of a proxy', 'upstream connect error', {}, false],
+    ['see a refusal in a 503 with Retry-After', '', { 'retry-after': '1' }, true],
+    ['see a refusal in a 503 with JSON', '{"message":"Service Unavailable"}', {}, true],
+  ])('%s, and leave open whether it was carried out', async (_title, body, headers, isRefusal) => {
     const { client, received } = await setUp((_, response) => {
       response.writeHead(503, { 'content-type': 'text/plain', ...headers });
       response.end(body);
     });
     const error = await failureOf(client.agents.startCall('a1', {}));
-    expect(error).toMatchObject({ kind: 'capacity', outcomeUnknown });
+    expect(error).toMatchObject({ kind: 'capacity', outcomeUnknown: true, isRefusal });
     expect(received).toHaveLength(1);
   });
 

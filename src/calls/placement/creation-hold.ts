@@ -46,7 +46,7 @@ async function insertHold({ db }: App, refusedAt: Prisma.Sql, seconds: number): 
 export async function holdAfterUnknownSeconds({ db }: App): Promise<number> {
   const [{ count }] = await db.$queryRaw<[{ count: bigint }]>`
     SELECT count(*) AS count FROM calls lost
-    WHERE placement IN ('UNKNOWN', 'NOT_CREATED')
+    WHERE placement IN ('UNKNOWN', 'NOT_CREATED') AND refused_at IS NULL
       AND claimed_at > statement_timestamp() - make_interval(mins => ${LOOK_BACK_MINUTES})
       AND NOT ${ACCEPTED_SINCE}`;
   return count < 2n ? 0 : Math.min(2 ** (Number(count) - 1), LONGEST_HOLD_SECONDS);
@@ -61,7 +61,8 @@ const ACCEPTED_SINCE = Prisma.sql`EXISTS (
 /** SQL condition: the outcome of the last creations is unknown, so that the next one is a trial. */
 export const ON_TRIAL = Prisma.sql`EXISTS (
   SELECT 1 FROM calls lost
-  WHERE placement = 'UNKNOWN' AND ended_at IS NULL AND NOT ${ACCEPTED_SINCE})`;
+  WHERE placement = 'UNKNOWN' AND refused_at IS NULL AND ended_at IS NULL
+    AND NOT ${ACCEPTED_SINCE})`;
 
 /** SQL expression: until when creations are held back; null when they are not. */
 export const HOLD_UNTIL = Prisma.sql`(

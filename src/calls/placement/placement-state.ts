@@ -1,6 +1,7 @@
 /**
  * State of a call on its way to Ultravox: the transition table, and the only writer of `calls.placement`
- * and of what belongs to it (`claimed_at`, `sent_at`, `place_before`, `place_not_before`, `ultravox_id`).
+ * and of what belongs to it (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`,
+ * `ultravox_id`).
  */
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { CallPlacement } from '../../generated/prisma/enums.ts';
@@ -20,7 +21,7 @@ const TRANSITIONS = {
   SEND: { from: ['CLAIMED'], to: 'SENDING' },
   /** The request was certainly not carried out, and may be sent again. */
   POSTPONE: { from: ['SENDING', 'UNKNOWN'], to: 'QUEUED' },
-  /** The answer is lost. The request is never sent again. */
+  /** The answer is lost, or one that Ultravox need not have sent. Only a refusal is sent again, after a look-up. */
   LOSE_ANSWER: { from: ['SENDING'], to: 'UNKNOWN' },
   /** Ultravox has the call. It may say so at any time, regardless of what was assumed before. */
   ACCEPT: {
@@ -76,7 +77,7 @@ export type Move =
   | { transition: 'RELEASE' | 'POSTPONE'; notBefore: Date | null }
   /** When the call is looked up unless its answer arrives, and when it is closed as lost. */
   | { transition: 'SEND'; nextCheckAt: Date; lostAt: Prisma.Sql }
-  | { transition: 'LOSE_ANSWER'; nextCheckAt: Date };
+  | { transition: 'LOSE_ANSWER'; nextCheckAt: Date; isRefused: boolean };
 
 export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore'>;
 
@@ -104,13 +105,15 @@ function assignments(move: Move): Prisma.Sql {
         place_before = ${move.placeBefore ?? Prisma.sql`place_before`}`;
     case 'RELEASE':
     case 'POSTPONE':
-      return Prisma.sql`claimed_at = NULL, sent_at = NULL, next_check_at = NULL, lost_at = NULL,
+      return Prisma.sql`claimed_at = NULL, sent_at = NULL, refused_at = NULL, next_check_at = NULL,
+        lost_at = NULL,
         place_not_before = ${move.notBefore}::timestamptz`;
     case 'SEND':
       return Prisma.sql`sent_at = clock_timestamp(), next_check_at = ${move.nextCheckAt}::timestamptz,
         lost_at = ${move.lostAt}`;
     case 'LOSE_ANSWER':
-      return Prisma.sql`next_check_at = ${move.nextCheckAt}::timestamptz`;
+      return Prisma.sql`next_check_at = ${move.nextCheckAt}::timestamptz,
+        refused_at = CASE WHEN ${move.isRefused} THEN clock_timestamp() END`;
   }
 }
 

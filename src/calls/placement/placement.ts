@@ -10,6 +10,8 @@
  * - Unknown (a timeout, the end of the calling window, a crash): the request is never sent again (UNKNOWN). The
  *   reconciler looks the call up by our ID in its metadata, and adopts it, or fails it if it was never created
  *   (NOT_CREATED).
+ * - Refused with 503, which may come from a gateway that had passed the request on: looked up in the same way,
+ *   but placed again if it was not created.
  *
  * Owned calls are claimed by their owner and placed here like any other. A released owned call waits for its
  * owner.
@@ -51,11 +53,15 @@ import {
   recordRefusal,
 } from './creation-hold.ts';
 import { CALLS_WAIT } from './limits.ts';
-import { type EndTransition, moveCalls } from './placement-state.ts';
+import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 
 const DEFAULT_RETRY_SECONDS = 5;
 /** Longest delay until a call with an unknown request is looked up. */
 const LOOK_UP_SECONDS = 2;
+/** Time after a refusal in which a request that was passed on nevertheless becomes a call. */
+const REFUSAL_DOUBT_SECONDS = 5;
+/** So that the look-up after it is late enough by the clock of the database too. */
+const CLOCKS_DIFFER_SECONDS = 0.2;
 const LOOK_MS = 100;
 
 /** Placements in progress in this process, by call, so that a request can wait for its own. */
@@ -309,7 +315,7 @@ async function waitForAgent(
   await recreateAgent(app, call.agent);
   const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
   if (transition === 'RELEASE') await release(app, call.id, notBefore);
-  else await postpone(app, call.id, notBefore);
+  else await postpone(app, call.id, { notBefore });
   wakeTimer(app).wakeAt(new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000));
 }
 
@@ -344,15 +350,19 @@ function mediumOf(app: App, call: CallWithParts, number: PhoneNumber): CallMediu
 }
 
 async function placementFailed(app: App, call: CallWithParts, error: UltravoxError): Promise<void> {
-  if (error.outcomeUnknown) {
+  // Without a phone, a call that was created nevertheless only expires.
+  if (error.isRefusal && error.outcomeUnknown && call.medium !== 'WEBRTC') {
+    const hold = holdSeconds(error);
+    await loseAnswer(app, call, Math.max(hold, doubtSeconds(app)) + CLOCKS_DIFFER_SECONDS, true);
+    wakeTimer(app).wakeAt(await holdCreations(app, hold));
+    return;
+  }
+  if (error.outcomeUnknown && !error.isRefusal) {
     app.log.warn(
       { call: call.id, error: error.message },
       'The outcome of a call creation is unknown; the call will be looked up',
     );
-    const seconds = Math.min(LOOK_UP_SECONDS, app.config.CALL_CHECK_SECONDS);
-    const nextCheckAt = new Date(app.now().getTime() + seconds * 1000);
-    const where = Prisma.sql`id = ${call.id}::uuid`;
-    await moveCalls(app.db, { transition: 'LOSE_ANSWER', nextCheckAt }, { where });
+    await loseAnswer(app, call, Math.min(LOOK_UP_SECONDS, app.config.CALL_CHECK_SECONDS), false);
     const refused = error.kind === 'capacity' ? holdSeconds(error) : 0;
     const hold = Math.max(refused, await holdAfterUnknownSeconds(app));
     if (hold > 0) wakeTimer(app).wakeAt(await holdCreations(app, hold));
@@ -378,6 +388,38 @@ async function placementFailed(app: App, call: CallWithParts, error: UltravoxErr
   });
 }
 
+/** Records that only a look-up, in `seconds`, tells what became of the request. */
+async function loseAnswer(
+  app: App,
+  { id }: Call,
+  seconds: number,
+  isRefused: boolean,
+): Promise<void> {
+  const nextCheckAt = new Date(app.now().getTime() + seconds * 1000);
+  const where = Prisma.sql`id = ${id}::uuid`;
+  await moveCalls(app.db, { transition: 'LOSE_ANSWER', nextCheckAt, isRefused }, { where });
+}
+
+function doubtSeconds({ config }: App): number {
+  return Math.min(REFUSAL_DOUBT_SECONDS, config.CALL_CHECK_SECONDS);
+}
+
+/**
+ * Whether a request that was refused has certainly created no call, since a look-up that began at `at`, by the
+ * clock of the database, has not found it.
+ */
+export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
+  return refusedAt !== null && at.getTime() - refusedAt.getTime() >= doubtSeconds(app) * 1000;
+}
+
+/** Places a call again whose request was refused, unless that has changed since the call was read. */
+export async function placeRefusedCall(app: App, { id, refusedAt }: Call): Promise<void> {
+  // The call itself counts against the rates no longer.
+  await recordRefusal(app, 0);
+  await postpone(app, id, { refusedAt });
+  await placeWaitingCalls(app);
+}
+
 /** For how long creations are held back after a refusal. */
 function holdSeconds({ retryAfterSeconds }: UltravoxError): number {
   return Math.max(1, retryAfterSeconds ?? DEFAULT_RETRY_SECONDS);
@@ -401,10 +443,16 @@ function isTooLate(app: App, call: CallWithParts): boolean {
 
 /**
  * Requeues a call whose request was certainly not carried out, or ends the call if that was requested. It is
- * not claimed before `notBefore`.
+ * not claimed before `notBefore`. With `refusedAt` only if it was refused then.
  */
-async function postpone(app: App, id: string, notBefore: Date | null = null): Promise<void> {
+async function postpone(
+  app: App,
+  id: string,
+  { notBefore = null, refusedAt }: { notBefore?: Date | null; refusedAt?: Date | null } = {},
+): Promise<void> {
   await updateCall(app, id, async (tx, call) => {
+    if (!canMove(call, 'POSTPONE')) return call;
+    if (refusedAt !== undefined && call.refusedAt?.getTime() !== refusedAt?.getTime()) return call;
     if (call.endRequestedAt) {
       const end = { transition: 'REFUSE', status: 'CANCELLED', endReason: 'CANCELLED' } as const;
       return endCallLocally(app, tx, call, end);

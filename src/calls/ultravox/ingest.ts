@@ -7,7 +7,7 @@ import { appendEvents } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
 import { acceptance, reportedCall } from '../placement/placement-state.ts';
-import { hangUp } from '../service.ts';
+import { endAtUltravox, hangUp } from '../service.ts';
 import { boundsOf } from '../settings.ts';
 import { isEnded } from '../status.ts';
 import { applyUltravoxCall, createdEvent } from './apply-update.ts';
@@ -156,6 +156,25 @@ function mediumOf(seen: UltravoxCall): CallMedium {
   if (seen.medium?.telnyx) return 'TELNYX';
   if (seen.medium?.sip) return 'SIP';
   return 'WEBRTC';
+}
+
+/**
+ * Hangs up a second call that Ultravox made for one of ours. None is known to be made, since a request is not
+ * repeated before a look-up; the person who answers it must not hear the agent twice.
+ */
+export async function hangUpIfDuplicate(app: App, seen: UltravoxCall): Promise<void> {
+  const ours = parsePublicId(seen.metadata.callId ?? '');
+  if (ours?.type !== 'Call') return;
+  const call = await app.db.call.findUnique({
+    where: { id: ours.uuid },
+    select: { id: true, ultravoxId: true },
+  });
+  if (!call?.ultravoxId || call.ultravoxId === seen.callId) return;
+  app.log.error(
+    { call: call.id, ultravoxCallIds: [call.ultravoxId, seen.callId] },
+    'Ultravox has made two calls for one; the second is hung up',
+  );
+  if (seen.joined !== null && seen.ended === null) await endAtUltravox(app, seen.callId);
 }
 
 /**

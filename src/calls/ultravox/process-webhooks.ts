@@ -13,7 +13,7 @@ import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, updateOf } from './apply-update.ts';
-import { hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
+import { hangUpIfDuplicate, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 import {
   type CallUpdate,
   type NewWebhook,
@@ -155,14 +155,15 @@ async function tryWebhook(app: App, id: string): Promise<void> {
  * mark are one transaction. The payload is kept for a while, for the webhooks that we send in turn.
  */
 async function processWebhook(app: App, id: string): Promise<void> {
-  const ingested = await app.db.$transaction(async (tx) => {
+  const { ingested, seen } = await app.db.$transaction(async (tx) => {
     const [webhook] = await tx.$queryRaw<Pick<UltravoxWebhook, 'id' | 'payload'>[]>`
       SELECT id, payload FROM ultravox_webhooks
       WHERE id = ${id}::uuid AND processed_at IS NULL AND failed_at IS NULL
       FOR UPDATE SKIP LOCKED`;
-    if (!webhook) return null;
+    if (!webhook) return { ingested: null, seen: null };
     await tx.$executeRaw`SELECT set_config('lock_timeout', ${LOCK_WAIT}, true)`;
-    const result = await ingestCall(app, tx, callSchema.parse(webhook.payload));
+    const call = callSchema.parse(webhook.payload);
+    const result = await ingestCall(app, tx, call);
     await tx.ultravoxWebhook.update({
       where: { id },
       data: {
@@ -172,9 +173,10 @@ async function processWebhook(app: App, id: string): Promise<void> {
         ...(result && !result.after.deletedAt ? {} : { payload: {} }),
       },
     });
-    return result;
+    return { ingested: result, seen: call };
   });
   if (ingested) followUp(app, [ingested], true);
+  else if (seen) app.background('hangUpIfDuplicate', () => hangUpIfDuplicate(app, seen));
 }
 
 /**

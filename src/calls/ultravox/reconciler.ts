@@ -11,11 +11,11 @@ import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
 import { requestEndsWithin } from '../placement/claims.ts';
 import { holdCreations } from '../placement/creation-hold.ts';
-import { placeWaitingCalls } from '../placement/placement.ts';
+import { isRefusalConfirmed, placeRefusedCall, placeWaitingCalls } from '../placement/placement.ts';
 import { hangUp } from '../service.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, closeLostCall, endCallLocally, nextCheck } from './apply-update.ts';
-import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
+import { hangUpIfDuplicate, hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 const BATCH = 50;
 const AT_ONCE = 10;
@@ -150,11 +150,15 @@ async function closeOverdueCall(app: App, call: Call): Promise<void> {
 
 /**
  * Handles a call that Ultravox does not have. If its Ultravox ID is known, it was removed there. If its
- * creation request is unknown, it may still appear until the time is up. That is measured by the clock of
+ * creation request is unknown, it may still appear until the time is up, which comes soon for a refused one. That is
+ * measured by the clock of
  * the database, which also set `sentAt`, up to the start of the look-up.
  */
 async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   const known = call.placement === 'ACCEPTED';
+  if (call.placement === 'UNKNOWN' && isRefusalConfirmed(app, call, startedAt)) {
+    return placeRefusedCall(app, call);
+  }
   if (!known && !isLookedForLongEnough(app, call, startedAt)) {
     const nextCheckAt = new Date(app.now().getTime() + lookAgainMs(app));
     await app.db.call.updateMany({ where: sameSend(call), data: { nextCheckAt } });
@@ -274,7 +278,10 @@ async function ingestUnknown(app: App, batch: readonly UltravoxCall[]): Promise<
     if (knownIds.has(seen.callId)) continue;
     try {
       const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
-      if (!ingested) continue;
+      if (!ingested) {
+        await hangUpIfDuplicate(app, seen);
+        continue;
+      }
       announceUpdate(app, ingested.before, ingested.after);
       hangUpIfUnwanted(app, ingested);
     } catch (error) {

@@ -83,6 +83,8 @@ async function serve(
       incoming.socket.destroy();
       return;
     }
+    const instead = faults.find((fault) => fault.kind === 'statusAfter');
+    if (instead) reply = faultyReply(instead);
   }
   entry.status = reply.status;
   send(
@@ -113,15 +115,19 @@ async function applyBefore(
       if (outgoing.destroyed) return 'gone';
     }
     if (fault.kind === 'status') {
-      const wait = fault.retryAfterSeconds ?? ([429, 503].includes(fault.status) ? 1 : null);
-      return {
-        status: fault.status,
-        body: { detail: `Simulated fault ${fault.id}.` },
-        headers: wait === null ? {} : { 'retry-after': String(wait) },
-      };
+      return faultyReply(fault);
     }
   }
   return undefined;
+}
+
+function faultyReply({ id, status, retryAfterSeconds }: Fault): Reply {
+  const wait = retryAfterSeconds ?? ([429, 503].includes(status) ? 1 : null);
+  return {
+    status,
+    body: { detail: `Simulated fault ${id}.` },
+    headers: wait === null ? {} : { 'retry-after': String(wait) },
+  };
 }
 
 async function answer(

@@ -94,7 +94,7 @@ const MOVES: Partial<Record<PlacementTransition, Move>> = {
   RELEASE: { transition: 'RELEASE', notBefore: null },
   SEND: { transition: 'SEND', nextCheckAt: LATER, lostAt: Prisma.sql`${LATER}::timestamptz` },
   POSTPONE: { transition: 'POSTPONE', notBefore: LATER },
-  LOSE_ANSWER: { transition: 'LOSE_ANSWER', nextCheckAt: LATER },
+  LOSE_ANSWER: { transition: 'LOSE_ANSWER', isRefused: false, nextCheckAt: LATER },
 };
 
 const casesOf = <T>(keys: readonly T[]) =>

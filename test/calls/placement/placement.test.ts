@@ -183,6 +183,57 @@ describe('placeWaitingCalls', () => {
     }
   });
 
+  it('dials once although a gateway answers 503 for a request that it passed on', async () => {
+    await setFaults(server, [
+      { kind: 'statusAfter', status: 503, retryAfterSeconds: 1, ...CREATION },
+      { kind: 'webhookLost' },
+      { kind: 'status', status: 500, count: 8, method: 'GET', path: '/api/calls$' },
+    ]);
+    try {
+      const made = await dial(caller);
+      expect(made).toMatchObject({ status: 'CREATED', failure: null });
+      const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+      expect(typesOf(call)).toEqual(TALKED);
+      expect(await dialsOf(server, made.id)).toHaveLength(1);
+    } finally {
+      await setFaults(server, []);
+    }
+  });
+
+  it('looks a refused call up until Ultravox answers, and then places it', async () => {
+    await setFaults(server, [
+      { kind: 'status', status: 503, count: 1, ...CREATION },
+      { kind: 'status', status: 503, count: 3, method: 'GET', path: '/api/calls$' },
+    ]);
+    const made = await dial(caller);
+    const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
+    expect(typesOf(call)).toEqual(TALKED);
+    expect(await dialsOf(server, made.id)).toHaveLength(1);
+  });
+
+  it('hangs up a second call that Ultravox makes for one', async () => {
+    await setSimulator(server, { talkSeconds: 100_000 });
+    try {
+      const made = await dial(caller);
+      await waitForCall(
+        caller.client,
+        made.id,
+        'answered',
+        ({ status }) => status === 'IN_PROGRESS',
+      );
+      const secondId = await dialLate(server, made.id);
+      await until('it to be hung up', async () => {
+        const { body } = await atSimulator(server, 'GET', `/api/calls/${secondId}`);
+        return body.endReason === 'agent_hangup';
+      });
+      const { status } = await rowOf(server, made.id);
+      expect(status).toBe('IN_PROGRESS');
+      await done(caller.client, 'endCall', { id: made.id });
+    } finally {
+      await setSimulator(server, { talkSeconds: 45 });
+    }
+  });
+
   it('fails a call with an unknown outcome that Ultravox does not have, and never dials it again', async () => {
     const made: Record<string, CallView> = {};
     for (const [kind, fault] of Object.entries({

@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "calls" ADD COLUMN "refused_at" TIMESTAMPTZ(3);
