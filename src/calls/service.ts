@@ -53,6 +53,8 @@ export interface CreateCallInput {
   variables?: Record<string, unknown> | null | undefined;
   settings?: CallSettingsInput | null | undefined;
   metadata?: Record<string, unknown> | null | undefined;
+  /** After it the call is not placed any more, and fails. */
+  placeBefore?: Date | null | undefined;
 }
 
 export interface CallSettingsInput {
@@ -74,6 +76,9 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
   const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber'], rules);
   const fromNumber = checks.phoneNumber(input.fromNumber, ['fromNumber']);
   const common = checkCommon(checks, input);
+  if (input.placeBefore && input.placeBefore <= app.now()) {
+    checks.add('INVALID_INPUT', '`placeBefore` must be in the future.', ['placeBefore']);
+  }
   if (phoneNumber && phoneNumber === fromNumber) {
     checks.add('INVALID_INPUT', '`phoneNumber` and `fromNumber` are the same.', ['phoneNumber']);
   }
@@ -100,6 +105,7 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
         phoneNumber,
         ownNumber: number.phoneNumber,
         phoneNumberId: number.id,
+        placeBefore: input.placeBefore ?? null,
         ...common,
       });
     }));
@@ -258,6 +264,7 @@ interface NewCall {
   medium: CallMedium;
   phoneNumber?: string;
   ownNumber?: string;
+  placeBefore?: Date | null;
   phoneNumberId?: string;
   variables: Record<string, string>;
   metadata: Record<string, string>;
@@ -274,7 +281,7 @@ async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promis
       direction: made.medium === 'WEBRTC' ? 'INBOUND' : 'OUTBOUND',
       medium: made.medium,
       status: 'CREATED',
-      ...queuedCall(),
+      ...queuedCall(made.placeBefore ?? null),
       phoneNumber: made.phoneNumber ?? null,
       ownNumber: made.ownNumber ?? null,
       variables: made.variables,

@@ -29,6 +29,7 @@ const FIELDS: Record<string, string> = {
   deleteCalls: 'deletedCallIds',
   importPhoneNumber: 'phoneNumber { id }',
   assignPhoneNumber: 'phoneNumber { id }',
+  unassignPhoneNumber: 'phoneNumber { id }',
   createAgent: 'agent { id status }',
 };
 

@@ -24,7 +24,7 @@ const CallSettingsInput = builder.inputType('CallSettingsInput', {
 
 mutation('createCall', {
   description:
-    'Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached; follow it with `callEvents`. Send an idempotency key, so that a repeated request never dials twice.',
+    'Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached or Ultravox has no capacity. Such a call is placed within an hour, or fails; follow it with `callEvents`. Send an idempotency key, so that a repeated request never dials twice.',
   scope: 'write',
   input: (t) => ({
     agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),
@@ -42,6 +42,11 @@ mutation('createCall', {
       type: 'JSONObject',
       description:
         'Values of the placeholders in the prompt, such as `{ "first_name": "Ada" }`. Placeholders without a value are empty.',
+    }),
+    placeBefore: t.field({
+      type: 'DateTime',
+      description:
+        'The call is placed before this time or not at all, such as the end of the hours in which people may be called. Default: one hour from now, which is the longest that a call waits.',
     }),
     settings: t.field({ type: CallSettingsInput, description: 'Settings of this call.' }),
     metadata: t.field({

@@ -128,9 +128,9 @@ export function claimedColumns(placeBefore: Prisma.Sql): {
   };
 }
 
-/** Columns of a new call that waits for its claim. */
-export function queuedCall() {
-  return { placement: 'QUEUED' } as const;
+/** Columns of a new call that waits for its claim, until `placeBefore` at the latest. */
+export function queuedCall(placeBefore: Date | null = null) {
+  return { placement: 'QUEUED', placeBefore } as const;
 }
 
 /** Columns of a new call that Ultravox reported. It counts against the limits as well. */

@@ -17,25 +17,21 @@
  * owner.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { firstSpeakerSettings } from '../../agents/call-template.ts';
 import { recreateAgent } from '../../agents/sync.ts';
 import type { App } from '../../app.ts';
 import { isOnDoNotCallList } from '../../contacts/do-not-call.ts';
 import type { UserErrorCode } from '../../errors.ts';
-import { type Call, type PhoneNumber, Prisma } from '../../generated/prisma/client.ts';
-import { publicId } from '../../ids.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { Checks } from '../../infra/checks.ts';
 import { runUntil } from '../../infra/deadline.ts';
 import { createWakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
-import { mediumForNumber } from '../../phone-numbers/service.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
-import type { CallMedium, StartAgentCallRequest } from '../../ultravox/wire.ts';
+import type { StartAgentCallRequest } from '../../ultravox/wire.ts';
 import { notifyClaimsReleased } from '../listeners.ts';
 import { lockCall } from '../lock.ts';
-import type { CallSettings } from '../settings.ts';
 import { announceUpdate, endCallLocally } from '../ultravox/apply-update.ts';
 import { applyCreationResponse } from '../ultravox/responses.ts';
 import {
@@ -52,6 +48,7 @@ import {
   holdCreations,
   recordRefusal,
 } from './creation-hold.ts';
+import { type CallWithParts, requestFor, withParts } from './creation-request.ts';
 import { CALLS_WAIT } from './limits.ts';
 import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 
@@ -138,10 +135,17 @@ async function isBeingPlaced(app: App, id: string): Promise<boolean> {
   return Date.now() - call.claimedAt.getTime() < app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000;
 }
 
-/** Fails calls that have waited for more than an hour, so that no phone rings hours after the request. */
+/**
+ * Fails calls that have waited until their deadline, or for more than an hour, so that no phone rings hours
+ * after the request.
+ */
 export async function failStaleCalls(app: App): Promise<void> {
   const stale = await app.db.call.findMany({
-    where: { placement: 'QUEUED', owner: null, createdAt: { lte: oldestWorthPlacing(app) } },
+    where: {
+      placement: 'QUEUED',
+      owner: null,
+      OR: [{ createdAt: { lte: oldestWorthPlacing(app) } }, { placeBefore: { lte: app.now() } }],
+    },
     select: { id: true },
     take: 200,
   });
@@ -152,16 +156,14 @@ export async function failStaleCalls(app: App): Promise<void> {
             transition: 'WITHDRAW',
             status: 'FAILED',
             endReason: 'SYSTEM_ERROR',
-            failure:
-              'The call waited for more than an hour for capacity at Ultravox. Nobody was called.',
+            failure: call.placeBefore
+              ? 'The call waited until `placeBefore` for capacity at Ultravox. Nobody was called.'
+              : 'The call waited for more than an hour for capacity at Ultravox. Nobody was called.',
           })
         : call,
     );
   }
 }
-
-const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
-type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
 
 /** Returns whether Ultravox accepted the call. */
 async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean> {
@@ -208,6 +210,9 @@ async function prepareRequest(
     await release(app, id);
   } else if (agent.deletedAt) {
     const failure = 'The agent was deleted before the call was dialed.';
+    await fail(app, id, { transition: 'WITHDRAW', failure });
+  } else if (!call.owner && call.number && call.number.outboundAgentId !== agent.id) {
+    const failure = `${call.number.phoneNumber} is no longer an outbound number of the agent. Nobody was called.`;
     await fail(app, id, { transition: 'WITHDRAW', failure });
   } else if (!agent.remoteId) {
     await waitForAgent(app, call, 'RELEASE');
@@ -317,36 +322,6 @@ async function waitForAgent(
   if (transition === 'RELEASE') await release(app, call.id, notBefore);
   else await postpone(app, call.id, { notBefore });
   wakeTimer(app).wakeAt(new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000));
-}
-
-/** Builds the creation request of a call. Exported for its unit test. */
-export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest {
-  const settings = call.settings as CallSettings;
-  return {
-    medium: call.number ? mediumOf(app, call, call.number) : { webRtc: {} },
-    metadata: {
-      callId: publicId('Call', call.id),
-      organizationId: publicId('Organization', call.organizationId),
-      ...(call.campaignId ? { campaignId: publicId('Campaign', call.campaignId) } : {}),
-    },
-    templateContext: call.variables as Record<string, string>,
-    recordingEnabled: call.recordingEnabled,
-    ...(settings.maxDuration ? { maxDuration: settings.maxDuration } : {}),
-    ...(settings.joinTimeout ? { joinTimeout: settings.joinTimeout } : {}),
-    ...(settings.greeting
-      ? {
-          firstSpeakerSettings: firstSpeakerSettings({
-            ...(call.agent.greetingSettings as Record<string, never> | null),
-            text: settings.greeting,
-          }),
-        }
-      : {}),
-  };
-}
-
-function mediumOf(app: App, call: CallWithParts, number: PhoneNumber): CallMedium {
-  if (!call.phoneNumber) throw new Error(`Call ${call.id} has a caller ID but no number to call`);
-  return mediumForNumber(app, number, call.phoneNumber);
 }
 
 async function placementFailed(app: App, call: CallWithParts, error: UltravoxError): Promise<void> {

@@ -1,6 +1,6 @@
 /** The creation request of a call: medium, metadata, variables and settings. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { requestFor } from '../../../src/calls/placement/placement.ts';
+import { requestFor } from '../../../src/calls/placement/creation-request.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';

@@ -1,12 +1,7 @@
 /** Placement of calls: rejections, lost responses, crashes; no phone rings twice for one call. */
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  failStaleCalls,
-  placeClaimedCalls,
-  placeWaitingCalls,
-  releaseDeadClaims,
-} from '../../../src/calls/placement/placement.ts';
+import { placeWaitingCalls } from '../../../src/calls/placement/placement.ts';
 import { publicId } from '../../../src/ids.ts';
 import { startSimulator } from '../../../src/simulator/simulator.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -362,99 +357,6 @@ describe('placeWaitingCalls', () => {
     const call = await waitForCall(caller.client, made.id, 'over', isEnded);
     expect(call.status).toBe('COMPLETED');
   });
-});
-
-describe('placeClaimedCalls', () => {
-  let server: TestServer;
-  let caller: Caller;
-  beforeAll(async () => {
-    // Without a worker, which may release and claim the calls of a test between its steps.
-    server = await startTestServer({ settings: { SIMULATOR_SPEED: '200', ROLE: 'api' } });
-    caller = await newCaller(server);
-  });
-  afterAll(() => server.close());
-
-  it('does not dial a call whose end was requested after the claim', async () => {
-    const phoneNumber = newPerson();
-    const row = await waitingCall(phoneNumber);
-    // As if another process had claimed it and then been held up.
-    await server.app.db.call.update({
-      where: { id: row.id },
-      data: { placement: 'CLAIMED', claimedAt: new Date() },
-    });
-    const { call } = await done(caller.client, 'endCall', { id: publicId('Call', row.id) });
-    expect(call).toMatchObject({ status: 'CANCELLED' });
-    await resumeCreations(server);
-    await placeClaimedCalls(server.app, [row.id]);
-    expect(await dialsOf(server, call.id)).toEqual([]);
-  });
-
-  it('releases a claim that is too old, and dials the call once', async () => {
-    const row = await waitingCall(newPerson());
-    await server.app.db.call.update({
-      where: { id: row.id },
-      data: { placement: 'CLAIMED', claimedAt: new Date(Date.now() - 60_000) },
-    });
-    await resumeCreations(server);
-    await placeClaimedCalls(server.app, [row.id]);
-    expect((await rowOf(server, publicId('Call', row.id))).placement).toBe('QUEUED');
-    await placeWaitingCalls(server.app);
-    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
-    expect(call.status).toBe('COMPLETED');
-    expect(await dialsOf(server, call.id)).toHaveLength(1);
-  });
-
-  it('does not dial a number that was added to the do-not-call list after the claim', async () => {
-    const phoneNumber = newPerson();
-    const row = await waitingCall(phoneNumber);
-    await server.app.db.doNotCallEntry.create({
-      data: { organizationId: server.organizationId, phoneNumber },
-    });
-    await resumeCreations(server);
-    await placeWaitingCalls(server.app);
-    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
-    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
-    expect(call.failure).toContain('do-not-call');
-    expect(await dialsOf(server, call.id)).toEqual([]);
-  });
-
-  it('dials a call once whose first process died before it sent the request', async () => {
-    const row = await waitingCall(newPerson());
-    await server.app.db.call.update({
-      where: { id: row.id },
-      data: { placement: 'CLAIMED', claimedAt: new Date(Date.now() - 60_000) },
-    });
-    await resumeCreations(server);
-    await releaseDeadClaims(server.app);
-    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
-    expect(call.status).toBe('COMPLETED');
-    expect(await dialsOf(server, call.id)).toHaveLength(1);
-  });
-
-  it('does not dial a call that has waited for more than an hour, and fails it', async () => {
-    const row = await waitingCall(newPerson());
-    await server.app.db.call.update({
-      where: { id: row.id },
-      data: { createdAt: new Date(Date.now() - 2 * 3_600_000) },
-    });
-    await resumeCreations(server);
-    await placeWaitingCalls(server.app);
-    await failStaleCalls(server.app);
-    const call = await waitForCall(caller.client, publicId('Call', row.id), 'over', isEnded);
-    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
-    expect(call.failure).toContain('Nobody was called');
-    expect(await dialsOf(server, call.id)).toEqual([]);
-  });
-
-  /** A call that Ultravox has had no room for yet, and has room for now. */
-  async function waitingCall(phoneNumber: string) {
-    await setFaults(server, [
-      { kind: 'status', status: 429, retryAfterSeconds: 60, count: 1, ...CREATION },
-    ]);
-    const made = await dial(caller, phoneNumber);
-    expect(made.status).toBe('CREATED');
-    return server.app.db.call.findUniqueOrThrow({ where: { id: uuidOf(made.id) } });
-  }
 });
 
 /** Creations of calls that the simulator has refused since so many requests. */

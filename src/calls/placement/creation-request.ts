@@ -1,0 +1,42 @@
+/** The request that creates a call at Ultravox. */
+import { firstSpeakerSettings } from '../../agents/call-template.ts';
+import type { App } from '../../app.ts';
+import type { PhoneNumber, Prisma } from '../../generated/prisma/client.ts';
+import { publicId } from '../../ids.ts';
+import { mediumForNumber } from '../../phone-numbers/service.ts';
+import type { CallMedium, StartAgentCallRequest } from '../../ultravox/wire.ts';
+import type { CallSettings } from '../settings.ts';
+
+export const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
+/** A call with all that its request is built from. */
+export type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
+
+/** Builds the creation request of a call: https://docs.ultravox.ai/api-reference/agents/agents-calls-post. */
+export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest {
+  const settings = call.settings as CallSettings;
+  return {
+    medium: call.number ? mediumOf(app, call, call.number) : { webRtc: {} },
+    metadata: {
+      callId: publicId('Call', call.id),
+      organizationId: publicId('Organization', call.organizationId),
+      ...(call.campaignId ? { campaignId: publicId('Campaign', call.campaignId) } : {}),
+    },
+    templateContext: call.variables as Record<string, string>,
+    recordingEnabled: call.recordingEnabled,
+    ...(settings.maxDuration ? { maxDuration: settings.maxDuration } : {}),
+    ...(settings.joinTimeout ? { joinTimeout: settings.joinTimeout } : {}),
+    ...(settings.greeting
+      ? {
+          firstSpeakerSettings: firstSpeakerSettings({
+            ...(call.agent.greetingSettings as Record<string, never> | null),
+            text: settings.greeting,
+          }),
+        }
+      : {}),
+  };
+}
+
+function mediumOf(app: App, call: CallWithParts, number: PhoneNumber): CallMedium {
+  if (!call.phoneNumber) throw new Error(`Call ${call.id} has a caller ID but no number to call`);
+  return mediumForNumber(app, number, call.phoneNumber);
+}
