@@ -22,6 +22,7 @@ import {
 } from './infra/outgoing/language-model.ts';
 import { perInstance, variantOf } from './infra/per-instance.ts';
 import { createRowReader, type RowReader } from './infra/rows/row-reader.ts';
+import { type AccountPause, createAccountPause } from './ultravox/account-pause.ts';
 import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts';
 
 export interface App {
@@ -93,6 +94,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log, failures })
     : createInProcessBus();
+  const pause = sharedPause(bus);
   const jobs = await startJobs({
     databaseUrl,
     definitions: options.jobDefinitions,
@@ -113,6 +115,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     ultravox: createUltravoxClient({
       ...options.ultravox,
       timeoutMs: config.ULTRAVOX_TIMEOUT_SECONDS * 1000,
+      pause,
     }),
     languageModel: options.languageModel && createLanguageModel(options.languageModel),
     cipher: createCipher(options.encryptionKey),
@@ -138,6 +141,15 @@ export async function createApp(options: AppOptions): Promise<App> {
       failures.close();
     },
   };
+}
+
+const PAUSE_TOPIC = 'ultravoxPause';
+
+/** Pauses of the Ultravox account that all processes keep; one that misses the message is refused itself. */
+function sharedPause(bus: Bus): AccountPause {
+  const pause = createAccountPause((seconds) => bus.publish(PAUSE_TOPIC, seconds));
+  bus.subscribe(PAUSE_TOPIC, (seconds) => pause.extend(Number(seconds) || 0));
+  return pause;
 }
 
 /**

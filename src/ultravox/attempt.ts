@@ -1,4 +1,5 @@
 /** One request to Ultravox: sent once, with a deadline, a report, and one error for each failure. */
+import type { AccountPause } from './account-pause.ts';
 import {
   boundTo4kB,
   isOutcomeUnknown,
@@ -37,6 +38,8 @@ export interface UltravoxClientSettings {
   signal?: AbortSignal;
   /** For logs and measurements. Must not throw. */
   onRequest?: (report: RequestReport) => void;
+  /** Default: each request learns by itself that Ultravox asks for a pause. */
+  pause?: AccountPause;
   /** First pause between attempts, doubled for the second. Default 100 ms. */
   backoffMs?: number;
 }
@@ -49,6 +52,13 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
 }
 
+/**
+ * What a request has to do with the pauses that Ultravox asks for: it keeps them, and its refusal is one for all
+ * (`shared`); it keeps them, but is refused for limits that concern no other kind of request (`own`); it is sent
+ * in spite of them (`urgent`); or it does not go to Ultravox (`none`).
+ */
+export type PauseRule = 'shared' | 'own' | 'urgent' | 'none';
+
 /** What one attempt needs; `path` is what errors and reports call it. */
 export interface Attempt {
   method: string;
@@ -59,6 +69,7 @@ export interface Attempt {
   kinds: Readonly<Record<number, UltravoxErrorKind>>;
   secrets: readonly string[];
   signal: AbortSignal | undefined;
+  pauseRule: PauseRule;
 }
 
 /** What every attempt of a client shares. */
@@ -66,6 +77,7 @@ export interface AttemptSettings {
   timeoutMs: number;
   send: typeof globalThis.fetch;
   onRequest: ((report: RequestReport) => void) | undefined;
+  pause: AccountPause | undefined;
 }
 
 /** Reads a response under the deadline of its attempt, which `lift` removes. */
@@ -96,6 +108,7 @@ export async function sendAttempt<Result>(
       cause: attempt.signal.reason,
     });
   }
+  throwIfPaused(settings, attempt);
   const started = performance.now();
   const deadline = new AbortController();
   let status: number | null = null;
@@ -119,7 +132,9 @@ export async function sendAttempt<Result>(
       signal: attempt.signal ? AbortSignal.any([deadline.signal, attempt.signal]) : deadline.signal,
     });
     status = response.status;
-    if (!isSuccess(response) && !isRedirect(response)) throw await refusal(attempt, response);
+    if (!isSuccess(response) && !isRedirect(response)) {
+      throw await refusal(settings, attempt, response);
+    }
     const result = await read(response, { lift });
     report(null);
     return result;
@@ -173,20 +188,45 @@ function failure(attempt: Attempt, status: number | null, thrown: unknown): Ultr
   });
 }
 
-async function refusal(attempt: Attempt, response: Response): Promise<UltravoxError> {
+/** @throws UltravoxError `capacity`, as from Ultravox */
+function throwIfPaused({ pause }: AttemptSettings, { method, path, pauseRule }: Attempt): void {
+  if (pauseRule === 'urgent' || pauseRule === 'none') return;
+  const seconds = pause?.remainingSeconds() ?? 0;
+  if (seconds === 0) return;
+  throw new UltravoxError({
+    kind: 'capacity',
+    status: 429,
+    method,
+    path,
+    retryAfterSeconds: Math.ceil(seconds),
+    detail: 'Ultravox has asked to wait before the next request.',
+    outcomeUnknown: false,
+    isRefusal: true,
+  });
+}
+
+async function refusal(
+  { pause }: AttemptSettings,
+  attempt: Attempt,
+  response: Response,
+): Promise<UltravoxError> {
   const { status } = response;
   const text = await readText(response, MAX_ERROR_BODY_BYTES, true);
   const clean = redact(text, attempt.secrets);
   const retryAfter = response.headers.get('retry-after');
+  const retryAfterSeconds = parseRetryAfter(retryAfter, Date.now());
+  const refused = isRefusal(status, { retryAfter, text });
+  const concernsAll = attempt.pauseRule === 'shared' || attempt.pauseRule === 'urgent';
+  if (refused && concernsAll && retryAfterSeconds !== null) pause?.ask(retryAfterSeconds);
   return new UltravoxError({
     kind: attempt.kinds[status] ?? kindOfStatus(status),
     status,
     method: attempt.method,
     path: attempt.path,
-    retryAfterSeconds: parseRetryAfter(retryAfter, Date.now()),
+    retryAfterSeconds,
     rawBody: boundTo4kB(clean),
     outcomeUnknown: isOutcomeUnknown(status),
-    isRefusal: isRefusal(status, { retryAfter, text }),
+    isRefusal: refused,
     ...readErrorBody(status, clean),
   });
 }

@@ -193,6 +193,7 @@ function agentsApi({ listOf, requestJson, requestNothing }: Api) {
           path: path`/api/agents/${agentId}/calls`,
           query: { throttle },
           json: body,
+          pauseRule: 'own',
           ...options,
         },
         callSchema,
@@ -209,6 +210,7 @@ function callsApi(api: Api) {
       method: 'POST',
       path: path`/api/calls/${callId}/send_data_message`,
       json: message,
+      pauseRule: message.type === 'hang_up' ? 'urgent' : 'shared',
       kinds: { 422: 'not_live' },
       ...options,
     });

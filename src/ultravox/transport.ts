@@ -4,6 +4,7 @@ import {
   type Attempt,
   type AttemptSettings,
   isRedirect,
+  type PauseRule,
   protocolError,
   type ReadResponse,
   type RequestOptions,
@@ -31,6 +32,8 @@ interface Request extends RequestOptions {
   form?: FormData;
   /** Statuses that mean something particular at this endpoint. */
   kinds?: Readonly<Record<number, UltravoxErrorKind>>;
+  /** Default: `shared`. */
+  pauseRule?: PauseRule;
 }
 
 export interface Audio {
@@ -87,13 +90,13 @@ export type Transport = ReturnType<typeof createTransport>;
 
 /** Every method throws an UltravoxError when its request fails. */
 export function createTransport(options: UltravoxClientSettings) {
-  const { timeoutMs = 30_000, backoffMs = 100, onRequest } = options;
+  const { timeoutMs = 30_000, backoffMs = 100, onRequest, pause } = options;
   const settings: Settings = {
     apiKey: options.apiKey,
     base: options.baseUrl.replace(/\/+$/, ''),
     backoffMs,
     signal: options.signal,
-    attempts: { timeoutMs, send: options.fetch ?? globalThis.fetch, onRequest },
+    attempts: { timeoutMs, send: options.fetch ?? globalThis.fetch, onRequest, pause },
   };
   return {
     requestJson: <Result>(request: Request, schema: z.ZodType<Result>): Promise<Result> =>
@@ -147,6 +150,7 @@ function attemptFor(settings: Settings, request: Request, url?: URL): Attempt {
     kinds: request.kinds ?? {},
     secrets: [settings.apiKey, ...secretsIn(request.json)],
     signal: signalOf(settings, request),
+    pauseRule: request.pauseRule ?? 'shared',
   };
 }
 
@@ -239,6 +243,7 @@ async function readAudio(
       headers: wanted,
       // The storage rejects expired addresses with these; they do not concern the API key.
       kinds: { ...attempt.kinds, 401: 'not_found', 403: 'not_found' },
+      pauseRule: 'none',
     };
   }
   throw protocolError(attempt, 302, 'Ultravox redirected too often.');
@@ -294,6 +299,7 @@ async function storeUpload(settings: Settings, upload: Upload): Promise<void> {
     kinds: { 401: 'invalid', 403: 'invalid', 404: 'invalid' },
     secrets: [settings.apiKey, address],
     signal: signalOf(settings, upload),
+    pauseRule: 'none',
   };
   await sendAttempt(settings.attempts, attempt, 1, async (response) => {
     await response.body?.cancel();

@@ -31,6 +31,7 @@ const FIELDS: Record<string, string> = {
   assignPhoneNumber: 'phoneNumber { id }',
   unassignPhoneNumber: 'phoneNumber { id }',
   createAgent: 'agent { id status }',
+  updateAgent: 'agent { id }',
 };
 
 /** The payload of a mutation, user errors included. */

@@ -14,6 +14,7 @@ import {
   callOf,
   dial,
   dialsOf,
+  done,
   isBilled,
   isEnded,
   newCaller,
@@ -230,6 +231,28 @@ describe('Retry-After of a refused creation', () => {
     await placeWaitingCalls(first.app);
     await waitForCall(caller.client, made.id, 'over', isEnded);
     expect(await dialsOf(first, made.id)).toHaveLength(1);
+  });
+});
+
+describe('Retry-After of another request', () => {
+  it('holds back all requests of the account', async () => {
+    const server = await startTestServer();
+    const caller = await newCaller(server);
+    const path = '/api/agents/[^/]+$';
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 3, count: 1, method: 'PATCH', path },
+    ]);
+    const input = { id: caller.agentId, systemPrompt: 'Answer in one sentence.' };
+    await done(server.client, 'updateAgent', input);
+    const refusal = await until('the refusal', () =>
+      server.simulator.requests().find(({ status }) => status === 429),
+    );
+    const made = await dial(caller);
+    expect(made.status).toBe('CREATED');
+    await waitForCall(caller.client, made.id, 'dialed', ({ ringingAt }) => ringingAt !== null);
+    const [creation] = await creationsOf(server);
+    expect(Date.parse(creation!.at) - Date.parse(refusal.at)).toBeGreaterThanOrEqual(2_900);
+    await server.close();
   });
 });
 
