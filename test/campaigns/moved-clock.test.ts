@@ -2,7 +2,7 @@
  * Whole campaigns on a clock that the test moves over weekends and clock changes. Every dial that the
  * simulator received is compared with calendars that are independent of our time zone arithmetic.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -300,5 +300,25 @@ describe('a campaign on a moved clock', () => {
     server.simulator.clearFaults();
     expect(dialsOf(server, id)).toEqual([]);
     await act(operator, 'cancelCampaign', id);
+  });
+
+  it('calls nobody while the clock of the process is wrong', async () => {
+    // A Monday, 11:00 in Lisbon.
+    moveTo(Date.parse('2028-05-22T10:00:00Z'));
+    const rightNow = Date.now.bind(Date);
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => rightNow() + 6_000);
+    const { id } = await createCampaign(operator, {
+      timezone: 'Europe/Lisbon',
+      startTime: '09:00',
+      endTime: '12:00',
+      contacts: people(1),
+      scheduleType: 'IMMEDIATE',
+    });
+    await runCampaigns(server.app);
+    const { counts } = await showCampaign(operator, id);
+    expect(counts).toMatchObject({ pending: 1, called: 0 });
+    clock.mockRestore();
+    await runThrough(id);
+    expect(dialsOf(server, id)).toHaveLength(1);
   });
 });

@@ -25,6 +25,8 @@ export interface Room {
   ahead: number;
   /** Whether there are owned calls whose claim was released. */
   hasReleased: boolean;
+  /** By how much the clock of this process certainly differs from that of the database. */
+  clockDifferenceMs: number;
   /** When there may be room again after `claimed` calls were claimed. */
   againAt(claimed: number): Date;
 }
@@ -74,8 +76,10 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
   await tx.$executeRaw`
     SELECT set_config('idle_in_transaction_session_timeout', ${`${LONGEST_PAUSE_MS}`}, true),
       pg_advisory_xact_lock(${LIMIT_LOCK})`;
+  const askedAt = Date.now();
   const [use] = await tx.$queryRaw<
     {
+      at: Date;
       second: bigint;
       minute: bigint;
       active: bigint;
@@ -109,7 +113,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
     ), waiting AS (
       SELECT organization_id, count(*) AS calls FROM calls WHERE ${claimable(now())} GROUP BY 1
     )
-    SELECT
+    SELECT statement_timestamp() AS at,
       (SELECT count(*) FROM last_second) AS second,
       (SELECT min(created_by) FROM last_second) AS second_at,
       (SELECT count(*) FROM last_minute) AS minute,
@@ -126,13 +130,14 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
       (SELECT count(*) FROM calls WHERE ended_at IS NULL AND (placement = 'CLAIMED'
         OR (placement = 'SENDING' AND sent_at > statement_timestamp()
           - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
+  const clockDifferenceMs = differenceOf(use?.at ?? new Date(), askedAt, Date.now());
   const waiting = Number(use?.waiting ?? 0);
   const ahead = Number(use?.ahead ?? 0);
   const hasReleased = use?.has_released ?? false;
   const holdUntil = use?.hold_until;
   if (holdUntil) {
     const again = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
-    return { free: 0, waiting, ahead, hasReleased, againAt: again };
+    return { free: 0, waiting, ahead, hasReleased, clockDifferenceMs, againAt: again };
   }
   const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use?.second ?? 0);
   const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use?.minute ?? 0);
@@ -143,6 +148,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
     waiting,
     ahead,
     hasReleased,
+    clockDifferenceMs,
     againAt(claimed) {
       const now = Date.now();
       return new Date(
@@ -156,4 +162,9 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
       );
     },
   };
+}
+
+/** Least difference between two clocks, of which one showed `at` while the other one went from `from` to `to`. */
+function differenceOf(at: Date, from: number, to: number): number {
+  return Math.max(0, from - at.getTime(), at.getTime() - to);
 }

@@ -46,6 +46,10 @@ export interface Dispatched {
   roomAt: Date | null;
 }
 
+/** Clocks that are kept right differ by milliseconds. */
+const MAX_CLOCK_DIFFERENCE_MS = 5_000;
+const CLOCK_AGAIN_MS = 5_000;
+
 /** Campaigns for which a cycle fails, which must not keep the others from calling. */
 const heldBackOf = perInstance((_app: App) => new HeldBack());
 
@@ -101,6 +105,7 @@ async function dispatchOneByOne(
 async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
   return app.db.$transaction(async (tx) => {
     const room = await holdLimits(app, tx);
+    if (room.clockDifferenceMs > MAX_CLOCK_DIFFERENCE_MS) return waitForClock(app, room);
     // Calls created with `createCall` take precedence.
     const cycle = await loadCycle(app, tx, scope, room);
     if (cycle.campaigns.size === 0) {
@@ -135,6 +140,20 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
       roomAt: claimed >= cycle.free ? room.againAt(claimed) : null,
     };
   });
+}
+
+/**
+ * Calls nobody: this process would not know when people may be called. Others whose clocks are right go on. The
+ * clock of the database may be the wrong one, which is no better.
+ */
+function waitForClock(app: App, { clockDifferenceMs }: Room): Dispatched {
+  app.failures.record('clock', new Error('The clock of this process is wrong'), {
+    level: 'error',
+    message:
+      'The clock of this process differs from that of the database; no campaign calls are made',
+    clockDifferenceMs,
+  });
+  return { ...NOTHING, roomAt: new Date(Date.now() + CLOCK_AGAIN_MS) };
 }
 
 const NOTHING = { callIds: [], campaignIds: [], organizationIds: [], again: false };
