@@ -5,8 +5,9 @@
 import type { App, Tx } from '../app.ts';
 import { type Event, Prisma } from '../generated/prisma/client.ts';
 import type { PeriodicTask } from '../infra/jobs/periodic-tasks.ts';
+import { onWakeUp } from './consumer-wake-ups.ts';
 import { decodeEvents } from './event-rows.ts';
-import { EVENTS_TOPIC, type EventsMessage, eventsAfter } from './log.ts';
+import { eventsAfter } from './log.ts';
 
 export interface EventConsumer {
   /** Stands in the database; must never change. */
@@ -56,6 +57,12 @@ export function startConsumers(app: App, consumers: readonly EventConsumer[]): P
   return consumers.map((consumer) => new ConsumerLoop(app, consumer).start());
 }
 
+type ConsumedMessage = {
+  organizationId: string;
+  /** Of the last event that was handled. */
+  cursor: string;
+};
+
 /** An organization with events that are not known to be handled. */
 interface Behind {
   /** Cursor of its newest event. */
@@ -87,12 +94,9 @@ class ConsumerLoop {
   start(): PeriodicTask {
     const { bus, closing, config } = this.#app;
     const stopListening = [
-      bus.subscribe(EVENTS_TOPIC, (message) => {
-        const { organizationId, cursor } = message as EventsMessage;
-        this.#wake(organizationId, BigInt(cursor));
-      }),
+      onWakeUp(bus, (organizationId, last) => this.#wake(organizationId, last)),
       bus.subscribe(this.#topic, (message) => {
-        const { organizationId, cursor } = message as EventsMessage;
+        const { organizationId, cursor } = message as ConsumedMessage;
         this.#handled(organizationId, BigInt(cursor));
       }),
     ];
@@ -196,7 +200,7 @@ class ConsumerLoop {
       more = batch?.full ?? false;
       if (batch) {
         const cursor = String(batch.cursor);
-        this.#app.bus.publish(this.#topic, { organizationId, cursor } satisfies EventsMessage);
+        this.#app.bus.publish(this.#topic, { organizationId, cursor } satisfies ConsumedMessage);
         this.#handledLast.add(organizationId);
       } else {
         this.#pausedUntil.set(organizationId, Date.now() + LOCKED_AGAIN_MS);

@@ -20,6 +20,7 @@ import {
   MAX_ANNOUNCED_EVENTS,
   type Numbering,
 } from './announcement.ts';
+import { wakeConsumers } from './consumer-wake-ups.ts';
 import { decodeEvents, EVERY_COLUMN, markTogether } from './event-rows.ts';
 import { partitionDays, utcDay, WITHOUT_CURSOR } from './partitions.ts';
 
@@ -35,18 +36,9 @@ export interface NewEvent {
   at?: Date;
 }
 
-/** Bus topic that announces new events of all organizations. */
-export const EVENTS_TOPIC = 'events';
-
-export type EventsMessage = {
-  organizationId: string;
-  /** Of the newest event. */
-  cursor: string;
-};
-
 /** Bus topic that announces new events of one organization. */
 export function eventsTopicOf(organizationId: string): string {
-  return `${EVENTS_TOPIC}:${organizationId}`;
+  return `events:${organizationId}`;
 }
 
 /** Appends events, in the order given. After the commit, call `announceEvents`. */
@@ -123,9 +115,8 @@ export function announceEvents(app: App, organizationId: string): void {
       do {
         running.set(organizationId, false);
         const numbering = await numberEvents(app, organizationId, MAX_ANNOUNCED_EVENTS);
-        const cursor = String(numbering.through);
         app.bus.publish(eventsTopicOf(organizationId), announcementOf(numbering));
-        app.bus.publish(EVENTS_TOPIC, { organizationId, cursor } satisfies EventsMessage);
+        wakeConsumers(app, organizationId, numbering.through);
         // The commits of the meantime in one statement, also when several processes do this in turns.
         if (running.get(organizationId)) await pause(TOGETHER_MS);
       } while (running.get(organizationId));

@@ -1,0 +1,49 @@
+/**
+ * Wake-ups of the consumers of the event log. All workers hear those of all organizations, so each process sends
+ * few: one message tells about all new events of a moment.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { App } from '../app.ts';
+import type { Bus } from '../infra/bus.ts';
+import { perInstance } from '../infra/per-instance.ts';
+
+const TOPIC = 'consumers';
+/** Consumers of several processes wait longer than this anyway, so that one does the work of all. */
+const TOGETHER_MS = 50;
+const MAX_ORGANIZATIONS = 500;
+
+/** Cursor of the newest event, as a string, by organization. */
+type WakeMessage = Record<string, string>;
+
+/** What the next message of this process tells. */
+const newest = perInstance((_app: App) => new Map<string, bigint>());
+
+/** Tells the consumers of every process that the organization has events up to this cursor. */
+export function wakeConsumers(app: App, organizationId: string, cursor: bigint): void {
+  const waiting = newest(app);
+  const isFirst = waiting.size === 0;
+  const known = waiting.get(organizationId) ?? 0n;
+  waiting.set(organizationId, cursor > known ? cursor : known);
+  if (waiting.size >= MAX_ORGANIZATIONS) send(app);
+  else if (isFirst) app.background('wakeConsumers', () => pause(TOGETHER_MS).then(() => send(app)));
+}
+
+function send(app: App): void {
+  const waiting = newest(app);
+  if (waiting.size === 0) return;
+  const cursors = [...waiting].map(([id, cursor]) => [id, String(cursor)] as const);
+  waiting.clear();
+  app.bus.publish(TOPIC, Object.fromEntries(cursors) satisfies WakeMessage);
+}
+
+/** Calls the listener for each organization with new events. Returns the function that ends that. */
+export function onWakeUp(
+  bus: Bus,
+  listener: (organizationId: string, newestCursor: bigint) => void,
+): () => void {
+  return bus.subscribe(TOPIC, (message) => {
+    for (const [organizationId, cursor] of Object.entries(message as WakeMessage)) {
+      listener(organizationId, BigInt(cursor));
+    }
+  });
+}
