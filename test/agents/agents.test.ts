@@ -354,20 +354,3 @@ describe('agents', () => {
     await api.close();
   });
 });
-
-describe('Voice.agents', () => {
-  it('lists the agents that use the voice', async () => {
-    const other = await server.newOrganization();
-    const voice = await anyVoice(server, other.id);
-    const input = { name: 'Kept', voiceId: voice, systemPrompt: 'Hi' };
-    const kept = await change(other.client, 'createAgent', input);
-    const { id } = await change(other.client, 'createAgent', input);
-    await change(other.client, 'deleteAgent', { id });
-    const answer = await other.client.send(
-      'query ($id: ID!) { node(id: $id) { ... on Voice { agents { totalCount nodes { id } } } } }',
-      { id: voice },
-    );
-    expect(answer.errors).toBeUndefined();
-    expect(answer.data.node.agents).toEqual({ totalCount: 1, nodes: [{ id: kept.id }] });
-  });
-});

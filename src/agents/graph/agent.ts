@@ -211,8 +211,19 @@ agents.query('agents', {
 
 agents.related(VoiceNode, 'agents', {
   relation: 'agents',
-  description: 'Agents that use the voice, newest first.',
-  fixedSort: { field: 'CREATED_AT', direction: 'desc' },
+  description: 'Agents that speak with the voice. Deleted agents are not included.',
+});
+
+agents.related(ToolNode, 'agents', {
+  relation: 'agents',
+  through: 'agent',
+  description: 'Agents that can use the tool. Deleted agents are not included.',
+});
+
+agents.related(KnowledgeBaseNode, 'agents', {
+  relation: 'agents',
+  through: 'agent',
+  description: 'Agents that search the knowledge base. Deleted agents are not included.',
 });
 
 addLookup('agent', {

@@ -34,6 +34,16 @@ export function rowsQuery({ where, scope: { terms }, page }: ListRequest) {
   };
 }
 
+/** The same of rows that lead to those of the list by a relation. */
+export function rowsQueryThrough(relation: string, request: ListRequest) {
+  const { where, orderBy: terms, take } = rowsQuery(request);
+  return {
+    where: { [relation]: where },
+    orderBy: terms.map((term) => ({ [relation]: term })),
+    take,
+  };
+}
+
 /** The rows of the list up to and including `after`, or from `before` on. */
 function outside({ where, scope: { terms }, page }: ListRequest, side: 'after' | 'before'): Where {
   const direction = side === 'after' ? reversed(terms) : terms;
@@ -87,6 +97,8 @@ interface RelationKey {
   /** Model of the parent. */
   parent: string;
   relation: string;
+  /** The relation by which its rows lead to those of the list. Undefined if they are the list. */
+  through: string | undefined;
   id: string;
   /** The field and its arguments. */
   group: string;
@@ -108,10 +120,14 @@ export function relatedConnection(
       loadHasRows(reader, {
         ...key,
         group: `${key.group} ${side}`,
-        where: outside(request, side),
+        where: relatedWhere(key, outside(request, side)),
       }),
-    totalCount: () => loadCount(reader, { ...key, where: request.where }),
+    totalCount: () => loadCount(reader, { ...key, where: relatedWhere(key, request.where) }),
   });
+}
+
+function relatedWhere({ through }: RelationKey, where: Where): Where {
+  return through ? { [through]: where } : where;
 }
 
 const loadCount = batchedByGroup<number>(0, async (app, { parent, relation, where }, ids) => {

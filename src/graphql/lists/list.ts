@@ -16,6 +16,7 @@ import {
   relatedConnection,
   rootConnection,
   rowsQuery,
+  rowsQueryThrough,
   type SortedRow,
 } from './list-rows.ts';
 import { OrderDirectionEnum } from './order.ts';
@@ -61,6 +62,12 @@ interface FieldOptions<Field extends string> {
   fixedSort?: Sort<Field>;
   /** Whether the field has the argument `filter`. Default: only with `orderBy`. */
   filterable?: boolean;
+}
+
+interface RelationOptions<Parent extends PrismaModelTypes> {
+  relation: Parent['ListRelations'];
+  /** The relation by which each row of `relation` leads to one of the list. Default: they are the list. */
+  through?: string;
 }
 
 interface ListArgs extends PageArgs {
@@ -126,10 +133,11 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     name: string,
     {
       relation,
+      through,
       fixedSort,
       filterable,
       ...field
-    }: FieldOptions<Field> & { relation: Parent['ListRelations'] },
+    }: FieldOptions<Field> & RelationOptions<Parent>,
   ): void {
     const { type } = this.#options;
     const list = `${parent.name}.${name}`;
@@ -146,23 +154,30 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       const hasNodes = fields.has('nodes') || fields.has('edges');
       if (!hasNodes && !fields.has('pageInfo')) return { select: { id: true } };
       const request = this.#request(list, args, readerOf(context), fixedSort);
-      const query = rowsQuery(request);
+      const query = through ? {} : rowsQuery(request);
       const rows = hasNodes ? nested(query, target) : { ...query, select: {} };
       const hasCursors = CURSOR_PATHS.some((path) => selected(path) !== null);
       const columns = { [key]: true, ...(hasCursors ? sortColumns(request) : {}) };
-      return { select: { id: true, [relation]: withColumns(rows, columns) } };
+      const listed = withColumns(rows, columns);
+      const read = through
+        ? { ...rowsQueryThrough(through, request), select: { [through]: listed } }
+        : listed;
+      return { select: { id: true, [relation]: read } };
     };
     const resolve = (row: Record<string, unknown>, args: ListArgs, context: Context) => {
       const reader = readerOf(context);
       const request = this.#request(list, args, reader, fixedSort);
+      const related = row[relation] as readonly Record<string, unknown>[] | undefined;
+      const rows = through ? related?.map((each) => each[through]) : related;
       return relatedConnection(reader, request, {
         key: {
           parent: parent.modelName,
           relation,
+          through,
           id: String(row.id),
           group: JSON.stringify([list, args]),
         },
-        rows: row[relation] as readonly SortedRow[] | undefined,
+        rows: rows as readonly SortedRow[] | undefined,
       });
     };
     builder.prismaObjectField(parent as never, name as never, (t) =>

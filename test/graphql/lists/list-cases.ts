@@ -135,6 +135,23 @@ const AGENT = {
   recordingEnabled: false,
 };
 
+const TOOL = {
+  modelToolName: 'tool',
+  description: 'A tool.',
+  definition: {
+    http: { url: 'https://example.com/lookup', method: 'GET' },
+    authentication: [],
+    authenticationRevision: 1,
+    dynamicParameters: [],
+    staticParameters: [],
+    automaticParameters: [],
+    timeout: null,
+    precomputable: false,
+    defaultReaction: 'SPEAKS',
+    staticResponse: null,
+  } satisfies ToolDefinition,
+};
+
 const IMPORT = {
   filename: 'contacts.csv',
   status: 'COMPLETED' as const,
@@ -171,14 +188,17 @@ export const RESOURCE_CASES: ListCase[] = [
     remove: ({ db }, id) => db.agent.delete({ where: { id: uuid(id) } }),
     move: ({ db }, id, seed) => db.agent.update({ where: { id: uuid(id) }, data: named(seed) }),
   },
-  {
-    list: 'Voice.agents',
-    fill: fillAgents,
-    isFixed: ({ agentId }, id) => uuid(id) === agentId,
-    remove: ({ db }, id) =>
-      db.agent.update({ where: { id: uuid(id) }, data: { deletedAt: new Date() } }),
-    move: ({ db }, id, seed) => db.agent.update({ where: { id: uuid(id) }, data: named(seed) }),
-  },
+  ...['Voice.agents', 'Tool.agents', 'KnowledgeBase.agents'].map(
+    (list): ListCase => ({
+      list,
+      sort: ['CREATED_AT', 'NAME'],
+      fill: (world, rows) => fillAgentsOf(list, world, rows),
+      isFixed: ({ agentId }, id) => uuid(id) === agentId,
+      remove: ({ db }, id) =>
+        db.agent.update({ where: { id: uuid(id) }, data: { deletedAt: new Date() } }),
+      move: ({ db }, id, seed) => db.agent.update({ where: { id: uuid(id) }, data: named(seed) }),
+    }),
+  ),
   {
     list: 'Query.voices',
     sort: ['CREATED_AT', 'NAME', 'LANGUAGE'],
@@ -207,25 +227,9 @@ export const RESOURCE_CASES: ListCase[] = [
     sort: ['CREATED_AT', 'UPDATED_AT', 'NAME'],
     async fill(world, rows) {
       const { db } = world.app;
+      await db.agentTool.deleteMany({});
       await db.tool.deleteMany({});
-      const data = rows.map((seed) => ({
-        ...synced(world),
-        ...named(seed),
-        modelToolName: 'tool',
-        description: 'A tool.',
-        definition: {
-          http: { url: 'https://example.com/lookup', method: 'GET' },
-          authentication: [],
-          authenticationRevision: 1,
-          dynamicParameters: [],
-          staticParameters: [],
-          automaticParameters: [],
-          timeout: null,
-          precomputable: false,
-          defaultReaction: 'SPEAKS',
-          staticResponse: null,
-        } satisfies ToolDefinition,
-      }));
+      const data = rows.map((seed) => ({ ...synced(world), ...named(seed), ...TOOL }));
       await db.tool.createMany({ data });
       return undefined;
     },
@@ -455,4 +459,25 @@ async function fillAgents(world: World, rows: readonly RowSeed[]): Promise<strin
   await db.agent.deleteMany({ where: { id: { not: world.agentId } } });
   await db.agent.createMany({ data: rows.map((seed) => agentRow(world, seed)) });
   return publicId('Voice', world.voiceId);
+}
+
+/** As `fillAgents`, for a list of the agents that use an object: all of them use it. */
+async function fillAgentsOf(list: string, world: World, rows: readonly RowSeed[]): Promise<string> {
+  const { db } = world.app;
+  const { organizationId, knowledgeBaseId } = world;
+  const voice = await fillAgents(world, rows);
+  if (list === 'Voice.agents') return voice;
+  const agents = await db.agent.findMany({ select: { id: true } });
+  const users = agents.map(({ id: agentId }) => ({ organizationId, agentId, position: 0 }));
+  if (list === 'KnowledgeBase.agents') {
+    await db.agentKnowledgeBase.deleteMany({});
+    await db.agentKnowledgeBase.createMany({
+      data: users.map((user) => ({ ...user, knowledgeBaseId })),
+    });
+    return publicId('KnowledgeBase', knowledgeBaseId);
+  }
+  const tool = await db.tool.create({ data: { ...synced(world), name: 'Parent', ...TOOL } });
+  await db.agentTool.deleteMany({});
+  await db.agentTool.createMany({ data: users.map((user) => ({ ...user, toolId: tool.id })) });
+  return publicId('Tool', tool.id);
 }
