@@ -25,6 +25,7 @@ import '../calls/graph/post-call-step.ts';
 import '../contacts/graph/contact-folder.ts';
 import '../contacts/graph/contact-folder-mutations.ts';
 import '../contacts/graph/contact.ts';
+import '../calls/graph/calls-of-contact.ts';
 import '../contacts/graph/contact-mutations.ts';
 import '../contacts/graph/contact-import.ts';
 import '../contacts/graph/contact-import-mutations.ts';

@@ -14,14 +14,29 @@ import {
   type World,
 } from './list-cases.ts';
 
-const CALL_PARENTS: Record<string, (world: World) => string | undefined> = {
+/** The two forms of one number. */
+const NUMBERS = ['+5491123456789', '+541123456789'];
+
+const CALL_PARENTS: Record<string, (world: World) => string | undefined | Promise<string>> = {
   'Query.calls': () => undefined,
   'Agent.calls': ({ agentId }) => publicId('Agent', agentId),
   'PhoneNumber.calls': ({ numberId }) => publicId('PhoneNumber', numberId),
   'Campaign.calls': ({ campaignId }) => publicId('Campaign', campaignId),
   'CampaignContact.calls': ({ campaignContactId }) =>
     publicId('CampaignContact', campaignContactId),
+  async 'Contact.calls'({ app, organizationId, folderId }) {
+    const phoneNumber = NUMBERS[0]!;
+    const { id } = await app.db.contact.upsert({
+      where: { folderId_phoneNumber: { folderId, phoneNumber } },
+      create: { id: newId(), organizationId, folderId, phoneNumber, searchText: '' },
+      update: {},
+    });
+    return publicId('Contact', id);
+  },
 };
+
+/** Lists with one order. */
+const FIXED = ['CampaignContact.calls', 'Contact.calls'];
 
 /** The other sorts of the other lists differ in nothing. */
 function sortsOf(list: string): string[] {
@@ -49,16 +64,17 @@ export const CALL_CASES: ListCase[] = [
   ...Object.entries(CALL_PARENTS).map(
     ([list, parentOf]): ListCase => ({
       list,
-      ...(list === 'CampaignContact.calls' ? {} : { sort: sortsOf(list) }),
+      ...(FIXED.includes(list) ? {} : { sort: sortsOf(list) }),
       async fill(world, rows) {
         const { db } = world.app;
         const { campaignContactId } = world;
         await db.call.deleteMany({ where: { id: { not: world.callId } } });
         await db.call.createMany({
-          data: rows.map((seed) => ({
+          data: rows.map((seed, index) => ({
             id: newId(),
             ...callRow(world),
             campaignContactId,
+            phoneNumber: NUMBERS[index % 2]!,
             ...callValues(seed),
           })),
         });
