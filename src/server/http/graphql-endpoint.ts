@@ -12,7 +12,7 @@ import {
   readIdempotencyKey,
   type Services,
 } from '../authentication.ts';
-import { createDocuments, type Documents } from '../execution/documents.ts';
+import { createDocuments, type Documents, isSubscription } from '../execution/documents.ts';
 import {
   createExecute,
   createSubscribe,
@@ -22,6 +22,7 @@ import {
 } from '../execution/execution.ts';
 import { createDocumentCache } from '../limits/document-limits.ts';
 import { schema } from '../schema.ts';
+import { checkAccept } from './accept.ts';
 import { eventStreamPlugin } from './event-stream.ts';
 import { isGone, sendRefusal, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
 import { createJsonAnswers, knownResultPlugin } from './json-answers.ts';
@@ -89,10 +90,19 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
       if (isJson && (await answerJson(response, params, complete))) return;
       if (await streams.answer(response, params, complete)) return;
     }
+    checkAccept(
+      request.headers.accept,
+      complete instanceof GraphQLError ? false : isStream(params),
+    );
     setApiHeaders(response, requestId);
     contexts.set(request, complete);
     prepareForYoga(request, params);
     await yoga(request, response);
+  }
+
+  function isStream({ query, operationName }: GraphQLParams): boolean {
+    const document = documents.find(query);
+    return document !== null && isSubscription(document, operationName) === true;
   }
 
   return {

@@ -10,10 +10,9 @@ import type { RequestContext } from '../authentication.ts';
 import { type Documents, isSubscription } from '../execution/documents.ts';
 import type { Execute } from '../execution/execution.ts';
 import { schema } from '../schema.ts';
+import { JSON_TYPES } from './accept.ts';
 import { apiHeaders, isGone } from './http-responses.ts';
 import type { GraphQLParams } from './request-params.ts';
-
-const JSON_TYPES = ['application/graphql-response+json', 'application/json'];
 
 interface Options {
   documents: Documents;

@@ -14,6 +14,7 @@ import {
   toPayload,
 } from '../subscriptions/live-delivery.ts';
 import type { Results } from '../subscriptions/subscriptions.ts';
+import { acceptsEvents } from './accept.ts';
 import { cursorOf, feedAfter } from './event-stream.ts';
 import { apiHeaders, isGone } from './http-responses.ts';
 import { setKnownResult } from './json-answers.ts';
@@ -86,20 +87,6 @@ export function createStreamAnswers({
       for (const response of open) response.destroy();
     },
   };
-}
-
-/** As yoga does it: weights are not considered. */
-function acceptsEvents(accept = '*/*'): boolean {
-  return accept.split(',').some((range) => {
-    const [type = '', ...parameters] = range.replace(/\s/g, '').toLowerCase().split(';');
-    const charset = parameters.find((each) => each.includes('charset='));
-    const [kind, format] = type.split('/');
-    return (
-      (charset === undefined || charset === 'charset=utf-8') &&
-      (kind === '*' || kind === 'text') &&
-      (format === '*' || format === 'event-stream')
-    );
-  });
 }
 
 class EventStream {
