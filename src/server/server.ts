@@ -7,6 +7,7 @@ import type { Services } from './authentication.ts';
 import { ASSETS_PATH, type GraphiQLSettings } from './graphiql/graphiql.ts';
 import { createPage, wantsPage } from './graphiql/page.ts';
 import { createGraphQLEndpoint } from './http/graphql-endpoint.ts';
+import { answerMalformedRequests } from './http/malformed-requests.ts';
 import { type PlainEndpoint, runPlainEndpoint } from './http/plain-endpoint.ts';
 import { createRouter, type Router } from './http/router.ts';
 import { closeStalledConnections } from './http/stalled-connections.ts';
@@ -71,6 +72,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const server = createServer({ shouldUpgradeCallback: asksForSocket }, router.handle);
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
+  answerMalformedRequests(server);
   const stopWatching = closeStalledConnections(server);
   const sockets = attachSockets({ services, server, operations: graphql.operations });
   const { PORT, HOST } = app.config;

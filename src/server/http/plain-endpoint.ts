@@ -72,7 +72,7 @@ export async function runPlainEndpoint(
     }
     // A truncated body must not look complete.
     if (response.headersSent) response.destroy();
-    else response.writeHead(500).end();
+    else await send(response, { status: 500, body: 'An internal error occurred' });
   } finally {
     answer?.closed?.();
   }

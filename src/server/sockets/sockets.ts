@@ -61,15 +61,15 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
   const upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer): void => {
     stream.on('error', destroy);
     if ((request.url ?? '').split('?')[0] !== PATH) {
-      refuseUpgrade(stream, '404 Not Found');
+      refuseUpgrade(stream, '404 Not Found', `WebSockets are at ${PATH}.`);
       return;
     }
     const address = clientAddress(app, request);
     let release: Release;
     try {
       release = concurrency.openSocket(address);
-    } catch {
-      refuseUpgrade(stream, '429 Too Many Requests');
+    } catch (error) {
+      refuseUpgrade(stream, '429 Too Many Requests', (error as Error).message);
       return;
     }
     stream.once('close', release);
@@ -105,8 +105,10 @@ function destroy(this: Duplex): void {
   this.destroy();
 }
 
-function refuseUpgrade(stream: Duplex, status: string): void {
-  stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+function refuseUpgrade(stream: Duplex, status: string, message: string): void {
+  stream.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${message.length}\r\n\r\n${message}`,
+  );
 }
 
 function createHandlers({ services, operations }: Options): Handlers {

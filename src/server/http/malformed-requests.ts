@@ -1,0 +1,44 @@
+/** Answers to requests that Node.js cannot read, in place of its own, which have no body. */
+import { maxHeaderSize, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+interface Answer {
+  status: string;
+  code: string;
+  message: string;
+}
+
+const MALFORMED: Answer = {
+  status: '400 Bad Request',
+  code: 'BAD_REQUEST',
+  message: 'The request is not valid HTTP/1.1.',
+};
+const ANSWERS: Record<string, Answer> = {
+  HPE_HEADER_OVERFLOW: {
+    status: '431 Request Header Fields Too Large',
+    code: 'REQUEST_ENTITY_TOO_LARGE',
+    message: `The address and the headers may have ${maxHeaderSize} bytes together. Send the operation with POST, as JSON in the body.`,
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: '408 Request Timeout',
+    code: 'BAD_REQUEST',
+    message: 'The request took too long to arrive.',
+  },
+};
+
+export function answerMalformedRequests(server: Server): void {
+  server.on('clientError', ({ code = '' }: NodeJS.ErrnoException, socket) => {
+    const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse };
+    // A response that has begun cannot be followed by another one.
+    if (!socket.writable || response?.headersSent) socket.destroy();
+    else socket.end(textOf(ANSWERS[code] ?? MALFORMED));
+  });
+}
+
+function textOf({ status, code, message }: Answer): string {
+  const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
+  const headers = ['Connection: close', 'Content-Type: application/json; charset=utf-8'];
+  return [`HTTP/1.1 ${status}`, ...headers, `Content-Length: ${body.length}`, '', body].join(
+    '\r\n',
+  );
+}
