@@ -69,7 +69,7 @@ async function filtersOf(
     'endReason: SYSTEM_ERROR (1 of 10,000)': { endReason: ['SYSTEM_ERROR'] },
     'direction: INBOUND': { direction: 'INBOUND' },
     agentId: { agentId: agent.id },
-    numberId: { numberId: number.id },
+    numberId: { phoneNumberId: number.id },
     ...(campaign ? { campaignId: { campaignId: campaign.id } } : {}),
     phoneNumber: { phoneNumber: call.phoneNumber },
     'a week': { createdFrom: before(100), createdBefore: before(93) },

@@ -25,6 +25,8 @@ export const callFilter = z.strictObject({
   endReason: z.array(z.enum(CallEndReason)).readonly().nullish(),
   direction: z.enum(CallDirection).nullish(),
   agentId: z.string().nullish(),
+  phoneNumberId: z.string().nullish(),
+  /** Deprecated name of `phoneNumberId`. */
   numberId: z.string().nullish(),
   campaignId: z.string().nullish(),
   phoneNumber: z.string().nullish(),
@@ -66,7 +68,12 @@ export function callsWhere(
   if (direction) conditions.push({ direction });
   const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
   if (agentId) conditions.push({ agentId });
-  const phoneNumberId = checks.id('PhoneNumber', filter.numberId, [...path, 'numberId']);
+  const number = checks.renamed(
+    path,
+    ['phoneNumberId', filter.phoneNumberId],
+    ['numberId', filter.numberId],
+  );
+  const phoneNumberId = checks.id('PhoneNumber', number.value, number.path);
   if (phoneNumberId) conditions.push({ phoneNumberId });
   const campaignId = checks.id('Campaign', filter.campaignId, [...path, 'campaignId']);
   if (campaignId) conditions.push({ campaignId });
@@ -190,6 +197,7 @@ export async function checkCallFilter(
   type Owned = { where: { organizationId: string; id: string } };
   const references = [
     ['agentId', 'Agent', 'Agent', (query: Owned) => agent.count(query)],
+    ['phoneNumberId', 'PhoneNumber', 'Phone number', (query: Owned) => phoneNumber.count(query)],
     ['numberId', 'PhoneNumber', 'Phone number', (query: Owned) => phoneNumber.count(query)],
     ['campaignId', 'Campaign', 'Campaign', (query: Owned) => campaign.count(query)],
   ] as const;

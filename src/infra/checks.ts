@@ -43,6 +43,26 @@ export class Checks {
     return value ?? undefined;
   }
 
+  /**
+   * The value of a member that was renamed, given under either name, and its path. Given under both names, it is
+   * a problem.
+   */
+  renamed<Value>(
+    path: ProblemPath,
+    current: readonly [name: string, value: Value],
+    old: readonly [name: string, value: Value],
+  ): { value: Value; path: ProblemPath } {
+    const isGiven = ([, value]: readonly [string, Value]) => value !== undefined && value !== null;
+    const paths = { current: [...path, current[0]], old: [...path, old[0]] };
+    if (isGiven(current) && isGiven(old)) {
+      const both = `${name(paths.old)} is the deprecated name of ${name(paths.current)}. Use only the new one.`;
+      this.add('INVALID_INPUT', both, paths.old);
+    }
+    return isGiven(old) && !isGiven(current)
+      ? { value: old[1], path: paths.old }
+      : { value: current[1], path: paths.current };
+  }
+
   /** `min` and `max` count characters, not UTF-16 units. Text of white space only is empty. */
   text(
     value: string | null | undefined,

@@ -171,7 +171,7 @@ describe('calls', () => {
     expect((await list({ filter: { status: [] } })).totalCount).toBe(COUNT);
     expect(await matching({ direction: 'INBOUND' })).toEqual(indexes((i) => i % 4 === 0));
     expect(await matching({ agentId: agents[1] })).toEqual(indexes((i) => i % 2 === 1));
-    expect(await matching({ numberId: numbers[0]!.id })).toEqual(
+    expect(await matching({ phoneNumberId: numbers[0]!.id })).toEqual(
       indexes((i) => i % 3 !== 0 && i % 2 === 0),
     );
     expect(await matching({ phoneNumber: '+14155550203' })).toEqual(indexes((i) => i % 10 === 3));

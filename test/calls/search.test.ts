@@ -105,6 +105,11 @@ describe.each([
     ['an empty agent ID', { agentId: '' }, ['INVALID_ID filter.agentId']],
     [
       'the ID of another type',
+      { phoneNumberId: publicId('Agent', newId()) },
+      ['INVALID_ID filter.phoneNumberId'],
+    ],
+    [
+      'the ID of another type under the deprecated name',
       { numberId: publicId('Agent', newId()) },
       ['INVALID_ID filter.numberId'],
     ],
@@ -130,14 +135,25 @@ describe.each([
     expect([brief(userErrors), callCount]).toEqual([problems, null]);
   });
 
+  it('rejects a member that is given under its name and under its deprecated one', async () => {
+    const { userErrors } = await run({ phoneNumberId: numberId, numberId });
+    expect(userErrors).toEqual([
+      expect.objectContaining({
+        message:
+          '`filter.numberId` is the deprecated name of `filter.phoneNumberId`. Use only the new one.',
+        path: ['filter', 'numberId'],
+      }),
+    ]);
+  });
+
   it('rejects agents, numbers and campaigns that the organization does not have', async () => {
-    const theirs = { agentId: caller.agentId, numberId, campaignId };
+    const theirs = { agentId: caller.agentId, phoneNumberId: numberId, campaignId };
     const NOT_FOUND = Object.keys(theirs).map((name) => `NOT_FOUND filter.${name}`);
     const other = await server.newOrganization();
     expect(brief((await run(theirs, other.client)).userErrors)).toEqual(NOT_FOUND);
     const unknown = {
       agentId: publicId('Agent', newId()),
-      numberId: publicId('PhoneNumber', newId()),
+      phoneNumberId: publicId('PhoneNumber', newId()),
       campaignId: publicId('Campaign', newId()),
     };
     expect(brief((await run(unknown)).userErrors)).toEqual(NOT_FOUND);
@@ -157,7 +173,8 @@ describe('a link of exportCalls', () => {
     endReason: () => [{ endReason: ['HANGUP'] }, [0, 2, 4, 6, 8, 10]],
     direction: () => [{ direction: 'INBOUND' }, [0, 6]],
     agentId: () => [{ agentId: caller.agentId, createdBefore: at(2).toISOString() }, [0, 1]],
-    numberId: () => [{ numberId }, [0, 3, 6, 9]],
+    phoneNumberId: () => [{ phoneNumberId: numberId }, [0, 3, 6, 9]],
+    'numberId, the deprecated name': () => [{ numberId }, [0, 3, 6, 9]],
     campaignId: () => [{ campaignId }, [0, 4, 8]],
     phoneNumber: () => [{ phoneNumber: '+14155550203' }, [3, 8]],
     'a range of time': () => [

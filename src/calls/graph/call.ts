@@ -3,6 +3,7 @@ import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
 import { callsWhere } from '../search.ts';
 import { visibleCalls } from '../service.ts';
@@ -215,12 +216,16 @@ export const CallFilterInput = builder.inputType('CallFilter', {
     }),
     direction: t.field({ type: CallDirectionEnum, description: 'Direction of the call.' }),
     agentId: t.id({ description: 'ID of the agent (`agt_…`).' }),
-    numberId: t.id({ description: 'ID of the organization’s phone number (`num_…`).' }),
+    phoneNumberId: t.id({ description: 'ID of the organization’s phone number (`num_…`).' }),
+    numberId: t.id({
+      description: 'ID of the organization’s phone number (`num_…`).',
+      deprecationReason: useInstead('phoneNumberId'),
+    }),
     campaignId: t.id({ description: 'ID of the campaign that placed the call (`cmp_…`).' }),
     phoneNumber: t.field({
       type: 'E164',
       description:
-        'Phone number of the person, in either direction. For a number of the organization use `numberId`.',
+        'Phone number of the person, in either direction. For a number of the organization, use `phoneNumberId`.',
     }),
     createdFrom: t.field({ type: 'DateTime', description: 'Calls created at or after this time.' }),
     createdBefore: t.field({ type: 'DateTime', description: 'Calls created before this time.' }),
