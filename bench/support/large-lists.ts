@@ -77,7 +77,7 @@ async function filtersOf(
     'minCost: 1.9': { minCost: '1.9' },
     metadata: { metadata: call.metadata },
     'answeredBy: VOICEMAIL': { answeredBy: 'VOICEMAIL' },
-    'dncRequested (1 of 1,000)': { dncRequested: true },
+    'dncRequested (1 of 1,000)': { doNotCallRequested: true },
     'analysisStatus: FAILED (1 of 2,000)': { analysisStatus: 'FAILED' },
     'transcript: refund (10 of 50,000)': { transcript: 'refund' },
     'transcript: hello (all of 50,000)': { transcript: 'hello' },

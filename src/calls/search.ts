@@ -39,6 +39,8 @@ export const callFilter = z.strictObject({
   metadata: z.record(z.string(), z.unknown()).nullish(),
   transcript: z.string().nullish(),
   answeredBy: z.enum(AnsweredBy).nullish(),
+  doNotCallRequested: z.boolean().nullish(),
+  /** Deprecated name of `doNotCallRequested`. */
   dncRequested: z.boolean().nullish(),
   analysisStatus: z.enum(AnalysisStatus).nullish(),
   successful: z.boolean().nullish(),
@@ -60,7 +62,7 @@ export function callsWhere(
 ): Prisma.CallWhereInput {
   const conditions: Prisma.CallWhereInput[] = [];
   const { status, endReason, direction, metadata, createdFrom, createdBefore } = filter;
-  const { answeredBy, dncRequested, analysisStatus, successful } = filter;
+  const { answeredBy, analysisStatus, successful } = filter;
   if (status?.length) conditions.push({ status: { in: [...status] } });
   if (endReason?.length) conditions.push({ endReason: { in: [...endReason] } });
   conditions.push(...durationConditions(checks, filter, path));
@@ -83,8 +85,13 @@ export function callsWhere(
   if (createdFrom) conditions.push({ createdAt: { gte: createdFrom } });
   if (createdBefore) conditions.push({ createdAt: { lt: createdBefore } });
   if (answeredBy) conditions.push({ answeredBy });
-  if (typeof dncRequested === 'boolean') {
-    conditions.push({ dncQuote: dncRequested ? { not: null } : null });
+  const { value: isRequested } = checks.renamed(
+    path,
+    ['doNotCallRequested', filter.doNotCallRequested],
+    ['dncRequested', filter.dncRequested],
+  );
+  if (typeof isRequested === 'boolean') {
+    conditions.push({ dncQuote: isRequested ? { not: null } : null });
   }
   if (analysisStatus) {
     conditions.push({ postCallSteps: { some: { kind: 'ANALYSIS', status: analysisStatus } } });

@@ -136,13 +136,17 @@ describe.each([
   });
 
   it('rejects a member that is given under its name and under its deprecated one', async () => {
-    const { userErrors } = await run({ phoneNumberId: numberId, numberId });
-    expect(userErrors).toEqual([
-      expect.objectContaining({
+    const { userErrors } = await run({
+      ...{ phoneNumberId: numberId, numberId },
+      ...{ doNotCallRequested: true, dncRequested: true },
+    });
+    expect(userErrors).toMatchObject([
+      {
         message:
           '`filter.numberId` is the deprecated name of `filter.phoneNumberId`. Use only the new one.',
         path: ['filter', 'numberId'],
-      }),
+      },
+      { code: 'INVALID_INPUT', path: ['filter', 'dncRequested'] },
     ]);
   });
 
@@ -186,8 +190,9 @@ describe('a link of exportCalls', () => {
     metadata: () => [{ metadata: { group: 'g1' } }, [1, 6, 11]],
     transcript: () => [{ transcript: 'Refund' }, [2]],
     answeredBy: () => [{ answeredBy: 'HUMAN' }, [0, 4, 8]],
-    dncRequested: () => [{ dncRequested: true }, [4]],
-    'dncRequested of false': () => [{ dncRequested: false, campaignId }, [0, 8]],
+    doNotCallRequested: () => [{ doNotCallRequested: true }, [4]],
+    'doNotCallRequested of false': () => [{ doNotCallRequested: false, campaignId }, [0, 8]],
+    'dncRequested, the deprecated name': () => [{ dncRequested: false, campaignId }, [0, 8]],
     analysisStatus: () => [{ analysisStatus: 'FAILED' }, [6]],
     successful: () => [{ successful: true }, [0, 2]],
     'successful of false': () => [{ successful: false }, [4]],

@@ -252,8 +252,12 @@ export const CallFilterInput = builder.inputType('CallFilter', {
         'Words spoken in the call. All of them must occur, in any order. Case and accents are ignored: `cafe` finds “Café”. Quotes, wildcards and parts of words are not supported.',
     }),
     answeredBy: t.field({ type: AnsweredByEnum, description: 'Who answered.' }),
+    doNotCallRequested: t.boolean({
+      description: 'Whether the person asked not to be called again.',
+    }),
     dncRequested: t.boolean({
       description: 'Whether the person asked not to be called again.',
+      deprecationReason: useInstead('doNotCallRequested'),
     }),
     analysisStatus: t.field({
       type: AnalysisStatusEnum,

@@ -10,13 +10,13 @@ const KindEnum = builder.enumType('PostCallStepKind', {
   description: 'Step that follows the end of an answered call.',
   values: {
     [PostCallStepKind.TRANSCRIPT]: {
-      description: 'Fetches the transcript, and finds `answeredBy` and `dncRequested` in it.',
+      description: 'Fetches the transcript, and finds `answeredBy` and `doNotCallRequested` in it.',
     },
     [PostCallStepKind.SUMMARY]: { description: 'Fetches the summaries once Ultravox has them.' },
     [PostCallStepKind.RECORDING]: { description: 'Waits until the recording is available.' },
     [PostCallStepKind.ANALYSIS]: {
       description:
-        'Evaluates the success criteria of the agent, extracts data, and corrects `answeredBy` and `dncRequested`.',
+        'Evaluates the success criteria of the agent, extracts data, and corrects `answeredBy` and `doNotCallRequested`.',
     },
     [PostCallStepKind.EVENT]: {
       description: 'Appends the event ANALYZED once transcript, summary and analysis are finished.',

@@ -2,6 +2,7 @@
 import { TurnSpeaker } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { CallNode } from './call.ts';
 import { AnsweredByEnum } from './call-enums.ts';
 
@@ -77,6 +78,15 @@ turns.related(CallNode, 'transcript', {
   fixedSort: { field: 'POSITION', direction: 'asc' },
 });
 
+const DO_NOT_CALL_REQUESTED = {
+  select: { dncQuote: true },
+  resolve: ({ dncQuote }: { dncQuote: string | null }) => dncQuote !== null,
+} as const;
+const DO_NOT_CALL_QUOTE = {
+  select: { dncQuote: true },
+  resolve: ({ dncQuote }: { dncQuote: string | null }) => dncQuote || null,
+} as const;
+
 builder.prismaObjectFields(CallNode, (t) => ({
   summary: t.exposeString('summary', {
     nullable: true,
@@ -97,17 +107,26 @@ builder.prismaObjectFields(CallNode, (t) => ({
     description:
       'Human-readable evidence for `answeredBy`. Null if `answeredBy` is null, and once retention has removed the transcript.',
   }),
-  dncRequested: t.boolean({
+  doNotCallRequested: t.boolean({
     description:
       'Whether the person asked not to be called again: with phrases that are usual in English, Spanish, German or French, or in any words and language if the call is analyzed. Such numbers are added to the do-not-call list only if `Organization.addDoNotCallRequests` is set; otherwise add them with `addToDoNotCall`.',
-    select: { dncQuote: true },
-    resolve: ({ dncQuote }) => dncQuote !== null,
+    ...DO_NOT_CALL_REQUESTED,
   }),
-  dncQuote: t.string({
+  dncRequested: t.boolean({
+    description: 'Whether the person asked not to be called again.',
+    deprecationReason: useInstead('doNotCallRequested'),
+    ...DO_NOT_CALL_REQUESTED,
+  }),
+  doNotCallQuote: t.string({
     nullable: true,
     description:
       'Words with which the person asked not to be called again. Null if the person did not ask, and once retention has removed the transcript.',
-    select: { dncQuote: true },
-    resolve: ({ dncQuote }) => dncQuote || null,
+    ...DO_NOT_CALL_QUOTE,
+  }),
+  dncQuote: t.string({
+    nullable: true,
+    description: 'Words with which the person asked not to be called again.',
+    deprecationReason: useInstead('doNotCallQuote'),
+    ...DO_NOT_CALL_QUOTE,
   }),
 }));

@@ -30,7 +30,7 @@ export const OrganizationNode = builder.prismaNode('Organization', {
     }),
     addDoNotCallRequests: t.exposeBoolean('addDoNotCallRequests', {
       description:
-        'Whether to add a phone number to the do-not-call list when the person asks during a call not to be called again. Such calls have `dncRequested` set either way. Default: false.',
+        'Whether to add a phone number to the do-not-call list when the person asks during a call not to be called again. Such calls have `doNotCallRequested` set either way. Default: false.',
     }),
   }),
 });

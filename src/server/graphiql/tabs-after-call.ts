@@ -28,7 +28,7 @@ const searchTranscripts = (): Tab => ({
 query SearchTranscripts($filter: CallFilter!) {
   calls(first: 20, filter: $filter) {
     totalCount
-    nodes { id createdAt toNumber shortSummary dncRequested }
+    nodes { id createdAt toNumber shortSummary doNotCallRequested }
   }
 }`,
   variables: { filter: { transcript: 'thursday appointment', answeredBy: 'HUMAN' } },

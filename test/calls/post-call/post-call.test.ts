@@ -23,7 +23,7 @@ import {
 } from '../support.ts';
 
 const AFTER = `
-  id status summary shortSummary answeredBy answeredByEvidence dncRequested dncQuote
+  id status summary shortSummary answeredBy answeredByEvidence doNotCallRequested doNotCallQuote dncRequested dncQuote
   postCallSteps { kind status attempts nextAttemptAt detail finishedAt }
   transcript(first: 100) {
     totalCount
@@ -112,6 +112,7 @@ describe('transcript', () => {
     });
     expect(call).toMatchObject({
       answeredBy: 'HUMAN',
+      doNotCallRequested: false,
       dncRequested: false,
       shortSummary: expect.stringContaining('talked'),
       summary: expect.stringContaining('agent_hangup'),
@@ -149,8 +150,8 @@ describe('transcript', () => {
       transcript: { totalCount: 0 },
       answeredBy: 'HUMAN',
       answeredByEvidence: null,
-      dncRequested: true,
-      dncQuote: null,
+      doNotCallRequested: true,
+      doNotCallQuote: null,
     });
   });
 });
@@ -165,7 +166,7 @@ describe('answeredBy', () => {
   });
 });
 
-describe('dncRequested', () => {
+describe('doNotCallRequested', () => {
   const WORDS = 'Please take me off your list, thank you.';
 
   it('is set by words of the person, and adds the number only if the organization says so', async () => {
@@ -173,6 +174,9 @@ describe('dncRequested', () => {
       (await server.app.db.doNotCallEntry.count({ where: { phoneNumber } })) === 1;
     const [proposed, added] = [newPerson(), newPerson()];
     expect(await resultsOf(await callWith([WORDS], proposed))).toMatchObject({
+      doNotCallRequested: true,
+      doNotCallQuote: WORDS,
+      // The deprecated names.
       dncRequested: true,
       dncQuote: WORDS,
     });
