@@ -117,7 +117,7 @@ describe('contacts with two forms of one number', () => {
     });
     const other = `phone,first\n${LANDLINE},C\n`;
     expect(await importFile(server, other, { folderId })).toMatchObject({ skippedCount: 1 });
-    expect(await importFile(server, other, { folderId, updateExisting: true })).toMatchObject({
+    expect(await importFile(server, other, { folderId, onDuplicate: 'UPDATE' })).toMatchObject({
       updatedCount: 1,
     });
     expect(await countOf(client, folderId)).toBe(1);

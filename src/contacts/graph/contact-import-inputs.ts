@@ -23,6 +23,17 @@ export const ContactImportStatusEnum = builder.enumType('ContactImportStatus', {
   } as const,
 });
 
+export const ContactImportDuplicateRule = builder.enumType('ContactImportDuplicateRule', {
+  description: 'Handling of rows of a file whose phone number is already in the folder.',
+  values: {
+    SKIP: { description: 'Leave the existing contact unchanged.' },
+    UPDATE: {
+      description:
+        'Update the existing contact, including one created by an earlier row. Empty cells do not clear fields, and metadata is merged by key.',
+    },
+  } as const,
+});
+
 const FIELDS: Record<string, { value: ImportField; description: string }> = {
   PHONE_NUMBER: {
     value: 'phoneNumber',

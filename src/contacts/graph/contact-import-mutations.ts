@@ -1,6 +1,7 @@
 /** Mutations that start and cancel contact imports. */
 import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import {
   cancelContactImport,
   importContacts,
@@ -9,7 +10,12 @@ import {
   MAX_ROWS,
 } from '../import/service.ts';
 import { ContactImportNode } from './contact-import.ts';
-import { ColumnMappingInput, defaultCountryField, encodingField } from './contact-import-inputs.ts';
+import {
+  ColumnMappingInput,
+  ContactImportDuplicateRule,
+  defaultCountryField,
+  encodingField,
+} from './contact-import-inputs.ts';
 
 mutation('importContacts', {
   description: `Imports contacts from a CSV file into a folder. Returns as soon as the file is stored; follow the import with \`contactImportProgress\`. Send the request as multipart/form-data; see the scalar \`Upload\`. The file has a header row, which titles and a line such as \`sep=;\` may precede, uses commas, semicolons, tabs or | as delimiter, and has at most ${formatNumber(MAX_ROWS)} rows. Rows without a valid phone number are reported in \`problems\`, and the others are imported. Other invalid cells, such as an unknown time zone, are ignored and reported in \`warnings\`. The extension of a phone number is kept as the metadata key \`extension\`. Cells such as "NULL", "N/A", "None" and "-" are empty.`,
@@ -32,10 +38,15 @@ mutation('importContacts', {
     }),
     defaultCountry: defaultCountryField(t),
     encoding: encodingField(t),
-    updateExisting: t.boolean({
-      defaultValue: false,
+    onDuplicate: t.field({
+      type: ContactImportDuplicateRule,
       description:
-        'Whether a row updates an existing contact with the same phone number, including one created by an earlier row. Empty cells do not clear fields. If false, such rows are skipped.',
+        'Handling of phone numbers that are already in the folder or in an earlier row. Default: SKIP.',
+    }),
+    updateExisting: t.boolean({
+      description:
+        'Whether a row updates an existing contact with the same phone number, which is UPDATE of `onDuplicate`. If false, such rows are skipped.',
+      deprecationReason: useInstead('onDuplicate'),
     }),
   }),
   run: async (input, { app, viewer }) => ({

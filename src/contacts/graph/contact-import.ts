@@ -7,14 +7,16 @@ import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { LINK_MINUTES } from '../../organizations/download-links.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { importReportLink } from '../export.ts';
 import type { ImportColumn, ImportMapping } from '../import/column-mapping.ts';
 import { MAX_COLUMNS } from '../import/header.ts';
-import { watchContactImport } from '../import/service.ts';
+import { duplicateRuleOf, watchContactImport } from '../import/service.ts';
 import { ContactFolderNode } from './contact-folder.ts';
 import {
+  ContactImportDuplicateRule,
   ContactImportFieldEnum,
   ContactImportFilter,
   ContactImportStatusEnum,
@@ -132,8 +134,15 @@ export const ContactImportNode = builder.prismaNode('ContactImport', {
       description:
         'Country of phone numbers without a country calling code, as an ISO 3166-1 alpha-2 code. Null if such numbers are invalid.',
     }),
+    onDuplicate: t.field({
+      type: ContactImportDuplicateRule,
+      description: 'Handling of phone numbers that are already in the folder or in an earlier row.',
+      select: { updateExisting: true },
+      resolve: (contactImport) => duplicateRuleOf(contactImport),
+    }),
     updateExisting: t.exposeBoolean('updateExisting', {
       description: 'Whether existing contacts are updated. Otherwise their rows are skipped.',
+      deprecationReason: useInstead('onDuplicate'),
     }),
     sizeBytes: t.float({
       description: 'Size of the text in bytes, encoded as UTF-8.',

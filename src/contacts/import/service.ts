@@ -37,7 +37,17 @@ export interface ImportContactsInput {
   mapping?: readonly ColumnMappingInput[] | null | undefined;
   defaultCountry?: string | null | undefined;
   encoding?: FileEncoding | null | undefined;
+  onDuplicate?: ImportDuplicateRule | null | undefined;
+  /** Deprecated form of `onDuplicate`. */
   updateExisting?: boolean | null | undefined;
+}
+
+export type ImportDuplicateRule = 'SKIP' | 'UPDATE';
+
+export function duplicateRuleOf({
+  updateExisting,
+}: Pick<ContactImport, 'updateExisting'>): ImportDuplicateRule {
+  return updateExisting ? 'UPDATE' : 'SKIP';
 }
 
 /**
@@ -59,6 +69,7 @@ export async function importContacts(
   const checks = new Checks();
   const folderId = await checkFolder(app, viewer, checks, input);
   const country = checks.country(input.defaultCountry, ['defaultCountry']);
+  const onDuplicate = readDuplicateRule(checks, input);
   const header = await checkFile(checks, input.file, async () => {
     const given = input.mapping ?? [];
     const options = { encoding: input.encoding, isHeader: headerTest(given) };
@@ -80,7 +91,7 @@ export async function importContacts(
             status: 'PENDING',
             mapping: header!.mapping as object,
             defaultCountry: country ?? null,
-            updateExisting: input.updateExisting ?? false,
+            updateExisting: onDuplicate === 'UPDATE',
             sizeBytes: 0n,
             bytesRead: BigInt(header!.end),
           },
@@ -99,6 +110,15 @@ export async function importContacts(
   } catch (error) {
     throw asUserError(error);
   }
+}
+
+function readDuplicateRule(
+  checks: Checks,
+  { onDuplicate, updateExisting }: ImportContactsInput,
+): ImportDuplicateRule {
+  const old = typeof updateExisting === 'boolean' ? duplicateRuleOf({ updateExisting }) : null;
+  const { value } = checks.renamed([], ['onDuplicate', onDuplicate], ['updateExisting', old]);
+  return value ?? 'SKIP';
 }
 
 /** Stores the text of the file in pieces and returns its size in bytes. */

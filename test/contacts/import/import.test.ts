@@ -212,13 +212,13 @@ describe('importContacts', () => {
     ]);
   });
 
-  it('updates existing contacts with updateExisting and keeps the last of repeated rows', async () => {
+  it('updates existing contacts with onDuplicate of UPDATE and keeps the last of repeated rows', async () => {
     const folderId = await makeFolder(server);
     await importFile(server, 'phone,first,last,a,b\n+14155550100,Old,Name,1,2\n', { folderId });
     const snapshot = await importFile(
       server,
       'phone,first,last,b,c\n+14155550100,New,,3,4\n+14155550101,One,A,,\n+14155550101,Two,,5,\n',
-      { folderId, updateExisting: true },
+      { folderId, onDuplicate: 'UPDATE' },
     );
     expect(snapshot).toMatchObject({
       rowsRead: 3,
@@ -237,13 +237,46 @@ describe('importContacts', () => {
     expect(data.contacts.nodes).toEqual([{ firstName: 'New' }]);
   });
 
+  it('takes onDuplicate also by its deprecated name, but not both', async () => {
+    const folderId = await makeFolder(server);
+    const rules = async (input: object) => {
+      const { id, updatedCount } = await importFile(server, HEADER + lines(1), {
+        folderId,
+        ...input,
+      });
+      const { data } = await server.client.send(
+        'query ($id: ID!) { contactImport(id: $id) { onDuplicate updateExisting } }',
+        { id },
+      );
+      return { updatedCount, ...data.contactImport };
+    };
+    const skip = { updatedCount: 0, onDuplicate: 'SKIP', updateExisting: false };
+    const update = { updatedCount: 1, onDuplicate: 'UPDATE', updateExisting: true };
+    await rules({});
+    expect(await rules({})).toEqual(skip);
+    expect(await rules({ onDuplicate: 'SKIP' })).toEqual(skip);
+    expect(await rules({ updateExisting: false })).toEqual(skip);
+    expect(await rules({ onDuplicate: 'UPDATE' })).toEqual(update);
+    expect(await rules({ updateExisting: true })).toEqual(update);
+    const both = { folderId, onDuplicate: 'UPDATE', updateExisting: true, defaultCountry: 'XX' };
+    const { data } = await sendFile(server, IMPORT, HEADER, both);
+    expect(data.importContacts.userErrors).toMatchObject([
+      { code: 'INVALID_INPUT', path: ['defaultCountry'] },
+      {
+        code: 'INVALID_INPUT',
+        message: '`updateExisting` is the deprecated name of `onDuplicate`. Use only the new one.',
+        path: ['updateExisting'],
+      },
+    ]);
+  });
+
   it('counts duplicates across batches', async () => {
     const folderId = await makeFolder(server);
     const skipped = await importFile(server, HEADER + lines(5000) + lines(5000), { folderId });
     expect(skipped).toMatchObject({ rowsRead: 10_000, importedCount: 5000, skippedCount: 5000 });
     const updated = await importFile(server, HEADER + lines(2500) + lines(5000, 2000), {
       folderId,
-      updateExisting: true,
+      onDuplicate: 'UPDATE',
     });
     expect(updated).toMatchObject({ rowsRead: 7500, importedCount: 2000, updatedCount: 5500 });
     expect(await contactCount(server, folderId)).toBe(7000);
