@@ -146,6 +146,41 @@ describe('connections and list arguments', () => {
   });
 });
 
+describe('names', () => {
+  const objects = types.filter((type) => isObjectType(type) || isInputObjectType(type));
+
+  it('are not shared by lists of objects and their numbers', () => {
+    const fields = objects.filter(isObjectType).flatMap((type) => Object.values(type.getFields()));
+    const isOfObjects = ({ type }: (typeof fields)[number]) => isObjectType(getNamedType(type));
+    const lists = new Set(fields.filter(isOfObjects).map(({ name }) => name));
+    const numbers = objects.filter(isObjectType).flatMap((type) =>
+      Object.values(type.getFields())
+        .filter((field) => getNamedType(field.type).name === 'Int' && !field.deprecationReason)
+        .filter(({ name }) => name.endsWith('s') && lists.has(name))
+        .map(({ name }) => `${type.name}.${name}`),
+    );
+    expect(numbers).toEqual([]);
+  });
+
+  it('that are deprecated lead to the one beside them that replaces them', () => {
+    let count = 0;
+    for (const type of objects) {
+      const fields = type.getFields();
+      for (const { name, deprecationReason } of Object.values(fields)) {
+        if (!deprecationReason) continue;
+        count += 1;
+        const [, replacement = ''] = /^Use `(\w+)` instead\.$/.exec(deprecationReason) ?? [];
+        expect({ name, known: Object.keys(fields) }).toEqual({
+          name,
+          known: expect.arrayContaining([replacement]),
+        });
+        expect(fields[replacement]?.deprecationReason).toBeUndefined();
+      }
+    }
+    expect(count).toBeGreaterThan(10);
+  });
+});
+
 describe('delete mutations', () => {
   /** Mutations that delete by a filter return a count, because they may delete a million objects. */
   const COUNTED: Record<string, string> = { DeleteContactsPayload: 'contactCount' };

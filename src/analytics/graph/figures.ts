@@ -3,6 +3,7 @@ import { MoneyType } from '../../calls/graph/call.ts';
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';
 import { builder } from '../../graphql/builder.ts';
 import { batched, readerOf } from '../../graphql/reading/batched.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import type { AnalyticsRange } from '../query.ts';
 import { checkQuery, type Figures, groupsOf, MAX_DAYS, mediansOf, totalOf } from '../service.ts';
 
@@ -18,7 +19,11 @@ export const FiguresType = builder.objectRef<FiguresShape>('CallFigures').implem
     'Figures of calls, up to the present moment. A call counts in the period in which it was created. Deleted calls are not counted.',
   authScopes: { readCampaign: true },
   fields: (t) => ({
-    calls: t.exposeInt('calls', { description: 'Number of calls, including live ones.' }),
+    callCount: t.exposeInt('calls', { description: 'Number of calls, including live ones.' }),
+    calls: t.exposeInt('calls', {
+      description: 'Number of calls, including live ones.',
+      deprecationReason: useInstead('callCount'),
+    }),
     answered: t.exposeInt('answered', { description: 'Number of calls that were answered.' }),
     answerRate: t.float({
       nullable: true,

@@ -3,6 +3,7 @@ import type { PostCallStep } from '../../generated/prisma/client.ts';
 import { PostCallStepKind, PostCallStepStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { listCost } from '../../graphql/lists/page.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { POST_CALL_STEPS } from '../post-call/steps.ts';
 import { CallNode } from './call.ts';
 
@@ -45,7 +46,11 @@ const PostCallStepType = builder.objectRef<Step>('PostCallStep').implement({
   fields: (t) => ({
     kind: t.expose('kind', { type: KindEnum, description: 'Kind of the step.' }),
     status: t.expose('status', { type: StatusEnum, description: 'Status of the step.' }),
-    attempts: t.exposeInt('attempts', { description: 'Number of attempts so far.' }),
+    attemptCount: t.exposeInt('attempts', { description: 'Number of attempts so far.' }),
+    attempts: t.exposeInt('attempts', {
+      description: 'Number of attempts so far.',
+      deprecationReason: useInstead('attemptCount'),
+    }),
     nextAttemptAt: t.expose('nextAttemptAt', {
       type: 'DateTime',
       nullable: true,

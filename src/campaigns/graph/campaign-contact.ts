@@ -7,6 +7,7 @@ import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { ownedBy } from '../../viewer.ts';
 import { campaignContactsWhere } from '../contacts/search.ts';
 import { waitingState } from '../contacts/waiting-reason.ts';
@@ -165,8 +166,12 @@ builder.prismaObjectFields(CampaignContactNode, (t) => ({
       'Reason why the contact cannot be called at the moment, such as WINDOW_CLOSED, CAMPAIGN_PAUSED or CONCURRENCY_REACHED. Null if it only waits for its planned time or is not waiting. Earlier reasons are in `decisions`.',
     resolve: (contact, _args, { app }) => waitingOf(app, contact).reason,
   }),
+  attemptCount: t.exposeInt('attempts', {
+    description: 'Number of attempts to call the contact, including a call in progress.',
+  }),
   attempts: t.exposeInt('attempts', {
     description: 'Number of attempts to call the contact, including a call in progress.',
+    deprecationReason: useInstead('attemptCount'),
   }),
   endReason: t.expose('endReason', {
     type: CallEndReasonEnum,

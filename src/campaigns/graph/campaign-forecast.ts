@@ -15,6 +15,7 @@ import {
   readPage,
 } from '../../graphql/lists/page.ts';
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { publicId } from '../../ids.ts';
 import { MAX_CAMPAIGN_CONTACTS, MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
 import { CALL_SECONDS } from '../enrollment/enrollment.ts';
@@ -79,7 +80,13 @@ const ForecastHourType = builder.objectRef<ForecastCampaignHour>('CampaignForeca
       type: 'DateTime',
       description: 'Start of the hour. Clock changes may shorten an hour.',
     }),
-    calls: t.exposeInt('calls', { description: 'Number of calls that would begin in the hour.' }),
+    callCount: t.exposeInt('calls', {
+      description: 'Number of calls that would begin in the hour.',
+    }),
+    calls: t.exposeInt('calls', {
+      description: 'Number of calls that would begin in the hour.',
+      deprecationReason: useInstead('callCount'),
+    }),
     contacts: t.field({
       type: [ForecastContactType],
       description:
@@ -118,7 +125,11 @@ const ForecastProblemType = builder
           'Whether the affected contacts would not be called within five years. If so, mutations reject the schedule with WINDOW_TOO_SMALL, unless the code is NEVER_OPEN and other contacts can be called; the affected contacts are then SKIPPED. False if they are only called later than planned.',
         resolve: ({ severity }) => severity === 'ERROR',
       }),
-      contacts: t.exposeInt('contacts', { description: 'Number of affected contacts.' }),
+      contactCount: t.exposeInt('contacts', { description: 'Number of affected contacts.' }),
+      contacts: t.exposeInt('contacts', {
+        description: 'Number of affected contacts.',
+        deprecationReason: useInstead('contactCount'),
+      }),
       message: t.exposeString('message', {
         description: 'Human-readable description of the mismatch and of possible fixes.',
       }),
@@ -132,8 +143,12 @@ const CampaignForecastType = builder.objectRef<CampaignForecast>('CampaignForeca
     fits: t.exposeBoolean('fits', {
       description: 'Whether every contact is called in the calling window for which it is planned.',
     }),
+    callCount: t.exposeInt('calls', {
+      description: 'Number of calls: one to each contact that would be called within five years.',
+    }),
     calls: t.exposeInt('calls', {
-      description: 'Number of contacts that would be called within five years.',
+      description: 'Number of calls: one to each contact that would be called within five years.',
+      deprecationReason: useInstead('callCount'),
     }),
     firstCallAt: t.expose('firstCallAt', {
       type: 'DateTime',

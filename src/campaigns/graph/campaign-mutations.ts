@@ -6,6 +6,7 @@ import type { Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { publicId } from '../../ids.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,
@@ -154,7 +155,11 @@ const CampaignWarningType = builder.objectRef<SimulationProblem>('CampaignWarnin
     message: t.exposeString('message', {
       description: 'Human-readable description of the mismatch and of possible fixes.',
     }),
-    contacts: t.exposeInt('contacts', { description: 'Number of affected contacts.' }),
+    contactCount: t.exposeInt('contacts', { description: 'Number of affected contacts.' }),
+    contacts: t.exposeInt('contacts', {
+      description: 'Number of affected contacts.',
+      deprecationReason: useInstead('contactCount'),
+    }),
   }),
 });
 

@@ -11,6 +11,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { useInstead } from '../../graphql/renamed.ts';
 import { literal } from '../../infra/database/like.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
 import type { Viewer } from '../../viewer.ts';
@@ -84,7 +85,11 @@ builder.prismaObject('CampaignEndReason', {
       type: CallEndReasonEnum,
       description: 'Reason for the end of the last attempt.',
     }),
-    contacts: t.exposeInt('contacts', { description: 'Number of contacts.' }),
+    contactCount: t.exposeInt('contacts', { description: 'Number of contacts.' }),
+    contacts: t.exposeInt('contacts', {
+      description: 'Number of contacts.',
+      deprecationReason: useInstead('contactCount'),
+    }),
   }),
 });
 

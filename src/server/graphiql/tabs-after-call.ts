@@ -17,7 +17,7 @@ query AfterCalls {
       extractedData
       recording { status url durationSeconds }
       transcript { nodes { speaker startSeconds text toolName toolArguments toolResult } }
-      postCallSteps { kind status attempts detail }
+      postCallSteps { kind status attemptCount detail }
     }
   }
 }`,

@@ -15,15 +15,15 @@ const analytics = ({ agentId }: TabIds): Tab => ({
 # AnalyticsGroupBy lists what else they are grouped by.
 query Analytics($range: AnalyticsRange!, $agentId: ID!) {
   days: analytics(range: $range, timezone: "Europe/Berlin", groupBy: [DAY]) {
-    total { calls answered answerRate successRate averageHandleSeconds medianHandleSeconds cost { amount currency } }
-    groups { start figures { calls answerRate successRate averageHandleSeconds } }
+    total { callCount answered answerRate successRate averageHandleSeconds medianHandleSeconds cost { amount currency } }
+    groups { start figures { callCount answerRate successRate averageHandleSeconds } }
   }
   ends: analytics(range: $range, groupBy: [END_REASON]) {
-    groups { endReason figures { calls } }
+    groups { endReason figures { callCount } }
   }
   agent(id: $agentId) {
     name
-    figures(range: $range) { calls successRate totalHandleSeconds }
+    figures(range: $range) { callCount successRate totalHandleSeconds }
   }
 }`,
   variables: { range: lastWeeks(), agentId },

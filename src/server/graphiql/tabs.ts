@@ -170,11 +170,11 @@ const campaignForecast = (): Tab => ({
 query CampaignForecast($input: CampaignForecastInput!) {
   campaignForecast(input: $input) {
     fits
-    calls
+    callCount
     firstCallAt
     endsAt
     problems { code message }
-    hours(first: 24) { totalCount nodes { from calls } }
+    hours(first: 24) { totalCount nodes { from callCount } }
   }
 }`,
   variables: {
@@ -274,7 +274,7 @@ query CampaignContacts($id: ID!) {
         clientId
         phoneNumber
         status
-        attempts
+        attemptCount
         endReason
         nextEligibleAt
         waitingFor

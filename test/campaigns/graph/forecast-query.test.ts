@@ -24,8 +24,8 @@ const WINDOW = {
   endMinute: 17 * 60,
 };
 
-const FORECAST = `fits calls firstCallAt lastCallAt endsAt problems { code isFatal contacts }
-  hours(first: 100) { totalCount nodes { from calls contacts(first: 50) {
+const FORECAST = `fits callCount calls firstCallAt lastCallAt endsAt problems { code isFatal contactCount contacts }
+  hours(first: 100) { totalCount nodes { from callCount calls contacts(first: 50) {
     phoneNumber firstName lastName contact { id } campaignContact { id } } } }`;
 
 const query = (input: object, client = desk.server.client) =>
@@ -59,6 +59,8 @@ describe('campaignForecast', () => {
     // Each call takes three minutes, so 20 calls fit in an hour.
     expect(shown).toMatchObject({
       fits: true,
+      callCount: 100,
+      // The deprecated name, as in each hour.
       calls: 100,
       firstCallAt: MONDAY,
       lastCallAt: '2037-06-01T11:57:00.000Z',
@@ -68,6 +70,7 @@ describe('campaignForecast', () => {
     expect(shown.hours.nodes).toEqual(
       [7, 8, 9, 10, 11].map((hour) => ({
         from: `2037-06-01T${String(hour).padStart(2, '0')}:00:00.000Z`,
+        callCount: 20,
         calls: 20,
         contacts: [],
       })),
@@ -91,7 +94,7 @@ describe('campaignForecast', () => {
     expect(shown).toMatchObject({
       fits: false,
       calls: 2,
-      problems: [{ code: 'NEVER_OPEN', contacts: 1 }],
+      problems: [{ code: 'NEVER_OPEN', contactCount: 1, contacts: 1 }],
     });
     expect(shown.hours.nodes).toMatchObject([
       {
