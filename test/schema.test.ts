@@ -2,9 +2,11 @@
 import { readFileSync } from 'node:fs';
 import {
   getNamedType,
+  getNullableType,
   isEnumType,
   isInputObjectType,
   isInterfaceType,
+  isListType,
   isObjectType,
   isScalarType,
   isSpecifiedScalarType,
@@ -130,7 +132,7 @@ describe('connections and list arguments', () => {
     }
   });
 
-  it('are ordered by a field and a direction, and filtered by any of some states', () => {
+  it('are ordered by a field and a direction, and filtered by any of some values, of none by all', () => {
     for (const type of named('Order')) {
       if (!isInputObjectType(type)) throw new Error(`${type.name} is no input type`);
       const { field, direction, ...more } = type.getFields();
@@ -142,6 +144,15 @@ describe('connections and list arguments', () => {
       if (!isInputObjectType(type)) throw new Error(`${type.name} is no input type`);
       const { status } = type.getFields();
       if (status) expect(String(status.type)).toMatch(/^\[\w+Status!\]$/);
+      const whole = /An empty list matches all\./.test(type.description ?? '');
+      for (const field of Object.values(type.getFields())) {
+        if (!isListType(getNullableType(field.type)) || whole) continue;
+        expect([type.name, field.name, field.description]).toEqual([
+          type.name,
+          field.name,
+          expect.stringContaining('to include. Default, and when empty: all'),
+        ]);
+      }
     }
   });
 });

@@ -177,7 +177,7 @@ const AgentFilterInput = builder.inputType('AgentFilter', {
   fields: (t) => ({
     status: t.field({
       type: [SyncStatusEnum],
-      description: 'Agents in one of these statuses. An empty list matches all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),
     voiceId: t.id({ description: 'Agents with this voice (`voc_…`).' }),

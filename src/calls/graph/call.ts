@@ -208,11 +208,12 @@ export const CallFilterInput = builder.inputType('CallFilter', {
   fields: (t) => ({
     status: t.field({
       type: [CallStatusEnum],
-      description: 'Statuses to include. Default: all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
     endReason: t.field({
       type: [CallEndReasonEnum],
-      description: 'End reasons to include. Default: all calls, also those that have not ended.',
+      description:
+        'End reasons to include. Default, and when empty: all calls, also those that have not ended.',
     }),
     direction: t.field({ type: CallDirectionEnum, description: 'Direction of the call.' }),
     agentId: t.id({ description: 'ID of the agent (`agt_…`).' }),

@@ -207,7 +207,7 @@ export const CampaignContactFilterInput = builder.inputType('CampaignContactFilt
   fields: (t) => ({
     status: t.field({
       type: [CampaignContactStatusEnum],
-      description: 'Statuses to include. Default: all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
     skipReason: t.field({
       type: CampaignSkipReasonEnum,
@@ -216,7 +216,7 @@ export const CampaignContactFilterInput = builder.inputType('CampaignContactFilt
     endReason: t.field({
       type: [CallEndReasonEnum],
       description:
-        'Contacts whose last ended attempt ended for one of these reasons. Default: all contacts.',
+        'End reasons of the last ended attempt to include. Default, and when empty: all contacts.',
     }),
     phoneNumber: t.field({ type: 'E164', description: 'Contacts with exactly this phone number.' }),
     clientId: t.string({ description: 'Contact with this `clientId`.' }),

@@ -268,7 +268,7 @@ const CampaignFilterInput = builder.inputType('CampaignFilter', {
   fields: (t) => ({
     status: t.field({
       type: [CampaignStatusEnum],
-      description: 'Statuses to include. Default: all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
     agentId: t.id({ description: 'ID of the agent (`agt_…`).' }),
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),

@@ -81,7 +81,7 @@ export const ContactImportFilter = builder.inputType('ContactImportFilter', {
     folderId: t.id({ description: 'Imports into this folder (`fld_…`).' }),
     status: t.field({
       type: [ContactImportStatusEnum],
-      description: 'Imports with one of these statuses.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
   }),
 });

@@ -43,9 +43,10 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
     }),
     lastCallOutcome: t.field({
       type: [ContactOutcomeEnum],
-      description: 'Contacts whose `lastCallOutcome` is one of these.',
+      description:
+        'Outcomes of the last call to include. Default, and when empty: all contacts, also those without one.',
     }),
-    phoneNumber: t.field({ type: 'E164', description: 'Contacts with exactly this number.' }),
+    phoneNumber: t.field({ type: 'E164', description: 'Contacts with exactly this phone number.' }),
     createdFrom: t.field({
       type: 'DateTime',
       description: 'Contacts created at or after this time.',

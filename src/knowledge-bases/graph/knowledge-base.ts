@@ -62,7 +62,7 @@ const KnowledgeBaseFilterInput = builder.inputType('KnowledgeBaseFilter', {
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),
     status: t.field({
       type: [SyncStatusEnum],
-      description: 'Knowledge bases in one of these statuses. An empty list matches all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
   }),
 });

@@ -207,7 +207,7 @@ const ToolFilterInput = builder.inputType('ToolFilter', {
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),
     status: t.field({
       type: [SyncStatusEnum],
-      description: 'Tools in one of these statuses. An empty list matches all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
   }),
 });

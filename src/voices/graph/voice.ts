@@ -144,7 +144,7 @@ const VoiceFilterInput = builder.inputType('VoiceFilter', {
     type: t.field({ type: VoiceTypeEnum, description: 'Voices of this type.' }),
     status: t.field({
       type: [SyncStatusEnum],
-      description: 'Voices in one of these statuses. An empty list matches all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
   }),
 });

@@ -117,11 +117,11 @@ const WebhookDeliveryFilterInput = builder.inputType('WebhookDeliveryFilter', {
   fields: (t) => ({
     status: t.field({
       type: [WebhookDeliveryStatusEnum],
-      description: 'Statuses to include. Default: all.',
+      description: 'Statuses to include. Default, and when empty: all.',
     }),
     eventType: t.field({
       type: [WebhookMessageTypeEnum],
-      description: 'Types of events to include. Default: all.',
+      description: 'Types of events to include. Default, and when empty: all.',
     }),
   }),
 });
