@@ -1,6 +1,7 @@
 /** Messages on channels of Redis: of a single server, or sharded over the nodes of a cluster. */
 import { type Cluster, Redis } from 'ioredis';
-import { breakWhenSilent, connectCluster, isCluster, retryDelay } from './redis-cluster.ts';
+import { connectCluster } from './redis-cluster.ts';
+import { breakWhenSilent, isCluster, retryDelay } from './redis-connections.ts';
 
 const SILENCE_MS = 5_000;
 

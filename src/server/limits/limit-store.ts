@@ -1,12 +1,8 @@
 /** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../../app.ts';
-import {
-  breakWhenSilent,
-  connectCluster,
-  isCluster,
-  retryDelay,
-} from '../../infra/redis/redis-cluster.ts';
+import { connectCluster } from '../../infra/redis/redis-cluster.ts';
+import { breakWhenSilent, isCluster, retryDelay } from '../../infra/redis/redis-connections.ts';
 
 /** How long a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;
