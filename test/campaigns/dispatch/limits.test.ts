@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';
 import { statementsOf } from '../../support/queries.ts';
-import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import type { TestServer } from '../../support/servers/server.ts';
 import { quickest, until } from '../../support/wait.ts';
+import { closeCampaignServer, startCampaignServer } from '../campaign-server.ts';
 import {
   CREATION,
   callsAtUltravox,
@@ -14,15 +15,7 @@ import {
   strangers,
   timeOf,
 } from '../engine-support.ts';
-import {
-  act,
-  brokenRules,
-  createCampaign,
-  dialsOf,
-  ended,
-  type Operator,
-  prepareOperator,
-} from '../support.ts';
+import { act, createCampaign, dialsOf, ended, type Operator, prepareOperator } from '../support.ts';
 
 let server: TestServer;
 let operator: Operator;
@@ -30,17 +23,9 @@ let operator: Operator;
 /** Starts a server with these limits. */
 function serve(settings: Record<string, string>, talkSeconds = 80): void {
   beforeAll(async () => {
-    server = await startTestServer({
-      settings: { SIMULATOR_SPEED: '200', ...settings },
-      simulator: { talkSeconds },
-    });
-    operator = await prepareOperator(server.client);
+    ({ server, operator } = await startCampaignServer({ settings, simulator: { talkSeconds } }));
   });
-  afterAll(async () => {
-    const broken = server ? await brokenRules(server) : [];
-    await server?.close();
-    expect(broken).toEqual([]);
-  });
+  afterAll(() => closeCampaignServer(server));
 }
 
 async function anotherOperator(): Promise<Operator> {

@@ -6,8 +6,9 @@ import { perform } from '../../support/calling.ts';
 import type { GraphQLClient } from '../../support/graphql.ts';
 import { createClient } from '../../support/graphql.ts';
 import { startServerProcess } from '../../support/servers/process.ts';
-import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import type { TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
+import { closeCampaignServer, startCampaignServer } from '../campaign-server.ts';
 import { callsOf, start } from '../engine-support.ts';
 import {
   act,
@@ -18,7 +19,6 @@ import {
   glance,
   type Operator,
   people,
-  prepareOperator,
   uuidOf,
 } from '../support.ts';
 
@@ -26,17 +26,13 @@ let server: TestServer;
 let operator: Operator;
 
 beforeAll(async () => {
-  server = await startTestServer({
-    settings: { SIMULATOR_SPEED: '200', CALL_CHECK_SECONDS: '1' },
-    simulator: { talkSeconds: 20 },
-  });
-  operator = await prepareOperator(server.client);
+  ({ server, operator } = await startCampaignServer({ settings: { CALL_CHECK_SECONDS: '1' } }));
 });
 afterEach(async () => {
   expect(await brokenRules(server)).toEqual([]);
   expect(dialedTwice(server)).toEqual([]);
 });
-afterAll(() => server?.close());
+afterAll(() => closeCampaignServer(server));
 
 const ADD = `mutation ($input: AddCampaignContactsInput!) {
   addCampaignContacts(input: $input) { addedCount duplicateCount campaign { status } userErrors { code message } } }`;

@@ -11,6 +11,7 @@ import { BaseSequencer } from 'vitest/node';
 const LONGEST = [
   'crash/webhooks.test.ts',
   'calls/placement/placement.test.ts',
+  'campaigns/running/running.test.ts',
   'campaigns/dispatch/limits.test.ts',
   'infra/embedded-postgres/postgres.test.ts',
   'crash/crash.test.ts',
@@ -29,7 +30,6 @@ const LONGEST = [
   'server/database-away.test.ts',
   'calls/live-turns/live-turns.test.ts',
   'campaigns/moved-clock.test.ts',
-  'campaigns/engine.test.ts',
   'campaigns/enrollment/planning.test.ts',
   'contacts/import/import-lifecycle.test.ts',
   'campaigns/schedule/plan.test.ts',
@@ -39,7 +39,6 @@ const LONGEST = [
   'contacts/import/import-upload.test.ts',
   'hostile/fuzz/fuzz.test.ts',
   'webhooks/webhooks.test.ts',
-  'campaigns/ultravox.test.ts',
   'campaigns/dispatch/claims.test.ts',
   'organizations/deployment.test.ts',
   'contacts/import/import.test.ts',

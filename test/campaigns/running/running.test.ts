@@ -1,0 +1,20 @@
+/**
+ * The suites of running campaigns, on one server: they mostly wait for calls, and some can do so at the same time.
+ *
+ * For one of them: `npx vitest run test/campaigns/running -t 'the circuit breaker'`
+ */
+import { contactStatsSuite } from './contact-stats.suite.ts';
+import { engineSuite } from './engine.suite.ts';
+import { retriesSuite } from './retries.suite.ts';
+import { rulesSuite } from './rules.suite.ts';
+import { useSharedServer } from './server.ts';
+import { ultravoxSuite } from './ultravox.suite.ts';
+
+useSharedServer();
+// Side by side, save for a test that measures time.
+engineSuite();
+rulesSuite();
+retriesSuite();
+contactStatsSuite();
+// Alone, because it makes Ultravox fail for all campaigns of the server.
+ultravoxSuite();

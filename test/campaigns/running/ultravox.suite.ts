@@ -1,0 +1,304 @@
+/** Campaigns while Ultravox has no capacity, is unreachable or rejects all calls. No attempt is lost. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
+import { publicId } from '../../../src/ids.ts';
+import type { FaultInput } from '../../../src/simulator/faults.ts';
+import { perform } from '../../support/calling.ts';
+import { until } from '../../support/wait.ts';
+import {
+  CREATION,
+  callsAtUltravox,
+  callsOf,
+  decided,
+  doNotCall,
+  hoursFromNow,
+  importNumbers,
+  look,
+  mostAtOnce,
+  start,
+  strangers,
+} from '../engine-support.ts';
+import { act, brokenRules, dialedTwice, dialsOf, ended, showCampaign, uuidOf } from '../support.ts';
+import { operator, server } from './server.ts';
+
+/** Has Ultravox accept calls again, and ends the pause that it has asked for. */
+async function acceptCalls(): Promise<void> {
+  server.simulator.clearFaults();
+  await server.app.db.creationRefusal.deleteMany();
+}
+
+/** Waits until `count` calls of the campaign are released. */
+async function releasedCalls(id: string, count: number) {
+  return until(`${count} released calls of ${id}`, async () => {
+    const calls = (await callsOf(server, id)).filter((call) => call.placement === 'QUEUED');
+    return calls.length === count && calls;
+  });
+}
+
+export function ultravoxSuite(): void {
+  describe('trouble at Ultravox', () => {
+    // The last test may have had Ultravox ask for a pause.
+    beforeEach(acceptCalls);
+
+    describe.each<[string, FaultInput]>([
+      ['429', { kind: 'status', status: 429, retryAfterSeconds: 1, count: 3, ...CREATION }],
+      ['503', { kind: 'status', status: 503, retryAfterSeconds: 1, count: 3, ...CREATION }],
+    ])('a campaign whose calls Ultravox rejects with %s', (_status, fault) => {
+      it('places them later, without losing an attempt', async () => {
+        server.simulator.setFaults([fault]);
+        const id = await start(operator, { contacts: strangers(5) });
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 5 } });
+        expect(
+          campaign.contacts.nodes.map(({ attempts }: { attempts: number }) => attempts),
+        ).toEqual([1, 1, 1, 1, 1]);
+        expect(await callsOf(server, id)).toHaveLength(5);
+        expect(dialsOf(server, id)).toHaveLength(5);
+        const refused = server.simulator
+          .requests()
+          .filter(
+            ({ path, method, fault }) => method === 'POST' && path.endsWith('/calls') && fault,
+          );
+        expect(refused).not.toEqual([]);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+
+    describe('a campaign while Ultravox is unreachable', () => {
+      it('waits, and continues afterwards', async () => {
+        server.simulator.setFaults([{ kind: 'status', status: 503, ...CREATION }]);
+        const id = await start(operator, { contacts: strangers(4), maxConcurrentCalls: 4 });
+        await releasedCalls(id, 4);
+        expect(dialsOf(server, id)).toEqual([]);
+        server.simulator.clearFaults();
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 4 } });
+        expect(await callsOf(server, id)).toHaveLength(4);
+        expect(dialedTwice(server)).toEqual([]);
+      });
+    });
+
+    describe('a released call', () => {
+      const refusals: FaultInput[] = [
+        { kind: 'status', status: 429, retryAfterSeconds: 60, ...CREATION },
+      ];
+
+      it('is not placed after its number was added to the do-not-call list', async () => {
+        server.simulator.setFaults(refusals);
+        const contacts = strangers(2);
+        const id = await start(operator, { contacts });
+        await releasedCalls(id, 2);
+        await doNotCall(operator, [contacts[0]!.phoneNumber]);
+        await acceptCalls();
+        await runCampaigns(server.app);
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({
+          status: 'COMPLETED',
+          counts: { completed: 1, skipped: 1 },
+        });
+        expect(campaign.contacts.nodes[0]).toMatchObject({
+          status: 'SKIPPED',
+          skipReason: 'DO_NOT_CALL',
+          attempts: 0,
+          calledAt: null,
+          endReason: null,
+        });
+        expect(dialsOf(server, id)).toHaveLength(1);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+
+      it('can be ended with endCall, which cancels its contact', async () => {
+        server.simulator.setFaults(refusals);
+        const id = await start(operator, { contacts: strangers(2) });
+        const [call] = await releasedCalls(id, 2);
+        await perform(
+          operator.client,
+          'endCall',
+          { id: publicId('Call', call!.id) },
+          'call { id }',
+        );
+        await acceptCalls();
+        await runCampaigns(server.app);
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({
+          status: 'COMPLETED',
+          counts: { completed: 1, cancelled: 1 },
+        });
+        expect(dialsOf(server, id)).toHaveLength(1);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+
+    describe('updating a campaign with released calls', () => {
+      const refusals: FaultInput[] = [
+        { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
+      ];
+
+      it('withdraws them if the window is closed', async () => {
+        server.simulator.setFaults(refusals);
+        const id = await start(operator, { contacts: strangers(2), timezone: 'UTC' });
+        await releasedCalls(id, 2);
+        await act(operator, 'updateCampaign', id, hoursFromNow(2, 4));
+        const { contacts } = await look(operator, id, ({ counts }) => counts.calling === 0);
+        // Not before: a request on its way would be carried out.
+        server.simulator.clearFaults();
+        for (const contact of contacts.nodes) {
+          expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
+          expect(decided(contact).slice(0, 2).sort()).toEqual([
+            'DIALED/DUE',
+            'WAITS/WINDOW_CLOSED',
+          ]);
+        }
+        expect(dialsOf(server, id)).toEqual([]);
+        await act(operator, 'updateCampaign', id, { startTime: null, endTime: null });
+        expect(await ended(operator, id)).toMatchObject({ counts: { completed: 2 } });
+        expect(await brokenRules(server)).toEqual([]);
+      });
+
+      it('withdraws those beyond a lower maxConcurrentCalls', async () => {
+        server.simulator.setFaults(refusals);
+        const id = await start(operator, { contacts: strangers(4), maxConcurrentCalls: 4 });
+        await releasedCalls(id, 4);
+        await act(operator, 'updateCampaign', id, { maxConcurrentCalls: 1 });
+        await look(operator, id, ({ counts }) => counts.calling === 1);
+        server.simulator.clearFaults();
+        expect(await ended(operator, id)).toMatchObject({ counts: { completed: 4 } });
+        const seen = await callsAtUltravox(server.simulator);
+        expect(mostAtOnce(seen.filter(({ campaignId }) => campaignId === id))).toBe(1);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+
+    describe('pausing a campaign with released calls', () => {
+      it('withdraws them without a trace in counters, and places others on resume', async () => {
+        server.simulator.setFaults([
+          { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
+        ]);
+        const id = await start(operator, {
+          contacts: strangers(5),
+          maxConcurrentCalls: 3,
+          maxCallsPerDay: 1_000_000,
+        });
+        await server.app.db.$executeRaw`
+      UPDATE campaign_contacts SET next_eligible_at = now()
+      WHERE campaign_id = ${uuidOf(id)}::uuid AND next_eligible_at IS NOT NULL`;
+        await releasedCalls(id, 3);
+        await act(operator, 'pauseCampaign', id);
+        const paused = await until('the calls to be withdrawn', async () => {
+          const campaign = await showCampaign(operator, id);
+          return campaign.counts.calling === 0 && campaign;
+        });
+        expect(paused).toMatchObject({ status: 'PAUSED', counts: { pending: 5, called: 0 } });
+        for (const contact of paused.contacts.nodes) {
+          expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0, calledAt: null });
+        }
+        const withdrawn = await callsOf(server, id);
+        expect(withdrawn).toHaveLength(3);
+        for (const call of withdrawn) {
+          expect(call).toMatchObject({ status: 'CANCELLED', campaignAttempt: { attempt: null } });
+          expect(call.failure).toContain('Nobody was called');
+        }
+        expect(decided(paused.contacts.nodes[0])).toEqual(['DIALED/DUE', 'WAITS/CAMPAIGN_PAUSED']);
+        const days = await server.app.db.campaignDay.findMany({
+          where: { campaignId: uuidOf(id) },
+        });
+        expect(days.map(({ attempts }) => attempts)).toEqual([0]);
+        expect(await brokenRules(server)).toEqual([]);
+
+        server.simulator.clearFaults();
+        await act(operator, 'resumeCampaign', id);
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({
+          status: 'COMPLETED',
+          counts: { completed: 5, cancelled: 0 },
+        });
+        expect(dialsOf(server, id)).toHaveLength(5);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+
+      it('keeps the phone number of a withdrawn call for the next call', async () => {
+        const numbers = await importNumbers(operator, 3);
+        const id = await start(operator, {
+          contacts: strangers(3),
+          maxConcurrentCalls: 1,
+          phoneRotationStrategy: 'ROUND_ROBIN',
+          phoneNumberIds: numbers.map((number) => number.id),
+        });
+        await until('the first call', () => dialsOf(server, id).length > 0);
+        server.simulator.setFaults([
+          { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
+        ]);
+        await releasedCalls(id, 1);
+        await act(operator, 'pauseCampaign', id);
+        await look(operator, id, ({ counts }) => counts.calling === 0);
+        server.simulator.clearFaults();
+        await act(operator, 'resumeCampaign', id);
+        await ended(operator, id);
+        expect(dialsOf(server, id).map(({ from }) => from)).toEqual(
+          numbers.map(({ phoneNumber }) => phoneNumber),
+        );
+      });
+
+      it('withdraws them when the campaign is deleted', async () => {
+        server.simulator.setFaults([
+          { kind: 'status', status: 429, retryAfterSeconds: 30, ...CREATION },
+        ]);
+        const id = await start(operator, { contacts: strangers(3) });
+        await releasedCalls(id, 3);
+        await act(operator, 'pauseCampaign', id);
+        const { data } = await operator.client.send(
+          `mutation ($ids: [ID!]!) { deleteCampaigns(input: { ids: $ids }) {
+        deletedCampaignIds userErrors { code } } }`,
+          { ids: [id] },
+        );
+        expect(data.deleteCampaigns).toEqual({ deletedCampaignIds: [id], userErrors: [] });
+        const calls = await until('the calls to be withdrawn', async () => {
+          const all = await callsOf(server, id);
+          return all.every(({ endedAt }) => endedAt) && all;
+        });
+        expect(calls.map(({ status }) => status)).toEqual(['CANCELLED', 'CANCELLED', 'CANCELLED']);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+
+    describe.each([
+      ['has no credit', { outOfCredit: true }, { outOfCredit: false }],
+      ['has a revoked key', { keyRevoked: true }, { keyRevoked: false }],
+    ])('a campaign while the Ultravox account %s', (_, trouble, fixed) => {
+      afterEach(() => void server.simulator.updateSettings(fixed));
+
+      it('is paused with a statusReason, and no contact fails', async () => {
+        server.simulator.updateSettings(trouble);
+        const id = await start(operator, { contacts: strangers(5), maxConcurrentCalls: 2 });
+        const paused = await look(
+          operator,
+          id,
+          ({ status, counts }) => status === 'PAUSED' && counts.calling === 0,
+        );
+        expect(paused.statusReason).toContain('Ultravox rejects calls');
+        expect(paused.counts).toMatchObject({ pending: 5, failed: 0, called: 0 });
+        for (const contact of paused.contacts.nodes) {
+          expect(contact).toMatchObject({
+            status: 'SCHEDULED',
+            attempts: 0,
+            endReason: null,
+            calledAt: null,
+          });
+        }
+        expect(dialsOf(server, id)).toEqual([]);
+        expect(await brokenRules(server)).toEqual([]);
+
+        server.simulator.updateSettings(fixed);
+        await act(operator, 'resumeCampaign', id);
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({
+          status: 'COMPLETED',
+          statusReason: null,
+          counts: { completed: 5, failed: 0 },
+        });
+        expect(dialsOf(server, id)).toHaveLength(5);
+        expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+  });
+}
