@@ -10,6 +10,12 @@ const LOCK_WAIT = '2s';
 
 const WITHOUT_STATS = Prisma.sql`a.outcome_recorded_at IS NOT NULL AND a.stats_recorded_at IS NULL`;
 
+/** Who answered is not known yet: the transcript shows it, and the analysis may correct it. */
+const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
+  k.status = 'COMPLETED' AND k.ended_at > now() - interval '2 minutes'
+  AND EXISTS (SELECT 1 FROM post_call_steps s
+    WHERE s.call_id = k.id AND s.kind IN ('TRANSCRIPT', 'ANALYSIS') AND s.status = 'PENDING'))`;
+
 /** The outcome as far as the call alone shows it. */
 const OUTCOME = Prisma.sql`CASE
   WHEN k.answered_by = 'VOICEMAIL' THEN 'VOICEMAIL'
@@ -22,7 +28,10 @@ export function hasUncountedCalls(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM campaign_attempts a WHERE ${WITHOUT_STATS})`;
 }
 
-/** Counts all calls that are not counted yet. Locked rows are left to a later run. */
+/**
+ * Counts all calls that are not counted yet. Locked rows, and calls of which it is not known yet who answered,
+ * are left to a later run.
+ */
 export async function recordContactStats(app: App): Promise<void> {
   const organizations = await app.db.$queryRaw<{ id: string }[]>`
     SELECT DISTINCT a.organization_id AS id FROM campaign_attempts a WHERE ${WITHOUT_STATS}`;
@@ -42,6 +51,7 @@ async function recordStatsOf(app: App, organizationId: string): Promise<number> 
           FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
           JOIN campaign_contacts cc ON cc.id = a.campaign_contact_id
           WHERE ${WITHOUT_STATS} AND a.organization_id = ${organizationId}::uuid
+            AND NOT ${WAITS_FOR_ANSWERED_BY}
           ORDER BY a.outcome_recorded_at LIMIT ${BATCH} FOR NO KEY UPDATE OF a SKIP LOCKED
         ), stats AS (
           SELECT contact_id, count(*)::int AS calls, max(ringing_at) AS at,

@@ -1,5 +1,6 @@
 /** What calls of campaigns change about the contacts that they were copied from. */
 import { describe, expect, it } from 'vitest';
+import { recordContactStats } from '../../../src/campaigns/outcomes/contact-stats.ts';
 import { createFolder } from '../../contacts/support.ts';
 import { perform } from '../../support/calling.ts';
 import { until } from '../../support/wait.ts';
@@ -39,11 +40,14 @@ async function contactsWith(filter: Record<string, unknown>): Promise<Record<str
 async function callAll(folderId: string, callCount: number): Promise<Record<string, Stats>> {
   const settings = { scheduleType: 'IMMEDIATE', retryFailed: false };
   const { id } = await createCampaign(operator, { contactFolderId: folderId, ...settings });
-  await ended(operator, id);
-  return until('the calls to be counted', async () => {
+  const counted = await until('the calls to be counted', async () => {
+    // Also between the end of a call and its transcript, which shows who answered.
+    await recordContactStats(server.app);
     const contacts = await contactsWith({ folderId });
     return Object.values(contacts).every((one) => one.callCount === callCount) && contacts;
   });
+  await ended(operator, id);
+  return counted;
 }
 
 export function contactStatsSuite(): void {
