@@ -22,6 +22,7 @@ import {
   wholeQuery,
 } from '../row-queries.ts';
 import { CALL_CASES } from './call-list-cases.ts';
+import { cursorSuite } from './cursors.suite.ts';
 import {
   createWorld,
   type ListCase,
@@ -336,3 +337,5 @@ describe('the tested lists', () => {
     expect(CASES.map(({ list }) => list).sort()).toEqual(fields.sort());
   });
 });
+
+cursorSuite(() => server);

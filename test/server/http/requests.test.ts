@@ -8,6 +8,8 @@ import { type Answer, createClient } from '../../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../../support/locks.ts';
 import { statementsOf } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { bothWaysSuite } from './both-ways.suite.ts';
+import { failedStatementsSuite } from './failed-statements.suite.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -233,3 +235,6 @@ describe('endpoints beside GraphQL', () => {
     expect(counts.length).toBeLessThan(10);
   });
 });
+
+bothWaysSuite(() => server);
+failedStatementsSuite(() => server);

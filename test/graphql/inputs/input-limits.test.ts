@@ -1,7 +1,9 @@
-/** Maximum lengths of list inputs: stated in descriptions, enforced before anything runs. */
+/** Limits of inputs: those that descriptions state are those that are enforced. */
 import {
   type GraphQLArgument,
   type GraphQLInputField,
+  type GraphQLInputObjectType,
+  getNamedType,
   getNullableType,
   isInputObjectType,
   isListType,
@@ -12,8 +14,22 @@ import { CALL_EVENT_TYPES } from '../../../src/calls/events.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { schema } from '../../../src/server/schema.ts';
+import { createOneOfEach } from '../../support/one-of-each.ts';
 import { statementsOf } from '../../support/queries.ts';
+import { inputWith, leavesOf, mutations } from '../../support/schema/mutation-inputs.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
+
+let main: TestServer;
+let server: TestServer;
+
+beforeAll(async () => {
+  main = await startTestServer();
+  server = await startApiBeside(main);
+});
+afterAll(async () => {
+  await server?.close();
+  await main?.close();
+});
 
 type InputElement = GraphQLArgument | GraphQLInputField;
 
@@ -51,18 +67,6 @@ describe('list arguments', () => {
 });
 
 describe('a list that is too long', () => {
-  let main: TestServer;
-  let server: TestServer;
-
-  beforeAll(async () => {
-    main = await startTestServer();
-    server = await startApiBeside(main);
-  });
-  afterAll(async () => {
-    await server?.close();
-    await main?.close();
-  });
-
   const ids = (count: number) => Array.from({ length: count }, () => publicId('Call', newId()));
   const NODES = 'query ($ids: [ID!]!) { nodes(ids: $ids) { id } }';
 
@@ -155,5 +159,108 @@ describe('a list that is too long', () => {
     const answer = await server.client.send(NODES, { ids: ids(100) });
     expect(answer.errors).toBeUndefined();
     expect(answer.data.nodes).toHaveLength(100);
+  });
+});
+
+interface Limit {
+  /** Absent where the description names only a maximum. */
+  min: string | undefined;
+  max: string;
+  /** A value right above the maximum. */
+  above: unknown;
+}
+
+const NUMBER = String.raw`(\d[\d,.]*\d|\d)`;
+const LENGTH = RegExp(
+  `(?:${NUMBER} to |at most |up to )${NUMBER} (?:printable ASCII )?(?:characters|letters)`,
+);
+const RANGE = RegExp(`\\b${NUMBER} to ${NUMBER}\\b`);
+const DURATION = /(?:`(\d+)s` to |up to )`(\d+)s`/;
+const ENTRIES = RegExp(`(?:at most|up to) ${NUMBER}(?: keys|\\.)`);
+
+function limitIn(type: string, description: string): Limit | null {
+  const read = (pattern: RegExp, valueAbove: (max: number) => unknown): Limit | null => {
+    const match = pattern.exec(description);
+    if (!match) return null;
+    const [, min, max = ''] = match.map((text) => text?.replaceAll(',', ''));
+    return { min, max, above: valueAbove(Number(max)) };
+  };
+  switch (type) {
+    case 'String':
+    case 'LanguageTag':
+      return read(LENGTH, (max) => 'x'.repeat(max + 1));
+    case 'Url':
+      return read(LENGTH, (max) => `https://example.com/${'x'.repeat(max)}`);
+    case 'Int':
+    case 'Float':
+      return read(RANGE, (max) => max + 1);
+    case 'Duration':
+      return read(DURATION, (max) => `${max + 1}s`);
+    case 'JSONObject': {
+      const entries = ENTRIES.exec(description)?.[1];
+      if (!entries) return null;
+      const keys = Array.from({ length: Number(entries) + 1 }, (_, index) => [`k${index}`, '']);
+      return { min: undefined, max: entries, above: Object.fromEntries(keys) };
+    }
+    default:
+      return null;
+  }
+}
+
+const limited = mutations.flatMap(({ name, field, input }) =>
+  leavesOf(input).flatMap((leaf) => {
+    const limit = limitIn(getNamedType(leaf.field.type).name, leaf.field.description ?? '');
+    return limit ? [{ name, field, input, path: leaf.path, limit }] : [];
+  }),
+);
+
+describe('limits of inputs', () => {
+  let ids: Record<string, string>;
+
+  beforeAll(async () => {
+    ids = await createOneOfEach(main, 'Limits');
+  });
+
+  it.each(
+    limited.map((one) => [`${one.name} ${one.path.join('.')}`, one] as const),
+  )('are as the description states: %s', async (_, { name, field, input, path, limit }) => {
+    const sent = inputWith(input, ids, { path, value: limit.above });
+    // The mapping of a file is read with the file alone.
+    if (path[0] === 'mapping') sent[input.getFields().file ? 'file' : 'contactsFile'] = 'phone\n';
+    const variables = { input: sent };
+    const answer = await main.client.send(
+      `mutation ($input: ${field.args[0]!.type}) { ${name}(input: $input) { userErrors { message path } } }`,
+      variables,
+    );
+    const errors: { message: string; path: (string | number)[] }[] =
+      answer.data?.[name]?.userErrors ?? [];
+    const found = errors.filter((error) => error.path.join('.') === path.join('.'));
+    expect(found, JSON.stringify(answer.errors ?? errors)).toHaveLength(1);
+    const [stated = ''] = (found[0]?.message ?? '').split('; it ');
+    const numbers = stated.match(/\d[\d.]*\d|\d/g) ?? [];
+    expect(numbers, stated).toContain(limit.max);
+    if (limit.min !== undefined) expect(numbers, stated).toContain(limit.min);
+  });
+
+  const forecast = schema.getType('CampaignForecastInput') as GraphQLInputObjectType;
+
+  it.each(
+    leavesOf(forecast).flatMap(({ path, field }) => {
+      const limit = limitIn(getNamedType(field.type).name, field.description ?? '');
+      return limit && path.length === 1 ? [[path[0], limit] as const] : [];
+    }),
+  )('are as the description states: campaignForecast %s', async (name, limit) => {
+    const input = { campaignId: ids.Campaign, [name!]: limit.above };
+    if (name === 'contactCount') delete (input as { campaignId?: string }).campaignId;
+    const answer = await main.client.send(
+      'query ($input: CampaignForecastInput!) { campaignForecast(input: $input) { __typename } }',
+      { input },
+    );
+    const [stated = ''] = (answer.errors?.[0]?.message ?? '').split('; it ');
+    expect(stated.match(/\d+/g), stated).toEqual([limit.min, limit.max]);
+  });
+
+  it('are stated for many fields', () => {
+    expect(limited.length).toBeGreaterThan(100);
   });
 });

@@ -2,14 +2,8 @@
  * Requests that are answered past yoga get the response that yoga gives. It answers when the client asks for
  * a charset.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startTestServer, type TestServer } from '../support/servers/server.ts';
-
-let server: TestServer;
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.close());
+import { describe, expect, it } from 'vitest';
+import type { TestServer } from '../../support/servers/server.ts';
 
 interface Sent {
   body: string;
@@ -85,11 +79,11 @@ const REQUESTS: Record<string, Sent> = {
 };
 
 /** The response without what is of one request only. */
-async function responseTo({ body, headers }: Sent, accept: string) {
-  const response = await fetch(`${server.url}/graphql`, {
+async function responseTo({ url, key }: TestServer, { body, headers }: Sent, accept: string) {
+  const response = await fetch(`${url}/graphql`, {
     method: 'POST',
     headers: {
-      authorization: `Bearer ${server.key}`,
+      authorization: `Bearer ${key}`,
       'content-type': 'application/json',
       ...headers,
       accept,
@@ -105,20 +99,22 @@ async function responseTo({ body, headers }: Sent, accept: string) {
   };
 }
 
-describe.each(TYPES)('a response of type %s', (type) => {
-  it.each(Object.entries(REQUESTS))('to %s is the same past yoga', async (_name, sent) => {
-    const byYoga = await responseTo(sent, `${type};charset=utf-8`);
-    // The document is new for the first one, and known for the second.
-    expect(await responseTo(sent, type)).toEqual(byYoga);
-    expect(await responseTo(sent, type)).toEqual(byYoga);
-  });
+export function bothWaysSuite(server: () => TestServer): void {
+  describe.each(TYPES)('a response of type %s', (type) => {
+    it.each(Object.entries(REQUESTS))('to %s is the same past yoga', async (_name, sent) => {
+      const byYoga = await responseTo(server(), sent, `${type};charset=utf-8`);
+      // The document is new for the first one, and known for the second.
+      expect(await responseTo(server(), sent, type)).toEqual(byYoga);
+      expect(await responseTo(server(), sent, type)).toEqual(byYoga);
+    });
 
-  it('to a mutation with an idempotency key is the same past yoga', async () => {
-    const withKey = (key: string) =>
-      operation(FOLDER, {}, { 'x-idempotency-key': `${key} ${type}`.replaceAll(' ', '-') });
-    for (const _again of [false, true]) {
-      const byYoga = await responseTo(withKey('yoga'), `${type};charset=utf-8`);
-      expect(await responseTo(withKey('past'), type)).toEqual(byYoga);
-    }
+    it('to a mutation with an idempotency key is the same past yoga', async () => {
+      const withKey = (key: string) =>
+        operation(FOLDER, {}, { 'x-idempotency-key': `${key} ${type}`.replaceAll(' ', '-') });
+      for (const _again of [false, true]) {
+        const byYoga = await responseTo(server(), withKey('yoga'), `${type};charset=utf-8`);
+        expect(await responseTo(server(), withKey('past'), type)).toEqual(byYoga);
+      }
+    });
   });
-});
+}
