@@ -3,17 +3,17 @@
  * some of them: `npx node bench/all.ts fan-out opening`.
  * One that fails keeps its former figures, with their commit, is named at the end, and makes the exit code 1.
  */
-import { benchCampaignCalls } from './campaign-call.ts';
-import { benchEventLog } from './event-log.ts';
-import { benchFanOut } from './fan-out.ts';
-import { benchIdle } from './idle.ts';
-import { benchOpening } from './opening.ts';
-import { benchReads } from './reads.ts';
-import { benchRetention } from './retention.ts';
-import { benchScale } from './scale.ts';
-import { benchStart } from './start.ts';
+import { benchCampaignCalls } from './campaigns/call.ts';
+import { benchEventLog } from './live/event-log.ts';
+import { benchFanOut } from './live/fan-out.ts';
+import { benchOpening } from './live/opening.ts';
+import { benchRetention } from './live/retention.ts';
+import { benchIdle } from './processes/idle.ts';
+import { benchScale } from './processes/scale.ts';
+import { benchStart } from './processes/start.ts';
+import { benchReads } from './reads/reads.ts';
 import { measuredAt, type Section, saveSections } from './support/results.ts';
-import { benchWebhooksIn } from './webhooks-in.ts';
+import { benchWebhooksIn } from './webhooks/in.ts';
 
 const BENCHMARKS: readonly (readonly [string, () => Promise<Section | Section[]>])[] = [
   ['reads', () => benchReads({ rounds: 3, seconds: 2 })],

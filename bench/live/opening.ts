@@ -1,15 +1,15 @@
 /**
- * Opening subscriptions, and again after the server was killed: `npx node bench/opening.ts [count]`. Each
+ * Opening subscriptions, and again after the server was killed: `npx node bench/live/opening.ts [count]`. Each
  * subscriber is done when it has the events that it had missed, beside a bare `ws` server that sends as many
  * messages to each. Needs `redis-server`.
  */
-import { startRedis } from '../test/support/servers/redis.ts';
-import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
-import { keyOf, oursOn } from './support/ours.ts';
-import { freePort, median, type Server, startServer } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
-import { type Ringing, startRinging } from './support/ringing.ts';
-import { type Subscribers, startSubscribers } from './support/subscribers.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { keyOf, oursOn } from '../support/ours.ts';
+import { freePort, median, type Server, startServer } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
+import { type Ringing, startRinging } from '../support/ringing.ts';
+import { type Subscribers, startSubscribers } from '../support/subscribers.ts';
 
 const QUERY =
   'subscription live($after: Cursor) { callEvents(after: $after) { cursor type status } }';

@@ -1,18 +1,18 @@
 /**
- * 1, 2 and 4 processes on one PostgreSQL and one Redis: `npx node bench/scale.ts`. Requests and deliveries
+ * 1, 2 and 4 processes on one PostgreSQL and one Redis: `npx node bench/processes/scale.ts`. Requests and deliveries
  * per CPU second of all processes together, beside as many processes that do as little as possible: a flat
  * ratio to these means that a further process costs the others nothing. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { startRedis } from '../test/support/servers/redis.ts';
-import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
-import { type Inspector, openInspector } from './support/inspector.ts';
-import { requestsPerSecond } from './support/load.ts';
-import { startOurs } from './support/ours.ts';
-import { freePort, median, type Server, startServer } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
-import { type Ringing, startRinging } from './support/ringing.ts';
-import { startSubscribers } from './support/subscribers.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { type Inspector, openInspector } from '../support/inspector.ts';
+import { requestsPerSecond } from '../support/load.ts';
+import { startOurs } from '../support/ours.ts';
+import { freePort, median, type Server, startServer } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
+import { type Ringing, startRinging } from '../support/ringing.ts';
+import { startSubscribers } from '../support/subscribers.ts';
 
 const SUBSCRIBERS = 1_000;
 const EVENTS = 200;

@@ -1,18 +1,18 @@
 /**
- * Fan-out of the events of one call: `npx node bench/fan-out.ts [subscribers…]`. The figure is deliveries
+ * Fan-out of the events of one call: `npx node bench/live/fan-out.ts [subscribers…]`. The figure is deliveries
  * per CPU second of the server, beside a bare server that sends the same bytes to clients of the same kind.
  * The events are appended in another process, as the services there do, and the server is woken over Redis.
  * Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { startRedis } from '../test/support/servers/redis.ts';
-import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
-import { type Inspector, openInspector } from './support/inspector.ts';
-import { startOurs } from './support/ours.ts';
-import { freePort, median, type Server, startServer } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
-import { type Ringing, startRinging } from './support/ringing.ts';
-import { type Subscribers, startSubscribers } from './support/subscribers.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { type Inspector, openInspector } from '../support/inspector.ts';
+import { startOurs } from '../support/ours.ts';
+import { freePort, median, type Server, startServer } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
+import { type Ringing, startRinging } from '../support/ringing.ts';
+import { type Subscribers, startSubscribers } from '../support/subscribers.ts';
 
 const SELECTIONS = {
   'event only': '{ cursor type status }',

@@ -1,5 +1,5 @@
 /**
- * What a call of a campaign costs, and how live it is: `npx node bench/campaign-call.ts [seconds] [situations…]`.
+ * What a call of a campaign costs, and how live it is: `npx node bench/campaigns/call.ts [seconds] [situations…]`.
  * Four processes on one PostgreSQL and one Redis, calls of one organization: 50 at once and three new ones a
  * second, and twice as many at once that end sooner. The delay is from the arrival of Ultravox's `call.ended`
  * webhook at a load balancer in front of the processes to the subscriber. With `STATEMENTS=1` it prints each
@@ -16,15 +16,15 @@ import {
   type Operator,
   people,
   prepareOperator,
-} from '../test/campaigns/support.ts';
-import { createClient } from '../test/support/graphql.ts';
-import { startRedis } from '../test/support/servers/redis.ts';
-import { until } from '../test/support/wait.ts';
-import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from './support/database.ts';
-import { startOurs } from './support/ours.ts';
-import { freePort, type Server, startServer } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
-import { countStatements, resetStatements, type Statements } from './support/statements.ts';
+} from '../../test/campaigns/support.ts';
+import { createClient } from '../../test/support/graphql.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { until } from '../../test/support/wait.ts';
+import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from '../support/database.ts';
+import { startOurs } from '../support/ours.ts';
+import { freePort, type Server, startServer } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
+import { countStatements, resetStatements, type Statements } from '../support/statements.ts';
 
 const PROCESSES = 4;
 interface Situation {

@@ -1,15 +1,15 @@
 /**
- * Events of one organization from 1 and from 4 processes: `npx node bench/event-log.ts [seconds]`. Each is
+ * Events of one organization from 1 and from 4 processes: `npx node bench/live/event-log.ts [seconds]`. Each is
  * appended in a transaction of its own, 16 at once in all, by what the services of this server call; a
  * reader follows the log like a subscriber and checks that it has no gap, no duplicate and every
  * connection's events in their order. Beside a bare INSERT of the same rows. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { App } from '../src/app.ts';
-import { newClient } from '../src/infra/database/connections.ts';
-import { createEventFeed } from '../src/live/feed.ts';
-import { startRedis } from '../test/support/servers/redis.ts';
-import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from './support/database.ts';
+import type { App } from '../../src/app.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
+import { createEventFeed } from '../../src/live/feed.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from '../support/database.ts';
 import {
   type EventMark,
   nowMs,
@@ -17,8 +17,8 @@ import {
   startBenchApp,
   startWriter,
   type Written,
-} from './support/event-writer.ts';
-import { type Section, table } from './support/results.ts';
+} from '../support/event-writer.ts';
+import { type Section, table } from '../support/results.ts';
 
 const CONNECTIONS = 16;
 /** For each process. */

@@ -1,6 +1,6 @@
 /**
  * Cost of a dispatch cycle and of recording outcomes, with few and with many campaigns:
- * `npx node bench/campaign-dispatch.ts [rounds]`. Every campaign has 100 due contacts. A round is one
+ * `npx node bench/campaigns/dispatch.ts [rounds]`. Every campaign has 100 due contacts. A round is one
  * dispatch cycle, which claims 50 calls, and one recording of their outcomes after SQL has ended them.
  *
  * The number of statements must not depend on the number of campaigns. Times are those of the median
@@ -11,15 +11,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
-import { type App, createApp } from '../src/app.ts';
-import { dispatchCalls } from '../src/campaigns/dispatch/dispatch-cycle.ts';
-import { recordOutcomes } from '../src/campaigns/outcomes/record-outcomes.ts';
-import { readConfig } from '../src/config.ts';
-import { newClient } from '../src/infra/database/connections.ts';
-import { startEmbeddedPostgres } from '../src/infra/embedded-postgres/postgres.ts';
-import { createLogger } from '../src/infra/logger.ts';
-import { migrateDatabase } from '../src/infra/migrations/migrations.ts';
-import { JOB_DEFINITIONS } from '../src/worker.ts';
+import { type App, createApp } from '../../src/app.ts';
+import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
+import { recordOutcomes } from '../../src/campaigns/outcomes/record-outcomes.ts';
+import { readConfig } from '../../src/config.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
+import { startEmbeddedPostgres } from '../../src/infra/embedded-postgres/postgres.ts';
+import { createLogger } from '../../src/infra/logger.ts';
+import { migrateDatabase } from '../../src/infra/migrations/migrations.ts';
+import { JOB_DEFINITIONS } from '../../src/worker.ts';
 
 const ROUNDS = Number(process.argv[2] ?? 15);
 const WARM_UP = 3;

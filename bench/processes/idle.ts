@@ -1,16 +1,16 @@
 /**
- * Statements per second of 1 and of 4 processes that have nothing to do: `npx node bench/idle.ts [seconds]`.
+ * Statements per second of 1 and of 4 processes that have nothing to do: `npx node bench/processes/idle.ts [seconds]`.
  * Counted in the log of PostgreSQL. Needs `redis-server`.
  */
 import { readFile, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { startSimulator } from '../src/simulator/simulator.ts';
-import { startRedis } from '../test/support/servers/redis.ts';
-import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
-import { startOurs } from './support/ours.ts';
-import type { Server } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
+import { startSimulator } from '../../src/simulator/simulator.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { startOurs } from '../support/ours.ts';
+import type { Server } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
 
 /** What a start leaves to do is done by then. */
 const SETTLE_MS = 20_000;

@@ -1,8 +1,8 @@
 /** Analytics of a year and four million calls through the API, beside SQL over the calls. */
 import type { Client } from 'pg';
-import type { Organizations } from './large-rows.ts';
-import { type LargeServer, rounded } from './large-server.ts';
-import { type Section, table } from './results.ts';
+import { type Section, table } from '../support/results.ts';
+import type { Organizations } from './rows.ts';
+import { type LargeServer, rounded } from './server.ts';
 
 const ZONES = ['Europe/Berlin', 'America/New_York', 'Asia/Kathmandu', 'Australia/Lord_Howe'];
 const RUNS = 3;

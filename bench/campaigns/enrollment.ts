@@ -1,14 +1,14 @@
 /**
  * How long the row of a campaign is locked while contacts are added to it, in one run:
- * `npx node bench/campaign-enrollment.ts [contacts …]`. Another session takes and releases the same lock all the
+ * `npx node bench/campaigns/enrollment.ts [contacts …]`. Another session takes and releases the same lock all the
  * time; what it waits is what a dispatch cycle or an outcome would wait.
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { addCampaignContacts, createCampaign } from '../src/campaigns/service.ts';
-import { publicId } from '../src/ids.ts';
-import { FileFromText } from '../src/infra/files/uploaded-file.ts';
-import { demoAgent, withBenchServer } from './support/server.ts';
+import { addCampaignContacts, createCampaign } from '../../src/campaigns/service.ts';
+import { publicId } from '../../src/ids.ts';
+import { FileFromText } from '../../src/infra/files/uploaded-file.ts';
+import { demoAgent, withBenchServer } from '../support/server.ts';
 
 const SIZES = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [10_000, 50_000];
 

@@ -1,6 +1,6 @@
 /** A page of 50 calls with each filter and order, and its `totalCount`, in a large and a small organization. */
-import { type LargeServer, rounded } from './large-server.ts';
-import { type Section, table } from './results.ts';
+import { type Section, table } from '../support/results.ts';
+import { type LargeServer, rounded } from './server.ts';
 
 const ORGANIZATIONS = ['large', 'small'] as const;
 const ORDERS = ['CREATED_AT', 'DURATION', 'COST', 'ENDED_AT'];

@@ -1,19 +1,19 @@
 /**
- * 5,000 sockets held under load: `HOLD_SECONDS=600 npx node bench/hold.ts [sockets] [events a second]`. Takes
+ * 5,000 sockets held under load: `HOLD_SECONDS=600 npx node bench/live/hold.ts [sockets] [events a second]`. Takes
  * ten minutes, so it is not one of `npm run bench`. Each socket subscribes to `callEvents`; two events a
  * second are appended in another process, as its services do, and go to all of them. Prints the resident
  * memory of the server every 30 seconds, and how much it grows. Garbage is collected, for the live memory, only
  * after the first minute and at the end. Fails when a subscriber misses an event. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { announceEvents, appendEvents } from '../src/live/log.ts';
-import { startRedis } from '../test/support/servers/redis.ts';
-import { startBenchDatabase } from './support/database.ts';
-import { startBenchApp } from './support/event-writer.ts';
-import { type Memory, openInspector } from './support/inspector.ts';
-import { startOurs } from './support/ours.ts';
-import { freePort } from './support/processes.ts';
-import { startSubscribers } from './support/subscribers.ts';
+import { announceEvents, appendEvents } from '../../src/live/log.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { startBenchDatabase } from '../support/database.ts';
+import { startBenchApp } from '../support/event-writer.ts';
+import { type Memory, openInspector } from '../support/inspector.ts';
+import { startOurs } from '../support/ours.ts';
+import { freePort } from '../support/processes.ts';
+import { startSubscribers } from '../support/subscribers.ts';
 
 const SOCKETS = Number(process.argv[2] ?? 5_000);
 const PER_SECOND = Number(process.argv[3] ?? 2);

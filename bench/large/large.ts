@@ -1,16 +1,16 @@
 /**
  * Lists, analytics and exports with 5 million calls, written to `bench/RESULTS.md`:
- * `npx node bench/large.ts [directory] [calls]`. The database is filled in a quarter of an hour, and takes 15 GB; a
+ * `npx node bench/large/large.ts [directory] [calls]`. The database is filled in a quarter of an hour, and takes 15 GB; a
  * directory keeps it for further runs. With fewer calls, nothing is written.
  */
 import type { Client } from 'pg';
-import { startBenchDatabase } from './support/database.ts';
-import { analyticsAtSize } from './support/large-analytics.ts';
-import { exportsAtSize } from './support/large-exports.ts';
-import { listsAtSize } from './support/large-lists.ts';
-import { FULL, fillLarge, type LargeSizes, organizationsOf } from './support/large-rows.ts';
-import { LargeServer } from './support/large-server.ts';
-import { measuredAt, saveSections } from './support/results.ts';
+import { startBenchDatabase } from '../support/database.ts';
+import { measuredAt, saveSections } from '../support/results.ts';
+import { analyticsAtSize } from './analytics.ts';
+import { exportsAtSize } from './exports.ts';
+import { listsAtSize } from './lists.ts';
+import { FULL, fillLarge, type LargeSizes, organizationsOf } from './rows.ts';
+import { LargeServer } from './server.ts';
 
 const [, , keepIn, calls = FULL.calls] = process.argv;
 const scale = Number(calls) / FULL.calls;
@@ -29,7 +29,7 @@ try {
   const server = await LargeServer.start(database, organizations);
   try {
     await rolledUp(database.client);
-    const about = `Measured by \`npx node bench/large.ts\` ${measuredAt()}, while other programs ran.`;
+    const about = `Measured by \`npx node bench/large/large.ts\` ${measuredAt()}, while other programs ran.`;
     const sections = [
       await analyticsAtSize(server, database.client, organizations),
       await listsAtSize(server),

@@ -1,7 +1,7 @@
 /** Downloads of large exports: speed, and the memory of the server while it sends them. */
-import { type LargeServer, rounded } from './large-server.ts';
-import type { Server } from './processes.ts';
-import { type Section, table } from './results.ts';
+import type { Server } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
+import { type LargeServer, rounded } from './server.ts';
 
 const SECONDS = 30;
 

@@ -1,16 +1,16 @@
 /**
  * Time of analytics over many calls, as a ratio to hand-written SQL over `calls` for the same figures:
- * `npx node bench/analytics.ts [calls]`. The calls lie in the last year. Each is the best of three runs, of
+ * `npx node bench/reads/analytics.ts [calls]`. The calls lie in the last year. Each is the best of three runs, of
  * both in turn, in this run.
  */
 
-import type { AnalyticsQuery } from '../src/analytics/query.ts';
-import { groupsOf, mediansOf, totalOf } from '../src/analytics/service.ts';
-import { createApp } from '../src/app.ts';
-import { readConfig } from '../src/config.ts';
-import { createLogger } from '../src/infra/logger.ts';
-import { startBenchDatabase } from './support/database.ts';
-import { table } from './support/results.ts';
+import type { AnalyticsQuery } from '../../src/analytics/query.ts';
+import { groupsOf, mediansOf, totalOf } from '../../src/analytics/service.ts';
+import { createApp } from '../../src/app.ts';
+import { readConfig } from '../../src/config.ts';
+import { createLogger } from '../../src/infra/logger.ts';
+import { startBenchDatabase } from '../support/database.ts';
+import { table } from '../support/results.ts';
 
 const CALLS = Number(process.argv[2] ?? 1_000_000);
 const RUNS = 3;

@@ -1,22 +1,22 @@
 /**
- * Reads in comparison with other servers: `npx node bench/reads.ts [rounds] [seconds]`. All servers use the same
+ * Reads in comparison with other servers: `npx node bench/reads/reads.ts [rounds] [seconds]`. All servers use the same
  * database and return the same data over 20 connections. They run one after the other within a round, and
  * the result of a server is the median of its rounds. Only this server authenticates, checks the cost and
  * applies the rate limit. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { startRedis } from '../test/support/servers/redis.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
 import {
   answerOf,
   type Contender,
   contendersOf,
   OPERATIONS,
   type Operation,
-} from './support/contenders.ts';
-import { startBenchDatabase } from './support/database.ts';
-import { requestsPerSecond } from './support/load.ts';
-import { median, type Server } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
+} from '../support/contenders.ts';
+import { startBenchDatabase } from '../support/database.ts';
+import { requestsPerSecond } from '../support/load.ts';
+import { median, type Server } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
 
 const CONNECTIONS = 20;
 const ALL = Object.keys(OPERATIONS) as Operation[];

@@ -1,14 +1,14 @@
 /**
  * The event log in partitions beside one table with the same events of a month: dropping the oldest
- * events or deleting them in batches, reading and appending: `npx node bench/retention.ts [events]`. CPU is
+ * events or deleting them in batches, reading and appending: `npx node bench/live/retention.ts [events]`. CPU is
  * that of the PostgreSQL process that serves the connection, so it runs on Linux only.
  */
 import { readFile } from 'node:fs/promises';
 import type { Client } from 'pg';
-import { newClient } from '../src/infra/database/connections.ts';
-import { partitionDays, utcDay } from '../src/live/partitions.ts';
-import { startBenchDatabase } from './support/database.ts';
-import { type Section, table } from './support/results.ts';
+import { newClient } from '../../src/infra/database/connections.ts';
+import { partitionDays, utcDay } from '../../src/live/partitions.ts';
+import { startBenchDatabase } from '../support/database.ts';
+import { type Section, table } from '../support/results.ts';
 
 const DAY_MS = 86_400_000;
 const RETENTION_DAYS = 30;

@@ -1,16 +1,16 @@
 /**
- * Webhooks of Ultravox in: `npx node bench/webhooks-in.ts [webhooks]`. Each bills another call. They are
+ * Webhooks of Ultravox in: `npx node bench/webhooks/in.ts [webhooks]`. Each bills another call. They are
  * verified, stored, acknowledged and applied with their events, beside a bare server that only inserts the
  * same bodies.
  */
 import { Agent, request } from 'node:http';
-import { createCipher } from '../src/infra/cipher.ts';
-import { signWebhook } from '../src/ultravox/signature.ts';
-import { until } from '../test/support/wait.ts';
-import { type BenchDatabase, startBenchDatabase } from './support/database.ts';
-import { ENCRYPTION_KEY, startOurs } from './support/ours.ts';
-import { freePort, median, type Server, startServer } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
+import { createCipher } from '../../src/infra/cipher.ts';
+import { signWebhook } from '../../src/ultravox/signature.ts';
+import { until } from '../../test/support/wait.ts';
+import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { ENCRYPTION_KEY, startOurs } from '../support/ours.ts';
+import { freePort, median, type Server, startServer } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
 
 const CONNECTIONS = 20;
 const ROUNDS = 3;

@@ -1,8 +1,8 @@
 /** This server on the large database, with a key for each organization. */
-import type { BenchDatabase } from './database.ts';
-import type { Organizations } from './large-rows.ts';
-import { keyOf, startOurs } from './ours.ts';
-import { median, type Server } from './processes.ts';
+import type { BenchDatabase } from '../support/database.ts';
+import { keyOf, startOurs } from '../support/ours.ts';
+import { median, type Server } from '../support/processes.ts';
+import type { Organizations } from './rows.ts';
 
 export class LargeServer {
   readonly server: Server;

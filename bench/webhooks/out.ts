@@ -1,17 +1,17 @@
 /**
  * Delay of webhooks to good endpoints beside a dead one, as a ratio to the delay without it, in one run:
- * `npx node bench/webhooks.ts [events]`. Nine endpoints accept at once; the dead one accepts connections and
+ * `npx node bench/webhooks/out.ts [events]`. Nine endpoints accept at once; the dead one accepts connections and
  * never answers. The delay is from the commit of an event to its arrival.
  */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { App } from '../src/app.ts';
-import { newId } from '../src/infra/ids.ts';
-import { announceEvents, appendEvents } from '../src/live/log.ts';
-import { createWebhookEndpoint, deleteWebhookEndpoint } from '../src/webhooks/endpoints.ts';
-import { table } from './support/results.ts';
-import { withBenchServer } from './support/server.ts';
+import type { App } from '../../src/app.ts';
+import { newId } from '../../src/infra/ids.ts';
+import { announceEvents, appendEvents } from '../../src/live/log.ts';
+import { createWebhookEndpoint, deleteWebhookEndpoint } from '../../src/webhooks/endpoints.ts';
+import { table } from '../support/results.ts';
+import { withBenchServer } from '../support/server.ts';
 
 const EVENTS = Number(process.argv[2] ?? 1_000);
 const GOOD = 9;

@@ -1,12 +1,12 @@
 /**
  * Seconds from the start of the process until its first answer has been read, with a database that is there:
- * `npx node bench/start.ts`. This server authenticates the request; its peers do not. Needs `redis-server`.
+ * `npx node bench/processes/start.ts`. This server authenticates the request; its peers do not. Needs `redis-server`.
  */
-import { startRedis } from '../test/support/servers/redis.ts';
-import { answerOf, type Contender, contendersOf } from './support/contenders.ts';
-import { startBenchDatabase } from './support/database.ts';
-import { median } from './support/processes.ts';
-import { type Section, table } from './support/results.ts';
+import { startRedis } from '../../test/support/servers/redis.ts';
+import { answerOf, type Contender, contendersOf } from '../support/contenders.ts';
+import { startBenchDatabase } from '../support/database.ts';
+import { median } from '../support/processes.ts';
+import { type Section, table } from '../support/results.ts';
 
 const ROUNDS = 3;
 

@@ -1,11 +1,11 @@
 /**
  * How long `calls(filter: { transcript })` takes among a million turns, as a ratio to the newest calls without
- * a filter, in the same run: `npx node bench/transcript-search.ts [turns] [rounds]`.
+ * a filter, in the same run: `npx node bench/reads/transcript-search.ts [turns] [rounds]`.
  *
  * A page of 50 and `totalCount` are measured apart, through GraphQL; the best of the rounds counts.
  */
 import type { Client } from 'pg';
-import { demoAgent, withBenchServer } from './support/server.ts';
+import { demoAgent, withBenchServer } from '../support/server.ts';
 
 const TURNS = Number(process.argv[2] ?? 1_000_000);
 const ROUNDS = Number(process.argv[3] ?? 5);

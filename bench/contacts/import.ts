@@ -1,11 +1,11 @@
 /**
  * Time of an import of 100,000 rows, as a ratio to COPY of the same rows into the same table, in the same
- * run: `npx node bench/import.ts [rows]`. The import is measured from the first byte of the upload to the
+ * run: `npx node bench/contacts/import.ts [rows]`. The import is measured from the first byte of the upload to the
  * status COMPLETED.
  */
 import path from 'node:path';
 import type { Client } from 'pg';
-import { withBenchServer } from './support/server.ts';
+import { withBenchServer } from '../support/server.ts';
 
 const ROWS = Number(process.argv[2] ?? 100_000);
 const CHECK_MS = 50;

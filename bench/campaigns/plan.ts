@@ -1,7 +1,7 @@
 /**
  * Time to plan a campaign of 100,000 contacts, as a ratio to a plain INSERT … SELECT of the same rows into
  * the same table, in the same run:
- * `npx node bench/campaign-plan.ts [contacts] [rounds]`.
+ * `npx node bench/campaigns/plan.ts [contacts] [rounds]`.
  *
  * (a) A campaign is created from a folder, with a daily cap and contacts in twelve time zones.
  * (b) A draft with the same contacts is scheduled, which plans them.
@@ -12,18 +12,18 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Client } from 'pg';
-import type { App, Tx } from '../src/app.ts';
-import { checkSource } from '../src/campaigns/enrollment/contact-sources.ts';
+import type { App, Tx } from '../../src/app.ts';
+import { checkSource } from '../../src/campaigns/enrollment/contact-sources.ts';
 import {
   addContacts,
   planWaiting,
   replanContacts,
-} from '../src/campaigns/enrollment/enrollment.ts';
-import { finishReplan, storeReplan } from '../src/campaigns/enrollment/replan.ts';
-import type { Campaign } from '../src/generated/prisma/client.ts';
-import { Checks } from '../src/infra/checks.ts';
-import { newId } from '../src/infra/ids.ts';
-import { demoAgent, withBenchServer } from './support/server.ts';
+} from '../../src/campaigns/enrollment/enrollment.ts';
+import { finishReplan, storeReplan } from '../../src/campaigns/enrollment/replan.ts';
+import type { Campaign } from '../../src/generated/prisma/client.ts';
+import { Checks } from '../../src/infra/checks.ts';
+import { newId } from '../../src/infra/ids.ts';
+import { demoAgent, withBenchServer } from '../support/server.ts';
 
 const CONTACTS = Number(process.argv[2] ?? 100_000);
 const ROUNDS = Number(process.argv[3] ?? 3);
