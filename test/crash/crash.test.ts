@@ -1,12 +1,11 @@
 /** Mutations that are repeated with their idempotency keys after the server was killed at random points. */
-import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { randomFrom } from '../support/random.ts';
+import { anyMoment, randomFrom } from '../support/random.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { until } from '../support/wait.ts';
@@ -131,7 +130,7 @@ it('repeats createCall, createAgent, updateAgent and deleteAgent without duplica
     const first = Promise.all(changes.map(attempt));
     // Half of the kills come at any time, the others after a request to create an agent.
     if (round % 2 === 1) await firstRequest(began);
-    await pause(random() * 60);
+    await anyMoment(random, 60);
     await server.kill();
     const before = await first;
     simulator.clearFaults();

@@ -17,7 +17,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { randomFrom } from '../support/random.ts';
+import { anyMoment, randomFrom } from '../support/random.ts';
 import { startTestModel, type TestModel } from '../support/servers/language-model.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
@@ -77,6 +77,12 @@ async function moveClock(seconds: number): Promise<void> {
   await database.query('UPDATE pgboss.job SET start_after = now() WHERE start_after > now()');
 }
 
+/** Moves the clock on, no faster than the processes keep up with what is due. Nothing is waited for. */
+async function letTimePass(seconds: number, realMs: number): Promise<void> {
+  await moveClock(seconds);
+  await pause(realMs);
+}
+
 /** Requests that wait for an answer that never comes. */
 let held = 0;
 /** Whether the next request is one of them, whatever chance says. */
@@ -115,28 +121,27 @@ const FAILURES: Record<string, () => Promise<void>> = {
     await until('a request that waits for its answer', async () => {
       if (held > before) return true;
       // Past the pauses that the receiver has asked for.
-      await moveClock(20);
-      await pause(100);
+      await letTimePass(20, 100);
       return false;
     });
     await Promise.all(workers.map((worker) => worker.kill()));
     await Promise.all(workers.map((worker) => worker.restart()));
   },
   async worker() {
-    await pause(random() * 500);
+    await anyMoment(random, 500);
     await workers[Math.floor(random() * WORKERS)]!.restart();
   },
   async database() {
-    await pause(random() * 500);
+    await anyMoment(random, 500);
     await database.crash(random() * 1_000);
   },
   async redis() {
     await redis.kill();
-    await pause(random() * 1_000);
+    await anyMoment(random, 1_000);
     await redis.restart();
   },
   async api() {
-    await pause(random() * 500);
+    await anyMoment(random, 500);
     await api.restart();
   },
 };
@@ -331,9 +336,9 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
       'a model has answered': async () => {
         await until('requests to the model', () => model.waiting() > 2);
         model.release();
-        await pause(random() * 20);
+        await anyMoment(random, 20);
       },
-      'the rest is done': () => pause(random() * 500),
+      'the rest is done': () => anyMoment(random, 500),
     };
     for (const reach of Object.values(points)) {
       await reach();
@@ -414,8 +419,7 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
       done[kind] = (done[kind] ?? 0) + 1;
       await created;
       for (let move = 0; move < MOVES_PER_ROUND; move += 1) {
-        await moveClock(STORM_SECONDS / ROUNDS / MOVES_PER_ROUND);
-        await pause(200);
+        await letTimePass(STORM_SECONDS / ROUNDS / MOVES_PER_ROUND, 200);
       }
     }
     for (const path of ['/hook', '/crm']) {
@@ -436,8 +440,7 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
       'all deliveries',
       async () => {
         if ((await openDeliveries()) === 0) return true;
-        await moveClock(900);
-        await pause(300);
+        await letTimePass(900, 300);
         return false;
       },
       120_000,

@@ -1,3 +1,6 @@
+/** Chance that can be repeated. */
+import { setTimeout as pause } from 'node:timers/promises';
+
 /** Pseudorandom numbers from 0 to 1, the same for a seed (Mulberry32). */
 export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
@@ -7,4 +10,12 @@ export function randomFrom(seed: number): () => number {
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   };
+}
+
+/**
+ * Lets up to `maxMs` pass, so that what follows, such as a failure, happens at any moment of what is going on.
+ * Nothing is waited for, and no test relies on what happens meanwhile.
+ */
+export async function anyMoment(random: () => number, maxMs: number): Promise<void> {
+  await pause(random() * maxMs);
 }

@@ -140,6 +140,7 @@ export function followCalls(
       current = subscribe(transport, to, { after }, events);
       subscriber.connections += 1;
       await current.finished;
+      // As a client does before it connects again.
       await pause(50);
     }
   };

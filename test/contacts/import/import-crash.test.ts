@@ -1,8 +1,7 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../../src/simulator/simulator.ts';
-import { randomFrom } from '../../support/random.ts';
+import { anyMoment, randomFrom } from '../../support/random.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../../support/servers/process.ts';
 import { until } from '../../support/wait.ts';
@@ -49,7 +48,7 @@ it('importContacts imports, reports and counts each row once when the server is 
       const { rowsRead, status } = await readImport(to, id);
       return rowsRead > before || status === 'COMPLETED';
     });
-    await pause(random() * 300);
+    await anyMoment(random, 300);
     await server.restart();
     stops.push((await readImport(to, id)).rowsRead);
     // Expire the lease of the killed run.

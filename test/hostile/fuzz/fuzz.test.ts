@@ -181,7 +181,7 @@ function remember(chance: Chance, text: string): void {
   );
 }
 
-/** How long each answer of /health took. */
+/** How long each answer of /health took, asked ten times a second. */
 async function watchHealth(signal: AbortSignal): Promise<number[]> {
   const times: number[] = [];
   while (!signal.aborted) {

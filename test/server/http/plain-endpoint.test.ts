@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { piecesOf, runPlainEndpoint } from '../../../src/server/http/plain-endpoint.ts';
 import { until } from '../../support/wait.ts';
+
+/** Time that passes before each part of the slow body. */
+const SLOW_MS = 60_000;
 
 let server: Server;
 let url: string;
@@ -27,7 +29,7 @@ beforeAll(async () => {
   }
   async function* slow(): AsyncGenerator<string> {
     for (const part of ['a', 'é'.repeat(100_000), 'z']) {
-      await setTimeout(1_500);
+      await vi.advanceTimersByTimeAsync(SLOW_MS);
       yield part;
     }
   }
@@ -52,6 +54,7 @@ beforeAll(async () => {
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 });
+afterEach(() => void vi.useRealTimers());
 afterAll(() => {
   server.closeAllConnections();
   server.close();
@@ -115,6 +118,7 @@ it('breaks off a download that the client does not read, and leaves its source',
 });
 
 it('breaks off a download that the client reads more slowly than it may', async () => {
+  vi.useFakeTimers();
   let hasStalled = false;
   async function* chunks(): AsyncGenerator<string> {
     for (;;) yield 'x'.repeat(1_000);
@@ -130,13 +134,15 @@ it('breaks off a download that the client reads more slowly than it may', async 
   // Each wait alone is short enough.
   for await (const piece of pieces) {
     taken += piece.byteLength;
-    await setTimeout(20);
+    vi.advanceTimersByTime(20);
     if (hasStalled) break;
   }
-  expect(taken).toBeGreaterThan(0);
+  // Ten waits of 20 ms.
+  expect(taken).toBe(10_000);
 });
 
 it('waits for a source that takes longer than a client may', async () => {
-  const response = await fetch(`${url}?key=slow&stallMs=1000`);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  const response = await fetch(`${url}?key=slow&stallMs=${SLOW_MS / 2}`);
   expect(await response.text()).toBe(`a${'é'.repeat(100_000)}z`);
 });

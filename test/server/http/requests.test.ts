@@ -179,7 +179,8 @@ describe('eventCursor', () => {
         answer = server.client.send('{ organization { name } now: eventCursor }');
         const holder = await sessionOf(tx);
         await untilBlocked(db, { holder, statement: '%number_events($1%' });
-        // A snapshot read before the cursor would not have the change that follows.
+        // A snapshot read before the cursor would be read by now, and not have the change that follows. This is only
+        // to notice a defect: without one, the test passes however long it takes.
         await tx.$executeRaw`SELECT pg_sleep(0.3)`;
         await tx.organization.update({ where: { id }, data: { name: 'Renamed' } });
         await tx.eventCounter.upsert({
