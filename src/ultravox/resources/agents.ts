@@ -1,0 +1,60 @@
+/** Agents, and the start of a call with one. */
+import type { RequestOptions } from '../attempt.ts';
+import type { AgentFilter } from '../filters.ts';
+import { path } from '../transport.ts';
+import {
+  type Agent,
+  agentSchema,
+  type CreateAgentRequest,
+  callSchema,
+  type StartAgentCallRequest,
+  type UpdateAgentRequest,
+} from '../wire.ts';
+import type { Api } from './lists.ts';
+
+export function agentsApi({ listOf, requestJson, requestNothing }: Api) {
+  const list = listOf<Agent, AgentFilter>('/api/agents', agentSchema);
+  return {
+    ...list,
+    create: (body: CreateAgentRequest, options: RequestOptions = {}) =>
+      requestJson({ method: 'POST', path: '/api/agents', json: body, ...options }, agentSchema),
+    get: (agentId: string, options: RequestOptions = {}) =>
+      requestJson({ method: 'GET', path: path`/api/agents/${agentId}`, ...options }, agentSchema),
+    /** Always send the full template, `sharedSecrets` included: it is replaced as a whole. */
+    update: (agentId: string, body: UpdateAgentRequest, options: RequestOptions = {}) =>
+      requestJson(
+        { method: 'PATCH', path: path`/api/agents/${agentId}`, json: body, ...options },
+        agentSchema,
+      ),
+    delete: (agentId: string, options: RequestOptions = {}) =>
+      requestNothing({ method: 'DELETE', path: path`/api/agents/${agentId}`, ...options }),
+    /** Agents of exactly this name. Ultravox does not promise there is only one. */
+    findByName: async (name: string, options: RequestOptions = {}): Promise<Agent[]> => {
+      const found: Agent[] = [];
+      for await (const agent of list.listAll({ search: name }, options)) {
+        if (agent.name === name) found.push(agent);
+      }
+      return found;
+    },
+    /**
+     * Begins a call. Put an id of your own into `metadata`: after an `outcomeUnknown` it is the
+     * only way to find out, with `calls.listAll({ metadata })`, whether the call exists.
+     */
+    startCall: (
+      agentId: string,
+      body: StartAgentCallRequest,
+      { throttle, ...options }: RequestOptions & { throttle?: string | undefined } = {},
+    ) =>
+      requestJson(
+        {
+          method: 'POST',
+          path: path`/api/agents/${agentId}/calls`,
+          query: { throttle },
+          json: body,
+          pauseRule: 'own',
+          ...options,
+        },
+        callSchema,
+      ),
+  };
+}
