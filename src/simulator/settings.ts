@@ -12,7 +12,7 @@ export const settingsSchema = z.strictObject({
   /** Seconds of conversation before the person hangs up. */
   talkSeconds: seconds.default(45),
   /** Times that the person speaks and the agent replies, up to 10,000; null: as many as fit into the time. */
-  exchanges: z.number().int().min(1).max(10_000).nullable().default(null),
+  exchanges: z.number().int().min(0).max(10_000).nullable().default(null),
   /** Relative variation of ring and talk time between calls, 0 to 1. */
   jitter: z.number().min(0).max(1).default(0.2),
   /** Fraction of calls to ordinary numbers that are answered. */

@@ -59,7 +59,10 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
     [CallEndReason.INVALID_NUMBER]: { description: 'The number does not exist.' },
     [CallEndReason.UNREACHABLE]: { description: 'The destination could not be reached.' },
     [CallEndReason.MAX_DURATION]: { description: 'The maximum duration was reached.' },
-    [CallEndReason.CONNECTION_ERROR]: { description: 'The connection was lost.' },
+    [CallEndReason.CONNECTION_ERROR]: {
+      description:
+        'The connection was lost. A campaign retries such a call only if nothing was heard from the other side (`answeredBy` is null because it was not answered, or UNKNOWN).',
+    },
     [CallEndReason.SYSTEM_ERROR]: {
       description: 'Fault at Ultravox or between this server and Ultravox. See `failure`.',
     },

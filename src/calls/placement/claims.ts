@@ -8,7 +8,7 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { claimable, holdLimits } from './limits.ts';
-import { callFoundLate, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
+import { finalCall, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
 /** Age up to which a claim may be used; older ones are released. */
 const CLAIM_GOOD_SECONDS = 10;
@@ -66,7 +66,7 @@ export function oldestWorthPlacing(app: App): Date {
 /**
  * Uses the claim right before the request, together with claims that are used at the same time. Null if the
  * call is not claimed any more, its deadline has passed, its number is on the do-not-call list, an earlier call
- * for its contact rang after all, Ultravox has asked for a pause meanwhile, or the claim is so old that another
+ * for its contact was the final one, Ultravox has asked for a pause meanwhile, or the claim is so old that another
  * process may release it. Afterwards the outcome is unknown until Ultravox responds.
  */
 export function takeClaim(app: App, id: string): Promise<MovedCall | null> {
@@ -105,7 +105,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
         AND (place_before IS NULL OR place_before > ${now}::timestamptz)
         AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
         AND ${HOLD_UNTIL} IS NULL
-        AND ${callFoundLate(Prisma.sql`calls.campaign_contact_id`)} IS NULL
+        AND ${finalCall(Prisma.sql`calls.campaign_contact_id`)} IS NULL
         AND NOT EXISTS (SELECT 1 FROM do_not_call_entries e
           WHERE e.organization_id = calls.organization_id
             AND e.phone_number = ANY(phone_number_forms(calls.phone_number)))`,

@@ -52,15 +52,18 @@ export const HOLDS_SLOT = Prisma.sql`(ended_at IS NULL
   AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'))`;
 
 /**
- * SQL expression: the newest call for a contact of a campaign that ended here as never dialed and that
- * Ultravox reported afterwards; null if there is none. Its phone rang, so the contact is not called again.
+ * SQL expression: the newest call for a contact of a campaign after which the contact is not called again; null
+ * if there is none. Checked until a retry is sent, since it may show only after the retry was planned: a call
+ * that ended here as never dialed was reported by Ultravox afterwards, so its phone rang; or what was said shows
+ * that a person was reached or asked not to be called.
  */
-export function callFoundLate(contactId: Prisma.Sql): Prisma.Sql {
+export function finalCall(contactId: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`(
-    SELECT found.id FROM calls found
-    WHERE found.campaign_contact_id = ${contactId} AND found.placement = 'ACCEPTED'
-      AND found.ringing_at IS NULL AND found.ended_at IS NOT NULL
-    ORDER BY found.created_at DESC, found.id DESC LIMIT 1)`;
+    SELECT final.id FROM calls final
+    WHERE final.campaign_contact_id = ${contactId} AND final.ended_at IS NOT NULL
+      AND ((final.placement = 'ACCEPTED' AND final.ringing_at IS NULL)
+        OR final.answered_by = 'HUMAN' OR final.dnc_quote IS NOT NULL)
+    ORDER BY final.created_at DESC, final.id DESC LIMIT 1)`;
 }
 
 export function canMove(

@@ -21,7 +21,7 @@ const TRANSITIONS = {
   /** A due contact waits until the window opens in its own time zone. */
   DEFER: { from: ['SCHEDULED'], to: { SCHEDULED: 'WAITS' } },
   SKIP: { from: ['SCHEDULED'], to: { SKIPPED: 'SKIPPED' } },
-  /** Ultravox has an earlier call after all, although it counted as never created. */
+  /** An earlier call shows after all that the contact must not be called again (`finalCall`). */
   DROP_RETRY: { from: ['SCHEDULED'], to: { FAILED: 'FAILED' } },
   /** The attempt was certainly not dialed and does not count. */
   RELEASE: {

@@ -8,8 +8,8 @@ export interface ContactDecisions {
   attempts: Attempt[];
   /** Campaigns with a due contact that is on the do-not-call list. */
   doNotCall: ReadonlySet<string>;
-  /** Contacts one of whose calls Ultravox has after all, so that they must not be called again. */
-  found: readonly { id: string; callId: string }[];
+  /** Contacts that must not be called again, with the call that shows it. */
+  dropped: readonly { id: string; callId: string }[];
   deferrals: readonly Deferral[];
   /** Where the rotation of caller IDs goes on, by campaign. */
   rotation: ReadonlyMap<string, number>;
@@ -40,7 +40,7 @@ export function decideContacts(
 ): ContactDecisions {
   const attempts: Attempt[] = [];
   const doNotCall = new Set<string>();
-  const found: { id: string; callId: string }[] = [];
+  const dropped: { id: string; callId: string }[] = [];
   const deferrals = new Map<string, Deferral>();
   const rotation = new Map<string, number>();
   for (const contact of due) {
@@ -51,8 +51,8 @@ export function decideContacts(
       doNotCall.add(campaign.id);
       continue;
     }
-    if (contact.foundCallId) {
-      found.push({ id: contact.id, callId: contact.foundCallId });
+    if (contact.finalCallId) {
+      dropped.push({ id: contact.id, callId: contact.finalCallId });
       continue;
     }
     const { timezone } = contact;
@@ -73,5 +73,5 @@ export function decideContacts(
     rotation.set(campaign.id, rotationIndex);
     attempts.push({ callId, contact, number, placeBefore: hours.deadline });
   }
-  return { attempts, doNotCall, found, deferrals: [...deferrals.values()], rotation };
+  return { attempts, doNotCall, dropped, deferrals: [...deferrals.values()], rotation };
 }

@@ -186,8 +186,8 @@ async function loadCycle(
 
 /** Number of decisions other than to call: the contacts behind them have their turn. */
 function notCalled({ released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>): number {
-  const { doNotCall, found, deferrals } = contacts;
-  return released.withdrawals.length + doNotCall.size + found.length + deferrals.length;
+  const { doNotCall, dropped, deferrals } = contacts;
+  return released.withdrawals.length + doNotCall.size + dropped.length + deferrals.length;
 }
 
 /** Campaigns with contacts that still wait or are being called after the cycle; others may be finished. */

@@ -1,7 +1,7 @@
 /** Loads the due contacts that a dispatch cycle may call, in a fair order. */
 import type { Tx } from '../../app.ts';
 import { RECENT_CLAIMS } from '../../calls/placement/limits.ts';
-import { callFoundLate } from '../../calls/placement/placement-state.ts';
+import { finalCall } from '../../calls/placement/placement-state.ts';
 import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { columnsAs } from '../../infra/rows/columns.ts';
 
@@ -15,8 +15,8 @@ export interface DueContact extends CampaignContact {
   onDoNotCallList: boolean;
   /** The caller ID of its newest call, when that call was withdrawn. */
   withdrawnNumberId: string | null;
-  /** An earlier call that ended here as never dialed and that Ultravox reported afterwards. */
-  foundCallId: string | null;
+  /** An earlier call after which the contact is not called again. */
+  finalCallId: string | null;
 }
 
 /** Number of calls that one campaign may place now. */
@@ -87,7 +87,7 @@ export async function loadDueContacts(
         AND e.phone_number = ANY(phone_number_forms(chosen.phone_number))
     ) AS "onDoNotCallList",
       CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId",
-      ${callFoundLate(Prisma.sql`chosen.id`)} AS "foundCallId"
+      ${finalCall(Prisma.sql`chosen.id`)} AS "finalCallId"
     FROM fair chosen JOIN campaign_contacts ON campaign_contacts.id = chosen.id
     LEFT JOIN LATERAL (
       SELECT a.attempt, k.phone_number_id

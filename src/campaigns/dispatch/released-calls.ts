@@ -58,7 +58,7 @@ export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
 
 function statusAfter({ campaign }: EligibleCampaign, call: ReleasedCall): Withdrawal['status'] {
   if (isCampaignTerminal(campaign.status)) return 'CANCELLED';
-  return call.foundCallId ? 'FAILED' : 'SCHEDULED';
+  return call.finalCallId ? 'FAILED' : 'SCHEDULED';
 }
 
 function withdrawalReason(
@@ -66,7 +66,7 @@ function withdrawalReason(
   call: ReleasedCall,
   used: Usage,
 ): CampaignDecisionReason | null {
-  if (call.foundCallId && !isCampaignTerminal(campaign.status)) return 'NOT_RETRIED';
+  if (call.finalCallId && !isCampaignTerminal(campaign.status)) return 'NOT_RETRIED';
   if (!eligibility) return campaign.status === 'PAUSED' ? 'CAMPAIGN_PAUSED' : 'CAMPAIGN_OVER';
   if (!eligibility.open) {
     if ('pause' in eligibility) return 'NO_PHONE_NUMBER';

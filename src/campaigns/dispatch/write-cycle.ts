@@ -45,7 +45,7 @@ export async function writeCycle(
   await withdrawReleased(app, tx, { now, released }, events);
   await writeAttempts(app, tx, { cycle, contacts }, events);
   await skipContacts(tx, contacts, now);
-  const dropped = contacts.found.map((one) => ({ ...one, status: 'FAILED' as const }));
+  const dropped = contacts.dropped.map((one) => ({ ...one, status: 'FAILED' as const }));
   await moveContacts(tx, 'DROP_RETRY', dropped, now);
   await deferContacts(tx, contacts.deferrals, now);
   for (const { event, campaign } of campaigns) {

@@ -25,7 +25,15 @@ export type Outcome =
 
 export type EndedCall = Pick<
   Call,
-  'id' | 'status' | 'placement' | 'endReason' | 'failureCode' | 'failure' | 'answeredBy'
+  | 'id'
+  | 'status'
+  | 'placement'
+  | 'endReason'
+  | 'failureCode'
+  | 'failure'
+  | 'answeredAt'
+  | 'answeredBy'
+  | 'dncQuote'
 >;
 type Contact = Pick<CampaignContact, 'id' | 'status' | 'attempts' | 'timezone'>;
 type RetrySettings = Pick<
@@ -125,6 +133,20 @@ const NOT_RETRIED = {
   OVER: 'CAMPAIGN_OVER',
 } as const satisfies Record<string, CampaignDecisionReason>;
 
+/**
+ * Whether a person was heard in a call, or may have been. `finalCall` asks again before a retry is sent, since a
+ * later analysis may hear a person in what was taken for a voicemail.
+ */
+function mayHaveReachedPerson(
+  { answeredAt, answeredBy, dncQuote }: EndedCall,
+  { retryVoicemail }: RetrySettings,
+): boolean {
+  if (dncQuote !== null) return true;
+  if (answeredAt === null) return false;
+  // UNKNOWN: nothing was heard from the other side. Null: there is no transcript that shows it.
+  return answeredBy !== 'UNKNOWN' && !(answeredBy === 'VOICEMAIL' && retryVoicemail);
+}
+
 type Retry =
   | { retry: true; at: Temporal.Instant }
   | { retry: false; because: keyof typeof NOT_RETRIED };
@@ -136,6 +158,7 @@ function retryOf(
   { now, marginSeconds }: Clock,
 ): Retry {
   if (isCampaignTerminal(campaign.status)) return { retry: false, because: 'OVER' };
+  if (mayHaveReachedPerson(call, campaign)) return { retry: false, because: 'NOT_RETRIED' };
   return decideRetry({
     endReason: call.endReason ?? 'UNKNOWN',
     neverCreated: call.placement === 'NOT_CREATED',

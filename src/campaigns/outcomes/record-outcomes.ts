@@ -128,8 +128,8 @@ async function lockUnrecorded(
       SELECT id FROM unrecorded WHERE campaign_id = ANY(${[...campaignIds]}::uuid[])
       ORDER BY ended_at LIMIT ${BATCH})
     SELECT k.id, k.status, k.placement, k.end_reason AS "endReason", k.failure,
-      k.failure_code AS "failureCode", k.answered_by AS "answeredBy", k.ringing_at AS "ringingAt",
-      k.ended_at AS "endedAt", a.campaign_id AS "campaignId", cc.id AS "contactId",
+      k.failure_code AS "failureCode", k.answered_at AS "answeredAt", k.answered_by AS "answeredBy",
+      k.dnc_quote AS "dncQuote", k.ringing_at AS "ringingAt", k.ended_at AS "endedAt", a.campaign_id AS "campaignId", cc.id AS "contactId",
       cc.status AS "contactStatus", cc.attempts, cc.timezone
     FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
     JOIN campaign_contacts cc ON cc.id = a.campaign_contact_id
@@ -139,16 +139,17 @@ async function lockUnrecorded(
 }
 
 /**
- * SQL condition on calls: the outcome depends on whether a person or a voicemail answered, which is not known
+ * SQL condition on calls: the outcome depends on whether a person or a voicemail was heard, which is not known
  * yet. The transcript shows it, and the analysis may correct it.
  */
 const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
-  status = 'COMPLETED' AND ended_at > now() - interval '2 minutes'
+  answered_at IS NOT NULL AND ended_at > now() - interval '2 minutes'
   AND (answered_by IS NULL OR EXISTS (
     SELECT 1 FROM post_call_steps s
     WHERE s.call_id = calls.id AND s.kind = 'ANALYSIS' AND s.status = 'PENDING'))
   AND EXISTS (SELECT 1 FROM campaigns p
-    WHERE p.id = a.campaign_id AND p.retry_voicemail AND p.retry_failed))`;
+    WHERE p.id = a.campaign_id AND p.retry_failed AND (
+      (p.retry_voicemail AND calls.status = 'COMPLETED') OR calls.end_reason = 'CONNECTION_ERROR')))`;
 
 /** All but those that are held back. */
 function unrecordedNow(app: App): Prisma.Sql {

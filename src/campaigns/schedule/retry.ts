@@ -4,9 +4,10 @@ import type { CallEndReason } from '../../generated/prisma/enums.ts';
 import { nextInside, type Windows } from './calling-window.ts';
 
 /**
- * Whether a call with this end reason is retried: only if certainly nobody was spoken to. That is
+ * Whether a call with this end reason may be retried: only if certainly nobody was spoken to. That is
  * unknown after `SYSTEM_ERROR`, `UNKNOWN` and `CANCELLED`, and a person who has just hung up must not be
- * called again.
+ * called again. A connection may also be lost in a conversation, so what was heard decides then
+ * (`../outcomes/outcome.ts`).
  */
 const RETRIED: Record<CallEndReason, boolean> = {
   NO_ANSWER: true,

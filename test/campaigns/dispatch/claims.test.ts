@@ -119,8 +119,8 @@ async function appearAtUltravox(campaignId: string, callId: string): Promise<voi
   await discoverCalls(server.app);
 }
 
-/** Runs a campaign of two contacts to its end, with one dial each. Returns the contact that failed. */
-async function endWithoutRetry(id: string) {
+/** Runs a campaign of two contacts to its end, with this many dials. Returns the contact that failed. */
+async function endWithoutRetry(id: string, dials = 2) {
   const campaign = await until('the end', async () => {
     await runOnce();
     const shown = await showCampaign(operator, id);
@@ -131,7 +131,7 @@ async function endWithoutRetry(id: string) {
   expect(failed.decisions.nodes.map((one: { reason: string }) => one.reason)).toContain(
     'NOT_RETRIED',
   );
-  expect(dialsOf(server, id)).toHaveLength(2);
+  expect(dialsOf(server, id)).toHaveLength(dials);
   return failed;
 }
 
@@ -254,6 +254,22 @@ describe('a claimed call', () => {
     expect(failed).toMatchObject({ attempts: 1, endReason: 'SYSTEM_ERROR' });
     const { placement } = await server.app.db.call.findUniqueOrThrow({ where: { id: retry } });
     expect(placement).toBe('WITHDRAWN');
+  });
+
+  it('whose person is found to have asked for no more calls while its retry is claimed is not retried', async () => {
+    const { id, callIds } = await claimedCampaign(ONE_RETRY);
+    await loseRequest(callIds[0]!);
+    await placeClaimedCalls(server.app, [callIds[1]!]);
+    const retry = await until('the retry', async () => {
+      const dispatched = await dispatchCalls(server.app);
+      return dispatched.callIds[0];
+    });
+    await server.app.db.call.update({
+      where: { id: callIds[0]! },
+      data: { dncQuote: 'Leave me alone.' },
+    });
+    await placeClaimedCalls(server.app, [retry]);
+    expect(await endWithoutRetry(id, 1)).toMatchObject({ attempts: 1 });
   });
 
   it('is not sent by a process that stood still until the call counted as never created', async () => {

@@ -107,7 +107,7 @@ export function releasedCall(columns: Partial<ReleasedCall> = {}): ReleasedCall 
     timezone: null,
     attemptDay: '2037-06-02',
     placeNotBefore: null,
-    foundCallId: null,
+    finalCallId: null,
     ...columns,
   };
 }
@@ -145,7 +145,7 @@ export function dueContact(columns: Partial<DueContact> = {}): DueContact {
     updatedAt: NOW,
     onDoNotCallList: false,
     withdrawnNumberId: null,
-    foundCallId: null,
+    finalCallId: null,
     ...columns,
   };
 }

@@ -169,7 +169,7 @@ describe('decideReleasedCalls', () => {
     ['a paused', { status: 'PAUSED' }, { reason: 'NOT_RETRIED', status: 'FAILED' }],
     ['a cancelled', { status: 'CANCELLED' }, { reason: 'CAMPAIGN_OVER', status: 'CANCELLED' }],
   ])('withdraws a retry of %s campaign when the call before has rung after all', (_title, columns, end) => {
-    const released = [releasedCall({ foundCallId: 'k0' })];
+    const released = [releasedCall({ finalCallId: 'k0' })];
     const { claims, withdrawals } = decideReleasedCalls(cycleOf([slotsOf(columns)], { released }));
     expect(claims).toEqual([]);
     expect(withdrawals).toEqual([{ call: released[0], ...end }]);

@@ -13,6 +13,7 @@ function callOf(columns: Partial<EndedCall> = {}): EndedCall {
   const ended = { status: 'COMPLETED', endReason: 'HANGUP' } as const;
   return {
     ...{ id: 'k1', placement: 'ACCEPTED', failureCode: null, failure: null, answeredBy: null },
+    ...{ answeredAt: null, dncQuote: null },
     ...ended,
     ...columns,
   };
@@ -24,6 +25,9 @@ const NEVER_CREATED = callOf({
   endReason: 'SYSTEM_ERROR',
   placement: 'NOT_CREATED',
 });
+/** Answered, and then lost its connection. */
+const cutOff = (columns: Partial<EndedCall>) =>
+  callOf({ status: 'FAILED', endReason: 'CONNECTION_ERROR', answeredAt: NOW, ...columns });
 const calling = { status: 'CALLING', attempts: 1 } as const;
 
 describe('outcomeOf with a margin', () => {
@@ -49,25 +53,25 @@ describe('outcomeOf', () => {
     ],
     [
       'completes a call that a voicemail answered',
-      callOf({ answeredBy: 'VOICEMAIL' }),
+      callOf({ answeredAt: NOW, answeredBy: 'VOICEMAIL' }),
       RETRIES,
       { status: 'COMPLETED', reason: 'CALL_ENDED' },
     ],
     [
       'retries a call that a voicemail answered if the campaign says so',
-      callOf({ answeredBy: 'VOICEMAIL' }),
+      callOf({ answeredAt: NOW, answeredBy: 'VOICEMAIL' }),
       { ...RETRIES, retryVoicemail: true },
       { status: 'SCHEDULED', reason: 'CALL_ENDED', nextEligibleAt: later(600) },
     ],
     [
       'fails a call that a voicemail answered after the last retry',
-      callOf({ answeredBy: 'VOICEMAIL' }),
+      callOf({ answeredAt: NOW, answeredBy: 'VOICEMAIL' }),
       { ...RETRIES, retryVoicemail: true, maxRetryAttempts: 0 },
       { status: 'FAILED', reason: 'RETRIES_USED_UP' },
     ],
     [
       'completes a call that a person answered, whatever becomes of voicemails',
-      callOf({ answeredBy: 'HUMAN' }),
+      callOf({ answeredAt: NOW, answeredBy: 'HUMAN' }),
       { ...RETRIES, retryVoicemail: true },
       { status: 'COMPLETED', reason: 'CALL_ENDED' },
     ],
@@ -89,6 +93,48 @@ describe('outcomeOf', () => {
       failed('BUSY'),
       { ...RETRIES, maxRetryAttempts: 0 },
       { status: 'FAILED', reason: 'RETRIES_USED_UP' },
+    ],
+    [
+      'retries a connection lost before the answer',
+      failed('CONNECTION_ERROR'),
+      RETRIES,
+      { status: 'SCHEDULED', reason: 'CALL_ENDED' },
+    ],
+    [
+      'retries a connection lost before anything was heard',
+      cutOff({ answeredBy: 'UNKNOWN' }),
+      RETRIES,
+      { status: 'SCHEDULED', reason: 'CALL_ENDED' },
+    ],
+    [
+      'never retries a connection lost in a conversation',
+      cutOff({ answeredBy: 'HUMAN' }),
+      { ...RETRIES, retryVoicemail: true },
+      { status: 'FAILED', reason: 'NOT_RETRIED' },
+    ],
+    [
+      'never retries a connection lost in a call without a transcript',
+      cutOff({}),
+      RETRIES,
+      { status: 'FAILED', reason: 'NOT_RETRIED' },
+    ],
+    [
+      'retries a connection lost to a voicemail only if the campaign retries voicemails',
+      cutOff({ answeredBy: 'VOICEMAIL' }),
+      RETRIES,
+      { status: 'FAILED', reason: 'NOT_RETRIED' },
+    ],
+    [
+      'retries a connection lost to a voicemail if the campaign retries voicemails',
+      cutOff({ answeredBy: 'VOICEMAIL' }),
+      { ...RETRIES, retryVoicemail: true },
+      { status: 'SCHEDULED', reason: 'CALL_ENDED' },
+    ],
+    [
+      'never retries a person who asked not to be called, whatever the end',
+      callOf({ status: 'FAILED', endReason: 'NO_ANSWER', dncQuote: 'Stop calling me.' }),
+      RETRIES,
+      { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],
     [
       'never retries a rejection',

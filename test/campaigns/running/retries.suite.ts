@@ -1,5 +1,6 @@
 /** Retries of failed calls, and the circuit breaker. */
 import { describe, expect, it } from 'vitest';
+import { setSimulator } from '../../calls/support.ts';
 import { until } from '../../support/wait.ts';
 import { decided, look, makeDue, start, strangers, timeOf } from '../engine-support.ts';
 import { act, dialsOf, ENDINGS, ended, showCampaign, uuidOf } from '../support.ts';
@@ -39,7 +40,6 @@ export function retriesSuite(): void {
         ['nobody answers', ENDINGS.noAnswer, 'NO_ANSWER'],
         ['the line is busy', ENDINGS.busy, 'BUSY'],
         ['the number cannot be reached', '0005', 'UNREACHABLE'],
-        ['the connection is lost', '0006', 'CONNECTION_ERROR'],
       ])('retries with doubled delays until no retries are left when %s', async (_, ending, endReason) => {
         const id = await start(operator, { contacts: strangers(1, ending), ...RETRIES });
         const campaign = await ended(operator, id);
@@ -111,6 +111,45 @@ export function retriesSuite(): void {
         expect(dialsOf(server, id)).toHaveLength(1);
       });
 
+      it('does not retry a lost connection over which a person was heard', async () => {
+        const id = await start(operator, { contacts: strangers(1, '0006'), ...RETRIES });
+        const [contact] = (await ended(operator, id)).contacts.nodes;
+        expect(contact).toMatchObject({
+          status: 'FAILED',
+          attempts: 1,
+          endReason: 'CONNECTION_ERROR',
+        });
+        expect(decided(contact)).toEqual(['DIALED/DUE', 'FAILED/NOT_RETRIED']);
+        expect(dialsOf(server, id)).toHaveLength(1);
+      });
+
+      it.each([
+        ['a person was reached after all', { answeredBy: 'HUMAN' }],
+        ['the person asked not to be called', { dncQuote: 'Leave me alone.' }],
+      ] as const)('drops a planned retry once it is found that %s', async (_, found) => {
+        const id = await start(operator, {
+          contacts: strangers(1, '0011'),
+          ...RETRIES,
+          retryDelay: '3600s',
+          retryVoicemail: true,
+        });
+        await until('the retry', async () => {
+          const [{ status, attempts }] = (await showCampaign(operator, id)).contacts.nodes;
+          return status === 'SCHEDULED' && attempts === 1;
+        });
+        // As a later analysis does.
+        await server.app.db.call.updateMany({ where: { campaignId: uuidOf(id) }, data: found });
+        await makeDue(server, operator, id);
+        const [contact] = (await ended(operator, id)).contacts.nodes;
+        expect(contact).toMatchObject({ status: 'FAILED', attempts: 1 });
+        expect(decided(contact)).toEqual([
+          'DIALED/DUE',
+          'RETRIES/CALL_ENDED',
+          'FAILED/NOT_RETRIED',
+        ]);
+        expect(dialsOf(server, id)).toHaveLength(1);
+      });
+
       it.each([
         ['off', { retryFailed: false, maxRetryAttempts: 2 }, 'RETRIES_OFF'],
         ['limited to 0', { retryFailed: true, maxRetryAttempts: 0 }, 'RETRIES_USED_UP'],
@@ -162,5 +201,25 @@ export function retriesSuite(): void {
         });
       });
     });
+  });
+}
+
+/** To be run alone: in the meantime nobody speaks in any call of the server. */
+export function silentCallsSuite(): void {
+  it('retries a lost connection over which nobody was heard', async () => {
+    await setSimulator(server, { exchanges: 0 });
+    try {
+      const id = await start(operator, {
+        contacts: strangers(1, '0006'),
+        retryFailed: true,
+        maxRetryAttempts: 2,
+        retryDelay: '1s',
+      });
+      const [unheard] = (await ended(operator, id)).contacts.nodes;
+      expect(unheard).toMatchObject({ attempts: 3, endReason: 'CONNECTION_ERROR' });
+      expect(dialsOf(server, id)).toHaveLength(3);
+    } finally {
+      await setSimulator(server, { exchanges: null });
+    }
   });
 }

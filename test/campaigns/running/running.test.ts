@@ -5,7 +5,7 @@
  */
 import { contactStatsSuite } from './contact-stats.suite.ts';
 import { engineSuite } from './engine.suite.ts';
-import { retriesSuite } from './retries.suite.ts';
+import { retriesSuite, silentCallsSuite } from './retries.suite.ts';
 import { rulesSuite } from './rules.suite.ts';
 import { useSharedServer } from './server.ts';
 import { ultravoxSuite } from './ultravox.suite.ts';
@@ -16,5 +16,6 @@ engineSuite();
 rulesSuite();
 retriesSuite();
 contactStatsSuite();
-// Alone, because it makes Ultravox fail for all campaigns of the server.
+// Alone, because they change Ultravox for all campaigns of the server.
 ultravoxSuite();
+silentCallsSuite();
