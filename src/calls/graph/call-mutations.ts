@@ -93,7 +93,7 @@ mutation('startTestCall', {
 
 mutation('endCall', {
   description:
-    'Ends a call. A call that is not dialed yet is canceled, an answered call is hung up, and a ringing call is hung up as soon as it is answered. Has no effect on an ended call.',
+    'Ends a call. A call that is not dialed yet is canceled, an answered call is hung up, and a ringing call is hung up as soon as it is answered. A campaign does not retry it. Has no effect on an ended call.',
   scope: 'write',
   stops: true,
   input: (t) => ({ id: t.id({ required: true, description: 'ID of the call (`cal_…`).' }) }),

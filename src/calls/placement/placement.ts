@@ -416,6 +416,9 @@ function isTooLate(app: App, call: CallWithParts): boolean {
   return app.now().getTime() - call.createdAt.getTime() > app.config.CALL_LOST_AFTER_SECONDS * 1000;
 }
 
+/** End of a call that was not created, and whose end was requested. */
+const CANCELLED = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
+
 /**
  * Requeues a call whose request was certainly not carried out, or ends the call if that was requested. It is
  * not claimed before `notBefore`. With `refusedAt` only if it was refused then.
@@ -429,8 +432,7 @@ async function postpone(
     if (!canMove(call, 'POSTPONE')) return call;
     if (refusedAt !== undefined && call.refusedAt?.getTime() !== refusedAt?.getTime()) return call;
     if (call.endRequestedAt) {
-      const end = { transition: 'REFUSE', status: 'CANCELLED', endReason: 'CANCELLED' } as const;
-      return endCallLocally(app, tx, call, end);
+      return endCallLocally(app, tx, call, { transition: 'REFUSE', ...CANCELLED });
     }
     const where = Prisma.sql`id = ${id}::uuid`;
     await moveCalls(tx, { transition: 'POSTPONE', notBefore }, { where });
@@ -443,12 +445,13 @@ async function fail(
   id: string,
   end: { transition: EndTransition; failure: string; failureCode?: UserErrorCode },
 ): Promise<void> {
+  const { transition, failure, failureCode = 'ULTRAVOX_REFUSED' } = end;
+  const failed = { status: 'FAILED', endReason: 'SYSTEM_ERROR', failure, failureCode } as const;
   await updateCall(app, id, (tx, call) =>
     endCallLocally(app, tx, call, {
-      status: 'FAILED',
-      endReason: 'SYSTEM_ERROR',
-      failureCode: 'ULTRAVOX_REFUSED',
-      ...end,
+      transition,
+      // Its owner might call again after some failures.
+      ...(call.endRequestedAt ? CANCELLED : failed),
     }),
   );
 }

@@ -34,6 +34,7 @@ export type EndedCall = Pick<
   | 'answeredAt'
   | 'answeredBy'
   | 'dncQuote'
+  | 'endRequestedAt'
 >;
 type Contact = Pick<CampaignContact, 'id' | 'status' | 'attempts' | 'timezone'>;
 type RetrySettings = Pick<
@@ -134,14 +135,15 @@ const NOT_RETRIED = {
 } as const satisfies Record<string, CampaignDecisionReason>;
 
 /**
- * Whether a person was heard in a call, or may have been. `finalCall` asks again before a retry is sent, since a
- * later analysis may hear a person in what was taken for a voicemail.
+ * Whether the contact is not called again whatever the end: its end was requested, or a person was heard, or may
+ * have been. `finalCall` asks again before a retry is sent, since a later analysis may hear a person in what was
+ * taken for a voicemail.
  */
-function mayHaveReachedPerson(
-  { answeredAt, answeredBy, dncQuote }: EndedCall,
+function isFinalCall(
+  { answeredAt, answeredBy, dncQuote, endRequestedAt }: EndedCall,
   { retryVoicemail }: RetrySettings,
 ): boolean {
-  if (dncQuote !== null) return true;
+  if (endRequestedAt !== null || dncQuote !== null) return true;
   if (answeredAt === null) return false;
   // UNKNOWN: nothing was heard from the other side. Null: there is no transcript that shows it.
   return answeredBy !== 'UNKNOWN' && !(answeredBy === 'VOICEMAIL' && retryVoicemail);
@@ -158,7 +160,7 @@ function retryOf(
   { now, marginSeconds }: Clock,
 ): Retry {
   if (isCampaignTerminal(campaign.status)) return { retry: false, because: 'OVER' };
-  if (mayHaveReachedPerson(call, campaign)) return { retry: false, because: 'NOT_RETRIED' };
+  if (isFinalCall(call, campaign)) return { retry: false, because: 'NOT_RETRIED' };
   return decideRetry({
     endReason: call.endReason ?? 'UNKNOWN',
     neverCreated: call.placement === 'NOT_CREATED',

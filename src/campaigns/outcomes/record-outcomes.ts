@@ -129,7 +129,8 @@ async function lockUnrecorded(
       ORDER BY ended_at LIMIT ${BATCH})
     SELECT k.id, k.status, k.placement, k.end_reason AS "endReason", k.failure,
       k.failure_code AS "failureCode", k.answered_at AS "answeredAt", k.answered_by AS "answeredBy",
-      k.dnc_quote AS "dncQuote", k.ringing_at AS "ringingAt", k.ended_at AS "endedAt", a.campaign_id AS "campaignId", cc.id AS "contactId",
+      k.dnc_quote AS "dncQuote", k.end_requested_at AS "endRequestedAt",
+      k.ringing_at AS "ringingAt", k.ended_at AS "endedAt", a.campaign_id AS "campaignId", cc.id AS "contactId",
       cc.status AS "contactStatus", cc.attempts, cc.timezone
     FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
     JOIN campaign_contacts cc ON cc.id = a.campaign_contact_id

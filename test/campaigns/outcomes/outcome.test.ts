@@ -13,7 +13,7 @@ function callOf(columns: Partial<EndedCall> = {}): EndedCall {
   const ended = { status: 'COMPLETED', endReason: 'HANGUP' } as const;
   return {
     ...{ id: 'k1', placement: 'ACCEPTED', failureCode: null, failure: null, answeredBy: null },
-    ...{ answeredAt: null, dncQuote: null },
+    ...{ answeredAt: null, dncQuote: null, endRequestedAt: null },
     ...ended,
     ...columns,
   };
@@ -133,6 +133,12 @@ describe('outcomeOf', () => {
     [
       'never retries a person who asked not to be called, whatever the end',
       callOf({ status: 'FAILED', endReason: 'NO_ANSWER', dncQuote: 'Stop calling me.' }),
+      RETRIES,
+      { status: 'FAILED', reason: 'NOT_RETRIED' },
+    ],
+    [
+      'never retries a busy line when the end of the call was requested',
+      callOf({ status: 'FAILED', endReason: 'BUSY', endRequestedAt: NOW }),
       RETRIES,
       { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],

@@ -1,6 +1,7 @@
 /** Campaigns while Ultravox has no capacity, is unreachable or rejects all calls. No attempt is lost. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
+import type { Call } from '../../../src/generated/prisma/client.ts';
 import { publicId } from '../../../src/ids.ts';
 import type { FaultInput } from '../../../src/simulator/faults.ts';
 import { perform } from '../../support/calling.ts';
@@ -18,7 +19,16 @@ import {
   start,
   strangers,
 } from '../engine-support.ts';
-import { act, brokenRules, dialedTwice, dialsOf, ended, showCampaign, uuidOf } from '../support.ts';
+import {
+  act,
+  brokenRules,
+  dialedTwice,
+  dialsOf,
+  ENDINGS,
+  ended,
+  showCampaign,
+  uuidOf,
+} from '../support.ts';
 import { operator, server } from './server.ts';
 
 /** Has Ultravox accept calls again, and ends the pause that it has asked for. */
@@ -126,6 +136,48 @@ export function ultravoxSuite(): void {
         });
         expect(dialsOf(server, id)).toHaveLength(1);
         expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+
+    describe('a call whose end is requested', () => {
+      afterEach(() => void server.simulator.updateSettings({ outOfCredit: false }));
+
+      /** Ends the only call of a campaign with endCall once it is as far as that. */
+      async function endOnce(id: string, isSoFar: (call: Call) => boolean): Promise<void> {
+        const [call] = await until('the call', async () => {
+          const calls = await callsOf(server, id);
+          return calls.length === 1 && isSoFar(calls[0]!) && calls;
+        });
+        const input = { id: publicId('Call', call!.id) };
+        const asked = await perform(operator.client, 'endCall', input, 'call { endRequestedAt }');
+        expect(asked.call.endRequestedAt).not.toBeNull();
+      }
+
+      it('while it rings is not retried when the line is busy', async () => {
+        server.simulator.setFaults([{ kind: 'webhookDelay', event: 'call.ended', ms: 2_000 }]);
+        const contacts = strangers(1, ENDINGS.busy);
+        const retries = { retryFailed: true, maxRetryAttempts: 2, retryDelay: '1s' };
+        const id = await start(operator, { contacts, ...retries });
+        await endOnce(id, ({ status }) => status === 'RINGING');
+        const [contact] = (await ended(operator, id)).contacts.nodes;
+        expect(contact).toMatchObject({ status: 'FAILED', attempts: 1, endReason: 'BUSY' });
+        expect(decided(contact)).toEqual(['DIALED/DUE', 'FAILED/NOT_RETRIED']);
+        expect(dialsOf(server, id)).toHaveLength(1);
+      });
+
+      it('while it is sent is not sent again when Ultravox refuses it for lack of credit', async () => {
+        server.simulator.updateSettings({ outOfCredit: true });
+        server.simulator.setFaults([{ kind: 'slow', ms: 1_000, ...CREATION }]);
+        const id = await start(operator, { contacts: strangers(1) });
+        await endOnce(id, ({ placement }) => placement === 'SENDING');
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { cancelled: 1 } });
+        const [call] = await callsOf(server, id);
+        expect(call).toMatchObject({
+          status: 'CANCELLED',
+          placement: 'REFUSED',
+          failureCode: null,
+        });
       });
     });
 
