@@ -199,6 +199,31 @@ describe('calls of the simulator', () => {
     });
   });
 
+  it('that a provider dials end without a reason, at the join timeout, when nobody answers', async () => {
+    await api('POST', '/api/telephony_configs/telnyx', {
+      accountSid: 'AC1',
+      apiKey: 'key-key-key',
+      publicKey: 'public-key',
+      applicationSid: 'APP1',
+      callCreationAllowAllAgents: true,
+    });
+    const calls = await Promise.all(
+      ['0001', '0002', '0003', '0004', '0005'].map(async (digits) => {
+        const outgoing = { to: `+1415555${digits}`, from: '+14155550199' };
+        const { body } = await api('POST', `/api/agents/${agent.agentId}/calls`, {
+          medium: { telnyx: { outgoing } },
+          joinTimeout: '20s',
+        });
+        return billed(api, body.callId);
+      }),
+    );
+    for (const call of calls) {
+      expect(call).toMatchObject({ joined: null, endReason: 'unjoined', sipDetails: null });
+      // 20 seconds at speed 200.
+      expect(Date.parse(call.ended) - Date.parse(call.created)).toBeGreaterThanOrEqual(100);
+    }
+  });
+
   it('are filtered by agent, date, metadata, duration and text', async () => {
     const other = await makeAgent(api, {}, 'Other');
     const first = await dial(api, other.agentId, '+14155551111', { metadata: { ref: 'one' } });

@@ -52,12 +52,20 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
       description: 'The agent hung up, or the call was ended by `endCall`.',
     },
     [CallEndReason.NO_ANSWER]: {
-      description: 'The call was not answered within the join timeout.',
+      description:
+        'The call was not answered within the join timeout. With Twilio and Telnyx, also a busy line, a rejection, and a number that does not exist or cannot be reached: Ultravox reports all of them alike.',
     },
-    [CallEndReason.BUSY]: { description: 'The line was busy.' },
-    [CallEndReason.REJECTED]: { description: 'The person rejected the call.' },
-    [CallEndReason.INVALID_NUMBER]: { description: 'The number does not exist.' },
-    [CallEndReason.UNREACHABLE]: { description: 'The destination could not be reached.' },
+    [CallEndReason.BUSY]: { description: 'The line was busy. SIP only; see NO_ANSWER.' },
+    [CallEndReason.REJECTED]: {
+      description: 'The person rejected the call. SIP only; see NO_ANSWER.',
+    },
+    [CallEndReason.INVALID_NUMBER]: {
+      description:
+        'The number does not exist (SIP only; see NO_ANSWER), or was found not to be allowed right before it was dialed.',
+    },
+    [CallEndReason.UNREACHABLE]: {
+      description: 'The destination could not be reached. SIP only; see NO_ANSWER.',
+    },
     [CallEndReason.MAX_DURATION]: { description: 'The maximum duration was reached.' },
     [CallEndReason.CONNECTION_ERROR]: {
       description:

@@ -177,6 +177,7 @@ function openCall(
   const plan = planCall(settings, {
     callId,
     dialed,
+    reportsRefusals: name === 'sip',
     joinTimeoutMs: durationToMs(joinTimeout, 30_000),
     maxDurationMs: durationToMs(maxDuration, 3_600_000),
     ...(joinAfterSeconds === undefined ? {} : { joinAfterSeconds }),

@@ -33,6 +33,8 @@ export interface PlanInput {
   maxDurationMs: number;
   /** Seconds until the call is joined without ringing; null: never. */
   joinAfterSeconds?: number | null;
+  /** Whether Ultravox learns why nobody answers, and so ends the call then and not after the join timeout. */
+  reportsRefusals: boolean;
 }
 
 export function planCall(settings: SimulatorSettings, input: PlanInput): Plan {
@@ -57,7 +59,11 @@ export function planCall(settings: SimulatorSettings, input: PlanInput): Plan {
   const refused = REFUSED[plan.outcome];
   if (refused !== undefined) {
     plan.answerAfterMs = null;
-    plan.giveUpAfterMs = Math.min(ringMs * refused.part, input.joinTimeoutMs);
+    // Documented of calls that nobody joins is only that they end when their join timeout is reached
+    // (https://docs.ultravox.ai/webhooks/available-webhooks), and the termination reason of SIP.
+    if (input.reportsRefusals) {
+      plan.giveUpAfterMs = Math.min(ringMs * refused.part, input.joinTimeoutMs);
+    }
     plan.sipReason = refused.sipReason;
   } else if (plan.outcome === 'noAnswer') plan.answerAfterMs = null;
   else if (plan.outcome === 'ringsLong') plan.answerAfterMs = input.joinTimeoutMs * 0.9;
