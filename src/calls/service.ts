@@ -98,7 +98,10 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
           ['phoneNumber'],
         );
       }
-      const number = await chooseOutboundNumber(tx, viewer, agent.id, fromNumber);
+      const number = await chooseOutboundNumber(tx, viewer, agent.id, {
+        to: phoneNumber,
+        from: fromNumber,
+      });
       return insertCall(app, tx, agent, {
         id,
         medium: number.provider,

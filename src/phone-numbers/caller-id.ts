@@ -9,23 +9,24 @@ import { decryptSip } from './credentials.ts';
 import { type OutboundNumber, outgoingMedium } from './medium.ts';
 
 /**
- * The caller ID for a call of this agent: `fromNumber`, which must be one of the agent's outbound
- * numbers, or else the outbound number whose last call is the oldest. A number whose carrier account is
+ * The caller ID for a call of this agent `to` a number: `from`, which must be one of the agent's outbound
+ * numbers, or else the outbound number whose last call is the oldest, except `to` itself. A number whose carrier account is
  * not at Ultravox yet is chosen only when there is no other.
  *
  * The number is locked against being released until the transaction ends.
  *
- * @throws UserInputError NO_PHONE_NUMBER_CONFIGURED or PHONE_NUMBER_NOT_ASSIGNED.
+ * @throws UserInputError NO_PHONE_NUMBER_CONFIGURED, PHONE_NUMBER_NOT_ASSIGNED or INVALID_INPUT.
  */
 export async function chooseOutboundNumber(
   db: App['db'] | Tx,
   viewer: Pick<Viewer, 'organizationId'>,
   agentId: string,
-  fromNumber?: string | null,
+  { to, from }: { to?: string; from?: string | null | undefined } = {},
 ): Promise<OutboundNumber> {
-  const wanted = fromNumber
-    ? Prisma.sql`n.phone_number = ANY(${phoneNumberForms(fromNumber)})`
-    : Prisma.sql`(n.provider = 'SIP' OR t.status IS NOT DISTINCT FROM 'ACTIVE')`;
+  const called = to ? phoneNumberForms(to) : [];
+  const wanted = from
+    ? Prisma.sql`n.phone_number = ANY(${phoneNumberForms(from)})`
+    : Prisma.sql`n.phone_number <> ALL(${called}::text[]) DESC, (n.provider = 'SIP' OR t.status IS NOT DISTINCT FROM 'ACTIVE')`;
   const [number] = await db.$queryRaw<OutboundNumber[]>`
     SELECT n.id, n.organization_id AS "organizationId", n.phone_number AS "phoneNumber",
       n.provider::text AS provider, n.sip_server AS "sipServer", n.credentials
@@ -50,11 +51,18 @@ export async function chooseOutboundNumber(
       ['agentId'],
     );
   }
-  if (fromNumber && !phoneNumberForms(fromNumber).includes(number.phoneNumber)) {
+  if (from && !phoneNumberForms(from).includes(number.phoneNumber)) {
     throw userError(
       'PHONE_NUMBER_NOT_ASSIGNED',
       'The caller ID is not an outbound number of this agent. Assign it to the agent first, or omit it to use one of the agent’s numbers.',
       ['fromNumber'],
+    );
+  }
+  if (called.includes(number.phoneNumber)) {
+    throw userError(
+      'INVALID_INPUT',
+      'The number is the caller ID itself, and the agent has no other outbound number.',
+      ['phoneNumber'],
     );
   }
   return number;

@@ -148,6 +148,23 @@ describe('createCall: caller ID', () => {
     }
   });
 
+  it('never is the number that is called', async () => {
+    const agentId = await makeAgent(server);
+    const own = { client: caller.client, agentId };
+    const first = await addNumber(caller.client, agentId);
+    const input = { agentId, phoneNumber: first.phoneNumber };
+    const problems = problemsOf(await run(caller.client, 'createCall', input));
+    expect(problems).toEqual(['INVALID_INPUT phoneNumber']);
+    const second = await addNumber(caller.client, agentId);
+    for (const [to, from] of [
+      [first, second] as const,
+      [second, first] as const,
+      [first, second] as const,
+    ]) {
+      expect((await dial(own, to.phoneNumber)).fromNumber).toBe(from.phoneNumber);
+    }
+  });
+
   it('uses `fromNumber`, otherwise the least recently used number', async () => {
     const agentId = await makeAgent(server);
     const numbers = [];

@@ -436,7 +436,9 @@ describe('chooseOutboundNumber', () => {
     return { agent, numbers };
   }
   const choose = (agentId: string, from?: string) =>
-    chooseOutboundNumber(server.app.db, { organizationId: server.organizationId }, agentId, from);
+    chooseOutboundNumber(server.app.db, { organizationId: server.organizationId }, agentId, {
+      from,
+    });
   const refusal = (promise: Promise<unknown>) =>
     promise.then(
       () => null,

@@ -36,7 +36,7 @@ mutation('createCall', {
     fromNumber: t.field({
       type: 'E164',
       description:
-        'Caller ID: one of the agent’s outbound numbers. Default: the least recently used one.',
+        'Caller ID: one of the agent’s outbound numbers. Default: the least recently used one other than `phoneNumber`.',
     }),
     variables: t.field({
       type: 'JSONObject',

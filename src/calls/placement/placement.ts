@@ -244,6 +244,13 @@ export const ON_DO_NOT_CALL_LIST = {
   failure: 'The number was added to the do-not-call list before it was dialed.',
 } as const;
 
+/** The only number of a campaign may be among its contacts. */
+const IS_CALLER_ID: Objection = {
+  failureCode: 'INVALID_INPUT',
+  endReason: 'INVALID_NUMBER',
+  failure: 'The number is the caller ID itself. Nobody was called.',
+};
+
 async function failUnwanted(app: App, id: string, objection: Objection): Promise<void> {
   await updateCall(app, id, (tx, call) =>
     endCallLocally(app, tx, call, { transition: 'WITHDRAW', status: 'FAILED', ...objection }),
@@ -260,6 +267,7 @@ async function objectionTo(app: App, call: CallWithParts): Promise<Objection | n
   if (phoneNumber === null) return null;
   const isCanonical = canonicalPhoneNumber(phoneNumber) === phoneNumber;
   if (!isCanonical && (await isListed(app, call))) return ON_DO_NOT_CALL_LIST;
+  if (canonicalPhoneNumber(phoneNumber) === call.ownNumber) return IS_CALLER_ID;
   const checks = new Checks();
   checks.phoneNumber(phoneNumber, ['phoneNumber'], { allowPremium: false });
   const [problem] = checks.problems;

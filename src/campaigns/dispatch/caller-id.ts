@@ -1,4 +1,4 @@
-/** Picks the caller ID of a call by the rotation strategy of its campaign. */
+/** Picks the caller ID of a call by the rotation strategy of its campaign. No number calls itself. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
 import { anyNumber, nextNumbers, numberOfBlock } from '../schedule/number-rotation.ts';
@@ -21,7 +21,7 @@ export function chooseCallerId({
   numbers: readonly CallerId[];
   /** The campaign's, after the calls decided before this one. */
   rotationIndex: number;
-  contact: Pick<DueContact, 'position' | 'withdrawnNumberId'>;
+  contact: Pick<DueContact, 'position' | 'phoneNumber' | 'withdrawnNumberId'>;
   callId: string;
 }): CallerIdChoice {
   const choose = (index: number | undefined, next = rotationIndex): CallerIdChoice => {
@@ -29,6 +29,9 @@ export function chooseCallerId({
     if (!number) throw new Error(`Campaign ${campaign.id} has no number at ${index}`);
     return { number, rotationIndex: next };
   };
+  /** The number after the one that is to be called. The only number is refused right before it is dialed. */
+  const other = (index = 0): number =>
+    numbers[index]?.phoneNumber === contact.phoneNumber ? (index + 1) % numbers.length : index;
   switch (campaign.phoneRotationStrategy) {
     case 'ROUND_ROBIN': {
       // The number of a withdrawn call has not been used.
@@ -39,17 +42,20 @@ export function chooseCallerId({
         next: rotationIndex,
         calls: 1,
       });
-      return choose(indexes[0], next);
+      const index = other(indexes[0]);
+      return choose(index, index === indexes[0] ? next : (index + 1) % numbers.length);
     }
     case 'SEQUENTIAL':
       return choose(
-        numberOfBlock({
-          numbers: numbers.length,
-          position: contact.position,
-          contacts: campaign.totalCount,
-        }),
+        other(
+          numberOfBlock({
+            numbers: numbers.length,
+            position: contact.position,
+            contacts: campaign.totalCount,
+          }),
+        ),
       );
     case 'RANDOM':
-      return choose(anyNumber({ numbers: numbers.length, seed: callId }));
+      return choose(other(anyNumber({ numbers: numbers.length, seed: callId })));
   }
 }

@@ -303,6 +303,18 @@ describe('decideContacts', () => {
       [['n2', 'n1'], 1],
     ],
     [
+      'skips the number that is to be called',
+      {},
+      [{ phoneNumber: NUMBERS[0]!.phoneNumber }, {}],
+      [['n2', 'n3'], 0],
+    ],
+    [
+      'gives the contact who has the number of its block the next one',
+      { phoneRotationStrategy: 'SEQUENTIAL', totalCount: 3 },
+      [{ position: 2, phoneNumber: NUMBERS[2]!.phoneNumber }],
+      [['n1'], 0],
+    ],
+    [
       'gives each block of a SEQUENTIAL campaign its number',
       { phoneRotationStrategy: 'SEQUENTIAL', totalCount: 3 },
       [{ position: 2 }, { position: 0 }],

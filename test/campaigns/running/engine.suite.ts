@@ -182,6 +182,25 @@ export function engineSuite(): void {
       ]);
     });
 
+    it('never has a phone number call itself', async () => {
+      const own = await prepareOperator((await server.newOrganization()).client);
+      const numbers = await importNumbers(own, 2);
+      const contacts = [{ phoneNumber: numbers[0]!.phoneNumber }];
+      const [alone, both] = [[numbers[0]!], numbers].map((pool) =>
+        start(own, { contacts, phoneNumberIds: pool.map(({ id }) => id) }),
+      );
+      const failed = await ended(own, await alone!);
+      expect(failed.contacts.nodes[0]).toMatchObject({
+        status: 'FAILED',
+        endReason: 'INVALID_NUMBER',
+      });
+      expect(dialsOf(server, failed.id)).toEqual([]);
+      const completed = await ended(own, await both!);
+      expect(completed.counts).toMatchObject({ completed: 1 });
+      const [call] = await callsOf(server, completed.id);
+      expect(call).toMatchObject({ ownNumber: numbers[1]!.phoneNumber });
+    });
+
     it('is paused when it has no phone number, and resumes with another', async () => {
       const own = await prepareOperator((await server.newOrganization()).client);
       const [number, other] = await importNumbers(own, 2);
