@@ -42,7 +42,7 @@ export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
     usage.set(call.campaignId, used);
     const reason = withdrawalReason(campaign, call, used);
     if (reason) {
-      used.attemptsToday--;
+      if (call.attemptDay === campaign.day) used.attemptsToday--;
       used.callingCount--;
       withdrawals.push({ call, reason, status: statusAfter(campaign, call) });
       continue;
@@ -77,9 +77,11 @@ function withdrawalReason(
   }
   if (!numbers.some(({ id }) => id === call.phoneNumberId)) return 'NO_PHONE_NUMBER';
   if (campaign.maxCallsPerDay !== null) {
-    if (call.attemptDay !== day || used.attemptsToday > campaign.maxCallsPerDay) {
-      return 'DAILY_CAP_REACHED';
-    }
+    const isOfToday = call.attemptDay === day;
+    const most = campaign.maxCallsPerDay - (isOfToday ? 0 : 1);
+    if (used.attemptsToday > most) return 'DAILY_CAP_REACHED';
+    // It would count on the day before, and is decided again to count today.
+    if (!isOfToday) return 'ULTRAVOX_WAITS';
   }
   // The concurrency limit was lowered since the claim.
   if (used.callingCount > campaign.maxConcurrentCalls) return 'CONCURRENCY_REACHED';

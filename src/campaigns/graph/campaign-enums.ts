@@ -164,7 +164,7 @@ export const CampaignDecisionReasonEnum = builder.enumType('CampaignDecisionReas
     },
     [CampaignDecisionReason.ULTRAVOX_WAITS]: {
       description:
-        'Ultravox did not accept the call: it had no capacity, could not be reached, or rejects every call of the account. The attempt does not count.',
+        'Ultravox did not accept the call: it had no capacity, could not be reached, or rejects every call of the account. Also when the day ended, under `maxCallsPerDay`, before it accepted the call. The attempt does not count.',
     },
     [CampaignDecisionReason.DO_NOT_CALL]: {
       description: 'The phone number is on the do-not-call list.',

@@ -148,6 +148,15 @@ describe('decideReleasedCalls', () => {
         slots: { attemptsToday: 1 },
         call: { attemptDay: '2037-06-01' },
       },
+      'ULTRAVOX_WAITS',
+    ],
+    [
+      'an attempt of another day when the daily cap is reached',
+      {
+        columns: { maxCallsPerDay: 5 },
+        slots: { attemptsToday: 5 },
+        call: { attemptDay: '2037-06-01' },
+      },
       'DAILY_CAP_REACHED',
     ],
     [
@@ -162,6 +171,13 @@ describe('decideReleasedCalls', () => {
     expect(claims).toEqual([]);
     const status = columns.status === 'CANCELLED' ? 'CANCELLED' : 'SCHEDULED';
     expect(withdrawals).toEqual([{ call: cycle.released[0], reason, status }]);
+  });
+
+  it('counts no attempt of another day against the daily cap', () => {
+    const released = [releasedCall({ attemptDay: '2037-06-01' }), releasedCall({ id: 'k2' })];
+    const slots = slotsOf({ maxCallsPerDay: 5 }, { attemptsToday: 6 });
+    const { withdrawals } = decideReleasedCalls(cycleOf([slots], { released }));
+    expect(withdrawals.map(({ call }) => call.id)).toEqual(['k1', 'k2']);
   });
 
   it.each<[string, Partial<Campaign>, object]>([
