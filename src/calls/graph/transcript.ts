@@ -100,7 +100,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     type: AnsweredByEnum,
     nullable: true,
     description:
-      'Who answered the call, according to the use of `leaveVoicemail`, to phrases in the transcript and, if the call is analyzed, to the language model. Null if the call was not answered, and until the transcript is available.',
+      'Who answered the call, according to the use of `leaveVoicemail`, to phrases in the transcript and, if the call is analyzed, to the language model. A request not to be called again shows a person, unless the agent left a message or the language model heard a voicemail. Null if the call was not answered, and until the transcript is available.',
   }),
   answeredByEvidence: t.exposeString('answeredByEvidence', {
     nullable: true,
@@ -109,7 +109,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
   }),
   doNotCallRequested: t.boolean({
     description:
-      'Whether the person asked not to be called again: with phrases that are usual in English, Spanish, German or French, or in any words and language if the call is analyzed. Such numbers are added to the do-not-call list only if `Organization.addDoNotCallRequests` is set; otherwise add them with `addToDoNotCall`.',
+      'Whether the person asked not to be called again: with phrases that are usual in English, Spanish, German or French, or in any words and language if the call is analyzed. Unusual wording may be missed, and a sentence that resembles a request may count as one. A campaign does not call such a contact again. Such numbers are added to the do-not-call list only if `Organization.addDoNotCallRequests` is set; otherwise add them with `addToDoNotCall`.',
     ...DO_NOT_CALL_REQUESTED,
   }),
   dncRequested: t.boolean({

@@ -28,6 +28,9 @@ const MIN_QUOTE = 4;
 /**
  * Findings by fixed phrases, corrected by what a language model found. Only what the other side literally said
  * counts as evidence, so that nobody else, and no instruction in a transcript, makes a finding.
+ *
+ * A request not to be called again counts whoever answered. It also shows that a person did, where only phrases
+ * suggest a voicemail: "she is not available" is in greetings and in conversations.
  */
 export function findingsIn(
   turns: readonly Words[],
@@ -39,8 +42,10 @@ export function findingsIn(
   const answer = heard
     ? { answeredBy: model.answeredBy!, evidence: `It said “${heard}”.` }
     : { answeredBy, evidence };
-  if (answer.answeredBy === 'VOICEMAIL') return { ...answer, dncQuote: null };
   const dncQuote = doNotCallRequestIn(turns) ?? turnWith(turns, model?.doNotCallQuote ?? null);
+  if (dncQuote && answer.answeredBy === 'VOICEMAIL' && !heard && !isCertain) {
+    return { answeredBy: 'HUMAN', evidence: `It said “${dncQuote}”.`, dncQuote };
+  }
   return { ...answer, dncQuote };
 }
 

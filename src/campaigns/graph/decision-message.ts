@@ -20,7 +20,8 @@ const CAUSES: Record<CampaignDecisionReason, string | null> = {
   CALL_ENDED: null,
   RETRIES_OFF: 'The call failed and retries are turned off',
   RETRIES_USED_UP: 'The call failed and no retries are left',
-  NOT_RETRIED: 'The call failed for a reason that is not retried',
+  NOT_RETRIED:
+    'The call failed for a reason that is not retried, or the person asked not to be called again',
   TOO_MANY_FAILURES: 'More than half of the last 20 calls failed, so the campaign was paused',
   CAMPAIGN_PAUSED: 'The campaign was paused',
   CAMPAIGN_RESUMED: 'The campaign was resumed',

@@ -219,6 +219,40 @@ describe('findingsIn', () => {
     expect(findingsIn(said(text), outbound).dncQuote).toBeNull();
   });
 
+  it.each([
+    "She is not available. Take me off your list and don't call me again.",
+    "I am unable to take your call any more. Don't call me again.",
+    'You cannot leave me a message. Never call me again.',
+  ])('does not take a person who asks not to be called again for a voicemail: “%s”', (text) => {
+    expect(findingsIn(said(text), outbound)).toEqual({
+      answeredBy: 'HUMAN',
+      evidence: `It said “${text}”.`,
+      dncQuote: text,
+    });
+    const quote = text.slice(0, 20);
+    const model = {
+      answeredBy: 'VOICEMAIL',
+      answeredByQuote: quote,
+      doNotCallQuote: null,
+    } as const;
+    expect(findingsIn(said(text), outbound, model).dncQuote).toBe(text);
+    const left = { speaker: 'TOOL', text: '', toolName: 'leaveVoicemail' } as const;
+    expect(findingsIn([...said(text), left], outbound)).toMatchObject({
+      answeredBy: 'VOICEMAIL',
+      dncQuote: text,
+    });
+  });
+
+  it.each([
+    'You have reached our mailbox. Please do not call this office after 5 pm.',
+    'Leave a message after the tone. If you want to be removed from our list, press 2.',
+  ])('takes a greeting for a voicemail without a request: “%s”', (text) => {
+    expect(findingsIn(said(text), outbound)).toMatchObject({
+      answeredBy: 'VOICEMAIL',
+      dncQuote: null,
+    });
+  });
+
   it('takes from a model only what the other side literally said', () => {
     const turns = said('I would rather\nbe left in peace.');
     const found = (quote: string) => {
@@ -229,7 +263,10 @@ describe('findingsIn', () => {
       } as const;
       return findingsIn(turns, outbound, model);
     };
-    expect(found('rather be left in')).toMatchObject({ answeredBy: 'VOICEMAIL', dncQuote: null });
+    expect(found('rather be left in')).toMatchObject({
+      answeredBy: 'VOICEMAIL',
+      dncQuote: 'I would rather\nbe left in peace.',
+    });
     for (const quote of ['rather be right', 'Shall I never call you again?', 'I', '']) {
       expect(found(quote)).toMatchObject({ answeredBy: 'HUMAN', dncQuote: null });
     }
