@@ -1,0 +1,202 @@
+/**
+ * English requests not to be called again, as patterns on the words of `dnc-request.ts`. A sentence that is taken
+ * for a request by mistake costs a call, and a request that is missed has a person called again, so in doubt a
+ * sentence counts. Not so what people say all day: "don't call me before nine", "don't call me Bob".
+ */
+
+const NOT = 'do ?n(?:ot| ?t)';
+const CALL = '(?:call|cold call|phone|ring|dial|telephone|contact|bother|harass|disturb)';
+const CALLING =
+  '(?:calling|cold calling|phoning|ringing|dial+ing|contacting|bothering|harassing|disturbing|bugging|pestering|spamming)';
+const CALLED = '(?:called|phoned|contacted|bothered|disturbed)';
+const ME = '(?:me|us)';
+const PLACE =
+  '(?:number|phone|line|telephone|cell|cellphone|mobile|landline|house|home|place|address|residence|household|office|business|company|department|extension)';
+const THIS = `(?:here|(?:this|that) (?:\\w+ )?${PLACE}|these numbers)`;
+const MY = `(?:my|our) (?:\\w+ )?${PLACE}`;
+const SOMEBODY = '(?:him|her|them|(?:my|our|the|his) \\w+)';
+const AGAIN =
+  '(?:ever again|again|any ?more|any longer|no more|ever|back|in (?:the )?future|from now on|at all|under any circumstances)';
+
+const HOUR = '(?:\\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)';
+const DAY = '(?:mon|tues|wednes|thurs|fri|satur|sun)days?';
+/** A limit in time: the person may be called at another one. */
+const TIME = `(?:before|until+|till?|between|during|past|around|while|when|whenever|after (?!this|that|all)\\w+|by (?:${HOUR}|${DAY}|noon|tomorrow)|on (?:a |the )?(?:${DAY}|weekends?)|on (?:\\w+ )?holidays?|on my (?:day|break|lunch|holiday|vacation)|at (?:night|noon|midnight|lunch\\w*|dinner\\w*|${HOUR}|(?:this|that|such an?) (?:hour|time)|the (?:moment|weekend))|in (?:the )?(?:morning|afternoon|evening|middle|night|next|an?|${HOUR})|this (?:early|late|week|weekend|morning|afternoon|evening|month|often)|right (?:now|away)|now|today|tonight|tomorrow|yet|so (?:early|late|often|much|many)|too (?:early|late|often|much)|that (?:early|late|often|much)|as (?:often|early|late|soon)|next|first|later|early|late|earlier|every|more than|for (?:an?|the next|another|at least|${HOUR})|from ${HOUR}|${DAY})`;
+const TIMED = new RegExp(` (?:(?:again|here|please|back|there) )*${TIME}\\b`, 'y');
+
+/** Words after which a name does not follow. */
+const NEXT =
+  'please|pls|thanks?|ok|okay|alright|bye|goodbye|i|im|ill|id|ive|we|were|and|or|but|because|cause|cuz|since|stop|never|take|remove|delete|lose|get|leave|put|thats|this (?:is|isnt|was)|not|no|nope|with|about|regarding|from|using|under|on (?:this|that|my|any|the phone)|at (?:this|that|home|work|my)|for any|either|seriously|period|hello|just|how|why|where|do|dont|did|is|are|understand|understood|got it|if|unless|without|theres|guys|people';
+/** The sentence ends here, or does not go on with a name ("don't call me Bob"). */
+const END = `(?=$| ,| (?:${NEXT}|you|its|it is|what|who|he|she|they)\\b)`;
+const END_WITHOUT_OBJECT = `(?=$| ,| (?:${NEXT})\\b)`;
+/** Where to call instead. */
+const NO_OTHER_PLACE =
+  '(?!.{0,40}\\b(?:instead|(?:call|try|use|ring|phone|reach)(?: me)? (?:at|on|my|the)))';
+/** Announcements offer keys. */
+const NO_KEY = '(?!.{0,40}\\b(?:press|dial)\\b)';
+
+const OBJECT_WORDS = [
+  `${ME}(?: ${THIS})? ${AGAIN}`,
+  `${ME}${END}${NO_OTHER_PLACE}`,
+  `${THIS}(?: ${AGAIN})?`,
+  `${MY}(?: ${AGAIN})?${NO_OTHER_PLACE}`,
+  `${SOMEBODY} ${AGAIN}`,
+].join('|');
+
+/** What follows the beginning of a request. Shared, since such patterns are expensive to compile. */
+interface Tail {
+  words: RegExp;
+  /** Whether a limit in time after them means that it is no request. */
+  isUntimed: boolean;
+}
+
+function tail(words: string, isUntimed = true): Tail {
+  return { words: new RegExp(`(?:${words})(?![a-z0-9])`, 'y'), isUntimed };
+}
+
+/** "me again", "this number". */
+const OBJECT = tail(` (?:${OBJECT_WORDS})`);
+/** As above, or nobody in particular. */
+const WHOM = tail(
+  ` (?:${OBJECT_WORDS})|(?<!bother|harass|disturb)(?: ${AGAIN}|${END_WITHOUT_OBJECT})`,
+);
+/** As above; complaints about the time count too. */
+const WHOM_TO_STOP = tail(
+  ` ${ME}(?:${END}| (?:${AGAIN}|${TIME}|all|like|constantly|already))| (?:${THIS}|${MY})| ${SOMEBODY}${END}| ${AGAIN}|${END_WITHOUT_OBJECT}`,
+  false,
+);
+/** After "be called". */
+const CALLED_END = tail(` ${AGAIN}| by| from|${END}`);
+const SENTENCE_END = tail(END_WITHOUT_OBJECT, false);
+const AT_ANY_TIME = tail('');
+
+const FILLER =
+  '(?:(?:please|ever|even|again|you|you dare|dare|dare to|just|keep|continue|continue to|try|try to|bother|bother to) )*';
+/** "They don't call me", but not "I told you don't call me". */
+const OWN =
+  '(?:i|we|they|people|he|she|who|why|(?<!\\b(?:told|tell|telling|asked|asking|beg|thank) )you|usually|normally)';
+const REFUSED = `(?<!\\b(?:not|dont|don t|never|didnt|wont|should i|did you|i) )`;
+const UNWANTED = `(?:${NOT}|did ?nt|no longer|never) (?:really |ever |even |actually |to )*(?:want|wanna|wish|like|care)(?: (?:you|you guys|you people|anyone|anybody|your \\w+|them))?(?: to)?`;
+const TOLD =
+  '(?:told|asked?|asking|said|tell|request\\w*|want|warned|demand\\w*|prefer)(?: \\w+){0,4}';
+const LIST =
+  '(?:lists?|listings?|systems?|database|data base|records?|books?|files?|calls?|calling|contacts|directory|rotation|registry|crm|campaigns?|there)';
+const MINE =
+  '(?:me|us|him|her|them|(?:my|our) (?:\\w+ ){0,2}?(?:name|number|phone|info|information|details|data|contact|contacts|record|records|line)|(?:this|that|the) (?:\\w+ )?(?:number|phone|line|address|household))';
+const SALES =
+  '(?:sales|cold|marketing|telemarketing|unsolicited|solicitation|promotional|spam|robo|nuisance)';
+
+/** Beginnings of requests, which are requests if the tail follows. */
+const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
+  // "Don't call me", "do not ever call this number again", "never call again".
+  [`(?<!\\b${OWN} )${NOT} ${FILLER}(?:${CALL}|${CALLING})`, WHOM],
+  [
+    `(?<!\\b(?:${OWN}|ive|youve|theyve|had|have|has|would|could|will|can|that) )never ${FILLER}(?:${CALL}|${CALLING})`,
+    WHOM,
+  ],
+  [
+    `(?<!\\b(?:do|did|does|had|has|have|will|is|are|was|were) )(?:not|no longer) (?:${CALL}|${CALLING})`,
+    OBJECT,
+  ],
+  [
+    `(?<!\\b(?:if|when|why|until|unless) )you (?:${NOT}|never|better not|will not|wont|must ?nt|must not|may not|can ?not|cant|should ?nt|should not|shall not|are not to) (?:ever )*${CALL} (?:${ME}|${THIS}|${MY}) (?:ever again|again|any ?more)`,
+    AT_ANY_TIME,
+  ],
+  [`(?:nobody|no ?one) (?:should|is to|may) (?:ever )?${CALL}`, OBJECT],
+  // "Stop calling!", "stop these calls".
+  [
+    `(?<!\\b(?:i|ill|ive|we) )(?:stop|quit|cease|cease and desist)(?: with)?(?: all| the| these| your| this| any)* ${CALLING}`,
+    WHOM_TO_STOP,
+  ],
+  [`(?:stop|end)(?: making| with)?(?: all| the| these| those| your)+ (?:\\w+ )?calls\\b${NO_KEY}`],
+  ['cease and desist|refrain from (?:calling|phoning|contacting)'],
+  ['calls (?:to|have to|need to|must) stop'],
+  // "I don't want to be called", "I don't want any calls".
+  [`${UNWANTED} (?:be |get |keep |ever )*${CALLED}`, CALLED_END],
+  [`${UNWANTED} (?:be |get |keep |ever )*(?:${CALL}|${CALLING})`, OBJECT],
+  [
+    `(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish)(?: to (?:get|receive|take|have))? (?:any |more |your |these |those |such |further |of |phone |${SALES} |future |other )*calls?`,
+    AT_ANY_TIME,
+  ],
+  [
+    `(?:${NOT}|no longer|never|not) (?:take|accept|accepting|like|need|answer|appreciate|taking|interested in) (?:any |more |your |these |those )*(?:${SALES}|of your|more of your) ?calls?`,
+  ],
+  [`(?:${NOT}|never) (?:ever )?want to hear from you`],
+  [`no (?:more|further) (?:phone |${SALES} |of (?:these|your|those) )?calls?`, AT_ANY_TIME],
+  [`no (?:${SALES} calls?|calls? (?:please|ever|at all|to this))`],
+  // "I asked you not to call me", "I'd rather you didn't call".
+  [`${TOLD} not to (?:be |ever )*${CALLED}`, CALLED_END],
+  [`${TOLD} not to (?:ever )*${CALL}`, OBJECT],
+  [
+    `(?:told|asked|want|warned|like|need) (?:you|you guys|you people|your \\w+) not to (?:ever )?${CALL}`,
+    WHOM,
+  ],
+  [
+    `(?:rather|prefer|prefer it if|appreciate it if|wish|like it if) you (?:did ?nt|did not|would ?nt|would not|do ?nt|do not|never) ${CALL}`,
+    WHOM,
+  ],
+  // "Take me off the list", "remove this number", "lose my number".
+  [
+    `${REFUSED}(?:take|remove|delete|get|scratch|strike|cross|cut|pull|drop|erase|wipe|purge|keep|leave) ${MINE}(?: \\w+){0,2}? (?:off|from|out of|out)(?: (?!do\\b|dont\\b|dnc\\b|no\\b|wait|guest)\\w+){0,5}? ${LIST}\\b${NO_KEY}`,
+  ],
+  [`${REFUSED}(?:take|get) ${MINE} off`, SENTENCE_END],
+  [`${REFUSED}remove me`, SENTENCE_END],
+  [
+    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)`,
+  ],
+  [
+    `(?:you to |(?<!\\b(?:to|i|ill|id|not|we|you|youll|can|will|would|could|might|may|dont|never|didnt|wont|cant) ))lose (?:my|this|our|that) (?:\\w+ )?number`,
+  ],
+  [
+    `(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?(?:removed|deleted|taken (?:off|out of)) (?!do\\b|dnc\\b)\\w+`,
+  ],
+  ['(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?removed', SENTENCE_END],
+  [
+    `(?:want|like|be|get) (?:to be )?off (?:of )?(?:your|this|the|that|all)(?: (?!do\\b|dnc\\b|wait)\\w+){0,2}? ${LIST}`,
+  ],
+  [
+    '(?:have|get|want|need|like) (?:me|us|(?:my|this|our) (?:\\w+ )?number) (?:\\w+ly )?(?:removed|deleted|taken off|off)',
+  ],
+  [
+    '(?<!\\bnot )(?:on|to|onto|in|into|as) (?:(?:the|your|a|an|any|my|our|national|federal|state|internal|company|companys) )*(?:do ?not ?(?:call|contact|phone)|dont call|no call|dnc)\\b(?! (?:me|us|my|this|him|her|them|anyone))',
+  ],
+  // "Unsubscribe me", "I opt out", "leave me alone".
+  ['(?<!\\b(?:not|dont) )unsubscribe (?:me|us|this|my)'],
+  ['(?:^|(?<=, ))unsubscribe', SENTENCE_END],
+  ['(?:want|like|wish|need) to (?:be unsubscribed|unsubscribe|opt out)'],
+  ['opt (?:me|us|this number|my number) out|im? (?:am )?(?:hereby )?opt(?:ing)? out'],
+  ['(?<!\\b(?:not|dont|never) )leave (?:me|us|him|her|my \\w+) (?:the \\w+ )?(?:alone|in peace)'],
+  // "You have no permission to call me".
+  ['(?:revok|withdraw|rescind)(?:e|ing)? (?:(?:my|our|any|all) )*(?:consent|permission)'],
+  [
+    `(?:${NOT}|not|no longer|never) (?:have|give|gave|given) (?:you )?(?:(?:my|our|any) )?(?:permission|consent) to (?:call|contact|phone)`,
+  ],
+  [
+    `${NOT} consent to (?:(?:be|being|these|your|any|further|more|receiv\\w+) )+(?:call|contact)\\w*`,
+  ],
+  ['no (?:permission|right|consent) to (?:call|contact|phone)'],
+  ['not (?:allowed|permitted|supposed|authori[sz]ed) to (?:call|contact|phone)', OBJECT],
+];
+
+const COMPILED = PHRASES.map(([head, follows]) => ({
+  head: new RegExp(`\\b(?:${head})\\b`, 'g'),
+  follows,
+}));
+
+/** Whether words in plain form contain a request. */
+export function isEnglishRequest(words: string): boolean {
+  return COMPILED.some(({ head, follows }) =>
+    words.matchAll(head).some(({ index, 0: { length } }) => {
+      if (!follows) return true;
+      const end = endOf(follows.words, words, index + length);
+      return end !== null && !(follows.isUntimed && endOf(TIMED, words, end) !== null);
+    }),
+  );
+}
+
+/** The end of a sticky pattern that matches at a position, or null. */
+function endOf(pattern: RegExp, words: string, position: number): number | null {
+  pattern.lastIndex = position;
+  return pattern.test(words) ? pattern.lastIndex : null;
+}

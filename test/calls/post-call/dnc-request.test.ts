@@ -1,0 +1,65 @@
+/** Finds requests not to be called again, and only these, in the languages whose phrases are known. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { doNotCallRequestIn } from '../../../src/calls/post-call/dnc-request.ts';
+
+const SENTENCES = readFileSync(new URL('dnc-sentences.txt', import.meta.url), 'utf8');
+
+const asked = (text: string) => doNotCallRequestIn([{ speaker: 'USER', text }]);
+
+const sections = SENTENCES.split('\n# ')
+  .slice(1)
+  .map((section) => {
+    const [language, ...lines] = section.trim().split('\n');
+    const marked = (mark: string) =>
+      lines.filter((line) => line.startsWith(mark)).map((line) => line.slice(mark.length));
+    return { language, requests: marked('+ '), others: marked('- ') };
+  });
+
+it('has sentences in the languages that the API names', () => {
+  expect(sections.map(({ language }) => language)).toEqual([
+    'English',
+    'Spanish',
+    'German',
+    'French',
+  ]);
+});
+
+describe.each(sections)('doNotCallRequestIn in $language', ({ requests, others }) => {
+  it.each(requests)('finds a request in “%s”', (text) => {
+    expect(asked(text)).toBe(text);
+    // As some transcripts spell it, and among other words.
+    const plain = text
+      .toLowerCase()
+      .replace(/[’']/g, '')
+      .replace(/[^\p{L}\p{N}]+/gu, ' ');
+    for (const spelled of [plain, text.toUpperCase(), `Hello? ${text}. Bye.`]) {
+      expect(asked(spelled)).toBe(spelled);
+    }
+  });
+
+  it.each(others)('finds none in “%s”', (text) => {
+    for (const spelled of [text, text.toLowerCase(), `Hello? ${text}`]) {
+      expect(asked(spelled)).toBeNull();
+    }
+  });
+});
+
+describe('doNotCallRequestIn', () => {
+  it('hears only the other side', () => {
+    expect(doNotCallRequestIn([{ speaker: 'AGENT', text: 'Never call me again.' }])).toBeNull();
+  });
+
+  it('quotes the sentence of a long turn that contains the request', () => {
+    const text = `${'I have told you a long story. '.repeat(20)}Never call me again. ${'Bye. '.repeat(5)}`;
+    expect(asked(text)).toBe('Never call me again.');
+  });
+
+  it('reads a long turn quickly', () => {
+    const started = performance.now();
+    for (const piece of ['do not ', 'take my ', 'nicht mehr ', 'no me ', 'ne plus ', ' ', '! ']) {
+      expect(asked(`${piece.repeat(10_000)} end`)).toBeNull();
+    }
+    expect(performance.now() - started).toBeLessThan(3_000);
+  });
+});
