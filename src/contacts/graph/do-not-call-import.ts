@@ -9,25 +9,25 @@ import { defaultCountryField, encodingField } from './contact-import-inputs.ts';
 const DoNotCallImportProblemType = builder
   .objectRef<RowProblem>('DoNotCallImportProblem')
   .implement({
-    description: 'Row of a file without a valid phone number.',
+    description: 'Phone number in a file that could not be read, or row without one.',
     fields: (t) => ({
       row: t.exposeInt('row', {
         description:
-          'Number of the row. Row 1 is the first with a phone number. Empty rows are not counted.',
+          'Number of the row. Row 1 is the first after the header, or the first row of a file without a header. Empty rows are not counted.',
       }),
       phoneNumber: t.exposeString('phoneNumber', {
         nullable: true,
         description:
-          'Content of the phone number column, truncated to 60 characters. Null if it was empty.',
+          'Text that is not a valid phone number, truncated to 60 characters. Null if the row has none or could not be read.',
       }),
       reason: t.exposeString('reason', {
-        description: 'Human-readable reason why the row was not imported.',
+        description: 'Human-readable reason why the phone number was not added.',
       }),
     }),
   });
 
 mutation('importDoNotCall', {
-  description: `Adds all phone numbers of a file to the do-not-call list. The file is a CSV with one or more phone number columns, or a plain list with one number per line, of at most ${formatNumber(MAX_ROWS)} rows. Returns when all numbers are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
+  description: `Adds all phone numbers of a file to the do-not-call list. The file is a CSV with a header and one or more phone number columns, or a list of numbers without a header, of at most ${formatNumber(MAX_ROWS)} rows. All phone number columns are read; without a header, all columns that have a phone number in some row. A cell may have several numbers, separated by \` ::: \`, semicolons, commas, slashes or line breaks. Numbers that cannot be read are reported in \`problems\`, and the other numbers of their rows are added. Returns when these are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
   scope: 'write',
   input: (t) => ({
     file: t.field({
@@ -51,13 +51,16 @@ mutation('importDoNotCall', {
     addedCount: { type: 'Int', description: 'Number of phone numbers added to the list.' },
     presentCount: {
       type: 'Int',
-      description:
-        'Number of rows whose phone number was already on the list or in an earlier row.',
+      description: 'Number of phone numbers that were already on the list or in an earlier row.',
     },
-    failedCount: { type: 'Int', description: 'Number of rows without a valid phone number.' },
+    failedCount: {
+      type: 'Int',
+      description:
+        'Number of rows without a phone number, or with one that could not be read. Their other phone numbers are on the list.',
+    },
     problems: {
       type: [DoNotCallImportProblemType],
-      description: 'First 1,000 rows without a valid phone number.',
+      description: 'First 1,000 phone numbers that could not be read, and rows without one.',
     },
   },
 });

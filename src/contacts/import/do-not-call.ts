@@ -2,11 +2,14 @@
 import type { App } from '../../app.ts';
 import { Checks } from '../../infra/checks.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
-import { type PhoneNumberRules, readPhoneNumber } from '../../infra/phone-number.ts';
+import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import type { Viewer } from '../../viewer.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
 import { CsvReader, cellText } from './csv.ts';
+import { isEmptyCell } from './empty-cells.ts';
 import { type FileFormat, readHeader } from './header.ts';
+import { guessField } from './header-names.ts';
+import { readPhoneCell } from './phone-cells.ts';
 import { checkFile, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
 import { type FileEncoding, readText } from './text-encoding.ts';
 
@@ -29,15 +32,17 @@ export interface RowProblem {
 
 export interface ImportedDoNotCall {
   addedCount: number;
-  /** Rows whose number was already on the list or in an earlier row. */
+  /** Numbers that were already on the list or in an earlier row. */
   presentCount: number;
+  /** Rows without a phone number, or with one that cannot be read; their other numbers are added. */
   failedCount: number;
-  /** The first 1,000 rows that failed. */
+  /** The first 1,000 of what cannot be read. */
   problems: RowProblem[];
 }
 
 /**
- * Adds all numbers of a file to the do-not-call list. When it returns, none of them is called any more.
+ * Adds all numbers of a file to the do-not-call list. When it returns, none of them is called any more, and
+ * whatever seems to be a number but cannot be read is reported.
  *
  * Order: the whole file is validated before the first number is written, then batches are committed one
  * by one. If a batch fails, earlier batches remain and the same file can be imported again.
@@ -54,7 +59,7 @@ export async function importDoNotCall(
   const inspected = await checkFile(checks, input.file, () => inspectFile(checks, input, country));
   checks.throwIfAny();
 
-  const { phoneColumns, headerEnd, format } = inspected!;
+  const { columns, headerEnd, format } = inspected!;
   const result: ImportedDoNotCall = {
     addedCount: 0,
     presentCount: 0,
@@ -72,18 +77,15 @@ export async function importDoNotCall(
   for await (const { cells, problem, end } of rowsOf(input.file, format)) {
     if (end <= headerEnd) continue;
     row += 1;
-    const texts = phoneColumns.map((index) => cellText(cells[index] ?? ''));
-    const found = problem ? [] : texts.flatMap((text) => numberIn(text, country) ?? []);
-    if (found.length > 0) numbers.push(...found);
-    else {
-      result.failedCount += 1;
-      if (result.problems.length < MAX_PROBLEMS) {
-        result.problems.push({
-          row,
-          phoneNumber: texts.find(Boolean)?.slice(0, 60).toWellFormed() ?? null,
-          reason: problem ?? 'It is not a valid phone number.',
-        });
-      }
+    const read = problem
+      ? { numbers: [], unread: [{ text: null, reason: problem }] }
+      : readRow(cells, columns, country);
+    numbers.push(...read.numbers);
+    if (read.unread.length > 0) result.failedCount += 1;
+    for (const { text, reason: why } of read.unread) {
+      if (result.problems.length === MAX_PROBLEMS) break;
+      const phoneNumber = text?.slice(0, 60).toWellFormed() ?? null;
+      result.problems.push({ row, phoneNumber, reason: why });
     }
     if (numbers.length >= BATCH) await write();
   }
@@ -91,13 +93,43 @@ export async function importDoNotCall(
   return result;
 }
 
-/** The phone number in a cell, without its extension. */
-function numberIn(cell: string, country: Country): string | undefined {
-  const reading = readPhoneNumber(cell, country);
-  return 'problem' in reading ? undefined : reading.phoneNumber;
+type Country = PhoneNumberRules['defaultCountry'];
+
+/** Indexes of the columns with phone numbers. */
+interface PhoneColumns {
+  /** Named as such in the header: each filled cell is one. */
+  named: readonly number[];
+  /** Have one in some row, and may have other things in the others. */
+  found: readonly number[];
 }
 
-type Country = PhoneNumberRules['defaultCountry'];
+interface Unread {
+  text: string | null;
+  reason: string;
+}
+
+function readRow(
+  cells: readonly string[],
+  { named, found }: PhoneColumns,
+  country: Country,
+): { numbers: string[]; unread: Unread[] } {
+  const filled = (indexes: readonly number[]): string[] =>
+    indexes
+      .map((index) => cellText(cells[index] ?? ''))
+      .filter((text) => !isEmptyCell(text, 'phoneNumber'));
+  const inNamed = filled(named);
+  const inFound = filled(found);
+  const seemsNumber = inFound.filter((text) => /\d/.test(text));
+  const read = [...inNamed, ...seemsNumber].map((text) => readPhoneCell(text, country));
+  const numbers = [...new Set(read.flatMap((cell) => cell.numbers))];
+  const unread = read.flatMap((cell) =>
+    cell.unread.map(({ text, problem }) => ({ text, reason: `It ${problem}.` })),
+  );
+  if (numbers.length > 0 || unread.length > 0) return { numbers, unread };
+  const [text = null] = inFound;
+  const reason = text === null ? 'The row has no phone number.' : 'It is not a valid phone number.';
+  return { numbers, unread: [{ text, reason }] };
+}
 
 /** Finds the phone number columns and checks that the file can be read to its end. */
 async function inspectFile(
@@ -106,23 +138,37 @@ async function inspectFile(
   country: Country,
 ): Promise<{
   format: FileFormat;
-  /** Indexes of the columns with phone numbers. */
-  phoneColumns: number[];
+  columns: PhoneColumns;
   /** Position right after the header, in bytes; 0 without a header. */
   headerEnd: number;
 }> {
-  const columnWithNumber = (cells: readonly string[]): number =>
-    cells.findIndex((cell) => numberIn(cellText(cell), country));
+  const hasNumber = (cell: string): boolean =>
+    /(?:\d\D*){5}/.test(cell) && readPhoneCell(cellText(cell), country).numbers.length > 0;
   const namesColumn = headerTest([]);
   const { format, cells, end } = await readHeader(file, {
     encoding,
-    isHeader: (row) => namesColumn(row) || columnWithNumber(row) !== -1,
+    isHeader: (row) => namesColumn(row) || row.some(hasNumber),
   });
   // A plain list of numbers has no header.
-  const bare = columnWithNumber(cells);
-  const columns = bare === -1 ? mapColumns(checks, cells, []) : [];
+  const hasHeader = !cells.some(hasNumber);
+  const columns = hasHeader ? mapColumns(checks, cells, []) : [];
+  const isNamed = (index: number): boolean => columns[index]?.field === 'phoneNumber';
+  // Names that are no better than "Number", and cells without a name.
+  const mayHaveNumbers = (index: number): boolean => {
+    const name = columns[index]?.column ?? '';
+    return name === '' || guessField(name)?.field === 'phoneNumber';
+  };
+  const headerEnd = hasHeader ? end : 0;
+  const found = new Set<number>();
   let rows = 0;
-  for await (const _row of rowsOf(file, format)) rows += 1;
+  for await (const row of rowsOf(file, format)) {
+    rows += 1;
+    if (row.end <= headerEnd) continue;
+    for (const [index, cell] of row.cells.entries()) {
+      if (isNamed(index) || found.has(index) || !mayHaveNumbers(index)) continue;
+      if (hasNumber(cell)) found.add(index);
+    }
+  }
   if (rows > MAX_ROWS + 1) {
     checks.add(
       'LIMIT_EXCEEDED',
@@ -130,10 +176,8 @@ async function inspectFile(
       ['file'],
     );
   }
-  const named = columns.flatMap(({ field }, index) => (field === 'phoneNumber' ? [index] : []));
-  return bare === -1
-    ? { format, phoneColumns: named, headerEnd: end }
-    : { format, phoneColumns: [bare], headerEnd: 0 };
+  const named = columns.flatMap((_column, index) => (isNamed(index) ? [index] : []));
+  return { format, columns: { named, found: [...found] }, headerEnd };
 }
 
 async function* rowsOf(file: UploadedFile, format: FileFormat) {

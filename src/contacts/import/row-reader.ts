@@ -10,6 +10,7 @@ import type { ImportColumn } from './column-mapping.ts';
 import { cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
 import { optsOut } from './opt-out.ts';
+import { VALUE_SEPARATOR } from './phone-cells.ts';
 import { readTimeZone } from './time-zone.ts';
 
 export type RowReading =
@@ -38,8 +39,6 @@ export interface OptOutOfRow {
 const EXTENSION_KEY = 'extension';
 /** A phone number without these has no extension. */
 const EXTENSION_SIGN = /[\p{L}#;,~]/u;
-/** Between several values in a cell of Google Contacts. */
-const VALUE_SEPARATOR = /\s+:::\s+/;
 
 /** What the cells of a row say. */
 interface RowCells {

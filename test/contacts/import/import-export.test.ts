@@ -234,6 +234,86 @@ describe('importDoNotCall', () => {
     expect((await entries())[0]).toMatchObject({ reason: 'sued us', source: 'register' });
   });
 
+  const numbersIn = async (
+    content: string,
+    input: Record<string, unknown> = { defaultCountry: 'US' },
+  ) => {
+    const { key, id } = await server.newOrganization();
+    const answer = await sendFile({ url: server.url, key }, IMPORT_LIST, content, input);
+    const { addedCount, failedCount, problems, userErrors } = answer.data.importDoNotCall;
+    expect(userErrors).toEqual([]);
+    const listed = await server.app.db.doNotCallEntry.findMany({ where: { organizationId: id } });
+    expect(listed).toHaveLength(addedCount);
+    return {
+      numbers: listed.map(({ phoneNumber }) => phoneNumber.replace('+1415555', '')).sort(),
+      failedCount,
+      unread: problems.map((problem: { row: number; phoneNumber: string }) => [
+        problem.row,
+        problem.phoneNumber,
+      ]),
+    };
+  };
+
+  it('adds the numbers of all phone columns, and reports each that cannot be read', async () => {
+    const file = [
+      'name,Phone,Mobile,Number,',
+      'Ada,+14155552601,415-555-2602,12,+14155552603',
+      'Bob,+1415555260,+14155552604,+14155552605,x,+14155552606',
+      'Eve,ask Ada,nobody,,soon',
+      'Joe,+14155552601,n/a,,',
+    ].join('\n');
+    expect(await numbersIn(file)).toEqual({
+      numbers: ['2601', '2602', '2603', '2604', '2605', '2606'],
+      failedCount: 3,
+      unread: [
+        [1, '12'],
+        [2, '+1415555260'],
+        [3, 'ask Ada'],
+        [3, 'nobody'],
+      ],
+    });
+  });
+
+  it('adds the numbers of all columns of a file without a header', async () => {
+    const file = [
+      'Ada,+14155552601,+14155552602,2026-01-02',
+      'Bob,+14155552603,+1415555260,2026-01-03',
+      '+14155552604,Eve,home,2026-01-04',
+      'Joe,,,2026-01-05',
+    ].join('\n');
+    expect(await numbersIn(file)).toEqual({
+      numbers: ['2601', '2602', '2603', '2604'],
+      failedCount: 2,
+      unread: [
+        [2, '+1415555260'],
+        [4, 'Joe'],
+      ],
+    });
+  });
+
+  it('adds several numbers of a cell', async () => {
+    const file = [
+      'phone',
+      '+14155552601 ::: +14155552602',
+      '"+14155552603; +14155552604 / +14155552605"',
+      '+14155552606 | 12',
+      '"+14155552607\n+14155552608"',
+      '+14155552609;ext=7',
+      '12 ::: +14155552610',
+      '+14155552611; 4155552612',
+      '"+14155552613, 5552614"',
+    ].join('\n');
+    expect(await numbersIn(file)).toEqual({
+      numbers: Array.from({ length: 13 }, (_, index) => String(2601 + index)),
+      failedCount: 3,
+      unread: [
+        [3, '12'],
+        [6, '12'],
+        [8, '+14155552613, 5552614'],
+      ],
+    });
+  });
+
   it('imports several batches', async () => {
     const list = Array.from({ length: 12_000 }, (_, row) => `+1212${2_000_000 + (row % 11_000)}`);
     expect(await importList(list.join('\n'))).toMatchObject({

@@ -1,0 +1,48 @@
+/** Reads cells with one or several phone numbers. Pure. */
+import { type CountryCode, readPhoneNumber } from '../../infra/phone-number.ts';
+
+/** Between several values in a cell of Google Contacts. */
+export const VALUE_SEPARATOR = /\s+:::\s+/;
+/** Between several numbers, as people write them. The first ones also come before extensions. */
+const LIST_SEPARATOR = /\s*[;,|\n]\s*/;
+const LOOSE_SEPARATOR = /\s*[;,|\n/]\s*/;
+/** A longer extension is another number. */
+const MAX_EXTENSION = 6;
+
+export interface PhoneCell {
+  numbers: string[];
+  /** What cannot be read, with the reason as the end of a sentence that starts with the text. */
+  unread: { text: string; problem: string }[];
+}
+
+/** Returns all phone numbers in a cell, without their extensions. */
+export function readPhoneCell(cell: string, country: CountryCode | undefined): PhoneCell {
+  const read: PhoneCell = { numbers: [], unread: [] };
+  for (const value of cell.split(VALUE_SEPARATOR)) {
+    for (const text of partsOf(value, country)) {
+      const reading = readPhoneNumber(text, country);
+      if ('problem' in reading) {
+        read.unread.push({ text, problem: reading.problem });
+        continue;
+      }
+      read.numbers.push(reading.phoneNumber);
+      if (reading.extension !== null && reading.extension.length > MAX_EXTENSION) {
+        read.unread.push({ text, problem: 'may have a second number that is incomplete' });
+      }
+    }
+  }
+  return read;
+}
+
+/** The numbers of a list, or the whole text. */
+function partsOf(text: string, country: CountryCode | undefined): string[] {
+  if (!LOOSE_SEPARATOR.test(text)) return [text];
+  const split = (separator: RegExp, least: number): string[] | null => {
+    const parts = text.split(separator).filter(Boolean);
+    if (parts.length < 2) return null;
+    const valid = parts.filter((part) => !('problem' in readPhoneNumber(part, country)));
+    return valid.length >= least ? parts : null;
+  };
+  const isOne = !('problem' in readPhoneNumber(text, country));
+  return (isOne ? split(LIST_SEPARATOR, 2) : split(LOOSE_SEPARATOR, 1)) ?? [text];
+}
