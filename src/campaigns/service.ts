@@ -20,6 +20,7 @@ import {
   checkSource,
 } from './enrollment/contact-sources.ts';
 import { addContacts, planWaiting } from './enrollment/enrollment.ts';
+import { listOptOuts } from './enrollment/opt-outs.ts';
 import { finishReplan, storeReplan } from './enrollment/replan.ts';
 import { announceCampaigns, campaignEvent, campaignTopic } from './events.ts';
 import { LONG_TRANSACTION, lockCampaign } from './locks.ts';
@@ -72,7 +73,8 @@ const NO_CONTACTS: AddedContacts = {
 /**
  * Creates a campaign with its contacts, and starts or schedules it if a schedule is given.
  *
- * @throws UserInputError with all problems; nothing is created then.
+ * @throws UserInputError with all problems; nothing is created then. If the input is valid, and only its contacts
+ * do not fit, the opt-outs of its file are listed nevertheless.
  */
 export async function createCampaign(
   app: App,
@@ -99,6 +101,7 @@ export async function createCampaign(
   const source = await checkSource(app, viewer, checks, { input, required });
   checks.throwIfAny();
 
+  const doNotCallCount = source ? await listOptOuts(app, viewer, source) : 0;
   const made = await app.db.$transaction(async (tx) => {
     await lockAgent(tx, viewer, agent!.id);
     const campaign = await tx.campaign.create({
@@ -125,7 +128,11 @@ export async function createCampaign(
     const events = [campaignEvent('CAMPAIGN_CREATED', campaign, now)];
     if (required) events.push(await startSchedule(app, tx, campaign, now));
     await appendEvents(tx, viewer.organizationId, events);
-    return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id } }), added, warnings };
+    return {
+      campaign: await tx.campaign.findUniqueOrThrow({ where: { id } }),
+      added: { ...added, doNotCallCount },
+      warnings,
+    };
   }, LONG_TRANSACTION);
   announceCampaigns(app, [id], [viewer.organizationId]);
   return made;

@@ -125,14 +125,17 @@ export function optOutReason(column: string): string {
   return `Column "${column}" of an imported file`.slice(0, MAX_REASON).toWellFormed();
 }
 
-/** Adds the opt-outs of imported rows to the list. Existing entries keep their reason and source. */
+/**
+ * Adds the opt-outs of imported rows to the list. Existing entries keep their reason and source. Callers do this
+ * before anything that may fail: who says no is not called, whatever becomes of the rows.
+ */
 export async function addOptOuts(
-  tx: Tx,
+  db: App['db'],
   { organizationId, now }: { organizationId: string; now: Date },
   optOuts: readonly OptOut[],
 ): Promise<void> {
   if (optOuts.length === 0) return;
-  await tx.$executeRaw`
+  await db.$executeRaw`
     INSERT INTO do_not_call_entries (organization_id, phone_number, reason, source, created_at)
     SELECT DISTINCT ON (r."phoneNumber") ${organizationId}::uuid, r."phoneNumber", r.reason,
       ${IMPORT_SOURCE}, ${now}::timestamptz

@@ -4,7 +4,8 @@ import { optsOut } from '../../src/contacts/import/opt-out.ts';
 import { Checks } from '../../src/infra/checks.ts';
 import { perform, prepareCaller } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { importFile, makeFolder, sendFile } from './import/upload.ts';
+import { until } from '../support/wait.ts';
+import { IMPORT, importFile, makeFolder, sendFile } from './import/upload.ts';
 
 describe('optsOut', () => {
   it.each([
@@ -120,6 +121,9 @@ describe('imports with opt-out columns', () => {
     'nobody,Nobody,true,',
   ].join('\n');
 
+  /** More people than days for which a campaign is planned. */
+  const MANY = Array.from({ length: 4_000 }, (_, index) => `+1415556${1000 + index},Bob,,`);
+
   it('importContacts adds the numbers to the do-not-call list and counts them', async () => {
     const folderId = await makeFolder(server);
     await perform(
@@ -183,6 +187,76 @@ describe('imports with opt-out columns', () => {
     ]);
   });
 
+  it('importContacts adds all numbers of a row, and reports those that it cannot read', async () => {
+    const { key, id: organizationId } = await server.newOrganization();
+    const file = [
+      'phone,mobile,timezone,Do Not Call',
+      '+14155550201,415555,,yes',
+      '+14155550202 ::: 555 ::: +14155550203,"+14155550204; +14155550205",,yes',
+      '+14155550206,415555,,',
+      // Numbers that are not imported since calls to them are expensive, and a row without a number.
+      '+19005550207,,,yes',
+      'nobody,415555,,yes',
+    ].join('\n');
+    const to = { url: server.url, key };
+    const imported = await importFile(to, file, { folderId: await makeFolder(to) });
+    expect(imported).toMatchObject({ importedCount: 3, failedCount: 2 });
+    const listed = await server.app.db.doNotCallEntry.findMany({ where: { organizationId } });
+    expect(listed.map(({ phoneNumber }) => phoneNumber).sort()).toEqual([
+      ...['01', '02', '03', '04', '05'].map((last) => `+141555502${last}`),
+      '+19005550207',
+    ]);
+    const unread = (column: string, text: string) =>
+      new RegExp(`"${column}": "${text}" is not a valid .* it is not on the do-not-call list`);
+    expect(imported.warnings.nodes).toEqual([
+      expect.objectContaining({
+        row: 1,
+        reason: expect.stringMatching(unread('mobile', '415555')),
+      }),
+      expect.objectContaining({ row: 2, reason: expect.stringMatching(unread('phone', '555')) }),
+    ]);
+  });
+
+  it('importContacts adds the numbers even if the contacts cannot be written', async () => {
+    const { client, key, id: organizationId } = await server.newOrganization();
+    const { db } = server.app;
+    await db.$executeRawUnsafe(`CREATE FUNCTION refuse_contact() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'Refused by the test'; END $$`);
+    await db.$executeRawUnsafe(`CREATE TRIGGER refuse_contact BEFORE INSERT ON contacts
+      FOR EACH ROW WHEN (NEW.phone_number = '+14155550301') EXECUTE FUNCTION refuse_contact()`);
+    const to = { url: server.url, key };
+    const file = 'phone,Do Not Call\n+14155550301,yes\n';
+    const answer = await sendFile(to, IMPORT, file, { folderId: await makeFolder(to) });
+    const { id } = answer.data.importContacts.contactImport;
+    await until('the entry', async () => db.doNotCallEntry.count({ where: { organizationId } }));
+    expect(await db.contact.count({ where: { organizationId } })).toBe(0);
+    await db.$executeRawUnsafe('DROP FUNCTION refuse_contact CASCADE');
+    await perform(client, 'cancelContactImport', { id }, '__typename');
+    expect(await db.doNotCallEntry.count({ where: { organizationId } })).toBe(1);
+  });
+
+  it.each([
+    ['that do not fit', 'WINDOW_TOO_SMALL', FILE],
+    ['without a valid number', 'EMPTY_CONTACT_SOURCE', 'phone,DNC\n+19005550101,1\n+19005550102,1'],
+  ])('createCampaign keeps the opt-outs of a file with contacts %s', async (_title, code, file) => {
+    const { client, key, id } = await server.newOrganization();
+    const { agentId } = await prepareCaller(client);
+    const { data } = await sendFile(
+      { url: server.url, key },
+      `mutation ($input: CreateCampaignInput!) { createCampaign(input: $input) {
+        campaign { id } userErrors { code } } }`,
+      {
+        // More people than days for which a campaign is planned.
+        content: code === 'WINDOW_TOO_SMALL' ? [file, ...MANY].join('\n') : file,
+        field: 'contactsFile',
+      },
+      { name: 'Spring', agentId, maxCallsPerDay: 1, scheduledAt: '2040-01-02T00:00:00Z' },
+    );
+    expect(data.createCampaign).toEqual({ campaign: null, userErrors: [{ code }] });
+    expect(await server.app.db.campaign.count({ where: { organizationId: id } })).toBe(0);
+    expect(await server.app.db.doNotCallEntry.count({ where: { organizationId: id } })).toBe(2);
+  });
+
   it('addCampaignContacts keeps the opt-outs of a file that it refuses', async () => {
     const { client, key, id } = await server.newOrganization();
     const { agentId } = await prepareCaller(client);
@@ -199,13 +273,11 @@ describe('imports with opt-out columns', () => {
       },
       'campaign { id }',
     );
-    // More people than days for which a campaign is planned.
-    const others = Array.from({ length: 4_000 }, (_, index) => `+1415556${1000 + index},Bob,,`);
     const { data } = await sendFile(
       { url: server.url, key },
       `mutation ($input: AddCampaignContactsInput!) { addCampaignContacts(input: $input) {
         addedCount userErrors { code } } }`,
-      { content: [FILE, ...others].join('\n'), field: 'contactsFile' },
+      { content: [FILE, ...MANY].join('\n'), field: 'contactsFile' },
       { campaignId: campaign.id },
     );
     expect(data.addCampaignContacts).toEqual({

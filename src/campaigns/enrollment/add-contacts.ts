@@ -26,6 +26,7 @@ import {
   qualified,
   rejectUnusable,
 } from './enrollment.ts';
+import { listOptOuts } from './opt-outs.ts';
 import { withoutNestedLoops } from './plan-sql.ts';
 import {
   durableStage,
@@ -52,7 +53,7 @@ export interface Enrolled {
  * when all have joined.
  *
  * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL, without adding any
- * contact; INVALID_STATE if the campaign has ended, or ends before all have joined.
+ * contact, though its opt-outs are listed; INVALID_STATE if the campaign has ended, or ends before all have joined.
  */
 export async function enrollContacts(
   app: App,
@@ -69,6 +70,7 @@ export async function enrollContacts(
     where: { ...ownedBy(viewer), id: campaignId, deletedAt: null },
   });
   if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  const doNotCallCount = await listOptOuts(app, viewer, source);
   requireOpen(campaign);
   const enrollment = await app.db.campaignEnrollment.create({
     data: { id, ...ownedBy(viewer), campaignId, status: 'STAGING' },
@@ -77,7 +79,7 @@ export async function enrollContacts(
     const staged = await stageContacts(app.db, durableStage(id), campaign, source.contacts);
     rejectUnusable(campaign, source, staged);
     const warnings = await planRemaining(app, enrollment, { strict: true });
-    const joining = await begin(app, enrollment, { source, staged });
+    const joining = await begin(app, enrollment, { source, staged, doNotCallCount });
     return await finish(app, joining, { ...staged, planWarnings: warnings });
   } catch (error) {
     await app.db.campaignEnrollment.deleteMany({ where: { id, status: 'STAGING' } });
@@ -113,7 +115,11 @@ function requireOpen(campaign: Campaign): void {
 async function begin(
   app: App,
   { id, campaignId, organizationId }: CampaignEnrollment,
-  { source, staged }: { source: CheckedSource; staged: Staged },
+  {
+    source,
+    staged,
+    doNotCallCount,
+  }: { source: CheckedSource; staged: Staged; doNotCallCount: number },
 ): Promise<CampaignEnrollment> {
   return app.db.$transaction(async (tx) => {
     const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
@@ -140,7 +146,7 @@ async function begin(
         duplicateCount: staged.duplicateCount,
         problemCount: staged.problemCount,
         warningCount: staged.warningCount,
-        doNotCallCount: staged.doNotCallCount,
+        doNotCallCount,
       },
     });
   });

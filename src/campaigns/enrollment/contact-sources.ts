@@ -10,7 +10,7 @@ import {
 } from '../../contacts/import/column-mapping.ts';
 import { CsvReader, type CsvRow, cellText } from '../../contacts/import/csv.ts';
 import { readHeader } from '../../contacts/import/header.ts';
-import { contactRowReader, type OptOutOfRow } from '../../contacts/import/row-reader.ts';
+import { contactRowReader } from '../../contacts/import/row-reader.ts';
 import { checkFile, MAX_ROW_BYTES } from '../../contacts/import/service.ts';
 import { type FileEncoding, readText } from '../../contacts/import/text-encoding.ts';
 import type { ProblemPath } from '../../errors.ts';
@@ -79,8 +79,6 @@ export interface AddedContacts {
 /** A valid row in its stored form. */
 export interface SourceRow extends ContactColumns {
   clientId: string | null;
-  /** Why the person must not be called, or null. */
-  optOut: OptOutOfRow | null;
   /** Which cells of the file were ignored and why, or null. */
   warning: RowProblem | null;
 }
@@ -239,7 +237,7 @@ async function checkRows(
     const path = ['contacts', index];
     const columns = contactColumns(checks, contact, path, rules);
     const id = checks.text(clientId, [...path, 'clientId'], { min: 1, max: MAX_CLIENT_ID });
-    if (columns) rows.push({ ...columns, clientId: id ?? null, optOut: null, warning: null });
+    if (columns) rows.push({ ...columns, clientId: id ?? null, warning: null });
   }
   return { kind: 'ROWS', rows };
 }
@@ -304,7 +302,8 @@ async function inspectFile(
   return source;
 }
 
-async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): AsyncGenerator<CsvRow> {
+/** The rows after the header. */
+export async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): AsyncGenerator<CsvRow> {
   const reader = new CsvReader(mapping, MAX_ROW_BYTES);
   for await (const piece of readText(file.read(), mapping.encoding)) {
     for (const row of reader.push(piece)) if (row.end > headerEnd) yield row;
@@ -339,7 +338,6 @@ export async function* rowsOfFile(source: FileSource): AsyncGenerator<SourceRow 
       yield {
         ...read.contact,
         clientId,
-        optOut: read.optOut,
         warning: read.warning === null ? null : bad(read.warning, read.contact.phoneNumber),
       };
     else

@@ -36,7 +36,8 @@ export const CALL_SECONDS = 120;
 const BIN = '15 minutes';
 
 /**
- * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true.
+ * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true. Its opt-outs have
+ * been listed.
  *
  * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL. The caller rolls back.
  */
@@ -44,7 +45,10 @@ export async function addContacts(
   app: App,
   tx: Tx,
   { campaign, source, plan }: { campaign: Campaign; source: CheckedSource; plan: boolean },
-): Promise<{ added: AddedContacts; warnings: readonly SimulationProblem[] }> {
+): Promise<{
+  added: Omit<AddedContacts, 'doNotCallCount'>;
+  warnings: readonly SimulationProblem[];
+}> {
   const now = app.now();
   const stage = await createTemporaryStage(tx);
   const staged = await stageContacts(tx, stage, campaign, source.contacts);

@@ -3,7 +3,6 @@
  * their source.
  */
 import type { Tx } from '../../app.ts';
-import { addOptOuts, optOutReason } from '../../contacts/do-not-call.ts';
 import { recordOf } from '../../contacts/rows.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
@@ -66,8 +65,6 @@ export interface Staged {
   problems: RowProblem[];
   warningCount: number;
   warnings: RowProblem[];
-  /** Rows that an opt-out column put on the do-not-call list. */
-  doNotCallCount: number;
 }
 
 /**
@@ -85,7 +82,6 @@ export async function stageContacts(
   let problemCount = 0;
   let warningCount = 0;
   let staged = 0;
-  let doNotCallCount = 0;
   if (source.kind === 'FOLDER' || source.kind === 'IDS') {
     staged = await tx.$executeRaw`
       INSERT INTO ${stage.table} (enrollment_id, ordinal, contact_id, identity, ${COPIED})
@@ -94,7 +90,6 @@ export async function stageContacts(
   } else {
     for await (const batch of batchesOf(source)) {
       await stageRows(tx, stage, batch.rows, staged);
-      doNotCallCount += await listOptOuts(tx, campaign, batch.rows);
       staged += batch.rows.length;
       problemCount += batch.problems.length;
       problems.push(...batch.problems.slice(0, MAX_PROBLEMS - problems.length));
@@ -114,7 +109,6 @@ export async function stageContacts(
     problems,
     warningCount,
     warnings,
-    doNotCallCount,
   };
 }
 
@@ -176,20 +170,6 @@ async function stageRows(
       ordinal int, client_id text, identity text, phone_number text, first_name text,
       last_name text, email text, company_name text, industry text, location text, pin_code text,
       keywords text, timezone text, metadata jsonb)`;
-}
-
-/** Adds numbers of rows that opt out to the do-not-call list. Returns the number of these rows. */
-async function listOptOuts(
-  tx: Tx,
-  { organizationId }: Campaign,
-  rows: readonly SourceRow[],
-): Promise<number> {
-  const optOuts = rows.flatMap(({ optOut }) => optOut ?? []);
-  const entries = optOuts.flatMap(({ column, phoneNumbers }) =>
-    phoneNumbers.map((phoneNumber) => ({ phoneNumber, reason: optOutReason(column) })),
-  );
-  await addOptOuts(tx, { organizationId, now: new Date() }, entries);
-  return optOuts.length;
 }
 
 /** Returns the number of removed rows. */

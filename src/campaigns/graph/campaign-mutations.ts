@@ -67,7 +67,7 @@ function sourceFields(t: InputBuilder) {
     }),
     contactsFile: t.field({
       type: 'Upload',
-      description: `CSV file with a header, at most ${MAX_FILE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out are also put on the do-not-call list. The type \`Upload\` describes how to send a file.`,
+      description: `CSV file with a header, at most ${MAX_FILE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out, also invalid ones, are put on the do-not-call list with all of their phone numbers. The type \`Upload\` describes how to send a file.`,
     }),
     mapping: t.field({
       type: [ColumnMappingInput],
@@ -216,7 +216,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
     doNotCallCount: t.int({
       nullable: true,
       description:
-        'Number of rows of the file whose phone number was added to the do-not-call list because of an opt-out or consent column.',
+        'Number of rows of the file whose phone numbers are on the do-not-call list because of an opt-out or consent column.',
       resolve: ({ added }) => added?.doNotCallCount ?? null,
     }),
     problemCount: t.int({
@@ -246,7 +246,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
 }
 
 mutation('createCampaign', {
-  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders \`{{first_name}}\`, \`{{last_name}}\`, \`{{email}}\`, \`{{company_name}}\`, \`{{industry}}\`, \`{{location}}\`, \`{{pin_code}}\`, \`{{keywords}}\` and \`{{phone_number}}\`, and the metadata keys of the contacts. Follow the campaign with \`campaignProgress\`.`,
+  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders \`{{first_name}}\`, \`{{last_name}}\`, \`{{email}}\`, \`{{company_name}}\`, \`{{industry}}\`, \`{{location}}\`, \`{{pin_code}}\`, \`{{keywords}}\` and \`{{phone_number}}\`, and the metadata keys of the contacts. The opt-outs of a file stay on the do-not-call list even if the mutation fails with WINDOW_TOO_SMALL, or because of the rows of the file. Follow the campaign with \`campaignProgress\`.`,
   scope: 'write',
   input: (t) => ({
     name: t.string({ required: true, description: 'Name of the campaign, 1 to 255 characters.' }),
@@ -313,7 +313,7 @@ mutation('scheduleCampaign', {
 });
 
 mutation('addCampaignContacts', {
-  description: `Adds contacts to the end of a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Give **exactly one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Contacts that are already in the campaign are not added again but counted in \`duplicateCount\`, so a request can be repeated safely. Unless the campaign is a DRAFT, the contacts are planned at once, and the mutation fails with WINDOW_TOO_SMALL if they do not fit the schedule. The opt-outs of a file stay on the do-not-call list even if the mutation fails.`,
+  description: `Adds contacts to the end of a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Give **exactly one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Contacts that are already in the campaign are not added again but counted in \`duplicateCount\`, so a request can be repeated safely. Unless the campaign is a DRAFT, the contacts are planned at once, and the mutation fails with WINDOW_TOO_SMALL if they do not fit the schedule. The opt-outs of a file stay on the do-not-call list even if the mutation fails with WINDOW_TOO_SMALL, or because of the rows of the file or the status of the campaign.`,
   scope: 'write',
   input: (t) => ({
     campaignId: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),

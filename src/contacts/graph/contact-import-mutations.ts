@@ -34,7 +34,7 @@ mutation('importContacts', {
       type: [ColumnMappingInput],
       maxItems: MAX_MAPPINGS,
       description:
-        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add phone numbers to the do-not-call list.',
+        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add all phone numbers of a row to the do-not-call list, even if the row cannot be imported; numbers that cannot be read are reported.',
     }),
     defaultCountry: defaultCountryField(t),
     encoding: encodingField(t),
@@ -59,7 +59,7 @@ mutation('importContacts', {
 
 mutation('cancelContactImport', {
   description:
-    'Cancels a contact import. Contacts imported until then remain. Has no effect on an import that is already canceled.',
+    'Cancels a contact import. Contacts imported until then remain, and opt-outs stay on the do-not-call list; those of the other rows are not added. Has no effect on an import that is already canceled.',
   scope: 'write',
   stops: true,
   input: (t) => ({ id: t.id({ required: true, description: 'ID of the import (`imp_…`).' }) }),

@@ -206,7 +206,7 @@ builder.prismaObjectFields(ContactImportNode, (t) => ({
   doNotCallCount: t.exposeInt(
     'doNotCallCount',
     count(
-      'Number of rows whose phone number was added to the do-not-call list because of an opt-out or consent column.',
+      'Number of rows whose phone numbers are on the do-not-call list because of an opt-out or consent column.',
     ),
   ),
   failure: t.exposeString('failure', {

@@ -1,5 +1,6 @@
 /** Turns the cells of a row into a contact. Pure. */
 import { type PhoneNumberRules, readPhoneNumber } from '../../infra/phone-number.ts';
+import { type OptOut, optOutReason } from '../do-not-call.ts';
 import {
   type ContactColumns,
   type ContactInput,
@@ -10,7 +11,7 @@ import type { ImportColumn } from './column-mapping.ts';
 import { cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
 import { optsOut } from './opt-out.ts';
-import { VALUE_SEPARATOR } from './phone-cells.ts';
+import { readPhoneCell, VALUE_SEPARATOR } from './phone-cells.ts';
 import { readTimeZone } from './time-zone.ts';
 
 export type RowReading =
@@ -25,13 +26,14 @@ export type RowReading =
       reason: string;
       /** Text of the phone number cell, or null if it is empty or unknown. */
       phoneNumber: string | null;
+      optOut: OptOutOfRow | null;
     };
 
 /** A row whose person must not be called. */
 export interface OptOutOfRow {
   /** Column that says so. */
   column: string;
-  /** All phone numbers of the row. */
+  /** All phone numbers of the row, at least one. */
   phoneNumbers: string[];
 }
 
@@ -67,6 +69,7 @@ export function contactRowReader(
       return {
         reason: `The row has ${cells.length} cells, but the header has ${columns.length}. Cells that contain the delimiter must be quoted.`,
         phoneNumber: null,
+        optOut: null,
       };
     }
     const phone = choosePhoneNumber(phones, cells, rules);
@@ -75,24 +78,50 @@ export function contactRowReader(
     if (phone.extension !== null) {
       input.metadata = { [EXTENSION_KEY]: phone.extension, ...input.metadata };
     }
+    const optedOut = optOut === null ? null : readOptOut(optOut, columns, cells, rules);
     const read = readContactRow(input, rules);
-    if ('reason' in read) return { reason: read.reason, phoneNumber: phone.text };
+    if ('reason' in read) {
+      return { reason: read.reason, phoneNumber: phone.text, optOut: optedOut?.row ?? null };
+    }
     for (const { field, metadataKey, message } of read.ignored) {
       ignored.push({ column: columnOf(columns, field, metadataKey), reason: message });
     }
-    const { contact } = read;
-    return {
-      contact,
-      optOut:
-        optOut === null
-          ? null
-          : {
-              column: optOut,
-              phoneNumbers: [...new Set([contact.phoneNumber, ...phone.others()])],
-            },
-      warning: warningOf(ignored),
-    };
+    ignored.push(...(optedOut?.unread ?? []));
+    return { contact: read.contact, optOut: optedOut?.row ?? null, warning: warningOf(ignored) };
   };
+}
+
+/**
+ * All numbers of a row whose person must not be called, also those that may not be called anyway. What cannot be
+ * read is reported, since it may be called under another spelling.
+ */
+function readOptOut(
+  column: string,
+  columns: readonly ImportColumn[],
+  cells: readonly string[],
+  { defaultCountry }: PhoneNumberRules,
+): { row: OptOutOfRow | null; unread: IgnoredCell[] } {
+  const numbers = new Set<string>();
+  const unread: IgnoredCell[] = [];
+  for (const [index, { column: name, field }] of columns.entries()) {
+    const cell = cellText(cells[index] ?? '');
+    if (field !== 'phoneNumber' || isEmptyCell(cell, field)) continue;
+    const read = readPhoneCell(cell, defaultCountry);
+    for (const number of read.numbers) numbers.add(number);
+    for (const { text, problem } of read.unread) {
+      const shown = JSON.stringify(text.slice(0, 60).toWellFormed());
+      const reason = `${shown} ${problem}, so it is not on the do-not-call list.`;
+      unread.push({ column: name, reason });
+    }
+  }
+  const row = numbers.size > 0 ? { column, phoneNumbers: [...numbers] } : null;
+  return { row, unread };
+}
+
+/** The entries that a row adds to the do-not-call list. */
+export function optOutsOf({ column, phoneNumbers }: OptOutOfRow): OptOut[] {
+  const reason = optOutReason(column);
+  return phoneNumbers.map((phoneNumber) => ({ phoneNumber, reason }));
 }
 
 interface ChosenPhone {
@@ -100,8 +129,6 @@ interface ChosenPhone {
   index: number;
   text: string | null;
   extension: string | null;
-  /** The valid numbers of the other columns. */
-  others: () => string[];
 }
 
 /** The first valid number of the columns, or else the first that is filled. */
@@ -123,7 +150,7 @@ function choosePhoneNumber(
       : reading;
   };
   const [first] = filled;
-  if (!first) return { index: -1, text: null, extension: null, others: () => [] };
+  if (!first) return { index: -1, text: null, extension: null };
   // Most rows have one number, which is read with the contact.
   const chosen =
     filled.length === 1 && !EXTENSION_SIGN.test(first.text)
@@ -133,7 +160,6 @@ function choosePhoneNumber(
     index: chosen?.index ?? first.index,
     text: chosen?.reading?.phoneNumber ?? first.text,
     extension: chosen?.reading?.extension ?? null,
-    others: () => filled.flatMap((cell) => read(cell)?.phoneNumber ?? []),
   };
 }
 

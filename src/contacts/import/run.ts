@@ -12,7 +12,7 @@ import { newId } from '../../infra/ids.ts';
 import { type Lease, LeaseLostError, newLease } from '../../infra/jobs/lease.ts';
 import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
-import { addOptOuts, type OptOut, optOutReason } from '../do-not-call.ts';
+import { addOptOuts, type OptOut } from '../do-not-call.ts';
 import { type ContactColumns, mergeContact } from '../fields.ts';
 import { lockFolders } from '../folders.ts';
 import { importContactsJob } from '../jobs.ts';
@@ -26,7 +26,7 @@ import {
 } from '../rows.ts';
 import type { ImportMapping } from './column-mapping.ts';
 import { CsvReader, type CsvRow } from './csv.ts';
-import { contactRowReader } from './row-reader.ts';
+import { contactRowReader, optOutsOf } from './row-reader.ts';
 import { announceContactImport, CHUNK_BYTES, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
 
 export const BATCH_ROWS = 2_000;
@@ -225,14 +225,13 @@ function contactReader(
     };
     if (problem) return report(batch.problems, problem, null);
     const read = readRow(cells);
-    if ('reason' in read) return report(batch.problems, read.reason, read.phoneNumber);
-    const { contact, optOut, warning } = read;
-    if (warning !== null) report(batch.warnings, warning, contact.phoneNumber);
-    if (optOut !== null) {
+    if (read.optOut !== null) {
       batch.optOutRows += 1;
-      const reason = optOutReason(optOut.column);
-      batch.optOuts.push(...optOut.phoneNumbers.map((phoneNumber) => ({ phoneNumber, reason })));
+      batch.optOuts.push(...optOutsOf(read.optOut));
     }
+    if ('reason' in read) return report(batch.problems, read.reason, read.phoneNumber);
+    const { contact, warning } = read;
+    if (warning !== null) report(batch.warnings, warning, contact.phoneNumber);
     const subscriber = subscriberOf(contact.phoneNumber);
     const earlier = batch.contacts.get(subscriber);
     if (earlier) batch.repeats += 1;
@@ -256,6 +255,8 @@ async function commitBatch(
   then: 'CONTINUE' | 'YIELD' | Finish,
 ): Promise<void> {
   const finish = typeof then === 'object' ? then : null;
+  // Not in the transaction: they stay even if the contacts cannot be written, or the import has been canceled.
+  await addOptOuts(app.db, { ...row, now: app.now() }, batch.optOuts);
   await app.db.$transaction(async (tx) => {
     // The folder is locked first, as in every writer that adds contacts.
     await lockFolders(tx, row, [row.folderId]);
@@ -265,7 +266,6 @@ async function commitBatch(
       FOR UPDATE`;
     if (!held) throw new LeaseLostError();
     const counts = await writeContacts(tx, row, app.now(), batch);
-    await addOptOuts(tx, { organizationId: row.organizationId, now: app.now() }, batch.optOuts);
     await writeReports(tx, 'contact_import_problems', row.id, batch.problems);
     await writeReports(tx, 'contact_import_warnings', row.id, batch.warnings);
     await tx.contactImport.update({

@@ -116,10 +116,12 @@ describe('contactRowReader', () => {
     expect(readRow(['phone', 'email'], ['12', 'not an address'])).toEqual({
       phoneNumber: '12',
       reason: expect.stringMatching(/^`phoneNumber` is invalid[^`]*$/),
+      optOut: null,
     });
     expect(readRow(['phone', 'email'], ['N/A', ''])).toEqual({
       phoneNumber: null,
       reason: 'A phone number is required.',
+      optOut: null,
     });
   });
 
