@@ -126,7 +126,7 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
     }),
     retryFailed: t.boolean({
       description:
-        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side, or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.dncRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Default: false.',
+        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side, or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.doNotCallRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Default: false.',
     }),
     retryVoicemail: t.boolean({
       description:
