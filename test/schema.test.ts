@@ -13,6 +13,7 @@ import {
 } from 'graphql';
 import { scalars } from 'truedy-graphql/scalars';
 import { describe, expect, it } from 'vitest';
+import { endsWithCredential } from '../src/graphql/credential-end.ts';
 import { createLogger } from '../src/infra/logger.ts';
 import { findMissingMigration } from '../src/infra/migrations/migration-cli.ts';
 import { printedSchema } from '../src/server/print-schema.ts';
@@ -116,6 +117,25 @@ describe('fields that require more than READ', () => {
         'Mutation.createCall: WRITE',
       ]),
     );
+  });
+});
+
+describe('fields whose values end with the API key or token of the request', () => {
+  it('are known to those who share results among subscribers', () => {
+    const fields = types
+      .filter(isObjectType)
+      .flatMap((type) => Object.values(type.getFields()).map((field) => ({ type, field })));
+    const nameOf = ({ type, field }: (typeof fields)[number]) => `${type.name}.${field.name}`;
+    const described = fields.filter(({ field }) =>
+      /or with the API key or token of the request/.test(field.description ?? ''),
+    );
+    expect(described.map(nameOf)).toEqual([
+      'CallRecording.url',
+      'ContactImport.problemsUrl',
+      'ContactImport.warningsUrl',
+    ]);
+    const marked = fields.filter(({ field }) => endsWithCredential(field)).map(nameOf);
+    expect(marked).toEqual(expect.arrayContaining(described.map(nameOf)));
   });
 });
 

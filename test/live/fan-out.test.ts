@@ -22,9 +22,23 @@ const QUERY = `subscription ($after: Cursor, $withAgent: Boolean!) {
   }
 }`;
 
+/** The count is read in each execution. */
+const WITH_COUNT = `subscription {
+  callEvents(types: [RINGING]) { cursor call { id events { totalCount } } }
+}`;
+
+const WITH_LINK = `subscription {
+  callEvents(types: [RINGING]) { cursor call { id ...Playable } }
+}
+fragment Playable on Call { recording { url expiresAt } }`;
+
 interface Received {
   cursor: string;
-  call: { id: string; agent?: { name: string } };
+  call: {
+    id: string;
+    agent?: { name: string };
+    recording?: { url: string; expiresAt: string };
+  };
 }
 
 let server: TestServer;
@@ -36,10 +50,15 @@ let aheadMs = 0;
 beforeAll(async () => {
   server = await startTestServer({ now: () => new Date(Date.now() + aheadMs) });
   caller = await prepareCaller(server.client);
-  callId = (await caller.call()).id;
-  await until('the end of the call', async () => {
-    const { data } = await server.client.send(`{ call(id: "${callId}") { endedAt } }`);
-    return data.call.endedAt !== null;
+  const recorded = {
+    agentId: caller.agentId,
+    phoneNumber: '+14155550142',
+    settings: { recordingEnabled: true },
+  };
+  callId = (await perform(server.client, 'createCall', recorded, 'call { id }')).call.id;
+  await until('the recording of the call', async () => {
+    const { data } = await server.client.send(`{ call(id: "${callId}") { recording { url } } }`);
+    return data.call.recording.url !== null;
   });
 });
 afterAll(() => server?.close());
@@ -60,10 +79,10 @@ async function emit(count = 1): Promise<void> {
 }
 
 /** A subscriber on a socket of its own, and what it has received. */
-function listen(key: string, variables: Record<string, unknown>) {
+function listen(key: string, variables: Record<string, unknown>, query = QUERY) {
   const client = openSocket(server.url, key);
   const received: Received[] = [];
-  const results = client.iterate<{ callEvents: Received }>({ query: QUERY, variables });
+  const results = client.iterate<{ callEvents: Received }>({ query, variables });
   const finished = (async () => {
     for await (const { data } of results) if (data) received.push(data.callEvents);
   })();
@@ -81,8 +100,11 @@ function listen(key: string, variables: Record<string, unknown>) {
 
 type Listener = ReturnType<typeof listen>;
 
-/** The statements about calls and agents that one live event takes. */
-async function statementsOfOneEvent(listeners: readonly Listener[]): Promise<string[]> {
+/** The statements that one live event takes, by default those about calls and agents. */
+async function statementsOfOneEvent(
+  listeners: readonly Listener[],
+  pattern = /SELECT .*FROM "public"\."(calls|agents)"/s,
+): Promise<string[]> {
   const before = listeners.map(({ received }) => received.length);
   const statements = await statementsOf(server.app, async () => {
     await emit();
@@ -90,9 +112,7 @@ async function statementsOfOneEvent(listeners: readonly Listener[]): Promise<str
       listeners.every(({ received }, index) => received.length === before[index]! + 1),
     );
   });
-  return statements.filter((statement) =>
-    /SELECT .*FROM "public"\."(calls|agents)"/s.test(statement),
-  );
+  return statements.filter((statement) => pattern.test(statement));
 }
 
 /** Every 15 seconds the API key of subscribers is checked again. */
@@ -107,20 +127,22 @@ describe('callEvents with many subscribers', () => {
     const listeners = Array.from({ length: 30 }, (_, index) =>
       listen(server.key, { withAgent: true, after: index % 2 ? data.eventCursor : null }),
     );
-    await until('every subscriber to be live', async () => {
-      await emit();
-      return listeners.every(({ received }) => received.length > 0);
-    });
-    const { eventCursor } = (await server.client.send('{ eventCursor }')).data;
-    await until('the last of them', () =>
-      lastCursors(listeners).every((cursor) => cursor === eventCursor),
-    );
-
+    await allLive(listeners);
     const statements = await statementsOfOneEvent(listeners);
     expect(statements.length).toBeLessThanOrEqual(2);
     const last = listeners.map(({ received }) => JSON.stringify(received.at(-1)));
     expect(new Set(last).size).toBe(1);
     expect(listeners[0]?.received.at(-1)?.call.agent?.name).toEqual(expect.any(String));
+    await Promise.all(listeners.map((listener) => listener.close()));
+  });
+
+  it('executes an event once for tokens that expire at different times', async () => {
+    const listeners: Listener[] = [];
+    for (const seconds of [300, 400, 500, 600]) {
+      listeners.push(listen(await tokenFor(seconds), {}, WITH_COUNT));
+    }
+    await allLive(listeners);
+    expect(await statementsOfOneEvent(listeners, /COUNT\(/)).toHaveLength(1);
     await Promise.all(listeners.map((listener) => listener.close()));
   });
 
@@ -331,21 +353,10 @@ describe('callEvents with many subscribers', () => {
   });
 
   it('delivers to a token after another token of the same key has expired', async () => {
-    const [short, long] = await Promise.all(
-      [30, 600].map((expiresInSeconds) =>
-        perform(server.client, 'createAccessToken', { callId, expiresInSeconds }, 'accessToken'),
-      ),
-    );
-    const first = listen(short.accessToken, { withAgent: false });
-    await until('the first to be live', async () => {
-      await emit();
-      return first.received.length > 0;
-    });
-    const second = listen(long.accessToken, { withAgent: false });
-    await until('the second to be live', async () => {
-      await emit();
-      return second.received.length > 0;
-    });
+    const first = listen(await tokenFor(30), { withAgent: false });
+    await allLive([first]);
+    const second = listen(await tokenFor(600), { withAgent: false });
+    await allLive([second]);
     aheadMs = 60_000;
     try {
       const before = second.received.length;
@@ -358,7 +369,50 @@ describe('callEvents with many subscribers', () => {
       await Promise.all([first.close().catch(() => undefined), second.close()]);
     }
   });
+
+  it('gives each token links that end with it, whoever subscribed first', async () => {
+    const lastLink = ({ received }: Listener) => received.at(-1)!.call.recording!;
+    const secondsLeft = (listener: Listener) =>
+      (Date.parse(lastLink(listener).expiresAt) - Date.now()) / 1000;
+    const short = listen(await tokenFor(30), {}, WITH_LINK);
+    await allLive([short]);
+    const long = listen(await tokenFor(600), {}, WITH_LINK);
+    await allLive([long]);
+    expect(secondsLeft(short)).toBeLessThanOrEqual(30);
+    expect(secondsLeft(long)).toBeGreaterThan(500);
+    aheadMs = 60_000;
+    try {
+      const before = long.received.length;
+      await emit();
+      await until('the event at the second', () => long.received.length > before);
+      const statuses = [short, long].map(async (listener) => {
+        const { status } = await fetch(lastLink(listener).url, { method: 'HEAD' });
+        return status;
+      });
+      expect(await Promise.all(statuses)).toEqual([403, 200]);
+    } finally {
+      aheadMs = 0;
+      await Promise.all([short.close().catch(() => undefined), long.close()]);
+    }
+  });
 });
+
+/** A token of the same key for the call. */
+async function tokenFor(expiresInSeconds: number): Promise<string> {
+  const input = { callId, expiresInSeconds };
+  return (await perform(server.client, 'createAccessToken', input, 'accessToken')).accessToken;
+}
+
+async function allLive(listeners: readonly Listener[]): Promise<void> {
+  await until('every subscriber to be live', async () => {
+    await emit();
+    return listeners.every(({ received }) => received.length > 0);
+  });
+  const { eventCursor } = (await server.client.send('{ eventCursor }')).data;
+  await until('the last event at each', () =>
+    lastCursors(listeners).every((cursor) => cursor === eventCursor),
+  );
+}
 
 function lastCursors(listeners: readonly Listener[]): (string | undefined)[] {
   return listeners.map(({ received }) => received.at(-1)?.cursor);

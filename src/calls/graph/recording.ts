@@ -1,5 +1,6 @@
 /** The recording of a call, as a status and a link. */
 import { builder } from '../../graphql/builder.ts';
+import { ENDS_WITH_CREDENTIAL } from '../../graphql/credential-end.ts';
 import { LINK_MINUTES, recordingLink } from '../recordings/serve.ts';
 import { CallNode } from './call.ts';
 
@@ -31,6 +32,7 @@ const RecordingType = builder.objectRef<Recording>('CallRecording').implement({
       type: 'Url',
       nullable: true,
       description: `Link to the audio, for an audio element or a download; supports range requests. Requires no API key, so treat it as a secret. Expires after ${LINK_MINUTES} minutes, or with the API key or token of the request. Null unless AVAILABLE.`,
+      extensions: ENDS_WITH_CREDENTIAL,
       resolve: ({ callId, status }, _args, { app, viewer, publicUrl }) =>
         viewer && status === 'AVAILABLE'
           ? `${publicUrl}${recordingLink(app, viewer, callId).path}`
@@ -40,6 +42,7 @@ const RecordingType = builder.objectRef<Recording>('CallRecording').implement({
       type: 'DateTime',
       nullable: true,
       description: 'Time at which `url` expires. Null if `url` is null.',
+      extensions: ENDS_WITH_CREDENTIAL,
       resolve: ({ callId, status }, _args, { app, viewer }) =>
         viewer && status === 'AVAILABLE' ? recordingLink(app, viewer, callId).expiresAt : null,
     }),

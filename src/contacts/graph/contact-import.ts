@@ -2,6 +2,7 @@
 import { RequestError } from '../../errors.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
+import { ENDS_WITH_CREDENTIAL } from '../../graphql/credential-end.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
@@ -173,7 +174,7 @@ export const ContactImportNode = builder.prismaNode('ContactImport', {
   }),
 });
 
-const LINK_TERMS = `Requires no API key and expires after ${LINK_MINUTES} minutes, or with the API key of the request.`;
+const LINK_TERMS = `Requires no API key and expires after ${LINK_MINUTES} minutes, or with the API key or token of the request.`;
 
 function reportUrl(context: Context, importId: string, report: 'problems' | 'warnings'): string {
   const { app, viewer } = readerOf(context);
@@ -218,6 +219,7 @@ builder.prismaObjectFields(ContactImportNode, (t) => ({
     type: 'Url',
     nullable: true,
     description: `URL of a CSV file of \`problems\`. ${LINK_TERMS} Null if there are none.`,
+    extensions: ENDS_WITH_CREDENTIAL,
     select: { id: true, failedCount: true },
     resolve: ({ id, failedCount }, _args, context) =>
       failedCount === 0 ? null : reportUrl(context, id, 'problems'),
@@ -226,6 +228,7 @@ builder.prismaObjectFields(ContactImportNode, (t) => ({
     type: 'Url',
     nullable: true,
     description: `URL of a CSV file of \`warnings\`. ${LINK_TERMS} Null if there are none.`,
+    extensions: ENDS_WITH_CREDENTIAL,
     select: { id: true, warningCount: true },
     resolve: ({ id, warningCount }, _args, context) =>
       warningCount === 0 ? null : reportUrl(context, id, 'warnings'),

@@ -29,10 +29,10 @@ type MaybePromise<T> = T | Promise<T>;
  */
 export function createEventExecution(
   app: App,
-  args: ExecutionArgs,
-  validated: ValidatedSubscriptionArgs,
+  { contextValue, ...args }: ExecutionArgs,
+  { contextValue: _, ...validated }: ValidatedSubscriptionArgs,
 ): GroupOptions {
-  const { receive: _, ...context } = args.contextValue as RequestContext;
+  const context = commonContext(contextValue as RequestContext);
   const results = new WeakMap<object, MaybePromise<ExecutionResult>>();
 
   function executeOnce(
@@ -79,6 +79,11 @@ export function createEventExecution(
       };
     },
   };
+}
+
+/** Without what belongs to the first subscriber only, except for the request ID in the log. */
+function commonContext({ files: _, receive: __, ...context }: RequestContext): RequestContext {
+  return { ...context, address: null, idempotencyKey: null };
 }
 
 /**

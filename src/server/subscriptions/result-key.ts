@@ -1,18 +1,27 @@
 /** Which subscribers get the same result for the same event. */
 import {
-  type DocumentNode,
-  type FieldNode,
-  type FragmentDefinitionNode,
+  type ASTNode,
   Kind,
   type OperationDefinitionNode,
-  type SelectionSetNode,
+  TypeInfo,
   type ValidatedSubscriptionArgs,
   visit,
+  visitWithTypeInfo,
 } from 'graphql';
+import { endsWithCredential } from '../../graphql/credential-end.ts';
 import type { Viewer } from '../../viewer.ts';
 
-const documentNumbers = new WeakMap<DocumentNode | OperationDefinitionNode, number>();
-let documents = 0;
+interface Operation {
+  number: number;
+  /** Names of the variables that the result of an event can depend on. */
+  variables: string[];
+  /** Whether the result of an event can depend on the expiry of the credential. */
+  hasLinks: boolean;
+}
+
+/** Documents are cached by their text, so equal texts are one object. */
+const operations = new WeakMap<OperationDefinitionNode, Operation>();
+let count = 0;
 
 /**
  * Equal for subscribers that get equal results for the same event: those with the same operation, the same
@@ -22,18 +31,10 @@ let documents = 0;
  * cursors share results. Therefore the `resolve` of a subscription field must not read its arguments.
  */
 export function resultKey(args: ValidatedSubscriptionArgs, viewer: Viewer | null): string {
-  const { operation, fragmentDefinitions, variableValues } = args;
-  // Documents are cached by their text, so equal texts are one object.
-  let number = documentNumbers.get(operation);
-  if (number === undefined) {
-    documents += 1;
-    number = documents;
-    documentNumbers.set(operation, number);
-  }
-  const used = [...variablesBelowRoot(operation, fragmentDefinitions)].sort();
+  const { number, variables, hasLinks } = operationOf(args);
   return JSON.stringify([
     number,
-    used.map((name) => variableValues.coerced[name] ?? null),
+    variables.map((name) => args.variableValues.coerced[name] ?? null),
     viewer && [
       viewer.organizationId,
       // Download links in a result end with the key.
@@ -41,29 +42,51 @@ export function resultKey(args: ValidatedSubscriptionArgs, viewer: Viewer | null
       [...viewer.scopes].sort(),
       viewer.onlyCallId ?? null,
       viewer.onlyCampaignId ?? null,
+      // Only with links, so that thousands of tokens that were created at different times share results.
+      hasLinks ? (viewer.expiresAt ?? null) : null,
     ],
   ]);
 }
 
-type Fragments = ValidatedSubscriptionArgs['fragmentDefinitions'];
+function operationOf(args: ValidatedSubscriptionArgs): Operation {
+  let operation = operations.get(args.operation);
+  if (!operation) {
+    count += 1;
+    const { variables, hasLinks } = selectionOf(args);
+    operation = { number: count, variables: [...variables].sort(), hasLinks };
+    operations.set(args.operation, operation);
+  }
+  return operation;
+}
 
-/** Names of the variables that the result of an event can depend on. */
-function variablesBelowRoot(operation: OperationDefinitionNode, fragments: Fragments): Set<string> {
-  const names = new Set<string>();
+function selectionOf({ schema, operation, fragmentDefinitions }: ValidatedSubscriptionArgs) {
+  const variables = new Set<string>();
   const seen = new Set<string>();
-  const collect = (node: SelectionSetNode | FieldNode | FragmentDefinitionNode): void => {
-    visit(node, {
-      Variable: ({ name }) => void names.add(name.value),
+  let hasLinks = false;
+  const collect = (node: ASTNode): void => {
+    const types = new TypeInfo(schema);
+    const visitor = visitWithTypeInfo(types, {
+      Variable: ({ name }) => void variables.add(name.value),
+      Field: () => {
+        hasLinks ||= endsWithCredential(types.getFieldDef());
+      },
       FragmentSpread: ({ name }) => {
-        const fragment = fragments[name.value];
+        const fragment = fragmentDefinitions[name.value];
         if (!fragment || seen.has(name.value)) return;
         seen.add(name.value);
         collect(fragment);
       },
     });
+    visit(node, visitor);
   };
-  const root = operation.selectionSet.selections[0];
-  if (root?.kind === Kind.FIELD) collect({ ...root, arguments: [] });
-  else collect(operation.selectionSet);
-  return names;
+  collect(withoutRootArguments(operation));
+  return { variables, hasLinks };
+}
+
+/** The operation with the selection that depends on the event only, and without definitions of variables. */
+function withoutRootArguments(operation: OperationDefinitionNode): OperationDefinitionNode {
+  const [root] = operation.selectionSet.selections;
+  if (root?.kind !== Kind.FIELD) return { ...operation, variableDefinitions: [] };
+  const selectionSet = { ...operation.selectionSet, selections: [{ ...root, arguments: [] }] };
+  return { ...operation, variableDefinitions: [], selectionSet };
 }

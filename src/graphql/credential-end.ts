@@ -1,0 +1,10 @@
+/** Marks fields whose values end with the caller's key or token, such as signed links. */
+
+/** The extensions of such a field. Subscribers share its values only if their credentials end together. */
+export const ENDS_WITH_CREDENTIAL = { endsWithCredential: true };
+
+export function endsWithCredential(field: { extensions: object } | null | undefined): boolean {
+  return (
+    (field?.extensions as { endsWithCredential?: boolean } | undefined)?.endsWithCredential === true
+  );
+}
