@@ -22,7 +22,7 @@ import {
 import type { StepHandlers } from './calls/post-call/steps.ts';
 import { fetchSummary } from './calls/post-call/summary.ts';
 import { expireTranscripts, fetchTranscript } from './calls/post-call/transcript.ts';
-import { findRecording } from './calls/recordings/find.ts';
+import { findRecording, saveFailedRecording } from './calls/recordings/find.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
 import { callsAreDue, checkCalls, discoverCalls } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
@@ -83,7 +83,7 @@ function syncPair<Row extends SyncRow>(kind: SyncKind<Row>): Pairing {
 const POST_CALL_HANDLERS: StepHandlers = {
   TRANSCRIPT: { run: fetchTranscript },
   SUMMARY: { run: fetchSummary },
-  RECORDING: { run: findRecording },
+  RECORDING: { run: findRecording, saveGivenUp: saveFailedRecording },
   ANALYSIS: { run: runAnalysis, nothingToDo: withoutAnalysis },
   EVENT: { run: announceResults },
 };

@@ -20,17 +20,20 @@ export function callEvents(call: Call, events: readonly NewCallEvent[]): NewEven
 /**
  * Appends events that change nothing about a call's status, with the next numbers of the call. The
  * caller has locked the call, passes it as it is now, and calls `announceEvents` after the commit.
+ *
+ * @returns the call with its new number of events.
  */
 export async function appendCallEvents(
   tx: Tx,
   call: Call,
   events: readonly NewCallEvent[],
-): Promise<void> {
-  if (events.length === 0) return;
+): Promise<Call> {
+  if (events.length === 0) return call;
   await tx.call.update({
     where: { id: call.id },
     data: { eventCount: { increment: events.length } },
     select: { id: true },
   });
   await appendEvents(tx, call.organizationId, callEvents(call, events));
+  return { ...call, eventCount: call.eventCount + events.length };
 }

@@ -19,8 +19,16 @@ export const CALL_EVENT_TYPES = {
   BILLED: 'CALL_BILLED',
   DELETED: 'CALL_DELETED',
   ANALYZED: 'CALL_ANALYZED',
+  SUMMARIZED: 'CALL_SUMMARIZED',
+  RECORDING_READY: 'CALL_RECORDING_READY',
+  RECORDING_FAILED: 'CALL_RECORDING_FAILED',
+  RECORDING_EXPIRED: 'CALL_RECORDING_EXPIRED',
+  END_REQUESTED: 'CALL_END_REQUESTED',
   TRANSCRIPT_TURN: 'CALL_TRANSCRIPT_TURN',
 } as const satisfies Record<string, EventType>;
+
+/** Types that this version knows: a newer one may append others during an upgrade. */
+export const KNOWN_TYPES: readonly EventType[] = Object.values(CALL_EVENT_TYPES);
 
 /** Turns are read only for subscribers that ask for them. */
 const DEFAULT_TYPES: ReadonlySet<EventType> = new Set(

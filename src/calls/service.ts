@@ -11,6 +11,7 @@ import { phoneNumberRules } from '../organizations/service.ts';
 import { chooseOutboundNumber } from '../phone-numbers/service.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { appendCallEvents } from './append-events.ts';
 import { lockCall } from './lock.ts';
 import { metadataEntries } from './metadata.ts';
 import { creationHold } from './placement/creation-hold.ts';
@@ -328,11 +329,11 @@ export async function requestEnd(
     if (canMove(locked, 'WITHDRAW')) {
       return [locked, await endCallLocally(app, tx, locked, withdrawn)];
     }
-    const wished = await tx.call.update({
-      where: { id: locked.id },
-      data: { endRequestedAt: locked.endRequestedAt ?? app.now() },
-    });
-    return [locked, wished];
+    if (locked.endRequestedAt) return [locked, locked];
+    const endRequestedAt = app.now();
+    await tx.call.update({ where: { id: locked.id }, data: { endRequestedAt } });
+    const requested = [{ type: 'CALL_END_REQUESTED', data: {}, at: endRequestedAt }] as const;
+    return [locked, await appendCallEvents(tx, { ...locked, endRequestedAt }, requested)];
   });
   announceUpdate(app, before, after);
   if (after.status === 'IN_PROGRESS') await hangUp(app, after);

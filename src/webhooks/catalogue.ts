@@ -50,6 +50,20 @@ export const WEBHOOK_EVENTS = {
     description:
       'The transcript, summary, outcome and extracted data of an answered call are available, or were given up. Sent again after `analyzeCall`, but not for a summary that Ultravox writes later than two minutes after the end.',
   },
+  'call.recording.ready': {
+    name: 'CALL_RECORDING_READY',
+    from: ['CALL_RECORDING_READY'],
+    about: 'call',
+    description:
+      'The recording of a call can be played. Read `Call.recording.url` for a link, which expires after 15 minutes.',
+  },
+  'call.recording.failed': {
+    name: 'CALL_RECORDING_FAILED',
+    from: ['CALL_RECORDING_FAILED'],
+    about: 'call',
+    description:
+      'There will be no recording of a call, although it was answered and recording was enabled.',
+  },
   'batch.status.changed': {
     name: 'BATCH_STATUS_CHANGED',
     from: [

@@ -65,7 +65,12 @@ describe('startTestCall', () => {
     await done(caller.client, 'endCall', { id: made.id });
     const call = await ended(made.id);
     expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
-    expect(typesOf(call).slice(0, 3)).toEqual(['CREATED', 'IN_PROGRESS', 'COMPLETED']);
+    expect(typesOf(call).slice(0, 4)).toEqual([
+      'CREATED',
+      'IN_PROGRESS',
+      'END_REQUESTED',
+      'COMPLETED',
+    ]);
     expect((await rowOf(server, made.id)).joinUrl).toBeNull();
   });
 
@@ -216,6 +221,8 @@ describe('endCall', () => {
     const { call } = await done(caller.client, 'endCall', { id: made.id });
     expect(call.status).toBe('RINGING');
     expect(call.endRequestedAt).not.toBeNull();
+    expect(typesOf(call)).toEqual(['CREATED', 'RINGING', 'END_REQUESTED']);
+    expect(call.events.nodes.at(-1).status).toBe('RINGING');
     expect(await ended(made.id)).toMatchObject({
       status: 'COMPLETED',
       endReason: 'AGENT_HANGUP',
@@ -235,7 +242,14 @@ describe('endCall', () => {
     await Promise.all([1, 2, 3].map(() => done(caller.client, 'endCall', { id: made.id })));
     const call = await billed(made.id);
     expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
-    expect(typesOf(call)).toEqual(['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED']);
+    expect(typesOf(call)).toEqual([
+      'CREATED',
+      'RINGING',
+      'IN_PROGRESS',
+      'END_REQUESTED',
+      'COMPLETED',
+      'BILLED',
+    ]);
   });
 
   it('asks Ultravox again when the hang-up was lost', async () => {

@@ -50,6 +50,8 @@ const EVENTS_OF: Record<string, string[]> = {
   CALL_CANCELLED: ['call.ended'],
   CALL_BILLED: ['call.billed'],
   CALL_ANALYZED: ['call.analyzed'],
+  CALL_RECORDING_READY: ['call.recording.ready'],
+  CALL_RECORDING_FAILED: ['call.recording.failed'],
   AGENT_SYNCED: ['agent.synced'],
 };
 

@@ -212,6 +212,31 @@ describe('Call.events', () => {
       await db.$executeRawUnsafe('ALTER TABLE events DROP COLUMN IF EXISTS added_later');
     }
   });
+
+  it('has no events of a type that only a newer version knows, nor has the subscription', async () => {
+    const { db } = server.app;
+    const to = { url: server.url, key: server.key };
+    const before = await eventCursor();
+    const live = subscribe('socket', to, { after: before });
+    const first = await wholeCall();
+    await live.atLeast(WHOLE_LIFE.length);
+    await db.$executeRawUnsafe(`ALTER TYPE "EventType" ADD VALUE 'CALL_OF_A_NEWER_VERSION'`);
+    await db.$executeRaw`
+      INSERT INTO events (organization_id, type, call_id, sequence, data)
+      SELECT organization_id, 'CALL_OF_A_NEWER_VERSION', id, 99, '{}' FROM calls
+      WHERE id = ${parsePublicId(first)!.uuid}::uuid`;
+    const second = await wholeCall();
+    const later = subscribe('sse', to, { after: before });
+    for (const { events, atLeast } of [live, later]) {
+      await atLeast(2 * WHOLE_LIFE.length);
+      expect(events.at(-1)).toMatchObject({ callId: second, type: 'BILLED' });
+    }
+    const query = '($id: ID!) { call(id: $id) { events { totalCount nodes { type } } } }';
+    const { data } = await server.client.send(`query ${query}`, { id: first });
+    expect(data.call.events.totalCount).toBe(data.call.events.nodes.length);
+    expect([...live.errors, ...later.errors]).toEqual([]);
+    await Promise.all([live.close(), later.close()]);
+  });
 });
 
 describe('eraseEventData', () => {

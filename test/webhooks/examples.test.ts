@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS } from '../../src/webhooks/catalogue.ts';
+import { uuidOf } from '../calls/support.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { perform } from '../support/calling.ts';
 import { until } from '../support/wait.ts';
@@ -109,7 +110,12 @@ async function provokeAll(): Promise<void> {
     });
     return count === 1;
   });
-  await caller.call();
+  const recorded = {
+    agentId: caller.agentId,
+    phoneNumber: '+14155550142',
+    settings: { recordingEnabled: true },
+  };
+  const { call } = await perform(client, 'createCall', recorded, 'call { id }');
   const contacts = [...people(1, { series: 8 }), ...people(1, { ending: '0001', series: 9 })];
   const input = { contacts, scheduleType: 'IMMEDIATE', retryFailed: false };
   await createCampaign({ client, caller }, input);
@@ -121,6 +127,12 @@ async function provokeAll(): Promise<void> {
         type: 'AGENT_FAILED',
         agentId: caller.agentId.slice(4),
         data: { revision: 3, error: 'systemPrompt: This field is too long.' },
+      },
+      {
+        type: 'CALL_RECORDING_FAILED',
+        callId: uuidOf(call.id),
+        sequence: 100,
+        data: { status: 'COMPLETED', endReason: 'HANGUP' },
       },
       { type: 'VOICE_FAILED', data: { voiceId: voice.id, error: 'The voice does not exist.' } },
     ]),

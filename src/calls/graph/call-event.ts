@@ -42,7 +42,15 @@ const DESCRIPTIONS: Record<CallEventTypeName, string> = {
   BILLED: 'The call was billed or refunded.',
   DELETED: 'The call was deleted. `call` is null on all its events.',
   ANALYZED:
-    'Transcript, summary and analysis of an answered call are finished, or were given up. Sent again after another analysis, but not for a summary that Ultravox writes later than two minutes after the end.',
+    'Transcript, summary and analysis of an answered call are finished, or were given up. Sent again after another analysis. The recording has events of its own, and so has a summary that Ultravox writes later than two minutes after the end.',
+  SUMMARIZED: 'Ultravox wrote the summary, or changed it, after the event ANALYZED.',
+  RECORDING_READY: 'The recording can be played.',
+  RECORDING_FAILED:
+    'There will be no recording, although the call was answered and recording was enabled.',
+  RECORDING_EXPIRED:
+    'Ultravox no longer has the recording, as was found when a link to it was followed.',
+  END_REQUESTED:
+    'The call was asked to end, by `endCall` for example. Another event follows when it has ended.',
   TRANSCRIPT_TURN:
     'The person or the agent spoke, or a tool returned a result; see `turn`. Sent only while a subscription asks for this type: it receives the turns of the live calls it covers as they are spoken, from the beginning of each call.',
 };

@@ -9,6 +9,7 @@ import { readTogether } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';
 import { existingOf } from '../../viewer.ts';
+import { KNOWN_TYPES } from '../events.ts';
 
 interface EventKey {
   call: { id: string; createdAt: Date };
@@ -50,7 +51,7 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
       FROM unnest(${[...new Set(group.map(({ call }) => call.id))]}::uuid[]) AS c(id)
       CROSS JOIN LATERAL (
         SELECT * FROM events
-        WHERE call_id = c.id AND cursor > 0 AND ${loggedSince(group.map(({ call }) => call.createdAt))}
+        WHERE call_id = c.id AND cursor > 0 AND type::text = ANY(${KNOWN_TYPES}) AND ${loggedSince(group.map(({ call }) => call.createdAt))}
           ${after === null ? Prisma.empty : Prisma.sql`AND cursor ${later} ${after}`}
           ${before === null ? Prisma.empty : Prisma.sql`AND cursor ${earlier} ${before}`}
         ORDER BY sequence ${inverted ? Prisma.sql`DESC` : Prisma.sql`ASC`}
@@ -85,7 +86,7 @@ function toEvent(row: EventRow): Event {
 export const loadEventCount = batched<string, number>(async ({ app }, ids) => {
   const counts = await app.db.event.groupBy({
     by: ['callId'],
-    where: { callId: { in: [...new Set(ids)] } },
+    where: { callId: { in: [...new Set(ids)] }, type: { in: [...KNOWN_TYPES] } },
     _count: true,
   });
   const byId = new Map(counts.map((row) => [row.callId, row._count]));

@@ -11,7 +11,7 @@ const StatusEnum = builder.enumType('RecordingStatus', {
     NOT_ANSWERED: { description: 'The call ended without an answer; nothing was recorded.' },
     PENDING: { description: 'The call has not ended, or its recording is not available yet.' },
     AVAILABLE: { description: 'The recording can be played. See `url`.' },
-    FAILED: { description: 'Ultravox did not make a recording.' },
+    FAILED: { description: 'Ultravox did not make a recording, or could not be asked for it.' },
     EXPIRED: { description: 'Ultravox no longer has the recording.' },
   } as const,
 });

@@ -4,7 +4,10 @@ import type { StepHandler } from './steps.ts';
  * The step EVENT: appends to the event log that everything about the call is known, for those who wait for
  * transcript, summary and verdict, such as a CRM. A call that was not answered has no such event.
  */
-export const announceResults: StepHandler = async () => ({
+export const announceResults: StepHandler = async (app) => ({
   status: 'DONE',
-  save: async () => ({ events: [{ type: 'CALL_ANALYZED', data: {} }] }),
+  save: async () => ({
+    change: { analyzedAt: app.now() },
+    events: [{ type: 'CALL_ANALYZED', data: {} }],
+  }),
 });

@@ -248,6 +248,7 @@ class LockedCalls {
         recording_status: call.recordingStatus,
         recording_content_type: call.recordingContentType,
         recording_seconds: call.recordingSeconds,
+        analyzed_at: call.analyzedAt,
         event_count: call.eventCount,
       };
     });
@@ -258,11 +259,12 @@ class LockedCalls {
           summary = r.summary, short_summary = r.short_summary,
           recording_status = r.recording_status::"RecordingStatus",
           recording_content_type = r.recording_content_type,
-          recording_seconds = r.recording_seconds, event_count = r.event_count, updated_at = ${now}
+          recording_seconds = r.recording_seconds, analyzed_at = r.analyzed_at,
+          event_count = r.event_count, updated_at = ${now}
         FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
           id uuid, answered_by text, answered_by_evidence text, dnc_quote text, summary text,
           short_summary text, recording_status text, recording_content_type text,
-          recording_seconds float8, event_count int)
+          recording_seconds float8, analyzed_at timestamptz, event_count int)
         WHERE c.id = r.id
       ), started AS (
         UPDATE post_call_steps s SET

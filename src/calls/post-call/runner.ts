@@ -299,7 +299,11 @@ async function retryLater(
 ): Promise<void> {
   const delayMs = Math.max(retry.afterSeconds ?? 0, delaySeconds(step.attempts)) * 1000;
   const at = new Date(app.now().getTime() + delayMs);
-  const giveUp = retry.giveUp ?? { status: 'FAILED', seconds: planOf(step.kind).giveUpSeconds };
+  const giveUp = retry.giveUp ?? {
+    status: 'FAILED',
+    seconds: planOf(step.kind).giveUpSeconds,
+    save: handlers[step.kind].saveGivenUp,
+  };
   // Restarting a step also restarts its time.
   if (at.getTime() > step.startedAt.getTime() + giveUp.seconds * 1000) {
     const { status, save } = giveUp;

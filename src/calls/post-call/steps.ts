@@ -60,6 +60,7 @@ export type CallFindings = Partial<
     | 'recordingStatus'
     | 'recordingContentType'
     | 'recordingSeconds'
+    | 'analyzedAt'
   >
 >;
 
@@ -127,6 +128,8 @@ export type FindNothingToDo = (
 export interface StepWork {
   run: StepHandler;
   nothingToDo?: FindNothingToDo;
+  /** What is written when the step fails because all attempts have failed. */
+  saveGivenUp?: SaveStep;
 }
 
 export type StepHandlers = Readonly<Record<PostCallStepKind, StepWork>>;

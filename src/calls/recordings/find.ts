@@ -1,7 +1,7 @@
 /** The step RECORDING: whether there is a recording, and how long it is. */
 import { toStorableText } from '../../infra/database/storable-text.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
-import type { StepHandler } from '../post-call/steps.ts';
+import type { SaveStep, StepHandler } from '../post-call/steps.ts';
 import { wavSeconds } from './wav.ts';
 
 /** Enough for the header of a WAV file. */
@@ -21,7 +21,10 @@ export const findRecording: StepHandler = async (app, call, { signal }) => {
     } as const;
     return {
       status: 'DONE',
-      save: async () => ({ change: columns }),
+      save: async () => ({
+        change: columns,
+        events: [{ type: 'CALL_RECORDING_READY', data: {} }],
+      }),
     };
   } catch (error) {
     if (!(error instanceof UltravoxError && error.kind === 'not_found')) throw error;
@@ -29,10 +32,16 @@ export const findRecording: StepHandler = async (app, call, { signal }) => {
       status: 'NOT_YET',
       detail: 'Ultravox has no recording of the call.',
       otherwise: 'FAILED',
-      save: async () => ({ change: { recordingStatus: 'FAILED' } }),
+      save: saveFailedRecording,
     };
   }
 };
+
+/** Saves that there will be no recording. */
+export const saveFailedRecording: SaveStep = async () => ({
+  change: { recordingStatus: 'FAILED' },
+  events: [{ type: 'CALL_RECORDING_FAILED', data: {} }],
+});
 
 async function firstBytes(body: ReadableStream<Uint8Array>, count: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];

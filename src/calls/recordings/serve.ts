@@ -9,10 +9,13 @@ import { RequestError } from '../../errors.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
 import { readToken, signToken } from '../../infra/signed-token.ts';
+import { announceEvents } from '../../live/log.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
 import type { Audio } from '../../ultravox/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { Viewer } from '../../viewer.ts';
+import { appendCallEvents } from '../append-events.ts';
+import { lockCall } from '../lock.ts';
 import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
 
 export const RECORDING_PATH = '/recordings';
@@ -99,7 +102,7 @@ const NOT_FOUND: RecordingResponse = { status: 404, body: 'There is no recording
 
 async function refusal(app: App, call: Call, error: UltravoxError): Promise<RecordingResponse> {
   if (error.kind === 'not_found') {
-    await app.db.call.update({ where: { id: call.id }, data: { recordingStatus: 'EXPIRED' } });
+    await expireRecording(app, call.id);
     return { status: 404, body: 'Ultravox no longer has the recording.' };
   }
   if (error.status === 416) return await unsatisfiable(app, call);
@@ -110,6 +113,17 @@ async function refusal(app: App, call: Call, error: UltravoxError): Promise<Reco
     body: 'Ultravox cannot be reached. Try again.',
     ...(wait === null ? {} : { headers: { 'retry-after': String(wait) } }),
   };
+}
+
+async function expireRecording(app: App, id: string): Promise<void> {
+  const expired = await app.db.$transaction(async (tx) => {
+    const call = await lockCall(tx, id);
+    if (call?.recordingStatus !== 'AVAILABLE' || call.deletedAt) return null;
+    const data = { recordingStatus: 'EXPIRED' } as const;
+    await tx.call.update({ where: { id }, data, select: { id: true } });
+    return appendCallEvents(tx, call, [{ type: 'CALL_RECORDING_EXPIRED', data: {} }]);
+  });
+  if (expired) announceEvents(app, expired.organizationId);
 }
 
 /** The storage does not say how long the recording is when it refuses a range. */

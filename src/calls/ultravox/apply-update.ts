@@ -84,7 +84,8 @@ function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
   );
   const change: Partial<Call> = {};
   if (call.ultravoxId === null) Object.assign(change, acceptance(call, seen.callId, app.now()));
-  Object.assign(change, summaryChange(call, seen));
+  const summary = summaryChange(call, seen);
+  Object.assign(change, summary);
   // Also when the ID is known: a webhook, which has no join URL, may arrive before the response.
   const joinable = call.medium === 'WEBRTC' && !call.joinUrl && !isEnded(call.status);
   if (joinable && seen.joinUrl) change.joinUrl = seen.joinUrl;
@@ -98,7 +99,9 @@ function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
     change.costAmount = new Prisma.Decimal(cost);
     change.costCurrency = app.config.PRICE_CURRENCY;
   }
-  return changed(app, call, { steps, change, billed });
+  // One that comes before is part of CALL_ANALYZED.
+  const summarized = Object.keys(summary).length > 0 && call.analyzedAt !== null;
+  return changed(app, call, { steps, change, billed, summarized });
 }
 
 /**
@@ -128,6 +131,7 @@ export async function endCallLocally(
       ...(failureCode ? { failureCode } : {}),
     },
     billed: false,
+    summarized: false,
   });
   await writeUpdates(app, tx, [update]);
   return update.after;
@@ -143,13 +147,15 @@ export async function closeLostCall(app: App, tx: Tx, call: Call, failure: strin
   return endCallLocally(app, tx, call, { transition, ...endOfLostCall(call.status), failure });
 }
 
-/** The call with the columns of `change` and the steps, and the event of each step and of a new bill. */
-function changed(
-  app: App,
-  call: Call,
-  update: { steps: readonly Step[]; change: Partial<Call>; billed: boolean },
-): CallUpdate {
-  const { steps, change, billed } = update;
+interface Change {
+  steps: readonly Step[];
+  change: Partial<Call>;
+  billed: boolean;
+  summarized: boolean;
+}
+
+/** The call with the columns of `change` and the steps, and the events of all that. */
+function changed(app: App, call: Call, { steps, change, billed, summarized }: Change): CallUpdate {
   if (steps.length === 0 && Object.keys(change).length === 0) {
     return { before: call, after: call, events: [] };
   }
@@ -188,6 +194,9 @@ function changed(
       costAmount: next.costAmount?.toString() ?? '0',
       costCurrency: next.costCurrency ?? '',
     });
+  }
+  if (summarized) {
+    record('CALL_SUMMARIZED', now, { status: next.status, endReason: next.endReason });
   }
   next.nextCheckAt = nextCheck(app, next, now);
   next.lostAt = lostAt(app, next);

@@ -124,7 +124,7 @@ describe('placeWaitingCalls', () => {
     const { id } = await asked;
     const call = await waitForCall(caller.client, id, 'over', isEnded);
     expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', failure: null });
-    expect(typesOf(call)).toEqual(['CREATED', 'CANCELLED']);
+    expect(typesOf(call)).toEqual(['CREATED', 'END_REQUESTED', 'CANCELLED']);
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
 

@@ -1,13 +1,15 @@
 /** What follows the end of a call: transcript, summary, what was found in them, and the steps. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { findingsIn } from '../../../src/calls/post-call/findings.ts';
 import { expireTranscripts } from '../../../src/calls/post-call/transcript.ts';
 import { turnsOf } from '../../../src/calls/post-call/turns.ts';
+import { refreshCall } from '../../../src/calls/service.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
 import {
   atSimulator,
   type Caller,
+  type CallView,
   dataOf,
   dial,
   dialLong,
@@ -288,6 +290,29 @@ describe('findingsIn', () => {
     const left = { speaker: 'TOOL', text: '', toolName: 'leaveVoicemail' } as const;
     const human = { ...model, answeredBy: 'HUMAN' } as const;
     expect(findingsIn([...turns, left], outbound, human).answeredBy).toBe('VOICEMAIL');
+  });
+});
+
+describe('summary', () => {
+  it('has an event when Ultravox writes it after ANALYZED, and none before', async () => {
+    const { id } = await dial(caller);
+    const typesOf = async () => (await finished(id)).events.nodes.map(({ type }: CallView) => type);
+    expect(await typesOf()).toContain('ANALYZED');
+    expect(await typesOf()).not.toContain('SUMMARIZED');
+    const { calls } = server.app.ultravox;
+    const original = calls.get;
+    const late = vi
+      .spyOn(calls, 'get')
+      .mockImplementation(async (...args) => ({ ...(await original(...args)), summary: 'Late' }));
+    try {
+      for (let time = 0; time < 2; time += 1)
+        await refreshCall(server.app, await rowOf(server, id));
+    } finally {
+      late.mockRestore();
+    }
+    expect((await resultsOf(id)).summary).toBe('Late');
+    expect((await typesOf()).filter((type: string) => type === 'SUMMARIZED')).toHaveLength(1);
+    expect((await typesOf()).at(-1)).toBe('SUMMARIZED');
   });
 });
 

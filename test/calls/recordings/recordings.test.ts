@@ -7,6 +7,7 @@ import {
   atSimulator,
   type Caller,
   type CallView,
+  callOf,
   dataOf,
   dial,
   dialLong,
@@ -17,6 +18,7 @@ import {
   setFaults,
   setSimulator,
   steered,
+  uuidOf,
   waitForCall,
 } from '../support.ts';
 
@@ -26,7 +28,7 @@ let id: string;
 let whole: Buffer;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ simulator: { summaryDelaySeconds: 1 } });
   caller = await newCaller(server, { recordingEnabled: true });
   id = (await dial(caller)).id;
   await recordingOf(id, 'AVAILABLE');
@@ -55,6 +57,13 @@ function recordingOf(callId: string, status: string): Promise<Recording> {
     if (recording.status !== status) throw new Error(JSON.stringify(recording));
     return recording;
   });
+}
+
+/** The events after the end and the bill. */
+async function lastTypesOf(callId: string): Promise<string[]> {
+  const { events } = await callOf(caller.client, callId);
+  const types: string[] = events.nodes.map(({ type }: { type: string }) => type);
+  return types.filter((type) => /ANALYZED|RECORDING/.test(type));
 }
 
 const link = async () => (await recordingOf(id, 'AVAILABLE')).url ?? '';
@@ -107,6 +116,36 @@ describe('Call.recording', () => {
       data: { startedAt: longAgo, nextAttemptAt: longAgo },
     });
     await recordingOf(late, 'FAILED');
+    expect(await lastTypesOf(late)).toContain('RECORDING_FAILED');
+    await setFaults(server, []);
+  });
+
+  it('has an event when it becomes AVAILABLE, also after ANALYZED, and when it is given up', async () => {
+    const { id: late } = await dial(caller);
+    const { id: never } = await dial(caller);
+    const faults = [];
+    for (const each of [never, late]) {
+      const path = `${(await rowOf(server, each)).ultravoxId}/recording`;
+      faults.push({ kind: 'status', status: 500, path });
+    }
+    await setFaults(server, faults);
+    await until('the results', async () => (await lastTypesOf(late)).includes('ANALYZED'));
+    await setFaults(server, faults.slice(0, 1));
+    await recordingOf(late, 'AVAILABLE');
+    expect(await lastTypesOf(late)).toEqual(['ANALYZED', 'RECORDING_READY']);
+    const { db } = server.app;
+    const where = { callId: uuidOf(never), kind: 'RECORDING' } as const;
+    await until('a failed attempt', async () => {
+      const step = await db.postCallStep.findFirst({ where });
+      return step !== null && step.detail !== null && step.leaseId === null;
+    });
+    const longAgo = new Date(Date.now() - 4 * 86_400_000);
+    await db.postCallStep.updateMany({
+      where,
+      data: { startedAt: longAgo, nextAttemptAt: longAgo },
+    });
+    await recordingOf(never, 'FAILED');
+    expect(await lastTypesOf(never)).toContain('RECORDING_FAILED');
     await setFaults(server, []);
   });
 });
@@ -190,6 +229,9 @@ describe('GET /recordings', () => {
     await atSimulator(server, 'DELETE', `/api/calls/${ultravoxId}`);
     expect((await get(url)).response.status).toBe(404);
     expect(await recordingOf(other, 'EXPIRED')).toMatchObject({ url: null, contentType: null });
+    expect((await get(url)).response.status).toBe(404);
+    const types = await lastTypesOf(other);
+    expect(types.filter((type) => type === 'RECORDING_EXPIRED')).toHaveLength(1);
   });
 
   it('refuses the link of a call that was deleted', async () => {
