@@ -305,19 +305,25 @@ export async function deleteCampaigns(
     await revokeCampaignClaims(tx, known);
     const end = {
       status: 'CANCELLED',
+      statusReason: null,
       endedAt: now,
       nextDispatchAt: null,
       holdReason: null,
     } as const;
-    await tx.campaign.updateMany({ where: { id: { in: open.map((one) => one.id) } }, data: end });
-    await tx.campaign.updateMany({ where: { id: { in: known } }, data: { deletedAt: now } });
+    const cancelled = await tx.campaign.updateManyAndReturn({
+      where: { id: { in: open.map((one) => one.id) } },
+      data: end,
+    });
+    const deleted = await tx.campaign.updateManyAndReturn({
+      where: { id: { in: known } },
+      data: { deletedAt: now },
+    });
     // The run cancels their waiting contacts.
     if (open.length > 0) await enqueueRun(app, tx);
-    await appendEvents(
-      tx,
-      viewer.organizationId,
-      campaigns.map((campaign) => campaignEvent('CAMPAIGN_DELETED', campaign, now)),
-    );
+    await appendEvents(tx, viewer.organizationId, [
+      ...cancelled.map((campaign) => campaignEvent('CAMPAIGN_CANCELLED', campaign, now)),
+      ...deleted.map((campaign) => campaignEvent('CAMPAIGN_DELETED', campaign, now)),
+    ]);
   }, LONG_TRANSACTION);
   announceCampaigns(app, known, [viewer.organizationId]);
   return known;

@@ -1,7 +1,8 @@
-/** What becomes of queued webhooks when their call, its transcript or their endpoint is removed. */
+/** Webhooks when a call, its transcript, a campaign or an endpoint is removed. */
 import { describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/app.ts';
 import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
+import { createCampaign, people } from '../campaigns/support.ts';
 import { perform } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
 import { until } from '../support/wait.ts';
@@ -38,6 +39,39 @@ async function isWaitedFor(holder: number, statement: string): Promise<boolean> 
 }
 
 describe('a webhook endpoint', () => {
+  it('receives the cancellation of a campaign that is deleted before its end', async () => {
+    const endpoint = await createEndpoint({ eventTypes: ['BATCH_STATUS_CHANGED'] });
+    const campaigns = [];
+    for (const series of [5, 6]) {
+      const { id } = await createCampaign(
+        { client: server.client, caller },
+        {
+          contacts: people(1, { series }),
+          scheduleType: 'SCHEDULED',
+          scheduledAt: new Date(server.app.now().getTime() + 86_400_000).toISOString(),
+        },
+      );
+      campaigns.push(id);
+    }
+    const [paused, cancelled] = campaigns;
+    await perform(server.client, 'pauseCampaign', { id: paused }, 'campaign { id }');
+    await perform(server.client, 'cancelCampaign', { id: cancelled }, 'campaign { id }');
+    await perform(server.client, 'deleteCampaigns', { ids: campaigns }, 'deletedCampaignIds');
+    const got = await until('all changes', () => {
+      const all = receiver.at(endpoint.path);
+      return all.length >= 5 && all;
+    });
+    const statusesOf = (id: string | undefined) =>
+      got
+        .map(({ json }) => json.data)
+        .filter(({ batchId }) => batchId === id)
+        .sort((a, b) => Number(a.cursor) - Number(b.cursor))
+        .map(({ status }) => status);
+    expect(statusesOf(paused)).toEqual(['SCHEDULED', 'PAUSED', 'CANCELLED']);
+    expect(statusesOf(cancelled)).toEqual(['SCHEDULED', 'CANCELLED']);
+    await removeEndpoint(endpoint);
+  });
+
   it('is left nothing to send when it is disabled while an event is queued', async () => {
     const endpoint = await createEndpoint({ eventTypes: ['AGENT_SYNCED'] });
     const { db } = server.app;
