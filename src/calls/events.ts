@@ -100,7 +100,8 @@ export async function checkWatched(
   ) {
     throw notFound('Call', publicId('Call', callId));
   }
-  if (agentId) await checkWatchedAgent(app, viewer, agentId);
+  // A limited token gets events of its call or campaign only, and must not learn which agents exist.
+  if (agentId && !onlyCallId && !onlyCampaignId) await checkWatchedAgent(app, viewer, agentId);
   const another =
     onlyCallId !== undefined || (onlyCampaignId !== undefined && campaignId !== onlyCampaignId);
   if (

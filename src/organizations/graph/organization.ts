@@ -25,10 +25,12 @@ export const OrganizationNode = builder.prismaNode('Organization', {
       description: 'Time at which the organization was created.',
     }),
     allowPremiumNumbers: t.exposeBoolean('allowPremiumNumbers', {
+      authScopes: { read: true },
       description:
         'Whether to allow calls to premium-rate, shared-cost, personal and satellite numbers. Such calls can cost many times as much as others. Default: false.',
     }),
     addDoNotCallRequests: t.exposeBoolean('addDoNotCallRequests', {
+      authScopes: { read: true },
       description:
         'Whether to add a phone number to the do-not-call list when the person asks during a call not to be called again. Such calls have `doNotCallRequested` set either way. Default: false.',
     }),

@@ -75,10 +75,12 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
     }),
     sipServer: t.exposeString('sipServer', {
       nullable: true,
+      authScopes: { read: true },
       description: 'Host, port and transport of the SIP trunk. Null for other providers.',
     }),
     sipUsername: t.exposeString('sipUsername', {
       nullable: true,
+      authScopes: { read: true },
       description:
         'Username for the SIP trunk. Null for other providers. The password is never returned.',
     }),
@@ -95,6 +97,7 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
     status: t.field({
       type: SyncStatusEnum,
       nullable: true,
+      authScopes: { read: true },
       select: { provider: true, releasedAt: true },
       description:
         'Sync status of the carrier account, shared by all numbers of the account. Always ACTIVE for a SIP number. Null once the number is released.',
@@ -103,6 +106,7 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
     }),
     syncError: t.string({
       nullable: true,
+      authScopes: { read: true },
       select: { provider: true, releasedAt: true },
       description:
         'Reason why the carrier account, or its latest credentials, are not at Ultravox. Null if there is none.',

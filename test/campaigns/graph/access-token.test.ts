@@ -35,7 +35,10 @@ beforeAll(async () => {
     },
   });
   const number = await db.phoneNumber.create({
-    data: { id: newId(), ...own, phoneNumber: '+14155001235', provider: 'SIP' },
+    data: {
+      ...{ id: newId(), ...own, phoneNumber: '+14155001235', provider: 'SIP' },
+      ...{ sipServer: 'trunk.example.com', sipUsername: 'desk' },
+    },
   });
   numberId = number.id;
   campaign = await plant(server, server.organizationId, agentId, {
@@ -61,6 +64,63 @@ const cmp = (id: string) => publicId('Campaign', id);
 
 async function read(document: string, variables: object = {}, client = server.client) {
   return dataOf(await client.send(document, variables));
+}
+
+/** Fields about the whole organization, in objects that limited tokens can read. */
+const OF_THE_ORGANIZATION = {
+  PhoneNumber: ['sipServer', 'sipUsername', 'status', 'syncError', 'inboundAddress'],
+  Organization: ['allowPremiumNumbers', 'addDoNotCallRequests'],
+};
+
+/** Asks for each of these fields alone. */
+async function expectDenied(client: GraphQLClient): Promise<void> {
+  const number = publicId('PhoneNumber', numberId);
+  for (const field of OF_THE_ORGANIZATION.PhoneNumber) {
+    const document = `query ($id: ID!) { node(id: $id) { ... on PhoneNumber { ${field} } } }`;
+    expect(await read(document, { id: number })).not.toEqual({ node: null });
+    expect(await codesOf(client, document, { id: number }), field).toContain('FORBIDDEN');
+  }
+  for (const field of OF_THE_ORGANIZATION.Organization) {
+    for (const document of [
+      `{ organization { ${field} } }`,
+      `{ viewer { organization { ${field} } } }`,
+    ]) {
+      expect(await read(document)).toEqual(expect.anything());
+      expect(await codesOf(client, document), field).toContain('FORBIDDEN');
+    }
+  }
+}
+
+async function codesOf(client: GraphQLClient, document: string, variables: object = {}) {
+  const { errors, data } = await client.send(document, variables);
+  expect(JSON.stringify(data ?? null)).not.toMatch(/trunk|desk|false|ACTIVE/);
+  return errors?.map(({ extensions }) => extensions.code) ?? [];
+}
+
+/** What a subscription to events of an agent first sends: a comment, or its errors. */
+async function firstOfWatching(key: string, agent: string): Promise<string> {
+  const query = `subscription { callEvents(agentId: "${agent}") { callId } }`;
+  const response = await fetch(`${server.url}/graphql`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${key}`,
+      accept: 'text/event-stream',
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify({ query }),
+  });
+  const reader = response.body!.getReader();
+  const { value } = await reader.read();
+  await reader.cancel();
+  return new TextDecoder().decode(value);
+}
+
+async function expectNoSignOfAgents(key: string): Promise<void> {
+  const missing = publicId('Agent', newId());
+  expect(await firstOfWatching(server.key, missing)).toContain('not found');
+  const first = await firstOfWatching(key, publicId('Agent', agentId));
+  expect(first).not.toContain('errors');
+  expect(await firstOfWatching(key, missing)).toBe(first);
 }
 
 describe('an access token for one campaign', () => {
@@ -207,6 +267,10 @@ describe('an access token for one campaign', () => {
     await socket.dispose();
   });
 
+  it('is denied what concerns the whole organization', () => expectDenied(browser));
+
+  it('cannot tell which agents exist', () => expectNoSignOfAgents(token));
+
   it('cannot be created for an unknown campaign, or for a campaign and a call', async () => {
     const create = async (input: object) => {
       const answer = await read(
@@ -236,7 +300,8 @@ describe('an access token for one call', () => {
       'mutation ($id: ID!) { createAccessToken(input: { callId: $id }) { accessToken } }',
       { id },
     );
-    const narrow = createClient(server.url, made.createAccessToken.accessToken);
+    const { accessToken } = made.createAccessToken;
+    const narrow = createClient(server.url, accessToken);
     expect(await read('query ($id: ID!) { call(id: $id) { attempt } }', { id }, narrow)).toEqual({
       call: { attempt: 1 },
     });
@@ -250,5 +315,9 @@ describe('an access token for one call', () => {
       expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Renewals|\+1415/);
     }
     expect(uuidOf(id)).toBe(campaign.callIds[0]);
+    const where = { id: uuidOf(id) };
+    await server.app.db.call.update({ where, data: { phoneNumberId: numberId } });
+    await expectDenied(narrow);
+    await expectNoSignOfAgents(accessToken);
   });
 });
