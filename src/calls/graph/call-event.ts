@@ -205,7 +205,7 @@ builder.queryField('eventCursor', (t) =>
   t.withAuth({ readCall: true }).field({
     type: 'Cursor',
     description:
-      'Cursor of the newest event. Read it before or together with other data, then subscribe with `after` to receive every change since.',
+      'Cursor of the newest event of the organization. Read it before or together with other data, then subscribe with `after` to receive every change since.',
     resolve: async (_root, _args, { app, viewer, snapshotCursor }) =>
       String(snapshotCursor ?? (await currentCursor(app, viewer.organizationId))),
   }),
