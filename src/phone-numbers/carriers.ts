@@ -13,7 +13,7 @@ import {
   type TelnyxSecrets,
   type TwilioSecrets,
 } from './credentials.ts';
-import { telephonyConfigSync } from './sync.ts';
+import { accountInUse, telephonyConfigSync } from './sync.ts';
 
 type Given = string | null | undefined;
 
@@ -154,11 +154,7 @@ export function checkOwnership(
   const own = config?.organizationId === viewer.organizationId;
   const { account } = carrier;
   if (account ? config && (!own || config.accountSid !== account.sid) : config && !own) {
-    checks.add(
-      'CARRIER_ACCOUNT_CONFLICT',
-      `Ultravox supports one ${carrier.provider === 'TWILIO' ? 'Twilio' : 'Telnyx'} account, and another one is in use. Import the number with a SIP trunk of your carrier (\`provider.sip\`) instead.`,
-      carrier.path,
-    );
+    checks.add('CARRIER_ACCOUNT_CONFLICT', accountInUse(carrier.provider), carrier.path);
   } else if (!account && (!config || config.deletedAt)) {
     for (const name of carrier.members) addMissing(checks, carrier.path, name);
   }

@@ -17,7 +17,7 @@ import {
 } from './carriers.ts';
 import { encryptSip } from './credentials.ts';
 import { MAX_NAME } from './service.ts';
-import { allowSipCallsJob, telephonyConfigSync } from './sync.ts';
+import { accountInUse, allowSipCallsJob, telephonyConfigSync } from './sync.ts';
 
 export interface ImportPhoneNumberInput {
   phoneNumber: string;
@@ -139,10 +139,14 @@ async function syncAccount(
   const config = await app.db.telephonyConfig.findUnique({ where: { id: current.id } });
   if (!config || config.refusedRevision !== config.revision) return number;
   await undoImport(app, number, change);
+  const path = ['provider', provider.toLowerCase()];
+  if (config.syncError === accountInUse(provider)) {
+    throw userError('CARRIER_ACCOUNT_CONFLICT', config.syncError, path);
+  }
   throw userError(
     'ULTRAVOX_REFUSED',
     `Ultravox refused the carrier account, so the number was not imported. Check the credentials and import it again.${config.syncError ? ` Ultravox says: ${config.syncError}` : ''}`,
-    ['provider', provider.toLowerCase()],
+    path,
   );
 }
 

@@ -4,7 +4,7 @@ import type { App } from '../app.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
 import { defineJob, type JobContext } from '../infra/jobs/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
-import { defineSyncJob, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
+import { defineSyncJob, RefusedError, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
 import { decryptTelnyx, decryptTwilio } from './credentials.ts';
 
 /** Any agent may take calls. The caller and the called number become part of the call's context. */
@@ -24,16 +24,18 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   load: (app, id) => app.db.telephonyConfig.findUnique({ where: { id } }),
 
   async find(app, row) {
-    // Another account was configured by hand and must not be removed.
-    const sid = await remoteAccountSid(app, row);
-    return sid === row.accountSid ? [remoteName(row)] : [];
+    return (await accountAtUltravox(app, row)) === 'SAME' ? [remoteName(row)] : [];
   },
 
   async create(app, row) {
-    // Replaces an account that was configured by hand.
-    if ((await remoteAccountSid(app, row)) !== null) {
-      await update(app, row);
-    } else if (row.provider === 'TWILIO') {
+    const found = await accountAtUltravox(app, row);
+    if (found !== null) {
+      await updateAccount(app, row, found);
+      return remoteName(row);
+    }
+    // Recorded before the request, so that an account created by an unanswered one counts as created here.
+    await app.db.telephonyConfig.updateMany({ where: { id: row.id }, data: { createdHere: true } });
+    if (row.provider === 'TWILIO') {
       await app.ultravox.telephonyConfigs.create('twilio', twilioConfig(app, row));
     } else {
       await app.ultravox.telephonyConfigs.create('telnyx', telnyxConfig(app, row));
@@ -41,9 +43,12 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
     return remoteName(row);
   },
 
-  update,
+  async update(app, row) {
+    await updateAccount(app, row, await accountAtUltravox(app, row));
+  },
 
   async remove(app, row) {
+    if (!row.createdHere || (await accountAtUltravox(app, row)) !== 'SAME') return;
     await nullIfNotFound(app.ultravox.telephonyConfigs.delete(remoteName(row)));
   },
 
@@ -54,12 +59,21 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
       where: { id: row.id, deletedAt: { not: null } },
     });
     if (deleted.count === 0) {
-      await tx.telephonyConfig.updateMany({ where: { id: row.id }, data: { status: 'CREATING' } });
+      await tx.telephonyConfig.updateMany({
+        where: { id: row.id },
+        data: { status: 'CREATING', createdHere: false },
+      });
     }
   },
 };
 
-async function update(app: SyncContext, row: TelephonyConfig): Promise<void> {
+/** @throws RefusedError when Ultravox holds another account, which must not be replaced. */
+async function updateAccount(
+  app: SyncContext,
+  row: TelephonyConfig,
+  found: 'SAME' | 'OTHER' | null,
+): Promise<void> {
+  if (found === 'OTHER') throw new RefusedError(accountInUse(row.provider));
   if (row.provider === 'TWILIO') {
     await app.ultravox.telephonyConfigs.update('twilio', twilioConfig(app, row));
   } else {
@@ -67,10 +81,29 @@ async function update(app: SyncContext, row: TelephonyConfig): Promise<void> {
   }
 }
 
-/** The account that Ultravox has for the provider; null when it has none. */
-async function remoteAccountSid(app: SyncContext, row: TelephonyConfig): Promise<string | null> {
+/** Says the same of every other account, so that nothing about it is revealed. */
+export function accountInUse(provider: TelephonyConfig['provider']): string {
+  return `Ultravox supports one ${provider === 'TWILIO' ? 'Twilio' : 'Telnyx'} account, and another one is in use. Import the number with a SIP trunk of your carrier (\`provider.sip\`) instead.`;
+}
+
+/**
+ * Whether Ultravox holds the account of the row, or another one, or none. An account that was configured
+ * by hand is the same if its SID is and its key begins as Ultravox reports: a caller that knows only the
+ * SID cannot replace the key.
+ */
+async function accountAtUltravox(
+  app: SyncContext,
+  row: TelephonyConfig,
+): Promise<'SAME' | 'OTHER' | null> {
   const config = await nullIfNotFound(app.ultravox.telephonyConfigs.get(remoteName(row)));
-  return config?.accountSid ?? null;
+  if (!config) return null;
+  if (config.accountSid !== row.accountSid) return 'OTHER';
+  if (row.createdHere || row.remoteId) return 'SAME';
+  const [key, prefix] =
+    'authTokenPrefix' in config
+      ? [decryptTwilio(app, row).authToken, config.authTokenPrefix]
+      : [decryptTelnyx(app, row).publicKey, config.publicKeyPrefix];
+  return key.startsWith(prefix?.prefix ?? '') ? 'SAME' : 'OTHER';
 }
 
 function remoteName(row: TelephonyConfig): 'twilio' | 'telnyx' {

@@ -5,6 +5,7 @@ import { UltravoxError } from '../ultravox/error.ts';
 import { syncRetrySeconds } from './status.ts';
 import {
   NotReadyError,
+  RefusedError,
   type SyncContext,
   type SyncKind,
   type SyncResult,
@@ -123,6 +124,9 @@ function toResult(
   const retryAt = retryIn(syncRetrySeconds(row.syncAttempts + 1));
   if (error instanceof NotReadyError) {
     return { outcome: 'UNREACHABLE', message: error.message, retryAt };
+  }
+  if (error instanceof RefusedError) {
+    return { outcome: 'REFUSED', message: error.message, retryAt: null };
   }
   if (!(error instanceof UltravoxError)) {
     // A defect of this server. The row waits and is retried as if Ultravox were unreachable.

@@ -62,6 +62,11 @@ export class NotReadyError extends Error {
 const syncJob = z.object({ id: z.uuid() });
 export type SyncJob = z.output<typeof syncJob>;
 
+/** Thrown by `create` or `update` of a kind, and handled like a refusal of Ultravox. */
+export class RefusedError extends Error {
+  override name = 'RefusedError';
+}
+
 /** The job that syncs one row. Each kind has its own. */
 export function defineSyncJob(name: string): JobDefinition<SyncJob> {
   return defineJob({ name, payload: syncJob, retryLimit: 3 });

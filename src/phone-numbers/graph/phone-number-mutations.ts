@@ -69,12 +69,12 @@ const PhoneNumberProviderInput = builder.inputType('PhoneNumberProviderInput', {
     twilio: t.field({
       type: TwilioAccountInput,
       description:
-        'Twilio account. Fails with CARRIER_ACCOUNT_CONFLICT when Ultravox already holds another Twilio account.',
+        'Twilio account. Fails with CARRIER_ACCOUNT_CONFLICT when Ultravox already holds another Twilio account, or the same one with another token that was not imported here.',
     }),
     telnyx: t.field({
       type: TelnyxAccountInput,
       description:
-        'Telnyx account. Fails with CARRIER_ACCOUNT_CONFLICT when Ultravox already holds another Telnyx account.',
+        'Telnyx account. Fails with CARRIER_ACCOUNT_CONFLICT when Ultravox already holds another Telnyx account, or the same one with another public key that was not imported here.',
     }),
     sip: t.field({ type: SipTrunkInput, description: 'SIP trunk.' }),
   }),
@@ -170,7 +170,7 @@ mutation('unassignPhoneNumber', {
 
 mutation('releasePhoneNumber', {
   description:
-    'Releases a phone number. It stays yours at the carrier; here it is unassigned from its agents, no longer listed, and reachable only through its calls and `node`. Fails with INVALID_STATE while a call of the number has not ended. If it is the last number of a Twilio or Telnyx account, the account is removed from Ultravox. Has no effect on a released number.',
+    'Releases a phone number. It stays yours at the carrier; here it is unassigned from its agents, no longer listed, and reachable only through its calls and `node`. Fails with INVALID_STATE while a call of the number has not ended. If it is the last number of a Twilio or Telnyx account, the account is removed from Ultravox, unless it was configured there before your import. Has no effect on a released number.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the phone number (`num_…`).' }),
