@@ -26,6 +26,7 @@ import { findRecording, saveFailedRecording } from './calls/recordings/find.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
 import { callsAreDue, checkCalls, discoverCalls } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
+import { eraseDeletedContacts, hasContactsToErase } from './campaigns/contacts/erasure.ts';
 import {
   campaignsHaveWork,
   runCampaigns,
@@ -192,6 +193,13 @@ const PERIODIC: readonly Periodic[] = [
     shared: true,
     hasWork: hasUncountedCalls,
     run: recordContactStats,
+  },
+  {
+    name: 'eraseDeletedContacts',
+    everySeconds: 10,
+    shared: true,
+    hasWork: hasContactsToErase,
+    run: eraseDeletedContacts,
   },
   {
     name: 'assignLeftOverCursors',

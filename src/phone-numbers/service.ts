@@ -131,7 +131,12 @@ export async function releasePhoneNumber(
     }
     const released = await tx.phoneNumber.updateMany({
       where: { ...ownedBy(viewer), id: id!, releasedAt: null },
-      data: { releasedAt: app.now(), inboundAgentId: null, outboundAgentId: null },
+      data: {
+        releasedAt: app.now(),
+        inboundAgentId: null,
+        outboundAgentId: null,
+        credentials: null,
+      },
     });
     const number = await tx.phoneNumber.findUniqueOrThrow({ where: { id: id! } });
     const owned = config?.organizationId === viewer.organizationId && !config.deletedAt;

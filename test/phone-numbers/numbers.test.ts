@@ -278,6 +278,8 @@ describe('releasePhoneNumber', () => {
     const released = await done(client, 'releasePhoneNumber', { id });
     expect(released).toMatchObject({ id, outboundAgent: null, status: null });
     expect(released.releasedAt).not.toBeNull();
+    const where = { id: uuidOf(id), credentials: { not: null } };
+    expect(await server.app.db.phoneNumber.count({ where })).toBe(0);
     expect(await find(client, id)).toBeNull();
     const list = await client.send(
       'query($search: String) { phoneNumbers(filter: { search: $search }) { totalCount nodes { id } } }',

@@ -368,7 +368,7 @@ mutation('cancelCampaign', {
 
 mutation('deleteCampaigns', {
   description:
-    'Deletes campaigns and their contacts. Their calls are kept. If one of the campaigns does not exist or is ACTIVE, none is deleted; cancel an ACTIVE campaign first.',
+    'Deletes campaigns and their contacts. Numbers, names and other personal data of the contacts are erased within a minute, or within a minute of the end of the last active call. Their calls are kept, with phone number and variables, and can be deleted with `deleteCalls`. If one of the campaigns does not exist or is ACTIVE, none is deleted; cancel an ACTIVE campaign first.',
   scope: 'write',
   input: (t) => ({
     ids: t.idList({

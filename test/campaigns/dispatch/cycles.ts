@@ -54,6 +54,7 @@ export function campaignOf(columns: Partial<Campaign> = {}): Campaign {
     startedAt: NOW,
     endedAt: null,
     deletedAt: null,
+    contactsErasedAt: null,
     createdAt: NOW,
     updatedAt: NOW,
     ...columns,

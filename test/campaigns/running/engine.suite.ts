@@ -284,6 +284,10 @@ export function engineSuite(): void {
       expect(rows.filter(({ status }) => status === 'CANCELLED')).toHaveLength(20 - dialed);
       expect(dialsOf(server, id)).toHaveLength(dialed);
       expect(await glance(operator, id)).toBeNull();
+      await until('the contacts to be erased', async () => {
+        const named = { campaignId: uuidOf(id), phoneNumber: { not: '' } };
+        return (await server.app.db.campaignContact.count({ where: named })) === 0;
+      });
     });
   });
 

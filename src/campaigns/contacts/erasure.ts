@@ -1,0 +1,68 @@
+/** Erases the personal data of the contacts of deleted campaigns. */
+import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { inSteps } from '../../infra/database/in-steps.ts';
+
+const MAX_CAMPAIGNS = 100;
+
+/** Deleted campaigns that have contacts to erase and no open call, whose contact is still needed. */
+const ERASABLE = Prisma.sql`
+  SELECT id FROM campaigns c
+  WHERE deleted_at IS NOT NULL AND contacts_erased_at IS NULL
+    AND pending_count = 0 AND calling_count = 0
+    AND NOT EXISTS (
+      SELECT 1 FROM campaign_attempts WHERE campaign_id = c.id AND outcome_recorded_at IS NULL)`;
+
+/** SQL condition: whether `eraseDeletedContacts` has anything to do. */
+export function hasContactsToErase(): Prisma.Sql {
+  return Prisma.sql`EXISTS (${ERASABLE})`;
+}
+
+/**
+ * Erases what is known of the people in deleted campaigns. The rows stay with their status and attempts,
+ * because calls and decisions refer to them.
+ *
+ * A campaign is marked after its last step, so one whose erasure was cut off is continued.
+ */
+export async function eraseDeletedContacts(app: App): Promise<void> {
+  const campaigns = await app.db.$queryRaw<{ id: string }[]>`
+    ${ERASABLE} ORDER BY deleted_at LIMIT ${MAX_CAMPAIGNS}`;
+  for (const { id } of campaigns) {
+    if (app.closing.aborted) return;
+    try {
+      await eraseContacts(app, id);
+    } catch (error) {
+      app.failures.record('eraseContacts', error, {
+        message: 'Could not erase the contacts of a deleted campaign; it is tried again',
+        campaignId: id,
+      });
+    }
+  }
+}
+
+async function eraseContacts(app: App, campaignId: string): Promise<void> {
+  // In the order of the list, so that no step looks at the rows of those before.
+  let from = 0;
+  await inSteps(app.closing, async (limit) => {
+    const [step] = await app.db.$queryRaw<{ rows: number; last: number | null }[]>`
+      WITH next AS MATERIALIZED (
+        SELECT id, position FROM campaign_contacts
+        WHERE campaign_id = ${campaignId}::uuid AND position >= ${from} AND phone_number <> ''
+        ORDER BY position LIMIT ${limit} FOR UPDATE
+      ), erased AS (
+        UPDATE campaign_contacts c SET phone_number = '', identity = c.id::text, client_id = NULL,
+          first_name = NULL, last_name = NULL, email = NULL, company_name = NULL, industry = NULL,
+          location = NULL, pin_code = NULL, keywords = NULL, timezone = NULL, metadata = '{}',
+          updated_at = ${app.now()}::timestamptz
+        FROM next n WHERE c.id = n.id
+      )
+      SELECT count(*)::int AS rows, max(position) AS last FROM next`;
+    from = (step?.last ?? from) + 1;
+    return step?.rows ?? 0;
+  });
+  if (app.closing.aborted) return;
+  await app.db.campaign.update({
+    where: { id: campaignId },
+    data: { contactsErasedAt: app.now() },
+  });
+}

@@ -1,0 +1,107 @@
+/** Personal data of the contacts of deleted campaigns, without a worker that erases it meanwhile. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { App } from '../../../src/app.ts';
+import { eraseDeletedContacts } from '../../../src/campaigns/contacts/erasure.ts';
+import { perform } from '../../support/calling.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { act, createCampaign, type Operator, people, prepareOperator, uuidOf } from '../support.ts';
+
+let server: TestServer;
+let operator: Operator;
+let db: App['db'];
+
+beforeAll(async () => {
+  server = await startTestServer({ settings: { ROLE: 'api' } });
+  operator = await prepareOperator(server.client);
+  ({ db } = server.app);
+});
+afterAll(() => server?.close());
+
+const PERSON = {
+  clientId: 'Erased',
+  phoneNumber: '+14155550188',
+  firstName: 'Erased',
+  lastName: 'Erased',
+  email: 'erased@example.com',
+  companyName: 'Erased',
+  industry: 'Erased',
+  location: 'Erased',
+  pinCode: 'Erased',
+  keywords: 'Erased',
+  timezone: 'Europe/Paris',
+  metadata: { note: 'Erased' },
+};
+const PERSONAL = /erased|5550188|Paris/i;
+
+const rowsOf = (campaignId: string) =>
+  db.campaignContact.findMany({ where: { campaignId }, orderBy: { position: 'asc' } });
+const deleteCampaign = (id: string) =>
+  perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+
+describe('eraseDeletedContacts', () => {
+  it('erases everything about the people of a deleted campaign, after its last call', async () => {
+    const scheduledAt = '2040-03-05T08:00:00.000Z';
+    const contacts = [PERSON, ...people(1)];
+    const { id } = await createCampaign(operator, { contacts, scheduledAt });
+    const campaignId = uuidOf(id);
+    const [person] = await rowsOf(campaignId);
+    const unerased = Object.values(person!).filter((value) => PERSONAL.test(JSON.stringify(value)));
+    expect(unerased.length).toBeGreaterThanOrEqual(Object.keys(PERSON).length);
+    const move = (status: 'CALLING' | 'COMPLETED', finishedAt: Date | null) =>
+      db.campaignContact.update({
+        where: { id: person!.id },
+        data: { status, finishedAt, nextEligibleAt: null, attempts: 1 },
+      });
+    const count = (data: object) => db.campaign.update({ where: { id: campaignId }, data });
+    await move('CALLING', null);
+    await count({ pendingCount: { decrement: 1 }, callingCount: { increment: 1 } });
+    await act(operator, 'cancelCampaign', id);
+    await eraseDeletedContacts(server.app);
+    await deleteCampaign(id);
+    await eraseDeletedContacts(server.app);
+    expect(JSON.stringify((await rowsOf(campaignId))[0])).toMatch(PERSONAL);
+
+    await move('COMPLETED', new Date());
+    await count({ callingCount: { decrement: 1 }, completedCount: { increment: 1 } });
+    await eraseDeletedContacts(server.app);
+    const rows = await rowsOf(campaignId);
+    expect(JSON.stringify(rows)).not.toMatch(PERSONAL);
+    expect(rows).toMatchObject([
+      { id: person!.id, status: 'COMPLETED', attempts: 1, phoneNumber: '', metadata: {} },
+      { status: 'CANCELLED', phoneNumber: '' },
+    ]);
+  });
+
+  it('works in steps, goes on where a process has died, and changes nothing twice', async () => {
+    const { id } = await createCampaign(operator, {});
+    const campaignId = uuidOf(id);
+    await db.$executeRaw`
+      INSERT INTO campaign_contacts (id, organization_id, campaign_id, position, identity,
+        phone_number, status, finished_at, updated_at)
+      SELECT new_id(), ${server.organizationId}::uuid, ${campaignId}::uuid, n, n::text, '+1' || n,
+        'CANCELLED', now(), now() FROM generate_series(0, 10500) AS n`;
+    await deleteCampaign(id);
+    const left = () =>
+      db.campaignContact.count({ where: { campaignId, phoneNumber: { not: '' } } });
+    const campaign = () => db.campaign.findUniqueOrThrow({ where: { id: campaignId } });
+    let queries = 0;
+    const dying = new Proxy(db, {
+      get(target, name) {
+        if (name === '$queryRaw') queries += 1;
+        // The first one finds the campaign, the next two are steps.
+        if (queries > 3) throw new Error('The process died');
+        return Reflect.get(target, name);
+      },
+    });
+    await eraseDeletedContacts({ ...server.app, db: dying } as App);
+    expect(await left()).toBe(501);
+    expect((await campaign()).contactsErasedAt).toBeNull();
+
+    await eraseDeletedContacts(server.app);
+    expect(await left()).toBe(0);
+    const erased = await campaign();
+    expect(erased.contactsErasedAt).not.toBeNull();
+    await eraseDeletedContacts(server.app);
+    expect(await campaign()).toEqual(erased);
+  });
+});
