@@ -29,7 +29,8 @@ export const USER_ERROR_CODES = {
   CAPACITY_EXCEEDED: 'Ultravox has no capacity at the moment. Try again at `retryAt`.',
   PAYMENT_REQUIRED: 'Ultravox rejected the request for lack of credit or a subscription.',
   ULTRAVOX_REFUSED: 'Ultravox rejected the request. The message is from Ultravox.',
-  ULTRAVOX_UNAVAILABLE: 'Ultravox could not be reached. Try again at `retryAt`.',
+  ULTRAVOX_UNAVAILABLE:
+    'Ultravox could not be reached, or did not respond. Try again at `retryAt`; if it is null, later and with a new idempotency key.',
 } as const;
 
 export type UserErrorCode = keyof typeof USER_ERROR_CODES;

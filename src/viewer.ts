@@ -2,6 +2,13 @@
 import type { ApiKeyScope } from './generated/prisma/enums.ts';
 import { derivedId, newId } from './infra/ids.ts';
 
+export interface Idempotency {
+  readonly seed: string;
+  readonly at: Date;
+  /** Call it when the same request may succeed later: its result is not stored, so that it runs again. */
+  readonly allowRetry: () => void;
+}
+
 export interface Viewer {
   readonly organizationId: string;
   /** The API key that was sent, or that created the access token. */
@@ -14,7 +21,7 @@ export interface Viewer {
   /** Expiry of the key or token. */
   readonly expiresAt?: Date;
   /** Identity of the running mutation field under its idempotency key. */
-  readonly idempotency?: { readonly seed: string; readonly at: Date };
+  readonly idempotency?: Idempotency;
 }
 
 /** Filter for the rows of the viewer's organization, part of every read and write. */

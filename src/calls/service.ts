@@ -17,6 +17,7 @@ import { metadataEntries } from './metadata.ts';
 import { creationHold } from './placement/creation-hold.ts';
 import { placementOf, placeWaitingCalls } from './placement/placement.ts';
 import { canMove, queuedCall } from './placement/placement-state.ts';
+import { testCallOf } from './placement/repeated-test-call.ts';
 import { boundsOf, type CallSettings } from './settings.ts';
 import { isEnded } from './status.ts';
 import {
@@ -160,9 +161,9 @@ export async function startTestCall(
   checks.throwIfAny();
   if (!agent) throw new Error('The checks passed without an agent');
 
-  const id = newObjectId(viewer);
+  const { id, earlier } = await testCallOf(app, viewer);
   const made =
-    (await earlierCall(app, viewer, id)) ??
+    earlier ??
     (await app.db.$transaction(async (tx) => {
       await lockAgent(tx, viewer, agent.id);
       return insertCall(app, tx, agent, { id, medium: 'WEBRTC', ...common });

@@ -94,6 +94,8 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
           return { userErrors: [], ...shape };
         } catch (error) {
           if (error instanceof UserInputError) {
+            const retryable = error.problems.some(({ retryAt }) => retryAt);
+            if (retryable) context.viewer?.idempotency?.allowRetry();
             return { userErrors: error.problems } as PayloadShape<Shape>;
           }
           throw error;

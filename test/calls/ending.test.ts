@@ -1,4 +1,5 @@
 /** Test calls in a browser; ending and deleting calls. */
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
@@ -130,6 +131,58 @@ describe('startTestCall', () => {
     } finally {
       await setSimulator(server, { maxConcurrentCalls: null });
     }
+  });
+
+  it('runs again with the same idempotency key until it succeeds, and then once', async () => {
+    await setSimulator(server, { maxConcurrentCalls: 1 });
+    const headers = { 'x-idempotency-key': randomUUID() };
+    const input = { agentId: caller.agentId, variables: { mark: 'again' } };
+    const start = () => run(caller.client, 'startTestCall', input, headers);
+    const live = await dial(caller);
+    await reaching(live.id, 'IN_PROGRESS');
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      expect(problemsOf(await start())).toEqual(['CAPACITY_EXCEEDED ']);
+    }
+    await setSimulator(server, { maxConcurrentCalls: null });
+    const started = await until('the test call', async () => {
+      const payload = await start();
+      if (payload.joinUrl) return payload;
+      expect(problemsOf(payload)).toEqual(['CAPACITY_EXCEEDED ']);
+    });
+    expect((await start()).joinUrl).toBe(started.joinUrl);
+    const made = await server.app.db.call.findMany({
+      where: { variables: { equals: { mark: 'again' } } },
+      orderBy: { createdAt: 'asc' },
+    });
+    expect(made.pop()!.id).toBe(uuidOf(started.call.id));
+    expect(made.length).toBeGreaterThanOrEqual(3);
+    expect(made.every(({ status }) => status === 'CANCELLED')).toBe(true);
+    for (const { id } of [live, started.call]) {
+      await done(caller.client, 'endCall', { id });
+      await ended(id);
+    }
+  });
+
+  it('continues with the same idempotency key after a response that was lost', async () => {
+    const headers = { 'x-idempotency-key': randomUUID() };
+    const input = { agentId: caller.agentId, variables: { mark: 'lost' } };
+    const start = () => run(caller.client, 'startTestCall', input, headers);
+    await setFaults(server, [
+      { kind: 'dropAfter', count: 1, method: 'POST', path: '/agents/[^/]+/calls$' },
+    ]);
+    const lost = await start();
+    expect(problemsOf(lost)).toEqual(['ULTRAVOX_UNAVAILABLE ']);
+    expect(lost.userErrors[0].retryAt).not.toBeNull();
+    const started = await until('the test call', async () => {
+      const payload = await start();
+      return payload.joinUrl ? payload : null;
+    });
+    const where = { variables: { equals: { mark: 'lost' } } };
+    expect(await server.app.db.call.findMany({ where })).toMatchObject([
+      { id: uuidOf(started.call.id), placement: 'ACCEPTED' },
+    ]);
+    await done(caller.client, 'endCall', { id: started.call.id });
+    await ended(started.call.id);
   });
 
   it('reports the rejection by Ultravox', async () => {

@@ -34,7 +34,8 @@ export const UserErrorType = builder.objectRef<Problem>('UserError').implement({
     retryAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'Time from which the same request may succeed. Null if waiting does not help.',
+      description:
+        'Time from which the same request may succeed, also with the same idempotency key. Null if waiting does not help.',
       resolve: (problem) => problem.retryAt ?? null,
     }),
     details: t.field({

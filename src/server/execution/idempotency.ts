@@ -52,8 +52,8 @@ export async function runIdempotent(
     }
     if (claim.lease) {
       const seed = `${id.organizationId}/${id.key}`;
-      return run(app, id, claim.lease, () =>
-        execute({ ...viewer, idempotency: { seed, at: claim.createdAt } }),
+      return run(app, id, claim.lease, (allowRetry) =>
+        execute({ ...viewer, idempotency: { seed, at: claim.createdAt, allowRetry } }),
       );
     }
     // Another request runs it: wait for its result, or for the end of its lease.
@@ -70,24 +70,30 @@ function cipherContext({ organizationId, key }: RecordId): string {
   return `idempotency:${organizationId}:${key}`;
 }
 
-/** Runs the mutation while renewing the lease, then stores the result unless it has errors. */
+/**
+ * Runs the mutation while renewing the lease, then stores the result, unless it has top-level errors or says
+ * when the same request may succeed.
+ */
 async function run(
   app: App,
   id: RecordId,
   lease: Lease,
-  execute: () => Promise<ExecutionResult>,
+  execute: (allowRetry: () => void) => Promise<ExecutionResult>,
 ): Promise<ExecutionResult> {
+  let mayRetry = false;
   const renewal = {
     seconds: LEASE_SECONDS,
     renew: () => lease.renew(app.db),
     failed: app.failures.recorder('renewIdempotencyLease'),
   };
   return whileRenewing(renewal, async () => {
-    const result = await execute();
-    // Top-level errors are not stored, so that the request can be repeated.
-    const response = result.errors?.length
-      ? null
-      : app.cipher.encrypt(JSON.stringify(result), cipherContext(id));
+    const result = await execute(() => {
+      mayRetry = true;
+    });
+    const response =
+      mayRetry || result.errors?.length
+        ? null
+        : app.cipher.encrypt(JSON.stringify(result), cipherContext(id));
     await lease.release(app.db, { set: Prisma.sql`response = ${response}` });
     return result;
   });
