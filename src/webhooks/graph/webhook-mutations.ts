@@ -133,7 +133,7 @@ mutation('replayFailedWebhooks', {
 
 mutation('replayWebhookEvents', {
   description:
-    'Sends all events after a cursor to a webhook endpoint, limited to its `eventTypes`: those sent before, with the same event IDs, and those it missed. Runs in the background; `replayCursor` of the endpoint shows its progress. Replaces a replay that is in progress.',
+    'Sends all events after a cursor to a webhook endpoint, limited to its `eventTypes`: those sent before, with the same event IDs, and those it missed, which have `ultravox: null` when they are more than an hour old. Runs in the background; `replayCursor` of the endpoint shows its progress. Replaces a replay that is in progress.',
   scope: 'write',
   input: (t) => ({
     endpointId: endpointId(t),
