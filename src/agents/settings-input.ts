@@ -27,7 +27,7 @@ export interface GreetingSettingsInput {
 export interface InactivityMessageInput {
   duration: string;
   message: string;
-  endBehavior?: Given<EndBehavior>;
+  endBehavior?: Given<EndBehavior | 'HANG_UP'>;
 }
 
 export interface VadSettingsInput {
@@ -102,10 +102,15 @@ export function inactivityMessages(
       duration:
         checks.duration(input.duration, [...here, 'duration'], { min: 1, max: 3_600 }) ?? '',
       message: template(checks, input.message, [...here, 'message'], limits) ?? '',
-      endBehavior: input.endBehavior ?? 'UNSPECIFIED',
+      endBehavior: endBehavior(input.endBehavior),
     };
   });
   return checks.problems.length > before ? undefined : messages;
+}
+
+/** Ultravox has no HANG_UP, which the REST API documents. */
+function endBehavior(given: InactivityMessageInput['endBehavior']): EndBehavior {
+  return given === 'HANG_UP' ? 'HANG_UP_SOFT' : (given ?? 'UNSPECIFIED');
 }
 
 export function vadSettings(

@@ -84,6 +84,20 @@ describe('createAgent', () => {
     expect(asked.flatMap(({ ignoredMembers }) => ignoredMembers)).toEqual([]);
   });
 
+  it('takes HANG_UP, as the REST API documents it, for HANG_UP_SOFT', async () => {
+    const { agent } = await send(server.client, 'createAgent', {
+      name: 'Silence',
+      voiceId,
+      systemPrompt: 'Be brief.',
+      inactivityMessages: [{ duration: '10s', message: 'There?', endBehavior: 'HANG_UP' }],
+    });
+    expect(agent.inactivityMessages).toMatchObject([{ endBehavior: 'HANG_UP_SOFT' }]);
+    const [remote] = await remoteAgentsOf(server, agent.id);
+    expect(remote?.callTemplate).toMatchObject({
+      inactivityMessages: [{ endBehavior: 'END_BEHAVIOR_HANG_UP_SOFT' }],
+    });
+  });
+
   it('reports all invalid fields at once', async () => {
     const { userErrors, agent } = await send(server.client, 'createAgent', {
       name: ' ',

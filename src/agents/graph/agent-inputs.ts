@@ -18,6 +18,7 @@ export const InactivityEndBehaviorEnum = builder.enumType('InactivityEndBehavior
     UNSPECIFIED: { description: 'The call continues.' },
     HANG_UP_SOFT: { description: 'The call ends unless the user speaks during the message.' },
     HANG_UP_STRICT: { description: 'The call ends even if the user speaks during the message.' },
+    HANG_UP: { description: 'Input only: stored and returned as HANG_UP_SOFT.' },
   } as const,
 });
 

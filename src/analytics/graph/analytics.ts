@@ -178,15 +178,18 @@ builder.queryField('analytics', (t) =>
         : 1,
     }),
     args: {
-      range: t.arg({ type: RangeInput, required: true, description: 'Range of creation times.' }),
+      range: t.arg({
+        type: RangeInput,
+        required: true,
+        description: `Range of creation times, at most ${MAX_DAYS} days.`,
+      }),
       timezone: t.arg.string({
         description: 'IANA time zone for units of time, such as `Europe/Berlin`. Default: `UTC`.',
       }),
       filter: t.arg({ type: FilterInput, description: 'Calls to count. Default: all.' }),
       groupBy: t.arg({
         type: [GroupByEnum],
-        description:
-          'Dimensions to group by, at most one of them a unit of time. Default: no groups.',
+        description: `Dimensions to group by, at most one of them a unit of time, into at most ${formatNumber(MAX_GROUPS)} groups. Default: no groups.`,
       }),
     },
     resolve: async (_root, { range, timezone, filter, groupBy }, { app, viewer }) => {
