@@ -65,6 +65,21 @@ describe('createCall over SIP', () => {
       'COMPLETED',
       'COMPLETED',
     ]);
+    const some = await caller.client.send(
+      `query ($id: ID!) { call(id: $id) {
+        events(first: 1, types: [BILLED, IN_PROGRESS]) {
+          totalCount nodes { type } pageInfo { hasNextPage } }
+        all: events(types: []) { totalCount } } }`,
+      { id: made.id },
+    );
+    expect(some.data.call).toEqual({
+      events: {
+        totalCount: 2,
+        nodes: [{ type: 'IN_PROGRESS' }],
+        pageInfo: { hasNextPage: true },
+      },
+      all: { totalCount: 5 },
+    });
     const cursors: number[] = call.events.nodes.map((event: CallView) => Number(event.cursor));
     expect(cursors).toEqual([...new Set(cursors)].sort((a, b) => a - b));
     expect(call.durationSeconds).toBeGreaterThan(0);

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId } from '../../src/infra/ids.ts';
 import { createAdminKey } from '../../src/organizations/service.ts';
 import { createClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
@@ -84,6 +85,40 @@ describe('API keys', () => {
     });
     expect(codes(refused)).toEqual(['UNAUTHENTICATED']);
     expect(Date.now()).toBeGreaterThanOrEqual(expiresAt.getTime());
+  });
+
+  it('are listed by whether they are revoked or expired, oldest first if wanted', async () => {
+    const { client, id: organizationId } = await server.newOrganization();
+    const at = (ms: number) => new Date(Date.now() + ms);
+    const rows = [
+      { name: 'never', expiresAt: null, revokedAt: null },
+      { name: 'later', expiresAt: at(60_000), revokedAt: null },
+      { name: 'expired', expiresAt: at(-1), revokedAt: null },
+      { name: 'both', expiresAt: at(-1), revokedAt: at(-1) },
+    ];
+    await server.app.db.apiKey.createMany({
+      data: rows.map((row, index) => ({
+        id: newId(),
+        organizationId,
+        prefix: 'test',
+        hash: newId(),
+        createdAt: at(index),
+        ...row,
+      })),
+    });
+    const named = async (filter: string) => {
+      const order = 'orderBy: { field: CREATED_AT, direction: ASC }';
+      const answer = await client.send(
+        `{ apiKeys(filter: { ${filter} }, ${order}) { nodes { name } } }`,
+      );
+      const names = answer.data.apiKeys.nodes.map(({ name }: { name: string }) => name);
+      return names.filter((name: string) => rows.some((row) => row.name === name));
+    };
+    expect(await named('revoked: false')).toEqual(['never', 'later', 'expired']);
+    expect(await named('expired: false')).toEqual(['never', 'later']);
+    expect(await named('expired: true')).toEqual(['expired', 'both']);
+    expect(await named('expired: true, revoked: false')).toEqual(['expired']);
+    expect(await named('')).toEqual(['never', 'later', 'expired', 'both']);
   });
 
   it('are accepted only from the addresses of their allow-list', async () => {

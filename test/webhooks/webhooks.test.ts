@@ -334,6 +334,10 @@ describe('a receiver that does not accept', () => {
       disabledReason: 'GONE',
       disabledCursor: expect.any(String),
     });
+    const listed = await server.client.send(
+      '{ webhookEndpoints(filter: { enabled: false }) { nodes { id } } }',
+    );
+    expect(listed.data.webhookEndpoints.nodes).toEqual([{ id: endpoint.id }]);
     expect(await problemsOf('sendTestWebhook', { id: endpoint.id })).toMatchObject([
       { code: 'INVALID_STATE' },
     ]);

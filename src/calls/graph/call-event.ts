@@ -20,10 +20,12 @@ import { readCursor } from '../../live/cursor.ts';
 import { currentCursor } from '../../live/log.ts';
 import { ownedBy } from '../../viewer.ts';
 import {
+  CALL_EVENT_TYPES,
   type CallEventTypeName,
   callEventFilter,
   callEventTypeOf,
   checkWatched,
+  KNOWN_TYPES,
 } from '../events.ts';
 import { turnOf } from '../live-turns/turn-events.ts';
 import { watchTurns } from '../live-turns/watcher.ts';
@@ -138,6 +140,12 @@ builder.prismaObjectField(CallNode, 'events', (t) =>
       description:
         'Events of the call, oldest first. Their cursors are valid for the subscription `callEvents`.',
       complexity: connectionCost,
+      args: {
+        types: t.arg({
+          type: [CallEventTypeEnum],
+          description: 'Types of events. Default, and with an empty list: all.',
+        }),
+      },
       select: { id: true, createdAt: true },
       resolve: (call, args, context) => eventsOf(call, args, readerOf(context)) as never,
     },
@@ -147,14 +155,15 @@ builder.prismaObjectField(CallNode, 'events', (t) =>
 
 function eventsOf(
   call: { id: string; createdAt: Date },
-  args: PageArgs,
+  args: PageArgs & { types?: readonly CallEventTypeName[] | null | undefined },
   reader: Reader,
 ): Connection<Event> {
+  const types = args.types?.length ? args.types.map((type) => CALL_EVENT_TYPES[type]) : KNOWN_TYPES;
   const page = readPage(args, ({ value }) => readCursor(value) ?? 0n);
   return connectionOfPage(page, {
-    ...sourceOfPage(page, (query) => loadEventPage(reader, { call, query })),
+    ...sourceOfPage(page, (query) => loadEventPage(reader, { call, types, query })),
     cursorOf: (event) => String(event.cursor),
-    totalCount: () => loadEventCount(reader, call.id),
+    totalCount: () => loadEventCount(reader, { call, types }),
   });
 }
 

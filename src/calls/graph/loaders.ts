@@ -1,6 +1,7 @@
 /** Loaders for event pages, event counts and the calls of events. */
 import type { App } from '../../app.ts';
 import { type Call, type Event, Prisma } from '../../generated/prisma/client.ts';
+import type { EventType } from '../../generated/prisma/enums.ts';
 import type { RowsQuery } from '../../graphql/lists/page.ts';
 import { batched, inOrder } from '../../graphql/reading/batched.ts';
 import type { RowSelection } from '../../graphql/reading/row-selection.ts';
@@ -9,10 +10,10 @@ import { readTogether } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';
 import { existingOf } from '../../viewer.ts';
-import { KNOWN_TYPES } from '../events.ts';
 
 interface EventKey {
   call: { id: string; createdAt: Date };
+  types: readonly EventType[];
   query: RowsQuery<bigint>;
 }
 
@@ -32,8 +33,10 @@ interface EventRow {
 
 /** Loads the same page of events for any number of calls in one statement. */
 export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) => {
-  const groups = Map.groupBy(keys, ({ query: { after, before, inclusive, limit, inverted } }) =>
-    [after, before, inclusive, limit, inverted].join('/'),
+  const groups = Map.groupBy(
+    keys,
+    ({ types, query: { after, before, inclusive, limit, inverted } }) =>
+      [after, before, inclusive, limit, inverted, types].join('/'),
   );
   await assignCursorsOfCalls(
     app,
@@ -41,7 +44,8 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
   );
   const found = new Map<EventKey, Event[]>();
   for (const group of groups.values()) {
-    const { after, before, inclusive, limit, inverted } = group[0]!.query;
+    const { types, query } = group[0]!;
+    const { after, before, inclusive, limit, inverted } = query;
     const [later, earlier] = inclusive
       ? [Prisma.sql`>=`, Prisma.sql`<=`]
       : [Prisma.sql`>`, Prisma.sql`<`];
@@ -51,7 +55,7 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
       FROM unnest(${[...new Set(group.map(({ call }) => call.id))]}::uuid[]) AS c(id)
       CROSS JOIN LATERAL (
         SELECT * FROM events
-        WHERE call_id = c.id AND cursor > 0 AND type::text = ANY(${KNOWN_TYPES}) AND ${loggedSince(group.map(({ call }) => call.createdAt))}
+        WHERE call_id = c.id AND cursor > 0 AND type::text = ANY(${[...types]}) AND ${loggedSince(group.map(({ call }) => call.createdAt))}
           ${after === null ? Prisma.empty : Prisma.sql`AND cursor ${later} ${after}`}
           ${before === null ? Prisma.empty : Prisma.sql`AND cursor ${earlier} ${before}`}
         ORDER BY sequence ${inverted ? Prisma.sql`DESC` : Prisma.sql`ASC`}
@@ -83,14 +87,20 @@ function toEvent(row: EventRow): Event {
 }
 
 /** Loads the number of events of any number of calls in one statement. */
-export const loadEventCount = batched<string, number>(async ({ app }, ids) => {
+export const loadEventCount = batched<Omit<EventKey, 'query'>, number>(async ({ app }, keys) => {
   const counts = await app.db.event.groupBy({
-    by: ['callId'],
-    where: { callId: { in: [...new Set(ids)] }, type: { in: [...KNOWN_TYPES] } },
+    by: ['callId', 'type'],
+    where: {
+      callId: { in: [...new Set(keys.map(({ call }) => call.id))] },
+      type: { in: [...new Set(keys.flatMap(({ types }) => types))] },
+    },
     _count: true,
   });
-  const byId = new Map(counts.map((row) => [row.callId, row._count]));
-  return ids.map((id) => byId.get(id) ?? 0);
+  const byCall = Map.groupBy(counts, ({ callId }) => callId);
+  return keys.map(({ call, types }) => {
+    const counted = byCall.get(call.id)?.filter(({ type }) => types.includes(type));
+    return (counted ?? []).reduce((sum, { _count }) => sum + _count, 0);
+  });
 });
 
 /** Loads the calls of events and decisions in one statement per execution. */

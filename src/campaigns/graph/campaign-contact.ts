@@ -251,8 +251,8 @@ campaignContacts.related(CampaignNode, 'contacts', {
 calls.related(CampaignContactNode, 'calls', {
   relation: 'calls',
   description:
-    'Calls to the contact, oldest first. A call without an `attempt` was withdrawn before it was dialed.',
-  fixedSort: { field: 'CREATED_AT', direction: 'asc' },
+    'Calls to the contact. A call without an `attempt` was withdrawn before it was dialed.',
+  defaultSort: { field: 'CREATED_AT', direction: 'asc', description: 'oldest first' },
 });
 
 builder.prismaObjectField(CallNode, 'campaignContact', (t) =>

@@ -102,10 +102,8 @@ const doNotCallEntries = new List({
 });
 
 doNotCallEntries.query('doNotCallEntries', {
-  description: 'Do-not-call list of the organization, newest entries first.',
+  description: 'Do-not-call list of the organization.',
   authScopes: { read: true },
-  fixedSort: { field: 'CREATED_AT', direction: 'desc' },
-  filterable: true,
 });
 
 const DoNotCallEntryInput = builder.inputType('DoNotCallEntryInput', {

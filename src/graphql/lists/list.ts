@@ -47,19 +47,24 @@ export interface ListOptions<Model extends PrismaModelTypes, Filter, Field exten
   /** The rows that the viewer may see and that match the filter. */
   where: (viewer: Viewer, filter: Partial<Filter>) => Model['Where'];
   sort: Record<Field, SortField<Model>>;
-  /** The order without `orderBy`, and its description, such as "newest first". */
-  defaultSort: Sort<NoInfer<Field>> & { description: string };
+  /** The order without `orderBy`. */
+  defaultSort: DefaultSort<NoInfer<Field>>;
   /** The column that makes positions unique. Default: `id`. */
   key?: Column<Model>;
   /** Runs before rows are read or counted for a field of `Query`. */
   prepare?: (app: App, viewer: Viewer) => Promise<void>;
 }
 
+/** An order and its description, such as "newest first". */
+type DefaultSort<Field extends string> = Sort<Field> & { description: string };
+
 interface FieldOptions<Field extends string> {
   description: string;
   authScopes?: Partial<SchemaTypes['AuthScopes']>;
   /** Makes the field a list in this order, without the argument `orderBy`. */
   fixedSort?: Sort<Field>;
+  /** Replaces the default of the list. */
+  defaultSort?: DefaultSort<Field>;
   /** Whether the field has the argument `filter`. Default: only with `orderBy`. */
   filterable?: boolean;
 }
@@ -95,9 +100,17 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   }
 
   /** Adds a field to `Query` that lists all rows the viewer may see. */
-  query(name: string, { fixedSort, filterable, ...field }: FieldOptions<Field>): void {
+  query(
+    name: string,
+    {
+      fixedSort,
+      defaultSort = this.#options.defaultSort,
+      filterable,
+      ...field
+    }: FieldOptions<Field>,
+  ): void {
     const { type, prepare } = this.#options;
-    const args = this.#args(fixedSort, filterable);
+    const args = this.#args({ fixedSort, defaultSort, filterable });
     const { key = 'id' } = this.#options;
     const resolve = (
       _root: unknown,
@@ -106,7 +119,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       info: GraphQLResolveInfo,
     ) => {
       const reader = readerOf(context);
-      const request = this.#request(`Query.${name}`, args, reader, fixedSort);
+      const request = this.#request(`Query.${name}`, args, reader, fixedSort ?? defaultSort);
       const paths = [['nodes'], ['edges', 'node']];
       const typeName = this.#typeName;
       const select: Record<string, true> = { [key]: true };
@@ -135,13 +148,15 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       relation,
       through,
       fixedSort,
+      defaultSort = this.#options.defaultSort,
       filterable,
       ...field
     }: FieldOptions<Field> & RelationOptions<Parent>,
   ): void {
     const { type } = this.#options;
     const list = `${parent.name}.${name}`;
-    const args = this.#args(fixedSort, filterable);
+    const args = this.#args({ fixedSort, defaultSort, filterable });
+    const unordered = fixedSort ?? defaultSort;
     const { key = 'id' } = this.#options;
     const target = { getType: () => this.#typeName, paths: NODE_PATHS };
     const select = (
@@ -153,7 +168,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       const fields = selected();
       const hasNodes = fields.has('nodes') || fields.has('edges');
       if (!hasNodes && !fields.has('pageInfo')) return { select: { id: true } };
-      const request = this.#request(list, args, readerOf(context), fixedSort);
+      const request = this.#request(list, args, readerOf(context), unordered);
       const query = through ? {} : rowsQuery(request);
       const rows = hasNodes ? nested(query, target) : { ...query, select: {} };
       const hasCursors = CURSOR_PATHS.some((path) => selected(path) !== null);
@@ -166,7 +181,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     };
     const resolve = (row: Record<string, unknown>, args: ListArgs, context: Context) => {
       const reader = readerOf(context);
-      const request = this.#request(list, args, reader, fixedSort);
+      const request = this.#request(list, args, reader, unordered);
       const related = row[relation] as readonly Record<string, unknown>[] | undefined;
       const rows = through ? related?.map((each) => each[through]) : related;
       return relatedConnection(reader, request, {
@@ -200,9 +215,9 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     list: string,
     args: ListArgs,
     { app, viewer }: Reader,
-    fixedSort?: Sort<Field>,
+    unordered: Sort<Field>,
   ): ListRequest {
-    const { field, direction } = args.orderBy ?? fixedSort ?? this.#options.defaultSort;
+    const { field, direction } = args.orderBy ?? unordered;
     const sort = this.#options.sort[field as Field];
     const terms = this.#terms(sort, direction);
     const scope = { list, terms, organizationId: viewer.organizationId };
@@ -220,8 +235,16 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     return column === key ? [term] : [term, { column: key, direction }];
   }
 
-  #args(fixedSort?: Sort<Field>, filterable = !fixedSort): Record<string, unknown> {
-    const { filter, defaultSort } = this.#options;
+  #args({
+    fixedSort,
+    defaultSort,
+    filterable = !fixedSort,
+  }: {
+    fixedSort: Sort<Field> | undefined;
+    defaultSort: DefaultSort<Field>;
+    filterable: boolean | undefined;
+  }): Record<string, unknown> {
+    const { filter } = this.#options;
     const args: Record<string, unknown> = {};
     if (filter && filterable) {
       args.filter = argument({

@@ -90,8 +90,7 @@ knowledgeBases.query('knowledgeBases', {
 
 knowledgeSources.related(KnowledgeBaseNode, 'sources', {
   relation: 'sources',
-  description: `Sources of the knowledge base, newest first; at most ${MAX_SOURCES}.`,
-  fixedSort: { field: 'CREATED_AT', direction: 'desc' },
+  description: `Sources of the knowledge base, at most ${MAX_SOURCES}.`,
 });
 
 addLookup('knowledgeBase', {

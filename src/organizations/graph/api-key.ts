@@ -1,8 +1,9 @@
+import type { Prisma } from '../../generated/prisma/client.ts';
 import { ApiKeyScope } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { ownedBy } from '../../viewer.ts';
+import { ownedBy, type Viewer } from '../../viewer.ts';
 import { createApiKey, MAX_KEYS, revokeApiKey } from '../api-keys.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
@@ -66,19 +67,45 @@ export const ApiKeyNode = builder.prismaNode('ApiKey', {
   }),
 });
 
+const ApiKeyFilter = builder.inputType('ApiKeyFilter', {
+  description: 'Filters for API keys. All of them must match.',
+  fields: (t) => ({
+    revoked: t.boolean({ description: 'Whether the key is revoked.' }),
+    expired: t.boolean({
+      description:
+        'Whether the key has expired, by its `expiresAt`. A key can be revoked and expired.',
+    }),
+  }),
+});
+
+function matching(
+  viewer: Viewer,
+  { revoked, expired }: Partial<typeof ApiKeyFilter.$inferInput>,
+): Prisma.ApiKeyWhereInput {
+  const now = new Date();
+  const isExpired = expired
+    ? { expiresAt: { lte: now } }
+    : { OR: [{ expiresAt: null }, { expiresAt: { gt: now } }] };
+  return {
+    ...ownedBy(viewer),
+    ...(typeof revoked === 'boolean' ? { revokedAt: revoked ? { not: null } : null } : {}),
+    ...(typeof expired === 'boolean' ? isExpired : {}),
+  };
+}
+
 export const apiKeys = new List({
   type: ApiKeyNode,
   items: 'API keys',
-  where: ownedBy,
+  filter: ApiKeyFilter,
+  where: matching,
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });
 
 apiKeys.query('apiKeys', {
   description:
-    'API keys of the organization, newest first. Revoked keys are included. Requires the scope `ADMIN`.',
+    'API keys of the organization, with revoked and expired ones. Requires the scope `ADMIN`.',
   authScopes: { admin: true },
-  fixedSort: { field: 'CREATED_AT', direction: 'desc' },
 });
 
 mutation('createApiKey', {

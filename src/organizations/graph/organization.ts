@@ -40,9 +40,8 @@ export const OrganizationNode = builder.prismaNode('Organization', {
 apiKeys.related(OrganizationNode, 'apiKeys', {
   relation: 'apiKeys',
   description:
-    'API keys of the organization, newest first. Revoked keys are included. Requires the scope `ADMIN`.',
+    'API keys of the organization, with revoked and expired ones. Requires the scope `ADMIN`.',
   authScopes: { admin: true },
-  fixedSort: { field: 'CREATED_AT', direction: 'desc' },
 });
 
 mutation('updateOrganization', {

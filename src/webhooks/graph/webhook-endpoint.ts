@@ -136,19 +136,28 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
   }),
 });
 
+const WebhookEndpointFilter = builder.inputType('WebhookEndpointFilter', {
+  description: 'Filters for webhook endpoints.',
+  fields: (t) => ({
+    enabled: t.boolean({ description: 'Whether the endpoint is enabled.' }),
+  }),
+});
+
 const webhookEndpoints = new List({
   type: WebhookEndpointNode,
   items: 'webhook endpoints',
-  where: ownedBy,
+  filter: WebhookEndpointFilter,
+  where: (viewer, { enabled }) => ({
+    ...ownedBy(viewer),
+    ...(typeof enabled === 'boolean' ? { disabledAt: enabled ? null : { not: null } } : {}),
+  }),
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });
 
 webhookEndpoints.query('webhookEndpoints', {
-  description:
-    'Webhook endpoints of the organization, including the CRM webhooks of agents, newest first.',
+  description: 'Webhook endpoints of the organization, including the CRM webhooks of agents.',
   authScopes: { read: true },
-  fixedSort: { field: 'CREATED_AT', direction: 'desc' },
 });
 
 addLookup('webhookEndpoint', {

@@ -36,7 +36,7 @@ const CALL_PARENTS: Record<string, (world: World) => string | undefined | Promis
 };
 
 /** Lists with one order. */
-const FIXED = ['CampaignContact.calls', 'Contact.calls'];
+const FIXED = ['Contact.calls'];
 
 /** The other sorts of the other lists differ in nothing. */
 function sortsOf(list: string): string[] {

@@ -254,6 +254,7 @@ export const RESOURCE_CASES: ListCase[] = [
   },
   {
     list: 'KnowledgeBase.sources',
+    sort: ['CREATED_AT'],
     async fill(world, rows) {
       const { db } = world.app;
       const { knowledgeBaseId } = world;
@@ -364,6 +365,7 @@ export const RESOURCE_CASES: ListCase[] = [
   },
   {
     list: 'Query.doNotCallEntries',
+    sort: ['CREATED_AT'],
     identity: 'phoneNumber',
     async fill({ app, organizationId }, rows) {
       await app.db.doNotCallEntry.deleteMany({});
@@ -409,6 +411,7 @@ export const RESOURCE_CASES: ListCase[] = [
   ...['Query.apiKeys', 'Organization.apiKeys'].map(
     (list): ListCase => ({
       list,
+      sort: ['CREATED_AT'],
       async fill({ app, organizationId }, rows) {
         await app.db.apiKey.deleteMany({ where: { prefix: 'test' } });
         await app.db.apiKey.createMany({

@@ -34,6 +34,7 @@ async function addMessages({ app, organizationId }: World, count: number): Promi
 export const WEBHOOK_CASES: ListCase[] = [
   {
     list: 'Query.webhookEndpoints',
+    sort: ['CREATED_AT'],
     async fill(world, rows) {
       await world.app.db.webhookEndpoint.deleteMany({});
       await world.app.db.webhookEndpoint.createMany({
