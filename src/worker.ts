@@ -213,7 +213,7 @@ const PERIODIC: readonly Periodic[] = [
   sweep('sweepKnowledgeSources', knowledgeSourceSync),
   sweep('sweepAgents', agentSync),
   sweep('sweepTelephonyConfigs', telephonyConfigSync),
-  { name: 'failStaleCalls', everySeconds: 60, hasWork: () => CALLS_WAIT, run: failStaleCalls },
+  { name: 'failStaleCalls', everySeconds: 10, hasWork: () => CALLS_WAIT, run: failStaleCalls },
   {
     name: 'discoverCalls',
     everySeconds: (app) => app.config.CALL_CHECK_SECONDS,

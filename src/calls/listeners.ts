@@ -13,7 +13,10 @@ export interface CallListener {
   callsDeleted?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
   /** Called in the transaction in which transcripts expire, to remove what else is kept of their words. */
   transcriptsExpired?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
-  /** Called after claims of owned calls were released because their process died. */
+  /**
+   * Called after claims of owned calls were released by others than their owner: their process died, or Ultravox
+   * has refused the request.
+   */
   claimsReleased?(app: App, owners: ReadonlySet<string>): Promise<void>;
 }
 

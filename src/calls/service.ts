@@ -72,14 +72,22 @@ export interface CallSettingsInput {
  * up (claimed); it never creates a second one.
  */
 export async function createCall(app: App, viewer: Viewer, input: CreateCallInput): Promise<Call> {
+  const id = newObjectId(viewer);
+  const made = await earlierCall(app, viewer, id);
+  // It was checked then; meanwhile its deadline may have passed, or its agent be deleted.
+  if (made) return placeNow(app, made);
+
   const checks = new Checks();
   const agent = await findReadyAgent(app, viewer, checks, input.agentId);
   const rules = await phoneNumberRules(app, viewer);
   const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber'], rules);
   const fromNumber = checks.phoneNumber(input.fromNumber, ['fromNumber']);
   const common = checkCommon(checks, input);
-  if (input.placeBefore && input.placeBefore <= app.now()) {
-    checks.add('INVALID_INPUT', '`placeBefore` must be in the future.', ['placeBefore']);
+  const placeBefore = input.placeBefore ? withMargin(app, input.placeBefore) : null;
+  if (placeBefore && placeBefore <= app.now()) {
+    const seconds = app.config.CALLING_WINDOW_MARGIN_SECONDS;
+    const message = `\`placeBefore\` must be more than ${seconds} s ahead.`;
+    checks.add('INVALID_INPUT', message, ['placeBefore']);
   }
   if (phoneNumber && phoneNumber === fromNumber) {
     checks.add('INVALID_INPUT', '`phoneNumber` and `fromNumber` are the same.', ['phoneNumber']);
@@ -87,35 +95,36 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
   checks.throwIfAny();
   if (!agent || !phoneNumber) throw new Error('The checks passed without an agent or a number');
 
-  const id = newObjectId(viewer);
-  const made = await earlierCall(app, viewer, id);
-  const call =
-    made ??
-    (await app.db.$transaction(async (tx) => {
-      await lockAgent(tx, viewer, agent.id);
-      if (await isOnDoNotCallList(tx, viewer.organizationId, phoneNumber)) {
-        throw userError(
-          'DO_NOT_CALL',
-          'The number is on the do-not-call list. To call it, remove it with `removeFromDoNotCall` first.',
-          ['phoneNumber'],
-        );
-      }
-      const number = await chooseOutboundNumber(tx, viewer, agent.id, {
-        to: phoneNumber,
-        from: fromNumber,
-      });
-      return insertCall(app, tx, agent, {
-        id,
-        medium: number.provider,
-        phoneNumber,
-        ownNumber: number.phoneNumber,
-        phoneNumberId: number.id,
-        placeBefore: input.placeBefore ?? null,
-        ...common,
-      });
-    }));
+  const call = await app.db.$transaction(async (tx) => {
+    await lockAgent(tx, viewer, agent.id);
+    if (await isOnDoNotCallList(tx, viewer.organizationId, phoneNumber)) {
+      throw userError(
+        'DO_NOT_CALL',
+        'The number is on the do-not-call list. To call it, remove it with `removeFromDoNotCall` first.',
+        ['phoneNumber'],
+      );
+    }
+    const number = await chooseOutboundNumber(tx, viewer, agent.id, {
+      to: phoneNumber,
+      from: fromNumber,
+    });
+    return insertCall(app, tx, agent, {
+      id,
+      medium: number.provider,
+      phoneNumber,
+      ownNumber: number.phoneNumber,
+      phoneNumberId: number.id,
+      placeBefore,
+      ...common,
+    });
+  });
   announceEvents(app, viewer.organizationId);
   return placeNow(app, call);
+}
+
+/** The deadline of the request, so that no phone rings after `instant`: that of a calling window. */
+function withMargin({ config }: App, instant: Date): Date {
+  return new Date(instant.getTime() - config.CALLING_WINDOW_MARGIN_SECONDS * 1000);
 }
 
 /**

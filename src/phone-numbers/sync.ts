@@ -5,6 +5,7 @@ import type { TelephonyConfig } from '../generated/prisma/client.ts';
 import { defineJob, type JobContext } from '../infra/jobs/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
 import { defineSyncJob, RefusedError, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
+import { UltravoxError } from '../ultravox/error.ts';
 import { decryptTelnyx, decryptTwilio } from './credentials.ts';
 
 /** Any agent may take calls. The caller and the called number become part of the call's context. */
@@ -35,10 +36,18 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
     }
     // Recorded before the request, so that an account created by an unanswered one counts as created here.
     await app.db.telephonyConfig.updateMany({ where: { id: row.id }, data: { createdHere: true } });
-    if (row.provider === 'TWILIO') {
-      await app.ultravox.telephonyConfigs.create('twilio', twilioConfig(app, row));
-    } else {
-      await app.ultravox.telephonyConfigs.create('telnyx', telnyxConfig(app, row));
+    try {
+      if (row.provider === 'TWILIO') {
+        await app.ultravox.telephonyConfigs.create('twilio', twilioConfig(app, row));
+      } else {
+        await app.ultravox.telephonyConfigs.create('telnyx', telnyxConfig(app, row));
+      }
+    } catch (error) {
+      if (error instanceof UltravoxError && !error.outcomeUnknown) {
+        const data = { createdHere: false };
+        await app.db.telephonyConfig.updateMany({ where: { id: row.id }, data });
+      }
+      throw error;
     }
     return remoteName(row);
   },
@@ -103,7 +112,7 @@ async function accountAtUltravox(
     'authTokenPrefix' in config
       ? [decryptTwilio(app, row).authToken, config.authTokenPrefix]
       : [decryptTelnyx(app, row).publicKey, config.publicKeyPrefix];
-  return key.startsWith(prefix?.prefix ?? '') ? 'SAME' : 'OTHER';
+  return prefix?.prefix && key.startsWith(prefix.prefix) ? 'SAME' : 'OTHER';
 }
 
 function remoteName(row: TelephonyConfig): 'twilio' | 'telnyx' {

@@ -54,7 +54,7 @@ export interface RequestOptions {
 
 /**
  * What a request has to do with the pauses that Ultravox asks for: it keeps them, and its refusal is one for all
- * (`shared`); it keeps them, but is refused for limits that concern no other kind of request (`own`); it is sent
+ * (`shared`); it keeps them, but 429 is for limits that concern no other kind of request (`own`); it is sent
  * in spite of them (`urgent`); or it does not go to Ultravox (`none`).
  */
 export type PauseRule = 'shared' | 'own' | 'urgent' | 'none';
@@ -216,7 +216,7 @@ async function refusal(
   const retryAfter = response.headers.get('retry-after');
   const retryAfterSeconds = parseRetryAfter(retryAfter, Date.now());
   const refused = isRefusal(status, { retryAfter, text });
-  const concernsAll = attempt.pauseRule === 'shared' || attempt.pauseRule === 'urgent';
+  const concernsAll = attempt.pauseRule === 'own' ? status === 503 : attempt.pauseRule !== 'none';
   if (refused && concernsAll && retryAfterSeconds !== null) pause?.ask(retryAfterSeconds);
   return new UltravoxError({
     kind: attempt.kinds[status] ?? kindOfStatus(status),

@@ -306,7 +306,7 @@ describe('a campaign on a moved clock', () => {
     // A Monday, 11:00 in Lisbon.
     moveTo(Date.parse('2028-05-22T10:00:00Z'));
     const rightNow = Date.now.bind(Date);
-    const clock = vi.spyOn(Date, 'now').mockImplementation(() => rightNow() + 6_000);
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => rightNow() + 60_000);
     const { id } = await createCampaign(operator, {
       timezone: 'Europe/Lisbon',
       startTime: '09:00',

@@ -191,7 +191,9 @@ async function logIsComplete(): Promise<true> {
   const [row] = await database.query<{ complete: boolean }>(`
     SELECT calls = 0 AND steps = 0 AND events = 0 AND behind IS NULL AS complete, *
     FROM (SELECT
-      (SELECT count(*) FROM calls WHERE ended_at IS NULL OR billing_status = 'PENDING') AS calls,
+      -- Ultravox bills no call that it never got.
+      (SELECT count(*) FROM calls WHERE ended_at IS NULL
+        OR (billing_status = 'PENDING' AND ultravox_id IS NOT NULL)) AS calls,
       (SELECT count(*) FROM post_call_steps WHERE status = 'PENDING') AS steps,
       (SELECT count(*) FROM events WHERE cursor = 0) AS events,
       (SELECT json_agg(json_build_object('of', e.last_cursor, 'at', c.cursor))

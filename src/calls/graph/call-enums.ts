@@ -69,7 +69,7 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
     [CallEndReason.MAX_DURATION]: { description: 'The maximum duration was reached.' },
     [CallEndReason.CONNECTION_ERROR]: {
       description:
-        'The connection was lost. A campaign retries such a call only if nothing was heard from the other side (`answeredBy` is null because it was not answered, or UNKNOWN).',
+        'The connection was lost. A campaign retries such a call only if nothing was heard from the other side (`answeredBy` is null because it was not answered, or UNKNOWN), or a voicemail and `retryVoicemail` is true.',
     },
     [CallEndReason.SYSTEM_ERROR]: {
       description: 'Fault at Ultravox or between this server and Ultravox. See `failure`.',

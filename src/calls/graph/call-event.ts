@@ -180,7 +180,8 @@ builder.subscriptionField('callEvents', (t) =>
       }),
       types: t.arg({
         type: [CallEventTypeEnum],
-        description: 'Types of events. Default: all types except TRANSCRIPT_TURN.',
+        description:
+          'Types of events. Default, and with an empty list: all types except TRANSCRIPT_TURN.',
       }),
       after: t.arg({
         type: 'Cursor',

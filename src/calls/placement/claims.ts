@@ -42,7 +42,6 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
           PARTITION BY organization_id ORDER BY created_at, id) AS turn
         FROM calls
         WHERE ${claimable(app.now())} AND created_at > ${oldestWorthPlacing(app)}
-          AND (place_before IS NULL OR place_before > ${app.now()}::timestamptz)
       ) ranked
       WHERE turn <= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - (
         SELECT count(*) FROM calls

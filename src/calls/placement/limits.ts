@@ -40,16 +40,18 @@ export const SLOTS_IN_USE = Prisma.sql`(
   SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
   UNION ALL
   SELECT organization_id FROM calls WHERE placement = 'QUEUED' AND owner IS NULL
+    AND (place_before IS NULL OR place_before > statement_timestamp())
 )`;
 
 /** SQL condition: whether a call without an owner waits for its placement. */
 export const CALLS_WAIT = Prisma.sql`EXISTS (
   SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
 
-/** SQL condition on calls: without an owner, and only a slot is missing. */
+/** SQL condition on calls: without an owner, and only a slot is missing. Its deadline has not passed. */
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(placement = 'QUEUED' AND owner IS NULL
-    AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz))`;
+    AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
+    AND (place_before IS NULL OR place_before > ${now}::timestamptz))`;
 }
 
 /** SQL relation with one row (`organization_id`) for each call claimed in the last minute. */

@@ -19,7 +19,7 @@ const TRANSITIONS = {
   RELEASE: { from: ['CLAIMED'], to: 'QUEUED' },
   /** Right before the request. From here on only its answer, or a look-up, says what became of it. */
   SEND: { from: ['CLAIMED'], to: 'SENDING' },
-  /** The request was certainly not carried out, and may be sent again. */
+  /** The request was not carried out, for all that a look-up can show, and may be sent again. */
   POSTPONE: { from: ['SENDING', 'UNKNOWN'], to: 'QUEUED' },
   /** The answer is lost, or one that Ultravox need not have sent. Only a refusal is sent again, after a look-up. */
   LOSE_ANSWER: { from: ['SENDING'], to: 'UNKNOWN' },

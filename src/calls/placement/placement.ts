@@ -55,11 +55,13 @@ import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 const DEFAULT_RETRY_SECONDS = 5;
 /** Longest delay until a call with an unknown request is looked up. */
 const LOOK_UP_SECONDS = 2;
-/** Time after a refusal in which a request that was passed on nevertheless becomes a call. */
-const REFUSAL_DOUBT_SECONDS = 5;
+/** Longest time after a refusal in which a request that was passed on nevertheless becomes a call. */
+const REFUSAL_DOUBT_SECONDS = 10;
 /** So that the look-up after it is late enough by the clock of the database too. */
 const CLOCKS_DIFFER_SECONDS = 0.2;
 const LOOK_MS = 100;
+
+const STALE_BATCH = 200;
 
 /** Placements in progress in this process, by call, so that a request can wait for its own. */
 const placements = perInstance((_app: App) => new Map<string, Promise<void>>());
@@ -140,29 +142,36 @@ async function isBeingPlaced(app: App, id: string): Promise<boolean> {
  * after the request.
  */
 export async function failStaleCalls(app: App): Promise<void> {
-  const stale = await app.db.call.findMany({
+  for (let ids = await staleCalls(app); ids.length > 0; ids = await staleCalls(app)) {
+    for (const id of ids) {
+      await updateCall(app, id, async (tx, call) => {
+        if (call.placement !== 'QUEUED') return call;
+        const { placeBefore } = call;
+        const waited =
+          placeBefore && placeBefore <= app.now() ? 'until `placeBefore`' : 'for more than an hour';
+        return endCallLocally(app, tx, call, {
+          transition: 'WITHDRAW',
+          status: 'FAILED',
+          endReason: 'SYSTEM_ERROR',
+          failure: `The call waited ${waited} for capacity at Ultravox. Nobody was called.`,
+        });
+      });
+    }
+    if (ids.length < STALE_BATCH || app.closing.aborted) return;
+  }
+}
+
+async function staleCalls(app: App): Promise<string[]> {
+  const rows = await app.db.call.findMany({
     where: {
       placement: 'QUEUED',
       owner: null,
       OR: [{ createdAt: { lte: oldestWorthPlacing(app) } }, { placeBefore: { lte: app.now() } }],
     },
     select: { id: true },
-    take: 200,
+    take: STALE_BATCH,
   });
-  for (const { id } of stale) {
-    await updateCall(app, id, async (tx, call) =>
-      call.placement === 'QUEUED'
-        ? endCallLocally(app, tx, call, {
-            transition: 'WITHDRAW',
-            status: 'FAILED',
-            endReason: 'SYSTEM_ERROR',
-            failure: call.placeBefore
-              ? 'The call waited until `placeBefore` for capacity at Ultravox. Nobody was called.'
-              : 'The call waited for more than an hour for capacity at Ultravox. Nobody was called.',
-          })
-        : call,
-    );
-  }
+  return rows.map(({ id }) => id);
 }
 
 /** Returns whether Ultravox accepted the call. */
@@ -210,10 +219,14 @@ async function prepareRequest(
     await release(app, id);
   } else if (agent.deletedAt) {
     const failure = 'The agent was deleted before the call was dialed.';
-    await fail(app, id, { transition: 'WITHDRAW', failure });
+    await fail(app, id, { transition: 'WITHDRAW', failure, failureCode: 'AGENT_NOT_READY' });
   } else if (!call.owner && call.number && call.number.outboundAgentId !== agent.id) {
     const failure = `${call.number.phoneNumber} is no longer an outbound number of the agent. Nobody was called.`;
-    await fail(app, id, { transition: 'WITHDRAW', failure });
+    await fail(app, id, {
+      transition: 'WITHDRAW',
+      failure,
+      failureCode: 'PHONE_NUMBER_NOT_ASSIGNED',
+    });
   } else if (!agent.remoteId) {
     await waitForAgent(app, call, 'RELEASE');
   } else {
@@ -384,23 +397,24 @@ async function loseAnswer(
 }
 
 function doubtSeconds({ config }: App): number {
-  return Math.min(REFUSAL_DOUBT_SECONDS, config.CALL_CHECK_SECONDS);
+  return Math.min(REFUSAL_DOUBT_SECONDS, config.CALL_LOST_AFTER_SECONDS);
 }
 
 /**
- * Whether a request that was refused has certainly created no call, since a look-up that began at `at`, by the
- * clock of the database, has not found it.
+ * Whether a request that was refused may be sent again, since a look-up that began at `at`, by the clock of the
+ * database, has not found its call: late enough after the refusal to find one.
  */
 export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
   return refusedAt !== null && at.getTime() - refusedAt.getTime() >= doubtSeconds(app) * 1000;
 }
 
 /** Places a call again whose request was refused, unless that has changed since the call was read. */
-export async function placeRefusedCall(app: App, { id, refusedAt }: Call): Promise<void> {
+export async function placeRefusedCall(app: App, { id, owner, refusedAt }: Call): Promise<void> {
   // The call itself counts against the rates no longer.
   await recordRefusal(app, 0);
   await postpone(app, id, { refusedAt });
-  await placeWaitingCalls(app);
+  if (owner) await notifyClaimsReleased(app, new Set([owner]));
+  else await placeWaitingCalls(app);
 }
 
 /** For how long creations are held back after a refusal. */

@@ -72,7 +72,7 @@ const SENTENCE_END = tail(END_WITHOUT_OBJECT, false);
 const AT_ANY_TIME = tail('');
 
 const FILLER =
-  '(?:(?:please|ever|even|again|you|you dare|dare|dare to|just|keep|continue|continue to|try|try to|bother|bother to) )*';
+  '(?:(?:please|ever|even|again|you|dare|dare to|just|keep|continue|continue to|try|try to|bother|bother to) )*';
 /** "They don't call me", but not "I told you don't call me". */
 const OWN =
   '(?:i|we|they|people|he|she|who|why|(?<!\\b(?:told|tell|telling|asked|asking|beg|thank) )you|usually|normally)';

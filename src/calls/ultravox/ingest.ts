@@ -169,12 +169,14 @@ export async function hangUpIfDuplicate(app: App, seen: UltravoxCall): Promise<v
     where: { id: ours.uuid },
     select: { id: true, ultravoxId: true },
   });
-  if (!call?.ultravoxId || call.ultravoxId === seen.callId) return;
-  app.log.error(
-    { call: call.id, ultravoxCallIds: [call.ultravoxId, seen.callId] },
-    'Ultravox has made two calls for one; the second is hung up',
-  );
-  if (seen.joined !== null && seen.ended === null) await endAtUltravox(app, seen.callId);
+  if (!call?.ultravoxId || call.ultravoxId === seen.callId || seen.ended !== null) return;
+  app.failures.record('duplicateCall', new Error('Ultravox has made two calls for one'), {
+    level: 'error',
+    message: 'Ultravox has made two calls for one; the second is hung up once it is answered',
+    call: call.id,
+    ultravoxCallIds: [call.ultravoxId, seen.callId],
+  });
+  if (seen.joined !== null) await endAtUltravox(app, seen.callId);
 }
 
 /**

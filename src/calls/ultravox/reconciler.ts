@@ -150,16 +150,15 @@ async function closeOverdueCall(app: App, call: Call): Promise<void> {
 
 /**
  * Handles a call that Ultravox does not have. If its Ultravox ID is known, it was removed there. If its
- * creation request is unknown, it may still appear until the time is up, which comes soon for a refused one. That is
- * measured by the clock of
- * the database, which also set `sentAt`, up to the start of the look-up.
+ * creation request is unknown, it may still appear until the time is up; a refused one is queued again then. That
+ * is measured by the clock of the database, which also set `sentAt`, up to the start of the look-up.
  */
 async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   const known = call.placement === 'ACCEPTED';
-  if (call.placement === 'UNKNOWN' && isRefusalConfirmed(app, call, startedAt)) {
+  if (isRefused(call) && isRefusalConfirmed(app, call, startedAt)) {
     return placeRefusedCall(app, call);
   }
-  if (!known && !isLookedForLongEnough(app, call, startedAt)) {
+  if (isRefused(call) || (!known && !isLookedForLongEnough(app, call, startedAt))) {
     const nextCheckAt = new Date(app.now().getTime() + lookAgainMs(app));
     await app.db.call.updateMany({ where: sameSend(call), data: { nextCheckAt } });
     return;
@@ -183,6 +182,11 @@ async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   if (!after) return;
   announceUpdate(app, before, after);
   await placeWaitingCalls(app);
+}
+
+/** Whether the call is looked up until Ultravox answers: a refusal uses up no attempt, however long that takes. */
+function isRefused({ placement, refusedAt }: Call): boolean {
+  return placement === 'UNKNOWN' && refusedAt !== null;
 }
 
 function isLookedForLongEnough(app: App, call: Call, at: Date): boolean {
@@ -216,7 +220,8 @@ async function unreachable(
     message: 'Could not look up a call at Ultravox; it is looked up again',
     callId: call.id,
   });
-  if (call.lostAt && call.lostAt <= now && !isEnded(call.status)) {
+  const lostAt = isRefused(call) ? null : call.lostAt;
+  if (lostAt && lostAt <= now && !isEnded(call.status)) {
     const [before, after] = await app.db.$transaction(async (tx) => {
       const locked = await lockCall(tx, call.id);
       if (!locked) return [null, null];
@@ -233,7 +238,7 @@ async function unreachable(
     // Another creation would be no more likely to be answered.
     await holdCreations(app, (soon - now.getTime()) / 1000 + HOLD_LONGER_SECONDS);
   }
-  const nextCheckAt = new Date(Math.min(soon, call.lostAt?.getTime() ?? soon));
+  const nextCheckAt = new Date(Math.min(soon, lostAt?.getTime() ?? soon));
   await app.db.call.updateMany({
     where: sameSend(call),
     data: { nextCheckAt: nextCheckAt > now ? nextCheckAt : new Date(soon) },

@@ -67,7 +67,7 @@ function sourceFields(t: InputBuilder) {
     }),
     contactsFile: t.field({
       type: 'Upload',
-      description: `CSV file with a header, at most ${MAX_FILE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out, also invalid ones, are put on the do-not-call list with all of their phone numbers. The type \`Upload\` describes how to send a file.`,
+      description: `CSV file with a header, at most ${MAX_FILE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out, also with an invalid contact but not with more cells than the header, are put on the do-not-call list with all of their phone numbers. The type \`Upload\` describes how to send a file.`,
     }),
     mapping: t.field({
       type: [ColumnMappingInput],
@@ -126,7 +126,7 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
     }),
     retryFailed: t.boolean({
       description:
-        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side, or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.doNotCallRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Default: false.',
+        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side (or with `retryVoicemail` only a voicemail), or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.doNotCallRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Default: false.',
     }),
     retryVoicemail: t.boolean({
       description:

@@ -199,7 +199,7 @@ builder.prismaObjectFields(CampaignNode, (t) => ({
   }),
   retryFailed: t.exposeBoolean('retryFailed', {
     description:
-      'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side, or a call that was never created because placing it was interrupted. With Twilio and Telnyx, Ultravox reports rejections and invalid numbers only as NO_ANSWER, so they are retried too.',
+      'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side (or with `retryVoicemail` only a voicemail), or a call that was never created because placing it was interrupted. With Twilio and Telnyx, Ultravox reports rejections and invalid numbers only as NO_ANSWER, so they are retried too.',
   }),
   maxRetryAttempts: t.exposeInt('maxRetryAttempts', {
     description: 'Maximum number of retries for each contact.',

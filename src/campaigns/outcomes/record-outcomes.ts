@@ -149,7 +149,7 @@ const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
     SELECT 1 FROM post_call_steps s
     WHERE s.call_id = calls.id AND s.kind = 'ANALYSIS' AND s.status = 'PENDING'))
   AND EXISTS (SELECT 1 FROM campaigns p
-    WHERE p.id = a.campaign_id AND p.retry_failed AND (
+    WHERE p.id = a.campaign_id AND p.ended_at IS NULL AND p.retry_failed AND (
       (p.retry_voicemail AND calls.status = 'COMPLETED') OR calls.end_reason = 'CONNECTION_ERROR')))`;
 
 /** All but those that are held back. */

@@ -34,7 +34,7 @@ mutation('importContacts', {
       type: [ColumnMappingInput],
       maxItems: MAX_MAPPINGS,
       description:
-        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add all phone numbers of a row to the do-not-call list, even if the row cannot be imported; numbers that cannot be read are reported.',
+        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add all phone numbers of a row to the do-not-call list, even if its contact is invalid, but not if the row has more cells than the header; numbers that cannot be read are reported.',
     }),
     defaultCountry: defaultCountryField(t),
     encoding: encodingField(t),

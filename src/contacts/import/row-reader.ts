@@ -81,7 +81,9 @@ export function contactRowReader(
     const optedOut = optOut === null ? null : readOptOut(optOut, columns, cells, rules);
     const read = readContactRow(input, rules);
     if ('reason' in read) {
-      return { reason: read.reason, phoneNumber: phone.text, optOut: optedOut?.row ?? null };
+      const unread = (optedOut?.unread ?? []).map(({ column, reason }) => `${column}: ${reason}`);
+      const reason = [read.reason, ...unread].join(' ');
+      return { reason, phoneNumber: phone.text, optOut: optedOut?.row ?? null };
     }
     for (const { field, metadataKey, message } of read.ignored) {
       ignored.push({ column: columnOf(columns, field, metadataKey), reason: message });

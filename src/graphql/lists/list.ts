@@ -61,12 +61,10 @@ type DefaultSort<Field extends string> = Sort<Field> & { description: string };
 interface FieldOptions<Field extends string> {
   description: string;
   authScopes?: Partial<SchemaTypes['AuthScopes']>;
-  /** Makes the field a list in this order, without the argument `orderBy`. */
+  /** Makes the field a list in this order, without the arguments `orderBy` and `filter`. */
   fixedSort?: Sort<Field>;
   /** Replaces the default of the list. */
   defaultSort?: DefaultSort<Field>;
-  /** Whether the field has the argument `filter`. Default: only with `orderBy`. */
-  filterable?: boolean;
 }
 
 interface RelationOptions<Parent extends PrismaModelTypes> {
@@ -102,15 +100,10 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   /** Adds a field to `Query` that lists all rows the viewer may see. */
   query(
     name: string,
-    {
-      fixedSort,
-      defaultSort = this.#options.defaultSort,
-      filterable,
-      ...field
-    }: FieldOptions<Field>,
+    { fixedSort, defaultSort = this.#options.defaultSort, ...field }: FieldOptions<Field>,
   ): void {
     const { type, prepare } = this.#options;
-    const args = this.#args({ fixedSort, defaultSort, filterable });
+    const args = this.#args({ fixedSort, defaultSort });
     const { key = 'id' } = this.#options;
     const resolve = (
       _root: unknown,
@@ -149,13 +142,12 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       through,
       fixedSort,
       defaultSort = this.#options.defaultSort,
-      filterable,
       ...field
     }: FieldOptions<Field> & RelationOptions<Parent>,
   ): void {
     const { type } = this.#options;
     const list = `${parent.name}.${name}`;
-    const args = this.#args({ fixedSort, defaultSort, filterable });
+    const args = this.#args({ fixedSort, defaultSort });
     const unordered = fixedSort ?? defaultSort;
     const { key = 'id' } = this.#options;
     const target = { getType: () => this.#typeName, paths: NODE_PATHS };
@@ -238,15 +230,13 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   #args({
     fixedSort,
     defaultSort,
-    filterable = !fixedSort,
   }: {
     fixedSort: Sort<Field> | undefined;
     defaultSort: DefaultSort<Field>;
-    filterable: boolean | undefined;
   }): Record<string, unknown> {
     const { filter } = this.#options;
     const args: Record<string, unknown> = {};
-    if (filter && filterable) {
+    if (filter && !fixedSort) {
       args.filter = argument({
         type: filter,
         description: 'Filters to apply. Default: no filter.',

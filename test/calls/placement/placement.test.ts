@@ -198,9 +198,22 @@ describe('placeWaitingCalls', () => {
   it('looks a refused call up until Ultravox answers, and then places it', async () => {
     await setFaults(server, [
       { kind: 'status', status: 503, count: 1, ...CREATION },
-      { kind: 'status', status: 503, count: 3, method: 'GET', path: '/api/calls$' },
+      { kind: 'status', status: 500, method: 'GET', path: '/api/calls$' },
     ]);
     const made = await dial(caller);
+    const { nextCheckAt } = await rowOf(server, made.id);
+    // As if Ultravox had been away for longer than the call could have lasted.
+    const lostAt = new Date(Date.now() - 1_000);
+    await server.app.db.call.update({ where: { id: uuidOf(made.id) }, data: { lostAt } });
+    // Reserved for a look-up first, which then fails.
+    let last = nextCheckAt!.getTime();
+    for (const times of ['once', 'twice', 'again']) {
+      last = await until(`it to be looked up ${times}`, async () => {
+        const { nextCheckAt: next } = await rowOf(server, made.id);
+        return next && next.getTime() !== last && next.getTime();
+      });
+    }
+    await setFaults(server, []);
     const call = await waitForCall(caller.client, made.id, 'billed', isBilled);
     expect(typesOf(call)).toEqual(TALKED);
     expect(await dialsOf(server, made.id)).toHaveLength(1);

@@ -1,5 +1,5 @@
 /** Calls that wait for their placement: deadlines, and what changes while they wait. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   failStaleCalls,
   placeClaimedCalls,
@@ -7,6 +7,7 @@ import {
   releaseDeadClaims,
 } from '../../../src/calls/placement/placement.ts';
 import { publicId } from '../../../src/ids.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   addNumber,
@@ -140,11 +141,28 @@ describe('placeClaimedCalls', () => {
     expect(await dialsOf(server, publicId('Call', row.id))).toEqual([]);
   });
 
-  it('refuses a deadline that has passed', async () => {
+  it('refuses a deadline that has passed or is too near', async () => {
     const input = { agentId: caller.agentId, phoneNumber: newPerson() };
-    const placeBefore = new Date(Date.now() - 1).toISOString();
+    const placeBefore = new Date(Date.now() + 1_000).toISOString();
     const answer = await run(caller.client, 'createCall', { ...input, placeBefore });
     expect(answer.userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['placeBefore'] }]);
+  });
+
+  it('is told of the call that was made when the request is repeated after its deadline', async () => {
+    const placeBefore = new Date(Date.now() + 60_000).toISOString();
+    const input = { agentId: caller.agentId, phoneNumber: newPerson(), placeBefore };
+    const headers = { 'x-idempotency-key': newId() };
+    const { call } = await run(caller.client, 'createCall', input, headers);
+    // The process died before it stored the result.
+    await server.app.db.idempotencyKey.updateMany({
+      where: { key: headers['x-idempotency-key'] },
+      data: { response: null, leaseId: newId(), leaseUntil: new Date(Date.now() - 1_000) },
+    });
+    vi.spyOn(server.app, 'now').mockReturnValue(new Date(Date.now() + 120_000));
+    const again = await run(caller.client, 'createCall', input, headers);
+    vi.restoreAllMocks();
+    expect(again).toMatchObject({ call: { id: call.id }, userErrors: [] });
+    expect(await dialsOf(server, call.id)).toHaveLength(1);
   });
 
   it('fails a call whose caller ID was unassigned while it waited', async () => {

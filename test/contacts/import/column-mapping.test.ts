@@ -108,7 +108,7 @@ describe('contactRowReader', () => {
 
   it('opts all numbers of a row out of calls', () => {
     expect(readRow(columns, ['4155550101', '4155550102', '12', 'yes'])).toMatchObject({
-      optOut: { column: 'DNC', phoneNumbers: ['+14155550102', '+14155550101'] },
+      optOut: { column: 'DNC', phoneNumbers: ['+14155550101', '+14155550102'] },
     });
   });
 });

@@ -27,6 +27,21 @@ async function refusalOf(response: Response) {
   return { status: response.status, type: response.headers.get('content-type'), ...errors[0] };
 }
 
+describe('a query whose result the request accepts among others', () => {
+  it.each([
+    ['*/*', /^application\/.*json/],
+    ['', /^application\/.*json/],
+    ['text/html,application/xhtml+xml,*/*;q=0.8', /^application\/.*json/],
+    ['text/html, application/json', /^application\/.*json/],
+    ['multipart/mixed, application/json', /json|multipart/],
+  ])('is answered: %s', async (accept, type) => {
+    const answer = await post('{ __typename }', accept);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('content-type')).toMatch(type);
+    expect(await answer.text()).toContain('"__typename":"Query"');
+  });
+});
+
 describe('a subscription whose results the request does not accept', () => {
   it.each([
     'application/json',
