@@ -318,7 +318,9 @@ describe('a campaign on a moved clock', () => {
     const { counts } = await showCampaign(operator, id);
     expect(counts).toMatchObject({ pending: 1, called: 0 });
     clock.mockRestore();
-    await runThrough(id);
-    expect(dialsOf(server, id)).toHaveLength(1);
+    await until('the call', async () => {
+      await runCampaigns(server.app);
+      return dialsOf(server, id).length === 1;
+    });
   });
 });
