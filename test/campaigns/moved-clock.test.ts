@@ -318,6 +318,8 @@ describe('a campaign on a moved clock', () => {
     const { counts } = await showCampaign(operator, id);
     expect(counts).toMatchObject({ pending: 1, called: 0 });
     clock.mockRestore();
+    // Past the time for which the wrong clock has planned it.
+    moveTo(Date.parse('2028-05-22T10:05:00Z'));
     await until('the call', async () => {
       await runCampaigns(server.app);
       return dialsOf(server, id).length === 1;
