@@ -6,8 +6,7 @@ import { nullIfNotFound } from '../../src/sync/null-if-not-found.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { until } from '../support/wait.ts';
-import { codes, done, find, newNumber, run, TELNYX, TWILIO } from './support.ts';
+import { codes, done, find, newNumber, releaseAllNumbers, run, TELNYX, TWILIO } from './support.ts';
 
 let server: TestServer;
 let other: { client: GraphQLClient; id: string };
@@ -20,14 +19,7 @@ afterAll(() => server?.close());
 
 afterEach(async () => {
   server.simulator.clearFaults();
-  for (const client of [server.client, other.client]) {
-    const { data } = await client.send('{ phoneNumbers { nodes { id } } }');
-    for (const { id } of data.phoneNumbers.nodes) await done(client, 'releasePhoneNumber', { id });
-  }
-  await until(
-    'the accounts to be gone',
-    async () => (await server.app.db.telephonyConfig.count()) === 0,
-  );
+  await releaseAllNumbers(server, [server.client, other.client]);
   for (const provider of ['twilio', 'telnyx'] as const) {
     await nullIfNotFound(accounts().delete(provider));
   }

@@ -16,6 +16,7 @@ import {
   NUMBER,
   newAgent,
   newNumber,
+  releaseAllNumbers,
   run,
   SECRET,
   TELNYX,
@@ -49,14 +50,7 @@ afterAll(() => server?.close());
 
 afterEach(async () => {
   server.simulator.clearFaults();
-  for (const client of [server.client, other.client]) {
-    const { data } = await client.send('{ phoneNumbers { nodes { id } } }');
-    for (const { id } of data.phoneNumbers.nodes) await done(client, 'releasePhoneNumber', { id });
-  }
-  await until(
-    'the accounts to be gone',
-    async () => (await server.app.db.telephonyConfig.count()) === 0,
-  );
+  await releaseAllNumbers(server, [server.client, other.client]);
 });
 
 const importOf = (client: GraphQLClient, provider: object, values: object = {}) =>

@@ -3,6 +3,7 @@ import { newId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/servers/server.ts';
+import { until } from '../support/wait.ts';
 
 export const TWILIO = {
   accountSid: `AC${'0123456789abcdef'.repeat(2)}`,
@@ -125,4 +126,19 @@ export async function newCall(
       joinTimeoutSeconds: 30,
     },
   });
+}
+
+/** Releases what a test has imported, and waits until the carrier accounts are removed with it. */
+export async function releaseAllNumbers(
+  server: TestServer,
+  clients: readonly GraphQLClient[],
+): Promise<void> {
+  for (const client of clients) {
+    const { data } = await client.send('{ phoneNumbers { nodes { id } } }');
+    for (const { id } of data.phoneNumbers.nodes) await done(client, 'releasePhoneNumber', { id });
+  }
+  await until(
+    'the accounts to be gone',
+    async () => (await server.app.db.telephonyConfig.count()) === 0,
+  );
 }
