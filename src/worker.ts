@@ -7,11 +7,11 @@ import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
 import { CALLS_WAIT } from './calls/placement/limits.ts';
 import {
-  failStaleCalls,
   hasDeadClaims,
   placeWaitingCalls,
   releaseDeadClaims,
 } from './calls/placement/placement.ts';
+import { failStaleCalls } from './calls/placement/stale-calls.ts';
 import { endUnwantedCalls, hasCallsUnderWay } from './calls/placement/unwanted-calls.ts';
 import { announceResults } from './calls/post-call/event.ts';
 import {

@@ -2,7 +2,7 @@
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { requestEnd } from '../service.ts';
-import { ON_DO_NOT_CALL_LIST } from './placement.ts';
+import { ON_DO_NOT_CALL_LIST } from './objections.ts';
 
 const BATCH = 200;
 const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL

@@ -1,11 +1,11 @@
 /** Calls that wait for their placement: deadlines, and what changes while they wait. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
-  failStaleCalls,
   placeClaimedCalls,
   placeWaitingCalls,
   releaseDeadClaims,
 } from '../../../src/calls/placement/placement.ts';
+import { failStaleCalls } from '../../../src/calls/placement/stale-calls.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';

@@ -1,0 +1,138 @@
+/** What follows a creation request that Ultravox did not accept. */
+import { recreateAgent } from '../../agents/sync.ts';
+import type { App } from '../../app.ts';
+import type { UserErrorCode } from '../../errors.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import type { UltravoxError } from '../../ultravox/error.ts';
+import { holdAfterUnknownSeconds, holdCreations, recordRefusal } from './creation-hold.ts';
+import type { CallWithParts } from './creation-request.ts';
+import { moveCalls } from './placement-state.ts';
+import { failCall, postponeCall, releaseClaim } from './requeue.ts';
+
+const DEFAULT_RETRY_SECONDS = 5;
+/** Longest delay until a call with an unknown request is looked up. */
+const LOOK_UP_SECONDS = 2;
+/** Longest time after a refusal in which a request that was passed on nevertheless becomes a call. */
+const REFUSAL_DOUBT_SECONDS = 10;
+/** So that the look-up after it is late enough by the clock of the database too. */
+const CLOCKS_DIFFER_SECONDS = 0.2;
+
+/**
+ * Requeues the call, ends it, or leaves it to the reconciler, by what the error says of the request.
+ *
+ * @returns when the call, or those that wait, can be placed; null if the failure holds none back.
+ */
+export async function requestFailed(
+  app: App,
+  call: CallWithParts,
+  error: UltravoxError,
+): Promise<Date | null> {
+  // Without a phone, a call that was created nevertheless only expires.
+  if (error.isRefusal && error.outcomeUnknown && call.medium !== 'WEBRTC') {
+    return refusalInDoubt(app, call, error);
+  }
+  if (error.outcomeUnknown && !error.isRefusal) return outcomeUnknown(app, call, error);
+  if (error.kind === 'not_found') {
+    await recordRefusal(app, 0);
+    return waitForAgent(app, call, 'POSTPONE');
+  }
+  if (error.kind === 'capacity' || (error.kind === 'unreachable' && !isTooLate(app, call))) {
+    const resumeAt = await recordRefusal(app, holdSeconds(error));
+    await postponeCall(app, call.id);
+    return resumeAt;
+  }
+  const failureCode = FAILURE_CODES[error.kind];
+  await failCall(app, call.id, {
+    transition: 'REFUSE',
+    failure: error.detail,
+    ...(failureCode ? { failureCode } : {}),
+  });
+  return null;
+}
+
+/** A gateway may have refused what it had passed on. */
+async function refusalInDoubt(app: App, call: Call, error: UltravoxError): Promise<Date> {
+  const hold = holdSeconds(error);
+  await loseAnswer(app, call, Math.max(hold, doubtSeconds(app)) + CLOCKS_DIFFER_SECONDS, true);
+  return holdCreations(app, hold);
+}
+
+async function outcomeUnknown(app: App, call: Call, error: UltravoxError): Promise<Date | null> {
+  app.log.warn(
+    { call: call.id, error: error.message },
+    'The outcome of a call creation is unknown; the call will be looked up',
+  );
+  await loseAnswer(app, call, Math.min(LOOK_UP_SECONDS, app.config.CALL_CHECK_SECONDS), false);
+  const refused = error.kind === 'capacity' ? holdSeconds(error) : 0;
+  const hold = Math.max(refused, await holdAfterUnknownSeconds(app));
+  return hold > 0 ? holdCreations(app, hold) : null;
+}
+
+/**
+ * Creates the agent at Ultravox again. The call is not sent, or was not carried out, and waits for it.
+ *
+ * @returns when to try again; null if the call has failed.
+ */
+export async function waitForAgent(
+  app: App,
+  call: CallWithParts,
+  transition: 'RELEASE' | 'POSTPONE',
+): Promise<Date | null> {
+  if (isTooLate(app, call)) {
+    await failCall(app, call.id, {
+      transition: transition === 'RELEASE' ? 'WITHDRAW' : 'REFUSE',
+      failure: 'The agent does not exist at Ultravox.',
+    });
+    return null;
+  }
+  await recreateAgent(app, call.agent);
+  const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
+  if (transition === 'RELEASE') await releaseClaim(app, call.id, notBefore);
+  else await postponeCall(app, call.id, { notBefore });
+  return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
+}
+
+/** Records that only a look-up, in `seconds`, tells what became of the request. */
+async function loseAnswer(
+  app: App,
+  { id }: Call,
+  seconds: number,
+  isRefused: boolean,
+): Promise<void> {
+  const nextCheckAt = new Date(app.now().getTime() + seconds * 1000);
+  const where = Prisma.sql`id = ${id}::uuid`;
+  await moveCalls(app.db, { transition: 'LOSE_ANSWER', nextCheckAt, isRefused }, { where });
+}
+
+function doubtSeconds({ config }: App): number {
+  return Math.min(REFUSAL_DOUBT_SECONDS, config.CALL_LOST_AFTER_SECONDS);
+}
+
+/**
+ * Whether a request that was refused may be sent again, since a look-up that began at `at`, by the clock of the
+ * database, has not found its call: late enough after the refusal to find one.
+ */
+export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
+  return refusedAt !== null && at.getTime() - refusedAt.getTime() >= doubtSeconds(app) * 1000;
+}
+
+/** For how long creations are held back after a refusal. */
+function holdSeconds({ retryAfterSeconds }: UltravoxError): number {
+  return Math.max(1, retryAfterSeconds ?? DEFAULT_RETRY_SECONDS);
+}
+
+/** Code of the user error for each kind of rejection. */
+const FAILURE_CODES: Partial<Record<UltravoxError['kind'], UserErrorCode>> = {
+  billing: 'PAYMENT_REQUIRED',
+  unreachable: 'ULTRAVOX_UNAVAILABLE',
+  credentials: 'ULTRAVOX_UNAVAILABLE',
+};
+
+/**
+ * Whether a call has waited too long to be placed once Ultravox is reachable again. The owner of a call
+ * decides that itself.
+ */
+function isTooLate(app: App, call: CallWithParts): boolean {
+  if (call.owner) return false;
+  return app.now().getTime() - call.createdAt.getTime() > app.config.CALL_LOST_AFTER_SECONDS * 1000;
+}

@@ -1,0 +1,57 @@
+/** Why a number is not dialed after all, checked right before its call is sent. */
+import type { App } from '../../app.ts';
+import { isOnDoNotCallList } from '../../contacts/do-not-call.ts';
+import type { UserErrorCode } from '../../errors.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { Checks } from '../../infra/checks.ts';
+import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
+import { phoneNumberRules } from '../../organizations/service.ts';
+
+/** Why a number must not be dialed, as the end of its call. */
+export interface Objection {
+  failureCode: UserErrorCode;
+  endReason: 'SYSTEM_ERROR' | 'INVALID_NUMBER';
+  failure: string;
+}
+
+/** End of a call that was not sent because its number is on the do-not-call list. */
+export const ON_DO_NOT_CALL_LIST = {
+  transition: 'WITHDRAW',
+  status: 'FAILED',
+  failureCode: 'DO_NOT_CALL',
+  endReason: 'SYSTEM_ERROR',
+  failure: 'The number was added to the do-not-call list before it was dialed.',
+} as const;
+
+/** The only number of a campaign may be among its contacts. */
+const IS_CALLER_ID: Objection = {
+  failureCode: 'INVALID_INPUT',
+  endReason: 'INVALID_NUMBER',
+  failure: 'The number is the caller ID itself. Nobody was called.',
+};
+
+/**
+ * Checks the number again right before it is dialed, because the contact may have been stored under older
+ * rules. The statement that uses the claim checks the do-not-call list for all forms of a canonical number.
+ * A failing query is thrown, so that nothing is dialed.
+ */
+export async function objectionTo(app: App, call: Call): Promise<Objection | null> {
+  const { phoneNumber } = call;
+  if (phoneNumber === null) return null;
+  const isCanonical = canonicalPhoneNumber(phoneNumber) === phoneNumber;
+  if (!isCanonical && (await isListed(app, call))) return ON_DO_NOT_CALL_LIST;
+  if (canonicalPhoneNumber(phoneNumber) === call.ownNumber) return IS_CALLER_ID;
+  const checks = new Checks();
+  checks.phoneNumber(phoneNumber, ['phoneNumber'], { allowPremium: false });
+  const [problem] = checks.problems;
+  if (!problem) return null;
+  if (problem.code === 'PREMIUM_NUMBER' && (await phoneNumberRules(app, call)).allowPremium) {
+    return null;
+  }
+  const { code: failureCode, message: failure } = problem;
+  return { failureCode, endReason: 'INVALID_NUMBER', failure };
+}
+
+export async function isListed(app: App, { organizationId, phoneNumber }: Call): Promise<boolean> {
+  return phoneNumber !== null && (await isOnDoNotCallList(app.db, organizationId, phoneNumber));
+}

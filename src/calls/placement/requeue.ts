@@ -1,0 +1,82 @@
+/** What becomes of a call whose request was not sent, or certainly not carried out: it is requeued, or ends. */
+import type { App } from '../../app.ts';
+import type { UserErrorCode } from '../../errors.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import { lockCall } from '../lock.ts';
+import { announceUpdate, endCallLocally } from '../ultravox/apply-update.ts';
+import type { Objection } from './objections.ts';
+import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
+
+/** Releases the claim of a call, unless it was used or released meanwhile. */
+export async function releaseClaim(
+  app: App,
+  id: string,
+  notBefore: Date | null = null,
+): Promise<void> {
+  const where = Prisma.sql`id = ${id}::uuid`;
+  await moveCalls(app.db, { transition: 'RELEASE', notBefore }, { where });
+}
+
+/** End of a call that was not created, and whose end was requested. */
+const CANCELLED = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
+
+/**
+ * Requeues a call whose request was certainly not carried out, or ends the call if that was requested. It is
+ * not claimed before `notBefore`. With `refusedAt` only if it was refused then.
+ */
+export async function postponeCall(
+  app: App,
+  id: string,
+  { notBefore = null, refusedAt }: { notBefore?: Date | null; refusedAt?: Date | null } = {},
+): Promise<void> {
+  await updateLockedCall(app, id, async (tx, call) => {
+    if (!canMove(call, 'POSTPONE')) return call;
+    if (refusedAt !== undefined && call.refusedAt?.getTime() !== refusedAt?.getTime()) return call;
+    if (call.endRequestedAt) {
+      return endCallLocally(app, tx, call, { transition: 'REFUSE', ...CANCELLED });
+    }
+    const where = Prisma.sql`id = ${id}::uuid`;
+    await moveCalls(tx, { transition: 'POSTPONE', notBefore }, { where });
+    return call;
+  });
+}
+
+/** Fails a call, or cancels it if its end was requested. Nobody was called. */
+export async function failCall(
+  app: App,
+  id: string,
+  end: { transition: EndTransition; failure: string; failureCode?: UserErrorCode },
+): Promise<void> {
+  const { transition, failure, failureCode = 'ULTRAVOX_REFUSED' } = end;
+  const failed = { status: 'FAILED', endReason: 'SYSTEM_ERROR', failure, failureCode } as const;
+  await updateLockedCall(app, id, (tx, call) =>
+    endCallLocally(app, tx, call, {
+      transition,
+      // Its owner might call again after some failures.
+      ...(call.endRequestedAt ? CANCELLED : failed),
+    }),
+  );
+}
+
+/** Changes a call in a transaction that locks it, and announces the change. Nothing happens if it is gone. */
+export async function updateLockedCall(
+  app: App,
+  id: string,
+  change: (
+    tx: Parameters<typeof lockCall>[0],
+    call: NonNullable<Awaited<ReturnType<typeof lockCall>>>,
+  ) => Promise<Call>,
+): Promise<void> {
+  const [before, after] = await app.db.$transaction(async (tx) => {
+    const call = await lockCall(tx, id);
+    return call ? [call, await change(tx, call)] : [null, null];
+  });
+  if (after) announceUpdate(app, before, after);
+}
+
+/** Fails a call whose claim was not used, because its number must not be dialed. */
+export async function failUnwantedCall(app: App, id: string, objection: Objection): Promise<void> {
+  await updateLockedCall(app, id, (tx, call) =>
+    endCallLocally(app, tx, call, { transition: 'WITHDRAW', status: 'FAILED', ...objection }),
+  );
+}
