@@ -68,7 +68,7 @@ export interface AppOptions {
 }
 
 /** Divides the connections of the process: those of jobs and snapshots are fixed, a third of the others is for reading. */
-function shareConnections(all: number): { writing: number; reading: number } {
+export function shareConnections(all: number): { writing: number; reading: number } {
   const shared = all - JOB_CONNECTIONS - SNAPSHOTS_AT_ONCE;
   const reading = Math.floor(shared / 3);
   return { reading, writing: shared - reading };

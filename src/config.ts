@@ -214,7 +214,7 @@ export const SETTINGS = {
     schema: wholeNumber(0, 1_000_000),
     default: '1000',
     about:
-      "Operations per organization and minute, over all processes with `REDIS_URL`. Each mutation field counts as one, and so do each 250 objects of an operation's cost. Requests without a key are limited to 120 per address. `0` disables both limits.",
+      "Operations per organization and minute, over all processes with `REDIS_URL`. Each mutation field counts as one, and so do each 250 objects of an operation's cost. As many documents that are not valid are allowed besides. Requests without a key are limited to 120 per address. `0` disables both limits.",
   },
   MAX_SUBSCRIPTIONS: {
     schema: wholeNumber(1, 1_000_000),
@@ -231,7 +231,7 @@ export const SETTINGS = {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Maximum cost of an operation: the number of objects it could return, with every list counted as full.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, and 50 for each `totalCount`.',
   },
   DEMO_API_KEY: {
     schema: z

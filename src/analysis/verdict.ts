@@ -76,9 +76,11 @@ function dataProblem(schema: Record<string, unknown>, data: unknown): string | n
 
 /** Also out of a Markdown fence, which some models cannot do without. */
 function parseObject(text: string): Record<string, unknown> | null {
-  const fenced = /^\s*```(?:json)?\s*([\s\S]*?)\s*```\s*$/.exec(text)?.[1];
+  const trimmed = text.trim();
+  const isFenced = trimmed.startsWith('```') && trimmed.endsWith('```');
+  const json = isFenced ? trimmed.slice(3, -3).replace(/^json/, '') : trimmed;
   try {
-    const value: unknown = JSON.parse(fenced ?? text, storableJson);
+    const value: unknown = JSON.parse(json, storableJson);
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
     return isObject ? (value as Record<string, unknown>) : null;
   } catch {

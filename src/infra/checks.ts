@@ -83,7 +83,7 @@ export class Checks {
     if (min > 0 && value.trim() === '') {
       return this.add('REQUIRED', `${name(path)} must not be empty.`, path);
     }
-    const length = [...value].length;
+    const length = codePoints(value);
     if (length < min || length > max) {
       const allowed = min > 0 ? `${min} to ${max}` : `at most ${max}`;
       return this.add(
@@ -302,6 +302,13 @@ export class Checks {
 /** Seconds of a valid duration string. */
 export function durationSeconds(duration: string): number {
   return Number.parseFloat(duration);
+}
+
+/** Without a list of them, since a text is measured before its length is known to be allowed. */
+function codePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
 }
 
 function name(path: ProblemPath): string {

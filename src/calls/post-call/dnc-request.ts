@@ -38,9 +38,7 @@ function plainWords(text: string): string {
     .toLowerCase()
     .replace(/\p{M}/gu, '')
     .replaceAll('ß', 'ss')
-    .replace(/[-‐‑\s]+/g, ' ')
-    .replace(/ ?[^\p{L}\p{N} ]+ ?/gu, ' , ')
-    .replace(/(?: ,)+ +/g, ' , ')
-    .replace(/ {2,}/g, ' ')
-    .replace(/^[ ,]+|[ ,]+$/g, '');
+    .replace(/[^\p{L}\p{N}]+/gu, (between) => (/^[-‐‑\s]+$/.test(between) ? ' ' : ' , '))
+    .replace(/^[ ,]+/, '')
+    .replace(/(?: ,)? ?$/, '');
 }

@@ -87,8 +87,9 @@ async function wordsOf(source: AsyncIterable<Buffer>): Promise<string[]> {
 }
 
 function addWords(words: Set<string>, text: string): void {
-  for (const [word] of text.matchAll(/[A-Za-z']*[\x80-\xff][A-Za-z'\x80-\xff]*/g)) {
-    if (words.size < MAX_WORDS && word.length <= 60) words.add(word);
+  for (const [word] of text.matchAll(/[A-Za-z'\x80-\xff]+/g)) {
+    if (words.size >= MAX_WORDS) return;
+    if (word.length <= 60 && /[\x80-\xff]/.test(word)) words.add(word);
   }
 }
 

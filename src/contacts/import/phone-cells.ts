@@ -2,10 +2,12 @@
 import { type CountryCode, readPhoneNumber } from '../../infra/phone-number.ts';
 
 /** Between several values in a cell of Google Contacts. */
-export const VALUE_SEPARATOR = /\s+:::\s+/;
+export const VALUE_SEPARATOR = /\s:::\s/;
 /** Between several numbers, as people write them. The first ones also come before extensions. */
-const LIST_SEPARATOR = /\s*[;,|\n]\s*/;
-const LOOSE_SEPARATOR = /\s*[;,|\n/]\s*/;
+const LIST_SEPARATOR = /[;,|\n]/;
+const LOOSE_SEPARATOR = /[;,|\n/]/;
+/** More is no list of numbers of one person, and takes long to read. */
+const MAX_CELL_CHARACTERS = 1_000;
 /** A longer extension is another number. */
 const MAX_EXTENSION = 6;
 
@@ -18,6 +20,10 @@ export interface PhoneCell {
 /** Returns all phone numbers in a cell, without their extensions. */
 export function readPhoneCell(cell: string, country: CountryCode | undefined): PhoneCell {
   const read: PhoneCell = { numbers: [], unread: [] };
+  if (cell.length > MAX_CELL_CHARACTERS) {
+    const problem = `has more than ${MAX_CELL_CHARACTERS} characters`;
+    return { numbers: [], unread: [{ text: cell.slice(0, MAX_CELL_CHARACTERS), problem }] };
+  }
   for (const value of cell.split(VALUE_SEPARATOR)) {
     for (const text of partsOf(value, country)) {
       const reading = readPhoneNumber(text, country);
@@ -38,7 +44,10 @@ export function readPhoneCell(cell: string, country: CountryCode | undefined): P
 function partsOf(text: string, country: CountryCode | undefined): string[] {
   if (!LOOSE_SEPARATOR.test(text)) return [text];
   const split = (separator: RegExp, least: number): string[] | null => {
-    const parts = text.split(separator).filter(Boolean);
+    const parts = text
+      .split(separator)
+      .map((part) => part.trim())
+      .filter(Boolean);
     if (parts.length < 2) return null;
     const valid = parts.filter((part) => !('problem' in readPhoneNumber(part, country)));
     return valid.length >= least ? parts : null;

@@ -231,8 +231,8 @@ function nameFields({ firstName, lastName }: ContactInput): ContactInput {
 
 /** "Ada King Lovelace" and "Lovelace, Ada". */
 function splitName(name: string): ContactInput {
-  const comma = /^([^,]+),\s*([^,]+)$/.exec(name);
-  if (comma?.[1] && comma[2]) return { firstName: comma[2].trim(), lastName: comma[1].trim() };
+  const [last, first, ...others] = name.split(',', 3).map((part) => part.trim());
+  if (last && first && others.length === 0) return { firstName: first, lastName: last };
   const [firstName = '', ...rest] = name.split(/\s+/);
   return rest.length > 0 ? { firstName, lastName: rest.join(' ') } : { firstName };
 }

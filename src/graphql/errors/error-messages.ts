@@ -2,9 +2,12 @@
 import { builder } from '../builder.ts';
 
 const MAX_ENUM_VALUES = 40;
+/** Of each end of a message. What they leave out is part of a value: the patterns below must not search it. */
+const MAX_END_CHARACTERS = 1_000;
 
 /** The message with each quoted value replaced by its kind, and with the values of an enum listed. */
-export function safeMessage(message: string): string {
+export function safeMessage(whole: string): string {
+  const message = withoutMiddle(whole);
   if (message.startsWith('Syntax Error: ')) {
     return message.replace(/\b(String|BlockString|Int|Float) ".*$/s, '$1.');
   }
@@ -21,6 +24,11 @@ export function safeMessage(message: string): string {
     .replace(/(, found:?|; found:|[.?] Found:) (?!null\b|undefined\b)(.*)$/s, withKind)
     .replace(/(cannot represent an invalid [\w-]+) .*$/s, '$1.');
   return withEnumValues(safe);
+}
+
+function withoutMiddle(message: string): string {
+  if (message.length <= 2 * MAX_END_CHARACTERS) return message;
+  return `${message.slice(0, MAX_END_CHARACTERS)}…${message.slice(-MAX_END_CHARACTERS)}`;
 }
 
 function withKind(_match: string, before: string, value: string): string {

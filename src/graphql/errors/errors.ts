@@ -89,7 +89,9 @@ function toRequestError(error: RequestError, located: GraphQLError | null): Grap
 
 /** A syntax error with its place, and without the text found there. */
 export function toSyntaxError(error: GraphQLError): GraphQLError {
-  const extensions = { ...error.extensions, code: 'GRAPHQL_PARSE_FAILED' };
+  // With `spec`, only clients that accept application/graphql-response+json get the status.
+  const http = { spec: true, status: 400 };
+  const extensions = { ...error.extensions, code: 'GRAPHQL_PARSE_FAILED', http };
   return copyOf(error, extensions, safeMessage(error.message));
 }
 

@@ -3,6 +3,9 @@ import type { ObjectRef } from '@pothos/core';
 import { builder } from '../builder.ts';
 import type { Connection } from './page.ts';
 
+/** A count may read all rows of the list. */
+const COUNT_COST = 50;
+
 type Types = (typeof builder)['$inferSchemaTypes'];
 
 /**
@@ -20,6 +23,7 @@ export function connectionOf<Shape>(node: ObjectRef<Types, Shape>) {
       fields: (t) => ({
         totalCount: t.int({
           description: 'Number of items on all pages. Counted only if selected.',
+          extensions: { costOnce: COUNT_COST },
           resolve: (parent) => (parent as unknown as Connection<Shape>).totalCount(),
         }),
       }),

@@ -1,6 +1,8 @@
 /** What lists read from the database: rows, counts, and whether there are more. */
-import type { App } from '../../app.ts';
+import { type App, shareConnections } from '../../app.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
+import { createTurns } from '../../infra/turns.ts';
 import { batched, type Reader } from '../reading/batched.ts';
 import { count, findMany } from '../reading/rows.ts';
 import { type CursorScope, writeCursor } from './cursors.ts';
@@ -8,6 +10,16 @@ import { behind, orderBy, type Position, reversed, type SortValue } from './keys
 import { type Connection, connectionOfPage, type Page } from './page.ts';
 
 type Where = object;
+
+/**
+ * Counts of whole lists may take long. So many fields of one operation, or of several, leave connections to other
+ * organizations. Counts for the lists of a page are one statement.
+ */
+const counts = perInstance(({ config }: App) => {
+  const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
+  return createTurns(Math.max(1, Math.floor(reading / 2)));
+});
+
 /** A row with at least its sort columns. */
 export type SortedRow = Record<string, SortValue>;
 
@@ -87,7 +99,7 @@ export function rootConnection(
     },
     async totalCount() {
       await prepare();
-      return count(app, model, request.where);
+      return counts(app).take(reader.viewer.organizationId, () => count(app, model, request.where));
     },
   });
 }

@@ -2,12 +2,14 @@
 import {
   type DocumentNode,
   type ExecutionArgs,
-  type GraphQLError,
+  GraphQLError,
   getOperationAST,
   OperationTypeNode,
 } from 'graphql';
 import type { YogaServerInstance } from 'graphql-yoga';
+import type { Viewer } from '../../viewer.ts';
 import { createDocumentCache } from '../limits/document-limits.ts';
+import type { RateLimits } from '../limits/rate-limits.ts';
 import { schema } from '../schema.ts';
 
 /** Part of the pipeline of yoga's plugins. */
@@ -24,40 +26,43 @@ export interface KnownDocument {
 
 export interface Documents {
   /**
-   * The document, or what is wrong with it.
+   * The document, or what is wrong with it. Only a document that is not known is parsed and validated, and one
+   * that is not valid is charged to the caller.
    *
-   * @throws GraphQLError for a syntax error
+   * @throws RequestError RATE_LIMITED
    */
-  read(text: string): KnownDocument | readonly GraphQLError[];
-  /** Null for a document that is not valid. */
-  find(text: string): DocumentNode | null;
+  read(text: string, viewer: Viewer | null): Promise<KnownDocument | readonly GraphQLError[]>;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the pipeline does not depend on yoga's server context
-export function createDocuments(yoga: YogaServerInstance<any, any>): Documents {
+export function createDocuments(
+  // biome-ignore lint/suspicious/noExplicitAny: the pipeline does not depend on yoga's server context
+  yoga: YogaServerInstance<any, any>,
+  rateLimits: RateLimits,
+): Documents {
   const known = createDocumentCache<KnownDocument>();
 
-  function read(text: string): KnownDocument | readonly GraphQLError[] {
-    const found = known.get(text);
-    if (found) return found;
+  function parseAndValidate(text: string): KnownDocument | readonly GraphQLError[] {
     const pipeline = yoga.getEnveloped({} as never) as unknown as Enveloped;
-    const document = pipeline.parse(text);
-    const errors = pipeline.validate(schema, document);
-    if (errors.length > 0) return errors;
-    const added = { text, document };
-    known.set(text, added);
-    return added;
+    try {
+      const document = pipeline.parse(text);
+      const errors = pipeline.validate(schema, document);
+      return errors.length > 0 ? errors : { text, document };
+    } catch (error) {
+      if (error instanceof GraphQLError) return [error];
+      throw error;
+    }
   }
 
   return {
-    read,
-    find(text) {
-      try {
-        const found = read(text);
-        return 'document' in found ? found.document : null;
-      } catch {
-        return null;
-      }
+    async read(text, viewer) {
+      const found = known.get(text);
+      if (found) return found;
+      // A request without a viewer was charged on arrival.
+      if (viewer) rateLimits.checkInvalidDocuments(viewer);
+      const read = parseAndValidate(text);
+      if ('document' in read) known.set(text, read);
+      else if (viewer) await rateLimits.chargeInvalidDocument(viewer);
+      return read;
     },
   };
 }

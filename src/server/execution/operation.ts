@@ -42,6 +42,10 @@ export function isMutation(shape: OperationShape | null): shape is OperationShap
   return shape?.operation.operation === OperationTypeNode.MUTATION;
 }
 
+export function isSubscription({ operation }: OperationShape): boolean {
+  return operation.operation === OperationTypeNode.SUBSCRIPTION;
+}
+
 function fragmentsOf(document: DocumentNode): Record<string, FragmentDefinitionNode> {
   const fragments: Record<string, FragmentDefinitionNode> = Object.create(null);
   for (const definition of document.definitions) {

@@ -25,7 +25,7 @@ import { schema } from '../schema.ts';
 import { checkAccept } from './accept.ts';
 import { eventStreamPlugin } from './event-stream.ts';
 import { isGone, sendRefusal, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
-import { createJsonAnswers, knownResultPlugin } from './json-answers.ts';
+import { createJsonAnswers, knownResultPlugin, setKnownResult } from './json-answers.ts';
 import { type GraphQLParams, mediaTypeOf, paramsOfBody, paramsOfQuery } from './request-params.ts';
 import { createStreamAnswers } from './stream-answers.ts';
 import type { UploadFiles } from './upload-files.ts';
@@ -53,17 +53,17 @@ export interface GraphQLEndpoint {
   dispose(): Promise<void>;
 }
 
-/** The context of each request, or the error for a rejected caller. */
-type Contexts = WeakMap<IncomingMessage, RequestContext | GraphQLError>;
+/** The context of each request that yoga executes. */
+type Contexts = WeakMap<IncomingMessage, RequestContext>;
 
 export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   const contexts: Contexts = new WeakMap();
   const execute = createExecute(services);
   const subscribe = createSubscribe(services);
   const yoga = createYogaOf(services, contexts, { execute, subscribe });
-  const documents = createDocuments(yoga);
-  const answerJson = createJsonAnswers({ documents, execute });
-  const streams = createStreamAnswers({ documents, subscribe });
+  const documents = createDocuments(yoga, services.rateLimits);
+  const answerJson = createJsonAnswers(execute);
+  const streams = createStreamAnswers(subscribe);
 
   async function answer(
     request: IncomingMessage,
@@ -85,24 +85,24 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
       return;
     }
     const complete = withRequest(context, request, params, files);
-    if (!(complete instanceof GraphQLError)) {
+    const viewer = complete instanceof GraphQLError ? null : complete.viewer;
+    const found = await documents.read(params.query, viewer);
+    if (isGone(response)) return;
+    let isStream = false;
+    if (!('document' in found)) setKnownResult(request, { errors: found });
+    else if (complete instanceof GraphQLError) setKnownResult(request, { errors: [complete] });
+    else {
+      const known = { ...params, document: found.document };
       const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
-      if (isJson && (await answerJson(response, params, complete))) return;
-      if (await streams.answer(response, params, complete)) return;
+      if (isJson && (await answerJson(response, known, complete))) return;
+      if (await streams.answer(response, known, complete)) return;
+      isStream = isSubscription(found.document, params.operationName) === true;
+      contexts.set(request, complete);
     }
-    checkAccept(
-      request.headers.accept,
-      complete instanceof GraphQLError ? false : isStream(params),
-    );
+    checkAccept(request.headers.accept, isStream);
     setApiHeaders(response, requestId);
-    contexts.set(request, complete);
     prepareForYoga(request, params);
     await yoga(request, response);
-  }
-
-  function isStream({ query, operationName }: GraphQLParams): boolean {
-    const document = documents.find(query);
-    return document !== null && isSubscription(document, operationName) === true;
   }
 
   return {
@@ -144,7 +144,6 @@ function createYogaOf(
     context: ({ req }) => {
       const found = contexts.get(req);
       if (!found) throw new Error('The request has no context');
-      if (found instanceof GraphQLError) throw found;
       return found;
     },
   });

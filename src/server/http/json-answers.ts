@@ -4,20 +4,15 @@
  * Everything else, and every result with errors, is written by yoga.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ExecutionArgs, ExecutionResult } from 'graphql';
+import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { RequestContext } from '../authentication.ts';
-import { type Documents, isSubscription } from '../execution/documents.ts';
+import { isSubscription } from '../execution/documents.ts';
 import type { Execute } from '../execution/execution.ts';
 import { schema } from '../schema.ts';
 import { JSON_TYPES } from './accept.ts';
 import { apiHeaders, isGone } from './http-responses.ts';
 import type { GraphQLParams } from './request-params.ts';
-
-interface Options {
-  documents: Documents;
-  execute: Execute;
-}
 
 /**
  * Executes the operation and writes its result. False when yoga has to answer: nothing is written then,
@@ -25,9 +20,14 @@ interface Options {
  */
 export type AnswerJson = (
   response: ServerResponse,
-  params: GraphQLParams,
+  request: KnownRequest,
   context: RequestContext,
 ) => Promise<boolean>;
+
+/** A request with a valid document. */
+export interface KnownRequest extends GraphQLParams {
+  document: DocumentNode;
+}
 
 /** Results that yoga has to write. */
 const results = new WeakMap<IncomingMessage, ExecutionResult>();
@@ -47,19 +47,17 @@ export function knownResultPlugin(): Plugin<RequestContext> {
   };
 }
 
-export function createJsonAnswers({ documents, execute }: Options): AnswerJson {
-  return async (response, params, context) => {
+export function createJsonAnswers(execute: Execute): AnswerJson {
+  return async (response, { document, operationName, variables }, context) => {
     const { req: request } = response;
     const type = answerType(request.headers.accept);
-    if (!type) return false;
-    const document = documents.find(params.query);
-    if (!document || isSubscription(document, params.operationName) !== false) return false;
+    if (!type || isSubscription(document, operationName) !== false) return false;
     const result = await execute({
       schema,
       document,
       contextValue: context,
-      variableValues: params.variables,
-      operationName: params.operationName,
+      variableValues: variables,
+      operationName,
     } as ExecutionArgs);
     if (isGone(response)) return true;
     if (result.errors) {

@@ -17,7 +17,7 @@ export interface PlainRequest {
   method: string;
   headers: IncomingMessage['headers'];
   query: URLSearchParams;
-  /** The received bytes, at most 2 MiB. */
+  /** The received bytes of a POST, at most 2 MiB; else empty. */
   body: Buffer;
 }
 
@@ -56,7 +56,8 @@ export async function runPlainEndpoint(
 ): Promise<void> {
   let answer: PlainResponse | undefined;
   try {
-    const body = await readBody(request);
+    // What comes with another method means nothing, and Node discards it.
+    const body = request.method === 'POST' ? await readBody(request) : Buffer.alloc(0);
     const query = new URL(request.url ?? '/', 'http://localhost').searchParams;
     answer = body
       ? await endpoint({ method: request.method ?? 'GET', headers: request.headers, query, body })

@@ -23,8 +23,8 @@ export function createRouter(): Router {
       const path = (request.url ?? '/').split('?')[0] ?? '/';
       const methods =
         routes.get(path) ??
-        routes.get(path.replace(/\/+$/, '')) ??
-        routes.get(path.replace(/[^/]+$/, '*'));
+        routes.get(withoutSlashesAtEnd(path)) ??
+        (path.endsWith('/') ? undefined : routes.get(withStarAtEnd(path)));
       if (!methods) return refuse(response, 404, 'Not found');
       const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
       const handler = methods.get(method);
@@ -36,6 +36,16 @@ export function createRouter(): Router {
     },
   };
   return router;
+}
+
+function withStarAtEnd(path: string): string {
+  return `${path.slice(0, path.lastIndexOf('/') + 1)}*`;
+}
+
+function withoutSlashesAtEnd(path: string): string {
+  let end = path.length;
+  while (path[end - 1] === '/') end -= 1;
+  return path.slice(0, end);
 }
 
 function refuse(

@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { ExecutionResult } from 'graphql';
 import type { RequestContext } from '../authentication.ts';
-import { type Documents, isSubscription } from '../execution/documents.ts';
+import { isSubscription } from '../execution/documents.ts';
 import type { Subscribe } from '../execution/execution.ts';
 import { schema } from '../schema.ts';
 import {
@@ -17,8 +17,7 @@ import type { Results } from '../subscriptions/subscriptions.ts';
 import { acceptsEvents } from './accept.ts';
 import { cursorOf, feedAfter } from './event-stream.ts';
 import { apiHeaders, isGone } from './http-responses.ts';
-import { setKnownResult } from './json-answers.ts';
-import type { GraphQLParams } from './request-params.ts';
+import { type KnownRequest, setKnownResult } from './json-answers.ts';
 
 /** Shorter than what proxies usually wait for the next byte. */
 const PING_MS = 12_000;
@@ -30,28 +29,21 @@ export interface StreamAnswers {
    */
   answer(
     response: ServerResponse,
-    params: GraphQLParams,
+    request: KnownRequest,
     context: RequestContext,
   ): Promise<boolean>;
   /** Breaks off all streams without completing them, so that clients reconnect. */
   close(): void;
 }
 
-export function createStreamAnswers({
-  documents,
-  subscribe,
-}: {
-  documents: Documents;
-  subscribe: Subscribe;
-}): StreamAnswers {
+export function createStreamAnswers(subscribe: Subscribe): StreamAnswers {
   const open = new Set<ServerResponse>();
   let isClosed = false;
   return {
-    async answer(response, params, context) {
+    async answer(response, { document, operationName, variables }, context) {
       const { req: request } = response;
       if (!acceptsEvents(request.headers.accept)) return false;
-      const document = documents.find(params.query);
-      if (!document || !isSubscription(document, params.operationName)) return false;
+      if (!isSubscription(document, operationName)) return false;
       if (request.method === 'HEAD') {
         response.writeHead(405, { ...apiHeaders(context.requestId), allow: 'GET, POST' }).end();
         return true;
@@ -66,8 +58,8 @@ export function createStreamAnswers({
           feed: lastEventId ? feedAfter(context.feed, String(lastEventId)) : context.feed,
           receive: (messages: SharedMessages) => stream.receive(messages),
         } satisfies RequestContext,
-        variableValues: params.variables,
-        operationName: params.operationName,
+        variableValues: variables,
+        operationName,
       });
       if (!(Symbol.asyncIterator in result)) {
         setKnownResult(request, result);

@@ -16,8 +16,12 @@ import { LIMITS } from './limits.ts';
 const MAX_TOKENS = LIMITS.documentTokens.max;
 /** Maximum nesting of brackets of all kinds, for which the parser recurses. */
 const MAX_NESTING = LIMITS.documentNesting.max;
-/** Maximum number of fields before fragments are expanded. Validation compares them in pairs. */
+/** Maximum number of fields before fragments are expanded. */
 const MAX_FIELDS = LIMITS.fields.max;
+/** Validation compares fields of the same response name in pairs. */
+const MAX_MERGED_FIELDS = LIMITS.mergedFields.max;
+/** Validation compares an unknown name with all known ones, by letters. */
+const MAX_NAME_CHARACTERS = LIMITS.nameCharacters.max;
 const MAX_CACHED_DOCUMENTS = 500;
 const MAX_CACHED_CHARACTERS = 20_000;
 
@@ -31,14 +35,41 @@ const CLOSING = new Set<string>([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKi
 export function parseWithinLimits(text: string | Source, options?: ParseOptions): DocumentNode {
   checkTokens(typeof text === 'string' ? new Source(text) : text);
   const document = parse(text, options);
+  checkFields(document);
+  return document;
+}
+
+/** A place is the path of response names from the operation, or from the type of the fragment. */
+function checkFields(document: DocumentNode): void {
+  const path: string[] = [];
+  const merged = new Map<string, number>();
   let fields = 0;
   visit(document, {
-    Field() {
-      fields += 1;
+    FragmentDefinition: {
+      enter({ typeCondition }) {
+        path.push(`... on ${typeCondition.name.value}`);
+      },
+      leave() {
+        path.pop();
+      },
+    },
+    Field: {
+      enter({ alias, name }) {
+        path.push(alias?.value ?? name.value);
+        fields += 1;
+        if (fields > MAX_FIELDS) throw tooLarge('fields', MAX_FIELDS);
+        const place = path.join('.');
+        const count = (merged.get(place) ?? 0) + 1;
+        if (count > MAX_MERGED_FIELDS) {
+          throw tooLarge('fields of the same response name at one place', MAX_MERGED_FIELDS);
+        }
+        merged.set(place, count);
+      },
+      leave() {
+        path.pop();
+      },
     },
   });
-  if (fields > MAX_FIELDS) throw tooLarge('fields', MAX_FIELDS);
-  return document;
 }
 
 /** Counts tokens and nesting in one pass without recursion. */
@@ -46,9 +77,13 @@ function checkTokens(source: Source): void {
   const lexer = new Lexer(source);
   let tokens = 0;
   let nesting = 0;
-  for (let { kind } = lexer.advance(); kind !== TokenKind.EOF; { kind } = lexer.advance()) {
+  for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
+    const { kind } = token;
     tokens += 1;
     if (tokens > MAX_TOKENS) throw tooLarge('tokens', MAX_TOKENS);
+    if (kind === TokenKind.NAME && token.end - token.start > MAX_NAME_CHARACTERS) {
+      throw tooLarge('characters in a name', MAX_NAME_CHARACTERS);
+    }
     if (OPENING.has(kind)) nesting += 1;
     else if (CLOSING.has(kind)) nesting -= 1;
     if (nesting > MAX_NESTING) throw tooLarge('levels of brackets', MAX_NESTING);

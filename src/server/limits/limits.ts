@@ -51,7 +51,22 @@ export const LIMITS = {
     about: 'Fields of a document, and of an operation with its fragments expanded',
     refusal: '`QUERY_TOO_COSTLY`',
   },
+  mergedFields: {
+    max: 200,
+    about: 'Fields of a document with the same response name at the same place',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
+  nameCharacters: {
+    max: 255,
+    about: 'Characters of a name in a document',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
   depth: { max: 20, about: 'Levels of fields of an operation', refusal: '`QUERY_TOO_COSTLY`' },
+  eventCost: {
+    max: 250,
+    about: 'Cost of the selection of a subscription, which is executed for every event',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
   mutationFields: { max: 25, about: 'Mutations in an operation', refusal: '`QUERY_TOO_COSTLY`' },
   introspectionBytes: {
     max: 2_000_000,

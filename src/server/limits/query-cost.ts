@@ -17,7 +17,7 @@ import {
 import { RequestError } from '../../errors.ts';
 import type { Context } from '../../graphql/context.ts';
 import { findInputProblems } from '../../graphql/inputs/input-limits.ts';
-import { isMutation, type OperationShape } from '../execution/operation.ts';
+import { isMutation, isSubscription, type OperationShape } from '../execution/operation.ts';
 import { createIntrospectionMeter, type VariableValues } from './introspection-cost.ts';
 import { LIMITS } from './limits.ts';
 
@@ -26,11 +26,13 @@ const MAX_DEPTH = LIMITS.depth.max;
 const MAX_FIELDS = LIMITS.fields.max;
 const MAX_MUTATION_FIELDS = LIMITS.mutationFields.max;
 const MAX_VARIABLE_ERRORS = LIMITS.variableErrors.max;
+/** The rate limit is charged when a subscription starts, and its selection is executed for every event. */
+const MAX_EVENT_COST = LIMITS.eventCost.max;
 /** Bytes of introspection that cost as much as one object. */
 const INTROSPECTION_BYTES_PER_OBJECT = 100;
 
 /**
- * The number of objects the operation could return, each list taken as full.
+ * The number of objects the operation could return, each list taken as full, and what its counts cost.
  *
  * @throws RequestError QUERY_TOO_COSTLY over a limit, BAD_USER_INPUT for a list that is too long or
  *   text that cannot be stored. GraphQLError, or several, for variables of the wrong type.
@@ -44,7 +46,10 @@ export function measureCost(shape: OperationShape, args: ExecutionArgs): number 
     cost = createCostMeter(shape, args, variables)();
     if (!shape.operation.variableDefinitions?.length) costs.set(shape, cost);
   }
-  const { MAX_QUERY_COST: maxCost } = app.config;
+  const maxCost = Math.min(
+    app.config.MAX_QUERY_COST,
+    isSubscription(shape) ? MAX_EVENT_COST : cost,
+  );
   if (cost > maxCost) throw tooCostly('cost', { cost, maxCost });
   return cost;
 }
@@ -98,31 +103,45 @@ function tooCostly(what: string, figures: Record<string, number>): RequestError 
 /** What a field sets as its `complexity`, which depends on its arguments only; see the complexity plugin of Pothos. */
 type Complexity = number | { field?: number; multiplier?: number };
 
+/** Of a selection: what its fields cost for each object, and what some cost once for the whole list. */
+interface SelectionCost {
+  each: number;
+  once: number;
+}
+
 function createCostMeter(
   shape: OperationShape,
   { schema, contextValue }: ExecutionArgs,
   variables: VariableValues,
 ): () => number {
-  const known = new Map<SelectionSetNode, Map<string, number>>();
+  const known = new Map<SelectionSetNode, Map<string, SelectionCost>>();
   const introspection = createIntrospectionMeter(schema, shape, variables);
   const mutationType = schema.getMutationType();
 
-  function costOfSelections(selectionSet: SelectionSetNode, type: GraphQLNamedType): number {
-    const costs = known.get(selectionSet) ?? new Map<string, number>();
+  function costOfSelections(selectionSet: SelectionSetNode, type: GraphQLNamedType): SelectionCost {
+    const costs = known.get(selectionSet) ?? new Map<string, SelectionCost>();
     known.set(selectionSet, costs);
-    let cost = costs.get(type.name);
-    if (cost !== undefined) return cost;
-    cost = 0;
+    const found = costs.get(type.name);
+    if (found) return found;
+    const cost: SelectionCost = { each: 0, once: 0 };
     for (const selection of selectionSet.selections) {
-      if (selection.kind === Kind.FIELD) cost += costOfField(selection, type);
-      else {
+      if (selection.kind === Kind.FIELD) {
+        const field = fieldOf(type, selection);
+        const { costOnce } = (field?.extensions ?? {}) as { costOnce?: number };
+        if (costOnce === undefined) cost.each += costOfField(selection, type);
+        else cost.once += costOnce;
+      } else {
         const fragment =
           selection.kind === Kind.INLINE_FRAGMENT
             ? selection
             : shape.fragments[selection.name.value];
         const condition = fragment?.typeCondition;
         const inner = condition ? schema.getType(condition.name.value) : type;
-        if (fragment && inner) cost += costOfSelections(fragment.selectionSet, inner);
+        if (fragment && inner) {
+          const { each, once } = costOfSelections(fragment.selectionSet, inner);
+          cost.each += each;
+          cost.once += once;
+        }
       }
     }
     costs.set(type.name, cost);
@@ -133,7 +152,7 @@ function createCostMeter(
     const name = node.name.value;
     if (name === '__typename') return 0;
     if (name.startsWith('__')) return introspection(node) / INTROSPECTION_BYTES_PER_OBJECT;
-    const field = isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined;
+    const field = fieldOf(type, node);
     if (!field) return 0;
     const args = argumentsOf(node, field, variables);
     // The input of a mutation is checked by the mutation, which reports a user error.
@@ -144,14 +163,23 @@ function createCostMeter(
     const { field: base = 1, multiplier = 1 } = typeof own === 'number' ? { field: own } : own;
     const below = node.selectionSet
       ? costOfSelections(node.selectionSet, getNamedType(field.type))
-      : 0;
-    return base + Math.max(0, multiplier) * below;
+      : { each: 0, once: 0 };
+    return base + Math.max(0, multiplier) * below.each + below.once;
   }
 
   return () => {
     const root = schema.getRootType(shape.operation.operation);
-    return root ? costOfSelections(shape.operation.selectionSet, root) : 0;
+    if (!root) return 0;
+    const { each, once } = costOfSelections(shape.operation.selectionSet, root);
+    return each + once;
   };
+}
+
+function fieldOf(
+  type: GraphQLNamedType,
+  { name }: FieldNode,
+): GraphQLField<unknown, unknown> | undefined {
+  return isObjectType(type) || isInterfaceType(type) ? type.getFields()[name.value] : undefined;
 }
 
 function argumentsOf(

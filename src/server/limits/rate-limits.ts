@@ -1,6 +1,7 @@
 /** Rate limits per organization or address, over all processes with Redis. */
 
 import ipaddr from 'ipaddr.js';
+import { LRUCache } from 'lru-cache';
 import {
   type IRateLimiterOptions,
   type RateLimiterAbstract,
@@ -18,6 +19,8 @@ const UNAUTHENTICATED_PER_MINUTE = LIMITS.unauthenticatedPerMinute.max;
 /** Short, so that many clients that lost their connection at once can reconnect soon. */
 const SUBSCRIPTION_WINDOW_SECONDS = 10;
 const MIN_SUBSCRIPTIONS_PER_WINDOW = LIMITS.subscriptionsPer10Seconds.max;
+/** Organizations whose documents are not parsed for a while. */
+const EXHAUSTED_KEPT = 10_000;
 /** An operation of this cost is charged as one operation, of twice the cost as two. */
 const COST_PER_OPERATION = 250;
 
@@ -42,6 +45,15 @@ export interface RateLimits {
   charge(caller: Charged, budget: Budget, operations: number): Promise<void>;
   /** Charges a request without an accepted credential. @throws RequestError RATE_LIMITED */
   chargeUnauthenticated(address: string | null): Promise<void>;
+  /** Charges a document that is not valid to the organization. @throws RequestError RATE_LIMITED */
+  chargeInvalidDocument(viewer: Viewer): Promise<void>;
+  /**
+   * Before a document is parsed: whether this process has refused one of the organization that was not valid, and
+   * would refuse it again.
+   *
+   * @throws RequestError RATE_LIMITED
+   */
+  checkInvalidDocuments(viewer: Viewer): void;
 }
 
 /** Number of operations that an operation of this cost counts as. */
@@ -49,7 +61,7 @@ export function operationsOf(cost: number): number {
   return Math.ceil(cost / COST_PER_OPERATION);
 }
 
-type Limiters = Record<Budget | 'unauthenticated', RateLimiterAbstract>;
+type Limiters = Record<Budget | 'unauthenticated' | 'invalidDocuments', RateLimiterAbstract>;
 
 /** What each budget allows in how many seconds. */
 function budgetsOf({ config }: App): Record<keyof Limiters, IRateLimiterOptions> {
@@ -63,6 +75,8 @@ function budgetsOf({ config }: App): Record<keyof Limiters, IRateLimiterOptions>
       duration: SUBSCRIPTION_WINDOW_SECONDS,
     },
     unauthenticated: { points: UNAUTHENTICATED_PER_MINUTE, duration: 60 },
+    // Of their own, so that they do not use up what valid operations need, nor the other way round.
+    invalidDocuments: perMinute,
   };
 }
 
@@ -79,6 +93,7 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
       stops: limiter('stops'),
       subscriptions: limiter('subscriptions'),
       unauthenticated: limiter('unauthenticated'),
+      invalidDocuments: limiter('invalidDocuments'),
     };
   };
   const own = limitersOf((_, options) => new RateLimiterMemory(options));
@@ -102,6 +117,7 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
     return found;
   };
   const isOff = app.config.RATE_LIMIT_PER_MINUTE === 0;
+  const exhausted = new LRUCache<string, RequestError>({ max: EXHAUSTED_KEPT });
 
   return {
     async charge({ viewer, address }, budget, operations) {
@@ -111,6 +127,22 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
     },
     async chargeUnauthenticated(address) {
       if (!isOff) await consume(limiters().unauthenticated, networkOf(address), 1);
+    },
+    async chargeInvalidDocument({ organizationId }) {
+      if (isOff) return;
+      try {
+        await consume(limiters().invalidDocuments, organizationId, 1);
+      } catch (error) {
+        if (error instanceof RequestError) {
+          const seconds = Number(error.extensions.retryAfterSeconds);
+          exhausted.set(organizationId, error, { ttl: seconds * 1000 });
+        }
+        throw error;
+      }
+    },
+    checkInvalidDocuments({ organizationId }) {
+      const error = exhausted.get(organizationId);
+      if (error) throw error;
     },
   };
 }

@@ -184,12 +184,13 @@ async function prepare(
     throw tooManySubscriptions('A socket', LIMITS.subscriptionsPerSocket.max);
   }
   const idempotencyKey = readIdempotencyKey({}, params.extensions);
-  const found = operations.documents.read(params.query);
+  const caller = await contextOf(services, context);
+  const found = await operations.documents.read(params.query, caller.viewer);
   if (!('document' in found)) return found;
   // The protocol server keeps the message as long as the operation runs.
   Object.assign(params, { query: found.text });
   const contextValue: RequestContext = {
-    ...(await contextOf(services, context)),
+    ...caller,
     idempotencyKey,
     receive: (messages) => context.extra.sendNext(id, messages),
   };

@@ -11,7 +11,10 @@ import { until } from '../../support/wait.ts';
 let server: TestServer;
 let anonymous: ReturnType<typeof createClient>;
 beforeAll(async () => {
-  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
+  // A count of this suite waits for a lock.
+  server = await startTestServer({
+    settings: { LOG_LEVEL: 'silent', READ_TIMEOUT_SECONDS: '120' },
+  });
   anonymous = createClient(server.url, null);
 });
 afterAll(() => server?.close());
@@ -40,6 +43,8 @@ const long = `{ ${'__typename '.repeat(10_001)} }`;
 const wide = `{ ${Array.from({ length: 2_001 }, (_, n) => `a${n}: __typename`).join(' ')} }`;
 const expanded = `query { ${Array.from({ length: 60 }, (_, n) => `a${n}: viewer { ...F }`).join(' ')} }
   fragment F on Viewer { ${Array.from({ length: 60 }, (_, n) => `b${n}: __typename`).join(' ')} }`;
+const merged = `{ ${'agents { totalCount } '.repeat(201)} }`;
+const mergedFragments = `{ ${Array.from({ length: 201 }, (_, n) => `...F${n}`).join(' ')} } ${Array.from({ length: 201 }, (_, n) => `fragment F${n} on Query { viewer { __typename } }`).join(' ')}`;
 const introspective = `{ ${Array.from({ length: 20 }, (_, n) => `a${n}: __schema { types { name description fields { name description } } }`).join(' ')} }`;
 
 describe('limits of a document', () => {
@@ -49,6 +54,8 @@ describe('limits of a document', () => {
     long,
     wide,
     expanded,
+    merged,
+    mergedFragments,
     introspective,
   })) {
     it(`reject it with QUERY_TOO_COSTLY over HTTP and on a socket (${what})`, async () => {
@@ -69,6 +76,14 @@ describe('limits of a document', () => {
     const query = `subscription { callEvents { call { agent { calls(first: 100) { nodes { agent { calls(first: 100) { nodes { agent { calls(first: 100) { nodes { id } } } } } } } } } } } }`;
     const [result] = await overSocket(query);
     expect(codes(result!)).toEqual(['QUERY_TOO_COSTLY']);
+  });
+
+  it('reject a subscription that would cost more than 250 for every event', async () => {
+    const counting = (count: number) =>
+      `subscription { callEvents { call { agent { ${Array.from({ length: count }, (_, n) => `c${n}: calls(first: 10) { totalCount }`).join(' ')} } } } }`;
+    const [result] = await overSocket(counting(5));
+    // The subscription, the call, the agent and five lists, and each count once, however many items a page has.
+    expect(result?.errors?.[0]?.extensions).toMatchObject({ cost: 258, maxCost: 250 });
   });
 
   it('reject more than 25 mutations in one operation', async () => {
@@ -198,6 +213,34 @@ describe('stopping the server', () => {
   });
 });
 
+describe('counts of whole lists', () => {
+  it('leave connections to others, however many an operation selects', async () => {
+    const counts = Array.from({ length: 40 }, (_, n) => `c${n}: contacts { totalCount }`).join(' ');
+    const waiting = async () => {
+      const [row] = await server.app.db.$queryRaw<[{ count: bigint }]>`
+        SELECT count(*) AS count FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%contacts%'`;
+      return Number(row.count);
+    };
+    const counted = server.app.db.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`LOCK TABLE contacts`;
+        const answer = server.client.send(`{ ${counts} }`);
+        await until('some to wait', async () => (await waiting()) > 0);
+        // By the time that another organization is answered, all would have reached the database.
+        const other = await server.newOrganization();
+        expect((await other.client.send('{ agents { totalCount } }')).errors).toBeUndefined();
+        expect(await waiting()).toBeLessThan(4);
+        return { answer };
+      },
+      { timeout: 100_000 },
+    );
+    const { data, errors } = await (await counted).answer;
+    expect(errors).toBeUndefined();
+    expect(Object.keys(data)).toHaveLength(40);
+  });
+});
+
 describe('rate limits', () => {
   it('count each mutation field, and requests without a valid key by address', async () => {
     const limited = await startTestServer({ settings: { RATE_LIMIT_PER_MINUTE: '40' } });
@@ -219,6 +262,20 @@ describe('rate limits', () => {
       for (let index = 0; index < 3; index += 1)
         answered.push((await other.client.send(costly, variables)).status);
       expect(answered).toContain(429);
+
+      const careless = await limited.newOrganization();
+      const valid = '{ agents { totalCount } }';
+      expect((await careless.client.send(valid)).status).toBe(200);
+      const invalid: unknown[] = [];
+      // In at most two windows.
+      for (let index = 0; index < 90; index += 1)
+        invalid.push(codes(await careless.client.send(`{ unknown${index} }`))?.[0]);
+      expect(new Set(invalid)).toEqual(new Set(['GRAPHQL_VALIDATION_FAILED', 'RATE_LIMITED']));
+      expect(invalid.at(-1)).toBe('RATE_LIMITED');
+      // Nothing new is parsed, and what is known runs.
+      const unknown = await careless.client.send('{ agents(first: 1) { totalCount } }');
+      expect([unknown.status, codes(unknown)]).toEqual([429, ['RATE_LIMITED']]);
+      expect((await careless.client.send(valid)).status).toBe(200);
 
       const wrong = createClient(limited.url, `truedy_${'x'.repeat(32)}`);
       const anonymous = createClient(limited.url, null);
