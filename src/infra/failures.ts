@@ -2,6 +2,7 @@
  * Counts handled failures by name and cause, logs the first of each, and samples the rest, so that they
  * are noticed and a long outage does not flood the log.
  */
+import { isDatabaseUnavailable } from './database/database-errors.ts';
 import type { Logger } from './logger.ts';
 
 const SAMPLE_MS = 60_000;
@@ -21,7 +22,7 @@ export interface FailureCount {
 export interface FailureDetails {
   /** What the log line says. Default: the name and "failed". */
   message?: string;
-  /** Default: `warn`. */
+  /** Default: `warn`, which an unreachable server always is. */
   level?: 'warn' | 'error';
   /** More fields for the log line, such as ids. */
   [field: string]: unknown;
@@ -75,7 +76,9 @@ export function createFailures({
   }
 
   function record(name: string, error: unknown, details: FailureDetails = {}): void {
-    const { message = `${name} failed`, level = 'warn', ...fields } = details;
+    const { message = `${name} failed`, level: asked = 'warn', ...fields } = details;
+    // Whoever runs the database knows of its restarts, and what failed is done afterwards.
+    const level = isDatabaseUnavailable(error) ? 'warn' : asked;
     const counter = counterOf(name, error, level);
     counter.count += 1;
     counter.lastAt = now();

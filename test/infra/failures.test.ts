@@ -38,11 +38,14 @@ describe('createFailures', () => {
     failures.record('poll', refused, { message: 'Polling failed', organizationId: 'a' });
     failures.record('poll', refused);
     failures.record('poll', new TypeError('x is undefined'));
+    failures.record('read', new TypeError('x is undefined'), { level: 'error' });
     failures.record('read', refused, { level: 'error' });
     expect(lines.map(({ level, message }) => [level, message])).toEqual([
       ['warn', 'Polling failed'],
       ['warn', 'poll failed'],
       ['error', 'read failed'],
+      // A server that cannot be reached is no defect of this one.
+      ['warn', 'read failed'],
     ]);
     expect(lines[0]?.fields).toEqual({
       failure: 'poll',

@@ -9,6 +9,7 @@ import { quickest, until } from '../support/wait.ts';
 import {
   caller,
   eventCursor,
+  eventsAfter,
   eventsOf,
   flood,
   me,
@@ -283,5 +284,29 @@ describe('a subscription', () => {
       message: expect.stringContaining(message),
       extensions: { code: 'BAD_USER_INPUT' },
     });
+  });
+});
+
+// Last, since events of one call are out of order then.
+describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
+  it('brings subscribers with different filters each its own events when they catch up together', async () => {
+    const [watched, other] = [await wholeCall(), await wholeCall()];
+    const after = await eventCursor();
+    // So that much of what both have missed begins and ends with the same events, however it is divided.
+    await flood(watched, 500, { among: { callId: other, every: 5 } });
+    const all = await until('the events to be numbered', async () => {
+      const found = await eventsAfter(after);
+      return found.length === 500 && found;
+    });
+    const own = all.filter(({ callId }) => callId === watched);
+    expect(own).toHaveLength(400);
+    const filters = [{}, { callId: watched }, {}, { callId: watched }];
+    const streams = filters.map((filter) => subscribe(transport, me, { after, ...filter }));
+    for (const [index, stream] of streams.entries()) {
+      const expected = index % 2 === 0 ? all : own;
+      const events = await stream.atLeast(expected.length);
+      await stream.close();
+      expect(events.map(({ cursor }) => cursor)).toEqual(expected.map(({ cursor }) => cursor));
+    }
   });
 });

@@ -1,6 +1,6 @@
 /** A server, a caller and calls with their events, for the tests of subscriptions. */
 import { afterAll, beforeAll } from 'vitest';
-import { parsePublicId } from '../../src/ids.ts';
+import { parsePublicId, publicId } from '../../src/ids.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
@@ -42,22 +42,44 @@ export async function eventsOf(
   return (await client.send(query, { id })).data.call.events.nodes;
 }
 
+/** All events of the organization after a cursor, from the table of the log. */
+export async function eventsAfter(after: string): Promise<{ cursor: string; callId: string }[]> {
+  const { organizationId } = server;
+  const rows = await server.app.db.event.findMany({
+    where: { organizationId, cursor: { gt: BigInt(after) } },
+    orderBy: { cursor: 'asc' },
+  });
+  return rows.map(({ cursor, callId }) => ({
+    cursor: String(cursor),
+    callId: publicId('Call', callId!),
+  }));
+}
+
 let flooded = 0;
 
 /** Puts so many more events of a call into the log, a page at a time. */
 export async function flood(
   callId: string,
   count: number,
-  { announced = true } = {},
+  {
+    announced = true,
+    among,
+  }: {
+    announced?: boolean;
+    /** One of each `every` events is of this call instead. */
+    among?: { callId: string; every: number };
+  } = {},
 ): Promise<void> {
   const first = flooded;
   flooded += count;
   const id = parsePublicId(callId)!.uuid;
+  const otherId = among ? parsePublicId(among.callId)!.uuid : id;
+  const idAt = (index: number): string => (among && index % among.every === 0 ? otherId : id);
   const { organizationId, agentId } = await server.app.db.call.findUniqueOrThrow({ where: { id } });
   for (let done = 0; done < count; done += 500) {
     const events = Array.from({ length: 500 }, (_, index) => ({
       type: 'CALL_RINGING' as const,
-      callId: id,
+      callId: idAt(done + index),
       agentId,
       sequence: 1_000_000 + first + done + index,
       data: { status: 'RINGING', endReason: null },

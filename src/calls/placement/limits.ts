@@ -11,7 +11,8 @@ const LOOK_AGAIN_MS = 5_000;
 /** Delay until the outcome of a trial may be known. */
 const TRIAL_AGAIN_MS = 1_000;
 const MAX_AT_ONCE = 50;
-const LONGEST_PAUSE_MS = 15_000;
+/** Longest time that a transaction that holds the limits may be idle. */
+const LONGEST_PAUSE_MS = 5_000;
 /** Time after the claim in which the request may be sent, and after sending in which it may arrive. */
 const SENT_WITHIN_SECONDS = 11;
 const ARRIVES_WITHIN_SECONDS = 3;
@@ -74,7 +75,7 @@ export const RECENT_CLAIMS = Prisma.sql`(
  * `clock_timestamp()` would prevent the use of the index.
  */
 export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
-  // A process that hangs or is cut off must not block all others.
+  // A process that hangs or is cut off must not block all others, by what it holds nor by what it has waiting.
   await tx.$executeRaw`
     SELECT set_config('idle_in_transaction_session_timeout', ${`${LONGEST_PAUSE_MS}`}, true),
       pg_advisory_xact_lock(${LIMIT_LOCK})`;

@@ -20,6 +20,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { runUntil } from '../../infra/deadline.ts';
+import { oneAtATime } from '../../infra/jobs/one-at-a-time.ts';
 import { createWakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
@@ -53,7 +54,14 @@ const wakeTimer = perInstance((app: App) =>
  * Claims as many waiting calls as the limits allow, oldest first, and places them in the background.
  * Resolves once they are claimed. Safe in any number of processes.
  */
-export async function placeWaitingCalls(app: App): Promise<void> {
+export function placeWaitingCalls(app: App): Promise<void> {
+  return claims(app)();
+}
+
+/** One at a time, since each waits for the lock of the limits on a connection of its own. */
+const claims = perInstance((app: App) => oneAtATime(() => claimAndPlace(app)));
+
+async function claimAndPlace(app: App): Promise<void> {
   if (app.closing.aborted || !(await anyWaits(app))) return;
   const { ids, retryAt } = await claimWaitingCalls(app);
   placeClaimedCalls(app, ids);

@@ -37,6 +37,8 @@ export function guardedClient({ newClient, connectTimeoutMs }: GuardOptions): ty
         keepAlive: true,
         keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
       });
+      // A pool hands a connection on before whoever gets it listens. The query that is sent over a lost one fails.
+      this.on('error', () => undefined);
       runOneAtATime(this);
       this.once('connect', () => watch(this, answers));
     }

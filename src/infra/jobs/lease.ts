@@ -121,10 +121,14 @@ export async function whileRenewing<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const { renew, seconds, failed } = options;
-  const timer = setInterval(() => void renew().catch(failed), (seconds * 1000) / 3);
+  let isOver = false;
+  // The work may end, and with it the lease, while a renewal is under way.
+  const report = (error: unknown): void => (isOver ? undefined : failed(error));
+  const timer = setInterval(() => void renew().catch(report), (seconds * 1000) / 3);
   try {
     return await work();
   } finally {
+    isOver = true;
     clearInterval(timer);
   }
 }

@@ -109,6 +109,15 @@ interface Ready {
   readonly members: readonly GroupMember[];
 }
 
+/** Events in a row that members have missed, by their filters. */
+interface Missed {
+  readonly events: readonly Event[];
+  readonly messages: Promise<SharedMessages>;
+}
+
+/** Kept for the same first event. */
+const MAX_MISSED_VARIANTS = 8;
+
 /** Subscriptions that get equal results for the same event. */
 export class Group {
   readonly #failures: Failures;
@@ -119,8 +128,8 @@ export class Group {
   /** Being executed, and not sent yet. */
   #underWay: readonly Delivery[] = [];
   #isDelivering = false;
-  /** Messages about missed events, by the first of the events. */
-  readonly #missed = new WeakMap<Event, { last: Event; messages: Promise<SharedMessages> }>();
+  /** Messages about missed events, by the first of the events. Members with other filters miss others. */
+  readonly #missed = new WeakMap<Event, Missed[]>();
 
   constructor(failures: Failures, options: GroupOptions, onEmpty: () => void) {
     this.#failures = failures;
@@ -153,11 +162,11 @@ export class Group {
    */
   messagesOf(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
     const [first] = events;
-    const last = events.at(-1) ?? first;
-    const known = this.#missed.get(first);
-    if (known?.last === last) return known.messages;
+    const known = this.#missed.get(first) ?? [];
+    const found = known.find((missed) => areSame(missed.events, events));
+    if (found) return found.messages;
     const messages = this.#executeMissed(events);
-    this.#missed.set(first, { last, messages });
+    this.#missed.set(first, [...known, { events, messages }].slice(-MAX_MISSED_VARIANTS));
     messages.catch(() => this.#missed.delete(first));
     return messages;
   }
@@ -281,10 +290,10 @@ function shareMembers(complete: Delivery | undefined, before: Delivery | undefin
   }
 }
 
-function areSame(some: readonly GroupMember[], others: readonly GroupMember[]): boolean {
+function areSame<Each>(some: readonly Each[], others: readonly Each[]): boolean {
   return (
     some === others ||
-    (some.length === others.length && some.every((member, index) => member === others[index]))
+    (some.length === others.length && some.every((each, index) => each === others[index]))
   );
 }
 

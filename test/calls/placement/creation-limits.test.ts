@@ -146,6 +146,28 @@ describe('creation limits of the Ultravox plan, over two processes', () => {
     }
   });
 
+  it('keep one connection waiting for their lock, however many calls are to be placed', async () => {
+    const { db } = first.app;
+    const calls = await db.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`SELECT pg_advisory_xact_lock(7411001)`;
+        const lock = { holder: await sessionOf(tx), statement: '%pg_advisory_xact_lock%' };
+        const asked = Array.from({ length: 12 }, () => dial(caller));
+        await until('the calls to wait', async () => {
+          const waiting = await db.call.count({ where: { placement: 'QUEUED' } });
+          return waiting >= 12 && (await blockedSessions(db, lock)).length > 0;
+        });
+        // Each asks for a placement when it is committed. A process has another connection for its campaigns.
+        expect((await blockedSessions(db, lock)).length).toBeLessThanOrEqual(4);
+        return { asked };
+      },
+      { timeout: 60_000 },
+    );
+    for (const { id } of await Promise.all(calls.asked)) {
+      await waitForCall(first.client, id, 'ended', isEnded);
+    }
+  });
+
   it('count refused creations, and are never exceeded by them', async () => {
     await setFaults(first, [
       { kind: 'status', status: 429, retryAfterSeconds: 1, probability: 0.7, ...CREATION },
