@@ -1,13 +1,12 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { AnsweredByEnum, CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';
-import type { Agent, Campaign, PhoneNumber } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { requireId } from '../../graphql/ids.ts';
-import { batched, inOrder, readerOf } from '../../graphql/reading/batched.ts';
+import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
-import { ownedBy } from '../../viewer.ts';
+import { existingOf, ownedBy } from '../../viewer.ts';
 import type { AnalyticsFilter, AnalyticsQuery, Grouping } from '../query.ts';
 import {
   checkQuery,
@@ -63,21 +62,9 @@ interface GroupShape extends Group {
   median: () => Promise<number | null>;
 }
 
-const loadAgent = batched<string, Agent | null>(async ({ app, viewer }, ids) =>
-  inOrder(
-    await app.db.agent.findMany({ where: { ...ownedBy(viewer), id: { in: [...ids] } } }),
-    'id',
-    ids,
-  ),
-);
-const loadCampaign = batched<string, Campaign | null>(async ({ app, viewer }, ids) => {
-  const where = { ...ownedBy(viewer), deletedAt: null, id: { in: [...ids] } };
-  return inOrder(await app.db.campaign.findMany({ where }), 'id', ids);
-});
-const loadNumber = batched<string, PhoneNumber | null>(async ({ app, viewer }, ids) => {
-  const where = { ...ownedBy(viewer), id: { in: [...ids] } };
-  return inOrder(await app.db.phoneNumber.findMany({ where }), 'id', ids);
-});
+const loadAgent = rowLoader('Agent', ownedBy);
+const loadCampaign = rowLoader('Campaign', existingOf);
+const loadNumber = rowLoader('PhoneNumber', ownedBy);
 
 const GroupType = builder.objectRef<GroupShape>('AnalyticsGroup').implement({
   description:
@@ -88,23 +75,23 @@ const GroupType = builder.objectRef<GroupShape>('AnalyticsGroup').implement({
       type: AgentNode,
       nullable: true,
       description: 'Agent of the calls.',
-      resolve: ({ agentId }, _args, context) =>
-        agentId ? loadAgent(readerOf(context), agentId) : null,
+      resolve: ({ agentId }, _args, context, info) =>
+        agentId ? loadAgent(context, info, agentId) : null,
     }),
     campaign: t.field({
       type: CampaignNode,
       nullable: true,
       description:
         'Campaign of the calls. Null also for calls outside campaigns and for deleted campaigns.',
-      resolve: ({ campaignId }, _args, context) =>
-        campaignId ? loadCampaign(readerOf(context), campaignId) : null,
+      resolve: ({ campaignId }, _args, context, info) =>
+        campaignId ? loadCampaign(context, info, campaignId) : null,
     }),
     phoneNumber: t.field({
       type: PhoneNumberNode,
       nullable: true,
       description: 'Phone number of the organization. Null also for calls without one.',
-      resolve: ({ phoneNumberId }, _args, context) =>
-        phoneNumberId ? loadNumber(readerOf(context), phoneNumberId) : null,
+      resolve: ({ phoneNumberId }, _args, context, info) =>
+        phoneNumberId ? loadNumber(context, info, phoneNumberId) : null,
     }),
     endReason: t.field({
       type: CallEndReasonEnum,

@@ -126,7 +126,7 @@ CallEventType.implement({
       resolve: (event, _args, context, info) =>
         info.operation.operation === OperationTypeNode.SUBSCRIPTION
           ? loadLiveCall(context.app, event, rowSelection({ context, info, select: { id: true } }))
-          : loadCall(readerOf(context), event.callId ?? ''),
+          : loadCall(context, info, event.callId ?? ''),
     }),
   }),
 });

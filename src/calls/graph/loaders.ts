@@ -3,7 +3,8 @@ import type { App } from '../../app.ts';
 import { type Call, type Event, Prisma } from '../../generated/prisma/client.ts';
 import type { EventType } from '../../generated/prisma/enums.ts';
 import type { RowsQuery } from '../../graphql/lists/page.ts';
-import { batched, inOrder } from '../../graphql/reading/batched.ts';
+import { batched } from '../../graphql/reading/batched.ts';
+import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import type { RowSelection } from '../../graphql/reading/row-selection.ts';
 import { findMany } from '../../graphql/reading/rows.ts';
 import { readTogether } from '../../live/event-rows.ts';
@@ -103,11 +104,8 @@ export const loadEventCount = batched<Omit<EventKey, 'query'>, number>(async ({ 
   });
 });
 
-/** Loads the calls of events and decisions in one statement per execution. */
-export const loadCall = batched<string, Call | null>(async ({ app, viewer }, ids) => {
-  const where = { ...existingOf(viewer), id: { in: [...new Set(ids)] } };
-  return inOrder(await app.db.call.findMany({ where }), 'id', ids);
-});
+/** Loads the calls of events and decisions, and the latest ones of campaign contacts. */
+export const loadCall = rowLoader('Call', existingOf);
 
 /** The calls behind a page of events, by what is selected of them. */
 const liveCalls = new WeakMap<Event, Map<string, Promise<Call | null>>>();

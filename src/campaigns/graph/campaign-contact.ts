@@ -2,6 +2,7 @@
 import type { App } from '../../app.ts';
 import { CallNode, calls } from '../../calls/graph/call.ts';
 import { CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
+import { loadCall } from '../../calls/graph/loaders.ts';
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
@@ -17,7 +18,7 @@ import {
   CampaignDecisionReasonEnum,
   CampaignSkipReasonEnum,
 } from './campaign-enums.ts';
-import { isCampaignContactVisible, loadContact, loadLastCall } from './loaders.ts';
+import { isCampaignContactVisible, loadContact, loadLastCallId } from './loaders.ts';
 
 /** ID of no row. */
 const NO_ID = '00000000-0000-0000-0000-000000000000';
@@ -73,8 +74,8 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
       select: { contactId: true },
       description:
         'Contact that this one was copied from, in its current state. Null if it came from a row or a file, and after the contact was deleted.',
-      resolve: ({ contactId }, _args, context) =>
-        contactId ? loadContact(readerOf(context), contactId) : null,
+      resolve: ({ contactId }, _args, context, info) =>
+        contactId ? loadContact(context, info, contactId) : null,
     }),
     position: t.exposeInt('position', {
       description: 'Position in the campaign, starting at 0. Lower positions are called first.',
@@ -184,7 +185,10 @@ builder.prismaObjectFields(CampaignContactNode, (t) => ({
     nullable: true,
     select: { id: true },
     description: 'Latest call to the contact. Null before the first call.',
-    resolve: ({ id }, _args, context) => loadLastCall(readerOf(context), id),
+    resolve: async ({ id }, _args, context, info) => {
+      const callId = await loadLastCallId(readerOf(context), id);
+      return callId ? loadCall(context, info, callId) : null;
+    },
   }),
   calledAt: t.expose('calledAt', {
     type: 'DateTime',

@@ -58,8 +58,8 @@ CampaignDecisionType.implement({
       nullable: true,
       description:
         'Call that the decision is about. Null if it is about none, and after the call was deleted.',
-      resolve: ({ callId }, _args, context) =>
-        callId ? loadCall(readerOf(context), callId) : null,
+      resolve: ({ callId }, _args, context, info) =>
+        callId ? loadCall(context, info, callId) : null,
     }),
   }),
 });

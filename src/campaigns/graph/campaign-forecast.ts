@@ -58,17 +58,15 @@ const ForecastContactType = builder
         type: ContactNode,
         nullable: true,
         description: 'Stored contact. Null for campaign contacts that came from rows or a file.',
-        resolve: ({ contactId }, _args, { app, viewer, execution }) =>
-          contactId ? loadContact({ app, viewer: viewer!, execution }, contactId) : null,
+        resolve: ({ contactId }, _args, context, info) =>
+          contactId ? loadContact(context, info, contactId) : null,
       }),
       campaignContact: t.field({
         type: CampaignContactNode,
         nullable: true,
         description: 'Contact of the campaign. Null unless the forecast is for a campaign.',
-        resolve: ({ campaignContactId }, _args, { app, viewer, execution }) =>
-          campaignContactId
-            ? loadCampaignContact({ app, viewer: viewer!, execution }, campaignContactId)
-            : null,
+        resolve: ({ campaignContactId }, _args, context, info) =>
+          campaignContactId ? loadCampaignContact(context, info, campaignContactId) : null,
       }),
     }),
   });

@@ -9,7 +9,6 @@ import { builder } from '../../graphql/builder.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
-import { readerOf } from '../../graphql/reading/batched.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { useInstead } from '../../graphql/renamed.ts';
 import { literal } from '../../infra/database/like.ts';
@@ -146,8 +145,8 @@ export const CampaignNode = builder.prismaNode('Campaign', {
       select: { contactFolderId: true },
       description:
         'Folder from which the first contacts were copied. Later changes to the folder do not affect the campaign. Null with another source, and after the folder was deleted.',
-      resolve: ({ contactFolderId }, _args, context) =>
-        contactFolderId ? loadContactFolder(readerOf(context), contactFolderId) : null,
+      resolve: ({ contactFolderId }, _args, context, info) =>
+        contactFolderId ? loadContactFolder(context, info, contactFolderId) : null,
     }),
   }),
 });

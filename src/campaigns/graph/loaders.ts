@@ -1,30 +1,17 @@
 /** Loaders of the graph of campaigns, for lookups that Prisma's relations do not cover. */
-import type {
-  Call,
-  CampaignContact,
-  CampaignDecision,
-  Contact,
-  ContactFolder,
-} from '../../generated/prisma/client.ts';
+import type { CampaignDecision } from '../../generated/prisma/client.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import type { RowsQuery } from '../../graphql/lists/page.ts';
-import { batched, inOrder } from '../../graphql/reading/batched.ts';
-import { existingOf, ownedBy } from '../../viewer.ts';
+import { batched } from '../../graphql/reading/batched.ts';
+import { rowLoader } from '../../graphql/reading/row-loader.ts';
+import { ownedBy } from '../../viewer.ts';
 import { visibleCampaignContacts } from '../visibility.ts';
 
 /** Folders from which campaigns were created; null for deleted folders. */
-export const loadContactFolder = batched<string, ContactFolder | null>(
-  async ({ app, viewer }, ids) => {
-    const where = { ...ownedBy(viewer), id: { in: [...new Set(ids)] } };
-    return inOrder(await app.db.contactFolder.findMany({ where }), 'id', ids);
-  },
-);
+export const loadContactFolder = rowLoader('ContactFolder', ownedBy);
 
 /** Contacts from which campaign contacts were copied; null for deleted contacts. */
-export const loadContact = batched<string, Contact | null>(async ({ app, viewer }, ids) => {
-  const where = { ...ownedBy(viewer), id: { in: [...new Set(ids)] } };
-  return inOrder(await app.db.contact.findMany({ where }), 'id', ids);
-});
+export const loadContact = rowLoader('Contact', ownedBy);
 
 /** Whether the viewer may see campaign contacts. */
 export const isCampaignContactVisible = batched<string, boolean>(async ({ app, viewer }, ids) => {
@@ -37,24 +24,19 @@ export const isCampaignContactVisible = batched<string, boolean>(async ({ app, v
 });
 
 /** Campaign contacts by UUID. */
-export const loadCampaignContact = batched<string, CampaignContact | null>(
-  async ({ app, viewer }, ids) => {
-    const where = { ...visibleCampaignContacts(viewer), id: { in: [...new Set(ids)] } };
-    return inOrder(await app.db.campaignContact.findMany({ where }), 'id', ids);
-  },
-);
+export const loadCampaignContact = rowLoader('CampaignContact', visibleCampaignContacts);
 
-/** The latest call to each campaign contact. */
-export const loadLastCall = batched<string, Call | null>(async ({ app, viewer }, ids) => {
-  const newest = await app.db.$queryRaw<{ id: string }[]>`
-    SELECT c.id FROM unnest(${[...new Set(ids)]}::uuid[]) AS k(id)
+/** The UUID of the latest call to each campaign contact. */
+export const loadLastCallId = batched<string, string | null>(async ({ app }, ids) => {
+  const newest = await app.db.$queryRaw<{ contact: string; call: string }[]>`
+    SELECT k.id AS contact, c.id AS call FROM unnest(${[...new Set(ids)]}::uuid[]) AS k(id)
     CROSS JOIN LATERAL (
       SELECT id FROM calls
       WHERE campaign_contact_id = k.id AND deleted_at IS NULL
       ORDER BY created_at DESC, id DESC LIMIT 1
     ) c`;
-  const where = { ...existingOf(viewer), id: { in: newest.map(({ id }) => id) } };
-  return inOrder(await app.db.call.findMany({ where }), 'campaignContactId', ids);
+  const calls = new Map(newest.map(({ contact, call }) => [contact, call]));
+  return ids.map((id) => calls.get(id) ?? null);
 });
 
 /** A decision with the time zone of its campaign, which its message uses. */

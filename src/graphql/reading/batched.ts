@@ -32,13 +32,3 @@ export function batched<Key, Value>(
     return loader.load(key);
   };
 }
-
-/** The rows in the order of the keys, with null for a key without a row. */
-export function inOrder<Row, Column extends keyof Row>(
-  rows: readonly Row[],
-  column: Column,
-  keys: readonly Row[Column][],
-): (Row | null)[] {
-  const byKey = new Map(rows.map((row) => [row[column], row]));
-  return keys.map((key) => byKey.get(key) ?? null);
-}

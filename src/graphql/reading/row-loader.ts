@@ -1,0 +1,63 @@
+/** Loaders of the rows that fields find by an ID, with the columns that the fields select of them. */
+import type { GraphQLResolveInfo } from 'graphql';
+import type PrismaTypes from '../../generated/pothos.ts';
+import type { Viewer } from '../../viewer.ts';
+import type { Context } from '../context.ts';
+import { batched, readerOf } from './batched.ts';
+import { type RowSelection, rowSelection } from './row-selection.ts';
+import { findMany } from './rows.ts';
+
+type Model = keyof PrismaTypes;
+type ShapeOf<M extends Model> = PrismaTypes[M]['Shape'] & { id: string };
+
+interface Key {
+  id: string;
+  selection: RowSelection;
+}
+
+/**
+ * Returns a function for resolvers of fields that show a row. It reads the selected columns of all rows that the
+ * field shows in an execution with one statement, and null for rows that are not among `visible`.
+ */
+export function rowLoader<M extends Model>(
+  model: M,
+  visible: (viewer: Viewer) => PrismaTypes[M]['Where'],
+): (context: Context, info: GraphQLResolveInfo, id: string) => Promise<ShapeOf<M> | null> {
+  const load = batched<Key, ShapeOf<M> | null>(async ({ app, viewer }, keys) => {
+    const rows = new Map<RowSelection, Map<string, ShapeOf<M>>>();
+    for (const [selection, members] of Map.groupBy(keys, (key) => key.selection)) {
+      const ids = [...new Set(members.map(({ id }) => id))];
+      const where = { ...visible(viewer), id: { in: ids } };
+      const { query, options } = selection;
+      const found = await findMany<ShapeOf<M>>(app, model, { ...query, where }, options);
+      rows.set(selection, new Map(found.map((row) => [row.id, row])));
+    }
+    return keys.map(({ id, selection }) => rows.get(selection)?.get(id) ?? null);
+  });
+  return (context, info, id) =>
+    load(readerOf(context), { id, selection: selectionAt(context, info) });
+}
+
+/** By execution, and by the path without the positions in lists. */
+const selections = new WeakMap<object, Map<string, RowSelection>>();
+
+/** What is selected of the rows of a field, worked out once for all objects that have the field. */
+function selectionAt(context: Context, info: GraphQLResolveInfo): RowSelection {
+  let known = selections.get(context.execution);
+  if (!known) {
+    known = new Map();
+    selections.set(context.execution, known);
+  }
+  const place = `${info.parentType.name} ${placeOf(info.path)}`;
+  let selection = known.get(place);
+  if (!selection) {
+    selection = rowSelection({ context, info, select: { id: true } });
+    known.set(place, selection);
+  }
+  return selection;
+}
+
+function placeOf({ prev, key }: GraphQLResolveInfo['path']): string {
+  const before = prev ? placeOf(prev) : '';
+  return typeof key === 'string' ? `${before}.${key}` : before;
+}

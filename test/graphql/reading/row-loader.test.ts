@@ -1,0 +1,118 @@
+/** Rows that fields find by an ID are read with the selected columns, and with one statement for many fields. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { publicId } from '../../../src/ids.ts';
+import { plant } from '../../campaigns/graph/graph-support.ts';
+import { createContact, createFolder } from '../../contacts/support.ts';
+import { newAgent } from '../../phone-numbers/support.ts';
+import { statementsOf } from '../../support/queries.ts';
+import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
+
+let server: TestServer;
+let api: TestServer;
+let agentIds: string[];
+
+beforeAll(async () => {
+  server = await startTestServer();
+  api = await startApiBeside(server);
+  const agents = [await newAgent(server, server.organizationId)];
+  agents.push(await newAgent(server, server.organizationId));
+  agentIds = agents.map(({ id }) => id);
+  for (const { uuid } of agents) await plant(server, server.organizationId, uuid, { contacts: 2 });
+});
+
+afterAll(async () => {
+  await api.close();
+  await server.close();
+});
+
+/** The result of a query, and the statements that read from the table. */
+async function reads(table: string, document: string, variables: object = {}) {
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the query asks for
+  let answer: any;
+  const statements = await statementsOf(api.app, async () => {
+    answer = await api.client.send(document, variables);
+  });
+  expect(answer.errors).toBeUndefined();
+  const from = new RegExp(`FROM ("public"\\.)?"?${table}"?\\b`);
+  return { data: answer.data, statements: statements.filter((text) => from.test(text)) };
+}
+
+describe('groups of analytics', () => {
+  const range = { from: new Date(Date.now() - 86_400_000), to: new Date(Date.now() + 86_400_000) };
+
+  it('read the selected columns of agents and campaigns', async () => {
+    const document = `query ($range: AnalyticsRange!) {
+      analytics(range: $range, groupBy: [AGENT, CAMPAIGN]) {
+        groups { agent { id name } campaign { name } figures { calls } } } }`;
+    const { data, statements } = await reads('agents', document, { range });
+    const { groups } = data.analytics;
+    const ids = groups.map(({ agent }: { agent: { id: string } }) => agent.id);
+    expect(ids.sort()).toEqual([...agentIds].sort());
+    expect(groups[0].campaign).toEqual({ name: 'Renewals' });
+    expect(statements).toHaveLength(1);
+    expect(statements[0]).not.toMatch(/system_prompt|extraction_schema|webhook/);
+  });
+
+  it('read what fields below the agents need, once for each selection', async () => {
+    const document = `query ($range: AnalyticsRange!) {
+      analytics(range: $range, groupBy: [AGENT]) {
+        groups {
+          agent { ...Named systemPrompt voice { name } }
+          same: agent { ...Named calls(first: 1) { totalCount nodes { agent { id } } } }
+        } } }
+      fragment Named on Agent { id name }`;
+    const { data, statements } = await reads('agents', document, { range });
+    expect(data.analytics.groups).toHaveLength(2);
+    for (const { agent, same } of data.analytics.groups) {
+      expect(same).toEqual({
+        id: agent.id,
+        name: agent.name,
+        calls: { totalCount: 4, nodes: [{ agent: { id: agent.id } }] },
+      });
+      expect(agent.systemPrompt).toEqual(expect.any(String));
+    }
+    expect(statements.length).toBeLessThanOrEqual(4);
+  });
+});
+
+describe('fields of campaigns', () => {
+  it('read the selected columns of folders, contacts and calls', async () => {
+    const folder = await createFolder(server.client);
+    const contact = await createContact(
+      server.client,
+      { folderId: folder, phoneNumber: '+14155550123' },
+      'id phoneNumber',
+    );
+    const { campaign, contactIds } = await plant(
+      server,
+      server.organizationId,
+      agentIds[0]!.slice(4),
+      {
+        contacts: 2,
+        contactFolderId: folder.slice(4),
+        contact: () => ({ contactId: contact.id.slice(4) }),
+      },
+    );
+    const document = `query ($id: ID!) { campaign(id: $id) {
+      contactFolder { name }
+      contacts { nodes {
+        contact { phoneNumber }
+        call { status }
+        decisions { nodes { call { endReason } } } } } } }`;
+    const variables = { id: publicId('Campaign', campaign.id) };
+    const calls = await reads('calls', document, variables);
+    const { nodes } = calls.data.campaign.contacts;
+    expect(nodes).toHaveLength(contactIds.length);
+    expect(nodes[0]).toMatchObject({
+      contact: { phoneNumber: contact.phoneNumber },
+      call: { status: expect.any(String) },
+    });
+    expect(calls.data.campaign.contactFolder).toEqual({ name: expect.any(String) });
+    // The latest calls are found by one statement, and those of decisions read by another.
+    expect(calls.statements).toHaveLength(3);
+    for (const text of calls.statements) expect(text).not.toMatch(/metadata|variables|settings/);
+    const contacts = await reads('contacts', document, variables);
+    expect(contacts.statements).toHaveLength(1);
+    expect(contacts.statements[0]).not.toMatch(/custom_fields|fields/);
+  });
+});
