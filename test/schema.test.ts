@@ -152,6 +152,22 @@ describe('connections and list arguments', () => {
     }
   });
 
+  it('without pages say how many nodes they have at most', () => {
+    const isNode = (type: unknown) =>
+      isObjectType(type) && type.getInterfaces().some(({ name }) => name === 'Node');
+    const unlimited = types
+      .filter((type) => isObjectType(type))
+      .filter(({ name }) => !/(Connection|Payload)$/.test(name))
+      .flatMap((type) =>
+        Object.values(type.getFields())
+          .filter((field) => isListType(getNullableType(field.type)))
+          .filter((field) => isNode(getNamedType(field.type)))
+          .filter(({ description }) => !/\bat most\b|: the \d+ oldest/i.test(description ?? ''))
+          .map(({ name }) => `${type.name}.${name}`),
+      );
+    expect(unlimited).toEqual([]);
+  });
+
   it('are ordered by a field and a direction, and filtered by any of some values, of none by all', () => {
     for (const type of named('Order')) {
       if (!isInputObjectType(type)) throw new Error(`${type.name} is no input type`);

@@ -4,6 +4,7 @@ import '../graphql/errors/user-error.ts';
 import '../agents/graph/agent.ts';
 import '../agents/graph/agent-mutations.ts';
 import '../agents/graph/agent-update.ts';
+import '../agents/graph/numbers-of-agent.ts';
 import '../organizations/graph/organization.ts';
 import '../organizations/graph/api-key.ts';
 import '../organizations/graph/access-token.ts';

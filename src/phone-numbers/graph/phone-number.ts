@@ -3,7 +3,6 @@ import { CallDirection, PhoneNumberProvider } from '../../generated/prisma/enums
 import { builder } from '../../graphql/builder.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
-import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { literal } from '../../infra/database/like.ts';
 import { withoutPunctuation } from '../../infra/phone-number.ts';
@@ -139,26 +138,6 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
   }),
 });
 
-const inUse = { where: { releasedAt: null }, orderBy: { id: 'asc' } } as const;
-/** Assumed number of phone numbers of an agent, for the cost of a query. */
-const NUMBERS_OF_AN_AGENT = listCost(100);
-
-builder.prismaObjectField('Agent', 'inboundPhoneNumbers', (t) =>
-  t.relation('inboundPhoneNumbers', {
-    query: inUse,
-    complexity: NUMBERS_OF_AN_AGENT,
-    description: 'Phone numbers that the agent answers, oldest first.',
-  }),
-);
-builder.prismaObjectField('Agent', 'outboundPhoneNumbers', (t) =>
-  t.relation('outboundPhoneNumbers', {
-    query: inUse,
-    complexity: NUMBERS_OF_AN_AGENT,
-    description:
-      'Phone numbers that the agent calls from, oldest first. Calls without `fromNumber` use the least recently used one.',
-  }),
-);
-
 const PhoneNumberFilter = builder.inputType('PhoneNumberFilter', {
   description: 'Filters for phone numbers. All of them must match.',
   fields: (t) => ({
@@ -210,7 +189,7 @@ function usedNumbers(viewer: Viewer): Prisma.PhoneNumberWhereInput {
   return { ...ownedBy(viewer), releasedAt: null };
 }
 
-const phoneNumbers = new List({
+export const phoneNumbers = new List({
   type: PhoneNumberNode,
   items: 'phone numbers',
   filter: PhoneNumberFilter,
