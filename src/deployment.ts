@@ -7,11 +7,13 @@ import { connectWhenReachable, newClient } from './infra/database/connections.ts
 import type { Logger } from './infra/logger.ts';
 import { applyMigrations } from './infra/migrations/migrations.ts';
 import { refuseShifted } from './shifted-timestamps.ts';
+import { UltravoxError } from './ultravox/error.ts';
 
 /** Keys of advisory locks: any numbers, but the same in all processes. */
 const LOCKS = { start: 7_384_120_562, webhook: 7_384_120_563 } as const;
 
 const ULTRAVOX = 'ultravox';
+const ACCOUNT = 'ultravox_account';
 const DEMO_ORGANIZATION = 'demo_organization';
 const SIMULATOR = 'simulator';
 const TIME_ZONE = 'time_zone';
@@ -81,33 +83,107 @@ export async function oneAtATime<T>(
   }
 }
 
-/** Identifies the simulator or the Ultravox account, by the part of the key that is not secret. */
+/** Identifies the simulator, or the API key by the part that is not secret. */
 function nameOfUltravox(config: Config): string {
   const { ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: url } = config;
   if (!key || isLoopback(url)) return SIMULATOR;
-  return `${new URL(url).origin}, key ${key.slice(0, 8)}`;
+  return `${new URL(url).origin}${KEY_AFTER}${key.slice(0, 8)}`;
 }
+
+const KEY_AFTER = ', key ';
+
+/** How long a start waits for the account of its key. */
+const ACCOUNT_TIMEOUT_MS = 5_000;
+
+type Account = { id: string; problem: null } | { id: null; problem: string };
 
 /**
  * Checks that the database belongs to the configured Ultravox, because remote resources exist only there.
  * This also keeps the demo, whose key is shown, out of production databases.
  *
+ * Ultravox is asked for the account only when the key is not the one of the last start, or when the account of
+ * that key is not recorded. So another key of the account is accepted, and a start with the same key does not
+ * need Ultravox. A key whose account is not known is one of another account.
+ *
  * @throws ConfigError when it belongs to another one.
  */
-export async function checkUltravox(app: Pick<App, 'db' | 'config'>): Promise<void> {
+export async function checkUltravox(app: Pick<App, 'db' | 'config' | 'ultravox'>): Promise<void> {
   const value = nameOfUltravox(app.config);
-  const stored = await app.db.setting.findUnique({ where: { name: ULTRAVOX } });
-  if (stored?.value === value) return;
-  if (stored && !app.config.ALLOW_ULTRAVOX_CHANGE) {
-    throw new ConfigError([
-      `ULTRAVOX_API_KEY does not match this database, which belongs to ${describe(stored.value)}; the settings are for ${describe(value)}. Use another database (DATABASE_URL or DATA_DIR), or set ALLOW_ULTRAVOX_CHANGE=true to use this one although its objects do not exist there`,
-    ]);
+  const [storedValue, storedAccount] = [await stored(app, ULTRAVOX), await stored(app, ACCOUNT)];
+  const sameKey = storedValue === value;
+  if (sameKey && (value === SIMULATOR || storedAccount)) return;
+  const account = value === SIMULATOR ? null : await accountOfKey(app);
+  if (!sameKey && storedValue && !app.config.ALLOW_ULTRAVOX_CHANGE) {
+    const sameAccount =
+      isKeyOfSameUltravox(storedValue, value) && account?.id && account.id === storedAccount;
+    if (!sameAccount) {
+      const problem = describeChange({ storedValue, value, storedAccount, account });
+      throw new ConfigError([`ULTRAVOX_API_KEY ${problem}`]);
+    }
   }
-  await app.db.setting.upsert({
-    where: { name: ULTRAVOX },
-    create: { name: ULTRAVOX, value },
-    update: { value },
+  await app.db.$transaction(async (tx) => {
+    const settings = [
+      [ULTRAVOX, value],
+      [ACCOUNT, account?.id],
+    ] as const;
+    for (const [name, value] of settings) {
+      if (value) {
+        const create = { name, value };
+        await tx.setting.upsert({ where: { name }, create, update: { value } });
+      } else {
+        await tx.setting.deleteMany({ where: { name } });
+      }
+    }
   });
+}
+
+async function stored({ db }: Pick<App, 'db'>, name: string): Promise<string | null> {
+  const setting = await db.setting.findUnique({ where: { name } });
+  return setting?.value ?? null;
+}
+
+async function accountOfKey({ ultravox }: Pick<App, 'ultravox'>): Promise<Account> {
+  try {
+    const signal = AbortSignal.timeout(ACCOUNT_TIMEOUT_MS);
+    return { id: (await ultravox.account.me({ signal })).accountId, problem: null };
+  } catch (error) {
+    const refused = error instanceof UltravoxError && error.kind === 'credentials';
+    const problem = refused ? 'Ultravox refuses the key' : 'Ultravox could not be asked';
+    return { id: null, problem };
+  }
+}
+
+/** Whether both are keys for one address, so that they may be of one account. */
+function isKeyOfSameUltravox(one: string, other: string): boolean {
+  const [first, second] = [one.lastIndexOf(KEY_AFTER), other.lastIndexOf(KEY_AFTER)];
+  return first > 0 && second > 0 && one.slice(0, first) === other.slice(0, second);
+}
+
+interface Change {
+  storedValue: string;
+  value: string;
+  storedAccount: string | null;
+  account: Account | null;
+}
+
+/** Why the database is rejected, and what to do. */
+function describeChange({ storedValue, value, storedAccount, account }: Change): string {
+  const [former, current] = [describe(storedValue), describe(value)];
+  const another =
+    'Use another database (DATABASE_URL or DATA_DIR), or set ALLOW_ULTRAVOX_CHANGE=true to use this one although its objects do not exist there';
+  if (!account || !isKeyOfSameUltravox(storedValue, value)) {
+    return `does not match this database, which belongs to ${former}; the settings are for ${current}. ${another}`;
+  }
+  if (account.id && storedAccount) {
+    return `does not match this database, which belongs to another Ultravox account: it was last used with ${former}, and the settings are for ${current}. ${another}`;
+  }
+  const [problem, remedy] = account.id
+    ? [
+        'the account of the former key was not recorded',
+        'Start once with the former key, which records it',
+      ]
+    : [account.problem, 'Start again when Ultravox gives the account of the key'];
+  return `is for ${current}, and this database was last used with ${former}. Whether both are keys of one account is not known: ${problem}. ${remedy}, or set ALLOW_ULTRAVOX_CHANGE=true if they are`;
 }
 
 function describe(value: string): string {

@@ -13,7 +13,7 @@ beforeAll(async () => {
   server = await startTestServer();
   const { organizationId } = server;
   agents = [await newAgent(server, organizationId), await newAgent(server, organizationId)];
-  const [one, two] = agents as [{ uuid: string }, { uuid: string }];
+  const [one, two] = agents;
   const since = Date.now() - COUNT * 1000;
   await insertRows(
     server,
@@ -23,8 +23,8 @@ beforeAll(async () => {
       organizationId,
       phoneNumber: `+1415556${String(index).padStart(4, '0')}`,
       provider: index % 2 === 0 ? 'SIP' : 'TWILIO',
-      inboundAgentId: index < COUNT ? one.uuid : two.uuid,
-      outboundAgentId: two.uuid,
+      inboundAgentId: index < COUNT ? one!.uuid : two!.uuid,
+      outboundAgentId: two!.uuid,
       createdAt: new Date(since + index * 1000),
       releasedAt: index === COUNT + 1 ? new Date() : null,
     })),

@@ -1,5 +1,7 @@
 /** Whose database it is, the demo, and processes that start together. */
+
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -45,6 +47,38 @@ const real: Settings = {
   PUBLIC_URL: 'http://127.0.0.1:1',
 };
 
+/** Ultravox as far as a start needs it, at an address that does not count as a simulator. */
+async function startAccounts() {
+  let failure: number | null = null;
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const key = String(request.headers['x-api-key']);
+    const known = request.url === '/api/accounts/me';
+    if (known) asked.push(key);
+    response.statusCode = known ? (failure ?? 200) : 404;
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ accountId: `00000000-0000-0000-0000-00000000000${key[1]}` }));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  return {
+    asked,
+    fail: (status: number | null) => {
+      failure = status;
+    },
+    key: (account: number, name: string): Settings => ({
+      ULTRAVOX_API_KEY: `k${account}${name.repeat(6)}.${'a'.repeat(32)}`,
+      ULTRAVOX_BASE_URL: `http://0.0.0.0:${port}`,
+      PUBLIC_URL: 'http://127.0.0.1:1',
+    }),
+    close: () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
 function begin(settings: Settings = {}, options: StartOptions = {}): Promise<Running> {
   const config = readConfig({
     PORT: '0',
@@ -86,6 +120,62 @@ describe('a database at startup', () => {
     await during(real, async () => undefined);
     await during({ ...otherKey, ALLOW_ULTRAVOX_CHANGE: 'true' }, async () => undefined);
     await during(otherKey, async () => undefined);
+  });
+
+  it('is accepted with another key of the same account, and rejected with a key of another one', async () => {
+    const ultravox = await startAccounts();
+    const asks = ultravox.asked.length;
+    const [first, rotated, other] = [
+      ultravox.key(1, 'a'),
+      ultravox.key(1, 'b'),
+      ultravox.key(2, 'c'),
+    ];
+    try {
+      await during(first, async () => undefined);
+      await during(rotated, async () => undefined);
+      await expect(begin(other)).rejects.toThrow(
+        /belongs to another Ultravox account.*ALLOW_ULTRAVOX_CHANGE=true/,
+      );
+      await during(rotated, async () => undefined);
+      await during(first, async () => undefined);
+      expect(ultravox.asked.length - asks).toBe(4);
+      await during({ ...other, ALLOW_ULTRAVOX_CHANGE: 'true' }, async () => undefined);
+      await expect(begin(first)).rejects.toThrow('belongs to another Ultravox account');
+    } finally {
+      await ultravox.close();
+    }
+  });
+
+  it('is accepted with another key only when the accounts of both are known', async () => {
+    const ultravox = await startAccounts();
+    const [known, rotated] = [ultravox.key(1, 'a'), ultravox.key(1, 'b')];
+    try {
+      ultravox.fail(503);
+      await during(known, async () => undefined);
+      ultravox.fail(null);
+      // The account was not recorded, as in a database of an earlier version.
+      await expect(begin(rotated)).rejects.toThrow(
+        /Start once with the former key.*ALLOW_ULTRAVOX_CHANGE=true/,
+      );
+      await during(known, async () => undefined);
+      ultravox.fail(503);
+      await expect(begin(rotated)).rejects.toThrow(
+        /could not be asked.*ALLOW_ULTRAVOX_CHANGE=true/,
+      );
+      await during(known, async () => undefined);
+      ultravox.fail(401);
+      await expect(begin(rotated)).rejects.toThrow(/refuses the key/);
+      ultravox.fail(null);
+      await during(rotated, async () => undefined);
+      // An account that is not known replaces none that is.
+      ultravox.fail(503);
+      const other = ultravox.key(2, 'c');
+      await during({ ...other, ALLOW_ULTRAVOX_CHANGE: 'true' }, async () => undefined);
+      ultravox.fail(null);
+      await expect(begin(rotated)).rejects.toThrow('ALLOW_ULTRAVOX_CHANGE=true');
+    } finally {
+      await ultravox.close();
+    }
   });
 
   it('is accepted by a separate simulator when it belongs to the simulator', async () => {
