@@ -160,47 +160,72 @@ export function checkOwnership(
   }
 }
 
-/** What an import changed, so that it can be undone when Ultravox refuses the account. */
-export interface CarrierChange {
-  configId: string;
-  revision: number;
-  /** The previous credentials, encrypted; null when there were none. */
-  previous: string | null;
-}
-
 /**
  * Makes the organization the owner of the account, or updates its credentials, in the caller's
- * transaction. The row stays locked until that ends. Problems are added to `checks`.
+ * transaction. The row stays locked until that ends. Problems are added to `checks`. The credentials that
+ * Ultravox accepted last stay with the account, so that `restoreCredentials` can undo the change also in
+ * another process.
+ *
+ * @returns the id of the account; null with problems.
  */
 export async function claimAccount(
   app: App,
   tx: Tx,
   viewer: Viewer,
   { checks, carrier }: { checks: Checks; carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' } },
-): Promise<CarrierChange | null> {
+): Promise<string | null> {
   const { account, provider } = carrier;
   const createdId = account && (await createConfig(app, tx, viewer, { provider, account }));
-  if (createdId) return { configId: createdId, revision: 1, previous: null };
+  if (createdId) return createdId;
   const config = await lockConfig(tx, provider);
   const before = checks.problems.length;
   checkOwnership(checks, viewer, carrier, config);
   if (!config || checks.problems.length > before) return null;
-  const unchanged = { configId: config.id, revision: config.revision, previous: null };
-  if (!account || isUnchanged(app, config, account)) return unchanged;
-  const changed = await tx.telephonyConfig.update({
+  if (!account || isUnchanged(app, config, account)) return config.id;
+  await tx.telephonyConfig.update({
     where: { provider },
     data: {
       credentials: encryptCarrier(app, config.id, account.secrets),
+      previousCredentials: previousOf(config),
       revision: { increment: 1 },
       ...(config.deletedAt ? { deletedAt: null, status: 'DRAFT', syncedRevision: null } : {}),
     },
   });
   await enqueueSync(app, tx, telephonyConfigSync, config);
-  return {
-    configId: config.id,
-    revision: changed.revision,
-    previous: config.deletedAt ? null : config.credentials,
-  };
+  return config.id;
+}
+
+/** What a change of the credentials is to keep of them. */
+function previousOf(config: TelephonyConfig): string | null {
+  if (config.deletedAt) return null;
+  const isRefused = config.refusedRevision === config.revision;
+  return config.previousCredentials ?? (isRefused ? null : config.credentials);
+}
+
+/**
+ * Undoes changes of the credentials that Ultravox has refused, in the caller's transaction, which has locked
+ * the row or deleted it.
+ *
+ * @returns the id of the row to sync; null when there is nothing to restore.
+ */
+export async function restoreCredentials(
+  app: App,
+  tx: Tx,
+  config: TelephonyConfig,
+): Promise<string | null> {
+  const { id, previousCredentials } = config;
+  if (!previousCredentials || config.refusedRevision !== config.revision) return null;
+  const restored = await tx.telephonyConfig.updateMany({
+    where: { id },
+    data: {
+      credentials: previousCredentials,
+      previousCredentials: null,
+      revision: { increment: 1 },
+    },
+  });
+  if (restored.count === 0) return null;
+  await enqueueSync(app, tx, telephonyConfigSync, config);
+  return id;
 }
 
 /** @returns null when the provider has an account already. */

@@ -3,17 +3,17 @@ import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { PhoneNumber } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { enqueueSync, trySync } from '../sync/service.ts';
+import { trySync } from '../sync/service.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import {
   type Carrier,
-  type CarrierChange,
   type CarrierInput,
   checkCarrier,
   checkOwnership,
   claimAccount,
   deleteIfUnused,
   lockConfig,
+  restoreCredentials,
 } from './carriers.ts';
 import { encryptSip } from './credentials.ts';
 import { MAX_NAME } from './service.ts';
@@ -31,7 +31,7 @@ export interface ImportPhoneNumberInput {
  * Order: the number, the account or its changed credentials, and a job are committed, then the account
  * is sent to Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the
  * number is DRAFT and the job sends the account later. After a crash in between, the job sends the
- * account too, and a refusal makes the number FAILED.
+ * account too, and a refusal makes the number FAILED until the import is repeated, which undoes it.
  */
 export async function importPhoneNumber(
   app: App,
@@ -53,8 +53,8 @@ export async function importPhoneNumber(
     throw new Error('The checks passed without a number or a carrier');
   }
 
-  const { number, change } = await app.db.$transaction(async (tx) => {
-    const change =
+  const { number, configId } = await app.db.$transaction(async (tx) => {
+    const configId =
       carrier.provider === 'SIP' ? null : await claimAccount(app, tx, viewer, { checks, carrier });
     const made = await tx.phoneNumber.createManyAndReturn({
       data: {
@@ -72,9 +72,9 @@ export async function importPhoneNumber(
     if (carrier.provider === 'SIP') {
       await app.jobs.enqueue(tx, allowSipCallsJob, {}, { group: null, singletonKey: 'sip' });
     }
-    return { number: made[0]!, change };
+    return { number: made[0]!, configId };
   });
-  return syncAccount(app, number, change);
+  return syncAccount(app, number, configId);
 }
 
 function sipColumns(
@@ -127,18 +127,18 @@ function addExisting(checks: Checks): void {
 async function syncAccount(
   app: App,
   number: PhoneNumber,
-  change: CarrierChange | null,
+  configId: string | null,
 ): Promise<PhoneNumber> {
   const { provider } = number;
   if (provider === 'SIP' || number.releasedAt) return number;
-  const current = change
-    ? { id: change.configId }
+  const current = configId
+    ? { id: configId }
     : await app.db.telephonyConfig.findUnique({ where: { provider }, select: { id: true } });
   if (!current) return number;
   await trySync(app, telephonyConfigSync, current.id);
   const config = await app.db.telephonyConfig.findUnique({ where: { id: current.id } });
   if (!config || config.refusedRevision !== config.revision) return number;
-  await undoImport(app, number, change);
+  await undoImport(app, number);
   const path = ['provider', provider.toLowerCase()];
   if (config.syncError === accountInUse(provider)) {
     throw userError('CARRIER_ACCOUNT_CONFLICT', config.syncError, path);
@@ -151,25 +151,13 @@ async function syncAccount(
 }
 
 /** Deletes the number and restores the credentials that the import changed. */
-async function undoImport(
-  app: App,
-  { id, organizationId, provider }: PhoneNumber,
-  change: CarrierChange | null,
-): Promise<void> {
+async function undoImport(app: App, { id, organizationId, provider }: PhoneNumber): Promise<void> {
   if (provider === 'SIP') return;
   const configId = await app.db.$transaction(async (tx) => {
     const config = await lockConfig(tx, provider);
     await tx.phoneNumber.deleteMany({ where: { id, organizationId, calls: { none: {} } } });
     if (!config || config.organizationId !== organizationId || config.deletedAt) return null;
-    const removed = await deleteIfUnused(app, tx, config);
-    if (removed) return removed;
-    if (!change?.previous || change.revision !== config.revision) return null;
-    await tx.telephonyConfig.updateMany({
-      where: { provider, id: config.id },
-      data: { credentials: change.previous, revision: { increment: 1 } },
-    });
-    await enqueueSync(app, tx, telephonyConfigSync, config);
-    return config.id;
+    return (await deleteIfUnused(app, tx, config)) ?? (await restoreCredentials(app, tx, config));
   });
   if (configId) await trySync(app, telephonyConfigSync, configId);
 }

@@ -1,6 +1,6 @@
 /** Syncs carrier accounts with Ultravox, and allows incoming SIP calls there. */
 import { z } from 'zod';
-import type { App } from '../app.ts';
+import type { App, Tx } from '../app.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
 import { defineJob, type JobContext } from '../infra/jobs/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
@@ -62,6 +62,7 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   },
 
   async onResult(_app, tx, row, result) {
+    if (result.outcome === 'SYNCED') await keepAccepted(tx, row);
     if (result.outcome !== 'REMOVED') return;
     // The row is deleted unless a number was imported while the account was being removed.
     const deleted = await tx.telephonyConfig.deleteMany({
@@ -70,11 +71,23 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
     if (deleted.count === 0) {
       await tx.telephonyConfig.updateMany({
         where: { id: row.id },
-        data: { status: 'CREATING', createdHere: false },
+        data: { status: 'CREATING', createdHere: false, previousCredentials: null },
       });
     }
   },
 };
+
+/** Credentials that were changed while Ultravox accepted those of `row` may be refused: then these are restored. */
+async function keepAccepted(tx: Tx, { id, revision, credentials }: TelephonyConfig): Promise<void> {
+  await tx.telephonyConfig.updateMany({
+    where: { id, revision, previousCredentials: { not: null } },
+    data: { previousCredentials: null },
+  });
+  await tx.telephonyConfig.updateMany({
+    where: { id, revision: { gt: revision }, previousCredentials: { not: null } },
+    data: { previousCredentials: credentials },
+  });
+}
 
 /** @throws RefusedError when Ultravox holds another account, which must not be replaced. */
 async function updateAccount(

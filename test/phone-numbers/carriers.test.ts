@@ -60,6 +60,16 @@ const imported = (client: GraphQLClient, provider: object) =>
 const config = (provider: 'TWILIO' | 'TELNYX' = 'TWILIO') =>
   server.app.db.telephonyConfig.findUniqueOrThrow({ where: { provider } });
 const atUltravox = () => server.app.ultravox.telephonyConfigs.get('twilio');
+/** The app of a process that dies after the commit of an import: its sync first claims a lease. */
+function dyingBeforeSync(app: App): App {
+  const db = new Proxy(app.db, {
+    get(target, name) {
+      if (name === '$executeRaw') throw new Error('The process died');
+      return Reflect.get(target, name);
+    },
+  });
+  return { ...app, db } as App;
+}
 const failWrites = (fault: object) =>
   server.simulator.setFaults([{ kind: 'status', path: 'telephony_configs', ...fault }]);
 
@@ -277,6 +287,56 @@ describe('importPhoneNumber of an account that Ultravox refuses', () => {
     });
     expect((await atUltravox()).authTokenPrefix).toEqual({ prefix: TWILIO.authToken.slice(0, 4) });
   });
+
+  it('keeps working credentials when the import that changed them is repeated after a crash', async () => {
+    const first = await imported(server.client, { twilio: TWILIO });
+    const input = {
+      phoneNumber: newNumber(),
+      provider: { twilio: { ...TWILIO, authToken: 'bad-token-never-to-be-seen' } },
+    };
+    const viewer = {
+      organizationId: server.organizationId,
+      apiKeyId: '',
+      scopes: new Set<never>(),
+      idempotency: { seed: newNumber(), at: new Date(), allowRetry() {} },
+    };
+    failWrites({ status: 400, method: 'PATCH', count: 1 });
+    await importPhoneNumber(dyingBeforeSync(server.app), viewer, input);
+    await untilRetried(server, 'the refusal', async () => {
+      const { revision, refusedRevision } = await config();
+      return refusedRevision === revision;
+    });
+    const repeated = importPhoneNumber(server.app, viewer, input);
+    await expect(repeated).rejects.toMatchObject({ problems: [{ code: 'ULTRAVOX_REFUSED' }] });
+    expect(decryptTwilio(server.app, await config())).toEqual({ authToken: TWILIO.authToken });
+    expect(await find(server.client, first.id)).toMatchObject({
+      status: 'ACTIVE',
+      syncError: null,
+    });
+    const { phoneNumber } = input;
+    expect(await server.app.db.phoneNumber.count({ where: { phoneNumber } })).toBe(0);
+    // Nothing is left to restore when the next credentials are refused later.
+    expect((await config()).previousCredentials).toBeNull();
+  });
+
+  it('keeps the last working credentials when a change is refused that follows one never sent', async () => {
+    await imported(server.client, { twilio: TWILIO });
+    const viewer = {
+      organizationId: server.organizationId,
+      apiKeyId: '',
+      scopes: new Set<never>(),
+    };
+    failWrites({ status: 400, method: 'PATCH', count: 1 });
+    await importPhoneNumber(dyingBeforeSync(server.app), viewer, {
+      phoneNumber: newNumber(),
+      provider: { twilio: { ...TWILIO, authToken: 'bad-token-never-to-be-seen' } },
+    });
+    const answer = await importOf(server.client, {
+      twilio: { ...TWILIO, authToken: 'worse-token-never-to-be-seen' },
+    });
+    expect(codes(answer)).toEqual(['ULTRAVOX_REFUSED provider.twilio']);
+    expect(decryptTwilio(server.app, await config())).toEqual({ authToken: TWILIO.authToken });
+  });
 });
 
 describe('carrier accounts while Ultravox is unreachable', () => {
@@ -340,14 +400,6 @@ describe('carrier accounts while Ultravox is unreachable', () => {
   });
 
   it('are sent when the process of the import died after its commit', async () => {
-    const { app } = server;
-    const db = new Proxy(app.db, {
-      get(target, name) {
-        // The sync claims its lease in the first statement after the commit.
-        if (name === '$executeRaw') throw new Error('The process died');
-        return Reflect.get(target, name);
-      },
-    });
     const viewer = {
       organizationId: server.organizationId,
       apiKeyId: '',
@@ -356,7 +408,7 @@ describe('carrier accounts while Ultravox is unreachable', () => {
     const phoneNumber = newNumber();
     const input = { phoneNumber, provider: { twilio: TWILIO } };
     // The import succeeded although sending failed: the number and the job exist.
-    const number = await importPhoneNumber({ ...app, db } as App, viewer, input);
+    const number = await importPhoneNumber(dyingBeforeSync(server.app), viewer, input);
     expect(number.phoneNumber).toBe(phoneNumber);
     await untilRetried(
       server,

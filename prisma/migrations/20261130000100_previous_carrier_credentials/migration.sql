@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "telephony_configs" ADD COLUMN     "previous_credentials" TEXT;
