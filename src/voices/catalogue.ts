@@ -3,10 +3,13 @@
  * work for them like for registered voices.
  */
 import type { App } from '../app.ts';
+import { perInstance } from '../infra/per-instance.ts';
 import type { Voice as UltravoxVoice } from '../ultravox/wire.ts';
 
 /** How long a request waits for the voices of Ultravox before it is answered without them. */
 const ENSURE_TIMEOUT_MS = 10_000;
+/** After a failure, organizations without voices stay without them for so long. */
+const PAUSE_AFTER_FAILURE_MS = 30_000;
 
 /**
  * Updates the system voices of all organizations. A voice that Ultravox no longer lists is marked as
@@ -19,21 +22,52 @@ export async function syncVoices(app: App): Promise<void> {
   await withdrawUnlisted(app, listed);
 }
 
+interface Ensuring {
+  /** Organizations that are getting their voices now. */
+  organizations: Map<string, Promise<void>>;
+  /** The request for the voices that all of them wait for. */
+  listing: Promise<ListedVoice[]> | null;
+  pausedUntil: number;
+}
+
+const ensuring = perInstance<App, Ensuring>(() => ({
+  organizations: new Map(),
+  listing: null,
+  pausedUntil: 0,
+}));
+
 /**
  * Makes sure that an organization has its system voices: a new organization has none until the next
  * `syncVoices`, which runs only in a worker. When Ultravox cannot be reached, the failure is logged
- * and the organization keeps the voices it has.
+ * and the organization keeps the voices it has; this process then does not ask again for a while, so that
+ * readers neither wait for Ultravox one after another nor add to its load.
  */
-export async function ensureVoices(app: App, organizationId: string): Promise<void> {
+export function ensureVoices(app: App, organizationId: string): Promise<void> {
+  const { organizations } = ensuring(app);
+  let running = organizations.get(organizationId);
+  if (!running) {
+    running = addMissingVoices(app, organizationId).finally(() =>
+      organizations.delete(organizationId),
+    );
+    organizations.set(organizationId, running);
+  }
+  return running;
+}
+
+async function addMissingVoices(app: App, organizationId: string): Promise<void> {
   const any = await app.db.voice.findFirst({
     where: { organizationId, type: 'SYSTEM' },
     select: { id: true },
   });
-  if (any) return;
+  const state = ensuring(app);
+  if (any || app.now().getTime() < state.pausedUntil) return;
   try {
-    const listed = await listPublicVoices(app, AbortSignal.timeout(ENSURE_TIMEOUT_MS));
-    await writeVoices(app, listed, organizationId);
+    state.listing ??= listPublicVoices(app, AbortSignal.timeout(ENSURE_TIMEOUT_MS)).finally(() => {
+      state.listing = null;
+    });
+    await writeVoices(app, await state.listing, organizationId);
   } catch (error) {
+    state.pausedUntil = app.now().getTime() + PAUSE_AFTER_FAILURE_MS;
     app.failures.record('ensureVoices', error, {
       message: 'Could not list the voices of Ultravox',
       organizationId,

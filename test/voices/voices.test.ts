@@ -8,8 +8,10 @@ import { untilRetried } from '../support/jobs.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 let server: TestServer;
+/** How far the clock of the server is ahead, in milliseconds. */
+let ahead = 0;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ now: () => new Date(Date.now() + ahead) });
 });
 afterAll(() => server?.close());
 afterEach(() => server.simulator.clearFaults());
@@ -155,12 +157,50 @@ describe('voices', () => {
     expect((await read(client, same.id)).withdrawnAt).toBeNull();
   });
 
-  it('is empty while Ultravox cannot be reached and complete at the next query', async () => {
-    const { client } = await server.newOrganization();
+  it('is empty while Ultravox cannot be reached, which is asked once, and complete half a minute later', async () => {
+    const { client, id } = await server.newOrganization();
+    const other = await server.newOrganization();
+    const requests = () =>
+      server.simulator.requests().filter(({ path }) => path.startsWith('/api/voices')).length;
     server.simulator.setFaults([{ kind: 'status', status: 500, path: '^/api/voices' }]);
-    expect((await list(client)).totalCount).toBe(0);
+    const before = requests();
+    const aliases = ['a', 'b', 'c', 'd', 'e'].map(
+      (name) => `${name}: voices { totalCount nodes { id } }`,
+    );
+    const [answer] = await Promise.all([
+      client.send(`{ ${aliases.join(' ')} }`),
+      client.send(`{ ${aliases.join(' ')} }`),
+      list(other.client),
+    ]);
+    expect(answer.data.e).toEqual({ totalCount: 0, nodes: [] });
+    const asked = requests() - before;
+    expect(asked).toBeGreaterThan(0);
+    // One request with its repetitions.
+    expect(asked).toBeLessThanOrEqual(3);
+    expect(await list(client)).toEqual({ totalCount: 0, nodes: [] });
+    expect(requests() - before).toBe(asked);
     server.simulator.clearFaults();
-    expect((await list(client)).totalCount).toBeGreaterThan(5);
+    expect(await list(client)).toEqual({ totalCount: 0, nodes: [] });
+    ahead += 31_000;
+    expect((await list(client)).totalCount).toBeGreaterThan(0);
+    expect((await list(other.client)).totalCount).toBeGreaterThan(0);
+    expect(await server.app.db.voice.count({ where: { organizationId: id } })).toBeGreaterThan(0);
+  });
+
+  it('asks Ultravox once for the first queries of a new organization', async () => {
+    const { client } = await server.newOrganization();
+    const requests = () =>
+      server.simulator.requests().filter(({ path }) => path.startsWith('/api/voices')).length;
+    const before = requests();
+    await list(client);
+    const pages = requests() - before;
+    const next = await server.newOrganization();
+    const first = 'voices(first: 1) { totalCount nodes { id } }';
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, () => next.client.send(`{ ${first} again: ${first} }`)),
+    );
+    for (const { data } of answers) expect(data.again.totalCount).toBeGreaterThan(0);
+    expect(requests() - before).toBe(2 * pages);
   });
 
   it('refuses to change or delete system voices', async () => {

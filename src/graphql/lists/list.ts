@@ -51,7 +51,7 @@ export interface ListOptions<Model extends PrismaModelTypes, Filter, Field exten
   defaultSort: DefaultSort<NoInfer<Field>>;
   /** The column that makes positions unique. Default: `id`. */
   key?: Column<Model>;
-  /** Runs before rows are read or counted for a field of `Query`. */
+  /** Runs once in each execution, before rows are read or counted for fields of `Query`. */
   prepare?: (app: App, viewer: Viewer) => Promise<void>;
 }
 
@@ -89,6 +89,8 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   readonly connection: ReturnType<typeof connectionOf>;
   readonly #options: ListOptions<Model, Filter, Field>;
   readonly #typeName: string;
+  /** By execution. */
+  readonly #prepared = new WeakMap<object, Promise<void>>();
   #orderInput: object | undefined;
 
   constructor(options: ListOptions<Model, Filter, Field>) {
@@ -102,7 +104,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     name: string,
     { fixedSort, defaultSort = this.#options.defaultSort, ...field }: FieldOptions<Field>,
   ): void {
-    const { type, prepare } = this.#options;
+    const { type } = this.#options;
     const args = this.#args({ fixedSort, defaultSort });
     const { key = 'id' } = this.#options;
     const resolve = (
@@ -122,7 +124,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
         model: type.modelName,
         selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
         options: hasCursors ? {} : options,
-        prepare: async () => prepare?.(reader.app, reader.viewer),
+        prepare: () => this.#prepare(reader),
       });
     };
     builder.queryField(name, (t) =>
@@ -200,6 +202,15 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
         this.connection,
       ),
     );
+  }
+
+  #prepare({ app, viewer, execution }: Reader): Promise<void> {
+    let prepared = this.#prepared.get(execution);
+    if (!prepared) {
+      prepared = this.#options.prepare?.(app, viewer) ?? Promise.resolve();
+      this.#prepared.set(execution, prepared);
+    }
+    return prepared;
   }
 
   /** @throws RequestError BAD_USER_INPUT */
