@@ -114,7 +114,7 @@ async function claimKey(app: App, id: RecordId, fingerprint: string): Promise<Cl
     row: Prisma.sql`organization_id = ${organizationId}::uuid AND key = ${key}`,
     seconds: LEASE_SECONDS,
   });
-  const now = new Date();
+  const now = app.now();
   const isExpired = Prisma.sql`stored.created_at < ${expiry(now)}`;
   const inserted = await app.db.$executeRaw`
     INSERT INTO idempotency_keys AS stored
