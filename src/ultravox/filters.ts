@@ -55,4 +55,3 @@ export interface VoiceFilter extends PageFilter {
 export interface WebhookFilter extends PageFilter {
   agentId?: string | undefined;
 }
-/** Messages of a call that have been read, and where to go on. */
