@@ -1,8 +1,9 @@
 /** Contact folders. A folder owns its contacts, which are deleted with it. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
-import type { ContactFolder } from '../generated/prisma/client.ts';
+import type { ContactFolder, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { literal } from '../infra/database/like.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
 const MAX_NAME = 100;
@@ -148,4 +149,24 @@ function checkText(
     return checks.add('INVALID_INPUT', `\`${member}\` must be valid Unicode.`, [member]);
   }
   return checks.text(value, [member], limits);
+}
+
+export interface FolderFilter {
+  name?: string | null | undefined;
+  /** The former name of `name`. */
+  search?: string | null | undefined;
+}
+
+/** The folders of the organization that match the filter. Problems are added to `checks` under `path`. */
+export function foldersWhere(
+  viewer: Viewer,
+  filter: FolderFilter,
+  checks: Checks,
+  path: ProblemPath,
+): Prisma.ContactFolderWhereInput {
+  const { value: name } = checks.renamed(path, ['name', filter.name], ['search', filter.search]);
+  return {
+    ...ownedBy(viewer),
+    ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
+  };
 }

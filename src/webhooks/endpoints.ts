@@ -1,9 +1,10 @@
 /** Webhook endpoints of an organization: validation, and every change of one. */
 import type { App, Tx } from '../app.ts';
-import { userError } from '../errors.ts';
-import type { WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
+import { type ProblemPath, userError } from '../errors.ts';
+import type { Prisma, WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
+import { literal } from '../infra/database/like.ts';
 import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
@@ -246,4 +247,28 @@ export async function lockEndpoint(
   const endpoint = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
   if (!endpoint) throw userError('NOT_FOUND', 'Webhook endpoint not found.', path);
   return endpoint;
+}
+
+export interface EndpointFilter {
+  search?: string | null | undefined;
+  agentId?: string | null | undefined;
+  enabled?: boolean | null | undefined;
+}
+
+/** The endpoints of the organization that match the filter. Problems are added to `checks` under `path`. */
+export function endpointsWhere(
+  viewer: Viewer,
+  filter: EndpointFilter,
+  checks: Checks,
+  path: ProblemPath,
+): Prisma.WebhookEndpointWhereInput {
+  const { search, enabled } = filter;
+  const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
+  const text = search ? { contains: literal(search), mode: 'insensitive' as const } : null;
+  return {
+    ...ownedBy(viewer),
+    ...(agentId ? { agentId } : {}),
+    ...(typeof enabled === 'boolean' ? { disabledAt: enabled ? null : { not: null } } : {}),
+    ...(text ? { OR: [{ url: text }, { description: text }] } : {}),
+  };
 }

@@ -132,7 +132,9 @@ describe('contact folders', () => {
       'c',
     ]);
     expect((await list({ orderBy: { field: 'CONTACT_COUNT', direction: 'DESC' } }))[0]).toBe('c');
-    expect(await list({ filter: { search: 'B 100%' } })).toEqual(['b 100%']);
-    expect(await list({ filter: { search: 'b_100' } })).toEqual([]);
+    for (const name of ['name', 'search']) {
+      expect(await list({ filter: { [name]: 'B 100%' } })).toEqual(['b 100%']);
+      expect(await list({ filter: { [name]: 'b_100' } })).toEqual([]);
+    }
   });
 });

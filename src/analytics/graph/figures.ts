@@ -24,14 +24,22 @@ export const FiguresType = builder.objectRef<FiguresShape>('CallFigures').implem
       description: 'Number of calls, including live ones.',
       deprecationReason: useInstead('callCount'),
     }),
-    answered: t.exposeInt('answered', { description: 'Number of calls that were answered.' }),
+    answeredCount: t.exposeInt('answered', { description: 'Number of calls that were answered.' }),
+    answered: t.exposeInt('answered', {
+      description: 'Number of calls that were answered.',
+      deprecationReason: useInstead('answeredCount'),
+    }),
     answerRate: t.float({
       nullable: true,
       description: 'Share of calls that were answered, 0 to 1. Null if there are no calls.',
       resolve: ({ answered, calls }) => ratio(answered, calls),
     }),
+    successfulCount: t.exposeInt('successful', {
+      description: 'Number of calls whose outcome is a success by the criteria of the agent.',
+    }),
     successful: t.exposeInt('successful', {
       description: 'Number of calls whose outcome is a success by the criteria of the agent.',
+      deprecationReason: useInstead('successfulCount'),
     }),
     successRate: t.float({
       nullable: true,

@@ -1,10 +1,11 @@
 /** The ContactFolder type and its queries. */
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { literal } from '../../infra/database/like.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
+import { useInstead } from '../../graphql/renamed.ts';
+import { ownedBy } from '../../viewer.ts';
+import { foldersWhere } from '../folders.ts';
 
 export const ContactFolderNode = builder.prismaNode('ContactFolder', {
   select: { id: true },
@@ -37,25 +38,20 @@ export const ContactFolderNode = builder.prismaNode('ContactFolder', {
 const ContactFolderFilter = builder.inputType('ContactFolderFilter', {
   description: 'Filters for contact folders.',
   fields: (t) => ({
-    search: t.string({ description: 'Substring of the folder name, case-insensitive.' }),
+    name: t.string({ description: 'Substring of the name, case-insensitive.' }),
+    search: t.string({
+      description: 'Substring of the name, case-insensitive.',
+      deprecationReason: useInstead('name'),
+    }),
   }),
 });
-
-function foldersWhere(
-  viewer: Viewer,
-  { search }: Partial<typeof ContactFolderFilter.$inferInput>,
-): Prisma.ContactFolderWhereInput {
-  return {
-    ...ownedBy(viewer),
-    ...(search ? { name: { contains: literal(search), mode: 'insensitive' } } : {}),
-  };
-}
 
 const contactFolders = new List({
   type: ContactFolderNode,
   items: 'contact folders',
   filter: ContactFolderFilter,
-  where: foldersWhere,
+  where: (viewer, filter) =>
+    filterCondition((...checked) => foldersWhere(viewer, filter, ...checked)),
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     NAME: { column: 'name', description: 'Sort by name.' },

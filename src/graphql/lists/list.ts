@@ -45,7 +45,7 @@ export interface ListOptions<Model extends PrismaModelTypes, Filter, Field exten
   items: string;
   filter?: InputObjectRef<Types, Filter>;
   /** The rows that the viewer may see and that match the filter. */
-  where: (viewer: Viewer, filter: Partial<Filter>) => Model['Where'];
+  where: (viewer: Viewer, filter: Partial<Filter>, app: App) => Model['Where'];
   sort: Record<Field, SortField<Model>>;
   /** The order without `orderBy`. */
   defaultSort: DefaultSort<NoInfer<Field>>;
@@ -224,7 +224,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     const sort = this.#options.sort[field as Field];
     const terms = this.#terms(sort, direction);
     const scope = { list, terms, organizationId: viewer.organizationId };
-    const where = this.#options.where(viewer, (args.filter ?? {}) as Partial<Filter>);
+    const where = this.#options.where(viewer, (args.filter ?? {}) as Partial<Filter>, app);
     return {
       where: sort.where ? { AND: [where, sort.where] } : (where as object),
       scope,

@@ -4,7 +4,7 @@ import { createAccessToken, MAX_TOKEN_SECONDS } from '../access-tokens.ts';
 
 mutation('createAccessToken', {
   description:
-    'Creates a short-lived, read-only access token for a browser, optionally restricted to one call or one campaign.',
+    'Creates a short-lived, read-only access token for a browser, optionally restricted to one call or one campaign. It can be used only from addresses of the `ipAllowList` of the API key. Send no idempotency key with it: a replay returns the first token, which may have expired.',
   scope: 'write',
   input: (t) => ({
     expiresInSeconds: t.int({

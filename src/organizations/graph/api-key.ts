@@ -1,10 +1,9 @@
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { ApiKeyScope } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
-import { createApiKey, MAX_KEYS, revokeApiKey } from '../api-keys.ts';
+import { ownedBy } from '../../viewer.ts';
+import { apiKeysWhere, createApiKey, MAX_KEYS, revokeApiKey } from '../api-keys.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'Permission of an API key. ADMIN implies WRITE, and WRITE implies READ.',
@@ -42,7 +41,8 @@ export const ApiKeyNode = builder.prismaNode('ApiKey', {
       description: 'Granted scopes, without implied ones.',
     }),
     ipAllowList: t.exposeStringList('ipAllowList', {
-      description: 'CIDR ranges from which the key can be used. Empty means any address.',
+      description:
+        'CIDR ranges from which the key, and the access tokens that it creates, can be used. Empty means any address.',
     }),
     expiresAt: t.expose('expiresAt', {
       type: 'DateTime',
@@ -70,6 +70,7 @@ export const ApiKeyNode = builder.prismaNode('ApiKey', {
 const ApiKeyFilter = builder.inputType('ApiKeyFilter', {
   description: 'Filters for API keys. All of them must match.',
   fields: (t) => ({
+    name: t.string({ description: 'Substring of the name, case-insensitive.' }),
     revoked: t.boolean({ description: 'Whether the key is revoked.' }),
     expired: t.boolean({
       description:
@@ -78,26 +79,11 @@ const ApiKeyFilter = builder.inputType('ApiKeyFilter', {
   }),
 });
 
-function matching(
-  viewer: Viewer,
-  { revoked, expired }: Partial<typeof ApiKeyFilter.$inferInput>,
-): Prisma.ApiKeyWhereInput {
-  const now = new Date();
-  const isExpired = expired
-    ? { expiresAt: { lte: now } }
-    : { OR: [{ expiresAt: null }, { expiresAt: { gt: now } }] };
-  return {
-    ...ownedBy(viewer),
-    ...(typeof revoked === 'boolean' ? { revokedAt: revoked ? { not: null } : null } : {}),
-    ...(typeof expired === 'boolean' ? isExpired : {}),
-  };
-}
-
 export const apiKeys = new List({
   type: ApiKeyNode,
   items: 'API keys',
   filter: ApiKeyFilter,
-  where: matching,
+  where: (viewer, filter, app) => apiKeysWhere(viewer, filter, app.now()),
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });
@@ -122,7 +108,7 @@ mutation('createApiKey', {
     ipAllowList: t.stringList({
       maxItems: 100,
       description:
-        'IPv4 or IPv6 addresses or CIDR ranges from which the key can be used, at most 100; stored as ranges in canonical form. Default: any address.',
+        'IPv4 or IPv6 addresses or CIDR ranges from which the key, and the access tokens that it creates, can be used, at most 100; stored as ranges in canonical form. A key that creates tokens for browsers must include the addresses of their users. Default: any address.',
     }),
     expiresAt: t.field({
       type: 'DateTime',

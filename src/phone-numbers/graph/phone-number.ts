@@ -1,14 +1,12 @@
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { CallDirection, PhoneNumberProvider } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { requireId } from '../../graphql/ids.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { literal } from '../../infra/database/like.ts';
-import { withoutPunctuation } from '../../infra/phone-number.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
 import { inboundAddress } from '../inbound-address.ts';
+import { numbersWhere, usedNumbers } from '../service.ts';
 import { numberSync } from './loaders.ts';
 
 const PhoneNumberProviderEnum = builder.enumType('PhoneNumberProvider', {
@@ -158,42 +156,12 @@ const PhoneNumberFilter = builder.inputType('PhoneNumberFilter', {
   }),
 });
 
-function matching(
-  filter: Partial<typeof PhoneNumberFilter.$inferInput>,
-): Prisma.PhoneNumberWhereInput {
-  const conditions: Prisma.PhoneNumberWhereInput[] = [];
-  const { search, provider, agentId, assigned } = filter;
-  if (search) {
-    const digits = withoutPunctuation(search);
-    conditions.push({
-      OR: [
-        { name: { contains: literal(search), mode: 'insensitive' } },
-        ...(/^\+?\d+$/.test(digits) ? [{ phoneNumber: { contains: digits } }] : []),
-      ],
-    });
-  }
-  if (provider) conditions.push({ provider });
-  if (agentId) {
-    const id = requireId('Agent', agentId);
-    conditions.push({ OR: [{ inboundAgentId: id }, { outboundAgentId: id }] });
-  }
-  if (typeof assigned === 'boolean') {
-    const free = { inboundAgentId: null, outboundAgentId: null };
-    conditions.push(assigned ? { NOT: free } : free);
-  }
-  return { AND: conditions };
-}
-
-/** The numbers of the organization that are not released. */
-function usedNumbers(viewer: Viewer): Prisma.PhoneNumberWhereInput {
-  return { ...ownedBy(viewer), releasedAt: null };
-}
-
 export const phoneNumbers = new List({
   type: PhoneNumberNode,
   items: 'phone numbers',
   filter: PhoneNumberFilter,
-  where: (viewer, filter) => ({ ...usedNumbers(viewer), ...matching(filter) }),
+  where: (viewer, filter) =>
+    filterCondition((...checked) => numbersWhere(viewer, filter, ...checked)),
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by import time.' },
     NAME: {
@@ -202,6 +170,7 @@ export const phoneNumbers = new List({
       description: 'Sort by name. Numbers without one come last in both directions.',
     },
     PHONE_NUMBER: { column: 'phoneNumber', description: 'Sort by phone number, as text.' },
+    UPDATED_AT: { column: 'updatedAt', description: 'Sort by time of the last change.' },
   },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

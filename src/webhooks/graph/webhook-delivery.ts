@@ -1,10 +1,10 @@
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { WebhookDeliveryStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
-import { messageId } from '../messages.ts';
+import { ownedBy } from '../../viewer.ts';
+import { deliveriesWhere, messageId } from '../messages.ts';
 import { WebhookEndpointNode, WebhookMessageTypeEnum } from './webhook-endpoint.ts';
 
 const WebhookDeliveryStatusEnum = builder.enumType('WebhookDeliveryStatus', {
@@ -123,25 +123,26 @@ const WebhookDeliveryFilterInput = builder.inputType('WebhookDeliveryFilter', {
       type: [WebhookMessageTypeEnum],
       description: 'Types of events to include. Default, and when empty: all.',
     }),
+    eventId: t.string({
+      description: 'ID of the event, `evt_` followed by a UUID: the header `webhook-id`.',
+    }),
+    createdFrom: t.field({
+      type: 'DateTime',
+      description: 'Deliveries that were queued first at or after this time.',
+    }),
+    createdBefore: t.field({
+      type: 'DateTime',
+      description: 'Deliveries that were queued first before this time.',
+    }),
   }),
 });
-
-function deliveriesWhere(
-  viewer: Viewer,
-  filter: Partial<typeof WebhookDeliveryFilterInput.$inferInput>,
-): Prisma.WebhookDeliveryWhereInput {
-  return {
-    ...ownedBy(viewer),
-    ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
-    ...(filter.eventType?.length ? { message: { type: { in: [...filter.eventType] } } } : {}),
-  };
-}
 
 new List({
   type: WebhookDeliveryNode,
   items: 'webhook deliveries',
   filter: WebhookDeliveryFilterInput,
-  where: deliveriesWhere,
+  where: (viewer, filter) =>
+    filterCondition((...checked) => deliveriesWhere(viewer, filter, ...checked)),
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 }).related(WebhookEndpointNode, 'deliveries', {

@@ -1,10 +1,12 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { WebhookDisabledReason } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy } from '../../viewer.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalogue.ts';
+import { endpointsWhere } from '../endpoints.ts';
 
 const EVENTS = Object.entries(WEBHOOK_EVENTS) as [
   WebhookEventName,
@@ -137,8 +139,10 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
 });
 
 const WebhookEndpointFilter = builder.inputType('WebhookEndpointFilter', {
-  description: 'Filters for webhook endpoints.',
+  description: 'Filters for webhook endpoints. All of them must match.',
   fields: (t) => ({
+    search: t.string({ description: 'Substring of the address or description, case-insensitive.' }),
+    agentId: t.id({ description: 'ID of an agent (`agt_…`): the endpoint of its CRM webhook.' }),
     enabled: t.boolean({ description: 'Whether the endpoint is enabled.' }),
   }),
 });
@@ -147,10 +151,8 @@ const webhookEndpoints = new List({
   type: WebhookEndpointNode,
   items: 'webhook endpoints',
   filter: WebhookEndpointFilter,
-  where: (viewer, { enabled }) => ({
-    ...ownedBy(viewer),
-    ...(typeof enabled === 'boolean' ? { disabledAt: enabled ? null : { not: null } } : {}),
-  }),
+  where: (viewer, filter) =>
+    filterCondition((...checked) => endpointsWhere(viewer, filter, ...checked)),
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

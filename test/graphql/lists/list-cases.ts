@@ -382,32 +382,6 @@ export const RESOURCE_CASES: ListCase[] = [
     move: ({ db }, phoneNumber, { a }) =>
       db.doNotCallEntry.updateMany({ where: { phoneNumber }, data: { createdAt: at(a) } }),
   },
-  {
-    list: 'Query.phoneNumbers',
-    sort: ['CREATED_AT', 'NAME', 'PHONE_NUMBER'],
-    async fill({ app, organizationId, numberId }, rows) {
-      await app.db.phoneNumber.deleteMany({ where: { id: { not: numberId } } });
-      await app.db.phoneNumber.createMany({
-        data: rows.map(({ a, b }, index) => ({
-          id: newId(),
-          organizationId,
-          phoneNumber: numberOf(a, index),
-          name: b === 0 ? null : word(b),
-          provider: 'SIP' as const,
-          createdAt: at(a),
-        })),
-      });
-      return undefined;
-    },
-    isFixed: ({ numberId }, id) => uuid(id) === numberId,
-    remove: ({ db }, id) =>
-      db.phoneNumber.update({ where: { id: uuid(id) }, data: { releasedAt: new Date() } }),
-    move: ({ db }, id, { a, b }) =>
-      db.phoneNumber.update({
-        where: { id: uuid(id) },
-        data: { createdAt: at(a), name: b === 0 ? null : word(b) },
-      }),
-  },
   ...['Query.apiKeys', 'Organization.apiKeys'].map(
     (list): ListCase => ({
       list,

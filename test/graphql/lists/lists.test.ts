@@ -30,9 +30,10 @@ import {
   type RowSeed,
   type World,
 } from './list-cases.ts';
+import { PHONE_NUMBER_CASES } from './phone-number-list-cases.ts';
 import { WEBHOOK_CASES } from './webhook-list-cases.ts';
 
-const CASES = [...RESOURCE_CASES, ...CALL_CASES, ...WEBHOOK_CASES];
+const CASES = [...RESOURCE_CASES, ...PHONE_NUMBER_CASES, ...CALL_CASES, ...WEBHOOK_CASES];
 
 let main: TestServer;
 let server: TestServer;
