@@ -23,7 +23,7 @@ const LARGE = [
   'webhook_messages',
 ];
 
-/** Migrations up to this one had landed before the rule was tested. What they lock is in docs/upgrades.md. */
+/** Migrations up to this one had landed before the rule was tested. What they lock is in docs/scaling.md. */
 const LAST_WITHOUT_RULE = '20261129230100';
 
 const NAME = String.raw`(?:ONLY\s+)?(?:"?public"?\.)?"?(\w+)"?`;
