@@ -82,7 +82,7 @@ mutation('createContacts', {
 
 mutation('updateContact', {
   description:
-    'Updates a contact. Omitted fields stay unchanged, and null clears a field. Copies of the contact in campaigns do not change.',
+    'Updates a contact. Omitted fields stay unchanged, null clears a field, and `metadata` replaces all keys. Copies of the contact in campaigns do not change.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the contact (`ctc_…`).' }),

@@ -51,15 +51,15 @@ export function headerTest(
 
 /**
  * Maps every column of the header: as the caller says, else by its name, else to metadata under its
- * name. If several columns suggest the same field, the best name wins.
+ * name. If several columns suggest the same field, the best name wins. Null: the caller cannot map columns.
  */
 export function mapColumns(
   checks: Checks,
   header: readonly string[],
-  given: readonly ColumnMappingInput[],
+  given: readonly ColumnMappingInput[] | null,
 ): ImportColumn[] {
   const names = header.map(cellText);
-  const byName = checkMapping(checks, names, given);
+  const byName = checkMapping(checks, names, given ?? []);
   const columns = applyMapping(checks, names, byName);
   const unmapped = columns.filter(({ column }) => !byName.has(column));
   orderPhones(columns, byName);
@@ -75,7 +75,7 @@ export function mapColumns(
   if (!columns.some(({ field }) => field === 'phoneNumber')) {
     checks.add(
       'REQUIRED',
-      `The file has no phone number column. Name a column "phone_number", or map one with \`mapping\`. ${list(names)}`,
+      `The file has no phone number column. Name a column "phone_number"${given ? ', or map one with `mapping`' : ''}. ${list(names)}`,
       ['file'],
     );
   }

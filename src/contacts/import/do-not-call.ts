@@ -151,7 +151,7 @@ async function inspectFile(
   });
   // A plain list of numbers has no header.
   const hasHeader = !cells.some(hasNumber);
-  const columns = hasHeader ? mapColumns(checks, cells, []) : [];
+  const columns = hasHeader ? mapColumns(checks, cells, null) : [];
   const isNamed = (index: number): boolean => columns[index]?.field === 'phoneNumber';
   // Names that are no better than "Number", and cells without a name.
   const mayHaveNumbers = (index: number): boolean => {

@@ -2,6 +2,7 @@
 import { builder } from '../builder.ts';
 
 const MAX_ENUM_VALUES = 40;
+const DATE_TIME_HINT = 'Write an instant with its time zone, such as "2026-11-30T09:00:00Z".';
 /** Of each end of a message. What they leave out is part of a value: the patterns below must not search it. */
 const MAX_END_CHARACTERS = 1_000;
 
@@ -22,7 +23,10 @@ export function safeMessage(whole: string): string {
     .replace(/(cannot represent (?:an? )?(?:[\w -]+ )?value): (.*)$/s, withKind)
     .replace(/(cannot represent non string or Date type) (.*)$/s, withKind)
     .replace(/(, found:?|; found:|[.?] Found:) (?!null\b|undefined\b)(.*)$/s, withKind)
-    .replace(/(cannot represent an invalid [\w-]+) .*$/s, '$1.');
+    .replace(/(cannot represent an invalid [\w-]+) .*$/s, '$1.')
+    .replace(/(cannot represent an invalid date-time-string)\.?$/, `$1. ${DATE_TIME_HINT}`)
+    // A list is printed without its brackets.
+    .replace(/(cannot represent non-object value): .*$/s, '$1.');
   return withEnumValues(safe);
 }
 
@@ -50,7 +54,9 @@ function withEnumValues(message: string): string {
   const name = /does not exist in "(\w+)" enum|Enum "(\w+)" cannot represent/.exec(message);
   const values = name ? valuesOfEnum(name[1] ?? name[2] ?? '') : [];
   if (values.length === 0 || values.length > MAX_ENUM_VALUES) return message;
-  return `${message.replace(/[.]?$/, '.')} Its values are ${values.join(', ')}.`;
+  if (message.includes(' Its values are ')) return message;
+  const end = /[.?]$/.test(message) ? '' : '.';
+  return `${message}${end} Its values are ${values.join(', ')}.`;
 }
 
 function valuesOfEnum(name: string): string[] {

@@ -81,6 +81,8 @@ export async function runPlainEndpoint(
 
 function writeHead(response: ServerResponse, answer: PlainResponse): void {
   response.writeHead(answer.status, {
+    // Links carry their own permission, so any page may read what they lead to.
+    ...(response.req.method === 'POST' ? {} : { 'access-control-allow-origin': '*' }),
     ...answer.headers,
     'content-type': answer.contentType ?? 'text/plain',
   });

@@ -146,11 +146,13 @@ function createHandlers({ services, operations }: Options): Handlers {
       if (!('errors' in result)) return;
       const operation = getOperationAST(args.document, args.operationName);
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return;
-      const retried = result.errors?.find(({ extensions }) =>
-        ['RATE_LIMITED', 'UNAVAILABLE'].includes(String(extensions.code)),
-      );
+      const errorOf = (...codes: string[]) =>
+        result.errors?.find(({ extensions }) => codes.includes(String(extensions.code)));
       // A stock client subscribes again after a close, and never after an error.
+      const retried = errorOf('RATE_LIMITED', 'UNAVAILABLE');
       if (retried) extra.closeForRetry(retried.message);
+      const refused = errorOf('UNAUTHENTICATED');
+      if (refused) extra.closeForbidden(refused.message);
     },
     onNext: ({ extra }, id, ...[, , result]) => {
       const cursor = cursorOf(result as ExecutionResult);
