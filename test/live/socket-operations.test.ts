@@ -104,4 +104,17 @@ describe('queries and mutations over a socket', () => {
     expect(closed).toMatchObject({ code: 4403 });
     await client.dispose();
   });
+
+  it('closes a socket without a key with 4403 when it subscribes, so that a client asks for one', async () => {
+    const client = openSocket(server.url, null, { lazy: false });
+    let closed: { code?: number } | null = null;
+    client.on('closed', (event) => {
+      closed = event as { code?: number };
+    });
+    const results = client.iterate({ query: 'subscription { callEvents { cursor } }' });
+    await results.next().catch(() => undefined);
+    await until('the close', () => closed !== null);
+    expect(closed).toMatchObject({ code: 4403 });
+    await client.dispose();
+  });
 });

@@ -122,6 +122,9 @@ describe('exportContacts', () => {
     const status = async (changed: string): Promise<number> =>
       (await fetch(`${server.url}/downloads/contacts?token=${changed}`)).status;
     expect(await status(token)).toBe(200);
+    // A page may read what its link leads to.
+    const { headers } = await fetch(`${server.url}/downloads/contacts?token=${token}`);
+    expect(headers.get('access-control-allow-origin')).toBe('*');
     const other = await server.newOrganization();
     const forged = Buffer.from(body!, 'base64url')
       .toString()
@@ -220,6 +223,10 @@ describe('importDoNotCall', () => {
     const again = await importList(`name,phone\nx,+14155552671\ny,+14155552672\nz,\n`);
     expect(again).toMatchObject({ addedCount: 1, presentCount: 1, failedCount: 1 });
     expect(again.problems).toMatchObject([{ row: 3, phoneNumber: null }]);
+    const unnamed = await importList('name,town\nAda,London\n');
+    expect(unnamed.userErrors).toMatchObject([
+      { code: 'REQUIRED', message: expect.stringContaining('Name a column "phone_number". ') },
+    ]);
     const titled = await importList('Register, 2026\nphone;name\n="+14155552671";Zoë\n');
     expect(titled).toMatchObject({ addedCount: 0, presentCount: 1, failedCount: 0 });
     const below = await importList('12345\n+1 415 555 2672 ext. 7\n');

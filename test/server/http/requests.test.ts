@@ -71,6 +71,27 @@ describe('a request', () => {
     expect(answer.data).toBeUndefined();
   });
 
+  it.each([
+    [
+      '{ calls(filter: { status: [RUNNING] }) { totalCount } }',
+      {},
+      /^The value does not exist in "CallStatus" enum.*\?[^.]* Its values are CREATED, [A-Z_, ]+\.$/,
+    ],
+    [
+      'query ($from: DateTime) { calls(filter: { createdFrom: $from }) { totalCount } }',
+      { from: '2026-11-30' },
+      /date-time-string\. Write an instant with its time zone, such as "2026-11-30T09:00:00Z"\.$/,
+    ],
+    [
+      'mutation ($data: JSONObject) { createCall(input: { agentId: "x", phoneNumber: "+14155550123", metadata: $data }) { call { id } } }',
+      { data: [1] },
+      /JSONObject cannot represent non-object value\.$/,
+    ],
+  ])('with a value of the wrong type is told what to write: %s', async (query, variables, message) => {
+    const { errors } = await server.client.send(query, variables);
+    expect(errors?.map((error) => error.message)).toEqual([expect.stringMatching(message)]);
+  });
+
   it('with a mutation is rejected unless it is a POST', async () => {
     const mutation =
       'mutation { createContactFolder(input: { name: "By GET" }) { userErrors { code } } }';
