@@ -1,12 +1,17 @@
 /** The caller of an operation: organization, scopes and limits. */
+import { randomBytes } from 'node:crypto';
 import type { ApiKeyScope } from './generated/prisma/enums.ts';
+import type { Cipher } from './infra/cipher.ts';
 import { derivedId, newId } from './infra/ids.ts';
 
 export interface Idempotency {
   readonly seed: string;
   readonly at: Date;
-  /** Call it when the same request may succeed later: its result is not stored, so that it runs again. */
-  readonly allowRetry: () => void;
+  /**
+   * What the mutations of the operation have returned in this run and in earlier ones, by response name; null
+   * for one that may succeed later. What is in here does not run again.
+   */
+  readonly results: Map<string, object | null>;
 }
 
 export interface Viewer {
@@ -41,4 +46,30 @@ export function existingOf(viewer: Viewer): { organizationId: string; deletedAt:
 export function newObjectId(viewer: Viewer): string {
   const { idempotency } = viewer;
   return idempotency ? derivedId(idempotency.seed, idempotency.at) : newId();
+}
+
+/**
+ * The random bytes of a new secret, 32 at each call. They are the same in each run under an idempotency key,
+ * so a run after a crash returns the secret that the first one has stored.
+ */
+export function secretBytes(
+  app: { cipher: Cipher },
+  { idempotency }: Viewer,
+  purpose: string,
+): () => Buffer {
+  if (!idempotency) return () => randomBytes(32);
+  const { seed, at } = idempotency;
+  let block = 0;
+  return () => {
+    block += 1;
+    return Buffer.from(app.cipher.derive(JSON.stringify([purpose, seed, at, block])), 'hex');
+  };
+}
+
+/** Filter for the rows that an earlier run under the same idempotency key has deleted; null without a key. */
+export function deletedEarlier(
+  viewer: Viewer,
+): { organizationId: string; deletedAt: { gte: Date } } | null {
+  const { idempotency } = viewer;
+  return idempotency ? { ...ownedBy(viewer), deletedAt: { gte: idempotency.at } } : null;
 }

@@ -85,24 +85,43 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
         context: Context,
         info: GraphQLResolveInfo,
       ): Promise<PayloadShape<Shape>> => {
-        try {
+        return runOnce<PayloadShape<Shape>>(context, info, async () => {
           checkInput(info, args.input);
           const shape = await options.run(args.input, {
             app: context.writer,
             viewer: viewerOf(context, info),
           });
           return { userErrors: [], ...shape };
-        } catch (error) {
-          if (error instanceof UserInputError) {
-            const retryable = error.problems.some(({ retryAt }) => retryAt);
-            if (retryable) context.viewer?.idempotency?.allowRetry();
-            return { userErrors: error.problems } as PayloadShape<Shape>;
-          }
-          throw error;
-        }
+        });
       }) as never,
     }),
   );
+}
+
+/**
+ * Runs a mutation and turns a UserInputError into `userErrors`. Under an idempotency key, the result of an
+ * earlier run of the operation is returned instead, unless it said when the mutation may succeed.
+ */
+async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
+  { viewer }: Context,
+  { path }: GraphQLResolveInfo,
+  execute: () => Promise<Payload>,
+): Promise<Payload> {
+  const results = viewer?.idempotency?.results;
+  const name = String(path.key);
+  const earlier = results?.get(name);
+  if (earlier) return earlier as Payload;
+  try {
+    const payload = await execute();
+    results?.set(name, payload);
+    return payload;
+  } catch (error) {
+    if (!(error instanceof UserInputError)) throw error;
+    const refusal = { userErrors: error.problems } as unknown as Payload;
+    const mayRetry = error.problems.some(({ retryAt }) => retryAt);
+    results?.set(name, mayRetry ? null : refusal);
+    return refusal;
+  }
 }
 
 function payloadFields<Shape extends object>(

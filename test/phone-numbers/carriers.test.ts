@@ -298,7 +298,7 @@ describe('importPhoneNumber of an account that Ultravox refuses', () => {
       organizationId: server.organizationId,
       apiKeyId: '',
       scopes: new Set<never>(),
-      idempotency: { seed: newNumber(), at: new Date(), allowRetry() {} },
+      idempotency: { seed: newNumber(), at: new Date(), results: new Map() },
     };
     failWrites({ status: 400, method: 'PATCH', count: 1 });
     await importPhoneNumber(dyingBeforeSync(server.app), viewer, input);

@@ -3,7 +3,8 @@
  *
  * A record with a lease is written before the mutation runs. If the process crashes, the next request
  * after the lease runs the mutation again with the same object ids (see `newObjectId`), so it finds
- * what was already created.
+ * what was already created. After a run that is to be repeated, with top-level errors or a mutation that
+ * may succeed later, the results of the other mutations are stored, and only that one runs again.
  */
 import { createHash } from 'node:crypto';
 import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
@@ -12,7 +13,8 @@ import { RequestError } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { inSteps } from '../../infra/database/in-steps.ts';
 import { type Lease, leaseIsFree, newLease, whileRenewing } from '../../infra/jobs/lease.ts';
-import type { Viewer } from '../../viewer.ts';
+import type { Idempotency, Viewer } from '../../viewer.ts';
+import { rowsFromText, rowsToText } from './rows-as-text.ts';
 
 const RETENTION_HOURS = 24;
 const LEASE_SECONDS = 20;
@@ -51,9 +53,13 @@ export async function runIdempotent(
       return { ...stored, extensions: { ...stored.extensions, idempotentReplay: true } };
     }
     if (claim.lease) {
-      const seed = `${id.organizationId}/${id.key}`;
-      return run(app, id, claim.lease, (allowRetry) =>
-        execute({ ...viewer, idempotency: { seed, at: claim.createdAt, allowRetry } }),
+      const idempotency = {
+        seed: `${id.organizationId}/${id.key}`,
+        at: claim.createdAt,
+        results: storedResults(app, id, claim.fieldResults),
+      };
+      return run(app, { id, lease: claim.lease, results: idempotency.results }, () =>
+        execute({ ...viewer, idempotency }),
       );
     }
     // Another request runs it: wait for its result, or for the end of its lease.
@@ -70,31 +76,42 @@ function cipherContext({ organizationId, key }: RecordId): string {
   return `idempotency:${organizationId}:${key}`;
 }
 
-/**
- * Runs the mutation while renewing the lease, then stores the result, unless it has top-level errors or says
- * when the same request may succeed.
- */
+type Results = Idempotency['results'];
+
+function storedResults(app: App, id: RecordId, stored: string | null): Results {
+  if (stored === null) return new Map();
+  const results = rowsFromText(app.cipher.decrypt(stored, cipherContext(id)));
+  return new Map(results as [string, object][]);
+}
+
+interface Run {
+  id: RecordId;
+  lease: Lease;
+  /** Filled by the mutations that run. */
+  results: Results;
+}
+
+/** Runs the operation while renewing the lease, then stores its result, or what need not run again. */
 async function run(
   app: App,
-  id: RecordId,
-  lease: Lease,
-  execute: (allowRetry: () => void) => Promise<ExecutionResult>,
+  { id, lease, results }: Run,
+  execute: () => Promise<ExecutionResult>,
 ): Promise<ExecutionResult> {
-  let mayRetry = false;
   const renewal = {
     seconds: LEASE_SECONDS,
     renew: () => lease.renew(app.db),
     failed: app.failures.recorder('renewIdempotencyLease'),
   };
   return whileRenewing(renewal, async () => {
-    const result = await execute(() => {
-      mayRetry = true;
+    const result = await execute();
+    const encrypt = (text: string) => app.cipher.encrypt(text, cipherContext(id));
+    const final = [...results].filter(([, value]) => value !== null);
+    const isComplete = !result.errors?.length && final.length === results.size;
+    const response = isComplete ? encrypt(JSON.stringify(result)) : null;
+    const fields = isComplete || final.length === 0 ? null : encrypt(rowsToText(final));
+    await lease.release(app.db, {
+      set: Prisma.sql`response = ${response}, field_results = ${fields}`,
     });
-    const response =
-      mayRetry || result.errors?.length
-        ? null
-        : app.cipher.encrypt(JSON.stringify(result), cipherContext(id));
-    await lease.release(app.db, { set: Prisma.sql`response = ${response}` });
     return result;
   });
 }
@@ -102,6 +119,7 @@ async function run(
 interface Claim {
   fingerprint: string;
   response: string | null;
+  fieldResults: string | null;
   createdAt: Date;
   /** Set if the caller has to run the mutation. */
   lease: Lease | null;
@@ -124,6 +142,7 @@ async function claimKey(app: App, id: RecordId, fingerprint: string): Promise<Cl
       lease_until = EXCLUDED.lease_until, lease_id = EXCLUDED.lease_id,
       fingerprint = CASE WHEN ${isExpired} THEN EXCLUDED.fingerprint ELSE stored.fingerprint END,
       response = NULL,
+      field_results = CASE WHEN ${isExpired} THEN NULL ELSE stored.field_results END,
       created_at = CASE WHEN ${isExpired} THEN EXCLUDED.created_at ELSE stored.created_at END
     WHERE ${isExpired}
       OR (stored.response IS NULL AND stored.fingerprint = EXCLUDED.fingerprint
