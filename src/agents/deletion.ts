@@ -8,7 +8,7 @@ import { announceEvents, appendEvents } from '../live/log.ts';
 import { unassignAgent } from '../phone-numbers/service.ts';
 import { lockForDeletion } from '../sync/references.ts';
 import { enqueueSync } from '../sync/service.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
+import { deletedEarlier, type Viewer } from '../viewer.ts';
 import { agentSync, syncAndRead } from './sync.ts';
 
 /** Maximum number of calls or campaigns that an error names. */
@@ -24,8 +24,10 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
   const checks = new Checks();
   const id = checks.id('Agent', publicAgentId, ['id']);
   checks.throwIfAny();
-  if (await deletedBefore(app, viewer, id!)) return syncAndRead(app, id!);
-
+  const earlier = deletedEarlier(viewer);
+  if (earlier && (await app.db.agent.count({ where: { ...earlier, id: id! } })) > 0) {
+    return syncAndRead(app, id!);
+  }
   const { organizationId } = viewer;
   const own = { organizationId, agentId: id! };
   await app.db.$transaction(async (tx) => {
@@ -43,15 +45,6 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
   });
   announceEvents(app, organizationId);
   return syncAndRead(app, id!);
-}
-
-/** Whether an earlier run under the same idempotency key has deleted the agent. */
-async function deletedBefore(app: App, viewer: Viewer, id: string): Promise<boolean> {
-  if (!viewer.idempotency) return false;
-  const deleted = await app.db.agent.count({
-    where: { ...ownedBy(viewer), id, deletedAt: { gte: viewer.idempotency.at } },
-  });
-  return deleted > 0;
 }
 
 /** A draft campaign does not count: it is checked when it is scheduled. */

@@ -12,11 +12,11 @@ export function hashKey(key: string): string {
   return hash('sha256', key);
 }
 
-/** `truedy_` and 32 random letters and digits, each equally likely. */
-export function newApiKey(): string {
+/** `truedy_` and 32 letters and digits, each equally likely if the bytes are random. */
+export function newApiKey(bytes: () => Uint8Array = () => randomBytes(48)): string {
   let key = '';
   while (key.length < 32) {
-    for (const byte of randomBytes(48)) {
+    for (const byte of bytes()) {
       if (byte < 248 && key.length < 32) key += ALPHABET[byte % 62];
     }
   }

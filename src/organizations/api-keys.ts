@@ -5,9 +5,9 @@ import type { ApiKey, ApiKeyScope, Prisma } from '../generated/prisma/client.ts'
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { parseAddressRange } from '../infra/outgoing/addresses.ts';
-import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { newObjectId, ownedBy, secretBytes, type Viewer } from '../viewer.ts';
 import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
-import { newApiKey, secretColumns } from './api-key-secret.ts';
+import { hashKey, newApiKey, secretColumns } from './api-key-secret.ts';
 
 export const MAX_KEYS = 100;
 
@@ -52,12 +52,14 @@ export async function createApiKey(
     checks.add('LIMIT_EXCEEDED', '`ipAllowList` may have at most 100 entries.', ['ipAllowList']);
   }
   const id = newObjectId(viewer);
-  // Created by a run under the same idempotency key that died, so nobody has seen the key.
-  const left = viewer.idempotency
-    ? await app.db.apiKey.findFirst({ where: { ...ownedBy(viewer), id } })
+  const key = newApiKey(secretBytes(app, viewer, 'api key'));
+  // Created by an earlier run under the same idempotency key, with the same secret.
+  const made = viewer.idempotency
+    ? await app.db.apiKey.findFirst({ where: { ...ownedBy(viewer), id, hash: hashKey(key) } })
     : null;
+  if (made) return { apiKey: made, key };
   const inUse = await app.db.apiKey.count({ where: { ...ownedBy(viewer), revokedAt: null } });
-  if (!left && inUse >= MAX_KEYS) {
+  if (inUse >= MAX_KEYS) {
     checks.add(
       'LIMIT_EXCEEDED',
       `An organization may have at most ${MAX_KEYS} API keys. Revoke one first.`,
@@ -65,15 +67,10 @@ export async function createApiKey(
     );
   }
   checks.throwIfAny();
-  if (left) {
-    const key = newApiKey();
-    const apiKey = await app.db.apiKey.update({ where: { id }, data: secretColumns(key) });
-    return { apiKey, key };
-  }
   return insertApiKey(app.db, {
     id,
     organizationId: viewer.organizationId,
-    key: newApiKey(),
+    key,
     name: input.name,
     scopes: [...new Set(input.scopes)],
     ipAllowList,

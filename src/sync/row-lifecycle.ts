@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
-import type { Viewer } from '../viewer.ts';
+import { deletedEarlier, type Viewer } from '../viewer.ts';
 import { lockForDeletion } from './references.ts';
 import { enqueueSync, trySync } from './service.ts';
 import type { SyncKind, SyncRow } from './sync-kind.ts';
@@ -68,6 +68,7 @@ export async function deleteAndSync<Row extends SyncRow>(
   { table, id, noun, remedy, markDeleted }: Deletion,
 ): Promise<void> {
   const { organizationId } = viewer;
+  if (await wasDeletedEarlier(app, viewer, { table, id })) return;
   await app.db.$transaction(async (tx) => {
     if (!(await lockForDeletion(tx, table, organizationId, id))) {
       throw userError('NOT_FOUND', `${capitalize(noun)} not found.`, ['id']);
@@ -85,6 +86,21 @@ export async function deleteAndSync<Row extends SyncRow>(
     await enqueueSync(app, tx, kind, { id, organizationId });
   });
   await trySync(app, kind, id);
+}
+
+/** Whether an earlier run under the same idempotency key has deleted the row. */
+export async function wasDeletedEarlier(
+  app: App,
+  viewer: Viewer,
+  { table, id }: Pick<Deletion, 'table' | 'id'>,
+): Promise<boolean> {
+  const earlier = deletedEarlier(viewer);
+  if (!earlier) return false;
+  const rows = await app.db.$queryRaw<unknown[]>`
+    SELECT 1 FROM ${Prisma.raw(table)}
+    WHERE organization_id = ${earlier.organizationId}::uuid AND id = ${id}::uuid
+      AND deleted_at >= ${earlier.deletedAt.gte}`;
+  return rows.length > 0;
 }
 
 async function agentsUsing(

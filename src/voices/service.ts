@@ -6,7 +6,7 @@ import type { SyncStatus, VoiceType } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
-import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
+import { createAndSync, deleteAndSync, wasDeletedEarlier } from '../sync/row-lifecycle.ts';
 import { NotReadyError } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
@@ -214,7 +214,9 @@ export async function deleteVoice(
 ): Promise<string> {
   const checks = new Checks();
   const id = checks.id('Voice', publicVoiceId, ['id']);
-  await checkOwnReference(app, viewer, checks, id);
+  if (!id || !(await wasDeletedEarlier(app, viewer, { table: 'voices', id }))) {
+    await checkOwnReference(app, viewer, checks, id);
+  }
   checks.throwIfAny();
   await deleteAndSync(app, viewer, voiceSync, {
     table: 'voices',

@@ -7,13 +7,13 @@ import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
-import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { newObjectId, ownedBy, secretBytes, type Viewer } from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
 import { TEST_EVENT, type WebhookEventName } from './catalogue.ts';
 import { HEALTHY } from './consumer.ts';
 import { disableEndpoint } from './endpoint-health.ts';
 import { envelope } from './messages.ts';
-import { encryptSecret, ROTATION_HOURS } from './secrets.ts';
+import { decryptSecret, encryptSecret, ROTATION_HOURS } from './secrets.ts';
 import { announceDeliveries } from './sender.ts';
 import { newWebhookSecret } from './signature.ts';
 
@@ -37,16 +37,15 @@ export async function createWebhookEndpoint(
   const description = checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   checks.throwIfAny();
   const id = newObjectId(viewer);
-  const secret = newWebhookSecret();
-  const encrypted = encryptSecret(app, id, secret);
+  const secret = newWebhookSecret(secretBytes(app, viewer, 'webhook secret')());
   const startCursor = await currentCursor(app, viewer.organizationId);
   const webhookEndpoint = await app.db.$transaction(async (tx) => {
     // One at a time for each organization, for the maximum.
     await tx.$queryRaw`
       SELECT id FROM organizations WHERE id = ${viewer.organizationId}::uuid FOR NO KEY UPDATE`;
-    // Left by a run under the same idempotency key that died. Nobody ever saw its secret.
-    const left = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
-    if (left) return tx.webhookEndpoint.update({ where: { id }, data: { secret: encrypted } });
+    // Created by an earlier run under the same idempotency key, with the same secret.
+    const made = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
+    if (made) return made;
     const count = await tx.webhookEndpoint.count({ where: { ...ownedBy(viewer), agentId: null } });
     if (count >= MAX_ENDPOINTS) {
       throw userError(
@@ -61,7 +60,7 @@ export async function createWebhookEndpoint(
         url: url!,
         description: description ?? null,
         eventTypes: [...new Set(input.eventTypes ?? [])],
-        secret: encrypted,
+        secret: encryptSecret(app, id, secret),
         startCursor,
       },
     });
@@ -151,7 +150,7 @@ export async function rotateWebhookSecret(
   publicEndpointId: string,
 ): Promise<{ webhookEndpoint: WebhookEndpoint; secret: string }> {
   const id = readEndpointId(publicEndpointId);
-  const secret = newWebhookSecret();
+  const secret = newWebhookSecret(secretBytes(app, viewer, 'rotated webhook secret')());
   const webhookEndpoint = await app.db.$transaction(async (tx) => {
     const found = await lockEndpoint(tx, viewer, id);
     if (found.agentId) {
@@ -161,6 +160,8 @@ export async function rotateWebhookSecret(
         ['id'],
       );
     }
+    // Rotated by an earlier run under the same idempotency key: the receiver still has the previous secret.
+    if (decryptSecret(app, found) === secret) return found;
     return tx.webhookEndpoint.update({
       where: { id },
       data: {
@@ -184,6 +185,12 @@ export async function sendTestWebhook(
   const now = app.now();
   const delivery = await app.db.$transaction(async (tx) => {
     const endpoint = await lockEndpoint(tx, viewer, id);
+    const deliveryId = newObjectId(viewer);
+    // Queued by an earlier run under the same idempotency key.
+    const made = await tx.webhookDelivery.findFirst({
+      where: { ...ownedBy(viewer), id: deliveryId },
+    });
+    if (made) return made;
     requireEnabled(endpoint);
     const messageId = newId();
     const data = {
@@ -203,7 +210,7 @@ export async function sendTestWebhook(
     });
     return tx.webhookDelivery.create({
       data: {
-        id: newObjectId(viewer),
+        id: deliveryId,
         ...ownedBy(viewer),
         endpointId: id,
         messageId,

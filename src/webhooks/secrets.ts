@@ -11,6 +11,14 @@ export function encryptSecret(app: App, endpointId: string, secret: string): str
   return app.cipher.encrypt(secret, contextOf(endpointId));
 }
 
+/** The signing secret of an endpoint; null for a CRM webhook, whose secret the agent has. */
+export function decryptSecret(
+  app: App,
+  { id, secret }: { id: string; secret: string | null },
+): string | null {
+  return secret === null ? null : app.cipher.decrypt(secret, contextOf(id));
+}
+
 /**
  * What an attempt is signed with; null when a CRM webhook has no secret.
  *
@@ -23,13 +31,13 @@ export function signingSecretsOf(
   endpoint: Endpoint,
   tries: number,
 ): (SigningSecrets & { current: boolean }) | null {
-  const { id, agent, secret, previousSecret, previousSecretUntil } = endpoint;
+  const { id, agent, previousSecret, previousSecretUntil } = endpoint;
   if (agent) {
     const own = crmWebhookSecretOf(app, agent);
     return own === null ? null : { all: [own], single: own, current: true };
   }
-  if (secret === null) return null;
-  const newest = app.cipher.decrypt(secret, contextOf(id));
+  const newest = decryptSecret(app, endpoint);
+  if (newest === null) return null;
   const overlaps = previousSecret && previousSecretUntil && previousSecretUntil > app.now();
   if (!overlaps) return { all: [newest], single: newest, current: true };
   const previous = app.cipher.decrypt(previousSecret, contextOf(id));

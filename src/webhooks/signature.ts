@@ -1,11 +1,11 @@
 /** Headers by which a receiver verifies a webhook: Standard Webhooks, and `X-Truedy-*`. */
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 
 const PREFIX = 'whsec_';
 
-/** A new signing secret. */
-export function newWebhookSecret(): string {
-  return `${PREFIX}${randomBytes(24).toString('base64')}`;
+/** A signing secret of 24 random bytes. */
+export function newWebhookSecret(bytes: Buffer): string {
+  return `${PREFIX}${bytes.subarray(0, 24).toString('base64')}`;
 }
 
 export interface SigningSecrets {

@@ -12,6 +12,8 @@ export interface FileToSend {
   /** Name of the input field that takes the file. Default: `file`. */
   field?: string;
   headers?: Record<string, string>;
+  /** Variables of the operation besides `input`. */
+  variables?: Record<string, unknown>;
 }
 
 export const IMPORT = `mutation ($input: ImportContactsInput!) {
@@ -61,7 +63,7 @@ export async function sendFile(
   const options: FileToSend = isContent ? { content: file } : file;
   const { content, filename = 'contacts.csv', field = 'file', headers = {} } = options;
   const form = new FormData();
-  const variables = { input: { ...input, [field]: null } };
+  const variables = { ...options.variables, input: { ...input, [field]: null } };
   form.set('operations', JSON.stringify({ query, variables }));
   form.set('map', JSON.stringify({ 0: [`variables.input.${field}`] }));
   const blob = content instanceof Blob ? content : new Blob([content as BlobPart]);
