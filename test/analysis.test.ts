@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrompt, type SpokenTurn } from '../src/analysis/prompt.ts';
 import { readVerdict } from '../src/analysis/verdict.ts';
-import { schemaViolation } from '../src/infra/json-schema.ts';
+import { schemaViolation } from '../src/infra/json-schema/validate.ts';
 import {
   type Caller,
   dataOf,
@@ -293,14 +293,14 @@ describe('buildPrompt', () => {
 describe('readVerdict', () => {
   const task = { successCriteria: 'x', extractionSchema: SCHEMA };
 
-  it('reads an answer in a fence, and ignores what was not asked for', () => {
+  it('reads an answer in a fence, and ignores what was not asked for', async () => {
     const answer = {
       success: false,
       reason: 'No.',
       extractedData: { day: 'x', people: 3 },
       cost: 0,
     };
-    expect(readVerdict(task, `\`\`\`json\n${JSON.stringify(answer)}\n\`\`\``)).toEqual({
+    expect(await readVerdict(task, `\`\`\`json\n${JSON.stringify(answer)}\n\`\`\``)).toEqual({
       success: false,
       reason: 'No.',
       extractedData: { day: 'x', people: 3 },
@@ -309,9 +309,9 @@ describe('readVerdict', () => {
     });
   });
 
-  it('leaves out findings of another form', () => {
+  it('leaves out findings of another form', async () => {
     const findings = { answeredBy: 'ROBOT', answeredByQuote: 7, doNotCallQuote: ['x'] };
-    expect(readVerdict(task, JSON.stringify(findings)).findings).toEqual({
+    expect((await readVerdict(task, JSON.stringify(findings))).findings).toEqual({
       answeredBy: null,
       answeredByQuote: null,
       doNotCallQuote: null,
@@ -324,19 +324,22 @@ describe('readVerdict', () => {
     ['{"success":"yes","extractedData":{"day":"x","people":3}}', 'succeeded'],
     ['{"success":true}', 'must be object'],
     ['{"success":true,"extractedData":{"day":"x","people":1}}', 'must be >= 2'],
-  ])('reports what is wrong with %s', (text, problem) => {
-    expect(readVerdict(task, text).problem).toContain(problem);
+  ])('reports what is wrong with %s', async (text, problem) => {
+    expect((await readVerdict(task, text)).problem).toContain(problem);
   });
 
-  it('removes from keys and texts what cannot be stored', () => {
+  it('removes from keys and texts what cannot be stored', async () => {
     const answer = '{"extractedData":{"a\\u0000b":{"\\ud800":"x\\u0000"}}}';
     const open = { successCriteria: null, extractionSchema: { type: 'object' } };
-    expect(readVerdict(open, answer).extractedData).toEqual({ ab: { '\ufffd': 'x' } });
+    expect((await readVerdict(open, answer)).extractedData).toEqual({ ab: { '\ufffd': 'x' } });
   });
 
-  it('ends a validation that a pattern makes endless', () => {
+  it('ends a validation that a pattern makes endless', async () => {
     const schema = { type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
-    const problem = schemaViolation(schema, { a: `${'a'.repeat(40)}!` }, 'extractedData');
+    const problem = await schemaViolation(
+      { schema, data: { a: `${'a'.repeat(40)}!` }, name: 'extractedData' },
+      1_000,
+    );
     expect(problem).toContain('could not be validated');
   });
 });

@@ -2,7 +2,7 @@
 import type { ProblemPath } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
-import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
 import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
 import { template } from './placeholders.ts';
@@ -241,6 +241,6 @@ function extractionSchema(
   if (value.type !== 'object') {
     return refuse('must be a JSON Schema whose `type` is "object".');
   }
-  const problem = jsonSchemaProblem(value);
+  const problem = schemaProblem(value, { maxObjects: LIMITS.extractionSchemaObjects });
   return problem === null ? value : refuse(`is not a valid JSON Schema: ${problem.slice(0, 300)}.`);
 }

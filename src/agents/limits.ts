@@ -18,6 +18,7 @@ export const LIMITS = {
   inactivityMessages: 20,
   successCriteria: 10_000,
   extractionSchemaBytes: 65_536,
+  extractionSchemaObjects: 1_000,
   crmWebhookSecret: { min: 8, max: 255 },
   tools: 50,
   knowledgeBases: 1,

@@ -124,13 +124,13 @@ async function judge(
   const keepAll = async (): Promise<void> => {
     if (!(await keep(partial))) throw new StepFailure('Another attempt has taken over.', null);
   };
-  const lastVerdict = (): Verdict | null => {
+  const lastVerdict = async (): Promise<Verdict | null> => {
     const last = answers.at(-1);
     return last ? readVerdict(task, last.text) : null;
   };
   const isFinal = (verdict: Verdict | null): boolean =>
     verdict !== null && (verdict.problem === null || answers.length >= MAX_ANSWERS);
-  let verdict = lastVerdict();
+  let verdict = await lastVerdict();
   if (!isFinal(verdict)) await keepAll();
   while (!isFinal(verdict)) {
     const content = verdict?.problem
@@ -142,7 +142,7 @@ async function judge(
     const text = answer.text.replaceAll('\0', '').toWellFormed();
     answers.push({ ...answer, text, seconds: Math.round(performance.now() - begun) / 1000 });
     await keepAll();
-    verdict = lastVerdict();
+    verdict = await lastVerdict();
   }
   const sum = (key: 'inputTokens' | 'outputTokens') =>
     answers.some((answer) => answer[key] === null)

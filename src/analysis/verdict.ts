@@ -1,7 +1,7 @@
-/** Parses the answer of the language model to the analysis of a call. Pure. */
+/** Parses the answer of the language model to the analysis of a call. */
 import type { ModelFindings } from '../calls/post-call/findings.ts';
 import { storableJson } from '../infra/database/storable-text.ts';
-import { schemaViolation } from '../infra/json-schema.ts';
+import { schemaViolation } from '../infra/json-schema/validate.ts';
 import type { AnalysisTask } from './prompt.ts';
 
 export interface Verdict {
@@ -27,7 +27,7 @@ const MAX_DATA = 100_000;
 const MAX_PROBLEM = 500;
 
 /** Only the requested fields are read; other content of the answer is ignored. */
-export function readVerdict(task: AnalysisTask, text: string): Verdict {
+export async function readVerdict(task: AnalysisTask, text: string): Promise<Verdict> {
   const verdict: Verdict = { ...NOTHING };
   const answer = parseObject(text);
   if (!answer) {
@@ -44,7 +44,7 @@ export function readVerdict(task: AnalysisTask, text: string): Verdict {
   }
   if (task.extractionSchema !== null) {
     const { extractedData } = answer;
-    const violation = dataProblem(task.extractionSchema, extractedData);
+    const violation = await dataProblem(task.extractionSchema, extractedData);
     if (violation === null) verdict.extractedData = extractedData as Record<string, unknown>;
     else problems.push(`The extracted data does not fit the schema: ${violation}.`);
   }
@@ -66,12 +66,12 @@ function findingsIn({
   };
 }
 
-function dataProblem(schema: Record<string, unknown>, data: unknown): string | null {
+async function dataProblem(schema: Record<string, unknown>, data: unknown): Promise<string | null> {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) {
     return 'extractedData must be object';
   }
   if (JSON.stringify(data).length > MAX_DATA) return 'extractedData is too large';
-  return schemaViolation(schema, data, 'extractedData');
+  return schemaViolation({ schema, data, name: 'extractedData' });
 }
 
 /** Also out of a Markdown fence, which some models cannot do without. */

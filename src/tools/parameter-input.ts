@@ -1,7 +1,7 @@
 /** Checks the parameters of a tool, each by itself. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
-import { jsonSchemaProblem } from '../infra/json-schema.ts';
+import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
 import { HTTP_TOKEN, isHeaderValue } from './authentication-input.ts';
 import type {
   AutomaticParameter,
@@ -12,6 +12,8 @@ import type {
 
 export const MAX_PARAMETERS = 50;
 const MAX_JSON = 20_000;
+/** Objects and lists in the schema of a parameter. */
+const MAX_SCHEMA_OBJECTS = 300;
 const PARAMETER_NAME = /^[a-zA-Z0-9_.-]{1,64}$/;
 
 type Maybe<T> = T | null | undefined;
@@ -99,7 +101,7 @@ function checkSchema(checks: Checks, schema: Record<string, unknown>, path: Prob
     addTooLong(checks, path);
     return;
   }
-  const problem = jsonSchemaProblem(schema);
+  const problem = schemaProblem(schema, { maxObjects: MAX_SCHEMA_OBJECTS });
   if (!problem) return;
   checks.add(
     'INVALID_INPUT',

@@ -182,10 +182,28 @@ describe('createAgent', () => {
   it.each([
     [{ type: 'array' }, 'whose `type` is "object"'],
     [{ type: 'object', properties: { a: { $ref: '#/$defs/none' } } }, "can't resolve reference"],
+    [{ type: 'object', properties: { a: { pattern: '(' } } }, 'is not a regular expression'],
+    [{ type: 'object', properties: { a: { type: 'text' } } }, 'must be equal to one of'],
   ])('rejects the extraction schema %j', async (extractionSchema, message) => {
     const { userErrors } = await send(server.client, 'createAgent', {
       ...basic(),
       extractionSchema,
+    });
+    expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['extractionSchema'] }]);
+    expect(userErrors[0]?.message).toContain(message);
+  });
+
+  it.each([
+    ['references', 'has more than 200 references', { r: { $ref: '#' } }, 201],
+    ['objects', 'has more than 1000 objects and lists', { p: { type: 'string' } }, 1_000],
+  ])('rejects an extraction schema with too many %s', async (_, message, property, count) => {
+    const [[name, schema]] = Object.entries(property) as [[string, object]];
+    const properties = Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`${name}${index}`, schema]),
+    );
+    const { userErrors } = await send(server.client, 'createAgent', {
+      ...basic(),
+      extractionSchema: { type: 'object', properties },
     });
     expect(userErrors).toMatchObject([{ code: 'INVALID_INPUT', path: ['extractionSchema'] }]);
     expect(userErrors[0]?.message).toContain(message);

@@ -67,9 +67,9 @@ describe('a long text', () => {
     }
   });
 
-  it('in the answer of a language model is no verdict', () => {
+  it('in the answer of a language model is no verdict', async () => {
     const task = { successCriteria: 'Sold.', extractionSchema: null } as never;
-    const { problem } = readVerdict(task, `\`\`\`json${' '.repeat(LONG)}x`);
+    const { problem } = await readVerdict(task, `\`\`\`json${' '.repeat(LONG)}x`);
     expect(problem).toBe('The language model did not answer with a JSON object.');
   });
 });

@@ -1,0 +1,28 @@
+/** The dialects of JSON Schema that are understood: draft 2020-12, and draft-07 if `$schema` says so. */
+import { Ajv, type AnySchema } from 'ajv';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+
+const DRAFT_07 = /^https?:\/\/json-schema\.org\/draft-0[67]\/schema#?$/;
+const OPTIONS = {
+  strict: false,
+  logger: false,
+  validateFormats: false,
+  // Either of them makes the time and memory of a compilation grow faster than the schema.
+  inlineRefs: false,
+  code: { optimize: false },
+} as const;
+
+export interface Dialect {
+  newAjv: () => Ajv;
+  /** The schema without `$schema`, which the compiler would look up. */
+  content: Record<string, unknown> & AnySchema;
+}
+
+export function dialectOf(schema: Record<string, unknown>): Dialect {
+  const { $schema: dialect, ...content } = schema;
+  const isDraft07 = typeof dialect === 'string' && DRAFT_07.test(dialect);
+  return { newAjv: isDraft07 ? newDraft07 : newDraft2020, content };
+}
+
+const newDraft07 = () => new Ajv(OPTIONS);
+const newDraft2020 = () => new Ajv2020(OPTIONS);

@@ -1,0 +1,127 @@
+/**
+ * Checks JSON Schemas that users provide, without compiling them: a compilation takes much longer, and more
+ * memory, than a request may.
+ */
+import type { Ajv } from 'ajv';
+import { dialectOf } from './dialect.ts';
+
+const MAX_DEPTH = 64;
+const MAX_REFS = 200;
+/** Keywords whose values are data. What looks like a keyword in them is none. */
+const DATA = new Set(['const', 'default', 'enum', 'examples']);
+
+/** One for each dialect, because it compiles the schema of the dialect. */
+const checkers = new Map<() => Ajv, Ajv>();
+
+/** Why this is not a valid JSON Schema, or is too large to be compiled; null when it can be used. */
+export function schemaProblem(
+  schema: Record<string, unknown>,
+  { maxObjects }: { maxObjects: number },
+): string | null {
+  const content = readContent(schema, maxObjects);
+  if (typeof content === 'string') return content;
+  const dialect = dialectOf(schema);
+  const checker = checkers.get(dialect.newAjv) ?? dialect.newAjv();
+  checkers.set(dialect.newAjv, checker);
+  if (!checker.validateSchema(dialect.content)) {
+    return checker.errorsText(checker.errors?.slice(0, 10), { dataVar: 'schema' });
+  }
+  const refersTo = resolver(schema, content);
+  for (const object of content) {
+    const problem = compilationProblem(object) ?? refersTo(object.$ref);
+    if (problem) return problem;
+  }
+  return null;
+}
+
+type Objects = Record<string, unknown>[];
+
+/** The objects of the schema that are no data, or what there is too much of. Level by level, so without recursion. */
+function readContent(schema: Record<string, unknown>, maxObjects: number): Objects | string {
+  const content: Objects = [];
+  let objects = 0;
+  let refs = 0;
+  let level: { value: unknown; isData: boolean }[] = [{ value: schema, isData: false }];
+  for (let depth = 1; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH) return `it has more than ${MAX_DEPTH} levels`;
+    const next: typeof level = [];
+    for (const { value, isData } of level) {
+      if (typeof value !== 'object' || value === null) continue;
+      objects += 1;
+      if (objects > maxObjects) return `it has more than ${maxObjects} objects and lists`;
+      if (!isData && !Array.isArray(value)) content.push(value as Record<string, unknown>);
+      for (const [key, member] of Object.entries(value)) {
+        if (key === '$ref') refs += 1;
+        next.push({ value: member, isData: isData || DATA.has(key) });
+      }
+      if (refs > MAX_REFS) return `it has more than ${MAX_REFS} references`;
+    }
+    level = next;
+  }
+  return content;
+}
+
+/** What the compiler will refuse although it is valid. */
+function compilationProblem(object: Record<string, unknown>): string | null {
+  const { id, nullable, type, pattern, patternProperties } = object;
+  if (typeof id === 'string') return 'the keyword "id" is not supported, use "$id"';
+  if (nullable === true && type === undefined) return '"nullable" needs "type" beside it';
+  const patterns =
+    typeof patternProperties === 'object' && patternProperties !== null
+      ? Object.keys(patternProperties)
+      : [];
+  if (typeof pattern === 'string') patterns.push(pattern);
+  const invalid = patterns.find((text) => !isPattern(text));
+  return invalid === undefined
+    ? null
+    : `${JSON.stringify(invalid.slice(0, 60))} is not a regular expression`;
+}
+
+function isPattern(text: string): boolean {
+  try {
+    new RegExp(text, 'u');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Gives the problem of a reference. Within a schema with identifiers of its own, none is looked for. */
+function resolver(
+  schema: Record<string, unknown>,
+  content: Objects,
+): (ref: unknown) => string | null {
+  const texts = (keyword: string) =>
+    content.map((object) => object[keyword]).filter((value) => typeof value === 'string');
+  const [root, ...inner] = [schema.$id, ...texts('$id').filter((id) => id !== schema.$id)];
+  const anchors = new Set([...texts('$anchor'), ...texts('$dynamicAnchor')]);
+  return (ref) => {
+    if (typeof ref !== 'string' || inner.length > 0) return null;
+    const [address, fragment = ''] = ref.split('#', 2);
+    const isFound =
+      (address === '' || address === root) &&
+      (fragment === '' || anchors.has(fragment) || isPresent(schema, fragment));
+    return isFound ? null : `can't resolve reference ${JSON.stringify(ref.slice(0, 200))}`;
+  };
+}
+
+/** Whether a JSON pointer, encoded as a fragment, leads to a schema. */
+function isPresent(schema: unknown, fragment: string): boolean {
+  if (!fragment.startsWith('/') || !isEncoded(fragment)) return false;
+  let value = schema;
+  for (const step of fragment.slice(1).split('/')) {
+    const key = decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~');
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return false;
+    value = (value as Record<string, unknown>)[key];
+  }
+  return typeof value === 'boolean' || (typeof value === 'object' && value !== null);
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,20 @@
+/** The thread of a validation: is sent one, compiles its schema, validates the data, and posts what is wrong. */
+import { parentPort } from 'node:worker_threads';
+import { dialectOf } from './dialect.ts';
+import type { Validation } from './validate.ts';
+
+function violation({ schema, data, name }: Validation): string | null {
+  const { newAjv, content } = dialectOf(schema);
+  try {
+    const ajv = newAjv();
+    const validate = ajv.compile(content);
+    return validate(data) ? null : ajv.errorsText(validate.errors, { dataVar: name });
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+parentPort?.once('message', (validation: Validation) => {
+  parentPort?.postMessage(violation(validation));
+});
+parentPort?.postMessage('ready');

@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest';
+import { schemaProblem } from '../../src/infra/json-schema/schema-problem.ts';
+import { schemaViolation } from '../../src/infra/json-schema/validate.ts';
+
+const each = <Item>(count: number, item: (index: number) => [string, Item]) =>
+  Object.fromEntries(Array.from({ length: count }, (_, index) => item(index)));
+
+const text = { type: 'string' };
+const object = (properties: object, more: object = {}) => ({ type: 'object', properties, ...more });
+const nested = (levels: number): object =>
+  levels === 0 ? text : object({ a: nested(levels - 1) });
+
+/** As large as is allowed, in the ways in which a compiler may take long. */
+const LARGE: Record<string, Record<string, unknown>> = {
+  properties: object(each(990, (index) => [`p${index}`, text])),
+  'references to one large definition': object(
+    each(199, (index) => [`r${index}`, { $ref: '#/$defs/large' }]),
+    { $defs: { large: object(each(790, (index) => [`p${index}`, text])) } },
+  ),
+  'references in a chain': object(
+    { a: { $ref: '#/$defs/d0' } },
+    {
+      $defs: each(199, (index) => [
+        `d${index}`,
+        index === 198 ? text : { $ref: `#/$defs/d${index + 1}` },
+      ]),
+    },
+  ),
+  patterns: object(
+    each(490, (index) => [`p${index}`, text]),
+    {
+      additionalProperties: false,
+      patternProperties: each(490, (index) => [`^a${index}$`, text]),
+    },
+  ),
+  levels: nested(30) as Record<string, unknown>,
+};
+
+const VALID: Record<string, Record<string, unknown>> = {
+  'anchors and pointers': object(
+    { a: { $ref: '#here' }, b: { $ref: '#/$defs/a~1b%20c' }, c: { $ref: '#' } },
+    { $defs: { x: { $anchor: 'here', ...text }, 'a/b c': text } },
+  ),
+  'its own identifier': object(
+    { a: { $ref: 'https://example.com/s#/$defs/x' } },
+    { $id: 'https://example.com/s', $defs: { x: text } },
+  ),
+  'inner identifiers': object(
+    { a: { $ref: 'https://example.com/inner' } },
+    { $defs: { x: { $id: 'https://example.com/inner', ...text } } },
+  ),
+  'data like keywords': object(
+    { id: text, nullable: { type: 'boolean' }, pattern: text },
+    { examples: [{ id: 'x', nullable: true, pattern: '(' }], default: { $ref: '#/none' } },
+  ),
+  'draft-07': object(
+    { a: { $ref: '#/definitions/x' }, b: { type: 'array', items: [text], additionalItems: false } },
+    { $schema: 'http://json-schema.org/draft-07/schema#', definitions: { x: text } },
+  ),
+};
+
+const INVALID: [string, Record<string, unknown>][] = [
+  ['more than 64 levels', nested(40) as Record<string, unknown>],
+  [
+    'more than 1000 objects and lists',
+    object({ a: { enum: Array.from({ length: 1_000 }, () => []) } }),
+  ],
+  ['more than 200 references', object(each(201, (index) => [`r${index}`, { $ref: '#' }]))],
+  ["can't resolve reference", object({ a: { $ref: '#/$defs/x' } })],
+  ["can't resolve reference", object({ a: { $ref: '#/%' } })],
+  ["can't resolve reference", object({ a: { $ref: 'https://example.com/other' } })],
+  ['"id" is not supported', object({ a: { id: 'x' } })],
+  ['"nullable" needs "type"', object({ a: { nullable: true } })],
+  ['is not a regular expression', object({}, { patternProperties: { '[': text } })],
+  ['must be', object({ a: { type: 'text' } })],
+];
+
+const maxObjects = 1_000;
+
+describe('schemaProblem', () => {
+  it.each(INVALID)('says %j of a schema that cannot be used', async (problem, schema) => {
+    expect(schemaProblem(schema, { maxObjects })).toContain(problem);
+  });
+});
+
+describe('schemaViolation', () => {
+  it.each(
+    Object.entries({ ...LARGE, ...VALID }),
+  )('validates with every schema that is accepted: %s', async (_, schema) => {
+    expect(schemaProblem(schema, { maxObjects })).toBeNull();
+    expect(await schemaViolation({ schema, data: {}, name: 'data' })).toBeNull();
+    const other = await schemaViolation({ schema, data: 'text', name: 'data' });
+    expect(other).toBe('data must be object');
+  });
+
+  it('does not keep others waiting, and ends', async () => {
+    const doubled = (index: number) => ({ $ref: `#/$defs/d${index + 1}` });
+    const schema = object(
+      { a: { $ref: '#/$defs/d0' } },
+      {
+        $defs: each(60, (index) => [
+          `d${index}`,
+          index === 59 ? text : { allOf: [doubled(index), doubled(index)] },
+        ]),
+      },
+    );
+    expect(schemaProblem(schema, { maxObjects })).toBeNull();
+    let turns = 0;
+    const turn = setInterval(() => {
+      turns += 1;
+    }, 5);
+    const problem = await schemaViolation({ schema, data: { a: 'x' }, name: 'data' }, 1_500);
+    clearInterval(turn);
+    expect(problem).toContain('data could not be validated');
+    expect(turns).toBeGreaterThan(10);
+  });
+});
