@@ -72,14 +72,19 @@ async function followAgents(
   }
 }
 
-/** State of an endpoint without failures. A changed address starts with it. */
+/** What is known of an address that has not failed. */
+export const NO_FAILURES = {
+  failingSince: null,
+  consecutiveFailures: 0,
+  pausedUntil: null,
+} as const;
+
+/** State of an enabled endpoint without failures. A changed address of a CRM webhook starts with it. */
 export const HEALTHY = {
   disabledAt: null,
   disabledReason: null,
   disabledCursor: null,
-  failingSince: null,
-  consecutiveFailures: 0,
-  pausedUntil: null,
+  ...NO_FAILURES,
 } as const;
 
 /** What was or will be sent about a deleted call loses everything but its ids. */

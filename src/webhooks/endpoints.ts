@@ -10,7 +10,7 @@ import { currentCursor } from '../live/log.ts';
 import { newObjectId, ownedBy, secretBytes, type Viewer } from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
 import { TEST_EVENT, type WebhookEventName } from './catalogue.ts';
-import { HEALTHY } from './consumer.ts';
+import { HEALTHY, NO_FAILURES } from './consumer.ts';
 import { disableEndpoint } from './endpoint-health.ts';
 import { envelope } from './messages.ts';
 import { decryptSecret, encryptSecret, ROTATION_HOURS } from './secrets.ts';
@@ -76,7 +76,10 @@ export interface UpdateWebhookEndpointInput {
   enabled?: boolean | null | undefined;
 }
 
-/** Updates the given fields. Enabling an endpoint sends nothing of what it missed. */
+/**
+ * Updates the given fields. Enabling an endpoint sends nothing of what it missed. Failures of the previous
+ * address do not count for a new one, which stays disabled if the endpoint is.
+ */
 export async function updateWebhookEndpoint(
   app: App,
   viewer: Viewer,
@@ -106,6 +109,7 @@ export async function updateWebhookEndpoint(
       where: { id: found.id },
       data: {
         ...(url === undefined ? {} : { url }),
+        ...(url === undefined || url === found.url ? {} : NO_FAILURES),
         ...(input.description === undefined ? {} : { description: description ?? null }),
         ...(input.eventTypes === undefined
           ? {}
