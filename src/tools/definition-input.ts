@@ -118,15 +118,15 @@ function checkHttp(
       path,
     );
   }
-  if (/[{}]/.test(/^[^/]*\/\/[^/]*/.exec(http.url)?.[0] ?? '')) {
-    checks.add('INVALID_INPUT', '`http.url` may have {placeholders} only in its path.', path);
-  }
   if (checks.problems.length > before) return undefined;
   const url = checkTemplate(checks, http.url, path, allowPrivate);
   return url === undefined ? undefined : { url, method: http.method ?? base?.http.method ?? 'GET' };
 }
 
-/** The address as parsed, with its placeholders as they were sent. */
+/**
+ * The address as parsed, with its placeholders as they were sent. What is checked is what is stored, so no other
+ * parser finds another host in it.
+ */
 function checkTemplate(
   checks: Checks,
   template: string,
@@ -141,8 +141,14 @@ function checkTemplate(
     PLACEHOLDER,
     (placeholder) => `{${placeholders.push(placeholder) - 1}}`,
   );
-  return new URL(numbered).href.replace(
-    /%7B(\d+)%7D/g,
-    (text, index) => placeholders[Number(index)] ?? text,
-  );
+  const url = URL.parse(numbered);
+  // Before the path there are only the scheme and the host: `checks.url` accepts no user and no password.
+  if (!url || /[{}]|%7[bd]/i.test(`${url.protocol}${url.host}`)) {
+    return checks.add(
+      'INVALID_INPUT',
+      '`http.url` may have {placeholders} only in its path.',
+      path,
+    );
+  }
+  return url.href.replace(/%7B(\d+)%7D/g, (text, index) => placeholders[Number(index)] ?? text);
 }

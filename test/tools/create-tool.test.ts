@@ -159,6 +159,38 @@ describe('createTool', () => {
     expect(userErrors[0]).toMatchObject({ code: 'INVALID_INPUT', path: ['http', 'url'] });
   });
 
+  it.each([
+    'https://{host}.acme.com/',
+    'https:/{host}.evil.com/a',
+    'https:{host}.evil.com/a',
+    'https:///{host}.evil.com/a',
+    'HTTPS:/{host}.evil.com/a',
+    'https:\\\\{host}.evil.com/a',
+    'https:/\\{host}.evil.com/a',
+    'ht\ttps:/{host}.evil.com/a',
+    'https:/\n/{host}.evil.com/a',
+    'https://api.acme.com:{port}/a',
+    'https://api.acme.com{at}/a',
+    'https://{user}@api.acme.com/a',
+    'https://api.acme.com{/x@evil.com/}',
+    'https:%2f%2f{host}.evil.com/a',
+    '{scheme}://api.acme.com/a',
+  ])('rejects the URL %j, in which the model would choose more than the path', async (url) => {
+    const names = [...url.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name);
+    const { tool, userErrors } = await mutate(server.client, 'createTool', {
+      ...MINIMAL,
+      http: { url },
+      dynamicParameters: names
+        .filter((name) => /^\w+$/.test(name ?? ''))
+        .map((name) => ({ name, location: 'PATH', schema: { type: 'string' } })),
+    });
+    expect(tool).toBeNull();
+    expect(userErrors[0]).toMatchObject({ code: 'INVALID_INPUT', path: ['http', 'url'] });
+    expect(userErrors[0].message).toMatch(
+      /only in its path|must be an https:|must not hold a user/,
+    );
+  });
+
   it('rejects parameters that authentication already sends', async () => {
     const schema = { type: 'string' };
     const { userErrors } = await mutate(server.client, 'createTool', {
