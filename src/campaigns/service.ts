@@ -7,7 +7,7 @@ import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import type { CampaignScheduleType } from '../generated/prisma/enums.ts';
-import { Checks } from '../infra/checks.ts';
+import { Checks, changesNothing } from '../infra/checks.ts';
 import { canonicalTimeZone } from '../infra/time-zone.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
 import { watchSnapshots } from '../live/snapshots.ts';
@@ -197,6 +197,7 @@ export async function updateCampaign(
     }
     checkChangedSchedule(checks, campaign, input, now);
     checks.throwIfAny();
+    if (changesNothing(input)) return { campaign, warnings: [] };
 
     const scheduledAt = input.scheduledAt === undefined ? campaign.scheduledAt : input.scheduledAt;
     const row = await tx.campaign.update({

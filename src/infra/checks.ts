@@ -299,6 +299,11 @@ export class Checks {
   }
 }
 
+/** Whether the input of an update gives nothing but the ID of the object. */
+export function changesNothing({ id: _, ...fields }: { id: string }): boolean {
+  return Object.values(fields).every((value) => value === undefined);
+}
+
 /** Seconds of a valid duration string. */
 export function durationSeconds(duration: string): number {
   return Number.parseFloat(duration);

@@ -3,7 +3,7 @@ import type { App } from '../app.ts';
 import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
-import { Checks } from '../infra/checks.ts';
+import { Checks, changesNothing } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
@@ -109,6 +109,7 @@ export async function updateKnowledgeBase(
   checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   await checkKnowledgeBase(app, viewer, checks, { id, path: ['id'] });
   checks.throwIfAny();
+  if (changesNothing(input)) return app.db.knowledgeBase.findUniqueOrThrow({ where: { id: id! } });
   await app.db.$transaction(async (tx) => {
     const changed = await tx.knowledgeBase.updateMany({
       where: { ...ownedBy(viewer), id: id!, deletedAt: null },

@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import type { Prisma, Tool } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
-import { Checks } from '../infra/checks.ts';
+import { Checks, changesNothing } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
@@ -134,7 +134,7 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
       await checkRename(tx, checks, tool, modelToolName);
     }
     checks.throwIfAny();
-    if (!tool) return;
+    if (!tool || changesNothing(input)) return;
     const revision = tool.revision + 1;
     if (tokens) definition.authenticationRevision = revision;
     await tx.tool.update({

@@ -140,6 +140,14 @@ describe('createKnowledgeBase, updateKnowledgeBase and knowledgeBases', () => {
     expect(await corpora(id)).toMatchObject([{ description: 'Manual' }]);
   });
 
+  it('send nothing to Ultravox when no field is given', async () => {
+    const { id } = await create();
+    const row = () => server.app.db.knowledgeBase.findUniqueOrThrow({ where: { id: id.slice(4) } });
+    const before = await row();
+    await done(server.client, 'updateKnowledgeBase', { id });
+    expect(await row()).toEqual(before);
+  });
+
   it('report all invalid fields at once', async () => {
     const made = await mutate(server.client, 'createKnowledgeBase', {
       name: ' ',

@@ -52,6 +52,15 @@ describe('updateTool', () => {
     expect(remote.definition.requirements).toBeDefined();
   });
 
+  it('sends nothing to Ultravox when no field is given', async () => {
+    const { tool } = await mutate(server.client, 'createTool', MINIMAL);
+    const before = await rowOf(server, tool.id);
+    const { tool: same, userErrors } = await mutate(server.client, 'updateTool', { id: tool.id });
+    expect(userErrors).toEqual([]);
+    expect(same).toEqual(tool);
+    expect(await rowOf(server, tool.id)).toEqual(before);
+  });
+
   it('checks the input against the stored definition', async () => {
     const { tool } = await mutate(server.client, 'createTool', FULL);
     const { userErrors } = await mutate(server.client, 'updateTool', {

@@ -81,6 +81,18 @@ describe('updateCampaign', () => {
     );
   });
 
+  it('announces no change when no field is given', async () => {
+    const id = await inStatus('SCHEDULED');
+    const read = () => server.app.db.campaign.findUniqueOrThrow({ where: { id: id.slice(4) } });
+    const before = await read();
+    expect(problemsOf(await run(client, 'updateCampaign', { id }))).toEqual([]);
+    expect(await read()).toEqual(before);
+    const events = await server.app.db.event.count({
+      where: { campaignId: id.slice(4), type: 'CAMPAIGN_UPDATED' },
+    });
+    expect(events).toBe(0);
+  });
+
   it('reports all problems and changes nothing', async () => {
     const id = await inStatus('SCHEDULED');
     const before = await contactsOf(id);
