@@ -280,6 +280,9 @@ export function endpointsWhere(
     ...ownedBy(viewer),
     ...(agentId ? { agentId } : {}),
     ...(typeof enabled === 'boolean' ? { disabledAt: enabled ? null : { not: null } } : {}),
-    ...(text ? { OR: [{ url: text }, { description: text }] } : {}),
+    // Who is not shown the whole address could find it out by searching.
+    ...(text
+      ? { OR: [{ description: text }, ...(viewer.scopes.has('WRITE') ? [{ url: text }] : [])] }
+      : {}),
   };
 }

@@ -3,6 +3,7 @@ import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { ONLY_ORIGIN, receiverUrlFor } from '../../graphql/receiver-url.ts';
 import { KnowledgeBaseNode } from '../../knowledge-bases/graph/knowledge-base.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
@@ -138,11 +139,13 @@ builder.prismaObjectFields('Agent', (t) => ({
     select: { extractionSchema: true },
     resolve: (agent) => settingsOf(agent).extractionSchema,
   }),
-  crmWebhookUrl: t.expose('crmWebhookUrl', {
+  crmWebhookUrl: t.field({
     type: 'Url',
     nullable: true,
-    description:
-      'URL of your CRM. The results of each call are sent to it, see `crmWebhookEndpoint`. Null if there is none.',
+    description: `URL of your CRM. The results of each call are sent to it, see \`crmWebhookEndpoint\`. Null if there is none. ${ONLY_ORIGIN}`,
+    select: { crmWebhookUrl: true },
+    resolve: ({ crmWebhookUrl }, _args, { viewer }) =>
+      crmWebhookUrl && receiverUrlFor(viewer, crmWebhookUrl),
   }),
   hasCrmWebhookSecret: t.boolean({
     description: 'Whether a secret for the CRM webhook is stored. The secret is never returned.',

@@ -4,6 +4,7 @@ import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { ONLY_ORIGIN, receiverUrlFor } from '../../graphql/receiver-url.ts';
 import { ownedBy } from '../../viewer.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalogue.ts';
 import { endpointsWhere } from '../endpoints.ts';
@@ -58,7 +59,12 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
   id: { field: 'id', description: 'Node ID, `whe_` followed by a UUID.' },
   findUnique: (id, { viewer }) => ({ id, ...ownedBy(viewer!) }),
   fields: (t) => ({
-    url: t.expose('url', { type: 'Url', description: 'Address to which the requests are sent.' }),
+    url: t.field({
+      type: 'Url',
+      description: `Address to which the requests are sent. ${ONLY_ORIGIN}`,
+      select: { url: true },
+      resolve: ({ url }, _args, { viewer }) => receiverUrlFor(viewer, url),
+    }),
     description: t.exposeString('description', {
       nullable: true,
       description: 'Description of the endpoint. Null if there is none.',
@@ -141,7 +147,10 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
 const WebhookEndpointFilter = builder.inputType('WebhookEndpointFilter', {
   description: 'Filters for webhook endpoints. All of them must match.',
   fields: (t) => ({
-    search: t.string({ description: 'Substring of the address or description, case-insensitive.' }),
+    search: t.string({
+      description:
+        'Substring of the description or, with the scope `WRITE`, of the address, case-insensitive.',
+    }),
     agentId: t.id({ description: 'ID of an agent (`agt_…`): the endpoint of its CRM webhook.' }),
     enabled: t.boolean({ description: 'Whether the endpoint is enabled.' }),
   }),

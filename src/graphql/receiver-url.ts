@@ -1,0 +1,10 @@
+/** Addresses of receivers, which often contain a token of the receiver in their path or query. */
+import type { Viewer } from '../viewer.ts';
+import { grantedScopes } from './scopes.ts';
+
+export const ONLY_ORIGIN =
+  'Without the scope `WRITE` only its scheme and host are shown, because the rest may contain a secret of the receiver.';
+
+export function receiverUrlFor(viewer: Viewer | null, url: string): string {
+  return grantedScopes(viewer).write ? url : `${new URL(url).origin}/`;
+}

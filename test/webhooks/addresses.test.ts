@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import { perform } from '../support/calling.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import {
+  attempted,
+  caller,
+  createEndpoint,
+  deliveryOf,
+  receiver,
+  removeEndpoint,
+  sendTest,
+  server,
+  useWebhookServer,
+} from './support.ts';
+
+useWebhookServer();
+
+describe('the address of a receiver', () => {
+  it('is forgotten with its failures once it is replaced', async () => {
+    const endpoint = await createEndpoint({ path: '/busy' });
+    const delivery = await sendTest(endpoint);
+    await attempted(delivery);
+    const waiting = await sendTest(endpoint);
+    const update = async (url: string) =>
+      (
+        await perform(
+          server.client,
+          'updateWebhookEndpoint',
+          { id: endpoint.id, url },
+          'webhookEndpoint { failingSince pausedUntil enabled }',
+        )
+      ).webhookEndpoint;
+    const same = await update(`${receiver.url}/busy`);
+    expect(same.failingSince).not.toBeNull();
+    expect(same.pausedUntil).not.toBeNull();
+    expect(await update(`${receiver.url}/ok/moved`)).toEqual({
+      failingSince: null,
+      pausedUntil: null,
+      enabled: true,
+    });
+    await attempted(waiting);
+    expect(await deliveryOf(waiting)).toMatchObject({ status: 'DELIVERED' });
+    await removeEndpoint(endpoint);
+  });
+
+  it('is shown without its path and query to those who may only read', async () => {
+    const { path, id } = await createEndpoint({ path: '/ok/with-token?token=s3cret' });
+    const crmWebhookUrl = `${receiver.url}/ok/crm-token`;
+    const { agent } = await perform(
+      server.client,
+      'createAgent',
+      { name: 'Ada', systemPrompt: 'You are Ada.', voiceId: caller.voiceId, crmWebhookUrl },
+      'agent { id }',
+    );
+    const query = `query ($id: ID!, $agent: ID!) {
+      webhookEndpoint(id: $id) { url } agent(id: $agent) { crmWebhookUrl } }`;
+    const read = async (client: GraphQLClient) =>
+      (await client.send(query, { id, agent: agent.id })).data;
+    expect(await read(server.client)).toEqual({
+      webhookEndpoint: { url: `${receiver.url}${path}` },
+      agent: { crmWebhookUrl },
+    });
+    const { accessToken } = await perform(server.client, 'createAccessToken', {}, 'accessToken');
+    expect(await read(createClient(server.url, accessToken))).toEqual({
+      webhookEndpoint: { url: `${receiver.url}/` },
+      agent: { crmWebhookUrl: `${receiver.url}/` },
+    });
+    const found = async (client: GraphQLClient) => {
+      const search = '{ webhookEndpoints(filter: { search: "S3CRET" }) { nodes { id } } }';
+      return (await client.send(search)).data.webhookEndpoints.nodes;
+    };
+    expect(await found(server.client)).toEqual([{ id }]);
+    expect(await found(createClient(server.url, accessToken))).toEqual([]);
+    await perform(server.client, 'deleteAgent', { id: agent.id }, 'agent { id }');
+    await removeEndpoint({ id });
+  });
+});
