@@ -23,8 +23,9 @@ import type { StepHandlers } from './calls/post-call/steps.ts';
 import { fetchSummary } from './calls/post-call/summary.ts';
 import { expireTranscripts, fetchTranscript } from './calls/post-call/transcript.ts';
 import { findRecording, saveFailedRecording } from './calls/recordings/find.ts';
+import { discoverCalls } from './calls/ultravox/discovery.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
-import { callsAreDue, checkCalls, discoverCalls } from './calls/ultravox/reconciler.ts';
+import { callsAreDue, checkCalls } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
 import { eraseDeletedContacts, hasContactsToErase } from './campaigns/contacts/erasure.ts';
 import {
@@ -217,6 +218,7 @@ const PERIODIC: readonly Periodic[] = [
   {
     name: 'discoverCalls',
     everySeconds: (app) => app.config.CALL_CHECK_SECONDS,
+    shared: true,
     run: discoverCalls,
   },
   { name: 'syncVoices', everySeconds: 600, run: syncVoices },

@@ -47,6 +47,7 @@ const OWNERS: Record<string, string> = {
   call_analyses: 'analysis',
   ultravox_webhooks: 'calls',
   creation_refusals: 'calls',
+  call_discovery: 'calls',
   contact_folders: 'contacts',
   contacts: 'contacts',
   contact_imports: 'contacts',

@@ -1,11 +1,10 @@
 /**
  * Looks up at Ultravox what no webhook reported: calls with an unknown creation request, missing ends and
- * bills, and unknown inbound calls. It guarantees that every call ends.
+ * bills. It guarantees that every call ends.
  */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
-import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError, unfilteredCalls } from '../../ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
@@ -16,7 +15,7 @@ import { placeRefusedCall, placeWaitingCalls } from '../placement/placement.ts';
 import { hangUp } from '../service.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, closeLostCall, endCallLocally, nextCheck } from './apply-update.ts';
-import { hangUpIfDuplicate, hangUpIfUnwanted, ingestCall } from './ingest.ts';
+import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 const BATCH = 50;
 const AT_ONCE = 10;
@@ -26,10 +25,6 @@ const CLAIM_SECONDS = 60;
 const LOOK_AGAIN_SECONDS = 5;
 /** Time that the next look-up of a call with an unknown creation may take, while others are held back. */
 const HOLD_LONGER_SECONDS = 5;
-/** Range of the first search for unknown calls, and overlap of later ones. */
-const FIRST_LOOK_BACK_MS = 24 * 3_600_000;
-const OVERLAP_MS = 5 * 60_000;
-const MAX_DISCOVERED = 2_000;
 
 /** SQL condition: whether a call is due to be looked up. */
 export function callsAreDue(app: App): Prisma.Sql {
@@ -244,55 +239,4 @@ async function unreachable(
     where: sameSend(call),
     data: { nextCheckAt: nextCheckAt > now ? nextCheckAt : new Date(soon) },
   });
-}
-
-/** Time up to which this process has searched for unknown calls. */
-const discovery = perInstance((_app: App) => ({ upTo: null as Date | null }));
-
-/** Searches Ultravox's newest calls for those that no webhook announced. */
-export async function discoverCalls(app: App): Promise<void> {
-  const startedAt = new Date();
-  const from = discovery(app).upTo ?? new Date(startedAt.getTime() - FIRST_LOOK_BACK_MS);
-  let batch: UltravoxCall[] = [];
-  let count = 0;
-  let complete = true;
-  for await (const seen of app.ultravox.calls.listAll({
-    fromDate: from.toISOString(),
-    sort: '-created',
-    pageSize: 100,
-  })) {
-    batch.push(seen);
-    count += 1;
-    if (batch.length === 100) batch = await ingestUnknown(app, batch);
-    if (count >= MAX_DISCOVERED) {
-      complete = false;
-      break;
-    }
-  }
-  await ingestUnknown(app, batch);
-  if (complete) discovery(app).upTo = new Date(startedAt.getTime() - OVERLAP_MS);
-}
-
-/** Ingests the unknown calls of a batch. Known calls are left to `checkCalls`. */
-async function ingestUnknown(app: App, batch: readonly UltravoxCall[]): Promise<UltravoxCall[]> {
-  const known = await app.db.call.findMany({
-    where: { ultravoxId: { in: batch.map(({ callId }) => callId) } },
-    select: { ultravoxId: true },
-  });
-  const knownIds = new Set(known.map(({ ultravoxId }) => ultravoxId));
-  for (const seen of batch) {
-    if (knownIds.has(seen.callId)) continue;
-    try {
-      const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
-      if (!ingested) {
-        await hangUpIfDuplicate(app, seen);
-        continue;
-      }
-      announceUpdate(app, ingested.before, ingested.after);
-      hangUpIfUnwanted(app, ingested);
-    } catch (error) {
-      app.failures.record('ingestCall', error, { level: 'error', ultravoxCallId: seen.callId });
-    }
-  }
-  return [];
 }

@@ -5,7 +5,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { placeClaimedCalls, releaseDeadClaims } from '../../../src/calls/placement/placement.ts';
-import { checkCalls, discoverCalls } from '../../../src/calls/ultravox/reconciler.ts';
+import { discoverCalls } from '../../../src/calls/ultravox/discovery.ts';
+import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
 import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';

@@ -1,0 +1,88 @@
+/** The search at Ultravox for calls that no webhook announced. */
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { App } from '../../../src/app.ts';
+import { discoverCalls } from '../../../src/calls/ultravox/discovery.ts';
+import type { Call as UltravoxCall } from '../../../src/ultravox/wire.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { atSimulator, makeAgent, newPerson, setFaults, uuidOf } from '../support.ts';
+
+let server: TestServer;
+let agentId: string;
+beforeAll(async () => {
+  // Without a worker, calls are searched for when a test says so.
+  server = await startTestServer({ settings: { ROLE: 'api' } });
+  await setFaults(server, [{ kind: 'webhookLost' }]);
+  const id = await makeAgent(server);
+  const row = await server.app.db.agent.findUniqueOrThrow({ where: { id: uuidOf(id) } });
+  agentId = row.remoteId!;
+});
+afterAll(() => server.close());
+
+/** Makes an inbound call that is not announced. */
+async function callIn(): Promise<UltravoxCall> {
+  const input = { agentId, from: newPerson(), to: newPerson(), medium: 'sip', force: true };
+  const { status, body } = await atSimulator(server, 'POST', '/simulator/inbound-calls', input);
+  expect(status).toBe(201);
+  return server.app.ultravox.calls.get(body.callId);
+}
+
+const isKnown = async ({ callId }: UltravoxCall) =>
+  (await server.app.db.call.count({ where: { ultravoxId: callId } })) === 1;
+
+/** Another process, and the times that it searches from. Its Ultravox has these calls, the oldest first. */
+function processWith(calls: readonly UltravoxCall[], failAfter = Number.POSITIVE_INFINITY) {
+  const asked: string[] = [];
+  async function* listAll({ fromDate, sort }: { fromDate?: string; sort?: string }) {
+    asked.push(fromDate!);
+    const listed = calls.filter(({ created }) => Date.parse(created) >= Date.parse(fromDate!));
+    if (sort === '-created') listed.reverse();
+    for (const [index, seen] of listed.entries()) {
+      if (index === failAfter) throw new Error('The connection broke');
+      yield seen;
+    }
+  }
+  const { ultravox } = server.app;
+  const changed = { ...ultravox.calls, listAll } as typeof ultravox.calls;
+  const app: App = { ...server.app, ultravox: { ...ultravox, calls: changed } };
+  return { app, asked };
+}
+
+/** That many calls, a second after each other, of which the database has all. */
+function manyCalls(like: UltravoxCall, count: number): UltravoxCall[] {
+  return Array.from({ length: count }, (_, second) => ({
+    ...like,
+    created: new Date(Date.parse(like.created) + second * 1000).toISOString(),
+  }));
+}
+
+describe('discoverCalls', () => {
+  it('continues after a downtime where the last search was', async () => {
+    await discoverCalls(server.app);
+    const missed = await callIn();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3 * 24 * 3_600_000 });
+    await discoverCalls({ ...server.app }).finally(() => vi.useRealTimers());
+    expect(await isKnown(missed)).toBe(true);
+  });
+
+  it('finds a call that is older than thousands of others, and lists those only once', async () => {
+    const known = await callIn();
+    await discoverCalls(server.app);
+    const missed = await callIn();
+    const { app, asked } = processWith([missed, ...manyCalls(known, 3_000)]);
+    await discoverCalls(app);
+    expect(await isKnown(missed)).toBe(true);
+    await discoverCalls(app);
+    expect(Date.parse(asked[1]!) - Date.parse(asked[0]!)).toBeGreaterThan(40 * 60_000);
+  });
+
+  it('continues where a search was interrupted', async () => {
+    const known = await callIn();
+    await discoverCalls(server.app);
+    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
+    const broken = processWith(manyCalls(known, 3_000), 1_000);
+    await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
+    await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
+    const [first, second] = broken.asked.map((from) => Date.parse(from));
+    expect(second! - first!).toBe(999_000);
+  });
+});
