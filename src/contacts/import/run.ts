@@ -32,14 +32,23 @@ import { announceContactImport, CHUNK_BYTES, MAX_ROW_BYTES, MAX_ROWS } from './s
 export const BATCH_ROWS = 2_000;
 const MAX_RUN_MS = 5_000;
 const LEASE_SECONDS = 30;
-/** An import without progress for this long is failed. */
-const STALLED_HOURS = 24;
+/**
+ * Delays between runs without progress, which double. With them, an import whose batch fails always is given
+ * up after a day of runs. Time in which nobody ran it does not count.
+ */
+const RETRY_SECONDS = { first: 10, max: 3_600 };
+const MAX_STALLED_RUNS = 32;
 const MAX_REASON = 1_000;
 const MAX_SHOWN_NUMBER = 60;
 
 const LEASE_COLUMNS = { table: 'contact_imports', id: 'lease_id', until: 'lease_until' };
 
-/** Handles `importContacts` jobs. Does nothing if the import has ended or another run holds its lease. */
+/**
+ * Handles `importContacts` jobs. Does nothing if the import has ended, another run holds its lease, or the last
+ * run made no progress a short time ago.
+ *
+ * The next run is delayed in advance, until a batch is committed: a run may also end with its process.
+ */
 export async function runContactImport(app: App, { id }: { id: string }): Promise<void> {
   const lease = newLease({
     columns: LEASE_COLUMNS,
@@ -47,9 +56,14 @@ export async function runContactImport(app: App, { id }: { id: string }): Promis
     seconds: LEASE_SECONDS,
   });
   const claimed = await lease.claim(app.db, {
-    when: Prisma.sql`status IN ('PENDING', 'RUNNING')`,
+    when: Prisma.sql`status IN ('PENDING', 'RUNNING')
+      AND stalled_runs < ${MAX_STALLED_RUNS}
+      AND (next_run_at IS NULL OR next_run_at <= now())`,
     set: Prisma.sql`status = 'RUNNING',
-      started_at = coalesce(started_at, ${app.now()}::timestamptz), updated_at = now()`,
+      started_at = coalesce(started_at, ${app.now()}::timestamptz), updated_at = now(),
+      stalled_runs = stalled_runs + 1,
+      next_run_at = now() + make_interval(secs => least(
+        ${RETRY_SECONDS.first}::float8 * 2 ^ stalled_runs, ${RETRY_SECONDS.max}::float8))`,
   });
   if (!claimed) return;
   const row = await app.db.contactImport.findUniqueOrThrow({ where: { id } });
@@ -68,23 +82,26 @@ export function hasOpenImports(): Prisma.Sql {
 }
 
 /**
- * Fallback for lost jobs: resumes imports whose run has died, and fails those without progress for a
- * day.
+ * Fallback for lost jobs: resumes imports whose run has failed or died, and fails those whose runs have made no
+ * progress for a day.
  */
 export async function sweepContactImports(app: App): Promise<void> {
+  const now = new Date();
   const waiting = await app.db.contactImport.findMany({
     where: {
       status: { in: ['PENDING', 'RUNNING'] },
-      updatedAt: { lt: new Date(Date.now() - 5_000) },
-      OR: [{ leaseUntil: null }, { leaseUntil: { lt: new Date() } }],
+      updatedAt: { lt: new Date(now.getTime() - 5_000) },
+      AND: [
+        { OR: [{ leaseUntil: null }, { leaseUntil: { lt: now } }] },
+        { OR: [{ nextRunAt: null }, { nextRunAt: { lt: now } }] },
+      ],
     },
     orderBy: { createdAt: 'asc' },
-    select: { id: true, organizationId: true, updatedAt: true },
+    select: { id: true, organizationId: true, stalledRuns: true },
     take: 100,
   });
-  const stalledSince = new Date(Date.now() - STALLED_HOURS * 3_600_000);
-  for (const { id, organizationId, updatedAt } of waiting) {
-    if (updatedAt < stalledSince) await failStalledImport(app, id);
+  for (const { id, organizationId, stalledRuns } of waiting) {
+    if (stalledRuns >= MAX_STALLED_RUNS) await failStalledImport(app, id);
     else
       await app.jobs.enqueue(
         app.db,
@@ -279,6 +296,8 @@ async function commitBatch(
         failedCount: { increment: batch.problems.length },
         warningCount: { increment: batch.warnings.length },
         doNotCallCount: { increment: batch.optOutRows },
+        stalledRuns: 0,
+        nextRunAt: null,
         ...(finish ? { ...finish, finishedAt: app.now() } : {}),
       },
       select: { id: true },
