@@ -5,6 +5,7 @@
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import { FIRST_ID } from '../infra/ids.ts';
 
 const DAY_MS = 86_400_000;
 /** Most changes of calls, such as their bills, come before. */
@@ -16,7 +17,6 @@ const ORGANIZATIONS = 100;
 const WINDOW_DAYS = 60;
 const CHANGED_DAYS = 500;
 const ROLL_UP_TIMEOUT_MS = 600_000;
-const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 export type Grain = 'QUARTER_HOUR' | 'DAY';
 

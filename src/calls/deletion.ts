@@ -1,10 +1,13 @@
 /** Permanent deletion of calls, here and at Ultravox. */
 import type { App } from '../app.ts';
+import type { Call } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { FIRST_ID } from '../infra/ids.ts';
 import type { JobContext } from '../infra/jobs/jobs.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import { deletedEarlier, ownedBy, type Viewer } from '../viewer.ts';
+import { callEvents } from './append-events.ts';
 import { removeUltravoxCallJob } from './jobs.ts';
 import { notifyCallsDeleted } from './listeners.ts';
 import { deleteTranscripts } from './post-call/transcript.ts';
@@ -13,6 +16,7 @@ import { isEnded } from './status.ts';
 const MAX_DELETE = 100;
 /** Time left to the job of the deletion itself. */
 const REMOVE_AFTER_MS = 10 * 60_000;
+const REMOVE_BATCH = 100;
 
 /**
  * Permanently deletes ended calls, with recordings and transcripts at Ultravox. Deletes none if one of
@@ -85,13 +89,7 @@ export async function deleteCalls(
     await appendEvents(
       tx,
       viewer.organizationId,
-      calls.map((call) => ({
-        type: 'CALL_DELETED' as const,
-        callId: call.id,
-        agentId: call.agentId,
-        sequence: call.eventCount + 1,
-        data: { status: call.status, endReason: call.endReason },
-      })),
+      calls.flatMap((call) => callEvents(call, [{ type: 'CALL_DELETED', data: {} }])),
     );
   });
   announceEvents(app, viewer.organizationId);
@@ -121,22 +119,31 @@ export async function removeUltravoxCall(
   await app.db.call.update({ where: { id }, data: { ultravoxRemovedAt: app.now() } });
 }
 
-/** Removes deleted calls whose job gave up, or whose Ultravox ID became known after the deletion. */
+/**
+ * Removes deleted calls whose job gave up, or whose Ultravox ID became known after the deletion. All of them: those
+ * that Ultravox refuses to delete must not keep the others waiting.
+ */
 export async function removeDeletedCalls(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - REMOVE_AFTER_MS);
-  const calls = await app.db.call.findMany({
-    where: { deletedAt: { lt: before }, ultravoxRemovedAt: null, ultravoxId: { not: null } },
-    select: { id: true, organizationId: true },
-    orderBy: { deletedAt: 'asc' },
-    take: 100,
-  });
-  await app.jobs.enqueueMany(
-    app.db,
-    removeUltravoxCallJob,
-    calls.map(({ id, organizationId }) => ({
-      payload: { id },
-      group: organizationId,
-      singletonKey: id,
-    })),
-  );
+  let after = { id: FIRST_ID, deletedAt: new Date(0) };
+  for (;;) {
+    const calls = await app.db.$queryRaw<Pick<Call, 'id' | 'organizationId' | 'deletedAt'>[]>`
+      SELECT id, organization_id AS "organizationId", deleted_at AS "deletedAt" FROM calls
+      WHERE deleted_at IS NOT NULL AND ultravox_removed_at IS NULL AND ultravox_id IS NOT NULL
+        AND deleted_at < ${before}::timestamptz
+        AND (deleted_at, id) > (${after.deletedAt}::timestamptz, ${after.id}::uuid)
+      ORDER BY deleted_at, id LIMIT ${REMOVE_BATCH}`;
+    await app.jobs.enqueueMany(
+      app.db,
+      removeUltravoxCallJob,
+      calls.map(({ id, organizationId }) => ({
+        payload: { id },
+        group: organizationId,
+        singletonKey: id,
+      })),
+    );
+    const last = calls.at(-1);
+    if (calls.length < REMOVE_BATCH || !last?.deletedAt || app.closing.aborted) return;
+    after = { id: last.id, deletedAt: last.deletedAt };
+  }
 }

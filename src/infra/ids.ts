@@ -2,6 +2,9 @@
 import { createHash } from 'node:crypto';
 import { v7 } from 'uuid';
 
+/** Sorts before every ID: where a scan by ID begins. */
+export const FIRST_ID = '00000000-0000-0000-0000-000000000000';
+
 /** A new UUIDv7, which sorts by its creation time. */
 export function newId(): string {
   return v7();

@@ -13,6 +13,7 @@
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import { FIRST_ID } from '../infra/ids.ts';
 import { type Lease, LeaseLostError, leaseIsFree, newLease } from '../infra/jobs/lease.ts';
 import { isUpToDate, send } from './remote-resource.ts';
 import { nextSyncStatus } from './status.ts';
@@ -22,6 +23,8 @@ type Table = Pick<SyncKind<SyncRow>, 'table'>;
 
 /** Seconds for which only the request that made a change sends it, before the job does. */
 const INLINE_SECONDS = 5;
+
+const SWEEP_BATCH = 500;
 
 /** Call it in the transaction that raised `revision` or set `deletedAt`. */
 export async function enqueueSync(
@@ -118,25 +121,30 @@ export function needsSweep(app: App, kind: Table): Prisma.Sql {
 
 /**
  * Enqueues every row of a kind that is out of step and that no sender holds: a fallback in case a
- * job is lost. At most 500 rows for each run.
+ * job is lost. All of them, so that rows which cannot be synced do not keep others waiting.
  */
 export async function sweepSync(
   app: App,
   kind: Pick<SyncKind<SyncRow>, 'table' | 'job'>,
 ): Promise<void> {
-  const rows = await app.db.$queryRaw<{ id: string; organizationId: string }[]>`
-    SELECT id, organization_id AS "organizationId" FROM ${Prisma.raw(kind.table)}
-    WHERE ${isLeftOutOfStep(app, kind)}
-    ORDER BY updated_at LIMIT 500`;
-  await app.jobs.enqueueMany(
-    app.db,
-    kind.job,
-    rows.map(({ id, organizationId }) => ({
-      payload: { id },
-      group: organizationId,
-      singletonKey: `${id}:sweep`,
-    })),
-  );
+  for (let after = FIRST_ID; ; ) {
+    const rows = await app.db.$queryRaw<{ id: string; organizationId: string }[]>`
+      SELECT id, organization_id AS "organizationId" FROM ${Prisma.raw(kind.table)}
+      WHERE ${isLeftOutOfStep(app, kind)} AND id > ${after}::uuid
+      ORDER BY id LIMIT ${SWEEP_BATCH}`;
+    await app.jobs.enqueueMany(
+      app.db,
+      kind.job,
+      rows.map(({ id, organizationId }) => ({
+        payload: { id },
+        group: organizationId,
+        singletonKey: `${id}:sweep`,
+      })),
+    );
+    const last = rows.at(-1);
+    if (rows.length < SWEEP_BATCH || !last || app.closing.aborted) return;
+    after = last.id;
+  }
 }
 
 function isLeftOutOfStep(app: App, kind: Table): Prisma.Sql {

@@ -1,4 +1,4 @@
-/** Test calls in a browser; ending and deleting calls. */
+/** Test calls in a browser; ending calls. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { publicId } from '../../src/ids.ts';
@@ -10,7 +10,6 @@ import {
   atSimulator,
   type Caller,
   callOf,
-  dataOf,
   dial,
   dialsOf,
   done,
@@ -19,7 +18,6 @@ import {
   newCaller,
   newPerson,
   problemsOf,
-  remoteCallOf,
   resumeCreations,
   rowOf,
   run,
@@ -354,104 +352,5 @@ describe('endCall', () => {
     expect(problemsOf(unknown)).toEqual(['NOT_FOUND id']);
     const agent = await run(caller.client, 'endCall', { id: caller.agentId });
     expect(problemsOf(agent)).toEqual(['INVALID_ID id']);
-  });
-});
-
-describe('deleteCalls', () => {
-  it('deletes all or none, here and at Ultravox', async () => {
-    const person = newPerson();
-    const secret = 'Rumpelstiltskin';
-    await setSimulator(server, { talkSeconds: 5 });
-    const made = await dial(caller, person, {
-      variables: { name: secret },
-      metadata: { name: secret },
-      settings: { greeting: `Hello ${secret}` },
-    });
-    await setSimulator(server, LONG);
-    const live = await dial(caller);
-    const call = await billed(made.id);
-    const { ultravoxId } = await rowOf(server, made.id);
-
-    const refused = await run(caller.client, 'deleteCalls', {
-      ids: [made.id, live.id, publicId('Call', newId()), caller.agentId],
-    });
-    // What is wrong with one id does not hide what is wrong with the others.
-    expect(problemsOf(refused)).toEqual([
-      'INVALID_ID ids.3',
-      'INVALID_STATE ids.1',
-      'NOT_FOUND ids.2',
-    ]);
-    const doubled = await run(caller.client, 'deleteCalls', { ids: [made.id, made.id] });
-    expect(problemsOf(doubled)).toEqual(['INVALID_INPUT ids.1']);
-    const blocked = await run(caller.client, 'deleteCalls', {
-      ids: [made.id, live.id, publicId('Call', newId())],
-    });
-    expect(blocked.deletedCallIds).toBeNull();
-    expect(problemsOf(blocked)).toEqual(['INVALID_STATE ids.1', 'NOT_FOUND ids.2']);
-    expect(await callOf(caller.client, made.id)).toEqual(call);
-
-    // One that came in and could not be worked on yet.
-    const { body: remote } = await remoteCallOf(server, made.id);
-    await server.app.db.ultravoxWebhook.create({
-      data: {
-        id: newId(),
-        ultravoxCallId: ultravoxId!,
-        event: 'call.later',
-        payload: { ...remote, joined: 'nonsense', broken: secret, maxDuration: 7 },
-        error: `could not parse ${secret}`,
-      },
-    });
-    const { deletedCallIds } = await done(caller.client, 'deleteCalls', { ids: [made.id] });
-    expect(deletedCallIds).toEqual([made.id]);
-
-    const gone = await caller.client.send(
-      `query ($id: ID!, $person: E164!) { call(id: $id) { id } node(id: $id) { id }
-        calls(filter: { phoneNumber: $person }) { totalCount nodes { id } } }`,
-      { id: made.id, person },
-    );
-    expect(dataOf(gone)).toEqual({
-      call: null,
-      node: null,
-      calls: { totalCount: 0, nodes: [] },
-    });
-    const byNumber = await caller.client.send(
-      `query ($id: ID!) { phoneNumber(id: $id) { calls(first: 100) { nodes { id } } } }`,
-      { id: caller.numberId },
-    );
-    expect(JSON.stringify(dataOf(byNumber))).not.toContain(made.id);
-    for (const [name, input, problem] of [
-      ['endCall', { id: made.id }, 'NOT_FOUND id'],
-      ['deleteCalls', { ids: [made.id] }, 'NOT_FOUND ids.0'],
-    ] as const) {
-      expect(problemsOf(await run(caller.client, name, input))).toEqual([problem]);
-    }
-
-    const events = await server.app.db.event.findMany({
-      where: { callId: uuidOf(made.id) },
-      orderBy: { sequence: 'asc' },
-    });
-    expect(events.at(-1)).toMatchObject({ type: 'CALL_DELETED', sequence: events.length });
-    await until('Ultravox to have removed it', async () => {
-      const { status } = await atSimulator(server, 'GET', `/api/calls/${ultravoxId}`);
-      // 425: Ultravox remembers that there was one.
-      return status !== 200;
-    });
-    await until('everything personal to be gone', async () => {
-      const left = await server.app.db.$queryRaw<{ text: string }[]>`
-        SELECT to_jsonb(c)::text AS text FROM calls c WHERE id = ${uuidOf(made.id)}::uuid
-        UNION ALL SELECT to_jsonb(e)::text FROM events e WHERE call_id = ${uuidOf(made.id)}::uuid
-        UNION ALL SELECT to_jsonb(w)::text FROM ultravox_webhooks w WHERE ultravox_call_id = ${ultravoxId}`;
-      expect(left.length).toBeGreaterThan(6);
-      const text = JSON.stringify(left);
-      expect(text).not.toContain(secret);
-      expect(text).not.toContain(person);
-      return true;
-    });
-    await done(caller.client, 'endCall', { id: live.id });
-  });
-
-  it('requires 1 to 100 IDs', async () => {
-    const none = await run(caller.client, 'deleteCalls', { ids: [] });
-    expect(problemsOf(none)).toEqual(['REQUIRED ids']);
   });
 });

@@ -320,11 +320,25 @@ export async function resumeEnrollments(app: App): Promise<void> {
     updatedAt: { lt: new Date(Date.now() - DEAD_AFTER_SECONDS[status] * 1000) },
   });
   await app.db.campaignEnrollment.deleteMany({ where: { OR: [idle('STAGING'), idle('DONE')] } });
-  const dead = await app.db.campaignEnrollment.findMany({ where: idle('JOINING'), take: 100 });
+  const dead = await app.db.campaignEnrollment.findMany({
+    where: idle('JOINING'),
+    orderBy: { updatedAt: 'asc' },
+    take: 100,
+  });
   for (const enrollment of dead) {
     if (app.closing.aborted) return;
-    await joinRemaining(app, enrollment).catch((error) =>
-      app.log.error({ error, enrollment: enrollment.id }, 'An enrollment cannot be completed'),
-    );
+    const { id } = enrollment;
+    await joinRemaining(app, enrollment).catch(async (error) => {
+      app.failures.record('resumeEnrollment', error, {
+        level: 'error',
+        message: 'An enrollment cannot be completed; it is tried again',
+        enrollment: id,
+      });
+      // To the end of the order, so that it does not keep the others waiting.
+      await app.db.campaignEnrollment.updateMany({
+        where: { id },
+        data: { updatedAt: new Date() },
+      });
+    });
   }
 }

@@ -139,13 +139,19 @@ export async function resumeReplans(app: App): Promise<void> {
   const before = new Date(Date.now() - DEAD_AFTER_SECONDS * 1000);
   const dead = await app.db.campaignReplan.findMany({
     where: { updatedAt: { lt: before } },
+    orderBy: { updatedAt: 'asc' },
     select: { campaignId: true },
     take: 100,
   });
   for (const { campaignId } of dead) {
     if (app.closing.aborted) return;
-    await finishReplan(app, campaignId).catch((error) =>
-      app.failures.record('resumeReplan', error, { campaignId }),
-    );
+    await finishReplan(app, campaignId).catch(async (error) => {
+      app.failures.record('resumeReplan', error, { campaignId });
+      // To the end of the order, so that it does not keep the others waiting.
+      await app.db.campaignReplan.updateMany({
+        where: { campaignId },
+        data: { updatedAt: new Date() },
+      });
+    });
   }
 }
