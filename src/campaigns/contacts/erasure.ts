@@ -2,8 +2,11 @@
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { inSteps } from '../../infra/database/in-steps.ts';
+import { FIRST_ID } from '../../infra/ids.ts';
 
-const MAX_CAMPAIGNS = 100;
+const BATCH = 100;
+/** Time that the contacts of one request take to be staged. */
+const STAGED_FOR_SECONDS = 30;
 
 /** Deleted campaigns that have contacts to erase and no open call, whose contact is still needed. */
 const ERASABLE = Prisma.sql`
@@ -25,19 +28,46 @@ export function hasContactsToErase(): Prisma.Sql {
  * A campaign is marked after its last step, so one whose erasure was cut off is continued.
  */
 export async function eraseDeletedContacts(app: App): Promise<void> {
-  const campaigns = await app.db.$queryRaw<{ id: string }[]>`
-    ${ERASABLE} ORDER BY deleted_at LIMIT ${MAX_CAMPAIGNS}`;
-  for (const { id } of campaigns) {
-    if (app.closing.aborted) return;
-    try {
-      await eraseContacts(app, id);
-    } catch (error) {
-      app.failures.record('eraseContacts', error, {
-        message: 'Could not erase the contacts of a deleted campaign; it is tried again',
-        campaignId: id,
-      });
+  for (let after = FIRST_ID; ; ) {
+    const campaigns = await app.db.$queryRaw<{ id: string }[]>`
+      ${ERASABLE} AND id > ${after}::uuid ORDER BY id LIMIT ${BATCH}`;
+    for (const { id } of campaigns) {
+      if (app.closing.aborted) return;
+      // One that fails must not keep the others waiting.
+      await eraseCampaign(app, id).catch(
+        app.failures.recorder('eraseContacts', {
+          message: 'Could not erase the contacts of a deleted campaign; it is tried again',
+          campaignId: id,
+        }),
+      );
     }
+    const last = campaigns.at(-1);
+    if (!last || campaigns.length < BATCH) return;
+    after = last.id;
   }
+}
+
+async function eraseCampaign(app: App, campaignId: string): Promise<void> {
+  await eraseContacts(app, campaignId);
+  const staging = await eraseStagedRows(app, campaignId);
+  if (staging || app.closing.aborted) return;
+  await app.db.campaign.update({
+    where: { id: campaignId },
+    data: { contactsErasedAt: app.now() },
+  });
+}
+
+/**
+ * Deletes the rows of interrupted enrollments, which are otherwise kept for an hour. Returns whether a process may
+ * still stage some, which finds at the end that the campaign is deleted.
+ */
+async function eraseStagedRows(app: App, campaignId: string): Promise<boolean> {
+  const before = new Date(Date.now() - STAGED_FOR_SECONDS * 1000);
+  await app.db.campaignEnrollment.deleteMany({
+    where: { campaignId, status: 'STAGING', updatedAt: { lt: before } },
+  });
+  await app.db.campaignEnrollmentRow.deleteMany({ where: { enrollment: { campaignId } } });
+  return (await app.db.campaignEnrollment.count({ where: { campaignId, status: 'STAGING' } })) > 0;
 }
 
 async function eraseContacts(app: App, campaignId: string): Promise<void> {
@@ -59,10 +89,5 @@ async function eraseContacts(app: App, campaignId: string): Promise<void> {
       SELECT count(*)::int AS rows, max(position) AS last FROM next`;
     from = (step?.last ?? from) + 1;
     return step?.rows ?? 0;
-  });
-  if (app.closing.aborted) return;
-  await app.db.campaign.update({
-    where: { id: campaignId },
-    data: { contactsErasedAt: app.now() },
   });
 }

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { eraseDeletedContacts } from '../../../src/campaigns/contacts/erasure.ts';
+import { newId } from '../../../src/infra/ids.ts';
 import { perform } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { act, createCampaign, type Operator, people, prepareOperator, uuidOf } from '../support.ts';
@@ -103,5 +104,55 @@ describe('eraseDeletedContacts', () => {
     expect(erased.contactsErasedAt).not.toBeNull();
     await eraseDeletedContacts(server.app);
     expect(await campaign()).toEqual(erased);
+  });
+
+  it('erases rows that an interrupted request had staged', async () => {
+    const { id } = await createCampaign(operator, {});
+    const campaignId = uuidOf(id);
+    const enrollmentId = newId();
+    await db.campaignEnrollment.create({
+      data: {
+        id: enrollmentId,
+        organizationId: server.organizationId,
+        campaignId,
+        status: 'STAGING',
+        rows: { create: { ordinal: 0, identity: 'Erased', phoneNumber: '+1', metadata: {} } },
+      },
+    });
+    await deleteCampaign(id);
+    await eraseDeletedContacts(server.app);
+    const erasedAt = async () =>
+      (await db.campaign.findUniqueOrThrow({ where: { id: campaignId } })).contactsErasedAt;
+    expect(await db.campaignEnrollmentRow.count({ where: { enrollmentId } })).toBe(0);
+    // The process may still be alive, and stage more.
+    expect(await erasedAt()).toBeNull();
+    const longAgo = new Date(Date.now() - 60_000);
+    await db.campaignEnrollment.update({
+      where: { id: enrollmentId },
+      data: { updatedAt: longAgo },
+    });
+    await eraseDeletedContacts(server.app);
+    expect(await erasedAt()).not.toBeNull();
+    expect(await db.campaignEnrollment.count({ where: { id: enrollmentId } })).toBe(0);
+  });
+
+  it('erases a campaign although it fails for many that were deleted before', async () => {
+    const scheduledAt = '2040-03-05T08:00:00.000Z';
+    const { id } = await createCampaign(operator, { contacts: [PERSON], scheduledAt });
+    await act(operator, 'cancelCampaign', id);
+    await deleteCampaign(id);
+    await db.$executeRaw`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'This campaign is not changed'; END $$`;
+    await db.$executeRaw`
+      CREATE TRIGGER refuse BEFORE UPDATE ON campaigns FOR EACH ROW
+        WHEN (OLD.name = 'Refused') EXECUTE FUNCTION refuse()`;
+    await db.$executeRaw`
+      INSERT INTO campaigns SELECT refused.* FROM campaigns c, generate_series(1, 101) AS n,
+        jsonb_populate_record(c, jsonb_build_object('id', md5(n::text)::uuid, 'name', 'Refused',
+          'deleted_at', c.deleted_at - interval '1 day')) AS refused
+      WHERE c.id = ${uuidOf(id)}::uuid`;
+    await eraseDeletedContacts(server.app);
+    expect(JSON.stringify(await rowsOf(uuidOf(id)))).not.toMatch(PERSONAL);
   });
 });
