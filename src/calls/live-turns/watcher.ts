@@ -18,7 +18,6 @@ const INTERVAL_MS = 500;
 const LEASE_SECONDS = 5;
 /** Requests to Ultravox at once, in one process. */
 const MAX_AT_ONCE = 20;
-const MAX_CALLS = 1_000;
 
 export interface WatchedCalls {
   organizationId: string;
@@ -38,7 +37,7 @@ export function watchTurns(app: App, calls: WatchedCalls): () => void {
 
 const watchers = perInstance((app: App) => new TurnWatcher(app));
 
-type LiveCall = Pick<Call, 'id' | 'organizationId' | 'ultravoxId'>;
+type LiveCall = Pick<Call, 'id' | 'organizationId' | 'agentId' | 'campaignId' | 'ultravoxId'>;
 
 /** What this process knows of a call that it reads. */
 interface Reading {
@@ -114,28 +113,39 @@ class TurnWatcher {
     }
   }
 
-  /** Those read longest ago come first, so that none is starved when there are too many. */
+  /**
+   * All of them, since those of an account are limited. Those read longest ago come first, so that none is starved
+   * when there are more than can be read at once.
+   */
   async #liveCalls(): Promise<LiveCall[]> {
-    const filters = new Map([...this.wanted.values()].map((each) => [JSON.stringify(each), each]));
-    const calls = await this.#app.db.call.findMany({
-      where: {
-        status: 'IN_PROGRESS',
-        // Has an index of its own, unlike the status.
-        endedAt: null,
-        deletedAt: null,
-        ultravoxId: { not: null },
-        OR: [...filters.values()].map(({ organizationId, callId, agentId, campaignId }) => ({
-          organizationId,
-          ...(callId ? { id: callId } : {}),
-          ...(agentId ? { agentId } : {}),
-          ...(campaignId ? { campaignId } : {}),
-        })),
-      },
-      select: { id: true, organizationId: true, ultravoxId: true },
-      take: MAX_CALLS,
-    });
-    const order = [...this.#readings.keys()];
-    return calls.sort((a, b) => order.indexOf(a.id) - order.indexOf(b.id));
+    const watched = [...this.wanted.values()];
+    const wanted = new Set(watched.map(keyOf));
+    // By the narrowest criterion of each subscription, so that the text does not depend on their number.
+    const calls = new Set<string>();
+    const agents = new Set<string>();
+    const campaigns = new Set<string>();
+    const organizations = new Set<string>();
+    for (const { callId, agentId, campaignId, organizationId } of watched) {
+      if (callId) calls.add(callId);
+      else if (campaignId) campaigns.add(campaignId);
+      else if (agentId) agents.add(agentId);
+      else organizations.add(organizationId);
+    }
+    // `ended_at` has an index of its own, unlike the status.
+    const live = await this.#app.db.$queryRaw<LiveCall[]>`
+      SELECT id, organization_id AS "organizationId", agent_id AS "agentId",
+        campaign_id AS "campaignId", ultravox_id AS "ultravoxId"
+      FROM calls
+      WHERE status = 'IN_PROGRESS' AND ended_at IS NULL AND deleted_at IS NULL
+        AND ultravox_id IS NOT NULL
+        AND (id = ANY(${[...calls]}::uuid[]) OR agent_id = ANY(${[...agents]}::uuid[])
+          OR campaign_id = ANY(${[...campaigns]}::uuid[])
+          OR organization_id = ANY(${[...organizations]}::uuid[]))`;
+    const rank = new Map([...this.#readings.keys()].map((id, index) => [id, index]));
+    const rankOf = ({ id }: LiveCall): number => rank.get(id) ?? -1;
+    return live
+      .filter((call) => keysOf(call).some((key) => wanted.has(key)))
+      .sort((a, b) => rankOf(a) - rankOf(b));
   }
 
   async #read(call: LiveCall, reading: Reading): Promise<void> {
@@ -191,6 +201,21 @@ class TurnWatcher {
   async #release({ lease }: Reading): Promise<void> {
     await lease.release(this.#app.db).catch(this.#app.failures.recorder('releaseTurns'));
   }
+}
+
+function keyOf({ organizationId, callId, agentId, campaignId }: WatchedCalls): string {
+  return JSON.stringify([organizationId, callId, agentId, campaignId]);
+}
+
+/** The keys of all subscriptions that the call matches. */
+function keysOf({ id, organizationId, agentId, campaignId }: LiveCall): string[] {
+  return [id, null].flatMap((callId) =>
+    [agentId, null].flatMap((agent) =>
+      [campaignId, null].map((campaign) =>
+        keyOf({ organizationId, callId, agentId: agent, campaignId: campaign }),
+      ),
+    ),
+  );
 }
 
 const WATCHES = { table: 'call_turn_watches', id: 'lease_id', until: 'lease_until' };
