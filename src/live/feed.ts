@@ -9,6 +9,7 @@
  */
 import type { App } from '../app.ts';
 import type { Event } from '../generated/prisma/client.ts';
+import { repeat } from '../infra/jobs/repeat.ts';
 import { shareReads } from '../infra/shared-reads.ts';
 import { announcedEvents, type Numbering, readAnnouncement } from './announcement.ts';
 import { checkCursor } from './cursor.ts';
@@ -61,7 +62,7 @@ class LogFeed implements EventFeed, StreamSource {
   readonly paused = new Set<LogStream>();
   readonly missed: MissedEvents;
   readonly #channels = new Map<string, Channel>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #stopPolling: () => void;
   /** Thousands of subscribers may come back at once. */
   readonly #bounds: (organizationId: string) => Promise<LogBounds>;
   #closed = false;
@@ -70,8 +71,7 @@ class LogFeed implements EventFeed, StreamSource {
     this.app = app;
     this.missed = new MissedEvents(app);
     this.#bounds = shareReads((organizationId) => logBounds(app, organizationId));
-    this.#timer = setInterval(() => void this.#poll(), app.config.EVENT_POLL_SECONDS * 1000);
-    this.#timer.unref();
+    this.#stopPolling = repeat(app.config.EVENT_POLL_SECONDS * 1000, () => this.#poll());
   }
 
   async subscribe(
@@ -88,7 +88,7 @@ class LogFeed implements EventFeed, StreamSource {
 
   close(): void {
     this.#closed = true;
-    clearInterval(this.#timer);
+    this.#stopPolling();
     for (const channel of this.#channels.values()) channel.stopListening();
     for (const channel of this.#channels.values()) {
       for (const stream of channel.live) stream.wake();

@@ -8,6 +8,7 @@ import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
+import { repeat } from '../../infra/jobs/repeat.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import { CALL_COLUMNS } from '../lock.ts';
@@ -91,26 +92,43 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
 }
 
 async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
-  const { running } = lanes(app)[lane];
+  const state = lanes(app)[lane];
+  const { running } = state;
   const runs = runsOf(app, lane);
   runs?.begin();
   const free = MOST_STEPS[lane].all - running.size;
   const { claimed, laterInMs } = free > 0 ? await claimSteps(app, lane, free) : NO_ROOM;
-  // More of its organization, or of all, may wait for room.
-  const mayBeMore = claimed.length >= Math.min(free, MOST_STEPS[lane].organization);
-  if (mayBeMore) runs?.handOver();
+  for (const step of claimed) running.add(step);
   if (laterInMs !== null) runs?.requestHere(laterInMs);
+  if (claimed.some((step) => hasNoRoom(app, lane, step))) {
+    // More of its organization, or of all, may wait for room. It may also have hidden those of others until now.
+    runs?.handOver();
+    state.again = true;
+  }
   for (const step of claimed) {
-    running.add(step);
     app.background('runPostCallStep', async () => {
       try {
         await runStep(app, handlers, step);
       } finally {
+        const hadNoRoom = hasNoRoom(app, lane, step);
         running.delete(step);
-        if (mayBeMore) runs?.requestNow();
+        if (hadNoRoom) runs?.requestNow();
       }
     });
   }
+}
+
+/** Whether no more steps like this one are run at once. */
+function hasNoRoom(app: App, lane: Lane, { call }: ClaimedStep): boolean {
+  const ofOrganization = runningByOrganization(app, lane).get(call.organizationId) ?? 0;
+  const { all, organization } = MOST_STEPS[lane];
+  return ofOrganization >= organization || lanes(app)[lane].running.size >= all;
+}
+
+/** Numbers of steps that this process runs. */
+function runningByOrganization(app: App, lane: Lane): Map<string, number> {
+  const steps = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
+  return new Map([...steps].map(([id, { length }]) => [id, length]));
 }
 
 interface Claim {
@@ -121,17 +139,17 @@ interface Claim {
 
 const NO_ROOM: Claim = { claimed: [], laterInMs: null };
 
-/** Claims due steps, those of organizations with the fewest first. */
+/** Claims due steps, those of organizations with the fewest first, running ones included. */
 async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const now = app.now();
   const leaseId = newId();
   const ofLane = Prisma.sql`(kind = 'ANALYSIS') = ${lane === 'SLOW'}`;
   const { organization: most } = MOST_STEPS[lane];
-  const busy = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
-  const full = [...busy].flatMap(([id, steps]) => (steps.length >= most ? id : []));
+  const running = [...runningByOrganization(app, lane)];
+  const full = running.flatMap(([id, count]) => (count >= most ? id : []));
   const rows = await app.rows.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
     WITH due AS (
-      SELECT call_id, kind, row_number() OVER (
+      SELECT call_id, kind, coalesce(busy.count, 0) + row_number() OVER (
         PARTITION BY organization_id ORDER BY next_attempt_at) AS place
       FROM (
         SELECT call_id, kind, organization_id, next_attempt_at FROM post_call_steps
@@ -139,6 +157,8 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
           AND ${ofLane}
           AND organization_id <> ALL(${full}::uuid[])
         ORDER BY next_attempt_at LIMIT ${LOOK_AT}) oldest
+      LEFT JOIN unnest(${running.map(([id]) => id)}::uuid[],
+        ${running.map(([, count]) => count)}::int[]) AS busy(id, count) ON busy.id = organization_id
     ), chosen AS (
       SELECT s.call_id, s.kind FROM due
       JOIN post_call_steps s ON s.call_id = due.call_id AND s.kind = due.kind
@@ -195,14 +215,11 @@ const LEASE_END = Prisma.sql`clock_timestamp() + make_interval(secs => ${LEASE_S
 
 async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Promise<void> {
   const { callId, kind, leaseId } = step;
-  const renewing = setInterval(
-    () => {
-      app.db.$executeRaw`
+  const stopRenewing = repeat((LEASE_SECONDS * 1000) / 3, () =>
+    app.db.$executeRaw`
       UPDATE post_call_steps SET lease_until = ${LEASE_END}
       WHERE call_id = ${callId}::uuid AND kind = ${kind}::"PostCallStepKind"
-        AND lease_id = ${leaseId}::uuid`.catch(app.failures.recorder('renewPostCallStep'));
-    },
-    (LEASE_SECONDS * 1000) / 3,
+        AND lease_id = ${leaseId}::uuid`.catch(app.failures.recorder('renewPostCallStep')),
   );
   const stopping = stopSignal(app);
   try {
@@ -221,7 +238,7 @@ async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Pro
       });
     }
   } finally {
-    clearInterval(renewing);
+    stopRenewing();
     stopping.end();
   }
 }

@@ -4,6 +4,7 @@
  */
 import { raw, type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import { newId } from '../ids.ts';
+import { repeat } from './repeat.ts';
 
 /** The lease has expired and may be held by another, or the row no longer exists. */
 export class LeaseLostError extends Error {
@@ -124,11 +125,11 @@ export async function whileRenewing<T>(
   let isOver = false;
   // The work may end, and with it the lease, while a renewal is under way.
   const report = (error: unknown): void => (isOver ? undefined : failed(error));
-  const timer = setInterval(() => void renew().catch(report), (seconds * 1000) / 3);
+  const stop = repeat((seconds * 1000) / 3, () => renew().catch(report));
   try {
     return await work();
   } finally {
     isOver = true;
-    clearInterval(timer);
+    stop();
   }
 }

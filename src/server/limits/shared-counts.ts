@@ -4,6 +4,7 @@
  */
 import type { Failures } from '../../infra/failures.ts';
 import { newId } from '../../infra/ids.ts';
+import { repeat } from '../../infra/jobs/repeat.ts';
 import type { LimitConnection, LimitStore } from './limit-store.ts';
 
 const LIFETIME_MS = 20_000;
@@ -99,10 +100,9 @@ export function createSharedCounts(options: SharedCountsOptions): SharedCounts {
     await Promise.all(each).catch(failures.recorder('limits.write'));
   }
 
-  const renew = (): void => void write(written);
-  const renewal = setInterval(renew, lifetimeMs / 3);
-  renewal.unref();
-  const stopListening = store.onReady(renew);
+  const renew = (): Promise<void> => write(written);
+  const stopRenewing = repeat(lifetimeMs / 3, renew);
+  const stopListening = store.onReady(() => void renew());
 
   return {
     async findExceeded(limits) {
@@ -129,7 +129,7 @@ export function createSharedCounts(options: SharedCountsOptions): SharedCounts {
       timer.unref();
     },
     async close() {
-      clearInterval(renewal);
+      stopRenewing();
       clearTimeout(timer);
       stopListening();
       await write(written);
