@@ -4,7 +4,7 @@ import { type Event, type EventType, Prisma } from '../generated/prisma/client.t
 import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalogue.ts';
-import { envelope, queueEvents } from './messages.ts';
+import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sender.ts';
 
 const AGENT_CHANGES: readonly EventType[] = ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'];
@@ -94,24 +94,20 @@ async function eraseDeletedCalls(tx: Tx, events: readonly Event[]): Promise<void
     .map(({ callId }) => callId)
     .filter((id) => id !== null);
   if (callIds.length === 0) return;
-  const messages = await tx.webhookMessage.findMany({
-    where: { callId: { in: callIds } },
-    select: { id: true, type: true, body: true },
-  });
-  for (const { id, type, body } of messages) {
-    const { timestamp, data } = JSON.parse(body) as {
-      timestamp: string;
-      data: { cursor: string; occurredAt: string; call: { id: string } | null };
-    };
-    const { cursor, occurredAt, call } = data;
-    const left = { cursor, occurredAt, call: call && { id: call.id, deleted: true } };
-    await tx.webhookMessage.update({
-      where: { id },
-      data: { body: envelope(id, type, new Date(timestamp), left) },
-    });
-  }
-  await tx.webhookAttempt.updateMany({
-    where: { delivery: { message: { callId: { in: callIds } } } },
-    data: { responseBody: null },
-  });
+  // One statement for all: many calls may have been deleted together, with a dozen messages each.
+  await tx.$executeRaw`
+    UPDATE webhook_messages m SET body = json_build_object('id', b.body->'id', 'event', b.body->'event',
+      'timestamp', b.body->'timestamp', 'data', json_build_object('eventId', b.data->'eventId',
+        'cursor', b.data->'cursor', 'occurredAt', b.data->'occurredAt',
+        'call', CASE WHEN b.data->'call'->'id' IS NOT NULL
+          THEN json_build_object('id', b.data->'call'->'id', 'deleted', true) END))::text
+    FROM (
+      SELECT id, body::json AS body, body::json->'data' AS data FROM webhook_messages
+      WHERE call_id = ANY(${callIds}::uuid[])) b
+    WHERE m.id = b.id`;
+  await tx.$executeRaw`
+    UPDATE webhook_attempts a SET response_body = NULL
+    FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.message_id
+    WHERE a.delivery_id = d.id AND a.response_body IS NOT NULL
+      AND m.call_id = ANY(${callIds}::uuid[])`;
 }
