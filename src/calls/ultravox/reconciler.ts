@@ -23,6 +23,8 @@ const AT_ONCE = 10;
 const CLAIM_SECONDS = 60;
 /** Longest delay before a look-up that found nothing, or failed, is repeated. */
 const LOOK_AGAIN_SECONDS = 5;
+/** How long a refused call is looked up while Ultravox cannot be asked. */
+const MAX_REFUSED_MS = 24 * 3_600_000;
 /** Time that the next look-up of a call with an unknown creation may take, while others are held back. */
 const HOLD_LONGER_SECONDS = 5;
 
@@ -180,9 +182,17 @@ async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   await placeWaitingCalls(app);
 }
 
-/** Whether the call is looked up until Ultravox answers: a refusal uses up no attempt, however long that takes. */
+/**
+ * Whether the call is looked up until Ultravox answers, for a day at most: a refusal uses up no attempt, however
+ * long an outage lasts.
+ */
 function isRefused({ placement, refusedAt }: Call): boolean {
   return placement === 'UNKNOWN' && refusedAt !== null;
+}
+
+/** After that, the call is closed as lost, and does not keep its slot. It is not placed again. */
+function refusedUntil({ refusedAt }: Call): Date {
+  return new Date((refusedAt?.getTime() ?? 0) + MAX_REFUSED_MS);
 }
 
 function isLookedForLongEnough(app: App, call: Call, at: Date): boolean {
@@ -216,7 +226,7 @@ async function unreachable(
     message: 'Could not look up a call at Ultravox; it is looked up again',
     callId: call.id,
   });
-  const lostAt = isRefused(call) ? null : call.lostAt;
+  const lostAt = isRefused(call) ? refusedUntil(call) : call.lostAt;
   if (lostAt && lostAt <= now && !isEnded(call.status)) {
     const [before, after] = await app.db.$transaction(async (tx) => {
       const locked = await lockCall(tx, call.id);

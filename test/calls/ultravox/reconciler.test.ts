@@ -109,4 +109,28 @@ describe('checkCalls', () => {
     expect(await rowOf(server, id)).toMatchObject({ status: 'CREATED', placement: 'UNKNOWN' });
     await setFaults(server, []);
   });
+
+  it('closes a refused call as lost when Ultravox could not be asked for a day, and not before', async () => {
+    await setFaults(server, [
+      { kind: 'status', status: 503, method: 'POST', path: '/calls$' },
+      { kind: 'status', status: 500, method: 'GET' },
+    ]);
+    const { id } = await dial(caller);
+    const lookUpAfter = async (hours: number) => {
+      const at = new Date(Date.now() - hours * 3_600_000);
+      await server.app.db.call.update({
+        where: { id: uuidOf(id) },
+        data: { refusedAt: at, lostAt: at, nextCheckAt: new Date(0) },
+      });
+      await checkCalls(server.app);
+    };
+    expect(await rowOf(server, id)).toMatchObject({ placement: 'UNKNOWN' });
+    await lookUpAfter(23);
+    expect(await rowOf(server, id)).toMatchObject({ status: 'CREATED', endedAt: null });
+    await lookUpAfter(25);
+    const call = await waitForCall(caller.client, id, 'over', isEnded);
+    expect(call).toMatchObject({ endReason: 'UNKNOWN' });
+    expect(call.failure).toContain('could not be reached');
+    await setFaults(server, []);
+  });
 });
