@@ -80,12 +80,6 @@ const OWNERS: Record<string, string> = {
   idempotency_keys: 'server',
 };
 
-/** Exceptions, as "file: table". */
-const EXCEPTIONS = [
-  // Call statistics of contacts, in one statement with the calls that they are counted from.
-  'campaigns/outcomes/contact-stats.ts: contacts',
-];
-
 /** `ContactFolder` → `contact_folders`, as the Prisma schema maps it. */
 const tableOfModel = new Map(
   [...readFileSync(SCHEMA, 'utf8').matchAll(/^model (\w+) \{[\s\S]*?@@map\("(\w+)"\)/gm)].map(
@@ -111,13 +105,13 @@ describe('tables', () => {
     expect(Object.keys(OWNERS).sort()).toEqual([...tableOfModel.values()].sort());
   });
 
-  it('are written by their owner alone, save for the exceptions, which are all needed', () => {
+  it('are written by their owner alone', () => {
     const foreign = files.flatMap((file) =>
       tablesWrittenBy(textOf.get(file) ?? '')
         .filter((table) => OWNERS[table] !== folderOf(file))
         .map((table) => `${file}: ${table}`),
     );
-    expect([...new Set(foreign)].sort()).toEqual([...EXCEPTIONS].sort());
+    expect(foreign).toEqual([]);
   });
 
   it('are found in SQL and in calls of the Prisma client', () => {

@@ -3,6 +3,7 @@
  * contacts may be locked by long edits, for which no slot may wait. Each call is counted once.
  */
 import type { App } from '../../app.ts';
+import { addCallStats } from '../../contacts/call-stats.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 
 const BATCH = 1_000;
@@ -58,16 +59,8 @@ async function recordStatsOf(app: App, organizationId: string): Promise<number> 
             (array_agg(outcome ORDER BY ringing_at DESC)
               FILTER (WHERE outcome IS NOT NULL))[1] AS outcome
           FROM uncounted WHERE contact_id IS NOT NULL GROUP BY contact_id
-        ), locked AS (
-          SELECT c.id FROM contacts c JOIN stats n ON n.contact_id = c.id
-          WHERE c.organization_id = ${organizationId}::uuid
-          ORDER BY c.id FOR NO KEY UPDATE OF c
         ), updated AS (
-          UPDATE contacts c SET call_count = c.call_count + n.calls,
-            last_called_at = greatest(c.last_called_at, n.at),
-            last_call_outcome = coalesce(n.outcome::"ContactOutcome", c.last_call_outcome),
-            updated_at = ${app.now()}::timestamptz
-          FROM stats n JOIN locked l ON l.id = n.contact_id WHERE c.id = l.id
+          ${addCallStats({ organizationId, now: app.now() }, Prisma.sql`stats`)}
         )
         UPDATE campaign_attempts a SET stats_recorded_at = ${app.now()}::timestamptz
         FROM uncounted t WHERE a.call_id = t.id`;
