@@ -13,8 +13,7 @@ export const CALL_RECORD = {
 export type CallRecordRow = Prisma.CallGetPayload<{ include: typeof CALL_RECORD }>;
 
 export function callRecord(row: CallRecordRow) {
-  const { answeredAt, endedAt, costAmount, costCurrency, agent, campaign, campaignContact } = row;
-  const outbound = row.direction === 'OUTBOUND';
+  const { answeredAt, endedAt, agent, campaign, campaignContact } = row;
   return {
     id: publicId('Call', row.id),
     status: row.status,
@@ -23,8 +22,8 @@ export function callRecord(row: CallRecordRow) {
     direction: row.direction,
     medium: row.medium,
     phoneNumber: row.phoneNumber,
-    fromNumber: outbound ? row.ownNumber : row.phoneNumber,
-    toNumber: outbound ? row.phoneNumber : row.ownNumber,
+    fromNumber: fromNumberOf(row),
+    toNumber: toNumberOf(row),
     agent: { id: publicId('Agent', agent.id), name: agent.name },
     campaign: campaign && { id: publicId('Campaign', campaign.id), name: campaign.name },
     campaignContact: campaignContact && {
@@ -41,14 +40,38 @@ export function callRecord(row: CallRecordRow) {
     durationSeconds: durationOf(row),
     billingStatus: row.billingStatus,
     billedDurationSeconds: row.billedDurationSeconds,
-    cost:
-      costAmount && costCurrency ? { amount: costAmount.toString(), currency: costCurrency } : null,
+    cost: moneyOf(row),
     answeredBy: row.answeredBy,
     summary: row.summary,
     shortSummary: row.shortSummary,
-    outcome: outcomeOf(row),
+    outcome: verdictOf(row),
     extractedData: row.analysis?.extractedData ?? null,
   };
+}
+
+type Parties = Pick<CallRecordRow, 'direction' | 'phoneNumber' | 'ownNumber'>;
+
+/** The number that calls. */
+export function fromNumberOf({ direction, phoneNumber, ownNumber }: Parties): string | null {
+  return direction === 'OUTBOUND' ? ownNumber : phoneNumber;
+}
+
+/** The number that is called. */
+export function toNumberOf({ direction, phoneNumber, ownNumber }: Parties): string | null {
+  return direction === 'OUTBOUND' ? phoneNumber : ownNumber;
+}
+
+/** What the call cost; null until it is billed. */
+export function moneyOf({
+  costAmount,
+  costCurrency,
+}: Pick<CallRecordRow, 'costAmount' | 'costCurrency'>): {
+  amount: string;
+  currency: string;
+} | null {
+  return costAmount && costCurrency
+    ? { amount: costAmount.toString(), currency: costCurrency }
+    : null;
 }
 
 /** Seconds from the answer to the end. */
@@ -59,7 +82,7 @@ export function durationOf({
   return answeredAt && endedAt ? (endedAt.getTime() - answeredAt.getTime()) / 1000 : null;
 }
 
-export function outcomeOf({
+export function verdictOf({
   analysis,
 }: Pick<CallRecordRow, 'analysis'>): { success: boolean; reason: string | null } | null {
   if (!analysis || analysis.success === null) return null;

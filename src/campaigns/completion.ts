@@ -1,8 +1,8 @@
 /** Ends of campaigns: completion after the last contact, cancellation of the contacts left over. */
 import type { App, Tx } from '../app.ts';
+import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
-import { LONG_TRANSACTION } from './locks.ts';
 
 /**
  * Completes the campaigns among `ids` whose contacts are all terminal, and adds their events. The

@@ -5,8 +5,8 @@ import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import {
-  checkFolder,
   checkIds,
+  checkSourceFolder,
   MAX_CAMPAIGN_CONTACTS,
   type StoredSource,
 } from './enrollment/contact-sources.ts';
@@ -188,7 +188,9 @@ async function checkContacts(
   const { contactFolderId, contactIds } = input;
   // One after the other, so that problems are always listed in the order of the input.
   const folder =
-    contactFolderId == null ? undefined : await checkFolder(app, viewer, checks, contactFolderId);
+    contactFolderId == null
+      ? undefined
+      : await checkSourceFolder(app, viewer, checks, contactFolderId);
   const ids = contactIds ? await checkIds(app, viewer, checks, contactIds) : undefined;
   return folder ?? ids;
 }

@@ -1,10 +1,7 @@
-/** Row locks of campaigns, and the time limits of transactions that hold them. */
+/** Row locks of campaigns, and the time limits of sessions that hold them. */
 import type { Tx } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/rows/columns.ts';
-
-/** Limits of transactions that copy, plan or cancel up to 100,000 contacts. */
-export const LONG_TRANSACTION = { timeout: 300_000, maxWait: 10_000 };
 
 /** Ends the session of a process that hangs or loses its connection while it holds locks. */
 const IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '15s', true)`;

@@ -8,6 +8,7 @@ import { userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import type { CampaignScheduleType } from '../generated/prisma/enums.ts';
 import { Checks, changesNothing } from '../infra/checks.ts';
+import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { canonicalTimeZone } from '../infra/time-zone.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
 import { watchSnapshots } from '../live/snapshots.ts';
@@ -23,7 +24,7 @@ import { addContacts, planWaiting } from './enrollment/enrollment.ts';
 import { listOptOuts } from './enrollment/opt-outs.ts';
 import { finishReplan, storeReplan } from './enrollment/replan.ts';
 import { announceCampaigns, campaignEvent, campaignTopic } from './events.ts';
-import { LONG_TRANSACTION, lockCampaign } from './locks.ts';
+import { lockCampaign } from './locks.ts';
 import { DEFAULT_TIMEZONE } from './schedule/schedule.ts';
 import type { SimulationProblem } from './schedule/simulation.ts';
 import {

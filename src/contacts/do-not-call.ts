@@ -45,10 +45,7 @@ export async function addToDoNotCall(
 ): Promise<{ entries: DoNotCallEntry[]; addedCount: number }> {
   const checks = new Checks();
   checkCount(checks, inputs, 'entries');
-  const rows = new Map<
-    string,
-    { phone_number: string; reason: string | null; source: string | null }
-  >();
+  const rows = new Map<string, NewEntry>();
   if (checks.problems.length === 0) {
     inputs.forEach((input, index) => {
       const path = ['entries', index];
@@ -67,21 +64,42 @@ export async function addToDoNotCall(
   }
   checks.throwIfAny();
   const numbers = [...rows.keys()];
-  const added = await app.db.$queryRaw<{ added: boolean }[]>`
-    INSERT INTO do_not_call_entries AS e (organization_id, phone_number, reason, source, created_at)
-    SELECT ${viewer.organizationId}::uuid, r.phone_number, r.reason, r.source, ${app.now()}::timestamptz
-    FROM jsonb_to_recordset(${JSON.stringify([...rows.values()])}::jsonb)
-      AS r(phone_number text, reason text, source text)
-    ORDER BY r.phone_number
-    ON CONFLICT (organization_id, phone_number) DO UPDATE SET
-      reason = coalesce(EXCLUDED.reason, e.reason), source = coalesce(EXCLUDED.source, e.source)
-    RETURNING e.xmax = 0 AS added`;
+  const addedCount = await putOnList(app, viewer.organizationId, [...rows.values()]);
   const entries = await app.db.doNotCallEntry.findMany({
     where: { ...ownedBy(viewer), phoneNumber: { in: numbers } },
   });
   const order = new Map(numbers.map((number, index) => [number, index]));
   entries.sort((a, b) => order.get(a.phoneNumber)! - order.get(b.phoneNumber)!);
-  return { entries, addedCount: added.filter((row) => row.added).length };
+  return { entries, addedCount };
+}
+
+interface NewEntry {
+  phone_number: string;
+  reason: string | null;
+  source: string | null;
+}
+
+/**
+ * Puts numbers on the list. For one that is already there, a given reason or source replaces the existing one.
+ *
+ * @returns how many were not on the list.
+ */
+export async function putOnList(
+  app: App,
+  organizationId: string,
+  entries: readonly NewEntry[],
+): Promise<number> {
+  const added = await app.db.$queryRaw<{ added: boolean }[]>`
+    INSERT INTO do_not_call_entries AS e (organization_id, phone_number, reason, source, created_at)
+    SELECT DISTINCT ON (r.phone_number) ${organizationId}::uuid, r.phone_number, r.reason, r.source,
+      ${app.now()}::timestamptz
+    FROM jsonb_to_recordset(${JSON.stringify(entries)}::jsonb)
+      AS r(phone_number text, reason text, source text)
+    ORDER BY r.phone_number
+    ON CONFLICT (organization_id, phone_number) DO UPDATE SET
+      reason = coalesce(EXCLUDED.reason, e.reason), source = coalesce(EXCLUDED.source, e.source)
+    RETURNING e.xmax = 0 AS added`;
+  return added.filter((row) => row.added).length;
 }
 
 /**

@@ -4,12 +4,11 @@ import { type ProblemPath, userError } from '../errors.ts';
 import type { ContactFolder, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
+import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
 const MAX_NAME = 100;
 const MAX_DESCRIPTION = 1_000;
-/** Deleting or moving a million contacts takes longer than the default timeout. */
-export const LONG_TRANSACTION = { maxWait: 10_000, timeout: 300_000 } as const;
 
 export interface ContactFolderInput {
   name: string;

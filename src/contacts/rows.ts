@@ -15,7 +15,7 @@ export interface ContactRow extends ContactColumns {
 }
 
 /** The writable columns of a contact by their database names. */
-export function recordOf(row: ContactColumns) {
+export function contactRecord(row: ContactColumns) {
   return {
     phone_number: row.phoneNumber,
     first_name: row.firstName,
@@ -35,7 +35,7 @@ function recordsOf(rows: readonly ContactRow[]): string {
   return JSON.stringify(
     rows.map((row) => ({
       id: row.id,
-      ...recordOf(row),
+      ...contactRecord(row),
       search_text: searchTextOf(row),
     })),
   );

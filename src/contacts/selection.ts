@@ -4,9 +4,10 @@ import { type ProblemPath, userError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
+import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { newId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
-import { checkFolder, folderNotFound, LONG_TRANSACTION, lockFolders } from './folders.ts';
+import { checkFolder, folderNotFound, lockFolders } from './folders.ts';
 import { type ContactFilter, checkContactFilter } from './search.ts';
 
 /** Maximum number of contacts that a mutation lists individually. */

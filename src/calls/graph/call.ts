@@ -5,6 +5,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { useInstead } from '../../graphql/renamed.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
+import { durationOf, fromNumberOf, moneyOf, toNumberOf } from '../record.ts';
 import { callsWhere } from '../search.ts';
 import { visibleCalls } from '../service.ts';
 import type { CallSettings } from '../settings.ts';
@@ -108,14 +109,14 @@ export const CallNode = builder.prismaNode('Call', {
       description:
         'Phone number that calls: a number of the organization on an outbound call, the person’s number on an inbound call.',
       select: { direction: true, phoneNumber: true, ownNumber: true },
-      resolve: (call) => (call.direction === 'OUTBOUND' ? call.ownNumber : call.phoneNumber),
+      resolve: fromNumberOf,
     }),
     toNumber: t.field({
       type: 'E164',
       nullable: true,
       description: 'Phone number that is called.',
       select: { direction: true, phoneNumber: true, ownNumber: true },
-      resolve: (call) => (call.direction === 'OUTBOUND' ? call.phoneNumber : call.ownNumber),
+      resolve: toNumberOf,
     }),
     agent: t.relation('agent', {
       description: 'Agent of the call. A deleted agent has `deletedAt` set.',
@@ -181,8 +182,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     description:
       'Seconds from the answer to the end. Null unless the call was answered and has ended.',
     select: { answeredAt: true, endedAt: true },
-    resolve: ({ answeredAt, endedAt }) =>
-      answeredAt && endedAt ? (endedAt.getTime() - answeredAt.getTime()) / 1000 : null,
+    resolve: durationOf,
   }),
   billingStatus: t.expose('billingStatus', {
     type: CallBillingStatusEnum,
@@ -198,8 +198,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     description:
       'Billed duration multiplied by the price per minute. Null until the call is billed.',
     select: { costAmount: true, costCurrency: true },
-    resolve: ({ costAmount, costCurrency }) =>
-      costAmount && costCurrency ? { amount: costAmount.toString(), currency: costCurrency } : null,
+    resolve: moneyOf,
   }),
 }));
 

@@ -21,7 +21,7 @@ import {
   StepFailure,
   type StepHandlers,
 } from './steps.ts';
-import { LANES, type Lane, onWake, runsOf, wakeWorkers } from './wake.ts';
+import { LANES, type Lane, onWake, sharedRunsOf, wakeWorkers } from './wake.ts';
 
 /** Steps of a lane at once in a process, and those of one organization. */
 const MOST_STEPS: Record<Lane, { all: number; organization: number }> = {
@@ -94,7 +94,7 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
 async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
   const state = lanes(app)[lane];
   const { running } = state;
-  const runs = runsOf(app, lane);
+  const runs = sharedRunsOf(app, lane);
   runs?.begin();
   const free = MOST_STEPS[lane].all - running.size;
   const { claimed, laterInMs } = free > 0 ? await claimSteps(app, lane, free) : NO_ROOM;

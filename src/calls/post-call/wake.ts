@@ -36,7 +36,7 @@ export function onWake(app: App, runLane: (lane: Lane) => Promise<void>): void {
 }
 
 /** The runs of a lane in this process; undefined unless it is a worker. */
-export function runsOf(app: App, lane: Lane): SharedRuns | undefined {
+export function sharedRunsOf(app: App, lane: Lane): SharedRuns | undefined {
   return worker(app).runs?.[lane];
 }
 

@@ -1,7 +1,7 @@
 /** Exports of the contacts of a campaign, with what became of them, over plain HTTP. */
 import { z } from 'zod';
 import type { App, Tx } from '../../app.ts';
-import { durationOf, outcomeOf } from '../../calls/record.ts';
+import { durationOf, verdictOf } from '../../calls/record.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
 import { Checks } from '../../infra/checks.ts';
@@ -92,7 +92,7 @@ async function* pages(tx: Tx, where: Prisma.CampaignContactWhereInput): AsyncGen
   }
 }
 
-function recordOf(row: Row) {
+function campaignContactRecord(row: Row) {
   const last = row.calls.at(-1) ?? null;
   const billed = row.calls.filter(({ costAmount }) => costAmount !== null);
   const cost = billed.reduce(
@@ -132,7 +132,7 @@ function recordOf(row: Row) {
       durationSeconds: durationOf(last),
       answeredBy: last.answeredBy,
       summary: last.summary,
-      outcome: outcomeOf(last),
+      outcome: verdictOf(last),
       extractedData: last.analysis?.extractedData ?? null,
     },
   };
@@ -147,7 +147,7 @@ const WRITER: RowWriter<Row> = {
     ...['answered_by', 'summary', 'success', 'reason'],
   ],
   cells(row) {
-    const contact = recordOf(row);
+    const contact = campaignContactRecord(row);
     const { lastCall, cost } = contact;
     const outcome = lastCall?.outcome;
     return [
@@ -170,7 +170,7 @@ const WRITER: RowWriter<Row> = {
     ];
   },
   keyed: ({ calls, metadata }) => ({ extracted: calls.at(-1)?.analysis?.extractedData, metadata }),
-  json: recordOf,
+  json: campaignContactRecord,
 };
 
 const permissionSchema = exportPermission.extend({

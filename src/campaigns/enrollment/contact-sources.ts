@@ -25,7 +25,7 @@ import { ownedBy, type Viewer } from '../../viewer.ts';
 export const MAX_CAMPAIGN_CONTACTS = 100_000;
 /** Maximum number of rows or ids in one request. */
 export const MAX_LISTED_CONTACTS = 10_000;
-export const MAX_FILE_BYTES = 50 * 1024 * 1024;
+export const MAX_SOURCE_BYTES = 50 * 1024 * 1024;
 const MAX_CLIENT_ID = 200;
 /** Rows checked before yielding to the event loop. */
 const SLICE_ROWS = 500;
@@ -148,7 +148,7 @@ export async function checkSource(
   };
   const { contactFolderId, contactIds, contacts, contactsFile } = input;
   const found: (SourceOfContacts | undefined)[] = [
-    contactFolderId ? await checkFolder(app, viewer, checks, contactFolderId) : undefined,
+    contactFolderId ? await checkSourceFolder(app, viewer, checks, contactFolderId) : undefined,
     contactIds ? await checkIds(app, viewer, checks, contactIds) : undefined,
     contacts ? await checkRows(checks, contacts, rules) : undefined,
     contactsFile
@@ -156,7 +156,7 @@ export async function checkSource(
           checks,
           contactsFile,
           () => inspectFile(checks, contactsFile, input, rules),
-          { path: ['contactsFile'], maxBytes: MAX_FILE_BYTES },
+          { path: ['contactsFile'], maxBytes: MAX_SOURCE_BYTES },
         )
       : undefined,
   ];
@@ -173,7 +173,7 @@ export async function checkSource(
 }
 
 /** Returns undefined if there are problems, as do the functions below. */
-export async function checkFolder(
+export async function checkSourceFolder(
   app: App,
   viewer: Viewer,
   checks: Checks,

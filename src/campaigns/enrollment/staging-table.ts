@@ -3,7 +3,7 @@
  * their source.
  */
 import type { Tx } from '../../app.ts';
-import { recordOf } from '../../contacts/rows.ts';
+import { contactRecord } from '../../contacts/rows.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import { subscriberOf } from '../../infra/phone-number.ts';
@@ -161,7 +161,7 @@ async function stageRows(
     ordinal: first + index,
     client_id: row.clientId,
     identity: row.clientId === null ? `tel:${subscriberOf(row.phoneNumber)}` : `id:${row.clientId}`,
-    ...recordOf(row),
+    ...contactRecord(row),
   }));
   await tx.$executeRaw`
     INSERT INTO ${stage.table} (enrollment_id, ordinal, client_id, identity, ${COPIED})

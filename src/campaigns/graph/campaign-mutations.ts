@@ -10,8 +10,8 @@ import { useInstead } from '../../graphql/renamed.ts';
 import { publicId } from '../../ids.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,
-  MAX_FILE_BYTES,
   MAX_LISTED_CONTACTS,
+  MAX_SOURCE_BYTES,
   type RowProblem,
 } from '../enrollment/contact-sources.ts';
 import { cancelCampaign, pauseCampaign, resumeCampaign, scheduleCampaign } from '../lifecycle.ts';
@@ -67,7 +67,7 @@ function sourceFields(t: InputBuilder) {
     }),
     contactsFile: t.field({
       type: 'Upload',
-      description: `CSV file with a header, at most ${MAX_FILE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out, also with an invalid contact but not with more cells than the header, are put on the do-not-call list with all of their phone numbers. The type \`Upload\` describes how to send a file.`,
+      description: `CSV file with a header, at most ${MAX_SOURCE_BYTES / 2 ** 20} MB and ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, in the format of \`importContacts\`. A column \`clientId\` or \`client_id\` holds your own IDs. Invalid rows are returned in \`problems\`, and the others are added. Rows with an opt-out, also with an invalid contact but not with more cells than the header, are put on the do-not-call list with all of their phone numbers. The type \`Upload\` describes how to send a file.`,
     }),
     mapping: t.field({
       type: [ColumnMappingInput],

@@ -131,7 +131,7 @@ export function planContacts(input: PlanInput): (Temporal.Instant | null)[] {
     for (let i = 0; i < part.count; i++) due[part.first + i] = dueAt(part, i);
   }
   const taken = new Map<string | null, number>();
-  return runsOf(input.contacts).flatMap(({ timezone, count }) => {
+  return zoneRunsOf(input.contacts).flatMap(({ timezone, count }) => {
     const first = taken.get(timezone) ?? 0;
     taken.set(timezone, first + count);
     const due = byZone.get(timezone);
@@ -308,7 +308,7 @@ function openOfDay(
 function groupByZone({ window, contacts }: PlanInput): Group[] {
   const groups = new Map<string | null, Group>();
   let start = 0;
-  for (const { timezone, count } of runsOf(contacts)) {
+  for (const { timezone, count } of zoneRunsOf(contacts)) {
     if (count === 0) continue;
     let group = groups.get(timezone);
     if (!group) {
@@ -324,7 +324,7 @@ function groupByZone({ window, contacts }: PlanInput): Group[] {
   return [...groups.values()];
 }
 
-function runsOf(contacts: PlanInput['contacts']): readonly ContactRun[] {
+function zoneRunsOf(contacts: PlanInput['contacts']): readonly ContactRun[] {
   return typeof contacts === 'number' ? [{ timezone: null, count: contacts }] : contacts;
 }
 

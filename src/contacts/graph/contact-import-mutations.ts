@@ -5,7 +5,7 @@ import { useInstead } from '../../graphql/renamed.ts';
 import {
   cancelContactImport,
   importContacts,
-  MAX_FILE_BYTES,
+  MAX_IMPORT_BYTES,
   MAX_MAPPINGS,
   MAX_ROWS,
 } from '../import/service.ts';
@@ -28,7 +28,7 @@ mutation('importContacts', {
     file: t.field({
       type: 'Upload',
       required: true,
-      description: `CSV file, at most ${MAX_FILE_BYTES / 2 ** 20} MB.`,
+      description: `CSV file, at most ${MAX_IMPORT_BYTES / 2 ** 20} MB.`,
     }),
     mapping: t.field({
       type: [ColumnMappingInput],

@@ -2,12 +2,12 @@
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import { importDoNotCall, type RowProblem } from '../import/do-not-call.ts';
-import { MAX_FILE_BYTES, MAX_ROWS } from '../import/service.ts';
+import { importDoNotCall, type NumberProblem } from '../import/do-not-call.ts';
+import { MAX_IMPORT_BYTES, MAX_ROWS } from '../import/service.ts';
 import { defaultCountryField, encodingField } from './contact-import-inputs.ts';
 
 const DoNotCallImportProblemType = builder
-  .objectRef<RowProblem>('DoNotCallImportProblem')
+  .objectRef<NumberProblem>('DoNotCallImportProblem')
   .implement({
     description: 'Phone number in a file that could not be read, or row without one.',
     fields: (t) => ({
@@ -33,7 +33,7 @@ mutation('importDoNotCall', {
     file: t.field({
       type: 'Upload',
       required: true,
-      description: `CSV file or plain list of phone numbers, at most ${MAX_FILE_BYTES / 2 ** 20} MB.`,
+      description: `CSV file or plain list of phone numbers, at most ${MAX_IMPORT_BYTES / 2 ** 20} MB.`,
     }),
     reason: t.string({
       description:

@@ -1,9 +1,11 @@
 /** Imports a do-not-call list from a file. */
+
 import type { App } from '../../app.ts';
 import { Checks } from '../../infra/checks.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import type { Viewer } from '../../viewer.ts';
+import { putOnList } from '../do-not-call.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
 import { CsvReader, cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
@@ -24,7 +26,7 @@ export interface ImportDoNotCallInput {
   encoding?: FileEncoding | null | undefined;
 }
 
-export interface RowProblem {
+export interface NumberProblem {
   row: number;
   phoneNumber: string | null;
   reason: string;
@@ -37,7 +39,7 @@ export interface ImportedDoNotCall {
   /** Rows without a phone number, or with one that cannot be read; their other numbers are added. */
   failedCount: number;
   /** The first 1,000 of what cannot be read. */
-  problems: RowProblem[];
+  problems: NumberProblem[];
 }
 
 /**
@@ -68,7 +70,8 @@ export async function importDoNotCall(
   };
   let numbers: string[] = [];
   const write = async (): Promise<void> => {
-    const added = await addNumbers(app, viewer.organizationId, numbers, { reason, source });
+    const entries = numbers.map((number) => ({ phone_number: number, reason, source }));
+    const added = await putOnList(app, viewer.organizationId, entries);
     result.addedCount += added;
     result.presentCount += numbers.length - added;
     numbers = [];
@@ -184,23 +187,4 @@ async function* rowsOf(file: UploadedFile, format: FileFormat) {
   const reader = new CsvReader(format, MAX_ROW_BYTES);
   for await (const piece of readText(file.read(), format.encoding)) yield* reader.push(piece);
   yield* reader.finish();
-}
-
-/** Returns how many of the numbers were not on the list. */
-async function addNumbers(
-  app: App,
-  organizationId: string,
-  numbers: readonly string[],
-  { reason, source }: { reason: string | null; source: string | null },
-): Promise<number> {
-  const added = await app.db.$queryRaw<{ added: boolean }[]>`
-    INSERT INTO do_not_call_entries AS e (organization_id, phone_number, reason, source, created_at)
-    SELECT DISTINCT ON (n.number) ${organizationId}::uuid, n.number, ${reason}, ${source},
-      ${app.now()}::timestamptz
-    FROM unnest(${numbers}::text[]) AS n(number)
-    ORDER BY n.number
-    ON CONFLICT (organization_id, phone_number) DO UPDATE SET
-      reason = coalesce(EXCLUDED.reason, e.reason), source = coalesce(EXCLUDED.source, e.source)
-    RETURNING e.xmax = 0 AS added`;
-  return added.filter((row) => row.added).length;
 }

@@ -17,7 +17,7 @@ import {
 import { readHeader } from './header.ts';
 import { type FileEncoding, readText, UnreadableTextError } from './text-encoding.ts';
 
-export const MAX_FILE_BYTES = 200 * 1024 * 1024;
+export const MAX_IMPORT_BYTES = 200 * 1024 * 1024;
 export const MAX_ROWS = 1_000_000;
 /** Maximum size of a row. A longer row is reported as a problem. */
 export const MAX_ROW_BYTES = 256 * 1024;
@@ -161,7 +161,7 @@ export async function checkFile<T>(
   checks: Checks,
   file: UploadedFile,
   read: () => Promise<T>,
-  { path = ['file'], maxBytes = MAX_FILE_BYTES }: { path?: ProblemPath; maxBytes?: number } = {},
+  { path = ['file'], maxBytes = MAX_IMPORT_BYTES }: { path?: ProblemPath; maxBytes?: number } = {},
 ): Promise<T | undefined> {
   if (file.sizeBytes > maxBytes) {
     const size = Math.ceil(file.sizeBytes / 1024 / 1024);
