@@ -36,7 +36,7 @@ const LEASE_SECONDS = 30;
  * Delays between runs without progress, which double. With them, an import whose batch fails always is given
  * up after a day of runs. Time in which nobody ran it does not count.
  */
-const RETRY_SECONDS = { first: 10, max: 3_600 };
+const RETRY_SECONDS = { first: 2, max: 3_600 };
 const MAX_STALLED_RUNS = 32;
 const MAX_REASON = 1_000;
 const MAX_SHOWN_NUMBER = 60;
