@@ -55,6 +55,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
     const { verdict } = judged;
     const save: SaveStep = async (tx, locked) => {
       await saveAnalysis(tx, call, verdict, used);
+      if (!verdict.findings) return {};
       const findings = findingsIn(turns, locked, verdict.findings);
       return { change: await saveModelFindings(app, tx, locked, findings) };
     };

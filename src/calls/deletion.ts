@@ -69,8 +69,6 @@ export async function deleteCalls(
         failure: null,
         summary: null,
         shortSummary: null,
-        answeredByEvidence: null,
-        dncQuote: null,
         recordingStatus: null,
         nextCheckAt: null,
         eventCount: { increment: 1 },

@@ -78,6 +78,8 @@ describe('deleteCalls', () => {
     expect(problemsOf(blocked)).toEqual(['INVALID_STATE ids.1', 'NOT_FOUND ids.2']);
     expect(await callOf(caller.client, made.id)).toEqual(call);
 
+    const found = { answeredByEvidence: secret, dncQuote: `Never again, ${secret}!` };
+    await server.app.db.call.update({ where: { id: uuidOf(made.id) }, data: found });
     // One that came in and could not be worked on yet.
     const { body: remote } = await remoteCallOf(server, made.id);
     await server.app.db.ultravoxWebhook.create({
@@ -135,6 +137,8 @@ describe('deleteCalls', () => {
       expect(text).not.toContain(person);
       return true;
     });
+    // That somebody asked not to be called again outlasts the words: a campaign may plan to.
+    expect(await rowOf(server, made.id)).toMatchObject({ dncQuote: '', answeredByEvidence: null });
     await done(caller.client, 'endCall', { id: live.id });
   });
 

@@ -2,8 +2,9 @@
 import type { App, Tx } from '../../app.ts';
 import { addDoNotCallRequest } from '../../contacts/do-not-call.ts';
 import type { Call } from '../../generated/prisma/client.ts';
+import type { AnsweredBy } from '../../generated/prisma/enums.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
-import { type AnsweredByFinding, answeredByOf } from './answered-by.ts';
+import { answeredByOf } from './answered-by.ts';
 import { doNotCallRequestIn } from './dnc-request.ts';
 import type { CallFindings } from './steps.ts';
 import type { Turn } from './turns.ts';
@@ -17,9 +18,16 @@ export interface ModelFindings {
   doNotCallQuote: string | null;
 }
 
-export interface Findings extends AnsweredByFinding {
+export interface Findings {
+  answeredBy: AnsweredBy;
+  /** What shows it, for people. Null once the transcript was removed. */
+  evidence: string | null;
   dncQuote: string | null;
 }
+
+/** A call with what was found before. */
+type FoundBefore = Pick<Call, 'direction'> &
+  Partial<Pick<Call, 'answeredBy' | 'answeredByEvidence'>>;
 
 const MAX_QUOTE = 300;
 /** Shorter quotations occur by chance. */
@@ -31,17 +39,24 @@ const MIN_QUOTE = 4;
  *
  * A request not to be called again counts whoever answered. It also shows that a person did, where only phrases
  * suggest a voicemail: "she is not available" is in greetings and in conversations.
+ *
+ * Who answered stays as it was found before unless a quotation shows something else: a model that finds nothing
+ * this time has not refuted what it found the last time.
  */
 export function findingsIn(
   turns: readonly Words[],
-  call: Pick<Call, 'direction'>,
+  call: FoundBefore,
   model: ModelFindings | null = null,
 ): Findings {
-  const { answeredBy, evidence, isCertain } = answeredByOf(turns, call);
+  const { isCertain, ...byPhrases } = answeredByOf(turns, call);
   const heard = model?.answeredBy && !isCertain && turnWith(turns, model.answeredByQuote);
+  const before =
+    call.answeredBy && !isCertain
+      ? { answeredBy: call.answeredBy, evidence: call.answeredByEvidence ?? null }
+      : byPhrases;
   const answer = heard
     ? { answeredBy: model.answeredBy!, evidence: `It said “${heard}”.` }
-    : { answeredBy, evidence };
+    : before;
   const dncQuote = doNotCallRequestIn(turns) ?? turnWith(turns, model?.doNotCallQuote ?? null);
   if (dncQuote && answer.answeredBy === 'VOICEMAIL' && !heard && !isCertain) {
     return { answeredBy: 'HUMAN', evidence: `It said “${dncQuote}”.`, dncQuote };
@@ -66,7 +81,7 @@ function turnWith(turns: readonly Words[], quote: string | null): string | null 
 
 /**
  * Adds the number to the do-not-call list if the person asked for it and the organization has enabled that. The
- * caller has locked the call.
+ * caller has locked the call. A request that was found before stays, since it was literally said.
  *
  * @returns what the findings change about the call.
  */
@@ -76,7 +91,11 @@ export async function saveFindings(
   call: Call,
   { answeredBy, evidence, dncQuote }: Findings,
 ): Promise<CallFindings> {
-  const change = { answeredBy, answeredByEvidence: evidence, dncQuote };
+  const change = {
+    answeredBy,
+    answeredByEvidence: evidence,
+    dncQuote: dncQuote ?? call.dncQuote,
+  };
   if (!dncQuote || !call.phoneNumber) return change;
   if (await addsDoNotCallRequests(tx, call.organizationId)) {
     await addDoNotCallRequest(tx, {

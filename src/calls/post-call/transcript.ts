@@ -124,12 +124,16 @@ async function writeTranscripts(
   return new Set(watched.map(({ id }) => id));
 }
 
-/** Removes what was said in calls that are deleted, here and in their events. */
+/**
+ * Removes what was said in calls that are deleted, here and in their events. That a person asked not to be called
+ * again is kept, since a campaign may still plan to.
+ */
 export async function deleteTranscripts(tx: Tx, callIds: readonly string[]): Promise<void> {
   const where = { callId: { in: [...callIds] } };
   await tx.callTurn.deleteMany({ where });
   await tx.callTranscript.deleteMany({ where });
   await tx.callTurnWatch.deleteMany({ where });
+  await eraseQuotes(tx, callIds);
   await eraseEventData(tx, callIds, 'CALL_TRANSCRIPT_TURN', ['turn']);
 }
 

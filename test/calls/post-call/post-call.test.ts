@@ -279,6 +279,22 @@ describe('findingsIn', () => {
     });
   });
 
+  it('needs a new quotation to take a person for a voicemail after all', () => {
+    // By phrases a voicemail, by an earlier analysis a person.
+    const turns = said('She is not available. May I take a message?');
+    const person = { answeredBy: 'HUMAN', answeredByEvidence: 'It said “May I”.' } as const;
+    const found = (answeredByQuote: string | null) =>
+      findingsIn(
+        turns,
+        { ...outbound, ...person },
+        { answeredBy: 'VOICEMAIL', answeredByQuote, doNotCallQuote: null },
+      );
+    const kept = { answeredBy: 'HUMAN', evidence: person.answeredByEvidence, dncQuote: null };
+    expect(found(null)).toEqual(kept);
+    expect(found('Leave a message')).toEqual(kept);
+    expect(found('She is not available.')).toMatchObject({ answeredBy: 'VOICEMAIL' });
+  });
+
   it('does not ask a model about a call that came in, or in which a message was left', () => {
     const model = {
       answeredBy: 'VOICEMAIL',
