@@ -7,8 +7,9 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
+import { hasFinalCall } from './final-call.ts';
 import { claimable, holdLimits } from './limits.ts';
-import { finalCall, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
+import { HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
 /** Age up to which a claim may be used; older ones are released. */
 const CLAIM_GOOD_SECONDS = 10;
@@ -104,7 +105,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
         AND (place_before IS NULL OR place_before > ${now}::timestamptz)
         AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
         AND ${HOLD_UNTIL} IS NULL
-        AND ${finalCall(Prisma.sql`calls.campaign_contact_id`)} IS NULL
+        AND NOT ${hasFinalCall(Prisma.sql`calls.campaign_contact_id`)}
         AND NOT EXISTS (SELECT 1 FROM do_not_call_entries e
           WHERE e.organization_id = calls.organization_id
             AND e.phone_number = ANY(phone_number_forms(calls.phone_number)))`,

@@ -51,22 +51,6 @@ export function holdsSlot(call: Pick<Call, 'placement' | 'endedAt'>): boolean {
 export const HOLDS_SLOT = Prisma.sql`(ended_at IS NULL
   AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'))`;
 
-/**
- * SQL expression: the newest call for a contact of a campaign after which the contact is not called again; null
- * if there is none. Checked until a retry is sent, since it may show only after the retry was planned: a call
- * that ended here as never dialed was reported by Ultravox afterwards, so its phone rang; what was said shows
- * that a person was reached or asked not to be called; or its end was requested.
- */
-export function finalCall(contactId: Prisma.Sql): Prisma.Sql {
-  return Prisma.sql`(
-    SELECT final.id FROM calls final
-    WHERE final.campaign_contact_id = ${contactId} AND final.ended_at IS NOT NULL
-      AND ((final.placement = 'ACCEPTED' AND final.ringing_at IS NULL)
-        OR final.answered_by = 'HUMAN' OR final.dnc_quote IS NOT NULL
-        OR final.end_requested_at IS NOT NULL)
-    ORDER BY final.created_at DESC, final.id DESC LIMIT 1)`;
-}
-
 export function canMove(
   { placement }: Pick<Call, 'placement'>,
   transition: PlacementTransition,

@@ -1,7 +1,7 @@
 /** What the words of a call show: who answered, and whether the person asked not to be called again. */
 import type { App, Tx } from '../../app.ts';
 import { addDoNotCallRequest } from '../../contacts/do-not-call.ts';
-import type { Call } from '../../generated/prisma/client.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { AnsweredBy } from '../../generated/prisma/enums.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
 import { answeredByOf } from './answered-by.ts';
@@ -118,4 +118,18 @@ export async function saveModelFindings(
   const kept = await tx.$queryRaw<unknown[]>`
     SELECT 1 FROM call_transcripts WHERE call_id = ${call.id}::uuid AND expired_at IS NULL FOR SHARE`;
   return kept.length > 0 ? saveFindings(app, tx, call, findings) : {};
+}
+
+/**
+ * SQL condition: who answered an ended call is not known yet, or may be corrected by the analysis. It is waited for
+ * at most two minutes after the end.
+ *
+ * @param call alias of the row of `calls`.
+ */
+export function answeredByMayChange(call: string): Prisma.Sql {
+  const k = Prisma.raw(call);
+  return Prisma.sql`(
+    ${k}.answered_at IS NOT NULL AND ${k}.ended_at > now() - interval '2 minutes'
+    AND EXISTS (SELECT 1 FROM post_call_steps s
+      WHERE s.call_id = ${k}.id AND s.kind IN ('TRANSCRIPT', 'ANALYSIS') AND s.status = 'PENDING'))`;
 }

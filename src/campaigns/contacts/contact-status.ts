@@ -21,12 +21,18 @@ const TRANSITIONS = {
   /** A due contact waits until the window opens in its own time zone. */
   DEFER: { from: ['SCHEDULED'], to: { SCHEDULED: 'WAITS' } },
   SKIP: { from: ['SCHEDULED'], to: { SKIPPED: 'SKIPPED' } },
-  /** An earlier call shows after all that the contact must not be called again (`finalCall`). */
-  DROP_RETRY: { from: ['SCHEDULED'], to: { FAILED: 'FAILED' } },
+  /** The campaign would not call the contact again after all: its settings, or what is known of a call, changed. */
+  DROP_RETRY: { from: ['SCHEDULED'], to: { COMPLETED: 'COMPLETED', FAILED: 'FAILED' } },
   /** The attempt was certainly not dialed and does not count. */
   RELEASE: {
     from: ['CALLING'],
-    to: { SCHEDULED: 'WAITS', SKIPPED: 'SKIPPED', CANCELLED: 'CANCELLED', FAILED: 'FAILED' },
+    to: {
+      SCHEDULED: 'WAITS',
+      SKIPPED: 'SKIPPED',
+      CANCELLED: 'CANCELLED',
+      COMPLETED: 'COMPLETED',
+      FAILED: 'FAILED',
+    },
   },
   /** The call of the current attempt has ended. */
   END: {

@@ -64,7 +64,7 @@ const REASONS: Record<ContactTransition, Prisma.Sql> = {
   DIAL: Prisma.sql`'DUE'`,
   DEFER: Prisma.sql`'CONTACT_WINDOW_CLOSED'`,
   SKIP: Prisma.sql`skip_reason::text`,
-  DROP_RETRY: Prisma.sql`'NOT_RETRIED'`,
+  DROP_RETRY: Prisma.sql`reason`,
   RELEASE: Prisma.sql`coalesce(skip_reason::text, reason)`,
   END: Prisma.sql`reason`,
   CANCEL: Prisma.sql`NULL`,

@@ -2,11 +2,11 @@
 import type { App, Tx } from '../../app.ts';
 import { SLOTS_IN_USE } from '../../calls/placement/limits.ts';
 import { releasedCallsOf } from '../../calls/placement/owned-calls.ts';
-import { finalCall } from '../../calls/placement/placement-state.ts';
 import { type Agent, type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { type CallerId, callerIds, preferReady } from '../../phone-numbers/service.ts';
 import { CALL_OWNER } from '../calls.ts';
 import { freeCampaigns } from '../locks.ts';
+import { type EarlierCalls, earlierCallsOf } from '../outcomes/earlier-calls.ts';
 import { campaignDay } from './eligibility.ts';
 
 /** Most due campaigns in one cycle. */
@@ -32,7 +32,7 @@ export interface CampaignSlots {
 }
 
 /** A call of a campaign whose claim was released: it was certainly not sent. */
-export interface ReleasedCall {
+export interface ReleasedCall extends EarlierCalls {
   id: string;
   campaignId: string;
   campaignContactId: string;
@@ -44,8 +44,8 @@ export interface ReleasedCall {
   attemptDay: string | null;
   /** It is not claimed again before this instant. */
   placeNotBefore: Date | null;
-  /** An earlier call after which the contact is not called again. */
-  finalCallId: string | null;
+  /** Attempts of the contact before this one. */
+  attemptsBefore: number;
 }
 
 /** Which campaigns a cycle is about: a condition on the SQL expression of their id. */
@@ -81,7 +81,8 @@ export async function lockReleasedCalls(tx: Tx, scope: CampaignScope): Promise<R
     SELECT c.id, c.campaign_id AS "campaignId", c.campaign_contact_id AS "campaignContactId",
       c.organization_id AS "organizationId", c.phone_number_id AS "phoneNumberId", cc.timezone,
       cc.attempt_day::text AS "attemptDay", c.place_not_before AS "placeNotBefore",
-      ${finalCall(Prisma.sql`c.campaign_contact_id`)} AS "finalCallId"
+      cc.attempts - 1 AS "attemptsBefore",
+      ${earlierCallsOf(Prisma.sql`cc.id`, Prisma.sql`cc.attempts - 1`)}
     FROM ${releasedCallsOf(CALL_OWNER)} AS c
     JOIN campaign_contacts cc ON cc.id = c.campaign_contact_id
     WHERE ${scope(Prisma.sql`c.campaign_id`)}

@@ -1,16 +1,19 @@
 /** Decides for each due contact whether it is called, skipped or deferred. */
+import type { Tx } from '../../app.ts';
+import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
+import { type ContactMove, moveContacts } from '../contacts/contact-transitions.ts';
+import { endInsteadOfCall } from '../outcomes/earlier-calls.ts';
 import { chooseCallerId } from './caller-id.ts';
+import type { ContactWindow } from './contact-window.ts';
 import type { DispatchCycle } from './cycle-input.ts';
-import type { DueContact } from './due-contacts.ts';
+import type { CheckedContact, DueContact } from './due-contacts.ts';
 
 export interface ContactDecisions {
   attempts: Attempt[];
-  /** Campaigns with a due contact that is on the do-not-call list. */
-  doNotCall: ReadonlySet<string>;
-  /** Contacts that must not be called again, with the call that shows it. */
-  dropped: readonly { id: string; callId: string }[];
-  deferrals: readonly Deferral[];
+  notCalled: NotCalled;
+  /** Campaigns of contacts that are not called; more of their due contacts may be like them. */
+  notCalledIn: ReadonlySet<string>;
   /** Where the rotation of caller IDs goes on, by campaign. */
   rotation: ReadonlyMap<string, number>;
 }
@@ -24,14 +27,6 @@ export interface Attempt {
   placeBefore: Date | null;
 }
 
-/** The due contacts of a campaign in a time zone where its window is closed. */
-export interface Deferral {
-  campaignId: string;
-  timezone: string;
-  /** When the window opens there; null when it never does. */
-  until: Date | null;
-}
-
 /** `due` is within the allowances of the cycle. `newCallId` returns another UUID each time. */
 export function decideContacts(
   cycle: DispatchCycle,
@@ -39,27 +34,16 @@ export function decideContacts(
   newCallId: () => string,
 ): ContactDecisions {
   const attempts: Attempt[] = [];
-  const doNotCall = new Set<string>();
-  const dropped: { id: string; callId: string }[] = [];
-  const deferrals = new Map<string, Deferral>();
+  const notCalled = new NotCalled();
+  const notCalledIn = new Set<string>();
   const rotation = new Map<string, number>();
   for (const contact of due) {
     const eligible = cycle.campaigns.get(contact.campaignId);
     if (!eligible) continue;
     const { campaign, numbers } = eligible;
-    if (contact.onDoNotCallList) {
-      doNotCall.add(campaign.id);
-      continue;
-    }
-    if (contact.finalCallId) {
-      dropped.push({ id: contact.id, callId: contact.finalCallId });
-      continue;
-    }
-    const { timezone } = contact;
-    const hours = eligible.hours(timezone);
-    if (timezone && !hours.open) {
-      const deferral = { campaignId: campaign.id, timezone, until: hours.opensAt };
-      deferrals.set(`${campaign.id} ${timezone}`, deferral);
+    const hours = eligible.hours(contact.timezone);
+    if (notCalled.add(campaign, hours, contact)) {
+      notCalledIn.add(campaign.id);
       continue;
     }
     const callId = newCallId();
@@ -73,5 +57,41 @@ export function decideContacts(
     rotation.set(campaign.id, rotationIndex);
     attempts.push({ callId, contact, number, placeBefore: hours.deadline });
   }
-  return { attempts, doNotCall, dropped, deferrals: [...deferrals.values()], rotation };
+  return { attempts, notCalled, notCalledIn, rotation };
+}
+
+/** Moves of contacts that are not called now, whatever slots are free. */
+export class NotCalled {
+  readonly skipped: ContactMove<'SKIP'>[] = [];
+  readonly dropped: ContactMove<'DROP_RETRY'>[] = [];
+  readonly deferred: ContactMove<'DEFER'>[] = [];
+
+  get count(): number {
+    return this.skipped.length + this.dropped.length + this.deferred.length;
+  }
+
+  /** Adds the contact unless it may be called. Returns whether it was added. */
+  add(campaign: Campaign, hours: ContactWindow, contact: CheckedContact): boolean {
+    const { id, timezone, attempts } = contact;
+    if (contact.onDoNotCallList) {
+      this.skipped.push({ id, status: 'SKIPPED', skipReason: 'DO_NOT_CALL' });
+      return true;
+    }
+    const end = endInsteadOfCall(campaign, attempts, contact);
+    if (end) {
+      this.dropped.push({ id, ...end });
+      return true;
+    }
+    if (!timezone || hours.open) return false;
+    const { opensAt } = hours;
+    if (opensAt) this.deferred.push({ id, status: 'SCHEDULED', nextEligibleAt: opensAt });
+    else this.skipped.push({ id, status: 'SKIPPED', skipReason: 'NEVER_OPEN' });
+    return true;
+  }
+
+  async write(tx: Tx, now: Date): Promise<void> {
+    await moveContacts(tx, 'SKIP', this.skipped, now);
+    await moveContacts(tx, 'DROP_RETRY', this.dropped, now);
+    await moveContacts(tx, 'DEFER', this.deferred, now);
+  }
 }

@@ -186,8 +186,7 @@ async function loadCycle(
 
 /** Number of decisions other than to call: the contacts behind them have their turn. */
 function notCalled({ released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>): number {
-  const { doNotCall, dropped, deferrals } = contacts;
-  return released.withdrawals.length + doNotCall.size + dropped.length + deferrals.length;
+  return released.withdrawals.length + contacts.notCalled.count;
 }
 
 /** Campaigns with contacts that still wait or are being called after the cycle; others may be finished. */

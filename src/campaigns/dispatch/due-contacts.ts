@@ -1,22 +1,26 @@
 /** Loads the due contacts that a dispatch cycle may call, in a fair order. */
 import type { Tx } from '../../app.ts';
 import { RECENT_CLAIMS } from '../../calls/placement/limits.ts';
-import { finalCall } from '../../calls/placement/placement-state.ts';
 import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { columnsAs } from '../../infra/rows/columns.ts';
+import { type EarlierCalls, earlierCallsOf } from '../outcomes/earlier-calls.ts';
 
 const COLUMNS = columnsAs(
   'campaign_contacts',
   Object.values(Prisma.CampaignContactScalarFieldEnum),
 );
 
-export interface DueContact extends CampaignContact {
+/** A due contact, with what decides whether it is called. */
+export interface CheckedContact
+  extends Pick<CampaignContact, 'id' | 'timezone' | 'attempts'>,
+    EarlierCalls {
   /** Whether its number is on the do-not-call list. */
   onDoNotCallList: boolean;
+}
+
+export interface DueContact extends CampaignContact, CheckedContact {
   /** The caller ID of its newest call, when that call was withdrawn. */
   withdrawnNumberId: string | null;
-  /** An earlier call after which the contact is not called again. */
-  finalCallId: string | null;
 }
 
 /** Number of calls that one campaign may place now. */
@@ -32,6 +36,14 @@ export interface Allowance {
   /** Slots that the organization has left. */
   organizationSlots: number;
 }
+
+/** SQL columns of a `CheckedContact` other than those of the row of `campaign_contacts`. */
+const CHECKED = Prisma.sql`EXISTS (
+    SELECT 1 FROM do_not_call_entries e
+    WHERE e.organization_id = campaign_contacts.organization_id
+      AND e.phone_number = ANY(phone_number_forms(campaign_contacts.phone_number))
+  ) AS "onDoNotCallList",
+  ${earlierCallsOf(Prisma.sql`campaign_contacts.id`, Prisma.sql`campaign_contacts.attempts`)}`;
 
 /**
  * Returns at most `free` due contacts. Organizations with the fewest active calls come first (ties:
@@ -81,13 +93,8 @@ export async function loadDueContacts(
       FROM numbered n LEFT JOIN recent r USING (organization_id)
       WHERE n.organization_rank <= n.room
     )
-    SELECT ${COLUMNS}, EXISTS (
-      SELECT 1 FROM do_not_call_entries e
-      WHERE e.organization_id = chosen.organization_id
-        AND e.phone_number = ANY(phone_number_forms(chosen.phone_number))
-    ) AS "onDoNotCallList",
-      CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId",
-      ${finalCall(Prisma.sql`chosen.id`)} AS "finalCallId"
+    SELECT ${COLUMNS}, ${CHECKED},
+      CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId"
     FROM fair chosen JOIN campaign_contacts ON campaign_contacts.id = chosen.id
     LEFT JOIN LATERAL (
       SELECT a.attempt, k.phone_number_id
@@ -95,4 +102,20 @@ export async function loadDueContacts(
       WHERE a.campaign_contact_id = chosen.id ORDER BY k.created_at DESC, k.id DESC LIMIT 1
     ) newest ON true
     WHERE chosen.number <= ${free} ORDER BY chosen.number`;
+}
+
+/** Returns the due contacts of a campaign that have waited longest, at most `limit`. */
+export async function firstDueContacts(
+  tx: Tx,
+  campaignId: string,
+  limit: number,
+  now: Date,
+): Promise<CheckedContact[]> {
+  return tx.$queryRaw<CheckedContact[]>`
+    SELECT campaign_contacts.id, campaign_contacts.timezone, campaign_contacts.attempts, ${CHECKED}
+    FROM (
+      SELECT * FROM campaign_contacts
+      WHERE campaign_id = ${campaignId}::uuid AND next_eligible_at <= ${now}::timestamptz
+      ORDER BY next_eligible_at, position LIMIT ${limit}
+    ) AS campaign_contacts`;
 }

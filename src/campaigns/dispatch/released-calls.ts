@@ -1,5 +1,7 @@
 /** Decides whether calls whose claim was released are claimed again or withdrawn with their attempt. */
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
+import { endInsteadOfCall } from '../outcomes/earlier-calls.ts';
+import type { ContactEnd } from '../outcomes/outcome.ts';
 import { isCampaignTerminal } from '../status.ts';
 import type { ReleasedCall } from './campaign-slots.ts';
 import type { DispatchCycle, EligibleCampaign } from './cycle-input.ts';
@@ -14,7 +16,7 @@ export interface Withdrawal {
   call: ReleasedCall;
   reason: CampaignDecisionReason;
   /** Status of the contact afterwards; SCHEDULED if it may be called again. */
-  status: 'SCHEDULED' | 'CANCELLED' | 'FAILED';
+  status: 'SCHEDULED' | 'CANCELLED' | ContactEnd['status'];
 }
 
 /** What is left of a campaign's limits after the decisions before. */
@@ -40,11 +42,11 @@ export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
       callingCount: campaign.campaign.callingCount,
     };
     usage.set(call.campaignId, used);
-    const reason = withdrawalReason(campaign, call, used);
-    if (reason) {
+    const withdrawal = withdrawalOf(campaign, call, used);
+    if (withdrawal) {
       if (call.attemptDay === campaign.day) used.attemptsToday--;
       used.callingCount--;
-      withdrawals.push({ call, reason, status: statusAfter(campaign, call) });
+      withdrawals.push({ call, ...withdrawal });
       continue;
     }
     if (call.placeNotBefore && call.placeNotBefore > cycle.now) continue;
@@ -56,9 +58,17 @@ export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
   return { claims, withdrawals };
 }
 
-function statusAfter({ campaign }: EligibleCampaign, call: ReleasedCall): Withdrawal['status'] {
-  if (isCampaignTerminal(campaign.status)) return 'CANCELLED';
-  return call.finalCallId ? 'FAILED' : 'SCHEDULED';
+function withdrawalOf(
+  eligible: EligibleCampaign,
+  call: ReleasedCall,
+  used: Usage,
+): Omit<Withdrawal, 'call'> | null {
+  const { campaign } = eligible;
+  if (isCampaignTerminal(campaign.status)) return { reason: 'CAMPAIGN_OVER', status: 'CANCELLED' };
+  const end = endInsteadOfCall(campaign, call.attemptsBefore, call);
+  if (end) return { reason: end.reason, status: end.status };
+  const reason = withdrawalReason(eligible, call, used);
+  return reason && { reason, status: 'SCHEDULED' };
 }
 
 function withdrawalReason(
@@ -66,7 +76,6 @@ function withdrawalReason(
   call: ReleasedCall,
   used: Usage,
 ): CampaignDecisionReason | null {
-  if (call.finalCallId && !isCampaignTerminal(campaign.status)) return 'NOT_RETRIED';
   if (!eligibility) return campaign.status === 'PAUSED' ? 'CAMPAIGN_PAUSED' : 'CAMPAIGN_OVER';
   if (!eligibility.open) {
     if ('pause' in eligibility) return 'NO_PHONE_NUMBER';

@@ -5,20 +5,16 @@ import {
   claimReleasedCalls,
   withdrawCalls,
 } from '../../calls/placement/owned-calls.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
 import { appendStatement } from '../../live/log.ts';
 import { CALL_OWNER, revokeCampaignClaims } from '../calls.ts';
-import { dialContacts, moveContacts, moveContactsOf } from '../contacts/contact-transitions.ts';
+import { dialContacts, moveContacts } from '../contacts/contact-transitions.ts';
 import { recordDecisions } from '../contacts/decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
 import { buildAttempts } from './attempts.ts';
 import type { CampaignUpdate } from './campaign-updates.ts';
-import type { ContactDecisions, Deferral } from './contact-decisions.ts';
+import type { ContactDecisions } from './contact-decisions.ts';
 import type { DispatchCycle } from './cycle-input.ts';
 import type { ReleasedDecisions } from './released-calls.ts';
-
-/** Most contacts of a campaign that one cycle skips or defers. */
-const MAX_NOT_CALLED = 5_000;
 
 export interface CycleDecisions {
   released: ReleasedDecisions;
@@ -44,10 +40,7 @@ export async function writeCycle(
   );
   await withdrawReleased(app, tx, { now, released }, events);
   await writeAttempts(app, tx, { cycle, contacts }, events);
-  await skipContacts(tx, contacts, now);
-  const dropped = contacts.dropped.map((one) => ({ ...one, status: 'FAILED' as const }));
-  await moveContacts(tx, 'DROP_RETRY', dropped, now);
-  await deferContacts(tx, contacts.deferrals, now);
+  await contacts.notCalled.write(tx, now);
   for (const { event, campaign } of campaigns) {
     if (event) events.add(campaign.organizationId, campaignEvent(event, campaign, now));
   }
@@ -104,58 +97,6 @@ async function writeAttempts(
     attemptDay: cycle.campaigns.get(contact.campaignId)!.day,
   }));
   await dialContacts(tx, moves, calls.insert, cycle.now);
-}
-
-/** Skips due contacts that are on the do-not-call list, or whose window never opens. */
-async function skipContacts(
-  tx: Tx,
-  { doNotCall, deferrals }: ContactDecisions,
-  now: Date,
-): Promise<void> {
-  const never = deferrals.filter(({ until }) => until === null);
-  if (doNotCall.size === 0 && never.length === 0) return;
-  const query = Prisma.sql`
-    (SELECT listed.id, 'SKIPPED' AS status, 'DO_NOT_CALL' AS skip_reason
-    FROM unnest(${[...doNotCall]}::uuid[]) AS campaign(id)
-    CROSS JOIN LATERAL (
-      SELECT cc.id FROM campaign_contacts cc JOIN do_not_call_entries e
-        ON e.organization_id = cc.organization_id
-        AND e.phone_number = ANY(phone_number_forms(cc.phone_number))
-      WHERE cc.campaign_id = campaign.id AND cc.next_eligible_at <= ${now}::timestamptz
-      LIMIT ${MAX_NOT_CALLED}
-    ) listed)
-    UNION
-    SELECT due.id, 'SKIPPED', 'NEVER_OPEN' FROM ${dueOf(never, now)}`;
-  await moveContactsOf(tx, 'SKIP', query, now);
-}
-
-/** Defers due contacts until the window opens in their own time zone. */
-async function deferContacts(tx: Tx, deferrals: readonly Deferral[], now: Date): Promise<void> {
-  const later = deferrals.filter(({ until }) => until !== null);
-  if (later.length === 0) return;
-  const query = Prisma.sql`
-    SELECT due.id, 'SCHEDULED' AS status, due.until AS next_eligible_at FROM ${dueOf(later, now)}`;
-  await moveContactsOf(tx, 'DEFER', query, now);
-}
-
-/** SQL relation `due`: the due contacts of these campaigns and time zones. */
-function dueOf(deferrals: readonly Deferral[], now: Date): Prisma.Sql {
-  const rows = deferrals.map(({ campaignId, timezone, until }) => ({
-    campaign_id: campaignId,
-    timezone,
-    until,
-  }));
-  return Prisma.sql`(
-    SELECT contact.id, r.until
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      AS r(campaign_id uuid, timezone text, until timestamptz)
-    CROSS JOIN LATERAL (
-      SELECT id FROM campaign_contacts
-      WHERE campaign_id = r.campaign_id AND timezone = r.timezone
-        AND next_eligible_at <= ${now}::timestamptz
-      LIMIT ${MAX_NOT_CALLED}
-    ) contact
-  ) AS due`;
 }
 
 /**

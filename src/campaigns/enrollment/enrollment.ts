@@ -126,8 +126,9 @@ async function rescheduleRetries(tx: Tx, campaign: Campaign, now: Date): Promise
     SELECT w.id, 'SCHEDULED' AS status, greatest(${now}::timestamptz, last.ended
       + ${retryDelaySql(Prisma.sql`w.attempts`, campaign.retryDelaySeconds)}) AS next_eligible_at
     FROM campaign_contacts w CROSS JOIN LATERAL (
+      -- Not of calls that were withdrawn: nobody's phone rang.
       SELECT max(a.outcome_recorded_at) AS ended FROM campaign_attempts a
-      WHERE a.campaign_contact_id = w.id
+      WHERE a.campaign_contact_id = w.id AND a.attempt IS NOT NULL
     ) last
     WHERE w.campaign_id = ${campaign.id}::uuid AND w.status = 'SCHEDULED' AND w.attempts > 0
       AND last.ended IS NOT NULL`;

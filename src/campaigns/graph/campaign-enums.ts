@@ -184,7 +184,7 @@ export const CampaignDecisionReasonEnum = builder.enumType('CampaignDecisionReas
     },
     [CampaignDecisionReason.NOT_RETRIED]: {
       description:
-        'The call failed for a reason that is never retried, such as a rejection or an invalid number, or an earlier call shows that the contact must not be called again: a person was reached, perhaps, or asked not to be called, or the call was ended with `endCall`.',
+        'The call failed for a reason that is never retried, such as a rejection or an invalid number, or an earlier call shows that the contact must not be called again: a person was reached, perhaps, or asked not to be called, or the call was ended with `endCall`; or a voicemail was reached, and `retryVoicemail` is false.',
     },
     [CampaignDecisionReason.TOO_MANY_FAILURES]: {
       description:

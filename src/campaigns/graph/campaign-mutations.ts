@@ -126,20 +126,20 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
     }),
     retryFailed: t.boolean({
       description:
-        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side (or with `retryVoicemail` only a voicemail), or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.doNotCallRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Default: false.',
+        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side (or with `retryVoicemail` only a voicemail), or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.doNotCallRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Whether a planned retry is made is decided again when it is due, by the settings as they are then: after retries are turned off, its contact gets the final status of its last call instead. Default: false.',
     }),
     retryVoicemail: t.boolean({
       description:
-        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. Default: false.',
+        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. A change also holds for retries that are planned already, and for contacts whose voicemail was reached before. Default: false.',
     }),
     maxRetryAttempts: t.int({
       description:
-        'Maximum number of retries for each contact, 0 to 3. Has no effect unless `retryFailed` is true. Default: 0.',
+        'Maximum number of retries for each contact, 0 to 3. Has no effect unless `retryFailed` is true. A lower number also holds for retries that are planned already, which are not made when they are due. A higher one does not bring back contacts that have failed. Default: 0.',
     }),
     retryDelay: t.field({
       type: 'Duration',
       description:
-        'Delay before the first retry, `1s` to `604800s` (one week). It doubles with each further retry, but never grows beyond one day. Default: `900s`.',
+        'Delay before the first retry, `1s` to `604800s` (one week). It doubles with each further retry, but never grows beyond one day. A change holds for calls that end after it: a planned retry keeps its time, unless the schedule changes as well or later, which plans it again with the current delay. Default: `900s`.',
     }),
   };
 }

@@ -3,6 +3,7 @@
  * contacts may be locked by long edits, for which no slot may wait. Each call is counted once.
  */
 import type { App } from '../../app.ts';
+import { answeredByMayChange } from '../../calls/post-call/findings.ts';
 import { addCallStats } from '../../contacts/call-stats.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 
@@ -10,12 +11,6 @@ const BATCH = 1_000;
 const LOCK_WAIT = '2s';
 
 const WITHOUT_STATS = Prisma.sql`a.outcome_recorded_at IS NOT NULL AND a.stats_recorded_at IS NULL`;
-
-/** Who answered is not known yet: the transcript shows it, and the analysis may correct it. */
-const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
-  k.status = 'COMPLETED' AND k.ended_at > now() - interval '2 minutes'
-  AND EXISTS (SELECT 1 FROM post_call_steps s
-    WHERE s.call_id = k.id AND s.kind IN ('TRANSCRIPT', 'ANALYSIS') AND s.status = 'PENDING'))`;
 
 /** The outcome as far as the call alone shows it. */
 const OUTCOME = Prisma.sql`CASE
@@ -52,7 +47,7 @@ async function recordStatsOf(app: App, organizationId: string): Promise<number> 
           FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
           JOIN campaign_contacts cc ON cc.id = a.campaign_contact_id
           WHERE ${WITHOUT_STATS} AND a.organization_id = ${organizationId}::uuid
-            AND NOT ${WAITS_FOR_ANSWERED_BY}
+            AND NOT ${answeredByMayChange('k')}
           ORDER BY a.outcome_recorded_at LIMIT ${BATCH} FOR NO KEY UPDATE OF a SKIP LOCKED
         ), stats AS (
           SELECT contact_id, count(*)::int AS calls, max(ringing_at) AS at,

@@ -1,9 +1,15 @@
 /** Decides what the end of a call means for its contact: completed, failed, retried or not counted. */
-import type { Call, Campaign, CampaignContact } from '../../generated/prisma/client.ts';
-import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
+import { type Finality, finalityOf, isFinal } from '../../calls/placement/final-call.ts';
+import {
+  type Call,
+  type Campaign,
+  type CampaignContact,
+  Prisma,
+} from '../../generated/prisma/client.ts';
+import type { CallEndReason, CampaignDecisionReason } from '../../generated/prisma/enums.ts';
 import type { ContactMove } from '../contacts/contact-transitions.ts';
 import { windowsFor } from '../schedule/calling-window.ts';
-import { decideRetry } from '../schedule/retry.ts';
+import { type RetryRefusal, retryRefusal, retryTime } from '../schedule/retry.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 import { isCampaignTerminal } from '../status.ts';
 import { countsForBreaker } from './circuit-breaker.ts';
@@ -23,32 +29,27 @@ export type Outcome =
       rejection: string | null;
     };
 
-export type EndedCall = Pick<
-  Call,
-  | 'id'
-  | 'status'
-  | 'placement'
-  | 'endReason'
-  | 'failureCode'
-  | 'failure'
-  | 'answeredAt'
-  | 'answeredBy'
-  | 'dncQuote'
-  | 'endRequestedAt'
->;
+/** What decides about the contact of an ended call. */
+export interface EndedCall
+  extends Pick<
+    Call,
+    'id' | 'status' | 'placement' | 'endReason' | 'failureCode' | 'failure' | 'answeredBy'
+  > {
+  finality: Finality;
+}
+
+/** SQL columns of an `EndedCall`. `k` is its row of `calls`. */
+export const ENDED_CALL = Prisma.sql`k.id, k.status, k.placement, k.end_reason AS "endReason",
+  k.failure_code AS "failureCode", k.failure, k.answered_by AS "answeredBy",
+  ${finalityOf('k')} AS finality`;
+
 type Contact = Pick<CampaignContact, 'id' | 'status' | 'attempts' | 'timezone'>;
-type RetrySettings = Pick<
+export type RetrySettings = Pick<
   Campaign,
-  | 'status'
-  | 'retryFailed'
-  | 'retryVoicemail'
-  | 'maxRetryAttempts'
-  | 'retryDelaySeconds'
-  | 'timezone'
-  | 'workingDays'
-  | 'startMinute'
-  | 'endMinute'
+  'status' | 'retryFailed' | 'retryVoicemail' | 'maxRetryAttempts'
 >;
+type Settings = RetrySettings &
+  Pick<Campaign, 'retryDelaySeconds' | 'timezone' | 'workingDays' | 'startMinute' | 'endMinute'>;
 
 interface Clock {
   now: Date;
@@ -58,7 +59,7 @@ interface Clock {
 
 /** Returns null if the contact is not waiting for the call: its end was reported late or twice. */
 export function outcomeOf(
-  campaign: RetrySettings,
+  campaign: Settings,
   contact: Contact,
   call: EndedCall,
   clock: Clock,
@@ -81,38 +82,67 @@ export function outcomeOf(
     };
   }
   const ended = { ...about, endReason: call.endReason };
-  switch (call.status) {
-    case 'COMPLETED':
-      if (call.answeredBy === 'VOICEMAIL' && campaign.retryFailed && campaign.retryVoicemail) {
-        return outcomeOfUnreached(campaign, contact, call, clock);
-      }
-      return end({ ...ended, status: 'COMPLETED', reason: 'CALL_ENDED' });
-    case 'CANCELLED':
-      return end({ ...ended, status: 'CANCELLED', reason: 'CALL_ENDED' }, false);
-    case 'FAILED':
-      return outcomeOfUnreached(campaign, contact, call, clock);
-    default:
-      throw new Error(`Call ${call.id} is ${call.status}, not ended`);
+  if (call.status === 'CANCELLED') {
+    return end({ ...ended, status: 'CANCELLED', reason: 'CALL_ENDED' }, false);
   }
+  const last = endWithoutRetry(campaign, contact.attempts, call);
+  if (last) return end({ ...ended, ...last });
+  const at = retryTime({
+    attempts: contact.attempts,
+    // By our own clock, since the clock of Ultravox may differ.
+    endedAt: Temporal.Instant.fromEpochMilliseconds(clock.now.getTime()),
+    delaySeconds: campaign.retryDelaySeconds,
+    windows: windowsFor(windowOfCampaign(campaign, clock.marginSeconds), contact.timezone),
+  });
+  if (!at) return end({ ...ended, status: 'FAILED', reason: 'NEVER_OPEN' });
+  const nextEligibleAt = new Date(at.epochMilliseconds);
+  return end(
+    { ...ended, status: 'SCHEDULED', reason: 'CALL_ENDED', nextEligibleAt },
+    countsForBreaker(retriedReason(call), true),
+  );
 }
 
-/** Another attempt, if its reason and the campaign allow one. */
-function outcomeOfUnreached(
+/** How a contact ends with a call. */
+export interface ContactEnd {
+  status: 'COMPLETED' | 'FAILED';
+  reason: CampaignDecisionReason;
+}
+
+/**
+ * How the contact ends with its latest call, if the campaign does not retry that call as it is now; null if it
+ * does. Asked when the call has ended, and again before its retry: until then settings may change, and a later
+ * analysis may hear a person in what was taken for a voicemail.
+ *
+ * @param attempts number of attempts, including this call.
+ */
+export function endWithoutRetry(
   campaign: RetrySettings,
-  contact: Contact,
+  attempts: number,
   call: EndedCall,
-  clock: Clock,
-): Outcome {
-  const ended = { id: contact.id, callId: call.id, endReason: call.endReason };
-  // A voicemail is as good as no answer.
-  const endReason = call.status === 'COMPLETED' ? 'NO_ANSWER' : (call.endReason ?? 'UNKNOWN');
-  const retry = retryOf(campaign, contact, { ...call, endReason }, clock);
-  const counts = countsForBreaker(endReason, retry.retry);
-  if (!retry.retry) {
-    return end({ ...ended, status: 'FAILED', reason: NOT_RETRIED[retry.because] }, counts);
+): ContactEnd | null {
+  if (call.status !== 'COMPLETED' && call.status !== 'FAILED') {
+    throw new Error(`Call ${call.id} is ${call.status}`);
   }
-  const nextEligibleAt = new Date(retry.at.epochMilliseconds);
-  return end({ ...ended, status: 'SCHEDULED', reason: 'CALL_ENDED', nextEligibleAt }, counts);
+  const { retryFailed, retryVoicemail, maxRetryAttempts } = campaign;
+  const isUnreached = call.answeredBy === 'VOICEMAIL' && retryFailed && retryVoicemail;
+  if (call.status === 'COMPLETED' && !isUnreached) {
+    return { status: 'COMPLETED', reason: 'CALL_ENDED' };
+  }
+  if (isCampaignTerminal(campaign.status)) return { status: 'FAILED', reason: 'CAMPAIGN_OVER' };
+  if (isFinal(call, campaign)) return { status: 'FAILED', reason: 'NOT_RETRIED' };
+  const refusal = retryRefusal({
+    endReason: retriedReason(call),
+    neverCreated: call.placement === 'NOT_CREATED',
+    attempts,
+    retryFailed,
+    maxRetryAttempts,
+  });
+  return refusal && { status: 'FAILED', reason: NOT_RETRIED[refusal] };
+}
+
+/** A voicemail is as good as no answer. */
+function retriedReason({ status, endReason }: EndedCall): CallEndReason {
+  return status === 'COMPLETED' ? 'NO_ANSWER' : (endReason ?? 'UNKNOWN');
 }
 
 function end(move: ContactMove<'END'>, countsForBreaker = true): Outcome {
@@ -130,46 +160,4 @@ const NOT_RETRIED = {
   OFF: 'RETRIES_OFF',
   NOT_RETRIED: 'NOT_RETRIED',
   ATTEMPTS_USED_UP: 'RETRIES_USED_UP',
-  NEVER_OPEN: 'NEVER_OPEN',
-  OVER: 'CAMPAIGN_OVER',
-} as const satisfies Record<string, CampaignDecisionReason>;
-
-/**
- * Whether the contact is not called again whatever the end: its end was requested, or a person was heard, or may
- * have been. `finalCall` asks again before a retry is sent, since a later analysis may hear a person in what was
- * taken for a voicemail.
- */
-function isFinalCall(
-  { answeredAt, answeredBy, dncQuote, endRequestedAt }: EndedCall,
-  { retryVoicemail }: RetrySettings,
-): boolean {
-  if (endRequestedAt !== null || dncQuote !== null) return true;
-  if (answeredAt === null) return false;
-  // UNKNOWN: nothing was heard from the other side. Null: there is no transcript that shows it.
-  return answeredBy !== 'UNKNOWN' && !(answeredBy === 'VOICEMAIL' && retryVoicemail);
-}
-
-type Retry =
-  | { retry: true; at: Temporal.Instant }
-  | { retry: false; because: keyof typeof NOT_RETRIED };
-
-function retryOf(
-  campaign: RetrySettings,
-  contact: Contact,
-  call: EndedCall,
-  { now, marginSeconds }: Clock,
-): Retry {
-  if (isCampaignTerminal(campaign.status)) return { retry: false, because: 'OVER' };
-  if (isFinalCall(call, campaign)) return { retry: false, because: 'NOT_RETRIED' };
-  return decideRetry({
-    endReason: call.endReason ?? 'UNKNOWN',
-    neverCreated: call.placement === 'NOT_CREATED',
-    attempts: contact.attempts,
-    // By our own clock, since the clock of Ultravox may differ.
-    endedAt: Temporal.Instant.fromEpochMilliseconds(now.getTime()),
-    retryFailed: campaign.retryFailed,
-    maxRetryAttempts: campaign.maxRetryAttempts,
-    delaySeconds: campaign.retryDelaySeconds,
-    windows: windowsFor(windowOfCampaign(campaign, marginSeconds), contact.timezone),
-  });
-}
+} as const satisfies Record<RetryRefusal, CampaignDecisionReason>;

@@ -4,6 +4,7 @@
  * process or a job, and each is recorded once.
  */
 import type { App, Tx } from '../../app.ts';
+import { answeredByMayChange } from '../../calls/post-call/findings.ts';
 import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
 import { HeldBack, workInHalves } from '../../infra/jobs/held-back.ts';
@@ -16,7 +17,7 @@ import { recordDecisions } from '../contacts/decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
 import { freeCampaigns } from '../locks.ts';
 import { type CampaignOutcome, campaignOutcome } from './campaign-outcome.ts';
-import { type EndedCall, type Outcome, outcomeOf } from './outcome.ts';
+import { ENDED_CALL, type EndedCall, type Outcome, outcomeOf } from './outcome.ts';
 
 const BATCH = 500;
 const MAX_CAMPAIGNS = 500;
@@ -127,11 +128,8 @@ async function lockUnrecorded(
     WITH ${unrecorded}, oldest AS MATERIALIZED (
       SELECT id FROM unrecorded WHERE campaign_id = ANY(${[...campaignIds]}::uuid[])
       ORDER BY ended_at LIMIT ${BATCH})
-    SELECT k.id, k.status, k.placement, k.end_reason AS "endReason", k.failure,
-      k.failure_code AS "failureCode", k.answered_at AS "answeredAt", k.answered_by AS "answeredBy",
-      k.dnc_quote AS "dncQuote", k.end_requested_at AS "endRequestedAt",
-      k.ringing_at AS "ringingAt", k.ended_at AS "endedAt", a.campaign_id AS "campaignId", cc.id AS "contactId",
-      cc.status AS "contactStatus", cc.attempts, cc.timezone
+    SELECT ${ENDED_CALL}, k.ringing_at AS "ringingAt", k.ended_at AS "endedAt",
+      a.campaign_id AS "campaignId", cc.id AS "contactId", cc.status AS "contactStatus", cc.attempts, cc.timezone
     FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
     JOIN campaign_contacts cc ON cc.id = a.campaign_contact_id
     WHERE a.call_id IN (SELECT id FROM oldest)
@@ -139,15 +137,9 @@ async function lockUnrecorded(
   return calls.sort((a, b) => a.endedAt.getTime() - b.endedAt.getTime() || (a.id < b.id ? -1 : 1));
 }
 
-/**
- * SQL condition on calls: the outcome depends on whether a person or a voicemail was heard, which is not known
- * yet. The transcript shows it, and the analysis may correct it.
- */
+/** SQL condition: the outcome depends on whether a person or a voicemail was heard, which is not known yet. */
 const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
-  answered_at IS NOT NULL AND ended_at > now() - interval '2 minutes'
-  AND (answered_by IS NULL OR EXISTS (
-    SELECT 1 FROM post_call_steps s
-    WHERE s.call_id = calls.id AND s.kind = 'ANALYSIS' AND s.status = 'PENDING'))
+  ${answeredByMayChange('calls')}
   AND EXISTS (SELECT 1 FROM campaigns p
     WHERE p.id = a.campaign_id AND p.ended_at IS NULL AND p.retry_failed AND (
       (p.retry_voicemail AND calls.status = 'COMPLETED') OR calls.end_reason = 'CONNECTION_ERROR')))`;

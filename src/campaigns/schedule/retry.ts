@@ -46,39 +46,48 @@ export function retryDelaySql(attempts: Prisma.Sql, delaySeconds: number): Prism
     least(${delaySeconds}::float8 * 2 ^ (${attempts} - 1), ${longest}::float8))`;
 }
 
-export type RetryDecision =
-  | { retry: true; at: Temporal.Instant }
-  | { retry: false; because: 'OFF' | 'NOT_RETRIED' | 'ATTEMPTS_USED_UP' | 'NEVER_OPEN' };
+export type RetryRefusal = 'OFF' | 'NOT_RETRIED' | 'ATTEMPTS_USED_UP';
 
-/** Decides whether a failed call is retried, and when. Ignores the daily limit, which dispatch checks. */
-export function decideRetry({
-  endReason,
-  neverCreated = false,
-  attempts,
-  endedAt,
-  retryFailed,
-  maxRetryAttempts,
-  delaySeconds,
-  windows,
-}: {
+/** A failed call, and the settings that decide about its retry. */
+interface FailedCall {
   endReason: CallEndReason;
   /** Whether placing the call was interrupted and Ultravox has no such call. */
   neverCreated?: boolean;
   /** Attempts to call the contact, including the one that just ended. */
   attempts: number;
-  endedAt: Temporal.Instant;
   retryFailed: boolean;
   /** Maximum number of attempts after the first. */
   maxRetryAttempts: number;
+}
+
+/** Why a failed call is not retried, whatever the time; null if it may be. */
+export function retryRefusal({
+  endReason,
+  neverCreated = false,
+  attempts,
+  retryFailed,
+  maxRetryAttempts,
+}: FailedCall): RetryRefusal | null {
+  if (!RETRIED[endReason] && !neverCreated) return 'NOT_RETRIED';
+  if (!retryFailed) return 'OFF';
+  return attempts > maxRetryAttempts ? 'ATTEMPTS_USED_UP' : null;
+}
+
+/**
+ * When a call that may be retried is due again; null if the window never opens. Ignores the daily limit, which
+ * dispatch checks.
+ */
+export function retryTime({
+  attempts,
+  endedAt,
+  delaySeconds,
+  windows,
+}: {
+  attempts: number;
+  endedAt: Temporal.Instant;
   delaySeconds: number;
   windows: Windows;
-}): RetryDecision {
-  if (!RETRIED[endReason] && !neverCreated) return { retry: false, because: 'NOT_RETRIED' };
-  if (!retryFailed) return { retry: false, because: 'OFF' };
-  if (attempts > maxRetryAttempts) return { retry: false, because: 'ATTEMPTS_USED_UP' };
-  const due = endedAt.add({
-    milliseconds: Math.round(retryDelaySeconds(attempts, delaySeconds) * 1000),
-  });
-  const at = nextInside(windows, due);
-  return at ? { retry: true, at } : { retry: false, because: 'NEVER_OPEN' };
+}): Temporal.Instant | null {
+  const milliseconds = Math.round(retryDelaySeconds(attempts, delaySeconds) * 1000);
+  return nextInside(windows, endedAt.add({ milliseconds }));
 }

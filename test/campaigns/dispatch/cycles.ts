@@ -108,7 +108,9 @@ export function releasedCall(columns: Partial<ReleasedCall> = {}): ReleasedCall 
     timezone: null,
     attemptDay: '2037-06-02',
     placeNotBefore: null,
-    finalCallId: null,
+    attemptsBefore: 0,
+    lastCall: null,
+    finalCalls: [],
     ...columns,
   };
 }
@@ -146,7 +148,8 @@ export function dueContact(columns: Partial<DueContact> = {}): DueContact {
     updatedAt: NOW,
     onDoNotCallList: false,
     withdrawnNumberId: null,
-    finalCallId: null,
+    lastCall: null,
+    finalCalls: [],
     ...columns,
   };
 }

@@ -185,7 +185,7 @@ describe('decideReleasedCalls', () => {
     ['a paused', { status: 'PAUSED' }, { reason: 'NOT_RETRIED', status: 'FAILED' }],
     ['a cancelled', { status: 'CANCELLED' }, { reason: 'CAMPAIGN_OVER', status: 'CANCELLED' }],
   ])('withdraws a retry of %s campaign when the call before has rung after all', (_title, columns, end) => {
-    const released = [releasedCall({ finalCallId: 'k0' })];
+    const released = [releasedCall({ finalCalls: [{ id: 'k0', finality: 'FINAL' }] })];
     const { claims, withdrawals } = decideReleasedCalls(cycleOf([slotsOf(columns)], { released }));
     expect(claims).toEqual([]);
     expect(withdrawals).toEqual([{ call: released[0], ...end }]);
@@ -287,27 +287,40 @@ describe('decideContacts', () => {
       new Date('2037-06-02T15:00:00Z'),
     ],
   ])('calls a contact %s', (_title, contact, columns, placeBefore) => {
-    const { attempts, doNotCall, deferrals } = decide([contact], columns);
+    const { attempts, notCalled } = decide([contact], columns);
     expect(attempts).toMatchObject([
       { callId: 'k1', contact: { id: 'p1' }, number: { id: 'n1' }, placeBefore },
     ]);
-    expect([doNotCall.size, deferrals.length]).toEqual([0, 0]);
+    expect(notCalled.count).toBe(0);
   });
 
-  it('skips the campaign of a contact on the do-not-call list, and calls the others', () => {
-    const { attempts, doNotCall } = decide([{ onDoNotCallList: true }, { id: 'p2' }]);
-    expect([...doNotCall]).toEqual(['c1']);
+  it('skips a contact on the do-not-call list, and calls the others', () => {
+    const { attempts, notCalled, notCalledIn } = decide([{ onDoNotCallList: true }, { id: 'p2' }]);
+    const skip = { id: 'p1', status: 'SKIPPED', skipReason: 'DO_NOT_CALL' };
+    expect(notCalled).toMatchObject({ skipped: [skip], dropped: [], deferred: [] });
+    expect([...notCalledIn]).toEqual(['c1']);
     expect(attempts.map(({ contact }) => contact.id)).toEqual(['p2']);
+  });
+
+  it('ends a contact that an earlier call has reached, unless it reached a voicemail to retry', () => {
+    const voicemail = { finalCalls: [{ id: 'k0', finality: 'VOICEMAIL' as const }] };
+    const end = { id: 'p1', status: 'FAILED', reason: 'NOT_RETRIED', callId: 'k0' };
+    expect(decide([voicemail]).notCalled).toMatchObject({ dropped: [end], skipped: [] });
+    expect(decide([voicemail], { retryVoicemail: true }).attempts).toHaveLength(1);
   });
 
   it.each<[string, string, Date | null]>([
     ['defers contacts until the window opens in their time zone', TOKYO, TOKYO_OPENS],
-    ['never calls contacts in whose time zone the window never opens', NEVER, null],
-  ])('%s, once for each zone', (_title, timezone, until) => {
+    ['skips contacts in whose time zone the window never opens', NEVER, null],
+  ])('%s', (_title, timezone, until) => {
     const window = timezone === TOKYO ? { startMinute: 9 * 60, endMinute: 20 * 60 } : {};
-    const { attempts, deferrals } = decide([{ timezone }, { id: 'p2', timezone }], window);
+    const { attempts, notCalled } = decide([{ timezone }, { id: 'p2', timezone }], window);
     expect(attempts).toEqual([]);
-    expect(deferrals).toEqual([{ campaignId: 'c1', timezone, until }]);
+    const skip = { status: 'SKIPPED', skipReason: 'NEVER_OPEN' };
+    const defer = { status: 'SCHEDULED', nextEligibleAt: until };
+    const moves = ['p1', 'p2'].map((id) => ({ id, ...(until ? defer : skip) }));
+    expect(until ? notCalled.deferred : notCalled.skipped).toEqual(moves);
+    expect(notCalled.count).toBe(2);
   });
 
   it.each<[string, Partial<Campaign>, Partial<DueContact>[], [string[], number]]>([

@@ -13,12 +13,14 @@ function callOf(columns: Partial<EndedCall> = {}): EndedCall {
   const ended = { status: 'COMPLETED', endReason: 'HANGUP' } as const;
   return {
     ...{ id: 'k1', placement: 'ACCEPTED', failureCode: null, failure: null, answeredBy: null },
-    ...{ answeredAt: null, dncQuote: null, endRequestedAt: null },
+    ...{ finality: 'OPEN' as const },
     ...ended,
     ...columns,
   };
 }
 
+const HUMAN = { answeredBy: 'HUMAN', finality: 'FINAL' } as const;
+const VOICEMAIL = { answeredBy: 'VOICEMAIL', finality: 'VOICEMAIL' } as const;
 const failed = (endReason: EndedCall['endReason']) => callOf({ status: 'FAILED', endReason });
 const NEVER_CREATED = callOf({
   status: 'FAILED',
@@ -27,7 +29,7 @@ const NEVER_CREATED = callOf({
 });
 /** Answered, and then lost its connection. */
 const cutOff = (columns: Partial<EndedCall>) =>
-  callOf({ status: 'FAILED', endReason: 'CONNECTION_ERROR', answeredAt: NOW, ...columns });
+  callOf({ status: 'FAILED', endReason: 'CONNECTION_ERROR', ...columns });
 const calling = { status: 'CALLING', attempts: 1 } as const;
 
 describe('outcomeOf with a margin', () => {
@@ -53,25 +55,25 @@ describe('outcomeOf', () => {
     ],
     [
       'completes a call that a voicemail answered',
-      callOf({ answeredAt: NOW, answeredBy: 'VOICEMAIL' }),
+      callOf(VOICEMAIL),
       RETRIES,
       { status: 'COMPLETED', reason: 'CALL_ENDED' },
     ],
     [
       'retries a call that a voicemail answered if the campaign says so',
-      callOf({ answeredAt: NOW, answeredBy: 'VOICEMAIL' }),
+      callOf(VOICEMAIL),
       { ...RETRIES, retryVoicemail: true },
       { status: 'SCHEDULED', reason: 'CALL_ENDED', nextEligibleAt: later(600) },
     ],
     [
       'fails a call that a voicemail answered after the last retry',
-      callOf({ answeredAt: NOW, answeredBy: 'VOICEMAIL' }),
+      callOf(VOICEMAIL),
       { ...RETRIES, retryVoicemail: true, maxRetryAttempts: 0 },
       { status: 'FAILED', reason: 'RETRIES_USED_UP' },
     ],
     [
       'completes a call that a person answered, whatever becomes of voicemails',
-      callOf({ answeredAt: NOW, answeredBy: 'HUMAN' }),
+      callOf(HUMAN),
       { ...RETRIES, retryVoicemail: true },
       { status: 'COMPLETED', reason: 'CALL_ENDED' },
     ],
@@ -108,37 +110,37 @@ describe('outcomeOf', () => {
     ],
     [
       'never retries a connection lost in a conversation',
-      cutOff({ answeredBy: 'HUMAN' }),
+      cutOff(HUMAN),
       { ...RETRIES, retryVoicemail: true },
       { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],
     [
       'never retries a connection lost in a call without a transcript',
-      cutOff({}),
+      cutOff({ finality: 'FINAL' }),
       RETRIES,
       { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],
     [
       'retries a connection lost to a voicemail only if the campaign retries voicemails',
-      cutOff({ answeredBy: 'VOICEMAIL' }),
+      cutOff(VOICEMAIL),
       RETRIES,
       { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],
     [
       'retries a connection lost to a voicemail if the campaign retries voicemails',
-      cutOff({ answeredBy: 'VOICEMAIL' }),
+      cutOff(VOICEMAIL),
       { ...RETRIES, retryVoicemail: true },
       { status: 'SCHEDULED', reason: 'CALL_ENDED' },
     ],
     [
       'never retries a person who asked not to be called, whatever the end',
-      callOf({ status: 'FAILED', endReason: 'NO_ANSWER', dncQuote: 'Stop calling me.' }),
+      callOf({ status: 'FAILED', endReason: 'NO_ANSWER', finality: 'FINAL' }),
       RETRIES,
       { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],
     [
       'never retries a busy line when the end of the call was requested',
-      callOf({ status: 'FAILED', endReason: 'BUSY', endRequestedAt: NOW }),
+      callOf({ status: 'FAILED', endReason: 'BUSY', finality: 'FINAL' }),
       RETRIES,
       { status: 'FAILED', reason: 'NOT_RETRIED' },
     ],

@@ -9,9 +9,10 @@ import {
   numberOfBlock,
 } from '../../../src/campaigns/schedule/number-rotation.ts';
 import {
-  decideRetry,
   RETRIED_REASONS,
   retryDelaySeconds,
+  retryRefusal,
+  retryTime,
 } from '../../../src/campaigns/schedule/retry.ts';
 import { CallEndReason, type CallStatus } from '../../../src/generated/prisma/enums.ts';
 import { runs } from './clocks.ts';
@@ -78,24 +79,15 @@ describe('number rotation', () => {
   });
 });
 
-describe('decideRetry', () => {
-  const window: Window = {
-    timezone: 'UTC',
-    workingDays: [1, 2, 3, 4, 5],
-    startMinute: 540,
-    endMinute: 1020,
-  };
+describe('retryRefusal', () => {
   const failed = {
-    endReason: 'BUSY' as CallEndReason,
+    endReason: 'BUSY',
     attempts: 1,
-    endedAt: Temporal.Instant.from('2026-11-20T12:00Z'),
     retryFailed: true,
     maxRetryAttempts: 3,
-    delaySeconds: 900,
-    windows: window,
-  };
+  } as const;
 
-  it('retries NO_ANSWER, BUSY, UNREACHABLE and CONNECTION_ERROR only', () => {
+  it('lets NO_ANSWER, BUSY, UNREACHABLE and CONNECTION_ERROR be retried only', () => {
     expect([...RETRIED_REASONS].sort()).toEqual([
       'BUSY',
       'CONNECTION_ERROR',
@@ -103,20 +95,40 @@ describe('decideRetry', () => {
       'UNREACHABLE',
     ]);
     for (const endReason of Object.values(CallEndReason)) {
-      expect(decideRetry({ ...failed, endReason }).retry).toBe(RETRIED_REASONS.includes(endReason));
+      const refusal = retryRefusal({ ...failed, endReason });
+      expect(refusal).toBe(RETRIED_REASONS.includes(endReason) ? null : 'NOT_RETRIED');
     }
   });
 
+  it('says when retries are off or used up', () => {
+    expect(retryRefusal({ ...failed, retryFailed: false })).toBe('OFF');
+    expect(retryRefusal({ ...failed, maxRetryAttempts: 0 })).toBe('ATTEMPTS_USED_UP');
+    expect(retryRefusal({ ...failed, attempts: 3 })).toBeNull();
+    expect(retryRefusal({ ...failed, attempts: 4 })).toBe('ATTEMPTS_USED_UP');
+  });
+});
+
+describe('retryTime', () => {
+  const window: Window = {
+    timezone: 'UTC',
+    workingDays: [1, 2, 3, 4, 5],
+    startMinute: 540,
+    endMinute: 1020,
+  };
+  const failed = {
+    attempts: 1,
+    endedAt: Temporal.Instant.from('2026-11-20T12:00Z'),
+    delaySeconds: 900,
+    windows: window,
+  };
+
   it('doubles the delay each time, then waits for the window', () => {
-    const at = (attempts: number, endedAt = failed.endedAt) => {
-      const decision = decideRetry({ ...failed, attempts, endedAt });
-      return decision.retry ? decision.at.toString() : decision.because;
-    };
-    expect([at(1), at(2), at(3), at(4)]).toEqual([
+    const at = (attempts: number, endedAt = failed.endedAt) =>
+      retryTime({ ...failed, attempts, endedAt })?.toString();
+    expect([at(1), at(2), at(3)]).toEqual([
       '2026-11-20T12:15:00Z',
       '2026-11-20T12:30:00Z',
       '2026-11-20T13:00:00Z',
-      'ATTEMPTS_USED_UP',
     ]);
     expect(at(1, Temporal.Instant.from('2026-11-20T16:45Z'))).toBe('2026-11-23T09:00:00Z');
     expect(at(1, Temporal.Instant.from('2026-11-20T16:44:59Z'))).toBe('2026-11-20T16:59:59Z');
@@ -124,18 +136,9 @@ describe('decideRetry', () => {
     expect(retryDelaySeconds(3, 200_000)).toBe(200_000);
   });
 
-  it('does not retry when retries are off or used up, or the window never opens', () => {
-    expect(decideRetry({ ...failed, retryFailed: false })).toEqual({
-      retry: false,
-      because: 'OFF',
-    });
-    expect(decideRetry({ ...failed, maxRetryAttempts: 0 })).toEqual({
-      retry: false,
-      because: 'ATTEMPTS_USED_UP',
-    });
-    expect(
-      decideRetry({ ...failed, windows: [window, { ...window, timezone: 'Asia/Tokyo' }] }),
-    ).toEqual({ retry: false, because: 'NEVER_OPEN' });
+  it('is null when the window never opens', () => {
+    const windows = [window, { ...window, timezone: 'Asia/Tokyo' }];
+    expect(retryTime({ ...failed, windows })).toBeNull();
   });
 });
 

@@ -1,0 +1,64 @@
+/** After which calls nobody is called again on behalf of the same campaign contact. One rule, for all who ask. */
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
+
+/**
+ * Whether a call is the last one to its campaign contact:
+ *
+ * - FINAL: a person was reached or may have been, or asked not to be called again; its end was requested; or it
+ *   ended here as never dialed and was reported by Ultravox afterwards, so its phone rang.
+ * - VOICEMAIL: a voicemail was reached, which is as good as nobody if its owner says so.
+ * - OPEN: nobody was reached.
+ */
+export type Finality = 'FINAL' | 'VOICEMAIL' | 'OPEN';
+
+/** A call after which its contact may have to be left alone. */
+export interface CallWithFinality extends Pick<Call, 'id'> {
+  finality: Finality;
+}
+
+/**
+ * SQL expression: the finality of an ended call. It may change as long as somebody plans another call, since a later
+ * report or analysis may show more; so it is read again right before that call.
+ *
+ * @param call alias of a row of `calls`.
+ */
+export function finalityOf(call: string): Prisma.Sql {
+  const k = Prisma.raw(call);
+  // Answered by null: there is no transcript that shows it. UNKNOWN: nothing was heard from the other side.
+  return Prisma.sql`(CASE
+    WHEN ${k}.dnc_quote IS NOT NULL OR ${k}.end_requested_at IS NOT NULL
+      OR ${k}.answered_by = 'HUMAN'
+      OR (${k}.answered_at IS NOT NULL AND ${k}.answered_by IS NULL)
+      OR (${k}.placement = 'ACCEPTED' AND ${k}.ringing_at IS NULL) THEN 'FINAL'
+    WHEN ${k}.answered_at IS NOT NULL AND ${k}.answered_by = 'VOICEMAIL' THEN 'VOICEMAIL'
+    ELSE 'OPEN' END)`;
+}
+
+export function isFinal(
+  { finality }: Pick<CallWithFinality, 'finality'>,
+  { retryVoicemail }: { retryVoicemail: boolean },
+): boolean {
+  return finality === 'FINAL' || (finality === 'VOICEMAIL' && !retryVoicemail);
+}
+
+/** SQL expression: a JSON array of `CallWithFinality`, those of a contact that are not OPEN, newest first. */
+export function finalCallsOf(contactId: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`(
+    SELECT coalesce(jsonb_agg(jsonb_build_object('id', id, 'finality', finality)
+      ORDER BY created_at DESC, id DESC), '[]')
+    FROM (
+      SELECT ended.id, ended.created_at, ${finalityOf('ended')} AS finality FROM calls ended
+      WHERE ended.campaign_contact_id = ${contactId} AND ended.ended_at IS NOT NULL
+    ) earlier WHERE finality <> 'OPEN')`;
+}
+
+/**
+ * SQL condition: whether a contact has a FINAL call. Those that reached a voicemail do not count: the owner of the
+ * next call has looked at them with its own settings, and revokes the claim when it changes these.
+ */
+export function hasFinalCall(contactId: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM calls ended
+    WHERE ended.campaign_contact_id = ${contactId} AND ended.ended_at IS NOT NULL
+      AND ${finalityOf('ended')} = 'FINAL')`;
+}
