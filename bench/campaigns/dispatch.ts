@@ -1,11 +1,12 @@
 /**
  * Cost of a dispatch cycle and of recording outcomes, with few and with many campaigns:
- * `npx node bench/campaigns/dispatch.ts [rounds]`. Every campaign has 100 due contacts. A round is one
+ * `npx node bench/campaigns/dispatch.ts [rounds] [contacts]`. Every campaign has 100 due contacts. A round is one
  * dispatch cycle, which claims 50 calls, and one recording of their outcomes after SQL has ended them.
  *
  * The number of statements must not depend on the number of campaigns. Times are those of the median
- * round, with ratios to the fewest campaigns of the same run. The last lines measure how one campaign
- * with due contacts is found among many that have none.
+ * round, with ratios to the fewest campaigns of the same run. Then it measures how one campaign with due
+ * contacts is found among many that have none, and what a cycle costs when the due contacts that it loads are on the
+ * do-not-call list: that must not depend on how many more are due.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,6 +14,7 @@ import path from 'node:path';
 import type { Client } from 'pg';
 import { type App, createApp } from '../../src/app.ts';
 import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
+import { skipAhead } from '../../src/campaigns/dispatch/skip-ahead.ts';
 import { recordOutcomes } from '../../src/campaigns/outcomes/record-outcomes.ts';
 import { readConfig } from '../../src/config.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
@@ -27,6 +29,9 @@ const CAMPAIGNS = [10, 100, 1_000];
 const ORGANIZATIONS = [1, 50];
 const CONTACTS = 100;
 const MANY = 1_000;
+/** Due contacts of each of a few campaigns whose list is on the do-not-call list. */
+const LISTED = [1_000, 10_000, Number(process.argv[3] ?? 20_000)];
+const LISTED_CAMPAIGNS = 20;
 
 interface Cost {
   calls: number;
@@ -44,7 +49,12 @@ async function costOf(work: () => Promise<number>): Promise<Cost> {
 }
 
 /** Active campaigns whose contacts are all due, and whatever they need, in an empty database. */
-async function fill(client: Client, campaigns: number, organizations: number): Promise<void> {
+async function fill(
+  client: Client,
+  campaigns: number,
+  organizations: number,
+  contacts = CONTACTS,
+): Promise<void> {
   await client.query('TRUNCATE organizations CASCADE');
   await client.query(
     `INSERT INTO organizations (id, name, updated_at)
@@ -77,7 +87,7 @@ async function fill(client: Client, campaigns: number, organizations: number): P
      FROM generate_series(1, $1) AS i
      JOIN (SELECT *, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS count FROM agents) a
        ON a.n = 1 + i % a.count`,
-    [campaigns, CONTACTS],
+    [campaigns, contacts],
   );
   await client.query(
     `INSERT INTO campaign_contacts (id, organization_id, campaign_id, position, identity,
@@ -85,7 +95,7 @@ async function fill(client: Client, campaigns: number, organizations: number): P
      SELECT new_id(), organization_id, id, i, 'tel:' || i, '+1212' || (5000000 + i), 'Ada',
        '{"plan":"gold"}', 'SCHEDULED', now() - interval '1 minute', now() - interval '1 minute', now()
      FROM campaigns CROSS JOIN generate_series(0, $1 - 1) AS i`,
-    [CONTACTS],
+    [contacts],
   );
   await client.query('VACUUM ANALYZE');
 }
@@ -167,6 +177,37 @@ async function search(
   return { ...cost, cycles };
 }
 
+/** Cycles over campaigns whose due contacts are all on the do-not-call list, and the steps that clear them. */
+async function listed(app: App, client: Client, contacts: number): Promise<string> {
+  await fill(client, LISTED_CAMPAIGNS, 1, contacts);
+  await client.query(
+    `INSERT INTO do_not_call_entries (organization_id, phone_number)
+     SELECT o.id, n.phone_number FROM organizations o
+     CROSS JOIN (SELECT DISTINCT phone_number FROM campaign_contacts) n`,
+  );
+  await client.query('VACUUM ANALYZE');
+  const cycles: number[] = [];
+  const steps: number[] = [];
+  for (let round = 0; round < WARM_UP + 5; round += 1) {
+    let notCalledIn: readonly string[] = [];
+    const cycle = await costOf(async () => {
+      const { callIds, ...rest } = await dispatchCalls(app);
+      ({ notCalledIn } = rest);
+      return callIds.length;
+    });
+    const step = await costOf(() => skipAhead(app, notCalledIn).then(() => 0));
+    if (cycle.calls > 0) throw new Error('Somebody on the do-not-call list was called');
+    if (round < WARM_UP) continue;
+    cycles.push(cycle.ms);
+    steps.push(step.ms);
+  }
+  const median = (all: number[]): string => {
+    const sorted = all.sort((a, b) => a - b);
+    return (sorted[Math.floor(sorted.length / 2)] ?? Number.NaN).toFixed(0);
+  };
+  return `${contacts.toLocaleString('en')} each: ${median(cycles)} ms a cycle, ${median(steps)} ms outside of it`;
+}
+
 const log = createLogger({ level: 'warn' });
 const directory = await mkdtemp(path.join(tmpdir(), 'truedy-bench-'));
 const postgres = await startEmbeddedPostgres({ directory: path.join(directory, 'postgres'), log });
@@ -228,6 +269,12 @@ try {
       process.stdout.write(
         `  ${name}: ${calls} calls after ${cycles} cycles, ${statements} statements and ${ms.toFixed(0)} ms\n`,
       );
+    }
+    process.stdout.write(
+      `${LISTED_CAMPAIGNS} campaigns, all due contacts on the do-not-call list\n`,
+    );
+    for (const contacts of LISTED) {
+      process.stdout.write(`  ${await listed(app, client, contacts)}\n`);
     }
   } finally {
     await app.close();

@@ -7,7 +7,7 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { holdLimits, type Room } from '../../calls/placement/limits.ts';
-import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
+import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
 import { HeldBack } from '../../infra/jobs/held-back.ts';
 import { perInstance } from '../../infra/per-instance.ts';
@@ -40,6 +40,8 @@ export interface Dispatched {
   callIds: string[];
   campaignIds: string[];
   organizationIds: string[];
+  /** Campaigns with due contacts that could not be called, behind which there may be more: see `skipAhead`. */
+  notCalledIn: string[];
   /** Whether another cycle may find more to do at once. */
   again: boolean;
   /** When the limits may have room again; null unless the limits stopped the cycle. */
@@ -53,34 +55,53 @@ const CLOCK_AGAIN_MS = 5_000;
 /** Campaigns for which a cycle fails, which must not keep the others from calling. */
 const heldBackOf = perInstance((_app: App) => new HeldBack());
 
+/** Longest time for which campaigns are dispatched one by one, in which no others get their turn. */
+const ONE_BY_ONE_MS = 30_000;
+
 /**
- * Runs one dispatch cycle or, when it fails, one for each campaign. The caller announces the result and places
- * the calls.
+ * Runs one dispatch cycle or, when it fails, one for each campaign. The caller announces the result.
+ *
+ * @param place begins to place claimed calls. Called after the commit of each cycle, since claims are soon too old.
  */
-export async function dispatchCalls(app: App): Promise<Dispatched> {
+export async function dispatchCalls(
+  app: App,
+  place: (callIds: readonly string[]) => void = () => undefined,
+): Promise<Dispatched> {
   const scope = campaignsExcept(heldBackOf(app).ids());
+  const cycle: Cycle = async (someCampaigns) => {
+    const dispatched = await runCycle(app, someCampaigns);
+    if (dispatched.callIds.length > 0) place(dispatched.callIds);
+    return dispatched;
+  };
   try {
-    return await runCycle(app, scope);
+    return await cycle(scope);
   } catch (error) {
-    if (isDatabaseUnavailable(error)) throw error;
-    return dispatchOneByOne(app, scope, error);
+    if (isDatabaseOutage(error)) throw error;
+    return dispatchOneByOne(app, cycle, await campaignsToDispatch(app, scope), error);
   }
 }
 
-/** A campaign that fails alone is held back, unless all do: then none of them is the cause. */
+type Cycle = (scope: CampaignScope) => Promise<Dispatched>;
+
+/**
+ * A campaign that fails alone is held back, unless all do: then none of them is the cause. When the database goes
+ * away, what has been done until then is the result.
+ */
 async function dispatchOneByOne(
   app: App,
-  scope: CampaignScope,
+  cycle: Cycle,
+  campaigns: readonly string[],
   cause: unknown,
 ): Promise<Dispatched> {
-  const campaigns = await campaignsToDispatch(app, scope);
+  const until = Date.now() + ONE_BY_ONE_MS;
   const done: Dispatched[] = [];
   const failed: { id: string; error: unknown }[] = [];
   for (const id of campaigns) {
+    if (Date.now() > until) break;
     try {
-      done.push(await runCycle(app, onlyCampaign(id)));
+      done.push(await cycle(onlyCampaign(id)));
     } catch (error) {
-      if (isDatabaseUnavailable(error)) throw error;
+      if (isDatabaseOutage(error)) break;
       failed.push({ id, error });
     }
   }
@@ -93,10 +114,12 @@ async function dispatchOneByOne(
       campaignId: id,
     });
   }
+  const all = <T>(list: (one: Dispatched) => T[]): T[] => [...new Set(done.flatMap(list))];
   return {
-    callIds: done.flatMap(({ callIds }) => callIds),
-    campaignIds: done.flatMap(({ campaignIds }) => campaignIds),
-    organizationIds: [...new Set(done.flatMap(({ organizationIds }) => organizationIds))],
+    callIds: all(({ callIds }) => callIds),
+    campaignIds: all(({ campaignIds }) => campaignIds),
+    organizationIds: all(({ organizationIds }) => organizationIds),
+    notCalledIn: all(({ notCalledIn }) => notCalledIn),
     again: done.some(({ again }) => again),
     roomAt: done.at(-1)?.roomAt ?? null,
   };
@@ -136,6 +159,7 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
       ],
       campaignIds: ids,
       organizationIds: [...events.byOrganization.keys(), ...ends.byOrganization.keys()],
+      notCalledIn: [...contacts.notCalledIn],
       again: claimed < cycle.free && mayFindMore(cycle, { released, contacts, campaigns }),
       roomAt: claimed >= cycle.free ? room.againAt(claimed) : null,
     };
@@ -156,7 +180,13 @@ function waitForClock(app: App, { clockDifferenceMs }: Room): Dispatched {
   return { ...NOTHING, roomAt: new Date(Date.now() + CLOCK_AGAIN_MS) };
 }
 
-const NOTHING = { callIds: [], campaignIds: [], organizationIds: [], again: false };
+const NOTHING = {
+  callIds: [],
+  campaignIds: [],
+  organizationIds: [],
+  notCalledIn: [],
+  again: false,
+};
 
 async function loadCycle(
   app: App,

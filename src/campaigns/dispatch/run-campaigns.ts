@@ -16,6 +16,7 @@ import { announceCampaigns } from '../events.ts';
 import { recordContactStats } from '../outcomes/contact-stats.ts';
 import { recordOutcomes, unrecordedCalls } from '../outcomes/record-outcomes.ts';
 import { dispatchCalls } from './dispatch-cycle.ts';
+import { skipAhead } from './skip-ahead.ts';
 import { startCampaignRuns } from './wake.ts';
 
 /** Delay when ended calls are left whose campaigns are locked elsewhere. */
@@ -108,11 +109,11 @@ async function run(app: App): Promise<void> {
   for (let again = hasWork(work); again && !app.closing.aborted; ) {
     const recorded = await recordOutcomes(app, work.ended);
     announceCampaigns(app, recorded.campaignIds, recorded.organizationIds);
-    const dispatched = await dispatchCalls(app);
+    const dispatched = await dispatchCalls(app, (ids) =>
+      app.background('placeCampaignCalls', () => placeAll(app, ids)),
+    );
     announceCampaigns(app, dispatched.campaignIds, dispatched.organizationIds);
-    if (dispatched.callIds.length > 0) {
-      app.background('placeCampaignCalls', () => placeAll(app, dispatched.callIds));
-    }
+    await skipAhead(app, dispatched.notCalledIn);
     if (recorded.calls > 0) runnerOf(app).statistics.wakeAfter(STATISTICS_DELAY_MS);
     again = dispatched.again || (recorded.more && recorded.calls > 0);
     wakeAt = recorded.more ? Date.now() + LOCKED_AGAIN_MS : (dispatched.roomAt?.getTime() ?? null);

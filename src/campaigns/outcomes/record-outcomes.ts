@@ -6,7 +6,7 @@
 import type { App, Tx } from '../../app.ts';
 import { answeredByMayChange } from '../../calls/post-call/findings.ts';
 import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
-import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
+import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
 import { HeldBack, workInHalves } from '../../infra/jobs/held-back.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
@@ -53,7 +53,7 @@ export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<Record
   try {
     return await recordSome(app, unrecorded, count);
   } catch (error) {
-    if (isDatabaseUnavailable(error)) throw error;
+    if (isDatabaseOutage(error)) throw error;
     return recordInParts(app, unrecorded, count);
   }
 }
@@ -74,7 +74,7 @@ async function recordInParts(
       parts.push(await recordSome(app, these, ids.length));
     },
     (id, error) => {
-      if (isDatabaseUnavailable(error)) throw error;
+      if (isDatabaseOutage(error)) throw error;
       heldBackOf(app).add(id);
       app.failures.record('recordOutcome', error, {
         level: 'error',

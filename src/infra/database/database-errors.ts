@@ -39,6 +39,19 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   });
 }
 
+const TRANSACTION_EXPIRED = /Transaction already closed: A .* cannot be executed on an expired/i;
+
+/**
+ * The same without transactions that took too long: those of a batch may be too slow for its work alone, which must
+ * not pass for an outage that ends by itself.
+ */
+export function isDatabaseOutage(error: unknown): boolean {
+  const isExpired = causesOf(error).some(
+    ({ message }) => typeof message === 'string' && TRANSACTION_EXPIRED.test(message),
+  );
+  return !isExpired && isDatabaseUnavailable(error);
+}
+
 /** Whether the error or one of its causes is a statement that was stopped, as after its time limit. */
 export function isStatementStopped(error: unknown): boolean {
   return causesOf(error).some((cause) => codesOf(cause).includes(QUERY_CANCELED));

@@ -1,0 +1,88 @@
+/** Dispatch cycles of single campaigns after one that failed, and contacts that a cycle does not call. No worker runs here. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
+import { skipAhead } from '../../../src/campaigns/dispatch/skip-ahead.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { callsOf, doNotCall, start, strangers } from '../engine-support.ts';
+import { brokenRules, glance, type Operator, prepareOperator } from '../support.ts';
+
+let server: TestServer;
+let operator: Operator;
+
+beforeEach(async () => {
+  server = await startTestServer({ settings: { ROLE: 'api', LOG_LEVEL: 'silent' } });
+  operator = await prepareOperator(server.client);
+});
+afterEach(() => server?.close());
+
+/** Makes the database fail with this condition when a call to the number is inserted. */
+async function failAt(name: string, phoneNumber: string, condition: string): Promise<void> {
+  const { db } = server.app;
+  await db.$executeRawUnsafe(`CREATE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION USING ERRCODE = '${condition}', MESSAGE = 'By the test'; END $$`);
+  await db.$executeRawUnsafe(`CREATE TRIGGER ${name} BEFORE INSERT ON calls
+    FOR EACH ROW WHEN (NEW.phone_number = '${phoneNumber}') EXECUTE FUNCTION ${name}()`);
+}
+
+describe('dispatchCalls, after a cycle that failed', () => {
+  it('begins to place the calls of each campaign before the next cycle', async () => {
+    const bad = strangers(1);
+    await failAt('fails', bad[0]!.phoneNumber, 'P0001');
+    await start(operator, { contacts: bad });
+    for (let made = 0; made < 2; made += 1) await start(operator, { contacts: strangers(2) });
+    const placed: (readonly string[])[] = [];
+    const { callIds } = await dispatchCalls(server.app, (ids) => placed.push(ids));
+    expect(placed.map(({ length }) => length)).toEqual([2, 2]);
+    expect(placed.flat()).toEqual(callIds);
+  });
+
+  it('returns what was done until the database went away', async () => {
+    const [bad, last] = [strangers(1), strangers(1)];
+    await failAt('fails', bad[0]!.phoneNumber, 'P0001');
+    await failAt('goes_away', last[0]!.phoneNumber, '57P01');
+    await start(operator, { contacts: bad });
+    const good = await start(operator, { contacts: strangers(2) });
+    await start(operator, { contacts: last });
+    const { callIds } = await dispatchCalls(server.app);
+    const calls = await callsOf(server, good);
+    expect(callIds.sort()).toEqual(calls.map(({ id }) => id).sort());
+    expect(calls).toHaveLength(2);
+  });
+});
+
+describe('due contacts on the do-not-call list', () => {
+  it('are skipped in a cycle as far as it has loaded them, and then outside of it', async () => {
+    const [listed, others] = [strangers(30), strangers(2)];
+    const id = await start(operator, { contacts: [...listed, ...others] });
+    await doNotCall(
+      operator,
+      listed.map(({ phoneNumber }) => phoneNumber),
+    );
+    const { callIds, notCalledIn, again } = await dispatchCalls(server.app);
+    expect({ callIds, campaigns: notCalledIn.length, again }).toEqual({
+      callIds: [],
+      campaigns: 1,
+      again: true,
+    });
+    const { maxConcurrentCalls } = await server.app.db.campaign.findFirstOrThrow();
+    expect((await glance(operator, id)).counts.skipped).toBeLessThanOrEqual(maxConcurrentCalls);
+    await skipAhead(server.app, notCalledIn);
+    expect((await glance(operator, id)).counts).toMatchObject({ skipped: 30, pending: 2 });
+    expect((await dispatchCalls(server.app)).callIds).toHaveLength(2);
+    expect(await brokenRules(server)).toEqual([]);
+  });
+
+  it('complete their campaign when nobody is left', async () => {
+    const contacts = strangers(30);
+    const id = await start(operator, { contacts });
+    await doNotCall(
+      operator,
+      contacts.map(({ phoneNumber }) => phoneNumber),
+    );
+    await skipAhead(server.app, (await dispatchCalls(server.app)).notCalledIn);
+    expect(await glance(operator, id)).toMatchObject({
+      status: 'COMPLETED',
+      counts: { skipped: 30, pending: 0 },
+    });
+  });
+});
