@@ -27,6 +27,7 @@ import { discoverCalls } from './calls/ultravox/discovery.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
 import { callsAreDue, checkCalls } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
+import { cancelRemainingContacts, hasContactsToCancel } from './campaigns/completion.ts';
 import { eraseDeletedContacts, hasContactsToErase } from './campaigns/contacts/erasure.ts';
 import {
   campaignsHaveWork,
@@ -175,6 +176,14 @@ const PERIODIC: readonly Periodic[] = [
     shared: true,
     hasWork: campaignsHaveWork,
     run: runCampaigns,
+  },
+  {
+    name: 'cancelRemainingContacts',
+    everySeconds: 1,
+    idleSeconds: 2,
+    shared: true,
+    hasWork: hasContactsToCancel,
+    run: cancelRemainingContacts,
   },
   {
     name: 'sweepContactImports',

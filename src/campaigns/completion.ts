@@ -1,6 +1,7 @@
 /** Ends of campaigns: completion after the last contact, cancellation of the contacts left over. */
 import type { App, Tx } from '../app.ts';
-import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
+import { Prisma } from '../generated/prisma/client.ts';
+import { inSteps } from '../infra/database/in-steps.ts';
 import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
 
@@ -38,25 +39,48 @@ export async function completeFinished(
   return completed.map(({ id }) => id);
 }
 
+const MAX_CAMPAIGNS = 100;
+
+/** Ended campaigns whose contacts still wait. None of them is called: the dispatcher checks the status. */
+const WITH_WAITING = Prisma.sql`
+  SELECT id FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0`;
+
+/** SQL condition: whether `cancelRemainingContacts` has anything to do. */
+export function hasContactsToCancel(): Prisma.Sql {
+  return Prisma.sql`EXISTS (${WITH_WAITING})`;
+}
+
 /**
- * Cancels the waiting contacts of ended campaigns, one campaign per transaction. The dispatcher leaves
- * this to us because it holds the lock of the limits.
+ * Cancels the waiting contacts of campaigns that the dispatcher has ended or that were deleted, in steps that lock
+ * one campaign each. It takes minutes for many large campaigns, so no run of the campaigns waits for it.
  */
 export async function cancelRemainingContacts(app: App): Promise<void> {
-  for (;;) {
-    const done = await app.db.$transaction(async (tx) => {
-      const [over] = await tx.$queryRaw<{ id: string }[]>`
-        SELECT id FROM campaigns
-        WHERE ended_at IS NOT NULL AND pending_count > 0
-        ORDER BY ended_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED`;
-      if (over) await cancelWaitingContacts(tx, over.id, app.now());
-      return over ? [over] : [];
-    }, LONG_TRANSACTION);
-    announceCampaigns(
-      app,
-      done.map(({ id }) => id),
-      [],
-    );
-    if (done.length === 0 || app.closing.aborted) return;
+  const campaigns = await app.db.$queryRaw<{ id: string }[]>`
+    ${WITH_WAITING} ORDER BY ended_at LIMIT ${MAX_CAMPAIGNS}`;
+  for (const { id } of campaigns) {
+    if (app.closing.aborted) return;
+    try {
+      await inSteps(app.closing, (limit) => cancelSome(app, id, limit));
+    } catch (error) {
+      app.failures.record('cancelRemainingContacts', error, {
+        message: 'Could not cancel the waiting contacts of an ended campaign; it is tried again',
+        campaignId: id,
+      });
+    }
   }
+}
+
+/** Returns the number of canceled contacts. */
+async function cancelSome(app: App, id: string, limit: number): Promise<number> {
+  const count = await app.db.$transaction(async (tx) => {
+    // One that is locked is left to a later run.
+    const [over] = await tx.$queryRaw<{ id: string }[]>`
+      ${WITH_WAITING} AND id = ${id}::uuid FOR NO KEY UPDATE SKIP LOCKED`;
+    if (!over) return 0;
+    const cancelled = await cancelWaitingContacts(tx, id, app.now(), limit);
+    if (cancelled === 0) throw new Error('The campaign counts waiting contacts but has none');
+    return cancelled;
+  });
+  if (count > 0) announceCampaigns(app, [id], []);
+  return count;
 }

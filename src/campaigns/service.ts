@@ -325,7 +325,7 @@ export async function deleteCampaigns(
       where: { id: { in: known } },
       data: { deletedAt: now },
     });
-    // The run cancels their waiting contacts.
+    // Calls whose claims were revoked are withdrawn; `cancelRemainingContacts` cancels the waiting contacts.
     if (open.length > 0) await enqueueRun(app, tx);
     await appendEvents(tx, viewer.organizationId, [
       ...cancelled.map((campaign) => campaignEvent('CAMPAIGN_CANCELLED', campaign, now)),

@@ -1,5 +1,6 @@
 /** A row that cannot be written keeps no other campaign, contact or call from going on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -11,6 +12,7 @@ import {
   type Operator,
   people,
   prepareOperator,
+  uuidOf,
 } from './support.ts';
 
 const PATIENCE_MS = 120_000;
@@ -97,3 +99,36 @@ describe('a campaign that cannot be dispatched', () => {
     expect(dialedTwice(server)).toEqual([]);
   });
 });
+
+describe('a deleted campaign whose contacts take long to cancel', () => {
+  it('keeps no other campaign from calling, and its contacts are not called', async () => {
+    const { db } = server.app;
+    await db.$executeRawUnsafe(`CREATE FUNCTION slow_cancel() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$`);
+    await db.$executeRawUnsafe(`CREATE TRIGGER slow_cancel BEFORE UPDATE ON campaign_contacts
+      FOR EACH ROW WHEN (NEW.status = 'CANCELLED') EXECUTE FUNCTION slow_cancel()`);
+    const input = {
+      contacts: people(12, { series: series++ }),
+      scheduledAt: '2040-03-05T08:00:00Z',
+    };
+    const { id } = await createCampaign(operator, input);
+    await makeDueAt(id);
+    await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    const other = await startCampaign(contacts());
+    expect((await ended(operator, other, PATIENCE_MS)).counts).toMatchObject({ completed: 4 });
+    const counts = async () =>
+      db.campaign.findUniqueOrThrow({
+        where: { id: uuidOf(id) },
+        select: { pendingCount: true, cancelledCount: true },
+      });
+    expect(await counts()).toMatchObject({ pendingCount: 12 });
+    await until('the cancellation', async () => (await counts()).cancelledCount === 12, 60_000);
+    expect(dialsOf(server, id)).toEqual([]);
+  });
+});
+
+/** Makes all contacts of a campaign due, long before its start. */
+async function makeDueAt(id: string): Promise<void> {
+  await server.app.db.$executeRaw`
+    UPDATE campaign_contacts SET next_eligible_at = now() WHERE campaign_id = ${uuidOf(id)}::uuid`;
+}

@@ -159,17 +159,27 @@ function runOf(
   return run(tx, transition, update, options);
 }
 
-/** Cancels all waiting contacts of a campaign that has ended. Returns their number. */
+/**
+ * Cancels waiting contacts of a campaign that has ended, at most `limit`. Default: all, since it is the caller's
+ * work. Returns their number.
+ */
 export async function cancelWaitingContacts(
   tx: Tx,
   campaignId: string,
   now: Date,
+  limit: number | null = null,
 ): Promise<number> {
-  // Without a query to join, since it may be about 100,000 contacts.
+  const waiting = Prisma.sql`
+    campaign_id = ${campaignId}::uuid AND status = ANY(${fromStatuses('CANCEL')})`;
+  // Without a query to join where it is about all, perhaps 100,000.
+  const which =
+    limit === null
+      ? waiting
+      : Prisma.sql`id IN (SELECT id FROM campaign_contacts WHERE ${waiting} LIMIT ${limit})`;
   const update = Prisma.sql`
     UPDATE campaign_contacts cc SET status = 'CANCELLED', next_eligible_at = NULL,
       finished_at = ${now}::timestamptz, updated_at = ${now}::timestamptz
-    WHERE cc.campaign_id = ${campaignId}::uuid AND cc.status = ANY(${fromStatuses('CANCEL')})`;
+    WHERE ${which}`;
   return run(tx, 'CANCEL', update, { now });
 }
 

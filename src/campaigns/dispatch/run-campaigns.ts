@@ -11,7 +11,6 @@ import type { SharedRuns } from '../../infra/jobs/shared-runs.ts';
 import { createWakeTimer, type WakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { CALL_OWNER } from '../calls.ts';
-import { cancelRemainingContacts } from '../completion.ts';
 import { announceCampaigns } from '../events.ts';
 import { recordContactStats } from '../outcomes/contact-stats.ts';
 import { recordOutcomes, unrecordedCalls } from '../outcomes/record-outcomes.ts';
@@ -74,7 +73,6 @@ export function campaignsHaveWork(app: App): Prisma.Sql {
   const soon = new Date(app.now().getTime() + SOON_MS);
   return Prisma.sql`(
     EXISTS (SELECT 1 FROM campaigns WHERE next_dispatch_at <= ${soon}::timestamptz)
-    OR EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0)
     OR EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released)
     OR EXISTS (SELECT 1 FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
       WHERE a.outcome_recorded_at IS NULL AND k.ended_at IS NOT NULL))`;
@@ -119,8 +117,7 @@ async function run(app: App): Promise<void> {
     wakeAt = recorded.more ? Date.now() + LOCKED_AGAIN_MS : (dispatched.roomAt?.getTime() ?? null);
     work = await findWork(app);
   }
-  const { due, later, over } = work;
-  if (over) await cancelRemainingContacts(app);
+  const { due, later } = work;
   // Due contacts wait for a slot; the end of a call requests a run.
   if (due) wakeAt ??= Date.now() + LOOK_AGAIN_MS;
   const delays = [later, wakeAt && wakeAt - Date.now()].filter((delay) => delay !== null);
@@ -142,8 +139,6 @@ interface Work {
   due: boolean;
   /** Milliseconds until the next campaign is due. */
   later: number | null;
-  /** Whether campaigns have ended with contacts that still wait. */
-  over: boolean;
 }
 
 function hasWork({ ended, released, due }: Work): boolean {
@@ -157,7 +152,6 @@ async function findWork(app: App): Promise<Work> {
   >`
     SELECT bool_or(next_dispatch_at <= ${now}::timestamptz) AS due,
       min(next_dispatch_at) FILTER (WHERE next_dispatch_at > ${now}::timestamptz) AS later,
-      EXISTS (SELECT 1 FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0) AS over,
       EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released) AS released,
       ${unrecordedCalls(app)} AS ended
     FROM campaigns WHERE next_dispatch_at IS NOT NULL`;
@@ -166,6 +160,5 @@ async function findWork(app: App): Promise<Work> {
     released: row?.released ?? false,
     due: row?.due ?? false,
     later: row?.later ? row.later.getTime() - now.getTime() : null,
-    over: row?.over ?? false,
   };
 }

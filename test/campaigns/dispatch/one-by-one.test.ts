@@ -1,10 +1,12 @@
 /** Dispatch cycles of single campaigns after one that failed, and contacts that a cycle does not call. No worker runs here. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { cancelRemainingContacts } from '../../../src/campaigns/completion.ts';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { skipAhead } from '../../../src/campaigns/dispatch/skip-ahead.ts';
+import { perform } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { callsOf, doNotCall, start, strangers } from '../engine-support.ts';
-import { brokenRules, glance, type Operator, prepareOperator } from '../support.ts';
+import { act, brokenRules, glance, type Operator, prepareOperator } from '../support.ts';
 
 let server: TestServer;
 let operator: Operator;
@@ -84,5 +86,31 @@ describe('due contacts on the do-not-call list', () => {
       status: 'COMPLETED',
       counts: { skipped: 30, pending: 0 },
     });
+  });
+});
+
+describe('cancelRemainingContacts', () => {
+  it('cancels the contacts of deleted campaigns, none of whom is called until then', async () => {
+    const id = await start(operator, { contacts: strangers(3) });
+    await act(operator, 'pauseCampaign', id);
+    await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    expect((await dispatchCalls(server.app)).callIds).toEqual([]);
+    const counts = () =>
+      server.app.db.campaign.findFirstOrThrow({
+        select: { pendingCount: true, cancelledCount: true },
+      });
+    expect(await counts()).toEqual({ pendingCount: 3, cancelledCount: 0 });
+    await cancelRemainingContacts(server.app);
+    expect(await counts()).toEqual({ pendingCount: 0, cancelledCount: 3 });
+    expect(await brokenRules(server)).toEqual([]);
+  });
+
+  it('ends although a campaign counts a waiting contact that it does not have', async () => {
+    const id = await start(operator, { contacts: strangers(1) });
+    await act(operator, 'cancelCampaign', id);
+    await server.app.db.$executeRaw`
+      UPDATE campaigns SET pending_count = 1, total_count = total_count + 1`;
+    await cancelRemainingContacts(server.app);
+    expect((await glance(operator, id)).counts).toMatchObject({ pending: 1, cancelled: 1 });
   });
 });
