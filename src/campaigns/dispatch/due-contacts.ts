@@ -95,13 +95,15 @@ export async function loadDueContacts(
     )
     SELECT ${COLUMNS}, ${CHECKED},
       CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId"
-    FROM fair chosen JOIN campaign_contacts ON campaign_contacts.id = chosen.id
+    -- Limited, since the planner expects any number of due contacts, and would read the whole table for them.
+    FROM (SELECT * FROM fair ORDER BY number LIMIT ${free}) chosen
+    JOIN campaign_contacts ON campaign_contacts.id = chosen.id
     LEFT JOIN LATERAL (
       SELECT a.attempt, k.phone_number_id
       FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
       WHERE a.campaign_contact_id = chosen.id ORDER BY k.created_at DESC, k.id DESC LIMIT 1
     ) newest ON true
-    WHERE chosen.number <= ${free} ORDER BY chosen.number`;
+    ORDER BY chosen.number`;
 }
 
 /** Returns the due contacts of a campaign that have waited longest, at most `limit`. */

@@ -20,7 +20,7 @@ import { firstDueContacts } from './due-contacts.ts';
 /** Contacts of one step, which takes some hundredths of a second. */
 const STEP_CONTACTS = 1_000;
 /** Steps over all campaigns; the next dispatch cycle, for which others wait, asks for more. */
-const MAX_STEPS = 8;
+const MAX_STEPS = 4;
 
 /** `campaignIds`: those whose due contacts could not all be called in a cycle. */
 export async function skipAhead(app: App, campaignIds: readonly string[]): Promise<void> {
