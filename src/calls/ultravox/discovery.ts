@@ -2,7 +2,7 @@
 import type { App } from '../../app.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { announceUpdate } from './apply-update.ts';
-import { hangUpIfDuplicate, hangUpIfUnwanted, ingestCall } from './ingest.ts';
+import { hangUpIfNotIngested, hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 /** Range of the first search. */
 const FIRST_LOOK_BACK_MS = 24 * 3_600_000;
@@ -63,7 +63,7 @@ async function ingestUnknown(app: App, page: readonly UltravoxCall[]): Promise<v
     try {
       const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
       if (!ingested) {
-        await hangUpIfDuplicate(app, seen);
+        await hangUpIfNotIngested(app, seen);
         continue;
       }
       announceUpdate(app, ingested.before, ingested.after);

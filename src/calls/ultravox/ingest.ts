@@ -159,23 +159,33 @@ function mediumOf(seen: UltravoxCall): CallMedium {
 }
 
 /**
- * Hangs up a second call that Ultravox made for one of ours. None is known to be made, since a request is not
- * repeated before a look-up; the person who answers it must not hear the agent twice.
+ * Hangs up a live call that was not ingested although it is one of ours: it was deleted here, after it had been closed
+ * as never dialed or lost; or it is a second call that Ultravox made for one. None is known to be made, since a
+ * request is not repeated before a look-up; the person who answers it must not hear the agent twice.
  */
-export async function hangUpIfDuplicate(app: App, seen: UltravoxCall): Promise<void> {
+export async function hangUpIfNotIngested(app: App, seen: UltravoxCall): Promise<void> {
+  if (seen.ended !== null) return;
   const ours = parsePublicId(seen.metadata.callId ?? '');
-  if (ours?.type !== 'Call') return;
-  const call = await app.db.call.findUnique({
-    where: { id: ours.uuid },
-    select: { id: true, ultravoxId: true },
+  const known = [
+    { ultravoxId: seen.callId },
+    ...(ours?.type === 'Call' ? [{ id: ours.uuid }] : []),
+  ];
+  const calls = await app.db.call.findMany({
+    where: { OR: known },
+    select: { id: true, ultravoxId: true, deletedAt: true },
   });
-  if (!call?.ultravoxId || call.ultravoxId === seen.callId || seen.ended !== null) return;
-  app.failures.record('duplicateCall', new Error('Ultravox has made two calls for one'), {
-    level: 'error',
-    message: 'Ultravox has made two calls for one; the second is hung up once it is answered',
-    call: call.id,
-    ultravoxCallIds: [call.ultravoxId, seen.callId],
-  });
+  const call = calls.find(({ ultravoxId }) => ultravoxId === seen.callId) ?? calls[0];
+  if (!call?.ultravoxId) return;
+  const isSecond = call.ultravoxId !== seen.callId;
+  if (!isSecond && !call.deletedAt) return;
+  if (isSecond) {
+    app.failures.record('duplicateCall', new Error('Ultravox has made two calls for one'), {
+      level: 'error',
+      message: 'Ultravox has made two calls for one; the second is hung up once it is answered',
+      call: call.id,
+      ultravoxCallIds: [call.ultravoxId, seen.callId],
+    });
+  }
   if (seen.joined !== null) await endAtUltravox(app, seen.callId);
 }
 

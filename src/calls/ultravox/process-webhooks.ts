@@ -13,7 +13,7 @@ import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, updateOf } from './apply-update.ts';
-import { hangUpIfDuplicate, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
+import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 import {
   type CallUpdate,
   type NewWebhook,
@@ -176,7 +176,7 @@ async function processWebhook(app: App, id: string): Promise<void> {
     return { ingested: result, seen: call };
   });
   if (ingested) followUp(app, [ingested], true);
-  else if (seen) app.background('hangUpIfDuplicate', () => hangUpIfDuplicate(app, seen));
+  else if (seen) app.background('hangUpIfNotIngested', () => hangUpIfNotIngested(app, seen));
 }
 
 /**

@@ -404,6 +404,22 @@ describe('receiveUltravoxWebhook', () => {
     expect(last?.type).toBe('CALL_DELETED');
   });
 
+  it('hangs up a deleted call that turns out to be live', async () => {
+    const call = await unheard();
+    await post(server, call.ended);
+    await worked(server, call.ultravoxId, 1);
+    await done(caller.client, 'deleteCalls', { ids: [call.id] });
+    const hangUps = () =>
+      server.simulator
+        .requests()
+        .filter(({ path }) => path.endsWith(`/calls/${call.ultravoxId}/send_data_message`)).length;
+    await post(server, call.started);
+    await worked(server, call.ultravoxId, 2);
+    expect(hangUps()).toBe(0);
+    await post(server, call.joined);
+    await until('the hang-up', () => hangUps() > 0);
+  });
+
   it('applies a refund, and ignores the older bill that arrives later', async () => {
     const call = await unheard();
     const refund = { ...call.billed.call, billingStatus: 'BILLING_STATUS_REFUNDED' };
