@@ -322,16 +322,21 @@ async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promis
  */
 export async function endCall(app: App, viewer: Viewer, id: string): Promise<Call> {
   const call = await findOwnCall(app, viewer, id);
-  await requestEnd(app, call.id, CANCELLATION);
+  const after = await requestEnd(app, call.id, CANCELLATION);
+  if (after.status === 'IN_PROGRESS') await hangUp(app, after);
   return app.db.call.findUniqueOrThrow({ where: { id: call.id } });
 }
 
-/** Does the work of `endCall`. `withdrawn` is the end of a call that is not dialed yet. */
+/**
+ * Commits that the end of a call is wanted. The caller hangs up the returned call if it is IN_PROGRESS.
+ *
+ * @param withdrawn the end of a call that is not dialed yet.
+ */
 export async function requestEnd(
   app: App,
   id: string,
   withdrawn: Parameters<typeof endCallLocally>[3],
-): Promise<void> {
+): Promise<Call> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, id);
     if (!locked) throw new Error(`Call ${id} does not exist`);
@@ -346,7 +351,7 @@ export async function requestEnd(
     return [locked, await appendCallEvents(tx, { ...locked, endRequestedAt }, requested)];
   });
   announceUpdate(app, before, after);
-  if (after.status === 'IN_PROGRESS') await hangUp(app, after);
+  return after;
 }
 
 /**

@@ -8,7 +8,7 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
-import { claimable, holdLimits } from './limits.ts';
+import { claimable, deadlineAhead, holdLimits } from './limits.ts';
 import { HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
 /** Age up to which a claim may be used; older ones are released. */
@@ -91,7 +91,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
   const now = app.now();
   const looksUpAfter =
     config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(LOOK_UP_SECONDS, config.CALL_CHECK_SECONDS);
-  return moveCalls(
+  const taken = await moveCalls(
     app.rows,
     {
       transition: 'SEND',
@@ -102,7 +102,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
     {
       where: Prisma.sql`id IN (
           SELECT id FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE)
-        AND (place_before IS NULL OR place_before > ${now}::timestamptz)
+        AND ${deadlineAhead(now)}
         AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
         AND ${HOLD_UNTIL} IS NULL
         AND NOT ${hasFinalCall(Prisma.sql`calls.campaign_contact_id`)}
@@ -111,6 +111,14 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
             AND e.phone_number = ANY(phone_number_forms(calls.phone_number)))`,
     },
   );
+  return taken.map((call) => ({ ...call, placeBefore: deadlineByOwnClock(app, call) }));
+}
+
+/** When the clock of this process shows the deadline, if it is behind that of the database. */
+function deadlineByOwnClock(app: App, { placeBefore, sentAt }: MovedCall): Date | null {
+  if (!placeBefore || !sentAt) return placeBefore;
+  const behindMs = Math.max(0, sentAt.getTime() - app.now().getTime());
+  return new Date(placeBefore.getTime() - behindMs);
 }
 
 /**

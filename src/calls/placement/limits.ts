@@ -33,16 +33,27 @@ export interface Room {
 }
 
 /**
+ * SQL condition on calls: the deadline has not passed, by the clock of this process nor by that of the database. One
+ * of them may be slow, and after a deadline nobody is called.
+ */
+export function deadlineAhead(now: Date): Prisma.Sql {
+  return Prisma.sql`(place_before IS NULL
+    OR place_before > greatest(${now}::timestamptz, clock_timestamp()))`;
+}
+
+/**
  * SQL relation with one row (`organization_id`) for each slot of an organization that owned calls
  * cannot have: calls that are claimed and not ended, and calls without an owner that wait for a slot,
  * which go first.
  */
-export const SLOTS_IN_USE = Prisma.sql`(
-  SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
-  UNION ALL
-  SELECT organization_id FROM calls WHERE placement = 'QUEUED' AND owner IS NULL
-    AND (place_before IS NULL OR place_before > statement_timestamp())
-)`;
+export function slotsInUse(now: Date): Prisma.Sql {
+  return Prisma.sql`(
+    SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
+    UNION ALL
+    SELECT organization_id FROM calls
+    WHERE placement = 'QUEUED' AND owner IS NULL AND ${deadlineAhead(now)}
+  )`;
+}
 
 /** SQL condition: whether a call without an owner waits for its placement. */
 export const CALLS_WAIT = Prisma.sql`EXISTS (
@@ -52,7 +63,7 @@ export const CALLS_WAIT = Prisma.sql`EXISTS (
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(placement = 'QUEUED' AND owner IS NULL
     AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
-    AND (place_before IS NULL OR place_before > ${now}::timestamptz))`;
+    AND ${deadlineAhead(now)})`;
 }
 
 /** SQL relation with one row (`organization_id`) for each call claimed in the last minute. */

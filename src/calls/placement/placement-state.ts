@@ -67,7 +67,7 @@ export type Move =
   | { transition: 'SEND'; nextCheckAt: Date; lostAt: Prisma.Sql }
   | { transition: 'LOSE_ANSWER'; nextCheckAt: Date; isRefused: boolean };
 
-export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore'>;
+export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore' | 'sentAt'>;
 
 /**
  * Moves calls in one statement. `where` is a condition on `calls`, and on `from` where that is given.
@@ -83,7 +83,7 @@ export async function moveCalls(
     UPDATE calls SET placement = ${to}::"CallPlacement", ${assignments(move)}
     ${from ? Prisma.sql`FROM ${from}` : Prisma.empty}
     WHERE calls.placement = ANY(${[...states]}::"CallPlacement"[]) AND ${where}
-    RETURNING calls.id, calls.owner, calls.place_before AS "placeBefore"`;
+    RETURNING calls.id, calls.owner, calls.place_before AS "placeBefore", calls.sent_at AS "sentAt"`;
 }
 
 function assignments(move: Move): Prisma.Sql {

@@ -1,44 +1,58 @@
 /** Ends calls that wait for capacity longer than their caller wants to wait. */
 import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
 import { endCallLocally } from '../ultravox/apply-update.ts';
 import { oldestWorthPlacing } from './claims.ts';
 import { updateLockedCall } from './requeue.ts';
 
 const STALE_BATCH = 200;
 
+interface StaleCall {
+  id: string;
+  /** Whether its deadline has passed. */
+  isLate: boolean;
+}
+
 /**
  * Fails calls that have waited until their deadline, or for more than an hour, so that no phone rings hours
- * after the request.
+ * after the request. One that cannot be changed is left to a later run.
  */
 export async function failStaleCalls(app: App): Promise<void> {
-  for (let ids = await staleCalls(app); ids.length > 0; ids = await staleCalls(app)) {
-    for (const id of ids) {
-      await updateLockedCall(app, id, async (tx, call) => {
-        if (call.placement !== 'QUEUED') return call;
-        const { placeBefore } = call;
-        const waited =
-          placeBefore && placeBefore <= app.now() ? 'until `placeBefore`' : 'for more than an hour';
-        return endCallLocally(app, tx, call, {
-          transition: 'WITHDRAW',
-          status: 'FAILED',
-          endReason: 'SYSTEM_ERROR',
-          failure: `The call waited ${waited} for capacity at Ultravox. Nobody was called.`,
+  const failed: string[] = [];
+  for (let found = STALE_BATCH; found === STALE_BATCH && !app.closing.aborted; ) {
+    const calls = await staleCalls(app, failed);
+    found = calls.length;
+    for (const call of calls) {
+      await failStale(app, call).catch((error: unknown) => {
+        failed.push(call.id);
+        app.failures.record('failStaleCall', error, {
+          message: 'A call that has waited too long could not be ended; it is tried again',
+          callId: call.id,
         });
       });
     }
-    if (ids.length < STALE_BATCH || app.closing.aborted) return;
   }
 }
 
-async function staleCalls(app: App): Promise<string[]> {
-  const rows = await app.db.call.findMany({
-    where: {
-      placement: 'QUEUED',
-      owner: null,
-      OR: [{ createdAt: { lte: oldestWorthPlacing(app) } }, { placeBefore: { lte: app.now() } }],
-    },
-    select: { id: true },
-    take: STALE_BATCH,
+async function failStale(app: App, { id, isLate }: StaleCall): Promise<void> {
+  const waited = isLate ? 'until `placeBefore`' : 'for more than an hour';
+  await updateLockedCall(app, id, async (tx, call) => {
+    if (call.placement !== 'QUEUED') return call;
+    return endCallLocally(app, tx, call, {
+      transition: 'WITHDRAW',
+      status: 'FAILED',
+      endReason: 'SYSTEM_ERROR',
+      failure: `The call waited ${waited} for capacity at Ultravox. Nobody was called.`,
+    });
   });
-  return rows.map(({ id }) => id);
+}
+
+/** Deadlines have passed once the database says so: the clock of one process may be fast. */
+async function staleCalls(app: App, except: readonly string[]): Promise<StaleCall[]> {
+  const isLate = Prisma.sql`place_before <= clock_timestamp()`;
+  return app.db.$queryRaw<StaleCall[]>`
+    SELECT id, coalesce(${isLate}, false) AS "isLate" FROM calls
+    WHERE placement = 'QUEUED' AND owner IS NULL AND id <> ALL(${[...except]}::uuid[])
+      AND (created_at <= ${oldestWorthPlacing(app)}::timestamptz OR ${isLate})
+    LIMIT ${STALE_BATCH}`;
 }

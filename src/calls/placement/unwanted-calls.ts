@@ -1,12 +1,17 @@
 /** Ends calls to people who came onto the do-not-call list while their phone was about to ring. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { requestEnd } from '../service.ts';
+import { HeldBack } from '../../infra/jobs/held-back.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { hangUp, requestEnd } from '../service.ts';
 import { ON_DO_NOT_CALL_LIST } from './objections.ts';
 
 const BATCH = 200;
 const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL
   AND direction = 'OUTBOUND' AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED')`;
+
+/** Calls whose end cannot be requested, which must not keep others from being ended. */
+const heldBackOf = perInstance((_app: App) => new HeldBack());
 
 /** SQL condition: whether there is a call that may have to be ended. */
 export function hasCallsUnderWay(): Prisma.Sql {
@@ -27,6 +32,20 @@ export async function endUnwantedCalls(app: App): Promise<void> {
         WHERE e.organization_id = c.organization_id
           AND e.phone_number = ANY(phone_number_forms(c.phone_number))
           AND (c.answered_at IS NULL OR e.created_at < c.answered_at))
+      AND id <> ALL(${heldBackOf(app).ids()}::uuid[])
     ORDER BY id LIMIT ${BATCH}`;
-  for (const { id } of unwanted) await requestEnd(app, id, ON_DO_NOT_CALL_LIST);
+  for (const { id } of unwanted) {
+    try {
+      const after = await requestEnd(app, id, ON_DO_NOT_CALL_LIST);
+      // Nobody waits for the others to be hung up.
+      if (after.status === 'IN_PROGRESS') app.background('hangUp', () => hangUp(app, after));
+    } catch (error) {
+      heldBackOf(app).add(id);
+      app.failures.record('endUnwantedCall', error, {
+        level: 'error',
+        message: 'A call to a number on the do-not-call list could not be ended; it is tried again',
+        callId: id,
+      });
+    }
+  }
 }

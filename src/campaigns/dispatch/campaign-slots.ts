@@ -1,6 +1,6 @@
 /** Loads the campaigns of a dispatch cycle: locks them and counts the slots they may use. */
 import type { App, Tx } from '../../app.ts';
-import { SLOTS_IN_USE } from '../../calls/placement/limits.ts';
+import { slotsInUse } from '../../calls/placement/limits.ts';
 import { releasedCallsOf } from '../../calls/placement/owned-calls.ts';
 import { type Agent, type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { type CallerId, callerIds, preferReady } from '../../phone-numbers/service.ts';
@@ -117,7 +117,7 @@ export async function acquireSlots(
       : Prisma.sql`c.status = 'SCHEDULED'`;
   const locked = await tx.$queryRaw<(Campaign & { activeCalls: number })[]>`
     WITH used AS MATERIALIZED (
-      SELECT organization_id, count(*)::int AS calls FROM ${SLOTS_IN_USE} AS slots GROUP BY 1
+      SELECT organization_id, count(*)::int AS calls FROM ${slotsInUse(now)} AS slots GROUP BY 1
     )
     ${freeCampaigns(
       Prisma.sql`id IN (

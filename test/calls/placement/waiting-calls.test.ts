@@ -6,6 +6,7 @@ import {
   releaseDeadClaims,
 } from '../../../src/calls/placement/placement.ts';
 import { failStaleCalls } from '../../../src/calls/placement/stale-calls.ts';
+import { endUnwantedCalls } from '../../../src/calls/placement/unwanted-calls.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -141,6 +142,101 @@ describe('placeClaimedCalls', () => {
     expect(await dialsOf(server, publicId('Call', row.id))).toEqual([]);
   });
 
+  it.each([
+    ['waits', 'QUEUED'],
+    ['is claimed', 'CLAIMED'],
+  ] as const)('does not dial a call that %s by a clock that is slow', async (_, placement) => {
+    const row = await waitingCall(newPerson(), {
+      placeBefore: new Date(Date.now() + 60_000).toISOString(),
+    });
+    await server.app.db.call.update({
+      where: { id: row.id },
+      data: {
+        placement,
+        claimedAt: placement === 'CLAIMED' ? new Date() : null,
+        placeBefore: new Date(Date.now() - 1_000),
+      },
+    });
+    await resumeCreations(server);
+    vi.spyOn(server.app, 'now').mockImplementation(() => new Date(Date.now() - 120_000));
+    try {
+      if (placement === 'QUEUED') await placeWaitingCalls(server.app);
+      else await placeClaimedCalls(server.app, [row.id]);
+    } finally {
+      vi.restoreAllMocks();
+    }
+    expect((await rowOf(server, publicId('Call', row.id))).placement).toBe('QUEUED');
+    await failStaleCalls(server.app);
+    expect(await dialsOf(server, publicId('Call', row.id))).toEqual([]);
+  });
+
+  it('does not fail a call before its deadline by a clock that is fast', async () => {
+    const row = await waitingCall(newPerson(), {
+      placeBefore: new Date(Date.now() + 60_000).toISOString(),
+    });
+    vi.spyOn(server.app, 'now').mockImplementation(() => new Date(Date.now() + 120_000));
+    await failStaleCalls(server.app).finally(() => vi.restoreAllMocks());
+    const id = publicId('Call', row.id);
+    expect((await rowOf(server, id)).status).toBe('CREATED');
+    await done(caller.client, 'endCall', { id });
+    await resumeCreations(server);
+  });
+
+  it('fails the other calls that have waited too long when one cannot be ended', async () => {
+    const rows = [await waitingCall(newPerson()), await waitingCall(newPerson())];
+    const ids = rows.map(({ id }) => id);
+    await server.app.db.call.updateMany({
+      where: { id: { in: ids } },
+      data: { createdAt: new Date(Date.now() - 2 * 3_600_000) },
+    });
+    const allow = await refuseChanges(rows[0]!.phoneNumber!);
+    await failStaleCalls(server.app);
+    const statuses = async () =>
+      Promise.all(ids.map(async (id) => (await rowOf(server, publicId('Call', id))).status));
+    expect(await statuses()).toEqual(['CREATED', 'FAILED']);
+    await allow();
+    await failStaleCalls(server.app);
+    expect(await statuses()).toEqual(['FAILED', 'FAILED']);
+    await setFaults(server, []);
+    await resumeCreations(server);
+  });
+
+  it('ends the other calls to numbers on the do-not-call list when one cannot be ended', async () => {
+    const rows = [await waitingCall(newPerson()), await waitingCall(newPerson())];
+    const ids = rows.map(({ id }) => id);
+    const { db } = server.app;
+    await db.call.updateMany({
+      where: { id: { in: ids } },
+      data: {
+        placement: 'UNKNOWN',
+        claimedAt: new Date(),
+        sentAt: new Date(),
+        nextCheckAt: new Date(),
+        lostAt: new Date(Date.now() + 600_000),
+      },
+    });
+    await db.doNotCallEntry.createMany({
+      data: rows.map(({ phoneNumber }) => ({
+        organizationId: server.organizationId,
+        phoneNumber: phoneNumber!,
+      })),
+    });
+    const allow = await refuseChanges(rows[0]!.phoneNumber!);
+    await endUnwantedCalls(server.app);
+    const requested = async () =>
+      Promise.all(
+        ids.map(async (id) => (await rowOf(server, publicId('Call', id))).endRequestedAt !== null),
+      );
+    expect(await requested()).toEqual([false, true]);
+    await allow();
+    await db.call.updateMany({
+      where: { id: { in: ids } },
+      data: { endedAt: new Date(), status: 'FAILED', endReason: 'UNKNOWN', nextCheckAt: null },
+    });
+    await setFaults(server, []);
+    await resumeCreations(server);
+  });
+
   it('refuses a deadline that has passed or is too near', async () => {
     const input = { agentId: caller.agentId, phoneNumber: newPerson() };
     const placeBefore = new Date(Date.now() + 1_000).toISOString();
@@ -176,6 +272,18 @@ describe('placeClaimedCalls', () => {
     expect(call.failure).toContain('no longer an outbound number');
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
+
+  /** Makes the database refuse changes of the call to a number until the returned function is called. */
+  async function refuseChanges(phoneNumber: string): Promise<() => Promise<void>> {
+    const { db } = server.app;
+    await db.$executeRawUnsafe(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'Refused by the test'; END $$`);
+    await db.$executeRawUnsafe(`CREATE TRIGGER refuse BEFORE UPDATE ON calls
+      FOR EACH ROW WHEN (NEW.phone_number = '${phoneNumber}') EXECUTE FUNCTION refuse()`);
+    return async () => {
+      await db.$executeRawUnsafe('DROP FUNCTION refuse CASCADE');
+    };
+  }
 
   /** A call that Ultravox has had no room for yet, and has room for now. */
   async function waitingCall(phoneNumber: string, more: object = {}) {
