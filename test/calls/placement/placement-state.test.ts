@@ -110,7 +110,7 @@ describe('moveCalls', () => {
       const moved = await moveCalls(tx, MOVES[transition]!, { where });
       const after = await tx.call.findUniqueOrThrow({ where: { id } });
       if (from.includes(state)) {
-        expect(moved).toEqual([{ id, owner: null, placeBefore: null }]);
+        expect(moved).toMatchObject([{ id, owner: null, placeBefore: null }]);
         expect(after.placement).toBe(to);
       } else {
         expect(moved).toEqual([]);
