@@ -1,5 +1,5 @@
 /** The dialects of JSON Schema that are understood: draft 2020-12, and draft-07 if `$schema` says so. */
-import { Ajv, type AnySchema } from 'ajv';
+import { Ajv, type AnySchema, type Options } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 
 const DRAFT_07 = /^https?:\/\/json-schema\.org\/draft-0[67]\/schema#?$/;
@@ -12,8 +12,10 @@ const OPTIONS = {
   code: { optimize: false },
 } as const;
 
+export type NewAjv = (more?: Options) => Ajv;
+
 export interface Dialect {
-  newAjv: () => Ajv;
+  newAjv: NewAjv;
   /** The schema without `$schema`, which the compiler would look up. */
   content: Record<string, unknown> & AnySchema;
 }
@@ -24,5 +26,5 @@ export function dialectOf(schema: Record<string, unknown>): Dialect {
   return { newAjv: isDraft07 ? newDraft07 : newDraft2020, content };
 }
 
-const newDraft07 = () => new Ajv(OPTIONS);
-const newDraft2020 = () => new Ajv2020(OPTIONS);
+const newDraft07: NewAjv = (more) => new Ajv({ ...OPTIONS, ...more });
+const newDraft2020: NewAjv = (more) => new Ajv2020({ ...OPTIONS, ...more });

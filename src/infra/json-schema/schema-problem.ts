@@ -3,7 +3,7 @@
  * memory, than a request may.
  */
 import type { Ajv } from 'ajv';
-import { dialectOf } from './dialect.ts';
+import { dialectOf, type NewAjv } from './dialect.ts';
 
 const MAX_DEPTH = 64;
 const MAX_REFS = 200;
@@ -11,7 +11,7 @@ const MAX_REFS = 200;
 const DATA = new Set(['const', 'default', 'enum', 'examples']);
 
 /** One for each dialect, because it compiles the schema of the dialect. */
-const checkers = new Map<() => Ajv, Ajv>();
+const checkers = new Map<NewAjv, Ajv>();
 
 /** Why this is not a valid JSON Schema, or is too large to be compiled; null when it can be used. */
 export function schemaProblem(

@@ -6,7 +6,8 @@ import type { Validation } from './validate.ts';
 function violation({ schema, data, name }: Validation): string | null {
   const { newAjv, content } = dialectOf(schema);
   try {
-    const ajv = newAjv();
+    // The schema was checked when it was provided, and to compile the one of its dialect takes long.
+    const ajv = newAjv({ validateSchema: false });
     const validate = ajv.compile(content);
     return validate(data) ? null : ajv.errorsText(validate.errors, { dataVar: name });
   } catch (error) {
