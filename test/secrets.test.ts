@@ -126,7 +126,7 @@ beforeAll(async () => {
       ANALYSIS_API_KEY: secrets.analysisKey!,
       ANALYSIS_MODEL: 'judge',
       WEBHOOK_ALLOWED_URLS: urlOf(receiver),
-      MAX_QUERY_COST: '1000000',
+      MAX_QUERY_COST: '10000000',
       LOG_LEVEL: 'debug',
       LOG_FORMAT: 'json',
     },

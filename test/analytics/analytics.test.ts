@@ -386,8 +386,8 @@ describe('analytics', () => {
         .then(({ errors }) => errors?.[0]?.extensions.cost as number | undefined);
     expect(await costOf('[END_REASON, DAY]')).toBeUndefined();
     // 720 hours with 13 end reasons, two objects each.
-    expect(await costOf('[END_REASON, HOUR]')).toBe(60 * (10 + 2 * 720 * 13));
-    expect(await costOf('[AGENT]')).toBe(60 * (10 + 2 * 10_000));
+    expect(await costOf('[END_REASON, HOUR]')).toBe(60 * (50 + 2 * 720 * 13));
+    expect(await costOf('[AGENT]')).toBe(60 * (50 + 2 * 10_000));
   });
 
   it('refuses a range over two years, too many groups and a zone that is none, with the number', async () => {
