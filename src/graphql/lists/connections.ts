@@ -4,7 +4,7 @@ import { builder } from '../builder.ts';
 import type { Connection } from './page.ts';
 
 /** A count may read all rows of the list. */
-const COUNT_COST = 50;
+const COUNT_COST = 20;
 
 type Types = (typeof builder)['$inferSchemaTypes'];
 

@@ -1,8 +1,8 @@
 /** What lists read from the database: rows, counts, and whether there are more. */
 import { type App, shareConnections } from '../../app.ts';
+import { createTurns } from '../../infra/jobs/turns.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
-import { createTurns } from '../../infra/turns.ts';
 import { batched, type Reader } from '../reading/batched.ts';
 import { count, findMany } from '../reading/rows.ts';
 import { type CursorScope, writeCursor } from './cursors.ts';
