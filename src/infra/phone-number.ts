@@ -116,7 +116,7 @@ export function parseCountry(text: string): CountryCode | undefined {
 function invalid(country: CountryCode | undefined): PhoneNumberProblem {
   return {
     problem: country
-      ? `is neither a valid phone number of ${country} nor one with a country calling code, such as "+14155550123"`
+      ? `is not a valid phone number of ${country} or with a country calling code, such as "+14155550123"`
       : 'is not a valid phone number with a country calling code, such as "+14155550123"',
   };
 }

@@ -1,5 +1,5 @@
 /** The search at Ultravox for calls that no webhook announced. */
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { discoverCalls } from '../../../src/calls/ultravox/discovery.ts';
 import type { Call as UltravoxCall } from '../../../src/ultravox/wire.ts';
@@ -57,10 +57,16 @@ function manyCalls(like: UltravoxCall, count: number): UltravoxCall[] {
 
 describe('discoverCalls', () => {
   it('continues after a downtime where the last search was', async () => {
-    await discoverCalls(server.app);
     const missed = await callIn();
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3 * 24 * 3_600_000 });
-    await discoverCalls({ ...server.app }).finally(() => vi.useRealTimers());
+    const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000);
+    await discoverCalls(server.app);
+    await server.app.db.callDiscovery.updateMany({ data: { upTo: days(3) } });
+    const { app, asked } = processWith([{ ...missed, created: days(2).toISOString() }]);
+    await discoverCalls(app);
+    expect(Date.parse(asked[0]!)).toBeLessThanOrEqual(days(3).getTime());
+    await discoverCalls(app);
+    expect(Date.parse(asked[1]!)).toBeGreaterThan(days(2.1).getTime());
+    await discoverCalls({ ...server.app });
     expect(await isKnown(missed)).toBe(true);
   });
 

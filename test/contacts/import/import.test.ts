@@ -78,7 +78,7 @@ describe('importContacts', () => {
     ]);
     expect(snapshot.problems.nodes.map(({ reason }) => reason)).toEqual([
       expect.stringContaining('phone number is required'),
-      expect.stringContaining('"12" is neither a valid phone number of US'),
+      expect.stringContaining('"12" is not a valid phone number of US'),
       expect.stringContaining('text after its closing quote'),
       expect.stringContaining('6 cells'),
     ]);

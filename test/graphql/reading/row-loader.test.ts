@@ -5,7 +5,7 @@ import { plant } from '../../campaigns/graph/graph-support.ts';
 import { createContact, createFolder } from '../../contacts/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
 import { statementsOf } from '../../support/queries.ts';
-import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 
 let server: TestServer;
 let api: TestServer;
@@ -13,7 +13,9 @@ let agentIds: string[];
 
 beforeAll(async () => {
   server = await startTestServer();
-  api = await startApiBeside(server);
+  // Analytics could have many groups, each with a count.
+  const settings = { ROLE: 'api', MAX_QUERY_COST: '1000000' };
+  api = await startTestServer({ beside: server, settings });
   const agents = [await newAgent(server, server.organizationId)];
   agents.push(await newAgent(server, server.organizationId));
   agentIds = agents.map(({ id }) => id);
