@@ -7,6 +7,7 @@ import type { App } from '../../app.ts';
 import { hasReleasedCalls, releasedCallsOf } from '../../calls/placement/owned-calls.ts';
 import { placeClaimedCalls } from '../../calls/placement/placement.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { oneAtATime } from '../../infra/jobs/one-at-a-time.ts';
 import type { SharedRuns } from '../../infra/jobs/shared-runs.ts';
 import { createWakeTimer, type WakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
@@ -29,10 +30,7 @@ const MAX_TIMER_MS = 60_000;
 const STATISTICS_DELAY_MS = 3_000;
 
 interface Runner {
-  /** The current run. */
-  running: Promise<void> | null;
-  /** The next run, shared by all requests made during the current one. */
-  next: Promise<void> | null;
+  readonly request: () => Promise<void>;
   /** Announces runs to the other processes; null unless this process is a worker. */
   shared: SharedRuns | null;
   readonly timer: WakeTimer;
@@ -41,8 +39,7 @@ interface Runner {
 
 const runnerOf = perInstance(
   (app: App): Runner => ({
-    running: null,
-    next: null,
+    request: oneAtATime(() => start(app)),
     shared: null,
     timer: createWakeTimer({
       wake: () => app.background('runCampaigns', () => runCampaigns(app)),
@@ -80,25 +77,15 @@ export function campaignsHaveWork(app: App): Prisma.Sql {
 
 /** Runs campaigns until nothing is left to do now. Resolves when a run that began after the call ends. */
 export function runCampaigns(app: App): Promise<void> {
-  const runner = runnerOf(app);
-  if (!runner.running) return start(app, runner);
-  runner.next ??= runner.running
-    .catch(() => undefined)
-    .then(() => {
-      runner.next = null;
-      return start(app, runner);
-    });
-  return runner.next;
+  return runnerOf(app).request();
 }
 
-function start(app: App, runner: Runner): Promise<void> {
-  runner.shared?.begin();
+function start(app: App): Promise<void> {
+  const { shared, timer } = runnerOf(app);
+  shared?.begin();
   // The run finds what the timer was set for.
-  runner.timer.cancel();
-  runner.running = run(app).finally(() => {
-    runner.running = null;
-  });
-  return runner.running;
+  timer.cancel();
+  return run(app);
 }
 
 async function run(app: App): Promise<void> {

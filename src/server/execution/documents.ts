@@ -68,7 +68,7 @@ export function createDocuments(
 }
 
 /** Whether the operation that is to run is a subscription. Null when the document has none of that name. */
-export function isSubscription(
+export function asksForSubscription(
   document: DocumentNode,
   operationName: string | null | undefined,
 ): boolean | null {
