@@ -93,6 +93,38 @@ describe('schemaViolation', () => {
     expect(other).toBe('data must be object');
   });
 
+  it('knows nothing of earlier schemas with the same identifier', async () => {
+    const $id = 'https://example.com/customer';
+    const schema = object({ name: text }, { $id, required: ['name'] });
+    const other = object({ name: { type: 'number' } }, { $id });
+    const data = { name: 1 };
+    expect(await schemaViolation({ schema, data, name: 'data' })).toBe('data/name must be string');
+    expect(await schemaViolation({ schema: other, data, name: 'data' })).toBeNull();
+    expect(
+      await schemaViolation({
+        schema: object({ a: { $ref: $id } }),
+        data: { a: {} },
+        name: 'data',
+      }),
+    ).toContain("can't resolve reference");
+  });
+
+  it('does not wait for one that takes long, and serves again after it was ended', async () => {
+    const schema = object({ a: { ...text, pattern: '^(a+)+$' } });
+    const data = { a: `${'a'.repeat(40)}!` };
+    const late = schemaViolation({ schema, data, name: 'slow' }, 1_000);
+    const order: string[] = [];
+    await Promise.all([
+      late.then((problem) => order.push(problem ?? 'fits')),
+      ...Array.from({ length: 5 }, async () => {
+        const problem = await schemaViolation({ schema, data: { a: 'aa' }, name: 'quick' });
+        order.push(problem ?? 'fits');
+      }),
+    ]);
+    expect(order).toEqual([...Array(5).fill('fits'), 'slow could not be validated within 1000 ms']);
+    expect(await schemaViolation({ schema, data: { a: 'b' }, name: 'next' })).toContain('pattern');
+  });
+
   it('does not keep others waiting, and ends', async () => {
     const doubled = (index: number) => ({ $ref: `#/$defs/d${index + 1}` });
     const schema = object(

@@ -1,4 +1,4 @@
-/** The thread of a validation: is sent one, compiles its schema, validates the data, and posts what is wrong. */
+/** A thread of validations: for each, compiles the schema, validates the data, and posts what is wrong. */
 import { parentPort } from 'node:worker_threads';
 import { dialectOf } from './dialect.ts';
 import type { Validation } from './validate.ts';
@@ -6,7 +6,8 @@ import type { Validation } from './validate.ts';
 function violation({ schema, data, name }: Validation): string | null {
   const { newAjv, content } = dialectOf(schema);
   try {
-    // The schema was checked when it was provided, and to compile the one of its dialect takes long.
+    // One for each validation: identifiers in schemas of different organizations may be the same. The schema was
+    // checked when it was provided, and to compile the one of its dialect takes long.
     const ajv = newAjv({ validateSchema: false });
     const validate = ajv.compile(content);
     return validate(data) ? null : ajv.errorsText(validate.errors, { dataVar: name });
@@ -15,7 +16,7 @@ function violation({ schema, data, name }: Validation): string | null {
   }
 }
 
-parentPort?.once('message', (validation: Validation) => {
+parentPort?.on('message', (validation: Validation) => {
   parentPort?.postMessage(violation(validation));
 });
 parentPort?.postMessage('ready');
