@@ -7,11 +7,11 @@ import type { JobContext } from '../infra/jobs/jobs.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { UltravoxError } from '../ultravox/error.ts';
 import { deletedEarlier, ownedBy, type Viewer } from '../viewer.ts';
-import { callEvents } from './append-events.ts';
 import { removeUltravoxCallJob } from './jobs.ts';
 import { notifyCallsDeleted } from './listeners.ts';
 import { deleteTranscripts } from './post-call/transcript.ts';
 import { isEnded } from './status.ts';
+import { callEvents } from './updates/append-events.ts';
 
 const MAX_DELETE = 100;
 /** Time left to the job of the deletion itself. */

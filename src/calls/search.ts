@@ -14,9 +14,9 @@ import { parsePublicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { signedDate } from '../infra/signed-token.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
-import { metadataEntries } from './metadata.ts';
+import { MAX_METADATA_ENTRIES, metadataEntries } from './metadata.ts';
 import { wordsOf } from './post-call/words.ts';
-import { MAX_METADATA_ENTRIES, visibleCalls } from './service.ts';
+import { visibleCalls } from './service.ts';
 
 /** A filter as download links carry it. One with an unknown member is refused, because it would match more. */
 export const callFilter = z.strictObject({

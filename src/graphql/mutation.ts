@@ -9,6 +9,7 @@ import type {
 } from '@pothos/core';
 import type { GraphQLResolveInfo } from 'graphql';
 import { type Problem, UserInputError } from '../errors.ts';
+import { isUniqueViolation } from '../infra/database/database-errors.ts';
 import type { Viewer } from '../viewer.ts';
 import { builder, type SchemaTypes } from './builder.ts';
 import type { Context } from './context.ts';
@@ -112,7 +113,7 @@ async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
   const earlier = results?.get(name);
   if (earlier) return earlier as Payload;
   try {
-    const payload = await execute();
+    const payload = await (results ? besideAnotherRun(execute) : execute());
     results?.set(name, payload);
     return payload;
   } catch (error) {
@@ -121,6 +122,19 @@ async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
     const mayRetry = error.problems.some(({ retryAt }) => retryAt);
     results?.set(name, mayRetry ? null : refusal);
     return refusal;
+  }
+}
+
+/**
+ * An earlier run of the operation may have lost its lease, and have created the object since this one looked for it.
+ * Then it is looked for again.
+ */
+async function besideAnotherRun<Payload>(execute: () => Promise<Payload>): Promise<Payload> {
+  try {
+    return await execute();
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error;
+    return execute();
   }
 }
 

@@ -29,7 +29,6 @@ interface Request extends RequestOptions {
   path: string;
   query?: Query;
   json?: unknown;
-  form?: FormData;
   /** Statuses that mean something particular at this endpoint. */
   kinds?: Readonly<Record<number, UltravoxErrorKind>>;
   /** Default: `shared`. */
@@ -146,7 +145,7 @@ function attemptFor(settings: Settings, request: Request, url?: URL): Attempt {
     path: request.path,
     url: url ?? urlOf(settings.base, request.path, request.query),
     headers,
-    body: request.json === undefined ? (request.form ?? null) : JSON.stringify(request.json),
+    body: request.json === undefined ? null : JSON.stringify(request.json),
     kinds: request.kinds ?? {},
     secrets: [settings.apiKey, ...secretsIn(request.json)],
     signal: signalOf(settings, request),

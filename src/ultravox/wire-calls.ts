@@ -144,22 +144,3 @@ export const messageSchema = extensible({
   metadata: orNull(z.record(z.string(), z.unknown())),
 });
 export type Message = z.output<typeof messageSchema>;
-
-/** A message to a live call. */
-export type SendDataMessage =
-  | {
-      type: 'user_text_message';
-      text: string;
-      urgency?: 'immediate' | 'soon' | 'later' | undefined;
-      threadId?: string | undefined;
-    }
-  | {
-      type: 'forced_agent_message';
-      content?: string | undefined;
-      toolCalls?: { id?: string; name: string; arguments: JsonObject }[] | undefined;
-      knownToolResults?: unknown;
-      uninterruptible?: boolean | undefined;
-      urgency?: 'immediate' | 'soon' | undefined;
-      threadId?: string | undefined;
-    }
-  | { type: 'hang_up'; message?: string | undefined };

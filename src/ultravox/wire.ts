@@ -130,16 +130,6 @@ export const voiceSchema = extensible({
 });
 export type Voice = z.output<typeof voiceSchema>;
 
-/** A clone from a recording (mp3 or wav, at most 10 MB). */
-export interface CloneVoiceRequest {
-  file: Uint8Array;
-  fileName: string;
-  mimeType: string;
-  name: string;
-  description?: string | undefined;
-  language?: string | undefined;
-}
-
 /** A voice of another provider. */
 export interface RegisterVoiceRequest {
   name: string;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import { type Answer, createClient, type GraphQLClient } from '../support/graphql.ts';
+import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -210,6 +211,43 @@ describe('a mutation repeated with its idempotency key', () => {
     expect(again.data).toEqual(first.data);
     expect(await agentsNamed('Taken over')).toBe(1);
     await until('the stored answer', async () => (await record(key))?.response);
+  });
+
+  it.each([
+    ['createCall', 'call', () => ({ agentId: caller.agentId, phoneNumber: '+14155550142' })],
+    ['createAgent', 'agent', () => agentInput('Twice at once').input],
+  ])('%s returns one object when a run that has lost its lease still goes on', async (name, object, input) => {
+    const key = randomUUID();
+    const type = `${name[0]!.toUpperCase()}${name.slice(1)}Input`;
+    const document = `mutation ($input: ${type}!) { ${name}(input: $input) { ${object} { id } userErrors { code } } }`;
+    const run = () => withKey(key, document, { input: input() });
+    const table = `${object}s`;
+    const [first, second] = await server.app.db
+      .$transaction(
+        async (tx) => {
+          const holder = await sessionOf(tx);
+          const statement = `%INTO "public"."${table}"%`;
+          // Both look for the object of an earlier run before either can insert it.
+          await tx.$executeRawUnsafe(`LOCK TABLE ${table} IN SHARE MODE`);
+          const before = run();
+          await untilBlocked(server.app.db, { holder, statement });
+          await server.app.db.idempotencyKey.update({
+            where: { organizationId_key: { organizationId: server.organizationId, key } },
+            data: { leaseUntil: new Date(0) },
+          });
+          const after = run();
+          await untilBlocked(server.app.db, { holder, statement, count: 2 });
+          return [before, after] as const;
+        },
+        { timeout: 60_000 },
+      )
+      .then((runs) => Promise.all(runs));
+    expect([first.errors, second.errors]).toEqual([undefined, undefined]);
+    expect(first.data[name]).toMatchObject({
+      [object]: { id: expect.any(String) },
+      userErrors: [],
+    });
+    expect(second.data).toEqual(first.data);
   });
 
   it('runs only what failed, when the first mutation succeeded and the second did not', async () => {

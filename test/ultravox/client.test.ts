@@ -51,26 +51,11 @@ describe('createUltravoxClient', () => {
     ]);
   });
 
-  it('sends a recording for cloning as a form', async () => {
-    const { client, received } = await setUp((_, response) =>
-      json(response, 201, { voiceId: 'v', name: 'Ada', definition: {} }),
-    );
-    const voice = await client.voices.create({
-      file: Buffer.from('RIFF'),
-      fileName: 'ada.wav',
-      mimeType: 'audio/wav',
-      name: 'Ada',
-    });
-    expect(voice).toMatchObject({ voiceId: 'v', description: null });
-    expect(received[0]?.headers['content-type']).toMatch(/^multipart\/form-data; boundary=/);
-    expect(String(received[0]?.body)).toContain('filename="ada.wav"');
-  });
-
   it('accepts responses without content', async () => {
     const { client, received } = await setUp((_, response) => response.writeHead(204).end());
-    await client.calls.hangUp('c1', 'Bye.');
+    await client.calls.hangUp('c1');
     await client.agents.delete('a1');
-    expect(JSON.parse(String(received[0]?.body))).toEqual({ type: 'hang_up', message: 'Bye.' });
+    expect(JSON.parse(String(received[0]?.body))).toEqual({ type: 'hang_up' });
     expect(received[1]).toMatchObject({ method: 'DELETE', url: '/api/agents/a1' });
   });
 });
@@ -360,14 +345,6 @@ describe('lists of Ultravox', () => {
     );
     expect(await failureOf(client.calls.messages('c1'))).toMatchObject({ kind: 'protocol' });
   });
-
-  it('find agents by exact name', async () => {
-    const agent = (agentId: string, name: string) => ({ agentId, name, created });
-    const { client } = await setUp((_, response) =>
-      json(response, 200, { results: [agent('1', 'Ada'), agent('2', 'Ada II')] }),
-    );
-    expect(await client.agents.findByName('Ada')).toMatchObject([{ agentId: '1' }]);
-  });
 });
 
 describe('external storage', () => {
@@ -396,7 +373,7 @@ describe('external storage', () => {
 
   it('returns a recording that is not redirected', async () => {
     const { client } = await setUp((_, response) => response.writeHead(200).end('RIFF'));
-    const audio = await client.voices.preview('v1');
+    const audio = await client.calls.recording('c1');
     expect(await new Response(audio.body).text()).toBe('RIFF');
   });
 

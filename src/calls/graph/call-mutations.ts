@@ -2,8 +2,10 @@
 import { builder } from '../../graphql/builder.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { placementProblems } from '../creation/new-call.ts';
+import { startTestCall } from '../creation/test-call.ts';
 import { deleteCalls } from '../deletion.ts';
-import { createCall, endCall, placementProblems, startTestCall } from '../service.ts';
+import { createCall, endCall } from '../service.ts';
 import { CallNode } from './call.ts';
 
 const CallSettingsInput = builder.inputType('CallSettingsInput', {

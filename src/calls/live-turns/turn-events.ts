@@ -3,9 +3,9 @@ import type { App, Tx } from '../../app.ts';
 import type { Call, CallTurn, Event } from '../../generated/prisma/client.ts';
 import type { Json } from '../../infra/bus.ts';
 import { announceEvents } from '../../live/log.ts';
-import { appendCallEvents, type NewCallEvent } from '../append-events.ts';
 import { lockCall } from '../lock.ts';
 import type { Turn } from '../post-call/turns.ts';
+import { appendCallEvents, type NewCallEvent } from '../updates/append-events.ts';
 
 const TYPE = 'CALL_TRANSCRIPT_TURN';
 

@@ -8,7 +8,7 @@ import type { NewEvent } from '../../live/log.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
 import { metadataEntries } from '../metadata.ts';
 import { boundsOf } from '../settings.ts';
-import { createdEvent } from '../ultravox/apply-update.ts';
+import { createdEvent } from '../updates/call-update.ts';
 import { claimedColumns, endOfPlacement, moveCalls, queuedCall } from './placement-state.ts';
 
 /** An outbound call to be placed on behalf of a feature. */

@@ -3,7 +3,8 @@ import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { lockCall } from '../lock.ts';
-import { announceUpdate, endCallLocally } from '../ultravox/apply-update.ts';
+import { announceUpdate } from '../updates/call-update.ts';
+import { endCallLocally } from '../updates/local-end.ts';
 import type { Objection } from './objections.ts';
 import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 

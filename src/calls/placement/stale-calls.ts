@@ -1,7 +1,7 @@
 /** Ends calls that wait for capacity longer than their caller wants to wait. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { endCallLocally } from '../ultravox/apply-update.ts';
+import { endCallLocally } from '../updates/local-end.ts';
 import { oldestWorthPlacing } from './claims.ts';
 import { updateLockedCall } from './requeue.ts';
 

@@ -3,7 +3,7 @@ import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { HeldBack } from '../../infra/jobs/held-back.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { hangUp, requestEnd } from '../service.ts';
+import { hangUp, requestEnd } from '../updates/end.ts';
 import { ON_DO_NOT_CALL_LIST } from './objections.ts';
 
 const BATCH = 200;

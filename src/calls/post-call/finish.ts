@@ -5,8 +5,8 @@ import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { announceEvents, appendStatement, type NewEvent } from '../../live/log.ts';
-import { callEvents } from '../append-events.ts';
 import { lockCalls } from '../lock.ts';
+import { callEvents } from '../updates/append-events.ts';
 import {
   type ClaimedStep,
   MAX_DETAIL,

@@ -6,7 +6,7 @@
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
-import type { NewCallEvent } from '../append-events.ts';
+import type { NewCallEvent } from '../updates/append-events.ts';
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;

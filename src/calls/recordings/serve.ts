@@ -14,8 +14,8 @@ import { isKeyUsable } from '../../organizations/api-keys.ts';
 import type { Audio } from '../../ultravox/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { Viewer } from '../../viewer.ts';
-import { appendCallEvents } from '../append-events.ts';
 import { lockCall } from '../lock.ts';
+import { appendCallEvents } from '../updates/append-events.ts';
 import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
 
 export const RECORDING_PATH = '/recordings';

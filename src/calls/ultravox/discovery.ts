@@ -1,7 +1,7 @@
 /** Finds calls at Ultravox that no webhook announced, such as inbound ones. */
 import type { App } from '../../app.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
-import { announceUpdate } from './apply-update.ts';
+import { announceUpdate } from '../updates/call-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 /** Range of the first search. */

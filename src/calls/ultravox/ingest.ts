@@ -7,10 +7,11 @@ import { appendEvents } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
 import { acceptance, reportedCall } from '../placement/placement-state.ts';
-import { endAtUltravox, hangUp } from '../service.ts';
 import { boundsOf } from '../settings.ts';
 import { isEnded } from '../status.ts';
-import { applyUltravoxCall, createdEvent } from './apply-update.ts';
+import { createdEvent } from '../updates/call-update.ts';
+import { endAtUltravox, hangUp } from '../updates/end.ts';
+import { applyUltravoxCall } from './apply-update.ts';
 
 export interface IngestedCall {
   before: Call | null;

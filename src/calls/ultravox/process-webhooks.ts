@@ -12,14 +12,15 @@ import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
-import { announceUpdate, updateOf } from './apply-update.ts';
-import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
+import { announceUpdate } from '../updates/call-update.ts';
 import {
   type CallUpdate,
   type NewWebhook,
   type WrittenUpdates,
   writeUpdates,
-} from './write-updates.ts';
+} from '../updates/write-updates.ts';
+import { updateOf } from './apply-update.ts';
+import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 
 const LOCKED_AGAIN_MS = 30;
 /** Longest wait for a lock: those who wait hold a connection each. */

@@ -12,9 +12,10 @@ import { requestEndsWithin } from '../placement/claims.ts';
 import { holdCreations } from '../placement/creation-hold.ts';
 import { isRefusalConfirmed } from '../placement/failed-request.ts';
 import { placeRefusedCall, placeWaitingCalls } from '../placement/placement.ts';
-import { hangUp } from '../service.ts';
 import { isEnded } from '../status.ts';
-import { announceUpdate, closeLostCall, endCallLocally, nextCheck } from './apply-update.ts';
+import { announceUpdate, nextCheck } from '../updates/call-update.ts';
+import { hangUp } from '../updates/end.ts';
+import { closeLostCall, endCallLocally } from '../updates/local-end.ts';
 import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 const BATCH = 50;

@@ -5,8 +5,9 @@ import { type Batches, createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall, readCalls } from '../lock.ts';
-import { announceUpdate, applyUltravoxCall, updateOf } from './apply-update.ts';
-import { writeUpdates } from './write-updates.ts';
+import { announceUpdate } from '../updates/call-update.ts';
+import { writeUpdates } from '../updates/write-updates.ts';
+import { applyUltravoxCall, updateOf } from './apply-update.ts';
 
 const BATCH = 50;
 /**

@@ -11,8 +11,8 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
 import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
+import type { NewWebhook } from '../updates/write-updates.ts';
 import { receiveWebhooks } from './process-webhooks.ts';
-import type { NewWebhook } from './write-updates.ts';
 
 export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;

@@ -5,6 +5,8 @@ const PRISMA_CODES = new Set(['P1001', 'P1002', 'P1008', 'P1011', 'P1017', 'P202
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connections, shutdown, start-up. */
 const POSTGRES_CODES = /^(08\w{3}|57P0[1-3]|53300)$/;
 const QUERY_CANCELED = '57014';
+/** Of Prisma, and of PostgreSQL. */
+const UNIQUE_VIOLATIONS = ['P2002', '23505'];
 const SOCKET_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -55,6 +57,13 @@ export function isDatabaseOutage(error: unknown): boolean {
 /** Whether the error or one of its causes is a statement that was stopped, as after its time limit. */
 export function isStatementStopped(error: unknown): boolean {
   return causesOf(error).some((cause) => codesOf(cause).includes(QUERY_CANCELED));
+}
+
+/** Whether the error or one of its causes is a row that exists already. */
+export function isUniqueViolation(error: unknown): boolean {
+  return causesOf(error)
+    .flatMap(codesOf)
+    .some((code) => UNIQUE_VIOLATIONS.includes(code));
 }
 
 /** The error and its causes, the outermost first. */

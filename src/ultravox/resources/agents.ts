@@ -1,9 +1,9 @@
 /** Agents, and the start of a call with one. */
+import type { z } from 'zod';
 import type { RequestOptions } from '../attempt.ts';
 import type { AgentFilter } from '../filters.ts';
 import { path } from '../transport.ts';
 import {
-  type Agent,
   agentSchema,
   type CreateAgentRequest,
   callSchema,
@@ -13,9 +13,8 @@ import {
 import type { Api } from './lists.ts';
 
 export function agentsApi({ listOf, requestJson, requestNothing }: Api) {
-  const list = listOf<Agent, AgentFilter>('/api/agents', agentSchema);
   return {
-    ...list,
+    ...listOf<z.output<typeof agentSchema>, AgentFilter>('/api/agents', agentSchema),
     create: (body: CreateAgentRequest, options: RequestOptions = {}) =>
       requestJson({ method: 'POST', path: '/api/agents', json: body, ...options }, agentSchema),
     get: (agentId: string, options: RequestOptions = {}) =>
@@ -28,14 +27,6 @@ export function agentsApi({ listOf, requestJson, requestNothing }: Api) {
       ),
     delete: (agentId: string, options: RequestOptions = {}) =>
       requestNothing({ method: 'DELETE', path: path`/api/agents/${agentId}`, ...options }),
-    /** Agents of exactly this name. Ultravox does not promise there is only one. */
-    findByName: async (name: string, options: RequestOptions = {}): Promise<Agent[]> => {
-      const found: Agent[] = [];
-      for await (const agent of list.listAll({ search: name }, options)) {
-        if (agent.name === name) found.push(agent);
-      }
-      return found;
-    },
     /**
      * Begins a call. Put an id of your own into `metadata`: after an `outcomeUnknown` it is the
      * only way to find out, with `calls.listAll({ metadata })`, whether the call exists.

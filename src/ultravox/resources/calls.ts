@@ -1,14 +1,8 @@
-/** Calls: their messages, their recording, and what can be sent to a live one. */
+/** Calls: their messages, their recording, and their end. */
 import type { RequestOptions } from '../attempt.ts';
 import type { CallFilter } from '../filters.ts';
 import { type AudioOptions, path } from '../transport.ts';
-import {
-  type Call,
-  callSchema,
-  type Message,
-  messageSchema,
-  type SendDataMessage,
-} from '../wire.ts';
+import { type Call, callSchema, type Message, messageSchema } from '../wire.ts';
 import { type Api, LARGE_PAGE } from './lists.ts';
 
 export interface ReadMessages {
@@ -22,17 +16,6 @@ export interface ReadMessages {
 export function callsApi(api: Api) {
   const { everyItem, listOf, pages, requestAudio, requestJson, requestNothing } = api;
   const list = listOf<Call, object>('/api/calls', callSchema);
-
-  function sendDataMessage(callId: string, message: SendDataMessage, options: RequestOptions) {
-    return requestNothing({
-      method: 'POST',
-      path: path`/api/calls/${callId}/send_data_message`,
-      json: message,
-      pauseRule: message.type === 'hang_up' ? 'urgent' : 'shared',
-      kinds: { 422: 'not_live' },
-      ...options,
-    });
-  }
 
   return {
     list: (filter: CallFilter = {}, options: RequestOptions = {}) =>
@@ -79,15 +62,16 @@ export function callsApi(api: Api) {
     /** The recording as a stream, which the caller must read or cancel. */
     recording: (callId: string, options: AudioOptions = {}) =>
       requestAudio({ path: path`/api/calls/${callId}/recording`, ...options }),
-    sendDataMessage: (callId: string, message: SendDataMessage, options: RequestOptions = {}) =>
-      sendDataMessage(callId, message, options),
     /** Ends a live call. One that nobody has joined cannot be ended: `not_live`. */
-    hangUp: (callId: string, message?: string, options: RequestOptions = {}) =>
-      sendDataMessage(
-        callId,
-        message === undefined ? { type: 'hang_up' } : { type: 'hang_up', message },
-        options,
-      ),
+    hangUp: (callId: string, options: RequestOptions = {}) =>
+      requestNothing({
+        method: 'POST',
+        path: path`/api/calls/${callId}/send_data_message`,
+        json: { type: 'hang_up' },
+        pauseRule: 'urgent',
+        kinds: { 422: 'not_live' },
+        ...options,
+      }),
   };
 }
 

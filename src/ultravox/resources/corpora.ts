@@ -13,14 +13,7 @@ import {
 } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function corporaApi({
-  everyItem,
-  firstPage,
-  listOf,
-  requestJson,
-  requestNothing,
-  upload,
-}: Api) {
+export function corporaApi({ everyItem, listOf, requestJson, requestNothing, upload }: Api) {
   return {
     ...listOf<z.output<typeof corpusSchema>, PageFilter>('/api/corpora', corpusSchema),
     create: (body: WriteCorpusRequest, options: RequestOptions = {}) =>
@@ -51,8 +44,6 @@ export function corporaApi({
       mimeType: string,
       options: RequestOptions = {},
     ) => upload({ address: presignedUrl, bytes, mimeType, ...options }),
-    listSources: (corpusId: string, filter: PageFilter = {}, options: RequestOptions = {}) =>
-      firstPage(path`/api/corpora/${corpusId}/sources`, corpusSourceSchema, filter, options),
     listAllSources: (corpusId: string, filter: PageFilter = {}, options: RequestOptions = {}) =>
       everyItem(path`/api/corpora/${corpusId}/sources`, corpusSourceSchema, filter, options),
     createSource: (

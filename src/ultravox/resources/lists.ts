@@ -47,5 +47,5 @@ export function listsOf({ pages }: Transport) {
     }
   }
 
-  return { listOf, firstPage, everyItem };
+  return { listOf, everyItem };
 }

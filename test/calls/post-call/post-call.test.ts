@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { findingsIn } from '../../../src/calls/post-call/findings.ts';
 import { expireTranscripts } from '../../../src/calls/post-call/transcript.ts';
 import { turnsOf } from '../../../src/calls/post-call/turns.ts';
-import { refreshCall } from '../../../src/calls/service.ts';
+import { refreshCall } from '../../../src/calls/updates/end.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
 import {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCalls } from '../../../src/calls/lock.ts';
 import { updateOf } from '../../../src/calls/ultravox/apply-update.ts';
 import { dropOldWebhooks } from '../../../src/calls/ultravox/webhooks.ts';
-import { writeUpdates } from '../../../src/calls/ultravox/write-updates.ts';
+import { writeUpdates } from '../../../src/calls/updates/write-updates.ts';
 import { Prisma } from '../../../src/generated/prisma/client.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { signWebhook } from '../../../src/ultravox/signature.ts';

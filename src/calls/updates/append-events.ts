@@ -1,6 +1,6 @@
-import type { Tx } from '../app.ts';
-import type { Call } from '../generated/prisma/client.ts';
-import { appendEvents, type NewEvent } from '../live/log.ts';
+import type { Tx } from '../../app.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import { appendEvents, type NewEvent } from '../../live/log.ts';
 
 export type NewCallEvent = Pick<NewEvent, 'type' | 'data' | 'at'>;
 

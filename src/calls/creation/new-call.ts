@@ -1,0 +1,143 @@
+/** What calls to people and test calls have in common: checks of the input, the new row, and placing it. */
+import { findAgent, readinessProblems } from '../../agents/usable-agent.ts';
+import type { App, Tx } from '../../app.ts';
+import type { Problem, UserErrorCode } from '../../errors.ts';
+import type { Agent, Call, CallMedium } from '../../generated/prisma/client.ts';
+import type { Checks } from '../../infra/checks.ts';
+import { appendEvents } from '../../live/log.ts';
+import type { Viewer } from '../../viewer.ts';
+import { MAX_METADATA_ENTRIES, metadataEntries } from '../metadata.ts';
+import { placementOf, placeWaitingCalls } from '../placement/placement.ts';
+import { queuedCall } from '../placement/placement-state.ts';
+import { boundsOf, type CallSettings } from '../settings.ts';
+import { createdEvent } from '../updates/call-update.ts';
+
+/** Limits of the input; durations as far as Ultravox allows them. */
+const LIMITS = {
+  variables: { maxEntries: 100, maxValue: 10_000 },
+  metadata: { maxEntries: MAX_METADATA_ENTRIES, maxValue: 2_000 },
+  greeting: 2_000,
+  maxDuration: { min: 1, max: 24 * 3600 },
+  joinTimeout: { min: 1, max: 600 },
+} as const;
+
+/** What every new call may be given. */
+export interface CallInput {
+  variables?: Record<string, unknown> | null | undefined;
+  settings?: CallSettingsInput | null | undefined;
+  metadata?: Record<string, unknown> | null | undefined;
+}
+
+export interface CallSettingsInput {
+  recordingEnabled?: boolean | null | undefined;
+  greeting?: string | null | undefined;
+  maxDuration?: string | null | undefined;
+  joinTimeout?: string | null | undefined;
+}
+
+/** Checks what every new call may be given. */
+export function checkCallInput(
+  checks: Checks,
+  input: CallInput,
+): { variables: Record<string, string>; metadata: Record<string, string>; settings: CallSettings } {
+  const { settings } = input;
+  const greeting = checks.text(settings?.greeting, ['settings', 'greeting'], {
+    min: 1,
+    max: LIMITS.greeting,
+  });
+  const maxDuration = checks.duration(
+    settings?.maxDuration,
+    ['settings', 'maxDuration'],
+    LIMITS.maxDuration,
+  );
+  const joinTimeout = checks.duration(
+    settings?.joinTimeout,
+    ['settings', 'joinTimeout'],
+    LIMITS.joinTimeout,
+  );
+  return {
+    variables: checks.textMap(input.variables, ['variables'], LIMITS.variables) ?? {},
+    metadata: checks.textMap(input.metadata, ['metadata'], LIMITS.metadata) ?? {},
+    settings: {
+      ...(typeof settings?.recordingEnabled === 'boolean'
+        ? { recordingEnabled: settings.recordingEnabled }
+        : {}),
+      ...(greeting ? { greeting } : {}),
+      ...(maxDuration ? { maxDuration } : {}),
+      ...(joinTimeout ? { joinTimeout } : {}),
+    },
+  };
+}
+
+/** The agent, if it can make calls; otherwise null, and `checks` has the reasons. */
+export async function findReadyAgent(
+  app: App,
+  viewer: Viewer,
+  checks: Checks,
+  agentId: string,
+): Promise<Agent | null> {
+  const agent = await findAgent(app.db, viewer, checks, agentId);
+  if (agent) checks.problems.push(...readinessProblems(agent));
+  return agent;
+}
+
+export interface NewCall {
+  id: string;
+  medium: CallMedium;
+  phoneNumber?: string;
+  ownNumber?: string;
+  placeBefore?: Date | null;
+  phoneNumberId?: string;
+  variables: Record<string, string>;
+  metadata: Record<string, string>;
+  settings: CallSettings;
+}
+
+/** Inserts a call that waits to be placed, with its first event. The caller calls `announceEvents` after the commit. */
+export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promise<Call> {
+  const call = await tx.call.create({
+    data: {
+      id: made.id,
+      organizationId: agent.organizationId,
+      agentId: agent.id,
+      phoneNumberId: made.phoneNumberId ?? null,
+      direction: made.medium === 'WEBRTC' ? 'INBOUND' : 'OUTBOUND',
+      medium: made.medium,
+      status: 'CREATED',
+      ...queuedCall(made.placeBefore ?? null),
+      phoneNumber: made.phoneNumber ?? null,
+      ownNumber: made.ownNumber ?? null,
+      variables: made.variables,
+      metadata: made.metadata,
+      metadataEntries: metadataEntries(made.metadata),
+      settings: { ...made.settings },
+      recordingEnabled: made.settings.recordingEnabled ?? agent.recordingEnabled,
+      ...boundsOf(agent, made.settings),
+      eventCount: 1,
+      createdAt: app.now(),
+    },
+  });
+  await appendEvents(tx, call.organizationId, [createdEvent(call)]);
+  return call;
+}
+
+/**
+ * Places a committed call within the request. An error is only logged: the call exists and the worker
+ * continues it, while a failed request would be sent again.
+ */
+export async function placeNow(app: App, call: Call): Promise<Call> {
+  try {
+    await placeWaitingCalls(app);
+    await placementOf(app, call.id);
+    return await app.db.call.findUniqueOrThrow({ where: { id: call.id } });
+  } catch (error) {
+    app.log.error({ err: error, call: call.id }, 'Placing a call within its request failed');
+    return call;
+  }
+}
+
+/** Returns the rejection by Ultravox as user errors; empty if the call was not rejected. */
+export function placementProblems(call: Call): Problem[] {
+  if (!call.failureCode) return [];
+  return [{ code: call.failureCode as UserErrorCode, message: call.failure ?? '', path: [] }];
+}

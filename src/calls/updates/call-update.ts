@@ -1,0 +1,122 @@
+/**
+ * What an update makes of a call, whoever it comes from: its columns, its events, and what is woken after the
+ * commit. Every change of status is an event in the same transaction.
+ */
+import type { App } from '../../app.ts';
+import type { Call } from '../../generated/prisma/client.ts';
+import type { Json } from '../../infra/bus.ts';
+import { announceEvents, type NewEvent } from '../../live/log.ts';
+import { notifyCallEnded } from '../listeners.ts';
+import { holdsSlot } from '../placement/placement-state.ts';
+import { wakeFirstSteps } from '../post-call/start.ts';
+import { isEnded, type Step } from '../status.ts';
+import type { CallUpdate } from './write-updates.ts';
+
+/** Builds the first event of a call. The caller inserts the row with `eventCount` 1. */
+export function createdEvent(
+  call: Pick<Call, 'id' | 'agentId' | 'campaignId' | 'status' | 'createdAt'>,
+): NewEvent {
+  return {
+    type: 'CALL_CREATED',
+    callId: call.id,
+    agentId: call.agentId,
+    ...(call.campaignId ? { campaignId: call.campaignId } : {}),
+    sequence: 1,
+    data: { status: call.status, endReason: null },
+    at: call.createdAt,
+  };
+}
+
+/** What an update does to a call. */
+export interface Change {
+  steps: readonly Step[];
+  change: Partial<Call>;
+  billed: boolean;
+  summarized: boolean;
+}
+
+/** The call with the columns of `change` and the steps, and the events of all that. */
+export function changed(
+  app: App,
+  call: Call,
+  { steps, change, billed, summarized }: Change,
+): CallUpdate {
+  if (steps.length === 0 && Object.keys(change).length === 0) {
+    return { before: call, after: call, events: [] };
+  }
+  const now = app.now();
+  const next: Call = { ...call, ...change, updatedAt: now };
+  const events: NewEvent[] = [];
+  const record = (type: NewEvent['type'], at: Date, data: Record<string, Json>): void => {
+    next.eventCount += 1;
+    events.push({
+      type,
+      callId: call.id,
+      agentId: call.agentId,
+      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
+      sequence: next.eventCount,
+      data,
+      at,
+    });
+  };
+  for (const step of steps) {
+    const at = step.at ?? now;
+    next.status = step.status;
+    if (step.status === 'RINGING') next.ringingAt = at;
+    if (step.status === 'IN_PROGRESS') next.answeredAt = at;
+    if (isEnded(step.status)) {
+      next.endedAt = at;
+      next.endReason = step.endReason;
+      next.joinUrl = null;
+    }
+    record(`CALL_${step.status}`, at, { status: step.status, endReason: step.endReason });
+  }
+  if (billed) {
+    record('CALL_BILLED', now, {
+      status: next.status,
+      endReason: next.endReason,
+      billedDurationSeconds: next.billedDurationSeconds ?? 0,
+      costAmount: next.costAmount?.toString() ?? '0',
+      costCurrency: next.costCurrency ?? '',
+    });
+  }
+  if (summarized) {
+    record('CALL_SUMMARIZED', now, { status: next.status, endReason: next.endReason });
+  }
+  next.nextCheckAt = nextCheck(app, next, now);
+  next.lostAt = lostAt(app, next);
+  return { before: call, after: next, events };
+}
+
+const GIVE_UP_BILLING_MS = 24 * 3_600_000;
+
+/** Returns when the reconciler looks a call up unless an update arrives before. */
+export function nextCheck(app: App, call: Call, now: Date): Date | null {
+  const every = app.config.CALL_CHECK_SECONDS * 1000;
+  if (!call.endedAt) return new Date(now.getTime() + every);
+  if (call.billingStatus !== 'PENDING' || !call.ultravoxId) return null;
+  const age = now.getTime() - call.endedAt.getTime();
+  return age > GIVE_UP_BILLING_MS ? null : new Date(now.getTime() + Math.max(every, age / 2));
+}
+
+/** Returns when a call counts as lost: its latest possible end, and CALL_LOST_AFTER_SECONDS. */
+function lostAt(app: App, call: Call): Date | null {
+  if (call.endedAt) return null;
+  const start = call.answeredAt ?? call.ringingAt ?? call.claimedAt ?? call.createdAt;
+  // The answer may not have been reported yet.
+  const seconds = call.maxDurationSeconds + (call.answeredAt ? 0 : call.joinTimeoutSeconds);
+  return new Date(start.getTime() + (seconds + app.config.CALL_LOST_AFTER_SECONDS) * 1000);
+}
+
+/**
+ * Wakes subscribers after the commit, if the update added events, and listeners and the steps that follow, if
+ * the call has ended.
+ */
+export function announceUpdate(app: App, before: Call | null, after: Call): void {
+  if (before && before.eventCount === after.eventCount) return;
+  if (after.endedAt && !before?.endedAt) {
+    wakeFirstSteps(app, after);
+    notifyCallEnded(app, { call: after, heldSlot: before === null || holdsSlot(before) });
+  }
+  announceEvents(app, after.organizationId);
+}

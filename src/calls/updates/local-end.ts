@@ -1,0 +1,56 @@
+/** Ends calls of which Ultravox does not report an end. */
+import type { App, Tx } from '../../app.ts';
+import type { UserErrorCode } from '../../errors.ts';
+import type { Call, CallEndReason, CallStatus } from '../../generated/prisma/client.ts';
+import {
+  canMove,
+  type EndTransition,
+  endOfPlacement,
+  holdsSlot,
+} from '../placement/placement-state.ts';
+import { endOfLostCall, isEnded } from '../status.ts';
+import { changed } from './call-update.ts';
+import { writeUpdates } from './write-updates.ts';
+
+/**
+ * Ends a call that was never dialed, or whose end is unknown. The caller holds the lock. A call from whose
+ * placement the transition does not lead is left alone.
+ */
+export async function endCallLocally(
+  app: App,
+  tx: Tx,
+  call: Call,
+  end: {
+    /** What the end means for the placement; null: nothing. */
+    transition: EndTransition | null;
+    status: CallStatus;
+    endReason: CallEndReason;
+    failure?: string;
+    failureCode?: UserErrorCode;
+  },
+): Promise<Call> {
+  const { transition, failure, failureCode, ...step } = end;
+  if (isEnded(call.status) || (transition && !canMove(call, transition))) return call;
+  const update = changed(app, call, {
+    steps: [{ ...step, at: app.now() }],
+    change: {
+      ...(transition ? endOfPlacement(call, transition) : {}),
+      ...(failure ? { failure } : {}),
+      ...(failureCode ? { failureCode } : {}),
+    },
+    billed: false,
+    summarized: false,
+  });
+  await writeUpdates(app, tx, [update]);
+  return update.after;
+}
+
+/**
+ * Closes a call whose end Ultravox did not report. The caller holds the lock. A call that waits to be
+ * placed, again perhaps, is left alone.
+ */
+export async function closeLostCall(app: App, tx: Tx, call: Call, failure: string): Promise<Call> {
+  if (!holdsSlot(call) || call.placement === 'CLAIMED') return call;
+  const transition = call.placement === 'SENDING' ? 'LOSE_ANSWER' : null;
+  return endCallLocally(app, tx, call, { transition, ...endOfLostCall(call.status), failure });
+}
