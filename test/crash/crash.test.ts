@@ -11,7 +11,7 @@ import { type ServerProcess, startServerProcess } from '../support/servers/proce
 import { until } from '../support/wait.ts';
 
 /** For longer runs: `CRASH_ROUNDS=90 CRASH_SEED=7 npx vitest run test/crash`. */
-const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 8);
+const ROUNDS = Number(process.env.CRASH_ROUNDS ?? 6);
 const SEED = Number(process.env.CRASH_SEED ?? 20261120);
 
 let database: TestDatabase;

