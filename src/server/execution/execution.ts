@@ -1,4 +1,5 @@
 /** Admission, idempotency and error translation of operations, on all transports. */
+import { randomUUIDv7 } from 'node:crypto';
 import {
   type ExecutionArgs,
   type ExecutionResult,
@@ -15,7 +16,6 @@ import {
   toSyntaxError,
 } from '../../graphql/errors/errors.ts';
 import { executeQuery } from '../../graphql/executor/query-executor.ts';
-import { newId } from '../../infra/ids.ts';
 import { currentCursor } from '../../live/log.ts';
 import type { RequestContext, Services } from '../authentication.ts';
 import { parseWithinLimits } from '../limits/document-limits.ts';
@@ -77,7 +77,7 @@ export function executionPlugin(
           return parseWithinLimits(text, options);
         } catch (error) {
           if (error instanceof GraphQLError) throw toSyntaxError(error);
-          throw toGraphQLError(error, newId(), app.log);
+          throw toGraphQLError(error, randomUUIDv7(), app.log);
         }
       });
     },

@@ -1,4 +1,5 @@
 /** The graphql-ws protocol at `/graphql`, with the same context, limits and errors as HTTP. */
+import { randomUUIDv7 } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import {
@@ -17,7 +18,6 @@ import {
 } from 'graphql-ws';
 import { WebSocketServer } from 'ws';
 import { toGraphQLError, withoutHttp } from '../../graphql/errors/errors.ts';
-import { newId } from '../../infra/ids.ts';
 import {
   clientAddress,
   createContext,
@@ -137,7 +137,7 @@ function createHandlers({ services, operations }: Options): Handlers {
       try {
         return await prepare({ services, operations }, context, id, params);
       } catch (error) {
-        const refusal = toGraphQLError(error, newId(), app.log);
+        const refusal = toGraphQLError(error, randomUUIDv7(), app.log);
         if (refusal.extensions.code === 'UNAUTHENTICATED') closeFor(context.extra, refusal);
         return [refusal];
       }
@@ -217,7 +217,7 @@ function contextOf(
       authorization: typeof authorization === 'string' ? authorization : null,
       address: extra.address,
     },
-    newId(),
+    randomUUIDv7(),
   );
 }
 
