@@ -206,13 +206,18 @@ async function callsAgree(ids: readonly string[]): Promise<void> {
   const dialed = simulator.dials().map(({ metadata }) => String(metadata.callId));
   expect(new Set(dialed).size).toBe(dialed.length);
   for (const id of ids) {
-    const { call } = await until('the end of a call', async () => {
-      const query = `query ($id: ID!) {
-        call(id: $id) { status endReason events { nodes { sequence type } } } }`;
-      const { data } = await client.send(query, { id });
-      if (['COMPLETED', 'FAILED'].includes(data.call.status)) return data;
-      throw new Error(`It has not ended: ${JSON.stringify(data.call)}`);
-    });
+    const { call } = await until(
+      'the end of a call',
+      async () => {
+        const query = `query ($id: ID!) {
+          call(id: $id) { status endReason events { nodes { sequence type } } } }`;
+        const { data } = await client.send(query, { id });
+        if (['COMPLETED', 'FAILED'].includes(data.call.status)) return data;
+        throw new Error(`It has not ended: ${JSON.stringify(data.call)}`);
+      },
+      // Requests without an answer hold the others back for up to a minute.
+      120_000,
+    );
     const { nodes } = call.events;
     expect(nodes.map(({ sequence }: { sequence: number }) => sequence)).toEqual(
       nodes.map((_: unknown, index: number) => index + 1),
