@@ -5,7 +5,7 @@ import DataloaderPlugin from '@pothos/plugin-dataloader';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
 import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
-import { type GraphQLSchema, getNamedType, isLeafType } from 'graphql';
+import { type GraphQLSchema, getNamedType, isLeafType, isObjectType } from 'graphql';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
 import { type NodeType, publicId } from '../ids.ts';
@@ -16,7 +16,7 @@ import { decodeAnyId } from './ids.ts';
 import MaxItemsPlugin from './inputs/max-items.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './lists/page.ts';
 import LoadedColumnsPlugin from './reading/loaded-columns.ts';
-import { mayUse, notAllowed, type Scopes, scopesOf } from './scopes.ts';
+import { mayUseFieldOf, notAllowed, type Scopes, scopesOf } from './scopes.ts';
 
 export interface SchemaTypes {
   Context: Context;
@@ -41,10 +41,15 @@ export interface SchemaTypes {
   };
 }
 
-/** Checked after the lookup, so that objects of forbidden types look like missing ones. */
+/**
+ * Whether the caller may read at least the ids of the objects. Checked after the lookup, so that objects of
+ * forbidden types look like missing ones.
+ */
 function mayReadType(schema: GraphQLSchema, viewer: Viewer | null, name: string): boolean {
   const type = schema.getType(name);
-  return type !== undefined && mayUse(viewer, type);
+  if (!isObjectType(type)) return false;
+  const { id } = type.getFields();
+  return id !== undefined && mayUseFieldOf(viewer, type, id);
 }
 
 export const builder = new SchemaBuilder<SchemaTypes>({

@@ -61,6 +61,16 @@ export function mayUse(viewer: Viewer | null, element: { extensions: object }): 
   return names.length === 0 || names.some((name) => granted[name as keyof Scopes]);
 }
 
+/** The same for a field of an object. It may need no scopes of the type, but only its own. */
+export function mayUseFieldOf(
+  viewer: Viewer | null,
+  type: { extensions: object },
+  field: { extensions: object },
+): boolean {
+  const { pothosOptions } = field.extensions as { pothosOptions?: { skipTypeScopes?: boolean } };
+  return mayUse(viewer, field) && (pothosOptions?.skipTypeScopes === true || mayUse(viewer, type));
+}
+
 /** UNAUTHENTICATED without a credential, else FORBIDDEN. `what` is such as `Query.agents`. */
 export function notAllowed(viewer: Viewer | null, what: string): RequestError {
   if (!viewer) {

@@ -15,7 +15,8 @@ export interface CreateAccessTokenInput {
 
 /**
  * Creates a read-only token that ends with its key at the latest. With a `callId` it can read only that
- * call and its events, with a `campaignId` only that campaign, its contacts, calls and their events.
+ * call and its events, with a `campaignId` only that campaign, its contacts, calls and their events. Of the
+ * agent it can read only the id and the name.
  */
 export async function createAccessToken(
   app: App,

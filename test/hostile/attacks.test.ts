@@ -354,17 +354,20 @@ describe('a request over HTTP', () => {
 
 describe('node with an access token for one call', () => {
   it('answers alike for objects that exist and objects that do not', async () => {
-    const agent = await server.client.send(
-      `mutation ($voice: ID!) { createAgent(input: { name: "x", voiceId: $voice, systemPrompt: "x" }) { agent { id } } }`,
-      {
-        voice: (await server.client.send('{ voices(first: 1) { nodes { id } } }')).data.voices
-          .nodes[0].id,
-      },
-    );
-    const { id } = agent.data.createAgent.agent;
+    const voice = (await server.client.send('{ voices(first: 1) { nodes { id } } }')).data.voices
+      .nodes[0].id;
+    const newAgent = async (): Promise<string> => {
+      const made = await server.client.send(
+        `mutation ($voice: ID!) { createAgent(input: { name: "x", voiceId: $voice, systemPrompt: "x" }) { agent { id } } }`,
+        { voice },
+      );
+      return made.data.createAgent.agent.id;
+    };
+    const own = await newAgent();
+    const id = await newAgent();
     const call = await server.client.send(
       'mutation ($agent: ID!) { startTestCall(input: { agentId: $agent }) { call { id } userErrors { message } } }',
-      { agent: id },
+      { agent: own },
     );
     const token = await server.client.send(
       'mutation ($call: ID!) { createAccessToken(input: { callId: $call }) { accessToken } }',
@@ -381,5 +384,6 @@ describe('node with an access token for one call', () => {
     };
     expect(await ask(id)).toEqual(await ask(missing));
     expect((await ask(id)).data).toEqual({ node: null, nodes: [null] });
+    expect((await ask(own)).data.nodes).toEqual([{ id: own }]);
   });
 });

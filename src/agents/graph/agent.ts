@@ -1,3 +1,4 @@
+import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
@@ -8,7 +9,7 @@ import { KnowledgeBaseNode } from '../../knowledge-bases/graph/knowledge-base.ts
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ToolNode } from '../../tools/graph/tool.ts';
-import { existingOf, ownedBy } from '../../viewer.ts';
+import { existingOf, ownedBy, type Viewer } from '../../viewer.ts';
 import { VoiceNode } from '../../voices/graph/voice.ts';
 import { agentsWhere } from '../agent-filter.ts';
 import { LIMITS } from '../limits.ts';
@@ -20,17 +21,43 @@ import {
   VadSettingsType,
 } from './agent-settings.ts';
 
+/** Options of the fields that a token for one call or one campaign may read. It is refused all others. */
+const FOR_LIMITED_TOKENS = { skipTypeScopes: true, authScopes: { readCall: true } } as const;
+
+/** For a token for one call or one campaign: the agent of that. Calls of a deleted campaign can still be read. */
+function seenBy({ onlyCallId, onlyCampaignId }: Viewer): Prisma.AgentWhereInput[] {
+  const filters: Prisma.AgentWhereInput[] = [];
+  if (onlyCallId) filters.push({ calls: { some: { id: onlyCallId, deletedAt: null } } });
+  if (onlyCampaignId) {
+    const campaigns = { some: { id: onlyCampaignId, deletedAt: null } };
+    const calls = { some: { campaignId: onlyCampaignId, deletedAt: null } };
+    filters.push({ OR: [{ campaigns }, { calls }] });
+  }
+  return filters;
+}
+
 export const AgentNode = builder.prismaNode('Agent', {
   select: { id: true },
   description:
     'AI voice agent that places and takes phone calls: its prompt, voice, tools and call settings. Each change is sent to Ultravox.',
   authScopes: { read: true },
-  id: { field: 'id', description: 'Node ID, `agt_` followed by a UUID.' },
+  id: {
+    field: 'id',
+    ...FOR_LIMITED_TOKENS,
+    description: 'Node ID, `agt_` followed by a UUID.',
+  },
   // Deleted agents too, because their calls still refer to them.
-  findUnique: (id, { viewer }) => ({ id, ...ownedBy(viewer!) }),
+  findUnique: (id, { viewer }) => {
+    const filters = seenBy(viewer!);
+    // Flat where possible: Prisma batches only flat lookups into one statement.
+    return { id, ...ownedBy(viewer!), ...(filters.length > 0 ? { AND: filters } : {}) };
+  },
   nullable: true,
   fields: (t) => ({
-    name: t.exposeString('name', { description: 'Display name. Not necessarily unique.' }),
+    name: t.exposeString('name', {
+      ...FOR_LIMITED_TOKENS,
+      description: 'Display name. Not necessarily unique.',
+    }),
     description: t.exposeString('description', {
       nullable: true,
       description: 'Internal note. It is not used in calls. Null if there is none.',

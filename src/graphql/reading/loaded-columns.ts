@@ -84,11 +84,16 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     const type = this.buildCache.getTypeConfig(field.parentType);
     if (type.kind !== 'Object') return null;
     const interfaces = type.interfaces.map((each) => this.buildCache.getTypeConfig(each));
-    const holders: { pothosOptions: object }[] = [field, type, ...interfaces];
+    const { skipTypeScopes } = field.pothosOptions as { skipTypeScopes?: boolean };
+    const holders: { pothosOptions: object }[] = [
+      field,
+      ...(skipTypeScopes ? [] : [type]),
+      ...interfaces,
+    ];
     const required: (keyof Scopes)[][] = [];
     for (const { pothosOptions } of holders) {
       const options = pothosOptions as Record<string, unknown>;
-      if (options.grantScopes || options.skipTypeScopes || options.skipInterfaceScopes) return null;
+      if (options.grantScopes || options.skipInterfaceScopes) return null;
       const { authScopes } = options;
       if (authScopes === undefined) continue;
       if (typeof authScopes !== 'object' || authScopes === null) return null;

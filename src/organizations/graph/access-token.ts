@@ -11,11 +11,12 @@ mutation('createAccessToken', {
       description: `Lifetime in seconds, 30 to ${formatNumber(MAX_TOKEN_SECONDS)}. It never exceeds that of the API key. Default: 3,600.`,
     }),
     callId: t.id({
-      description: 'ID of a call (`cal_…`). Restricts the token to this call and its events.',
+      description:
+        'ID of a call (`cal_…`). Restricts the token to this call and its events. Of its agent the token can read only `id` and `name`.',
     }),
     campaignId: t.id({
       description:
-        'ID of a campaign (`cmp_…`). Restricts the token to this campaign, its contacts, its calls and their events. Cannot be combined with `callId`.',
+        'ID of a campaign (`cmp_…`). Restricts the token to this campaign, its contacts, its calls and their events. Of its agent the token can read only `id` and `name`. Cannot be combined with `callId`.',
     }),
   }),
   run: (input, { app, viewer }) => createAccessToken(app, viewer, input),

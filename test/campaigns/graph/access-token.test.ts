@@ -191,11 +191,11 @@ describe('an access token for one campaign', () => {
     '{ agents { nodes { id } } }',
     '{ phoneNumbers { nodes { id } } }',
     '{ campaignForecast(input: { contactCount: 1 }) { fits } }',
-    'query ($id: ID!) { campaign(id: $id) { agent { name } } }',
+    'query ($id: ID!) { campaign(id: $id) { agent { systemPrompt } } }',
     'query ($id: ID!) { campaign(id: $id) { contactFolder { name } } }',
     'query ($id: ID!) { campaign(id: $id) { forecast { fits } } }',
     'query ($id: ID!) { campaign(id: $id) { contacts { nodes { contact { id } } } } }',
-    'query ($id: ID!) { campaign(id: $id) { calls { nodes { agent { name } } } } }',
+    'query ($id: ID!) { campaign(id: $id) { calls { nodes { agent { systemPrompt } } } } }',
     'query ($id: ID!) { campaign(id: $id) { phoneNumbers { outboundAgent { name } } } }',
     'mutation ($id: ID!) { cancelCampaign(input: { id: $id }) { campaign { id } } }',
     'mutation ($id: ID!) { createAccessToken(input: { campaignId: $id }) { accessToken } }',
@@ -206,13 +206,14 @@ describe('an access token for one campaign', () => {
       agent: publicId('Agent', agentId),
     });
     expect(answer.errors?.map(({ extensions }) => extensions.code)).toContain('FORBIDDEN');
-    expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Secret|14155001234|"Agent"/);
+    expect(JSON.stringify(answer.data ?? null)).not.toMatch(/Secret|14155001234|"Agent"|brief/);
   });
 
-  it('gets null from node for a contact and an agent', async () => {
+  it('gets null from node for a contact and the agent of nothing that it sees', async () => {
+    const stranger = await newAgent(server, server.organizationId);
     const answer = await browser.send(
       'query ($contact: ID!, $agent: ID!) { contact: node(id: $contact) { id } agent: node(id: $agent) { id } }',
-      { contact: publicId('Contact', contactId), agent: publicId('Agent', agentId) },
+      { contact: publicId('Contact', contactId), agent: stranger.id },
     );
     expect(answer.errors).toBeUndefined();
     expect(answer.data).toEqual({ contact: null, agent: null });
