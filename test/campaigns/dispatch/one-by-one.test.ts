@@ -1,5 +1,6 @@
 /** Dispatch cycles of single campaigns after one that failed, and contacts that a cycle does not call. No worker runs here. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { App } from '../../../src/app.ts';
 import { cancelRemainingContacts } from '../../../src/campaigns/completion.ts';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { skipAhead } from '../../../src/campaigns/dispatch/skip-ahead.ts';
@@ -15,7 +16,10 @@ beforeEach(async () => {
   server = await startTestServer({ settings: { ROLE: 'api', LOG_LEVEL: 'silent' } });
   operator = await prepareOperator(server.client);
 });
-afterEach(() => server?.close());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await server?.close();
+});
 
 /** Makes the database fail with this condition when a call to the number is inserted. */
 async function failAt(name: string, phoneNumber: string, condition: string): Promise<void> {
@@ -24,6 +28,25 @@ async function failAt(name: string, phoneNumber: string, condition: string): Pro
     $$ BEGIN RAISE EXCEPTION USING ERRCODE = '${condition}', MESSAGE = 'By the test'; END $$`);
   await db.$executeRawUnsafe(`CREATE TRIGGER ${name} BEFORE INSERT ON calls
     FOR EACH ROW WHEN (NEW.phone_number = '${phoneNumber}') EXECUTE FUNCTION ${name}()`);
+}
+
+/** A process in which each transaction that fails has taken as long as one may. */
+function withSlowFailures(): App {
+  const now = performance.now.bind(performance);
+  let lostMs = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + lostMs);
+  const $transaction = async (...args: Parameters<App['db']['$transaction']>) => {
+    try {
+      return await server.app.db.$transaction(...args);
+    } catch (error) {
+      lostMs += 20_000;
+      throw error;
+    }
+  };
+  const db = new Proxy(server.app.db, {
+    get: (target, key) => (key === '$transaction' ? $transaction : Reflect.get(target, key)),
+  });
+  return { ...server.app, db };
 }
 
 describe('dispatchCalls, after a cycle that failed', () => {
@@ -49,6 +72,20 @@ describe('dispatchCalls, after a cycle that failed', () => {
     const calls = await callsOf(server, good);
     expect(callIds.sort()).toEqual(calls.map(({ id }) => id).sort());
     expect(calls).toHaveLength(2);
+  });
+
+  it('has a turn for others after campaigns that failed for as long as it goes on', async () => {
+    for (let made = 0; made < 2; made += 1) {
+      const [slow] = strangers(1);
+      await failAt(`fails_${made}`, slow!.phoneNumber, 'P0001');
+      await start(operator, { contacts: [slow!] });
+    }
+    const good = await start(operator, { contacts: strangers(1) });
+    const app = withSlowFailures();
+    await dispatchCalls(app).catch(() => undefined);
+    const { callIds } = await dispatchCalls(app);
+    expect(callIds).toEqual((await callsOf(server, good)).map(({ id }) => id));
+    expect(callIds).toHaveLength(1);
   });
 });
 
