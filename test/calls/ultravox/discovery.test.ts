@@ -29,23 +29,32 @@ async function callIn(): Promise<UltravoxCall> {
 const isKnown = async ({ callId }: UltravoxCall) =>
   (await server.app.db.call.count({ where: { ultravoxId: callId } })) === 1;
 
-/** Another process, and the times that it searches from. Its Ultravox has these calls, the oldest first. */
+/**
+ * Another process. Its Ultravox has these calls, the oldest first, and lists those of whole days.
+ *
+ * @returns the app, and the creation of the calls that were read, by list.
+ */
 function processWith(calls: readonly UltravoxCall[], failAfter = Number.POSITIVE_INFINITY) {
-  const asked: string[] = [];
+  const lists: string[][] = [];
   async function* listAll({ fromDate, sort }: { fromDate?: string; sort?: string }) {
-    asked.push(fromDate!);
-    const listed = calls.filter(({ created }) => Date.parse(created) >= Date.parse(fromDate!));
+    expect(fromDate).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+    const read: string[] = [];
+    lists.push(read);
+    const listed = calls.filter(({ created }) => created.slice(0, 10) >= fromDate!);
     if (sort === '-created') listed.reverse();
     for (const [index, seen] of listed.entries()) {
-      if (index === failAfter) throw new Error('The connection broke');
+      if (sort === 'created' && index === failAfter) throw new Error('The connection broke');
+      read.push(seen.created);
       yield seen;
     }
   }
   const { ultravox } = server.app;
   const changed = { ...ultravox.calls, listAll } as typeof ultravox.calls;
   const app: App = { ...server.app, ultravox: { ...ultravox, calls: changed } };
-  return { app, asked };
+  return { app, lists };
 }
+
+const progress = async () => (await server.app.db.callDiscovery.findFirstOrThrow()).upTo;
 
 /** That many calls, a second after each other, of which the database has all. */
 function manyCalls(like: UltravoxCall, count: number): UltravoxCall[] {
@@ -56,16 +65,16 @@ function manyCalls(like: UltravoxCall, count: number): UltravoxCall[] {
 }
 
 describe('discoverCalls', () => {
+  const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000);
+
   it('continues after a downtime where the last search was', async () => {
     const missed = await callIn();
-    const days = (count: number) => new Date(Date.now() - count * 24 * 3_600_000);
     await discoverCalls(server.app);
     await server.app.db.callDiscovery.updateMany({ data: { upTo: days(3) } });
-    const { app, asked } = processWith([{ ...missed, created: days(2).toISOString() }]);
+    const created = days(2).toISOString();
+    const { app } = processWith([{ ...missed, created }]);
     await discoverCalls(app);
-    expect(Date.parse(asked[0]!)).toBeLessThanOrEqual(days(3).getTime());
-    await discoverCalls(app);
-    expect(Date.parse(asked[1]!)).toBeGreaterThan(days(2.1).getTime());
+    expect((await progress()).toISOString()).toBe(created);
     await discoverCalls({ ...server.app });
     expect(await isKnown(missed)).toBe(true);
   });
@@ -74,21 +83,52 @@ describe('discoverCalls', () => {
     const known = await callIn();
     await discoverCalls(server.app);
     const missed = await callIn();
-    const { app, asked } = processWith([missed, ...manyCalls(known, 3_000)]);
+    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(missed.created) } });
+    const { app, lists } = processWith([missed, ...manyCalls(known, 3_000)]);
     await discoverCalls(app);
     expect(await isKnown(missed)).toBe(true);
+    lists.length = 0;
     await discoverCalls(app);
-    expect(Date.parse(asked[1]!) - Date.parse(asked[0]!)).toBeGreaterThan(40 * 60_000);
+    expect(lists).toHaveLength(1);
+    // Those of the five minutes that are searched again, and the rest of their page.
+    expect(lists[0]!.length).toBeLessThanOrEqual(401);
   });
 
   it('continues where a search was interrupted', async () => {
     const known = await callIn();
     await discoverCalls(server.app);
-    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
+    const begin = new Date(known.created);
+    await server.app.db.callDiscovery.updateMany({ data: { upTo: begin } });
     const broken = processWith(manyCalls(known, 3_000), 1_000);
     await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
-    await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
-    const [first, second] = broken.asked.map((from) => Date.parse(from));
-    expect(second! - first!).toBe(999_000);
+    expect((await progress()).getTime() - begin.getTime()).toBe(999_000);
+  });
+});
+
+describe('discoverCalls, when a call cannot be ingested', () => {
+  it.each([
+    ['goes past it after it was tried a few times', 'P0001', true],
+    ['waits while the database is away', '57P01', false],
+  ])('%s', async (_, condition, isPassed) => {
+    const known = await callIn();
+    await discoverCalls(server.app);
+    const bad = { ...(await callIn()), created: known.created };
+    const later = manyCalls(known, 400).slice(1);
+    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
+    const { db } = server.app;
+    await db.$executeRawUnsafe(`CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql
+      AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '${condition}', MESSAGE = 'By the test'; END $$`);
+    await db.$executeRawUnsafe(`CREATE OR REPLACE TRIGGER fails BEFORE INSERT ON calls
+      FOR EACH ROW WHEN (NEW.ultravox_id = '${bad.callId}') EXECUTE FUNCTION fails()`);
+    try {
+      const { app } = processWith([bad, ...later]);
+      const isPast = async () => (await progress()).toISOString() === later.at(-1)!.created;
+      for (let searches = 1; searches <= 3; searches += 1) {
+        await discoverCalls(app).catch(() => undefined);
+        expect(await isPast()).toBe(isPassed && searches === 3);
+      }
+    } finally {
+      await db.$executeRawUnsafe('DROP FUNCTION fails CASCADE');
+    }
   });
 });
