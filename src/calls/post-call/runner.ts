@@ -81,30 +81,34 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
   state.again = true;
   if (state.isClaiming) return;
   state.isClaiming = true;
+  let mayBeMore = false;
   try {
     while (state.again && !app.closing.aborted) {
       state.again = false;
-      await fillLane(app, handlers, lane);
+      if (!(await fillLane(app, handlers, lane))) continue;
+      // It may have hidden those of other organizations until now.
+      state.again = true;
+      mayBeMore = true;
     }
   } finally {
     state.isClaiming = false;
+    // After the last beginning, for which the other processes leave what was requested.
+    if (mayBeMore) sharedRunsOf(app, lane)?.handOver();
   }
 }
 
-async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
-  const state = lanes(app)[lane];
-  const { running } = state;
+/** Returns whether more steps, of an organization or of all, may wait for room. */
+async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<boolean> {
+  const { running } = lanes(app)[lane];
+  const free = MOST_STEPS[lane].all - running.size;
+  // What is requested is left to the other processes, and claimed here when a step ends.
+  if (free <= 0) return false;
   const runs = sharedRunsOf(app, lane);
   runs?.begin();
-  const free = MOST_STEPS[lane].all - running.size;
-  const { claimed, laterInMs } = free > 0 ? await claimSteps(app, lane, free) : NO_ROOM;
+  const { claimed, laterInMs } = await claimSteps(app, lane, free);
   for (const step of claimed) running.add(step);
   if (laterInMs !== null) runs?.requestHere(laterInMs);
-  if (claimed.some((step) => hasNoRoom(app, lane, step))) {
-    // More of its organization, or of all, may wait for room. It may also have hidden those of others until now.
-    runs?.handOver();
-    state.again = true;
-  }
+  const mayBeMore = claimed.some((step) => hasNoRoom(app, lane, step));
   for (const step of claimed) {
     app.background('runPostCallStep', async () => {
       try {
@@ -116,6 +120,7 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<v
       }
     });
   }
+  return mayBeMore;
 }
 
 /** Whether no more steps like this one are run at once. */
@@ -136,8 +141,6 @@ interface Claim {
   /** Milliseconds until the next step of the lane is due; null if none is planned. */
   laterInMs: number | null;
 }
-
-const NO_ROOM: Claim = { claimed: [], laterInMs: null };
 
 /** Claims due steps, those of organizations with the fewest first, running ones included. */
 async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {

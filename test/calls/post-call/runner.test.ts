@@ -1,6 +1,6 @@
 /** How many steps after calls run at once, and of which organizations. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { runPostCallSteps } from '../../../src/calls/post-call/runner.ts';
+import { runPostCallSteps, startPostCallRunner } from '../../../src/calls/post-call/runner.ts';
 import type { StepHandlers } from '../../../src/calls/post-call/steps.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { accepted } from '../../support/calling.ts';
@@ -79,4 +79,35 @@ it('analyses of one organization never exceed its limit, nor keep those of anoth
   await until('those of the other organization to run', () => runningOf(few) === 3);
   expect(runningOf(many)).toBe(MOST);
   for (const end of ends) end();
+});
+
+it('hands over to another process what it has no room for', async () => {
+  await server.app.db.postCallStep.deleteMany();
+  const owner = await server.newOrganization();
+  const { id: organizationId, client } = owner;
+  const agentId = uuidOf(await makeAgent(server, { client, organizationId }));
+  const processes = [{ ...server.app }, { ...server.app }];
+  const ends: (() => void)[] = [];
+  const runningIn = processes.map((app) => {
+    const running = { count: 0 };
+    const run: StepHandlers['ANALYSIS']['run'] = async () => {
+      running.count += 1;
+      await new Promise<void>((resolve) => ends.push(resolve));
+      return { status: 'DONE' };
+    };
+    const handlers = { ANALYSIS: { run } } as unknown as StepHandlers;
+    startPostCallRunner(app, handlers);
+    return { running, handlers };
+  });
+  await addSteps({ organizationId, agentId }, 2 * MOST, 1_000);
+  await runPostCallSteps(processes[0]!, runningIn[0]!.handlers);
+  try {
+    await until(
+      'both to run as many as they may',
+      () => runningIn.every(({ running }) => running.count === MOST),
+      10_000,
+    );
+  } finally {
+    for (const end of ends) end();
+  }
 });
