@@ -114,7 +114,7 @@ class TurnWatcher {
   }
 
   /**
-   * All of them, since those of an account are limited. Those read longest ago come first, so that none is starved
+   * All of them, since those of an account are limited. Those looked at longest ago come first, so that none is starved
    * when there are more than can be read at once.
    */
   async #liveCalls(): Promise<LiveCall[]> {
@@ -149,9 +149,9 @@ class TurnWatcher {
   }
 
   async #read(call: LiveCall, reading: Reading): Promise<void> {
-    if (!(await this.#holdsLease(call, reading))) return;
-    // To the end of the order.
+    // To the end of the order, also if another process reads it: those behind it have their turn.
     if (this.#readings.delete(call.id)) this.#readings.set(call.id, reading);
+    if (!(await this.#holdsLease(call, reading))) return;
     const read = await this.#app.ultravox.calls.moreMessages(
       call.ultravoxId ?? '',
       reading.messages,
