@@ -1,12 +1,15 @@
 /** Validates data against JSON Schemas that users provide, in threads of its own. */
 import { Worker } from 'node:worker_threads';
+import { createTurns } from '../jobs/turns.ts';
 
 /**
  * Time limit once the thread has started, because a pattern or references can take exponential time. The
  * largest schema takes about a second of processor time.
  */
 const LIMIT_MS = 10_000;
-const MEMORY_MB = 128;
+const MEMORY_MB = 64;
+/** More than the analyses that one organization has under way, so that its schemas keep no others waiting. */
+const MAX_THREADS = 10;
 /** To start a thread takes a hundred times as long as to validate with a usual schema. */
 const MAX_IDLE_THREADS = 2;
 
@@ -19,20 +22,27 @@ export interface Validation {
 
 /** Threads that wait for the next validation, and let the process end meanwhile. */
 const idle: Worker[] = [];
+const turns = createTurns(MAX_THREADS);
 
 /**
- * Why the data does not fit a JSON Schema, or cannot be validated; null when it fits. Validations never wait for
- * one another: each has a thread to itself, which is one that an earlier one has left where there is one.
+ * Why the data does not fit a JSON Schema, or cannot be validated; null when it fits. A validation has a thread to
+ * itself, which is one that an earlier one has left where there is one.
  */
-export async function schemaViolation(
+export function schemaViolation(
   validation: Validation,
   limitMs = LIMIT_MS,
 ): Promise<string | null> {
+  return turns.take('', () => validateInThread(validation, limitMs));
+}
+
+async function validateInThread(validation: Validation, limitMs: number): Promise<string | null> {
   const worker = idle.pop() ?? (await startThread());
   worker.ref();
   const { promise, resolve, reject } = Promise.withResolvers<string | null>();
   const late = setTimeout(() => {
     resolve(`${validation.name} could not be validated within ${limitMs} ms`);
+    // An answer that comes until the thread has ended must not keep it.
+    release();
     void worker.terminate();
   }, limitMs);
   const answered = (problem: string | null): void => {
