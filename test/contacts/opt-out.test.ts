@@ -230,8 +230,8 @@ describe('imports with opt-out columns', () => {
     const { id } = answer.data.importContacts.contactImport;
     await until('the entry', async () => db.doNotCallEntry.count({ where: { organizationId } }));
     expect(await db.contact.count({ where: { organizationId } })).toBe(0);
-    await db.$executeRawUnsafe('DROP FUNCTION refuse_contact CASCADE');
     await perform(client, 'cancelContactImport', { id }, '__typename');
+    await db.$executeRawUnsafe('DROP FUNCTION refuse_contact CASCADE');
     expect(await db.doNotCallEntry.count({ where: { organizationId } })).toBe(1);
   });
 

@@ -10,7 +10,7 @@ let server: TestServer;
 let agentId: string;
 beforeAll(async () => {
   // Without a worker, calls are searched for when a test says so.
-  server = await startTestServer({ settings: { ROLE: 'api' } });
+  server = await startTestServer({ settings: { ROLE: 'api', LOG_LEVEL: 'silent' } });
   await setFaults(server, [{ kind: 'webhookLost' }]);
   const id = await makeAgent(server);
   const row = await server.app.db.agent.findUniqueOrThrow({ where: { id: uuidOf(id) } });
