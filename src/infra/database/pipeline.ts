@@ -1,4 +1,7 @@
-/** Sends the statements of one tick over one connection, in one write and without waiting in between. */
+/**
+ * Sends statements that are added together over one connection, in one write and without waiting in between. For each
+ * statement by itself, PostgreSQL and this process would wake each other.
+ */
 import {
   type CustomTypesConfig,
   DatabaseError,
@@ -13,6 +16,10 @@ import type { ReadStatement } from './wire-messages.ts';
 
 /** They run one after the other, so a slow one holds those behind it back. */
 const MAX_STATEMENTS = 8;
+/** Time after which reads behind a slow one are sent over another connection. */
+const SLOW_MS = 50;
+/** Connections for such reads, of which there are few, since those that are slow because of the load are slow again. */
+const MAX_OVERTAKING = 2;
 
 export interface Statement {
   /** Of the prepared statement; '' for none. */
@@ -36,23 +43,31 @@ interface Job<Row> {
 export function createPipeline<Row extends QueryResultRow>(
   pool: Pool,
 ): (statement: Statement) => Promise<Row[]> {
-  const add = inTicks<Job<Row>>((jobs) => withClient(pool, jobs, (client) => run(client, jobs)));
+  const add = together<Job<Row>>(
+    (flush) => process.nextTick(flush),
+    (jobs) => withClient(pool, jobs, (client) => run(client, jobs)),
+  );
   return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
 }
 
 /**
  * The same for statements that only read, and return one value. It resolves with the text of that value. They
- * may share a transaction, and one may be sent again when another one fails.
+ * may share a transaction, also with those of other requests, and one may be sent again: when another one fails, or
+ * when it has waited for a slow one.
  */
 export function createReadPipeline(
   pool: Pool,
 ): (statement: ReadStatement) => Promise<string | null> {
-  const read = (jobs: readonly ReadJob[]): Promise<void> =>
-    withClient(pool, jobs, async (client) => {
+  let overtaking = 0;
+
+  async function read(jobs: readonly ReadJob[], mayBeOvertaken = true): Promise<void> {
+    await withClient(pool, jobs, async (client) => {
       const batch = new ReadBatch(jobs);
+      const slow = mayBeOvertaken && jobs.length > 1 && setTimeout(() => overtake(batch), SLOW_MS);
       const failure = await new Promise<unknown>((done) => {
         client.query(batch as unknown as QueryConfig, done);
       });
+      if (slow) clearTimeout(slow);
       if (failure === undefined) return;
       const [failed, ...skipped] = batch.unanswered();
       failed?.reject(failure);
@@ -60,12 +75,29 @@ export function createReadPipeline(
       else for (const { reject } of skipped) reject(failure);
       return failure;
     });
-  const add = inTicks(read);
+  }
+
+  /** The first answers count, and the errors of the first connection. */
+  function overtake(batch: ReadBatch): void {
+    const [, ...behind] = batch.unanswered();
+    if (behind.length === 0 || overtaking >= MAX_OVERTAKING) return;
+    overtaking += 1;
+    const again = behind.map((job) => ({ ...job, reject: () => undefined }));
+    void read(again, false).finally(() => {
+      overtaking -= 1;
+    });
+  }
+
+  // Requests that have arrived meanwhile are among those that are handled before.
+  const add = together((flush) => setImmediate(flush), read);
   return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
 }
 
-/** Collects what is added in one tick. */
-function inTicks<Each>(run: (jobs: readonly Each[]) => Promise<void>): (job: Each) => void {
+/** Collects what is added until `soon` calls back. */
+function together<Each>(
+  soon: (flush: () => void) => unknown,
+  run: (jobs: readonly Each[]) => Promise<void>,
+): (job: Each) => void {
   let waiting: Each[] = [];
 
   function flush(): void {
@@ -79,7 +111,7 @@ function inTicks<Each>(run: (jobs: readonly Each[]) => Promise<void>): (job: Eac
   return (job) => {
     waiting.push(job);
     // After the promise jobs of this tick, in which more statements may come.
-    if (waiting.length === 1) void Promise.resolve().then(() => process.nextTick(flush));
+    if (waiting.length === 1) void Promise.resolve().then(() => soon(flush));
   };
 }
 

@@ -36,3 +36,32 @@ describe('$queryRaw past Prisma', () => {
     expect(await rows.$queryRaw`SELECT 1 AS one`).toEqual([{ one: 1 }]);
   });
 });
+
+describe('findMany past Prisma', () => {
+  const read = (model: string) => server.app.rows.findMany(model, { select: { id: true } });
+
+  it('does not wait for a slow statement that was sent with it', async () => {
+    const order: string[] = [];
+    const note = (name: string) => () => order.push(name);
+    let reads: Promise<unknown>[] = [];
+    await server.app.db.$transaction(async (tx) => {
+      await tx.$executeRawUnsafe('LOCK TABLE agents IN ACCESS EXCLUSIVE MODE');
+      reads = [
+        read('Agent')!.then(note('slow')),
+        read('Tool')!.then(note('tools')),
+        read('Voice')!.then(note('voices')),
+      ];
+      await Promise.all(reads.slice(1));
+    });
+    await Promise.all(reads);
+    expect(order).toEqual(['tools', 'voices', 'slow']);
+  });
+
+  it('sends the statements behind one that fails again', async () => {
+    const { db } = server.app;
+    await db.$executeRawUnsafe('ALTER TABLE tools RENAME TO tools_away');
+    const results = await Promise.allSettled([read('Agent'), read('Tool'), read('Voice')]);
+    await db.$executeRawUnsafe('ALTER TABLE tools_away RENAME TO tools');
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  });
+});
