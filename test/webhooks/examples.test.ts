@@ -103,6 +103,13 @@ async function provokeAll(): Promise<void> {
     },
     'agent { id }',
   );
+  // What it follows next would give the endpoint the address of the agent again.
+  await until('the changes of the agent to be followed', async () => {
+    const [row] = await app.db.$queryRaw<{ done: boolean }[]>`
+      SELECT cursor >= last_cursor AS done FROM event_consumers JOIN event_counters USING (organization_id)
+      WHERE name = 'webhooks' AND organization_id = ${organizationId}::uuid`;
+    return row?.done;
+  });
   await until('the CRM webhook', async () => {
     const { count } = await app.db.webhookEndpoint.updateMany({
       where: { organizationId, agentId: caller.agentId.slice(4) },
