@@ -9,7 +9,7 @@ import { createClient } from '../support/graphql.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
-import { type Relay, startRelay } from '../support/servers/relay.ts';
+import { type Holds, type Relay, startRelay } from '../support/servers/relay.ts';
 import { type LiveStream, orderProblems, subscribe } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 
@@ -195,6 +195,44 @@ describe.skipIf(!available)('createRedisBus behind a network that stands still',
     expect(failures.counts().map(({ name }) => name)).toContain('bus.publish');
     await until('messages over other connections', isHeard('second'));
     await other.close();
+  });
+});
+
+describe.skipIf(!available)('createRedisBus while its connections are made', () => {
+  const log = createLogger({ level: 'silent' });
+  const failures = createFailures({ log });
+  let redis: TestRedis;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+  afterAll(async () => {
+    failures.close();
+    await redis?.stop();
+  });
+
+  // The second connection is the one that subscribes.
+  it.each<[string, Holds]>([
+    [
+      'keeps a subscription that was sent before the server has answered anything',
+      (connection, sent) => connection === 1 && !/subscribe/i.test(sent),
+    ],
+    ['gives up connections on which nothing was ever answered', (connection) => connection < 2],
+  ])('%s', async (_, holds) => {
+    const relay = await startRelay(Number(new URL(redis.url).port), holds);
+    const bus = createRedisBus({ url: `redis://127.0.0.1:${relay.port}`, log, failures });
+    const other = createRedisBus({ url: redis.url, log, failures });
+    try {
+      const received: unknown[] = [];
+      bus.subscribe('a topic', (message) => received.push(message));
+      await until('a message of the other process', () => {
+        other.publish('a topic', 'a message');
+        return received.length > 0;
+      });
+    } finally {
+      await Promise.all([bus.close(), other.close()]);
+      await relay.close();
+    }
   });
 });
 

@@ -63,7 +63,16 @@ function connectServer(options: RedisChannelsOptions): {
     maxRetriesPerRequest: 0,
     retryStrategy: retryDelay,
   });
-  const subscriber = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: retryDelay });
+  const subscriber = new Redis(url, {
+    maxRetriesPerRequest: null,
+    retryStrategy: retryDelay,
+    // ioredis sends SUBSCRIBE as soon as the connection is open, but restores after a reconnect only the channels
+    // of connections that became ready. So this one is ready at once: with the ready check, an INFO that Redis
+    // refuses after a SUBSCRIBE, it would connect again and never hear of the channel. Redis accepts SUBSCRIBE
+    // while it is loading.
+    enableReadyCheck: false,
+    disableClientInfo: true,
+  });
   for (const each of [publisher, subscriber]) breakWhenSilent(each, SILENCE_MS);
   watch([publisher, subscriber], options);
   subscriber.on('message', onMessage);

@@ -9,12 +9,17 @@ export function retryDelay(attempt: number): number {
 
 /**
  * Breaks the connection whenever the server has not answered for `silenceMs`, so that it is made again: a server
- * that stands still, and a host that is gone, keep it open. Until `disconnect`.
+ * that is frozen, and a host that is gone, keep it open. Stops at `disconnect`.
  */
 export function breakWhenSilent(redis: Redis, silenceMs: number): void {
   const timer = setInterval(() => {
-    if (redis.status !== 'ready') return;
-    const { stream } = redis;
+    const { status, stream } = redis;
+    // Not ready for long: the server does not answer the ready check.
+    if (status === 'connect') {
+      const isStillSilent = (): boolean => redis.status === 'connect' && redis.stream === stream;
+      setTimeout(() => void (isStillSilent() && stream.destroy()), silenceMs).unref();
+    }
+    if (status !== 'ready') return;
     const deadline = setTimeout(() => stream.destroy(), silenceMs).unref();
     // A ping that fails was not answered, or its connection is lost already.
     redis.ping().then(

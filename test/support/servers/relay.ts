@@ -14,14 +14,20 @@ export interface Relay {
   close(): Promise<void>;
 }
 
+/** Whether replies on a connection, numbered from 0, wait until its client has sent more. */
+export type Holds = (connection: number, sent: string) => boolean;
+
 /** Forwards TCP connections to a port of this machine. */
-export async function startRelay(to: number): Promise<Relay> {
+export async function startRelay(to: number, holds: Holds = () => false): Promise<Relay> {
   let target = to;
   const open = new Set<Socket>();
   const clients = new Set<Socket>();
   const frozen = new WeakSet<Socket>();
+  let connections = 0;
   const server = createServer((incoming) => {
     const outgoing = connect(target, '127.0.0.1');
+    holdReplies(incoming, outgoing, holds.bind(null, connections));
+    connections += 1;
     for (const [socket, other] of [
       [incoming, outgoing],
       [outgoing, incoming],
@@ -57,4 +63,14 @@ export async function startRelay(to: number): Promise<Relay> {
       for (const socket of open) socket.destroy();
     },
   };
+}
+
+function holdReplies(incoming: Socket, outgoing: Socket, holds: (sent: string) => boolean): void {
+  let sent = '';
+  if (!holds(sent)) return;
+  outgoing.pause();
+  incoming.on('data', (chunk) => {
+    sent += chunk;
+    if (!holds(sent)) outgoing.resume();
+  });
 }
