@@ -38,7 +38,7 @@ export const SETTINGS = {
     schema: wholeNumber(0, 65535),
     default: '4000',
     about:
-      'Port of the API. `0` takes a free one. Without it and without `DATABASE_URL`, a free one is taken when 4000 is in use.',
+      'Port of the API. `0` picks a free port. If neither `PORT` nor `DATABASE_URL` is set and 4000 is in use, a free port is used.',
   },
   HOST: {
     schema: z.string(),
@@ -63,24 +63,24 @@ export const SETTINGS = {
     schema: wholeNumber(16, 1_000),
     default: '37',
     about:
-      'Maximum number of connections to PostgreSQL that this process keeps open, at least 16. Seven are for exports and the job queue, a third of the others for queries and subscriptions. A few more are opened for a moment at the start, and when the server has stopped responding.',
+      'Maximum number of PostgreSQL connections that this process keeps open, at least 16. Seven are for exports and the job queue, and a third of the rest is for queries and subscriptions. A few more are opened briefly at startup and when the server has stopped responding.',
   },
   PREPARED_STATEMENTS: {
     schema: flag,
     default: 'true',
     about:
-      'Whether statements are prepared once for each connection. `false` behind a pooler that cannot keep them.',
+      'Whether to prepare statements once per connection. Set to `false` behind a pooler that does not support prepared statements.',
   },
   DATABASE_WAIT_SECONDS: {
     schema: wholeNumber(0, 86_400),
     default: '60',
-    about: 'How long a start waits for a database that cannot be reached.',
+    about: 'How long to wait at startup for a database that cannot be reached.',
   },
   READ_TIMEOUT_SECONDS: {
     schema: positive(3600),
     default: '10',
     about:
-      'Time limit of one database statement of a query or subscription. Mutations, jobs and exports have none.',
+      'Time limit of one database statement of a query or subscription. Mutations, jobs and exports have no time limit.',
   },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),
@@ -95,7 +95,7 @@ export const SETTINGS = {
   ENCRYPTION_KEY: {
     schema: z.string().min(32, 'must be at least 32 characters'),
     about:
-      'Encrypts stored secrets of third parties. Required with `DATABASE_URL`; otherwise generated once in `DATA_DIR`.',
+      'Key that encrypts stored third-party secrets. Required with `DATABASE_URL`; otherwise generated once and kept in `DATA_DIR`.',
   },
   ULTRAVOX_API_KEY: {
     schema: z
@@ -115,36 +115,36 @@ export const SETTINGS = {
   ANALYSIS_BASE_URL: {
     schema: url(['http:', 'https:']),
     about:
-      'Address of an OpenAI-compatible API that analyzes calls, such as `https://api.openai.com/v1`. Transcripts are sent there. Default: the simulator; with `ULTRAVOX_API_KEY` none, and calls are not analyzed.',
+      'Address of an OpenAI-compatible API that analyzes calls, such as `https://api.openai.com/v1`. Transcripts are sent to it. Default: the simulator; with `ULTRAVOX_API_KEY`, none, and calls are not analyzed.',
   },
   ANALYSIS_API_KEY: {
     schema: z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
-    about: 'API key for `ANALYSIS_BASE_URL`. Default: none is sent.',
+    about: 'API key for `ANALYSIS_BASE_URL`. Default: no key is sent.',
   },
   ANALYSIS_MODEL: {
     schema: z.string().max(200),
-    about: 'Name of the model at `ANALYSIS_BASE_URL`. Required with it.',
+    about: 'Name of the model to use at `ANALYSIS_BASE_URL`. Required with `ANALYSIS_BASE_URL`.',
   },
   ALLOW_ULTRAVOX_CHANGE: {
     schema: flag,
     default: 'false',
     about:
-      'Accept a database that belongs to the simulator or to another Ultravox account, and assign it to this one.',
+      'Whether to accept a database that belongs to the simulator or to another Ultravox account, and assign it to the current one.',
   },
   ULTRAVOX_MAX_CALLS_PER_SECOND: {
     schema: wholeNumber(1, 10_000),
     default: '5',
-    about: 'Maximum calls created per second, over all processes (Ultravox plan).',
+    about: 'Maximum calls created per second, across all processes (Ultravox plan).',
   },
   ULTRAVOX_MAX_CALLS_PER_MINUTE: {
     schema: wholeNumber(1, 100_000),
     default: '30',
-    about: 'Maximum calls created per minute, over all processes (Ultravox plan).',
+    about: 'Maximum calls created per minute, across all processes (Ultravox plan).',
   },
   ULTRAVOX_MAX_CONCURRENT_CALLS: {
     schema: wholeNumber(1, 100_000),
     default: '5',
-    about: 'Maximum concurrent calls, over all processes (Ultravox plan).',
+    about: 'Maximum concurrent calls, across all processes (Ultravox plan).',
   },
   ORGANIZATION_MAX_CONCURRENT_CALLS: {
     schema: wholeNumber(1, 100_000),
@@ -155,7 +155,7 @@ export const SETTINGS = {
     schema: wholeNumber(0, 30),
     default: '2',
     about:
-      'Time before the end of every calling window in which campaigns start no more calls, 0 to 30. A creation request that Ultravox has not answered at the end is abandoned; set more than it usually takes.',
+      'Time before the end of each calling window during which campaigns start no more calls, 0 to 30. A creation request that Ultravox has not answered by the end of the window is abandoned, so set this longer than such a request usually takes.',
   },
   ULTRAVOX_TIMEOUT_SECONDS: {
     schema: positive(300),
@@ -170,13 +170,13 @@ export const SETTINGS = {
   CALL_CHECK_SECONDS: {
     schema: positive(3600),
     default: '60',
-    about: 'A live call without an update for this long is looked up at Ultravox.',
+    about: 'A live call that has had no update for this long is looked up at Ultravox.',
   },
   CALL_LOST_AFTER_SECONDS: {
     schema: positive(3600),
     default: '120',
     about:
-      'A call whose end was never reported is closed as lost this long after its maximum duration. Also how long a call with an unknown creation request is looked for at Ultravox.',
+      'How long after its maximum duration a call whose end was never reported is closed as lost. Also how long to look for a call at Ultravox when the outcome of its creation request is unknown.',
   },
   PRICE_PER_MINUTE: {
     schema: z.string().regex(/^\d{1,6}(\.\d{1,6})?$/, 'must be a decimal number such as 0.05'),
@@ -192,46 +192,46 @@ export const SETTINGS = {
     schema: wholeNumber(1, 3650),
     default: '30',
     about:
-      'Retention time of the event log, which is dropped by partition: up to a tenth later, at least a day.',
+      'Retention time of the event log. Events are dropped by partition, so they are kept up to a tenth longer, or up to a day longer if that is more.',
   },
   EVENT_POLL_SECONDS: {
     schema: positive(60),
     default: '2',
-    about: 'Interval at which subscribers are served from the event log when no wake-up arrives.',
+    about: 'Interval at which the event log is polled for subscribers when no wake-up arrives.',
   },
   RUN_INTERVAL_SECONDS: {
     schema: positive(60),
     default: '1',
     about:
-      'While calls end constantly: time between two runs of the campaigns, and of the steps after calls. More calls share the statements of a run; a slot is free, or a call waits for its next step, that much longer.',
+      'Time between two runs of the campaigns, and of the steps after calls, while calls end constantly. With a higher value more calls share the statements of a run, but a slot becomes free, and a call gets its next step, that much later.',
   },
   TRANSCRIPT_RETENTION_DAYS: {
     schema: wholeNumber(1, 3650),
     about:
-      'Retention time of transcripts. What was said is then removed, also from the event log and from webhooks; summaries and analyses are kept. Default: kept until the call is deleted.',
+      'Retention time of transcripts. After it, what was said is removed, also from the event log and from webhooks; summaries and analyses are kept. Default: kept until the call is deleted.',
   },
   RATE_LIMIT_PER_MINUTE: {
     schema: wholeNumber(0, 1_000_000),
     default: '1000',
     about:
-      "Operations per organization and minute, over all processes with `REDIS_URL`. Each mutation field counts as one, and so do each 250 objects of an operation's cost. As many documents that are not valid are allowed besides. Requests without a key are limited to 120 per address. `0` disables both limits.",
+      "Operations per organization and minute, across all processes with `REDIS_URL`. Each mutation field counts as one operation, and so does every 250 objects of an operation's cost. The same number of invalid documents is allowed in addition. Requests without a key are limited to 120 per address. `0` disables both limits.",
   },
   MAX_SUBSCRIPTIONS: {
     schema: wholeNumber(1, 1_000_000),
     default: '1000',
     about:
-      'Subscriptions open at once per organization, over all processes with `REDIS_URL`. One API key may use half of them.',
+      'Maximum open subscriptions per organization, across all processes with `REDIS_URL`. One API key may use half of them.',
   },
   MAX_UPLOADS: {
     schema: wholeNumber(1, 1_000),
     default: '20',
-    about: 'Multipart uploads received at once by one process; each takes up to 250 MB of disk.',
+    about: 'Maximum concurrent multipart uploads per process. Each takes up to 250 MB of disk.',
   },
   MAX_QUERY_COST: {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, and 20 for each `totalCount`.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount`.',
   },
   DEMO_API_KEY: {
     schema: z
@@ -248,7 +248,7 @@ export const SETTINGS = {
     schema: flag,
     default: 'false',
     about:
-      'Accept webhook and tool addresses that are not public HTTPS. For local development only.',
+      'Whether to accept webhook and tool addresses that are not public HTTPS. For local development only.',
   },
   WEBHOOK_ALLOWED_URLS: {
     schema: z
@@ -267,23 +267,23 @@ export const SETTINGS = {
       )
       .transform((entries) => entries.map((entry) => new URL(entry).href)),
     about:
-      'Webhook addresses, separated by commas, that are accepted with everything below their path although they are not public HTTPS. Default: the receiver of the built-in simulator.',
+      'Comma-separated webhook addresses to accept, with everything below their paths, even if they are not public HTTPS. Default: the receiver of the built-in simulator.',
   },
   WEBHOOK_TIMEOUT_SECONDS: {
     schema: positive(60),
     default: '15',
-    about: 'Time within which the receiver of a webhook must answer.',
+    about: 'Time within which a webhook receiver must respond.',
   },
   TRUST_PROXY: {
     schema: flag,
     default: 'false',
     about:
-      'Take the client address from the last entry of `X-Forwarded-For`. Only behind a proxy that sets it.',
+      'Whether to take the client address from the last entry of `X-Forwarded-For`. Only for use behind a proxy that sets this header.',
   },
   SIMULATOR_PORT: {
     schema: wholeNumber(0, 65535),
     default: '4010',
-    about: 'Port of the built-in simulator. A free port is used when it is taken.',
+    about: 'Port of the built-in simulator. If it is in use, a free port is used.',
   },
   SIMULATOR_SPEED: {
     schema: positive(10_000),
@@ -300,7 +300,7 @@ export const SETTINGS = {
   LOG_FORMAT: {
     schema: z.enum(['pretty', 'json'], { error: 'must be pretty or json' }),
     default: 'pretty',
-    about: '`pretty` logs a readable line per entry, `json` a JSON object.',
+    about: '`pretty` logs one readable line per entry, `json` one JSON object.',
   },
 } as const satisfies Record<string, Setting>;
 
