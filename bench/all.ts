@@ -29,7 +29,7 @@ const BENCHMARKS: readonly (readonly [string, () => Promise<Section | Section[]>
 ];
 
 const HEAD =
-  '# Results of the benchmarks\n\nWritten by `npm run bench`. Each table says at which commit and on which machine it was measured. Compare ratios, not figures of different machines.';
+  '# Benchmark results\n\nWritten by `npm run bench`. Each table names the commit and the machine of its measurement. Machines differ: compare ratios, not absolute figures.';
 const measured = `Measured ${measuredAt()}.`;
 process.stdout.write(`${HEAD}\n\n${measured}\n\n`);
 const wanted = process.argv.slice(2);

@@ -313,7 +313,7 @@ export async function benchCampaignCalls(
   return [
     {
       title: 'A campaign call',
-      text: `Everything that ${PROCESSES} processes do, divided by the calls that ended: calls of one campaign, answered and analyzed. Statements include BEGIN and COMMIT, and what the processes ask while they wait; transactions are those of several statements. Each row is a single run of ${seconds} s.`,
+      text: `Everything that ${PROCESSES} processes do, divided by the number of calls that ended. The calls belong to one campaign, and are answered and analyzed. Statements include BEGIN and COMMIT, and what the processes poll while they wait; only transactions of several statements are counted as transactions. Each row is a single run of ${seconds} s.`,
       table: table(
         [
           'situation',
@@ -330,7 +330,7 @@ export async function benchCampaignCalls(
     },
     {
       title: 'Live',
-      text: 'Milliseconds from the arrival of the webhook `call.ended` to a subscriber: in these situations, and of single calls while nothing else happens. Each situation is a single run.',
+      text: 'Milliseconds from the arrival of the webhook `call.ended` until a subscriber has the event: in the situations of a campaign call above, and for single calls while nothing else happens. Each situation is a single run.',
       table: table(['situation', 'calls', 'median', '95 %', '99 %'], delays),
     },
   ];

@@ -66,7 +66,7 @@ export async function analyticsAtSize(
   rows.push(...(await others(server, range)));
   return {
     title: 'Analytics of 4 million calls',
-    text: `Milliseconds through the API for a year of an organization with 4 million calls, in a database with 5 million: median of ${RUNS} and worst, in four time zones; the first one beside SQL over the calls for five of the figures, written by hand.`,
+    text: `Milliseconds for an API query over a year of an organization with 4 million calls, in a database with 5 million: the median of ${RUNS} runs and, in parentheses, the worst, in four time zones. The first time zone is compared with hand-written SQL over the calls for five of the figures.`,
     table: table(['grouped by', ...ZONES, 'SQL', 'ratio'], rows),
   };
 }

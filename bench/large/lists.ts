@@ -26,7 +26,7 @@ export async function listsAtSize(server: LargeServer): Promise<Section> {
   }
   return {
     title: 'Lists at 5 million calls',
-    text: 'Milliseconds for a page of 50 calls, the better of two runs, the slower direction of each order; and for `totalCount`. The large organization has 4 million calls, a million contacts and a million entries of its do-not-call list, the small one 10 calls.',
+    text: 'Milliseconds for a page of 50 calls, the better of two runs in the slower direction of each order, and for `totalCount`. The large organization has 4 million calls, a million contacts and a million do-not-call entries; the small one has 10 calls.',
     table: table(['organization', 'filter', ...ORDERS, 'totalCount'], rows),
   };
 }

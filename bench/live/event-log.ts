@@ -186,7 +186,7 @@ export async function benchEventLog(seconds: number): Promise<Section> {
   }
   return {
     title: 'Events of one organization',
-    text: `Events appended in ${seconds} s, each in a transaction of its own, ${CONNECTIONS} at once in all, and the ratio to a bare INSERT of the same rows; ms of CPU for each, of the processes that write and of PostgreSQL, numbering and one reader included; and ms from a commit until a subscriber in another process has the event. The open transaction has appended an event, too. Each row is a single run.`,
+    text: `Events appended in ${seconds} s, each in its own transaction, ${CONNECTIONS} at a time in total, and the ratio to a bare INSERT of the same rows. CPU is per event, of the writing processes and of PostgreSQL, including the numbering and one reader. The delay is in milliseconds, from a commit until a subscriber in another process has the event. The open transaction has also appended an event. Each row is a single run.`,
     table: table(
       [
         'processes',

@@ -235,7 +235,7 @@ export async function benchFanOut(counts: readonly number[]): Promise<Section> {
   }
   return {
     title: 'Fan-out',
-    text: `Deliveries per CPU second of the server, beside a bare server that sends the same bytes. The events of a transaction are appended when all before have been delivered to every subscriber. Median of ${ROUNDS} interleaved rounds. The last column is the live memory of a subscriber, after garbage is collected, over that of the bare server.`,
+    text: `Deliveries per CPU second of the server, compared with a bare server that sends the same bytes. The events of a transaction are appended once all earlier events have been delivered to every subscriber. Median of ${ROUNDS} interleaved rounds. The last column is the live memory per subscriber, after garbage collection, in excess of the bare server's.`,
     table: table(
       [
         'transport',

@@ -139,7 +139,7 @@ export async function benchOpening(count: number): Promise<Section> {
     };
     return {
       title: 'Opening subscriptions',
-      text: `Seconds from the first of ${count} connections, of which at most 100 wait to be acknowledged, until every subscriber has the events after its cursor, and the ratio to a bare server that answers each subscription with as many messages. Opening: a server that was just started, and one event. After a kill: the server was killed while all were subscribed, ${MISSED} events were appended, it was started again, and all connect with the last cursor that they saw; the start is not included. Median of ${ROUNDS} interleaved rounds.`,
+      text: `Seconds from the first of ${count} connections, of which at most 100 wait for their acknowledgment at a time, until every subscriber has the events after its cursor, and the ratio to a bare server that answers each subscription with the same number of messages. Opening: the server has just been started, and there is one event. After a kill: the server was killed while all were subscribed, ${MISSED} events were appended, the server was started again, and all connect with the last cursor that they saw; the time of the start is not included. Median of ${ROUNDS} interleaved rounds.`,
       table: table(
         ['server', 'opening', 'after a kill'],
         [row('this server', own), row('bare `ws`', floor)],

@@ -237,7 +237,7 @@ export async function benchRetention(events: number): Promise<Section> {
     const count = await benchDropping(bench, events);
     return {
       title: 'Event log',
-      text: `Time, and CPU of PostgreSQL, in ${count} partitions beside one table with the same events of a month. Deleting includes the VACUUM that must follow it.`,
+      text: `Time, and CPU of PostgreSQL, with ${count} partitions, compared with one table that has the same events of a month. Deleting includes the VACUUM that must follow it.`,
       table: table(['', 'one table', 'partitions', 'ratio of CPU'], bench.rows),
     };
   } finally {

@@ -93,7 +93,7 @@ export async function benchIdle(seconds = 30): Promise<Section> {
   }
   return {
     title: 'Idle processes',
-    text: 'Statements per second that processes with nothing to do send, and the CPU they use, of all processes together.',
+    text: 'Statements per second that idle processes send, and the CPU that they use, for all processes together.',
     table: table(['processes', 'statements per second', '% of a core'], rows),
   };
 }

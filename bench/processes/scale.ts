@@ -234,7 +234,7 @@ export async function benchScale(): Promise<Section> {
   }
   return {
     title: 'Processes',
-    text: `Per CPU second of all processes together, on one PostgreSQL and one Redis: lists of 50 read over ${CONNECTIONS} connections in all, and deliveries of events, with call and agent, to ${SUBSCRIBERS} subscribers, spread over the processes, ${TOGETHER} events at a time. Beside each, as many processes of the floor, or of the bare \`ws\` server, which show what the machine itself makes of more processes. In parentheses the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
+    text: `Requests and deliveries per CPU second of all processes together, with one PostgreSQL and one Redis. Requests: lists of 50, over ${CONNECTIONS} connections in total. Deliveries: events with call and agent, ${TOGETHER} at a time, to ${SUBSCRIBERS} subscribers spread over the processes. For comparison, the same number of processes of the floor or of the bare \`ws\` server, which show how the machine itself copes with more processes. In parentheses, the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
     table: table(
       [
         'processes',

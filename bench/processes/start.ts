@@ -36,7 +36,7 @@ export async function benchStart(): Promise<Section> {
     }
     return {
       title: 'Start',
-      text: `Seconds from the start of the process until the first answer, one object, has been read; this server authenticates the request. Median of ${ROUNDS} interleaved rounds, after one that is not counted.`,
+      text: `Seconds from the start of the process until the first response, with one object, has been read. Only this server authenticates the request. Median of ${ROUNDS} interleaved rounds, after one that is not counted.`,
       table: table(
         ['server', 'seconds'],
         [...seconds].map(([name, taken]) => [name, median(taken).toFixed(2)]),

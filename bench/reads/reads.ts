@@ -81,7 +81,7 @@ export async function benchReads({
       median(figures.get(`${name} ${operation}`) ?? []);
     return {
       title: 'Reads',
-      text: `Requests per second at ${CONNECTIONS} connections, and the ratio to the floor. This server alone authenticates, checks the cost and applies the rate limit, which it counts in memory or, in the second row, over Redis. Median of ${rounds} interleaved rounds of ${seconds} s.`,
+      text: `Requests per second over ${CONNECTIONS} connections and, in parentheses, the ratio to the floor: a server that sends the JSON of one SQL statement per request. Only this server authenticates, checks the cost and applies the rate limit, which it counts in memory or, in the second row, in Redis. Median of ${rounds} interleaved rounds of ${seconds} s.`,
       table: table(
         ['server', 'one object', 'list of 50', 'tree 10 × 10 × 1', 'dashboard of 8 fields'],
         running.map(({ contender: { name } }) => [

@@ -141,7 +141,7 @@ export async function benchWebhooksIn(count: number): Promise<Section> {
     };
     return {
       title: 'Webhooks in',
-      text: `${count} webhooks of Ultravox over ${CONNECTIONS} connections to one process, each about another call, and the ratio to a bare INSERT of the body. This server verifies and stores a webhook, acknowledges it, and applies it with its event. Median of ${ROUNDS} interleaved rounds.`,
+      text: `${count} webhooks from Ultravox over ${CONNECTIONS} connections to one process, each about a different call, and the ratio to a bare INSERT of the body. This server verifies, stores and acknowledges a webhook, and applies it together with its event. Median of ${ROUNDS} interleaved rounds.`,
       table: table(
         ['server', 'acknowledged a second', 'applied a second', 'ms of CPU each'],
         [row('this server', own), row('bare INSERT', floor)],
