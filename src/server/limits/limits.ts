@@ -22,38 +22,39 @@ export const LIMITS = {
   },
   unauthenticatedBodyBytes: {
     max: 128 * KIB,
-    about: 'Any body without a valid key, and everything a socket sends until it has one',
+    about:
+      'Body of a request without a valid key, and everything that a socket sends until it has one',
     refusal: '`REQUEST_ENTITY_TOO_LARGE`; the socket is closed',
   },
   endpointBodyBytes: {
     max: 2 * MIB,
-    about: 'Body of a request to another endpoint, such as a webhook of Ultravox',
+    about: 'Body of a request to another endpoint, such as a webhook from Ultravox',
     refusal: '413',
   },
   jsonValues: {
     max: 250_000,
-    about: 'Values in the JSON of a request, objects and lists included',
+    about: 'Values in the JSON of a request, including objects and lists',
     refusal: '`QUERY_TOO_COSTLY`',
   },
   jsonNesting: {
     max: 64,
-    about: 'Levels of objects and lists in the JSON of a request',
+    about: 'Nesting levels of objects and lists in the JSON of a request',
     refusal: '`QUERY_TOO_COSTLY`',
   },
-  documentTokens: { max: 10_000, about: 'Tokens of a document', refusal: '`QUERY_TOO_COSTLY`' },
+  documentTokens: { max: 10_000, about: 'Tokens in a document', refusal: '`QUERY_TOO_COSTLY`' },
   documentNesting: {
     max: 100,
-    about: 'Levels of brackets in a document',
+    about: 'Nesting levels of brackets in a document',
     refusal: '`QUERY_TOO_COSTLY`',
   },
   fields: {
     max: 2_000,
-    about: 'Fields of a document, and of an operation with its fragments expanded',
+    about: 'Fields in a document, and in an operation with its fragments expanded',
     refusal: '`QUERY_TOO_COSTLY`',
   },
   mergedFields: {
     max: 200,
-    about: 'Fields of a document with the same response name at the same place',
+    about: 'Fields in a document with the same response name at the same place',
     refusal: '`QUERY_TOO_COSTLY`',
   },
   nameCharacters: {
@@ -61,7 +62,11 @@ export const LIMITS = {
     about: 'Characters of a name in a document',
     refusal: '`QUERY_TOO_COSTLY`',
   },
-  depth: { max: 20, about: 'Levels of fields of an operation', refusal: '`QUERY_TOO_COSTLY`' },
+  depth: {
+    max: 20,
+    about: 'Nesting levels of fields in an operation',
+    refusal: '`QUERY_TOO_COSTLY`',
+  },
   eventCost: {
     max: 250,
     about: 'Cost of the selection of a subscription, which is executed for every event',
@@ -70,7 +75,7 @@ export const LIMITS = {
   mutationFields: { max: 25, about: 'Mutations in an operation', refusal: '`QUERY_TOO_COSTLY`' },
   introspectionBytes: {
     max: 2_000_000,
-    about: 'Answer to the introspection fields of an operation',
+    about: 'Response to the introspection fields of an operation',
     refusal: '`QUERY_TOO_COSTLY`',
   },
   variableErrors: {
@@ -80,7 +85,7 @@ export const LIMITS = {
   },
   searchedCharacters: {
     max: MAX_SEARCHED_CHARACTERS,
-    about: 'Characters of a text in a filter, or in another argument of a query or subscription',
+    about: 'Characters of a text in a filter or in another argument of a query or subscription',
     refusal: '`BAD_USER_INPUT`',
   },
   idempotencyKeyCharacters: {
@@ -106,64 +111,64 @@ export const LIMITS = {
   filesPerUpload: { max: 5, about: 'Files in a multipart body', refusal: '`BAD_REQUEST`' },
   uploadsPerKey: {
     max: 4,
-    about: 'Uploads of an API key at once, in each process',
+    about: 'Concurrent uploads of an API key, in each process',
     refusal: '`RATE_LIMITED`',
   },
   downloadsPerKey: {
     max: 2,
-    about: 'Exports that are downloaded at once with links of an API key, in each process',
+    about: 'Concurrent export downloads with links of an API key, in each process',
     refusal: '429',
   },
   exports: {
     max: SNAPSHOTS_AT_ONCE,
-    about: 'Exports that are downloaded at once from a process',
+    about: 'Concurrent export downloads from a process',
     refusal: '503',
   },
   downloadStallSeconds: {
     max: 30,
-    about: 'Seconds by which a client that reads an export may fall behind 64 KiB a second',
-    refusal: 'broken off',
+    about: 'Seconds by which the download of an export may fall behind 64 KiB per second',
+    refusal: 'the connection is closed',
   },
   recordingsPerKey: {
     max: 50,
-    about: 'Recordings that are open at once with links of an API key, in each process',
+    about: 'Recordings open at the same time with links of an API key, in each process',
     refusal: '429',
   },
   recordingStallSeconds: {
     max: 300,
-    about: 'Seconds that a client may take for 64 KiB of a recording',
-    refusal: 'broken off',
+    about: 'Seconds that a client may take to read 64 KiB of a recording',
+    refusal: 'the connection is closed',
   },
   subscriptionsPerSocket: {
     max: 100,
-    about: 'Open operations of a socket',
+    about: 'Open operations on a socket',
     refusal: '`RATE_LIMITED`',
   },
   unauthenticatedSockets: {
     max: 200,
-    about: 'Sockets of an address without a valid key, in each process',
+    about: 'Sockets from an address without a valid key, in each process',
     refusal: '429',
   },
   messageBytes: { max: MIB, about: 'Message on a socket', refusal: 'close code 1009' },
   pingCharacters: {
     max: 1_000,
-    about: 'Characters of the payload of a ping on a socket',
+    about: 'Characters in the payload of a ping on a socket',
     refusal: 'close code 4400',
   },
   bufferedBytes: {
     max: 4 * MIB,
-    about: 'Messages that wait for a client that does not read',
+    about: 'Messages queued for a client that does not read',
     refusal: 'close code 1013, with the cursor to continue after',
   },
   unauthenticatedPerMinute: {
     max: 120,
-    about: 'Requests of an address without a valid key in a minute (IPv6: of a /64 network)',
+    about: 'Requests per minute from an address without a valid key (IPv6: from a /64 network)',
     refusal: '`RATE_LIMITED`',
   },
   subscriptionsPer10Seconds: {
     max: 500,
     about:
-      'Subscriptions that an organization opens in ten seconds, or `MAX_SUBSCRIPTIONS` if that is more',
+      'Subscriptions that an organization opens in ten seconds, or `MAX_SUBSCRIPTIONS` if that is higher',
     refusal: '`RATE_LIMITED`',
   },
 } as const satisfies Record<string, Limit>;
