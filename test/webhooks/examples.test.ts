@@ -25,7 +25,7 @@ useWebhookServer();
 const DOCS = 'docs/webhooks.md';
 const HEADING = '## Events\n';
 const OTHERS: Record<string, string> = {
-  [RESULTS_EVENT]: 'The results of a call, sent to the CRM webhook of its agent alone.',
+  [RESULTS_EVENT]: 'The results of a call, sent only to the CRM webhook of its agent.',
   [TEST_EVENT]: 'Sent by `sendTestWebhook`.',
 };
 
