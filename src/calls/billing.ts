@@ -9,7 +9,7 @@ export function billingStatusOf(status: string | null): CallBillingStatus {
   return 'PENDING';
 }
 
-/** Returns whether a billing status is an update: a billed call can only be refunded. */
+/** Whether `seen` supersedes `known`: a billed call can only be refunded. */
 export function isBillingUpdate(known: CallBillingStatus, seen: CallBillingStatus): boolean {
   return BILLING_RANK[seen] > BILLING_RANK[known];
 }
@@ -21,7 +21,7 @@ const BILLING_RANK: Record<CallBillingStatus, number> = {
   REFUNDED: 2,
 };
 
-/** Returns the whole seconds of an Ultravox duration (`"42s"`). */
+/** Converts an Ultravox duration (`"42s"`) to whole seconds, rounded up. 0 if missing or invalid. */
 export function billedSeconds(duration: string | null): number {
   const seconds = Number.parseFloat(duration ?? '0');
   return Number.isFinite(seconds) && seconds > 0 ? Math.ceil(seconds) : 0;

@@ -14,16 +14,16 @@ import { isEnded } from './status.ts';
 import { callEvents } from './updates/append-events.ts';
 
 const MAX_DELETE = 100;
-/** Time left to the job of the deletion itself. */
+/** Time given to the job of the deletion before the periodic clean-up takes over. */
 const REMOVE_AFTER_MS = 10 * 60_000;
 const REMOVE_BATCH = 100;
 
 /**
- * Permanently deletes ended calls, with recordings and transcripts at Ultravox. Deletes none if one of
- * them has not ended.
+ * Permanently deletes ended calls, with their recordings and transcripts at Ultravox. Deletes none if one of them has
+ * not ended.
  *
- * Order: personal data is erased and the rows are marked in one transaction, with a job for each call; the
- * jobs remove the calls at Ultravox and are retried.
+ * Order: one transaction erases personal data, marks the rows, and enqueues a job for each call; the jobs then remove
+ * the calls at Ultravox, and are retried.
  */
 export async function deleteCalls(
   app: App,
@@ -118,8 +118,8 @@ export async function removeUltravoxCall(
 }
 
 /**
- * Removes deleted calls whose job gave up, or whose Ultravox ID became known after the deletion. All of them: those
- * that Ultravox refuses to delete must not keep the others waiting.
+ * Enqueues the removal of deleted calls whose job gave up, or whose Ultravox ID became known after the deletion. Goes
+ * through all of them, so that calls that Ultravox refuses to delete do not block the others.
  */
 export async function removeDeletedCalls(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - REMOVE_AFTER_MS);

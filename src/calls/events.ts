@@ -1,4 +1,4 @@
-/** Events of calls in the event log. */
+/** Call events in the event log: their types, filters and visibility. */
 import { checkWatchedAgent } from '../agents/usable-agent.ts';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
@@ -27,10 +27,10 @@ export const CALL_EVENT_TYPES = {
   TRANSCRIPT_TURN: 'CALL_TRANSCRIPT_TURN',
 } as const satisfies Record<string, EventType>;
 
-/** Types that this version knows: a newer one may append others during an upgrade. */
+/** Types known to this version: during an upgrade, a newer version may append others. */
 export const KNOWN_TYPES: readonly EventType[] = Object.values(CALL_EVENT_TYPES);
 
-/** Turns are read only for subscribers that ask for them. */
+/** All types except turns, which are read only for subscribers that ask for them. */
 const DEFAULT_TYPES: ReadonlySet<EventType> = new Set(
   Object.values(CALL_EVENT_TYPES).filter((type) => type !== 'CALL_TRANSCRIPT_TURN'),
 );
@@ -48,7 +48,7 @@ export interface CallEventFilter {
   types?: readonly CallEventTypeName[] | null;
 }
 
-/** Builds a filter both as a query and as a predicate on loaded events. */
+/** Builds a filter as both a query and a predicate on loaded events. */
 export function callEventFilter({
   callId,
   agentId,
@@ -79,7 +79,7 @@ export function callEventFilter({
  * Checks that the viewer may see the call, agent and campaign of a subscription. Deleted ones are allowed,
  * since their events are still in the log.
  *
- * @throws RequestError BAD_USER_INPUT if one does not exist for this viewer.
+ * @throws RequestError BAD_USER_INPUT if one of them does not exist for this viewer.
  */
 export async function checkWatched(
   app: App,
@@ -100,7 +100,7 @@ export async function checkWatched(
   ) {
     throw notFound('Call', publicId('Call', callId));
   }
-  // A limited token gets events of its call or campaign only, and must not learn which agents exist.
+  // A limited token only gets events of its call or campaign, and must not reveal which agents exist.
   if (agentId && !onlyCallId && !onlyCampaignId) await checkWatchedAgent(app, viewer, agentId);
   const another =
     onlyCallId !== undefined || (onlyCampaignId !== undefined && campaignId !== onlyCampaignId);

@@ -22,7 +22,7 @@ import { type CallFilter, callFilter, callsWhere, checkCallFilter } from './sear
 export const CALL_EXPORT_PATH = '/downloads/calls';
 const PAGE = 500;
 
-/** Creates a link to a file of the calls that match when the link is followed. */
+/** Creates a link to a file of matching calls. The calls are those that match when the link is followed. */
 export async function exportCalls(
   app: App,
   viewer: Viewer,
@@ -40,7 +40,7 @@ export function downloadCalls(
   return serveExport(app, request, CALLS);
 }
 
-/** Newest first, as lists are. */
+/** Newest first, like lists. */
 async function* pages(tx: Tx, where: Prisma.CallWhereInput): AsyncGenerator<CallRecordRow[]> {
   let after: { createdAt: Date; id: string } | null = null;
   for (;;) {

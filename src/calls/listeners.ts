@@ -1,34 +1,34 @@
-/** Listeners through which other features learn of changes of calls. Registered in `start.ts`. */
+/** Listeners that notify other features of changes to calls. Registered in `start.ts`. */
 import type { App, Tx } from '../app.ts';
 import type { Call } from '../generated/prisma/client.ts';
 import { perInstance } from '../infra/per-instance.ts';
 
 export interface CallListener {
   /**
-   * Called after the commit of a call's end, with the call as it is then. Not called for calls that their owner
-   * withdraws, nor when the process dies at that moment, so it must not be the only way to learn of an end.
+   * Called after the commit of a call's end, with the call in that state. Not called for calls that their owner
+   * withdraws, nor if the process dies at that moment, so it must not be the only way to learn of an end.
    */
   callEnded?(app: App, end: CallEnd): void;
-  /** Called in the transaction in which calls are deleted, to remove what else is kept of them. */
+  /** Called in the transaction that deletes calls, to remove related data. */
   callsDeleted?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
-  /** Called in the transaction in which transcripts expire, to remove what else is kept of their words. */
+  /** Called in the transaction that expires transcripts, to remove data derived from their words. */
   transcriptsExpired?(app: App, tx: Tx, callIds: readonly string[]): Promise<void>;
   /**
-   * Called after claims of owned calls were released by others than their owner: their process died, or Ultravox
-   * has refused the request.
+   * Called after claims of owned calls were released by someone other than their owner: their process died, or Ultravox
+   * refused the request.
    */
   claimsReleased?(app: App, owners: ReadonlySet<string>): Promise<void>;
 }
 
 export interface CallEnd {
   call: Call;
-  /** Whether the call counted against the concurrency limits, which have room again. */
+  /** Whether the call counted against the concurrency limits, so that a slot is free again. */
   heldSlot: boolean;
 }
 
 const listeners = perInstance<App, CallListener[]>(() => []);
 
-/** Registers a listener for this process. To be called before any call is handled. */
+/** Registers a listener for this process. Must be called before any call is handled. */
 export function addCallListener(app: App, listener: CallListener): void {
   listeners(app).push(listener);
 }

@@ -3,13 +3,13 @@ import { type Call, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/rows/columns.ts';
 import type { RawReader } from '../infra/rows/row-reader.ts';
 
-/** SQL: the columns of `Call`, in a query of `calls`. */
+/** SQL: the columns of `Call`, for a query of `calls`. */
 export const CALL_COLUMNS = columnsAs('calls', Object.values(Prisma.CallScalarFieldEnum));
 
 /** A call that was read without a lock. */
 export interface ReadCall {
   call: Call;
-  /** Version of the row: `writeUpdates` writes only to this one. */
+  /** Version of the row. `writeUpdates` writes only if it is unchanged. */
   version: string;
 }
 
@@ -27,10 +27,10 @@ export async function lockCall(tx: Tx, id: string): Promise<Call | null> {
 }
 
 /**
- * Locks the calls that meet a condition, always in the same order, and returns them as they are then. The locks
+ * Locks the calls that meet a condition, always in the same order, and returns their state under the lock. The locks
  * do not block foreign keys to the calls.
  *
- * @param free whether to skip calls that are locked elsewhere, instead of waiting for them.
+ * @param free whether to skip calls that are locked elsewhere instead of waiting for them.
  */
 export async function lockCalls(tx: Tx, where: Prisma.Sql, { free = false } = {}): Promise<Call[]> {
   return tx.$queryRaw<Call[]>`

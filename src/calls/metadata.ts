@@ -1,4 +1,4 @@
-/** Metadata of calls as text entries, which an index can search. */
+/** Call metadata as text entries that an index can search. */
 
 export const MAX_METADATA_ENTRIES = 50;
 

@@ -1,4 +1,4 @@
-/** Calls that ended before this server knew of them, for the demo: they have no events and no transcript. */
+/** Adds calls that ended before this server knew of them, for the demo. They have no events and no transcript. */
 import type { App } from '../app.ts';
 import type { AnsweredBy, CallEndReason } from '../generated/prisma/enums.ts';
 import { newId } from '../infra/ids.ts';
@@ -10,12 +10,12 @@ export interface PastCall {
   createdAt: Date;
   phoneNumber: string;
   endReason: CallEndReason;
-  /** Null when it was not answered. */
+  /** Null if the call was not answered. */
   talkSeconds: number | null;
   answeredBy: AnsweredBy | null;
 }
 
-/** @returns the ids of the calls, in the same order. */
+/** @returns the IDs of the calls, in the same order. */
 export async function addPastCalls(
   app: App,
   viewer: Viewer,

@@ -1,8 +1,8 @@
-/** A call as webhooks and exports contain it: with public IDs and enum values, as JSON. */
+/** A call as it appears in webhooks and exports: as JSON, with public IDs and enum values. */
 import type { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 
-/** Relations that a record needs in addition to the columns of the call. */
+/** Relations that a record needs besides the columns of the call. */
 export const CALL_RECORD = {
   agent: { select: { id: true, name: true } },
   campaign: { select: { id: true, name: true } },
@@ -51,17 +51,17 @@ export function callRecord(row: CallRecordRow) {
 
 type Parties = Pick<CallRecordRow, 'direction' | 'phoneNumber' | 'ownNumber'>;
 
-/** The number that calls. */
+/** Phone number of the caller. */
 export function fromNumberOf({ direction, phoneNumber, ownNumber }: Parties): string | null {
   return direction === 'OUTBOUND' ? ownNumber : phoneNumber;
 }
 
-/** The number that is called. */
+/** Phone number of the callee. */
 export function toNumberOf({ direction, phoneNumber, ownNumber }: Parties): string | null {
   return direction === 'OUTBOUND' ? phoneNumber : ownNumber;
 }
 
-/** What the call cost; null until it is billed. */
+/** Cost of the call; null until it is billed. */
 export function moneyOf({
   costAmount,
   costCurrency,
@@ -74,7 +74,7 @@ export function moneyOf({
     : null;
 }
 
-/** Seconds from the answer to the end. */
+/** Seconds from the answer to the end; null unless the call was answered and has ended. */
 export function durationOf({
   answeredAt,
   endedAt,

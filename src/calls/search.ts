@@ -18,7 +18,7 @@ import { MAX_METADATA_ENTRIES, metadataEntries } from './metadata.ts';
 import { wordsOf } from './post-call/words.ts';
 import { visibleCalls } from './service.ts';
 
-/** A filter as download links carry it. One with an unknown member is refused, because it would match more. */
+/** A filter as carried by download links. Unknown members are rejected: ignoring them would match more calls. */
 export const callFilter = z.strictObject({
   /** Empty means all, as for `endReason`. */
   status: z.array(z.enum(CallStatus)).readonly().nullish(),
@@ -47,13 +47,12 @@ export const callFilter = z.strictObject({
 });
 export type CallFilter = z.output<typeof callFilter>;
 
-/** A week, and in milliseconds less than the largest 32-bit integer. */
+/** One week. In milliseconds, it is less than the largest 32-bit integer. */
 const MAX_DURATION_SECONDS = 604_800;
 const MAX_SEARCH = 500;
 
 /**
- * Returns the condition of a filter, to be combined with `visibleCalls`. Problems are added to `checks` under
- * `path`.
+ * Translates a filter into a condition to combine with `visibleCalls`. Problems are added to `checks` under `path`.
  */
 export function callsWhere(
   checks: Checks,
@@ -103,8 +102,8 @@ export function callsWhere(
 }
 
 /**
- * The condition twice: PostgreSQL assumes that one call in 200 has a pair that it has no statistics of, and
- * would go through millions of calls in the order of the list. Taken for rarer, it is looked up in its index.
+ * Repeats the condition on purpose: PostgreSQL assumes that one call in 200 has a pair for which it has no statistics,
+ * and would scan millions of calls in list order. With a lower estimate, it uses the index.
  */
 function metadataConditions(
   checks: Checks,
@@ -125,8 +124,8 @@ function metadataConditions(
 }
 
 /**
- * On the column that analytics count. `not: null` says nothing new, but PostgreSQL takes `= false` for all that is
- * not true, null included, and would not look a rare verdict up in its index.
+ * Condition on the column that analytics uses. `not: null` adds nothing logically, but PostgreSQL estimates `= false`
+ * to match everything that is not true, including null, and would not use the index for a rare verdict.
  */
 function verdictCondition(successful: boolean): Prisma.CallWhereInput {
   return { fact: { success: { equals: successful, not: null } } };
@@ -187,10 +186,10 @@ function checkWords(
 }
 
 /**
- * Returns the condition of the `filter` of a mutation.
+ * Checks the `filter` of a mutation and returns its condition.
  *
- * @throws UserInputError for a filter that is invalid, and for an agent, number or campaign that the organization
- *   does not have: no calls would look like success.
+ * @throws UserInputError if the filter is invalid, or the organization does not have its agent, number or campaign:
+ *   an empty result would look like success.
  */
 export async function checkCallFilter(
   app: App,

@@ -1,4 +1,4 @@
-/** Creates and ends calls. They are placed in `placement/`. */
+/** Creates and ends calls. `placement/` places them. */
 import { lockAgent } from '../agents/usable-agent.ts';
 import type { App } from '../app.ts';
 import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
@@ -32,19 +32,19 @@ export interface CreateCallInput extends CallInput {
   agentId: string;
   phoneNumber: string;
   fromNumber?: string | null | undefined;
-  /** After it the call is not placed any more, and fails. */
+  /** Deadline: afterwards the call is no longer placed, and fails. */
   placeBefore?: Date | null | undefined;
 }
 
 /**
- * Creates an outbound call. The call is committed with its first event, then placed as soon as the limits
- * allow, normally within this request. After a crash the worker places it (not claimed yet) or looks it
- * up (claimed); it never creates a second one.
+ * Creates an outbound call. The call is committed with its first event, then placed as soon as the limits allow,
+ * normally within this request. After a crash, the worker places it if it was not claimed yet, or looks it up if it
+ * was; it never creates a second one.
  */
 export async function createCall(app: App, viewer: Viewer, input: CreateCallInput): Promise<Call> {
   const id = newObjectId(viewer);
   const made = await earlierCall(app, viewer, id);
-  // It was checked then; meanwhile its deadline may have passed, or its agent be deleted.
+  // The input was checked by the earlier run. Its deadline may have passed since, or its agent may have been deleted.
   if (made) return placeNow(app, made);
 
   const checks = new Checks();
@@ -92,24 +92,24 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
   return placeNow(app, call);
 }
 
-/** The deadline of the request, so that no phone rings after `instant`: that of a calling window. */
+/** Deadline for sending the request so that no phone rings after `instant`, as for a calling window. */
 function withMargin({ config }: App, instant: Date): Date {
   return new Date(instant.getTime() - config.CALLING_WINDOW_MARGIN_SECONDS * 1000);
 }
 
-/** Returns the call that an interrupted run under the same idempotency key created. */
+/** Returns the call created by an interrupted run with the same idempotency key. Null if there is none. */
 async function earlierCall(app: App, viewer: Viewer, id: string): Promise<Call | null> {
   if (!viewer.idempotency) return null;
   return app.db.call.findFirst({ where: { ...ownedBy(viewer), id } });
 }
 
 /**
- * Ends a call. A call that is not dialed yet is canceled at once. An answered call is hung up at Ultravox
- * and ends when Ultravox reports it. A ringing call cannot be stopped there: it is hung up as soon as it
- * is answered, and is CANCELLED if it never is. Has no effect on an ended call.
+ * Ends a call. A call that is not dialed yet is canceled at once. An answered call is hung up at Ultravox and ends
+ * when Ultravox reports it. A ringing call cannot be stopped at Ultravox: it is hung up as soon as it is answered, and
+ * is CANCELLED if it never is. Has no effect on an ended call.
  *
- * Order: the request is committed first, then Ultravox is asked. If that fails, the next update of the
- * call or the reconciler asks again.
+ * Order: the request is committed first, then sent to Ultravox. If that fails, the next update of the call or the
+ * reconciler tries again.
  */
 export async function endCall(app: App, viewer: Viewer, id: string): Promise<Call> {
   const call = await findOwnCall(app, viewer, id);

@@ -2,7 +2,7 @@
 import type { Agent } from '../generated/prisma/client.ts';
 import { durationSeconds } from '../infra/checks.ts';
 
-/** As stored in `calls.settings`: only the given fields. Durations are validated strings. */
+/** As stored in `calls.settings`: only the fields that were given. Durations are already validated. */
 export interface CallSettings {
   recordingEnabled?: boolean;
   greeting?: string;
@@ -14,7 +14,7 @@ export interface CallSettings {
 const DEFAULT_MAX_DURATION = '3600s';
 const DEFAULT_JOIN_TIMEOUT = '30s';
 
-/** Returns the maximum duration and ringing time: of the call, the agent, or Ultravox. */
+/** Returns the maximum duration and ringing time: from the call, else the agent, else Ultravox's default. */
 export function boundsOf(
   agent: Pick<Agent, 'maxDuration' | 'joinTimeout'>,
   settings: CallSettings,

@@ -1,6 +1,6 @@
 /**
- * Status of a call as a pure state machine: from updates of Ultravox, in any order and repeated, to the
- * changes of status that our row still lacks. A status never goes back.
+ * Call status as a pure state machine: turns updates from Ultravox, in any order and possibly repeated, into the
+ * status changes that our row still lacks. A call never returns to an earlier status.
  *
  * Ultravox has no status of its own: it is derived from `joined`, `ended` and `endReason`, and for
  * SIP from `sipDetails.terminationReason` (its Call definition).
@@ -19,7 +19,7 @@ export interface Observation {
   terminationReason: string | null;
 }
 
-/** The part of our row that decides about the next steps. */
+/** Columns of our row that determine the next steps. */
 export interface CallState {
   status: CallStatus;
   direction: CallDirection;
@@ -30,7 +30,7 @@ export interface CallState {
 
 export interface Step {
   status: CallStatus;
-  /** Time as reported by Ultravox; null if it does not report it. */
+  /** Time as reported by Ultravox; null if it does not report one. */
   at: Date | null;
   endReason: CallEndReason | null;
 }
@@ -48,7 +48,7 @@ export function isEnded(status: CallStatus): boolean {
   return RANK[status] === 3;
 }
 
-/** Returns the changes of status that are still to be made, in order. */
+/** Returns the missing status changes, in order. */
 export function stepsTowards(state: CallState, seen: Observation): Step[] {
   const steps: Step[] = [];
   const rank = RANK[state.status];
@@ -107,7 +107,7 @@ function unanswered(
   return { status: 'FAILED', endReason: 'NO_ANSWER' };
 }
 
-/** Returns the end of a call whose end was never reported. */
+/** Returns the final status of a call whose end was never reported. */
 export function endOfLostCall(status: CallStatus): {
   status: CallStatus;
   endReason: CallEndReason;

@@ -1,4 +1,4 @@
-/** What calls to people and test calls have in common: checks of the input, the new row, and placing it. */
+/** Code shared by outbound calls and test calls: input checks, the new row, and placement. */
 import { findAgent, readinessProblems } from '../../agents/usable-agent.ts';
 import type { App, Tx } from '../../app.ts';
 import type { Problem, UserErrorCode } from '../../errors.ts';
@@ -12,7 +12,7 @@ import { queuedCall } from '../placement/placement-state.ts';
 import { boundsOf, type CallSettings } from '../settings.ts';
 import { createdEvent } from '../updates/call-update.ts';
 
-/** Limits of the input; durations as far as Ultravox allows them. */
+/** Input limits. Durations are those that Ultravox allows. */
 const LIMITS = {
   variables: { maxEntries: 100, maxValue: 10_000 },
   metadata: { maxEntries: MAX_METADATA_ENTRIES, maxValue: 2_000 },
@@ -21,7 +21,7 @@ const LIMITS = {
   joinTimeout: { min: 1, max: 600 },
 } as const;
 
-/** What every new call may be given. */
+/** Input common to all new calls. */
 export interface CallInput {
   variables?: Record<string, unknown> | null | undefined;
   settings?: CallSettingsInput | null | undefined;
@@ -35,7 +35,7 @@ export interface CallSettingsInput {
   joinTimeout?: string | null | undefined;
 }
 
-/** Checks what every new call may be given. */
+/** Checks the input common to all new calls. */
 export function checkCallInput(
   checks: Checks,
   input: CallInput,
@@ -69,7 +69,7 @@ export function checkCallInput(
   };
 }
 
-/** The agent, if it can make calls; otherwise null, and `checks` has the reasons. */
+/** Returns the agent if it can make calls. Otherwise returns null and adds the reasons to `checks`. */
 export async function findReadyAgent(
   app: App,
   viewer: Viewer,
@@ -93,7 +93,7 @@ export interface NewCall {
   settings: CallSettings;
 }
 
-/** Inserts a call that waits to be placed, with its first event. The caller calls `announceEvents` after the commit. */
+/** Inserts a call to be placed, with its first event. The caller calls `announceEvents` after the commit. */
 export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promise<Call> {
   const call = await tx.call.create({
     data: {
@@ -122,8 +122,8 @@ export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall):
 }
 
 /**
- * Places a committed call within the request. An error is only logged: the call exists and the worker
- * continues it, while a failed request would be sent again.
+ * Places a committed call within the request. Errors are only logged: the call exists and the worker continues it,
+ * whereas a failed request would be sent again.
  */
 export async function placeNow(app: App, call: Call): Promise<Call> {
   try {
@@ -136,7 +136,7 @@ export async function placeNow(app: App, call: Call): Promise<Call> {
   }
 }
 
-/** Returns the rejection by Ultravox as user errors; empty if the call was not rejected. */
+/** Returns Ultravox's rejection of the call as user errors; empty if the call was not rejected. */
 export function placementProblems(call: Call): Problem[] {
   if (!call.failureCode) return [];
   return [{ code: call.failureCode as UserErrorCode, message: call.failure ?? '', path: [] }];

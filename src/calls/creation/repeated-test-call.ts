@@ -1,12 +1,12 @@
-/** Test calls of requests that are repeated with their idempotency key. */
+/** Finds the test call of a request that is repeated with its idempotency key. */
 import type { App } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
 
 /**
- * The ID of the call to start, and the call itself if an earlier run made it and it can still be joined. A
- * run whose call is over, as when Ultravox had no capacity, is followed by one with another call.
+ * Returns the ID of the call to start, and the call itself if an earlier run created it and it can still be joined. If
+ * the call of an earlier run is over, for example because Ultravox had no capacity, the next run starts another call.
  */
 export async function testCallOf(
   app: App,
@@ -22,7 +22,7 @@ export async function testCallOf(
   return { id: idOf(run), earlier: await find(run) };
 }
 
-/** The first number from 0 for which `holds` is false. It must be true for all smaller ones. */
+/** The first number from 0 for which `holds` is false. `holds` must be true for all smaller numbers. */
 async function firstWithout(holds: (number: number) => Promise<boolean>): Promise<number> {
   let low = 0;
   let high = 0;

@@ -1,4 +1,4 @@
-/** Calls in a browser, to try an agent. */
+/** Starts calls in a browser, to try an agent. */
 import { lockAgent } from '../../agents/usable-agent.ts';
 import type { App } from '../../app.ts';
 import { UserInputError, userError } from '../../errors.ts';

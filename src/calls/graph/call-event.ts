@@ -1,4 +1,4 @@
-/** Events of calls: the list of a call, the subscription, and the cursor of the event log. */
+/** Call events in the graph: the list of a call, the subscription, and the cursor of the event log. */
 import { OperationTypeNode } from 'graphql';
 import type { Event } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
@@ -196,7 +196,7 @@ builder.subscriptionField('callEvents', (t) =>
       const campaignId = optionalId('Campaign', args.campaignId);
       await checkWatched(app, viewer, { callId, agentId, campaignId });
       const watched = {
-        // A token for one call or campaign sees only that, also when it does not ask for it.
+        // A token for one call or campaign sees only that, even if the client does not ask for it.
         callId: viewer.onlyCallId ?? callId,
         agentId,
         campaignId: viewer.onlyCampaignId ?? campaignId,

@@ -1,4 +1,4 @@
-/** The calls with the phone number of a contact. */
+/** Calls with the phone number of a contact. */
 import type { GraphQLResolveInfo } from 'graphql';
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
@@ -66,7 +66,7 @@ const loadPage = batched<PageKey, Call[]>(async (reader, keys) => {
   return keys.map((key) => pages.get(key) ?? []);
 });
 
-/** The calls on the same page of each number. Each form of a number is read in the order of the index. */
+/** Finds the same page of calls for each number. Each form of a number is read in index order. */
 function findPages(
   { app, viewer }: Reader,
   numbers: Prisma.Sql,
@@ -126,7 +126,7 @@ function callsOf(
   const selection = rowSelection({ context, info, select, paths: NODE_PATHS, typeName: 'Call' });
   return connectionOfPage(page, {
     ...sourceOfPage(page, (query) => loadPage(reader, { phoneNumber, query, selection })),
-    // In rows that are only shown, instants are text.
+    // Rows that are only displayed hold instants as text.
     cursorOf: ({ createdAt, id }) => writeCursor(cipher, cursors, [new Date(createdAt), id]),
     totalCount: () => loadCount(reader, { phoneNumber }),
   });

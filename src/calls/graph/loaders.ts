@@ -87,7 +87,7 @@ function toEvent(row: EventRow): Event {
   };
 }
 
-/** Loads the number of events of any number of calls in one statement. */
+/** Counts the events of any number of calls in one statement. */
 export const loadEventCount = batched<Omit<EventKey, 'query'>, number>(async ({ app }, keys) => {
   const counts = await app.db.event.groupBy({
     by: ['callId', 'type'],
@@ -104,17 +104,16 @@ export const loadEventCount = batched<Omit<EventKey, 'query'>, number>(async ({ 
   });
 });
 
-/** Loads the calls of events and decisions, and the latest ones of campaign contacts. */
+/** Loads the calls of events and decisions, and the latest calls of campaign contacts. */
 export const loadCall = rowLoader('Call', existingOf);
 
-/** The calls behind a page of events, by what is selected of them. */
+/** Calls of the events of a page, by the selection they were loaded with. */
 const liveCalls = new WeakMap<Event, Map<string, Promise<Call | null>>>();
 
 /**
- * The call behind an event of a subscription, with the selected columns and relations. It is read once
- * for all subscribers of this process, because the feed hands all of them the same object, and together
- * with the calls of all events that were read from the log at once. All of these belong to one
- * organization.
+ * Loads the call of a subscription's event, with the selected columns and relations. The feed hands all subscribers
+ * in this process the same event object, so the call is read only once for all of them, together with the calls of
+ * all events that were read from the log at once. All of these belong to one organization.
  */
 export function loadLiveCall(
   app: App,
@@ -140,7 +139,7 @@ export function loadLiveCall(
   return liveCalls.get(event)?.get(key) ?? Promise.resolve(null);
 }
 
-/** Those that are worked out once for an operation need a key only once. */
+/** Keys of selections, so that a selection shared by a whole operation is serialized only once. */
 const keys = new WeakMap<RowSelection, string>();
 
 function keyOf(selection: RowSelection): string {

@@ -1,4 +1,4 @@
-/** The steps that follow the end of a call, on calls. */
+/** Post-call steps of calls in the graph. */
 import type { PostCallStep } from '../../generated/prisma/client.ts';
 import { PostCallStepKind, PostCallStepStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';

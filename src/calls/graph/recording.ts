@@ -1,4 +1,4 @@
-/** The recording of a call, as a status and a link. */
+/** The recording of a call in the graph: a status and a link. */
 import { builder } from '../../graphql/builder.ts';
 import { ENDS_WITH_CREDENTIAL } from '../../graphql/credential-end.ts';
 import { LINK_MINUTES, recordingLink } from '../recordings/serve.ts';

@@ -1,4 +1,4 @@
-/** Transcript, summary and what was found in them, on calls. */
+/** Transcript and summary of a call in the graph, and what was found in them. */
 import { TurnSpeaker } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';

@@ -1,4 +1,4 @@
-/** Turns as events of the log: each turn of a watched call is appended exactly once. */
+/** Turns in the event log: each turn of a watched call is appended exactly once. */
 import type { App, Tx } from '../../app.ts';
 import type { Call, CallTurn, Event } from '../../generated/prisma/client.ts';
 import type { Json } from '../../infra/bus.ts';
@@ -9,7 +9,7 @@ import { appendCallEvents, type NewCallEvent } from '../updates/append-events.ts
 
 const TYPE = 'CALL_TRANSCRIPT_TURN';
 
-/** The turn that an event holds; null for other events, and when it was erased. */
+/** Returns the turn that an event holds. Null for other events and if the turn was erased. */
 export function turnOf({ data, callId, organizationId }: Event): CallTurn | null {
   const { turn } = data as { turn?: Turn };
   if (!turn || !callId) return null;
@@ -17,8 +17,8 @@ export function turnOf({ data, callId, organizationId }: Event): CallTurn | null
 }
 
 /**
- * Appends turns of a live call that have no event yet. Once the call has ended it does nothing: what is
- * missing then follows with the transcript.
+ * Appends the turns of a live call that have no event yet. Does nothing once the call has ended: the missing
+ * turns are then appended with the transcript.
  */
 export async function appendTurns(app: App, callId: string, turns: readonly Turn[]): Promise<void> {
   const call = await app.db.$transaction(async (tx) => {
@@ -31,8 +31,8 @@ export async function appendTurns(app: App, callId: string, turns: readonly Turn
 }
 
 /**
- * Events of the turns that have none yet. The lock on the call keeps two processes from appending the same
- * turn.
+ * Returns events for the turns that have none yet. The caller holds the lock on the call, so that no two processes
+ * append the same turn.
  */
 export async function missingTurns(
   tx: Tx,
@@ -44,7 +44,7 @@ export async function missingTurns(
     WHERE call_id = ${call.id}::uuid AND type = ${TYPE}::"EventType"`;
   const positions = new Set(known.map(({ position }) => position));
   const missing = turns.filter(({ position }) => !positions.has(position));
-  // The position stays when the turn is erased.
+  // The position is kept when the turn is erased.
   return missing.map((turn) => ({
     type: TYPE,
     data: { position: turn.position, turn: turn as unknown as Json },

@@ -1,7 +1,7 @@
 /**
- * Reads the turns of live calls with subscribers, from Ultravox into the event log, which hands
- * them to all subscribers. Every process with subscribers takes part; a lease lets one process at a time
- * read a call, and another follows when it stops or dies. Calls without subscribers cost nothing.
+ * Reads the turns of live calls that have subscribers from Ultravox into the event log, which delivers them to all
+ * subscribers. Every process with subscribers takes part. A lease lets only one process at a time read a call;
+ * another process takes over when it stops or dies. Calls without subscribers cost nothing.
  */
 import { sqltag as sql } from '@prisma/client/runtime/client';
 import type { App } from '../../app.ts';
@@ -16,7 +16,7 @@ import { appendTurns } from './turn-events.ts';
 
 const INTERVAL_MS = 500;
 const LEASE_SECONDS = 5;
-/** Requests to Ultravox at once, in one process. */
+/** Maximum number of concurrent requests to Ultravox in one process. */
 const MAX_AT_ONCE = 20;
 
 export interface WatchedCalls {
@@ -26,7 +26,7 @@ export interface WatchedCalls {
   campaignId: string | null;
 }
 
-/** Watches the live calls that match until the returned function is called. */
+/** Watches matching live calls until the returned function is called. */
 export function watchTurns(app: App, calls: WatchedCalls): () => void {
   const watcher = watchers(app);
   const key = {};
@@ -39,17 +39,17 @@ const watchers = perInstance((app: App) => new TurnWatcher(app));
 
 type LiveCall = Pick<Call, 'id' | 'organizationId' | 'agentId' | 'campaignId' | 'ultravoxId'>;
 
-/** What this process knows of a call that it reads. */
+/** State of a call that this process reads. */
 interface Reading {
   lease: Lease;
-  /** When the lease is to be renewed; null while it is not held. */
+  /** When to renew the lease; null while it is not held. */
   renewAt: number | null;
   messages: ReadMessages | undefined;
-  /** The last message as it was at the last look, which may still grow. */
+  /** The last message as of the previous read; it may still grow. */
   last: string;
   appended: Set<number>;
   busy: boolean;
-  /** Not read before this time, after a failure. */
+  /** After a failure, the call is not read before this time. */
   pausedUntil: number;
 }
 
@@ -114,13 +114,13 @@ class TurnWatcher {
   }
 
   /**
-   * All of them, since those of an account are limited. Those looked at longest ago come first, so that none is starved
-   * when there are more than can be read at once.
+   * Returns all matching live calls, since the number of live calls of an account is limited. Those read longest ago
+   * come first, so that none is starved when there are more calls than can be read at once.
    */
   async #liveCalls(): Promise<LiveCall[]> {
     const watched = [...this.wanted.values()];
     const wanted = new Set(watched.map(keyOf));
-    // By the narrowest criterion of each subscription, so that the text does not depend on their number.
+    // Only the narrowest criterion of each subscription, so that the query text does not depend on their number.
     const calls = new Set<string>();
     const agents = new Set<string>();
     const campaigns = new Set<string>();
@@ -131,7 +131,7 @@ class TurnWatcher {
       else if (agentId) agents.add(agentId);
       else organizations.add(organizationId);
     }
-    // `ended_at` has an index of its own, unlike the status.
+    // `ended_at` has its own index, unlike the status.
     const live = await this.#app.db.$queryRaw<LiveCall[]>`
       SELECT id, organization_id AS "organizationId", agent_id AS "agentId",
         campaign_id AS "campaignId", ultravox_id AS "ultravoxId"
@@ -149,7 +149,7 @@ class TurnWatcher {
   }
 
   async #read(call: LiveCall, reading: Reading): Promise<void> {
-    // To the end of the order, also if another process reads it: those behind it have their turn.
+    // Moves the call to the end of the order even if another process reads it, so that the calls behind it get a turn.
     if (this.#readings.delete(call.id)) this.#readings.set(call.id, reading);
     if (!(await this.#holdsLease(call, reading))) return;
     const read = await this.#app.ultravox.calls.moreMessages(
@@ -166,13 +166,13 @@ class TurnWatcher {
     for (const { position } of turns) reading.appended.add(position);
   }
 
-  /** Takes or keeps the lease on reading the call. */
+  /** Acquires or renews the lease on reading the call. Returns whether it is held. */
   async #holdsLease({ id }: LiveCall, reading: Reading): Promise<boolean> {
     const { lease, renewAt } = reading;
     if (renewAt !== null && renewAt > Date.now()) return true;
     const held = renewAt === null ? await this.#claim(id, lease) : await this.#renew(lease);
     if (!held) {
-      // Another process reads the call; what this process knew of it is outdated.
+      // Another process reads the call, so the state kept here is outdated.
       Object.assign(reading, newReading(id));
       return false;
     }
@@ -207,7 +207,7 @@ function keyOf({ organizationId, callId, agentId, campaignId }: WatchedCalls): s
   return JSON.stringify([organizationId, callId, agentId, campaignId]);
 }
 
-/** The keys of all subscriptions that the call matches. */
+/** Returns the keys of all subscriptions that match the call. */
 function keysOf({ id, organizationId, agentId, campaignId }: LiveCall): string[] {
   return [id, null].flatMap((callId) =>
     [agentId, null].flatMap((agent) =>
@@ -237,8 +237,8 @@ function newReading(callId: string): Reading {
 }
 
 /**
- * The turns that will not change any more. The last message is final if it was the same at the last
- * look, and the use of a tool once it has a result.
+ * Returns the turns that will not change any more. The last message is final if it has not changed since the previous
+ * read, and a tool use once it has a result.
  */
 function finalTurns(messages: readonly Message[], reading: Reading): Turn[] {
   const last = messages.at(-1);
@@ -250,7 +250,7 @@ function finalTurns(messages: readonly Message[], reading: Reading): Turn[] {
   );
 }
 
-/** Ends early when the app closes. */
+/** Waits, but returns early when the app closes. */
 async function pause(ms: number, closing: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = setTimeout(done, ms);

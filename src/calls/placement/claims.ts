@@ -1,6 +1,6 @@
 /**
- * Claims: the exclusive right to send the creation request of a call. A claim is made in a transaction
- * that enforces the limits, is used right before the request, and can be revoked until then.
+ * Claims: the exclusive right to send the creation request of a call. A claim is made in a transaction that enforces
+ * the limits. It is used right before the request, and can be revoked until then.
  */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
@@ -11,26 +11,26 @@ import { hasFinalCall } from './final-call.ts';
 import { claimable, deadlineAhead, holdLimits } from './limits.ts';
 import { HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
-/** Age up to which a claim may be used; older ones are released. */
+/** Age up to which a claim may be used; older claims are released. */
 const CLAIM_GOOD_SECONDS = 10;
-/** Longest time that using a claim may take; a request that begins later is not sent. */
+/** Maximum time to use a claim; a request that would start later is not sent. */
 const SEND_WITHIN_SECONDS = 5;
-/** Longest delay after the timeout of a request until the call is looked up at Ultravox. */
+/** Maximum delay between the timeout of a request and the look-up of the call at Ultravox. */
 const LOOK_UP_SECONDS = 5;
-/** Calls that wait longer fail. */
+/** Maximum time that a call may wait; it fails afterwards. */
 const MAX_WAIT_SECONDS = 3600;
-/** Fallback delay while an organization has no slot; the end of a call wakes the placement earlier. */
+/** Fallback delay while an organization has no free slot; the end of a call wakes the placement earlier. */
 const ORGANIZATION_FULL_MS = 5_000;
 
 export interface Claims {
   ids: string[];
-  /** When to try again for calls that still wait; null if none waits. */
+  /** When to try again for calls that are still waiting; null if there are none. */
   retryAt: Date | null;
 }
 
 /**
- * Claims the oldest waiting calls that the limits have room for, in one transaction. Organizations take
- * turns, and none gets more slots than it may have.
+ * Claims the oldest waiting calls that the limits allow, in one transaction. Organizations take turns, and none gets
+ * more slots than its limit.
  */
 export async function claimWaitingCalls(app: App): Promise<Claims> {
   return app.db.$transaction(async (tx) => {
@@ -50,7 +50,7 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
       ORDER BY turn, created_at, id LIMIT ${room.free})`;
     const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where: oldest });
     if (claimed.length === room.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
-    // With room left, the waiting calls wait for a slot of their organization.
+    // There is room left, so the waiting calls wait for a slot of their organization.
     const full = claimed.length === 0;
     return {
       ids: claimed.map(({ id }) => id),
@@ -64,10 +64,10 @@ export function oldestWorthPlacing(app: App): Date {
 }
 
 /**
- * Uses the claim right before the request, together with claims that are used at the same time. Null if the
- * call is not claimed any more, its deadline has passed, its number is on the do-not-call list, an earlier call
- * for its contact was the final one, Ultravox has asked for a pause meanwhile, or the claim is so old that another
- * process may release it. Afterwards the outcome is unknown until Ultravox responds.
+ * Uses the claim right before the request; concurrent uses are batched. Null if the call is no longer claimed, its
+ * deadline has passed, its number is on the do-not-call list, its contact has had a FINAL call, Ultravox has asked for
+ * a pause, or the claim is so old that another process may release it. Afterwards the outcome is unknown until
+ * Ultravox responds.
  */
 export function takeClaim(app: App, id: string): Promise<MovedCall | null> {
   return claimsToTake(app).add(id);
@@ -85,7 +85,7 @@ const claimsToTake = perInstance((app: App) =>
   }),
 );
 
-/** Only a call that is returned may be sent. If the response is lost, none is, and they are looked up. */
+/** Only the returned calls may be sent. If the response is lost, none is sent, and all are looked up. */
 async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]> {
   const { config } = app;
   const now = app.now();
@@ -114,7 +114,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
   return taken.map((call) => ({ ...call, placeBefore: deadlineByOwnClock(app, call) }));
 }
 
-/** When the clock of this process shows the deadline, if it is behind that of the database. */
+/** Converts the deadline to the clock of this process, if that is behind the database clock. */
 function deadlineByOwnClock(app: App, { placeBefore, sentAt }: MovedCall): Date | null {
   if (!placeBefore || !sentAt) return placeBefore;
   const behindMs = Math.max(0, sentAt.getTime() - app.now().getTime());
@@ -122,8 +122,8 @@ function deadlineByOwnClock(app: App, { placeBefore, sentAt }: MovedCall): Date 
 }
 
 /**
- * Whether a claim was used so long ago that its request may not be sent any more, since the process or the
- * database stood still: soon the call counts as never created, and may be retried.
+ * Whether the request of a used claim may no longer be sent, because the process or the database stalled: the call
+ * will soon count as never created, and may be retried.
  */
 export function isClaimStale({ config, now }: App, usedAt: Date): boolean {
   const seconds = Math.min(SEND_WITHIN_SECONDS, config.ULTRAVOX_TIMEOUT_SECONDS);
@@ -131,7 +131,7 @@ export function isClaimStale({ config, now }: App, usedAt: Date): boolean {
 }
 
 /**
- * When a request without an answer is abandoned: at the end of the calling window, which is `placeBefore` plus
+ * Time at which a request without a response is abandoned: the end of the calling window, which is `placeBefore` plus
  * the margin. Null: at its timeout.
  */
 export function abandonedAt({ config }: App, { placeBefore }: MovedCall): Date | null {
@@ -140,14 +140,14 @@ export function abandonedAt({ config }: App, { placeBefore }: MovedCall): Date |
   );
 }
 
-/** Seconds after a claim was used until its request has certainly ended. */
+/** Seconds after the use of a claim within which its request has certainly ended. */
 export function requestEndsWithin({ config }: App): number {
   return config.ULTRAVOX_TIMEOUT_SECONDS * 2;
 }
 
 /**
- * SQL condition on calls: the claim was never used and is too old to be used. The placement implies that the
- * call has not ended; the condition names it too, for the index on such calls.
+ * SQL condition on calls: the claim was never used and is too old to be used. The placement implies that the call has
+ * not ended; the condition repeats that so that the index on active calls applies.
  */
 export const DEAD_CLAIM = Prisma.sql`(placement = 'CLAIMED' AND ended_at IS NULL
   AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1}))`;

@@ -1,4 +1,4 @@
-/** The request that creates a call at Ultravox. */
+/** Builds the request that creates a call at Ultravox. */
 import { firstSpeakerSettings } from '../../agents/call-template.ts';
 import type { App } from '../../app.ts';
 import type { PhoneNumber, Prisma } from '../../generated/prisma/client.ts';
@@ -8,7 +8,7 @@ import type { CallMedium, StartAgentCallRequest } from '../../ultravox/wire.ts';
 import type { CallSettings } from '../settings.ts';
 
 export const withParts = { agent: true, number: true } satisfies Prisma.CallInclude;
-/** A call with all that its request is built from. */
+/** A call with everything needed to build its request. */
 export type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>;
 
 /** Builds the creation request of a call: https://docs.ultravox.ai/api-reference/agents/agents-calls-post. */

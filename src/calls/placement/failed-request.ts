@@ -1,4 +1,4 @@
-/** What follows a creation request that Ultravox did not accept. */
+/** Handles creation requests that Ultravox did not accept. */
 import { recreateAgent } from '../../agents/sync.ts';
 import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
@@ -10,24 +10,24 @@ import { moveCalls } from './placement-state.ts';
 import { failCall, postponeCall, releaseClaim } from './requeue.ts';
 
 const DEFAULT_RETRY_SECONDS = 5;
-/** Longest delay until a call with an unknown request is looked up. */
+/** Maximum delay until a call with an unknown outcome is looked up. */
 const LOOK_UP_SECONDS = 2;
-/** Longest time after a refusal in which a request that was passed on nevertheless becomes a call. */
+/** Maximum time after a refusal in which a request that was nevertheless passed on becomes a call. */
 const REFUSAL_DOUBT_SECONDS = 10;
-/** So that the look-up after it is late enough by the clock of the database too. */
+/** Allowance for clock differences, so that the look-up is late enough by the database clock too. */
 const CLOCKS_DIFFER_SECONDS = 0.2;
 
 /**
- * Requeues the call, ends it, or leaves it to the reconciler, by what the error says of the request.
+ * Requeues the call, ends it, or leaves it to the reconciler, depending on the error.
  *
- * @returns when the call, or those that wait, can be placed; null if the failure holds none back.
+ * @returns when this call or other waiting calls can be placed; null if the failure holds none back.
  */
 export async function requestFailed(
   app: App,
   call: CallWithParts,
   error: UltravoxError,
 ): Promise<Date | null> {
-  // Without a phone, a call that was created nevertheless only expires.
+  // A WebRTC call rings no phone: if it was created after all, it merely expires.
   if (error.isRefusal && error.outcomeUnknown && call.medium !== 'WEBRTC') {
     return refusalInDoubt(app, call, error);
   }
@@ -50,7 +50,7 @@ export async function requestFailed(
   return null;
 }
 
-/** A gateway may have refused what it had passed on. */
+/** Handles a refusal by what may be a gateway that had already passed the request on. */
 async function refusalInDoubt(app: App, call: Call, error: UltravoxError): Promise<Date> {
   const hold = holdSeconds(error);
   await loseAnswer(app, call, Math.max(hold, doubtSeconds(app)) + CLOCKS_DIFFER_SECONDS, true);
@@ -69,7 +69,7 @@ async function outcomeUnknown(app: App, call: Call, error: UltravoxError): Promi
 }
 
 /**
- * Creates the agent at Ultravox again. The call is not sent, or was not carried out, and waits for it.
+ * Creates the agent at Ultravox again. The call, which was not sent or not carried out, waits for it.
  *
  * @returns when to try again; null if the call has failed.
  */
@@ -92,7 +92,7 @@ export async function waitForAgent(
   return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
 }
 
-/** Records that only a look-up, in `seconds`, tells what became of the request. */
+/** Records that only a look-up, in `seconds`, can tell the outcome of the request. */
 async function loseAnswer(
   app: App,
   { id }: Call,
@@ -109,14 +109,14 @@ function doubtSeconds({ config }: App): number {
 }
 
 /**
- * Whether a request that was refused may be sent again, since a look-up that began at `at`, by the clock of the
- * database, has not found its call: late enough after the refusal to find one.
+ * Whether a refused request may be sent again, because a look-up that started at `at`, by the database clock, did not
+ * find its call: it was late enough after the refusal to find one.
  */
 export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
   return refusedAt !== null && at.getTime() - refusedAt.getTime() >= doubtSeconds(app) * 1000;
 }
 
-/** For how long creations are held back after a refusal. */
+/** Seconds to hold creations back after a refusal. */
 function holdSeconds({ retryAfterSeconds }: UltravoxError): number {
   return Math.max(1, retryAfterSeconds ?? DEFAULT_RETRY_SECONDS);
 }
@@ -129,7 +129,7 @@ const FAILURE_CODES: Partial<Record<UltravoxError['kind'], UserErrorCode>> = {
 };
 
 /**
- * Whether a call has waited too long to be placed once Ultravox is reachable again. The owner of a call
+ * Whether a call has waited too long to be placed once Ultravox is reachable again. False for owned calls, whose owner
  * decides that itself.
  */
 function isTooLate(app: App, call: CallWithParts): boolean {

@@ -1,30 +1,30 @@
-/** After which calls nobody is called again on behalf of the same campaign contact. One rule, for all who ask. */
+/** Decides which calls are final: after them the campaign contact is not called again. The only place for this rule. */
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 
 /**
  * Whether a call is the last one to its campaign contact:
  *
- * - FINAL: a person was reached or may have been, or asked not to be called again; its end was requested; or it
- *   ended here as never dialed and was reported by Ultravox afterwards, so its phone rang.
- * - VOICEMAIL: a voicemail was reached, which is as good as nobody if its owner says so.
+ * - FINAL: a person was or may have been reached, or asked not to be called again; its end was requested; or it ended
+ *   here as never dialed but Ultravox reported it afterwards, so the phone rang.
+ * - VOICEMAIL: a voicemail was reached, which its owner may treat as not reached.
  * - OPEN: nobody was reached.
  */
 export type Finality = 'FINAL' | 'VOICEMAIL' | 'OPEN';
 
-/** A call after which its contact may have to be left alone. */
+/** A call that may rule out further calls to its contact. */
 export interface CallWithFinality extends Pick<Call, 'id'> {
   finality: Finality;
 }
 
 /**
- * SQL expression: the finality of an ended call. It may change as long as somebody plans another call, since a later
- * report or analysis may show more; so it is read again right before that call.
+ * SQL expression: the finality of an ended call. A later report or analysis may reveal more, so it can change while
+ * another call is planned, and is read again right before that call.
  *
  * @param call alias of a row of `calls`.
  */
 export function finalityOf(call: string): Prisma.Sql {
   const k = Prisma.raw(call);
-  // Answered by null: there is no transcript that shows it. UNKNOWN: nothing was heard from the other side.
+  // `answered_by` is null if there is no transcript to show it, and UNKNOWN if nothing was heard from the other side.
   return Prisma.sql`(CASE
     WHEN ${k}.dnc_quote IS NOT NULL OR ${k}.end_requested_at IS NOT NULL
       OR ${k}.answered_by = 'HUMAN'
@@ -41,7 +41,7 @@ export function isFinal(
   return finality === 'FINAL' || (finality === 'VOICEMAIL' && !retryVoicemail);
 }
 
-/** SQL expression: a JSON array of `CallWithFinality`, those of a contact that are not OPEN, newest first. */
+/** SQL expression: a JSON array of `CallWithFinality`, with a contact's calls that are not OPEN, newest first. */
 export function finalCallsOf(contactId: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`(
     SELECT coalesce(jsonb_agg(jsonb_build_object('id', id, 'finality', finality)
@@ -53,8 +53,8 @@ export function finalCallsOf(contactId: Prisma.Sql): Prisma.Sql {
 }
 
 /**
- * SQL condition: whether a contact has a FINAL call. Those that reached a voicemail do not count: the owner of the
- * next call has looked at them with its own settings, and revokes the claim when it changes these.
+ * SQL condition: whether a contact has a FINAL call. Voicemails do not count: the owner of the next call has already
+ * checked them against its own settings, and revokes the claim if those change.
  */
 export function hasFinalCall(contactId: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`EXISTS (

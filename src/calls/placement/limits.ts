@@ -1,4 +1,4 @@
-/** Ultravox's creation limits, enforced over all processes. */
+/** Enforces Ultravox's creation limits across all processes. */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
@@ -8,12 +8,12 @@ import { HOLDS_SLOT } from './placement-state.ts';
 const LIMIT_LOCK = 7_411_001;
 /** Fallback delay; the end of a call wakes the placement earlier. */
 const LOOK_AGAIN_MS = 5_000;
-/** Delay until the outcome of a trial may be known. */
+/** Delay until the outcome of a trial call may be known. */
 const TRIAL_AGAIN_MS = 1_000;
 const MAX_AT_ONCE = 50;
-/** Longest time that a transaction that holds the limits may be idle. */
+/** Maximum idle time of a transaction that holds the limits. */
 const LONGEST_PAUSE_MS = 5_000;
-/** Time after the claim in which the request may be sent, and after sending in which it may arrive. */
+/** Seconds from the claim to the latest sending of the request, and from sending to its latest arrival. */
 const SENT_WITHIN_SECONDS = 11;
 const ARRIVES_WITHIN_SECONDS = 3;
 
@@ -22,19 +22,19 @@ export interface Room {
   free: number;
   /** Number of waiting calls without an owner that may be claimed. */
   waiting: number;
-  /** Number of those whose organization has a slot: they go before owned calls. */
+  /** Number of those whose organization has a free slot. They take precedence over owned calls. */
   ahead: number;
   /** Whether there are owned calls whose claim was released. */
   hasReleased: boolean;
-  /** By how much the clock of this process certainly differs from that of the database. */
+  /** Minimum difference between the clock of this process and the database clock. */
   clockDifferenceMs: number;
-  /** When there may be room again after `claimed` calls were claimed. */
+  /** Earliest time with room for more calls, once `claimed` calls are claimed. */
   againAt(claimed: number): Date;
 }
 
 /**
- * SQL condition on calls: the deadline has not passed, by the clock of this process nor by that of the database. One
- * of them may be slow, and after a deadline nobody is called.
+ * SQL condition on calls: the deadline has passed neither by the clock of this process nor by the database clock. One
+ * of them may be slow, and nobody may be called after a deadline.
  */
 export function deadlineAhead(now: Date): Prisma.Sql {
   return Prisma.sql`(place_before IS NULL
@@ -42,9 +42,8 @@ export function deadlineAhead(now: Date): Prisma.Sql {
 }
 
 /**
- * SQL relation with one row (`organization_id`) for each slot of an organization that owned calls
- * cannot have: calls that are claimed and not ended, and calls without an owner that wait for a slot,
- * which go first.
+ * SQL relation with one row (`organization_id`) for each slot that is not available to owned calls: calls that are
+ * claimed and not ended, and calls without an owner that wait for a slot, since those take precedence.
  */
 export function slotsInUse(now: Date): Prisma.Sql {
   return Prisma.sql`(
@@ -55,11 +54,11 @@ export function slotsInUse(now: Date): Prisma.Sql {
   )`;
 }
 
-/** SQL condition: whether a call without an owner waits for its placement. */
+/** SQL condition: whether a call without an owner is waiting to be placed. */
 export const CALLS_WAIT = Prisma.sql`EXISTS (
   SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
 
-/** SQL condition on calls: without an owner, and only a slot is missing. Its deadline has not passed. */
+/** SQL condition on calls: no owner, deadline not passed, and nothing missing but a slot. */
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(placement = 'QUEUED' AND owner IS NULL
     AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
@@ -73,20 +72,19 @@ export const RECENT_CLAIMS = Prisma.sql`(
 )`;
 
 /**
- * Counts the use of the limits and locks them until the transaction ends. The caller claims no more calls
- * than `free`.
+ * Counts the use of the limits and locks them until the transaction ends. The caller claims at most `free` calls.
  *
  * Ultravox counts a request when it arrives, at some time between sending and response. So a request that
  * may still arrive counts as arriving now, and others as of their response.
  *
- * After Ultravox asked for a pause, all calls wait. Requests that it refused count as well. While outcomes
- * are unknown, there is room for one call at a time.
+ * While Ultravox has asked for a pause, no call is claimed. Requests that it refused count as well. While outcomes are
+ * unknown, there is room for one call at a time.
  *
- * `statement_timestamp()` is late enough, since the statement begins after the lock is held;
- * `clock_timestamp()` would prevent the use of the index.
+ * `statement_timestamp()` is late enough, since the statement starts after the lock is held; `clock_timestamp()` would
+ * prevent the use of the index.
  */
 export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
-  // A process that hangs or is cut off must not block all others, by what it holds nor by what it has waiting.
+  // A process that hangs or loses its connection must not block the others, whether it holds or awaits the lock.
   await tx.$executeRaw`
     SELECT set_config('idle_in_transaction_session_timeout', ${`${LONGEST_PAUSE_MS}`}, true),
       pg_advisory_xact_lock(${LIMIT_LOCK})`;
@@ -178,7 +176,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
   };
 }
 
-/** Least difference between two clocks, of which one showed `at` while the other one went from `from` to `to`. */
+/** Minimum difference between two clocks, if one showed `at` while the other advanced from `from` to `to`. */
 function differenceOf(at: Date, from: number, to: number): number {
   return Math.max(0, from - at.getTime(), at.getTime() - to);
 }

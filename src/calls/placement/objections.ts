@@ -1,4 +1,4 @@
-/** Why a number is not dialed after all, checked right before its call is sent. */
+/** Checks right before a call is sent whether its number must not be dialed after all. */
 import type { App } from '../../app.ts';
 import { isOnDoNotCallList } from '../../contacts/do-not-call.ts';
 import type { UserErrorCode } from '../../errors.ts';
@@ -7,7 +7,7 @@ import { Checks } from '../../infra/checks.ts';
 import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 
-/** Why a number must not be dialed, as the end of its call. */
+/** Reason why a number must not be dialed, as the end of its call. */
 export interface Objection {
   failureCode: UserErrorCode;
   endReason: 'SYSTEM_ERROR' | 'INVALID_NUMBER';
@@ -23,7 +23,7 @@ export const ON_DO_NOT_CALL_LIST = {
   failure: 'The number was added to the do-not-call list before it was dialed.',
 } as const;
 
-/** The only number of a campaign may be among its contacts. */
+/** A campaign's only caller ID may also be one of its contacts. */
 const IS_CALLER_ID: Objection = {
   failureCode: 'INVALID_INPUT',
   endReason: 'INVALID_NUMBER',
@@ -31,9 +31,9 @@ const IS_CALLER_ID: Objection = {
 };
 
 /**
- * Checks the number again right before it is dialed, because the contact may have been stored under older
- * rules. The statement that uses the claim checks the do-not-call list for all forms of a canonical number.
- * A failing query is thrown, so that nothing is dialed.
+ * Checks the number again right before it is dialed, because the contact may have been stored under older rules. The
+ * statement that uses the claim checks the do-not-call list for all forms of a canonical number. A failing query
+ * throws, so that nothing is dialed.
  */
 export async function objectionTo(app: App, call: Call): Promise<Objection | null> {
   const { phoneNumber } = call;

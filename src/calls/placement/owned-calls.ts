@@ -1,6 +1,6 @@
 /**
- * Calls that another feature owns: it alone decides when each is claimed, claimed again or withdrawn,
- * and this module writes the rows. Placing them, and everything after it, is the same for all calls.
+ * Calls owned by another feature: the owner alone decides when each is claimed, claimed again or withdrawn, and this
+ * module writes the rows. Placement and everything after it are the same for all calls.
  */
 import type { App, Tx } from '../../app.ts';
 import { type Agent, Prisma } from '../../generated/prisma/client.ts';
@@ -25,16 +25,16 @@ export interface OwnedCall {
   variables: Record<string, string>;
   metadata: Record<string, string>;
   /**
-   * The request is not sent at or after this instant, and is abandoned after the margin of calling windows.
+   * The request is not sent at or after this instant, and is abandoned once the calling window margin has also passed.
    * Null: no deadline.
    */
   placeBefore: Date | null;
 }
 
 /**
- * The INSERT of calls with their claims, for a statement of the caller, and the events to append, by
- * organization. The caller holds the limits (`holdLimits`) and inserts no more calls than they have room for;
- * it passes them to `placeClaimedCalls` after the commit.
+ * Builds the INSERT of calls with their claims, for a statement of the caller, and the events to append, by
+ * organization. The caller holds the limits (`holdLimits`), inserts no more calls than they allow, and passes the
+ * calls to `placeClaimedCalls` after the commit.
  */
 export function claimedCallsToInsert(
   app: App,
@@ -93,9 +93,9 @@ export function claimedCallsToInsert(
 }
 
 /**
- * SQL relation: calls of an owner whose claim was released, because Ultravox was full, asked to wait
- * or could not be reached, the deadline had passed, the claim was revoked, or its process died.
- * Nobody was called. Columns are those of `calls`.
+ * SQL relation: calls of an owner whose claim was released because Ultravox was full, asked for a pause or could not
+ * be reached, the deadline had passed, the claim was revoked, or its process died. Nobody was called. Columns are
+ * those of `calls`.
  */
 export function releasedCallsOf(owner: string): Prisma.Sql {
   return Prisma.sql`(SELECT * FROM calls WHERE placement = 'QUEUED' AND owner = ${owner})`;
@@ -111,7 +111,7 @@ export async function hasReleasedCalls({ db }: App, owner: string): Promise<bool
 /**
  * Claims released calls again, each with a new deadline. The caller holds the limits.
  *
- * @returns ids of those that are claimed now; others have ended meanwhile.
+ * @returns the IDs of the claimed calls; the others have ended in the meantime.
  */
 export async function claimReleasedCalls(
   tx: Tx,
@@ -132,8 +132,8 @@ export async function claimReleasedCalls(
 }
 
 /**
- * Revokes the claims of calls that were not sent yet: their requests are not sent, and the claims are
- * released to the owner. Calls that were sent are left alone.
+ * Revokes the claims of calls that were not sent yet: their requests are not sent, and the claims are released to the
+ * owner. Calls that were already sent are left alone.
  */
 export async function revokeClaims(tx: Tx, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
@@ -144,10 +144,9 @@ export async function revokeClaims(tx: Tx, ids: readonly string[]): Promise<void
 }
 
 /**
- * Cancels released calls for good. Those that were claimed again or have ended meanwhile are left
- * alone.
+ * Cancels released calls for good. Calls that were claimed again or have ended in the meantime are left alone.
  *
- * @returns ids of the withdrawn calls, and the events to append, by organization.
+ * @returns the IDs of the withdrawn calls, and the events to append, by organization.
  */
 export async function withdrawCalls(
   app: App,

@@ -1,7 +1,6 @@
 /**
- * State of a call on its way to Ultravox: the transition table, and the only writer of `calls.placement`
- * and of what belongs to it (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`,
- * `ultravox_id`).
+ * State of a call on its way to Ultravox: the transition table, and the only writer of `calls.placement` and its
+ * related columns (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`, `ultravox_id`).
  */
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { CallPlacement } from '../../generated/prisma/enums.ts';
@@ -15,22 +14,22 @@ interface Transition {
 const TRANSITIONS = {
   /** The process that moves the call to SENDING may send it. */
   CLAIM: { from: ['QUEUED'], to: 'CLAIMED' },
-  /** The claim is given up, revoked, or left behind by a process that died. */
+  /** The claim is given up or revoked, or its process died. */
   RELEASE: { from: ['CLAIMED'], to: 'QUEUED' },
-  /** Right before the request. From here on only its answer, or a look-up, says what became of it. */
+  /** Right before the request. From here on, only the response or a look-up tells the outcome. */
   SEND: { from: ['CLAIMED'], to: 'SENDING' },
-  /** The request was not carried out, for all that a look-up can show, and may be sent again. */
+  /** As far as a look-up can show, the request was not carried out; it may be sent again. */
   POSTPONE: { from: ['SENDING', 'UNKNOWN'], to: 'QUEUED' },
-  /** The answer is lost, or one that Ultravox need not have sent. Only a refusal is sent again, after a look-up. */
+  /** The response was lost, or may not come from Ultravox. Only a refusal is sent again, after a look-up. */
   LOSE_ANSWER: { from: ['SENDING'], to: 'UNKNOWN' },
-  /** Ultravox has the call. It may say so at any time, regardless of what was assumed before. */
+  /** Ultravox has the call. It may report so at any time, whatever was assumed before. */
   ACCEPT: {
     from: ['QUEUED', 'CLAIMED', 'SENDING', 'UNKNOWN', 'REFUSED', 'NOT_CREATED', 'WITHDRAWN'],
     to: 'ACCEPTED',
   },
   /** The request was certainly not carried out, and the call ends. */
   REFUSE: { from: ['SENDING', 'UNKNOWN'], to: 'REFUSED' },
-  /** Ultravox still has no such call when its time is up, and the call ends. */
+  /** Ultravox still has no such call after the time limit, and the call ends. */
   DISPROVE: { from: ['SENDING', 'UNKNOWN'], to: 'NOT_CREATED' },
   /** The call ends before it was sent. */
   WITHDRAW: { from: ['QUEUED', 'CLAIMED'], to: 'WITHDRAWN' },
@@ -40,7 +39,7 @@ export type PlacementTransition = keyof typeof TRANSITIONS;
 
 export const PLACEMENT_TRANSITIONS: Record<PlacementTransition, Transition> = TRANSITIONS;
 
-/** States in which a call that has not ended counts against the concurrency limits. */
+/** Placements in which a call that has not ended counts against the concurrency limits. */
 const WITH_SLOT: readonly CallPlacement[] = ['CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'];
 
 export function holdsSlot(call: Pick<Call, 'placement' | 'endedAt'>): boolean {
@@ -58,20 +57,20 @@ export function canMove(
   return PLACEMENT_TRANSITIONS[transition].from.includes(placement);
 }
 
-/** What a transition sets in addition to the state, as expressions over the row. */
+/** What a transition sets besides the placement, as expressions over the row. */
 export type Move =
-  /** `placeBefore`: deadline, null for none. Default: as it was. */
+  /** `placeBefore`: deadline; null removes it. Default: unchanged. */
   | { transition: 'CLAIM'; placeBefore?: Prisma.Sql }
   | { transition: 'RELEASE' | 'POSTPONE'; notBefore: Date | null }
-  /** When the call is looked up unless its answer arrives, and when it is closed as lost. */
+  /** When to look up the call unless its response arrives first, and when to close it as lost. */
   | { transition: 'SEND'; nextCheckAt: Date; lostAt: Prisma.Sql }
   | { transition: 'LOSE_ANSWER'; nextCheckAt: Date; isRefused: boolean };
 
 export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore' | 'sentAt'>;
 
 /**
- * Moves calls in one statement. `where` is a condition on `calls`, and on `from` where that is given.
- * Calls in a state from which the transition does not lead are left alone.
+ * Moves calls in one statement. `where` is a condition on `calls`, and on `from` if given. Calls in a state from which
+ * the transition is not allowed are left alone.
  */
 export async function moveCalls(
   db: RawReader,
@@ -105,7 +104,7 @@ function assignments(move: Move): Prisma.Sql {
   }
 }
 
-/** Columns and values of calls that are inserted with their claim, for an INSERT … SELECT. */
+/** Columns and values for calls inserted with their claim, for an INSERT … SELECT. */
 export function claimedColumns(placeBefore: Prisma.Sql): {
   columns: Prisma.Sql;
   values: Prisma.Sql;
@@ -116,17 +115,17 @@ export function claimedColumns(placeBefore: Prisma.Sql): {
   };
 }
 
-/** Columns of a new call that waits for its claim, until `placeBefore` at the latest. */
+/** Columns of a new call that waits to be claimed, until `placeBefore` at the latest. */
 export function queuedCall(placeBefore: Date | null = null) {
   return { placement: 'QUEUED', placeBefore } as const;
 }
 
-/** Columns of a new call that Ultravox reported. It counts against the limits as well. */
+/** Columns of a new call that Ultravox reported. It also counts against the limits. */
 export function reportedCall(ultravoxId: string, createdAt: Date) {
   return { placement: 'ACCEPTED', ultravoxId, claimedAt: createdAt } as const;
 }
 
-/** Columns that an update of a locked call sets once Ultravox has it, regardless of what was assumed before. */
+/** Columns to set on a locked call once Ultravox has it, whatever was assumed before. */
 export function acceptance(
   call: Pick<Call, 'placement' | 'claimedAt'>,
   ultravoxId: string,
@@ -136,15 +135,15 @@ export function acceptance(
   return { placement, ultravoxId, claimedAt: call.claimedAt ?? now, placeNotBefore: null };
 }
 
-/** Assignments of an UPDATE that takes what `acceptance` and `endOfPlacement` set from rows `r`. */
+/** Assignments for an UPDATE that takes the columns of `acceptance` and `endOfPlacement` from rows `r`. */
 export const PLACEMENT_OF_ROWS = Prisma.sql`
   placement = r.placement::"CallPlacement", ultravox_id = r.ultravox_id,
   claimed_at = r.claimed_at, place_not_before = r.place_not_before`;
 
-/** Transitions with which a call ends. */
+/** Transitions that can end a call. */
 export type EndTransition = 'WITHDRAW' | 'REFUSE' | 'DISPROVE' | 'LOSE_ANSWER';
 
-/** Columns that the update which ends a locked call sets. */
+/** Columns to set when a locked call ends. */
 export function endOfPlacement(call: Pick<Call, 'placement'>, transition: EndTransition) {
   const placement = moved(call, transition);
   return transition === 'WITHDRAW'

@@ -1,17 +1,17 @@
 /**
  * Places calls: the only file that makes a phone ring.
  *
- * A call is committed (QUEUED), then claimed in a transaction that enforces Ultravox's creation limits over all
- * processes (CLAIMED). The request is sent after that, outside any transaction (SENDING):
+ * A call is committed (QUEUED), then claimed in a transaction that enforces Ultravox's creation limits across all
+ * processes (CLAIMED). The request is sent after that, outside any transaction (SENDING). Outcomes:
  *
  * - Accepted: the call continues from the response (ACCEPTED).
- * - Certainly not carried out: it waits for another claim (QUEUED), or fails (REFUSED).
- * - Not sent, since the process died before: the claim is released (QUEUED).
+ * - Certainly not carried out: the call waits for another claim (QUEUED), or fails (REFUSED).
+ * - Not sent, because the process died first: the claim is released (QUEUED).
  * - Unknown (a timeout, the end of the calling window, a crash): the request is never sent again (UNKNOWN). The
- *   reconciler looks the call up by our ID in its metadata, and adopts it, or fails it if it was never created
+ *   reconciler looks up the call by our ID in its metadata, and adopts it, or fails it if it was never created
  *   (NOT_CREATED).
- * - Refused with 503, which may come from a gateway that had passed the request on: looked up in the same way,
- *   but placed again if it was not created.
+ * - Refused with 503, possibly by a gateway that had passed the request on: looked up in the same way, but placed
+ *   again if it was not created.
  *
  * Owned calls are claimed by their owner and placed here like any other. A released owned call waits for its
  * owner.
@@ -38,10 +38,10 @@ import { failCall, failUnwantedCall, postponeCall, releaseClaim } from './requeu
 
 const LOOK_MS = 100;
 
-/** Placements in progress in this process, by call, so that a request can wait for its own. */
+/** Placements in progress in this process, by call ID, so that a request can wait for its own. */
 const placements = perInstance((_app: App) => new Map<string, Promise<void>>());
 
-/** Wakes for the next call that may be placed. The periodic task is the fallback. */
+/** Wakes the placement when the next call may be placed. The periodic task is the fallback. */
 const wakeTimer = perInstance((app: App) =>
   createWakeTimer({
     wake: () => app.background('placeWaitingCalls', () => placeWaitingCalls(app)),
@@ -58,7 +58,7 @@ export function placeWaitingCalls(app: App): Promise<void> {
   return claims(app)();
 }
 
-/** One at a time, since each waits for the lock of the limits on a connection of its own. */
+/** One run at a time, since each run waits for the lock of the limits on its own connection. */
 const claims = perInstance((app: App) => oneAtATime(() => claimAndPlace(app)));
 
 async function claimAndPlace(app: App): Promise<void> {
@@ -68,7 +68,7 @@ async function claimAndPlace(app: App): Promise<void> {
   wakeAt(app, retryAt);
 }
 
-/** Checked without the lock of the limits. */
+/** Checks for waiting calls without the lock of the limits. */
 async function anyWaits(app: App): Promise<boolean> {
   const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${CALLS_WAIT} AS waits`;
   return row?.waits === true;
@@ -77,7 +77,7 @@ async function anyWaits(app: App): Promise<boolean> {
 /**
  * Places claimed calls in the background. The caller has committed the claims.
  *
- * @returns a promise that resolves when all are over, to whether Ultravox accepted all. It never rejects.
+ * @returns a promise that never rejects; it resolves when all placements are over, to whether Ultravox accepted all.
  */
 export async function placeClaimedCalls(app: App, ids: readonly string[]): Promise<boolean> {
   if (ids.length === 0) return true;
@@ -101,8 +101,8 @@ export async function placeClaimedCalls(app: App, ids: readonly string[]): Promi
 }
 
 /**
- * Resolves when the placement of the call is over, in whichever process it runs. Resolves at once if the
- * call is not being placed.
+ * Resolves when the placement of the call is over, whichever process runs it. Resolves at once if the call is not
+ * being placed.
  */
 export async function placementOf(app: App, id: string): Promise<void> {
   const ours = placements(app).get(id);
@@ -133,7 +133,7 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
   }
   const { remoteId } = agent;
   try {
-    // Checked again, since the statement may have taken long. Nothing slow follows before the request.
+    // Checked again, since the statement may have been slow. Nothing slow follows before the request.
     const isLate = claim.placeBefore !== null && claim.placeBefore <= app.now();
     if (isLate || isClaimStale(app, usedAt)) {
       await postponeCall(app, id);
@@ -151,7 +151,7 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
   }
 }
 
-/** Null if the call cannot be sent: it has failed then, or its claim is released. */
+/** Null if the call cannot be sent: it has then failed, or its claim was released. */
 async function prepareRequest(
   app: App,
   call: CallWithParts,
@@ -192,7 +192,7 @@ async function giveUpClaim(app: App, id: string): Promise<void> {
   wakeAt(app, await creationHold(app));
 }
 
-/** Wakes the placement at a time; with null, the end of a call or the periodic task wakes it. */
+/** Schedules the next placement. With null, the end of a call or the periodic task wakes it. */
 function wakeAt(app: App, at: Date | null): void {
   if (at) wakeTimer(app).wakeAt(at);
 }
@@ -202,7 +202,7 @@ export function hasDeadClaims(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${DEAD_CLAIM})`;
 }
 
-/** Releases claims of processes that died before they sent the request. Their calls are placed again. */
+/** Releases claims of processes that died before sending the request. Their calls are placed again. */
 export async function releaseDeadClaims(app: App): Promise<void> {
   const released = await moveCalls(
     app.db,
@@ -214,9 +214,9 @@ export async function releaseDeadClaims(app: App): Promise<void> {
   await placeWaitingCalls(app);
 }
 
-/** Places a call again whose request was refused, unless that has changed since the call was read. */
+/** Places a refused call again, unless its refusal has changed since the call was read. */
 export async function placeRefusedCall(app: App, { id, owner, refusedAt }: Call): Promise<void> {
-  // The call itself counts against the rates no longer.
+  // The call itself no longer counts against the rate limits.
   await recordRefusal(app, 0);
   await postponeCall(app, id, { refusedAt });
   if (owner) await notifyClaimsReleased(app, new Set([owner]));

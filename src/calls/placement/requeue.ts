@@ -1,4 +1,4 @@
-/** What becomes of a call whose request was not sent, or certainly not carried out: it is requeued, or ends. */
+/** Requeues or ends calls whose request was not sent, or certainly not carried out. */
 import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
@@ -8,7 +8,7 @@ import { endCallLocally } from '../updates/local-end.ts';
 import type { Objection } from './objections.ts';
 import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 
-/** Releases the claim of a call, unless it was used or released meanwhile. */
+/** Releases the claim of a call, unless it has been used or released in the meantime. */
 export async function releaseClaim(
   app: App,
   id: string,
@@ -18,12 +18,12 @@ export async function releaseClaim(
   await moveCalls(app.db, { transition: 'RELEASE', notBefore }, { where });
 }
 
-/** End of a call that was not created, and whose end was requested. */
+/** End of a call that was not created and whose end was requested. */
 const CANCELLED = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
 
 /**
- * Requeues a call whose request was certainly not carried out, or ends the call if that was requested. It is
- * not claimed before `notBefore`. With `refusedAt` only if it was refused then.
+ * Requeues a call whose request was certainly not carried out, or ends it if its end was requested. It is not claimed
+ * before `notBefore`. With `refusedAt`, does nothing unless the call was refused at exactly that time.
  */
 export async function postponeCall(
   app: App,
@@ -53,13 +53,13 @@ export async function failCall(
   await updateLockedCall(app, id, (tx, call) =>
     endCallLocally(app, tx, call, {
       transition,
-      // Its owner might call again after some failures.
+      // After some failures its owner might call again, so a requested end must be a cancellation.
       ...(call.endRequestedAt ? CANCELLED : failed),
     }),
   );
 }
 
-/** Changes a call in a transaction that locks it, and announces the change. Nothing happens if it is gone. */
+/** Changes a call in a transaction that locks it, and announces the change. Does nothing if the call does not exist. */
 export async function updateLockedCall(
   app: App,
   id: string,
@@ -75,7 +75,7 @@ export async function updateLockedCall(
   if (after) announceUpdate(app, before, after);
 }
 
-/** Fails a call whose claim was not used, because its number must not be dialed. */
+/** Fails a call whose claim was not used because its number must not be dialed. */
 export async function failUnwantedCall(app: App, id: string, objection: Objection): Promise<void> {
   await updateLockedCall(app, id, (tx, call) =>
     endCallLocally(app, tx, call, { transition: 'WITHDRAW', status: 'FAILED', ...objection }),

@@ -1,4 +1,4 @@
-/** Ends calls that wait for capacity longer than their caller wants to wait. */
+/** Ends calls that have waited for capacity past their deadline. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { endCallLocally } from '../updates/local-end.ts';
@@ -14,8 +14,8 @@ interface StaleCall {
 }
 
 /**
- * Fails calls that have waited until their deadline, or for more than an hour, so that no phone rings hours
- * after the request. One that cannot be changed is left to a later run.
+ * Fails calls that have waited past their deadline or for more than an hour, so that no phone rings hours after the
+ * request. A call that cannot be changed is left to a later run.
  */
 export async function failStaleCalls(app: App): Promise<void> {
   const failed: string[] = [];
@@ -47,7 +47,7 @@ async function failStale(app: App, { id, isLate }: StaleCall): Promise<void> {
   });
 }
 
-/** Deadlines have passed once the database says so: the clock of one process may be fast. */
+/** Finds stale calls. Deadlines are compared with the database clock, since the clock of one process may be fast. */
 async function staleCalls(app: App, except: readonly string[]): Promise<StaleCall[]> {
   const isLate = Prisma.sql`place_before <= clock_timestamp()`;
   return app.db.$queryRaw<StaleCall[]>`

@@ -1,4 +1,4 @@
-/** Ends calls to people who came onto the do-not-call list while their phone was about to ring. */
+/** Ends calls to people who were added to the do-not-call list when their phone was about to ring. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { HeldBack } from '../../infra/jobs/held-back.ts';
@@ -10,7 +10,7 @@ const BATCH = 200;
 const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL
   AND direction = 'OUTBOUND' AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED')`;
 
-/** Calls whose end cannot be requested, which must not keep others from being ended. */
+/** Calls whose end could not be requested; held back so that they do not block the others. */
 const heldBackOf = perInstance((_app: App) => new HeldBack());
 
 /** SQL condition: whether there is a call that may have to be ended. */
@@ -19,9 +19,9 @@ export function hasCallsUnderWay(): Prisma.Sql {
 }
 
 /**
- * Ends calls whose number came onto the list before they were answered. Requests that begin later are not
- * sent, since the statement that uses their claim checks the list. A claim that it may have used before the
- * entry was committed is visible here, since this runs after the commit.
+ * Ends calls whose number was added to the do-not-call list before they were answered. Later requests are not sent,
+ * since the statement that uses their claim checks the list. Claims used before the entry was committed are visible
+ * here, since this runs after the commit.
  */
 export async function endUnwantedCalls(app: App): Promise<void> {
   const unwanted = await app.rows.$queryRaw<{ id: string }[]>`
@@ -37,7 +37,7 @@ export async function endUnwantedCalls(app: App): Promise<void> {
   for (const { id } of unwanted) {
     try {
       const after = await requestEnd(app, id, ON_DO_NOT_CALL_LIST);
-      // Nobody waits for the others to be hung up.
+      // In the background, so that the other calls do not wait for the hang-up.
       if (after.status === 'IN_PROGRESS') app.background('hangUp', () => hangUp(app, after));
     } catch (error) {
       heldBackOf(app).add(id);

@@ -4,16 +4,16 @@ import type { Turn } from './turns.ts';
 
 export interface AnsweredByFinding {
   answeredBy: AnsweredBy;
-  /** What shows it, for people. */
+  /** Human-readable evidence. */
   evidence: string;
 }
 
 interface Finding extends AnsweredByFinding {
-  /** Does not rest on the wording of what was said. */
+  /** Whether it does not rest on the wording of what was said. */
   isCertain: boolean;
 }
 
-/** A voicemail says these in its first words. */
+/** Phrases that a voicemail says in its first words. */
 const GREETINGS = [
   /\bvoice ?mail(box)?\b/,
   /\bleave (me |us )?(a|your|an?other) (message|name)\b/,
@@ -26,11 +26,11 @@ const GREETINGS = [
   /\bmessagerie\b|\blaissez (un|votre) message\b|\baprès le (bip|signal)\b/,
   /\bsegreteria telefonica\b|\bcaixa postal\b|\bdeixe (a )?(sua )?mensagem\b/,
 ];
-/** Only its first turns can be a greeting: later on people speak of voicemails too. */
+/** Only the first turns can be a greeting: later on, people talk about voicemails too. */
 const FIRST_TURNS = 2;
 const MAX_QUOTE = 200;
 
-/** Turns are those of the whole call, in order. */
+/** `turns` are those of the whole call, in order. */
 export function answeredByOf(
   turns: readonly Pick<Turn, 'speaker' | 'text' | 'toolName'>[],
   { direction }: { direction: CallDirection },

@@ -1,7 +1,7 @@
 /**
- * English requests not to be called again, as patterns on the words of `dnc-request.ts`. A sentence that is taken
- * for a request by mistake costs a call, and a request that is missed has a person called again, so in doubt a
- * sentence counts. Not so what people say all day: "don't call me before nine", "don't call me Bob".
+ * English requests not to be called again, as patterns on the words of `dnc-request.ts`. A false match costs a call,
+ * whereas a missed request means that a person is called again, so ambiguous sentences count as requests. Common
+ * everyday phrases do not: "don't call me before nine", "don't call me Bob".
  */
 
 const NOT = 'do ?n(?:ot| ?t)';
@@ -20,20 +20,20 @@ const AGAIN =
 
 const HOUR = '(?:\\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)';
 const DAY = '(?:mon|tues|wednes|thurs|fri|satur|sun)days?';
-/** A limit in time: the person may be called at another one. */
+/** A time limit: the person may be called at another time. */
 const TIME = `(?:before|until+|till?|between|during|past|around|while|when|whenever|after (?!this|that|all)\\w+|by (?:${HOUR}|${DAY}|noon|tomorrow)|on (?:a |the )?(?:${DAY}|weekends?)|on (?:\\w+ )?holidays?|on my (?:day|break|lunch|holiday|vacation)|at (?:night|noon|midnight|lunch\\w*|dinner\\w*|${HOUR}|(?:this|that|such an?) (?:hour|time)|the (?:moment|weekend))|in (?:the )?(?:morning|afternoon|evening|middle|night|next|an?|${HOUR})|this (?:early|late|week|weekend|morning|afternoon|evening|month|often)|right (?:now|away)|now|today|tonight|tomorrow|yet|so (?:early|late|often|much|many)|too (?:early|late|often|much)|that (?:early|late|often|much)|as (?:often|early|late|soon)|next|first|later|early|late|earlier|every|more than|for (?:an?|the next|another|at least|${HOUR})|from ${HOUR}|${DAY})`;
 const TIMED = new RegExp(` (?:(?:again|here|please|back|there) )*${TIME}\\b`, 'y');
 
-/** Words after which a name does not follow. */
+/** Words that rule out that a name follows. */
 const NEXT =
   'please|pls|thanks?|ok|okay|alright|bye|goodbye|i|im|ill|id|ive|we|were|and|or|but|because|cause|cuz|since|stop|never|take|remove|delete|lose|get|leave|put|thats|this (?:is|isnt|was)|not|no|nope|with|about|regarding|from|using|under|on (?:this|that|my|any|the phone)|at (?:this|that|home|work|my)|for any|either|seriously|period|hello|just|how|why|where|do|dont|did|is|are|understand|understood|got it|if|unless|without|theres|guys|people';
-/** The sentence ends here, or does not go on with a name ("don't call me Bob"). */
+/** The sentence ends here, or does not continue with a name ("don't call me Bob"). */
 const END = `(?=$| ,| (?:${NEXT}|you|its|it is|what|who|he|she|they)\\b)`;
 const END_WITHOUT_OBJECT = `(?=$| ,| (?:${NEXT})\\b)`;
-/** Where to call instead. */
+/** Another place to call instead. */
 const NO_OTHER_PLACE =
   '(?!.{0,40}\\b(?:instead|(?:call|try|use|ring|phone|reach)(?: me)? (?:at|on|my|the)))';
-/** Announcements offer keys. */
+/** Excludes announcements that offer keys to press. */
 const NO_KEY = '(?!.{0,40}\\b(?:press|dial)\\b)';
 
 const OBJECT_WORDS = [
@@ -47,7 +47,7 @@ const OBJECT_WORDS = [
 /** What follows the beginning of a request. Shared, since such patterns are expensive to compile. */
 interface Tail {
   words: RegExp;
-  /** Whether a limit in time after them means that it is no request. */
+  /** Whether a following time limit means that it is not a request. */
   isUntimed: boolean;
 }
 
@@ -57,11 +57,11 @@ function tail(words: string, isUntimed = true): Tail {
 
 /** "me again", "this number". */
 const OBJECT = tail(` (?:${OBJECT_WORDS})`);
-/** As above, or nobody in particular. */
+/** Like OBJECT, or without an object. */
 const WHOM = tail(
   ` (?:${OBJECT_WORDS})|(?<!bother|harass|disturb)(?: ${AGAIN}|${END_WITHOUT_OBJECT})`,
 );
-/** As above; complaints about the time count too. */
+/** Like WHOM; complaints about the time count too. */
 const WHOM_TO_STOP = tail(
   ` ${ME}(?:${END}| (?:${AGAIN}|${TIME}|all|like|constantly|already))| (?:${THIS}|${MY})| ${SOMEBODY}${END}| ${AGAIN}|${END_WITHOUT_OBJECT}`,
   false,
@@ -87,7 +87,7 @@ const MINE =
 const SALES =
   '(?:sales|cold|marketing|telemarketing|unsolicited|solicitation|promotional|spam|robo|nuisance)';
 
-/** Beginnings of requests, which are requests if the tail follows. */
+/** Beginnings of requests. They count if the tail follows. */
 const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   // "Don't call me", "do not ever call this number again", "never call again".
   [`(?<!\\b${OWN} )${NOT} ${FILLER}(?:${CALL}|${CALLING})`, WHOM],
@@ -184,7 +184,7 @@ const COMPILED = PHRASES.map(([head, follows]) => ({
   follows,
 }));
 
-/** Whether words in plain form contain a request. */
+/** Whether normalized words contain a request. */
 export function isEnglishRequest(words: string): boolean {
   return COMPILED.some(({ head, follows }) =>
     words.matchAll(head).some(({ index, 0: { length } }) => {
@@ -195,7 +195,7 @@ export function isEnglishRequest(words: string): boolean {
   );
 }
 
-/** The end of a sticky pattern that matches at a position, or null. */
+/** The end of a sticky pattern's match at a position; null if it does not match. */
 function endOf(pattern: RegExp, words: string, position: number): number | null {
   pattern.lastIndex = position;
   return pattern.test(words) ? pattern.lastIndex : null;

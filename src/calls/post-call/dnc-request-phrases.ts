@@ -57,7 +57,7 @@ const DE_HERE =
   '(?:(?:hier|bei (?:mir|uns)|unter (?:dieser|meiner|der) (?:\\w*nummer)|auf (?:dieser|meiner) (?:\\w*nummer)|von (?:ihnen|euch|ihrer firma)|telefonisch|zu hause|an) )';
 const DE_TO_CALL =
   '(?:anrufen|anzurufen|an zu rufen|kontaktieren|zu kontaktieren|belastigen|zu belastigen)';
-/** A time before "nicht" limits it. */
+/** A time before "nicht" limits the request. */
 const DE_NOT_TIMED = `(?<!\\b(?:heute|morgen|abends|morgens|mittags|nachts|sonntags|samstags|jetzt|gerade|momentan|wochenende|uhr|(?:vor|nach|um|bis|zwischen) \\w+) )`;
 const DE_MINE =
   '(?:mich|uns|meine[ns]? (?:\\w*nummer|daten|namen|kontakt\\w*|eintrag)|unsere (?:\\w*nummer|daten)|diese \\w*nummer|die nummer)';

@@ -1,4 +1,4 @@
-/** Finds the words of a person who asks not to be called again. */
+/** Finds a person's request not to be called again in the turns of a call. */
 import { isEnglishRequest } from './dnc-request-english.ts';
 import { FRENCH_REQUESTS, GERMAN_REQUESTS, SPANISH_REQUESTS } from './dnc-request-phrases.ts';
 import type { Turn } from './turns.ts';
@@ -6,7 +6,7 @@ import type { Turn } from './turns.ts';
 const OTHER_REQUESTS = [SPANISH_REQUESTS, GERMAN_REQUESTS, FRENCH_REQUESTS].flat();
 const MAX_QUOTE = 300;
 
-/** What the person said, or null when no such request was heard. The agent's words do not count. */
+/** The words of the request, or null if none was heard. The agent's words do not count. */
 export function doNotCallRequestIn(
   turns: readonly Pick<Turn, 'speaker' | 'text'>[],
 ): string | null {
@@ -20,7 +20,7 @@ function isRequest(text: string): boolean {
   return isEnglishRequest(words) || OTHER_REQUESTS.some((pattern) => pattern.test(words));
 }
 
-/** All of a short text; of a long one, the sentence with the request if it has it to itself. */
+/** The whole text if it is short; otherwise the sentence that contains the request by itself, if there is one. */
 function quoteOf(text: string): string {
   if (text.length <= MAX_QUOTE) return text;
   const sentences = text.match(/[^.!?]+[.!?]*/g) ?? [];
@@ -28,8 +28,8 @@ function quoteOf(text: string): string {
 }
 
 /**
- * The form of a text that the patterns match, however a transcript spells it: words in lower case without accents
- * and apostrophes, and " , " for any punctuation between them.
+ * Normalizes text for the patterns, regardless of its spelling: lower-case words without accents and apostrophes, and
+ * " , " for any punctuation between them.
  */
 function plainWords(text: string): string {
   return text

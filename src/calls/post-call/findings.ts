@@ -1,4 +1,4 @@
-/** What the words of a call show: who answered, and whether the person asked not to be called again. */
+/** Derives findings from the words of a call: who answered, and whether the person asked not to be called again. */
 import type { App, Tx } from '../../app.ts';
 import { addDoNotCallRequest } from '../../contacts/do-not-call.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
@@ -11,7 +11,7 @@ import type { Turn } from './turns.ts';
 
 type Words = Pick<Turn, 'speaker' | 'text' | 'toolName'>;
 
-/** What a language model found, with the words that it gives as evidence. */
+/** Findings of a language model, with the words it quotes as evidence. */
 export interface ModelFindings {
   answeredBy: 'HUMAN' | 'VOICEMAIL' | null;
   answeredByQuote: string | null;
@@ -20,28 +20,28 @@ export interface ModelFindings {
 
 export interface Findings {
   answeredBy: AnsweredBy;
-  /** What shows it, for people. Null once the transcript was removed. */
+  /** Human-readable evidence. Null once the transcript was removed. */
   evidence: string | null;
   dncQuote: string | null;
 }
 
-/** A call with what was found before. */
+/** A call with its earlier findings. */
 type FoundBefore = Pick<Call, 'direction'> &
   Partial<Pick<Call, 'answeredBy' | 'answeredByEvidence'>>;
 
 const MAX_QUOTE = 300;
-/** Shorter quotations occur by chance. */
+/** Shorter quotations may match by chance. */
 const MIN_QUOTE = 4;
 
 /**
- * Findings by fixed phrases, corrected by what a language model found. Only what the other side literally said
- * counts as evidence, so that nobody else, and no instruction in a transcript, makes a finding.
+ * Finds matches of fixed phrases, corrected by the findings of a language model. Only literal words of the other side
+ * count as evidence, so that nobody else, and no instruction in a transcript, can produce a finding.
  *
- * A request not to be called again counts whoever answered. It also shows that a person did, where only phrases
- * suggest a voicemail: "she is not available" is in greetings and in conversations.
+ * A request not to be called again counts no matter who answered. It also shows that a person answered if only phrases
+ * suggest a voicemail: "she is not available" occurs in greetings and in conversations.
  *
- * Who answered stays as it was found before unless a quotation shows something else: a model that finds nothing
- * this time has not refuted what it found the last time.
+ * An earlier `answeredBy` is kept unless a quotation shows otherwise: a model that finds nothing this time has not
+ * refuted what it found the last time.
  */
 export function findingsIn(
   turns: readonly Words[],
@@ -65,8 +65,8 @@ export function findingsIn(
 }
 
 /**
- * The turn of the other side that contains a quotation, or the quotation alone if the turn is too long to be
- * kept; null if there is no such turn.
+ * Returns the other side's turn that contains a quotation, or just the quotation if the turn is too long to keep; null
+ * if there is no such turn.
  */
 function turnWith(turns: readonly Words[], quote: string | null): string | null {
   const plain = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();
@@ -80,10 +80,10 @@ function turnWith(turns: readonly Words[], quote: string | null): string | null 
 }
 
 /**
- * Adds the number to the do-not-call list if the person asked for it and the organization has enabled that. The
- * caller has locked the call. A request that was found before stays, since it was literally said.
+ * Adds the number to the do-not-call list if the person asked for it and the organization has enabled that. The caller
+ * has locked the call. An earlier request is kept, since it was literally said.
  *
- * @returns what the findings change about the call.
+ * @returns the changes to the call.
  */
 export async function saveFindings(
   app: App,
@@ -108,7 +108,7 @@ export async function saveFindings(
   return change;
 }
 
-/** Saves what an analysis found, unless the transcript has been removed in the meantime. */
+/** Saves the findings of an analysis, unless the transcript has been removed in the meantime. */
 export async function saveModelFindings(
   app: App,
   tx: Tx,
@@ -121,8 +121,8 @@ export async function saveModelFindings(
 }
 
 /**
- * SQL condition: who answered an ended call is not known yet, or may be corrected by the analysis. It is waited for
- * at most two minutes after the end.
+ * SQL condition: who answered an ended call is not known yet, or may still be corrected by the analysis. False from two
+ * minutes after the end, so that nothing waits longer.
  *
  * @param call alias of the row of `calls`.
  */

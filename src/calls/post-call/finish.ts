@@ -1,4 +1,4 @@
-/** Ends steps after calls, many in one transaction, and begins those that have waited for them. */
+/** Finishes post-call steps, many in one transaction, and starts those that were waiting for them. */
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
@@ -19,7 +19,7 @@ import {
 import { wakeWorkers } from './wake.ts';
 
 const BATCH = 20;
-/** The steps of a call end one shortly after the other, and nobody waits for them. */
+/** The steps of a call end shortly after one another, and nobody waits for them. */
 const WAIT_MS = 100;
 
 export interface FinishedStep {
@@ -44,7 +44,7 @@ const batches = perInstance((app: App) =>
   }),
 );
 
-/** Ends a step with what it found, unless another attempt has taken over or the call is deleted. */
+/** Finishes a step with its result, unless another attempt has taken over or the call was deleted. */
 export async function finishStep(
   app: App,
   handlers: StepHandlers,
@@ -103,13 +103,13 @@ async function saveSteps(
 
 type Step = Pick<ClaimedStep, 'callId' | 'kind'>;
 
-/** A step that is started, or has ended already. */
+/** A step to start, or one that has already ended. */
 interface FollowingStep extends Step {
   result: 'DONE' | 'SKIPPED' | null;
   detail: string | null;
 }
 
-/** Reasons why there is nothing to do, by kind and call. */
+/** Reasons why there is nothing to do, by kind and call ID. */
 async function nothingToDo(
   tx: Tx,
   handlers: StepHandlers,
@@ -126,7 +126,7 @@ async function nothingToDo(
   return found;
 }
 
-/** Returns those whose lease was still held, and what is pending of their calls afterwards. */
+/** Returns the steps whose lease was still held, and the pending steps of their calls afterwards. */
 async function endSteps(
   app: App,
   tx: Tx,
@@ -172,14 +172,14 @@ async function endSteps(
   };
 }
 
-/** An immediate step ends with the transaction, or with nothing: there is nothing to keep. */
+/** Context of an immediate step: it ends with the transaction or not at all, so there is nothing to keep. */
 const inTransaction = (app: App): StepContext => ({
   signal: app.closing,
   partialResult: null,
   keep: () => Promise.resolve(true),
 });
 
-/** The steps that have waited for these alone. */
+/** Returns the steps that were waiting only for these. */
 function readySteps(
   done: readonly Step[],
   pendingOf: ReadonlyMap<string, ReadonlySet<PostCallStepKind>>,
@@ -197,7 +197,7 @@ function readySteps(
   });
 }
 
-/** Locked calls, with what finished steps change about them. */
+/** Locked calls, with the changes made by finished steps. */
 class LockedCalls {
   readonly events = new Map<string, NewEvent[]>();
   readonly #calls: Map<string, Call>;
@@ -215,7 +215,7 @@ class LockedCalls {
     return this.#calls.get(id)!;
   }
 
-  /** One after the other, since each step gets the call as the previous one has changed it. */
+  /** Saves steps one after another, since each step gets the call as changed by the previous one. */
   async saveAll(tx: Tx, id: string, steps: readonly Pick<FinishedStep, 'save'>[]): Promise<void> {
     for (const { save } of steps) await this.save(tx, id, save);
   }
@@ -232,7 +232,7 @@ class LockedCalls {
     this.events.set(organizationId, [...list, ...callEvents(call, events)]);
   }
 
-  /** Writes the changes and the events, and starts or ends the steps that follow, in one statement. */
+  /** Writes the changes and events, and starts or ends the steps that follow, in one statement. */
   async write(app: App, tx: Tx, following: readonly FollowingStep[]): Promise<void> {
     if (this.#changed.size === 0 && following.length === 0) return;
     const now = Prisma.sql`${app.now()}::timestamptz`;

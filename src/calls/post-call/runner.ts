@@ -1,6 +1,6 @@
 /**
- * Runs the steps that follow the end of a call. The rows of `post_call_steps` are the queue: each worker
- * claims what is due with a lease, many steps at a time, and runs them beside each other.
+ * Runs the post-call steps. The rows of `post_call_steps` are the queue: each worker claims due steps with a lease,
+ * many at a time, and runs them concurrently.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
@@ -23,20 +23,20 @@ import {
 } from './steps.ts';
 import { LANES, type Lane, onWake, sharedRunsOf, wakeWorkers } from './wake.ts';
 
-/** Steps of a lane at once in a process, and those of one organization. */
+/** Maximum number of concurrent steps of a lane in a process, in total and for one organization. */
 const MOST_STEPS: Record<Lane, { all: number; organization: number }> = {
   FAST: { all: 48, organization: 24 },
   SLOW: { all: 16, organization: 8 },
 };
-/** Due steps among which those of the organizations are chosen. */
+/** Number of oldest due steps among which a fair choice between organizations is made. */
 const LOOK_AT = 500;
 const LEASE_SECONDS = 30;
 /** Time limit of an attempt. */
 const ATTEMPT_MS = 300_000;
-/** After this long, attempts are aborted when the process stops. */
+/** Time after the process begins to stop at which attempts are aborted. */
 const GRACE_MS = 10_000;
 const LONGEST_DELAY_SECONDS = 3600;
-/** Longer than a step normally waits for those that are run with it. */
+/** Longer than a step normally waits to be run together with others. */
 const FORGOTTEN_MS = 2_000;
 /** Pause between attempts to reach the database. */
 const AWAY_MS = 500;
@@ -44,7 +44,7 @@ const AWAY_MS = 500;
 interface LaneState {
   readonly running: Set<ClaimedStep>;
   isClaiming: boolean;
-  /** Whether to claim again, since a wake-up came during a claim. */
+  /** Whether to claim again, because a wake-up came during a claim. */
   again: boolean;
 }
 
@@ -64,7 +64,7 @@ function isDue(now: Date): Prisma.Sql {
     AND (lease_until IS NULL OR lease_until < now())`;
 }
 
-/** SQL condition: whether a step has been due for so long that no process seems to be about to run it. */
+/** SQL condition: whether a step has been due for so long that no process seems about to run it. */
 export function hasForgottenSteps(app: App): Prisma.Sql {
   const before = new Date(app.now().getTime() - FORGOTTEN_MS);
   return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
@@ -75,7 +75,7 @@ export async function runPostCallSteps(app: App, handlers: StepHandlers): Promis
   for (const lane of LANES) await runLane(app, handlers, lane);
 }
 
-/** Claims what the lane has room for. Steps that wait for room are claimed when one ends. */
+/** Claims as many steps as the lane has room for. Further steps are claimed when one ends. */
 async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
   const state = lanes(app)[lane];
   state.again = true;
@@ -86,22 +86,22 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
     while (state.again && !app.closing.aborted) {
       state.again = false;
       if (!(await fillLane(app, handlers, lane))) continue;
-      // It may have hidden those of other organizations until now.
+      // Its steps may have hidden those of other organizations until now.
       state.again = true;
       mayBeMore = true;
     }
   } finally {
     state.isClaiming = false;
-    // After the last beginning, for which the other processes leave what was requested.
+    // After the last `begin`, because of which the other processes leave requested runs to this one.
     if (mayBeMore) sharedRunsOf(app, lane)?.handOver();
   }
 }
 
-/** Returns whether more steps, of an organization or of all, may wait for room. */
+/** Returns whether more steps, of one organization or of all, may be waiting for room. */
 async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<boolean> {
   const { running } = lanes(app)[lane];
   const free = MOST_STEPS[lane].all - running.size;
-  // What is requested is left to the other processes, and claimed here when a step ends.
+  // Requested runs are left to the other processes, and steps are claimed here when one ends.
   if (free <= 0) return false;
   const runs = sharedRunsOf(app, lane);
   runs?.begin();
@@ -123,14 +123,14 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<b
   return mayBeMore;
 }
 
-/** Whether no more steps like this one are run at once. */
+/** Whether there is no room for another step like this one. */
 function hasNoRoom(app: App, lane: Lane, { call }: ClaimedStep): boolean {
   const ofOrganization = runningByOrganization(app, lane).get(call.organizationId) ?? 0;
   const { all, organization } = MOST_STEPS[lane];
   return ofOrganization >= organization || lanes(app)[lane].running.size >= all;
 }
 
-/** Numbers of steps that this process runs. */
+/** Number of steps running in this process, by organization. */
 function runningByOrganization(app: App, lane: Lane): Map<string, number> {
   const steps = Map.groupBy(lanes(app)[lane].running, ({ call }) => call.organizationId);
   return new Map([...steps].map(([id, { length }]) => [id, length]));
@@ -142,7 +142,7 @@ interface Claim {
   laterInMs: number | null;
 }
 
-/** Claims due steps, those of organizations with the fewest first, running ones included. */
+/** Claims due steps, preferring organizations with the fewest, including running ones. */
 async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const now = app.now();
   const leaseId = newId();
@@ -306,7 +306,7 @@ async function keep(
   }
 }
 
-/** Schedules another attempt, each after a longer delay, or finishes the step when its time is up. */
+/** Schedules another attempt after a longer delay, or finishes the step once its time limit is reached. */
 async function retryLater(
   app: App,
   handlers: StepHandlers,
@@ -324,7 +324,7 @@ async function retryLater(
     seconds: planOf(step.kind).giveUpSeconds,
     save: handlers[step.kind].saveGivenUp,
   };
-  // Restarting a step also restarts its time.
+  // Restarting a step also restarts its time limit.
   if (at.getTime() > step.startedAt.getTime() + giveUp.seconds * 1000) {
     const { status, save } = giveUp;
     await finishStep(app, handlers, { step, status, detail: retry.detail, save });
@@ -338,7 +338,7 @@ async function retryLater(
   wakeWorkers(app, [step.kind], delayMs);
 }
 
-/** 1, 2, 4 … seconds up to an hour, each up to a fifth longer, so that many do not return at once. */
+/** 1, 2, 4 … seconds up to an hour, each extended by up to a fifth, so that many steps do not return at once. */
 function delaySeconds(attempts: number): number {
   const delay = Math.min(2 ** Math.min(attempts - 1, 20), LONGEST_DELAY_SECONDS);
   return delay * (1 + Math.random() / 5);
@@ -348,7 +348,7 @@ function isExpected(error: unknown): error is UltravoxError | StepFailure {
   return error instanceof UltravoxError || error instanceof StepFailure;
 }
 
-/** What users are told about a failed attempt: never an address or an ID of Ultravox. */
+/** Describes a failed attempt to users, without any address or ID of Ultravox. */
 function detailOf(error: unknown): string {
   if (error instanceof StepFailure) return error.message;
   if (error instanceof UltravoxError) {

@@ -1,4 +1,4 @@
-/** Starts the steps that follow the end of a call, and restarts them. */
+/** Starts and restarts the post-call steps. */
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
@@ -6,20 +6,20 @@ import { POST_CALL_STEPS } from './steps.ts';
 import { wakeWorkers } from './wake.ts';
 
 /**
- * Delay of the first attempts after the end of a call. Ultravox writes its summary meanwhile, and the
- * calls that end meanwhile are worked on together.
+ * Delay of the first attempts after the end of a call. It gives Ultravox time to write its summary, and lets calls
+ * that end close together be processed together.
  */
 const FIRST_DELAY_MS = 1_500;
 
-/** Whether there is anything to do after the end of the call: somebody may have talked. */
+/** Whether the call needs post-call steps: somebody may have talked. */
 function hasAfterwards(call: Call): boolean {
-  // Whether a lost call was answered is unknown.
+  // It is unknown whether a lost call was answered.
   return call.ultravoxId !== null && (call.answeredAt !== null || call.endReason === 'UNKNOWN');
 }
 
 /**
- * SQL: the INSERT that begins all steps of calls that end in the caller's statement. A call that was not
- * answered gets none, and costs nothing.
+ * SQL: the INSERT that creates all steps of calls that end in the caller's statement. A call that was not answered
+ * gets none, and costs nothing.
  *
  * @param only condition on the rows `r`, such as that the call `r.call_id` was changed.
  */
@@ -50,8 +50,8 @@ export function wakeFirstSteps(app: App, call: Call): void {
 }
 
 /**
- * Locks the running attempts of a step, and returns what they have kept. Until the caller's transaction ends,
- * no attempt of the step begins, ends or keeps anything for these calls.
+ * Locks the running attempts of a step, and returns what they have kept. Until the caller's transaction ends, no
+ * attempt of the step starts, ends or keeps anything for these calls.
  */
 export async function lockRunningSteps(
   tx: Tx,
@@ -70,8 +70,8 @@ export async function lockRunningSteps(
 }
 
 /**
- * Runs steps again from the beginning, with those that follow them. A running attempt is abandoned, but the
- * next one gets what it has kept. The caller has locked the calls, and wakes the runner after the commit.
+ * Restarts a step from the beginning, and the steps that follow it. A running attempt is abandoned, but the next one
+ * gets what it has kept. The caller has locked the calls, and wakes the runner after the commit.
  */
 export async function restartSteps(
   app: App,

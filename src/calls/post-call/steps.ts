@@ -1,7 +1,7 @@
 /**
- * What is done for an answered call after its end: the list of steps. Each step is run by itself and may be
- * repeated, so a step that fails or hangs holds up neither other steps nor other calls. The state of each step
- * is in `post_call_steps`; `runner.ts` runs them.
+ * Defines the post-call steps: the work done for an answered call after its end. Each step runs independently and may
+ * be repeated, so a step that fails or hangs delays neither other steps nor other calls. The state of each step is
+ * stored in `post_call_steps`; `runner.ts` runs them.
  */
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
@@ -14,13 +14,13 @@ const DAY = 24 * HOUR;
 
 export interface StepPlan {
   kind: PostCallStepKind;
-  /** The step begins when these are finished, with any result. */
+  /** Steps that must finish first, with any result. */
   after: readonly PostCallStepKind[];
-  /** The step fails when its attempts still fail this long after the first one. */
+  /** Seconds after the first attempt at which the step fails if its attempts still fail. */
   giveUpSeconds: number;
-  /** The same limit while the result does not exist yet, such as the summary. */
+  /** The same limit if the result does not exist yet, such as a summary. */
   waitSeconds: number;
-  /** It needs nothing from outside: it is done in the transaction that ends the last step before it. */
+  /** Set if the step needs no external data: it is done in the transaction that ends the last step it waits for. */
   isImmediate?: true;
 }
 
@@ -45,10 +45,10 @@ export function planOf(kind: PostCallStepKind): StepPlan {
   return plan;
 }
 
-/** Maximum number of characters kept of why an attempt failed or a step was skipped. */
+/** Maximum length of the stored reason why an attempt failed or a step was skipped. */
 export const MAX_DETAIL = 500;
 
-/** What a step changes about its call; these columns are written by the steps alone. */
+/** Columns of a call that steps change. Only steps write them. */
 export type CallFindings = Partial<
   Pick<
     Call,
@@ -64,61 +64,60 @@ export type CallFindings = Partial<
   >
 >;
 
-/** What is written about the call when the step is finished, together with that of other steps. */
+/** What to write to the call when the step finishes, together with the results of other steps. */
 export interface SavedStep {
   change?: CallFindings;
   events?: readonly NewCallEvent[];
 }
 
 /**
- * Writes what a step found, in the transaction that finishes the step. The call is locked, and given as it is
- * after the steps before.
+ * Writes the findings of a step, in the transaction that finishes it. The call is locked, and includes the changes of
+ * earlier steps.
  */
 export type SaveStep = (tx: Tx, call: Call) => Promise<SavedStep>;
 
 export type StepResult =
   | { status: 'DONE'; save?: SaveStep }
-  /** There is nothing to do, or it cannot be done. `detail` says why, for people. */
+  /** There is nothing to do, or it cannot be done. `detail` is the human-readable reason. */
   | { status: 'SKIPPED' | 'FAILED'; detail: string; save?: SaveStep }
-  /** Another attempt may find it; `otherwise` is the result when time is up. */
+  /** Another attempt may succeed. `otherwise` is the result once the time limit is reached. */
   | { status: 'NOT_YET'; detail: string; otherwise: 'SKIPPED' | 'FAILED'; save?: SaveStep };
 
 export interface StepContext {
   signal: AbortSignal;
-  /** What an earlier attempt has kept by `keep`, if it did not finish the step; else null. */
+  /** Value that an earlier unfinished attempt stored with `keep`; otherwise null. */
   partialResult: unknown;
   /**
-   * Commits something for the next attempt, in case this one is interrupted. It waits while the database is
-   * away.
+   * Commits data for the next attempt, in case this one is interrupted. Waits while the database is unavailable.
    *
-   * @returns false if another attempt has taken over: this one must stop.
+   * @returns false if another attempt has taken over: this one must then stop.
    */
   keep: (partialResult: object) => Promise<boolean>;
 }
 
 /**
- * Does one attempt of a step, outside of any transaction. It may run more than once for a call, also at the
- * same time; of these only one is saved. If it throws, another attempt follows.
+ * Makes one attempt at a step, outside of any transaction. May run more than once for a call, even concurrently; only
+ * one result is saved. If it throws, another attempt follows.
  */
 export type StepHandler = (app: App, call: Call, context: StepContext) => Promise<StepResult>;
 
-/** A step that this process works on. */
+/** A step that this process is running. */
 export interface ClaimedStep {
   callId: string;
   kind: PostCallStepKind;
   leaseId: string;
-  /** Number of attempts, this one included. */
+  /** Number of attempts, including this one. */
   attempts: number;
   /** When the first attempt began. */
   startedAt: Date;
   partialResult: unknown;
-  /** The call when the step was claimed. */
+  /** The call as of the claim of the step. */
   call: Call;
 }
 
 /**
- * Returns the calls for which the step has nothing to do, each with a human-readable reason. Asked in the
- * transaction that would start the step, which is skipped then.
+ * Returns the calls for which the step has nothing to do, each with a human-readable reason. Runs in the transaction
+ * that would start the step; the step is then skipped.
  */
 export type FindNothingToDo = (
   tx: Tx,
@@ -128,13 +127,13 @@ export type FindNothingToDo = (
 export interface StepWork {
   run: StepHandler;
   nothingToDo?: FindNothingToDo;
-  /** What is written when the step fails because all attempts have failed. */
+  /** Writes the result when the step fails because all attempts failed. */
   saveGivenUp?: SaveStep;
 }
 
 export type StepHandlers = Readonly<Record<PostCallStepKind, StepWork>>;
 
-/** An attempt failed in an expected way; the message is shown to people. */
+/** An attempt failed in an expected way. Users see the message. */
 export class StepFailure extends Error {
   override name = 'StepFailure';
   readonly retryAfterSeconds: number | null;

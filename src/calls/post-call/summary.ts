@@ -4,7 +4,7 @@ import { UltravoxError } from '../../ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import type { StepHandler } from './steps.ts';
 
-/** The step SUMMARY: Ultravox writes the summaries shortly after the call, and may report them itself. */
+/** The step SUMMARY: Ultravox writes the summaries shortly after the call, and may also report them unprompted. */
 export const fetchSummary: StepHandler = async (app, call, { signal }) => {
   if (call.summary !== null) return { status: 'DONE' };
   if (!call.ultravoxId) return { status: 'SKIPPED', detail: 'Ultravox does not know the call.' };

@@ -1,6 +1,6 @@
 /**
- * Keeps transcripts: fetched from Ultravox after the call, stored as turns, and removed after their retention
- * time.
+ * Handles transcripts: fetches them from Ultravox after the call, stores them as turns, and removes them after their
+ * retention time.
  */
 import type { App, Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
@@ -17,7 +17,7 @@ import { wordsOf } from './words.ts';
 
 const EXPIRE_BATCH = 500;
 
-/** The step TRANSCRIPT: the messages at Ultravox become the turns, and what they show is noted. */
+/** The step TRANSCRIPT: converts the messages at Ultravox into turns, and records what they show. */
 export const fetchTranscript: StepHandler = async (app, call, { signal }) => {
   if (!call.ultravoxId) return { status: 'SKIPPED', detail: 'Ultravox does not know the call.' };
   try {
@@ -29,7 +29,7 @@ export const fetchTranscript: StepHandler = async (app, call, { signal }) => {
   }
 };
 
-/** Replaces the transcript of a call, which the caller has locked. */
+/** Replaces the transcript of a call. The caller has locked the call. */
 async function storeTranscript(
   app: App,
   tx: Tx,
@@ -51,7 +51,7 @@ interface NewTranscript {
 
 const WRITE_AT_ONCE = 20;
 
-/** Transcripts that are stored in the same transaction at the same time are written in one statement. */
+/** Transcripts that are stored concurrently in the same transaction are written in one statement. */
 const transcriptsOf = perInstance((tx: Tx) =>
   createBatches<NewTranscript & { now: Date }, boolean>({
     size: WRITE_AT_ONCE,
@@ -63,7 +63,7 @@ const transcriptsOf = perInstance((tx: Tx) =>
   }),
 );
 
-/** Stores transcripts and ends the watches of their calls. Returns the calls that were watched. */
+/** Stores transcripts and ends the watches of their calls. Returns the IDs of the calls that were watched. */
 async function writeTranscripts(
   tx: Tx,
   transcripts: readonly NewTranscript[],
@@ -125,8 +125,8 @@ async function writeTranscripts(
 }
 
 /**
- * Removes what was said in calls that are deleted, here and in their events. That a person asked not to be called
- * again is kept, since a campaign may still plan to.
+ * Removes the words spoken in deleted calls, also from their events. That a person asked not to be called again is
+ * kept, since a campaign may still plan to call them.
  */
 export async function deleteTranscripts(tx: Tx, callIds: readonly string[]): Promise<void> {
   const where = { callId: { in: [...callIds] } };
@@ -137,7 +137,7 @@ export async function deleteTranscripts(tx: Tx, callIds: readonly string[]): Pro
   await eraseEventData(tx, callIds, 'CALL_TRANSCRIPT_TURN', ['turn']);
 }
 
-/** The findings are kept, and the quotations behind them removed. */
+/** Keeps the findings, but removes the quotations behind them. */
 async function eraseQuotes(tx: Tx, callIds: readonly string[]): Promise<void> {
   await tx.$executeRaw`
     UPDATE calls SET answered_by_evidence = NULL,

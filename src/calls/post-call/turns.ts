@@ -1,10 +1,10 @@
-/** Reads the turns of a conversation from Ultravox's messages. */
+/** Converts Ultravox's messages into the turns of a conversation. */
 import { durationSeconds } from '../../infra/checks.ts';
 import { storableJson, toStorableText } from '../../infra/database/storable-text.ts';
 import type { Message } from '../../ultravox/wire.ts';
 
 export interface Turn {
-  /** Index of its message; a tool's result belongs to the turn of its call. */
+  /** Index of its message. A tool result belongs to the turn of the tool call. */
   position: number;
   speaker: 'AGENT' | 'USER' | 'TOOL';
   /** Empty for a tool. */
@@ -13,15 +13,15 @@ export interface Turn {
   startSeconds: number | null;
   endSeconds: number | null;
   toolName: string | null;
-  /** As JSON where the tool was given JSON, otherwise as text. */
+  /** JSON if the tool was given JSON, otherwise text. */
   toolArguments: unknown;
   toolResult: string | null;
   toolError: string | null;
-  /** 1, 2 … in the order in which the stages began. */
+  /** Number of the stage in the order in which stages began, from 1. */
   stage: number;
 }
 
-/** The turns in order. Messages that have no text or are of an unknown kind are skipped. */
+/** Returns the turns in order. Messages without text or of an unknown kind are skipped. */
 export function turnsOf(messages: readonly Message[]): Turn[] {
   const turns: Turn[] = [];
   const stages = new Map<string | null, number>();
@@ -58,7 +58,7 @@ export function turnsOf(messages: readonly Message[]): Turn[] {
   return turns;
 }
 
-/** Whether nothing can be added to the turn any more: a tool has answered. */
+/** Whether nothing more can be added to the turn. A tool use is complete once it has a result. */
 export function isComplete(turn: Turn): boolean {
   return turn.speaker !== 'TOOL' || turn.toolResult !== null;
 }

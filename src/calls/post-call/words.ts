@@ -1,4 +1,4 @@
-/** Splits a text into the words by which transcripts are searched. */
+/** Splits text into the words by which transcripts are searched. */
 
 const MAX_WORD = 60;
 /** Scripts that are written without spaces between words. */
@@ -6,7 +6,7 @@ const UNSPACED =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 const segmenter = new Intl.Segmenter('en', { granularity: 'word' });
 
-/** The different words of the text, in lower case and without accents. */
+/** The distinct words of the text, in lower case and without accents. */
 export function wordsOf(text: string): string[] {
   const plain = text
     .normalize('NFKD')

@@ -1,15 +1,14 @@
-/** Byte ranges of HTTP (RFC 9110), as far as audio players use them: one range. */
+/** HTTP byte ranges (RFC 9110), limited to what audio players use: a single range. */
 
 export interface ByteRange {
-  /** First and last byte, both included. */
+  /** First and last byte, inclusive. */
   first: number;
   last: number;
 }
 
 /**
- * The range that a header requests from a body of this size. Null when the whole body is to be sent: without
- * the header, and for one that is malformed or asks for several ranges. `unsatisfiable` when the range begins
- * after the end.
+ * Parses the range that a header requests from a body of this size. Null if the whole body is to be sent: the header
+ * is missing, malformed, or asks for several ranges. `unsatisfiable` if the range starts after the end.
  */
 export function byteRangeOf(
   header: string | undefined,
@@ -28,14 +27,14 @@ export function byteRangeOf(
 
 const RANGE = /^bytes=(\d{0,15})-(\d{0,15})$/;
 
-/** Whether the header is one well-formed range, which may be passed on. */
+/** Whether the header is a single well-formed range, which may be passed on. */
 export function isOneRange(header: string | undefined): header is string {
   const [, from, to] = RANGE.exec(header ?? '') ?? [];
   if (from === undefined || to === undefined || (from === '' && to === '')) return false;
   return from === '' || to === '' || Number(from) <= Number(to);
 }
 
-/** The bytes of the range, out of a stream of the whole. Ends the stream after the last one. */
+/** Returns the bytes of the range from a stream of the whole body. Ends the stream after the last one. */
 export async function* sliceOf(
   chunks: AsyncIterable<Uint8Array>,
   { first, last }: ByteRange,

@@ -1,4 +1,4 @@
-/** The step RECORDING: whether there is a recording, and how long it is. */
+/** The step RECORDING: finds out whether there is a recording, and how long it is. */
 import { toStorableText } from '../../infra/database/storable-text.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { SaveStep, StepHandler } from '../post-call/steps.ts';
@@ -37,7 +37,7 @@ export const findRecording: StepHandler = async (app, call, { signal }) => {
   }
 };
 
-/** Saves that there will be no recording. */
+/** Records that there will be no recording. */
 export const saveFailedRecording: SaveStep = async () => ({
   change: { recordingStatus: 'FAILED' },
   events: [{ type: 'CALL_RECORDING_FAILED', data: {} }],
@@ -46,7 +46,7 @@ export const saveFailedRecording: SaveStep = async () => ({
 async function firstBytes(body: ReadableStream<Uint8Array>, count: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  // Leaving the loop cancels the rest.
+  // Leaving the loop cancels the stream.
   for await (const chunk of body) {
     chunks.push(chunk);
     size += chunk.byteLength;

@@ -1,7 +1,7 @@
 /**
- * Recordings over plain HTTP, for the audio element of a browser: a link carries its own signed permission and
- * expires. The bytes pass through from where Ultravox keeps them, as fast as the client reads; neither
- * Ultravox's key nor its links are ever seen.
+ * Serves recordings over plain HTTP, for the audio element of a browser. A link carries its own signed permission and
+ * expires. The bytes are streamed from Ultravox's storage as fast as the client reads; neither Ultravox's API key nor
+ * its links are exposed.
  */
 import { z } from 'zod';
 import type { App } from '../../app.ts';
@@ -20,14 +20,14 @@ import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
 
 export const RECORDING_PATH = '/recordings';
 export const LINK_MINUTES = 15;
-/** A stream that gets nothing from Ultravox for this long is aborted. */
+/** Time after which a stream without data from Ultravox is aborted. */
 const IDLE_MS = 30_000;
-/** How often a download checks that its key is still valid. */
+/** Interval at which a download checks that its key is still valid. */
 const CHECK_MS = 2_000;
 
 const permissionSchema = z.object({ callId: z.uuid(), apiKeyId: z.uuid() });
 
-/** A link to the recording of a call, relative to the public URL. It ends with the viewer's credential. */
+/** A link to the recording of a call, relative to the public URL. Valid no longer than the viewer's credential. */
 export function recordingLink(
   app: App,
   viewer: Viewer,
@@ -57,9 +57,9 @@ interface RecordingResponse {
 }
 
 /**
- * Serves a link: 200, or 206 for a range; 416 for a range after the end; 403 when the link or its key has
- * ended; 404 when there is no recording, or no longer; 502 and 503 when Ultravox cannot be reached. Breaks off
- * when the key ends.
+ * Serves a link: 200, or 206 for a range; 416 for a range beyond the end; 403 if the link has expired or its key is no
+ * longer usable; 404 if there is no recording, or it no longer exists; 502 or 503 if Ultravox cannot be reached. The
+ * stream is aborted when the key expires or is revoked.
  */
 export async function serveRecording(
   app: App,
@@ -126,7 +126,7 @@ async function expireRecording(app: App, id: string): Promise<void> {
   if (expired) announceEvents(app, expired.organizationId);
 }
 
-/** The storage does not say how long the recording is when it refuses a range. */
+/** Responds with 416 and the size, which costs a request: the storage does not report it when it refuses a range. */
 async function unsatisfiable(app: App, call: Call): Promise<RecordingResponse> {
   const audio = await app.ultravox.calls
     .recording(call.ultravoxId ?? '', { range: 'bytes=0-0' })
@@ -162,7 +162,7 @@ function answerWith(
     const headers = { ...length(audio.contentLength), 'content-range': audio.contentRange };
     return answer(206, headers, audio.body);
   }
-  // The storage sends the whole file, even if a range was requested.
+  // The storage sent the whole file although a range was requested.
   const wanted = totalBytes === null ? null : byteRangeOf(range, totalBytes);
   if (wanted === null) return answer(200, length(totalBytes), audio.body);
   if (wanted === 'unsatisfiable') {
@@ -176,7 +176,7 @@ function answerWith(
   return answer(206, headers, sliceOf(audio.body, wanted));
 }
 
-/** Passes chunks on while the key is usable and more of them arrive. */
+/** Passes chunks on as long as the key is usable and chunks keep arriving. */
 async function* whileAllowed(
   app: App,
   apiKeyId: string,

@@ -1,4 +1,4 @@
-/** Length of a WAV file in seconds, read from its header; null if it is no WAV file or does not state its length. */
+/** Length of a WAV file in seconds, from its header; null if it is not a WAV file or does not state its length. */
 export function wavSeconds(beginning: Buffer, totalBytes: number | null): number | null {
   if (beginning.length < 12 || beginning.toString('latin1', 0, 4) !== 'RIFF') return null;
   if (beginning.toString('latin1', 8, 12) !== 'WAVE') return null;
@@ -13,7 +13,7 @@ export function wavSeconds(beginning: Buffer, totalBytes: number | null): number
     }
     if (name === 'data') {
       if (bytesPerSecond === 0) return null;
-      // A file that was written as a stream may not state its size.
+      // A file written as a stream may not state its size.
       const rest = totalBytes === null ? null : totalBytes - at;
       const bytes = rest !== null && (size === 0 || size > rest) ? rest : size;
       return bytes > 0 && bytes < 0xffffffff ? bytes / bytesPerSecond : null;

@@ -1,4 +1,4 @@
-/** Applies what Ultravox says of a call: in a creation response, a webhook or a look-up. The row is locked. */
+/** Applies the state of a call as Ultravox reports it in a creation response, a webhook or a look-up. */
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
@@ -10,8 +10,8 @@ import { changed } from '../updates/call-update.ts';
 import { type CallUpdate, writeUpdates } from '../updates/write-updates.ts';
 
 /**
- * Applies the state of a call at Ultravox. Repeated and older states change nothing. The caller has
- * locked the row, and calls `announceUpdate` with the row before and after once it has committed.
+ * Applies the state of a call at Ultravox. Repeated and outdated states change nothing. The caller has locked the
+ * row, and calls `announceUpdate` with the row before and after once it has committed.
  */
 export async function applyUltravoxCall(
   app: App,
@@ -24,7 +24,7 @@ export async function applyUltravoxCall(
   return update.after;
 }
 
-/** Returns what the states of a call at Ultravox make of it, one after another. */
+/** Returns the update that results from applying states of a call at Ultravox one after another. */
 export function updateOf(app: App, call: Call, ...states: readonly UltravoxCall[]): CallUpdate {
   let update: CallUpdate = { before: call, after: call, events: [] };
   for (const seen of states) {
@@ -53,7 +53,7 @@ function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
   if (call.ultravoxId === null) Object.assign(change, acceptance(call, seen.callId, app.now()));
   const summary = summaryChange(call, seen);
   Object.assign(change, summary);
-  // Also when the ID is known: a webhook, which has no join URL, may arrive before the response.
+  // Also if the ID is known: a webhook, which has no join URL, may arrive before the response.
   const joinable = call.medium === 'WEBRTC' && !call.joinUrl && !isEnded(call.status);
   if (joinable && seen.joinUrl) change.joinUrl = seen.joinUrl;
   const billing = billingStatusOf(seen.billingStatus);
@@ -66,7 +66,7 @@ function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
     change.costAmount = new Prisma.Decimal(cost);
     change.costCurrency = app.config.PRICE_CURRENCY;
   }
-  // One that comes before is part of CALL_ANALYZED.
+  // A summary that arrives earlier is part of CALL_ANALYZED.
   const summarized = Object.keys(summary).length > 0 && call.analyzedAt !== null;
   return changed(app, call, { steps, change, billed, summarized });
 }

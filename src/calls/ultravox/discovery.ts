@@ -7,21 +7,21 @@ import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
-/** Range of the first search. */
+/** How far the first search looks back. */
 const FIRST_LOOK_BACK_MS = 24 * 3_600_000;
-/** Overlap of later ones: Ultravox may list a call after others that were created later. */
+/** Overlap of later searches: Ultravox may list a call after others that were created later. */
 const OVERLAP_MS = 5 * 60_000;
-/** Calls after which the progress is stored. */
+/** Number of calls after which the progress is stored. */
 const PAGE = 100;
-/** Searches that do not go past a call that cannot be ingested. */
+/** Number of failed searches after which a call that cannot be ingested is skipped. */
 const MAX_TRIES = 3;
 
-/** How often calls could not be ingested, by Ultravox's ID. */
+/** Number of failed attempts to ingest a call, by Ultravox ID. */
 const failures = perInstance((_app: App) => new LRUCache<string, number>({ max: 1_000 }));
 
 /**
- * Searches the calls of the account for unknown ones, from the oldest on. The progress is stored, so that
- * a search that was interrupted, or the first one after a long downtime, continues where the last one was.
+ * Searches the account for unknown calls, oldest first. The progress is stored, so an interrupted search, or the
+ * first one after a long downtime, continues where the last one stopped.
  */
 export async function discoverCalls(app: App): Promise<void> {
   const from = new Date((await searchedUpTo(app)).getTime() - OVERLAP_MS);
@@ -41,7 +41,7 @@ export async function discoverCalls(app: App): Promise<void> {
   await searchPage(app, page);
 }
 
-/** The first search has no progress yet. Its beginning is stored, so that the next one begins there too. */
+/** Returns the stored progress. Without one, stores the start of the first search, so that the next starts there. */
 async function searchedUpTo({ db }: App): Promise<Date> {
   const { upTo } = await db.callDiscovery.upsert({
     where: { id: 1 },
@@ -52,10 +52,10 @@ async function searchedUpTo({ db }: App): Promise<Date> {
 }
 
 /**
- * Ingests the unknown calls of a page, and stores the progress: up to its last call, or to the first one that is to be
- * tried again. Known calls are left to `checkCalls`.
+ * Ingests the unknown calls of a page, and stores the progress: up to its last call, or up to the first call that
+ * must be retried. Known calls are left to `checkCalls`.
  *
- * @returns whether there is none to be tried again.
+ * @returns whether no call must be retried.
  */
 async function searchPage(app: App, page: readonly UltravoxCall[]): Promise<boolean> {
   const known = await app.db.call.findMany({
@@ -77,9 +77,9 @@ async function searchPage(app: App, page: readonly UltravoxCall[]): Promise<bool
 }
 
 /**
- * Returns whether the call is done with, also since it has failed too often: then the search goes past it.
+ * Returns whether the search may move past the call: it was ingested, or has failed too often.
  *
- * @throws when the database is away
+ * @throws if the database is unavailable.
  */
 async function ingestOne(app: App, seen: UltravoxCall): Promise<boolean> {
   try {

@@ -1,4 +1,4 @@
-/** Ingests updates that Ultravox sends by itself: finds their call, or creates an inbound one. */
+/** Ingests updates that Ultravox sends unprompted: finds their call, or creates an inbound one. */
 import type { App, Tx } from '../../app.ts';
 import type { Agent, Call, CallMedium } from '../../generated/prisma/client.ts';
 import { parsePublicId } from '../../ids.ts';
@@ -16,13 +16,13 @@ import { applyUltravoxCall } from './apply-update.ts';
 export interface IngestedCall {
   before: Call | null;
   after: Call;
-  /** The call as Ultravox reported it; of several reports the latest state. */
+  /** The call as reported by Ultravox; if there are several reports, the latest state. */
   seen: UltravoxCall;
 }
 
 /**
- * Applies a reported call in the caller's transaction. Null if the call is not ours, such as one created
- * by hand in the same Ultravox account.
+ * Applies a reported call in the caller's transaction. Null if the call is not ours, such as one created by hand in
+ * the same Ultravox account, or if it was deleted.
  */
 export async function ingestCall(
   app: App,
@@ -36,7 +36,7 @@ export async function ingestCall(
     const before = await lockCall(tx, id);
     if (!before) return null;
     if (before.deletedAt) {
-      // Deleted before its Ultravox ID was known: now it can be removed there.
+      // Deleted before its Ultravox ID was known: now it can be removed at Ultravox.
       if (!before.ultravoxId) {
         await tx.call.update({
           where: { id },
@@ -53,7 +53,7 @@ export async function ingestCall(
   return { before: null, after: await applyUltravoxCall(app, tx, made, seen), seen };
 }
 
-/** Finds a call by Ultravox's ID, otherwise by our ID in the metadata, which only we set. */
+/** Finds a call by its Ultravox ID, else by our ID in the metadata, which only we set. */
 async function findCallId(tx: Tx, seen: UltravoxCall): Promise<string | null> {
   const known = await tx.call.findUnique({
     where: { ultravoxId: seen.callId },
@@ -107,7 +107,7 @@ async function insertInboundCall(
 }
 
 /**
- * Reads the caller and the called number. With Twilio and Telnyx they are in the carrier's request, as
+ * Reads the numbers of the caller and the callee. With Twilio and Telnyx they are in the carrier's request, as
  * configured for the account (`from`, `to`); with SIP, Ultravox reports the caller.
  */
 export function partiesOf(seen: UltravoxCall): { from: string | null; to: string | null } {
@@ -132,12 +132,12 @@ export function partiesOf(seen: UltravoxCall): { from: string | null; to: string
   };
 }
 
-/** Returns the E.164 number of a phone number or of the user part of a SIP URI. */
+/** Extracts an E.164 number from a phone number or the user part of a SIP URI. */
 function phoneNumberIn(text: string): string | null {
   return /^(?:sips?:)?(\+[1-9]\d{1,14})(?:@|$)/.exec(text.trim())?.[1] ?? null;
 }
 
-/** Finds the called number; if it was not reported, the only inbound number of the agent. */
+/** Finds the called number. If it was not reported, returns the agent's inbound number if it has only one. */
 async function findNumber(tx: Tx, agent: Agent, to: string | null) {
   const { organizationId } = agent;
   if (to) {
@@ -160,9 +160,9 @@ function mediumOf(seen: UltravoxCall): CallMedium {
 }
 
 /**
- * Hangs up a live call that was not ingested although it is one of ours: it was deleted here, after it had been closed
- * as never dialed or lost; or it is a second call that Ultravox made for one. None is known to be made, since a
- * request is not repeated before a look-up; the person who answers it must not hear the agent twice.
+ * Hangs up a live call that is ours but was not ingested. Either it was deleted here after it had been closed as never
+ * dialed or lost, or it is a second call that Ultravox created for the same row. No second call is known to occur,
+ * since a request is not repeated before a look-up; but the person who answers must not hear the agent twice.
  */
 export async function hangUpIfNotIngested(app: App, seen: UltravoxCall): Promise<void> {
   if (seen.ended !== null) return;
@@ -191,8 +191,8 @@ export async function hangUpIfNotIngested(app: App, seen: UltravoxCall): Promise
 }
 
 /**
- * Hangs up a live call that should not be live: its end was requested while it rang, or it was reported
- * as never dialed. A call that was closed as lost continues.
+ * Hangs up a call that is live but should not be: its end was requested while it rang, or it was reported as never
+ * dialed. A call that was closed as lost continues.
  */
 export function hangUpIfUnwanted(app: App, { before, after, seen }: IngestedCall): void {
   const live = seen.joined !== null && seen.ended === null;

@@ -1,7 +1,7 @@
 /**
- * Processes webhooks of Ultravox: those that arrive together in one statement, which stores them, without a lock.
- * What cannot be processed so is only stored and then processed one by one, so that a webhook which fails, or
- * whose call is locked, holds up no other.
+ * Processes webhooks of Ultravox. Those that arrive together are stored and applied in one statement, without waiting
+ * for locks. Webhooks that cannot be applied this way are only stored, and then processed one by one, so that a
+ * webhook that fails, or whose call is locked, does not delay the others.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
@@ -23,11 +23,11 @@ import { updateOf } from './apply-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 
 const LOCKED_AGAIN_MS = 30;
-/** Longest wait for a lock: those who wait hold a connection each. */
+/** Maximum wait for a lock, since each waiting transaction holds a connection. */
 const LOCK_WAIT = '2s';
 const FIRST_RETRY_SECONDS = 3;
 const MAX_RETRY_SECONDS = 3_600;
-/** About six hours of retries. */
+/** Amounts to about six hours of retries. */
 const MAX_ATTEMPTS = 15;
 
 interface KnownUpdate extends CallUpdate {
@@ -36,7 +36,7 @@ interface KnownUpdate extends CallUpdate {
 }
 
 /**
- * Stores webhooks, and applies those of calls that are known and not locked in the same statement. The others are
+ * Stores webhooks and, in the same statement, applies those whose call is known and not locked. The others are
  * processed afterwards, in the background.
  */
 export async function receiveWebhooks(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
@@ -58,12 +58,12 @@ async function applyAndStore(
     const { ids, ...written } = await writeUpdates(app, app.rows, updates, webhooks);
     return { done: updates.filter(({ before }) => ids.has(before.id)), ...written };
   } catch {
-    // One of them cannot be applied; what fails when they are processed is recorded.
+    // One of them cannot be applied. They are processed one by one below, which records the failure.
     return { done: [], ...(await writeUpdates(app, app.rows, [], webhooks)) };
   }
 }
 
-/** Processes webhooks that were stored together. Usually their calls were changed or locked at that moment. */
+/** Processes webhooks that were stored together. Usually their calls had just been changed or were locked. */
 async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
   let left = webhooks;
   try {
@@ -73,14 +73,14 @@ async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise
       if (left.length === 0) return;
     }
   } catch {
-    // Failures recur below, where they are recorded.
+    // Failures occur again below, where they are recorded.
   }
   await Promise.all(left.map(({ id }) => tryWebhook(app, id)));
 }
 
 /**
- * SQL condition on calls: known and not deleted, and one of these webhooks is about it. Without IS NULL, for which
- * the index on `ultravox_id` would be read, with all calls that were never created.
+ * SQL condition on calls: known, not deleted, and the subject of one of these webhooks. Avoids IS NULL, which would
+ * read the index on `ultravox_id`, including all calls that were never created.
  */
 function callsOf(webhooks: readonly NewWebhook[]): Prisma.Sql {
   const ultravoxIds = webhooks.map(({ call }) => call.callId);
@@ -90,7 +90,7 @@ function callsOf(webhooks: readonly NewWebhook[]): Prisma.Sql {
     OR (coalesce(ultravox_id, '') = '' AND id = ANY(${hiddenFromPlanner(ourIds, 'uuid[]')})))`;
 }
 
-/** Applies webhooks to the calls that are known, unless those are locked. Returns the webhooks that are left. */
+/** Applies webhooks to known calls that are not locked. Returns the remaining webhooks. */
 async function ingestKnown(app: App, webhooks: readonly NewWebhook[]): Promise<NewWebhook[]> {
   const updates = updatesOf(app, webhooks, await readCalls(app.rows, callsOf(webhooks)));
   const { ids, callsWait } = await writeUpdates(app, app.rows, updates);
@@ -100,14 +100,14 @@ async function ingestKnown(app: App, webhooks: readonly NewWebhook[]): Promise<N
   return webhooks.filter(({ id }) => !processed.has(id));
 }
 
-/** What webhooks make of the calls that they are about. */
+/** Returns the updates that webhooks make to their calls. */
 function updatesOf(
   app: App,
   webhooks: readonly NewWebhook[],
   calls: readonly ReadCall[],
 ): KnownUpdate[] {
   return calls.flatMap(({ call, version }) => {
-    // The first one that names a call whose Ultravox ID is unknown decides which one it is.
+    // If the Ultravox ID of a call is unknown, the first webhook that names the call determines it.
     const ultravoxId =
       call.ultravoxId ??
       webhooks.find((webhook) => ourIdOf(webhook.call).includes(call.id))?.call.callId;
@@ -123,13 +123,13 @@ function updatesOf(
   });
 }
 
-/** Our ID in the metadata, which only we set, as a list of at most one. */
+/** Our call ID from the metadata, which only we set, as a list of at most one. */
 function ourIdOf(seen: UltravoxCall): string[] {
   const ours = parsePublicId(seen.metadata.callId ?? '');
   return ours?.type === 'Call' ? [ours.uuid] : [];
 }
 
-/** What follows the commit. `callsWait`: whether calls may wait for a slot. */
+/** Does what follows the commit. `callsWait`: whether calls may be waiting for a slot. */
 function followUp(app: App, ingested: readonly IngestedCall[], callsWait: boolean): void {
   for (const one of ingested) {
     announceUpdate(app, one.before, one.after);
@@ -142,7 +142,7 @@ function followUp(app: App, ingested: readonly IngestedCall[], callsWait: boolea
   }
 }
 
-/** Processes a stored webhook by itself. A failure is recorded on the row, which is retried later. */
+/** Processes one stored webhook. A failure is recorded on the row and retried later. */
 async function tryWebhook(app: App, id: string): Promise<void> {
   try {
     await processWebhook(app, id);
@@ -152,8 +152,8 @@ async function tryWebhook(app: App, id: string): Promise<void> {
 }
 
 /**
- * Does nothing if the webhook is processed already or another process holds it. What it changes and the
- * mark are one transaction. The payload is kept for a while, for the webhooks that we send in turn.
+ * Does nothing if the webhook is already processed or locked by another process. Its changes and the `processed_at`
+ * mark are written in one transaction. The payload is kept for a while, for the webhooks that we send ourselves.
  */
 async function processWebhook(app: App, id: string): Promise<void> {
   const { ingested, seen } = await app.db.$transaction(async (tx) => {
@@ -181,8 +181,8 @@ async function processWebhook(app: App, id: string): Promise<void> {
 }
 
 /**
- * Schedules the next attempt after 3, 6, 12 … 3,600 seconds, or marks the webhook as failed after the
- * last one. The call does not depend on it: the reconciler looks up calls that got no update.
+ * Schedules the next attempt after 3, 6, 12 … 3,600 seconds, or marks the webhook as failed after the last one. The
+ * call does not depend on it: the reconciler looks up calls without updates.
  */
 async function recordFailure(app: App, id: string, error: unknown): Promise<void> {
   const now = app.now();
@@ -222,7 +222,7 @@ export function hasPendingWebhooks(app: App): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM ultravox_webhooks WHERE ${isPending(app)})`;
 }
 
-/** Processes webhooks whose retry is due, and those whose process died after it stored them. */
+/** Processes webhooks that are due for a retry, and those whose process died after storing them. */
 export async function processPendingWebhooks(app: App): Promise<void> {
   const pending = await app.db.$queryRaw<{ id: string }[]>`
     SELECT id FROM ultravox_webhooks WHERE ${isPending(app)}

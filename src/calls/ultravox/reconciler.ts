@@ -1,6 +1,6 @@
 /**
- * Looks up at Ultravox what no webhook reported: calls with an unknown creation request, missing ends and
- * bills. It guarantees that every call ends.
+ * Looks up at Ultravox what no webhook reported: calls whose creation is uncertain, and missing ends and bills. It
+ * guarantees that every call ends.
  */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
@@ -22,11 +22,11 @@ const BATCH = 50;
 const AT_ONCE = 10;
 /** Time for which a due call is reserved for one process. */
 const CLAIM_SECONDS = 60;
-/** Longest delay before a look-up that found nothing, or failed, is repeated. */
+/** Maximum delay before repeating a look-up that failed or found nothing. */
 const LOOK_AGAIN_SECONDS = 5;
-/** How long a refused call is looked up while Ultravox cannot be asked. */
+/** How long to keep looking up a refused call while Ultravox cannot be reached. */
 const MAX_REFUSED_MS = 24 * 3_600_000;
-/** Time that the next look-up of a call with an unknown creation may take, while others are held back. */
+/** Extra time that creations are held back while a call with an uncertain creation is looked up again. */
 const HOLD_LONGER_SECONDS = 5;
 
 /** SQL condition: whether a call is due to be looked up. */
@@ -45,7 +45,7 @@ export async function checkCalls(app: App): Promise<void> {
   }
 }
 
-/** Returns due calls, and when they were read by the clock of the database. */
+/** Claims due calls. Also returns the time of the claim by the database clock. */
 async function claimDueCalls(app: App): Promise<{ due: Call[]; at: Date }> {
   const now = app.now();
   const again = new Date(now.getTime() + CLAIM_SECONDS * 1000);
@@ -73,10 +73,10 @@ async function checkOne(app: App, call: Call, startedAt: Date): Promise<void> {
 }
 
 /**
- * Looks a call up by Ultravox's ID, or by our ID in the metadata.
+ * Looks up a call by its Ultravox ID, or by our ID in the metadata. Null if Ultravox has no such call.
  *
- * @throws UltravoxError also when Ultravox lists only other calls: then it has not searched for this one, so
- * that it may have it.
+ * @throws UltravoxError also if Ultravox lists only other calls: it has then ignored the filter, and may have this
+ * call all the same.
  */
 async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
   if (!call.ultravoxId) {
@@ -103,7 +103,7 @@ async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<vo
   if (ingested) {
     announceUpdate(app, ingested.before, after);
     hangUpIfUnwanted(app, ingested);
-    // The requested hang-up has not happened yet: requested again.
+    // The requested hang-up has not taken effect yet: request it again.
     if (
       after.endRequestedAt &&
       ingested.before?.status === 'IN_PROGRESS' &&
@@ -129,8 +129,8 @@ async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<vo
 }
 
 /**
- * Closes a call that Ultravox still reports as live after its latest possible end: hangs it up there, and
- * frees its slot here.
+ * Closes a call that Ultravox still reports as live after its latest possible end: hangs it up at Ultravox, and frees
+ * its slot here.
  */
 async function closeOverdueCall(app: App, call: Call): Promise<void> {
   app.log.warn({ call: call.id }, 'A call is live beyond its maximum duration; closing it as lost');
@@ -148,9 +148,9 @@ async function closeOverdueCall(app: App, call: Call): Promise<void> {
 }
 
 /**
- * Handles a call that Ultravox does not have. If its Ultravox ID is known, it was removed there. If its
- * creation request is unknown, it may still appear until the time is up; a refused one is queued again then. That
- * is measured by the clock of the database, which also set `sentAt`, up to the start of the look-up.
+ * Handles a call that Ultravox does not have. If its Ultravox ID is known, it was removed there. If its creation is
+ * uncertain, it may still appear until the time limit; a refused call is queued again once its refusal is confirmed.
+ * Time is measured by the database clock, which also set `sentAt`, up to the start of the look-up.
  */
 async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   const known = call.placement === 'ACCEPTED';
@@ -164,7 +164,7 @@ async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   }
   const [before, after] = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, call.id);
-    // Queued, sent again or found meanwhile: the look-up is outdated.
+    // Queued, sent again or found in the meantime: the look-up is outdated.
     const same =
       locked?.ultravoxId === call.ultravoxId && locked.sentAt?.getTime() === call.sentAt?.getTime();
     if (!locked || !same) return [null, null];
@@ -184,14 +184,14 @@ async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
 }
 
 /**
- * Whether the call is looked up until Ultravox answers, for a day at most: a refusal uses up no attempt, however
- * long an outage lasts.
+ * Whether the call was refused, so that it is looked up until Ultravox answers, for at most a day. A refusal does not
+ * use up an attempt, however long an outage lasts.
  */
 function isRefused({ placement, refusedAt }: Call): boolean {
   return placement === 'UNKNOWN' && refusedAt !== null;
 }
 
-/** After that, the call is closed as lost, and does not keep its slot. It is not placed again. */
+/** Time after which a refused call is closed as lost and frees its slot. It is not placed again. */
 function refusedUntil({ refusedAt }: Call): Date {
   return new Date((refusedAt?.getTime() ?? 0) + MAX_REFUSED_MS);
 }
@@ -210,12 +210,12 @@ function lookAgainMs({ config }: App): number {
   return Math.min(LOOK_AGAIN_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
 }
 
-/** Matches the call unless its placement has changed since it was read. */
+/** Filter that matches the call unless its placement has changed since it was read. */
 function sameSend({ id, placement, sentAt }: Call) {
   return { id, placement, sentAt };
 }
 
-/** Retries a failed look-up, or closes the call as lost once it is overdue. */
+/** Schedules another look-up after a failed one, or closes the call as lost if it is overdue. */
 async function unreachable(
   app: App,
   call: Call,
@@ -242,7 +242,7 @@ async function unreachable(
   const soon = now.getTime() + Math.min(wait, app.config.CALL_CHECK_SECONDS * 1000);
   const fails = error.kind === 'unreachable' || error.kind === 'capacity';
   if (fails && !call.ultravoxId && !isLookedForLongEnough(app, call, startedAt)) {
-    // Another creation would be no more likely to be answered.
+    // Another creation would be no more likely to succeed.
     await holdCreations(app, (soon - now.getTime()) / 1000 + HOLD_LONGER_SECONDS);
   }
   const nextCheckAt = new Date(Math.min(soon, lostAt?.getTime() ?? soon));

@@ -11,8 +11,8 @@ import { applyUltravoxCall, updateOf } from './apply-update.ts';
 
 const BATCH = 50;
 /**
- * Nobody waits for the response to a call that was placed for another feature. The webhook that comes at the
- * same time says the same, and has mostly been applied by then.
+ * Delay for calls placed on behalf of another feature, for whose response nobody waits. A webhook with the same
+ * content arrives at about the same time, and has usually been applied by then.
  */
 const WAIT_MS = 100;
 
@@ -43,7 +43,7 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
       const { ids } = await writeUpdates(app, app.rows, updates);
       for (const { before, after } of updates) {
         if (ids.has(before.id)) announceUpdate(app, before, after);
-        // Usually a webhook came first.
+        // Usually a webhook was applied first.
         else await applyLocked(app, before.id, seen.get(before.id)!);
       }
       return responses.map(() => null);
@@ -59,8 +59,8 @@ async function applyLocked(app: App, id: string, seen: UltravoxCall): Promise<vo
 }
 
 /**
- * Applies the response to the creation of a call, with those that arrive at the same time: at once if
- * somebody waits for it, otherwise soon.
+ * Applies the response to the creation of a call, batched with others that arrive at the same time: immediately if a
+ * request waits for it, otherwise after a short delay.
  */
 export async function applyCreationResponse(
   app: App,

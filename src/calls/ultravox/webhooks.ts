@@ -1,6 +1,6 @@
 /**
- * Webhooks of Ultravox: verified, stored, acknowledged, and processed once each (`process-webhooks.ts`).
- * They are stored by call and event, so a repeated delivery changes nothing.
+ * Receives webhooks of Ultravox: verifies, stores and acknowledges them. Each is processed once
+ * (`process-webhooks.ts`). They are keyed by call and event, so a repeated delivery changes nothing.
  */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
@@ -19,14 +19,14 @@ const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as c
 const RETENTION_DAYS = 7;
 const PAYLOAD_RETENTION_MS = 3_600_000;
 
-/** The same in every process as long as the encryption key stays the same. */
+/** Secret of the webhook: the same in every process as long as the encryption key stays the same. */
 function webhookSecret(app: App): string {
   return app.cipher.derive('ultravox-webhook');
 }
 
 /**
- * Receives one delivery. Answers 204 once it is stored, 401 when the signature is missing, wrong or too
- * old, and 400 when the body is not a webhook. Any other failure is thrown, and Ultravox delivers again.
+ * Receives one delivery. Responds with 204 once it is stored, 401 if the signature is missing, wrong or too old, and
+ * 400 if the body is not a webhook. Any other failure is thrown, and Ultravox delivers again.
  */
 export async function receiveUltravoxWebhook(
   app: App,
@@ -52,7 +52,7 @@ export async function receiveUltravoxWebhook(
 
 const AT_ONCE = 100;
 
-/** What arrives at the same time is worked on together. */
+/** Batches deliveries that arrive at the same time. */
 const arrivals = perInstance((app: App) =>
   createBatches<NewWebhook, null>({
     size: AT_ONCE,
@@ -75,7 +75,7 @@ function parseDelivery(body: Buffer): { event: string; call: UltravoxCall } | nu
   }
 }
 
-/** A join URL lets anybody join, and a SIP medium may contain a password: neither is stored. */
+/** Removes what must not be stored: the join URL lets anybody join, and a SIP medium may contain a password. */
 function withoutSecrets({ joinUrl: _joinUrl, ...call }: UltravoxCall) {
   return { ...call, medium: call.medium && mediumWithoutSecrets(call.medium) };
 }
@@ -90,7 +90,7 @@ export function countFailedWebhooks(app: App): Promise<number> {
   return app.db.ultravoxWebhook.count({ where: { failedAt: { not: null } } });
 }
 
-/** What Ultravox has sent about these calls lately, by its call id and event. */
+/** Recent webhook payloads for these calls, keyed by Ultravox call ID and event. */
 export async function recentPayloads(
   tx: Tx,
   ultravoxIds: readonly string[],
@@ -110,8 +110,8 @@ export async function recentPayloads(
 }
 
 /**
- * Erases payloads an hour after they were processed, and drops what is a week old. A delivery repeated
- * after that is processed once more, which changes nothing.
+ * Erases payloads one hour after they were processed, and deletes webhooks after one week. A delivery repeated later
+ * is processed once more, which changes nothing.
  */
 export async function dropOldWebhooks(app: App): Promise<void> {
   const now = app.now().getTime();
@@ -131,7 +131,7 @@ export async function dropOldWebhooks(app: App): Promise<void> {
   }
 }
 
-/** In the order of their processing, so that no step looks at the rows of those before. */
+/** Empties payloads in order of processing time, so that no step scans the rows of earlier steps. */
 async function emptyPayloads(app: App, before: Date): Promise<void> {
   let from = new Date(0);
   await inSteps(app.closing, async (limit) => {

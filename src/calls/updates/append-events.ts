@@ -4,7 +4,7 @@ import { appendEvents, type NewEvent } from '../../live/log.ts';
 
 export type NewCallEvent = Pick<NewEvent, 'type' | 'data' | 'at'>;
 
-/** Events that change nothing about a call's status, with the next numbers of the call, as it is now. */
+/** Builds events that do not change the status, numbered after the call's latest event. `call` is its current state. */
 export function callEvents(call: Call, events: readonly NewCallEvent[]): NewEvent[] {
   return events.map(({ type, data, at }, index) => ({
     type,
@@ -18,8 +18,8 @@ export function callEvents(call: Call, events: readonly NewCallEvent[]): NewEven
 }
 
 /**
- * Appends events that change nothing about a call's status, with the next numbers of the call. The
- * caller has locked the call, passes it as it is now, and calls `announceEvents` after the commit.
+ * Appends events that do not change the status, numbered after the call's latest event. The caller has locked the
+ * call, passes its current state, and calls `announceEvents` after the commit.
  *
  * @returns the call with its new number of events.
  */

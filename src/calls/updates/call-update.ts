@@ -1,6 +1,6 @@
 /**
- * What an update makes of a call, whoever it comes from: its columns, its events, and what is woken after the
- * commit. Every change of status is an event in the same transaction.
+ * Applies an update to a call, whatever its source: its new columns, its events, and what to wake after the commit.
+ * Every change of status is recorded as an event in the same transaction.
  */
 import type { App } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
@@ -27,7 +27,7 @@ export function createdEvent(
   };
 }
 
-/** What an update does to a call. */
+/** Changes that an update makes to a call. */
 export interface Change {
   steps: readonly Step[];
   change: Partial<Call>;
@@ -35,7 +35,7 @@ export interface Change {
   summarized: boolean;
 }
 
-/** The call with the columns of `change` and the steps, and the events of all that. */
+/** Returns the call with the columns of `change` and the steps applied, and the resulting events. */
 export function changed(
   app: App,
   call: Call,
@@ -90,7 +90,7 @@ export function changed(
 
 const GIVE_UP_BILLING_MS = 24 * 3_600_000;
 
-/** Returns when the reconciler looks a call up unless an update arrives before. */
+/** Time at which the reconciler looks up a call unless an update arrives first. Null: never. */
 export function nextCheck(app: App, call: Call, now: Date): Date | null {
   const every = app.config.CALL_CHECK_SECONDS * 1000;
   if (!call.endedAt) return new Date(now.getTime() + every);
@@ -99,18 +99,18 @@ export function nextCheck(app: App, call: Call, now: Date): Date | null {
   return age > GIVE_UP_BILLING_MS ? null : new Date(now.getTime() + Math.max(every, age / 2));
 }
 
-/** Returns when a call counts as lost: its latest possible end, and CALL_LOST_AFTER_SECONDS. */
+/** Time after which a call counts as lost: its latest possible end plus CALL_LOST_AFTER_SECONDS. Null once ended. */
 function lostAt(app: App, call: Call): Date | null {
   if (call.endedAt) return null;
   const start = call.answeredAt ?? call.ringingAt ?? call.claimedAt ?? call.createdAt;
-  // The answer may not have been reported yet.
+  // The call may have been answered without a report yet.
   const seconds = call.maxDurationSeconds + (call.answeredAt ? 0 : call.joinTimeoutSeconds);
   return new Date(start.getTime() + (seconds + app.config.CALL_LOST_AFTER_SECONDS) * 1000);
 }
 
 /**
- * Wakes subscribers after the commit, if the update added events, and listeners and the steps that follow, if
- * the call has ended.
+ * Wakes subscribers if the update added events, and wakes listeners and the post-call steps if the call has ended.
+ * Call it after the commit.
  */
 export function announceUpdate(app: App, before: Call | null, after: Call): void {
   if (before && before.eventCount === after.eventCount) return;

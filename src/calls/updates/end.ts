@@ -1,4 +1,4 @@
-/** Ends calls on request, at Ultravox where they are live. */
+/** Ends calls on request, also at Ultravox if they are live. */
 import type { App } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
@@ -18,9 +18,9 @@ export const CANCELLATION = {
 } as const;
 
 /**
- * Commits that the end of a call is wanted. The caller hangs up the returned call if it is IN_PROGRESS.
+ * Records a request to end a call. The caller hangs up the returned call if it is IN_PROGRESS.
  *
- * @param withdrawn the end of a call that is not dialed yet.
+ * @param withdrawn how to end the call if it is not dialed yet.
  */
 export async function requestEnd(
   app: App,
@@ -45,8 +45,8 @@ export async function requestEnd(
 }
 
 /**
- * Hangs up a live call at Ultravox. A call that is not live any more is looked up instead. If Ultravox
- * cannot be reached, the reconciler asks again.
+ * Hangs up a live call at Ultravox. A call that is no longer live is looked up instead. If Ultravox cannot be
+ * reached, the reconciler tries again.
  */
 export async function hangUp(app: App, call: Call): Promise<void> {
   if (!call.ultravoxId) return;
@@ -66,7 +66,7 @@ export async function hangUp(app: App, call: Call): Promise<void> {
   }
 }
 
-/** Ends a call by Ultravox's ID. Returns false if it is not live. */
+/** Ends a call by its Ultravox ID. Returns false if it is not live. */
 export async function endAtUltravox(app: App, ultravoxId: string): Promise<boolean> {
   try {
     await app.ultravox.calls.hangUp(ultravoxId);

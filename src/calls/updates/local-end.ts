@@ -1,4 +1,4 @@
-/** Ends calls of which Ultravox does not report an end. */
+/** Ends calls whose end Ultravox does not report. */
 import type { App, Tx } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import type { Call, CallEndReason, CallStatus } from '../../generated/prisma/client.ts';
@@ -13,15 +13,15 @@ import { changed } from './call-update.ts';
 import { writeUpdates } from './write-updates.ts';
 
 /**
- * Ends a call that was never dialed, or whose end is unknown. The caller holds the lock. A call from whose
- * placement the transition does not lead is left alone.
+ * Ends a call that was never dialed, or whose end is unknown. The caller holds the lock. Does nothing if the
+ * transition is not allowed from the call's placement.
  */
 export async function endCallLocally(
   app: App,
   tx: Tx,
   call: Call,
   end: {
-    /** What the end means for the placement; null: nothing. */
+    /** Transition of the placement; null leaves it unchanged. */
     transition: EndTransition | null;
     status: CallStatus;
     endReason: CallEndReason;
@@ -46,8 +46,8 @@ export async function endCallLocally(
 }
 
 /**
- * Closes a call whose end Ultravox did not report. The caller holds the lock. A call that waits to be
- * placed, again perhaps, is left alone.
+ * Closes a call whose end Ultravox did not report. The caller holds the lock. Does nothing if the call is waiting to
+ * be placed, possibly again.
  */
 export async function closeLostCall(app: App, tx: Tx, call: Call, failure: string): Promise<Call> {
   if (!holdsSlot(call) || call.placement === 'CLAIMED') return call;

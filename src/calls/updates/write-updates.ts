@@ -1,4 +1,4 @@
-/** Writes what updates make of calls, many calls at once, with everything that follows, in one statement. */
+/** Writes the updates of many calls, and everything that follows from them, in one statement. */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { RawReader } from '../../infra/rows/row-reader.ts';
@@ -8,16 +8,16 @@ import { CALLS_WAIT } from '../placement/limits.ts';
 import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
 
-/** What an update makes of a call. */
+/** A call before and after an update. */
 export interface CallUpdate {
   before: Call;
   /** The same object as `before` if nothing changes. */
   after: Call;
-  /** Of the changes of status and of the bill, in order. */
+  /** Events of the status changes and of the bill, in order. */
   events: readonly NewEvent[];
-  /** The version of the row that `before` was read from. Without it, the caller has locked the row. */
+  /** Version of the row from which `before` was read. If absent, the caller has locked the row. */
   version?: string;
-  /** Ids of the webhooks that say so: they are processed with it. */
+  /** IDs of the webhooks that caused the update. They are marked as processed with it. */
   webhookIds?: readonly string[];
 }
 
@@ -25,27 +25,27 @@ export interface CallUpdate {
 export interface NewWebhook {
   id: string;
   event: string;
-  /** What is stored of it. */
+  /** The part of the webhook that is stored. */
   call: UltravoxCall;
 }
 
 export interface WrittenUpdates {
-  /** Ids of the calls that were written, or that stay as they are. */
+  /** IDs of the calls that were written or needed no change. */
   ids: Set<string>;
-  /** Ids of the new webhooks. The others had been stored before. */
+  /** IDs of the new webhooks. The others had already been stored. */
   stored: Set<string>;
-  /** Whether a call waits for a slot, such as the one that an ended call has freed. */
+  /** Whether any call is waiting for a slot, such as one that an ended call has just freed. */
   callsWait: boolean;
 }
 
 /**
- * Writes updates, at most one for each call, with their events, the first steps after calls that end, and the
- * mark of their webhooks. The caller announces the events.
+ * Writes updates, at most one for each call, with their events, the first post-call steps of calls that end, and the
+ * marks of their webhooks. The caller announces the events.
  *
- * An update with a version is skipped if the row has changed since it was read, or is locked: nothing waits for
- * a lock here.
+ * An update with a version is skipped if the row has changed since it was read, or is locked: this statement never
+ * waits for a lock.
  *
- * @param arrived webhooks that are stored in the same statement, whether their update is skipped or not.
+ * @param arrived webhooks to store in the same statement, whether their update is skipped or not.
  */
 export async function writeUpdates(
   app: App,
@@ -108,8 +108,8 @@ function marking(app: App, webhooks: readonly CallOfWebhook[]): Prisma.Sql {
 }
 
 /**
- * SQL for WITH: stores webhooks, as processed if their calls are in `current`. In the same order in every process,
- * so that those which store the same ones at the same time do not wait for each other in a circle.
+ * SQL for WITH: stores webhooks, marked as processed if their calls are in `current`. Every process uses the same
+ * order, so that processes that store the same webhooks at the same time do not deadlock.
  */
 function storing(
   app: App,
@@ -130,7 +130,7 @@ function storing(
   )`;
 }
 
-/** SQL query: a row for each update, with every column that an update or an end without one may change. */
+/** SQL query: one row for each update, with every column that an update or a local end may change. */
 function rowsOf(updates: readonly CallUpdate[]): Prisma.Sql {
   const rows = updates.map(({ before, after: call, version }) => ({
     id: call.id,
@@ -169,7 +169,7 @@ function rowsOf(updates: readonly CallUpdate[]): Prisma.Sql {
       ended_at timestamptz, updated_at timestamptz)`;
 }
 
-/** Of these columns. */
+/** Assigns the columns of `rowsOf`. */
 const ASSIGNMENTS = Prisma.sql`
   status = r.status::"CallStatus", end_reason = r.end_reason::"CallEndReason",
   join_url = r.join_url, failure = r.failure, failure_code = r.failure_code,
