@@ -1,16 +1,16 @@
-/** The calls of campaigns as `calls/` sees them: their owner, its listener, revoked claims. */
+/** Connects campaigns to `calls/`: the owner of their calls, its listener, and revoking claims. */
 import type { App, Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { revokeClaims } from '../calls/placement/owned-calls.ts';
 import { requestCampaignRun } from './dispatch/wake.ts';
 import { runCampaignsJob } from './jobs.ts';
 
-/** The owner of calls that campaigns queue. */
+/** Owner of the calls that campaigns queue. */
 export const CALL_OWNER = 'campaigns';
 
 /**
- * Requests a run when a call of a campaign ends, or any call that held a slot, since a campaign may use the
- * free slot. `start.ts` registers it.
+ * Requests a run when a campaign's call ends, or any call that held a slot, since a campaign may use the free slot.
+ * Registered by `start.ts`.
  */
 export const campaignCallListener: CallListener = {
   callEnded(app, { call, heldSlot }) {
@@ -22,14 +22,14 @@ export const campaignCallListener: CallListener = {
   },
 };
 
-/** Enqueues a run of all campaigns, which begins after the commit. */
+/** Enqueues a run of all campaigns, which starts after the commit. */
 export async function enqueueRun(app: App, tx: Tx): Promise<void> {
   await app.jobs.enqueue(tx, runCampaignsJob, {}, { group: null });
 }
 
 /**
- * Revokes the claims of calls that are not sent yet, so that the next cycle decides about them again.
- * The caller holds the locks of the campaigns.
+ * Revokes the claims of calls that were not sent yet, so that the next cycle decides about them again. The caller
+ * holds the locks of the campaigns.
  */
 export async function revokeCampaignClaims(tx: Tx, campaignIds: readonly string[]): Promise<void> {
   const open = await tx.$queryRaw<{ id: string }[]>`

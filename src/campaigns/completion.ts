@@ -1,4 +1,4 @@
-/** Ends of campaigns: completion after the last contact, cancellation of the contacts left over. */
+/** Ends campaigns: completes them after the last contact, and cancels their remaining contacts. */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { inSteps } from '../infra/database/in-steps.ts';
@@ -6,8 +6,8 @@ import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
 
 /**
- * Completes the campaigns among `ids` whose contacts are all terminal, and adds their events. The
- * caller holds the row locks. Returns the ids of the completed campaigns.
+ * Completes those of the campaigns `ids` whose contacts are all terminal, and adds their events. The caller holds the
+ * row locks. Returns the IDs of the completed campaigns.
  */
 export async function completeFinished(
   tx: Tx,
@@ -41,7 +41,7 @@ export async function completeFinished(
 
 const MAX_CAMPAIGNS = 100;
 
-/** Ended campaigns whose contacts still wait. None of them is called: the dispatcher checks the status. */
+/** Ended campaigns that still have waiting contacts. None of these is called: the dispatcher checks the status. */
 const WITH_WAITING = Prisma.sql`
   SELECT id FROM campaigns WHERE ended_at IS NOT NULL AND pending_count > 0`;
 
@@ -51,8 +51,8 @@ export function hasContactsToCancel(): Prisma.Sql {
 }
 
 /**
- * Cancels the waiting contacts of campaigns that the dispatcher has ended or that were deleted, in steps that lock
- * one campaign each. It takes minutes for many large campaigns, so no run of the campaigns waits for it.
+ * Cancels the waiting contacts of campaigns that were deleted or ended by the dispatcher, in steps that lock one
+ * campaign each. This can take minutes for many large campaigns, so no campaign run waits for it.
  */
 export async function cancelRemainingContacts(app: App): Promise<void> {
   const campaigns = await app.db.$queryRaw<{ id: string }[]>`
@@ -73,7 +73,7 @@ export async function cancelRemainingContacts(app: App): Promise<void> {
 /** Returns the number of canceled contacts. */
 async function cancelSome(app: App, id: string, limit: number): Promise<number> {
   const count = await app.db.$transaction(async (tx) => {
-    // One that is locked is left to a later run.
+    // A locked campaign is left to a later run.
     const [over] = await tx.$queryRaw<{ id: string }[]>`
       ${WITH_WAITING} AND id = ${id}::uuid FOR NO KEY UPDATE SKIP LOCKED`;
     if (!over) return 0;

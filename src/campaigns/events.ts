@@ -1,10 +1,10 @@
-/** Events of campaigns: built during a transaction, announced after its commit. */
+/** Campaign events: built during a transaction, announced after its commit. */
 import type { App } from '../app.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
 import { announceEvents, type NewEvent } from '../live/log.ts';
 
-/** Bus topic that carries the ids of campaigns that changed. */
+/** Bus topic on which changes to a campaign are announced. */
 export function campaignTopic(id: string): string {
   return `campaigns:${id}`;
 }
@@ -41,7 +41,7 @@ export function campaignEvent(
   };
 }
 
-/** Wakes the subscribers of these campaigns and event logs. Call it after the commit. */
+/** Wakes the subscribers of these campaigns and of the organizations' event logs. Call it after the commit. */
 export function announceCampaigns(
   app: App,
   campaignIds: Iterable<string>,

@@ -1,4 +1,4 @@
-/** Forecasts of campaigns. Nothing is saved. */
+/** Forecasts campaigns without saving anything. */
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
@@ -28,11 +28,11 @@ export const MAX_CALL_SECONDS = 7_200;
 
 /** Exactly one of the first four fields is given. */
 export interface ForecastCampaignInput {
-  /** Forecasts the waiting contacts of this campaign; its settings are the defaults. */
+  /** Forecasts the waiting contacts of this campaign, with its settings as defaults. */
   campaignId?: string | null | undefined;
   contactFolderId?: string | null | undefined;
   contactIds?: readonly string[] | null | undefined;
-  /** Number of contacts without time zones of their own. */
+  /** Number of contacts, which have no time zones of their own. */
   contactCount?: number | null | undefined;
   /** Null: the default. Undefined: the setting of the campaign. */
   scheduledAt?: Date | null | undefined;
@@ -43,7 +43,7 @@ export interface ForecastCampaignInput {
   workingDays?: readonly number[] | null | undefined;
   maxConcurrentCalls?: number | null | undefined;
   maxCallsPerDay?: number | null | undefined;
-  /** Expected duration of a call, including ringing. */
+  /** Expected duration of a call in seconds, including ringing. */
   callSeconds?: number | null | undefined;
 }
 
@@ -67,7 +67,7 @@ export interface CampaignForecast {
   lastCallAt: Date | null;
   endsAt: Date | null;
   problems: readonly SimulationProblem[];
-  /** Only hours with calls, in order. */
+  /** Hours with calls only, in order. */
   hours: readonly ForecastCampaignHour[];
 }
 
@@ -76,13 +76,13 @@ export interface ForecastCampaignHour {
   /** Number of calls that begin in this hour. */
   calls: number;
   /**
-   * The contacts called first in this hour, in list order within each zone; empty if only a number of
-   * contacts was given. Requests in one turn of the event loop share one query.
+   * The contacts called first in this hour, in list order within each zone; empty if only a number of contacts was
+   * given. Requests made in the same turn of the event loop share one query.
    */
   contacts: (first: number) => Promise<ForecastContact[]>;
 }
 
-/** The contacts to call as a parenthesized SQL relation, with its columns. */
+/** The contacts to call as a parenthesized SQL relation, and its column expressions. */
 interface Called {
   rows: Prisma.Sql;
   place: Prisma.Sql;
@@ -104,7 +104,7 @@ export async function forecastCampaign(
     ? { ...scheduleOf(campaign), scheduledAt: campaign.scheduledAt, ...given(input) }
     : given(input);
   const now = Temporal.Instant.fromEpochMilliseconds(app.now().getTime());
-  // The start of a campaign that has begun may be in the past.
+  // The start of a campaign that has already started may be in the past.
   const problems = validateSchedule({ ...schedule, scheduledAt: input.scheduledAt }, { now });
   for (const { path, message } of problems) checks.add('INVALID_INPUT', message, path);
   const callSeconds = checks.number(input.callSeconds, ['callSeconds'], {
@@ -228,7 +228,7 @@ async function calledContacts(
   }
   if (!source) return null;
   return {
-    // A campaign has each number once, even if it is listed repeatedly.
+    // A campaign has each number only once, even if it is listed repeatedly.
     rows: Prisma.sql`(
       SELECT DISTINCT ON (phone_number) * FROM (${storedContacts(viewer, source)}) AS stored
       ORDER BY phone_number, ordinal

@@ -1,7 +1,7 @@
 /**
- * Schedules, pauses, resumes and cancels campaigns. Each change is one transaction that locks the row of
- * the campaign, as dispatch cycles do, and revokes claims that were not sent: after its commit, no
- * process places a call that the new status forbids.
+ * Schedules, pauses, resumes and cancels campaigns. Each change is one transaction that locks the row of the campaign,
+ * as dispatch cycles do, and revokes claims that were not sent yet: after its commit, no process places a call that the
+ * new status forbids.
  */
 import type { App, Tx } from '../app.ts';
 import { UserInputError, userError } from '../errors.ts';
@@ -106,7 +106,7 @@ export async function resumeCampaign(
         data: {
           status,
           statusReason: null,
-          // The circuit breaker starts counting again.
+          // The circuit breaker starts counting anew.
           recentEnds: [],
           nextDispatchAt: later ? campaign.scheduledAt : now,
           startedAt: campaign.startedAt ?? (later ? null : now),
@@ -175,7 +175,7 @@ async function change(
   return after;
 }
 
-/** Records a decision about all contacts that are waiting now. */
+/** Records one decision that applies to all contacts waiting now. */
 async function recordDecisionForWaiting(
   tx: Tx,
   campaign: Campaign,

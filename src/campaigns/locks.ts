@@ -3,7 +3,7 @@ import type { Tx } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/rows/columns.ts';
 
-/** Ends the session of a process that hangs or loses its connection while it holds locks. */
+/** Terminates the session of a process that hangs or loses its connection while holding locks. */
 const IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '15s', true)`;
 /** The same for transactions that are idle while contacts are planned and files are read. */
 const LONG_IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '120s', true)`;
@@ -14,10 +14,10 @@ const COLUMNS = Prisma.sql`${columnsAs(
 )}, coalesce(campaigns.recent_ends, '{}')::text[] AS "recentEnds"`;
 
 /**
- * A query that locks campaigns which meet a condition, and returns them. Those locked elsewhere are skipped. It
- * limits the idle time of the transaction, too.
+ * A query that locks the campaigns that meet a condition, and returns them. Campaigns that are locked elsewhere are
+ * skipped. Also limits the idle time of the transaction.
  *
- * @param more another column, such as of a query that refers to `campaigns`; it may be older than the lock.
+ * @param more another column, such as a subquery that refers to `campaigns`; its value may be older than the lock.
  */
 export function freeCampaigns(condition: Prisma.Sql, more = Prisma.sql`NULL AS more`): Prisma.Sql {
   return Prisma.sql`
@@ -26,8 +26,8 @@ export function freeCampaigns(condition: Prisma.Sql, more = Prisma.sql`NULL AS m
 }
 
 /**
- * Locks a campaign until the transaction ends; null if there is none. The lock does not block foreign
- * keys to the row, so events of its calls can be written meanwhile.
+ * Locks a campaign until the transaction ends; null if it does not exist. The lock does not block foreign keys to the
+ * row, so events of its calls can still be written.
  */
 export async function lockCampaign(
   tx: Tx,

@@ -74,8 +74,8 @@ const NO_CONTACTS: AddedContacts = {
 /**
  * Creates a campaign with its contacts, and starts or schedules it if a schedule is given.
  *
- * @throws UserInputError with all problems; nothing is created then. If the input is valid, and only its contacts
- * do not fit, the opt-outs of its file are listed nevertheless.
+ * @throws UserInputError with all problems, and creates nothing. If the input is valid and only its contacts do not fit
+ * the schedule, the opt-outs of its file are still added to the do-not-call list.
  */
 export async function createCampaign(
   app: App,
@@ -85,7 +85,7 @@ export async function createCampaign(
   const id = newObjectId(viewer);
   if (viewer.idempotency) {
     const campaign = await app.db.campaign.findFirst({ where: { ...ownedBy(viewer), id } });
-    // The first run crashed before it could store the result, so duplicates are not known.
+    // The first run crashed before it could store the result, so its duplicates are unknown.
     if (campaign) {
       return { campaign, added: { ...NO_CONTACTS, addedCount: campaign.totalCount }, warnings: [] };
     }
@@ -169,9 +169,9 @@ export interface UpdateCampaignInput extends CampaignSettingsInput {
 }
 
 /**
- * Updates the fields that were given. If the schedule changes, waiting contacts are planned again;
- * active calls continue. Nothing changes if the contacts do not fit the new schedule. The contacts get their
- * times after the commit, so that the campaign is not locked for long.
+ * Updates the given fields. If the schedule changes, waiting contacts are planned again; active calls continue. Nothing
+ * changes if the contacts do not fit the new schedule. The contacts get their new times after the commit, so that the
+ * campaign is not locked for long.
  */
 export async function updateCampaign(
   app: App,
@@ -226,7 +226,7 @@ export async function updateCampaign(
   }, LONG_TRANSACTION);
   announceCampaigns(app, [changed.campaign.id], [viewer.organizationId]);
   const { id: campaignId } = changed.campaign;
-  // The change is made; what is left of its plan is carried out later.
+  // The change is committed; if this fails, the rest of the plan is carried out later.
   await finishReplan(app, campaignId).catch((error) =>
     app.failures.record('finishReplan', error, { campaignId }),
   );
@@ -325,7 +325,7 @@ export async function deleteCampaigns(
       where: { id: { in: known } },
       data: { deletedAt: now },
     });
-    // Calls whose claims were revoked are withdrawn; `cancelRemainingContacts` cancels the waiting contacts.
+    // The run withdraws calls whose claims were revoked; `cancelRemainingContacts` cancels the waiting contacts.
     if (open.length > 0) await enqueueRun(app, tx);
     await appendEvents(tx, viewer.organizationId, [
       ...cancelled.map((campaign) => campaignEvent('CAMPAIGN_CANCELLED', campaign, now)),
@@ -336,7 +336,7 @@ export async function deleteCampaigns(
   return known;
 }
 
-/** Snapshots of a campaign, now and after changes; null if the viewer sees no such campaign. */
+/** Yields snapshots of a campaign, now and after changes; null if the viewer cannot see such a campaign. */
 export async function watchCampaign(
   app: App,
   viewer: Viewer,
@@ -347,7 +347,7 @@ export async function watchCampaign(
   return watchSnapshots(app, {
     topic: campaignTopic(id),
     read: () => app.db.campaign.findFirst({ where }),
-    // The waiting contacts of a failed campaign are cancelled shortly after it.
+    // The waiting contacts of a failed campaign are canceled shortly afterwards.
     isLast: ({ status, callingCount, pendingCount }) =>
       isCampaignTerminal(status) && callingCount === 0 && pendingCount === 0,
     version: ({ updatedAt, nextDispatchAt: _, ...rest }) =>

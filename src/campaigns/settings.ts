@@ -1,4 +1,4 @@
-/** Settings of campaigns: checks of the input, and requirements for a start. */
+/** Campaign settings: input checks, and requirements for starting. */
 import { readinessProblems } from '../agents/usable-agent.ts';
 import type { App, Tx } from '../app.ts';
 import type { Problem } from '../errors.ts';
@@ -39,7 +39,7 @@ export interface CampaignSettingsInput {
   retryDelay?: string | null | undefined;
 }
 
-/** Settings whose change plans the waiting contacts again. */
+/** Settings whose change causes waiting contacts to be planned again. */
 export const SCHEDULE_FIELDS = [
   'scheduledAt',
   'startTime',
@@ -76,7 +76,7 @@ export const DEFAULT_SETTINGS: Omit<SettingsColumns, 'name'> = {
   retryDelaySeconds: DEFAULT_RETRY_DELAY_SECONDS,
 };
 
-/** The columns of the given settings that are valid. `checkSchedule` checks the schedule as a whole. */
+/** Returns the columns of the given valid settings. `checkSchedule` checks the schedule as a whole. */
 export function settingsColumns(
   checks: Checks,
   input: CampaignSettingsInput,
@@ -119,7 +119,7 @@ export function checkSchedule(checks: Checks, schedule: ScheduleInput, now: Date
   }
 }
 
-/** The schedule of a campaign in the form of an input. */
+/** The schedule of a campaign as an input. */
 export function scheduleOf(campaign: Campaign): ScheduleInput {
   return {
     timezone: campaign.timezone,
@@ -132,7 +132,7 @@ export function scheduleOf(campaign: Campaign): ScheduleInput {
   };
 }
 
-/** The UUIDs of a pool in order; undefined if none was given or it has problems. */
+/** Returns the UUIDs of a pool in order; undefined if none was given or it has problems. */
 export async function checkNumberPool(
   app: App,
   viewer: Viewer,
@@ -175,7 +175,7 @@ export async function writeNumberPool(
   });
 }
 
-/** Problems that prevent calls by an agent with this pool of phone numbers. */
+/** Problems that prevent an agent from calling with this pool of phone numbers. */
 export async function startProblems(
   db: App['db'] | Tx,
   agent: Agent,

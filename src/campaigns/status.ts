@@ -1,8 +1,8 @@
-/** Status machine of a campaign. */
+/** State machine of a campaign's status. */
 import type { CampaignStatus } from '../generated/prisma/enums.ts';
 
 export type CampaignAction =
-  /** Mutations. */
+  /** Actions of mutations. */
   | 'SCHEDULE'
   | 'PAUSE'
   | 'RESUME'
@@ -10,7 +10,7 @@ export type CampaignAction =
   | 'APPEND'
   | 'CANCEL'
   | 'DELETE'
-  /** The dispatcher: the start has come, the last contact has finished, it cannot go on. */
+  /** Actions of the dispatcher: the start has come, the last contact has finished, or it cannot continue. */
   | 'START'
   | 'COMPLETE'
   | 'FAIL';
@@ -39,7 +39,7 @@ const CAMPAIGN: Record<CampaignAction, Partial<Record<CampaignStatus, Target>>> 
     CANCELLED: 'SAME',
   },
   START: { SCHEDULED: 'ACTIVE' },
-  // The end of its last call completes a paused campaign too.
+  // The end of the last call also completes a paused campaign.
   COMPLETE: { ACTIVE: 'COMPLETED', PAUSED: 'COMPLETED' },
   FAIL: { DRAFT: 'FAILED', SCHEDULED: 'FAILED', ACTIVE: 'FAILED', PAUSED: 'FAILED' },
 };
@@ -54,7 +54,7 @@ export type CampaignStep =
   | { allowed: true; status: CampaignStatus }
   | { allowed: false; message: string };
 
-/** `startsLater`: whether the start of the schedule is ahead. `message` is meant for the API caller. */
+/** `startsLater`: whether the start is in the future. `message` is shown to the API caller. */
 export function campaignAfter(
   status: CampaignStatus,
   action: CampaignAction,

@@ -1,4 +1,4 @@
-/** Status machine of a campaign contact: every change of its status is one of these transitions. */
+/** State machine of a campaign contact's status: every change of status is one of these transitions. */
 import type {
   CampaignContactStatus,
   CampaignDecisionOutcome,
@@ -6,12 +6,12 @@ import type {
 
 interface Transition {
   from: readonly CampaignContactStatus[];
-  /** Targets, each with the outcome of the decision that is recorded; null records none. */
+  /** Target statuses, each with the outcome of the recorded decision; null records none. */
   to: Partial<Record<CampaignContactStatus, CampaignDecisionOutcome | null>>;
 }
 
 const TRANSITIONS = {
-  /** The planner gives a contact its time, or finds none. */
+  /** The planner assigns a time to the contact, or finds none. */
   PLAN: { from: ['PENDING', 'SCHEDULED'], to: { SCHEDULED: null, SKIPPED: 'SKIPPED' } },
   /** A new schedule may fit a contact that was skipped as NEVER_OPEN. */
   REOPEN: { from: ['SKIPPED'], to: { PENDING: null, SCHEDULED: null } },
@@ -21,7 +21,7 @@ const TRANSITIONS = {
   /** A due contact waits until the window opens in its own time zone. */
   DEFER: { from: ['SCHEDULED'], to: { SCHEDULED: 'WAITS' } },
   SKIP: { from: ['SCHEDULED'], to: { SKIPPED: 'SKIPPED' } },
-  /** The campaign would not call the contact again after all: its settings, or what is known of a call, changed. */
+  /** The campaign would no longer call the contact again: its settings, or what is known of a call, have changed. */
   DROP_RETRY: { from: ['SCHEDULED'], to: { COMPLETED: 'COMPLETED', FAILED: 'FAILED' } },
   /** The attempt was certainly not dialed and does not count. */
   RELEASE: {
@@ -45,7 +45,7 @@ const TRANSITIONS = {
 
 export type ContactTransition = keyof typeof TRANSITIONS;
 
-/** The statuses that `transition` leads to. */
+/** Statuses to which `transition` leads. */
 export type TargetOf<T extends ContactTransition> = keyof (typeof TRANSITIONS)[T]['to'] &
   CampaignContactStatus;
 
@@ -59,7 +59,7 @@ export const FINISHED_STATUSES = [
   'CANCELLED',
 ] as const satisfies readonly CampaignContactStatus[];
 
-/** The counter of a campaign that counts contacts of a status. */
+/** Campaign counter that counts the contacts in each status. */
 export const CONTACT_COUNTERS = {
   PENDING: 'pending_count',
   SCHEDULED: 'pending_count',

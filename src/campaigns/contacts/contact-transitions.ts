@@ -1,6 +1,6 @@
 /**
- * The only writer of campaign contacts' statuses: moves contacts along `contact-status.ts` in one
- * statement that also updates counters, attempts and days of their campaigns and records decisions.
+ * The only writer of campaign contacts' statuses. Applies the transitions of `contact-status.ts` in one statement,
+ * which also updates the counters, attempts and days of the campaigns, and records decisions.
  *
  * Callers hold the row locks of the campaigns.
  */
@@ -15,24 +15,24 @@ import {
   type TargetOf,
 } from './contact-status.ts';
 
-/** One contact of a transition that is decided contact by contact. */
+/** Move of one contact in a transition that is decided contact by contact. */
 export interface ContactMove<T extends ContactTransition> {
   id: string;
   status: TargetOf<T>;
-  /** For SCHEDULED, except on RELEASE, where the contact keeps its place. */
+  /** Required for SCHEDULED, except on RELEASE, where the contact keeps its place. */
   nextEligibleAt?: Date;
-  /** For SKIPPED. */
+  /** Required for SKIPPED. */
   skipReason?: 'DO_NOT_CALL' | 'NEVER_OPEN';
-  /** Reason of the decision, where the transition does not imply it. */
+  /** Reason of the decision, if the transition does not imply it. */
   reason?: CampaignDecisionReason;
   /** The call that the decision is about. */
   callId?: string;
   endReason?: CallEndReason | null;
-  /** Calendar day on which the attempt counts, such as `2026-11-20`. */
+  /** Calendar day to which the attempt counts, such as `2026-11-20`. */
   attemptDay?: string;
 }
 
-/** Columns that a transition sets in addition to those that follow from the status. `r` is the move. */
+/** Columns that a transition sets besides those that follow from the status. `r` is the move. */
 function columnsOf(transition: ContactTransition, now: Date): Prisma.Sql {
   switch (transition) {
     case 'PLAN':
@@ -51,7 +51,7 @@ function columnsOf(transition: ContactTransition, now: Date): Prisma.Sql {
   }
 }
 
-/** When contact `cc` was called before its current attempt. */
+/** Time of contact `cc`'s last call before its current attempt. */
 const CALLED_BEFORE = Prisma.sql`(
   SELECT max(k.created_at) FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
   WHERE a.campaign_contact_id = cc.id AND a.attempt < cc.attempts)`;
@@ -70,16 +70,16 @@ const REASONS: Record<ContactTransition, Prisma.Sql> = {
   CANCEL: Prisma.sql`NULL`,
 };
 
-/** Transitions whose moves say a reason and a call. */
+/** Transitions whose moves have a reason and a call. */
 const WITH_CALL: readonly ContactTransition[] = ['DIAL', 'DROP_RETRY', 'RELEASE', 'END'];
 
 const FINISHED = Prisma.raw(FINISHED_STATUSES.map((status) => `'${status}'`).join(', '));
 
 /**
- * Moves these contacts. Columns that follow from the status (skip reason, times) are set with it.
+ * Moves contacts. Columns that follow from the status (skip reason, times) are set too.
  *
- * @throws Error when one of them is not in a status from which the transition leads, so that the
- * transaction is rolled back.
+ * @throws Error if a contact is in a status from which the transition is not allowed, so that the transaction is
+ * rolled back.
  */
 export async function moveContacts<T extends ContactTransition>(
   tx: Tx,
@@ -90,7 +90,7 @@ export async function moveContacts<T extends ContactTransition>(
   await moveEach(tx, transition, moves, { now });
 }
 
-/** The same for contacts that are called. `calls` is the INSERT of their calls, made in the same statement. */
+/** Moves contacts that are dialed. `calls` is the INSERT of their calls, run in the same statement. */
 export async function dialContacts(
   tx: Tx,
   moves: readonly ContactMove<'DIAL'>[],
@@ -100,7 +100,7 @@ export async function dialContacts(
   await moveEach(tx, 'DIAL', moves, { now, also: Prisma.sql`, calls_inserted AS (${calls})` });
 }
 
-/** `also`: further parts of the WITH. */
+/** `also`: additional parts of the WITH clause. */
 interface RunOptions {
   now: Date;
   also?: Prisma.Sql;
@@ -133,9 +133,9 @@ async function moveEach<T extends ContactTransition>(
 }
 
 /**
- * Moves the contacts of a query with the columns `id`, `status` (text) and, as far as the transition
- * leads to SCHEDULED or SKIPPED, `next_eligible_at` and `skip_reason` (text). Contacts in a status from
- * which the transition does not lead are left alone. Returns the number of moved contacts.
+ * Moves the contacts returned by a query with the columns `id`, `status` (text) and, if the transition leads to
+ * SCHEDULED or SKIPPED, `next_eligible_at` and `skip_reason` (text). Contacts in a status from which the transition is
+ * not allowed are left alone. Returns the number of moved contacts.
  */
 export async function moveContactsOf(
   tx: Tx,
@@ -160,8 +160,7 @@ function runOf(
 }
 
 /**
- * Cancels waiting contacts of a campaign that has ended, at most `limit`. Default: all, since it is the caller's
- * work. Returns their number.
+ * Cancels up to `limit` waiting contacts of an ended campaign. Default: all. Returns the number of canceled contacts.
  */
 export async function cancelWaitingContacts(
   tx: Tx,
@@ -171,7 +170,7 @@ export async function cancelWaitingContacts(
 ): Promise<number> {
   const waiting = Prisma.sql`
     campaign_id = ${campaignId}::uuid AND status = ANY(${fromStatuses('CANCEL')})`;
-  // Without a query to join where it is about all, perhaps 100,000.
+  // Without a limit, avoids joining a query, since there may be 100,000 contacts.
   const which =
     limit === null
       ? waiting
@@ -184,9 +183,9 @@ export async function cancelWaitingContacts(
 }
 
 /**
- * Inserts new contacts of a campaign: a query with the columns of `campaign_contacts` named in
- * `columns`, then `status` (text: PENDING, SCHEDULED or SKIPPED), `skip_reason` (text) and
- * `scheduled_at`. Returns the number of contacts.
+ * Inserts new contacts of a campaign from a query with the columns of `campaign_contacts` named in `columns`, then
+ * `status` (text: PENDING, SCHEDULED or SKIPPED), `skip_reason` (text) and `scheduled_at`. Returns the number of
+ * contacts.
  */
 export async function insertContacts(
   tx: Tx,
@@ -227,7 +226,7 @@ function fromStatuses(transition: ContactTransition): Prisma.Sql {
   return Prisma.sql`${[...CONTACT_TRANSITIONS[transition].from]}::"CampaignContactStatus"[]`;
 }
 
-/** The columns that follow from the new status, and those of the transition. */
+/** Assigns the columns that follow from the new status, and those of the transition. */
 function assignments(transition: ContactTransition, now: Date): Prisma.Sql {
   const { to } = CONTACT_TRANSITIONS[transition];
   const next =
@@ -250,7 +249,7 @@ function assignments(transition: ContactTransition, now: Date): Prisma.Sql {
     updated_at = ${now}::timestamptz ${columnsOf(transition, now)}`;
 }
 
-/** Runs the update of a transition, and what follows from it. Returns the number of moved contacts. */
+/** Runs the update of a transition and its consequences. Returns the number of moved contacts. */
 async function run(
   tx: Tx,
   transition: ContactTransition,
@@ -272,7 +271,7 @@ async function run(
   return count;
 }
 
-/** Moves the counters of the campaigns, unless the transition stays within one. */
+/** Updates the counters of the campaigns, unless the transition stays within one counter. */
 function countersOf(transition: ContactTransition, now: Date): Prisma.Sql {
   const { from, to } = CONTACT_TRANSITIONS[transition];
   const deltas = new Map<string, Prisma.Sql[]>();
@@ -285,7 +284,7 @@ function countersOf(transition: ContactTransition, now: Date): Prisma.Sql {
       Prisma.sql`+ count(*) FILTER (WHERE status = ${status}::"CampaignContactStatus")`,
     );
   }
-  // All statuses from which one transition leads are counted by one counter.
+  // All statuses from which a transition leads share one counter.
   add(CONTACT_COUNTERS[from[0]!], Prisma.sql`- count(*)`);
   if (deltas.size === 1) return Prisma.empty;
   const counters = [...deltas.keys()];
@@ -300,7 +299,7 @@ function countersOf(transition: ContactTransition, now: Date): Prisma.Sql {
     )`;
 }
 
-/** Counts the contacts by end reason. The table itself still has the reasons before the update. */
+/** Counts the contacts by end reason. Within this statement, the table still has the old reasons. */
 const END_REASONS = Prisma.sql`, reasons AS (
       INSERT INTO campaign_end_reasons (organization_id, campaign_id, end_reason, contacts)
       SELECT organization_id, campaign_id, end_reason, sum(delta)
@@ -340,7 +339,7 @@ function decisionsOf(transition: ContactTransition, now: Date): Prisma.Sql {
     )`;
 }
 
-/** The attempts themselves, and their number by calendar day, which the daily cap limits. */
+/** Writes the attempts themselves, and their number by calendar day, which the daily cap limits. */
 function attemptsOf(transition: ContactTransition, now: Date): Prisma.Sql {
   if (transition === 'DIAL') {
     return Prisma.sql`, attempts AS (

@@ -1,4 +1,4 @@
-/** Decisions: the recorded reasons why a contact was or was not called. */
+/** Records decisions: the reasons why contacts were or were not called. */
 import type { Tx } from '../../app.ts';
 import type { CampaignDecision } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
@@ -9,7 +9,7 @@ export type NewDecision = Omit<
 > &
   Partial<Pick<CampaignDecision, 'campaignContactId' | 'callId' | 'until'>>;
 
-/** Writes decisions, all with the same instant. */
+/** Writes decisions, all with the same time. */
 export async function recordDecisions(
   tx: Tx,
   at: Date,

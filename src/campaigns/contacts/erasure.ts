@@ -5,10 +5,10 @@ import { inSteps } from '../../infra/database/in-steps.ts';
 import { FIRST_ID } from '../../infra/ids.ts';
 
 const BATCH = 100;
-/** Time that the contacts of one request take to be staged. */
+/** Maximum time that a request takes to stage its contacts. */
 const STAGED_FOR_SECONDS = 30;
 
-/** Deleted campaigns that have contacts to erase and no open call, whose contact is still needed. */
+/** Deleted campaigns that have contacts to erase and no open call, since an open call still needs its contact. */
 const ERASABLE = Prisma.sql`
   SELECT id FROM campaigns c
   WHERE deleted_at IS NOT NULL AND contacts_erased_at IS NULL
@@ -22,10 +22,10 @@ export function hasContactsToErase(): Prisma.Sql {
 }
 
 /**
- * Erases what is known of the people in deleted campaigns. The rows stay with their status and attempts,
- * because calls and decisions refer to them.
+ * Erases personal data of the contacts of deleted campaigns. The rows are kept with their status and attempts, because
+ * calls and decisions refer to them.
  *
- * A campaign is marked after its last step, so one whose erasure was cut off is continued.
+ * A campaign is marked after its last step, so an interrupted erasure is continued later.
  */
 export async function eraseDeletedContacts(app: App): Promise<void> {
   for (let after = FIRST_ID; ; ) {
@@ -33,7 +33,7 @@ export async function eraseDeletedContacts(app: App): Promise<void> {
       ${ERASABLE} AND id > ${after}::uuid ORDER BY id LIMIT ${BATCH}`;
     for (const { id } of campaigns) {
       if (app.closing.aborted) return;
-      // One that fails must not keep the others waiting.
+      // A campaign that fails must not block the others.
       await eraseCampaign(app, id).catch(
         app.failures.recorder('eraseContacts', {
           message: 'Could not erase the contacts of a deleted campaign; it is tried again',
@@ -58,8 +58,8 @@ async function eraseCampaign(app: App, campaignId: string): Promise<void> {
 }
 
 /**
- * Deletes the rows of interrupted enrollments, which are otherwise kept for an hour. Returns whether a process may
- * still stage some, which finds at the end that the campaign is deleted.
+ * Deletes the rows of interrupted enrollments, which would otherwise be kept for an hour. Returns whether a process may
+ * still be staging rows; it will find at the end that the campaign is deleted.
  */
 async function eraseStagedRows(app: App, campaignId: string): Promise<boolean> {
   const before = new Date(Date.now() - STAGED_FOR_SECONDS * 1000);
@@ -71,7 +71,7 @@ async function eraseStagedRows(app: App, campaignId: string): Promise<boolean> {
 }
 
 async function eraseContacts(app: App, campaignId: string): Promise<void> {
-  // In the order of the list, so that no step looks at the rows of those before.
+  // In list order, so that no step scans the rows of earlier steps.
   let from = 0;
   await inSteps(app.closing, async (limit) => {
     const [step] = await app.db.$queryRaw<{ rows: number; last: number | null }[]>`

@@ -1,4 +1,4 @@
-/** Exports of the contacts of a campaign, with what became of them, over plain HTTP. */
+/** Exports the contacts of a campaign, with their results, over plain HTTP. */
 import { z } from 'zod';
 import type { App, Tx } from '../../app.ts';
 import { durationOf, verdictOf } from '../../calls/record.ts';
@@ -28,7 +28,7 @@ import {
 export const CAMPAIGN_EXPORT_PATH = '/downloads/campaign-contacts';
 const PAGE = 500;
 
-/** Creates a link to a file of the contacts that match when the link is followed. */
+/** Creates a link to a file of matching contacts. The contacts are those that match when the link is followed. */
 export async function exportCampaignContacts(
   app: App,
   viewer: Viewer,
@@ -121,7 +121,7 @@ function campaignContactRecord(row: Row) {
     scheduledAt: iso(row.scheduledAt),
     calledAt: iso(row.calledAt),
     finishedAt: iso(row.finishedAt),
-    /** All calls together. */
+    /** Total of all calls. */
     cost:
       billed.length > 0
         ? { amount: cost.toString(), currency: billed[0]?.costCurrency ?? null }
@@ -186,7 +186,7 @@ const CONTACTS: ExportKind<z.output<typeof permissionSchema>, Row> = {
   rows(tx, { campaignId, filter }) {
     const checks = new Checks();
     const condition = campaignContactsWhere(checks, filter, ['filter']);
-    // The contacts of a deleted campaign are deleted with it, also for links made before.
+    // Contacts are deleted with their campaign, even for links created before.
     const where = { campaign: { id: campaignId, deletedAt: null }, ...condition };
     checks.throwIfAny();
     return {

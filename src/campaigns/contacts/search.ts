@@ -9,7 +9,7 @@ import {
 } from '../../generated/prisma/enums.ts';
 import type { Checks } from '../../infra/checks.ts';
 
-/** A filter as download links carry it. One with an unknown member is refused, because it would match more. */
+/** A filter as carried by download links. Unknown members are rejected: ignoring them would match more contacts. */
 export const campaignContactFilter = z.strictObject({
   /** Empty means all, as for `endReason`. */
   status: z.array(z.enum(CampaignContactStatus)).readonly().nullish(),

@@ -1,11 +1,11 @@
-/** Why a contact waits, and until when: its planned time and the state of its campaign. */
+/** Explains why a contact is waiting, and until when, from its planned time and the state of its campaign. */
 import type { Campaign, CampaignContact } from '../../generated/prisma/client.ts';
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
 import { isInside, windowsFor } from '../schedule/calling-window.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 
 export interface Waiting {
-  /** Earliest known time of the call; null unless the contact waits for a time. */
+  /** Earliest known time of the call; null unless the contact is waiting for a time. */
   until: Date | null;
   /** Why it cannot be called at its planned time. */
   reason: CampaignDecisionReason | null;
@@ -25,7 +25,7 @@ type ItsCampaign = Pick<
   | 'endMinute'
 >;
 
-/** `marginSeconds`: of the calling window. */
+/** `marginSeconds`: margin of the calling window. */
 export function waitingState(
   contact: WaitingContact,
   campaign: ItsCampaign,
@@ -46,7 +46,7 @@ export function waitingState(
   return { until: nextDispatchAt ?? own, reason: holdReason };
 }
 
-/** Why a contact waits for its own time while its campaign may call. */
+/** Reason why a contact waits for its own time while its campaign may call. */
 function waitingReason(
   contact: WaitingContact,
   campaign: ItsCampaign,

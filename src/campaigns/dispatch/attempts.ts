@@ -1,11 +1,11 @@
-/** Builds the calls of a dispatch cycle: whom they reach, and what the agent knows of the contact. */
+/** Builds the calls of a dispatch cycle: whom to call, and what the agent knows about the contact. */
 import type { OwnedCall } from '../../calls/placement/owned-calls.ts';
 import type { CampaignContact } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
 import type { Attempt } from './contact-decisions.ts';
 import type { DispatchCycle } from './cycle-input.ts';
 
-/** The calls of these attempts, in the same order. */
+/** Returns the calls of these attempts, in the same order. */
 export function buildAttempts(cycle: DispatchCycle, attempts: readonly Attempt[]): OwnedCall[] {
   return attempts.map(({ callId, contact, number, placeBefore }) => {
     const campaign = cycle.campaigns.get(contact.campaignId);
@@ -30,8 +30,8 @@ export function buildAttempts(cycle: DispatchCycle, attempts: readonly Attempt[]
 }
 
 /**
- * Values for the placeholders of the prompt, such as `{{first_name}}`: the fields of the contact and its
- * metadata. Missing values are empty, since Ultravox rejects a call that lacks a variable.
+ * Values of the prompt's placeholders, such as `{{first_name}}`: the fields of the contact and its metadata. Missing
+ * values are empty, since Ultravox rejects a call that lacks a variable.
  */
 function variablesOf(contact: CampaignContact): Record<string, string> {
   return {

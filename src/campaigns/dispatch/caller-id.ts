@@ -1,4 +1,4 @@
-/** Picks the caller ID of a call by the rotation strategy of its campaign. No number calls itself. */
+/** Chooses the caller ID of a call by the rotation strategy of its campaign. A number never calls itself. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
 import { anyNumber, nextNumbers, numberOfBlock } from '../schedule/number-rotation.ts';
@@ -19,7 +19,7 @@ export function chooseCallerId({
 }: {
   campaign: Pick<Campaign, 'id' | 'phoneRotationStrategy' | 'totalCount'>;
   numbers: readonly CallerId[];
-  /** The campaign's, after the calls decided before this one. */
+  /** The campaign's index after the calls already decided in this cycle. */
   rotationIndex: number;
   contact: Pick<DueContact, 'position' | 'phoneNumber' | 'withdrawnNumberId'>;
   callId: string;
@@ -29,12 +29,12 @@ export function chooseCallerId({
     if (!number) throw new Error(`Campaign ${campaign.id} has no number at ${index}`);
     return { number, rotationIndex: next };
   };
-  /** The number after the one that is to be called. The only number is refused right before it is dialed. */
+  /** The next number if the contact has this one. A sole number is refused right before it is dialed. */
   const other = (index = 0): number =>
     numbers[index]?.phoneNumber === contact.phoneNumber ? (index + 1) % numbers.length : index;
   switch (campaign.phoneRotationStrategy) {
     case 'ROUND_ROBIN': {
-      // The number of a withdrawn call has not been used.
+      // The number of a withdrawn call was not used.
       const kept = numbers.findIndex(({ id }) => id === contact.withdrawnNumberId);
       if (kept >= 0) return choose(kept);
       const { indexes, next } = nextNumbers({

@@ -9,25 +9,25 @@ import { freeCampaigns } from '../locks.ts';
 import { type EarlierCalls, earlierCallsOf } from '../outcomes/earlier-calls.ts';
 import { campaignDay } from './eligibility.ts';
 
-/** Most due campaigns in one cycle. */
+/** Maximum number of due campaigns in one cycle. */
 export const MAX_CAMPAIGNS = 100;
 const MAX_RELEASED = 200;
 
-/** What a dispatch cycle needs of an agent. */
+/** Columns of an agent that a dispatch cycle needs. */
 export type DialingAgent = Pick<
   Agent,
   'id' | 'status' | 'remoteId' | 'deletedAt' | 'recordingEnabled' | 'maxDuration' | 'joinTimeout'
 >;
 
-/** A campaign that is locked until the transaction ends. */
+/** A campaign that is locked until the transaction ends, with what it may use. */
 export interface CampaignSlots {
   campaign: Campaign;
   agent: DialingAgent;
   /** Caller IDs, in the order of the pool. */
   numbers: readonly CallerId[];
-  /** Calendar day in the zone of the campaign, such as `2026-11-20`. */
+  /** Calendar day in the campaign's time zone, such as `2026-11-20`. */
   day: string;
-  /** Attempts of that day. */
+  /** Number of attempts on that day. */
   attemptsToday: number;
 }
 
@@ -40,15 +40,15 @@ export interface ReleasedCall extends EarlierCalls {
   phoneNumberId: string | null;
   /** The contact's own time zone. */
   timezone: string | null;
-  /** Calendar day on which the attempt counts. */
+  /** Calendar day to which the attempt counts. */
   attemptDay: string | null;
-  /** It is not claimed again before this instant. */
+  /** Not claimed again before this instant. */
   placeNotBefore: Date | null;
-  /** Attempts of the contact before this one. */
+  /** Number of attempts of the contact before this one. */
   attemptsBefore: number;
 }
 
-/** Which campaigns a cycle is about: a condition on the SQL expression of their id. */
+/** The campaigns of a cycle, as a condition on the SQL expression of their ID. */
 export type CampaignScope = (id: Prisma.Sql) => Prisma.Sql;
 
 export const campaignsExcept =
@@ -61,7 +61,7 @@ export const onlyCampaign =
   (id) =>
     Prisma.sql`${id} = ${campaignId}::uuid`;
 
-/** Campaigns that are due or have released calls. */
+/** IDs of campaigns that are due or have released calls. */
 export async function campaignsToDispatch(app: App, scope: CampaignScope): Promise<string[]> {
   const rows = await app.db.$queryRaw<{ id: string }[]>`
     SELECT id FROM (
@@ -91,9 +91,9 @@ export async function lockReleasedCalls(tx: Tx, scope: CampaignScope): Promise<R
 }
 
 /**
- * Locks the campaigns of these calls and, when `free` is not 0, those that are due: round robin over
- * organizations, least recently dispatched first, without organizations that have no slot left.
- * Campaigns locked elsewhere are skipped; the holder of the lock enqueues another run.
+ * Locks the campaigns of these calls and, if `free` is not 0, those that are due: round robin over organizations, least
+ * recently dispatched first, without organizations that have no slot left. Campaigns that are locked elsewhere are
+ * skipped; the holder of the lock enqueues another run.
  */
 export async function acquireSlots(
   app: App,
@@ -145,7 +145,7 @@ function dueTime({ nextDispatchAt }: Campaign): number {
   return nextDispatchAt?.getTime() ?? Number.POSITIVE_INFINITY;
 }
 
-/** Reads what belongs to locked campaigns, and locks their caller IDs. */
+/** Reads the related rows of locked campaigns, and locks their caller IDs. */
 async function slotsOf(
   tx: Tx,
   campaigns: readonly Campaign[],

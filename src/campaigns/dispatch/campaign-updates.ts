@@ -1,4 +1,4 @@
-/** Decides what a dispatch cycle changes about the campaigns themselves. */
+/** Decides how a dispatch cycle changes the campaigns themselves. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { EventType } from '../../generated/prisma/enums.ts';
 import type { NewDecision } from '../contacts/decisions.ts';
@@ -10,7 +10,7 @@ export interface CampaignUpdate {
   /** The campaign after the cycle, without its counters. */
   campaign: Campaign;
   starts: boolean;
-  /** The campaign is paused or fails. */
+  /** Whether the campaign is paused or fails. */
   stops: boolean;
   placedCalls: boolean;
   /** `NEXT_DUE`: when the next contact is due, or null while all slots are in use. */
@@ -19,7 +19,7 @@ export interface CampaignUpdate {
   event: Extract<EventType, 'CAMPAIGN_PAUSED' | 'CAMPAIGN_FAILED'> | null;
 }
 
-/** One update for each campaign of the cycle. */
+/** Returns one update for each campaign of the cycle. */
 export function decideCampaignUpdates(
   cycle: DispatchCycle,
   { attempts, rotation }: Pick<ContactDecisions, 'attempts' | 'rotation'>,

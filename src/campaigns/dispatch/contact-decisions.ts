@@ -12,9 +12,9 @@ import type { CheckedContact, DueContact } from './due-contacts.ts';
 export interface ContactDecisions {
   attempts: Attempt[];
   notCalled: NotCalled;
-  /** Campaigns of contacts that are not called; more of their due contacts may be like them. */
+  /** Campaigns with contacts that are not called; more of their due contacts may be like these. */
   notCalledIn: ReadonlySet<string>;
-  /** Where the rotation of caller IDs goes on, by campaign. */
+  /** Next index of the caller ID rotation, by campaign. */
   rotation: ReadonlyMap<string, number>;
 }
 
@@ -27,7 +27,7 @@ export interface Attempt {
   placeBefore: Date | null;
 }
 
-/** `due` is within the allowances of the cycle. `newCallId` returns another UUID each time. */
+/** `due` is within the allowances of the cycle. `newCallId` returns a new UUID each time. */
 export function decideContacts(
   cycle: DispatchCycle,
   due: readonly DueContact[],
@@ -60,7 +60,7 @@ export function decideContacts(
   return { attempts, notCalled, notCalledIn, rotation };
 }
 
-/** Moves of contacts that are not called now, whatever slots are free. */
+/** Moves of contacts that are not called now, regardless of free slots. */
 export class NotCalled {
   readonly skipped: ContactMove<'SKIP'>[] = [];
   readonly dropped: ContactMove<'DROP_RETRY'>[] = [];

@@ -1,4 +1,4 @@
-/** Checks the calling window of a campaign for its contacts, in the contact's own time zone too. */
+/** Checks the calling window of a campaign for a contact, also in the contact's own time zone. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { dayAt, intervalsOfDay } from '../../infra/time-zone.ts';
 import {
@@ -9,22 +9,22 @@ import {
   windowsFor,
 } from '../schedule/calling-window.ts';
 
-/** What holds now for a contact with a time zone, or with none (null). */
+/** State of the window now for contacts with a given time zone, or without one (null). */
 export interface ContactWindow {
-  /** Whether the window is open by the clocks of campaign and contact. */
+  /** Whether the window is open both in the campaign's and in the contact's time zone. */
   open: boolean;
-  /** When it opens next; null when it is open, or never opens. */
+  /** When it opens next; null if it is open or never opens. */
   opensAt: Date | null;
   /**
-   * The instant from which a call claimed now must not be sent: the end of the open window, less the
-   * margin, or of the day whose cap counts the call. Null when there is no end.
+   * A call claimed now must not be sent from this instant on: the end of the open window, less the margin, or of the
+   * day whose cap counts the call. Null if there is no end.
    */
   deadline: Date | null;
 }
 
 type Schedule = Pick<Campaign, 'timezone' | 'maxCallsPerDay'>;
 
-/** Returns a function from a contact's time zone to its hours at `now`, computed once per zone. */
+/** Returns a function from a contact's time zone to its window at `now`, computed once per zone. */
 export function contactWindow(
   campaign: Schedule,
   window: Window,

@@ -1,4 +1,4 @@
-/** Input of a dispatch cycle's decisions: campaigns with their eligibility, and the limits. */
+/** Input of a dispatch cycle's decisions: the campaigns with their eligibility, and the limits. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 import { campaignAfter } from '../status.ts';
@@ -7,14 +7,14 @@ import { type ContactWindow, contactWindow } from './contact-window.ts';
 import type { Allowance } from './due-contacts.ts';
 import { type CampaignEligibility, campaignEligibility } from './eligibility.ts';
 
-/** All that the decisions of one cycle are made from. Nothing in it is changed. */
+/** Everything the decisions of one cycle are based on. It is never modified. */
 export interface DispatchCycle {
   readonly now: Date;
-  /** Number of calls that the limits of Ultravox allow. */
+  /** Number of calls that Ultravox's limits allow. */
   readonly free: number;
-  /** Most active calls of an organization. */
+  /** Maximum number of active calls of an organization. */
   readonly organizationMax: number;
-  /** By id, least recently dispatched first. */
+  /** By ID, least recently dispatched first. */
   readonly campaigns: ReadonlyMap<string, EligibleCampaign>;
   /** Oldest first. */
   readonly released: readonly ReleasedCall[];
@@ -22,17 +22,17 @@ export interface DispatchCycle {
   readonly activeCalls: ReadonlyMap<string, number>;
 }
 
-/** A locked campaign, with what follows for this instant. */
+/** A locked campaign, with its state at this instant. */
 export interface EligibleCampaign extends Readonly<CampaignSlots> {
-  /** Whether its start has come: `campaign` is ACTIVE already, its row is not. */
+  /** Whether its start has come: `campaign` is already ACTIVE, its row is not yet. */
   readonly starts: boolean;
-  /** Null when the campaign is not ACTIVE. */
+  /** Null if the campaign is not ACTIVE. */
   readonly eligibility: CampaignEligibility | null;
-  /** From a contact's time zone to what holds there now. */
+  /** Maps a contact's time zone to the state of the window there. */
   readonly hours: (timezone: string | null) => ContactWindow;
 }
 
-/** Starts the campaign when its start has come, and decides whether it may call. */
+/** Starts the campaign if its start has come, and decides whether it may call. */
 export function eligibleCampaign(
   slots: CampaignSlots,
   now: Date,
@@ -66,7 +66,7 @@ function startedCampaign(campaign: Campaign, now: Date): Campaign {
   return step.allowed ? { ...campaign, status: step.status } : campaign;
 }
 
-/** How many new calls each campaign may place in addition to the released calls that are claimed again. */
+/** How many new calls each campaign may place besides the released calls that are claimed again. */
 export function allowancesOf(
   cycle: DispatchCycle,
   claims: readonly { call: ReleasedCall }[],

@@ -1,8 +1,8 @@
 /**
- * Decides in one transaction which due contacts are called now: loads, decides without the database,
- * writes. The lock of the limits serializes all processes, and calls are placed after the commit.
+ * Decides in one transaction which due contacts to call now: loads, decides without the database, writes. The lock of
+ * the limits serializes all processes, and calls are placed after the commit.
  *
- * A crash leaves claims, which are released to the dispatcher, or calls that the reconciler looks up at
+ * A crash leaves behind claims, which are released to the dispatcher, or calls that the reconciler looks up at
  * Ultravox.
  */
 import type { App, Tx } from '../../app.ts';
@@ -40,7 +40,7 @@ export interface Dispatched {
   callIds: string[];
   campaignIds: string[];
   organizationIds: string[];
-  /** Campaigns with due contacts that could not be called, behind which there may be more: see `skipAhead`. */
+  /** Campaigns with due contacts that could not be called; there may be more behind them: see `skipAhead`. */
   notCalledIn: string[];
   /** Whether another cycle may find more to do at once. */
   again: boolean;
@@ -48,20 +48,20 @@ export interface Dispatched {
   roomAt: Date | null;
 }
 
-/** Clocks that are kept right differ by milliseconds. */
+/** Much more than the few milliseconds by which synchronized clocks differ. */
 const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 const CLOCK_AGAIN_MS = 5_000;
 
-/** Campaigns for which a cycle fails, which must not keep the others from calling. */
+/** Campaigns whose cycle fails; held back so that they do not block the others. */
 const heldBackOf = perInstance((_app: App) => new HeldBack());
 
-/** Longest time for which campaigns are dispatched one by one, in which no others get their turn. */
+/** Maximum time to dispatch campaigns one by one, during which no others get their turn. */
 const ONE_BY_ONE_MS = 30_000;
 
 /**
- * Runs one dispatch cycle or, when it fails, one for each campaign. The caller announces the result.
+ * Runs one dispatch cycle or, if it fails, one cycle per campaign. The caller announces the result.
  *
- * @param place begins to place claimed calls. Called after the commit of each cycle, since claims are soon too old.
+ * @param place starts placing claimed calls. Called after the commit of each cycle, since claims expire soon.
  */
 export async function dispatchCalls(
   app: App,
@@ -84,9 +84,9 @@ export async function dispatchCalls(
 type Cycle = (scope: CampaignScope) => Promise<Dispatched>;
 
 /**
- * A campaign that fails alone is held back, unless all do: then none of them is the cause. Those that took all the
- * time are not all, and others have their turn after them. When the database goes away, what has been done until then
- * is the result.
+ * Runs one cycle per campaign. A campaign that fails is held back, unless all fail: then none of them is the cause. If
+ * the time ran out, not all were tried, so those that failed are held back and the others get their turn. If the
+ * database becomes unavailable, returns what has been done so far.
  */
 async function dispatchOneByOne(
   app: App,
@@ -170,8 +170,8 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
 }
 
 /**
- * Calls nobody: this process would not know when people may be called. Others whose clocks are right go on. The
- * clock of the database may be the wrong one, which is no better.
+ * Calls nobody: with a wrong clock, this process would not know when people may be called. Other processes whose clocks
+ * are right go on. If the database clock is the wrong one, that is just as unsafe.
  */
 function waitForClock(app: App, { clockDifferenceMs }: Room): Dispatched {
   app.failures.record('clock', new Error('The clock of this process is wrong'), {
@@ -197,7 +197,7 @@ async function loadCycle(
   scope: CampaignScope,
   room: Room,
 ): Promise<DispatchCycle> {
-  // Read after the lock, which may have taken a while.
+  // Read after acquiring the lock, which may have taken a while.
   const now = app.now();
   const free = Math.max(0, room.free - room.ahead);
   const released = room.hasReleased ? await lockReleasedCalls(tx, scope) : [];
@@ -217,12 +217,12 @@ async function loadCycle(
   };
 }
 
-/** Number of decisions other than to call: the contacts behind them have their turn. */
+/** Number of decisions not to call: the contacts behind them can be next. */
 function notCalled({ released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>): number {
   return released.withdrawals.length + contacts.notCalled.count;
 }
 
-/** Campaigns with contacts that still wait or are being called after the cycle; others may be finished. */
+/** Campaigns that still have waiting or calling contacts after the cycle. The others may be finished. */
 function contactsLeft(
   cycle: DispatchCycle,
   { released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>,
@@ -236,8 +236,8 @@ function contactsLeft(
 }
 
 /**
- * Whether others may be due behind the contacts and campaigns of this cycle, which had room for all that it
- * called. Campaigns whose organization is full stay due, and the end of a call triggers the next run.
+ * Whether more may be due behind the contacts and campaigns of this cycle, which had room for all calls it made.
+ * Campaigns whose organization is at its limit stay due, and the end of a call triggers the next run.
  */
 function mayFindMore(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
   if (notCalled({ released, contacts }) > 0) return true;

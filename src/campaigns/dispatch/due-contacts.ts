@@ -10,7 +10,7 @@ const COLUMNS = columnsAs(
   Object.values(Prisma.CampaignContactScalarFieldEnum),
 );
 
-/** A due contact, with what decides whether it is called. */
+/** A due contact, with the data that decides whether it is called. */
 export interface CheckedContact
   extends Pick<CampaignContact, 'id' | 'timezone' | 'attempts'>,
     EarlierCalls {
@@ -19,7 +19,7 @@ export interface CheckedContact
 }
 
 export interface DueContact extends CampaignContact, CheckedContact {
-  /** The caller ID of its newest call, when that call was withdrawn. */
+  /** Caller ID of its newest call, if that call was withdrawn. */
   withdrawnNumberId: string | null;
 }
 
@@ -27,13 +27,13 @@ export interface DueContact extends CampaignContact, CheckedContact {
 export interface Allowance {
   campaignId: string;
   organizationId: string;
-  /** Most calls of the campaign. */
+  /** Maximum number of calls of the campaign. */
   calls: number;
-  /** Active calls of the campaign. */
+  /** Number of active calls of the campaign. */
   campaignCalls: number;
-  /** Active calls of the organization. */
+  /** Number of active calls of the organization. */
   organizationCalls: number;
-  /** Slots that the organization has left. */
+  /** Number of free slots of the organization. */
   organizationSlots: number;
 }
 
@@ -46,9 +46,9 @@ const CHECKED = Prisma.sql`EXISTS (
   ${earlierCallsOf(Prisma.sql`campaign_contacts.id`, Prisma.sql`campaign_contacts.attempts`)}`;
 
 /**
- * Returns at most `free` due contacts. Organizations with the fewest active calls come first (ties:
- * fewest calls placed in the last minute), then campaigns with the fewest active calls, then contacts
- * that have waited longest. So slots are shared evenly even when only one is ever free.
+ * Returns at most `free` due contacts. Organizations with the fewest active calls come first (ties: fewest calls placed
+ * in the last minute), then campaigns with the fewest active calls, then contacts that have waited longest. So slots
+ * are shared evenly even if only one is ever free.
  */
 export async function loadDueContacts(
   tx: Tx,
@@ -106,7 +106,7 @@ export async function loadDueContacts(
     ORDER BY chosen.number`;
 }
 
-/** Returns the due contacts of a campaign that have waited longest, at most `limit`. */
+/** Returns up to `limit` due contacts of a campaign, longest waiting first. */
 export async function firstDueContacts(
   tx: Tx,
   campaignId: string,

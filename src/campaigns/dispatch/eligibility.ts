@@ -1,18 +1,18 @@
-/** Decides whether a campaign may call now, and if not, why and until when. */
+/** Decides whether a campaign may call now and, if not, why and until when. */
 import type { Agent, Campaign } from '../../generated/prisma/client.ts';
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
 import { dateOf, dayAt } from '../../infra/time-zone.ts';
 import { isInside, nextInside, type Window } from '../schedule/calling-window.ts';
 import { nextEligibleAt } from '../schedule/planner.ts';
 
-/** Time until the next check of an agent that is not ready. */
+/** Delay until the next check of an agent that is not ready. */
 const AGENT_AGAIN_MS = 15_000;
 
 export type CampaignEligibility =
   /** `calls`: number of calls that the limits of the campaign allow now. */
   | { open: true; calls: number }
   | { open: false; hold: CampaignDecisionReason; until: Date }
-  /** No slot is free until one of its calls ends. */
+  /** No slot is free until a call of the campaign ends. */
   | { open: false; hold: null; until: null }
   /** The campaign must be paused. */
   | { open: false; pause: string }
@@ -38,11 +38,11 @@ export function campaignEligibility({
   now: Date;
   /** Number of caller IDs. */
   numbers: number;
-  /** Attempts that the daily cap already counts. */
+  /** Number of attempts that already count toward the daily cap. */
   attemptsToday: number;
 }): CampaignEligibility {
   if (agent.deletedAt) return { open: false, fail: 'The agent of the campaign was deleted.' };
-  // Without waiting contacts, the end of its last call completes it.
+  // Without waiting contacts, the end of the last call completes the campaign.
   if (numbers === 0 && campaign.pendingCount === 0) return { open: false, hold: null, until: null };
   if (numbers === 0) {
     return {

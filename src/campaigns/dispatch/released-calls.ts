@@ -1,4 +1,4 @@
-/** Decides whether calls whose claim was released are claimed again or withdrawn with their attempt. */
+/** Decides whether to claim released calls again, or to withdraw them with their attempt. */
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
 import { endInsteadOfCall } from '../outcomes/earlier-calls.ts';
 import type { ContactEnd } from '../outcomes/outcome.ts';
@@ -19,15 +19,15 @@ export interface Withdrawal {
   status: 'SCHEDULED' | 'CANCELLED' | ContactEnd['status'];
 }
 
-/** What is left of a campaign's limits after the decisions before. */
+/** Usage of a campaign's limits, given the decisions made so far. */
 interface Usage {
   attemptsToday: number;
   callingCount: number;
 }
 
 /**
- * Claims the oldest calls first, as far as Ultravox and their organizations have slots; the others, and
- * those whose time has not come, stay released. Calls that are not allowed any more are withdrawn.
+ * Claims the oldest calls first, as long as Ultravox and their organizations have slots. The others, and those whose
+ * time has not come, stay released. Calls that are no longer allowed are withdrawn.
  */
 export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
   const claims: ReleasedDecisions['claims'] = [];
@@ -80,7 +80,7 @@ function withdrawalReason(
   if (!eligibility.open) {
     if ('pause' in eligibility) return 'NO_PHONE_NUMBER';
     if ('fail' in eligibility) return 'CAMPAIGN_OVER';
-    // Its own attempt is among those that the daily cap and the slots count.
+    // The attempt of this call is itself counted by the daily cap and the slots.
     const { hold } = eligibility;
     if (hold === 'WINDOW_CLOSED' || hold === 'AGENT_NOT_READY') return hold;
   }
@@ -89,7 +89,7 @@ function withdrawalReason(
     const isOfToday = call.attemptDay === day;
     const most = campaign.maxCallsPerDay - (isOfToday ? 0 : 1);
     if (used.attemptsToday > most) return 'DAILY_CAP_REACHED';
-    // It would count on the day before, and is decided again to count today.
+    // The claim would count toward the day before, so it is decided again to count today.
     if (!isOfToday) return 'ULTRAVOX_WAITS';
   }
   // The concurrency limit was lowered since the claim.

@@ -1,7 +1,7 @@
 /**
- * Runs campaigns: records outcomes of ended calls, dispatches due contacts and places their calls. Any
- * number of processes may run at once. A run is triggered by the end of a call, by a job (a mutation), by the
- * timer for the next due contact, and periodically as a fallback.
+ * Runs campaigns: records outcomes of ended calls, dispatches due contacts and places their calls. Any number of
+ * processes may run at once. A run is triggered by the end of a call, by a job (after a mutation), by the timer for the
+ * next due contact, and periodically as a fallback.
  */
 import type { App } from '../../app.ts';
 import { hasReleasedCalls, releasedCallsOf } from '../../calls/placement/owned-calls.ts';
@@ -19,14 +19,14 @@ import { dispatchCalls } from './dispatch-cycle.ts';
 import { skipAhead } from './skip-ahead.ts';
 import { startCampaignRuns } from './wake.ts';
 
-/** Delay when ended calls are left whose campaigns are locked elsewhere. */
+/** Delay if ended calls remain whose campaigns are locked elsewhere. */
 const LOCKED_AGAIN_MS = 100;
 /** Fallback delay while due contacts wait for the end of a call, which requests a run. */
 const LOOK_AGAIN_MS = 2_000;
 /** Longer delays are left to the periodic run. */
 const MAX_TIMER_MS = 60_000;
 
-/** Delay of the statistics of contacts, which are then updated for many calls at once. */
+/** Delay before updating contact statistics, so that many calls are counted at once. */
 const STATISTICS_DELAY_MS = 3_000;
 
 interface Runner {
@@ -57,15 +57,15 @@ const runnerOf = perInstance(
 export function startCampaignRunner(app: App): void {
   runnerOf(app).shared = startCampaignRuns(app, {
     run: () => runCampaigns(app),
-    // The process that runs them now has the next wake-up.
+    // The process that runs them now schedules the next wake-up.
     leave: () => runnerOf(app).timer.cancel(),
   });
 }
 
-/** Campaigns that are due this soon are run, which sets the timer for them. */
+/** Campaigns that are due within this time are run, which sets the timer for them. */
 const SOON_MS = 10_000;
 
-/** SQL condition: whether a run of the campaigns may find anything to do, now or soon. */
+/** SQL condition: whether a campaign run may find anything to do, now or soon. */
 export function campaignsHaveWork(app: App): Prisma.Sql {
   const soon = new Date(app.now().getTime() + SOON_MS);
   return Prisma.sql`(
@@ -75,7 +75,7 @@ export function campaignsHaveWork(app: App): Prisma.Sql {
       WHERE a.outcome_recorded_at IS NULL AND k.ended_at IS NOT NULL))`;
 }
 
-/** Runs campaigns until nothing is left to do now. Resolves when a run that began after the call ends. */
+/** Runs campaigns until nothing is left to do now. Resolves when a run that started after this call has ended. */
 export function runCampaigns(app: App): Promise<void> {
   return runnerOf(app).request();
 }
@@ -83,7 +83,7 @@ export function runCampaigns(app: App): Promise<void> {
 function start(app: App): Promise<void> {
   const { shared, timer } = runnerOf(app);
   shared?.begin();
-  // The run finds what the timer was set for.
+  // The run finds whatever the timer was set for.
   timer.cancel();
   return run(app);
 }
@@ -105,13 +105,13 @@ async function run(app: App): Promise<void> {
     work = await findWork(app);
   }
   const { due, later } = work;
-  // Due contacts wait for a slot; the end of a call requests a run.
+  // Due contacts are waiting for a slot; the end of a call requests a run.
   if (due) wakeAt ??= Date.now() + LOOK_AGAIN_MS;
   const delays = [later, wakeAt && wakeAt - Date.now()].filter((delay) => delay !== null);
   if (delays.length > 0) runnerOf(app).timer.wakeAfter(Math.min(...delays));
 }
 
-/** Calls that Ultravox does not accept now are released, and another run decides about them. */
+/** Places calls. Calls that Ultravox does not accept now are released, and another run decides about them. */
 async function placeAll(app: App, callIds: readonly string[]): Promise<void> {
   if (await placeClaimedCalls(app, callIds)) return;
   if (await hasReleasedCalls(app, CALL_OWNER)) runnerOf(app).timer.wakeAfter(0);
@@ -120,7 +120,7 @@ async function placeAll(app: App, callIds: readonly string[]): Promise<void> {
 interface Work {
   /** Number of ended calls whose outcomes are not recorded. */
   ended: number;
-  /** Whether calls were released, about which the dispatcher decides. */
+  /** Whether there are released calls for the dispatcher to decide about. */
   released: boolean;
   /** Whether campaigns are due. */
   due: boolean;

@@ -1,9 +1,10 @@
 /**
- * Skips, defers and ends due contacts that cannot be called, behind those of which a dispatch cycle found that.
+ * Skips, defers and ends due contacts that cannot be called, in the campaigns where a dispatch cycle found such
+ * contacts.
  *
- * A cycle holds the limits of all campaigns, so it looks at no more contacts than it has slots. Most of a list may
- * have to be left alone, such as after an import of the do-not-call list, or overnight in another time zone: this
- * clears them outside of the cycle, in short steps that lock one campaign each.
+ * A cycle holds the limits of all campaigns, so it looks at no more contacts than it has slots. Much of a list may not
+ * be callable, for example after an import of the do-not-call list, or overnight in another time zone. This clears such
+ * contacts outside of the cycle, in short steps that lock one campaign each.
  */
 import type { App } from '../../app.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
@@ -17,18 +18,18 @@ import { NotCalled } from './contact-decisions.ts';
 import { contactWindow } from './contact-window.ts';
 import { firstDueContacts } from './due-contacts.ts';
 
-/** Contacts of one step, which takes some hundredths of a second. */
+/** Contacts per step. A step takes a few hundredths of a second. */
 const STEP_CONTACTS = 1_000;
-/** Steps over all campaigns; the next dispatch cycle, for which others wait, asks for more. */
+/** Maximum number of steps over all campaigns. Others wait for the next dispatch cycle, which requests more. */
 const MAX_STEPS = 4;
 
-/** `campaignIds`: those whose due contacts could not all be called in a cycle. */
+/** `campaignIds`: campaigns in which a cycle could not call all due contacts. */
 export async function skipAhead(app: App, campaignIds: readonly string[]): Promise<void> {
   let left = [...campaignIds];
   for (let steps = 0; steps < MAX_STEPS && left.length > 0 && !app.closing.aborted; steps += 1) {
     const [id, ...others] = left;
     const isLikelyMore = await skipStep(app, id!).catch((error: unknown) => {
-      // The cycles get past its contacts as well, more slowly.
+      // The cycles also get past its contacts, only more slowly.
       app.failures.record('skipAhead', error, { campaignId: id! });
       return false;
     });
@@ -36,19 +37,19 @@ export async function skipAhead(app: App, campaignIds: readonly string[]): Promi
   }
 }
 
-/** Returns whether the contacts behind those of the step are likely to be like them. */
+/** Returns whether the contacts after those of the step are likely to be like them. */
 async function skipStep(app: App, campaignId: string): Promise<boolean> {
   const { moved, organizationIds } = await app.db.$transaction(async (tx) => {
     const events = new EventList();
     const nothing = { moved: 0, organizationIds: [] };
-    // One that is locked is left to the next cycle.
+    // A locked campaign is left to the next cycle.
     const [campaign] = await tx.$queryRaw<Campaign[]>`
       ${freeCampaigns(Prisma.sql`id = ${campaignId}::uuid AND status = 'ACTIVE'`)}`;
     if (!campaign) return nothing;
     const now = app.now();
     const window = windowOfCampaign(campaign, app.config.CALLING_WINDOW_MARGIN_SECONDS);
     const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
-    // All of them wait for it.
+    // While the window is closed, all of its contacts wait.
     if (!isInside(window, instant)) return nothing;
     const hours = contactWindow(campaign, window, now);
     const notCalled = new NotCalled();

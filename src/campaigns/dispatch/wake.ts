@@ -1,4 +1,4 @@
-/** Requests runs of campaigns when calls end. One process does them for all. */
+/** Requests runs of campaigns when calls end. One process runs all of them. */
 import type { App } from '../../app.ts';
 import { requestRun, type SharedRuns, startSharedRuns } from '../../infra/jobs/shared-runs.ts';
 
@@ -8,13 +8,13 @@ export function requestCampaignRun({ bus }: App): void {
   requestRun(bus, TOPIC);
 }
 
-/** Makes this process a worker, which calls `run` for requests until the app closes. */
+/** Makes this process a worker that calls `run` on requests, until the app closes. */
 export function startCampaignRuns(
   app: App,
   { run, leave }: { run: () => Promise<void>; leave: () => void },
 ): SharedRuns {
-  // Calls that end meanwhile are left to the next run, together. A slot is free that much longer, which is little
-  // beside the length of a call.
+  // Calls that end within this interval are handled together by the next run. Their slots stay free that much longer,
+  // which is short compared to a call.
   const intervalMs = app.config.RUN_INTERVAL_SECONDS * 1000;
   return startSharedRuns(app, { topic: TOPIC, intervalMs, run, leave });
 }

@@ -1,4 +1,4 @@
-/** Writes the decisions of a dispatch cycle, in a number of statements that does not depend on them. */
+/** Writes the decisions of a dispatch cycle in a fixed number of statements. */
 import type { App, Tx } from '../../app.ts';
 import {
   claimedCallsToInsert,
@@ -22,7 +22,7 @@ export interface CycleDecisions {
   campaigns: readonly CampaignUpdate[];
 }
 
-/** Returns the events that it has appended. */
+/** Returns the appended events. */
 export async function writeCycle(
   app: App,
   tx: Tx,
@@ -57,7 +57,7 @@ function startEvent({ campaigns, now }: DispatchCycle, id: string) {
   return campaignEvent('CAMPAIGN_STARTED', campaigns.get(id)!.campaign, now);
 }
 
-/** Withdraws released calls: their contacts wait again, fail, or are cancelled with their campaign. */
+/** Withdraws released calls: their contacts wait again, end, or are canceled with their campaign. */
 async function withdrawReleased(
   app: App,
   tx: Tx,
@@ -79,7 +79,7 @@ async function withdrawReleased(
   await moveContacts(tx, 'RELEASE', moves, now);
 }
 
-/** Places the calls: inserts them with their claims, and counts the attempts. */
+/** Inserts the calls with their claims, and counts the attempts. */
 async function writeAttempts(
   app: App,
   tx: Tx,
@@ -100,8 +100,8 @@ async function writeAttempts(
 }
 
 /**
- * Writes status, hold and next dispatch of the campaigns, and the events of the cycle, in one statement. The
- * counters follow from the contacts.
+ * Writes status, hold and next dispatch of the campaigns, and the events of the cycle, in one statement. The counters
+ * are updated with the contacts.
  */
 async function updateCampaigns(
   tx: Tx,

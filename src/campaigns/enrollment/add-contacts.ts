@@ -1,10 +1,10 @@
 /**
- * Adds contacts to an existing campaign without keeping it from calling: they are staged and planned
- * without a lock, and join in steps that lock the campaign for a moment each.
+ * Adds contacts to an existing campaign without keeping it from calling: they are staged and planned without a lock,
+ * and join in steps that lock the campaign briefly.
  *
- * From the status JOINING on, an enrollment is completed even if the process dies: the periodic
- * `resumeEnrollments` goes on at the row after the last step. A row joins once, because the steps of a
- * campaign exclude each other and record their end in the same transaction.
+ * From the status JOINING on, an enrollment is completed even if the process dies: the periodic `resumeEnrollments`
+ * continues at the row after the last step. A row joins only once, because the steps of a campaign exclude each other
+ * and record their end in the same transaction.
  */
 import type { App, Tx } from '../../app.ts';
 import { userError } from '../../errors.ts';
@@ -37,9 +37,9 @@ import {
   stagedRows,
 } from './staging-table.ts';
 
-/** Rows that join in one step. */
+/** Number of rows that join in one step. */
 export const STEP_ROWS = 250;
-/** An enrollment without a step for this long is resumed, and one that was never staged dropped. */
+/** Seconds without a step after which an enrollment is resumed (JOINING) or deleted (STAGING, DONE). */
 const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400 };
 const LONG = { timeout: 120_000, maxWait: 10_000 };
 
@@ -49,11 +49,12 @@ export interface Enrolled {
 }
 
 /**
- * Adds the contacts of a source to the end of a campaign, and plans them unless it is a draft. Returns
- * when all have joined.
+ * Adds the contacts of a source to the end of a campaign, and plans them unless it is a draft. Returns once all have
+ * joined.
  *
- * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL, without adding any
- * contact, though its opt-outs are listed; INVALID_STATE if the campaign has ended, or ends before all have joined.
+ * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL, without adding any contact, though
+ * its opt-outs are added to the do-not-call list; INVALID_STATE if the campaign has ended, or ends before all have
+ * joined.
  */
 export async function enrollContacts(
   app: App,
@@ -87,7 +88,7 @@ export async function enrollContacts(
   }
 }
 
-/** What only the request that staged the rows knows. */
+/** Results known only to the request that staged the rows. */
 interface FoundInSource extends Pick<Staged, 'problems' | 'warnings'> {
   planWarnings: readonly SimulationProblem[];
 }
@@ -111,7 +112,7 @@ function requireOpen(campaign: Campaign): void {
   if (!step.allowed) throw userError('INVALID_STATE', step.message, ['campaignId']);
 }
 
-/** From here on the rows will join, even if this process crashes. */
+/** Marks the rows to join. From here on they join even if this process crashes. */
 async function begin(
   app: App,
   { id, campaignId, organizationId }: CampaignEnrollment,
@@ -152,7 +153,7 @@ async function begin(
   });
 }
 
-/** The settings by which contacts are planned. Steps join rows only while they are the same. */
+/** Key of the settings used for planning. A step joins rows only if it has not changed since. */
 function scheduleKey(campaign: Campaign): string {
   const { status, timezone, workingDays, startMinute, endMinute } = campaign;
   const { scheduledAt, maxCallsPerDay } = campaign;
@@ -160,7 +161,7 @@ function scheduleKey(campaign: Campaign): string {
   return JSON.stringify([status === 'DRAFT', window, scheduledAt, maxCallsPerDay]);
 }
 
-/** Plans the rows that have not joined, by the settings that the campaign has now. */
+/** Plans the rows that have not joined yet, with the current settings of the campaign. */
 async function planRemaining(
   app: App,
   { id, campaignId }: CampaignEnrollment,
@@ -233,7 +234,7 @@ async function joinStep(
   { id, campaignId, organizationId }: CampaignEnrollment,
 ): Promise<boolean> {
   const now = app.now();
-  // Steps exclude each other by a lock of their own, not by that of the campaign.
+  // Steps exclude each other by their own lock, not by that of the campaign.
   await tx.$queryRaw`
     SELECT pg_advisory_xact_lock(hashtextextended(${campaignId}, 0))::text AS locked`;
   const enrollment = await tx.campaignEnrollment.findUnique({ where: { id } });
@@ -245,7 +246,7 @@ async function joinStep(
       ORDER BY ordinal LIMIT ${STEP_ROWS}
     ) AS next`;
   const added = await insertRows(tx, enrollment, step.last, now);
-  // The insertion has locked the campaign as its last act. Everything before ran while it kept calling.
+  // The insertion locked the campaign only at its end. The campaign kept calling until then.
   const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
   if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
   requireOpen(campaign);
@@ -262,7 +263,7 @@ async function joinStep(
       ...(isLast ? { status: 'DONE' } : {}),
     },
   });
-  // Also without new contacts: the campaign may have waited for them before it completes.
+  // Even without new contacts, since the campaign may have waited for them before it completes.
   if (campaign.status === 'ACTIVE' && (isLast || !campaign.holdReason)) {
     await tx.campaign.update({ where: { id: campaignId }, data: { nextDispatchAt: now } });
   }
@@ -273,7 +274,7 @@ async function joinStep(
   return !isLast;
 }
 
-/** Inserts the staged rows up to `last` that are not in the campaign. Returns their number. */
+/** Inserts the staged rows up to `last` that are not in the campaign yet. Returns their number. */
 async function insertRows(
   tx: Tx,
   { id, campaignId, organizationId, nextOrdinal }: CampaignEnrollment,
@@ -313,7 +314,7 @@ export function enrollmentsAreLeft(): Prisma.Sql {
     SELECT 1 FROM campaign_enrollments WHERE ${Prisma.join(idle, ' OR ')})`;
 }
 
-/** Completes enrollments whose process has died, and deletes old ones. */
+/** Completes enrollments whose process has died, and deletes old enrollments. */
 export async function resumeEnrollments(app: App): Promise<void> {
   const idle = (status: keyof typeof DEAD_AFTER_SECONDS) => ({
     status,
@@ -334,7 +335,7 @@ export async function resumeEnrollments(app: App): Promise<void> {
         message: 'An enrollment cannot be completed; it is tried again',
         enrollment: id,
       });
-      // To the end of the order, so that it does not keep the others waiting.
+      // Moved to the end of the order, so that it does not block the others.
       await app.db.campaignEnrollment.updateMany({
         where: { id },
         data: { updatedAt: new Date() },

@@ -1,4 +1,4 @@
-/** Where the contacts of a campaign come from: a folder, contacts by id, rows, or a CSV. */
+/** Checks and reads the sources of a campaign's contacts: a folder, contacts by ID, rows, or a CSV file. */
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { type ContactColumns, type ContactInput, contactColumns } from '../../contacts/fields.ts';
@@ -23,7 +23,7 @@ import { ownedBy, type Viewer } from '../../viewer.ts';
 
 /** Maximum number of contacts of a campaign, from all sources. */
 export const MAX_CAMPAIGN_CONTACTS = 100_000;
-/** Maximum number of rows or ids in one request. */
+/** Maximum number of rows or IDs in one request. */
 export const MAX_LISTED_CONTACTS = 10_000;
 export const MAX_SOURCE_BYTES = 50 * 1024 * 1024;
 const MAX_CLIENT_ID = 200;
@@ -32,7 +32,7 @@ const SLICE_ROWS = 500;
 const MAX_REASON = 1_000;
 const MAX_SHOWN_NUMBER = 60;
 
-/** A row of the input: a contact, with the caller's own id if there is one. */
+/** A row of the input: a contact, with the caller's own ID if there is one. */
 export interface CampaignContactRow extends ContactInput {
   phoneNumber: string;
   clientId?: string | null | undefined;
@@ -46,7 +46,7 @@ export interface ContactSourceInput {
   contactsFile?: UploadedFile | null | undefined;
   /** Mapping of the columns of a file. */
   mapping?: readonly ColumnMappingInput[] | null | undefined;
-  /** Encoding of a file. Default: it is detected. */
+  /** Encoding of a file. Default: detected. */
   encoding?: FileEncoding | null | undefined;
   /** Country of numbers without a country code, ISO 3166-1 alpha-2. */
   defaultCountry?: string | null | undefined;
@@ -62,40 +62,40 @@ export interface RowProblem {
 /** Result of adding contacts. */
 export interface AddedContacts {
   addedCount: number;
-  /** Rows whose number or own id was already in the campaign, or in an earlier row. */
+  /** Rows whose number or own ID was already in the campaign or in an earlier row. */
   duplicateCount: number;
   /** Invalid rows of a file. */
   problemCount: number;
   /** The first 100 invalid rows. */
   problems: readonly RowProblem[];
-  /** Rows of a file in which cells were ignored. */
+  /** Number of rows of a file with ignored cells. */
   warningCount: number;
-  /** The first 100 of them. */
+  /** The first 100 of these rows. */
   warnings: readonly RowProblem[];
-  /** Rows of a file that an opt-out column put on the do-not-call list. */
+  /** Number of rows of a file that an opt-out column put on the do-not-call list. */
   doNotCallCount: number;
 }
 
-/** A valid row in its stored form. */
+/** A valid row in the form in which it is stored. */
 export interface SourceRow extends ContactColumns {
   clientId: string | null;
-  /** Which cells of the file were ignored and why, or null. */
+  /** Which cells of the file were ignored, and why; null if none were. */
   warning: RowProblem | null;
 }
 
-/** Contacts of the organization, to be copied. */
+/** Stored contacts of the organization, to be copied. */
 export type StoredSource =
   | { readonly kind: 'FOLDER'; readonly folderId: string }
   | { readonly kind: 'IDS'; readonly contactIds: readonly string[] };
 
-/** A file that was read to its end once. */
+/** A file that has been read to its end once. */
 export interface FileSource {
   readonly kind: 'FILE';
   readonly file: UploadedFile;
   readonly mapping: ImportMapping;
-  /** Bytes of the text up to the first row. */
+  /** Position in the text right after the header, in bytes. */
   readonly headerEnd: number;
-  /** Index of the column with the caller's own ids; -1 if there is none. */
+  /** Index of the column with the caller's own IDs; -1 if there is none. */
   readonly clientIdColumn: number;
   readonly rules: PhoneNumberRules;
 }
@@ -105,7 +105,7 @@ export type SourceOfContacts =
   | { readonly kind: 'ROWS'; readonly rows: readonly SourceRow[] }
   | FileSource;
 
-/** A source that is valid as far as known before its rows are read. */
+/** A source that passed all checks that are possible before its rows are read. */
 export interface CheckedSource {
   readonly contactSource: CampaignContactSource;
   readonly contactFolderId: string | null;
@@ -160,7 +160,7 @@ export async function checkSource(
         )
       : undefined,
   ];
-  // An empty string is not an id.
+  // An empty string is not an ID.
   if (contactFolderId === '') checks.id('ContactFolder', '', ['contactFolderId']);
   const source = found.find((candidate) => candidate !== undefined);
   if (!source || checks.problems.length > before) return null;
@@ -172,7 +172,7 @@ export async function checkSource(
   };
 }
 
-/** Returns undefined if there are problems, as do the functions below. */
+/** Returns undefined if there are problems, like the functions below. */
 export async function checkSourceFolder(
   app: App,
   viewer: Viewer,
@@ -255,7 +255,7 @@ function checkLength(checks: Checks, length: number, path: ProblemPath): boolean
   return length > 0 && length <= MAX_LISTED_CONTACTS;
 }
 
-/** Reads the whole file to check that it is text, and to count its rows. */
+/** Reads the whole file to check that it is text, and counts its rows. */
 async function inspectFile(
   checks: Checks,
   file: UploadedFile,
@@ -302,7 +302,7 @@ async function inspectFile(
   return source;
 }
 
-/** The rows after the header. */
+/** Yields the rows after the header. */
 export async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): AsyncGenerator<CsvRow> {
   const reader = new CsvReader(mapping, MAX_ROW_BYTES);
   for await (const piece of readText(file.read(), mapping.encoding)) {
@@ -311,7 +311,7 @@ export async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): Asyn
   for (const row of reader.finish()) if (row.end > headerEnd) yield row;
 }
 
-/** Reads the rows of a file, with the problems of invalid rows. */
+/** Yields the rows of a file, or a problem for each invalid row. */
 export async function* rowsOfFile(source: FileSource): AsyncGenerator<SourceRow | RowProblem> {
   const readRow = contactRowReader(source.mapping.columns, source.rules);
   let row = 0;

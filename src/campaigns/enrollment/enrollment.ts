@@ -32,12 +32,12 @@ import {
 /** Expected duration of a call in seconds, including ringing. */
 export const CALL_SECONDS = 120;
 
-/** All current offsets are multiples of it, so a bin lies within one day of every time zone. */
+/** All current UTC offsets are multiples of this, so a bin lies within one day of every time zone. */
 const BIN = '15 minutes';
 
 /**
- * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true. Its opt-outs have
- * been listed.
+ * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true. The caller has already
+ * added its opt-outs to the do-not-call list.
  *
  * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL. The caller rolls back.
  */
@@ -64,7 +64,7 @@ export async function addContacts(
 }
 
 /**
- * Plans all waiting contacts of a draft that is scheduled.
+ * Plans all waiting contacts of a draft that is being scheduled.
  *
  * @throws UserInputError WINDOW_TOO_SMALL. The caller rolls back.
  */
@@ -80,8 +80,8 @@ export async function replanContacts(
 }
 
 /**
- * Returns a new plan for all waiting contacts that were never called, in list order; null if there are none.
- * Contacts that wait for a retry are due after its delay; the dispatcher checks the window then.
+ * Returns a new plan for all waiting contacts that were never called, in list order; null if there are none. Contacts
+ * waiting for a retry become due after its delay; the dispatcher checks the window then.
  *
  * @throws UserInputError WINDOW_TOO_SMALL. The caller rolls back.
  */
@@ -120,7 +120,7 @@ async function reopenNeverOpen(tx: Tx, campaign: Campaign, now: Date): Promise<v
   await moveContactsOf(tx, 'REOPEN', query, now);
 }
 
-/** Makes retries due after their delay; they were scheduled for an opening of the old window. */
+/** Makes retries due after their delay, since they were scheduled for an opening of the old window. */
 async function rescheduleRetries(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
   const query = Prisma.sql`
     SELECT w.id, 'SCHEDULED' AS status, greatest(${now}::timestamptz, last.ended
@@ -135,7 +135,7 @@ async function rescheduleRetries(tx: Tx, campaign: Campaign, now: Date): Promise
   await moveContactsOf(tx, 'RESCHEDULE', query, now);
 }
 
-/** The limits that pace calls in a simulation. */
+/** Limits that pace calls in a simulation. */
 export function paceOf({ config }: { config: Config }, campaign: { maxConcurrentCalls: number }) {
   return {
     maxConcurrentCalls: Math.min(
@@ -216,7 +216,7 @@ export async function planNew(
     campaign: Campaign;
     contacts: readonly ContactRun[];
     now: Date;
-    /** Whether a schedule that is too small is an error. Otherwise its contacts are skipped. */
+    /** Whether a schedule that is too small is an error. If false, its contacts are skipped. */
     strict?: boolean;
   },
 ): Promise<{ plan: Plan; warnings: readonly SimulationProblem[] }> {
@@ -239,7 +239,7 @@ export async function planNew(
       };
   const outlook = await runCooperatively(simulationLoop({ ...everyone, ...paceOf(app, campaign) }));
   const never = unplanned(plan, 'NEVER_OPEN');
-  // If others can be called, contacts that never can be are reported and skipped.
+  // If other contacts can be called, those that never can are reported and skipped.
   if (strict) rejectTooSmall(outlook, campaign.totalCount === 0 && never === countOf(contacts));
   return { plan, warnings: outlook.problems };
 }
@@ -254,8 +254,8 @@ function planInput({ config }: App, campaign: Campaign, now: Date) {
 }
 
 /**
- * Calls that count towards the daily limit before the plan: attempts, pending retries, and with
- * `planned` also the first calls of waiting contacts. Overdue calls count for today.
+ * Number of calls per day that count toward the daily limit before the plan: attempts, pending retries and, with
+ * `planned`, the first calls of waiting contacts. Overdue calls count for today.
  */
 async function callsPerDay(
   tx: Tx,
@@ -280,7 +280,7 @@ async function callsPerDay(
   return perDay;
 }
 
-/** @throws UserInputError WINDOW_TOO_SMALL if contacts are too late, or none can be called. */
+/** @throws UserInputError WINDOW_TOO_SMALL if any contact is too late, or none can be called. */
 function rejectTooSmall({ problems, endsAt }: Simulation, noneCanBeCalled: boolean): void {
   const reason = problems.find(
     ({ code }) => code === 'TOO_LATE' || (noneCanBeCalled && code === 'NEVER_OPEN'),
@@ -291,7 +291,7 @@ function rejectTooSmall({ problems, endsAt }: Simulation, noneCanBeCalled: boole
   });
 }
 
-/** Appends the staged rows to the contacts of the campaign: planned, or PENDING without a plan. */
+/** Appends the staged rows to the contacts of the campaign: as planned, or PENDING without a plan. */
 async function insertStaged(
   tx: Tx,
   stage: Stage,
@@ -317,13 +317,13 @@ async function insertStaged(
   await insertContacts(tx, campaign, { columns, query }, now);
 }
 
-/** Status, skip reason and time of a contact joined to its plan, if it has one. */
+/** Status, skip reason and time of a contact, joined to its plan if it has one. */
 export const PLANNED_STATE = Prisma.sql`
   CASE WHEN planned.scheduled_at IS NULL THEN 'SKIPPED' ELSE 'SCHEDULED' END AS status,
   CASE WHEN planned.scheduled_at IS NULL THEN 'NEVER_OPEN' END AS skip_reason,
   planned.scheduled_at`;
 
-/** The staged columns, qualified by a table. */
+/** The staged columns, qualified by a table name. */
 export function qualified(table: string): Prisma.Sql {
   const columns = STAGED_COLUMNS.sql.split(',').map((column) => `${table}.${column.trim()}`);
   return Prisma.raw(columns.join(', '));

@@ -1,4 +1,4 @@
-/** Puts the people of a file who must not be called on the do-not-call list. */
+/** Adds people in a file who must not be called to the do-not-call list. */
 import type { App } from '../../app.ts';
 import { addOptOuts, type OptOut } from '../../contacts/do-not-call.ts';
 import { contactRowReader, optOutsOf } from '../../contacts/import/row-reader.ts';
@@ -8,8 +8,8 @@ import { type CheckedSource, csvRowsOf } from './contact-sources.ts';
 const BATCH = 1_000;
 
 /**
- * Adds the opt-outs of a source to the do-not-call list. Called before the contacts are written, and not in their
- * transaction, so that nobody who says no is called, whatever becomes of the contacts.
+ * Adds the opt-outs of a source to the do-not-call list. Called before the contacts are written and outside of their
+ * transaction, so that nobody who opted out is called, even if the contacts are not added.
  *
  * @returns the number of rows with an opt-out.
  */
@@ -20,7 +20,7 @@ export async function listOptOuts(
 ): Promise<number> {
   if (contacts.kind !== 'FILE') return 0;
   const { columns } = contacts.mapping;
-  // A file is read once more only if it can have any.
+  // Only a file that can have opt-outs is read again.
   if (!columns.some(({ field }) => field === 'doNotCall' || field === 'consent')) return 0;
   const readRow = contactRowReader(columns, contacts.rules);
   let rows = 0;

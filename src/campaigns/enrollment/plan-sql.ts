@@ -1,12 +1,12 @@
-/** Plans as SQL: one row per contact, from a few parameters. */
+/** Converts plans to SQL: one row per contact, from a few parameters. */
 import type { Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import type { PlanSegment } from '../schedule/planner.ts';
 
 /**
- * A query with one row per planned contact: `timezone` (null if it has none), `ordinal` (its number
- * among the contacts with this zone, `row_number() OVER (PARTITION BY timezone ORDER BY position) - 1`)
- * and `scheduled_at`, the same instant as `dueAt`.
+ * A query with one row per planned contact: `timezone` (null if it has none), `ordinal` (its index among the contacts
+ * with this zone, `row_number() OVER (PARTITION BY timezone ORDER BY position) - 1`) and `scheduled_at`, the same
+ * instant as `dueAt`.
  */
 export function plannedRows(segments: readonly PlanSegment[]): Prisma.Sql {
   const rows = JSON.stringify(

@@ -1,10 +1,10 @@
 /**
- * Gives the waiting contacts of a campaign the times of a changed schedule, in steps that lock the campaign for
- * a moment each.
+ * Assigns the times of a changed schedule to the waiting contacts of a campaign, in steps that lock the campaign
+ * briefly.
  *
- * The plan is stored in the transaction that changes the schedule, and carried out after it, by
- * `resumeReplans` if the process dies. A contact that does not have its new time yet may be called at the old
- * one, but only where the new schedule allows it, since the dispatcher checks that right before each call.
+ * The plan is stored in the transaction that changes the schedule, and carried out after it; if the process dies,
+ * `resumeReplans` does that. A contact without its new time may still be called at the old one, but only if the new
+ * schedule allows it, since the dispatcher checks that right before each call.
  */
 import type { App, Tx } from '../../app.ts';
 import { type Campaign, type CampaignReplan, Prisma } from '../../generated/prisma/client.ts';
@@ -16,12 +16,12 @@ import type { Plan } from '../schedule/planner.ts';
 import { isCampaignTerminal } from '../status.ts';
 import { waitingContacts } from './enrollment.ts';
 
-/** Contacts that get their time in one step. */
+/** Number of contacts that get their time in one step. */
 export const STEP_CONTACTS = 2_000;
-/** A plan without a step for this long is resumed. */
+/** Seconds without a step after which a plan is resumed. */
 const DEAD_AFTER_SECONDS = 10;
 
-/** The segments of a plan as they are stored. */
+/** Stored form of a plan's segments. */
 type StoredSegments = {
   timezone: string | null;
   first: number;
@@ -29,7 +29,7 @@ type StoredSegments = {
   ms: [number, number];
 }[];
 
-/** Stores the plan of a locked campaign in place of an earlier one. */
+/** Stores the plan of a locked campaign, replacing an earlier one. */
 export async function storeReplan(tx: Tx, campaign: Campaign, plan: Plan): Promise<void> {
   const [{ last }] = await tx.$queryRaw<[{ last: number | null }]>`
     SELECT max(position) AS last FROM campaign_contacts WHERE campaign_id = ${campaign.id}::uuid`;
@@ -64,7 +64,7 @@ export async function finishReplan(app: App, campaignId: string): Promise<void> 
   }
 }
 
-/** Returns whether contacts are left. */
+/** Returns whether contacts remain. */
 async function replanStep(app: App, tx: Tx, campaignId: string): Promise<boolean> {
   const stored = await tx.campaignReplan.findUnique({ where: { campaignId } });
   if (!stored) return false;
@@ -72,7 +72,7 @@ async function replanStep(app: App, tx: Tx, campaignId: string): Promise<boolean
     id: campaignId,
     organizationId: stored.organizationId,
   });
-  // Read again after the lock, since its last holder may have taken a step or stored another plan.
+  // Read again under the lock, since its last holder may have done a step or stored another plan.
   const replan = await tx.campaignReplan.findUnique({ where: { campaignId } });
   if (!replan) return false;
   const open = campaign && !isCampaignTerminal(campaign.status);
@@ -107,8 +107,8 @@ async function planNext(app: App, tx: Tx, replan: CampaignReplan): Promise<boole
     if (replan.neverOpen.includes(zone)) {
       return [{ id, status: 'SKIPPED', skipReason: 'NEVER_OPEN' }];
     }
-    // A call was withdrawn after the plan was made, so there is one more than planned. A contact without a
-    // time is due at once, since nothing else would give it one.
+    // A call was withdrawn after the plan was made, so there is one more contact than planned. A contact without a
+    // time becomes due at once, since nothing else would assign one.
     return isPending ? [{ id, status: 'SCHEDULED', nextEligibleAt: app.now() }] : [];
   });
   await moveContacts(tx, 'PLAN', moves, app.now());
@@ -119,7 +119,7 @@ async function planNext(app: App, tx: Tx, replan: CampaignReplan): Promise<boole
   return true;
 }
 
-/** When contact number `place` of a time zone is due; null if the plan has no time for it. */
+/** Time at which contact number `place` of a time zone is due; null if the plan has no time for it. */
 function timeOf(segments: StoredSegments, place: number): Date | null {
   const segment = segments.find(({ first, count }) => first <= place && place < first + count);
   if (!segment) return null;
@@ -134,7 +134,7 @@ export function replansAreLeft(): Prisma.Sql {
     WHERE updated_at < now() - make_interval(secs => ${DEAD_AFTER_SECONDS}))`;
 }
 
-/** Completes plans whose process has died. */
+/** Carries out plans whose process has died. */
 export async function resumeReplans(app: App): Promise<void> {
   const before = new Date(Date.now() - DEAD_AFTER_SECONDS * 1000);
   const dead = await app.db.campaignReplan.findMany({
@@ -147,7 +147,7 @@ export async function resumeReplans(app: App): Promise<void> {
     if (app.closing.aborted) return;
     await finishReplan(app, campaignId).catch(async (error) => {
       app.failures.record('resumeReplan', error, { campaignId });
-      // To the end of the order, so that it does not keep the others waiting.
+      // Moved to the end of the order, so that it does not block the others.
       await app.db.campaignReplan.updateMany({
         where: { campaignId },
         data: { updatedAt: new Date() },

@@ -1,6 +1,5 @@
 /**
- * Stages new contacts in a table in which SQL finds duplicates and joins them to their plan, whatever
- * their source.
+ * Stages new contacts from any source in a table, in which SQL finds duplicates and joins the contacts to their plan.
  */
 import type { Tx } from '../../app.ts';
 import { contactRecord } from '../../contacts/rows.ts';
@@ -21,14 +20,14 @@ import {
 const BATCH_ROWS = 1_000;
 const MAX_PROBLEMS = 100;
 
-/** Columns that are copied from contacts. */
+/** Columns copied from contacts. */
 const COPIED = Prisma.raw(`phone_number, first_name, last_name, email, company_name, industry,
   location, pin_code, keywords, timezone, metadata`);
 
 /** Columns that the staging table and `campaign_contacts` have in common. */
 export const STAGED_COLUMNS = Prisma.sql`contact_id, client_id, identity, ${COPIED}`;
 
-/** Where rows are staged. Both tables have the columns `enrollment_id`, `ordinal` and the staged ones. */
+/** Where rows are staged. Both tables have the columns `enrollment_id` and `ordinal` and the staged columns. */
 export interface Stage {
   id: string;
   table: Prisma.Sql;
@@ -46,19 +45,19 @@ export async function createTemporaryStage(tx: Tx): Promise<Stage> {
   return { id: newId(), table: Prisma.raw('pg_temp.campaign_stage') };
 }
 
-/** The stage of an enrollment, which stays until its rows have joined. */
+/** The stage of an enrollment, kept until its rows have joined. */
 export function durableStage(id: string): Stage {
   return { id, table: Prisma.raw('campaign_enrollment_rows') };
 }
 
-/** The rows of a stage from an ordinal on, as a table. */
+/** The rows of a stage starting at an ordinal, as a table. */
 export function stagedRows({ table, id }: Stage, from = 0): Prisma.Sql {
   return Prisma.sql`(
     SELECT * FROM ${table} WHERE enrollment_id = ${id}::uuid AND ordinal >= ${from}) AS staged`;
 }
 
 export interface Staged {
-  /** Rows to add. */
+  /** Number of rows to add. */
   count: number;
   duplicateCount: number;
   problemCount: number;
@@ -98,7 +97,7 @@ export async function stageContacts(
       warnings.push(...warned.slice(0, MAX_PROBLEMS - warnings.length));
     }
   }
-  // Autovacuum does not analyze temporary tables, and other tables only after a while.
+  // Autovacuum never analyzes temporary tables, and other tables only after a while.
   await tx.$executeRaw`ANALYZE ${stage.table}`;
   await useCallingZones(tx, stage);
   const removed = await removeDuplicates(tx, stage, campaign);
@@ -113,8 +112,8 @@ export async function stageContacts(
 }
 
 /**
- * The stored contacts of a source with their `ordinal`: contacts of a folder by creation time, listed
- * contacts in the order of the list.
+ * The stored contacts of a source with their `ordinal`: contacts of a folder by creation time, listed contacts in list
+ * order.
  */
 export function storedContacts(
   { organizationId }: { organizationId: string },
@@ -192,7 +191,7 @@ async function removeDuplicates(tx: Tx, { id, table }: Stage, campaign: Campaign
   return removed;
 }
 
-/** Replaces the time zones of a stage by their canonical names. */
+/** Replaces the time zones of a stage with their canonical names. */
 async function useCallingZones(tx: Tx, stage: Stage): Promise<void> {
   const renamed = await renamedZones(tx, stagedRows(stage));
   if (renamed.size === 0) return;
@@ -204,7 +203,7 @@ async function useCallingZones(tx: Tx, stage: Stage): Promise<void> {
 
 type ReadOnly = Pick<Tx, '$queryRaw'>;
 
-/** Maps the time zones of some rows to their canonical names, where these differ. */
+/** Maps the time zones of some rows to their canonical names, where they differ. */
 export async function renamedZones(db: ReadOnly, rows: Prisma.Sql): Promise<Map<string, string>> {
   const zones = await db.$queryRaw<{ timezone: string }[]>`
     SELECT DISTINCT timezone FROM ${rows} WHERE timezone IS NOT NULL`;
@@ -216,7 +215,7 @@ export async function renamedZones(db: ReadOnly, rows: Prisma.Sql): Promise<Map<
   );
 }
 
-/** A column of time zones with canonical names. */
+/** A time zone column with canonical names. */
 export function zoneColumn(column: Prisma.Sql, renamed: ReadonlyMap<string, string>): Prisma.Sql {
   if (renamed.size === 0) return column;
   const names = JSON.stringify(Object.fromEntries(renamed));
@@ -224,8 +223,8 @@ export function zoneColumn(column: Prisma.Sql, renamed: ReadonlyMap<string, stri
 }
 
 /**
- * The canonical name of a contact's time zone. Contacts may have an old short name (`CET`, `EST5EDT`,
- * `Japan`), which PostgreSQL may interpret as a fixed offset; it is replaced by the zone of its place.
+ * Canonical name of a contact's time zone. Contacts may have an old short name (`CET`, `EST5EDT`, `Japan`), which
+ * PostgreSQL may interpret as a fixed offset; it is replaced by the zone of its place.
  */
 function callingZone(name: string): string {
   return (
@@ -240,7 +239,7 @@ export async function runsOf(
   rows: Prisma.Sql,
   place: Prisma.Sql,
 ): Promise<ContactRun[]> {
-  // As one string, because decoding 100,000 rows would block the event loop.
+  // Read as one string, because decoding 100,000 rows would block the event loop.
   const [{ runs }] = await db.$queryRaw<[{ runs: string }]>`
     SELECT coalesce(json_agg(json_build_array(timezone, count) ORDER BY first), '[]')::text AS runs
     FROM (

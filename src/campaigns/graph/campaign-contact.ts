@@ -20,7 +20,7 @@ import {
 } from './campaign-enums.ts';
 import { isCampaignContactVisible, loadContact, loadLastCallId } from './loaders.ts';
 
-/** ID of no row. */
+/** An ID that no row has. */
 const NO_ID = '00000000-0000-0000-0000-000000000000';
 
 /** Columns that `waitingState` reads. */
@@ -59,7 +59,7 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
     'Contact of a campaign. It is a copy made when the contact was added, so later changes to the contact or its folder do not affect it. Unique within the campaign by `clientId`, or by phone number if it has none.',
   authScopes: { readCampaign: true },
   id: { field: 'id', description: 'Node ID, `cct_` followed by a UUID.' },
-  // Visibility follows from the campaign. With a condition on it here, Prisma would not batch lookups.
+  // Visibility follows from the campaign. With that condition here, Prisma would not batch lookups.
   findUnique: async (id, context) => {
     const reader = readerOf(context);
     const visible = await isCampaignContactVisible(reader, id);
@@ -134,7 +134,7 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
   }),
 });
 
-/** Progress. */
+/** Progress of the contact. */
 builder.prismaObjectFields(CampaignContactNode, (t) => ({
   status: t.expose('status', {
     type: CampaignContactStatusEnum,

@@ -1,4 +1,4 @@
-/** The query `campaignForecast`, and the forecast of a campaign. */
+/** The query `campaignForecast`, and the field `forecast` of a campaign. */
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
@@ -182,7 +182,7 @@ const CampaignForecastType = builder.objectRef<CampaignForecast>('CampaignForeca
 
 const HOUR_ORDER: SortTerm[] = [{ column: 'from', direction: 'asc' }];
 
-/** Pages by the start of the hours, since each query computes a new forecast. */
+/** Paginates by the start of the hours, since each query computes a new forecast. */
 function hoursOf(
   hours: readonly ForecastCampaignHour[],
   args: PageArgs,

@@ -48,7 +48,7 @@ const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
   }),
 });
 
-/** The four sources of contacts. */
+/** Input fields of the four sources of contacts. */
 function sourceFields(t: InputBuilder) {
   return {
     contactFolderId: t.id({
@@ -83,7 +83,7 @@ function sourceFields(t: InputBuilder) {
   };
 }
 
-/** Descriptions of `scheduledAt`. */
+/** Descriptions of `scheduledAt`, by use. */
 const START = {
   create:
     'Start of the campaign, not in the past. No call is placed before it. Default: as soon as the calling window is open.',
@@ -91,7 +91,7 @@ const START = {
     'Start of the campaign, not in the past. No call is placed before it. Cannot be changed once the campaign has started. Null: as soon as the calling window is open.',
 };
 
-/** Settings that `updateCampaign` can change. The defaults are the same, where null resets a field. */
+/** Settings that `updateCampaign` can change. There, null resets a field to the same default. */
 function settingsFields(t: InputBuilder, use: 'create' | 'update') {
   return {
     phoneNumberIds: t.idList({

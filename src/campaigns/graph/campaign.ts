@@ -211,7 +211,7 @@ builder.prismaObjectFields(CampaignNode, (t) => ({
   }),
 }));
 
-/** Progress. */
+/** Progress of the campaign. */
 builder.prismaObjectFields(CampaignNode, (t) => ({
   counts: t.field({
     type: CampaignCountsType,
@@ -333,7 +333,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     description:
       'Campaign that placed the call. Null for other calls, and after the campaign was deleted.',
     select: (_args, _context, nested) => ({ campaign: nested({ select: { deletedAt: true } }) }),
-    // The row also has the fields that the client selected.
+    // The row also contains the fields selected by the client.
     resolve: ({ campaign }) => (campaign?.deletedAt === null ? (campaign as Campaign) : null),
   }),
   attempt: t.int({

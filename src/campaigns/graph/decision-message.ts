@@ -1,10 +1,10 @@
-/** Sentences that describe decisions to people. */
+/** Builds sentences that explain decisions to people. */
 import type {
   CampaignDecisionOutcome,
   CampaignDecisionReason,
 } from '../../generated/prisma/enums.ts';
 
-/** First half of the sentence. Null: it follows from the outcome. */
+/** First half of the sentence. If null, it depends on the outcome. */
 const CAUSES: Record<CampaignDecisionReason, string | null> = {
   DUE: 'The contact is due',
   WINDOW_CLOSED: 'The calling window of the campaign is closed',

@@ -1,4 +1,4 @@
-/** Loaders of the graph of campaigns, for lookups that Prisma's relations do not cover. */
+/** Loaders for campaign lookups that Prisma's relations do not cover. */
 import type { CampaignDecision } from '../../generated/prisma/client.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import type { RowsQuery } from '../../graphql/lists/page.ts';
@@ -39,13 +39,13 @@ export const loadLastCallId = batched<string, string | null>(async ({ app }, ids
   return ids.map((id) => calls.get(id) ?? null);
 });
 
-/** A decision with the time zone of its campaign, which its message uses. */
+/** A decision with the time zone of its campaign, which its message needs. */
 export type DecisionWithZone = Pick<
   CampaignDecision,
   'id' | 'callId' | 'outcome' | 'reason' | 'until' | 'at'
 > & { timezone: string };
 
-/** Decisions about a whole campaign, or with `contact` also those about one of its contacts. */
+/** Decisions about a whole campaign; with `contact`, also those about one of its contacts. */
 export interface DecisionScope {
   campaignId: string;
   contact: { id: string; createdAt: Date; finishedAt: Date | null } | null;
@@ -69,7 +69,7 @@ interface DecisionRow {
 }
 
 const OWN = Prisma.sql`campaign_contact_id = k.contact_id`;
-/** Decisions about the whole campaign while the contact was waiting, not while it was being called. */
+/** Decisions about the whole campaign made while the contact was waiting, not while it was being called. */
 const SHARED = Prisma.sql`campaign_contact_id IS NULL AND campaign_id = k.campaign_id
   AND at >= coalesce(k.since, '-infinity') AND at <= coalesce(k.until, 'infinity')
   AND coalesce((

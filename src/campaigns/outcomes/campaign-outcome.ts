@@ -1,15 +1,15 @@
-/** Decides what the ends of calls mean for their campaign: whether it is paused. */
+/** Decides whether the ends of calls pause their campaign. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { NewDecision } from '../contacts/decisions.ts';
 import { campaignAfter } from '../status.ts';
 import { BREAKER_CALLS, breakerTrips } from './circuit-breaker.ts';
 import type { EndedCall, Outcome } from './outcome.ts';
 
-/** What the outcomes of a batch change about a campaign, other than its counters. */
+/** Changes that the outcomes of a batch make to a campaign, other than to its counters. */
 export interface CampaignOutcome {
   /** The campaign after the outcomes, without its counters. */
   campaign: Campaign;
-  /** Whether it is paused by them. */
+  /** Whether the outcomes pause the campaign. */
   pauses: boolean;
   decision: NewDecision | null;
   /** Whether an attempt was not dialed, so that the daily cap has room again. */
@@ -50,7 +50,7 @@ function pauseReason(
   outcomes: readonly { outcome: Outcome }[],
 ): string | null {
   if (status !== 'ACTIVE') return null;
-  // Without waiting contacts and active calls the campaign is completed instead.
+  // Without waiting contacts and active calls, the campaign is completed instead.
   const finished = outcomes.filter(({ outcome }) => outcome.move.status !== 'SCHEDULED').length;
   if (pendingCount + callingCount === finished) return null;
   if (breakerTrips(recentEnds)) {

@@ -1,19 +1,19 @@
-/** The circuit breaker: how many failed calls pause a campaign. Pure. */
+/** Circuit breaker: pauses a campaign after too many failed calls. Pure. */
 import type { CallEndReason, CallStatus } from '../../generated/prisma/enums.ts';
 
 export const BREAKER_CALLS = 20;
 
 /**
- * Whether the circuit breaker counts a call. Unanswered calls that are retried do not count, since
- * contacts that are hard to reach accumulate at the end of every list and would pause it.
+ * Whether the circuit breaker counts a call. Unanswered calls that are retried do not count, since contacts that are
+ * hard to reach accumulate at the end of every list and would pause the campaign.
  */
 export function countsForBreaker(endReason: CallEndReason, retry: boolean): boolean {
   return !(retry && (endReason === 'NO_ANSWER' || endReason === 'BUSY'));
 }
 
 /**
- * Whether more than half of the last 20 counted calls failed. `ends` are the calls since the campaign
- * was last started or resumed, newest first; fewer than 20 never trip the breaker.
+ * Whether more than half of the last 20 counted calls failed. `ends` are the calls since the campaign was last started
+ * or resumed, newest first; fewer than 20 calls never trip the breaker.
  */
 export function breakerTrips(ends: readonly CallStatus[]): boolean {
   const last = ends

@@ -1,6 +1,6 @@
 /**
- * Updates the call statistics of contacts from the calls of campaigns. This is a step of its own because
- * contacts may be locked by long edits, for which no slot may wait. Each call is counted once.
+ * Updates the call statistics of contacts from the calls of campaigns. This is a separate step because contacts may be
+ * locked by long edits, for which no slot may wait. Each call is counted once.
  */
 import type { App } from '../../app.ts';
 import { answeredByMayChange } from '../../calls/post-call/findings.ts';
@@ -12,21 +12,21 @@ const LOCK_WAIT = '2s';
 
 const WITHOUT_STATS = Prisma.sql`a.outcome_recorded_at IS NOT NULL AND a.stats_recorded_at IS NULL`;
 
-/** The outcome as far as the call alone shows it. */
+/** Outcome as far as the call alone shows it. */
 const OUTCOME = Prisma.sql`CASE
   WHEN k.answered_by = 'VOICEMAIL' THEN 'VOICEMAIL'
   WHEN k.status = 'COMPLETED' THEN 'CONTACTED'
   WHEN k.end_reason IN ('NO_ANSWER', 'BUSY', 'UNREACHABLE') THEN 'NO_ANSWER'
   END`;
 
-/** SQL condition: whether a call is not counted yet. */
+/** SQL condition: whether any call is not counted yet. */
 export function hasUncountedCalls(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM campaign_attempts a WHERE ${WITHOUT_STATS})`;
 }
 
 /**
- * Counts all calls that are not counted yet. Locked rows, and calls of which it is not known yet who answered,
- * are left to a later run.
+ * Counts all calls that are not counted yet. Locked rows, and calls for which it is not known yet who answered, are
+ * left to a later run.
  */
 export async function recordContactStats(app: App): Promise<void> {
   const organizations = await app.db.$queryRaw<{ id: string }[]>`

@@ -1,4 +1,4 @@
-/** What the earlier calls to a waiting contact decide: whether it may be called again. */
+/** Decides from the earlier calls to a waiting contact whether it may be called again. */
 import { type CallWithFinality, finalCallsOf, isFinal } from '../../calls/placement/final-call.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import {
@@ -10,13 +10,13 @@ import {
 } from './outcome.ts';
 
 export interface EarlierCalls {
-  /** The call of its last attempt that counts; null before the first. */
+  /** The call of its last counted attempt; null before the first. */
   lastCall: EndedCall | null;
-  /** Calls that may have been the last ones to it, also of attempts that do not count. Newest first. */
+  /** Calls that may have been final, including those of attempts that do not count. Newest first. */
   finalCalls: readonly CallWithFinality[];
 }
 
-/** SQL columns of `EarlierCalls`. `attempts`: the number of attempts before the one that is decided about. */
+/** SQL columns of `EarlierCalls`. `attempts`: number of attempts before the one being decided about. */
 export function earlierCallsOf(contactId: Prisma.Sql, attempts: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`(
       SELECT to_jsonb(last) FROM (
@@ -28,10 +28,10 @@ export function earlierCallsOf(contactId: Prisma.Sql, attempts: Prisma.Sql): Pri
 }
 
 /**
- * How a contact ends that is to be called although the campaign, as it is now, would not call it again, with the
- * call that shows it. Null if it may be called.
+ * How a contact that is due ends if the campaign, with its current settings, would not call it again, and the call that
+ * shows this. Null if it may be called.
  *
- * @param attempts number of attempts before the one that is decided about.
+ * @param attempts number of attempts before the one being decided about.
  */
 export function endInsteadOfCall(
   campaign: RetrySettings,

@@ -25,11 +25,11 @@ export type Outcome =
       /** The attempt was not dialed and does not count. */
       transition: 'RELEASE';
       move: ContactMove<'RELEASE'>;
-      /** Why Ultravox would reject every other call too, so that the campaign is paused. */
+      /** Why Ultravox would also reject every other call, so that the campaign is paused; null otherwise. */
       rejection: string | null;
     };
 
-/** What decides about the contact of an ended call. */
+/** Data of an ended call that decides about its contact. */
 export interface EndedCall
   extends Pick<
     Call,
@@ -38,7 +38,7 @@ export interface EndedCall
   finality: Finality;
 }
 
-/** SQL columns of an `EndedCall`. `k` is its row of `calls`. */
+/** SQL columns of an `EndedCall`. `k` is its row in `calls`. */
 export const ENDED_CALL = Prisma.sql`k.id, k.status, k.placement, k.end_reason AS "endReason",
   k.failure_code AS "failureCode", k.failure, k.answered_by AS "answeredBy",
   ${finalityOf('k')} AS finality`;
@@ -53,11 +53,11 @@ type Settings = RetrySettings &
 
 interface Clock {
   now: Date;
-  /** Nothing is sent this long before the end of a window. */
+  /** Seconds before the end of a window from which nothing is sent. */
   marginSeconds: number;
 }
 
-/** Returns null if the contact is not waiting for the call: its end was reported late or twice. */
+/** Returns null if the contact is not waiting for the call, because its end was reported late or twice. */
 export function outcomeOf(
   campaign: Settings,
   contact: Contact,
@@ -89,7 +89,7 @@ export function outcomeOf(
   if (last) return end({ ...ended, ...last });
   const at = retryTime({
     attempts: contact.attempts,
-    // By our own clock, since the clock of Ultravox may differ.
+    // By our own clock, since that of Ultravox may differ.
     endedAt: Temporal.Instant.fromEpochMilliseconds(clock.now.getTime()),
     delaySeconds: campaign.retryDelaySeconds,
     windows: windowsFor(windowOfCampaign(campaign, clock.marginSeconds), contact.timezone),
@@ -102,16 +102,16 @@ export function outcomeOf(
   );
 }
 
-/** How a contact ends with a call. */
+/** How a contact ends. */
 export interface ContactEnd {
   status: 'COMPLETED' | 'FAILED';
   reason: CampaignDecisionReason;
 }
 
 /**
- * How the contact ends with its latest call, if the campaign does not retry that call as it is now; null if it
- * does. Asked when the call has ended, and again before its retry: until then settings may change, and a later
- * analysis may hear a person in what was taken for a voicemail.
+ * How the contact ends with its latest call, if the campaign, with its current settings, does not retry that call; null
+ * if it does. Evaluated when the call has ended, and again before its retry: in between, settings may change, and a
+ * later analysis may detect a person in what was taken for a voicemail.
  *
  * @param attempts number of attempts, including this call.
  */
@@ -140,7 +140,7 @@ export function endWithoutRetry(
   return refusal && { status: 'FAILED', reason: NOT_RETRIED[refusal] };
 }
 
-/** A voicemail is as good as no answer. */
+/** A voicemail counts as no answer. */
 function retriedReason({ status, endReason }: EndedCall): CallEndReason {
   return status === 'COMPLETED' ? 'NO_ANSWER' : (endReason ?? 'UNKNOWN');
 }
@@ -149,10 +149,10 @@ function end(move: ContactMove<'END'>, countsForBreaker = true): Outcome {
   return { transition: 'END', move, countsForBreaker };
 }
 
-/** Failures after which Ultravox would reject every other call too, with the cause to show. */
+/** Failures after which Ultravox would also reject every other call, with the cause to show. */
 const REJECTS_EVERY_CALL: Partial<Record<string, string>> = {
   PAYMENT_REQUIRED: 'for lack of credit or a subscription',
-  // A rejected API key. While Ultravox is unreachable, calls of campaigns wait instead.
+  // A rejected API key. While Ultravox is unreachable, campaign calls wait instead.
   ULTRAVOX_UNAVAILABLE: 'with this API key',
 };
 

@@ -21,18 +21,18 @@ import { ENDED_CALL, type EndedCall, type Outcome, outcomeOf } from './outcome.t
 
 const BATCH = 500;
 const MAX_CAMPAIGNS = 500;
-/** Larger than the number of calls whose campaigns are locked elsewhere at any time. */
+/** Larger than the number of calls whose campaigns are ever locked elsewhere at the same time. */
 const MAX_SEEN = 5_000;
 
 export interface RecordedOutcomes {
   calls: number;
   campaignIds: string[];
   organizationIds: string[];
-  /** Whether calls are left: their campaigns are locked elsewhere, or the batch was full. */
+  /** Whether calls remain, because their campaigns are locked elsewhere or the batch was full. */
   more: boolean;
 }
 
-/** An ended call whose outcome is not recorded, with what decides about its contact. */
+/** An ended call whose outcome is not recorded yet, with the data that decides about its contact. */
 interface UnrecordedCall extends EndedCall {
   campaignId: string;
   ringingAt: Date | null;
@@ -43,10 +43,10 @@ interface UnrecordedCall extends EndedCall {
   timezone: string | null;
 }
 
-/** Calls whose outcomes cannot be recorded, which must not keep those of others from being recorded. */
+/** Calls whose outcomes cannot be recorded; held back so that they do not block the others. */
 const heldBackOf = perInstance((_app: App) => new HeldBack());
 
-/** @param count number of ended calls whose outcomes are not recorded. Default: unknown, perhaps more than are found */
+/** @param count number of ended calls without a recorded outcome. Default: unknown, possibly more than are found */
 export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<RecordedOutcomes> {
   if (count === 0) return { calls: 0, campaignIds: [], organizationIds: [], more: false };
   const unrecorded = unrecordedNow(app);
@@ -58,7 +58,7 @@ export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<Record
   }
 }
 
-/** Records what can be recorded of a batch that fails as a whole. */
+/** Records as much as possible of a batch that fails as a whole. */
 async function recordInParts(
   app: App,
   unrecorded: Prisma.Sql,
@@ -115,15 +115,15 @@ async function recordSome(
 }
 
 /**
- * Locks the attempts of ended calls of these campaigns, and returns the calls, oldest first. Read after the
- * lock of the campaigns, since its last holder may have recorded some of them.
+ * Locks the attempts of these campaigns' ended calls, and returns the calls, oldest first. Read after locking the
+ * campaigns, since the last lock holder may have recorded some of them.
  */
 async function lockUnrecorded(
   tx: Tx,
   unrecorded: Prisma.Sql,
   campaignIds: readonly string[],
 ): Promise<UnrecordedCall[]> {
-  // By the ids of the calls: the index on the campaign would visit every call it ever made.
+  // By call ID: the index on the campaign would visit every call it ever made.
   const calls = await tx.$queryRaw<UnrecordedCall[]>`
     WITH ${unrecorded}, oldest AS MATERIALIZED (
       SELECT id FROM unrecorded WHERE campaign_id = ANY(${[...campaignIds]}::uuid[])
@@ -137,21 +137,21 @@ async function lockUnrecorded(
   return calls.sort((a, b) => a.endedAt.getTime() - b.endedAt.getTime() || (a.id < b.id ? -1 : 1));
 }
 
-/** SQL condition: the outcome depends on whether a person or a voicemail was heard, which is not known yet. */
+/** SQL condition: the outcome depends on whether a person or a voicemail answered, which is not known yet. */
 const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
   ${answeredByMayChange('calls')}
   AND EXISTS (SELECT 1 FROM campaigns p
     WHERE p.id = a.campaign_id AND p.ended_at IS NULL AND p.retry_failed AND (
       (p.retry_voicemail AND calls.status = 'COMPLETED') OR calls.end_reason = 'CONNECTION_ERROR')))`;
 
-/** All but those that are held back. */
+/** All calls except those that are held back. */
 function unrecordedNow(app: App): Prisma.Sql {
   return unrecordedWhere(Prisma.sql`a.call_id <> ALL(${heldBackOf(app).ids()}::uuid[])`);
 }
 
 /**
- * SQL: a relation `unrecorded` for WITH. Materialized and limited: the planner overestimates these rows, and
- * joined to campaigns it would scan every call those ever made.
+ * SQL: a relation `unrecorded` for WITH. Materialized and limited, because the planner overestimates these rows and,
+ * when joining campaigns, would scan every call they ever made.
  */
 function unrecordedWhere(condition: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`
@@ -235,7 +235,7 @@ function movesOf<T extends Outcome['transition']>(
   );
 }
 
-/** Marks calls for which no contact waits. The move of a contact marks its call. */
+/** Marks calls for which no contact waits. For the other calls, moving the contact marks the call. */
 async function markRecorded(
   tx: Tx,
   calls: readonly Pick<UnrecordedCall, 'id' | 'ringingAt'>[],
@@ -249,7 +249,7 @@ async function markRecorded(
     WHERE call_id = ANY(${calls.map(({ id }) => id)}::uuid[])`;
 }
 
-/** Writes status and next dispatch of the campaigns; their counters follow from the contacts. */
+/** Writes status and next dispatch of the campaigns. The counters are updated with the contacts. */
 async function updateCampaigns(
   tx: Tx,
   changes: readonly CampaignOutcome[],

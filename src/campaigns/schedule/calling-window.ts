@@ -1,16 +1,15 @@
 /**
  * Calling windows: the working days and hours of a time zone, as instants.
  *
- * An instant is inside a window if the wall clock shows a working day and a time from the start
- * (included) to the end (excluded). An hour that a clock change skips is not inside, and an hour that it
- * repeats is inside twice. A window whose end is before its start crosses midnight; the hours after
- * midnight belong to the day on which it opened.
+ * An instant is inside a window if the wall clock shows a working day and a time from the start (inclusive) to the end
+ * (exclusive). An hour that a clock change skips is not inside, and an hour that it repeats is inside twice. A window
+ * whose end is before its start crosses midnight; the hours after midnight belong to the day on which it opened.
  *
  * A list of windows is open while all of them are: a contact with its own time zone is called only
  * while the window is open in both zones.
  *
- * Every opening ends `marginSeconds` before the window closes, so that a request on its way then does not
- * make a phone ring after the end. The end of a day on which the window stays open is no end.
+ * Every opening ends `marginSeconds` before the window closes, so that a request sent just before does not make a phone
+ * ring after the end. The end of a day is not an end if the window stays open.
  */
 import {
   DAY_MS,
@@ -30,7 +29,7 @@ export interface Window {
   readonly workingDays: readonly number[];
   /** Minutes after midnight; null is the start of the day. */
   readonly startMinute: number | null;
-  /** Minutes after midnight, not included; null is the end of the day. Never equal to the start. */
+  /** Minutes after midnight, exclusive; null is the end of the day. Never equal to the start. */
   readonly endMinute: number | null;
   /** Less than a minute. Default: 0. */
   readonly marginSeconds?: number;
@@ -46,10 +45,10 @@ export interface Opening {
 /** A window that does not open within this number of days never opens. */
 export const SEARCH_DAYS = 740;
 
-/** Step of a search, long enough for every weekly window to open once. */
+/** Days covered by one step of a search, enough for every weekly window to open once. */
 const STRIDE = 9 * DAY_MS;
 
-/** The window of the campaign, and the same window in the contact's time zone if that is another. */
+/** The window of the campaign and, if the contact's time zone differs, the same window in that zone. */
 export function windowsFor(window: Window, timezone: string | null): readonly Window[] {
   return timezone === null || timezone === window.timezone
     ? [window]
@@ -60,12 +59,12 @@ export function isInside(windows: Windows, instant: Temporal.Instant): boolean {
   const at = instant.epochMilliseconds;
   return list(windows).every((window) => {
     const margin = marginMs(window);
-    // It neither closes nor opens within a minute.
+    // A window is never open or closed for less than a minute.
     return isOpen(window, at) && (margin === 0 || isOpen(window, at + margin));
   });
 }
 
-/** Whether the clock shows an hour of the window. */
+/** Whether the clock shows a time inside the window. */
 function isOpen(window: Window, at: number): boolean {
   const { start, length } = hours(window);
   // Shifted back by its start, a window that crosses midnight lies within one day.
@@ -74,7 +73,7 @@ function isOpen(window: Window, at: number): boolean {
   return window.workingDays.includes(weekdayOf(day)) && local - day * DAY_MS < length;
 }
 
-/** The earliest instant inside, at or after `from`; null if there is none. */
+/** Returns the earliest instant inside, at or after `from`; null if there is none. */
 export function nextInside(windows: Windows, from: Temporal.Instant): Temporal.Instant | null {
   const at = from.epochMilliseconds;
   const next = nextOpen(windows, at);
@@ -82,7 +81,7 @@ export function nextInside(windows: Windows, from: Temporal.Instant): Temporal.I
   return next === at ? from : Temporal.Instant.fromEpochMilliseconds(next);
 }
 
-/** The end of the opening that contains the instant; null if there is none or it never closes. */
+/** Returns the end of the opening that contains the instant; null if there is none or it never closes. */
 export function endOfCurrent(windows: Windows, instant: Temporal.Instant): Temporal.Instant | null {
   if (!isInside(windows, instant)) return null;
   const at = instant.epochMilliseconds;
@@ -91,7 +90,7 @@ export function endOfCurrent(windows: Windows, instant: Temporal.Instant): Tempo
   return opening && opening.to < limit ? Temporal.Instant.fromEpochMilliseconds(opening.to) : null;
 }
 
-/** The openings between `from` (included) and `to` (excluded), in order, clipped to that range. */
+/** Returns the openings between `from` (inclusive) and `to` (exclusive), in order, clipped to that range. */
 export function openings(
   windows: Windows,
   from: Temporal.Instant,
@@ -145,13 +144,13 @@ export function nextOpen(windows: Windows, from: number): number | null {
 function openOf(window: Window, from: number, to: number): Interval[] {
   const margin = marginMs(window);
   if (margin === 0) return clockHours(window, from, to);
-  // An opening that continues past `to` is not shortened at `to`, since the search goes on by the margin.
+  // An opening that continues past `to` is not shortened at `to`, since the range is extended by the margin.
   return clockHours(window, from, to + margin)
     .map((open) => ({ from: open.from, to: open.to - margin }))
     .filter((open) => open.from < open.to);
 }
 
-/** The hours of a window by its clock, computed per period of constant offset in its zone. */
+/** The hours of a window by its clock, computed for each period of constant UTC offset in its zone. */
 function clockHours(window: Window, from: number, to: number): Interval[] {
   const { start, length } = hours(window);
   const open: Interval[] = [];

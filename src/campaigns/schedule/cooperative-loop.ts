@@ -1,12 +1,12 @@
-/** Long computations that yield to the event loop. */
+/** Runs long computations that yield to the event loop. */
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 
-/** A computation that can be interrupted wherever it yields. */
+/** A computation that can be suspended wherever it yields. */
 export type CooperativeLoop<Result> = Generator<void, Result>;
 
 const SLICE_MS = 20;
 
-/** Runs a computation synchronously to its end. */
+/** Runs a computation synchronously to completion. */
 export function runToCompletion<Result>(loop: CooperativeLoop<Result>): Result {
   for (;;) {
     const step = loop.next();

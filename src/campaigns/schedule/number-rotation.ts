@@ -1,4 +1,4 @@
-/** Rotation strategies: the index of the phone number that a call is made from. */
+/** Rotation strategies: choose the index of the phone number for a call. */
 
 /**
  * ROUND_ROBIN: the indexes of the next `calls` numbers, and where to continue. `next` is stored with the
@@ -10,7 +10,7 @@ export function nextNumbers({
   calls,
 }: {
   numbers: number;
-  /** Index after the last call; may exceed the size of a pool that has shrunk since. */
+  /** Index after the last call; may exceed the size of a pool that has since shrunk. */
   next: number;
   calls: number;
 }): { indexes: number[]; next: number } {
@@ -21,8 +21,8 @@ export function nextNumbers({
 }
 
 /**
- * SEQUENTIAL: the number whose block holds the contact at `position` (from 0) of `contacts`. Blocks are
- * consecutive, in the order of the numbers, and differ by one contact at most. Retries keep the number.
+ * SEQUENTIAL: the number whose block contains the contact at `position` (from 0) of `contacts`. Blocks are consecutive,
+ * in the order of the numbers, and differ in size by at most one contact. Retries keep the number.
  */
 export function numberOfBlock({
   numbers,
@@ -36,7 +36,7 @@ export function numberOfBlock({
   return Math.min(Math.floor((position * numbers) / contacts), numbers - 1);
 }
 
-/** RANDOM: a number that depends only on `seed` (the id of the call), uniform over many seeds. */
+/** RANDOM: a number that depends only on `seed` (the ID of the call), uniformly distributed over many seeds. */
 export function anyNumber({ numbers, seed }: { numbers: number; seed: string }): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < seed.length; i++) {

@@ -1,10 +1,10 @@
 /**
  * Plans when each contact of a campaign is due.
  *
- * Without a daily limit, all contacts are due when the window opens, and concurrency sets the pace. With
- * a limit, each contact in list order gets the earliest day on which it may be called and that has
- * capacity, and the contacts of a day are spread evenly over its open hours. Contacts of each time zone
- * are spread separately, over the hours that are open for that zone.
+ * Without a daily limit, all contacts are due when the window opens, and concurrency sets the pace. With a limit, each
+ * contact in list order gets the earliest day on which it may be called and capacity is left, and the contacts of a day
+ * are spread evenly over its open hours. Contacts of each time zone are spread separately, over the hours that are open
+ * in that zone.
  *
  * A plan consists of evenly spaced segments, so that planning 100,000 contacts takes one statement with
  * a few parameters (`../enrollment/plan-sql.ts`).
@@ -39,9 +39,9 @@ export interface PlanInput {
   readonly maxCallsPerDay: number | null;
   /** Number of contacts, or the time zones of the list. */
   readonly contacts: number | readonly ContactRun[];
-  /** Attempts that already count towards the daily limit. */
+  /** Attempts that already count toward the daily limit. */
   readonly alreadyPerDay?: CallsPerDay;
-  /** No contact is planned later than this number of days after the start. */
+  /** Maximum number of days after the start for which contacts are planned. */
   readonly horizonDays?: number;
 }
 
@@ -55,7 +55,7 @@ interface Contacts {
 /** Contact i of the segment is due at `from` + floor(i × `stepMs`) milliseconds. */
 export interface PlanSegment extends Contacts {
   readonly from: Temporal.Instant;
-  /** When the last contact is due. */
+  /** Time at which the last contact is due. */
   readonly to: Temporal.Instant;
   /** 0 if all contacts are due at the same time. */
   readonly stepMs: number;
@@ -72,14 +72,14 @@ export interface Plan {
   readonly unplanned: readonly Unplanned[];
 }
 
-/** Five years. A longer plan is a mistake in the daily limit or the window. */
+/** Five years. A longer plan indicates a mistake in the daily limit or the window. */
 export const HORIZON_DAYS = 5 * 366;
 
 /** All contacts of one time zone. */
 interface Group {
   readonly timezone: string | null;
   readonly windows: readonly Window[];
-  /** The same without the margin. */
+  /** The same windows without the margin. */
   readonly hours: readonly Window[];
   /** Runs of the list; `start` is a position in it. */
   readonly runs: { start: number; count: number }[];
@@ -122,7 +122,7 @@ export function* planLoop(input: PlanInput): CooperativeLoop<Plan> {
   return { segments, unplanned };
 }
 
-/** When each contact is due, in list order; null for contacts that are not planned. */
+/** Returns when each contact is due, in list order; null for contacts that are not planned. */
 export function planContacts(input: PlanInput): (Temporal.Instant | null)[] {
   const byZone = new Map<string | null, Temporal.Instant[]>();
   for (const part of planSegments(input).segments) {
@@ -158,8 +158,8 @@ export function toRuns(timezones: Iterable<string | null>): ContactRun[] {
 }
 
 /**
- * The earliest instant at or after `from` inside the window, on a day with capacity for another call.
- * Null if there is none.
+ * Returns the earliest instant at or after `from` inside the window, on a day with capacity for another call. Null if
+ * there is none.
  */
 export function nextEligibleAt({
   window,
@@ -220,7 +220,7 @@ function* planByDay(
   }
 }
 
-/** Gives the capacity of a day to the first contacts of the list that can be called on it. */
+/** Assigns the capacity of a day to the first contacts of the list that can be called on it. */
 function* shareOut(open: { group: Group; share: number }[], room: number): CooperativeLoop<void> {
   let looked = 0;
   for (let left = room; left > 0; ) {
@@ -246,8 +246,8 @@ function* shareOut(open: { group: Group; share: number }[], room: number): Coope
 }
 
 /**
- * Spreads the share of a day over the hours of the window; if a contact would be due in the margin before
- * an end, over the hours without it.
+ * Spreads the share of a day over the hours of the window; if that makes a contact due in the margin before an end,
+ * over the hours without the margin.
  */
 function spreadOverDay(
   group: Group,
@@ -266,7 +266,7 @@ function spreadOverDay(
   return fits ? even : spread(group, intervals, share);
 }
 
-/** Contact j of the share is due when j/share of the open time has passed. */
+/** Spreads evenly: contact j of the share is due when j/share of the open time has passed. */
 function spread(group: Group, intervals: readonly Interval[], share: number): PlanSegment[] {
   const segments: PlanSegment[] = [];
   const total = intervals.reduce((sum, { from, to }) => sum + to - from, 0);

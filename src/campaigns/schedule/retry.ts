@@ -4,10 +4,9 @@ import type { CallEndReason } from '../../generated/prisma/enums.ts';
 import { nextInside, type Windows } from './calling-window.ts';
 
 /**
- * Whether a call with this end reason may be retried: only if certainly nobody was spoken to. That is
- * unknown after `SYSTEM_ERROR`, `UNKNOWN` and `CANCELLED`, and a person who has just hung up must not be
- * called again. A connection may also be lost in a conversation, so what was heard decides then
- * (`../outcomes/outcome.ts`).
+ * Whether a call with this end reason may be retried: only if certainly nobody was spoken to. That is unknown after
+ * `SYSTEM_ERROR`, `UNKNOWN` and `CANCELLED`, and a person who has just hung up must not be called again. A connection
+ * may also be lost in a conversation; what was heard then decides (`../outcomes/outcome.ts`).
  */
 const RETRIED: Record<CallEndReason, boolean> = {
   NO_ANSWER: true,
@@ -30,7 +29,7 @@ export const RETRIED_REASONS: readonly CallEndReason[] = (
 
 export const DEFAULT_RETRY_DELAY_SECONDS = 15 * 60;
 
-/** Doubling ends at one day, so that a retry does not come long after the campaign. */
+/** Maximum delay after doubling: one day, so that a retry does not come long after the campaign. */
 const LONGEST_DELAY_SECONDS = 24 * 3600;
 
 /** Delay before the retry after attempt number `attempts` (from 1). It doubles each time. */
@@ -48,7 +47,7 @@ export function retryDelaySql(attempts: Prisma.Sql, delaySeconds: number): Prism
 
 export type RetryRefusal = 'OFF' | 'NOT_RETRIED' | 'ATTEMPTS_USED_UP';
 
-/** A failed call, and the settings that decide about its retry. */
+/** A failed call, and the settings that determine its retry. */
 interface FailedCall {
   endReason: CallEndReason;
   /** Whether placing the call was interrupted and Ultravox has no such call. */
@@ -60,7 +59,7 @@ interface FailedCall {
   maxRetryAttempts: number;
 }
 
-/** Why a failed call is not retried, whatever the time; null if it may be. */
+/** Returns why a failed call is not retried, regardless of the time; null if it may be. */
 export function retryRefusal({
   endReason,
   neverCreated = false,
@@ -74,8 +73,8 @@ export function retryRefusal({
 }
 
 /**
- * When a call that may be retried is due again; null if the window never opens. Ignores the daily limit, which
- * dispatch checks.
+ * Returns when a call that may be retried is due again; null if the window never opens. Ignores the daily limit, which
+ * the dispatcher checks.
  */
 export function retryTime({
   attempts,

@@ -1,4 +1,4 @@
-/** Schedules: validation, and the calling window of a valid schedule. */
+/** Validates schedules, and builds the calling window of a valid schedule. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { canonicalTimeZone } from '../../infra/time-zone.ts';
 import { nextInside, type Window } from './calling-window.ts';
@@ -24,15 +24,15 @@ export interface ScheduleProblem {
 export const DEFAULT_TIMEZONE = 'UTC';
 export const DEFAULT_WORKING_DAYS: readonly number[] = [1, 2, 3, 4, 5];
 
-/** A start that is less in the past counts as now, because clocks differ and requests take time. */
+/** A start at most this far in the past counts as now, because clocks differ and requests take time. */
 const PAST_TOLERANCE_MS = 60_000;
 
-/** A later start is a mistake in the year. */
+/** A later start indicates a mistake in the year. */
 const MAX_YEARS_AHEAD = 20;
 
 /**
- * All problems of a schedule. With `now`, a start in the past or too far in the future is a problem too,
- * which does not apply when another field of a running campaign is changed.
+ * Returns all problems of a schedule. With `now`, a start in the past or too far in the future is a problem too. Omit
+ * `now` when another field of a running campaign changes.
  */
 export function validateSchedule(
   input: ScheduleInput,

@@ -1,6 +1,6 @@
 /**
- * Simulates a campaign: plans it, then lets the limits pace its calls, each placed once and lasting as
- * long as expected. Pure: nothing is saved and no clock is read.
+ * Simulates a campaign: plans it, then paces its calls by the limits. Each call is placed once and lasts as long as
+ * expected. Pure: nothing is saved and no clock is read.
  */
 
 import {
@@ -25,13 +25,13 @@ import {
 
 export interface SimulationInput extends PlanInput {
   readonly maxConcurrentCalls: number;
-  /** Expected duration of a call in seconds, ringing included. */
+  /** Expected duration of a call in seconds, including ringing. */
   readonly callSeconds: number;
-  /** Most calls created per minute; null when only concurrency limits them. */
+  /** Maximum number of calls created per minute; null if only concurrency limits them. */
   readonly callsPerMinute?: number | null;
 }
 
-/** The contacts `first` to `first + count - 1` of all that have this zone, counted from 0. */
+/** The contacts `first` to `first + count - 1` of all contacts with this zone, counted from 0. */
 export interface ContactRange {
   readonly timezone: string | null;
   readonly first: number;
@@ -39,7 +39,7 @@ export interface ContactRange {
 }
 
 export interface SimulatedHour {
-  /** Start of an hour by the clock of the campaign, or of the rest that a clock change leaves. */
+  /** Start of an hour by the clock of the campaign, or of the part of an hour that a clock change leaves. */
   readonly from: Temporal.Instant;
   /** Number of calls that begin in this hour. */
   readonly calls: number;
@@ -52,7 +52,7 @@ export interface SimulationProblem {
    * would be called after the horizon. `SPILLS_OVER`: some are called in a later window than planned.
    */
   readonly code: 'NEVER_OPEN' | 'TOO_LATE' | 'SPILLS_OVER';
-  /** `WARNING` when every contact is still called. */
+  /** `WARNING` if every contact is still called. */
   readonly severity: 'ERROR' | 'WARNING';
   readonly contacts: number;
   readonly message: string;
@@ -61,26 +61,25 @@ export interface SimulationProblem {
 export interface Simulation {
   /** Whether every contact is called in the window in which it is due. */
   readonly fits: boolean;
-  /** Only hours with calls, in order. */
+  /** Hours with calls only, in order. */
   readonly hours: readonly SimulatedHour[];
   /** Number of contacts called before the horizon. */
   readonly calls: number;
   readonly firstCallAt: Temporal.Instant | null;
   readonly lastCallAt: Temporal.Instant | null;
   /**
-   * Earliest end of the last call, extrapolated at the same pace beyond the horizon; null when there is
-   * no call.
+   * Earliest end of the last call, extrapolated at the same pace beyond the horizon; null if there are no calls.
    */
   readonly endsAt: Temporal.Instant | null;
   readonly problems: readonly SimulationProblem[];
 }
 
-/** The contacts of one zone in the order in which they are due. */
+/** The contacts of one zone, in the order in which they are due. */
 interface Queue {
   readonly timezone: string | null;
   readonly segments: readonly PlanSegment[];
   segment: number;
-  /** Within the segment. */
+  /** Index within the segment. */
   index: number;
   due: number;
   /** Lower bound of the time at which the head of the queue can be called. */
@@ -89,7 +88,7 @@ interface Queue {
   /** The opening in which the contact is due. */
   dueOpening: Interval | null;
   readonly openings: Iterator<Interval>;
-  /** The first opening that ends after the current time; null when none is left. */
+  /** The first opening that ends after the current time; null if none is left. */
   opening: Interval | null;
 }
 
@@ -98,14 +97,14 @@ interface Hour extends Interval {
   contacts: { timezone: string | null; first: number; count: number }[];
 }
 
-/** Calls between two yields. */
+/** Number of calls between two yields. */
 const STEP = 200;
 
 export function simulate(input: SimulationInput): Simulation {
   return runToCompletion(simulationLoop(input));
 }
 
-/** As `simulate`, as a cooperative loop. */
+/** Same as `simulate`, as a cooperative loop. */
 export function* simulationLoop(input: SimulationInput): CooperativeLoop<Simulation> {
   const { window, maxConcurrentCalls, horizonDays = HORIZON_DAYS } = input;
   const plan = yield* planLoop(input);
@@ -227,7 +226,7 @@ function pace(limit: number, lengthMs: number) {
   };
 }
 
-/** Capacity left under the daily cap. */
+/** Tracks the capacity left under the daily cap. */
 function dailyCapacity({ window: { timezone }, maxCallsPerDay, alreadyPerDay }: SimulationInput) {
   let day = Number.NaN;
   let part: Interval = { from: 0, to: 0 };
@@ -239,7 +238,7 @@ function dailyCapacity({ window: { timezone }, maxCallsPerDay, alreadyPerDay }: 
     if (!used.has(day)) used.set(day, alreadyPerDay?.get(dateOf(day)) ?? 0);
   };
   return {
-    /** The first time, not before `at`, on a day with capacity left. */
+    /** The earliest time, at or after `at`, on a day with capacity left. */
     from(at: number): number {
       if (maxCallsPerDay === null) return at;
       for (look(at); (used.get(day) ?? 0) >= maxCallsPerDay; look(at)) at = part.to;
@@ -253,7 +252,7 @@ function dailyCapacity({ window: { timezone }, maxCallsPerDay, alreadyPerDay }: 
   };
 }
 
-/** The first time, not before `free`, at which the head of a queue can be called. */
+/** The earliest time, at or after `free`, at which the head of a queue can be called. */
 function readyAt(queue: Queue, free: number, capacity: ReturnType<typeof dailyCapacity>): number {
   let at = Math.max(free, queue.due);
   for (;;) {
@@ -297,7 +296,7 @@ function queuesOf(plan: Plan, { window, startAt }: SimulationInput, limit: numbe
   });
 }
 
-/** Moves to the next contact of the queue. */
+/** Advances to the next contact of the queue. */
 function advance(queue: Queue): void {
   queue.index++;
   if (queue.index >= (queue.segments[queue.segment]?.count ?? 0)) {
@@ -349,7 +348,7 @@ function onDay(at: number, timezone: string): string {
   return instantUpTo(at).toZonedDateTimeISO(timezone).toPlainDate().toString();
 }
 
-/** Clamps to the latest instant there is. */
+/** Converts to an instant, clamped to the latest one supported. */
 function instantUpTo(at: number): Temporal.Instant {
   return Temporal.Instant.fromEpochMilliseconds(Math.min(Math.round(at), 8.64e15));
 }
