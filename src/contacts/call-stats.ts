@@ -1,9 +1,9 @@
-/** The call statistics of contacts. */
+/** Updates the call statistics of contacts. */
 import { Prisma } from '../generated/prisma/client.ts';
 
 /**
- * SQL: the UPDATE that adds calls to the statistics of their contacts, as a part of a statement that marks the
- * calls as counted. It locks the contacts in the order of their IDs.
+ * SQL: the UPDATE that adds calls to the statistics of their contacts, as part of a statement that marks the calls as
+ * counted. It locks the contacts in the order of their IDs.
  *
  * @param calls name of a relation with one row for each contact: `contact_id`, the number of `calls`, the time
  *   `at` of the last one, and its `outcome` or null.

@@ -18,8 +18,8 @@ export interface DoNotCallInput {
 }
 
 /**
- * Whether the number is on the organization's do-not-call list, in any spelling. Database errors are
- * thrown, so that a caller that cannot check does not call.
+ * Whether the number is on the organization's do-not-call list, in any of its forms. Database errors are thrown, so
+ * that a caller that cannot check does not call.
  */
 export async function isOnDoNotCallList(
   db: App['db'] | Tx,
@@ -80,9 +80,10 @@ interface NewEntry {
 }
 
 /**
- * Puts numbers on the list. For one that is already there, a given reason or source replaces the existing one.
+ * Adds numbers to the list. For a number that is already on the list, a given reason or source replaces the existing
+ * one.
  *
- * @returns how many were not on the list.
+ * @returns the number of entries that were not on the list before.
  */
 export async function putOnList(
   app: App,
@@ -103,8 +104,8 @@ export async function putOnList(
 }
 
 /**
- * Removes numbers from the list, in all of their forms, and returns how many entries were removed.
- * Numbers that are not on the list are ignored.
+ * Removes numbers from the list, in all of their forms, and returns the number of removed entries. Numbers that are not
+ * on the list are ignored.
  */
 export async function removeFromDoNotCall(
   app: App,
@@ -129,23 +130,23 @@ export async function removeFromDoNotCall(
   return count;
 }
 
-/** A number of an imported row whose person must not be called. */
+/** A number in an imported row whose person must not be called. */
 export interface OptOut {
   phoneNumber: string;
   reason: string;
 }
 
-/** Source of the do-not-call entries that imports add. */
+/** Source of do-not-call entries added by imports. */
 const IMPORT_SOURCE = 'IMPORT';
 
-/** The reason of an entry that comes from an opt-out column. */
+/** Reason of an entry that comes from an opt-out column. */
 export function optOutReason(column: string): string {
   return `Column "${column}" of an imported file`.slice(0, MAX_REASON).toWellFormed();
 }
 
 /**
- * Adds the opt-outs of imported rows to the list. Existing entries keep their reason and source. Callers do this
- * before anything that may fail: who says no is not called, whatever becomes of the rows.
+ * Adds the opt-outs of imported rows to the list. Existing entries keep their reason and source. Callers do this before
+ * anything that may fail, so that a person who opted out is not called, whatever happens to the rows.
  */
 export async function addOptOuts(
   db: App['db'],
@@ -162,12 +163,12 @@ export async function addOptOuts(
     ON CONFLICT (organization_id, phone_number) DO NOTHING`;
 }
 
-/** Source of the do-not-call entries that people asked for in calls. */
+/** Source of do-not-call entries that people requested in calls. */
 const CALL_SOURCE = 'CALL';
 
 /**
- * Adds the number of a person who asked in a call not to be called again. An existing entry is kept. The
- * entry names the call and does not quote it, so that it can outlive the call.
+ * Adds the number of a person who asked in a call not to be called again. An existing entry is kept. The entry names
+ * the call but does not quote it, so that it can outlive the call.
  */
 export async function addDoNotCallRequest(
   tx: Tx,

@@ -1,4 +1,4 @@
-/** Exports of contacts, and reports on their imports, over plain HTTP. */
+/** Exports contacts, and reports on their imports, over plain HTTP. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { Contact, Prisma } from '../generated/prisma/client.ts';
@@ -19,7 +19,7 @@ import { type ContactFilter, checkContactFilter, contactFilter, contactsWhere } 
 export const CONTACT_EXPORT_PATH = '/downloads/contacts';
 export const IMPORT_REPORT_PATH = '/downloads/import-reports';
 const PAGE = 1_000;
-/** Several times as many as the keys of one contact. */
+/** Several times the maximum number of keys of one contact. */
 const MAX_METADATA_COLUMNS = 500;
 
 const FIELD_COLUMNS = [
@@ -41,7 +41,7 @@ const reportPermission = exportPermission.extend({
   report: z.enum(['problems', 'warnings']),
 });
 
-/** Creates a link to a file of the contacts that match the filter when the link is followed. */
+/** Creates a link to a file of matching contacts. The contacts are those that match when the link is followed. */
 export async function exportContacts(
   app: App,
   viewer: Viewer,
@@ -54,7 +54,7 @@ export async function exportContacts(
   return { ...exportLink(app, viewer, CONTACTS, { filter, format }), contactCount };
 }
 
-/** Creates a link to a CSV of the rows of an import that failed, or of those with warnings. */
+/** Creates a link to a CSV file of the rows of an import that failed, or of those with warnings. */
 export function importReportLink(
   app: App,
   viewer: Viewer,
@@ -117,7 +117,7 @@ const CONTACTS: ExportKind<z.output<typeof contactsPermission>, Contact> = {
   },
 };
 
-/** Of a folder, or of the whole organization. */
+/** Metadata keys used in a folder, or in the whole organization. */
 async function metadataKeys(tx: Tx, organizationId: string, folderId: string | null) {
   const keys = await tx.$queryRaw<{ key: string }[]>`
     SELECT DISTINCT jsonb_object_keys(metadata) AS key FROM contacts
@@ -127,7 +127,7 @@ async function metadataKeys(tx: Tx, organizationId: string, folderId: string | n
   return { '': keys.map(({ key }) => key) };
 }
 
-/** Contacts ordered by id, which is the order of their creation. */
+/** Contacts ordered by ID, which is the order of their creation. */
 async function* pages(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerator<Contact[]> {
   let after: string | null = null;
   for (;;) {

@@ -6,7 +6,7 @@ import type { ProblemPath } from '../errors.ts';
 import { Checks } from '../infra/checks.ts';
 import type { PhoneNumberRules } from '../infra/phone-number.ts';
 
-/** Maximum number of characters of each plain text field. */
+/** Maximum length of each plain text field, in characters. */
 export const MAX_LENGTH = {
   firstName: 100,
   lastName: 100,
@@ -23,7 +23,7 @@ const METADATA = { maxEntries: MAX_METADATA_ENTRIES, maxKey: 100, maxValue: 2_00
 type PlainField = keyof typeof MAX_LENGTH;
 const PLAIN_FIELDS = Object.keys(MAX_LENGTH) as PlainField[];
 
-/** The writable fields of a contact as a caller sends them. Blank text is the same as null. */
+/** The writable fields of a contact as sent by a caller. Blank text is the same as null. */
 export type ContactInput = {
   [Field in PlainField | 'phoneNumber' | 'email' | 'keywords' | 'timezone']?:
     | string
@@ -33,7 +33,7 @@ export type ContactInput = {
 
 /** The writable fields of a contact in the form in which they are stored. */
 export interface ContactColumns {
-  /** E.164 as libphonenumber formats it, so that a number has one spelling. */
+  /** E.164 as formatted by libphonenumber, so that a number has one spelling. */
   phoneNumber: string;
   firstName: string | null;
   lastName: string | null;
@@ -42,7 +42,7 @@ export interface ContactColumns {
   industry: string | null;
   location: string | null;
   pinCode: string | null;
-  /** Separated by a comma and a space; none is empty. */
+  /** Separated by a comma and a space. No keyword is empty. */
   keywords: string | null;
   /** IANA, in its canonical spelling. */
   timezone: string | null;
@@ -59,8 +59,8 @@ export const CONTACT_FIELDS = [
 ] as const satisfies readonly (keyof ContactColumns)[];
 
 /**
- * Returns a complete contact in the form in which it is stored, or undefined with the problems in
- * `checks` under `path`.
+ * Returns a complete contact in its stored form. Returns undefined if there are problems, which are added to `checks`
+ * under `path`.
  */
 export function contactColumns(
   checks: Checks,
@@ -135,7 +135,7 @@ export function contactChanges(
   return changes;
 }
 
-/** An invalid value of a row that the contact does without. */
+/** An invalid value of a row. The contact is stored without it. */
 export interface IgnoredValue {
   field: keyof ContactInput;
   /** Null unless the field is `metadata` and only this key is invalid. */
@@ -144,8 +144,8 @@ export interface IgnoredValue {
 }
 
 /**
- * Returns the contact in a row of a file without its invalid values, or the reasons why it has no valid
- * phone number. Empty cells are empty text or absent.
+ * Reads the contact in a row of a file, without its invalid values. If it has no valid phone number, returns the
+ * reasons. Empty cells are empty text or absent.
  */
 export function readContactRow(
   input: ContactInput,
@@ -192,8 +192,8 @@ export function mergeContact(existing: ContactColumns, row: ContactColumns): Con
 }
 
 /**
- * Returns the text that searches look through. A space precedes each word, so that a search can match
- * the beginnings of words; a line break separates the fields.
+ * Returns the text to search in. A space precedes each word, so that a search can match the beginnings of words; a line
+ * break separates the fields.
  */
 export function searchTextOf({
   firstName,
@@ -210,10 +210,10 @@ export function searchTextOf({
 }
 
 /**
- * Normalizes text for searches: no case, accents or repeated white space.
+ * Normalizes text for searches: ignores case and accents, and collapses white space.
  *
- * Trigrams consist of letters and digits, and the locale of the database decides whether `ж` or `王`
- * is a letter. Characters outside ASCII are therefore encoded in ASCII letters and digits.
+ * Trigrams consist of letters and digits, and the locale of the database determines whether `ж` or `王` is a letter.
+ * Characters outside ASCII are therefore encoded in ASCII letters and digits.
  */
 export function searchForm(text: string): string {
   const folded = text
@@ -237,7 +237,7 @@ function addMissingNumber(checks: Checks, path: ProblemPath): undefined {
   return checks.add('REQUIRED', 'A phone number is required.', path);
 }
 
-/** Returns a required phone number in its canonical form. */
+/** Returns a required phone number in its canonical form, or undefined with a problem in `checks`. */
 export function checkPhoneNumber(
   checks: Checks,
   value: string | null,

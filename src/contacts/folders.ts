@@ -42,7 +42,7 @@ export interface UpdateContactFolderInput {
   description?: string | null | undefined;
 }
 
-/** Updates the given fields; a null description is removed. */
+/** Updates the given fields. Null removes the description. */
 export async function updateContactFolder(
   app: App,
   viewer: Viewer,
@@ -68,8 +68,8 @@ export async function updateContactFolder(
 }
 
 /**
- * Permanently deletes the folder, its contacts and its imports in one transaction. Writers that add
- * contacts lock the folder first, so none is left behind.
+ * Permanently deletes the folder, its contacts and its imports in one transaction. Writers that add contacts lock the
+ * folder first, so no contact is left behind.
  */
 export async function deleteContactFolder(
   app: App,
@@ -89,8 +89,8 @@ export async function deleteContactFolder(
 }
 
 /**
- * Locks folders in a fixed order and returns the ids of those that exist. Everything that adds, moves
- * or deletes contacts calls this first, so that two writers wait here instead of deadlocking later.
+ * Locks folders in a fixed order and returns the IDs of those that exist. Everything that adds, moves or deletes
+ * contacts calls this first, so that concurrent writers wait here instead of deadlocking later.
  */
 export async function lockFolders(
   tx: Tx,
@@ -118,7 +118,7 @@ export async function checkFolder(
   return found > 0 ? id : checks.add('NOT_FOUND', 'Contact folder not found.', path);
 }
 
-/** @throws UserInputError NOT_FOUND when one has been deleted. */
+/** @throws UserInputError NOT_FOUND if one of them has been deleted. */
 export async function requireFolders(
   tx: Tx,
   viewer: Viewer,

@@ -49,8 +49,8 @@ export interface FolderTarget {
 }
 
 /**
- * Inserts contacts whose number (in any form) and id do not exist yet, and returns the ids of those
- * inserted. The folder must be locked; no two rows may have the same subscriber.
+ * Inserts contacts whose number (in any form) and ID do not exist yet, and returns the IDs of those inserted. The
+ * folder must be locked; no two rows may have the same subscriber.
  */
 export async function insertContacts(
   tx: Tx,
@@ -75,7 +75,7 @@ export async function insertContacts(
   return new Set(inserted.map(({ id }) => id));
 }
 
-/** Replaces the writable columns of contacts, matched by id. */
+/** Replaces the writable columns of contacts, matched by ID. */
 export async function overwriteContacts(
   tx: Tx,
   organizationId: string,
@@ -107,7 +107,7 @@ export async function lockByNumber(
   return tx.contact.findMany({ where: { organizationId, folderId, phoneNumber: { in: forms } } });
 }
 
-/** The writable columns of a stored contact, and its id. */
+/** The writable columns of a stored contact, and its ID. */
 export function columnsOf(contact: Contact): ContactRow {
   const { metadata, ...columns } = contact;
   return { ...columns, metadata: metadata as Record<string, string> };

@@ -1,4 +1,4 @@
-/** Translates contact filters into conditions that indexes support for a million contacts. */
+/** Translates contact filters into conditions for which indexes are efficient with a million contacts. */
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
@@ -13,7 +13,7 @@ import { ownedBy, type Viewer } from '../viewer.ts';
 import { searchForm } from './fields.ts';
 import { checkFolder } from './folders.ts';
 
-/** A filter as download links carry it. One with an unknown member is refused, because it would match more. */
+/** A filter as carried by download links. Unknown members are rejected: ignoring them would match more contacts. */
 export const contactFilter = z.strictObject({
   folderId: z.string().nullish(),
   search: z.string().nullish(),
@@ -47,8 +47,8 @@ export function contactsWhere(
 }
 
 /**
- * A trigram index cannot find one or two letters in the middle of a word. It can find words that begin
- * with them, because the start of a word is part of its first trigram. Short searches use that.
+ * A trigram index cannot find one or two letters in the middle of a word. It can find words that start with them,
+ * because the start of a word is part of its first trigram. Short searches therefore match only the starts of words.
  */
 function matching(checks: Checks, search: string, path: ProblemPath): Prisma.ContactWhereInput {
   const text = searchForm(search);
@@ -72,9 +72,9 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
 }
 
 /**
- * The same for the filter of a mutation, and for the contacts of the viewer alone. A folder that the organization
- * does not have is a problem: no contacts would look like success. So is a blank search, which lists ignore: it
- * would select all contacts, such as for deletion.
+ * Checks the filter of a mutation and returns its condition, limited to contacts of the viewer's organization. A folder
+ * that the organization does not have is a problem: no contacts would look like success. So is a blank search, which
+ * lists ignore: it would select all contacts, for example for deletion.
  */
 export async function checkContactFilter(
   app: App,

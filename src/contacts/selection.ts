@@ -1,4 +1,4 @@
-/** Operations on a selection of contacts: a list of ids, or a filtered folder. */
+/** Operations on a selection of contacts: a list of IDs, or a filtered folder. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
@@ -88,9 +88,9 @@ export interface MoveContactsInput {
 const MAX_CONFLICTS = 20;
 
 /**
- * Moves contacts to another folder of the organization. A number that is already in that folder, or
- * that several of the contacts share, is a duplicate. REFUSE then moves nothing; SKIP moves the rest,
- * and the oldest of contacts that share a number.
+ * Moves contacts to another folder of the organization. A number that is already in that folder, or that several of the
+ * contacts share, is a duplicate. REFUSE then moves nothing; SKIP moves the others, and the oldest of the contacts that
+ * share a number.
  */
 export async function moveContacts(
   app: App,
@@ -125,7 +125,7 @@ export async function moveContacts(
 
 const MOVE_BATCH = 10_000;
 
-/** Yields the ids of matching contacts in batches, ordered by id. Moved contacts may stop matching. */
+/** Yields the IDs of matching contacts in batches, ordered by ID. Moved contacts may stop matching. */
 async function* batchesOf(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerator<string[]> {
   let last: string | undefined;
   for (;;) {
@@ -142,8 +142,8 @@ async function* batchesOf(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerat
 }
 
 /**
- * Moves contacts whose number is free in the target, the oldest of those that share a number. Statements
- * without joins: PostgreSQL has no statistics of rows that were inserted just now, and may join them row by row.
+ * Moves contacts whose number is free in the target, and the oldest of those that share a number. The statements avoid
+ * joins: PostgreSQL has no statistics for rows that were just inserted, and might join them row by row.
  */
 async function moveBatch(
   tx: Tx,

@@ -34,7 +34,7 @@ export interface CreateContactInput extends ContactInput {
   phoneNumber: string;
 }
 
-/** @throws UserInputError ALREADY_EXISTS when the number is already in the folder. */
+/** @throws UserInputError ALREADY_EXISTS if the number is already in the folder. */
 export async function createContact(
   app: App,
   viewer: Viewer,
@@ -59,7 +59,7 @@ export async function createContact(
       await addIfDuplicate(tx, checks, viewer, { folderId: folder!, phoneNumber, ownId: id });
       checks.throwIfAny();
     }
-    // Read while the folder is locked, because it may be deleted with its contacts right after.
+    // Read while the folder is locked, because the folder and its contacts may be deleted right afterwards.
     const contact = await tx.contact.findFirst({ where: { ...ownedBy(viewer), id } });
     if (!contact) throw userError('NOT_FOUND', 'The contact has been deleted.');
     return contact;
@@ -113,8 +113,8 @@ export interface CreatedContacts {
 }
 
 /**
- * Creates all contacts, or none if one is invalid. A number that is listed twice is a duplicate too:
- * the later row is refused, skipped, or updates the contact of the earlier one.
+ * Creates all contacts, or none if one is invalid. A number listed twice is also a duplicate: the later row is refused,
+ * skipped, or updates the contact of the earlier one.
  */
 export async function createContacts(
   app: App,
@@ -241,7 +241,7 @@ function refuseDuplicates(
   for (const { id, index } of found) addDuplicate(checks, id, ['contacts', index, 'phoneNumber']);
 }
 
-/** The id of a row. Repeatable under an idempotency key. */
+/** ID of a row. Repeatable under an idempotency key. */
 function rowId(viewer: Viewer, index: number): string {
   const { idempotency } = viewer;
   return idempotency ? derivedId(`${idempotency.seed}/${index}`, idempotency.at) : newId();
@@ -277,8 +277,8 @@ export async function updateContact(
 }
 
 /**
- * Locks a contact. When its number changes, the folder is locked first, as in every other writer, and
- * the contact is read again in case it has moved meanwhile.
+ * Locks a contact. If its number changes, the folder is locked first, as in every other writer, and the contact is read
+ * again in case it has been moved in the meantime.
  */
 async function lockContact(
   tx: Tx,

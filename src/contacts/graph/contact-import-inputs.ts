@@ -131,7 +131,7 @@ export const FileEncodingEnum = builder.enumType('FileEncoding', {
   ) as Record<FileEncoding, { value: FileEncoding; description: string }>,
 });
 
-/** The `defaultCountry` field of inputs with phone numbers as people write them. */
+/** The `defaultCountry` field of inputs whose phone numbers are written as people write them. */
 export function defaultCountryField(t: InputBuilder) {
   return t.string({
     description:

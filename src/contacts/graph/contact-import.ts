@@ -80,7 +80,7 @@ const ContactImportWarningType = builder.prismaObject('ContactImportWarning', {
   }),
 });
 
-/** Rows that are visible with their import, in the order of its file. */
+/** Options of lists of rows, which are visible with their import, in file order. */
 const ROWS_OF_THE_FILE = {
   where: () => ({}),
   key: 'row',

@@ -58,7 +58,7 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
   }),
 });
 
-/** The fields of a person apart from the phone number, for every input that has them. */
+/** The input fields of a person other than the phone number. */
 export function personFields(t: InputBuilder) {
   return {
     firstName: t.string({ description: 'First name, at most 100 characters.' }),

@@ -8,15 +8,15 @@ import { guessField, type ImportField, WEAK_RANK } from './header-names.ts';
 const REPEATABLE: ReadonlySet<ImportField> = new Set(['phoneNumber', 'doNotCall', 'consent']);
 
 export interface ImportColumn {
-  /** Name in the header. */
+  /** Name of the column in the header. */
   column: string;
   field: ImportField | null;
   /**
-   * If `field` is null too, the column is ignored. With the field `phoneNumber`, the key of a number that
-   * is not used because another column has one.
+   * If `field` is also null, the column is ignored. With the field `phoneNumber`, the key for a number that is not used
+   * because another column has a valid one.
    */
   metadataKey: string | null;
-  /** Position among several phone number columns, of which the first with a valid number is used. */
+  /** Position among several phone number columns; the first one with a valid number is used. */
   order?: number;
 }
 
@@ -32,13 +32,13 @@ export interface ColumnMappingInput {
   metadataKey?: string | null | undefined;
 }
 
-/** Columns of an export that only the server sets; imports ignore them. */
+/** Columns of exports that only the server sets. Imports ignore them. */
 export const READ_ONLY_COLUMNS = ['call_count', 'last_call_outcome', 'last_called_at'] as const;
 
-/** A key that JavaScript cannot copy safely, which no metadata may have. */
+/** A key that JavaScript cannot copy safely. Metadata must not have it. */
 const UNSAFE_KEY = '__proto__';
 
-/** Returns a function that checks whether a row names a phone number column, or a column of the mapping. */
+/** Returns a predicate: whether a row contains the name of a phone number column, or of a column of the mapping. */
 export function headerTest(
   given: readonly ColumnMappingInput[],
 ): (cells: readonly string[]) => boolean {
@@ -50,8 +50,8 @@ export function headerTest(
 }
 
 /**
- * Maps every column of the header: as the caller says, else by its name, else to metadata under its
- * name. If several columns suggest the same field, the best name wins. Null: the caller cannot map columns.
+ * Maps every column of the header: as given by the caller, else by its name, else to metadata under its name. If
+ * several columns suggest the same field, the best name wins. `given` is null if the caller cannot map columns.
  */
 export function mapColumns(
   checks: Checks,
@@ -119,7 +119,7 @@ function checkMapping(
   return byName;
 }
 
-/** The columns as the caller maps them; the others are not mapped. */
+/** Applies the caller's mappings. The other columns stay unmapped. */
 function applyMapping(
   checks: Checks,
   names: readonly string[],
@@ -138,7 +138,7 @@ function applyMapping(
   });
 }
 
-/** Numbers the phone number columns of the caller in the order of the mapping. */
+/** Numbers the caller's phone number columns in the order of the mapping. */
 function orderPhones(
   columns: readonly ImportColumn[],
   byName: ReadonlyMap<string, GivenMapping>,
@@ -151,8 +151,7 @@ function orderPhones(
 }
 
 /**
- * Maps columns by their names to fields that no column has yet, and all phone number columns unless the
- * caller mapped one.
+ * Maps columns by name to fields that have no column yet. Maps all phone number columns unless the caller mapped one.
  */
 function guessFields(columns: readonly ImportColumn[], unmapped: readonly ImportColumn[]): void {
   const taken = new Set(columns.map(({ field }) => field));
@@ -161,7 +160,7 @@ function guessFields(columns: readonly ImportColumn[], unmapped: readonly Import
       const guess = guessField(column.column);
       return guess ? [{ column, ...guess }] : [];
     })
-    // A full name is needed only without its parts.
+    // A full name is needed only if its parts are missing.
     .sort((a, b) => Number(a.field === 'name') - Number(b.field === 'name') || a.rank - b.rank);
   const isPhoneMapped = taken.has('phoneNumber');
   let phones = 0;

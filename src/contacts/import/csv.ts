@@ -1,19 +1,19 @@
 /**
- * Reads CSV. Files of any size are read in pieces, with at most one row of `maxRowBytes` in
- * memory. A malformed row is reported and the next row is read. (csv-parse drops the rest of the piece
- * after an oversized row, and is slower.) Pure.
+ * Parses CSV. Files of any size are read in pieces, with at most one row of `maxRowBytes` in memory. A malformed row is
+ * reported and parsing continues with the next row. (csv-parse drops the rest of the piece after an oversized row, and
+ * is slower.) Pure.
  */
 import { withoutFormulaGuard } from '../../infra/files/csv-line.ts';
 
 export interface CsvFormat {
   delimiter: string;
-  /** `\n` also stands for `\r\n`. */
+  /** `\n` also accepts `\r\n`. */
   newline: '\n' | '\r';
 }
 
 export interface CsvRow {
   cells: string[];
-  /** Why the row cannot be read, or null. */
+  /** Reason why the row cannot be read, or null. */
   problem: string | null;
   /** Position in the text right after the row, in bytes. */
   end: number;
@@ -25,7 +25,7 @@ const CR = 0x0d;
 const LF = 0x0a;
 const SPACE = 0x20;
 
-/** Detects the format by the first line: the delimiter is the one that occurs most often in it. */
+/** Detects the format from the first line: the delimiter is the candidate that occurs most often in it. */
 export function guessFormat(text: string): CsvFormat {
   const counts = new Map(DELIMITERS.map((delimiter) => [delimiter, 0]));
   let quoted = false;
@@ -46,7 +46,7 @@ export function guessFormat(text: string): CsvFormat {
   return { delimiter: best?.[0] ?? ',', newline };
 }
 
-/** State of the reader within a row. */
+/** State of the parser within a row. */
 type State = 'cellStart' | 'plain' | 'quoted' | 'afterQuote';
 
 export class CsvReader {
@@ -56,7 +56,7 @@ export class CsvReader {
   readonly #maxRowBytes: number;
   /** Position of `#buffer` in the text. */
   #offset: number;
-  /** The incomplete row; empty while an oversized row is skipped. */
+  /** The incomplete row; empty while an oversized row is being skipped. */
   #buffer: Buffer = Buffer.alloc(0);
   /** Number of bytes of `#buffer` that have been scanned. */
   #scanned = 0;
@@ -96,7 +96,7 @@ export class CsvReader {
     this.#scanned = this.#buffer.length;
   }
 
-  /** Yields the last row, if the text does not end with a line end. */
+  /** Yields the last row if the text does not end with a line break. */
   *finish(): Generator<CsvRow> {
     if (this.#buffer.length === 0 && !this.#tooLong) return;
     const unclosed = this.#state === 'quoted';
@@ -110,7 +110,7 @@ export class CsvReader {
     yield row;
   }
 
-  /** Returns the index of the line end that ends the row, or -1 if the row continues after the buffer. */
+  /** Returns the index of the line break that ends the row, or -1 if the row continues after the buffer. */
   #findEnd(buffer: Buffer, from: number): number {
     const newline = this.#newlineByte;
     const delimiter = this.#delimiterByte;
@@ -223,12 +223,12 @@ function skipSpaces(text: string, from: number): number {
   return index;
 }
 
-/** Direction marks, zero-width spaces and soft hyphens. Joiners of letters and emoji stay. */
+/** Direction marks, zero-width spaces and soft hyphens. Joiners of letters and emoji are kept. */
 const INVISIBLE = /[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/g;
 const PLAIN = /^[\x20!#-&(-<>-~]*$/;
 
 /**
- * The text that a cell shows in a spreadsheet: without white space around it, invisible characters,
+ * Returns the text of a cell as a spreadsheet shows it: without surrounding white space, invisible characters,
  * apostrophes before numbers and formulas, and the formula around a text such as `="0049"`.
  */
 export function cellText(cell: string): string {

@@ -34,17 +34,17 @@ export interface NumberProblem {
 
 export interface ImportedDoNotCall {
   addedCount: number;
-  /** Numbers that were already on the list or in an earlier row. */
+  /** Number of phone numbers that were already on the list or in an earlier row. */
   presentCount: number;
-  /** Rows without a phone number, or with one that cannot be read; their other numbers are added. */
+  /** Number of rows without a phone number, or with one that cannot be read; their other numbers are added. */
   failedCount: number;
-  /** The first 1,000 of what cannot be read. */
+  /** The first 1,000 numbers that cannot be read. */
   problems: NumberProblem[];
 }
 
 /**
- * Adds all numbers of a file to the do-not-call list. When it returns, none of them is called any more, and
- * whatever seems to be a number but cannot be read is reported.
+ * Adds all numbers of a file to the do-not-call list. Once it returns, none of them is called any more. Anything that
+ * looks like a number but cannot be read is reported.
  *
  * Order: the whole file is validated before the first number is written, then batches are committed one
  * by one. If a batch fails, earlier batches remain and the same file can be imported again.
@@ -100,9 +100,9 @@ type Country = PhoneNumberRules['defaultCountry'];
 
 /** Indexes of the columns with phone numbers. */
 interface PhoneColumns {
-  /** Named as such in the header: each filled cell is one. */
+  /** Columns named as such in the header: each filled cell is a phone number. */
   named: readonly number[];
-  /** Have one in some row, and may have other things in the others. */
+  /** Columns with a phone number in some row; other rows may contain something else. */
   found: readonly number[];
 }
 
@@ -134,7 +134,7 @@ function readRow(
   return { numbers, unread: [{ text, reason }] };
 }
 
-/** Finds the phone number columns and checks that the file can be read to its end. */
+/** Finds the phone number columns, and checks that the file can be read to its end. */
 async function inspectFile(
   checks: Checks,
   { file, encoding }: ImportDoNotCallInput,
@@ -156,7 +156,7 @@ async function inspectFile(
   const hasHeader = !cells.some(hasNumber);
   const columns = hasHeader ? mapColumns(checks, cells, null) : [];
   const isNamed = (index: number): boolean => columns[index]?.field === 'phoneNumber';
-  // Names that are no better than "Number", and cells without a name.
+  // Columns without a name, or with a name no better than "Number".
   const mayHaveNumbers = (index: number): boolean => {
     const name = columns[index]?.column ?? '';
     return name === '' || guessField(name)?.field === 'phoneNumber';

@@ -1,4 +1,4 @@
-/** Recognizes what databases, spreadsheets and people write into cells without a value. Pure. */
+/** Recognizes what databases, spreadsheets and people write into empty cells. Pure. */
 import type { ImportField } from './header-names.ts';
 
 const EMPTY = new Set([
@@ -30,11 +30,11 @@ const EMPTY = new Set([
   ],
   ...['-', '--', '---', '–', '—', '?', '??', '.', '...'],
 ]);
-/** Empty only where no value is spelled like it. */
+/** Empty only in fields where no value is spelled like this. */
 const EMPTY_IN_FIELDS = new Set(['na', 'no', 'x', 'no email', 'no phone', 'unknown']);
 const FIELDS_WITH_A_FORM: ReadonlySet<ImportField> = new Set(['phoneNumber', 'email', 'timezone']);
 const NAMES: ReadonlySet<ImportField> = new Set(['firstName', 'lastName', 'name']);
-/** People are called Null and Nan. */
+/** Some people are named Null or Nan. */
 const NAME_LIKE = new Set(['Null', 'Nan']);
 
 /** Whether a trimmed cell of a column has no value. `field` is null for metadata. */
@@ -42,7 +42,7 @@ export function isEmptyCell(cell: string, field: ImportField | null): boolean {
   if (cell === '') return true;
   if (cell.length > 15) return false;
   const text = cell.toLowerCase();
-  // Whoever writes "none" there gives none.
+  // In a consent column, "none" means that consent is denied.
   if (field === 'consent' && text === 'none') return false;
   if (field !== null && NAMES.has(field) && NAME_LIKE.has(cell)) return false;
   if (EMPTY.has(text)) return true;

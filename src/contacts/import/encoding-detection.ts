@@ -1,4 +1,4 @@
-/** Detects the encoding of a file if only one makes sense. Pure. */
+/** Detects the encoding of a file if only one is plausible. Pure. */
 import {
   ENCODINGS,
   encodingByMark,
@@ -8,7 +8,7 @@ import {
   UnreadableTextError,
 } from './text-encoding.ts';
 
-/** Letters beyond ASCII of the languages that are written in an encoding. */
+/** Letters beyond ASCII of the languages written in an encoding. */
 const WESTERN = [
   'äöüßé',
   'àâæçéèêëîïôœùûüÿ',
@@ -38,18 +38,18 @@ const ALPHABETS: Partial<Record<FileEncoding, readonly string[]>> = {
   WINDOWS_1253: ['αβγδεζηθικλμνξοπρστυφχψωςάέήίόύώϊϋΐΰ'],
   WINDOWS_1254: ['çğıiöşüâîû'],
 };
-/** Encodings that are detected. */
+/** Encodings that can be detected. */
 const DETECTED: readonly FileEncoding[] = ['WINDOWS_1252', 'MACINTOSH'];
 
-/** Symbols that stand between words, and none within a word. */
+/** Symbols that occur between words, but not within a word. */
 const BETWEEN_WORDS = new Set('\u00a0«»“”„‘‚…•·€£§°©®™¡¿ªº–—‹›´²³½');
 const MAX_WORDS = 20_000;
 
 /**
- * The encoding of a file: by its byte order mark, UTF-8 if all of it is valid, else Windows-1252 or
+ * Detects the encoding of a file: by its byte order mark; UTF-8 if all of it is valid; otherwise Windows-1252 or
  * MacRoman if the words of the file make sense in it and in no other encoding.
  *
- * @throws UnreadableTextError that asks for the encoding if it is not certain.
+ * @throws UnreadableTextError that asks for the encoding if it is uncertain.
  */
 export async function detectEncoding(read: () => AsyncIterable<Buffer>): Promise<FileEncoding> {
   try {
@@ -95,11 +95,11 @@ function addWords(words: Set<string>, text: string): void {
 
 interface Candidate {
   encoding: FileEncoding;
-  /** The words in this encoding. */
+  /** The words decoded with this encoding. */
   words: string[];
 }
 
-/** The encodings in which all words make sense, each reading of the words once. */
+/** Returns the encodings in which all words make sense, one for each distinct reading of the words. */
 function candidatesFor(words: readonly string[]): Candidate[] {
   const readings = new Map<string, Candidate>();
   for (const [name, alphabets] of Object.entries(ALPHABETS)) {
@@ -113,7 +113,7 @@ function candidatesFor(words: readonly string[]): Candidate[] {
   return [...readings.values()];
 }
 
-/** Whether all letters belong to one alphabet and stand where such letters and symbols can stand. */
+/** Whether all letters belong to one alphabet, and letters and symbols stand where they can occur. */
 function makesSense(words: readonly string[], alphabets: readonly string[]): boolean {
   const letters = new Set<string>();
   for (const word of words) {
@@ -129,7 +129,7 @@ function makesSense(words: readonly string[], alphabets: readonly string[]): boo
 function isPlausible(word: string): boolean {
   // Letters of two scripts.
   if (/[A-Za-z]/.test(word) && /(?!\p{Script=Latin})\p{L}/u.test(word)) return false;
-  // A capital within a word, and several accented letters in a row.
+  // A capital letter within a word, or several accented letters in a row.
   if (/\p{L}[^\p{ASCII}\P{Lu}]\p{Ll}/u.test(word)) return false;
   if (/[^\p{ASCII}\P{Ll}]\p{Lu}/u.test(word)) return false;
   if (/(?:(?![ªº])[^\p{ASCII}\P{Script=Latin}]){3}/u.test(word)) return false;

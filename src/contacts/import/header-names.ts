@@ -8,7 +8,7 @@ import { composedPhoneRank, PHONE_NAMES, WEAK_PHONE_NAMES } from './phone-header
  */
 export type ImportField = (typeof CONTACT_FIELDS)[number] | 'name' | 'doNotCall' | 'consent';
 
-/** Common header names; case, spaces, punctuation and accents do not matter. Earlier names are better matches. */
+/** Common header names, compared without case, spaces, punctuation and accents. Earlier names match better. */
 const NAMES: Record<ImportField, readonly string[]> = {
   phoneNumber: [...PHONE_NAMES, ...WEAK_PHONE_NAMES],
   firstName: names(
@@ -114,7 +114,7 @@ for (const [field, list] of Object.entries(NAMES)) {
   }
 }
 
-/** Lower case, without accents, spaces and punctuation. */
+/** Normalizes a header: lower case, without accents, spaces and punctuation. */
 function simplify(header: string): string {
   return header
     .normalize('NFKD')
@@ -126,11 +126,11 @@ function simplify(header: string): string {
 
 const OPT_OUT =
   /\b(?:dnc|do ?not ?(?:call|phone|contact)|don'?t (?:call|phone)|opt(?:ed)? ?out|unsubscribed)\b/;
-/** Opt-outs of other channels, and columns about a check of the list. */
+/** Opt-outs of other channels, and columns about checks against the list. */
 const OTHER_OPT_OUT =
   /\b(?:e ?-?mails?|mail|sms|texts?|mms|fax|newsletter|whatsapp|cookies?|push|scrub(?:bed)?|check(?:ed)?|last)\b/;
 
-/** Whether a name that is composed of words says that a person must not be called, as "Phone 1 DNC" does. */
+/** Whether a name composed of words, such as "Phone 1 DNC", says that a person must not be called. */
 function saysDoNotCall(column: string): boolean {
   const words = column
     .replace(/([a-z])([A-Z])/g, '$1 $2')
@@ -141,16 +141,16 @@ function saysDoNotCall(column: string): boolean {
 
 export interface Guess {
   field: ImportField;
-  /** How well the name fits; 0 is best. */
+  /** Quality of the match; 0 is best. */
   rank: number;
 }
 
-/** Ranks of names that are composed of words, after those of whole names. */
+/** First rank of names composed of words, after those of whole names. */
 const COMPOSED_RANK = PHONE_NAMES.length;
-/** From here on a name is a phone number column only if no other column is. */
+/** From this rank on, a name means a phone number column only if no other column does. */
 export const WEAK_RANK = COMPOSED_RANK + 1_000;
 
-/** Returns the field that a column name suggests and how well, or null. */
+/** Returns the field that a column name suggests and its rank, or null. */
 export function guessField(column: string): Guess | null {
   const guess = FIELD_OF.get(simplify(column));
   if (guess?.field === 'phoneNumber' && guess.rank >= PHONE_NAMES.length) {

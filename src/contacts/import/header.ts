@@ -1,4 +1,4 @@
-/** Finds the header of a file, and with it the format and the encoding of the file. */
+/** Finds the header of a file, and with it the file's format and encoding. */
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import { type CsvFormat, CsvReader, type CsvRow, DELIMITERS, guessFormat } from './csv.ts';
 import { detectEncoding } from './encoding-detection.ts';
@@ -6,9 +6,9 @@ import { type FileEncoding, readText, UnreadableTextError } from './text-encodin
 
 const MAX_HEADER_BYTES = 64 * 1024;
 export const MAX_COLUMNS = 1_000;
-/** Rows in which a header is looked for below titles. */
+/** Number of rows searched for a header below titles. */
 const MAX_TITLES = 20;
-/** The first line of a file that names its delimiter, as Excel writes and reads it. */
+/** A first line that names the delimiter, as written and read by Excel. */
 const DELIMITER_LINE = /^"?sep=([^"\r\n])"?(?:\r\n|\r|\n)/i;
 
 /** How the bytes of a file are read. */
@@ -31,10 +31,9 @@ export interface HeaderOptions {
 }
 
 /**
- * Reads the header of a file: the first row, or the first one below rows of titles that looks like a
- * header.
+ * Reads the header of a file: the first row or, below title rows, the first row that looks like a header.
  *
- * @throws UnreadableTextError if it has none, or its encoding is not certain.
+ * @throws UnreadableTextError if there is none, or the encoding is uncertain.
  */
 export async function readHeader(
   file: UploadedFile,
@@ -93,12 +92,12 @@ function findHeader(text: Buffer, isHeader: HeaderOptions['isHeader']): FoundHea
   return { format, row };
 }
 
-/** A character that takes one byte, as readers of rows require. */
+/** Whether a character takes one byte, as the CSV parser requires. */
 function isDelimiter(character: string | undefined): boolean {
   return character !== undefined && /^[\t\x20-\x7e]$/.test(character);
 }
 
-/** Titles have fewer filled cells than the header, or a single one. */
+/** Finds a header below titles. Titles have fewer filled cells than the header, or only one. */
 function headerBelowTitles(
   text: Buffer,
   format: CsvFormat,

@@ -1,4 +1,4 @@
-/** Decides whether a cell says that a person must not be called. Pure. */
+/** Decides whether a cell means that a person must not be called. Pure. */
 
 const YES = words(
   'true 1 yes y x t on ok checked ✓ ✔ ☑ ja j wahr oui vrai si sí verdadero sim verdadeiro vero s да д истина tak',
@@ -9,12 +9,12 @@ const NO = words(
   'false 0 no n f off unchecked ✗ ✘ ☐ nein falsch non faux nee não nao falso нет н ложь nie fałsz hayır hayir yanlış',
   'tidak いいえ 否 不 不是 아니오 아니요 نہیں لا خطأ không hapana ไม่ خیر नहीं இல்லை కాదు नाही না',
 );
-/** Words of a do-not-call column that are no objection to calls. */
+/** Words in a do-not-call column that are no objection to calls. */
 const CALLABLE = words(
   'subscribed active allowed callable opted-in opted_in optedin opt-in optin never clean clear safe eligible',
   'not-listed not-on-dnc not-opted-out not-unsubscribed no-dnc not-dnc',
 );
-/** Words of a consent column that give consent. */
+/** Words in a consent column that give consent. */
 const CONSENTED = words(
   'granted given opted-in opted_in optedin opt-in optin subscribed confirmed allowed accepted explicit',
 );
@@ -31,8 +31,8 @@ function normalize(text: string): string {
 const DATE = /^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[t-].*)?$/;
 
 /**
- * Whether a filled cell of a do-not-call or consent column means that the person must not be called. A
- * date is the date of an opt-out or of a consent. Unknown words count against calling.
+ * Whether a filled cell of a do-not-call or consent column means that the person must not be called. A date is that of
+ * an opt-out in the former and of a consent in the latter. Unknown words count as an objection.
  */
 export function optsOut(field: 'doNotCall' | 'consent', cell: string): boolean {
   const value = normalize(cell).replace(/^([01])[.,]0+$/, '$1');

@@ -1,19 +1,19 @@
-/** Reads cells with one or several phone numbers. Pure. */
+/** Reads cells that contain one or more phone numbers. Pure. */
 import { type CountryCode, readPhoneNumber } from '../../infra/phone-number.ts';
 
-/** Between several values in a cell of Google Contacts. */
+/** Separates several values in a cell of Google Contacts. */
 export const VALUE_SEPARATOR = /\s:::\s/;
-/** Between several numbers, as people write them. The first ones also come before extensions. */
+/** Separates several numbers, as people write them. The characters of the first pattern also precede extensions. */
 const LIST_SEPARATOR = /[;,|\n]/;
 const LOOSE_SEPARATOR = /[;,|\n/]/;
-/** More is no list of numbers of one person, and takes long to read. */
+/** A longer cell is not a list of one person's numbers, and is slow to read. */
 const MAX_CELL_CHARACTERS = 1_000;
-/** A longer extension is another number. */
+/** Digits beyond this indicate another number rather than an extension. */
 const MAX_EXTENSION = 6;
 
 export interface PhoneCell {
   numbers: string[];
-  /** What cannot be read, with the reason as the end of a sentence that starts with the text. */
+  /** Text that cannot be read. `problem` completes a sentence that starts with the text. */
   unread: { text: string; problem: string }[];
 }
 
@@ -40,7 +40,7 @@ export function readPhoneCell(cell: string, country: CountryCode | undefined): P
   return read;
 }
 
-/** The numbers of a list, or the whole text. */
+/** Splits a list into its numbers. Returns the whole text if it is not a list. */
 function partsOf(text: string, country: CountryCode | undefined): string[] {
   if (!LOOSE_SEPARATOR.test(text)) return [text];
   const split = (separator: RegExp, least: number): string[] | null => {

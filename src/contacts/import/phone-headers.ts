@@ -1,4 +1,4 @@
-/** Header names of phone number columns, in many languages. Pure. */
+/** Header names of phone number columns in many languages. Pure. */
 
 function names(...lists: string[]): string[] {
   return lists.flatMap((list) => list.split('|'));
@@ -45,7 +45,7 @@ const PHONE_WORDS = new Set(
     'phone|phones|phonenumber|telephone|tel|mobile|mobilephone|cell|cellphone|landline|whatsapp|msisdn|telefon|telefono',
   ),
 );
-/** Words that may stand beside one for a phone, in the order of preference. */
+/** Words that may accompany a word for a phone, in order of preference. */
 const QUALIFIERS = names(
   'number|no|nr|num|value|person|contact|customer|client|lead|buyer|patient|primary|main|default|preferred|direct|e164|formatted|full|raw',
   'personal|private|work|business|office|company|corporate|billing|shipping|mailing|address|home|day|daytime|evening|other|alternate|alt|secondary|line',
@@ -53,8 +53,8 @@ const QUALIFIERS = names(
 const QUALIFIER_RANK = new Map(QUALIFIERS.map((word, rank) => [word, rank]));
 
 /**
- * How well a name that is composed of words fits a phone number column (lower is better), or null if it
- * does not: "Phone 1 - Value" and "Person - Phone - Work" do; "Phone Type" and "Business Fax" do not.
+ * How well a name composed of words fits a phone number column (lower is better), or null if it does not: "Phone 1 -
+ * Value" and "Person - Phone - Work" fit; "Phone Type" and "Business Fax" do not.
  */
 export function composedPhoneRank(header: string): number | null {
   const words = header

@@ -1,4 +1,4 @@
-/** Turns the cells of a row into a contact. Pure. */
+/** Converts the cells of a row to a contact. Pure. */
 import { type PhoneNumberRules, readPhoneNumber } from '../../infra/phone-number.ts';
 import { type OptOut, optOutReason } from '../do-not-call.ts';
 import {
@@ -22,16 +22,16 @@ export type RowReading =
       warning: string | null;
     }
   | {
-      /** Why the row has no contact. */
+      /** Reason why the row has no contact. */
       reason: string;
-      /** Text of the phone number cell, or null if it is empty or unknown. */
+      /** Text of the phone number cell; null if it is empty or unknown. */
       phoneNumber: string | null;
       optOut: OptOutOfRow | null;
     };
 
 /** A row whose person must not be called. */
 export interface OptOutOfRow {
-  /** Column that says so. */
+  /** Column with the opt-out. */
   column: string;
   /** All phone numbers of the row, at least one. */
   phoneNumbers: string[];
@@ -39,10 +39,10 @@ export interface OptOutOfRow {
 
 /** Metadata key of the extension in a phone number cell. */
 const EXTENSION_KEY = 'extension';
-/** A phone number without these has no extension. */
+/** Characters that occur in every phone number with an extension. */
 const EXTENSION_SIGN = /[\p{L}#;,~]/u;
 
-/** What the cells of a row say. */
+/** Values read from the cells of a row. */
 interface RowCells {
   input: ContactInput;
   optOut: string | null;
@@ -94,8 +94,8 @@ export function contactRowReader(
 }
 
 /**
- * All numbers of a row whose person must not be called, also those that may not be called anyway. What cannot be
- * read is reported, since it may be called under another spelling.
+ * Reads all numbers of a row whose person must not be called, including numbers that may not be called anyway. Text
+ * that cannot be read is reported, since the number may be called under another spelling.
  */
 function readOptOut(
   column: string,
@@ -120,20 +120,20 @@ function readOptOut(
   return { row, unread };
 }
 
-/** The entries that a row adds to the do-not-call list. */
+/** Returns the entries that a row adds to the do-not-call list. */
 export function optOutsOf({ column, phoneNumbers }: OptOutOfRow): OptOut[] {
   const reason = optOutReason(column);
   return phoneNumbers.map((phoneNumber) => ({ phoneNumber, reason }));
 }
 
 interface ChosenPhone {
-  /** Column of the number, or -1. */
+  /** Index of the column of the number, or -1. */
   index: number;
   text: string | null;
   extension: string | null;
 }
 
-/** The first valid number of the columns, or else the first that is filled. */
+/** Chooses the first valid number of the columns, else the first filled one. */
 function choosePhoneNumber(
   indexes: readonly number[],
   cells: readonly string[],
@@ -153,7 +153,7 @@ function choosePhoneNumber(
   };
   const [first] = filled;
   if (!first) return { index: -1, text: null, extension: null };
-  // Most rows have one number, which is read with the contact.
+  // Most rows have a single number, which is validated with the contact.
   const chosen =
     filled.length === 1 && !EXTENSION_SIGN.test(first.text)
       ? null
@@ -165,7 +165,7 @@ function choosePhoneNumber(
   };
 }
 
-/** The cells except that of the phone number, which is in the column `phoneIndex`. */
+/** Reads all cells except that of the phone number, which is in the column `phoneIndex`. */
 function readCells(
   columns: readonly ImportColumn[],
   cells: readonly string[],
@@ -199,7 +199,7 @@ function readCells(
   return row;
 }
 
-/** The name of the column that gave a value. */
+/** Returns the name of the column from which a value came. */
 function columnOf(
   columns: readonly ImportColumn[],
   field: keyof ContactInput,
@@ -212,7 +212,7 @@ function columnOf(
   return found?.column ?? field;
 }
 
-/** The reasons, each with the columns that it applies to. */
+/** Formats the reasons, each with the columns to which it applies. */
 function warningOf(ignored: readonly IgnoredCell[]): string | null {
   if (ignored.length === 0) return null;
   const byReason = Map.groupBy(ignored, ({ reason }) => reason);
@@ -229,7 +229,7 @@ function nameFields({ firstName, lastName }: ContactInput): ContactInput {
   return { ...(firstName ? { firstName } : {}), ...(lastName ? { lastName } : {}) };
 }
 
-/** "Ada King Lovelace" and "Lovelace, Ada". */
+/** Splits names such as "Ada King Lovelace" and "Lovelace, Ada". */
 function splitName(name: string): ContactInput {
   const [last, first, ...others] = name.split(',', 3).map((part) => part.trim());
   if (last && first && others.length === 0) return { firstName: first, lastName: last };

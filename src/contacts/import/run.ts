@@ -1,7 +1,7 @@
 /**
- * Imports the rows of a stored file in batches. The contacts, problems and counters of a batch and the
- * position right after it are written in one transaction. After a crash, the next run continues behind
- * the last committed batch, so that every row is imported, reported and counted exactly once.
+ * Imports the rows of a stored file in batches. The contacts, problems and counters of a batch and the position right
+ * after it are written in one transaction. After a crash, the next run continues after the last committed batch, so
+ * that every row is imported, reported and counted exactly once.
  *
  * A run holds the lease of its import. It stops after a few seconds and enqueues the next run, so that
  * imports share the workers and a process can stop at any time.
@@ -33,8 +33,8 @@ export const BATCH_ROWS = 2_000;
 const MAX_RUN_MS = 5_000;
 const LEASE_SECONDS = 30;
 /**
- * Delays between runs without progress, which double. With them, an import whose batch fails always is given
- * up after a day of runs. Time in which nobody ran it does not count.
+ * Delays between runs without progress, doubling each time. With these, an import whose batch always fails is given up
+ * after a day of runs. Time in which nobody ran it does not count.
  */
 const RETRY_SECONDS = { first: 2, max: 3_600 };
 const MAX_STALLED_RUNS = 32;
@@ -47,7 +47,7 @@ const LEASE_COLUMNS = { table: 'contact_imports', id: 'lease_id', until: 'lease_
  * Handles `importContacts` jobs. Does nothing if the import has ended, another run holds its lease, or the last
  * run made no progress a short time ago.
  *
- * The next run is delayed in advance, until a batch is committed: a run may also end with its process.
+ * The next run is delayed in advance, until a batch is committed, because a run may also end with its process.
  */
 export async function runContactImport(app: App, { id }: { id: string }): Promise<void> {
   const lease = newLease({
@@ -76,14 +76,14 @@ export async function runContactImport(app: App, { id }: { id: string }): Promis
   }
 }
 
-/** SQL condition: whether an import waits or runs. */
+/** SQL condition: whether an import is waiting or running. */
 export function hasOpenImports(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM contact_imports WHERE status IN ('PENDING', 'RUNNING'))`;
 }
 
 /**
- * Fallback for lost jobs: resumes imports whose run has failed or died, and fails those whose runs have made no
- * progress for a day.
+ * Fallback for lost jobs: resumes imports whose run failed or died, and fails those whose runs have made no progress
+ * for a day.
  */
 export async function sweepContactImports(app: App): Promise<void> {
   const now = new Date();
@@ -135,11 +135,11 @@ interface RowReport {
 }
 
 interface Batch {
-  /** By subscriber, in the order of the file. */
+  /** By subscriber, in file order. */
   contacts: Map<string, ContactColumns>;
-  /** Number of rows whose subscriber is in an earlier row of the batch. */
+  /** Number of rows whose subscriber occurs in an earlier row of the batch. */
   repeats: number;
-  /** The numbers of the rows that opt out of calls. */
+  /** Numbers of the rows that opt out of calls. */
   optOuts: OptOut[];
   optOutRows: number;
   /** Rows that were not imported. */
@@ -164,7 +164,7 @@ function newBatch(end: number): Batch {
   };
 }
 
-/** Reads a batch while the previous one is written. */
+/** Imports batch by batch. The next batch is read while the previous one is being written. */
 async function importBatches(app: App, row: ContactImport, lease: Lease): Promise<void> {
   const mapping = row.mapping as unknown as ImportMapping;
   const reader = new CsvReader(mapping, MAX_ROW_BYTES, Number(row.bytesRead));
@@ -202,7 +202,7 @@ async function importBatches(app: App, row: ContactImport, lease: Lease): Promis
   await write({ status: 'COMPLETED', failure: null });
 }
 
-/** Yields the text of the file from the position of the import, in pieces, and null at its end. */
+/** Yields the text of the file from the position of the import in pieces, and null at its end. */
 async function* storedFile(app: App, row: ContactImport): AsyncGenerator<Buffer | null> {
   const start = Number(row.bytesRead);
   let skip = start % CHUNK_BYTES;
@@ -211,7 +211,7 @@ async function* storedFile(app: App, row: ContactImport): AsyncGenerator<Buffer 
     const chunk = await app.db.contactImportChunk.findUnique({
       where: { importId_position: { importId: row.id, position } },
     });
-    // Deleted with a cancelled import or its folder.
+    // Deleted with a canceled import or its folder.
     if (!chunk) throw new LeaseLostError();
     yield Buffer.from(
       chunk.content.buffer,
@@ -264,7 +264,7 @@ interface Finish {
   failure: string | null;
 }
 
-/** @throws LeaseLostError when the import was cancelled or deleted, or another run holds its lease. */
+/** @throws LeaseLostError if the import was canceled or deleted, or another run holds its lease. */
 async function commitBatch(
   app: App,
   { row, lease }: { row: ContactImport; lease: Lease },
@@ -272,10 +272,10 @@ async function commitBatch(
   then: 'CONTINUE' | 'YIELD' | Finish,
 ): Promise<void> {
   const finish = typeof then === 'object' ? then : null;
-  // Not in the transaction: they stay even if the contacts cannot be written, or the import has been canceled.
+  // Outside the transaction: opt-outs are kept even if the contacts cannot be written or the import was canceled.
   await addOptOuts(app.db, { ...row, now: app.now() }, batch.optOuts);
   await app.db.$transaction(async (tx) => {
-    // The folder is locked first, as in every writer that adds contacts.
+    // The folder is locked first, like in every writer that adds contacts.
     await lockFolders(tx, row, [row.folderId]);
     const [held] = await tx.$queryRaw<unknown[]>`
       SELECT 1 FROM contact_imports

@@ -21,7 +21,7 @@ export const MAX_IMPORT_BYTES = 200 * 1024 * 1024;
 export const MAX_ROWS = 1_000_000;
 /** Maximum size of a row. A longer row is reported as a problem. */
 export const MAX_ROW_BYTES = 256 * 1024;
-/** Exact size of every stored piece of a file except the last, so that a position can be found. */
+/** Exact size of every stored piece of a file except the last, so that a position can be located. */
 export const CHUNK_BYTES = 1024 * 1024;
 /** Maximum number of columns that a caller maps. */
 export const MAX_MAPPINGS = 200;
@@ -53,7 +53,7 @@ export function duplicateRuleOf({
 /**
  * Stores the file and enqueues a job that imports its rows.
  *
- * Order: header and arguments are validated, then the import, the file and the job are written in one
+ * Order: header and arguments are validated first. Then the import, the file and the job are written in one
  * transaction, which also checks that the rest of the file is text. If that fails, nothing is stored.
  */
 export async function importContacts(
@@ -133,7 +133,7 @@ async function storeFile(
   let pending: Buffer[] = [];
   let pendingBytes = 0;
   const store = async (content: Buffer): Promise<void> => {
-    // Not `create`, which returns the piece.
+    // Not `create`, which would return the content.
     await tx.contactImportChunk.createMany({
       data: [{ importId, position, content: new Uint8Array(content) }],
     });
@@ -156,7 +156,7 @@ async function storeFile(
   return BigInt(size);
 }
 
-/** Runs `read` and adds a file that is too large or unreadable to the problems. */
+/** Runs `read`. If the file is too large or unreadable, adds a problem and returns undefined. */
 export async function checkFile<T>(
   checks: Checks,
   file: UploadedFile,

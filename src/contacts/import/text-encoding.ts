@@ -1,4 +1,4 @@
-/** Decodes the bytes of a file to UTF-8 text and rejects what is not text. Pure. */
+/** Decodes the bytes of a file to UTF-8 text, and rejects what is not text. Pure. */
 import { isUtf8 } from 'node:buffer';
 
 /** The file is not readable text. The message is shown to the user. */
@@ -11,7 +11,7 @@ export class NotUtf8Error extends UnreadableTextError {
   override name = 'NotUtf8Error';
 }
 
-/** Encodings of files, by their labels in the Encoding Standard. */
+/** File encodings, with their labels in the Encoding Standard. */
 export const ENCODINGS = {
   UTF_8: 'utf-8',
   UTF_16LE: 'utf-16le',
@@ -46,7 +46,7 @@ const SIGNATURES: readonly [Buffer, string][] = [
   [Buffer.from('ffd8ff', 'hex'), 'a JPEG image'],
 ];
 
-/** First bytes of text that name its encoding. */
+/** Byte order marks, with the encodings they indicate. */
 const BYTE_ORDER_MARKS: readonly [Buffer, FileEncoding][] = [
   [Buffer.from('efbbbf', 'hex'), 'UTF_8'],
   [Buffer.from('fffe', 'hex'), 'UTF_16LE'],
@@ -79,7 +79,7 @@ export async function* readText(
   yield* take(start.length < 4 ? start : Buffer.alloc(0), true);
 }
 
-/** Decodes the next piece; with `last`, also what is pending. */
+/** Decodes the next piece; with `last`, also the pending bytes. */
 type Take = (piece: Buffer, last: boolean) => Generator<Buffer>;
 
 function begin(start: Buffer, given: FileEncoding): Take {
@@ -88,7 +88,7 @@ function begin(start: Buffer, given: FileEncoding): Take {
 }
 
 /**
- * The encoding that a byte order mark at the start of a file names, or null without one.
+ * Returns the encoding indicated by a byte order mark at the start of a file; null if there is none.
  *
  * @throws UnreadableTextError if the start is that of a file that is not text.
  */

@@ -1,7 +1,7 @@
-/** Reads time zones as people, Windows and CRMs write them. Pure. */
+/** Reads time zones as written by people, Windows and CRMs. Pure. */
 import { WINDOWS_TO_IANA_MAP } from 'windows-iana';
 
-/** Abbreviations of one zone, and names that are not in the table of Windows. */
+/** Abbreviations with a single meaning, and names that are missing in the Windows table. */
 const ZONES: Record<string, string> = {
   'America/New_York': 'et est edt',
   'America/Chicago': 'ct cdt',
@@ -70,13 +70,13 @@ function normalize(name: string): string {
     .replace(/[\s_]+/g, '-');
 }
 
-/** An IANA name in parentheses, as Salesforce shows it. */
+/** An IANA name in parentheses, as displayed by Salesforce. */
 const IANA_IN_PARENTHESES = /\(([A-Z][A-Za-z_]+(?:\/[A-Za-z0-9_+-]+)+)\)/;
 
 /**
- * Returns the IANA zone that a text names, or the text itself if it names none that this function
- * knows. Understands Windows names by the table of CLDR, the names of Rails, HubSpot and Salesforce,
- * and abbreviations that stand for one zone. For ambiguous abbreviations it returns what they can mean.
+ * Returns the IANA zone that a text names, or the text itself if it is not recognized. Recognizes Windows names from
+ * the CLDR table, names used by Rails, HubSpot and Salesforce, and unambiguous abbreviations. For ambiguous
+ * abbreviations, returns their possible meanings.
  */
 export function readTimeZone(text: string): string | { canMean: string } {
   const written = IANA_IN_PARENTHESES.exec(text)?.[1] ?? text.replaceAll('_slash_', '/');
