@@ -1,4 +1,4 @@
-/** Filter of agent lists. */
+/** Filters agent lists. */
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';

@@ -43,7 +43,7 @@ export interface AgentInput {
   crmWebhookSecret?: Given<string>;
 }
 
-/** Content of an agent with its references as UUIDs and the secret in clear text. */
+/** Content of an agent, with its references as UUIDs and the secret in clear text. */
 export interface AgentContent extends AgentSettings {
   name: string;
   voiceId: string;
@@ -63,26 +63,26 @@ export interface AgentContent extends AgentSettings {
   crmWebhookSecret: string | null;
 }
 
-/** Content in which invalid list entries are undefined. Without problems it is an `AgentContent`. */
+/** Content in which invalid list entries are undefined. If there are no problems, it is an `AgentContent`. */
 export interface ReadContent extends Omit<AgentContent, 'toolIds' | 'knowledgeBaseIds'> {
   toolIds: (string | undefined)[];
   knowledgeBaseIds: (string | undefined)[];
 }
 
 interface ReadOptions {
-  /** Reset fields that were not sent to their defaults. */
+  /** Whether to reset fields that were not sent to their defaults. */
   whole: boolean;
-  /** Accept any address for the CRM webhook. */
+  /** Whether to accept any URL for the CRM webhook. */
   allowPrivate: boolean;
-  /** Addresses that are accepted for it although they are not public HTTPS, with everything below them. */
+  /** URLs accepted for it although they are not public HTTPS, and everything below them. */
   allowedUrls: readonly string[];
-  /** Accept premium numbers as targets of transfers. */
+  /** Whether to accept premium numbers as transfer targets. */
   allowPremium: boolean;
 }
 
 type Reader<Value, Given> = (value: Given, path: ProblemPath) => Value | undefined;
 
-/** The fields that the input sets; null means the default. Invalid fields are omitted and reported. */
+/** Returns the fields set by the input; null means the default. Invalid fields are omitted and reported. */
 export function readContent(
   checks: Checks,
   input: AgentInput,
@@ -179,7 +179,7 @@ type Columns = PlainColumns & {
   extractionSchema: JsonColumn;
 };
 
-/** The columns of the row, without the secret. References in lists are in other tables. */
+/** Returns the columns of the row, without the secret. References in lists are stored in other tables. */
 export function toColumns(content: AgentContent): Columns;
 export function toColumns(content: Partial<AgentContent>): Partial<Columns>;
 export function toColumns(content: Partial<AgentContent>): Partial<Columns> {

@@ -1,4 +1,4 @@
-/** The voice, tools and knowledge bases that an agent refers to: checks, locks and writes. */
+/** Checks, locks and writes an agent's references to its voice, tools and knowledge bases. */
 import type { Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
@@ -15,9 +15,9 @@ export type AgentReferences = Pick<
 >;
 
 interface ReferenceChange {
-  /** What the agent refers to now; null for a new agent. */
+  /** Current references of the agent; null for a new agent. */
   before: AgentReferences | null;
-  /** What the write sets. Invalid fields are missing, and invalid list entries are undefined. */
+  /** References that the write sets. Invalid fields are missing, and invalid list entries are undefined. */
   change: Partial<Pick<ReadContent, keyof AgentReferences>>;
 }
 
@@ -97,7 +97,7 @@ async function checkNotWithdrawn(tx: Tx, checks: Checks, voiceId: string): Promi
   );
 }
 
-/** Ultravox refuses two tools of one name, because the model could not distinguish them. */
+/** Ultravox refuses two tools with the same name, because the model could not distinguish them. */
 async function checkToolNames(
   tx: Tx,
   viewer: Viewer,
@@ -131,7 +131,7 @@ async function checkToolNames(
   }
 }
 
-/** Replaces the lists that are given. */
+/** Replaces the given lists. */
 export async function writeReferences(
   tx: Tx,
   organizationId: string,
@@ -157,7 +157,7 @@ export async function writeReferences(
   }
 }
 
-/** Raises the revision of every agent that uses a resource. The agents are locked in order of id. */
+/** Raises the revision of every agent that uses a resource. The agents are locked in order of ID. */
 export async function raiseRevisions(
   tx: Tx,
   { kind, id }: ResyncAgents,

@@ -1,4 +1,4 @@
-/** Builds the call template of an agent. It is always complete, because an update replaces it. */
+/** Builds the call template of an agent. It is always complete, because an update replaces all of it. */
 import type { Agent } from '../generated/prisma/client.ts';
 import type {
   CallTemplate,
@@ -29,7 +29,7 @@ export type TemplateAgent = Pick<
   | 'builtInConfig'
 >;
 
-/** What the agent refers to, by remote id. */
+/** References of the agent, as remote IDs. */
 export interface TemplateReferences {
   voiceId: string;
   tools: readonly SelectedTool[];
@@ -38,7 +38,7 @@ export interface TemplateReferences {
 
 const MAX_NAME = 64;
 
-/** The name at Ultravox. It ends with our id, by which the remote agent is found. */
+/** Returns the name at Ultravox. It ends with our ID, by which the remote agent is found. */
 export function remoteName(name: string, publicAgentId: string): string {
   const slug = name
     .normalize('NFKD')
@@ -50,12 +50,12 @@ export function remoteName(name: string, publicAgentId: string): string {
 }
 
 /**
- * Without a schema, Ultravox derives one from the placeholders and may require each of them. Inbound
- * calls, which have no variables, would then be refused.
+ * Without a schema, Ultravox derives one from the placeholders and may require each of them. It would then refuse
+ * inbound calls, which have no variables.
  */
 const ANY_VARIABLES = { type: 'object', additionalProperties: true };
 
-/** Fields without a value are omitted, and Ultravox uses its defaults. */
+/** Builds the call template. Fields without a value are omitted, so that Ultravox uses its defaults. */
 export function callTemplate(agent: TemplateAgent, references: TemplateReferences): CallTemplate {
   const { greetingSettings, inactivityMessages, vadSettings, builtInConfig } = settingsOf(agent);
   return withoutNulls({
@@ -87,7 +87,7 @@ export function callTemplate(agent: TemplateAgent, references: TemplateReference
   });
 }
 
-/** Names of the tools of Ultravox that the agent has. Custom tools must have other names. */
+/** Names of the Ultravox tools that the agent has. Custom tools must have other names. */
 export function builtInToolNames(config: BuiltInConfig | null, hasKnowledge: boolean): string[] {
   return [
     ...(hasKnowledge ? ['queryCorpus'] : []),
@@ -107,10 +107,10 @@ function builtInTools(config: BuiltInConfig | null): (SelectedTool & { toolName:
   ];
 }
 
-/** Silence after which the agent speaks first, when the greeting has a text but no delay. */
+/** Silence after which the agent speaks first if the greeting has a text but no delay. */
 const DEFAULT_FALLBACK_DELAY = '3s';
 
-/** Missing fields get the defaults of an agent without greeting settings. */
+/** Builds the first speaker settings. Missing fields get the defaults of an agent without greeting settings. */
 export function firstSpeakerSettings(greeting: Partial<GreetingSettings>): FirstSpeakerSettings {
   const { firstSpeaker = 'AGENT', text = null, delay = null, uninterruptible = false } = greeting;
   if (firstSpeaker === 'AGENT') return { agent: withoutNulls({ text, delay, uninterruptible }) };

@@ -11,14 +11,14 @@ import { enqueueSync } from '../sync/service.ts';
 import { deletedEarlier, type Viewer } from '../viewer.ts';
 import { agentSync, syncAndRead } from './sync.ts';
 
-/** Maximum number of calls or campaigns that an error names. */
+/** Maximum number of calls or campaigns listed in an error. */
 const MAX_NAMED = 10;
 
 /**
  * Deletes an agent and unassigns its phone numbers. Its calls are kept.
  *
- * Order: the row is marked as deleted and its job committed, then the agent is removed at Ultravox. If
- * that fails, the job retries. No calls reach the remote agent meanwhile, because no number leads to it.
+ * Order: the row is marked as deleted and its job committed, then the agent is removed at Ultravox. If that fails, the
+ * job retries. Until then no calls reach the remote agent, because no number leads to it.
  */
 export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: string): Promise<Agent> {
   const checks = new Checks();
@@ -47,7 +47,7 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
   return syncAndRead(app, id!);
 }
 
-/** A draft campaign does not count: it is checked when it is scheduled. */
+/** Throws if a campaign uses the agent. Drafts do not count: their agent is checked when they are scheduled. */
 async function rejectWhileInCampaigns(
   tx: Tx,
   own: { organizationId: string; agentId: string },

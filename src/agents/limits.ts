@@ -1,4 +1,4 @@
-/** Limits and choices for the fields of an agent. Limits of Ultravox are adopted. */
+/** Limits and choices for the fields of an agent, including Ultravox's own limits. */
 export const DEFAULT_MODEL = 'ultravox-v0.7';
 export const MODELS = [
   DEFAULT_MODEL,

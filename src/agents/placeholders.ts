@@ -3,7 +3,7 @@ import Mustache from 'mustache';
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 
-/** Checks a text in which Ultravox replaces `{{placeholders}}`. */
+/** Checks a text in which Ultravox replaces `{{placeholders}}`. Returns undefined if it is invalid. */
 export function template(
   checks: Checks,
   value: string,

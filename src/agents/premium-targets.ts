@@ -1,6 +1,6 @@
 /**
- * Keeps transfers of agents within the rule of their organization for premium numbers. Ultravox has the
- * targets, and transfers incoming calls without asking, so none may be left when the rule changes.
+ * Ensures that transfers of agents follow their organization's rule for premium numbers. Ultravox stores the targets
+ * and transfers inbound calls without asking, so none may remain when the rule changes.
  */
 import type { Tx } from '../app.ts';
 import { publicId } from '../ids.ts';
@@ -21,7 +21,7 @@ function premiumTarget(config: BuiltInConfig | null | undefined): string | null 
   return number && isPremiumNumber(number) ? number : null;
 }
 
-/** Checks the target of a transfer by the rule as it is until the transaction ends. */
+/** Checks a transfer target by the current rule, which stays locked until the transaction ends. */
 export async function checkPremiumTarget(
   tx: Tx,
   viewer: Viewer,

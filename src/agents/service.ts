@@ -1,4 +1,4 @@
-/** Creates and changes agents. They are deleted in `deletion.ts`. */
+/** Creates and changes agents. `deletion.ts` deletes them. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Agent } from '../generated/prisma/client.ts';
@@ -57,7 +57,7 @@ export async function createAgent(app: App, viewer: Viewer, input: AgentInput): 
 }
 
 /**
- * Changes the fields that were sent; null resets a field to its default.
+ * Updates the given fields; null resets a field to its default.
  *
  * Order: the row, with a higher revision, and its job are committed, then the agent is sent to
  * Ultravox. If that fails, calls use the last synced revision; the job retries unless Ultravox refused
@@ -75,7 +75,7 @@ export async function updateAgent(
 }
 
 /**
- * Replaces all fields; those not sent are reset to their defaults. Order and failures are those of
+ * Replaces all fields; fields that are not given are reset to their defaults. Order and failures are as in
  * `updateAgent`.
  */
 export async function replaceAgent(
@@ -94,7 +94,7 @@ export async function replaceAgent(
 interface AgentChange {
   /** Holds the problems found so far. */
   checks: Checks;
-  /** Public id. */
+  /** Public ID. */
   id: string;
   content: Partial<ReadContent>;
 }
@@ -136,8 +136,8 @@ async function changeAgent(app: App, viewer: Viewer, change: AgentChange): Promi
 }
 
 /**
- * Sends an agent to Ultravox now, even if Ultravox has refused its current revision. Does nothing when
- * the current revision is at Ultravox.
+ * Sends an agent to Ultravox now, even if Ultravox has refused its current revision. Does nothing if the current
+ * revision is at Ultravox.
  */
 export async function retryAgentSync(
   app: App,
@@ -160,7 +160,7 @@ export async function retryAgentSync(
   return syncAndRead(app, id!);
 }
 
-/** The secret that signs the agent's CRM webhook; null when there is none. */
+/** The secret that signs the agent's CRM webhook; null if there is none. */
 export function crmWebhookSecretOf(
   app: App,
   agent: Pick<Agent, 'id' | 'crmWebhookSecret'>,
@@ -206,7 +206,7 @@ function findOwn(app: App, viewer: Viewer, id: string): Promise<Agent | null> {
   return app.db.agent.findFirst({ where: { ...ownedBy(viewer), id } });
 }
 
-/** The agent, locked against changes and deletion until the transaction ends. */
+/** Returns the agent, locked against changes and deletion until the transaction ends. */
 async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<Agent | null> {
   const locked = await tx.$queryRaw<unknown[]>`
     SELECT id FROM agents

@@ -108,7 +108,7 @@ export function inactivityMessages(
   return checks.problems.length > before ? undefined : messages;
 }
 
-/** Ultravox has no HANG_UP, which the REST API documents. */
+/** Maps HANG_UP, which the REST API documents but Ultravox does not have. */
 function endBehavior(given: InactivityMessageInput['endBehavior']): EndBehavior {
   return given === 'HANG_UP' ? 'HANG_UP_SOFT' : (given ?? 'UNSPECIFIED');
 }
@@ -157,7 +157,7 @@ const SIP_URI = /^sips?:[^@\s<>]+@[^@\s<>]+$/i;
 /** The phone number in the user part of a SIP URI. */
 const NUMBER_IN_SIP_URI = /^sips?:(\+\d{7,15})[;:@]/i;
 
-/** The phone number that a target of transfers leads to; null if it may be none. */
+/** The phone number that a transfer target leads to; null if it contains none. */
 export function numberOfTarget(target: string): string | null {
   if (target.startsWith('+')) return target;
   return NUMBER_IN_SIP_URI.exec(target)?.[1] ?? null;

@@ -30,7 +30,7 @@ export type VadSettings = {
 export type TransferConfig = {
   cold: boolean;
   warm: boolean;
-  /** Null only if both are false. */
+  /** Null only if `cold` and `warm` are false. */
   target: string | null;
 };
 
@@ -50,7 +50,7 @@ export interface AgentSettings {
 
 type JsonColumns = Pick<Agent, keyof AgentSettings>;
 
-/** The JSON columns with their types. Only `readContent` produces what is written to them. */
+/** The JSON columns with their types. They are only ever written with values from `readContent`. */
 export function settingsOf<Row extends Partial<JsonColumns>>(
   row: Row,
 ): Pick<AgentSettings, keyof Row & keyof AgentSettings> {

@@ -63,7 +63,7 @@ export const agentSync: SyncKind<AgentRow> = {
 
   async onResult(_app, tx, row, result) {
     if (result.outcome !== 'SYNCED' && result.outcome !== 'REFUSED') return;
-    // AGENT_DELETED is the last event of an agent.
+    // AGENT_DELETED is always the last event of an agent.
     const now = await tx.agent.findUnique({ where: { id: row.id }, select: { deletedAt: true } });
     if (!now || now.deletedAt) return;
     await appendEvents(tx, row.organizationId, [
@@ -84,7 +84,7 @@ export const agentSync: SyncKind<AgentRow> = {
   },
 };
 
-/** @throws NotReadyError while something that the agent refers to is not at Ultravox. */
+/** @throws NotReadyError while a resource that the agent refers to is not at Ultravox. */
 function wireAgent(app: SyncContext, row: AgentRow): CreateAgentRequest {
   return {
     name: remoteName(row.name, publicId('Agent', row.id)),
@@ -96,13 +96,13 @@ function wireAgent(app: SyncContext, row: AgentRow): CreateAgentRequest {
   };
 }
 
-/** Sends the agent to Ultravox now, and returns it with the result. */
+/** Sends the agent to Ultravox now, and returns it as it is afterwards. */
 export async function syncAndRead(app: App, id: string): Promise<Agent> {
   await trySync(app, agentSync, id);
   return app.db.agent.findUniqueOrThrow({ where: { id } });
 }
 
-/** Creates the agent at Ultravox again, after Ultravox has answered that it does not exist. */
+/** Creates the agent at Ultravox again, after Ultravox reported that it does not exist. */
 export async function recreateAgent(
   app: App,
   agent: Pick<Agent, 'id' | 'organizationId'>,
@@ -118,14 +118,14 @@ export async function recreateAgent(
   });
 }
 
-/** How many agents one job sends to Ultravox at once. */
+/** Number of agents that a job sends to Ultravox concurrently. */
 const RESYNC_CONCURRENCY = 5;
 
 /**
  * Sends every agent that uses a tool, a knowledge base or a voice to Ultravox again.
  *
- * Order: the raised revisions are committed with a job for each agent, then the agents are sent here.
- * If that stops halfway, the jobs send the rest.
+ * Order: the raised revisions are committed with a job for each agent, then the agents are sent here. If that is
+ * interrupted, the jobs send the rest.
  */
 export async function resyncAgentsUsing(
   app: App,

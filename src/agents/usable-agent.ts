@@ -10,7 +10,7 @@ import { existingOf, ownedBy, type Viewer } from '../viewer.ts';
 const PATH = ['agentId'];
 const NOT_FOUND = 'Agent not found.';
 
-/** The agent named by the input field `agentId`. Adds a problem when there is none. */
+/** Returns the agent given in the input field `agentId`. Adds a problem if there is none. */
 export async function findAgent(
   db: App['db'] | Tx,
   viewer: Viewer,
@@ -25,10 +25,9 @@ export async function findAgent(
 }
 
 /**
- * Checks that the viewer has the agent of a subscription. It may have been deleted, since its events are still in
- * the log.
+ * Checks that the viewer has the agent of a subscription. It may be deleted, since its events are still in the log.
  *
- * @throws RequestError BAD_USER_INPUT if there is none.
+ * @throws RequestError BAD_USER_INPUT if there is no such agent.
  */
 export async function checkWatchedAgent(app: App, viewer: Viewer, id: string): Promise<void> {
   const found = await app.db.agent.count({ where: { ...ownedBy(viewer), id } });
@@ -37,14 +36,13 @@ export async function checkWatchedAgent(app: App, viewer: Viewer, id: string): P
 }
 
 /**
- * Whether calls can be placed and taken. An agent that was ACTIVE once stays so while a change is
- * being sent.
+ * Whether the agent can place and take calls. An agent that was once ACTIVE remains so while a change is being sent.
  */
 export function isReadyForCalls(agent: Pick<Agent, 'status' | 'remoteId' | 'deletedAt'>): boolean {
   return agent.status === 'ACTIVE' && agent.remoteId !== null && agent.deletedAt === null;
 }
 
-/** Why the agent cannot take or place calls; empty when it can. */
+/** Reasons why the agent cannot place or take calls; empty if it can. */
 export function readinessProblems(agent: Agent): Problem[] {
   if (isReadyForCalls(agent)) return [];
   const why = agent.syncError ? ` Ultravox says: ${agent.syncError}` : '';
@@ -53,9 +51,9 @@ export function readinessProblems(agent: Agent): Problem[] {
 }
 
 /**
- * Keeps the agent from being deleted until the transaction ends.
+ * Prevents the agent from being deleted until the transaction ends.
  *
- * @throws UserInputError NOT_FOUND when it is deleted already.
+ * @throws UserInputError NOT_FOUND if it is already deleted.
  */
 export async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<void> {
   const locked = await lockReferences(tx, 'agents', viewer.organizationId, [id]);

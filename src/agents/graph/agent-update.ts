@@ -1,4 +1,4 @@
-/** The subscription to changes of agents. */
+/** The subscription `agentUpdated`. */
 import type { Event } from '../../generated/prisma/client.ts';
 import { EventType } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';

@@ -21,10 +21,10 @@ import {
   VadSettingsType,
 } from './agent-settings.ts';
 
-/** Options of the fields that a token for one call or one campaign may read. It is refused all others. */
+/** Options of the fields that a token for one call or campaign may read. All other fields are refused. */
 const FOR_LIMITED_TOKENS = { skipTypeScopes: true, authScopes: { readCall: true } } as const;
 
-/** For a token for one call or one campaign: the agent of that. Calls of a deleted campaign can still be read. */
+/** Limits a token for one call or campaign to its agent. Calls of a deleted campaign can still be read. */
 function seenBy({ onlyCallId, onlyCampaignId }: Viewer): Prisma.AgentWhereInput[] {
   const filters: Prisma.AgentWhereInput[] = [];
   if (onlyCallId) filters.push({ calls: { some: { id: onlyCallId, deletedAt: null } } });
@@ -46,7 +46,7 @@ export const AgentNode = builder.prismaNode('Agent', {
     ...FOR_LIMITED_TOKENS,
     description: 'Node ID, `agt_` followed by a UUID.',
   },
-  // Deleted agents too, because their calls still refer to them.
+  // Includes deleted agents, because their calls still refer to them.
   findUnique: (id, { viewer }) => {
     const filters = seenBy(viewer!);
     // Flat where possible: Prisma batches only flat lookups into one statement.
@@ -91,7 +91,7 @@ export const AgentNode = builder.prismaNode('Agent', {
   }),
 });
 
-/** Settings of calls. */
+/** Call settings. */
 builder.prismaObjectFields('Agent', (t) => ({
   temperature: t.exposeFloat('temperature', {
     description:

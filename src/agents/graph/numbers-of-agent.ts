@@ -1,4 +1,4 @@
-/** Phone numbers as lists of `Agent`. */
+/** Phone number lists of `Agent`. */
 import { builder } from '../../graphql/builder.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { useInstead } from '../../graphql/renamed.ts';
@@ -24,7 +24,7 @@ phoneNumbers.related(AgentNode, 'outboundNumbers', {
   description: `${CALLED_FROM}. Calls without \`fromNumber\` use the least recently used one. Released numbers are not included.`,
 });
 
-/** The number of phone numbers of an agent is not limited, that of the lists before the connections is. */
+/** Limit of the deprecated lists. The connections have none, since an agent may have any number of phone numbers. */
 const MAX_LISTED = 100;
 const LISTED = {
   query: { where: { releasedAt: null }, orderBy: { id: 'asc' }, take: MAX_LISTED },
