@@ -1,4 +1,4 @@
-/** The step ANALYSIS after a call: a language model judges it and extracts data. */
+/** The post-call step ANALYSIS: a language model judges the call and extracts data. */
 import type { Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { findingsIn, saveModelFindings } from '../calls/post-call/findings.ts';
@@ -17,17 +17,17 @@ import { type AnalysisTask, buildPrompt, type Prompt } from './prompt.ts';
 import { beginAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 import { NOTHING, readVerdict, type Verdict } from './verdict.ts';
 
-/** How often a model is asked that answers what cannot be used. */
+/** Maximum number of times a model is asked while its answers are unusable. */
 const MAX_ANSWERS = 3;
 
-/** Deletes what is kept of calls that are deleted. */
+/** Deletes the analyses of deleted calls. */
 export const analysisCallListener: CallListener = {
   async callsDeleted(_app, tx, callIds) {
     await tx.callAnalysis.deleteMany({ where: { callId: { in: [...callIds] } } });
   },
 };
 
-/** A model that cannot be reached is asked again later; one that answers nonsense makes the step fail. */
+/** Runs the analysis. An unreachable model is asked again later; unusable answers make the step fail. */
 export const runAnalysis: StepHandler = async (app, call, context) => {
   const task = taskOf(
     await app.db.agent.findUniqueOrThrow({ where: { id: call.agentId }, select: TASK_COLUMNS }),
@@ -36,7 +36,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
   if (!app.languageModel) return skipped('No language model is configured.');
   const transcript = await app.db.callTranscript.findUnique({ where: { callId: call.id } });
   if (!transcript) return failed(call, 'There is no transcript.');
-  // An earlier verdict stays: there is nothing to make another one of.
+  // An earlier verdict is kept, since there is nothing left to analyze again.
   if (transcript.expiredAt) return { status: 'FAILED', detail: 'The transcript was removed.' };
   const turns = await app.db.callTurn.findMany({
     where: { callId: call.id },
@@ -70,7 +70,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
 
 const NO_TASK = 'The agent has neither success criteria nor an extraction schema.';
 
-/** Finds the calls for whose analysis there is no task, save for those with an earlier analysis to remove. */
+/** Finds calls without an analysis task, except those with an earlier analysis to remove. */
 export const withoutAnalysis: FindNothingToDo = async (tx, callIds) => {
   const calls = await tx.$queryRaw<{ id: string }[]>`
     SELECT calls.id FROM calls JOIN agents ON agents.id = calls.agent_id
@@ -84,7 +84,7 @@ function skipped(detail: string): StepResult {
   return { status: 'SKIPPED', detail, save: removeAnalysis };
 }
 
-/** Of an earlier analysis, with other criteria. */
+/** Removes an earlier analysis that used other criteria. */
 const removeAnalysis: SaveStep = async (tx, call) => {
   await tx.callAnalysis.deleteMany({ where: { callId: call.id } });
   return {};
@@ -111,8 +111,8 @@ interface Used {
 }
 
 /**
- * Asks until an answer can be used, a few times at most, and adds up what that took. Answers that an earlier
- * attempt has kept are used first.
+ * Asks the model until an answer is usable, at most a few times, and adds up the time and tokens used. Answers kept by
+ * an earlier attempt are used first.
  */
 async function judge(
   model: LanguageModel,
@@ -139,7 +139,7 @@ async function judge(
       : prompt.content;
     const begun = performance.now();
     const answer = await model.ask({ ...prompt, content, signal });
-    // A null character cannot be stored; what is read from an answer contains none either.
+    // A null character cannot be stored. Values parsed from an answer contain none either.
     const text = answer.text.replaceAll('\0', '').toWellFormed();
     answers.push({ ...answer, text, seconds: Math.round(performance.now() - begun) / 1000 });
     await keepAll();

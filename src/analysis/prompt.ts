@@ -1,4 +1,4 @@
-/** Prompt of the analysis of a call. Pure. */
+/** Builds the prompt for the analysis of a call. Pure. */
 import type { CallTurn } from '../generated/prisma/client.ts';
 
 export type SpokenTurn = Pick<
@@ -7,9 +7,9 @@ export type SpokenTurn = Pick<
 >;
 
 export interface AnalysisTask {
-  /** Null when there is nothing to judge. */
+  /** Null if there is nothing to judge. */
   successCriteria: string | null;
-  /** JSON Schema of the data to extract; null when there is none. */
+  /** JSON Schema of the data to extract; null if there is none. */
   extractionSchema: Record<string, unknown> | null;
 }
 
@@ -18,14 +18,14 @@ export interface Prompt {
   content: string;
   /** JSON Schema of the answer. */
   schema: Record<string, unknown>;
-  /** Human-readable: turns of a long transcript that are omitted; null if none are. */
+  /** Human-readable note about omitted turns of a long transcript; null if none are omitted. */
   omitted: string | null;
 }
 
-/** About 15,000 tokens, which every current model takes. */
+/** Maximum transcript length in characters: about 15,000 tokens, which every current model accepts. */
 const MAX_TRANSCRIPT = 60_000;
 const MAX_TURN = 4_000;
-/** The part of the room that the beginning gets; the end of a call decides more. */
+/** Share of the limit for the beginning of a call; its end is more decisive. */
 const BEGINNING = 0.25;
 
 const INSTRUCTIONS = `You evaluate one recorded phone call for a quality team.
@@ -72,7 +72,7 @@ function shortened(text: string): string {
   return text.length > MAX_TURN ? `${text.slice(0, MAX_TURN).toWellFormed()} […]` : text;
 }
 
-/** The beginning and the end, with a note in the place of what is between. */
+/** Keeps the beginning and the end, with a note in place of the omitted lines. */
 function withinRoom(
   lines: readonly Line[],
   room: number,
@@ -110,7 +110,7 @@ function answerSchema({ successCriteria, extractionSchema }: AnalysisTask) {
   return { type: 'object', properties, required: Object.keys(properties) };
 }
 
-/** References of a schema point into itself, and so cannot be embedded. */
+/** Prepares a schema for embedding. A schema with references, which point into itself, is replaced with any object. */
 function embedded(schema: Record<string, unknown>): Record<string, unknown> {
   if (JSON.stringify(schema).includes('"$ref"')) return { type: 'object' };
   const { $schema: _dialect, $id: _id, ...content } = schema;

@@ -1,4 +1,4 @@
-/** What a language model is asked about a call, and how its answers are kept until they are used. */
+/** Defines what a language model is asked about a call, and keeps its answers until they are used. */
 import { createHash } from 'node:crypto';
 import type { Agent } from '../generated/prisma/client.ts';
 import type { LanguageModel } from '../infra/outgoing/language-model.ts';
@@ -22,14 +22,14 @@ export interface PaidAnswer {
 }
 
 /**
- * Partial result of the step ANALYSIS. It is committed before the model is asked, with the answers there are, and
- * again with each answer: so nobody asks beside a running attempt, and an attempt after a crash uses the answers
- * of the one before. An answer that is on its way when the process is killed is lost, and the model is asked
- * again: only the provider knows whether there was one.
+ * Partial result of the step ANALYSIS. It is committed before the model is asked, with the answers so far, and again
+ * after each answer. So no request duplicates a running attempt, and an attempt after a crash uses the answers of the
+ * previous one. An answer in transit when the process is killed is lost, and the model is asked again: only the
+ * provider knows whether there was one.
  */
 export interface PartialAnalysis {
   task: string;
-  /** Of everything that the model receives: answers to another request are of no use. */
+  /** Hash of everything that the model receives. Answers to a different request cannot be used. */
   request: string;
   answers: PaidAnswer[];
 }
@@ -38,7 +38,7 @@ export function hashOf(value: unknown): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('base64url');
 }
 
-/** What to keep before the model is asked: the answers that an earlier attempt has kept for the same request. */
+/** Returns what to keep before the model is asked, with answers kept by an earlier attempt at the same request. */
 export function beginAnalysis(
   model: LanguageModel,
   task: AnalysisTask,

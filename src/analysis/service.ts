@@ -1,4 +1,4 @@
-/** Analyzes calls again, on request. */
+/** Analyzes calls again on request. */
 import type { App, Tx } from '../app.ts';
 import { lockRunningSteps, restartSteps } from '../calls/post-call/start.ts';
 import { wakeWorkers } from '../calls/post-call/wake.ts';
@@ -10,11 +10,11 @@ import { ownedBy, type Viewer } from '../viewer.ts';
 import { hashOf, type PartialAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 
 export const MAX_CALLS = 10_000;
-/** Calls of an organization that `analyzeCalls` lets wait for a language model, which may be slow and costly. */
+/** Maximum number of an organization's calls waiting for a language model, which may be slow and costly. */
 export const MAX_WAITING = 20_000;
 const BATCH = 500;
 
-/** Calls that can be analyzed: answered, ended, and with a transcript that is kept. */
+/** Calls that can be analyzed: answered, ended, and without an expired transcript. */
 const ANALYZABLE = {
   deletedAt: null,
   endedAt: { not: null },
@@ -22,7 +22,7 @@ const ANALYZABLE = {
   NOT: { transcript: { expiredAt: { not: null } } },
 } as const;
 
-/** Analyzes a call again, by the current criteria of its agent. */
+/** Analyzes a call again, with the current criteria of its agent. */
 export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise<Call> {
   const checks = new Checks();
   const uuid = checks.id('Call', id, ['id']);
@@ -45,11 +45,11 @@ export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise
 }
 
 /**
- * The same for all calls that match and were answered.
+ * Analyzes again all matching calls that can be analyzed.
  *
- * @returns how many they are.
- * @throws UserInputError for an invalid filter, and LIMIT_EXCEEDED for more than `MAX_CALLS`, or when more than `MAX_WAITING` would wait;
- *   none of them is then analyzed.
+ * @returns the number of these calls.
+ * @throws UserInputError if the filter is invalid; LIMIT_EXCEEDED if more than `MAX_CALLS` match or more than
+ *   `MAX_WAITING` would wait. None is then analyzed.
  */
 export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter): Promise<number> {
   const where = { AND: [await checkCallFilter(app, viewer, filter), ANALYZABLE] };
@@ -91,8 +91,8 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
 type AnalyzedCall = Pick<Call, 'id' | 'organizationId' | 'agentId'>;
 
 /**
- * Fetches the transcript first where there is none. An analysis that is running by the current criteria of the
- * agent goes on: its answer is the one that is wanted.
+ * Restarts the analysis of calls, fetching missing transcripts first. A running analysis with the current criteria of
+ * the agent continues, since it produces the wanted answer.
  */
 async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<void> {
   await app.db.$transaction(async (tx) => {
@@ -116,7 +116,7 @@ async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<void> 
   wakeWorkers(app, ['TRANSCRIPT', 'ANALYSIS']);
 }
 
-/** Calls of which a model is being asked what it would be asked now. */
+/** IDs of calls whose running analysis asks exactly what would be asked now. */
 async function currentlyAnalyzed(
   tx: Tx,
   calls: readonly AnalyzedCall[],

@@ -8,9 +8,9 @@ export interface Verdict {
   success: boolean | null;
   reason: string | null;
   extractedData: Record<string, unknown> | null;
-  /** Whose quotations are yet to be checked; null without a readable answer. */
+  /** Quotations in it are not checked yet. Null if the answer is unreadable. */
   findings: ModelFindings | null;
-  /** For people: what is wrong with the answer; null when nothing is. */
+  /** Human-readable problem with the answer; null if there is none. */
   problem: string | null;
 }
 
@@ -26,7 +26,7 @@ const MAX_REASON = 2_000;
 const MAX_DATA = 100_000;
 const MAX_PROBLEM = 500;
 
-/** Only the requested fields are read; other content of the answer is ignored. */
+/** Parses an answer. Only the requested fields are read; all other content is ignored. */
 export async function readVerdict(task: AnalysisTask, text: string): Promise<Verdict> {
   const verdict: Verdict = { ...NOTHING };
   const answer = parseObject(text);
@@ -52,7 +52,7 @@ export async function readVerdict(task: AnalysisTask, text: string): Promise<Ver
   return { ...verdict, problem: problem === '' ? null : problem };
 }
 
-/** An optional part of the answer: what has another form is left out. */
+/** Reads the optional findings of an answer. Values of another form are ignored. */
 function findingsIn({
   answeredBy,
   answeredByQuote,
@@ -74,7 +74,7 @@ async function dataProblem(schema: Record<string, unknown>, data: unknown): Prom
   return schemaViolation({ schema, data, name: 'extractedData' });
 }
 
-/** Also out of a Markdown fence, which some models cannot do without. */
+/** Parses a JSON object, also in a Markdown fence, which some models always add. Null if there is none. */
 function parseObject(text: string): Record<string, unknown> | null {
   const trimmed = text.trim();
   const isFenced = trimmed.startsWith('```') && trimmed.endsWith('```');

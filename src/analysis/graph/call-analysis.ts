@@ -1,4 +1,4 @@
-/** What a language model found in a call, on calls. */
+/** Results of the analysis of a call, as fields of calls. */
 import { CallFilterInput, CallNode } from '../../calls/graph/call.ts';
 import { AnalysisStatusEnum } from '../../calls/graph/call-enums.ts';
 import type { CallAnalysis } from '../../generated/prisma/client.ts';
