@@ -1,4 +1,4 @@
-/** Periods of a range by the clock and calendar of a time zone: what analytics group by. */
+/** Divides a range into periods by the clock and calendar of a time zone, for grouping in analytics. */
 import {
   dateOf,
   dayAt,
@@ -11,25 +11,25 @@ import {
 export type TimeUnit = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH' | 'HOUR_OF_WEEK';
 
 export interface Periods {
-  /** Start of each period, ascending; each ends where the next begins. */
+  /** Start of each period, ascending. Each period ends where the next one starts. */
   starts: readonly Date[];
-  /** The group of each period: an index into `groups`. */
+  /** Group of each period, as an index into `groups`. */
   labels: readonly number[];
   groups: readonly PeriodGroup[];
 }
 
 export interface PeriodGroup {
-  /** Null for an hour of the week, which has many. */
+  /** Null for an hour of the week, which has many starts. */
   start: Date | null;
-  /** 1 (Monday) to 7; for an hour of the week. */
+  /** 1 (Monday) to 7; set only for an hour of the week. */
   weekday: number | null;
-  /** 0 to 23; for an hour of the week. */
+  /** 0 to 23; set only for an hour of the week. */
   hour: number | null;
 }
 
 /**
- * The periods that cover a range. A day is as long as the calendar of the zone makes it. An hour ends when
- * the wall clock shows another one or is changed: an hour that a clock change repeats is two hours.
+ * Returns the periods that cover a range. A day is as long as the calendar of the zone makes it. An hour ends when the
+ * wall clock shows the next one or is changed: an hour that a clock change repeats counts as two.
  */
 export function periodsOf(unit: TimeUnit, timezone: string, from: Date, to: Date): Periods {
   const range = { from: from.getTime(), to: to.getTime() };

@@ -1,4 +1,4 @@
-/** Queries for analytics. */
+/** Types of analytics queries. */
 import type { AnsweredBy, CallEndReason } from '../generated/prisma/client.ts';
 import type { TimeUnit } from './periods.ts';
 
@@ -7,7 +7,7 @@ export interface AnalyticsRange {
   to: Date;
 }
 
-/** Dimensions that are columns, of calls and of rollups alike. */
+/** Dimensions that are columns, both of calls and of rollups. */
 export const COLUMNS = {
   AGENT: 'agent_id',
   CAMPAIGN: 'campaign_id',

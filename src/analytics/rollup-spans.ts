@@ -1,4 +1,4 @@
-/** Which parts of a range can be read from rollups, and which must be counted call by call. Pure. */
+/** Determines which parts of a range can be read from rollups, and which must be counted call by call. Pure. */
 
 const DAY_MS = 86_400_000;
 
@@ -9,9 +9,9 @@ export interface Span {
 }
 
 /**
- * A rollup counts if its day is rolled up, and if it lies within the range and within one period.
+ * Splits a range. A rollup is used if its day is rolled up, and if it lies within the range and within one period.
  *
- * `days` are the starts of the days (UTC) that are rolled up, `starts` those of the periods; both ascending.
+ * `days` are the starts (UTC) of the days that are rolled up, `starts` those of the periods; both ascending.
  */
 export function splitRange(
   range: Span,

@@ -1,19 +1,19 @@
 /**
- * Rollups: the figures of days with many calls, summed up by quarter-hours and by days (UTC). The rows of
- * single calls remain the truth: a trigger notes each change of a day that is rolled up, in the transaction of
- * the change, and until the day is rolled up again its calls are counted one by one.
+ * Rollups: figures of days with many calls, aggregated by quarter-hours and by days (UTC). The rows of single calls
+ * remain the source of truth. A trigger records each change to a day that is rolled up, in the transaction of the
+ * change; until the day is rolled up again, its calls are counted one by one.
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { FIRST_ID } from '../infra/ids.ts';
 
 const DAY_MS = 86_400_000;
-/** Most changes of calls, such as their bills, come before. */
+/** By then most changes to calls, such as bills, have been made. */
 const AFTER_DAYS = 2;
-/** Fewer calls of a day are counted as fast. */
+/** With fewer calls per day, counting them is as fast. */
 const MIN_CALLS = 1_000;
 const ORGANIZATIONS = 100;
-/** Days that are looked through in one statement. */
+/** Number of days scanned by one statement. */
 const WINDOW_DAYS = 60;
 const CHANGED_DAYS = 500;
 const ROLL_UP_TIMEOUT_MS = 600_000;
@@ -27,7 +27,7 @@ const DIMENSIONS: Record<Grain, Prisma.Sql> = {
   DAY: Prisma.sql`agent_id, campaign_id, phone_number_id`,
 };
 
-/** The days of an organization (starts in UTC) whose rollups are current, ascending. */
+/** Returns the days (starts in UTC) for which an organization's rollups are current, ascending. */
 export async function rolledUpDays(
   db: Pick<Tx, '$queryRaw'>,
   organizationId: string,
@@ -45,8 +45,8 @@ export async function rolledUpDays(
 }
 
 /**
- * Rolls up days that are over, and again those that have changed. Safe to run in several processes at once. An
- * organization for which it fails is tried again in the next run, and holds up no other.
+ * Rolls up past days, and again those that have changed. Safe to run in several processes at once. An organization for
+ * which it fails is retried in the next run, and does not delay the others.
  */
 export async function rollUpCalls(app: App, { minCalls = MIN_CALLS } = {}): Promise<void> {
   const changed = await app.db.$queryRaw<OrganizationDay[]>`
@@ -85,7 +85,7 @@ interface OrganizationDay {
   day: Date;
 }
 
-/** Rolls up the days of an organization that have enough calls, and notes how far it has come. */
+/** Rolls up the days of an organization that have enough calls, and records its progress. */
 async function catchUp(
   app: App,
   organizationId: string,
@@ -113,11 +113,11 @@ async function catchUp(
 }
 
 /**
- * Sums up a day. Holds a lock that changes of calls of the day share until their commit, so none is missed; those
- * that come meanwhile do not wait, and note themselves. A day that is summed up `again` and never was has only
- * notes from changes that could not see that, and loses them.
+ * Rolls up a day. Holds a lock that changes to the day's calls share until their commit, so none is missed; changes
+ * that come in the meantime do not wait, and are recorded. If a day is to be rolled up `again` but has never been, its
+ * records come from changes that could not see that; they are deleted.
  *
- * @returns false if such a change is under way.
+ * @returns false if such a change is in progress.
  */
 async function rollUpDay(
   app: App,

@@ -1,4 +1,4 @@
-/** Figures of calls over a range, by groups. */
+/** Computes figures of calls over a range, by group. */
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import { AnsweredBy, CallEndReason, Prisma } from '../generated/prisma/client.ts';
@@ -15,10 +15,10 @@ export const MAX_GROUPS = 10_000;
 export interface Figures {
   calls: number;
   answered: number;
-  /** Calls with a verdict, and those among them that met the criteria. */
+  /** Number of calls with a verdict; `successful` of them met the criteria. */
   judged: number;
   successful: number;
-  /** Calls that were answered and have ended, and their time from answer to end. */
+  /** Number of calls that were answered and have ended; `handleMs` is their total time from answer to end. */
   handled: number;
   handleMs: number;
   costMicros: bigint;
@@ -33,7 +33,7 @@ export interface Group {
   endReason: CallEndReason | null;
   answeredBy: AnsweredBy | null;
   period: PeriodGroup | null;
-  /** Distinguishes the group from others of the same query. */
+  /** Distinguishes the group from others in the same query. */
   key: string;
 }
 
@@ -43,7 +43,7 @@ type Row = Record<FigureName, bigint> & {
 
 const SUMS = Prisma.raw(FIGURE_NAMES.map((name) => `sum(${name})::bigint AS ${name}`).join(', '));
 
-/** @throws RequestError BAD_USER_INPUT for a range or zone that is wrong, and for too many groups. */
+/** @throws RequestError BAD_USER_INPUT if the range or the time zone is invalid, or there are too many groups. */
 export function checkQuery(query: Omit<AnalyticsQuery, 'filter'>): void {
   const { range, timezone, groupBy } = query;
   if (range.to <= range.from) throw badInput('`range.to` must lie after `range.from`.');
@@ -63,7 +63,7 @@ export function checkQuery(query: Omit<AnalyticsQuery, 'filter'>): void {
   if (count > MAX_GROUPS) throw tooManyGroups(count);
 }
 
-/** How many groups a query can have at most, as far as its arguments tell. */
+/** Maximum number of groups of a query, as far as its arguments tell. */
 export function maxGroups({ groupBy, range, filter }: Omit<AnalyticsQuery, 'timezone'>): number {
   const sizes = [...new Set(groupBy)].map((name) => {
     switch (name) {
@@ -87,7 +87,7 @@ export function maxGroups({ groupBy, range, filter }: Omit<AnalyticsQuery, 'time
   );
 }
 
-/** Figures of each group that has calls, in the order of the groups. */
+/** Returns the figures of each group that has calls, in group order. */
 export async function groupsOf(
   app: App,
   viewer: Pick<Viewer, 'organizationId'>,
@@ -118,8 +118,7 @@ export async function groupsOf(
 }
 
 /**
- * Median handle time of each group in seconds, by the key of the group. Times are rounded to tenths of a
- * second first.
+ * Returns the median handle time of each group in seconds, by group key. Times are first rounded to tenths of a second.
  */
 export async function mediansOf(
   app: App,
@@ -148,7 +147,7 @@ export async function mediansOf(
   );
 }
 
-/** The sum of groups. */
+/** Returns the sum of the groups' figures. */
 export function totalOf(groups: readonly Group[]): Figures {
   const total: Figures = { ...NONE };
   for (const { figures } of groups) {

@@ -1,4 +1,4 @@
-/** Where figures come from: rows of single calls, rollups, or both, each for its part of the range. */
+/** Chooses the sources of figures: rows of single calls, rollups, or both, each for its part of the range. */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Viewer } from '../viewer.ts';
@@ -15,7 +15,7 @@ export const FIGURE_NAMES = [
 ];
 export type FigureName = (typeof FIGURE_NAMES)[number];
 
-/** SQL of one source. Every source has the same columns under the same names. */
+/** SQL of one source. All sources have the same columns with the same names. */
 export interface Source {
   /** Expressions of the groups, each followed by a comma. */
   keys: Prisma.Sql;
@@ -29,14 +29,13 @@ interface Request {
   periods: Periods | null;
 }
 
-/** Below this share of the range, all calls are counted one by one. */
+/** If rollups cover less than this share of the range, all calls are counted one by one. */
 const MIN_SHARE = 0.5;
 const MAX_WAIT_MS = 10_000;
 const TIMEOUT_MS = 60_000;
 
 /**
- * Calls `read` with the sources of a query and the database to read them from, which shows one state of all of
- * them.
+ * Calls `read` with the sources of a query and a database snapshot from which to read all of them.
  */
 export function withSources<T>(
   app: App,
@@ -51,7 +50,7 @@ export function withSources<T>(
   });
 }
 
-/** The same with the rows of single calls alone. */
+/** Same as `withSources`, but only with the rows of single calls. */
 export function withCalls<T>(
   app: App,
   { organizationId }: Pick<Viewer, 'organizationId'>,
@@ -64,7 +63,7 @@ export function withCalls<T>(
 function reading<T>(app: App, read: (db: Database) => Promise<T>): Promise<T> {
   return app.db.$transaction(
     async (tx) => {
-      // Compiling takes longer than it saves.
+      // JIT compilation takes longer than it saves.
       await tx.$executeRaw`SET LOCAL jit = off`;
       return read(tx);
     },
@@ -86,7 +85,7 @@ function sourcesOf(organizationId: string, request: Request, days: number[]): So
   ];
 }
 
-/** Quarter-hours fit the clock of every time zone, but do not tell agents, campaigns and numbers apart. */
+/** Quarter-hours fit the clock of every time zone, but do not distinguish agents, campaigns and numbers. */
 function grainOf({ groupBy, filter }: AnalyticsQuery): Grain {
   const { agentIds, campaignIds, phoneNumberIds } = filter;
   const needsDay =
@@ -101,7 +100,7 @@ function lengthOf(spans: readonly Span[]): number {
   return spans.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 
-/** Of the whole range, or of parts of it. */
+/** Rows of single calls, in the whole range or in parts of it. */
 function callSource(
   organizationId: string,
   { query, periods }: Request,
@@ -149,7 +148,7 @@ function rollupSource(
   };
 }
 
-/** The rows of each span. `OFFSET` makes PostgreSQL read span by span, through the index of the instant. */
+/** The rows of each span. `OFFSET` makes PostgreSQL read span by span, using the index on the instant. */
 function withinSpans(
   spans: readonly Span[],
   { table, instant, where }: Record<'table' | 'instant' | 'where', Prisma.Sql>,
@@ -182,7 +181,7 @@ function filterSql({
   return conditions.length > 0 ? Prisma.join(conditions, ' ') : Prisma.empty;
 }
 
-/** The period comes first, so that groups are in the order of time. */
+/** Expressions of the groups. The period comes first, so that groups are in chronological order. */
 function keysSql(
   groupBy: readonly Grouping[],
   periods: Periods | null,
@@ -198,7 +197,7 @@ function keysSql(
   return keys.length > 0 ? Prisma.sql`${Prisma.join(keys)},` : Prisma.empty;
 }
 
-/** Clauses over the groups of any source. */
+/** Clauses over the groups, for any source. */
 export function groupingOf(groupBy: readonly Grouping[], periods: Periods | null) {
   const names = [...(periods ? ['period'] : []), ...columnsOf(groupBy)];
   const numbers = names.map((_, index) => index + 1).join(', ');

@@ -153,7 +153,7 @@ const AnalyticsType = builder.objectRef<AnalyticsShape>('Analytics').implement({
   }),
 });
 
-/** All calls of the range are added up, of which there may be millions. */
+/** A query aggregates all calls of the range, of which there may be millions. */
 const ANALYTICS_COST = 50;
 
 builder.queryField('analytics', (t) =>
@@ -162,7 +162,7 @@ builder.queryField('analytics', (t) =>
     description: `Figures of the calls of the organization, up to the present moment. Fails for a range of more than ${MAX_DAYS} days, and for more than ${formatNumber(MAX_GROUPS)} groups.`,
     complexity: ({ range, filter, groupBy }) => ({
       field: ANALYTICS_COST,
-      // Arguments of the wrong type are missing; the operation is then refused.
+      // Arguments of the wrong type are undefined here; the operation is refused later.
       multiplier: range
         ? maxGroups({ range, filter: readFilter(filter ?? {}), groupBy: groupBy ?? [] })
         : 1,

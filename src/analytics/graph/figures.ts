@@ -10,7 +10,7 @@ import { checkQuery, type Figures, groupsOf, MAX_DAYS, mediansOf, totalOf } from
 const DAY_MS = 86_400_000;
 
 export interface FiguresShape extends Figures {
-  /** Reads the median, which is counted only when it is asked for. */
+  /** Reads the median, which is computed only if requested. */
   median: () => Promise<number | null>;
 }
 
@@ -107,7 +107,7 @@ interface OwnerKey {
   range: AnalyticsRange;
 }
 
-/** Figures of any number of agents or campaigns; one statement for each range. */
+/** Loads the figures of any number of agents or campaigns, with one statement per range. */
 const loadFigures = batched<OwnerKey, FiguresShape>(async ({ app, viewer }, keys) => {
   const sets = Map.groupBy(keys, ({ by, range }) => `${by}/${+range.from}/${+range.to}`);
   const found = new Map<OwnerKey, FiguresShape>();
@@ -181,7 +181,7 @@ function checkedRange(range: AnalyticsRange | null | undefined): AnalyticsRange 
   return range;
 }
 
-/** Ends with the coming hour, so that many fields of an operation share one statement. */
+/** Returns a range that ends with the current hour, so that many fields of an operation share one statement. */
 function lastDays(now: Date, days: number): AnalyticsRange {
   const to = new Date((Math.floor(now.getTime() / 3_600_000) + 1) * 3_600_000);
   return { from: new Date(to.getTime() - days * DAY_MS), to };
