@@ -1,4 +1,4 @@
-/** Creates the demo organization of a start without settings, through the services. */
+/** Creates the demo organization of a start without settings, using the services. */
 import { createAgent } from '../agents/service.ts';
 import type { App } from '../app.ts';
 import { createCall } from '../calls/service.ts';
@@ -24,7 +24,7 @@ import { makeHistory } from './history.ts';
 
 const NAME = 'Demo organization';
 
-/** Numbers reserved for fiction, which nobody owns. */
+/** Numbers reserved for fictional use, which nobody owns. */
 export const DEMO_NUMBER = '+14155550100';
 export const DEMO_PEOPLE = {
   answers: '+14155550142',
@@ -36,16 +36,16 @@ export const DEMO_PEOPLE = {
 
 export interface DemoKey {
   key: string;
-  /** Creates and stores another key; null when the key is a setting. */
+  /** Creates and stores another key; null if the key is a setting. */
   renew: (() => Promise<string>) | null;
 }
 
 /**
- * Creates the demo organization if there is none, and makes sure that its key works. Only one process
- * may run it at a time.
+ * Creates the demo organization if there is none, and makes sure that its key works. Must not run in more than one
+ * process at a time.
  *
- * @returns the key, and the function that creates the demo data, if it has to be created.
- * @throws ConfigError when the key is a setting and was revoked.
+ * @returns the key, and a function that creates the demo data; null if the data already exists or is disabled.
+ * @throws ConfigError if the key is a setting and was revoked, has expired or belongs to another organization.
  */
 export async function prepareDemo(
   app: App,
@@ -76,7 +76,7 @@ export async function prepareDemo(
   return { key, fill: app.config.DEMO_DATA ? () => makeDemoData(app, viewer) : null };
 }
 
-/** IDs of objects of the demo organization, for the variables of the GraphiQL tabs. */
+/** IDs of objects in the demo organization, for the variables of the GraphiQL tabs. */
 export async function demoIds(app: App): Promise<Partial<TabIds>> {
   const organizationId = await demoOrganizationId(app.db);
   if (!organizationId) return {};
@@ -143,7 +143,7 @@ async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
   await makeCampaign(app, viewer, agentId);
 }
 
-/** A contact list, and a campaign that is ready to be scheduled. */
+/** Creates a contact list, and a campaign that is ready to be scheduled. */
 async function makeCampaign(app: App, viewer: Viewer, agentId: string): Promise<void> {
   const folder = await createContactFolder(app, viewer, {
     name: 'Patients',

@@ -1,4 +1,4 @@
-/** Three weeks of past calls for the demo organization, the same at every first start. */
+/** Creates three weeks of past calls for the demo organization, the same on every first start. */
 import { addPastOutcomes } from '../analysis/past-outcomes.ts';
 import type { App } from '../app.ts';
 import { addPastCalls, type PastCall } from '../calls/past-calls.ts';
@@ -9,7 +9,7 @@ const HOUR_MS = 3_600_000;
 const OPENS_AT_HOUR = 8;
 const OPEN_HOURS = 10;
 
-/** Working days have more calls than Saturdays, and Sundays none. */
+/** Working days have more calls than Saturdays; Sundays have none. */
 function callsOn(day: Date): number {
   const weekday = day.getUTCDay();
   if (weekday === 0) return 0;
