@@ -2,7 +2,7 @@
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 
-/** Limit of Ultravox. */
+/** Ultravox's limit. */
 export const MAX_DOCUMENT_BYTES = 10 * 1024 * 1024;
 
 const ZIP = [0x50, 0x4b, 0x03, 0x04];
@@ -11,7 +11,7 @@ const PDF = [...Buffer.from('%PDF-')];
 
 interface DocumentType {
   contentType: string;
-  /** Other MIME types that browsers and tools send for it. */
+  /** Other MIME types that browsers and tools send for this type. */
   aliases?: readonly string[];
   /** First bytes of such a file; null for text. */
   signature: readonly number[] | null;
@@ -49,7 +49,7 @@ export interface DocumentInput {
   content: string;
 }
 
-/** The content and the MIME type to upload it with. */
+/** Returns the content and the MIME type to upload it with. Undefined if there are problems. */
 export function checkDocument(
   checks: Checks,
   input: DocumentInput,

@@ -4,7 +4,7 @@ import { type UserInputError, userError } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 
-/** Adds a problem at `path` when the viewer has no such knowledge base. */
+/** Adds a problem at `path` if the viewer has no such knowledge base. */
 export async function checkKnowledgeBase(
   app: App,
   viewer: Viewer,

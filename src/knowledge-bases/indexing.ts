@@ -1,6 +1,6 @@
 /**
- * Polls the indexing status of knowledge bases, which Ultravox does not report by itself: every two
- * seconds at first, and less often the longer indexing takes.
+ * Polls the indexing status of knowledge bases, which Ultravox does not report unprompted: every two seconds at first,
+ * and less often the longer indexing takes.
  */
 import type { App } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -23,7 +23,7 @@ interface DueBase {
 
 const DUE = Prisma.sql`next_check_at <= now() AND deleted_at IS NULL AND remote_id IS NOT NULL`;
 
-/** SQL condition: whether a knowledge base is due. */
+/** SQL condition: whether a knowledge base is due for a check. */
 export function indexingIsDue(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM knowledge_bases WHERE ${DUE})`;
 }
@@ -49,7 +49,7 @@ export async function checkIndexing(app: App): Promise<void> {
   }
 }
 
-/** Schedules the next check in the same statement, so that a crash loses nothing. */
+/** Claims due knowledge bases, and schedules their next check in the same statement, so that a crash loses nothing. */
 async function claimDue(app: App): Promise<DueBase[]> {
   return app.db.$queryRaw<DueBase[]>`
     UPDATE knowledge_bases b SET next_check_at = now() + make_interval(secs =>
@@ -76,7 +76,7 @@ async function checkBase(app: App, base: DueBase): Promise<void> {
   await recordStatus(app, base, corpus, sources);
 }
 
-/** Sends a knowledge base again whose corpus was removed at Ultravox, which creates a new one. */
+/** Sends a knowledge base again whose corpus was removed at Ultravox; Ultravox then creates a new one. */
 async function recreate(app: App, base: DueBase): Promise<void> {
   await app.db.$transaction(async (tx) => {
     const raised = await tx.knowledgeBase.updateMany({
@@ -87,7 +87,7 @@ async function recreate(app: App, base: DueBase): Promise<void> {
   });
 }
 
-/** Ends polling once all sources are READY, unless another check was scheduled meanwhile. */
+/** Writes the status. Ends polling once all sources are READY, unless another check was scheduled meanwhile. */
 async function recordStatus(
   app: App,
   base: DueBase,
@@ -126,7 +126,7 @@ async function recordStatus(
   });
 }
 
-/** `CORPUS_STATUS_READY` and `SOURCE_STATUS_READY` → `READY`; null for unknown values. */
+/** Maps `CORPUS_STATUS_READY` and `SOURCE_STATUS_READY` to `READY`, and so on. Null for unknown values. */
 function indexingStatus(remoteStatus: string | undefined): IndexingStatus | null {
   const status = remoteStatus?.replace(/^(CORPUS|SOURCE)_STATUS_/, '');
   switch (status) {

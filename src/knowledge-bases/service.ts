@@ -1,4 +1,4 @@
-/** Lists, creates, changes and deletes knowledge bases. Their sources are in `sources.ts`. */
+/** Lists, creates, changes and deletes knowledge bases. `sources.ts` handles their sources. */
 import type { App } from '../app.ts';
 import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
 import type { SyncStatus } from '../generated/prisma/enums.ts';
@@ -35,7 +35,7 @@ export function listedKnowledgeBases(
 }
 
 /**
- * The corpus id of a knowledge base, for the call template of an agent.
+ * Returns the corpus ID of a knowledge base, for the call template of an agent.
  *
  * @throws NotReadyError until the knowledge base is at Ultravox. `resyncAgents` is enqueued once it is.
  */
@@ -54,9 +54,9 @@ export interface CreateKnowledgeBaseInput {
 /**
  * Creates an empty knowledge base.
  *
- * Order: the row and its job are committed, then the corpus is created at Ultravox. If Ultravox cannot
- * be reached, the job retries, after it has looked for the corpus by our id. If Ultravox refuses the
- * knowledge base, the row is FAILED until it is changed.
+ * Order: the row and its job are committed, then the corpus is created at Ultravox. If Ultravox cannot be reached, the
+ * job retries, after looking for the corpus by our ID. If Ultravox refuses the knowledge base, the row is FAILED until
+ * it is changed.
  */
 export async function createKnowledgeBase(
   app: App,
@@ -132,8 +132,8 @@ export async function updateKnowledgeBase(
 /**
  * Deletes a knowledge base that no agent uses, with its sources.
  *
- * Order: the rows are marked as deleted and the job committed, then the corpus is removed at Ultravox,
- * which removes its sources too. If that fails, the job retries.
+ * Order: the rows are marked as deleted and the job committed, then the corpus is removed at Ultravox, which also
+ * removes its sources. If that fails, the job retries.
  *
  * @returns the UUID of the knowledge base.
  */

@@ -1,4 +1,4 @@
-/** Adds sources to knowledge bases, documents and web pages, and deletes them. */
+/** Adds documents and web pages to knowledge bases as sources, and deletes sources. */
 import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { KnowledgeSource, Prisma } from '../generated/prisma/client.ts';
@@ -10,7 +10,7 @@ import { checkDocument, type DocumentInput } from './documents.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './sync.ts';
 
-/** Limit of Ultravox. */
+/** Ultravox's limit. */
 export const MAX_SOURCES = 20;
 export const MAX_URLS = 50;
 const MAX_DEPTH = 10;
@@ -32,10 +32,9 @@ export type AddDocumentSourceInput = AddSourceInput & DocumentInput;
 /**
  * Adds a document to a knowledge base.
  *
- * Order: the row with the document and its job are committed, then the document is uploaded to Ultravox
- * and a source created from it; then the document is removed from the row. If Ultravox cannot be
- * reached, the job retries, after it has looked for the source by our id. If Ultravox refuses the
- * document, the row is FAILED and can only be deleted.
+ * Order: the row with the document and its job are committed. Then the document is uploaded to Ultravox, a source is
+ * created from it, and the document is removed from the row. If Ultravox cannot be reached, the job retries, after
+ * looking for the source by our ID. If Ultravox refuses the document, the row is FAILED and can only be deleted.
  */
 export async function addDocumentSource(
   app: App,
@@ -62,7 +61,7 @@ export interface AddWebSourceInput extends AddSourceInput {
   maxDocuments?: number | null | undefined;
 }
 
-/** Adds web pages to a knowledge base. Order and failures are those of `addDocumentSource`. */
+/** Adds web pages to a knowledge base. Order and failures are as in `addDocumentSource`. */
 export async function addWebSource(
   app: App,
   viewer: Viewer,
@@ -118,7 +117,7 @@ async function addSource(
 
   const id = newObjectId(viewer);
   await app.db.$transaction(async (tx) => {
-    // The lock excludes other additions, which would exceed the limit, and the deletion.
+    // The lock excludes concurrent additions, which might exceed the limit, and deletion.
     if (!(await lockForDeletion(tx, 'knowledge_bases', viewer.organizationId, baseId!))) {
       throw knowledgeBaseNotFound(['knowledgeBaseId']);
     }
@@ -161,8 +160,8 @@ async function addSource(
 /**
  * Deletes a source.
  *
- * Order: the row is marked as deleted and its job committed, then the source is removed at Ultravox. If
- * that fails, the job retries, and agents can find the content until it succeeds.
+ * Order: the row is marked as deleted and its job committed, then the source is removed at Ultravox. If that fails, the
+ * job retries, and agents can still find the content until it succeeds.
  *
  * @returns the UUID of the source.
  */

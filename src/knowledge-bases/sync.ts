@@ -53,7 +53,7 @@ export const knowledgeBaseSync: SyncKind<KnowledgeBase> = {
       where: { knowledgeBaseId: row.id, deletedAt: null, status: { not: 'FAILED' } },
       select: { id: true },
     });
-    // The retry jobs of these sources may be minutes away.
+    // The next retry of these sources' jobs may be minutes away.
     await app.jobs.enqueueMany(
       tx,
       knowledgeSourceSync.job,
@@ -64,7 +64,7 @@ export const knowledgeBaseSync: SyncKind<KnowledgeBase> = {
   },
 };
 
-/** Removing a corpus removes its sources, so nothing is left to remove for them. */
+/** Clears the deleted sources of a removed corpus: Ultravox removed them with it, so nothing is left to remove. */
 async function forgetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
   await tx.$executeRaw`
     UPDATE knowledge_sources SET remote_id = NULL, remote_attempt_at = NULL, content = NULL
@@ -72,8 +72,8 @@ async function forgetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
 }
 
 /**
- * After the corpus was removed at Ultravox and created again, empty: web pages are read again. Documents
- * are not stored here any more, so their sources are FAILED.
+ * Resets the sources after the corpus was removed at Ultravox and created again, empty. Web pages are read again.
+ * Documents that are no longer stored here cannot be sent again, so their sources are FAILED.
  */
 async function resetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
   await tx.$executeRaw`
@@ -95,7 +95,7 @@ async function resetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
     WHERE knowledge_base_id = ${base.id}::uuid AND deleted_at IS NULL`;
 }
 
-/** Without the content of the document, which is read only when it is sent. */
+/** A source without the content of its document, which is read only when it is sent. */
 export type SourceRow = Omit<KnowledgeSource, 'content'> & {
   knowledgeBase: Pick<KnowledgeBase, 'remoteId'>;
 };
@@ -121,7 +121,7 @@ export const knowledgeSourceSync: SyncKind<SourceRow> = {
   async create(app, row) {
     const corpusId = row.knowledgeBase.remoteId;
     if (!corpusId) throw new NotReadyError('The knowledge base is not at Ultravox yet.');
-    // A document takes three requests, which together must not outlive the lease.
+    // A document takes three requests, which together must not outlast the lease.
     const signal = AbortSignal.timeout(app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000);
     const content =
       row.kind === 'WEB' ? crawlOf(row) : await uploadDocument(app, row, corpusId, signal);
@@ -133,7 +133,7 @@ export const knowledgeSourceSync: SyncKind<SourceRow> = {
     return source.sourceId;
   },
 
-  /** A source never changes. Reading it finds out whether it still exists. */
+  /** Checks only whether the source still exists, since sources never change. */
   async update(app, row, remoteId) {
     const corpusId = row.knowledgeBase.remoteId;
     if (!corpusId) throw new NotReadyError('The knowledge base is not at Ultravox yet.');
@@ -162,8 +162,8 @@ function crawlOf(row: SourceRow): Pick<CreateCorpusSourceRequest, 'crawl'> {
 }
 
 /**
- * An upload belongs to no source until one is created from it. If the process dies in between, the
- * upload stays unused and the next run uploads again.
+ * Uploads a document. An upload belongs to no source until one is created from it. If the process dies in between, the
+ * upload stays unused and the next run uploads the document again.
  */
 async function uploadDocument(
   app: SyncContext,
@@ -192,7 +192,7 @@ async function uploadDocument(
   return { upload: { documentIds: [documentId] } };
 }
 
-/** The document is at Ultravox now, or deleted. */
+/** Removes the document from the row once it is at Ultravox or deleted. */
 async function dropContent(tx: Tx, row: SourceRow, result: SyncResult): Promise<void> {
   if (result.outcome !== 'SYNCED' && result.outcome !== 'REMOVED') return;
   await tx.$executeRaw`UPDATE knowledge_sources SET content = NULL WHERE id = ${row.id}::uuid`;
