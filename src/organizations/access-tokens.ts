@@ -14,9 +14,9 @@ export interface CreateAccessTokenInput {
 }
 
 /**
- * Creates a read-only token that ends with its key at the latest. With a `callId` it can read only that
- * call and its events, with a `campaignId` only that campaign, its contacts, calls and their events. Of the
- * agent it can read only the id and the name.
+ * Creates a read-only token that expires no later than its key. With a `callId` it can read only that call and its
+ * events; with a `campaignId` only that campaign, its contacts and calls, and their events. Of the agent it can then
+ * read only the ID and the name.
  */
 export async function createAccessToken(
   app: App,
@@ -71,7 +71,7 @@ export async function createAccessToken(
   return { accessToken, expiresAt: new Date(expires * 1000) };
 }
 
-/** The key that signs and verifies access tokens; it is derived from `ENCRYPTION_KEY`. */
+/** The key that signs and verifies access tokens, derived from `ENCRYPTION_KEY`. */
 export function tokenKey(app: App): Uint8Array {
   return Buffer.from(app.cipher.derive('access-token'), 'hex');
 }

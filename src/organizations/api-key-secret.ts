@@ -12,7 +12,7 @@ export function hashKey(key: string): string {
   return hash('sha256', key);
 }
 
-/** `truedy_` and 32 letters and digits, each equally likely if the bytes are random. */
+/** Generates `truedy_` and 32 letters and digits, each equally likely if the bytes are random. */
 export function newApiKey(bytes: () => Uint8Array = () => randomBytes(48)): string {
   let key = '';
   while (key.length < 32) {
@@ -23,7 +23,7 @@ export function newApiKey(bytes: () => Uint8Array = () => randomBytes(48)): stri
   return `truedy_${key}`;
 }
 
-/** The stored columns of a key: a prefix to recognize it by, and its hash. */
+/** The stored columns of a key: a prefix to recognize it, and its hash. */
 export function secretColumns(key: string): { prefix: string; hash: string } {
   return { prefix: key.slice(0, 'truedy_'.length + 4), hash: hashKey(key) };
 }

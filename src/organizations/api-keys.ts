@@ -16,7 +16,7 @@ export function isUsable(app: Pick<App, 'now'>, key: ApiKey): boolean {
   return key.revokedAt === null && (key.expiresAt === null || key.expiresAt > app.now());
 }
 
-/** The same for the key with this id, read from the database. */
+/** Whether the key with this ID is usable, read from the database. */
 export async function isKeyUsable(app: App, id: string): Promise<boolean> {
   const key = await app.db.apiKey.findUnique({ where: { id } });
   return key !== null && isUsable(app, key);
@@ -53,7 +53,7 @@ export async function createApiKey(
   }
   const id = newObjectId(viewer);
   const key = newApiKey(secretBytes(app, viewer, 'api key'));
-  // Created by an earlier run under the same idempotency key, with the same secret.
+  // The key may have been created by an earlier run under the same idempotency key, with the same secret.
   const made = viewer.idempotency
     ? await app.db.apiKey.findFirst({ where: { ...ownedBy(viewer), id, hash: hashKey(key) } })
     : null;
@@ -78,7 +78,7 @@ export async function createApiKey(
   });
 }
 
-/** One address or range, as a range. */
+/** Converts one address or range to a range. Adds a problem if it is invalid. */
 function checkRange(checks: Checks, entry: string, path: (string | number)[]): string {
   const range = parseAddressRange(entry.trim());
   if (range !== null) return range;
@@ -91,8 +91,8 @@ function checkRange(checks: Checks, entry: string, path: (string | number)[]): s
 }
 
 /**
- * Revokes a key immediately, for open sockets too. Revoking it again does nothing. The last usable
- * ADMIN key cannot be revoked, because the organization would be locked out.
+ * Revokes a key immediately, also for open sockets. Has no effect on a revoked key. The last usable ADMIN key cannot be
+ * revoked, because that would lock out the organization.
  */
 export async function revokeApiKey(app: App, viewer: Viewer, id: string): Promise<ApiKey> {
   const checks = new Checks();

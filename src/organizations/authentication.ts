@@ -1,4 +1,4 @@
-/** Resolves an API key or an access token to the viewer it identifies. */
+/** Resolves an API key or an access token to its viewer. */
 import ipaddr from 'ipaddr.js';
 import { jwtVerify } from 'jose';
 import type { App } from '../app.ts';
@@ -12,7 +12,7 @@ import { isUsable } from './api-keys.ts';
 
 const LAST_USED_EVERY_MS = 60_000;
 
-/** Each viewer of a socket or stream holds one, so equal ones are the same set. */
+/** Shared scope sets. Every viewer of a socket or stream holds one, so equal sets are stored only once. */
 const scopeSets = new Map<string, ReadonlySet<ApiKeyScope>>();
 
 /** ADMIN includes WRITE, WRITE includes READ. */
@@ -28,10 +28,10 @@ function withImplied(scopes: readonly ApiKeyScope[]): ReadonlySet<ApiKeyScope> {
 }
 
 /**
- * The viewer of an API key or access token.
+ * Returns the viewer of an API key or access token.
  *
- * @throws RequestError UNAUTHENTICATED when it is unknown, expired or revoked, with the same message for
- *   all of these; FORBIDDEN when the address is not on the key's allow-list.
+ * @throws RequestError UNAUTHENTICATED if it is unknown, expired or revoked, with the same message for all of these;
+ *   FORBIDDEN if the address is not on the key's allow-list.
  */
 export async function authenticate(
   app: App,
@@ -112,11 +112,11 @@ function checkAddress(key: ApiKey, clientAddress: string | null): void {
   }
 }
 
-/** At most one write per minute and key, after the response. */
+/** Records the use of a key, at most once per minute, after the response. */
 function recordUse(app: App, key: ApiKey): void {
   const now = app.now();
   if (key.lastUsedAt && now.getTime() - key.lastUsedAt.getTime() < LAST_USED_EVERY_MS) return;
-  // The row is cached, and the next requests need not write again.
+  // The row is cached, so the next requests need not write again.
   key.lastUsedAt = now;
   app.background('recordApiKeyUse', async () => {
     await app.db.apiKey.updateMany({ where: { id: key.id }, data: { lastUsedAt: now } });

@@ -22,7 +22,7 @@ export interface DownloadLink {
   expiresAt: Date;
 }
 
-/** What those who follow a link get. */
+/** Response to a request that follows a link. */
 export interface LinkResponse {
   status: number;
   body: string | AsyncIterable<string>;
@@ -38,13 +38,13 @@ interface File {
   lines: (tx: Tx) => AsyncIterable<string>;
 }
 
-/** What a link may be used for: one of another purpose is refused. */
+/** What a link may be used for. A link with another purpose is refused. */
 interface LinkKind {
   path: string;
   purpose: string;
 }
 
-/** The link ends after some minutes, and with the key that created it. */
+/** Creates a link that is valid for `LINK_MINUTES`, but no longer than the key or token that created it. */
 export function signLink(
   app: App,
   viewer: Viewer,
@@ -62,7 +62,7 @@ export function signLink(
   return { path: `${path}?token=${token}`, expiresAt };
 }
 
-/** What a link permits; null when it is invalid, or when it or its key has ended. */
+/** Returns what a link permits; null if it is invalid or has expired, or its key is no longer usable. */
 export async function readLink<Permission extends Owner>(
   app: App,
   query: URLSearchParams,
@@ -78,7 +78,7 @@ export const LINK_REFUSED: LinkResponse = {
   body: `The link is invalid or has expired. Links expire after ${LINK_MINUTES} minutes, or with the API key that created them. Create a new one.`,
 };
 
-/** The lines of a file, from one snapshot. They break off when the key of the link ends. */
+/** Streams the lines of a file from one snapshot. The stream is aborted when the link's key is no longer usable. */
 export function fileResponse(
   app: App,
   { apiKeyId }: Pick<Owner, 'apiKeyId'>,
@@ -94,7 +94,7 @@ export function fileResponse(
   };
 }
 
-/** Looks the key up before each page, outside of the snapshot, which would not see that it was revoked. */
+/** Checks the key before each page, outside of the snapshot, which would not show a revocation. */
 async function* whileUsable(
   app: App,
   apiKeyId: string,
@@ -107,7 +107,7 @@ async function* whileUsable(
   }
 }
 
-/** Headers of a file that is saved, and that neither caches nor other sites see. */
+/** Headers of a file to save, which neither caches nor other sites can see. */
 function fileHeaders(fileName: string): Record<string, string> {
   return {
     'content-disposition': `attachment; filename="${fileName}"`,

@@ -1,4 +1,4 @@
-/** Links under which exports are downloaded, and the answers to those who follow them. */
+/** Links for downloading exports, and the responses to them. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import { exportLines, type RowSource, type RowWriter } from '../infra/files/export-format.ts';
@@ -12,7 +12,7 @@ import {
   signLink,
 } from './download-links.ts';
 
-/** What the link of every export permits; a kind of export adds to it which rows those are. */
+/** Permission in the link of every export. Each kind of export adds which rows it covers. */
 export const exportPermission = z.object({
   apiKeyId: z.uuid(),
   organizationId: z.uuid(),
@@ -31,7 +31,7 @@ export interface ExportKind<Permission extends ExportPermission, Row> {
 
 const kindOf = (path: string) => ({ path, purpose: `export ${path}` });
 
-/** A link to an export. */
+/** Creates a link to an export. */
 export function exportLink<Permission extends ExportPermission>(
   app: App,
   viewer: Viewer,
@@ -42,8 +42,8 @@ export function exportLink<Permission extends ExportPermission>(
 }
 
 /**
- * Serves a link: 403 when it or its key has ended, otherwise the lines, from one snapshot. They break off when
- * the key ends.
+ * Serves a link: 403 if it has expired or its key is no longer usable, otherwise the lines, from one snapshot. The
+ * stream is aborted when the key expires or is revoked.
  */
 export async function serveExport<Permission extends ExportPermission, Row>(
   app: App,

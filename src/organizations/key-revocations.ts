@@ -1,14 +1,14 @@
-/** Tells whoever works on behalf of an API key that it was revoked. */
+/** Notifies users of an API key in this process when it is revoked. */
 import type { App } from '../app.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
 
 export interface KeyUser {
-  /** The key is no longer accepted. May be called again. */
+  /** Called when the key is no longer accepted, possibly more than once. */
   refuse(): void;
 }
 
-/** One listener for all, since thousands may use the same key. */
+/** Users by key, with one bus listener for all, since thousands may use the same key. */
 const usersOf = perInstance((app: App) => {
   const users = new Map<string, Set<KeyUser>>();
   app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
@@ -18,8 +18,8 @@ const usersOf = perInstance((app: App) => {
 });
 
 /**
- * Calls `refuse` as soon as this process hears that the key was revoked, until `stopWatchingKey`. The
- * message may be lost.
+ * Calls `refuse` as soon as this process learns that the key was revoked, until `stopWatchingKey`. The message may be
+ * lost.
  */
 export function watchKey(app: App, apiKeyId: string, user: KeyUser): void {
   const users = usersOf(app);

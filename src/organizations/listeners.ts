@@ -1,16 +1,16 @@
-/** Listeners through which other features object to changes of an organization. Registered in `start.ts`. */
+/** Listeners through which other features can object to changes to an organization. Registered in `start.ts`. */
 import type { App, Tx } from '../app.ts';
 import type { Problem } from '../errors.ts';
 import { perInstance } from '../infra/per-instance.ts';
 
 export interface OrganizationListener {
-  /** Called in the transaction that forbids premium numbers. Returns what prevents it. */
+  /** Called in the transaction that forbids premium numbers. Returns the problems that prevent it. */
   premiumNumbersForbidden(tx: Tx, organizationId: string): Promise<Problem[]>;
 }
 
 const listeners = perInstance<App, OrganizationListener[]>(() => []);
 
-/** Registers a listener for this process. To be called before any request is served. */
+/** Registers a listener for this process. Must be called before any request is served. */
 export function addOrganizationListener(app: App, listener: OrganizationListener): void {
   listeners(app).push(listener);
 }

@@ -1,4 +1,4 @@
-/** Creates and updates organizations, with the keys that the command line and the demo need. */
+/** Creates and updates organizations, and creates the keys that the command line and the demo need. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { ApiKey, Organization } from '../generated/prisma/client.ts';
@@ -15,9 +15,9 @@ export interface UpdateOrganizationInput {
 }
 
 /**
- * Updates the settings that were given.
+ * Updates the given settings.
  *
- * @throws UserInputError INVALID_STATE when premium numbers are forbidden while agents transfer calls to them.
+ * @throws UserInputError INVALID_STATE if premium numbers are forbidden while agents transfer calls to them.
  */
 export async function updateOrganization(
   app: App,
@@ -44,7 +44,7 @@ export async function updateOrganization(
   });
 }
 
-/** Rules of the organization for numbers to call. */
+/** The organization's rules for phone numbers to call. */
 export async function phoneNumberRules(
   { db }: { db: App['db'] | Tx },
   { organizationId }: Pick<Viewer, 'organizationId'>,
@@ -56,7 +56,7 @@ export async function phoneNumberRules(
   return { allowPremium: allowPremiumNumbers };
 }
 
-/** The same, which do not change until the transaction ends. */
+/** Same as `phoneNumberRules`, locked against changes until the transaction ends. */
 export async function lockPhoneNumberRules(
   tx: Tx,
   { organizationId }: Pick<Viewer, 'organizationId'>,
@@ -65,7 +65,7 @@ export async function lockPhoneNumberRules(
   return phoneNumberRules({ db: tx }, { organizationId });
 }
 
-/** Whether a request in a call not to be called again is added to the do-not-call list. */
+/** Whether do-not-call requests made during calls are added to the do-not-call list. */
 export async function addsDoNotCallRequests(
   db: App['db'] | Tx,
   organizationId: string,
@@ -77,7 +77,7 @@ export async function addsDoNotCallRequests(
   return addDoNotCallRequests;
 }
 
-/** Creates an organization with an ADMIN key, for the start and the command line. */
+/** Creates an organization with an ADMIN key, for startup and the command line. */
 export async function createOrganization(
   app: Pick<App, 'db'>,
   input: { name: string; key?: string; id?: string },
@@ -125,9 +125,9 @@ export async function createAdminKey(
 }
 
 /**
- * Makes sure that a given key works for an organization, for the key of the demo, which is in a file.
+ * Makes sure that a given key works for an organization. Used for the key of the demo, which is stored in a file.
  *
- * @returns false when the key is revoked, expired or belongs to another organization.
+ * @returns false if the key is revoked, expired or belongs to another organization.
  */
 export async function ensureApiKey(
   app: Pick<App, 'db' | 'now'>,
