@@ -1,4 +1,4 @@
-/** Chooses the caller ID of a call, and the medium that belongs to it. */
+/** Chooses the caller ID of a call, and the corresponding medium. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -9,11 +9,11 @@ import { decryptSip } from './credentials.ts';
 import { type OutboundNumber, outgoingMedium } from './medium.ts';
 
 /**
- * The caller ID for a call of this agent `to` a number: `from`, which must be one of the agent's outbound
- * numbers, or else the outbound number whose last call is the oldest, except `to` itself. A number whose carrier account is
- * not at Ultravox yet is chosen only when there is no other.
+ * Chooses the caller ID for a call of this agent `to` a number: `from`, which must be one of the agent's outbound
+ * numbers, or else the least recently used outbound number, except `to` itself. A number whose carrier account is not
+ * at Ultravox yet is chosen only if there is no other.
  *
- * The number is locked against being released until the transaction ends.
+ * The number cannot be released until the transaction ends.
  *
  * @throws UserInputError NO_PHONE_NUMBER_CONFIGURED, PHONE_NUMBER_NOT_ASSIGNED or INVALID_INPUT.
  */
@@ -69,8 +69,8 @@ export async function chooseOutboundNumber(
 }
 
 /**
- * The medium of a call from this number to `to` (E.164). It may contain a SIP password: send it to
- * Ultravox and neither store nor log it.
+ * Returns the medium of a call from this number to `to` (E.164). It may contain a SIP password: send it to Ultravox,
+ * but neither store nor log it.
  */
 export function mediumForNumber(app: App, number: OutboundNumber, to: string): CallMedium {
   return outgoingMedium(number, to, number.provider === 'SIP' ? decryptSip(app, number) : null);
@@ -87,8 +87,8 @@ export interface CallerId {
 }
 
 /**
- * The outbound numbers of these agents and the numbers with these ids, in the order of their import,
- * without released ones. With `lock`, they cannot be released until the transaction ends.
+ * Returns the outbound numbers of these agents and the numbers with these IDs, in order of import, without released
+ * ones. With `lock`, they cannot be released until the transaction ends.
  */
 export async function callerIds(
   db: App['db'] | Tx,
@@ -108,7 +108,7 @@ export async function callerIds(
     ${lock ? Prisma.sql`FOR SHARE OF n` : Prisma.empty}`;
 }
 
-/** The numbers that are ready; all of them when none is. */
+/** Returns the numbers that are ready; all numbers if none is. */
 export function preferReady(numbers: readonly CallerId[]): CallerId[] {
   const ready = numbers.filter((number) => number.ready);
   return ready.length > 0 ? ready : [...numbers];

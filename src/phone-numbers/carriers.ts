@@ -1,4 +1,4 @@
-/** Carrier accounts: their input, and their ownership by one organization each. */
+/** Carrier accounts: their input, and their ownership. Each account belongs to one organization. */
 import type { App, Tx } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
@@ -17,7 +17,7 @@ import { accountInUse, telephonyConfigSync } from './sync.ts';
 
 type Given = string | null | undefined;
 
-/** Exactly one member. */
+/** Exactly one member is given. */
 export interface CarrierInput {
   twilio?: { accountSid?: Given; authToken?: Given } | null | undefined;
   telnyx?:
@@ -40,7 +40,7 @@ const TWILIO_SID = /^AC[0-9a-fA-F]{32}$/;
 const SIP_SERVER =
   /^(?<host>(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?::(?<port>\d{1,5}))?(?:;transport=(?:tcp|tls|udp))?$/i;
 
-/** Undefined when the input is invalid. Messages never quote a value, because it may be a secret. */
+/** Returns undefined if the input is invalid. Messages never quote a value, because it may be a secret. */
 export function checkCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
   const before = checks.problems.length;
   const carrier = readCarrier(checks, input);
@@ -101,7 +101,7 @@ function readSip(
   return { provider: 'SIP', path, ...sip };
 }
 
-/** No credentials were given: the account that the organization has imported before is used. */
+/** For an input without credentials: the account that the organization has already imported is used. */
 function storedAccount(
   provider: 'TWILIO' | 'TELNYX',
   path: ProblemPath,
@@ -142,8 +142,8 @@ function addMissing(checks: Checks, path: ProblemPath, name: string): void {
 }
 
 /**
- * Reports why the organization cannot use this account. An account of another organization and another
- * account of the same organization give the same problem, so that nothing about others is revealed.
+ * Reports why the organization cannot use this account. An account of another organization and another account of the
+ * same organization cause the same problem, so that nothing about other organizations is revealed.
  */
 export function checkOwnership(
   checks: Checks,
@@ -161,12 +161,11 @@ export function checkOwnership(
 }
 
 /**
- * Makes the organization the owner of the account, or updates its credentials, in the caller's
- * transaction. The row stays locked until that ends. Problems are added to `checks`. The credentials that
- * Ultravox accepted last stay with the account, so that `restoreCredentials` can undo the change also in
- * another process.
+ * Makes the organization the owner of the account, or updates its credentials, in the caller's transaction. The row
+ * stays locked until it ends. Problems are added to `checks`. The credentials that Ultravox last accepted are kept with
+ * the account, so that `restoreCredentials` can undo the change, even in another process.
  *
- * @returns the id of the account; null with problems.
+ * @returns the ID of the account; null if there are problems.
  */
 export async function claimAccount(
   app: App,
@@ -195,7 +194,7 @@ export async function claimAccount(
   return config.id;
 }
 
-/** What a change of the credentials is to keep of them. */
+/** Returns the credentials to keep when they are changed; null if there are none to restore. */
 function previousOf(config: TelephonyConfig): string | null {
   if (config.deletedAt) return null;
   const isRefused = config.refusedRevision === config.revision;
@@ -203,10 +202,10 @@ function previousOf(config: TelephonyConfig): string | null {
 }
 
 /**
- * Undoes changes of the credentials that Ultravox has refused, in the caller's transaction, which has locked
- * the row or deleted it.
+ * Undoes changes to the credentials that Ultravox refused, in the caller's transaction, which has locked the row or
+ * deleted it.
  *
- * @returns the id of the row to sync; null when there is nothing to restore.
+ * @returns the ID of the row to sync; null if there is nothing to restore.
  */
 export async function restoreCredentials(
   app: App,
@@ -228,7 +227,7 @@ export async function restoreCredentials(
   return id;
 }
 
-/** @returns null when the provider has an account already. */
+/** @returns null if the provider already has an account. */
 async function createConfig(
   app: App,
   tx: Tx,
@@ -246,14 +245,14 @@ async function createConfig(
   return id;
 }
 
-/** False also for equal credentials if sending them again may help. */
+/** Whether the credentials are equal. Also false if they are, but sending them again may help. */
 function isUnchanged(app: App, config: TelephonyConfig, account: Account): boolean {
   if (config.deletedAt || config.refusedRevision === config.revision) return false;
   const stored = decryptCarrier(app, config) as Record<string, unknown>;
   return Object.entries(account.secrets).every(([name, value]) => stored[name] === value);
 }
 
-/** The row of the provider, locked until the transaction ends. Lock it before its phone numbers. */
+/** Returns the row of the provider, locked until the transaction ends. Lock it before its phone numbers. */
 export async function lockConfig(
   tx: Tx,
   provider: 'TWILIO' | 'TELNYX',
@@ -264,10 +263,10 @@ export async function lockConfig(
 }
 
 /**
- * Deletes the account when the organization has no number of it left. If it may be at Ultravox, it is
- * removed there after the transaction, and then the row is deleted.
+ * Deletes the account if the organization has no number of it left. If it may be at Ultravox, it is removed there after
+ * the transaction, and then the row is deleted.
  *
- * @returns the id of the row to sync; null when there is nothing to remove at Ultravox.
+ * @returns the ID of the row to sync; null if there is nothing to remove at Ultravox.
  */
 export async function deleteIfUnused(
   app: App,

@@ -1,4 +1,4 @@
-/** Encrypts carrier credentials, bound to the row that they belong to. */
+/** Encrypts carrier credentials, bound to the row to which they belong. */
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { SipCredentials } from './medium.ts';
@@ -57,7 +57,7 @@ export function decryptTelnyx(
   return telnyxSchema.parse(decryptCarrier(app, config));
 }
 
-/** The credentials without validation, for comparison. */
+/** Decrypts the credentials without validating them, for comparison. */
 export function decryptCarrier(
   app: Pick<App, 'cipher'>,
   config: { id: string; credentials: string },

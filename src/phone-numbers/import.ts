@@ -26,12 +26,12 @@ export interface ImportPhoneNumberInput {
 }
 
 /**
- * Imports a number, and with it the carrier account unless the organization has imported it before.
+ * Imports a number, and its carrier account unless the organization has already imported it.
  *
- * Order: the number, the account or its changed credentials, and a job are committed, then the account
- * is sent to Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the
- * number is DRAFT and the job sends the account later. After a crash in between, the job sends the
- * account too, and a refusal makes the number FAILED until the import is repeated, which undoes it.
+ * Order: the number, the account or its changed credentials, and a job are committed, then the account is sent to
+ * Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the number is DRAFT and the
+ * job sends the account later. After a crash in between, the job also sends the account, and a refusal makes the number
+ * FAILED until the import is repeated, which undoes it.
  */
 export async function importPhoneNumber(
   app: App,
@@ -123,7 +123,7 @@ function addExisting(checks: Checks): void {
   );
 }
 
-/** Sends the account of the number to Ultravox, and undoes the import when Ultravox refuses it. */
+/** Sends the account of the number to Ultravox, and undoes the import if Ultravox refuses it. */
 async function syncAccount(
   app: App,
   number: PhoneNumber,

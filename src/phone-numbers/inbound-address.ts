@@ -1,4 +1,4 @@
-/** The address to which a carrier must send calls for an agent. */
+/** Determines the address to which a carrier must send calls for an agent. */
 import type { App } from '../app.ts';
 import type { PhoneNumberProvider } from '../generated/prisma/enums.ts';
 import { perInstance } from '../infra/per-instance.ts';
@@ -15,7 +15,7 @@ interface CachedDomain {
 
 const cacheOf = perInstance((_app: App) => ({ last: null as CachedDomain | null }));
 
-/** Null when the SIP domain of Ultravox cannot be read at the moment. */
+/** Returns the address; null if the SIP domain of Ultravox cannot be read at the moment. */
 export async function inboundAddress(
   app: App,
   provider: PhoneNumberProvider,
@@ -28,12 +28,12 @@ export async function inboundAddress(
   return domain && `sip:agent_${ultravoxAgentId}@${domain}`;
 }
 
-/** Carriers reach Ultravox under another host than its API; other servers, such as the simulator, have only one. */
+/** Carriers reach Ultravox at a different host than its API. Other servers, such as the simulator, have only one. */
 export function webOrigin(baseUrl: string): string {
   return baseUrl.replace(/^https:\/\/api\.ultravox\.ai(?=$|\/)/, 'https://app.ultravox.ai');
 }
 
-/** The domain is the same for the whole account and is cached for an hour. */
+/** Returns the SIP domain, which is the same for the whole account and is cached for an hour. */
 function sipDomain(app: App): Promise<string | null> {
   const now = app.now().getTime();
   const cache = cacheOf(app);

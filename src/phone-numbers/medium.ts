@@ -1,8 +1,8 @@
-/** The medium of outbound calls: the carrier of the caller ID. */
+/** Builds the medium of outbound calls: the carrier of the caller ID. */
 import type { PhoneNumber } from '../generated/prisma/client.ts';
 import type { CallMedium } from '../ultravox/payloads.ts';
 
-/** The columns that a call needs. */
+/** Columns of a phone number that a call needs. */
 export type OutboundNumber = Pick<
   PhoneNumber,
   'id' | 'organizationId' | 'phoneNumber' | 'provider' | 'sipServer' | 'credentials'
@@ -14,8 +14,8 @@ export interface SipCredentials {
 }
 
 /**
- * The medium for a call from `number` to `to` (E.164). Only SIP needs credentials here: for Twilio and
- * Telnyx, Ultravox stores the account. Never log the result.
+ * Returns the medium for a call from `number` to `to` (E.164). Only SIP needs credentials here: for Twilio and Telnyx,
+ * Ultravox stores the account. Never log the result.
  */
 export function outgoingMedium(
   number: Pick<OutboundNumber, 'phoneNumber' | 'provider' | 'sipServer'>,

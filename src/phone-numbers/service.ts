@@ -1,9 +1,9 @@
 /**
- * Renames, assigns and releases phone numbers. They are imported in `import.ts`.
+ * Renames, assigns and releases phone numbers. `import.ts` imports them.
  *
- * Two organizations may import the same number. Ownership cannot be proved here, so exclusive imports
- * would let anybody lock out the owner. They are not needed either: an incoming call arrives through an
- * agent, which belongs to one organization, and for an outgoing call the carrier checks the account.
+ * Two organizations may import the same number. Ownership cannot be proved here, so exclusive imports would let anybody
+ * lock out the owner. They are not needed either: an inbound call arrives through an agent, which belongs to one
+ * organization, and for an outbound call the carrier checks the account.
  */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
@@ -28,7 +28,7 @@ export {
 
 export const MAX_NAME = 100;
 
-/** Changes the display name; null removes it, and one that is not given is kept. */
+/** Changes the display name. Null removes it; undefined keeps it. */
 export async function updatePhoneNumber(
   app: App,
   viewer: Viewer,
@@ -43,7 +43,7 @@ export async function updatePhoneNumber(
   return updateNumber(app.db, viewer, id!, change);
 }
 
-/** Replaces the agent assigned for the direction. The other direction is not changed. */
+/** Replaces the agent assigned to one direction. The other direction is unchanged. */
 export async function assignPhoneNumber(
   app: App,
   viewer: Viewer,
@@ -60,7 +60,7 @@ export async function assignPhoneNumber(
   });
 }
 
-/** Does nothing when no agent is assigned for the direction. */
+/** Does nothing if no agent is assigned to the direction. */
 export async function unassignPhoneNumber(
   app: App,
   viewer: Viewer,
@@ -87,7 +87,7 @@ export async function unassignAgent(tx: Tx, viewer: Viewer, agentId: string): Pr
   }
 }
 
-/** Adds a problem when there is no such agent, else keeps it from being deleted. */
+/** Adds a problem if there is no such agent. Otherwise prevents it from being deleted. */
 async function requireAgent(
   tx: Tx,
   checks: Checks,
@@ -100,8 +100,8 @@ async function requireAgent(
 }
 
 /**
- * Removes the number from the organization and from its agents. Nothing changes at the carrier, calls
- * made with the number keep it, and releasing it again does nothing.
+ * Removes the number from the organization and unassigns its agents. Nothing changes at the carrier, calls made with
+ * the number keep it, and releasing it again has no effect.
  *
  * Order: the release is committed; if it was the last number of the carrier account, the account is
  * then removed at Ultravox. If that fails, the job retries, and until it succeeds no other organization
@@ -120,7 +120,7 @@ export async function releasePhoneNumber(
   const { provider } = found;
   const { number, configId } = await app.db.$transaction(async (tx) => {
     const config = provider === 'SIP' ? null : await lockConfig(tx, provider);
-    // Waits for transactions that create a call with the number; they lock the row.
+    // Waits for transactions that create a call with the number, since they lock the row.
     await tx.$queryRaw`SELECT 1 FROM phone_numbers WHERE id = ${id}::uuid FOR UPDATE`;
     const live = await tx.call.count({
       where: { ...ownedBy(viewer), phoneNumberId: id!, endedAt: null, deletedAt: null },
@@ -165,7 +165,7 @@ async function requireNumber(
   if (!found) checks.add('NOT_FOUND', 'Phone number not found.', ['id']);
 }
 
-/** @throws UserInputError NOT_FOUND when the number has been released meanwhile. */
+/** @throws UserInputError NOT_FOUND if the number has been released in the meantime. */
 async function updateNumber(
   db: App['db'] | Tx,
   viewer: Viewer,
@@ -191,12 +191,12 @@ export interface PhoneNumberFilter {
   assigned?: boolean | null | undefined;
 }
 
-/** The numbers of the organization that are not released. */
+/** Numbers of the organization that are not released. */
 export function usedNumbers(viewer: Viewer): Prisma.PhoneNumberWhereInput {
   return { ...ownedBy(viewer), releasedAt: null };
 }
 
-/** Those that match the filter. Problems are added to `checks` under `path`. */
+/** Numbers of the organization that match the filter. Problems are added to `checks` under `path`. */
 export function numbersWhere(
   viewer: Viewer,
   filter: PhoneNumberFilter,

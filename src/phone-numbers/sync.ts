@@ -1,4 +1,4 @@
-/** Syncs carrier accounts with Ultravox, and allows incoming SIP calls there. */
+/** Syncs carrier accounts with Ultravox, and allows inbound SIP calls there. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { TelephonyConfig } from '../generated/prisma/client.ts';
@@ -15,8 +15,8 @@ const COMMON = {
 };
 
 /**
- * Ultravox has one account per provider, without an id: the name of the provider is the remote id, and
- * creating the account twice does no harm.
+ * Ultravox has one account per provider, without an ID: the name of the provider is the remote ID, and creating the
+ * account twice does no harm.
  */
 export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   table: 'telephony_configs',
@@ -34,7 +34,7 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
       await updateAccount(app, row, found);
       return remoteName(row);
     }
-    // Recorded before the request, so that an account created by an unanswered one counts as created here.
+    // Recorded before the request, so that an account created by an unanswered request counts as created here.
     await app.db.telephonyConfig.updateMany({ where: { id: row.id }, data: { createdHere: true } });
     try {
       if (row.provider === 'TWILIO') {
@@ -77,7 +77,7 @@ export const telephonyConfigSync: SyncKind<TelephonyConfig> = {
   },
 };
 
-/** Credentials that were changed while Ultravox accepted those of `row` may be refused: then these are restored. */
+/** Keeps the credentials that Ultravox accepted, to restore them if it refuses newer ones set in the meantime. */
 async function keepAccepted(tx: Tx, { id, revision, credentials }: TelephonyConfig): Promise<void> {
   await tx.telephonyConfig.updateMany({
     where: { id, revision, previousCredentials: { not: null } },
@@ -89,7 +89,7 @@ async function keepAccepted(tx: Tx, { id, revision, credentials }: TelephonyConf
   });
 }
 
-/** @throws RefusedError when Ultravox holds another account, which must not be replaced. */
+/** @throws RefusedError if Ultravox holds another account, which must not be replaced. */
 async function updateAccount(
   app: SyncContext,
   row: TelephonyConfig,
@@ -103,15 +103,15 @@ async function updateAccount(
   }
 }
 
-/** Says the same of every other account, so that nothing about it is revealed. */
+/** The message is the same for every other account, so that nothing about it is revealed. */
 export function accountInUse(provider: TelephonyConfig['provider']): string {
   return `Ultravox supports one ${provider === 'TWILIO' ? 'Twilio' : 'Telnyx'} account, and another one is in use. Import the number with a SIP trunk of your carrier (\`provider.sip\`) instead.`;
 }
 
 /**
- * Whether Ultravox holds the account of the row, or another one, or none. An account that was configured
- * by hand is the same if its SID is and its key begins as Ultravox reports: a caller that knows only the
- * SID cannot replace the key.
+ * Whether Ultravox holds the account of the row, another one, or none (null). An account that was configured by hand is
+ * the same if it has the same SID and its key starts as Ultravox reports: a caller that knows only the SID cannot
+ * replace the key.
  */
 async function accountAtUltravox(
   app: SyncContext,
@@ -147,7 +147,7 @@ export const allowSipCallsJob = defineJob({
   concurrency: 1,
 });
 
-/** Allows incoming SIP calls to any agent. Other SIP settings of the account stay unchanged. */
+/** Allows inbound SIP calls to any agent. Other SIP settings of the account stay unchanged. */
 export async function allowSipCalls(
   app: App,
   _payload: unknown,

@@ -19,7 +19,7 @@ const loadAccount = batched<PhoneNumberProvider, AccountSync | null>(
   },
 );
 
-/** The sync state of the carrier account that a number needs, or null for a released number. */
+/** The sync state of the carrier account that a number needs; null for a released number. */
 export async function numberSync(
   reader: Reader,
   number: Pick<PhoneNumber, 'provider' | 'releasedAt'>,

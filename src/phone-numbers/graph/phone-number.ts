@@ -39,7 +39,7 @@ export const PhoneNumberDirectionEnum = builder.enumType('PhoneNumberDirection',
   } as const,
 });
 
-/** A number in the pool of a campaign, or one that it has called from. */
+/** Numbers in the pool of a campaign, or from which it has called. */
 function usedBy(campaignId: string): Prisma.PhoneNumberWhereInput {
   return { OR: [{ campaigns: { some: { campaignId } } }, { calls: { some: { campaignId } } }] };
 }
