@@ -1,11 +1,11 @@
-/** Checks the authentication of a tool's request and separates its tokens from what can be read. */
+/** Checks the authentication of a tool's request, and separates its tokens from the data that can be read. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 import type { ToolAuthentication } from './definition.ts';
 
 export const MAX_AUTHENTICATION = 5;
 const MAX_TOKEN = 4096;
-/** A header name or an authentication scheme as HTTP allows it. */
+/** A header name or an authentication scheme as allowed by HTTP. */
 export const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
 
 type Maybe<T> = T | null | undefined;
@@ -19,7 +19,7 @@ export interface AuthenticationInput {
 
 export interface CheckedAuthentication {
   entries: ToolAuthentication[];
-  /** By the `key` of the entry. */
+  /** Tokens by the `key` of the entry. */
   tokens: Record<string, string>;
 }
 
@@ -27,7 +27,7 @@ export function isHeaderValue(text: string): boolean {
   return /^[\x20-\x7e]*$/.test(text);
 }
 
-/** Null removes all entries, as an empty list does. Undefined: not sent, or too long. */
+/** Null removes all entries, like an empty list. Returns undefined if it was not sent or has too many entries. */
 export function checkAuthentication(
   checks: Checks,
   inputs: Maybe<readonly AuthenticationInput[]>,

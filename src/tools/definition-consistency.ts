@@ -13,7 +13,7 @@ interface ListedParameter extends NamedParameter {
   index: number;
 }
 
-/** @param hasUrl false when the URL and method are unknown, so that nothing is checked against them. */
+/** @param hasUrl false if the URL and method are unknown, so that nothing is checked against them. */
 export function checkConsistency(
   checks: Checks,
   definition: ToolDefinition,

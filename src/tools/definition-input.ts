@@ -1,4 +1,4 @@
-/** Checks what is sent of a tool definition and merges it with the stored definition. */
+/** Checks the fields sent for a tool definition, and merges them with the stored definition. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 import { type AuthenticationInput, checkAuthentication } from './authentication-input.ts';
@@ -38,7 +38,7 @@ export interface DefinitionInput {
 
 type Defaults = Omit<ToolDefinition, 'http' | 'authentication' | 'authenticationRevision'>;
 
-/** Values of members that a creation omits or an update sets to null. */
+/** Values of fields that a creation omits or an update sets to null. */
 const DEFAULTS: Defaults = {
   dynamicParameters: [],
   staticParameters: [],
@@ -50,11 +50,11 @@ const DEFAULTS: Defaults = {
 };
 
 /**
- * Merges the input with the definition of the tool: `NEW` for a tool that is being created,
- * `UNKNOWN` when the tool was not found and the input is only checked by itself.
+ * Merges the input with the definition of the tool. `NEW`: the tool is being created. `UNKNOWN`: the tool was not
+ * found, and the input is only checked by itself.
  *
- * @returns the definition, to be used only if `checks` has no problems, and the tokens, which are
- *   not part of it; null when the authentication was not sent.
+ * @returns the definition, to be used only if `checks` has no problems, and the tokens, which are not part of it; null
+ *   if the authentication was not sent.
  */
 export function mergeDefinition(
   checks: Checks,
@@ -124,8 +124,8 @@ function checkHttp(
 }
 
 /**
- * The address as parsed, with its placeholders as they were sent. What is checked is what is stored, so no other
- * parser finds another host in it.
+ * Returns the URL as parsed, with its placeholders as they were sent. Exactly what was checked is stored, so that no
+ * other parser finds a different host in it.
  */
 function checkTemplate(
   checks: Checks,
@@ -142,7 +142,7 @@ function checkTemplate(
     (placeholder) => `{${placeholders.push(placeholder) - 1}}`,
   );
   const url = URL.parse(numbered);
-  // Before the path there are only the scheme and the host: `checks.url` accepts no user and no password.
+  // Only the scheme and the host precede the path: `checks.url` accepts neither user nor password.
   if (!url || /[{}]|%7[bd]/i.test(`${url.protocol}${url.host}`)) {
     return checks.add(
       'INVALID_INPUT',

@@ -1,4 +1,4 @@
-/** The HTTP definition of a tool, as it is stored and as Ultravox expects it. */
+/** The HTTP definition of a tool, as stored and as expected by Ultravox. */
 import type {
   BaseToolDefinition,
   KnownValue,
@@ -40,7 +40,7 @@ export interface AutomaticParameter {
   location: ParameterLocation;
   knownValue: KnownParameterValue;
 }
-/** Without the token, which only `tools.secrets` holds, under `key`. */
+/** Without the token, which is stored only in `tools.secrets`, under `key`. */
 export interface ToolAuthentication {
   key: string;
   kind: AuthenticationKind;
@@ -48,7 +48,7 @@ export interface ToolAuthentication {
   name: string;
 }
 
-/** Contents of the column `tools.definition`. */
+/** Content of the column `tools.definition`. */
 export interface ToolDefinition {
   http: ToolHttp;
   dynamicParameters: DynamicParameter[];
@@ -63,7 +63,7 @@ export interface ToolDefinition {
   staticResponse: string | null;
 }
 
-/** `Look up an order` → `look_up_an_order`; undefined when no letter or digit is left. */
+/** Converts `Look up an order` to `look_up_an_order`. Undefined if no letter or digit remains. */
 export function deriveModelToolName(name: string): string | undefined {
   const derived = name
     .normalize('NFKD')
@@ -86,7 +86,7 @@ function wireRequirement({ kind, name }: ToolAuthentication): SecurityRequiremen
   return { httpAuth: { scheme: name } };
 }
 
-/** The definition to send to Ultravox. It has no tokens; agents carry those. */
+/** The definition to send to Ultravox. It contains no tokens; agents carry those. */
 export function wireDefinition(tool: {
   modelToolName: string;
   description: string;

@@ -1,4 +1,4 @@
-/** Checks the parameters of a tool, each by itself. */
+/** Checks the parameters of a tool, each on its own. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
@@ -12,7 +12,7 @@ import type {
 
 export const MAX_PARAMETERS = 50;
 const MAX_JSON = 20_000;
-/** Objects and lists in the schema of a parameter. */
+/** Maximum number of objects and lists in the schema of a parameter. */
 const MAX_SCHEMA_OBJECTS = 300;
 const PARAMETER_NAME = /^[a-zA-Z0-9_.-]{1,64}$/;
 
@@ -32,7 +32,7 @@ export interface StaticParameterInput extends NamedParameter {
   value?: unknown;
 }
 
-/** Each function returns undefined when the list was not sent, is null or has too many entries. */
+/** This function and the next two return undefined if the list was not sent, is null or has too many entries. */
 export function checkDynamicParameters(
   checks: Checks,
   parameters: Maybe<readonly DynamicParameterInput[]>,

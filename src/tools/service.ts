@@ -43,9 +43,9 @@ export interface CreateToolInput extends DefinitionInput {
 /**
  * Creates a tool.
  *
- * Order: the row and its job are committed, then the tool is created at Ultravox. If Ultravox cannot
- * be reached, the job retries, after it has looked for the tool by our id. If Ultravox refuses the
- * tool, the row is FAILED until it is changed.
+ * Order: the row and its job are committed, then the tool is created at Ultravox. If Ultravox cannot be reached, the
+ * job retries, after looking for the tool by our ID. If Ultravox refuses the tool, the row is FAILED until it is
+ * changed.
  */
 export async function createTool(app: App, viewer: Viewer, input: CreateToolInput): Promise<Tool> {
   const checks = new Checks();
@@ -104,8 +104,8 @@ export interface UpdateToolInput extends DefinitionInput {
 }
 
 /**
- * Changes the fields that were sent. A new name leaves `modelToolName` unchanged. Concurrent changes
- * run one after the other, so neither undoes the other.
+ * Updates the given fields. A new name leaves `modelToolName` unchanged. Concurrent changes run one after the other, so
+ * neither undoes the other.
  *
  * Order: the row and its job are committed, then the definition at Ultravox is replaced. If that
  * fails, Ultravox keeps the last synced revision and `syncError` gives the reason; the job retries
@@ -164,7 +164,7 @@ const BUILT_IN = new Set([
   'warmTransfer',
 ]);
 
-/** Prevents an agent from having two tools of one name, which the model could not distinguish. */
+/** Prevents an agent from having two tools with the same name, which the model could not distinguish. */
 async function checkRename(
   tx: Tx,
   checks: Checks,

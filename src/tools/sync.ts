@@ -13,7 +13,7 @@ export function definitionOf(tool: Pick<Tool, 'definition'>): ToolDefinition {
   return tool.definition as unknown as ToolDefinition;
 }
 
-/** Our public id, which has exactly the 40 characters that a name may have at Ultravox. */
+/** Our public ID, which has exactly the 40 characters that Ultravox allows for a name. */
 const remoteName = (row: Pick<Tool, 'id'>): string => publicId('Tool', row.id);
 
 const request = (row: Tool): WriteToolRequest => ({
@@ -44,7 +44,7 @@ export const toolSync: SyncKind<Tool> = {
     await nullIfNotFound(app.ultravox.tools.delete(remoteId));
   },
 
-  /** Agents carry the remote id and the tokens of a tool, so only a change of those concerns them. */
+  /** Agents carry the remote ID and the tokens of a tool, so they are sent again only if those change. */
   async onResult(app, tx, row, result) {
     if (result.outcome !== 'SYNCED') return;
     const newTokens = definitionOf(row).authenticationRevision > (row.syncedRevision ?? 0);
@@ -56,7 +56,7 @@ export const toolSync: SyncKind<Tool> = {
 
 const secretsContext = (toolId: string): string => `tools.secrets:${toolId}`;
 
-/** The tokens as the row stores them; null when there are none. */
+/** The tokens as stored in the row; null if there are none. */
 export function encryptTokens(
   app: Pick<App, 'cipher'>,
   toolId: string,
@@ -67,11 +67,11 @@ export function encryptTokens(
 }
 
 /**
- * The entry for this tool in the call template of an agent. It contains the tokens in clear text: send
- * it to Ultravox and neither store nor log it.
+ * Returns the entry for this tool in the call template of an agent. It contains the tokens in clear text: send it to
+ * Ultravox, but neither store nor log it.
  *
- * @throws NotReadyError until the tool, with the authentication that the tokens belong to, is at
- *   Ultravox. `resyncAgents` is enqueued once it is.
+ * @throws NotReadyError until the tool, with the authentication to which the tokens belong, is at Ultravox.
+ *   `resyncAgents` is enqueued once it is.
  */
 export function selectedToolFor(app: Pick<App, 'cipher'>, tool: Tool): SelectedTool {
   const tokensFit = definitionOf(tool).authenticationRevision <= (tool.syncedRevision ?? 0);

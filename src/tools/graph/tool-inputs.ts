@@ -183,7 +183,7 @@ export const ToolAuthenticationInput = builder.inputType('ToolAuthenticationInpu
 
 type InputFields = Parameters<Parameters<typeof mutation>[1]['input']>[0];
 
-/** Input fields that `createTool` and `updateTool` share. */
+/** Input fields shared by `createTool` and `updateTool`. */
 export const definitionFields = (t: InputFields, onUpdate: boolean) => {
   const list = onUpdate ? ' Replaces the whole list; null empties it.' : '';
   return {
