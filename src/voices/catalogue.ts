@@ -1,20 +1,20 @@
 /**
- * Copies the system voices of Ultravox into every organization, so that ids, lists and references
- * work for them like for registered voices.
+ * Copies the system voices of Ultravox into every organization, so that IDs, lists and references work for them as for
+ * registered voices.
  */
 import type { App } from '../app.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import type { Voice as UltravoxVoice } from '../ultravox/wire.ts';
 
-/** How long a request waits for the voices of Ultravox before it is answered without them. */
+/** Maximum time that a request waits for Ultravox's voices before it is answered without them. */
 const ENSURE_TIMEOUT_MS = 10_000;
-/** After a failure, organizations without voices stay without them for so long. */
+/** Time after a failure during which organizations without voices stay without them. */
 const PAUSE_AFTER_FAILURE_MS = 30_000;
 
 /**
- * Updates the system voices of all organizations. A voice that Ultravox no longer lists is marked as
- * withdrawn and keeps its row, because agents may refer to it; the mark is removed when the voice is
- * listed again. Safe to run in several processes at once.
+ * Updates the system voices of all organizations. A voice that Ultravox no longer lists is marked as withdrawn and
+ * keeps its row, because agents may refer to it; the mark is removed if the voice is listed again. Safe to run in
+ * several processes at once.
  */
 export async function syncVoices(app: App): Promise<void> {
   const listed = await listPublicVoices(app, app.closing);
@@ -23,9 +23,9 @@ export async function syncVoices(app: App): Promise<void> {
 }
 
 interface Ensuring {
-  /** Organizations that are getting their voices now. */
+  /** Organizations that are currently getting their voices. */
   organizations: Map<string, Promise<void>>;
-  /** The request for the voices that all of them wait for. */
+  /** The shared request for the voices, for which all of them wait. */
   listing: Promise<ListedVoice[]> | null;
   pausedUntil: number;
 }
@@ -37,10 +37,10 @@ const ensuring = perInstance<App, Ensuring>(() => ({
 }));
 
 /**
- * Makes sure that an organization has its system voices: a new organization has none until the next
- * `syncVoices`, which runs only in a worker. When Ultravox cannot be reached, the failure is logged
- * and the organization keeps the voices it has; this process then does not ask again for a while, so that
- * readers neither wait for Ultravox one after another nor add to its load.
+ * Makes sure that an organization has its system voices: a new organization has none until the next `syncVoices`, which
+ * runs only in a worker. If Ultravox cannot be reached, the failure is logged and the organization keeps the voices it
+ * has. This process then does not ask again for a while, so that readers neither wait for Ultravox one after another
+ * nor add to its load.
  */
 export function ensureVoices(app: App, organizationId: string): Promise<void> {
   const { organizations } = ensuring(app);
@@ -103,7 +103,7 @@ async function listPublicVoices(app: App, signal: AbortSignal): Promise<ListedVo
   return [...listed.values()];
 }
 
-/** The definitions of all providers hold the id of the voice in the same member. */
+/** Returns the provider's ID of a voice. The definitions of all providers have it in the same member. */
 function providerVoiceId(voice: UltravoxVoice): string | null {
   for (const settings of Object.values(voice.definition ?? {})) {
     if (settings && 'voiceId' in settings && settings.voiceId) return settings.voiceId;
@@ -112,8 +112,8 @@ function providerVoiceId(voice: UltravoxVoice): string | null {
 }
 
 /**
- * One statement for all rows, which writes only those that are new or different. It builds the
- * UUIDv7 ids itself because PostgreSQL has a function for them only since version 18.
+ * Writes all rows that are new or different in one statement. It builds the UUIDv7 IDs itself because PostgreSQL has a
+ * function for that only since version 18.
  */
 async function writeVoices(
   app: App,
@@ -164,7 +164,7 @@ async function writeVoices(
     WHERE voices.type = 'SYSTEM'`;
 }
 
-/** An empty list is taken for a failure at Ultravox, not as the end of all voices. */
+/** Marks unlisted voices as withdrawn. An empty list counts as a failure at Ultravox, not as the end of all voices. */
 async function withdrawUnlisted(app: App, listed: readonly ListedVoice[]): Promise<void> {
   if (listed.length === 0) return;
   await app.db.$executeRaw`

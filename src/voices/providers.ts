@@ -1,4 +1,4 @@
-/** The providers whose voices can be registered, and the names Ultravox gives to their settings. */
+/** Providers whose voices can be registered, and Ultravox's names for their settings. */
 import type { ExternalVoice } from '../ultravox/wire.ts';
 
 export interface VoiceSettings {
@@ -7,20 +7,20 @@ export interface VoiceSettings {
 }
 
 interface Provider {
-  /** Its member in the voice definition of Ultravox. */
+  /** Member of the provider in Ultravox's voice definition. */
   member: keyof ExternalVoice;
   /** Whether a model can be chosen. */
   models: boolean;
-  /** Range of the speaking speed; null when it cannot be set. */
+  /** Range of the speaking speed; null if it cannot be set. */
   speed: { min: number; max: number } | null;
-  /** The settings as members of the voice definition. */
+  /** Returns the settings as members of the voice definition. */
   settings(given: VoiceSettings): Record<string, unknown>;
 }
 
 const defined = (members: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 
-/** Keyed by the name that Ultravox gives to the provider, which is also what rows hold. */
+/** Keyed by Ultravox's name for the provider, which is also stored in rows. */
 export const PROVIDERS = {
   eleven_labs: {
     member: 'elevenLabs',
@@ -71,7 +71,7 @@ export function providerOf(name: VoiceProvider): Provider {
   return PROVIDERS[name];
 }
 
-/** Model and speed from the stored definition. System voices have none. */
+/** Reads model and speed from the stored definition. System voices have none. */
 export function settingsOf(row: { definition: unknown }): VoiceSettings {
   const { model, modelId, speed, speakingRate, generationConfig } = (row.definition ?? {}) as {
     [member: string]: unknown;

@@ -18,7 +18,7 @@ const MAX_NAME = 100;
 const MAX_DESCRIPTION = 240;
 
 /**
- * The remote id of a voice, for the call template of an agent.
+ * Returns the remote ID of a voice, for the call template of an agent.
  *
  * @throws NotReadyError until the voice is at Ultravox. `resyncAgents` is enqueued once it is.
  */
@@ -37,7 +37,7 @@ export interface VoiceFilter {
   status?: readonly SyncStatus[] | null | undefined;
 }
 
-/** Voices that a list contains. A withdrawn voice is listed only while an agent uses it. */
+/** Voices included in lists. A withdrawn voice is listed only while an agent uses it. */
 export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.VoiceWhereInput {
   const { search, provider, language, type, status } = filter;
   const text = search ? { contains: literal(search), mode: 'insensitive' as const } : null;
@@ -82,9 +82,9 @@ export interface CreateVoiceInput {
 /**
  * Registers a voice that another provider hosts.
  *
- * Order: the row and its job are committed, then the voice is registered at Ultravox. If Ultravox
- * cannot be reached, the job retries, after it has looked for the voice by our id. If Ultravox
- * refuses the voice, the row is FAILED and can only be deleted.
+ * Order: the row and its job are committed, then the voice is registered at Ultravox. If Ultravox cannot be reached,
+ * the job retries, after looking for the voice by our ID. If Ultravox refuses the voice, the row is FAILED and can only
+ * be deleted.
  */
 export async function createVoice(
   app: App,
@@ -132,14 +132,14 @@ export async function createVoice(
   return app.db.voice.findUniqueOrThrow({ where: { id } });
 }
 
-/** Ultravox accepts at most 10 characters. The tag is stored in its canonical form. */
+/** Returns the tag in canonical form. Ultravox accepts at most 10 characters. */
 function checkLanguage(checks: Checks, tag: string | null | undefined): string | undefined {
   if (tag === null || tag === undefined) return undefined;
   try {
     const [canonical] = Intl.getCanonicalLocales(tag);
     if (canonical && canonical.length <= 10) return canonical;
   } catch {
-    // Not a language tag; reported below like one that is too long.
+    // Not a language tag; reported below like a tag that is too long.
   }
   return checks.add(
     'INVALID_INPUT',
@@ -154,7 +154,7 @@ export interface UpdateVoiceInput {
   description?: string | null | undefined;
 }
 
-/** Changes the name or description of a reference voice. Ultravox has neither, so nothing is sent. */
+/** Changes the name or description of a reference voice. Neither is sent to Ultravox after creation. */
 export async function updateVoice(
   app: App,
   viewer: Viewer,

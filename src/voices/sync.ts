@@ -1,4 +1,4 @@
-/** Syncs reference voices with Ultravox. They are created under our id and never changed. */
+/** Syncs reference voices with Ultravox. They are created under our ID and never changed. */
 import type { App, Tx } from '../app.ts';
 import type { Voice } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
@@ -15,7 +15,7 @@ import {
 import type { ExternalVoice, Voice as UltravoxVoice } from '../ultravox/wire.ts';
 import { isVoiceProvider, providerOf } from './providers.ts';
 
-/** Our public id, which has exactly the 40 characters that a name may have at Ultravox. */
+/** Our public ID, which has exactly the 40 characters that Ultravox allows for a name. */
 const remoteName = (row: Pick<Voice, 'id'>): string => publicId('Voice', row.id);
 
 export const voiceSync: SyncKind<Voice> = {
@@ -40,7 +40,7 @@ export const voiceSync: SyncKind<Voice> = {
     return voice.voiceId;
   },
 
-  /** The remote voice never changes, so this only finds out whether it still exists. */
+  /** Checks whether the voice still exists, since a remote voice never changes. */
   async update(app, row, remoteId) {
     await storeRemoteDetails(app, row, await app.ultravox.voices.get(remoteId));
   },
@@ -76,7 +76,7 @@ function definitionOf(row: Voice): ExternalVoice {
   return { [providerOf(row.provider).member]: { voiceId: row.providerVoiceId, ...settings } };
 }
 
-/** Language label and preview come from Ultravox. */
+/** Stores the language label and the preview URL, which come from Ultravox. */
 async function storeRemoteDetails(
   app: SyncContext,
   row: Voice,
