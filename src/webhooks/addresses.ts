@@ -1,4 +1,4 @@
-/** Which addresses may receive webhooks. */
+/** Decides which addresses may receive webhooks. */
 import type { Config } from '../config.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
@@ -6,13 +6,13 @@ import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 
 type Settings = Pick<Config, 'ALLOW_PRIVATE_ADDRESSES' | 'WEBHOOK_ALLOWED_URLS'>;
 
-/** Whether an address may be used although it is not public HTTPS. */
+/** Whether an address may be used even if it is not public HTTPS. */
 export function mayReceive(config: Settings, address: string): boolean {
   if (config.ALLOW_PRIVATE_ADDRESSES) return true;
   return isAtOrBelow(config.WEBHOOK_ALLOWED_URLS ?? [], address);
 }
 
-/** The address in its normal form, or undefined with a problem in `checks`. */
+/** Returns the address in normalized form, or undefined with a problem in `checks`. */
 export function checkAddress(
   checks: Checks,
   config: Settings,

@@ -1,4 +1,4 @@
-/** Records the attempts of deliveries, and when the next one is due. */
+/** Records attempts of deliveries, and schedules the next one. */
 import type { App } from '../app.ts';
 import { newId } from '../infra/ids.ts';
 import type { PostResult } from '../infra/outgoing/guarded-post.ts';
@@ -17,8 +17,8 @@ export interface AttemptResult {
 }
 
 /**
- * Records an attempt, unless its claim was lost to another process. Any 2xx status delivers. An endpoint
- * that answers 410 or fails for five days is disabled.
+ * Records an attempt, unless another process has taken over its claim. Any 2xx status means delivered. An endpoint that
+ * answers 410 or fails for five days is disabled.
  */
 export async function recordAttempt(
   app: App,

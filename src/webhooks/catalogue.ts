@@ -1,16 +1,16 @@
-/** The events that are sent, and the events of the log that they come from. */
+/** Events sent as webhooks, and the event log types they come from. */
 import type { EventType } from '../generated/prisma/enums.ts';
 
 interface WebhookEvent {
   /** Name in the graph. */
   readonly name: string;
-  /** Types in the event log that it is sent for. */
+  /** Event log types for which it is sent. */
   readonly from: readonly EventType[];
   readonly about: 'call' | 'campaign' | 'agent' | 'voice' | 'endpoint' | 'nothing';
   readonly description: string;
 }
 
-/** By the name that is sent. */
+/** Keyed by the name that is sent. */
 export const WEBHOOK_EVENTS = {
   'call.started': {
     name: 'CALL_STARTED',
@@ -122,11 +122,11 @@ export const WEBHOOK_EVENTS = {
 
 export type WebhookEventName = keyof typeof WEBHOOK_EVENTS;
 
-/** Sent by `sendTestWebhook` alone, to any endpoint. */
+/** Sent only by `sendTestWebhook`, to any endpoint. */
 export const TEST_EVENT = 'webhook.test';
-/** Sent to the CRM webhook of an agent alone. */
+/** Sent only to the CRM webhook of an agent. */
 export const RESULTS_EVENT = 'call.results';
-/** What it is sent for: the analysis of an answered call, the end of another one. */
+/** Event types that trigger it: the analysis of an answered call, or the end of any other call. */
 const RESULTS_FROM: readonly EventType[] = [
   'CALL_ANALYZED',
   'CALL_COMPLETED',
@@ -141,12 +141,12 @@ for (const [name, { from }] of Object.entries<WebhookEvent>(WEBHOOK_EVENTS)) {
   }
 }
 
-/** The events that are sent to endpoints of the organization for an event of the log. */
+/** Names of the events sent to endpoints of the organization for an event of the log. */
 export function eventNamesOf(type: EventType): readonly string[] {
   return NAMES_OF_TYPE.get(type) ?? [];
 }
 
-/** Whether the CRM webhook of the agent may be due for an event of the log. */
+/** Whether an event of the log may have to be sent to the agent's CRM webhook. */
 export function mayHaveResults(type: EventType): boolean {
   return RESULTS_FROM.includes(type);
 }

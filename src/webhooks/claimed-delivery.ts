@@ -1,17 +1,17 @@
-/** A delivery that a process has claimed, with the endpoint that it is sent to. */
+/** A delivery that a process has claimed, with its endpoint. */
 import type { Agent, WebhookEndpoint } from '../generated/prisma/client.ts';
 
 export type Endpoint = WebhookEndpoint & {
-  /** The agent whose CRM webhook this is. */
+  /** Agent whose CRM webhook this is; null for other endpoints. */
   agent: Pick<Agent, 'id' | 'crmWebhookSecret'> | null;
 };
 
 export interface ClaimedDelivery {
   id: string;
   claimId: string;
-  /** Attempts so far, including those before a replay. */
+  /** Number of attempts so far, including those before a replay. */
   attemptCount: number;
-  /** Attempts since it was queued, or queued again. */
+  /** Number of attempts since it was last queued. */
   tries: number;
   messageId: string;
   body: string;

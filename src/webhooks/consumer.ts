@@ -1,4 +1,4 @@
-/** Follows the event log: queues webhooks, and keeps the CRM webhooks of agents in step. */
+/** Consumes the event log: queues webhooks, and keeps the CRM webhooks of agents up to date. */
 import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import { newId } from '../infra/ids.ts';
@@ -24,7 +24,7 @@ export const webhookConsumer: EventConsumer = {
     return (await queueEvents(app, tx, { organizationId, events, endpoints })) > 0;
   },
 
-  // Without an endpoint, events are followed only for those that `handle` reads by their type.
+  // Without an endpoint, only events of types that `handle` reads are followed.
   ignores: (organizationId) => Prisma.sql`
     NOT EXISTS (SELECT FROM batch WHERE type::text = ANY(${FOLLOWED}))
     AND NOT EXISTS (
@@ -34,7 +34,7 @@ export const webhookConsumer: EventConsumer = {
   committed: (app: App) => announceDeliveries(app),
 };
 
-/** Gives each agent with a CRM webhook an endpoint, and takes it from the others. */
+/** Creates or updates the endpoint of each agent with a CRM webhook, and deletes it for agents without one. */
 async function followAgents(
   tx: Tx,
   organizationId: string,
@@ -53,7 +53,7 @@ async function followAgents(
   });
   for (const { id: agentId, crmWebhookUrl: url, deletedAt } of agents) {
     const where = { organizationId, agentId };
-    // The results of the last calls of a deleted agent are still to be sent.
+    // The results of the last calls of a deleted agent still have to be sent.
     if (deletedAt) continue;
     if (!url) {
       await tx.webhookEndpoint.deleteMany({ where });
@@ -72,14 +72,14 @@ async function followAgents(
   }
 }
 
-/** What is known of an address that has not failed. */
+/** Failure state of an endpoint whose address has not failed. */
 export const NO_FAILURES = {
   failingSince: null,
   consecutiveFailures: 0,
   pausedUntil: null,
 } as const;
 
-/** State of an enabled endpoint without failures. A changed address of a CRM webhook starts with it. */
+/** State of an enabled endpoint without failures. A CRM webhook gets it when its address changes. */
 export const HEALTHY = {
   disabledAt: null,
   disabledReason: null,
@@ -87,14 +87,14 @@ export const HEALTHY = {
   ...NO_FAILURES,
 } as const;
 
-/** What was or will be sent about a deleted call loses everything but its ids. */
+/** Erases everything but the IDs from messages about deleted calls, whether sent or not. */
 async function eraseDeletedCalls(tx: Tx, events: readonly Event[]): Promise<void> {
   const callIds = events
     .filter(({ type }) => type === CALL_DELETED)
     .map(({ callId }) => callId)
     .filter((id) => id !== null);
   if (callIds.length === 0) return;
-  // One statement for all: many calls may have been deleted together, with a dozen messages each.
+  // One statement for all, since many calls may have been deleted together, with a dozen messages each.
   await tx.$executeRaw`
     UPDATE webhook_messages m SET body = json_build_object('id', b.body->'id', 'event', b.body->'event',
       'timestamp', b.body->'timestamp', 'data', json_build_object('eventId', b.data->'eventId',

@@ -1,10 +1,10 @@
-/** Health of webhook endpoints: since when one fails, and when it is disabled. */
+/** Tracks failures of webhook endpoints, and disables endpoints that keep failing. */
 import type { App, Tx } from '../app.ts';
 import { Prisma, type WebhookDisabledReason } from '../generated/prisma/client.ts';
 import { announceEvents, appendEvents, currentCursor } from '../live/log.ts';
 import type { Endpoint } from './claimed-delivery.ts';
 
-/** An endpoint that fails for longer is disabled. */
+/** Time after which a failing endpoint is disabled. */
 const DISABLE_AFTER_MS = 5 * 86_400_000;
 
 /** Records that the endpoint received a delivery, after `tries` failed attempts. */
@@ -16,7 +16,7 @@ export async function recordSuccess(
   const accepted = signedWith === true && !endpoint.newSecretAccepted && tries > 0;
   const { id, secret } = endpoint;
   if (accepted) {
-    // Unless it has been replaced in the meantime.
+    // Unless the secret has been replaced in the meantime.
     const data = { newSecretAccepted: true };
     await app.db.webhookEndpoint.updateMany({ where: { id, secret }, data });
   }
@@ -59,7 +59,7 @@ export async function recordFailure(
 /**
  * Disables an endpoint and gives up its pending deliveries, which can be replayed.
  *
- * @returns false when it was disabled already.
+ * @returns false if it was already disabled.
  */
 export async function disableEndpoint(
   tx: Tx,

@@ -1,4 +1,4 @@
-/** Webhook endpoints of an organization: validation, and every change of one. */
+/** Validates, creates, changes and deletes webhook endpoints of an organization. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { Prisma, WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
@@ -40,10 +40,10 @@ export async function createWebhookEndpoint(
   const secret = newWebhookSecret(secretBytes(app, viewer, 'webhook secret')());
   const startCursor = await currentCursor(app, viewer.organizationId);
   const webhookEndpoint = await app.db.$transaction(async (tx) => {
-    // One at a time for each organization, for the maximum.
+    // Serialized per organization, to enforce the maximum.
     await tx.$queryRaw`
       SELECT id FROM organizations WHERE id = ${viewer.organizationId}::uuid FOR NO KEY UPDATE`;
-    // Created by an earlier run under the same idempotency key, with the same secret.
+    // The endpoint may have been created by an earlier run under the same idempotency key, with the same secret.
     const made = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
     if (made) return made;
     const count = await tx.webhookEndpoint.count({ where: { ...ownedBy(viewer), agentId: null } });
@@ -77,8 +77,8 @@ export interface UpdateWebhookEndpointInput {
 }
 
 /**
- * Updates the given fields. Enabling an endpoint sends nothing of what it missed. Failures of the previous
- * address do not count for a new one, which stays disabled if the endpoint is.
+ * Updates the given fields. Enabling an endpoint does not send the events it missed. Failures of the previous address
+ * do not count for a new one, but a disabled endpoint stays disabled.
  */
 export async function updateWebhookEndpoint(
   app: App,
@@ -122,7 +122,7 @@ export async function updateWebhookEndpoint(
   return endpoint;
 }
 
-/** Deletes an endpoint with its deliveries. What is being sent may still arrive. */
+/** Deletes an endpoint with its deliveries. Requests in progress may still arrive. */
 export async function deleteWebhookEndpoint(
   app: App,
   viewer: Viewer,
@@ -164,7 +164,7 @@ export async function rotateWebhookSecret(
         ['id'],
       );
     }
-    // Rotated by an earlier run under the same idempotency key: the receiver still has the previous secret.
+    // Rotated by an earlier run under the same idempotency key. The receiver still has the previous secret.
     if (decryptSecret(app, found) === secret) return found;
     return tx.webhookEndpoint.update({
       where: { id },
@@ -190,7 +190,7 @@ export async function sendTestWebhook(
   const delivery = await app.db.$transaction(async (tx) => {
     const endpoint = await lockEndpoint(tx, viewer, id);
     const deliveryId = newObjectId(viewer);
-    // Queued by an earlier run under the same idempotency key.
+    // The delivery may have been queued by an earlier run under the same idempotency key.
     const made = await tx.webhookDelivery.findFirst({
       where: { ...ownedBy(viewer), id: deliveryId },
     });
@@ -227,7 +227,7 @@ export async function sendTestWebhook(
   return delivery;
 }
 
-/** @throws UserInputError INVALID_STATE for a disabled endpoint. */
+/** @throws UserInputError INVALID_STATE if the endpoint is disabled. */
 export function requireEnabled({ disabledAt }: WebhookEndpoint, path = ['id']): void {
   if (!disabledAt) return;
   throw userError(
@@ -280,7 +280,7 @@ export function endpointsWhere(
     ...ownedBy(viewer),
     ...(agentId ? { agentId } : {}),
     ...(typeof enabled === 'boolean' ? { disabledAt: enabled ? null : { not: null } } : {}),
-    // Who is not shown the whole address could find it out by searching.
+    // A viewer that is not shown the whole address could otherwise find it out by searching.
     ...(text
       ? { OR: [{ description: text }, ...(viewer.scopes.has('WRITE') ? [{ url: text }] : [])] }
       : {}),

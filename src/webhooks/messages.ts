@@ -1,4 +1,4 @@
-/** Turns events of the log into messages and queues them for the endpoints that want them. */
+/** Converts events of the log to messages, and queues them for the endpoints that want them. */
 import type { App, Tx } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { Event, Prisma, WebhookEndpoint } from '../generated/prisma/client.ts';
@@ -29,15 +29,15 @@ export interface QueueOptions {
   organizationId: string;
   events: readonly Event[];
   endpoints: readonly WebhookEndpoint[];
-  /** Queues again what was queued before, and also events from before the endpoint existed. */
+  /** Queues again what was already queued, and also events from before the endpoint existed. */
   replay?: boolean;
 }
 
 /**
- * Queues what the endpoints want of these events. Repeated, it queues nothing twice: a message has the id
- * that its event and type give it.
+ * Queues the messages that endpoints want for these events. Idempotent: the ID of a message is derived from its event
+ * and type.
  *
- * @returns how many deliveries are queued.
+ * @returns the number of queued deliveries.
  */
 export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Promise<number> {
   const { organizationId, replay = false } = options;
@@ -85,21 +85,20 @@ export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Prom
   return queued.length;
 }
 
-/** The JSON text of a message. Members that receivers look for are the same in every event. */
+/** Returns the JSON text of a message. Members that receivers look for are the same in every event. */
 export function envelope(id: string, event: string, at: Date, data: object): string {
   const eventId = messageId(id);
   const timestamp = at.toISOString();
   return JSON.stringify({ id: eventId, event, timestamp, data: { eventId, ...data } });
 }
 
-/** The id of a message as receivers see it. */
+/** Returns the ID of a message as receivers see it. */
 export function messageId(id: string): string {
   return `evt_${id}`;
 }
 
 /**
- * The orders of endpoints that are neither deleted nor disabled, and will not be before the transaction
- * ends.
+ * Returns the orders of endpoints that are neither deleted nor disabled, and locks these until the transaction ends.
  */
 async function stillEnabled(tx: Tx, orders: readonly Order[]): Promise<Order[]> {
   const ids = [...new Set(orders.flatMap(({ endpoints }) => endpoints.map(({ id }) => id)))];
@@ -114,8 +113,8 @@ async function stillEnabled(tx: Tx, orders: readonly Order[]): Promise<Order[]> 
 }
 
 /**
- * Keeps calls from being deleted until the transaction ends, so that their deletion also erases what it has
- * queued. The consumer of the event log needs no lock: it reads the deletion after what it has queued.
+ * Keeps calls from being deleted until the transaction ends, so that their deletion also erases what it has queued. The
+ * consumer of the event log needs no lock: it reads a deletion only after what it has queued.
  */
 async function keepCalls(tx: Tx, organizationId: string, events: readonly Event[]): Promise<void> {
   const ids = [...new Set(events.map(({ callId }) => callId).filter((id) => id !== null))];

@@ -1,4 +1,4 @@
-/** The bodies of webhooks: our own objects, as they are when the event is read from the log. */
+/** Builds the bodies of webhooks from our own objects, in their state when the event is read from the log. */
 import type { Tx } from '../app.ts';
 import { CALL_RECORD, type CallRecordRow, callRecord } from '../calls/record.ts';
 import { recentPayloads } from '../calls/ultravox/webhooks.ts';
@@ -8,14 +8,14 @@ import { publicId } from '../ids.ts';
 
 type JsonObject = Prisma.JsonObject;
 
-/** What the events of a batch are about, read in a few statements. */
+/** The objects that the events of a batch are about, read in a few statements. */
 export interface Subjects {
   calls: ReadonlyMap<string, CallSubject>;
   campaigns: ReadonlyMap<string, JsonObject>;
   agents: ReadonlyMap<string, JsonObject>;
   voices: ReadonlyMap<string, JsonObject>;
   endpoints: ReadonlyMap<string, JsonObject>;
-  /** What Ultravox sent, by its call id and event. */
+  /** Payloads from Ultravox, keyed by Ultravox call ID and event. */
   payloads: ReadonlyMap<string, JsonObject>;
 }
 
@@ -25,7 +25,7 @@ interface CallSubject {
   transcript: JsonObject[];
 }
 
-/** @param withTurns the calls whose transcripts are needed. */
+/** @param withTurns IDs of the calls whose transcripts are needed. */
 export async function loadSubjects(
   tx: Tx,
   organizationId: string,
@@ -69,7 +69,7 @@ export async function loadSubjects(
   };
 }
 
-/** Member `data` of the envelope, without what every event has. Null when its subject is gone. */
+/** Member `data` of the envelope, without what every event has. Null if its subject no longer exists. */
 export function dataOf(event: Event, subjects: Subjects): JsonObject | null {
   const [kind] = event.type.split('_');
   const { data } = event as { data: JsonObject };
@@ -125,8 +125,8 @@ function callData(event: Event, subjects: Subjects): JsonObject | null {
 }
 
 /**
- * Member `data` for the CRM webhook of the agent. Null when the results are not there yet: those of an
- * answered call come with its analysis.
+ * Member `data` for the CRM webhook of the agent. Null if the results are not available yet: those of an answered call
+ * come with its analysis.
  */
 export function resultsOf(event: Event, subjects: Subjects): JsonObject | null {
   const data = callData(event, subjects);
@@ -204,7 +204,7 @@ function voiceBody(row: Prisma.VoiceGetPayload<object>): JsonObject {
 function endpointBody(row: Prisma.WebhookEndpointGetPayload<object>): JsonObject {
   return {
     id: publicId('WebhookEndpoint', row.id),
-    // Not the URL, which may contain a token of its receiver.
+    // Without the URL, which may contain a token of its receiver.
     description: row.description,
     agentId: row.agentId && publicId('Agent', row.agentId),
     disabledReason: row.disabledReason,

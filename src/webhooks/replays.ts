@@ -1,4 +1,4 @@
-/** Sends again: one delivery, all that failed, or all events after a cursor. */
+/** Replays one delivery, all failed deliveries, or all events after a cursor. */
 import type { App } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
 import { Prisma, type WebhookDelivery, type WebhookEndpoint } from '../generated/prisma/client.ts';
@@ -13,7 +13,7 @@ import { announceDeliveries } from './sender.ts';
 const BATCH = 200;
 const AGAIN = { status: 'PENDING', tries: 0, finishedAt: null } as const;
 
-/** Queues a delivery again under the same event ID, regardless of its status. */
+/** Queues a delivery again with the same event ID, regardless of its status. */
 export async function replayWebhookDelivery(
   app: App,
   viewer: Viewer,
@@ -38,7 +38,7 @@ export async function replayWebhookDelivery(
   return delivery;
 }
 
-/** Queues all deliveries of an endpoint that were given up. @returns how many. */
+/** Queues all deliveries of an endpoint that were given up. @returns the endpoint and the number of deliveries. */
 export async function replayFailedWebhooks(
   app: App,
   viewer: Viewer,
@@ -60,8 +60,8 @@ export async function replayFailedWebhooks(
 }
 
 /**
- * Starts to send an endpoint, in the background, all events after a cursor that are of its types: those sent
- * before, with the same event IDs, and those it has missed. Replaces a replay that is under way.
+ * Starts sending an endpoint all events of its types after a cursor, in the background: those sent before, with the
+ * same event IDs, and those it missed. Replaces a replay that is in progress.
  */
 export async function replayWebhookEvents(
   app: App,
@@ -107,13 +107,13 @@ function readAfter(cursor: string): bigint {
   }
 }
 
-/** SQL condition: whether a replay is under way. */
+/** SQL condition: whether a replay is in progress. */
 export function hasReplays(): Prisma.Sql {
   return Prisma.sql`EXISTS (
     SELECT 1 FROM webhook_endpoints WHERE replay_after IS NOT NULL AND disabled_at IS NULL)`;
 }
 
-/** Continues all replays, by a batch of each in turn. Each batch and the mark of how far it has come are one transaction. */
+/** Continues all replays in turn, one batch at a time. Each batch and its progress are committed in one transaction. */
 export async function runReplays(app: App): Promise<void> {
   const open = await app.db.webhookEndpoint.findMany({
     where: { replayAfter: { not: null }, disabledAt: null },
@@ -131,7 +131,7 @@ export async function runReplays(app: App): Promise<void> {
   }
 }
 
-/** @returns whether there is more. */
+/** @returns whether there are more events. */
 function replayBatch(app: App, id: string): Promise<boolean> {
   return app.db.$transaction(async (tx) => {
     const [locked] = await tx.$queryRaw<unknown[]>`

@@ -3,7 +3,7 @@ import type { CallListener } from '../calls/listeners.ts';
 import { inSteps } from '../infra/database/in-steps.ts';
 import { RESULTS_EVENT } from './catalogue.ts';
 
-/** Drops messages, with their deliveries, once their events are no longer kept. */
+/** Deletes messages, with their deliveries, once their events are no longer kept. */
 export async function dropOldDeliveries(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - app.config.EVENT_RETENTION_DAYS * 86_400_000);
   await inSteps(
@@ -18,7 +18,7 @@ export async function dropOldDeliveries(app: App): Promise<void> {
   );
 }
 
-/** Removes expired transcripts from what was and will be sent, and answers that may repeat them. */
+/** Removes expired transcripts from sent and pending messages, and responses that may repeat them. */
 export const webhookCallListener: CallListener = {
   async transcriptsExpired(_app, tx, callIds) {
     const messages = await tx.webhookMessage.findMany({

@@ -1,9 +1,9 @@
-/** When a delivery is tried again. */
+/** Decides when a delivery is tried again. */
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 
-/** Seconds before each retry; together three days. */
+/** Seconds before each retry; three days in total. */
 const RETRY_DELAYS = [
   5,
   30,
@@ -19,16 +19,16 @@ const RETRY_DELAYS = [
   26 * HOUR,
 ] as const;
 
-/** Each delay is up to this share longer or shorter, so that retries do not come all at once. */
+/** Maximum share by which each delay is extended or shortened, so that retries do not come all at once. */
 const JITTER = 0.1;
-/** A longer pause that a receiver asks for is cut to this. */
+/** Limit for the pause that a receiver can request. */
 const MAX_RETRY_AFTER_SECONDS = 24 * HOUR;
 
 /**
- * The instant of the next attempt; null when there is none.
+ * Returns the time of the next attempt; null if there is none.
  *
- * @param tries attempts so far.
- * @param notBefore when the receiver allows the next one.
+ * @param tries number of attempts so far.
+ * @param notBefore earliest time that the receiver allows.
  */
 export function nextAttemptAt(
   tries: number,
@@ -45,7 +45,7 @@ export function nextAttemptAt(
   return new Date(Math.max(at, notBefore?.getTime() ?? 0));
 }
 
-/** The instant in a `Retry-After` header, in seconds or as a date; null when there is none. */
+/** Parses a `Retry-After` header, in seconds or as a date, to a time; null if it contains no future time. */
 export function retryAfter(header: string | null, now: Date): Date | null {
   const text = header?.trim() ?? '';
   const at = /^\d{1,9}$/.test(text) ? now.getTime() + Number(text) * 1000 : Date.parse(text);

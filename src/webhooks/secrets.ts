@@ -1,17 +1,17 @@
-/** The signing secrets of endpoints: encrypted at rest, with an overlap after a rotation. */
+/** Signing secrets of endpoints: encrypted at rest, with an overlap after a rotation. */
 import { crmWebhookSecretOf } from '../agents/service.ts';
 import type { App } from '../app.ts';
 import type { Endpoint } from './claimed-delivery.ts';
 import type { SigningSecrets } from './signature.ts';
 
-/** How long the previous secret is valid after a rotation. */
+/** Hours for which the previous secret stays valid after a rotation. */
 export const ROTATION_HOURS = 24;
 
 export function encryptSecret(app: App, endpointId: string, secret: string): string {
   return app.cipher.encrypt(secret, contextOf(endpointId));
 }
 
-/** The signing secret of an endpoint; null for a CRM webhook, whose secret the agent has. */
+/** Returns the signing secret of an endpoint; null for a CRM webhook, whose secret is stored with the agent. */
 export function decryptSecret(
   app: App,
   { id, secret }: { id: string; secret: string | null },
@@ -20,11 +20,11 @@ export function decryptSecret(
 }
 
 /**
- * What an attempt is signed with; null when a CRM webhook has no secret.
+ * Returns the secrets that sign an attempt; null if a CRM webhook has none.
  *
- * After a rotation all signatures of Standard Webhooks are sent. `X-Truedy-Signature` has room for one:
- * that of the previous secret on the first try and the new one on the next, until the receiver accepts
- * the new one.
+ * After a rotation, the Standard Webhooks header contains a signature for each secret. `X-Truedy-Signature` has room
+ * for only one: it uses the previous secret on the first try, the new one on the next, and so on, until the receiver
+ * accepts the new one.
  */
 export function signingSecretsOf(
   app: App,

@@ -1,7 +1,7 @@
 /**
- * Sends queued deliveries. Each endpoint has a lane of its own with room for a few requests at once, so
- * that slow and dead receivers delay nobody else. Deliveries are claimed for a limited time: what a dead
- * process had claimed is sent again by another.
+ * Sends queued deliveries. Each endpoint has its own lane with room for a few concurrent requests, so that slow and
+ * dead receivers do not delay the others. Deliveries are claimed for a limited time: those claimed by a process that
+ * died are sent again by another.
  */
 import type { App } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -19,13 +19,13 @@ import { webhookHeaders } from './signature.ts';
 const WEBHOOKS_TOPIC = 'webhooks';
 
 const LANE = 5;
-/** An endpoint that has failed this often in a row is tried with one delivery at a time. */
+/** Number of consecutive failures after which an endpoint gets only one delivery at a time. */
 const FAILURES_BEFORE_PROBING = 10;
-/** Requests at once in a process; endpoints that keep failing share half of them. */
+/** Maximum number of concurrent requests in a process. Endpoints that keep failing share half of them. */
 const MAX_REQUESTS = 500;
-/** Endpoints whose deliveries are claimed at once. */
+/** Number of endpoints for which deliveries are claimed concurrently. */
 const CLAIMS = 10;
-/** How long a claim outlasts the timeout of the request. */
+/** Time by which a claim outlasts the timeout of the request. */
 const CLAIM_MARGIN_SECONDS = 15;
 const MAX_ANSWER_BYTES = 1_024;
 
@@ -34,12 +34,12 @@ export function announceDeliveries(app: App): void {
   app.bus.publish(WEBHOOKS_TOPIC, null);
 }
 
-/** Sends deliveries that are announced until the app closes. Safe in several processes. */
+/** Sends announced deliveries until the app closes. Safe in several processes. */
 export function startSender(app: App): void {
   sender(app).start();
 }
 
-/** Sends what is due: retries, and deliveries whose announcement was lost. */
+/** Sends due deliveries: retries, and deliveries whose announcement was lost. */
 export async function sendDueDeliveries(app: App): Promise<void> {
   sender(app).look();
 }
@@ -53,9 +53,9 @@ const sender = perInstance((app: App) => new Sender(app));
 
 class Sender {
   readonly #app: App;
-  /** Requests under way, by endpoint. */
+  /** Number of requests in progress, by endpoint. */
   readonly #lanes = new Map<string, number>();
-  /** How many of them belong to endpoints that keep failing. */
+  /** Number of these requests that belong to endpoints that keep failing. */
   #probes = 0;
   #requests = 0;
   #looking = false;
@@ -71,7 +71,7 @@ class Sender {
     closing.addEventListener('abort', stopListening);
   }
 
-  /** Fills the lanes of all endpoints that have something due. One look at a time. */
+  /** Fills the lanes of all endpoints that have due deliveries. Runs do not overlap. */
   look(): void {
     if (this.#app.closing.aborted) return;
     this.#again = true;
@@ -124,7 +124,7 @@ class Sender {
     try {
       await sendDelivery(this.#app, endpoint, delivery);
     } catch (error) {
-      // The claim runs out, and it is sent again.
+      // The claim expires, and the delivery is sent again.
       this.#app.failures.record('sendWebhook', error);
     } finally {
       this.#requests -= 1;
@@ -155,7 +155,7 @@ function isDue(app: App): Prisma.Sql {
         AND (d.claimed_until IS NULL OR d.claimed_until < clock_timestamp()))`;
 }
 
-/** Enabled endpoints with a delivery that is due and that nobody has claimed. */
+/** Enabled endpoints with a due delivery that nobody has claimed. */
 async function dueEndpoints(app: App, endpointId?: string): Promise<Endpoint[]> {
   const rows = await app.db.$queryRaw<{ id: string }[]>`
     SELECT e.id FROM webhook_endpoints e
@@ -216,7 +216,7 @@ async function sendDelivery(
   await recordAttempt(app, endpoint, delivery, result);
 }
 
-/** The process ends: another one sends it at once. */
+/** Releases a claim when this process ends, so that another process sends the delivery at once. */
 async function releaseClaim(app: App, { id, claimId }: ClaimedDelivery): Promise<void> {
   await app.db.$executeRaw`
     UPDATE webhook_deliveries SET claim_id = NULL, claimed_until = NULL

@@ -1,9 +1,9 @@
-/** Headers by which a receiver verifies a webhook: Standard Webhooks, and `X-Truedy-*`. */
+/** Builds the headers by which a receiver verifies a webhook: Standard Webhooks and `X-Truedy-*`. */
 import { createHmac } from 'node:crypto';
 
 const PREFIX = 'whsec_';
 
-/** A signing secret of 24 random bytes. */
+/** Returns a signing secret of 24 random bytes. */
 export function newWebhookSecret(bytes: Buffer): string {
   return `${PREFIX}${bytes.subarray(0, 24).toString('base64')}`;
 }
@@ -11,11 +11,11 @@ export function newWebhookSecret(bytes: Buffer): string {
 export interface SigningSecrets {
   /** All valid secrets; `webhook-signature` has a signature for each. */
   all: readonly string[];
-  /** The one of `X-Truedy-Signature`, which holds a single digest. */
+  /** The secret for `X-Truedy-Signature`, which holds only one digest. */
   single: string;
 }
 
-/** The headers of one attempt. Without secrets only those that need none. */
+/** Returns the headers of one attempt. Without secrets, only those that need none. */
 export function webhookHeaders(
   message: { id: string; body: string },
   secrets: SigningSecrets | null,
@@ -40,7 +40,7 @@ export function webhookHeaders(
   };
 }
 
-/** Standard Webhooks: what follows the prefix is base64. A secret of another form is its own key. */
+/** In Standard Webhooks, base64 follows the prefix. A secret of any other form is used as the key itself. */
 function keyOf(secret: string): Buffer | string {
   const encoded = secret.startsWith(PREFIX) ? secret.slice(PREFIX.length) : null;
   if (encoded === null || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return secret;
