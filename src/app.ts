@@ -1,6 +1,6 @@
 /**
  * All dependencies with side effects in one value, created from the settings and passed to every service.
- * There may be several in one process, as in tests.
+ * A process may have several, as in tests.
  */
 import type { Pool } from 'pg';
 import type { Config } from './config.ts';
@@ -28,16 +28,16 @@ import { createUltravoxClient, type UltravoxClient } from './ultravox/client.ts'
 export interface App {
   readonly config: Config;
   readonly db: PrismaClient;
-  /** Reads what most queries need faster than `db`. */
+  /** Runs most read queries, faster than `db`. */
   readonly rows: RowReader;
-  /** `db` and `rows` for `forReading`, which stop a statement after READ_TIMEOUT_SECONDS. */
+  /** `db` and `rows` for `forReading`. They cancel a statement after READ_TIMEOUT_SECONDS. */
   readonly limited: Pick<App, 'db' | 'rows'>;
-  /** For `inSnapshot`, whose transactions may hold their connections for an hour. */
+  /** Client for `inSnapshot`, whose transactions may hold their connections for an hour. */
   readonly snapshots: PrismaClient;
   readonly bus: Bus;
   readonly jobs: Jobs;
   readonly ultravox: UltravoxClient;
-  /** Judges calls; null when none is configured. */
+  /** Analyzes calls. Null when none is configured. */
   readonly languageModel: LanguageModel | null;
   readonly cipher: Cipher;
   readonly log: Logger;
@@ -67,7 +67,7 @@ export interface AppOptions {
   now?: () => Date;
 }
 
-/** Divides the connections of the process: those of jobs and snapshots are fixed, a third of the others is for reading. */
+/** Splits the connections of the process: a fixed number for jobs and snapshots; a third of the rest for reading. */
 export function shareConnections(all: number): { writing: number; reading: number } {
   const shared = all - JOB_CONNECTIONS - SNAPSHOTS_AT_ONCE;
   const reading = Math.floor(shared / 3);
@@ -134,7 +134,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     async close() {
       closing.abort();
       await jobs.stop();
-      // Running work may start more.
+      // Running work may start more work.
       while (running.size > 0) await Promise.allSettled(running);
       await bus.close();
       await Promise.all([db, limited.db, snapshots].map((each) => each.$disconnect()));
@@ -145,7 +145,10 @@ export async function createApp(options: AppOptions): Promise<App> {
 
 const PAUSE_TOPIC = 'ultravoxPause';
 
-/** Pauses of the Ultravox account that all processes keep; one that misses the message is refused itself. */
+/**
+ * Pause of requests to the Ultravox account, shared by all processes. A process that misses the message gets its
+ * own refusal from Ultravox.
+ */
 function sharedPause(bus: Bus): AccountPause {
   const pause = createAccountPause((seconds) => bus.publish(PAUSE_TOPIC, seconds));
   bus.subscribe(PAUSE_TOPIC, (seconds) => pause.extend(Number(seconds) || 0));
@@ -153,8 +156,8 @@ function sharedPause(bus: Bus): AccountPause {
 }
 
 /**
- * The same app for what queries and subscriptions read. It has connections of its own, so slow reads
- * leave those of jobs and mutations free, and a statement fails after READ_TIMEOUT_SECONDS.
+ * The app that queries and subscriptions read with. It has its own connections, so slow reads do not take those
+ * of jobs and mutations. A statement fails after READ_TIMEOUT_SECONDS.
  */
 export const forReading = perInstance((app: App) => variantOf(app, app.limited));
 

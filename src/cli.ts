@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   const config = readConfig(process.env);
   const log = createLogger({ level: config.LOG_LEVEL, pretty: config.LOG_FORMAT === 'pretty' });
   logNodeWarnings(log);
-  // A demo may run next to another one; a server behind a proxy must be where the proxy looks for it.
+  // Several demos may run side by side, but a server behind a proxy must use the port that the proxy expects.
   const otherPort = !process.env.PORT && !config.DATABASE_URL;
   const running = await start(config, log, { otherPort });
   process.stdout.write(banner(running));

@@ -1,5 +1,5 @@
 /**
- * Every setting there is, read once from the environment and checked together. A test compares the README's
+ * All settings, read once from the environment and checked together. A test compares the README's
  * table of settings with `SETTINGS`.
  */
 import { z } from 'zod';
@@ -26,7 +26,7 @@ const flag = z
 
 interface Setting {
   schema: z.ZodType;
-  /** As one would write it in the environment; absent means there is none. */
+  /** As written in the environment. Absent if there is no default. */
   default?: string;
   /** One sentence for the README. */
   about: string;
@@ -308,12 +308,12 @@ type Name = keyof typeof SETTINGS;
 type Value<N extends Name> = z.output<(typeof SETTINGS)[N]['schema']>;
 type HasDefault<N extends Name> = (typeof SETTINGS)[N] extends { default: string } ? true : false;
 
-/** The settings under their own names, typed; those without a default may be undefined. */
+/** Typed settings by name. A setting without a default may be undefined. */
 export type Config = {
   readonly [N in Name]: HasDefault<N> extends true ? Value<N> : Value<N> | undefined;
 };
 
-/** Whether an address is one of this machine's own: what runs there reaches us without PUBLIC_URL. */
+/** Whether an address is on this machine. A service there can reach this server without PUBLIC_URL. */
 export function isLoopback(address: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(address).hostname);
 }

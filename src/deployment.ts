@@ -20,7 +20,7 @@ const TIME_ZONE = 'time_zone';
 
 /**
  * Waits for the database and applies the migrations. Rejects a database whose timestamps were written in
- * another time zone than UTC; the result of this check is stored, so it runs once.
+ * a time zone other than UTC. The result of this check is stored, so it runs only once.
  *
  * @throws ConfigError for such a database, or when its sessions cannot use UTC.
  */
@@ -67,7 +67,7 @@ export async function recordUtc(client: Client): Promise<void> {
   );
 }
 
-/** Runs `work` under a lock between the processes that share the database. */
+/** Runs `work` under a lock that is shared by all processes of the database. */
 export async function oneAtATime<T>(
   databaseUrl: string,
   lock: keyof typeof LOCKS,
@@ -83,7 +83,7 @@ export async function oneAtATime<T>(
   }
 }
 
-/** Identifies the simulator, or the API key by the part that is not secret. */
+/** Identifies the simulator, or the API key by its non-secret part. */
 function nameOfUltravox(config: Config): string {
   const { ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: url } = config;
   if (!key || isLoopback(url)) return SIMULATOR;
@@ -92,7 +92,7 @@ function nameOfUltravox(config: Config): string {
 
 const KEY_AFTER = ', key ';
 
-/** How long a start waits for the account of its key. */
+/** Time that a start waits for Ultravox to return the account of its key. */
 const ACCOUNT_TIMEOUT_MS = 5_000;
 
 type Account = { id: string; problem: null } | { id: null; problem: string };
@@ -101,11 +101,11 @@ type Account = { id: string; problem: null } | { id: null; problem: string };
  * Checks that the database belongs to the configured Ultravox, because remote resources exist only there.
  * This also keeps the demo, whose key is shown, out of production databases.
  *
- * Ultravox is asked for the account only when the key is not the one of the last start, or when the account of
- * that key is not recorded. So another key of the account is accepted, and a start with the same key does not
- * need Ultravox. A key whose account is not known is one of another account.
+ * Requests the account from Ultravox only when the key differs from that of the last start, or when the account of
+ * that key is not recorded. So another key of the same account is accepted, and a start with the same key does not
+ * need Ultravox. A key whose account is unknown counts as a key of another account.
  *
- * @throws ConfigError when it belongs to another one.
+ * @throws ConfigError when the database belongs to another account or address.
  */
 export async function checkUltravox(app: Pick<App, 'db' | 'config' | 'ultravox'>): Promise<void> {
   const value = nameOfUltravox(app.config);
@@ -153,7 +153,7 @@ async function accountOfKey({ ultravox }: Pick<App, 'ultravox'>): Promise<Accoun
   }
 }
 
-/** Whether both are keys for one address, so that they may be of one account. */
+/** Whether both keys are for the same address and may therefore belong to the same account. */
 function isKeyOfSameUltravox(one: string, other: string): boolean {
   const [first, second] = [one.lastIndexOf(KEY_AFTER), other.lastIndexOf(KEY_AFTER)];
   return first > 0 && second > 0 && one.slice(0, first) === other.slice(0, second);

@@ -48,7 +48,7 @@ export interface Problem {
   details?: Record<string, unknown>;
 }
 
-/** Problems that the caller can fix: all that were found, not only the first. */
+/** All problems that were found and that the caller can fix, not only the first. */
 export class UserInputError extends Error {
   override name = 'UserInputError';
   readonly problems: readonly Problem[];

@@ -1,4 +1,4 @@
-/** Public IDs, `<prefix>_<uuid>`: the prefix of every type, encoding, decoding, and the message about a wrong one. */
+/** Public IDs, `<prefix>_<uuid>`: the prefix of every type, encoding, decoding, and the message for an invalid ID. */
 export const ID_PREFIXES = {
   Organization: 'org',
   ApiKey: 'key',
@@ -39,7 +39,7 @@ export function parsePublicId(id: string): { type: NodeType; uuid: string } | nu
   return type ? { type, uuid } : null;
 }
 
-/** The UUID in an ID of this type, or a sentence that says what is wrong with it. */
+/** The UUID in an ID of this type, or a sentence that describes the problem. */
 export function readPublicId(type: NodeType, id: string): { uuid: string } | { problem: string } {
   const parsed = parsePublicId(id);
   if (parsed?.type === type) return { uuid: parsed.uuid };
@@ -48,7 +48,7 @@ export function readPublicId(type: NodeType, id: string): { uuid: string } | { p
   return { problem: `${quoteId(id)} is ${found}; expected ${expected}.` };
 }
 
-/** What was sent in place of an ID, for messages. */
+/** Quotes a value that was sent as an ID, for messages. Long values are cut. */
 export function quoteId(id: string): string {
   return JSON.stringify(id.length > MAX_QUOTED ? `${id.slice(0, MAX_QUOTED)}…` : id);
 }

@@ -1,4 +1,4 @@
-/** Entry of `npm start`. Keeps compiled modules for the next start, where the folder can be written. */
+/** Entry point of `npm start`. Caches compiled modules for the next start if the folder is writable. */
 import { enableCompileCache } from 'node:module';
 import path from 'node:path';
 

@@ -1,6 +1,6 @@
 /**
  * `npm run repair-time-zone -- <zone>`: corrects the timestamps of a database that was written by
- * sessions in that zone; see `shifted-timestamps.ts`.
+ * sessions in that time zone; see `shifted-timestamps.ts`.
  */
 import { type Client, escapeIdentifier } from 'pg';
 import { readConfig } from './config.ts';
@@ -9,11 +9,11 @@ import { ConfigError } from './errors.ts';
 import { newClient } from './infra/database/connections.ts';
 import { findShift, ID_TIMESTAMP, IS_V7 } from './shifted-timestamps.ts';
 
-/** Columns that SQL always wrote with an offset or computed itself. */
+/** Columns that are correct: SQL always computed them or wrote them with an offset. */
 const EXACT_COLUMNS = new Set([
   'calls.claimed_at',
   'calls.sent_at',
-  // The same before their migration.
+  // Former names of the two columns above.
   'calls.placing_at',
   'calls.sending_at',
   'calls.place_before',
@@ -26,10 +26,10 @@ const EXACT_COLUMNS = new Set([
 ]);
 const EXACT_NAMES = new Set(['lease_until', 'sync_lease_until', 'remote_attempt_at']);
 
-/** Columns written both ways: the reading within the life of the row is the right one. */
+/** Columns written both ways. The correct interpretation is the one within the lifetime of the row. */
 const MIXED_COLUMNS = new Set(['campaigns.started_at', 'campaigns.ended_at']);
 
-/** Timers, written both ways: they fire as soon as possible, and what is due is determined again. */
+/** Timers written both ways. They are set to fire as soon as possible; their handlers then check what is due. */
 const TIMERS: Record<string, (right: (column: string) => string) => string> = {
   'campaigns.next_dispatch_at': (right) => `greatest(now(), ${right('scheduled_at')})`,
   'calls.next_check_at': () => 'now()',
@@ -40,7 +40,7 @@ const TIMERS: Record<string, (right: (column: string) => string) => string> = {
  * the database is in UTC. Rows whose id shows that they were written correctly are not changed.
  *
  * @returns the number of rows changed in each table
- * @throws ConfigError when the stored timestamps are not explained by that zone; nothing is changed
+ * @throws ConfigError when that zone does not explain the stored timestamps; nothing is changed
  */
 export async function repairTimeZone(
   databaseUrl: string,
@@ -69,7 +69,7 @@ export async function repairTimeZone(
     await client.query('COMMIT');
     return changed;
   } finally {
-    await client.end(); // undoes what is not committed
+    await client.end(); // Rolls back an open transaction.
   }
 }
 
@@ -97,8 +97,8 @@ async function timestampsByTable(client: Client): Promise<Map<string, string[]>>
 }
 
 /**
- * One UPDATE of the table; null when all its columns are exact. `id` is among the columns if it contains
- * the time at which the row was created.
+ * The UPDATE that repairs the table. Null when all its columns are correct. `columns` includes `id` if the
+ * id contains the creation time of the row.
  */
 function repairOf(table: string, columns: readonly string[], zone: string): string | null {
   const right = (column: string): string =>

@@ -46,7 +46,7 @@ export function plainRoutes(app: App): PlainRoute[] {
   ];
 }
 
-/** Logs refused webhooks at most once a minute, with their number. */
+/** Receives Ultravox webhooks. Logs the number of refused ones at most once a minute. */
 function ultravoxWebhook(app: App): PlainEndpoint {
   let loggedAt = 0;
   let count = 0;

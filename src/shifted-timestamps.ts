@@ -1,21 +1,21 @@
 /**
- * Finds timestamps that were stored by sessions in another zone than UTC, as versions before December
- * 2026 opened them.
+ * Finds timestamps that were stored by sessions in a time zone other than UTC. Versions before December
+ * 2026 opened such sessions.
  *
- * Prisma wrote the UTC reading of a timestamp without an offset, and PostgreSQL took it for one of the
- * session's zone. What SQL computed (`now()`) or got with an offset was stored right.
+ * Prisma wrote timestamps in UTC without an offset, and PostgreSQL interpreted them in the session's time zone.
+ * Values that SQL computed (`now()`) or received with an offset were stored correctly.
  */
 import { type Client, escapeIdentifier } from 'pg';
 import { ConfigError } from './errors.ts';
 import { serverTimeZone } from './infra/database/connections.ts';
 
-/** Tables whose ids are UUIDv7s generated within a minute of `created_at`: one row is proof. */
+/** Tables whose ids are UUIDv7s generated within a minute of `created_at`. One shifted row is proof. */
 const CERTAIN_TABLES = ['api_keys', 'campaign_contacts'];
-/** Tables whose ids are older if a mutation was repeated: several rows with the same shift are proof. */
+/** Tables whose ids may be older, if a mutation was repeated. Only several rows with the same shift are proof. */
 const LIKELY_TABLES = ['agents', 'calls', 'contacts'];
 const LIKELY_ROWS = 3;
 const SAMPLE = 1_000;
-/** Offsets of time zones are multiples of it. */
+/** Seconds. Offsets of time zones are multiples of a quarter of an hour. */
 const QUARTER = 900;
 
 /** Time at which a row with a UUIDv7 as its id was created. */
@@ -23,8 +23,8 @@ export const ID_TIMESTAMP = `to_timestamp(('x' || left(replace(id::text, '-', ''
 export const IS_V7 = `substr(id::text, 15, 1) = '7'`;
 
 /**
- * The difference, in seconds, between the stored and the true timestamps of the sampled rows: null
- * when they agree. The tables need not exist.
+ * Difference in seconds between the stored and the true timestamps of the sampled rows. Null when they agree.
+ * The tables need not exist.
  */
 export async function findShift(client: Client): Promise<number | null> {
   const { rows: found } = await client.query<{ name: string }>(
@@ -50,7 +50,7 @@ export async function findShift(client: Client): Promise<number | null> {
   return rows[0] ? Number(rows[0].seconds) : null;
 }
 
-/** @throws ConfigError that says how to repair a database that was written in another zone */
+/** @throws ConfigError if the database was written in another time zone; its message explains the repair */
 export async function refuseShifted(databaseUrl: string, client: Client): Promise<void> {
   const shift = await findShift(client);
   if (shift === null) return;

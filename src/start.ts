@@ -47,27 +47,27 @@ export interface Running {
 export interface StartOptions {
   /** Replaces the system clock in tests. */
   now?: () => Date;
-  /** Serve at a free port when PORT is in use. */
+  /** Serve on a free port when PORT is in use. */
   otherPort?: boolean;
 }
 
 const DEMO_KEY_FILE = 'demo-api-key';
 
-/** What the functions that start a part share. */
+/** Values shared by the functions that start a part. */
 interface Setup extends StartOptions {
   config: Config;
   log: Logger;
   /** Absolute path of `DATA_DIR`. */
   dataDirectory: string;
-  /** Registers what stops a part. Parts are stopped in reverse order. */
+  /** Registers the function that stops a part. Parts are stopped in reverse order. */
   onClose(stop: () => Promise<void>): void;
 }
 
 /**
- * Starts the database and the simulator unless the settings name others, then the app, the server and
- * the worker.
+ * Starts the embedded database and the simulator unless the settings name external ones, then the app, the server
+ * and the worker.
  *
- * @throws the error of the part that does not start, after stopping the parts already started.
+ * @throws the error of the part that fails to start, after stopping the parts already started.
  */
 export async function start(
   config: Config,
@@ -223,7 +223,7 @@ async function startOwnSimulator({ config, dataDirectory, onClose }: Setup): Pro
   }
 }
 
-/** Retries until it succeeds. Meanwhile the server works, because calls are looked up at Ultravox. */
+/** Retries until it succeeds. The server works without the webhook, because it also polls Ultravox for calls. */
 async function registerWebhook(app: App, databaseUrl: string, ownUrl: string): Promise<void> {
   for (let pauseMs = 1_000; !app.closing.aborted; pauseMs = Math.min(pauseMs * 2, 60_000)) {
     try {
@@ -240,7 +240,7 @@ async function registerWebhook(app: App, databaseUrl: string, ownUrl: string): P
   }
 }
 
-/** Accepts webhooks to the receiver of the simulator, unless the settings name other addresses. */
+/** Allows webhooks to the receiver of the simulator, unless the settings name other addresses. */
 function withReceiver(config: Config, simulator: Simulator): Config {
   const WEBHOOK_ALLOWED_URLS = config.WEBHOOK_ALLOWED_URLS ?? [receiverUrl(simulator)];
   return { ...config, WEBHOOK_ALLOWED_URLS };
@@ -250,7 +250,7 @@ function receiverUrl({ url }: Simulator): string {
   return `${url}/simulator/receiver/`;
 }
 
-/** The model of the settings, otherwise that of the simulator; null with neither. */
+/** The configured language model, or else that of the simulator. Null without either. */
 function languageModelOf(
   config: Config,
   simulator: Simulator | null,
@@ -261,7 +261,7 @@ function languageModelOf(
   return { baseUrl: `${simulator.url}/v1`, apiKey: simulator.apiKey, model: 'simulator' };
 }
 
-/** @returns the key of the new organization, which is shown once; null when there is one already. */
+/** @returns the key of the new organization, which is shown once; null if an organization exists. */
 async function createFirstOrganization(app: App): Promise<string | null> {
   if ((await app.db.organization.count()) > 0) return null;
   const { key } = await createOrganization(app, { name: 'My organization' });

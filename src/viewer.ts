@@ -8,8 +8,8 @@ export interface Idempotency {
   readonly seed: string;
   readonly at: Date;
   /**
-   * What the mutations of the operation have returned in this run and in earlier ones, by response name; null
-   * for one that may succeed later. What is in here does not run again.
+   * Results of the operation's mutations in this run and in earlier ones, by response name. Null for a mutation
+   * that may succeed later. A mutation with a result does not run again.
    */
   readonly results: Map<string, object | null>;
 }
@@ -34,14 +34,14 @@ export function ownedBy(viewer: Viewer): { organizationId: string } {
   return { organizationId: viewer.organizationId };
 }
 
-/** The same without deleted rows, for tables with `deleted_at`. */
+/** Like `ownedBy`, without deleted rows, for tables with `deleted_at`. */
 export function existingOf(viewer: Viewer): { organizationId: string; deletedAt: null } {
   return { ...ownedBy(viewer), deletedAt: null };
 }
 
 /**
- * The id for the object that a mutation creates. It is the same in each run under an idempotency key, so a
- * run after a crash finds what the first one created.
+ * The id of the object that a mutation creates. Every run under the same idempotency key gets the same id, so a
+ * run after a crash finds the object that the first run created.
  */
 export function newObjectId(viewer: Viewer): string {
   const { idempotency } = viewer;
@@ -49,8 +49,8 @@ export function newObjectId(viewer: Viewer): string {
 }
 
 /**
- * The random bytes of a new secret, 32 at each call. They are the same in each run under an idempotency key,
- * so a run after a crash returns the secret that the first one has stored.
+ * Returns a function that produces 32 random bytes for a new secret on each call. Every run under the same
+ * idempotency key gets the same bytes, so a run after a crash returns the secret that the first run stored.
  */
 export function secretBytes(
   app: { cipher: Cipher },
@@ -66,7 +66,7 @@ export function secretBytes(
   };
 }
 
-/** Filter for the rows that an earlier run under the same idempotency key has deleted; null without a key. */
+/** Filter for rows deleted by an earlier run under the same idempotency key. Null without a key. */
 export function deletedEarlier(
   viewer: Viewer,
 ): { organizationId: string; deletedAt: { gte: Date } } | null {

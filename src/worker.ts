@@ -65,7 +65,7 @@ interface Pairing {
   handler: (app: App) => JobHandler<never>;
 }
 
-/** Checks at compile time that job and handler have the same payload type, then erases it. */
+/** Checks at compile time that a job and its handler have the same payload type, then erases the type. */
 function pair<Payload extends object>(
   job: JobDefinition<Payload>,
   handler: (app: App, payload: Payload, context: JobContext) => Promise<unknown>,
@@ -82,7 +82,7 @@ function syncPair<Row extends SyncRow>(kind: SyncKind<Row>): Pairing {
   return pair(kind.job, (app, { id }, context) => runSync(app, kind, id, context));
 }
 
-/** What each step of `calls/post-call/steps.ts` does. */
+/** Handler of each step in `calls/post-call/steps.ts`. */
 const POST_CALL_HANDLERS: StepHandlers = {
   TRANSCRIPT: { run: fetchTranscript },
   SUMMARY: { run: fetchSummary },
@@ -112,9 +112,9 @@ interface Periodic {
   everySeconds: number | ((app: App) => number);
   /** Pause while there is no work. Default: `everySeconds`. */
   idleSeconds?: number;
-  /** Whether a run in one process is enough for all. Default: no. */
+  /** Whether one process runs the task on behalf of all. Default: false. */
   shared?: boolean;
-  /** SQL condition: whether there may be work. Default: always. */
+  /** SQL condition that is true if there may be work. Default: always true. */
   hasWork?: (app: App) => ReturnType<NonNullable<PeriodicTask['hasWork']>>;
   run: (app: App) => Promise<unknown>;
 }
@@ -130,7 +130,7 @@ function sweep(name: string, kind: Pick<SyncKind<SyncRow>, 'table' | 'job'>): Pe
   };
 }
 
-/** All are safe to run in several processes at once. */
+/** Periodic tasks. All are safe to run in several processes at once. */
 const PERIODIC: readonly Periodic[] = [
   {
     name: 'endUnwantedCalls',
