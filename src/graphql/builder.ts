@@ -1,4 +1,4 @@
-/** The schema builder that the `graph/` of every feature adds to. */
+/** The schema builder to which the `graph/` of every feature adds its types and fields. */
 import SchemaBuilder from '@pothos/core';
 import ComplexityPlugin from '@pothos/plugin-complexity';
 import DataloaderPlugin from '@pothos/plugin-dataloader';
@@ -42,7 +42,7 @@ export interface SchemaTypes {
 }
 
 /**
- * Whether the caller may read at least the ids of the objects. Checked after the lookup, so that objects of
+ * Whether the caller may read at least the ids of a type's objects. Checked after the lookup, so that objects of
  * forbidden types look like missing ones.
  */
 function mayReadType(schema: GraphQLSchema, viewer: Viewer | null, name: string): boolean {
@@ -54,7 +54,7 @@ function mayReadType(schema: GraphQLSchema, viewer: Viewer | null, name: string)
 
 export const builder = new SchemaBuilder<SchemaTypes>({
   plugins: [
-    // The first is the outermost.
+    // The first plugin wraps all others.
     LoadedColumnsPlugin,
     ScopeAuthPlugin,
     RelayPlugin,
@@ -159,7 +159,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
   complexity: {
     // The server measures the cost of an operation before it runs; see `server/limits/query-cost.ts`.
     disabled: true,
-    // Objects cost, their scalars do not, and only connections multiply.
+    // Objects have a cost, scalars do not, and only connections multiply it.
     fieldComplexity: (_args, _context, field) => ({
       field: isLeafType(getNamedType(field.type)) ? 0 : 1,
       multiplier: 1,

@@ -1,13 +1,13 @@
-/** What a resolver gets. Layers above the kit extend it by declaration merging. */
+/** The context of resolvers. Layers above the kit extend it by declaration merging. */
 import type { App } from '../app.ts';
 import type { Viewer } from '../viewer.ts';
 
 export interface Context {
-  /** Stops a statement that takes longer than READ_TIMEOUT_SECONDS. */
+  /** For reads. Cancels a statement that takes longer than READ_TIMEOUT_SECONDS. */
   readonly app: App;
-  /** For mutations, whose statements take as long as they need. */
+  /** For mutations. Their statements have no time limit. */
   readonly writer: App;
-  /** The caller. Null without a credential; only introspection is allowed then. */
+  /** The caller. Null without a credential, which allows only introspection. */
   readonly viewer: Viewer | null;
   readonly requestId: string;
   /** Base URL of this server as clients reach it, without a trailing slash. */

@@ -1,6 +1,6 @@
-/** Marks fields whose values end with the caller's key or token, such as signed links. */
+/** Marks fields whose values expire with the caller's key or token, such as signed links. */
 
-/** The extensions of such a field. Subscribers share its values only if their credentials end together. */
+/** Extensions of such a field. Subscribers share its values only if their credentials expire together. */
 export const ENDS_WITH_CREDENTIAL = { endsWithCredential: true };
 
 export function endsWithCredential(field: { extensions: object } | null | undefined): boolean {

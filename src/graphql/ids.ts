@@ -14,8 +14,8 @@ export function decodeAnyId(id: string): { type: NodeType; uuid: string } {
 }
 
 /**
- * The UUID in an ID argument of a query. Services decode the inputs of mutations instead, so that a
- * wrong ID is one user error among others.
+ * The UUID in an ID argument of a query. In mutations, services decode the inputs instead, so that an
+ * invalid ID is one user error among others.
  *
  * @throws RequestError BAD_USER_INPUT for an ID of another type.
  */
@@ -25,12 +25,12 @@ export function requireId(type: NodeType, id: string): string {
   return read.uuid;
 }
 
-/** The same for an argument that may be left out. An empty text is not, since it would stand for all objects. */
+/** Like `requireId`, for an optional argument. An empty string is refused, since it would stand for all objects. */
 export function optionalId(type: NodeType, id: string | null | undefined): string | null {
   return id === null || id === undefined ? null : requireId(type, id);
 }
 
-/** Description of an argument that takes the id of an object of the type. */
+/** Description of an argument that takes the ID of an object of this type. */
 export function idDescription(type: NodeType): string {
   const words = type.replace(/(?<=[a-z])[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
   return `ID of the ${words[0]?.toLowerCase()}${words.slice(1)} (\`${ID_PREFIXES[type]}_…\`).`;

@@ -25,7 +25,7 @@ export type InputBuilder = InputFieldBuilder<Types, 'InputObject'>;
 /** Builder of the payload fields of a mutation whose `run` returns `Shape`. */
 export type PayloadBuilder<Shape extends object> = ObjectFieldBuilder<Types, PayloadShape<Shape>>;
 
-/** Nullable fields that return the member of the same name. */
+/** Nullable payload fields that return the member of the same name. */
 type PayloadFields<Shape> = {
   [Name in keyof Shape]?: { type: TypeParam<Types>; description: string };
 };
@@ -34,15 +34,15 @@ export interface MutationOptions<Fields extends InputFieldMap, Shape extends obj
   /** Without the scope, which is appended. */
   description: string;
   scope: 'write' | 'admin';
-  /** Set if the mutation only ends something. It is then exempt from the rate limit. */
+  /** Set if the mutation only stops something. It is then exempt from the rate limit. */
   stops?: true;
   /** Fields of the input object. */
   input: (t: InputBuilder) => Fields;
   /** Fields of the payload in addition to `userErrors`; fields that a function builds must be nullable. */
   payload: PayloadFields<Shape> | ((t: PayloadBuilder<Shape>) => FieldMap);
   /**
-   * Calls one service function. A UserInputError becomes `userErrors`. The result may contain
-   * `userErrors` itself, together with an object that was created nevertheless.
+   * Calls one service function. A UserInputError becomes `userErrors`. The result may also contain
+   * `userErrors`, together with an object that was created despite them.
    */
   run: (
     input: InputShapeFromFields<Fields>,
@@ -100,8 +100,8 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
 }
 
 /**
- * Runs a mutation and turns a UserInputError into `userErrors`. Under an idempotency key, the result of an
- * earlier run of the operation is returned instead, unless it said when the mutation may succeed.
+ * Runs a mutation and turns a UserInputError into `userErrors`. Under an idempotency key, returns the result of an
+ * earlier run of the operation instead, unless that result gave a time for a retry.
  */
 async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
   { viewer }: Context,
@@ -126,8 +126,8 @@ async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
 }
 
 /**
- * An earlier run of the operation may have lost its lease, and have created the object since this one looked for it.
- * Then it is looked for again.
+ * Runs a mutation again after a unique violation: an earlier run of the operation, which lost its lease, may have
+ * created the object after this run looked for it. The second attempt finds it.
  */
 async function besideAnotherRun<Payload>(execute: () => Promise<Payload>): Promise<Payload> {
   try {
@@ -162,7 +162,7 @@ function checkInput(info: GraphQLResolveInfo, input: unknown): void {
   if (problems.length > 0) throw new UserInputError(problems);
 }
 
-/** The viewer, with what makes ids repeatable narrowed to this field of the operation. */
+/** The viewer, with the seed for repeatable ids narrowed to this field of the operation. */
 function viewerOf(context: Context, info: GraphQLResolveInfo): Viewer {
   const { viewer } = context;
   if (!viewer) throw new Error('A mutation ran without a viewer');

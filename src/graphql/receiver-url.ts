@@ -1,4 +1,4 @@
-/** Addresses of receivers, which often contain a token of the receiver in their path or query. */
+/** URLs of receivers. Their path or query often contains a token of the receiver. */
 import type { Viewer } from '../viewer.ts';
 import { grantedScopes } from './scopes.ts';
 

@@ -1,6 +1,6 @@
-/** Names that were replaced. Fields and members keep the old one beside the new one, for clients that use it. */
+/** Deprecated names. A renamed field or member keeps its old name too, for clients that still use it. */
 
-/** Reason for the deprecation of the old name. */
+/** Deprecation reason of the old name. */
 export function useInstead(name: string): string {
   return `Use \`${name}\` instead.`;
 }

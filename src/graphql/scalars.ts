@@ -11,7 +11,7 @@ import { FileFromText, UploadedFile } from '../infra/files/uploaded-file.ts';
 import { builder } from './builder.ts';
 
 /**
- * A string whose format is checked by services instead of the scalar: an invalid value is then a user
+ * A string whose format is checked by services instead of the scalar, so that an invalid value is a user
  * error with a path, reported together with all others.
  */
 function checkedText(
@@ -46,7 +46,7 @@ builder.addScalarType(
   'DateTime',
   new GraphQLScalarType<Date, Date | string>({
     ...dateTime,
-    // Text at once, because `JSON.stringify` is slow for results that contain dates.
+    // Converted here, because `JSON.stringify` is slow for results that contain dates.
     coerceOutputValue: (value) =>
       value instanceof Date ? value.toISOString() : dateTime.coerceOutputValue(value),
     serialize: undefined,
@@ -119,7 +119,7 @@ builder.addScalarType(
   }),
 );
 
-/** A file passed as text has no name. */
+/** An uploaded file from a string, which has no file name of its own. */
 function fileOfText(text: string): UploadedFile {
   return new FileFromText('text.csv', text);
 }

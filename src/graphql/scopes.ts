@@ -1,4 +1,4 @@
-/** What a caller may use: the scopes that fields require, and the refusal when one is missing. */
+/** Authorization of callers: the scopes that fields require, and the error when one is missing. */
 import { RequestError } from '../errors.ts';
 import type { Viewer } from '../viewer.ts';
 
@@ -28,7 +28,7 @@ export function scopesOf(viewer: Viewer | null): Scopes {
 const NO_SCOPES = scopesOf(null);
 const known = new WeakMap<Viewer, Scopes>();
 
-/** The same as `scopesOf`, worked out once for each viewer. */
+/** Like `scopesOf`, but computed once per viewer. */
 export function grantedScopes(viewer: Viewer | null): Scopes {
   if (!viewer) return NO_SCOPES;
   let scopes = known.get(viewer);
@@ -39,7 +39,7 @@ export function grantedScopes(viewer: Viewer | null): Scopes {
   return scopes;
 }
 
-/** At least one scope of each must be granted. */
+/** Of each inner list, at least one scope must be granted. */
 export type RequiredScopes = readonly (readonly (keyof Scopes)[])[];
 
 export function isGranted(granted: Scopes, required: RequiredScopes): boolean {
@@ -48,7 +48,7 @@ export function isGranted(granted: Scopes, required: RequiredScopes): boolean {
 
 /**
  * Whether the caller may use a field or type at all, as far as its `authScopes` show without running
- * it: any scope of a plain object is enough. True when they are a function or absent.
+ * it. If they are a plain object, any of its scopes is enough. True if they are a function or absent.
  */
 export function mayUse(viewer: Viewer | null, element: { extensions: object }): boolean {
   const { pothosOptions } = element.extensions as { pothosOptions?: { authScopes?: unknown } };
@@ -61,7 +61,7 @@ export function mayUse(viewer: Viewer | null, element: { extensions: object }): 
   return names.length === 0 || names.some((name) => granted[name as keyof Scopes]);
 }
 
-/** The same for a field of an object. It may need no scopes of the type, but only its own. */
+/** Like `mayUse`, for a field of an object type. A field may require only its own scopes, not those of the type. */
 export function mayUseFieldOf(
   viewer: Viewer | null,
   type: { extensions: object },
@@ -71,7 +71,7 @@ export function mayUseFieldOf(
   return mayUse(viewer, field) && (pothosOptions?.skipTypeScopes === true || mayUse(viewer, type));
 }
 
-/** UNAUTHENTICATED without a credential, else FORBIDDEN. `what` is such as `Query.agents`. */
+/** UNAUTHENTICATED without a credential, otherwise FORBIDDEN. `what` is a name such as `Query.agents`. */
 export function notAllowed(viewer: Viewer | null, what: string): RequestError {
   if (!viewer) {
     return new RequestError(

@@ -1,9 +1,9 @@
-/** Rewrites messages of GraphQL.js: without values, which may be secrets, but with what is allowed. */
+/** Rewrites messages of GraphQL.js: removes values, which may be secrets, and adds what is allowed. */
 import { builder } from '../builder.ts';
 
 const MAX_ENUM_VALUES = 40;
 const DATE_TIME_HINT = 'Write an instant with its time zone, such as "2026-11-30T09:00:00Z".';
-/** Of each end of a message. What they leave out is part of a value: the patterns below must not search it. */
+/** Characters kept at each end of a message. The rest is part of a value, which the patterns below must not search. */
 const MAX_END_CHARACTERS = 1_000;
 
 /** The message with each quoted value replaced by its kind, and with the values of an enum listed. */
@@ -39,7 +39,7 @@ function withKind(_match: string, before: string, value: string): string {
   return `${before}${before.endsWith(':') || before.endsWith('found') ? '' : ':'} ${kindOf(value)}.`;
 }
 
-/** What kind of value begins a text that GraphQL.js printed, as JSON or as a literal. */
+/** Kind of the value at the start of a text that GraphQL.js printed, as JSON or as a literal. */
 function kindOf(text: string): string {
   if (/^(true|false)\b/.test(text)) return 'a boolean';
   if (/^-?(\d|Infinity)/.test(text)) return 'a number';

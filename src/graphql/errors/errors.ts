@@ -1,4 +1,4 @@
-/** The only translator between errors and what clients see. */
+/** Translates errors into what clients see. No other file does. */
 import { GraphQLError } from 'graphql';
 import { RequestError, type RequestErrorCode, UserInputError } from '../../errors.ts';
 import { isDatabaseUnavailable, isStatementStopped } from '../../infra/database/database-errors.ts';
@@ -21,10 +21,10 @@ const HTTP_STATUS: Partial<Record<RequestErrorCode, number>> = {
 };
 const UNAVAILABLE_RETRY_SECONDS = 5;
 
-/** What a client sees of an error thrown while an operation ran. */
+/** What a client sees of an error that was thrown while an operation ran. */
 export function toGraphQLError(error: unknown, requestId: string, log: Logger): GraphQLError {
   const located = error instanceof GraphQLError ? error : null;
-  // Translated before.
+  // Already translated.
   if (located && 'http' in located.extensions) return located;
   const cause = located?.originalError ?? error;
   if (cause instanceof RequestError) return toRequestError(cause, located);
@@ -87,7 +87,7 @@ function toRequestError(error: RequestError, located: GraphQLError | null): Grap
   });
 }
 
-/** A syntax error with its place, and without the text found there. */
+/** A syntax error with its location, but without the text found there. */
 export function toSyntaxError(error: GraphQLError): GraphQLError {
   // With `spec`, only clients that accept application/graphql-response+json get the status.
   const http = { spec: true, status: 400 };
@@ -109,12 +109,12 @@ export function withoutHttp(error: GraphQLError): GraphQLError {
   return copyOf(error, extensions);
 }
 
-/** The error as an HTTP response carries it: without the original error, which quotes the body. */
+/** The error as sent in an HTTP response: without the original error, which quotes the request body. */
 export function asAnswered(error: GraphQLError): GraphQLError {
   if (!(error instanceof GraphQLError)) return error;
   const { originalError, http, ...extensions } = error.extensions;
   if (originalError === undefined && extensions.code !== 'QUERY_TOO_COSTLY') return error;
-  // `spec` would make the answer a 200 for those who accept application/json.
+  // With `spec`, clients that accept application/json would get a 200.
   const { spec: _, ...rest } = (http ?? {}) as Record<string, unknown>;
   return copyOf(error, { ...extensions, ...(http ? { http: rest } : {}) });
 }

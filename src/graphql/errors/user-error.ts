@@ -2,7 +2,7 @@
 import { type Problem, USER_ERROR_CODES } from '../../errors.ts';
 import { builder } from '../builder.ts';
 
-/** Messages and paths may contain what was sent. */
+/** Maximum lengths in characters. Messages and paths may contain values that the client sent. */
 const MAX_MESSAGE = 2_000;
 const MAX_KEY = 200;
 

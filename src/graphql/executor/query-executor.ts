@@ -1,6 +1,6 @@
 /**
- * Executes queries, and events of subscriptions, like graphql-js, in about half the time: the plan of an
- * operation is made once, and what a row has loaded is read without a resolver. Operations with directives
+ * Executes queries and subscription events like graphql-js, in about half the time: an operation is planned
+ * once, and values that a row has loaded are read without a resolver. Operations with directives
  * and mutations are left to graphql-js.
  */
 import {
@@ -29,7 +29,7 @@ import { grantedScopes, type Scopes } from '../scopes.ts';
 import { type FieldPlan, type OperationPlan, planOf, ResultObject } from './query-plan.ts';
 
 type Path = GraphQLResolveInfo['path'];
-/** Of a value that is completed. */
+/** Position of a value that is being completed. */
 interface Position {
   field: FieldPlan;
   path: Path;
@@ -42,7 +42,7 @@ type Result = Record<string, unknown>;
 const MAX_VARIABLE_ERRORS = 50;
 const NO_ARGUMENTS = Object.freeze(Object.create(null));
 
-/** Null for an operation that is left to graphql-js, as are variables that do not match. */
+/** Executes a query. Null for an operation that is left to graphql-js, also because its variables are invalid. */
 export function executeQuery(args: ExecutionArgs): MaybePromise<ExecutionResult> | null {
   const plan = planOf(args, OperationTypeNode.QUERY);
   if (!plan) return null;
@@ -56,7 +56,7 @@ export function executeQuery(args: ExecutionArgs): MaybePromise<ExecutionResult>
 }
 
 /**
- * Executes a subscription for an event, which is the root value, like `executeSubscriptionEvent`. Null for an
+ * Executes a subscription for one event, the root value, like `executeSubscriptionEvent`. Null for an
  * operation that is left to graphql-js.
  */
 export function executeEvent(
@@ -75,7 +75,7 @@ class Execution {
   readonly #scopes: Scopes;
   readonly #arguments = new Map<FieldPlan, Record<string, unknown>>();
   readonly #errors: GraphQLError[] = [];
-  /** Where a null stands for an error. Errors below are not reported. */
+  /** Paths at which an error became null. Errors below them are not reported. */
   readonly #nulled = new Set<Path | undefined>();
 
   constructor(args: ExecutionArgs, plan: OperationPlan, variables: VariableValues) {
@@ -151,7 +151,7 @@ class Execution {
     }
   }
 
-  /** The same for all objects of an execution. */
+  /** Coerced arguments of a field, the same for all objects of an execution. */
   #argumentsOf(field: FieldPlan): Record<string, unknown> {
     if (field.definition.args.length === 0) return NO_ARGUMENTS;
     let values = this.#arguments.get(field);
@@ -256,7 +256,7 @@ class Execution {
     }
   }
 
-  /** Reports the error where null is allowed. @throws GraphQLError where it is not */
+  /** Reports the error if the type is nullable. @throws GraphQLError if it is not */
   #fail(error: unknown, type: GraphQLOutputType, { field, path }: Position): null {
     const located = locatedError(error, field.nodes, responsePathAsArray(path));
     if (isNonNullType(type)) throw located;
@@ -281,7 +281,7 @@ function completeLeaf(type: Parameters<typeof isLeafType>[0], value: unknown): u
   throw new Error(`${type} has no representation of this value`);
 }
 
-/** Keeps rejections that nobody waits for from ending the process. */
+/** Ignores rejections that nothing awaits, which would end the process. */
 function ignore(values: readonly unknown[]): void {
   for (const value of values) {
     if (isPromiseLike(value)) value.then(undefined, () => {});

@@ -1,4 +1,4 @@
-/** Plans of queries and of the events of subscriptions: the fields that are selected of each type, made once for each operation. */
+/** Plans of queries and subscription events: the selected fields of each type, computed once per operation. */
 import {
   type DocumentNode,
   type ExecutionArgs,
@@ -35,42 +35,42 @@ export interface OperationPlan {
 }
 
 /**
- * Reads and completes what a row has loaded. Undefined when it has not loaded all of it, or when the
+ * Reads and completes a value from the loaded row. Undefined if the row has not loaded all of it, or if the
  * field has to be resolved for another reason, such as a missing scope.
  */
 type ReadLoaded = (row: Record<string, unknown>, scopes: Scopes) => unknown;
 
 export interface FieldPlan {
-  /** In the response. */
+  /** Name in the response. */
   key: string;
   definition: GraphQLField<unknown, unknown>;
   nodes: readonly [FieldNode, ...FieldNode[]];
   readLoaded: ReadLoaded | null;
-  /** Whether `readLoaded` works its value out from columns, which have to be as Prisma gives them. */
+  /** Whether `readLoaded` computes its value from columns, which must have the types that Prisma returns. */
   isDerived: boolean;
-  /** The fields that are selected of the objects of a type that the field returns. */
+  /** The fields selected on objects of this type, one of those that the field returns. */
   fieldsOf(type: GraphQLObjectType): readonly FieldPlan[];
 }
 
 /**
- * An object of the response. A key may be the name of a member of `Object`, so it inherits nothing; V8 makes
- * those that `Object.create(null)` returns slower.
+ * An object of the response. It inherits nothing, because a key may be the name of a member of `Object`. V8 is
+ * slower with objects that `Object.create(null)` returns.
  */
 export class ResultObject {}
 Object.setPrototypeOf(ResultObject.prototype, null);
 
 const plans = new WeakMap<OperationDefinitionNode, OperationPlan | null>();
-/** By the nodes that resolvers get. */
+/** Plans by the field nodes that resolvers receive. */
 const fieldPlans = new WeakMap<readonly FieldNode[], FieldPlan>();
 
-/** The plan of the field that is resolved. Null when graphql-js executes the operation. */
+/** The plan of the field that is being resolved. Null when graphql-js executes the operation. */
 export function fieldPlanOf({ fieldNodes }: GraphQLResolveInfo): FieldPlan | null {
   return fieldPlans.get(fieldNodes) ?? null;
 }
 
 /**
- * Whether rows that the field returns, also in a connection, are only shown: the plans read all that is selected
- * of them, and no resolver gets one.
+ * Whether the rows that the field returns, also in a connection, are only shown: the plans read everything that is
+ * selected on them, and no resolver receives one.
  */
 export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
   const type = getNamedType(definition.type);
@@ -81,14 +81,14 @@ export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
   );
 }
 
-/** Whether a field works a value out from columns of rows that `field` returns, or of rows below them. */
+/** Whether a value is computed from columns of the rows that `field` returns, or of rows below them. */
 export function derivesValues({ definition, fieldsOf }: FieldPlan): boolean {
   const type = getNamedType(definition.type);
   if (!isObjectType(type)) return false;
   return fieldsOf(type).some((field) => field.isDerived || derivesValues(field));
 }
 
-/** Null for an operation of another kind, or with directives. */
+/** The plan of an operation. Null for an operation of another kind, or with directives. */
 export function planOf(
   { schema, document, operationName }: ExecutionArgs,
   kind: OperationTypeNode,
@@ -229,12 +229,12 @@ function readerOf(
   };
 }
 
-/** Scalars whose texts are shown as they are. Dates come as text from rows that are only shown. */
+/** Scalars whose strings are returned unchanged. Rows that are only shown have their dates as strings. */
 const TEXTS = new Set(['String', 'ID', 'DateTime']);
 
 type Complete = (value: unknown, scopes: Scopes) => unknown;
 
-/** Null for a type whose values need more than what the row has loaded. */
+/** Completes values of a type. Null for a type whose values need more than the row has loaded. */
 function completerOf(type: GraphQLOutputType, fieldsOf: FieldPlan['fieldsOf']): Complete | null {
   const isNullable = !isNonNullType(type);
   const bare = isNonNullType(type) ? type.ofType : type;
@@ -261,7 +261,7 @@ function leafCompleter(type: GraphQLLeafType): Complete {
     try {
       return type.coerceOutputValue(value) ?? undefined;
     } catch {
-      // Reported when it is resolved.
+      // The resolver reports the error.
       return undefined;
     }
   };

@@ -1,6 +1,6 @@
 /**
- * Checks that hold for every input by its type: values that the database can store, safe JSON keys, and, where
- * texts are only searched for, a sensible length.
+ * Checks that every input must pass because of its type: values that the database can store, safe JSON keys and, for
+ * strings that are only searched for, a maximum length.
  */
 import {
   type GraphQLArgument,
@@ -14,9 +14,9 @@ import {
 import type { Problem, ProblemPath } from '../../errors.ts';
 import { UploadedFile } from '../../infra/files/uploaded-file.ts';
 
-/** More problems than this are not reported. */
+/** Maximum number of problems that are reported. */
 const MAX_PROBLEMS = 50;
-/** Above any cursor and any text that could be found. */
+/** Longer than any cursor, and than any text that a search could find. */
 export const MAX_SEARCHED_CHARACTERS = 5_000;
 
 interface Found {
@@ -25,10 +25,10 @@ interface Found {
 }
 
 /**
- * What is wrong with a coerced value of an argument or input field: text or an instant that PostgreSQL
+ * Problems of a coerced value of an argument or input field: a string or an instant that PostgreSQL
  * cannot store, also inside JSON, or a JSON key that JavaScript cannot copy safely. Operations are checked
- * before they run; the inputs of mutations by the mutation, which reports user errors, and limits the texts
- * that it stores. `isSearched` limits texts here; those in filters always are.
+ * before they run. A mutation checks its own input, reports user errors, and limits the strings that it stores.
+ * `isSearched` limits the length of strings here; strings in filters are always limited.
  */
 export function findInputProblems(
   input: GraphQLArgument | GraphQLInputField,
@@ -89,7 +89,7 @@ function checkInstant(found: Found, instant: Date, path: ProblemPath): void {
   if (year < 1 || year > 9999) add(found, 'must be in the years 1 to 9999 (UTC).', path);
 }
 
-/** The values of the JSON were counted, and its depth limited, before it was parsed. */
+/** Recursion is safe: the number of JSON values and their depth were limited before parsing. */
 function checkJson(found: Found, value: unknown, path: ProblemPath): void {
   if (isFull(found)) return;
   if (typeof value === 'string') checkText(found, value, path);

@@ -1,4 +1,4 @@
-/** The maximum of every list that a client sends: declared with `maxItems`, stated in its description. */
+/** Maximum length of every list that a client sends: declared with `maxItems`, stated in its description. */
 import SchemaBuilder, {
   BasePlugin,
   type FieldRequiredness,
@@ -19,7 +19,7 @@ declare global {
       Type extends InputType<Types> | [InputType<Types>] = InputType<Types> | [InputType<Types>],
       Req extends FieldRequiredness<Type> = FieldRequiredness<Type>,
     > {
-      /** Longest list that is accepted. Lists of enum values have the number of values by default. */
+      /** Maximum number of items. Default for lists of enum values: the number of values. */
       maxItems?: number;
     }
   }
@@ -52,7 +52,7 @@ class MaxItemsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
   }
 }
 
-/** The description as it is when it states the maximum already, with or without a separator. */
+/** Appends the maximum to a description, unless it already states it, with or without a thousands separator. */
 function withMaximum(description: string, maxItems: number): string {
   const formatted = formatNumber(maxItems);
   const stated = maxItems === 1 ? 'at most (?:one|1)' : `(?:${maxItems}|${formatted})`;

@@ -1,9 +1,9 @@
-/** One connection type and one edge type for each type of object, whichever field leads there. */
+/** One connection type and one edge type per object type, shared by all fields that return them. */
 import type { ObjectRef } from '@pothos/core';
 import { builder } from '../builder.ts';
 import type { Connection } from './page.ts';
 
-/** A count may read all rows of the list. */
+/** Cost of `totalCount`, which may read all rows of the list. */
 const COUNT_COST = 20;
 
 type Types = (typeof builder)['$inferSchemaTypes'];
@@ -12,7 +12,7 @@ type Types = (typeof builder)['$inferSchemaTypes'];
  * The connection type of a list of `node`, for every field that returns one. Such a field resolves
  * to a `Connection`.
  *
- * The result has no type of its own: Pothos ties one to the context, which `withAuth` narrows.
+ * The return type is inferred: Pothos ties it to the context, which `withAuth` narrows.
  */
 export function connectionOf<Shape>(node: ObjectRef<Types, Shape>) {
   const edge = builder.edgeObject({ type: node, name: `${node.name}Edge` });

@@ -1,4 +1,4 @@
-/** Cursors of lists: sealed sort values, bound to a list, its order and an organization. */
+/** Cursors of lists: encrypted sort values, bound to a list, its order and an organization. */
 import { RequestError } from '../../errors.ts';
 import type { Cipher } from '../../infra/cipher.ts';
 import type { Position, SortTerm, SortValue } from './keyset.ts';
@@ -11,7 +11,7 @@ export interface CursorScope {
   organizationId: string;
 }
 
-/** Above any cursor that is issued: sort columns hold at most 255 characters. */
+/** In characters; longer than any cursor that is issued, because sort columns hold at most 255 characters. */
 const MAX_LENGTH = 4_096;
 
 type Encoded = string | number | boolean | null | { date: number } | { integer: string };
@@ -20,7 +20,7 @@ export function writeCursor(cipher: Cipher, scope: CursorScope, position: Positi
   return cipher.seal(JSON.stringify(position.map(encode)), contextOf(scope));
 }
 
-/** @throws RequestError BAD_USER_INPUT for anything that `writeCursor` did not return for the scope. */
+/** @throws RequestError BAD_USER_INPUT for a string that `writeCursor` did not return for this scope. */
 export function readCursor(
   cipher: Cipher,
   scope: CursorScope,

@@ -1,9 +1,9 @@
-/** Conditions of the argument `filter` of lists. */
+/** Conditions from the `filter` argument of lists. */
 import { type ProblemPath, RequestError } from '../../errors.ts';
 import { Checks } from '../../infra/checks.ts';
 
 /**
- * What `translate` returns, which collects problems in `checks`.
+ * Returns the result of `translate`, which collects problems in `checks`.
  *
  * @throws RequestError BAD_USER_INPUT with the first problem. Mutations report all of them as user errors.
  */

@@ -1,9 +1,9 @@
-/** Keyset pagination: a position in a sorted list as the values of its sort columns. */
+/** Keyset pagination: identifies a position in a sorted list by the values of its sort columns. */
 
 export interface SortTerm {
   column: string;
   direction: 'asc' | 'desc';
-  /** Where rows without a value stand in this direction. Only for nullable columns. */
+  /** Where rows without a value are sorted in this direction. Only for nullable columns. */
   nulls?: 'first' | 'last';
 }
 
@@ -30,8 +30,8 @@ export function reversed(terms: readonly SortTerm[]): SortTerm[] {
 }
 
 /**
- * The rows behind a position, or from it on, as Prisma's `where`. No row needs to be at the
- * position.
+ * The rows after a position, or at it and after it if `inclusive`, as Prisma's `where`. There need not be a row at
+ * the position.
  */
 export function behind(
   terms: readonly SortTerm[],
@@ -57,7 +57,7 @@ function furtherThan({ column, direction, nulls }: SortTerm, value: SortValue): 
   return nulls === 'last' ? { OR: [further, { [column]: null }] } : further;
 }
 
-/** Implied by the alternatives. PostgreSQL finds the start of an index scan in it. */
+/** A condition that the alternatives imply. PostgreSQL uses it as the start of an index scan. */
 function boundOf([term, ...more]: readonly SortTerm[], [value]: Position): Where | null {
   if (!term || more.length === 0 || term.nulls || value === undefined) return null;
   return { [term.column]: { [term.direction === 'asc' ? 'gte' : 'lte']: value } };

@@ -1,4 +1,4 @@
-/** What lists read from the database: rows, counts, and whether there are more. */
+/** Database reads of lists: rows, counts, and whether there are more rows. */
 import { type App, shareConnections } from '../../app.ts';
 import { createTurns } from '../../infra/jobs/turns.ts';
 import { perInstance } from '../../infra/per-instance.ts';
@@ -12,8 +12,8 @@ import { type Connection, connectionOfPage, type Page } from './page.ts';
 type Where = object;
 
 /**
- * Counts of whole lists may take long. So many fields of one operation, or of several, leave connections to other
- * organizations. Counts for the lists of a page are one statement.
+ * Limits concurrent counts of whole lists, which may take long. So an operation with many counts, or many operations,
+ * leave connections to other organizations. The counts for all lists of a page are one statement.
  */
 const counts = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
@@ -23,15 +23,15 @@ const counts = perInstance(({ config }: App) => {
 /** A row with at least its sort columns. */
 export type SortedRow = Record<string, SortValue>;
 
-/** What a field reads for its arguments. */
+/** The rows that a field reads for its arguments. */
 export interface ListRequest {
-  /** Which rows the list has. */
+  /** Condition for the rows of the list. */
   where: Where;
   scope: CursorScope;
   page: Page<Position>;
 }
 
-/** The rows of the page and one more if there is one, as a Prisma query. */
+/** Prisma query for the rows of the page plus one more, if there is one. */
 export function rowsQuery({ where, scope: { terms }, page }: ListRequest) {
   const { after, before, backwards, size } = page;
   const conditions = [
@@ -46,7 +46,7 @@ export function rowsQuery({ where, scope: { terms }, page }: ListRequest) {
   };
 }
 
-/** The same of rows that lead to those of the list by a relation. */
+/** Like `rowsQuery`, for rows that lead to those of the list through a relation. */
 export function rowsQueryThrough(relation: string, request: ListRequest) {
   const { where, orderBy: terms, take } = rowsQuery(request);
   return {
@@ -56,7 +56,7 @@ export function rowsQueryThrough(relation: string, request: ListRequest) {
   };
 }
 
-/** The rows of the list up to and including `after`, or from `before` on. */
+/** Condition for the rows outside the page: up to and including `after`, or from `before` onward. */
 function outside({ where, scope: { terms }, page }: ListRequest, side: 'after' | 'before'): Where {
   const direction = side === 'after' ? reversed(terms) : terms;
   return { AND: [where, behind(direction, page[side] ?? [], { inclusive: true })] };
@@ -109,7 +109,7 @@ interface RelationKey {
   /** Model of the parent. */
   parent: string;
   relation: string;
-  /** The relation by which its rows lead to those of the list. Undefined if they are the list. */
+  /** The relation that leads from its rows to those of the list. Undefined if its rows are the list. */
   through: string | undefined;
   id: string;
   /** The field and its arguments. */
@@ -161,7 +161,7 @@ const loadHasRows = batchedByGroup<boolean>(
   },
 );
 
-/** Reads one statement for each group; parents without a value have `absent`. */
+/** A loader that runs one statement per group. Parents without a value get `absent`. */
 function batchedByGroup<Value>(
   absent: Value,
   read: (app: App, group: RelationRead, ids: string[]) => Promise<[string, Value][]>,

@@ -30,7 +30,7 @@ interface SortField<Model extends PrismaModelTypes> {
   description: string;
   /** For a nullable column: rows without a value come last in both directions. */
   nullsLast?: boolean;
-  /** The rows that this order lists. Default: all. */
+  /** Condition for the rows that this order includes. Default: all rows. */
   where?: Model['Where'];
 }
 
@@ -47,11 +47,11 @@ export interface ListOptions<Model extends PrismaModelTypes, Filter, Field exten
   /** The rows that the viewer may see and that match the filter. */
   where: (viewer: Viewer, filter: Partial<Filter>, app: App) => Model['Where'];
   sort: Record<Field, SortField<Model>>;
-  /** The order without `orderBy`. */
+  /** Order when `orderBy` is omitted. */
   defaultSort: DefaultSort<NoInfer<Field>>;
-  /** The column that makes positions unique. Default: `id`. */
+  /** Unique column that breaks ties between positions. Default: `id`. */
   key?: Column<Model>;
-  /** Runs once in each execution, before rows are read or counted for fields of `Query`. */
+  /** Runs once per execution, before a field of `Query` reads or counts rows. */
   prepare?: (app: App, viewer: Viewer) => Promise<void>;
 }
 
@@ -61,7 +61,7 @@ type DefaultSort<Field extends string> = Sort<Field> & { description: string };
 interface FieldOptions<Field extends string> {
   description: string;
   authScopes?: Partial<SchemaTypes['AuthScopes']>;
-  /** Makes the field a list in this order, without the arguments `orderBy` and `filter`. */
+  /** Sorts the list in this order, and removes the arguments `orderBy` and `filter`. */
   fixedSort?: Sort<Field>;
   /** Replaces the default of the list. */
   defaultSort?: DefaultSort<Field>;
@@ -69,7 +69,7 @@ interface FieldOptions<Field extends string> {
 
 interface RelationOptions<Parent extends PrismaModelTypes> {
   relation: Parent['ListRelations'];
-  /** The relation by which each row of `relation` leads to one of the list. Default: they are the list. */
+  /** The relation that leads from each row of `relation` to a row of the list. Default: those rows are the list. */
   through?: string;
 }
 
@@ -79,17 +79,17 @@ interface ListArgs extends PageArgs {
 }
 
 /**
- * How a type of rows is listed, with the inputs `<Type>Order` and `<Type>OrderField`.
+ * Lists the rows of a type, and defines the inputs `<Type>Order` and `<Type>OrderField`.
  *
- * A page is a condition on the sort values in a cursor. So rows may be deleted or changed between two pages,
- * the row of the cursor included: no unchanged row is skipped or repeated.
+ * A page is a condition on the sort values in a cursor. So no unchanged row is skipped or repeated when rows,
+ * including that of the cursor, are deleted or changed between two pages.
  */
 export class List<Model extends PrismaModelTypes, Filter, Field extends string> {
   /** The connection type, for fields that page through another source of the same type. */
   readonly connection: ReturnType<typeof connectionOf>;
   readonly #options: ListOptions<Model, Filter, Field>;
   readonly #typeName: string;
-  /** By execution. */
+  /** `prepare` of the list, by execution. */
   readonly #prepared = new WeakMap<object, Promise<void>>();
   #orderInput: object | undefined;
 
@@ -287,7 +287,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   }
 }
 
-/** What cursors need of a row. */
+/** The columns that a cursor contains. */
 function sortColumns({ scope }: ListRequest): Record<string, true> {
   return Object.fromEntries(scope.terms.map(({ column }) => [column, true]));
 }

@@ -1,4 +1,4 @@
-/** One page of a list: its arguments, and the connection that is returned for it. */
+/** One page of a list: its arguments, and the connection returned for it. */
 import { isThenable, type MaybePromise } from '@pothos/core';
 import { RequestError } from '../../errors.ts';
 
@@ -13,29 +13,29 @@ export interface PageArgs {
 }
 
 export interface Page<Place> {
-  /** The page lies between these, without them. */
+  /** The page is between these two positions, exclusive. Null for the start or end of the list. */
   after: Place | null;
   before: Place | null;
   size: number;
-  /** Whether it is the end of what lies between them, read from the end. */
+  /** Whether the page is taken from the end of that range, and read from the end. */
   backwards: boolean;
 }
 
 /**
- * Cost of a list: itself, and its selection once for each item that the page can have. A page that is too large
- * is refused by the list, which says so.
+ * Cost of a list: 1, plus its selection once for each item that the page can have. The list itself refuses
+ * a page that is too large, with its own error.
  */
 export function connectionCost({ first, last }: PageArgs) {
   const size = first ?? last ?? DEFAULT_PAGE_SIZE;
   return { field: 1, multiplier: Math.min(Math.max(1, size), MAX_PAGE_SIZE) };
 }
 
-/** Cost of a field that is a list of objects without pages: as many as it has at most, each with its selection. */
+/** Cost of a list of objects without pages: 1 and the selection for each of at most `maxItems` objects. */
 export function listCost(maxItems: number) {
   return { field: maxItems, multiplier: maxItems };
 }
 
-/** @throws RequestError BAD_USER_INPUT for arguments that do not go together or out of range. */
+/** @throws RequestError BAD_USER_INPUT for arguments that conflict or are out of range. */
 export function readPage<Place>(
   args: PageArgs,
   readCursor: (argument: { name: 'after' | 'before'; value: string }) => Place,
@@ -61,7 +61,7 @@ export function readPage<Place>(
   };
 }
 
-/** @throws RequestError BAD_USER_INPUT unless it is 1 to 100 or absent. */
+/** @throws RequestError BAD_USER_INPUT unless the size is 1 to 100 or absent. */
 export function checkPageSize(name: string, size: number | null | undefined): void {
   if (typeof size !== 'number' || (size >= 1 && size <= MAX_PAGE_SIZE)) return;
   throw new RequestError(
@@ -71,10 +71,10 @@ export function checkPageSize(name: string, size: number | null | undefined): vo
 }
 
 export interface PageSource<Row> {
-  /** Up to `size + 1` rows; from the end of the list if the page is read backwards. */
+  /** Up to `size + 1` rows, starting from the end of the list if the page is read backwards. */
   rows: () => MaybePromise<readonly Row[]>;
   cursorOf: (row: Row) => string;
-  /** Whether there are items up to and including `after`, or from `before` on. */
+  /** Whether there are items up to and including `after`, or from `before` onward. */
   hasOutside: (side: 'after' | 'before') => MaybePromise<boolean>;
   totalCount: () => MaybePromise<number>;
 }
@@ -86,11 +86,11 @@ export interface RowsQuery<Place> {
   /** Whether the rows at `after` and `before` are included. */
   inclusive: boolean;
   limit: number;
-  /** From the end of the list. */
+  /** Whether to read from the end of the list. */
   inverted: boolean;
 }
 
-/** The rows of a page, and whether there are any outside it, by one loader. */
+/** Source of a page that reads its rows, and checks for rows outside it, with a single loader. */
 export function sourceOfPage<Place, Row>(
   { after, before, size, backwards }: Page<Place>,
   load: (query: RowsQuery<Place>) => Promise<readonly Row[]>,
@@ -111,7 +111,7 @@ export interface Connection<Row> {
   totalCount(): MaybePromise<number>;
 }
 
-/** A connection that reads and seals no more than is selected of it. */
+/** A connection that reads rows and encrypts cursors only if they are selected. */
 export function connectionOfPage<Row>(
   page: Page<unknown>,
   source: PageSource<Row>,
@@ -170,7 +170,7 @@ function itemsOf<Row>({ size, backwards }: Page<unknown>, rows: readonly Row[]):
   return backwards ? items.toReversed() : items;
 }
 
-/** Stays synchronous for a value that is there. */
+/** Like `Promise.then`, but synchronous for a value that is not a promise. */
 function then<A, B>(value: MaybePromise<A>, next: (value: A) => MaybePromise<B>): MaybePromise<B> {
   return isThenable(value) ? Promise.resolve(value).then(next) : next(value);
 }

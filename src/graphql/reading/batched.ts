@@ -1,4 +1,4 @@
-/** Loaders that read for many objects of one execution with one statement. */
+/** Loaders that read values for many objects of one execution with one statement. */
 import DataLoader from 'dataloader';
 import type { Context } from '../context.ts';
 
@@ -7,16 +7,16 @@ export type Reader = Pick<Context, 'app' | 'execution'> & {
   viewer: NonNullable<Context['viewer']>;
 };
 
-/** @throws Error in a field that no scope protects. */
+/** @throws Error without a viewer, that is, in a field that no scope protects. */
 export function readerOf({ app, execution, viewer }: Context): Reader {
   if (!viewer) throw new Error('A loader was used without a viewer');
   return { app, execution, viewer };
 }
 
 /**
- * A loader that collects the keys asked for in one tick. `read` gets them, with duplicates, and
+ * A loader that collects the keys requested in one tick. `read` receives them, with duplicates, and
  * returns one value per key, in the same order. Each execution has its own loader, so all keys of
- * a batch belong to one viewer. Values are not remembered: a mutation may follow another in the
+ * a batch belong to one viewer. Values are not cached, because a mutation may follow another in the
  * same execution.
  */
 export function batched<Key, Value>(

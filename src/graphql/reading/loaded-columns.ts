@@ -1,7 +1,7 @@
 /**
- * Resolves a field that shows a column, or a value that is worked out from columns, without the resolvers around
- * it, when the row has the columns and the caller has the scopes. Those resolvers cost more than the rest of a
- * list. For `../executor/query-plan.ts` it also notes which fields show columns or a related row.
+ * Resolves a field that shows a column, or a value computed from columns, without the resolvers that wrap it,
+ * if the row has the columns and the caller has the scopes. Those resolvers cost more than the rest of a
+ * list. Also records for `../executor/query-plan.ts` which fields show columns or a related row.
  */
 import { types } from 'node:util';
 import SchemaBuilder, {
@@ -27,12 +27,12 @@ const NAME = 'loadedColumns';
 
 type Read = (row: Record<string, unknown>) => unknown;
 
-/** A field that shows what its row has: a column, a value that columns give, or the row of a relation. */
+/** A field that shows a part of its row: a column, a value computed from columns, or a related row. */
 export interface LoadedField {
-  /** Undefined when the row does not have it, or when the field has to be resolved for another reason. */
+  /** Undefined if the row has not loaded the value, or if the field has to be resolved for another reason. */
   read: Read;
   required: RequiredScopes;
-  /** Whether the value is worked out from columns, which have to be as Prisma gives them. */
+  /** Whether the value is computed from columns, which must have the types that Prisma returns. */
   isDerived: boolean;
 }
 
@@ -79,7 +79,7 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     return ({ id }) => (typeof id === 'string' ? publicId(parentType as NodeType, id) : undefined);
   }
 
-  /** Null if they are not known in advance. */
+  /** Scopes that the field requires. Null if they are not known in advance. */
   #requiredScopes(field: PothosOutputFieldConfig<Types>): RequiredScopes | null {
     const type = this.buildCache.getTypeConfig(field.parentType);
     if (type.kind !== 'Object') return null;
@@ -106,9 +106,9 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 }
 
 /**
- * Null unless the resolver needs nothing but columns of the row: its `select` is fixed, and it takes the row
- * alone. Relations are left to Pothos, since another field may have loaded some related rows, or columns, only.
- * What the resolver throws is thrown again when the field is resolved.
+ * Null unless the resolver needs only columns of the row: its `select` is fixed, and the row is its only
+ * argument. Relations are left to Pothos, since another field may have loaded only some related rows or columns.
+ * An error of the resolver is thrown again when the field is resolved.
  */
 function derivedReader(
   { kind, pothosOptions }: { kind: string; pothosOptions: object },

@@ -21,7 +21,7 @@ export interface LookupOptions<Model extends PrismaModelTypes> {
   authScopes: Partial<SchemaTypes['AuthScopes']>;
 }
 
-/** The field returns null for an id without a visible row, and refuses ids of other types. */
+/** Adds a field to `Query` that returns null for an ID without a visible row, and refuses IDs of other types. */
 export function addLookup<Model extends PrismaModelTypes>(
   name: string,
   { type, where, ...field }: LookupOptions<Model>,

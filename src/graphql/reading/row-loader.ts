@@ -1,4 +1,4 @@
-/** Loaders of the rows that fields find by an ID, with the columns that the fields select of them. */
+/** Loaders for rows that fields find by an ID, with the columns that the fields select. */
 import type { GraphQLResolveInfo } from 'graphql';
 import type PrismaTypes from '../../generated/pothos.ts';
 import type { Viewer } from '../../viewer.ts';
@@ -16,8 +16,8 @@ interface Key {
 }
 
 /**
- * Returns a function for resolvers of fields that show a row. It reads the selected columns of all rows that the
- * field shows in an execution with one statement, and null for rows that are not among `visible`.
+ * Returns a function for resolvers of fields that show a row. One statement reads the selected columns of all rows
+ * that the field shows in an execution. Null for rows that do not match `visible`.
  */
 export function rowLoader<M extends Model>(
   model: M,
@@ -38,10 +38,10 @@ export function rowLoader<M extends Model>(
     load(readerOf(context), { id, selection: selectionAt(context, info) });
 }
 
-/** By execution, and by the path without the positions in lists. */
+/** Selections by execution, then by path without list indexes. */
 const selections = new WeakMap<object, Map<string, RowSelection>>();
 
-/** What is selected of the rows of a field, worked out once for all objects that have the field. */
+/** The selection on the rows of a field, computed once for all objects that have the field. */
 function selectionAt(context: Context, info: GraphQLResolveInfo): RowSelection {
   let known = selections.get(context.execution);
   if (!known) {

@@ -1,4 +1,4 @@
-/** What a field reads of the rows that it returns. */
+/** The columns and relations that a field reads from the rows that it returns. */
 import { queryFromInfo } from '@pothos/plugin-prisma';
 import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
@@ -13,29 +13,29 @@ import {
 export interface RowSelection {
   /** A Prisma query with columns and relations, but no conditions of its own. */
   query: { select?: object };
-  /** How rows may be read that are only shown. */
+  /** How the rows may be read if they are only shown. */
   options: SelectOptions;
 }
 
 interface SelectionOptions {
   context: Context;
   info: GraphQLResolveInfo;
-  /** Selected in any case. */
+  /** Columns that are always selected. */
   select?: Record<string, true>;
-  /** Where the rows are below the field. Default: the field returns them. */
+  /** Paths from the field to the rows. Default: the field returns the rows. */
   paths?: string[][];
   typeName?: string;
 }
 
 const SHOWN: SelectOptions = { datesAsText: true, sharesSelect: true };
-/** For rows that values are worked out from. */
+/** For rows from which values are computed. */
 const DERIVED_FROM: SelectOptions = { sharesSelect: true };
 
 const selections = new WeakMap<FieldPlan, RowSelection | null>();
 
 /**
- * Works out once for each operation what depends on nothing but the operation, as it does for rows that are only
- * shown; their relations have no conditions.
+ * The selection of a field. Computed once per operation for rows that are only shown: it depends only on the
+ * operation, because their relations have no conditions.
  */
 export function rowSelection(options: SelectionOptions): RowSelection {
   const field = fieldPlanOf(options.info);
@@ -52,7 +52,7 @@ export function rowSelection(options: SelectionOptions): RowSelection {
 const CURSORS = new Set(['cursor', 'startCursor', 'endCursor']);
 const cursors = new WeakMap<FieldNode, boolean>();
 
-/** Whether cursors may be selected of a connection. Fragments count as if they were part of it. */
+/** Whether cursors of a connection may be selected. Every fragment of the document counts as part of it. */
 export function mayShowCursors({ fieldNodes, fragments }: GraphQLResolveInfo): boolean {
   return fieldNodes.some((node) => {
     let found = cursors.get(node);

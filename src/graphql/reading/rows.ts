@@ -1,4 +1,4 @@
-/** Reads the rows of the graph: past Prisma where `app.rows` knows the query, otherwise with Prisma. */
+/** Reads the rows of the graph: with `app.rows` if it supports the query, otherwise with Prisma. */
 import type { App } from '../../app.ts';
 import type PrismaTypes from '../../generated/pothos.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
@@ -14,7 +14,7 @@ function delegateOf({ db }: App, model: string): Delegate {
   return (db as unknown as Record<string, Delegate>)[name] as Delegate;
 }
 
-/** The selected members of the rows; `Row` is for the caller to know. Dates may be a `Date` nevertheless. */
+/** The selected members of the rows. `Row` is not checked. Even with `datesAsText`, a date may be a `Date`. */
 export function findMany<Row>(
   app: App,
   model: string,
@@ -25,7 +25,7 @@ export function findMany<Row>(
   return rows as Promise<Row[]>;
 }
 
-/** The first row, in the shape of the whole model, though it has only the selected members. */
+/** The first row. Its type is that of the whole model, but it has only the selected members. */
 export async function findFirst<Model extends keyof PrismaTypes>(
   app: App,
   model: Model,
