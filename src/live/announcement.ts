@@ -1,17 +1,17 @@
-/** What the bus tells the subscribers of an organization when events have got their cursors. */
+/** Message that tells an organization's subscribers which cursors were just assigned. */
 import type { Event } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
 import { decodeEvents } from './event-rows.ts';
 
-/** Cursors that were assigned by one numbering: those greater than `after`, up to `through`. */
+/** Cursors assigned in one step: those greater than `after`, up to and including `through`. */
 export interface Numbering {
   after: bigint;
   through: bigint;
-  /** The events in between, as `decodeEvents` takes them. Null if there are none, or they are too many or too large. */
+  /** The events with these cursors, for `decodeEvents`. Null if there are none, too many, or they are too large. */
   events: string | null;
 }
 
-/** Limit of the events in one message: the others are read from the log. */
+/** Limits for the events in one message. If they are exceeded, subscribers read the events from the log. */
 export const MAX_ANNOUNCED_EVENTS = 100;
 export const MAX_ANNOUNCED_BYTES = 65_536;
 
@@ -19,7 +19,7 @@ export function announcementOf({ after, through, events }: Numbering): Json {
   return { after: String(after), through: String(through), events };
 }
 
-/** Null for the message of another version of this program, which only says that there is something to read. */
+/** Null if the message comes from another version of this program. It then only means that there are new events. */
 export function readAnnouncement(message: Json): Numbering | null {
   if (message === null || typeof message !== 'object' || Array.isArray(message)) return null;
   const { after, through, events = null } = message;
@@ -32,7 +32,7 @@ function isCursor(value: Json | undefined): value is string {
   return typeof value === 'string' && /^\d{1,19}$/.test(value);
 }
 
-/** Null if they are not in the message, or it contains anything else. */
+/** The events in the message. Null if it has none, or if it contains anything else. */
 export function announcedEvents(
   organizationId: string,
   { after, through, events: text }: Numbering,

@@ -1,6 +1,6 @@
 /**
- * Wake-ups of the consumers of the event log. All workers hear those of all organizations, so each process sends
- * few: one message tells about all new events of a moment.
+ * Wake-ups for the consumers of the event log. Every worker receives those of all organizations, so each process
+ * sends few: one message covers all events appended within a short time.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../app.ts';
@@ -8,14 +8,17 @@ import type { Bus } from '../infra/bus.ts';
 import { perInstance } from '../infra/per-instance.ts';
 
 const TOPIC = 'consumers';
-/** Consumers of several processes wait longer than this anyway, so that one does the work of all. */
+/**
+ * Time to collect events for one message. With several processes, consumers wait longer anyway, so that one does the
+ * work of all.
+ */
 const TOGETHER_MS = 50;
 const MAX_ORGANIZATIONS = 500;
 
 /** Cursor of the newest event, as a string, by organization. */
 type WakeMessage = Record<string, string>;
 
-/** What the next message of this process tells. */
+/** Newest cursors to send in the next message of this process, by organization. */
 const newest = perInstance((_app: App) => new Map<string, bigint>());
 
 /** Tells the consumers of every process that the organization has events up to this cursor. */
@@ -36,7 +39,7 @@ function send(app: App): void {
   app.bus.publish(TOPIC, Object.fromEntries(cursors) satisfies WakeMessage);
 }
 
-/** Calls the listener for each organization with new events. Returns the function that ends that. */
+/** Calls the listener for each organization with new events. Returns the function that stops listening. */
 export function onWakeUp(
   bus: Bus,
   listener: (organizationId: string, newestCursor: bigint) => void,

@@ -1,6 +1,6 @@
 /**
- * Durable consumers of the event log. Each has a cursor per organization in the database and gets every
- * event once, in order: what it writes and the move of its cursor are one transaction.
+ * Durable consumers of the event log. Each has a cursor per organization in the database and receives every
+ * event exactly once, in order: its writes and the advance of its cursor are one transaction.
  */
 import type { App, Tx } from '../app.ts';
 import { type Event, Prisma } from '../generated/prisma/client.ts';
@@ -10,11 +10,11 @@ import { decodeEvents } from './event-rows.ts';
 import { eventsAfter } from './log.ts';
 
 export interface EventConsumer {
-  /** Stands in the database; must never change. */
+  /** Stored in the database; must never change. */
   readonly name: string;
   /**
-   * Handles the next events of an organization, oldest first, in the transaction that moves the cursor.
-   * Must write through `tx` only: when it throws, the same events come again.
+   * Handles the next events of an organization, oldest first, in the transaction that advances the cursor.
+   * Must write only through `tx`: if it throws, the same events are delivered again.
    *
    * @returns whether to call `committed`.
    */
@@ -25,33 +25,33 @@ export interface EventConsumer {
     events: readonly Event[],
   ): Promise<boolean | undefined>;
   /**
-   * SQL condition for events of an organization, the rows of `batch`: whether `handle` has nothing to do for any
-   * of them. Then they are skipped by a single statement.
+   * SQL condition on the rows of `batch`, which are events of an organization. True if `handle` has nothing to do for
+   * any of them; a single statement then skips them.
    */
   readonly ignores?: (organizationId: string) => Prisma.Sql;
-  /** Called after the commit, at most once for each batch: a process may die before. */
+  /** Called after the commit, at most once per batch, since the process may die before the call. */
   committed?(app: App, organizationId: string): void;
 }
 
 const BATCH = 200;
-/** Organizations that one consumer handles at once in a process. */
+/** Number of organizations that a consumer handles concurrently in one process. */
 const CONCURRENCY = 4;
 const RETRY_MS = { first: 1_000, longest: 300_000 };
-/** Pause after a batch of an organization, so that the next one has more than one event. */
+/** Pause after a batch of an organization, so that the next batch collects several events. */
 const PAUSE_MS = 500;
-/** Delay when another process is handling the events. */
+/** Delay before trying again when another process is handling the events. */
 const LOCKED_AGAIN_MS = 100;
 /**
- * Processes react to a new event after different delays, and the first one spares the others the work: mostly
- * the one that did the last.
+ * Random delay before a process handles new events. The first process saves the others the work; usually it is
+ * the one that handled the last batch, which does not wait.
  */
 const SPREAD_MS = { min: 100, max: 400 };
 
 /**
  * Runs the consumers until the app closes: when events are announced, and in the returned periodic tasks.
- * Safe in several processes: an organization's events are handled by one at a time. A consumer that fails is
- * retried with growing delays, and holds up neither other organizations nor other consumers. A new consumer
- * begins with the oldest event that is kept.
+ * Safe in several processes: one process at a time handles an organization's events. A consumer that fails is
+ * retried with increasing delays, and delays neither other organizations nor other consumers. A new consumer
+ * starts with the oldest retained event.
  */
 export function startConsumers(app: App, consumers: readonly EventConsumer[]): PeriodicTask[] {
   return consumers.map((consumer) => new ConsumerLoop(app, consumer).start());
@@ -59,11 +59,11 @@ export function startConsumers(app: App, consumers: readonly EventConsumer[]): P
 
 type ConsumedMessage = {
   organizationId: string;
-  /** Of the last event that was handled. */
+  /** Cursor of the last event that was handled. */
   cursor: string;
 };
 
-/** An organization with events that are not known to be handled. */
+/** An organization with events that may not have been handled. */
 interface Behind {
   /** Cursor of its newest event. */
   last: bigint;
@@ -74,15 +74,15 @@ class ConsumerLoop {
   readonly #app: App;
   readonly #consumer: EventConsumer;
   readonly #behind = new Map<string, Behind>();
-  /** When the pause after the last batch ends, in whichever process that was. */
+  /** When the pause after the last batch ends, whichever process handled it. */
   readonly #pausedUntil = new Map<string, number>();
   /** Organizations whose last batch was handled by this process. */
   readonly #handledLast = new Set<string>();
   readonly #running = new Set<string>();
-  /** Organizations whose time has come, in that order. */
+  /** Organizations that are due, in order. */
   readonly #waiting = new Set<string>();
   readonly #failures = new Map<string, { count: number; retryAt: number }>();
-  /** Organizations whose last batch was not ignored, and so mostly is the next. */
+  /** Organizations whose last batch was not ignored, so the next one is probably not ignored either. */
   readonly #attended = new Set<string>();
 
   constructor(app: App, consumer: EventConsumer) {
@@ -90,7 +90,7 @@ class ConsumerLoop {
     this.#consumer = consumer;
   }
 
-  /** @returns the task for wake-ups that were lost, and for what was left by processes that died. */
+  /** @returns the periodic task that covers lost wake-ups and the unfinished work of processes that died. */
   start(): PeriodicTask {
     const { bus, closing, config } = this.#app;
     const stopListening = [
@@ -113,7 +113,7 @@ class ConsumerLoop {
     };
   }
 
-  /** SQL: the organizations whose log goes beyond the cursor of the consumer. */
+  /** SQL: the organizations whose log extends past the cursor of the consumer. */
   #unhandled(): Prisma.Sql {
     return Prisma.sql`
       FROM event_counters e LEFT JOIN event_consumers c
@@ -146,7 +146,7 @@ class ConsumerLoop {
     this.#schedule(organizationId);
   }
 
-  /** Another process, or this one, has handled the events up to this cursor. */
+  /** Records that a process, possibly this one, has handled the events up to this cursor. */
   #handled(organizationId: string, cursor: bigint): void {
     this.#pausedUntil.set(organizationId, Date.now() + PAUSE_MS);
     this.#handledLast.delete(organizationId);
@@ -189,12 +189,12 @@ class ConsumerLoop {
     }
   }
 
-  /** One batch, then the organization waits behind the others for its next one. */
+  /** Handles one batch, then queues the organization behind the others for its next batch. */
   async #handleBatch(organizationId: string): Promise<void> {
     const failed = this.#failures.get(organizationId);
     let more = false;
     try {
-      // After a failure one event at a time, so that those before the one that fails are handled.
+      // After a failure, one event at a time, so that the events before the failing one are handled.
       const batch = await this.#consume(organizationId, failed ? 1 : BATCH);
       this.#failures.delete(organizationId);
       more = batch?.full ?? false;
@@ -208,7 +208,7 @@ class ConsumerLoop {
     } catch (error) {
       const count = (failed?.count ?? 0) + 1;
       const delay = Math.min(RETRY_MS.first * 2 ** (count - 1), RETRY_MS.longest);
-      // The first retry finds the event that fails.
+      // The first retry is immediate and finds the event that fails.
       const retryAt = count === 1 ? 0 : Date.now() + delay;
       this.#failures.set(organizationId, { count, retryAt });
       more = count === 1;
@@ -241,9 +241,9 @@ class ConsumerLoop {
 }
 
 interface Batch {
-  /** Events up to here are handled. */
+  /** Cursor up to which events have been handled. */
   cursor: bigint;
-  /** Whether there may be more. */
+  /** Whether there may be more events. */
   full: boolean;
   /** What `handle` returned. */
   announce: boolean;
@@ -252,7 +252,7 @@ interface Batch {
 /**
  * Skips the next events of an organization if the consumer ignores all of them.
  *
- * @returns null if another process is handling them; undefined if they are to be handled.
+ * @returns null if another process is handling them; undefined if `handle` must process them.
  */
 async function ignoreBatch(
   { rows }: App,
@@ -319,7 +319,7 @@ async function consumeBatch(
   });
 }
 
-/** False if there is one, which another process has locked. */
+/** Adds the cursor of a consumer. False if it already exists, which means that another process has locked it. */
 async function addPosition(tx: Tx, organizationId: string, name: string): Promise<boolean> {
   const added = await tx.$executeRaw`
     INSERT INTO event_consumers (organization_id, name, updated_at)

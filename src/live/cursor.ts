@@ -1,4 +1,4 @@
-/** Cursors of the event log as clients send them. */
+/** Parses and checks event log cursors sent by clients. */
 import { RequestError } from '../errors.ts';
 
 /** @throws RequestError BAD_USER_INPUT for a malformed cursor. */
@@ -11,7 +11,7 @@ export function readCursor(cursor: string | null | undefined): bigint | null {
   );
 }
 
-/** `0` is the beginning of the retained log. */
+/** Checks that a cursor is within the log. `0` is the beginning of the retained log. */
 export function checkCursor(after: bigint, last: bigint, expiredThrough: bigint): void {
   if (after > last) {
     throw new RequestError(

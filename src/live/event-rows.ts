@@ -1,18 +1,18 @@
-/** Events as PostgreSQL writes their rows as JSON: in messages on the bus, and as they are read from the log. */
+/** Decodes events from rows that PostgreSQL wrote as JSON, in messages on the bus and in reads of the log. */
 import type { Event } from '../generated/prisma/client.ts';
 import { TABLES } from '../generated/tables.ts';
 
 type JsonRow = Record<string, unknown>;
 type Decode = (value: never) => unknown;
 
-/** By types of the Prisma schema; other values are in JSON as they are. */
+/** Decoders by type in the Prisma schema. Other values are the same in JSON. */
 const DECODE: Record<string, Decode> = {
   // Cursors and ids are far from the limit of 2^53.
   BigInt: (value: number | null) => (value === null ? null : BigInt(value)),
   DateTime: (value: string | null) => (value === null ? null : new Date(value)),
 };
 
-/** The columns of an event. Generated, so that a new one is among them. */
+/** The columns of an event. Derived from generated code, so that new columns are included. */
 const COLUMNS = Object.entries(TABLES.Event?.columns ?? {}).map(([member, { name, type }]) => ({
   member,
   name,
@@ -25,8 +25,8 @@ export const EVERY_COLUMN = Object.fromEntries(COLUMNS.map(({ member }) => [memb
 const pages = new WeakMap<Event, readonly Event[]>();
 
 /**
- * The events that one read of the log, or one message, has brought, this one included: what they refer to is
- * read at once.
+ * The events that came from the same read of the log, or the same message, including this one. The objects that they
+ * refer to are read together.
  */
 export function readTogether(event: Event): readonly Event[] {
   return pages.get(event) ?? [event];
@@ -39,9 +39,9 @@ export function markTogether(events: Event[]): Event[] {
 }
 
 /**
- * The events of a JSON array of rows, in the shape that Prisma gives them.
+ * The events in a JSON array of rows, in the shape that Prisma returns.
  *
- * @throws SyntaxError for something else, and TypeError if a column is missing, as in a message of an older
+ * @throws SyntaxError for other text, and TypeError if a column is missing, as in a message of an older
  *   version of this program.
  */
 export function decodeEvents(text: string): Event[] {

@@ -2,10 +2,10 @@
  * Delivery of the event log to live subscribers: each receives every event after its cursor exactly
  * once and in order, regardless of what happens to Redis, the database connection or an announcement.
  *
- * Each process has one reader per organization, which hands the same objects to all subscribers. It takes new
- * events from the announcement that follows the last one; where any is missing, it reads the log instead,
- * and cursors without gaps show that nothing is. A subscriber first reads what it missed at its own pace, and joins the
- * reader where it has caught up. One that is too slow goes back to that, which bounds its queue.
+ * Each process has one reader per organization, which passes the same objects to all subscribers. It takes new
+ * events from announcements as long as each follows the previous one. Cursors have no gaps, so it notices a missing
+ * announcement, and then reads the log instead. A subscriber first reads what it missed at its own pace, and joins
+ * the reader once it has caught up. A subscriber that is too slow goes back to reading, which bounds its queue.
  */
 import type { App } from '../app.ts';
 import type { Event } from '../generated/prisma/client.ts';
@@ -27,10 +27,10 @@ import { MissedEvents } from './missed-events.ts';
 export interface EventFeed {
   /**
    * Every matching event after `after`, then live ones, until the caller stops.
-   * Without `after` it starts now.
+   * Starts at the end of the log if `after` is null.
    *
    * @throws RequestError CURSOR_EXPIRED when events after the cursor have been dropped, and
-   *   BAD_USER_INPUT when the cursor lies ahead of the log.
+   *   BAD_USER_INPUT when the cursor is ahead of the log.
    */
   subscribe(
     organizationId: string,
@@ -41,16 +41,16 @@ export interface EventFeed {
 }
 
 interface Channel extends LiveChannel {
-  /** Not yet compared with the position, in the order of their arrival. */
+  /** Announcements not yet compared with the position, in order of arrival. */
   readonly announced: Numbering[];
   reading: boolean;
-  /** Whether the log has to be read, after the reading of now. */
+  /** Whether the log has to be read, after the current read if there is one. */
   again: boolean;
   stopListening: () => void;
 }
 
 const PAGE = 500;
-/** Announcements that wait during a read. */
+/** Maximum number of announcements that wait during a read. */
 const MAX_ANNOUNCED = 20;
 
 export function createEventFeed(app: App): EventFeed {
@@ -63,7 +63,7 @@ class LogFeed implements EventFeed, StreamSource {
   readonly missed: MissedEvents;
   readonly #channels = new Map<string, Channel>();
   readonly #stopPolling: () => void;
-  /** Thousands of subscribers may come back at once. */
+  /** Shares concurrent reads, since thousands of subscribers may reconnect at once. */
   readonly #bounds: (organizationId: string) => Promise<LogBounds>;
   #closed = false;
 
@@ -122,7 +122,7 @@ class LogFeed implements EventFeed, StreamSource {
     }
   }
 
-  /** Takes an announcement of new events; null if only the log tells them. */
+  /** Queues an announcement of new events. Null if they have to be read from the log. */
   #announce(channel: Channel, numbering: Numbering | null): void {
     if (!numbering || channel.announced.length >= MAX_ANNOUNCED) {
       channel.announced.length = 0;
@@ -131,7 +131,7 @@ class LogFeed implements EventFeed, StreamSource {
     void this.#advance(channel);
   }
 
-  /** Delivers the new events that have been announced, or else reads them. One at a time per organization. */
+  /** Delivers announced events, or reads new ones from the log. Runs once at a time per organization. */
   async #advance(channel: Channel): Promise<void> {
     if (channel.reading) return;
     channel.reading = true;
@@ -155,9 +155,9 @@ class LogFeed implements EventFeed, StreamSource {
   }
 
   /**
-   * Delivers announced events as far as they follow the position.
+   * Delivers announced events as long as they follow the position.
    *
-   * @returns whether some events have to be read from the log.
+   * @returns whether events have to be read from the log.
    */
   #hasToRead(channel: Channel): boolean {
     const { announced } = channel;
@@ -167,7 +167,7 @@ class LogFeed implements EventFeed, StreamSource {
       const follows = next.after <= channel.position;
       const events = follows ? announcedEvents(channel.organizationId, next) : null;
       if (!events) {
-        // A read that begins now has all events that were announced until now.
+        // A read that starts now returns all events announced so far.
         announced.length = 0;
         return true;
       }
@@ -189,7 +189,7 @@ class LogFeed implements EventFeed, StreamSource {
     }
   }
 
-  /** @param position end of the log as the caller has just read it; a new channel starts there. */
+  /** @param position end of the log, just read by the caller; a new channel starts there. */
   #enter(organizationId: string, position: bigint): Channel {
     const known = this.#channels.get(organizationId);
     if (known) {
@@ -212,7 +212,7 @@ class LogFeed implements EventFeed, StreamSource {
       (message) => this.#announce(channel, readAnnouncement(message)),
       () => this.#announce(channel, null),
     );
-    // An announcement may have been made before the channel existed.
+    // An announcement may have been sent before the channel existed.
     this.#announce(channel, null);
     return channel;
   }

@@ -1,7 +1,7 @@
 /**
  * The events of one subscriber: first those that it missed, which it reads from the log at its own pace, then
  * live ones. Without a sink, live events wait in a queue, and a subscriber whose queue is full goes back
- * to reading. Thousands of streams wait for events at the same time, so each holds no more than it needs.
+ * to reading. Thousands of streams wait for events at the same time, so each holds as little as possible.
  */
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
@@ -11,31 +11,31 @@ import type { EventFilter, LogBounds } from './log.ts';
 import type { MissedEvents } from './missed-events.ts';
 import { EXPIRY_GRACE_MS } from './partitions.ts';
 
-/** Takes live events as they are read, without waiting for the consumer of the stream. */
+/** Receives live events as they arrive, without waiting for the consumer of the stream. */
 export interface LiveSink {
   take(event: Event): void;
-  /** Called once, when nothing more is handed on. */
+  /** Called once, after the last event. */
   end(): void;
 }
 
-/** The events of one subscriber. Ask for the next one only after the one before has come. */
+/** The events of one subscriber. Call `next` only after the previous call has resolved. */
 export interface EventStream extends AsyncIterableIterator<Event> {
   /**
-   * Hands live events to a sink, opened for each time in which the subscriber is live; the stream itself
-   * then yields only the missed ones, and waits. All events that were yielded have been consumed before a
-   * sink is opened, since that happens when the consumer asks for the next event. Call it before the
+   * Passes live events to a sink, which is opened each time the subscriber becomes live. The stream itself
+   * then yields only missed events, and otherwise waits. All yielded events have been consumed when a
+   * sink is opened, since that happens when the consumer requests the next event. Call this before the
    * first `next`.
    */
   deliverTo(consumer: LiveConsumer): void;
   /**
-   * Takes missed events that have been read and would be yielded next: those that `isWanted` accepts, until the
-   * first other one. They count as yielded.
+   * Takes missed events that have been read and would be yielded next, up to the first one that `isWanted` does not
+   * accept. They count as yielded.
    */
   takeMissed(isWanted: (event: Event) => boolean): Event[];
   /** Puts back the last events that were taken. */
   putBack(events: readonly Event[]): void;
   /**
-   * For a sink that is open and cannot take an event: the sink is ended, and the stream yields that event
+   * To be called for an open sink that cannot take an event. Ends the sink; the stream then yields that event
    * and the following ones until it has caught up.
    */
   fallBehind(cursor: bigint): void;
@@ -45,7 +45,7 @@ export interface LiveConsumer {
   openSink(): LiveSink;
 }
 
-/** The live events of an organization, as far as its streams need to know. */
+/** The live events of an organization: the part that its streams use. */
 export interface LiveChannel {
   readonly organizationId: string;
   /** Cursor of the last event delivered to the live subscribers. */
@@ -61,7 +61,7 @@ export interface LiveSubscriber {
   wake(): void;
 }
 
-/** What all streams of a feed have in common. */
+/** State shared by all streams of a feed. */
 export interface StreamSource {
   readonly app: App;
   isClosed(): boolean;
@@ -70,22 +70,25 @@ export interface StreamSource {
   bounds(organizationId: string): Promise<LogBounds>;
   /** Called once for each stream, when it ends. */
   leave(channel: LiveChannel): void;
-  /** Streams that wait before they read the log again. */
+  /** Streams that are waiting to read the log again. */
   readonly paused: Set<LogStream>;
 }
 
 interface StreamOptions {
   channel: LiveChannel;
   filter: EventFilter;
-  /** The stream begins after this cursor. */
+  /** The stream starts after this cursor. */
   after: bigint;
-  /** When no event after the cursor had been dropped, as milliseconds of `performance.now()`. */
+  /** Time at which no event after the cursor had been dropped, in milliseconds of `performance.now()`. */
   checkedAt: number;
 }
 
 const MAX_QUEUE = 1_000;
 const RETRY_MS = 500;
-/** Events are dropped only this time after a check could have found out, with a margin for the reading. */
+/**
+ * Interval between expiry checks. Events are dropped EXPIRY_GRACE_MS after a check could have detected it; half of
+ * that leaves a margin for the read.
+ */
 const CHECK_MS = EXPIRY_GRACE_MS / 2;
 
 const DONE = { done: true, value: undefined } as const;
@@ -97,12 +100,12 @@ export class LogStream implements EventStream, LiveSubscriber {
   readonly #filter: EventFilter;
   #consumer: LiveConsumer | null = null;
   #sink: LiveSink | null = null;
-  /** Of the last event that was yielded, or where the log has been read to without a later one. */
+  /** Cursor of the last yielded event, or the position to which the log has been read if no later event was found. */
   #cursor: bigint;
-  /** Where the log has been read to. */
+  /** Cursor to which the log has been read. */
   #readThrough: bigint;
   #checkedAt: number;
-  /** To be yielded: read from the log, or queued while the subscriber is live. */
+  /** Events to yield: read from the log, or queued while the subscriber is live. */
   #events = NO_EVENTS;
   #hasEnded = false;
   #wake: (() => void) | null = null;
@@ -124,7 +127,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     return this;
   }
 
-  /** @throws RequestError CURSOR_EXPIRED if the subscriber is so slow that missing events were dropped. */
+  /** @throws RequestError CURSOR_EXPIRED if the subscriber is so slow that events it has not read were dropped. */
   async next(): Promise<IteratorResult<Event, undefined>> {
     try {
       while (!this.#hasEnded && !this.#source.isClosed()) {
@@ -175,7 +178,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     this.wake();
   }
 
-  /** A stream that waits looks again whether it has anything to yield, or has ended. */
+  /** Makes a waiting stream check again whether it has something to yield, or has ended. */
   wake(): void {
     const wake = this.#wake;
     this.#wake = null;
@@ -187,14 +190,14 @@ export class LogStream implements EventStream, LiveSubscriber {
   }
 
   take(event: Event): void {
-    // The channel may still be behind a subscriber that has just begun.
+    // The channel may still be behind a subscriber that has just started.
     if (event.cursor <= this.#cursor) return;
     if (this.#sink) {
       this.#sink.take(event);
       return;
     }
     if (this.#events.length < MAX_QUEUE) this.#events.push(event);
-    // It reads them again from the log.
+    // It then reads the queued events from the log again.
     else this.#leaveLive();
     this.wake();
   }
@@ -203,14 +206,14 @@ export class LogStream implements EventStream, LiveSubscriber {
     return this.#channel.live.has(this);
   }
 
-  /** Reads the next events that were missed, or becomes live when there are none. */
+  /** Reads the next missed events, or becomes live if there are none. */
   async #catchUp(): Promise<void> {
     if (this.#readThrough > this.#cursor) this.#cursor = this.#readThrough;
     if (this.#cursor < this.#channel.position) {
       await this.#readMissed();
       return;
     }
-    // No await between this comparison and joining the channel: nothing is handed on in between.
+    // No await between this comparison and joining the channel, so no event is delivered in between.
     this.#sink = this.#consumer?.openSink() ?? null;
     if (!this.#sink) this.#events = [];
     this.#channel.live.add(this);
@@ -238,7 +241,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     }
   }
 
-  /** @throws RequestError CURSOR_EXPIRED if events after the cursor may have been dropped before a read. */
+  /** @throws RequestError CURSOR_EXPIRED if events after the cursor may have been dropped before the read. */
   async #checkNotExpired(): Promise<void> {
     const now = performance.now();
     if (now - this.#checkedAt < CHECK_MS) return;
@@ -253,7 +256,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     });
   }
 
-  /** Ends early when the stream is woken. */
+  /** Waits; ends early when the stream is woken. */
   #pause(ms: number): Promise<void> {
     const { paused } = this.#source;
     paused.add(this);
@@ -267,7 +270,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     });
   }
 
-  /** At once: nothing reaches the sink after this. False when the stream was not live. */
+  /** Takes effect at once: the sink receives nothing after this. False if the stream was not live. */
   #leaveLive(): boolean {
     if (!this.#channel.live.delete(this)) return false;
     this.#events = NO_EVENTS;

@@ -1,13 +1,13 @@
 /**
- * The event log: what happened, one row per event, written in the transaction that makes the change
+ * The event log: one row per event, written in the transaction that makes the change
  * and numbered per organization without gaps.
  *
- * An event gets its cursor after its transaction has committed, by whoever announces or reads it. So
- * cursors become visible in their own order (a reader that has seen N never later finds an event at or
- * below N), no writer waits for another, and a long transaction holds up nobody's events. The events of
- * one call keep their order, because their transactions hold the row of the call one after another.
- * What has become visible since the last numbering is found by the transactions that inserted it, so that
- * numbering costs the same however many dead rows an open transaction keeps from being removed.
+ * An event gets its cursor after its transaction has committed, from the process that announces or reads it. So
+ * cursors become visible in order (a reader that has seen N never later finds an event at or
+ * below N), no writer waits for another, and a long transaction delays no other events. The events of
+ * one call keep their order, because their transactions lock the row of the call one after another.
+ * Events that became visible since the last numbering are found by the transactions that inserted them, so the cost
+ * of numbering does not depend on how many dead rows an open transaction keeps from being removed.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App, Tx } from '../app.ts';
@@ -32,7 +32,7 @@ export interface NewEvent {
   agentId?: string;
   campaignId?: string;
   data: Record<string, Json>;
-  /** When it happened; default now. */
+  /** When it happened. Default: now. */
   at?: Date;
 }
 
@@ -50,7 +50,7 @@ export async function appendEvents(
   await appendEventsOf(tx, new Map([[organizationId, events]]));
 }
 
-/** The same for several organizations in one statement, whose text does not depend on their number. */
+/** Appends events of several organizations with one statement, whose text does not depend on their number. */
 export async function appendEventsOf(
   tx: Tx,
   events: ReadonlyMap<string, readonly NewEvent[]>,
@@ -60,9 +60,9 @@ export async function appendEventsOf(
 }
 
 /**
- * SQL: the INSERT that appends these events, as a part of a statement that makes the change.
+ * SQL: the INSERT that appends these events, as part of a statement that makes the change.
  *
- * @param only condition on the rows `r`, such as that the call `r.call_id` was changed.
+ * @param only condition on the rows `r`, such as that the call `r.call_id` was changed; other rows are not inserted.
  */
 export function appendStatement(
   events: ReadonlyMap<string, readonly NewEvent[]>,
@@ -93,15 +93,15 @@ export function appendStatement(
     ORDER BY place`;
 }
 
-/** How long events that were appended during a numbering wait for more. */
+/** Time that events appended during a numbering wait for further ones. */
 const TOGETHER_MS = 10;
 
-/** Organizations whose cursors this process is assigning; true if it has to look again. */
+/** Organizations whose cursors this process is assigning. True if it has to check again. */
 const assigning = perInstance<App, Map<string, boolean>>(() => new Map());
 
 /**
- * Assigns the cursors of new events and wakes the subscribers of every process. Many announcements at
- * once become one statement. A failure delays subscribers until the next announcement or poll.
+ * Assigns cursors to new events and wakes the subscribers of every process. Concurrent announcements
+ * share one statement. A failure delays subscribers until the next announcement or poll.
  */
 export function announceEvents(app: App, organizationId: string): void {
   const running = assigning(app);
@@ -117,7 +117,7 @@ export function announceEvents(app: App, organizationId: string): void {
         const numbering = await numberEvents(app, organizationId, MAX_ANNOUNCED_EVENTS);
         app.bus.publish(eventsTopicOf(organizationId), announcementOf(numbering));
         wakeConsumers(app, organizationId, numbering.through);
-        // The commits of the meantime in one statement, also when several processes do this in turns.
+        // Collects the events committed meanwhile for one statement, even if several processes do this in turn.
         if (running.get(organizationId)) await pause(TOGETHER_MS);
       } while (running.get(organizationId));
     } finally {
@@ -126,7 +126,7 @@ export function announceEvents(app: App, organizationId: string): void {
   });
 }
 
-/** Day and width of the partition for events that get their cursors now. */
+/** Day, and width in days, of the partition for events that get their cursors now. */
 function today(app: App): Prisma.Sql {
   const width = partitionDays(app.config.EVENT_RETENTION_DAYS);
   return Prisma.sql`${utcDay(app.now())}::date, ${width}::integer`;
@@ -135,9 +135,9 @@ function today(app: App): Prisma.Sql {
 const MAX_BYTES = Prisma.raw(String(MAX_ANNOUNCED_BYTES));
 
 /**
- * Gives every committed event of the organization its cursor.
+ * Assigns a cursor to every committed event of the organization.
  *
- * @param most how many events are returned; none if there are more.
+ * @param most maximum number of events to return; none are returned if there are more.
  */
 async function numberEvents(app: App, organizationId: string, most: number): Promise<Numbering> {
   const [row] = await app.rows.$queryRaw<Numbering[]>`
@@ -147,7 +147,7 @@ async function numberEvents(app: App, organizationId: string, most: number): Pro
 }
 
 /**
- * Gives every committed event of the organization its cursor.
+ * Assigns a cursor to every committed event of the organization.
  *
  * @returns the cursor of the newest event; 0 when there is none.
  */
@@ -155,7 +155,7 @@ export async function assignCursors(app: App, organizationId: string): Promise<b
   return (await numberEvents(app, organizationId, 0)).through;
 }
 
-/** Gives every committed event of the organizations of these calls its cursor, before they are read. */
+/** Assigns a cursor to every committed event of these calls' organizations. To be called before reading events. */
 export async function assignCursorsOfCalls(app: App, callIds: readonly string[]): Promise<void> {
   await app.rows.$queryRaw`
     SELECT count(through) FROM (
@@ -163,15 +163,15 @@ export async function assignCursorsOfCalls(app: App, callIds: readonly string[])
       number_events(organization_id, ${today(app)}, 0)`;
 }
 
-/** SQL condition: whether a committed event has no cursor. */
+/** SQL condition that is true if a committed event has no cursor. */
 export function hasLeftOverCursors(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM events WHERE ${WITHOUT_CURSOR})`;
 }
 
 /**
- * Assigns the cursors of events whose process ended between the commit and the announcement.
+ * Assigns cursors to events whose process ended between the commit and the announcement.
  *
- * @param organizationIds whose events; default: those of all organizations.
+ * @param organizationIds organizations whose events to number; default: all.
  */
 export async function assignLeftOverCursors(
   app: App,
@@ -191,8 +191,8 @@ export async function assignLeftOverCursors(
 }
 
 /**
- * For organizations with events that the last numbering had to see and did not, as after the database was
- * restored on a server that counts its transactions from 1.
+ * Restarts the numbering of organizations with events that the last numbering should have seen but did not, for
+ * example after the database was restored on a server whose transaction counter starts at 1.
  */
 async function numberAllAnew(app: App, organizationIds: readonly string[]): Promise<void> {
   app.log.warn({ organizationIds }, 'Events were left without a cursor, and get theirs now');
@@ -202,8 +202,8 @@ async function numberAllAnew(app: App, organizationIds: readonly string[]): Prom
 }
 
 /**
- * Removes members from the data of events of calls, such as what a person said. The events stay, so that
- * cursors and numbers have no gaps.
+ * Removes members from the data of calls' events, such as what a person said. The events remain, so that
+ * cursors and sequence numbers have no gaps.
  */
 export async function eraseEventData(
   tx: Tx,
@@ -236,13 +236,13 @@ export async function currentCursor(app: App, organizationId: string): Promise<b
   return assignCursors(app, organizationId);
 }
 
-/** Which events a subscriber gets. */
+/** Selects the events that a subscriber receives. */
 export interface EventFilter {
   /** For rows read from the table. */
   where: Prisma.EventWhereInput;
-  /** The same condition, for rows handed on by the reader. */
+  /** The same condition, for events that have already been read. */
   matches: (event: Event) => boolean;
-  /** Whether few events of an organization match, such as those of one call. */
+  /** Whether only few events of an organization match, such as those of one call. */
   isRare: boolean;
 }
 
@@ -265,7 +265,7 @@ export async function readEvents(
     return decodeEvents(row?.events ?? '[]');
   }
   const query: Prisma.EventFindManyArgs = {
-    // The last condition is that of the index.
+    // The last condition is that of the partial index.
     where: { AND: [where, { organizationId, cursor: { gt: after } }, { cursor: { gt: 0 } }] },
     orderBy: { cursor: 'asc' },
     take: limit,
@@ -280,7 +280,7 @@ export function eventsAfter(
   cursor: Prisma.Sql,
   limit: number,
 ): Prisma.Sql {
-  // The last condition is that of the index, which no value of a parameter implies.
+  // The last condition is that of the partial index; no parameter value implies it.
   return Prisma.sql`
     SELECT * FROM events
     WHERE organization_id = ${organizationId} AND cursor > ${cursor} AND cursor > 0

@@ -1,25 +1,25 @@
 /**
- * Events that subscribers missed, read once for all that come back at about the same time: after a restart, or when
- * they could not keep up. All of them get the same objects, so each event is also executed once for them.
+ * Events that subscribers missed, read once for all that return at about the same time: after a restart, or because
+ * they could not keep up. All of them get the same objects, so each event is also executed only once for them.
  */
 import { LRUCache } from 'lru-cache';
 import { type App, forReading } from '../app.ts';
 import type { Event } from '../generated/prisma/client.ts';
 import { type EventFilter, readEvents } from './log.ts';
 
-/** Events of a page, which has one for each cursor. */
+/** Number of events in a page, one for each cursor. */
 const PAGE = 500n;
-/** A subscriber that has missed more, and wants few of them, reads only those, by itself. */
+/** A subscriber that missed more events than this, and wants only few of them, reads those on its own. */
 const NEAR = 2_000n;
-/** Cursors among which one statement looks for rare events, so that it always ends in time. */
+/** Number of cursors that one statement searches for rare events, so that it always ends in time. */
 const RANGE = 50_000n;
-/** How long a page is handed out. What was read along with its events, such as a call, may be that much older. */
+/** Lifetime of a page. Objects that were read along with its events, such as a call, may be outdated by that much. */
 const KEPT_MS = 2_000;
 const MAX_PAGES = 40;
 
 interface Page {
   readonly events: Event[];
-  /** Cursor up to which it has been read. */
+  /** Cursor up to which the page has been read. */
   through: bigint;
   reading: Promise<void> | null;
 }
@@ -27,16 +27,16 @@ interface Page {
 interface Missed {
   organizationId: string;
   filter: EventFilter;
-  /** Events after this cursor are read. */
+  /** Cursor after which to read. */
   after: bigint;
-  /** Cursor of the newest event that is wanted, which is visible. */
+  /** Cursor of the newest event to read, which is already visible. */
   through: bigint;
 }
 
 export interface MissedPage {
   /** Oldest first, at most 500. */
   events: Event[];
-  /** There are no other ones up to this cursor. */
+  /** Cursor up to which there are no other matching events. */
   through: bigint;
 }
 
@@ -58,7 +58,7 @@ export class MissedEvents {
     return isFar && missed.filter.isRare ? this.#readAlone(missed) : this.#readShared(missed);
   }
 
-  /** Nobody else gets what was read until now: a call has been deleted, or nobody would hear of it. */
+  /** Discards the pages of an organization: a call was deleted, or no subscriber is left to learn of a deletion. */
   forget(organizationId: string): void {
     for (const key of this.#pages.keys())
       if (key.startsWith(organizationId)) this.#pages.delete(key);
@@ -102,7 +102,7 @@ export class MissedEvents {
   }
 
   async #extend(page: Page, organizationId: string, end: bigint): Promise<void> {
-    // Always the same limit, which is a part of the prepared statement.
+    // Always the same limit, because it is part of the prepared statement.
     const limit = Number(PAGE);
     const events = await readEvents(this.#app, organizationId, { after: page.through, limit });
     page.events.push(...events.filter(({ cursor }) => cursor <= end));

@@ -1,5 +1,5 @@
 /**
- * Partitions of the event log: each holds the events that got their cursors on some consecutive days (UTC),
+ * Partitions of the event log. Each holds the events that got their cursors on certain consecutive days (UTC),
  * and is dropped as a whole.
  */
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,37 +7,37 @@ import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 
 const DAY_MS = 86_400_000;
-/** Any number, but the same in all processes. */
+/** Key of an advisory lock: any number, but the same in all processes. */
 const DROP_LOCK = 7_384_120_565;
 const DROP_TIMEOUT_MS = 600_000;
-/** Time between the expiry of cursors and the removal of the events. Readers check their cursors more often. */
+/** Time between the expiry of cursors and the removal of their events. Readers check their cursors more often. */
 export const EXPIRY_GRACE_MS = 2_000;
 
-/** `logged_on` of events that have no cursor yet, which are in a partition of their own. */
+/** SQL condition for events that have no cursor yet. They are in a partition of their own. */
 export const WITHOUT_CURSOR = Prisma.sql`cursor = 0 AND logged_on = '1970-01-01'`;
 
-/** `2026-11-28`, in UTC. */
+/** Date in UTC, such as `2026-11-28`. */
 export function utcDay(at: Date): string {
   return at.toISOString().slice(0, 10);
 }
 
 /**
- * Condition for the events of objects that were created at these times, which spares reading earlier
- * partitions. Clocks may differ by up to a day.
+ * SQL condition for events of objects created at these times. It excludes earlier partitions.
+ * Clocks may differ by up to a day.
  */
 export function loggedSince(created: readonly Date[]): Prisma.Sql {
   const first = Math.min(...created.map((at) => at.getTime()));
   return Prisma.sql`logged_on >= ${utcDay(new Date(first - DAY_MS))}::date`;
 }
 
-/** A tenth of the retention time, at least a day: the number of partitions does not grow with it. */
+/** Days per partition: a tenth of the retention time, at least 1. So the number of partitions does not grow with it. */
 export function partitionDays(retentionDays: number): number {
   return Math.max(1, Math.floor(retentionDays / 10));
 }
 
 /**
- * Drops the partitions of which all events are older than the retention time, and creates those of today
- * and tomorrow. First the counters record what is dropped, so that older cursors are refused instead of
+ * Drops partitions whose events are all older than the retention time, and creates those of today
+ * and tomorrow. The counters first record what is dropped, so that older cursors are refused instead of
  * silently skipping events.
  */
 export async function dropExpiredEvents(app: App): Promise<void> {
@@ -56,21 +56,21 @@ export async function dropExpiredEvents(app: App): Promise<void> {
     const expired = await tx.$queryRaw<Partition[]>`
       SELECT name, attached, detaching FROM event_partitions
       WHERE ends_on <= ${before}::date ORDER BY starts_on`;
-    // Also ends the statement before, for whose snapshot a FINALIZE would wait.
+    // Also ends the previous statement, whose snapshot a FINALIZE would wait for.
     await tx.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 0`;
     for (const partition of expired) {
       if (app.closing.aborted) return;
       await drop(app, partition);
     }
   };
-  // Only the lock is in this transaction: partitions are detached outside of any.
+  // The transaction only holds the lock: partitions are detached outside of any transaction.
   await app.db.$transaction(work, { timeout: DROP_TIMEOUT_MS });
 }
 
 interface Partition {
   name: string;
   attached: boolean;
-  /** Whether a process has begun to detach it and did not finish. */
+  /** Whether a process started to detach it and did not finish. */
   detaching: boolean;
 }
 
@@ -87,7 +87,7 @@ async function drop(app: App, { name, attached, detaching }: Partition): Promise
       WHERE c.organization_id = dropped.organization_id AND c.expired_through < dropped.through`;
     await pause(EXPIRY_GRACE_MS, undefined, { signal: app.closing }).catch(() => undefined);
     if (app.closing.aborted) return;
-    // Waits for the transactions that use the log, and blocks none.
+    // Waits for transactions that use the log, and blocks none.
     await app.db.$executeRaw`ALTER TABLE events DETACH PARTITION ${table} CONCURRENTLY`;
   } else if (attached) {
     await app.db.$executeRaw`ALTER TABLE events DETACH PARTITION ${table} FINALIZE`;

@@ -1,6 +1,6 @@
 /**
- * Streams snapshots of an object while it changes: not one for each change, but always the newest state
- * soon after a change, and the final state. A process reads the object once for all who watch it, and hands
+ * Streams snapshots of an object while it changes: not one per change, but always the newest state
+ * soon after a change, and the final state. A process reads the object once for all its watchers, and gives
  * them the same snapshot.
  */
 import { Repeater, SlidingBuffer } from '@repeaterjs/repeater';
@@ -12,7 +12,7 @@ type Host = Pick<App, 'bus' | 'config' | 'failures' | 'closing'>;
 export interface SnapshotSource<Snapshot> {
   /**
    * Bus topic on which changes of the object are announced after their commit. Polling covers lost messages.
-   * It identifies the object: sources with one topic read the same.
+   * It identifies the object: sources with the same topic must read the same object.
    */
   topic: string;
   /** Null when the object no longer exists, which ends the stream. */
@@ -27,7 +27,7 @@ const MIN_INTERVAL_MS = 250;
 
 const watchesOf = perInstance<Host, Map<string, unknown>>(() => new Map());
 
-/** The current snapshot, then at most four per second, until the final one or the caller stops. */
+/** The current snapshot, then at most four per second, until the final one or until the caller stops. */
 export function watchSnapshots<Snapshot>(
   host: Host,
   source: SnapshotSource<Snapshot>,
@@ -44,13 +44,13 @@ export function watchSnapshots<Snapshot>(
 }
 
 interface Watcher<Snapshot> {
-  /** Version of the last snapshot that it was given. */
+  /** Version of the last snapshot that the watcher received. */
   seen: string | null;
   take(snapshot: Snapshot): void;
   end(): void;
 }
 
-/** Reads one object for its watchers, from the first one on until none is left. */
+/** Reads one object for its watchers, from the first watcher until none is left. */
 class Watch<Snapshot> {
   readonly #host: Host;
   readonly #source: SnapshotSource<Snapshot>;
@@ -74,7 +74,7 @@ class Watch<Snapshot> {
   /** @returns the function to call when the watcher leaves. */
   join(watcher: Watcher<Snapshot>): () => void {
     this.#watchers.add(watcher);
-    // The newest one may be a quarter of a second old: what changed since then follows.
+    // The newest snapshot may be a quarter of a second old; a newer one follows if the object has changed since.
     if (this.#newest !== null) this.#give(this.#newest, [watcher]);
     this.#change();
     if (this.#hasEnded) watcher.end();
@@ -93,7 +93,7 @@ class Watch<Snapshot> {
     if (closing.aborted) end();
     while (!this.#hasEnded) {
       await this.#pause(this.#readAt + MIN_INTERVAL_MS - performance.now(), false);
-      // Read again only for a change: what was read then is no longer the newest.
+      // The next read waits for a change or the poll. Until then the last snapshot may be outdated, so it is dropped.
       this.#newest = null;
       await this.#pause(this.#host.config.EVENT_POLL_SECONDS * 1000, true);
       if (!this.#hasEnded) await this.#read();
@@ -134,7 +134,7 @@ class Watch<Snapshot> {
   #end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    // Whoever comes now begins with a watch of its own.
+    // A watcher that joins from now on starts a new watch.
     if (this.#watches.get(this.#source.topic) === this) this.#watches.delete(this.#source.topic);
     for (const watcher of this.#watchers) watcher.end();
     this.#wake();
