@@ -1,4 +1,4 @@
-/** Turns the credential of a request or socket into the context of its operations. */
+/** Creates the context of operations from the credential of a request or socket. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type App, forReading } from '../app.ts';
 import { RequestError } from '../errors.ts';
@@ -13,7 +13,7 @@ import { LIMITS } from './limits/limits.ts';
 import type { RateLimits } from './limits/rate-limits.ts';
 import type { LiveReceiver } from './subscriptions/live-delivery.ts';
 
-/** Shared by all requests of a process. */
+/** Services shared by all requests of a process. */
 export interface Services {
   app: App;
   feed: EventFeed;
@@ -36,15 +36,15 @@ export interface RequestContext extends Context {
   readonly idempotencyKey: string | null;
   /** Files of a multipart request. They stay open while the operation runs. */
   readonly files?: UploadFiles;
-  /** Takes live events of a subscription in place of its stream, if the transport can. */
+  /** Receives live events of a subscription instead of its stream, if the transport supports this. */
   readonly receive?: LiveReceiver;
 }
 
 /**
  * The context without an idempotency key.
  *
- * @throws GraphQLError UNAUTHENTICATED or FORBIDDEN when a credential was given and is not accepted,
- *   RATE_LIMITED when the address sent too many requests without an accepted one.
+ * @throws GraphQLError UNAUTHENTICATED or FORBIDDEN for a credential that is not accepted,
+ *   RATE_LIMITED when the address sent too many requests without an accepted credential.
  */
 export async function createContext(
   services: Services,
@@ -79,7 +79,7 @@ async function identify({ app, rateLimits }: Services, caller: Caller): Promise<
   }
 }
 
-/** Address of the client: the peer of the connection, or with TRUST_PROXY what the proxy reports. */
+/** Address of the client: the peer of the connection or, with TRUST_PROXY, the address that the proxy reports. */
 export function clientAddress(app: App, request: IncomingMessage): string | null {
   const forwarded = app.config.TRUST_PROXY ? request.headers['x-forwarded-for'] : undefined;
   const lastHop = String(forwarded ?? '')
@@ -90,7 +90,7 @@ export function clientAddress(app: App, request: IncomingMessage): string | null
 }
 
 /**
- * The idempotency key of an operation, null when none is given.
+ * The idempotency key of an operation. Null when none is given.
  *
  * @throws RequestError BAD_USER_INPUT for an invalid key, since ignoring it could run the mutation twice
  */

@@ -1,18 +1,18 @@
-/** `/health`: whether this process reaches its database. */
+/** `/health`: whether this process can reach its database. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import type { PlainEndpoint, PlainResponse } from './http/plain-endpoint.ts';
 
-/** An answer is repeated for this long, so that many requests cost one query. */
+/** Time for which an answer is reused, so that many requests cost one query. */
 const MAX_AGE_MS = 1_000;
-/** A database that takes longer counts as away. */
+/** A database that takes longer counts as unavailable. */
 const TIMEOUT_MS = 3_000;
 
 /**
- * Answers 200, or 503 while the database is away. Requests that come at once share a query, and none is
+ * Answers 200, or 503 while the database is unavailable. Concurrent requests share a query, and no query is
  * sent while the last one is unanswered.
  *
- * @param countFailedWebhooks the query, which also proves that the database answers
+ * @param countFailedWebhooks runs the query, which also proves that the database answers
  */
 export function health(
   app: Pick<App, 'failures'>,
@@ -42,7 +42,7 @@ export function health(
   };
 }
 
-/** Once the time is up, everybody is answered at once until the query ends. */
+/** Limits the wait to TIMEOUT_MS. After that, all requests get 503 immediately until the query ends. */
 async function inTime(answer: Promise<PlainResponse>): Promise<PlainResponse> {
   const stop = new AbortController();
   const late = pause(TIMEOUT_MS, respond(503, { status: 'unavailable' }), { signal: stop.signal });

@@ -1,4 +1,4 @@
-/** Writes `schema.graphql` from the code: `npm run generate`. */
+/** Generates `schema.graphql` from the code: `npm run generate`. */
 import { writeFileSync } from 'node:fs';
 import { lexicographicSortSchema, printSchema } from 'graphql';
 import { schema } from './schema.ts';

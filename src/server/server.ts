@@ -34,7 +34,7 @@ export interface ServerOptions {
   app: App;
   routes: readonly PlainRoute[];
   graphiql: GraphiQLSettings;
-  /** Take a free port when PORT is in use. */
+  /** Whether to use a free port when PORT is in use. */
   otherPort: boolean;
 }
 
@@ -48,7 +48,7 @@ export interface RunningServer {
 
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { app } = options;
-  /** Known once the server listens. Kept while it closes, when requests are still answered. */
+  /** Set once the server listens. Kept while it closes, because requests are still answered then. */
   let url = '';
   const limitStore = connectLimitStore(app);
   const services: Services = {

@@ -1,4 +1,4 @@
-/** Decides whether an operation may run, before any of it runs. */
+/** Decides whether an operation may run, before it starts. */
 import { type ExecutionArgs, type GraphQLSchema, OperationTypeNode } from 'graphql';
 import { mayUse, notAllowed } from '../../graphql/scopes.ts';
 import type { Viewer } from '../../viewer.ts';
@@ -9,8 +9,8 @@ import { type Budget, operationsOf, type RateLimits } from '../limits/rate-limit
 import { isMutation, type OperationShape, shapeOf } from './operation.ts';
 
 /**
- * Checks the caller's right to the root fields, then the rate limit, then sizes, and only then coerces
- * variables and measures the cost, which the rate limit is charged with.
+ * Checks the caller's access to the root fields, then the rate limit, then list sizes, and only then coerces
+ * variables and measures the cost, which is charged to the rate limit.
  *
  * @returns the operation; null when the document has no such operation, which execution reports.
  * @throws RequestError, or GraphQLError for variables of the wrong type
@@ -34,7 +34,7 @@ export async function admit(
 }
 
 /**
- * Rejects an operation if the caller may use none of its root fields. If some are allowed, execution
+ * Rejects an operation if the caller may not use any of its root fields. If some are allowed, execution
  * rejects the others.
  */
 function checkAuthorized(

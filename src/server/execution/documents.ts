@@ -1,4 +1,4 @@
-/** Valid documents by their text, for which the pipeline of graphql-yoga is not needed. */
+/** Cache of valid documents by text, which do not need the pipeline of graphql-yoga. */
 import {
   type DocumentNode,
   type ExecutionArgs,
@@ -12,22 +12,22 @@ import { createDocumentCache } from '../limits/document-limits.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
 import { schema } from '../schema.ts';
 
-/** Part of the pipeline of yoga's plugins. */
+/** The part of yoga's plugin pipeline that is used here. */
 interface Enveloped {
   parse: (text: string) => DocumentNode;
   validate: (schema: ExecutionArgs['schema'], document: DocumentNode) => readonly GraphQLError[];
 }
 
 export interface KnownDocument {
-  /** The same string for all who sent this text. */
+  /** The text, as one string that is shared by all requests with this text. */
   readonly text: string;
   readonly document: DocumentNode;
 }
 
 export interface Documents {
   /**
-   * The document, or what is wrong with it. Only a document that is not known is parsed and validated, and one
-   * that is not valid is charged to the caller.
+   * The document, or its errors. Only an unknown document is parsed and validated. An invalid one is charged
+   * to the caller.
    *
    * @throws RequestError RATE_LIMITED
    */
@@ -67,7 +67,7 @@ export function createDocuments(
   };
 }
 
-/** Whether the operation that is to run is a subscription. Null when the document has none of that name. */
+/** Whether the operation to run is a subscription. Null if the document has no operation of that name. */
 export function asksForSubscription(
   document: DocumentNode,
   operationName: string | null | undefined,

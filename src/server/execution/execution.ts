@@ -1,4 +1,4 @@
-/** Admission, idempotency and error translation of operations, on all transports. */
+/** Admission, idempotency and error translation for operations on all transports. */
 import { randomUUIDv7 } from 'node:crypto';
 import {
   type ExecutionArgs,
@@ -107,7 +107,7 @@ async function run(
   const { viewer, idempotencyKey } = context;
   const executeAs = async (changes: Partial<RequestContext>): Promise<ExecutionResult> => {
     const executed = { ...args, contextValue: { ...context, ...changes } };
-    // Not the executor of yoga, which treats an object with a field `then` as a promise.
+    // Not yoga's executor, which treats an object with a field `then` as a promise.
     const result = await (executeQuery(executed) ?? executeOperation(executed));
     return translateErrors(app, context, result);
   };
@@ -118,7 +118,7 @@ async function run(
     return runIdempotent(app, viewer, operation, (idempotent) => executeAs({ viewer: idempotent }));
   }
   if (viewer && shape && [...shape.rootFields.values()].includes('eventCursor')) {
-    // Read first, so that no change falls between the cursor and the snapshot.
+    // Read first, so that no change is lost between the cursor and the snapshot.
     return executeAs({ snapshotCursor: await currentCursor(app, viewer.organizationId) });
   }
   return executeAs({});

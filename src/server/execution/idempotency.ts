@@ -3,8 +3,8 @@
  *
  * A record with a lease is written before the mutation runs. If the process crashes, the next request
  * after the lease runs the mutation again with the same object ids (see `newObjectId`), so it finds
- * what was already created. After a run that is to be repeated, with top-level errors or a mutation that
- * may succeed later, the results of the other mutations are stored, and only that one runs again.
+ * what was already created. If a run has top-level errors, or a mutation that may succeed later, only that
+ * mutation runs again; the results of the other mutations are stored.
  */
 import { createHash } from 'node:crypto';
 import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
@@ -62,7 +62,7 @@ export async function runIdempotent(
         execute({ ...viewer, idempotency }),
       );
     }
-    // Another request runs it: wait for its result, or for the end of its lease.
+    // Another request is running it: wait for its result, or for the end of its lease.
     await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
   }
 }
@@ -87,11 +87,11 @@ function storedResults(app: App, id: RecordId, stored: string | null): Results {
 interface Run {
   id: RecordId;
   lease: Lease;
-  /** Filled by the mutations that run. */
+  /** Filled by the mutations as they run. */
   results: Results;
 }
 
-/** Runs the operation while renewing the lease, then stores its result, or what need not run again. */
+/** Runs the operation while renewing the lease, then stores its result, or the results that need not run again. */
 async function run(
   app: App,
   { id, lease, results }: Run,
@@ -121,7 +121,7 @@ interface Claim {
   response: string | null;
   fieldResults: string | null;
   createdAt: Date;
-  /** Set if the caller has to run the mutation. */
+  /** Null if another request runs the mutation or has run it. */
   lease: Lease | null;
 }
 
@@ -171,7 +171,7 @@ export async function dropExpiredIdempotencyKeys(app: App): Promise<void> {
 }
 
 /**
- * Equal for equal operations and variables, regardless of their formatting, of callers with equal rights.
+ * Equal for equal operations and variables of callers with equal rights, regardless of formatting.
  * The rights are included because a stored result is returned without checking scopes.
  */
 function fingerprintOf(

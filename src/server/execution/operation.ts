@@ -13,7 +13,7 @@ import {
 export interface OperationShape {
   operation: OperationDefinitionNode;
   fragments: Record<string, FragmentDefinitionNode>;
-  /** Response name → field name at the root, fragments expanded. */
+  /** Field names of the root fields by response name, fragments expanded. */
   rootFields: ReadonlyMap<string, string>;
   /** Number of fields with fragments expanded, `__typename` and introspection included. */
   fields: number;
@@ -22,7 +22,7 @@ export interface OperationShape {
 
 const shapes = new WeakMap<OperationDefinitionNode, OperationShape>();
 
-/** Null when the document has no such operation, which execution reports. */
+/** The shape of the operation to run. Null when the document has no such operation, which execution reports. */
 export function shapeOf({ document, operationName }: ExecutionArgs): OperationShape | null {
   const operation = getOperationAST(document, operationName);
   if (!operation) return null;

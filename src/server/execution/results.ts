@@ -1,4 +1,4 @@
-/** Translates the errors of results, on every transport. */
+/** Translates the errors in results, for all transports. */
 import type { GraphQLError } from 'graphql';
 import type { App } from '../../app.ts';
 import type { Context } from '../../graphql/context.ts';

@@ -1,10 +1,10 @@
-/** Writes rows as text and reads them again, with the types that JSON does not have. */
+/** Serializes rows as text, including types that JSON lacks, and parses them. */
 import { Prisma } from '../../generated/prisma/client.ts';
 
-/** Whatever is not a text, number, boolean or null is a pair of its kind and its content. */
+/** A value other than a string, number, boolean or null is written as a pair of its kind and its content. */
 type Written = string | number | boolean | null | [kind: string, content: unknown];
 
-/** Members that are undefined are left out. @throws Error for objects of other classes. */
+/** Omits undefined members. @throws Error for objects of unknown classes. */
 export function rowsToText(value: unknown): string {
   return JSON.stringify(write(value));
 }

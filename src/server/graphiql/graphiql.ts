@@ -1,4 +1,4 @@
-/** The GraphiQL page, which loads nothing from other hosts, and its assets. */
+/** The GraphiQL page and its assets. It loads nothing from other hosts. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -12,7 +12,7 @@ import { graphiqlTabs } from './tabs.ts';
 export interface GraphiQLSettings {
   /** API key of the demo organization, filled in as a header. Null if there is none. */
   demoKey: string | null;
-  /** IDs for the variables of the tabs. Read for each page. */
+  /** IDs for the variables of the tabs. Called for each page. */
   ids(): Promise<Partial<TabIds>>;
 }
 
@@ -23,9 +23,9 @@ export interface Asset {
 }
 
 export interface GraphiQL {
-  /** The page, a few kilobytes of HTML with the demo key if `withKey` is true. */
+  /** The page: a few kilobytes of HTML, with the demo key if `withKey` is true. */
   page(options: { withKey: boolean }): Promise<string>;
-  /** The asset of that name, whose content never changes; null if the page has none of it. */
+  /** The asset with that name; null if there is none. Its content never changes. */
   asset(name: string): Promise<Asset | null>;
 }
 
@@ -33,7 +33,7 @@ export const ASSETS_PATH = '/graphql/assets/';
 
 const compress = promisify(gzip);
 
-/** Reads and compresses the assets, nine megabytes, when they are first asked for. */
+/** Reads and compresses the assets (nine megabytes) on first use. */
 export function createGraphiQL(settings: GraphiQLSettings): GraphiQL {
   let loading: Promise<Assets> | undefined;
   const load = (): Promise<Assets> => {
@@ -87,7 +87,7 @@ interface Bundle {
 }
 
 async function readAssets() {
-  // The package exports the whole page only; its parts stand beside it.
+  // The package exports only the whole page; its parts are in a file next to it.
   const entry = createRequire(import.meta.url).resolve('@graphql-yoga/render-graphiql');
   const file = path.join(path.dirname(entry), '../esm/graphiql.js');
   const bundle = (await import(pathToFileURL(file).href)) as Bundle;
@@ -101,7 +101,7 @@ async function readAssets() {
     'graphiql.js': bundle.js,
     'editor-worker.js': bundle.editorWorkerService,
     'json-worker.js': bundle.jsonWorker,
-    // A scalar of the schema, such as JSON, may be anything; objects were marked as errors.
+    // A custom scalar, such as JSON, may be anything. The original marks objects as errors.
     'graphql-worker.js': bundle.graphqlWorker.replace(
       'definition.type = ["string", "number", "boolean", "integer"]',
       'definition.type = ["string", "number", "boolean", "integer", "object", "array"]',
@@ -130,7 +130,7 @@ function renderPage(urls: Record<AssetName, string>, options: object): string {
     json: urls['json-worker.js'],
     graphql: urls['graphql-worker.js'],
   };
-  // No `</script>` may end the element.
+  // Escaped, so that `</script>` in a value does not end the element.
   const settings = JSON.stringify({ workers, options }).replaceAll('<', '\\u003c');
   return `<!doctype html>
 <html lang="en">

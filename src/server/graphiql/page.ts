@@ -1,4 +1,4 @@
-/** Serves the GraphiQL page, with the demo key only for those who may see it. */
+/** Serves the GraphiQL page; includes the demo key only for clients that may see it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { App } from '../../app.ts';
 import { newId } from '../../infra/ids.ts';
@@ -65,9 +65,9 @@ export function createPage({ app, rateLimits }: Services, settings: GraphiQLSett
 }
 
 /**
- * Whether the page may contain the demo key: under the host of PUBLIC_URL, or for a browser on this
- * machine that used a local host name. Any other host name could be one that an attacker's DNS points
- * here, and a page of that origin could read the key.
+ * Whether the page may contain the demo key: on the host of PUBLIC_URL, or for a browser on this
+ * machine that used a local host name. An attacker's DNS could point any other host name here, and a page of
+ * that origin could then read the key.
  */
 function maySeeKey(app: App, request: IncomingMessage): boolean {
   const host = request.headers.host?.toLowerCase();

@@ -1,4 +1,4 @@
-/** A tab of GraphiQL, with an example operation. */
+/** A GraphiQL tab with an example operation. */
 export interface Tab {
   query: string;
   variables?: Record<string, unknown>;

@@ -1,4 +1,4 @@
-/** The tabs of GraphiQL about what follows a call, for the demo's calls or those of the tabs before. */
+/** GraphiQL tabs about what follows a call, for calls of the demo or of earlier tabs. */
 import type { Tab, TabIds } from './tab.ts';
 
 const afterCall = (): Tab => ({

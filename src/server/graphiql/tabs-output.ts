@@ -1,9 +1,9 @@
-/** Tabs about figures, webhooks and files. */
+/** GraphiQL tabs about statistics, webhooks and files. */
 import type { Tab, TabIds } from './tab.ts';
 
 const DAY_MS = 86_400_000;
 
-/** The last three weeks and today, in whole days, so that the page stays the same for a day. */
+/** The last three weeks and today, in whole days (UTC), so that the page changes only once a day. */
 function lastWeeks(): { from: string; to: string } {
   const midnight = Math.floor(Date.now() / DAY_MS) * DAY_MS;
   const [from, to] = [midnight - 21 * DAY_MS, midnight + DAY_MS];

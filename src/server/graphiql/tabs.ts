@@ -1,10 +1,10 @@
-/** The tabs of GraphiQL: the main tasks, in the order in which one would do them. */
+/** The GraphiQL tabs: the main tasks, in the usual order. */
 
 import type { Tab, TabIds } from './tab.ts';
 import { AFTER_CALL_TABS } from './tabs-after-call.ts';
 import { OUTPUT_TABS } from './tabs-output.ts';
 
-/** The tabs. Where an ID is absent, the variables name the tab that returns it. */
+/** The tabs. If an ID is absent, the variables name the tab that returns it. */
 export function graphiqlTabs(ids: Partial<TabIds>): Tab[] {
   const known: TabIds = {
     voiceId: ids.voiceId ?? 'voc_… from tab 1',

@@ -1,13 +1,13 @@
-/** The header `Accept`: whether an operation can be answered with what it names. */
+/** Checks the `Accept` header: whether an operation can be answered with a type that it names. */
 import { RequestError } from '../../errors.ts';
 
 export const JSON_TYPES = ['application/graphql-response+json', 'application/json'];
 const EVENT_STREAM = 'text/event-stream';
 const STREAM_TYPES = [EVENT_STREAM];
-/** Of queries and mutations. */
+/** Types for results of queries and mutations. */
 const RESULT_TYPES = [...JSON_TYPES, EVENT_STREAM, 'multipart/mixed'];
 
-/** As yoga does it: weights are not considered. */
+/** Ignores weights, like yoga. */
 function accepts(accept: string | undefined, types: readonly string[]): boolean {
   return (accept || '*/*').split(',').some((range) => {
     const [asked = '', ...parameters] = range.replace(/\s/g, '').toLowerCase().split(';');
@@ -26,7 +26,7 @@ export function acceptsEvents(accept: string | undefined): boolean {
 }
 
 /**
- * Before anything is executed, since its result could not be sent.
+ * Called before execution, since a result of another type could not be sent.
  *
  * @throws RequestError NOT_ACCEPTABLE
  */

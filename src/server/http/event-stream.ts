@@ -1,11 +1,11 @@
-/** Server-sent events with ids, so that clients continue after the last event they received. */
+/** Server-sent events with ids, so that clients can continue after the last event they received. */
 import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { readCursor } from '../../live/cursor.ts';
 import type { EventFeed } from '../../live/feed.ts';
 import type { RequestContext } from '../authentication.ts';
 
-/** For what yoga writes: the result of a subscription that has not started. */
+/** Sets headers of responses that yoga writes: the result of a subscription that did not start. */
 export function eventStreamPlugin(): Plugin<RequestContext> {
   return {
     onResponse({ response }) {
@@ -13,7 +13,7 @@ export function eventStreamPlugin(): Plugin<RequestContext> {
       if (contentType !== 'text/event-stream') return;
       // nginx would buffer events.
       response.headers.set('x-accel-buffering', 'no');
-      // Whether the connection is kept is up to the client.
+      // The client decides whether to keep the connection.
       response.headers.delete('connection');
     },
   };
@@ -21,7 +21,7 @@ export function eventStreamPlugin(): Plugin<RequestContext> {
 
 /**
  * Honors `Last-Event-ID`, which a client sends when it reconnects: the subscription continues after
- * that cursor, regardless of its argument `after`.
+ * that cursor, regardless of its `after` argument.
  *
  * https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header
  */
@@ -35,7 +35,7 @@ export function feedAfter(feed: EventFeed, lastEventId: string): EventFeed {
 
 const CURSOR = Symbol('cursor');
 
-/** Keeps the cursor of the event with the result, so that a stream can send it along. */
+/** Attaches the cursor of the event to the result, so that a stream can send it. */
 export function withCursor(result: ExecutionResult, event: unknown): ExecutionResult {
   const { cursor } = (event ?? {}) as { cursor?: unknown };
   return typeof cursor === 'bigint' ? Object.assign(result, { [CURSOR]: cursor }) : result;

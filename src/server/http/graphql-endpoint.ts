@@ -38,7 +38,7 @@ interface NodeContext {
 
 type Yoga = YogaServerInstance<NodeContext, RequestContext>;
 
-/** What runs operations, on every transport. */
+/** Functions that run operations, for all transports. */
 export interface Operations {
   documents: Documents;
   execute: Execute;
@@ -48,12 +48,12 @@ export interface Operations {
 export interface GraphQLEndpoint {
   operations: Operations;
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
-  /** Breaks off event streams without completing them, so that clients reconnect. */
+  /** Closes event streams without completing them, so that clients reconnect. */
   endStreams(): void;
   dispose(): Promise<void>;
 }
 
-/** The context of each request that yoga executes. */
+/** Contexts of the requests that yoga executes. */
 type Contexts = WeakMap<IncomingMessage, RequestContext>;
 
 export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
@@ -137,7 +137,7 @@ function createYogaOf(
     multipart: false,
     parserAndValidationCache: {
       documentCache: createDocumentCache(),
-      // A remembered error is thrown past our translation.
+      // A cached error would bypass our translation.
       errorCache: { get: () => undefined, set: () => undefined },
     },
     plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services, operations)],
@@ -180,7 +180,7 @@ async function readParams(
     return { params: await paramsOfBody(request, viewer !== null) };
   }
   if (context instanceof GraphQLError) throw context;
-  // Files are arguments of mutations only, all of which require WRITE.
+  // Only mutations have file arguments, and all of those require WRITE.
   if (!viewer || !scopesOf(viewer).write) throw notAllowed(viewer, 'uploads');
   const release = concurrency.beginUpload(viewer);
   try {
@@ -204,7 +204,7 @@ function withRequest(
   return { ...context, idempotencyKey, ...(files ? { files } : {}) };
 }
 
-/** Gives yoga the parameters as if it had parsed the body itself. */
+/** Passes the parameters to yoga as if it had parsed the body itself. */
 function prepareForYoga(request: IncomingMessage, params: GraphQLParams): void {
   // Node already omits the body of the response.
   if (request.method === 'HEAD') request.method = 'GET';

@@ -4,7 +4,7 @@ import { finished } from 'node:stream';
 import type { App } from '../../app.ts';
 import { toGraphQLError } from '../../graphql/errors/errors.ts';
 
-/** How long the rest of a rejected body is discarded before the connection is closed. */
+/** Time during which the rest of a rejected body is discarded before the connection is closed. */
 const LINGER_MS = 2_000;
 const DEFAULT_REQUEST_HEADERS =
   'authorization, content-type, last-event-id, x-idempotency-key, x-request-id';
@@ -74,14 +74,14 @@ export function sendRefusal(
 }
 
 /**
- * Discards the rest of a body for a moment before closing the connection. Closing it while the client
- * is sending would lose the response.
+ * Discards the rest of a body for a moment before closing the connection. If it were closed while the client
+ * is sending, the response would be lost.
  */
 function linger(request: IncomingMessage): void {
   if (request.complete) return;
   const { socket } = request;
   request.resume();
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-  // Not listeners of the socket, which may carry many more requests.
+  // Does not listen on the socket, which may carry many more requests.
   finished(request, () => clearTimeout(timer));
 }

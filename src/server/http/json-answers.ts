@@ -1,7 +1,7 @@
 /**
- * Queries and mutations in a JSON body, answered with JSON: the usual request, executed and written
+ * Queries and mutations in a JSON body, answered with JSON. These usual requests are executed and answered
  * without the plugin pipeline and the web streams of graphql-yoga, which cost more than a small query.
- * Everything else, and every result with errors, is written by yoga.
+ * Yoga answers all other requests, and writes every result with errors.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql';
@@ -15,8 +15,8 @@ import { apiHeaders, isGone } from './http-responses.ts';
 import type { GraphQLParams } from './request-params.ts';
 
 /**
- * Executes the operation and writes its result. False when yoga has to answer: nothing is written then,
- * and an operation that was executed is not executed again.
+ * Executes the operation and writes its result. False if yoga has to answer; nothing has been written then,
+ * and yoga does not execute an operation again.
  */
 export type AnswerJson = (
   response: ServerResponse,
@@ -36,7 +36,7 @@ export function setKnownResult(request: IncomingMessage, result: ExecutionResult
   results.set(request, result);
 }
 
-/** Lets yoga write a result that exists already. */
+/** Makes yoga write a result that already exists. */
 export function knownResultPlugin(): Plugin<RequestContext> {
   return {
     onParams({ context, setResult }) {
@@ -70,15 +70,14 @@ export function createJsonAnswers(execute: Execute): AnswerJson {
       'content-type': `${type}; charset=utf-8`,
       'content-length': Buffer.byteLength(body),
     });
-    // A string is written together with the headers.
+    // As a string, it is written together with the headers.
     response.end(body);
     return true;
   };
 }
 
 /**
- * The JSON type that is answered with: the one that the client names first, or null. Weights are not
- * considered, as in yoga.
+ * JSON type of the response: the first one that the client names, or null. Ignores weights, like yoga.
  */
 function answerType(accept = '*/*'): string | null {
   for (const range of accept.split(',')) {

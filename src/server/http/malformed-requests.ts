@@ -1,4 +1,4 @@
-/** Answers to requests that Node.js cannot read, in place of its own, which have no body. */
+/** Answers to requests that Node.js cannot parse. They replace its own answers, which have no body. */
 import { maxHeaderSize, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
@@ -29,7 +29,7 @@ const ANSWERS: Record<string, Answer> = {
 export function answerMalformedRequests(server: Server): void {
   server.on('clientError', ({ code = '' }: NodeJS.ErrnoException, socket) => {
     const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse };
-    // A response that has begun cannot be followed by another one.
+    // A response that has started cannot be followed by another one.
     if (!socket.writable || response?.headersSent) socket.destroy();
     else socket.end(textOf(ANSWERS[code] ?? MALFORMED));
   });

@@ -1,4 +1,4 @@
-/** HTTP endpoints other than GraphQL: webhooks in, downloads, health. */
+/** HTTP endpoints other than GraphQL: incoming webhooks, downloads, health. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
@@ -13,11 +13,11 @@ const MAX_BODY_BYTES = LIMITS.endpointBodyBytes.max;
 const PIECE_BYTES = 65_536;
 
 export interface PlainRequest {
-  /** `GET` endpoints are also asked with `HEAD`; the body of their answer is then not sent. */
+  /** `GET` endpoints also receive `HEAD` requests; the body of the answer is then not sent. */
   method: string;
   headers: IncomingMessage['headers'];
   query: URLSearchParams;
-  /** The received bytes of a POST, at most 2 MiB; else empty. */
+  /** The received bytes of a POST, at most 2 MiB. Empty for other methods. */
   body: Buffer;
 }
 
@@ -28,13 +28,13 @@ export interface PlainResponse {
   /** Default: `text/plain`. */
   contentType?: string;
   headers?: Record<string, string>;
-  /** Called when the body has been sent, or when the rest of it will not be read. */
+  /** Called when the body has been sent, or when no more of it will be read. */
   closed?: () => void;
-  /** An API key, of which few bodies are sent at once. Its body is broken off when the client stalls. */
+  /** API key whose concurrent bodies are limited. The body is aborted if the client stalls. */
   countedFor?: string;
-  /** What such a body is. Default: `DOWNLOAD`. */
+  /** Kind of such a body. Default: `DOWNLOAD`. */
   countedAs?: CountedAs;
-  /** By how much the client may fall behind with such a body. Default: the limit for what it is. */
+  /** Time by which the client may fall behind with such a body. Default: the limit for its kind. */
   stallMs?: number;
 }
 
@@ -42,7 +42,7 @@ export interface PlainResponse {
 type CountedAs = 'DOWNLOAD' | 'EXPORT' | 'RECORDING';
 
 /**
- * Answers one request. An error it throws becomes a 500; one that the body throws breaks the answer off,
+ * Answers one request. An error that it throws becomes a 500. An error that the body throws aborts the response,
  * and is logged unless it is a RequestError.
  */
 export type PlainEndpoint = (request: PlainRequest) => Promise<PlainResponse>;
@@ -56,7 +56,7 @@ export async function runPlainEndpoint(
 ): Promise<void> {
   let answer: PlainResponse | undefined;
   try {
-    // What comes with another method means nothing, and Node discards it.
+    // A body of another method has no meaning; Node discards it.
     const body = request.method === 'POST' ? await readBody(request) : Buffer.alloc(0);
     const query = new URL(request.url ?? '/', 'http://localhost').searchParams;
     answer = body
@@ -81,14 +81,14 @@ export async function runPlainEndpoint(
 
 function writeHead(response: ServerResponse, answer: PlainResponse): void {
   response.writeHead(answer.status, {
-    // Links carry their own permission, so any page may read what they lead to.
+    // Links carry their own authorization, so any page may read their content.
     ...(response.req.method === 'POST' ? {} : { 'access-control-allow-origin': '*' }),
     ...answer.headers,
     'content-type': answer.contentType ?? 'text/plain',
   });
 }
 
-/** Sends the headers alone, and leaves the body without reading any of it. */
+/** Sends only the headers. Does not read the body. */
 function sendHead(response: ServerResponse, answer: PlainResponse): void {
   writeHead(response, answer);
   response.end();
@@ -111,8 +111,8 @@ async function send(response: ServerResponse, answer: PlainResponse): Promise<vo
 }
 
 /**
- * The same bytes in small pieces. Calls `stalled` when the client has fallen too far behind; the time that the
- * source takes does not count. So a client that reads a little now and then keeps no export open.
+ * Splits chunks into small pieces. Calls `stalled` when the client has fallen too far behind, not counting the time
+ * that the source takes. So a client cannot keep an export open by reading a little now and then.
  */
 export async function* piecesOf(
   chunks: AsyncIterable<string | Uint8Array>,
@@ -143,7 +143,7 @@ export async function* piecesOf(
   }
 }
 
-/** Whoever plays a recording may pause, and is only timed for each piece. */
+/** Minimum speed. 0 for recordings: a player may pause, so only the time for each piece is limited. */
 const BYTES_PER_SECOND: Record<CountedAs, number> = {
   DOWNLOAD: 65_536,
   EXPORT: 65_536,
@@ -156,10 +156,10 @@ const STALL_MS: Record<CountedAs, number> = {
   RECORDING: LIMITS.recordingStallSeconds.max * 1000,
 };
 
-/** Open bodies of each API key and kind, and of all keys. */
+/** Number of open bodies by API key and kind, and of all keys together. */
 const downloads = perInstance((_app: App) => new Map<string, number>());
 
-/** 429 when the key has as many bodies open as it may, 503 when all keys together have. */
+/** Answers 429 when the key has reached its limit of open bodies, 503 when all keys together have. */
 async function sendCounted(
   response: ServerResponse,
   answer: PlainResponse,
@@ -192,7 +192,7 @@ async function sendCounted(
   }
 }
 
-/** Null if the body exceeds the limit; the rest of it is not read. */
+/** Reads the body. Null if it exceeds the limit; the rest of it is not read. */
 async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return null;
   const chunks: Buffer[] = [];

@@ -5,9 +5,9 @@ import { RequestError } from '../../errors.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 
-/** Maximum JSON body with a valid credential: enough for a document of 10 MB in base64. */
+/** Maximum JSON body with a valid credential: enough for a file of 10 MB in base64. */
 const MAX_BODY_BYTES = LIMITS.bodyBytes.max;
-/** Maximum body without a credential, and maximum total of a WebSocket before authentication. */
+/** Maximum body without a credential, and maximum total received on a WebSocket before authentication. */
 const MAX_UNAUTHENTICATED_BODY_BYTES = LIMITS.unauthenticatedBodyBytes.max;
 
 /** https://graphql.github.io/graphql-over-http/draft/#sec-Request-Parameters */
@@ -45,8 +45,8 @@ export function paramsOfQuery(request: IncomingMessage): GraphQLParams {
 }
 
 /**
- * The parameters in a JSON body. Its size is checked before it is read, the number of its values
- * before it is parsed.
+ * The parameters in a JSON body. The size is checked before reading, and the number of values
+ * before parsing.
  *
  * @throws RequestError BAD_REQUEST, UNSUPPORTED_MEDIA_TYPE, REQUEST_ENTITY_TOO_LARGE or
  *   QUERY_TOO_COSTLY
@@ -72,7 +72,7 @@ function checkMediaType({ headers }: IncomingMessage): void {
   );
 }
 
-/** Reads no more than `max` bytes; what follows them stays in the request. */
+/** Reads at most `max` bytes. Further bytes are left unread. */
 function readBody(request: IncomingMessage, max: number): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > max) return Promise.reject(tooLarge(max));
   return new Promise((resolve, reject) => {
@@ -94,7 +94,7 @@ function readBody(request: IncomingMessage, max: number): Promise<Buffer> {
     const fail = (error?: Error): void =>
       stop(() => reject(error ?? malformed('The body ended too early.')));
     request.on('data', take).on('end', finish).on('error', fail).on('close', fail);
-    // A request that was closed before emits nothing more.
+    // A request that is already closed emits no more events.
     if (request.destroyed) fail(request.errored ?? undefined);
   });
 }
@@ -110,12 +110,12 @@ function tooLarge(max: number): RequestError {
 }
 
 /**
- * `what` is the subject of the message, which never quotes the text, since that may contain a secret.
+ * Parses JSON. `what` is the subject of the error message, which never quotes the text, as it may contain a secret.
  *
  * @throws RequestError BAD_REQUEST or QUERY_TOO_COSTLY
  */
 export function parseJson(json: Buffer, what: string): unknown {
-  // Else other bytes would become replacement characters, and be stored as such.
+  // Otherwise invalid bytes would become replacement characters, and be stored as such.
   if (!isUtf8(json)) throw malformed(`${what} is not encoded in UTF-8.`);
   checkJsonSize(json);
   try {
@@ -125,7 +125,7 @@ export function parseJson(json: Buffer, what: string): unknown {
   }
 }
 
-/** @throws RequestError BAD_REQUEST for anything but GraphQL parameters. */
+/** @throws RequestError BAD_REQUEST for anything other than GraphQL parameters. */
 export function checkParams(params: unknown): GraphQLParams {
   if (!isObject(params)) throw malformed('The request must be a JSON object with a "query".');
   const { query, operationName, variables, extensions } = params;

@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 export type Handler = (request: IncomingMessage, response: ServerResponse) => unknown;
 
 export interface Router {
-  /** Registers a handler. `GET` also answers `HEAD`. A path that ends in `*` stands for all that follows. */
+  /** Registers a handler. `GET` also answers `HEAD`. A `*` at the end of a path matches any rest. */
   on(method: string, path: string, handler: Handler): Router;
   /** Answers 404 for an unknown path and 405 with `Allow` for another method. */
   handle: Handler;

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
 const CHECK_MS = 15_000;
-/** Number of consecutive checks with waiting bytes of which none was read. */
+/** Number of consecutive checks at which bytes were waiting and none had been read. */
 const MAX_STALLED_CHECKS = 4;
 
 interface Progress {
@@ -11,7 +11,7 @@ interface Progress {
   stalled: number;
 }
 
-/** Returns the function that stops watching. */
+/** Watches the connections of a server. Returns the function that stops watching. */
 export function closeStalledConnections(server: Server): () => void {
   const connections = new Map<Socket, Progress>();
   const watch = (socket: Socket): void => {

@@ -1,6 +1,6 @@
 /**
- * Subscriptions over server-sent events, written without the web streams of graphql-yoga, which hold more
- * for each subscriber than everything else does. What does not start is answered by yoga.
+ * Subscriptions over server-sent events, written without the web streams of graphql-yoga, which take more memory
+ * per subscriber than everything else. Yoga answers subscriptions that do not start.
  */
 import type { ServerResponse } from 'node:http';
 import type { ExecutionResult } from 'graphql';
@@ -19,20 +19,20 @@ import { cursorOf, feedAfter } from './event-stream.ts';
 import { apiHeaders, isGone } from './http-responses.ts';
 import { type KnownRequest, setKnownResult } from './json-answers.ts';
 
-/** Shorter than what proxies usually wait for the next byte. */
+/** Shorter than proxies usually wait for the next byte. */
 const PING_MS = 12_000;
 
 export interface StreamAnswers {
   /**
-   * Starts the subscription and writes its results until it ends or the client disconnects. False when
-   * yoga has to answer: nothing is written then.
+   * Starts the subscription and writes its results until it ends or the client disconnects. False if
+   * yoga has to answer; nothing has been written then.
    */
   answer(
     response: ServerResponse,
     request: KnownRequest,
     context: RequestContext,
   ): Promise<boolean>;
-  /** Breaks off all streams without completing them, so that clients reconnect. */
+  /** Closes all streams without completing them, so that clients reconnect. */
   close(): void;
 }
 
@@ -111,22 +111,22 @@ class EventStream {
     void this.#writeAll(results);
   }
 
-  /** Writes live events, without waiting. False when the client reads too slowly. */
+  /** Writes live events without waiting. False if the client reads too slowly. */
   receive(messages: SharedMessages): boolean {
     const response = this.#response;
     if (isGone(response)) return true;
     if (response.writableLength > MAX_BUFFERED_LIVE_BYTES) return false;
     const { socket } = response;
-    // Past the response, which writes each part of a chunk by itself, unless it has to keep its order with what it
-    // has not written yet: it is corked from its first write of a tick on, and without a socket while it waits for
-    // the response before it on its connection. The body of HTTP/1.0 has no chunks.
+    // Bypasses the response, which writes each part of a chunk separately, unless the order with its unwritten bytes
+    // must be kept: it is corked from its first write in a tick on, and has no socket while it waits for
+    // the previous response on its connection. HTTP/1.0 bodies have no chunks.
     const isDirect = response.chunkedEncoding && response.writableCorked === 0;
     if (socket && isDirect) socket.write(messages.chunk);
     else response.write(messages.blocks);
     return true;
   }
 
-  /** Results come here while the subscriber is not live. Never throws. */
+  /** Writes results while the subscriber is not live. Never throws. */
   async #writeAll(results: Results): Promise<void> {
     for await (const result of results) {
       if (isGone(this.#response)) return;
@@ -135,7 +135,7 @@ class EventStream {
     if (!isGone(this.#response)) this.#response.end('event: complete\ndata:\n\n');
   }
 
-  /** Resolves when there is room again, or nothing to write to. */
+  /** Resolves when the response accepts more data, or is closed. */
   async #drained(): Promise<void> {
     const response = this.#response;
     await new Promise<void>((resolve) => {

@@ -1,7 +1,7 @@
 /** The files of a multipart request. */
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 
-/** The open files of a request, closed when the last holder releases them. */
+/** The open files of a request. They are closed when the last holder releases them. */
 export class UploadFiles {
   readonly #files = new Map<string, UploadedFile>();
   #holders = 1;

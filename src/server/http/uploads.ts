@@ -1,5 +1,5 @@
 /**
- * Reads multipart requests: the part `operations` with the operation, `map` with the variables of each
+ * Reads multipart requests: the part `operations` with the operation, the part `map` with the variables of each
  * file, then the files, which are written to disk as they arrive.
  *
  * https://github.com/jaydenseric/graphql-multipart-request-spec
@@ -15,9 +15,9 @@ import { LIMITS } from '../limits/limits.ts';
 import { checkParams, type GraphQLParams, parseJson } from './request-params.ts';
 import { UploadFiles } from './upload-files.ts';
 
-/** Above the limits of all fields, so that a field reports its own limit as a user error. */
+/** Higher than the limits of all fields, so that a field reports its own limit as a user error. */
 const MAX_FILE_BYTES = LIMITS.fileBytes.max;
-/** Size of the whole body, which bounds the disk space of an upload. */
+/** Maximum size of the whole body, which bounds the disk space of an upload. */
 const MAX_BODY_BYTES = LIMITS.multipartBodyBytes.max;
 const MAX_FIELD_BYTES = LIMITS.multipartFieldBytes.max;
 const MAX_HEADER_BYTES = 16 * 1024;
@@ -32,10 +32,10 @@ export interface Upload {
 }
 
 /**
- * Reads the whole body. The files belong to the caller, who releases them.
+ * Reads the whole body. The caller must release the files.
  *
  * @throws RequestError BAD_REQUEST for a body that violates the specification, or
- *   REQUEST_ENTITY_TOO_LARGE. All files are closed then.
+ *   REQUEST_ENTITY_TOO_LARGE; all files are then closed.
  */
 export async function readUpload(request: IncomingMessage): Promise<Upload> {
   if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge();
@@ -91,20 +91,20 @@ async function feed(
     received += (chunk as Buffer).length;
     if (received > MAX_BODY_BYTES) throw bodyTooLarge();
     const isTaken = parser.write(chunk);
-    // Also throws a failure that the chunk caused.
+    // Also throws an error that the chunk caused.
     await Promise.race([isTaken ? Promise.resolve() : once(parser, 'drain'), failure]);
   }
   parser.end();
   await Promise.race([once(parser, 'finish'), failure]);
 }
 
-/** Collects the parts of a body, and rejects the first unexpected one. */
+/** Collects the parts of a body. The first unexpected part fails the upload. */
 class MultipartReader {
   readonly files = new UploadFiles();
   readonly failure: Promise<never>;
   fail: (error: Error) => void = () => undefined;
   #params: GraphQLParams | null = null;
-  /** Paths of the variables of each file, by part name. */
+  /** Paths of each file's variables, by part name. */
   #places: Map<string, string[]> | null = null;
   readonly #names = new Set<string>();
   readonly #streams: Readable[] = [];
@@ -235,8 +235,8 @@ function placeFile(params: GraphQLParams, path: string, file: UploadedFile): voi
 }
 
 /**
- * Where a file goes: a null, or a member that an object does not have. So a file is never placed into or over
- * another file, and a list keeps its length.
+ * Position of a file in the variables: a null, or a member that the object does not have. So a file never replaces
+ * or enters another file, and a list keeps its length.
  */
 function placeOf(params: GraphQLParams, path: string): { parent: object; key: string } {
   const keys = path.split('.');
@@ -255,7 +255,7 @@ function placeOf(params: GraphQLParams, path: string): { parent: object; key: st
   return { parent, key };
 }
 
-/** An object or list as JSON has it; no file. */
+/** Whether a value is a JSON object or list, and not a file. */
 function isJsonObject(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false;
   return Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;

@@ -1,6 +1,6 @@
 /**
- * Limits on concurrent subscriptions, uploads and sockets: of this process, and for subscriptions with Redis
- * of all processes.
+ * Limits on concurrent subscriptions, uploads and sockets, per process. With Redis, subscriptions are limited
+ * across all processes.
  */
 
 import type { App } from '../../app.ts';
@@ -22,7 +22,7 @@ export interface ConcurrencyLimits {
   openSubscription(viewer: Viewer): Promise<Release>;
   /** @throws RequestError RATE_LIMITED */
   beginUpload(viewer: Viewer): Release;
-  /** For a WebSocket until it is authenticated. @throws RequestError RATE_LIMITED */
+  /** Counts a WebSocket until it is authenticated. @throws RequestError RATE_LIMITED */
   openSocket(address: string | null): Release;
   close(): Promise<void>;
 }
@@ -30,7 +30,7 @@ export interface ConcurrencyLimits {
 export interface ConcurrencyOptions {
   /** Default: each process counts for itself. */
   store?: LimitStore | null;
-  /** How long subscriptions of a process that died are counted. */
+  /** Time for which subscriptions of a process that died are still counted. */
   lifetimeMs?: number;
 }
 
@@ -90,7 +90,7 @@ export function createConcurrencyLimits(
   };
 }
 
-/** An error costs more than the counting. */
+/** The error is created only when needed, because that costs more than counting. */
 type Slot = readonly [key: string, max: number, refusal: () => RequestError];
 
 interface Count {
@@ -106,9 +106,9 @@ class Counter {
   }
 
   /**
-   * Returns the keys of the slots, which are the same strings for all who hold them.
+   * Occupies the slots. Returns their keys, as strings that are shared by all holders.
    *
-   * @throws the refusal of the first slot whose limit is reached
+   * @throws the error of the first slot whose limit is reached
    */
   enter(slots: readonly Slot[]): { keys: readonly string[]; release: Release } {
     for (const [key, max, refusal] of slots) {

@@ -1,4 +1,4 @@
-/** Limits of a document, checked before it is parsed. */
+/** Limits on the size of documents, checked before and right after parsing. */
 
 import {
   type DocumentNode,
@@ -14,13 +14,13 @@ import { RequestError } from '../../errors.ts';
 import { LIMITS } from './limits.ts';
 
 const MAX_TOKENS = LIMITS.documentTokens.max;
-/** Maximum nesting of brackets of all kinds, for which the parser recurses. */
+/** Maximum nesting of brackets of all kinds, because the parser recurses. */
 const MAX_NESTING = LIMITS.documentNesting.max;
 /** Maximum number of fields before fragments are expanded. */
 const MAX_FIELDS = LIMITS.fields.max;
-/** Validation compares fields of the same response name in pairs. */
+/** Maximum number of fields with the same response name in one place. Validation compares all pairs of them. */
 const MAX_MERGED_FIELDS = LIMITS.mergedFields.max;
-/** Validation compares an unknown name with all known ones, by letters. */
+/** Maximum length of a name. Validation compares an unknown name letter by letter with all known ones. */
 const MAX_NAME_CHARACTERS = LIMITS.nameCharacters.max;
 const MAX_CACHED_DOCUMENTS = 500;
 const MAX_CACHED_CHARACTERS = 20_000;
@@ -29,7 +29,7 @@ const OPENING = new Set<string>([TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKi
 const CLOSING = new Set<string>([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R]);
 
 /**
- * @throws RequestError QUERY_TOO_COSTLY for a document that is too long or too deep to parse,
+ * @throws RequestError QUERY_TOO_COSTLY for a document that is too long or nested too deeply,
  *   GraphQLError for a syntax error.
  */
 export function parseWithinLimits(text: string | Source, options?: ParseOptions): DocumentNode {
@@ -39,7 +39,7 @@ export function parseWithinLimits(text: string | Source, options?: ParseOptions)
   return document;
 }
 
-/** A place is the path of response names from the operation, or from the type of the fragment. */
+/** Checks the number of fields. A place is the path of response names from the operation, or from the fragment. */
 function checkFields(document: DocumentNode): void {
   const path: string[] = [];
   const merged = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** Measures the result of an introspection field without building it. */
+/** Measures the size of an introspection result without building it. */
 
 import {
   type FieldNode,
@@ -18,7 +18,7 @@ import { RequestError } from '../../errors.ts';
 import type { OperationShape } from '../execution/operation.ts';
 import { LIMITS } from './limits.ts';
 
-/** Maximum for one operation. The usual query of tools, with descriptions, has about a quarter. */
+/** Maximum for one operation. The usual query of tools, with descriptions, uses about a quarter. */
 const MAX_ANSWER_BYTES = LIMITS.introspectionBytes.max;
 
 export type VariableValues = NonNullable<Parameters<typeof getArgumentValues>[2]>;
@@ -27,14 +27,14 @@ interface Measuring {
   schema: GraphQLSchema;
   shape: OperationShape;
   variables: VariableValues;
-  /** Bytes of each selection set for each schema element. */
+  /** Bytes by selection set and schema element. */
   known: Map<SelectionSetNode, Map<unknown, number>>;
 }
 
 /**
- * Measures `__schema` and `__type` fields of one operation.
+ * Measures the `__schema` and `__type` fields of one operation.
  *
- * @returns a function that measures a field in bytes
+ * @returns a function that returns the size of a field's result in bytes
  * @throws RequestError QUERY_TOO_COSTLY over the limit
  */
 export function createIntrospectionMeter(

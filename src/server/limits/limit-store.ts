@@ -1,32 +1,32 @@
-/** The connection to Redis for limits that hold over all processes: to a single server or to a cluster. */
+/** Redis connection for limits across all processes, to a single server or a cluster. */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../../app.ts';
 import { connectCluster } from '../../infra/redis/redis-cluster.ts';
 import { breakWhenSilent, isCluster, retryDelay } from '../../infra/redis/redis-connections.ts';
 
-/** How long a request waits for Redis before its process decides alone. */
+/** Time that a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;
-/** After such a silence Redis is away until it answers again, so that no other request waits for it. */
+/** After this silence Redis counts as unavailable until it answers again, so that no further request waits for it. */
 const SILENCE_MS = 1_000;
-/** In a cluster, a command for a slot that moves is sent again, each time after a delay of ioredis. */
+/** In a cluster, a command for a slot that is moving is sent again this often, each time after a delay of ioredis. */
 const MAX_REDIRECTIONS = 3;
 
 export type LimitConnection = Redis | Cluster;
 
 export interface LimitStore {
-  /** Null while Redis is away. Commands fail at once when it goes away. */
+  /** Null while Redis is unavailable. Commands fail immediately when it becomes unavailable. */
   connection(): LimitConnection | null;
-  /** Calls the listener each time that Redis is reached again. Returns the function that ends this. */
+  /** Calls the listener each time Redis becomes available again. Returns the function that removes the listener. */
   onReady(listener: () => void): () => void;
   close(): void;
 }
 
-/** Null without `REDIS_URL`. What kind of server it is turns out with the first connection. */
+/** Null without `REDIS_URL`. The first connection determines whether it is a single server or a cluster. */
 export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitStore | null {
   const url = app.config.REDIS_URL;
   if (!url) return null;
   const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
-  // Thousands of clients may come back at once.
+  // Thousands of clients may reconnect at once.
   const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
   const onError = app.failures.recorder('limits.redis');
   const listeners = new Set<() => void>();

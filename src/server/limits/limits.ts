@@ -4,9 +4,9 @@ import { SNAPSHOTS_AT_ONCE } from '../../infra/database/snapshot.ts';
 
 interface Limit {
   max: number;
-  /** What is limited, for the table. `bytes` in the name of a limit means that `max` is in bytes. */
+  /** What is limited, for the table. `max` is in bytes if the name of the limit contains `bytes`. */
   about: string;
-  /** The error code, HTTP status or close code when the limit is exceeded. */
+  /** Error code, HTTP status or close code when the limit is exceeded. */
   refusal: string;
 }
 

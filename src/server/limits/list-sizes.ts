@@ -29,14 +29,14 @@ interface Values {
   raw: Record<string, unknown>;
   /** Default values of variables. */
   defaults: Map<string, ValueNode>;
-  /** Pairs of an element and a variable that were already checked. */
+  /** Variables that were already checked, by input element. */
   seen: Map<InputElement, Set<string>>;
 }
 
 const sitesOf = new WeakMap<DocumentNode, Site[]>();
 
 /**
- * Looks at lengths only and stops at the first list that is too long. The document has been
+ * Checks only lengths, and stops at the first list that is too long. The document has been
  * validated; the variables have not.
  *
  * @throws RequestError BAD_USER_INPUT
@@ -56,7 +56,7 @@ export function checkListSizes({ schema, document, variableValues }: ExecutionAr
   for (const { element, value } of sites) checkLiteral(element, element.type, value, values);
 }
 
-/** The arguments of the document that are or contain lists. */
+/** The arguments in the document that are or contain lists. */
 function findSites(schema: GraphQLSchema, document: DocumentNode): Site[] {
   const sites: Site[] = [];
   const types = new TypeInfo(schema);

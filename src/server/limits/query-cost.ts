@@ -22,20 +22,21 @@ import { createIntrospectionMeter, type VariableValues } from './introspection-c
 import { LIMITS } from './limits.ts';
 
 const MAX_DEPTH = LIMITS.depth.max;
-/** With fragments expanded. */
+/** Number of fields, with fragments expanded. */
 const MAX_FIELDS = LIMITS.fields.max;
 const MAX_MUTATION_FIELDS = LIMITS.mutationFields.max;
 const MAX_VARIABLE_ERRORS = LIMITS.variableErrors.max;
-/** The rate limit is charged when a subscription starts, and its selection is executed for every event. */
+/** The rate limit is charged only when a subscription starts, but its selection is executed for every event. */
 const MAX_EVENT_COST = LIMITS.eventCost.max;
 /** Bytes of introspection that cost as much as one object. */
 const INTROSPECTION_BYTES_PER_OBJECT = 100;
 
 /**
- * The number of objects the operation could return, each list taken as full, and what its counts cost.
+ * Cost of an operation: the number of objects that it could return if every list were full, plus the cost of its
+ * counts.
  *
  * @throws RequestError QUERY_TOO_COSTLY over a limit, BAD_USER_INPUT for a list that is too long or
- *   text that cannot be stored. GraphQLError, or several, for variables of the wrong type.
+ *   text that cannot be stored. GraphQLError, or VariableErrors, for variables of the wrong type.
  */
 export function measureCost(shape: OperationShape, args: ExecutionArgs): number {
   const { app } = args.contextValue as Context;
@@ -54,7 +55,7 @@ export function measureCost(shape: OperationShape, args: ExecutionArgs): number 
   return cost;
 }
 
-/** Of operations without variables. */
+/** Costs of operations without variables. */
 const costs = new WeakMap<OperationShape, number>();
 
 /** Several errors of one request. */
@@ -100,10 +101,10 @@ function tooCostly(what: string, figures: Record<string, number>): RequestError 
   );
 }
 
-/** What a field sets as its `complexity`, which depends on its arguments only; see the complexity plugin of Pothos. */
+/** The `complexity` of a field. It depends only on the arguments of the field; see the complexity plugin of Pothos. */
 type Complexity = number | { field?: number; multiplier?: number };
 
-/** Of a selection: what its fields cost for each object, and what some cost once for the whole list. */
+/** Cost of a selection: of its fields for each object, and of some fields once for the whole list. */
 interface SelectionCost {
   each: number;
   once: number;
@@ -155,7 +156,7 @@ function createCostMeter(
     const field = fieldOf(type, node);
     if (!field) return 0;
     const args = argumentsOf(node, field, variables);
-    // The input of a mutation is checked by the mutation, which reports a user error.
+    // A mutation checks its own input, and reports a user error.
     if (type !== mutationType) checkArguments(field, args);
     const { complexity } = field.extensions as { complexity?: unknown };
     const own: Complexity =
@@ -191,7 +192,7 @@ function argumentsOf(
   try {
     return getArgumentValues(field, node, variables);
   } catch (error) {
-    // Execution reports it at the path of the field.
+    // Execution reports the error at the path of the field.
     if (error instanceof GraphQLError) return {};
     throw error;
   }

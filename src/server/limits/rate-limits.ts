@@ -1,4 +1,4 @@
-/** Rate limits per organization or address, over all processes with Redis. */
+/** Rate limits per organization or address. With Redis, they apply across all processes. */
 
 import ipaddr from 'ipaddr.js';
 import { LRUCache } from 'lru-cache';
@@ -16,16 +16,16 @@ import type { LimitConnection, LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 
 const UNAUTHENTICATED_PER_MINUTE = LIMITS.unauthenticatedPerMinute.max;
-/** Short, so that many clients that lost their connection at once can reconnect soon. */
+/** Short, so that many clients that lost their connections at once can reconnect soon. */
 const SUBSCRIPTION_WINDOW_SECONDS = 10;
 const MIN_SUBSCRIPTIONS_PER_WINDOW = LIMITS.subscriptionsPer10Seconds.max;
-/** Organizations whose documents are not parsed for a while. */
+/** Maximum number of organizations to remember as having used up their budget for invalid documents. */
 const EXHAUSTED_KEPT = 10_000;
-/** An operation of this cost is charged as one operation, of twice the cost as two. */
+/** An operation of up to this cost is charged as one operation, one of twice the cost as two. */
 const COST_PER_OPERATION = 250;
 
 /**
- * Budgets of operations. Mutations that only end something have their own, so that they work when other
+ * Budgets of operations. Mutations that only stop something have their own, so that they work when other
  * mutations are rejected. Subscriptions have their own, so that reconnecting clients do not exhaust the
  * others.
  */
@@ -38,18 +38,18 @@ export interface Charged {
 
 export interface RateLimits {
   /**
-   * Charges the organization, or without a viewer the address. A refused charge is not kept.
+   * Charges the organization or, without a viewer, the address. A refused charge is refunded.
    *
    * @throws RequestError RATE_LIMITED
    */
   charge(caller: Charged, budget: Budget, operations: number): Promise<void>;
   /** Charges a request without an accepted credential. @throws RequestError RATE_LIMITED */
   chargeUnauthenticated(address: string | null): Promise<void>;
-  /** Charges a document that is not valid to the organization. @throws RequestError RATE_LIMITED */
+  /** Charges an invalid document to the organization. @throws RequestError RATE_LIMITED */
   chargeInvalidDocument(viewer: Viewer): Promise<void>;
   /**
-   * Before a document is parsed: whether this process has refused one of the organization that was not valid, and
-   * would refuse it again.
+   * Called before a document is parsed. Throws if this process has refused an invalid document of the organization,
+   * and would refuse it again.
    *
    * @throws RequestError RATE_LIMITED
    */
@@ -63,24 +63,24 @@ export function operationsOf(cost: number): number {
 
 type Limiters = Record<Budget | 'unauthenticated' | 'invalidDocuments', RateLimiterAbstract>;
 
-/** What each budget allows in how many seconds. */
+/** Number of operations that each budget allows, and the period in seconds. */
 function budgetsOf({ config }: App): Record<keyof Limiters, IRateLimiterOptions> {
   const perMinute = { points: config.RATE_LIMIT_PER_MINUTE, duration: 60 };
   return {
     operations: perMinute,
     stops: perMinute,
     subscriptions: {
-      // All of them may come back at once after a restart.
+      // All subscribers may reconnect at once after a restart.
       points: Math.max(MIN_SUBSCRIPTIONS_PER_WINDOW, config.MAX_SUBSCRIPTIONS),
       duration: SUBSCRIPTION_WINDOW_SECONDS,
     },
     unauthenticated: { points: UNAUTHENTICATED_PER_MINUTE, duration: 60 },
-    // Of their own, so that they do not use up what valid operations need, nor the other way round.
+    // A separate budget, so that invalid documents do not use up that of valid operations, or vice versa.
     invalidDocuments: perMinute,
   };
 }
 
-/** Each process counts on its own while Redis is away. */
+/** Each process counts on its own while Redis is unavailable. */
 export function createRateLimits(app: App, store: LimitStore | null): RateLimits {
   const budgets = budgetsOf(app);
   const limitersOf = (
@@ -169,7 +169,7 @@ function rateLimited({ points, duration }: RateLimiterAbstract, waitMs: number):
   );
 }
 
-/** An IPv6 subscriber has at least a /64 to choose addresses from. */
+/** The address to charge: for IPv6 its /64, because a subscriber has at least a /64 of addresses. */
 function networkOf(address: string | null): string {
   if (!address || !ipaddr.isValid(address)) return String(address);
   const parsed = ipaddr.process(address);

@@ -1,9 +1,9 @@
-/** Limits of JSON from clients, checked before it is parsed. */
+/** Limits on JSON from clients, checked before it is parsed. */
 
 import { RequestError } from '../../errors.ts';
 import { LIMITS } from './limits.ts';
 
-/** Values of all kinds, objects and lists included. */
+/** Maximum number of values of all kinds, including objects and lists. */
 export const MAX_JSON_VALUES = LIMITS.jsonValues.max;
 export const MAX_JSON_NESTING = LIMITS.jsonNesting.max;
 

@@ -1,6 +1,6 @@
 /**
- * Counts of what is open in all processes. Each process writes its own counts to Redis and renews them, so
- * those of a process that was killed expire, and those that a restarted Redis has lost come back.
+ * Counts of open subscriptions across all processes. Each process writes its own counts to Redis and renews them, so
+ * the counts of a killed process expire, and those that a restarted Redis has lost are restored.
  */
 import type { Failures } from '../../infra/failures.ts';
 import { newId } from '../../infra/ids.ts';
@@ -14,8 +14,8 @@ const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /**
  * KEYS: hashes of process → "count:expiry", all in one slot of a cluster. ARGV: process, lifetime, then for
- * each key the count of the process and the limit. Writes the counts unless a total is over its limit;
- * returns the number of the first such key, or 0.
+ * each key the count of the process and the limit. Writes the counts unless a total exceeds its limit.
+ * Returns the 1-based index of the first such key, or 0.
  */
 const SCRIPT = `
 local time = redis.call('TIME')
@@ -47,24 +47,24 @@ export interface Limited {
 
 export interface SharedCounts {
   /**
-   * Writes the counts of this process for these keys, unless a total over all processes is over its limit.
+   * Writes the counts of this process for these keys, unless a total of all processes exceeds its limit.
    * The keys must be in one slot of a cluster.
    *
-   * @returns the index of the first key over its limit; null when all are within it, or Redis is away.
+   * @returns the index of the first key over its limit; null if there is none, or Redis is unavailable.
    */
   findExceeded(limits: readonly Limited[]): Promise<number | null>;
-  /** Writes the counts of these keys soon. */
+  /** Writes the counts of these keys after a short delay. */
   changed(keys: readonly string[]): void;
-  /** Takes the counts of this process back. */
+  /** Removes the counts of this process. */
   close(): Promise<void>;
 }
 
 export interface SharedCountsOptions {
   store: LimitStore;
   failures: Failures;
-  /** What this process has open now. */
+  /** Number that this process has open now. */
   countOf: (key: string) => number;
-  /** How long the counts of a process that died are kept. Default: 20 seconds. */
+  /** Time for which the counts of a process that died are kept. Default: 20 seconds. */
   lifetimeMs?: number;
 }
 
@@ -106,7 +106,7 @@ export function createSharedCounts(options: SharedCountsOptions): SharedCounts {
 
   return {
     async findExceeded(limits) {
-      // Also while Redis is away, so that it has them once it is back.
+      // Also while Redis is unavailable, so that the counts are written when it is back.
       for (const { key } of limits) written.add(key);
       const redis = store.connection();
       if (!redis) return null;

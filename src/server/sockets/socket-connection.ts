@@ -1,4 +1,4 @@
-/** A WebSocket with limits on received data, buffered data and silence. */
+/** A WebSocket with limits on received data, buffered data and idle time. */
 import type { Duplex } from 'node:stream';
 import {
   CloseCode,
@@ -20,23 +20,23 @@ const KEEP_ALIVE_MS = 30_000;
 const CLOSE_GRACE_MS = 2_000;
 /** The longest delay that `setTimeout` accepts. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-/** "Try Again Later". Stock clients connect again after it, and after `Forbidden`. */
+/** "Try Again Later". Standard clients reconnect after this code, and after `Forbidden`. */
 const TRY_AGAIN_LATER = 1013;
 
 export interface SocketConnection {
-  /** Of the client. */
+  /** Address of the client. */
   readonly address: string | null;
-  /** Null until the connection is initialized, and without a credential. */
+  /** Null until the connection is initialized, or without a credential. */
   readonly viewer: Viewer | null;
   /** Lifts the limit on received data, and closes the socket when the credential expires or is revoked. */
   authenticate(viewer: Viewer): void;
-  /** Closes with 4403, after which a stock client connects again with a new credential. */
+  /** Closes with 4403. A standard client then reconnects with a new credential. */
   closeForbidden(reason: string): void;
-  /** Closes with 1013, after which a stock client connects again. */
+  /** Closes with 1013. A standard client then reconnects. */
   closeForRetry(reason: string): void;
-  /** The same for a socket that has not sent all events. The reason names the cursor to continue after. */
+  /** Like `closeForRetry`, for a socket that has not sent all events. The reason names the cursor to continue after. */
   breakOff(reason: string): void;
-  /** Sends live events to a subscription, without waiting. False when the client reads too slowly. */
+  /** Sends live events to a subscription without waiting. False if the client reads too slowly. */
   sendNext(subscriptionId: string, messages: SharedMessages): boolean;
   /** Remembers the last event that was sent to a subscription. */
   sentEvent(subscriptionId: string, cursor: bigint): void;
@@ -52,7 +52,7 @@ export interface ConnectionOptions {
   onAuthenticated: () => void;
 }
 
-/** Connects a socket to the protocol server and guards it until it is closed. */
+/** Connects a socket to the protocol server and enforces its limits until it is closed. */
 export function openConnection(socket: WebSocket, options: ConnectionOptions): SocketConnection {
   const { app, protocol } = options;
   const connection = new GuardedConnection(socket, options);
@@ -102,7 +102,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   authenticate(viewer: Viewer): void {
     this.viewer = viewer;
     this.#stopCounting();
-    // It was closed meanwhile, so nothing would end the watch.
+    // The socket was closed meanwhile, so nothing would stop watching the key.
     if (this.#socket.readyState === this.#socket.CLOSED) return;
     watchKey(this.#app, viewer.apiKeyId, this);
     if (!viewer.expiresAt) return;
@@ -121,7 +121,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#socket.close(code, reason);
   }
 
-  /** The API key was revoked. */
+  /** Called when the API key was revoked. */
   refuse(): void {
     this.closeForbidden('The API key was revoked');
   }
@@ -159,7 +159,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#cursors.delete(subscriptionId);
   }
 
-  /** Resolves when the message is handed to the operating system. */
+  /** Resolves when the message has been passed to the operating system. */
   async send(data: string): Promise<void> {
     if (!this.#checkBuffered()) return;
     await new Promise<void>((resolve, reject) => {
@@ -182,7 +182,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
         return;
       }
       callback(message.toString('utf8')).catch((error: unknown) => {
-        // Thrown for a message that only servers send.
+        // Thrown for a message that only servers may send.
         if (/^Unexpected message of type/.test((error as Error).message)) {
           this.#close(CloseCode.BadRequest, 'Unexpected message');
           return;

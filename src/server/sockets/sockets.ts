@@ -96,7 +96,7 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
   };
 }
 
-/** Other protocols, such as the `h2c` that HTTP clients of Java ask for, are ignored (RFC 9110, section 7.8). */
+/** Ignores upgrades to other protocols, such as the `h2c` that Java HTTP clients request (RFC 9110, section 7.8). */
 export function asksForSocket({ headers }: IncomingMessage): boolean {
   return /(?:^|,)\s*websocket\s*(?:,|$)/i.test(headers.upgrade ?? '');
 }
@@ -117,12 +117,12 @@ function createHandlers({ services, operations }: Options): Handlers {
     execute: (args) => operations.execute(args as unknown as ExecutionArgs),
     subscribe(args) {
       const started = { ...args };
-      // Not needed by the protocol server, which keeps its arguments as long as the subscription runs.
+      // The protocol server keeps its arguments as long as the subscription runs, but does not need this.
       args.contextValue = undefined;
       return operations.subscribe(started as unknown as ExecutionArgs);
     },
     onConnect: async (context) => {
-      // Rejected here, so that a client learns of an invalid key before its first operation.
+      // Rejects here, so that a client learns of an invalid key before its first operation.
       try {
         const { viewer } = await contextOf(services, context);
         if (viewer) context.extra.authenticate(viewer);
@@ -133,7 +133,7 @@ function createHandlers({ services, operations }: Options): Handlers {
       }
     },
     onSubscribe: async (context, id, params) => {
-      // An error thrown from here would close the socket with every other operation on it.
+      // An error thrown here would close the socket, and so end all other operations on it.
       try {
         return await prepare({ services, operations }, context, id, params);
       } catch (error) {
@@ -148,7 +148,7 @@ function createHandlers({ services, operations }: Options): Handlers {
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return;
       const errorOf = (...codes: string[]) =>
         result.errors?.find(({ extensions }) => codes.includes(String(extensions.code)));
-      // A stock client subscribes again after a close, and never after an error.
+      // A standard client subscribes again after a close, but never after an error.
       const retried = errorOf('RATE_LIMITED', 'UNAVAILABLE');
       if (retried) extra.closeForRetry(retried.message);
       const refused = errorOf('UNAUTHENTICATED');
@@ -161,7 +161,7 @@ function createHandlers({ services, operations }: Options): Handlers {
       if (!errors) return;
       const ended = errors.find((error) => error.extensions.code === 'UNAUTHENTICATED');
       if (ended && extra.viewer) extra.closeForbidden(ended.message);
-      // A stock client subscribes again after a close, and never after an error.
+      // A standard client subscribes again after a close, but never after an error.
       if (isBrokenOff(result)) extra.breakOff(errors[0]?.message ?? 'Internal server error');
       return {
         ...(data === undefined ? {} : { data }),
@@ -221,7 +221,7 @@ function contextOf(
   );
 }
 
-/** Closes the socket with a code from which standard clients know whether and how to connect again. */
+/** Closes the socket with a code that tells standard clients whether and how to reconnect. */
 function closeFor(connection: SocketConnection, error: GraphQLError): void {
   const code = error.extensions.code;
   if (code === 'RATE_LIMITED' || code === 'UNAVAILABLE') connection.closeForRetry(error.message);

@@ -1,32 +1,32 @@
-/** Text messages of a server as WebSocket frames, https://www.rfc-editor.org/rfc/rfc6455#section-5.2 */
+/** Encodes text messages of a server as WebSocket frames, https://www.rfc-editor.org/rfc/rfc6455#section-5.2 */
 import type { Writable } from 'node:stream';
 
 const FINAL_TEXT = 0x81;
-/** Payload lengths that are stored in 2 and in 8 bytes. */
+/** Length codes for payload lengths stored in 2 and in 8 bytes. */
 const IN_2_BYTES = 126;
 const IN_8_BYTES = 127;
 const MAX_IN_2_BYTES = 0xffff;
 
-/** Frames in which only the starts of the texts differ from one connection to the next. */
+/** Frames whose texts differ only at their start from one connection to the next. */
 export class TextFrames {
   readonly #endings: readonly Uint8Array[];
   #buffer: Buffer = Buffer.alloc(0);
   /** Where the texts start in the buffer. */
   #starts: number[] = [];
-  /** Bytes of the starts in the buffer. */
+  /** Length of each start in the buffer, in bytes. */
   #startLength = -1;
 
-  /** @param endings what the text of each frame ends with, in UTF-8 */
+  /** @param endings end of the text of each frame, in UTF-8 */
   constructor(endings: readonly Uint8Array[]) {
     this.#endings = endings;
   }
 
   /**
-   * Writes one frame for each ending, with a text that begins with `start`, in one write. On the connection
-   * of a socket without compression the frames take their place among those that `ws` writes, since that
-   * hands each frame to the connection at once.
+   * Writes one frame per ending, with a text that begins with `start`, in a single write. On the connection
+   * of a WebSocket without compression, the frames keep their order with those that `ws` writes, because `ws`
+   * passes each frame to the connection at once.
    *
-   * @param connection of a socket of the system: what it has not passed on counts in its `writableLength`
+   * @param connection an operating system socket; its `writableLength` counts the bytes not passed on yet
    */
   writeTo(connection: Writable, start: string): void {
     const length = Buffer.byteLength(start);
@@ -35,7 +35,7 @@ export class TextFrames {
     this.#buffer.write(start, first);
     for (const other of others) this.#buffer.copyWithin(other, first, first + length);
     connection.write(this.#buffer);
-    // What the system has not taken yet must stay as it is. Otherwise the next connection gets the same buffer.
+    // Bytes that the system has not taken yet must not change; otherwise the buffer is reused for the next connection.
     if (connection.writableLength > 0) this.#startLength = -1;
   }
 
@@ -61,7 +61,7 @@ function headerLength(length: number): number {
   return length <= MAX_IN_2_BYTES ? 4 : 10;
 }
 
-/** @returns where the header ends */
+/** @returns the position at which the header ends */
 function writeHeader(frames: Buffer, at: number, length: number): number {
   frames[at] = FINAL_TEXT;
   if (length < IN_2_BYTES) {

@@ -1,4 +1,4 @@
-/** Executes events for subscribers that get the same results. */
+/** Executes each event once for all subscribers that get the same result. */
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type ExecutionArgs,
@@ -24,8 +24,8 @@ const MAX_ATTEMPTS_AFTER_TIMEOUT = 3;
 type MaybePromise<T> = T | Promise<T>;
 
 /**
- * The execution of events for all subscribers whose results have the same key. It holds the arguments of
- * the first of them, which then need not be kept for each.
+ * Executes events for all subscribers whose results have the same key. Keeps the arguments of
+ * the first subscriber, so that they need not be kept for each.
  */
 export function createEventExecution(
   app: App,
@@ -81,14 +81,14 @@ export function createEventExecution(
   };
 }
 
-/** Without what belongs to the first subscriber only, except for the request ID in the log. */
+/** The context without what belongs only to the first subscriber, except for the request ID in the log. */
 function commonContext({ files: _, receive: __, ...context }: RequestContext): RequestContext {
   return { ...context, address: null, idempotencyKey: null };
 }
 
 /**
- * A result that is sent counts as delivered, so an event waits for a database that is away, and is read
- * a few times when a read was stopped, which a lock in the database may have held up.
+ * Repeats the execution while the database is unavailable, because an event whose result was sent counts as delivered.
+ * After a read timeout, which a lock in the database may have caused, it is repeated only a few times.
  */
 async function repeatUntilAvailable(
   app: App,
@@ -108,8 +108,8 @@ async function repeatUntilAvailable(
 }
 
 /**
- * Whether the API key is still accepted; the database is asked at most every 15 seconds, and again until
- * it answers. Subscribers that share a key may have tokens with different expiries, so those do not count.
+ * Whether the API key is still accepted. Queries the database at most every 15 seconds, and repeats the query until
+ * it succeeds. Ignores the expiry of tokens, which may differ between subscribers that share a key.
  */
 function createKeyCheck(app: App, viewer: Viewer | null): () => MaybePromise<boolean> {
   let checkedAt = Date.now();

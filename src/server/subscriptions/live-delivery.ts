@@ -1,6 +1,6 @@
 /**
- * Delivery of live events past the iterators of GraphQL: subscribers that would get the same result
- * are one group, for which an event is executed and serialized once.
+ * Delivers live events without the iterators of GraphQL: subscribers that would get the same result
+ * form a group, for which an event is executed and serialized once.
  */
 import type { Writable } from 'node:stream';
 import type { ExecutionResult } from 'graphql';
@@ -11,14 +11,14 @@ import type { Failures } from '../../infra/failures.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { TextFrames } from '../sockets/text-frames.ts';
 
-/** The result of one event, as all transports send it. */
+/** The result of one event, in the form that all transports send. */
 export interface SharedMessage {
   /** The result as JSON. */
   readonly payload: string;
   readonly cursor: bigint;
 }
 
-/** Results of consecutive events for the same subscribers, which each get them in one write. */
+/** Results of consecutive events for the same subscribers. Each subscriber gets them in one write. */
 export class SharedMessages {
   readonly messages: readonly SharedMessage[];
   #blocks: Buffer | undefined;
@@ -37,7 +37,7 @@ export class SharedMessages {
     return this.messages.at(-1)?.cursor ?? 0n;
   }
 
-  /** The events of an event stream, encoded once for all streams. */
+  /** The messages as server-sent events, encoded once for all streams. */
   get blocks(): Buffer {
     this.#blocks ??= Buffer.from(
       this.messages
@@ -47,7 +47,7 @@ export class SharedMessages {
     return this.#blocks;
   }
 
-  /** The same as a chunk of a body, https://www.rfc-editor.org/rfc/rfc9112#section-7.1 */
+  /** `blocks` as one chunk of a chunked body, https://www.rfc-editor.org/rfc/rfc9112#section-7.1 */
   get chunk(): Buffer {
     this.#chunk ??= Buffer.concat([
       Buffer.from(`${this.blocks.length.toString(16)}\r\n`),
@@ -57,7 +57,7 @@ export class SharedMessages {
     return this.#chunk;
   }
 
-  /** A subscription's `next` messages as WebSocket frames, whose payloads are encoded once for all. */
+  /** Writes a subscription's `next` messages as WebSocket frames, whose payloads are encoded once for all sockets. */
   writeFrames(connection: Writable, subscriptionId: string): void {
     this.#frames ??= new TextFrames(this.messages.map(({ payload }) => Buffer.from(`${payload}}`)));
     const start = `{"id":${JSON.stringify(subscriptionId)},"type":"next","payload":`;
@@ -65,23 +65,23 @@ export class SharedMessages {
   }
 }
 
-/** From here on a subscriber reads the event log at its own pace. */
+/** A subscriber with more buffered bytes than this reads the event log at its own pace. */
 export const MAX_BUFFERED_LIVE_BYTES = 1024 * 1024;
-/** Most events in one write, and how long one waits for the execution of the following ones. */
+/** Maximum number of events in one write, and how long an event waits for the execution of the following ones. */
 export const MAX_TOGETHER = 50;
 const MAX_WAIT_MS = 10;
-/** Most events of a group that wait to be executed: while the database is away, or when they come too fast. */
+/** Maximum number of a group's events that wait for execution: if the database is unavailable or they come too fast. */
 const MAX_WAITING = 10_000;
 
-/** Sends results of live events; false, and none is sent, when too much waits to be sent already. */
+/** Sends results of live events. False, with nothing sent, if too many bytes are already waiting. */
 export type LiveReceiver = (messages: SharedMessages) => boolean;
 
 export interface GroupMember {
-  /** Called with every event that was offered to the member, in order. */
+  /** Called with the result of every event that was offered to the member, in order. */
   readonly receive: (messages: SharedMessages) => void;
   /** Ends the subscription, because its credential has ended. */
   readonly refuse: () => void;
-  /** Called for an event that could not be delivered: the member reads from there on by itself. */
+  /** Called for an event that could not be delivered. The member then reads that and later events by itself. */
   readonly fallBehind: (cursor: bigint) => void;
 }
 
@@ -90,8 +90,7 @@ type MaybePromise<T> = T | Promise<T>;
 /** How the events of a group are executed. */
 export interface GroupOptions {
   /**
-   * Begins the execution of events that are delivered together, which therefore may read what they need
-   * with the same statements.
+   * Starts the execution of events that are delivered together, so that they can share statements.
    */
   beginExecution: () => (event: Event) => MaybePromise<ExecutionResult>;
   /** Whether the API key that all members share is still accepted. */
@@ -103,19 +102,19 @@ interface Delivery {
   members: GroupMember[];
 }
 
-/** A message that has been executed, for these members. */
+/** An executed message and the members that it is for. */
 interface Ready {
   readonly message: SharedMessage;
   readonly members: readonly GroupMember[];
 }
 
-/** Events in a row that members have missed, by their filters. */
+/** Consecutive events that members with the same filter have missed. */
 interface Missed {
   readonly events: readonly Event[];
   readonly messages: Promise<SharedMessages>;
 }
 
-/** Kept for the same first event. */
+/** Maximum number of runs of missed events that are kept for the same first event. */
 const MAX_MISSED_VARIANTS = 8;
 
 /** Subscriptions that get equal results for the same event. */
@@ -125,10 +124,10 @@ export class Group {
   readonly #onEmpty: () => void;
   #size = 0;
   #waiting: Delivery[] = [];
-  /** Being executed, and not sent yet. */
+  /** Deliveries that are being executed and have not been sent yet. */
   #underWay: readonly Delivery[] = [];
   #isDelivering = false;
-  /** Messages about missed events, by the first of the events. Members with other filters miss others. */
+  /** Messages for missed events, by the first event. Members with different filters miss different events. */
   readonly #missed = new WeakMap<Event, Missed[]>();
 
   constructor(failures: Failures, options: GroupOptions, onEmpty: () => void) {
@@ -141,7 +140,7 @@ export class Group {
     this.#size += 1;
   }
 
-  /** Call it once for each `joinGroup`. */
+  /** To be called once for each `joinGroup`. */
   leave(): void {
     this.#size -= 1;
     if (this.#size === 0) this.#onEmpty();
@@ -157,8 +156,8 @@ export class Group {
   }
 
   /**
-   * Executes events in a row that a subscriber has missed, once for all who missed the same. They were read by
-   * `LogStream`.
+   * Executes consecutive events that a subscriber missed, once for all subscribers that missed the same events.
+   * `LogStream` has read them.
    */
   messagesOf(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
     const [first] = events;
@@ -177,13 +176,13 @@ export class Group {
     for (const [index, event] of events.entries()) {
       const result = (await executed[index]) as ExecutionResult;
       messages.push({ payload: toPayload(result), cursor: event.cursor });
-      // The next subscriber executes them again.
+      // The next subscriber executes the events again.
       if (result.errors) this.#missed.delete(events[0]);
     }
     return new SharedMessages(messages);
   }
 
-  /** The feed offers one event to all members, and all events that it read at once, in one go. */
+  /** Queues an event for a member. The feed offers events synchronously: each to all members, before the next event. */
   offer(event: Event, member: GroupMember): void {
     const last = this.#waiting.at(-1);
     if (last?.event === event) last.members.push(member);
@@ -195,21 +194,21 @@ export class Group {
     if (!this.#isDelivering) void this.#deliverAll();
   }
 
-  /** Members read what they were offered, and did not get, from the log when they can. */
+  /** Drops undelivered events. Their members read them from the log when they can. */
   #dropWaiting(): void {
     const dropped = [...this.#underWay, ...this.#waiting];
     this.#underWay = [];
     this.#waiting = [];
-    // Each from the first one on: it is no member any more for those that follow.
+    // A member falls behind at its first dropped event; it ignores the calls for later ones.
     for (const { event, members } of dropped) {
       for (const member of members) member.fallBehind(event.cursor);
     }
   }
 
-  /** One after the other, so that each member gets events in their order. Never throws. */
+  /** Delivers one batch after another, so that each member gets events in order. Never throws. */
   async #deliverAll(): Promise<void> {
     this.#isDelivering = true;
-    // Until everything is offered.
+    // Waits until all events have been offered.
     await Promise.resolve();
     while (this.#waiting.length > 0) await this.#deliver(this.#waiting.splice(0, MAX_TOGETHER));
     this.#isDelivering = false;
@@ -219,7 +218,7 @@ export class Group {
     let ready: Ready[] = [];
     let since = performance.now();
     this.#underWay = deliveries;
-    /** @param count of the deliveries, from the first one on, with which the group is done then. */
+    /** @param count number of deliveries, from the first one, that are then complete. */
     const send = (count: number): void => {
       this.#underWay = deliveries.slice(count);
       for (const { messages, members } of sameMembers(ready)) this.#send(messages, members);
@@ -246,13 +245,13 @@ export class Group {
     send(deliveries.length);
   }
 
-  /** Begins all of them, so that they read together what they need. */
+  /** Starts the execution of all events, so that they share reads. */
   #executeAll(events: readonly Event[]): MaybePromise<ExecutionResult>[] {
     const execute = this.#options.beginExecution();
     return events.map((event) => {
       try {
         const result = execute(event);
-        // Awaited in turn, and reported then.
+        // The caller awaits the results in order, and reports the error then.
         if (result instanceof Promise) result.catch(() => undefined);
         return result;
       } catch (error) {
@@ -283,7 +282,7 @@ export class Group {
   }
 }
 
-/** Thousands of events may wait for the same thousands of members: then one list is kept of them. */
+/** Keeps one list of members for consecutive events, since thousands may wait for the same thousands of members. */
 function shareMembers(complete: Delivery | undefined, before: Delivery | undefined): void {
   if (complete && before && areSame(complete.members, before.members)) {
     complete.members = before.members;
@@ -297,7 +296,7 @@ function areSame<Each>(some: readonly Each[], others: readonly Each[]): boolean 
   );
 }
 
-/** Puts consecutive messages for the same members together. */
+/** Groups consecutive messages for the same members. */
 function sameMembers(
   ready: readonly Ready[],
 ): { messages: SharedMessages; members: readonly GroupMember[] }[] {
@@ -318,8 +317,8 @@ const groupsOf = perInstance<App, Map<string, Group>>(() => new Map());
 /**
  * Joins the group of subscribers with the same key, until `leave`.
  *
- * @param key what distinguishes subscribers: equal keys have equal results.
- * @param begin makes what a new group needs.
+ * @param key result key: subscribers with equal keys get equal results.
+ * @param begin creates the options of a new group.
  */
 export function joinGroup(app: App, key: string, begin: () => GroupOptions): Group {
   const groups = groupsOf(app);
@@ -332,7 +331,7 @@ export function joinGroup(app: App, key: string, begin: () => GroupOptions): Gro
   return group;
 }
 
-/** The result as JSON, as all transports send it. */
+/** The result as JSON, in the form that all transports send. */
 export function toPayload({ data, errors, extensions }: ExecutionResult): string {
   if (!errors && !extensions && data !== undefined) return `{"data":${JSON.stringify(data)}}`;
   return JSON.stringify({

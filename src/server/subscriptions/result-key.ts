@@ -1,4 +1,4 @@
-/** Which subscribers get the same result for the same event. */
+/** Determines which subscribers get the same result for the same event. */
 import {
   type ASTNode,
   Kind,
@@ -19,13 +19,13 @@ interface Operation {
   hasLinks: boolean;
 }
 
-/** Documents are cached by their text, so equal texts are one object. */
+/** Documents are cached by text, so operations with equal texts are the same object. */
 const operations = new WeakMap<OperationDefinitionNode, Operation>();
 let count = 0;
 
 /**
- * Equal for subscribers that get equal results for the same event: those with the same operation, the same
- * variables in its selection and the same rights.
+ * Key that is equal for subscribers that get equal results for the same event: those with the same operation, the
+ * same variables in its selection and the same rights.
  *
  * The variables of the root field's arguments do not count, so subscribers that continue after different
  * cursors share results. Therefore the `resolve` of a subscription field must not read its arguments.
@@ -37,12 +37,12 @@ export function resultKey(args: ValidatedSubscriptionArgs, viewer: Viewer | null
     variables.map((name) => args.variableValues.coerced[name] ?? null),
     viewer && [
       viewer.organizationId,
-      // Download links in a result end with the key.
+      // Download links in a result expire with the key.
       viewer.apiKeyId,
       [...viewer.scopes].sort(),
       viewer.onlyCallId ?? null,
       viewer.onlyCampaignId ?? null,
-      // Only with links, so that thousands of tokens that were created at different times share results.
+      // Only with links, so that thousands of tokens created at different times can share results.
       hasLinks ? (viewer.expiresAt ?? null) : null,
     ],
   ]);
@@ -83,7 +83,7 @@ function selectionOf({ schema, operation, fragmentDefinitions }: ValidatedSubscr
   return { variables, hasLinks };
 }
 
-/** The operation with the selection that depends on the event only, and without definitions of variables. */
+/** The operation without variable definitions and without arguments of its root field. */
 function withoutRootArguments(operation: OperationDefinitionNode): OperationDefinitionNode {
   const [root] = operation.selectionSet.selections;
   if (root?.kind !== Kind.FIELD) return { ...operation, variableDefinitions: [] };

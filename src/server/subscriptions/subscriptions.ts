@@ -1,4 +1,4 @@
-/** Runs subscriptions on every transport, and ends a stream when its credential ends. */
+/** Runs subscriptions on all transports, and ends a stream when its credential expires or is revoked. */
 import { setImmediate as turn } from 'node:timers/promises';
 import {
   createSourceEventStream,
@@ -29,12 +29,12 @@ import { resultKey } from './result-key.ts';
 /** The longest delay that `setTimeout` accepts. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** Results of a subscription. Ask for the next one only after the one before has come. */
+/** Results of a subscription. Call `next` only after the previous call has resolved. */
 export type Results = AsyncIterableIterator<ExecutionResult, undefined, undefined>;
 
 /**
  * Starts an admitted subscription. `release` is called once, when its stream ends for any reason or
- * does not start.
+ * fails to start.
  */
 export async function runSubscription(
   app: App,
@@ -71,7 +71,7 @@ export async function runSubscription(
   }
 }
 
-/** A client that disconnects before its stream is read never returns the iterator. */
+/** Ends the stream with its request: if the client disconnects before it is read, nothing else returns the iterator. */
 function endWithRequest(context: Context, stream: Results): void {
   const { request } = context as { request?: { signal?: AbortSignal } };
   const end = (): void => void stream.return?.();
@@ -81,7 +81,7 @@ function endWithRequest(context: Context, stream: Results): void {
 
 const brokenOff = new WeakSet<object>();
 
-/** Whether a result is the last of a stream that a failure of this server has ended. */
+/** Whether a result is the last one of a stream that ended because of a server failure. */
 export function isBrokenOff(result: object): boolean {
   return brokenOff.has(result);
 }
@@ -100,13 +100,13 @@ interface SubscriptionOptions {
 }
 
 /**
- * The results of a subscription until its key or token ends: at its expiry, and as soon as this process
- * hears that the key was revoked. As that message may be lost, the credential is also read again before
- * a result is sent, at most every 15 seconds. A failure becomes the last result, since an error thrown on
- * would end a socket with everything that runs on it.
+ * The results of a subscription until its key or token expires, or until this process learns that the key was
+ * revoked. That message may be lost, so the key is also checked in the database before a result is sent,
+ * at most every 15 seconds. A failure becomes the last result, since a thrown error
+ * would close the socket with all its other operations.
  *
- * Thousands of these wait for events at the same time, so each holds little more than what makes it
- * differ from the others of its group.
+ * Thousands of subscriptions wait for events at the same time, so each holds little more than what distinguishes it
+ * from the others of its group.
  */
 class Subscription implements Results {
   readonly group: Group;
@@ -119,9 +119,9 @@ class Subscription implements Results {
   readonly #release: () => void;
   #expiry: NodeJS.Timeout | undefined;
   #hasEnded = false;
-  /** Of the `next` that waits. */
+  /** Resolves the pending `next`. */
   #resolve: ((next: Next) => void) | null = null;
-  /** Sent before the end. */
+  /** Result to send before the end. */
   #last: ExecutionResult | null = null;
 
   constructor({ app, context, events, group, release }: SubscriptionOptions) {
@@ -169,18 +169,18 @@ class Subscription implements Results {
     throw error;
   }
 
-  /** The credential has ended. */
+  /** Ends the subscription because its credential has expired or was revoked. */
   refuse(): void {
     const message = 'The API key or access token has expired or was revoked.';
     this.#end(this.#failure(new RequestError('UNAUTHENTICATED', message)));
   }
 
-  /** Live events go to the transport without the iterator. */
+  /** Live events go directly to the transport, not through the iterator. */
   openSink(): LiveSink {
     return new LiveMember(this);
   }
 
-  /** False when none of them is sent, because the client reads too slowly. */
+  /** False if none of the messages was sent, because the client reads too slowly. */
   receive(messages: SharedMessages): boolean {
     if (!this.#hasExpired()) return this.#receive?.(messages) ?? false;
     this.refuse();
@@ -191,7 +191,7 @@ class Subscription implements Results {
     this.#events.fallBehind?.(cursor);
   }
 
-  /** Finds the result that the waiting `next` is about. Never throws. */
+  /** Produces the result for the pending `next`. Never throws. */
   async #proceed(): Promise<void> {
     try {
       const { done, value: event } = await this.#nextEvent();
@@ -210,7 +210,7 @@ class Subscription implements Results {
     }
   }
 
-  /** The next event that is not sent past the iterator, or the end. */
+  /** The next event that has to go through the iterator, or the end. */
   async #nextEvent(): Promise<IteratorResult<unknown, undefined>> {
     for (;;) {
       const next = await this.#events.next();
@@ -220,12 +220,13 @@ class Subscription implements Results {
   }
 
   /**
-   * Sends missed events past the iterator, in one write like live ones. All before have been sent. False when the
-   * first one is not sent: it has no others behind it, or the client does not keep up, for which `next` waits.
+   * Sends missed events directly to the transport, in one write like live ones. All earlier events have been sent.
+   * False if `first` was not sent and must go through `next`: no further events follow it in its block, or the client
+   * reads too slowly, and `next` waits for it.
    */
   async #sendMissed(first: Event): Promise<boolean> {
     if (!this.#receive || !this.#events.takeMissed) return false;
-    // The same events for all, wherever each of them begins.
+    // Fixed blocks of cursors, so that subscribers share them wherever each one started.
     const block = first.cursor / BigInt(MAX_TOGETHER);
     const more = this.#events.takeMissed(({ cursor }) => cursor / BigInt(MAX_TOGETHER) === block);
     if (more.length === 0) return false;
@@ -237,7 +238,7 @@ class Subscription implements Results {
       this.#events.putBack?.(more);
       return false;
     }
-    // Thousands of subscribers may be sent what is known already: others get their turn in between.
+    // Thousands of subscribers may be sent messages that are already executed; this lets other work run in between.
     await turn();
     return true;
   }
@@ -270,7 +271,7 @@ class Subscription implements Results {
   }
 }
 
-/** A subscription while it is live. What was executed for it before then no longer concerns it. */
+/** A subscription during one live period. Events executed for an earlier period do not affect it. */
 class LiveMember implements LiveSink, GroupMember {
   readonly #subscription: Subscription;
   #isOpen = true;

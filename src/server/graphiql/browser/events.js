@@ -1,6 +1,6 @@
 /**
- * Keeps every event of the subscriptions that GraphiQL starts in a list below it. GraphiQL shows the last
- * result alone and ends a subscription when another tab is chosen; here it goes on until it is stopped.
+ * Lists every event of the subscriptions that GraphiQL starts, below GraphiQL. GraphiQL itself shows only the last
+ * result, and ends a subscription when another tab is selected; here it continues until it is stopped.
  */
 
 const MAX_EVENTS = 1_000;
@@ -31,7 +31,7 @@ window.fetch = async (input, init = {}) => {
   const [shown, kept] = response.body.tee();
   void keep(stream, kept);
   const reader = shown.getReader();
-  // GraphiQL ends it by its stop button, and when another tab is chosen.
+  // Called for GraphiQL's stop button, and when another tab is selected; only the button stops the subscription.
   const leave = () => {
     void reader.cancel();
     if (performance.now() - stopClickedAt < STOP_CLICK_MS) stream.stop();
@@ -75,7 +75,7 @@ async function keep(stream, body) {
       }
     }
   } catch {
-    // Stopped, or the connection was lost: the list says that it has ended.
+    // It was stopped, or the connection was lost. The list shows that it has ended.
   }
   stream.running = false;
   if (streams.get(stream.name) === stream) render();

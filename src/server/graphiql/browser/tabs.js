@@ -1,4 +1,4 @@
-/** Opens GraphiQL with the tabs of the last visit; those that were not edited follow the page. */
+/** Opens GraphiQL with the tabs of the last visit. Tabs that were not edited are updated from the page. */
 
 const SHOWN = 'truedy:tabs';
 const { workers, options } = JSON.parse(document.querySelector('#settings').textContent);
@@ -13,7 +13,7 @@ const read = (name) => {
 };
 const contentOf = ({ query, variables }) => JSON.stringify([query ?? '', variables ?? '']);
 
-// Typed-in headers are kept when GraphiQL's own setting asks for it, which it reads from here only.
+// Headers that the user typed are kept if GraphiQL's own setting says so. It reads that setting only from here.
 const keepsHeaders = localStorage.getItem('graphiql:shouldPersistHeaders') === 'true';
 const stored = read('graphiql:tabState');
 const shown = new Map((read(SHOWN) ?? []).map((content, index) => [content, index]));
@@ -31,7 +31,7 @@ if (Array.isArray(stored?.tabs) && stored.tabs.length > 0) {
 }
 localStorage.setItem(SHOWN, JSON.stringify(defaults.map(contentOf)));
 localStorage.setItem('truedy:headers', JSON.stringify(options.defaultHeaders));
-// GraphiQL would add an empty tab to what it finds.
+// GraphiQL would add an empty tab to stored ones.
 for (const name of ['tabState', 'query', 'variables', 'headers']) {
   localStorage.removeItem(`graphiql:${name}`);
 }
