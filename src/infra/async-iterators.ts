@@ -1,8 +1,8 @@
 /** Helpers for async iterators that hold a resource. */
 
 /**
- * Wraps an iterator so that `cleanup` runs exactly once: when it ends, fails or is returned, also
- * when it was never started. `cleanup` runs before `inner.return()`, so it may release an iterator
+ * Wraps an iterator so that `cleanup` runs exactly once: when it ends, fails or is returned, even if
+ * it was never started. `cleanup` runs before `inner.return()`, so it can release an iterator
  * that waits inside `next()`.
  */
 export function withCleanup<T>(

@@ -1,6 +1,6 @@
 /**
- * The bus: small JSON messages to all current listeners of a topic, without any guarantee of delivery.
- * A listener that needs every change reads a table and uses the bus only to know when.
+ * The bus: delivers small JSON messages to all current listeners of a topic, without delivery guarantees.
+ * A listener that needs every change reads a table and uses the bus only to know when to read.
  */
 import { EventEmitter } from 'node:events';
 import type { Failures } from './failures.ts';
@@ -14,8 +14,8 @@ export interface Bus {
   /** Delivers to this process immediately, and to others while Redis is reachable. Never throws. */
   publish(topic: string, message: Json): void;
   /**
-   * Returns the function that ends the subscription. `onJoined` is called once messages of other
-   * processes arrive too, so that what was missed until then can be read.
+   * Returns the function that ends the subscription. `onJoined` is called once messages from other
+   * processes arrive too; the listener can then read what it missed.
    */
   subscribe(topic: string, listener: (message: Json) => void, onJoined?: () => void): () => void;
   readonly kind: 'in-process' | 'redis';
@@ -23,7 +23,7 @@ export interface Bus {
 }
 
 interface LocalBus extends Bus {
-  /** Delivers a message that nobody else has a reference to. */
+  /** Delivers a message to which the caller keeps no reference. */
   deliver(topic: string, message: Json): void;
   hasListeners(topic: string): boolean;
 }
@@ -53,8 +53,8 @@ export function createInProcessBus(): LocalBus {
 const CHANNEL_PREFIX = 'truedy:bus:';
 
 /**
- * A bus over Redis pub/sub, with a channel for each topic, so that a process receives only the topics it
- * listens to. Works within the process while Redis is unreachable, and reconnects by itself.
+ * A bus over Redis pub/sub, with one channel per topic, so that a process receives only the topics it
+ * listens to. Still works within the process while Redis is unreachable; reconnects automatically.
  */
 export function createRedisBus(options: { url: string; log: Logger; failures: Failures }): Bus {
   const { url, log, failures } = options;
@@ -110,7 +110,7 @@ export function createRedisBus(options: { url: string; log: Logger; failures: Fa
     subscribe(topic, listener, onJoined) {
       const stopListening = local.subscribe(topic, listener);
       const isFirst = changeListeners(topic, 1) === 1;
-      // Answered in order, so a later listener has joined when its answer comes.
+      // Redis answers in order, so a later listener has joined once its own answer arrives.
       if (isFirst || onJoined) {
         channels
           .subscribe(CHANNEL_PREFIX + topic)

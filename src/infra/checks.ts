@@ -1,8 +1,8 @@
 /**
- * Collects all problems of an input, so that they are reported at once.
+ * Collects all problems of an input, so that they are reported together.
  *
- * Each check returns the value in its canonical form, or undefined when it is missing or invalid. Invalid
- * values are reported by `throwIfAny`.
+ * Each check returns the value in its canonical form, or undefined when it is missing or invalid.
+ * `throwIfAny` reports invalid values.
  */
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
 import { type NodeType, readPublicId } from '../ids.ts';
@@ -15,7 +15,7 @@ import {
   readPhoneNumber,
 } from './phone-number.ts';
 
-/** Not allowed by RFC 3986. Parsers that accept them may read different hosts. */
+/** Characters that RFC 3986 forbids. Parsers that accept them may read different hosts. */
 const NOT_IN_URLS = /[\0- "<>\\^`{|}\x7f-\xa0\u2028\u2029]/;
 const DURATION = /^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9})?s$/;
 
@@ -44,7 +44,7 @@ export class Checks {
   }
 
   /**
-   * The value of a member that was renamed, given under either name, and its path. Given under both names, it is
+   * The value and path of a renamed member, which may be given under either name. Giving both names is
    * a problem.
    */
   renamed<Value>(
@@ -63,7 +63,7 @@ export class Checks {
       : { value: current[1], path: paths.current };
   }
 
-  /** `min` and `max` count characters, not UTF-16 units. Text of white space only is empty. */
+  /** `min` and `max` count characters, not UTF-16 units. A string of only whitespace counts as empty. */
   text(
     value: string | null | undefined,
     path: ProblemPath,
@@ -139,8 +139,8 @@ export class Checks {
 
   /**
    * Returns a valid phone number in its canonical E.164 form. Numbers without a calling code belong to
-   * `defaultCountry`; numbers with an extension are rejected, because nothing dials extensions; premium
-   * numbers only without `allowPremium`.
+   * `defaultCountry`. Numbers with an extension are rejected, because nothing dials extensions. Premium
+   * numbers are rejected if `allowPremium` is false.
    */
   phoneNumber(
     value: string | null | undefined,
@@ -168,8 +168,8 @@ export class Checks {
   }
 
   /**
-   * All texts under which a phone number may be stored: as it is given, and in each of its forms. An invalid
-   * number is a problem, because a filter by it would find nothing and look as if there were nothing.
+   * All strings under which a phone number may be stored: as given, and in each of its forms. An invalid
+   * number is a problem, because a filter would silently find nothing.
    */
   phoneNumberForms(value: string | null | undefined, path: ProblemPath): string[] | undefined {
     const canonical = this.phoneNumber(value, path);
@@ -177,7 +177,7 @@ export class Checks {
     return [...new Set([value, ...phoneNumberForms(canonical)])];
   }
 
-  /** An ISO 3166-1 alpha-2 country that has phone numbers. An empty text is none. */
+  /** An ISO 3166-1 alpha-2 country that has phone numbers. An empty string means no country. */
   country(value: string | null | undefined, path: ProblemPath): CountryCode | undefined {
     if (!value) return undefined;
     return (
@@ -199,7 +199,7 @@ export class Checks {
   }
 
   /**
-   * The UUIDs of a list of distinct public ids. Invalid entries are undefined, so that the others can
+   * The UUIDs of a list of distinct public IDs. Invalid entries are undefined, so that the others can
    * still be looked up and reported with their own index.
    */
   ids(
@@ -229,8 +229,8 @@ export class Checks {
   }
 
   /**
-   * An HTTPS URL of a public host; with `allowPrivate`, any host and HTTP too. Normalized by the WHATWG URL
-   * standard, so that every receiver reads the same host.
+   * An HTTPS URL of a public host. `allowPrivate` also allows HTTP and any host. Normalized according to the WHATWG
+   * URL standard, so that every receiver reads the same host.
    */
   url(
     value: string | null | undefined,
@@ -299,17 +299,17 @@ export class Checks {
   }
 }
 
-/** Whether the input of an update gives nothing but the ID of the object. */
+/** Whether the input of an update contains only the ID of the object. */
 export function changesNothing({ id: _, ...fields }: { id: string }): boolean {
   return Object.values(fields).every((value) => value === undefined);
 }
 
-/** Seconds of a valid duration string. */
+/** Number of seconds in a valid duration string. */
 export function durationSeconds(duration: string): number {
   return Number.parseFloat(duration);
 }
 
-/** Without a list of them, since a text is measured before its length is known to be allowed. */
+/** Counts code points without building a list, since the string may be longer than allowed. */
 function codePoints(text: string): number {
   let count = 0;
   for (const _ of text) count += 1;

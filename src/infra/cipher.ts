@@ -9,17 +9,17 @@ import {
 } from 'node:crypto';
 
 export interface Cipher {
-  /** AES-256-GCM with a random nonce. Decryption needs the same `context`. */
+  /** Encrypts with AES-256-GCM and a random nonce. Decryption requires the same `context`. */
   encrypt(plain: string, context: string): string;
-  /** @throws Error when the text was altered, or encrypted with another key or context. */
+  /** @throws Error if the text was altered, or encrypted with another key or context. */
   decrypt(encrypted: string, context: string): string;
   /**
-   * AES-256-GCM for texts that clients send back, such as cursors. Equal texts and contexts give equal
-   * results. `unseal` returns null for any other text.
+   * Encrypts strings that clients send back, such as cursors, with AES-256-GCM. Equal strings and contexts give equal
+   * results. `unseal` returns null for any other string.
    */
   seal(plain: string, context: string): string;
   unseal(sealed: string, context: string): string | null;
-  /** A secret of 64 hex characters, always the same for a key and a purpose. */
+  /** A secret of 64 hex characters, always the same for the same key and purpose. */
   derive(purpose: string): string;
 }
 
@@ -27,7 +27,7 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const SEAL_VERSION = Buffer.of(1);
 
-/** @param key any text of at least 32 characters, from which the actual keys are derived. */
+/** @param key any string of at least 32 characters; the actual keys are derived from it. */
 export function createCipher(key: string): Cipher {
   const root = createHash('sha256').update(key).digest();
   const subkey = (purpose: string): Buffer =>
@@ -57,7 +57,7 @@ export function createCipher(key: string): Cipher {
       );
     },
     seal(plain, context) {
-      // Derived from the whole content, so that no two contents share a nonce.
+      // Derived from the whole content, so that different contents never share a nonce.
       const nonce = createHmac('sha256', nonceKey)
         .update(`${Buffer.byteLength(context)}:${context}${plain}`)
         .digest()

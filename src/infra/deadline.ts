@@ -1,14 +1,14 @@
 /** Runs a function until an instant of the app's clock. */
 
-/** The clock may be set, and goes on while the machine sleeps; timers do not. */
+/** Interval between checks. The clock may be adjusted, and continues while the machine sleeps; timers do not. */
 const CHECK_MS = 1_000;
 
-/** Reason with which the signal of `runUntil` is aborted. */
+/** Abort reason of the signal of `runUntil`. */
 export class DeadlinePassed extends Error {
   override readonly name = 'DeadlinePassed';
 }
 
-/** Aborts the signal once `now()` has reached `at`, a second late at most. Null: never. */
+/** Aborts the signal once `now()` has reached `at`, at most a second late. Never if `at` is null. */
 export async function runUntil<Result>(
   { now }: { now(): Date },
   at: Date | null,

@@ -1,6 +1,6 @@
 /**
  * Counts handled failures by name and cause, logs the first of each, and samples the rest, so that they
- * are noticed and a long outage does not flood the log.
+ * are noticed but a long outage does not flood the log.
  */
 import { isDatabaseUnavailable } from './database/database-errors.ts';
 import type { Logger } from './logger.ts';
@@ -20,9 +20,9 @@ export interface FailureCount {
 }
 
 export interface FailureDetails {
-  /** What the log line says. Default: the name and "failed". */
+  /** Message of the log line. Default: the name and "failed". */
   message?: string;
-  /** Default: `warn`, which an unreachable server always is. */
+  /** Default: `warn`. Failures because of an unreachable database are always `warn`. */
   level?: 'warn' | 'error';
   /** More fields for the log line, such as ids. */
   [field: string]: unknown;
@@ -30,13 +30,13 @@ export interface FailureDetails {
 
 export interface Failures {
   /**
-   * Counts a failure. Logs it when it is the first of its name and cause, or when the last log line
-   * about it is a minute old; `suppressed` is the number of failures not logged since. Never throws.
+   * Counts a failure. Logs it if it is the first of its name and cause, or if its last log line
+   * is a minute old; `suppressed` is the number of failures since then that were not logged. Never throws.
    */
   record(name: string, error: unknown, details?: FailureDetails): void;
-  /** The same as a handler for `promise.catch(…)`. */
+  /** Returns `record` as a handler for `promise.catch(…)`. */
   recorder(name: string, details?: FailureDetails): (error: unknown) => undefined;
-  /** All counters since the start, the highest first. */
+  /** All counters since the start, highest first. */
   counts(): FailureCount[];
   /** Logs the number of failures not logged yet. Runs every five minutes, and at `close`. */
   summarize(): void;
@@ -45,7 +45,7 @@ export interface Failures {
 
 interface Counter extends FailureCount {
   loggedAt: number;
-  /** Since the last log line. */
+  /** Number of failures since the last log line. */
   unlogged: number;
   level: 'warn' | 'error';
 }
@@ -77,7 +77,7 @@ export function createFailures({
 
   function record(name: string, error: unknown, details: FailureDetails = {}): void {
     const { message = `${name} failed`, level: asked = 'warn', ...fields } = details;
-    // Whoever runs the database knows of its restarts, and what failed is done afterwards.
+    // Operators know about database restarts, and the failed work is done afterwards.
     const level = isDatabaseUnavailable(error) ? 'warn' : asked;
     const counter = counterOf(name, error, level);
     counter.count += 1;
@@ -127,7 +127,7 @@ export function createFailures({
   };
 }
 
-/** What errors of one kind have in common: the code, or the message without numbers and quotations. */
+/** What errors of the same kind have in common: the code, or the message without numbers and quoted text. */
 export function causeOf(error: unknown): string {
   if (!(error instanceof Error)) return typeof error;
   const { code, kind } = error as { code?: unknown; kind?: unknown };

@@ -1,8 +1,8 @@
-/** Identifiers in the database: UUIDv7. `src/ids.ts` has their form in the API. */
+/** Identifiers in the database: UUIDv7. `src/ids.ts` defines their form in the API. */
 import { createHash } from 'node:crypto';
 import { v7 } from 'uuid';
 
-/** Sorts before every ID: where a scan by ID begins. */
+/** Sorts before every ID; start of a scan by ID. */
 export const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
 /** A new UUIDv7, which sorts by its creation time. */
@@ -12,7 +12,7 @@ export function newId(): string {
 
 /**
  * The UUIDv7 derived from `seed` and `at`. A mutation that is repeated under its idempotency key after a
- * crash gets the same id, and so finds what it had created.
+ * crash gets the same id, and so finds the object that it had created.
  */
 export function derivedId(seed: string, at: Date): string {
   const random = createHash('sha256').update(seed).digest().subarray(0, 16);

@@ -5,7 +5,7 @@ type Write = {
   (message: string): void;
 };
 
-/** The part of a logger that the code below the entry points uses. */
+/** The part of a logger that all code except the entry points uses. */
 export interface Logger {
   debug: Write;
   info: Write;
@@ -21,6 +21,7 @@ export interface LoggerOptions {
   pretty?: boolean;
 }
 
+/** Names of fields that contain secrets. */
 const secretFields = [
   'authorization',
   'Authorization',
@@ -50,7 +51,7 @@ const secretPaths = secretFields.flatMap((field) => {
   return [key, `*${key}`, `*.*${key}`];
 });
 
-/** Names of fields that contain secrets. */
+/** Creates a logger that writes to standard output, without secrets. */
 export function createLogger({ level, pretty = false }: LoggerOptions): Logger {
   const options: PinoOptions = {
     level,
@@ -65,8 +66,8 @@ export function createLogger({ level, pretty = false }: LoggerOptions): Logger {
 }
 
 /**
- * The entry on one line, and the stack of its error on indented ones. No value can begin a line or reach the
- * terminal as a control sequence.
+ * Formats an entry on one line, with the stack of its error on indented lines. No value can start a line or reach
+ * the terminal as a control sequence.
  */
 function readable(line: string): string {
   const { time, level, msg, err, ...rest } = JSON.parse(line) as Record<string, unknown>;

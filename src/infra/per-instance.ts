@@ -1,11 +1,11 @@
-/** State of one instance of an object, such as an `App`, in place of module variables. */
+/** State per instance of an object, such as an `App`, instead of module variables. */
 
-/** The instance that an object is a variant of. */
+/** The original instance of each variant. */
 const originals = new WeakMap<object, object>();
 
 /**
- * Returns a function for the state of an instance. The state is created at its first use. Variants of an
- * instance have its state, which is created for the instance itself.
+ * Returns a function that returns the state of an instance. The state is created on first use. Variants of an
+ * instance share its state, which is created for the instance itself.
  */
 export function perInstance<Instance extends object, State>(
   create: (instance: Instance) => State,

@@ -1,4 +1,4 @@
-/** Reads phone numbers in any spelling into one canonical form. Pure. */
+/** Parses phone numbers in any notation into one canonical form. Pure. */
 import parsePhoneNumber, {
   type CountryCode,
   getCountryCallingCode,
@@ -11,39 +11,39 @@ export type { CountryCode };
 export interface PhoneNumberReading {
   /** Canonical E.164 form, such as "+14155550123". */
   phoneNumber: string;
-  /** Digits to dial after the call is connected, or null. Nothing dials them. */
+  /** Digits to dial after the call is connected, or null. This program does not dial them. */
   extension: string | null;
-  /** Whether a call can cost many times an ordinary one: premium-rate, shared-cost, personal, satellite. */
+  /** Whether a call can cost many times the usual price: premium-rate, shared-cost, personal, satellite. */
   premium: boolean;
 }
 
-/** How the numbers of one request are read. */
+/** How to parse the numbers of a request. */
 export interface PhoneNumberRules {
-  /** Country of numbers without a calling code. By default such numbers are invalid. */
+  /** Country of numbers without a calling code. Default: such numbers are invalid. */
   defaultCountry?: CountryCode | undefined;
-  /** Whether premium numbers are accepted. Default: true. Pass false for numbers that may be called. */
+  /** Whether to accept premium numbers. Default: true. Pass false for numbers that may be called. */
   allowPremium?: boolean | undefined;
 }
 
-/** What is wrong with a text, as the end of a sentence that starts with the text. */
+/** The problem of a text, as the end of a sentence that starts with the text. */
 export interface PhoneNumberProblem {
   problem: string;
 }
 
-/** Longer text is no phone number, and is not parsed. */
+/** In characters. A longer text is not a phone number, and is not parsed. */
 const MAX_LENGTH = 250;
 /** Most numbers need no cleaning. */
 const PLAIN = /^\+\d+$/;
 const INVISIBLE = /\p{Cf}/gu;
-/** Labels of lead-ad exports, links and address books. */
+/** Labels in lead-ad exports, links and address books. */
 const LABEL =
   /^(?:p|t|m|ph|tel|phone|telephone|mob|mobile|cell|whatsapp|callto|sms)\s*[.:]+\s*(?=[+(\d])/i;
-/** What people write between the digits. */
+/** Characters that people write between digits. */
 const PUNCTUATION = /[\s().\-/\u2010-\u2015\u2212]/g;
 
 /**
- * Reads a phone number: with a calling code, or as it is written in `defaultCountry`. The number must
- * be valid in its country's numbering plan. Several spellings of one number give the same result.
+ * Parses a phone number: with a calling code, or as written in `defaultCountry`. The number must
+ * be valid in its country's numbering plan. Different notations of the same number give the same result.
  */
 export function readPhoneNumber(
   text: string,
@@ -71,7 +71,7 @@ export function readPhoneNumber(
   };
 }
 
-/** The canonical form of a number without an extension, or undefined if the text is not such a number. */
+/** The canonical form of a number without an extension. Undefined if the text is not such a number. */
 export function canonicalPhoneNumber(
   text: string,
   defaultCountry?: CountryCode,
@@ -80,15 +80,15 @@ export function canonicalPhoneNumber(
   return 'problem' in reading || reading.extension !== null ? undefined : reading.phoneNumber;
 }
 
-/** Whether the text is a valid number to which a call can cost many times an ordinary one. */
+/** Whether the text is a valid number to which a call can cost many times the usual price. */
 export function isPremiumNumber(text: string): boolean {
   const reading = readPhoneNumber(text);
   return 'premium' in reading && reading.premium;
 }
 
 /**
- * All forms of a canonical number that reach the same subscriber, the number itself first. Argentine
- * numbers have two, because a mobile phone is dialed with a 9 after the calling code. The SQL function
+ * All forms of a canonical number that reach the same subscriber, starting with the number itself. Argentine
+ * numbers have two forms, because a mobile phone is dialed with a 9 after the calling code. The SQL function
  * `phone_number_forms` returns the same.
  */
 export function phoneNumberForms(phoneNumber: string): string[] {
@@ -97,12 +97,12 @@ export function phoneNumberForms(phoneNumber: string): string[] {
   return [phoneNumber, mobile ? `+54${digits}` : `+549${digits}`];
 }
 
-/** One text for all forms of a canonical number, by which duplicates are recognized. */
+/** A text that is the same for all forms of a canonical number, to detect duplicates. */
 export function subscriberOf(phoneNumber: string): string {
   return phoneNumber.replace(/^\+549(?=\d{10}$)/, '+54');
 }
 
-/** Removes spaces, parentheses, dots, slashes and hyphens, as for a search in numbers. */
+/** Removes spaces, parentheses, dots, slashes and hyphens, for example to search in numbers. */
 export function withoutPunctuation(text: string): string {
   return text.replace(PUNCTUATION, '');
 }
@@ -121,7 +121,7 @@ function invalid(country: CountryCode | undefined): PhoneNumberProblem {
   };
 }
 
-/** Removes what spreadsheets, address books and exports put around and into numbers. */
+/** Removes characters that spreadsheets, address books and exports put around and into numbers. */
 function cleanPhoneNumber(text: string): string {
   return text
     .normalize('NFKC')
@@ -161,7 +161,7 @@ function readingsOf(text: string, country: CountryCode | undefined): PhoneNumber
 
 /**
  * Mexico abolished the prefixes 01, 044, 045 and the international 1 for mobile phones in 2019. Its
- * numbers have ten digits since, and lists still have the prefixes.
+ * numbers have had ten digits since, but lists still contain the prefixes.
  */
 function withoutMexicanPrefix(text: string, country: CountryCode | undefined): string {
   const compact = withoutPunctuation(text);

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Whether a process with this id runs. A zombie does not. */
+/** Whether a process with this id is running. False for a zombie. */
 export async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);
@@ -14,20 +14,20 @@ export async function isAlive(pid: number): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
   }
   if (platform() !== 'linux') return true;
-  // Undefined when the process has ended meanwhile.
+  // Undefined if the process has ended meanwhile.
   const stat = await linuxStat(pid);
   return stat !== undefined && stat.state !== 'Z';
 }
 
 /**
- * Distinguishes a process from a later one with the same id, which is common in containers. Empty where
+ * Distinguishes a process from a later one with the same id, which is common in containers. Empty if
  * the system does not provide it.
  */
 export async function birthmark(pid: number): Promise<string> {
   return (await linuxStat(pid))?.startTime ?? '';
 }
 
-/** Command line of a process; undefined when it is unknown. */
+/** Command line of a process. Undefined if unknown. */
 export async function commandLine(pid: number): Promise<string | undefined> {
   try {
     if (platform() === 'linux')
@@ -38,7 +38,7 @@ export async function commandLine(pid: number): Promise<string | undefined> {
   }
 }
 
-/** Asks again until the answer is yes or the time is up, and returns the last answer. */
+/** Polls the condition until it is true or the time is up. Returns the last result. */
 export async function waitUntil(
   condition: () => boolean | Promise<boolean>,
   timeoutMs: number,
@@ -55,7 +55,7 @@ async function linuxStat(pid: number) {
   if (platform() !== 'linux') return undefined;
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // The second field is the program's name and may contain anything, so count from behind it.
+    // The second field is the program's name and may contain anything, so fields are counted after it.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return { state: fields[0], startTime: fields[19] };
   } catch {

@@ -1,13 +1,13 @@
-/** Shares reads among callers that ask for the same thing at the same time. */
+/** Shares reads among callers that request the same key at the same time. */
 
 interface Reads<T> {
   running: Promise<T>;
-  /** The next read, shared by all who asked during the current one. */
+  /** The next read, shared by all callers that arrived during the current one. */
   next: Promise<T> | null;
 }
 
 /**
- * Returns a function that reads by key. Its result is never older than the call: those who ask during a read
+ * Returns a function that reads by key. Its result is never older than the call: callers that arrive during a read
  * share the next one.
  */
 export function shareReads<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {

@@ -5,7 +5,7 @@ import { z } from 'zod';
 /** A date in a payload. */
 export const signedDate = z.iso.datetime().transform((text) => new Date(text));
 
-/** The payload is signed, not encrypted. */
+/** Creates a token. The payload is signed, not encrypted. */
 export function signToken(secret: string, payload: object, expiresAt: Date): string {
   const body = Buffer.from(JSON.stringify({ payload, expires: expiresAt.getTime() })).toString(
     'base64url',
@@ -13,7 +13,7 @@ export function signToken(secret: string, payload: object, expiresAt: Date): str
   return `${body}.${signature(secret, body)}`;
 }
 
-/** The payload; null when the signature is invalid or the token has expired. */
+/** The payload. Null if the signature is invalid or the token has expired. */
 export function readToken(secret: string, token: string, now: Date): unknown {
   const [body, given, ...more] = token.split('.');
   if (!body || !given || more.length > 0) return null;

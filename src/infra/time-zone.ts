@@ -2,15 +2,15 @@
  * Time zone arithmetic on cached periods of constant offset. A plan for a long list needs thousands of
  * days, and creating a `ZonedDateTime` for each would take most of its time.
  *
- * Times are milliseconds since 1970; local times are the wall clock read as if it were UTC. Days are
- * counted from 1970-01-01 by the wall clock.
+ * Times are milliseconds since 1970; local times are wall-clock times interpreted as UTC. Days are
+ * counted from 1970-01-01 in local time.
  */
 
 export const MINUTE_MS = 60_000;
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 
-/** From `from` (included) to `to` (excluded). */
+/** From `from` (inclusive) to `to` (exclusive). */
 export interface Interval {
   readonly from: number;
   readonly to: number;
@@ -30,7 +30,7 @@ interface Zone {
 
 const zones = new Map<string, Zone>();
 
-/** Time looked up beyond the requested range, for later requests. */
+/** Time to look up beyond the requested range, for later requests. */
 const AHEAD = 800 * DAY_MS;
 const FAR = 20_000 * DAY_MS;
 

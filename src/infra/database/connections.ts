@@ -1,4 +1,4 @@
-/** Opens all connections to PostgreSQL, with sessions in UTC. */
+/** Opens connections to PostgreSQL, with sessions in UTC. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { PrismaPg } from '@prisma/adapter-pg';
 import { Client, type ClientConfig, Pool } from 'pg';
@@ -11,17 +11,17 @@ const MIN_ATTEMPT_MS = 2_000;
 const MAX_ATTEMPT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /**
- * How long a connection stays open unused. A new one costs the server as much as dozens of statements: it starts
- * a process, which reads the catalog and plans every statement several times. The connection used last is used
- * first, so those that only peaks need are closed.
+ * Time after which an unused connection is closed. A new one costs the server as much as dozens of statements: it
+ * starts a process, which reads the catalog and plans every statement several times. The most recently used connection
+ * is reused first, so connections that only peaks need are closed.
  */
 const IDLE_MS = 5 * 60_000;
-/** How long a process that is frozen in the middle of a transaction may hold its locks. */
+/** Time that a process that is frozen in the middle of a transaction may hold its locks. */
 const IDLE_IN_TRANSACTION_MS = 30_000;
 
 /**
- * The URL with sessions in UTC, regardless of the zone of the server, the database or the role. Prisma's
- * adapter writes timestamps without an offset and ignores the offset of those it reads, so another zone
+ * The URL with sessions in UTC, regardless of the time zone of the server, the database or the role. Prisma's
+ * adapter writes timestamps without an offset and ignores the offset of those it reads, so another time zone
  * would shift them: https://github.com/prisma/prisma/issues/28629
  */
 export function inUtc(databaseUrl: string): string {
@@ -30,12 +30,12 @@ export function inUtc(databaseUrl: string): string {
   return url.href;
 }
 
-/** `pg` reads the variable only if the URL has no options. */
+/** Session options of the URL or PGOPTIONS. `pg` reads the variable only if the URL has no options. */
 function optionsOf(url: URL): string {
   return url.searchParams.get('options') ?? process.env.PGOPTIONS ?? '';
 }
 
-/** The URL with these settings of its sessions, unless it says otherwise. */
+/** The URL with these session settings; options that it already has take precedence. */
 function withSettings(databaseUrl: string, settings: Record<string, number>): string {
   const url = new URL(databaseUrl);
   const flags = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
@@ -43,7 +43,7 @@ function withSettings(databaseUrl: string, settings: Record<string, number>): st
   return url.href;
 }
 
-/** A connection that is not open yet. When it is lost, only the current query fails. */
+/** A connection that is not open yet. If it is lost, only the current query fails. */
 export function newClient(databaseUrl: string, config: ClientConfig = {}): Client {
   const client = new Client({ ...config, connectionString: inUtc(databaseUrl) });
   client.on('error', () => {});
@@ -54,7 +54,7 @@ export function newClient(databaseUrl: string, config: ClientConfig = {}): Clien
  * Opens a connection. Retries for up to `waitSeconds` while the database is unreachable, starting or
  * stopping.
  *
- * @throws the last error, or the first one for which retries do not help, such as a wrong password.
+ * @throws the last error, or the first error that a retry cannot fix, such as a wrong password.
  */
 export async function connectWhenReachable({
   databaseUrl,
@@ -86,7 +86,7 @@ export async function connectWhenReachable({
   }
 }
 
-/** Default zone of sessions, set by the URL, the role, the database or the server. */
+/** Default time zone of sessions, set by the URL, the role, the database or the server. */
 export async function serverTimeZone(databaseUrl: string): Promise<string> {
   const client = new Client({ connectionString: databaseUrl });
   client.on('error', () => {});
@@ -108,11 +108,11 @@ interface PoolOptions {
   max?: number;
   /** Time limit for opening a connection. Default: 10,000. */
   connectTimeoutMs?: number;
-  /** Time after which the server stops a statement, which then fails. Default: none. */
+  /** Time after which the server cancels a statement, which then fails. Default: none. */
   statementTimeoutMs?: number;
 }
 
-/** A pool that a Prisma client and `createRowReader` may share. When a connection is lost, only its query fails. */
+/** A pool that a Prisma client and `createRowReader` can share. If a connection is lost, only its query fails. */
 export function newQueryPool(databaseUrl: string, options: PoolOptions = {}): Pool {
   const { max = 10, connectTimeoutMs = CONNECT_TIMEOUT_MS, statementTimeoutMs } = options;
   const url =
@@ -124,7 +124,7 @@ export function newQueryPool(databaseUrl: string, options: PoolOptions = {}): Po
   return pool;
 }
 
-/** Driver adapter for a Prisma client, which ends the pool when it disconnects. */
+/** Driver adapter for a Prisma client. The client ends the pool when it disconnects. */
 export function adapterOf(
   pool: Pool,
   options: NonNullable<ConstructorParameters<typeof PrismaPg>[1]> = {},
@@ -132,14 +132,14 @@ export function adapterOf(
   return new PrismaPg(pool, { ...options, disposeExternalPool: true });
 }
 
-/** Driver adapter for a Prisma client that has a pool of its own. */
+/** Driver adapter for a Prisma client that has its own pool. */
 export function newAdapter(databaseUrl: string, options: PoolOptions = {}): PrismaPg {
   return adapterOf(newQueryPool(databaseUrl, options));
 }
 
 /**
- * Settings of a pool whose connections are closed when the server stops answering, and by the server when this
- * process stands still in the middle of a transaction.
+ * Pool settings. Connections are closed when the server stops answering, and the server closes them when this
+ * process freezes in the middle of a transaction.
  */
 export function guardedPool(
   databaseUrl: string,
@@ -150,7 +150,7 @@ export function guardedPool(
     connectionString: inUtc(
       withSettings(databaseUrl, { idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS }),
     ),
-    // Not the pool's setting of that name, which would also limit the wait for a free connection.
+    // Not the pool's own setting, which would also limit the wait for a free connection.
     Client: guardedClient({
       newClient: (config) => newClient(databaseUrl, config),
       connectTimeoutMs,

@@ -5,7 +5,7 @@ const PRISMA_CODES = new Set(['P1001', 'P1002', 'P1008', 'P1011', 'P1017', 'P202
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connections, shutdown, start-up. */
 const POSTGRES_CODES = /^(08\w{3}|57P0[1-3]|53300)$/;
 const QUERY_CANCELED = '57014';
-/** Of Prisma, and of PostgreSQL. */
+/** Codes of Prisma and of PostgreSQL. */
 const UNIQUE_VIOLATIONS = ['P2002', '23505'];
 const SOCKET_CODES = new Set([
   'ECONNREFUSED',
@@ -18,7 +18,7 @@ const SOCKET_CODES = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
 ]);
-/** Kinds of the driver adapter's errors. */
+/** Error kinds of the driver adapter. */
 const ADAPTER_KINDS = new Set([
   'DatabaseNotReachable',
   'ConnectionClosed',
@@ -44,8 +44,8 @@ export function isDatabaseUnavailable(error: unknown): boolean {
 const TRANSACTION_EXPIRED = /Transaction already closed: A .* cannot be executed on an expired/i;
 
 /**
- * The same without transactions that took too long: those of a batch may be too slow for its work alone, which must
- * not pass for an outage that ends by itself.
+ * Like `isDatabaseUnavailable`, except for transactions that took too long: a batch may be too slow because of its own
+ * work, which must not be mistaken for an outage that ends by itself.
  */
 export function isDatabaseOutage(error: unknown): boolean {
   const isExpired = causesOf(error).some(
@@ -54,19 +54,19 @@ export function isDatabaseOutage(error: unknown): boolean {
   return !isExpired && isDatabaseUnavailable(error);
 }
 
-/** Whether the error or one of its causes is a statement that was stopped, as after its time limit. */
+/** Whether the error or one of its causes is a canceled statement, for example because of its time limit. */
 export function isStatementStopped(error: unknown): boolean {
   return causesOf(error).some((cause) => codesOf(cause).includes(QUERY_CANCELED));
 }
 
-/** Whether the error or one of its causes is a row that exists already. */
+/** Whether the error or one of its causes is a unique violation. */
 export function isUniqueViolation(error: unknown): boolean {
   return causesOf(error)
     .flatMap(codesOf)
     .some((code) => UNIQUE_VIOLATIONS.includes(code));
 }
 
-/** The error and its causes, the outermost first. */
+/** The error and its causes, outermost first. */
 function causesOf(error: unknown): Record<string, unknown>[] {
   const causes: Record<string, unknown>[] = [];
   let current: unknown = error;

@@ -2,14 +2,14 @@
 import type { Socket } from 'node:net';
 import { Client, type ClientConfig, DatabaseError } from 'pg';
 
-/** How long a query may go unanswered before the server is probed, and between probes. */
+/** Time that a query may go unanswered before the server is probed, and between probes. */
 const SILENCE_MS = 5_000;
-/** How long the server may take to answer a probe. */
+/** Time that the server may take to answer a probe. */
 const PROBE_MS = 5_000;
-/** Idle connections that a firewall has dropped are noticed this long after their last use. */
+/** Time after its last use at which an idle connection dropped by a firewall is detected. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** What `@types/pg` omits. */
+/** Members that `@types/pg` omits. */
 interface Internals {
   readonly connection: { readonly stream: Socket };
   /** False while a query is running. */
@@ -17,14 +17,14 @@ interface Internals {
 }
 
 export interface GuardOptions {
-  /** Makes another connection to the same server. */
+  /** Creates another connection to the same server. */
   newClient: (config: ClientConfig) => Client;
   connectTimeoutMs: number;
 }
 
 /**
- * A client for pools. While a query is unanswered for five seconds, it is checked whether the server still
- * answers new connections. If it does, the query may take as long as it needs, as exports and imports do; if
+ * A client for pools. When a query has been unanswered for five seconds, it checks whether the server still
+ * answers new connections. If so, the query may take as long as it needs, like those of exports and imports. If
  * not, the connection is closed, and the query fails as if the connection had been lost.
  */
 export function guardedClient({ newClient, connectTimeoutMs }: GuardOptions): typeof Client {
@@ -37,7 +37,7 @@ export function guardedClient({ newClient, connectTimeoutMs }: GuardOptions): ty
         keepAlive: true,
         keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
       });
-      // A pool hands a connection on before whoever gets it listens. The query that is sent over a lost one fails.
+      // A pool passes on a connection before its new user listens for errors. A query on a lost connection fails.
       this.on('error', () => undefined);
       runOneAtATime(this);
       this.once('connect', () => watch(this, answers));
@@ -46,14 +46,14 @@ export function guardedClient({ newClient, connectTimeoutMs }: GuardOptions): ty
 }
 
 /**
- * Sends a query once the previous one is answered. Prisma reads the relations of a row at once, also in a
+ * Sends a query once the previous one is answered. Prisma reads the relations of a row concurrently, even in a
  * transaction, and `pg` deprecates its own queue.
  */
 function runOneAtATime(client: Client): void {
   const send = client.query.bind(client) as (...args: unknown[]) => unknown;
   let previous: Promise<unknown> = Promise.resolve();
   const queue = (...args: unknown[]): unknown => {
-    // A pool, which gives a client to one query at a time.
+    // Called by a pool, which gives a client to one query at a time.
     if (typeof args.at(-1) === 'function') return send(...args);
     const result = previous.then(() => send(...args));
     previous = result.catch(() => undefined);
@@ -76,7 +76,7 @@ function watch(client: Client, answers: () => Promise<boolean>): void {
   });
 }
 
-/** Whether the server answers a new connection, if only to refuse it. */
+/** Whether the server answers a new connection, even if only to refuse it. */
 async function isAnswering(newClient: GuardOptions['newClient']): Promise<boolean> {
   const client = newClient({ connectionTimeoutMillis: PROBE_MS, query_timeout: PROBE_MS });
   try {
@@ -90,7 +90,7 @@ async function isAnswering(newClient: GuardOptions['newClient']): Promise<boolea
   }
 }
 
-/** One run at a time. Callers that come meanwhile share its result. */
+/** Runs once at a time. Callers that arrive during a run share its result. */
 function shared<T>(run: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | null = null;
   return () => {

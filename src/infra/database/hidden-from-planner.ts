@@ -5,10 +5,10 @@ type Type = 'boolean' | 'text[]' | 'uuid[]';
 /**
  * SQL: a value that PostgreSQL does not see when it plans the statement. PostgreSQL keeps a generic plan only
  * if it looks as cheap as the plans for the actual values. For an array of one element it never does, since the
- * generic plan assumes ten; then every execution is planned again, which takes longer than the execution
- * itself. Use it in statements that are executed often and whose best plan is always the same.
+ * generic plan assumes ten elements. Every execution is then planned again, which takes longer than the execution
+ * itself. For statements that are executed often and whose best plan is always the same.
  */
 export function hiddenFromPlanner(value: unknown, type: Type): Sql {
-  // The second cast makes an array of what ANY would take for the rows of a subquery.
+  // With the second cast, ANY takes the value as an array instead of as the rows of a subquery.
   return sql`(SELECT ${value}::${raw(type)})::${raw(type)}`;
 }

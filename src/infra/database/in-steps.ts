@@ -1,9 +1,9 @@
-/** Rows of one step: a statement over them takes a fraction of a second, and holds locks no longer. */
+/** Rows per step. A statement on this many takes a fraction of a second, and holds its locks no longer than that. */
 export const STEP_ROWS = 5_000;
 
 /**
- * Runs a statement that changes or deletes at most `limit` rows again and again until it finds fewer, or until
- * the process stops. Each is a transaction of its own, however many rows there are.
+ * Repeats a statement that changes or deletes at most `limit` rows until it finds fewer, or until
+ * the process stops. Each run is its own transaction, however many rows there are.
  */
 export async function inSteps(
   closing: AbortSignal,

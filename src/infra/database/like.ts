@@ -1,5 +1,5 @@
 /**
- * Escapes the wildcards of a text for `contains` and `startsWith`. A null character, which no row can
+ * Escapes the wildcards of a string for `contains` and `startsWith`. A null character, which no row can
  * contain, matches nothing.
  */
 export function literal(text: string): string {

@@ -1,6 +1,6 @@
 /**
- * Sends statements that are added together over one connection, in one write and without waiting in between. For each
- * statement by itself, PostgreSQL and this process would wake each other.
+ * Sends statements that are added together over one connection, in one write and without waiting in between. Sent
+ * separately, every statement would make PostgreSQL and this process wake each other.
  */
 import {
   type CustomTypesConfig,
@@ -14,19 +14,19 @@ import {
 import { ReadBatch, type ReadJob } from './read-batch.ts';
 import type { ReadStatement } from './wire-messages.ts';
 
-/** They run one after the other, so a slow one holds those behind it back. */
+/** Statements per connection. They run one after another, so a slow one delays those behind it. */
 const MAX_STATEMENTS = 8;
 /** Time after which reads behind a slow one are sent over another connection. */
 const SLOW_MS = 50;
-/** Connections for such reads, of which there are few, since those that are slow because of the load are slow again. */
+/** Connections for such reads. Only few, because reads that are slow because of the load would be slow again. */
 const MAX_OVERTAKING = 2;
 
 export interface Statement {
-  /** Of the prepared statement; '' for none. */
+  /** Name of the prepared statement; '' for none. */
   name: string;
   text: string;
   values: unknown[];
-  /** How columns are decoded. Default: as `pg` does. */
+  /** Decoders of column types. Default: those of `pg`. */
   types?: CustomTypesConfig;
 }
 
@@ -37,8 +37,8 @@ interface Job<Row> {
 }
 
 /**
- * The pool must have been made by `newQueryPool`. Returns a function that resolves with the rows of a statement,
- * which is a transaction of its own.
+ * Returns a function that runs a statement in its own transaction and resolves with its rows. The pool must come
+ * from `newQueryPool`.
  */
 export function createPipeline<Row extends QueryResultRow>(
   pool: Pool,
@@ -51,9 +51,9 @@ export function createPipeline<Row extends QueryResultRow>(
 }
 
 /**
- * The same for statements that only read, and return one value. It resolves with the text of that value. They
- * may share a transaction, also with those of other requests, and one may be sent again: when another one fails, or
- * when it has waited for a slow one.
+ * Like `createPipeline`, for statements that only read and that return one value; resolves with its text. They
+ * may share a transaction, also with those of other requests. A statement may be sent again: when another one fails,
+ * or when it has waited for a slow one.
  */
 export function createReadPipeline(
   pool: Pool,
@@ -77,7 +77,7 @@ export function createReadPipeline(
     });
   }
 
-  /** The first answers count, and the errors of the first connection. */
+  /** Sends the unanswered statements again. The first answer to each is used; errors only of the first connection. */
   function overtake(batch: ReadBatch): void {
     const [, ...behind] = batch.unanswered();
     if (behind.length === 0 || overtaking >= MAX_OVERTAKING) return;
@@ -88,12 +88,12 @@ export function createReadPipeline(
     });
   }
 
-  // Requests that have arrived meanwhile are among those that are handled before.
+  // `setImmediate`, so that requests that have already arrived are handled first and join the batch.
   const add = together((flush) => setImmediate(flush), read);
   return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
 }
 
-/** Collects what is added until `soon` calls back. */
+/** Collects jobs until `soon` calls back, then runs them together. */
 function together<Each>(
   soon: (flush: () => void) => unknown,
   run: (jobs: readonly Each[]) => Promise<void>,
@@ -110,12 +110,12 @@ function together<Each>(
 
   return (job) => {
     waiting.push(job);
-    // After the promise jobs of this tick, in which more statements may come.
+    // After the promise jobs of this tick, which may add more statements.
     if (waiting.length === 1) void Promise.resolve().then(() => soon(flush));
   };
 }
 
-/** Runs on a connection, or rejects the jobs if there is none. `run` resolves with an error of a statement. */
+/** Calls `run` with a connection, or rejects the jobs if there is none. `run` resolves with a statement's error. */
 async function withClient(
   pool: Pool,
   jobs: readonly { reject: (error: unknown) => void }[],
@@ -128,7 +128,7 @@ async function withClient(
     for (const { reject } of jobs) reject(error);
     return;
   }
-  // The statements that are under way fail with it.
+  // The running statements report the error.
   const ignore = (): void => {};
   client.on('error', ignore);
   const failure = await run(client);
@@ -144,9 +144,9 @@ async function run<Row extends QueryResultRow>(
   let failure: unknown;
   const send = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
     new Promise((done) => {
-      // `pg` copies an object of settings property by property, which takes longer than all else here.
+      // `pg` copies a config object property by property, which takes longer than everything else here.
       const query = new Query<Row>(statement) as unknown as QueryConfig;
-      // With a callback, since the promise of `pg` keeps results for several garbage collections.
+      // A callback, since the promises of `pg` keep results in memory for several garbage collections.
       client.query<Row>(query, (error: unknown, result) => {
         if (error) {
           failure = error;

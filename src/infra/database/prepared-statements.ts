@@ -1,20 +1,20 @@
-/** Names of prepared statements. */
+/** Decides which statements to prepare, and names them. */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 
-/** A connection keeps every named statement until it is closed. */
+/** Maximum number of named statements, since a connection keeps each until it is closed. */
 const MAX_NAMED = 500;
 const MAX_CANDIDATES = 2_000;
 /** Longer statements contain long lists, with a different text for each length. */
 const MAX_CHARACTERS = 10_000;
-/** Minimum number of runs for a statement to be prepared. */
+/** Minimum number of runs before a statement is prepared. */
 const USES_BEFORE_NAMED = 3;
-/** A statement without parameters is one message of the simple protocol, which is less work. */
+/** Statements that are never prepared: without parameters, one message of the simple protocol is less work. */
 const SIMPLE = new Set(['BEGIN', 'COMMIT', 'ROLLBACK']);
 
 /**
- * Returns a function that names a statement by its text, or gives '' for one that is to be sent
- * without a name: one that is new, or that came after the limit was reached.
+ * Returns a function that returns the name of a statement by its text, or '' for a statement to send
+ * without a name: a new one, or one that came after the limit was reached.
  */
 export function createStatementNames(): (sql: string) => string {
   const names = new Map<string, string>();

@@ -1,4 +1,4 @@
-/** Values of raw statements past Prisma, sent and decoded as by Prisma's `$queryRaw`. */
+/** Encodes and decodes values of raw statements sent without Prisma, in the same way as Prisma's `$queryRaw`. */
 import { Decimal } from '@prisma/client/runtime/client';
 import { type CustomTypesConfig, types } from 'pg';
 
@@ -8,7 +8,7 @@ const DATE = 1082;
 const TIMESTAMP = 1114;
 const NUMERIC = 1700;
 
-/** Of the types that `pg` decodes otherwise. Arrays of them are not used in results. */
+/** Parsers for types that `pg` decodes differently. Results contain no arrays of these types. */
 const PARSERS = new Map<number, (text: string) => unknown>([
   [INT8, BigInt],
   [DATE, (text) => new Date(`${text}T00:00:00Z`)],
@@ -21,7 +21,7 @@ export const RAW_TYPES = {
     PARSERS.get(oid) ?? types.getTypeParser(oid, format as 'text'),
 } as CustomTypesConfig;
 
-/** `pg` would write an instant in the zone of this process. */
+/** Encodes a parameter. `pg` would write an instant in the time zone of this process. */
 export function rawValue(value: unknown): unknown {
   if (value instanceof Date) return value.toISOString();
   return Array.isArray(value) ? value.map(rawValue) : value;

@@ -1,30 +1,30 @@
-/** Statements that are sent with one Sync, so that PostgreSQL writes their results at once. */
+/** Sends several statements with one Sync, so that PostgreSQL writes their results together. */
 import type { Socket } from 'node:net';
 import { Query } from 'pg';
 import { messagesFor, type ReadStatement } from './wire-messages.ts';
 
 export interface ReadJob {
   statement: ReadStatement;
-  /** With the only value that the statement returns, as text. */
+  /** Called with the single value that the statement returns, as text. */
   resolve: (value: string | null) => void;
   reject: (error: unknown) => void;
 }
 
-/** What `pg` keeps of a connection. */
+/** The internals of a `pg` connection that are used here. */
 interface Connection {
   readonly stream: Socket;
-  /** The texts of prepared statements by their names. */
+  /** Texts of prepared statements by name. */
   readonly parsedStatements: Record<string, string>;
 }
 
-/** On a pipelined connection `pg` takes no other queries than its own, whose handlers are replaced below. */
+/** On a pipelined connection, `pg` accepts only its own queries. Their handlers are replaced below. */
 const OwnQuery = Query as unknown as new (text: string) => object;
 
-/** Resolves its jobs as they are answered. Those that are not answered are left when one has failed. */
+/** Resolves its jobs as they are answered. When one fails, the unanswered jobs are left to the caller. */
 export class ReadBatch extends OwnQuery {
-  /** Called with the error of the statement that has failed, or without one. Set by `pg`, if it is not set. */
+  /** Called with the error of the failed statement, or without one on success. Set by `pg` if it is not set. */
   callback: ((error?: unknown) => void) | null = null;
-  /** Of the statement that is answered next. `pg` notes by them what is prepared. */
+  /** Name and text of the statement that is answered next. From them, `pg` records which statements are prepared. */
   name: string | undefined;
   text: string | undefined;
   readonly #jobs: readonly ReadJob[];

@@ -1,8 +1,8 @@
-/** Streams from one snapshot of the database, however long it takes to read them. */
+/** Streams rows from one snapshot of the database, for as long as the consumer takes, up to an hour. */
 import { sqltag as sql } from '@prisma/client/runtime/client';
 import type { SqlExecutor } from '../jobs/lease.ts';
 
-/** The part of a Prisma client that is needed. */
+/** The part of a Prisma client that is used here. */
 interface Transactions<Tx> {
   $transaction<R>(
     work: (tx: Tx) => Promise<R>,
@@ -10,15 +10,15 @@ interface Transactions<Tx> {
   ): Promise<R>;
 }
 
-/** Maximum number of open snapshots of a process: the size of their pool, and the limit on exports. */
+/** Maximum number of open snapshots per process: the size of their pool and the limit on concurrent exports. */
 export const SNAPSHOTS_AT_ONCE = 4;
 const MAX_WAIT_MS = 5_000;
-/** A snapshot keeps vacuum from removing rows that were deleted or changed since, in all tables. */
+/** Limited, because a snapshot keeps vacuum from removing rows deleted or changed since, in all tables. */
 const MAX_DURATION_MS = 3_600_000;
 
 /**
- * What `read` yields from a transaction that sees one state of the database. It reads only as fast as it is
- * consumed, and the transaction ends with the iteration. After an hour it breaks off with an error.
+ * Yields the items of `read`, which runs in a transaction that sees one state of the database. Reads only as fast as
+ * the items are consumed. The transaction ends with the iteration, or after an hour with an error.
  */
 export async function* inSnapshot<Tx extends SqlExecutor, Item>(
   db: Transactions<Tx>,
@@ -29,7 +29,7 @@ export async function* inSnapshot<Tx extends SqlExecutor, Item>(
   const finished = db
     .$transaction(
       async (tx) => {
-        // It holds no locks, and is idle while the consumer is slow.
+        // Raises the idle limit: the transaction only reads, and is idle while the consumer is slow.
         await tx.$executeRaw(sql`
           SELECT set_config('idle_in_transaction_session_timeout', ${`${MAX_DURATION_MS}`}, true)`);
         for await (const item of read(tx)) await writer.write(item);
@@ -41,7 +41,7 @@ export async function* inSnapshot<Tx extends SqlExecutor, Item>(
   try {
     yield* readable;
   } finally {
-    // When the consumer has stopped, the next write fails and ends the transaction.
+    // If the consumer has stopped, the next write fails and ends the transaction.
     await readable.cancel().catch(() => undefined);
     await finished;
   }

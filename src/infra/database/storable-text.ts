@@ -1,9 +1,9 @@
-/** Removes what PostgreSQL cannot store: null characters and lone surrogates. */
+/** Removes characters that PostgreSQL cannot store: null characters and lone surrogates. */
 export function toStorableText(text: string): string {
   return text.replaceAll('\u0000', '').toWellFormed();
 }
 
-/** A reviver for `JSON.parse` that does the same to every text and key. */
+/** Reviver for `JSON.parse` that applies `toStorableText` to every string and key. */
 export function storableJson(_key: string, value: unknown): unknown {
   if (typeof value === 'string') return toStorableText(value);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;

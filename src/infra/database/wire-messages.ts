@@ -6,22 +6,22 @@
 type Value = string | number | boolean;
 
 export interface ReadStatement {
-  /** Of the prepared statement; '' for none. */
+  /** Name of the prepared statement; '' for none. */
   name: string;
   text: string;
   values: readonly (Value | readonly Value[])[];
 }
 
-/** Bytes of the messages without their strings. */
+/** Upper bound for the bytes of a statement's messages, without their strings. */
 const FIXED_BYTES = 64;
 const BYTES_OF_LENGTH = 4;
-/** Most bytes of a character of a string in UTF-8. */
+/** Maximum number of UTF-8 bytes per character of a JavaScript string. */
 const BYTES_OF_CHARACTER = 3;
 
 /**
- * Executes the statements one after the other, as one implicit transaction: when one fails, those behind it are
- * skipped. Descriptions of the results are not requested. `isKnown` says whether the connection has prepared
- * the statement of a name.
+ * Messages that execute the statements one after another in one implicit transaction: when one fails, those behind it
+ * are skipped. Result descriptions are not requested. `isKnown` tells whether the connection has prepared
+ * the statement with a name.
  */
 export function messagesFor(
   statements: readonly ReadStatement[],
@@ -39,12 +39,12 @@ export function messagesFor(
   for (const { name, text, values } of messages) {
     if (text !== null) writer.message('P', () => writer.string(name).string(text).int16(0));
     writer.message('B', () => {
-      // No portal name, and no formats: all is text.
+      // No portal name, and no formats: all values are text.
       writer.string('').string(name).int16(0).int16(values.length);
       for (const value of values) writer.value(value);
       writer.int16(0);
     });
-    // Of the portal without a name, all rows.
+    // All rows of the unnamed portal.
     writer.message('E', () => writer.string('').int32(0));
   }
   writer.message('S', () => {});
@@ -86,7 +86,7 @@ class Writer {
     });
   }
 
-  /** With a null at its end. */
+  /** Writes a null-terminated string. */
   string(text: string): this {
     if (text !== '') this.#end += this.#buffer.write(text, this.#end);
     this.#end = this.#buffer.writeUInt8(0, this.#end);
@@ -103,7 +103,7 @@ class Writer {
     return this;
   }
 
-  /** Writes a part behind its length in bytes, which counts itself, less `without`. */
+  /** Writes a part after its length in bytes. The length includes its own bytes, minus `without`. */
   #sized(without: number, write: () => void): void {
     const start = this.#end;
     this.#end += BYTES_OF_LENGTH;

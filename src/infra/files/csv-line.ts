@@ -1,13 +1,13 @@
-/** Writes rows of CSV that no spreadsheet executes. Pure. */
+/** Writes CSV rows that no spreadsheet executes as formulas. Pure. */
 
 /**
  * Cells that a spreadsheet interprets as a formula (https://owasp.org/www-community/attacks/CSV_Injection).
- * Some read the wide characters of East Asia as the narrow ones.
+ * Some treat full-width characters like the ASCII ones.
  */
 const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
 const PHONE_NUMBER = /^\+\d{2,15}$/;
 
-/** Formats a row so that spreadsheets take no cell for a formula. */
+/** Formats a row so that spreadsheets interpret no cell as a formula. */
 export function csvLine(cells: readonly (string | number | null)[]): string {
   return `${cells.map(csvCell).join(',')}\r\n`;
 }

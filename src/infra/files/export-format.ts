@@ -1,11 +1,11 @@
-/** Rows of an export as CSV or JSON Lines. */
+/** Formats the rows of an export as CSV or JSON Lines. */
 import { csvLine } from './csv-line.ts';
 
 export type ExportFormat = 'CSV' | 'JSON_LINES';
 
-/** Columns for each kind of key; further keys have none. */
+/** Maximum number of columns for each kind of key. Further keys get no column. */
 export const MAX_KEY_COLUMNS = 200;
-/** Number of rows that are searched for keys before the keys of all rows are queried. */
+/** Number of rows to search for keys before querying the keys of all rows. */
 const MAX_SEARCHED = 10_000;
 
 type Cell = string | number | null;
@@ -15,20 +15,20 @@ export interface RowWriter<Row> {
   /** Fixed columns of the CSV, in order. */
   columns: readonly string[];
   cells: (row: Row) => readonly Cell[];
-  /** Objects whose keys become columns, by the prefix of those, which may be empty. */
+  /** Objects whose keys become columns, by the prefix of the columns, which may be empty. */
   keyed: ((row: Row) => Readonly<Record<string, unknown>>) | null;
   json: (row: Row) => object;
-  /** Number of columns for the keys of each prefix. Default: `MAX_KEY_COLUMNS`. */
+  /** Maximum number of columns for the keys of each prefix. Default: `MAX_KEY_COLUMNS`. */
   maxKeys?: number;
 }
 
 export interface RowSource<Row> {
   pages: () => AsyncIterable<readonly Row[]>;
-  /** The keys of many rows by prefix, in one statement: those of the rows, and perhaps of others. */
+  /** The keys of all rows by prefix, read with one statement. May include keys of other rows. */
   allKeys: () => Promise<Readonly<Record<string, readonly string[]>>>;
 }
 
-/** The lines of an export. CSV reads the first rows twice, the first time for the keys that become columns. */
+/** The lines of an export. For CSV the first rows are read twice: first for the keys that become columns. */
 export async function* exportLines<Row>(
   format: ExportFormat,
   writer: RowWriter<Row>,
@@ -60,8 +60,8 @@ export async function* exportLines<Row>(
 }
 
 /**
- * Reads the rows unless there are many, which would take longer than clients and proxies wait for the first
- * byte. Yields nothing to write after each page, so that an export ends there when the client has disconnected.
+ * Collects the keys from the rows, unless there are many: that would take longer than clients and proxies wait for the
+ * first byte. Yields an empty string after each page, so that the export ends there if the client has disconnected.
  */
 async function* keyColumns<Row>(
   {

@@ -6,7 +6,7 @@ import path from 'node:path';
 
 const READ_BYTES = 256 * 1024;
 
-/** Its properties identify the content: idempotency compares files by them. */
+/** An uploaded file. Its properties identify the content: idempotency compares files by them. */
 export abstract class UploadedFile {
   readonly filename: string;
   /** Size as sent. Bytes beyond the limit are counted but not stored. */
@@ -19,7 +19,7 @@ export abstract class UploadedFile {
     this.sha256 = seen.sha256;
   }
 
-  /** Reads from the beginning, each time. A file on disk is never in memory as a whole. */
+  /** Reads from the beginning each time. A file on disk is never held in memory as a whole. */
   abstract read(): AsyncGenerator<Buffer>;
   abstract close(): Promise<void>;
 }
@@ -51,7 +51,7 @@ class FileOnDisk extends UploadedFile {
   }
 }
 
-/** A file given as text. */
+/** A file given as a string. */
 export class FileFromText extends UploadedFile {
   readonly #content: Buffer;
 
@@ -73,12 +73,12 @@ export interface Spool {
   write(chunk: Buffer): Promise<void>;
   /** The file, which the caller must close. */
   finish(): UploadedFile;
-  /** Deletes what was written. */
+  /** Deletes the data written so far. */
   discard(): Promise<void>;
 }
 
 /**
- * Stores a file chunk by chunk, at most `maxBytes`. It is unlinked from the start, so the system deletes
+ * Stores a file chunk by chunk, up to `maxBytes`. It is unlinked from the start, so the system deletes
  * it when the process ends.
  */
 export async function openSpool(filename: string, maxBytes: number): Promise<Spool> {

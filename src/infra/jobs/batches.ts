@@ -1,4 +1,4 @@
-/** Groups items that arrive one by one, so that many are worked on at once when many arrive. */
+/** Groups items that arrive one by one into batches, so that many are processed together under load. */
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 
 export interface Batches<Item, Result> {
@@ -8,13 +8,13 @@ export interface Batches<Item, Result> {
 
 export interface BatchOptions<Item, Result> {
   /**
-   * Works on a batch and returns the result of each item, in order. When a batch of several fails, it is
-   * called for each item alone, so that an item's failure is its own.
+   * Processes a batch and returns the result of each item, in order. If a batch of several items fails, it is
+   * called again for each item alone, so that one item cannot fail the others.
    */
   work: (items: readonly Item[]) => Promise<readonly Result[]>;
-  /** Most items of a batch. */
+  /** Maximum number of items per batch. */
   size: number;
-  /** Pause before each batch, in which more items may arrive. Default: none. */
+  /** Pause before each batch, during which more items may arrive. Default: none. */
   waitMs?: number;
 }
 
@@ -25,7 +25,7 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * One batch at a time: the items that arrive meanwhile are the next one. The first one has the items of one
+ * Processes one batch at a time: items that arrive meanwhile form the next one. The first batch has the items of one
  * turn of the event loop.
  */
 export function createBatches<Item, Result>({

@@ -1,6 +1,6 @@
 /**
- * Work on batches in which single items may fail permanently: those are found, and skipped in the next batches
- * for growing times. In memory: every process finds them itself, and again after a restart.
+ * Batch work in which single items may fail permanently: finds those items, and skips them in the next batches
+ * for increasing times. Kept in memory: every process finds them itself, and again after a restart.
  */
 
 const FIRST_MS = 5_000;
@@ -13,7 +13,7 @@ export class HeldBack {
   ids(): string[] {
     const now = Date.now();
     for (const [id, { until }] of this.#items) {
-      // It has not failed again: it succeeded, or is gone.
+      // The item has not failed again: it succeeded, or no longer exists.
       if (until < now - LONGEST_MS) this.#items.delete(id);
     }
     return [...this.#items].flatMap(([id, { until }]) => (until > now ? id : []));
@@ -27,10 +27,10 @@ export class HeldBack {
 }
 
 /**
- * Works on all items together and, when that fails, on each half of them in turn, down to single items. So one
- * that always fails costs a few more attempts, and the others none of their work.
+ * Processes all items together and, if that fails, each half in turn, down to single items. So an item that
+ * always fails costs only a few more attempts, and the other items are still processed.
  *
- * @param failed gets an item that fails alone. What it throws ends the work.
+ * @param failed called with an item that fails alone. An error that it throws ends the work.
  */
 export async function workInHalves<Item>(
   items: readonly Item[],

@@ -1,5 +1,5 @@
 /**
- * Jobs in the same PostgreSQL, by pg-boss. They are enqueued in the transaction that changes the state,
+ * Jobs in the same PostgreSQL database, run by pg-boss. They are enqueued in the transaction that changes the state,
  * and run at least once, so every handler must be idempotent.
  */
 import { randomUUID } from 'node:crypto';
@@ -18,29 +18,29 @@ import type { Failures } from '../failures.ts';
 
 const MAX_OUTPUT = 1_000;
 /**
- * Workers are woken: by `NOTIFY` for a new job, by the end of another one, and by `wakeWorkers` for retries
- * and jobs with a later start. So that hundreds of them do not ask in vain, they poll only rarely.
+ * Workers are woken by `NOTIFY` for a new job, by the end of another job, and by `wakeWorkers` for retries
+ * and jobs with a later start. Polling is rare, so that hundreds of workers do not query in vain.
  */
 const POLL_SECONDS = 600;
 const LISTEN_CHECK_MS = 60_000;
-/** How often to look for jobs whose process died and whose time limit has passed. */
+/** Interval of the check for jobs whose process died and whose time limit has passed. */
 const SUPERVISE_SECONDS = 120;
-/** Connections for the statements of pg-boss, which are short. All workers ask at once. */
+/** Connections for the statements of pg-boss, which are short. All workers query at the same time. */
 const JOB_POOL = 2;
-/** Maximum number of connections that jobs use: `JOB_POOL`, and the one of LISTEN. */
+/** Maximum number of connections that jobs use: `JOB_POOL` plus one for LISTEN. */
 export const JOB_CONNECTIONS = JOB_POOL + 1;
 const DUE = sql`state < 'active' AND start_after <= now()`;
 
 export interface JobDefinition<Payload extends object> {
-  /** Imperative, e.g. `placeCalls`. */
+  /** In the imperative, such as `placeCalls`. */
   readonly name: string;
-  /** Contains only ids. Validated when the job is enqueued and when it is run. */
+  /** Contains only ids. Validated when the job is enqueued and when it runs. */
   readonly payload: ZodType<Payload>;
   /** Maximum number of retries. Default: 20. */
   readonly retryLimit: number;
   /** Delay of the first retry; doubles up to five minutes. Default: 5. */
   readonly retryDelaySeconds: number;
-  /** Time limit. The job then fails and its signal is aborted. Default: 300. */
+  /** Time limit, after which the job fails and its signal is aborted. Default: 300. */
   readonly expireSeconds: number;
   /** Maximum number of concurrent jobs in a process. Default: 5. */
   readonly concurrency: number;
@@ -68,7 +68,7 @@ export function defineJob<Payload extends object>(
   };
 }
 
-/** A Prisma client or a transaction of it. */
+/** A Prisma client or one of its transactions. */
 export interface SqlRunner {
   $queryRawUnsafe<T = unknown>(query: string, ...values: unknown[]): Promise<T>;
 }
@@ -80,7 +80,7 @@ export interface EnqueueOptions {
    */
   group: string | null;
   startAfter?: Date;
-  /** At most one waiting job of this name and key. */
+  /** Key that allows at most one waiting job with this name and key. Default: no limit. */
   singletonKey?: string;
 }
 
@@ -92,27 +92,27 @@ export interface JobContext {
 export type JobHandler<Payload> = (payload: Payload, context: JobContext) => Promise<void>;
 
 export interface Jobs {
-  /** Enqueues in the given transaction, so the job exists if and only if the change does. */
+  /** Enqueues in the given transaction, so the job exists if and only if the change is committed. */
   enqueue<Payload extends object>(
     tx: SqlRunner,
     job: JobDefinition<Payload>,
     payload: Payload,
     options: EnqueueOptions,
   ): Promise<void>;
-  /** The same for many jobs of one kind, in one statement. */
+  /** Enqueues many jobs of one kind with one statement. */
   enqueueMany<Payload extends object>(
     tx: SqlRunner,
     job: JobDefinition<Payload>,
     entries: readonly ({ payload: Payload } & EnqueueOptions)[],
   ): Promise<void>;
-  /** Starts to run jobs of this kind in this process. */
+  /** Starts running jobs of this kind in this process. */
   work<Payload extends object>(
     job: JobDefinition<Payload>,
     handler: JobHandler<Payload>,
   ): Promise<void>;
-  /** SQL condition: whether a waiting job may run now. */
+  /** SQL condition that is true if a waiting job may run now. */
   hasDue(): Sql;
-  /** Lets the workers of this process look for such jobs. */
+  /** Makes the workers of this process look for such jobs. */
   wakeWorkers(db: SqlRunner): Promise<void>;
   /** Waits up to `graceMs` for running jobs, then aborts their signals. */
   stop(graceMs?: number): Promise<void>;
@@ -140,14 +140,14 @@ function queueSettings(definition: JobDefinition<never>) {
 }
 
 /**
- * Creates the queues that do not exist, and updates those that an earlier release created with other settings.
- * Jobs that are queued keep theirs, and the policy of a queue cannot change.
+ * Creates missing queues, and updates those that an earlier release created with other settings.
+ * Queued jobs keep their settings, and the policy of a queue cannot change.
  */
 async function prepareQueues(
   boss: PgBoss,
   definitions: readonly JobDefinition<never>[],
 ): Promise<void> {
-  // Without names it would return all queues.
+  // Without names, `getQueues` would return all queues.
   if (definitions.length === 0) return;
   const existing = await boss.getQueues(definitions.map(({ name }) => name));
   const queues = new Map(existing.map((queue) => [queue.name, queue]));
@@ -166,7 +166,7 @@ function differs(queue: QueueResult, settings: ReturnType<typeof queueSettings>)
   return names.some((name) => queue[name] !== settings[name]);
 }
 
-/** Creates the schema of pg-boss and the queues if they do not exist, and updates settings of queues that differ. */
+/** Creates the schema of pg-boss and missing queues, and updates queues whose settings differ. */
 export async function startJobs(options: JobsOptions): Promise<Jobs> {
   const { databaseUrl, definitions, failures, worker } = options;
   const boss = new PgBoss({
@@ -179,7 +179,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
     schedule: false,
     useListenNotify: worker,
     notifyHeartbeatIntervalMs: LISTEN_CHECK_MS,
-    // Dependencies between jobs, which nothing here uses, settings of queues, and upgrades of its tables.
+    // Checks that are rarely or never needed: job dependencies (unused here), queue settings, and table upgrades.
     flowIntervalSeconds: POLL_SECONDS,
     queueCacheIntervalSeconds: POLL_SECONDS,
     bamIntervalSeconds: POLL_SECONDS,
@@ -220,7 +220,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
       for (const { id, name } of boss.getWipData()) if (names.has(name)) boss.notifyWorker(id);
     },
     async stop(graceMs = 10_000) {
-      // pg-boss itself looks every half second whether the running jobs have ended.
+      // Does not use pg-boss's own graceful stop, which checks only every half second whether jobs have ended.
       const names = new Set(boss.getWipData().map(({ name }) => name));
       const drained = Promise.all([...names].map((name) => boss.offWork(name, { wait: true })));
       await Promise.race([drained, pause(graceMs, undefined, { ref: false })]);
@@ -230,7 +230,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
 }
 
 /**
- * Each worker fetches jobs by itself, so a job that hangs blocks only its own worker. The end of a job
+ * Each worker fetches its own jobs, so a job that hangs blocks only its own worker. The end of a job
  * wakes all workers, so there is no pause between waiting jobs.
  */
 async function startWorkers<Payload extends object>(
@@ -262,7 +262,7 @@ async function startWorkers<Payload extends object>(
     .map(({ id }) => id);
 }
 
-/** @returns the failure; null on success. */
+/** @returns the failure, or null on success. */
 async function runHandler<Payload extends object>(
   failures: Failures,
   job: JobDefinition<Payload>,

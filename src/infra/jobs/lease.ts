@@ -1,12 +1,12 @@
 /**
- * Leases on rows: the exclusive right to work on a row for a limited time. When a holder dies, another can
- * take the lease after it expires. A holder that lost its lease notices when it writes.
+ * Leases on rows: the exclusive right to work on a row for a limited time. If a holder dies, another can
+ * take the lease after it expires. A holder that lost its lease notices this when it writes.
  */
 import { raw, type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import { newId } from '../ids.ts';
 import { repeat } from './repeat.ts';
 
-/** The lease has expired and may be held by another, or the row no longer exists. */
+/** The lease has expired and another holder may have it, or the row no longer exists. */
 export class LeaseLostError extends Error {
   override name = 'LeaseLostError';
 
@@ -17,13 +17,13 @@ export class LeaseLostError extends Error {
 
 export interface LeaseColumns {
   table: string;
-  /** Column of the holder's lease id, a `uuid`. */
+  /** Column with the lease id of the holder, a `uuid`. */
   id: string;
-  /** Column of the expiry, a `timestamptz`. */
+  /** Column with the expiry, a `timestamptz`. */
   until: string;
 }
 
-/** A Prisma client or a transaction of it. */
+/** A Prisma client or one of its transactions. */
 export interface SqlExecutor {
   $executeRaw(query: Sql): Promise<number>;
 }
@@ -31,18 +31,18 @@ export interface SqlExecutor {
 export interface Lease {
   /** Value of the row's lease column while this lease is held. */
   readonly id: string;
-  /** SQL: the expiry of a lease that is taken or renewed now, by the clock of the database. */
+  /** SQL: the expiry of a lease taken or renewed now, by the database clock. */
   readonly expiry: Sql;
-  /** SQL condition: the row is still leased by this lease. */
+  /** SQL condition that is true while this lease holds the row. */
   readonly held: Sql;
   /**
-   * Takes the lease if it is free and `when` is true. `set` changes more columns in the same statement.
+   * Takes the lease if it is free and `when` is true. `set` changes further columns in the same statement.
    *
    * @returns whether it was taken.
    */
   claim(db: SqlExecutor, more?: { when?: Sql; set?: Sql }): Promise<boolean>;
   /**
-   * Takes the lease if it is free or the row does not exist, which is then inserted.
+   * Takes the lease if it is free. If the row does not exist, inserts it with the lease.
    *
    * @returns whether it was taken.
    */
@@ -53,15 +53,15 @@ export interface Lease {
   release(db: SqlExecutor, more?: { set?: Sql }): Promise<void>;
 }
 
-/** The row to insert when nobody has claimed it before. */
+/** The row to insert if it does not exist. */
 export interface InsertedRow {
-  /** Names of the columns, without those of the lease. The first one is unique. */
+  /** Column names, without those of the lease. The first column is unique. */
   columns: readonly [string, ...string[]];
-  /** SQL: a SELECT of their values. Nothing is claimed if it returns no row. */
+  /** SQL: a SELECT of the values. Nothing is claimed if it returns no row. */
   select: Sql;
 }
 
-/** SQL condition: nobody holds an unexpired lease on the row. */
+/** SQL condition that is true if no unexpired lease holds the row. */
 export function leaseIsFree({ until }: Pick<LeaseColumns, 'until'>): Sql {
   return sql`(${raw(until)} IS NULL OR ${raw(until)} < now())`;
 }
@@ -70,7 +70,7 @@ export interface LeaseOptions {
   columns: LeaseColumns;
   /** SQL condition that selects the row. */
   row: Sql;
-  /** How long the lease lasts after it is taken or renewed. */
+  /** Duration of the lease after it is taken or renewed. */
   seconds: number;
 }
 
@@ -78,7 +78,7 @@ export interface LeaseOptions {
 export function newLease({ columns, row, seconds }: LeaseOptions): Lease {
   const leaseId = newId();
   const [table, id, until] = [raw(columns.table), raw(columns.id), raw(columns.until)];
-  // Not `now()`, which is the start of the transaction.
+  // Not `now()`, which returns the start of the transaction.
   const expiry = sql`clock_timestamp() + make_interval(secs => ${seconds}::float8)`;
   const held = sql`${id} = ${leaseId}::uuid`;
   const and = (set?: Sql): Sql => (set ? sql`, ${set}` : sql``);
@@ -115,7 +115,7 @@ export function newLease({ columns, row, seconds }: LeaseOptions): Lease {
 
 /**
  * Renews a lease while `work` runs, three times per lease duration. A failed renewal is reported and
- * repeated; `work` must check the lease when it writes.
+ * retried; `work` must check the lease when it writes.
  */
 export async function whileRenewing<T>(
   options: { renew: () => Promise<unknown>; seconds: number; failed: (error: unknown) => void },
@@ -123,7 +123,7 @@ export async function whileRenewing<T>(
 ): Promise<T> {
   const { renew, seconds, failed } = options;
   let isOver = false;
-  // The work may end, and with it the lease, while a renewal is under way.
+  // The work, and with it the lease, may end during a renewal.
   const report = (error: unknown): void => (isOver ? undefined : failed(error));
   const stop = repeat((seconds * 1000) / 3, () => renew().catch(report));
   try {

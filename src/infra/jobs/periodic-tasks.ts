@@ -1,19 +1,19 @@
-/** Runs tasks periodically, and asks the database in one statement which of them have anything to do. */
+/** Runs tasks periodically. One statement checks which of them have work. */
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Bus, Json } from '../bus.ts';
 import { hiddenFromPlanner } from '../database/hidden-from-planner.ts';
 import type { Failures } from '../failures.ts';
 import { newId } from '../ids.ts';
 
-/** Safe to run in several processes at once. */
+/** A task that is safe to run in several processes at once. */
 export interface PeriodicTask {
   name: string;
   everySeconds: number;
   /** Pause while there is no work. Default: `everySeconds`. */
   idleSeconds?: number;
-  /** Whether a run in one process is enough for all. Default: no. */
+  /** Whether one process runs the task on behalf of all. Default: false. */
   shared?: boolean;
-  /** SQL condition: whether there may be work. Default: always. Its text must not vary. */
+  /** SQL condition that is true if there may be work. Default: always true. Its text must not vary. */
   hasWork?: () => Sql;
   run: () => Promise<unknown>;
 }
@@ -26,15 +26,15 @@ export interface PeriodicHost {
   closing: AbortSignal;
 }
 
-/** Bus topic of tasks which a process found to have no work, or has run for all. */
+/** Bus topic for tasks that a process found to have no work, or has run on behalf of all. */
 const TOPIC = 'periodicTasks';
-/** Tasks that are due this soon are asked about in the same statement. */
+/** Tasks that are due within this time are checked with the same statement. */
 const TOGETHER_MS = 1_000;
-/** How much later other processes ask, so that one of them asks for all. */
+/** Additional delay of the other processes, so that one process checks for all. */
 const AFTER_OTHERS_MS = { min: 500, max: 1_500 };
 /**
- * After this long, each process asks by itself: another one may be wrong, as when its clock is late, or it
- * uses the same Redis with another database.
+ * Time after which each process checks by itself: another process may be wrong, for example because its clock is
+ * slow, or because it uses the same Redis with another database.
  */
 const TRUST_OTHERS_MS = 20_000;
 
@@ -48,17 +48,17 @@ type News = {
 
 interface Scheduled {
   readonly task: PeriodicTask;
-  /** By the monotonic clock. */
+  /** Time of the monotonic clock. */
   dueAt: number;
-  /** When this process last asked about it, or ended a run. */
+  /** When this process last checked for work, or ended a run. */
   askedAt: number;
   isRunning: boolean;
 }
 
 /**
  * Runs each task now, and again a fixed time after the end of each run, until the host closes. A task with
- * `hasWork` is skipped while it has none; a process that finds none, or has run a shared task, tells the
- * others, which then ask later. When that process ends or the bus fails, they ask by themselves.
+ * `hasWork` is skipped while it has none. A process that finds no work, or has run a shared task, tells the
+ * others, which then check later. If that process ends or the bus fails, they check by themselves.
  */
 export function startPeriodicTasks(
   host: PeriodicHost,
@@ -73,7 +73,7 @@ class PeriodicTasks {
   readonly #tasks: readonly Scheduled[];
   readonly #trustOthersMs: number;
   readonly #id = newId();
-  /** How much later than others this process asks. */
+  /** Additional delay of this process after a message from another one. */
   readonly #laterMs =
     AFTER_OTHERS_MS.min + Math.random() * (AFTER_OTHERS_MS.max - AFTER_OTHERS_MS.min);
   #timer: NodeJS.Timeout | undefined;
@@ -98,7 +98,7 @@ class PeriodicTasks {
   #wake(): void {
     if (this.#host.closing.aborted) return;
     this.#host.background('periodicTasks', async () => {
-      // Nothing is due any more when another process has found no work since the timer was set.
+      // Nothing is due if another process has found no work since the timer was set.
       if (this.#dueWithin(0).length > 0) {
         for (const one of await this.#withWork(this.#dueWithin(TOGETHER_MS))) this.#run(one);
       }
@@ -121,7 +121,7 @@ class PeriodicTasks {
     this.#timer = setTimeout(() => this.#wake(), Math.max(0, dueAt - performance.now()));
   }
 
-  /** Those that may have work. The others are due again after their interval. */
+  /** The due tasks that may have work. The others become due again after their interval. */
   async #withWork(due: readonly Scheduled[]): Promise<Scheduled[]> {
     const asked = due.filter(({ task }) => task.hasWork);
     if (asked.length === 0) return [...due];
@@ -143,7 +143,7 @@ class PeriodicTasks {
     }
   }
 
-  /** One statement for every combination of tasks, so that it is prepared once. */
+  /** Names of the tasks with work. The statement is the same for every combination of tasks, so it is prepared once. */
   async #ask(asked: readonly Scheduled[]): Promise<Set<string>> {
     const conditions = this.#tasks.flatMap((one) =>
       one.task.hasWork

@@ -1,8 +1,8 @@
-/** Repeats work on a timer that does not pile up while the work takes longer than the interval. */
+/** Repeats work on a timer. Runs do not pile up if the work takes longer than the interval. */
 
 /**
- * Does `work` every so often until the returned function is called. A turn that comes while the last one has not
- * ended is skipped, as when the database has stopped responding. `work` handles its failures.
+ * Calls `work` every `everyMs` until the returned function is called. A call that is due before the last one has
+ * ended is skipped, for example when the database has stopped responding. `work` must handle its own failures.
  */
 export function repeat(everyMs: number, work: () => Promise<unknown>): () => void {
   let isWorking = false;

@@ -1,9 +1,9 @@
 /**
- * Runs of work that one process does for all: at once after a quiet time, otherwise an interval after the
- * beginning of the run before, for all that was requested meanwhile. The same process does it as long as it
- * lives: the others wait longer, and leave the work to the one that begins.
+ * Runs of work that one process does on behalf of all. A run starts at once after a quiet time, otherwise an interval
+ * after the start of the previous run, and covers everything requested meanwhile. The same process keeps doing the
+ * work as long as it lives: the others wait longer, and cancel their own run when one starts.
  *
- * This only spares work. That nothing is done twice must follow from the locks of the run, and a request may
+ * This only saves work. The run's own locks must ensure that nothing is done twice, and a request may
  * be lost: a periodic run is the fallback.
  */
 import type { Bus, Json } from '../bus.ts';
@@ -11,7 +11,7 @@ import { newId } from '../ids.ts';
 
 /**
  * Additional delay of processes other than the one that ran last. Longer than a busy process may take to
- * begin: a second run would find nothing, or wait for the locks of the first.
+ * start: a second run would find no work, or wait for the locks of the first.
  */
 const SPREAD_MS = { min: 400, max: 1_200 };
 
@@ -24,36 +24,36 @@ export interface SharedRunsHost {
 export interface SharedRunsOptions {
   /** Bus topic, which is also the name of the work in logs. */
   topic: string;
-  /** Does all that is due. It calls `begin` before it reads anything. */
+  /** Does all work that is due. Must call `begin` before it reads anything. */
   run: () => Promise<void>;
-  /** Least time between the beginnings of two runs. */
+  /** Minimum time between the starts of two runs. */
   intervalMs: number;
   /** Longer delays are left to the periodic run. Default: no limit. */
   maxDelayMs?: number;
-  /** Called when another process begins a run, which takes over what is requested. */
+  /** Called when another process starts a run, which takes over all requests. */
   leave?: () => void;
 }
 
 export interface SharedRuns {
-  /** To be called when a run begins, before it reads anything, also when it was not requested here. */
+  /** To be called when a run starts, before it reads anything, even if it was not requested here. */
   begin(): void;
-  /** Requests a run by this process alone. */
+  /** Requests a run by this process only. */
   requestHere(delayMs: number): void;
-  /** The same at once, without the interval: there is room again for what was left. */
+  /** Requests an immediate run by this process, without the interval: there is capacity again for deferred work. */
   requestNow(): void;
-  /** Requests a run by another process at once, without the interval: this one can do no more. */
+  /** Requests an immediate run by another process, without the interval: this one has no capacity left. */
   handOver(): void;
 }
 
-/** A request for a run after a delay, by any process but `except`; or the ID of a process that begins a run. */
+/** A request for a run after a delay, by any process except `except`; or the ID of a process that starts a run. */
 type Message = { inMs: number; except?: string } | { begins: string };
 
-/** Requests a run of the process that does this work. Call it after the commit of what the run is to find. */
+/** Requests a run from the process that does this work. Call it after committing what the run should find. */
 export function requestRun(bus: Bus, topic: string, delayMs = 0): void {
   bus.publish(topic, { inMs: delayMs } satisfies Message);
 }
 
-/** Makes this process do the work when it is requested, until the host closes. */
+/** Makes this process do the work on request, until the host closes. */
 export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions): SharedRuns {
   const { bus, closing, background } = host;
   const { topic, run, intervalMs, maxDelayMs = Number.POSITIVE_INFINITY, leave } = options;

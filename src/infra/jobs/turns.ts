@@ -1,7 +1,7 @@
-/** Limits how much work of one kind runs at once for each key, such as an organization. */
+/** Limits how much work of one kind runs concurrently per key, such as an organization. */
 
 export interface Turns {
-  /** Runs `work`, when fewer than the maximum run for the key. Those that wait come in order. */
+  /** Runs `work` once fewer than the maximum are running for the key. Waiting calls run in order. */
   take<Result>(key: string, work: () => Promise<Result>): Promise<Result>;
 }
 
@@ -11,7 +11,7 @@ export function createTurns(max: number): Turns {
     async take(key, work) {
       const queue = queues.get(key) ?? { running: 0, waiting: [] };
       queues.set(key, queue);
-      // Whoever ends hands its turn on, so that nobody comes in between.
+      // A call that ends passes its slot to the next waiting one, so that no later call gets in between.
       if (queue.running < max) queue.running += 1;
       else await new Promise<void>((resolve) => queue.waiting.push(resolve));
       try {

@@ -1,39 +1,39 @@
 /** One timer for the earliest of several requested wake-ups. */
 
-/** Longest delay that `setTimeout` accepts. */
+/** The longest delay that `setTimeout` accepts. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 export interface WakeTimer {
   /**
    * Wakes after `delayMs`, unless an earlier wake-up is already scheduled. Does nothing once the
-   * signal is aborted, or when `delayMs` exceeds `maxDelayMs`.
+   * signal is aborted, or if `delayMs` exceeds `maxDelayMs`.
    */
   wakeAfter(delayMs: number): void;
-  /** The same at an instant of the system clock. */
+  /** Like `wakeAfter`, at a time of the system clock. */
   wakeAt(at: Date): void;
-  /** Cancels the wake-up that is scheduled. */
+  /** Cancels the scheduled wake-up. */
   cancel(): void;
 }
 
 export interface WakeTimerOptions {
-  /** Finds out what is due and schedules the next wake-up. Must not throw. */
+  /** Handles what is due and schedules the next wake-up. Must not throw. */
   wake: () => void;
-  /** Cancels the timer for good. */
+  /** Cancels the timer permanently. */
   signal: AbortSignal;
-  /** Shortest delay. Default: 0. */
+  /** Minimum delay. Default: 0. */
   minDelayMs?: number;
   /** Longer delays are ignored, for callers that also poll. Default: no limit. */
   maxDelayMs?: number;
 }
 
 /**
- * Combines requests into one wake-up at the earliest of them, which must then handle all that is due. The
+ * Combines requests into one wake-up at the earliest requested time, which must then handle all that is due. The
  * timer does not keep the process alive.
  */
 export function createWakeTimer(options: WakeTimerOptions): WakeTimer {
   const { wake, signal, minDelayMs = 0, maxDelayMs = Number.POSITIVE_INFINITY } = options;
   let timer: NodeJS.Timeout | undefined;
-  /** By the monotonic clock, so that a change of the system clock does not matter. */
+  /** Time of the monotonic clock, so that changes of the system clock do not matter. */
   let dueAt = Number.POSITIVE_INFINITY;
   signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
 

@@ -1,4 +1,4 @@
-/** The dialects of JSON Schema that are understood: draft 2020-12, and draft-07 if `$schema` says so. */
+/** Supported dialects of JSON Schema: draft 2020-12, and draft-07 if `$schema` says so. */
 import { Ajv, type AnySchema, type Options } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 
@@ -7,7 +7,7 @@ const OPTIONS = {
   strict: false,
   logger: false,
   validateFormats: false,
-  // Either of them makes the time and memory of a compilation grow faster than the schema.
+  // With either of these, compilation time and memory grow faster than the schema.
   inlineRefs: false,
   code: { optimize: false },
 } as const;
@@ -16,7 +16,7 @@ export type NewAjv = (more?: Options) => Ajv;
 
 export interface Dialect {
   newAjv: NewAjv;
-  /** The schema without `$schema`, which the compiler would look up. */
+  /** The schema without `$schema`, because the compiler would look it up. */
   content: Record<string, unknown> & AnySchema;
 }
 

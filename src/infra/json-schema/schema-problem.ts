@@ -1,19 +1,19 @@
 /**
- * Checks JSON Schemas that users provide, without compiling them: a compilation takes much longer, and more
- * memory, than a request may.
+ * Checks user-provided JSON Schemas without compiling them: compilation takes much more time and
+ * memory than a request may.
  */
 import type { Ajv } from 'ajv';
 import { dialectOf, type NewAjv } from './dialect.ts';
 
 const MAX_DEPTH = 64;
 const MAX_REFS = 200;
-/** Keywords whose values are data. What looks like a keyword in them is none. */
+/** Keywords whose values are data. Members of those values are not keywords. */
 const DATA = new Set(['const', 'default', 'enum', 'examples']);
 
-/** One for each dialect, because it compiles the schema of the dialect. */
+/** One checker per dialect, because it compiles the schema of the dialect. */
 const checkers = new Map<NewAjv, Ajv>();
 
-/** Why this is not a valid JSON Schema, or is too large to be compiled; null when it can be used. */
+/** The reason why this is not a valid JSON Schema or is too large to compile. Null if it can be used. */
 export function schemaProblem(
   schema: Record<string, unknown>,
   { maxObjects }: { maxObjects: number },
@@ -36,7 +36,7 @@ export function schemaProblem(
 
 type Objects = Record<string, unknown>[];
 
-/** The objects of the schema that are no data, or what there is too much of. Level by level, so without recursion. */
+/** The objects of the schema that are not data, or what exceeds a limit. Works level by level, without recursion. */
 function readContent(schema: Record<string, unknown>, maxObjects: number): Objects | string {
   const content: Objects = [];
   let objects = 0;
@@ -61,7 +61,7 @@ function readContent(schema: Record<string, unknown>, maxObjects: number): Objec
   return content;
 }
 
-/** What the compiler will refuse although it is valid. */
+/** A valid construct that the compiler refuses. Null if there is none. */
 function compilationProblem(object: Record<string, unknown>): string | null {
   const { id, nullable, type, pattern, patternProperties } = object;
   if (typeof id === 'string') return 'the keyword "id" is not supported, use "$id"';
@@ -86,7 +86,7 @@ function isPattern(text: string): boolean {
   }
 }
 
-/** Gives the problem of a reference. Within a schema with identifiers of its own, none is looked for. */
+/** Returns a function that finds the problem of a reference. In schemas with nested `$id`s, nothing is checked. */
 function resolver(
   schema: Record<string, unknown>,
   content: Objects,
@@ -105,7 +105,7 @@ function resolver(
   };
 }
 
-/** Whether a JSON pointer, encoded as a fragment, leads to a schema. */
+/** Whether a JSON pointer, encoded as a URI fragment, leads to a schema. */
 function isPresent(schema: unknown, fragment: string): boolean {
   if (!fragment.startsWith('/') || !isEncoded(fragment)) return false;
   let value = schema;

@@ -1,4 +1,4 @@
-/** Validates data against JSON Schemas that users provide, in threads of its own. */
+/** Validates data against user-provided JSON Schemas, in separate threads. */
 import { Worker } from 'node:worker_threads';
 import { createTurns } from '../jobs/turns.ts';
 
@@ -8,25 +8,25 @@ import { createTurns } from '../jobs/turns.ts';
  */
 const LIMIT_MS = 10_000;
 const MEMORY_MB = 64;
-/** More than the analyses that one organization has under way, so that its schemas keep no others waiting. */
+/** More than the concurrent analyses of one organization, so that its schemas do not keep others waiting. */
 const MAX_THREADS = 10;
-/** To start a thread takes a hundred times as long as to validate with a usual schema. */
+/** Idle threads are kept, because starting one takes a hundred times as long as a typical validation. */
 const MAX_IDLE_THREADS = 2;
 
 export interface Validation {
   schema: Record<string, unknown>;
   data: unknown;
-  /** What messages call the data. */
+  /** Name of the data in messages. */
   name: string;
 }
 
-/** Threads that wait for the next validation, and let the process end meanwhile. */
+/** Threads that wait for the next validation. They do not keep the process alive. */
 const idle: Worker[] = [];
 const turns = createTurns(MAX_THREADS);
 
 /**
- * Why the data does not fit a JSON Schema, or cannot be validated; null when it fits. A validation has a thread to
- * itself, which is one that an earlier one has left where there is one.
+ * The reason why the data does not match a JSON Schema or cannot be validated. Null if it matches. Each validation has
+ * a thread to itself, and reuses an idle one if possible.
  */
 export function schemaViolation(
   validation: Validation,
@@ -41,7 +41,7 @@ async function validateInThread(validation: Validation, limitMs: number): Promis
   const { promise, resolve, reject } = Promise.withResolvers<string | null>();
   const late = setTimeout(() => {
     resolve(`${validation.name} could not be validated within ${limitMs} ms`);
-    // An answer that comes until the thread has ended must not keep it.
+    // An answer that arrives before the thread has ended must not make it idle again.
     release();
     void worker.terminate();
   }, limitMs);
@@ -73,9 +73,9 @@ async function startThread(): Promise<Worker> {
     resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB, maxYoungGenerationSizeMb: 16 },
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // The first message says that the thread is ready.
+  // The first message means that the thread is ready.
   worker.once('message', () => resolve());
-  // Stays, because an error that nobody listens to ends the process.
+  // Not removed later, because an unhandled error event would end the process.
   worker.on('error', reject);
   worker.on('exit', () => {
     reject(new Error('The thread of validations does not start'));

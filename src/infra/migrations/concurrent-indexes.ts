@@ -1,4 +1,4 @@
-/** Migrations that build indexes while their tables are written to. */
+/** Runs migrations that build indexes concurrently with writes to their tables. */
 import type { Client } from 'pg';
 
 const CONCURRENTLY = /^\s*(?:CREATE(?:\s+UNIQUE)?|DROP)\s+INDEX\s+CONCURRENTLY\s/im;
@@ -12,10 +12,10 @@ export function buildsIndexesConcurrently(sql: string): boolean {
 }
 
 /**
- * Runs the statements one by one, each in a transaction of its own. May be repeated after it was cut off:
- * indexes that exist are skipped, and those that are half built are built anew.
+ * Runs the statements one by one, each in its own transaction. Can be repeated after an interruption:
+ * existing indexes are skipped, and incomplete ones are rebuilt.
  *
- * @throws Error before the first statement, when there is one of another kind.
+ * @throws Error before the first statement, if any statement is of another kind.
  */
 export async function runConcurrently(client: Client, sql: string): Promise<void> {
   const statements = sql

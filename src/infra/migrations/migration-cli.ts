@@ -17,7 +17,7 @@ interface Options {
   log: Logger;
 }
 
-/** The SQL that the migrations lack; undefined when they agree with the Prisma schema. */
+/** The SQL that the migrations lack. Undefined if they match the Prisma schema. */
 export async function findMissingMigration(options: Options): Promise<string | undefined> {
   const { emptyDatabaseUrl } = options;
   if (emptyDatabaseUrl) return diffFromMigrations({ ...options, emptyDatabaseUrl });
@@ -38,7 +38,7 @@ export async function findMissingMigration(options: Options): Promise<string | u
   }
 }
 
-/** Writes the missing migration and returns its file; undefined when none is missing. */
+/** Writes the missing migration and returns its file. Undefined if none is missing. */
 export async function createMigration(
   name: string,
   options: Options & { now: Date },

@@ -28,7 +28,7 @@ import { buildsIndexesConcurrently, runConcurrently } from './concurrent-indexes
  * `_prisma_migrations`), so commands such as `prisma migrate status` work.
  *
  * Prisma's engine (WebAssembly) only compares schemas here. It does not apply the files, because with a
- * driver adapter it splits a script at every semicolon, also inside function bodies and strings, and runs
+ * driver adapter it splits a script at every semicolon, even inside function bodies and strings, and runs
  * the parts outside a transaction. Here each file is sent as a whole, in one transaction with its record.
  * Files with `CREATE INDEX CONCURRENTLY` are the exception; see `concurrent-indexes.ts`.
  */
@@ -39,14 +39,14 @@ export const schemaFile = path.join(root, 'prisma/schema.prisma');
 
 const LOCK_POLL_MS = 100;
 /**
- * Whoever needs a table waits behind a statement that waits for it, so a migration waits for a moment only, again
- * and again, until transactions such as those of a backup have ended.
+ * While a statement waits for a table, all later users of the table wait behind it. So a migration waits only for a
+ * moment, and retries until other transactions, such as those of a backup, have ended.
  */
 const TABLE_LOCK_TIMEOUT_MS = 2_000;
 const TABLE_LOCK_PAUSE_MS = 1_000;
 /** lock_not_available, deadlock_detected */
 const IN_USE = new Set(['55P03', '40P01']);
-/** Any number, but the same in all processes. */
+/** Key of an advisory lock: any number, but the same in all processes. */
 const migrationLock = 7_384_120_561;
 
 export interface Migration {
@@ -56,7 +56,7 @@ export interface Migration {
 }
 
 export interface ApplyOptions {
-  /** Where the migrations are; `prisma/migrations` of this package by default. */
+  /** Directory of the migrations. Default: `prisma/migrations` of this package. */
   directory?: string;
   log: Logger;
 }
@@ -87,9 +87,9 @@ export async function readMigrations(directory = migrationsDirectory): Promise<M
 }
 
 /**
- * Applies the missing migrations and returns the names of those applied by this call. Nothing else may use the
- * connection meanwhile. Several processes may call it at once: each migration runs once, and all calls return when
- * all are applied.
+ * Applies the missing migrations and returns the names of those that this call applied. Nothing else may use the
+ * connection meanwhile. Several processes may call it concurrently: each migration runs once, and all calls return
+ * when all are applied.
  */
 export async function applyMigrations(
   client: Client,
@@ -105,7 +105,7 @@ export async function applyMigrations(
     for (const migration of todo) await apply(client, migration, log);
     return { applied: todo.map((migration) => migration.name) };
   } finally {
-    // A connection that was lost has released it.
+    // If the connection was lost, the lock has already been released.
     await client.query('SELECT pg_advisory_unlock($1)', [migrationLock]).catch(() => {});
   }
 }
@@ -124,7 +124,7 @@ export async function migrateDatabase(
   }
 }
 
-/** Asks again and again, because a session that waits in a statement holds up the building of indexes. */
+/** Polls for the lock, because a session that waits inside a statement would block concurrent index builds. */
 async function lock(client: Client): Promise<void> {
   for (;;) {
     const { rows } = await client.query<{ locked: boolean }>(
@@ -208,7 +208,7 @@ async function apply(client: Client, migration: Migration, log: Logger): Promise
   log.info({ migration: name, durationMs: Date.now() - startedAt.getTime() }, 'Migration applied');
 }
 
-/** @returns false if a table is in use; nothing has changed then. */
+/** @returns false if a table is in use; nothing has then changed. */
 async function inTransaction(client: Client, work: () => Promise<void>): Promise<boolean> {
   try {
     await client.query(`BEGIN; SET LOCAL lock_timeout = ${TABLE_LOCK_TIMEOUT_MS}`);
@@ -230,7 +230,7 @@ function describe(error: unknown, sql: string): string {
   return [`${error.message}${line}`, error.detail, error.hint].filter(Boolean).join('. ');
 }
 
-/** Created as Prisma creates it. */
+/** Same as the table that Prisma creates. */
 const createMigrationsTable = `
   CREATE TABLE IF NOT EXISTS _prisma_migrations (
     id                  VARCHAR(36) PRIMARY KEY NOT NULL,
@@ -244,14 +244,14 @@ const createMigrationsTable = `
   )`;
 
 export interface DiffOptions {
-  /** An empty database, to which the migrations are applied. */
+  /** An empty database to which the migrations are applied. */
   emptyDatabaseUrl: string;
   directory?: string;
   schema?: string;
   log: Logger;
 }
 
-/** The SQL that leads from the migrations to the Prisma schema; undefined when they agree. */
+/** The SQL that leads from the migrations to the Prisma schema. Undefined if they match. */
 export async function diffFromMigrations(options: DiffOptions): Promise<string | undefined> {
   const { emptyDatabaseUrl, schema = schemaFile, log } = options;
   const directory = options.directory ?? migrationsDirectory;
@@ -276,7 +276,7 @@ export async function diffFromMigrations(options: DiffOptions): Promise<string |
   }
 }
 
-/** Part of the types of browsers, which this project does not load. */
+/** Part of the browser types, which this project does not load. */
 declare const WebAssembly: {
   instantiate(
     bytes: Uint8Array,
@@ -287,7 +287,7 @@ declare const WebAssembly: {
 type SchemaEngineClass = typeof SchemaEngine;
 let engineClass: Promise<SchemaEngineClass> | undefined;
 
-/** Loaded only by tools and tests, because it is slow, and only once, because it has global state. */
+/** Loads Prisma's engine: only in tools and tests, because it is slow, and only once, because it has global state. */
 async function loadSchemaEngine(pool: Pool, datamodels: [string, string][]): Promise<SchemaEngine> {
   engineClass ??= loadEngineClass();
   const adapters = bindMigrationAwareSqlAdapterFactory(new CatalogAdapter(pool));
@@ -315,8 +315,8 @@ async function loadEngineClass(): Promise<SchemaEngineClass> {
 }
 
 /**
- * The catalog of PostgreSQL has columns of the type "char", which the engine reads and Prisma's adapter
- * does not support. They pass the adapter as text and get their type back.
+ * PostgreSQL's catalog has columns of the type "char", which the engine reads but Prisma's adapter
+ * does not support. They pass through the adapter as text and then get their type back.
  */
 class CatalogAdapter extends PrismaPg {
   constructor(pool: Pool) {

@@ -14,9 +14,9 @@ export interface GuardedPost {
   body: string;
   /** Time limit for name resolution, connection, request and the start of the response. */
   timeoutMs: number;
-  /** Maximum number of bytes of the response to read. */
+  /** Maximum number of response bytes to read. */
   maxAnswerBytes: number;
-  /** Allows any address, and HTTP. */
+  /** Allows HTTP and any address. */
   allowPrivate: boolean;
   /** Aborts the request. */
   signal?: AbortSignal;
@@ -29,7 +29,7 @@ export type PostResult =
   /** No response, with a readable reason. */
   | { status: null; error: string };
 
-/** Connections to the address are not allowed. */
+/** Connections to the resolved address are not allowed. */
 class RefusedAddressError extends Error {
   override name = 'RefusedAddressError';
 }
@@ -93,7 +93,7 @@ function answerOf(request: ClientRequest): Promise<IncomingMessage> {
   });
 }
 
-/** Reads up to the limit. An incomplete response gives what was received. */
+/** Reads the response up to the limit. If it is incomplete, returns what was received. */
 async function startOf(
   response: IncomingMessage,
   maxBytes: number,
@@ -108,14 +108,14 @@ async function startOf(
       if (size >= maxBytes || signal.aborted) break;
     }
   } catch {
-    // The status is known, which is enough.
+    // The status is known; that is enough.
   }
   const text = Buffer.concat(chunks).subarray(0, maxBytes).toString('utf8');
-  // PostgreSQL stores no null characters. An incomplete character at the end is omitted.
+  // PostgreSQL cannot store null characters. An incomplete character at the end is omitted.
   return text.replaceAll('\u0000', '').replace(/\uFFFD$/, '');
 }
 
-/** A lookup function for Node that fails if one of the addresses is not allowed. */
+/** A lookup function for Node that fails if any of the addresses is not allowed. */
 function guardedLookup(options: GuardedPost, signal: AbortSignal): LookupFunction {
   const { allowPrivate } = options;
   const resolve =
@@ -137,7 +137,7 @@ function guardedLookup(options: GuardedPost, signal: AbortSignal): LookupFunctio
   };
 }
 
-/** Rejects all if one is not public, because an attacker controls their order. */
+/** Rejects all addresses if one is not public, because an attacker controls their order. */
 function checkAddresses(addresses: readonly string[]): void {
   for (const address of addresses) {
     if (!isPublicAddress(address)) {
@@ -146,7 +146,7 @@ function checkAddresses(addresses: readonly string[]): void {
   }
 }
 
-/** Does not use the thread pool, which a few unresolvable names would block. */
+/** Resolves by DNS without the thread pool, which a few unresolvable names would block. */
 async function resolveByDns(hostname: string, signal: AbortSignal): Promise<string[]> {
   const resolver = new Resolver({ timeout: 3_000, tries: 2 });
   const cancel = (): void => resolver.cancel();

@@ -1,12 +1,12 @@
 /**
- * A language model behind an OpenAI-compatible API. The key is sent only to that address, and errors do not
+ * A language model behind an OpenAI-compatible API. The API key is sent only to that address, and errors do not
  * contain it.
  */
 
 export interface ModelRequest {
   /** Instructions for the model. */
   instructions: string;
-  /** Data for the instructions. */
+  /** Data that the instructions refer to. */
   content: string;
   /** JSON Schema of the response, for models that support it. */
   schema: Record<string, unknown>;
@@ -15,7 +15,7 @@ export interface ModelRequest {
 
 export interface ModelAnswer {
   text: string;
-  /** Null when it is not reported. */
+  /** Null if not reported. */
   inputTokens: number | null;
   outputTokens: number | null;
 }
@@ -39,7 +39,7 @@ export class LanguageModelError extends Error {
     this.retryAfterSeconds = Number.isFinite(seconds) ? Math.min(seconds, 3600) : null;
   }
 
-  /** Whether another attempt may succeed: everything but a refusal of the request itself. */
+  /** Whether another attempt may succeed: true unless the request itself was refused. */
   get isPassing(): boolean {
     const { status } = this;
     return status === null || status >= 500 || [408, 409, 425, 429].includes(status);
@@ -47,7 +47,7 @@ export class LanguageModelError extends Error {
 }
 
 export interface LanguageModelSettings {
-  /** Address that `/chat/completions` is appended to. */
+  /** Address to which `/chat/completions` is appended. */
   baseUrl: string;
   apiKey: string | null;
   model: string;
@@ -61,7 +61,7 @@ const FORMATS = ['json_schema', 'json_object', null] as const;
 export function createLanguageModel(settings: LanguageModelSettings): LanguageModel {
   const { model, timeoutMs = 60_000 } = settings;
   let format = 0;
-  /** Whether the model has accepted that format. What it then refuses is the schema of a request. */
+  /** Whether the model has accepted the format. A later refusal then concerns the schema of a request. */
   let accepted = false;
 
   async function ask(request: ModelRequest): Promise<ModelAnswer> {

@@ -1,4 +1,4 @@
-/** Messages on channels of Redis: of a single server, or sharded over the nodes of a cluster. */
+/** Redis channels: of a single server, or sharded over the nodes of a cluster. */
 import { type Cluster, Redis } from 'ioredis';
 import { connectCluster } from './redis-cluster.ts';
 import { breakWhenSilent, isCluster, retryDelay } from './redis-connections.ts';
@@ -6,9 +6,9 @@ import { breakWhenSilent, isCluster, retryDelay } from './redis-connections.ts';
 const SILENCE_MS = 5_000;
 
 export interface RedisChannels {
-  /** Fails at once while Redis is away. */
+  /** Fails immediately while Redis is unavailable. */
   publish(channel: string, text: string): Promise<unknown>;
-  /** Resolves once messages arrive. Lasts until `unsubscribe`, over all reconnects. */
+  /** Resolves once messages can arrive. The subscription survives reconnects, until `unsubscribe`. */
   subscribe(channel: string): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;
   close(): void;
@@ -22,8 +22,8 @@ export interface RedisChannelsOptions {
 }
 
 /**
- * Connects to Redis, and again whenever the connection is lost. What kind of server it is turns out with the
- * first connection.
+ * Connects to Redis, and reconnects whenever the connection is lost. The first connection determines whether it is a
+ * single server or a cluster.
  */
 export function connectRedisChannels(options: RedisChannelsOptions): RedisChannels {
   const server = connectServer(options);
@@ -90,7 +90,7 @@ function connectServer(options: RedisChannelsOptions): {
   };
 }
 
-/** https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub: only the node of a channel carries its messages. */
+/** Only the node of a channel carries its messages: https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub */
 function connectToCluster(options: RedisChannelsOptions): RedisChannels {
   const publisher = connectCluster(options.url, {
     redisOptions: { maxRetriesPerRequest: 0 },

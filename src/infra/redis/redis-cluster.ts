@@ -1,18 +1,18 @@
-/** Connections to a cluster of Redis, from the address of any of its nodes. */
+/** Connections to a Redis cluster, given the address of any of its nodes. */
 import { Cluster, type ClusterOptions, type Redis, type RedisOptions } from 'ioredis';
 import { breakWhenSilent, retryDelay } from './redis-connections.ts';
 
 /**
- * How often a process looks which nodes have which slots. A subscriber notices only by this that its node stands
- * still, and that another one has taken over.
+ * Interval at which a process refreshes which nodes have which slots. Only by this does a subscriber notice that its
+ * node has stopped responding and another one has taken over.
  */
 const SLOTS_MS = 30_000;
 
 /**
- * Connects to the nodes of the cluster, and again whenever a connection is lost.
+ * Connects to the nodes of the cluster, and reconnects whenever a connection is lost.
  *
- * @param url of one node, as in `REDIS_URL`; its credentials and TLS hold for all nodes.
- * @param options `redisOptions`: those of the connection to each node; `silenceMs`: see `breakWhenSilent`.
+ * @param url URL of one node, as in `REDIS_URL`; its credentials and TLS apply to all nodes.
+ * @param options `redisOptions`: options of the connection to each node; `silenceMs`: see `breakWhenSilent`.
  */
 export function connectCluster(
   url: string,

@@ -1,15 +1,15 @@
-/** What connections to a single Redis server and to the nodes of a cluster have in common. */
+/** Functions shared by connections to a single Redis server and to the nodes of a cluster. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Redis, ReplyError } from 'ioredis';
 
-/** Milliseconds until the next attempt. */
+/** Delay before the next connection attempt, in milliseconds. */
 export function retryDelay(attempt: number): number {
   return Math.min(100 * 2 ** attempt, 2_000);
 }
 
 /**
- * Breaks the connection whenever the server has not answered for `silenceMs`, so that it is made again: a server
- * that is frozen, and a host that is gone, keep it open. Stops at `disconnect`.
+ * Closes the connection whenever the server has not answered for `silenceMs`, so that the client reconnects: a frozen
+ * server or a vanished host would keep it open. Active until `disconnect`.
  */
 export function breakWhenSilent(redis: Redis, silenceMs: number): void {
   const timer = setInterval(() => {
@@ -21,7 +21,7 @@ export function breakWhenSilent(redis: Redis, silenceMs: number): void {
     }
     if (status !== 'ready') return;
     const deadline = setTimeout(() => stream.destroy(), silenceMs).unref();
-    // A ping that fails was not answered, or its connection is lost already.
+    // A ping that fails was not answered, or its connection is already lost.
     redis.ping().then(
       () => clearTimeout(deadline),
       () => undefined,
@@ -30,7 +30,7 @@ export function breakWhenSilent(redis: Redis, silenceMs: number): void {
   redis.once('end', () => clearInterval(timer));
 }
 
-/** Whether the server is a node of a cluster, asked until it answers. Null when the connection was lost meanwhile. */
+/** Whether the server is a cluster node. Asks until it answers. Null if the connection is lost meanwhile. */
 export async function isCluster(redis: Redis): Promise<boolean | null> {
   for (let attempt = 0; ; attempt += 1) {
     try {

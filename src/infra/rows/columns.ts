@@ -1,7 +1,7 @@
-/** Columns of rows that are read past Prisma. */
+/** Columns of rows that are read without Prisma. */
 import { raw, type Sql } from '@prisma/client/runtime/client';
 
-/** SQL: columns under the names of the fields of their model, such as `table.created_at AS "createdAt"`. */
+/** SQL: columns named like the fields of their model, such as `table.created_at AS "createdAt"`. */
 export function columnsAs(table: string, fields: readonly string[]): Sql {
   const column = (field: string): string =>
     field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -1,4 +1,4 @@
-/** Reads rows past Prisma; see `select-statements.ts`. */
+/** Reads rows without Prisma; see `select-statements.ts`. */
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Pool } from 'pg';
 import { createPipeline, createReadPipeline } from '../database/pipeline.ts';
@@ -6,27 +6,27 @@ import { RAW_TYPES, rawValue } from '../database/raw-types.ts';
 import type { Row } from './select-results.ts';
 import { type SelectOptions, selectStatement, type Tables } from './select-statements.ts';
 
-/** A Prisma client, a transaction of it, or a `RowReader`. */
+/** A Prisma client, one of its transactions, or a `RowReader`. */
 export interface RawReader {
   $queryRaw<T>(query: TemplateStringsArray | Sql, ...values: unknown[]): Promise<T>;
 }
 
 export interface RowReader extends RawReader {
-  /** Reads like Prisma's `findMany`. Null for a query that only Prisma can answer. */
+  /** Like Prisma's `findMany`. Null for a query that only Prisma can answer. */
   findMany(model: string, query: object, options?: SelectOptions): Promise<Row[]> | null;
   /**
-   * Runs a statement, in a transaction of its own, and decodes its rows like Prisma's method of that name, with
-   * half the work. A column must not be an array of bigint, numeric, date or timestamp without time zone.
+   * Runs a statement in its own transaction and decodes its rows like Prisma's method of the same name, with
+   * half the work. No column may be an array of bigint, numeric, date or timestamp without time zone.
    */
   $queryRaw<T>(query: TemplateStringsArray | Sql, ...values: unknown[]): Promise<T>;
-  /** Called with each statement. For tests, which count them. */
+  /** Called with each statement, for tests that count them. */
   onStatement: (sql: string) => void;
 }
 
 interface RowReaderOptions {
   pool: Pool;
   tables: Tables;
-  /** The name of the prepared statement for a text; '' for none. */
+  /** Returns the name of the prepared statement for a text; '' for none. */
   nameOf: (sql: string) => string;
 }
 

@@ -1,26 +1,26 @@
-/** The columns of the result of a statement of `select-statements.ts`, and the rows that are made of them. */
+/** Builds the result columns of the statements of `select-statements.ts`, and decodes rows from them. */
 
 export type Row = Record<string, unknown>;
 
-/** The columns of the rows, each null without a row. */
+/** The columns of the rows. A column is null if there are no rows. */
 export type Json = readonly unknown[];
 export type Columns = readonly (readonly unknown[])[];
 export type Decode = (value: never, lookups: readonly Found[]) => unknown;
 
-/** A column of the result, or an object of several. */
+/** A column of the result, or an object made of several columns. */
 export interface Member {
   name: string;
-  /** Its position in the result. Of a related row: of a column that is null or false without one. */
+  /** Index of the column in the result. For a related row: of a column that is null or false if there is no row. */
   index: number;
-  /** Absent for values that JSON represents as they are. Also gets null. */
+  /** Absent for values that are the same in JSON. Also called with null. */
   decode?: Decode | undefined;
   /** The members of a related row. */
   row?: readonly Member[];
-  /** The number of the lookup that has the related row. The column is the id of that row. */
+  /** Index of the lookup that contains the related row. The column is the id of that row. */
   lookup?: number;
 }
 
-/** Related rows that all rows of a statement share, each read once. */
+/** Related rows that are shared by all rows of a statement, each read once. */
 export interface Lookup {
   sql: string;
   find(json: Json): Found;
@@ -28,43 +28,43 @@ export interface Lookup {
 
 export interface Found {
   columns: Columns;
-  /** The numbers of the rows by their ids. */
+  /** Row indexes by row id. */
   rows: Map<unknown, number>;
 }
 
-/** What one `SELECT` reads of its rows and of those that they refer to. */
+/** The parts of one `SELECT` that read its rows and their related rows. */
 export interface Selection {
-  /** Of the table. */
+  /** Alias of the table. */
   alias: string;
-  /** Of the table: what is needed of the rows that are found. */
+  /** Columns of the table that are needed from the rows. */
   columns: Set<string>;
-  /** Of the result. */
+  /** Columns of the result. */
   expressions: string[];
   joins: string[];
-  /** What lookups find their rows by: expressions, of which a nested list returns arrays. */
+  /** Expressions by which lookups find their rows. A nested list returns them as arrays. */
   keys: string[];
   lookups: Lookup[];
-  /** Of nested lists: the selection that has their lookups. Absent where related rows are joined to each row. */
+  /** For nested lists: the selection that has their lookups. Absent if related rows are joined to each row. */
   outer?: Selection | undefined;
 }
 
-/** By the tables and the order. */
+/** Builds the query of the results, given the tables and the order. */
 export type Results = (from: string, order: string) => string;
 export type DecodeRows = (json: Json, lookups?: readonly Found[]) => Row[];
 
-/** Most arguments of a function in PostgreSQL. */
+/** Maximum number of function arguments in PostgreSQL. */
 const MAX_ARGUMENTS = 100;
 
 export function newSelection(alias: string, outer?: Selection): Selection {
   return { alias, columns: new Set(), expressions: [], joins: [], keys: [], lookups: [], outer };
 }
 
-/** What a nested list with keys is called in the query around it. */
+/** Alias of a nested list with keys in the surrounding query. */
 export function nestedName({ alias }: Selection): string {
   return `${alias}s`;
 }
 
-/** The query of the columns of the result, by the tables and the order. */
+/** Returns a function that builds the query of the result columns. */
 export function resultsOf(selection: Selection): Results {
   const { alias, expressions, joins, keys, lookups } = selection;
   if (joins.length === 0) {
@@ -74,7 +74,7 @@ export function resultsOf(selection: Selection): Results {
   const columns = expressions.map((sql, index) => `${sql} AS c${index}`);
   const named = [...columns, ...keys.map((sql, index) => `${sql} AS k${index}`)].join(', ');
   const arrays = arraysOf(expressions.map((_, index) => `${alias}.c${index}`));
-  // The order of the rows may be lost in a join.
+  // A join may lose the order of the rows.
   if (lookups.length > 0) {
     const found = lookups.map(({ sql }) => sql).join(', ');
     return (from, order) =>
@@ -87,7 +87,7 @@ export function resultsOf(selection: Selection): Results {
   return (from, order) => `SELECT ${all} FROM (SELECT ${named} FROM ${from}${order}) ${alias}`;
 }
 
-/** Of a nested list with keys: its rows and the arrays of its keys. */
+/** The rows of a nested list and, if it has keys, the arrays of its keys. */
 function withKeys(list: string, keys: readonly string[]): string {
   if (keys.length === 0) return list;
   return [`${list} AS list`, ...keys.map((sql, index) => `array_agg(${sql}) AS k${index}`)].join(
@@ -95,7 +95,7 @@ function withKeys(list: string, keys: readonly string[]): string {
   );
 }
 
-/** In groups, if they are too many arguments. */
+/** A JSON array with one array per expression. Grouped if there are too many expressions for one function. */
 export function arraysOf(expressions: readonly string[]): string {
   if (expressions.length <= MAX_ARGUMENTS) {
     return `json_build_array(${expressions.map((sql) => `json_agg(${sql})`).join(', ')})`;

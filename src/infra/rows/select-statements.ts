@@ -1,8 +1,8 @@
 /**
  * Translates the queries of lists and lookups, written as for Prisma's `findMany`, into one SQL statement
- * that returns the rows and their relations as JSON: an array for each column, which PostgreSQL makes
- * faster than one for each row. This takes a fraction of the time that Prisma needs. Only what such
- * queries usually contain is known here; for the others there is Prisma.
+ * that returns the rows and their relations as JSON: one array per column, which PostgreSQL builds
+ * faster than one per row. This takes a fraction of the time that Prisma needs. Supports only what such
+ * queries usually contain; Prisma handles the others.
  */
 import { Decimal } from '@prisma/client/runtime/client';
 import {
@@ -23,7 +23,7 @@ import {
   type Selection,
 } from './select-results.ts';
 
-/** By the name of the model. Generated from the Prisma schema. */
+/** Tables by model name. Generated from the Prisma schema. */
 export type Tables = Record<string, Table>;
 
 export interface Table {
@@ -34,7 +34,7 @@ export interface Table {
 
 interface Column {
   name: string;
-  /** Of the Prisma schema: a scalar or an enum. */
+  /** Type in the Prisma schema: a scalar or an enum. */
   type: string;
   isList: boolean;
 }
@@ -42,7 +42,7 @@ interface Column {
 interface Relation {
   model: string;
   isList: boolean;
-  /** Pairs of a field and the field of the other model that equals it. */
+  /** Pairs of a field and the equal field of the other model. */
   on: [string, string][];
 }
 
@@ -51,7 +51,7 @@ type Parameter = string | number | boolean;
 export interface SelectStatement {
   text: string;
   values: (Parameter | Parameter[])[];
-  /** The rows in the result of the statement, which is one JSON value, `rows`. */
+  /** Decodes the rows from the result of the statement, a single JSON value named `rows`. */
   decode(json: Json): Row[];
 }
 
@@ -62,19 +62,19 @@ interface Query {
   take?: number;
 }
 
-/** What is selected, as it is needed for a statement. */
+/** A translated `select`, ready for use in a statement. */
 interface Selected {
   selection: Selection;
   results: Results;
   decode: DecodeRows;
-  /** The number of names of tables that are in use after it. */
+  /** Number of table aliases in use after it. */
   aliases: number;
 }
 
-/** By the `select` of queries that share it. */
+/** Translated selections by the `select` object that queries share. */
 const shared = new WeakMap<object, Selected>();
 
-/** A table in a statement, and the selection that its columns go to. */
+/** A table in a statement, and the selection to which its columns are added. */
 interface Place {
   table: Table;
   alias: string;
@@ -84,20 +84,20 @@ interface Place {
 type Join = (alias: string) => string[];
 
 const QUERY_KEYS = new Set(['select', 'where', 'orderBy', 'take']);
-/** They are arguments of a function. */
+/** Maximum number of lookups, which are arguments of a function. */
 const MAX_LOOKUPS = 50;
 const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
 /**
- * Numbers of rows that are usual stand in the statement itself: PostgreSQL makes a new plan each time for a limit
- * that it does not know, which may take longer than reading the rows. Not with several values to compare with,
- * such as those of a filter: a plan for all values would be a bad one for rare ones.
+ * Common limits are written into the statement itself. For a limit that PostgreSQL does not know, it makes a new plan
+ * each time, which may take longer than reading the rows. Not done if there are several values to compare with,
+ * such as those of a filter: one plan for all values would be bad for rare ones.
  */
 const USUAL_SIZES = new Set([1, 2, 4, 6, 11, 21, 26, 31, 51, 101]);
-/** Thrown as it is, since it is no error. */
+/** Thrown for an unsupported query. A symbol, since it is not an error. */
 const UNKNOWN = Symbol('unknown');
 
 const SQL_OF_COLUMN: Record<string, (column: string) => string> = {
-  // JSON numbers have fewer digits.
+  // JSON numbers have less precision.
   BigInt: (column) => `${column}::text`,
   Decimal: (column) => `${column}::text`,
 };
@@ -109,13 +109,13 @@ const DECODE_COLUMN: Record<string, Decode> = {
 };
 
 export interface SelectOptions {
-  /** Whether dates are returned as ISO 8601, as `Date.toISOString` writes them, instead of as `Date`. */
+  /** Whether to return dates as ISO 8601 strings, like `Date.toISOString`, instead of as `Date`. */
   datesAsText?: boolean;
-  /** Whether other queries for the same model, with the same options, have the very same `select`. */
+  /** Whether other queries for the same model and options use the same `select` object. */
   sharesSelect?: boolean;
 }
 
-/** Null for a query with a part that is not known here. */
+/** The statement for a query. Null if a part of the query is not supported. */
 export function selectStatement(
   tables: Tables,
   model: string,
@@ -137,7 +137,7 @@ class Builder {
   readonly #tables: Tables;
   readonly #options: SelectOptions;
   #aliases = 0;
-  /** Whether the statement may return several rows, apart from those of nested lists. */
+  /** Whether the statement may return several rows, not counting those of nested lists. */
   #isOfMany = false;
 
   constructor(tables: Tables, options: SelectOptions) {
@@ -146,13 +146,13 @@ class Builder {
   }
 
   /**
-   * A query of the columns of the rows. They are computed outside of the limited query, so only for rows of the
-   * page. `parent` is the selection that a nested list is in.
+   * The query of the result columns. They are computed outside the limited query, and so only for the rows of the
+   * page. `parent` is the selection that contains a nested list.
    */
   rows(model: string, query: Query, join: Join, parent?: Selection) {
     const table = this.#table(model);
     const alias = this.#alias();
-    // One list reads no row twice, but the lists of several rows do.
+    // A single list reads no related row twice, but the lists of several rows may.
     const outer = parent?.alias === 't1' && this.#isOfMany ? parent : undefined;
     if (!parent) this.#isOfMany = query.take !== 1;
     const { selection, results, decode } = this.#selected({ table, alias }, query, outer);
@@ -170,7 +170,7 @@ class Builder {
     return { sql: results([found, ...joins].join(' '), order), decode, selection };
   }
 
-  /** What is selected of the rows. Worked out once if the same is selected by other queries. */
+  /** Translates what is selected from the rows; once if other queries share the `select`. */
   #selected(
     { table, alias }: Omit<Place, 'selection'>,
     query: Query,
@@ -190,12 +190,12 @@ class Builder {
       decode: decoderOf(selection, members),
       aliases: this.#aliases,
     };
-    // Values of conditions in it would be missing.
+    // Not if it contains conditions, whose values would be missing.
     if (isShared && query.select && this.values.length === 0) shared.set(query.select, selected);
     return selected;
   }
 
-  /** Adds what is selected of a table to a selection. */
+  /** Adds the selected columns and relations of a table to a selection. */
   #members(place: Place, query: Query): Member[] {
     if (!query.select || Object.keys(query).some((key) => !QUERY_KEYS.has(key))) throw UNKNOWN;
     const { table, alias, selection } = place;
@@ -252,14 +252,14 @@ class Builder {
     const conditions = [...join(alias), ...this.#conditions(target, query.where, alias)];
     selection.joins.push(`LEFT JOIN ${quote(target.name)} ${alias} ON ${conditions.join(' AND ')}`);
     const row = this.#members({ table: target, alias, selection }, query);
-    // A column that it is found by is null only without a row.
+    // A column of the join condition is null only if there is no row.
     const key = row.find(({ name }) => on.some(([, to]) => to === name));
     if (key) return { index: key.index, row };
     const isThere = on.map(([, to]) => `${nameIn(target, to, alias)} IS NOT NULL`).join(' AND ');
     return { index: selection.expressions.push(isThere) - 1, row };
   }
 
-  /** Null for a row that is joined. */
+  /** Adds a lookup for the related row. Null if the row is joined instead. */
   #lookup(
     { table, alias: parent, selection }: Place,
     { model, on }: Relation,
@@ -303,7 +303,7 @@ class Builder {
         if (!Array.isArray(condition)) throw UNKNOWN;
         const alternatives = condition.map((each) => {
           const all = this.#conditions(table, requireObject(each), alias);
-          // Prisma skips it.
+          // Prisma ignores an empty alternative.
           if (all.length === 0) throw UNKNOWN;
           return `(${all.join(' AND ')})`;
         });
@@ -367,7 +367,7 @@ class Builder {
   }
 }
 
-/** `2026-11-29T08:00:00.123+00:00`, as PostgreSQL writes most instants, without making a `Date`. */
+/** Converts `2026-11-29T08:00:00.123+00:00`, as PostgreSQL writes most instants, without creating a `Date`. */
 function isoText(text: string | null): string | Date | null {
   if (text === null) return null;
   if (text.length === 29 && text.endsWith('+00:00')) return `${text.slice(0, 23)}Z`;
