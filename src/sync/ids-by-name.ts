@@ -1,4 +1,4 @@
-/** Ids of the remote resources in a listing that have exactly this name. */
+/** Ids of the remote resources in a list that have exactly this name. */
 export async function idsByName<Resource extends { name: string | null }>(
   resources: AsyncIterable<Resource>,
   name: string,

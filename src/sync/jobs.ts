@@ -1,4 +1,4 @@
-/** A job by which tools, voices and knowledge bases reach agents, which they must not import. */
+/** The job by which tools, voices and knowledge bases reach agents without importing them. */
 import { z } from 'zod';
 import { defineJob } from '../infra/jobs/jobs.ts';
 
@@ -10,7 +10,7 @@ export type ResyncAgents = z.output<typeof resyncAgentsPayload>;
 
 /**
  * Sends every agent that uses this tool, knowledge base or voice to Ultravox again. Enqueue it when
- * the remote id or the tokens that agents carry have changed.
+ * the remote id or the tokens that agents contain have changed.
  */
 export const resyncAgents = defineJob({
   name: 'resyncAgents',

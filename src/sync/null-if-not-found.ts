@@ -1,6 +1,6 @@
 import { UltravoxError } from '../ultravox/error.ts';
 
-/** The answer to a request, or null when Ultravox answers that the resource does not exist. */
+/** The response to a request. Null if Ultravox answers that the resource does not exist. */
 export async function nullIfNotFound<T>(request: Promise<T>): Promise<T | null> {
   try {
     return await request;

@@ -1,9 +1,9 @@
 /**
- * Locks that keep a row from being deleted while another row begins to refer to it. Rows are marked
+ * Locks that keep a row from being deleted while a reference to it is added. Rows are marked
  * as deleted rather than removed, so a foreign key alone would not prevent that.
  *
- * A writer that refers to rows locks them before it checks that they exist. A writer that deletes a
- * row locks it in the mode that excludes those locks, and then checks what refers to it.
+ * A writer that adds references locks the rows before it checks that they exist. A writer that deletes a
+ * row locks it in a mode that conflicts with those locks, and then checks for references.
  */
 import type { Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -11,7 +11,7 @@ import { Prisma } from '../generated/prisma/client.ts';
 type ReferableTable = 'agents' | 'tools' | 'voices' | 'knowledge_bases';
 
 /**
- * Call it in the transaction that begins to refer to these rows, before it does. The rows cannot be
+ * Call it in the transaction that adds references to these rows, before adding them. The rows cannot be
  * deleted until the transaction ends.
  *
  * @returns the ids that exist and belong to the organization.
@@ -32,7 +32,7 @@ export async function lockReferences(
 }
 
 /**
- * Call it in the transaction that deletes a row, before it checks what refers to the row.
+ * Call it in the transaction that deletes a row, before checking for references to the row.
  *
  * @returns whether the row exists and belongs to the organization.
  */

@@ -1,4 +1,4 @@
-/** Brings the remote resource of one row to the state of the row: creates, updates or removes it. */
+/** Creates, updates or removes the remote resource of one row, so that it matches the row. */
 import { Prisma } from '../generated/prisma/client.ts';
 import { type Lease, LeaseLostError } from '../infra/jobs/lease.ts';
 import { UltravoxError } from '../ultravox/error.ts';
@@ -12,7 +12,7 @@ import {
   type SyncRow,
 } from './sync-kind.ts';
 
-/** Whether only stray remote resources are left to look for. */
+/** Whether the row is synced, so that only stray remote resources are left to look for. */
 export function isUpToDate(row: SyncRow): boolean {
   return row.deletedAt === null && row.syncedRevision === row.revision && row.remoteId !== null;
 }
@@ -36,7 +36,7 @@ export async function send<Row extends SyncRow>(
       return { outcome: 'SYNCED', remoteId };
     }
     // Recorded in the statement that renews the lease: after a crash, `adoptExisting` looks for
-    // what this request may have created.
+    // the resource that this request may have created.
     const set = Prisma.sql`remote_attempt_at = now(), remote_id = NULL`;
     await lease.renew(app.db, { set });
     return { outcome: 'SYNCED', remoteId: await kind.create(app, row) };
@@ -61,7 +61,7 @@ async function updateIfFound<Row extends SyncRow>(
   }
 }
 
-/** Finds what an unanswered creation request may have created, and keeps one of several. */
+/** Finds resources that an unanswered creation request may have created; keeps one and removes the others. */
 async function adoptExisting<Row extends SyncRow>(
   app: SyncContext,
   kind: SyncKind<Row>,
@@ -129,7 +129,7 @@ function toResult(
     return { outcome: 'REFUSED', message: error.message, retryAt: null };
   }
   if (!(error instanceof UltravoxError)) {
-    // A defect of this server. The row waits and is retried as if Ultravox were unreachable.
+    // A bug of this server. The row is retried as if Ultravox were unreachable.
     app.failures.record(kind.job.name, error, {
       message: 'Could not sync a row with Ultravox because of an internal error',
       level: 'error',

@@ -1,4 +1,4 @@
-/** The steps that creating and deleting share among the kinds of rows with a remote resource. */
+/** Steps of creating and deleting that all kinds of rows with a remote resource share. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -12,8 +12,8 @@ import type { SyncKind, SyncRow } from './sync-kind.ts';
 const MAX_NAMED_AGENTS = 100;
 
 /**
- * Commits a new row with its sync job, then sends it. Does not insert the row again when an earlier
- * run under the same idempotency key has.
+ * Commits a new row with its sync job, then sends it. Does not insert the row again if an earlier
+ * run under the same idempotency key has inserted it.
  */
 export async function createAndSync<Row extends SyncRow>(
   app: App,
@@ -48,9 +48,9 @@ type UsedTable = 'tools' | 'voices' | 'knowledge_bases';
 export interface Deletion {
   table: UsedTable;
   id: string;
-  /** What messages call the row, such as "tool". */
+  /** Name of the row in messages, such as "tool". */
   noun: string;
-  /** How agents can be made to stop using the row, such as "Remove it from them". */
+  /** What to do so that no agent uses the row, such as "Remove it from them". */
   remedy: string;
   markDeleted: (tx: Tx) => Promise<unknown>;
 }

@@ -1,15 +1,15 @@
 /**
- * Keeps rows and their remote resources at Ultravox in step.
+ * Keeps rows and their remote resources at Ultravox in sync.
  *
  * A change is committed with a higher `revision` and a job. Then, outside any transaction, the
- * current content is sent and `syncedRevision` follows. One sender at a time holds a lease on the
+ * current content is sent and `syncedRevision` is updated. One sender at a time holds a lease on the
  * row and continues until no newer revision exists, so the last edit is the last one sent. If a
  * sender dies, its lease expires and the job continues.
  *
- * Ultravox has no idempotency key. Before the first creation request, the attempt is recorded; once
- * one is recorded, the resource is looked for by our id before another one is created. Because a
- * request that timed out may still be carried out later, stray resources are looked for again some
- * time after an attempt without an answer, and all but the one in use are removed.
+ * Ultravox has no idempotency keys. Before the first creation request, the attempt is recorded. Once
+ * an attempt is recorded, the resource is looked up by our id before another one is created. Because a
+ * request that timed out may still be executed later, stray resources are looked for again some
+ * time after an unanswered attempt, and all but the one in use are removed.
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -21,7 +21,7 @@ import type { SyncKind, SyncResult, SyncRow } from './sync-kind.ts';
 
 type Table = Pick<SyncKind<SyncRow>, 'table'>;
 
-/** Seconds for which only the request that made a change sends it, before the job does. */
+/** Delay of the job, in which only the request that made the change sends it. */
 const INLINE_SECONDS = 5;
 
 const SWEEP_BATCH = 500;
@@ -36,7 +36,7 @@ export async function enqueueSync(
   await enqueueSyncs(app, tx, kind, [row]);
 }
 
-/** The same for many rows, in one statement. */
+/** Like `enqueueSync`, for many rows in one statement. */
 export async function enqueueSyncs(
   app: App,
   tx: Tx,
@@ -60,8 +60,8 @@ export async function enqueueSyncs(
  * Syncs a row now. A failure at Ultravox never throws: it is recorded on the row, and retried if a
  * retry can help.
  *
- * @returns null when there was nothing to do, or when another sender holds the lease (which then
- *   also sends what has changed meanwhile).
+ * @returns null if there was nothing to do, or if another sender holds the lease (that sender then
+ *   also sends changes made meanwhile).
  */
 export async function runSync<Row extends SyncRow>(
   app: App,
@@ -93,8 +93,8 @@ export async function runSync<Row extends SyncRow>(
 }
 
 /**
- * The same for the request that has just committed the change: the change stands whatever happens
- * here, so nothing is thrown. The job does what could not be done now.
+ * Like `runSync`, for the request that has just committed the change. Never throws, because the change is already
+ * committed; the job does what could not be done now.
  */
 export async function trySync<Row extends SyncRow>(
   app: App,
@@ -113,15 +113,15 @@ export async function trySync<Row extends SyncRow>(
   }
 }
 
-/** SQL condition: whether rows of a kind have been out of step for a while. */
+/** SQL condition that is true if rows of a kind have been out of sync for a while. */
 export function needsSweep(app: App, kind: Table): Prisma.Sql {
   return Prisma.sql`EXISTS (
     SELECT 1 FROM ${Prisma.raw(kind.table)} WHERE ${isLeftOutOfStep(app, kind)})`;
 }
 
 /**
- * Enqueues every row of a kind that is out of step and that no sender holds: a fallback in case a
- * job is lost. All of them, so that rows which cannot be synced do not keep others waiting.
+ * Enqueues every row of a kind that is out of sync and that no sender holds: a fallback in case a
+ * job is lost. Enqueues all of them, so that rows that cannot be synced do not keep others waiting.
  */
 export async function sweepSync(
   app: App,
@@ -160,14 +160,14 @@ function leaseOn(app: App, kind: Table, id: string): Lease {
   return newLease({
     columns: leaseColumns(kind),
     row: Prisma.sql`id = ${id}::uuid`,
-    // Longer than any one request may take, so that no request outlives its lease.
+    // Longer than any single request may take, so that no request outlives its lease.
     seconds: app.config.ULTRAVOX_TIMEOUT_SECONDS + 10,
   });
 }
 
 /**
- * SQL condition: the row has a revision that was neither sent nor refused, or is deleted and has
- * remote resources left, or had a creation request without an answer that must have ended by now.
+ * SQL condition that is true if the row has a revision that was neither sent nor refused, or is deleted but still has
+ * remote resources, or has an unanswered creation request that must have ended by now.
  */
 function isOutOfStep(app: App): Prisma.Sql {
   const seconds = app.config.ULTRAVOX_TIMEOUT_SECONDS + 60;
@@ -198,8 +198,8 @@ async function runAfterLease(
 }
 
 /**
- * A sender that lost its lease may have sent an old revision after another sender sent a newer one.
- * The current revision is sent again.
+ * Sends the current revision again: a sender that lost its lease may have sent an old revision after another sender
+ * sent a newer one.
  */
 async function sendAgain(
   app: App,
@@ -213,14 +213,14 @@ async function sendAgain(
   await enqueueSyncs(app, app.db, kind, rows);
 }
 
-/** @returns whether a newer revision exists, for which the lease is kept. */
+/** @returns whether to continue with a newer revision; the lease is then kept. */
 async function recordResult<Row extends SyncRow>(
   app: App,
   kind: SyncKind<Row>,
   row: Row,
   { result, lease }: { result: SyncResult; lease: Lease },
 ): Promise<boolean> {
-  // Only strays were looked for: nothing has changed that subscribers need.
+  // Only strays were looked for, so nothing has changed that listeners need to know.
   const silent = isUpToDate(row);
   const newerRevision = await app.db.$transaction(async (tx) => {
     const now = await writeResult(tx, kind, row, { result, lease });
@@ -228,7 +228,7 @@ async function recordResult<Row extends SyncRow>(
     const proceed = newer && result.outcome !== 'UNREACHABLE';
     if (!proceed) await lease.release(tx);
     if (result.outcome === 'UNREACHABLE' && result.retryAt) {
-      // Its own singleton key: a change made meanwhile is sent at once and does not wait for this.
+      // Its own singleton key, so that a change made meanwhile is sent at once and does not wait for the retry.
       const options = {
         group: row.organizationId,
         startAfter: result.retryAt,
@@ -243,7 +243,7 @@ async function recordResult<Row extends SyncRow>(
   return newerRevision;
 }
 
-/** @throws LeaseLostError when the lease is no longer held. */
+/** @throws LeaseLostError if the lease is no longer held. */
 async function writeResult(
   tx: Tx,
   kind: Table,
@@ -256,7 +256,7 @@ async function writeResult(
   const status = removed ? row.status : nextSyncStatus(row.status, outcome);
   const remoteId = synced ? result.remoteId : null;
   const error = 'message' in result ? result.message : null;
-  // An earlier attempt without an answer stays recorded until strays were looked for.
+  // An earlier unanswered attempt stays recorded until strays have been looked for.
   const answered = removed || (synced && (row.remoteAttemptAt === null || isUpToDate(row)));
   const [now] = await tx.$queryRaw<{ revision: number; deleted_at: Date | null }[]>`
     UPDATE ${Prisma.raw(kind.table)} SET

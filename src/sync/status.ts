@@ -1,12 +1,12 @@
-/** The sync status of a row as a pure state machine. */
+/** The sync status of a row, as a pure state machine. */
 import type { SyncStatus } from '../generated/prisma/enums.ts';
 
 export type SyncOutcome =
   /** Ultravox has this revision. */
   | 'SYNCED'
-  /** Ultravox refuses the content; it must be changed. */
+  /** Ultravox refuses the content, which must be changed. */
   | 'REFUSED'
-  /** Ultravox could not be reached, was at capacity, or did not answer; it is tried again later. */
+  /** Ultravox could not be reached, was at capacity, or did not answer. Retried later. */
   | 'UNREACHABLE';
 
 /**
@@ -25,12 +25,12 @@ export function nextSyncStatus(status: SyncStatus, outcome: SyncOutcome): SyncSt
   }
 }
 
-/** Seconds before the next attempt, after this many that did not reach Ultravox: 5, 10, 20 … 300. */
+/** Seconds before the next attempt, after this many attempts that did not reach Ultravox: 5, 10, 20 … 300. */
 export function syncRetrySeconds(attempts: number): number {
   return Math.min(5 * 2 ** Math.max(0, attempts - 1), 300);
 }
 
-/** Whether the current revision of the row is at Ultravox. */
+/** Whether Ultravox has the current revision of the row. */
 export function isInSync(row: { revision: number; syncedRevision: number | null }): boolean {
   return row.syncedRevision === row.revision;
 }

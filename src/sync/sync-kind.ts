@@ -1,4 +1,4 @@
-/** What the sync needs to know of a kind of row that has a remote resource at Ultravox. */
+/** What the sync needs to know about a kind of row with a remote resource at Ultravox. */
 import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import type { SyncStatus } from '../generated/prisma/client.ts';
@@ -13,7 +13,7 @@ export interface SyncRow {
   syncedRevision: number | null;
   syncAttempts: number;
   remoteId: string | null;
-  /** Since when a creation request may be unanswered; null when every request was answered. */
+  /** Time of a creation request that may be unanswered. Null if every request was answered. */
   remoteAttemptAt: Date | null;
   deletedAt: Date | null;
 }
@@ -30,7 +30,7 @@ export interface SyncKind<Row extends SyncRow> {
     | 'knowledge_sources'
     | 'telephony_configs';
   readonly job: JobDefinition<SyncJob>;
-  /** Reads the row with everything its remote resource is built from; null when it does not exist. */
+  /** Reads the row with everything that its remote resource is built from. Null if it does not exist. */
   load(app: SyncContext, id: string): Promise<Row | null>;
   /** Remote ids of the resources that carry the id of the row. */
   find(app: SyncContext, row: Row): Promise<string[]>;
@@ -52,8 +52,8 @@ export type SyncResult =
   | { outcome: 'REFUSED' | 'UNREACHABLE'; message: string; retryAt: Date | null };
 
 /**
- * Thrown by `create` or `update` of a kind while something it refers to has no remote resource yet.
- * It is handled like an unreachable Ultravox; the kind it waits for enqueues it again.
+ * Thrown by `create` or `update` of a kind while a row that it refers to has no remote resource yet.
+ * Handled like an unreachable Ultravox; the kind that it waits for enqueues it again.
  */
 export class NotReadyError extends Error {
   override name = 'NotReadyError';
@@ -62,7 +62,7 @@ export class NotReadyError extends Error {
 const syncJob = z.object({ id: z.uuid() });
 export type SyncJob = z.output<typeof syncJob>;
 
-/** Thrown by `create` or `update` of a kind, and handled like a refusal of Ultravox. */
+/** Thrown by `create` or `update` of a kind, and handled like a refusal by Ultravox. */
 export class RefusedError extends Error {
   override name = 'RefusedError';
 }

@@ -1,19 +1,19 @@
 /**
- * The pause that Ultravox asks for with `Retry-After` when the account has sent too many requests. It concerns
- * everybody who uses the account: until it is over, requests fail as they would at Ultravox, without being sent.
+ * The pause that Ultravox requests with `Retry-After` when the account has sent too many requests. It applies to
+ * all users of the account: until it is over, requests fail without being sent, just as Ultravox would refuse them.
  */
 
-/** A longer pause is not trusted; the next refusal asks for the rest of it. */
+/** Maximum pause. A longer one is not trusted; the next refusal would request the rest. */
 const LONGEST_SECONDS = 60;
 
 export interface AccountPause {
   /** Seconds until requests may be sent again; 0 if they may be. */
   remainingSeconds(): number;
-  /** Makes all who share the pause wait. */
+  /** Starts a pause for all processes that share it. */
   ask(seconds: number): void;
 }
 
-/** @param share tells the other processes, which call `extend` with these seconds */
+/** @param share sends the seconds to the other processes, which pass them to `extend` */
 export function createAccountPause(share: (seconds: number) => void): AccountPause & {
   extend(seconds: number): void;
 } {

@@ -1,4 +1,4 @@
-/** One request to Ultravox: sent once, with a deadline, a report, and one error for each failure. */
+/** A single attempt of a request to Ultravox, with a deadline, a report, and one error type for all failures. */
 import type { AccountPause } from './account-pause.ts';
 import {
   boundTo4kB,
@@ -15,12 +15,12 @@ import {
 
 const MAX_ERROR_BODY_BYTES = 64 * 1024;
 
-/** Report of one attempt, sent when its response has been read or has failed. */
+/** Report of one attempt, made when its response has been read or has failed. */
 export interface RequestReport {
   method: string;
   /** Without the query. */
   path: string;
-  /** Begins at 1. */
+  /** Number of the attempt, starting at 1. */
   attempt: number;
   durationMs: number;
   status: number | null;
@@ -31,35 +31,35 @@ export interface UltravoxClientSettings {
   /** Such as `https://api.ultravox.ai`, without `/api`. */
   baseUrl: string;
   apiKey: string;
-  /** Per attempt, until the body has been read (for audio: until it begins). Default 30 s. */
+  /** Time limit per attempt, until the body has been read (for audio: until it starts). Default: 30 s. */
   timeoutMs?: number;
   fetch?: typeof globalThis.fetch;
-  /** Abandons every request; see `RequestOptions`. */
+  /** Aborts every request; see `RequestOptions`. */
   signal?: AbortSignal;
   /** For logs and measurements. Must not throw. */
   onRequest?: (report: RequestReport) => void;
-  /** Default: each request learns by itself that Ultravox asks for a pause. */
+  /** Shared pause of the account. Default: none; each request is refused by Ultravox itself. */
   pause?: AccountPause;
-  /** First pause between attempts, doubled for the second. Default 100 ms. */
+  /** First pause between attempts, doubled for the second. Default: 100 ms. */
   backoffMs?: number;
 }
 
 export interface RequestOptions {
   /**
-   * Abandons the request. It then fails as `unreachable`, with `outcomeUnknown` telling whether
-   * it had been sent, and the signal's reason as `cause`.
+   * Aborts the request. It then fails as `unreachable`, with `outcomeUnknown` telling whether
+   * it had been sent, and with the signal's reason as `cause`.
    */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * What a request has to do with the pauses that Ultravox asks for: it keeps them, and its refusal is one for all
- * (`shared`); it keeps them, but 429 is for limits that concern no other kind of request (`own`); it is sent
- * in spite of them (`urgent`); or it does not go to Ultravox (`none`).
+ * How a request handles pauses that Ultravox requests. `shared`: observes them, and its own refusal starts one for
+ * all. `own`: observes them, but its 429 is for limits that affect no other kind of request. `urgent`: is sent
+ * despite them. `none`: does not go to Ultravox.
  */
 export type PauseRule = 'shared' | 'own' | 'urgent' | 'none';
 
-/** What one attempt needs; `path` is what errors and reports call it. */
+/** The request of one attempt. `path` identifies it in errors and reports. */
 export interface Attempt {
   method: string;
   path: string;
@@ -72,7 +72,7 @@ export interface Attempt {
   pauseRule: PauseRule;
 }
 
-/** What every attempt of a client shares. */
+/** Settings shared by all attempts of a client. */
 export interface AttemptSettings {
   timeoutMs: number;
   send: typeof globalThis.fetch;
@@ -80,14 +80,14 @@ export interface AttemptSettings {
   pause: AccountPause | undefined;
 }
 
-/** Reads a response under the deadline of its attempt, which `lift` removes. */
+/** Reads a response within the deadline of its attempt. `lift` removes the deadline. */
 export type ReadResponse<Result> = (
   response: Response,
   deadline: { lift(): void },
 ) => Promise<Result>;
 
 /**
- * Sends one attempt and passes a success or a redirect to `read`. `number` begins at 1.
+ * Sends one attempt and passes a success or a redirect to `read`. `number` starts at 1.
  *
  * @throws UltravoxError for every failure; `cause` is set if the connection failed.
  */
@@ -152,7 +152,7 @@ export async function sendAttempt<Result>(
   }
 }
 
-/** The deadline passed or the caller gave up; without `cause`, so that it is not tried again. */
+/** The error for a passed deadline or an abort by the caller. Without `cause`, so that it is not retried. */
 function interruption(attempt: Attempt, status: number | null, detail: string, cause?: unknown) {
   return new UltravoxError({
     kind: 'unreachable',
@@ -188,7 +188,7 @@ function failure(attempt: Attempt, status: number | null, thrown: unknown): Ultr
   });
 }
 
-/** @throws UltravoxError `capacity`, as from Ultravox */
+/** @throws UltravoxError `capacity` during a pause, as if from Ultravox */
 function throwIfPaused({ pause }: AttemptSettings, { method, path, pauseRule }: Attempt): void {
   if (pauseRule === 'urgent' || pauseRule === 'none') return;
   const seconds = pause?.remainingSeconds() ?? 0;
@@ -231,7 +231,7 @@ async function refusal(
   });
 }
 
-/** A response that breaks the protocol; `text` is kept in the error, without secrets. */
+/** The error for a response that violates the protocol. It contains `text`, without secrets. */
 export function protocolError(attempt: Attempt, status: number, detail: string, text = '') {
   return new UltravoxError({
     kind: 'protocol',
@@ -252,7 +252,7 @@ interface SystemError {
   syscall?: string;
 }
 
-/** The error, what caused it, and so on; a failed connection to several addresses has many. */
+/** The error and all its causes. A failed connection to several addresses has many. */
 function causesOf(error: unknown): SystemError[] {
   if (typeof error !== 'object' || error === null) return [];
   const several = error instanceof AggregateError ? error.errors : [];
@@ -260,7 +260,7 @@ function causesOf(error: unknown): SystemError[] {
   return [error as SystemError, ...[...cause, ...several].flatMap(causesOf)];
 }
 
-/** True when the request certainly never left: no address, no connection, no trusted peer. */
+/** Whether the request was certainly never sent: no address, no connection, or an untrusted peer. */
 function failedToConnect(error: unknown): boolean {
   return causesOf(error).some(
     ({ code, syscall }) =>
@@ -275,7 +275,7 @@ function failedToConnect(error: unknown): boolean {
 
 class TooLarge extends Error {}
 
-/** Reads a body up to a limit. `lenient` returns what there is instead of failing. */
+/** Reads a body up to a limit. With `lenient`, returns what was received instead of failing. */
 export async function readText(
   response: Response,
   maxBytes: number,

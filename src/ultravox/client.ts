@@ -1,12 +1,12 @@
 /**
  * The Ultravox REST API, by resource.
  *
- * - Every response is parsed; every failure of a request is an `UltravoxError`.
+ * - Every response is parsed, and every failure of a request is an `UltravoxError`.
  * - Reads are attempted up to three times when the connection or the service fails, and wait for a
  *   `Retry-After` of up to 5 s. Writes are attempted once, because the API has no idempotency keys:
  *   check `outcomeUnknown` before repeating one.
  * - Deleting a resource that does not exist fails as `not_found`.
- * - The API key is sent to the configured origin only.
+ * - The API key is sent only to the configured origin.
  */
 import type { z } from 'zod';
 import type { UltravoxClientSettings } from './attempt.ts';
@@ -28,7 +28,7 @@ export type { ReadMessages } from './resources/calls.ts';
 export type { Audio } from './transport.ts';
 
 export type UltravoxClient = ReturnType<typeof resources> & {
-  /** The same client, all of whose requests are abandoned when the signal is aborted. */
+  /** The same client, with all requests aborted by the signal. */
   withSignal(signal: AbortSignal): UltravoxClient;
 };
 

@@ -30,8 +30,8 @@ export interface UltravoxErrorFields {
 }
 
 /**
- * The only error the client throws for a request that was made or attempted. Message and members
- * never hold the API key, nor a secret the request carried.
+ * The only error that the client throws for a request that was made or attempted. Its message and members
+ * never contain the API key or a secret from the request.
  */
 export class UltravoxError extends Error {
   override readonly name = 'UltravoxError';
@@ -39,24 +39,24 @@ export class UltravoxError extends Error {
   /** Null without a response. */
   readonly status: number | null;
   readonly retryAfterSeconds: number | null;
-  /** Readable description, from Ultravox where it gave one. */
+  /** Human-readable description, from Ultravox if it gave one. */
   readonly detail: string;
-  /** Problems by dotted path of a member, where Ultravox named members. */
+  /** Problems by dotted path of a member, if Ultravox named members. */
   readonly fieldErrors: Record<string, string[]>;
   readonly method: string;
   /** Without the query. */
   readonly path: string;
   /**
    * Whether Ultravox may have executed the request although no usable response arrived. The caller
-   * must then look for the effect of a write before repeating it. False: it was certainly not executed.
+   * must then look for the effect of a write before repeating it. False if it was certainly not executed.
    */
   readonly outcomeUnknown: boolean;
   /**
-   * Whether the answer is that of a service without capacity, so that the request was most likely not executed.
-   * With `outcomeUnknown` it may have come from a gateway that had passed the request on.
+   * Whether the response says that the service has no capacity, so that the request was most likely not executed.
+   * With `outcomeUnknown`, the response may come from a gateway that had passed the request on.
    */
   readonly isRefusal: boolean;
-  /** At most 4 kB. Not enumerable, to keep conversations out of logs. */
+  /** Body of the response, at most 4 kB. Not enumerable, to keep conversations out of logs. */
   declare readonly rawBody: string;
 
   constructor(fields: UltravoxErrorFields) {
@@ -79,7 +79,7 @@ export class UltravoxError extends Error {
   }
 }
 
-/** The error for a list of calls that its filter should have excluded. */
+/** The error for a list with calls that its filter should have excluded. */
 export function unfilteredCalls(): UltravoxError {
   return new UltravoxError({
     kind: 'protocol',
@@ -90,7 +90,7 @@ export function unfilteredCalls(): UltravoxError {
   });
 }
 
-/** The kind of a status, unless the endpoint defines another. */
+/** The kind of error for a status, unless the endpoint defines another. */
 export function kindOfStatus(status: number): UltravoxErrorKind {
   if (status === 401 || status === 403) return 'credentials';
   if (status === 402) return 'billing';
@@ -103,14 +103,14 @@ export function kindOfStatus(status: number): UltravoxErrorKind {
   return 'protocol';
 }
 
-/** Trouble on the way, or half an answer, leaves a doubt. So does 503, which gateways answer too: see `isRefusal`. */
+/** Whether the request may have been executed despite this status, also 503, which gateways send: see `isRefusal`. */
 export function isOutcomeUnknown(status: number): boolean {
   return status === 408 || status < 400 || status >= 500;
 }
 
 /**
- * Whether a status means that the service has no capacity. Its own 503 has `Retry-After` or JSON, other than that of
- * most proxies that lost a connection. Some gateways answer like it, even after they passed the request on.
+ * Whether a status means that the service has no capacity. The service's own 503 has `Retry-After` or JSON, unlike that
+ * of most proxies that lost a connection. Some gateways send the same, even after they passed the request on.
  */
 export function isRefusal(
   status: number,
@@ -128,14 +128,14 @@ function isJson(text: string): boolean {
   }
 }
 
-/** A longer pause is a mistake of whoever answered; the next refusal asks for the rest of it. */
+/** Maximum pause. A longer one is a mistake of the sender; the next refusal would request the rest. */
 const MAX_RETRY_AFTER_SECONDS = 3_600;
 
-/** `Retry-After`, as seconds or as an HTTP date, in seconds from `now`: at most an hour. */
+/** Parses `Retry-After`, which is in seconds or an HTTP date, to seconds from `now`: at most an hour. */
 export function parseRetryAfter(header: string | null, now: number): number | null {
   const value = header?.trim() ?? '';
   if (/^\d+$/.test(value)) return Math.min(Number(value), MAX_RETRY_AFTER_SECONDS);
-  // Date.parse accepts nearly anything with a digit; an HTTP date begins with a weekday.
+  // Date.parse accepts nearly anything with a digit; an HTTP date starts with a weekday.
   if (!/^[A-Za-z]{3,9},? /.test(value)) return null;
   const seconds = Math.ceil((Date.parse(value) - now) / 1000);
   return Number.isNaN(seconds) ? null : Math.min(Math.max(0, seconds), MAX_RETRY_AFTER_SECONDS);
@@ -144,8 +144,8 @@ export function parseRetryAfter(header: string | null, now: number): number | nu
 const MAX_DETAIL = 500;
 
 /**
- * Reads an error body whose shape the vendor does not specify: `{"detail": …}`, complaints per
- * member (possibly nested), a list of strings, or something that is no JSON at all.
+ * Reads an error body, whose shape the vendor does not specify: `{"detail": …}`, problems per
+ * member (possibly nested), a list of strings, or text that is not JSON.
  */
 export function readErrorBody(
   status: number,
@@ -188,7 +188,7 @@ const SECRET_MEMBER = /token|secret|password|api_?key|publickey|authorization|he
 const SECRET_IN_TEXT =
   /("[^"]{0,64}?(?:token|secret|password|api_?key|publickey|authorization|headers|joinurl|presignedurl)[^"]{0,64}"\s*:\s*)("(?:[^"\\]|\\.)*"?|\[[^\]]*\]?|\{[^}]*\}?)/gi;
 
-/** Strings of a request body that must not come back to us inside an error. */
+/** Strings of a request body that must not appear in an error. */
 export function secretsIn(body: unknown, underSecret = false): string[] {
   if (typeof body === 'string') return underSecret && body.length >= 6 ? [body] : [];
   if (Array.isArray(body)) return body.flatMap((item) => secretsIn(item, underSecret));
@@ -198,14 +198,14 @@ export function secretsIn(body: unknown, underSecret = false): string[] {
   );
 }
 
-/** Removes the given secrets from a response of Ultravox, which often quotes its input. */
+/** Removes the given secrets from a response of Ultravox. Its responses often quote their input. */
 export function redact(text: string, secrets: readonly string[]): string {
   let clean = text;
   for (const secret of secrets) if (secret !== '') clean = clean.replaceAll(secret, '[redacted]');
   return clean;
 }
 
-/** Removes all values that a resource holds under the name of a secret. */
+/** Removes all values that a resource has under the name of a secret. */
 export const redactNamed = (text: string): string =>
   text.slice(0, 65_536).replace(SECRET_IN_TEXT, '$1"[redacted]"');
 

@@ -1,4 +1,4 @@
-/** Filters of Ultravox's lists. */
+/** Filters of the lists of Ultravox. */
 import type { Open, Ownership } from './wire.ts';
 
 export interface PageFilter {
@@ -13,7 +13,7 @@ export interface AgentFilter extends PageFilter {
 
 export interface CallFilter extends PageFilter {
   agentIds?: readonly string[] | undefined;
-  /** Of creation; a date or an instant, inclusive. */
+  /** Earliest creation time; a date or a timestamp, inclusive. */
   fromDate?: string | undefined;
   toDate?: string | undefined;
   /** `HH:MM:SS`. */
@@ -24,7 +24,7 @@ export interface CallFilter extends PageFilter {
   durationMax?: string | undefined;
   voiceId?: string | undefined;
   search?: string | undefined;
-  /** All pairs have to match. */
+  /** All pairs must match. */
   metadata?: Readonly<Record<string, string>> | undefined;
   sort?: Open<'created' | '-created'> | undefined;
 }

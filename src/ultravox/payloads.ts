@@ -1,6 +1,6 @@
 /**
- * The vendor's `ultravox.v1.*` messages and the enums they share with its resources. Types only:
- * see `wire.ts`, which re-exports them, for what is checked.
+ * The vendor's `ultravox.v1.*` messages and the enums that they share with its resources. Types only;
+ * `wire.ts` re-exports them and describes what is checked.
  */
 
 // ---------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ export type SipTerminationReason = Open<
   | 'SIP_TERMINATION_REJECTED'
   | 'SIP_TERMINATION_UNKNOWN'
 >;
-/** Spelled differently in answers: see `Call.retentionPolicy`. */
+/** Spelled differently in responses: see `Call.retentionPolicy`. */
 export type RequestedRetentionPolicy = Open<
   | 'CALL_RETENTION_POLICY_UNSPECIFIED'
   | 'CALL_RETENTION_POLICY_RETAIN'
@@ -132,7 +132,7 @@ export type DtmfHandling = MessageOf<{
 export type OutgoingPhoneCall = MessageOf<{
   /** E.164. */
   to: string;
-  /** A number the account owns at the provider. */
+  /** A number that the account owns at the provider. */
   from: string;
   additionalParams: JsonObject;
 }>;
@@ -147,7 +147,7 @@ export type OutgoingSipCall = MessageOf<{
   password: string;
 }>;
 
-/** At most one member. May hold a SIP password: never log it. */
+/** At most one member. May contain a SIP password: never log it. */
 export type CallMedium = MessageOf<{
   webRtc: MessageOf<{ dataMessages: EnabledDataMessages }>;
   twilio: PhoneMedium;
@@ -194,7 +194,7 @@ export type VadSettings = MessageOf<{
   frameActivationThreshold: number;
 }>;
 
-/** One step of the inactivity sequence; its duration counts from the step before. */
+/** One step of the inactivity sequence. Its duration counts from the previous step. */
 export type TimedMessage = MessageOf<{
   duration: Duration;
   message: string;
@@ -361,7 +361,7 @@ export type CallTemplate = MessageOf<{
   selectedTools: SelectedTool[];
   dataConnection: DataConnectionConfig;
   contextSchema: JsonObject;
-  /** Never returned, so it has to be sent again whenever the template is. */
+  /** Never returned, so it must be sent again with every template. */
   sharedSecrets: string[];
   retentionPolicy: RequestedRetentionPolicy;
 }>;

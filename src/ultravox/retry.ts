@@ -1,4 +1,4 @@
-/** Repeats reads of Ultravox where that can help; writes are never repeated. */
+/** Retries reads from Ultravox if that can help. Writes are never retried. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Attempt } from './attempt.ts';
 import { UltravoxError } from './error.ts';
@@ -6,7 +6,7 @@ import { UltravoxError } from './error.ts';
 const ATTEMPTS = 3;
 const LONGEST_WAIT_SECONDS = 5;
 
-/** Calls `run` with the number of the attempt, from 1. `backoffMs` is the first pause, then doubled. */
+/** Calls `run` with the number of the attempt, starting at 1. `backoffMs` is the first pause; it doubles. */
 export async function withRetries<Result>(
   attempt: Attempt,
   backoffMs: number,
@@ -28,7 +28,7 @@ export async function withRetries<Result>(
   }
 }
 
-/** How long to pause before a read is repeated, or null if that would not help. */
+/** Milliseconds to wait before retrying a read. Null if a retry would not help. */
 function pauseBefore(error: unknown, backoffMs: number): number | null {
   if (!(error instanceof UltravoxError)) return null;
   const { status, retryAfterSeconds } = error;
@@ -40,6 +40,6 @@ function pauseBefore(error: unknown, backoffMs: number): number | null {
     return status === 503 ? jittered : null;
   }
   if (status !== null && status >= 500) return jittered;
-  // A request that ran into its deadline has no cause, and has waited long enough.
+  // A request that passed its deadline has no cause, and has waited long enough.
   return error.cause === undefined ? null : jittered;
 }

@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** Tolerance for a sender's clock that is ahead of this machine's. */
+/** Tolerance for a sender whose clock is ahead of this machine's. */
 const CLOCK_SKEW_SECONDS = 10;
 
 /** Lowercase hex digest over the raw body followed directly by the timestamp header. */
@@ -16,8 +16,8 @@ export type WebhookVerification =
     };
 
 /**
- * Checks that a delivery is signed with one of `secrets` and recent. `rawBody` must be the bytes as
- * they arrived. Without secrets every delivery is rejected.
+ * Checks that a delivery is recent and signed with one of `secrets`. `rawBody` must be the bytes as
+ * received. Without secrets, every delivery is rejected.
  */
 export function verifyWebhook(delivery: {
   rawBody: Buffer | string;
@@ -38,7 +38,7 @@ export function verifyWebhook(delivery: {
     if (secret === '') continue;
     const expected = Buffer.from(signWebhook(secret, rawBody, timestampHeader), 'utf8');
     for (const digest of claimed) {
-      // Every pair is compared, so the time taken does not tell which one matched.
+      // Every pair is compared, so the time taken does not reveal which one matched.
       const equal = digest.length === expected.length && timingSafeEqual(digest, expected);
       signed = equal || signed;
     }
@@ -56,7 +56,7 @@ export function verifyWebhook(delivery: {
   return { ok: true };
 }
 
-/** ISO 8601 as Python writes it; without a zone it is UTC, not the zone of this machine. */
+/** Parses ISO 8601 as Python writes it. Without a time zone it is UTC, not the time zone of this machine. */
 function parseTimestamp(text: string): number | null {
   const match = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)([.,]\d+)?(Z|[+-]\d\d:?\d\d)?$/i.exec(
     text.trim(),

@@ -1,4 +1,4 @@
-/** Requests to Ultravox as JSON, pages, audio and uploads, with retries of reads. */
+/** Requests to Ultravox for JSON, pages, audio and uploads, with retries of reads. */
 import type { z } from 'zod';
 import {
   type Attempt,
@@ -29,7 +29,7 @@ interface Request extends RequestOptions {
   path: string;
   query?: Query;
   json?: unknown;
-  /** Statuses that mean something particular at this endpoint. */
+  /** Error kinds of statuses that have a special meaning at this endpoint. */
   kinds?: Readonly<Record<number, UltravoxErrorKind>>;
   /** Default: `shared`. */
   pauseRule?: PauseRule;
@@ -41,28 +41,28 @@ export interface Audio {
   body: ReadableStream<Uint8Array>;
   contentType: string | null;
   contentLength: number | null;
-  /** Of a 206: which bytes follow, as `bytes 0-99/1000`. */
+  /** For a 206: the bytes that follow, such as `bytes 0-99/1000`. */
   contentRange: string | null;
-  /** Total size in bytes; null if the server does not report it. */
+  /** Total size in bytes. Null if the server does not report it. */
   totalBytes: number | null;
 }
 
 export interface AudioOptions extends RequestOptions {
-  /** Asks for a part, as in the header `Range`. The answer may be the whole file nevertheless. */
+  /** Requests a part, as in the `Range` header. The response may still be the whole file. */
   range?: string | undefined;
 }
 
-/** Builds a path from ids that may come from anywhere. */
+/** Builds a path from untrusted ids. */
 export function path(strings: TemplateStringsArray, ...ids: string[]): string {
   return strings.reduce((built, part, index) => {
     const id = ids[index - 1] ?? '';
-    // These would name another resource once the URL is normalized.
+    // These would lead to another resource once the URL is normalized.
     if (id === '' || id === '.' || id === '..') throw new TypeError('not an Ultravox id');
     return `${built}${encodeURIComponent(id)}${part}`;
   });
 }
 
-/** A target for an upload that Ultravox has handed out. */
+/** An upload to an address that Ultravox has issued. */
 export interface Upload extends RequestOptions {
   address: string;
   bytes: Uint8Array;
@@ -70,7 +70,7 @@ export interface Upload extends RequestOptions {
 }
 
 type ListRequest = Omit<Request, 'method'> & {
-  /** `next` of an earlier page, to begin with the page after it. */
+  /** `next` of an earlier page, to start with the page after it. */
   from?: string | null | undefined;
 };
 
@@ -80,7 +80,7 @@ interface Settings {
   base: string;
   /** Milliseconds before the second attempt of a read. */
   backoffMs: number;
-  /** Abandons every request. */
+  /** Aborts every request. */
   signal: AbortSignal | undefined;
   attempts: AttemptSettings;
 }
@@ -104,7 +104,7 @@ export function createTransport(options: UltravoxClientSettings) {
     requestNothing: async (request: Request): Promise<void> => {
       const attempt = attemptFor(settings, request);
       await send(settings, attempt, async (response) => {
-        // A body that breaks off changes nothing: the status is what counts.
+        // An incomplete body does not matter: only the status counts.
         await response.body?.cancel();
         if (isRedirect(response)) throw unexpectedRedirect(attempt, response);
       });
@@ -116,7 +116,7 @@ export function createTransport(options: UltravoxClientSettings) {
   };
 }
 
-/** Aborted by the client's signal or by that of the request, whichever comes first. */
+/** A signal that aborts with the client's signal or the request's, whichever comes first. */
 function signalOf(settings: Settings, { signal }: RequestOptions): AbortSignal | undefined {
   if (!signal || !settings.signal) return signal ?? settings.signal;
   return AbortSignal.any([signal, settings.signal]);
@@ -185,7 +185,7 @@ function readJson<Result>(
     }
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
-    // Only names of members and expectations: values may be secret.
+    // Only member names and expected types, because values may be secret.
     const problems = parsed.error.issues
       .slice(0, 5)
       .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
@@ -195,8 +195,8 @@ function readJson<Result>(
 }
 
 /**
- * The pages of a list, starting with the first. `next` is followed as given, but never away from the
- * configured origin, because the API key is sent along.
+ * The pages of a list, starting with the first or with `from`. `next` is followed as given, but never to another
+ * origin, because the API key is sent along.
  */
 async function* readPages<Item>(
   settings: Settings,
@@ -225,7 +225,7 @@ async function* readPages<Item>(
   }
 }
 
-/** Audio, wherever Ultravox stores it. The key is not sent to the target of a redirect. */
+/** Reads audio, wherever Ultravox stores it. The API key is not sent to the target of a redirect. */
 async function readAudio(
   settings: Settings,
   { range, ...request }: Omit<Request, 'method'> & AudioOptions,
@@ -240,7 +240,7 @@ async function readAudio(
       ...attempt,
       url: answer,
       headers: wanted,
-      // The storage rejects expired addresses with these; they do not concern the API key.
+      // The storage rejects expired addresses with these statuses, which have nothing to do with the API key.
       kinds: { ...attempt.kinds, 401: 'not_found', 403: 'not_found' },
       pauseRule: 'none',
     };
@@ -284,13 +284,13 @@ function numberOrNull(text: string | null | undefined): number | null {
   return text ? Number(text) : null;
 }
 
-/** Stores bytes without the API key. */
+/** Uploads bytes, without sending the API key. */
 async function storeUpload(settings: Settings, upload: Upload): Promise<void> {
   const { address, bytes, mimeType } = upload;
   if (!URL.canParse(address)) throw new TypeError('not an upload address');
   const attempt: Attempt = {
     method: 'PUT',
-    // The address itself is the permission to write there.
+    // The address is not shown, because it grants write access.
     path: '(presigned upload)',
     url: new URL(address),
     headers: { 'content-type': mimeType },

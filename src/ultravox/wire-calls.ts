@@ -1,4 +1,4 @@
-/** Calls of Ultravox, their messages, and what can be sent to a live call. */
+/** Ultravox calls, their messages, and the requests that start them. */
 import { z } from 'zod';
 import type {
   BillingStatus,
@@ -44,7 +44,7 @@ export type InitialMessage = MessageOf<{
   metadata: JsonObject;
 }>;
 
-/** The settings that an agent call may override; prompt, model and language cannot be. */
+/** The settings that an agent call may override. Prompt, model and language cannot be overridden. */
 export type StartAgentCallRequest = MessageOf<{
   templateContext: JsonObject;
   initialMessages: InitialMessage[];
@@ -74,7 +74,7 @@ export const sipDetailsSchema = extensible({
 export type SipDetails = z.output<typeof sipDetailsSchema>;
 
 /**
- * A call has no status: it is waiting until `joined`, live until `ended`, and never answered if it
+ * A call has no status: it is waiting until `joined`, live until `ended`, and was never answered if it
  * has `ended` without `joined`.
  */
 export const callSchema = extensible({
@@ -94,7 +94,7 @@ export const callSchema = extensible({
   initialOutputMedium: orNull(openEnum<MessageMedium>()),
   joinTimeout: orNull(z.string()),
   maxDuration: orNull(z.string()),
-  /** A secret: anybody who has it may join. Null for outgoing SIP. */
+  /** A secret: anyone who has it can join. Null for outgoing SIP. */
   joinUrl: orNull(z.string()),
   languageHint: orNull(z.string()),
   medium: orNull(messageOf<CallMedium>()),
@@ -128,7 +128,7 @@ const timespanSchema = extensible({ start: orNull(z.string()), end: orNull(z.str
 
 export const messageSchema = extensible({
   role: orElse(openEnum<MessageRole>(), 'MESSAGE_ROLE_UNSPECIFIED'),
-  /** Text of an utterance, or arguments or result of a tool. */
+  /** Text of an utterance, or arguments or result of a tool call. */
   text: orNull(z.string()),
   /** Pairs a tool call with its result. */
   invocationId: orNull(z.string()),

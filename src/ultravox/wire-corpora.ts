@@ -1,4 +1,4 @@
-/** Corpora of Ultravox: sources, documents and uploads. */
+/** Ultravox corpora: sources, documents and uploads. */
 import { z } from 'zod';
 import type { CorpusStatus, MessageOf, SourceStatus, Timestamp } from './payloads.ts';
 import { extensible, id, messageOf, openEnum, orElse, orNull, timestamp } from './wire-schemas.ts';
@@ -26,7 +26,7 @@ export type MimeTypeSet = MessageOf<{ mimeTypes: string[] }>;
 
 export type CrawlSpec = MessageOf<{
   startUrls: string[];
-  /** 1 reads the start pages only. */
+  /** 1 reads only the start pages. */
   maxDepth: number;
   maxDocuments: number;
   maxDocumentBytes: number;
@@ -83,7 +83,7 @@ export const corpusDocumentSchema = extensible({
       }>
     >(),
   ),
-  /** A 64-bit integer, hence a string; a number is tolerated. */
+  /** A 64-bit integer, and therefore a string. A number is also accepted. */
   sizeBytes: orNull(z.union([z.string(), z.number().transform(String)])),
 });
 export type CorpusDocument = z.output<typeof corpusDocumentSchema>;

@@ -1,4 +1,4 @@
-/** Building blocks of the schemas that parse what Ultravox sends. */
+/** Building blocks of the schemas that parse responses and webhooks of Ultravox. */
 import { z } from 'zod';
 import type { JsonObject, Metadata } from './payloads.ts';
 
@@ -42,7 +42,7 @@ export const messageOf = <Value>() =>
 
 export const messagesOf = <Value>() => orElse(z.array(messageOf<Value>()), []);
 
-/** Keys that begin with `ultravox.` are the vendor's and need not hold strings. */
+/** Keys that start with `ultravox.` are the vendor's, and their values need not be strings. */
 export const metadata = orElse(z.record(z.string(), z.unknown()), {}).transform(
   (record): Metadata =>
     Object.fromEntries(

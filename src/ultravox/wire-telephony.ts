@@ -1,4 +1,4 @@
-/** Telephony of Ultravox: carrier accounts and SIP. */
+/** Ultravox telephony: carrier accounts and SIP. */
 import { z } from 'zod';
 import type { MessageOf } from './payloads.ts';
 import { extensible, orElse, orNull } from './wire-schemas.ts';

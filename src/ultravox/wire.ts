@@ -2,9 +2,9 @@
  * The requests and responses of the Ultravox API.
  *
  * Resources (`Agent`, `Call`, `Tool`, …) are parsed by the schema of the same name, and the type is
- * inferred from it. A missing member and a null member both come out as null. Messages
+ * inferred from it. A missing member and a null member both become null. Messages
  * (`ultravox.v1.*`, such as `CallTemplate`) are only checked to be objects, because they are stored
- * and shown but not interpreted; members that are null at their top level are dropped.
+ * and shown but not interpreted; null members at their top level are dropped.
  *
  * Enums are open and unknown members survive parsing, since Ultravox adds both without notice.
  */
@@ -30,7 +30,7 @@ export * from './wire-telephony.ts';
 // Lists
 
 export interface Page<Item> {
-  /** Absolute URL that carries cursor, page size and filters, or null on the last page. */
+  /** Absolute URL with cursor, page size and filters. Null on the last page. */
   next: string | null;
   previous: string | null;
   total: number | null;
@@ -90,7 +90,7 @@ export interface CreateAgentRequest {
   callTemplate: CallTemplate;
 }
 
-/** `callTemplate` replaces the stored one as a whole; omit it to keep that. */
+/** `callTemplate` replaces the stored template as a whole. Omit it to keep the stored one. */
 export type UpdateAgentRequest = MessageOf<CreateAgentRequest>;
 
 // ---------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ export interface CreateWebhookRequest {
 }
 export type UpdateWebhookRequest = MessageOf<CreateWebhookRequest>;
 
-/** The body of a delivery. There is no event id: (`call.callId`, `event`) is the identity. */
+/** The body of a delivery. There is no event id; (`call.callId`, `event`) identifies it. */
 export const webhookDeliverySchema = extensible({
   event: openEnum<WebhookEvent>(),
   call: callSchema,

@@ -9,7 +9,7 @@ export function addSyncFields(
   model: SyncedModel,
   descriptions: { status: string; syncError: string },
 ): void {
-  // Pothos types the fields of one model at a time; these columns are the same in each.
+  // Pothos types the fields of one model at a time; these columns are the same in all of them.
   builder.prismaObjectFields(model as 'Agent', (t) => ({
     status: t.expose('status', { type: SyncStatusEnum, description: descriptions.status }),
     syncError: t.exposeString('syncError', {

@@ -1,4 +1,4 @@
-/** Agents, and the start of a call with one. */
+/** Agents, and starting a call with one. */
 import type { z } from 'zod';
 import type { RequestOptions } from '../attempt.ts';
 import type { AgentFilter } from '../filters.ts';
@@ -28,7 +28,7 @@ export function agentsApi({ listOf, requestJson, requestNothing }: Api) {
     delete: (agentId: string, options: RequestOptions = {}) =>
       requestNothing({ method: 'DELETE', path: path`/api/agents/${agentId}`, ...options }),
     /**
-     * Begins a call. Put an id of your own into `metadata`: after an `outcomeUnknown` it is the
+     * Starts a call. Put an id of your own into `metadata`: after an `outcomeUnknown` it is the
      * only way to find out, with `calls.listAll({ metadata })`, whether the call exists.
      */
     startCall: (

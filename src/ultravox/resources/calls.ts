@@ -1,4 +1,4 @@
-/** Calls: their messages, their recording, and their end. */
+/** Calls: reading them, their messages and recordings, and ending or deleting them. */
 import type { RequestOptions } from '../attempt.ts';
 import type { CallFilter } from '../filters.ts';
 import { type AudioOptions, path } from '../transport.ts';
@@ -7,7 +7,7 @@ import { type Api, LARGE_PAGE } from './lists.ts';
 
 export interface ReadMessages {
   messages: readonly Message[];
-  /** The last page that was read, which may have more messages now; null for the first page. */
+  /** The last page that was read, which may have more messages now. Null for the first page. */
   page: string | null;
   /** Number of messages before that page. */
   before: number;
@@ -38,8 +38,8 @@ export function callsApi(api: Api) {
       return all;
     },
     /**
-     * The messages of a running call, without those before the last page that was read: pass what an
-     * earlier read returned. Messages are only added, but the last one may still change.
+     * The messages of a running call, without those before the last page that was read; `known` is the result of the
+     * previous read. Messages are only added, but the last one may still change.
      */
     moreMessages: async (
       callId: string,
@@ -62,7 +62,7 @@ export function callsApi(api: Api) {
     /** The recording as a stream, which the caller must read or cancel. */
     recording: (callId: string, options: AudioOptions = {}) =>
       requestAudio({ path: path`/api/calls/${callId}/recording`, ...options }),
-    /** Ends a live call. One that nobody has joined cannot be ended: `not_live`. */
+    /** Ends a live call. A call that has not been joined cannot be ended: `not_live`. */
     hangUp: (callId: string, options: RequestOptions = {}) =>
       requestNothing({
         method: 'POST',

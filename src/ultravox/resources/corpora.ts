@@ -31,7 +31,7 @@ export function corporaApi({ everyItem, listOf, requestJson, requestNothing, upl
     /** Also deletes sources and documents. */
     delete: (corpusId: string, options: RequestOptions = {}) =>
       requestNothing({ method: 'DELETE', path: path`/api/corpora/${corpusId}`, ...options }),
-    /** The address expires after five minutes and accepts this MIME type only. */
+    /** Requests an upload address, which expires after five minutes and accepts only this MIME type. */
     requestUpload: (corpusId: string, body: CorpusUploadRequest, options: RequestOptions = {}) =>
       requestJson(
         { method: 'POST', path: path`/api/corpora/${corpusId}/uploads`, json: body, ...options },

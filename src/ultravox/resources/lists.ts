@@ -1,4 +1,4 @@
-/** Lists of a resource: a page of one, or all of it. */
+/** Lists of a resource: single pages or all items. */
 import type { z } from 'zod';
 import type { RequestOptions } from '../attempt.ts';
 import type { Transport } from '../transport.ts';
@@ -7,11 +7,11 @@ import type { Page } from '../wire.ts';
 /** Ultravox documents no maximum; its examples go up to 100. */
 export const LARGE_PAGE = 100;
 
-/** What the functions of a resource are made of. */
+/** Functions with which those of a resource are built. */
 export type Api = Transport & ReturnType<typeof listsOf>;
 
 export function listsOf({ pages }: Transport) {
-  /** `list` reads one page; `listAll` reads that page and all after it. */
+  /** `list` reads one page. `listAll` reads that page and all following ones. */
   function listOf<Item, Filter extends object>(listPath: string, schema: z.ZodType<Item>) {
     return {
       list: (filter?: Filter, options: RequestOptions = {}): Promise<Page<Item>> =>
