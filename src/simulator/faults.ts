@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 const name = z.string().min(1).max(100);
 
-/** A fault to inject. Kinds that start with `webhook` affect deliveries, the others requests. */
+/** A fault to inject. Kinds that start with `webhook` affect deliveries; the others affect requests. */
 export const faultSchema = z.strictObject({
   id: name.optional(),
   kind: z.enum([
@@ -21,7 +21,7 @@ export const faultSchema = z.strictObject({
     'webhookStaleTimestamp',
   ]),
   probability: z.number().min(0).max(1).default(1),
-  /** Remaining number of times; null: unlimited. */
+  /** How many more times the fault occurs. Null: unlimited. */
   count: z.number().int().min(0).nullable().default(null),
   /** Only requests with this method. */
   method: z.string().optional(),
@@ -32,10 +32,10 @@ export const faultSchema = z.strictObject({
     .optional(),
   /** Only deliveries of this event. */
   event: z.string().optional(),
-  /** With kinds `status` and `statusAfter`. */
+  /** For kinds `status` and `statusAfter`. */
   status: z.number().int().min(400).max(599).default(503),
   retryAfterSeconds: z.number().int().min(0).nullable().default(null),
-  /** With kinds `slow` and `webhookDelay`, in real milliseconds. */
+  /** For kinds `slow` and `webhookDelay`, in real milliseconds. */
   ms: z.number().int().min(0).max(3_600_000).default(1000),
 });
 
@@ -53,7 +53,7 @@ export interface Faults {
   state(): FaultState;
   replace(faults: FaultInput[], seed?: number): void;
   remove(id: string): boolean;
-  /** Selects among the matching faults by probability; a selected one uses up one of its count. */
+  /** Selects among the matching faults by probability. Each selection reduces the `count` of a fault by one. */
   select(fits: (fault: Fault) => boolean): Fault[];
 }
 
@@ -109,7 +109,7 @@ export function fitsDelivery(fault: Fault, event: string): boolean {
   return fault.kind.startsWith('webhook') && (fault.event === undefined || fault.event === event);
 }
 
-/** Mulberry32 pseudorandom numbers, reproducible for a seed. */
+/** Mulberry32 pseudorandom numbers, reproducible from a seed. */
 function generator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -1,4 +1,4 @@
-/** An OpenAI-compatible endpoint that judges calls without a model. */
+/** An OpenAI-compatible endpoint that analyzes calls without a model. */
 import {
   isObject,
   type Json,
@@ -10,10 +10,10 @@ import {
 } from './json.ts';
 import type { Request, Route, World } from './world.ts';
 
-/** How a voicemail introduces itself, and how somebody asks not to be called again, without the usual phrases. */
+/** How a voicemail greets, and how a person asks not to be called again without using the usual phrases. */
 const VOICEMAIL = /you have reached/i;
 const DO_NOT_CALL = /leave me (in peace|alone)|in ruhe/i;
-/** Words of an agreement, which make a call a success. */
+/** Words of agreement, which make a call a success. */
 const AGREED = /\b(thursday|jueves|donnerstag|perfect|perfecto|sehr gut|great)\b/i;
 
 function complete(world: World, request: Request) {
@@ -97,7 +97,7 @@ function transcriptIn(content: string): Turn[] {
   }
 }
 
-/** A value that fits the schema, as far as its types say: of choices, the last for a call that failed. */
+/** A value that fits the types of the schema. From an enum it takes the first value, or the last for a failed call. */
 function exampleOf(schema: Json, success: boolean, name = 'value'): Json {
   if (!isObject(schema)) return {};
   const choice = listAt(schema, 'enum').at(success ? 0 : -1);
@@ -126,6 +126,6 @@ function exampleOf(schema: Json, success: boolean, name = 'value'): Json {
 }
 
 export const languageModelRoutes: Route[] = [
-  // OpenAI's API has the key in another header.
+  // `open`, because OpenAI's API has the key in another header.
   { method: 'POST', path: '/v1/chat/completions', open: true, handler: complete },
 ];

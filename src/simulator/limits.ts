@@ -3,7 +3,7 @@ import type { World } from './world.ts';
 
 const CONCURRENCY_WAIT_SECONDS = 5;
 
-/** Rejects a call for lack of credit or capacity; counts it otherwise. */
+/** Rejects a call for lack of credit or capacity. Otherwise counts it. */
 export function takeCallSlot(world: World): void {
   const settings = world.settings();
   if (settings.outOfCredit) {

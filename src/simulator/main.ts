@@ -1,4 +1,4 @@
-/** Runs the simulator in a process of its own: `npm run simulator`. */
+/** Runs the simulator in its own process: `npm run simulator`. */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type SimulatorOptions, type SimulatorSettings, startSimulator } from './simulator.ts';

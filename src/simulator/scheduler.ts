@@ -1,6 +1,6 @@
 import type { Collection, Store } from './store.ts';
 
-/** A task at an instant, stored until it is done. */
+/** A task to run at a certain time, stored until it is done. */
 export interface Job {
   id: string;
   dueAt: number;
@@ -9,13 +9,13 @@ export interface Job {
 }
 
 export interface Scheduler {
-  /** Replaces a job of the same task and subject. Call it inside a transaction. */
+  /** Schedules a job, replacing one with the same task and subject. Call it inside a transaction. */
   plan(task: string, subject: string, dueAt: number): void;
   cancel(task: string, subject: string): void;
   /** Starts the timer and runs overdue jobs at once, in order. */
   start(run: (job: Job) => void): void;
   stop(): void;
-  /** Discards all jobs after the store was emptied. */
+  /** Discards all jobs after the store has been cleared. */
   clear(): void;
 }
 

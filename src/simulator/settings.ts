@@ -11,13 +11,13 @@ export const settingsSchema = z.strictObject({
   ringSeconds: seconds.default(4),
   /** Seconds of conversation before the person hangs up. */
   talkSeconds: seconds.default(45),
-  /** Times that the person speaks and the agent replies, up to 10,000; null: as many as fit into the time. */
+  /** Number of exchanges (the person speaks, the agent replies), up to 10,000. Null: as many as fit into the time. */
   exchanges: z.number().int().min(0).max(10_000).nullable().default(null),
   /** Relative variation of ring and talk time between calls, 0 to 1. */
   jitter: z.number().min(0).max(1).default(0.2),
   /** Fraction of calls to ordinary numbers that are answered. */
   answerRate: z.number().min(0).max(1).default(1),
-  /** Seconds until a browser call joins by itself; null: waits for its websocket. */
+  /** Seconds until a browser call is joined automatically. Null: it waits for its websocket. */
   webRtcAutoJoinSeconds: seconds.nullable().default(2),
   /** Seconds from the end of a call to its summaries. */
   summaryDelaySeconds: seconds.default(1),
@@ -32,7 +32,7 @@ export const settingsSchema = z.strictObject({
   keyRevoked: z.boolean().default(false),
   /** Accept tools on plain HTTP, for a tool server on this machine. */
   allowHttpTools: z.boolean().default(false),
-  /** Let PATCH of an agent merge the call template instead of replacing it. */
+  /** Make PATCH of an agent merge the call template instead of replacing it. */
   mergeAgentTemplate: z.boolean().default(false),
   /** Reject a call whose context lacks a variable of the template. */
   requireTemplateVariables: z.boolean().default(true),
@@ -45,13 +45,13 @@ export const settingsSchema = z.strictObject({
   retentionEnabled: z.boolean().default(true),
   /** Seconds until a knowledge source is ready. */
   sourceReadySeconds: seconds.default(5),
-  /** Real seconds an upload address stays valid. */
+  /** Real seconds for which an upload address is valid. */
   uploadExpirySeconds: seconds.default(300),
-  /** Real seconds a recording address stays valid. */
+  /** Real seconds for which a recording address is valid. */
   recordingUrlSeconds: seconds.default(60),
   /** Whether recordings can be requested in parts. */
   recordingRanges: z.boolean().default(true),
-  /** What the language model answers: what is wanted, no JSON, data that does not fit, or quotations that nobody said. */
+  /** Answers of the language model: as requested, not JSON, data that does not fit, or invented quotes. */
   modelAnswers: z.enum(['good', 'junk', 'misfit', 'invented']).default('good'),
   allowedCorpora: cap.default(null),
   allowedVoices: cap.default(null),
@@ -68,7 +68,7 @@ export type SimulatorSettings = z.infer<typeof settingsSchema>;
 
 export const defaultSettings: SimulatorSettings = settingsSchema.parse({});
 
-/** The settings after a change; members that are unknown or out of range are reported. */
+/** The settings after a change. Reports members that are unknown or out of range. */
 export function changeSettings(
   current: SimulatorSettings,
   change: unknown,

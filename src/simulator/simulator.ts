@@ -45,17 +45,17 @@ export type { Fault, FaultInput } from './faults.ts';
 export type { SimulatorSettings } from './settings.ts';
 export type { Dial, RequestLogEntry } from './world.ts';
 
-/** A fixed key, so that examples can be pasted. */
+/** A fixed key, so that examples can be copied and pasted. */
 export const DEMO_API_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';
 
 export interface SimulatorOptions {
-  /** 0 or absent takes any free port. */
+  /** Default, and if 0: any free port. */
   port?: number;
-  /** Take a free port when `port` is in use. */
+  /** Whether to use a free port when `port` is in use. */
   otherPort?: boolean;
   host?: string;
   apiKey?: string;
-  /** SQLite file that outlives the process; absent keeps everything in memory. */
+  /** SQLite file that outlives the process. Default: everything is kept in memory. */
   databasePath?: string;
   /** Simulated seconds per real second; the same as `settings.speed`. */
   speed?: number;
@@ -63,7 +63,7 @@ export interface SimulatorOptions {
   log?: Log;
 }
 
-/** A delivery as the control endpoints show it: without secrets and body. */
+/** A delivery as shown by the control endpoints: without secrets and body. */
 export type DeliveryView = Omit<DeliveryRecord, 'secrets' | 'body'>;
 
 export interface InboundCallInput {
@@ -134,7 +134,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   }
   const { port } = server.address() as AddressInfo;
   world.url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  // Deliveries first: overdue ends and bills must follow them.
+  // Deliveries first, because those of overdue ends and bills must follow them.
   world.store.transaction(() => {
     sender.start();
     dropSocketCalls(world);

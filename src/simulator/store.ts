@@ -2,12 +2,12 @@ import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 /**
- * Stores data in memory and in SQLite. Reads use only the memory; every `put` and `delete` is written to
+ * Stores data in memory and in SQLite. Reads use only memory. Every `put` and `delete` is written to
  * the file in a transaction that is committed before the response is sent.
  */
 export interface Store {
   collection<T extends object>(kind: string): Collection<T>;
-  /** Runs `work` as one change, which is undone in memory and file if `work` throws. */
+  /** Runs `work` as one change, which is undone in memory and in the file if `work` throws. */
   transaction<R>(work: () => R): R;
   clear(): void;
   close(): void;
@@ -23,14 +23,14 @@ export interface Collection<T extends object> {
   readonly size: number;
 }
 
-/** How long to wait for a file that another process still has open. */
+/** Time to wait for a file that another process still has open. */
 const LOCK_TIMEOUT_MS = 2_000;
 
 export class StoreInUseError extends Error {
   override name = 'StoreInUseError';
 }
 
-/** @throws StoreInUseError when another process has the file open. */
+/** @throws StoreInUseError if another process has the file open. */
 export function openStore(path: string | undefined): Store {
   if (path !== undefined) {
     // The file contains credentials. SQLite gives its other files the same mode.
@@ -90,7 +90,7 @@ export function openStore(path: string | undefined): Store {
   };
 }
 
-/** Exclusive, because the memory would not contain writes of another process. */
+/** Opens the file exclusively, because memory would not contain the writes of another process. */
 function openForOneself(path: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS });
   try {

@@ -16,16 +16,16 @@ export interface AgentRecord {
   calls: number;
 }
 
-/** The planned course of a call, decided when it is created. */
+/** The planned course of a call, decided when the call is created. */
 export interface Plan {
   outcome: string;
-  /** Simulated milliseconds from creation to the answer; null without an answer. */
+  /** Simulated milliseconds from creation to the answer. Null without an answer. */
   answerAfterMs: number | null;
   /** Simulated milliseconds from creation to an end without an answer. */
   giveUpAfterMs: number;
-  /** Simulated milliseconds between joined and ended. */
+  /** Simulated milliseconds from joining to the end. */
   talkMs: number;
-  /** Times that the person speaks and the agent replies; null: as many as fit. */
+  /** Number of exchanges (the person speaks, the agent replies). Null: as many as fit. */
   exchanges: number | null;
   endReason: string;
   sipReason: string | null;
@@ -33,13 +33,13 @@ export interface Plan {
 
 export interface CallRecord {
   callId: string;
-  /** The members of the Call object that are not derived from others. */
+  /** The members of the Call object that are not derived from other data. */
   call: JsonObject;
   agentId: string | null;
   stageId: string;
   tools: JsonObject[];
   initialMessages: JsonObject[];
-  /** Past and planned messages, with the instants at which they become visible. */
+  /** Past and planned messages, with the times at which they become visible. */
   transcript: { at: number; message: JsonObject }[];
   plan: Plan;
   /** Simulated seconds per real second, fixed at creation. */
@@ -52,7 +52,7 @@ export interface CallRecord {
   context: JsonObject;
   dialed: string | null;
   autoDelete: boolean;
-  /** Open websockets keep a call alive; it then ends when the last one closes. */
+  /** Whether a websocket joined the call. Open websockets keep it alive; it ends when the last one closes. */
   socketJoined: boolean;
 }
 
@@ -118,7 +118,7 @@ export interface DocumentRecord {
   exampleQueries: string[];
 }
 
-/** Webhook that the simulator's own receiver has accepted. */
+/** A webhook that the simulator's own receiver has accepted. */
 export interface ReceivedWebhook extends JsonObject {
   at: string;
   /** The last part of the path. */
@@ -155,7 +155,7 @@ export interface World {
   singletons: Collection<JsonObject>;
   registrations: Collection<JsonObject>;
   dials: Collection<Dial>;
-  /** Webhooks that came to the receiver, oldest first. */
+  /** Webhooks that the receiver has accepted, oldest first. */
   readonly received: ReceivedWebhook[];
   requests: RequestLogEntry[];
   emit(event: string, call: CallRecord): void;
@@ -167,7 +167,7 @@ export interface Request {
   params: Record<string, string>;
   query: URLSearchParams;
   headers: NodeJS.Dict<string | string[]>;
-  /** Address that the client used, for absolute URLs in responses. */
+  /** Origin that the client used, for absolute URLs in responses. */
   origin: string;
   body: Json;
   raw: Buffer;
@@ -186,10 +186,10 @@ export type Handler = (world: World, request: Request) => Reply | Promise<Reply>
 
 export interface Route {
   method: string;
-  /** `/api/agents/:agentId`; a segment with a colon is a parameter. */
+  /** Such as `/api/agents/:agentId`. A segment that starts with a colon is a parameter. */
   path: string;
   handler: Handler;
-  /** Reached without an API key. */
+  /** Whether the route needs no API key. */
   open?: boolean;
 }
 

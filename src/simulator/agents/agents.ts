@@ -59,7 +59,7 @@ function readAgent(world: World, request: Request): JsonObject {
   return body;
 }
 
-/** Defaults of Ultravox for a call template. */
+/** Adds Ultravox's defaults to a call template. */
 function withDefaults(template: JsonObject, created: string, updated: string): JsonObject {
   return {
     joinTimeout: '30s',

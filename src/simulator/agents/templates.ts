@@ -3,7 +3,7 @@ import Mustache from 'mustache';
 import { atPath, HttpError, isObject, type Json, type JsonObject, type Problems } from '../json.ts';
 import type { SimulatorSettings } from '../settings.ts';
 
-/** The members of a template whose strings are rendered, each with its path. */
+/** The strings of a template that are rendered, each with its path. */
 function templatedStrings(template: JsonObject): { path: string; text: string }[] {
   const found: { path: string; text: string }[] = [];
   const collect = (path: string, value: Json | undefined): void => {

@@ -25,7 +25,7 @@ export const MODELS = [
 const E164 = /^\+[1-9]\d{6,14}$/;
 const SIP_URI = /^(?:sips?:)?[^@\s:<>]+(?::[^@\s]*)?@[^@\s]+$/i;
 
-/** Rules for a template or a call beyond the types of its members. */
+/** Checks rules for a template or a call beyond the types of its members. */
 export function checkCallBody(
   world: World,
   body: JsonObject,
@@ -99,7 +99,7 @@ export function checkMetadata(metadata: Json | undefined, problems: Problems): v
   }
 }
 
-/** The selected tools after the overrides of one call, by model-facing name. */
+/** The selected tools after the overrides of one call, which match by model-facing name. */
 export function overrideTools(
   world: World,
   template: JsonObject,
@@ -113,7 +113,7 @@ export function overrideTools(
   if (removeAll && remove.length > 0) {
     problems.add('toolOverrides', 'remove and removeAll may not both be set.');
   }
-  // Resolved one by one, because a selection does not contain its model-facing name.
+  // Tools are resolved one by one, because a selection does not contain its model-facing name.
   const kept = selected.filter((tool) => {
     if (removeAll) return false;
     const name = resolveTools(world, [tool], 'selectedTools', new Problems())[0]?.name;

@@ -2,7 +2,7 @@ import { searchTerm } from '../http/paging.ts';
 import { durationToMs, invalid, isDuration, type JsonObject, objectAt, UUID } from '../json.ts';
 import type { CallRecord, Request, World } from '../world.ts';
 
-/** Whether a call matches the filters that the lists of calls and of deleted calls share. */
+/** Returns a predicate for the filters that the lists of calls and of deleted calls share. */
 export function callFilter(world: World, request: Request): (call: JsonObject) => boolean {
   const { query } = request;
   const agentIds = query.getAll('agentIds').flatMap((value) => value.split(','));

@@ -94,7 +94,7 @@ function recordingSignature(world: World, callId: string, expires: string): stri
   return createHmac('sha256', world.signingKey).update(`${callId}:${expires}`).digest('hex');
 }
 
-/** The whole content, or the requested range, as object storage sends it. */
+/** The whole recording or the requested range, in the way object storage responds. */
 function rangeOf(wav: Buffer, request: Request | null) {
   const headers = { 'content-type': 'audio/wav', 'accept-ranges': 'bytes' };
   const [, from, to] = /^bytes=(\d*)-(\d*)$/.exec(String(request?.headers.range)) ?? [];
@@ -144,7 +144,7 @@ export const callRoutes: Route[] = [
         .values()
         .filter((record) => record.agentId === id)
         .reverse();
-      // Calls stay readable after their agent was deleted.
+      // Calls remain readable after their agent was deleted.
       if (items.length === 0) findAgent(world, id);
       return page(
         request,

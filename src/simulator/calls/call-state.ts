@@ -1,6 +1,6 @@
 /**
  * State changes of a call after its creation. Every function runs inside a transaction, and does
- * nothing when the state of the call no longer allows it.
+ * nothing if the state of the call no longer allows the change.
  */
 import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../json.ts';
 import { at, type CallRecord, type World } from '../world.ts';
@@ -58,7 +58,7 @@ export function joinCall(world: World, callId: string, bySocket = false): void {
   world.emit('call.joined', saved);
 }
 
-/** A connected browser stays until it disconnects or the maximum duration is over. */
+/** Keeps the call of a connected browser alive until it disconnects or the maximum duration is over. */
 function holdOpen(world: World, record: CallRecord): void {
   const limit = durationToMs(record.call.maxDuration, 3_600_000);
   const held = { ...record, plan: { ...record.plan, talkMs: limit, endReason: 'timeout' } };
@@ -66,7 +66,7 @@ function holdOpen(world: World, record: CallRecord): void {
   world.scheduler.plan('end', record.callId, later(record, record.joinedAt ?? world.now(), limit));
 }
 
-/** After a restart, connections are lost; clients have a grace period to reconnect. */
+/** Handles connections lost in a restart: clients have a grace period to reconnect. */
 export function dropSocketCalls(world: World): void {
   for (const callId of world.liveCalls) {
     const record = world.calls.get(callId);
@@ -122,7 +122,7 @@ function recordEnd(
   for (const task of ['answer', 'giveUp', 'end']) world.scheduler.cancel(task, record.callId);
   const endedAt = world.now();
   const sip = objectAt(record.call, 'sipDetails');
-  // A late timer must keep the last lines of a planned conversation, and an early end drop them.
+  // A late timer must keep the last lines of a planned conversation, but an early end must drop them.
   const cutoff = record.joinedAt === null ? endedAt : record.joinedAt + talkedMs / record.speed;
   const next: CallRecord = {
     ...record,
@@ -202,7 +202,7 @@ export function deleteCall(world: World, record: CallRecord): void {
 
 export const ACCOUNT_ID = '0d3a6f4e-5b7c-4c1d-9e2f-8a1b2c3d4e5f';
 
-/** Adds unplanned lines as spoken now, and optionally a reply. */
+/** Adds unplanned lines, spoken now or after a delay. */
 export function addLines(
   world: World,
   record: CallRecord,
@@ -230,7 +230,7 @@ export function addLines(
   return next;
 }
 
-/** The messages so far, numbered. */
+/** The messages so far, with their indexes. */
 export function visibleMessages(world: World, record: CallRecord, initial: boolean): JsonObject[] {
   const until = record.endedAt === null ? world.now() : Number.POSITIVE_INFINITY;
   const said = record.transcript.filter((line) => line.at <= until).map((line) => line.message);

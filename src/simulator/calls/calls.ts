@@ -238,7 +238,7 @@ function openCall(
   return record;
 }
 
-/** Undefined: decided by ringing. Null: joined by a websocket only. */
+/** Seconds until a call is joined. Undefined: decided by ringing. Null: joined only by a websocket. */
 function joinAfter(
   medium: string,
   dialed: string | null,
@@ -251,7 +251,7 @@ function joinAfter(
 }
 
 interface CallParts {
-  /** The template of the agent and the overrides of the request. */
+  /** The template of the agent with the overrides of the request. */
   template: JsonObject;
   /** The request. */
   body: JsonObject;

@@ -4,7 +4,7 @@ import type { Request, World } from '../world.ts';
 import { addLines, endCall, isLive } from './call-state.ts';
 import { findCall } from './calls.ts';
 
-/** Data messages to a live call: text of the user, forced agent message, hang-up. */
+/** Data messages to a live call: user text, forced agent message, hang-up. */
 export function sendDataMessage(world: World, request: Request) {
   const record = findCall(world, request);
   const { body } = request;

@@ -84,8 +84,8 @@ interface Line {
 }
 
 /**
- * Plans the messages of a call that was joined at `joinedAt`. Offsets in the messages are simulated
- * time; `at` is the real instant of their end.
+ * Plans the messages of a call that was joined at `joinedAt`. Offsets in the messages are in simulated
+ * time; `at` is the real time of their end.
  */
 export function writeTranscript(record: CallRecord, joinedAt: number): CallRecord['transcript'] {
   const { talkMs } = record.plan;
@@ -166,7 +166,7 @@ function lines(record: CallRecord): Line[] {
   );
 }
 
-/** Uses one of the tools of the call in the middle of the conversation. */
+/** Adds the use of one of the call's tools in the middle of the conversation. */
 function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] {
   const tool = record.tools.find(
     (item) =>

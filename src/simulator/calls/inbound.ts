@@ -27,7 +27,7 @@ const inboundBody: Shape = {
     medium: { kind: 'string', values: ['twilio', 'telnyx', 'plivo', 'sip'] },
     /** More fields of the provider's request, or SIP headers. */
     fields: { kind: 'anyObject' },
-    /** Accept the call although the configuration does not allow it. */
+    /** Accept the call even if the configuration does not allow it. */
     force: { kind: 'boolean' },
   },
 };
@@ -99,7 +99,7 @@ function requireAllowed(world: World, medium: string, agentId: string, to: strin
   }
 }
 
-/** The request of a provider for an incoming call, with the members in use. */
+/** A provider's request for an incoming call, with the members that are used here. */
 function providerFields(medium: string, from: string, to: string, extra: JsonObject): JsonObject {
   const id = randomBytes(16).toString('hex');
   const own: JsonObject =
@@ -121,7 +121,7 @@ function mapped(world: World, medium: string, fields: JsonObject): JsonObject {
   return context;
 }
 
-/** `X-Customer-Name: Bob` becomes `customer_name`, parsed as JSON where it is JSON. */
+/** Context from headers: `X-Customer-Name: Bob` becomes `customer_name`. Values that are JSON are parsed. */
 function fromHeaders(fields: JsonObject): JsonObject {
   const context: JsonObject = {};
   for (const [header, value] of Object.entries(fields)) {

@@ -33,7 +33,7 @@ export interface PlanInput {
   maxDurationMs: number;
   /** Seconds until the call is joined without ringing; null: never. */
   joinAfterSeconds?: number | null;
-  /** Whether Ultravox learns why nobody answers, and so ends the call then and not after the join timeout. */
+  /** Whether Ultravox learns why nobody answers, and so ends the call at once instead of after the join timeout. */
   reportsRefusals: boolean;
 }
 
@@ -59,8 +59,8 @@ export function planCall(settings: SimulatorSettings, input: PlanInput): Plan {
   const refused = REFUSED[plan.outcome];
   if (refused !== undefined) {
     plan.answerAfterMs = null;
-    // Documented of calls that nobody joins is only that they end when their join timeout is reached
-    // (https://docs.ultravox.ai/webhooks/available-webhooks), and the termination reason of SIP.
+    // For calls that nobody joins, only two things are documented: they end when their join timeout is reached
+    // (https://docs.ultravox.ai/webhooks/available-webhooks), and the SIP termination reason.
     if (input.reportsRefusals) {
       plan.giveUpAfterMs = Math.min(ringMs * refused.part, input.joinTimeoutMs);
     }

@@ -7,7 +7,7 @@ import { addLines, endCall, isLive, joinCall } from './call-state.ts';
 const PATH = /^\/calls\/([0-9a-f-]{36})(\/server_web_socket)?$/i;
 
 /**
- * The websocket of a `joinUrl`. Opening it joins the call; closing the last one hangs up. As at
+ * Serves the websocket of a `joinUrl`. Opening it joins the call; closing the last one hangs up. As with
  * Ultravox, the address itself is the credential.
  */
 export function attachSockets(world: World, server: Server): { close(): void } {
@@ -67,7 +67,7 @@ export function attachSockets(world: World, server: Server): { close(): void } {
     }
   }
 
-  // Ended elsewhere: closing the socket informs the client.
+  // For calls that ended elsewhere: closing the socket informs the client.
   const sweep = setInterval(() => {
     for (const [callId, clients] of open) {
       if (world.liveCalls.has(callId)) continue;

@@ -9,7 +9,7 @@ export function toneWav(seconds: number, hertz: number): Buffer {
   return wav(Math.min(Math.max(seconds, 0.1), 10), () => hertz);
 }
 
-/** What a call sounds like: a low tone while the agent speaks, a high one for the other side. */
+/** Recording of a call: a low tone while the agent speaks, a high one while the other side does. */
 export function callWav(record: CallRecord): Buffer {
   const spoken = record.transcript.flatMap(({ message }) => {
     const hertz = { MESSAGE_ROLE_AGENT: 330, MESSAGE_ROLE_USER: 520 }[String(message.role)];

@@ -163,7 +163,7 @@ function presentSource(world: World, source: JsonObject): JsonObject {
   };
 }
 
-/** A source accepts an uploaded document once its bytes are stored. */
+/** Checks that the documents of a source exist and that their bytes have been uploaded. */
 function checkUploads(world: World, corpusId: string, body: JsonObject): void {
   const ids = [
     ...stringsAt(objectAt(body, 'upload'), 'documentIds'),

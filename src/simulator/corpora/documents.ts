@@ -87,7 +87,7 @@ export function finishSource(world: World, sourceId: string): void {
   });
 }
 
-/** Pages that a crawl finds: the start addresses and, with enough depth, a few below each. */
+/** Pages that a crawl finds: the start pages and, with enough depth, a few below each. */
 function crawled(crawl: JsonObject): string[] {
   const starts = stringsAt(crawl, 'startUrls');
   const depth = typeof crawl.maxDepth === 'number' ? crawl.maxDepth : 1;

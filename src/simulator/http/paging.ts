@@ -6,7 +6,7 @@ const MAX_PAGE_SIZE = 100;
 
 /**
  * Returns one page. `items` is the whole filtered list in its final order; `key` identifies an item
- * permanently, so that a page boundary stays in place while items are added and removed.
+ * permanently, so that page boundaries stay in place while items are added and removed.
  */
 export function page<T>(
   request: Request,
@@ -72,7 +72,7 @@ export function searchTerm(request: Request): string | undefined {
   return term.toLowerCase();
 }
 
-/** A query parameter with a closed list of values. */
+/** A query parameter with a fixed list of values. */
 export function choice(request: Request, name: string, values: readonly string[]) {
   const given = request.query.get(name);
   if (given === null) return undefined;

@@ -15,7 +15,7 @@ export interface PostResult {
 
 const KEPT_BODY = 64 * 1024;
 
-/** Posts JSON without following redirects. Never rejects; a failure is in `error`. */
+/** Posts JSON without following redirects. Never rejects; failures are returned in `error`. */
 export function post(
   url: string,
   body: string,

@@ -94,7 +94,7 @@ async function serve(
   );
 }
 
-/** Faults before a request is handled: another response, a lost connection or a delay. */
+/** Applies faults before a request is handled: another response, a lost connection or a delay. */
 async function applyBefore(
   faults: Fault[],
   incoming: IncomingMessage,
@@ -106,7 +106,7 @@ async function applyBefore(
       return 'gone';
     }
     if (fault.kind === 'timeout') {
-      // Never answered; ends when the client gives up or the server closes.
+      // Never answered. Ends when the client gives up or the server closes.
       incoming.resume();
       return 'gone';
     }
@@ -201,7 +201,7 @@ async function readBody(incoming: IncomingMessage): Promise<Buffer> {
   for await (const part of incoming) {
     if (!Buffer.isBuffer(part)) continue;
     size += part.length;
-    // Read to the end, so that the response can be delivered.
+    // The body is read to the end, so that the response can be delivered.
     if (size <= MAX_BODY) parts.push(part);
   }
   if (size > MAX_BODY) throw refuse(413, 'Request body is too large.');

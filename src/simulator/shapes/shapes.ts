@@ -167,7 +167,7 @@ const inactivityMessages: Shape = {
   }),
 };
 
-/** Members that a template and a direct call have in common. */
+/** Members that templates and direct calls have in common. */
 const behaviour: Record<string, Shape> = {
   systemPrompt: text,
   temperature: between(0, 1),
@@ -201,7 +201,7 @@ export const callTemplate: Shape = {
   fields: {
     ...behaviour,
     name: text,
-    // Read-only; accepted because clients send back what they have read.
+    // Read-only. Accepted because clients send back what they have read.
     created: text,
     updated: text,
     contextSchema: anyObject,

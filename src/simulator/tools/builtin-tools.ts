@@ -1,4 +1,4 @@
-/** The public tools of every account. Only the ids of the first five are documented. */
+/** The public tools that every account has. Only the ids of the first five are documented. */
 import type { Json, JsonObject } from '../json.ts';
 
 const CREATED = '2024-11-01T00:00:00.000Z';

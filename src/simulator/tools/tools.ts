@@ -32,7 +32,7 @@ const toolBody: Shape = {
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 
-/** Rules for a tool definition beyond the types of its members. */
+/** Checks rules for a tool definition beyond the types of its members. */
 export function checkDefinition(
   world: World,
   definition: JsonObject,
@@ -73,7 +73,7 @@ export function findTool(world: World, toolId: string): JsonObject | undefined {
   );
 }
 
-/** By name, a tool of the account takes precedence over a built-in one. */
+/** Finds a tool by name. A tool of the account takes precedence over a built-in one. */
 function findToolByName(world: World, name: string): JsonObject | undefined {
   return (
     world.tools.values().findLast((tool) => tool.name === name) ??

@@ -1,4 +1,4 @@
-/** Public voices, with real ids where those are public. */
+/** Public voices, with their real ids if those are public. */
 import type { JsonObject } from '../json.ts';
 
 const LABELS: Record<string, string> = {
@@ -71,7 +71,7 @@ const seeds: Seed[] = [
 
 const PROVIDERS: Record<string, string> = { elevenLabs: 'eleven_labs' };
 
-/** The provider as the voice list spells it, from the way a definition spells it. */
+/** The provider of a definition, spelled as in the voice list. */
 export function providerOf(definition: JsonObject): string | null {
   const key = Object.keys(definition)[0];
   return key === undefined ? null : (PROVIDERS[key] ?? key);

@@ -34,7 +34,7 @@ const fields: Record<string, Shape> = {
 const whole: Shape = { kind: 'object', fields, required: ['name', 'definition'] };
 const partial: Shape = { kind: 'object', fields };
 
-/** A voice by id, or by a name no other voice of the account has. */
+/** A voice by id or by name. Names of an account's own voices are unique. */
 export function findVoice(world: World, idOrName: string): JsonObject | undefined {
   const own = world.voices.get(idOrName.toLowerCase());
   if (own !== undefined) return own;
@@ -155,7 +155,7 @@ function external(voiceId: string, body: JsonObject): JsonObject {
   };
 }
 
-/** A distinct pitch for every voice, to distinguish previews. */
+/** A preview whose pitch depends on the voice, so that voices can be told apart. */
 function preview(voiceId: string): Buffer {
   return toneWav(1, 200 + (Number.parseInt(voiceId.slice(-3), 16) % 400));
 }

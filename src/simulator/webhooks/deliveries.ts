@@ -11,7 +11,7 @@ const KEPT_DELIVERIES = 5000;
 const STALE_MS = 10 * 60_000;
 
 /**
- * Sends events to the hooks that subscribe to them. The first attempts for one call at one hook
+ * Sends events to the hooks that subscribe to them. First attempts for the same call and hook
  * are sent in order; retries, other calls and other hooks do not wait for them.
  */
 export interface Sender {
@@ -74,7 +74,7 @@ class WebhookSender implements Sender {
       return;
     }
     if (kinds.includes('webhookReorder')) {
-      // Leaves the queue, so that later events overtake it.
+      // Leaves the queue, so that later events can overtake it.
       const dueAt = this.#world.now() + waitMs;
       this.#world.store.transaction(() => {
         this.#update(marked, { nextAttemptAt: at(dueAt) });

@@ -1,4 +1,4 @@
-/** A receiver of webhooks, for demonstrations: it accepts everything and shows what came. */
+/** A webhook receiver for demonstrations. It accepts everything and shows what it received. */
 import type { JsonObject } from '../json.ts';
 import type { ReceivedWebhook, Route, World } from '../world.ts';
 
