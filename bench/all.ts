@@ -1,7 +1,7 @@
 /**
- * Every benchmark beside its peers, written to `bench/RESULTS.md` one after the other: `npm run bench`, or
- * some of them: `npx node bench/all.ts fan-out opening`.
- * One that fails keeps its former figures, with their commit, is named at the end, and makes the exit code 1.
+ * Runs all benchmarks one after another, with their peers, and writes them to `bench/RESULTS.md`: `npm run bench`. To
+ * run only some: `npx node bench/all.ts fan-out opening`.
+ * A benchmark that fails keeps its previous figures and their commit, is listed at the end, and makes the exit code 1.
  */
 import { benchCampaignCalls } from './campaigns/call.ts';
 import { benchEventLog } from './live/event-log.ts';

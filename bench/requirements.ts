@@ -1,4 +1,4 @@
-/** Fails when this machine lacks what `npm run bench` needs. */
+/** Fails if this machine lacks something that `npm run bench` needs. */
 import { existsSync } from 'node:fs';
 import { redisAvailable } from '../test/support/servers/redis.ts';
 

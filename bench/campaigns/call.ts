@@ -1,8 +1,8 @@
 /**
- * What a call of a campaign costs, and how live it is: `npx node bench/campaigns/call.ts [seconds] [situations…]`.
- * Four processes on one PostgreSQL and one Redis, calls of one organization: 50 at once and three new ones a
- * second, and twice as many at once that end sooner. The delay is from the arrival of Ultravox's `call.ended`
- * webhook at a load balancer in front of the processes to the subscriber. With `STATEMENTS=1` it prints each
+ * Cost of a campaign call, and delay of its events: `npx node bench/campaigns/call.ts [seconds] [situations…]`.
+ * Four processes share one PostgreSQL and one Redis. One organization has 50 concurrent calls and three new ones per
+ * second, or 100 concurrent shorter calls. The delay is measured from the arrival of Ultravox's `call.ended`
+ * webhook at a load balancer in front of the processes to the subscriber. `STATEMENTS=1` prints each
  * statement and how often a call needs it. Needs `redis-server`.
  */
 import { createServer, type Server as HttpServer, request } from 'node:http';
@@ -31,20 +31,20 @@ interface Situation {
   name: string;
   atOnce: number;
   perSecond: number;
-  /** Calls that are made one by one afterwards. */
+  /** Number of calls that are made one by one afterward. */
   singleCalls: number;
 }
 
 const SITUATIONS: readonly Situation[] = [
   { name: 'three a second', atOnce: 50, perSecond: 3, singleCalls: 20 },
   { name: 'at load', atOnce: 100, perSecond: 12, singleCalls: 0 },
-  // As many as one campaign may make with the shortest calls, which keeps two cores busy.
+  // The most that one campaign can make with the shortest calls; keeps two cores busy.
   { name: 'short calls', atOnce: 100, perSecond: 30, singleCalls: 0 },
 ];
 const SIMULATOR_KEY = 'SimuDemo.0123456789abcdefghijklmnopqrstuv';
 const ENDED = new Set(['COMPLETED', 'FAILED', 'CANCELLED']);
 
-/** Distributes webhooks over the processes, and notes when `call.ended` of each call arrived. */
+/** Distributes webhooks over the processes, and records when `call.ended` of each call arrived. */
 interface Balancer {
   url: string;
   targets: string[];
@@ -160,7 +160,7 @@ function startProcess(
     ANALYSIS_BASE_URL: `${settings.simulator}/v1`,
     ANALYSIS_API_KEY: SIMULATOR_KEY,
     ANALYSIS_MODEL: 'simulator',
-    // The ends of calls alone make room for new ones.
+    // High limits per second and minute, so that only the end of a call makes room for a new one.
     ULTRAVOX_MAX_CALLS_PER_SECOND: String(perSecond * 4),
     ULTRAVOX_MAX_CALLS_PER_MINUTE: String(perSecond * 240),
     ULTRAVOX_MAX_CONCURRENT_CALLS: String(atOnce),
@@ -275,7 +275,7 @@ async function measureSituation(situation: Situation, seconds: number): Promise<
       maxConcurrentCalls: situation.atOnce,
       scheduleType: 'IMMEDIATE',
     });
-    // Until as many calls end as begin.
+    // Waits until as many calls end as start.
     const { atOnce } = situation;
     await until('ended calls', async () => (await endedCalls(database)) >= atOnce, 120_000);
     const busy = await measure(database, processes, { seconds, delays });
@@ -296,7 +296,7 @@ async function measureSituation(situation: Situation, seconds: number): Promise<
   }
 }
 
-/** @param situations their names; default: all */
+/** @param situations names of the situations; default: all */
 export async function benchCampaignCalls(
   seconds: number,
   situations: readonly string[] = SITUATIONS.map(({ name }) => name),

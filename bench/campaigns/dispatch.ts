@@ -4,9 +4,9 @@
  * dispatch cycle, which claims 50 calls, and one recording of their outcomes after SQL has ended them.
  *
  * The number of statements must not depend on the number of campaigns. Times are those of the median
- * round, with ratios to the fewest campaigns of the same run. Then it measures how one campaign with due
- * contacts is found among many that have none, and what a cycle costs when the due contacts that it loads are on the
- * do-not-call list: that must not depend on how many more are due.
+ * round, with ratios to the fewest campaigns of the same run. Also measures the cost of finding one campaign with due
+ * contacts among many that have none, and of a cycle whose due contacts are on the
+ * do-not-call list; the latter must not depend on how many more are due.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ const CAMPAIGNS = [10, 100, 1_000];
 const ORGANIZATIONS = [1, 50];
 const CONTACTS = 100;
 const MANY = 1_000;
-/** Due contacts of each of a few campaigns whose list is on the do-not-call list: more than are cleared in the rounds. */
+/** Due contacts per campaign, all on the do-not-call list: more than the rounds clear. */
 const LISTED = [2_000, 10_000, Number(process.argv[3] ?? 20_000)];
 const LISTED_CAMPAIGNS = 20;
 
@@ -48,7 +48,7 @@ async function costOf(work: () => Promise<number>): Promise<Cost> {
   return { calls, statements: statements.count - before, ms: performance.now() - began };
 }
 
-/** Active campaigns whose contacts are all due, and whatever they need, in an empty database. */
+/** Fills an empty database with active campaigns whose contacts are all due, and everything that they need. */
 async function fill(
   client: Client,
   campaigns: number,
@@ -100,7 +100,7 @@ async function fill(
   await client.query('VACUUM ANALYZE');
 }
 
-/** Of each campaign every fourth call was not answered, which is too few to pause it. */
+/** Ends all calls. In each campaign every fourth was not answered, which is too few to pause the campaign. */
 async function endCalls(client: Client): Promise<void> {
   await client.query(
     `UPDATE calls SET status = (CASE WHEN answered THEN 'COMPLETED' ELSE 'FAILED' END)::"CallStatus",
@@ -157,7 +157,7 @@ function lineOf(name: string, { calls, most, statements, ms }: PerCall, first: P
   ].join('  ');
 }
 
-/** `change` leaves due contacts in one campaign only. Returns the cost of finding them. */
+/** Cost of finding due contacts after `change`, which leaves them in only one campaign. */
 async function search(
   app: App,
   client: Client,
@@ -177,7 +177,7 @@ async function search(
   return { ...cost, cycles };
 }
 
-/** Cycles over campaigns whose due contacts are all on the do-not-call list, and the steps that clear them. */
+/** Cost of cycles over campaigns whose due contacts are all on the do-not-call list, and of clearing them. */
 async function listed(app: App, client: Client, contacts: number): Promise<string> {
   await fill(client, LISTED_CAMPAIGNS, 1, contacts);
   await client.query(

@@ -1,7 +1,7 @@
 /**
- * How long the row of a campaign is locked while contacts are added to it, in one run:
- * `npx node bench/campaigns/enrollment.ts [contacts …]`. Another session takes and releases the same lock all the
- * time; what it waits is what a dispatch cycle or an outcome would wait.
+ * Time for which the row of a campaign is locked while contacts are added to it:
+ * `npx node bench/campaigns/enrollment.ts [contacts …]`. Another session continuously takes and releases the same
+ * lock; it waits as long as a dispatch cycle or an outcome would.
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { Client } from 'pg';
@@ -20,7 +20,7 @@ function csvOf(count: number, series: number): FileFromText {
   return new FileFromText('list.csv', `phone,first,last,email,plan\n${rows.join('\n')}\n`);
 }
 
-/** The milliseconds that each lock was waited for, until `work` is done. */
+/** Milliseconds of each wait for the lock, until `work` is done. */
 async function waitsDuring(client: Client, id: string, work: Promise<unknown>): Promise<number[]> {
   const waits: number[] = [];
   let done = false;

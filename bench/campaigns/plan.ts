@@ -5,9 +5,9 @@
  *
  * (a) A campaign is created from a folder, with a daily cap and contacts in twelve time zones.
  * (b) A draft with the same contacts is scheduled, which plans them.
- * (c) Its schedule is changed: how long the campaign is locked at first, and all steps that follow.
+ * (c) Its schedule is changed: the initial lock of the campaign, and all steps that follow.
  *
- * Both times include the commit. Every measurement begins with an empty table and a checkpoint, and uses
+ * Times include the commit. Every measurement starts with an empty table and a checkpoint, and uses
  * the best round of each side.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -27,14 +27,14 @@ import { demoAgent, withBenchServer } from '../support/server.ts';
 
 const CONTACTS = Number(process.argv[2] ?? 100_000);
 const ROUNDS = Number(process.argv[3] ?? 3);
-/** A window of the whole day, in which every contact can be planned. */
+/** Time zones of the contacts. */
 const ZONES = [
   ...['America/New_York', 'America/Chicago', 'America/Denver', 'America/Los_Angeles'],
   ...['America/Sao_Paulo', 'Europe/London', 'Europe/Berlin', 'Africa/Lagos', 'Asia/Kolkata'],
   ...['Asia/Tokyo', 'Australia/Sydney'],
 ];
 
-/** A folder of contacts whose zones alternate; some have none. */
+/** Creates a folder of contacts with alternating time zones; some have none. */
 async function fillFolder(client: Client, organizationId: string): Promise<string> {
   const folderId = newId();
   await client.query(
@@ -113,7 +113,7 @@ await withBenchServer(
       let campaign = await makeCampaign(app, organizationId, agentId);
       best.add = Math.min(best.add, await timed(() => addTo(campaign, true)));
 
-      // The very same rows, from a table that has them already.
+      // The same rows, from a table that already contains them.
       await client.query('DROP TABLE IF EXISTS bench_rows');
       await client.query(
         'CREATE TABLE bench_rows AS SELECT * FROM campaign_contacts ORDER BY position',
@@ -131,7 +131,7 @@ await withBenchServer(
       );
       best.insert = Math.min(best.insert, insert);
 
-      // Beside another, and new to the statistics, as a draft is that is scheduled at once.
+      // Next to another campaign and not in the table statistics yet, like a draft that is scheduled at once.
       await clear();
       await addTo(await makeCampaign(app, organizationId, agentId), true);
       await client.query('ANALYZE campaign_contacts');

@@ -1,5 +1,5 @@
 /**
- * Time of an import of 100,000 rows, as a ratio to COPY of the same rows into the same table, in the same
+ * Time to import 100,000 rows, as a ratio to COPY of the same rows into the same table, in the same
  * run: `npx node bench/contacts/import.ts [rows]`. The import is measured from the first byte of the upload to the
  * status COMPLETED.
  */
@@ -93,7 +93,7 @@ async function importRows(target: Target, folderId: string, file: Blob): Promise
   }
 }
 
-/** Copies the contacts to another folder by COPY through a file of the server, with new ids. */
+/** Copies the contacts to another folder, with new ids, by COPY through a file on the server. */
 async function copyRows(client: Client, from: string, to: string): Promise<number> {
   const columns = `organization_id, phone_number, first_name, last_name, email, company_name, industry,
     location, pin_code, keywords, timezone, metadata, call_count, search_text, created_at, updated_at`;

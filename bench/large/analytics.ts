@@ -1,4 +1,4 @@
-/** Analytics of a year and four million calls through the API, beside SQL over the calls. */
+/** Analytics of four million calls in a year: through the API, compared with SQL over the calls. */
 import type { Client } from 'pg';
 import { type Section, table } from '../support/results.ts';
 import type { Organizations } from './rows.ts';
@@ -8,7 +8,7 @@ const ZONES = ['Europe/Berlin', 'America/New_York', 'Asia/Kathmandu', 'Australia
 const RUNS = 3;
 const DAY_MS = 86_400_000;
 const LOCAL = `created_at AT TIME ZONE 'Europe/Berlin'`;
-/** What is grouped by, and the same in SQL. */
+/** Groupings of the API, and the same in SQL. */
 const GROUPINGS: [string[], string[]][] = [
   [[], []],
   [['AGENT'], ['agent_id']],
@@ -81,7 +81,7 @@ async function sqlMs(client: Client, expressions: string[], values: unknown[]): 
   return performance.now() - startedAt;
 }
 
-/** Medians, a filter, and the figures of lists. */
+/** Medians, a filter, and figures in lists. */
 async function others(server: LargeServer, range: object): Promise<string[][]> {
   const { data } = await server.ask('large', '{ agents(first: 10) { nodes { id } } }');
   const agentId = data.agents.nodes.map(({ id }: { id: string }) => id);

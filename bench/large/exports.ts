@@ -1,4 +1,4 @@
-/** Downloads of large exports: speed, and the memory of the server while it sends them. */
+/** Downloads of large exports: speed, and memory of the server while it sends them. */
 import type { Server } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
 import { type LargeServer, rounded } from './server.ts';
@@ -35,7 +35,7 @@ export async function exportsAtSize(server: LargeServer): Promise<Section> {
   };
 }
 
-/** Most campaigns have no contacts. */
+/** ID of the campaign with the most contacts; most campaigns have none. */
 async function largestCampaign(server: LargeServer): Promise<string> {
   const { data } = await server.ask(
     'large',

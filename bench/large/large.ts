@@ -1,7 +1,7 @@
 /**
  * Lists, analytics and exports with 5 million calls, written to `bench/RESULTS.md`:
- * `npx node bench/large/large.ts [directory] [calls]`. The database is filled in a quarter of an hour, and takes 15 GB; a
- * directory keeps it for further runs. With fewer calls, nothing is written.
+ * `npx node bench/large/large.ts [directory] [calls]`. Filling the database takes a quarter of an hour and 15 GB; a
+ * directory keeps it for further runs. With fewer calls, no results are written.
  */
 import type { Client } from 'pg';
 import { startBenchDatabase } from '../support/database.ts';
@@ -47,7 +47,7 @@ try {
 }
 process.exit(0);
 
-/** Waits for the worker, which begins when the server starts. */
+/** Waits until the worker, which starts with the server, has rolled up all calls. */
 async function rolledUp(client: Client): Promise<void> {
   for (;;) {
     const { rows } = await client.query<{ behind: number }>(

@@ -86,7 +86,7 @@ async function filtersOf(
   };
 }
 
-/** Lists of a million. */
+/** Lists with a million items. */
 async function otherLists(server: LargeServer): Promise<Record<string, string>> {
   const { data } = await server.ask('large', '{ campaigns(first: 1) { nodes { id } } }');
   const [campaign] = data.campaigns.nodes;

@@ -1,4 +1,4 @@
-/** Rows of organizations of very different sizes: what lists, analytics and exports read. */
+/** Test data for lists, analytics and exports: rows of organizations of very different sizes. */
 import type { Client } from 'pg';
 
 export interface LargeSizes {
@@ -16,11 +16,11 @@ export const FULL: LargeSizes = {
 };
 
 export interface Organizations {
-  /** Four fifths of the calls, all contacts. */
+  /** Has four fifths of the calls, and all contacts. */
   large: string;
-  /** The other calls. */
+  /** Has the other calls. */
   middle: string;
-  /** Ten calls. */
+  /** Has ten calls. */
   small: string;
 }
 
@@ -30,7 +30,7 @@ const SMALL_CALLS = 10;
 const BATCH = 250_000;
 const VOCABULARY = 5_000;
 const WORDS_PER_TURN = 8;
-/** Words that are searched for, and in which of the calls with a transcript they were said. */
+/** Words to search for: each was said in one of this many calls with a transcript. */
 export const SAID = { refund: 5_000, invoice: 100, thursday: 2, hello: 1 };
 
 /** Fills an empty, migrated database. */
@@ -122,7 +122,7 @@ async function addCampaigns(client: Client, organizationId: string, count: numbe
   );
 }
 
-/** All contacts of the organization in its oldest campaign. */
+/** Adds all contacts of the organization to its oldest campaign. */
 async function addCampaignContacts(client: Client, organizationId: string): Promise<void> {
   await withoutIndexes(client, 'campaign_contacts', async () => {
     await client.query(
@@ -145,13 +145,13 @@ async function addCampaignContacts(client: Client, organizationId: string): Prom
   );
 }
 
-/** Calls of a year, oldest first. The triggers of the product write what analytics count. */
+/** Adds the calls of a year, oldest first. The triggers of the product write the rows for analytics. */
 async function addCalls(
   client: Client,
   { large, middle, small }: Organizations,
   { calls }: LargeSizes,
 ): Promise<void> {
-  // References are right by construction.
+  // Without constraint triggers: the references are correct by construction.
   for (const table of ['calls', 'call_facts']) {
     await client.query(`ALTER TABLE ${table} DISABLE TRIGGER ALL`);
     await client.query(`ALTER TABLE ${table} ENABLE TRIGGER USER`);
@@ -213,7 +213,7 @@ async function addCalls(
   await client.query('DROP TABLE lines, runs');
 }
 
-/** A step for every answered call, and verdicts on a tenth of the calls. */
+/** Adds a step for every answered call, and verdicts for a tenth of the calls. */
 async function addAnalyses(client: Client): Promise<void> {
   await client.query('ANALYZE calls');
   await client.query('ALTER TABLE post_call_steps DISABLE TRIGGER ALL');
@@ -231,7 +231,7 @@ async function addAnalyses(client: Client): Promise<void> {
   );
 }
 
-/** Of the newest calls of the large organization, and of all of the small one. */
+/** Adds transcripts to the newest calls of the large organization, and to all calls of the small one. */
 async function addTranscripts(
   client: Client,
   { large, small }: Pick<Organizations, 'large' | 'small'>,
@@ -266,7 +266,7 @@ async function addTranscripts(
   await client.query('DROP TABLE spoken');
 }
 
-/** Builds the indexes of a table anew after its rows are inserted, which takes a fraction of the time. */
+/** Drops the indexes of a table, inserts its rows, and rebuilds the indexes, which takes a fraction of the time. */
 async function withoutIndexes(
   client: Client,
   table: string,

@@ -1,4 +1,4 @@
-/** This server on the large database, with a key for each organization. */
+/** This server with the large database, and an API key for each organization. */
 import type { BenchDatabase } from '../support/database.ts';
 import { keyOf, startOurs } from '../support/ours.ts';
 import { median, type Server } from '../support/processes.ts';
@@ -20,7 +20,7 @@ export class LargeServer {
     return new LargeServer(server, keys);
   }
 
-  /** @throws Error with the errors of the answer. */
+  /** @throws Error with the errors in the response. */
   async ask(
     organization: keyof Organizations,
     query: string,
@@ -41,7 +41,7 @@ export class LargeServer {
     return { data, ms: performance.now() - startedAt };
   }
 
-  /** Milliseconds of several runs. */
+  /** Median and worst time of several runs, in milliseconds. */
   async times(
     runs: number,
     ...question: Parameters<LargeServer['ask']>

@@ -1,8 +1,8 @@
 /**
- * Events of one organization from 1 and from 4 processes: `npx node bench/live/event-log.ts [seconds]`. Each is
- * appended in a transaction of its own, 16 at once in all, by what the services of this server call; a
- * reader follows the log like a subscriber and checks that it has no gap, no duplicate and every
- * connection's events in their order. Beside a bare INSERT of the same rows. Needs `redis-server`.
+ * Events of one organization, appended by 1 and by 4 processes: `npx node bench/live/event-log.ts [seconds]`. Each is
+ * appended in its own transaction, 16 concurrently in total, with the functions that the services of this server
+ * call. A reader follows the log like a subscriber and checks that there is no gap and no duplicate, and that each
+ * connection's events are in order. Compared with a bare INSERT of the same rows. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../src/app.ts';
@@ -21,7 +21,7 @@ import {
 import { type Section, table } from '../support/results.ts';
 
 const CONNECTIONS = 16;
-/** For each process. */
+/** Warm-up of each process. */
 const WARM_UP_SECONDS = 2;
 const TIMEOUT_MS = 60_000;
 
@@ -35,7 +35,7 @@ interface Setup {
 interface Load {
   processes: number;
   bare?: boolean;
-  /** Whether another transaction that has appended an event stays open meanwhile. */
+  /** Whether another transaction that has appended an event stays open during the measurement. */
   besideOpenTransaction?: boolean;
 }
 
@@ -43,7 +43,7 @@ interface Measured {
   perSecond: number;
   cpuMs: number;
   databaseCpuMs: number;
-  /** Milliseconds from a commit until a subscriber has the event, sorted. Empty for bare inserts. */
+  /** Milliseconds from a commit until a subscriber receives the event, sorted. Empty for bare inserts. */
   delays: number[];
 }
 
@@ -52,7 +52,7 @@ interface Seen extends EventMark {
   at: number;
 }
 
-/** Follows the log from its end on. */
+/** Follows the log from its current end. */
 async function follow({ app, database }: Setup): Promise<{ seen: Seen[]; stop(): Promise<void> }> {
   const feed = createEventFeed(app);
   const all = { where: {}, matches: () => true, isRare: false };
@@ -73,7 +73,7 @@ async function follow({ app, database }: Setup): Promise<{ seen: Seen[]; stop():
   };
 }
 
-/** @throws Error for a gap, a duplicate, or events of a connection in another order */
+/** @throws Error for a gap, a duplicate, or events of a connection that are out of order */
 function check(seen: readonly Seen[], written: number): void {
   const next = new Map<string, number>();
   for (const [index, { cursor, writer, connection, number }] of seen.entries()) {

@@ -1,7 +1,7 @@
 /**
- * Fan-out of the events of one call: `npx node bench/live/fan-out.ts [subscribers…]`. The figure is deliveries
- * per CPU second of the server, beside a bare server that sends the same bytes to clients of the same kind.
- * The events are appended in another process, as the services there do, and the server is woken over Redis.
+ * Fan-out of the events of one call: `npx node bench/live/fan-out.ts [subscribers…]`. Measures deliveries
+ * per CPU second of the server, compared with a bare server that sends the same bytes to clients of the same kind.
+ * Another process appends the events in the same way as its services would, and wakes the server over Redis.
  * Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
@@ -23,14 +23,14 @@ type Selection = keyof typeof SELECTIONS;
 type Transport = 'ws' | 'sse';
 
 const ROUNDS = 3;
-/** Fewer say nothing about the memory of each. */
+/** Minimum number of subscribers for a meaningful figure of the memory of each. */
 const MIN_FOR_MEMORY = 1_000;
 const MB = 2 ** 20;
 
-/** Events of a round. Those of a transaction are appended when all before have been delivered. */
+/** Events of a round. The events of a transaction are appended when all earlier ones have been delivered. */
 interface Load {
   events: number;
-  /** In one transaction. */
+  /** Number of events per transaction. */
   atATime: number;
 }
 
@@ -52,7 +52,7 @@ interface Publisher {
   server: Server;
   inspector: Inspector;
   key: string;
-  /** Publishes `count` events. `payload` is what ours sent for one. */
+  /** Publishes `count` events. `payload` is what this server sends for one. */
   publish(count: number, payload: string): Promise<void>;
 }
 
@@ -99,7 +99,7 @@ async function startThis(
   };
 }
 
-/** Bytes of live memory, once what subscribers of before have left is cleaned up. */
+/** Bytes of live memory, once the remains of earlier subscribers are cleaned up. */
 async function restingMemory(inspector: Inspector): Promise<number> {
   let last = (await inspector.memory()).live;
   for (let attempt = 0; attempt < 20; attempt += 1) {
@@ -133,7 +133,7 @@ interface Audience {
 async function gather(publisher: Publisher, options: Options): Promise<Audience> {
   const { subscribers: count, transport, selection } = options;
   const payload = PAYLOADS[selection];
-  // Collecting the garbage also throws compiled code away.
+  // Not for few subscribers, since collecting garbage also discards compiled code.
   const memoryBefore = count < MIN_FOR_MEMORY ? 0 : await restingMemory(publisher.inspector);
   const subscribers = await startSubscribers({
     url: `${publisher.server.url}/graphql`,
@@ -163,14 +163,14 @@ async function perCpuSecond(audience: Audience, { events, atATime }: Load): Prom
   return (events * count) / ((await publisher.inspector.cpuSeconds()) - before);
 }
 
-/** A row for each load. The rounds of this server and the bare one alternate. */
+/** Returns a row for each load. Rounds of this server and of the bare one alternate. */
 async function measure(ours: Publisher, bare: Publisher, options: Options): Promise<string[][]> {
   const audiences: Audience[] = [];
   try {
     for (const publisher of [ours, bare]) audiences.push(await gather(publisher, options));
     const loads = loadsFor(options.subscribers);
     const figures = loads.map(() => audiences.map((): number[] => []));
-    // The first round, which is not counted, lets the servers compile their code.
+    // The first round lets the servers compile their code and is not counted.
     for (let round = 0; round <= ROUNDS; round += 1) {
       for (const [load, each] of loads.entries()) {
         for (const [index, audience] of audiences.entries()) {
@@ -200,7 +200,7 @@ async function measure(ours: Publisher, bare: Publisher, options: Options): Prom
   }
 }
 
-/** Bytes of live memory for each subscriber. */
+/** Bytes of live memory per subscriber, for each server. */
 async function memoryOfEach(audiences: readonly Audience[]): Promise<number[]> {
   const each: number[] = [];
   for (const { publisher, count, memoryBefore } of audiences) {
@@ -254,7 +254,7 @@ export async function benchFanOut(counts: readonly number[]): Promise<Section> {
 
 const ID = '01a2237a-04db-7708-b901-9476f3aa1ca6';
 const EVENT = '"cursor":"100000","type":"RINGING","status":"RINGING"';
-/** What this server sends for an event. */
+/** The payload that this server sends for an event. */
 const PAYLOADS: Record<Selection, string> = {
   'event only': `{"data":{"callEvents":{${EVENT}}}}`,
   'with call and agent': `{"data":{"callEvents":{${EVENT},"call":{"id":"cal_${ID}","status":"COMPLETED","durationSeconds":60,"agent":{"id":"agt_${ID}","name":"Agent 100"}}}}}`,

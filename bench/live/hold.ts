@@ -1,9 +1,9 @@
 /**
- * 5,000 sockets held under load: `HOLD_SECONDS=600 npx node bench/live/hold.ts [sockets] [events a second]`. Takes
- * ten minutes, so it is not one of `npm run bench`. Each socket subscribes to `callEvents`; two events a
- * second are appended in another process, as its services do, and go to all of them. Prints the resident
- * memory of the server every 30 seconds, and how much it grows. Garbage is collected, for the live memory, only
- * after the first minute and at the end. Fails when a subscriber misses an event. Needs `redis-server`.
+ * Holds 5,000 sockets under load: `HOLD_SECONDS=600 npx node bench/live/hold.ts [sockets] [events a second]`. Takes
+ * ten minutes, so it is not part of `npm run bench`. Each socket subscribes to `callEvents`. Another process appends
+ * two events per second in the same way as its services would; all sockets receive them. Prints the resident
+ * memory of the server every 30 seconds, and how much it grows. To measure live memory, garbage is collected only
+ * after the first minute and at the end. Fails if a subscriber misses an event. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
@@ -19,7 +19,7 @@ const SOCKETS = Number(process.argv[2] ?? 5_000);
 const PER_SECOND = Number(process.argv[3] ?? 2);
 const SECONDS = Number(process.env.HOLD_SECONDS ?? 600);
 const SAMPLE_SECONDS = 30;
-/** What the server builds up for its first events is not growth. */
+/** Excluded from the growth, because the server allocates memory for its first events. */
 const WARM_UP_SECONDS = 60;
 const LIVE =
   'subscription live { callEvents { cursor type status call { id status agent { id name } } } }';
@@ -31,7 +31,7 @@ interface Sample {
   rss: number;
 }
 
-/** Bytes per minute: the slope of the line with the least squares. */
+/** Growth in bytes per minute: the slope of the least-squares line. */
 function growth(samples: readonly Sample[]): number {
   const meanOf = (values: number[]): number =>
     values.reduce((sum, one) => sum + one, 0) / values.length;
@@ -82,7 +82,7 @@ async function append(): Promise<void> {
   await writer.db.$transaction((tx) => appendEvents(tx, database.organizationId, [event]));
   announceEvents(writer, database.organizationId);
 }
-// Until every subscriber is live.
+// Waits until every subscriber is live.
 for (let received = -1; received < SOCKETS; received = await subscribers.receivedWithin(1_000)) {
   await append();
 }
@@ -107,7 +107,7 @@ while (elapsed() < SECONDS) {
   if (sample.seconds >= WARM_UP_SECONDS) warm ??= await inspector.memory();
 }
 await subscribers.until(sent * SOCKETS - missed);
-// The heap grows back after the collection.
+// The heap grows back after the collection, so the first samples after it are left out.
 const held = samples.filter(({ seconds }) => seconds > WARM_UP_SECONDS + 2 * SAMPLE_SECONDS);
 process.stdout.write(
   `${SOCKETS} sockets for ${elapsed().toFixed(0)} s: ${sent} events, each delivered to all; ` +

@@ -1,7 +1,7 @@
 /**
- * Opening subscriptions, and again after the server was killed: `npx node bench/live/opening.ts [count]`. Each
- * subscriber is done when it has the events that it had missed, beside a bare `ws` server that sends as many
- * messages to each. Needs `redis-server`.
+ * Time to open subscriptions, and to reopen them after the server was killed: `npx node bench/live/opening.ts [count]`.
+ * A subscriber is done when it has received the events that it missed. Compared with a bare `ws` server that sends as
+ * many messages to each. Needs `redis-server`.
  */
 import { startRedis } from '../../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
@@ -14,14 +14,14 @@ import { type Subscribers, startSubscribers } from '../support/subscribers.ts';
 const QUERY =
   'subscription live($after: Cursor) { callEvents(after: $after) { cursor type status } }';
 const ROUNDS = 3;
-/** Events that are appended while the server is down. */
+/** Number of events that are appended while the server is down. */
 const MISSED = 5;
 
 interface Opener {
   key: string;
-  /** Starts the server. Those who subscribe after the returned cursor have missed one event. */
+  /** Starts the server. Subscribers that continue after the returned cursor have missed one event. */
   start(): Promise<{ server: Server; after: string }>;
-  /** Starts the server that was killed. Meanwhile that many events happened. */
+  /** Starts the killed server again, after this many events have been appended. */
   restart(events: number): Promise<Server>;
 }
 
@@ -29,7 +29,7 @@ async function thisServer(
   database: BenchDatabase,
   { redisUrl, ringing, count }: { redisUrl: string; ringing: Ringing; count: number },
 ): Promise<Opener> {
-  // A server that is killed leaves its subscriptions counted in Redis for a while.
+  // The subscriptions of a killed server remain counted in Redis for a while.
   const limits = { MAX_SUBSCRIPTIONS: String(2 * (ROUNDS + 1) * count) };
   const ours = await oursOn(database, { REDIS_URL: redisUrl, ...limits });
   const key = await keyOf(database.organizationId, ours.env);
@@ -101,7 +101,7 @@ async function measure(opener: Opener, count: number): Promise<Seconds> {
   }
 }
 
-/** @throws Error when the subscribers get more events than they have missed */
+/** @throws Error if the subscribers receive more events than they missed */
 async function reconnect(subscribers: Subscribers, opener: Opener, count: number): Promise<number> {
   const server = await opener.restart(MISSED);
   try {

@@ -1,7 +1,7 @@
 /**
- * The event log in partitions beside one table with the same events of a month: dropping the oldest
- * events or deleting them in batches, reading and appending: `npx node bench/live/retention.ts [events]`. CPU is
- * that of the PostgreSQL process that serves the connection, so it runs on Linux only.
+ * The partitioned event log, compared with one table with the same events of a month: dropping the oldest
+ * events or deleting them in batches, reading and appending: `npx node bench/live/retention.ts [events]`. CPU time is
+ * that of the PostgreSQL process that serves the connection, so this runs only on Linux.
  */
 import { readFile } from 'node:fs/promises';
 import type { Client } from 'pg';
@@ -13,11 +13,11 @@ import { type Section, table } from '../support/results.ts';
 const DAY_MS = 86_400_000;
 const RETENTION_DAYS = 30;
 const WIDTH = partitionDays(RETENTION_DAYS);
-/** Days are counted from 1970-01-01. */
+/** Today as a number of days since 1970-01-01. */
 const TODAY = Math.floor(Date.now() / DAY_MS);
-/** The first day of a partition. */
+/** The first day of the oldest partition. */
 const FIRST = Math.floor((TODAY - RETENTION_DAYS) / WIDTH) * WIDTH;
-/** Calls that share the events of a day. */
+/** Number of calls that share the events of a day. */
 const CALLS_PER_DAY = 500;
 const BATCH = 5_000;
 const READS = 2_000;
@@ -44,7 +44,7 @@ async function cpuMs({ client }: Bench): Promise<number> {
   return (Number(times[11]) + Number(times[12])) * TICK_MS;
 }
 
-/** Cost of each of `count` executions. */
+/** Average cost of one of `count` executions, which `work` runs. */
 async function costOf(bench: Bench, count: number, work: () => Promise<unknown>): Promise<Cost> {
   const [cpu, began] = [await cpuMs(bench), performance.now()];
   await work();
@@ -59,7 +59,7 @@ function report({ rows }: Bench, name: string, one: Cost, partitions: Cost): voi
   rows.push([name, shown(one), shown(partitions), (partitions.cpuMs / one.cpuMs).toFixed(2)]);
 }
 
-/** The table as it would be without partitions, with the indexes that deleting by rows needs. */
+/** The table as it would be without partitions, with the indexes needed to delete single rows. */
 const ONE_TABLE = `
   CREATE SEQUENCE one_table_id;
   CREATE TABLE one_table (LIKE events INCLUDING DEFAULTS);
@@ -87,7 +87,7 @@ const INDEXES = `
     ADD FOREIGN KEY (organization_id, call_id) REFERENCES calls(organization_id, id),
     ADD FOREIGN KEY (organization_id, campaign_id) REFERENCES campaigns(organization_id, id);`;
 
-/** The same events in both tables: `events` in the oldest partition, a fiftieth of them on each later day. */
+/** Fills both tables with the same events: `events` in the oldest partition, a fiftieth of that on each later day. */
 async function fill({ client, organizationId, agentId }: Bench, events: number): Promise<void> {
   await client.query(ONE_TABLE);
   await client.query(
@@ -115,7 +115,7 @@ async function fill({ client, organizationId, agentId }: Bench, events: number):
   await client.query('VACUUM ANALYZE');
 }
 
-/** Cost of one of many reads. */
+/** Average cost of a read. */
 async function readCost(bench: Bench, text: string, values: () => unknown[]): Promise<Cost> {
   const run = async (count: number): Promise<void> => {
     for (let i = 0; i < count; i += 1) {
@@ -208,7 +208,7 @@ async function benchDropping(bench: Bench, events: number): Promise<number> {
         [organizationId, from, from + BATCH],
       );
     }
-    // What autovacuum does afterwards.
+    // Autovacuum would do this afterward.
     await client.query('VACUUM one_table');
   });
   const { rows } = await client.query<{ name: string }>(
@@ -224,7 +224,7 @@ async function benchDropping(bench: Bench, events: number): Promise<number> {
 
 export async function benchRetention(events: number): Promise<Section> {
   const database = await startBenchDatabase();
-  // Its process does nothing else.
+  // The server process of this connection does nothing else.
   const client = newClient(database.url);
   try {
     await client.connect();

@@ -1,4 +1,4 @@
-/** The floor for webhooks in: one INSERT of the body for each request, behind `node:http`. */
+/** Baseline for incoming webhooks: one INSERT of the body per request, behind `node:http`. */
 import { createServer } from 'node:http';
 import pg from 'pg';
 

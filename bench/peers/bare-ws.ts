@@ -1,7 +1,7 @@
 /**
- * The floor of fan-out: a bare `ws` server, or with `sse` a bare `node:http` one, that sends the bytes
- * of graphql-ws messages or server-sent events to everybody. `POST /publish?count=N` with a payload
- * sends it N times. With `MISSED=N`, everybody who subscribes is sent N messages at once.
+ * Baseline for fan-out: a bare `ws` server, or with `sse` a bare `node:http` server, that sends the bytes
+ * of graphql-ws messages or server-sent events to all clients. `POST /publish?count=N` with a payload
+ * sends it N times. With `MISSED=N`, every new subscriber is immediately sent N messages.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import { WebSocketServer } from 'ws';

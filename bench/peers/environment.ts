@@ -1,4 +1,4 @@
-/** What the benchmark passes to the servers it starts. */
+/** Settings that the benchmark passes to the servers it starts. */
 
 export interface PeerEnvironment {
   databaseUrl: string;

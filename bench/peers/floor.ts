@@ -1,4 +1,4 @@
-/** The floor: one SQL statement that returns the JSON of the answer, behind `node:http`. */
+/** Baseline: one SQL statement that returns the JSON of the response, behind `node:http`. */
 import { createServer } from 'node:http';
 import pg from 'pg';
 import { inUtc } from '../../src/infra/database/connections.ts';
@@ -14,7 +14,7 @@ const LIST = (fields: string, from: string, limit: string): string => `
 const CALLS = `id, status, phone_number AS "phoneNumber",
   to_char(created_at, ${ISO}) AS "createdAt", to_char(ended_at, ${ISO}) AS "endedAt"`;
 
-/** By the name of the operation; `$1` is the organization. */
+/** Statements by operation name. `$1` is the organization. */
 const STATEMENTS: Record<string, string> = {
   one: `SELECT json_build_object('data', json_build_object('agent', (
     SELECT row_to_json(r) FROM (SELECT id, name, status, system_prompt AS "systemPrompt",

@@ -1,8 +1,8 @@
 /**
- * Subscribers for benchmarks. The first line of stdin has the options and the first round as JSON. Each
- * further line is a round in which all subscribers connect again, over sockets, and subscribe after the
+ * Subscribers for benchmarks. The first line of stdin contains the options and the first round as JSON. Each
+ * further line is a round in which all subscribers reconnect, over sockets, and subscribe after the
  * last cursor they have seen. Prints the counts of the round as a line of JSON every 50 ms, and whenever
- * each subscriber has received another result.
+ * all subscribers have received another result.
  */
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
@@ -14,13 +14,13 @@ interface Options {
   transport: 'ws' | 'sse';
   headers: Record<string, string>;
   query: string;
-  /** With an `after`, the cursor of each result is read and takes its place in the next round. */
+  /** With `after`, the cursor of each result is read and replaces it in the next round. */
   variables: { after?: string };
 }
 
 interface Round {
   url: string;
-  /** Number of results with which a subscriber is served. */
+  /** Number of results after which a subscriber is served. */
   results: number;
 }
 
@@ -30,7 +30,7 @@ interface Subscriber {
   received: number;
 }
 
-/** Connections that wait for their acknowledgement, so that neither the backlog nor a limit is exceeded. */
+/** Maximum number of unacknowledged connections, so that neither the backlog nor a limit is exceeded. */
 const AT_ONCE = 100;
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -44,20 +44,20 @@ const subscribers: Subscriber[] = Array.from({ length: count }, () => ({ variabl
 class Connections {
   readonly counts: {
     round: number;
-    /** Acknowledged connections. */
+    /** Number of acknowledged connections. */
     open: number;
-    /** Results of all subscribers together. */
+    /** Number of results of all subscribers together. */
     received: number;
     failed: number;
     closed: number;
-    /** Subscribers that have received all results of the round. */
+    /** Number of subscribers that have received all results of the round. */
     served: number;
-    /** Milliseconds from the first connection until all were served. */
+    /** Milliseconds from the first connection until all subscribers were served. */
     servedMs: number;
   };
   readonly #round: Round;
   readonly #startedAt = performance.now();
-  /** Results that every subscriber had when the counts were last printed. */
+  /** Number of results that every subscriber had when the counts were last printed. */
   #printedAt = 0;
 
   constructor(number: number, round: Round) {
@@ -96,7 +96,7 @@ class Connections {
       send({ type: 'connection_init', payload: { Authorization: headers.authorization } }),
     );
     socket.on('message', (data: Buffer) => {
-      // Enough to tell messages apart without parsing them, which would cost more than the server.
+      // Enough to distinguish messages. Parsing them would cost more than the server does.
       const start = data.toString('latin1', 0, 60);
       if (start.includes('"next"')) {
         if (follows) this.#follow(subscriber, data.toString('latin1'));
@@ -127,7 +127,7 @@ class Connections {
         response.on('data', (chunk: Buffer) => {
           const text = rest + chunk.toString('latin1');
           this.#received(subscriber, text.split('event: next').length - 1);
-          // Shorter than what is counted, so that nothing is counted twice.
+          // Shorter than the text that is counted, so that nothing is counted twice.
           rest = text.slice(-10);
         });
         response.on('end', () => (counts.closed += 1));
@@ -163,7 +163,7 @@ let round = 1;
 let connections = new Connections(round, firstRound);
 
 let isPrinting = false;
-/** Once for all results that arrive together. */
+/** Prints once for all results that arrive together. */
 function printSoon(): void {
   if (isPrinting) return;
   isPrinting = true;

@@ -1,6 +1,6 @@
 /**
- * Statements per second of 1 and of 4 processes that have nothing to do: `npx node bench/processes/idle.ts [seconds]`.
- * Counted in the log of PostgreSQL. Needs `redis-server`.
+ * Statements per second of 1 and 4 idle processes, counted in the PostgreSQL log:
+ * `npx node bench/processes/idle.ts [seconds]`. Needs `redis-server`.
  */
 import { readFile, truncate } from 'node:fs/promises';
 import path from 'node:path';
@@ -12,14 +12,14 @@ import { startOurs } from '../support/ours.ts';
 import type { Server } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
 
-/** What a start leaves to do is done by then. */
+/** Time after which the work that follows a start is done. */
 const SETTLE_MS = 20_000;
 
 interface Idle {
   statementsPerSecond: number;
-  /** In percent of one core, of all processes together. */
+  /** CPU time of all processes together, in percent of one core. */
   cpu: number;
-  /** The statements and how often each was sent, the most frequent first. */
+  /** Statements and how often each was sent, most frequent first. */
   statements: [string, number][];
 }
 
@@ -40,7 +40,7 @@ async function measure(
   const used = (await cpu()) - before;
   const counts = new Map<string, number>();
   let total = 0;
-  // A statement of several lines is continued with tabs.
+  // Continuation lines of a statement start with a tab.
   for (const entry of (await readFile(log, 'utf8')).split(/\n(?!\t)/)) {
     const sql = /LOG: {2}(?:statement|execute [^:]*): (.*)/s.exec(entry)?.[1];
     if (sql === undefined) continue;
@@ -61,7 +61,7 @@ export async function benchIdle(seconds = 30): Promise<Section> {
   const simulator = await startSimulator();
   const rows: string[][] = [];
   try {
-    // Nothing is left to be synced or called.
+    // So that nothing is left to sync or call.
     await database.client.query('TRUNCATE voices CASCADE');
     await database.client.query("ALTER SYSTEM SET log_statement = 'all'");
     await database.client.query('SELECT pg_reload_conf()');

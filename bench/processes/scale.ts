@@ -1,7 +1,7 @@
 /**
- * 1, 2 and 4 processes on one PostgreSQL and one Redis: `npx node bench/processes/scale.ts`. Requests and deliveries
- * per CPU second of all processes together, beside as many processes that do as little as possible: a flat
- * ratio to these means that a further process costs the others nothing. Needs `redis-server`.
+ * 1, 2 and 4 processes on one PostgreSQL and one Redis: `npx node bench/processes/scale.ts`. Measures requests and
+ * deliveries per CPU second of all processes together, compared with as many processes that do as little as possible: a
+ * constant ratio means that another process costs the others nothing. Needs `redis-server`.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { startRedis } from '../../test/support/servers/redis.ts';
@@ -17,21 +17,21 @@ import { startSubscribers } from '../support/subscribers.ts';
 const SUBSCRIBERS = 1_000;
 const EVENTS = 200;
 const WARM_UP_EVENTS = 1_500;
-/** In one transaction. */
+/** Number of events per transaction. */
 const TOGETHER = 10;
-/** Between them, so that the subscribers, one process for each server, keep up. */
+/** Pause between transactions, so that the subscribers, one process per server, keep up. */
 const PAUSE_MS = 150;
 const ROUNDS = 5;
 const READ_ROUNDS = 3;
 const CONNECTIONS = 20;
-/** For each process. */
+/** Warm-up of each process. */
 const WARM_UP_SECONDS = 4;
 const LIST =
   'query list { calls(first: 50) { nodes { id status phoneNumber createdAt endedAt } } }';
 const LIVE =
   'subscription live { callEvents { cursor type call { id status agent { id name } } } }';
 const ID = '01a2237a-04db-7708-b901-9476f3aa1ca6';
-/** What this server sends for an event. */
+/** The payload that this server sends for an event. */
 const PAYLOAD = `{"data":{"callEvents":{"cursor":"100000","type":"RINGING","call":{"id":"cal_${ID}","status":"COMPLETED","agent":{"id":"agt_${ID}","name":"Agent 100"}}}}}`;
 
 interface Process {
@@ -45,7 +45,7 @@ async function cpuSeconds(processes: readonly Process[]): Promise<number> {
   return each.reduce((sum, seconds) => sum + seconds, 0);
 }
 
-/** Requests per CPU second of one round, with 20 connections in all. */
+/** Requests per CPU second in one round, with 20 connections in total. */
 async function requestsOf(processes: readonly Process[], seconds: number): Promise<number> {
   const before = await cpuSeconds(processes);
   const rates = await Promise.all(
@@ -62,12 +62,12 @@ async function requestsOf(processes: readonly Process[], seconds: number): Promi
   return requests / ((await cpuSeconds(processes)) - before);
 }
 
-/** Requests per CPU second of each of these sets of processes, in turns. */
+/** Requests per CPU second of each set of processes, measured in turn. */
 async function readsOf(sets: readonly (readonly Process[])[]): Promise<number[]> {
   const figures: number[][] = sets.map(() => []);
   for (let round = 0; round <= READ_ROUNDS; round += 1) {
     for (const [index, processes] of sets.entries()) {
-      // The first round only warms up, each process with as many requests.
+      // The first round only warms up, with as many requests per process.
       if (round === 0) await requestsOf(processes, WARM_UP_SECONDS * processes.length);
       else figures[index]?.push(await requestsOf(processes, 2));
     }
@@ -93,15 +93,15 @@ async function deliveriesOf(
     ),
   );
   try {
-    // Until every subscriber is live.
+    // Waits until every subscriber is live.
     for (let warm = 1; ; warm += 1) {
       await publish(1);
       const received = await Promise.all(groups.map((group) => group.receivedWithin(1_000)));
       if (warm > 1 && received.every((each) => each >= (warm - 1) * count)) break;
     }
     const figures: number[] = [];
-    // The first round only warms up: a process compiles its code after a number of batches, however many
-    // subscribers each is for.
+    // The first round only warms up: a process compiles its code after a certain number of batches, regardless of how
+    // many subscribers each batch has.
     for (let round = 0; round <= ROUNDS; round += 1) {
       const events = round === 0 ? WARM_UP_EVENTS : EVENTS;
       const starts = await Promise.all(groups.map((group) => group.settled()));
@@ -141,7 +141,7 @@ async function startOwn(
   return processes;
 }
 
-/** As many processes of a script in `bench/peers`, which show what the machine itself makes of processes. */
+/** Starts as many processes of a script in `bench/peers`, to show how the machine itself scales with processes. */
 async function startFloors(
   script: string,
   size: number,
@@ -163,7 +163,7 @@ async function startFloors(
   return floors;
 }
 
-/** Has each bare server send as many events, of the size that this server sends. */
+/** Makes each bare server send as many events of the size that this server sends. */
 async function publishBare(bare: readonly Process[], events: number): Promise<void> {
   await Promise.all(
     bare.map(async ({ server }) => {

@@ -1,5 +1,5 @@
 /**
- * Seconds from the start of the process until its first answer has been read, with a database that is there:
+ * Seconds from the start of the process until its first response has been read, with an existing database:
  * `npx node bench/processes/start.ts`. This server authenticates the request; its peers do not. Needs `redis-server`.
  */
 import { startRedis } from '../../test/support/servers/redis.ts';
@@ -27,7 +27,7 @@ export async function benchStart(): Promise<Section> {
   try {
     const contenders = await contendersOf(database, redis.url);
     const seconds = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
-    // Round 0 only fills the caches of files and of compiled modules.
+    // Round 0 only fills the caches for files and compiled modules.
     for (let round = 0; round <= ROUNDS; round += 1) {
       for (const contender of contenders) {
         const taken = await secondsToAnswer(contender);

@@ -1,7 +1,7 @@
 /**
  * Time of analytics over many calls, as a ratio to hand-written SQL over `calls` for the same figures:
- * `npx node bench/reads/analytics.ts [calls]`. The calls lie in the last year. Each is the best of three runs, of
- * both in turn, in this run.
+ * `npx node bench/reads/analytics.ts [calls]`. The calls are from the last year. Both are measured alternately, and
+ * the best of three runs counts.
  */
 
 import type { AnalyticsQuery } from '../../src/analytics/query.ts';
@@ -33,7 +33,7 @@ const app = await createApp({
   log,
 });
 
-/** Calls of a year with what analytics count, and their rows of figures. */
+/** Inserts the calls of a year with the columns that analytics use, and their rows of figures. */
 async function fill(): Promise<void> {
   await client.query('ALTER TABLE calls DISABLE TRIGGER USER');
   await client.query('TRUNCATE call_facts');

@@ -1,6 +1,6 @@
 /**
- * Reads in comparison with other servers: `npx node bench/reads/reads.ts [rounds] [seconds]`. All servers use the same
- * database and return the same data over 20 connections. They run one after the other within a round, and
+ * Reads, compared with other servers: `npx node bench/reads/reads.ts [rounds] [seconds]`. All servers use the same
+ * database and return the same data over 20 connections. They run one after another within a round, and
  * the result of a server is the median of its rounds. Only this server authenticates, checks the cost and
  * applies the rate limit. Needs `redis-server`.
  */
@@ -26,7 +26,7 @@ interface Running {
   server: Server;
 }
 
-/** Every server answers the same, but for the prefixes of our ids. */
+/** Checks that all servers return the same data, except for the prefixes of our IDs. */
 async function compareAnswers(running: readonly Running[]): Promise<void> {
   for (const operation of ALL) {
     let expected: string | null = null;

@@ -1,8 +1,8 @@
 /**
- * How long `calls(filter: { transcript })` takes among a million turns, as a ratio to the newest calls without
+ * Time of `calls(filter: { transcript })` over a million turns, as a ratio to the newest calls without
  * a filter, in the same run: `npx node bench/reads/transcript-search.ts [turns] [rounds]`.
  *
- * A page of 50 and `totalCount` are measured apart, through GraphQL; the best of the rounds counts.
+ * A page of 50 and `totalCount` are measured separately, through GraphQL; the best round counts.
  */
 import type { Client } from 'pg';
 import { demoAgent, withBenchServer } from '../support/server.ts';
@@ -11,11 +11,11 @@ const TURNS = Number(process.argv[2] ?? 1_000_000);
 const ROUNDS = Number(process.argv[3] ?? 5);
 const TURNS_PER_CALL = 20;
 const CALLS = Math.ceil(TURNS / TURNS_PER_CALL);
-/** Different words that calls use, and words of one turn. */
+/** Number of different words in the calls, and of words per turn. */
 const VOCABULARY = 5_000;
 const WORDS_PER_TURN = 8;
 
-/** Each word that is searched for, and in which of the calls it was said. */
+/** Words to search for: each was said in one of this many calls. */
 const SAID = { refund: 5_000, invoice: 100, thursday: 2, hello: 1 };
 const SEARCHES = [
   ['in 1 of 5,000 calls', 'refund'],

@@ -1,4 +1,4 @@
-/** Servers of the same data, and the operations that they are compared by. */
+/** Servers for the same data, and the operations by which they are compared. */
 import type { BenchDatabase } from './database.ts';
 import { keyOf, oursOn } from './ours.ts';
 import { freePort, type Server, startServer } from './processes.ts';
@@ -21,7 +21,7 @@ export const OPERATIONS = {
 } as const;
 export type Operation = keyof typeof OPERATIONS;
 
-/** PostGraphile derives its own names from the tables. */
+/** Fields of a call in PostGraphile, which derives its names from the tables. */
 const POSTGRAPHILE_CALL = 'rowId status phoneNumber createdAt endedAt';
 const ORGANIZATION = 'condition: { organizationId: "$organization" }';
 const NEWEST = 'orderBy: [CREATED_AT_DESC, ROW_ID_DESC]';
@@ -47,7 +47,7 @@ export interface Contender {
   name: string;
   headers: Record<string, string>;
   body(operation: Operation): string;
-  /** Whether its answer has the same members as the others'. */
+  /** Whether its response has the same members as those of the others. */
   sameAnswer: boolean;
   start(): Promise<Server>;
 }
@@ -62,7 +62,7 @@ const PEERS = [
   { name: 'PostGraphile 5', args: ['postgraphile.ts'] },
 ] as const;
 
-/** This server, with limits counted in memory and over Redis, and its peers. */
+/** This server, with limits counted in memory and in Redis, and its peers. */
 export async function contendersOf(
   database: BenchDatabase,
   redisUrl: string,
@@ -126,7 +126,7 @@ function bodyOf(query: string, operation: Operation, agentId: string): string {
   return JSON.stringify({ query, operationName: operation, variables });
 }
 
-/** The `data` of the answer, as text. @throws Error when it has errors. */
+/** The `data` of the response, as text. @throws Error if the response has errors. */
 export async function answerOf(
   { url }: Server,
   { name, headers, body }: Contender,

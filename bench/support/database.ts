@@ -1,4 +1,4 @@
-/** A database of its own for a benchmark, filled with what the queries read. */
+/** A separate database for a benchmark, filled with the data that its queries read. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -25,13 +25,13 @@ const CONTACTS = 10_000;
 interface Options {
   /** Whether the database counts its statements. */
   counting?: boolean;
-  /** Inserts the rows. Not called when there are organizations. */
+  /** Inserts the rows. Not called if there are organizations. */
   fill?: (client: Client) => Promise<void>;
-  /** A folder that keeps the database for further runs. Default: a temporary one. */
+  /** Directory that keeps the database for further runs. Default: a temporary one. */
   keepIn?: string | undefined;
 }
 
-/** A migrated and filled database. */
+/** Starts a migrated and filled database. */
 export async function startBenchDatabase({
   counting = false,
   fill = fillForReads,
@@ -49,7 +49,7 @@ export async function startBenchDatabase({
     await postgres.stop();
     postgres = await startEmbeddedPostgres(place);
   }
-  // Before there are rows: those below are older than their ids, which would look like instants of another zone.
+  // Before rows exist: those below are older than their ids, which would look like timestamps in another time zone.
   await prepareDatabase({ databaseUrl: postgres.url, waitSeconds: 0, log });
   const client = newClient(postgres.url);
   await client.connect();
@@ -74,7 +74,7 @@ export async function startBenchDatabase({
   };
 }
 
-/** CPU seconds of all processes of PostgreSQL together, those that have ended included. */
+/** CPU seconds of all PostgreSQL processes together, including those that have ended. */
 export async function postgresCpuSeconds({ client }: BenchDatabase): Promise<number> {
   const { rows } = await client.query<{ pid: number }>('SELECT pid FROM pg_stat_activity');
   const statOf = async (pid: number): Promise<number[]> => {
@@ -86,13 +86,13 @@ export async function postgresCpuSeconds({ client }: BenchDatabase): Promise<num
   };
   const own = await Promise.all(rows.map(({ pid }) => statOf(pid)));
   const [, parent = 0] = own.find(([, ppid]) => ppid) ?? [];
-  // Of the first process, also the time of its children that have ended.
+  // For the first process, also the time of its children that have ended.
   const first = await statOf(parent);
   const ticks = own.map((fields) => (fields[11] ?? 0) + (fields[12] ?? 0));
   return [...ticks, ...first.slice(11, 15)].reduce((sum, each) => sum + each, 0) / 100;
 }
 
-/** One organization with agents, numbers, calls, campaigns and contacts. */
+/** Inserts one organization with agents, numbers, calls, campaigns and contacts. */
 async function fillForReads(client: Client): Promise<void> {
   const one = async (text: string, values: unknown[] = []): Promise<string> => {
     const { rows } = await client.query<{ id: string }>(text, values);
@@ -160,7 +160,7 @@ async function fillForReads(client: Client): Promise<void> {
      FROM generate_series(1, $2) AS i`,
     [organizationId, CONTACTS],
   );
-  // For PostGraphile, which cannot ask for calls that are not deleted, as the indexes of this server do.
+  // For PostGraphile, which cannot filter out deleted calls, as the partial indexes of this server require.
   await client.query('CREATE INDEX ON calls (organization_id, created_at, id)');
   await client.query('VACUUM ANALYZE');
 }

@@ -1,4 +1,4 @@
-/** A process that appends events of one organization, each in a transaction of its own, as fast as it can. */
+/** A process that appends events of one organization, each in its own transaction, as fast as possible. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -15,9 +15,9 @@ export interface WriterOptions {
   redisUrl: string;
   organizationId: string;
   agentId: string;
-  /** Names the writer in its events. */
+  /** Identifies the writer in its events. */
   index: number;
-  /** Transactions at once. */
+  /** Number of concurrent transactions. */
   connections: number;
   /** Whether to insert the same rows into a bare table instead. */
   bare: boolean;
@@ -26,7 +26,7 @@ export interface WriterOptions {
 export interface Written {
   /** CPU milliseconds of the process. */
   cpuMs: number;
-  /** When the commit of each event was known, in milliseconds since the epoch, by the event's number. */
+  /** Time at which the commit of each event was known, in milliseconds since 1970, by the event's number. */
   committedAt: number[];
 }
 
@@ -38,7 +38,7 @@ export interface Writer {
 /** The members of an event's data by which a reader recognizes it. */
 export interface EventMark {
   writer: number;
-  /** 0, 1, 2 … over all connections of the writer. */
+  /** 0, 1, 2, … across all connections of the writer. */
   number: number;
   connection: number;
 }
@@ -47,7 +47,7 @@ export function nowMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** An app of a process that serves no requests. */
+/** Creates an app for a process that serves no requests. */
 export async function startBenchApp(databaseUrl: string, redisUrl: string): Promise<App> {
   const encryptionKey = 'a key for benchmarks, of at least 32 characters';
   // Never called.
@@ -75,7 +75,7 @@ export async function startBenchApp(databaseUrl: string, redisUrl: string): Prom
   });
 }
 
-/** Starts a process that has connected and can write at once. */
+/** Starts a writer process. Resolves when it has connected and can write immediately. */
 export async function startWriter(script: string, options: WriterOptions): Promise<Writer> {
   const child = spawn(process.execPath, [script, 'writer', JSON.stringify(options)], {
     cwd: ROOT,
@@ -105,7 +105,7 @@ export async function startWriter(script: string, options: WriterOptions): Promi
   };
 }
 
-/** What the process does: writes for as many seconds as each line of its input says. */
+/** Main function of the process: for each line of its input, writes for that many seconds. */
 export async function runWriter(json: string): Promise<void> {
   const options = JSON.parse(json) as WriterOptions;
   const { append, close } = options.bare ? await bareAppend(options) : await ownAppend(options);

@@ -1,11 +1,11 @@
-/** Memory and CPU of a server that was started with `--inspect`, as its inspector tells them. */
+/** Reads the memory and CPU time of a server that was started with `--inspect`, through its inspector. */
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 
 export interface Memory {
   /** Resident memory in bytes. */
   rss: number;
-  /** Live objects of JavaScript and what they hold outside of its heap, in bytes. */
+  /** Live JavaScript objects and the memory that they hold outside the heap, in bytes. */
   live: number;
 }
 
@@ -17,7 +17,7 @@ export interface Inspector {
   close(): void;
 }
 
-/** @throws Error when the process has no inspector at that port */
+/** @throws Error if the process has no inspector on that port */
 export async function openInspector(port: number): Promise<Inspector> {
   const answer = await fetch(`http://127.0.0.1:${port}/json/list`);
   const [target] = (await answer.json()) as { webSocketDebuggerUrl: string }[];
@@ -39,7 +39,7 @@ export async function openInspector(port: number): Promise<Inspector> {
       socket.send(JSON.stringify({ id, method, params }));
     });
   };
-  /** What an expression is in the server. */
+  /** Evaluates an expression in the server. */
   const evaluate = async (expression: string): Promise<unknown> => {
     const { result } = (await call('Runtime.evaluate', {
       expression: `JSON.stringify(${expression})`,
@@ -48,7 +48,7 @@ export async function openInspector(port: number): Promise<Inspector> {
   };
   return {
     async memory() {
-      // What one collection releases may hold more.
+      // Objects that one collection releases may have kept others alive.
       for (let round = 0; round < 3; round += 1) await call('HeapProfiler.collectGarbage');
       const usage = await evaluate('process.memoryUsage()');
       const { rss, heapUsed, external } = usage as NodeJS.MemoryUsage;

@@ -1,7 +1,7 @@
-/** Load from a process of its own. */
+/** Generates load from a separate process. */
 import { run, type Server } from './processes.ts';
 
-/** @returns requests per second. @throws Error when a request fails */
+/** @returns requests per second. @throws Error if a request fails */
 export async function requestsPerSecond(
   server: Server,
   {

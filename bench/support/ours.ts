@@ -1,4 +1,4 @@
-/** This server as a contender: `npm start` on the benchmark's database, with an API key. */
+/** This server as a contender: `npm start` with the benchmark's database and an API key. */
 import path from 'node:path';
 import type { BenchDatabase } from './database.ts';
 import { freePort, run, type Server, startServer } from './processes.ts';
@@ -8,11 +8,11 @@ export const ENCRYPTION_KEY = 'a key for benchmarks, of at least 32 characters';
 export interface Ours {
   /** Settings of the server. */
   env: Record<string, string>;
-  /** Starts it. `inspect`: the port of its inspector, if it is to have one. */
+  /** Starts the server. `inspect` is the port of its inspector, if it should have one. */
   start(name?: string, inspect?: number): Promise<Server>;
 }
 
-/** This server before it is started, on a port of its own. Limits stay on, but out of the way. */
+/** This server, not started yet, with its own port. Limits are enforced, but too high to be reached. */
 export async function oursOn(
   database: BenchDatabase,
   settings: Record<string, string> = {},
@@ -47,7 +47,7 @@ export async function startOurs(
   return { server, key: await keyOf(database.organizationId, env), env };
 }
 
-/** A new API key of an organization, made by a command with the settings of the server. */
+/** Creates an API key of an organization, by a command with the settings of the server. */
 export async function keyOf(organizationId: string, env: Record<string, string>): Promise<string> {
   const output = await run(['src/organization-cli.ts', '--key', `org_${organizationId}`], '', env);
   const key = /truedy_\w{32}/.exec(output)?.[0];

@@ -1,4 +1,4 @@
-/** Servers that a benchmark starts as processes of their own, and what they cost. */
+/** Starts servers of a benchmark as separate processes, and measures their CPU time and memory. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -16,7 +16,7 @@ export interface Server {
   /** Resident memory in bytes. */
   memoryBytes(): Promise<number>;
   stop(): Promise<void>;
-  /** Ends it at once, like a crash. */
+  /** Ends the process immediately, like a crash. */
   kill(): void;
 }
 
@@ -32,7 +32,7 @@ export async function freePort(): Promise<number> {
 /**
  * Starts `node <args>` and resolves when its output matches `ready`.
  *
- * @throws Error with its output when it ends before.
+ * @throws Error with its output if it ends before that.
  */
 export async function startServer(options: {
   name: string;
@@ -82,7 +82,7 @@ process.once('exit', () => {
 // Without a listener, a signal ends the process without the event above.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
-/** Kills the process when this one exits, if it still runs. */
+/** Kills the process when this one exits, if it is still running. */
 export function endWithUs(child: ChildProcess): void {
   children.add(child);
   child.once('exit', () => children.delete(child));

@@ -1,4 +1,4 @@
-/** Results as Markdown, and the file that has them. */
+/** Formats results as Markdown, and saves them to the results file. */
 import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -10,7 +10,7 @@ export interface Section {
 }
 
 const RESULTS = new URL('../RESULTS.md', import.meta.url);
-/** What follows this line is written by people and kept. */
+/** Text after this line is written by people and is kept. */
 const NOTES = '<!-- notes -->';
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -18,7 +18,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-/** Where and when something was measured. */
+/** Describes where and when something was measured. */
 export function measuredAt(): string {
   const commit = execFileSync('git', ['describe', '--always', '--dirty'], {
     encoding: 'utf8',
@@ -28,7 +28,7 @@ export function measuredAt(): string {
   return `at commit ${commit}, on ${new Date().toISOString().slice(0, 10)}, on one machine: ${machine}`;
 }
 
-/** Writes sections in the place of those with the same titles. Other sections, and the notes, are kept. */
+/** Writes sections in place of those with the same titles. Keeps other sections and the notes. */
 export async function saveSections(sections: readonly Section[], head?: string): Promise<void> {
   const old = await readFile(RESULTS, 'utf8').catch(() => '');
   const [body = '', notes = '\n'] = old.split(NOTES);

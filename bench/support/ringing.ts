@@ -1,4 +1,4 @@
-/** Events of one call, appended and announced the way services do, in a process that has no subscribers. */
+/** Appends and announces events of one call as services do, in a process without subscribers. */
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import type { BenchDatabase } from './database.ts';
 import { startBenchApp } from './event-writer.ts';

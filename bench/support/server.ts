@@ -1,4 +1,4 @@
-/** A server with a database of its own, the simulator and the demo organization, in the benchmark's process. */
+/** A server with its own database, the simulator and the demo organization, in the benchmark's process. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,13 +14,13 @@ import type { Viewer } from '../../src/viewer.ts';
 
 export interface BenchServer extends Running {
   url: string;
-  /** Of the demo organization. */
+  /** API key of the demo organization. */
   key: string;
   client: Client;
   viewer: Viewer;
 }
 
-/** Stops everything when `work` has ended. */
+/** Runs `work` with a server, and stops everything afterward. */
 export async function withBenchServer(
   work: (server: BenchServer) => Promise<void>,
   settings: Record<string, string> = {},
@@ -64,7 +64,7 @@ export async function withBenchServer(
   }
 }
 
-/** The id of the demo agent, once all demo data is there: the campaign is the last of it. */
+/** The id of the demo agent, once all demo data exists; the campaign is created last. */
 export async function demoAgent({ app }: Pick<BenchServer, 'app'>): Promise<string> {
   for (;;) {
     const campaign = await app.db.campaign.findFirst({ select: { agentId: true } });

@@ -2,15 +2,15 @@
 import type { Client } from 'pg';
 
 export interface Statements {
-  /** Statements sent by clients, BEGIN and COMMIT included. */
+  /** Number of statements sent by clients, including BEGIN and COMMIT. */
   count: number;
   ofJobQueue: number;
-  /** Transactions of several statements. */
+  /** Number of transactions with several statements. */
   transactions: number;
   byText: Map<string, number>;
 }
 
-/** To be executed before the server restarts, which loads the extension. */
+/** To be called before a restart of the server, which loads the extension. */
 export async function prepareCounting(client: Client): Promise<void> {
   await client.query(`ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'`);
   await client.query('CREATE EXTENSION pg_stat_statements');

@@ -7,7 +7,7 @@ import { endWithUs, ROOT } from './processes.ts';
 
 const TIMEOUT_MS = 120_000;
 
-/** As `bench/peers/subscribers.ts` prints them. */
+/** Counts as printed by `bench/peers/subscribers.ts`. */
 interface Counts {
   round: number;
   open: number;
@@ -21,31 +21,31 @@ interface Counts {
 export interface Subscribers {
   /** Milliseconds from the first connection until every subscriber had its first result. */
   served(): Promise<number>;
-  /** Waits until that many results have been received. @throws Error after two minutes */
+  /** Waits until this many results have been received. @throws Error after two minutes */
   until(received: number): Promise<void>;
-  /** Results received once no more have come for a moment. */
+  /** Number of results received, once no more have arrived for a moment. */
   settled(): Promise<number>;
-  /** Results received after `ms`. */
+  /** Number of results received after `ms`. */
   receivedWithin(ms: number): Promise<number>;
-  /** Waits until the server has gone. */
+  /** Waits until the server has closed all connections. */
   disconnected(): Promise<void>;
   /**
-   * Connects all again. Each subscribes after the last cursor it has seen.
+   * Reconnects all subscribers. Each subscribes after the last cursor that it has seen.
    *
-   * @returns milliseconds from the first connection until every subscriber had that many results.
+   * @returns milliseconds from the first connection until every subscriber had this many results.
    */
   reconnect(url: string, results: number): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** @throws Error when one of them cannot be opened, or ends */
+/** @throws Error if a subscription cannot be opened, or ends */
 export async function startSubscribers(options: {
   url: string;
   count: number;
   transport: 'ws' | 'sse';
   headers: Record<string, string>;
   query: string;
-  /** With an `after`, the subscribers can connect again. */
+  /** With `after`, the subscribers can reconnect. */
   variables?: { after?: string };
 }): Promise<Subscribers> {
   const { count, variables = {} } = options;

@@ -1,6 +1,6 @@
 /**
- * Webhooks of Ultravox in: `npx node bench/webhooks/in.ts [webhooks]`. Each bills another call. They are
- * verified, stored, acknowledged and applied with their events, beside a bare server that only inserts the
+ * Incoming webhooks of Ultravox: `npx node bench/webhooks/in.ts [webhooks]`. Each bills another call. They are
+ * verified, stored, acknowledged and applied with their events. Compared with a bare server that only inserts the
  * same bodies.
  */
 import { Agent, request } from 'node:http';
@@ -76,11 +76,11 @@ async function billsOf(database: BenchDatabase, count: number): Promise<string[]
 }
 
 interface Measured {
-  /** Per second. */
+  /** Webhooks per second. */
   acknowledged: number;
-  /** Per second. */
+  /** Webhooks per second. */
   applied: number;
-  /** For each. */
+  /** CPU time per webhook. */
   cpuMs: number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Delay of webhooks to good endpoints beside a dead one, as a ratio to the delay without it, in one run:
- * `npx node bench/webhooks/out.ts [events]`. Nine endpoints accept at once; the dead one accepts connections and
- * never answers. The delay is from the commit of an event to its arrival.
+ * Delay of webhooks to good endpoints when there is also a dead one, as a ratio to the delay without it, in one run:
+ * `npx node bench/webhooks/out.ts [events]`. Nine endpoints accept immediately; the dead one accepts connections but
+ * never responds. The delay is measured from the commit of an event to its arrival.
  */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -17,7 +17,7 @@ const EVENTS = Number(process.argv[2] ?? 1_000);
 const GOOD = 9;
 const PER_SECOND = 50;
 
-/** When each event was committed, and how long it took to each good endpoint. */
+/** Commit time of each event, and the delays to each good endpoint. */
 const committedAt = new Map<number, number>();
 let delays: number[] = [];
 
@@ -42,7 +42,7 @@ const dead = createServer((request) => request.resume());
 
 let revision = 0;
 
-/** Commits the events at an even pace and waits for all arrivals. */
+/** Commits the events at a steady rate and waits until all have arrived. */
 async function measure(app: App, organizationId: string, agentId: string): Promise<number[]> {
   delays = [];
   for (let sent = 0; sent < EVENTS; sent += 1) {
@@ -84,7 +84,7 @@ try {
     for (let index = 0; index < GOOD; index += 1) {
       await createWebhookEndpoint(app, viewer, { url: `${goodUrl}${index}` });
     }
-    // Once to warm up, then without, with, and without the dead endpoint again.
+    // Once to warm up, then without the dead endpoint, with it, and without it again.
     await measure(app, organizationId, agentId);
     const before = await measure(app, organizationId, agentId);
     const { webhookEndpoint: endpoint } = await createWebhookEndpoint(app, viewer, {
