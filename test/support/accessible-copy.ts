@@ -1,4 +1,4 @@
-/** Copies what a script needs to a folder that any account may read. */
+/** Copies the files that a script needs to a directory that any account can read. */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,15 +9,15 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface AccessibleCopy {
-  /** The Node.js that runs this test. */
+  /** Path of the Node.js that runs this test. */
   node: string;
-  /** Path of a file of this checkout in the copy. */
+  /** Path in the copy of a file of this checkout. */
   resolve(file: string): string;
 }
 
 /**
  * Copies Node.js, files of this checkout, and packages with their dependencies, because the checkout may
- * be in a folder that only its owner may enter.
+ * be in a directory that only its owner can enter.
  */
 export async function makeAccessibleCopy(
   directory: string,

@@ -1,8 +1,8 @@
-/** Agents that are inserted into the database, for tests of what agents refer to. */
+/** Inserts agents into the database, for tests of the objects that agents refer to. */
 import type { App } from '../../src/app.ts';
 import { newId } from '../../src/infra/ids.ts';
 
-/** Inserts an ACTIVE agent with this voice, or with one of its own. @returns its UUID */
+/** Inserts an ACTIVE agent with this voice, or with a new one. @returns the UUID of the agent */
 export async function insertAgent(
   { db }: Pick<App, 'db'>,
   { organizationId, voiceId }: { organizationId: string; voiceId?: string },

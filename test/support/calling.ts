@@ -31,7 +31,7 @@ export async function perform(
   return payload;
 }
 
-/** Columns of a call row that Ultravox has accepted. */
+/** Columns of the row of a call that Ultravox has accepted. */
 export const accepted = () =>
   ({ placement: 'ACCEPTED', ultravoxId: newId(), claimedAt: new Date() }) as const;
 
@@ -39,7 +39,7 @@ export interface Caller {
   agentId: string;
   voiceId: string;
   phoneNumber: string;
-  /** Creates a call and returns it as in the response. */
+  /** Creates a call and returns it as given in the response. */
   call(
     phoneNumber?: string,
     headers?: Record<string, string>,

@@ -1,4 +1,4 @@
-/** Reads CSV as RFC 4180 says, independently of what imports read. */
+/** Parses CSV according to RFC 4180, independently of the parser of imports. */
 export function parseCsv(text: string): string[][] {
   const rows: string[][] = [];
   let cells: string[] = [];

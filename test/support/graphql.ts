@@ -1,10 +1,10 @@
-/** A GraphQL client over HTTP for typed documents, and for text such as invalid documents. */
+/** A GraphQL client over HTTP for typed documents, and for arbitrary text such as invalid documents. */
 import type { TypedDocumentString } from '../generated/graphql.ts';
 
 export interface GraphQLClient {
   readonly url: string;
   readonly key: string | null;
-  /** Returns the data; throws for any error. */
+  /** Returns the data. Throws if there is any error. */
   ok<Result, Variables>(
     document: TypedDocumentString<Result, Variables>,
     ...[variables]: Variables extends Record<string, never> ? [] : [Variables]

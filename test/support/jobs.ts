@@ -1,8 +1,8 @@
-/** Jobs that wait for their time: those enqueued for later, and retries. */
+/** Runs jobs before their time: those enqueued for later, and retries. */
 import type { TestServer } from './servers/server.ts';
 import { until } from './wait.ts';
 
-/** Waits for what a later job brings about, and makes all waiting jobs due. */
+/** Waits for the effect of a later job, and makes all waiting jobs due. */
 export function untilRetried<T>(
   { app }: Pick<TestServer, 'app'>,
   what: string,

@@ -6,13 +6,13 @@ interface Queryable {
   $queryRawUnsafe<T>(query: string, ...values: unknown[]): Promise<T>;
 }
 
-/** The session of a transaction. */
+/** Session (backend process ID) of a transaction. */
 export async function sessionOf(tx: Queryable): Promise<number> {
   const [row] = await tx.$queryRawUnsafe<{ pid: number }[]>('SELECT pg_backend_pid() AS pid');
   return row!.pid;
 }
 
-/** A client of `pg` in place of a Prisma client. */
+/** Adapts a `pg` client to the interface of a Prisma client. */
 export const asQueryable = (client: Client): Queryable => ({
   $queryRawUnsafe: async <T>(query: string, ...values: unknown[]) =>
     (await client.query(query, values)).rows as T,
@@ -21,14 +21,14 @@ export const asQueryable = (client: Client): Queryable => ({
 export interface BlockedStatement {
   /** Session that holds the lock. */
   holder: number;
-  /** Pattern of LIKE for the statement that waits. Background jobs may wait for the same lock. */
+  /** LIKE pattern of the waiting statement, since background jobs may wait for the same lock. */
   statement: string;
-  /** How many sessions wait for the lock. Default: 1. */
+  /** Number of sessions that must wait for the lock. Default: 1. */
   count?: number;
 }
 
 /**
- * Waits until `count` sessions wait, directly or in the queue behind others, for a lock of `holder`.
+ * Waits until `count` sessions wait, directly or queued behind others, for a lock of `holder`.
  *
  * @returns the waiting sessions.
  */

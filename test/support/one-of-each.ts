@@ -1,13 +1,13 @@
-/** An organization with one object of every type, each marked in its texts. */
+/** An organization with one object of every type, whose texts all contain a mark. */
 import { expect } from 'vitest';
 import { importFile } from '../contacts/import/upload.ts';
 import type { TestServer } from './servers/server.ts';
 import { until } from './wait.ts';
 
 /**
- * Creates an object of every type that has ids, in the first organization of the server.
+ * Creates an object of every type that has IDs, in the first organization of the server.
  *
- * @returns an id of each type. Each text of the objects contains `mark`; addresses do in lower case.
+ * @returns an ID of each type. Each text of the objects contains `mark`; addresses contain it in lower case.
  */
 export async function createOneOfEach(
   server: TestServer,

@@ -9,7 +9,7 @@ import { parse } from 'yaml';
 
 type Json = Record<string, unknown>;
 type Direction = 'request' | 'response';
-/** Returns what is wrong with a value. Validators are cached by `key`. */
+/** Returns the problems of a value. Validators are cached by `key`. */
 type Check = (key: string, schema: Json, direction: Direction, value: unknown) => string[];
 
 interface Parameter {
@@ -33,9 +33,9 @@ export interface SentRequest {
   /** As sent, without the query: `/api/agents/123`. */
   path: string;
   query?: URLSearchParams | string | Record<string, string | string[]> | undefined;
-  /** Parsed. For a form, an object of its fields with `contentType` set accordingly. */
+  /** Parsed body. For a form, an object of its fields, with `contentType` set accordingly. */
   body?: unknown;
-  /** Default `application/json`. */
+  /** Default: `application/json`. */
   contentType?: string;
 }
 export interface ReceivedResponse {
@@ -49,12 +49,12 @@ export interface ReceivedResponse {
 export interface OpenApi {
   /** Descriptions of all problems. */
   validateRequest(request: SentRequest): string[];
-  /** The same. Undocumented error statuses are allowed, because few documents list them. */
+  /** Descriptions of all problems. Undocumented error statuses are allowed, because few documents list them. */
   validateResponse(response: ReceivedResponse): string[];
 }
 
 /**
- * @param open schemas that allow more members than they declare. The data message of Ultravox declares
+ * @param open schemas that allow more members than they declare. Ultravox's data message declares
  *   only its type, although each type has further members.
  */
 export function loadOpenApi(
@@ -65,7 +65,7 @@ export function loadOpenApi(
   const ajv = createAjv(document, open);
   const routes = Object.entries(document.paths)
     .map(([template, item]) => ({ template, item, matches: matcherOf(template) }))
-    // `/accounts/me` goes before `/accounts/{id}`.
+    // So that `/accounts/me` comes before `/accounts/{id}`.
     .sort((a, b) => placeholders(a.template) - placeholders(b.template));
   const validators = new Map<string, ValidateFunction>();
 
@@ -195,12 +195,12 @@ function checkParameter(check: Check, parameter: Parameter, given: unknown): str
 function createAjv(document: Document, open: readonly string[]): Ajv {
   const ajv = new Ajv({ strict: false, allErrors: true });
   addFormats.default(ajv);
-  // The list of values beside it is checked instead.
+  // The list of values next to this format is checked instead.
   ajv.addFormat('enum', true);
   ajv.addFormat('binary', true);
   ajv.addFormat('ipv4-cidr', /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/);
   ajv.addFormat('uint32', { type: 'number', validate: (n) => n >= 0 && n < 2 ** 32 });
-  // JSON Schema requires a zone, which filters by time of day do not have.
+  // JSON Schema requires a time zone, but filters by time of day have none.
   ajv.addFormat('time', /^\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$/);
   for (const direction of ['request', 'response'] as const) {
     const schemas = Object.entries(document.components?.schemas ?? {});
@@ -244,7 +244,7 @@ function convert(schema: Json, direction: Direction, open: readonly string[], na
       result.additionalProperties ??= false;
     }
     if (direction === 'response') {
-      // Members that are write-only must not be returned.
+      // Write-only members must not be returned.
       const secret = members.filter(([, member]) => member.writeOnly === true);
       Object.assign(
         result.properties as Json,

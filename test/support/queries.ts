@@ -1,5 +1,5 @@
 /**
- * Counts SQL statements, to detect a query per row. Use a server without a worker
+ * Counts SQL statements, to detect one query per row. Use a server without a worker
  * (`startApiBeside`), because statements of jobs and periodic tasks are counted too.
  */
 import type { App } from '../../src/app.ts';
@@ -8,7 +8,7 @@ interface Counter {
   statements: string[];
 }
 
-/** Prisma cannot remove a listener, so each client gets exactly one. */
+/** Counters by client. Prisma cannot remove a listener, so each client gets exactly one. */
 const counters = new WeakMap<object, Counter>();
 
 function counterOf(app: App): Counter {
@@ -27,7 +27,7 @@ function counterOf(app: App): Counter {
 }
 
 /**
- * Runs `work` and lists the statements sent meanwhile, without those of periodic tasks and authentication
+ * Runs `work` and returns the statements sent meanwhile, without those of periodic tasks and authentication
  * as far as their tables identify them.
  */
 export async function statementsOf(app: App, work: () => Promise<unknown>): Promise<string[]> {
@@ -43,7 +43,7 @@ export async function statementsOf(app: App, work: () => Promise<unknown>): Prom
 }
 
 /**
- * Number of statements of `work`, which must be a read: the minimum of three runs, because a worker in the
+ * Number of statements of `work`, which must be a read. It is the minimum of three runs, because a worker in the
  * same process may add statements.
  */
 export async function countQueries(app: App, work: () => Promise<unknown>): Promise<number> {

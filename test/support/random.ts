@@ -1,7 +1,7 @@
-/** Chance that can be repeated. */
+/** Reproducible randomness. */
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Pseudorandom numbers from 0 to 1, the same for a seed (Mulberry32). */
+/** Pseudorandom numbers from 0 to 1, always the same for a seed (Mulberry32). */
 export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -13,8 +13,8 @@ export function randomFrom(seed: number): () => number {
 }
 
 /**
- * Lets up to `maxMs` pass, so that what follows, such as a failure, happens at any moment of what is going on.
- * Nothing is waited for, and no test relies on what happens meanwhile.
+ * Pauses for up to `maxMs`, so that what follows, such as a failure, happens at a random moment of the work in
+ * progress. It waits for no condition, and no test relies on what happens meanwhile.
  */
 export async function anyMoment(random: () => number, maxMs: number): Promise<void> {
   await pause(random() * maxMs);

@@ -1,11 +1,11 @@
-/** Fills tables with many rows, which Prisma's `createMany` takes milliseconds for, each. */
+/** Inserts many rows fast; Prisma's `createMany` takes milliseconds for each. */
 import { Prisma } from '../../src/generated/prisma/client.ts';
 import { TABLES } from '../../src/generated/tables.ts';
 import type { TestServer } from './servers/server.ts';
 
 /**
- * Inserts rows as `createMany` does. All have the members of the first; columns that none of them has get the
- * default of the database, and `updatedAt` the time of now.
+ * Inserts rows like `createMany`. All rows must have the members of the first one. Other columns get the
+ * default of the database, and `updatedAt` the current time.
  */
 export async function insertRows(
   { app }: Pick<TestServer, 'app'>,

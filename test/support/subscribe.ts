@@ -1,4 +1,4 @@
-/** Real clients of the live transports: graphql-ws, graphql-sse, and plain `fetch` as `curl -N` does. */
+/** Real clients of the live transports: graphql-ws, graphql-sse, and plain `fetch`, like `curl -N`. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createSocketClient } from 'graphql-ws';
@@ -27,7 +27,7 @@ export interface LiveError {
 }
 
 export interface LiveStream {
-  /** Events in the order of their arrival. */
+  /** Events in order of arrival. */
   events: CallEvent[];
   errors: LiveError[];
   /** Resolves when the stream has ended. */
@@ -45,7 +45,7 @@ interface Result {
 }
 
 /**
- * Subscribes to `callEvents`. Returns at once; events and errors are collected in the stream.
+ * Subscribes to `callEvents`. Returns immediately; events and errors are collected in the stream.
  */
 export function subscribe(
   transport: Transport,
@@ -112,20 +112,20 @@ function collect(
   };
 }
 
-/** The close of a socket, or another failure, as an error of the stream. */
+/** Converts the close of a socket, or another failure, to an error of the stream. */
 function toLiveError(error: unknown): LiveError {
   const { code, reason, message } = error as { code?: number; reason?: string; message?: string };
   return { message: reason ?? message ?? String(error), extensions: { closeCode: code ?? null } };
 }
 
 export interface Subscriber {
-  /** Events of all connections in the order of their arrival. */
+  /** Events of all connections in order of arrival. */
   events: CallEvent[];
   connections: number;
   stop(): Promise<void>;
 }
 
-/** Subscribes like a front end: reconnects and continues after the last cursor. */
+/** Subscribes like a front end: reconnects, and continues after the last cursor. */
 export function followCalls(
   transport: Transport,
   to: { url: string; key: string },
@@ -140,7 +140,7 @@ export function followCalls(
       current = subscribe(transport, to, { after }, events);
       subscriber.connections += 1;
       await current.finished;
-      // As a client does before it connects again.
+      // A client also pauses before it reconnects.
       await pause(50);
     }
   };
@@ -157,7 +157,7 @@ export function followCalls(
   return subscriber;
 }
 
-/** Problems of a sequence of events: wrong order, gaps or repetitions. */
+/** Problems in a sequence of events: wrong order, gaps or repetitions. */
 export function orderProblems(events: readonly CallEvent[]): string[] {
   const problems: string[] = [];
   const last = new Map<string, number>();

@@ -1,8 +1,8 @@
-/** Waits for a condition. */
+/** Waits for conditions, without fixed pauses. */
 import { setTimeout as pause } from 'node:timers/promises';
 
 /**
- * Measures until a duration is below the limit, at most eight times. A busy machine delays some, a
+ * Measures until a duration is below the limit, at most eight times. A busy machine delays some runs, a
  * defect delays all.
  *
  * @returns the shortest duration.
@@ -15,17 +15,17 @@ export async function quickest(limitMs: number, measure: () => Promise<number>):
   return shortest;
 }
 
-/** What a probe returns while it has nothing: also a count of nothing, and the cursor of an event without one. */
+/** Results that mean "not yet", including a count of 0, and the cursor of an event that has none yet. */
 const NOTHING: readonly unknown[] = [null, undefined, false, 0, 0n];
 
-/** Asking takes CPU from what is waited for: after a second rarely enough to matter little. */
+/** A probe takes CPU time from the work that it waits for; after a second, probes are rare enough to matter little. */
 const MIN_PAUSE_MS = 25;
 const MAX_PAUSE_MS = 100;
 const PAUSE_SHARE = 0.05;
 
 /**
- * Calls `probe` until it returns a value other than null, undefined, false and 0: 25 ms apart at first, up to
- * 100 ms later.
+ * Calls `probe` until it returns a value other than null, undefined, false and 0. Pauses are 25 ms at first, later
+ * up to 100 ms.
  *
  * @throws the last error of the probe, or one that names `what`, after `timeoutMs`.
  */

@@ -6,7 +6,7 @@ import {
   isObjectType,
 } from 'graphql';
 
-/** Selects every field of a type to a depth, without those that need arguments. Connections give two nodes. */
+/** Selects all fields of a type down to a depth, except those with required arguments. Connections have two nodes. */
 export function everything(type: GraphQLObjectType, depth: number): string {
   const fields = Object.values(type.getFields()).flatMap((field) => {
     if (field.args.some((arg) => String(arg.type).endsWith('!'))) return [];

@@ -1,4 +1,4 @@
-/** Inputs of mutations, built from the schema with no more fields than a test asks for. */
+/** Inputs of mutations, built from the schema with only the fields that a test needs. */
 import {
   type GraphQLInputField,
   type GraphQLInputObjectType,
@@ -12,7 +12,7 @@ import {
 } from 'graphql';
 import { schema } from '../../../src/server/schema.ts';
 
-/** As in user errors: names of fields, and the index of the only item of a list. */
+/** Path as in user errors: field names, and the index of the single item of a list. */
 export type InputPath = readonly (string | number)[];
 
 export interface InputLeaf {
@@ -26,7 +26,7 @@ export const mutations = Object.values(schema.getMutationType()!.getFields()).ma
   input: getNamedType(field.args[0]!.type) as GraphQLInputObjectType,
 }));
 
-/** All fields of an input that are no input objects themselves, at any depth. */
+/** All fields of an input, at any depth, that are not input objects themselves. */
 export function leavesOf(type: GraphQLInputObjectType, path: InputPath = []): InputLeaf[] {
   return Object.values(type.getFields()).flatMap((field) => {
     let at: InputPath = [...path, field.name];
@@ -39,7 +39,7 @@ export function leavesOf(type: GraphQLInputObjectType, path: InputPath = []): In
   });
 }
 
-/** The type of object whose ID an input field takes, by the prefix that its description names. */
+/** Type of the object whose ID an input field takes, from the prefix in its description. */
 export function typeOfId({ name, description }: GraphQLInputField, ids: Record<string, string>) {
   const prefix = /`([a-z]{3})_…`/.exec(description ?? '')?.[1];
   const type = Object.keys(ids).find((key) => ids[key]?.startsWith(`${prefix}_`));
@@ -48,7 +48,7 @@ export function typeOfId({ name, description }: GraphQLInputField, ids: Record<s
 }
 
 /**
- * An input with all required fields, the field at `target` and those around it. IDs are taken from `ids` by
+ * An input with all required fields, the field at `target` and its ancestors. IDs are taken from `ids` by
  * type.
  */
 export function inputWith(
@@ -77,7 +77,7 @@ export function inputWith(
   return fillObject(type, []);
 }
 
-/** A valid value of a scalar or enum, as far as the type tells. */
+/** A value of a scalar or enum that is valid as far as the type tells. */
 function leafValue(
   type: GraphQLInputType,
   field: GraphQLInputField,

@@ -14,8 +14,8 @@ import { JOB_DEFINITIONS } from '../../../src/worker.ts';
 
 const home = path.join(tmpdir(), 'truedy-test-');
 /**
- * Not UTC, and with an offset of half an hour, so that tests fail if a connection leaves its session in the
- * zone of the server.
+ * Not UTC, and with a half-hour offset, so that tests fail if a connection leaves its session in the
+ * time zone of the server.
  */
 const SERVER_TIME_ZONE = 'Asia/Kolkata';
 const template = 'test_template';
@@ -26,7 +26,7 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Starts the PostgreSQL of a test run, with a migrated template database for the databases of the tests. */
+/** Starts the PostgreSQL server of a test run, with a migrated template database for the databases of the tests. */
 export async function startTestPostgres(): Promise<{
   adminUrl: string;
   stop(): Promise<void>;
@@ -56,7 +56,7 @@ export async function startTestPostgres(): Promise<{
   }
 }
 
-/** Creates the tables and queues of pg-boss, so that servers need not create them. */
+/** Creates the tables and queues of pg-boss, so that servers do not have to. */
 async function createJobTables(databaseUrl: string): Promise<void> {
   const failures = createFailures({ log });
   const jobs = await startJobs({
@@ -68,14 +68,14 @@ async function createJobTables(databaseUrl: string): Promise<void> {
   await jobs.stop();
 }
 
-/** A new migrated database; with `empty`, without the migrations. */
+/** Creates a migrated database, or one without migrations if `empty`. */
 export async function createTestDatabase({
   empty = false,
   adminUrl = inject('databaseAdminUrl'),
 } = {}): Promise<TestDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const source = empty ? 'template0' : template;
-  // Takes a third of the CPU of the default, which writes each page to the log.
+  // Takes a third of the CPU time of the default strategy, which writes each page to the WAL.
   await administer(adminUrl, `CREATE DATABASE ${name} TEMPLATE ${source} STRATEGY FILE_COPY`);
   return {
     url: withDatabase(adminUrl, name),
@@ -85,14 +85,14 @@ export async function createTestDatabase({
 
 interface Administrator {
   connecting: Promise<Client>;
-  /** The end of the statements so far. */
+  /** Settles when the statements so far have ended. */
   done: Promise<unknown>;
 }
 
-/** By the URL of PostgreSQL. A connection stays open, because a worker creates many databases. */
+/** Connections by PostgreSQL URL. They stay open, because a worker creates many databases. */
 const administrators = new Map<string, Administrator>();
 
-/** Runs SQL, one statement after another; throws unless the server was started for a test run. */
+/** Runs SQL, one statement after another. Throws unless the server was started for a test run. */
 async function administer(adminUrl: string, sql: string): Promise<void> {
   let administrator = administrators.get(adminUrl);
   if (!administrator) {

@@ -1,12 +1,12 @@
-/** A language model for tests, whose answers can be held back. */
+/** A language model for tests, whose answers can be delayed. */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface TestModel {
   url: string;
-  /** The content of each request, in the order in which they came. */
+  /** The content of each request, in order of arrival. */
   requests: string[];
-  /** Requests that wait for an answer. */
+  /** Number of requests that wait for an answer. */
   waiting(): number;
   /** Holds back the answers to new requests until `release`. */
   hold(): void;

@@ -1,6 +1,6 @@
 /**
- * Runs the server with a clock that is ahead of the system's by the milliseconds in the file CLOCK_FILE,
- * which `startServerProcess` sets. Prints those lines of the banner that it waits for.
+ * Runs the server with a clock that is ahead of the system clock by the milliseconds in the file CLOCK_FILE,
+ * which `startServerProcess` sets. Prints the lines of the banner for which `startServerProcess` waits.
  */
 import { readFileSync } from 'node:fs';
 import { readConfig } from '../../../src/config.ts';

@@ -1,7 +1,7 @@
 import { startEmbeddedPostgres } from '../../../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../../../src/infra/logger.ts';
 
-// A process of its own that starts a server, says so in a line, and stops it when its input ends.
+// A separate process that starts a server, prints a line, and stops the server when its input ends.
 // Run by test/infra/embedded-postgres/postgres.test.ts, which also kills it.
 const database = await startEmbeddedPostgres({
   directory: String(process.argv[2]),

@@ -13,12 +13,12 @@ import { freePort } from './redis.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const MAX_OUTPUT = 20_000;
-/** Processes start faster with the code that earlier ones have compiled. */
+/** Compiled code of earlier processes, with which processes start faster. */
 const COMPILE_CACHE = path.join(root, 'node_modules/.cache/node');
 
 /**
- * Compiles the code of the server for `startServerProcess`, unless that was done before: Node.js keeps it when
- * a process exits, which those that tests kill do not.
+ * Compiles the code of the server for `startServerProcess`, unless already done. Node.js stores compiled code when
+ * a process exits normally, which processes killed by tests do not.
  */
 export async function compileServer(): Promise<void> {
   if (existsSync(COMPILE_CACHE)) return;
@@ -36,13 +36,13 @@ export interface ServerProcess {
   url: string;
   /** API key in the banner, if this start created the first organization. */
   firstKey: string | null;
-  /** The last output, for messages of failed tests. */
+  /** The latest output, for messages of failed tests. */
   output(): string;
-  /** `kill -9`; resolves when it has exited. */
+  /** Kills the process (`kill -9`) and resolves when it has exited. */
   kill(): Promise<void>;
-  /** Starts it again with the same settings, killing it first if it runs. */
+  /** Starts the process again with the same settings, killing it first if it is running. */
   restart(): Promise<void>;
-  /** Stops it gracefully and returns the exit code. */
+  /** Stops the process gracefully and returns the exit code. */
   stop(): Promise<number | null>;
 }
 
@@ -50,16 +50,16 @@ export interface ServerProcessOptions {
   databaseUrl: string;
   simulator: Pick<Simulator, 'url' | 'apiKey'>;
   settings?: Partial<Record<keyof Config, string>>;
-  /** A file with the milliseconds by which the clock is ahead of the system's. */
+  /** File with the milliseconds by which the clock is ahead of the system clock. */
   clockFile?: string;
-  /** Gets all that the process writes. */
+  /** Receives all output of the process. */
   onOutput?: (text: string) => void;
 }
 
-/** High limits, and short delays before the work of a dead process continues. */
+/** High limits, and short delays before another process continues the work of a dead one. */
 const DEFAULTS: Partial<Record<keyof Config, string>> = {
   ENCRYPTION_KEY: 'a key for tests, of at least 32 characters',
-  // Few, since opening a connection costs client and server more than a dozen statements.
+  // Few, since opening a connection costs the client and the server more than a dozen statements.
   DATABASE_CONNECTIONS: '16',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '10000',
   ULTRAVOX_MAX_CALLS_PER_MINUTE: '100000',
@@ -73,7 +73,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   LOG_LEVEL: 'warn',
 };
 
-/** Resolves when it serves requests. The simulator belongs to the caller and outlives the process. */
+/** Resolves when the process serves requests. The simulator belongs to the caller and outlives the process. */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -117,7 +117,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
       });
     }
     const up = (): boolean => /^ {2}Ultravox .*\n(?:[\s\S]*\n)?\n$/m.test(banner);
-    // Seconds, but for a machine that is very busy.
+    // Takes seconds, except on a very busy machine.
     await waitUntil(() => hasEnded(started) || up(), 150_000);
     if (hasEnded(started) || !up()) {
       started.kill('SIGKILL');

@@ -12,24 +12,24 @@ export interface TestRedis {
   url: string;
   /** Kills the server. */
   kill(): Promise<void>;
-  /** Starts it again at the same address, empty, and kills it first if it runs. */
+  /** Starts the server again, empty and at the same address. Kills it first if it is running. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Whether this machine has a `redis-server`. Suites that need one are skipped without it. */
+/** Whether this machine has `redis-server`. Suites that need it are skipped otherwise. */
 export function redisAvailable(): boolean {
   return spawnSync('redis-server', ['--version']).status === 0;
 }
 
-/** @param options `cluster`: a cluster of this one server. */
+/** @param options `cluster`: whether to form a cluster of this single server. */
 export async function startRedis({ cluster = false } = {}): Promise<TestRedis> {
   const server = await startServer(cluster);
   if (cluster) await formCluster([server.port]);
   return server;
 }
 
-/** A cluster of that many servers. The address is that of the first. */
+/** Starts a cluster of this many servers. Its address is that of the first server. */
 export async function startRedisCluster(nodes: number): Promise<TestRedis> {
   const servers = await Promise.all(Array.from({ length: nodes }, () => startServer(true)));
   await formCluster(servers.map(({ port }) => port));
@@ -79,7 +79,7 @@ async function startServer(cluster: boolean): Promise<TestRedis & { port: number
 
 const SLOTS = 16_384;
 
-/** Shares the slots out, which the servers' files of nodes remember. */
+/** Distributes the slots over the servers, which store them in their node files. */
 async function formCluster(ports: readonly number[]): Promise<void> {
   const nodes = ports.map((port) => new Redis(port, '127.0.0.1'));
   try {
@@ -148,8 +148,8 @@ async function answers(port: number): Promise<boolean> {
 }
 
 /**
- * A port that nothing listens on, for a server that is stopped and started again. It is not one that the
- * system gives to other servers and connections, which could take it meanwhile.
+ * A free port for a server that is stopped and started again. It is outside the range that the
+ * system assigns to other servers and connections, which could take it meanwhile.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

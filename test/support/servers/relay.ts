@@ -1,13 +1,13 @@
-/** A stable address for a server that is replaced, and a network that stands still. */
+/** A TCP relay: a stable address for a server that is replaced, and a network that can freeze. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
 export interface Relay {
   port: number;
-  /** Sets the target of new connections; open ones keep theirs. */
+  /** Sets the target of new connections. Open connections keep theirs. */
   lead(port: number): void;
   /**
-   * Forwards nothing more on the connections that are open. Returns how many of them their clients have not
+   * Stops forwarding on all open connections. The returned function counts those that their clients have not
    * closed yet.
    */
   freeze(): () => number;

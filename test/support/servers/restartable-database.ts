@@ -1,4 +1,4 @@
-/** A PostgreSQL server that tests crash and restart, behind an address that does not change. */
+/** A PostgreSQL server that tests can crash and restart, with a stable address. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,9 +10,9 @@ import { until } from '../wait.ts';
 import { startRelay } from './relay.ts';
 
 export interface RestartableDatabase {
-  /** For the processes under test; stays the same. */
+  /** URL for the processes under test. Does not change. */
   url: string;
-  /** Ends it as a crash of its machine does, and starts it again after `downMs`. */
+  /** Ends the server like a crash of its machine, and starts it again after `downMs`. */
   crash(downMs: number): Promise<void>;
   /** Runs a statement and returns its rows. */
   // biome-ignore lint/suspicious/noExplicitAny: the rows of any statement
@@ -21,7 +21,7 @@ export interface RestartableDatabase {
 }
 
 export interface RestartableDatabaseOptions {
-  /** Whether a crash keeps every commit. Without it, tests are faster and a crash may lose the last ones. */
+  /** Whether a crash keeps every commit. If false, tests are faster, but a crash may lose the last commits. */
   durable: boolean;
 }
 

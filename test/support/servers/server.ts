@@ -14,36 +14,36 @@ import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export interface TestServer extends Running {
   url: string;
-  /** As the first organization, with every scope. */
+  /** Client of the first organization, with every scope. */
   client: GraphQLClient;
   key: string;
   organizationId: string;
   database: TestDatabase;
   simulator: Simulator;
-  /** Another organization, with a key of every scope. */
+  /** Creates another organization, with a key that has every scope. */
   newOrganization(name?: string): Promise<{ client: GraphQLClient; key: string; id: string }>;
 }
 
 export interface TestServerOptions {
   settings?: Partial<Record<keyof Config, string>>;
   simulator?: Partial<SimulatorSettings>;
-  /** Use an existing database, as a second process does. */
+  /** Uses an existing database, like a second process. */
   database?: TestDatabase;
-  /** Start a second process with the database, Ultravox, public address and keys of this server. */
+  /** Starts a second process with the database, Ultravox, public address and keys of this server. */
   beside?: TestServer;
-  /** Use this simulator in place of Ultravox. */
+  /** Uses this simulator in place of Ultravox. */
   ultravox?: Simulator;
   /** Replaces the system clock. */
   now?: () => Date;
 }
 
-/** Calls run at fifty times the speed, with high limits unless a test sets them. */
+/** Calls run at fifty times normal speed, with high limits unless a test sets them. */
 const DEFAULTS: Partial<Record<keyof Config, string>> = {
   PORT: '0',
   SIMULATOR_PORT: '0',
   SIMULATOR_SPEED: '50',
   DEMO_DATA: 'false',
-  // Few, since opening a connection costs client and server more than a dozen statements.
+  // Few, since opening a connection costs the client and the server more than a dozen statements.
   DATABASE_CONNECTIONS: '16',
   ULTRAVOX_MAX_CALLS_PER_SECOND: '1000',
   ULTRAVOX_MAX_CALLS_PER_MINUTE: '10000',
@@ -59,7 +59,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
 /** Without summaries, the bill is the last event of a call. Tests enable them as needed. */
 const SIMULATOR: Partial<SimulatorSettings> = { summaryDelaySeconds: 100_000 };
 
-/** A second process that serves requests and runs no jobs. */
+/** Starts a second process that serves requests and runs no jobs. */
 export function startApiBeside(beside: TestServer): Promise<TestServer> {
   return startTestServer({ beside, settings: { ROLE: 'api' } });
 }

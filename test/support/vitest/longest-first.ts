@@ -1,12 +1,12 @@
-/** Starts the longest test files first, so that no worker ends with a long one alone. */
+/** Starts the longest test files first, so that no worker is left with a long one at the end. */
 import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { TestSpecification } from 'vitest/node';
 import { BaseSequencer } from 'vitest/node';
 
 /**
- * Those that take longest, in about this order: a fresh clone has no recorded durations. Those that keep the
- * processors busy are among those that mostly wait.
+ * The longest test files, roughly in order, because a fresh clone has no recorded durations. Files that keep the
+ * CPUs busy are mixed with those that mostly wait.
  */
 const LONGEST = [
   'crash/webhooks.test.ts',
@@ -67,7 +67,7 @@ export class LongestFirst extends BaseSequencer {
   }
 }
 
-/** After the longest, by the length of the source. */
+/** Files that are not among the longest are sorted by source size. */
 function weightOf(file: string): number {
   const place = LONGEST.indexOf(file);
   return place === -1 ? statSync(file).size : Number.MAX_SAFE_INTEGER - place;

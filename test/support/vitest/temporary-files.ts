@@ -1,15 +1,15 @@
 /**
- * Where tests put their temporary files: in memory where the machine has room, since each database has hundreds
- * of files, which took half of the time of starting a server on a disk.
+ * Keeps temporary files of tests in memory if there is room: each database has hundreds of files, which on a disk took
+ * half of the time to start a server.
  */
 import { accessSync, constants, statfsSync } from 'node:fs';
 import { freemem } from 'node:os';
 
 const IN_MEMORY = '/dev/shm';
-/** The databases of a whole run need less than a quarter of it. */
+/** Required free space. The databases of a whole run need less than a quarter of it. */
 const NEEDED_BYTES = 8 * 2 ** 30;
 
-/** Has no effect on a process for which TMPDIR is set, nor on a machine with too little memory. */
+/** Has no effect if TMPDIR is set, or if the machine has too little memory. */
 export function keepTemporaryFilesInMemory(): void {
   if (process.env.TMPDIR || freemem() < NEEDED_BYTES) return;
   try {
@@ -18,6 +18,6 @@ export function keepTemporaryFilesInMemory(): void {
     accessSync(IN_MEMORY, constants.W_OK | constants.X_OK);
     process.env.TMPDIR = IN_MEMORY;
   } catch {
-    // The machine has no such directory, or not for this user.
+    // The directory does not exist, or this user cannot write to it.
   }
 }
