@@ -1,4 +1,4 @@
-/** A language model is asked once for one analysis, whatever happens around it. */
+/** A language model is asked only once per analysis, whatever else happens. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Caller, dataOf, dial, newCaller, uuidOf } from './calls/support.ts';
 import { sessionOf, untilBlocked } from './support/locks.ts';

@@ -1,4 +1,4 @@
-/** Verdicts on calls and data extracted from them. */
+/** Verdicts on calls, and data extracted from calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrompt, type SpokenTurn } from '../src/analysis/prompt.ts';
 import { readVerdict } from '../src/analysis/verdict.ts';

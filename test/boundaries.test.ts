@@ -1,4 +1,4 @@
-/** Rules that `.dependency-cruiser.mjs` cannot express: owners of tables, sizes of folders, and places of names. */
+/** Rules that `.dependency-cruiser.mjs` cannot express: owners of tables, folder sizes, and where names may be used. */
 import { globSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-/** What the demo shows: calls with all that follows them, webhooks, three weeks of figures, and the GraphiQL tabs. */
+/** Contents of the demo: calls with all post-call results, webhooks, three weeks of figures, and the GraphiQL tabs. */
 import { getOperationAST, parse } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer, type TestServer } from './support/servers/server.ts';

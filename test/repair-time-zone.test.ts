@@ -1,4 +1,4 @@
-/** A database whose sessions were not in UTC, as earlier versions left it. */
+/** A database that an earlier version wrote with sessions that were not in UTC. */
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { repairTimeZone } from '../src/repair-time-zone.ts';

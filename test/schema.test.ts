@@ -1,4 +1,4 @@
-/** Generated files are current, and the graph follows its conventions. */
+/** Generated files are up to date, and the graph follows its conventions. */
 import { readFileSync } from 'node:fs';
 import {
   getNamedType,

@@ -1,7 +1,7 @@
 /**
- * Every secret is searched for in the log at its most detailed, in the whole database and in the whole graph,
- * after a call with all that follows it, while Ultravox, the language model and receivers repeat what they are
- * sent in their errors.
+ * Searches for every secret in the most detailed log, in the whole database and in the whole graph,
+ * after a call and all its post-call work, while Ultravox, the language model and receivers repeat in their errors
+ * what they were sent.
  */
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';

@@ -1,6 +1,6 @@
 /**
- * An organization cannot read or change objects of another one: with its own key, it reads every field of
- * every type by every id, and tries every mutation.
+ * An organization cannot read or change objects of another one. With its own key, it tries to read every field of
+ * every type by every ID, and tries every mutation.
  */
 import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** The agents of a voice, of a tool and of a knowledge base. */
+/** Lists of the agents that use a voice, a tool or a knowledge base. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { createClient } from '../support/graphql.ts';

@@ -1,4 +1,4 @@
-/** Shared by the agent tests: documents, and objects for agents to refer to. */
+/** Helpers shared by the agent tests: documents, and objects for agents to refer to. */
 import { randomUUID } from 'node:crypto';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';

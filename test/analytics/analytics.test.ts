@@ -1,4 +1,4 @@
-/** Figures compared with a count of the same calls by hand, over clock changes in several zones. */
+/** Figures compared with an independent count of the same calls, across clock changes in several time zones. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rolledUpDays, rollUpCalls } from '../../src/analytics/rollups.ts';
 import type { Prisma } from '../../src/generated/prisma/client.ts';

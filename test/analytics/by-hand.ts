@@ -1,4 +1,4 @@
-/** Figures of calls counted one call at a time, for comparison with those of the API. */
+/** Counts figures one call at a time, for comparison with those of the API. */
 import { expect } from 'vitest';
 import type { Prisma } from '../../src/generated/prisma/client.ts';
 

@@ -1,4 +1,4 @@
-/** Rolling days up holds up no call. */
+/** Daily rollups do not block calls. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { rolledUpDays, rollUpCalls } from '../../src/analytics/rollups.ts';
 import { uuidOf } from '../campaigns/support.ts';

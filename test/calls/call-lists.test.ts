@@ -1,4 +1,4 @@
-/** Lists of calls: order, pages, filters, counts. */
+/** Lists of calls: order, paging, filters, counts. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';

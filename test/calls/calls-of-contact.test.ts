@@ -1,4 +1,4 @@
-/** The calls of a contact, which are found by its phone number. */
+/** The calls of a contact, found by its phone number. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';

@@ -1,4 +1,4 @@
-/** Creating calls: their course, caller ID and input. */
+/** Creation of calls: lifecycle, caller ID and input. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { costOf } from '../../src/calls/billing.ts';
 import { publicId } from '../../src/ids.ts';

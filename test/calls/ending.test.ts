@@ -1,4 +1,4 @@
-/** Test calls in a browser; ending calls. */
+/** Browser test calls, and ending calls. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { publicId } from '../../src/ids.ts';

@@ -1,4 +1,4 @@
-/** Updates that Ultravox sends by itself: disturbed deliveries, inbound calls. */
+/** Updates that Ultravox sends on its own: reordered and lost webhooks, and inbound calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { partiesOf } from '../../src/calls/ultravox/ingest.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';

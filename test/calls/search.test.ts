@@ -1,4 +1,4 @@
-/** Filters of calls in mutations, and in the download links that carry them. */
+/** Call filters in mutations, and in the download links that contain them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';

@@ -1,4 +1,4 @@
-/** The state machine of a call, and what a call costs: no server. */
+/** The state machine of a call, and the cost of a call, without a server. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

@@ -1,4 +1,4 @@
-/** What the call tests share: an agent with a number, and looks at calls from both sides. */
+/** Helpers shared by the call tests: an agent with a number, and views of calls from both sides. */
 import { parsePublicId } from '../../src/ids.ts';
 import { anyVoice } from '../agents/support.ts';
 import type { Answer, GraphQLClient } from '../support/graphql.ts';

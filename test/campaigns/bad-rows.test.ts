@@ -1,4 +1,4 @@
-/** A row that cannot be written keeps no other campaign, contact or call from going on. */
+/** A row that cannot be written does not block other campaigns, contacts or calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';

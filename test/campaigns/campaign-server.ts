@@ -1,4 +1,4 @@
-/** A server whose campaigns run, and the check of their invariants when it is closed. */
+/** A server that runs campaigns, and checks their invariants when it is closed. */
 import { expect } from 'vitest';
 import {
   startTestServer,

@@ -1,4 +1,4 @@
-/** Helpers for running campaigns beside `support.ts`: clocks, decisions, and calls at Ultravox. */
+/** Helpers for running campaigns, in addition to `support.ts`: clocks, decisions, and calls at Ultravox. */
 import type { Simulator } from '../../src/simulator/simulator.ts';
 import { perform } from '../support/calling.ts';
 import type { TestServer } from '../support/servers/server.ts';

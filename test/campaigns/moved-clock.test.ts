@@ -1,5 +1,5 @@
 /**
- * Whole campaigns on a clock that the test moves over weekends and clock changes. Every dial that the
+ * Whole campaigns on a clock that the test moves across weekends and clock changes. Every attempt that the
  * simulator received is compared with calendars that are independent of our time zone arithmetic.
  */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';

@@ -1,4 +1,4 @@
-/** Number rotation and claims over restarts, and campaigns while Ultravox is away. */
+/** Number rotation and claims across restarts, and campaigns while Ultravox is unavailable. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

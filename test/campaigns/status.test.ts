@@ -1,4 +1,4 @@
-/** The status machine of campaigns. */
+/** The state machine of campaign statuses. */
 import { describe, expect, it } from 'vitest';
 import {
   type CampaignAction,

@@ -1,4 +1,4 @@
-/** Running campaigns: contacts to call, mutations, queries, and invariants of their rows. */
+/** Helpers for running campaigns: contacts to call, mutations, queries, and invariants of their rows. */
 import parsePhoneNumberFromString from 'libphonenumber-js/max';
 import { parsePublicId } from '../../src/ids.ts';
 import type { Dial } from '../../src/simulator/world.ts';

@@ -1,4 +1,4 @@
-/** Every mutation, repeated under its idempotency key when the first run was not complete. */
+/** Every mutation, repeated under its idempotency key after an incomplete first run. */
 import { randomUUID } from 'node:crypto';
 import { type GraphQLObjectType, getNamedType, isLeafType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** For each mutation an input with which it succeeds, made of new objects. */
+/** For each mutation, an input with new objects with which it succeeds. */
 import { importFile } from '../contacts/import/upload.ts';
 import type { Caller } from '../support/calling.ts';
 import type { TestServer } from '../support/servers/server.ts';

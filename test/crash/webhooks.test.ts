@@ -1,8 +1,8 @@
 /**
- * What follows calls while processes are killed. The steps after a call: no transcript is lost or doubled, and a
- * language model is not asked again without need. Webhooks to receivers that fail at random, while workers, the
- * API, Redis and the database are killed and an hour passes: every event arrives, under one ID each, and none is
- * invented.
+ * Work after calls while processes are killed. Post-call steps: no transcript is lost or duplicated, and a
+ * language model is not asked again needlessly. Webhooks to receivers that fail at random, while workers, the
+ * API, Redis and the database are killed and an hour passes: every event arrives under a single ID, and no other
+ * events arrive.
  *
  * For a longer run: `CRASH_ROUNDS=100 CRASH_SEED=7 npx vitest run test/crash/webhooks.test.ts`
  */

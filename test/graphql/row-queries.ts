@@ -1,4 +1,4 @@
-/** Queries that `app.rows` has to answer like Prisma, made from the tables. */
+/** Queries, generated from the tables, that `app.rows` must answer like Prisma. */
 import fc from 'fast-check';
 import { TABLES } from '../../src/generated/tables.ts';
 

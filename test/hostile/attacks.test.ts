@@ -1,4 +1,4 @@
-/** Requests and sockets that try to take memory, files or time of the server, sent from outside. */
+/** Requests and sockets from outside that try to exhaust memory, files or time of the server. */
 import { once } from 'node:events';
 import { readdir, readlink } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';

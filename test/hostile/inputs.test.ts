@@ -1,4 +1,4 @@
-/** Values that a database, a browser or another program would read differently than was meant. */
+/** Values that a database, a browser or another program would interpret differently than intended. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importFile, makeFolder, sendFile } from '../contacts/import/upload.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';

@@ -1,6 +1,6 @@
 /**
- * Texts on which a pattern that backtracks takes hours, or names and documents of which validation compares every
- * pair. Each fails by the time limit of the test if one is left.
+ * Texts on which a backtracking pattern takes hours, and names and documents of which validation compares every
+ * pair. Such a pattern or comparison makes a test exceed its time limit.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readVerdict } from '../../src/analysis/verdict.ts';

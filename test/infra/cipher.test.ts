@@ -1,4 +1,4 @@
-/** Texts that only this server can read: sealed with a key, for one context. */
+/** Texts that only this server can read: encrypted with a key, for one context. */
 import { describe, expect, it } from 'vitest';
 import { createCipher } from '../../src/infra/cipher.ts';
 

@@ -1,4 +1,4 @@
-/** Counters and log lines of failures that are handled. */
+/** Counters and log lines of handled failures. */
 import { describe, expect, it } from 'vitest';
 import { causeOf, createFailures } from '../../src/infra/failures.ts';
 import type { Logger } from '../../src/infra/logger.ts';

@@ -1,4 +1,4 @@
-/** The recipes of docs/live.md with the libraries as published, while tokens end and the server dies. */
+/** The recipes in docs/live.md with the published libraries, while tokens expire and the server is killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** Whose database it is, the demo, and processes that start together. */
+/** Checks of the database's Ultravox account, the demo, and processes that start at the same time. */
 
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';

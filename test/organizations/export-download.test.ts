@@ -1,4 +1,4 @@
-/** What all exports have in common: no cell that a spreadsheet executes, and nothing lost. */
+/** Properties of all exports: no cell that a spreadsheet would execute, and no lost rows. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCampaign, people, uuidOf } from '../campaigns/support.ts';
 import { importFile, makeFolder } from '../contacts/import/upload.ts';

@@ -1,4 +1,4 @@
-/** Twilio and Telnyx accounts that somebody configured at Ultravox without this server. */
+/** Twilio and Telnyx accounts that were configured at Ultravox by hand, without this server. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../src/app.ts';
 import { importPhoneNumber } from '../../src/phone-numbers/import.ts';

@@ -1,4 +1,4 @@
-/** A PostgreSQL that stops under a running server, and one that is not there when a server starts. */
+/** A PostgreSQL server that stops while this server runs, or that is not running when it starts. */
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';

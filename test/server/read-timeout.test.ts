@@ -1,4 +1,4 @@
-/** The time limit of reads, on a table that is too large for a limit of a millisecond. */
+/** The time limit of reads, on a table too large to read within one millisecond. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeFolder } from '../contacts/import/upload.ts';
 import { perform } from '../support/calling.ts';

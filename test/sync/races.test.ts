@@ -1,4 +1,4 @@
-/** Races of two senders of one row, and of creation requests without an answer. */
+/** Races between two senders of the same row, and with unanswered creation requests. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSync } from '../../src/agents/sync.ts';
 import { newId } from '../../src/infra/ids.ts';

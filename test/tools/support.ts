@@ -1,4 +1,4 @@
-/** Documents, fixtures and readers that the tests of tools share. */
+/** Documents, fixtures and readers shared by the tests of tools. */
 import { expect } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { insertAgent } from '../support/agent-rows.ts';

@@ -1,4 +1,4 @@
-/** Pauses that Ultravox asks for, which all who use the account keep. */
+/** Pauses that Ultravox requests, which all users of the account observe. */
 import { describe, expect, it } from 'vitest';
 import { createAccountPause } from '../../src/ultravox/account-pause.ts';
 import { createUltravoxClient } from '../../src/ultravox/client.ts';

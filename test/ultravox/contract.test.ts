@@ -1,7 +1,7 @@
 /**
- * Every request that the product sends to Ultravox, and every answer of the simulator to it, held
- * against Ultravox's own OpenAPI document: `GET https://api.ultravox.ai/api/schema/`, saved to a
- * file that the environment variable ULTRAVOX_OPENAPI names. It is not ours to ship.
+ * Every request that the product sends to Ultravox, and every response of the simulator to it, checked
+ * against Ultravox's own OpenAPI document: `GET https://api.ultravox.ai/api/schema/`, saved to the
+ * file that the environment variable ULTRAVOX_OPENAPI names. The document is not ours to distribute.
  */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,4 +1,4 @@
-/** Servers that answer as a test says in place of Ultravox, and clients that call them. */
+/** Servers that replace Ultravox and answer as a test specifies, and clients that call them. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

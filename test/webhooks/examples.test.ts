@@ -1,5 +1,5 @@
 /**
- * The examples in docs/webhooks.md have the members of what is sent. They are written again with
+ * The examples in docs/webhooks.md have the same members as the webhooks that are sent. To rewrite them:
  * `WRITE_EXAMPLES=1 npx vitest run test/webhooks/examples.test.ts`.
  */
 import { readFileSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** A receiver of webhooks that behaves as the path of an endpoint says. */
+/** A webhook receiver whose behavior depends on the path of the endpoint. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,4 +1,4 @@
-/** A server with a receiver of webhooks, a clock that can be moved, and looks at deliveries. */
+/** A server with a webhook receiver and an adjustable clock, and helpers to inspect deliveries. */
 import { afterAll, beforeAll } from 'vitest';
 import { announceDeliveries } from '../../src/webhooks/sender.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';

@@ -1,4 +1,4 @@
-/** More watched calls than are read at once. */
+/** More watched calls than are read concurrently. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { watchTurns } from '../../../src/calls/live-turns/watcher.ts';

@@ -1,4 +1,4 @@
-/** Creation limits: calls per second, per minute and at once, over all processes. */
+/** Creation limits across all processes: calls per second, calls per minute, and concurrent calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tx } from '../../../src/app.ts';
 import { type Claims, claimWaitingCalls } from '../../../src/calls/placement/claims.ts';

@@ -1,4 +1,4 @@
-/** After which calls a campaign contact is not called again, as a table, by the SQL that decides it. */
+/** Table of the calls after which a campaign contact is not called again, checked against the SQL that decides it. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Finality, finalityOf, isFinal } from '../../../src/calls/placement/final-call.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';

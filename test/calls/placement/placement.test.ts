@@ -1,4 +1,4 @@
-/** Placement of calls: rejections, lost responses, crashes; no phone rings twice for one call. */
+/** Placement of calls with rejections, lost responses and crashes: no phone rings twice for one call. */
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { placeWaitingCalls } from '../../../src/calls/placement/placement.ts';

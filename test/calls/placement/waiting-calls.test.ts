@@ -1,4 +1,4 @@
-/** Calls that wait for their placement: deadlines, and what changes while they wait. */
+/** Calls that wait for placement: deadlines, and changes while they wait. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   placeClaimedCalls,

@@ -1,4 +1,4 @@
-/** Finds requests not to be called again, and only these, in the languages whose phrases are known. */
+/** Detection of requests not to be called again, and only of these, in the languages with known phrases. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { doNotCallRequestIn } from '../../../src/calls/post-call/dnc-request.ts';

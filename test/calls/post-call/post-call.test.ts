@@ -1,4 +1,4 @@
-/** What follows the end of a call: transcript, summary, what was found in them, and the steps. */
+/** Work after the end of a call: transcript, summary, findings, and the steps. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { findingsIn } from '../../../src/calls/post-call/findings.ts';
 import { expireTranscripts } from '../../../src/calls/post-call/transcript.ts';

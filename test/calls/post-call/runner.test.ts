@@ -1,4 +1,4 @@
-/** How many steps after calls run at once, and of which organizations. */
+/** Number of post-call steps that run concurrently, and limits per organization. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { runPostCallSteps, startPostCallRunner } from '../../../src/calls/post-call/runner.ts';
 import type { StepHandlers } from '../../../src/calls/post-call/steps.ts';

@@ -1,4 +1,4 @@
-/** The search at Ultravox for calls that no webhook announced. */
+/** The search at Ultravox for calls that no webhook has announced. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { discoverCalls } from '../../../src/calls/ultravox/discovery.ts';

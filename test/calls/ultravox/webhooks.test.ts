@@ -1,4 +1,4 @@
-/** Webhooks of Ultravox: forged, repeated, reordered, failed. */
+/** Webhooks from Ultravox that are forged, repeated, reordered or failed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCalls } from '../../../src/calls/lock.ts';
 import { updateOf } from '../../../src/calls/ultravox/apply-update.ts';

@@ -1,4 +1,4 @@
-/** Personal data of the contacts of deleted campaigns, without a worker that erases it meanwhile. */
+/** Erasure of personal data of the contacts of deleted campaigns, without a worker that erases it meanwhile. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { eraseDeletedContacts } from '../../../src/campaigns/contacts/erasure.ts';

@@ -1,5 +1,5 @@
 /**
- * Calls between their claim and their request to Ultravox. No worker runs, so that the test takes each step
+ * Calls between their claim and the request to Ultravox. No worker runs, so that the test performs each step
  * itself.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';

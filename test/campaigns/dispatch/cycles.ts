@@ -1,4 +1,4 @@
-/** Dispatch cycles made of plain values, for tests of decisions without a database. */
+/** Dispatch cycles built from plain values, for tests of decisions without a database. */
 import type {
   CampaignSlots,
   ReleasedCall,

@@ -1,4 +1,4 @@
-/** The decisions of a dispatch cycle as tables, without a database. */
+/** Table tests for the decisions of a dispatch cycle, without a database. */
 import { describe, expect, it } from 'vitest';
 import type { ReleasedCall } from '../../../src/campaigns/dispatch/campaign-slots.ts';
 import { decideCampaignUpdates } from '../../../src/campaigns/dispatch/campaign-updates.ts';

@@ -1,4 +1,4 @@
-/** Cost of a dispatch cycle, and when another one follows. No worker runs here. */
+/** Cost of a dispatch cycle, and when the next one follows. No worker runs here. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';

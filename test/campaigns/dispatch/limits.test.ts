@@ -1,4 +1,4 @@
-/** Slots that campaigns share: limits of organizations and of Ultravox, and their fair use. */
+/** Call slots that campaigns share: limits of organizations and of Ultravox, and fair distribution. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';

@@ -1,4 +1,4 @@
-/** Dispatch cycles of single campaigns after one that failed, and contacts that a cycle does not call. No worker runs here. */
+/** Dispatch cycles of single campaigns after a failed cycle, and contacts that a cycle skips. No worker runs here. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { cancelRemainingContacts } from '../../../src/campaigns/completion.ts';

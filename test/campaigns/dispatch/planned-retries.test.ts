@@ -1,4 +1,4 @@
-/** Retries that are planned, and what becomes of them when settings and schedules change. No worker runs here. */
+/** Planned retries, and how changes of settings and schedules affect them. No worker runs here. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';

@@ -1,5 +1,5 @@
 /**
- * A campaign that two processes dispatch while both receive random mutations of it at the same moments.
+ * A campaign that two processes dispatch while both receive random mutations of it at the same time.
  *
  * For other or longer runs: `CAMPAIGN_ROUNDS=50 CAMPAIGN_SEED=7 npx vitest run test/campaigns/dispatch/races.test.ts`
  */

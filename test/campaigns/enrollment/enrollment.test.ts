@@ -1,4 +1,4 @@
-/** Contacts that are added to a campaign while it runs, in steps that the tests hold up. */
+/** Contacts added to a running campaign, in steps that the tests pause. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { resumeEnrollments, STEP_ROWS } from '../../../src/campaigns/enrollment/add-contacts.ts';
 import { publicId } from '../../../src/ids.ts';

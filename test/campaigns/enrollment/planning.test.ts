@@ -1,4 +1,4 @@
-/** Planning of contacts: when they are added, and when the schedule changes. */
+/** Planning of contacts when they are added and when the schedule changes. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tx } from '../../../src/app.ts';
 import { moveContactsOf } from '../../../src/campaigns/contacts/contact-transitions.ts';

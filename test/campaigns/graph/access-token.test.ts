@@ -1,4 +1,4 @@
-/** Access tokens for one campaign or one call of it. */
+/** Access tokens for one campaign, or for one of its calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';

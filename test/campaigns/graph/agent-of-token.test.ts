@@ -1,4 +1,4 @@
-/** What access tokens for one call or one campaign can read of its agent: `id` and `name`. */
+/** Access tokens for one call or one campaign can read only `id` and `name` of its agent. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';

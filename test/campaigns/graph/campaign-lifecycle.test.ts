@@ -1,4 +1,4 @@
-/** Mutations of existing campaigns, access to them, and a campaign from its start to its end. */
+/** Mutations of existing campaigns, access to campaigns, and a campaign from start to end. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';

@@ -1,4 +1,4 @@
-/** Mutations of campaigns, and campaigns written to the database without running. */
+/** Mutations of campaigns, and campaigns written directly to the database without running. */
 import { FINISHED_STATUSES } from '../../../src/campaigns/contacts/contact-status.ts';
 import type { Campaign, Prisma } from '../../../src/generated/prisma/client.ts';
 import type { CampaignContactStatus } from '../../../src/generated/prisma/enums.ts';

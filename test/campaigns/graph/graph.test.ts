@@ -1,4 +1,4 @@
-/** Lists of campaigns, their contacts and decisions, and the number of statements they take. */
+/** Lists of campaigns, their contacts and their decisions, and the number of statements that these lists need. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';

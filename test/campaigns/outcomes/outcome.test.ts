@@ -1,4 +1,4 @@
-/** What the end of a call means for contact and campaign, as tables, without a database. */
+/** Table tests for the effects of a call's end on contact and campaign, without a database. */
 import { describe, expect, it } from 'vitest';
 import { campaignOutcome } from '../../../src/campaigns/outcomes/campaign-outcome.ts';
 import { type EndedCall, outcomeOf } from '../../../src/campaigns/outcomes/outcome.ts';

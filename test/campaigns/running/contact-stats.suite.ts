@@ -1,4 +1,4 @@
-/** What calls of campaigns change about the contacts that they were copied from. */
+/** Statistics that campaign calls update on the original contacts. */
 import { describe, expect, it } from 'vitest';
 import { recordContactStats } from '../../../src/campaigns/outcomes/contact-stats.ts';
 import { createFolder } from '../../contacts/support.ts';

@@ -1,4 +1,4 @@
-/** Running campaigns: from their start to the end of their last call. */
+/** Running campaigns, from their start to the end of their last call. */
 import { describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';

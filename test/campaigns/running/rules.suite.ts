@@ -1,4 +1,4 @@
-/** Rules about who may be called when, each on a running campaign. */
+/** Rules about who may be called when, each tested on a running campaign. */
 import { describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';

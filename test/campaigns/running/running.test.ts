@@ -1,7 +1,7 @@
 /**
- * The suites of running campaigns, on one server: they mostly wait for calls, and some can do so at the same time.
+ * The suites of running campaigns, on one server: they mostly wait for calls, and some can do so concurrently.
  *
- * For one of them: `npx vitest run test/campaigns/running -t 'the circuit breaker'`
+ * To run one of them: `npx vitest run test/campaigns/running -t 'the circuit breaker'`
  */
 import { contactStatsSuite } from './contact-stats.suite.ts';
 import { engineSuite } from './engine.suite.ts';

@@ -1,4 +1,4 @@
-/** The server that the suites of this folder share, and its operator. */
+/** The server that the suites in this folder share, and its operator. */
 import { afterAll, beforeAll } from 'vitest';
 import type { TestServer } from '../../support/servers/server.ts';
 import { closeCampaignServer, startCampaignServer } from '../campaign-server.ts';

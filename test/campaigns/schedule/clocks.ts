@@ -1,4 +1,4 @@
-/** Clock changes of all time zones, generated windows around them, and the definition of "inside". */
+/** Clock changes of all time zones, generated calling windows around them, and the definition of "inside". */
 import fc from 'fast-check';
 import type { Window } from '../../../src/campaigns/schedule/calling-window.ts';
 

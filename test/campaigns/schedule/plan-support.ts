@@ -1,4 +1,4 @@
-/** Generated campaigns for property tests of plans, and what the rules allow by the wall clock. */
+/** Generated campaigns for property tests of plans, and what the rules allow in local time. */
 import fc from 'fast-check';
 import type { Window } from '../../../src/campaigns/schedule/calling-window.ts';
 import { toRuns } from '../../../src/campaigns/schedule/planner.ts';

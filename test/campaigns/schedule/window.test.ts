@@ -1,4 +1,4 @@
-/** Calling windows, over all time zones and clock changes, and the validation of schedules. */
+/** Calling windows across all time zones and clock changes, and validation of schedules. */
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import {

@@ -1,4 +1,4 @@
-/** Imports whose runs fail, or that nobody runs for a while. */
+/** Imports whose runs fail, or that no worker runs for a while. */
 import { afterEach, expect, it } from 'vitest';
 import { sweepContactImports } from '../../../src/contacts/import/run.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';

@@ -1,4 +1,4 @@
-/** Uploads files as multipart requests, and follows contact imports. */
+/** Uploads files with multipart requests, and follows contact imports. */
 import { expect } from 'vitest';
 import { type Answer, createClient } from '../../support/graphql.ts';
 import type { TestServer } from '../../support/servers/server.ts';

@@ -1,4 +1,4 @@
-/** Limits of inputs: those that descriptions state are those that are enforced. */
+/** Input limits: the limits stated in descriptions are the ones that are enforced. */
 import {
   type GraphQLArgument,
   type GraphQLInputField,

@@ -1,4 +1,4 @@
-/** The lists of calls, campaigns and what belongs to them. */
+/** The lists of calls, campaigns and the objects that belong to them. */
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { utcDay } from '../../../src/live/partitions.ts';

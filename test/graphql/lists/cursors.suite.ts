@@ -1,4 +1,4 @@
-/** Cursors that are used for their list, and the rejection of those of other lists, orders or organizations. */
+/** Cursors used for their own list, and rejection of cursors of other lists, orders or organizations. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../../src/infra/ids.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';

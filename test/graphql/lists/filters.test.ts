@@ -1,4 +1,4 @@
-/** Filters of lists whose rows are few, or found by an index. */
+/** Filters of lists that have few rows, or that an index supports. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';

@@ -1,4 +1,4 @@
-/** Every list of the graph: how it is queried, and rows for it with few distinct sort values. */
+/** Every list of the graph: its query, and rows for it with few distinct sort values. */
 import type { App } from '../../../src/app.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';

@@ -1,4 +1,4 @@
-/** Paging of every list of the graph, also while rows are deleted and changed between pages. */
+/** Paging through every list of the graph, also while rows are deleted and changed between pages. */
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import {

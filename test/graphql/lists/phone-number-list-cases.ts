@@ -1,4 +1,4 @@
-/** The lists of phone numbers, of the organization and of an agent. */
+/** The lists of phone numbers of the organization and of an agent. */
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { at, type ListCase, numberOf, uuid, word } from './list-cases.ts';

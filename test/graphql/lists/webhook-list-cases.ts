@@ -1,4 +1,4 @@
-/** The lists of webhook endpoints and what was sent to them. */
+/** The lists of webhook endpoints and of their deliveries. */
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { at, type ListCase, uuid, type World } from './list-cases.ts';

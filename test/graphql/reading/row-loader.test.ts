@@ -1,4 +1,4 @@
-/** Rows that fields find by an ID are read with the selected columns, and with one statement for many fields. */
+/** Rows that fields find by an ID are read with only the selected columns, and with one statement for many fields. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { plant } from '../../campaigns/graph/graph-support.ts';

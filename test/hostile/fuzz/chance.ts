@@ -1,4 +1,4 @@
-/** Decisions of a fuzzer, all from one seed. */
+/** Random decisions of the fuzzer, all from one seed. */
 import { randomFrom } from '../../support/random.ts';
 
 export interface Chance {

@@ -1,6 +1,6 @@
 /**
- * Random operations from callers of every kind. Runs for FUZZ_SECONDS, from the same seed unless that is
- * set. A failure names its seed; FUZZ_SEED begins with that one.
+ * Random operations from callers of every kind. Runs for FUZZ_SECONDS, always from the same seed unless FUZZ_SECONDS is
+ * set. A failure names its seed; FUZZ_SEED starts with that seed.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

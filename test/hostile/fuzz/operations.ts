@@ -1,4 +1,4 @@
-/** Random operations over the schema: valid ones, and ones that were broken afterwards. */
+/** Random operations over the schema: valid ones, and ones that were then broken. */
 import {
   type GraphQLArgument,
   type GraphQLField,

@@ -1,4 +1,4 @@
-/** Random values for arguments: some valid, some at a limit, some that should be refused. */
+/** Random values for arguments: valid, at a limit, or to be refused. */
 import {
   type GraphQLInputType,
   getNullableType,

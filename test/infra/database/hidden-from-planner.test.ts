@@ -1,4 +1,4 @@
-/** The number of times that PostgreSQL plans a statement that is executed again and again. */
+/** Number of times that PostgreSQL plans a statement that is executed repeatedly. */
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

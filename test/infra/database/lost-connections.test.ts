@@ -1,4 +1,4 @@
-/** Connections that the server ends while they pass from one query of a pool to the next. */
+/** Connections that the server closes while a pool passes them from one query to the next. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** Queues on a real database: what a job that hangs, fails or floods does to the others. */
+/** Queues on a real database: how hanging, failing or very many jobs affect the others. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { PrismaClient } from '../../../src/generated/prisma/client.ts';

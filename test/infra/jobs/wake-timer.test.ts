@@ -1,4 +1,4 @@
-/** One timer for the earliest of several wake-ups. */
+/** A single timer for the earliest of several wake-ups. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createWakeTimer } from '../../../src/infra/jobs/wake-timer.ts';
 

@@ -1,4 +1,4 @@
-/** Migrations must not lock a table of millions of rows while they work on it: see "Add a feature in five steps" in the README. */
+/** Migrations must not lock a table of millions of rows while they work: see "Add a feature in five steps" in the README. */
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';

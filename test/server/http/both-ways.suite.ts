@@ -1,5 +1,5 @@
 /**
- * Requests that are answered past yoga get the response that yoga gives. It answers when the client asks for
+ * Requests that are answered without yoga get the same response as from yoga. Yoga answers if the client requests
  * a charset.
  */
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-/** Root fields that are read together, of which the statement of one fails. */
+/** Root fields that are read together when the statement of one of them fails. */
 import { Client } from 'pg';
 import { describe, expect, it } from 'vitest';
 import { makeFolder } from '../../contacts/import/upload.ts';

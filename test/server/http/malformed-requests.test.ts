@@ -1,4 +1,4 @@
-/** Requests that are refused before any handler gets them. */
+/** Requests that are refused before they reach any handler. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';

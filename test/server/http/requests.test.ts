@@ -1,4 +1,4 @@
-/** Responses to requests over HTTP, above all to rejected ones. */
+/** HTTP responses, mainly to rejected requests. */
 import { once } from 'node:events';
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
