@@ -77,7 +77,7 @@ export function createFailures({
 
   function record(name: string, error: unknown, details: FailureDetails = {}): void {
     const { message = `${name} failed`, level: asked = 'warn', ...fields } = details;
-    // Operators know about database restarts, and the failed work is done afterwards.
+    // Operators know about database restarts, and the failed work is done later.
     const level = isDatabaseUnavailable(error) ? 'warn' : asked;
     const counter = counterOf(name, error, level);
     counter.count += 1;

@@ -48,7 +48,7 @@ export interface FieldPlan {
   readLoaded: ReadLoaded | null;
   /** Whether `readLoaded` computes its value from columns, which must have the types that Prisma returns. */
   isDerived: boolean;
-  /** The fields selected on objects of this type, one of those that the field returns. */
+  /** The fields selected on objects of `type`, which is a type that the field can return. */
   fieldsOf(type: GraphQLObjectType): readonly FieldPlan[];
 }
 

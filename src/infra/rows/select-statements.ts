@@ -170,7 +170,7 @@ class Builder {
     return { sql: results([found, ...joins].join(' '), order), decode, selection };
   }
 
-  /** Translates what is selected from the rows; once if other queries share the `select`. */
+  /** Translates the `select` of a query. The result is cached if other queries share the `select`. */
   #selected(
     { table, alias }: Omit<Place, 'selection'>,
     query: Query,

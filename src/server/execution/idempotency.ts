@@ -3,8 +3,8 @@
  *
  * A record with a lease is written before the mutation runs. If the process crashes, the next request
  * after the lease runs the mutation again with the same object ids (see `newObjectId`), so it finds
- * what was already created. If a run has top-level errors, or a mutation that may succeed later, only that
- * mutation runs again; the results of the other mutations are stored.
+ * what was already created. If a run must be repeated, because of top-level errors or a mutation that may succeed
+ * later, the results of finished mutations are stored, and only the others run again.
  */
 import { createHash } from 'node:crypto';
 import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
