@@ -1,13 +1,13 @@
 /** Filters agent lists. */
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
-import type { SyncStatus } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
+import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 
 export interface AgentFilter {
   /** Empty means all. */
-  status?: readonly SyncStatus[] | null | undefined;
+  status?: readonly VisibleStatus[] | null | undefined;
   name?: string | null | undefined;
   voiceId?: string | null | undefined;
   toolId?: string | null | undefined;
@@ -28,7 +28,7 @@ export function agentsWhere(
     'knowledgeBaseId',
   ]);
   return {
-    ...(status?.length ? { status: { in: [...status] } } : {}),
+    ...statusCondition(status),
     ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
     ...(voiceId ? { voiceId } : {}),
     ...(toolId ? { tools: { some: { toolId } } } : {}),

@@ -1,12 +1,12 @@
 /** Lists, creates, changes and deletes knowledge bases. `sources.ts` handles their sources. */
 import type { App } from '../app.ts';
 import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
-import type { SyncStatus } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
 import { Checks, changesNothing } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
+import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { NotReadyError } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
@@ -18,7 +18,7 @@ const MAX_DESCRIPTION = 1000;
 export interface KnowledgeBaseFilter {
   name?: string | null | undefined;
   /** Empty means all. */
-  status?: readonly SyncStatus[] | null | undefined;
+  status?: readonly VisibleStatus[] | null | undefined;
 }
 
 export function listedKnowledgeBases(
@@ -30,7 +30,7 @@ export function listedKnowledgeBases(
     ...ownedBy(viewer),
     deletedAt: null,
     ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
-    ...(status?.length ? { status: { in: [...status] } } : {}),
+    ...statusCondition(status),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The sync status of a row, as a pure state machine. */
 import type { SyncStatus } from '../generated/prisma/enums.ts';
+import type { SyncRow } from './sync-kind.ts';
 
 export type SyncOutcome =
   /** Ultravox has this revision. */
@@ -30,7 +31,25 @@ export function syncRetrySeconds(attempts: number): number {
   return Math.min(5 * 2 ** Math.max(0, attempts - 1), 300);
 }
 
-/** Whether Ultravox has the current revision of the row. */
-export function isInSync(row: { revision: number; syncedRevision: number | null }): boolean {
+/** Whether Ultravox has the current revision of the row or, if the row is deleted, no longer has any. */
+export function isInSync(
+  row: Pick<SyncRow, 'revision' | 'syncedRevision' | 'deletedAt' | 'remoteId' | 'remoteAttemptAt'>,
+): boolean {
+  if (row.deletedAt) return row.remoteId === null && row.remoteAttemptAt === null;
   return row.syncedRevision === row.revision;
+}
+
+/** The status shown to clients. A deleted row keeps its last sync status. */
+export type VisibleStatus = SyncStatus | 'DELETED';
+
+export function visibleStatus(row: Pick<SyncRow, 'status' | 'deletedAt'>): VisibleStatus {
+  return row.deletedAt ? 'DELETED' : row.status;
+}
+
+/** Condition of a filter on rows that are not deleted, so DELETED matches none. Null and an empty list mean all. */
+export function statusCondition(statuses: readonly VisibleStatus[] | null | undefined): {
+  status?: { in: SyncStatus[] };
+} {
+  if (!statuses?.length) return {};
+  return { status: { in: statuses.filter((status) => status !== 'DELETED') } };
 }

@@ -1,12 +1,12 @@
 /** Lists, creates, changes and deletes the tools of an organization. */
 import type { App, Tx } from '../app.ts';
 import type { Prisma, Tool } from '../generated/prisma/client.ts';
-import type { SyncStatus } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
 import { Checks, changesNothing } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
+import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { deriveModelToolName } from './definition.ts';
 import { type DefinitionInput, mergeDefinition } from './definition-input.ts';
@@ -21,7 +21,7 @@ const MODEL_TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 export interface ToolFilter {
   name?: string | null | undefined;
   /** Empty means all. */
-  status?: readonly SyncStatus[] | null | undefined;
+  status?: readonly VisibleStatus[] | null | undefined;
 }
 
 export function listedTools(viewer: Viewer, filter: ToolFilter = {}): Prisma.ToolWhereInput {
@@ -30,7 +30,7 @@ export function listedTools(viewer: Viewer, filter: ToolFilter = {}): Prisma.Too
     ...ownedBy(viewer),
     deletedAt: null,
     ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
-    ...(status?.length ? { status: { in: [...status] } } : {}),
+    ...statusCondition(status),
   };
 }
 

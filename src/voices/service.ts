@@ -2,11 +2,12 @@
 import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Prisma, Voice } from '../generated/prisma/client.ts';
-import type { SyncStatus, VoiceType } from '../generated/prisma/enums.ts';
+import type { VoiceType } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { createAndSync, deleteAndSync, wasDeletedEarlier } from '../sync/row-lifecycle.ts';
+import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { NotReadyError } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
@@ -34,7 +35,7 @@ export interface VoiceFilter {
   language?: string | null | undefined;
   type?: VoiceType | null | undefined;
   /** Empty means all. */
-  status?: readonly SyncStatus[] | null | undefined;
+  status?: readonly VisibleStatus[] | null | undefined;
 }
 
 /** Voices included in lists. A withdrawn voice is listed only while an agent uses it. */
@@ -46,7 +47,7 @@ export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.V
     deletedAt: null,
     ...(provider ? { provider } : {}),
     ...(type ? { type } : {}),
-    ...(status?.length ? { status: { in: [...status] } } : {}),
+    ...statusCondition(status),
     AND: [
       { OR: [{ withdrawnAt: null }, { agents: { some: { deletedAt: null } } }] },
       ...(text ? [{ OR: [{ name: text }, { description: text }] }] : []),

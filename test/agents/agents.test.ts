@@ -166,6 +166,7 @@ describe('deleteAgent', () => {
     });
     const gone = await change(server.client, 'deleteAgent', { id });
     expect(gone).toMatchObject({ id, tools: [], deletedAt: expect.any(String) });
+    expect(gone).toMatchObject({ status: 'DELETED', isInSync: true });
     expect(await read(server.client, id)).toBeNull();
     expect(await remoteAgentsOf(server, id)).toEqual([]);
     expect(
@@ -176,8 +177,9 @@ describe('deleteAgent', () => {
     const late = await send(server.client, 'updateAgent', { id, name: 'Late' });
     expect(late.userErrors).toMatchObject([{ code: 'NOT_FOUND' }]);
     // Calls of the agent still refer to it.
-    const node = await server.client.send('query ($id: ID!) { node(id: $id) { id } }', { id });
-    expect(node.data.node).toEqual({ id });
+    const NODE = 'query ($id: ID!) { node(id: $id) { ... on Agent { id status isInSync } } }';
+    const { data } = await server.client.send(NODE, { id });
+    expect(data.node).toEqual({ id, status: 'DELETED', isInSync: true });
   });
 
   it('rejects an agent with a call that has not ended', async () => {
@@ -246,6 +248,7 @@ describe('agents', () => {
     expect(await list('(filter: {status: FAILED})')).toEqual([0]);
     expect(await list('(filter: {status: [FAILED, ACTIVE]}, first: 1)')).toEqual([3, 'Gamma']);
     expect(await list('(filter: {status: []}, first: 1)')).toEqual([3, 'Gamma']);
+    expect(await list('(filter: {status: [DELETED]})')).toEqual([0]);
     expect((await list('(orderBy: {field: NAME, direction: DESC}, first: 2)')).length).toBe(3);
   });
 

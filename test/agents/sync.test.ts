@@ -207,6 +207,7 @@ describe('sync of an agent', () => {
     const { id } = await change(server.client, 'createAgent', basic());
     server.simulator.setFaults([{ kind: 'dropBefore', path: '^/api/agents' }]);
     const gone = await change(server.client, 'deleteAgent', { id });
+    expect(gone).toMatchObject({ status: 'DELETED', isInSync: false });
     expect(gone.deletedAt).not.toBeNull();
     expect(await read(server.client, id)).toBeNull();
     server.simulator.clearFaults();

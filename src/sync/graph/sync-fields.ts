@@ -1,5 +1,5 @@
 import { builder } from '../../graphql/builder.ts';
-import { isInSync } from '../status.ts';
+import { isInSync, visibleStatus } from '../status.ts';
 import { SyncStatusEnum } from './sync-status.ts';
 
 type SyncedModel = 'Agent' | 'Tool' | 'Voice' | 'KnowledgeBase' | 'KnowledgeSource';
@@ -11,15 +11,26 @@ export function addSyncFields(
 ): void {
   // Pothos types the fields of one model at a time; these columns are the same in all of them.
   builder.prismaObjectFields(model as 'Agent', (t) => ({
-    status: t.expose('status', { type: SyncStatusEnum, description: descriptions.status }),
+    status: t.field({
+      type: SyncStatusEnum,
+      description: descriptions.status,
+      select: { status: true, deletedAt: true },
+      resolve: visibleStatus,
+    }),
     syncError: t.exposeString('syncError', {
       nullable: true,
       description: descriptions.syncError,
     }),
     isInSync: t.boolean({
       description:
-        'Whether the latest revision is at Ultravox. False while a change is being sent or was refused.',
-      select: { revision: true, syncedRevision: true },
+        'Whether the latest revision is at Ultravox. False while a change is being sent or was refused. Once the object is deleted: whether it has been removed from Ultravox.',
+      select: {
+        revision: true,
+        syncedRevision: true,
+        deletedAt: true,
+        remoteId: true,
+        remoteAttemptAt: true,
+      },
       resolve: isInSync,
     }),
   }));

@@ -15,5 +15,9 @@ export const SyncStatusEnum = builder.enumType('SyncStatus', {
       description:
         'Refused by Ultravox; `syncError` gives the reason. Not sent again until the object is changed, or an agent is sent with `retryAgentSync`.',
     },
+    DELETED: {
+      description:
+        'Deleted, and no longer usable in calls. Found only through objects that still refer to it: lists omit it, so as a filter this matches nothing.',
+    },
   } as const,
 });
