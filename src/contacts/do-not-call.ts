@@ -104,14 +104,14 @@ export async function putOnList(
 }
 
 /**
- * Removes numbers from the list, in all of their forms, and returns the number of removed entries. Numbers that are not
- * on the list are ignored.
+ * Removes numbers from the list, in all of their forms, and returns the numbers of the removed entries. Numbers that
+ * are not on the list are ignored.
  */
 export async function removeFromDoNotCall(
   app: App,
   viewer: Viewer,
   phoneNumbers: readonly string[],
-): Promise<number> {
+): Promise<string[]> {
   const checks = new Checks();
   checkCount(checks, phoneNumbers, 'phoneNumbers');
   const numbers =
@@ -121,13 +121,12 @@ export async function removeFromDoNotCall(
         )
       : [];
   checks.throwIfAny();
-  const { count } = await app.db.doNotCallEntry.deleteMany({
-    where: {
-      ...ownedBy(viewer),
-      phoneNumber: { in: numbers.flatMap((number) => (number ? phoneNumberForms(number) : [])) },
-    },
-  });
-  return count;
+  const forms = numbers.flatMap((number) => (number ? phoneNumberForms(number) : []));
+  const removed = await app.db.$queryRaw<{ phoneNumber: string }[]>`
+    DELETE FROM do_not_call_entries
+    WHERE organization_id = ${viewer.organizationId}::uuid AND phone_number = ANY(${forms})
+    RETURNING phone_number AS "phoneNumber"`;
+  return removed.map(({ phoneNumber }) => phoneNumber);
 }
 
 /** A number in an imported row whose person must not be called. */

@@ -22,6 +22,8 @@ export interface ContactSelection {
 /** The condition of a selection, and the folders to lock before changing its contacts. */
 interface ResolvedSelection {
   where: Prisma.ContactWhereInput;
+  /** Of a selection by ID. */
+  ids?: string[];
   folders: string[];
 }
 
@@ -59,22 +61,33 @@ async function selectContacts(
       checks.add('NOT_FOUND', 'Contact not found.', ['contacts', 'ids', index]);
     }
   });
-  return { where, folders: [...new Set(found.map(({ folderId }) => folderId))] };
+  return { where, ids: known, folders: [...new Set(found.map(({ folderId }) => folderId))] };
 }
 
-/** Permanently deletes contacts and returns their number. Campaigns keep their copies. */
+/**
+ * Permanently deletes contacts. Campaigns keep their copies.
+ *
+ * @returns how many were deleted and, of a selection by ID, which.
+ */
 export async function deleteContacts(
   app: App,
   viewer: Viewer,
   selection: ContactSelection,
-): Promise<number> {
+): Promise<{ contactCount: number; deletedIds: string[] | null }> {
   const checks = new Checks();
-  const { where, folders } = await selectContacts(app, viewer, checks, selection);
+  const { where, ids, folders } = await selectContacts(app, viewer, checks, selection);
   checks.throwIfAny();
   return app.db.$transaction(async (tx) => {
     await lockFolders(tx, viewer, folders);
-    const { count } = await tx.contact.deleteMany({ where });
-    return count;
+    if (!ids) {
+      const { count } = await tx.contact.deleteMany({ where });
+      return { contactCount: count, deletedIds: null };
+    }
+    const deleted = await tx.$queryRaw<{ id: string }[]>`
+      DELETE FROM contacts
+      WHERE organization_id = ${viewer.organizationId}::uuid AND id = ANY(${ids}::uuid[])
+      RETURNING id`;
+    return { contactCount: deleted.length, deletedIds: deleted.map(({ id }) => id) };
   }, LONG_TRANSACTION);
 }
 

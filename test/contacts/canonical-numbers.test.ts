@@ -59,8 +59,10 @@ describe('createCall', () => {
     expect(contact.doNotCall).toBe(true);
     expect(brief((await call({ phoneNumber })).userErrors)).toEqual(['DO_NOT_CALL phoneNumber']);
     const input = { phoneNumbers: [phoneNumber] };
-    expect(await perform(client, 'removeFromDoNotCall', input, 'removedCount')).toMatchObject({
+    const selected = 'removedCount removedPhoneNumbers';
+    expect(await perform(client, 'removeFromDoNotCall', input, selected)).toMatchObject({
       removedCount: 1,
+      removedPhoneNumbers: [listed],
     });
   });
 });

@@ -77,18 +77,20 @@ describe('moveContacts and deleteContacts', () => {
       { folderId, contacts: rows(10) },
       'contacts { id }',
     );
-    const remove = async (selection: object) =>
-      (await perform(client, 'deleteContacts', { contacts: selection }, 'contactCount'))
-        .contactCount;
+    const remove = async (selection: object) => {
+      const selected = 'contactCount deletedContactIds';
+      const payload = await perform(client, 'deleteContacts', { contacts: selection }, selected);
+      return [payload.contactCount, payload.deletedContactIds?.toSorted() ?? null];
+    };
     const ids = contacts.slice(0, 2).map(({ id }: { id: string }) => id);
-    expect(await remove({ ids })).toBe(2);
+    expect(await remove({ ids })).toEqual([2, ids.toSorted()]);
     expect(brief(await refusals(client, 'deleteContacts', { contacts: { ids } }))).toEqual([
       'NOT_FOUND contacts.ids.0',
       'NOT_FOUND contacts.ids.1',
     ]);
-    expect(await remove({ in: { folderId, filter: { search: 'Row 7' } } })).toBe(1);
+    expect(await remove({ in: { folderId, filter: { search: 'Row 7' } } })).toEqual([1, null]);
     expect(await countOf(client, folderId)).toBe(7);
-    expect(await remove({ in: { folderId } })).toBe(7);
+    expect(await remove({ in: { folderId } })).toEqual([7, null]);
     expect(await countOf(client, folderId)).toBe(0);
   });
 

@@ -2,6 +2,7 @@
 import { formatNumber } from '../../graphql/format-number.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { publicId } from '../../ids.ts';
 import { deleteContacts, MAX_CONTACTS, moveContacts } from '../selection.ts';
 import { createContact, createContacts, updateContact } from '../service.ts';
 import { ContactNode } from './contact.ts';
@@ -139,10 +140,18 @@ mutation('deleteContacts', {
       description: 'Contacts to delete.',
     }),
   }),
-  run: async (input, { app, viewer }) => ({
-    contactCount: await deleteContacts(app, viewer, input.contacts),
+  run: (input, { app, viewer }) => deleteContacts(app, viewer, input.contacts),
+  payload: (t) => ({
+    contactCount: t.int({
+      nullable: true,
+      description: 'Number of deleted contacts.',
+      resolve: (payload) => payload.contactCount ?? null,
+    }),
+    deletedContactIds: t.idList({
+      nullable: true,
+      description:
+        'IDs of the deleted contacts, when they were selected by ID. Null when they were selected by a folder and a filter, since their number is not limited.',
+      resolve: ({ deletedIds }) => deletedIds?.map((id) => publicId('Contact', id)) ?? null,
+    }),
   }),
-  payload: {
-    contactCount: { type: 'Int', description: 'Number of deleted contacts.' },
-  },
 });

@@ -154,10 +154,21 @@ mutation('removeFromDoNotCall', {
       description: `Phone numbers to remove, 1 to ${formatNumber(MAX_ENTRIES)}.`,
     }),
   }),
-  run: async (input, { app, viewer }) => ({
-    removedCount: await removeFromDoNotCall(app, viewer, input.phoneNumbers),
-  }),
-  payload: {
-    removedCount: { type: 'Int', description: 'Number of phone numbers that were removed.' },
+  run: async (input, { app, viewer }) => {
+    const removedPhoneNumbers = await removeFromDoNotCall(app, viewer, input.phoneNumbers);
+    return { removedCount: removedPhoneNumbers.length, removedPhoneNumbers };
   },
+  payload: (t) => ({
+    removedCount: t.int({
+      nullable: true,
+      description: 'Number of phone numbers that were removed.',
+      resolve: (payload) => payload.removedCount ?? null,
+    }),
+    removedPhoneNumbers: t.field({
+      type: ['E164'],
+      nullable: true,
+      description: 'The phone numbers that were removed, as the entries had them.',
+      resolve: (payload) => payload.removedPhoneNumbers ?? null,
+    }),
+  }),
 });
