@@ -19,7 +19,7 @@ import { executeQuery } from '../../graphql/executor/query-executor.ts';
 import { currentCursor } from '../../live/log.ts';
 import type { RequestContext, Services } from '../authentication.ts';
 import { parseWithinLimits } from '../limits/document-limits.ts';
-import { VariableErrors } from '../limits/query-cost.ts';
+import { VariableErrors } from '../limits/variable-errors.ts';
 import { type Results, runSubscription } from '../subscriptions/subscriptions.ts';
 import { admit } from './admission.ts';
 import { runIdempotent } from './idempotency.ts';

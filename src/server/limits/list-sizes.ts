@@ -16,7 +16,8 @@ import {
   visit,
   visitWithTypeInfo,
 } from 'graphql';
-import { RequestError } from '../../errors.ts';
+import { type Problem, type ProblemPath, RequestError } from '../../errors.ts';
+import { inputPath } from './input-path.ts';
 
 type InputElement = GraphQLArgument | GraphQLInputField;
 
@@ -53,7 +54,9 @@ export function checkListSizes({ schema, document, variableValues }: ExecutionAr
     defaults: defaultsOf(document),
     seen: new Map(),
   };
-  for (const { element, value } of sites) checkLiteral(element, element.type, value, values);
+  for (const { element, value } of sites) {
+    checkLiteral({ element, path: [element.name] }, element.type, value, values);
+  }
 }
 
 /** The arguments in the document that are or contain lists. */
@@ -102,12 +105,19 @@ function defaultsOf(document: DocumentNode): Map<string, ValueNode> {
   return defaults;
 }
 
+/** An argument or input field, and where it stands. */
+interface Place {
+  element: InputElement;
+  path: ProblemPath;
+}
+
 function checkLiteral(
-  element: InputElement,
+  place: Place,
   type: GraphQLInputType,
   value: ValueNode,
   values: Values,
 ): void {
+  const { element, path } = place;
   const bare = isNonNullType(type) ? type.ofType : type;
   if (value.kind === Kind.VARIABLE) {
     const name = value.name.value;
@@ -115,45 +125,49 @@ function checkLiteral(
     if (seen.has(name)) return;
     values.seen.set(element, seen.add(name));
     const fallback = values.defaults.get(name);
-    if (Object.hasOwn(values.raw, name)) checkValue(element, bare, values.raw[name]);
-    else if (fallback) checkLiteral(element, bare, fallback, values);
+    if (Object.hasOwn(values.raw, name)) checkValue(place, bare, values.raw[name]);
+    else if (fallback) checkLiteral(place, bare, fallback, values);
   } else if (isListType(bare)) {
     const items = value.kind === Kind.LIST ? value.values : [value];
-    checkLength(element, items.length);
-    for (const item of items) checkLiteral(element, bare.ofType, item, values);
+    checkLength(place, items.length);
+    for (const [index, item] of items.entries()) {
+      checkLiteral({ element, path: [...path, index] }, bare.ofType, item, values);
+    }
   } else if (isInputObjectType(bare) && value.kind === Kind.OBJECT) {
     const members = bare.getFields();
     for (const { name, value: member } of value.fields) {
       const field = members[name.value];
-      if (field && holdsLists(field)) checkLiteral(field, field.type, member, values);
+      if (!field || !holdsLists(field)) continue;
+      checkLiteral({ element: field, path: [...path, field.name] }, field.type, member, values);
     }
   }
 }
 
-function checkValue(element: InputElement, type: GraphQLInputType, value: unknown): void {
+function checkValue(place: Place, type: GraphQLInputType, value: unknown): void {
+  const { element, path } = place;
   const bare = isNonNullType(type) ? type.ofType : type;
   if (isListType(bare)) {
     const items = Array.isArray(value) ? value : [value];
-    checkLength(element, items.length);
+    checkLength(place, items.length);
     if (!isInputObjectType(getNamedType(bare))) return;
-    for (const item of items) checkValue(element, bare.ofType, item);
+    for (const [index, item] of items.entries()) {
+      checkValue({ element, path: [...path, index] }, bare.ofType, item);
+    }
   } else if (isInputObjectType(bare) && typeof value === 'object' && value !== null) {
     const members = bare.getFields();
     for (const [name, field] of Object.entries(members)) {
-      if (holdsLists(field) && Object.hasOwn(value, name)) {
-        checkValue(field, field.type, (value as Record<string, unknown>)[name]);
-      }
+      if (!holdsLists(field) || !Object.hasOwn(value, name)) continue;
+      const member = (value as Record<string, unknown>)[name];
+      checkValue({ element: field, path: [...path, name] }, field.type, member);
     }
   }
 }
 
-function checkLength(element: InputElement, count: number): void {
+function checkLength({ element, path }: Place, count: number): void {
   const maxItems = maxItemsOf(element);
   if (maxItems === undefined || count <= maxItems) return;
   const [given, most] = [count, maxItems].map((number) => number.toLocaleString('en-US'));
-  throw new RequestError(
-    'BAD_USER_INPUT',
-    `\`${element.name}\` has ${given} items; it may have at most ${most}.`,
-    { maxItems },
-  );
+  const message = `\`${element.name}\` has ${given} items; it may have at most ${most}.`;
+  const problem: Problem = { code: 'LIMIT_EXCEEDED', message, path: inputPath(path).map(String) };
+  throw new RequestError('BAD_USER_INPUT', message, { maxItems, problems: [problem] });
 }

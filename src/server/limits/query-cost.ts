@@ -14,12 +14,14 @@ import {
   Kind,
   type SelectionSetNode,
 } from 'graphql';
-import { RequestError } from '../../errors.ts';
+import { RequestError, UserInputError } from '../../errors.ts';
 import type { Context } from '../../graphql/context.ts';
 import { findInputProblems } from '../../graphql/inputs/input-limits.ts';
 import { isMutation, isSubscription, type OperationShape } from '../execution/operation.ts';
+import { inputPath } from './input-path.ts';
 import { createIntrospectionMeter, type VariableValues } from './introspection-cost.ts';
 import { LIMITS } from './limits.ts';
+import { VariableErrors } from './variable-errors.ts';
 
 const MAX_DEPTH = LIMITS.depth.max;
 /** Number of fields, with fragments expanded. */
@@ -35,8 +37,8 @@ const INTROSPECTION_BYTES_PER_OBJECT = 100;
  * Cost of an operation: the number of objects that it could return if every list were full, plus the cost of its
  * counts.
  *
- * @throws RequestError QUERY_TOO_COSTLY over a limit, BAD_USER_INPUT for a list that is too long or
- *   text that cannot be stored. GraphQLError, or VariableErrors, for variables of the wrong type.
+ * @throws RequestError QUERY_TOO_COSTLY over a limit. UserInputError for text that cannot be stored.
+ *   VariableErrors for variables of the wrong type.
  */
 export function measureCost(shape: OperationShape, args: ExecutionArgs): number {
   const { app } = args.contextValue as Context;
@@ -58,16 +60,6 @@ export function measureCost(shape: OperationShape, args: ExecutionArgs): number 
 /** Costs of operations without variables. */
 const costs = new WeakMap<OperationShape, number>();
 
-/** Several errors of one request. */
-export class VariableErrors extends Error {
-  readonly errors: readonly GraphQLError[];
-
-  constructor(errors: readonly GraphQLError[]) {
-    super('The variables do not match the operation');
-    this.errors = errors;
-  }
-}
-
 function coerceVariables({ operation }: OperationShape, args: ExecutionArgs): VariableValues {
   const coerced = getVariableValues(
     args.schema,
@@ -75,7 +67,7 @@ function coerceVariables({ operation }: OperationShape, args: ExecutionArgs): Va
     args.variableValues ?? {},
     { maxErrors: MAX_VARIABLE_ERRORS },
   );
-  if (coerced.errors) throw new VariableErrors(coerced.errors);
+  if (coerced.errors) throw new VariableErrors(coerced.errors, args.document);
   return coerced.variableValues;
 }
 
@@ -209,6 +201,6 @@ function checkArguments(
       path: [argument.name],
       isSearched: true,
     });
-    if (problem) throw new RequestError('BAD_USER_INPUT', problem.message);
+    if (problem) throw new UserInputError([{ ...problem, path: inputPath(problem.path) }]);
   }
 }

@@ -92,6 +92,70 @@ describe('a request', () => {
     expect(errors?.map((error) => error.message)).toEqual([expect.stringMatching(message)]);
   });
 
+  it('with variables of the wrong type is told where they are, as in user errors', async () => {
+    const problems = async (query: string, variables: object) => {
+      const { errors } = await server.client.send(query, variables);
+      const found = errors?.map(({ extensions }) => [extensions.code, extensions.problems]);
+      return found as [string, { code: string; path: string[]; message: string }[]][];
+    };
+    const CREATE = `mutation ($input: CreateContactsInput!) {
+      createContacts(input: $input) { createdCount } }`;
+    const contacts = [{ phoneNumber: '+14155550101' }, { firstName: 7 }, { colour: 'red' }];
+    const brief = async (query: string, variables: object) => {
+      const found = (await problems(query, variables)).map(([code, [problem, ...more]]) => {
+        expect([code, more]).toEqual(['BAD_USER_INPUT', []]);
+        expect(problem!.message).not.toMatch(/Variable/);
+        return `${problem!.path.join('.')} ${problem!.code}`;
+      });
+      return found.toSorted();
+    };
+    expect(await brief(CREATE, { input: { folderId: null, contacts } })).toEqual([
+      'contacts.1.firstName INVALID_INPUT',
+      'contacts.1.phoneNumber REQUIRED',
+      'contacts.2.colour INVALID_INPUT',
+      'contacts.2.phoneNumber REQUIRED',
+      'folderId REQUIRED',
+    ]);
+    expect(await brief(CREATE, {})).toEqual([' REQUIRED']);
+    const WITHIN = `mutation ($name: String!, $ids: [ID!]!, $id: ID!) {
+      createContactFolder(input: { name: $name }) { userErrors { code } }
+      deleteContacts(input: { contacts: { ids: $ids } }) { userErrors { code } }
+      deleteCalls(input: { ids: ["x", $id] }) { userErrors { code } } }`;
+    expect(await brief(WITHIN, { name: 1, ids: ['x', {}], id: true })).toEqual([
+      'contacts.ids.1 INVALID_INPUT',
+      'ids.1 INVALID_INPUT',
+      'name INVALID_INPUT',
+    ]);
+    const FILTERED = 'query ($filter: CallFilter) { calls(filter: $filter) { totalCount } }';
+    expect(await problems(FILTERED, { filter: { status: ['GONE'] } })).toEqual([
+      [
+        'BAD_USER_INPUT',
+        [
+          {
+            code: 'INVALID_INPUT',
+            path: ['filter', 'status', '0'],
+            message: expect.stringMatching(/^The value does not exist in "CallStatus" enum/),
+          },
+        ],
+      ],
+    ]);
+    expect(await brief(FILTERED, { filter: { status: Array(7).fill('FAILED') } })).toEqual([
+      'filter.status LIMIT_EXCEEDED',
+    ]);
+    expect(await problems(FILTERED, { filter: { agentId: 'x', campaignId: 'y' } })).toMatchObject([
+      [
+        'BAD_USER_INPUT',
+        [
+          { code: 'INVALID_ID', path: ['filter', 'agentId'] },
+          { code: 'INVALID_ID', path: ['filter', 'campaignId'] },
+        ],
+      ],
+    ]);
+    expect(await brief(FILTERED, { filter: { createdFrom: '0000-01-01T00:00:00Z' } })).toEqual([
+      'filter.createdFrom INVALID_INPUT',
+    ]);
+  });
+
   it('with a mutation is rejected unless it is a POST', async () => {
     const mutation =
       'mutation { createContactFolder(input: { name: "By GET" }) { userErrors { code } } }';
