@@ -1,7 +1,7 @@
 /**
  * Schedules, pauses, resumes and cancels campaigns. Each change is one transaction that locks the row of the campaign,
  * as dispatch cycles do, and revokes claims that were not sent yet: after its commit, no process places a call that the
- * new status forbids.
+ * new status forbids. A repeated change has no effect.
  */
 import type { App, Tx } from '../app.ts';
 import { UserInputError, userError } from '../errors.ts';
@@ -18,7 +18,7 @@ import { replanContacts } from './enrollment/enrollment.ts';
 import { announceCampaigns, campaignEvent } from './events.ts';
 import { type ChangedCampaign, requireCampaign, startSchedule } from './service.ts';
 import { campaignProblems, checkSchedule, scheduleOf } from './settings.ts';
-import { campaignAfter } from './status.ts';
+import { campaignAfter, isRepeated, type RepeatableAction } from './status.ts';
 
 export interface ScheduleCampaignInput {
   id: string;
@@ -27,7 +27,7 @@ export interface ScheduleCampaignInput {
   timezone?: string | null | undefined;
 }
 
-/** Plans the contacts of a draft and starts it, now or at `scheduledAt`. */
+/** Plans the contacts of a draft and starts it, now or at `scheduledAt`. Repeated, it gives no warnings. */
 export async function scheduleCampaign(
   app: App,
   viewer: Viewer,
@@ -36,6 +36,7 @@ export async function scheduleCampaign(
   const id = idOf(input.id);
   const changed = await app.db.$transaction(async (tx) => {
     const draft = await requireCampaign(tx, viewer, id);
+    if (isScheduledSo(draft, input)) return { campaign: draft, warnings: [], repeated: true };
     const now = app.now();
     const step = campaignAfter(draft.status, 'SCHEDULE');
     if (!step.allowed) throw userError('INVALID_STATE', step.message, ['id']);
@@ -64,10 +65,19 @@ export async function scheduleCampaign(
     const { warnings } = await replanContacts(app, tx, campaign);
     const event = await startSchedule(app, tx, campaign, now);
     await appendEvents(tx, viewer.organizationId, [event]);
-    return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id } }), warnings };
+    const campaignAfterwards = await tx.campaign.findUniqueOrThrow({ where: { id } });
+    return { campaign: campaignAfterwards, warnings, repeated: false };
   }, LONG_TRANSACTION);
-  announceCampaigns(app, [id], [viewer.organizationId]);
+  if (!changed.repeated) announceCampaigns(app, [id], [viewer.organizationId]);
   return changed;
+}
+
+/** Whether the campaign waits or runs with the start and zone that the input asks for. */
+function isScheduledSo(campaign: Campaign, { scheduledAt, timezone }: ScheduleCampaignInput) {
+  if (campaign.status !== 'SCHEDULED' && campaign.status !== 'ACTIVE') return false;
+  const isSameStart =
+    scheduledAt === undefined || scheduledAt?.getTime() === campaign.scheduledAt?.getTime();
+  return isSameStart && (!timezone || canonicalTimeZone(timezone) === campaign.timezone);
 }
 
 /** Stops placing calls. Active calls continue and count. */
@@ -151,15 +161,16 @@ export async function cancelCampaign(
 async function change(
   app: App,
   viewer: Viewer,
-  { publicId, action }: { publicId: string; action: 'PAUSE' | 'RESUME' | 'CANCEL' },
+  { publicId, action }: { publicId: string; action: RepeatableAction },
   write: (
     tx: Tx,
     context: { campaign: Campaign; status: Campaign['status']; now: Date },
   ) => Promise<NewEvent[]>,
 ): Promise<Campaign> {
   const id = idOf(publicId);
-  const after = await app.db.$transaction(async (tx) => {
+  const { after, repeated } = await app.db.$transaction(async (tx) => {
     const campaign = await requireCampaign(tx, viewer, id);
+    if (isRepeated(campaign.status, action)) return { after: campaign, repeated: true };
     const now = app.now();
     const ahead = campaign.scheduledAt !== null && campaign.scheduledAt > now;
     const startsLater = ahead && campaign.startedAt === null;
@@ -169,9 +180,10 @@ async function change(
     if (action !== 'RESUME') await revokeCampaignClaims(tx, [id]);
     await enqueueRun(app, tx);
     await appendEvents(tx, viewer.organizationId, events);
-    return tx.campaign.findUniqueOrThrow({ where: { id } });
+    const changed = await tx.campaign.findUniqueOrThrow({ where: { id } });
+    return { after: changed, repeated: false };
   }, LONG_TRANSACTION);
-  announceCampaigns(app, [id], [viewer.organizationId]);
+  if (!repeated) announceCampaigns(app, [id], [viewer.organizationId]);
   return after;
 }
 

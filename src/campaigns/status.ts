@@ -73,6 +73,19 @@ export function campaignAfter(
   }
 }
 
+const REPEATED = {
+  PAUSE: ['PAUSED'],
+  RESUME: ['SCHEDULED', 'ACTIVE'],
+  CANCEL: ['CANCELLED'],
+} as const satisfies Partial<Record<CampaignAction, readonly CampaignStatus[]>>;
+
+export type RepeatableAction = keyof typeof REPEATED;
+
+/** Whether the status is what the mutation leads to. It then succeeds and has no effect. */
+export function isRepeated(status: CampaignStatus, action: RepeatableAction): boolean {
+  return (REPEATED[action] as readonly CampaignStatus[]).includes(status);
+}
+
 const PARTICIPLE: Record<CampaignAction, string> = {
   SCHEDULE: 'scheduled',
   PAUSE: 'paused',

@@ -4,6 +4,7 @@ import {
   type CampaignAction,
   campaignAfter,
   isCampaignTerminal,
+  isRepeated,
 } from '../../src/campaigns/status.ts';
 import type { CampaignStatus } from '../../src/generated/prisma/enums.ts';
 
@@ -38,6 +39,13 @@ describe('campaignAfter', () => {
       }
       expect(moved(status, 'DELETE')).toBe(status);
     }
+  });
+
+  it('knows what is repeated, which the circuit breaker does not do', () => {
+    expect(isRepeated('PAUSED', 'PAUSE')).toBe(true);
+    expect(campaignAfter('PAUSED', 'PAUSE').allowed).toBe(false);
+    expect(isRepeated('ACTIVE', 'PAUSE')).toBe(false);
+    expect(isRepeated('COMPLETED', 'CANCEL')).toBe(false);
   });
 
   it('explains each rejection', () => {

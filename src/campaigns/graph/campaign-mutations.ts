@@ -292,7 +292,7 @@ mutation('updateCampaign', {
 
 mutation('scheduleCampaign', {
   description:
-    'Schedules a DRAFT and plans its contacts. The campaign becomes ACTIVE, or SCHEDULED if its start is in the future. Requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if the contacts do not fit the schedule.',
+    'Schedules a DRAFT and plans its contacts. The campaign becomes ACTIVE, or SCHEDULED if its start is in the future. Requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if the contacts do not fit the schedule. Has no effect, and no warnings, if the campaign is SCHEDULED or ACTIVE with the same start and time zone.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of a campaign (`cmp_…`) with status DRAFT.' }),
@@ -331,7 +331,7 @@ const ID_DESCRIPTION = 'ID of the campaign (`cmp_…`).';
 
 mutation('pauseCampaign', {
   description:
-    'Pauses a SCHEDULED or ACTIVE campaign until `resumeCampaign`. No more calls are placed; active calls continue and count.',
+    'Pauses a SCHEDULED or ACTIVE campaign until `resumeCampaign`. No more calls are placed; active calls continue and count. Has no effect on a PAUSED campaign.',
   scope: 'write',
   stops: true,
   input: (t) => ({ id: t.id({ required: true, description: ID_DESCRIPTION }) }),
@@ -343,7 +343,7 @@ mutation('pauseCampaign', {
 
 mutation('resumeCampaign', {
   description:
-    'Resumes a PAUSED campaign. It becomes ACTIVE, or SCHEDULED if it has not started and its start is in the future. Contacts that became due in the meantime are called first. Requires an ACTIVE agent and a phone number to call from.',
+    'Resumes a PAUSED campaign. It becomes ACTIVE, or SCHEDULED if it has not started and its start is in the future. Contacts that became due in the meantime are called first. Requires an ACTIVE agent and a phone number to call from. Has no effect on a SCHEDULED or ACTIVE campaign.',
   scope: 'write',
   input: (t) => ({ id: t.id({ required: true, description: ID_DESCRIPTION }) }),
   run: async (input, { app, viewer }) => ({
@@ -356,7 +356,7 @@ mutation('resumeCampaign', {
 
 mutation('cancelCampaign', {
   description:
-    'Cancels a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Waiting contacts are CANCELLED; active calls continue. Cannot be undone; to stop temporarily, use `pauseCampaign`.',
+    'Cancels a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Waiting contacts are CANCELLED; active calls continue. Cannot be undone; to stop temporarily, use `pauseCampaign`. Has no effect on a CANCELLED campaign.',
   scope: 'write',
   stops: true,
   input: (t) => ({ id: t.id({ required: true, description: ID_DESCRIPTION }) }),

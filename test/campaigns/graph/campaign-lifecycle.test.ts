@@ -184,10 +184,10 @@ describe('status of a campaign', () => {
   });
 
   const REJECTED: [string, string[]][] = [
-    ['scheduleCampaign', ['SCHEDULED', 'ACTIVE', 'PAUSED', 'COMPLETED', 'CANCELLED']],
-    ['pauseCampaign', ['DRAFT', 'PAUSED', 'COMPLETED', 'CANCELLED']],
-    ['resumeCampaign', ['DRAFT', 'SCHEDULED', 'ACTIVE', 'COMPLETED', 'CANCELLED']],
-    ['cancelCampaign', ['COMPLETED', 'CANCELLED']],
+    ['scheduleCampaign', ['PAUSED', 'COMPLETED', 'CANCELLED']],
+    ['pauseCampaign', ['DRAFT', 'COMPLETED', 'CANCELLED']],
+    ['resumeCampaign', ['DRAFT', 'COMPLETED', 'CANCELLED']],
+    ['cancelCampaign', ['COMPLETED']],
     ['updateCampaign', ['COMPLETED', 'CANCELLED']],
     ['addCampaignContacts', ['COMPLETED', 'CANCELLED']],
     ['deleteCampaigns', ['ACTIVE']],
