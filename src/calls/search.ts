@@ -8,6 +8,7 @@ import {
   AnsweredBy,
   CallDirection,
   CallEndReason,
+  CallMedium,
   CallStatus,
 } from '../generated/prisma/enums.ts';
 import { parsePublicId } from '../ids.ts';
@@ -24,6 +25,8 @@ export const callFilter = z.strictObject({
   status: z.array(z.enum(CallStatus)).readonly().nullish(),
   endReason: z.array(z.enum(CallEndReason)).readonly().nullish(),
   direction: z.enum(CallDirection).nullish(),
+  /** Empty means all. */
+  medium: z.array(z.enum(CallMedium)).readonly().nullish(),
   agentId: z.string().nullish(),
   phoneNumberId: z.string().nullish(),
   /** Deprecated name of `phoneNumberId`. */
@@ -32,6 +35,8 @@ export const callFilter = z.strictObject({
   phoneNumber: z.string().nullish(),
   createdFrom: signedDate.nullish(),
   createdBefore: signedDate.nullish(),
+  endedFrom: signedDate.nullish(),
+  endedBefore: signedDate.nullish(),
   minDurationSeconds: z.number().nullish(),
   maxDurationSeconds: z.number().nullish(),
   minCost: z.string().nullish(),
@@ -50,6 +55,8 @@ export type CallFilter = z.output<typeof callFilter>;
 /** One week. In milliseconds, it is less than the largest 32-bit integer. */
 const MAX_DURATION_SECONDS = 604_800;
 const MAX_SEARCH = 500;
+/** Between this server and Ultravox. */
+const MAX_CLOCK_DIFFERENCE_MS = 3_600_000;
 
 /**
  * Translates a filter into a condition to combine with `visibleCalls`. Problems are added to `checks` under `path`.
@@ -61,12 +68,13 @@ export function callsWhere(
 ): Prisma.CallWhereInput {
   const conditions: Prisma.CallWhereInput[] = [];
   const { status, endReason, direction, metadata, createdFrom, createdBefore } = filter;
-  const { answeredBy, analysisStatus, successful } = filter;
+  const { medium, answeredBy, analysisStatus, successful } = filter;
   if (status?.length) conditions.push({ status: { in: [...status] } });
   if (endReason?.length) conditions.push({ endReason: { in: [...endReason] } });
   conditions.push(...durationConditions(checks, filter, path));
   conditions.push(...costConditions(checks, filter, path));
   if (direction) conditions.push({ direction });
+  if (medium?.length) conditions.push({ medium: { in: [...medium] } });
   const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
   if (agentId) conditions.push({ agentId });
   const number = checks.renamed(
@@ -83,6 +91,7 @@ export function callsWhere(
   if (numbers) conditions.push({ phoneNumber: { in: numbers } });
   if (createdFrom) conditions.push({ createdAt: { gte: createdFrom } });
   if (createdBefore) conditions.push({ createdAt: { lt: createdBefore } });
+  conditions.push(...endConditions(filter));
   if (answeredBy) conditions.push({ answeredBy });
   const { value: isRequested } = checks.renamed(
     path,
@@ -129,6 +138,20 @@ function metadataConditions(
  */
 function verdictCondition(successful: boolean): Prisma.CallWhereInput {
   return { fact: { success: { equals: successful, not: null } } };
+}
+
+/**
+ * The creation is bounded too, so that PostgreSQL need not go through all later calls in the order of the list. Its
+ * instant is of another clock than that of the end.
+ */
+function endConditions({ endedFrom, endedBefore }: CallFilter): Prisma.CallWhereInput[] {
+  const conditions: Prisma.CallWhereInput[] = [];
+  if (endedFrom) conditions.push({ endedAt: { gte: endedFrom } });
+  if (endedBefore) {
+    const createdBefore = new Date(endedBefore.getTime() + MAX_CLOCK_DIFFERENCE_MS);
+    conditions.push({ endedAt: { lt: endedBefore } }, { createdAt: { lt: createdBefore } });
+  }
+  return conditions;
 }
 
 function durationConditions(

@@ -17,6 +17,7 @@ import { checkFolder } from './folders.ts';
 export const contactFilter = z.strictObject({
   folderId: z.string().nullish(),
   search: z.string().nullish(),
+  name: z.string().nullish(),
   /** Empty means all. */
   lastCallOutcome: z.array(z.enum(ContactOutcome)).readonly().nullish(),
   phoneNumber: z.string().nullish(),
@@ -34,10 +35,12 @@ export function contactsWhere(
   path: ProblemPath,
 ): Prisma.ContactWhereInput {
   const conditions: Prisma.ContactWhereInput[] = [];
-  const { folderId, search, lastCallOutcome, phoneNumber, createdFrom, createdBefore } = filter;
+  const { folderId, search, name, lastCallOutcome, phoneNumber, createdFrom, createdBefore } =
+    filter;
   const folder = checks.id('ContactFolder', folderId, [...path, 'folderId']);
   if (folder) conditions.push({ folderId: folder });
   if (search?.trim()) conditions.push(matching(checks, search, [...path, 'search']));
+  if (name?.trim()) conditions.push(named(checks, name, [...path, 'name']));
   if (lastCallOutcome?.length) conditions.push({ lastCallOutcome: { in: [...lastCallOutcome] } });
   const numbers = checks.phoneNumberForms(phoneNumber, [...path, 'phoneNumber']);
   if (numbers) conditions.push({ phoneNumber: { in: numbers } });
@@ -51,16 +54,9 @@ export function contactsWhere(
  * because the start of a word is part of its first trigram. Short searches therefore match only the starts of words.
  */
 function matching(checks: Checks, search: string, path: ProblemPath): Prisma.ContactWhereInput {
-  const text = searchForm(search);
-  if (!/[a-z0-9]/.test(text) || text.length > MAX_SEARCH) {
-    checks.add(
-      'INVALID_INPUT',
-      `\`${path.join('.')}\` must contain a letter or digit, and have at most ${MAX_SEARCH} characters.`,
-      path,
-    );
-    return {};
-  }
-  const patterns = [/[a-z0-9]{3}/.test(text) ? text : ` ${text}`];
+  const text = searchedText(checks, search, path);
+  if (text === undefined) return {};
+  const patterns = [patternOf(text)];
   const digits = withoutPunctuation(text);
   if (/^\+?\d+$/.test(digits)) {
     patterns.push(digits.length >= 3 ? digits : ` +${digits.replace('+', '')}`);
@@ -69,6 +65,27 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
     searchText: { contains: literal(pattern) },
   }));
   return others.length > 0 ? { OR: [first!, ...others] } : first!;
+}
+
+/** In the searched text the name, if there is one, is the line before the phone number. */
+function named(checks: Checks, name: string, path: ProblemPath): Prisma.ContactWhereInput {
+  const text = searchedText(checks, name, path);
+  if (text === undefined) return {};
+  return { searchText: { contains: `${literal(patternOf(text))}%\n +` } };
+}
+
+function searchedText(checks: Checks, search: string, path: ProblemPath): string | undefined {
+  const text = searchForm(search);
+  if (/[a-z0-9]/.test(text) && text.length <= MAX_SEARCH) return text;
+  return checks.add(
+    'INVALID_INPUT',
+    `\`${path.join('.')}\` must contain a letter or digit, and have at most ${MAX_SEARCH} characters.`,
+    path,
+  );
+}
+
+function patternOf(text: string): string {
+  return /[a-z0-9]{3}/.test(text) ? text : ` ${text}`;
 }
 
 /**
@@ -83,9 +100,10 @@ export async function checkContactFilter(
   { filter, path }: { filter: ContactFilter; path: ProblemPath },
 ): Promise<Prisma.ContactWhereInput> {
   const where = { ...ownedBy(viewer), ...contactsWhere(checks, filter, path) };
-  const { folderId, search } = filter;
-  if (typeof search === 'string' && !search.trim()) {
-    const at = [...path, 'search'];
+  const { folderId } = filter;
+  for (const member of ['search', 'name'] as const) {
+    if (typeof filter[member] !== 'string' || filter[member].trim()) continue;
+    const at = [...path, member];
     const message = `\`${at.join('.')}\` is blank. Leave it out to select all contacts.`;
     checks.add('INVALID_INPUT', message, at);
   }

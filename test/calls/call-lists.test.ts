@@ -65,7 +65,7 @@ describe('calls', () => {
           agentId: uuidOf(agents[index % 2]!),
           phoneNumberId: index % 3 === 0 ? null : uuidOf(numbers[index % 2]!.id),
           direction: index % 4 === 0 ? 'INBOUND' : 'OUTBOUND',
-          medium: 'SIP',
+          medium: index % 6 === 0 ? 'WEBRTC' : 'SIP',
           status: STATUSES[index % 3]!,
           ...accepted(),
           phoneNumber: `+141555502${String(index % 10).padStart(2, '0')}`,
@@ -190,6 +190,20 @@ describe('calls', () => {
     expect(
       await matching({ metadata: { group: 'g1' }, direction: 'INBOUND', agentId: agents[0] }),
     ).toEqual(indexes((i) => i % 5 === 1 && i % 4 === 0));
+  });
+
+  it('filters by medium and end time', async () => {
+    expect(await matching({ medium: ['WEBRTC'] })).toEqual(indexes((i) => i % 6 === 0));
+    expect(await matching({ medium: ['TWILIO'] })).toEqual([]);
+    expect(await matching({ medium: ['SIP', 'TELNYX'] })).toEqual(indexes((i) => i % 6 !== 0));
+    expect((await list({ filter: { medium: [] } })).totalCount).toBe(COUNT);
+    const end = (i: number) => (i * 7) % 11;
+    const at = (half: number) => new Date(START + half * 500).toISOString();
+    expect(await matching({ endedFrom: at(3), endedBefore: at(6) })).toEqual(
+      indexes((i) => end(i) >= 3 && end(i) < 6),
+    );
+    expect(await matching({ endedFrom: at(9) })).toEqual(indexes((i) => end(i) >= 9));
+    expect(await matching({ endedBefore: at(1) })).toEqual(indexes((i) => end(i) < 1));
   });
 
   it('filters by end reason, duration and cost', async () => {

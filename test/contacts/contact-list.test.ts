@@ -80,6 +80,54 @@ describe('contacts', () => {
     else expect(await find({ search })).toEqual([]);
   });
 
+  it.each([
+    ['zoe', ['+14155550123']],
+    ['ZOË müll', ['+14155550123']],
+    ['müller', ['+14155550123']],
+    ['王', ['+442079460000']],
+    ['иван иван', ['+74951234567']],
+    ['al', ['+493012345678']],
+    // In other fields, and over their borders.
+    ['example', []],
+    ['4155550123', []],
+    ['vip', []],
+    ['b_x', []],
+    ['wu 4', []],
+  ])('finds by the name %j', async (name, phoneNumbers) => {
+    expect(await find({ name })).toEqual(phoneNumbers);
+    expect(await find({ name }, stranger)).toEqual([]);
+  });
+
+  it('combines a name with a search, and ignores a blank name', async () => {
+    expect(await find({ name: 'al', search: 'x-y.org' })).toEqual(['+493012345678']);
+    expect(await find({ name: 'al', search: 'zoe' })).toEqual([]);
+    expect(await find({ name: ' ' })).toHaveLength(4);
+  });
+
+  it('sorts by names, without contacts that have none', async () => {
+    const folder = await createFolder(client);
+    const people = [
+      { phoneNumber: '+14155550101', firstName: 'Cid', lastName: 'Abel' },
+      { phoneNumber: '+14155550102', firstName: 'Ada' },
+      { phoneNumber: '+14155550103', firstName: 'Bob', lastName: 'Young' },
+      { phoneNumber: '+14155550104' },
+    ];
+    await perform(client, 'createContacts', { folderId: folder, contacts: people }, '__typename');
+    const by = async (field: string, direction: string) => {
+      const { data } = await client.send(
+        `query ($folder: ID!, $orderBy: ContactOrder) { contactFolder(id: $folder) {
+          contacts(orderBy: $orderBy) { totalCount nodes { firstName } } } }`,
+        { folder, orderBy: { field, direction } },
+      );
+      const { totalCount, nodes } = data.contactFolder.contacts;
+      expect(totalCount).toBe(nodes.length);
+      return nodes.map(({ firstName }: { firstName: string }) => firstName);
+    };
+    expect(await by('FIRST_NAME', 'ASC')).toEqual(['Ada', 'Bob', 'Cid']);
+    expect(await by('FIRST_NAME', 'DESC')).toEqual(['Cid', 'Bob', 'Ada']);
+    expect(await by('LAST_NAME', 'ASC')).toEqual(['Cid', 'Bob']);
+  });
+
   it('filters by phone number and creation time', async () => {
     expect(await find({ phoneNumber: '+44 20 7946 0000' })).toEqual(['+442079460000']);
     const now = new Date().toISOString();
@@ -90,6 +138,7 @@ describe('contacts', () => {
   it.each([
     [{ search: '--' }, /`filter.search`/],
     [{ search: 'x'.repeat(201) }, /`filter.search`/],
+    [{ name: '--' }, /`filter.name`/],
     [{ folderId: 'agt_1' }, /`filter.folderId`/],
     [{ phoneNumber: '12' }, /`filter.phoneNumber`/],
   ])('rejects the filter %j', async (filter, message) => {

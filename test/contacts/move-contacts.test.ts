@@ -114,11 +114,13 @@ describe('moveContacts and deleteContacts', () => {
       'INVALID_ID contacts.in.filter.folderId',
       'INVALID_INPUT contacts.in.filter.search',
     ]);
-    for (const search of ['', '  ']) {
-      const blank = { contacts: { in: { folderId, filter: { search } } } };
-      expect(await refused('deleteContacts', blank)).toEqual([
-        'INVALID_INPUT contacts.in.filter.search',
-      ]);
+    for (const name of ['search', 'name']) {
+      for (const value of ['', '  ']) {
+        const blank = { contacts: { in: { folderId, filter: { [name]: value } } } };
+        expect(await refused('deleteContacts', blank)).toEqual([
+          `INVALID_INPUT contacts.in.filter.${name}`,
+        ]);
+      }
     }
     const within = { contacts: { in: { folderId, filter: { folderId: theirs } } } };
     expect(await refused('deleteContacts', within)).toEqual([

@@ -215,6 +215,10 @@ export const CallFilterInput = builder.inputType('CallFilter', {
         'End reasons to include. Default, and when empty: all calls, also those that have not ended.',
     }),
     direction: t.field({ type: CallDirectionEnum, description: 'Direction of the call.' }),
+    medium: t.field({
+      type: [CallMediumEnum],
+      description: 'Media to include. Default, and when empty: all.',
+    }),
     agentId: t.id({ description: 'ID of the agent (`agt_…`).' }),
     phoneNumberId: t.id({ description: 'ID of the organization’s phone number (`num_…`).' }),
     numberId: t.id({
@@ -229,6 +233,15 @@ export const CallFilterInput = builder.inputType('CallFilter', {
     }),
     createdFrom: t.field({ type: 'DateTime', description: 'Calls created at or after this time.' }),
     createdBefore: t.field({ type: 'DateTime', description: 'Calls created before this time.' }),
+    endedFrom: t.field({
+      type: 'DateTime',
+      description:
+        'Calls that ended at or after this time. Calls that have not ended do not match.',
+    }),
+    endedBefore: t.field({
+      type: 'DateTime',
+      description: 'Calls that ended before this time. Calls that have not ended do not match.',
+    }),
     minDurationSeconds: t.float({
       description: 'Calls that were answered, have ended, and lasted at least this long.',
     }),

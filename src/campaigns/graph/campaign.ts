@@ -270,6 +270,24 @@ const CampaignFilterInput = builder.inputType('CampaignFilter', {
     }),
     agentId: t.id({ description: 'ID of the agent (`agt_…`).' }),
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),
+    createdFrom: t.field({
+      type: 'DateTime',
+      description: 'Campaigns created at or after this time.',
+    }),
+    createdBefore: t.field({
+      type: 'DateTime',
+      description: 'Campaigns created before this time.',
+    }),
+    scheduledFrom: t.field({
+      type: 'DateTime',
+      description:
+        'Campaigns whose `scheduledAt` is at or after this time. Those without one do not match.',
+    }),
+    scheduledBefore: t.field({
+      type: 'DateTime',
+      description:
+        'Campaigns whose `scheduledAt` is before this time. Those without one do not match.',
+    }),
   }),
 });
 
@@ -282,7 +300,18 @@ function campaignsWhere(
     ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
     ...(filter.agentId ? { agentId: requireId('Agent', filter.agentId) } : {}),
     ...(filter.name ? { name: { contains: literal(filter.name), mode: 'insensitive' } } : {}),
+    ...within('createdAt', filter.createdFrom, filter.createdBefore),
+    ...within('scheduledAt', filter.scheduledFrom, filter.scheduledBefore),
   };
+}
+
+function within(
+  column: 'createdAt' | 'scheduledAt',
+  from: Date | null | undefined,
+  before: Date | null | undefined,
+): Prisma.CampaignWhereInput {
+  if (!from && !before) return {};
+  return { [column]: { ...(from ? { gte: from } : {}), ...(before ? { lt: before } : {}) } };
 }
 
 const campaigns = new List({

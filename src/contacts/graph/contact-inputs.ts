@@ -41,6 +41,10 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
       description:
         'Substring of the name, phone number, email address or keywords. Ignores case and accents, and spaces, parentheses and hyphens in phone numbers. A search with fewer than three consecutive letters or digits matches the beginnings of words only. Lists ignore a blank search; mutations refuse it.',
     }),
+    name: t.string({
+      description:
+        'Substring of the first name, a space and the last name. Otherwise like `search`.',
+    }),
     lastCallOutcome: t.field({
       type: [ContactOutcomeEnum],
       description:

@@ -116,6 +116,16 @@ const contacts = new List({
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     PHONE_NUMBER: { column: 'phoneNumber', description: 'Sort by phone number, as text.' },
+    FIRST_NAME: {
+      column: 'firstName',
+      where: { firstName: { not: null } },
+      description: 'Sort by first name. **Contacts without one are not included.**',
+    },
+    LAST_NAME: {
+      column: 'lastName',
+      where: { lastName: { not: null } },
+      description: 'Sort by last name. **Contacts without one are not included.**',
+    },
   },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

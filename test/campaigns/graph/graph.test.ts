@@ -75,6 +75,21 @@ describe('Query.campaigns', () => {
     expect(await names({ filter: { name: '_pring' } })).toEqual([]);
   });
 
+  it('filters by time of creation and of the start', async () => {
+    const day = (days: number) => new Date(Date.now() + days * 86_400_000 + 60_000).toISOString();
+    expect(await names({ filter: { createdFrom: day(-20) } })).toEqual(['Spring 50%', 'spring']);
+    expect(await names({ filter: { createdBefore: day(-19) } })).toEqual(['spring', 'Autumn']);
+    expect(await names({ filter: { createdFrom: day(-20), createdBefore: day(-19) } })).toEqual([
+      'spring',
+    ]);
+    expect(await names({ filter: { scheduledFrom: day(8) } })).toEqual(['Autumn']);
+    expect(await names({ filter: { scheduledBefore: day(8) } })).toEqual(['Spring 50%']);
+    expect(await names({ filter: { scheduledBefore: day(20), scheduledFrom: day(1) } })).toEqual([
+      'Spring 50%',
+      'Autumn',
+    ]);
+  });
+
   it('sorts by name and by start, with campaigns without a start last on all pages', async () => {
     const by = async (field: string, direction: string) => {
       const seen: string[] = [];

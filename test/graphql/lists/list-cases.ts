@@ -179,6 +179,13 @@ const agentRow = (world: World, seed: RowSeed) => ({
   voiceId: world.voiceId,
 });
 
+/** With `b` of 0 a contact has no name. */
+const person = ({ a, b }: RowSeed) => ({
+  createdAt: at(a),
+  firstName: b === 0 ? null : word(a),
+  lastName: b === 0 ? null : word(a + b),
+});
+
 export const RESOURCE_CASES: ListCase[] = [
   {
     list: 'Query.agents',
@@ -299,26 +306,26 @@ export const RESOURCE_CASES: ListCase[] = [
   ...['Query.contacts', 'ContactFolder.contacts'].map(
     (list): ListCase => ({
       list,
-      sort: ['CREATED_AT', 'PHONE_NUMBER'],
+      sort: ['CREATED_AT', 'PHONE_NUMBER', 'FIRST_NAME', 'LAST_NAME'],
       async fill(world, rows) {
         const { db } = world.app;
         const { organizationId, folderId } = world;
         await db.contact.deleteMany({});
         await db.contact.createMany({
-          data: rows.map(({ a }, index) => ({
+          data: rows.map((seed, index) => ({
             id: newId(),
             organizationId,
             folderId,
-            phoneNumber: numberOf(a, index),
+            phoneNumber: numberOf(seed.a, index),
             searchText: '',
-            createdAt: at(a),
+            ...person(seed),
           })),
         });
         return publicId('ContactFolder', folderId);
       },
       remove: ({ db }, id) => db.contact.delete({ where: { id: uuid(id) } }),
-      move: ({ db }, id, { a }) =>
-        db.contact.update({ where: { id: uuid(id) }, data: { createdAt: at(a) } }),
+      move: ({ db }, id, seed) =>
+        db.contact.update({ where: { id: uuid(id) }, data: person(seed) }),
     }),
   ),
   {
