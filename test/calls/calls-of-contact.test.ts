@@ -94,6 +94,49 @@ describe('Contact.calls', () => {
     expect(await callsOf(ids.slice(0, 1), { after: cursor })).toEqual([[between, called]]);
   });
 
+  it('filters and sorts, for each contact', async () => {
+    const at = (hour: number) => new Date(Date.UTC(2026, 0, 1, hour));
+    const [first, second] = ['+5491123456701', '+14155550301'];
+    const made = [
+      await addCall(first, { createdAt: at(1), endedAt: at(9) }),
+      await addCall('+541123456701', { createdAt: at(2), endedAt: at(8), direction: 'INBOUND' }),
+      await addCall(first, { createdAt: at(3), endedAt: null, status: 'IN_PROGRESS' }),
+      await addCall(second, { createdAt: at(4), endedAt: at(6), medium: 'WEBRTC' }),
+    ];
+    const ids = [await addContact(first), await addContact(second)];
+    const read = async (args: object) => {
+      const { nodes } = dataOf(
+        await owner.client.send(
+          `query ($ids: [ID!]!, $filter: CallFilter, $orderBy: CallOrder, $first: Int, $after: String) {
+            nodes(ids: $ids) { ... on Contact { calls(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+              totalCount nodes { id } pageInfo { hasNextPage endCursor } } } } }`,
+          { ids, ...args },
+        ),
+      );
+      return nodes.map(({ calls }: { calls: { nodes: { id: string }[] } }) => calls);
+    };
+    const found = async (args: object) =>
+      (await read(args)).map((calls: { totalCount: number; nodes: { id: string }[] }) => {
+        expect(calls.totalCount).toBe(calls.nodes.length);
+        return calls.nodes.map(({ id }) => made.indexOf(id));
+      });
+    expect(await found({})).toEqual([[2, 1, 0], [3]]);
+    expect(await found({ filter: {} })).toEqual([[2, 1, 0], [3]]);
+    expect(await found({ filter: { direction: 'OUTBOUND' } })).toEqual([[2, 0], [3]]);
+    expect(await found({ filter: { medium: ['WEBRTC'] } })).toEqual([[], [3]]);
+    expect(await found({ filter: { phoneNumber: second } })).toEqual([[], [3]]);
+    const oldest = { orderBy: { field: 'CREATED_AT', direction: 'ASC' } };
+    expect(await found(oldest)).toEqual([[0, 1, 2], [3]]);
+    expect(await found({ orderBy: { field: 'ENDED_AT', direction: 'ASC' } })).toEqual([
+      [1, 0],
+      [3],
+    ]);
+    const [page] = await read({ ...oldest, first: 2 });
+    expect(page).toMatchObject({ totalCount: 3, pageInfo: { hasNextPage: true } });
+    const [rest] = await read({ ...oldest, after: page.pageInfo.endCursor });
+    expect(rest.nodes).toEqual([{ id: made[2] }]);
+  });
+
   it('takes a number of statements that does not grow with the contacts', async () => {
     const ids: string[] = [];
     for (let index = 0; index < 4; index += 1) {

@@ -6,11 +6,11 @@ import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
 import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
 import type { SortTerm } from '../../graphql/lists/keyset.ts';
+import type { ListArgs } from '../../graphql/lists/list.ts';
 import {
   type Connection,
   connectionCost,
   connectionOfPage,
-  type PageArgs,
   type RowsQuery,
   readPage,
   sourceOfPage,
@@ -18,6 +18,7 @@ import {
 import { batched, type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { type RowSelection, rowSelection } from '../../graphql/reading/row-selection.ts';
 import { findMany } from '../../graphql/reading/rows.ts';
+import { phoneNumberForms } from '../../infra/phone-number.ts';
 import { existingOf } from '../../viewer.ts';
 import { CallNode, calls } from './call.ts';
 
@@ -34,6 +35,8 @@ interface PageKey {
 }
 
 const LIST = 'Contact.calls';
+/** A statement for a single contact costs as much as a count. */
+const STATEMENT_COST = 20;
 const NODE_PATHS = [['nodes'], ['edges', 'node']];
 /** Newest first. */
 const ORDER: SortTerm[] = [
@@ -111,10 +114,14 @@ function numbersOf(keys: readonly { phoneNumber: string }[]): Prisma.Sql {
 
 function callsOf(
   { phoneNumber }: { phoneNumber: string },
-  args: PageArgs,
+  args: ListArgs,
   context: Context,
   info: GraphQLResolveInfo,
-): Connection<Call> {
+): Connection<unknown> {
+  if (isNarrowed(args)) {
+    const where = { phoneNumber: { in: phoneNumberForms(phoneNumber) } };
+    return calls.matching(LIST, { args, where }, context, info);
+  }
   const reader = readerOf(context);
   const { cipher } = reader.app;
   const cursors = { list: LIST, terms: ORDER, organizationId: reader.viewer.organizationId };
@@ -132,13 +139,24 @@ function callsOf(
   });
 }
 
+/** Whether the calls are read for each contact, in a statement of its own. */
+function isNarrowed({ filter, orderBy }: ListArgs): boolean {
+  if (Object.values(filter ?? {}).some((value) => value !== null && value !== undefined))
+    return true;
+  return Boolean(orderBy && (orderBy.field !== 'CREATED_AT' || orderBy.direction !== 'desc'));
+}
+
 builder.prismaObjectField(ContactNode, 'calls', (t) =>
   t.connection(
     {
       type: CallNode,
       description:
-        'Calls from and to the phone number of the contact, newest first: those of all campaigns, of `createCall`, and inbound ones. Contacts with the same phone number have the same calls. For filters and other orders, use `calls` of `Query` with the filter `phoneNumber`.',
-      complexity: connectionCost,
+        'Calls from and to the phone number of the contact: those of all campaigns, of `createCall`, and inbound ones. Contacts with the same phone number have the same calls.',
+      args: calls.args as Record<never, never>,
+      complexity: (args: ListArgs) => ({
+        ...connectionCost(args),
+        ...(isNarrowed(args) ? { field: STATEMENT_COST } : {}),
+      }),
       select: { phoneNumber: true },
       resolve: (contact, args, context, info) => callsOf(contact, args, context, info) as never,
     },

@@ -20,7 +20,7 @@ import {
   type SortedRow,
 } from './list-rows.ts';
 import { OrderDirectionEnum } from './order.ts';
-import { connectionCost, type PageArgs, readPage } from './page.ts';
+import { type Connection, connectionCost, type PageArgs, readPage } from './page.ts';
 
 type Types = (typeof builder)['$inferSchemaTypes'];
 type Column<Model extends PrismaModelTypes> = keyof Model['Shape'] & string;
@@ -73,7 +73,7 @@ interface RelationOptions<Parent extends PrismaModelTypes> {
   through?: string;
 }
 
-interface ListArgs extends PageArgs {
+export interface ListArgs extends PageArgs {
   filter?: object | null;
   orderBy?: Sort<string> | null;
 }
@@ -106,7 +106,6 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   ): void {
     const { type } = this.#options;
     const args = this.#args({ fixedSort, defaultSort });
-    const { key = 'id' } = this.#options;
     const resolve = (
       _root: unknown,
       args: ListArgs,
@@ -115,17 +114,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     ) => {
       const reader = readerOf(context);
       const request = this.#request(`Query.${name}`, args, reader, fixedSort ?? defaultSort);
-      const paths = [['nodes'], ['edges', 'node']];
-      const typeName = this.#typeName;
-      const select: Record<string, true> = { [key]: true };
-      const { query, options } = rowSelection({ context, info, select, paths, typeName });
-      const hasCursors = mayShowCursors(info);
-      return rootConnection(reader, request, {
-        model: type.modelName,
-        selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
-        options: hasCursors ? {} : options,
-        prepare: () => this.#prepare(reader),
-      });
+      return this.#rootConnection(request, context, info);
     };
     builder.queryField(name, (t) =>
       t.connection(
@@ -133,6 +122,23 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
         this.connection,
       ),
     );
+  }
+
+  /** The arguments `filter` and `orderBy`, for a field that calls `matching`. */
+  get args(): Record<string, unknown> {
+    return this.#args({ fixedSort: undefined, defaultSort: this.#options.defaultSort });
+  }
+
+  /** The rows that match the arguments and `where`, for one parent. Each parent takes a statement of its own. */
+  matching(
+    list: string,
+    { args, where }: { args: ListArgs; where: Model['Where'] },
+    context: Context,
+    info: GraphQLResolveInfo,
+  ): Connection<SortedRow> {
+    const request = this.#request(list, args, readerOf(context), this.#options.defaultSort);
+    const narrowed = { ...request, where: { AND: [request.where, where] } };
+    return this.#rootConnection(narrowed, context, info);
   }
 
   /** Adds a field to a type that lists the rows of a relation. One statement serves all parents. */
@@ -202,6 +208,26 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
         this.connection,
       ),
     );
+  }
+
+  #rootConnection(
+    request: ListRequest,
+    context: Context,
+    info: GraphQLResolveInfo,
+  ): Connection<SortedRow> {
+    const { type, key = 'id' } = this.#options;
+    const reader = readerOf(context);
+    const paths = [['nodes'], ['edges', 'node']];
+    const typeName = this.#typeName;
+    const select: Record<string, true> = { [key]: true };
+    const { query, options } = rowSelection({ context, info, select, paths, typeName });
+    const hasCursors = mayShowCursors(info);
+    return rootConnection(reader, request, {
+      model: type.modelName,
+      selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
+      options: hasCursors ? {} : options,
+      prepare: () => this.#prepare(reader),
+    });
   }
 
   #prepare({ app, viewer, execution }: Reader): Promise<void> {

@@ -35,14 +35,11 @@ const CALL_PARENTS: Record<string, (world: World) => string | undefined | Promis
   },
 };
 
-/** Lists with one order. */
-const FIXED = ['Contact.calls'];
-
 /** The other sorts of the other lists differ in nothing. */
 function sortsOf(list: string): string[] {
   return list === 'Query.calls'
     ? ['CREATED_AT', 'DURATION', 'COST', 'ENDED_AT']
-    : list === 'Campaign.calls'
+    : ['Campaign.calls', 'Contact.calls'].includes(list)
       ? ['CREATED_AT', 'COST']
       : ['CREATED_AT'];
 }
@@ -64,7 +61,7 @@ export const CALL_CASES: ListCase[] = [
   ...Object.entries(CALL_PARENTS).map(
     ([list, parentOf]): ListCase => ({
       list,
-      ...(FIXED.includes(list) ? {} : { sort: sortsOf(list) }),
+      sort: sortsOf(list),
       async fill(world, rows) {
         const { db } = world.app;
         const { campaignContactId } = world;
