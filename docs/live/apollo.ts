@@ -1,4 +1,10 @@
-import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from '@apollo/client';
+import {
+  type ApolloCache,
+  ApolloClient,
+  ApolloLink,
+  HttpLink,
+  InMemoryCache,
+} from '@apollo/client';
 import { SetContextLink } from '@apollo/client/link/context';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import { createResumingClient } from './resuming-client.ts';
@@ -7,9 +13,14 @@ interface Options {
   /** `https://…/graphql` */
   url: string;
   getToken: () => Promise<string>;
+  cache?: ApolloCache;
 }
 
-export function createApolloClient({ url, getToken }: Options): ApolloClient {
+export function createApolloClient({
+  url,
+  getToken,
+  cache = new InMemoryCache(),
+}: Options): ApolloClient {
   const socket = createResumingClient({
     url: url.replace(/^http/, 'ws'),
     connectionParams: async () => ({ Authorization: `Bearer ${await getToken()}` }),
@@ -18,7 +29,7 @@ export function createApolloClient({ url, getToken }: Options): ApolloClient {
     headers: { ...headers, authorization: `Bearer ${await getToken()}` },
   }));
   return new ApolloClient({
-    cache: new InMemoryCache(),
+    cache,
     link: ApolloLink.split(
       ({ operationType }) => operationType === 'subscription',
       new GraphQLWsLink(socket),
