@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { ApiKeyScope } from './generated/prisma/enums.ts';
 import type { Cipher } from './infra/cipher.ts';
 import { derivedId, newId } from './infra/ids.ts';
+import type { SqlExecutor } from './infra/jobs/lease.ts';
 
 export interface Idempotency {
   readonly seed: string;
@@ -12,6 +13,10 @@ export interface Idempotency {
    * that may succeed later. A mutation with a result does not run again.
    */
   readonly results: Map<string, object | null>;
+  /** What mutations committed in earlier runs, by their seeds. */
+  readonly committed: ReadonlyMap<string, unknown>;
+  /** Stores a result by the seed of its mutation. @throws LeaseLostError if another run has taken over. */
+  readonly commit: (tx: SqlExecutor, seed: string, result: unknown) => Promise<void>;
 }
 
 export interface Viewer {
@@ -72,4 +77,27 @@ export function deletedEarlier(
 ): { organizationId: string; deletedAt: { gte: Date } } | null {
   const { idempotency } = viewer;
   return idempotency ? { ...ownedBy(viewer), deletedAt: { gte: idempotency.at } } : null;
+}
+
+/**
+ * What the mutation passed to `commitResult` in an earlier run under the same idempotency key; undefined if it
+ * has not been committed. For mutations that cannot be repeated and leave no row that tells so.
+ */
+export function committedEarlier<Result>({ idempotency }: Viewer): Result | undefined {
+  return idempotency?.committed.get(idempotency.seed) as Result | undefined;
+}
+
+/**
+ * Stores the result of a mutation in the transaction that makes its change, as the last statement: it locks the
+ * record of the key.
+ *
+ * @throws LeaseLostError if another run of the mutation has taken over, which will make the change.
+ */
+export async function commitResult<Result>(
+  tx: SqlExecutor,
+  { idempotency }: Viewer,
+  result: Result,
+): Promise<Result> {
+  await idempotency?.commit(tx, idempotency.seed, result);
+  return result;
 }

@@ -4,7 +4,7 @@ import type { DoNotCallEntry } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { canonicalPhoneNumber, phoneNumberForms } from '../infra/phone-number.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
+import { commitResult, committedEarlier, ownedBy, type Viewer } from '../viewer.ts';
 import { checkPhoneNumber } from './fields.ts';
 
 export const MAX_ENTRIES = 1_000;
@@ -64,7 +64,12 @@ export async function addToDoNotCall(
   }
   checks.throwIfAny();
   const numbers = [...rows.keys()];
-  const addedCount = await putOnList(app, viewer.organizationId, [...rows.values()]);
+  const addedCount =
+    committedEarlier<number>(viewer) ??
+    (await app.db.$transaction(async (tx) => {
+      const target = { ...ownedBy(viewer), now: app.now() };
+      return commitResult(tx, viewer, await putOnList(tx, target, [...rows.values()]));
+    }));
   const entries = await app.db.doNotCallEntry.findMany({
     where: { ...ownedBy(viewer), phoneNumber: { in: numbers } },
   });
@@ -86,14 +91,14 @@ interface NewEntry {
  * @returns the number of entries that were not on the list before.
  */
 export async function putOnList(
-  app: App,
-  organizationId: string,
+  db: App['db'] | Tx,
+  { organizationId, now }: { organizationId: string; now: Date },
   entries: readonly NewEntry[],
 ): Promise<number> {
-  const added = await app.db.$queryRaw<{ added: boolean }[]>`
+  const added = await db.$queryRaw<{ added: boolean }[]>`
     INSERT INTO do_not_call_entries AS e (organization_id, phone_number, reason, source, created_at)
     SELECT DISTINCT ON (r.phone_number) ${organizationId}::uuid, r.phone_number, r.reason, r.source,
-      ${app.now()}::timestamptz
+      ${now}::timestamptz
     FROM jsonb_to_recordset(${JSON.stringify(entries)}::jsonb)
       AS r(phone_number text, reason text, source text)
     ORDER BY r.phone_number
@@ -121,12 +126,17 @@ export async function removeFromDoNotCall(
         )
       : [];
   checks.throwIfAny();
+  const earlier = committedEarlier<string[]>(viewer);
+  if (earlier) return earlier;
   const forms = numbers.flatMap((number) => (number ? phoneNumberForms(number) : []));
-  const removed = await app.db.$queryRaw<{ phoneNumber: string }[]>`
-    DELETE FROM do_not_call_entries
-    WHERE organization_id = ${viewer.organizationId}::uuid AND phone_number = ANY(${forms})
-    RETURNING phone_number AS "phoneNumber"`;
-  return removed.map(({ phoneNumber }) => phoneNumber);
+  return app.db.$transaction(async (tx) => {
+    const removed = await tx.$queryRaw<{ phoneNumber: string }[]>`
+      DELETE FROM do_not_call_entries
+      WHERE organization_id = ${viewer.organizationId}::uuid AND phone_number = ANY(${forms})
+      RETURNING phone_number AS "phoneNumber"`;
+    const phoneNumbers = removed.map(({ phoneNumber }) => phoneNumber);
+    return commitResult(tx, viewer, phoneNumbers);
+  });
 }
 
 /** A number in an imported row whose person must not be called. */

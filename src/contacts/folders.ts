@@ -5,7 +5,7 @@ import type { ContactFolder, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
-import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { commitResult, committedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
 const MAX_NAME = 100;
 const MAX_DESCRIPTION = 1_000;
@@ -67,6 +67,11 @@ export async function updateContactFolder(
   return folder;
 }
 
+interface DeletedFolder {
+  id: string;
+  contactCount: number;
+}
+
 /**
  * Permanently deletes the folder, its contacts and its imports in one transaction. Writers that add contacts lock the
  * folder first, so no contact is left behind.
@@ -75,7 +80,9 @@ export async function deleteContactFolder(
   app: App,
   viewer: Viewer,
   input: { id: string },
-): Promise<{ id: string; contactCount: number }> {
+): Promise<DeletedFolder> {
+  const earlier = committedEarlier<DeletedFolder>(viewer);
+  if (earlier) return earlier;
   const checks = new Checks();
   const id = checks.id('ContactFolder', input.id, ['id']);
   checks.throwIfAny();
@@ -84,7 +91,7 @@ export async function deleteContactFolder(
     if (!folder) throw userError('NOT_FOUND', 'Contact folder not found.', ['id']);
     const { count } = await tx.contact.deleteMany({ where: { ...ownedBy(viewer), folderId: id! } });
     await tx.contactFolder.deleteMany({ where: { ...ownedBy(viewer), id: id! } });
-    return { id: id!, contactCount: count };
+    return commitResult(tx, viewer, { id: id!, contactCount: count });
   }, LONG_TRANSACTION);
 }
 

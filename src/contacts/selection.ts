@@ -6,7 +6,7 @@ import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { newId } from '../infra/ids.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
+import { commitResult, committedEarlier, ownedBy, type Viewer } from '../viewer.ts';
 import { checkFolder, folderNotFound, lockFolders } from './folders.ts';
 import { type ContactFilter, checkContactFilter } from './search.ts';
 
@@ -64,16 +64,20 @@ async function selectContacts(
   return { where, ids: known, folders: [...new Set(found.map(({ folderId }) => folderId))] };
 }
 
-/**
- * Permanently deletes contacts. Campaigns keep their copies.
- *
- * @returns how many were deleted and, of a selection by ID, which.
- */
+interface DeletedContacts {
+  contactCount: number;
+  /** Null for a selection by filter. */
+  deletedIds: string[] | null;
+}
+
+/** Permanently deletes contacts. Campaigns keep their copies. */
 export async function deleteContacts(
   app: App,
   viewer: Viewer,
   selection: ContactSelection,
-): Promise<{ contactCount: number; deletedIds: string[] | null }> {
+): Promise<DeletedContacts> {
+  const earlier = committedEarlier<DeletedContacts>(viewer);
+  if (earlier) return earlier;
   const checks = new Checks();
   const { where, ids, folders } = await selectContacts(app, viewer, checks, selection);
   checks.throwIfAny();
@@ -81,13 +85,14 @@ export async function deleteContacts(
     await lockFolders(tx, viewer, folders);
     if (!ids) {
       const { count } = await tx.contact.deleteMany({ where });
-      return { contactCount: count, deletedIds: null };
+      return commitResult(tx, viewer, { contactCount: count, deletedIds: null });
     }
     const deleted = await tx.$queryRaw<{ id: string }[]>`
       DELETE FROM contacts
       WHERE organization_id = ${viewer.organizationId}::uuid AND id = ANY(${ids}::uuid[])
       RETURNING id`;
-    return { contactCount: deleted.length, deletedIds: deleted.map(({ id }) => id) };
+    const deletedIds = deleted.map(({ id }) => id);
+    return commitResult(tx, viewer, { contactCount: deleted.length, deletedIds });
   }, LONG_TRANSACTION);
 }
 
@@ -95,6 +100,11 @@ export interface MoveContactsInput {
   contacts: ContactSelection;
   folderId: string;
   onDuplicate: 'REFUSE' | 'SKIP';
+}
+
+interface MovedContacts {
+  movedCount: number;
+  skippedCount: number;
 }
 
 /** Maximum number of conflicting contacts listed in an error. */
@@ -109,7 +119,9 @@ export async function moveContacts(
   app: App,
   viewer: Viewer,
   input: MoveContactsInput,
-): Promise<{ movedCount: number; skippedCount: number }> {
+): Promise<MovedContacts> {
+  const earlier = committedEarlier<MovedContacts>(viewer);
+  if (earlier) return earlier;
   const checks = new Checks();
   const folder = await checkFolder(app, viewer, checks, input);
   const { where, folders } = await selectContacts(app, viewer, checks, input.contacts);
@@ -132,7 +144,7 @@ export async function moveContacts(
     }
     if (skippedCount > 0 && input.onDuplicate === 'REFUSE')
       throw duplicateNumbers(skippedCount, conflicts);
-    return { movedCount, skippedCount };
+    return commitResult(tx, viewer, { movedCount, skippedCount });
   }, LONG_TRANSACTION);
 }
 

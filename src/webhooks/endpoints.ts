@@ -7,7 +7,14 @@ import { Checks } from '../infra/checks.ts';
 import { literal } from '../infra/database/like.ts';
 import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
-import { newObjectId, ownedBy, secretBytes, type Viewer } from '../viewer.ts';
+import {
+  commitResult,
+  committedEarlier,
+  newObjectId,
+  ownedBy,
+  secretBytes,
+  type Viewer,
+} from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
 import { TEST_EVENT, type WebhookEventName } from './catalogue.ts';
 import { HEALTHY, NO_FAILURES } from './consumer.ts';
@@ -129,6 +136,7 @@ export async function deleteWebhookEndpoint(
   publicEndpointId: string,
 ): Promise<string> {
   const id = readEndpointId(publicEndpointId);
+  if (committedEarlier(viewer)) return id;
   await app.db.$transaction(async (tx) => {
     const { agentId } = await lockEndpoint(tx, viewer, id);
     if (agentId && (await tx.agent.count({ where: { id: agentId, deletedAt: null } }))) {
@@ -139,6 +147,7 @@ export async function deleteWebhookEndpoint(
       );
     }
     await tx.webhookEndpoint.delete({ where: { id } });
+    await commitResult(tx, viewer, id);
   });
   return id;
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Caller, prepareCaller } from '../support/calling.ts';
+import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { type Answer, createClient, type GraphQLClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -22,6 +22,13 @@ const CREATE_CALL = `mutation ($input: CreateCallInput!) {
   createCall(input: $input) { call { id status } userErrors { code } } }`;
 const CREATE_KEY = `mutation ($input: CreateApiKeyInput!) {
   createApiKey(input: $input) { key apiKey { id } userErrors { code } } }`;
+
+const DELETE_FOLDER = `mutation ($input: DeleteContactFolderInput!) {
+  deleteContactFolder(input: $input) { deletedContactFolderId contactCount userErrors { code } } }`;
+
+const createFolder = async (): Promise<string> =>
+  (await perform(server.client, 'createContactFolder', { name: 'Leads' }, 'contactFolder { id }'))
+    .contactFolder.id;
 
 const agentInput = (name: string, voiceId = caller.voiceId) => ({
   input: { name, systemPrompt: 'Be brief.', voiceId },
@@ -248,6 +255,37 @@ describe('a mutation repeated with its idempotency key', () => {
       userErrors: [],
     });
     expect(second.data).toEqual(first.data);
+  });
+
+  it('makes its change once, in the run that has taken over, when the run that lost its lease still goes on', async () => {
+    const folder = await createFolder();
+    const key = randomUUID();
+    const { db } = server.app;
+    const run = () => withKey(key, DELETE_FOLDER, { input: { id: folder } });
+    const [first, second] = await db
+      .$transaction(
+        async (tx) => {
+          const holder = await sessionOf(tx);
+          const statement = '%FROM contact_folders%';
+          await tx.$queryRaw`
+            SELECT 1 FROM contact_folders WHERE id = ${folder.slice(4)}::uuid FOR UPDATE`;
+          const before = run();
+          await untilBlocked(db, { holder, statement });
+          await db.idempotencyKey.update({
+            where: { organizationId_key: { organizationId: server.organizationId, key } },
+            data: { leaseUntil: new Date(0) },
+          });
+          const after = run();
+          await untilBlocked(db, { holder, statement, count: 2 });
+          return [before, after] as const;
+        },
+        { timeout: 60_000 },
+      )
+      .then((runs) => Promise.all(runs));
+    const deleted = { deletedContactFolderId: folder, contactCount: 0, userErrors: [] };
+    expect(first.errors).toMatchObject([{ extensions: { code: 'INTERNAL' } }]);
+    expect(second.data.deleteContactFolder).toEqual(deleted);
+    expect((await run()).data.deleteContactFolder).toEqual(deleted);
   });
 
   it('runs only what failed, when the first mutation succeeded and the second did not', async () => {

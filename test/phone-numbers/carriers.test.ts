@@ -22,6 +22,7 @@ import {
   TELNYX,
   TRUNK,
   TWILIO,
+  viewerOf,
 } from './support.ts';
 
 let server: TestServer;
@@ -295,10 +296,14 @@ describe('importPhoneNumber of an account that Ultravox refuses', () => {
       provider: { twilio: { ...TWILIO, authToken: 'bad-token-never-to-be-seen' } },
     };
     const viewer = {
-      organizationId: server.organizationId,
-      apiKeyId: '',
-      scopes: new Set<never>(),
-      idempotency: { seed: newNumber(), at: new Date(), results: new Map() },
+      ...viewerOf(server),
+      idempotency: {
+        seed: newNumber(),
+        at: new Date(),
+        results: new Map(),
+        committed: new Map(),
+        commit: async () => {},
+      },
     };
     failWrites({ status: 400, method: 'PATCH', count: 1 });
     await importPhoneNumber(dyingBeforeSync(server.app), viewer, input);
@@ -321,11 +326,7 @@ describe('importPhoneNumber of an account that Ultravox refuses', () => {
 
   it('keeps the last working credentials when a change is refused that follows one never sent', async () => {
     await imported(server.client, { twilio: TWILIO });
-    const viewer = {
-      organizationId: server.organizationId,
-      apiKeyId: '',
-      scopes: new Set<never>(),
-    };
+    const viewer = viewerOf(server);
     failWrites({ status: 400, method: 'PATCH', count: 1 });
     await importPhoneNumber(dyingBeforeSync(server.app), viewer, {
       phoneNumber: newNumber(),
@@ -400,11 +401,7 @@ describe('carrier accounts while Ultravox is unreachable', () => {
   });
 
   it('are sent when the process of the import died after its commit', async () => {
-    const viewer = {
-      organizationId: server.organizationId,
-      apiKeyId: '',
-      scopes: new Set<never>(),
-    };
+    const viewer = viewerOf(server);
     const phoneNumber = newNumber();
     const input = { phoneNumber, provider: { twilio: TWILIO } };
     // The import succeeded although sending failed: the number and the job exist.

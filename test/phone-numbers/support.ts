@@ -1,5 +1,6 @@
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
+import type { Viewer } from '../../src/viewer.ts';
 import { accepted } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/servers/server.ts';
@@ -32,6 +33,13 @@ export function newNumber(): string {
   last += 1;
   return `+1415555${String(last).padStart(4, '0')}`;
 }
+
+/** The caller of a service function. */
+export const viewerOf = ({ organizationId }: TestServer): Viewer => ({
+  organizationId,
+  apiKeyId: '',
+  scopes: new Set(),
+});
 
 const inWords = `userErrors { code message path retryAt }`;
 

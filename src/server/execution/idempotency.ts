@@ -3,8 +3,9 @@
  *
  * A record with a lease is written before the mutation runs. If the process crashes, the next request
  * after the lease runs the mutation again with the same object ids (see `newObjectId`), so it finds
- * what was already created. If a run must be repeated, because of top-level errors or a mutation that may succeed
- * later, the results of finished mutations are stored, and only the others run again.
+ * what was already created. A mutation that would fail when it is repeated stores its result in the transaction
+ * of its change (see `commitResult`). If a run must be repeated, because of top-level errors or a mutation that may
+ * succeed later, the results of finished mutations are stored, and only the others run again.
  */
 import { createHash } from 'node:crypto';
 import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
@@ -57,6 +58,7 @@ export async function runIdempotent(
         seed: `${id.organizationId}/${id.key}`,
         at: claim.createdAt,
         results: storedResults(app, id, claim.fieldResults),
+        ...committedResults(app, id, claim.lease, claim.committedResults),
       };
       return run(app, { id, lease: claim.lease, results: idempotency.results }, () =>
         execute({ ...viewer, idempotency }),
@@ -82,6 +84,27 @@ function storedResults(app: App, id: RecordId, stored: string | null): Results {
   if (stored === null) return new Map();
   const results = rowsFromText(app.cipher.decrypt(stored, cipherContext(id)));
   return new Map(results as [string, object][]);
+}
+
+function committedResults(
+  { cipher }: App,
+  id: RecordId,
+  lease: Lease,
+  stored: unknown,
+): Pick<Idempotency, 'committed' | 'commit'> {
+  const results = Object.entries((stored ?? {}) as Record<string, string>);
+  return {
+    committed: new Map(
+      results.map(([seed, text]) => [seed, rowsFromText(cipher.decrypt(text, cipherContext(id)))]),
+    ),
+    async commit(tx, seed, result) {
+      const text = cipher.encrypt(rowsToText(result), cipherContext(id));
+      await lease.renew(tx, {
+        set: Prisma.sql`committed_results =
+          coalesce(committed_results, '{}') || jsonb_build_object(${seed}::text, ${text}::text)`,
+      });
+    },
+  };
 }
 
 interface Run {
@@ -120,6 +143,7 @@ interface Claim {
   fingerprint: string;
   response: string | null;
   fieldResults: string | null;
+  committedResults: unknown;
   createdAt: Date;
   /** Null if another request runs the mutation or has run it. */
   lease: Lease | null;
@@ -143,6 +167,7 @@ async function claimKey(app: App, id: RecordId, fingerprint: string): Promise<Cl
       fingerprint = CASE WHEN ${isExpired} THEN EXCLUDED.fingerprint ELSE stored.fingerprint END,
       response = NULL,
       field_results = CASE WHEN ${isExpired} THEN NULL ELSE stored.field_results END,
+      committed_results = CASE WHEN ${isExpired} THEN NULL ELSE stored.committed_results END,
       created_at = CASE WHEN ${isExpired} THEN EXCLUDED.created_at ELSE stored.created_at END
     WHERE ${isExpired}
       OR (stored.response IS NULL AND stored.fingerprint = EXCLUDED.fingerprint
