@@ -10,7 +10,7 @@ export interface Idempotency {
   readonly at: Date;
   /**
    * Results of the operation's mutations in this run and in earlier ones, by response name. Null for a mutation
-   * that may succeed later. A mutation with a result does not run again.
+   * that must run again. A mutation with a result does not.
    */
   readonly results: Map<string, object | null>;
   /** What mutations committed in earlier runs, by their seeds. */

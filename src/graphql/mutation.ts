@@ -36,6 +36,11 @@ export interface MutationOptions<Fields extends InputFieldMap, Shape extends obj
   scope: 'write' | 'admin';
   /** Set if the mutation only stops something. It is then exempt from the rate limit. */
   stops?: true;
+  /**
+   * Set if the mutation changes nothing, and what it returns expires. Under an idempotency key it runs for each
+   * request.
+   */
+  changesNothing?: true;
   /** Fields of the input object. */
   input: (t: InputBuilder) => Fields;
   /** Fields of the payload in addition to `userErrors`; fields that a function builds must be nullable. */
@@ -86,7 +91,7 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
         context: Context,
         info: GraphQLResolveInfo,
       ): Promise<PayloadShape<Shape>> => {
-        return runOnce<PayloadShape<Shape>>(context, info, async () => {
+        return runOnce<PayloadShape<Shape>>(context, info, options, async () => {
           checkInput(info, args.input);
           const shape = await options.run(args.input, {
             app: context.writer,
@@ -101,11 +106,12 @@ export function mutation<Fields extends InputFieldMap, Shape extends object>(
 
 /**
  * Runs a mutation and turns a UserInputError into `userErrors`. Under an idempotency key, returns the result of an
- * earlier run of the operation instead, unless that result gave a time for a retry.
+ * earlier run of the operation instead, unless that result gave a time for a retry or expires.
  */
 async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
   { viewer }: Context,
   { path }: GraphQLResolveInfo,
+  { changesNothing }: { changesNothing?: true },
   execute: () => Promise<Payload>,
 ): Promise<Payload> {
   const results = viewer?.idempotency?.results;
@@ -114,7 +120,7 @@ async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
   if (earlier) return earlier as Payload;
   try {
     const payload = await (results ? besideAnotherRun(execute) : execute());
-    results?.set(name, payload);
+    results?.set(name, changesNothing ? null : payload);
     return payload;
   } catch (error) {
     if (!(error instanceof UserInputError)) throw error;

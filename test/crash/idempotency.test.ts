@@ -26,6 +26,12 @@ const CREATE_KEY = `mutation ($input: CreateApiKeyInput!) {
 const DELETE_FOLDER = `mutation ($input: DeleteContactFolderInput!) {
   deleteContactFolder(input: $input) { deletedContactFolderId contactCount userErrors { code } } }`;
 
+const CREATE_TOKENS = `mutation {
+  createAccessToken(input: { expiresInSeconds: 60 }) { accessToken }
+  exportCalls(input: {}) { url expiresAt }
+  exportContacts(input: {}) { url expiresAt }
+  createContactFolder(input: { name: "Beside" }) { contactFolder { id } } }`;
+
 const createFolder = async (): Promise<string> =>
   (await perform(server.client, 'createContactFolder', { name: 'Leads' }, 'contactFolder { id }'))
     .contactFolder.id;
@@ -327,6 +333,27 @@ describe('a mutation repeated with its idempotency key', () => {
     const next = await withKey(key, CREATE_AGENT, agentInput('Today'));
     expect(next.data.createAgent.agent.name).toBe('Today');
     expect(next.data.createAgent.agent.id).not.toBe(first.data.createAgent.agent.id);
+  });
+
+  it('returns a token or link that is valid, after the first one has expired', async () => {
+    const key = randomUUID();
+    const send = (client: GraphQLClient) => withKey(key, CREATE_TOKENS, {}, client);
+    const { data } = await send(server.client);
+    const now = () => new Date(Date.now() + 16 * 60_000);
+    const later = await startTestServer({ beside: server, settings: { ROLE: 'api' }, now });
+    try {
+      const expired = createClient(later.url, data.createAccessToken.accessToken);
+      expect((await expired.send('{ eventCursor }')).status).toBe(401);
+      const again = await send(later.client);
+      expect(again.data.createContactFolder).toEqual(data.createContactFolder);
+      const token = createClient(later.url, again.data.createAccessToken.accessToken);
+      expect((await token.send('{ eventCursor }')).status).toBe(200);
+      for (const name of ['exportCalls', 'exportContacts']) {
+        expect(Date.parse(again.data[name].expiresAt)).toBeGreaterThan(now().getTime());
+      }
+    } finally {
+      await later.close();
+    }
   });
 
   it('rejects a malformed idempotency key', async () => {

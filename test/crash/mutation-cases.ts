@@ -15,7 +15,9 @@ export interface Materials {
 interface MutationCase {
   input: (materials: Materials) => object | Promise<object>;
   /** What a repetition does after a crash, if it does not return the same. */
-  afterCrash?: 'counts what was left to do' | 'signs another link or token';
+  afterCrash?: 'counts what was left to do';
+  /** Set if it signs a link or token, another one for each request. */
+  changesNothing?: true;
 }
 
 let made = 0;
@@ -157,7 +159,7 @@ export const INPUTS: Record<string, MutationCase> = {
       return { id };
     },
   },
-  createAccessToken: { input: () => ({}), afterCrash: 'signs another link or token' },
+  createAccessToken: { input: () => ({}), changesNothing: true },
   createAgent: { input: ({ caller }) => agentInput(caller) },
   createApiKey: { input: () => ({ name: 'Reader', scopes: ['READ'] }) },
   createCall: { input: ({ caller }) => ({ agentId: caller.agentId, phoneNumber: '+14155550142' }) },
@@ -195,12 +197,12 @@ export const INPUTS: Record<string, MutationCase> = {
   deleteVoice: { input: byId(voice) },
   deleteWebhookEndpoint: { input: byId(endpoint) },
   endCall: { input: byId((m) => call(m)) },
-  exportCalls: { input: () => ({}), afterCrash: 'signs another link or token' },
+  exportCalls: { input: () => ({}), changesNothing: true },
   exportCampaignContacts: {
     input: async (m) => ({ campaignId: await campaign(m) }),
-    afterCrash: 'signs another link or token',
+    changesNothing: true,
   },
-  exportContacts: { input: () => ({}), afterCrash: 'signs another link or token' },
+  exportContacts: { input: () => ({}), changesNothing: true },
   importContacts: {
     input: async (m) => ({ folderId: await folder(m), file: `phone\n${number()}\n` }),
   },

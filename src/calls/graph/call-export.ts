@@ -8,6 +8,7 @@ mutation('exportCalls', {
   description:
     'Creates a download link for a file of calls, newest first, with outcome, reason, duration, cost and extracted data. The file contains the state of all calls at the beginning of the download.',
   scope: 'write',
+  changesNothing: true,
   input: (t) => ({
     filter: t.field({
       type: CallFilterInput,

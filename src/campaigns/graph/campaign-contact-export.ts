@@ -8,6 +8,7 @@ mutation('exportCampaignContacts', {
   description:
     'Creates a download link for a file of the contacts of a campaign in the order of its list, with status, attempts and cost, and with outcome, reason, duration and extracted data of the last call. The file contains the state of all contacts at the beginning of the download.',
   scope: 'write',
+  changesNothing: true,
   input: (t) => ({
     campaignId: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),
     filter: t.field({

@@ -9,6 +9,7 @@ mutation('exportContacts', {
   description:
     'Creates a download link for a file of contacts in the order of their creation. The file contains the state of all contacts at the beginning of the download. `importContacts` reads the CSV back as it was, except for metadata that stands for nothing, such as `N/A`, and white space around metadata.',
   scope: 'write',
+  changesNothing: true,
   input: (t) => ({
     filter: t.field({
       type: ContactFilterInput,

@@ -4,8 +4,9 @@ import { createAccessToken, MAX_TOKEN_SECONDS } from '../access-tokens.ts';
 
 mutation('createAccessToken', {
   description:
-    'Creates a short-lived, read-only access token for a browser, optionally restricted to one call or one campaign. It can be used only from addresses of the `ipAllowList` of the API key. Send no idempotency key with it: a replay returns the first token, which may have expired.',
+    'Creates a short-lived, read-only access token for a browser, optionally restricted to one call or one campaign. It can be used only from addresses of the `ipAllowList` of the API key. A request that is repeated with its idempotency key returns a new token.',
   scope: 'write',
+  changesNothing: true,
   input: (t) => ({
     expiresInSeconds: t.int({
       description: `Lifetime in seconds, 30 to ${formatNumber(MAX_TOKEN_SECONDS)}. It never exceeds that of the API key. Default: 3,600.`,

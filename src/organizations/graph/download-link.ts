@@ -7,7 +7,7 @@ export function downloadLinkFields<Shape extends DownloadLink>(t: PayloadBuilder
     url: t.field({
       type: 'Url',
       nullable: true,
-      description: `Download link. Requires no API key and expires after ${LINK_MINUTES} minutes, or with the API key that created it.`,
+      description: `Download link. Requires no API key and expires after ${LINK_MINUTES} minutes, or with the API key that created it. A request that is repeated with its idempotency key returns a new one.`,
       resolve: ({ path }, _args, { publicUrl }) => (path ? `${publicUrl}${path}` : null),
     }),
     expiresAt: t.field({
