@@ -63,6 +63,29 @@ describe('a read that takes longer than READ_TIMEOUT_SECONDS', () => {
     });
   });
 
+  it('is stopped while it waits for other counts of its organization', async () => {
+    const seconds = 1;
+    const limited = await startTestServer({
+      beside: server,
+      settings: { ROLE: 'api', READ_TIMEOUT_SECONDS: `${seconds}` },
+    });
+    const count = async () => {
+      const { errors } = await limited.client.send('{ contacts { totalCount } }');
+      expect(errors).toMatchObject([
+        { path: ['contacts', 'totalCount'], extensions: { code: 'QUERY_TIMEOUT' } },
+      ]);
+    };
+    const started = performance.now();
+    await server.app.db
+      .$transaction(async (tx) => {
+        await tx.$executeRaw`LOCK TABLE contacts IN ACCESS EXCLUSIVE MODE`;
+        await Promise.all(Array.from({ length: 10 }, count));
+      })
+      .finally(() => limited.close());
+    // One wait and one statement, not ten statements after each other.
+    expect(performance.now() - started).toBeLessThan(5 * seconds * 1000);
+  });
+
   it('is not part of a mutation or an export', async () => {
     const { contactCount, url } = await perform(
       server.client,

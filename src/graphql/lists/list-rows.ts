@@ -13,7 +13,8 @@ type Where = object;
 
 /**
  * Limits concurrent counts of whole lists, which may take long. So an operation with many counts, or many operations,
- * leave connections to other organizations. The counts for all lists of a page are one statement.
+ * leave connections to other organizations. A count that waits longer than a statement may take fails like such a
+ * statement. The counts for all lists of a page are one statement.
  */
 const counts = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
@@ -99,7 +100,11 @@ export function rootConnection(
     },
     async totalCount() {
       await prepare();
-      return counts(app).take(reader.viewer.organizationId, () => count(app, model, request.where));
+      return counts(app).take(
+        reader.viewer.organizationId,
+        () => count(app, model, request.where),
+        app.config.READ_TIMEOUT_SECONDS * 1000,
+      );
     },
   });
 }

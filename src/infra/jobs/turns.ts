@@ -1,23 +1,37 @@
 /** Limits how much work of one kind runs concurrently per key, such as an organization. */
 
+/** The turn did not come within the time limit. */
+export class TurnTimeoutError extends Error {
+  override name = 'TurnTimeoutError';
+
+  constructor(limitMs: number) {
+    super(`The turn did not come within ${limitMs} ms`);
+  }
+}
+
 export interface Turns {
-  /** Runs `work` once fewer than the maximum are running for the key. Waiting calls run in order. */
-  take<Result>(key: string, work: () => Promise<Result>): Promise<Result>;
+  /**
+   * Runs `work` once fewer than the maximum are running for the key. Waiting calls run in order.
+   *
+   * @param limitMs time limit of the wait. Default: none.
+   * @throws TurnTimeoutError after it, without running `work`.
+   */
+  take<Result>(key: string, work: () => Promise<Result>, limitMs?: number): Promise<Result>;
 }
 
 export function createTurns(max: number): Turns {
-  const queues = new Map<string, { running: number; waiting: (() => void)[] }>();
+  const queues = new Map<string, { running: number; waiting: Set<() => void> }>();
   return {
-    async take(key, work) {
-      const queue = queues.get(key) ?? { running: 0, waiting: [] };
+    async take(key, work, limitMs) {
+      const queue = queues.get(key) ?? { running: 0, waiting: new Set() };
       queues.set(key, queue);
       // A call that ends passes its slot to the next waiting one, so that no later call gets in between.
       if (queue.running < max) queue.running += 1;
-      else await new Promise<void>((resolve) => queue.waiting.push(resolve));
+      else await nextTurn(queue.waiting, limitMs);
       try {
         return await work();
       } finally {
-        const next = queue.waiting.shift();
+        const [next] = queue.waiting;
         if (next) next();
         else {
           queue.running -= 1;
@@ -26,4 +40,20 @@ export function createTurns(max: number): Turns {
       }
     },
   };
+}
+
+function nextTurn(waiting: Set<() => void>, limitMs: number | undefined): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const begin = (): void => {
+    clearTimeout(timer);
+    waiting.delete(begin);
+    resolve();
+  };
+  const giveUp = (limit: number): void => {
+    waiting.delete(begin);
+    reject(new TurnTimeoutError(limit));
+  };
+  const timer = limitMs === undefined ? undefined : setTimeout(giveUp, limitMs, limitMs);
+  waiting.add(begin);
+  return promise;
 }
