@@ -230,7 +230,7 @@ const PERIODIC: readonly Periodic[] = [
     shared: true,
     run: discoverCalls,
   },
-  { name: 'syncVoices', everySeconds: 600, run: syncVoices },
+  { name: 'syncVoices', everySeconds: 600, shared: true, run: syncVoices },
   { name: 'removeDeletedCalls', everySeconds: 600, run: removeDeletedCalls },
   { name: 'rollUpCalls', everySeconds: 600, run: (app) => rollUpCalls(app) },
   { name: 'expireTranscripts', everySeconds: HOUR, run: expireTranscripts },

@@ -1,7 +1,9 @@
 /** Finds calls at Ultravox that no webhook announced, such as inbound ones. */
 import { LRUCache } from 'lru-cache';
 import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
 import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
+import { type Lease, newLease, whileRenewing } from '../../infra/jobs/lease.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { announceUpdate } from '../updates/call-update.ts';
@@ -13,6 +15,8 @@ const FIRST_LOOK_BACK_MS = 24 * 3_600_000;
 const OVERLAP_MS = 5 * 60_000;
 /** Number of calls after which the progress is stored. */
 const PAGE = 100;
+/** Time after its last renewal at which a search counts as interrupted. */
+const LEASE_SECONDS = 60;
 /** Number of failed searches after which a call that cannot be ingested is skipped. */
 const MAX_TRIES = 3;
 
@@ -20,11 +24,35 @@ const MAX_TRIES = 3;
 const failures = perInstance((_app: App) => new LRUCache<string, number>({ max: 1_000 }));
 
 /**
- * Searches the account for unknown calls, oldest first. The progress is stored, so an interrupted search, or the
- * first one after a long downtime, continues where the last one stopped.
+ * Searches the account for unknown calls, oldest first, unless another process does. The progress is stored, so an
+ * interrupted search, or the first one after a long downtime, continues where the last one stopped.
+ *
+ * @throws LeaseLostError if another process has taken over.
  */
 export async function discoverCalls(app: App): Promise<void> {
-  const from = new Date((await searchedUpTo(app)).getTime() - OVERLAP_MS);
+  const lease = newLease({
+    columns: { table: 'call_discovery', id: 'lease_id', until: 'lease_until' },
+    row: Prisma.sql`id = 1`,
+    seconds: LEASE_SECONDS,
+  });
+  const begin = new Date(Date.now() - FIRST_LOOK_BACK_MS);
+  const row = {
+    columns: ['id', 'up_to'],
+    select: Prisma.sql`SELECT 1, ${begin}::timestamptz`,
+  } as const;
+  if (!(await lease.claimOrInsert(app.db, row))) return;
+  const failed = app.failures.recorder('renewDiscoveryLease');
+  const renewal = { seconds: LEASE_SECONDS, renew: () => lease.renew(app.db), failed };
+  try {
+    await whileRenewing(renewal, () => searchCalls(app, lease));
+  } finally {
+    await lease.release(app.db).catch(app.failures.recorder('releaseDiscoveryLease'));
+  }
+}
+
+async function searchCalls(app: App, lease: Lease): Promise<void> {
+  const { upTo } = await app.db.callDiscovery.findFirstOrThrow();
+  const from = new Date(upTo.getTime() - OVERLAP_MS);
   const calls = app.ultravox.calls.listAll({
     fromDate: from.toISOString(),
     sort: 'created',
@@ -34,21 +62,11 @@ export async function discoverCalls(app: App): Promise<void> {
   for await (const seen of calls) {
     page.push(seen);
     if (page.length < PAGE) continue;
-    const isDone = await searchPage(app, page);
+    const isDone = await searchPage(app, lease, page);
     if (!isDone || app.closing.aborted) return;
     page = [];
   }
-  await searchPage(app, page);
-}
-
-/** Returns the stored progress. Without one, stores the start of the first search, so that the next starts there. */
-async function searchedUpTo({ db }: App): Promise<Date> {
-  const { upTo } = await db.callDiscovery.upsert({
-    where: { id: 1 },
-    create: { id: 1, upTo: new Date(Date.now() - FIRST_LOOK_BACK_MS) },
-    update: {},
-  });
-  return upTo;
+  await searchPage(app, lease, page);
 }
 
 /**
@@ -57,7 +75,7 @@ async function searchedUpTo({ db }: App): Promise<Date> {
  *
  * @returns whether no call must be retried.
  */
-async function searchPage(app: App, page: readonly UltravoxCall[]): Promise<boolean> {
+async function searchPage(app: App, lease: Lease, page: readonly UltravoxCall[]): Promise<boolean> {
   const known = await app.db.call.findMany({
     where: { ultravoxId: { in: page.map(({ callId }) => callId) } },
     select: { ultravoxId: true },
@@ -71,7 +89,9 @@ async function searchPage(app: App, page: readonly UltravoxCall[]): Promise<bool
   const to = again ?? page.at(-1);
   if (to) {
     const upTo = new Date(to.created);
-    await app.db.callDiscovery.updateMany({ where: { upTo: { lt: upTo } }, data: { upTo } });
+    await lease.renew(app.db, {
+      set: Prisma.sql`up_to = greatest(up_to, ${upTo}::timestamptz)`,
+    });
   }
   return again === undefined;
 }

@@ -4,6 +4,7 @@ import type { App } from '../../../src/app.ts';
 import { discoverCalls } from '../../../src/calls/ultravox/discovery.ts';
 import type { Call as UltravoxCall } from '../../../src/ultravox/wire.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import { atSimulator, makeAgent, newPerson, setFaults, uuidOf } from '../support.ts';
 
 let server: TestServer;
@@ -29,15 +30,22 @@ async function callIn(): Promise<UltravoxCall> {
 const isKnown = async ({ callId }: UltravoxCall) =>
   (await server.app.db.call.count({ where: { ultravoxId: callId } })) === 1;
 
-/** Another process, and the times that it searches from. Its Ultravox has these calls, the oldest first. */
-function processWith(calls: readonly UltravoxCall[], failAfter = Number.POSITIVE_INFINITY) {
+/**
+ * Another process, and the times that it searches from. Its Ultravox has these calls, the oldest first, and fails or
+ * waits before one of them.
+ */
+function processWith(
+  calls: readonly UltravoxCall[],
+  stop: { at: number; until?: Promise<void> } = { at: Number.POSITIVE_INFINITY },
+) {
   const asked: string[] = [];
   async function* listAll({ fromDate, sort }: { fromDate?: string; sort?: string }) {
     asked.push(fromDate!);
     const listed = calls.filter(({ created }) => Date.parse(created) >= Date.parse(fromDate!));
     if (sort === '-created') listed.reverse();
     for (const [index, seen] of listed.entries()) {
-      if (index === failAfter) throw new Error('The connection broke');
+      if (index === stop.at && !stop.until) throw new Error('The connection broke');
+      if (index === stop.at) await stop.until;
       yield seen;
     }
   }
@@ -85,11 +93,50 @@ describe('discoverCalls', () => {
     const known = await callIn();
     await discoverCalls(server.app);
     await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
-    const broken = processWith(manyCalls(known, 3_000), 1_000);
+    const broken = processWith(manyCalls(known, 3_000), { at: 1_000 });
     await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
     await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
     const [first, second] = broken.asked.map((from) => Date.parse(from));
     expect(second! - first!).toBe(999_000);
+  });
+});
+
+describe('discoverCalls in several processes', () => {
+  /** Starts a search that stops after a page until it is told to go on. */
+  async function startSearch(known: UltravoxCall) {
+    await discoverCalls(server.app);
+    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
+    const calls = manyCalls(known, 3_000);
+    const gate = Promise.withResolvers<void>();
+    const slow = processWith(calls, { at: 1_000, until: gate.promise });
+    const search = discoverCalls(slow.app);
+    await until('a part of the calls to be searched', async () => {
+      const { upTo } = await server.app.db.callDiscovery.findFirstOrThrow();
+      return upTo.toISOString() === calls[999]!.created;
+    });
+    return { calls, slow, search, goOn: gate.resolve };
+  }
+
+  it('lists the calls in one of them', async () => {
+    const { calls, search, goOn } = await startSearch(await callIn());
+    const other = processWith(calls);
+    await discoverCalls(other.app);
+    expect(other.asked).toEqual([]);
+    goOn();
+    await search;
+    await discoverCalls(other.app);
+    expect(Date.parse(other.asked[0]!)).toBeGreaterThan(Date.parse(calls[2_500]!.created));
+  });
+
+  it('continues in another one when a process has died', async () => {
+    const { calls, search, goOn } = await startSearch(await callIn());
+    await server.app.db.callDiscovery.updateMany({ data: { leaseUntil: new Date(0) } });
+    const other = processWith(calls);
+    await discoverCalls(other.app);
+    expect(other.asked).toHaveLength(1);
+    expect(Date.parse(other.asked[0]!)).toBeGreaterThan(Date.parse(calls[500]!.created));
+    goOn();
+    await expect(search).rejects.toThrow('lease');
   });
 });
 
