@@ -3,6 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { inSteps } from '../infra/database/in-steps.ts';
 import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
+import { recountContacts } from './contacts/recount.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
 
 /**
@@ -66,6 +67,9 @@ export async function cancelRemainingContacts(app: App): Promise<void> {
         message: 'Could not cancel the waiting contacts of an ended campaign; it is tried again',
         campaignId: id,
       });
+      // It fails each time while the counters disagree with the contacts.
+      await recountContacts(app, id);
+      announceCampaigns(app, [id], []);
     }
   }
 }

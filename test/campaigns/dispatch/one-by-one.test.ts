@@ -1,7 +1,7 @@
 /** Dispatch cycles of single campaigns after a failed cycle, and contacts that a cycle skips. No worker runs here. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { App } from '../../../src/app.ts';
-import { cancelRemainingContacts } from '../../../src/campaigns/completion.ts';
+import { cancelRemainingContacts, hasContactsToCancel } from '../../../src/campaigns/completion.ts';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { skipAhead } from '../../../src/campaigns/dispatch/skip-ahead.ts';
 import { perform } from '../../support/calling.ts';
@@ -142,12 +142,29 @@ describe('cancelRemainingContacts', () => {
     expect(await brokenRules(server)).toEqual([]);
   });
 
-  it('ends although a campaign counts a waiting contact that it does not have', async () => {
-    const id = await start(operator, { contacts: strangers(1) });
-    await act(operator, 'cancelCampaign', id);
+  it.each([
+    ['more', 1],
+    ['fewer', -2],
+  ])('counts the contacts of a campaign again that counts %s waiting ones than it has', async (_, more) => {
+    const id = await start(operator, { contacts: strangers(3) });
+    await act(operator, 'pauseCampaign', id);
     await server.app.db.$executeRaw`
-      UPDATE campaigns SET pending_count = 1, total_count = total_count + 1`;
-    await cancelRemainingContacts(server.app);
-    expect((await glance(operator, id)).counts).toMatchObject({ pending: 1, cancelled: 1 });
+      UPDATE campaigns SET status = 'FAILED', ended_at = now(),
+        pending_count = pending_count + ${more}::int, total_count = total_count + ${more}::int`;
+    const isLeft = async () => {
+      const [row] = await server.app.db.$queryRaw<{ left: boolean }[]>`
+        SELECT ${hasContactsToCancel()} AS left`;
+      return row!.left;
+    };
+    for (let runs = 0; runs < 3 && (await isLeft()); runs += 1) {
+      await cancelRemainingContacts(server.app);
+    }
+    expect((await glance(operator, id)).counts).toMatchObject({
+      total: 3,
+      pending: 0,
+      cancelled: 3,
+    });
+    expect(await isLeft()).toBe(false);
+    expect(await brokenRules(server)).toEqual([]);
   });
 });
