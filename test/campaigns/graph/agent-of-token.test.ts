@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
-import { dataOf } from '../../calls/support.ts';
+import { dataOf, uuidOf } from '../../calls/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
+import { statementsOf } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { openSocket } from '../../support/subscribe.ts';
 import { plant } from './graph-support.ts';
@@ -224,6 +225,68 @@ describe.each(['call', 'campaign'] as const)('an access token for one %s', (kind
       expect.objectContaining({ code: 'FORBIDDEN' }),
     ]);
     await Promise.all([...named, ...whole].map(({ socket }) => socket.dispose()));
+  });
+});
+
+/** Rows of a table that a statement of a read looks at, with these values in place of its parameters. */
+async function rowsRead(
+  table: string,
+  statement: string,
+  valueFor: (column: string) => string,
+): Promise<number> {
+  const sql = statement.replace(/(\S+) (= )?\$\d+/g, (_, column: string, equals = '') => {
+    return `${column} ${equals}${column === 'LIMIT' ? 1 : `'${valueFor(column)}'`}`;
+  });
+  const [row] = await server.app.db.$queryRawUnsafe<[{ 'QUERY PLAN': [{ Plan: Plan }] }]>(
+    `EXPLAIN (ANALYZE, FORMAT JSON) ${sql}`,
+  );
+  const sum = (plan: Plan): number =>
+    (plan['Relation Name'] === table
+      ? plan['Actual Loops'] * (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0))
+      : 0) + (plan.Plans ?? []).reduce((all, one) => all + sum(one), 0);
+  return sum(row['QUERY PLAN'][0].Plan);
+}
+
+interface Plan {
+  'Relation Name'?: string;
+  'Actual Loops': number;
+  'Actual Rows': number;
+  'Rows Removed by Filter'?: number;
+  Plans?: Plan[];
+}
+
+describe('an access token for a campaign', () => {
+  it.each([
+    ['the agent of the campaign', () => agent],
+    ['another agent', () => otherAgent],
+  ])('looks at no calls to find %s', async (_, asked) => {
+    const { id } = asked();
+    const statements = await statementsOf(server.app, () =>
+      tokens.campaign.send('query ($id: ID!) { node(id: $id) { id } }', { id }),
+    );
+    const [statement] = statements.filter((one) => one.includes('FROM "public"."agents"'));
+    const values: Record<string, string> = {
+      '"t0"."id"': id.slice(4),
+      '"t0"."organization_id"': server.organizationId,
+    };
+    const valueFor = (column: string) => values[column.replaceAll('(', '')] ?? planted.campaign.id;
+    expect(await rowsRead('calls', statement!, valueFor)).toBe(0);
+    expect(await rowsRead('agents', statement!, valueFor)).toBeGreaterThan(0);
+  });
+});
+
+describe('an access token for a deleted campaign', () => {
+  it('finds the agent while there is a call', async () => {
+    const made = await plant(server, server.organizationId, uuidOf(otherAgent.id));
+    const { campaign, callIds } = made;
+    const token = await tokenFor({ campaignId: publicId('Campaign', campaign.id) });
+    const client = createClient(server.url, token);
+    const find = () => read('query ($id: ID!) { node(id: $id) { id } }', otherAgent, client);
+    const deletedAt = new Date();
+    await server.app.db.campaign.update({ where: { id: campaign.id }, data: { deletedAt } });
+    expect(await find()).toEqual({ node: { id: otherAgent.id } });
+    await server.app.db.call.updateMany({ where: { id: { in: callIds } }, data: { deletedAt } });
+    expect(await find()).toEqual({ node: null });
   });
 });
 
