@@ -9,8 +9,8 @@ import { applyMigrations } from './infra/migrations/migrations.ts';
 import { refuseShifted } from './shifted-timestamps.ts';
 import { UltravoxError } from './ultravox/error.ts';
 
-/** Keys of advisory locks: any numbers, but the same in all processes. */
-const LOCKS = { start: 7_384_120_562, webhook: 7_384_120_563 } as const;
+/** Key of an advisory lock: any number, but the same in all processes. */
+const START_LOCK = 7_384_120_562;
 
 const ULTRAVOX = 'ultravox';
 const ACCOUNT = 'ultravox_account';
@@ -67,16 +67,12 @@ export async function recordUtc(client: Client): Promise<void> {
   );
 }
 
-/** Runs `work` under a lock that is shared by all processes of the database. */
-export async function oneAtATime<T>(
-  databaseUrl: string,
-  lock: keyof typeof LOCKS,
-  work: () => Promise<T>,
-): Promise<T> {
+/** Runs `work`, a part of the start, under a lock that is shared by all processes of the database. */
+export async function oneAtATime<T>(databaseUrl: string, work: () => Promise<T>): Promise<T> {
   const client = newClient(databaseUrl); // The lock ends with the connection.
   await client.connect();
   try {
-    await client.query('SELECT pg_advisory_lock($1)', [LOCKS[lock]]);
+    await client.query('SELECT pg_advisory_lock($1)', [START_LOCK]);
     return await work();
   } finally {
     await client.end();

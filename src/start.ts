@@ -104,10 +104,7 @@ async function startParts(setup: Setup): Promise<Omit<Running, 'close'>> {
   const app = await startApp(setup, database.url, simulator);
   const { demo, firstKey } = await prepareOrganization(setup, app, database.url);
   const demoKey = demo?.key ?? null;
-  const server =
-    config.ROLE === 'worker'
-      ? null
-      : await serve(setup, app, { databaseUrl: database.url, demoKey });
+  const server = config.ROLE === 'worker' ? null : await serve(setup, app, demoKey);
   if (config.ROLE !== 'api') await startWorker(app);
   if (demo?.fill) app.background('demo', demo.fill);
   return {
@@ -181,7 +178,7 @@ async function prepareOrganization(
   const isWorker = config.ROLE === 'worker';
   const demoKey =
     config.ULTRAVOX_API_KEY || isWorker ? null : await storedDemoKey(config, dataDirectory);
-  return oneAtATime(databaseUrl, 'start', async () => {
+  return oneAtATime(databaseUrl, async () => {
     await checkUltravox(app);
     if (demoKey) return { demo: await prepareDemo(app, demoKey), firstKey: null };
     return { demo: null, firstKey: isWorker ? null : await createFirstOrganization(app) };
@@ -191,7 +188,7 @@ async function prepareOrganization(
 async function serve(
   { otherPort = false, onClose }: Setup,
   app: App,
-  { databaseUrl, demoKey }: { databaseUrl: string; demoKey: string | null },
+  demoKey: string | null,
 ): Promise<RunningServer> {
   const server = await startServer({
     app,
@@ -200,7 +197,7 @@ async function serve(
     otherPort,
   });
   onClose(() => server.close());
-  app.background('ensureUltravoxWebhook', () => registerWebhook(app, databaseUrl, server.url));
+  app.background('ensureUltravoxWebhook', () => registerWebhook(app, server.url));
   return server;
 }
 
@@ -224,14 +221,13 @@ async function startOwnSimulator({ config, dataDirectory, onClose }: Setup): Pro
 }
 
 /** Retries until it succeeds. The server works without the webhook, because it also polls Ultravox for calls. */
-async function registerWebhook(app: App, databaseUrl: string, ownUrl: string): Promise<void> {
+async function registerWebhook(app: App, ownUrl: string): Promise<void> {
   for (let pauseMs = 1_000; !app.closing.aborted; pauseMs = Math.min(pauseMs * 2, 60_000)) {
     try {
-      await oneAtATime(databaseUrl, 'webhook', () =>
-        ensureUltravoxWebhook(app, app.config.PUBLIC_URL ?? ownUrl),
-      );
+      await ensureUltravoxWebhook(app, app.config.PUBLIC_URL ?? ownUrl);
       return;
     } catch (error) {
+      if (app.closing.aborted) return;
       app.failures.record('ensureUltravoxWebhook', error, {
         message: 'Could not register the webhook at Ultravox; it is tried again',
       });

@@ -241,7 +241,7 @@ async function together(settings: readonly Settings[]): Promise<Running[]> {
   const observer = new Client({ connectionString: database.url });
   await observer.connect();
   try {
-    const started = await oneAtATime(database.url, 'start', async () => {
+    const started = await oneAtATime(database.url, async () => {
       const { rows } = await observer.query<{ pid: number }>(
         `SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
          WHERE locktype = 'advisory' AND datname = current_database()`,

@@ -9,6 +9,7 @@ import { storableJson } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
+import { nullIfNotFound } from '../../sync/null-if-not-found.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
 import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
 import type { NewWebhook } from '../updates/write-updates.ts';
@@ -150,24 +151,31 @@ async function emptyPayloads(app: App, before: Date): Promise<void> {
 }
 
 /**
- * Makes sure that Ultravox sends its webhooks to `publicUrl`, signed with our secret. Safe to repeat
- * and to run in several processes: at worst everything is delivered twice, which changes nothing.
+ * Makes sure that Ultravox sends its webhooks to `publicUrl`, signed with our secret. Safe to repeat, and to run in
+ * several processes: of webhooks that they create at the same time, all of them keep the same one.
  */
 export async function ensureUltravoxWebhook(app: App, publicUrl: string): Promise<void> {
   const url = `${publicUrl.replace(/\/$/, '')}${ULTRAVOX_WEBHOOK_PATH}`;
-  const secret = webhookSecret(app);
-  for await (const hook of app.ultravox.webhooks.listAll()) {
-    if (hook.url !== url || hook.agentId) continue;
-    const complete =
-      hook.secrets.includes(secret) && EVENTS.every((event) => hook.events.includes(event));
-    if (!complete) {
-      await app.ultravox.webhooks.update(hook.webhookId, {
-        url,
-        events: [...EVENTS],
-        secrets: [secret],
-      });
-    }
-    return;
+  const wanted = { url, events: [...EVENTS], secrets: [webhookSecret(app)] };
+  const { webhooks } = app.ultravox;
+  const options = { signal: app.closing };
+  let own = await webhooksTo(app, url);
+  if (own.length === 0) {
+    await webhooks.create(wanted, options);
+    own = await webhooksTo(app, url);
   }
-  await app.ultravox.webhooks.create({ url, events: [...EVENTS], secrets: [secret] });
+  const [kept, ...others] = own;
+  const isComplete =
+    wanted.secrets.every((secret) => kept?.secrets.includes(secret)) &&
+    wanted.events.every((event) => kept?.events.includes(event));
+  if (kept && !isComplete) await webhooks.update(kept.webhookId, wanted, options);
+  for (const { webhookId } of others) await nullIfNotFound(webhooks.delete(webhookId, options));
+}
+
+/** The webhooks of the account to an address, the one to keep first. */
+async function webhooksTo({ ultravox, closing }: App, url: string) {
+  const hooks = await Array.fromAsync(ultravox.webhooks.listAll({}, { signal: closing }));
+  return hooks
+    .filter((hook) => hook.url === url && !hook.agentId)
+    .sort((a, b) => (a.webhookId < b.webhookId ? -1 : 1));
 }

@@ -1,0 +1,77 @@
+/** The registration of our webhook at Ultravox, by processes that start at the same time. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { App } from '../../../src/app.ts';
+import { ensureUltravoxWebhook } from '../../../src/calls/ultravox/webhooks.ts';
+import { type Simulator, startSimulator } from '../../../src/simulator/simulator.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/servers/database.ts';
+import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
+
+let simulator: Simulator;
+let database: TestDatabase;
+const servers: TestServer[] = [];
+
+beforeAll(async () => {
+  simulator = await startSimulator({ speed: 50 });
+  database = await createTestDatabase();
+});
+afterAll(async () => {
+  await Promise.all(servers.map((server) => server.close()));
+  await simulator.close();
+  await database.drop();
+});
+
+async function startServer(publicUrl: string): Promise<TestServer> {
+  const settings = { ROLE: 'api', PUBLIC_URL: publicUrl, LOG_LEVEL: 'silent' };
+  const server = await startTestServer({ database, ultravox: simulator, settings });
+  servers.push(server);
+  return server;
+}
+
+async function hooksAt(app: App, publicUrl: string) {
+  const hooks = await Array.fromAsync(app.ultravox.webhooks.listAll());
+  return hooks.filter(({ url }) => url.startsWith(publicUrl));
+}
+
+/** A process that has listed the webhooks, and goes on when `others` have too. */
+function listingWith(app: App, others: Promise<unknown>, listed: () => void): App {
+  const { webhooks } = app.ultravox;
+  let isFirst = true;
+  async function* listAll() {
+    const hooks = await Array.fromAsync(webhooks.listAll());
+    listed();
+    if (isFirst) await others;
+    isFirst = false;
+    yield* hooks;
+  }
+  return { ...app, ultravox: { ...app.ultravox, webhooks: { ...webhooks, listAll } } };
+}
+
+describe('the webhook at Ultravox', () => {
+  it('is registered while another process waits for Ultravox', async () => {
+    const publicUrl = 'https://one.example.com';
+    const path = '^/api/webhooks$';
+    simulator.setFaults([{ kind: 'slow', ms: 60_000, method: 'GET', path, count: 1 }]);
+    await startServer(publicUrl);
+    await until('the first process to wait', () => simulator.faults()[0]?.count === 0);
+    const { app } = await startServer(publicUrl);
+    const registered = async () => (await hooksAt(app, publicUrl)).length === 1;
+    await until('the webhook', registered, 10_000);
+  });
+
+  it('is registered once by processes that find none at the same time', async () => {
+    const publicUrl = 'https://two.example.com';
+    const { app } = await startServer('https://three.example.com');
+    const listed = [0, 1, 2].map(() => Promise.withResolvers<void>());
+    const all = Promise.all(listed.map(({ promise }) => promise));
+    await Promise.all(
+      listed.map(({ resolve }) => ensureUltravoxWebhook(listingWith(app, all, resolve), publicUrl)),
+    );
+    const [hook] = await hooksAt(app, publicUrl);
+    expect(await hooksAt(app, publicUrl)).toEqual([hook]);
+    await ensureUltravoxWebhook(app, publicUrl);
+    expect(await hooksAt(app, publicUrl)).toEqual([hook]);
+    // Those at other addresses are left alone.
+    expect(await hooksAt(app, 'https://one.example.com')).toHaveLength(1);
+  });
+});
