@@ -6,7 +6,7 @@ import { billedSeconds, billingStatusOf, costOf, isBillingUpdate } from '../bill
 import { acceptance } from '../placement/placement-state.ts';
 import { summaryChange } from '../post-call/summary.ts';
 import { isEnded, stepsTowards } from '../status.ts';
-import { changed } from '../updates/call-update.ts';
+import { buildUpdate } from '../updates/call-update.ts';
 import { type CallUpdate, writeUpdates } from '../updates/write-updates.ts';
 
 /**
@@ -68,7 +68,7 @@ function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
   }
   // A summary that arrives earlier is part of CALL_ANALYZED.
   const summarized = Object.keys(summary).length > 0 && call.analyzedAt !== null;
-  return changed(app, call, { steps, change, billed, summarized });
+  return buildUpdate(app, call, { steps, change, billed, summarized });
 }
 
 function instant(text: string | null): Date | null {

@@ -35,8 +35,8 @@ export interface Change {
   summarized: boolean;
 }
 
-/** Returns the call with the columns of `change` and the steps applied, and the resulting events. */
-export function changed(
+/** Builds the update of a change: the call with the columns and the steps applied, and the resulting events. */
+export function buildUpdate(
   app: App,
   call: Call,
   { steps, change, billed, summarized }: Change,

@@ -9,7 +9,7 @@ import {
   holdsSlot,
 } from '../placement/placement-state.ts';
 import { endOfLostCall, isEnded } from '../status.ts';
-import { changed } from './call-update.ts';
+import { buildUpdate } from './call-update.ts';
 import { writeUpdates } from './write-updates.ts';
 
 /**
@@ -31,7 +31,7 @@ export async function endCallLocally(
 ): Promise<Call> {
   const { transition, failure, failureCode, ...step } = end;
   if (isEnded(call.status) || (transition && !canMove(call, transition))) return call;
-  const update = changed(app, call, {
+  const update = buildUpdate(app, call, {
     steps: [{ ...step, at: app.now() }],
     change: {
       ...(transition ? endOfPlacement(call, transition) : {}),
