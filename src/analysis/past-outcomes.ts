@@ -1,3 +1,4 @@
+/** Outcomes of the past calls that the demo organization starts with. */
 import type { App } from '../app.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 

@@ -1,3 +1,4 @@
+/** Reads calls by conditions in SQL, and locks single ones. */
 import type { Tx } from '../app.ts';
 import { type Call, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/rows/columns.ts';

@@ -1,3 +1,4 @@
+/** Names and payloads of the jobs of campaigns. */
 import { z } from 'zod';
 import { defineJob } from '../infra/jobs/jobs.ts';
 

@@ -1,3 +1,4 @@
+/** The enum of the formats of exported files. */
 import { builder } from './builder.ts';
 
 export const ExportFormatEnum = builder.enumType('ExportFormat', {

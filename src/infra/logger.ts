@@ -1,3 +1,4 @@
+/** Writes log entries without secrets. */
 import { type LoggerOptions as PinoOptions, pino } from 'pino';
 
 type Write = {

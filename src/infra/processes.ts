@@ -1,3 +1,4 @@
+/** Looks at processes of the machine. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { platform } from 'node:os';

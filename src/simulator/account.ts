@@ -1,3 +1,4 @@
+/** Endpoints of the account and its models. */
 import { MODELS } from './calls/call-checks.ts';
 import { ACCOUNT_ID } from './calls/call-state.ts';
 import { page } from './http/paging.ts';

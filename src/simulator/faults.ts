@@ -1,3 +1,4 @@
+/** Faults that are injected into requests and deliveries. */
 import { z } from 'zod';
 
 const name = z.string().min(1).max(100);

@@ -1,3 +1,4 @@
+/** JSON values, and the error responses of the simulator. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 

@@ -1,3 +1,4 @@
+/** Limits of the account on new calls. */
 import { HttpError, refuse } from './json.ts';
 import type { World } from './world.ts';
 

@@ -1,3 +1,4 @@
+/** Runs stored tasks at their instants, by the simulated clock. */
 import type { Collection, Store } from './store.ts';
 
 /** A task to run at a certain time, stored until it is done. */

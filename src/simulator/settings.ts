@@ -1,3 +1,4 @@
+/** Settings of the simulator. */
 import { z } from 'zod';
 
 const seconds = z.number().min(0).max(1_000_000);

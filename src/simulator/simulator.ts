@@ -1,3 +1,4 @@
+/** Starts the simulator, and is its interface for code in the same process. */
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';

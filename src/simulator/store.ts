@@ -1,3 +1,4 @@
+/** The simulator's data, in memory and in SQLite. */
 import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 

@@ -1,3 +1,4 @@
+/** Endpoints of SIP settings, SIP registrations and telephony configurations. */
 import { randomUUID } from 'node:crypto';
 import { page } from './http/paging.ts';
 import { invalid, type JsonObject, objectAt, Problems, refuse, stringAt } from './json.ts';

@@ -1,3 +1,4 @@
+/** The state that the parts of the simulator share. */
 import type { Faults } from './faults.ts';
 import type { Json, JsonObject } from './json.ts';
 import type { Scheduler } from './scheduler.ts';

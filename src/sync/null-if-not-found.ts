@@ -1,3 +1,4 @@
+/** Requests for resources that may not exist at Ultravox. */
 import { UltravoxError } from '../ultravox/error.ts';
 
 /** The response to a request. Null if Ultravox answers that the resource does not exist. */

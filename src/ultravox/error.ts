@@ -1,3 +1,4 @@
+/** The error of the client, and how responses become one. */
 export type UltravoxErrorKind =
   /** The key is missing, wrong, revoked or not allowed to do this. */
   | 'credentials'

@@ -1,3 +1,4 @@
+/** Signatures of webhooks. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
 /** Tolerance for a sender whose clock is ahead of this machine's. */

@@ -1,3 +1,4 @@
+/** Removes old webhooks, and expired transcripts from those that are kept. */
 import type { App } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { inSteps } from '../infra/database/in-steps.ts';

@@ -1,3 +1,4 @@
+/** Mutations of agents. */
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { deleteAgent } from '../deletion.ts';

@@ -1,3 +1,4 @@
+/** Agents: the type, its list and its lookup. */
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';

@@ -1,3 +1,4 @@
+/** The query `analytics`: figures of calls over a range, by groups. */
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { AnsweredByEnum, CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';

@@ -1,3 +1,4 @@
+/** Figures of calls, also as fields of agents and campaigns. */
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { MoneyType } from '../../calls/graph/call.ts';
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';

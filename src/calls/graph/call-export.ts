@@ -1,3 +1,4 @@
+/** The mutation that exports calls. */
 import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';

@@ -1,3 +1,4 @@
+/** Calls: the type, its list and its lookup. */
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';

@@ -1,3 +1,4 @@
+/** The step EVENT after a call. */
 import type { StepHandler } from './steps.ts';
 
 /**

@@ -1,3 +1,4 @@
+/** The step SUMMARY after a call. */
 import type { Call } from '../../generated/prisma/client.ts';
 import { toStorableText } from '../../infra/database/storable-text.ts';
 import { UltravoxError } from '../../ultravox/error.ts';

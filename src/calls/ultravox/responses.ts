@@ -1,3 +1,4 @@
+/** Applies the responses of Ultravox to creation requests. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { hiddenFromPlanner } from '../../infra/database/hidden-from-planner.ts';

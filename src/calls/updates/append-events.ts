@@ -1,3 +1,4 @@
+/** Appends events to the log of one call. */
 import type { Tx } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { appendEvents, type NewEvent } from '../../live/log.ts';

@@ -1,3 +1,4 @@
+/** The mutation that exports the contacts of a campaign. */
 import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';

@@ -1,3 +1,4 @@
+/** Values in SQL that do not influence the plan of a statement. */
 import { raw, type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 
 type Type = 'boolean' | 'text[]' | 'uuid[]';

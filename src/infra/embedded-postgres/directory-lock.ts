@@ -1,3 +1,4 @@
+/** Locks between the processes that use one directory. */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';

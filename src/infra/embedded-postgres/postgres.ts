@@ -1,3 +1,4 @@
+/** Starts, shares and stops the PostgreSQL that comes with the server. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {

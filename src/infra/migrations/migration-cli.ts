@@ -1,3 +1,4 @@
+/** `npm run migration`: compares the migrations with the Prisma schema and writes what is missing. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

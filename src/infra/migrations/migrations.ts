@@ -1,3 +1,4 @@
+/** Applies the migrations to a database. */
 import { createHash, randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';

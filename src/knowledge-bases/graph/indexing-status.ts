@@ -1,3 +1,4 @@
+/** The enum of the indexing status of knowledge bases and sources. */
 import { IndexingStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 

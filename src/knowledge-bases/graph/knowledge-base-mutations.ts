@@ -1,3 +1,4 @@
+/** Mutations of knowledge bases. */
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { createKnowledgeBase, deleteKnowledgeBase, updateKnowledgeBase } from '../service.ts';

@@ -1,3 +1,4 @@
+/** Knowledge bases: the type, its list and its lookup. */
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';

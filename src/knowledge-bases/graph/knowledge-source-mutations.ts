@@ -1,3 +1,4 @@
+/** Mutations of the sources of knowledge bases. */
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { MAX_DOCUMENT_BYTES } from '../documents.ts';

@@ -1,3 +1,4 @@
+/** Sources of knowledge bases: the type and its list. */
 import { KnowledgeSourceKind } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';

@@ -1,3 +1,4 @@
+/** The mutation that creates access tokens. */
 import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { createAccessToken, MAX_TOKEN_SECONDS } from '../access-tokens.ts';

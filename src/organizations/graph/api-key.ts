@@ -1,3 +1,4 @@
+/** API keys: the type, its list and its mutations. */
 import { ApiKeyScope } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';

@@ -1,3 +1,4 @@
+/** Organizations and the viewer, and the mutation of their settings. */
 import type { GraphQLResolveInfo } from 'graphql';
 import type { Organization } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';

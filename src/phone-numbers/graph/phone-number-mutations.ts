@@ -1,3 +1,4 @@
+/** Mutations of phone numbers. */
 import { builder } from '../../graphql/builder.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { importPhoneNumber } from '../import.ts';

@@ -1,3 +1,4 @@
+/** Phone numbers: the type, its list and its lookup. */
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { CallDirection, PhoneNumberProvider } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';

@@ -1,3 +1,4 @@
+/** Endpoints of agents. */
 import { randomUUID } from 'node:crypto';
 import { checkCallBody } from '../calls/call-checks.ts';
 import { page, searchTerm } from '../http/paging.ts';

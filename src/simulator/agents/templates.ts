@@ -1,3 +1,4 @@
+/** Variables in the call templates of agents. */
 import { Ajv, type ValidateFunction } from 'ajv';
 import Mustache from 'mustache';
 import { atPath, HttpError, isObject, type Json, type JsonObject, type Problems } from '../json.ts';

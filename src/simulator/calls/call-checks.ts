@@ -1,3 +1,4 @@
+/** Rules for call templates and creation requests beyond the types of their members. */
 import { checkTemplates } from '../agents/templates.ts';
 import {
   isObject,

@@ -1,3 +1,4 @@
+/** Filters and sort orders of the lists of calls. */
 import { searchTerm } from '../http/paging.ts';
 import { durationToMs, invalid, isDuration, type JsonObject, objectAt, UUID } from '../json.ts';
 import type { CallRecord, Request, World } from '../world.ts';

@@ -1,3 +1,4 @@
+/** Endpoints that read, change and delete calls. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { findAgent } from '../agents/agents.ts';
 import { choice, page } from '../http/paging.ts';

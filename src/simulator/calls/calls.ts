@@ -1,3 +1,4 @@
+/** Endpoints that create calls. */
 import { randomUUID } from 'node:crypto';
 import { findAgent } from '../agents/agents.ts';
 import { checkContext, renderTemplate } from '../agents/templates.ts';

@@ -1,3 +1,4 @@
+/** Data messages to live calls. */
 import { randomUUID } from 'node:crypto';
 import { invalid, isObject, type JsonObject, listAt, refuse, stringAt } from '../json.ts';
 import type { Request, World } from '../world.ts';

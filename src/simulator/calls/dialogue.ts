@@ -1,3 +1,4 @@
+/** What is said in simulated calls, and their summaries. */
 import { randomUUID } from 'node:crypto';
 import { atPath, isObject, type JsonObject, objectAt, stringAt } from '../json.ts';
 import type { CallRecord } from '../world.ts';

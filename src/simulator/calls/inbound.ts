@@ -1,3 +1,4 @@
+/** Incoming calls. */
 import { randomBytes } from 'node:crypto';
 import {
   atPath,

@@ -1,3 +1,4 @@
+/** The planned course of a call. */
 import { createHash } from 'node:crypto';
 import type { SimulatorSettings } from '../settings.ts';
 import type { Plan } from '../world.ts';

@@ -1,3 +1,4 @@
+/** Websockets of calls. */
 import type { Server } from 'node:http';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { isObject, type Json, stringAt } from '../json.ts';

@@ -1,3 +1,4 @@
+/** Sound of recordings and voice previews. */
 import type { CallRecord } from '../world.ts';
 
 const RATE = 8000;

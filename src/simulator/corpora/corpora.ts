@@ -1,3 +1,4 @@
+/** Endpoints of corpora and their sources. */
 import { randomUUID } from 'node:crypto';
 import { page } from '../http/paging.ts';
 import {

@@ -1,3 +1,4 @@
+/** Queries of corpora. */
 import type { JsonObject } from '../json.ts';
 import type { DocumentRecord } from '../world.ts';
 

@@ -1,3 +1,4 @@
+/** Documents of corpora: uploads, crawled pages and their indexing. */
 import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto';
 import {
   HttpError,

@@ -1,3 +1,4 @@
+/** Query parameters of lists, and their pages. */
 import { invalid, type Json, type JsonObject } from '../json.ts';
 import type { Reply, Request } from '../world.ts';
 

@@ -1,3 +1,4 @@
+/** Requests that the simulator sends. */
 import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 

@@ -1,3 +1,4 @@
+/** The HTTP server: authentication, faults, routes and the request log. */
 import { timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Fault, fitsRequest } from '../faults.ts';

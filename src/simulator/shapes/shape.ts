@@ -1,3 +1,4 @@
+/** Checks request bodies against shapes. */
 import { isDuration, isObject, type Json, type JsonObject, type Problems, UUID } from '../json.ts';
 
 /**

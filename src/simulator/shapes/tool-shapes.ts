@@ -1,3 +1,4 @@
+/** Shapes of tool definitions and of the tools that a call selects. */
 import type { Shape } from './shape.ts';
 import { anyObject, boolean, object, oneOf, text, textMap, texts } from './shape-parts.ts';
 

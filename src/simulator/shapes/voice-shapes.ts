@@ -1,3 +1,4 @@
+/** Shapes of external voices. */
 import type { Shape } from './shape.ts';
 import {
   anyObject,

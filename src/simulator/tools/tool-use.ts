@@ -1,3 +1,4 @@
+/** Endpoints to test a tool and to list its usage. */
 import { exampleArguments } from '../calls/dialogue.ts';
 import { page } from '../http/paging.ts';
 import { post } from '../http/post.ts';

@@ -1,3 +1,4 @@
+/** Endpoints of tools, and the rules for their definitions. */
 import { randomUUID } from 'node:crypto';
 import { choice, page, searchTerm } from '../http/paging.ts';
 import {

@@ -1,3 +1,4 @@
+/** Endpoints of voices. */
 import { randomUUID } from 'node:crypto';
 import { toneWav } from '../calls/sound.ts';
 import { choice, page, searchTerm } from '../http/paging.ts';

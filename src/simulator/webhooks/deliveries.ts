@@ -1,3 +1,4 @@
+/** Deliveries of webhooks and their retries. */
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { presentCall } from '../calls/call-state.ts';
 import { fitsDelivery } from '../faults.ts';

@@ -1,3 +1,4 @@
+/** Endpoints of webhooks. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { findAgent } from '../agents/agents.ts';
 import { page } from '../http/paging.ts';

@@ -1,3 +1,4 @@
+/** Fields of types whose rows have a remote resource. */
 import { builder } from '../../graphql/builder.ts';
 import { isInSync, visibleStatus } from '../status.ts';
 import { SyncStatusEnum } from './sync-status.ts';

@@ -1,3 +1,4 @@
+/** The enum of the sync status of rows with a remote resource. */
 import { SyncStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 

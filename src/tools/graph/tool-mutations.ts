@@ -1,3 +1,4 @@
+/** Mutations of tools. */
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { createTool, deleteTool, updateTool } from '../service.ts';

@@ -1,3 +1,4 @@
+/** Tools: the type, its list and its lookup. */
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';

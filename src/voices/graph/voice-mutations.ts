@@ -1,3 +1,4 @@
+/** Mutations of voices. */
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { createVoice, deleteVoice, updateVoice } from '../service.ts';

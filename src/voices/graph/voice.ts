@@ -1,3 +1,4 @@
+/** Voices: the type, its list and its lookup. */
 import { VoiceType } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';

@@ -1,3 +1,4 @@
+/** Webhook deliveries and their attempts: the types, their lists and the lookup. */
 import { WebhookDeliveryStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';

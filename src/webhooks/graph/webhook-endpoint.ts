@@ -1,3 +1,4 @@
+/** Webhook endpoints: the type, its list and its lookup. */
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { WebhookDisabledReason } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';

@@ -1,3 +1,4 @@
+/** Mutations of webhook endpoints and deliveries. */
 import { type InputBuilder, mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import {
