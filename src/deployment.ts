@@ -108,7 +108,7 @@ export async function checkUltravox(app: Pick<App, 'db' | 'config' | 'ultravox'>
   const [storedValue, storedAccount] = [await stored(app, ULTRAVOX), await stored(app, ACCOUNT)];
   const sameKey = storedValue === value;
   if (sameKey && (value === SIMULATOR || storedAccount)) return;
-  const account = value === SIMULATOR ? null : await accountOfKey(app);
+  const account = value === SIMULATOR ? null : await fetchAccount(app);
   if (!sameKey && storedValue && !app.config.ALLOW_ULTRAVOX_CHANGE) {
     const sameAccount =
       isKeyOfSameUltravox(storedValue, value) && account?.id && account.id === storedAccount;
@@ -138,7 +138,7 @@ async function stored({ db }: Pick<App, 'db'>, name: string): Promise<string | n
   return setting?.value ?? null;
 }
 
-async function accountOfKey({ ultravox }: Pick<App, 'ultravox'>): Promise<Account> {
+async function fetchAccount({ ultravox }: Pick<App, 'ultravox'>): Promise<Account> {
   try {
     const signal = AbortSignal.timeout(ACCOUNT_TIMEOUT_MS);
     return { id: (await ultravox.account.me({ signal })).accountId, problem: null };

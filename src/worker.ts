@@ -1,6 +1,6 @@
 /** Handlers of jobs, consumers of the event log, and periodic tasks. */
 import { agentSync, resyncAgentsUsing } from './agents/sync.ts';
-import { runAnalysis, withoutAnalysis } from './analysis/analyze.ts';
+import { findCallsWithoutTask, runAnalysis } from './analysis/analyze.ts';
 import { rollUpCalls } from './analytics/rollups.ts';
 import type { App } from './app.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
@@ -12,10 +12,10 @@ import {
   releaseDeadClaims,
 } from './calls/placement/placement.ts';
 import { failStaleCalls } from './calls/placement/stale-calls.ts';
-import { endUnwantedCalls, hasCallsUnderWay } from './calls/placement/unwanted-calls.ts';
+import { endUnwantedCalls, hasActiveOutboundCalls } from './calls/placement/unwanted-calls.ts';
 import { announceResults } from './calls/post-call/event.ts';
 import {
-  hasForgottenSteps,
+  hasOverdueSteps,
   runPostCallSteps,
   startPostCallRunner,
 } from './calls/post-call/runner.ts';
@@ -87,7 +87,7 @@ const POST_CALL_HANDLERS: StepHandlers = {
   TRANSCRIPT: { run: fetchTranscript },
   SUMMARY: { run: fetchSummary },
   RECORDING: { run: findRecording, saveGivenUp: saveFailedRecording },
-  ANALYSIS: { run: runAnalysis, nothingToDo: withoutAnalysis },
+  ANALYSIS: { run: runAnalysis, nothingToDo: findCallsWithoutTask },
   EVENT: { run: announceResults },
 };
 
@@ -137,7 +137,7 @@ const PERIODIC: readonly Periodic[] = [
     everySeconds: 1,
     idleSeconds: 2,
     shared: true,
-    hasWork: hasCallsUnderWay,
+    hasWork: hasActiveOutboundCalls,
     run: endUnwantedCalls,
   },
   {
@@ -153,7 +153,7 @@ const PERIODIC: readonly Periodic[] = [
   {
     name: 'runPostCallSteps',
     everySeconds: 3,
-    hasWork: hasForgottenSteps,
+    hasWork: hasOverdueSteps,
     run: (app) => runPostCallSteps(app, POST_CALL_HANDLERS),
   },
   {

@@ -71,7 +71,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
 const NO_TASK = 'The agent has neither success criteria nor an extraction schema.';
 
 /** Finds calls without an analysis task, except those with an earlier analysis to remove. */
-export const withoutAnalysis: FindNothingToDo = async (tx, callIds) => {
+export const findCallsWithoutTask: FindNothingToDo = async (tx, callIds) => {
   const calls = await tx.$queryRaw<{ id: string }[]>`
     SELECT calls.id FROM calls JOIN agents ON agents.id = calls.agent_id
     WHERE calls.id = ANY(${hiddenFromPlanner([...callIds], 'uuid[]')})

@@ -41,7 +41,7 @@ Answer with one JSON object and nothing else:
 
 export function buildPrompt(task: AnalysisTask, turns: readonly SpokenTurn[]): Prompt {
   const lines = turns.map(lineOf);
-  const { kept, omitted } = withinRoom(lines, MAX_TRANSCRIPT);
+  const { kept, omitted } = truncateTranscript(lines, MAX_TRANSCRIPT);
   return {
     instructions: INSTRUCTIONS,
     content: JSON.stringify({
@@ -73,7 +73,7 @@ function shortened(text: string): string {
 }
 
 /** Keeps the beginning and the end, with a note in place of the omitted lines. */
-function withinRoom(
+function truncateTranscript(
   lines: readonly Line[],
   room: number,
 ): { kept: readonly Line[]; omitted: string | null } {

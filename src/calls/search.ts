@@ -105,7 +105,7 @@ export function callsWhere(
     conditions.push({ postCallSteps: { some: { kind: 'ANALYSIS', status: analysisStatus } } });
   }
   if (typeof successful === 'boolean') conditions.push(verdictCondition(successful));
-  const words = checkWords(checks, filter.transcript, [...path, 'transcript']);
+  const words = parseTranscriptSearch(checks, filter.transcript, [...path, 'transcript']);
   if (words) conditions.push({ transcript: { words: { hasEvery: words } } });
   return { AND: conditions };
 }
@@ -193,7 +193,7 @@ function costConditions(
   ];
 }
 
-function checkWords(
+function parseTranscriptSearch(
   checks: Checks,
   text: string | null | undefined,
   path: ProblemPath,

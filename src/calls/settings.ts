@@ -15,7 +15,7 @@ const DEFAULT_MAX_DURATION = '3600s';
 const DEFAULT_JOIN_TIMEOUT = '30s';
 
 /** Returns the maximum duration and ringing time: from the call, else the agent, else Ultravox's default. */
-export function boundsOf(
+export function durationLimitsOf(
   agent: Pick<Agent, 'maxDuration' | 'joinTimeout'>,
   settings: CallSettings,
 ): { maxDurationSeconds: number; joinTimeoutSeconds: number } {

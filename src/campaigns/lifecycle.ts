@@ -16,7 +16,7 @@ import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { recordDecisions } from './contacts/decisions.ts';
 import { replanContacts } from './enrollment/enrollment.ts';
 import { announceCampaigns, campaignEvent } from './events.ts';
-import { type ChangedCampaign, requireCampaign, startSchedule } from './service.ts';
+import { activateDraft, type ChangedCampaign, requireCampaign } from './service.ts';
 import { campaignProblems, checkSchedule, scheduleOf } from './settings.ts';
 import { campaignAfter, isRepeated, type RepeatableAction } from './status.ts';
 
@@ -63,7 +63,7 @@ export async function scheduleCampaign(
       },
     });
     const { warnings } = await replanContacts(app, tx, campaign);
-    const event = await startSchedule(app, tx, campaign, now);
+    const event = await activateDraft(app, tx, campaign, now);
     await appendEvents(tx, viewer.organizationId, [event]);
     const campaignAfterwards = await tx.campaign.findUniqueOrThrow({ where: { id } });
     return { campaign: campaignAfterwards, warnings, repeated: false };

@@ -127,7 +127,7 @@ export async function createCampaign(
       ? await addContacts(app, tx, { campaign, source, plan: required })
       : { added: NO_CONTACTS, warnings: [] };
     const events = [campaignEvent('CAMPAIGN_CREATED', campaign, now)];
-    if (required) events.push(await startSchedule(app, tx, campaign, now));
+    if (required) events.push(await activateDraft(app, tx, campaign, now));
     await appendEvents(tx, viewer.organizationId, events);
     return {
       campaign: await tx.campaign.findUniqueOrThrow({ where: { id } }),
@@ -143,7 +143,7 @@ export async function createCampaign(
  * Moves a draft with planned contacts to ACTIVE, or to SCHEDULED if its start is in the future.
  * Returns the event to append.
  */
-export async function startSchedule(
+export async function activateDraft(
   app: App,
   tx: Tx,
   draft: Campaign,

@@ -68,7 +68,7 @@ export async function addToDoNotCall(
     committedEarlier<number>(viewer) ??
     (await app.db.$transaction(async (tx) => {
       const target = { ...ownedBy(viewer), now: app.now() };
-      return commitResult(tx, viewer, await putOnList(tx, target, [...rows.values()]));
+      return commitResult(tx, viewer, await upsertEntries(tx, target, [...rows.values()]));
     }));
   const entries = await app.db.doNotCallEntry.findMany({
     where: { ...ownedBy(viewer), phoneNumber: { in: numbers } },
@@ -90,7 +90,7 @@ interface NewEntry {
  *
  * @returns the number of entries that were not on the list before.
  */
-export async function putOnList(
+export async function upsertEntries(
   db: App['db'] | Tx,
   { organizationId, now }: { organizationId: string; now: Date },
   entries: readonly NewEntry[],

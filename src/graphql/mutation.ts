@@ -119,7 +119,7 @@ async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
   const earlier = results?.get(name);
   if (earlier) return earlier as Payload;
   try {
-    const payload = await (results ? besideAnotherRun(execute) : execute());
+    const payload = await (results ? retryAfterConcurrentRun(execute) : execute());
     results?.set(name, changesNothing ? null : payload);
     return payload;
   } catch (error) {
@@ -135,7 +135,7 @@ async function runOnce<Payload extends { userErrors: readonly Problem[] }>(
  * Runs a mutation again after a unique violation: an earlier run of the operation, which lost its lease, may have
  * created the object after this run looked for it. The second attempt finds it.
  */
-async function besideAnotherRun<Payload>(execute: () => Promise<Payload>): Promise<Payload> {
+async function retryAfterConcurrentRun<Payload>(execute: () => Promise<Payload>): Promise<Payload> {
   try {
     return await execute();
   } catch (error) {

@@ -24,7 +24,7 @@ export async function isAlive(pid: number): Promise<boolean> {
  * Distinguishes a process from a later one with the same id, which is common in containers. Empty if
  * the system does not provide it.
  */
-export async function birthmark(pid: number): Promise<string> {
+export async function processStartTime(pid: number): Promise<string> {
   return (await linuxStat(pid))?.startTime ?? '';
 }
 

@@ -15,7 +15,7 @@ export interface Numbering {
 export const MAX_ANNOUNCED_EVENTS = 100;
 export const MAX_ANNOUNCED_BYTES = 65_536;
 
-export function announcementOf({ after, through, events }: Numbering): Json {
+export function buildAnnouncement({ after, through, events }: Numbering): Json {
   return { after: String(after), through: String(through), events };
 }
 

@@ -15,7 +15,7 @@ import { type Event, type EventType, Prisma } from '../generated/prisma/client.t
 import type { Json } from '../infra/bus.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import {
-  announcementOf,
+  buildAnnouncement,
   MAX_ANNOUNCED_BYTES,
   MAX_ANNOUNCED_EVENTS,
   type Numbering,
@@ -115,7 +115,7 @@ export function announceEvents(app: App, organizationId: string): void {
       do {
         running.set(organizationId, false);
         const numbering = await numberEvents(app, organizationId, MAX_ANNOUNCED_EVENTS);
-        app.bus.publish(eventsTopicOf(organizationId), announcementOf(numbering));
+        app.bus.publish(eventsTopicOf(organizationId), buildAnnouncement(numbering));
         wakeConsumers(app, organizationId, numbering.through);
         // Collects the events committed meanwhile for one statement, even if several processes do this in turn.
         if (running.get(organizationId)) await pause(TOGETHER_MS);
@@ -186,7 +186,7 @@ export async function assignLeftOverCursors(
       WHERE c.organization_id = events.organization_id))) AS missed
     FROM events WHERE ${WITHOUT_CURSOR} ${only} GROUP BY organization_id`;
   const missed = rows.filter((row) => row.missed).map(({ id }) => id);
-  if (missed.length > 0) await numberAllAnew(app, missed);
+  if (missed.length > 0) await restartNumbering(app, missed);
   for (const { id } of rows) announceEvents(app, id);
 }
 
@@ -194,7 +194,7 @@ export async function assignLeftOverCursors(
  * Restarts the numbering of organizations with events that the last numbering should have seen but did not, for
  * example after the database was restored on a server whose transaction counter starts at 1.
  */
-async function numberAllAnew(app: App, organizationIds: readonly string[]): Promise<void> {
+async function restartNumbering(app: App, organizationIds: readonly string[]): Promise<void> {
   app.log.warn({ organizationIds }, 'Events were left without a cursor, and get theirs now');
   await app.db.$executeRaw`
     UPDATE event_counters SET numbered_in = NULL

@@ -86,7 +86,7 @@ export function fileResponse(
 ): LinkResponse {
   return {
     status: 200,
-    body: inSnapshot(app.snapshots, (tx) => whileUsable(app, apiKeyId, lines(tx))),
+    body: inSnapshot(app.snapshots, (tx) => whileKeyIsUsable(app, apiKeyId, lines(tx))),
     contentType,
     headers: fileHeaders(name),
     countedFor: apiKeyId,
@@ -95,7 +95,7 @@ export function fileResponse(
 }
 
 /** Checks the key before each page, outside of the snapshot, which would not show a revocation. */
-async function* whileUsable(
+async function* whileKeyIsUsable(
   app: App,
   apiKeyId: string,
   pages: AsyncIterable<string>,

@@ -15,7 +15,7 @@ export function addOrganizationListener(app: App, listener: OrganizationListener
   listeners(app).push(listener);
 }
 
-export async function objectionsToForbidding(
+export async function findPremiumNumbersInUse(
   app: App,
   tx: Tx,
   organizationId: string,

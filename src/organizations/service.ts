@@ -7,7 +7,7 @@ import { newId } from '../infra/ids.ts';
 import type { Viewer } from '../viewer.ts';
 import { hashKey, newApiKey } from './api-key-secret.ts';
 import { insertApiKey, isUsable } from './api-keys.ts';
-import { objectionsToForbidding } from './listeners.ts';
+import { findPremiumNumbersInUse } from './listeners.ts';
 
 export interface UpdateOrganizationInput {
   allowPremiumNumbers?: boolean | null | undefined;
@@ -37,7 +37,7 @@ export async function updateOrganization(
       },
     });
     if (allowPremiumNumbers === false) {
-      checks.problems.push(...(await objectionsToForbidding(app, tx, organization.id)));
+      checks.problems.push(...(await findPremiumNumbersInUse(app, tx, organization.id)));
       checks.throwIfAny();
     }
     return organization;

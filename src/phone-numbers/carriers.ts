@@ -52,7 +52,7 @@ function readCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
     const path = ['provider', 'twilio'];
     const { accountSid, authToken } = input.twilio;
     const members = { accountSid, authToken };
-    if (noneGiven(members)) return storedAccount('TWILIO', path, members);
+    if (isEmptyInput(members)) return storedAccount('TWILIO', path, members);
     const sid = accountSid ?? '';
     if (accountSid && !TWILIO_SID.test(accountSid)) {
       checks.add(
@@ -69,7 +69,7 @@ function readCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
     const path = ['provider', 'telnyx'];
     const { accountSid, apiKey, publicKey, applicationSid } = input.telnyx;
     const members = { accountSid, apiKey, publicKey, applicationSid };
-    if (noneGiven(members)) return storedAccount('TELNYX', path, members);
+    if (isEmptyInput(members)) return storedAccount('TELNYX', path, members);
     const limits = { accountSid: 100, apiKey: 200, publicKey: 200, applicationSid: 40 };
     const values = required(checks, members, path, limits);
     if (!values) return undefined;
@@ -112,7 +112,7 @@ function storedAccount(
   return { provider, path, members: Object.keys(members), account: null };
 }
 
-function noneGiven(members: Record<string, Given>): boolean {
+function isEmptyInput(members: Record<string, Given>): boolean {
   return Object.values(members).every((value) => value === null || value === undefined);
 }
 

@@ -38,7 +38,7 @@ export function openStore(path: string | undefined): Store {
     closeSync(openSync(path, 'a', 0o600));
     chmodSync(path, 0o600);
   }
-  const database = openForOneself(path ?? ':memory:');
+  const database = openExclusively(path ?? ':memory:');
   const statements = {
     load: database.prepare('SELECT id, seq, body FROM records WHERE kind = ? ORDER BY seq'),
     put: database.prepare(
@@ -92,7 +92,7 @@ export function openStore(path: string | undefined): Store {
 }
 
 /** Opens the file exclusively, because memory would not contain the writes of another process. */
-function openForOneself(path: string): DatabaseSync {
+function openExclusively(path: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: LOCK_TIMEOUT_MS });
   try {
     database.exec(`

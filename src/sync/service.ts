@@ -73,7 +73,7 @@ export async function runSync<Row extends SyncRow>(
   const lease = leaseOn(app, kind, id);
   const set = Prisma.sql`
     status = CASE WHEN status = 'ACTIVE' THEN status ELSE 'CREATING'::"SyncStatus" END`;
-  if (!(await lease.claim(app.db, { when: isOutOfStep(app), set }))) {
+  if (!(await lease.claim(app.db, { when: isOutOfSync(app), set }))) {
     await runAfterLease(app, kind, id);
     return null;
   }
@@ -116,7 +116,7 @@ export async function trySync<Row extends SyncRow>(
 /** SQL condition that is true if rows of a kind have been out of sync for a while. */
 export function needsSweep(app: App, kind: Table): Prisma.Sql {
   return Prisma.sql`EXISTS (
-    SELECT 1 FROM ${Prisma.raw(kind.table)} WHERE ${isLeftOutOfStep(app, kind)})`;
+    SELECT 1 FROM ${Prisma.raw(kind.table)} WHERE ${isLeftOutOfSync(app, kind)})`;
 }
 
 /**
@@ -130,7 +130,7 @@ export async function sweepSync(
   for (let after = FIRST_ID; ; ) {
     const rows = await app.db.$queryRaw<{ id: string; organizationId: string }[]>`
       SELECT id, organization_id AS "organizationId" FROM ${Prisma.raw(kind.table)}
-      WHERE ${isLeftOutOfStep(app, kind)} AND id > ${after}::uuid
+      WHERE ${isLeftOutOfSync(app, kind)} AND id > ${after}::uuid
       ORDER BY id LIMIT ${SWEEP_BATCH}`;
     await app.jobs.enqueueMany(
       app.db,
@@ -147,9 +147,9 @@ export async function sweepSync(
   }
 }
 
-function isLeftOutOfStep(app: App, kind: Table): Prisma.Sql {
+function isLeftOutOfSync(app: App, kind: Table): Prisma.Sql {
   return Prisma.sql`${leaseIsFree(leaseColumns(kind))}
-    AND updated_at < now() - interval '30 seconds' AND ${isOutOfStep(app)}`;
+    AND updated_at < now() - interval '30 seconds' AND ${isOutOfSync(app)}`;
 }
 
 function leaseColumns({ table }: Table) {
@@ -169,7 +169,7 @@ function leaseOn(app: App, kind: Table, id: string): Lease {
  * SQL condition that is true if the row has a revision that was neither sent nor refused, or is deleted but still has
  * remote resources, or has an unanswered creation request that must have ended by now.
  */
-function isOutOfStep(app: App): Prisma.Sql {
+function isOutOfSync(app: App): Prisma.Sql {
   const seconds = app.config.ULTRAVOX_TIMEOUT_SECONDS + 60;
   return Prisma.sql`CASE WHEN deleted_at IS NULL
     THEN (synced_revision IS DISTINCT FROM revision AND refused_revision IS DISTINCT FROM revision)

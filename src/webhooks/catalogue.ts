@@ -147,6 +147,6 @@ export function eventNamesOf(type: EventType): readonly string[] {
 }
 
 /** Whether an event of the log may have to be sent to the agent's CRM webhook. */
-export function mayHaveResults(type: EventType): boolean {
+export function mayTriggerResults(type: EventType): boolean {
   return RESULTS_FROM.includes(type);
 }

@@ -6,7 +6,7 @@ import type { WebhookDeliveryStatus } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { derivedId, newId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
-import { eventNamesOf, mayHaveResults, RESULTS_EVENT } from './catalogue.ts';
+import { eventNamesOf, mayTriggerResults, RESULTS_EVENT } from './catalogue.ts';
 import { dataOf, loadSubjects, resultsOf } from './payloads.ts';
 
 export interface Message {
@@ -71,7 +71,7 @@ export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Prom
   }
   if (queued.length === 0) return 0;
   await tx.webhookMessage.createMany({ data: messages, skipDuplicates: true });
-  if (replay) await queueAgain(tx, queued, now);
+  if (replay) await requeue(tx, queued, now);
   await tx.webhookDelivery.createMany({
     data: queued.map((delivery) => ({
       ...delivery,
@@ -123,7 +123,7 @@ async function keepCalls(tx: Tx, organizationId: string, events: readonly Event[
     ORDER BY id FOR KEY SHARE`;
 }
 
-async function queueAgain(
+async function requeue(
   tx: Tx,
   queued: readonly { messageId: string; endpointId: string }[],
   now: Date,
@@ -144,7 +144,7 @@ function ordersOf({ events, endpoints, replay }: QueueOptions): Order[] {
       const wanting = open.filter((endpoint) => wants(endpoint, name) && !isAbout(event, endpoint));
       if (wanting.length > 0) orders.push({ event, name, endpoints: wanting });
     }
-    if (!mayHaveResults(event.type)) continue;
+    if (!mayTriggerResults(event.type)) continue;
     const crm = open.filter(({ agentId }) => agentId !== null && agentId === event.agentId);
     if (crm.length > 0) orders.push({ event, name: RESULTS_EVENT, endpoints: crm });
   }

@@ -29,7 +29,7 @@ const FOR_LIMITED_TOKENS = { skipTypeScopes: true, authScopes: { readCall: true 
  * Limits a token for one call or campaign to its agent. Calls of a deleted campaign can still be read. They all have
  * the agent of the campaign, so it is found without searching them.
  */
-function seenBy({ onlyCallId, onlyCampaignId }: Viewer): Prisma.AgentWhereInput[] {
+function visibleTo({ onlyCallId, onlyCampaignId }: Viewer): Prisma.AgentWhereInput[] {
   const filters: Prisma.AgentWhereInput[] = [];
   if (onlyCallId) filters.push({ calls: { some: { id: onlyCallId, deletedAt: null } } });
   if (onlyCampaignId) {
@@ -52,7 +52,7 @@ export const AgentNode = builder.prismaNode('Agent', {
   },
   // Includes deleted agents, because their calls still refer to them.
   findUnique: (id, { viewer }) => {
-    const filters = seenBy(viewer!);
+    const filters = visibleTo(viewer!);
     // Flat where possible: Prisma batches only flat lookups into one statement.
     return { id, ...ownedBy(viewer!), ...(filters.length > 0 ? { AND: filters } : {}) };
   },

@@ -9,7 +9,7 @@ import type { Viewer } from '../../viewer.ts';
 import { MAX_METADATA_ENTRIES, metadataEntries } from '../metadata.ts';
 import { placementOf, placeWaitingCalls } from '../placement/placement.ts';
 import { queuedCall } from '../placement/placement-state.ts';
-import { boundsOf, type CallSettings } from '../settings.ts';
+import { type CallSettings, durationLimitsOf } from '../settings.ts';
 import { createdEvent } from '../updates/call-update.ts';
 
 /** Input limits. Durations are those that Ultravox allows. */
@@ -112,7 +112,7 @@ export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall):
       metadataEntries: metadataEntries(made.metadata),
       settings: { ...made.settings },
       recordingEnabled: made.settings.recordingEnabled ?? agent.recordingEnabled,
-      ...boundsOf(agent, made.settings),
+      ...durationLimitsOf(agent, made.settings),
       eventCount: 1,
       createdAt: app.now(),
     },

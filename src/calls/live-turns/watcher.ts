@@ -70,7 +70,7 @@ class TurnWatcher {
     this.#app.background('watchTurns', async () => {
       try {
         while (this.wanted.size > 0 && !this.#app.closing.aborted) {
-          await this.#look().catch(this.#app.failures.recorder('watchTurns'));
+          await this.#pollLiveCalls().catch(this.#app.failures.recorder('watchTurns'));
           await pause(INTERVAL_MS, this.#app.closing);
         }
       } finally {
@@ -82,7 +82,7 @@ class TurnWatcher {
     });
   }
 
-  async #look(): Promise<void> {
+  async #pollLiveCalls(): Promise<void> {
     const live = await this.#liveCalls();
     const ids = new Set(live.map(({ id }) => id));
     for (const [id, reading] of this.#readings) {

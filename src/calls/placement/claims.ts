@@ -8,7 +8,7 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
-import { claimable, deadlineAhead, holdLimits } from './limits.ts';
+import { claimable, deadlineAhead, lockLimits } from './limits.ts';
 import { HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
 /** Age up to which a claim may be used; older claims are released. */
@@ -34,15 +34,15 @@ export interface Claims {
  */
 export async function claimWaitingCalls(app: App): Promise<Claims> {
   return app.db.$transaction(async (tx) => {
-    const room = await holdLimits(app, tx);
+    const room = await lockLimits(app, tx);
     if (room.waiting === 0) return { ids: [], retryAt: null };
-    if (room.free === 0) return { ids: [], retryAt: room.againAt(0) };
+    if (room.free === 0) return { ids: [], retryAt: room.nextCapacityAt(0) };
     const oldest = Prisma.sql`id IN (
       SELECT id FROM (
         SELECT id, organization_id, created_at, row_number() OVER (
           PARTITION BY organization_id ORDER BY created_at, id) AS turn
         FROM calls
-        WHERE ${claimable(app.now())} AND created_at > ${oldestWorthPlacing(app)}
+        WHERE ${claimable(app.now())} AND created_at > ${oldestPlaceableCreatedAt(app)}
       ) ranked
       WHERE turn <= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - (
         SELECT count(*) FROM calls
@@ -54,12 +54,14 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
     const full = claimed.length === 0;
     return {
       ids: claimed.map(({ id }) => id),
-      retryAt: full ? new Date(Date.now() + ORGANIZATION_FULL_MS) : room.againAt(claimed.length),
+      retryAt: full
+        ? new Date(Date.now() + ORGANIZATION_FULL_MS)
+        : room.nextCapacityAt(claimed.length),
     };
   });
 }
 
-export function oldestWorthPlacing(app: App): Date {
+export function oldestPlaceableCreatedAt(app: App): Date {
   return new Date(app.now().getTime() - MAX_WAIT_SECONDS * 1000);
 }
 
@@ -69,7 +71,7 @@ export function oldestWorthPlacing(app: App): Date {
  * a pause, or the claim is so old that another process may release it. Afterwards the outcome is unknown until
  * Ultravox responds.
  */
-export function takeClaim(app: App, id: string): Promise<MovedCall | null> {
+export function useClaim(app: App, id: string): Promise<MovedCall | null> {
   return claimsToTake(app).add(id);
 }
 

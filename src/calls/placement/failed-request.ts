@@ -53,7 +53,12 @@ export async function requestFailed(
 /** Handles a refusal by what may be a gateway that had already passed the request on. */
 async function refusalInDoubt(app: App, call: Call, error: UltravoxError): Promise<Date> {
   const hold = holdSeconds(error);
-  await loseAnswer(app, call, Math.max(hold, doubtSeconds(app)) + CLOCKS_DIFFER_SECONDS, true);
+  await recordLostResponse(
+    app,
+    call,
+    Math.max(hold, minLookupDelaySeconds(app)) + CLOCKS_DIFFER_SECONDS,
+    true,
+  );
   return holdCreations(app, hold);
 }
 
@@ -62,7 +67,12 @@ async function outcomeUnknown(app: App, call: Call, error: UltravoxError): Promi
     { call: call.id, error: error.message },
     'The outcome of a call creation is unknown; the call will be looked up',
   );
-  await loseAnswer(app, call, Math.min(LOOK_UP_SECONDS, app.config.CALL_CHECK_SECONDS), false);
+  await recordLostResponse(
+    app,
+    call,
+    Math.min(LOOK_UP_SECONDS, app.config.CALL_CHECK_SECONDS),
+    false,
+  );
   const refused = error.kind === 'capacity' ? holdSeconds(error) : 0;
   const hold = Math.max(refused, await holdAfterUnknownSeconds(app));
   return hold > 0 ? holdCreations(app, hold) : null;
@@ -93,7 +103,7 @@ export async function waitForAgent(
 }
 
 /** Records that only a look-up, in `seconds`, can tell the outcome of the request. */
-async function loseAnswer(
+async function recordLostResponse(
   app: App,
   { id }: Call,
   seconds: number,
@@ -101,10 +111,10 @@ async function loseAnswer(
 ): Promise<void> {
   const nextCheckAt = new Date(app.now().getTime() + seconds * 1000);
   const where = Prisma.sql`id = ${id}::uuid`;
-  await moveCalls(app.db, { transition: 'LOSE_ANSWER', nextCheckAt, isRefused }, { where });
+  await moveCalls(app.db, { transition: 'LOSE_RESPONSE', nextCheckAt, isRefused }, { where });
 }
 
-function doubtSeconds({ config }: App): number {
+function minLookupDelaySeconds({ config }: App): number {
   return Math.min(REFUSAL_DOUBT_SECONDS, config.CALL_LOST_AFTER_SECONDS);
 }
 
@@ -113,7 +123,9 @@ function doubtSeconds({ config }: App): number {
  * find its call: it was late enough after the refusal to find one.
  */
 export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
-  return refusedAt !== null && at.getTime() - refusedAt.getTime() >= doubtSeconds(app) * 1000;
+  return (
+    refusedAt !== null && at.getTime() - refusedAt.getTime() >= minLookupDelaySeconds(app) * 1000
+  );
 }
 
 /** Seconds to hold creations back after a refusal. */

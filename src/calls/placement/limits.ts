@@ -17,7 +17,7 @@ const LONGEST_PAUSE_MS = 5_000;
 const SENT_WITHIN_SECONDS = 11;
 const ARRIVES_WITHIN_SECONDS = 3;
 
-export interface Room {
+export interface LimitCapacity {
   /** Number of calls that may be claimed in this transaction. */
   free: number;
   /** Number of waiting calls without an owner that may be claimed. */
@@ -29,7 +29,7 @@ export interface Room {
   /** Minimum difference between the clock of this process and the database clock. */
   clockDifferenceMs: number;
   /** Earliest time with room for more calls, once `claimed` calls are claimed. */
-  againAt(claimed: number): Date;
+  nextCapacityAt(claimed: number): Date;
 }
 
 /**
@@ -83,7 +83,7 @@ export const RECENT_CLAIMS = Prisma.sql`(
  * `statement_timestamp()` is late enough, since the statement starts after the lock is held; `clock_timestamp()` would
  * prevent the use of the index.
  */
-export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
+export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCapacity> {
   // A process that hangs or loses its connection must not block the others, whether it holds or awaits the lock.
   await tx.$executeRaw`
     SELECT set_config('idle_in_transaction_session_timeout', ${`${LONGEST_PAUSE_MS}`}, true),
@@ -149,7 +149,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
   const holdUntil = use?.hold_until;
   if (holdUntil) {
     const again = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
-    return { free: 0, waiting, ahead, hasReleased, clockDifferenceMs, againAt: again };
+    return { free: 0, waiting, ahead, hasReleased, clockDifferenceMs, nextCapacityAt: again };
   }
   const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use?.second ?? 0);
   const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use?.minute ?? 0);
@@ -161,7 +161,7 @@ export async function holdLimits({ config, now }: App, tx: Tx): Promise<Room> {
     ahead,
     hasReleased,
     clockDifferenceMs,
-    againAt(claimed) {
+    nextCapacityAt(claimed) {
       const now = Date.now();
       return new Date(
         Math.max(

@@ -35,7 +35,7 @@ const IS_CALLER_ID: Objection = {
  * statement that uses the claim checks the do-not-call list for all forms of a canonical number. A failing query
  * throws, so that nothing is dialed.
  */
-export async function objectionTo(app: App, call: Call): Promise<Objection | null> {
+export async function findDialingObjection(app: App, call: Call): Promise<Objection | null> {
   const { phoneNumber } = call;
   if (phoneNumber === null) return null;
   const isCanonical = canonicalPhoneNumber(phoneNumber) === phoneNumber;

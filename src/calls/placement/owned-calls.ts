@@ -7,7 +7,7 @@ import { type Agent, Prisma } from '../../generated/prisma/client.ts';
 import type { NewEvent } from '../../live/log.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
 import { metadataEntries } from '../metadata.ts';
-import { boundsOf } from '../settings.ts';
+import { durationLimitsOf } from '../settings.ts';
 import { createdEvent } from '../updates/call-update.ts';
 import { claimedColumns, endOfPlacement, moveCalls, queuedCall } from './placement-state.ts';
 
@@ -33,7 +33,7 @@ export interface OwnedCall {
 
 /**
  * Builds the INSERT of calls with their claims, for a statement of the caller, and the events to append, by
- * organization. The caller holds the limits (`holdLimits`), inserts no more calls than they allow, and passes the
+ * organization. The caller holds the limits (`lockLimits`), inserts no more calls than they allow, and passes the
  * calls to `placeClaimedCalls` after the commit.
  */
 export function claimedCallsToInsert(
@@ -43,7 +43,7 @@ export function claimedCallsToInsert(
 ): { insert: Prisma.Sql; events: Map<string, NewEvent[]> } {
   const createdAt = app.now();
   const rows = calls.map((call) => {
-    const { maxDurationSeconds, joinTimeoutSeconds } = boundsOf(call.agent, {});
+    const { maxDurationSeconds, joinTimeoutSeconds } = durationLimitsOf(call.agent, {});
     return {
       id: call.id,
       organization_id: call.organizationId,

@@ -21,7 +21,7 @@ const TRANSITIONS = {
   /** As far as a look-up can show, the request was not carried out; it may be sent again. */
   POSTPONE: { from: ['SENDING', 'UNKNOWN'], to: 'QUEUED' },
   /** The response was lost, or may not come from Ultravox. Only a refusal is sent again, after a look-up. */
-  LOSE_ANSWER: { from: ['SENDING'], to: 'UNKNOWN' },
+  LOSE_RESPONSE: { from: ['SENDING'], to: 'UNKNOWN' },
   /** Ultravox has the call. It may report so at any time, whatever was assumed before. */
   ACCEPT: {
     from: ['QUEUED', 'CLAIMED', 'SENDING', 'UNKNOWN', 'REFUSED', 'NOT_CREATED', 'WITHDRAWN'],
@@ -30,7 +30,7 @@ const TRANSITIONS = {
   /** The request was certainly not carried out, and the call ends. */
   REFUSE: { from: ['SENDING', 'UNKNOWN'], to: 'REFUSED' },
   /** Ultravox still has no such call after the time limit, and the call ends. */
-  DISPROVE: { from: ['SENDING', 'UNKNOWN'], to: 'NOT_CREATED' },
+  CONFIRM_NOT_CREATED: { from: ['SENDING', 'UNKNOWN'], to: 'NOT_CREATED' },
   /** The call ends before it was sent. */
   WITHDRAW: { from: ['QUEUED', 'CLAIMED'], to: 'WITHDRAWN' },
 } as const satisfies Record<string, Transition>;
@@ -64,7 +64,7 @@ export type Move =
   | { transition: 'RELEASE' | 'POSTPONE'; notBefore: Date | null }
   /** When to look up the call unless its response arrives first, and when to close it as lost. */
   | { transition: 'SEND'; nextCheckAt: Date; lostAt: Prisma.Sql }
-  | { transition: 'LOSE_ANSWER'; nextCheckAt: Date; isRefused: boolean };
+  | { transition: 'LOSE_RESPONSE'; nextCheckAt: Date; isRefused: boolean };
 
 export type MovedCall = Pick<Call, 'id' | 'owner' | 'placeBefore' | 'sentAt'>;
 
@@ -98,7 +98,7 @@ function assignments(move: Move): Prisma.Sql {
     case 'SEND':
       return Prisma.sql`sent_at = clock_timestamp(), next_check_at = ${move.nextCheckAt}::timestamptz,
         lost_at = ${move.lostAt}`;
-    case 'LOSE_ANSWER':
+    case 'LOSE_RESPONSE':
       return Prisma.sql`next_check_at = ${move.nextCheckAt}::timestamptz,
         refused_at = CASE WHEN ${move.isRefused} THEN clock_timestamp() END`;
   }
@@ -141,7 +141,7 @@ export const PLACEMENT_OF_ROWS = Prisma.sql`
   claimed_at = r.claimed_at, place_not_before = r.place_not_before`;
 
 /** Transitions that can end a call. */
-export type EndTransition = 'WITHDRAW' | 'REFUSE' | 'DISPROVE' | 'LOSE_ANSWER';
+export type EndTransition = 'WITHDRAW' | 'REFUSE' | 'CONFIRM_NOT_CREATED' | 'LOSE_RESPONSE';
 
 /** Columns to set when a locked call ends. */
 export function endOfPlacement(call: Pick<Call, 'placement'>, transition: EndTransition) {

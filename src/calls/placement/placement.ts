@@ -27,12 +27,12 @@ import { UltravoxError } from '../../ultravox/error.ts';
 import type { StartAgentCallRequest } from '../../ultravox/wire.ts';
 import { notifyClaimsReleased } from '../listeners.ts';
 import { applyCreationResponse } from '../ultravox/responses.ts';
-import { abandonedAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, takeClaim } from './claims.ts';
+import { abandonedAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, useClaim } from './claims.ts';
 import { creationHold, recordRefusal } from './creation-hold.ts';
 import { type CallWithParts, requestFor, withParts } from './creation-request.ts';
 import { requestFailed, waitForAgent } from './failed-request.ts';
 import { CALLS_WAIT } from './limits.ts';
-import { isListed, ON_DO_NOT_CALL_LIST, objectionTo } from './objections.ts';
+import { findDialingObjection, isListed, ON_DO_NOT_CALL_LIST } from './objections.ts';
 import { moveCalls } from './placement-state.ts';
 import { failCall, failUnwantedCall, postponeCall, releaseClaim } from './requeue.ts';
 
@@ -62,14 +62,14 @@ export function placeWaitingCalls(app: App): Promise<void> {
 const claims = perInstance((app: App) => oneAtATime(() => claimAndPlace(app)));
 
 async function claimAndPlace(app: App): Promise<void> {
-  if (app.closing.aborted || !(await anyWaits(app))) return;
+  if (app.closing.aborted || !(await hasWaitingCalls(app))) return;
   const { ids, retryAt } = await claimWaitingCalls(app);
   placeClaimedCalls(app, ids);
   wakeAt(app, retryAt);
 }
 
 /** Checks for waiting calls without the lock of the limits. */
-async function anyWaits(app: App): Promise<boolean> {
+async function hasWaitingCalls(app: App): Promise<boolean> {
   const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${CALLS_WAIT} AS waits`;
   return row?.waits === true;
 }
@@ -125,7 +125,7 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
   const { id, agent } = call;
   if (!request || !agent.remoteId) return false;
   const usedAt = app.now();
-  const claim = await takeClaim(app, id);
+  const claim = await useClaim(app, id);
   if (!claim) {
     if (await isListed(app, call)) await failUnwantedCall(app, id, ON_DO_NOT_CALL_LIST);
     else await giveUpClaim(app, id);
@@ -157,7 +157,7 @@ async function prepareRequest(
   call: CallWithParts,
 ): Promise<StartAgentCallRequest | null> {
   const { id, agent } = call;
-  const objection = await objectionTo(app, call);
+  const objection = await findDialingObjection(app, call);
   if (objection) {
     await failUnwantedCall(app, id, objection);
   } else if (agent.deletedAt && call.owner) {

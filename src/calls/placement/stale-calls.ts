@@ -2,7 +2,7 @@
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { endCallLocally } from '../updates/local-end.ts';
-import { oldestWorthPlacing } from './claims.ts';
+import { oldestPlaceableCreatedAt } from './claims.ts';
 import { updateLockedCall } from './requeue.ts';
 
 const STALE_BATCH = 200;
@@ -53,6 +53,6 @@ async function staleCalls(app: App, except: readonly string[]): Promise<StaleCal
   return app.db.$queryRaw<StaleCall[]>`
     SELECT id, coalesce(${isLate}, false) AS "isLate" FROM calls
     WHERE placement = 'QUEUED' AND owner IS NULL AND id <> ALL(${[...except]}::uuid[])
-      AND (created_at <= ${oldestWorthPlacing(app)}::timestamptz OR ${isLate})
+      AND (created_at <= ${oldestPlaceableCreatedAt(app)}::timestamptz OR ${isLate})
     LIMIT ${STALE_BATCH}`;
 }

@@ -14,7 +14,7 @@ const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL
 const heldBackOf = perInstance((_app: App) => new HeldBack());
 
 /** SQL condition: whether there is a call that may have to be ended. */
-export function hasCallsUnderWay(): Prisma.Sql {
+export function hasActiveOutboundCalls(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${UNDER_WAY})`;
 }
 

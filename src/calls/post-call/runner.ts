@@ -65,7 +65,7 @@ function isDue(now: Date): Prisma.Sql {
 }
 
 /** SQL condition: whether a step has been due for so long that no process seems about to run it. */
-export function hasForgottenSteps(app: App): Prisma.Sql {
+export function hasOverdueSteps(app: App): Prisma.Sql {
   const before = new Date(app.now().getTime() - FORGOTTEN_MS);
   return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
 }
@@ -105,9 +105,9 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<b
   if (free <= 0) return false;
   const runs = sharedRunsOf(app, lane);
   runs?.begin();
-  const { claimed, laterInMs } = await claimSteps(app, lane, free);
+  const { claimed, nextDueInMs } = await claimSteps(app, lane, free);
   for (const step of claimed) running.add(step);
-  if (laterInMs !== null) runs?.requestHere(laterInMs);
+  if (nextDueInMs !== null) runs?.requestHere(nextDueInMs);
   const mayBeMore = claimed.some((step) => hasNoRoom(app, lane, step));
   for (const step of claimed) {
     app.background('runPostCallStep', async () => {
@@ -139,7 +139,7 @@ function runningByOrganization(app: App, lane: Lane): Map<string, number> {
 interface Claim {
   claimed: ClaimedStep[];
   /** Milliseconds until the next step of the lane is due; null if none is planned. */
-  laterInMs: number | null;
+  nextDueInMs: number | null;
 }
 
 /** Claims due steps, preferring organizations with the fewest, including running ones. */
@@ -190,7 +190,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
     claimed: rows.flatMap(({ laterAt: _laterAt, ...row }) =>
       row.id === null ? [] : claimedStep(row, leaseId),
     ),
-    laterInMs: laterAt ? laterAt.getTime() - now.getTime() : null,
+    nextDueInMs: laterAt ? laterAt.getTime() - now.getTime() : null,
   };
 }
 

@@ -12,7 +12,7 @@ import { wakeWorkers } from './wake.ts';
 const FIRST_DELAY_MS = 1_500;
 
 /** Whether the call needs post-call steps: somebody may have talked. */
-function hasAfterwards(call: Call): boolean {
+function needsPostCallSteps(call: Call): boolean {
   // It is unknown whether a lost call was answered.
   return call.ultravoxId !== null && (call.answeredAt !== null || call.endReason === 'UNKNOWN');
 }
@@ -24,7 +24,7 @@ function hasAfterwards(call: Call): boolean {
  * @param only condition on the rows `r`, such as that the call `r.call_id` was changed.
  */
 export function startPostCallSteps(app: App, calls: readonly Call[], only: Prisma.Sql): Prisma.Sql {
-  const answered = calls.filter(hasAfterwards);
+  const answered = calls.filter(needsPostCallSteps);
   const firstAt = new Date(app.now().getTime() + FIRST_DELAY_MS);
   const rows = answered.flatMap(({ id, organizationId }) =>
     POST_CALL_STEPS.map(({ kind, after }) => ({
@@ -46,7 +46,7 @@ const FIRST = POST_CALL_STEPS.flatMap(({ kind, after }) => (after.length === 0 ?
 
 /** Wakes the workers for the first steps of a call that has ended. Call it after the commit. */
 export function wakeFirstSteps(app: App, call: Call): void {
-  if (hasAfterwards(call)) wakeWorkers(app, FIRST, FIRST_DELAY_MS);
+  if (needsPostCallSteps(call)) wakeWorkers(app, FIRST, FIRST_DELAY_MS);
 }
 
 /**

@@ -88,7 +88,7 @@ export async function serveRecording(
       return { ...answer, body: '' };
     }
     const { apiKeyId } = permission;
-    const body = whileAllowed(app, apiKeyId, answer.body);
+    const body = whileKeyIsUsable(app, apiKeyId, answer.body);
     const closed = (): void => connection.abort();
     return { ...answer, body, countedFor: apiKeyId, countedAs: 'RECORDING', closed };
   } catch (error) {
@@ -177,7 +177,7 @@ function answerWith(
 }
 
 /** Passes chunks on as long as the key is usable and chunks keep arriving. */
-async function* whileAllowed(
+async function* whileKeyIsUsable(
   app: App,
   apiKeyId: string,
   chunks: AsyncIterable<Uint8Array>,

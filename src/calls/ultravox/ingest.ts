@@ -7,7 +7,7 @@ import { appendEvents } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
 import { acceptance, reportedCall } from '../placement/placement-state.ts';
-import { boundsOf } from '../settings.ts';
+import { durationLimitsOf } from '../settings.ts';
 import { isEnded } from '../status.ts';
 import { createdEvent } from '../updates/call-update.ts';
 import { endAtUltravox, hangUp } from '../updates/end.ts';
@@ -95,7 +95,7 @@ async function insertInboundCall(
       phoneNumber: from,
       ownNumber: number?.phoneNumber ?? to,
       recordingEnabled: seen.recordingEnabled,
-      ...boundsOf({ maxDuration: seen.maxDuration, joinTimeout: seen.joinTimeout }, {}),
+      ...durationLimitsOf({ maxDuration: seen.maxDuration, joinTimeout: seen.joinTimeout }, {}),
       ...reportedCall(seen.callId, createdAt),
       nextCheckAt: app.now(),
       eventCount: 1,

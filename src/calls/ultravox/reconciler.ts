@@ -157,9 +157,9 @@ async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
   if (isRefused(call) && isRefusalConfirmed(app, call, startedAt)) {
     return placeRefusedCall(app, call);
   }
-  if (isRefused(call) || (!known && !isLookedForLongEnough(app, call, startedAt))) {
-    const nextCheckAt = new Date(app.now().getTime() + lookAgainMs(app));
-    await app.db.call.updateMany({ where: sameSend(call), data: { nextCheckAt } });
+  if (isRefused(call) || (!known && !hasBeenSearchedLongEnough(app, call, startedAt))) {
+    const nextCheckAt = new Date(app.now().getTime() + nextLookupMs(app));
+    await app.db.call.updateMany({ where: isSameRequest(call), data: { nextCheckAt } });
     return;
   }
   const [before, after] = await app.db.$transaction(async (tx) => {
@@ -176,7 +176,10 @@ async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
     const end = locked.endRequestedAt
       ? ({ status: 'CANCELLED', endReason: 'CANCELLED' } as const)
       : ({ status: 'FAILED', endReason: 'SYSTEM_ERROR', failure: NEVER_CREATED } as const);
-    return [locked, await endCallLocally(app, tx, locked, { transition: 'DISPROVE', ...end })];
+    return [
+      locked,
+      await endCallLocally(app, tx, locked, { transition: 'CONFIRM_NOT_CREATED', ...end }),
+    ];
   });
   if (!after) return;
   announceUpdate(app, before, after);
@@ -196,7 +199,7 @@ function refusedUntil({ refusedAt }: Call): Date {
   return new Date((refusedAt?.getTime() ?? 0) + MAX_REFUSED_MS);
 }
 
-function isLookedForLongEnough(app: App, call: Call, at: Date): boolean {
+function hasBeenSearchedLongEnough(app: App, call: Call, at: Date): boolean {
   const sentAt = (call.sentAt ?? call.createdAt).getTime();
   // Not before the request itself has certainly ended.
   const seconds = Math.max(app.config.CALL_LOST_AFTER_SECONDS, requestEndsWithin(app));
@@ -206,12 +209,12 @@ function isLookedForLongEnough(app: App, call: Call, at: Date): boolean {
 const NEVER_CREATED =
   'The creation of the call was interrupted, and Ultravox has no such call. Nobody was called.';
 
-function lookAgainMs({ config }: App): number {
+function nextLookupMs({ config }: App): number {
   return Math.min(LOOK_AGAIN_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
 }
 
 /** Filter that matches the call unless its placement has changed since it was read. */
-function sameSend({ id, placement, sentAt }: Call) {
+function isSameRequest({ id, placement, sentAt }: Call) {
   return { id, placement, sentAt };
 }
 
@@ -238,16 +241,16 @@ async function unreachable(
     if (after) announceUpdate(app, before, after);
     return;
   }
-  const wait = Math.max(lookAgainMs(app), (error.retryAfterSeconds ?? 0) * 1000);
+  const wait = Math.max(nextLookupMs(app), (error.retryAfterSeconds ?? 0) * 1000);
   const soon = now.getTime() + Math.min(wait, app.config.CALL_CHECK_SECONDS * 1000);
   const fails = error.kind === 'unreachable' || error.kind === 'capacity';
-  if (fails && !call.ultravoxId && !isLookedForLongEnough(app, call, startedAt)) {
+  if (fails && !call.ultravoxId && !hasBeenSearchedLongEnough(app, call, startedAt)) {
     // Another creation would be no more likely to succeed.
     await holdCreations(app, (soon - now.getTime()) / 1000 + HOLD_LONGER_SECONDS);
   }
   const nextCheckAt = new Date(Math.min(soon, lostAt?.getTime() ?? soon));
   await app.db.call.updateMany({
-    where: sameSend(call),
+    where: isSameRequest(call),
     data: { nextCheckAt: nextCheckAt > now ? nextCheckAt : new Date(soon) },
   });
 }

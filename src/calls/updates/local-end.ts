@@ -51,6 +51,6 @@ export async function endCallLocally(
  */
 export async function closeLostCall(app: App, tx: Tx, call: Call, failure: string): Promise<Call> {
   if (!holdsSlot(call) || call.placement === 'CLAIMED') return call;
-  const transition = call.placement === 'SENDING' ? 'LOSE_ANSWER' : null;
+  const transition = call.placement === 'SENDING' ? 'LOSE_RESPONSE' : null;
   return endCallLocally(app, tx, call, { transition, ...endOfLostCall(call.status), failure });
 }

@@ -1,7 +1,7 @@
 /** Chooses the caller ID of a call by the rotation strategy of its campaign. A number never calls itself. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
-import { anyNumber, nextNumbers, numberOfBlock } from '../schedule/number-rotation.ts';
+import { nextNumbers, numberOfBlock, seededNumber } from '../schedule/number-rotation.ts';
 import type { DueContact } from './due-contacts.ts';
 
 export interface CallerIdChoice {
@@ -56,6 +56,6 @@ export function chooseCallerId({
         ),
       );
     case 'RANDOM':
-      return choose(other(anyNumber({ numbers: numbers.length, seed: callId })));
+      return choose(other(seededNumber({ numbers: numbers.length, seed: callId })));
   }
 }

@@ -3,7 +3,7 @@ import type { Tx } from '../../app.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
 import { type ContactMove, moveContacts } from '../contacts/contact-transitions.ts';
-import { endInsteadOfCall } from '../outcomes/earlier-calls.ts';
+import { endIfNotCallable } from '../outcomes/earlier-calls.ts';
 import { chooseCallerId } from './caller-id.ts';
 import type { ContactWindow } from './contact-window.ts';
 import type { DispatchCycle } from './cycle-input.ts';
@@ -11,7 +11,7 @@ import type { CheckedContact, DueContact } from './due-contacts.ts';
 
 export interface ContactDecisions {
   attempts: Attempt[];
-  notCalled: NotCalled;
+  notCalled: UncalledContacts;
   /** Campaigns with contacts that are not called; more of their due contacts may be like these. */
   notCalledIn: ReadonlySet<string>;
   /** Next index of the caller ID rotation, by campaign. */
@@ -34,7 +34,7 @@ export function decideContacts(
   newCallId: () => string,
 ): ContactDecisions {
   const attempts: Attempt[] = [];
-  const notCalled = new NotCalled();
+  const notCalled = new UncalledContacts();
   const notCalledIn = new Set<string>();
   const rotation = new Map<string, number>();
   for (const contact of due) {
@@ -61,7 +61,7 @@ export function decideContacts(
 }
 
 /** Moves of contacts that are not called now, regardless of free slots. */
-export class NotCalled {
+export class UncalledContacts {
   readonly skipped: ContactMove<'SKIP'>[] = [];
   readonly dropped: ContactMove<'DROP_RETRY'>[] = [];
   readonly deferred: ContactMove<'DEFER'>[] = [];
@@ -77,7 +77,7 @@ export class NotCalled {
       this.skipped.push({ id, status: 'SKIPPED', skipReason: 'DO_NOT_CALL' });
       return true;
     }
-    const end = endInsteadOfCall(campaign, attempts, contact);
+    const end = endIfNotCallable(campaign, attempts, contact);
     if (end) {
       this.dropped.push({ id, ...end });
       return true;

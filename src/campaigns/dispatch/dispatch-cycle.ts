@@ -6,7 +6,7 @@
  * Ultravox.
  */
 import type { App, Tx } from '../../app.ts';
-import { holdLimits, type Room } from '../../calls/placement/limits.ts';
+import { type LimitCapacity, lockLimits } from '../../calls/placement/limits.ts';
 import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
 import { HeldBack } from '../../infra/jobs/held-back.ts';
@@ -130,13 +130,13 @@ async function dispatchOneByOne(
 
 async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
   return app.db.$transaction(async (tx) => {
-    const room = await holdLimits(app, tx);
+    const room = await lockLimits(app, tx);
     if (room.clockDifferenceMs > MAX_CLOCK_DIFFERENCE_MS) return waitForClock(app, room);
     // Calls created with `createCall` take precedence.
     const cycle = await loadCycle(app, tx, scope, room);
     if (cycle.campaigns.size === 0) {
       const stopped = cycle.free === 0 || cycle.released.length > 0;
-      return { ...NOTHING, roomAt: stopped ? room.againAt(0) : null };
+      return { ...NOTHING, roomAt: stopped ? room.nextCapacityAt(0) : null };
     }
 
     const released = decideReleasedCalls(cycle);
@@ -163,8 +163,8 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
       campaignIds: ids,
       organizationIds: [...events.byOrganization.keys(), ...ends.byOrganization.keys()],
       notCalledIn: [...contacts.notCalledIn],
-      again: claimed < cycle.free && mayFindMore(cycle, { released, contacts, campaigns }),
-      roomAt: claimed >= cycle.free ? room.againAt(claimed) : null,
+      again: claimed < cycle.free && mayHaveMoreDue(cycle, { released, contacts, campaigns }),
+      roomAt: claimed >= cycle.free ? room.nextCapacityAt(claimed) : null,
     };
   });
 }
@@ -173,7 +173,7 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
  * Calls nobody: with a wrong clock, this process would not know when people may be called. Other processes whose clocks
  * are right go on. If the database clock is the wrong one, that is just as unsafe.
  */
-function waitForClock(app: App, { clockDifferenceMs }: Room): Dispatched {
+function waitForClock(app: App, { clockDifferenceMs }: LimitCapacity): Dispatched {
   app.failures.record('clock', new Error('The clock of this process is wrong'), {
     level: 'error',
     message:
@@ -195,7 +195,7 @@ async function loadCycle(
   app: App,
   tx: Tx,
   scope: CampaignScope,
-  room: Room,
+  room: LimitCapacity,
 ): Promise<DispatchCycle> {
   // Read after acquiring the lock, which may have taken a while.
   const now = app.now();
@@ -239,7 +239,7 @@ function contactsLeft(
  * Whether more may be due behind the contacts and campaigns of this cycle, which had room for all calls it made.
  * Campaigns whose organization is at its limit stay due, and the end of a call triggers the next run.
  */
-function mayFindMore(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
+function mayHaveMoreDue(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
   if (notCalled({ released, contacts }) > 0) return true;
   const active = activeCallsAfter(cycle, released.claims);
   const due = [...cycle.campaigns.values()].filter(

@@ -1,6 +1,6 @@
 /** Decides whether to claim released calls again, or to withdraw them with their attempt. */
 import type { CampaignDecisionReason } from '../../generated/prisma/enums.ts';
-import { endInsteadOfCall } from '../outcomes/earlier-calls.ts';
+import { endIfNotCallable } from '../outcomes/earlier-calls.ts';
 import type { ContactEnd } from '../outcomes/outcome.ts';
 import { isCampaignTerminal } from '../status.ts';
 import type { ReleasedCall } from './campaign-slots.ts';
@@ -65,7 +65,7 @@ function withdrawalOf(
 ): Omit<Withdrawal, 'call'> | null {
   const { campaign } = eligible;
   if (isCampaignTerminal(campaign.status)) return { reason: 'CAMPAIGN_OVER', status: 'CANCELLED' };
-  const end = endInsteadOfCall(campaign, call.attemptsBefore, call);
+  const end = endIfNotCallable(campaign, call.attemptsBefore, call);
   if (end) return { reason: end.reason, status: end.status };
   const reason = withdrawalReason(eligible, call, used);
   return reason && { reason, status: 'SCHEDULED' };

@@ -14,7 +14,7 @@ import { announceCampaigns, EventList } from '../events.ts';
 import { freeCampaigns } from '../locks.ts';
 import { isInside } from '../schedule/calling-window.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
-import { NotCalled } from './contact-decisions.ts';
+import { UncalledContacts } from './contact-decisions.ts';
 import { contactWindow } from './contact-window.ts';
 import { firstDueContacts } from './due-contacts.ts';
 
@@ -52,7 +52,7 @@ async function skipStep(app: App, campaignId: string): Promise<boolean> {
     // While the window is closed, all of its contacts wait.
     if (!isInside(window, instant)) return nothing;
     const hours = contactWindow(campaign, window, now);
-    const notCalled = new NotCalled();
+    const notCalled = new UncalledContacts();
     for (const contact of await firstDueContacts(tx, campaignId, STEP_CONTACTS, now)) {
       notCalled.add(campaign, hours(contact.timezone), contact);
     }

@@ -5,7 +5,7 @@ import {
   type ContactEnd,
   ENDED_CALL,
   type EndedCall,
-  endWithoutRetry,
+  endIfNotRetried,
   type RetrySettings,
 } from './outcome.ts';
 
@@ -33,12 +33,12 @@ export function earlierCallsOf(contactId: Prisma.Sql, attempts: Prisma.Sql): Pri
  *
  * @param attempts number of attempts before the one being decided about.
  */
-export function endInsteadOfCall(
+export function endIfNotCallable(
   campaign: RetrySettings,
   attempts: number,
   { lastCall, finalCalls }: EarlierCalls,
 ): (ContactEnd & { callId: string }) | null {
-  const end = lastCall && endWithoutRetry(campaign, attempts, lastCall);
+  const end = lastCall && endIfNotRetried(campaign, attempts, lastCall);
   if (end) return { ...end, callId: lastCall.id };
   const final = finalCalls.find((call) => isFinal(call, campaign));
   return final ? { status: 'FAILED', reason: 'NOT_RETRIED', callId: final.id } : null;

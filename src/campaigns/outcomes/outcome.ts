@@ -85,7 +85,7 @@ export function outcomeOf(
   if (call.status === 'CANCELLED') {
     return end({ ...ended, status: 'CANCELLED', reason: 'CALL_ENDED' }, false);
   }
-  const last = endWithoutRetry(campaign, contact.attempts, call);
+  const last = endIfNotRetried(campaign, contact.attempts, call);
   if (last) return end({ ...ended, ...last });
   const at = retryTime({
     attempts: contact.attempts,
@@ -115,7 +115,7 @@ export interface ContactEnd {
  *
  * @param attempts number of attempts, including this call.
  */
-export function endWithoutRetry(
+export function endIfNotRetried(
   campaign: RetrySettings,
   attempts: number,
   call: EndedCall,

@@ -7,7 +7,7 @@ import type { App, Tx } from '../../app.ts';
 import { answeredByMayChange } from '../../calls/post-call/findings.ts';
 import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
-import { HeldBack, workInHalves } from '../../infra/jobs/held-back.ts';
+import { HeldBack, workByBisection } from '../../infra/jobs/held-back.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { revokeCampaignClaims } from '../calls.ts';
@@ -67,7 +67,7 @@ async function recordInParts(
   const batch = await app.db.$queryRaw<{ id: string }[]>`
     WITH ${unrecorded} SELECT id FROM unrecorded ORDER BY ended_at LIMIT ${BATCH}`;
   const parts: RecordedOutcomes[] = [];
-  await workInHalves(
+  await workByBisection(
     batch.map(({ id }) => id),
     async (ids) => {
       const these = unrecordedWhere(Prisma.sql`a.call_id = ANY(${[...ids]}::uuid[])`);

@@ -37,7 +37,7 @@ export function numberOfBlock({
 }
 
 /** RANDOM: a number that depends only on `seed` (the ID of the call), uniformly distributed over many seeds. */
-export function anyNumber({ numbers, seed }: { numbers: number; seed: string }): number {
+export function seededNumber({ numbers, seed }: { numbers: number; seed: string }): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < seed.length; i++) {
     hash = Math.imul(hash ^ seed.charCodeAt(i), 0x01000193);

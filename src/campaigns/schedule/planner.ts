@@ -211,7 +211,7 @@ function* planByDay(
       const hours = openOfDay(group.hours, window.timezone, day, startAt);
       return intervals.length > 0 ? [{ group, hours, intervals, share: 0 }] : [];
     });
-    yield* shareOut(open, room);
+    yield* distributeShares(open, room);
     for (const { group, hours, intervals, share } of open) {
       segments.push(...spreadOverDay(group, { hours, intervals, share }));
       group.planned += share;
@@ -221,7 +221,10 @@ function* planByDay(
 }
 
 /** Assigns the capacity of a day to the first contacts of the list that can be called on it. */
-function* shareOut(open: { group: Group; share: number }[], room: number): CooperativeLoop<void> {
+function* distributeShares(
+  open: { group: Group; share: number }[],
+  room: number,
+): CooperativeLoop<void> {
   let looked = 0;
   for (let left = room; left > 0; ) {
     if (++looked % STEP === 0) yield;

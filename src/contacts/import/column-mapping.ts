@@ -64,7 +64,7 @@ export function mapColumns(
   const unmapped = columns.filter(({ column }) => !byName.has(column));
   orderPhones(columns, byName);
   guessFields(columns, unmapped);
-  nameMetadata(columns, unmapped);
+  mapToMetadata(columns, unmapped);
   if (columns.some(({ metadataKey }) => metadataKey === UNSAFE_KEY)) {
     checks.add(
       'INVALID_INPUT',
@@ -178,7 +178,7 @@ function guessFields(columns: readonly ImportColumn[], unmapped: readonly Import
 }
 
 /** Maps the remaining columns to metadata under their names. */
-function nameMetadata(columns: readonly ImportColumn[], unmapped: readonly ImportColumn[]): void {
+function mapToMetadata(columns: readonly ImportColumn[], unmapped: readonly ImportColumn[]): void {
   const keys = new Set(columns.map(({ metadataKey }) => metadataKey));
   const named = new Set(unmapped);
   for (const column of columns) {

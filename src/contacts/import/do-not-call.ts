@@ -5,7 +5,7 @@ import { Checks } from '../../infra/checks.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
-import { putOnList } from '../do-not-call.ts';
+import { upsertEntries } from '../do-not-call.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
 import { CsvReader, cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
@@ -71,7 +71,7 @@ export async function importDoNotCall(
   let numbers: string[] = [];
   const write = async (): Promise<void> => {
     const entries = numbers.map((number) => ({ phone_number: number, reason, source }));
-    const added = await putOnList(app.db, { ...ownedBy(viewer), now: app.now() }, entries);
+    const added = await upsertEntries(app.db, { ...ownedBy(viewer), now: app.now() }, entries);
     result.addedCount += added;
     result.presentCount += numbers.length - added;
     numbers = [];

@@ -106,7 +106,7 @@ function candidatesFor(words: readonly string[]): Candidate[] {
     const encoding = name as FileEncoding;
     const decoder = new TextDecoder(ENCODINGS[encoding]);
     const decoded = words.map((word) => decoder.decode(Buffer.from(word, 'latin1')));
-    if (!makesSense(decoded, alphabets)) continue;
+    if (!looksPlausible(decoded, alphabets)) continue;
     const key = decoded.join(' ');
     if (!readings.has(key)) readings.set(key, { encoding, words: decoded });
   }
@@ -114,7 +114,7 @@ function candidatesFor(words: readonly string[]): Candidate[] {
 }
 
 /** Whether all letters belong to one alphabet, and letters and symbols stand where they can occur. */
-function makesSense(words: readonly string[], alphabets: readonly string[]): boolean {
+function looksPlausible(words: readonly string[], alphabets: readonly string[]): boolean {
   const letters = new Set<string>();
   for (const word of words) {
     if (!isPlausible(word)) return false;

@@ -111,7 +111,7 @@ export function withoutHttp(error: GraphQLError): GraphQLError {
 }
 
 /** The error as sent in an HTTP response: without the original error, which quotes the request body. */
-export function asAnswered(error: GraphQLError): GraphQLError {
+export function toResponseError(error: GraphQLError): GraphQLError {
   if (!(error instanceof GraphQLError)) return error;
   const { originalError, http, ...extensions } = error.extensions;
   if (originalError === undefined && extensions.code !== 'QUERY_TOO_COSTLY') return error;

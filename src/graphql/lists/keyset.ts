@@ -42,7 +42,7 @@ export function behind(
   const equal: Where[] = [];
   terms.forEach((term, index) => {
     const value = position[index] ?? null;
-    const further = furtherThan(term, value);
+    const further = beyond(term, value);
     if (further) alternatives.push({ AND: [...equal, further] });
     equal.push({ [term.column]: value });
   });
@@ -51,7 +51,7 @@ export function behind(
   return bound ? { AND: [bound, { OR: alternatives }] } : { OR: alternatives };
 }
 
-function furtherThan({ column, direction, nulls }: SortTerm, value: SortValue): Where | null {
+function beyond({ column, direction, nulls }: SortTerm, value: SortValue): Where | null {
   if (value === null) return nulls === 'first' ? { [column]: { not: null } } : null;
   const further = { [column]: { [direction === 'asc' ? 'gt' : 'lt']: value } };
   return nulls === 'last' ? { OR: [further, { [column]: null }] } : further;

@@ -34,7 +34,7 @@ export function messagesFor(
     return { name, text: isNew ? text : null, values: values.map(textOf) };
   });
   const writer = new Writer(
-    messages.reduce((sum, message) => sum + mostBytes(message), FIXED_BYTES),
+    messages.reduce((sum, message) => sum + maxByteLength(message), FIXED_BYTES),
   );
   for (const { name, text, values } of messages) {
     if (text !== null) writer.message('P', () => writer.string(name).string(text).int16(0));
@@ -57,7 +57,7 @@ interface Message {
   values: readonly string[];
 }
 
-function mostBytes({ name, text, values }: Message): number {
+function maxByteLength({ name, text, values }: Message): number {
   const characters = values.reduce((sum, value) => sum + value.length, (text ?? '').length);
   const names = 2 * name.length;
   return (characters + names) * BYTES_OF_CHARACTER + values.length * BYTES_OF_LENGTH + FIXED_BYTES;
@@ -67,8 +67,8 @@ class Writer {
   readonly #buffer: Buffer;
   #end = 0;
 
-  constructor(mostBytes: number) {
-    this.#buffer = Buffer.allocUnsafe(mostBytes);
+  constructor(maxByteLength: number) {
+    this.#buffer = Buffer.allocUnsafe(maxByteLength);
   }
 
   bytes(): Buffer {

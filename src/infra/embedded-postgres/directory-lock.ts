@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { birthmark, isAlive, waitUntil } from '../processes.ts';
+import { isAlive, processStartTime, waitUntil } from '../processes.ts';
 
 /**
  * Runs the action under an exclusive lock on a file. The kernel releases the lock when its holder dies,
@@ -43,7 +43,7 @@ export class Users {
   async add(): Promise<() => Promise<void>> {
     await mkdir(this.#directory, { recursive: true });
     const file = path.join(this.#directory, `${process.pid}.${randomUUID()}`);
-    await writeFile(file, await birthmark(process.pid));
+    await writeFile(file, await processStartTime(process.pid));
     return () => rm(file, { force: true });
   }
 
@@ -58,7 +58,7 @@ export class Users {
     const file = path.join(this.#directory, name);
     const pid = Number.parseInt(name, 10);
     const mark = await readFile(file, 'utf8');
-    if ((await isAlive(pid)) && (await birthmark(pid)) === mark) return true;
+    if ((await isAlive(pid)) && (await processStartTime(pid)) === mark) return true;
     await rm(file, { force: true });
     return false;
   }

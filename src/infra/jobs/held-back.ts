@@ -32,7 +32,7 @@ export class HeldBack {
  *
  * @param failed called with an item that fails alone. An error that it throws ends the work.
  */
-export async function workInHalves<Item>(
+export async function workByBisection<Item>(
   items: readonly Item[],
   work: (items: readonly Item[]) => Promise<void>,
   failed: (item: Item, error: unknown) => void,
@@ -47,7 +47,7 @@ export async function workInHalves<Item>(
       return;
     }
     const middle = Math.ceil(items.length / 2);
-    await workInHalves(items.slice(0, middle), work, failed);
-    await workInHalves(items.slice(middle), work, failed);
+    await workByBisection(items.slice(0, middle), work, failed);
+    await workByBisection(items.slice(middle), work, failed);
   }
 }

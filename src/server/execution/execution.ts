@@ -10,9 +10,9 @@ import {
 import type { Plugin } from 'graphql-yoga';
 import type { App } from '../../app.ts';
 import {
-  asAnswered,
   toDocumentError,
   toGraphQLError,
+  toResponseError,
   toSyntaxError,
 } from '../../graphql/errors/errors.ts';
 import { executeQuery } from '../../graphql/executor/query-executor.ts';
@@ -83,7 +83,7 @@ export function executionPlugin(
     },
     onResultProcess({ result, setResult }) {
       if (Array.isArray(result) || !('errors' in result) || !result.errors) return;
-      setResult({ ...result, errors: result.errors.map(asAnswered) });
+      setResult({ ...result, errors: result.errors.map(toResponseError) });
     },
     onValidate() {
       return ({ result, setResult }) =>

@@ -25,7 +25,7 @@ function later(record: CallRecord, from: number, simulatedMs: number): number {
   return from + simulatedMs / record.speed;
 }
 
-export function armNewCall(world: World, record: CallRecord): void {
+export function scheduleNewCall(world: World, record: CallRecord): void {
   const { answerAfterMs, giveUpAfterMs } = record.plan;
   if (answerAfterMs !== null) {
     world.scheduler.plan('answer', record.callId, later(record, record.createdAt, answerAfterMs));

@@ -28,7 +28,7 @@ import {
   type World,
 } from '../world.ts';
 import { checkCallBody, checkMetadata, mediumName, overrideTools } from './call-checks.ts';
-import { armNewCall } from './call-state.ts';
+import { scheduleNewCall } from './call-state.ts';
 import { planCall } from './scenario.ts';
 
 /** Members of an agent call that replace those of the template. */
@@ -234,7 +234,7 @@ function openCall(
       agentId: record.agentId,
     });
   }
-  armNewCall(world, record);
+  scheduleNewCall(world, record);
   world.emit('call.started', record);
   return record;
 }

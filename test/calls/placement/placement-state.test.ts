@@ -94,7 +94,7 @@ const MOVES: Partial<Record<PlacementTransition, Move>> = {
   RELEASE: { transition: 'RELEASE', notBefore: null },
   SEND: { transition: 'SEND', nextCheckAt: LATER, lostAt: Prisma.sql`${LATER}::timestamptz` },
   POSTPONE: { transition: 'POSTPONE', notBefore: LATER },
-  LOSE_ANSWER: { transition: 'LOSE_ANSWER', isRefused: false, nextCheckAt: LATER },
+  LOSE_RESPONSE: { transition: 'LOSE_RESPONSE', isRefused: false, nextCheckAt: LATER },
 };
 
 const casesOf = <T>(keys: readonly T[]) =>
@@ -134,7 +134,7 @@ describe('moveCalls', () => {
 });
 
 describe('endOfPlacement and acceptance', () => {
-  const ends = TRANSITIONS.filter((one) => !(one in MOVES) || one === 'LOSE_ANSWER');
+  const ends = TRANSITIONS.filter((one) => !(one in MOVES) || one === 'LOSE_RESPONSE');
 
   it.each(casesOf(ends))('%s: from %s', async (transition, state) => {
     const { from, to } = PLACEMENT_TRANSITIONS[transition];

@@ -121,7 +121,7 @@ async function appearAtUltravox(campaignId: string, callId: string): Promise<voi
 }
 
 /** Runs a campaign of two contacts to its end, with this many dials. Returns the contact that failed. */
-async function endWithoutRetry(id: string, dials = 2) {
+async function endIfNotRetried(id: string, dials = 2) {
   const campaign = await until('the end', async () => {
     await runOnce();
     const shown = await showCampaign(operator, id);
@@ -221,7 +221,7 @@ describe('a claimed call', () => {
     await loseRequest(callIds[0]!);
     await appearAtUltravox(id, callIds[0]!);
     await finish(id, [callIds[1]!]);
-    const failed = await endWithoutRetry(id);
+    const failed = await endIfNotRetried(id);
     expect(failed).toMatchObject({ attempts: 1, endReason: 'SYSTEM_ERROR' });
   });
 
@@ -251,7 +251,7 @@ describe('a claimed call', () => {
     await prepare(retry);
     await appearAtUltravox(id, callIds[0]!);
     await placeClaimedCalls(server.app, [retry]);
-    const failed = await endWithoutRetry(id);
+    const failed = await endIfNotRetried(id);
     expect(failed).toMatchObject({ attempts: 1, endReason: 'SYSTEM_ERROR' });
     const { placement } = await server.app.db.call.findUniqueOrThrow({ where: { id: retry } });
     expect(placement).toBe('WITHDRAWN');
@@ -270,7 +270,7 @@ describe('a claimed call', () => {
       data: { dncQuote: 'Leave me alone.' },
     });
     await placeClaimedCalls(server.app, [retry]);
-    expect(await endWithoutRetry(id, 1)).toMatchObject({ attempts: 1 });
+    expect(await endIfNotRetried(id, 1)).toMatchObject({ attempts: 1 });
   });
 
   it('is not sent by a process that stood still until the call counted as never created', async () => {
