@@ -40,7 +40,7 @@ export function ownedBy(viewer: Viewer): { organizationId: string } {
 }
 
 /** Like `ownedBy`, without deleted rows, for tables with `deleted_at`. */
-export function existingOf(viewer: Viewer): { organizationId: string; deletedAt: null } {
+export function ownedAndNotDeleted(viewer: Viewer): { organizationId: string; deletedAt: null } {
   return { ...ownedBy(viewer), deletedAt: null };
 }
 
@@ -72,7 +72,7 @@ export function secretBytes(
 }
 
 /** Filter for rows deleted by an earlier run under the same idempotency key. Null without a key. */
-export function deletedEarlier(
+export function deletedByEarlierRun(
   viewer: Viewer,
 ): { organizationId: string; deletedAt: { gte: Date } } | null {
   const { idempotency } = viewer;

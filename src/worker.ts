@@ -45,7 +45,7 @@ import { type PeriodicTask, startPeriodicTasks } from './infra/jobs/periodic-tas
 import { checkIndexing, indexingIsDue } from './knowledge-bases/indexing.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './knowledge-bases/sync.ts';
 import { type EventConsumer, startConsumers } from './live/consumers.ts';
-import { assignLeftOverCursors, hasLeftOverCursors } from './live/log.ts';
+import { hasUnnumberedEvents, numberMissedEvents } from './live/log.ts';
 import { dropExpiredEvents } from './live/partitions.ts';
 import { allowSipCalls, allowSipCallsJob, telephonyConfigSync } from './phone-numbers/sync.ts';
 import { dropExpiredIdempotencyKeys } from './server/execution/idempotency.ts';
@@ -212,10 +212,10 @@ const PERIODIC: readonly Periodic[] = [
     run: eraseDeletedContacts,
   },
   {
-    name: 'assignLeftOverCursors',
+    name: 'numberMissedEvents',
     everySeconds: 10,
-    hasWork: hasLeftOverCursors,
-    run: (app) => assignLeftOverCursors(app),
+    hasWork: hasUnnumberedEvents,
+    run: (app) => numberMissedEvents(app),
   },
   sweep('sweepVoices', voiceSync),
   sweep('sweepTools', toolSync),

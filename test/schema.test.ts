@@ -13,7 +13,7 @@ import {
 } from 'graphql';
 import { scalars } from 'truedy-graphql/scalars';
 import { describe, expect, it } from 'vitest';
-import { endsWithCredential } from '../src/graphql/credential-end.ts';
+import { expiresWithCredential } from '../src/graphql/credential-expiry.ts';
 import { createLogger } from '../src/infra/logger.ts';
 import { findMissingMigration } from '../src/infra/migrations/migration-cli.ts';
 import { printedSchema } from '../src/server/print-schema.ts';
@@ -134,7 +134,7 @@ describe('fields whose values end with the API key or token of the request', () 
       'ContactImport.problemsUrl',
       'ContactImport.warningsUrl',
     ]);
-    const marked = fields.filter(({ field }) => endsWithCredential(field)).map(nameOf);
+    const marked = fields.filter(({ field }) => expiresWithCredential(field)).map(nameOf);
     expect(marked).toEqual(expect.arrayContaining(described.map(nameOf)));
   });
 });

@@ -8,7 +8,7 @@ import { announceEvents, appendEvents } from '../live/log.ts';
 import { unassignAgent } from '../phone-numbers/service.ts';
 import { lockForDeletion } from '../sync/references.ts';
 import { enqueueSync } from '../sync/service.ts';
-import { deletedEarlier, type Viewer } from '../viewer.ts';
+import { deletedByEarlierRun, type Viewer } from '../viewer.ts';
 import { agentSync, syncAndRead } from './sync.ts';
 
 /** Maximum number of calls or campaigns listed in an error. */
@@ -24,7 +24,7 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
   const checks = new Checks();
   const id = checks.id('Agent', publicAgentId, ['id']);
   checks.throwIfAny();
-  const earlier = deletedEarlier(viewer);
+  const earlier = deletedByEarlierRun(viewer);
   if (earlier && (await app.db.agent.count({ where: { ...earlier, id: id! } })) > 0) {
     return syncAndRead(app, id!);
   }

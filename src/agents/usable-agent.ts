@@ -5,7 +5,7 @@ import type { Agent } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
 import { lockReferences } from '../sync/references.ts';
-import { existingOf, ownedBy, type Viewer } from '../viewer.ts';
+import { ownedAndNotDeleted, ownedBy, type Viewer } from '../viewer.ts';
 
 const PATH = ['agentId'];
 const NOT_FOUND = 'Agent not found.';
@@ -19,7 +19,7 @@ export async function findAgent(
 ): Promise<Agent | null> {
   const id = checks.id('Agent', publicAgentId, PATH);
   if (!id) return null;
-  const agent = await db.agent.findFirst({ where: { ...existingOf(viewer), id } });
+  const agent = await db.agent.findFirst({ where: { ...ownedAndNotDeleted(viewer), id } });
   if (!agent) checks.add('NOT_FOUND', NOT_FOUND, PATH);
   return agent;
 }

@@ -6,7 +6,7 @@ import { FIRST_ID } from '../infra/ids.ts';
 import type { JobContext } from '../infra/jobs/jobs.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { UltravoxError } from '../ultravox/error.ts';
-import { deletedEarlier, ownedBy, type Viewer } from '../viewer.ts';
+import { deletedByEarlierRun, ownedBy, type Viewer } from '../viewer.ts';
 import { removeUltravoxCallJob } from './jobs.ts';
 import { notifyCallsDeleted } from './listeners.ts';
 import { deleteTranscripts } from './post-call/transcript.ts';
@@ -34,7 +34,7 @@ export async function deleteCalls(
   if (ids.length === 0) checks.add('REQUIRED', 'Specify at least one ID.', ['ids']);
   const uuids = checks.ids({ type: 'Call', max: MAX_DELETE }, ids, ['ids']) ?? [];
   const wanted = uuids.filter((uuid) => uuid !== undefined).sort();
-  const earlier = deletedEarlier(viewer);
+  const earlier = deletedByEarlierRun(viewer);
   if (earlier && checks.problems.length === 0) {
     const deleted = await app.db.call.count({ where: { ...earlier, id: { in: wanted } } });
     if (deleted === wanted.length) return wanted;

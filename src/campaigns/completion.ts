@@ -1,7 +1,7 @@
 /** Ends campaigns: completes them after the last contact, and cancels their remaining contacts. */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
-import { inSteps } from '../infra/database/in-steps.ts';
+import { runInBatches } from '../infra/database/run-in-batches.ts';
 import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { recountContacts } from './contacts/recount.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
@@ -61,7 +61,7 @@ export async function cancelRemainingContacts(app: App): Promise<void> {
   for (const { id } of campaigns) {
     if (app.closing.aborted) return;
     try {
-      await inSteps(app.closing, (limit) => cancelSome(app, id, limit));
+      await runInBatches(app.closing, (limit) => cancelSome(app, id, limit));
     } catch (error) {
       app.failures.record('cancelRemainingContacts', error, {
         message: 'Could not cancel the waiting contacts of an ended campaign; it is tried again',

@@ -12,7 +12,7 @@ import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { canonicalTimeZone } from '../infra/time-zone.ts';
 import { appendEvents, type NewEvent } from '../live/log.ts';
 import { watchSnapshots } from '../live/snapshots.ts';
-import { deletedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { deletedByEarlierRun, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { enqueueRun, revokeCampaignClaims } from './calls.ts';
 import { enrollContacts } from './enrollment/add-contacts.ts';
 import {
@@ -284,7 +284,7 @@ export async function deleteCampaigns(
   const ids = checks.ids({ type: 'Campaign', max: MAX_DELETED }, publicIds, ['ids']);
   if (!ids || publicIds.length === 0) checks.throwIfAny();
   const known = (ids ?? []).filter((id) => id !== undefined);
-  const earlier = deletedEarlier(viewer);
+  const earlier = deletedByEarlierRun(viewer);
   if (earlier && checks.problems.length === 0) {
     const deleted = await app.db.campaign.count({ where: { ...earlier, id: { in: known } } });
     if (deleted === known.length) return known;

@@ -5,7 +5,7 @@ import type { KnowledgeSource, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { lockForDeletion } from '../sync/references.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
-import { deletedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { deletedByEarlierRun, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkDocument, type DocumentInput } from './documents.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './sync.ts';
@@ -173,7 +173,7 @@ export async function deleteKnowledgeSource(
   const checks = new Checks();
   const id = checks.id('KnowledgeSource', publicSourceId, ['id']);
   checks.throwIfAny();
-  const earlier = deletedEarlier(viewer);
+  const earlier = deletedByEarlierRun(viewer);
   if (earlier && (await app.db.knowledgeSource.count({ where: { ...earlier, id: id! } })) > 0) {
     return id!;
   }

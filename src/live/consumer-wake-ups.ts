@@ -12,7 +12,7 @@ const TOPIC = 'consumers';
  * Time to collect events for one message. With several processes, consumers wait longer anyway, so that one does the
  * work of all.
  */
-const TOGETHER_MS = 50;
+const BATCH_DELAY_MS = 50;
 const MAX_ORGANIZATIONS = 500;
 
 /** Cursor of the newest event, as a string, by organization. */
@@ -28,7 +28,8 @@ export function wakeConsumers(app: App, organizationId: string, cursor: bigint):
   const known = waiting.get(organizationId) ?? 0n;
   waiting.set(organizationId, cursor > known ? cursor : known);
   if (waiting.size >= MAX_ORGANIZATIONS) send(app);
-  else if (isFirst) app.background('wakeConsumers', () => pause(TOGETHER_MS).then(() => send(app)));
+  else if (isFirst)
+    app.background('wakeConsumers', () => pause(BATCH_DELAY_MS).then(() => send(app)));
 }
 
 function send(app: App): void {

@@ -28,12 +28,12 @@ const pages = new WeakMap<Event, readonly Event[]>();
  * The events that came from the same read of the log, or the same message, including this one. The objects that they
  * refer to are read together.
  */
-export function readTogether(event: Event): readonly Event[] {
+export function batchOf(event: Event): readonly Event[] {
   return pages.get(event) ?? [event];
 }
 
 /** Marks events as read together, and returns them. */
-export function markTogether(events: Event[]): Event[] {
+export function markAsBatch(events: Event[]): Event[] {
   for (const event of events) pages.set(event, events);
   return events;
 }
@@ -45,7 +45,7 @@ export function markTogether(events: Event[]): Event[] {
  *   version of this program.
  */
 export function decodeEvents(text: string): Event[] {
-  return markTogether((JSON.parse(text) as JsonRow[]).map(decodeRow));
+  return markAsBatch((JSON.parse(text) as JsonRow[]).map(decodeRow));
 }
 
 function decodeRow(row: JsonRow): Event {

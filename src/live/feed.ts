@@ -14,11 +14,11 @@ import { shareReads } from '../infra/shared-reads.ts';
 import { announcedEvents, type Numbering, readAnnouncement } from './announcement.ts';
 import { checkCursor } from './cursor.ts';
 import {
-  assignLeftOverCursors,
   type EventFilter,
   eventsTopicOf,
   type LogBounds,
   logBounds,
+  numberMissedEvents,
   readEvents,
 } from './log.ts';
 import { type EventStream, type LiveChannel, LogStream, type StreamSource } from './log-stream.ts';
@@ -109,7 +109,7 @@ class LogFeed implements EventFeed, StreamSource {
     if (this.#channels.size === 0) return;
     try {
       const organizationIds = [...this.#channels.keys()];
-      await assignLeftOverCursors(this.app, organizationIds);
+      await numberMissedEvents(this.app, organizationIds);
       const counters = await this.app.db.eventCounter.findMany({
         where: { organizationId: { in: organizationIds } },
       });

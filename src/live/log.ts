@@ -21,7 +21,7 @@ import {
   type Numbering,
 } from './announcement.ts';
 import { wakeConsumers } from './consumer-wake-ups.ts';
-import { decodeEvents, EVERY_COLUMN, markTogether } from './event-rows.ts';
+import { decodeEvents, EVERY_COLUMN, markAsBatch } from './event-rows.ts';
 import { partitionDays, utcDay, WITHOUT_CURSOR } from './partitions.ts';
 
 export interface NewEvent {
@@ -94,7 +94,7 @@ export function appendStatement(
 }
 
 /** Time that events appended during a numbering wait for further ones. */
-const TOGETHER_MS = 10;
+const BATCH_DELAY_MS = 10;
 
 /** Organizations whose cursors this process is assigning. True if it has to check again. */
 const assigning = perInstance<App, Map<string, boolean>>(() => new Map());
@@ -118,7 +118,7 @@ export function announceEvents(app: App, organizationId: string): void {
         app.bus.publish(eventsTopicOf(organizationId), buildAnnouncement(numbering));
         wakeConsumers(app, organizationId, numbering.through);
         // Collects the events committed meanwhile for one statement, even if several processes do this in turn.
-        if (running.get(organizationId)) await pause(TOGETHER_MS);
+        if (running.get(organizationId)) await pause(BATCH_DELAY_MS);
       } while (running.get(organizationId));
     } finally {
       running.delete(organizationId);
@@ -164,7 +164,7 @@ export async function assignCursorsOfCalls(app: App, callIds: readonly string[])
 }
 
 /** SQL condition that is true if a committed event has no cursor. */
-export function hasLeftOverCursors(): Prisma.Sql {
+export function hasUnnumberedEvents(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM events WHERE ${WITHOUT_CURSOR})`;
 }
 
@@ -173,7 +173,7 @@ export function hasLeftOverCursors(): Prisma.Sql {
  *
  * @param organizationIds organizations whose events to number; default: all.
  */
-export async function assignLeftOverCursors(
+export async function numberMissedEvents(
   app: App,
   organizationIds?: readonly string[],
 ): Promise<void> {
@@ -271,7 +271,7 @@ export async function readEvents(
     take: limit,
   };
   const selected = app.rows.findMany('Event', { select: EVERY_COLUMN, ...query });
-  return markTogether(((await selected) as Event[] | null) ?? (await app.db.event.findMany(query)));
+  return markAsBatch(((await selected) as Event[] | null) ?? (await app.db.event.findMany(query)));
 }
 
 /** SQL: the first events of an organization after a cursor, both given as SQL. */

@@ -10,11 +10,11 @@ import { type EventFilter, readEvents } from './log.ts';
 /** Number of events in a page, one for each cursor. */
 const PAGE = 500n;
 /** A subscriber that missed more events than this, and wants only few of them, reads those on its own. */
-const NEAR = 2_000n;
+const SHARED_READ_LIMIT = 2_000n;
 /** Number of cursors that one statement searches for rare events, so that it always ends in time. */
-const RANGE = 50_000n;
+const SEARCH_RANGE = 50_000n;
 /** Lifetime of a page. Objects that were read along with its events, such as a call, may be outdated by that much. */
-const KEPT_MS = 2_000;
+const PAGE_TTL_MS = 2_000;
 const MAX_PAGES = 40;
 
 interface Page {
@@ -44,7 +44,7 @@ export class MissedEvents {
   readonly #app: App;
   readonly #pages = new LRUCache<string, Page>({
     max: MAX_PAGES,
-    ttl: KEPT_MS,
+    ttl: PAGE_TTL_MS,
     ttlAutopurge: true,
   });
 
@@ -54,7 +54,7 @@ export class MissedEvents {
 
   /** The next events that a subscriber missed. */
   read(missed: Missed): Promise<MissedPage> {
-    const isFar = missed.through - missed.after > NEAR;
+    const isFar = missed.through - missed.after > SHARED_READ_LIMIT;
     return isFar && missed.filter.isRare ? this.#readAlone(missed) : this.#readShared(missed);
   }
 
@@ -66,7 +66,7 @@ export class MissedEvents {
 
   async #readAlone({ organizationId, filter, after, through }: Missed): Promise<MissedPage> {
     const limit = Number(PAGE);
-    const end = earlier(through, after + RANGE);
+    const end = earlier(through, after + SEARCH_RANGE);
     const where = { AND: [filter.where, { cursor: { lte: end } }] };
     const events = await readEvents(this.#app, organizationId, { after, limit, where });
     const last = events.length < limit ? undefined : events.at(-1);

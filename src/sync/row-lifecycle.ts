@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
-import { deletedEarlier, type Viewer } from '../viewer.ts';
+import { deletedByEarlierRun, type Viewer } from '../viewer.ts';
 import { lockForDeletion } from './references.ts';
 import { enqueueSync, trySync } from './service.ts';
 import type { SyncKind, SyncRow } from './sync-kind.ts';
@@ -94,7 +94,7 @@ export async function wasDeletedEarlier(
   viewer: Viewer,
   { table, id }: Pick<Deletion, 'table' | 'id'>,
 ): Promise<boolean> {
-  const earlier = deletedEarlier(viewer);
+  const earlier = deletedByEarlierRun(viewer);
   if (!earlier) return false;
   const rows = await app.db.$queryRaw<unknown[]>`
     SELECT 1 FROM ${Prisma.raw(table)}

@@ -101,7 +101,7 @@ export function createTransport(options: UltravoxClientSettings) {
     requestJson: <Result>(request: Request, schema: z.ZodType<Result>): Promise<Result> =>
       readJson(settings, attemptFor(settings, request), schema),
     /** For responses without content. */
-    requestNothing: async (request: Request): Promise<void> => {
+    requestNoContent: async (request: Request): Promise<void> => {
       const attempt = attemptFor(settings, request);
       await send(settings, attempt, async (response) => {
         // An incomplete body does not matter: only the status counts.

@@ -1,13 +1,13 @@
 /** Removes old webhooks, and expired transcripts from those that are kept. */
 import type { App } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
-import { inSteps } from '../infra/database/in-steps.ts';
+import { runInBatches } from '../infra/database/run-in-batches.ts';
 import { RESULTS_EVENT } from './catalogue.ts';
 
 /** Deletes messages, with their deliveries, once their events are no longer kept. */
 export async function dropOldDeliveries(app: App): Promise<void> {
   const before = new Date(app.now().getTime() - app.config.EVENT_RETENTION_DAYS * 86_400_000);
-  await inSteps(
+  await runInBatches(
     app.closing,
     (limit) => app.db.$executeRaw`
       DELETE FROM webhook_messages WHERE id IN (

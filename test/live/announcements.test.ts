@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Event } from '../../src/generated/prisma/client.ts';
 import type { Bus, Json } from '../../src/infra/bus.ts';
 import { newId } from '../../src/infra/ids.ts';
-import { readTogether } from '../../src/live/event-rows.ts';
+import { batchOf } from '../../src/live/event-rows.ts';
 import { createEventFeed, type EventFeed } from '../../src/live/feed.ts';
 import { announceEvents, appendEvents, assignCursors, type NewEvent } from '../../src/live/log.ts';
 import { randomFrom } from '../support/random.ts';
@@ -133,8 +133,8 @@ describe('announced events', () => {
     expect(follower.events.at(-3)?.createdAt).toEqual(at);
     expect(follower.reads()).toBe(0);
     const [first, second, third] = follower.events.slice(-3) as [Event, Event, Event];
-    expect(readTogether(first)).toEqual([first, second]);
-    expect(readTogether(third)).toEqual([third]);
+    expect(batchOf(first)).toEqual([first, second]);
+    expect(batchOf(third)).toEqual([third]);
   });
 
   it('are read from the log when an announcement was lost', async () => {

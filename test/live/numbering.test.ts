@@ -6,7 +6,7 @@ import {
   announceEvents,
   appendEvents,
   assignCursors,
-  assignLeftOverCursors,
+  numberMissedEvents,
 } from '../../src/live/log.ts';
 import { prepareCaller } from '../support/calling.ts';
 import { subscribe } from '../support/subscribe.ts';
@@ -125,7 +125,7 @@ describe('assignCursors', () => {
   it('leaves an event that a numbering should have seen to the next poll', async () => {
     const next = '(pg_current_xact_id()::text::bigint + 1)';
     const { id, last } = await appendAfterRestore(`${next} || ':' || ${next} || ':'`);
-    await assignLeftOverCursors(server.app, [id]);
+    await numberMissedEvents(server.app, [id]);
     await until('the cursor', async () => (await assignCursors(server.app, id)) === last + 1n);
     expect(await numbersOf(id, last)).toEqual([2]);
   });

@@ -10,7 +10,7 @@ import { KnowledgeBaseNode } from '../../knowledge-bases/graph/knowledge-base.ts
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ToolNode } from '../../tools/graph/tool.ts';
-import { existingOf, ownedBy, type Viewer } from '../../viewer.ts';
+import { ownedAndNotDeleted, ownedBy, type Viewer } from '../../viewer.ts';
 import { VoiceNode } from '../../voices/graph/voice.ts';
 import { agentsWhere } from '../agent-filter.ts';
 import { LIMITS } from '../limits.ts';
@@ -227,7 +227,7 @@ const agents = new List({
   items: 'agents',
   filter: AgentFilterInput,
   where: (viewer, filter) => ({
-    ...existingOf(viewer),
+    ...ownedAndNotDeleted(viewer),
     ...filterCondition((checks, path) => agentsWhere(checks, filter, path)),
   }),
   sort: {
@@ -262,7 +262,7 @@ agents.related(KnowledgeBaseNode, 'agents', {
 
 addLookup('agent', {
   type: AgentNode,
-  where: existingOf,
+  where: ownedAndNotDeleted,
   description:
     'Looks up an agent by ID. Null if the organization has no such agent or the agent was deleted.',
   authScopes: { read: true },

@@ -7,7 +7,7 @@ import { formatNumber } from '../../graphql/format-number.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
-import { existingOf, ownedBy } from '../../viewer.ts';
+import { ownedAndNotDeleted, ownedBy } from '../../viewer.ts';
 import type { AnalyticsFilter, AnalyticsQuery, Grouping } from '../query.ts';
 import {
   checkQuery,
@@ -64,7 +64,7 @@ interface GroupShape extends Group {
 }
 
 const loadAgent = rowLoader('Agent', ownedBy);
-const loadCampaign = rowLoader('Campaign', existingOf);
+const loadCampaign = rowLoader('Campaign', ownedAndNotDeleted);
 const loadNumber = rowLoader('PhoneNumber', ownedBy);
 
 const GroupType = builder.objectRef<GroupShape>('AnalyticsGroup').implement({

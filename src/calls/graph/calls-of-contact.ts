@@ -19,7 +19,7 @@ import { batched, type Reader, readerOf } from '../../graphql/reading/batched.ts
 import { type RowSelection, rowSelection } from '../../graphql/reading/row-selection.ts';
 import { findMany } from '../../graphql/reading/rows.ts';
 import { phoneNumberForms } from '../../infra/phone-number.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 import { CallNode, calls } from './call.ts';
 
 /** A position in the order of the calls. */
@@ -51,7 +51,7 @@ const loadPage = batched<PageKey, Call[]>(async (reader, keys) => {
     const [{ query, selection }] = group as [PageKey, ...PageKey[]];
     const found = await findPages(reader, numbersOf(group), query);
     const ids = [...new Set(found.map(({ id }) => id))];
-    const where = { ...existingOf(reader.viewer), id: { in: ids } };
+    const where = { ...ownedAndNotDeleted(reader.viewer), id: { in: ids } };
     const rows = await findMany<Call>(
       reader.app,
       'Call',

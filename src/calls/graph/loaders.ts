@@ -7,10 +7,10 @@ import { batched } from '../../graphql/reading/batched.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import type { RowSelection } from '../../graphql/reading/row-selection.ts';
 import { findMany } from '../../graphql/reading/rows.ts';
-import { readTogether } from '../../live/event-rows.ts';
+import { batchOf } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 
 interface EventKey {
   call: { id: string; createdAt: Date };
@@ -105,7 +105,7 @@ export const loadEventCount = batched<Omit<EventKey, 'query'>, number>(async ({ 
 });
 
 /** Loads the calls of events and decisions, and the latest calls of campaign contacts. */
-export const loadCall = rowLoader('Call', existingOf);
+export const loadCall = rowLoader('Call', ownedAndNotDeleted);
 
 /** Calls of the events of a page, by the selection they were loaded with. */
 const liveCalls = new WeakMap<Event, Map<string, Promise<Call | null>>>();
@@ -123,7 +123,7 @@ export function loadLiveCall(
   const key = keyOf(selection);
   const known = liveCalls.get(event)?.get(key);
   if (known) return known;
-  const events = readTogether(event).filter((other) => !liveCalls.get(other)?.has(key));
+  const events = batchOf(event).filter((other) => !liveCalls.get(other)?.has(key));
   const ids = [...new Set(events.flatMap(({ callId }) => callId ?? []))];
   const where = { id: { in: ids }, deletedAt: null };
   const { query, options } = selection;

@@ -1,6 +1,6 @@
 /** The recording of a call in the graph: a status and a link. */
 import { builder } from '../../graphql/builder.ts';
-import { ENDS_WITH_CREDENTIAL } from '../../graphql/credential-end.ts';
+import { EXPIRES_WITH_CREDENTIAL } from '../../graphql/credential-expiry.ts';
 import { LINK_MINUTES, recordingLink } from '../recordings/serve.ts';
 import { CallNode } from './call.ts';
 
@@ -32,7 +32,7 @@ const RecordingType = builder.objectRef<Recording>('CallRecording').implement({
       type: 'Url',
       nullable: true,
       description: `Link to the audio, for an audio element or a download; supports range requests. Requires no API key, so treat it as a secret. Expires after ${LINK_MINUTES} minutes, or with the API key or token of the request. Null unless AVAILABLE.`,
-      extensions: ENDS_WITH_CREDENTIAL,
+      extensions: EXPIRES_WITH_CREDENTIAL,
       resolve: ({ callId, status }, _args, { app, viewer, publicUrl }) =>
         viewer && status === 'AVAILABLE'
           ? `${publicUrl}${recordingLink(app, viewer, callId).path}`
@@ -42,7 +42,7 @@ const RecordingType = builder.objectRef<Recording>('CallRecording').implement({
       type: 'DateTime',
       nullable: true,
       description: 'Time at which `url` expires. Null if `url` is null.',
-      extensions: ENDS_WITH_CREDENTIAL,
+      extensions: EXPIRES_WITH_CREDENTIAL,
       resolve: ({ callId, status }, _args, { app, viewer }) =>
         viewer && status === 'AVAILABLE' ? recordingLink(app, viewer, callId).expiresAt : null,
     }),

@@ -1,7 +1,7 @@
 /** Ends calls to people who were added to the do-not-call list when their phone was about to ring. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { HeldBack } from '../../infra/jobs/held-back.ts';
+import { FailedItems } from '../../infra/jobs/failed-items.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { hangUp, requestEnd } from '../updates/end.ts';
 import { ON_DO_NOT_CALL_LIST } from './objections.ts';
@@ -11,7 +11,7 @@ const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL
   AND direction = 'OUTBOUND' AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED')`;
 
 /** Calls whose end could not be requested; held back so that they do not block the others. */
-const heldBackOf = perInstance((_app: App) => new HeldBack());
+const heldBackOf = perInstance((_app: App) => new FailedItems());
 
 /** SQL condition: whether there is a call that may have to be ended. */
 export function hasActiveOutboundCalls(): Prisma.Sql {

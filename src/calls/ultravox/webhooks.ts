@@ -4,7 +4,7 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { inSteps } from '../../infra/database/in-steps.ts';
+import { runInBatches } from '../../infra/database/run-in-batches.ts';
 import { storableJson } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
@@ -123,7 +123,7 @@ export async function dropOldWebhooks(app: App): Promise<void> {
     Prisma.sql`processed_at IS NULL AND received_at < ${before}`,
   ];
   for (const isOld of old) {
-    await inSteps(
+    await runInBatches(
       app.closing,
       (limit) => app.db.$executeRaw`
         DELETE FROM ultravox_webhooks WHERE id IN (
@@ -135,7 +135,7 @@ export async function dropOldWebhooks(app: App): Promise<void> {
 /** Empties payloads in order of processing time, so that no step scans the rows of earlier steps. */
 async function emptyPayloads(app: App, before: Date): Promise<void> {
   let from = new Date(0);
-  await inSteps(app.closing, async (limit) => {
+  await runInBatches(app.closing, async (limit) => {
     const [done] = await app.db.$queryRaw<{ rows: number; through: Date | null }[]>`
       WITH due AS (
         SELECT id, processed_at FROM ultravox_webhooks

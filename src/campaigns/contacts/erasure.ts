@@ -1,7 +1,7 @@
 /** Erases the personal data of the contacts of deleted campaigns. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { inSteps } from '../../infra/database/in-steps.ts';
+import { runInBatches } from '../../infra/database/run-in-batches.ts';
 import { FIRST_ID } from '../../infra/ids.ts';
 
 const BATCH = 100;
@@ -73,7 +73,7 @@ async function eraseStagedRows(app: App, campaignId: string): Promise<boolean> {
 async function eraseContacts(app: App, campaignId: string): Promise<void> {
   // In list order, so that no step scans the rows of earlier steps.
   let from = 0;
-  await inSteps(app.closing, async (limit) => {
+  await runInBatches(app.closing, async (limit) => {
     const [step] = await app.db.$queryRaw<{ rows: number; last: number | null }[]>`
       WITH next AS MATERIALIZED (
         SELECT id, position FROM campaign_contacts

@@ -9,7 +9,7 @@ import type { App, Tx } from '../../app.ts';
 import { type LimitCapacity, lockLimits } from '../../calls/placement/limits.ts';
 import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
-import { HeldBack } from '../../infra/jobs/held-back.ts';
+import { FailedItems } from '../../infra/jobs/failed-items.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { completeFinished } from '../completion.ts';
@@ -53,7 +53,7 @@ const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 const CLOCK_AGAIN_MS = 5_000;
 
 /** Campaigns whose cycle fails; held back so that they do not block the others. */
-const heldBackOf = perInstance((_app: App) => new HeldBack());
+const heldBackOf = perInstance((_app: App) => new FailedItems());
 
 /** Maximum time to dispatch campaigns one by one, during which no others get their turn. */
 const ONE_BY_ONE_MS = 30_000;

@@ -38,7 +38,7 @@ import {
 } from './staging-table.ts';
 
 /** Number of rows that join in one step. */
-export const STEP_ROWS = 250;
+export const BATCH_ROWS = 250;
 /** Seconds without a step after which an enrollment is resumed (JOINING) or deleted (STAGING, DONE). */
 const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400 };
 const LONG = { timeout: 120_000, maxWait: 10_000 };
@@ -243,7 +243,7 @@ async function joinStep(
   const [step] = await tx.$queryRaw<[{ last: number | null; count: number }]>`
     SELECT max(ordinal) AS last, count(*)::int AS count FROM (
       SELECT ordinal FROM ${stagedRows(durableStage(id), nextOrdinal)}
-      ORDER BY ordinal LIMIT ${STEP_ROWS}
+      ORDER BY ordinal LIMIT ${BATCH_ROWS}
     ) AS next`;
   const added = await insertRows(tx, enrollment, step.last, now);
   // The insertion locked the campaign only at its end. The campaign kept calling until then.
@@ -252,7 +252,7 @@ async function joinStep(
   requireOpen(campaign);
   if (scheduleKey(campaign) !== plannedFor) throw new PlanOutdatedError();
 
-  const isLast = step.count < STEP_ROWS;
+  const isLast = step.count < BATCH_ROWS;
   const addedCount = enrollment.addedCount + added;
   await tx.campaignEnrollment.update({
     where: { id },

@@ -7,7 +7,7 @@ import type { App, Tx } from '../../app.ts';
 import { answeredByMayChange } from '../../calls/post-call/findings.ts';
 import { type Campaign, type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
-import { HeldBack, workByBisection } from '../../infra/jobs/held-back.ts';
+import { FailedItems, processByBisection } from '../../infra/jobs/failed-items.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { revokeCampaignClaims } from '../calls.ts';
@@ -44,7 +44,7 @@ interface UnrecordedCall extends EndedCall {
 }
 
 /** Calls whose outcomes cannot be recorded; held back so that they do not block the others. */
-const heldBackOf = perInstance((_app: App) => new HeldBack());
+const heldBackOf = perInstance((_app: App) => new FailedItems());
 
 /** @param count number of ended calls without a recorded outcome. Default: unknown, possibly more than are found */
 export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<RecordedOutcomes> {
@@ -67,7 +67,7 @@ async function recordInParts(
   const batch = await app.db.$queryRaw<{ id: string }[]>`
     WITH ${unrecorded} SELECT id FROM unrecorded ORDER BY ended_at LIMIT ${BATCH}`;
   const parts: RecordedOutcomes[] = [];
-  await workByBisection(
+  await processByBisection(
     batch.map(({ id }) => id),
     async (ids) => {
       const these = unrecordedWhere(Prisma.sql`a.call_id = ANY(${[...ids]}::uuid[])`);

@@ -2,7 +2,7 @@
 import { RequestError } from '../../errors.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
-import { ENDS_WITH_CREDENTIAL } from '../../graphql/credential-end.ts';
+import { EXPIRES_WITH_CREDENTIAL } from '../../graphql/credential-expiry.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
@@ -219,7 +219,7 @@ builder.prismaObjectFields(ContactImportNode, (t) => ({
     type: 'Url',
     nullable: true,
     description: `URL of a CSV file of \`problems\`. ${LINK_TERMS} Null if there are none.`,
-    extensions: ENDS_WITH_CREDENTIAL,
+    extensions: EXPIRES_WITH_CREDENTIAL,
     select: { id: true, failedCount: true },
     resolve: ({ id, failedCount }, _args, context) =>
       failedCount === 0 ? null : reportUrl(context, id, 'problems'),
@@ -228,7 +228,7 @@ builder.prismaObjectFields(ContactImportNode, (t) => ({
     type: 'Url',
     nullable: true,
     description: `URL of a CSV file of \`warnings\`. ${LINK_TERMS} Null if there are none.`,
-    extensions: ENDS_WITH_CREDENTIAL,
+    extensions: EXPIRES_WITH_CREDENTIAL,
     select: { id: true, warningCount: true },
     resolve: ({ id, warningCount }, _args, context) =>
       warningCount === 0 ? null : reportUrl(context, id, 'warnings'),

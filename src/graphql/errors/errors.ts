@@ -2,7 +2,7 @@
 import { GraphQLError } from 'graphql';
 import { RequestError, type RequestErrorCode, UserInputError } from '../../errors.ts';
 import { isDatabaseUnavailable, isStatementStopped } from '../../infra/database/database-errors.ts';
-import { TurnTimeoutError } from '../../infra/jobs/turns.ts';
+import { LimiterTimeoutError } from '../../infra/jobs/keyed-limiter.ts';
 import type { Logger } from '../../infra/logger.ts';
 import { safeMessage } from './error-messages.ts';
 
@@ -55,7 +55,7 @@ export function toGraphQLError(error: unknown, requestId: string, log: Logger): 
     );
     return toRequestError(unavailable, located);
   }
-  if (isStatementStopped(cause) || cause instanceof TurnTimeoutError) {
+  if (isStatementStopped(cause) || cause instanceof LimiterTimeoutError) {
     log.warn({ err: cause, requestId, path: located?.path }, 'A read took too long');
     return toRequestError(readTimeout(located), located);
   }

@@ -33,7 +33,7 @@ export function reversed(terms: readonly SortTerm[]): SortTerm[] {
  * The rows after a position, or at it and after it if `inclusive`, as Prisma's `where`. There need not be a row at
  * the position.
  */
-export function behind(
+export function afterPosition(
   terms: readonly SortTerm[],
   position: Position,
   { inclusive = false }: { inclusive?: boolean } = {},

@@ -1,12 +1,12 @@
 /** Database reads of lists: rows, counts, and whether there are more rows. */
 import { type App, shareConnections } from '../../app.ts';
-import { createTurns } from '../../infra/jobs/turns.ts';
+import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
 import { batched, type Reader } from '../reading/batched.ts';
 import { count, findMany } from '../reading/rows.ts';
 import { type CursorScope, writeCursor } from './cursors.ts';
-import { behind, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
+import { afterPosition, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
 import { type Connection, connectionOfPage, type Page } from './page.ts';
 
 type Where = object;
@@ -18,7 +18,7 @@ type Where = object;
  */
 const counts = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
-  return createTurns(Math.max(1, Math.floor(reading / 2)));
+  return createKeyedLimiter(Math.max(1, Math.floor(reading / 2)));
 });
 
 /** A row with at least its sort columns. */
@@ -37,8 +37,8 @@ export function rowsQuery({ where, scope: { terms }, page }: ListRequest) {
   const { after, before, backwards, size } = page;
   const conditions = [
     where,
-    ...(after ? [behind(terms, after)] : []),
-    ...(before ? [behind(reversed(terms), before)] : []),
+    ...(after ? [afterPosition(terms, after)] : []),
+    ...(before ? [afterPosition(reversed(terms), before)] : []),
   ];
   return {
     where: conditions.length === 1 ? where : { AND: conditions },
@@ -58,9 +58,12 @@ export function rowsQueryThrough(relation: string, request: ListRequest) {
 }
 
 /** Condition for the rows outside the page: up to and including `after`, or from `before` onward. */
-function outside({ where, scope: { terms }, page }: ListRequest, side: 'after' | 'before'): Where {
+function outsidePage(
+  { where, scope: { terms }, page }: ListRequest,
+  side: 'after' | 'before',
+): Where {
   const direction = side === 'after' ? reversed(terms) : terms;
-  return { AND: [where, behind(direction, page[side] ?? [], { inclusive: true })] };
+  return { AND: [where, afterPosition(direction, page[side] ?? [], { inclusive: true })] };
 }
 
 function cursorOf({ app }: Reader, scope: CursorScope) {
@@ -95,12 +98,12 @@ export function rootConnection(
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;
-      const query = { where: outside(request, side), select: { [column]: true }, take: 1 };
+      const query = { where: outsidePage(request, side), select: { [column]: true }, take: 1 };
       return (await findMany(app, model, query)).length > 0;
     },
     async totalCount() {
       await prepare();
-      return counts(app).take(
+      return counts(app).run(
         reader.viewer.organizationId,
         () => count(app, model, request.where),
         app.config.READ_TIMEOUT_SECONDS * 1000,
@@ -137,7 +140,7 @@ export function relatedConnection(
       loadHasRows(reader, {
         ...key,
         group: `${key.group} ${side}`,
-        where: relatedWhere(key, outside(request, side)),
+        where: relatedWhere(key, outsidePage(request, side)),
       }),
     totalCount: () => loadCount(reader, { ...key, where: relatedWhere(key, request.where) }),
   });

@@ -19,7 +19,7 @@ const MAX_STATEMENTS = 8;
 /** Time after which reads behind a slow one are sent over another connection. */
 const SLOW_MS = 50;
 /** Connections for such reads. Only few, because reads that are slow because of the load would be slow again. */
-const MAX_OVERTAKING = 2;
+const MAX_RESENDING = 2;
 
 export interface Statement {
   /** Name of the prepared statement; '' for none. */
@@ -58,12 +58,13 @@ export function createPipeline<Row extends QueryResultRow>(
 export function createReadPipeline(
   pool: Pool,
 ): (statement: ReadStatement) => Promise<string | null> {
-  let overtaking = 0;
+  let resending = 0;
 
-  async function read(jobs: readonly ReadJob[], mayBeOvertaken = true): Promise<void> {
+  async function read(jobs: readonly ReadJob[], mayResend = true): Promise<void> {
     await withClient(pool, jobs, async (client) => {
       const batch = new ReadBatch(jobs);
-      const slow = mayBeOvertaken && jobs.length > 1 && setTimeout(() => overtake(batch), SLOW_MS);
+      const slow =
+        mayResend && jobs.length > 1 && setTimeout(() => resendBehindSlow(batch), SLOW_MS);
       const failure = await new Promise<unknown>((done) => {
         client.query(batch as unknown as QueryConfig, done);
       });
@@ -78,13 +79,13 @@ export function createReadPipeline(
   }
 
   /** Sends the unanswered statements again. The first answer to each is used; errors only of the first connection. */
-  function overtake(batch: ReadBatch): void {
+  function resendBehindSlow(batch: ReadBatch): void {
     const [, ...behind] = batch.unanswered();
-    if (behind.length === 0 || overtaking >= MAX_OVERTAKING) return;
-    overtaking += 1;
+    if (behind.length === 0 || resending >= MAX_RESENDING) return;
+    resending += 1;
     const again = behind.map((job) => ({ ...job, reject: () => undefined }));
     void read(again, false).finally(() => {
-      overtaking -= 1;
+      resending -= 1;
     });
   }
 

@@ -29,7 +29,7 @@ export interface PeriodicHost {
 /** Bus topic for tasks that a process found to have no work, or has run on behalf of all. */
 const TOPIC = 'periodicTasks';
 /** Tasks that are due within this time are checked with the same statement. */
-const TOGETHER_MS = 1_000;
+const DUE_WINDOW_MS = 1_000;
 /** Additional delay of the other processes, so that one process checks for all. */
 const AFTER_OTHERS_MS = { min: 500, max: 1_500 };
 /**
@@ -100,7 +100,7 @@ class PeriodicTasks {
     this.#host.background('periodicTasks', async () => {
       // Nothing is due if another process has found no work since the timer was set.
       if (this.#dueWithin(0).length > 0) {
-        for (const one of await this.#withWork(this.#dueWithin(TOGETHER_MS))) this.#run(one);
+        for (const one of await this.#withWork(this.#dueWithin(DUE_WINDOW_MS))) this.#run(one);
       }
       this.#sleep();
     });

@@ -100,13 +100,13 @@ function resolver(
     const [address, fragment = ''] = ref.split('#', 2);
     const isFound =
       (address === '' || address === root) &&
-      (fragment === '' || anchors.has(fragment) || isPresent(schema, fragment));
+      (fragment === '' || anchors.has(fragment) || pointsToSchema(schema, fragment));
     return isFound ? null : `can't resolve reference ${JSON.stringify(ref.slice(0, 200))}`;
   };
 }
 
 /** Whether a JSON pointer, encoded as a URI fragment, leads to a schema. */
-function isPresent(schema: unknown, fragment: string): boolean {
+function pointsToSchema(schema: unknown, fragment: string): boolean {
   if (!fragment.startsWith('/') || !isEncoded(fragment)) return false;
   let value = schema;
   for (const step of fragment.slice(1).split('/')) {

@@ -1,6 +1,6 @@
 /** Validates data against user-provided JSON Schemas, in separate threads. */
 import { Worker } from 'node:worker_threads';
-import { createTurns } from '../jobs/turns.ts';
+import { createKeyedLimiter } from '../jobs/keyed-limiter.ts';
 
 /**
  * Time limit once the thread has started, because a pattern or references can take exponential time. The
@@ -22,7 +22,7 @@ export interface Validation {
 
 /** Threads that wait for the next validation. They do not keep the process alive. */
 const idle: Worker[] = [];
-const turns = createTurns(MAX_THREADS);
+const limiter = createKeyedLimiter(MAX_THREADS);
 
 /**
  * The reason why the data does not match a JSON Schema or cannot be validated. Null if it matches. Each validation has
@@ -32,7 +32,7 @@ export function schemaViolation(
   validation: Validation,
   limitMs = LIMIT_MS,
 ): Promise<string | null> {
-  return turns.take('', () => validateInThread(validation, limitMs));
+  return limiter.run('', () => validateInThread(validation, limitMs));
 }
 
 async function validateInThread(validation: Validation, limitMs: number): Promise<string | null> {

@@ -1,7 +1,7 @@
 /** Redis channels: of a single server, or sharded over the nodes of a cluster. */
 import { type Cluster, Redis } from 'ioredis';
 import { connectCluster } from './redis-cluster.ts';
-import { breakWhenSilent, isCluster, retryDelay } from './redis-connections.ts';
+import { disconnectWhenUnresponsive, isCluster, retryDelay } from './redis-connections.ts';
 
 const SILENCE_MS = 5_000;
 
@@ -73,7 +73,7 @@ function connectServer(options: RedisChannelsOptions): {
     enableReadyCheck: false,
     disableClientInfo: true,
   });
-  for (const each of [publisher, subscriber]) breakWhenSilent(each, SILENCE_MS);
+  for (const each of [publisher, subscriber]) disconnectWhenUnresponsive(each, SILENCE_MS);
   watch([publisher, subscriber], options);
   subscriber.on('message', onMessage);
   return {

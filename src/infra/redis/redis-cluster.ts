@@ -1,6 +1,6 @@
 /** Connections to a Redis cluster, given the address of any of its nodes. */
 import { Cluster, type ClusterOptions, type Redis, type RedisOptions } from 'ioredis';
-import { breakWhenSilent, retryDelay } from './redis-connections.ts';
+import { disconnectWhenUnresponsive, retryDelay } from './redis-connections.ts';
 
 /**
  * Interval at which a process refreshes which nodes have which slots. Only by this does a subscriber notice that its
@@ -12,7 +12,7 @@ const SLOTS_MS = 30_000;
  * Connects to the nodes of the cluster, and reconnects whenever a connection is lost.
  *
  * @param url URL of one node, as in `REDIS_URL`; its credentials and TLS apply to all nodes.
- * @param options `redisOptions`: options of the connection to each node; `silenceMs`: see `breakWhenSilent`.
+ * @param options `redisOptions`: options of the connection to each node; `silenceMs`: see `disconnectWhenUnresponsive`.
  */
 export function connectCluster(
   url: string,
@@ -34,6 +34,6 @@ export function connectCluster(
       ...(protocol === 'rediss:' ? { tls: {} } : {}),
     },
   });
-  cluster.on('+node', (node: Redis) => breakWhenSilent(node, silenceMs));
+  cluster.on('+node', (node: Redis) => disconnectWhenUnresponsive(node, silenceMs));
   return cluster;
 }

@@ -11,7 +11,7 @@ export function retryDelay(attempt: number): number {
  * Closes the connection whenever the server has not answered for `silenceMs`, so that the client reconnects: a frozen
  * server or a vanished host would keep it open. Active until `disconnect`.
  */
-export function breakWhenSilent(redis: Redis, silenceMs: number): void {
+export function disconnectWhenUnresponsive(redis: Redis, silenceMs: number): void {
   const timer = setInterval(() => {
     const { status, stream } = redis;
     // Not ready for long: the server does not answer the ready check.

@@ -4,7 +4,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 import { listedKnowledgeBases } from '../service.ts';
 import { MAX_SOURCES } from '../sources.ts';
 import { IndexingStatusEnum } from './indexing-status.ts';
@@ -20,7 +20,7 @@ export const KnowledgeBaseNode = builder.prismaNode('KnowledgeBase', {
     field: 'id',
     description: 'Node ID, `knb_` followed by a UUID. Passed in `knowledgeBaseIds` to agents.',
   },
-  findUnique: (id, { viewer }) => ({ id, ...existingOf(viewer!) }),
+  findUnique: (id, { viewer }) => ({ id, ...ownedAndNotDeleted(viewer!) }),
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Display name. Not necessarily unique.' }),
     description: t.exposeString('description', {
@@ -96,7 +96,7 @@ knowledgeSources.related(KnowledgeBaseNode, 'sources', {
 
 addLookup('knowledgeBase', {
   type: KnowledgeBaseNode,
-  where: existingOf,
+  where: ownedAndNotDeleted,
   description:
     'Looks up a knowledge base by ID. Null if the organization has no such knowledge base.',
   authScopes: { read: true },

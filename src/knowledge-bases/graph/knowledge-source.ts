@@ -3,7 +3,7 @@ import { KnowledgeSourceKind } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 import { IndexingStatusEnum } from './indexing-status.ts';
 
 const KnowledgeSourceKindEnum = builder.enumType('KnowledgeSourceKind', {
@@ -22,7 +22,7 @@ export const KnowledgeSourceNode = builder.prismaNode('KnowledgeSource', {
   authScopes: { read: true },
   nullable: true,
   id: { field: 'id', description: 'Node ID, `src_` followed by a UUID.' },
-  findUnique: (id, { viewer }) => ({ id, ...existingOf(viewer!) }),
+  findUnique: (id, { viewer }) => ({ id, ...ownedAndNotDeleted(viewer!) }),
   select: { id: true },
   fields: (t) => ({
     knowledgeBase: t.relation('knowledgeBase', {
@@ -88,7 +88,7 @@ addSyncFields('KnowledgeSource', {
 export const knowledgeSources = new List({
   type: KnowledgeSourceNode,
   items: 'sources of a knowledge base',
-  where: existingOf,
+  where: ownedAndNotDeleted,
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

@@ -2,7 +2,7 @@
 import type { PhoneNumber, PhoneNumberProvider } from '../../generated/prisma/client.ts';
 import type { SyncStatus } from '../../generated/prisma/enums.ts';
 import { batched, type Reader } from '../../graphql/reading/batched.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 
 interface AccountSync {
   status: SyncStatus;
@@ -12,7 +12,7 @@ interface AccountSync {
 const loadAccount = batched<PhoneNumberProvider, AccountSync | null>(
   async ({ app, viewer }, providers) => {
     const configs = await app.db.telephonyConfig.findMany({
-      where: { ...existingOf(viewer), provider: { in: [...new Set(providers)] } },
+      where: { ...ownedAndNotDeleted(viewer), provider: { in: [...new Set(providers)] } },
       select: { provider: true, status: true, syncError: true },
     });
     return providers.map((one) => configs.find(({ provider }) => provider === one) ?? null);

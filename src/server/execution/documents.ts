@@ -68,7 +68,7 @@ export function createDocuments(
 }
 
 /** Whether the operation to run is a subscription. Null if the document has no operation of that name. */
-export function asksForSubscription(
+export function isSubscriptionOperation(
   document: DocumentNode,
   operationName: string | null | undefined,
 ): boolean | null {

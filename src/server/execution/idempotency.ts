@@ -12,7 +12,7 @@ import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { inSteps } from '../../infra/database/in-steps.ts';
+import { runInBatches } from '../../infra/database/run-in-batches.ts';
 import { type Lease, leaseIsFree, newLease, whileRenewing } from '../../infra/jobs/lease.ts';
 import type { Idempotency, Viewer } from '../../viewer.ts';
 import { rowsFromText, rowsToText } from './rows-as-text.ts';
@@ -186,7 +186,7 @@ function expiry(now: Date): Date {
 /** Deletes keys after their retention time. */
 export async function dropExpiredIdempotencyKeys(app: App): Promise<void> {
   const before = expiry(app.now());
-  await inSteps(
+  await runInBatches(
     app.closing,
     (limit) => app.db.$executeRaw`
       DELETE FROM idempotency_keys WHERE (organization_id, key) IN (

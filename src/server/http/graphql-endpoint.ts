@@ -12,7 +12,11 @@ import {
   readIdempotencyKey,
   type Services,
 } from '../authentication.ts';
-import { asksForSubscription, createDocuments, type Documents } from '../execution/documents.ts';
+import {
+  createDocuments,
+  type Documents,
+  isSubscriptionOperation,
+} from '../execution/documents.ts';
 import {
   createExecute,
   createSubscribe,
@@ -96,7 +100,7 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
       const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
       if (isJson && (await answerJson(response, known, complete))) return;
       if (await streams.answer(response, known, complete)) return;
-      isStream = asksForSubscription(found.document, params.operationName) === true;
+      isStream = isSubscriptionOperation(found.document, params.operationName) === true;
       contexts.set(request, complete);
     }
     checkAccept(request.headers.accept, isStream);

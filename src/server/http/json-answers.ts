@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DocumentNode, ExecutionArgs, ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { RequestContext } from '../authentication.ts';
-import { asksForSubscription } from '../execution/documents.ts';
+import { isSubscriptionOperation } from '../execution/documents.ts';
 import type { Execute } from '../execution/execution.ts';
 import { schema } from '../schema.ts';
 import { JSON_TYPES } from './accept.ts';
@@ -51,7 +51,7 @@ export function createJsonAnswers(execute: Execute): AnswerJson {
   return async (response, { document, operationName, variables }, context) => {
     const { req: request } = response;
     const type = answerType(request.headers.accept);
-    if (!type || asksForSubscription(document, operationName) !== false) return false;
+    if (!type || isSubscriptionOperation(document, operationName) !== false) return false;
     const result = await execute({
       schema,
       document,

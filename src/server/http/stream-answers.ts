@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { ExecutionResult } from 'graphql';
 import type { RequestContext } from '../authentication.ts';
-import { asksForSubscription } from '../execution/documents.ts';
+import { isSubscriptionOperation } from '../execution/documents.ts';
 import type { Subscribe } from '../execution/execution.ts';
 import { schema } from '../schema.ts';
 import {
@@ -43,7 +43,7 @@ export function createStreamAnswers(subscribe: Subscribe): StreamAnswers {
     async answer(response, { document, operationName, variables }, context) {
       const { req: request } = response;
       if (!acceptsEvents(request.headers.accept)) return false;
-      if (!asksForSubscription(document, operationName)) return false;
+      if (!isSubscriptionOperation(document, operationName)) return false;
       if (request.method === 'HEAD') {
         response.writeHead(405, { ...apiHeaders(context.requestId), allow: 'GET, POST' }).end();
         return true;

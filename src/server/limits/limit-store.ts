@@ -2,7 +2,11 @@
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { App } from '../../app.ts';
 import { connectCluster } from '../../infra/redis/redis-cluster.ts';
-import { breakWhenSilent, isCluster, retryDelay } from '../../infra/redis/redis-connections.ts';
+import {
+  disconnectWhenUnresponsive,
+  isCluster,
+  retryDelay,
+} from '../../infra/redis/redis-connections.ts';
 
 /** Time that a request waits for Redis before its process decides alone. */
 const TIMEOUT_MS = 500;
@@ -55,7 +59,7 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
     known.on('error', onError);
     known.on('ready', announce);
   }
-  breakWhenSilent(server, SILENCE_MS);
+  disconnectWhenUnresponsive(server, SILENCE_MS);
   server.on('error', onError);
   server.on('ready', () => (known ? announce() : void recognize(url)));
 

@@ -8,7 +8,7 @@ import {
   visit,
   visitWithTypeInfo,
 } from 'graphql';
-import { endsWithCredential } from '../../graphql/credential-end.ts';
+import { expiresWithCredential } from '../../graphql/credential-expiry.ts';
 import type { Viewer } from '../../viewer.ts';
 
 interface Operation {
@@ -68,7 +68,7 @@ function selectionOf({ schema, operation, fragmentDefinitions }: ValidatedSubscr
     const visitor = visitWithTypeInfo(types, {
       Variable: ({ name }) => void variables.add(name.value),
       Field: () => {
-        hasLinks ||= endsWithCredential(types.getFieldDef());
+        hasLinks ||= expiresWithCredential(types.getFieldDef());
       },
       FragmentSpread: ({ name }) => {
         const fragment = fragmentDefinitions[name.value];

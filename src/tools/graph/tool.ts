@@ -4,7 +4,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 import type {
   AutomaticParameter,
   DynamicParameter,
@@ -119,7 +119,7 @@ export const ToolNode = builder.prismaNode('Tool', {
     field: 'id',
     description: 'Node ID, `tol_` followed by a UUID. Passed in `toolIds` to agents.',
   },
-  findUnique: (id, { viewer }) => ({ id, ...existingOf(viewer!) }),
+  findUnique: (id, { viewer }) => ({ id, ...ownedAndNotDeleted(viewer!) }),
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Display name. Not necessarily unique.' }),
     modelToolName: t.exposeString('modelToolName', {
@@ -230,7 +230,7 @@ tools.query('tools', { description: 'Tools of the organization.', authScopes: { 
 
 addLookup('tool', {
   type: ToolNode,
-  where: existingOf,
+  where: ownedAndNotDeleted,
   description: 'Looks up a tool by ID. Null if the organization has no such tool.',
   authScopes: { read: true },
 });

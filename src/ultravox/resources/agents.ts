@@ -12,7 +12,7 @@ import {
 } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function agentsApi({ listOf, requestJson, requestNothing }: Api) {
+export function agentsApi({ listOf, requestJson, requestNoContent }: Api) {
   return {
     ...listOf<z.output<typeof agentSchema>, AgentFilter>('/api/agents', agentSchema),
     create: (body: CreateAgentRequest, options: RequestOptions = {}) =>
@@ -26,7 +26,7 @@ export function agentsApi({ listOf, requestJson, requestNothing }: Api) {
         agentSchema,
       ),
     delete: (agentId: string, options: RequestOptions = {}) =>
-      requestNothing({ method: 'DELETE', path: path`/api/agents/${agentId}`, ...options }),
+      requestNoContent({ method: 'DELETE', path: path`/api/agents/${agentId}`, ...options }),
     /**
      * Starts a call. Put an id of your own into `metadata`: after an `outcomeUnknown` it is the
      * only way to find out, with `calls.listAll({ metadata })`, whether the call exists.

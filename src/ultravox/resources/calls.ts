@@ -14,7 +14,7 @@ export interface ReadMessages {
 }
 
 export function callsApi(api: Api) {
-  const { everyItem, listOf, pages, requestAudio, requestJson, requestNothing } = api;
+  const { everyItem, listOf, pages, requestAudio, requestJson, requestNoContent } = api;
   const list = listOf<Call, object>('/api/calls', callSchema);
 
   return {
@@ -26,7 +26,7 @@ export function callsApi(api: Api) {
       requestJson({ method: 'GET', path: path`/api/calls/${callId}`, ...options }, callSchema),
     /** Also deletes messages, recording and summaries permanently. */
     delete: (callId: string, options: RequestOptions = {}) =>
-      requestNothing({ method: 'DELETE', path: path`/api/calls/${callId}`, ...options }),
+      requestNoContent({ method: 'DELETE', path: path`/api/calls/${callId}`, ...options }),
     /** All messages of the call, across stages, without the initial messages. */
     messages: async (callId: string, options: RequestOptions = {}): Promise<Message[]> => {
       const listPath = path`/api/calls/${callId}/messages`;
@@ -64,7 +64,7 @@ export function callsApi(api: Api) {
       requestAudio({ path: path`/api/calls/${callId}/recording`, ...options }),
     /** Ends a live call. A call that has not been joined cannot be ended: `not_live`. */
     hangUp: (callId: string, options: RequestOptions = {}) =>
-      requestNothing({
+      requestNoContent({
         method: 'POST',
         path: path`/api/calls/${callId}/send_data_message`,
         json: { type: 'hang_up' },

@@ -13,7 +13,7 @@ import {
 } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function corporaApi({ everyItem, listOf, requestJson, requestNothing, upload }: Api) {
+export function corporaApi({ everyItem, listOf, requestJson, requestNoContent, upload }: Api) {
   return {
     ...listOf<z.output<typeof corpusSchema>, PageFilter>('/api/corpora', corpusSchema),
     create: (body: WriteCorpusRequest, options: RequestOptions = {}) =>
@@ -30,7 +30,7 @@ export function corporaApi({ everyItem, listOf, requestJson, requestNothing, upl
       ),
     /** Also deletes sources and documents. */
     delete: (corpusId: string, options: RequestOptions = {}) =>
-      requestNothing({ method: 'DELETE', path: path`/api/corpora/${corpusId}`, ...options }),
+      requestNoContent({ method: 'DELETE', path: path`/api/corpora/${corpusId}`, ...options }),
     /** Requests an upload address, which expires after five minutes and accepts only this MIME type. */
     requestUpload: (corpusId: string, body: CorpusUploadRequest, options: RequestOptions = {}) =>
       requestJson(
@@ -61,7 +61,7 @@ export function corporaApi({ everyItem, listOf, requestJson, requestNothing, upl
         corpusSourceSchema,
       ),
     deleteSource: (corpusId: string, sourceId: string, options: RequestOptions = {}) =>
-      requestNothing({
+      requestNoContent({
         method: 'DELETE',
         path: path`/api/corpora/${corpusId}/sources/${sourceId}`,
         ...options,

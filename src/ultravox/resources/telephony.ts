@@ -15,7 +15,7 @@ const configSchemas: {
   [Provider in keyof TelephonyProviders]: z.ZodType<TelephonyProviders[Provider]['config']>;
 } = { twilio: twilioConfigSchema, telnyx: telnyxConfigSchema };
 
-export function telephonyConfigsApi({ requestJson, requestNothing }: Api) {
+export function telephonyConfigsApi({ requestJson, requestNoContent }: Api) {
   return {
     get: <Provider extends keyof TelephonyProviders>(
       provider: Provider,
@@ -54,7 +54,7 @@ export function telephonyConfigsApi({ requestJson, requestNothing }: Api) {
         configSchemas[provider],
       ),
     delete: (provider: keyof TelephonyProviders, options: RequestOptions = {}) =>
-      requestNothing({
+      requestNoContent({
         method: 'DELETE',
         path: path`/api/telephony_configs/${provider}`,
         ...options,

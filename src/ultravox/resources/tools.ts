@@ -6,7 +6,7 @@ import { path } from '../transport.ts';
 import { toolSchema, type WriteToolRequest } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function toolsApi({ listOf, requestJson, requestNothing }: Api) {
+export function toolsApi({ listOf, requestJson, requestNoContent }: Api) {
   return {
     ...listOf<z.output<typeof toolSchema>, ToolFilter>('/api/tools', toolSchema),
     create: (body: WriteToolRequest, options: RequestOptions = {}) =>
@@ -20,6 +20,6 @@ export function toolsApi({ listOf, requestJson, requestNothing }: Api) {
         toolSchema,
       ),
     delete: (toolId: string, options: RequestOptions = {}) =>
-      requestNothing({ method: 'DELETE', path: path`/api/tools/${toolId}`, ...options }),
+      requestNoContent({ method: 'DELETE', path: path`/api/tools/${toolId}`, ...options }),
   };
 }

@@ -6,7 +6,7 @@ import { path } from '../transport.ts';
 import { type RegisterVoiceRequest, voiceSchema } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function voicesApi({ listOf, requestJson, requestNothing }: Api) {
+export function voicesApi({ listOf, requestJson, requestNoContent }: Api) {
   return {
     ...listOf<z.output<typeof voiceSchema>, VoiceFilter>('/api/voices', voiceSchema),
     get: (voiceId: string, options: RequestOptions = {}) =>
@@ -23,6 +23,6 @@ export function voicesApi({ listOf, requestJson, requestNothing }: Api) {
         voiceSchema,
       ),
     delete: (voiceId: string, options: RequestOptions = {}) =>
-      requestNothing({ method: 'DELETE', path: path`/api/voices/${voiceId}`, ...options }),
+      requestNoContent({ method: 'DELETE', path: path`/api/voices/${voiceId}`, ...options }),
   };
 }

@@ -6,7 +6,7 @@ import { path } from '../transport.ts';
 import { type CreateWebhookRequest, type UpdateWebhookRequest, webhookSchema } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function webhooksApi({ listOf, requestJson, requestNothing }: Api) {
+export function webhooksApi({ listOf, requestJson, requestNoContent }: Api) {
   return {
     ...listOf<z.output<typeof webhookSchema>, WebhookFilter>('/api/webhooks', webhookSchema),
     create: (body: CreateWebhookRequest, options: RequestOptions = {}) =>
@@ -17,6 +17,6 @@ export function webhooksApi({ listOf, requestJson, requestNothing }: Api) {
         webhookSchema,
       ),
     delete: (webhookId: string, options: RequestOptions = {}) =>
-      requestNothing({ method: 'DELETE', path: path`/api/webhooks/${webhookId}`, ...options }),
+      requestNoContent({ method: 'DELETE', path: path`/api/webhooks/${webhookId}`, ...options }),
   };
 }

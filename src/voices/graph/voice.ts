@@ -5,7 +5,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
-import { existingOf } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 import { isVoiceProvider, settingsOf } from '../providers.ts';
 import { ensureVoices, listedVoices } from '../service.ts';
 
@@ -56,7 +56,7 @@ export const VoiceNode = builder.prismaNode('Voice', {
     field: 'id',
     description: 'Node ID, `voc_` followed by a UUID. Passed as `voiceId` to agents.',
   },
-  findUnique: (id, { viewer }) => ({ id, ...existingOf(viewer!) }),
+  findUnique: (id, { viewer }) => ({ id, ...ownedAndNotDeleted(viewer!) }),
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Display name. Not necessarily unique.' }),
     description: t.exposeString('description', {
@@ -176,7 +176,7 @@ voices.query('voices', {
 
 addLookup('voice', {
   type: VoiceNode,
-  where: existingOf,
+  where: ownedAndNotDeleted,
   description: 'Looks up a voice by ID. Null if the organization has no such voice.',
   authScopes: { read: true },
 });

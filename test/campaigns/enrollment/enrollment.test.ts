@@ -1,6 +1,6 @@
 /** Contacts added to a running campaign, in steps that the tests pause. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { resumeEnrollments, STEP_ROWS } from '../../../src/campaigns/enrollment/add-contacts.ts';
+import { BATCH_ROWS, resumeEnrollments } from '../../../src/campaigns/enrollment/add-contacts.ts';
 import { publicId } from '../../../src/ids.ts';
 import { perform } from '../../support/calling.ts';
 import type { GraphQLClient } from '../../support/graphql.ts';
@@ -36,7 +36,7 @@ afterAll(() => closeCampaignServer(server));
 
 const ADD = `mutation ($input: AddCampaignContactsInput!) {
   addCampaignContacts(input: $input) { addedCount duplicateCount campaign { status } userErrors { code message } } }`;
-const COUNT = 2 * STEP_ROWS + 200;
+const COUNT = 2 * BATCH_ROWS + 200;
 
 /** Takes the lock of the campaign's steps when its turn comes. */
 function holdSteps(campaignId: string): { held: Promise<void>; release: () => void } {
@@ -102,12 +102,12 @@ describe('addCampaignContacts', () => {
     const id = await startOpen();
     const contacts = strangers();
     const adding = await addOneStep(id, [...contacts, contacts[0]!], operator.client);
-    expect((await glance(operator, id)).counts.total).toBe(1 + STEP_ROWS);
+    expect((await glance(operator, id)).counts.total).toBe(1 + BATCH_ROWS);
     await until('outcomes of added contacts', async () => {
       const { counts } = await glance(operator, id);
       return counts.completed >= 8;
     });
-    expect((await glance(operator, id)).counts.total).toBe(1 + STEP_ROWS);
+    expect((await glance(operator, id)).counts.total).toBe(1 + BATCH_ROWS);
     adding.release();
     expect((await adding.answer).data.addCampaignContacts).toMatchObject({
       ...{ addedCount: COUNT, duplicateCount: 1, campaign: { status: 'ACTIVE' } },
@@ -154,7 +154,7 @@ describe('addCampaignContacts', () => {
       const { counts } = await glance(operator, id);
       return counts.pending === 0 && counts.calling === 0;
     });
-    expect((await glance(operator, id)).counts.total).toBe(1 + STEP_ROWS);
+    expect((await glance(operator, id)).counts.total).toBe(1 + BATCH_ROWS);
     const open = { campaignId: uuidOf(id), status: { not: 'DONE' as const } };
     expect(await server.app.db.campaignEnrollment.count({ where: open })).toBe(0);
   });

@@ -1,33 +1,33 @@
 /** Limits how much work of one kind runs concurrently per key, such as an organization. */
 
-/** The turn did not come within the time limit. */
-export class TurnTimeoutError extends Error {
-  override name = 'TurnTimeoutError';
+/** The wait for a slot exceeded its time limit. */
+export class LimiterTimeoutError extends Error {
+  override name = 'LimiterTimeoutError';
 
   constructor(limitMs: number) {
-    super(`The turn did not come within ${limitMs} ms`);
+    super(`Waited longer than ${limitMs} ms for a slot`);
   }
 }
 
-export interface Turns {
+export interface KeyedLimiter {
   /**
    * Runs `work` once fewer than the maximum are running for the key. Waiting calls run in order.
    *
    * @param limitMs time limit of the wait. Default: none.
-   * @throws TurnTimeoutError after it, without running `work`.
+   * @throws LimiterTimeoutError after it, without running `work`.
    */
-  take<Result>(key: string, work: () => Promise<Result>, limitMs?: number): Promise<Result>;
+  run<Result>(key: string, work: () => Promise<Result>, limitMs?: number): Promise<Result>;
 }
 
-export function createTurns(max: number): Turns {
+export function createKeyedLimiter(max: number): KeyedLimiter {
   const queues = new Map<string, { running: number; waiting: Set<() => void> }>();
   return {
-    async take(key, work, limitMs) {
+    async run(key, work, limitMs) {
       const queue = queues.get(key) ?? { running: 0, waiting: new Set() };
       queues.set(key, queue);
       // A call that ends passes its slot to the next waiting one, so that no later call gets in between.
       if (queue.running < max) queue.running += 1;
-      else await nextTurn(queue.waiting, limitMs);
+      else await nextSlot(queue.waiting, limitMs);
       try {
         return await work();
       } finally {
@@ -42,7 +42,7 @@ export function createTurns(max: number): Turns {
   };
 }
 
-function nextTurn(waiting: Set<() => void>, limitMs: number | undefined): Promise<void> {
+function nextSlot(waiting: Set<() => void>, limitMs: number | undefined): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const begin = (): void => {
     clearTimeout(timer);
@@ -51,7 +51,7 @@ function nextTurn(waiting: Set<() => void>, limitMs: number | undefined): Promis
   };
   const giveUp = (limit: number): void => {
     waiting.delete(begin);
-    reject(new TurnTimeoutError(limit));
+    reject(new LimiterTimeoutError(limit));
   };
   const timer = limitMs === undefined ? undefined : setTimeout(giveUp, limitMs, limitMs);
   waiting.add(begin);

@@ -6,7 +6,7 @@
 const FIRST_MS = 5_000;
 const LONGEST_MS = 60_000;
 
-export class HeldBack {
+export class FailedItems {
   readonly #items = new Map<string, { failures: number; until: number }>();
 
   /** Items to skip now. */
@@ -32,7 +32,7 @@ export class HeldBack {
  *
  * @param failed called with an item that fails alone. An error that it throws ends the work.
  */
-export async function workByBisection<Item>(
+export async function processByBisection<Item>(
   items: readonly Item[],
   work: (items: readonly Item[]) => Promise<void>,
   failed: (item: Item, error: unknown) => void,
@@ -47,7 +47,7 @@ export async function workByBisection<Item>(
       return;
     }
     const middle = Math.ceil(items.length / 2);
-    await workByBisection(items.slice(0, middle), work, failed);
-    await workByBisection(items.slice(middle), work, failed);
+    await processByBisection(items.slice(0, middle), work, failed);
+    await processByBisection(items.slice(middle), work, failed);
   }
 }
