@@ -24,6 +24,7 @@ import {
   TypeNameMetaFieldDef,
   visit,
 } from 'graphql';
+import type { Column } from '../../infra/rows/select-statements.ts';
 import { type LoadedField, loadedField } from '../reading/loaded-columns.ts';
 import { isGranted, type Scopes } from '../scopes.ts';
 
@@ -46,8 +47,8 @@ export interface FieldPlan {
   definition: GraphQLField<unknown, unknown>;
   nodes: readonly [FieldNode, ...FieldNode[]];
   readLoaded: ReadLoaded | null;
-  /** Whether `readLoaded` computes its value from columns, which must have the types that Prisma returns. */
-  isDerived: boolean;
+  /** Columns from which `readLoaded` computes its value, and which must have the types that Prisma returns. */
+  derivedFrom: readonly Column[];
   /** The fields selected on objects of `type`, which is a type that the field can return. */
   fieldsOf(type: GraphQLObjectType): readonly FieldPlan[];
 }
@@ -81,11 +82,11 @@ export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
   );
 }
 
-/** Whether a value is computed from columns of the rows that `field` returns, or of rows below them. */
-export function derivesValues({ definition, fieldsOf }: FieldPlan): boolean {
+/** The columns of the rows that the field returns, and of rows below them, from which values are computed. */
+export function columnsDerivedFrom({ definition, fieldsOf }: FieldPlan): Column[] {
   const type = getNamedType(definition.type);
-  if (!isObjectType(type)) return false;
-  return fieldsOf(type).some((field) => field.isDerived || derivesValues(field));
+  if (!isObjectType(type)) return [];
+  return fieldsOf(type).flatMap((field) => [...field.derivedFrom, ...columnsDerivedFrom(field)]);
 }
 
 /** The plan of an operation. Null for an operation of another kind, or with directives. */
@@ -202,8 +203,8 @@ class Planner {
       definition === TypeNameMetaFieldDef
         ? () => type.name
         : loaded && readerOf(definition.type, loaded, fieldsOf);
-    const isDerived = loaded?.isDerived ?? false;
-    const plan: FieldPlan = { key, definition, nodes, readLoaded, isDerived, fieldsOf };
+    const derivedFrom = loaded?.derivedFrom ?? [];
+    const plan: FieldPlan = { key, definition, nodes, readLoaded, derivedFrom, fieldsOf };
     fieldPlans.set(nodes, plan);
     return plan;
   }

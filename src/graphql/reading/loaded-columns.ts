@@ -12,6 +12,7 @@ import SchemaBuilder, {
 import type { GraphQLFieldResolver } from 'graphql';
 import { TABLES } from '../../generated/tables.ts';
 import { type NodeType, publicId } from '../../ids.ts';
+import type { Column } from '../../infra/rows/select-statements.ts';
 import type { Context } from '../context.ts';
 import { grantedScopes, isGranted, type RequiredScopes, type Scopes } from '../scopes.ts';
 
@@ -32,8 +33,8 @@ export interface LoadedField {
   /** Undefined if the row has not loaded the value, or if the field has to be resolved for another reason. */
   read: Read;
   required: RequiredScopes;
-  /** Whether the value is computed from columns, which must have the types that Prisma returns. */
-  isDerived: boolean;
+  /** Columns from which the value is computed, and which must have the types that Prisma returns. */
+  derivedFrom: readonly Column[];
 }
 
 const loadedFields = new WeakMap<object, LoadedField>();
@@ -48,8 +49,9 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
     field: PothosOutputFieldConfig<Types>,
   ): GraphQLFieldResolver<unknown, Types['Context'], object> {
     const { extensions: type } = this.buildCache.getTypeConfig(field.parentType);
-    const derived = derivedReader(field, type?.pothosPrismaModel);
-    const column = this.#columnReader(field) ?? derived;
+    const shown = this.#columnReader(field);
+    const derived = shown ? null : derivedReader(field, type?.pothosPrismaModel);
+    const column = shown ?? derived?.read;
     const read = column ?? relationReader(field);
     const required = this.#requiredScopes(field);
     if (!read || !required) return resolver;
@@ -61,7 +63,7 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
       }
       return value;
     };
-    loadedFields.set(wrapped, { read, required, isDerived: read === derived });
+    loadedFields.set(wrapped, { read, required, derivedFrom: derived?.columns ?? [] });
     return wrapped;
   }
 
@@ -113,16 +115,17 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 function derivedReader(
   { kind, pothosOptions }: { kind: string; pothosOptions: object },
   model: unknown,
-): Read | null {
+): { read: Read; columns: Column[] } | null {
   const { select, resolve } = pothosOptions as { select?: unknown; resolve?: unknown };
   if (kind !== 'PrismaObject' || typeof resolve !== 'function' || resolve.length !== 1) return null;
   if (types.isAsyncFunction(resolve)) return null;
   if (typeof select !== 'object' || select === null) return null;
   const known = typeof model === 'string' ? TABLES[model]?.columns : undefined;
-  const columns = Object.keys(select);
-  if (columns.length === 0 || !known || columns.some((column) => !(column in known))) return null;
-  return (row) => {
-    if (columns.some((column) => row[column] === undefined)) return undefined;
+  const names = Object.keys(select);
+  const columns = names.flatMap((name) => known?.[name] ?? []);
+  if (names.length === 0 || columns.length < names.length) return null;
+  const read: Read = (row) => {
+    if (names.some((name) => row[name] === undefined)) return undefined;
     try {
       const value: unknown = resolve(row);
       return value instanceof Promise ? undefined : (value ?? null);
@@ -130,6 +133,7 @@ function derivedReader(
       return undefined;
     }
   };
+  return { read, columns };
 }
 
 interface RelationExtensions {

@@ -4,7 +4,7 @@ import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
 import type { Context } from '../context.ts';
 import {
-  derivesValues,
+  columnsDerivedFrom,
   type FieldPlan,
   fieldPlanOf,
   onlyShowsRows,
@@ -27,9 +27,11 @@ interface SelectionOptions {
   typeName?: string;
 }
 
-const SHOWN: SelectOptions = { datesAsText: true, sharesSelect: true };
-/** For rows from which values are computed. */
-const DERIVED_FROM: SelectOptions = { sharesSelect: true };
+/** How rows may be read that are only shown. Values are still computed from the types that Prisma returns. */
+function optionsOfShown(field: FieldPlan): SelectOptions {
+  const exceptDatesOf = new Set(columnsDerivedFrom(field));
+  return { datesAsText: true, exceptDatesOf, sharesSelect: true };
+}
 
 const selections = new WeakMap<FieldPlan, RowSelection | null>();
 
@@ -43,8 +45,10 @@ export function rowSelection(options: SelectionOptions): RowSelection {
   const known = selections.get(field);
   if (known) return known;
   const isShown = known === undefined && onlyShowsRows(field);
-  const shown = derivesValues(field) ? DERIVED_FROM : SHOWN;
-  const selection = { query: queryFromInfo(options), options: isShown ? shown : {} };
+  const selection = {
+    query: queryFromInfo(options),
+    options: isShown ? optionsOfShown(field) : {},
+  };
   if (known === undefined) selections.set(field, isShown ? selection : null);
   return selection;
 }

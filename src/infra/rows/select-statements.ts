@@ -32,7 +32,7 @@ export interface Table {
   relations: Record<string, Relation>;
 }
 
-interface Column {
+export interface Column {
   name: string;
   /** Type in the Prisma schema: a scalar or an enum. */
   type: string;
@@ -111,6 +111,8 @@ const DECODE_COLUMN: Record<string, Decode> = {
 export interface SelectOptions {
   /** Whether to return dates as ISO 8601 strings, like `Date.toISOString`, instead of as `Date`. */
   datesAsText?: boolean;
+  /** Columns of `Tables` whose dates are returned as `Date` all the same. */
+  exceptDatesOf?: ReadonlySet<Column>;
   /** Whether other queries for the same model and options use the same `select` object. */
   sharesSelect?: boolean;
 }
@@ -225,7 +227,9 @@ class Builder {
       if (DECODE_COLUMN[type]) throw UNKNOWN;
       return { sql, decode: (list: unknown[] | null) => list ?? [] };
     }
-    const decode = type === 'DateTime' && this.#options.datesAsText ? isoText : DECODE_COLUMN[type];
+    const { datesAsText = false, exceptDatesOf } = this.#options;
+    const isText = type === 'DateTime' && datesAsText && !exceptDatesOf?.has(column);
+    const decode = isText ? isoText : DECODE_COLUMN[type];
     return { sql: SQL_OF_COLUMN[type]?.(sql) ?? sql, decode };
   }
 
