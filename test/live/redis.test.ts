@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Bus, createRedisBus } from '../../src/infra/bus.ts';
@@ -232,6 +234,32 @@ describe.skipIf(!available)('createRedisBus while its connections are made', () 
     } finally {
       await Promise.all([bus.close(), other.close()]);
       await relay.close();
+    }
+  });
+});
+
+describe('createRedisBus at a proxy without a server behind it', () => {
+  it('reports the outage once, and connects less and less often', async () => {
+    const times: number[] = [];
+    const proxy = createServer((socket) => {
+      times.push(performance.now());
+      setTimeout(() => socket.resetAndDestroy(), 10);
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    const entries: string[] = [];
+    const add = (_: unknown, message?: string) => void entries.push(message ?? '');
+    const log = { debug: add, info: add, warn: add, error: add };
+    const failures = createFailures({ log });
+    const { port } = proxy.address() as AddressInfo;
+    const bus = createRedisBus({ url: `redis://127.0.0.1:${port}`, log, failures });
+    try {
+      await until('ten connections', () => times.length >= 10);
+      expect(entries).toEqual([expect.stringContaining('Redis is unreachable')]);
+      expect(times[9]! - times[0]!).toBeGreaterThan(2_000);
+    } finally {
+      await bus.close();
+      failures.close();
+      proxy.close();
     }
   });
 });

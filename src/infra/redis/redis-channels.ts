@@ -57,7 +57,8 @@ function connectServer(options: RedisChannelsOptions): {
   publisher: Redis;
   channels: RedisChannels;
 } {
-  const { url, onMessage } = options;
+  const { url, onMessage, onError, onReady } = options;
+  let attempts = 0;
   const publisher = new Redis(url, {
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -65,7 +66,11 @@ function connectServer(options: RedisChannelsOptions): {
   });
   const subscriber = new Redis(url, {
     maxRetriesPerRequest: null,
-    retryStrategy: retryDelay,
+    // ioredis counts the attempts since the connection was last ready, which this one always is.
+    retryStrategy: () => {
+      attempts += 1;
+      return retryDelay(attempts);
+    },
     // ioredis sends SUBSCRIBE as soon as the connection is open, but restores after a reconnect only the channels
     // of connections that became ready. So this one is ready at once: with the ready check, an INFO that Redis
     // refuses after a SUBSCRIBE, it would connect again and never hear of the channel. Redis accepts SUBSCRIBE
@@ -73,8 +78,13 @@ function connectServer(options: RedisChannelsOptions): {
     enableReadyCheck: false,
     disableClientInfo: true,
   });
-  for (const each of [publisher, subscriber]) disconnectWhenUnresponsive(each, SILENCE_MS);
-  watch([publisher, subscriber], options);
+  watch([publisher], options);
+  subscriber.on('error', onError);
+  disconnectWhenUnresponsive(publisher, SILENCE_MS);
+  disconnectWhenUnresponsive(subscriber, SILENCE_MS, () => {
+    attempts = 0;
+    onReady();
+  });
   subscriber.on('message', onMessage);
   return {
     publisher,

@@ -10,8 +10,14 @@ export function retryDelay(attempt: number): number {
 /**
  * Closes the connection whenever the server has not answered for `silenceMs`, so that the client reconnects: a frozen
  * server or a vanished host would keep it open. Active until `disconnect`.
+ *
+ * @param onAnswer called about every `silenceMs` while the server answers.
  */
-export function disconnectWhenUnresponsive(redis: Redis, silenceMs: number): void {
+export function disconnectWhenUnresponsive(
+  redis: Redis,
+  silenceMs: number,
+  onAnswer: () => void = () => undefined,
+): void {
   const timer = setInterval(() => {
     const { status, stream } = redis;
     // Not ready for long: the server does not answer the ready check.
@@ -23,7 +29,10 @@ export function disconnectWhenUnresponsive(redis: Redis, silenceMs: number): voi
     const deadline = setTimeout(() => stream.destroy(), silenceMs).unref();
     // A ping that fails was not answered, or its connection is already lost.
     redis.ping().then(
-      () => clearTimeout(deadline),
+      () => {
+        clearTimeout(deadline);
+        onAnswer();
+      },
       () => undefined,
     );
   }, silenceMs).unref();
