@@ -141,15 +141,19 @@ function verdictCondition(successful: boolean): Prisma.CallWhereInput {
 }
 
 /**
- * The creation is bounded too, so that PostgreSQL need not go through all later calls in the order of the list. Its
- * instant is of another clock than that of the end.
+ * The creation is bounded too, so that PostgreSQL need not go through all later calls in the order of the list. The two
+ * times may come from different clocks.
  */
 function endConditions({ endedFrom, endedBefore }: CallFilter): Prisma.CallWhereInput[] {
   const conditions: Prisma.CallWhereInput[] = [];
   if (endedFrom) conditions.push({ endedAt: { gte: endedFrom } });
   if (endedBefore) {
+    conditions.push({ endedAt: { lt: endedBefore } });
     const createdBefore = new Date(endedBefore.getTime() + MAX_CLOCK_DIFFERENCE_MS);
-    conditions.push({ endedAt: { lt: endedBefore } }, { createdAt: { lt: createdBefore } });
+    // As text, a later year is not accepted by PostgreSQL.
+    if (createdBefore.getUTCFullYear() <= 9999) {
+      conditions.push({ createdAt: { lt: createdBefore } });
+    }
   }
   return conditions;
 }

@@ -204,6 +204,9 @@ describe('calls', () => {
     );
     expect(await matching({ endedFrom: at(9) })).toEqual(indexes((i) => end(i) >= 9));
     expect(await matching({ endedBefore: at(1) })).toEqual(indexes((i) => end(i) < 1));
+    expect((await list({ filter: { endedBefore: '9999-12-31T23:59:59Z' } })).totalCount).toBe(
+      COUNT,
+    );
   });
 
   it('filters by end reason, duration and cost', async () => {
