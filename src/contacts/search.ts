@@ -67,11 +67,30 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
   return others.length > 0 ? { OR: [first!, ...others] } : first!;
 }
 
-/** In the searched text the name, if there is one, is the line before the phone number. */
+/** Separates a line of the searched text from a next one that begins with a plus, such as the phone number. */
+const BEFORE_PLUS = '\n +';
+/** Maximum number of such lines: the phone number, and after it the email address and the keywords. */
+const MAX_PLUS_LINES = 3;
+
+/**
+ * In the searched text the name, if there is one, is the line before the phone number. So all lines that begin with a
+ * plus must follow what was found.
+ */
 function named(checks: Checks, name: string, path: ProblemPath): Prisma.ContactWhereInput {
   const text = searchedText(checks, name, path);
   if (text === undefined) return {};
-  return { searchText: { contains: `${literal(patternOf(text))}%\n +` } };
+  const found = literal(patternOf(text));
+  const hasName = { OR: [{ firstName: { not: null } }, { lastName: { not: null } }] };
+  // For the index: the alternatives below imply it.
+  const first = { searchText: { contains: `${found}%${BEFORE_PLUS}` } };
+  const alternatives = Array.from({ length: MAX_PLUS_LINES }, (_, index) => {
+    const lines = Array<string>(index + 1).fill(BEFORE_PLUS);
+    return {
+      searchText: { contains: [found, ...lines].join('%') },
+      NOT: { searchText: { contains: [...lines, BEFORE_PLUS].join('%') } },
+    };
+  });
+  return { AND: [hasName, first, { OR: alternatives }] };
 }
 
 function searchedText(checks: Checks, search: string, path: ProblemPath): string | undefined {

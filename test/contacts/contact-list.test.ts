@@ -98,6 +98,25 @@ describe('contacts', () => {
     expect(await find({ name }, stranger)).toEqual([]);
   });
 
+  it('finds by the name only, also when other fields begin with a plus', async () => {
+    const folder = await createFolder(client);
+    const people = [
+      { phoneNumber: '+14155550111', keywords: '+vip' },
+      { phoneNumber: '+14155550112', firstName: '+Ada', keywords: '+vip' },
+      { phoneNumber: '+14155550113', lastName: 'Ada', email: '+bob@example.com' },
+      { phoneNumber: '+14155550114', firstName: 'Ada', email: '+vip@x.org', keywords: '+vip' },
+      { phoneNumber: '+14155550115', firstName: 'Vip', email: 'ada@x.org', keywords: '+ada' },
+      { phoneNumber: '+14155550116', firstName: 'Bob' },
+    ];
+    await perform(client, 'createContacts', { folderId: folder, contacts: people }, '__typename');
+    const named = async (name: string) =>
+      (await find({ folderId: folder, name })).map((phoneNumber) => phoneNumber.slice(-1));
+    expect(await named('ada')).toEqual(['2', '3', '4']);
+    expect(await named('vip')).toEqual(['5']);
+    expect(await named('bob')).toEqual(['6']);
+    for (const name of ['4155550', 'x.org', 'example']) expect(await named(name)).toEqual([]);
+  });
+
   it('combines a name with a search, and ignores a blank name', async () => {
     expect(await find({ name: 'al', search: 'x-y.org' })).toEqual(['+493012345678']);
     expect(await find({ name: 'al', search: 'zoe' })).toEqual([]);
