@@ -67,7 +67,9 @@ function coerceVariables({ operation }: OperationShape, args: ExecutionArgs): Va
     args.variableValues ?? {},
     { maxErrors: MAX_VARIABLE_ERRORS },
   );
-  if (coerced.errors) throw new VariableErrors(coerced.errors, args.document);
+  if (coerced.errors) {
+    throw new VariableErrors(coerced.errors, { document: args.document, operation });
+  }
   return coerced.variableValues;
 }
 

@@ -1,5 +1,13 @@
 /** Errors of variables whose values do not fit their types, with the place of each in the input. */
-import { BREAK, type DocumentNode, GraphQLError, Kind, type ValueNode, visit } from 'graphql';
+import {
+  BREAK,
+  type DocumentNode,
+  GraphQLError,
+  Kind,
+  type OperationDefinitionNode,
+  type ValueNode,
+  visit,
+} from 'graphql';
 import type { Problem, ProblemPath } from '../../errors.ts';
 import { safeMessage } from '../../graphql/errors/error-messages.ts';
 import { inputPath } from './input-path.ts';
@@ -9,10 +17,17 @@ export class VariableErrors extends Error {
   readonly errors: readonly GraphQLError[];
 
   /** @param errors Those that GraphQL.js found. */
-  constructor(errors: readonly GraphQLError[], document: DocumentNode) {
+  constructor(errors: readonly GraphQLError[], place: VariablePlace) {
     super('The variables do not match the operation');
-    this.errors = errors.map((error) => withProblems(error, document));
+    this.errors = errors.map((error) => withProblems(error, place));
   }
+}
+
+/** Where the variables are used. */
+interface VariablePlace {
+  document: DocumentNode;
+  /** The operation that runs. The document may have others with variables of the same name. */
+  operation: OperationDefinitionNode;
 }
 
 /** GraphQL.js gives the path in the message only. Its keys are names of the schema. */
@@ -23,7 +38,7 @@ const MISSING =
 const MISSING_FIELD = /^Expected value of type "\w+" to include required field "(\w+)"/;
 const UNKNOWN_FIELD = /^Expected value of type "\w+" not to include unknown field "(\w{1,200})"/;
 
-function withProblems(error: GraphQLError, document: DocumentNode): GraphQLError {
+function withProblems(error: GraphQLError, place: VariablePlace): GraphQLError {
   const [prefix, variable, path = ''] = MESSAGE.exec(error.message) ?? [];
   if (prefix === undefined || variable === undefined) return error;
   const reason = error.message.slice(prefix.length);
@@ -33,7 +48,7 @@ function withProblems(error: GraphQLError, document: DocumentNode): GraphQLError
     code: missing !== undefined || MISSING.test(reason) ? 'REQUIRED' : 'INVALID_INPUT',
     message: safeMessage(error.message).replace(SAFE_PREFIX, ''),
     path: inputPath([
-      ...placeOf(document, variable),
+      ...placeOf(variable, place),
       ...(path.match(/\w+/g) ?? []),
       ...(field === undefined ? [] : [field]),
     ]),
@@ -45,9 +60,10 @@ function withProblems(error: GraphQLError, document: DocumentNode): GraphQLError
 }
 
 /** Where the variable is used first: the name of the argument, and the path into its value. */
-function placeOf(document: DocumentNode, variable: string): ProblemPath {
+function placeOf(variable: string, { document, operation }: VariablePlace): ProblemPath {
   let place: ProblemPath = [variable];
   visit(document, {
+    OperationDefinition: (node) => (node === operation ? undefined : false),
     Argument({ name, value }) {
       const path = pathTo(variable, value);
       if (!path) return false;

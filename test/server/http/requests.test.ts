@@ -156,6 +156,18 @@ describe('a request', () => {
     ]);
   });
 
+  it('is told where a variable is in the operation that runs, not in others of the document', async () => {
+    const { errors } = await server.client.send(
+      `query One($value: ID!) { call(id: $value) { id } }
+       query Other($value: CallFilter) { calls(filter: $value) { totalCount } }`,
+      { value: { status: ['GONE'] } },
+      { operationName: 'Other' },
+    );
+    expect(errors).toMatchObject([
+      { extensions: { problems: [{ path: ['filter', 'status', '0'] }] } },
+    ]);
+  });
+
   it('with a mutation is rejected unless it is a POST', async () => {
     const mutation =
       'mutation { createContactFolder(input: { name: "By GET" }) { userErrors { code } } }';
