@@ -68,8 +68,13 @@ export async function cancelRemainingContacts(app: App): Promise<void> {
         campaignId: id,
       });
       // It fails each time while the counters disagree with the contacts.
-      await recountContacts(app, id);
-      announceCampaigns(app, [id], []);
+      await recountContacts(app, id).then(
+        () => announceCampaigns(app, [id], []),
+        app.failures.recorder('recountContacts', {
+          message: 'Could not count the contacts of an ended campaign; it is tried again',
+          campaignId: id,
+        }),
+      );
     }
   }
 }

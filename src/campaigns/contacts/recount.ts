@@ -1,6 +1,7 @@
 /** Counts the contacts of a campaign again, in case its counters disagree with them. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { LONG_TRANSACTION } from '../../infra/database/long-transaction.ts';
 import { CONTACT_COUNTERS } from './contact-status.ts';
 
 const COUNTERS = Map.groupBy(Object.entries(CONTACT_COUNTERS), ([, counter]): string => counter);
@@ -18,7 +19,7 @@ const ASSIGNMENTS = ['total_count', ...COUNTERS.keys()].map((counter) =>
   Prisma.raw(`${counter} = n.${counter}`),
 );
 
-/** Corrects the counters of a campaign. The contacts stay as they are until the end of its transaction. */
+/** Corrects the counters of a campaign, whose contacts do not change meanwhile. */
 export async function recountContacts(app: App, id: string): Promise<void> {
   await app.db.$transaction(async (tx) => {
     // Before the contacts are counted: those who move contacts hold this lock.
@@ -27,5 +28,5 @@ export async function recountContacts(app: App, id: string): Promise<void> {
       UPDATE campaigns c SET ${Prisma.join(ASSIGNMENTS)}, updated_at = ${app.now()}::timestamptz
       FROM (SELECT ${Prisma.join(COUNTS)} FROM campaign_contacts WHERE campaign_id = ${id}::uuid) n
       WHERE c.id = ${id}::uuid`;
-  });
+  }, LONG_TRANSACTION);
 }

@@ -167,4 +167,23 @@ describe('cancelRemainingContacts', () => {
     expect(await isLeft()).toBe(false);
     expect(await brokenRules(server)).toEqual([]);
   });
+
+  it('goes on with other campaigns when one can neither be cancelled nor counted', async () => {
+    const { db } = server.app;
+    const ids: string[] = [];
+    for (let made = 0; made < 2; made += 1) {
+      const id = await start(operator, { contacts: strangers(2) });
+      await act(operator, 'pauseCampaign', id);
+      await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+      ids.push(id.slice(4));
+    }
+    const [broken, other] = ids as [string, string];
+    await db.$executeRawUnsafe(
+      `ALTER TABLE campaigns ADD CONSTRAINT broken CHECK (id <> '${broken}') NOT VALID`,
+    );
+    await cancelRemainingContacts(server.app);
+    const { pendingCount } = await db.campaign.findUniqueOrThrow({ where: { id: other } });
+    expect(pendingCount).toBe(0);
+    await db.$executeRaw`ALTER TABLE campaigns DROP CONSTRAINT broken`;
+  });
 });
