@@ -80,7 +80,7 @@ export const SETTINGS = {
     schema: positive(3600),
     default: '10',
     about:
-      'Time limit of one database statement of a query or subscription, and of the wait of a `totalCount` for other counts of its organization. Mutations, jobs and exports have no time limit.',
+      'Time limit of one database statement of a query or subscription, and of the wait of a `totalCount`, or of filtered or sorted `calls` of a contact, for other such reads of its organization. Mutations, jobs and exports have no time limit.',
   },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),

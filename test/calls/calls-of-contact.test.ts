@@ -4,6 +4,7 @@ import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { countQueries } from '../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { dataOf, makeAgent, uuidOf } from './support.ts';
@@ -150,6 +151,29 @@ describe('Contact.calls', () => {
     const costOfOne = await costOf(ids.slice(1, 2));
     expect(costOfOne).toBeGreaterThan(0);
     expect(await costOf(ids)).toBe(costOfOne);
+    await api.close();
+  });
+
+  it('leaves connections to other organizations while it filters the calls of many contacts', async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 40 }, (_, index) => addContact(`+141555504${10 + index}`)),
+    );
+    const stranger = await server.newOrganization();
+    const api = await startApiBeside(server);
+    const filtered = `query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Contact {
+      calls(filter: { direction: OUTBOUND }) { nodes { id } } } } }`;
+    const { db } = api.app;
+    const { reading, waitedMs } = await db.$transaction(async (tx) => {
+      const holder = await sessionOf(tx);
+      await tx.$executeRaw`LOCK TABLE calls IN ACCESS EXCLUSIVE MODE`;
+      const sent = createClient(api.url, owner.client.key).send(filtered, { ids });
+      await untilBlocked(db, { holder, statement: '%direction%' });
+      const started = performance.now();
+      dataOf(await createClient(api.url, stranger.key).send('{ contactFolders { nodes { id } } }'));
+      return { reading: sent, waitedMs: performance.now() - started };
+    });
+    expect(waitedMs).toBeLessThan(5_000);
+    expect(dataOf(await reading).nodes).toHaveLength(40);
     await api.close();
   });
 });

@@ -12,9 +12,10 @@ import { type Connection, connectionOfPage, type Page } from './page.ts';
 type Where = object;
 
 /**
- * Limits concurrent counts of whole lists, which may take long. So an operation with many counts, or many operations,
- * leave connections to other organizations. A count that waits longer than a statement may take fails like such a
- * statement. The counts for all lists of a page are one statement.
+ * Limits concurrent counts of whole lists, which may take long, and reads of lists that take one statement per parent,
+ * of which an operation may have thousands. So an operation with many of them, or many operations, leave connections to
+ * other organizations. A read that waits longer than a statement may take fails like such a statement. The counts for
+ * all lists of a page are one statement.
  */
 const counts = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
@@ -80,34 +81,38 @@ interface RootSource {
   /** The columns and relations that the operation selects. */
   selection: object;
   options: SelectOptions;
+  /** Whether the list belongs to one of possibly many parents. The number of concurrent reads is then limited. */
+  ofParent: boolean;
   prepare: () => Promise<void>;
 }
 
 export function rootConnection(
   reader: Reader,
   request: ListRequest,
-  { model, selection, options, prepare }: RootSource,
+  { model, selection, options, ofParent, prepare }: RootSource,
 ): Connection<SortedRow> {
-  const { app } = reader;
+  const { app, viewer } = reader;
+  const limited = <Result>(read: () => Promise<Result>): Promise<Result> =>
+    counts(app).run(viewer.organizationId, read, app.config.READ_TIMEOUT_SECONDS * 1000);
+  const find = (query: object, more?: SelectOptions): Promise<SortedRow[]> => {
+    const read = () => findMany<SortedRow>(app, model, query, more);
+    return ofParent ? limited(read) : read();
+  };
   return connectionOfPage(request.page, {
     cursorOf: cursorOf(reader, request.scope),
     async rows() {
       await prepare();
       const query = { ...selection, ...rowsQuery(request) };
-      return findMany(app, model, query, options);
+      return find(query, options);
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;
       const query = { where: outsidePage(request, side), select: { [column]: true }, take: 1 };
-      return (await findMany(app, model, query)).length > 0;
+      return (await find(query)).length > 0;
     },
     async totalCount() {
       await prepare();
-      return counts(app).run(
-        reader.viewer.organizationId,
-        () => count(app, model, request.where),
-        app.config.READ_TIMEOUT_SECONDS * 1000,
-      );
+      return limited(() => count(app, model, request.where));
     },
   });
 }

@@ -114,7 +114,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     ) => {
       const reader = readerOf(context);
       const request = this.#request(`Query.${name}`, args, reader, fixedSort ?? defaultSort);
-      return this.#rootConnection(request, context, info);
+      return this.#rootConnection(request, { context, info, ofParent: false });
     };
     builder.queryField(name, (t) =>
       t.connection(
@@ -129,7 +129,10 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     return this.#args({ fixedSort: undefined, defaultSort: this.#options.defaultSort });
   }
 
-  /** The rows that match the arguments and `where`, for one parent. Each parent takes a statement of its own. */
+  /**
+   * The rows that match the arguments and `where`, for one parent. Each parent takes a statement of its own, and few of
+   * them run at a time.
+   */
   matching(
     list: string,
     { args, where }: { args: ListArgs; where: Model['Where'] },
@@ -138,7 +141,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
   ): Connection<SortedRow> {
     const request = this.#request(list, args, readerOf(context), this.#options.defaultSort);
     const narrowed = { ...request, where: { AND: [request.where, where] } };
-    return this.#rootConnection(narrowed, context, info);
+    return this.#rootConnection(narrowed, { context, info, ofParent: true });
   }
 
   /** Adds a field to a type that lists the rows of a relation. One statement serves all parents. */
@@ -212,8 +215,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
 
   #rootConnection(
     request: ListRequest,
-    context: Context,
-    info: GraphQLResolveInfo,
+    { context, info, ofParent }: { context: Context; info: GraphQLResolveInfo; ofParent: boolean },
   ): Connection<SortedRow> {
     const { type, key = 'id' } = this.#options;
     const reader = readerOf(context);
@@ -226,6 +228,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       model: type.modelName,
       selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
       options: hasCursors ? {} : options,
+      ofParent,
       prepare: () => this.#prepare(reader),
     });
   }
