@@ -55,7 +55,7 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
   findUnique: (id, { viewer }) => ({
     id,
     organizationId: viewer!.organizationId,
-    ...(viewer!.onlyCallId ? { calls: { some: { id: viewer!.onlyCallId } } } : {}),
+    ...(viewer!.onlyCallId ? { calls: { some: { id: viewer!.onlyCallId, deletedAt: null } } } : {}),
     ...(viewer!.onlyCampaignId ? { AND: usedBy(viewer!.onlyCampaignId) } : {}),
   }),
   fields: (t) => ({

@@ -291,12 +291,19 @@ describe('an access token for a deleted campaign', () => {
 });
 
 describe('an access token for a deleted call', () => {
-  it('does not find the agent any more', async () => {
+  it('does not find the agent and the phone number any more', async () => {
+    const { db } = server.app;
     const uuid = others.callIds[0]!;
+    const { organizationId } = await db.call.findUniqueOrThrow({ where: { id: uuid } });
+    const number = { id: newId(), organizationId, phoneNumber: '+14155550177' };
+    await db.phoneNumber.create({ data: { ...number, provider: 'SIP' } });
+    await db.call.update({ where: { id: uuid }, data: { phoneNumberId: number.id } });
     const client = createClient(server.url, await tokenFor({ callId: publicId('Call', uuid) }));
-    const find = () => read('query ($id: ID!) { node(id: $id) { id } }', otherAgent, client);
-    expect(await find()).toEqual({ node: { id: otherAgent.id } });
-    await server.app.db.call.update({ where: { id: uuid }, data: { deletedAt: new Date() } });
-    expect(await find()).toEqual({ node: null });
+    const ids = [otherAgent.id, publicId('PhoneNumber', number.id)];
+    const find = async () =>
+      dataOf(await client.send('query ($ids: [ID!]!) { nodes(ids: $ids) { id } }', { ids })).nodes;
+    expect(await find()).toEqual(ids.map((id) => ({ id })));
+    await db.call.update({ where: { id: uuid }, data: { deletedAt: new Date() } });
+    expect(await find()).toEqual([null, null]);
   });
 });
