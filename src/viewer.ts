@@ -81,7 +81,7 @@ export function deletedByEarlierRun(
 
 /**
  * What the mutation passed to `commitResult` in an earlier run under the same idempotency key; undefined if it
- * has not been committed. For mutations that cannot be repeated and leave no row that tells so.
+ * has not been committed. For mutations that cannot be repeated and leave no row that shows what they did.
  */
 export function committedEarlier<Result>({ idempotency }: Viewer): Result | undefined {
   return idempotency?.committed.get(idempotency.seed) as Result | undefined;

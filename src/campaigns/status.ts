@@ -81,7 +81,7 @@ const REPEATED = {
 
 export type RepeatableAction = keyof typeof REPEATED;
 
-/** Whether the status is what the mutation leads to. It then succeeds and has no effect. */
+/** Whether the campaign already has the status that the mutation results in. The mutation then has no effect. */
 export function isRepeated(status: CampaignStatus, action: RepeatableAction): boolean {
   return (REPEATED[action] as readonly CampaignStatus[]).includes(status);
 }

@@ -292,7 +292,7 @@ mutation('updateCampaign', {
 
 mutation('scheduleCampaign', {
   description:
-    'Schedules a DRAFT and plans its contacts. The campaign becomes ACTIVE, or SCHEDULED if its start is in the future. Requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if the contacts do not fit the schedule. Has no effect, and no warnings, if the campaign is SCHEDULED or ACTIVE with the same start and time zone.',
+    'Schedules a DRAFT and plans its contacts. The campaign becomes ACTIVE, or SCHEDULED if its start is in the future. Requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if the contacts do not fit the schedule. Has no effect and returns no warnings if the campaign is already SCHEDULED or ACTIVE with the same start and time zone.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of a campaign (`cmp_…`) with status DRAFT.' }),

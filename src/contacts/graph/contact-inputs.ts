@@ -43,7 +43,7 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
     }),
     name: t.string({
       description:
-        'Substring of the first name, a space and the last name. Otherwise like `search`.',
+        'Substring of the first name, a space and the last name. Matches in the same way as `search`.',
     }),
     lastCallOutcome: t.field({
       type: [ContactOutcomeEnum],

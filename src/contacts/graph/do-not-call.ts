@@ -167,7 +167,7 @@ mutation('removeFromDoNotCall', {
     removedPhoneNumbers: t.field({
       type: ['E164'],
       nullable: true,
-      description: 'The phone numbers that were removed, as the entries had them.',
+      description: 'Phone numbers of the entries that were removed, as they were stored.',
       resolve: (payload) => payload.removedPhoneNumbers ?? null,
     }),
   }),

@@ -1,4 +1,4 @@
-/** Where a value stands, as user errors say it. */
+/** Paths of input values in the form that user errors use. */
 import type { ProblemPath } from '../../errors.ts';
 
 /** @param path Begins with the name of the argument, which is left out for the argument `input`. */

@@ -105,7 +105,7 @@ function defaultsOf(document: DocumentNode): Map<string, ValueNode> {
   return defaults;
 }
 
-/** An argument or input field, and where it stands. */
+/** An argument or input field, and the path to its value. */
 interface Place {
   element: InputElement;
   path: ProblemPath;
