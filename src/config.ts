@@ -231,7 +231,7 @@ export const SETTINGS = {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount`.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount`, and for each filtered or sorted list of `calls` of a contact.',
   },
   DEMO_API_KEY: {
     schema: z
