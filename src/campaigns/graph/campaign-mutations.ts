@@ -290,12 +290,14 @@ mutation('updateCampaign', {
   }),
 });
 
+const ID_DESCRIPTION = 'ID of the campaign (`cmp_…`).';
+
 mutation('scheduleCampaign', {
   description:
     'Schedules a DRAFT and plans its contacts. The campaign becomes ACTIVE, or SCHEDULED if its start is in the future. Requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if the contacts do not fit the schedule. Has no effect and returns no warnings if the campaign is already SCHEDULED or ACTIVE with the same start and time zone.',
   scope: 'write',
   input: (t) => ({
-    id: t.id({ required: true, description: 'ID of a campaign (`cmp_…`) with status DRAFT.' }),
+    id: t.id({ required: true, description: ID_DESCRIPTION }),
     scheduledAt: t.field({
       type: 'DateTime',
       description:
@@ -326,8 +328,6 @@ mutation('addCampaignContacts', {
     warnings: warningsField(t),
   }),
 });
-
-const ID_DESCRIPTION = 'ID of the campaign (`cmp_…`).';
 
 mutation('pauseCampaign', {
   description:

@@ -40,9 +40,13 @@ export const PhoneNumberDirectionEnum = builder.enumType('PhoneNumberDirection',
   } as const,
 });
 
-/** Numbers in the pool of a campaign, or from which it has called. */
+/**
+ * Numbers that a campaign may call from: those of its pool and of its agent. Other numbers that it has called from are
+ * found through its calls only, because a search of all its calls would take long.
+ */
 function usedBy(campaignId: string): Prisma.PhoneNumberWhereInput {
-  return { OR: [{ campaigns: { some: { campaignId } } }, { calls: { some: { campaignId } } }] };
+  const isOfAgent = { outboundAgent: { campaigns: { some: { id: campaignId } } } };
+  return { OR: [{ campaigns: { some: { campaignId } } }, isOfAgent] };
 }
 
 export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {

@@ -256,22 +256,44 @@ interface Plan {
 }
 
 describe('an access token for a campaign', () => {
+  let number: { id: string; phoneNumber: string };
+
+  beforeAll(async () => {
+    const { id, phoneNumber } = await server.app.db.phoneNumber.create({
+      data: {
+        ...{ id: newId(), organizationId: server.organizationId },
+        ...{ phoneNumber: '+14155550178', provider: 'SIP' },
+      },
+    });
+    number = { id: publicId('PhoneNumber', id), phoneNumber };
+    const where = { id: planted.callIds[0]! };
+    await server.app.db.call.update({ where, data: { phoneNumberId: id } });
+  });
+
   it.each([
-    ['the agent of the campaign', () => agent],
-    ['another agent', () => otherAgent],
-  ])('looks at no calls to find %s', async (_, asked) => {
+    ['the agent of the campaign', 'agents', () => agent],
+    ['another agent', 'agents', () => otherAgent],
+    ['a phone number', 'phone_numbers', () => number],
+  ])('looks at no calls to find %s', async (_, table, asked) => {
     const { id } = asked();
     const statements = await statementsOf(server.app, () =>
       tokens.campaign.send('query ($id: ID!) { node(id: $id) { id } }', { id }),
     );
-    const [statement] = statements.filter((one) => one.includes('FROM "public"."agents"'));
+    const [statement] = statements.filter((one) => one.includes(`FROM "public"."${table}"`));
     const values: Record<string, string> = {
       '"t0"."id"': id.slice(4),
       '"t0"."organization_id"': server.organizationId,
     };
     const valueFor = (column: string) => values[column.replaceAll('(', '')] ?? planted.campaign.id;
     expect(await rowsRead('calls', statement!, valueFor)).toBe(0);
-    expect(await rowsRead('agents', statement!, valueFor)).toBeGreaterThan(0);
+    expect(await rowsRead(table, statement!, valueFor)).toBeGreaterThan(0);
+  });
+
+  it('finds a phone number outside of the pool that was used, but only through its calls', async () => {
+    const document = `query ($call: ID!, $number: ID!) {
+      call(id: $call) { number { id phoneNumber } } node(id: $number) { id } }`;
+    const { data } = await tokens.campaign.send(document, { call: ids.call, number: number.id });
+    expect(data).toEqual({ call: { number }, node: null });
   });
 });
 
