@@ -1,5 +1,5 @@
 /** The time limit of reads, on a table too large to read within one millisecond. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { makeFolder } from '../contacts/import/upload.ts';
 import { perform } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -47,6 +47,24 @@ describe('a read that takes longer than READ_TIMEOUT_SECONDS', () => {
     expect(status).toBe(200);
     expect(data).toEqual({ __typename: 'Query', contactFolder: null });
     expect(errors?.map(({ extensions }) => extensions.code)).toEqual(['QUERY_TIMEOUT']);
+  });
+
+  it('is logged at most ten times for one operation', async () => {
+    const warn = vi.spyOn(server.app.log, 'warn');
+    const folders = Array.from(
+      { length: TIMES },
+      (_, n) => `f${n}: contactFolder(id: "${folderId}") {
+        contacts(filter: { search: "contact" }) { totalCount } }`,
+    );
+    const { errors } = await server.client.send(`{ ${folders.join()} }`);
+    expect(errors).toHaveLength(TIMES);
+    const logged = [...warn.mock.calls] as unknown[][];
+    warn.mockRestore();
+    expect(logged).toHaveLength(11);
+    expect(logged.at(-1)).toEqual([
+      { requestId: expect.any(String), omitted: TIMES - 10 },
+      'More errors of the operation',
+    ]);
   });
 
   it('leaves its connection free and no statement running', async () => {

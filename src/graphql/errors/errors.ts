@@ -22,8 +22,12 @@ const HTTP_STATUS: Partial<Record<RequestErrorCode, number>> = {
 };
 const UNAVAILABLE_RETRY_SECONDS = 5;
 
-/** What a client sees of an error that was thrown while an operation ran. */
-export function toGraphQLError(error: unknown, requestId: string, log: Logger): GraphQLError {
+/** What a client sees of an error that was thrown while an operation ran. Logs an error that is not the client's. */
+export function toGraphQLError(
+  error: unknown,
+  requestId: string,
+  log: Pick<Logger, 'warn' | 'error'>,
+): GraphQLError {
   const located = error instanceof GraphQLError ? error : null;
   // Already translated.
   if (located && 'http' in located.extensions) return located;

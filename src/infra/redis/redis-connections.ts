@@ -20,7 +20,7 @@ export function disconnectWhenUnresponsive(
 ): void {
   const timer = setInterval(() => {
     const { status, stream } = redis;
-    // Not ready for long: the server does not answer the ready check.
+    // Not ready for long: the server does not answer the ready check, or is still loading its data.
     if (status === 'connect') {
       const isStillSilent = (): boolean => redis.status === 'connect' && redis.stream === stream;
       setTimeout(() => void (isStillSilent() && stream.destroy()), silenceMs).unref();
