@@ -33,8 +33,10 @@ it('importContacts backs off while its batch fails, and fails after a day of run
     // Already told to run again.
     if (nextRunAt.getTime() < Date.now()) return null;
     delays[stalledRuns] = nextRunAt.getTime() - Date.now();
+    // Earlier than now: the sweep compares it with the clock of this process, in milliseconds.
     await db.$executeRaw`
-      UPDATE contact_imports SET next_run_at = now(), updated_at = now() - interval '1 minute'`;
+      UPDATE contact_imports SET next_run_at = now() - interval '1 second',
+        updated_at = now() - interval '1 minute'`;
     await sweepContactImports(server.app);
     return null;
   });
