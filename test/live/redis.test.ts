@@ -243,6 +243,7 @@ describe('createRedisBus at a proxy without a server behind it', () => {
     const times: number[] = [];
     const proxy = createServer((socket) => {
       times.push(performance.now());
+      // The time in which a proxy finds out that it cannot reach its server.
       setTimeout(() => socket.resetAndDestroy(), 10);
     }).listen(0, '127.0.0.1');
     await once(proxy, 'listening');

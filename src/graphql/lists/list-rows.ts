@@ -13,11 +13,11 @@ type Where = object;
 
 /**
  * Limits concurrent counts of whole lists, which may take long, and reads of lists that take one statement per parent,
- * of which an operation may have thousands. So an operation with many of them, or many operations, leave connections to
- * other organizations. A read that waits longer than a statement may take fails like such a statement. The counts for
+ * of which an operation may have thousands, so that one organization does not take all connections from the
+ * others. A read that waits longer than a statement may take fails like such a statement. The counts for
  * all lists of a page are one statement.
  */
-const counts = perInstance(({ config }: App) => {
+const slowReads = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
   return createKeyedLimiter(Math.max(1, Math.floor(reading / 2)));
 });
@@ -93,7 +93,7 @@ export function rootConnection(
 ): Connection<SortedRow> {
   const { app, viewer } = reader;
   const limited = <Result>(read: () => Promise<Result>): Promise<Result> =>
-    counts(app).run(viewer.organizationId, read, app.config.READ_TIMEOUT_SECONDS * 1000);
+    slowReads(app).run(viewer.organizationId, read, app.config.READ_TIMEOUT_SECONDS * 1000);
   const find = (query: object, more?: SelectOptions): Promise<SortedRow[]> => {
     const read = () => findMany<SortedRow>(app, model, query, more);
     return ofParent ? limited(read) : read();
