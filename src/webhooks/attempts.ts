@@ -18,7 +18,7 @@ export interface AttemptResult {
 
 /**
  * Records an attempt, unless another process has taken over its claim. Any 2xx status means delivered. An endpoint that
- * answers 410 or fails for five days is disabled.
+ * answers 410 at its current address, or fails for five days, is disabled.
  */
 export async function recordAttempt(
   app: App,
@@ -29,7 +29,8 @@ export async function recordAttempt(
   const now = app.now();
   const { answer } = result;
   const delivered = answer.status !== null && answer.status >= 200 && answer.status < 300;
-  const gone = answer.status === GONE;
+  // A new address may accept what the previous one no longer does.
+  const gone = answer.status === GONE && (await isCurrentAddress(app, endpoint));
   const notBefore = delivered || answer.status === null ? null : retryAfter(answer.retryAfter, now);
   const tries = delivery.tries + 1;
   const next = delivered || gone ? null : nextAttemptAt(tries, { now, notBefore });
@@ -51,6 +52,10 @@ export async function recordAttempt(
   if (delivered)
     await recordSuccess(app, endpoint, { tries: delivery.tries, signedWith: result.signedWith });
   else await recordFailure(app, endpoint, { gone, notBefore, now });
+}
+
+async function isCurrentAddress(app: App, { id, url }: Endpoint): Promise<boolean> {
+  return (await app.db.webhookEndpoint.count({ where: { id, url } })) > 0;
 }
 
 function errorOf(answer: PostResult, delivered: boolean): string | null {

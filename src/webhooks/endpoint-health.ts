@@ -1,4 +1,7 @@
-/** Tracks failures of webhook endpoints, and disables endpoints that keep failing. */
+/**
+ * Tracks failures of webhook endpoints, and disables endpoints that keep failing. A request may end after its endpoint
+ * got another address; its outcome then says nothing about the new one, and is not counted.
+ */
 import type { App, Tx } from '../app.ts';
 import { Prisma, type WebhookDisabledReason } from '../generated/prisma/client.ts';
 import { announceEvents, appendEvents, currentCursor } from '../live/log.ts';
@@ -14,28 +17,28 @@ export async function recordSuccess(
   { tries, signedWith }: { tries: number; signedWith: boolean | null },
 ): Promise<void> {
   const accepted = signedWith === true && !endpoint.newSecretAccepted && tries > 0;
-  const { id, secret } = endpoint;
+  const { id, url, secret } = endpoint;
   if (accepted) {
     // Unless the secret has been replaced in the meantime.
     const data = { newSecretAccepted: true };
-    await app.db.webhookEndpoint.updateMany({ where: { id, secret }, data });
+    await app.db.webhookEndpoint.updateMany({ where: { id, url, secret }, data });
   }
   if (endpoint.consecutiveFailures === 0) return;
   const data = { consecutiveFailures: 0, failingSince: null };
-  await app.db.webhookEndpoint.updateMany({ where: { id }, data });
+  await app.db.webhookEndpoint.updateMany({ where: { id, url }, data });
 }
 
 /** Records a failed attempt, and disables an endpoint that answered 410 or has failed for five days. */
 export async function recordFailure(
   app: App,
-  { id, organizationId }: Endpoint,
+  { id, url, organizationId }: Endpoint,
   { gone, notBefore, now }: { gone: boolean; notBefore: Date | null; now: Date },
 ): Promise<void> {
   const [row] = await app.db.$queryRaw<{ failing_since: Date }[]>`
     UPDATE webhook_endpoints SET consecutive_failures = consecutive_failures + 1,
       failing_since = coalesce(failing_since, ${now}),
       paused_until = greatest(paused_until, ${notBefore}::timestamptz)
-    WHERE id = ${id}::uuid AND disabled_at IS NULL
+    WHERE id = ${id}::uuid AND url = ${url} AND disabled_at IS NULL
     RETURNING failing_since`;
   if (!row) return;
   const failing = now.getTime() - row.failing_since.getTime() >= DISABLE_AFTER_MS;
@@ -44,7 +47,7 @@ export async function recordFailure(
   await app.db.$transaction(async (tx) => {
     const disabled = await disableEndpoint(
       tx,
-      { id, now },
+      { id, url, now },
       gone ? 'GONE' : 'FAILING',
       disabledCursor,
     );
@@ -59,16 +62,16 @@ export async function recordFailure(
 /**
  * Disables an endpoint and gives up its pending deliveries, which can be replayed.
  *
- * @returns false if it was already disabled.
+ * @returns false if it was already disabled, or if `url` is given and is no longer its address.
  */
 export async function disableEndpoint(
   tx: Tx,
-  { id, now }: { id: string; now: Date },
+  { id, url, now }: { id: string; url?: string; now: Date },
   reason: WebhookDisabledReason,
   disabledCursor: bigint,
 ): Promise<boolean> {
   const { count } = await tx.webhookEndpoint.updateMany({
-    where: { id, disabledAt: null },
+    where: { id, ...(url === undefined ? {} : { url }), disabledAt: null },
     data: { disabledAt: now, disabledReason: reason, disabledCursor, replayAfter: null },
   });
   if (count === 0) return false;

@@ -106,15 +106,16 @@ class Sender {
       probing ? MAX_REQUESTS / 2 - this.#probes : LANE,
     );
     if (room <= 0) return;
+    // The room is taken before the statement, since lanes are filled concurrently.
     this.#lanes.set(endpoint.id, busy + room);
+    this.#requests += room;
+    if (probing) this.#probes += room;
     let claimed: ClaimedDelivery[] = [];
     try {
       claimed = await claim(this.#app, endpoint.id, room);
     } finally {
-      this.#leave(endpoint.id, room - claimed.length);
+      this.#leave(endpoint.id, room - claimed.length, probing);
     }
-    this.#requests += claimed.length;
-    if (probing) this.#probes += claimed.length;
     for (const delivery of claimed) {
       this.#app.background('sendWebhook', () => this.#send(endpoint, delivery, probing));
     }
@@ -127,9 +128,7 @@ class Sender {
       // The claim expires, and the delivery is sent again.
       this.#app.failures.record('sendWebhook', error);
     } finally {
-      this.#requests -= 1;
-      if (probing) this.#probes -= 1;
-      this.#leave(endpoint.id, 1);
+      this.#leave(endpoint.id, 1, probing);
     }
     try {
       const [next] = await dueEndpoints(this.#app, endpoint.id);
@@ -139,7 +138,10 @@ class Sender {
     }
   }
 
-  #leave(endpointId: string, count: number): void {
+  /** Gives back the room of requests that ended or were not needed. */
+  #leave(endpointId: string, count: number, probing: boolean): void {
+    this.#requests -= count;
+    if (probing) this.#probes -= count;
     const left = (this.#lanes.get(endpointId) ?? 0) - count;
     if (left > 0) this.#lanes.set(endpointId, left);
     else this.#lanes.delete(endpointId);

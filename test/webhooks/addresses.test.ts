@@ -6,6 +6,7 @@ import {
   caller,
   createEndpoint,
   deliveryOf,
+  moveClock,
   receiver,
   removeEndpoint,
   sendTest,
@@ -40,6 +41,36 @@ describe('the address of a receiver', () => {
     });
     await attempted(waiting);
     expect(await deliveryOf(waiting)).toMatchObject({ status: 'DELIVERED' });
+    await removeEndpoint(endpoint);
+  });
+
+  it('does not count for its successor when it answers 410 to a late request', async () => {
+    const endpoint = await createEndpoint({ path: '/closing' });
+    const answers = new Promise<() => void>((resolve) => {
+      receiver.on('/closing', (response) => resolve(() => response.writeHead(410).end()));
+    });
+    const delivery = await sendTest(endpoint);
+    const answer = await answers;
+    const url = `${receiver.url}/ok/successor`;
+    await perform(
+      server.client,
+      'updateWebhookEndpoint',
+      { id: endpoint.id, url },
+      'webhookEndpoint { id }',
+    );
+    answer();
+    expect(await attempted(delivery)).toMatchObject({
+      status: 'RETRYING',
+      attempts: { nodes: [{ statusCode: 410 }] },
+    });
+    moveClock(60);
+    expect((await attempted(delivery, 2)).status).toBe('DELIVERED');
+    expect(receiver.at('/ok/successor')).toHaveLength(1);
+    const shown = `query ($id: ID!) { webhookEndpoint(id: $id) { enabled failingSince } }`;
+    expect((await server.client.send(shown, { id: endpoint.id })).data.webhookEndpoint).toEqual({
+      enabled: true,
+      failingSince: null,
+    });
     await removeEndpoint(endpoint);
   });
 
