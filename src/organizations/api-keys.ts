@@ -51,31 +51,38 @@ export async function createApiKey(
   if (ipAllowList.length > 100) {
     checks.add('LIMIT_EXCEEDED', '`ipAllowList` may have at most 100 entries.', ['ipAllowList']);
   }
+  checks.throwIfAny();
   const id = newObjectId(viewer);
   const key = newApiKey(secretBytes(app, viewer, 'api key'));
-  // The key may have been created by an earlier run under the same idempotency key, with the same secret.
-  const made = viewer.idempotency
-    ? await app.db.apiKey.findFirst({ where: { ...ownedBy(viewer), id, hash: hashKey(key) } })
-    : null;
-  if (made) return { apiKey: made, key };
-  const inUse = await app.db.apiKey.count({ where: { ...ownedBy(viewer), revokedAt: null } });
-  if (inUse >= MAX_KEYS) {
-    checks.add(
-      'LIMIT_EXCEEDED',
-      `An organization may have at most ${MAX_KEYS} API keys. Revoke one first.`,
-      [],
-    );
-  }
-  checks.throwIfAny();
-  return insertApiKey(app.db, {
-    id,
-    organizationId: viewer.organizationId,
-    key,
-    name: input.name,
-    scopes: [...new Set(input.scopes)],
-    ipAllowList,
-    expiresAt: input.expiresAt ?? null,
+  return app.db.$transaction(async (tx) => {
+    await lockKeys(tx, viewer);
+    // The key may have been created by an earlier run under the same idempotency key, with the same secret.
+    const made = await tx.apiKey.findFirst({
+      where: { ...ownedBy(viewer), id, hash: hashKey(key) },
+    });
+    if (made) return { apiKey: made, key };
+    const inUse = await tx.apiKey.count({ where: { ...ownedBy(viewer), revokedAt: null } });
+    if (inUse >= MAX_KEYS) {
+      throw userError(
+        'LIMIT_EXCEEDED',
+        `An organization can have at most ${MAX_KEYS} API keys. Revoke one first.`,
+      );
+    }
+    return insertApiKey(tx, {
+      id,
+      organizationId: viewer.organizationId,
+      key,
+      name: input.name,
+      scopes: [...new Set(input.scopes)],
+      ipAllowList,
+      expiresAt: input.expiresAt ?? null,
+    });
   });
+}
+
+/** Serializes changes of an organization's keys: their number is limited, and two keys must not revoke each other. */
+async function lockKeys(tx: Tx, { organizationId }: Viewer): Promise<void> {
+  await tx.$queryRaw`SELECT id FROM organizations WHERE id = ${organizationId}::uuid FOR NO KEY UPDATE`;
 }
 
 /** Converts one address or range to a range. Adds a problem if it is invalid. */
@@ -99,8 +106,7 @@ export async function revokeApiKey(app: App, viewer: Viewer, id: string): Promis
   const uuid = checks.id('ApiKey', id, ['id']);
   checks.throwIfAny();
   const { key, revoked } = await app.db.$transaction(async (tx) => {
-    // Serialized per organization, so that two keys cannot revoke each other.
-    await tx.$queryRaw`SELECT id FROM organizations WHERE id = ${viewer.organizationId}::uuid FOR UPDATE`;
+    await lockKeys(tx, viewer);
     const key = await tx.apiKey.findFirst({ where: { ...ownedBy(viewer), id: uuid! } });
     if (!key) throw userError('NOT_FOUND', 'API key not found.', ['id']);
     if (key.revokedAt) return { key, revoked: false };

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../src/infra/ids.ts';
-import { createAdminKey } from '../../src/organizations/service.ts';
+import { secretColumns } from '../../src/organizations/api-key-secret.ts';
+import { createAdminKey, createOrganization } from '../../src/organizations/service.ts';
 import { createClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -41,6 +42,36 @@ describe('API keys', () => {
       { id, prefix: key.slice(0, 11), scopes: ['READ'], lastUsedAt: null },
     ]);
     expect(JSON.stringify(list)).not.toContain(key);
+  });
+
+  it('are at most a hundred, also when they are created at once', async () => {
+    const { organization, key } = await createOrganization(server.app, { name: 'Full' });
+    const client = createClient(server.url, key);
+    await server.app.db.apiKey.createMany({
+      data: Array.from({ length: 98 }, (_, index) => ({
+        id: newId(),
+        organizationId: organization.id,
+        name: 'filler',
+        scopes: ['READ' as const],
+        ...secretColumns(`${organization.id}/${index}`),
+      })),
+    });
+    const { db } = server.app;
+    let created: Promise<Awaited<ReturnType<typeof client.send>>[]> | undefined;
+    await db.$transaction(
+      async (tx) => {
+        await tx.$queryRaw`SELECT 1 FROM organizations WHERE id = ${organization.id}::uuid FOR UPDATE`;
+        created = Promise.all(
+          ['one', 'two'].map((name) => client.send(CREATE, { input: { name, scopes: ['READ'] } })),
+        );
+        await untilBlocked(db, { holder: await sessionOf(tx), statement: '%', count: 2 });
+      },
+      { timeout: 20_000 },
+    );
+    const problems = (await created!).map(
+      ({ data }) => data.createApiKey.userErrors[0]?.code ?? null,
+    );
+    expect(problems.sort()).toEqual(['LIMIT_EXCEEDED', null]);
   });
 
   it('allow what their scopes include, and nothing else', async () => {
@@ -272,7 +303,7 @@ describe('revokeApiKey for the last ADMIN key', () => {
           client.send(REVOKE, { id: made.data.createApiKey.apiKey.id }),
           second.send(REVOKE, { id: first }),
         ]);
-        const statement = 'SELECT id FROM organizations%FOR UPDATE';
+        const statement = 'SELECT id FROM organizations%FOR NO KEY UPDATE';
         await untilBlocked(db, { holder: await sessionOf(tx), statement, count: 2 });
       },
       { timeout: 20_000 },
