@@ -228,10 +228,11 @@ async function calledContacts(
   }
   if (!source) return null;
   return {
-    // A campaign has each number only once, even if it is listed repeatedly.
+    // A campaign has each number only once, even if it is listed repeatedly or in several forms.
     rows: Prisma.sql`(
-      SELECT DISTINCT ON (phone_number) * FROM (${storedContacts(viewer, source)}) AS stored
-      ORDER BY phone_number, ordinal
+      SELECT DISTINCT ON (subscriber_of(phone_number)) *
+      FROM (${storedContacts(viewer, source)}) AS stored
+      ORDER BY subscriber_of(phone_number), ordinal
     ) AS called`,
     place: Prisma.sql`ordinal`,
     contactId: Prisma.sql`id`,

@@ -142,6 +142,22 @@ describe('contacts with two forms of one number', () => {
   });
 });
 
+describe('campaignForecast', () => {
+  it('counts two forms of a number once, as the campaign does', async () => {
+    const other = await createFolder(client);
+    const contacts = await Promise.all([
+      createContact(client, { folderId, phoneNumber: MOBILE }),
+      createContact(client, { folderId: other, phoneNumber: LANDLINE }),
+    ]);
+    const input = { contactIds: contacts.map(({ id }) => id), timezone: 'Europe/Berlin' };
+    const { data } = await client.send(
+      'query ($input: CampaignForecastInput!) { campaignForecast(input: $input) { callCount } }',
+      { input },
+    );
+    expect(data.campaignForecast.callCount).toBe(1);
+  });
+});
+
 describe('the SQL functions of phone numbers', () => {
   it('return the same as those in TypeScript', async () => {
     for (const number of [MOBILE, LANDLINE, '+14155550123', '+5491123', '+549112345678']) {
