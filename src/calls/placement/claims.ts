@@ -9,12 +9,10 @@ import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
 import { claimable, deadlineAhead, lockLimits } from './limits.ts';
-import { HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
+import { CLAIM_USABLE_SECONDS, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
-/** Age up to which a claim may be used; older claims are released. */
-const CLAIM_GOOD_SECONDS = 10;
-/** Maximum time to use a claim; a request that would start later is not sent. */
-const SEND_WITHIN_SECONDS = 5;
+/** Maximum time from the use of a claim to its request; one that would start later is not sent. */
+const SENT_AFTER_USE_SECONDS = 5;
 /** Maximum delay between the timeout of a request and the look-up of the call at Ultravox. */
 const LOOK_UP_SECONDS = 5;
 /** Maximum time that a call may wait; it fails afterwards. */
@@ -50,10 +48,10 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
       ORDER BY turn, created_at, id LIMIT ${room.free})`;
     const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where: oldest });
     if (claimed.length === room.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
-    // There is room left, so the waiting calls wait for a slot of their organization.
     const full = claimed.length === 0;
     return {
       ids: claimed.map(({ id }) => id),
+      // Nothing was claimed although there is room: the calls wait for slots of their organizations.
       retryAt: full
         ? new Date(Date.now() + ORGANIZATION_FULL_MS)
         : room.nextCapacityAt(claimed.length),
@@ -72,28 +70,28 @@ export function oldestPlaceableCreatedAt(app: App): Date {
  * Ultravox responds.
  */
 export function useClaim(app: App, id: string): Promise<MovedCall | null> {
-  return claimsToTake(app).add(id);
+  return claimsToUse(app).add(id);
 }
 
-const TAKE_AT_ONCE = 50;
+const USE_AT_ONCE = 50;
 
-const claimsToTake = perInstance((app: App) =>
+const claimsToUse = perInstance((app: App) =>
   createBatches<string, MovedCall | null>({
-    size: TAKE_AT_ONCE,
+    size: USE_AT_ONCE,
     async work(ids) {
-      const taken = new Map((await takeClaims(app, ids)).map((call) => [call.id, call]));
-      return ids.map((id) => taken.get(id) ?? null);
+      const used = new Map((await useClaims(app, ids)).map((call) => [call.id, call]));
+      return ids.map((id) => used.get(id) ?? null);
     },
   }),
 );
 
 /** Only the returned calls may be sent. If the response is lost, none is sent, and all are looked up. */
-async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]> {
+async function useClaims(app: App, ids: readonly string[]): Promise<MovedCall[]> {
   const { config } = app;
   const now = app.now();
   const looksUpAfter =
     config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(LOOK_UP_SECONDS, config.CALL_CHECK_SECONDS);
-  const taken = await moveCalls(
+  const used = await moveCalls(
     app.rows,
     {
       transition: 'SEND',
@@ -105,7 +103,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
       where: Prisma.sql`id IN (
           SELECT id FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE)
         AND ${deadlineAhead(now)}
-        AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS})
+        AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_USABLE_SECONDS})
         AND ${HOLD_UNTIL} IS NULL
         AND NOT ${hasFinalCall(Prisma.sql`calls.campaign_contact_id`)}
         AND NOT EXISTS (SELECT 1 FROM do_not_call_entries e
@@ -113,7 +111,7 @@ async function takeClaims(app: App, ids: readonly string[]): Promise<MovedCall[]
             AND e.phone_number = ANY(phone_number_forms(calls.phone_number)))`,
     },
   );
-  return taken.map((call) => ({ ...call, placeBefore: deadlineByOwnClock(app, call) }));
+  return used.map((call) => ({ ...call, placeBefore: deadlineByOwnClock(app, call) }));
 }
 
 /** Converts the deadline to the clock of this process, if that is behind the database clock. */
@@ -128,7 +126,7 @@ function deadlineByOwnClock(app: App, { placeBefore, sentAt }: MovedCall): Date 
  * will soon count as never created, and may be retried.
  */
 export function isClaimStale({ config, now }: App, usedAt: Date): boolean {
-  const seconds = Math.min(SEND_WITHIN_SECONDS, config.ULTRAVOX_TIMEOUT_SECONDS);
+  const seconds = Math.min(SENT_AFTER_USE_SECONDS, config.ULTRAVOX_TIMEOUT_SECONDS);
   return now().getTime() - usedAt.getTime() > seconds * 1000;
 }
 
@@ -152,4 +150,4 @@ export function requestEndsWithin({ config }: App): number {
  * not ended; the condition repeats that so that the index on active calls applies.
  */
 export const DEAD_CLAIM = Prisma.sql`(placement = 'CLAIMED' AND ended_at IS NULL
-  AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_GOOD_SECONDS + 1}))`;
+  AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_USABLE_SECONDS + 1}))`;

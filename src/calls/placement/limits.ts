@@ -2,7 +2,7 @@
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
-import { HOLDS_SLOT } from './placement-state.ts';
+import { CLAIM_USABLE_SECONDS, HOLDS_SLOT } from './placement-state.ts';
 
 /** Advisory lock that serializes counting against the limits. */
 const LIMIT_LOCK = 7_411_001;
@@ -13,8 +13,7 @@ const TRIAL_AGAIN_MS = 1_000;
 const MAX_AT_ONCE = 50;
 /** Maximum idle time of a transaction that holds the limits. */
 const LONGEST_PAUSE_MS = 5_000;
-/** Seconds from the claim to the latest sending of the request, and from sending to its latest arrival. */
-const SENT_WITHIN_SECONDS = 11;
+/** Seconds from the use of a claim until its request, if it has no response yet, is taken to have arrived. */
 const ARRIVES_WITHIN_SECONDS = 3;
 
 export interface LimitCapacity {
@@ -108,7 +107,7 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
     WITH recent AS (
       SELECT CASE
         WHEN (placement = 'CLAIMED'
-            AND claimed_at > statement_timestamp() - make_interval(secs => ${SENT_WITHIN_SECONDS}))
+            AND claimed_at > statement_timestamp() - make_interval(secs => ${CLAIM_USABLE_SECONDS + 1}))
           OR (placement IN ('SENDING', 'UNKNOWN') AND ended_at IS NULL
             AND sent_at > statement_timestamp() - make_interval(secs => ${ARRIVES_WITHIN_SECONDS}))
         THEN greatest(claimed_at, statement_timestamp() - interval '800 milliseconds')

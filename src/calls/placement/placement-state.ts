@@ -42,6 +42,9 @@ export const PLACEMENT_TRANSITIONS: Record<PlacementTransition, Transition> = TR
 /** Placements in which a call that has not ended counts against the concurrency limits. */
 const WITH_SLOT: readonly CallPlacement[] = ['CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'];
 
+/** Age up to which a claim may be used. Older claims are released. */
+export const CLAIM_USABLE_SECONDS = 10;
+
 export function holdsSlot(call: Pick<Call, 'placement' | 'endedAt'>): boolean {
   return call.endedAt === null && WITH_SLOT.includes(call.placement);
 }

@@ -229,10 +229,6 @@ async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Pro
     const signal = AbortSignal.any([AbortSignal.timeout(ATTEMPT_MS), stopping.signal]);
     await attempt(app, handlers, step, signal);
   } catch (error) {
-    await retryLater(app, handlers, step, {
-      detail: detailOf(error),
-      afterSeconds: isExpected(error) ? error.retryAfterSeconds : null,
-    });
     if (!isExpected(error)) {
       app.failures.record('postCallStep', error, {
         message: `A step after a call failed and is retried: ${kind}`,
@@ -240,6 +236,10 @@ async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Pro
         call: callId,
       });
     }
+    await retryLater(app, handlers, step, {
+      detail: detailOf(error),
+      afterSeconds: isExpected(error) ? error.retryAfterSeconds : null,
+    });
   } finally {
     stopRenewing();
     stopping.end();

@@ -27,7 +27,7 @@ const LOCKED_AGAIN_MS = 30;
 const LOCK_WAIT = '2s';
 const FIRST_RETRY_SECONDS = 3;
 const MAX_RETRY_SECONDS = 3_600;
-/** Amounts to about six hours of retries. */
+/** Amounts to almost five hours of retries. */
 const MAX_ATTEMPTS = 15;
 
 interface KnownUpdate extends CallUpdate {
@@ -57,8 +57,9 @@ async function applyAndStore(
     const updates = updatesOf(app, webhooks, await readCalls(app.rows, callsOf(webhooks)));
     const { ids, ...written } = await writeUpdates(app, app.rows, updates, webhooks);
     return { done: updates.filter(({ before }) => ids.has(before.id)), ...written };
-  } catch {
-    // One of them cannot be applied. They are processed one by one below, which records the failure.
+  } catch (error) {
+    // One of them cannot be applied. All are processed one by one afterwards.
+    app.failures.record('applyWebhooksTogether', error);
     return { done: [], ...(await writeUpdates(app, app.rows, [], webhooks)) };
   }
 }
@@ -72,8 +73,8 @@ async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise
       left = await ingestKnown(app, left);
       if (left.length === 0) return;
     }
-  } catch {
-    // Failures occur again below, where they are recorded.
+  } catch (error) {
+    app.failures.record('applyWebhooksTogether', error);
   }
   await Promise.all(left.map(({ id }) => tryWebhook(app, id)));
 }
