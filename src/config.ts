@@ -80,7 +80,7 @@ export const SETTINGS = {
     schema: positive(3600),
     default: '10',
     about:
-      'Time limit of one database statement of a query or subscription, and of the wait of a `totalCount`, or of filtered or sorted `calls` of a contact, for other such reads of its organization. Mutations, jobs and exports have no time limit.',
+      'Maximum time for one database statement of a query or subscription, and for a `totalCount` or a filtered or sorted `Contact.calls` to wait for other such reads of the same organization. Mutations, jobs and exports have no time limit.',
   },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),
@@ -203,7 +203,7 @@ export const SETTINGS = {
     schema: positive(60),
     default: '1',
     about:
-      'Time between two runs of the campaigns, and of the steps after calls, while calls end constantly. With a higher value more calls share the statements of a run, but a slot becomes free, and a call gets its next step, that much later.',
+      'Minimum time between two runs of the campaigns, and between two batches of the steps after calls, while calls end constantly. With a higher value, more calls share the statements of a run, but free slots and next steps wait up to that much longer.',
   },
   TRANSCRIPT_RETENTION_DAYS: {
     schema: wholeNumber(1, 3650),

@@ -144,7 +144,7 @@ async function fetchAccount({ ultravox }: Pick<App, 'ultravox'>): Promise<Accoun
     return { id: (await ultravox.account.me({ signal })).accountId, problem: null };
   } catch (error) {
     const refused = error instanceof UltravoxError && error.kind === 'credentials';
-    const problem = refused ? 'Ultravox refuses the key' : 'Ultravox could not be asked';
+    const problem = refused ? 'Ultravox refuses the key' : 'Ultravox could not be reached';
     return { id: null, problem };
   }
 }

@@ -250,7 +250,7 @@ export class Checks {
     if (url.username || url.password) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must not hold a user name or password.`,
+        `${name(path)} must not contain a user name or password.`,
         path,
       );
     }
@@ -287,7 +287,7 @@ export class Checks {
     const result: [string, string][] = [];
     for (const [key, item] of entries) {
       if (typeof item !== 'string') {
-        this.add('INVALID_INPUT', `${name([...path, key])} must be a text.`, [...path, key]);
+        this.add('INVALID_INPUT', `${name([...path, key])} must be a string.`, [...path, key]);
         continue;
       }
       this.text(key, [...path, key], { min: 1, max: maxKey });

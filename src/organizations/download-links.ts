@@ -102,7 +102,7 @@ async function* whileKeyIsUsable(
 ): AsyncGenerator<string> {
   for await (const page of pages) {
     if (!(await isKeyUsable(app, apiKeyId)))
-      throw new RequestError('UNAUTHENTICATED', 'The key ended');
+      throw new RequestError('UNAUTHENTICATED', 'The API key has expired or was revoked.');
     yield page;
   }
 }

@@ -160,7 +160,7 @@ describe('a database at startup', () => {
       await during(known, async () => undefined);
       ultravox.fail(503);
       await expect(begin(rotated)).rejects.toThrow(
-        /could not be asked.*ALLOW_ULTRAVOX_CHANGE=true/,
+        /could not be reached.*ALLOW_ULTRAVOX_CHANGE=true/,
       );
       await during(known, async () => undefined);
       ultravox.fail(401);

@@ -187,7 +187,7 @@ describe('createTool', () => {
     expect(tool).toBeNull();
     expect(userErrors[0]).toMatchObject({ code: 'INVALID_INPUT', path: ['http', 'url'] });
     expect(userErrors[0].message).toMatch(
-      /only in its path|must be an https:|must not hold a user/,
+      /only in its path|must be an https:|must not contain a user/,
     );
   });
 

@@ -176,7 +176,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     type: 'DateTime',
     nullable: true,
     description:
-      'Time of the first `endCall` request that could not end the call at once, or when its phone number was found on the do-not-call list after the call was sent. Null if there was none.',
+      'Time at which the end of the call was requested: by `endCall`, or because its phone number was found on the do-not-call list after the call was sent. Null if it was not requested, or if the call ended at once.',
   }),
   durationSeconds: t.float({
     nullable: true,

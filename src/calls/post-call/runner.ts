@@ -24,12 +24,12 @@ import {
 import { LANES, type Lane, onWake, sharedRunsOf, wakeWorkers } from './wake.ts';
 
 /** Maximum number of concurrent steps of a lane in a process, in total and for one organization. */
-const MOST_STEPS: Record<Lane, { all: number; organization: number }> = {
+const MAX_STEPS: Record<Lane, { all: number; organization: number }> = {
   FAST: { all: 48, organization: 24 },
   SLOW: { all: 16, organization: 8 },
 };
 /** Number of oldest due steps among which a fair choice between organizations is made. */
-const LOOK_AT = 500;
+const MAX_CANDIDATES = 500;
 const LEASE_SECONDS = 30;
 /** Time limit of an attempt. */
 const ATTEMPT_MS = 300_000;
@@ -37,9 +37,9 @@ const ATTEMPT_MS = 300_000;
 const GRACE_MS = 10_000;
 const LONGEST_DELAY_SECONDS = 3600;
 /** Longer than a step normally waits to be run together with others. */
-const FORGOTTEN_MS = 2_000;
+const OVERDUE_AFTER_MS = 2_000;
 /** Pause between attempts to reach the database. */
-const AWAY_MS = 500;
+const DATABASE_RETRY_MS = 500;
 
 interface LaneState {
   readonly running: Set<ClaimedStep>;
@@ -66,7 +66,7 @@ function isDue(now: Date): Prisma.Sql {
 
 /** SQL condition: whether a step has been due for so long that no process seems about to run it. */
 export function hasOverdueSteps(app: App): Prisma.Sql {
-  const before = new Date(app.now().getTime() - FORGOTTEN_MS);
+  const before = new Date(app.now().getTime() - OVERDUE_AFTER_MS);
   return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
 }
 
@@ -100,7 +100,7 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
 /** Returns whether more steps, of one organization or of all, may be waiting for room. */
 async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<boolean> {
   const { running } = lanes(app)[lane];
-  const free = MOST_STEPS[lane].all - running.size;
+  const free = MAX_STEPS[lane].all - running.size;
   // Requested runs are left to the other processes, and steps are claimed here when one ends.
   if (free <= 0) return false;
   const runs = sharedRunsOf(app, lane);
@@ -126,7 +126,7 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<b
 /** Whether there is no room for another step like this one. */
 function hasNoRoom(app: App, lane: Lane, { call }: ClaimedStep): boolean {
   const ofOrganization = runningByOrganization(app, lane).get(call.organizationId) ?? 0;
-  const { all, organization } = MOST_STEPS[lane];
+  const { all, organization } = MAX_STEPS[lane];
   return ofOrganization >= organization || lanes(app)[lane].running.size >= all;
 }
 
@@ -147,7 +147,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const now = app.now();
   const leaseId = newId();
   const ofLane = Prisma.sql`(kind = 'ANALYSIS') = ${lane === 'SLOW'}`;
-  const { organization: most } = MOST_STEPS[lane];
+  const { organization: most } = MAX_STEPS[lane];
   const running = [...runningByOrganization(app, lane)];
   const full = running.flatMap(([id, count]) => (count >= most ? id : []));
   const rows = await app.rows.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
@@ -159,7 +159,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
         WHERE ${isDue(now)}
           AND ${ofLane}
           AND organization_id <> ALL(${full}::uuid[])
-        ORDER BY next_attempt_at LIMIT ${LOOK_AT}) oldest
+        ORDER BY next_attempt_at LIMIT ${MAX_CANDIDATES}) oldest
       LEFT JOIN unnest(${running.map(([id]) => id)}::uuid[],
         ${running.map(([, count]) => count)}::int[]) AS busy(id, count) ON busy.id = organization_id
     ), chosen AS (
@@ -302,7 +302,7 @@ async function keep(
     } catch (error) {
       if (signal.aborted || !isDatabaseUnavailable(error)) throw error;
     }
-    await pause(AWAY_MS);
+    await pause(DATABASE_RETRY_MS);
   }
 }
 

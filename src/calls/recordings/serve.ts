@@ -191,7 +191,7 @@ async function* whileKeyIsUsable(
       if (Date.now() - checkedAt > CHECK_MS) {
         checkedAt = Date.now();
         if (!(await isKeyUsable(app, apiKeyId))) {
-          throw new RequestError('UNAUTHENTICATED', 'The key has ended');
+          throw new RequestError('UNAUTHENTICATED', 'The API key has expired or was revoked.');
         }
       }
       yield next.value;

@@ -130,11 +130,11 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
     }),
     retryVoicemail: t.boolean({
       description:
-        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. A change also holds for retries that are planned already, and for contacts whose voicemail was reached before. Default: false.',
+        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. A change also applies to retries that are already planned, and to contacts whose voicemail was reached before. Default: false.',
     }),
     maxRetryAttempts: t.int({
       description:
-        'Maximum number of retries for each contact, 0 to 3. Has no effect unless `retryFailed` is true. A lower number also holds for retries that are planned already, which are not made when they are due. A higher one does not bring back contacts that have failed. Default: 0.',
+        'Maximum number of retries for each contact, 0 to 3. Has no effect unless `retryFailed` is true. A lower number also applies to retries that are already planned: those beyond it are not made. A higher one does not bring back contacts that have failed. Default: 0.',
     }),
     retryDelay: t.field({
       type: 'Duration',
@@ -246,7 +246,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
 }
 
 mutation('createCampaign', {
-  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders \`{{first_name}}\`, \`{{last_name}}\`, \`{{email}}\`, \`{{company_name}}\`, \`{{industry}}\`, \`{{location}}\`, \`{{pin_code}}\`, \`{{keywords}}\` and \`{{phone_number}}\`, and the metadata keys of the contacts. The opt-outs of a file stay on the do-not-call list even if the mutation fails with WINDOW_TOO_SMALL, or because of the rows of the file. Follow the campaign with \`campaignProgress\`.`,
+  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders \`{{first_name}}\`, \`{{last_name}}\`, \`{{email}}\`, \`{{company_name}}\`, \`{{industry}}\`, \`{{location}}\`, \`{{pin_code}}\`, \`{{keywords}}\` and \`{{phone_number}}\`, and the metadata keys of the contacts. The opt-outs of a file stay on the do-not-call list even if the mutation then fails, with WINDOW_TOO_SMALL or because of an invalid row. Follow the campaign with \`campaignProgress\`.`,
   scope: 'write',
   input: (t) => ({
     name: t.string({ required: true, description: 'Name of the campaign, 1 to 255 characters.' }),
@@ -315,7 +315,7 @@ mutation('scheduleCampaign', {
 });
 
 mutation('addCampaignContacts', {
-  description: `Adds contacts to the end of a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Give **exactly one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Contacts that are already in the campaign are not added again but counted in \`duplicateCount\`, so a request can be repeated safely. Unless the campaign is a DRAFT, the contacts are planned at once, and the mutation fails with WINDOW_TOO_SMALL if they do not fit the schedule. The opt-outs of a file stay on the do-not-call list even if the mutation fails with WINDOW_TOO_SMALL, or because of the rows of the file or the status of the campaign.`,
+  description: `Adds contacts to the end of a campaign with status DRAFT, SCHEDULED, ACTIVE or PAUSED. Give **exactly one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Contacts that are already in the campaign are not added again but counted in \`duplicateCount\`, so a request can be repeated safely. Unless the campaign is a DRAFT, the contacts are planned at once, and the mutation fails with WINDOW_TOO_SMALL if they do not fit the schedule. The opt-outs of a file stay on the do-not-call list even if the mutation then fails, with WINDOW_TOO_SMALL or because of an invalid row or the status of the campaign.`,
   scope: 'write',
   input: (t) => ({
     campaignId: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),
