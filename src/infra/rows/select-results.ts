@@ -3,9 +3,9 @@
 export type Row = Record<string, unknown>;
 
 /** The columns of the rows. A column is null if there are no rows. */
-export type Json = readonly unknown[];
+export type JsonColumns = readonly unknown[];
 export type Columns = readonly (readonly unknown[])[];
-export type Decode = (value: never, lookups: readonly Found[]) => unknown;
+export type Decode = (value: never, lookups: readonly LookupResult[]) => unknown;
 
 /** A column of the result, or an object made of several columns. */
 export interface Member {
@@ -23,10 +23,10 @@ export interface Member {
 /** Related rows that are shared by all rows of a statement, each read once. */
 export interface Lookup {
   sql: string;
-  find(json: Json): Found;
+  find(json: JsonColumns): LookupResult;
 }
 
-export interface Found {
+export interface LookupResult {
   columns: Columns;
   /** Row indexes by row id. */
   rows: Map<unknown, number>;
@@ -49,8 +49,8 @@ export interface Selection {
 }
 
 /** Builds the query of the results, given the tables and the order. */
-export type Results = (from: string, order: string) => string;
-export type DecodeRows = (json: Json, lookups?: readonly Found[]) => Row[];
+export type BuildQuery = (from: string, order: string) => string;
+export type DecodeRows = (json: JsonColumns, lookups?: readonly LookupResult[]) => Row[];
 
 /** Maximum number of function arguments in PostgreSQL. */
 const MAX_ARGUMENTS = 100;
@@ -60,20 +60,20 @@ export function newSelection(alias: string, outer?: Selection): Selection {
 }
 
 /** Alias of a nested list with keys in the surrounding query. */
-export function nestedName({ alias }: Selection): string {
+export function nestedAlias({ alias }: Selection): string {
   return `${alias}s`;
 }
 
 /** Returns a function that builds the query of the result columns. */
-export function resultsOf(selection: Selection): Results {
+export function queryBuilderOf(selection: Selection): BuildQuery {
   const { alias, expressions, joins, keys, lookups } = selection;
   if (joins.length === 0) {
-    const all = withKeys(arraysOf(expressions), keys);
+    const all = withKeys(jsonArrays(expressions), keys);
     return (from) => `SELECT ${all} FROM ${from}`;
   }
   const columns = expressions.map((sql, index) => `${sql} AS c${index}`);
   const named = [...columns, ...keys.map((sql, index) => `${sql} AS k${index}`)].join(', ');
-  const arrays = arraysOf(expressions.map((_, index) => `${alias}.c${index}`));
+  const arrays = jsonArrays(expressions.map((_, index) => `${alias}.c${index}`));
   // A join may lose the order of the rows.
   if (lookups.length > 0) {
     const found = lookups.map(({ sql }) => sql).join(', ');
@@ -96,13 +96,13 @@ function withKeys(list: string, keys: readonly string[]): string {
 }
 
 /** A JSON array with one array per expression. Grouped if there are too many expressions for one function. */
-export function arraysOf(expressions: readonly string[]): string {
+export function jsonArrays(expressions: readonly string[]): string {
   if (expressions.length <= MAX_ARGUMENTS) {
     return `json_build_array(${expressions.map((sql) => `json_agg(${sql})`).join(', ')})`;
   }
   const groups: string[] = [];
   for (let from = 0; from < expressions.length; from += MAX_ARGUMENTS) {
-    groups.push(arraysOf(expressions.slice(from, from + MAX_ARGUMENTS)));
+    groups.push(jsonArrays(expressions.slice(from, from + MAX_ARGUMENTS)));
   }
   return `json_build_array(${groups.join(', ')})`;
 }
@@ -111,32 +111,32 @@ export function isGrouped({ expressions }: Selection): boolean {
   return expressions.length > MAX_ARGUMENTS;
 }
 
-export function decoderOf(selection: Selection, members: readonly Member[]): DecodeRows {
+export function createDecoder(selection: Selection, members: readonly Member[]): DecodeRows {
   const { lookups } = selection;
-  const decodeRows = rowsDecoder(members, isGrouped(selection));
+  const decodeRows = createRowsDecoder(members, isGrouped(selection));
   if (lookups.length === 0) return decodeRows;
   return ([rows, ...found]) =>
     decodeRows(
-      rows as Json,
-      lookups.map(({ find }, index) => find(found[index] as Json)),
+      rows as JsonColumns,
+      lookups.map(({ find }, index) => find(found[index] as JsonColumns)),
     );
 }
 
-function rowsDecoder(members: readonly Member[], grouped: boolean): DecodeRows {
+function createRowsDecoder(members: readonly Member[], grouped: boolean): DecodeRows {
   return (json, lookups = []) => {
     const columns = (grouped ? json.flat() : json) as Columns;
     const count = columns[0]?.length ?? 0;
     const rows: Row[] = [];
-    for (let row = 0; row < count; row += 1) rows.push(rowAt(members, columns, row, lookups));
+    for (let row = 0; row < count; row += 1) rows.push(decodeRow(members, columns, row, lookups));
     return rows;
   };
 }
 
-function rowAt(
+function decodeRow(
   members: readonly Member[],
   columns: Columns,
   row: number,
-  lookups: readonly Found[],
+  lookups: readonly LookupResult[],
 ): Row {
   const result: Row = {};
   for (const { name, index, decode, row: related, lookup } of members) {
@@ -144,8 +144,8 @@ function rowAt(
     if (related) {
       const from = lookup === undefined ? columns : lookups[lookup]?.columns;
       const at = lookup === undefined ? row : lookups[lookup]?.rows.get(value);
-      const isThere = value !== null && value !== false && from && at !== undefined;
-      result[name] = isThere ? rowAt(related, from, at, lookups) : null;
+      const exists = value !== null && value !== false && from && at !== undefined;
+      result[name] = exists ? decodeRow(related, from, at, lookups) : null;
     } else result[name] = decode ? decode(value as never, lookups) : value;
   }
   return result;

@@ -6,20 +6,20 @@
  */
 import { Decimal } from '@prisma/client/runtime/client';
 import {
-  arraysOf,
+  type BuildQuery,
   type Columns,
+  createDecoder,
   type Decode,
   type DecodeRows,
-  decoderOf,
-  type Found,
   isGrouped,
-  type Json,
+  type JsonColumns,
+  jsonArrays,
+  type LookupResult,
   type Member,
-  nestedName,
+  nestedAlias,
   newSelection,
-  type Results,
+  queryBuilderOf,
   type Row,
-  resultsOf,
   type Selection,
 } from './select-results.ts';
 
@@ -52,7 +52,7 @@ export interface SelectStatement {
   text: string;
   values: (Parameter | Parameter[])[];
   /** Decodes the rows from the result of the statement, a single JSON value named `rows`. */
-  decode(json: Json): Row[];
+  decode(json: JsonColumns): Row[];
 }
 
 interface Query {
@@ -63,19 +63,19 @@ interface Query {
 }
 
 /** A translated `select`, ready for use in a statement. */
-interface Selected {
+interface TranslatedSelect {
   selection: Selection;
-  results: Results;
+  buildQuery: BuildQuery;
   decode: DecodeRows;
   /** Number of table aliases in use after it. */
   aliases: number;
 }
 
 /** Translated selections by the `select` object that queries share. */
-const shared = new WeakMap<object, Selected>();
+const translatedSelects = new WeakMap<object, TranslatedSelect>();
 
 /** A table in a statement, and the selection to which its columns are added. */
-interface Place {
+interface SelectedTable {
   table: Table;
   alias: string;
   selection: Selection;
@@ -92,9 +92,9 @@ const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', g
  * each time, which may take longer than reading the rows. Not done if there are several values to compare with,
  * such as those of a filter: one plan for all values would be bad for rare ones.
  */
-const USUAL_SIZES = new Set([1, 2, 4, 6, 11, 21, 26, 31, 51, 101]);
+const COMMON_LIMITS = new Set([1, 2, 4, 6, 11, 21, 26, 31, 51, 101]);
 /** Thrown for an unsupported query. A symbol, since it is not an error. */
-const UNKNOWN = Symbol('unknown');
+const UNSUPPORTED = Symbol('unknown');
 
 const SQL_OF_COLUMN: Record<string, (column: string) => string> = {
   // JSON numbers have less precision.
@@ -125,22 +125,22 @@ export function selectStatement(
   options: SelectOptions = {},
 ): SelectStatement | null {
   try {
-    const builder = new Builder(tables, options);
-    const { sql, decode } = builder.rows(model, query, () => []);
+    const builder = new SelectBuilder(tables, options);
+    const { sql, decode } = builder.build(model, query, () => []);
     return { text: `SELECT (${sql}) AS rows`, values: builder.values, decode };
   } catch (error) {
-    if (error === UNKNOWN) return null;
+    if (error === UNSUPPORTED) return null;
     throw error;
   }
 }
 
-class Builder {
+class SelectBuilder {
   readonly values: SelectStatement['values'] = [];
   readonly #tables: Tables;
   readonly #options: SelectOptions;
   #aliases = 0;
   /** Whether the statement may return several rows, not counting those of nested lists. */
-  #isOfMany = false;
+  #mayReturnSeveral = false;
 
   constructor(tables: Tables, options: SelectOptions) {
     this.#tables = tables;
@@ -151,35 +151,35 @@ class Builder {
    * The query of the result columns. They are computed outside the limited query, and so only for the rows of the
    * page. `parent` is the selection that contains a nested list.
    */
-  rows(model: string, query: Query, join: Join, parent?: Selection) {
-    const table = this.#table(model);
-    const alias = this.#alias();
+  build(model: string, query: Query, join: Join, parent?: Selection) {
+    const table = this.#findTable(model);
+    const alias = this.#nextAlias();
     // A single list reads no related row twice, but the lists of several rows may.
-    const outer = parent?.alias === 't1' && this.#isOfMany ? parent : undefined;
-    if (!parent) this.#isOfMany = query.take !== 1;
-    const { selection, results, decode } = this.#selected({ table, alias }, query, outer);
+    const outer = parent?.alias === 't1' && this.#mayReturnSeveral ? parent : undefined;
+    if (!parent) this.#mayReturnSeveral = query.take !== 1;
+    const { selection, buildQuery, decode } = this.#translateSelect({ table, alias }, query, outer);
     const { columns, joins } = selection;
     const known = this.values.length;
     const conditions = [...join(alias), ...this.#conditions(table, query.where, alias)];
     const isPlannedOnce = this.values.length - known <= 1;
-    const terms = orderTerms(query.orderBy).map((term) => this.#order(table, term, alias));
+    const terms = orderTerms(query.orderBy).map((term) => this.#orderTerm(table, term, alias));
     const order = terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
     const where = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     const limit =
       query.take === undefined ? '' : ` LIMIT ${this.#limit(query.take, isPlannedOnce)}`;
     const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
     const found = `(SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
-    return { sql: results([found, ...joins].join(' '), order), decode, selection };
+    return { sql: buildQuery([found, ...joins].join(' '), order), decode, selection };
   }
 
   /** Translates the `select` of a query. The result is cached if other queries share the `select`. */
-  #selected(
-    { table, alias }: Omit<Place, 'selection'>,
+  #translateSelect(
+    { table, alias }: Omit<SelectedTable, 'selection'>,
     query: Query,
     outer: Selection | undefined,
-  ): Selected {
+  ): TranslatedSelect {
     const isShared = this.#options.sharesSelect === true && alias === 't1';
-    const known = isShared && query.select ? shared.get(query.select) : undefined;
+    const known = isShared && query.select ? translatedSelects.get(query.select) : undefined;
     if (known) {
       this.#aliases = known.aliases;
       return known;
@@ -188,43 +188,44 @@ class Builder {
     const members = this.#members({ table, alias, selection }, query);
     const selected = {
       selection,
-      results: resultsOf(selection),
-      decode: decoderOf(selection, members),
+      buildQuery: queryBuilderOf(selection),
+      decode: createDecoder(selection, members),
       aliases: this.#aliases,
     };
     // Not if it contains conditions, whose values would be missing.
-    if (isShared && query.select && this.values.length === 0) shared.set(query.select, selected);
+    if (isShared && query.select && this.values.length === 0)
+      translatedSelects.set(query.select, selected);
     return selected;
   }
 
   /** Adds the selected columns and relations of a table to a selection. */
-  #members(place: Place, query: Query): Member[] {
-    if (!query.select || Object.keys(query).some((key) => !QUERY_KEYS.has(key))) throw UNKNOWN;
-    const { table, alias, selection } = place;
+  #members(source: SelectedTable, query: Query): Member[] {
+    if (!query.select || Object.keys(query).some((key) => !QUERY_KEYS.has(key))) throw UNSUPPORTED;
+    const { table, alias, selection } = source;
     const members: Member[] = [];
     for (const [name, selected] of Object.entries(query.select)) {
       if (selected === false || selected === undefined) continue;
       const relation = table.relations[name];
       if (relation) {
-        if (!isPlainObject(selected)) throw UNKNOWN;
-        members.push({ name, ...this.#relation(place, relation, selected) });
+        if (!isPlainObject(selected)) throw UNSUPPORTED;
+        members.push({ name, ...this.#relation(source, relation, selected) });
       } else {
-        if (selected !== true) throw UNKNOWN;
-        const { sql, decode } = this.#column(columnOf(table, name), alias);
+        if (selected !== true) throw UNSUPPORTED;
+        const { sql, decode } = this.#column(findColumn(table, name), alias);
         members.push({ name, index: selection.expressions.push(sql) - 1, decode });
-        use(selection, alias, nameIn(table, name, alias));
+        addColumn(selection, alias, columnReference(table, name, alias));
       }
     }
-    if (members.length === 0) throw UNKNOWN;
+    if (members.length === 0) throw UNSUPPORTED;
     return members;
   }
 
   #column(column: Column, alias: string): { sql: string; decode: Decode | undefined } {
     const { type, isList } = column;
-    if (type === 'Bytes') throw UNKNOWN;
+    if (type === 'Bytes') throw UNSUPPORTED;
     const sql = `${alias}.${quote(column.name)}`;
     if (isList) {
-      if (DECODE_COLUMN[type]) throw UNKNOWN;
+      if (DECODE_COLUMN[type]) throw UNSUPPORTED;
       return { sql, decode: (list: unknown[] | null) => list ?? [] };
     }
     const { datesAsText = false, exceptDatesOf } = this.#options;
@@ -234,64 +235,69 @@ class Builder {
   }
 
   #relation(
-    { table, alias: parent, selection }: Place,
+    { table, alias: parent, selection }: SelectedTable,
     { model, isList, on }: Relation,
     query: Query,
   ): Omit<Member, 'name'> {
-    const target = this.#table(model);
-    for (const [from] of on) use(selection, parent, nameIn(table, from, parent));
+    const target = this.#findTable(model);
+    for (const [from] of on) addColumn(selection, parent, columnReference(table, from, parent));
     const join: Join = (alias) =>
-      on.map(([from, to]) => `${nameIn(target, to, alias)} = ${nameIn(table, from, parent)}`);
+      on.map(
+        ([from, to]) =>
+          `${columnReference(target, to, alias)} = ${columnReference(table, from, parent)}`,
+      );
     if (isList) {
-      const { sql, decode, selection: list } = this.rows(model, query, join, selection);
+      const { sql, decode, selection: list } = this.build(model, query, join, selection);
       if (list.keys.length === 0)
         return { index: selection.expressions.push(`(${sql})`) - 1, decode };
-      selection.joins.push(`CROSS JOIN LATERAL (${sql}) ${nestedName(list)}`);
-      return { index: selection.expressions.push(`${nestedName(list)}.list`) - 1, decode };
+      selection.joins.push(`CROSS JOIN LATERAL (${sql}) ${nestedAlias(list)}`);
+      return { index: selection.expressions.push(`${nestedAlias(list)}.list`) - 1, decode };
     }
-    if (query.orderBy !== undefined || query.take !== undefined) throw UNKNOWN;
+    if (query.orderBy !== undefined || query.take !== undefined) throw UNSUPPORTED;
     const lookup = this.#lookup({ table, alias: parent, selection }, { model, isList, on }, query);
     if (lookup) return lookup;
-    const alias = this.#alias();
+    const alias = this.#nextAlias();
     const conditions = [...join(alias), ...this.#conditions(target, query.where, alias)];
     selection.joins.push(`LEFT JOIN ${quote(target.name)} ${alias} ON ${conditions.join(' AND ')}`);
     const row = this.#members({ table: target, alias, selection }, query);
     // A column of the join condition is null only if there is no row.
     const key = row.find(({ name }) => on.some(([, to]) => to === name));
     if (key) return { index: key.index, row };
-    const isThere = on.map(([, to]) => `${nameIn(target, to, alias)} IS NOT NULL`).join(' AND ');
-    return { index: selection.expressions.push(isThere) - 1, row };
+    const exists = on
+      .map(([, to]) => `${columnReference(target, to, alias)} IS NOT NULL`)
+      .join(' AND ');
+    return { index: selection.expressions.push(exists) - 1, row };
   }
 
   /** Adds a lookup for the related row. Null if the row is joined instead. */
   #lookup(
-    { table, alias: parent, selection }: Place,
+    { table, alias: parent, selection }: SelectedTable,
     { model, on }: Relation,
     query: Query,
   ): Omit<Member, 'name'> | null {
     const { outer } = selection;
-    const target = this.#table(model);
+    const target = this.#findTable(model);
     const id = on.find(([, to]) => to === 'id');
     const isPlain = Object.keys(query.select ?? {}).every((name) => target.columns[name]);
     if (!outer || !id || !isPlain || query.where || outer.lookups.length >= MAX_LOOKUPS)
       return null;
-    const found = newSelection(this.#alias());
+    const found = newSelection(this.#nextAlias());
     const row = this.#members({ table: target, alias: found.alias, selection: found }, query);
     const [from, to] = id;
-    const ids = found.expressions.push(this.#column(columnOf(target, to), found.alias).sql) - 1;
+    const ids = found.expressions.push(this.#column(findColumn(target, to), found.alias).sql) - 1;
     const keys = on.map(([name]) => {
-      const key = selection.keys.push(nameIn(table, name, parent)) - 1;
-      return `unnest(k${outer.keys.push(`${nestedName(selection)}.k${key}`) - 1})`;
+      const key = selection.keys.push(columnReference(table, name, parent)) - 1;
+      return `unnest(k${outer.keys.push(`${nestedAlias(selection)}.k${key}`) - 1})`;
     });
-    const names = on.map(([, name]) => nameIn(target, name, found.alias));
+    const names = on.map(([, name]) => columnReference(target, name, found.alias));
     const isFound = `(${names.join(', ')}) IN (SELECT ${keys.join(', ')} FROM found)`;
-    const sql = `(SELECT ${arraysOf(found.expressions)} FROM ${quote(target.name)} ${found.alias} WHERE ${isFound})`;
-    const find = (json: Json): Found => {
+    const sql = `(SELECT ${jsonArrays(found.expressions)} FROM ${quote(target.name)} ${found.alias} WHERE ${isFound})`;
+    const find = (json: JsonColumns): LookupResult => {
       const columns = (isGrouped(found) ? json.flat() : json) as Columns;
       return { columns, rows: new Map(columns[ids]?.map((each, index) => [each, index])) };
     };
     const lookup = outer.lookups.push({ sql, find }) - 1;
-    const { sql: key } = this.#column(columnOf(table, from), parent);
+    const { sql: key } = this.#column(findColumn(table, from), parent);
     return { index: selection.expressions.push(key) - 1, row, lookup };
   }
 
@@ -304,11 +310,11 @@ class Builder {
           conditions.push(...this.#conditions(table, requireObject(each), alias));
         }
       } else if (name === 'OR') {
-        if (!Array.isArray(condition)) throw UNKNOWN;
+        if (!Array.isArray(condition)) throw UNSUPPORTED;
         const alternatives = condition.map((each) => {
           const all = this.#conditions(table, requireObject(each), alias);
           // Prisma ignores an empty alternative.
-          if (all.length === 0) throw UNKNOWN;
+          if (all.length === 0) throw UNSUPPORTED;
           return `(${all.join(' AND ')})`;
         });
         conditions.push(alternatives.length === 0 ? 'FALSE' : `(${alternatives.join(' OR ')})`);
@@ -318,55 +324,55 @@ class Builder {
   }
 
   #comparisons(table: Table, name: string, condition: unknown, alias: string): string[] {
-    const { type, isList } = columnOf(table, name);
-    if (isList || type === 'Json' || type === 'Bytes') throw UNKNOWN;
-    const column = nameIn(table, name, alias);
+    const { type, isList } = findColumn(table, name);
+    if (isList || type === 'Json' || type === 'Bytes') throw UNSUPPORTED;
+    const column = columnReference(table, name, alias);
     if (condition === null) return [`${column} IS NULL`];
-    if (!isPlainObject(condition)) return [`${column} = ${this.#value(condition)}`];
+    if (!isPlainObject(condition)) return [`${column} = ${this.#addValue(condition)}`];
     const comparisons: string[] = [];
     for (const [operator, value] of Object.entries(condition)) {
       if (value === undefined) continue;
       const symbol = COMPARISONS[operator];
       if (operator === 'not' && value === null) comparisons.push(`${column} IS NOT NULL`);
       else if (operator === 'in' && Array.isArray(value)) {
-        comparisons.push(`${column} = ANY(${this.#value(value)})`);
+        comparisons.push(`${column} = ANY(${this.#addValue(value)})`);
       } else if (symbol && value !== null) {
-        comparisons.push(`${column} ${symbol} ${this.#value(value)}`);
-      } else throw UNKNOWN;
+        comparisons.push(`${column} ${symbol} ${this.#addValue(value)}`);
+      } else throw UNSUPPORTED;
     }
     return comparisons;
   }
 
-  #order(table: Table, term: unknown, alias: string): { column: string; sql: string } {
+  #orderTerm(table: Table, term: unknown, alias: string): { column: string; sql: string } {
     const entries = Object.entries(requireObject(term));
     const [entry] = entries;
-    if (!entry || entries.length > 1) throw UNKNOWN;
+    if (!entry || entries.length > 1) throw UNSUPPORTED;
     const [name, order] = entry;
-    const column = nameIn(table, name, alias);
+    const column = columnReference(table, name, alias);
     const { sort, nulls } = isPlainObject(order) ? order : { sort: order, nulls: undefined };
-    if (sort !== 'asc' && sort !== 'desc') throw UNKNOWN;
-    if (nulls !== undefined && nulls !== 'first' && nulls !== 'last') throw UNKNOWN;
+    if (sort !== 'asc' && sort !== 'desc') throw UNSUPPORTED;
+    if (nulls !== undefined && nulls !== 'first' && nulls !== 'last') throw UNSUPPORTED;
     return { column, sql: `${column} ${sort}${nulls ? ` NULLS ${nulls}` : ''}` };
   }
 
-  #value(value: unknown): string {
+  #addValue(value: unknown): string {
     this.values.push(Array.isArray(value) ? value.map(parameter) : parameter(value));
     return `$${this.values.length}`;
   }
 
   #limit(take: unknown, isPlannedOnce: boolean): string {
-    if (typeof take !== 'number' || take < 0) throw UNKNOWN;
-    return isPlannedOnce && USUAL_SIZES.has(take) ? String(take) : this.#value(take);
+    if (typeof take !== 'number' || take < 0) throw UNSUPPORTED;
+    return isPlannedOnce && COMMON_LIMITS.has(take) ? String(take) : this.#addValue(take);
   }
 
-  #alias(): string {
+  #nextAlias(): string {
     this.#aliases += 1;
     return `t${this.#aliases}`;
   }
 
-  #table(model: string): Table {
+  #findTable(model: string): Table {
     const table = this.#tables[model];
-    if (!table) throw UNKNOWN;
+    if (!table) throw UNSUPPORTED;
     return table;
   }
 }
@@ -383,18 +389,18 @@ function columnIn({ column }: { column: string }): string {
   return column;
 }
 
-function use({ alias, columns }: Selection, of: string, column: string): void {
+function addColumn({ alias, columns }: Selection, of: string, column: string): void {
   if (of === alias) columns.add(column);
 }
 
-function columnOf(table: Table, name: string): Column {
+function findColumn(table: Table, name: string): Column {
   const column = table.columns[name];
-  if (!column) throw UNKNOWN;
+  if (!column) throw UNSUPPORTED;
   return column;
 }
 
-function nameIn(table: Table, name: string, alias: string): string {
-  return `${alias}.${quote(columnOf(table, name).name)}`;
+function columnReference(table: Table, name: string, alias: string): string {
+  return `${alias}.${quote(findColumn(table, name).name)}`;
 }
 
 function quote(name: string): string {
@@ -411,11 +417,11 @@ function parameter(value: unknown): Parameter {
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
     return value;
   }
-  throw UNKNOWN;
+  throw UNSUPPORTED;
 }
 
 function requireObject(value: unknown): Record<string, unknown> {
-  if (!isPlainObject(value)) throw UNKNOWN;
+  if (!isPlainObject(value)) throw UNSUPPORTED;
   return value;
 }
 
