@@ -16,7 +16,7 @@ export interface EventConsumer {
    * Handles the next events of an organization, oldest first, in the transaction that advances the cursor.
    * Must write only through `tx`: if it throws, the same events are delivered again.
    *
-   * @returns whether to call `committed`.
+   * @returns whether to call `onCommit`.
    */
   handle(
     app: App,
@@ -30,7 +30,7 @@ export interface EventConsumer {
    */
   readonly ignores?: (organizationId: string) => Prisma.Sql;
   /** Called after the commit, at most once per batch, since the process may die before the call. */
-  committed?(app: App, organizationId: string): void;
+  onCommit?(app: App, organizationId: string): void;
 }
 
 const BATCH = 200;
@@ -40,12 +40,12 @@ const RETRY_MS = { first: 1_000, longest: 300_000 };
 /** Pause after a batch of an organization, so that the next batch collects several events. */
 const PAUSE_MS = 500;
 /** Delay before trying again when another process is handling the events. */
-const LOCKED_AGAIN_MS = 100;
+const LOCKED_RETRY_MS = 100;
 /**
  * Random delay before a process handles new events. The first process saves the others the work; usually it is
  * the one that handled the last batch, which does not wait.
  */
-const SPREAD_MS = { min: 100, max: 400 };
+const STANDBY_DELAY_MS = { min: 100, max: 400 };
 
 /**
  * Runs the consumers until the app closes: when events are announced, and in the returned periodic tasks.
@@ -64,7 +64,7 @@ type ConsumedMessage = {
 };
 
 /** An organization with events that may not have been handled. */
-interface Behind {
+interface Backlog {
   /** Cursor of its newest event. */
   last: bigint;
   timer: NodeJS.Timeout | null;
@@ -73,17 +73,17 @@ interface Behind {
 class ConsumerLoop {
   readonly #app: App;
   readonly #consumer: EventConsumer;
-  readonly #behind = new Map<string, Behind>();
+  readonly #backlogs = new Map<string, Backlog>();
   /** When the pause after the last batch ends, whichever process handled it. */
   readonly #pausedUntil = new Map<string, number>();
   /** Organizations whose last batch was handled by this process. */
-  readonly #handledLast = new Set<string>();
+  readonly #handledLastBatch = new Set<string>();
   readonly #running = new Set<string>();
   /** Organizations that are due, in order. */
   readonly #waiting = new Set<string>();
   readonly #failures = new Map<string, { count: number; retryAt: number }>();
   /** Organizations whose last batch was not ignored, so the next one is probably not ignored either. */
-  readonly #attended = new Set<string>();
+  readonly #withRelevantEvents = new Set<string>();
 
   constructor(app: App, consumer: EventConsumer) {
     this.#app = app;
@@ -97,12 +97,12 @@ class ConsumerLoop {
       onWakeUp(bus, (organizationId, last) => this.#wake(organizationId, last)),
       bus.subscribe(this.#topic, (message) => {
         const { organizationId, cursor } = message as ConsumedMessage;
-        this.#handled(organizationId, BigInt(cursor));
+        this.#recordHandled(organizationId, BigInt(cursor));
       }),
     ];
     closing.addEventListener('abort', () => {
       for (const stop of stopListening) stop();
-      for (const behind of this.#behind.values()) clearTimeout(behind.timer ?? undefined);
+      for (const backlog of this.#backlogs.values()) clearTimeout(backlog.timer ?? undefined);
     });
     return {
       name: this.#name,
@@ -134,48 +134,50 @@ class ConsumerLoop {
     for (const [id, until] of this.#pausedUntil) {
       if (until < Date.now()) this.#pausedUntil.delete(id);
     }
-    const behind = await this.#app.db.$queryRaw<{ organization_id: string; last: bigint }[]>`
+    const backlog = await this.#app.db.$queryRaw<{ organization_id: string; last: bigint }[]>`
       SELECT e.organization_id, e.last_cursor AS last ${this.#unhandled()}`;
-    for (const { organization_id, last } of behind) this.#wake(organization_id, last);
+    for (const { organization_id, last } of backlog) this.#wake(organization_id, last);
   }
 
   #wake(organizationId: string, last: bigint): void {
-    const behind = this.#behind.get(organizationId) ?? { last, timer: null };
-    if (last > behind.last) behind.last = last;
-    this.#behind.set(organizationId, behind);
+    const backlog = this.#backlogs.get(organizationId) ?? { last, timer: null };
+    if (last > backlog.last) backlog.last = last;
+    this.#backlogs.set(organizationId, backlog);
     this.#schedule(organizationId);
   }
 
   /** Records that a process, possibly this one, has handled the events up to this cursor. */
-  #handled(organizationId: string, cursor: bigint): void {
+  #recordHandled(organizationId: string, cursor: bigint): void {
     this.#pausedUntil.set(organizationId, Date.now() + PAUSE_MS);
-    this.#handledLast.delete(organizationId);
-    const behind = this.#behind.get(organizationId);
-    if (!behind) return;
-    clearTimeout(behind.timer ?? undefined);
-    behind.timer = null;
-    if (behind.last > cursor) {
+    this.#handledLastBatch.delete(organizationId);
+    const backlog = this.#backlogs.get(organizationId);
+    if (!backlog) return;
+    clearTimeout(backlog.timer ?? undefined);
+    backlog.timer = null;
+    if (backlog.last > cursor) {
       this.#schedule(organizationId);
     } else {
-      this.#behind.delete(organizationId);
+      this.#backlogs.delete(organizationId);
       this.#waiting.delete(organizationId);
     }
   }
 
   #schedule(organizationId: string): void {
-    const behind = this.#behind.get(organizationId);
-    if (!behind || behind.timer || this.#app.closing.aborted) return;
+    const backlog = this.#backlogs.get(organizationId);
+    if (!backlog || backlog.timer || this.#app.closing.aborted) return;
     if (this.#running.has(organizationId) || this.#waiting.has(organizationId)) return;
-    const isAlone = this.#app.bus.kind === 'in-process' || this.#handledLast.has(organizationId);
-    const spread = SPREAD_MS.min + Math.random() * (SPREAD_MS.max - SPREAD_MS.min);
+    const isAlone =
+      this.#app.bus.kind === 'in-process' || this.#handledLastBatch.has(organizationId);
+    const standbyDelay =
+      STANDBY_DELAY_MS.min + Math.random() * (STANDBY_DELAY_MS.max - STANDBY_DELAY_MS.min);
     const pause = Math.max(0, (this.#pausedUntil.get(organizationId) ?? 0) - Date.now());
-    behind.timer = setTimeout(
+    backlog.timer = setTimeout(
       () => {
-        behind.timer = null;
+        backlog.timer = null;
         this.#waiting.add(organizationId);
         this.#startNext();
       },
-      pause + (isAlone ? 0 : spread),
+      pause + (isAlone ? 0 : standbyDelay),
     );
   }
 
@@ -197,13 +199,13 @@ class ConsumerLoop {
       // After a failure, one event at a time, so that the events before the failing one are handled.
       const batch = await this.#consume(organizationId, failed ? 1 : BATCH);
       this.#failures.delete(organizationId);
-      more = batch?.full ?? false;
+      more = batch?.isFull ?? false;
       if (batch) {
         const cursor = String(batch.cursor);
         this.#app.bus.publish(this.#topic, { organizationId, cursor } satisfies ConsumedMessage);
-        this.#handledLast.add(organizationId);
+        this.#handledLastBatch.add(organizationId);
       } else {
-        this.#pausedUntil.set(organizationId, Date.now() + LOCKED_AGAIN_MS);
+        this.#pausedUntil.set(organizationId, Date.now() + LOCKED_RETRY_MS);
       }
     } catch (error) {
       const count = (failed?.count ?? 0) + 1;
@@ -227,15 +229,15 @@ class ConsumerLoop {
 
   async #consume(organizationId: string, size: number): Promise<Batch | null> {
     const consumer = this.#consumer;
-    if (consumer.ignores && !this.#attended.has(organizationId)) {
+    if (consumer.ignores && !this.#withRelevantEvents.has(organizationId)) {
       const ignored = await ignoreBatch(this.#app, consumer, organizationId, size);
       if (ignored !== undefined) return ignored;
     }
-    const batch = await consumeBatch(this.#app, consumer, organizationId, size);
+    const batch = await handleBatch(this.#app, consumer, organizationId, size);
     if (batch?.announce) {
-      this.#attended.add(organizationId);
-      consumer.committed?.(this.#app, organizationId);
-    } else this.#attended.delete(organizationId);
+      this.#withRelevantEvents.add(organizationId);
+      consumer.onCommit?.(this.#app, organizationId);
+    } else this.#withRelevantEvents.delete(organizationId);
     return batch;
   }
 }
@@ -244,7 +246,7 @@ interface Batch {
   /** Cursor up to which events have been handled. */
   cursor: bigint;
   /** Whether there may be more events. */
-  full: boolean;
+  isFull: boolean;
   /** What `handle` returned. */
   announce: boolean;
 }
@@ -280,7 +282,7 @@ async function ignoreBatch(
   if (!row?.known) return undefined;
   if (row.cursor === null) return null;
   if (row.count > 0 && row.skipped === null) return undefined;
-  return { cursor: row.skipped ?? row.cursor, full: row.count === size, announce: false };
+  return { cursor: row.skipped ?? row.cursor, isFull: row.count === size, announce: false };
 }
 
 /**
@@ -288,7 +290,7 @@ async function ignoreBatch(
  *
  * @returns null if another process is handling them.
  */
-async function consumeBatch(
+async function handleBatch(
   app: App,
   consumer: EventConsumer,
   organizationId: string,
@@ -306,21 +308,21 @@ async function consumeBatch(
         SELECT json_agg(e ORDER BY e.cursor)::text FROM (${found}) e) AS events
       FROM position p`;
     let [row] = await read();
-    if (!row && (await addPosition(tx, organizationId, name))) [row] = await read();
+    if (!row && (await insertCursor(tx, organizationId, name))) [row] = await read();
     if (!row) return null;
     const events = decodeEvents(row.events ?? '[]');
     const last = events.at(-1);
-    if (!last) return { cursor: row.cursor, full: false, announce: false };
+    if (!last) return { cursor: row.cursor, isFull: false, announce: false };
     const announce = (await consumer.handle(app, tx, organizationId, events)) ?? false;
     await tx.$executeRaw`
       UPDATE event_consumers SET cursor = ${last.cursor}, updated_at = now()
       WHERE organization_id = ${organizationId}::uuid AND name = ${name}`;
-    return { cursor: last.cursor, full: events.length === size, announce };
+    return { cursor: last.cursor, isFull: events.length === size, announce };
   });
 }
 
 /** Adds the cursor of a consumer. False if it already exists, which means that another process has locked it. */
-async function addPosition(tx: Tx, organizationId: string, name: string): Promise<boolean> {
+async function insertCursor(tx: Tx, organizationId: string, name: string): Promise<boolean> {
   const added = await tx.$executeRaw`
     INSERT INTO event_consumers (organization_id, name, updated_at)
     VALUES (${organizationId}::uuid, ${name}, now()) ON CONFLICT DO NOTHING`;

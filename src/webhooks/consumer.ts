@@ -31,7 +31,7 @@ export const webhookConsumer: EventConsumer = {
       SELECT FROM webhook_endpoints
       WHERE organization_id = ${organizationId}::uuid AND disabled_at IS NULL)`,
 
-  committed: (app: App) => announceDeliveries(app),
+  onCommit: (app: App) => announceDeliveries(app),
 };
 
 /** Creates or updates the endpoint of each agent with a CRM webhook, and deletes it for agents without one. */

@@ -92,7 +92,7 @@ async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<vo
     }
   } finally {
     state.isClaiming = false;
-    // After the last `begin`, because of which the other processes leave requested runs to this one.
+    // After the last `announceStart`, because of which the other processes leave requested runs to this one.
     if (mayBeMore) sharedRunsOf(app, lane)?.handOver();
   }
 }
@@ -104,10 +104,10 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<b
   // Requested runs are left to the other processes, and steps are claimed here when one ends.
   if (free <= 0) return false;
   const runs = sharedRunsOf(app, lane);
-  runs?.begin();
+  runs?.announceStart();
   const { claimed, nextDueInMs } = await claimSteps(app, lane, free);
   for (const step of claimed) running.add(step);
-  if (nextDueInMs !== null) runs?.requestHere(nextDueInMs);
+  if (nextDueInMs !== null) runs?.requestLocally(nextDueInMs);
   const mayBeMore = claimed.some((step) => hasNoRoom(app, lane, step));
   for (const step of claimed) {
     app.background('runPostCallStep', async () => {

@@ -58,7 +58,7 @@ export function startCampaignRunner(app: App): void {
   runnerOf(app).shared = startCampaignRuns(app, {
     run: () => runCampaigns(app),
     // The process that runs them now schedules the next wake-up.
-    leave: () => runnerOf(app).timer.cancel(),
+    onTakenOver: () => runnerOf(app).timer.cancel(),
   });
 }
 
@@ -82,7 +82,7 @@ export function runCampaigns(app: App): Promise<void> {
 
 function start(app: App): Promise<void> {
   const { shared, timer } = runnerOf(app);
-  shared?.begin();
+  shared?.announceStart();
   // The run finds whatever the timer was set for.
   timer.cancel();
   return run(app);

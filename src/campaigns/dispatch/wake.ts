@@ -11,10 +11,10 @@ export function requestCampaignRun({ bus }: App): void {
 /** Makes this process a worker that calls `run` on requests, until the app closes. */
 export function startCampaignRuns(
   app: App,
-  { run, leave }: { run: () => Promise<void>; leave: () => void },
+  { run, onTakenOver }: { run: () => Promise<void>; onTakenOver: () => void },
 ): SharedRuns {
   // Calls that end within this interval are handled together by the next run. Their slots stay free that much longer,
   // which is short compared to a call.
   const intervalMs = app.config.RUN_INTERVAL_SECONDS * 1000;
-  return startSharedRuns(app, { topic: TOPIC, intervalMs, run, leave });
+  return startSharedRuns(app, { topic: TOPIC, intervalMs, run, onTakenOver });
 }

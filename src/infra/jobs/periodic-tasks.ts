@@ -31,14 +31,14 @@ const TOPIC = 'periodicTasks';
 /** Tasks that are due within this time are checked with the same statement. */
 const DUE_WINDOW_MS = 1_000;
 /** Additional delay of the other processes, so that one process checks for all. */
-const AFTER_OTHERS_MS = { min: 500, max: 1_500 };
+const STANDBY_DELAY_MS = { min: 500, max: 1_500 };
 /**
  * Time after which each process checks by itself: another process may be wrong, for example because its clock is
  * slow, or because it uses the same Redis with another database.
  */
 const TRUST_OTHERS_MS = 20_000;
 
-type News = {
+type TaskReport = {
   from: string;
   /** Names of tasks without work. */
   idle: string[];
@@ -46,12 +46,12 @@ type News = {
   ran: string[];
 };
 
-interface Scheduled {
+interface ScheduledTask {
   readonly task: PeriodicTask;
   /** Time of the monotonic clock. */
   dueAt: number;
   /** When this process last checked for work, or ended a run. */
-  askedAt: number;
+  checkedAt: number;
   isRunning: boolean;
 }
 
@@ -70,24 +70,24 @@ export function startPeriodicTasks(
 
 class PeriodicTasks {
   readonly #host: PeriodicHost;
-  readonly #tasks: readonly Scheduled[];
+  readonly #tasks: readonly ScheduledTask[];
   readonly #trustOthersMs: number;
   readonly #id = newId();
   /** Additional delay of this process after a message from another one. */
-  readonly #laterMs =
-    AFTER_OTHERS_MS.min + Math.random() * (AFTER_OTHERS_MS.max - AFTER_OTHERS_MS.min);
+  readonly #standbyDelayMs =
+    STANDBY_DELAY_MS.min + Math.random() * (STANDBY_DELAY_MS.max - STANDBY_DELAY_MS.min);
   #timer: NodeJS.Timeout | undefined;
 
   constructor(host: PeriodicHost, tasks: readonly PeriodicTask[], trustOthersMs: number) {
     this.#host = host;
     this.#trustOthersMs = trustOthersMs;
-    const askedAt = performance.now();
-    this.#tasks = tasks.map((task) => ({ task, dueAt: 0, askedAt, isRunning: false }));
+    const checkedAt = performance.now();
+    this.#tasks = tasks.map((task) => ({ task, dueAt: 0, checkedAt, isRunning: false }));
   }
 
   start(): void {
     const { bus, closing } = this.#host;
-    const stopListening = bus.subscribe(TOPIC, (message) => this.#postpone(message));
+    const stopListening = bus.subscribe(TOPIC, (message) => this.#onReport(message));
     closing.addEventListener('abort', () => {
       clearTimeout(this.#timer);
       stopListening();
@@ -99,14 +99,17 @@ class PeriodicTasks {
     if (this.#host.closing.aborted) return;
     this.#host.background('periodicTasks', async () => {
       // Nothing is due if another process has found no work since the timer was set.
-      if (this.#dueWithin(0).length > 0) {
-        for (const one of await this.#withWork(this.#dueWithin(DUE_WINDOW_MS))) this.#run(one);
+      if (this.#tasksDueWithin(0).length > 0) {
+        for (const scheduled of await this.#selectTasksWithWork(
+          this.#tasksDueWithin(DUE_WINDOW_MS),
+        ))
+          this.#run(scheduled);
       }
       this.#sleep();
     });
   }
 
-  #dueWithin(ms: number): Scheduled[] {
+  #tasksDueWithin(ms: number): ScheduledTask[] {
     const before = performance.now() + ms;
     return this.#tasks.filter(({ dueAt, isRunning }) => !isRunning && dueAt <= before);
   }
@@ -114,7 +117,7 @@ class PeriodicTasks {
   #sleep(): void {
     if (this.#host.closing.aborted) return;
     const dueAt = Math.min(
-      ...this.#tasks.filter(({ isRunning }) => !isRunning).map((one) => one.dueAt),
+      ...this.#tasks.filter(({ isRunning }) => !isRunning).map((scheduled) => scheduled.dueAt),
     );
     clearTimeout(this.#timer);
     if (dueAt === Number.POSITIVE_INFINITY) return;
@@ -122,80 +125,81 @@ class PeriodicTasks {
   }
 
   /** The due tasks that may have work. The others become due again after their interval. */
-  async #withWork(due: readonly Scheduled[]): Promise<Scheduled[]> {
-    const asked = due.filter(({ task }) => task.hasWork);
-    if (asked.length === 0) return [...due];
-    for (const one of asked) one.askedAt = performance.now();
+  async #selectTasksWithWork(due: readonly ScheduledTask[]): Promise<ScheduledTask[]> {
+    const checked = due.filter(({ task }) => task.hasWork);
+    if (checked.length === 0) return [...due];
+    for (const scheduled of checked) scheduled.checkedAt = performance.now();
     try {
-      const busy = await this.#ask(asked);
-      const idle = asked.filter(({ task }) => !busy.has(task.name));
-      for (const one of idle) one.dueAt = performance.now() + idleMs(one);
+      const namesWithWork = await this.#queryNamesWithWork(checked);
+      const idle = checked.filter(({ task }) => !namesWithWork.has(task.name));
+      for (const scheduled of idle) scheduled.dueAt = performance.now() + idleMs(scheduled);
       if (idle.length > 0) {
-        this.#tell({ idle: idle.map(({ task }) => task.name), ran: [] });
+        this.#publish({ idle: idle.map(({ task }) => task.name), ran: [] });
       }
-      return due.filter((one) => !idle.includes(one));
+      return due.filter((scheduled) => !idle.includes(scheduled));
     } catch (error) {
       this.#host.failures.record('periodicTasks', error, {
         message: 'Could not ask which periodic tasks have work; asked again later',
       });
-      for (const one of asked) one.dueAt = performance.now() + one.task.everySeconds * 1000;
-      return due.filter((one) => !asked.includes(one));
+      for (const scheduled of checked)
+        scheduled.dueAt = performance.now() + scheduled.task.everySeconds * 1000;
+      return due.filter((scheduled) => !checked.includes(scheduled));
     }
   }
 
   /** Names of the tasks with work. The statement is the same for every combination of tasks, so it is prepared once. */
-  async #ask(asked: readonly Scheduled[]): Promise<Set<string>> {
-    const conditions = this.#tasks.flatMap((one) =>
-      one.task.hasWork
+  async #queryNamesWithWork(checked: readonly ScheduledTask[]): Promise<Set<string>> {
+    const conditions = this.#tasks.flatMap((scheduled) =>
+      scheduled.task.hasWork
         ? [
-            sql`CASE WHEN ${hiddenFromPlanner(asked.includes(one), 'boolean')} AND ${one.task.hasWork()} THEN ${one.task.name} END`,
+            sql`CASE WHEN ${hiddenFromPlanner(checked.includes(scheduled), 'boolean')} AND ${scheduled.task.hasWork()} THEN ${scheduled.task.name} END`,
           ]
         : [],
     );
-    const list = conditions.reduce((all, one) => sql`${all}, ${one}`);
+    const list = conditions.reduce((all, scheduled) => sql`${all}, ${scheduled}`);
     const rows = await this.#host.db.$queryRaw<{ names: (string | null)[] }[]>(
       sql`SELECT ARRAY[${list}]::text[] AS names`,
     );
     return new Set(rows[0]?.names.filter((name) => name !== null));
   }
 
-  #run(one: Scheduled): void {
+  #run(scheduled: ScheduledTask): void {
     const { background, failures } = this.#host;
-    one.isRunning = true;
-    background(one.task.name, async () => {
+    scheduled.isRunning = true;
+    background(scheduled.task.name, async () => {
       try {
-        await one.task.run();
-        if (one.task.shared) this.#tell({ idle: [], ran: [one.task.name] });
+        await scheduled.task.run();
+        if (scheduled.task.shared) this.#publish({ idle: [], ran: [scheduled.task.name] });
       } catch (error) {
-        failures.record(one.task.name, error, {
-          message: `Periodic task failed and will run again: ${one.task.name}`,
+        failures.record(scheduled.task.name, error, {
+          message: `Periodic task failed and will run again: ${scheduled.task.name}`,
         });
       }
-      one.isRunning = false;
-      one.askedAt = performance.now();
-      one.dueAt = one.askedAt + one.task.everySeconds * 1000;
+      scheduled.isRunning = false;
+      scheduled.checkedAt = performance.now();
+      scheduled.dueAt = scheduled.checkedAt + scheduled.task.everySeconds * 1000;
       this.#sleep();
     });
   }
 
-  #tell(news: Omit<News, 'from'>): void {
-    this.#host.bus.publish(TOPIC, { from: this.#id, ...news });
+  #publish(report: Omit<TaskReport, 'from'>): void {
+    this.#host.bus.publish(TOPIC, { from: this.#id, ...report });
   }
 
-  #postpone(message: Json): void {
-    const { from, idle, ran } = message as News;
+  #onReport(message: Json): void {
+    const { from, idle, ran } = message as TaskReport;
     if (from === this.#id) return;
-    const later = performance.now() + this.#laterMs;
-    for (const one of this.#tasks) {
-      const { name, everySeconds } = one.task;
-      const pause = idle.includes(name) ? idleMs(one) : everySeconds * 1000;
+    const later = performance.now() + this.#standbyDelayMs;
+    for (const scheduled of this.#tasks) {
+      const { name, everySeconds } = scheduled.task;
+      const pause = idle.includes(name) ? idleMs(scheduled) : everySeconds * 1000;
       if (!idle.includes(name) && !ran.includes(name)) continue;
-      const trusted = one.askedAt + this.#trustOthersMs;
-      one.dueAt = Math.max(one.dueAt, Math.min(later, trusted) + pause);
+      const trustedUntil = scheduled.checkedAt + this.#trustOthersMs;
+      scheduled.dueAt = Math.max(scheduled.dueAt, Math.min(later, trustedUntil) + pause);
     }
   }
 }
 
-function idleMs({ task: { everySeconds, idleSeconds = everySeconds } }: Scheduled): number {
+function idleMs({ task: { everySeconds, idleSeconds = everySeconds } }: ScheduledTask): number {
   return idleSeconds * 1000;
 }

@@ -13,7 +13,7 @@ import { newId } from '../ids.ts';
  * Additional delay of processes other than the one that ran last. Longer than a busy process may take to
  * start: a second run would find no work, or wait for the locks of the first.
  */
-const SPREAD_MS = { min: 400, max: 1_200 };
+const STANDBY_DELAY_MS = { min: 400, max: 1_200 };
 
 export interface SharedRunsHost {
   bus: Bus;
@@ -24,21 +24,21 @@ export interface SharedRunsHost {
 export interface SharedRunsOptions {
   /** Bus topic, which is also the name of the work in logs. */
   topic: string;
-  /** Does all work that is due. Must call `begin` before it reads anything. */
+  /** Does all work that is due. Must call `announceStart` before it reads anything. */
   run: () => Promise<void>;
   /** Minimum time between the starts of two runs. */
   intervalMs: number;
   /** Longer delays are left to the periodic run. Default: no limit. */
   maxDelayMs?: number;
   /** Called when another process starts a run, which takes over all requests. */
-  leave?: () => void;
+  onTakenOver?: () => void;
 }
 
 export interface SharedRuns {
   /** To be called when a run starts, before it reads anything, even if it was not requested here. */
-  begin(): void;
+  announceStart(): void;
   /** Requests a run by this process only. */
-  requestHere(delayMs: number): void;
+  requestLocally(delayMs: number): void;
   /** Requests an immediate run by this process, without the interval: there is capacity again for deferred work. */
   requestNow(): void;
   /** Requests an immediate run by another process, without the interval: this one has no capacity left. */
@@ -56,9 +56,9 @@ export function requestRun(bus: Bus, topic: string, delayMs = 0): void {
 /** Makes this process do the work on request, until the host closes. */
 export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions): SharedRuns {
   const { bus, closing, background } = host;
-  const { topic, run, intervalMs, maxDelayMs = Number.POSITIVE_INFINITY, leave } = options;
+  const { topic, run, intervalMs, maxDelayMs = Number.POSITIVE_INFINITY, onTakenOver } = options;
   const id = newId();
-  let ranLast = bus.kind === 'in-process';
+  let isLastRunner = bus.kind === 'in-process';
   let pausedUntil = 0;
   let dueAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
@@ -67,7 +67,8 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
     const now = performance.now();
     const at = Math.max(now + delayMs, notBefore);
     if (closing.aborted || delayMs > maxDelayMs || at >= dueAt) return;
-    const spread = SPREAD_MS.min + Math.random() * (SPREAD_MS.max - SPREAD_MS.min);
+    const standbyDelay =
+      STANDBY_DELAY_MS.min + Math.random() * (STANDBY_DELAY_MS.max - STANDBY_DELAY_MS.min);
     cancel();
     dueAt = at;
     timer = setTimeout(
@@ -75,7 +76,7 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
         dueAt = Number.POSITIVE_INFINITY;
         background(topic, run);
       },
-      at - now + (ranLast ? 0 : spread),
+      at - now + (isLastRunner ? 0 : standbyDelay),
     );
     timer.unref();
   }
@@ -88,10 +89,10 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
   const stopListening = bus.subscribe(topic, (json: Json) => {
     const message = json as Message;
     if ('begins' in message) {
-      ranLast = message.begins === id;
+      isLastRunner = message.begins === id;
       pausedUntil = performance.now() + intervalMs;
       cancel();
-      if (!ranLast) leave?.();
+      if (!isLastRunner) onTakenOver?.();
     } else if (message.except === undefined) {
       schedule(message.inMs);
     } else if (message.except !== id) {
@@ -103,8 +104,8 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
     cancel();
   });
   return {
-    begin: () => bus.publish(topic, { begins: id } satisfies Message),
-    requestHere: (delayMs) => schedule(delayMs),
+    announceStart: () => bus.publish(topic, { begins: id } satisfies Message),
+    requestLocally: (delayMs) => schedule(delayMs),
     requestNow: () => schedule(0, 0),
     handOver: () => bus.publish(topic, { inMs: 0, except: id } satisfies Message),
   };

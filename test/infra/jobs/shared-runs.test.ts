@@ -33,7 +33,7 @@ function processes(names: readonly string[]) {
           topic: TOPIC,
           intervalMs: INTERVAL_MS,
           run: () => {
-            own.begin();
+            own.announceStart();
             ran.push(name);
             return Promise.resolve();
           },
@@ -83,7 +83,7 @@ describe('shared runs', () => {
 
   it('come after the delay of the earliest request', async () => {
     const { ran, request, runsOf } = processes(['a']);
-    runsOf('a').begin();
+    runsOf('a').announceStart();
     request(3_000);
     request(1_500);
     request(2_000);
@@ -95,7 +95,7 @@ describe('shared runs', () => {
 
   it('are made by another process when the one that does them has no room', async () => {
     const { ran, request, runsOf } = processes(['a', 'b']);
-    runsOf('a').begin();
+    runsOf('a').announceStart();
     await vi.advanceTimersByTimeAsync(5_000);
     request();
     await vi.advanceTimersByTimeAsync(1);
