@@ -28,8 +28,8 @@ export interface LinkResponse {
   body: string | AsyncIterable<string>;
   contentType?: string;
   headers?: Record<string, string>;
-  countedFor?: string;
-  countedAs?: 'EXPORT';
+  concurrencyKey?: string;
+  downloadKind?: 'EXPORT';
 }
 
 interface File {
@@ -89,8 +89,8 @@ export function fileResponse(
     body: inSnapshot(app.snapshots, (tx) => whileKeyIsUsable(app, apiKeyId, lines(tx))),
     contentType,
     headers: fileHeaders(name),
-    countedFor: apiKeyId,
-    countedAs: 'EXPORT',
+    concurrencyKey: apiKeyId,
+    downloadKind: 'EXPORT',
   };
 }
 

@@ -51,8 +51,8 @@ interface RecordingResponse {
   body?: string | AsyncIterable<Uint8Array>;
   contentType?: string;
   headers?: Record<string, string>;
-  countedFor?: string;
-  countedAs?: 'RECORDING';
+  concurrencyKey?: string;
+  downloadKind?: 'RECORDING';
   closed?: () => void;
 }
 
@@ -90,7 +90,7 @@ export async function serveRecording(
     const { apiKeyId } = permission;
     const body = whileKeyIsUsable(app, apiKeyId, answer.body);
     const closed = (): void => connection.abort();
-    return { ...answer, body, countedFor: apiKeyId, countedAs: 'RECORDING', closed };
+    return { ...answer, body, concurrencyKey: apiKeyId, downloadKind: 'RECORDING', closed };
   } catch (error) {
     connection.abort();
     if (!(error instanceof UltravoxError)) throw error;

@@ -31,15 +31,15 @@ export interface PlainResponse {
   /** Called when the body has been sent, or when no more of it will be read. */
   closed?: () => void;
   /** API key whose concurrent bodies are limited. The body is aborted if the client stalls. */
-  countedFor?: string;
+  concurrencyKey?: string;
   /** Kind of such a body. Default: `DOWNLOAD`. */
-  countedAs?: CountedAs;
+  downloadKind?: DownloadKind;
   /** Time by which the client may fall behind with such a body. Default: the limit for its kind. */
   stallMs?: number;
 }
 
 /** A file, a file that holds a database connection while it is sent, or a recording. */
-type CountedAs = 'DOWNLOAD' | 'EXPORT' | 'RECORDING';
+type DownloadKind = 'DOWNLOAD' | 'EXPORT' | 'RECORDING';
 
 /**
  * Answers one request. An error that it throws becomes a 500. An error that the body throws aborts the response,
@@ -63,8 +63,12 @@ export async function runPlainEndpoint(
       ? await endpoint({ method: request.method ?? 'GET', headers: request.headers, query, body })
       : { status: 413, body: 'The body is too large', headers: { connection: 'close' } };
     if (request.method === 'HEAD') sendHead(response, answer);
-    else if (answer.countedFor === undefined) await send(response, answer);
-    else await sendCounted(response, answer, { key: answer.countedFor, counts: downloads(app) });
+    else if (answer.concurrencyKey === undefined) await send(response, answer);
+    else
+      await sendWithinLimits(response, answer, {
+        key: answer.concurrencyKey,
+        counts: downloads(app),
+      });
   } catch (error) {
     if (isGone(response)) return;
     const wasStopped = response.headersSent && error instanceof RequestError;
@@ -96,14 +100,19 @@ function sendHead(response: ServerResponse, answer: PlainResponse): void {
 
 async function send(response: ServerResponse, answer: PlainResponse): Promise<void> {
   writeHead(response, answer);
-  const { body, countedFor, countedAs = 'DOWNLOAD', stallMs = STALL_MS[countedAs] } = answer;
+  const {
+    body,
+    concurrencyKey,
+    downloadKind = 'DOWNLOAD',
+    stallMs = STALL_MS[downloadKind],
+  } = answer;
   if (body && typeof body !== 'string') {
     const chunks =
-      countedFor === undefined
+      concurrencyKey === undefined
         ? body
-        : piecesOf(body, {
+        : detectStalls(body, {
             stallMs,
-            bytesPerSecond: BYTES_PER_SECOND[countedAs],
+            bytesPerSecond: BYTES_PER_SECOND[downloadKind],
             stalled: () => response.destroy(),
           });
     await pipeline(Readable.from(chunks), response);
@@ -114,7 +123,7 @@ async function send(response: ServerResponse, answer: PlainResponse): Promise<vo
  * Splits chunks into small pieces. Calls `stalled` when the client has fallen too far behind, not counting the time
  * that the source takes. So a client cannot keep an export open by reading a little now and then.
  */
-export async function* piecesOf(
+export async function* detectStalls(
   chunks: AsyncIterable<string | Uint8Array>,
   {
     stallMs,
@@ -144,13 +153,13 @@ export async function* piecesOf(
 }
 
 /** Minimum speed. 0 for recordings: a player may pause, so only the time for each piece is limited. */
-const BYTES_PER_SECOND: Record<CountedAs, number> = {
+const BYTES_PER_SECOND: Record<DownloadKind, number> = {
   DOWNLOAD: 65_536,
   EXPORT: 65_536,
   RECORDING: 0,
 };
 
-const STALL_MS: Record<CountedAs, number> = {
+const STALL_MS: Record<DownloadKind, number> = {
   DOWNLOAD: LIMITS.downloadStallSeconds.max * 1000,
   EXPORT: LIMITS.downloadStallSeconds.max * 1000,
   RECORDING: LIMITS.recordingStallSeconds.max * 1000,
@@ -160,17 +169,17 @@ const STALL_MS: Record<CountedAs, number> = {
 const downloads = perInstance((_app: App) => new Map<string, number>());
 
 /** Answers 429 when the key has reached its limit of open bodies, 503 when all keys together have. */
-async function sendCounted(
+async function sendWithinLimits(
   response: ServerResponse,
   answer: PlainResponse,
   { key, counts }: { key: string; counts: Map<string, number> },
 ): Promise<void> {
-  const isRecording = answer.countedAs === 'RECORDING';
-  const own = isRecording
+  const isRecording = answer.downloadKind === 'RECORDING';
+  const keyLimit = isRecording
     ? { name: `recordings ${key}`, max: LIMITS.recordingsPerKey.max, status: 429 }
     : { name: `downloads ${key}`, max: LIMITS.downloadsPerKey.max, status: 429 };
-  const limits: { name: string; max: number; status: number }[] = [own];
-  if (answer.countedAs === 'EXPORT') {
+  const limits: { name: string; max: number; status: number }[] = [keyLimit];
+  if (answer.downloadKind === 'EXPORT') {
     limits.push({ name: 'exports', max: LIMITS.exports.max, status: 503 });
   }
   const full = limits.find(({ name, max }) => (counts.get(name) ?? 0) >= max);

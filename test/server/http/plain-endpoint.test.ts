@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import type { App } from '../../../src/app.ts';
-import { piecesOf, runPlainEndpoint } from '../../../src/server/http/plain-endpoint.ts';
+import { detectStalls, runPlainEndpoint } from '../../../src/server/http/plain-endpoint.ts';
 import { until } from '../../support/wait.ts';
 
 /** Time that passes before each part of the slow body. */
@@ -41,8 +41,8 @@ beforeAll(async () => {
         return {
           status: 200,
           body: key === 'slow' ? slow() : endless(key),
-          countedFor: key,
-          countedAs: (query.get('as') ?? 'DOWNLOAD') as 'DOWNLOAD',
+          concurrencyKey: key,
+          downloadKind: (query.get('as') ?? 'DOWNLOAD') as 'DOWNLOAD',
           closed: () => void closed.push(key),
           ...(query.has('stallMs') ? { stallMs: Number(query.get('stallMs')) } : {}),
         };
@@ -123,7 +123,7 @@ it('breaks off a download that the client reads more slowly than it may', async 
   async function* chunks(): AsyncGenerator<string> {
     for (;;) yield 'x'.repeat(1_000);
   }
-  const pieces = piecesOf(chunks(), {
+  const pieces = detectStalls(chunks(), {
     stallMs: 200,
     bytesPerSecond: 1e9,
     stalled: () => {
