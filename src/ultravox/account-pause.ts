@@ -4,13 +4,13 @@
  */
 
 /** Maximum pause. A longer one is not trusted; the next refusal would request the rest. */
-const LONGEST_SECONDS = 60;
+const MAX_SECONDS = 60;
 
 export interface AccountPause {
   /** Seconds until requests may be sent again; 0 if they may be. */
   remainingSeconds(): number;
   /** Starts a pause for all processes that share it. */
-  ask(seconds: number): void;
+  start(seconds: number): void;
 }
 
 /** @param share sends the seconds to the other processes, which pass them to `extend` */
@@ -19,13 +19,13 @@ export function createAccountPause(share: (seconds: number) => void): AccountPau
 } {
   let until = 0;
   const extend = (seconds: number): void => {
-    const bounded = Math.min(Math.max(0, seconds), LONGEST_SECONDS);
+    const bounded = Math.min(Math.max(0, seconds), MAX_SECONDS);
     until = Math.max(until, performance.now() + bounded * 1000);
   };
   return {
     remainingSeconds: () => Math.max(0, (until - performance.now()) / 1000),
     extend,
-    ask(seconds) {
+    start(seconds) {
       extend(seconds);
       share(seconds);
     },

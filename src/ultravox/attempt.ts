@@ -217,7 +217,7 @@ async function refusal(
   const retryAfterSeconds = parseRetryAfter(retryAfter, Date.now());
   const refused = isRefusal(status, { retryAfter, text });
   const concernsAll = attempt.pauseRule === 'own' ? status === 503 : attempt.pauseRule !== 'none';
-  if (refused && concernsAll && retryAfterSeconds !== null) pause?.ask(retryAfterSeconds);
+  if (refused && concernsAll && retryAfterSeconds !== null) pause?.start(retryAfterSeconds);
   return new UltravoxError({
     kind: attempt.kinds[status] ?? kindOfStatus(status),
     status,
