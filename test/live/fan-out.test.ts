@@ -8,7 +8,7 @@ import { MissedEvents } from '../../src/live/missed-events.ts';
 import {
   type GroupMember,
   type GroupOptions,
-  joinGroup,
+  joinSubscriberGroup,
 } from '../../src/server/subscriptions/live-delivery.ts';
 import { type Caller, perform, prepareCaller } from '../support/calling.ts';
 import { statementsOf } from '../support/queries.ts';
@@ -289,7 +289,7 @@ describe('callEvents with many subscribers', () => {
     };
     const release = Promise.withResolvers<void>();
     const executed: bigint[] = [];
-    const group = joinGroup(server.app, 'another group of this test', () => ({
+    const group = joinSubscriberGroup(server.app, 'another group of this test', () => ({
       isAllowed: () => true,
       beginExecution:
         () =>
@@ -336,7 +336,7 @@ describe('callEvents with many subscribers', () => {
           return { data: { cursor: String(cursor) } };
         },
     };
-    const group = joinGroup(server.app, 'a group of this test', () => options);
+    const group = joinSubscriberGroup(server.app, 'a group of this test', () => options);
     const members = ['sound', 'broken'].map(member);
     for (const page of [[1n, 2n], [3n]]) {
       for (const cursor of page) {

@@ -35,12 +35,12 @@ export interface SocketConnection {
   /** Closes with 1013. A standard client then reconnects. */
   closeForRetry(reason: string): void;
   /** Like `closeForRetry`, for a socket that has not sent all events. The reason names the cursor to continue after. */
-  breakOff(reason: string): void;
+  closeForResume(reason: string): void;
   /** Sends live events to a subscription without waiting. False if the client reads too slowly. */
   sendNext(subscriptionId: string, messages: SharedMessages): boolean;
   /** Remembers the last event that was sent to a subscription. */
-  sentEvent(subscriptionId: string, cursor: bigint): void;
-  ended(subscriptionId: string): void;
+  recordSentEvent(subscriptionId: string, cursor: bigint): void;
+  removeSubscription(subscriptionId: string): void;
 }
 
 export interface ConnectionOptions {
@@ -134,7 +134,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#close(TRY_AGAIN_LATER, reason);
   }
 
-  breakOff(reason: string): void {
+  closeForResume(reason: string): void {
     // Events up to these cursors are sent before the close frame.
     const [first, ...others] = this.#cursors.values();
     const resume = others.reduce((least, each) => (each < least ? each : least), first ?? 0n);
@@ -151,11 +151,11 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     return true;
   }
 
-  sentEvent(subscriptionId: string, cursor: bigint): void {
+  recordSentEvent(subscriptionId: string, cursor: bigint): void {
     this.#cursors.set(subscriptionId, cursor);
   }
 
-  ended(subscriptionId: string): void {
+  removeSubscription(subscriptionId: string): void {
     this.#cursors.delete(subscriptionId);
   }
 
@@ -224,7 +224,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   #checkBuffered(): boolean {
     if (!this.#isOpen()) return false;
     if (this.#socket.bufferedAmount <= MAX_BUFFERED_BYTES) return true;
-    this.breakOff('The client reads too slowly');
+    this.closeForResume('The client reads too slowly');
     return false;
   }
 

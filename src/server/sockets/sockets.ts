@@ -30,7 +30,7 @@ import type { Operations } from '../http/graphql-endpoint.ts';
 import { type Release, tooManySubscriptions } from '../limits/concurrency-limits.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { schema } from '../schema.ts';
-import { isBrokenOff } from '../subscriptions/subscriptions.ts';
+import { wasInterrupted } from '../subscriptions/subscriptions.ts';
 import { openConnection, type SocketConnection } from './socket-connection.ts';
 
 const PATH = '/graphql';
@@ -156,13 +156,14 @@ function createHandlers({ services, operations }: Options): Handlers {
     },
     onNext: ({ extra }, id, ...[, , result]) => {
       const cursor = cursorOf(result as ExecutionResult);
-      if (cursor !== null) extra.sentEvent(id, cursor);
+      if (cursor !== null) extra.recordSentEvent(id, cursor);
       const { data, errors, extensions } = result;
       if (!errors) return;
       const ended = errors.find((error) => error.extensions.code === 'UNAUTHENTICATED');
       if (ended && extra.viewer) extra.closeForbidden(ended.message);
       // A standard client subscribes again after a close, but never after an error.
-      if (isBrokenOff(result)) extra.breakOff(errors[0]?.message ?? 'Internal server error');
+      if (wasInterrupted(result))
+        extra.closeForResume(errors[0]?.message ?? 'Internal server error');
       return {
         ...(data === undefined ? {} : { data }),
         errors: errors.map((error) => withoutHttp(error).toJSON()),
@@ -171,7 +172,7 @@ function createHandlers({ services, operations }: Options): Handlers {
     },
     onError: (_context, _id, _params, errors) =>
       errors.map((error) => withoutHttp(error as GraphQLError).toJSON()),
-    onComplete: ({ extra }, id) => extra.ended(id),
+    onComplete: ({ extra }, id) => extra.removeSubscription(id),
   };
 }
 

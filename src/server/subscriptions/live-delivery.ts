@@ -68,10 +68,10 @@ export class SharedMessages {
 /** A subscriber with more buffered bytes than this reads the event log at its own pace. */
 export const MAX_BUFFERED_LIVE_BYTES = 1024 * 1024;
 /** Maximum number of events in one write, and how long an event waits for the execution of the following ones. */
-export const MAX_TOGETHER = 50;
-const MAX_WAIT_MS = 10;
+export const MAX_BATCH_EVENTS = 50;
+const MAX_BATCH_WAIT_MS = 10;
 /** Maximum number of a group's events that wait for execution: if the database is unavailable or they come too fast. */
-const MAX_WAITING = 10_000;
+const MAX_WAITING_EVENTS = 10_000;
 
 /** Sends results of live events. False, with nothing sent, if too many bytes are already waiting. */
 export type LiveReceiver = (messages: SharedMessages) => boolean;
@@ -103,32 +103,32 @@ interface Delivery {
 }
 
 /** An executed message and the members that it is for. */
-interface Ready {
+interface ReadyMessage {
   readonly message: SharedMessage;
   readonly members: readonly GroupMember[];
 }
 
 /** Consecutive events that members with the same filter have missed. */
-interface Missed {
+interface MissedBatch {
   readonly events: readonly Event[];
   readonly messages: Promise<SharedMessages>;
 }
 
 /** Maximum number of runs of missed events that are kept for the same first event. */
-const MAX_MISSED_VARIANTS = 8;
+const MAX_MISSED_BATCHES = 8;
 
 /** Subscriptions that get equal results for the same event. */
-export class Group {
+export class SubscriberGroup {
   readonly #failures: Failures;
   readonly #options: GroupOptions;
   readonly #onEmpty: () => void;
   #size = 0;
   #waiting: Delivery[] = [];
   /** Deliveries that are being executed and have not been sent yet. */
-  #underWay: readonly Delivery[] = [];
+  #inProgress: readonly Delivery[] = [];
   #isDelivering = false;
   /** Messages for missed events, by the first event. Members with different filters miss different events. */
-  readonly #missed = new WeakMap<Event, Missed[]>();
+  readonly #missed = new WeakMap<Event, MissedBatch[]>();
 
   constructor(failures: Failures, options: GroupOptions, onEmpty: () => void) {
     this.#failures = failures;
@@ -136,11 +136,11 @@ export class Group {
     this.#onEmpty = onEmpty;
   }
 
-  enter(): void {
+  join(): void {
     this.#size += 1;
   }
 
-  /** To be called once for each `joinGroup`. */
+  /** To be called once for each `joinSubscriberGroup`. */
   leave(): void {
     this.#size -= 1;
     if (this.#size === 0) this.#onEmpty();
@@ -159,13 +159,13 @@ export class Group {
    * Executes consecutive events that a subscriber missed, once for all subscribers that missed the same events.
    * `LogStream` has read them.
    */
-  messagesOf(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
+  messagesForMissed(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
     const [first] = events;
     const known = this.#missed.get(first) ?? [];
-    const found = known.find((missed) => areSame(missed.events, events));
+    const found = known.find((missed) => haveSameItems(missed.events, events));
     if (found) return found.messages;
     const messages = this.#executeMissed(events);
-    this.#missed.set(first, [...known, { events, messages }].slice(-MAX_MISSED_VARIANTS));
+    this.#missed.set(first, [...known, { events, messages }].slice(-MAX_MISSED_BATCHES));
     messages.catch(() => this.#missed.delete(first));
     return messages;
   }
@@ -187,8 +187,8 @@ export class Group {
     const last = this.#waiting.at(-1);
     if (last?.event === event) last.members.push(member);
     else {
-      shareMembers(last, this.#waiting.at(-2));
-      if (this.#waiting.length >= MAX_WAITING) this.#dropWaiting();
+      reuseMembers(last, this.#waiting.at(-2));
+      if (this.#waiting.length >= MAX_WAITING_EVENTS) this.#dropWaiting();
       this.#waiting.push({ event, members: [member] });
     }
     if (!this.#isDelivering) void this.#deliverAll();
@@ -196,8 +196,8 @@ export class Group {
 
   /** Drops undelivered events. Their members read them from the log when they can. */
   #dropWaiting(): void {
-    const dropped = [...this.#underWay, ...this.#waiting];
-    this.#underWay = [];
+    const dropped = [...this.#inProgress, ...this.#waiting];
+    this.#inProgress = [];
     this.#waiting = [];
     // A member falls behind at its first dropped event; it ignores the calls for later ones.
     for (const { event, members } of dropped) {
@@ -210,18 +210,18 @@ export class Group {
     this.#isDelivering = true;
     // Waits until all events have been offered.
     await Promise.resolve();
-    while (this.#waiting.length > 0) await this.#deliver(this.#waiting.splice(0, MAX_TOGETHER));
+    while (this.#waiting.length > 0) await this.#deliver(this.#waiting.splice(0, MAX_BATCH_EVENTS));
     this.#isDelivering = false;
   }
 
   async #deliver(deliveries: readonly Delivery[]): Promise<void> {
-    let ready: Ready[] = [];
+    let ready: ReadyMessage[] = [];
     let since = performance.now();
-    this.#underWay = deliveries;
+    this.#inProgress = deliveries;
     /** @param count number of deliveries, from the first one, that are then complete. */
     const send = (count: number): void => {
-      this.#underWay = deliveries.slice(count);
-      for (const { messages, members } of sameMembers(ready)) this.#send(messages, members);
+      this.#inProgress = deliveries.slice(count);
+      for (const { messages, members } of groupByMembers(ready)) this.#send(messages, members);
       ready = [];
       since = performance.now();
     };
@@ -236,10 +236,10 @@ export class Group {
           continue;
         }
         ready.push({ message: { payload, cursor: event.cursor }, members });
-        if (performance.now() - since > MAX_WAIT_MS) send(index + 1);
+        if (performance.now() - since > MAX_BATCH_WAIT_MS) send(index + 1);
       } catch (error) {
         send(index + 1);
-        this.#failed(error, event.cursor, members);
+        this.#handleFailure(error, event.cursor, members);
       }
     }
     send(deliveries.length);
@@ -267,12 +267,12 @@ export class Group {
       try {
         member.receive(messages);
       } catch (error) {
-        this.#failed(error, messages.firstCursor, [member]);
+        this.#handleFailure(error, messages.firstCursor, [member]);
       }
     }
   }
 
-  #failed(error: unknown, cursor: bigint, members: readonly GroupMember[]): void {
+  #handleFailure(error: unknown, cursor: bigint, members: readonly GroupMember[]): void {
     this.#failures.record('liveDelivery', error, {
       message: 'Could not deliver an event; its subscribers read it from the log',
       cursor: String(cursor),
@@ -283,13 +283,13 @@ export class Group {
 }
 
 /** Keeps one list of members for consecutive events, since thousands may wait for the same thousands of members. */
-function shareMembers(complete: Delivery | undefined, before: Delivery | undefined): void {
-  if (complete && before && areSame(complete.members, before.members)) {
+function reuseMembers(complete: Delivery | undefined, before: Delivery | undefined): void {
+  if (complete && before && haveSameItems(complete.members, before.members)) {
     complete.members = before.members;
   }
 }
 
-function areSame<Each>(some: readonly Each[], others: readonly Each[]): boolean {
+function haveSameItems<Each>(some: readonly Each[], others: readonly Each[]): boolean {
   return (
     some === others ||
     (some.length === others.length && some.every((each, index) => each === others[index]))
@@ -297,13 +297,13 @@ function areSame<Each>(some: readonly Each[], others: readonly Each[]): boolean 
 }
 
 /** Groups consecutive messages for the same members. */
-function sameMembers(
-  ready: readonly Ready[],
+function groupByMembers(
+  ready: readonly ReadyMessage[],
 ): { messages: SharedMessages; members: readonly GroupMember[] }[] {
   const runs: { messages: SharedMessage[]; members: readonly GroupMember[] }[] = [];
   for (const { message, members } of ready) {
     const last = runs.at(-1);
-    if (last && areSame(last.members, members)) last.messages.push(message);
+    if (last && haveSameItems(last.members, members)) last.messages.push(message);
     else runs.push({ messages: [message], members });
   }
   return runs.map(({ messages, members }) => ({
@@ -312,22 +312,26 @@ function sameMembers(
   }));
 }
 
-const groupsOf = perInstance<App, Map<string, Group>>(() => new Map());
+const groupsOf = perInstance<App, Map<string, SubscriberGroup>>(() => new Map());
 
 /**
  * Joins the group of subscribers with the same key, until `leave`.
  *
  * @param key result key: subscribers with equal keys get equal results.
- * @param begin creates the options of a new group.
+ * @param createOptions creates the options of a new group.
  */
-export function joinGroup(app: App, key: string, begin: () => GroupOptions): Group {
+export function joinSubscriberGroup(
+  app: App,
+  key: string,
+  createOptions: () => GroupOptions,
+): SubscriberGroup {
   const groups = groupsOf(app);
   let group = groups.get(key);
   if (!group) {
-    group = new Group(app.failures, begin(), () => groups.delete(key));
+    group = new SubscriberGroup(app.failures, createOptions(), () => groups.delete(key));
     groups.set(key, group);
   }
-  group.enter();
+  group.join();
   return group;
 }
 

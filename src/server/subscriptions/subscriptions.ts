@@ -17,12 +17,12 @@ import type { RequestContext } from '../authentication.ts';
 import { translateErrors } from '../execution/results.ts';
 import { createEventExecution } from './event-execution.ts';
 import {
-  type Group,
   type GroupMember,
-  joinGroup,
+  joinSubscriberGroup,
   type LiveReceiver,
-  MAX_TOGETHER,
+  MAX_BATCH_EVENTS,
   type SharedMessages,
+  type SubscriberGroup,
 } from './live-delivery.ts';
 import { resultKey } from './result-key.ts';
 
@@ -55,7 +55,7 @@ export async function runSubscription(
     }
     const events = source[Symbol.asyncIterator]() as Events;
     try {
-      const group = joinGroup(app, resultKey(validated, context.viewer), () =>
+      const group = joinSubscriberGroup(app, resultKey(validated, context.viewer), () =>
         createEventExecution(app, args, validated),
       );
       const stream = new Subscription({ app, context, events, group, release });
@@ -79,11 +79,11 @@ function endWithRequest(context: Context, stream: Results): void {
   else request?.signal?.addEventListener('abort', end, { once: true });
 }
 
-const brokenOff = new WeakSet<object>();
+const interrupted = new WeakSet<object>();
 
 /** Whether a result is the last one of a stream that ended because of a server failure. */
-export function isBrokenOff(result: object): boolean {
-  return brokenOff.has(result);
+export function wasInterrupted(result: object): boolean {
+  return interrupted.has(result);
 }
 
 type Events = AsyncIterator<unknown, undefined, undefined> & Partial<EventStream>;
@@ -95,7 +95,7 @@ interface SubscriptionOptions {
   app: App;
   context: RequestContext;
   events: Events;
-  group: Group;
+  group: SubscriberGroup;
   release: () => void;
 }
 
@@ -109,7 +109,7 @@ interface SubscriptionOptions {
  * from the others of its group.
  */
 class Subscription implements Results {
-  readonly group: Group;
+  readonly group: SubscriberGroup;
   readonly #app: App;
   readonly #requestId: string;
   readonly #apiKeyId: string | undefined;
@@ -205,7 +205,7 @@ class Subscription implements Results {
     } catch (error) {
       if (this.#hasEnded) return;
       const last = this.#failure(error);
-      brokenOff.add(last);
+      interrupted.add(last);
       this.#end(last);
     }
   }
@@ -227,10 +227,12 @@ class Subscription implements Results {
   async #sendMissed(first: Event): Promise<boolean> {
     if (!this.#receive || !this.#events.takeMissed) return false;
     // Fixed blocks of cursors, so that subscribers share them wherever each one started.
-    const block = first.cursor / BigInt(MAX_TOGETHER);
-    const more = this.#events.takeMissed(({ cursor }) => cursor / BigInt(MAX_TOGETHER) === block);
+    const block = first.cursor / BigInt(MAX_BATCH_EVENTS);
+    const more = this.#events.takeMissed(
+      ({ cursor }) => cursor / BigInt(MAX_BATCH_EVENTS) === block,
+    );
     if (more.length === 0) return false;
-    const messages = await this.group.messagesOf([first, ...more]);
+    const messages = await this.group.messagesForMissed([first, ...more]);
     const isAllowed = !this.#hasExpired() && (await this.group.isAllowed());
     if (this.#hasEnded) return false;
     if (!isAllowed) this.refuse();
