@@ -13,7 +13,7 @@ import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
 import { voiceSync } from './sync.ts';
 
-export { ensureVoices, syncVoices } from './catalogue.ts';
+export { ensureVoices, syncVoices } from './catalog.ts';
 
 const MAX_NAME = 100;
 const MAX_DESCRIPTION = 240;

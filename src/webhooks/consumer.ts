@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
-import { RESULTS_EVENT } from './catalogue.ts';
+import { RESULTS_EVENT } from './catalog.ts';
 import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sender.ts';
 

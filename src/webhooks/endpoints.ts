@@ -16,7 +16,7 @@ import {
   type Viewer,
 } from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
-import { TEST_EVENT, type WebhookEventName } from './catalogue.ts';
+import { TEST_EVENT, type WebhookEventName } from './catalog.ts';
 import { HEALTHY, NO_FAILURES } from './consumer.ts';
 import { disableEndpoint } from './endpoint-health.ts';
 import { envelope } from './messages.ts';

@@ -6,7 +6,7 @@ import type { WebhookDeliveryStatus } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { derivedId, newId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
-import { eventNamesOf, mayTriggerResults, RESULTS_EVENT } from './catalogue.ts';
+import { eventNamesOf, mayTriggerResults, RESULTS_EVENT } from './catalog.ts';
 import { dataOf, loadSubjects, resultsOf } from './payloads.ts';
 
 export interface Message {

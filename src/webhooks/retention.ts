@@ -2,7 +2,7 @@
 import type { App } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { runInBatches } from '../infra/database/run-in-batches.ts';
-import { RESULTS_EVENT } from './catalogue.ts';
+import { RESULTS_EVENT } from './catalog.ts';
 
 /** Deletes messages, with their deliveries, once their events are no longer kept. */
 export async function dropOldDeliveries(app: App): Promise<void> {

@@ -45,7 +45,7 @@ export async function sendDueDeliveries(app: App): Promise<void> {
 }
 
 /** SQL condition: whether a delivery is due. */
-export function deliveriesAreDue(app: App): Prisma.Sql {
+export function hasDueDeliveries(app: App): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM webhook_endpoints e WHERE ${isDue(app)})`;
 }
 

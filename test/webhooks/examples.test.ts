@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
-import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS } from '../../src/webhooks/catalogue.ts';
+import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS } from '../../src/webhooks/catalog.ts';
 import { uuidOf } from '../calls/support.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { perform } from '../support/calling.ts';

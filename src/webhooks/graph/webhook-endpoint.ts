@@ -7,7 +7,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ONLY_ORIGIN, receiverUrlFor } from '../../graphql/receiver-url.ts';
 import { ownedBy } from '../../viewer.ts';
-import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalogue.ts';
+import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalog.ts';
 import { endpointsWhere } from '../endpoints.ts';
 
 const EVENTS = Object.entries(WEBHOOK_EVENTS) as [
