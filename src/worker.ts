@@ -5,7 +5,7 @@ import { rollUpCalls } from './analytics/rollups.ts';
 import type { App } from './app.ts';
 import { removeDeletedCalls, removeUltravoxCall } from './calls/deletion.ts';
 import { removeUltravoxCallJob } from './calls/jobs.ts';
-import { CALLS_WAIT } from './calls/placement/limits.ts';
+import { HAS_WAITING_CALLS } from './calls/placement/limits.ts';
 import {
   hasDeadClaims,
   placeWaitingCalls,
@@ -25,24 +25,27 @@ import { expireTranscripts, fetchTranscript } from './calls/post-call/transcript
 import { findRecording, saveFailedRecording } from './calls/recordings/find.ts';
 import { discoverCalls } from './calls/ultravox/discovery.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
-import { callsAreDue, checkCalls } from './calls/ultravox/reconciler.ts';
+import { checkCalls, hasDueCallChecks } from './calls/ultravox/reconciler.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
 import { cancelRemainingContacts, hasContactsToCancel } from './campaigns/completion.ts';
 import { eraseDeletedContacts, hasContactsToErase } from './campaigns/contacts/erasure.ts';
 import {
-  campaignsHaveWork,
+  hasCampaignWork,
   runCampaigns,
   startCampaignRunner,
 } from './campaigns/dispatch/run-campaigns.ts';
-import { enrollmentsAreLeft, resumeEnrollments } from './campaigns/enrollment/add-contacts.ts';
-import { replansAreLeft, resumeReplans } from './campaigns/enrollment/replan.ts';
+import {
+  hasUnfinishedEnrollments,
+  resumeEnrollments,
+} from './campaigns/enrollment/add-contacts.ts';
+import { hasUnfinishedReplans, resumeReplans } from './campaigns/enrollment/replan.ts';
 import { runCampaignsJob } from './campaigns/jobs.ts';
 import { hasUncountedCalls, recordContactStats } from './campaigns/outcomes/contact-stats.ts';
 import { hasOpenImports, runContactImport, sweepContactImports } from './contacts/import/run.ts';
 import { importContactsJob } from './contacts/jobs.ts';
 import type { JobContext, JobDefinition, JobHandler } from './infra/jobs/jobs.ts';
 import { type PeriodicTask, startPeriodicTasks } from './infra/jobs/periodic-tasks.ts';
-import { checkIndexing, indexingIsDue } from './knowledge-bases/indexing.ts';
+import { checkIndexing, hasDueIndexing } from './knowledge-bases/indexing.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './knowledge-bases/sync.ts';
 import { type EventConsumer, startConsumers } from './live/consumers.ts';
 import { hasUnnumberedEvents, numberMissedEvents } from './live/log.ts';
@@ -58,7 +61,7 @@ import { voiceSync } from './voices/sync.ts';
 import { webhookConsumer } from './webhooks/consumer.ts';
 import { hasReplays, runReplays } from './webhooks/replays.ts';
 import { dropOldDeliveries } from './webhooks/retention.ts';
-import { deliveriesAreDue, sendDueDeliveries, startSender } from './webhooks/sender.ts';
+import { hasDueDeliveries, sendDueDeliveries, startSender } from './webhooks/sender.ts';
 
 interface Pairing {
   job: JobDefinition<never>;
@@ -146,8 +149,8 @@ const PERIODIC: readonly Periodic[] = [
     hasWork: (app) => app.jobs.hasDue(),
     run: (app) => app.jobs.wakeWorkers(app.db),
   },
-  { name: 'sendDueDeliveries', everySeconds: 2, hasWork: deliveriesAreDue, run: sendDueDeliveries },
-  { name: 'checkIndexing', everySeconds: 2, hasWork: indexingIsDue, run: checkIndexing },
+  { name: 'sendDueDeliveries', everySeconds: 2, hasWork: hasDueDeliveries, run: sendDueDeliveries },
+  { name: 'checkIndexing', everySeconds: 2, hasWork: hasDueIndexing, run: checkIndexing },
   { name: 'replayWebhooks', everySeconds: 2, hasWork: hasReplays, run: runReplays },
   { name: 'releaseDeadClaims', everySeconds: 3, hasWork: hasDeadClaims, run: releaseDeadClaims },
   {
@@ -162,19 +165,24 @@ const PERIODIC: readonly Periodic[] = [
     hasWork: hasPendingWebhooks,
     run: processPendingWebhooks,
   },
-  { name: 'placeWaitingCalls', everySeconds: 5, hasWork: () => CALLS_WAIT, run: placeWaitingCalls },
+  {
+    name: 'placeWaitingCalls',
+    everySeconds: 5,
+    hasWork: () => HAS_WAITING_CALLS,
+    run: placeWaitingCalls,
+  },
   {
     name: 'resumeEnrollments',
     everySeconds: 5,
-    hasWork: enrollmentsAreLeft,
+    hasWork: hasUnfinishedEnrollments,
     run: resumeEnrollments,
   },
-  { name: 'resumeReplans', everySeconds: 5, hasWork: replansAreLeft, run: resumeReplans },
+  { name: 'resumeReplans', everySeconds: 5, hasWork: hasUnfinishedReplans, run: resumeReplans },
   {
     name: 'runCampaigns',
     everySeconds: 5,
     shared: true,
-    hasWork: campaignsHaveWork,
+    hasWork: hasCampaignWork,
     run: runCampaigns,
   },
   {
@@ -194,7 +202,7 @@ const PERIODIC: readonly Periodic[] = [
   {
     name: 'checkCalls',
     everySeconds: (app) => Math.min(5, app.config.CALL_CHECK_SECONDS / 2),
-    hasWork: callsAreDue,
+    hasWork: hasDueCallChecks,
     run: checkCalls,
   },
   {
@@ -223,7 +231,12 @@ const PERIODIC: readonly Periodic[] = [
   sweep('sweepKnowledgeSources', knowledgeSourceSync),
   sweep('sweepAgents', agentSync),
   sweep('sweepTelephonyConfigs', telephonyConfigSync),
-  { name: 'failStaleCalls', everySeconds: 10, hasWork: () => CALLS_WAIT, run: failStaleCalls },
+  {
+    name: 'failStaleCalls',
+    everySeconds: 10,
+    hasWork: () => HAS_WAITING_CALLS,
+    run: failStaleCalls,
+  },
   {
     name: 'discoverCalls',
     everySeconds: (app) => app.config.CALL_CHECK_SECONDS,

@@ -169,9 +169,9 @@ async function search(
   let cycles = 0;
   const cost = await costOf(async () => {
     for (;;) {
-      const { callIds, again } = await dispatchCalls(app);
+      const { callIds, mayHaveMore } = await dispatchCalls(app);
       cycles += 1;
-      if (callIds.length > 0 || !again) return callIds.length;
+      if (callIds.length > 0 || !mayHaveMore) return callIds.length;
     }
   });
   return { ...cost, cycles };
@@ -189,13 +189,13 @@ async function listed(app: App, client: Client, contacts: number): Promise<strin
   const cycles: number[] = [];
   const steps: number[] = [];
   for (let round = 0; round < WARM_UP + 5; round += 1) {
-    let notCalledIn: readonly string[] = [];
+    let uncalledCampaignIds: readonly string[] = [];
     const cycle = await costOf(async () => {
       const { callIds, ...rest } = await dispatchCalls(app);
-      ({ notCalledIn } = rest);
+      ({ uncalledCampaignIds } = rest);
       return callIds.length;
     });
-    const step = await costOf(() => skipAhead(app, notCalledIn).then(() => 0));
+    const step = await costOf(() => skipAhead(app, uncalledCampaignIds).then(() => 0));
     if (cycle.calls > 0) throw new Error('Somebody on the do-not-call list was called');
     if (round < WARM_UP) continue;
     cycles.push(cycle.ms);

@@ -118,7 +118,7 @@ export async function forecastCampaign(
   const renamed = called ? await renamedZones(app.db, called.rows) : new Map<string, string>();
   const zoned = called && zonedRows(called, renamed);
   const startAt = Math.max(now.epochMilliseconds, schedule.scheduledAt?.getTime() ?? 0);
-  const outlook = await runCooperatively(
+  const simulation = await runCooperatively(
     simulationLoop({
       ...paceOf(app, {
         maxConcurrentCalls: schedule.maxConcurrentCalls ?? DEFAULT_SETTINGS.maxConcurrentCalls,
@@ -133,13 +133,13 @@ export async function forecastCampaign(
   );
   const contactsOf = zoned ? contactLoader(app, zoned) : async () => [];
   return {
-    fits: outlook.fits,
-    calls: outlook.calls,
-    firstCallAt: toDate(outlook.firstCallAt),
-    lastCallAt: toDate(outlook.lastCallAt),
-    endsAt: toDate(outlook.endsAt),
-    problems: outlook.problems,
-    hours: outlook.hours.map((hour) => ({
+    fits: simulation.fits,
+    calls: simulation.calls,
+    firstCallAt: toDate(simulation.firstCallAt),
+    lastCallAt: toDate(simulation.lastCallAt),
+    endsAt: toDate(simulation.endsAt),
+    problems: simulation.problems,
+    hours: simulation.hours.map((hour) => ({
       from: new Date(hour.from.epochMilliseconds),
       calls: hour.calls,
       contacts: (first) => contactsOf(hour, first),

@@ -19,7 +19,10 @@ const COLUMNS = Prisma.sql`${columnsAs(
  *
  * @param more another column, such as a subquery that refers to `campaigns`; its value may be older than the lock.
  */
-export function freeCampaigns(condition: Prisma.Sql, more = Prisma.sql`NULL AS more`): Prisma.Sql {
+export function lockFreeCampaigns(
+  condition: Prisma.Sql,
+  more = Prisma.sql`NULL AS more`,
+): Prisma.Sql {
   return Prisma.sql`
     SELECT ${COLUMNS}, ${IDLE_LIMIT} AS "idleLimit", ${more}
     FROM campaigns WHERE ${condition} FOR NO KEY UPDATE SKIP LOCKED`;

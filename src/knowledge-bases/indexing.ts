@@ -24,7 +24,7 @@ interface DueBase {
 const DUE = Prisma.sql`next_check_at <= now() AND deleted_at IS NULL AND remote_id IS NOT NULL`;
 
 /** SQL condition: whether a knowledge base is due for a check. */
-export function indexingIsDue(): Prisma.Sql {
+export function hasDueIndexing(): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM knowledge_bases WHERE ${DUE})`;
 }
 

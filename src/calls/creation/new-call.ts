@@ -7,7 +7,7 @@ import type { Checks } from '../../infra/checks.ts';
 import { appendEvents } from '../../live/log.ts';
 import type { Viewer } from '../../viewer.ts';
 import { MAX_METADATA_ENTRIES, metadataEntries } from '../metadata.ts';
-import { placementOf, placeWaitingCalls } from '../placement/placement.ts';
+import { placeWaitingCalls, waitForPlacement } from '../placement/placement.ts';
 import { queuedCall } from '../placement/placement-state.ts';
 import { type CallSettings, durationLimitsOf } from '../settings.ts';
 import { createdEvent } from '../updates/call-update.ts';
@@ -128,7 +128,7 @@ export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall):
 export async function placeNow(app: App, call: Call): Promise<Call> {
   try {
     await placeWaitingCalls(app);
-    await placementOf(app, call.id);
+    await waitForPlacement(app, call.id);
     return await app.db.call.findUniqueOrThrow({ where: { id: call.id } });
   } catch (error) {
     app.log.error({ err: error, call: call.id }, 'Placing a call within its request failed');

@@ -8,13 +8,13 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
-import { claimable, deadlineAhead, lockLimits } from './limits.ts';
-import { CLAIM_USABLE_SECONDS, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
+import { beforeDeadline, claimable, lockLimits } from './limits.ts';
+import { CLAIM_VALID_SECONDS, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
 /** Maximum time from the use of a claim to its request; one that would start later is not sent. */
 const SENT_AFTER_USE_SECONDS = 5;
 /** Maximum delay between the timeout of a request and the look-up of the call at Ultravox. */
-const LOOK_UP_SECONDS = 5;
+const MAX_LOOKUP_DELAY_SECONDS = 5;
 /** Maximum time that a call may wait; it fails afterwards. */
 const MAX_WAIT_SECONDS = 3600;
 /** Fallback delay while an organization has no free slot; the end of a call wakes the placement earlier. */
@@ -32,9 +32,9 @@ export interface Claims {
  */
 export async function claimWaitingCalls(app: App): Promise<Claims> {
   return app.db.$transaction(async (tx) => {
-    const room = await lockLimits(app, tx);
-    if (room.waiting === 0) return { ids: [], retryAt: null };
-    if (room.free === 0) return { ids: [], retryAt: room.nextCapacityAt(0) };
+    const capacity = await lockLimits(app, tx);
+    if (capacity.waiting === 0) return { ids: [], retryAt: null };
+    if (capacity.free === 0) return { ids: [], retryAt: capacity.nextCapacityAt(0) };
     const oldest = Prisma.sql`id IN (
       SELECT id FROM (
         SELECT id, organization_id, created_at, row_number() OVER (
@@ -45,16 +45,17 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
       WHERE turn <= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - (
         SELECT count(*) FROM calls
         WHERE ${HOLDS_SLOT} AND organization_id = ranked.organization_id)
-      ORDER BY turn, created_at, id LIMIT ${room.free})`;
+      ORDER BY turn, created_at, id LIMIT ${capacity.free})`;
     const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where: oldest });
-    if (claimed.length === room.waiting) return { ids: claimed.map(({ id }) => id), retryAt: null };
-    const full = claimed.length === 0;
+    if (claimed.length === capacity.waiting)
+      return { ids: claimed.map(({ id }) => id), retryAt: null };
+    const isFull = claimed.length === 0;
     return {
       ids: claimed.map(({ id }) => id),
       // Nothing was claimed although there is room: the calls wait for slots of their organizations.
-      retryAt: full
+      retryAt: isFull
         ? new Date(Date.now() + ORGANIZATION_FULL_MS)
-        : room.nextCapacityAt(claimed.length),
+        : capacity.nextCapacityAt(claimed.length),
     };
   });
 }
@@ -70,14 +71,14 @@ export function oldestPlaceableCreatedAt(app: App): Date {
  * Ultravox responds.
  */
 export function useClaim(app: App, id: string): Promise<MovedCall | null> {
-  return claimsToUse(app).add(id);
+  return claimBatches(app).add(id);
 }
 
-const USE_AT_ONCE = 50;
+const USE_BATCH_SIZE = 50;
 
-const claimsToUse = perInstance((app: App) =>
+const claimBatches = perInstance((app: App) =>
   createBatches<string, MovedCall | null>({
-    size: USE_AT_ONCE,
+    size: USE_BATCH_SIZE,
     async work(ids) {
       const used = new Map((await useClaims(app, ids)).map((call) => [call.id, call]));
       return ids.map((id) => used.get(id) ?? null);
@@ -89,21 +90,21 @@ const claimsToUse = perInstance((app: App) =>
 async function useClaims(app: App, ids: readonly string[]): Promise<MovedCall[]> {
   const { config } = app;
   const now = app.now();
-  const looksUpAfter =
-    config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(LOOK_UP_SECONDS, config.CALL_CHECK_SECONDS);
+  const lookupAfterSeconds =
+    config.ULTRAVOX_TIMEOUT_SECONDS + Math.min(MAX_LOOKUP_DELAY_SECONDS, config.CALL_CHECK_SECONDS);
   const used = await moveCalls(
     app.rows,
     {
       transition: 'SEND',
-      nextCheckAt: new Date(now.getTime() + looksUpAfter * 1000),
+      nextCheckAt: new Date(now.getTime() + lookupAfterSeconds * 1000),
       lostAt: Prisma.sql`${now}::timestamptz + (join_timeout_seconds + max_duration_seconds
         + ${config.CALL_LOST_AFTER_SECONDS}) * interval '1 second'`,
     },
     {
       where: Prisma.sql`id IN (
           SELECT id FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE)
-        AND ${deadlineAhead(now)}
-        AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_USABLE_SECONDS})
+        AND ${beforeDeadline(now)}
+        AND claimed_at > clock_timestamp() - make_interval(secs => ${CLAIM_VALID_SECONDS})
         AND ${HOLD_UNTIL} IS NULL
         AND NOT ${hasFinalCall(Prisma.sql`calls.campaign_contact_id`)}
         AND NOT EXISTS (SELECT 1 FROM do_not_call_entries e
@@ -134,7 +135,7 @@ export function isClaimStale({ config, now }: App, usedAt: Date): boolean {
  * Time at which a request without a response is abandoned: the end of the calling window, which is `placeBefore` plus
  * the margin. Null: at its timeout.
  */
-export function abandonedAt({ config }: App, { placeBefore }: MovedCall): Date | null {
+export function abandonAt({ config }: App, { placeBefore }: MovedCall): Date | null {
   return (
     placeBefore && new Date(placeBefore.getTime() + config.CALLING_WINDOW_MARGIN_SECONDS * 1000)
   );
@@ -150,4 +151,4 @@ export function requestEndsWithin({ config }: App): number {
  * not ended; the condition repeats that so that the index on active calls applies.
  */
 export const DEAD_CLAIM = Prisma.sql`(placement = 'CLAIMED' AND ended_at IS NULL
-  AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_USABLE_SECONDS + 1}))`;
+  AND claimed_at < statement_timestamp() - make_interval(secs => ${CLAIM_VALID_SECONDS + 1}))`;

@@ -9,8 +9,8 @@ import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 
 /** Longer than any period that the limits cover. */
-const KEPT_SECONDS = 120;
-const LONGEST_HOLD_SECONDS = 60;
+const RETENTION_SECONDS = 120;
+const MAX_HOLD_SECONDS = 60;
 /** Age up to which unknown outcomes count. */
 const LOOK_BACK_MINUTES = 15;
 
@@ -31,7 +31,7 @@ async function insertHold({ db }: App, refusedAt: Prisma.Sql, seconds: number): 
   const [{ resumeAt }] = await db.$queryRaw<[{ resumeAt: Date }]>`
     WITH outdated AS (
       DELETE FROM creation_refusals WHERE greatest(refused_at, resume_at)
-        < statement_timestamp() - make_interval(secs => ${KEPT_SECONDS})
+        < statement_timestamp() - make_interval(secs => ${RETENTION_SECONDS})
     )
     INSERT INTO creation_refusals (refused_at, resume_at)
     VALUES (${refusedAt}, clock_timestamp() + make_interval(secs => ${seconds}))
@@ -49,7 +49,7 @@ export async function holdAfterUnknownSeconds({ db }: App): Promise<number> {
     WHERE placement IN ('UNKNOWN', 'NOT_CREATED') AND refused_at IS NULL
       AND claimed_at > statement_timestamp() - make_interval(mins => ${LOOK_BACK_MINUTES})
       AND NOT ${ACCEPTED_SINCE}`;
-  return count < 2n ? 0 : Math.min(2 ** (Number(count) - 1), LONGEST_HOLD_SECONDS);
+  return count < 2n ? 0 : Math.min(2 ** (Number(count) - 1), MAX_HOLD_SECONDS);
 }
 
 /** SQL condition on calls `lost`: a creation that was sent later has been accepted. */

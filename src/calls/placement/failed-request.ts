@@ -22,16 +22,16 @@ const CLOCKS_DIFFER_SECONDS = 0.2;
  *
  * @returns when this call or other waiting calls can be placed; null if the failure holds none back.
  */
-export async function requestFailed(
+export async function handleFailedRequest(
   app: App,
   call: CallWithParts,
   error: UltravoxError,
 ): Promise<Date | null> {
   // A WebRTC call rings no phone: if it was created after all, it merely expires.
   if (error.isRefusal && error.outcomeUnknown && call.medium !== 'WEBRTC') {
-    return refusalInDoubt(app, call, error);
+    return handleDoubtfulRefusal(app, call, error);
   }
-  if (error.outcomeUnknown && !error.isRefusal) return outcomeUnknown(app, call, error);
+  if (error.outcomeUnknown && !error.isRefusal) return handleUnknownOutcome(app, call, error);
   if (error.kind === 'not_found') {
     await recordRefusal(app, 0);
     return waitForAgent(app, call, 'POSTPONE');
@@ -51,7 +51,7 @@ export async function requestFailed(
 }
 
 /** Handles a refusal by what may be a gateway that had already passed the request on. */
-async function refusalInDoubt(app: App, call: Call, error: UltravoxError): Promise<Date> {
+async function handleDoubtfulRefusal(app: App, call: Call, error: UltravoxError): Promise<Date> {
   const hold = holdSeconds(error);
   await recordLostResponse(
     app,
@@ -62,7 +62,11 @@ async function refusalInDoubt(app: App, call: Call, error: UltravoxError): Promi
   return holdCreations(app, hold);
 }
 
-async function outcomeUnknown(app: App, call: Call, error: UltravoxError): Promise<Date | null> {
+async function handleUnknownOutcome(
+  app: App,
+  call: Call,
+  error: UltravoxError,
+): Promise<Date | null> {
   app.log.warn(
     { call: call.id, error: error.message },
     'The outcome of a call creation is unknown; the call will be looked up',

@@ -2,17 +2,17 @@
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
-import { CLAIM_USABLE_SECONDS, HOLDS_SLOT } from './placement-state.ts';
+import { CLAIM_VALID_SECONDS, HOLDS_SLOT } from './placement-state.ts';
 
 /** Advisory lock that serializes counting against the limits. */
 const LIMIT_LOCK = 7_411_001;
 /** Fallback delay; the end of a call wakes the placement earlier. */
-const LOOK_AGAIN_MS = 5_000;
+const CONCURRENCY_RECHECK_MS = 5_000;
 /** Delay until the outcome of a trial call may be known. */
-const TRIAL_AGAIN_MS = 1_000;
-const MAX_AT_ONCE = 50;
+const TRIAL_RECHECK_MS = 1_000;
+const MAX_CLAIMS = 50;
 /** Maximum idle time of a transaction that holds the limits. */
-const LONGEST_PAUSE_MS = 5_000;
+const MAX_IDLE_MS = 5_000;
 /** Seconds from the use of a claim until its request, if it has no response yet, is taken to have arrived. */
 const ARRIVES_WITHIN_SECONDS = 3;
 
@@ -35,7 +35,7 @@ export interface LimitCapacity {
  * SQL condition on calls: the deadline has passed neither by the clock of this process nor by the database clock. One
  * of them may be slow, and nobody may be called after a deadline.
  */
-export function deadlineAhead(now: Date): Prisma.Sql {
+export function beforeDeadline(now: Date): Prisma.Sql {
   return Prisma.sql`(place_before IS NULL
     OR place_before > greatest(${now}::timestamptz, clock_timestamp()))`;
 }
@@ -49,19 +49,19 @@ export function slotsInUse(now: Date): Prisma.Sql {
     SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
     UNION ALL
     SELECT organization_id FROM calls
-    WHERE placement = 'QUEUED' AND owner IS NULL AND ${deadlineAhead(now)}
+    WHERE placement = 'QUEUED' AND owner IS NULL AND ${beforeDeadline(now)}
   )`;
 }
 
 /** SQL condition: whether a call without an owner is waiting to be placed. */
-export const CALLS_WAIT = Prisma.sql`EXISTS (
+export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (
   SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
 
 /** SQL condition on calls: no owner, deadline not passed, and nothing missing but a slot. */
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(placement = 'QUEUED' AND owner IS NULL
     AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
-    AND ${deadlineAhead(now)})`;
+    AND ${beforeDeadline(now)})`;
 }
 
 /** SQL relation with one row (`organization_id`) for each call claimed in the last minute. */
@@ -85,10 +85,10 @@ export const RECENT_CLAIMS = Prisma.sql`(
 export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCapacity> {
   // A process that hangs or loses its connection must not block the others, whether it holds or awaits the lock.
   await tx.$executeRaw`
-    SELECT set_config('idle_in_transaction_session_timeout', ${`${LONGEST_PAUSE_MS}`}, true),
+    SELECT set_config('idle_in_transaction_session_timeout', ${`${MAX_IDLE_MS}`}, true),
       pg_advisory_xact_lock(${LIMIT_LOCK})`;
-  const askedAt = Date.now();
-  const [use] = await tx.$queryRaw<
+  const queriedAt = Date.now();
+  const [usage] = await tx.$queryRaw<
     {
       at: Date;
       second: bigint;
@@ -107,7 +107,7 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
     WITH recent AS (
       SELECT CASE
         WHEN (placement = 'CLAIMED'
-            AND claimed_at > statement_timestamp() - make_interval(secs => ${CLAIM_USABLE_SECONDS + 1}))
+            AND claimed_at > statement_timestamp() - make_interval(secs => ${CLAIM_VALID_SECONDS + 1}))
           OR (placement IN ('SENDING', 'UNKNOWN') AND ended_at IS NULL
             AND sent_at > statement_timestamp() - make_interval(secs => ${ARRIVES_WITHIN_SECONDS}))
         THEN greatest(claimed_at, statement_timestamp() - interval '800 milliseconds')
@@ -141,21 +141,21 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
       (SELECT count(*) FROM calls WHERE ended_at IS NULL AND (placement = 'CLAIMED'
         OR (placement = 'SENDING' AND sent_at > statement_timestamp()
           - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
-  const clockDifferenceMs = differenceOf(use?.at ?? new Date(), askedAt, Date.now());
-  const waiting = Number(use?.waiting ?? 0);
-  const ahead = Number(use?.ahead ?? 0);
-  const hasReleased = use?.has_released ?? false;
-  const holdUntil = use?.hold_until;
+  const clockDifferenceMs = minDifference(usage?.at ?? new Date(), queriedAt, Date.now());
+  const waiting = Number(usage?.waiting ?? 0);
+  const ahead = Number(usage?.ahead ?? 0);
+  const hasReleased = usage?.has_released ?? false;
+  const holdUntil = usage?.hold_until;
   if (holdUntil) {
-    const again = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
-    return { free: 0, waiting, ahead, hasReleased, clockDifferenceMs, nextCapacityAt: again };
+    const afterHold = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
+    return { free: 0, waiting, ahead, hasReleased, clockDifferenceMs, nextCapacityAt: afterHold };
   }
-  const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(use?.second ?? 0);
-  const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(use?.minute ?? 0);
-  const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(use?.active ?? 0);
-  const trial = use?.on_trial ? 1 - Number(use.in_flight) : MAX_AT_ONCE;
+  const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(usage?.second ?? 0);
+  const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(usage?.minute ?? 0);
+  const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(usage?.active ?? 0);
+  const trial = usage?.on_trial ? 1 - Number(usage.in_flight) : MAX_CLAIMS;
   return {
-    free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_AT_ONCE)),
+    free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_CLAIMS)),
     waiting,
     ahead,
     hasReleased,
@@ -165,10 +165,10 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
       return new Date(
         Math.max(
           now + 200,
-          perSecond <= claimed ? (use?.second_at?.getTime() ?? now) + 1_000 : 0,
-          perMinute <= claimed ? (use?.minute_at?.getTime() ?? now) + 60_000 : 0,
-          concurrent <= claimed ? now + LOOK_AGAIN_MS : 0,
-          trial <= claimed ? now + TRIAL_AGAIN_MS : 0,
+          perSecond <= claimed ? (usage?.second_at?.getTime() ?? now) + 1_000 : 0,
+          perMinute <= claimed ? (usage?.minute_at?.getTime() ?? now) + 60_000 : 0,
+          concurrent <= claimed ? now + CONCURRENCY_RECHECK_MS : 0,
+          trial <= claimed ? now + TRIAL_RECHECK_MS : 0,
         ),
       );
     },
@@ -176,6 +176,6 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
 }
 
 /** Minimum difference between two clocks, if one showed `at` while the other advanced from `from` to `to`. */
-function differenceOf(at: Date, from: number, to: number): number {
+function minDifference(at: Date, from: number, to: number): number {
   return Math.max(0, from - at.getTime(), at.getTime() - to);
 }

@@ -43,7 +43,7 @@ export const PLACEMENT_TRANSITIONS: Record<PlacementTransition, Transition> = TR
 const WITH_SLOT: readonly CallPlacement[] = ['CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'];
 
 /** Age up to which a claim may be used. Older claims are released. */
-export const CLAIM_USABLE_SECONDS = 10;
+export const CLAIM_VALID_SECONDS = 10;
 
 export function holdsSlot(call: Pick<Call, 'placement' | 'endedAt'>): boolean {
   return call.endedAt === null && WITH_SLOT.includes(call.placement);

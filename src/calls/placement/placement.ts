@@ -27,16 +27,16 @@ import { UltravoxError } from '../../ultravox/error.ts';
 import type { StartAgentCallRequest } from '../../ultravox/wire.ts';
 import { notifyClaimsReleased } from '../listeners.ts';
 import { applyCreationResponse } from '../ultravox/responses.ts';
-import { abandonedAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, useClaim } from './claims.ts';
+import { abandonAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, useClaim } from './claims.ts';
 import { creationHold, recordRefusal } from './creation-hold.ts';
 import { type CallWithParts, requestFor, withParts } from './creation-request.ts';
-import { requestFailed, waitForAgent } from './failed-request.ts';
-import { CALLS_WAIT } from './limits.ts';
-import { findDialingObjection, isListed, ON_DO_NOT_CALL_LIST } from './objections.ts';
+import { findDialBlockReason, isListed, ON_DO_NOT_CALL_LIST } from './dial-block-reasons.ts';
+import { handleFailedRequest, waitForAgent } from './failed-request.ts';
+import { HAS_WAITING_CALLS } from './limits.ts';
 import { moveCalls } from './placement-state.ts';
-import { failCall, failUnwantedCall, postponeCall, releaseClaim } from './requeue.ts';
+import { failBlockedCall, failCall, postponeCall, releaseClaim } from './requeue.ts';
 
-const LOOK_MS = 100;
+const POLL_MS = 100;
 
 /** Placements in progress in this process, by call ID, so that a request can wait for its own. */
 const placements = perInstance((_app: App) => new Map<string, Promise<void>>());
@@ -70,7 +70,7 @@ async function claimAndPlace(app: App): Promise<void> {
 
 /** Checks for waiting calls without the lock of the limits. */
 async function hasWaitingCalls(app: App): Promise<boolean> {
-  const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${CALLS_WAIT} AS waits`;
+  const [row] = await app.db.$queryRaw<{ waits: boolean }[]>`SELECT ${HAS_WAITING_CALLS} AS waits`;
   return row?.waits === true;
 }
 
@@ -104,10 +104,10 @@ export async function placeClaimedCalls(app: App, ids: readonly string[]): Promi
  * Resolves when the placement of the call is over, whichever process runs it. Resolves at once if the call is not
  * being placed.
  */
-export async function placementOf(app: App, id: string): Promise<void> {
+export async function waitForPlacement(app: App, id: string): Promise<void> {
   const ours = placements(app).get(id);
   if (ours) return ours;
-  while (!app.closing.aborted && (await isBeingPlaced(app, id))) await pause(LOOK_MS);
+  while (!app.closing.aborted && (await isBeingPlaced(app, id))) await pause(POLL_MS);
 }
 
 async function isBeingPlaced(app: App, id: string): Promise<boolean> {
@@ -127,7 +127,7 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
   const usedAt = app.now();
   const claim = await useClaim(app, id);
   if (!claim) {
-    if (await isListed(app, call)) await failUnwantedCall(app, id, ON_DO_NOT_CALL_LIST);
+    if (await isListed(app, call)) await failBlockedCall(app, id, ON_DO_NOT_CALL_LIST);
     else await giveUpClaim(app, id);
     return false;
   }
@@ -139,14 +139,14 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
       await postponeCall(app, id);
       return false;
     }
-    const seen = await runUntil(app, abandonedAt(app, claim), (signal) =>
+    const seen = await runUntil(app, abandonAt(app, claim), (signal) =>
       app.ultravox.agents.startCall(remoteId, request, { signal }),
     );
     await applyCreationResponse(app, { id, seen }, { isAwaited: call.owner === null });
     return true;
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
-    wakeAt(app, await requestFailed(app, call, error));
+    wakeAt(app, await handleFailedRequest(app, call, error));
     return false;
   }
 }
@@ -157,9 +157,9 @@ async function prepareRequest(
   call: CallWithParts,
 ): Promise<StartAgentCallRequest | null> {
   const { id, agent } = call;
-  const objection = await findDialingObjection(app, call);
-  if (objection) {
-    await failUnwantedCall(app, id, objection);
+  const blockReason = await findDialBlockReason(app, call);
+  if (blockReason) {
+    await failBlockedCall(app, id, blockReason);
   } else if (agent.deletedAt && call.owner) {
     await releaseClaim(app, id);
   } else if (agent.deletedAt) {

@@ -5,7 +5,7 @@ import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { lockCall } from '../lock.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { endCallLocally } from '../updates/local-end.ts';
-import type { Objection } from './objections.ts';
+import type { DialBlockReason } from './dial-block-reasons.ts';
 import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 
 /** Releases the claim of a call, unless it has been used or released in the meantime. */
@@ -76,8 +76,12 @@ export async function updateLockedCall(
 }
 
 /** Fails a call whose claim was not used because its number must not be dialed. */
-export async function failUnwantedCall(app: App, id: string, objection: Objection): Promise<void> {
+export async function failBlockedCall(
+  app: App,
+  id: string,
+  reason: DialBlockReason,
+): Promise<void> {
   await updateLockedCall(app, id, (tx, call) =>
-    endCallLocally(app, tx, call, { transition: 'WITHDRAW', status: 'FAILED', ...objection }),
+    endCallLocally(app, tx, call, { transition: 'WITHDRAW', status: 'FAILED', ...reason }),
   );
 }

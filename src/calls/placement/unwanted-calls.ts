@@ -4,14 +4,14 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import { FailedItems } from '../../infra/jobs/failed-items.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { hangUp, requestEnd } from '../updates/end.ts';
-import { ON_DO_NOT_CALL_LIST } from './objections.ts';
+import { ON_DO_NOT_CALL_LIST } from './dial-block-reasons.ts';
 
 const BATCH = 200;
 const UNDER_WAY = Prisma.sql`ended_at IS NULL AND end_requested_at IS NULL
   AND direction = 'OUTBOUND' AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED')`;
 
 /** Calls whose end could not be requested; held back so that they do not block the others. */
-const heldBackOf = perInstance((_app: App) => new FailedItems());
+const failedCallsOf = perInstance((_app: App) => new FailedItems());
 
 /** SQL condition: whether there is a call that may have to be ended. */
 export function hasActiveOutboundCalls(): Prisma.Sql {
@@ -32,7 +32,7 @@ export async function endUnwantedCalls(app: App): Promise<void> {
         WHERE e.organization_id = c.organization_id
           AND e.phone_number = ANY(phone_number_forms(c.phone_number))
           AND (c.answered_at IS NULL OR e.created_at < c.answered_at))
-      AND id <> ALL(${heldBackOf(app).ids()}::uuid[])
+      AND id <> ALL(${failedCallsOf(app).ids()}::uuid[])
     ORDER BY id LIMIT ${BATCH}`;
   for (const { id } of unwanted) {
     try {
@@ -40,7 +40,7 @@ export async function endUnwantedCalls(app: App): Promise<void> {
       // In the background, so that the other calls do not wait for the hang-up.
       if (after.status === 'IN_PROGRESS') app.background('hangUp', () => hangUp(app, after));
     } catch (error) {
-      heldBackOf(app).add(id);
+      failedCallsOf(app).add(id);
       app.failures.record('endUnwantedCall', error, {
         level: 'error',
         message: 'A call to a number on the do-not-call list could not be ended; it is tried again',

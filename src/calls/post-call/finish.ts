@@ -77,7 +77,7 @@ async function saveSteps(
   const following: FollowingStep[] = [];
   for (let done: Step[] = ended.map(({ step }) => step); done.length > 0; ) {
     const ready = readySteps(done, pending);
-    const nothing = await nothingToDo(tx, handlers, ready);
+    const nothing = await findNothingToDo(tx, handlers, ready);
     done = [];
     for (const step of ready) {
       const { callId, kind } = step;
@@ -110,7 +110,7 @@ interface FollowingStep extends Step {
 }
 
 /** Reasons why there is nothing to do, by kind and call ID. */
-async function nothingToDo(
+async function findNothingToDo(
   tx: Tx,
   handlers: StepHandlers,
   steps: readonly Step[],

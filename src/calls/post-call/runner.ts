@@ -35,9 +35,9 @@ const LEASE_SECONDS = 30;
 const ATTEMPT_MS = 300_000;
 /** Time after the process begins to stop at which attempts are aborted. */
 const GRACE_MS = 10_000;
-const LONGEST_DELAY_SECONDS = 3600;
+const MAX_DELAY_SECONDS = 3600;
 /** Longer than a step normally waits to be run together with others. */
-const OVERDUE_AFTER_MS = 2_000;
+const OVERDUE_MS = 2_000;
 /** Pause between attempts to reach the database. */
 const DATABASE_RETRY_MS = 500;
 
@@ -45,12 +45,12 @@ interface LaneState {
   readonly running: Set<ClaimedStep>;
   isClaiming: boolean;
   /** Whether to claim again, because a wake-up came during a claim. */
-  again: boolean;
+  claimAgain: boolean;
 }
 
 /** The lanes of this process. */
 const lanes = perInstance((_app: App): Record<Lane, LaneState> => {
-  const empty = (): LaneState => ({ running: new Set(), isClaiming: false, again: false });
+  const empty = (): LaneState => ({ running: new Set(), isClaiming: false, claimAgain: false });
   return { FAST: empty(), SLOW: empty() };
 });
 
@@ -66,7 +66,7 @@ function isDue(now: Date): Prisma.Sql {
 
 /** SQL condition: whether a step has been due for so long that no process seems about to run it. */
 export function hasOverdueSteps(app: App): Prisma.Sql {
-  const before = new Date(app.now().getTime() - OVERDUE_AFTER_MS);
+  const before = new Date(app.now().getTime() - OVERDUE_MS);
   return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
 }
 
@@ -78,22 +78,22 @@ export async function runPostCallSteps(app: App, handlers: StepHandlers): Promis
 /** Claims as many steps as the lane has room for. Further steps are claimed when one ends. */
 async function runLane(app: App, handlers: StepHandlers, lane: Lane): Promise<void> {
   const state = lanes(app)[lane];
-  state.again = true;
+  state.claimAgain = true;
   if (state.isClaiming) return;
   state.isClaiming = true;
-  let mayBeMore = false;
+  let mayHaveMore = false;
   try {
-    while (state.again && !app.closing.aborted) {
-      state.again = false;
+    while (state.claimAgain && !app.closing.aborted) {
+      state.claimAgain = false;
       if (!(await fillLane(app, handlers, lane))) continue;
       // Its steps may have hidden those of other organizations until now.
-      state.again = true;
-      mayBeMore = true;
+      state.claimAgain = true;
+      mayHaveMore = true;
     }
   } finally {
     state.isClaiming = false;
     // After the last `announceStart`, because of which the other processes leave requested runs to this one.
-    if (mayBeMore) sharedRunsOf(app, lane)?.handOver();
+    if (mayHaveMore) sharedRunsOf(app, lane)?.handOver();
   }
 }
 
@@ -108,23 +108,23 @@ async function fillLane(app: App, handlers: StepHandlers, lane: Lane): Promise<b
   const { claimed, nextDueInMs } = await claimSteps(app, lane, free);
   for (const step of claimed) running.add(step);
   if (nextDueInMs !== null) runs?.requestLocally(nextDueInMs);
-  const mayBeMore = claimed.some((step) => hasNoRoom(app, lane, step));
+  const mayHaveMore = claimed.some((step) => isLaneFull(app, lane, step));
   for (const step of claimed) {
     app.background('runPostCallStep', async () => {
       try {
         await runStep(app, handlers, step);
       } finally {
-        const hadNoRoom = hasNoRoom(app, lane, step);
+        const wasFull = isLaneFull(app, lane, step);
         running.delete(step);
-        if (hadNoRoom) runs?.requestNow();
+        if (wasFull) runs?.requestNow();
       }
     });
   }
-  return mayBeMore;
+  return mayHaveMore;
 }
 
 /** Whether there is no room for another step like this one. */
-function hasNoRoom(app: App, lane: Lane, { call }: ClaimedStep): boolean {
+function isLaneFull(app: App, lane: Lane, { call }: ClaimedStep): boolean {
   const ofOrganization = runningByOrganization(app, lane).get(call.organizationId) ?? 0;
   const { all, organization } = MAX_STEPS[lane];
   return ofOrganization >= organization || lanes(app)[lane].running.size >= all;
@@ -340,7 +340,7 @@ async function retryLater(
 
 /** 1, 2, 4 … seconds up to an hour, each extended by up to a fifth, so that many steps do not return at once. */
 function delaySeconds(attempts: number): number {
-  const delay = Math.min(2 ** Math.min(attempts - 1, 20), LONGEST_DELAY_SECONDS);
+  const delay = Math.min(2 ** Math.min(attempts - 1, 20), MAX_DELAY_SECONDS);
   return delay * (1 + Math.random() / 5);
 }
 

@@ -18,7 +18,7 @@ const PAGE = 100;
 /** Time after its last renewal at which a search counts as interrupted. */
 const LEASE_SECONDS = 60;
 /** Number of failed searches after which a call that cannot be ingested is skipped. */
-const MAX_TRIES = 3;
+const MAX_ATTEMPTS = 3;
 
 /** Number of failed attempts to ingest a call, by Ultravox ID. */
 const failures = perInstance((_app: App) => new LRUCache<string, number>({ max: 1_000 }));
@@ -81,19 +81,19 @@ async function searchPage(app: App, lease: Lease, page: readonly UltravoxCall[])
     select: { ultravoxId: true },
   });
   const knownIds = new Set(known.map(({ ultravoxId }) => ultravoxId));
-  let again: UltravoxCall | undefined;
+  let firstFailed: UltravoxCall | undefined;
   for (const seen of page) {
     if (knownIds.has(seen.callId)) continue;
-    if (!(await ingestOne(app, seen))) again ??= seen;
+    if (!(await ingestOne(app, seen))) firstFailed ??= seen;
   }
-  const to = again ?? page.at(-1);
+  const to = firstFailed ?? page.at(-1);
   if (to) {
     const upTo = new Date(to.created);
     await lease.renew(app.db, {
       set: Prisma.sql`up_to = greatest(up_to, ${upTo}::timestamptz)`,
     });
   }
-  return again === undefined;
+  return firstFailed === undefined;
 }
 
 /**
@@ -115,6 +115,6 @@ async function ingestOne(app: App, seen: UltravoxCall): Promise<boolean> {
     app.failures.record('ingestCall', error, { level: 'error', ultravoxCallId: seen.callId });
     const tries = (failures(app).get(seen.callId) ?? 0) + 1;
     failures(app).set(seen.callId, tries);
-    return tries >= MAX_TRIES;
+    return tries >= MAX_ATTEMPTS;
   }
 }

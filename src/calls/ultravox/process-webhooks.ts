@@ -22,7 +22,7 @@ import {
 import { updateOf } from './apply-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 
-const LOCKED_AGAIN_MS = 30;
+const LOCKED_RETRY_MS = 30;
 /** Maximum wait for a lock, since each waiting transaction holds a connection. */
 const LOCK_WAIT = '2s';
 const FIRST_RETRY_SECONDS = 3;
@@ -68,7 +68,7 @@ async function applyAndStore(
 async function processStored(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
   let left = webhooks;
   try {
-    for (const delay of [0, LOCKED_AGAIN_MS]) {
+    for (const delay of [0, LOCKED_RETRY_MS]) {
       await pause(delay);
       left = await ingestKnown(app, left);
       if (left.length === 0) return;

@@ -19,18 +19,18 @@ import { closeLostCall, endCallLocally } from '../updates/local-end.ts';
 import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 const BATCH = 50;
-const AT_ONCE = 10;
+const CONCURRENCY = 10;
 /** Time for which a due call is reserved for one process. */
 const CLAIM_SECONDS = 60;
 /** Maximum delay before repeating a look-up that failed or found nothing. */
-const LOOK_AGAIN_SECONDS = 5;
+const RECHECK_SECONDS = 5;
 /** How long to keep looking up a refused call while Ultravox cannot be reached. */
 const MAX_REFUSED_MS = 24 * 3_600_000;
 /** Extra time that creations are held back while a call with an uncertain creation is looked up again. */
 const HOLD_LONGER_SECONDS = 5;
 
 /** SQL condition: whether a call is due to be looked up. */
-export function callsAreDue(app: App): Prisma.Sql {
+export function hasDueCallChecks(app: App): Prisma.Sql {
   return Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE next_check_at <= ${app.now()})`;
 }
 
@@ -38,8 +38,10 @@ export function callsAreDue(app: App): Prisma.Sql {
 export async function checkCalls(app: App): Promise<void> {
   for (;;) {
     const { due, at } = await claimDueCalls(app);
-    for (let start = 0; start < due.length; start += AT_ONCE) {
-      await Promise.all(due.slice(start, start + AT_ONCE).map((call) => checkOne(app, call, at)));
+    for (let start = 0; start < due.length; start += CONCURRENCY) {
+      await Promise.all(
+        due.slice(start, start + CONCURRENCY).map((call) => checkOne(app, call, at)),
+      );
     }
     if (due.length < BATCH || app.closing.aborted) return;
   }
@@ -48,9 +50,9 @@ export async function checkCalls(app: App): Promise<void> {
 /** Claims due calls. Also returns the time of the claim by the database clock. */
 async function claimDueCalls(app: App): Promise<{ due: Call[]; at: Date }> {
   const now = app.now();
-  const again = new Date(now.getTime() + CLAIM_SECONDS * 1000);
+  const recheckAt = new Date(now.getTime() + CLAIM_SECONDS * 1000);
   const rows = await app.db.$queryRaw<{ id: string; at: Date }[]>`
-    UPDATE calls SET next_check_at = ${again} WHERE id IN (
+    UPDATE calls SET next_check_at = ${recheckAt} WHERE id IN (
       SELECT id FROM calls WHERE next_check_at <= ${now}
       ORDER BY next_check_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
     RETURNING id, statement_timestamp() AS at`;
@@ -62,13 +64,13 @@ async function checkOne(app: App, call: Call, startedAt: Date): Promise<void> {
   try {
     const seen = await lookUp(app, call);
     if (seen) await applyLookUp(app, call, seen);
-    else await notFound(app, call, startedAt);
+    else await handleNotFound(app, call, startedAt);
   } catch (error) {
     if (!(error instanceof UltravoxError)) {
       app.failures.record('checkCall', error, { level: 'error', callId: call.id });
       return;
     }
-    await unreachable(app, call, error, startedAt);
+    await handleUnreachable(app, call, error, startedAt);
   }
 }
 
@@ -152,7 +154,7 @@ async function closeOverdueCall(app: App, call: Call): Promise<void> {
  * uncertain, it may still appear until the time limit; a refused call is queued again once its refusal is confirmed.
  * Time is measured by the database clock, which also set `sentAt`, up to the start of the look-up.
  */
-async function notFound(app: App, call: Call, startedAt: Date): Promise<void> {
+async function handleNotFound(app: App, call: Call, startedAt: Date): Promise<void> {
   const known = call.placement === 'ACCEPTED';
   if (isRefused(call) && isRefusalConfirmed(app, call, startedAt)) {
     return placeRefusedCall(app, call);
@@ -210,7 +212,7 @@ const NEVER_CREATED =
   'The creation of the call was interrupted, and Ultravox has no such call. Nobody was called.';
 
 function nextLookupMs({ config }: App): number {
-  return Math.min(LOOK_AGAIN_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
+  return Math.min(RECHECK_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
 }
 
 /** Filter that matches the call unless its placement has changed since it was read. */
@@ -219,7 +221,7 @@ function isSameRequest({ id, placement, sentAt }: Call) {
 }
 
 /** Schedules another look-up after a failed one, or closes the call as lost if it is overdue. */
-async function unreachable(
+async function handleUnreachable(
   app: App,
   call: Call,
   error: UltravoxError,

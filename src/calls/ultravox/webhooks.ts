@@ -47,16 +47,16 @@ export async function receiveUltravoxWebhook(
 
   const { event } = delivery;
   const call = { ...withoutSecrets(delivery.call), joinUrl: null };
-  await arrivals(app).add({ id: newId(), event, call });
+  await webhookBatches(app).add({ id: newId(), event, call });
   return { status: 204 };
 }
 
-const AT_ONCE = 100;
+const BATCH = 100;
 
 /** Batches deliveries that arrive at the same time. */
-const arrivals = perInstance((app: App) =>
+const webhookBatches = perInstance((app: App) =>
   createBatches<NewWebhook, null>({
-    size: AT_ONCE,
+    size: BATCH,
     async work(webhooks) {
       await receiveWebhooks(app, webhooks);
       return webhooks.map(() => null);

@@ -4,7 +4,7 @@ import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { RawReader } from '../../infra/rows/row-reader.ts';
 import { appendStatement, type NewEvent } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
-import { CALLS_WAIT } from '../placement/limits.ts';
+import { HAS_WAITING_CALLS } from '../placement/limits.ts';
 import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
 
@@ -85,9 +85,9 @@ export async function writeUpdates(
       ended.map(({ after }) => after),
       written,
     )}
-    ), ${arrived.length > 0 ? storing(app, arrived, webhooks) : marking(app, webhooks)}
+    ), ${arrived.length > 0 ? storeWebhooks(app, arrived, webhooks) : markProcessed(app, webhooks)}
     SELECT ARRAY(SELECT id FROM current) AS ids, ARRAY(SELECT id FROM stored) AS stored,
-      ${CALLS_WAIT} AS "callsWait"`;
+      ${HAS_WAITING_CALLS} AS "callsWait"`;
   return {
     ids: new Set(result?.ids),
     stored: new Set(result?.stored),
@@ -98,7 +98,7 @@ export async function writeUpdates(
 type CallOfWebhook = { id: string; call_id: string };
 
 /** SQL for WITH: marks stored webhooks as processed if their calls are in `current`. */
-function marking(app: App, webhooks: readonly CallOfWebhook[]): Prisma.Sql {
+function markProcessed(app: App, webhooks: readonly CallOfWebhook[]): Prisma.Sql {
   return Prisma.sql`stored AS (
     UPDATE ultravox_webhooks w SET processed_at = ${app.now()}::timestamptz
     FROM jsonb_to_recordset(${JSON.stringify(webhooks)}::jsonb) AS r(id uuid, call_id uuid)
@@ -111,7 +111,7 @@ function marking(app: App, webhooks: readonly CallOfWebhook[]): Prisma.Sql {
  * SQL for WITH: stores webhooks, marked as processed if their calls are in `current`. Every process uses the same
  * order, so that processes that store the same webhooks at the same time do not deadlock.
  */
-function storing(
+function storeWebhooks(
   app: App,
   arrived: readonly NewWebhook[],
   webhooks: readonly CallOfWebhook[],

@@ -5,7 +5,7 @@ import { releasedCallsOf } from '../../calls/placement/owned-calls.ts';
 import { type Agent, type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { type CallerId, callerIds, preferReady } from '../../phone-numbers/service.ts';
 import { CALL_OWNER } from '../calls.ts';
-import { freeCampaigns } from '../locks.ts';
+import { lockFreeCampaigns } from '../locks.ts';
 import { type EarlierCalls, earlierCallsOf } from '../outcomes/earlier-calls.ts';
 import { campaignDay } from './eligibility.ts';
 
@@ -119,7 +119,7 @@ export async function acquireSlots(
     WITH used AS MATERIALIZED (
       SELECT organization_id, count(*)::int AS calls FROM ${slotsInUse(now)} AS slots GROUP BY 1
     )
-    ${freeCampaigns(
+    ${lockFreeCampaigns(
       Prisma.sql`id IN (
       SELECT unnest(${released.map(({ campaignId }) => campaignId)}::uuid[])
       UNION ALL (

@@ -11,9 +11,9 @@ import type { CheckedContact, DueContact } from './due-contacts.ts';
 
 export interface ContactDecisions {
   attempts: Attempt[];
-  notCalled: UncalledContacts;
+  uncalled: UncalledContacts;
   /** Campaigns with contacts that are not called; more of their due contacts may be like these. */
-  notCalledIn: ReadonlySet<string>;
+  uncalledCampaignIds: ReadonlySet<string>;
   /** Next index of the caller ID rotation, by campaign. */
   rotation: ReadonlyMap<string, number>;
 }
@@ -34,16 +34,16 @@ export function decideContacts(
   newCallId: () => string,
 ): ContactDecisions {
   const attempts: Attempt[] = [];
-  const notCalled = new UncalledContacts();
-  const notCalledIn = new Set<string>();
+  const uncalled = new UncalledContacts();
+  const uncalledCampaignIds = new Set<string>();
   const rotation = new Map<string, number>();
   for (const contact of due) {
     const eligible = cycle.campaigns.get(contact.campaignId);
     if (!eligible) continue;
     const { campaign, numbers } = eligible;
-    const hours = eligible.hours(contact.timezone);
-    if (notCalled.add(campaign, hours, contact)) {
-      notCalledIn.add(campaign.id);
+    const contactHours = eligible.windowOf(contact.timezone);
+    if (uncalled.add(campaign, contactHours, contact)) {
+      uncalledCampaignIds.add(campaign.id);
       continue;
     }
     const callId = newCallId();
@@ -55,9 +55,9 @@ export function decideContacts(
       callId,
     });
     rotation.set(campaign.id, rotationIndex);
-    attempts.push({ callId, contact, number, placeBefore: hours.deadline });
+    attempts.push({ callId, contact, number, placeBefore: contactHours.deadline });
   }
-  return { attempts, notCalled, notCalledIn, rotation };
+  return { attempts, uncalled, uncalledCampaignIds, rotation };
 }
 
 /** Moves of contacts that are not called now, regardless of free slots. */
@@ -71,7 +71,7 @@ export class UncalledContacts {
   }
 
   /** Adds the contact unless it may be called. Returns whether it was added. */
-  add(campaign: Campaign, hours: ContactWindow, contact: CheckedContact): boolean {
+  add(campaign: Campaign, contactHours: ContactWindow, contact: CheckedContact): boolean {
     const { id, timezone, attempts } = contact;
     if (contact.onDoNotCallList) {
       this.skipped.push({ id, status: 'SKIPPED', skipReason: 'DO_NOT_CALL' });
@@ -82,8 +82,8 @@ export class UncalledContacts {
       this.dropped.push({ id, ...end });
       return true;
     }
-    if (!timezone || hours.open) return false;
-    const { opensAt } = hours;
+    if (!timezone || contactHours.open) return false;
+    const { opensAt } = contactHours;
     if (opensAt) this.deferred.push({ id, status: 'SCHEDULED', nextEligibleAt: opensAt });
     else this.skipped.push({ id, status: 'SKIPPED', skipReason: 'NEVER_OPEN' });
     return true;

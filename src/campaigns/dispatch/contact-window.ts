@@ -32,13 +32,13 @@ export function contactWindow(
 ): (timezone: string | null) => ContactWindow {
   const byZone = new Map<string | null, ContactWindow>();
   return (timezone) => {
-    const known = byZone.get(timezone) ?? hoursOf(campaign, windowsFor(window, timezone), now);
+    const known = byZone.get(timezone) ?? windowAt(campaign, windowsFor(window, timezone), now);
     byZone.set(timezone, known);
     return known;
   };
 }
 
-function hoursOf(campaign: Schedule, windows: readonly Window[], now: Date): ContactWindow {
+function windowAt(campaign: Schedule, windows: readonly Window[], now: Date): ContactWindow {
   const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
   if (!isInside(windows, instant)) {
     return { open: false, opensAt: toDate(nextInside(windows, instant)), deadline: null };

@@ -29,7 +29,7 @@ export interface EligibleCampaign extends Readonly<CampaignSlots> {
   /** Null if the campaign is not ACTIVE. */
   readonly eligibility: CampaignEligibility | null;
   /** Maps a contact's time zone to the state of the window there. */
-  readonly hours: (timezone: string | null) => ContactWindow;
+  readonly windowOf: (timezone: string | null) => ContactWindow;
 }
 
 /** Starts the campaign if its start has come, and decides whether it may call. */
@@ -55,7 +55,7 @@ export function eligibleCampaign(
             attemptsToday: slots.attemptsToday,
           })
         : null,
-    hours: contactWindow(campaign, window, now),
+    windowOf: contactWindow(campaign, window, now),
   };
 }
 

@@ -35,28 +35,28 @@ import { loadDueContacts } from './due-contacts.ts';
 import { decideReleasedCalls } from './released-calls.ts';
 import { type CycleDecisions, writeCycle } from './write-cycle.ts';
 
-export interface Dispatched {
+export interface DispatchResult {
   /** Claimed calls that the caller has to place. */
   callIds: string[];
   campaignIds: string[];
   organizationIds: string[];
   /** Campaigns with due contacts that could not be called; there may be more behind them: see `skipAhead`. */
-  notCalledIn: string[];
+  uncalledCampaignIds: string[];
   /** Whether another cycle may find more to do at once. */
-  again: boolean;
+  mayHaveMore: boolean;
   /** When the limits may have room again; null unless the limits stopped the cycle. */
-  roomAt: Date | null;
+  capacityAt: Date | null;
 }
 
 /** Much more than the few milliseconds by which synchronized clocks differ. */
 const MAX_CLOCK_DIFFERENCE_MS = 5_000;
-const CLOCK_AGAIN_MS = 5_000;
+const CLOCK_RECHECK_MS = 5_000;
 
 /** Campaigns whose cycle fails; held back so that they do not block the others. */
-const heldBackOf = perInstance((_app: App) => new FailedItems());
+const failedCampaignsOf = perInstance((_app: App) => new FailedItems());
 
 /** Maximum time to dispatch campaigns one by one, during which no others get their turn. */
-const ONE_BY_ONE_MS = 30_000;
+const MAX_ONE_BY_ONE_MS = 30_000;
 
 /**
  * Runs one dispatch cycle or, if it fails, one cycle per campaign. The caller announces the result.
@@ -66,8 +66,8 @@ const ONE_BY_ONE_MS = 30_000;
 export async function dispatchCalls(
   app: App,
   place: (callIds: readonly string[]) => void = () => undefined,
-): Promise<Dispatched> {
-  const scope = campaignsExcept(heldBackOf(app).ids());
+): Promise<DispatchResult> {
+  const scope = campaignsExcept(failedCampaignsOf(app).ids());
   const cycle: Cycle = async (someCampaigns) => {
     const dispatched = await runCycle(app, someCampaigns);
     if (dispatched.callIds.length > 0) place(dispatched.callIds);
@@ -81,7 +81,7 @@ export async function dispatchCalls(
   }
 }
 
-type Cycle = (scope: CampaignScope) => Promise<Dispatched>;
+type Cycle = (scope: CampaignScope) => Promise<DispatchResult>;
 
 /**
  * Runs one cycle per campaign. A campaign that fails is held back, unless all fail: then none of them is the cause. If
@@ -93,9 +93,9 @@ async function dispatchOneByOne(
   cycle: Cycle,
   campaigns: readonly string[],
   cause: unknown,
-): Promise<Dispatched> {
-  const until = performance.now() + ONE_BY_ONE_MS;
-  const done: Dispatched[] = [];
+): Promise<DispatchResult> {
+  const until = performance.now() + MAX_ONE_BY_ONE_MS;
+  const done: DispatchResult[] = [];
   const failed: { id: string; error: unknown }[] = [];
   let isTimeUp = false;
   for (const id of campaigns) {
@@ -110,33 +110,33 @@ async function dispatchOneByOne(
   }
   if (done.length === 0 && !isTimeUp) throw cause;
   for (const { id, error } of failed) {
-    heldBackOf(app).add(id);
+    failedCampaignsOf(app).add(id);
     app.failures.record('dispatchCampaign', error, {
       level: 'error',
       message: 'A campaign could not be dispatched and is tried again',
       campaignId: id,
     });
   }
-  const all = <T>(list: (one: Dispatched) => T[]): T[] => [...new Set(done.flatMap(list))];
+  const all = <T>(list: (one: DispatchResult) => T[]): T[] => [...new Set(done.flatMap(list))];
   return {
     callIds: all(({ callIds }) => callIds),
     campaignIds: all(({ campaignIds }) => campaignIds),
     organizationIds: all(({ organizationIds }) => organizationIds),
-    notCalledIn: all(({ notCalledIn }) => notCalledIn),
-    again: done.some(({ again }) => again),
-    roomAt: done.at(-1)?.roomAt ?? null,
+    uncalledCampaignIds: all(({ uncalledCampaignIds }) => uncalledCampaignIds),
+    mayHaveMore: done.some(({ mayHaveMore }) => mayHaveMore),
+    capacityAt: done.at(-1)?.capacityAt ?? null,
   };
 }
 
-async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
+async function runCycle(app: App, scope: CampaignScope): Promise<DispatchResult> {
   return app.db.$transaction(async (tx) => {
-    const room = await lockLimits(app, tx);
-    if (room.clockDifferenceMs > MAX_CLOCK_DIFFERENCE_MS) return waitForClock(app, room);
+    const capacity = await lockLimits(app, tx);
+    if (capacity.clockDifferenceMs > MAX_CLOCK_DIFFERENCE_MS) return waitForClock(app, capacity);
     // Calls created with `createCall` take precedence.
-    const cycle = await loadCycle(app, tx, scope, room);
+    const cycle = await loadCycle(app, tx, scope, capacity);
     if (cycle.campaigns.size === 0) {
       const stopped = cycle.free === 0 || cycle.released.length > 0;
-      return { ...NOTHING, roomAt: stopped ? room.nextCapacityAt(0) : null };
+      return { ...NOTHING_DISPATCHED, capacityAt: stopped ? capacity.nextCapacityAt(0) : null };
     }
 
     const released = decideReleasedCalls(cycle);
@@ -148,8 +148,8 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
 
     const events = await writeCycle(app, tx, cycle, { released, contacts, campaigns });
     const ids = [...cycle.campaigns.keys()];
-    const left = contactsLeft(cycle, { released, contacts });
-    const finished = ids.filter((id) => !left.has(id));
+    const unfinished = unfinishedCampaigns(cycle, { released, contacts });
+    const finished = ids.filter((id) => !unfinished.has(id));
     const ends = new EventList();
     if (finished.length > 0) await completeFinished(tx, finished, cycle.now, ends);
     await appendEventsOf(tx, ends.byOrganization);
@@ -162,9 +162,9 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
       ],
       campaignIds: ids,
       organizationIds: [...events.byOrganization.keys(), ...ends.byOrganization.keys()],
-      notCalledIn: [...contacts.notCalledIn],
-      again: claimed < cycle.free && mayHaveMoreDue(cycle, { released, contacts, campaigns }),
-      roomAt: claimed >= cycle.free ? room.nextCapacityAt(claimed) : null,
+      uncalledCampaignIds: [...contacts.uncalledCampaignIds],
+      mayHaveMore: claimed < cycle.free && mayHaveMoreDue(cycle, { released, contacts, campaigns }),
+      capacityAt: claimed >= cycle.free ? capacity.nextCapacityAt(claimed) : null,
     };
   });
 }
@@ -173,34 +173,34 @@ async function runCycle(app: App, scope: CampaignScope): Promise<Dispatched> {
  * Calls nobody: with a wrong clock, this process would not know when people may be called. Other processes whose clocks
  * are right go on. If the database clock is the wrong one, that is just as unsafe.
  */
-function waitForClock(app: App, { clockDifferenceMs }: LimitCapacity): Dispatched {
+function waitForClock(app: App, { clockDifferenceMs }: LimitCapacity): DispatchResult {
   app.failures.record('clock', new Error('The clock of this process is wrong'), {
     level: 'error',
     message:
       'The clock of this process differs from that of the database; no campaign calls are made',
     clockDifferenceMs,
   });
-  return { ...NOTHING, roomAt: new Date(Date.now() + CLOCK_AGAIN_MS) };
+  return { ...NOTHING_DISPATCHED, capacityAt: new Date(Date.now() + CLOCK_RECHECK_MS) };
 }
 
-const NOTHING = {
+const NOTHING_DISPATCHED = {
   callIds: [],
   campaignIds: [],
   organizationIds: [],
-  notCalledIn: [],
-  again: false,
+  uncalledCampaignIds: [],
+  mayHaveMore: false,
 };
 
 async function loadCycle(
   app: App,
   tx: Tx,
   scope: CampaignScope,
-  room: LimitCapacity,
+  capacity: LimitCapacity,
 ): Promise<DispatchCycle> {
   // Read after acquiring the lock, which may have taken a while.
   const now = app.now();
-  const free = Math.max(0, room.free - room.ahead);
-  const released = room.hasReleased ? await lockReleasedCalls(tx, scope) : [];
+  const free = Math.max(0, capacity.free - capacity.ahead);
+  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope) : [];
   const { slots, activeCalls } = await acquireSlots(app, tx, { now, released, free, scope });
   return {
     now,
@@ -218,16 +218,19 @@ async function loadCycle(
 }
 
 /** Number of decisions not to call: the contacts behind them can be next. */
-function notCalled({ released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>): number {
-  return released.withdrawals.length + contacts.notCalled.count;
+function countUncalled({
+  released,
+  contacts,
+}: Pick<CycleDecisions, 'released' | 'contacts'>): number {
+  return released.withdrawals.length + contacts.uncalled.count;
 }
 
 /** Campaigns that still have waiting or calling contacts after the cycle. The others may be finished. */
-function contactsLeft(
+function unfinishedCampaigns(
   cycle: DispatchCycle,
   { released, contacts }: Pick<CycleDecisions, 'released' | 'contacts'>,
 ): Set<string> {
-  if (notCalled({ released, contacts }) > 0) return new Set();
+  if (countUncalled({ released, contacts }) > 0) return new Set();
   return new Set(
     [...cycle.campaigns.values()].flatMap(({ campaign: { id, pendingCount, callingCount } }) =>
       pendingCount + callingCount > 0 ? id : [],
@@ -240,7 +243,7 @@ function contactsLeft(
  * Campaigns whose organization is at its limit stay due, and the end of a call triggers the next run.
  */
 function mayHaveMoreDue(cycle: DispatchCycle, { released, contacts }: CycleDecisions): boolean {
-  if (notCalled({ released, contacts }) > 0) return true;
+  if (countUncalled({ released, contacts }) > 0) return true;
   const active = activeCallsAfter(cycle, released.claims);
   const due = [...cycle.campaigns.values()].filter(
     ({ campaign: { nextDispatchAt, organizationId } }) =>

@@ -6,7 +6,7 @@ import { isInside, nextInside, type Window } from '../schedule/calling-window.ts
 import { nextEligibleAt } from '../schedule/planner.ts';
 
 /** Delay until the next check of an agent that is not ready. */
-const AGENT_AGAIN_MS = 15_000;
+const AGENT_RECHECK_MS = 15_000;
 
 export type CampaignEligibility =
   /** `calls`: number of calls that the limits of the campaign allow now. */
@@ -72,7 +72,7 @@ export function campaignEligibility({
     return { open: false, hold: 'DAILY_CAP_REACHED', until: new Date(next.epochMilliseconds) };
   }
   if (agent.status !== 'ACTIVE' || !agent.remoteId) {
-    const until = new Date(now.getTime() + AGENT_AGAIN_MS);
+    const until = new Date(now.getTime() + AGENT_RECHECK_MS);
     return { open: false, hold: 'AGENT_NOT_READY', until };
   }
   const slots = campaign.maxConcurrentCalls - campaign.callingCount;

@@ -53,7 +53,7 @@ export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
     const calls = active.get(call.organizationId) ?? 0;
     if (claims.length >= cycle.free || calls >= cycle.organizationMax) continue;
     active.set(call.organizationId, calls + 1);
-    claims.push({ call, placeBefore: campaign.hours(call.timezone).deadline });
+    claims.push({ call, placeBefore: campaign.windowOf(call.timezone).deadline });
   }
   return { claims, withdrawals };
 }
@@ -72,7 +72,7 @@ function withdrawalOf(
 }
 
 function withdrawalReason(
-  { campaign, eligibility, numbers, day, hours }: EligibleCampaign,
+  { campaign, eligibility, numbers, day, windowOf }: EligibleCampaign,
   call: ReleasedCall,
   used: Usage,
 ): CampaignDecisionReason | null {
@@ -94,5 +94,5 @@ function withdrawalReason(
   }
   // The concurrency limit was lowered since the claim.
   if (used.callingCount > campaign.maxConcurrentCalls) return 'CONCURRENCY_REACHED';
-  return hours(call.timezone).open ? null : 'CONTACT_WINDOW_CLOSED';
+  return windowOf(call.timezone).open ? null : 'CONTACT_WINDOW_CLOSED';
 }

@@ -20,9 +20,9 @@ import { skipAhead } from './skip-ahead.ts';
 import { startCampaignRuns } from './wake.ts';
 
 /** Delay if ended calls remain whose campaigns are locked elsewhere. */
-const LOCKED_AGAIN_MS = 100;
+const LOCKED_RETRY_MS = 100;
 /** Fallback delay while due contacts wait for the end of a call, which requests a run. */
-const LOOK_AGAIN_MS = 2_000;
+const RECHECK_MS = 2_000;
 /** Longer delays are left to the periodic run. */
 const MAX_TIMER_MS = 60_000;
 
@@ -66,7 +66,7 @@ export function startCampaignRunner(app: App): void {
 const SOON_MS = 10_000;
 
 /** SQL condition: whether a campaign run may find anything to do, now or soon. */
-export function campaignsHaveWork(app: App): Prisma.Sql {
+export function hasCampaignWork(app: App): Prisma.Sql {
   const soon = new Date(app.now().getTime() + SOON_MS);
   return Prisma.sql`(
     EXISTS (SELECT 1 FROM campaigns WHERE next_dispatch_at <= ${soon}::timestamptz)
@@ -91,22 +91,24 @@ function start(app: App): Promise<void> {
 async function run(app: App): Promise<void> {
   let wakeAt: number | null = null;
   let work = await findWork(app);
-  for (let again = hasWork(work); again && !app.closing.aborted; ) {
+  for (let mayHaveMore = hasWork(work); mayHaveMore && !app.closing.aborted; ) {
     const recorded = await recordOutcomes(app, work.ended);
     announceCampaigns(app, recorded.campaignIds, recorded.organizationIds);
     const dispatched = await dispatchCalls(app, (ids) =>
       app.background('placeCampaignCalls', () => placeAll(app, ids)),
     );
     announceCampaigns(app, dispatched.campaignIds, dispatched.organizationIds);
-    await skipAhead(app, dispatched.notCalledIn);
+    await skipAhead(app, dispatched.uncalledCampaignIds);
     if (recorded.calls > 0) runnerOf(app).statistics.wakeAfter(STATISTICS_DELAY_MS);
-    again = dispatched.again || (recorded.more && recorded.calls > 0);
-    wakeAt = recorded.more ? Date.now() + LOCKED_AGAIN_MS : (dispatched.roomAt?.getTime() ?? null);
+    mayHaveMore = dispatched.mayHaveMore || (recorded.hasMore && recorded.calls > 0);
+    wakeAt = recorded.hasMore
+      ? Date.now() + LOCKED_RETRY_MS
+      : (dispatched.capacityAt?.getTime() ?? null);
     work = await findWork(app);
   }
   const { due, later } = work;
   // Due contacts are waiting for a slot; the end of a call requests a run.
-  if (due) wakeAt ??= Date.now() + LOOK_AGAIN_MS;
+  if (due) wakeAt ??= Date.now() + RECHECK_MS;
   const delays = [later, wakeAt && wakeAt - Date.now()].filter((delay) => delay !== null);
   if (delays.length > 0) runnerOf(app).timer.wakeAfter(Math.min(...delays));
 }

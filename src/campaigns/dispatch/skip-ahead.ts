@@ -11,7 +11,7 @@ import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { appendEventsOf } from '../../live/log.ts';
 import { completeFinished } from '../completion.ts';
 import { announceCampaigns, EventList } from '../events.ts';
-import { freeCampaigns } from '../locks.ts';
+import { lockFreeCampaigns } from '../locks.ts';
 import { isInside } from '../schedule/calling-window.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 import { UncalledContacts } from './contact-decisions.ts';
@@ -44,7 +44,7 @@ async function skipStep(app: App, campaignId: string): Promise<boolean> {
     const nothing = { moved: 0, organizationIds: [] };
     // A locked campaign is left to the next cycle.
     const [campaign] = await tx.$queryRaw<Campaign[]>`
-      ${freeCampaigns(Prisma.sql`id = ${campaignId}::uuid AND status = 'ACTIVE'`)}`;
+      ${lockFreeCampaigns(Prisma.sql`id = ${campaignId}::uuid AND status = 'ACTIVE'`)}`;
     if (!campaign) return nothing;
     const now = app.now();
     const window = windowOfCampaign(campaign, app.config.CALLING_WINDOW_MARGIN_SECONDS);
@@ -52,15 +52,15 @@ async function skipStep(app: App, campaignId: string): Promise<boolean> {
     // While the window is closed, all of its contacts wait.
     if (!isInside(window, instant)) return nothing;
     const hours = contactWindow(campaign, window, now);
-    const notCalled = new UncalledContacts();
+    const uncalled = new UncalledContacts();
     for (const contact of await firstDueContacts(tx, campaignId, STEP_CONTACTS, now)) {
-      notCalled.add(campaign, hours(contact.timezone), contact);
+      uncalled.add(campaign, hours(contact.timezone), contact);
     }
-    if (notCalled.count === 0) return nothing;
-    await notCalled.write(tx, now);
+    if (uncalled.count === 0) return nothing;
+    await uncalled.write(tx, now);
     await completeFinished(tx, [campaignId], now, events);
     await appendEventsOf(tx, events.byOrganization);
-    return { moved: notCalled.count, organizationIds: [...events.byOrganization.keys()] };
+    return { moved: uncalled.count, organizationIds: [...events.byOrganization.keys()] };
   });
   if (moved > 0) announceCampaigns(app, [campaignId], organizationIds);
   return moved >= STEP_CONTACTS / 2;

@@ -40,7 +40,7 @@ export async function writeCycle(
   );
   await withdrawReleased(app, tx, { now, released }, events);
   await writeAttempts(app, tx, { cycle, contacts }, events);
-  await contacts.notCalled.write(tx, now);
+  await contacts.uncalled.write(tx, now);
   for (const { event, campaign } of campaigns) {
     if (event) events.add(campaign.organizationId, campaignEvent(event, campaign, now));
   }

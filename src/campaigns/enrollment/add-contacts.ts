@@ -22,7 +22,7 @@ import {
   joinPlan,
   nextPosition,
   PLANNED_STATE,
-  planNew,
+  planNewContacts,
   qualified,
   rejectUnusable,
 } from './enrollment.ts';
@@ -41,9 +41,9 @@ import {
 export const BATCH_ROWS = 250;
 /** Seconds without a step after which an enrollment is resumed (JOINING) or deleted (STAGING, DONE). */
 const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400 };
-const LONG = { timeout: 120_000, maxWait: 10_000 };
+const ENROLLMENT_TRANSACTION = { timeout: 120_000, maxWait: 10_000 };
 
-export interface Enrolled {
+export interface EnrollmentResult {
   added: AddedContacts;
   warnings: readonly SimulationProblem[];
 }
@@ -61,10 +61,10 @@ export async function enrollContacts(
   viewer: Viewer,
   campaignId: string,
   source: CheckedSource,
-): Promise<Enrolled> {
+): Promise<EnrollmentResult> {
   const id = newObjectId(viewer);
   const earlier = await app.db.campaignEnrollment.findFirst({ where: { ...ownedBy(viewer), id } });
-  if (earlier && earlier.status !== 'STAGING') return finish(app, earlier, NOTHING_FOUND);
+  if (earlier && earlier.status !== 'STAGING') return finishEnrollment(app, earlier, NOTHING_FOUND);
   if (earlier) await app.db.campaignEnrollment.deleteMany({ where: { id } });
 
   const campaign = await app.db.campaign.findFirst({
@@ -72,7 +72,7 @@ export async function enrollContacts(
   });
   if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
   const doNotCallCount = await listOptOuts(app, viewer, source);
-  requireOpen(campaign);
+  requireOpenCampaign(campaign);
   const enrollment = await app.db.campaignEnrollment.create({
     data: { id, ...ownedBy(viewer), campaignId, status: 'STAGING' },
   });
@@ -80,8 +80,8 @@ export async function enrollContacts(
     const staged = await stageContacts(app.db, durableStage(id), campaign, source.contacts);
     rejectUnusable(campaign, source, staged);
     const warnings = await planRemaining(app, enrollment, { strict: true });
-    const joining = await begin(app, enrollment, { source, staged, doNotCallCount });
-    return await finish(app, joining, { ...staged, planWarnings: warnings });
+    const joining = await beginEnrollment(app, enrollment, { source, staged, doNotCallCount });
+    return await finishEnrollment(app, joining, { ...staged, planWarnings: warnings });
   } catch (error) {
     await app.db.campaignEnrollment.deleteMany({ where: { id, status: 'STAGING' } });
     throw error;
@@ -89,17 +89,17 @@ export async function enrollContacts(
 }
 
 /** Results known only to the request that staged the rows. */
-interface FoundInSource extends Pick<Staged, 'problems' | 'warnings'> {
+interface SourceFindings extends Pick<Staged, 'problems' | 'warnings'> {
   planWarnings: readonly SimulationProblem[];
 }
 
-const NOTHING_FOUND: FoundInSource = { problems: [], warnings: [], planWarnings: [] };
+const NOTHING_FOUND: SourceFindings = { problems: [], warnings: [], planWarnings: [] };
 
-async function finish(
+async function finishEnrollment(
   app: App,
   enrollment: CampaignEnrollment,
-  { problems, warnings, planWarnings }: FoundInSource,
-): Promise<Enrolled> {
+  { problems, warnings, planWarnings }: SourceFindings,
+): Promise<EnrollmentResult> {
   await joinRemaining(app, enrollment);
   const { addedCount, duplicateCount, problemCount, warningCount, doNotCallCount } =
     await app.db.campaignEnrollment.findUniqueOrThrow({ where: { id: enrollment.id } });
@@ -107,13 +107,13 @@ async function finish(
   return { added: { ...counts, problems, warnings }, warnings: planWarnings };
 }
 
-function requireOpen(campaign: Campaign): void {
+function requireOpenCampaign(campaign: Campaign): void {
   const step = campaignAfter(campaign.status, 'APPEND');
   if (!step.allowed) throw userError('INVALID_STATE', step.message, ['campaignId']);
 }
 
 /** Marks the rows to join. From here on they join even if this process crashes. */
-async function begin(
+async function beginEnrollment(
   app: App,
   { id, campaignId, organizationId }: CampaignEnrollment,
   {
@@ -125,7 +125,7 @@ async function begin(
   return app.db.$transaction(async (tx) => {
     const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
     if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
-    requireOpen(campaign);
+    requireOpenCampaign(campaign);
     const joining = await tx.campaignEnrollment.findMany({
       where: { campaignId, status: 'JOINING' },
       select: { stagedCount: true, addedCount: true, duplicateCount: true },
@@ -174,7 +174,7 @@ async function planRemaining(
     campaign.status === 'DRAFT' ? [] : await runsOf(app.db, rows, Prisma.sql`ordinal`);
   const planned =
     contacts.length > 0
-      ? await planNew(app, app.db, { campaign, contacts, now: app.now(), strict })
+      ? await planNewContacts(app, app.db, { campaign, contacts, now: app.now(), strict })
       : null;
   await app.db.$transaction(async (tx) => {
     if (planned) {
@@ -199,7 +199,7 @@ async function planRemaining(
       where: { id },
       data: { plannedFor: scheduleKey(campaign) },
     });
-  }, LONG);
+  }, ENROLLMENT_TRANSACTION);
   return planned?.warnings ?? [];
 }
 
@@ -213,7 +213,10 @@ async function joinRemaining(app: App, enrollment: CampaignEnrollment): Promise<
   const { id, campaignId, organizationId } = enrollment;
   for (let more = true; more; ) {
     try {
-      more = await app.db.$transaction((tx) => joinStep(app, tx, enrollment), LONG);
+      more = await app.db.$transaction(
+        (tx) => joinStep(app, tx, enrollment),
+        ENROLLMENT_TRANSACTION,
+      );
       announceCampaigns(app, [campaignId], more ? [] : [organizationId]);
     } catch (error) {
       if (error instanceof PlanOutdatedError) {
@@ -249,7 +252,7 @@ async function joinStep(
   // The insertion locked the campaign only at its end. The campaign kept calling until then.
   const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
   if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
-  requireOpen(campaign);
+  requireOpenCampaign(campaign);
   if (scheduleKey(campaign) !== plannedFor) throw new PlanOutdatedError();
 
   const isLast = step.count < BATCH_ROWS;
@@ -305,7 +308,7 @@ async function closeIfEnded(app: App, { id, campaignId }: CampaignEnrollment): P
 }
 
 /** SQL condition: whether `resumeEnrollments` has anything to do. */
-export function enrollmentsAreLeft(): Prisma.Sql {
+export function hasUnfinishedEnrollments(): Prisma.Sql {
   const idle = Object.entries(DEAD_AFTER_SECONDS).map(
     ([status, seconds]) => Prisma.sql`(status = ${status}::"CampaignEnrollmentStatus"
       AND updated_at < now() - make_interval(secs => ${seconds}))`,

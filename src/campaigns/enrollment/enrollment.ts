@@ -33,7 +33,7 @@ import {
 export const CALL_SECONDS = 120;
 
 /** All current UTC offsets are multiples of this, so a bin lies within one day of every time zone. */
-const BIN = '15 minutes';
+const BIN_WIDTH = '15 minutes';
 
 /**
  * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true. The caller has already
@@ -58,7 +58,7 @@ export async function addContacts(
   if (staged.count === 0) return { added, warnings: [] };
 
   const runs = plan ? await runsOf(tx, stagedRows(stage), Prisma.sql`ordinal`) : null;
-  const planned = runs ? await planNew(app, tx, { campaign, contacts: runs, now }) : null;
+  const planned = runs ? await planNewContacts(app, tx, { campaign, contacts: runs, now }) : null;
   await insertStaged(tx, stage, campaign, { plan: planned?.plan ?? null, now });
   return { added, warnings: planned?.warnings ?? [] };
 }
@@ -95,7 +95,7 @@ export async function planWaiting(
   await rescheduleRetries(tx, campaign, now);
   const waiting = waitingContacts(campaign.id, { neverCalled: true });
   const contacts = await runsOf(tx, waiting, Prisma.sql`position`);
-  const count = countOf(contacts);
+  const count = totalCount(contacts);
   if (count === 0) return { plan: null, warnings: [] };
 
   const input = {
@@ -104,10 +104,10 @@ export async function planWaiting(
     alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: false }),
   };
   const plan = await runCooperatively(planLoop(input));
-  const outlook = await runCooperatively(simulationLoop({ ...input, ...paceOf(app, campaign) }));
-  const never = unplanned(plan, 'NEVER_OPEN');
-  rejectTooSmall(outlook, never === count);
-  return { plan, warnings: outlook.problems };
+  const simulation = await runCooperatively(simulationLoop({ ...input, ...paceOf(app, campaign) }));
+  const never = countUnplanned(plan, 'NEVER_OPEN');
+  rejectTooSmall(simulation, never === count);
+  return { plan, warnings: simulation.problems };
 }
 
 /** Reopens contacts that were skipped as NEVER_OPEN, since a new schedule may fit them. */
@@ -204,7 +204,7 @@ function pathOf({ contacts: { kind } }: CheckedSource): string[] {
 }
 
 /** Plans new contacts, and simulates them together with the waiting contacts. */
-export async function planNew(
+export async function planNewContacts(
   app: App,
   tx: Tx,
   {
@@ -226,7 +226,7 @@ export async function planNew(
     alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: true }),
   };
   const plan = await runCooperatively(planLoop(input));
-  const alone = campaign.pendingCount === 0 || unplanned(plan, 'TOO_LATE') > 0;
+  const alone = campaign.pendingCount === 0 || countUnplanned(plan, 'TOO_LATE') > 0;
   const everyone = alone
     ? input
     : {
@@ -237,11 +237,14 @@ export async function planNew(
         ],
         alreadyPerDay: await attemptsPerDay(tx, campaign.id),
       };
-  const outlook = await runCooperatively(simulationLoop({ ...everyone, ...paceOf(app, campaign) }));
-  const never = unplanned(plan, 'NEVER_OPEN');
+  const simulation = await runCooperatively(
+    simulationLoop({ ...everyone, ...paceOf(app, campaign) }),
+  );
+  const never = countUnplanned(plan, 'NEVER_OPEN');
   // If other contacts can be called, those that never can are reported and skipped.
-  if (strict) rejectTooSmall(outlook, campaign.totalCount === 0 && never === countOf(contacts));
-  return { plan, warnings: outlook.problems };
+  if (strict)
+    rejectTooSmall(simulation, campaign.totalCount === 0 && never === totalCount(contacts));
+  return { plan, warnings: simulation.problems };
 }
 
 function planInput({ config }: App, campaign: Campaign, now: Date) {
@@ -266,7 +269,7 @@ async function callsPerDay(
   if (campaign.maxCallsPerDay === null) return new Map();
   const perDay = await attemptsPerDay(tx, campaign.id);
   const bins = await tx.$queryRaw<{ at: Date; count: number }[]>`
-    SELECT date_bin(${BIN}::interval, greatest(next_eligible_at, ${now}::timestamptz),
+    SELECT date_bin(${BIN_WIDTH}::interval, greatest(next_eligible_at, ${now}::timestamptz),
       timestamptz 'epoch') AS at, count(*)::int AS count
     FROM campaign_contacts
     WHERE campaign_id = ${campaign.id}::uuid AND status IN ('PENDING', 'SCHEDULED')
@@ -357,10 +360,10 @@ async function updateWaiting(tx: Tx, waiting: Prisma.Sql, plan: Plan, now: Date)
   await moveContactsOf(tx, 'PLAN', query, now);
 }
 
-function unplanned(plan: Plan, reason: Plan['unplanned'][number]['reason']): number {
-  return countOf(plan.unplanned.filter((part) => part.reason === reason));
+function countUnplanned(plan: Plan, reason: Plan['unplanned'][number]['reason']): number {
+  return totalCount(plan.unplanned.filter((part) => part.reason === reason));
 }
 
-function countOf(parts: readonly { count: number }[]): number {
+function totalCount(parts: readonly { count: number }[]): number {
   return parts.reduce((sum, { count }) => sum + count, 0);
 }

@@ -128,7 +128,7 @@ function timeOf(segments: StoredSegments, place: number): Date | null {
 }
 
 /** SQL condition: whether `resumeReplans` has anything to do. */
-export function replansAreLeft(): Prisma.Sql {
+export function hasUnfinishedReplans(): Prisma.Sql {
   return Prisma.sql`EXISTS (
     SELECT 1 FROM campaign_replans
     WHERE updated_at < now() - make_interval(secs => ${DEAD_AFTER_SECONDS}))`;

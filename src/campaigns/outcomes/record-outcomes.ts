@@ -15,7 +15,7 @@ import { completeFinished } from '../completion.ts';
 import { type ContactMove, moveContacts } from '../contacts/contact-transitions.ts';
 import { recordDecisions } from '../contacts/decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
-import { freeCampaigns } from '../locks.ts';
+import { lockFreeCampaigns } from '../locks.ts';
 import { type CampaignOutcome, campaignOutcome } from './campaign-outcome.ts';
 import { ENDED_CALL, type EndedCall, type Outcome, outcomeOf } from './outcome.ts';
 
@@ -29,7 +29,7 @@ export interface RecordedOutcomes {
   campaignIds: string[];
   organizationIds: string[];
   /** Whether calls remain, because their campaigns are locked elsewhere or the batch was full. */
-  more: boolean;
+  hasMore: boolean;
 }
 
 /** An ended call whose outcome is not recorded yet, with the data that decides about its contact. */
@@ -44,11 +44,11 @@ interface UnrecordedCall extends EndedCall {
 }
 
 /** Calls whose outcomes cannot be recorded; held back so that they do not block the others. */
-const heldBackOf = perInstance((_app: App) => new FailedItems());
+const failedCallsOf = perInstance((_app: App) => new FailedItems());
 
 /** @param count number of ended calls without a recorded outcome. Default: unknown, possibly more than are found */
 export async function recordOutcomes(app: App, count = MAX_SEEN): Promise<RecordedOutcomes> {
-  if (count === 0) return { calls: 0, campaignIds: [], organizationIds: [], more: false };
+  if (count === 0) return { calls: 0, campaignIds: [], organizationIds: [], hasMore: false };
   const unrecorded = unrecordedNow(app);
   try {
     return await recordSome(app, unrecorded, count);
@@ -75,7 +75,7 @@ async function recordInParts(
     },
     (id, error) => {
       if (isDatabaseOutage(error)) throw error;
-      heldBackOf(app).add(id);
+      failedCallsOf(app).add(id);
       app.failures.record('recordOutcome', error, {
         level: 'error',
         message: 'The outcome of a call could not be recorded and is tried again',
@@ -88,7 +88,7 @@ async function recordInParts(
     calls: recorded,
     campaignIds: [...new Set(parts.flatMap(({ campaignIds }) => campaignIds))],
     organizationIds: [...new Set(parts.flatMap(({ organizationIds }) => organizationIds))],
-    more: recorded < count,
+    hasMore: recorded < count,
   };
 }
 
@@ -100,7 +100,7 @@ async function recordSome(
   return app.db.$transaction(async (tx) => {
     // Campaigns locked elsewhere do not block the others.
     const campaigns = await tx.$queryRaw<Campaign[]>`
-      WITH ${unrecorded} ${freeCampaigns(Prisma.sql`id IN (
+      WITH ${unrecorded} ${lockFreeCampaigns(Prisma.sql`id IN (
         SELECT DISTINCT campaign_id FROM unrecorded LIMIT ${MAX_CAMPAIGNS})`)}`;
     const ids = campaigns.map(({ id }) => id);
     const calls = ids.length > 0 ? await lockUnrecorded(tx, unrecorded, ids) : [];
@@ -109,7 +109,7 @@ async function recordSome(
       calls: calls.length,
       campaignIds: ids,
       organizationIds: [...events.byOrganization.keys()],
-      more: calls.length < count,
+      hasMore: calls.length < count,
     };
   });
 }
@@ -146,7 +146,7 @@ const WAITS_FOR_ANSWERED_BY = Prisma.sql`(
 
 /** All calls except those that are held back. */
 function unrecordedNow(app: App): Prisma.Sql {
-  return unrecordedWhere(Prisma.sql`a.call_id <> ALL(${heldBackOf(app).ids()}::uuid[])`);
+  return unrecordedWhere(Prisma.sql`a.call_id <> ALL(${failedCallsOf(app).ids()}::uuid[])`);
 }
 
 /**

@@ -57,7 +57,7 @@ export function windowsFor(window: Window, timezone: string | null): readonly Wi
 
 export function isInside(windows: Windows, instant: Temporal.Instant): boolean {
   const at = instant.epochMilliseconds;
-  return list(windows).every((window) => {
+  return toList(windows).every((window) => {
     const margin = marginMs(window);
     // A window is never open or closed for less than a minute.
     return isOpen(window, at) && (margin === 0 || isOpen(window, at + margin));
@@ -66,7 +66,7 @@ export function isInside(windows: Windows, instant: Temporal.Instant): boolean {
 
 /** Whether the clock shows a time inside the window. */
 function isOpen(window: Window, at: number): boolean {
-  const { start, length } = hours(window);
+  const { start, length } = dailyHours(window);
   // Shifted back by its start, a window that crosses midnight lies within one day.
   const local = at + periodAt(window.timezone, at).offset - start;
   const day = Math.floor(local / DAY_MS);
@@ -106,8 +106,8 @@ export function openings(
 export function openIntervals(windows: Windows, from: number, to: number): Interval[] {
   if (from >= to) return [];
   let result: Interval[] | null = null;
-  for (const window of list(windows)) {
-    const open = openOf(window, from, to);
+  for (const window of toList(windows)) {
+    const open = computeOpenIntervals(window, from, to);
     result = result === null ? open : intersect(result, open);
     if (result.length === 0) break;
   }
@@ -141,7 +141,7 @@ export function nextOpen(windows: Windows, from: number): number | null {
 }
 
 /** Openings of one window, each shorter by the margin. */
-function openOf(window: Window, from: number, to: number): Interval[] {
+function computeOpenIntervals(window: Window, from: number, to: number): Interval[] {
   const margin = marginMs(window);
   if (margin === 0) return clockHours(window, from, to);
   // An opening that continues past `to` is not shortened at `to`, since the range is extended by the margin.
@@ -152,7 +152,7 @@ function openOf(window: Window, from: number, to: number): Interval[] {
 
 /** The hours of a window by its clock, computed for each period of constant UTC offset in its zone. */
 function clockHours(window: Window, from: number, to: number): Interval[] {
-  const { start, length } = hours(window);
+  const { start, length } = dailyHours(window);
   const open: Interval[] = [];
   for (const period of periodsBetween(window.timezone, from, to)) {
     const begin = Math.max(period.from, from);
@@ -168,7 +168,7 @@ function clockHours(window: Window, from: number, to: number): Interval[] {
   return open;
 }
 
-function hours({ startMinute, endMinute }: Window): { start: number; length: number } {
+function dailyHours({ startMinute, endMinute }: Window): { start: number; length: number } {
   const start = startMinute ?? 0;
   const end = endMinute ?? 1440;
   return {
@@ -181,6 +181,6 @@ function marginMs({ marginSeconds = 0 }: Window): number {
   return marginSeconds * 1000;
 }
 
-function list(windows: Windows): readonly Window[] {
+function toList(windows: Windows): readonly Window[] {
   return Array.isArray(windows) ? windows : [windows as Window];
 }

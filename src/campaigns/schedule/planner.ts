@@ -183,7 +183,7 @@ export function nextEligibleAt({
   if (!isFull(today) && isInside(windows, from)) return from;
   for (let day = today; day <= today + SEARCH_DAYS; day++) {
     if (isFull(day)) continue;
-    const [first] = openOfDay(windows, window.timezone, day, at);
+    const [first] = openIntervalsOfDay(windows, window.timezone, day, at);
     if (first) return Temporal.Instant.fromEpochMilliseconds(first.from);
   }
   return null;
@@ -207,8 +207,8 @@ function* planByDay(
     const room = maxCallsPerDay - (alreadyPerDay?.get(dateOf(day)) ?? 0);
     if (room <= 0) continue;
     const open = waiting.flatMap((group) => {
-      const intervals = openOfDay(group.windows, window.timezone, day, startAt);
-      const hours = openOfDay(group.hours, window.timezone, day, startAt);
+      const intervals = openIntervalsOfDay(group.windows, window.timezone, day, startAt);
+      const hours = openIntervalsOfDay(group.hours, window.timezone, day, startAt);
       return intervals.length > 0 ? [{ group, hours, intervals, share: 0 }] : [];
     });
     yield* distributeShares(open, room);
@@ -294,7 +294,7 @@ function spread(group: Group, intervals: readonly Interval[], share: number): Pl
   return segments;
 }
 
-function openOfDay(
+function openIntervalsOfDay(
   windows: readonly Window[],
   timezone: string,
   day: number,

@@ -30,17 +30,17 @@ export const RETRIED_REASONS: readonly CallEndReason[] = (
 export const DEFAULT_RETRY_DELAY_SECONDS = 15 * 60;
 
 /** Maximum delay after doubling: one day, so that a retry does not come long after the campaign. */
-const LONGEST_DELAY_SECONDS = 24 * 3600;
+const MAX_DELAY_SECONDS = 24 * 3600;
 
 /** Delay before the retry after attempt number `attempts` (from 1). It doubles each time. */
 export function retryDelaySeconds(attempts: number, delaySeconds: number): number {
-  const longest = Math.max(delaySeconds, LONGEST_DELAY_SECONDS);
+  const longest = Math.max(delaySeconds, MAX_DELAY_SECONDS);
   return Math.min(delaySeconds * 2 ** (attempts - 1), longest);
 }
 
 /** Same as `retryDelaySeconds`, as a PostgreSQL interval. */
 export function retryDelaySql(attempts: Prisma.Sql, delaySeconds: number): Prisma.Sql {
-  const longest = Math.max(delaySeconds, LONGEST_DELAY_SECONDS);
+  const longest = Math.max(delaySeconds, MAX_DELAY_SECONDS);
   return Prisma.sql`make_interval(secs =>
     least(${delaySeconds}::float8 * 2 ^ (${attempts} - 1), ${longest}::float8))`;
 }

@@ -137,7 +137,7 @@ export function* simulationLoop(input: SimulationInput): CooperativeLoop<Simulat
     slots.take(at);
     creations?.take(at);
     capacity.take(at);
-    count(hours, window.timezone, at, next);
+    countCall(hours, window.timezone, at, next);
     advance(next);
     if (next.segment >= next.segments.length) queues.splice(queues.indexOf(next), 1);
     calls++;
@@ -146,7 +146,7 @@ export function* simulationLoop(input: SimulationInput): CooperativeLoop<Simulat
     lastAt = at;
   }
 
-  const left = queues.reduce((sum, queue) => sum + waiting(queue), 0);
+  const left = queues.reduce((sum, queue) => sum + countWaiting(queue), 0);
   const unplanned = (reason: string) =>
     plan.unplanned.reduce((sum, part) => sum + (part.reason === reason ? part.count : 0), 0);
   const tooLate = left + unplanned('TOO_LATE');
@@ -191,7 +191,7 @@ function problemsOf(
       code: 'NEVER_OPEN',
       severity: 'ERROR',
       contacts: never,
-      message: `${contacts(never)} could never be called: the calling window is never open in the campaign's and the contact's time zone at the same time. Extend the window or the working days.`,
+      message: `${contactsText(never)} could never be called: the calling window is never open in the campaign's and the contact's time zone at the same time. Extend the window or the working days.`,
     });
   }
   if (tooLate > 0) {
@@ -199,7 +199,7 @@ function problemsOf(
       code: 'TOO_LATE',
       severity: 'ERROR',
       contacts: tooLate,
-      message: `The schedule leaves too little time for the contacts: ${contacts(tooLate)} would be called only after more than five years${end ? `, the last about ${end}` : ''}. ${maxCallsPerDay === null ? 'Extend the calling window or raise maxConcurrentCalls' : 'Raise maxCallsPerDay or extend the calling window'}. ${pace}`,
+      message: `The schedule leaves too little time for the contacts: ${contactsText(tooLate)} would be called only after more than five years${end ? `, the last about ${end}` : ''}. ${maxCallsPerDay === null ? 'Extend the calling window or raise maxConcurrentCalls' : 'Raise maxCallsPerDay or extend the calling window'}. ${pace}`,
     });
   }
   if (late > 0) {
@@ -207,7 +207,7 @@ function problemsOf(
       code: 'SPILLS_OVER',
       severity: 'WARNING',
       contacts: late,
-      message: `The calling window is too short for the contacts: ${contacts(late)} would be called in a later window than planned${end ? `, and the campaign would end about ${end}` : ''}. Extend the window, raise maxConcurrentCalls, or set maxCallsPerDay to spread the contacts over days. ${pace}`,
+      message: `The calling window is too short for the contacts: ${contactsText(late)} would be called in a later window than planned${end ? `, and the campaign would end about ${end}` : ''}. Extend the window, raise maxConcurrentCalls, or set maxCallsPerDay to spread the contacts over days. ${pace}`,
     });
   }
   return problems;
@@ -315,12 +315,12 @@ function seek(queue: Queue): void {
   }
 }
 
-function waiting(queue: Queue): number {
+function countWaiting(queue: Queue): number {
   const left = queue.segments.slice(queue.segment).reduce((sum, { count }) => sum + count, 0);
   return left - queue.index;
 }
 
-function count(hours: Hour[], timezone: string, at: number, queue: Queue): void {
+function countCall(hours: Hour[], timezone: string, at: number, queue: Queue): void {
   let hour = hours.at(-1);
   if (!hour || at >= hour.to) {
     const period = periodAt(timezone, at);
@@ -340,7 +340,7 @@ function count(hours: Hour[], timezone: string, at: number, queue: Queue): void 
   else hour.contacts.push({ timezone: queue.timezone, first: part.first + queue.index, count: 1 });
 }
 
-function contacts(count: number): string {
+function contactsText(count: number): string {
   return count === 1 ? '1 contact' : `${count} contacts`;
 }
 

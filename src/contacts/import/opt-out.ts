@@ -9,7 +9,7 @@ const NO = words(
   'false 0 no n f off unchecked ✗ ✘ ☐ nein falsch non faux nee não nao falso нет н ложь nie fałsz hayır hayir yanlış',
   'tidak いいえ 否 不 不是 아니오 아니요 نہیں لا خطأ không hapana ไม่ خیر नहीं இல்லை కాదు नाही না',
 );
-/** Words in a do-not-call column that are no objection to calls. */
+/** Words in a do-not-call column that do not mean an opt-out. */
 const CALLABLE = words(
   'subscribed active allowed callable opted-in opted_in optedin opt-in optin never clean clear safe eligible',
   'not-listed not-on-dnc not-opted-out not-unsubscribed no-dnc not-dnc',
@@ -32,7 +32,7 @@ const DATE = /^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[t-].*)?$/;
 
 /**
  * Whether a filled cell of a do-not-call or consent column means that the person must not be called. A date is that of
- * an opt-out in the former and of a consent in the latter. Unknown words count as an objection.
+ * an opt-out in the former and of a consent in the latter. Unknown words count as an opt-out.
  */
 export function optsOut(field: 'doNotCall' | 'consent', cell: string): boolean {
   const value = normalize(cell).replace(/^([01])[.,]0+$/, '$1');

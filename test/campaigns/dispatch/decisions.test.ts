@@ -105,20 +105,20 @@ describe('eligibleCampaign with a margin', () => {
   const sooner = (seconds: number) => new Date(CLOSES.getTime() - seconds * 1000);
 
   it('gives calls the deadline before the window closes', () => {
-    const { eligibility, hours } = eligibleCampaign(slotsOf(), sooner(3), MARGIN);
+    const { eligibility, windowOf } = eligibleCampaign(slotsOf(), sooner(3), MARGIN);
     expect(eligibility).toMatchObject({ open: true });
-    expect(hours(null)).toMatchObject({ open: true, deadline: sooner(2) });
+    expect(windowOf(null)).toMatchObject({ open: true, deadline: sooner(2) });
     const berlin = { open: false, opensAt: new Date('2037-06-03T09:00:00Z') };
-    expect(hours('Europe/Berlin')).toMatchObject(berlin);
+    expect(windowOf('Europe/Berlin')).toMatchObject(berlin);
   });
 
   it('holds the campaign from then on, and its contacts in time zones of their own', () => {
     const { eligibility } = eligibleCampaign(slotsOf(), sooner(2), MARGIN);
     expect(eligibility).toEqual({ open: false, hold: 'WINDOW_CLOSED', until: NEXT_MORNING });
     const berlinCloses = new Date('2037-06-02T14:59:58Z');
-    const { hours } = eligibleCampaign(slotsOf(), berlinCloses, MARGIN);
-    expect(hours('Europe/Berlin').open).toBe(false);
-    expect(hours(null).open).toBe(true);
+    const { windowOf } = eligibleCampaign(slotsOf(), berlinCloses, MARGIN);
+    expect(windowOf('Europe/Berlin').open).toBe(false);
+    expect(windowOf(null).open).toBe(true);
   });
 });
 
@@ -287,25 +287,28 @@ describe('decideContacts', () => {
       new Date('2037-06-02T15:00:00Z'),
     ],
   ])('calls a contact %s', (_title, contact, columns, placeBefore) => {
-    const { attempts, notCalled } = decide([contact], columns);
+    const { attempts, uncalled } = decide([contact], columns);
     expect(attempts).toMatchObject([
       { callId: 'k1', contact: { id: 'p1' }, number: { id: 'n1' }, placeBefore },
     ]);
-    expect(notCalled.count).toBe(0);
+    expect(uncalled.count).toBe(0);
   });
 
   it('skips a contact on the do-not-call list, and calls the others', () => {
-    const { attempts, notCalled, notCalledIn } = decide([{ onDoNotCallList: true }, { id: 'p2' }]);
+    const { attempts, uncalled, uncalledCampaignIds } = decide([
+      { onDoNotCallList: true },
+      { id: 'p2' },
+    ]);
     const skip = { id: 'p1', status: 'SKIPPED', skipReason: 'DO_NOT_CALL' };
-    expect(notCalled).toMatchObject({ skipped: [skip], dropped: [], deferred: [] });
-    expect([...notCalledIn]).toEqual(['c1']);
+    expect(uncalled).toMatchObject({ skipped: [skip], dropped: [], deferred: [] });
+    expect([...uncalledCampaignIds]).toEqual(['c1']);
     expect(attempts.map(({ contact }) => contact.id)).toEqual(['p2']);
   });
 
   it('ends a contact that an earlier call has reached, unless it reached a voicemail to retry', () => {
     const voicemail = { finalCalls: [{ id: 'k0', finality: 'VOICEMAIL' as const }] };
     const end = { id: 'p1', status: 'FAILED', reason: 'NOT_RETRIED', callId: 'k0' };
-    expect(decide([voicemail]).notCalled).toMatchObject({ dropped: [end], skipped: [] });
+    expect(decide([voicemail]).uncalled).toMatchObject({ dropped: [end], skipped: [] });
     expect(decide([voicemail], { retryVoicemail: true }).attempts).toHaveLength(1);
   });
 
@@ -314,13 +317,13 @@ describe('decideContacts', () => {
     ['skips contacts in whose time zone the window never opens', NEVER, null],
   ])('%s', (_title, timezone, until) => {
     const window = timezone === TOKYO ? { startMinute: 9 * 60, endMinute: 20 * 60 } : {};
-    const { attempts, notCalled } = decide([{ timezone }, { id: 'p2', timezone }], window);
+    const { attempts, uncalled } = decide([{ timezone }, { id: 'p2', timezone }], window);
     expect(attempts).toEqual([]);
     const skip = { status: 'SKIPPED', skipReason: 'NEVER_OPEN' };
     const defer = { status: 'SCHEDULED', nextEligibleAt: until };
     const moves = ['p1', 'p2'].map((id) => ({ id, ...(until ? defer : skip) }));
-    expect(until ? notCalled.deferred : notCalled.skipped).toEqual(moves);
-    expect(notCalled.count).toBe(2);
+    expect(until ? uncalled.deferred : uncalled.skipped).toEqual(moves);
+    expect(uncalled.count).toBe(2);
   });
 
   it.each<[string, Partial<Campaign>, Partial<DueContact>[], [string[], number]]>([

@@ -95,7 +95,7 @@ describe('another dispatch cycle', () => {
     for (let again = true; again; ) {
       const result = await dispatchCalls(server.app);
       claimed.push(result.callIds.length);
-      again = result.again;
+      again = result.mayHaveMore;
     }
     expect(claimed.slice(0, 3)).toEqual([0, 0, 1]);
     expect(claimed.length).toBeLessThanOrEqual(4);

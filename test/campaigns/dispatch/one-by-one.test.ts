@@ -97,15 +97,15 @@ describe('due contacts on the do-not-call list', () => {
       operator,
       listed.map(({ phoneNumber }) => phoneNumber),
     );
-    const { callIds, notCalledIn, again } = await dispatchCalls(server.app);
-    expect({ callIds, campaigns: notCalledIn.length, again }).toEqual({
+    const { callIds, uncalledCampaignIds, mayHaveMore } = await dispatchCalls(server.app);
+    expect({ callIds, campaigns: uncalledCampaignIds.length, mayHaveMore }).toEqual({
       callIds: [],
       campaigns: 1,
-      again: true,
+      mayHaveMore: true,
     });
     const { maxConcurrentCalls } = await server.app.db.campaign.findFirstOrThrow();
     expect((await glance(operator, id)).counts.skipped).toBeLessThanOrEqual(maxConcurrentCalls);
-    await skipAhead(server.app, notCalledIn);
+    await skipAhead(server.app, uncalledCampaignIds);
     expect((await glance(operator, id)).counts).toMatchObject({ skipped: 30, pending: 2 });
     expect((await dispatchCalls(server.app)).callIds).toHaveLength(2);
     expect(await brokenRules(server)).toEqual([]);
@@ -118,7 +118,7 @@ describe('due contacts on the do-not-call list', () => {
       operator,
       contacts.map(({ phoneNumber }) => phoneNumber),
     );
-    await skipAhead(server.app, (await dispatchCalls(server.app)).notCalledIn);
+    await skipAhead(server.app, (await dispatchCalls(server.app)).uncalledCampaignIds);
     expect(await glance(operator, id)).toMatchObject({
       status: 'COMPLETED',
       counts: { skipped: 30, pending: 0 },

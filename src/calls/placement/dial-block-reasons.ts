@@ -8,7 +8,7 @@ import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 
 /** Reason why a number must not be dialed, as the end of its call. */
-export interface Objection {
+export interface DialBlockReason {
   failureCode: UserErrorCode;
   endReason: 'SYSTEM_ERROR' | 'INVALID_NUMBER';
   failure: string;
@@ -24,7 +24,7 @@ export const ON_DO_NOT_CALL_LIST = {
 } as const;
 
 /** A campaign's only caller ID may also be one of its contacts. */
-const IS_CALLER_ID: Objection = {
+const SAME_AS_CALLER_ID: DialBlockReason = {
   failureCode: 'INVALID_INPUT',
   endReason: 'INVALID_NUMBER',
   failure: 'The number is the caller ID itself. Nobody was called.',
@@ -35,12 +35,12 @@ const IS_CALLER_ID: Objection = {
  * statement that uses the claim checks the do-not-call list for all forms of a canonical number. A failing query
  * throws, so that nothing is dialed.
  */
-export async function findDialingObjection(app: App, call: Call): Promise<Objection | null> {
+export async function findDialBlockReason(app: App, call: Call): Promise<DialBlockReason | null> {
   const { phoneNumber } = call;
   if (phoneNumber === null) return null;
   const isCanonical = canonicalPhoneNumber(phoneNumber) === phoneNumber;
   if (!isCanonical && (await isListed(app, call))) return ON_DO_NOT_CALL_LIST;
-  if (canonicalPhoneNumber(phoneNumber) === call.ownNumber) return IS_CALLER_ID;
+  if (canonicalPhoneNumber(phoneNumber) === call.ownNumber) return SAME_AS_CALLER_ID;
   const checks = new Checks();
   checks.phoneNumber(phoneNumber, ['phoneNumber'], { allowPremium: false });
   const [problem] = checks.problems;
