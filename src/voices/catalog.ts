@@ -22,7 +22,7 @@ export async function syncVoices(app: App): Promise<void> {
   await withdrawUnlisted(app, listed);
 }
 
-interface Ensuring {
+interface EnsureState {
   /** Organizations that are currently getting their voices. */
   organizations: Map<string, Promise<void>>;
   /** The shared request for the voices, for which all of them wait. */
@@ -30,7 +30,7 @@ interface Ensuring {
   pausedUntil: number;
 }
 
-const ensuring = perInstance<App, Ensuring>(() => ({
+const ensureStateOf = perInstance<App, EnsureState>(() => ({
   organizations: new Map(),
   listing: null,
   pausedUntil: 0,
@@ -43,7 +43,7 @@ const ensuring = perInstance<App, Ensuring>(() => ({
  * nor add to its load.
  */
 export function ensureVoices(app: App, organizationId: string): Promise<void> {
-  const { organizations } = ensuring(app);
+  const { organizations } = ensureStateOf(app);
   let running = organizations.get(organizationId);
   if (!running) {
     running = addMissingVoices(app, organizationId).finally(() =>
@@ -59,7 +59,7 @@ async function addMissingVoices(app: App, organizationId: string): Promise<void>
     where: { organizationId, type: 'SYSTEM' },
     select: { id: true },
   });
-  const state = ensuring(app);
+  const state = ensureStateOf(app);
   if (any || app.now().getTime() < state.pausedUntil) return;
   try {
     state.listing ??= listPublicVoices(app, AbortSignal.timeout(ENSURE_TIMEOUT_MS)).finally(() => {

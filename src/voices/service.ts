@@ -5,7 +5,7 @@ import type { Prisma, Voice } from '../generated/prisma/client.ts';
 import type { VoiceType } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync, wasDeletedEarlier } from '../sync/row-lifecycle.ts';
 import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { NotReadyError } from '../sync/sync-kind.ts';
@@ -41,7 +41,7 @@ export interface VoiceFilter {
 /** Voices included in lists. A withdrawn voice is listed only while an agent uses it. */
 export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.VoiceWhereInput {
   const { search, provider, language, type, status } = filter;
-  const text = search ? { contains: literal(search), mode: 'insensitive' as const } : null;
+  const text = search ? { contains: escapeLike(search), mode: 'insensitive' as const } : null;
   return {
     ...ownedBy(viewer),
     deletedAt: null,
@@ -55,10 +55,10 @@ export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.V
         ? [
             {
               OR: [
-                { language: { equals: literal(language), mode: 'insensitive' as const } },
+                { language: { equals: escapeLike(language), mode: 'insensitive' as const } },
                 {
                   language: {
-                    startsWith: `${literal(language)}-`,
+                    startsWith: `${escapeLike(language)}-`,
                     mode: 'insensitive' as const,
                   },
                 },

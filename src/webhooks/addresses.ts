@@ -7,7 +7,7 @@ import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 type Settings = Pick<Config, 'ALLOW_PRIVATE_ADDRESSES' | 'WEBHOOK_ALLOWED_URLS'>;
 
 /** Whether an address may be used even if it is not public HTTPS. */
-export function mayReceive(config: Settings, address: string): boolean {
+export function isAllowedReceiver(config: Settings, address: string): boolean {
   if (config.ALLOW_PRIVATE_ADDRESSES) return true;
   return isAtOrBelow(config.WEBHOOK_ALLOWED_URLS ?? [], address);
 }
@@ -19,6 +19,6 @@ export function checkAddress(
   value: string | undefined,
   path: ProblemPath,
 ): string | undefined {
-  const allowPrivate = value !== undefined && mayReceive(config, value);
+  const allowPrivate = value !== undefined && isAllowedReceiver(config, value);
   return checks.url(value, path, { allowPrivate });
 }

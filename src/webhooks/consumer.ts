@@ -9,13 +9,13 @@ import { announceDeliveries } from './sender.ts';
 
 const AGENT_CHANGES: readonly EventType[] = ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'];
 const CALL_DELETED: EventType = 'CALL_DELETED';
-const FOLLOWED = [...AGENT_CHANGES, CALL_DELETED];
+const FOLLOWED_TYPES = [...AGENT_CHANGES, CALL_DELETED];
 
 export const webhookConsumer: EventConsumer = {
   name: 'webhooks',
 
   async handle(app, tx, organizationId, events) {
-    await followAgents(tx, organizationId, events);
+    await syncAgentEndpoints(tx, organizationId, events);
     await eraseDeletedCalls(tx, events);
     const endpoints = await tx.webhookEndpoint.findMany({
       where: { organizationId, disabledAt: null },
@@ -26,7 +26,7 @@ export const webhookConsumer: EventConsumer = {
 
   // Without an endpoint, only events of types that `handle` reads are followed.
   ignores: (organizationId) => Prisma.sql`
-    NOT EXISTS (SELECT FROM batch WHERE type::text = ANY(${FOLLOWED}))
+    NOT EXISTS (SELECT FROM batch WHERE type::text = ANY(${FOLLOWED_TYPES}))
     AND NOT EXISTS (
       SELECT FROM webhook_endpoints
       WHERE organization_id = ${organizationId}::uuid AND disabled_at IS NULL)`,
@@ -35,7 +35,7 @@ export const webhookConsumer: EventConsumer = {
 };
 
 /** Creates or updates the endpoint of each agent with a CRM webhook, and deletes it for agents without one. */
-async function followAgents(
+async function syncAgentEndpoints(
   tx: Tx,
   organizationId: string,
   events: readonly Event[],

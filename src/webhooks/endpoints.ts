@@ -4,7 +4,7 @@ import { type ProblemPath, userError } from '../errors.ts';
 import type { Prisma, WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
 import {
@@ -284,7 +284,7 @@ export function endpointsWhere(
 ): Prisma.WebhookEndpointWhereInput {
   const { search, enabled } = filter;
   const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
-  const text = search ? { contains: literal(search), mode: 'insensitive' as const } : null;
+  const text = search ? { contains: escapeLike(search), mode: 'insensitive' as const } : null;
   return {
     ...ownedBy(viewer),
     ...(agentId ? { agentId } : {}),

@@ -19,7 +19,7 @@ export interface Message {
   createdAt: Date;
 }
 
-interface Order {
+interface PendingMessage {
   event: Event;
   name: string;
   endpoints: readonly WebhookEndpoint[];
@@ -41,18 +41,18 @@ export interface QueueOptions {
  */
 export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Promise<number> {
   const { organizationId, replay = false } = options;
-  const orders = await stillEnabled(tx, ordersOf(options));
-  if (orders.length === 0) return 0;
-  const events = [...new Set(orders.map(({ event }) => event))];
+  const pending = await withEnabledEndpoints(tx, pendingMessagesOf(options));
+  if (pending.length === 0) return 0;
+  const events = [...new Set(pending.map(({ event }) => event))];
   const withTurns = new Set(
-    orders.filter(({ name }) => name === RESULTS_EVENT).map(({ event }) => event.callId),
+    pending.filter(({ name }) => name === RESULTS_EVENT).map(({ event }) => event.callId),
   );
-  if (replay) await keepCalls(tx, organizationId, events);
+  if (replay) await lockAgainstDeletion(tx, organizationId, events);
   const subjects = await loadSubjects(tx, organizationId, events, withTurns);
   const now = app.now();
   const messages: Message[] = [];
   const queued: { messageId: string; endpointId: string }[] = [];
-  for (const { event, name, endpoints } of orders) {
+  for (const { event, name, endpoints } of pending) {
     const data = name === RESULTS_EVENT ? resultsOf(event, subjects) : dataOf(event, subjects);
     if (!data) continue;
     const id = derivedId(`webhook/${organizationId}/${event.cursor}/${name}`, event.createdAt);
@@ -100,15 +100,18 @@ export function messageId(id: string): string {
 /**
  * Returns the orders of endpoints that are neither deleted nor disabled, and locks these until the transaction ends.
  */
-async function stillEnabled(tx: Tx, orders: readonly Order[]): Promise<Order[]> {
-  const ids = [...new Set(orders.flatMap(({ endpoints }) => endpoints.map(({ id }) => id)))];
+async function withEnabledEndpoints(
+  tx: Tx,
+  pending: readonly PendingMessage[],
+): Promise<PendingMessage[]> {
+  const ids = [...new Set(pending.flatMap(({ endpoints }) => endpoints.map(({ id }) => id)))];
   if (ids.length === 0) return [];
   const enabled = await tx.$queryRaw<{ id: string }[]>`
     SELECT id FROM webhook_endpoints WHERE id = ANY(${ids}::uuid[]) AND disabled_at IS NULL
     ORDER BY id FOR SHARE`;
   const open = new Set(enabled.map(({ id }) => id));
-  return orders
-    .map((order) => ({ ...order, endpoints: order.endpoints.filter(({ id }) => open.has(id)) }))
+  return pending
+    .map((item) => ({ ...item, endpoints: item.endpoints.filter(({ id }) => open.has(id)) }))
     .filter(({ endpoints }) => endpoints.length > 0);
 }
 
@@ -116,7 +119,11 @@ async function stillEnabled(tx: Tx, orders: readonly Order[]): Promise<Order[]> 
  * Keeps calls from being deleted until the transaction ends, so that their deletion also erases what it has queued. The
  * consumer of the event log needs no lock: it reads a deletion only after what it has queued.
  */
-async function keepCalls(tx: Tx, organizationId: string, events: readonly Event[]): Promise<void> {
+async function lockAgainstDeletion(
+  tx: Tx,
+  organizationId: string,
+  events: readonly Event[],
+): Promise<void> {
   const ids = [...new Set(events.map(({ callId }) => callId).filter((id) => id !== null))];
   await tx.$queryRaw`
     SELECT 1 FROM calls WHERE id = ANY(${ids}::uuid[]) AND organization_id = ${organizationId}::uuid
@@ -136,22 +143,24 @@ async function requeue(
     WHERE d.message_id = q.message_id AND d.endpoint_id = q.endpoint_id`;
 }
 
-function ordersOf({ events, endpoints, replay }: QueueOptions): Order[] {
-  const orders: Order[] = [];
+function pendingMessagesOf({ events, endpoints, replay }: QueueOptions): PendingMessage[] {
+  const pending: PendingMessage[] = [];
   for (const event of events) {
     const open = endpoints.filter(({ startCursor }) => replay || startCursor < event.cursor);
     for (const name of eventNamesOf(event.type)) {
-      const wanting = open.filter((endpoint) => wants(endpoint, name) && !isAbout(event, endpoint));
-      if (wanting.length > 0) orders.push({ event, name, endpoints: wanting });
+      const subscribed = open.filter(
+        (endpoint) => isSubscribed(endpoint, name) && !isAbout(event, endpoint),
+      );
+      if (subscribed.length > 0) pending.push({ event, name, endpoints: subscribed });
     }
     if (!mayTriggerResults(event.type)) continue;
     const crm = open.filter(({ agentId }) => agentId !== null && agentId === event.agentId);
-    if (crm.length > 0) orders.push({ event, name: RESULTS_EVENT, endpoints: crm });
+    if (crm.length > 0) pending.push({ event, name: RESULTS_EVENT, endpoints: crm });
   }
-  return orders;
+  return pending;
 }
 
-function wants({ agentId, eventTypes }: WebhookEndpoint, name: string): boolean {
+function isSubscribed({ agentId, eventTypes }: WebhookEndpoint, name: string): boolean {
   return agentId === null && (eventTypes.length === 0 || eventTypes.includes(name));
 }
 

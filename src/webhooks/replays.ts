@@ -11,7 +11,7 @@ import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sender.ts';
 
 const BATCH = 200;
-const AGAIN = { status: 'PENDING', tries: 0, finishedAt: null } as const;
+const REQUEUED = { status: 'PENDING', tries: 0, finishedAt: null } as const;
 
 /** Queues a delivery again with the same event ID, regardless of its status. */
 export async function replayWebhookDelivery(
@@ -31,7 +31,7 @@ export async function replayWebhookDelivery(
     requireEnabled(await lockEndpoint(tx, viewer, found.endpointId));
     return tx.webhookDelivery.update({
       where: { id: found.id },
-      data: { ...AGAIN, nextAttemptAt: app.now() },
+      data: { ...REQUEUED, nextAttemptAt: app.now() },
     });
   });
   announceDeliveries(app);
@@ -51,7 +51,7 @@ export async function replayFailedWebhooks(
     requireEnabled(webhookEndpoint, path);
     const { count } = await tx.webhookDelivery.updateMany({
       where: { endpointId: id, status: 'EXHAUSTED' },
-      data: { ...AGAIN, nextAttemptAt: app.now() },
+      data: { ...REQUEUED, nextAttemptAt: app.now() },
     });
     return { webhookEndpoint, deliveryCount: count };
   });

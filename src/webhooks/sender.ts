@@ -8,7 +8,7 @@ import { Prisma } from '../generated/prisma/client.ts';
 import { newId } from '../infra/ids.ts';
 import { guardedPost } from '../infra/outgoing/guarded-post.ts';
 import { perInstance } from '../infra/per-instance.ts';
-import { mayReceive } from './addresses.ts';
+import { isAllowedReceiver } from './addresses.ts';
 import { type AttemptResult, recordAttempt } from './attempts.ts';
 import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
 import { messageId } from './messages.ts';
@@ -18,16 +18,16 @@ import { webhookHeaders } from './signature.ts';
 /** Bus topic that announces queued deliveries to the processes that send them. */
 const WEBHOOKS_TOPIC = 'webhooks';
 
-const LANE = 5;
+const MAX_REQUESTS_PER_ENDPOINT = 5;
 /** Number of consecutive failures after which an endpoint gets only one delivery at a time. */
 const FAILURES_BEFORE_PROBING = 10;
 /** Maximum number of concurrent requests in a process. Endpoints that keep failing share half of them. */
 const MAX_REQUESTS = 500;
 /** Number of endpoints for which deliveries are claimed concurrently. */
-const CLAIMS = 10;
+const CLAIM_CONCURRENCY = 10;
 /** Time by which a claim outlasts the timeout of the request. */
 const CLAIM_MARGIN_SECONDS = 15;
-const MAX_ANSWER_BYTES = 1_024;
+const MAX_RESPONSE_BYTES = 1_024;
 
 /** Wakes the senders of every process. Call it after the commit. */
 export function announceDeliveries(app: App): void {
@@ -41,7 +41,7 @@ export function startSender(app: App): void {
 
 /** Sends due deliveries: retries, and deliveries whose announcement was lost. */
 export async function sendDueDeliveries(app: App): Promise<void> {
-  sender(app).look();
+  sender(app).sendDue();
 }
 
 /** SQL condition: whether a delivery is due. */
@@ -58,8 +58,8 @@ class Sender {
   /** Number of these requests that belong to endpoints that keep failing. */
   #probes = 0;
   #requests = 0;
-  #looking = false;
-  #again = false;
+  #isSending = false;
+  #sendAgain = false;
 
   constructor(app: App) {
     this.#app = app;
@@ -67,30 +67,30 @@ class Sender {
 
   start(): void {
     const { bus, closing } = this.#app;
-    const stopListening = bus.subscribe(WEBHOOKS_TOPIC, () => this.look());
+    const stopListening = bus.subscribe(WEBHOOKS_TOPIC, () => this.sendDue());
     closing.addEventListener('abort', stopListening);
   }
 
   /** Fills the lanes of all endpoints that have due deliveries. Runs do not overlap. */
-  look(): void {
+  sendDue(): void {
     if (this.#app.closing.aborted) return;
-    this.#again = true;
-    if (this.#looking) return;
-    this.#looking = true;
+    this.#sendAgain = true;
+    if (this.#isSending) return;
+    this.#isSending = true;
     this.#app.background('sendWebhooks', async () => {
       try {
-        while (this.#again && !this.#app.closing.aborted) {
-          this.#again = false;
+        while (this.#sendAgain && !this.#app.closing.aborted) {
+          this.#sendAgain = false;
           const due = await dueEndpoints(this.#app);
-          for (let start = 0; start < due.length; start += CLAIMS) {
-            const some = due.slice(start, start + CLAIMS);
-            await Promise.all(some.map((endpoint) => this.#fill(endpoint)));
+          for (let start = 0; start < due.length; start += CLAIM_CONCURRENCY) {
+            const batch = due.slice(start, start + CLAIM_CONCURRENCY);
+            await Promise.all(batch.map((endpoint) => this.#fill(endpoint)));
           }
         }
       } catch (error) {
         this.#app.failures.record('sendWebhooks', error);
       } finally {
-        this.#looking = false;
+        this.#isSending = false;
       }
     });
   }
@@ -98,37 +98,37 @@ class Sender {
   /** Claims as many deliveries as the lane has room for, and sends them. */
   async #fill(endpoint: Endpoint): Promise<void> {
     if (this.#app.closing.aborted) return;
-    const probing = endpoint.consecutiveFailures >= FAILURES_BEFORE_PROBING;
+    const isProbing = endpoint.consecutiveFailures >= FAILURES_BEFORE_PROBING;
     const busy = this.#lanes.get(endpoint.id) ?? 0;
-    const room = Math.min(
-      (probing ? 1 : LANE) - busy,
+    const capacity = Math.min(
+      (isProbing ? 1 : MAX_REQUESTS_PER_ENDPOINT) - busy,
       MAX_REQUESTS - this.#requests,
-      probing ? MAX_REQUESTS / 2 - this.#probes : LANE,
+      isProbing ? MAX_REQUESTS / 2 - this.#probes : MAX_REQUESTS_PER_ENDPOINT,
     );
-    if (room <= 0) return;
+    if (capacity <= 0) return;
     // The room is taken before the statement, since lanes are filled concurrently.
-    this.#lanes.set(endpoint.id, busy + room);
-    this.#requests += room;
-    if (probing) this.#probes += room;
+    this.#lanes.set(endpoint.id, busy + capacity);
+    this.#requests += capacity;
+    if (isProbing) this.#probes += capacity;
     let claimed: ClaimedDelivery[] = [];
     try {
-      claimed = await claim(this.#app, endpoint.id, room);
+      claimed = await claim(this.#app, endpoint.id, capacity);
     } finally {
-      this.#leave(endpoint.id, room - claimed.length, probing);
+      this.#releaseSlots(endpoint.id, capacity - claimed.length, isProbing);
     }
     for (const delivery of claimed) {
-      this.#app.background('sendWebhook', () => this.#send(endpoint, delivery, probing));
+      this.#app.background('sendWebhook', () => this.#send(endpoint, delivery, isProbing));
     }
   }
 
-  async #send(endpoint: Endpoint, delivery: ClaimedDelivery, probing: boolean): Promise<void> {
+  async #send(endpoint: Endpoint, delivery: ClaimedDelivery, isProbing: boolean): Promise<void> {
     try {
       await sendDelivery(this.#app, endpoint, delivery);
     } catch (error) {
       // The claim expires, and the delivery is sent again.
       this.#app.failures.record('sendWebhook', error);
     } finally {
-      this.#leave(endpoint.id, 1, probing);
+      this.#releaseSlots(endpoint.id, 1, isProbing);
     }
     try {
       const [next] = await dueEndpoints(this.#app, endpoint.id);
@@ -138,10 +138,10 @@ class Sender {
     }
   }
 
-  /** Gives back the room of requests that ended or were not needed. */
-  #leave(endpointId: string, count: number, probing: boolean): void {
+  /** Gives back the capacity of requests that ended or were not needed. */
+  #releaseSlots(endpointId: string, count: number, isProbing: boolean): void {
     this.#requests -= count;
-    if (probing) this.#probes -= count;
+    if (isProbing) this.#probes -= count;
     const left = (this.#lanes.get(endpointId) ?? 0) - count;
     if (left > 0) this.#lanes.set(endpointId, left);
     else this.#lanes.delete(endpointId);
@@ -201,8 +201,8 @@ async function sendDelivery(
     headers: webhookHeaders({ id, body: delivery.body }, secrets, startedAt),
     body: delivery.body,
     timeoutMs: app.config.WEBHOOK_TIMEOUT_SECONDS * 1000,
-    maxAnswerBytes: MAX_ANSWER_BYTES,
-    allowPrivate: mayReceive(app.config, endpoint.url),
+    maxResponseBytes: MAX_RESPONSE_BYTES,
+    allowPrivate: isAllowedReceiver(app.config, endpoint.url),
     signal: app.closing,
   });
   if (app.closing.aborted && answer.status === null) {
