@@ -160,7 +160,7 @@ export function readErrorBody(
     return { detail: fallback, fieldErrors: {} };
   }
   const complaints = new Map<string, string[]>();
-  collectComplaints(body, [], complaints);
+  collectFieldErrors(body, [], complaints);
   const [first] = complaints.values();
   const detail = complaints.get('detail')?.[0] ?? first?.[0] ?? fallback;
   complaints.delete('');
@@ -171,17 +171,17 @@ export function readErrorBody(
   };
 }
 
-function collectComplaints(value: unknown, path: string[], into: Map<string, string[]>): void {
+function collectFieldErrors(value: unknown, path: string[], into: Map<string, string[]>): void {
   if (path.length > 10 || into.size > 100) return;
   if (typeof value === 'string') {
     const key = path.join('.');
     into.set(key, [...(into.get(key) ?? []), value]);
   } else if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) {
-      collectComplaints(item, typeof item === 'string' ? path : [...path, String(index)], into);
+      collectFieldErrors(item, typeof item === 'string' ? path : [...path, String(index)], into);
     }
   } else if (typeof value === 'object' && value !== null) {
-    for (const [key, item] of Object.entries(value)) collectComplaints(item, [...path, key], into);
+    for (const [key, item] of Object.entries(value)) collectFieldErrors(item, [...path, key], into);
   }
 }
 

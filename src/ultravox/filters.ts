@@ -1,5 +1,5 @@
 /** Filters of the lists of Ultravox. */
-import type { Open, Ownership } from './wire.ts';
+import type { OpenEnum, Ownership } from './wire.ts';
 
 export interface PageFilter {
   cursor?: string | undefined;
@@ -26,14 +26,14 @@ export interface CallFilter extends PageFilter {
   search?: string | undefined;
   /** All pairs must match. */
   metadata?: Readonly<Record<string, string>> | undefined;
-  sort?: Open<'created' | '-created'> | undefined;
+  sort?: OpenEnum<'created' | '-created'> | undefined;
 }
 
 export interface ToolFilter extends PageFilter {
   ownership?: Ownership | undefined;
   search?: string | undefined;
   sortOrder?:
-    | Open<
+    | OpenEnum<
         | 'default'
         | 'display'
         | 'alphabetic'

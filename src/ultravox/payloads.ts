@@ -7,7 +7,7 @@
 // Vocabulary
 
 /** A known value, or one that Ultravox has added since. */
-export type Open<Known extends string> = Known | (string & {});
+export type OpenEnum<Known extends string> = Known | (string & {});
 
 /** A message: every member may be unset. `undefined` is accepted because JSON drops it. */
 export type MessageOf<T> = { [K in keyof T]?: T[K] | undefined };
@@ -19,20 +19,20 @@ export type Timestamp = string;
 export type Metadata = Record<string, string>;
 export type JsonObject = Record<string, unknown>;
 
-export type MessageMedium = Open<
+export type MessageMedium = OpenEnum<
   'MESSAGE_MEDIUM_UNSPECIFIED' | 'MESSAGE_MEDIUM_VOICE' | 'MESSAGE_MEDIUM_TEXT'
 >;
-export type MessageRole = Open<
+export type MessageRole = OpenEnum<
   | 'MESSAGE_ROLE_UNSPECIFIED'
   | 'MESSAGE_ROLE_USER'
   | 'MESSAGE_ROLE_AGENT'
   | 'MESSAGE_ROLE_TOOL_CALL'
   | 'MESSAGE_ROLE_TOOL_RESULT'
 >;
-export type EndReason = Open<
+export type EndReason = OpenEnum<
   'unjoined' | 'hangup' | 'agent_hangup' | 'timeout' | 'connection_error' | 'system_error'
 >;
-export type BillingStatus = Open<
+export type BillingStatus = OpenEnum<
   | 'BILLING_STATUS_UNSPECIFIED'
   | 'BILLING_STATUS_PENDING'
   | 'BILLING_STATUS_FREE_CONSOLE'
@@ -43,7 +43,7 @@ export type BillingStatus = Open<
   | 'BILLING_STATUS_BILLED'
   | 'BILLING_STATUS_REFUNDED'
 >;
-export type SipTerminationReason = Open<
+export type SipTerminationReason = OpenEnum<
   | 'SIP_TERMINATION_NORMAL'
   | 'SIP_TERMINATION_INVALID_NUMBER'
   | 'SIP_TERMINATION_TIMEOUT'
@@ -54,25 +54,25 @@ export type SipTerminationReason = Open<
   | 'SIP_TERMINATION_UNKNOWN'
 >;
 /** Spelled differently in responses: see `Call.retentionPolicy`. */
-export type RequestedRetentionPolicy = Open<
+export type RequestedRetentionPolicy = OpenEnum<
   | 'CALL_RETENTION_POLICY_UNSPECIFIED'
   | 'CALL_RETENTION_POLICY_RETAIN'
   | 'CALL_RETENTION_POLICY_AUTO_DELETE'
 >;
-export type EndBehavior = Open<
+export type EndBehavior = OpenEnum<
   'END_BEHAVIOR_UNSPECIFIED' | 'END_BEHAVIOR_HANG_UP_SOFT' | 'END_BEHAVIOR_HANG_UP_STRICT'
 >;
-export type DtmfUrgency = Open<
+export type DtmfUrgency = OpenEnum<
   'URGENCY_UNSPECIFIED' | 'URGENCY_IMMEDIATE' | 'URGENCY_SOON' | 'URGENCY_LATER'
 >;
-export type ParameterLocation = Open<
+export type ParameterLocation = OpenEnum<
   | 'PARAMETER_LOCATION_UNSPECIFIED'
   | 'PARAMETER_LOCATION_QUERY'
   | 'PARAMETER_LOCATION_PATH'
   | 'PARAMETER_LOCATION_HEADER'
   | 'PARAMETER_LOCATION_BODY'
 >;
-export type KnownValue = Open<
+export type KnownValue = OpenEnum<
   | 'KNOWN_PARAM_UNSPECIFIED'
   | 'KNOWN_PARAM_CALL_ID'
   | 'KNOWN_PARAM_CONVERSATION_HISTORY'
@@ -83,27 +83,27 @@ export type KnownValue = Open<
   | 'KNOWN_PARAM_THREAD_STATES'
   | 'KNOWN_PARAM_CALL_METADATA'
 >;
-export type AgentReaction = Open<
+export type AgentReaction = OpenEnum<
   | 'AGENT_REACTION_UNSPECIFIED'
   | 'AGENT_REACTION_SPEAKS'
   | 'AGENT_REACTION_LISTENS'
   | 'AGENT_REACTION_SPEAKS_ONCE'
 >;
-export type CorpusStatus = Open<
+export type CorpusStatus = OpenEnum<
   | 'CORPUS_STATUS_UNSPECIFIED'
   | 'CORPUS_STATUS_EMPTY'
   | 'CORPUS_STATUS_INITIALIZING'
   | 'CORPUS_STATUS_READY'
   | 'CORPUS_STATUS_UPDATING'
 >;
-export type SourceStatus = Open<
+export type SourceStatus = OpenEnum<
   | 'SOURCE_STATUS_UNSPECIFIED'
   | 'SOURCE_STATUS_INITIALIZING'
   | 'SOURCE_STATUS_READY'
   | 'SOURCE_STATUS_UPDATING'
 >;
-export type Ownership = Open<'public' | 'private'>;
-export type WebhookEvent = Open<'call.started' | 'call.joined' | 'call.ended' | 'call.billed'>;
+export type Ownership = OpenEnum<'public' | 'private'>;
+export type WebhookEvent = OpenEnum<'call.started' | 'call.joined' | 'call.ended' | 'call.billed'>;
 
 // ---------------------------------------------------------------------------------------------
 // Messages: media of a call
@@ -170,7 +170,9 @@ export type DataConnectionConfig = MessageOf<{
   headers: Record<string, string>;
   audioConfig: MessageOf<{
     sampleRate: number;
-    channelMode: Open<'CHANNEL_MODE_UNSPECIFIED' | 'CHANNEL_MODE_MIXED' | 'CHANNEL_MODE_SEPARATED'>;
+    channelMode: OpenEnum<
+      'CHANNEL_MODE_UNSPECIFIED' | 'CHANNEL_MODE_MIXED' | 'CHANNEL_MODE_SEPARATED'
+    >;
   }>;
   dataMessages: EnabledDataMessages;
 }>;
@@ -259,7 +261,7 @@ export type ExternalVoice = MessageOf<{
     responseWordsPerMinute: number;
     responseMimeType: string;
     jsonAudioFieldPath: string;
-    jsonByteEncoding: Open<
+    jsonByteEncoding: OpenEnum<
       'JSON_BYTE_ENCODING_UNSPECIFIED' | 'JSON_BYTE_ENCODING_BASE64' | 'JSON_BYTE_ENCODING_HEX'
     >;
   }>;

@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Attempt } from './attempt.ts';
 import { UltravoxError } from './error.ts';
 
-const ATTEMPTS = 3;
-const LONGEST_WAIT_SECONDS = 5;
+const MAX_ATTEMPTS = 3;
+const MAX_WAIT_SECONDS = 5;
 
 /** Calls `run` with the number of the attempt, starting at 1. `backoffMs` is the first pause; it doubles. */
 export async function withRetries<Result>(
@@ -16,7 +16,8 @@ export async function withRetries<Result>(
     try {
       return await run(number);
     } catch (error) {
-      if (attempt.method !== 'GET' || number === ATTEMPTS || attempt.signal?.aborted) throw error;
+      if (attempt.method !== 'GET' || number === MAX_ATTEMPTS || attempt.signal?.aborted)
+        throw error;
       const pauseMs = pauseBefore(error, backoffMs * 2 ** (number - 1));
       if (pauseMs === null) throw error;
       try {
@@ -35,7 +36,7 @@ function pauseBefore(error: unknown, backoffMs: number): number | null {
   const jittered = backoffMs * (0.5 + Math.random());
   if (status === 429 || status === 503) {
     if (retryAfterSeconds !== null) {
-      return retryAfterSeconds <= LONGEST_WAIT_SECONDS ? retryAfterSeconds * 1000 : null;
+      return retryAfterSeconds <= MAX_WAIT_SECONDS ? retryAfterSeconds * 1000 : null;
     }
     return status === 503 ? jittered : null;
   }

@@ -14,7 +14,7 @@ import type {
   CallTemplate,
   ExternalVoice,
   MessageOf,
-  Open,
+  OpenEnum,
   Ownership,
   WebhookEvent,
 } from './payloads.ts';
@@ -123,7 +123,7 @@ export const voiceSchema = extensible({
   previewUrl: orNull(z.string()),
   ownership: orElse(openEnum<Ownership>(), 'private'),
   billingStyle: orNull(
-    openEnum<Open<'VOICE_BILLING_STYLE_INCLUDED' | 'VOICE_BILLING_STYLE_EXTERNAL'>>(),
+    openEnum<OpenEnum<'VOICE_BILLING_STYLE_INCLUDED' | 'VOICE_BILLING_STYLE_EXTERNAL'>>(),
   ),
   provider: orNull(z.string()),
   definition: orNull(messageOf<ExternalVoice>()),
@@ -150,7 +150,7 @@ export const webhookSchema = extensible({
   /** Returned in plain text: treat the whole object as a secret. */
   secrets: orElse(z.array(z.string()), []),
   events: z.array(openEnum<WebhookEvent>()),
-  status: orElse(openEnum<Open<'normal' | 'unhealthy'>>(), 'normal'),
+  status: orElse(openEnum<OpenEnum<'normal' | 'unhealthy'>>(), 'normal'),
   lastStatusChange: orNull(timestamp),
   recentFailures: orElse(z.array(extensible({ timestamp, failure: z.string() })), []),
 });
