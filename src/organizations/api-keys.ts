@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { ApiKey, ApiKeyScope, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { parseAddressRange } from '../infra/outgoing/addresses.ts';
 import { newObjectId, ownedBy, secretBytes, type Viewer } from '../viewer.ts';
 import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
@@ -171,7 +171,7 @@ export function apiKeysWhere(
     : { OR: [{ expiresAt: null }, { expiresAt: { gt: now } }] };
   return {
     ...ownedBy(viewer),
-    ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
+    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
     ...(typeof revoked === 'boolean' ? { revokedAt: revoked ? { not: null } : null } : {}),
     ...(typeof expired === 'boolean' ? isExpired : {}),
   };

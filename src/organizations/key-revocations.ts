@@ -5,20 +5,20 @@ import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
 
 export interface KeyUser {
   /** Called when the key is no longer accepted, possibly more than once. */
-  refuse(): void;
+  onCredentialEnded(): void;
 }
 
 /** Users by key, with one bus listener for all, since thousands may use the same key. */
 const usersOf = perInstance((app: App) => {
   const users = new Map<string, Set<KeyUser>>();
   app.bus.subscribe(API_KEY_REVOKED_TOPIC, (apiKeyId) => {
-    for (const user of [...(users.get(String(apiKeyId)) ?? [])]) user.refuse();
+    for (const user of [...(users.get(String(apiKeyId)) ?? [])]) user.onCredentialEnded();
   });
   return users;
 });
 
 /**
- * Calls `refuse` as soon as this process learns that the key was revoked, until `stopWatchingKey`. The message may be
+ * Calls `onCredentialEnded` as soon as this process learns that the key was revoked, until `stopWatchingKey`. The message may be
  * lost.
  */
 export function watchKey(app: App, apiKeyId: string, user: KeyUser): void {

@@ -18,37 +18,37 @@ export function health(
   app: Pick<App, 'failures'>,
   countFailedWebhooks: () => Promise<number>,
 ): PlainEndpoint {
-  let asking: Promise<PlainResponse> | null = null;
-  let latest: { answer: PlainResponse; at: number } | null = null;
+  let running: Promise<PlainResponse> | null = null;
+  let latest: { response: PlainResponse; at: number } | null = null;
 
-  async function ask(): Promise<PlainResponse> {
-    let answer: PlainResponse;
+  async function check(): Promise<PlainResponse> {
+    let response: PlainResponse;
     try {
       const failedWebhooks = await countFailedWebhooks();
-      answer = respond(200, { status: 'ok', failedWebhooks });
+      response = respond(200, { status: 'ok', failedWebhooks });
     } catch (error) {
       app.failures.record('health', error);
-      answer = respond(503, { status: 'unavailable' });
+      response = respond(503, { status: 'unavailable' });
     }
-    latest = { answer, at: performance.now() };
-    asking = null;
-    return answer;
+    latest = { response, at: performance.now() };
+    running = null;
+    return response;
   }
 
   return async () => {
-    if (latest && performance.now() - latest.at < MAX_AGE_MS) return latest.answer;
-    asking ??= inTime(ask());
-    return asking;
+    if (latest && performance.now() - latest.at < MAX_AGE_MS) return latest.response;
+    running ??= withTimeout(check());
+    return running;
   };
 }
 
 /** Limits the wait to TIMEOUT_MS. After that, all requests get 503 immediately until the query ends. */
-async function inTime(answer: Promise<PlainResponse>): Promise<PlainResponse> {
+async function withTimeout(response: Promise<PlainResponse>): Promise<PlainResponse> {
   const stop = new AbortController();
   const late = pause(TIMEOUT_MS, respond(503, { status: 'unavailable' }), { signal: stop.signal });
   late.catch(() => undefined);
   try {
-    return await Promise.race([answer, late]);
+    return await Promise.race([response, late]);
   } finally {
     stop.abort();
   }

@@ -7,14 +7,14 @@ import type { Services } from './authentication.ts';
 import { ASSETS_PATH, type GraphiQLSettings } from './graphiql/graphiql.ts';
 import { createPage, wantsPage } from './graphiql/page.ts';
 import { createGraphQLEndpoint } from './http/graphql-endpoint.ts';
-import { answerMalformedRequests } from './http/malformed-requests.ts';
+import { handleMalformedRequests } from './http/malformed-requests.ts';
 import { type PlainEndpoint, runPlainEndpoint } from './http/plain-endpoint.ts';
 import { createRouter, type Router } from './http/router.ts';
 import { closeStalledConnections } from './http/stalled-connections.ts';
 import { createConcurrencyLimits } from './limits/concurrency-limits.ts';
 import { connectLimitStore } from './limits/limit-store.ts';
 import { createRateLimits } from './limits/rate-limits.ts';
-import { asksForSocket, attachSockets } from './sockets/sockets.ts';
+import { attachSockets, isSocketUpgrade } from './sockets/sockets.ts';
 
 /**
  * Longer than load balancers and clients keep idle connections, so that they close them first and never
@@ -70,9 +70,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     .on('OPTIONS', '/graphql', graphql.handle);
   addPlainRoutes(router, options);
 
-  const server = createServer({ shouldUpgradeCallback: asksForSocket }, router.handle);
+  const server = createServer({ shouldUpgradeCallback: isSocketUpgrade }, router.handle);
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
-  answerMalformedRequests(server);
+  handleMalformedRequests(server);
   const stopWatching = closeStalledConnections(server);
   const sockets = attachSockets({ services, server, operations: graphql.operations });
   const { PORT, HOST } = app.config;

@@ -278,7 +278,7 @@ describe('callEvents with many subscribers', () => {
     const received: bigint[] = [];
     let isBehind = false;
     const member: GroupMember = {
-      refuse: () => undefined,
+      onCredentialEnded: () => undefined,
       receive({ messages }) {
         if (!isBehind) received.push(...messages.map(({ cursor }) => cursor));
       },
@@ -319,7 +319,7 @@ describe('callEvents with many subscribers', () => {
     const behind: string[] = [];
     const received: string[] = [];
     const member = (name: string): GroupMember => ({
-      refuse: () => undefined,
+      onCredentialEnded: () => undefined,
       receive({ messages }) {
         const cursors = messages.map(({ cursor }) => cursor);
         if (name === 'broken' && cursors.includes(2n)) throw new Error('a broken transport');

@@ -1,6 +1,6 @@
 /** Decides whether an operation may run, before it starts. */
 import { type ExecutionArgs, type GraphQLSchema, OperationTypeNode } from 'graphql';
-import { mayUse, notAllowed } from '../../graphql/scopes.ts';
+import { forbiddenError, mayUse } from '../../graphql/scopes.ts';
 import type { Viewer } from '../../viewer.ts';
 import type { RequestContext } from '../authentication.ts';
 import { checkListSizes } from '../limits/list-sizes.ts';
@@ -53,7 +53,7 @@ function checkAuthorized(
     const field = root?.getFields()[name];
     return field && !mayUse(viewer, field);
   });
-  if (allRefused || !viewer) throw notAllowed(viewer, `${root?.name}.${refused}`);
+  if (allRefused || !viewer) throw forbiddenError(viewer, `${root?.name}.${refused}`);
 }
 
 /** The budget of the operation and its minimum charge: each mutation counts as one. */

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { App } from '../../app.ts';
 import { newId } from '../../infra/ids.ts';
 import { clientAddress, type Services } from '../authentication.ts';
-import { sendRefusal } from '../http/http-responses.ts';
+import { sendError } from '../http/http-responses.ts';
 import { ASSETS_PATH, createGraphiQL, type GraphiQLSettings } from './graphiql.ts';
 
 export function wantsPage(request: IncomingMessage): boolean {
@@ -58,9 +58,7 @@ export function createPage({ app, rateLimits }: Services, settings: GraphiQLSett
   const refusing =
     (handle: Page['html']): Page['html'] =>
     (request, response) =>
-      handle(request, response).catch((error: unknown) =>
-        sendRefusal(app, response, error, newId()),
-      );
+      handle(request, response).catch((error: unknown) => sendError(app, response, error, newId()));
   return { html: refusing(answer), asset: refusing(answerAsset) };
 }
 

@@ -3,7 +3,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
-import { notAllowed, scopesOf } from '../../graphql/scopes.ts';
+import { forbiddenError, scopesOf } from '../../graphql/scopes.ts';
 import {
   type Caller,
   clientAddress,
@@ -28,10 +28,10 @@ import { createDocumentCache } from '../limits/document-limits.ts';
 import { schema } from '../schema.ts';
 import { checkAccept } from './accept.ts';
 import { eventStreamPlugin } from './event-stream.ts';
-import { isGone, sendRefusal, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
-import { createJsonAnswers, knownResultPlugin, setKnownResult } from './json-answers.ts';
+import { createEventStreamResponder } from './event-stream-responder.ts';
+import { isDisconnected, sendError, setApiHeaders, setPreflightHeaders } from './http-responses.ts';
+import { createJsonResponder, existingResultPlugin, setExistingResult } from './json-responder.ts';
 import { type GraphQLParams, mediaTypeOf, paramsOfBody, paramsOfQuery } from './request-params.ts';
-import { createStreamAnswers } from './stream-answers.ts';
 import type { UploadFiles } from './upload-files.ts';
 import { readUpload } from './uploads.ts';
 
@@ -66,10 +66,10 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   const subscribe = createSubscribe(services);
   const yoga = createYogaOf(services, contexts, { execute, subscribe });
   const documents = createDocuments(yoga, services.rateLimits);
-  const answerJson = createJsonAnswers(execute);
-  const streams = createStreamAnswers(subscribe);
+  const respondWithJson = createJsonResponder(execute);
+  const streams = createEventStreamResponder(subscribe);
 
-  async function answer(
+  async function respond(
     request: IncomingMessage,
     response: ServerResponse,
     requestId: string,
@@ -81,25 +81,25 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
       return;
     }
     const context = await identify(services, request, requestId);
-    if (isGone(response)) return;
+    if (isDisconnected(response)) return;
     const { params, files } = await readParams(services, request, context);
     if (files) response.once('close', () => files.release());
-    if (isGone(response)) {
+    if (isDisconnected(response)) {
       files?.release();
       return;
     }
     const complete = withRequest(context, request, params, files);
     const viewer = complete instanceof GraphQLError ? null : complete.viewer;
     const found = await documents.read(params.query, viewer);
-    if (isGone(response)) return;
+    if (isDisconnected(response)) return;
     let isStream = false;
-    if (!('document' in found)) setKnownResult(request, { errors: found });
-    else if (complete instanceof GraphQLError) setKnownResult(request, { errors: [complete] });
+    if (!('document' in found)) setExistingResult(request, { errors: found });
+    else if (complete instanceof GraphQLError) setExistingResult(request, { errors: [complete] });
     else {
       const known = { ...params, document: found.document };
       const isJson = request.method === 'POST' && mediaTypeOf(request) === 'json';
-      if (isJson && (await answerJson(response, known, complete))) return;
-      if (await streams.answer(response, known, complete)) return;
+      if (isJson && (await respondWithJson(response, known, complete))) return;
+      if (await streams.respond(response, known, complete)) return;
       isStream = isSubscriptionOperation(found.document, params.operationName) === true;
       contexts.set(request, complete);
     }
@@ -114,9 +114,9 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
     async handle(request, response) {
       const requestId = randomUUIDv7();
       try {
-        await answer(request, response, requestId);
+        await respond(request, response, requestId);
       } catch (error) {
-        sendRefusal(services.app, response, error, requestId);
+        sendError(services.app, response, error, requestId);
       }
     },
     endStreams: () => streams.close(),
@@ -144,7 +144,7 @@ function createYogaOf(
       // A cached error would bypass our translation.
       errorCache: { get: () => undefined, set: () => undefined },
     },
-    plugins: [knownResultPlugin(), eventStreamPlugin(), executionPlugin(services, operations)],
+    plugins: [existingResultPlugin(), eventStreamPlugin(), executionPlugin(services, operations)],
     context: ({ req }) => {
       const found = contexts.get(req);
       if (!found) throw new Error('The request has no context');
@@ -185,7 +185,7 @@ async function readParams(
   }
   if (context instanceof GraphQLError) throw context;
   // Only mutations have file arguments, and all of those require WRITE.
-  if (!viewer || !scopesOf(viewer).write) throw notAllowed(viewer, 'uploads');
+  if (!viewer || !scopesOf(viewer).write) throw forbiddenError(viewer, 'uploads');
   const release = concurrency.beginUpload(viewer);
   try {
     const upload = await readUpload(request);

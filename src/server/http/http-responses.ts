@@ -40,24 +40,24 @@ export function setPreflightHeaders(request: IncomingMessage, response: ServerRe
 }
 
 /** Whether the client has closed the connection. */
-export function isGone(response: ServerResponse): boolean {
+export function isDisconnected(response: ServerResponse): boolean {
   return response.destroyed || response.closed || response.req.errored !== null;
 }
 
 /** Sends an error as a GraphQL response, with its status and headers. */
-export function sendRefusal(
+export function sendError(
   app: App,
   response: ServerResponse,
   error: unknown,
   requestId: string,
 ): void {
-  if (isGone(response)) return;
+  if (isDisconnected(response)) return;
   if (response.headersSent) {
     response.destroy();
     return;
   }
-  const refusal = toGraphQLError(error, requestId, app.log);
-  const { http, ...extensions } = refusal.extensions as Record<string, unknown> & {
+  const graphqlError = toGraphQLError(error, requestId, app.log);
+  const { http, ...extensions } = graphqlError.extensions as Record<string, unknown> & {
     http?: { status: number; headers?: Record<string, string> };
   };
   setApiHeaders(response, requestId);
@@ -69,7 +69,7 @@ export function sendRefusal(
     'content-type': `${type}; charset=utf-8`,
     ...http?.headers,
   });
-  response.end(JSON.stringify({ errors: [{ message: refusal.message, extensions }] }));
+  response.end(JSON.stringify({ errors: [{ message: graphqlError.message, extensions }] }));
   linger(response.req);
 }
 

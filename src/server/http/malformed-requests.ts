@@ -2,18 +2,18 @@
 import { maxHeaderSize, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-interface Answer {
+interface ErrorResponse {
   status: string;
   code: string;
   message: string;
 }
 
-const MALFORMED: Answer = {
+const MALFORMED: ErrorResponse = {
   status: '400 Bad Request',
   code: 'BAD_REQUEST',
   message: 'The request is not valid HTTP/1.1.',
 };
-const ANSWERS: Record<string, Answer> = {
+const RESPONSES: Record<string, ErrorResponse> = {
   HPE_HEADER_OVERFLOW: {
     status: '431 Request Header Fields Too Large',
     code: 'REQUEST_ENTITY_TOO_LARGE',
@@ -26,16 +26,16 @@ const ANSWERS: Record<string, Answer> = {
   },
 };
 
-export function answerMalformedRequests(server: Server): void {
+export function handleMalformedRequests(server: Server): void {
   server.on('clientError', ({ code = '' }: NodeJS.ErrnoException, socket) => {
     const { _httpMessage: response } = socket as Socket & { _httpMessage?: ServerResponse };
     // A response that has started cannot be followed by another one.
     if (!socket.writable || response?.headersSent) socket.destroy();
-    else socket.end(textOf(ANSWERS[code] ?? MALFORMED));
+    else socket.end(textOf(RESPONSES[code] ?? MALFORMED));
   });
 }
 
-function textOf({ status, code, message }: Answer): string {
+function textOf({ status, code, message }: ErrorResponse): string {
   const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
   const headers = ['Connection: close', 'Content-Type: application/json; charset=utf-8'];
   return [`HTTP/1.1 ${status}`, ...headers, `Content-Length: ${body.length}`, '', body].join(

@@ -7,7 +7,7 @@ import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { LIMITS } from '../limits/limits.ts';
-import { isGone } from './http-responses.ts';
+import { isDisconnected } from './http-responses.ts';
 
 const MAX_BODY_BYTES = LIMITS.endpointBodyBytes.max;
 const PIECE_BYTES = 65_536;
@@ -54,23 +54,23 @@ export async function runPlainEndpoint(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  let answer: PlainResponse | undefined;
+  let plainResponse: PlainResponse | undefined;
   try {
     // A body of another method has no meaning; Node discards it.
     const body = request.method === 'POST' ? await readBody(request) : Buffer.alloc(0);
     const query = new URL(request.url ?? '/', 'http://localhost').searchParams;
-    answer = body
+    plainResponse = body
       ? await endpoint({ method: request.method ?? 'GET', headers: request.headers, query, body })
       : { status: 413, body: 'The body is too large', headers: { connection: 'close' } };
-    if (request.method === 'HEAD') sendHead(response, answer);
-    else if (answer.concurrencyKey === undefined) await send(response, answer);
+    if (request.method === 'HEAD') sendHead(response, plainResponse);
+    else if (plainResponse.concurrencyKey === undefined) await send(response, plainResponse);
     else
-      await sendWithinLimits(response, answer, {
-        key: answer.concurrencyKey,
+      await sendWithinLimits(response, plainResponse, {
+        key: plainResponse.concurrencyKey,
         counts: downloads(app),
       });
   } catch (error) {
-    if (isGone(response)) return;
+    if (isDisconnected(response)) return;
     const wasStopped = response.headersSent && error instanceof RequestError;
     if (!wasStopped) {
       app.log.error({ err: error, path: request.url?.split('?')[0] }, 'An HTTP endpoint failed');
@@ -79,33 +79,33 @@ export async function runPlainEndpoint(
     if (response.headersSent) response.destroy();
     else await send(response, { status: 500, body: 'An internal error occurred' });
   } finally {
-    answer?.closed?.();
+    plainResponse?.closed?.();
   }
 }
 
-function writeHead(response: ServerResponse, answer: PlainResponse): void {
-  response.writeHead(answer.status, {
+function writeHead(response: ServerResponse, plainResponse: PlainResponse): void {
+  response.writeHead(plainResponse.status, {
     // Links carry their own authorization, so any page may read their content.
     ...(response.req.method === 'POST' ? {} : { 'access-control-allow-origin': '*' }),
-    ...answer.headers,
-    'content-type': answer.contentType ?? 'text/plain',
+    ...plainResponse.headers,
+    'content-type': plainResponse.contentType ?? 'text/plain',
   });
 }
 
 /** Sends only the headers. Does not read the body. */
-function sendHead(response: ServerResponse, answer: PlainResponse): void {
-  writeHead(response, answer);
+function sendHead(response: ServerResponse, plainResponse: PlainResponse): void {
+  writeHead(response, plainResponse);
   response.end();
 }
 
-async function send(response: ServerResponse, answer: PlainResponse): Promise<void> {
-  writeHead(response, answer);
+async function send(response: ServerResponse, plainResponse: PlainResponse): Promise<void> {
+  writeHead(response, plainResponse);
   const {
     body,
     concurrencyKey,
     downloadKind = 'DOWNLOAD',
     stallMs = STALL_MS[downloadKind],
-  } = answer;
+  } = plainResponse;
   if (body && typeof body !== 'string') {
     const chunks =
       concurrencyKey === undefined
@@ -171,15 +171,15 @@ const downloads = perInstance((_app: App) => new Map<string, number>());
 /** Answers 429 when the key has reached its limit of open bodies, 503 when all keys together have. */
 async function sendWithinLimits(
   response: ServerResponse,
-  answer: PlainResponse,
+  plainResponse: PlainResponse,
   { key, counts }: { key: string; counts: Map<string, number> },
 ): Promise<void> {
-  const isRecording = answer.downloadKind === 'RECORDING';
+  const isRecording = plainResponse.downloadKind === 'RECORDING';
   const keyLimit = isRecording
     ? { name: `recordings ${key}`, max: LIMITS.recordingsPerKey.max, status: 429 }
     : { name: `downloads ${key}`, max: LIMITS.downloadsPerKey.max, status: 429 };
   const limits: { name: string; max: number; status: number }[] = [keyLimit];
-  if (answer.downloadKind === 'EXPORT') {
+  if (plainResponse.downloadKind === 'EXPORT') {
     limits.push({ name: 'exports', max: LIMITS.exports.max, status: 503 });
   }
   const full = limits.find(({ name, max }) => (counts.get(name) ?? 0) >= max);
@@ -191,7 +191,7 @@ async function sendWithinLimits(
   }
   for (const { name } of limits) counts.set(name, (counts.get(name) ?? 0) + 1);
   try {
-    await send(response, answer);
+    await send(response, plainResponse);
   } finally {
     for (const { name } of limits) {
       const left = (counts.get(name) ?? 1) - 1;

@@ -24,7 +24,7 @@ export function createRouter(): Router {
       const methods =
         routes.get(path) ??
         routes.get(withoutSlashesAtEnd(path)) ??
-        (path.endsWith('/') ? undefined : routes.get(withStarAtEnd(path)));
+        (path.endsWith('/') ? undefined : routes.get(withWildcardEnd(path)));
       if (!methods) return refuse(response, 404, 'Not found');
       const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
       const handler = methods.get(method);
@@ -38,7 +38,7 @@ export function createRouter(): Router {
   return router;
 }
 
-function withStarAtEnd(path: string): string {
+function withWildcardEnd(path: string): string {
   return `${path.slice(0, path.lastIndexOf('/') + 1)}*`;
 }
 

@@ -105,7 +105,7 @@ class MultipartReader {
   fail: (error: Error) => void = () => undefined;
   #params: GraphQLParams | null = null;
   /** Paths of each file's variables, by part name. */
-  #places: Map<string, string[]> | null = null;
+  #pathsByName: Map<string, string[]> | null = null;
   readonly #names = new Set<string>();
   readonly #streams: Readable[] = [];
   readonly #spooling: Promise<void>[] = [];
@@ -126,7 +126,7 @@ class MultipartReader {
         this.#params = checkParams(parsePart(name, value));
       } else if (name === 'map') {
         if (!this.#params) throw malformed('"operations" must come before "map"');
-        this.#places = placesOf(parsePart(name, value), this.#params);
+        this.#pathsByName = parseMap(parsePart(name, value), this.#params);
       } else throw malformed('it has fields other than "operations" and "map"');
     });
   }
@@ -137,8 +137,8 @@ class MultipartReader {
     this.#streams.push(stream);
     this.#attempt(() => {
       this.#checkNew(name);
-      if (!this.#places) throw malformed('"operations" and "map" must come before the files');
-      if (!this.#places.has(name)) throw malformed('"map" does not contain every file');
+      if (!this.#pathsByName) throw malformed('"operations" and "map" must come before the files');
+      if (!this.#pathsByName.has(name)) throw malformed('"map" does not contain every file');
       stream.once('limit', () => this.fail(fileTooLarge()));
       this.#spooling.push(this.#spool(name, stream, filename));
     });
@@ -159,12 +159,12 @@ class MultipartReader {
   /** The parameters, with the files in their variables. */
   params(): GraphQLParams {
     if (!this.#params) throw malformed('the part "operations" is missing');
-    if (!this.#places) throw malformed('the part "map" is missing');
-    for (const [name, paths] of this.#places) {
+    if (!this.#pathsByName) throw malformed('the part "map" is missing');
+    for (const [name, paths] of this.#pathsByName) {
       const file = this.files.get(name);
       if (!file)
         throw malformed(`"map" contains the part "${name}", which is not a file of the request`);
-      for (const path of paths) placeFile(this.#params, path, file);
+      for (const path of paths) setFile(this.#params, path, file);
     }
     return this.#params;
   }
@@ -211,7 +211,7 @@ function parsePart(name: string, value: string): unknown {
 }
 
 /** @throws RequestError unless it is a map of part names to paths that exist in the variables. */
-function placesOf(map: unknown, params: GraphQLParams): Map<string, string[]> {
+function parseMap(map: unknown, params: GraphQLParams): Map<string, string[]> {
   if (typeof map !== 'object' || map === null || Array.isArray(map)) {
     throw malformed('the part "map" must be a JSON object');
   }
@@ -222,14 +222,14 @@ function placesOf(map: unknown, params: GraphQLParams): Map<string, string[]> {
       if (!Array.isArray(paths) || paths.length > MAX_FILES) {
         throw malformed(`"map" must give a list of at most ${MAX_FILES} paths for each file`);
       }
-      for (const path of paths) placeOf(params, String(path));
+      for (const path of paths) resolvePath(params, String(path));
       return [name, paths.map(String)] as const;
     }),
   );
 }
 
-function placeFile(params: GraphQLParams, path: string, file: UploadedFile): void {
-  const { parent, key } = placeOf(params, path);
+function setFile(params: GraphQLParams, path: string, file: UploadedFile): void {
+  const { parent, key } = resolvePath(params, path);
   const value = { value: file, enumerable: true, configurable: true, writable: true };
   Object.defineProperty(parent, key, value);
 }
@@ -238,7 +238,7 @@ function placeFile(params: GraphQLParams, path: string, file: UploadedFile): voi
  * Position of a file in the variables: a null, or a member that the object does not have. So a file never replaces
  * or enters another file, and a list keeps its length.
  */
-function placeOf(params: GraphQLParams, path: string): { parent: object; key: string } {
+function resolvePath(params: GraphQLParams, path: string): { parent: object; key: string } {
   const keys = path.split('.');
   const key = keys.pop();
   let parent: unknown = params;

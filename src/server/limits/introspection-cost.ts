@@ -19,11 +19,11 @@ import type { OperationShape } from '../execution/operation.ts';
 import { LIMITS } from './limits.ts';
 
 /** Maximum for one operation. The usual query of tools, with descriptions, uses about a quarter. */
-const MAX_ANSWER_BYTES = LIMITS.introspectionBytes.max;
+const MAX_RESPONSE_BYTES = LIMITS.introspectionBytes.max;
 
 export type VariableValues = NonNullable<Parameters<typeof getArgumentValues>[2]>;
 
-interface Measuring {
+interface MeasuringContext {
   schema: GraphQLSchema;
   shape: OperationShape;
   variables: VariableValues;
@@ -42,15 +42,15 @@ export function createIntrospectionMeter(
   shape: OperationShape,
   variables: VariableValues,
 ): (field: FieldNode) => number {
-  const measuring: Measuring = { schema, shape, variables, known: new Map() };
+  const context: MeasuringContext = { schema, shape, variables, known: new Map() };
   let total = 0;
   return (field) => {
     const definition = field.name.value === '__schema' ? SchemaMetaFieldDef : TypeMetaFieldDef;
-    const source = resolve(measuring, definition, field, undefined);
+    const source = resolve(context, definition, field, undefined);
     const type = getNullableType(definition.type);
     const bytes =
       source && field.selectionSet && isObjectType(type)
-        ? sizeOfObject(measuring, type, source, field.selectionSet)
+        ? sizeOfObject(context, type, source, field.selectionSet)
         : 0;
     total += bytes;
     checkTotal(total);
@@ -59,18 +59,18 @@ export function createIntrospectionMeter(
 }
 
 function checkTotal(bytes: number): void {
-  if (bytes <= MAX_ANSWER_BYTES) return;
+  if (bytes <= MAX_RESPONSE_BYTES) return;
   throw new RequestError(
     'QUERY_TOO_COSTLY',
-    `The operation selects more than ${MAX_ANSWER_BYTES} bytes of the schema. Select fewer fields, or omit aliases.`,
-    { limit: MAX_ANSWER_BYTES },
+    `The operation selects more than ${MAX_RESPONSE_BYTES} bytes of the schema. Select fewer fields, or omit aliases.`,
+    { limit: MAX_RESPONSE_BYTES },
   );
 }
 
 type Definition = typeof SchemaMetaFieldDef;
 
 function resolve(
-  { schema, variables }: Measuring,
+  { schema, variables }: MeasuringContext,
   definition: Definition,
   field: FieldNode,
   source: unknown,
@@ -81,27 +81,27 @@ function resolve(
 }
 
 function sizeOfObject(
-  measuring: Measuring,
+  context: MeasuringContext,
   type: GraphQLObjectType,
   source: unknown,
   selectionSet: SelectionSetNode,
 ): number {
-  let sizes = measuring.known.get(selectionSet);
+  let sizes = context.known.get(selectionSet);
   if (!sizes) {
     sizes = new Map();
-    measuring.known.set(selectionSet, sizes);
+    context.known.set(selectionSet, sizes);
   }
   const known = sizes.get(source);
   if (known !== undefined) return known;
   let bytes = 0;
   for (const selection of selectionSet.selections) {
-    if (selection.kind === Kind.FIELD) bytes += sizeOfField(measuring, type, source, selection);
+    if (selection.kind === Kind.FIELD) bytes += sizeOfField(context, type, source, selection);
     else {
       const fragment =
         selection.kind === Kind.INLINE_FRAGMENT
           ? selection
-          : measuring.shape.fragments[selection.name.value];
-      if (fragment) bytes += sizeOfObject(measuring, type, source, fragment.selectionSet);
+          : context.shape.fragments[selection.name.value];
+      if (fragment) bytes += sizeOfObject(context, type, source, fragment.selectionSet);
     }
     checkTotal(bytes);
   }
@@ -110,7 +110,7 @@ function sizeOfObject(
 }
 
 function sizeOfField(
-  measuring: Measuring,
+  context: MeasuringContext,
   type: GraphQLObjectType,
   source: unknown,
   field: FieldNode,
@@ -119,7 +119,7 @@ function sizeOfField(
   const definition = type.getFields()[field.name.value];
   // `__typename`
   if (!definition) return name + type.name.length;
-  const value = resolve(measuring, definition, field, source);
+  const value = resolve(context, definition, field, source);
   const inner = getNullableType(definition.type);
   const itemType = isListType(inner) ? getNullableType(inner.ofType) : inner;
   const items = Array.isArray(value) ? value : [value];
@@ -127,7 +127,7 @@ function sizeOfField(
   for (const item of items) {
     bytes +=
       item !== null && isObjectType(itemType) && field.selectionSet
-        ? 2 + sizeOfObject(measuring, itemType, item, field.selectionSet)
+        ? 2 + sizeOfObject(context, itemType, item, field.selectionSet)
         : 2 + String(item).length;
     checkTotal(bytes);
   }

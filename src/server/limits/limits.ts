@@ -1,6 +1,6 @@
 /** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
 import { MAX_SEARCHED_CHARACTERS } from '../../graphql/inputs/input-limits.ts';
-import { SNAPSHOTS_AT_ONCE } from '../../infra/database/snapshot.ts';
+import { MAX_CONCURRENT_SNAPSHOTS } from '../../infra/database/snapshot.ts';
 
 interface Limit {
   max: number;
@@ -120,7 +120,7 @@ export const LIMITS = {
     refusal: '429',
   },
   exports: {
-    max: SNAPSHOTS_AT_ONCE,
+    max: MAX_CONCURRENT_SNAPSHOTS,
     about: 'Concurrent export downloads from a process',
     refusal: '503',
   },

@@ -21,7 +21,7 @@ import { inputPath } from './input-path.ts';
 
 type InputElement = GraphQLArgument | GraphQLInputField;
 
-interface Site {
+interface InputValue {
   element: InputElement;
   value: ValueNode;
 }
@@ -34,7 +34,7 @@ interface Values {
   seen: Map<InputElement, Set<string>>;
 }
 
-const sitesOf = new WeakMap<DocumentNode, Site[]>();
+const inputValuesOf = new WeakMap<DocumentNode, InputValue[]>();
 
 /**
  * Checks only lengths, and stops at the first list that is too long. The document has been
@@ -43,37 +43,37 @@ const sitesOf = new WeakMap<DocumentNode, Site[]>();
  * @throws RequestError BAD_USER_INPUT
  */
 export function checkListSizes({ schema, document, variableValues }: ExecutionArgs): void {
-  let sites = sitesOf.get(document);
-  if (!sites) {
-    sites = findSites(schema, document);
-    sitesOf.set(document, sites);
+  let inputValues = inputValuesOf.get(document);
+  if (!inputValues) {
+    inputValues = findInputValues(schema, document);
+    inputValuesOf.set(document, inputValues);
   }
-  if (sites.length === 0) return;
+  if (inputValues.length === 0) return;
   const values: Values = {
     raw: variableValues ?? {},
     defaults: defaultsOf(document),
     seen: new Map(),
   };
-  for (const { element, value } of sites) {
+  for (const { element, value } of inputValues) {
     checkLiteral({ element, path: [element.name] }, element.type, value, values);
   }
 }
 
 /** The arguments in the document that are or contain lists. */
-function findSites(schema: GraphQLSchema, document: DocumentNode): Site[] {
-  const sites: Site[] = [];
+function findInputValues(schema: GraphQLSchema, document: DocumentNode): InputValue[] {
+  const inputValues: InputValue[] = [];
   const types = new TypeInfo(schema);
   visit(
     document,
     visitWithTypeInfo(types, {
       Argument(node) {
         const element = types.getArgument();
-        if (element && holdsLists(element)) sites.push({ element, value: node.value });
+        if (element && holdsLists(element)) inputValues.push({ element, value: node.value });
         return false;
       },
     }),
   );
-  return sites;
+  return inputValues;
 }
 
 const listHolders = new WeakMap<InputElement, boolean>();
@@ -106,18 +106,18 @@ function defaultsOf(document: DocumentNode): Map<string, ValueNode> {
 }
 
 /** An argument or input field, and the path to its value. */
-interface Place {
+interface InputLocation {
   element: InputElement;
   path: ProblemPath;
 }
 
 function checkLiteral(
-  place: Place,
+  location: InputLocation,
   type: GraphQLInputType,
   value: ValueNode,
   values: Values,
 ): void {
-  const { element, path } = place;
+  const { element, path } = location;
   const bare = isNonNullType(type) ? type.ofType : type;
   if (value.kind === Kind.VARIABLE) {
     const name = value.name.value;
@@ -125,11 +125,11 @@ function checkLiteral(
     if (seen.has(name)) return;
     values.seen.set(element, seen.add(name));
     const fallback = values.defaults.get(name);
-    if (Object.hasOwn(values.raw, name)) checkValue(place, bare, values.raw[name]);
-    else if (fallback) checkLiteral(place, bare, fallback, values);
+    if (Object.hasOwn(values.raw, name)) checkValue(location, bare, values.raw[name]);
+    else if (fallback) checkLiteral(location, bare, fallback, values);
   } else if (isListType(bare)) {
     const items = value.kind === Kind.LIST ? value.values : [value];
-    checkLength(place, items.length);
+    checkLength(location, items.length);
     for (const [index, item] of items.entries()) {
       checkLiteral({ element, path: [...path, index] }, bare.ofType, item, values);
     }
@@ -143,12 +143,12 @@ function checkLiteral(
   }
 }
 
-function checkValue(place: Place, type: GraphQLInputType, value: unknown): void {
-  const { element, path } = place;
+function checkValue(location: InputLocation, type: GraphQLInputType, value: unknown): void {
+  const { element, path } = location;
   const bare = isNonNullType(type) ? type.ofType : type;
   if (isListType(bare)) {
     const items = Array.isArray(value) ? value : [value];
-    checkLength(place, items.length);
+    checkLength(location, items.length);
     if (!isInputObjectType(getNamedType(bare))) return;
     for (const [index, item] of items.entries()) {
       checkValue({ element, path: [...path, index] }, bare.ofType, item);
@@ -163,7 +163,7 @@ function checkValue(place: Place, type: GraphQLInputType, value: unknown): void 
   }
 }
 
-function checkLength({ element, path }: Place, count: number): void {
+function checkLength({ element, path }: InputLocation, count: number): void {
   const maxItems = maxItemsOf(element);
   if (maxItems === undefined || count <= maxItems) return;
   const [given, most] = [count, maxItems].map((number) => number.toLocaleString('en-US'));

@@ -20,7 +20,7 @@ const UNAUTHENTICATED_PER_MINUTE = LIMITS.unauthenticatedPerMinute.max;
 const SUBSCRIPTION_WINDOW_SECONDS = 10;
 const MIN_SUBSCRIPTIONS_PER_WINDOW = LIMITS.subscriptionsPer10Seconds.max;
 /** Maximum number of organizations to remember as having used up their budget for invalid documents. */
-const EXHAUSTED_KEPT = 10_000;
+const MAX_EXHAUSTED_KEYS = 10_000;
 /** An operation of up to this cost is charged as one operation, one of twice the cost as two. */
 const COST_PER_OPERATION = 250;
 
@@ -31,7 +31,7 @@ const COST_PER_OPERATION = 250;
  */
 export type Budget = 'operations' | 'stops' | 'subscriptions';
 
-export interface Charged {
+export interface ChargedCaller {
   viewer: Viewer | null;
   address: string | null;
 }
@@ -42,7 +42,7 @@ export interface RateLimits {
    *
    * @throws RequestError RATE_LIMITED
    */
-  charge(caller: Charged, budget: Budget, operations: number): Promise<void>;
+  charge(caller: ChargedCaller, budget: Budget, operations: number): Promise<void>;
   /** Charges a request without an accepted credential. @throws RequestError RATE_LIMITED */
   chargeUnauthenticated(address: string | null): Promise<void>;
   /** Charges an invalid document to the organization. @throws RequestError RATE_LIMITED */
@@ -117,7 +117,7 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
     return found;
   };
   const isOff = app.config.RATE_LIMIT_PER_MINUTE === 0;
-  const exhausted = new LRUCache<string, RequestError>({ max: EXHAUSTED_KEPT });
+  const exhausted = new LRUCache<string, RequestError>({ max: MAX_EXHAUSTED_KEYS });
 
   return {
     async charge({ viewer, address }, budget, operations) {

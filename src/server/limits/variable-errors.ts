@@ -17,14 +17,14 @@ export class VariableErrors extends Error {
   readonly errors: readonly GraphQLError[];
 
   /** @param errors Those that GraphQL.js found. */
-  constructor(errors: readonly GraphQLError[], place: VariablePlace) {
+  constructor(errors: readonly GraphQLError[], source: VariableSource) {
     super('The variables do not match the operation');
-    this.errors = errors.map((error) => withProblems(error, place));
+    this.errors = errors.map((error) => withProblems(error, source));
   }
 }
 
 /** Where the variables are used. */
-interface VariablePlace {
+interface VariableSource {
   document: DocumentNode;
   /** The operation that runs. The document may have others with variables of the same name. */
   operation: OperationDefinitionNode;
@@ -38,7 +38,7 @@ const MISSING =
 const MISSING_FIELD = /^Expected value of type "\w+" to include required field "(\w+)"/;
 const UNKNOWN_FIELD = /^Expected value of type "\w+" not to include unknown field "(\w{1,200})"/;
 
-function withProblems(error: GraphQLError, place: VariablePlace): GraphQLError {
+function withProblems(error: GraphQLError, source: VariableSource): GraphQLError {
   const [prefix, variable, path = ''] = MESSAGE.exec(error.message) ?? [];
   if (prefix === undefined || variable === undefined) return error;
   const reason = error.message.slice(prefix.length);
@@ -48,7 +48,7 @@ function withProblems(error: GraphQLError, place: VariablePlace): GraphQLError {
     code: missing !== undefined || MISSING.test(reason) ? 'REQUIRED' : 'INVALID_INPUT',
     message: safeMessage(error.message).replace(SAFE_PREFIX, ''),
     path: inputPath([
-      ...placeOf(variable, place),
+      ...pathOfVariable(variable, source),
       ...(path.match(/\w+/g) ?? []),
       ...(field === undefined ? [] : [field]),
     ]),
@@ -60,18 +60,18 @@ function withProblems(error: GraphQLError, place: VariablePlace): GraphQLError {
 }
 
 /** Where the variable is used first: the name of the argument, and the path into its value. */
-function placeOf(variable: string, { document, operation }: VariablePlace): ProblemPath {
-  let place: ProblemPath = [variable];
+function pathOfVariable(variable: string, { document, operation }: VariableSource): ProblemPath {
+  let source: ProblemPath = [variable];
   visit(document, {
     OperationDefinition: (node) => (node === operation ? undefined : false),
     Argument({ name, value }) {
       const path = pathTo(variable, value);
       if (!path) return false;
-      place = [name.value, ...path];
+      source = [name.value, ...path];
       return BREAK;
     },
   });
-  return place;
+  return source;
 }
 
 function pathTo(variable: string, value: ValueNode): ProblemPath | null {

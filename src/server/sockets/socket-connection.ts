@@ -122,7 +122,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   }
 
   /** Called when the API key was revoked. */
-  refuse(): void {
+  onCredentialEnded(): void {
     this.closeForbidden('The API key was revoked');
   }
 

@@ -97,7 +97,7 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
 }
 
 /** Ignores upgrades to other protocols, such as the `h2c` that Java HTTP clients request (RFC 9110, section 7.8). */
-export function asksForSocket({ headers }: IncomingMessage): boolean {
+export function isSocketUpgrade({ headers }: IncomingMessage): boolean {
   return /(?:^|,)\s*websocket\s*(?:,|$)/i.test(headers.upgrade ?? '');
 }
 

@@ -80,7 +80,7 @@ export interface GroupMember {
   /** Called with the result of every event that was offered to the member, in order. */
   readonly receive: (messages: SharedMessages) => void;
   /** Ends the subscription, because its credential has ended. */
-  readonly refuse: () => void;
+  readonly onCredentialEnded: () => void;
   /** Called for an event that could not be delivered. The member then reads that and later events by itself. */
   readonly fallBehind: (cursor: bigint) => void;
 }
@@ -232,7 +232,7 @@ export class SubscriberGroup {
         const payload = toPayload(result instanceof Promise ? await result : result);
         const allowed = this.#options.isAllowed();
         if (!(allowed instanceof Promise ? await allowed : allowed)) {
-          for (const member of members) member.refuse();
+          for (const member of members) member.onCredentialEnded();
           continue;
         }
         ready.push({ message: { payload, cursor: event.cursor }, members });

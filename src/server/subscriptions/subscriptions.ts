@@ -140,7 +140,7 @@ class Subscription implements Results {
     if (!viewer.expiresAt) return;
     const lifetime = viewer.expiresAt.getTime() - app.now().getTime();
     if (lifetime > MAX_TIMEOUT_MS) return;
-    this.#expiry = setTimeout(() => this.refuse(), Math.max(0, lifetime));
+    this.#expiry = setTimeout(() => this.onCredentialEnded(), Math.max(0, lifetime));
     this.#expiry.unref();
   }
 
@@ -170,7 +170,7 @@ class Subscription implements Results {
   }
 
   /** Ends the subscription because its credential has expired or was revoked. */
-  refuse(): void {
+  onCredentialEnded(): void {
     const message = 'The API key or access token has expired or was revoked.';
     this.#end(this.#failure(new RequestError('UNAUTHENTICATED', message)));
   }
@@ -183,7 +183,7 @@ class Subscription implements Results {
   /** False if none of the messages was sent, because the client reads too slowly. */
   receive(messages: SharedMessages): boolean {
     if (!this.#hasExpired()) return this.#receive?.(messages) ?? false;
-    this.refuse();
+    this.onCredentialEnded();
     return true;
   }
 
@@ -201,7 +201,7 @@ class Subscription implements Results {
       const isAllowed = !this.#hasExpired() && (await this.group.isAllowed());
       if (this.#hasEnded) return;
       if (isAllowed) this.#settle({ done: false, value });
-      else this.refuse();
+      else this.onCredentialEnded();
     } catch (error) {
       if (this.#hasEnded) return;
       const last = this.#failure(error);
@@ -235,7 +235,7 @@ class Subscription implements Results {
     const messages = await this.group.messagesForMissed([first, ...more]);
     const isAllowed = !this.#hasExpired() && (await this.group.isAllowed());
     if (this.#hasEnded) return false;
-    if (!isAllowed) this.refuse();
+    if (!isAllowed) this.onCredentialEnded();
     else if (!this.#receive(messages)) {
       this.#events.putBack?.(more);
       return false;
@@ -296,8 +296,8 @@ class LiveMember implements LiveSink, GroupMember {
     }
   }
 
-  refuse(): void {
-    if (this.#isOpen) this.#subscription.refuse();
+  onCredentialEnded(): void {
+    if (this.#isOpen) this.#subscription.onCredentialEnded();
   }
 
   fallBehind(cursor: bigint): void {

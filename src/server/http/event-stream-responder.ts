@@ -16,31 +16,31 @@ import {
 import type { Results } from '../subscriptions/subscriptions.ts';
 import { acceptsEvents } from './accept.ts';
 import { cursorOf, feedAfter } from './event-stream.ts';
-import { apiHeaders, isGone } from './http-responses.ts';
-import { type KnownRequest, setKnownResult } from './json-answers.ts';
+import { apiHeaders, isDisconnected } from './http-responses.ts';
+import { setExistingResult, type ValidRequest } from './json-responder.ts';
 
 /** Shorter than proxies usually wait for the next byte. */
 const PING_MS = 12_000;
 
-export interface StreamAnswers {
+export interface EventStreamResponder {
   /**
    * Starts the subscription and writes its results until it ends or the client disconnects. False if
    * yoga has to answer; nothing has been written then.
    */
-  answer(
+  respond(
     response: ServerResponse,
-    request: KnownRequest,
+    request: ValidRequest,
     context: RequestContext,
   ): Promise<boolean>;
   /** Closes all streams without completing them, so that clients reconnect. */
   close(): void;
 }
 
-export function createStreamAnswers(subscribe: Subscribe): StreamAnswers {
+export function createEventStreamResponder(subscribe: Subscribe): EventStreamResponder {
   const open = new Set<ServerResponse>();
   let isClosed = false;
   return {
-    async answer(response, { document, operationName, variables }, context) {
+    async respond(response, { document, operationName, variables }, context) {
       const { req: request } = response;
       if (!acceptsEvents(request.headers.accept)) return false;
       if (!isSubscriptionOperation(document, operationName)) return false;
@@ -62,10 +62,10 @@ export function createStreamAnswers(subscribe: Subscribe): StreamAnswers {
         operationName,
       });
       if (!(Symbol.asyncIterator in result)) {
-        setKnownResult(request, result);
+        setExistingResult(request, result);
         return false;
       }
-      if (isClosed || isGone(response)) {
+      if (isClosed || isDisconnected(response)) {
         void result.return?.();
         response.destroy();
         return true;
@@ -101,7 +101,7 @@ class EventStream {
     // Some browsers wait for the first bytes of the body.
     response.write(':\n\n');
     const ping = setInterval(() => {
-      if (!response.writableNeedDrain && !isGone(response)) response.write(':\n\n');
+      if (!response.writableNeedDrain && !isDisconnected(response)) response.write(':\n\n');
     }, PING_MS);
     response.once('close', () => {
       clearInterval(ping);
@@ -114,7 +114,7 @@ class EventStream {
   /** Writes live events without waiting. False if the client reads too slowly. */
   receive(messages: SharedMessages): boolean {
     const response = this.#response;
-    if (isGone(response)) return true;
+    if (isDisconnected(response)) return true;
     if (response.writableLength > MAX_BUFFERED_LIVE_BYTES) return false;
     const { socket } = response;
     // Bypasses the response, which writes each part of a chunk separately, unless the order with its unwritten bytes
@@ -129,10 +129,10 @@ class EventStream {
   /** Writes results while the subscriber is not live. Never throws. */
   async #writeAll(results: Results): Promise<void> {
     for await (const result of results) {
-      if (isGone(this.#response)) return;
+      if (isDisconnected(this.#response)) return;
       if (!this.#response.write(blockOf(result))) await this.#drained();
     }
-    if (!isGone(this.#response)) this.#response.end('event: complete\ndata:\n\n');
+    if (!isDisconnected(this.#response)) this.#response.end('event: complete\ndata:\n\n');
   }
 
   /** Resolves when the response accepts more data, or is closed. */

@@ -11,33 +11,33 @@ import { isSubscriptionOperation } from '../execution/documents.ts';
 import type { Execute } from '../execution/execution.ts';
 import { schema } from '../schema.ts';
 import { JSON_TYPES } from './accept.ts';
-import { apiHeaders, isGone } from './http-responses.ts';
+import { apiHeaders, isDisconnected } from './http-responses.ts';
 import type { GraphQLParams } from './request-params.ts';
 
 /**
  * Executes the operation and writes its result. False if yoga has to answer; nothing has been written then,
  * and yoga does not execute an operation again.
  */
-export type AnswerJson = (
+export type RespondWithJson = (
   response: ServerResponse,
-  request: KnownRequest,
+  request: ValidRequest,
   context: RequestContext,
 ) => Promise<boolean>;
 
 /** A request with a valid document. */
-export interface KnownRequest extends GraphQLParams {
+export interface ValidRequest extends GraphQLParams {
   document: DocumentNode;
 }
 
 /** Results that yoga has to write. */
 const results = new WeakMap<IncomingMessage, ExecutionResult>();
 
-export function setKnownResult(request: IncomingMessage, result: ExecutionResult): void {
+export function setExistingResult(request: IncomingMessage, result: ExecutionResult): void {
   results.set(request, result);
 }
 
 /** Makes yoga write a result that already exists. */
-export function knownResultPlugin(): Plugin<RequestContext> {
+export function existingResultPlugin(): Plugin<RequestContext> {
   return {
     onParams({ context, setResult }) {
       const { req } = context as unknown as { req: IncomingMessage };
@@ -47,10 +47,10 @@ export function knownResultPlugin(): Plugin<RequestContext> {
   };
 }
 
-export function createJsonAnswers(execute: Execute): AnswerJson {
+export function createJsonResponder(execute: Execute): RespondWithJson {
   return async (response, { document, operationName, variables }, context) => {
     const { req: request } = response;
-    const type = answerType(request.headers.accept);
+    const type = responseType(request.headers.accept);
     if (!type || isSubscriptionOperation(document, operationName) !== false) return false;
     const result = await execute({
       schema,
@@ -59,9 +59,9 @@ export function createJsonAnswers(execute: Execute): AnswerJson {
       variableValues: variables,
       operationName,
     } as ExecutionArgs);
-    if (isGone(response)) return true;
+    if (isDisconnected(response)) return true;
     if (result.errors) {
-      setKnownResult(request, result);
+      setExistingResult(request, result);
       return false;
     }
     const body = JSON.stringify(result);
@@ -79,7 +79,7 @@ export function createJsonAnswers(execute: Execute): AnswerJson {
 /**
  * JSON type of the response: the first one that the client names, or null. Ignores weights, like yoga.
  */
-function answerType(accept = '*/*'): string | null {
+function responseType(accept = '*/*'): string | null {
   for (const range of accept.split(',')) {
     const [type = ''] = range.replace(/\s/g, '').toLowerCase().split(';');
     if (/;\s*charset=/i.test(range)) return null;
