@@ -11,7 +11,7 @@ import { createInProcessBus, createRedisBus } from './infra/bus.ts';
 import { type Cipher, createCipher } from './infra/cipher.ts';
 import { adapterOf, newQueryPool } from './infra/database/connections.ts';
 import { createStatementNames } from './infra/database/prepared-statements.ts';
-import { SNAPSHOTS_AT_ONCE } from './infra/database/snapshot.ts';
+import { MAX_CONCURRENT_SNAPSHOTS } from './infra/database/snapshot.ts';
 import { createFailures, type Failures } from './infra/failures.ts';
 import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs/jobs.ts';
 import type { Logger } from './infra/logger.ts';
@@ -69,7 +69,7 @@ export interface AppOptions {
 
 /** Splits the connections of the process: a fixed number for jobs and snapshots; a third of the rest for reading. */
 export function shareConnections(all: number): { writing: number; reading: number } {
-  const shared = all - JOB_CONNECTIONS - SNAPSHOTS_AT_ONCE;
+  const shared = all - JOB_CONNECTIONS - MAX_CONCURRENT_SNAPSHOTS;
   const reading = Math.floor(shared / 3);
   return { reading, writing: shared - reading };
 }
@@ -89,7 +89,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     }),
     nameOf,
   );
-  const snapshots = openDatabase(newQueryPool(databaseUrl, { max: SNAPSHOTS_AT_ONCE }), nameOf).db;
+  const snapshots = openDatabase(
+    newQueryPool(databaseUrl, { max: MAX_CONCURRENT_SNAPSHOTS }),
+    nameOf,
+  ).db;
   const failures = createFailures({ log });
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log, failures })

@@ -68,7 +68,7 @@ export async function recordUtc(client: Client): Promise<void> {
 }
 
 /** Runs `work`, a part of the start, under a lock that is shared by all processes of the database. */
-export async function oneAtATime<T>(databaseUrl: string, work: () => Promise<T>): Promise<T> {
+export async function withStartLock<T>(databaseUrl: string, work: () => Promise<T>): Promise<T> {
   const client = newClient(databaseUrl); // The lock ends with the connection.
   await client.connect();
   try {

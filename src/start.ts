@@ -11,7 +11,7 @@ import { ensureUltravoxWebhook } from './calls/ultravox/webhooks.ts';
 import { campaignCallListener } from './campaigns/calls.ts';
 import type { Config } from './config.ts';
 import { type DemoKey, demoIds, prepareDemo } from './demo/demo.ts';
-import { checkUltravox, oneAtATime, prepareDatabase } from './deployment.ts';
+import { checkUltravox, prepareDatabase, withStartLock } from './deployment.ts';
 import { ConfigError } from './errors.ts';
 import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';
 import type { Logger } from './infra/logger.ts';
@@ -178,7 +178,7 @@ async function prepareOrganization(
   const isWorker = config.ROLE === 'worker';
   const demoKey =
     config.ULTRAVOX_API_KEY || isWorker ? null : await storedDemoKey(config, dataDirectory);
-  return oneAtATime(databaseUrl, async () => {
+  return withStartLock(databaseUrl, async () => {
     await checkUltravox(app);
     if (demoKey) return { demo: await prepareDemo(app, demoKey), firstKey: null };
     return { demo: null, firstKey: isWorker ? null : await createFirstOrganization(app) };

@@ -2,7 +2,7 @@
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 
 export interface AgentFilter {
@@ -29,7 +29,7 @@ export function agentsWhere(
   ]);
   return {
     ...statusCondition(status),
-    ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
+    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
     ...(voiceId ? { voiceId } : {}),
     ...(toolId ? { tools: { some: { toolId } } } : {}),
     ...(knowledgeBaseId ? { knowledgeBases: { some: { knowledgeBaseId } } } : {}),

@@ -63,7 +63,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
     return { status: 'DONE', save };
   } catch (error) {
     if (!(error instanceof LanguageModelError)) throw error;
-    if (!error.isPassing) return failed(call, error.message);
+    if (!error.isTransient) return failed(call, error.message);
     throw new StepFailure(error.message, error.retryAfterSeconds);
   }
 };

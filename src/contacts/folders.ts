@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { ContactFolder, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { commitResult, committedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
@@ -173,6 +173,6 @@ export function foldersWhere(
   const { value: name } = checks.renamed(path, ['name', filter.name], ['search', filter.search]);
   return {
     ...ownedBy(viewer),
-    ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
+    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
   };
 }

@@ -6,7 +6,7 @@ import type { Prisma } from '../generated/prisma/client.ts';
 import { ContactOutcome } from '../generated/prisma/enums.ts';
 import { parsePublicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { withoutPunctuation } from '../infra/phone-number.ts';
 import { signedDate } from '../infra/signed-token.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
@@ -62,7 +62,7 @@ function matching(checks: Checks, search: string, path: ProblemPath): Prisma.Con
     patterns.push(digits.length >= 3 ? digits : ` +${digits.replace('+', '')}`);
   }
   const [first, ...others] = [...new Set(patterns)].map((pattern) => ({
-    searchText: { contains: literal(pattern) },
+    searchText: { contains: escapeLike(pattern) },
   }));
   return others.length > 0 ? { OR: [first!, ...others] } : first!;
 }
@@ -79,7 +79,7 @@ const MAX_PLUS_LINES = 3;
 function named(checks: Checks, name: string, path: ProblemPath): Prisma.ContactWhereInput {
   const text = searchedText(checks, name, path);
   if (text === undefined) return {};
-  const found = literal(patternOf(text));
+  const found = escapeLike(patternOf(text));
   const hasName = { OR: [{ firstName: { not: null } }, { lastName: { not: null } }] };
   // For the index: the alternatives below imply it.
   const first = { searchText: { contains: `${found}%${BEFORE_PLUS}` } };

@@ -16,7 +16,7 @@ import { decodeAnyId } from './ids.ts';
 import MaxItemsPlugin from './inputs/max-items.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './lists/page.ts';
 import LoadedColumnsPlugin from './reading/loaded-columns.ts';
-import { mayUseFieldOf, notAllowed, type Scopes, scopesOf } from './scopes.ts';
+import { forbiddenError, mayUseFieldOf, type Scopes, scopesOf } from './scopes.ts';
 
 export interface SchemaTypes {
   Context: Context;
@@ -154,7 +154,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     authorizeOnSubscribe: true,
     authScopes: ({ viewer }) => ({ ...scopesOf(viewer) }),
     unauthorizedError: (_parent, { viewer }, info) =>
-      notAllowed(viewer, `${info.parentType.name}.${info.fieldName}`),
+      forbiddenError(viewer, `${info.parentType.name}.${info.fieldName}`),
   },
   complexity: {
     // The server measures the cost of an operation before it runs; see `server/limits/query-cost.ts`.

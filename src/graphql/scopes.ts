@@ -72,7 +72,7 @@ export function mayUseFieldOf(
 }
 
 /** UNAUTHENTICATED without a credential, otherwise FORBIDDEN. `what` is a name such as `Query.agents`. */
-export function notAllowed(viewer: Viewer | null, what: string): RequestError {
+export function forbiddenError(viewer: Viewer | null, what: string): RequestError {
   if (!viewer) {
     return new RequestError(
       'UNAUTHENTICATED',

@@ -39,7 +39,7 @@ export class Checks {
 
   /** Rejects null, for a field that cannot be cleared. Undefined is accepted. */
   notNull<T>(value: T | null | undefined, path: ProblemPath): T | undefined {
-    if (value === null) this.add('REQUIRED', `${name(path)} cannot be null.`, path);
+    if (value === null) this.add('REQUIRED', `${memberName(path)} cannot be null.`, path);
     return value ?? undefined;
   }
 
@@ -55,7 +55,7 @@ export class Checks {
     const isGiven = ([, value]: readonly [string, Value]) => value !== undefined && value !== null;
     const paths = { current: [...path, current[0]], old: [...path, old[0]] };
     if (isGiven(current) && isGiven(old)) {
-      const both = `${name(paths.old)} is the deprecated name of ${name(paths.current)}. Use only the new one.`;
+      const both = `${memberName(paths.old)} is the deprecated name of ${memberName(paths.current)}. Use only the new one.`;
       this.add('INVALID_INPUT', both, paths.old);
     }
     return isGiven(old) && !isGiven(current)
@@ -71,24 +71,28 @@ export class Checks {
   ): string | undefined {
     if (value === null || value === undefined) return undefined;
     if (value.includes('\u0000')) {
-      return this.add('INVALID_INPUT', `${name(path)} must not contain a null character.`, path);
+      return this.add(
+        'INVALID_INPUT',
+        `${memberName(path)} must not contain a null character.`,
+        path,
+      );
     }
     if (!value.isWellFormed()) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must not contain half of a surrogate pair.`,
+        `${memberName(path)} must not contain half of a surrogate pair.`,
         path,
       );
     }
     if (min > 0 && value.trim() === '') {
-      return this.add('REQUIRED', `${name(path)} must not be empty.`, path);
+      return this.add('REQUIRED', `${memberName(path)} must not be empty.`, path);
     }
-    const length = codePoints(value);
+    const length = countCodePoints(value);
     if (length < min || length > max) {
       const allowed = min > 0 ? `${min} to ${max}` : `at most ${max}`;
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must have ${allowed} characters; it has ${length}.`,
+        `${memberName(path)} must have ${allowed} characters; it has ${length}.`,
         path,
       );
     }
@@ -105,7 +109,7 @@ export class Checks {
       const kind = integer ? 'a whole number' : 'a number';
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must be ${kind} from ${min} to ${max}; it is ${value}.`,
+        `${memberName(path)} must be ${kind} from ${min} to ${max}; it is ${value}.`,
         path,
       );
     }
@@ -122,7 +126,7 @@ export class Checks {
     if (!DURATION.test(value)) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must be a number of seconds followed by "s", such as "30s"; it is ${quote(value)}.`,
+        `${memberName(path)} must be a number of seconds followed by "s", such as "30s"; it is ${quote(value)}.`,
         path,
       );
     }
@@ -130,7 +134,7 @@ export class Checks {
     if (seconds < min || seconds > max) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must be from "${min}s" to "${max}s"; it is ${quote(value)}.`,
+        `${memberName(path)} must be from "${min}s" to "${max}s"; it is ${quote(value)}.`,
         path,
       );
     }
@@ -156,12 +160,12 @@ export class Checks {
           ? 'has an extension, which cannot be dialed'
           : undefined;
     if (problem !== undefined) {
-      const message = `${name(path)} is invalid: ${quote(value)} ${problem}.`;
+      const message = `${memberName(path)} is invalid: ${quote(value)} ${problem}.`;
       return this.add('INVALID_INPUT', message, path);
     }
     if ('problem' in reading) return undefined;
     if (reading.premium && !allowPremium) {
-      const message = `${name(path)} is invalid: ${reading.phoneNumber} is a premium-rate, shared-cost, personal or satellite number. An admin can allow such numbers with \`updateOrganization\`.`;
+      const message = `${memberName(path)} is invalid: ${reading.phoneNumber} is a premium-rate, shared-cost, personal or satellite number. An admin can allow such numbers with \`updateOrganization\`.`;
       return this.add('PREMIUM_NUMBER', message, path);
     }
     return reading.phoneNumber;
@@ -184,7 +188,7 @@ export class Checks {
       parseCountry(value) ??
       this.add(
         'INVALID_INPUT',
-        `${name(path)} must be an ISO 3166-1 alpha-2 country code, such as "US" or "DE".`,
+        `${memberName(path)} must be an ISO 3166-1 alpha-2 country code, such as "US" or "DE".`,
         path,
       )
     );
@@ -195,7 +199,7 @@ export class Checks {
     if (value === null || value === undefined) return undefined;
     const read = readPublicId(type, value);
     if ('uuid' in read) return read.uuid;
-    return this.add('INVALID_ID', `${name(path)} is invalid: ${read.problem}`, path);
+    return this.add('INVALID_ID', `${memberName(path)} is invalid: ${read.problem}`, path);
   }
 
   /**
@@ -210,7 +214,7 @@ export class Checks {
     if (values.length > max) {
       return this.add(
         'LIMIT_EXCEEDED',
-        `${name(path)} may have at most ${max} ${max === 1 ? 'entry' : 'entries'}; it has ${values.length}.`,
+        `${memberName(path)} may have at most ${max} ${max === 1 ? 'entry' : 'entries'}; it has ${values.length}.`,
         path,
       );
     }
@@ -218,7 +222,7 @@ export class Checks {
     return values.map((value, index) => {
       const uuid = this.id(type, value, [...path, index]);
       if (uuid !== undefined && seen.has(uuid)) {
-        return this.add('INVALID_INPUT', `${name([...path, index])} is listed twice.`, [
+        return this.add('INVALID_INPUT', `${memberName([...path, index])} is listed twice.`, [
           ...path,
           index,
         ]);
@@ -243,21 +247,21 @@ export class Checks {
     if (!url || !allowed.includes(url.protocol) || Math.max(value.length, url.href.length) > max) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must be an https:// address of at most ${max} characters; it is ${quote(value)}.`,
+        `${memberName(path)} must be an https:// address of at most ${max} characters; it is ${quote(value)}.`,
         path,
       );
     }
     if (url.username || url.password) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must not contain a user name or password.`,
+        `${memberName(path)} must not contain a user name or password.`,
         path,
       );
     }
     if (!allowPrivate && !mayBePublicHost(url.hostname)) {
       return this.add(
         'INVALID_INPUT',
-        `${name(path)} must have a public host, not a loopback, private or link-local address or a local name.`,
+        `${memberName(path)} must have a public host, not a loopback, private or link-local address or a local name.`,
         path,
       );
     }
@@ -276,18 +280,22 @@ export class Checks {
   ): Record<string, string> | undefined {
     if (value === null || value === undefined) return undefined;
     if (typeof value !== 'object' || Array.isArray(value)) {
-      return this.add('INVALID_INPUT', `${name(path)} must be an object with text values.`, path);
+      return this.add(
+        'INVALID_INPUT',
+        `${memberName(path)} must be an object with text values.`,
+        path,
+      );
     }
     const entries = Object.entries(value);
     const before = this.problems.length;
     if (entries.length > maxEntries) {
-      const allowed = `${name(path)} may have at most ${maxEntries} entries.`;
+      const allowed = `${memberName(path)} may have at most ${maxEntries} entries.`;
       return this.add('INVALID_INPUT', allowed, path);
     }
     const result: [string, string][] = [];
     for (const [key, item] of entries) {
       if (typeof item !== 'string') {
-        this.add('INVALID_INPUT', `${name([...path, key])} must be a string.`, [...path, key]);
+        this.add('INVALID_INPUT', `${memberName([...path, key])} must be a string.`, [...path, key]);
         continue;
       }
       this.text(key, [...path, key], { min: 1, max: maxKey });
@@ -310,13 +318,13 @@ export function durationSeconds(duration: string): number {
 }
 
 /** Counts code points without building a list, since the string may be longer than allowed. */
-function codePoints(text: string): number {
+function countCodePoints(text: string): number {
   let count = 0;
   for (const _ of text) count += 1;
   return count;
 }
 
-function name(path: ProblemPath): string {
+function memberName(path: ProblemPath): string {
   return path.length > 0 ? `\`${path.join('.')}\`` : 'The input';
 }
 

@@ -1,7 +1,7 @@
 /** State per instance of an object, such as an `App`, instead of module variables. */
 
 /** The original instance of each variant. */
-const originals = new WeakMap<object, object>();
+const originalOf = new WeakMap<object, object>();
 
 /**
  * Returns a function that returns the state of an instance. The state is created on first use. Variants of an
@@ -12,7 +12,7 @@ export function perInstance<Instance extends object, State>(
 ): (instance: Instance) => State {
   const states = new WeakMap<Instance, { state: State }>();
   return (given) => {
-    const instance = (originals.get(given) ?? given) as Instance;
+    const instance = (originalOf.get(given) ?? given) as Instance;
     let entry = states.get(instance);
     if (!entry) {
       entry = { state: create(instance) };
@@ -28,6 +28,6 @@ export function variantOf<Instance extends object>(
   changes: Partial<Instance>,
 ): Instance {
   const variant = { ...instance, ...changes };
-  originals.set(variant, originals.get(instance) ?? instance);
+  originalOf.set(variant, originalOf.get(instance) ?? instance);
   return variant;
 }

@@ -21,18 +21,18 @@ export interface Period extends Interval {
   readonly offset: number;
 }
 
-interface Zone {
+interface CachedZone {
   periods: Period[];
   /** The range that `periods` covers. */
   from: number;
   to: number;
 }
 
-const zones = new Map<string, Zone>();
+const zones = new Map<string, CachedZone>();
 
 /** Time to look up beyond the requested range, for later requests. */
-const AHEAD = 800 * DAY_MS;
-const FAR = 20_000 * DAY_MS;
+const NEAR_RANGE_MS = 800 * DAY_MS;
+const FAR_RANGE_MS = 20_000 * DAY_MS;
 
 /**
  * The canonical name of a time zone (`Europe/Berlin` for `europe/berlin`), or null if there is none.
@@ -51,14 +51,14 @@ export function canonicalTimeZone(name: string): string | null {
 
 /** The periods that overlap the range `from` to `to`, in order, not clipped. `from` < `to`. */
 export function periodsBetween(timezone: string, from: number, to: number): readonly Period[] {
-  const { periods } = covering(timezone, from, to);
+  const { periods } = zoneCovering(timezone, from, to);
   const first = indexAt(periods, from);
   const last = indexAt(periods, to - 1);
   return first === 0 && last === periods.length - 1 ? periods : periods.slice(first, last + 1);
 }
 
 export function periodAt(timezone: string, at: number): Period {
-  const { periods } = covering(timezone, at, at + 1);
+  const { periods } = zoneCovering(timezone, at, at + 1);
   return periods[indexAt(periods, at)] as Period;
 }
 
@@ -72,7 +72,7 @@ export function intervalsOfDay(timezone: string, day: number): Interval[] {
   const from = day * DAY_MS;
   const intervals: Interval[] = [];
   for (const period of periodsBetween(timezone, from - DAY_MS, from + 2 * DAY_MS)) {
-    push(intervals, {
+    appendInterval(intervals, {
       from: Math.max(period.from, from - period.offset),
       to: Math.min(period.to, from + DAY_MS - period.offset),
     });
@@ -91,7 +91,7 @@ export function dateOf(day: number): string {
 }
 
 /** Appends an interval, or extends the last one if they touch. */
-export function push(intervals: Interval[], next: Interval): void {
+export function appendInterval(intervals: Interval[], next: Interval): void {
   if (next.from >= next.to) return;
   const last = intervals.at(-1);
   if (last && last.to === next.from) {
@@ -106,28 +106,28 @@ export function intersect(a: readonly Interval[], b: readonly Interval[]): Inter
   const both: Interval[] = [];
   for (let i = 0, j = 0; i < a.length && j < b.length; ) {
     const [x, y] = [a[i] as Interval, b[j] as Interval];
-    push(both, { from: Math.max(x.from, y.from), to: Math.min(x.to, y.to) });
+    appendInterval(both, { from: Math.max(x.from, y.from), to: Math.min(x.to, y.to) });
     if (x.to < y.to) i++;
     else j++;
   }
   return both;
 }
 
-function covering(timezone: string, from: number, to: number): Zone {
+function zoneCovering(timezone: string, from: number, to: number): CachedZone {
   const known = zones.get(timezone);
   if (known && known.from <= from && to <= known.to) return known;
   // Extending a range that is far away would look up everything in between.
-  const near = known && from > known.from - FAR && to < known.to + FAR;
+  const near = known && from > known.from - FAR_RANGE_MS && to < known.to + FAR_RANGE_MS;
   const range = {
-    from: Math.min(from - AHEAD, near ? known.from : Number.POSITIVE_INFINITY),
-    to: Math.max(to + AHEAD, near ? known.to : Number.NEGATIVE_INFINITY),
+    from: Math.min(from - NEAR_RANGE_MS, near ? known.from : Number.POSITIVE_INFINITY),
+    to: Math.max(to + NEAR_RANGE_MS, near ? known.to : Number.NEGATIVE_INFINITY),
   };
-  const zone = { ...range, periods: lookUp(timezone, range) };
+  const zone = { ...range, periods: computePeriods(timezone, range) };
   zones.set(timezone, zone);
   return zone;
 }
 
-function lookUp(timezone: string, { from, to }: Interval): Period[] {
+function computePeriods(timezone: string, { from, to }: Interval): Period[] {
   const periods: Period[] = [];
   let clock = Temporal.Instant.fromEpochMilliseconds(from).toZonedDateTimeISO(timezone);
   for (let start = from; ; ) {

@@ -3,7 +3,7 @@ import type { App } from '../app.ts';
 import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks, changesNothing } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
 import { statusCondition, type VisibleStatus } from '../sync/status.ts';
@@ -29,7 +29,7 @@ export function listedKnowledgeBases(
   return {
     ...ownedBy(viewer),
     deletedAt: null,
-    ...(name ? { name: { contains: literal(name), mode: 'insensitive' } } : {}),
+    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
     ...statusCondition(status),
   };
 }

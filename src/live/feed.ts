@@ -43,9 +43,9 @@ export interface EventFeed {
 interface Channel extends LiveChannel {
   /** Announcements not yet compared with the position, in order of arrival. */
   readonly announced: Numbering[];
-  reading: boolean;
+  isReading: boolean;
   /** Whether the log has to be read, after the current read if there is one. */
-  again: boolean;
+  readAgain: boolean;
   stopListening: () => void;
 }
 
@@ -82,7 +82,7 @@ class LogFeed implements EventFeed, StreamSource {
     const checkedAt = performance.now();
     const { last, expiredThrough } = await this.#bounds(organizationId);
     if (after !== null) checkCursor(after, last, expiredThrough);
-    const channel = this.#enter(organizationId, last);
+    const channel = this.#openChannel(organizationId, last);
     return new LogStream(this, { channel, filter, after: after ?? last, checkedAt });
   }
 
@@ -126,31 +126,31 @@ class LogFeed implements EventFeed, StreamSource {
   #announce(channel: Channel, numbering: Numbering | null): void {
     if (!numbering || channel.announced.length >= MAX_ANNOUNCED) {
       channel.announced.length = 0;
-      channel.again = true;
+      channel.readAgain = true;
     } else channel.announced.push(numbering);
     void this.#advance(channel);
   }
 
   /** Delivers announced events, or reads new ones from the log. Runs once at a time per organization. */
   async #advance(channel: Channel): Promise<void> {
-    if (channel.reading) return;
-    channel.reading = true;
+    if (channel.isReading) return;
+    channel.isReading = true;
     try {
       while (this.#hasToRead(channel) && !this.#closed) {
-        channel.again = false;
+        channel.readAgain = false;
         const events = await readEvents(this.app, channel.organizationId, {
           after: channel.position,
           limit: PAGE,
         });
         this.#deliver(channel, events);
-        if (events.length === PAGE) channel.again = true;
+        if (events.length === PAGE) channel.readAgain = true;
       }
     } catch (error) {
       this.app.failures.record('readEventLog', error, {
         message: 'Could not read the event log; the next poll reads it again',
       });
     } finally {
-      channel.reading = false;
+      channel.isReading = false;
     }
   }
 
@@ -176,7 +176,7 @@ class LogFeed implements EventFeed, StreamSource {
         events.filter(({ cursor }) => cursor > channel.position),
       );
     }
-    return channel.again;
+    return channel.readAgain;
   }
 
   #deliver(channel: Channel, events: readonly Event[]): void {
@@ -190,7 +190,7 @@ class LogFeed implements EventFeed, StreamSource {
   }
 
   /** @param position end of the log, just read by the caller; a new channel starts there. */
-  #enter(organizationId: string, position: bigint): Channel {
+  #openChannel(organizationId: string, position: bigint): Channel {
     const known = this.#channels.get(organizationId);
     if (known) {
       known.subscribers += 1;
@@ -202,8 +202,8 @@ class LogFeed implements EventFeed, StreamSource {
       live: new Set(),
       subscribers: 1,
       announced: [],
-      reading: false,
-      again: false,
+      isReading: false,
+      readAgain: false,
       stopListening: () => undefined,
     };
     this.#channels.set(organizationId, channel);

@@ -97,14 +97,14 @@ export function appendStatement(
 const BATCH_DELAY_MS = 10;
 
 /** Organizations whose cursors this process is assigning. True if it has to check again. */
-const assigning = perInstance<App, Map<string, boolean>>(() => new Map());
+const numberingOf = perInstance<App, Map<string, boolean>>(() => new Map());
 
 /**
  * Assigns cursors to new events and wakes the subscribers of every process. Concurrent announcements
  * share one statement. A failure delays subscribers until the next announcement or poll.
  */
 export function announceEvents(app: App, organizationId: string): void {
-  const running = assigning(app);
+  const running = numberingOf(app);
   if (running.has(organizationId)) {
     running.set(organizationId, true);
     return;
@@ -137,12 +137,12 @@ const MAX_BYTES = Prisma.raw(String(MAX_ANNOUNCED_BYTES));
 /**
  * Assigns a cursor to every committed event of the organization.
  *
- * @param most maximum number of events to return; none are returned if there are more.
+ * @param limit maximum number of events to return; none are returned if there are more.
  */
-async function numberEvents(app: App, organizationId: string, most: number): Promise<Numbering> {
+async function numberEvents(app: App, organizationId: string, limit: number): Promise<Numbering> {
   const [row] = await app.rows.$queryRaw<Numbering[]>`
     SELECT after, through, CASE WHEN octet_length(events) <= ${MAX_BYTES} THEN events END AS events
-    FROM number_events(${organizationId}::uuid, ${today(app)}, ${most}::integer)`;
+    FROM number_events(${organizationId}::uuid, ${today(app)}, ${limit}::integer)`;
   return row ?? { after: 0n, through: 0n, events: null };
 }
 

@@ -34,9 +34,9 @@ export function watchSnapshots<Snapshot>(
 ): AsyncIterableIterator<Snapshot> {
   // A slow consumer gets the newest snapshot next.
   return new Repeater<Snapshot, undefined>(async (push, stop) => {
-    const watches = watchesOf(host) as Map<string, Watch<Snapshot>>;
+    const watches = watchesOf(host) as Map<string, SharedWatch<Snapshot>>;
     const end = (): void => stop();
-    const watch = watches.get(source.topic) ?? new Watch(host, source, watches);
+    const watch = watches.get(source.topic) ?? new SharedWatch(host, source, watches);
     const leave = watch.join({ seen: null, take: (snapshot) => void push(snapshot), end });
     await stop;
     leave();
@@ -51,10 +51,10 @@ interface Watcher<Snapshot> {
 }
 
 /** Reads one object for its watchers, from the first watcher until none is left. */
-class Watch<Snapshot> {
+class SharedWatch<Snapshot> {
   readonly #host: Host;
   readonly #source: SnapshotSource<Snapshot>;
-  readonly #watches: Map<string, Watch<Snapshot>>;
+  readonly #watches: Map<string, SharedWatch<Snapshot>>;
   readonly #watchers = new Set<Watcher<Snapshot>>();
   #newest: Snapshot | null = null;
   /** When the last read began, by the monotonic clock. */
@@ -63,7 +63,11 @@ class Watch<Snapshot> {
   #hasEnded = false;
   #wake: () => void = () => undefined;
 
-  constructor(host: Host, source: SnapshotSource<Snapshot>, watches: Map<string, Watch<Snapshot>>) {
+  constructor(
+    host: Host,
+    source: SnapshotSource<Snapshot>,
+    watches: Map<string, SharedWatch<Snapshot>>,
+  ) {
     this.#host = host;
     this.#source = source;
     this.#watches = watches;
@@ -75,7 +79,7 @@ class Watch<Snapshot> {
   join(watcher: Watcher<Snapshot>): () => void {
     this.#watchers.add(watcher);
     // The newest snapshot may be a quarter of a second old; a newer one follows if the object has changed since.
-    if (this.#newest !== null) this.#give(this.#newest, [watcher]);
+    if (this.#newest !== null) this.#deliver(this.#newest, [watcher]);
     this.#change();
     if (this.#hasEnded) watcher.end();
     return () => {
@@ -114,11 +118,11 @@ class Watch<Snapshot> {
     );
     if (snapshot === undefined) return;
     this.#newest = snapshot;
-    if (snapshot !== null) this.#give(snapshot, this.#watchers);
+    if (snapshot !== null) this.#deliver(snapshot, this.#watchers);
     if (snapshot === null || isLast(snapshot)) this.#end();
   }
 
-  #give(snapshot: Snapshot, watchers: Iterable<Watcher<Snapshot>>): void {
+  #deliver(snapshot: Snapshot, watchers: Iterable<Watcher<Snapshot>>): void {
     const version = this.#source.version(snapshot);
     for (const watcher of watchers) {
       if (watcher.seen !== version) watcher.take(snapshot);

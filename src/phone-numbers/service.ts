@@ -10,7 +10,7 @@ import { type ProblemPath, userError } from '../errors.ts';
 import type { CallDirection, PhoneNumber, Prisma } from '../generated/prisma/client.ts';
 import type { PhoneNumberProvider } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
-import { literal } from '../infra/database/like.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
 import { withoutPunctuation } from '../infra/phone-number.ts';
 import { lockReferences } from '../sync/references.ts';
 import { trySync } from '../sync/service.ts';
@@ -209,7 +209,7 @@ export function numbersWhere(
     const digits = withoutPunctuation(search);
     conditions.push({
       OR: [
-        { name: { contains: literal(search), mode: 'insensitive' } },
+        { name: { contains: escapeLike(search), mode: 'insensitive' } },
         ...(/^\+?\d+$/.test(digits) ? [{ phoneNumber: { contains: digits } }] : []),
       ],
     });

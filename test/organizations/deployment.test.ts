@@ -7,7 +7,7 @@ import path from 'node:path';
 import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Config, readConfig } from '../../src/config.ts';
-import { oneAtATime } from '../../src/deployment.ts';
+import { withStartLock } from '../../src/deployment.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
@@ -241,7 +241,7 @@ async function together(settings: readonly Settings[]): Promise<Running[]> {
   const observer = new Client({ connectionString: database.url });
   await observer.connect();
   try {
-    const started = await oneAtATime(database.url, async () => {
+    const started = await withStartLock(database.url, async () => {
       const { rows } = await observer.query<{ pid: number }>(
         `SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
          WHERE locktype = 'advisory' AND datname = current_database()`,

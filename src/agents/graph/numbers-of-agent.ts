@@ -1,7 +1,7 @@
 /** Phone number lists of `Agent`. */
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { listCost } from '../../graphql/lists/page.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { phoneNumbers } from '../../phone-numbers/graph/phone-number.ts';
 import { AgentNode } from './agent.ts';
 

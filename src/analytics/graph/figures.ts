@@ -3,8 +3,8 @@ import { AgentNode } from '../../agents/graph/agent.ts';
 import { MoneyType } from '../../calls/graph/call.ts';
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { batched, readerOf } from '../../graphql/reading/batched.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import type { AnalyticsRange } from '../query.ts';
 import { checkQuery, type Figures, groupsOf, MAX_DAYS, mediansOf, totalOf } from '../service.ts';
 

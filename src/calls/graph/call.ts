@@ -1,10 +1,10 @@
 /** Calls: the type, its list and its lookup. */
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
 import { durationOf, fromNumberOf, moneyOf, toNumberOf } from '../record.ts';
 import { callsWhere } from '../search.ts';

@@ -2,8 +2,8 @@
 import type { PostCallStep } from '../../generated/prisma/client.ts';
 import { PostCallStepKind, PostCallStepStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { listCost } from '../../graphql/lists/page.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { POST_CALL_STEPS } from '../post-call/steps.ts';
 import { CallNode } from './call.ts';
 

@@ -1,8 +1,8 @@
 /** Transcript and summary of a call in the graph, and what was found in them. */
 import { TurnSpeaker } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { List } from '../../graphql/lists/list.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { CallNode } from './call.ts';
 import { AnsweredByEnum } from './call-enums.ts';
 

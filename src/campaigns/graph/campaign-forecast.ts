@@ -1,6 +1,7 @@
 /** The query `campaignForecast`, and the field `forecast` of a campaign. */
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
 import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
@@ -15,7 +16,6 @@ import {
   readPage,
 } from '../../graphql/lists/page.ts';
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { publicId } from '../../ids.ts';
 import { MAX_CAMPAIGN_CONTACTS, MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
 import { CALL_SECONDS } from '../enrollment/enrollment.ts';

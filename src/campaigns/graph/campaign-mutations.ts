@@ -4,9 +4,9 @@ import { personFields } from '../../contacts/graph/contact-inputs.ts';
 import { MAX_MAPPINGS } from '../../contacts/import/service.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { publicId } from '../../ids.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,

@@ -6,12 +6,12 @@ import { ContactFolderNode } from '../../contacts/graph/contact-folder.ts';
 import { RequestError } from '../../errors.ts';
 import { CallEndReason, type Campaign, type Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { useInstead } from '../../graphql/renamed.ts';
-import { literal } from '../../infra/database/like.ts';
+import { escapeLike } from '../../infra/database/escape-like.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
 import type { Viewer } from '../../viewer.ts';
 import { formatTime } from '../schedule/schedule.ts';
@@ -299,7 +299,7 @@ function campaignsWhere(
     ...visibleCampaigns(viewer),
     ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
     ...(filter.agentId ? { agentId: requireId('Agent', filter.agentId) } : {}),
-    ...(filter.name ? { name: { contains: literal(filter.name), mode: 'insensitive' } } : {}),
+    ...(filter.name ? { name: { contains: escapeLike(filter.name), mode: 'insensitive' } } : {}),
     ...within('createdAt', filter.createdFrom, filter.createdBefore),
     ...within('scheduledAt', filter.scheduledFrom, filter.scheduledBefore),
   };

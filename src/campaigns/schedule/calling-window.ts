@@ -12,13 +12,13 @@
  * ring after the end. The end of a day is not an end if the window stays open.
  */
 import {
+  appendInterval,
   DAY_MS,
   type Interval,
   intersect,
   MINUTE_MS,
   periodAt,
   periodsBetween,
-  push,
   weekdayOf,
 } from '../../infra/time-zone.ts';
 
@@ -162,7 +162,7 @@ function clockHours(window: Window, from: number, to: number): Interval[] {
     for (let day = firstDay; day * DAY_MS + shift < end; day++) {
       if (!window.workingDays.includes(weekdayOf(day))) continue;
       const opens = day * DAY_MS + shift;
-      push(open, { from: Math.max(opens, begin), to: Math.min(opens + length, end) });
+      appendInterval(open, { from: Math.max(opens, begin), to: Math.min(opens + length, end) });
     }
   }
   return open;

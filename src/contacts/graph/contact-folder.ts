@@ -1,9 +1,9 @@
 /** The ContactFolder type and its queries. */
 import { builder } from '../../graphql/builder.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { useInstead } from '../../graphql/renamed.ts';
 import { ownedBy } from '../../viewer.ts';
 import { foldersWhere } from '../folders.ts';
 

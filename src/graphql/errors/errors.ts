@@ -39,14 +39,14 @@ export function toGraphQLError(
       path: problem.path.map(String),
     }));
     return new GraphQLError(cause.message, {
-      ...placeOf(located),
+      ...locationOf(located),
       extensions: { code: 'BAD_USER_INPUT', problems },
     });
   }
   // An error of the document itself: syntax, validation, a value of the wrong type.
   if (located && (!located.originalError || located.originalError instanceof GraphQLError)) {
     return new GraphQLError(safeMessage(located.message), {
-      ...placeOf(located),
+      ...locationOf(located),
       extensions: { code: 'BAD_USER_INPUT', ...located.extensions },
     });
   }
@@ -61,7 +61,7 @@ export function toGraphQLError(
   }
   if (isStatementStopped(cause) || cause instanceof LimiterTimeoutError) {
     log.warn({ err: cause, requestId, path: located?.path }, 'A read took too long');
-    return toRequestError(readTimeout(located), located);
+    return toRequestError(readTimeoutError(located), located);
   }
   log.error({ err: cause, requestId, path: located?.path }, 'An operation failed');
   const internal = new RequestError(
@@ -72,7 +72,7 @@ export function toGraphQLError(
   return toRequestError(internal, located);
 }
 
-function readTimeout(located: GraphQLError | null): RequestError {
+function readTimeoutError(located: GraphQLError | null): RequestError {
   const path = located?.path?.filter((key) => typeof key === 'string').join('.');
   return new RequestError(
     'QUERY_TIMEOUT',
@@ -83,7 +83,7 @@ function readTimeout(located: GraphQLError | null): RequestError {
 function toRequestError(error: RequestError, located: GraphQLError | null): GraphQLError {
   const status = HTTP_STATUS[error.code];
   return new GraphQLError(error.message, {
-    ...placeOf(located),
+    ...locationOf(located),
     extensions: {
       code: error.code,
       ...error.extensions,
@@ -129,10 +129,10 @@ function copyOf(
   extensions: Record<string, unknown>,
   message = error.message,
 ): GraphQLError {
-  return new GraphQLError(message, { ...placeOf(error), extensions });
+  return new GraphQLError(message, { ...locationOf(error), extensions });
 }
 
-function placeOf(error: GraphQLError | null): Partial<GraphQLError> {
+function locationOf(error: GraphQLError | null): Partial<GraphQLError> {
   if (!error) return {};
   return {
     ...(error.nodes ? { nodes: error.nodes } : {}),

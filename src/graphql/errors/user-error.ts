@@ -24,12 +24,12 @@ export const UserErrorType = builder.objectRef<Problem>('UserError').implement({
     message: t.string({
       description:
         'Human-readable explanation of the problem and of how to fix it. The wording may change.',
-      resolve: ({ message }) => clipped(message, MAX_MESSAGE),
+      resolve: ({ message }) => truncate(message, MAX_MESSAGE),
     }),
     path: t.stringList({
       description:
         'Location in the input object: field names and list indexes, such as `["inactivityMessages", "0", "duration"]`.',
-      resolve: ({ path }) => path.map((key) => clipped(String(key), MAX_KEY)),
+      resolve: ({ path }) => path.map((key) => truncate(String(key), MAX_KEY)),
     }),
     retryAt: t.field({
       type: 'DateTime',
@@ -48,6 +48,6 @@ export const UserErrorType = builder.objectRef<Problem>('UserError').implement({
   }),
 });
 
-function clipped(text: string, max: number): string {
+function truncate(text: string, max: number): string {
   return text.length > max ? `${text.slice(0, max - 1)}…` : text;
 }

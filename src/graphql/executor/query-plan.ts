@@ -202,7 +202,7 @@ class Planner {
     const readLoaded =
       definition === TypeNameMetaFieldDef
         ? () => type.name
-        : loaded && readerOf(definition.type, loaded, fieldsOf);
+        : loaded && createReader(definition.type, loaded, fieldsOf);
     const derivedFrom = loaded?.derivedFrom ?? [];
     const plan: FieldPlan = { key, definition, nodes, readLoaded, derivedFrom, fieldsOf };
     fieldPlans.set(nodes, plan);
@@ -210,7 +210,7 @@ class Planner {
   }
 }
 
-function readerOf(
+function createReader(
   type: GraphQLOutputType,
   { read, required }: LoadedField,
   fieldsOf: FieldPlan['fieldsOf'],

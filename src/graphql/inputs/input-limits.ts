@@ -19,7 +19,7 @@ const MAX_PROBLEMS = 50;
 /** Longer than any cursor, and than any text that a search could find. */
 export const MAX_SEARCHED_CHARACTERS = 5_000;
 
-interface Found {
+interface InputCheck {
   problems: Problem[];
   maxCharacters: number;
 }
@@ -36,80 +36,80 @@ export function findInputProblems(
   { path = [], isSearched = false }: { path?: ProblemPath; isSearched?: boolean } = {},
 ): Problem[] {
   const maxCharacters = isSearched ? MAX_SEARCHED_CHARACTERS : Number.POSITIVE_INFINITY;
-  const found: Found = { problems: [], maxCharacters };
-  checkValue(found, input.type, value, path);
-  return found.problems;
+  const check: InputCheck = { problems: [], maxCharacters };
+  checkValue(check, input.type, value, path);
+  return check.problems;
 }
 
 function checkValue(
-  found: Found,
+  check: InputCheck,
   nullable: GraphQLInputType,
   value: unknown,
   path: ProblemPath,
 ): void {
-  if (value === null || value === undefined || isFull(found)) return;
+  if (value === null || value === undefined || isFull(check)) return;
   const type = getNullableType(nullable);
   if (isListType(type)) {
     const items = Array.isArray(value) ? value : [value];
     for (const [index, item] of items.entries()) {
-      checkValue(found, type.ofType, item, [...path, index]);
+      checkValue(check, type.ofType, item, [...path, index]);
     }
   } else if (isInputObjectType(type)) {
     const inner = type.name.endsWith('Filter')
-      ? { ...found, maxCharacters: MAX_SEARCHED_CHARACTERS }
-      : found;
+      ? { ...check, maxCharacters: MAX_SEARCHED_CHARACTERS }
+      : check;
     for (const field of Object.values(type.getFields())) {
       const item = (value as Record<string, unknown>)[field.name];
       if (item !== undefined) checkValue(inner, field.type, item, [...path, field.name]);
     }
   } else if (/^JSON(Object)?$/.test(getNamedType(type).name)) {
-    checkJson(found, value, path);
-  } else if (typeof value === 'string') checkText(found, value, path);
-  else if (value instanceof Date) checkInstant(found, value, path);
+    checkJson(check, value, path);
+  } else if (typeof value === 'string') checkText(check, value, path);
+  else if (value instanceof Date) checkInstant(check, value, path);
 }
 
-function isFull({ problems }: Found): boolean {
+function isFull({ problems }: InputCheck): boolean {
   return problems.length >= MAX_PROBLEMS;
 }
 
-function checkText(found: Found, text: string, path: ProblemPath): void {
-  if (text.length > found.maxCharacters) {
-    const max = found.maxCharacters.toLocaleString('en-US');
-    add(found, `must have at most ${max} characters.`, path);
+function checkText(check: InputCheck, text: string, path: ProblemPath): void {
+  if (text.length > check.maxCharacters) {
+    const max = check.maxCharacters.toLocaleString('en-US');
+    add(check, `must have at most ${max} characters.`, path);
   } else if (text.includes('\u0000')) {
-    add(found, 'must not contain a null character.', path);
+    add(check, 'must not contain a null character.', path);
   } else if (!text.isWellFormed()) {
-    add(found, 'must not contain half of a surrogate pair.', path);
+    add(check, 'must not contain half of a surrogate pair.', path);
   }
 }
 
 /** PostgreSQL has no year 0, and ISO 8601 no year after 9999. */
-function checkInstant(found: Found, instant: Date, path: ProblemPath): void {
+function checkInstant(check: InputCheck, instant: Date, path: ProblemPath): void {
   const year = instant.getUTCFullYear();
-  if (year < 1 || year > 9999) add(found, 'must be in the years 1 to 9999 (UTC).', path);
+  if (year < 1 || year > 9999) add(check, 'must be in the years 1 to 9999 (UTC).', path);
 }
 
 /** Recursion is safe: the number of JSON values and their depth were limited before parsing. */
-function checkJson(found: Found, value: unknown, path: ProblemPath): void {
-  if (isFull(found)) return;
-  if (typeof value === 'string') checkText(found, value, path);
+function checkJson(check: InputCheck, value: unknown, path: ProblemPath): void {
+  if (isFull(check)) return;
+  if (typeof value === 'string') checkText(check, value, path);
   else if (typeof value === 'number' && !Number.isFinite(value)) {
-    add(found, 'must be a number of at most 1.8e308.', path);
+    add(check, 'must be a number of at most 1.8e308.', path);
   } else if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) checkJson(found, item, [...path, index]);
-  } else if (value instanceof UploadedFile) add(found, 'must be JSON, not a file.', path);
+    for (const [index, item] of value.entries()) checkJson(check, item, [...path, index]);
+  } else if (value instanceof UploadedFile) add(check, 'must be JSON, not a file.', path);
   else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value)) {
-      if (key === '__proto__') add(found, 'must not have the key "__proto__".', [...path, key]);
-      checkText(found, key, [...path, key.slice(0, 100)]);
-      checkJson(found, item, [...path, key]);
+      if (key === '__proto__') add(check, 'must not have the key "__proto__".', [...path, key]);
+      checkText(check, key, [...path, key.slice(0, 100)]);
+      checkJson(check, item, [...path, key]);
     }
   }
 }
 
-function add(found: Found, predicate: string, path: ProblemPath): void {
-  if (isFull(found)) return;
-  found.problems.push({
+function add(check: InputCheck, predicate: string, path: ProblemPath): void {
+  if (isFull(check)) return;
+  check.problems.push({
     code: 'INVALID_INPUT',
     message: `\`${path.join('.')}\` ${predicate}`,
     path,

@@ -59,7 +59,7 @@ export function rowsQueryThrough(relation: string, request: ListRequest) {
 }
 
 /** Condition for the rows outside the page: up to and including `after`, or from `before` onward. */
-function outsidePage(
+function whereOutsidePage(
   { where, scope: { terms }, page }: ListRequest,
   side: 'after' | 'before',
 ): Where {
@@ -107,7 +107,7 @@ export function rootConnection(
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;
-      const query = { where: outsidePage(request, side), select: { [column]: true }, take: 1 };
+      const query = { where: whereOutsidePage(request, side), select: { [column]: true }, take: 1 };
       return (await find(query)).length > 0;
     },
     async totalCount() {
@@ -145,7 +145,7 @@ export function relatedConnection(
       loadHasRows(reader, {
         ...key,
         group: `${key.group} ${side}`,
-        where: relatedWhere(key, outsidePage(request, side)),
+        where: relatedWhere(key, whereOutsidePage(request, side)),
       }),
     totalCount: () => loadCount(reader, { ...key, where: relatedWhere(key, request.where) }),
   });

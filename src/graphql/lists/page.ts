@@ -121,10 +121,10 @@ export function connectionOfPage<Row>(
     reading ??= source.rows();
     return reading;
   };
-  const items = () => then(read(), (rows) => itemsOf(page, rows));
-  const hasMore = () => then(read(), (rows) => rows.length > page.size);
+  const items = () => chain(read(), (rows) => itemsOf(page, rows));
+  const hasMore = () => chain(read(), (rows) => rows.length > page.size);
   const cursorAt = (index: number) =>
-    then(items(), (rows) => {
+    chain(items(), (rows) => {
       const row = rows.at(index);
       return row === undefined ? null : source.cursorOf(row);
     });
@@ -132,17 +132,17 @@ export function connectionOfPage<Row>(
     page[side] === null ? false : source.hasOutside(side);
   return {
     get edges() {
-      return then(items(), (rows) => rows.map((node) => new Edge(node, source.cursorOf)));
+      return chain(items(), (rows) => rows.map((node) => new Edge(node, source.cursorOf)));
     },
     // Methods, which are called once for each field that is selected.
     pageInfo: {
       hasNextPage: () => {
         if (page.backwards) return hasOutside('before');
-        return then(hasMore(), (more) => more || hasOutside('before'));
+        return chain(hasMore(), (more) => more || hasOutside('before'));
       },
       hasPreviousPage: () => {
         if (!page.backwards) return hasOutside('after');
-        return then(hasMore(), (more) => more || hasOutside('after'));
+        return chain(hasMore(), (more) => more || hasOutside('after'));
       },
       startCursor: () => cursorAt(0),
       endCursor: () => cursorAt(-1),
@@ -171,6 +171,6 @@ function itemsOf<Row>({ size, backwards }: Page<unknown>, rows: readonly Row[]):
 }
 
 /** Like `Promise.then`, but synchronous for a value that is not a promise. */
-function then<A, B>(value: MaybePromise<A>, next: (value: A) => MaybePromise<B>): MaybePromise<B> {
+function chain<A, B>(value: MaybePromise<A>, next: (value: A) => MaybePromise<B>): MaybePromise<B> {
   return isThenable(value) ? Promise.resolve(value).then(next) : next(value);
 }

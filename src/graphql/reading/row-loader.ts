@@ -48,7 +48,7 @@ function selectionAt(context: Context, info: GraphQLResolveInfo): RowSelection {
     known = new Map();
     selections.set(context.execution, known);
   }
-  const place = `${info.parentType.name} ${placeOf(info.path)}`;
+  const place = `${info.parentType.name} ${pathKey(info.path)}`;
   let selection = known.get(place);
   if (!selection) {
     selection = rowSelection({ context, info, select: { id: true } });
@@ -57,7 +57,7 @@ function selectionAt(context: Context, info: GraphQLResolveInfo): RowSelection {
   return selection;
 }
 
-function placeOf({ prev, key }: GraphQLResolveInfo['path']): string {
-  const before = prev ? placeOf(prev) : '';
+function pathKey({ prev, key }: GraphQLResolveInfo['path']): string {
+  const before = prev ? pathKey(prev) : '';
   return typeof key === 'string' ? `${before}.${key}` : before;
 }

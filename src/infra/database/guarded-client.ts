@@ -28,7 +28,7 @@ export interface GuardOptions {
  * not, the connection is closed, and the query fails as if the connection had been lost.
  */
 export function guardedClient({ newClient, connectTimeoutMs }: GuardOptions): typeof Client {
-  const answers = shared(() => isAnswering(newClient));
+  const answers = shareRunning(() => isAnswering(newClient));
   return class GuardedClient extends Client {
     constructor(config?: ClientConfig) {
       super({
@@ -91,7 +91,7 @@ async function isAnswering(newClient: GuardOptions['newClient']): Promise<boolea
 }
 
 /** Runs once at a time. Callers that arrive during a run share its result. */
-function shared<T>(run: () => Promise<T>): () => Promise<T> {
+function shareRunning<T>(run: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | null = null;
   return () => {
     running ??= run().finally(() => {

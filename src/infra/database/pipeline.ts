@@ -11,7 +11,7 @@ import {
   type QueryConfig,
   type QueryResultRow,
 } from 'pg';
-import { ReadBatch, type ReadJob } from './read-batch.ts';
+import { type PendingRead, ReadBatch } from './read-batch.ts';
 import type { ReadStatement } from './wire-messages.ts';
 
 /** Maximum number of statements in one write. They run one after another, so a slow one delays those behind it. */
@@ -19,7 +19,7 @@ const MAX_STATEMENTS = 8;
 /** Time after which reads behind a slow one are sent over another connection. */
 const SLOW_MS = 50;
 /** Connections for such reads. Only few, because reads that are slow because of the load would be slow again. */
-const MAX_RESENDING = 2;
+const MAX_CONCURRENT_RESENDS = 2;
 
 export interface Statement {
   /** Name of the prepared statement; '' for none. */
@@ -30,7 +30,7 @@ export interface Statement {
   types?: CustomTypesConfig;
 }
 
-interface Job<Row> {
+interface PendingStatement<Row> {
   statement: Statement;
   resolve: (rows: Row[]) => void;
   reject: (error: unknown) => void;
@@ -43,7 +43,7 @@ interface Job<Row> {
 export function createPipeline<Row extends QueryResultRow>(
   pool: Pool,
 ): (statement: Statement) => Promise<Row[]> {
-  const add = together<Job<Row>>(
+  const add = createBatcher<PendingStatement<Row>>(
     (flush) => process.nextTick(flush),
     (jobs) => withClient(pool, jobs, (client) => run(client, jobs)),
   );
@@ -58,9 +58,9 @@ export function createPipeline<Row extends QueryResultRow>(
 export function createReadPipeline(
   pool: Pool,
 ): (statement: ReadStatement) => Promise<string | null> {
-  let resending = 0;
+  let resends = 0;
 
-  async function read(jobs: readonly ReadJob[], mayResend = true): Promise<void> {
+  async function read(jobs: readonly PendingRead[], mayResend = true): Promise<void> {
     await withClient(pool, jobs, async (client) => {
       const batch = new ReadBatch(jobs);
       const slow =
@@ -81,22 +81,22 @@ export function createReadPipeline(
   /** Sends the unanswered statements again. The first answer to each is used; errors only of the first connection. */
   function resendBehindSlow(batch: ReadBatch): void {
     const [, ...behind] = batch.unanswered();
-    if (behind.length === 0 || resending >= MAX_RESENDING) return;
-    resending += 1;
+    if (behind.length === 0 || resends >= MAX_CONCURRENT_RESENDS) return;
+    resends += 1;
     const again = behind.map((job) => ({ ...job, reject: () => undefined }));
     void read(again, false).finally(() => {
-      resending -= 1;
+      resends -= 1;
     });
   }
 
   // `setImmediate`, so that requests that have already arrived are handled first and join the batch.
-  const add = together((flush) => setImmediate(flush), read);
+  const add = createBatcher((flush) => setImmediate(flush), read);
   return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
 }
 
-/** Collects jobs until `soon` calls back, then runs them together. */
-function together<Each>(
-  soon: (flush: () => void) => unknown,
+/** Collects jobs until `schedule` calls back, then runs them together. */
+function createBatcher<Each>(
+  schedule: (flush: () => void) => unknown,
   run: (jobs: readonly Each[]) => Promise<void>,
 ): (job: Each) => void {
   let waiting: Each[] = [];
@@ -112,7 +112,7 @@ function together<Each>(
   return (job) => {
     waiting.push(job);
     // After the promise jobs of this tick, which may add more statements.
-    if (waiting.length === 1) void Promise.resolve().then(() => soon(flush));
+    if (waiting.length === 1) void Promise.resolve().then(() => schedule(flush));
   };
 }
 
@@ -140,10 +140,10 @@ async function withClient(
 
 async function run<Row extends QueryResultRow>(
   client: PoolClient,
-  jobs: readonly Job<Row>[],
+  jobs: readonly PendingStatement<Row>[],
 ): Promise<unknown> {
   let failure: unknown;
-  const send = ({ statement, resolve, reject }: Job<Row>): Promise<void> =>
+  const send = ({ statement, resolve, reject }: PendingStatement<Row>): Promise<void> =>
     new Promise((done) => {
       // `pg` copies a config object property by property, which takes longer than everything else here.
       const query = new Query<Row>(statement) as unknown as QueryConfig;

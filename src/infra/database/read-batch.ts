@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { Query } from 'pg';
 import { messagesFor, type ReadStatement } from './wire-messages.ts';
 
-export interface ReadJob {
+export interface PendingRead {
   statement: ReadStatement;
   /** Called with the single value that the statement returns, as text. */
   resolve: (value: string | null) => void;
@@ -27,17 +27,17 @@ export class ReadBatch extends OwnQuery {
   /** Name and text of the statement that is answered next. From them, `pg` records which statements are prepared. */
   name: string | undefined;
   text: string | undefined;
-  readonly #jobs: readonly ReadJob[];
+  readonly #jobs: readonly PendingRead[];
   #answered = 0;
   #value: string | null = null;
 
-  constructor(jobs: readonly ReadJob[]) {
+  constructor(jobs: readonly PendingRead[]) {
     super('');
     this.#jobs = jobs;
     this.#expect();
   }
 
-  unanswered(): readonly ReadJob[] {
+  unanswered(): readonly PendingRead[] {
     return this.#jobs.slice(this.#answered);
   }
 

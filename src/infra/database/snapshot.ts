@@ -11,7 +11,7 @@ interface Transactions<Tx> {
 }
 
 /** Maximum number of open snapshots per process: the size of their pool and the limit on concurrent exports. */
-export const SNAPSHOTS_AT_ONCE = 4;
+export const MAX_CONCURRENT_SNAPSHOTS = 4;
 const MAX_WAIT_MS = 5_000;
 /** Limited, because a snapshot keeps vacuum from removing rows deleted or changed since, in all tables. */
 const MAX_DURATION_MS = 3_600_000;

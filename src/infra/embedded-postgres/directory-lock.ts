@@ -32,7 +32,7 @@ function tryLock(database: DatabaseSync): boolean {
 }
 
 /** Records in a directory which processes use a resource, so that the last one can stop it. */
-export class Users {
+export class DirectoryUsers {
   readonly #directory: string;
 
   constructor(directory: string) {

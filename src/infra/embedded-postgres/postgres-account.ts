@@ -20,8 +20,8 @@ import type { Logger } from '../logger.ts';
  */
 
 const run = promisify(execFile);
-const programCopies = '/var/cache/truedy-graphql';
-const inherited = ['PATH', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'TMPDIR'];
+const PROGRAM_COPIES = '/var/cache/truedy-graphql';
+const INHERITED_VARIABLES = ['PATH', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'TMPDIR'];
 
 interface Identity {
   uid?: number;
@@ -72,7 +72,7 @@ export async function spawnIn(
 
 function childEnvironment({ uid, gid }: Identity) {
   const env: NodeJS.ProcessEnv = { LC_ALL: 'C' };
-  for (const name of inherited) {
+  for (const name of INHERITED_VARIABLES) {
     if (process.env[name] !== undefined) env[name] = process.env[name];
   }
   // The account may have no access to the current directory.
@@ -179,7 +179,7 @@ async function restoreSymlinks(native: string): Promise<void> {
 }
 
 async function copyPrograms(native: string, version: string, identity: Identity, log: Logger) {
-  const copy = path.join(programCopies, `postgresql-${version}`);
+  const copy = path.join(PROGRAM_COPIES, `postgresql-${version}`);
   const exists = await access(copy).then(
     () => true,
     () => false,
@@ -189,7 +189,7 @@ async function copyPrograms(native: string, version: string, identity: Identity,
       { from: native, to: copy },
       'Copying PostgreSQL to a directory that its account can read',
     );
-    await mkdir(programCopies, { recursive: true, mode: 0o755 });
+    await mkdir(PROGRAM_COPIES, { recursive: true, mode: 0o755 });
     const unfinished = await mkdtemp(`${copy}-`);
     try {
       await cp(native, unfinished, {

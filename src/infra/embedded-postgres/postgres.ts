@@ -21,7 +21,7 @@ import { type Client, DatabaseError } from 'pg';
 import { newClient } from '../database/connections.ts';
 import type { Logger } from '../logger.ts';
 import { commandLine, isAlive, waitUntil } from '../processes.ts';
-import { Users, withLock } from './directory-lock.ts';
+import { DirectoryUsers, withLock } from './directory-lock.ts';
 import { type Account, findAccount, spawnIn } from './postgres-account.ts';
 
 export interface EmbeddedDatabase {
@@ -50,9 +50,9 @@ interface Server {
   port: number;
 }
 
-const databaseName = 'truedy';
-const superuser = 'postgres';
-const starting = 120_000;
+const DATABASE_NAME = 'truedy';
+const SUPERUSER = 'postgres';
+const START_TIMEOUT_MS = 120_000;
 
 /**
  * Starts PostgreSQL in a directory, or connects to the one that already runs there. The server keeps running when this
@@ -73,7 +73,7 @@ class Cluster {
   readonly #durable: boolean;
   readonly #timezone: string;
   readonly #port: number | undefined;
-  readonly #users: Users;
+  readonly #users: DirectoryUsers;
   #password = '';
 
   constructor(home: string, options: EmbeddedPostgresOptions) {
@@ -84,7 +84,7 @@ class Cluster {
     this.#durable = durable;
     this.#timezone = timezone;
     this.#port = options.port;
-    this.#users = new Users(path.join(home, 'users'));
+    this.#users = new DirectoryUsers(path.join(home, 'users'));
   }
 
   lock<T>(action: () => Promise<T>): Promise<T> {
@@ -104,7 +104,7 @@ class Cluster {
     );
     let stopped: Promise<void> | undefined;
     return {
-      url: this.#url(server.port, databaseName),
+      url: this.#url(server.port, DATABASE_NAME),
       reused: running !== undefined,
       stop: () => {
         stopped ??= this.lock(() => this.#leave(server, leave));
@@ -124,7 +124,7 @@ class Cluster {
   }
 
   #url(port: number, database: string): string {
-    return `postgresql://${superuser}:${this.#password}@127.0.0.1:${port}/${database}`;
+    return `postgresql://${SUPERUSER}:${this.#password}@127.0.0.1:${port}/${database}`;
   }
 
   async #readPassword(dataExist: boolean): Promise<string> {
@@ -158,7 +158,7 @@ class Cluster {
       await this.#removePidFile();
       return undefined;
     }
-    let answer = 'silent' as Answer;
+    let answer = 'silent' as ProbeResult;
     let port = found.port;
     const giveUp = Date.now() + 6_000;
     await waitUntil(async () => {
@@ -168,11 +168,11 @@ class Cluster {
         return true;
       }
       port = current.port;
-      answer = await this.#ask(port);
+      answer = await this.#probe(port);
       return (
         answer === 'ours' || answer === 'foreign' || (answer === 'silent' && Date.now() > giveUp)
       );
-    }, starting);
+    }, START_TIMEOUT_MS);
 
     if (answer === 'gone') return undefined;
     if (answer === 'ours') return { pid, port };
@@ -201,7 +201,7 @@ class Cluster {
   }
 
   /** Determines which server, if any, answers at the port. */
-  async #ask(port: number): Promise<Answer> {
+  async #probe(port: number): Promise<ProbeResult> {
     if (!port) return 'silent';
     const probe = path.join(this.#data, `probe-${randomUUID()}`);
     const client = this.#client(port, 'postgres');
@@ -231,8 +231,8 @@ class Cluster {
 
   async #start(dataExist: boolean): Promise<Server> {
     const account = await findAccount(this.#data, this.#log);
-    if (!dataExist) await this.#initialise(account);
-    const deadline = Date.now() + starting;
+    if (!dataExist) await this.#initialize(account);
+    const deadline = Date.now() + START_TIMEOUT_MS;
     for (;;) {
       const attempt = await this.#tryStart(account, this.#port ?? (await freePort()), deadline);
       if ('pid' in attempt) return attempt;
@@ -297,7 +297,7 @@ class Cluster {
   }
 
   /** Creates the data directory elsewhere and moves it into place when it is complete. */
-  async #initialise(account: Account): Promise<void> {
+  async #initialize(account: Account): Promise<void> {
     for (const name of await readdir(this.#home)) {
       if (!name.startsWith('initialising-')) continue;
       await rm(path.join(this.#home, name), { recursive: true, force: true });
@@ -314,7 +314,7 @@ class Cluster {
       args: (reachable) => [
         `--pgdata=${reachable}/data`,
         `--pwfile=${reachable}/password`,
-        `--username=${superuser}`,
+        `--username=${SUPERUSER}`,
         '--auth=scram-sha-256',
         '--encoding=UTF8',
         // The same collation on every machine, whatever locales it has.
@@ -339,18 +339,18 @@ class Cluster {
     await client.connect();
     try {
       const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [
-        databaseName,
+        DATABASE_NAME,
       ]);
-      if (rowCount === 0) await client.query(`CREATE DATABASE ${databaseName}`);
+      if (rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE_NAME}`);
     } finally {
       await client.end();
     }
   }
 
   /** Stops the server with a fast shutdown, or by force if that takes too long. */
-  async #stop(pid: number, patienceMs: number): Promise<void> {
-    for (const [signal, patience] of [
-      ['SIGINT', patienceMs],
+  async #stop(pid: number, timeoutMs: number): Promise<void> {
+    for (const [signal, timer] of [
+      ['SIGINT', timeoutMs],
       ['SIGQUIT', 5_000],
       ['SIGKILL', 5_000],
     ] as const) {
@@ -359,7 +359,7 @@ class Cluster {
       } catch {
         return; // The server has ended.
       }
-      if (await waitUntil(async () => !(await isAlive(pid)), patience)) return;
+      if (await waitUntil(async () => !(await isAlive(pid)), timer)) return;
       this.#log.warn({ pid, signal }, 'PostgreSQL has not stopped yet');
     }
     throw new Error(`PostgreSQL, process ${pid}, cannot be stopped`);
@@ -388,7 +388,7 @@ class Cluster {
 }
 
 /** `busy`: starting or stopping. `gone`: has ended. */
-type Answer = 'ours' | 'foreign' | 'busy' | 'silent' | 'gone';
+type ProbeResult = 'ours' | 'foreign' | 'busy' | 'silent' | 'gone';
 
 async function freePort(): Promise<number> {
   const server = createServer();

@@ -36,7 +36,7 @@ export function createBatches<Item, Result>({
   const waiting: Waiting<Item, Result>[] = [];
   let isWorking = false;
 
-  async function workOff(): Promise<void> {
+  async function processAll(): Promise<void> {
     isWorking = true;
     let isFirst = true;
     while (waiting.length > 0) {
@@ -45,16 +45,16 @@ export function createBatches<Item, Result>({
       isFirst = false;
       const batch = waiting.splice(0, size);
       try {
-        await workOn(batch);
+        await processBatch(batch);
       } catch (error) {
         if (batch.length === 1) batch[0]?.reject(error);
-        else await Promise.all(batch.map((one) => workOn([one]).catch(one.reject)));
+        else await Promise.all(batch.map((one) => processBatch([one]).catch(one.reject)));
       }
     }
     isWorking = false;
   }
 
-  async function workOn(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+  async function processBatch(batch: readonly Waiting<Item, Result>[]): Promise<void> {
     const results = await work(batch.map(({ item }) => item));
     for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
   }
@@ -63,7 +63,7 @@ export function createBatches<Item, Result>({
     add(item) {
       return new Promise((resolve, reject) => {
         waiting.push({ item, resolve, reject });
-        if (!isWorking) void workOff();
+        if (!isWorking) void processAll();
       });
     },
   };

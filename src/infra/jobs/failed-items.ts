@@ -3,8 +3,8 @@
  * for increasing times. Kept in memory: every process finds them itself, and again after a restart.
  */
 
-const FIRST_MS = 5_000;
-const LONGEST_MS = 60_000;
+const INITIAL_DELAY_MS = 5_000;
+const MAX_DELAY_MS = 60_000;
 
 export class FailedItems {
   readonly #items = new Map<string, { failures: number; until: number }>();
@@ -14,14 +14,14 @@ export class FailedItems {
     const now = Date.now();
     for (const [id, { until }] of this.#items) {
       // The item has not failed again: it succeeded, or no longer exists.
-      if (until < now - LONGEST_MS) this.#items.delete(id);
+      if (until < now - MAX_DELAY_MS) this.#items.delete(id);
     }
     return [...this.#items].flatMap(([id, { until }]) => (until > now ? id : []));
   }
 
   add(id: string): void {
     const failures = (this.#items.get(id)?.failures ?? 0) + 1;
-    const delay = Math.min(FIRST_MS * 2 ** (failures - 1), LONGEST_MS);
+    const delay = Math.min(INITIAL_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
     this.#items.set(id, { failures, until: Date.now() + delay });
   }
 }

@@ -8,14 +8,14 @@ import { request as httpsRequest } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import { isPublicAddress } from './addresses.ts';
 
-export interface GuardedPost {
+export interface GuardedPostOptions {
   url: string;
   headers: Record<string, string>;
   body: string;
   /** Time limit for name resolution, connection, request and the start of the response. */
   timeoutMs: number;
   /** Maximum number of response bytes to read. */
-  maxAnswerBytes: number;
+  maxResponseBytes: number;
   /** Allows HTTP and any address. */
   allowPrivate: boolean;
   /** Aborts the request. */
@@ -35,7 +35,7 @@ class RefusedAddressError extends Error {
 }
 
 /** Never throws. Every response is a result, including redirects and errors. */
-export async function guardedPost(options: GuardedPost): Promise<PostResult> {
+export async function guardedPost(options: GuardedPostOptions): Promise<PostResult> {
   const timeout = AbortSignal.timeout(options.timeoutMs);
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
   try {
@@ -48,7 +48,7 @@ export async function guardedPost(options: GuardedPost): Promise<PostResult> {
   }
 }
 
-async function post(options: GuardedPost, signal: AbortSignal): Promise<PostResult> {
+async function post(options: GuardedPostOptions, signal: AbortSignal): Promise<PostResult> {
   const url = new URL(options.url);
   const { allowPrivate } = options;
   if (url.protocol !== 'https:' && !allowPrivate) {
@@ -71,8 +71,8 @@ async function post(options: GuardedPost, signal: AbortSignal): Promise<PostResu
     signal,
   });
   request.end(options.body);
-  const response = await answerOf(request);
-  const answer = await startOf(response, options.maxAnswerBytes, signal);
+  const response = await awaitResponse(request);
+  const answer = await readStart(response, options.maxResponseBytes, signal);
   request.destroy();
   return {
     status: response.statusCode ?? 0,
@@ -81,7 +81,7 @@ async function post(options: GuardedPost, signal: AbortSignal): Promise<PostResu
   };
 }
 
-function answerOf(request: ClientRequest): Promise<IncomingMessage> {
+function awaitResponse(request: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     request.once('response', resolve);
     // Also emitted after the response, if the receiver closes while the request is being sent.
@@ -94,7 +94,7 @@ function answerOf(request: ClientRequest): Promise<IncomingMessage> {
 }
 
 /** Reads the response up to the limit. If it is incomplete, returns what was received. */
-async function startOf(
+async function readStart(
   response: IncomingMessage,
   maxBytes: number,
   signal: AbortSignal,
@@ -116,7 +116,7 @@ async function startOf(
 }
 
 /** A lookup function for Node that fails if any of the addresses is not allowed. */
-function guardedLookup(options: GuardedPost, signal: AbortSignal): LookupFunction {
+function guardedLookup(options: GuardedPostOptions, signal: AbortSignal): LookupFunction {
   const { allowPrivate } = options;
   const resolve =
     options.resolve ?? (allowPrivate ? resolveLocally : (name) => resolveByDns(name, signal));

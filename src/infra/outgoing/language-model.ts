@@ -40,7 +40,7 @@ export class LanguageModelError extends Error {
   }
 
   /** Whether another attempt may succeed: true unless the request itself was refused. */
-  get isPassing(): boolean {
+  get isTransient(): boolean {
     const { status } = this;
     return status === null || status >= 500 || [408, 409, 425, 429].includes(status);
   }

@@ -22,7 +22,7 @@ function post(url: string, addresses?: string[], allowPrivate = false) {
     headers: {},
     body: '{}',
     timeoutMs: 2_000,
-    maxAnswerBytes: 100,
+    maxResponseBytes: 100,
     allowPrivate,
     ...(addresses ? { resolve: async () => addresses } : {}),
   });
