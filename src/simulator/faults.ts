@@ -58,7 +58,7 @@ export interface Faults {
   select(fits: (fault: Fault) => boolean): Fault[];
 }
 
-export function makeFaults(initial: FaultState, changed: (state: FaultState) => void): Faults {
+export function createFaults(initial: FaultState, changed: (state: FaultState) => void): Faults {
   let faults = initial.faults;
   let seed = initial.seed;
   let random = generator(seed);

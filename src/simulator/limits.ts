@@ -14,23 +14,23 @@ export function takeCallSlot(world: World): void {
   while ((world.creations[0] ?? now) <= now - 60_000) world.creations.shift();
   const lastSecond = world.creations.filter((instant) => instant > now - 1000);
   if (settings.creationsPerSecond !== null && lastSecond.length >= settings.creationsPerSecond) {
-    throw throttled(Math.ceil(((lastSecond[0] ?? now) + 1000 - now) / 1000));
+    throw throttledError(Math.ceil(((lastSecond[0] ?? now) + 1000 - now) / 1000));
   }
   if (
     settings.creationsPerMinute !== null &&
     world.creations.length >= settings.creationsPerMinute
   ) {
-    throw throttled(Math.ceil(((world.creations[0] ?? now) + 60_000 - now) / 1000));
+    throw throttledError(Math.ceil(((world.creations[0] ?? now) + 60_000 - now) / 1000));
   }
   if (settings.maxConcurrentCalls !== null && world.liveCalls.size >= settings.maxConcurrentCalls) {
-    throw throttled(CONCURRENCY_WAIT_SECONDS);
+    throw throttledError(CONCURRENCY_WAIT_SECONDS);
   }
   if (settings.creationsPerSecond !== null || settings.creationsPerMinute !== null) {
     world.creations.push(now);
   }
 }
 
-function throttled(waitSeconds: number): HttpError {
+function throttledError(waitSeconds: number): HttpError {
   const wait = Math.max(1, waitSeconds);
   return new HttpError(
     429,

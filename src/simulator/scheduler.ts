@@ -20,9 +20,9 @@ export interface Scheduler {
   clear(): void;
 }
 
-const LONGEST_TIMEOUT = 2 ** 31 - 1;
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-export function makeScheduler(
+export function createScheduler(
   store: Store,
   now: () => number,
   report: (job: Job, error: unknown) => void,
@@ -38,7 +38,7 @@ export function makeScheduler(
     if (run === undefined || next === undefined || next.dueAt >= armedFor) return;
     clearTimeout(timer);
     armedFor = next.dueAt;
-    timer = setTimeout(tick, Math.min(Math.max(next.dueAt - now(), 0), LONGEST_TIMEOUT));
+    timer = setTimeout(tick, Math.min(Math.max(next.dueAt - now(), 0), MAX_TIMEOUT_MS));
   }
 
   function tick(): void {

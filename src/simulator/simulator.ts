@@ -26,18 +26,18 @@ import {
   stateCounts,
 } from './control.ts';
 import { corpusRoutes, finishSource } from './corpora/corpora.ts';
-import { type Fault, type FaultInput, type FaultState, makeFaults } from './faults.ts';
-import { makeServer } from './http/server.ts';
+import { createFaults, type Fault, type FaultInput, type FaultState } from './faults.ts';
+import { createHttpServer } from './http/server.ts';
 import type { Json, JsonObject } from './json.ts';
 import { languageModelRoutes } from './language-model.ts';
-import { type Job, makeScheduler } from './scheduler.ts';
+import { createScheduler, type Job } from './scheduler.ts';
 import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';
 import { openStore } from './store.ts';
 import { telephonyRoutes } from './telephony.ts';
 import { toolUseRoutes } from './tools/tool-use.ts';
 import { toolRoutes } from './tools/tools.ts';
 import { voiceRoutes } from './voices/voices.ts';
-import { makeSender, type Sender } from './webhooks/deliveries.ts';
+import { createSender, type Sender } from './webhooks/deliveries.ts';
 import { receiverRoutes } from './webhooks/receiver.ts';
 import { webhookRoutes } from './webhooks/webhooks.ts';
 import type { DeliveryRecord, Dial, Log, RequestLogEntry, World } from './world.ts';
@@ -116,8 +116,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   if (!/^[a-zA-Z0-9]{8}\.[a-zA-Z0-9]{32}$/.test(apiKey)) {
     throw new Error('The API key of the simulator must be 8 and 32 letters or digits with a dot.');
   }
-  const { world, sender } = makeWorld(options, apiKey);
-  const server = makeServer(world, ROUTES);
+  const { world, sender } = createWorld(options, apiKey);
+  const server = createHttpServer(world, ROUTES);
   const sockets = attachSockets(world, server);
   const host = options.host ?? '127.0.0.1';
   const listen = async (port: number): Promise<void> => {
@@ -157,7 +157,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   };
 }
 
-function makeWorld(options: SimulatorOptions, apiKey: string): { world: World; sender: Sender } {
+function createWorld(options: SimulatorOptions, apiKey: string): { world: World; sender: Sender } {
   const store = openStore(options.databasePath);
   const log: Log = options.log ?? (() => {});
   const singletons = store.collection<JsonObject>('singletons');
@@ -180,10 +180,10 @@ function makeWorld(options: SimulatorOptions, apiKey: string): { world: World; s
     apiKey,
     signingKey: createHmac('sha256', apiKey).update('simulator').digest('hex'),
     store,
-    scheduler: makeScheduler(store, Date.now, (job, error) =>
+    scheduler: createScheduler(store, Date.now, (job, error) =>
       log('error', 'a planned step failed', { task: job.task, error: String(error) }),
     ),
-    faults: makeFaults(savedFaults.get('faults') ?? { faults: [], seed: 1 }, (state) =>
+    faults: createFaults(savedFaults.get('faults') ?? { faults: [], seed: 1 }, (state) =>
       savedFaults.put('faults', state),
     ),
     log,
@@ -216,7 +216,7 @@ function makeWorld(options: SimulatorOptions, apiKey: string): { world: World; s
   for (const call of world.calls.values()) {
     if (call.endedAt === null) world.liveCalls.add(call.callId);
   }
-  const sender = makeSender(world);
+  const sender = createSender(world);
   return { world, sender };
 }
 

@@ -60,7 +60,7 @@ export function openStore(path: string | undefined): Store {
 
   return {
     collection<T extends object>(kind: string) {
-      const made = makeCollection<T>(kind, shared);
+      const made = createCollection<T>(kind, shared);
       collections.set(kind, made);
       return made;
     },
@@ -121,7 +121,7 @@ interface Shared {
   undo: (() => void)[] | undefined;
 }
 
-function makeCollection<T extends object>(
+function createCollection<T extends object>(
   kind: string,
   shared: Shared,
 ): Collection<T> & { forget(): void } {

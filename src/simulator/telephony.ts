@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { page } from './http/paging.ts';
 import { invalid, type JsonObject, objectAt, Problems, refuse, stringAt } from './json.ts';
-import { type Shape, walkBody } from './shapes/shape.ts';
-import { at, type Request, type Route, type World } from './world.ts';
+import { checkBody, type Shape } from './shapes/shape.ts';
+import { isoTime, type Request, type Route, type World } from './world.ts';
 
 const PROVIDERS = {
   twilio: { required: ['accountSid', 'authToken'], secrets: ['authToken'] },
@@ -46,7 +46,7 @@ function presentConfig(provider: Provider, config: JsonObject): JsonObject {
 
 function readConfig(provider: Provider, request: Request, whole: boolean): JsonObject {
   const problems = new Problems();
-  const body = walkBody(configShape(provider, whole), request.body, {
+  const body = checkBody(configShape(provider, whole), request.body, {
     problems,
     ignored: request.ignored,
   });
@@ -186,7 +186,7 @@ function findRegistration(world: World, request: Request): JsonObject {
 function readBody(request: Request, shape: Shape, required: string[] = []): JsonObject {
   const problems = new Problems();
   const wanted = shape.kind === 'object' ? { ...shape, required } : shape;
-  const body = walkBody(wanted, request.body, { problems, ignored: request.ignored });
+  const body = checkBody(wanted, request.body, { problems, ignored: request.ignored });
   for (const key of ['registrationId', 'created', 'successful', 'domain']) delete body[key];
   return body;
 }
@@ -238,7 +238,7 @@ export const telephonyRoutes: Route[] = [
         authUser: null,
         ...body,
         registrationId: randomUUID(),
-        created: at(world.now()),
+        created: isoTime(world.now()),
         successful: true,
       };
       world.registrations.put(String(registration.registrationId), registration);

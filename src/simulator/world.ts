@@ -18,7 +18,7 @@ export interface AgentRecord {
 }
 
 /** The planned course of a call, decided when the call is created. */
-export interface Plan {
+export interface CallPlan {
   outcome: string;
   /** Simulated milliseconds from creation to the answer. Null without an answer. */
   answerAfterMs: number | null;
@@ -42,7 +42,7 @@ export interface CallRecord {
   initialMessages: JsonObject[];
   /** Past and planned messages, with the times at which they become visible. */
   transcript: { at: number; message: JsonObject }[];
-  plan: Plan;
+  plan: CallPlan;
   /** Simulated seconds per real second, fixed at creation. */
   speed: number;
   createdAt: number;
@@ -194,6 +194,6 @@ export interface Route {
   open?: boolean;
 }
 
-export function at(instant: number): string {
+export function isoTime(instant: number): string {
   return new Date(instant).toISOString();
 }

@@ -11,9 +11,9 @@ import {
   refuse,
   stringAt,
 } from '../json.ts';
-import { type Shape, walkBody } from '../shapes/shape.ts';
+import { checkBody, type Shape } from '../shapes/shape.ts';
 import { callTemplate } from '../shapes/shapes.ts';
-import { type AgentRecord, at, type Request, type Route, type World } from '../world.ts';
+import { type AgentRecord, isoTime, type Request, type Route, type World } from '../world.ts';
 
 const agentBody: Shape = {
   kind: 'object',
@@ -53,7 +53,7 @@ export function findAgent(world: World, agentId: string): AgentRecord {
 
 function readAgent(world: World, request: Request): JsonObject {
   const problems = new Problems();
-  const body = walkBody(agentBody, request.body, { problems, ignored: request.ignored });
+  const body = checkBody(agentBody, request.body, { problems, ignored: request.ignored });
   const template = objectAt(body, 'callTemplate');
   if (template !== undefined) checkCallBody(world, template, 'callTemplate', problems);
   problems.throwIfAny();
@@ -101,7 +101,7 @@ export const agentRoutes: Route[] = [
     path: '/api/agents',
     handler(world, request) {
       const body = readAgent(world, request);
-      const created = at(world.now());
+      const created = isoTime(world.now());
       const agentId = randomUUID();
       const agent: AgentRecord = {
         agentId,
@@ -136,7 +136,7 @@ export const agentRoutes: Route[] = [
         next.callTemplate = withDefaults(
           merge ? { ...agent.callTemplate, ...given } : given,
           agent.created,
-          at(world.now()),
+          isoTime(world.now()),
         );
         next.publishedRevisionId = randomUUID();
       } else if (isObject(request.body) && request.body.callTemplate === null) {

@@ -3,7 +3,7 @@
  * nothing if the state of the call no longer allows the change.
  */
 import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from '../json.ts';
-import { at, type CallRecord, type World } from '../world.ts';
+import { type CallRecord, isoTime, type World } from '../world.ts';
 import { message, summarize, writeTranscript } from './dialogue.ts';
 
 export function presentCall(record: CallRecord): JsonObject {
@@ -50,7 +50,7 @@ export function joinCall(world: World, callId: string, bySocket = false): void {
     transcript: writeTranscript(record, joinedAt),
   };
   const saved = save(world, next, {
-    joined: at(joinedAt),
+    joined: isoTime(joinedAt),
     clientVersion: bySocket ? 'simulator' : null,
   });
   if (bySocket) holdOpen(world, saved);
@@ -132,7 +132,7 @@ function recordEnd(
   };
   world.liveCalls.delete(record.callId);
   const saved = save(world, next, {
-    ended: at(endedAt),
+    ended: isoTime(endedAt),
     endReason,
     ...(sip === undefined ? {} : { sipDetails: { ...sip, terminationReason: sipReason } }),
   });
@@ -189,7 +189,7 @@ export function deleteCall(world: World, record: CallRecord): void {
     callId: record.callId,
     accountId: ACCOUNT_ID,
     created: call.created ?? null,
-    deletionTime: at(world.now()),
+    deletionTime: isoTime(world.now()),
     joined: call.joined ?? null,
     ended: call.ended ?? null,
     maxDuration: call.maxDuration ?? '3600s',

@@ -16,13 +16,13 @@ import {
   UUID,
 } from '../json.ts';
 import { takeCallSlot } from '../limits.ts';
-import { walkBody } from '../shapes/shape.ts';
+import { checkBody } from '../shapes/shape.ts';
 import { startAgentCallRequest, startCallRequest } from '../shapes/shapes.ts';
 import { resolveTools } from '../tools/tools.ts';
 import {
   type AgentRecord,
-  at,
   type CallRecord,
+  isoTime,
   type Request,
   type Route,
   type World,
@@ -85,7 +85,7 @@ export function createAgentCall(
 
 function createDirectCall(world: World, request: Request): CallRecord {
   const problems = new Problems();
-  const given = walkBody(startCallRequest, request.body ?? {}, {
+  const given = checkBody(startCallRequest, request.body ?? {}, {
     problems,
     ignored: request.ignored,
   });
@@ -225,7 +225,7 @@ function openCall(
   world.liveCalls.add(callId);
   if (dialed !== null) {
     world.dials.put(callId, {
-      at: at(createdAt),
+      at: isoTime(createdAt),
       callId,
       to: dialed,
       from: stringAt(outgoing, 'from') ?? null,
@@ -281,7 +281,7 @@ function callObject(world: World, record: CallRecord, parts: CallParts): JsonObj
   return {
     callId: record.callId,
     clientVersion: null,
-    created: at(record.createdAt),
+    created: isoTime(record.createdAt),
     joined: null,
     ended: null,
     endReason: null,
@@ -349,7 +349,7 @@ export const callCreationRoutes: Route[] = [
     handler(world, request) {
       const agent = findAgent(world, request.params.agentId ?? '');
       const problems = new Problems();
-      const body = walkBody(startAgentCallRequest, request.body ?? {}, {
+      const body = checkBody(startAgentCallRequest, request.body ?? {}, {
         problems,
         ignored: request.ignored,
       });

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { atPath, isObject, type JsonObject, objectAt, stringAt } from '../json.ts';
 import type { CallRecord } from '../world.ts';
 
-interface Words {
+interface Phrases {
   greet(agent: string, person: string | undefined): string;
   answer: string;
   turns: [user: string, agent: string][];
@@ -13,10 +13,11 @@ interface Words {
   message(agent: string, person: string | undefined): string;
 }
 
-const named = (person: string | undefined) => (person === undefined ? '' : ` ${person}`);
+const withName = (person: string | undefined) => (person === undefined ? '' : ` ${person}`);
 
-const ENGLISH: Words = {
-  greet: (agent, person) => `Hello${named(person)}, this is ${agent}. Is now a good time to talk?`,
+const ENGLISH: Phrases = {
+  greet: (agent, person) =>
+    `Hello${withName(person)}, this is ${agent}. Is now a good time to talk?`,
   answer: 'Hello?',
   turns: [
     ['Yes, go ahead.', 'Thank you. I will keep it short: I am calling about your request.'],
@@ -30,11 +31,11 @@ const ENGLISH: Words = {
   userBye: 'Great, thanks. Bye!',
   voicemail: 'You have reached my voicemail. Please leave a message after the tone.',
   message: (agent, person) =>
-    `Hello${named(person)}, this is ${agent}. Please call us back when it suits you. Goodbye.`,
+    `Hello${withName(person)}, this is ${agent}. Please call us back when it suits you. Goodbye.`,
 };
 
-const SPANISH: Words = {
-  greet: (agent, person) => `Hola${named(person)}, le habla ${agent}. ¿Tiene un momento?`,
+const SPANISH: Phrases = {
+  greet: (agent, person) => `Hola${withName(person)}, le habla ${agent}. ¿Tiene un momento?`,
   answer: '¿Diga?',
   turns: [
     ['Sí, dígame.', 'Gracias, seré breve: llamo por su solicitud.'],
@@ -45,12 +46,12 @@ const SPANISH: Words = {
   bye: 'Gracias por su tiempo. ¡Adiós!',
   userBye: 'Muchas gracias. ¡Adiós!',
   voicemail: 'Este es mi buzón de voz. Deje su mensaje después de la señal.',
-  message: (agent, person) => `Hola${named(person)}, le habla ${agent}. Llámenos, por favor.`,
+  message: (agent, person) => `Hola${withName(person)}, le habla ${agent}. Llámenos, por favor.`,
 };
 
-const GERMAN: Words = {
+const GERMAN: Phrases = {
   greet: (agent, person) =>
-    `Guten Tag${named(person)}, hier spricht ${agent}. Haben Sie einen Moment Zeit?`,
+    `Guten Tag${withName(person)}, hier spricht ${agent}. Haben Sie einen Moment Zeit?`,
   answer: 'Ja, bitte?',
   turns: [
     ['Ja, worum geht es?', 'Danke, ich mache es kurz: Es geht um Ihre Anfrage.'],
@@ -62,10 +63,10 @@ const GERMAN: Words = {
   userBye: 'Danke, tschüss!',
   voicemail: 'Hier ist die Mailbox. Bitte sprechen Sie nach dem Ton.',
   message: (agent, person) =>
-    `Guten Tag${named(person)}, hier ist ${agent}. Bitte rufen Sie zurück.`,
+    `Guten Tag${withName(person)}, hier ist ${agent}. Bitte rufen Sie zurück.`,
 };
 
-function wordsFor(language: string | undefined): Words {
+function phrasesFor(language: string | undefined): Phrases {
   const base = language?.toLowerCase().split('-')[0];
   return base === 'es' ? SPANISH : base === 'de' ? GERMAN : ENGLISH;
 }
@@ -90,7 +91,7 @@ interface Line {
  */
 export function writeTranscript(record: CallRecord, joinedAt: number): CallRecord['transcript'] {
   const { talkMs } = record.plan;
-  return lines(record).map((line) => {
+  return buildLines(record).map((line) => {
     const end = line.end * talkMs;
     return {
       at: joinedAt + end / record.speed,
@@ -108,7 +109,7 @@ export function message(
     medium = 'MESSAGE_MEDIUM_VOICE',
   }: { start: number; end: number; medium?: string | undefined },
 ): JsonObject {
-  const span = { start: seconds(start), end: seconds(end) };
+  const span = { start: formatSeconds(start), end: formatSeconds(end) };
   return {
     role: line.role,
     text: line.text,
@@ -121,8 +122,8 @@ export function message(
   };
 }
 
-function lines(record: CallRecord): Line[] {
-  const words = wordsFor(stringAt(record.call, 'languageHint'));
+function buildLines(record: CallRecord): Line[] {
+  const phrases = phrasesFor(stringAt(record.call, 'languageHint'));
   const settings = objectAt(record.call, 'firstSpeakerSettings');
   const fallback = objectAt(objectAt(settings, 'user'), 'fallback');
   const agent = agentName(record);
@@ -130,24 +131,24 @@ function lines(record: CallRecord): Line[] {
   const greeting =
     stringAt(objectAt(settings, 'agent'), 'text') ??
     stringAt(fallback, 'text') ??
-    words.greet(agent, person);
-  if (record.plan.outcome === 'voicemail') return voicemail(record, words, agent, person);
+    phrases.greet(agent, person);
+  if (record.plan.outcome === 'voicemail') return voicemailLines(record, phrases, agent, person);
 
   const spoken: Pick<Line, 'role' | 'text'>[] = [];
   const say = (role: Line['role'], text: string) => spoken.push({ role, text });
-  if (record.call.firstSpeaker === 'FIRST_SPEAKER_USER') say('MESSAGE_ROLE_USER', words.answer);
+  if (record.call.firstSpeaker === 'FIRST_SPEAKER_USER') say('MESSAGE_ROLE_USER', phrases.answer);
   say('MESSAGE_ROLE_AGENT', greeting);
-  const fitting = Math.min(words.turns.length, Math.floor(record.plan.talkMs / 8000));
+  const fitting = Math.min(phrases.turns.length, Math.floor(record.plan.talkMs / 8000));
   const exchanges = record.plan.exchanges ?? Math.max(1, fitting);
   for (let number = 0; number < exchanges; number += 1) {
-    const [user, reply] = words.turns[number % words.turns.length]!;
+    const [user, reply] = phrases.turns[number % phrases.turns.length]!;
     say('MESSAGE_ROLE_USER', user);
     say('MESSAGE_ROLE_AGENT', reply);
   }
   const ending = record.plan.endReason;
   if (ending === 'hangup' || ending === 'agent_hangup') {
-    say('MESSAGE_ROLE_USER', words.userBye);
-    say('MESSAGE_ROLE_AGENT', words.bye);
+    say('MESSAGE_ROLE_USER', phrases.userBye);
+    say('MESSAGE_ROLE_AGENT', phrases.bye);
   } else if (ending === 'timeout') {
     const farewell = stringAt(record.call, 'timeExceededMessage');
     if (farewell !== undefined) say('MESSAGE_ROLE_AGENT', farewell);
@@ -184,7 +185,7 @@ function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] 
   const result = [...spoken];
   if (hangUp !== undefined) {
     result.push(
-      ...invocation('hangUp', { reason: 'The conversation is over.' }, 'OK', {
+      ...toolCallLines('hangUp', { reason: 'The conversation is over.' }, 'OK', {
         begin: 0.97,
         end: 0.98,
       }),
@@ -192,7 +193,7 @@ function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] 
   }
   if (tool === undefined || before === undefined) return result;
   const begin = before.begin + step * 0.2;
-  const pair = invocation(
+  const pair = toolCallLines(
     String(tool.name),
     exampleArguments(objectAt(tool, 'definition')),
     tool.name === 'queryCorpus'
@@ -204,7 +205,7 @@ function withToolCall(record: CallRecord, spoken: Line[], step: number): Line[] 
   return result;
 }
 
-function invocation(
+function toolCallLines(
   toolName: string,
   given: JsonObject,
   answer: string,
@@ -244,19 +245,19 @@ export function exampleArguments(definition: JsonObject | undefined): JsonObject
   return given;
 }
 
-function voicemail(
+function voicemailLines(
   record: CallRecord,
-  words: Words,
+  phrases: Phrases,
   agent: string,
   person: string | undefined,
 ): Line[] {
-  const text = words.message(agent, person);
+  const text = phrases.message(agent, person);
   const recorded: Line[] = [
-    { role: 'MESSAGE_ROLE_USER', text: words.voicemail, begin: 0.02, end: 0.35 },
+    { role: 'MESSAGE_ROLE_USER', text: phrases.voicemail, begin: 0.02, end: 0.35 },
   ];
   if (record.tools.some((tool) => tool.name === 'leaveVoicemail')) {
     recorded.push(
-      ...invocation('leaveVoicemail', { message: text }, 'Message left.', {
+      ...toolCallLines('leaveVoicemail', { message: text }, 'Message left.', {
         begin: 0.4,
         end: 0.42,
       }),
@@ -312,6 +313,6 @@ export function summarize(record: CallRecord): { short: string; long: string } {
   };
 }
 
-function seconds(value: number): string {
+function formatSeconds(value: number): string {
   return `${Number(value.toFixed(3))}s`;
 }

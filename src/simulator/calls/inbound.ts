@@ -12,7 +12,7 @@ import {
   stringAt,
   stringsAt,
 } from '../json.ts';
-import { type Shape, walkBody } from '../shapes/shape.ts';
+import { checkBody, type Shape } from '../shapes/shape.ts';
 import type { CallRecord, World } from '../world.ts';
 import type { Arrival } from './calls.ts';
 
@@ -37,7 +37,7 @@ type Create = (agentId: string, body: JsonObject, arrival: Arrival) => CallRecor
 
 /** Simulates an incoming call that a provider or trunk forwards. */
 export function inboundCall(world: World, given: Json, create: Create): CallRecord {
-  const body = walkBody(inboundBody, given, { problems: new Problems(), ignored: [] });
+  const body = checkBody(inboundBody, given, { problems: new Problems(), ignored: [] });
   const agentId = (stringAt(body, 'agentId') ?? '').toLowerCase();
   const medium = stringAt(body, 'medium') ?? 'twilio';
   const from = stringAt(body, 'from') ?? '';
@@ -63,7 +63,7 @@ export function inboundCall(world: World, given: Json, create: Create): CallReco
     );
   }
   const fields = providerFields(medium, from, to, extra);
-  const requestContext = mapped(world, medium, fields);
+  const requestContext = applyMapping(world, medium, fields);
   return create(
     agentId,
     { templateContext: requestContext },
@@ -109,7 +109,7 @@ function providerFields(medium: string, from: string, to: string, extra: JsonObj
 }
 
 /** Applies the mapping of the account. Default: `From` and `To` of the provider, unchanged. */
-function mapped(world: World, medium: string, fields: JsonObject): JsonObject {
+function applyMapping(world: World, medium: string, fields: JsonObject): JsonObject {
   const mapping = objectAt(world.singletons.get(`telephony:${medium}`), 'requestContextMapping');
   if (mapping === undefined || Object.keys(mapping).length === 0) {
     return { From: fields.From ?? null, To: fields.To ?? null };
@@ -128,12 +128,12 @@ function fromHeaders(fields: JsonObject): JsonObject {
   for (const [header, value] of Object.entries(fields)) {
     if (!/^x-/i.test(header)) continue;
     const key = header.slice(2).toLowerCase().replaceAll('-', '_');
-    context[key] = parsed(value);
+    context[key] = parseJsonOrText(value);
   }
   return context;
 }
 
-function parsed(value: Json): Json {
+function parseJsonOrText(value: Json): Json {
   if (typeof value !== 'string') return value;
   try {
     return JSON.parse(value) as Json;

@@ -1,7 +1,7 @@
 /** The planned course of a call. */
 import { createHash } from 'node:crypto';
 import type { SimulatorSettings } from '../settings.ts';
-import type { Plan } from '../world.ts';
+import type { CallPlan } from '../world.ts';
 
 /** The outcome of a call, by the last four digits of the dialed number. */
 export const OUTCOMES: Record<string, string> = {
@@ -38,12 +38,12 @@ export interface PlanInput {
   reportsRefusals: boolean;
 }
 
-export function planCall(settings: SimulatorSettings, input: PlanInput): Plan {
+export function planCall(settings: SimulatorSettings, input: PlanInput): CallPlan {
   const spread = (part: number, salt: string) =>
-    part * (1 + settings.jitter * (2 * draw(input.callId, salt) - 1));
+    part * (1 + settings.jitter * (2 * randomFraction(input.callId, salt) - 1));
   const ringMs = spread(settings.ringSeconds * 1000, 'ring');
   const talkMs = spread(settings.talkSeconds * 1000, 'talk');
-  const plan: Plan = {
+  const plan: CallPlan = {
     outcome: outcomeOf(settings, input),
     answerAfterMs:
       input.joinAfterSeconds === undefined
@@ -100,7 +100,7 @@ function outcomeOf(settings: SimulatorSettings, input: PlanInput): string {
   if (input.dialed === null) return 'answered';
   const steered = OUTCOMES[lastFour(input.dialed)];
   if (steered !== undefined) return steered;
-  return draw(input.callId, 'answer') < settings.answerRate ? 'answered' : 'noAnswer';
+  return randomFraction(input.callId, 'answer') < settings.answerRate ? 'answered' : 'noAnswer';
 }
 
 /** The last four digits of a number or of the user part of a SIP address. */
@@ -110,6 +110,6 @@ export function lastFour(dialed: string): string {
 }
 
 /** A number from 0 to 1, constant for a call. */
-function draw(callId: string, salt: string): number {
+function randomFraction(callId: string, salt: string): number {
   return createHash('md5').update(`${callId}:${salt}`).digest().readUInt32LE(0) / 2 ** 32;
 }

@@ -31,10 +31,10 @@ export function attachSockets(world: World, server: Server): { close(): void } {
     open.set(callId, clients.add(client));
     client.on('error', () => {});
     world.store.transaction(() => joinCall(world, callId, true));
-    say(client, { type: 'call_started', callId });
-    say(client, { type: 'state', state: 'listening' });
+    send(client, { type: 'call_started', callId });
+    send(client, { type: 'state', state: 'listening' });
     client.on('message', (data, isBinary) => {
-      if (!isBinary) hear(callId, client, String(data));
+      if (!isBinary) onMessage(callId, client, String(data));
     });
     client.on('close', () => {
       clients.delete(client);
@@ -44,7 +44,7 @@ export function attachSockets(world: World, server: Server): { close(): void } {
     });
   }
 
-  function hear(callId: string, client: WebSocket, text: string): void {
+  function onMessage(callId: string, client: WebSocket, text: string): void {
     let message: Json;
     try {
       message = JSON.parse(text);
@@ -53,7 +53,7 @@ export function attachSockets(world: World, server: Server): { close(): void } {
     }
     if (!isObject(message)) return;
     if (message.type === 'ping')
-      say(client, { type: 'pong', timestamp: message.timestamp ?? null });
+      send(client, { type: 'pong', timestamp: message.timestamp ?? null });
     const record = world.calls.get(callId);
     if (record === undefined || !isLive(record)) return;
     if (message.type === 'hang_up') {
@@ -88,6 +88,6 @@ export function attachSockets(world: World, server: Server): { close(): void } {
   };
 }
 
-function say(client: WebSocket, message: Json): void {
+function send(client: WebSocket, message: Json): void {
   client.send(JSON.stringify(message), () => {});
 }

@@ -12,8 +12,8 @@ import {
   stringAt,
   stringsAt,
 } from '../json.ts';
-import { type Shape, walkBody } from '../shapes/shape.ts';
-import { at, type DocumentRecord, type Request, type Route, type World } from '../world.ts';
+import { checkBody, type Shape } from '../shapes/shape.ts';
+import { type DocumentRecord, isoTime, type Request, type Route, type World } from '../world.ts';
 import { resultsFor } from './corpus-query.ts';
 import { documentRoutes, presentDocument, startLoading } from './documents.ts';
 
@@ -93,7 +93,7 @@ const newSource: Shape = { kind: 'object', fields: sourceFields, exactlyOne: SPE
 const changedSource: Shape = { kind: 'object', fields: sourceFields, atMostOne: SPECS };
 
 function read(shape: Shape, request: Request): JsonObject {
-  const body = walkBody(shape, request.body, {
+  const body = checkBody(shape, request.body, {
     problems: new Problems(),
     ignored: request.ignored,
   });
@@ -196,7 +196,10 @@ function changeSource(world: World, request: Request, shape: Shape) {
   checkUploads(world, String(source.corpusId), body);
   const next: JsonObject = { ...source };
   if (SPECS.some((spec) => body[spec] !== undefined)) for (const spec of SPECS) delete next[spec];
-  Object.assign(next, body, { status: 'SOURCE_STATUS_UPDATING', lastUpdated: at(world.now()) });
+  Object.assign(next, body, {
+    status: 'SOURCE_STATUS_UPDATING',
+    lastUpdated: isoTime(world.now()),
+  });
   world.sources.put(String(source.sourceId), next);
   startLoading(world, String(source.sourceId));
   return { status: 200, body: presentSource(world, next) };
@@ -236,7 +239,7 @@ export const corpusRoutes: Route[] = [
       }
       const corpus: JsonObject = {
         corpusId: randomUUID(),
-        created: at(world.now()),
+        created: isoTime(world.now()),
         name: '',
         description: '',
         ...body,
@@ -281,7 +284,7 @@ export const corpusRoutes: Route[] = [
     path: `${corpusPath}/query`,
     handler(world, request) {
       const corpus = findCorpus(world, request);
-      const body = walkBody(
+      const body = checkBody(
         {
           kind: 'object',
           required: ['query'],
@@ -319,12 +322,12 @@ export const corpusRoutes: Route[] = [
       const source: JsonObject = {
         corpusId,
         sourceId: randomUUID(),
-        created: at(world.now()),
+        created: isoTime(world.now()),
         name: '',
         description: '',
         ...body,
         status: 'SOURCE_STATUS_INITIALIZING',
-        lastUpdated: at(world.now()),
+        lastUpdated: isoTime(world.now()),
         everReady: false,
       };
       world.sources.put(String(source.sourceId), source);

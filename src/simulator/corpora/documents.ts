@@ -11,11 +11,11 @@ import {
   stringAt,
   stringsAt,
 } from '../json.ts';
-import { walkBody } from '../shapes/shape.ts';
-import { at, type DocumentRecord, type Route, type World } from '../world.ts';
+import { checkBody } from '../shapes/shape.ts';
+import { type DocumentRecord, isoTime, type Route, type World } from '../world.ts';
 
 const MAX_UPLOAD = 10 * 1024 * 1024;
-const KEPT_TEXT = 200_000;
+const MAX_STORED_TEXT = 200_000;
 const OFFICE = 'application/vnd.openxmlformats-officedocument';
 
 const MIME_TYPES = [
@@ -84,7 +84,7 @@ export function finishSource(world: World, sourceId: string): void {
     ...source,
     status: 'SOURCE_STATUS_READY',
     everReady: true,
-    lastUpdated: at(world.now()),
+    lastUpdated: isoTime(world.now()),
   });
 }
 
@@ -108,7 +108,7 @@ function webPage(world: World, corpusId: string, sourceId: string, url: string):
     documentId: randomUUID(),
     corpusId,
     sourceId,
-    created: at(world.now()),
+    created: isoTime(world.now()),
     mimeType: 'text/html',
     fileName: topic,
     text,
@@ -138,7 +138,7 @@ export const documentRoutes: Route[] = [
       if (world.corpora.get(corpusId) === undefined) {
         throw refuse(404, 'No Corpus matches the given query.');
       }
-      const body = walkBody(
+      const body = checkBody(
         {
           kind: 'object',
           required: ['mimeType'],
@@ -157,7 +157,7 @@ export const documentRoutes: Route[] = [
         documentId,
         corpusId,
         sourceId: null,
-        created: at(world.now()),
+        created: isoTime(world.now()),
         mimeType,
         fileName: stringAt(body, 'fileName') ?? '',
         text: '',
@@ -195,7 +195,7 @@ export const documentRoutes: Route[] = [
         uploaded: true,
         sizeBytes: request.raw.length,
         text: readable
-          ? request.raw.toString('utf8').slice(0, KEPT_TEXT)
+          ? request.raw.toString('utf8').slice(0, MAX_STORED_TEXT)
           : `Text of ${item.fileName || 'the document'}.`,
       });
       return { status: 200 };

@@ -14,7 +14,7 @@ export interface PostResult {
   headers: NodeJS.Dict<string | string[]>;
 }
 
-const KEPT_BODY = 64 * 1024;
+const MAX_STORED_BODY = 64 * 1024;
 
 /** Posts JSON without following redirects. Never rejects; failures are returned in `error`. */
 export function post(
@@ -51,7 +51,7 @@ export function post(
         let text = '';
         answer.setEncoding('utf8');
         answer.on('data', (part: string) => {
-          if (text.length < KEPT_BODY) text += part;
+          if (text.length < MAX_STORED_BODY) text += part;
         });
         answer.on('error', (error) => {
           clearTimeout(deadline);

@@ -6,14 +6,14 @@ import { HttpError, type Json, refuse } from '../json.ts';
 import type { Reply, Request, RequestLogEntry, Route, World } from '../world.ts';
 
 const MAX_BODY = 12 * 1024 * 1024;
-const KEPT_REQUESTS = 2000;
+const MAX_STORED_REQUESTS = 2000;
 
 interface CompiledRoute extends Route {
   pattern: RegExp;
   names: string[];
 }
 
-export function makeServer(world: World, routes: Route[]): Server {
+export function createHttpServer(world: World, routes: Route[]): Server {
   const compiled = routes.map(compile);
   const server = createServer((incoming, outgoing) => {
     incoming.on('error', () => {});
@@ -64,8 +64,8 @@ async function serve(
   if (faults.length > 0) entry.fault = faults.map((fault) => fault.kind).join(',');
   if (!control) {
     world.requests.push(entry);
-    if (world.requests.length > KEPT_REQUESTS * 1.1) {
-      world.requests.splice(0, world.requests.length - KEPT_REQUESTS);
+    if (world.requests.length > MAX_STORED_REQUESTS * 1.1) {
+      world.requests.splice(0, world.requests.length - MAX_STORED_REQUESTS);
     }
   }
   outgoing.on('close', () => {

@@ -24,153 +24,155 @@ export type Shape =
       atMostOne?: readonly string[];
     };
 
-export interface Walk {
+export interface ShapeCheck {
   problems: Problems;
   ignored: string[];
 }
 
-export function walk(shape: Shape, value: Json, path: string, at: Walk): Json {
+export function checkShape(shape: Shape, value: Json, path: string, check: ShapeCheck): Json {
   switch (shape.kind) {
     case 'string':
-      return walkString(shape, value, path, at);
+      return checkString(shape, value, path, check);
     case 'uuid':
       if (typeof value !== 'string' || !UUID.test(value)) {
-        at.problems.add(path, 'Must be a valid UUID.');
+        check.problems.add(path, 'Must be a valid UUID.');
       }
       return value;
     case 'url':
       if (typeof value !== 'string' || !/^https?:$/.test(protocolOf(value))) {
-        at.problems.add(path, 'Enter a valid URL.');
+        check.problems.add(path, 'Enter a valid URL.');
       }
       return value;
     case 'duration':
-      return walkDuration(shape, value, path, at);
+      return checkDuration(shape, value, path, check);
     case 'number':
-      return walkNumber(shape, value, path, at);
+      return checkNumber(shape, value, path, check);
     case 'boolean':
-      if (typeof value !== 'boolean') at.problems.add(path, 'Must be a valid boolean.');
+      if (typeof value !== 'boolean') check.problems.add(path, 'Must be a valid boolean.');
       return value;
     case 'any':
       return value;
     case 'anyObject':
-      if (!isObject(value)) at.problems.add(path, 'Must be an object.');
+      if (!isObject(value)) check.problems.add(path, 'Must be an object.');
       return value;
     case 'map': {
       if (!isObject(value)) {
-        at.problems.add(path, 'Must be an object.');
+        check.problems.add(path, 'Must be an object.');
         return value;
       }
       for (const [key, item] of Object.entries(value)) {
-        walk(shape.of, item, join(path, key.replaceAll('.', '_')), at);
+        checkShape(shape.of, item, join(path, key.replaceAll('.', '_')), check);
       }
       return value;
     }
     case 'list': {
       if (!Array.isArray(value)) {
-        at.problems.add(path, 'Expected a list of items.');
+        check.problems.add(path, 'Expected a list of items.');
         return value;
       }
       if (shape.max !== undefined && value.length > shape.max) {
-        at.problems.add(path, `Must have no more than ${shape.max} items.`);
+        check.problems.add(path, `Must have no more than ${shape.max} items.`);
       }
       if (shape.min !== undefined && value.length < shape.min) {
-        at.problems.add(path, `Must have at least ${shape.min} items.`);
+        check.problems.add(path, `Must have at least ${shape.min} items.`);
       }
-      return value.map((item, index) => walk(shape.of, item, join(path, String(index)), at));
+      return value.map((item, index) =>
+        checkShape(shape.of, item, join(path, String(index)), check),
+      );
     }
     case 'object':
-      return walkObject(shape, value, path, at);
+      return checkObject(shape, value, path, check);
   }
 }
 
 /** Checks a request body, which must be an object. */
-export function walkBody(shape: Shape, body: Json, at: Walk): JsonObject {
-  const cleaned = walk(shape, body, '', at);
-  at.problems.throwIfAny();
+export function checkBody(shape: Shape, body: Json, check: ShapeCheck): JsonObject {
+  const cleaned = checkShape(shape, body, '', check);
+  check.problems.throwIfAny();
   return isObject(cleaned) ? cleaned : {};
 }
 
-function walkObject(
+function checkObject(
   shape: Extract<Shape, { kind: 'object' }>,
   value: Json,
   path: string,
-  at: Walk,
+  check: ShapeCheck,
 ): Json {
   if (!isObject(value)) {
-    at.problems.add(path, 'Invalid data. Expected an object.');
+    check.problems.add(path, 'Invalid data. Expected an object.');
     return value;
   }
   const cleaned: JsonObject = {};
   for (const [key, item] of Object.entries(value)) {
     const field = Object.hasOwn(shape.fields, key) ? shape.fields[key] : undefined;
-    if (field === undefined) at.ignored.push(join(path, key));
-    else if (item !== null) cleaned[key] = walk(field, item, join(path, key), at);
+    if (field === undefined) check.ignored.push(join(path, key));
+    else if (item !== null) cleaned[key] = checkShape(field, item, join(path, key), check);
   }
   for (const key of shape.required ?? []) {
-    if (cleaned[key] === undefined) at.problems.add(join(path, key), 'This field is required.');
+    if (cleaned[key] === undefined) check.problems.add(join(path, key), 'This field is required.');
   }
   const count = (names: readonly string[]) =>
     names.filter((name) => cleaned[name] !== undefined).length;
   if (shape.exactlyOne !== undefined && count(shape.exactlyOne) !== 1) {
-    at.problems.add(path, `Exactly one of ${shape.exactlyOne.join(', ')} must be set.`);
+    check.problems.add(path, `Exactly one of ${shape.exactlyOne.join(', ')} must be set.`);
   }
   if (shape.atMostOne !== undefined && count(shape.atMostOne) > 1) {
-    at.problems.add(path, `At most one of ${shape.atMostOne.join(', ')} may be set.`);
+    check.problems.add(path, `At most one of ${shape.atMostOne.join(', ')} may be set.`);
   }
   return cleaned;
 }
 
-function walkString(
+function checkString(
   shape: Extract<Shape, { kind: 'string' }>,
   value: Json,
   path: string,
-  at: Walk,
+  check: ShapeCheck,
 ): Json {
-  if (typeof value !== 'string') at.problems.add(path, 'Not a valid string.');
+  if (typeof value !== 'string') check.problems.add(path, 'Not a valid string.');
   else if (shape.max !== undefined && value.length > shape.max) {
-    at.problems.add(path, `Ensure this field has no more than ${shape.max} characters.`);
+    check.problems.add(path, `Ensure this field has no more than ${shape.max} characters.`);
   } else if (shape.min !== undefined && value.length < shape.min) {
-    at.problems.add(path, `Ensure this field has at least ${shape.min} characters.`);
+    check.problems.add(path, `Ensure this field has at least ${shape.min} characters.`);
   } else if (shape.pattern !== undefined && !shape.pattern.test(value)) {
-    at.problems.add(path, `Must match ${shape.pattern.source}.`);
+    check.problems.add(path, `Must match ${shape.pattern.source}.`);
   } else if (shape.values !== undefined && !shape.values.includes(value)) {
-    at.problems.add(path, `"${value.slice(0, 80)}" is not a valid choice.`);
+    check.problems.add(path, `"${value.slice(0, 80)}" is not a valid choice.`);
   }
   return value;
 }
 
-function walkDuration(
+function checkDuration(
   shape: Extract<Shape, { kind: 'duration' }>,
   value: Json,
   path: string,
-  at: Walk,
+  check: ShapeCheck,
 ): Json {
   if (typeof value !== 'string' || !isDuration(value)) {
-    at.problems.add(path, 'Must be a duration in seconds such as "30s".');
+    check.problems.add(path, 'Must be a duration in seconds such as "30s".');
     return value;
   }
   const seconds = Number(value.slice(0, -1));
   if (seconds < 0 || (shape.positive === true && seconds === 0)) {
-    at.problems.add(path, 'Must be a positive duration.');
+    check.problems.add(path, 'Must be a positive duration.');
   } else if (shape.maxSeconds !== undefined && seconds > shape.maxSeconds) {
-    at.problems.add(path, `Must not exceed ${shape.maxSeconds}s.`);
+    check.problems.add(path, `Must not exceed ${shape.maxSeconds}s.`);
   }
   return value;
 }
 
-function walkNumber(
+function checkNumber(
   shape: Extract<Shape, { kind: 'number' }>,
   value: Json,
   path: string,
-  at: Walk,
+  check: ShapeCheck,
 ): Json {
-  if (typeof value !== 'number') at.problems.add(path, 'A valid number is required.');
+  if (typeof value !== 'number') check.problems.add(path, 'A valid number is required.');
   else if (shape.integer === true && !Number.isInteger(value)) {
-    at.problems.add(path, 'A valid integer is required.');
+    check.problems.add(path, 'A valid integer is required.');
   } else if (shape.min !== undefined && value < shape.min) {
-    at.problems.add(path, `Ensure this value is greater than or equal to ${shape.min}.`);
+    check.problems.add(path, `Ensure this value is greater than or equal to ${shape.min}.`);
   } else if (shape.max !== undefined && value > shape.max) {
-    at.problems.add(path, `Ensure this value is less than or equal to ${shape.max}.`);
+    check.problems.add(path, `Ensure this value is less than or equal to ${shape.max}.`);
   }
   return value;
 }

@@ -168,7 +168,7 @@ const inactivityMessages: Shape = {
 };
 
 /** Members that templates and direct calls have in common. */
-const behaviour: Record<string, Shape> = {
+const behavior: Record<string, Shape> = {
   systemPrompt: text,
   temperature: between(0, 1),
   model: text,
@@ -199,7 +199,7 @@ const behaviour: Record<string, Shape> = {
 export const callTemplate: Shape = {
   kind: 'object',
   fields: {
-    ...behaviour,
+    ...behavior,
     name: text,
     // Read-only. Accepted because clients send back what they have read.
     created: text,
@@ -218,7 +218,7 @@ const requestOnly: Record<string, Shape> = {
 export const startCallRequest: Shape = {
   kind: 'object',
   fields: {
-    ...behaviour,
+    ...behavior,
     ...requestOnly,
     initialState: anyObject,
     transcriptOptional: boolean,
@@ -246,7 +246,7 @@ export const startAgentCallRequest: Shape = {
       add: { kind: 'list', of: selectedTool },
     }),
     retentionPolicy,
-    sharedSecrets: behaviour.sharedSecrets ?? texts,
+    sharedSecrets: behavior.sharedSecrets ?? texts,
     agentId: text,
   },
 };

@@ -13,9 +13,9 @@ import {
   stringsAt,
 } from '../json.ts';
 import type { Shape } from '../shapes/shape.ts';
-import { walkBody } from '../shapes/shape.ts';
+import { checkBody } from '../shapes/shape.ts';
 import { toolDefinition } from '../shapes/tool-shapes.ts';
-import { at, type Request, type Route, type World } from '../world.ts';
+import { isoTime, type Request, type Route, type World } from '../world.ts';
 import { builtinTools } from './builtin-tools.ts';
 
 const toolBody: Shape = {
@@ -186,7 +186,7 @@ function callTool(definition: JsonObject, choice: JsonObject, overrides: JsonObj
 
 function readTool(world: World, request: Request): { name: string; definition: JsonObject } {
   const problems = new Problems();
-  const body = walkBody(toolBody, request.body, { problems, ignored: request.ignored });
+  const body = checkBody(toolBody, request.body, { problems, ignored: request.ignored });
   const definition = objectAt(body, 'definition') ?? {};
   checkDefinition(world, definition, 'definition', problems);
   const name = stringAt(body, 'name') ?? '';
@@ -261,7 +261,7 @@ export const toolRoutes: Route[] = [
       const tool: JsonObject = {
         toolId: randomUUID(),
         name,
-        created: at(world.now()),
+        created: isoTime(world.now()),
         definition,
         ownership: 'private',
       };

@@ -12,7 +12,7 @@ import {
   refuse,
   stringAt,
 } from '../json.ts';
-import { type Shape, walkBody } from '../shapes/shape.ts';
+import { checkBody, type Shape } from '../shapes/shape.ts';
 import { externalVoice } from '../shapes/voice-shapes.ts';
 import type { Request, Route, World } from '../world.ts';
 import { languageLabel, providerOf, publicVoices } from './voice-seeds.ts';
@@ -84,7 +84,7 @@ function requireUniqueName(world: World, name: string, except?: string): void {
   if (taken) throw invalid('name', 'A voice with this name already exists.');
 }
 
-function requireRoom(world: World): void {
+function requireCapacity(world: World): void {
   const allowed = world.settings().allowedVoices;
   if (allowed !== null && world.voices.size >= allowed) {
     throw refuse(403, 'The account has no room for another voice.');
@@ -137,7 +137,7 @@ function cloneVoice(form: FormData): JsonObject {
 
 function readVoice(shape: Shape, request: Request): JsonObject {
   const problems = new Problems();
-  return walkBody(shape, request.body, { problems, ignored: request.ignored });
+  return checkBody(shape, request.body, { problems, ignored: request.ignored });
 }
 
 function external(voiceId: string, body: JsonObject): JsonObject {
@@ -214,7 +214,7 @@ export const voiceRoutes: Route[] = [
     method: 'POST',
     path: '/api/voices',
     handler(world, request) {
-      requireRoom(world);
+      requireCapacity(world);
       const voice =
         request.form === undefined
           ? external(randomUUID(), readVoice(whole, request))

@@ -4,11 +4,11 @@ import { presentCall } from '../calls/call-state.ts';
 import { fitsDelivery } from '../faults.ts';
 import { post } from '../http/post.ts';
 import { objectAt, stringAt, stringsAt } from '../json.ts';
-import { at, type CallRecord, type DeliveryRecord, type World } from '../world.ts';
+import { type CallRecord, type DeliveryRecord, isoTime, type World } from '../world.ts';
 
 const FIRST_RETRY_MS = 30_000;
-const KEPT_FAILURES = 10;
-const KEPT_DELIVERIES = 5000;
+const MAX_STORED_FAILURES = 10;
+const MAX_STORED_DELIVERIES = 5000;
 const STALE_MS = 10 * 60_000;
 
 /**
@@ -23,7 +23,7 @@ export interface Sender {
   stop(): void;
 }
 
-export function makeSender(world: World): Sender {
+export function createSender(world: World): Sender {
   return new WebhookSender(world);
 }
 
@@ -78,7 +78,7 @@ class WebhookSender implements Sender {
       // Leaves the queue, so that later events can overtake it.
       const dueAt = this.#world.now() + waitMs;
       this.#world.store.transaction(() => {
-        this.#update(marked, { nextAttemptAt: at(dueAt) });
+        this.#update(marked, { nextAttemptAt: isoTime(dueAt) });
         this.#world.scheduler.plan('retryWebhook', deliveryId, dueAt);
       });
       return;
@@ -101,7 +101,7 @@ class WebhookSender implements Sender {
         ? delivery.secrets
         : (this.#world.webhooks.get(delivery.webhookId)?.secrets ?? delivery.secrets);
     const stale = delivery.faults.includes('webhookStaleTimestamp');
-    const timestamp = at(startedAt - (stale ? STALE_MS : 0));
+    const timestamp = isoTime(startedAt - (stale ? STALE_MS : 0));
     const signed = delivery.faults.includes('webhookBadSignature')
       ? secrets.map(() => randomBytes(32).toString('hex'))
       : secrets.map((secret) => sign(secret, delivery.body, timestamp));
@@ -115,7 +115,7 @@ class WebhookSender implements Sender {
     if (this.#stopped) return;
     this.#world.store.transaction(() => {
       this.#record(deliveryId, {
-        at: at(startedAt),
+        at: isoTime(startedAt),
         status: outcome.status,
         error: outcome.error,
         durationMs: this.#world.now() - startedAt,
@@ -142,7 +142,7 @@ class WebhookSender implements Sender {
     const pauseMs =
       (FIRST_RETRY_MS * 2 ** (attempts.length - 1) * settings.webhookRetryFactor) / settings.speed;
     const dueAt = this.#world.now() + pauseMs;
-    this.#update(delivery, { attempts, nextAttemptAt: at(dueAt) });
+    this.#update(delivery, { attempts, nextAttemptAt: isoTime(dueAt) });
     this.#world.scheduler.plan('retryWebhook', deliveryId, dueAt);
   }
 
@@ -172,7 +172,7 @@ class WebhookSender implements Sender {
       lastStatusChange: status === hook.status ? hook.lastStatusChange : result.at,
       recentFailures: ok
         ? hook.recentFailures
-        : [failure, ...hook.recentFailures].slice(0, KEPT_FAILURES),
+        : [failure, ...hook.recentFailures].slice(0, MAX_STORED_FAILURES),
     });
   }
 
@@ -188,7 +188,7 @@ class WebhookSender implements Sender {
     body: string,
     target: { webhookId: string | null; url: string; secrets: string[] },
   ): void {
-    const now = at(this.#world.now());
+    const now = isoTime(this.#world.now());
     const delivery: DeliveryRecord = {
       deliveryId: randomUUID(),
       ...target,
@@ -254,8 +254,8 @@ class WebhookSender implements Sender {
 }
 
 function forgetOldDeliveries(world: World): void {
-  if (world.deliveries.size <= KEPT_DELIVERIES * 1.2) return;
-  let excess = world.deliveries.size - KEPT_DELIVERIES;
+  if (world.deliveries.size <= MAX_STORED_DELIVERIES * 1.2) return;
+  let excess = world.deliveries.size - MAX_STORED_DELIVERIES;
   for (const [id, delivery] of world.deliveries.entries()) {
     if (excess <= 0) return;
     if (delivery.state !== 'pending') {

@@ -2,7 +2,7 @@
 import type { JsonObject } from '../json.ts';
 import type { ReceivedWebhook, Route, World } from '../world.ts';
 
-const KEPT = 200;
+const MAX_STORED = 200;
 
 export const receiverRoutes: Route[] = [
   {
@@ -16,7 +16,7 @@ export const receiverRoutes: Route[] = [
         headers: shownHeaders(headers),
         body,
       });
-      if (world.received.length > KEPT) world.received.shift();
+      if (world.received.length > MAX_STORED) world.received.shift();
       return { status: 204 };
     },
   },

@@ -3,8 +3,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { findAgent } from '../agents/agents.ts';
 import { page } from '../http/paging.ts';
 import { type JsonObject, objectAt, Problems, refuse, stringAt, stringsAt } from '../json.ts';
-import { type Shape, walkBody } from '../shapes/shape.ts';
-import { at, type Request, type Route, type WebhookRecord, type World } from '../world.ts';
+import { checkBody, type Shape } from '../shapes/shape.ts';
+import { isoTime, type Request, type Route, type WebhookRecord, type World } from '../world.ts';
 
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'];
 
@@ -30,7 +30,7 @@ function presentWebhook(hook: WebhookRecord): JsonObject {
 
 function readWebhook(world: World, request: Request, shape: Shape): JsonObject {
   const problems = new Problems();
-  const body = walkBody(shape, request.body, { problems, ignored: request.ignored });
+  const body = checkBody(shape, request.body, { problems, ignored: request.ignored });
   const url = stringAt(body, 'url');
   if (url !== undefined && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
     problems.add('url', 'Enter a valid URL.');
@@ -89,7 +89,7 @@ export const webhookRoutes: Route[] = [
       const hook: WebhookRecord = {
         webhookId: randomUUID(),
         agentId: null,
-        created: at(world.now()),
+        created: isoTime(world.now()),
         url: '',
         secrets: [],
         events: [],
