@@ -2,18 +2,21 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Caller, dataOf, dial, newCaller, uuidOf } from './calls/support.ts';
 import { sessionOf, untilBlocked } from './support/locks.ts';
-import { startTestModel, type TestModel } from './support/servers/language-model.ts';
+import {
+  startTestLanguageModel,
+  type TestLanguageModel,
+} from './support/servers/language-model.ts';
 import { startTestServer, type TestServer } from './support/servers/server.ts';
 import { until } from './support/wait.ts';
 
 const PATIENCE_MS = 60_000;
 
-let model: TestModel;
+let model: TestLanguageModel;
 let server: TestServer;
 let caller: Caller;
 
 beforeAll(async () => {
-  model = await startTestModel();
+  model = await startTestLanguageModel();
   server = await startTestServer({
     settings: { ANALYSIS_BASE_URL: model.url, ANALYSIS_MODEL: 'test' },
   });

@@ -11,9 +11,9 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/server/schema.ts';
 import { type Simulator, startSimulator } from '../src/simulator/simulator.ts';
-import { perform } from './support/calling.ts';
+import { runMutation } from './support/calling.ts';
 import { createClient, type GraphQLClient } from './support/graphql.ts';
-import { everything } from './support/schema/everything.ts';
+import { selectEverything } from './support/schema/everything.ts';
 import { createTestDatabase, type TestDatabase } from './support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from './support/servers/process.ts';
 import { until } from './support/wait.ts';
@@ -281,7 +281,7 @@ async function graphDump(): Promise<string> {
     if (args.some((arg) => String(arg.type).endsWith('!'))) continue;
     const named = getNamedType(type) as GraphQLObjectType;
     const page = args.some((arg) => arg.name === 'first') ? '(first: 100)' : '';
-    const selection = isLeafType(named) ? '' : everything(named, 3);
+    const selection = isLeafType(named) ? '' : selectEverything(named, 3);
     const answer = await client.send(`{ ${name}${page} ${selection} }`);
     expect(answer.errors, name).toBeUndefined();
     answers.push(JSON.stringify(answer.data));
@@ -300,7 +300,7 @@ describe('secrets', () => {
     await useSecrets('refused');
     refuses.ultravox = false;
     const { agentId, numberId } = await useSecrets('accepted');
-    await perform(
+    await runMutation(
       client,
       'assignPhoneNumber',
       { id: numberId, agentId, direction: 'OUTBOUND' },
@@ -321,7 +321,7 @@ describe('secrets', () => {
     secrets.joinUrl = test.joinUrl.replace(/^wss?:\/\//, '');
     expect(secrets.joinUrl).toContain('/calls/');
     refuses.model = true;
-    const { call } = await perform(client, 'createCall', input, 'call { id }');
+    const { call } = await runMutation(client, 'createCall', input, 'call { id }');
     const analysis =
       '... on Call { analysis { status } postCallSteps { status } recording { status url } }';
     await until('the failed analysis', async () => {
@@ -329,7 +329,7 @@ describe('secrets', () => {
       return data.node.analysis.status === 'FAILED';
     });
     refuses.model = false;
-    await perform(client, 'analyzeCall', { id: call.id }, 'call { id }');
+    await runMutation(client, 'analyzeCall', { id: call.id }, 'call { id }');
     const { data } = await until('the analysis', async () => {
       const answer = await read(call.id, analysis);
       const { node } = answer.data;

@@ -6,7 +6,7 @@ import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType }
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/server/schema.ts';
 import { createOneOfEach } from './support/one-of-each.ts';
-import { everything } from './support/schema/everything.ts';
+import { selectEverything } from './support/schema/everything.ts';
 import { inputWith, leavesOf, mutations, typeOfId } from './support/schema/mutation-inputs.ts';
 import { startTestServer, type TestServer } from './support/servers/server.ts';
 
@@ -50,7 +50,7 @@ describe('access by another organization', () => {
   });
 
   it('is tested with objects that their owner sees', async () => {
-    const answer = await server.client.send(`query ${everything(query, 3)}`);
+    const answer = await server.client.send(`query ${selectEverything(query, 3)}`);
     expect(JSON.stringify(answer.data)).toMatch(/zanzibar/i);
   });
 
@@ -59,7 +59,7 @@ describe('access by another organization', () => {
       if (field.args.some((arg) => String(arg.type).endsWith('!'))) continue;
       const named = getNamedType(field.type);
       const page = field.args.some(({ name }) => name === 'first') ? '(first: 2)' : '';
-      const selection = isObjectType(named) ? everything(named, 3) : '';
+      const selection = isObjectType(named) ? selectEverything(named, 3) : '';
       const answer = await stranger.client.send(`{ ${field.name}${page} ${selection} }`);
       expect(answer.errors, `${field.name}: ${JSON.stringify(answer.errors)}`).toBeUndefined();
       expectNothing(answer);
@@ -141,7 +141,7 @@ async function run(field: GraphQLField<unknown, unknown>, input: object) {
   const payload = getNamedType(field.type) as GraphQLObjectType;
   return stranger.client.send(
     `mutation ($input: ${field.args[0]!.type}) {
-      ${field.name}(input: $input) ${everything(payload, 2)} }`,
+      ${field.name}(input: $input) ${selectEverything(payload, 2)} }`,
     { input },
   );
 }

@@ -21,10 +21,10 @@ import { createClient } from '../../test/support/graphql.ts';
 import { startRedis } from '../../test/support/servers/redis.ts';
 import { until } from '../../test/support/wait.ts';
 import { type BenchDatabase, postgresCpuSeconds, startBenchDatabase } from '../support/database.ts';
-import { startOurs } from '../support/ours.ts';
 import { freePort, type Server, startServer } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
 import { countStatements, resetStatements, type Statements } from '../support/statements.ts';
+import { startThisServer } from '../support/this-server.ts';
 
 const PROCESSES = 4;
 interface Situation {
@@ -152,7 +152,7 @@ function startProcess(
   settings: { redis: string; simulator: string; webhooks: string; situation: Situation },
 ): Promise<Process> {
   const { atOnce, perSecond } = settings.situation;
-  return startOurs(database, {
+  return startThisServer(database, {
     REDIS_URL: settings.redis,
     ULTRAVOX_API_KEY: SIMULATOR_KEY,
     ULTRAVOX_BASE_URL: settings.simulator,

@@ -32,7 +32,7 @@ const GROUPINGS: [string[], string[]][] = [
 ];
 const FIGURES =
   'calls answered successful averageHandleSeconds totalHandleSeconds cost { amount } tokens';
-const ANALYTICS = (figures: string) => `
+const analyticsQuery = (figures: string) => `
   query ($range: AnalyticsRange!, $timezone: String, $groupBy: [AnalyticsGroupBy!], $filter: AnalyticsFilter) {
     analytics(range: $range, timezone: $timezone, groupBy: $groupBy, filter: $filter) {
       groups { start weekday hour figures { ${figures} } } } }`;
@@ -51,7 +51,7 @@ export async function analyticsAtSize(
     const times = [];
     for (const timezone of ZONES) {
       times.push(
-        await server.times(RUNS, 'large', ANALYTICS(FIGURES), { range, timezone, groupBy }),
+        await server.times(RUNS, 'large', analyticsQuery(FIGURES), { range, timezone, groupBy }),
       );
     }
     const sql = await sqlMs(client, expressions, [large, range.from, range.to]);
@@ -87,13 +87,13 @@ async function others(server: LargeServer, range: object): Promise<string[][]> {
   const agentId = data.agents.nodes.map(({ id }: { id: string }) => id);
   const list = (field: string) =>
     `query ($range: AnalyticsRange) { ${field}(first: 50) { nodes { figures(range: $range) { ${FIGURES} } } } }`;
-  const median = ANALYTICS('medianHandleSeconds');
+  const median = analyticsQuery('medianHandleSeconds');
   const filter = { agentId };
   const asked: [string, string, object][] = [
     ['median of the total', median, { range, groupBy: [] }],
     ['median by AGENT', median, { range, groupBy: ['AGENT'] }],
     ['median by DAY', median, { range, groupBy: ['DAY'] }],
-    ['DAY, of 10 agents', ANALYTICS(FIGURES), { range, groupBy: ['DAY'], filter }],
+    ['DAY, of 10 agents', analyticsQuery(FIGURES), { range, groupBy: ['DAY'], filter }],
     ['figures of 50 agents', list('agents'), { range }],
     ['figures of 50 campaigns', list('campaigns'), { range }],
   ];

@@ -31,7 +31,7 @@ const BATCH = 250_000;
 const VOCABULARY = 5_000;
 const WORDS_PER_TURN = 8;
 /** Words to search for: each was said in one of this many calls with a transcript. */
-export const SAID = { refund: 5_000, invoice: 100, thursday: 2, hello: 1 };
+export const WORD_FREQUENCIES = { refund: 5_000, invoice: 100, thursday: 2, hello: 1 };
 
 /** Fills an empty, migrated database. */
 export async function fillLarge(client: Client, sizes = FULL): Promise<void> {
@@ -252,7 +252,7 @@ async function addTranscripts(
      FROM spoken c CROSS JOIN generate_series(1, $3) AS p`,
     [VOCABULARY, WORDS_PER_TURN, TURNS_PER_CALL],
   );
-  const said = Object.entries(SAID)
+  const said = Object.entries(WORD_FREQUENCIES)
     .map(([word, every]) => `CASE WHEN n % ${every} = 0 THEN '${word}' END`)
     .join(', ');
   await client.query(

@@ -1,7 +1,7 @@
 /** This server with the large database, and an API key for each organization. */
 import type { BenchDatabase } from '../support/database.ts';
-import { keyOf, startOurs } from '../support/ours.ts';
 import { median, type Server } from '../support/processes.ts';
+import { keyOf, startThisServer } from '../support/this-server.ts';
 import type { Organizations } from './rows.ts';
 
 export class LargeServer {
@@ -14,7 +14,7 @@ export class LargeServer {
   }
 
   static async start(database: BenchDatabase, organizations: Organizations): Promise<LargeServer> {
-    const { server, env } = await startOurs(database);
+    const { server, env } = await startThisServer(database);
     const keys: Record<string, string> = {};
     for (const [name, id] of Object.entries(organizations)) keys[name] = await keyOf(id, env);
     return new LargeServer(server, keys);

@@ -7,12 +7,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { startRedis } from '../../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { type EventPublisher, startEventPublisher } from '../support/event-publisher.ts';
 import { type Inspector, openInspector } from '../support/inspector.ts';
-import { startOurs } from '../support/ours.ts';
 import { freePort, median, type Server, startServer } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
-import { type Ringing, startRinging } from '../support/ringing.ts';
 import { type Subscribers, startSubscribers } from '../support/subscribers.ts';
+import { startThisServer } from '../support/this-server.ts';
 
 const SELECTIONS = {
   'event only': '{ cursor type status }',
@@ -56,7 +56,7 @@ interface Publisher {
   publish(count: number, payload: string): Promise<void>;
 }
 
-async function startBare(): Promise<Publisher> {
+async function startBarePublisher(): Promise<Publisher> {
   const inspect = await freePort();
   const server = await startServer({
     name: 'bare server',
@@ -80,13 +80,13 @@ async function startBare(): Promise<Publisher> {
   };
 }
 
-async function startThis(
+async function startPublisher(
   database: BenchDatabase,
   redisUrl: string,
-  ringing: Ringing,
+  ringing: EventPublisher,
 ): Promise<Publisher> {
   const inspect = await freePort();
-  const { server, key } = await startOurs(
+  const { server, key } = await startThisServer(
     database,
     { REDIS_URL: redisUrl, MAX_SUBSCRIPTIONS: '10000' },
     { inspect },
@@ -213,8 +213,11 @@ async function memoryOfEach(audiences: readonly Audience[]): Promise<number[]> {
 export async function benchFanOut(counts: readonly number[]): Promise<Section> {
   const redis = await startRedis();
   const database = await startBenchDatabase();
-  const ringing = await startRinging(database, redis.url);
-  const [ours, bare] = [await startThis(database, redis.url, ringing), await startBare()];
+  const ringing = await startEventPublisher(database, redis.url);
+  const [ours, bare] = [
+    await startPublisher(database, redis.url, ringing),
+    await startBarePublisher(),
+  ];
   const rows: string[][] = [];
   try {
     for (const transport of ['ws', 'sse'] as const) {

@@ -11,9 +11,9 @@ import { startRedis } from '../../test/support/servers/redis.ts';
 import { startBenchDatabase } from '../support/database.ts';
 import { startBenchApp } from '../support/event-writer.ts';
 import { type Memory, openInspector } from '../support/inspector.ts';
-import { startOurs } from '../support/ours.ts';
 import { freePort } from '../support/processes.ts';
 import { startSubscribers } from '../support/subscribers.ts';
+import { startThisServer } from '../support/this-server.ts';
 
 const SOCKETS = Number(process.argv[2] ?? 5_000);
 const PER_SECOND = Number(process.argv[3] ?? 2);
@@ -47,7 +47,7 @@ function growth(samples: readonly Sample[]): number {
 const redis = await startRedis();
 const database = await startBenchDatabase();
 const inspect = await freePort();
-const { server, key } = await startOurs(
+const { server, key } = await startThisServer(
   database,
   { REDIS_URL: redis.url, MAX_SUBSCRIPTIONS: String(2 * SOCKETS) },
   { inspect },

@@ -5,11 +5,11 @@
  */
 import { startRedis } from '../../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
-import { keyOf, oursOn } from '../support/ours.ts';
+import { type EventPublisher, startEventPublisher } from '../support/event-publisher.ts';
 import { freePort, median, type Server, startServer } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
-import { type Ringing, startRinging } from '../support/ringing.ts';
 import { type Subscribers, startSubscribers } from '../support/subscribers.ts';
+import { keyOf, prepareThisServer } from '../support/this-server.ts';
 
 const QUERY =
   'subscription live($after: Cursor) { callEvents(after: $after) { cursor type status } }';
@@ -27,11 +27,11 @@ interface Opener {
 
 async function thisServer(
   database: BenchDatabase,
-  { redisUrl, ringing, count }: { redisUrl: string; ringing: Ringing; count: number },
+  { redisUrl, ringing, count }: { redisUrl: string; ringing: EventPublisher; count: number },
 ): Promise<Opener> {
   // The subscriptions of a killed server remain counted in Redis for a while.
   const limits = { MAX_SUBSCRIPTIONS: String(2 * (ROUNDS + 1) * count) };
-  const ours = await oursOn(database, { REDIS_URL: redisUrl, ...limits });
+  const ours = await prepareThisServer(database, { REDIS_URL: redisUrl, ...limits });
   const key = await keyOf(database.organizationId, ours.env);
   return {
     key,
@@ -119,7 +119,7 @@ async function reconnect(subscribers: Subscribers, opener: Opener, count: number
 export async function benchOpening(count: number): Promise<Section> {
   const redis = await startRedis();
   const database = await startBenchDatabase();
-  const ringing = await startRinging(database, redis.url);
+  const ringing = await startEventPublisher(database, redis.url);
   try {
     const ours = await thisServer(database, { redisUrl: redis.url, ringing, count });
     const bare = bareServer();

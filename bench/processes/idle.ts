@@ -8,12 +8,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startSimulator } from '../../src/simulator/simulator.ts';
 import { startRedis } from '../../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
-import { startOurs } from '../support/ours.ts';
 import type { Server } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
+import { startThisServer } from '../support/this-server.ts';
 
 /** Time after which the work that follows a start is done. */
-const SETTLE_MS = 20_000;
+const WARM_UP_MS = 20_000;
 
 interface Idle {
   statementsPerSecond: number;
@@ -33,7 +33,7 @@ async function measure(
     const each = await Promise.all(servers.map((server) => server.cpuSeconds()));
     return each.reduce((sum, used) => sum + used, 0);
   };
-  await pause(SETTLE_MS);
+  await pause(WARM_UP_MS);
   await truncate(log);
   const before = await cpu();
   await pause(seconds * 1000);
@@ -68,7 +68,7 @@ export async function benchIdle(seconds = 30): Promise<Section> {
     for (const size of [1, 4]) {
       const servers: Server[] = [];
       for (let index = 0; index < size; index += 1) {
-        const { server } = await startOurs(database, {
+        const { server } = await startThisServer(database, {
           REDIS_URL: redis.url,
           ULTRAVOX_API_KEY: simulator.apiKey,
           ULTRAVOX_BASE_URL: simulator.url,

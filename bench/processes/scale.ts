@@ -6,19 +6,19 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { startRedis } from '../../test/support/servers/redis.ts';
 import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
+import { type EventPublisher, startEventPublisher } from '../support/event-publisher.ts';
 import { type Inspector, openInspector } from '../support/inspector.ts';
 import { requestsPerSecond } from '../support/load.ts';
-import { startOurs } from '../support/ours.ts';
 import { freePort, median, type Server, startServer } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
-import { type Ringing, startRinging } from '../support/ringing.ts';
 import { startSubscribers } from '../support/subscribers.ts';
+import { startThisServer } from '../support/this-server.ts';
 
 const SUBSCRIBERS = 1_000;
 const EVENTS = 200;
 const WARM_UP_EVENTS = 1_500;
 /** Number of events per transaction. */
-const TOGETHER = 10;
+const BURST_EVENTS = 10;
 /** Pause between transactions, so that the subscribers, one process per server, keep up. */
 const PAUSE_MS = 150;
 const ROUNDS = 5;
@@ -106,8 +106,8 @@ async function deliveriesOf(
       const events = round === 0 ? WARM_UP_EVENTS : EVENTS;
       const starts = await Promise.all(groups.map((group) => group.settled()));
       const before = await cpuSeconds(processes);
-      for (let sent = 0; sent < events; sent += TOGETHER) {
-        await publish(TOGETHER);
+      for (let sent = 0; sent < events; sent += BURST_EVENTS) {
+        await publish(BURST_EVENTS);
         await pause(PAUSE_MS);
       }
       await Promise.all(
@@ -135,7 +135,7 @@ async function startOwn(
       MAX_SUBSCRIPTIONS: '10000',
       ...(index > 0 ? { ROLE: 'api' } : {}),
     };
-    const { server, key } = await startOurs(database, settings, { inspect });
+    const { server, key } = await startThisServer(database, settings, { inspect });
     processes.push({ server, inspector: await openInspector(inspect), key });
   }
   return processes;
@@ -182,7 +182,11 @@ interface Figures {
 
 async function measure(
   size: number,
-  { database, redisUrl, ringing }: { database: BenchDatabase; redisUrl: string; ringing: Ringing },
+  {
+    database,
+    redisUrl,
+    ringing,
+  }: { database: BenchDatabase; redisUrl: string; ringing: EventPublisher },
 ): Promise<Figures> {
   const processes = await startOwn(database, redisUrl, size);
   const environment = { DATABASE_URL: database.url, ORGANIZATION_ID: database.organizationId };
@@ -206,7 +210,7 @@ async function measure(
 export async function benchScale(): Promise<Section> {
   const redis = await startRedis();
   const database = await startBenchDatabase();
-  const ringing = await startRinging(database, redis.url);
+  const ringing = await startEventPublisher(database, redis.url);
   const rows: string[][] = [];
   let ofOne: Figures | undefined;
   try {
@@ -234,7 +238,7 @@ export async function benchScale(): Promise<Section> {
   }
   return {
     title: 'Processes',
-    text: `Requests and deliveries per CPU second of all processes together, with one PostgreSQL and one Redis. Requests: lists of 50, over ${CONNECTIONS} connections in total. Deliveries: events with call and agent, ${TOGETHER} at a time, to ${SUBSCRIBERS} subscribers spread over the processes. For comparison, the same number of processes of the floor or of the bare \`ws\` server, which show how the machine itself copes with more processes. In parentheses, the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
+    text: `Requests and deliveries per CPU second of all processes together, with one PostgreSQL and one Redis. Requests: lists of 50, over ${CONNECTIONS} connections in total. Deliveries: events with call and agent, ${BURST_EVENTS} at a time, to ${SUBSCRIBERS} subscribers spread over the processes. For comparison, the same number of processes of the floor or of the bare \`ws\` server, which show how the machine itself copes with more processes. In parentheses, the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
     table: table(
       [
         'processes',

@@ -16,7 +16,7 @@ const VOCABULARY = 5_000;
 const WORDS_PER_TURN = 8;
 
 /** Words to search for: each was said in one of this many calls. */
-const SAID = { refund: 5_000, invoice: 100, thursday: 2, hello: 1 };
+const WORD_FREQUENCIES = { refund: 5_000, invoice: 100, thursday: 2, hello: 1 };
 const SEARCHES = [
   ['in 1 of 5,000 calls', 'refund'],
   ['in 1 of 100', 'invoice'],
@@ -43,7 +43,7 @@ async function fill(client: Client, organizationId: string, agentId: string): Pr
      FROM calls c CROSS JOIN generate_series(1, $4) AS p WHERE c.phone_number IS NULL`,
     [organizationId, VOCABULARY, WORDS_PER_TURN, TURNS_PER_CALL],
   );
-  const said = Object.entries(SAID)
+  const said = Object.entries(WORD_FREQUENCIES)
     .map(([word, every]) => `CASE WHEN n % ${every} = 0 THEN '${word}' END`)
     .join(', ');
   await client.query(

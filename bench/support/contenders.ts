@@ -1,7 +1,7 @@
 /** Servers for the same data, and the operations by which they are compared. */
 import type { BenchDatabase } from './database.ts';
-import { keyOf, oursOn } from './ours.ts';
 import { freePort, type Server, startServer } from './processes.ts';
+import { keyOf, prepareThisServer } from './this-server.ts';
 
 const CALL = 'id status phoneNumber createdAt endedAt';
 export const OPERATIONS = {
@@ -81,7 +81,7 @@ async function thisServer(
   database: BenchDatabase,
   settings: Record<string, string> = {},
 ): Promise<Contender> {
-  const ours = await oursOn(database, settings);
+  const ours = await prepareThisServer(database, settings);
   const key = await keyOf(database.organizationId, ours.env);
   return {
     name,

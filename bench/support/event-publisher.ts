@@ -3,13 +3,16 @@ import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import type { BenchDatabase } from './database.ts';
 import { startBenchApp } from './event-writer.ts';
 
-export interface Ringing {
+export interface EventPublisher {
   /** Appends `count` events in one transaction. */
   publish(count: number): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function startRinging(database: BenchDatabase, redisUrl: string): Promise<Ringing> {
+export async function startEventPublisher(
+  database: BenchDatabase,
+  redisUrl: string,
+): Promise<EventPublisher> {
   const writer = await startBenchApp(database.url, redisUrl);
   const { organizationId } = database;
   const call = await writer.db.call.findFirstOrThrow({ orderBy: { id: 'asc' } });

@@ -49,7 +49,7 @@ export async function startServer(options: {
     env: { PATH: process.env.PATH, PORT: String(options.port), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  endWithUs(child);
+  stopWithThisProcess(child);
   let output = '';
   await new Promise<void>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr]) {
@@ -83,7 +83,7 @@ process.once('exit', () => {
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
 /** Kills the process when this one exits, if it is still running. */
-export function endWithUs(child: ChildProcess): void {
+export function stopWithThisProcess(child: ChildProcess): void {
   children.add(child);
   child.once('exit', () => children.delete(child));
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import { endWithUs, ROOT } from './processes.ts';
+import { ROOT, stopWithThisProcess } from './processes.ts';
 
 const TIMEOUT_MS = 120_000;
 
@@ -54,7 +54,7 @@ export async function startSubscribers(options: {
     env: { PATH: process.env.PATH },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  endWithUs(child);
+  stopWithThisProcess(child);
   child.stdin.write(`${JSON.stringify({ ...options, variables, results: 1 })}\n`);
   let round = 1;
   let counts: Counts = {

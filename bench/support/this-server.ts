@@ -5,7 +5,7 @@ import { freePort, run, type Server, startServer } from './processes.ts';
 
 export const ENCRYPTION_KEY = 'a key for benchmarks, of at least 32 characters';
 
-export interface Ours {
+export interface ThisServer {
   /** Settings of the server. */
   env: Record<string, string>;
   /** Starts the server. `inspect` is the port of its inspector, if it should have one. */
@@ -13,10 +13,10 @@ export interface Ours {
 }
 
 /** This server, not started yet, with its own port. Limits are enforced, but too high to be reached. */
-export async function oursOn(
+export async function prepareThisServer(
   database: BenchDatabase,
   settings: Record<string, string> = {},
-): Promise<Ours> {
+): Promise<ThisServer> {
   const port = await freePort();
   const env = {
     DATABASE_URL: database.url,
@@ -37,12 +37,12 @@ export async function oursOn(
 }
 
 /** Starts this server. */
-export async function startOurs(
+export async function startThisServer(
   database: BenchDatabase,
   settings: Record<string, string> = {},
   { inspect }: { inspect?: number } = {},
 ): Promise<{ server: Server; key: string; env: Record<string, string> }> {
-  const { env, start } = await oursOn(database, settings);
+  const { env, start } = await prepareThisServer(database, settings);
   const server = await start('this server', inspect);
   return { server, key: await keyOf(database.organizationId, env), env };
 }

@@ -8,9 +8,9 @@ import { createCipher } from '../../src/infra/cipher.ts';
 import { signWebhook } from '../../src/ultravox/signature.ts';
 import { until } from '../../test/support/wait.ts';
 import { type BenchDatabase, startBenchDatabase } from '../support/database.ts';
-import { ENCRYPTION_KEY, startOurs } from '../support/ours.ts';
 import { freePort, median, type Server, startServer } from '../support/processes.ts';
 import { type Section, table } from '../support/results.ts';
+import { ENCRYPTION_KEY, startThisServer } from '../support/this-server.ts';
 
 const CONNECTIONS = 20;
 const ROUNDS = 3;
@@ -100,7 +100,7 @@ async function measure(
 
 export async function benchWebhooksIn(count: number): Promise<Section> {
   const database = await startBenchDatabase();
-  const { server: ours } = await startOurs(database);
+  const { server: ours } = await startThisServer(database);
   const bare = await startServer({
     name: 'bare server',
     args: ['bench/peers/bare-insert.ts'],

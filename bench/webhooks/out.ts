@@ -14,7 +14,7 @@ import { table } from '../support/results.ts';
 import { withBenchServer } from '../support/server.ts';
 
 const EVENTS = Number(process.argv[2] ?? 1_000);
-const GOOD = 9;
+const HEALTHY_ENDPOINTS = 9;
 const PER_SECOND = 50;
 
 /** Commit time of each event, and the delays to each good endpoint. */
@@ -29,7 +29,7 @@ function listen(server: Server): Promise<string> {
   });
 }
 
-const good = createServer((request, response) => {
+const healthy = createServer((request, response) => {
   const chunks: Buffer[] = [];
   request.on('data', (chunk: Buffer) => chunks.push(chunk));
   request.on('end', () => {
@@ -53,15 +53,15 @@ async function measure(app: App, organizationId: string, agentId: string): Promi
     announceEvents(app, organizationId);
     await pause(1000 / PER_SECOND);
   }
-  while (delays.length < EVENTS * GOOD) await pause(50);
+  while (delays.length < EVENTS * HEALTHY_ENDPOINTS) await pause(50);
   return delays.sort((a, b) => a - b);
 }
 
 const at = (sorted: readonly number[], share: number): number =>
   sorted[Math.floor(sorted.length * share)] ?? 0;
 
-const [goodUrl, deadUrl] = [await listen(good), await listen(dead)];
-const settings = { DEMO_DATA: 'false', WEBHOOK_ALLOWED_URLS: `${goodUrl},${deadUrl}` };
+const [healthyUrl, deadUrl] = [await listen(healthy), await listen(dead)];
+const settings = { DEMO_DATA: 'false', WEBHOOK_ALLOWED_URLS: `${healthyUrl},${deadUrl}` };
 try {
   await withBenchServer(async ({ app, viewer }) => {
     const { organizationId } = viewer;
@@ -81,8 +81,8 @@ try {
         recordingEnabled: false,
       },
     });
-    for (let index = 0; index < GOOD; index += 1) {
-      await createWebhookEndpoint(app, viewer, { url: `${goodUrl}${index}` });
+    for (let index = 0; index < HEALTHY_ENDPOINTS; index += 1) {
+      await createWebhookEndpoint(app, viewer, { url: `${healthyUrl}${index}` });
     }
     // Once to warm up, then without the dead endpoint, with it, and without it again.
     await measure(app, organizationId, agentId);
@@ -108,7 +108,7 @@ try {
     process.stdout.write(`${EVENTS} events, ${PER_SECOND} a second\n\n${table(head, rows)}\n`);
   }, settings);
 } finally {
-  good.close();
+  healthy.close();
   dead.closeAllConnections();
   dead.close();
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../src/infra/ids.ts';
 import { newAgent } from '../phone-numbers/support.ts';
-import { statementsOf } from '../support/queries.ts';
+import { recordStatements } from '../support/queries.ts';
 import { insertRows } from '../support/rows.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 
@@ -66,7 +66,7 @@ describe('Agent.inboundNumbers and Agent.outboundNumbers', () => {
   it('take one statement for the numbers of all agents', async () => {
     const api = await startApiBeside(server);
     try {
-      const statements = await statementsOf(api.app, () =>
+      const statements = await recordStatements(api.app, () =>
         api.client.send(
           '{ agents { nodes { inboundNumbers(first: 2) { nodes { phoneNumber } } } } }',
         ),

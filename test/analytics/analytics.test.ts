@@ -5,7 +5,7 @@ import type { Prisma } from '../../src/generated/prisma/client.ts';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
-import { perform, prepareCaller } from '../support/calling.ts';
+import { prepareCaller, runMutation } from '../support/calling.ts';
 import { randomFrom } from '../support/random.ts';
 import { insertRows } from '../support/rows.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -161,7 +161,7 @@ async function changeSome(which: (call: CountedCall) => boolean): Promise<void> 
   const without = calls.filter(({ success, tokens }) => success === null && tokens === null);
   await db.callAnalysis.deleteMany({ where: { callId: { in: without.map(({ id }) => id!) } } });
   const deleted = take().map(({ id }) => publicId('Call', id!));
-  await perform(server.client, 'deleteCalls', { ids: deleted }, 'deletedCallIds');
+  await runMutation(server.client, 'deleteCalls', { ids: deleted }, 'deletedCallIds');
   calls = calls.filter(({ id }) => !deleted.includes(publicId('Call', id!)));
 }
 

@@ -4,7 +4,7 @@ import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { accepted } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { countQueries, statementsOf } from '../support/queries.ts';
+import { countQueries, recordStatements } from '../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { addNumber, type CallView, dataOf, makeAgent, problemsOf, run, uuidOf } from './support.ts';
 
@@ -151,7 +151,7 @@ describe('calls', () => {
 
     const counting = await statements(nested('totalCount nodes { id }'));
     const counts = async (query: string) =>
-      (await statementsOf(api.app, async () => dataOf(await reader.send(query)))).filter(
+      (await recordStatements(api.app, async () => dataOf(await reader.send(query)))).filter(
         (statement) => /count\(/i.test(statement),
       ).length;
     expect(await counts(nested('nodes { id }'))).toBe(0);

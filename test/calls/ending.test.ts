@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -198,7 +198,7 @@ describe('startTestCall', () => {
 
 describe('addToDoNotCall', () => {
   const add = (phoneNumber: string) =>
-    perform(caller.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');
+    runMutation(caller.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');
 
   it('hangs up a ringing call as soon as it is answered', async () => {
     const phoneNumber = steered('0010');
@@ -208,7 +208,7 @@ describe('addToDoNotCall', () => {
     const call = await ended(made.id);
     expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
     expect(call.endRequestedAt).not.toBeNull();
-    await perform(
+    await runMutation(
       caller.client,
       'removeFromDoNotCall',
       { phoneNumbers: [phoneNumber] },

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportLines } from '../../src/infra/files/export-format.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
-import { accepted, type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { accepted, type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -24,7 +24,12 @@ beforeAll(async () => {
 afterAll(() => server?.close());
 
 async function exported(name: string, input: object) {
-  const payload = await perform(client, name, input as Record<string, unknown>, 'url expiresAt');
+  const payload = await runMutation(
+    client,
+    name,
+    input as Record<string, unknown>,
+    'url expiresAt',
+  );
   const response = await fetch(payload.url);
   expect(response.status).toBe(200);
   return response;
@@ -162,7 +167,7 @@ describe('exportCalls', () => {
     const COUNT = 10_500;
     const other = await server.newOrganization();
     await fillCalls(other.id, COUNT, (index) => ({ [`key${index === COUNT - 1 ? 2 : 1}`]: 'x' }));
-    const { url } = await perform(other.client, 'exportCalls', {}, 'url');
+    const { url } = await runMutation(other.client, 'exportCalls', {}, 'url');
     const rows = table(await (await fetch(url)).text());
     expect(rows).toHaveLength(COUNT);
     expect(rows[0]).toMatchObject({ 'metadata.key1': 'x', 'metadata.key2': '' });
@@ -182,7 +187,7 @@ describe('exportCalls', () => {
     const other = await server.newOrganization();
     const COUNT = 6_000;
     await fillCalls(other.id, COUNT, () => ({ note: 'x'.repeat(2_000) }));
-    const { url } = await perform(other.client, 'exportCalls', { format: 'JSON_LINES' }, 'url');
+    const { url } = await runMutation(other.client, 'exportCalls', { format: 'JSON_LINES' }, 'url');
     const response = await fetch(url);
     const reader = response.body!.getReader();
     const first = await reader.read();
@@ -203,7 +208,7 @@ describe('exportCalls', () => {
   });
 
   it('needs one connection besides that of its snapshot, and goes on while all others are in use', async () => {
-    const { url } = await perform(client, 'exportCalls', {}, 'url');
+    const { url } = await runMutation(client, 'exportCalls', {}, 'url');
     const release = Promise.withResolvers<void>();
     let begun = 0;
     const others = Array.from({ length: 5 }, () =>
@@ -230,7 +235,7 @@ describe('exportCalls', () => {
     // More than sockets hold, so that it has not ended by itself.
     const other = await server.newOrganization();
     await fillCalls(other.id, 6_000, () => ({ note: 'x'.repeat(2_000) }));
-    const { url } = await perform(other.client, 'exportCalls', {}, 'url');
+    const { url } = await runMutation(other.client, 'exportCalls', {}, 'url');
     for (let round = 0; round < 8; round += 1) {
       await until('a free place', async () => {
         const stop = new AbortController();
@@ -248,11 +253,11 @@ describe('exportCalls', () => {
   });
 
   it('refuses a link that was changed, that is of another kind, or whose key ended', async () => {
-    const { url } = await perform(client, 'exportCalls', {}, 'url');
+    const { url } = await runMutation(client, 'exportCalls', {}, 'url');
     expect((await fetch(`${url}x`)).status).toBe(403);
     expect((await fetch(url.replace('/calls?', '/campaign-contacts?'))).status).toBe(403);
     const other = await server.newOrganization();
-    const theirs = await perform(other.client, 'exportCalls', {}, 'url');
+    const theirs = await runMutation(other.client, 'exportCalls', {}, 'url');
     expect((await (await fetch(theirs.url)).text()).trim().split('\r\n')).toHaveLength(1);
     await server.app.db.apiKey.updateMany({
       where: { organizationId: other.id },
@@ -310,8 +315,8 @@ describe('exportCampaignContacts', () => {
     expect(JSON.parse(text)).toMatchObject({ firstName: 'Bea', lastCall: { outcome: null } });
 
     const input = { campaignId: id, format: 'JSON_LINES' };
-    const { url } = await perform(client, 'exportCampaignContacts', input, 'url');
-    await perform(client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    const { url } = await runMutation(client, 'exportCampaignContacts', input, 'url');
+    await runMutation(client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
     expect(await (await fetch(url)).text()).toBe('');
   });
 });

@@ -5,7 +5,7 @@ import { newId } from '../../src/infra/ids.ts';
 import { readToken, signToken } from '../../src/infra/signed-token.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { attempt, brief } from '../contacts/support.ts';
-import { accepted, type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { accepted, type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { dataOf, uuidOf } from './support.ts';
@@ -234,7 +234,7 @@ describe('a link of exportCalls', () => {
     'exportContacts',
   ])('is refused as invalid if it was signed by another version of %s', async (name) => {
     const input = name === 'exportCampaignContacts' ? { campaignId } : {};
-    const { url } = await perform(client, name, input, 'url');
+    const { url } = await runMutation(client, name, input, 'url');
     const { origin, pathname, searchParams } = new URL(url);
     const secret = server.app.cipher.derive(`export ${pathname}`);
     const payload = readToken(secret, searchParams.get('token')!, new Date()) as object;

@@ -1,6 +1,6 @@
 /** A row that cannot be written does not block other campaigns, contacts or calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -113,7 +113,7 @@ describe('a deleted campaign whose contacts take long to cancel', () => {
     };
     const { id } = await createCampaign(operator, input);
     await makeDueAt(id);
-    await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    await runMutation(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
     const other = await startCampaign(contacts());
     expect((await ended(operator, other, PATIENCE_MS)).counts).toMatchObject({ completed: 4 });
     const counts = async () =>

@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { dataOf, uuidOf } from '../calls/support.ts';
 import { makeFolder } from '../contacts/import/upload.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { TestServer } from '../support/servers/server.ts';
 import { ALWAYS, done, people } from './graph/graph-support.ts';
 
@@ -31,7 +31,7 @@ export async function createCampaignFixture(server: TestServer): Promise<Campaig
   const { data } = await client.send('{ phoneNumbers { nodes { id } } }');
   const folderId = await makeFolder(client, 'Leads');
   const contacts = people(3).map((person) => ({ ...person, timezone: 'Europe/Paris' }));
-  const created = await perform(
+  const created = await runMutation(
     client,
     'createContacts',
     { folderId, contacts },

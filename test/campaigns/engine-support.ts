@@ -1,6 +1,6 @@
 /** Helpers for running campaigns, in addition to `support.ts`: clocks, decisions, and calls at Ultravox. */
 import type { Simulator } from '../../src/simulator/simulator.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -85,7 +85,7 @@ export async function makeDue(server: TestServer, operator: Operator, id: string
 
 export async function doNotCall({ client }: Operator, phoneNumbers: string[]): Promise<void> {
   const entries = phoneNumbers.map((phoneNumber) => ({ phoneNumber }));
-  await perform(client, 'addToDoNotCall', { entries }, 'addedCount');
+  await runMutation(client, 'addToDoNotCall', { entries }, 'addedCount');
 }
 
 let last = 7_000;
@@ -95,7 +95,7 @@ export async function importNumbers({ client }: Operator, count: number) {
   const numbers: { id: string; phoneNumber: string }[] = [];
   for (let index = 0; index < count; index += 1) {
     last += 1;
-    const { phoneNumber } = await perform(
+    const { phoneNumber } = await runMutation(
       client,
       'importPhoneNumber',
       {

@@ -1,7 +1,7 @@
 /** Helpers for tests of sources and plans: a server with an agent, numbers, and campaigns. */
 import { newId } from '../../src/infra/ids.ts';
 import type { Viewer } from '../../src/viewer.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 export interface Desk {
@@ -36,7 +36,7 @@ export async function createCampaign(
   addedCount: number;
   warnings: { code: string; contacts: number; message: string }[];
 }> {
-  return perform(
+  return runMutation(
     server.client,
     'createCampaign',
     { name: 'Autumn', agentId: caller.agentId, ...input },

@@ -8,7 +8,7 @@ import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { publicId } from '../../src/ids.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { freePort } from '../support/servers/redis.ts';
@@ -172,7 +172,7 @@ describe('the phone numbers of a campaign', () => {
       return fourth?.status === 'IN_PROGRESS' && fourth;
     });
     await act(operator, 'updateCampaign', id, { phoneNumberIds: [numbers[2]!.id] });
-    await perform(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
+    await runMutation(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
     await ended(operator, id);
     expect(await calledFrom(id)).toEqual([0, 0, 0, 0, 2, 2, 2, 2, 2, 2]);
   });
@@ -244,7 +244,7 @@ describe('calls that are claimed but not sent', () => {
     }
     await act(operator, 'cancelCampaign', id);
     for (const call of asked) {
-      await perform(operator.client, 'endCall', { id: call.id }, 'call { id }');
+      await runMutation(operator.client, 'endCall', { id: call.id }, 'call { id }');
     }
   });
 });

@@ -2,7 +2,7 @@
 import parsePhoneNumberFromString from 'libphonenumber-js/max';
 import { parsePublicId } from '../../src/ids.ts';
 import type { Dial } from '../../src/simulator/world.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import type { TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -53,7 +53,7 @@ export async function createCampaign(
   { client, caller }: Operator,
   input: Record<string, unknown>,
 ): Promise<{ id: string; status: string }> {
-  const { campaign } = await perform(
+  const { campaign } = await runMutation(
     client,
     'createCampaign',
     { name: 'Autumn', agentId: caller.agentId, ...ALWAYS, ...input },
@@ -69,7 +69,7 @@ export async function act(
   id: string,
   input: Record<string, unknown> = {},
 ) {
-  return (await perform(client, name, { id, ...input }, `campaign { ${CAMPAIGN} }`)).campaign;
+  return (await runMutation(client, name, { id, ...input }, `campaign { ${CAMPAIGN} }`)).campaign;
 }
 
 const CONTACT = `id position phoneNumber status skipReason attempts endReason scheduledAt

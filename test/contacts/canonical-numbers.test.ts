@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { phoneNumberForms, subscriberOf } from '../../src/infra/phone-number.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { importFile } from './import/upload.ts';
@@ -54,13 +54,18 @@ describe('createCall', () => {
     [MOBILE, LANDLINE],
     [LANDLINE, MOBILE],
   ])('rejects %s while %s is on the do-not-call list', async (phoneNumber, listed) => {
-    await perform(client, 'addToDoNotCall', { entries: [{ phoneNumber: listed }] }, 'addedCount');
+    await runMutation(
+      client,
+      'addToDoNotCall',
+      { entries: [{ phoneNumber: listed }] },
+      'addedCount',
+    );
     const contact = await createContact(client, { folderId, phoneNumber }, 'doNotCall');
     expect(contact.doNotCall).toBe(true);
     expect(brief((await call({ phoneNumber })).userErrors)).toEqual(['DO_NOT_CALL phoneNumber']);
     const input = { phoneNumbers: [phoneNumber] };
     const selected = 'removedCount removedPhoneNumbers';
-    expect(await perform(client, 'removeFromDoNotCall', input, selected)).toMatchObject({
+    expect(await runMutation(client, 'removeFromDoNotCall', input, selected)).toMatchObject({
       removedCount: 1,
       removedPhoneNumbers: [listed],
     });
@@ -71,7 +76,7 @@ describe('importPhoneNumber', () => {
   it('rejects another spelling of an existing number', async () => {
     const provider = { sip: { server: 'sip.example.com', username: 'a', password: 'secret-1' } };
     const first = { phoneNumber: '+442079460997', provider };
-    await perform(client, 'importPhoneNumber', first, 'phoneNumber { id }');
+    await runMutation(client, 'importPhoneNumber', first, 'phoneNumber { id }');
     const again = { phoneNumber: '+44 (0)20 7946 0997', provider };
     expect(brief(await refusals(client, 'importPhoneNumber', again))).toEqual([
       'ALREADY_EXISTS phoneNumber',
@@ -99,14 +104,14 @@ describe('contacts with two forms of one number', () => {
     ]);
     const skip = { ...input, onDuplicate: 'SKIP' };
     const counts = 'createdCount skippedCount contacts { phoneNumber }';
-    expect(await perform(client, 'createContacts', skip, counts)).toMatchObject({
+    expect(await runMutation(client, 'createContacts', skip, counts)).toMatchObject({
       createdCount: 1,
       skippedCount: 1,
       contacts: [{ phoneNumber: MOBILE }, { phoneNumber: MOBILE }],
     });
     const update = { folderId, contacts: [{ phoneNumber: LANDLINE }], onDuplicate: 'UPDATE' };
     expect(
-      await perform(client, 'createContacts', update, 'updatedCount contacts { phoneNumber }'),
+      await runMutation(client, 'createContacts', update, 'updatedCount contacts { phoneNumber }'),
     ).toMatchObject({ updatedCount: 1, contacts: [{ phoneNumber: LANDLINE }] });
     expect(await countOf(client, folderId)).toBe(1);
   });
@@ -130,7 +135,9 @@ describe('contacts with two forms of one number', () => {
     await createContact(client, { folderId: target, phoneNumber: MOBILE });
     const { id } = await createContact(client, { folderId, phoneNumber: LANDLINE });
     const move = { folderId: target, contacts: { ids: [id] }, onDuplicate: 'SKIP' };
-    expect(await perform(client, 'moveContacts', move, 'movedCount skippedCount')).toMatchObject({
+    expect(
+      await runMutation(client, 'moveContacts', move, 'movedCount skippedCount'),
+    ).toMatchObject({
       movedCount: 0,
       skippedCount: 1,
     });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -34,7 +34,7 @@ describe('contacts', () => {
       { phoneNumber: '+493012345678', firstName: 'Al', lastName: 'Wu', email: 'a_b@x-y.org' },
       { phoneNumber: '+74951234567', firstName: 'Иван', lastName: 'Иванов' },
     ];
-    await perform(client, 'createContacts', { folderId: list, contacts: people }, '__typename');
+    await runMutation(client, 'createContacts', { folderId: list, contacts: people }, '__typename');
     searched = list;
   });
   let searched: string;
@@ -108,7 +108,12 @@ describe('contacts', () => {
       { phoneNumber: '+14155550115', firstName: 'Vip', email: 'ada@x.org', keywords: '+ada' },
       { phoneNumber: '+14155550116', firstName: 'Bob' },
     ];
-    await perform(client, 'createContacts', { folderId: folder, contacts: people }, '__typename');
+    await runMutation(
+      client,
+      'createContacts',
+      { folderId: folder, contacts: people },
+      '__typename',
+    );
     const named = async (name: string) =>
       (await find({ folderId: folder, name })).map((phoneNumber) => phoneNumber.slice(-1));
     expect(await named('ada')).toEqual(['2', '3', '4']);
@@ -131,7 +136,12 @@ describe('contacts', () => {
       { phoneNumber: '+14155550103', firstName: 'Bob', lastName: 'Young' },
       { phoneNumber: '+14155550104' },
     ];
-    await perform(client, 'createContacts', { folderId: folder, contacts: people }, '__typename');
+    await runMutation(
+      client,
+      'createContacts',
+      { folderId: folder, contacts: people },
+      '__typename',
+    );
     const by = async (field: string, direction: string) => {
       const { data } = await client.send(
         `query ($folder: ID!, $orderBy: ContactOrder) { contactFolder(id: $folder) {
@@ -170,9 +180,19 @@ describe('contacts', () => {
         `{ contactFolders(first: 5, orderBy: { field: CONTACT_COUNT, direction: DESC }) { nodes { contactCount
           contacts(first: 50, orderBy: { field: CREATED_AT, direction: ASC }) { nodes { phoneNumber doNotCall folder { name } } } } } }`,
       );
-    await perform(client, 'createContacts', { folderId, contacts: rows(3, 5_000) }, '__typename');
+    await runMutation(
+      client,
+      'createContacts',
+      { folderId, contacts: rows(3, 5_000) },
+      '__typename',
+    );
     const few = await countQueries(server.app, list);
-    await perform(client, 'createContacts', { folderId, contacts: rows(90, 6_000) }, '__typename');
+    await runMutation(
+      client,
+      'createContacts',
+      { folderId, contacts: rows(90, 6_000) },
+      '__typename',
+    );
     await createContact(client, {
       folderId: await createFolder(client),
       phoneNumber: '+14155550123',
@@ -181,7 +201,7 @@ describe('contacts', () => {
   });
 
   it('returns every contact once over all pages, even with equal creation times', async () => {
-    await perform(client, 'createContacts', { folderId, contacts: rows(120) }, '__typename');
+    await runMutation(client, 'createContacts', { folderId, contacts: rows(120) }, '__typename');
     const seen: string[] = [];
     let after: string | null = null;
     do {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { attempt, brief, countOf, createContact, createFolder, refusals } from './support.ts';
@@ -150,7 +150,7 @@ describe('updateContact', () => {
       timezone: 'Europe/London',
       metadata: { plan: 'gold', since: '2020' },
     });
-    const { contact } = await perform(
+    const { contact } = await runMutation(
       client,
       'updateContact',
       { id, firstName: 'Augusta', email: null, metadata: { plan: 'silver' } },
@@ -206,9 +206,9 @@ describe('updateContact', () => {
   it('keeps concurrent changes of different fields', async () => {
     const { id } = await createContact(client, { folderId, phoneNumber: '+14155550123' });
     await Promise.all([
-      perform(client, 'updateContact', { id, firstName: 'Ada' }, 'contact { id }'),
-      perform(client, 'updateContact', { id, lastName: 'Lovelace' }, 'contact { id }'),
-      perform(client, 'updateContact', { id, email: 'ada@example.com' }, 'contact { id }'),
+      runMutation(client, 'updateContact', { id, firstName: 'Ada' }, 'contact { id }'),
+      runMutation(client, 'updateContact', { id, lastName: 'Lovelace' }, 'contact { id }'),
+      runMutation(client, 'updateContact', { id, email: 'ada@example.com' }, 'contact { id }'),
     ]);
     const { data } = await client.send(
       'query ($id: ID!) { contact(id: $id) { firstName lastName email } }',

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
-import { statementsOf } from '../support/queries.ts';
+import { recordStatements } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { attempt, brief, countOf, createContact, createFolder, refusals, rows } from './support.ts';
 
@@ -22,12 +22,12 @@ describe('createContacts', () => {
   const FIELDS = 'contacts { phoneNumber firstName } createdCount updatedCount skippedCount';
 
   it('uses a number of statements that is independent of the number of contacts', async () => {
-    const few = await statementsOf(server.app, () =>
-      perform(client, 'createContacts', { folderId, contacts: rows(2) }, FIELDS),
+    const few = await recordStatements(server.app, () =>
+      runMutation(client, 'createContacts', { folderId, contacts: rows(2) }, FIELDS),
     );
-    let payload: Awaited<ReturnType<typeof perform>> | undefined;
-    const many = await statementsOf(server.app, async () => {
-      payload = await perform(
+    let payload: Awaited<ReturnType<typeof runMutation>> | undefined;
+    const many = await recordStatements(server.app, async () => {
+      payload = await runMutation(
         client,
         'createContacts',
         { folderId, contacts: rows(1_000, 100) },
@@ -98,7 +98,7 @@ describe('createContacts', () => {
       { phoneNumber: '+14155550101', firstName: 'Grace' },
       { phoneNumber: '+14155550101', lastName: 'Hopper' },
     ];
-    const skipped = await perform(
+    const skipped = await runMutation(
       client,
       'createContacts',
       { folderId, contacts, onDuplicate: 'SKIP' },
@@ -114,7 +114,7 @@ describe('createContacts', () => {
       updatedCount: 0,
       skippedCount: 2,
     });
-    const updated = await perform(
+    const updated = await runMutation(
       client,
       'createContacts',
       { folderId, contacts, onDuplicate: 'UPDATE' },
@@ -139,7 +139,7 @@ describe('createContacts', () => {
   it('creates each number once when requests run concurrently', async () => {
     const payloads = await Promise.all(
       [0, 50, 100, 150].map((from) =>
-        perform(
+        runMutation(
           client,
           'createContacts',
           { folderId, contacts: rows(100, from).reverse(), onDuplicate: 'SKIP' },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isOnDoNotCallList } from '../../src/contacts/do-not-call.ts';
-import { perform, prepareCaller } from '../support/calling.ts';
+import { prepareCaller, runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { countQueries } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -20,7 +20,7 @@ afterAll(() => server.close());
 const FIELDS = 'entries { phoneNumber reason source } addedCount';
 
 function add(entries: object[], who = client) {
-  return perform(who, 'addToDoNotCall', { entries }, FIELDS);
+  return runMutation(who, 'addToDoNotCall', { entries }, FIELDS);
 }
 
 async function entryOf(phoneNumber: string, who = client) {
@@ -53,7 +53,7 @@ describe('do-not-call list', () => {
     expect(await entryOf('+442079460000', stranger.client)).toBeNull();
     const remove = async (who: GraphQLClient) =>
       (
-        await perform(
+        await runMutation(
           who,
           'removeFromDoNotCall',
           { phoneNumbers: ['+44 (0)20 7946 0000', '+14155550177'] },
@@ -174,7 +174,12 @@ describe('createCall', () => {
     expect(await server.app.db.call.count()).toBe(0);
     // What another organization does not call is no matter here.
     expect((await caller.call('+442079461111')).status).not.toBe('CREATED');
-    await perform(client, 'removeFromDoNotCall', { phoneNumbers: ['+442079462222'] }, '__typename');
+    await runMutation(
+      client,
+      'removeFromDoNotCall',
+      { phoneNumbers: ['+442079462222'] },
+      '__typename',
+    );
     expect((await caller.call('+442079462222')).status).not.toBe('CREATED');
   });
 

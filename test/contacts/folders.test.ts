@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { attempt, brief, createContact, createFolder, refusals } from './support.ts';
@@ -17,7 +17,7 @@ afterAll(() => server.close());
 
 describe('contact folders', () => {
   it('can be created, updated and queried', async () => {
-    const { contactFolder } = await perform(
+    const { contactFolder } = await runMutation(
       client,
       'createContactFolder',
       { name: 'Spring', description: 'People from the fair' },
@@ -30,7 +30,7 @@ describe('contact folders', () => {
     });
     const change = async (input: object) =>
       (
-        await perform(
+        await runMutation(
           client,
           'updateContactFolder',
           { id: contactFolder.id, ...input },
@@ -91,7 +91,7 @@ describe('contact folders', () => {
     const id = await createFolder(client);
     const contact = await createContact(client, { folderId: id, phoneNumber: '+14155550123' });
     const [deleted, ...added] = await Promise.all([
-      perform(client, 'deleteContactFolder', { id }, 'deletedContactFolderId contactCount'),
+      runMutation(client, 'deleteContactFolder', { id }, 'deletedContactFolderId contactCount'),
       ...Array.from({ length: 5 }, (_, index) =>
         attempt(client, 'createContact', { folderId: id, phoneNumber: `+1415555020${index}` }),
       ),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { brief, countOf, createContact, createFolder, refusals, rows } from './support.ts';
@@ -22,7 +22,7 @@ beforeEach(async () => {
 describe('moveContacts and deleteContacts', () => {
   it('moves contacts selected by id or filter and updates the counts', async () => {
     const other = await createFolder(client, 'Other');
-    const { contacts } = await perform(
+    const { contacts } = await runMutation(
       client,
       'createContacts',
       { folderId, contacts: rows(10) },
@@ -30,7 +30,7 @@ describe('moveContacts and deleteContacts', () => {
     );
     const ids = contacts.slice(0, 2).map(({ id }: { id: string }) => id);
     const move = (input: object) =>
-      perform(client, 'moveContacts', { folderId: other, ...input }, 'movedCount skippedCount');
+      runMutation(client, 'moveContacts', { folderId: other, ...input }, 'movedCount skippedCount');
     expect(await move({ contacts: { ids } })).toMatchObject({ movedCount: 2, skippedCount: 0 });
     expect(await move({ contacts: { ids } })).toMatchObject({ movedCount: 0, skippedCount: 0 });
     expect(
@@ -56,7 +56,7 @@ describe('moveContacts and deleteContacts', () => {
     const phoneNumber = '+14155550123';
     const first = await createContact(client, { folderId: one, phoneNumber });
     const second = await createContact(client, { folderId: two, phoneNumber });
-    const payload = await perform(
+    const payload = await runMutation(
       client,
       'moveContacts',
       { folderId, contacts: { ids: [second.id, first.id] }, onDuplicate: 'SKIP' },
@@ -71,7 +71,7 @@ describe('moveContacts and deleteContacts', () => {
   });
 
   it('deletes contacts selected by id or filter', async () => {
-    const { contacts } = await perform(
+    const { contacts } = await runMutation(
       client,
       'createContacts',
       { folderId, contacts: rows(10) },
@@ -79,7 +79,12 @@ describe('moveContacts and deleteContacts', () => {
     );
     const remove = async (selection: object) => {
       const selected = 'contactCount deletedContactIds';
-      const payload = await perform(client, 'deleteContacts', { contacts: selection }, selected);
+      const payload = await runMutation(
+        client,
+        'deleteContacts',
+        { contacts: selection },
+        selected,
+      );
       return [payload.contactCount, payload.deletedContactIds?.toSorted() ?? null];
     };
     const ids = contacts.slice(0, 2).map(({ id }: { id: string }) => id);
@@ -143,15 +148,15 @@ describe('moveContacts and deleteContacts', () => {
 
   it('neither deadlocks nor loses contacts when moves cross', async () => {
     const other = await createFolder(client);
-    await perform(client, 'createContacts', { folderId, contacts: rows(200) }, '__typename');
-    await perform(
+    await runMutation(client, 'createContacts', { folderId, contacts: rows(200) }, '__typename');
+    await runMutation(
       client,
       'createContacts',
       { folderId: other, contacts: rows(200, 200) },
       '__typename',
     );
     const swap = (from: string, to: string) =>
-      perform(
+      runMutation(
         client,
         'moveContacts',
         { contacts: { in: { folderId: from } }, folderId: to },
@@ -160,7 +165,7 @@ describe('moveContacts and deleteContacts', () => {
     await Promise.all([
       swap(folderId, other),
       swap(other, folderId),
-      perform(
+      runMutation(
         client,
         'createContacts',
         { folderId, contacts: rows(200, 400), onDuplicate: 'UPDATE' },

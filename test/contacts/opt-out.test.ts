@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mapColumns } from '../../src/contacts/import/column-mapping.ts';
 import { optsOut } from '../../src/contacts/import/opt-out.ts';
 import { Checks } from '../../src/infra/checks.ts';
-import { perform, prepareCaller } from '../support/calling.ts';
+import { prepareCaller, runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import { IMPORT, importFile, makeFolder, sendFile } from './import/upload.ts';
@@ -126,7 +126,7 @@ describe('imports with opt-out columns', () => {
 
   it('importContacts adds the numbers to the do-not-call list and counts them', async () => {
     const folderId = await makeFolder(server);
-    await perform(
+    await runMutation(
       server.client,
       'addToDoNotCall',
       { entries: [{ phoneNumber: '+14155550102', reason: 'Asked us', source: 'phone' }] },
@@ -230,7 +230,7 @@ describe('imports with opt-out columns', () => {
     const { id } = answer.data.importContacts.contactImport;
     await until('the entry', async () => db.doNotCallEntry.count({ where: { organizationId } }));
     expect(await db.contact.count({ where: { organizationId } })).toBe(0);
-    await perform(client, 'cancelContactImport', { id }, '__typename');
+    await runMutation(client, 'cancelContactImport', { id }, '__typename');
     await db.$executeRawUnsafe('DROP FUNCTION refuse_contact CASCADE');
     expect(await db.doNotCallEntry.count({ where: { organizationId } })).toBe(1);
   });
@@ -260,7 +260,7 @@ describe('imports with opt-out columns', () => {
   it('addCampaignContacts keeps the opt-outs of a file that it refuses', async () => {
     const { client, key, id } = await server.newOrganization();
     const { agentId } = await prepareCaller(client);
-    const { campaign } = await perform(
+    const { campaign } = await runMutation(
       client,
       'createCampaign',
       {

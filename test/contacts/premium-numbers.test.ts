@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { atSimulator } from '../calls/support.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
 const PREMIUM = '+19005551234';
 
 function allow(allowPremiumNumbers: boolean) {
-  return perform(
+  return runMutation(
     client,
     'updateOrganization',
     { allowPremiumNumbers },
@@ -48,7 +48,7 @@ describe('updateOrganization', () => {
     const { data } = await client.send('{ organization { allowPremiumNumbers } }');
     expect(data.organization).toEqual({ allowPremiumNumbers: false });
     expect((await allow(true)).organization).toEqual({ allowPremiumNumbers: true });
-    const nothing = await perform(client, 'updateOrganization', {}, 'organization { name }');
+    const nothing = await runMutation(client, 'updateOrganization', {}, 'organization { name }');
     expect(nothing.organization.name).toBeTruthy();
     const again = await client.send('{ organization { allowPremiumNumbers } }');
     expect(again.data.organization).toEqual({ allowPremiumNumbers: true });
@@ -58,7 +58,7 @@ describe('updateOrganization', () => {
   });
 
   it('requires an ADMIN key', async () => {
-    const { key: writer } = await perform(
+    const { key: writer } = await runMutation(
       client,
       'createApiKey',
       { name: 'writer', scopes: ['WRITE'] },
@@ -105,7 +105,7 @@ describe('premium numbers', () => {
       'PREMIUM_NUMBER contacts.0.phoneNumber',
     ]);
     const entries = [{ phoneNumber: PREMIUM }];
-    expect(await perform(client, 'addToDoNotCall', { entries }, 'addedCount')).toMatchObject({
+    expect(await runMutation(client, 'addToDoNotCall', { entries }, 'addedCount')).toMatchObject({
       addedCount: 1,
     });
   });
@@ -123,7 +123,7 @@ describe('premium numbers', () => {
     const input = { id: caller.agentId, builtInConfig };
     expect(await refusals(client, 'updateAgent', input)).toMatchObject(refused);
     await allow(true);
-    const { agent } = await perform(
+    const { agent } = await runMutation(
       client,
       'updateAgent',
       input,
@@ -136,7 +136,7 @@ describe('premium numbers', () => {
     await allow(true);
     const { agentId: id } = caller;
     const transferTo = (target: string) =>
-      perform(
+      runMutation(
         client,
         'updateAgent',
         { id, builtInConfig: { transfer: { cold: true, target } } },
@@ -167,7 +167,7 @@ describe('premium numbers', () => {
   it('of a campaign are not dialed when the organization no longer allows them', async () => {
     await allow(true);
     await createContact(client, { folderId, phoneNumber: '+19005559876' });
-    const { campaign } = await perform(
+    const { campaign } = await runMutation(
       client,
       'createCampaign',
       {
@@ -180,7 +180,7 @@ describe('premium numbers', () => {
       'campaign { id }',
     );
     await allow(false);
-    await perform(client, 'scheduleCampaign', { id: campaign.id }, 'campaign { id }');
+    await runMutation(client, 'scheduleCampaign', { id: campaign.id }, 'campaign { id }');
     const query = `query ($id: ID!) { campaign(id: $id) { status contacts { nodes { status attempts } } } calls(first: 5) { nodes { status endReason failure toNumber } } }`;
     const data = await until('the end of the campaign', async () => {
       const answer = await client.send(query, { id: campaign.id });

@@ -1,6 +1,6 @@
 /** Creates contacts through GraphQL. */
 import { expect } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 
 export interface Refusal {
@@ -11,7 +11,12 @@ export interface Refusal {
 }
 
 export async function createFolder(client: GraphQLClient, name = 'Leads'): Promise<string> {
-  const payload = await perform(client, 'createContactFolder', { name }, 'contactFolder { id }');
+  const payload = await runMutation(
+    client,
+    'createContactFolder',
+    { name },
+    'contactFolder { id }',
+  );
   return payload.contactFolder.id;
 }
 
@@ -20,7 +25,7 @@ export async function createContact(
   input: Record<string, unknown>,
   fields = 'id',
 ) {
-  return (await perform(client, 'createContact', input, `contact { ${fields} }`)).contact;
+  return (await runMutation(client, 'createContact', input, `contact { ${fields} }`)).contact;
 }
 
 /** The payload of a mutation, with its `userErrors`. `selection` is the fields, also with headers to send. */

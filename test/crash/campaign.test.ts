@@ -20,7 +20,7 @@ import {
   prepareOperator,
 } from '../campaigns/support.ts';
 import { createClient } from '../support/graphql.ts';
-import { anyMoment, randomFrom } from '../support/random.ts';
+import { randomFrom, waitRandomly } from '../support/random.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
 import {
@@ -69,7 +69,7 @@ async function storm(stopped: () => boolean): Promise<Record<string, number>> {
   for (let round = 1; !stopped(); round += 1) {
     // Time for calls between two failures, and a failure at any moment of them.
     await pause(1_000);
-    await anyMoment(random, 2_000);
+    await waitRandomly(random, 2_000);
     simulator.setFaults(weather(), SEED + round);
     done.weather += 1;
     if (stopped()) break;

@@ -3,9 +3,9 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { anyMoment, randomFrom } from '../support/random.ts';
+import { randomFrom, waitRandomly } from '../support/random.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { until } from '../support/wait.ts';
@@ -50,7 +50,7 @@ async function attempt({ name, input, object, key }: Change): Promise<string | n
   const headers = { 'x-idempotency-key': key };
   try {
     const selection = { fields: `${object} { id }`, headers };
-    return (await perform(client, name, input, selection))[object].id;
+    return (await runMutation(client, name, input, selection))[object].id;
   } catch (error) {
     if (error instanceof TypeError) return null;
     throw error;
@@ -87,11 +87,16 @@ async function firstRequest(since: string): Promise<void> {
 
 it('repeats createCall, createAgent, updateAgent and deleteAgent without duplicates after kill -9', async () => {
   const random = randomFrom(SEED);
-  const edited = (await perform(client, 'createAgent', newAgent('Edited'), 'agent { id }')).agent
-    .id;
+  const edited = (await runMutation(client, 'createAgent', newAgent('Edited'), 'agent { id }'))
+    .agent.id;
   const doomed: string[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    const made = await perform(client, 'createAgent', newAgent(`Doomed ${round}`), 'agent { id }');
+    const made = await runMutation(
+      client,
+      'createAgent',
+      newAgent(`Doomed ${round}`),
+      'agent { id }',
+    );
     doomed.push(made.agent.id);
   }
   const calls: string[] = [];
@@ -130,7 +135,7 @@ it('repeats createCall, createAgent, updateAgent and deleteAgent without duplica
     const first = Promise.all(changes.map(attempt));
     // Half of the kills come at any time, the others after a request to create an agent.
     if (round % 2 === 1) await firstRequest(began);
-    await anyMoment(random, 60);
+    await waitRandomly(random, 60);
     await server.kill();
     const before = await first;
     simulator.clearFaults();

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type GraphQLObjectType, getNamedType, isLeafType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sendFile } from '../contacts/import/upload.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { Answer } from '../support/graphql.ts';
 import { mutations } from '../support/schema/mutation-inputs.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   materials = {
     server,
     caller,
-    make: (name, input, fields) => perform(server.client, name, input, fields),
+    make: (name, input, fields) => runMutation(server.client, name, input, fields),
   };
 });
 afterAll(() => server?.close());
@@ -93,7 +93,7 @@ describe('mutations that succeeded beside one that may succeed later', () => {
   });
   afterAll(async () => {
     await server.simulator.updateSettings({ maxConcurrentCalls: null, talkSeconds: 45 });
-    await perform(server.client, 'endCall', { id: live }, 'call { id }');
+    await runMutation(server.client, 'endCall', { id: live }, 'call { id }');
     // The refused calls began a pause, which may last into the next tests.
     await server.app.db.creationRefusal.deleteMany();
   });

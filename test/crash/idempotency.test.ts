@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { type Answer, createClient, type GraphQLClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
@@ -33,8 +33,14 @@ const CREATE_TOKENS = `mutation {
   createContactFolder(input: { name: "Beside" }) { contactFolder { id } } }`;
 
 const createFolder = async (): Promise<string> =>
-  (await perform(server.client, 'createContactFolder', { name: 'Leads' }, 'contactFolder { id }'))
-    .contactFolder.id;
+  (
+    await runMutation(
+      server.client,
+      'createContactFolder',
+      { name: 'Leads' },
+      'contactFolder { id }',
+    )
+  ).contactFolder.id;
 
 const agentInput = (name: string, voiceId = caller.voiceId) => ({
   input: { name, systemPrompt: 'Be brief.', voiceId },

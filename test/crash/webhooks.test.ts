@@ -15,10 +15,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
-import { anyMoment, randomFrom } from '../support/random.ts';
-import { startTestModel, type TestModel } from '../support/servers/language-model.ts';
+import { randomFrom, waitRandomly } from '../support/random.ts';
+import {
+  startTestLanguageModel,
+  type TestLanguageModel,
+} from '../support/servers/language-model.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
 import {
@@ -64,7 +67,7 @@ let database: RestartableDatabase;
 let redis: TestRedis;
 let simulator: Simulator;
 let receiver: Receiver;
-let model: TestModel;
+let model: TestLanguageModel;
 let api: ServerProcess;
 let workers: ServerProcess[] = [];
 let client: GraphQLClient;
@@ -130,20 +133,20 @@ const FAILURES: Record<string, () => Promise<void>> = {
     await Promise.all(workers.map((worker) => worker.restart()));
   },
   async worker() {
-    await anyMoment(random, 500);
+    await waitRandomly(random, 500);
     await workers[Math.floor(random() * WORKERS)]!.restart();
   },
   async database() {
-    await anyMoment(random, 500);
+    await waitRandomly(random, 500);
     await database.crash(random() * 1_000);
   },
   async redis() {
     await redis.kill();
-    await anyMoment(random, 1_000);
+    await waitRandomly(random, 1_000);
     await redis.restart();
   },
   async api() {
-    await anyMoment(random, 500);
+    await waitRandomly(random, 500);
     await api.restart();
   },
 };
@@ -161,7 +164,7 @@ async function createCalls(names: readonly string[]): Promise<void> {
       phoneNumber: '+14155550142',
       variables: { first_name: name },
     };
-    await perform(client, 'createCall', input, 'call { id }');
+    await runMutation(client, 'createCall', input, 'call { id }');
   }
 }
 
@@ -269,7 +272,7 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
     database = await startRestartableDatabase({ durable: true });
     redis = await startRedis();
     receiver = await startReceiver();
-    model = await startTestModel();
+    model = await startTestLanguageModel();
     simulator = await startSimulator({ speed: 50, settings: { talkSeconds: 5 } });
     const settings = {
       REDIS_URL: redis.url,
@@ -299,7 +302,7 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
       crmWebhookUrl: `${receiver.url}/crm`,
       crmWebhookSecret: CRM_SECRET,
     };
-    await perform(client, 'updateAgent', { id: caller.agentId, ...content }, 'agent { id }');
+    await runMutation(client, 'updateAgent', { id: caller.agentId, ...content }, 'agent { id }');
     await until('the agent', async () => {
       const [agent] = await database.query(
         'SELECT revision = synced_revision AS synced FROM agents',
@@ -340,9 +343,9 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
       'a model has answered': async () => {
         await until('requests to the model', () => model.waiting() > 2);
         model.release();
-        await anyMoment(random, 20);
+        await waitRandomly(random, 20);
       },
-      'the rest is done': () => anyMoment(random, 500),
+      'the rest is done': () => waitRandomly(random, 500),
     };
     for (const reach of Object.values(points)) {
       await reach();
@@ -405,7 +408,7 @@ describe.skipIf(!redisAvailable())('webhooks while processes are killed', () => 
         answer(response);
       });
     }
-    const { secret } = await perform(
+    const { secret } = await runMutation(
       client,
       'createWebhookEndpoint',
       { url: `${receiver.url}/hook` },

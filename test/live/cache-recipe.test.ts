@@ -7,8 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { createApolloClient } from '../../docs/live/apollo.ts';
 import { createCache, removeFromCache, typePolicies } from '../../docs/live/apollo-cache.ts';
 import { possibleTypesOf } from '../../docs/live/possible-types.ts';
-import { perform, prepareCaller } from '../support/calling.ts';
-import { statementsOf } from '../support/queries.ts';
+import { prepareCaller, runMutation } from '../support/calling.ts';
+import { recordStatements } from '../support/queries.ts';
 import { until } from '../support/wait.ts';
 import { caller, eventCursor, me, server, useLiveServer, wholeCall } from './support.ts';
 
@@ -80,7 +80,7 @@ describe('the recipe for a normalized cache', () => {
     const id = await wholeCall();
     const client = newClient();
     await client.query({ query: CALLS, variables: { first: 2 } });
-    const statements = await statementsOf(server.app, async () => {
+    const statements = await recordStatements(server.app, async () => {
       for (const [query, field] of [
         [CALL, 'call'],
         [NODE, 'node'],
@@ -119,7 +119,7 @@ describe('the recipe for a normalized cache', () => {
       listed(client, { first: 1 }).some((call) => call.id === id && call.status === 'COMPLETED'),
     );
     await until('the bill', () => types.includes('BILLED'));
-    await perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+    await runMutation(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
     await until('the deletion in the list', () => types.includes('DELETED'));
     expect(listed(client, { first: 1 })).toEqual([]);
     following.unsubscribe();

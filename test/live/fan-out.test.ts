@@ -10,8 +10,8 @@ import {
   type GroupOptions,
   joinSubscriberGroup,
 } from '../../src/server/subscriptions/live-delivery.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
-import { statementsOf } from '../support/queries.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
+import { recordStatements } from '../support/queries.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
@@ -55,7 +55,7 @@ beforeAll(async () => {
     phoneNumber: '+14155550142',
     settings: { recordingEnabled: true },
   };
-  callId = (await perform(server.client, 'createCall', recorded, 'call { id }')).call.id;
+  callId = (await runMutation(server.client, 'createCall', recorded, 'call { id }')).call.id;
   await until('the recording of the call', async () => {
     const { data } = await server.client.send(`{ call(id: "${callId}") { recording { url } } }`);
     return data.call.recording.url !== null;
@@ -106,7 +106,7 @@ async function statementsOfOneEvent(
   pattern = /SELECT .*FROM "public"\."(calls|agents)"/s,
 ): Promise<string[]> {
   const before = listeners.map(({ received }) => received.length);
-  const statements = await statementsOf(server.app, async () => {
+  const statements = await recordStatements(server.app, async () => {
     await emit();
     await until('the event at every subscriber', () =>
       listeners.every(({ received }, index) => received.length === before[index]! + 1),
@@ -148,7 +148,7 @@ describe('callEvents with many subscribers', () => {
 
   it('executes separately for subscribers with other variables or permissions', async () => {
     const { data } = await server.client.send('{ eventCursor }');
-    const token = await perform(
+    const token = await runMutation(
       server.client,
       'createAccessToken',
       { callId, expiresInSeconds: 600 },
@@ -215,7 +215,7 @@ describe('callEvents with many subscribers', () => {
     const { data } = await server.client.send('{ eventCursor }');
     await emit(missed);
     const listeners: Listener[] = [];
-    const statements = await statementsOf(server.app, async () => {
+    const statements = await recordStatements(server.app, async () => {
       for (let index = 0; index < 40; index += 1) {
         // Each has seen a little more than the one before.
         const after = String(BigInt(data.eventCursor) + BigInt(index % 4));
@@ -400,7 +400,7 @@ describe('callEvents with many subscribers', () => {
 /** A token of the same key for the call. */
 async function tokenFor(expiresInSeconds: number): Promise<string> {
   const input = { callId, expiresInSeconds };
-  return (await perform(server.client, 'createAccessToken', input, 'accessToken')).accessToken;
+  return (await runMutation(server.client, 'createAccessToken', input, 'accessToken')).accessToken;
 }
 
 async function allLive(listeners: readonly Listener[]): Promise<void> {

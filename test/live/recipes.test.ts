@@ -14,7 +14,7 @@ import { followCalls as followByGraphQLWs } from '../../docs/live/graphql-ws.ts'
 import { createRelayEnvironment } from '../../docs/live/relay.ts';
 import { createUrqlClient } from '../../docs/live/urql.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
@@ -71,7 +71,7 @@ function follow(recipe: Recipe): Follower {
     after: '0',
     async getToken() {
       const input = { name: 'Page', scopes: ['READ'] };
-      const made = await perform(client, 'createApiKey', input, 'key apiKey { id }');
+      const made = await runMutation(client, 'createApiKey', input, 'key apiKey { id }');
       keyIds.push(made.apiKey.id);
       follower.tokens += 1;
       return made.key;
@@ -212,7 +212,7 @@ describe('the recipes for live updates', () => {
     };
     await wholeCall();
     for (const id of keyIds.splice(0)) {
-      await perform(client, 'revokeApiKey', { id }, 'apiKey { id }');
+      await runMutation(client, 'revokeApiKey', { id }, 'apiKey { id }');
     }
     await wholeCall();
     await server.restart();

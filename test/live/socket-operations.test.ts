@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { CALL_EVENTS, openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 import { caller, eventCursor, server, useLiveServer, wholeCall } from './support.ts';
@@ -24,7 +24,7 @@ describe('queries and mutations over a socket', () => {
 
   it('rejects other operations with an access token that is limited to one call', async () => {
     const id = await wholeCall();
-    const { accessToken } = await perform(
+    const { accessToken } = await runMutation(
       server.client,
       'createAccessToken',
       { callId: id },
@@ -87,7 +87,7 @@ describe('queries and mutations over a socket', () => {
   });
 
   it('closes the socket with 4403 when its API key expires', async () => {
-    const { key } = await perform(
+    const { key } = await runMutation(
       server.client,
       'createApiKey',
       { name: 'Short', scopes: ['READ'], expiresAt: new Date(Date.now() + 4_000) },

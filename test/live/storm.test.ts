@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
-import { anyMoment, randomFrom } from '../support/random.ts';
+import { randomFrom, waitRandomly } from '../support/random.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../support/servers/process.ts';
 import { redisAvailable, startRedis, type TestRedis } from '../support/servers/redis.ts';
@@ -79,10 +79,10 @@ describe.skipIf(!available)('callEvents while processes are killed', () => {
 
     const storm = (async () => {
       for (let kill = 0; kill < KILLS; kill += 1) {
-        await anyMoment(random, 1_000);
+        await waitRandomly(random, 1_000);
         const victim = victims[kill % victims.length]!;
         await victim.kill();
-        await anyMoment(random, 500);
+        await waitRandomly(random, 500);
         await victim.restart();
       }
     })();

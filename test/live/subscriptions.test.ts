@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
-import { perform, prepareCaller } from '../support/calling.ts';
+import { prepareCaller, runMutation } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
 import { startTestServer } from '../support/servers/server.ts';
 import { type LiveStream, openSocket, orderProblems, subscribe } from '../support/subscribe.ts';
@@ -82,7 +82,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
     const earlier = subscribe(transport, me, { after });
     expect((await earlier.atLeast(WHOLE_LIFE.length))[0]?.call?.id).toBe(id);
     await earlier.close();
-    await perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+    await runMutation(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
     const later = subscribe(transport, me, { after });
     const events = await later.atLeast(WHOLE_LIFE.length);
     await later.close();
@@ -186,13 +186,13 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
   });
 
   it('ends when the API key behind it expires, even while no event occurs', async () => {
-    const { key } = await perform(
+    const { key } = await runMutation(
       server.client,
       'createApiKey',
       { name: 'Short', scopes: ['ADMIN'], expiresAt: new Date(Date.now() + 5_000) },
       'key',
     );
-    const token = await perform(
+    const token = await runMutation(
       createClient(server.url, key),
       'createAccessToken',
       { expiresInSeconds: 600 },
@@ -211,7 +211,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
 
   it('ends at once when its API key is revoked', async () => {
     const delay = await quickest(2_000, async () => {
-      const made = await perform(
+      const made = await runMutation(
         server.client,
         'createApiKey',
         { name: 'To be revoked', scopes: ['READ'] },
@@ -220,7 +220,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
       const stream = subscribe(transport, { url: server.url, key: made.key }, { after: '0' });
       await stream.atLeast(1);
       const began = Date.now();
-      await perform(server.client, 'revokeApiKey', { id: made.apiKey.id }, 'apiKey { id }');
+      await runMutation(server.client, 'revokeApiKey', { id: made.apiKey.id }, 'apiKey { id }');
       await stream.finished;
       if (transport === 'socket') expect(stream.errors[0]?.extensions.closeCode).toBe(4403);
       else expect(stream.errors[0]?.extensions.code).toBe('UNAUTHENTICATED');
@@ -232,7 +232,7 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
   it('delivers only the call of an access token that is limited to one call', async () => {
     const id = await wholeCall();
     const other = await wholeCall();
-    const { accessToken } = await perform(
+    const { accessToken } = await runMutation(
       server.client,
       'createAccessToken',
       { callId: id },

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCampaign, people, uuidOf } from '../campaigns/support.ts';
 import { importFile, makeFolder } from '../contacts/import/upload.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { parseCsv } from '../support/csv.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
@@ -26,7 +26,7 @@ const texts: Record<string, string> = Object.fromEntries(
 );
 
 async function fileOf(name: string, input: Record<string, unknown>): Promise<string> {
-  const { url } = await perform(server.client, name, input, 'url');
+  const { url } = await runMutation(server.client, name, input, 'url');
   const response = await fetch(url);
   expect([name, response.status]).toEqual([name, 200]);
   return response.text();
@@ -69,7 +69,7 @@ describe('exports as CSV', () => {
       },
       { phoneNumber: '+14155550102', email: 'ada@example.com', location: "'quoted'" },
     ];
-    await perform(server.client, 'createContacts', { folderId, contacts }, 'createdCount');
+    await runMutation(server.client, 'createContacts', { folderId, contacts }, 'createdCount');
     const before = await contactsIn(folderId);
     const csv = await fileOf('exportContacts', { filter: { folderId } });
     const [first] = tableOf(csv);
@@ -84,7 +84,7 @@ describe('exports as CSV', () => {
   it('of contacts have the same content as JSON Lines', async () => {
     const folderId = await makeFolder(server);
     const contacts = [{ phoneNumber: '+14155550100', firstName: '=1', metadata: texts }];
-    await perform(server.client, 'createContacts', { folderId, contacts }, 'createdCount');
+    await runMutation(server.client, 'createContacts', { folderId, contacts }, 'createdCount');
     const [row] = await contactsIn(folderId);
     const lines = await fileOf('exportContacts', { filter: { folderId }, format: 'JSON_LINES' });
     expect(JSON.parse(lines)).toMatchObject({
@@ -100,7 +100,7 @@ describe('exports as CSV', () => {
   });
 
   it('of calls and of campaign contacts run nothing in a spreadsheet', async () => {
-    const { call } = await perform(
+    const { call } = await runMutation(
       server.client,
       'createCall',
       { agentId: caller.agentId, phoneNumber: '+14155550142', metadata: texts },

@@ -6,7 +6,7 @@ import { chooseOutboundNumber } from '../../src/phone-numbers/service.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { untilRetried } from '../support/jobs.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
-import { statementsOf } from '../support/queries.ts';
+import { recordStatements } from '../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -473,7 +473,7 @@ describe('phoneNumbers', () => {
     const api = await startApiBeside(server);
     const measure = async () => {
       const query = `{ phoneNumbers { nodes { ${NUMBER} } } }`;
-      return (await statementsOf(api.app, () => api.client.send(query))).length;
+      return (await recordStatements(api.app, () => api.client.send(query))).length;
     };
     await add(TWILIO);
     const one = await measure();

@@ -1,7 +1,7 @@
 /** The time limit of reads, on a table too large to read within one millisecond. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { makeFolder } from '../contacts/import/upload.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -105,7 +105,7 @@ describe('a read that takes longer than READ_TIMEOUT_SECONDS', () => {
   });
 
   it('is not part of a mutation or an export', async () => {
-    const { contactCount, url } = await perform(
+    const { contactCount, url } = await runMutation(
       server.client,
       'exportContacts',
       { filter: { search: 'contact' } },

@@ -11,7 +11,7 @@ interface Selection {
 }
 
 /** Runs a mutation and returns its payload. Throws on any error. */
-export async function perform(
+export async function runMutation(
   client: GraphQLClient,
   name: string,
   input: Record<string, unknown>,
@@ -54,7 +54,7 @@ export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
     const { data } = await client.send('{ voices(first: 1) { nodes { id } } }');
     return data?.voices.nodes[0]?.id as string | undefined;
   });
-  const { agent } = await perform(
+  const { agent } = await runMutation(
     client,
     'createAgent',
     { name: 'Ada', systemPrompt: 'You are Ada.', voiceId },
@@ -62,7 +62,7 @@ export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
   );
   last += 1;
   const phoneNumber = `+1415666${last}`;
-  const { phoneNumber: number } = await perform(
+  const { phoneNumber: number } = await runMutation(
     client,
     'importPhoneNumber',
     {
@@ -71,7 +71,7 @@ export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
     },
     'phoneNumber { id }',
   );
-  await perform(
+  await runMutation(
     client,
     'assignPhoneNumber',
     { id: number.id, agentId: agent.id, direction: 'OUTBOUND' },
@@ -90,7 +90,7 @@ export async function prepareCaller(client: GraphQLClient): Promise<Caller> {
     async call(to = '+14155550142', headers = {}) {
       const input = { agentId: agent.id, phoneNumber: to };
       const selection = { fields: 'call { id status }', headers };
-      return (await perform(client, 'createCall', input, selection)).call;
+      return (await runMutation(client, 'createCall', input, selection)).call;
     },
   };
 }

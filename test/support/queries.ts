@@ -30,7 +30,7 @@ function counterOf(app: App): Counter {
  * Runs `work` and returns the statements sent meanwhile, without those of periodic tasks and authentication
  * as far as their tables identify them.
  */
-export async function statementsOf(app: App, work: () => Promise<unknown>): Promise<string[]> {
+export async function recordStatements(app: App, work: () => Promise<unknown>): Promise<string[]> {
   const counter = counterOf(app);
   const from = counter.statements.length;
   await work();
@@ -48,6 +48,6 @@ export async function statementsOf(app: App, work: () => Promise<unknown>): Prom
  */
 export async function countQueries(app: App, work: () => Promise<unknown>): Promise<number> {
   const counts: number[] = [];
-  for (let run = 0; run < 3; run += 1) counts.push((await statementsOf(app, work)).length);
+  for (let run = 0; run < 3; run += 1) counts.push((await recordStatements(app, work)).length);
   return Math.min(...counts);
 }

@@ -16,6 +16,6 @@ export function randomFrom(seed: number): () => number {
  * Pauses for up to `maxMs`, so that what follows, such as a failure, happens at a random moment of the work in
  * progress. It waits for no condition, and no test relies on what happens meanwhile.
  */
-export async function anyMoment(random: () => number, maxMs: number): Promise<void> {
+export async function waitRandomly(random: () => number, maxMs: number): Promise<void> {
   await pause(random() * maxMs);
 }

@@ -4,7 +4,7 @@ import { agentSync } from '../../src/agents/sync.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { runSync } from '../../src/sync/service.ts';
 import { anyVoice } from '../agents/support.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -35,7 +35,7 @@ const rowOf = (id: string) =>
 
 function create(name: string): Promise<{ agent: { id: string; status: string } }> {
   const input = { name, voiceId, systemPrompt: 'Hello.' };
-  return perform(server.client, 'createAgent', input, 'agent { id status }');
+  return runMutation(server.client, 'createAgent', input, 'agent { id status }');
 }
 
 describe('sync after a lost lease', () => {
@@ -44,7 +44,7 @@ describe('sync after a lost lease', () => {
     server.simulator.setFaults([
       { kind: 'slow', ms: 700, count: 1, method: 'PATCH', path: '/agents/' },
     ]);
-    const slow = perform(
+    const slow = runMutation(
       server.client,
       'updateAgent',
       { id: agent.id, systemPrompt: 'Old.' },
@@ -62,7 +62,7 @@ describe('sync after a lost lease', () => {
       where: { id: agent.id.slice('agt_'.length) },
       data: { syncLeaseId: newId(), syncLeaseUntil: new Date(0) },
     });
-    await perform(
+    await runMutation(
       server.client,
       'updateAgent',
       { id: agent.id, systemPrompt: 'New.' },
@@ -114,7 +114,7 @@ describe('sync of a resource that was deleted at Ultravox', () => {
       method: 'DELETE',
       headers: { 'X-API-Key': server.simulator.apiKey },
     });
-    await perform(
+    await runMutation(
       server.client,
       'updateAgent',
       { id: agent.id, systemPrompt: 'Back.' },

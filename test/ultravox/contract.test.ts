@@ -7,7 +7,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { loadOpenApi, type OpenApi } from '../support/openapi.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -99,7 +99,7 @@ describe.skipIf(!file)(title, () => {
   it('matches every request and response of the main workflow', async () => {
     const { client } = server;
     const run = (name: string, input: Record<string, unknown>, fields: string) =>
-      perform(client, name, input, fields);
+      runMutation(client, name, input, fields);
     const voiceId = await until('the voices', async () => {
       const { data } = await client.send('{ voices(first: 1) { nodes { id } } }');
       return data?.voices.nodes[0]?.id as string | undefined;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import {
   attempted,
@@ -24,7 +24,7 @@ describe('the address of a receiver', () => {
     const waiting = await sendTest(endpoint);
     const update = async (url: string) =>
       (
-        await perform(
+        await runMutation(
           server.client,
           'updateWebhookEndpoint',
           { id: endpoint.id, url },
@@ -77,7 +77,7 @@ describe('the address of a receiver', () => {
   it('is shown without its path and query to those who may only read', async () => {
     const { path, id } = await createEndpoint({ path: '/ok/with-token?token=s3cret' });
     const crmWebhookUrl = `${receiver.url}/ok/crm-token`;
-    const { agent } = await perform(
+    const { agent } = await runMutation(
       server.client,
       'createAgent',
       { name: 'Ada', systemPrompt: 'You are Ada.', voiceId: caller.voiceId, crmWebhookUrl },
@@ -91,7 +91,12 @@ describe('the address of a receiver', () => {
       webhookEndpoint: { url: `${receiver.url}${path}` },
       agent: { crmWebhookUrl },
     });
-    const { accessToken } = await perform(server.client, 'createAccessToken', {}, 'accessToken');
+    const { accessToken } = await runMutation(
+      server.client,
+      'createAccessToken',
+      {},
+      'accessToken',
+    );
     expect(await read(createClient(server.url, accessToken))).toEqual({
       webhookEndpoint: { url: `${receiver.url}/` },
       agent: { crmWebhookUrl: `${receiver.url}/` },
@@ -102,7 +107,7 @@ describe('the address of a receiver', () => {
     };
     expect(await found(server.client)).toEqual([{ id }]);
     expect(await found(createClient(server.url, accessToken))).toEqual([]);
-    await perform(server.client, 'deleteAgent', { id: agent.id }, 'agent { id }');
+    await runMutation(server.client, 'deleteAgent', { id: agent.id }, 'agent { id }');
     await removeEndpoint({ id });
   });
 });

@@ -8,7 +8,7 @@ import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS } from '../../src/webhooks/catalog.ts';
 import { uuidOf } from '../calls/support.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { until } from '../support/wait.ts';
 import {
   attempted,
@@ -92,7 +92,7 @@ function tidied(body: Json): Json {
 async function provokeAll(): Promise<void> {
   const { client, organizationId, app } = server;
   await createEndpoint({ path: '/all' });
-  await perform(
+  await runMutation(
     client,
     'updateAgent',
     {
@@ -122,11 +122,16 @@ async function provokeAll(): Promise<void> {
     phoneNumber: '+14155550142',
     settings: { recordingEnabled: true },
   };
-  const { call } = await perform(client, 'createCall', recorded, 'call { id }');
+  const { call } = await runMutation(client, 'createCall', recorded, 'call { id }');
   const contacts = [...people(1, { series: 8 }), ...people(1, { ending: '0001', series: 9 })];
   const input = { contacts, scheduleType: 'IMMEDIATE', retryFailed: false };
   await createCampaign({ client, caller }, input);
-  await perform(client, 'createVoice', { name: 'Mine', providerVoiceId: 'mine' }, 'voice { id }');
+  await runMutation(
+    client,
+    'createVoice',
+    { name: 'Mine', providerVoiceId: 'mine' },
+    'voice { id }',
+  );
   const voice = await app.db.voice.findFirstOrThrow({ where: { organizationId, name: 'Mine' } });
   await app.db.$transaction((tx) =>
     appendEvents(tx, organizationId, [

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/app.ts';
 import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -54,9 +54,9 @@ describe('a webhook endpoint', () => {
       campaigns.push(id);
     }
     const [paused, cancelled] = campaigns;
-    await perform(server.client, 'pauseCampaign', { id: paused }, 'campaign { id }');
-    await perform(server.client, 'cancelCampaign', { id: cancelled }, 'campaign { id }');
-    await perform(server.client, 'deleteCampaigns', { ids: campaigns }, 'deletedCampaignIds');
+    await runMutation(server.client, 'pauseCampaign', { id: paused }, 'campaign { id }');
+    await runMutation(server.client, 'cancelCampaign', { id: cancelled }, 'campaign { id }');
+    await runMutation(server.client, 'deleteCampaigns', { ids: campaigns }, 'deletedCampaignIds');
     const got = await until('all changes', () => {
       const all = receiver.at(endpoint.path);
       return all.length >= 5 && all;
@@ -81,10 +81,15 @@ describe('a webhook endpoint', () => {
     await db.$transaction(async (tx) => {
       await tx.$executeRaw`LOCK TABLE webhook_messages IN SHARE MODE`;
       const agent = { id: caller.agentId, name: 'Renamed' };
-      await perform(server.client, 'updateAgent', agent, 'agent { id }');
+      await runMutation(server.client, 'updateAgent', agent, 'agent { id }');
       const writer = await waitingWriter(tx);
       const disabled = { id: endpoint.id, enabled: false };
-      change = perform(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
+      change = runMutation(
+        server.client,
+        'updateWebhookEndpoint',
+        disabled,
+        'webhookEndpoint { id }',
+      );
       void change.then(() => {
         isDisabled = true;
       });
@@ -113,7 +118,7 @@ describe('a webhook endpoint', () => {
     const endpoint = await createEndpoint();
     const { id } = await caller.call('+14155550187');
     await eventsAt(endpoint.path, CALL_EVENTS);
-    await perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+    await runMutation(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
     const kept = await until('the erasure', async () => {
       const { deliveries } = await deliveriesOf(endpoint.id);
       return !JSON.stringify(deliveries).includes('+14155550187') && deliveries;
@@ -131,14 +136,14 @@ describe('a webhook endpoint', () => {
     const endpoint = await createEndpoint({ eventTypes: ['CALL_STARTED'] });
     const { data } = await server.client.send('{ eventCursor }');
     const disabled = { id: endpoint.id, enabled: false };
-    await perform(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
+    await runMutation(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
     const { id } = await caller.call('+14155550188');
     await until('the bill', async () => {
       const answer = await server.client.send(`{ call(id: "${id}") { billingStatus } }`);
       return answer.data.call.billingStatus === 'BILLED';
     });
     const enabled = { ...disabled, enabled: true };
-    await perform(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
+    await runMutation(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
     const { db } = server.app;
     const isConsumed = async () => {
       const deleted = await db.event.findFirst({
@@ -152,9 +157,9 @@ describe('a webhook endpoint', () => {
     await db.$transaction(async (tx) => {
       await tx.$executeRaw`LOCK TABLE webhook_messages IN SHARE MODE`;
       const input = { endpointId: endpoint.id, after: data.eventCursor };
-      await perform(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
+      await runMutation(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
       const writer = await waitingWriter(tx);
-      deletion = perform(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
+      deletion = runMutation(server.client, 'deleteCalls', { ids: [id] }, 'deletedCallIds');
       await until(
         'the deletion',
         async () => (await isWaitedFor(writer, '%FROM calls%')) || isConsumed(),
@@ -173,7 +178,7 @@ describe('a webhook endpoint', () => {
 
   it('loses the words of a transcript that expires, and answers that may repeat them', async () => {
     const crm = { id: caller.agentId, crmWebhookUrl: 'https://crm.example.com/calls' };
-    await perform(server.client, 'updateAgent', crm, 'agent { id }');
+    await runMutation(server.client, 'updateAgent', crm, 'agent { id }');
     const agentId = caller.agentId.slice(4);
     const endpoint = await until('the endpoint', () =>
       server.app.db.webhookEndpoint.findFirst({ where: { agentId } }),

@@ -1,7 +1,7 @@
 /** A server with a webhook receiver and an adjustable clock, and helpers to inspect deliveries. */
 import { afterAll, beforeAll } from 'vitest';
 import { announceDeliveries } from '../../src/webhooks/sender.ts';
-import { type Caller, perform, prepareCaller } from '../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -59,7 +59,7 @@ export async function createEndpoint(
 ): Promise<Endpoint> {
   made += 1;
   const { path = `/ok/${made}`, ...more } = input as { path?: string };
-  const { webhookEndpoint, secret } = await perform(
+  const { webhookEndpoint, secret } = await runMutation(
     client,
     'createWebhookEndpoint',
     { url: `${receiver.url}${path}`, ...more },
@@ -69,12 +69,12 @@ export async function createEndpoint(
 }
 
 export async function removeEndpoint({ id }: Pick<Endpoint, 'id'>): Promise<void> {
-  await perform(server.client, 'deleteWebhookEndpoint', { id }, 'deletedWebhookEndpointId');
+  await runMutation(server.client, 'deleteWebhookEndpoint', { id }, 'deletedWebhookEndpointId');
 }
 
 /** Sends a test event and returns its delivery. */
 export async function sendTest({ id }: Pick<Endpoint, 'id'>, client = server.client) {
-  const { webhookDelivery } = await perform(
+  const { webhookDelivery } = await runMutation(
     client,
     'sendTestWebhook',
     { id },

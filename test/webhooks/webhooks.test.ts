@@ -1,7 +1,7 @@
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
 import { createCampaign, people } from '../campaigns/support.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { until } from '../support/wait.ts';
 import type { Received } from './receiver.ts';
 import {
@@ -161,13 +161,13 @@ describe('a webhook endpoint', () => {
 
   it('receives events of agents and voices', async () => {
     const endpoint = await createEndpoint();
-    await perform(
+    await runMutation(
       server.client,
       'updateAgent',
       { id: caller.agentId, name: 'Bea' },
       'agent { id }',
     );
-    await perform(
+    await runMutation(
       server.client,
       'createVoice',
       { name: 'Mine', providerVoiceId: 'mine' },
@@ -208,7 +208,7 @@ describe('the CRM webhook of an agent', () => {
       crmWebhookUrl: `${receiver.url}/crm`,
       crmWebhookSecret: 'crm secret 17',
     };
-    await perform(server.client, 'updateAgent', { id: caller.agentId, ...crm }, 'agent { id }');
+    await runMutation(server.client, 'updateAgent', { id: caller.agentId, ...crm }, 'agent { id }');
     const endpoint = await until('the endpoint', async () => {
       const { data } = await server.client.send(
         'query ($id: ID!) { agent(id: $id) { crmWebhookEndpoint { id url agent { id } } } }',
@@ -237,7 +237,7 @@ describe('the CRM webhook of an agent', () => {
       request!.headers as Record<string, string>,
     );
     const input = { id: caller.agentId, crmWebhookUrl: null, crmWebhookSecret: null };
-    await perform(server.client, 'updateAgent', input, 'agent { id }');
+    await runMutation(server.client, 'updateAgent', input, 'agent { id }');
     await until('its end', async () => (await deliveriesOf(endpoint.id)) === null);
     expect(receiver.at('/crm').map(({ json }) => json.data.call.id)).toEqual([id, busy.id]);
   });
@@ -348,7 +348,7 @@ describe('a receiver that does not accept', () => {
 describe('rotateWebhookSecret', () => {
   it('keeps both secrets valid for a day, for both kinds of receivers', async () => {
     const endpoint = await createEndpoint();
-    const rotated = await perform(
+    const rotated = await runMutation(
       server.client,
       'rotateWebhookSecret',
       { id: endpoint.id },
@@ -385,7 +385,7 @@ describe('rotateWebhookSecret', () => {
   it('tries the previous secret first when the one that was accepted has been replaced', async () => {
     const endpoint = await createEndpoint();
     const rotate = () =>
-      perform(server.client, 'rotateWebhookSecret', { id: endpoint.id }, 'secret');
+      runMutation(server.client, 'rotateWebhookSecret', { id: endpoint.id }, 'secret');
     const { secret } = await rotate();
     receiver.on(endpoint.path, (response) => response.writeHead(401).end());
     const id = await sendTest(endpoint);
@@ -415,12 +415,12 @@ describe('replays', () => {
 
     const fields = 'webhookDelivery { id }';
     const { id } = deliveries.nodes[0];
-    await perform(server.client, 'replayWebhookDelivery', { id }, fields);
+    await runMutation(server.client, 'replayWebhookDelivery', { id }, fields);
     await attempted(id, 2);
 
     // Disabled, it misses events.
     const disabled = { id: endpoint.id, enabled: false };
-    await perform(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
+    await runMutation(server.client, 'updateWebhookEndpoint', disabled, 'webhookEndpoint { id }');
     await caller.call();
     await until('the bill', async () => {
       const bills = await server.app.db.event.count({
@@ -429,9 +429,14 @@ describe('replays', () => {
       return bills === 2;
     });
     const enabled = { id: endpoint.id, enabled: true };
-    await perform(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
+    await runMutation(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
     const input = { endpointId: endpoint.id, after: data.eventCursor };
-    await perform(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { replayCursor }');
+    await runMutation(
+      server.client,
+      'replayWebhookEvents',
+      input,
+      'webhookEndpoint { replayCursor }',
+    );
     const all = await until('all four', () => {
       const got = receiver.at(endpoint.path);
       return new Set(got.map(({ json }) => json.id)).size === 4 && got.length >= 7 && got;
@@ -442,8 +447,8 @@ describe('replays', () => {
     receiver.on(endpoint.path, (response) => response.writeHead(410).end());
     await attempted(await sendTest(endpoint));
     receiver.on(endpoint.path, (response) => response.writeHead(204).end());
-    await perform(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
-    const replayed = await perform(
+    await runMutation(server.client, 'updateWebhookEndpoint', enabled, 'webhookEndpoint { id }');
+    const replayed = await runMutation(
       server.client,
       'replayFailedWebhooks',
       { endpointId: endpoint.id },

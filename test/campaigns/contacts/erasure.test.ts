@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { eraseDeletedContacts } from '../../../src/campaigns/contacts/erasure.ts';
 import { newId } from '../../../src/infra/ids.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { act, createCampaign, type Operator, people, prepareOperator, uuidOf } from '../support.ts';
 
@@ -37,7 +37,7 @@ const PERSONAL = /erased|5550188|Paris/i;
 const rowsOf = (campaignId: string) =>
   db.campaignContact.findMany({ where: { campaignId }, orderBy: { position: 'asc' } });
 const deleteCampaign = (id: string) =>
-  perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+  runMutation(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
 
 describe('eraseDeletedContacts', () => {
   it('erases everything about the people of a deleted campaign, after its last call', async () => {

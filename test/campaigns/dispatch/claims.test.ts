@@ -11,7 +11,7 @@ import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts
 import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
 import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';
 import { type Simulator, startSimulator } from '../../../src/simulator/simulator.ts';
-import { perform, prepareCaller } from '../../support/calling.ts';
+import { prepareCaller, runMutation } from '../../support/calling.ts';
 import { createClient } from '../../support/graphql.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/servers/database.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -176,7 +176,12 @@ describe('a claimed call', () => {
   it('is not sent to a number that was added to the do-not-call list', async () => {
     const { id, callIds } = await claimedCampaign({ contacts: people(2, { series: 40 }) });
     const phoneNumber = people(1, { series: 40 })[0]!.phoneNumber;
-    await perform(operator.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');
+    await runMutation(
+      operator.client,
+      'addToDoNotCall',
+      { entries: [{ phoneNumber }] },
+      'addedCount',
+    );
     const campaign = await finish(id, callIds);
     expect(dialsOf(server, id).map(({ to }) => to)).not.toContain(phoneNumber);
     expect(campaign.counts).toMatchObject({ skipped: 1, completed: 1 });
@@ -298,7 +303,7 @@ describe('a claimed call', () => {
 
   it('of a crashed process is canceled after endCall', async () => {
     const { id, callIds } = await claimedCampaign();
-    await perform(operator.client, 'endCall', { id: `cal_${callIds[0]}` }, 'call { id }');
+    await runMutation(operator.client, 'endCall', { id: `cal_${callIds[0]}` }, 'call { id }');
     await server.app.db.$executeRaw`
       UPDATE calls SET claimed_at = claimed_at - interval '1 minute'
       WHERE campaign_id = ${uuidOf(id)}::uuid`;

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   brokenRules,
@@ -47,12 +47,12 @@ async function endCalls(): Promise<void> {
 async function cycle() {
   const { app } = server;
   let claimed = 0;
-  const dispatching = await statementsOf(app, async () => {
+  const dispatching = await recordStatements(app, async () => {
     claimed = (await dispatchCalls(app)).callIds.length;
   });
   await endCalls();
   let recorded = 0;
-  const recording = await statementsOf(app, async () => {
+  const recording = await recordStatements(app, async () => {
     recorded = (await recordOutcomes(app)).calls;
   });
   expect(recorded).toBe(claimed);

@@ -1,8 +1,8 @@
 /** Call slots that campaigns share: limits of organizations and of Ultravox, and fair distribution. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
-import { perform } from '../../support/calling.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { runMutation } from '../../support/calling.ts';
+import { recordStatements } from '../../support/queries.ts';
 import type { TestServer } from '../../support/servers/server.ts';
 import { quickest, until } from '../../support/wait.ts';
 import { closeCampaignServer, startCampaignServer } from '../campaign-server.ts';
@@ -38,7 +38,7 @@ async function longCalls({ client, caller }: Operator, count: number): Promise<s
   const payloads = await Promise.all(
     strangers(count, '0008').map(({ phoneNumber }) => {
       const input = { agentId: caller.agentId, phoneNumber, settings };
-      return perform(client, 'createCall', input, 'call { id }');
+      return runMutation(client, 'createCall', input, 'call { id }');
     }),
   );
   return payloads.map(({ call }) => call.id);
@@ -46,7 +46,7 @@ async function longCalls({ client, caller }: Operator, count: number): Promise<s
 
 /** Ends calls, the latest first, since the end of an active call frees a slot for another. */
 async function endCalls({ client }: Operator, ids: readonly string[]): Promise<void> {
-  for (const id of ids.toReversed()) await perform(client, 'endCall', { id }, 'call { id }');
+  for (const id of ids.toReversed()) await runMutation(client, 'endCall', { id }, 'call { id }');
 }
 
 async function seenOf(...ids: string[]) {
@@ -129,7 +129,7 @@ describe('the limits of an organization and of Ultravox', () => {
     const dialed = () => server.simulator.dials().map(({ metadata }) => metadata.callId);
     await until('the calls', () => calls.every((call) => dialed().includes(call)));
     const began = Date.now();
-    const statements = await statementsOf(server.app, () =>
+    const statements = await recordStatements(server.app, () =>
       until('a second', () => Date.now() > began + 1_000),
     );
     expect(statements.length).toBeLessThan(400);

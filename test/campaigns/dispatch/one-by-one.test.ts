@@ -4,7 +4,7 @@ import type { App } from '../../../src/app.ts';
 import { cancelRemainingContacts, hasContactsToCancel } from '../../../src/campaigns/completion.ts';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { skipAhead } from '../../../src/campaigns/dispatch/skip-ahead.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { callsOf, doNotCall, start, strangers } from '../engine-support.ts';
 import { act, brokenRules, glance, type Operator, prepareOperator } from '../support.ts';
@@ -130,7 +130,7 @@ describe('cancelRemainingContacts', () => {
   it('cancels the contacts of deleted campaigns, none of whom is called until then', async () => {
     const id = await start(operator, { contacts: strangers(3) });
     await act(operator, 'pauseCampaign', id);
-    await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+    await runMutation(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
     expect((await dispatchCalls(server.app)).callIds).toEqual([]);
     const counts = () =>
       server.app.db.campaign.findFirstOrThrow({
@@ -174,7 +174,7 @@ describe('cancelRemainingContacts', () => {
     for (let made = 0; made < 2; made += 1) {
       const id = await start(operator, { contacts: strangers(2) });
       await act(operator, 'pauseCampaign', id);
-      await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+      await runMutation(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
       ids.push(id.slice(4));
     }
     const [broken, other] = ids as [string, string];

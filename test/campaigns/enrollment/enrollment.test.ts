@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { BATCH_ROWS, resumeEnrollments } from '../../../src/campaigns/enrollment/add-contacts.ts';
 import { publicId } from '../../../src/ids.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import type { GraphQLClient } from '../../support/graphql.ts';
 import { createClient } from '../../support/graphql.ts';
 import { startServerProcess } from '../../support/servers/process.ts';
@@ -132,7 +132,7 @@ describe('addCampaignContacts', () => {
       input: { campaignId: id, contacts: strangers(1) },
     });
     await waiting(id, 1);
-    await perform(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
+    await runMutation(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
     await until('its end', async () => (await glance(operator, id)).counts.completed === 1);
     expect((await glance(operator, id)).status).toBe('ACTIVE');
     before.release();

@@ -19,7 +19,7 @@ import { type Campaign, Prisma } from '../../../src/generated/prisma/client.ts';
 import { Checks } from '../../../src/infra/checks.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { brief, refusals } from '../../contacts/support.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { until } from '../../support/wait.ts';
 import { createCampaign, type Desk, miscounted, numbers, openDesk, rowsOf } from '../lists.ts';
 
@@ -72,7 +72,7 @@ describe('planning of added contacts', () => {
       new Array(3).fill({ status: 'PENDING', scheduledAt: null, nextEligibleAt: null }),
     );
     const input = { id: campaign.id, scheduledAt: MONDAY };
-    const payload = await perform(
+    const payload = await runMutation(
       desk.server.client,
       'scheduleCampaign',
       input,
@@ -106,7 +106,7 @@ describe('planning of added contacts', () => {
       contacts: numbers(5),
     });
     const more = { campaignId: campaign.id, contacts: numbers(9) };
-    await perform(desk.server.client, 'addCampaignContacts', more, 'addedCount');
+    await runMutation(desk.server.client, 'addCampaignContacts', more, 'addedCount');
     const times = await timesOf(campaign.id);
     expect(times.slice(4)).toEqual(
       june('02 07:00', '02 07:00', '02 09:40', '02 12:20', '03 07:00'),
@@ -127,7 +127,7 @@ describe('planning of added contacts', () => {
     expect(await timesOf(campaign.id)).toEqual(
       june('01 22:00', '02 01:00', '02 04:00', '03 00:00'),
     );
-    await perform(
+    await runMutation(
       desk.server.client,
       'addCampaignContacts',
       { campaignId: campaign.id, contacts: numbers(5) },
@@ -154,7 +154,7 @@ describe('planning of added contacts', () => {
       // `scheduleCampaign` plans a draft in the same way.
       const draft = await createCampaign(desk, { ...OFFICE, maxCallsPerDay, contacts });
       const schedule = { id: draft.campaign.id, scheduledAt: MONDAY };
-      await perform(desk.server.client, 'scheduleCampaign', schedule, '__typename');
+      await runMutation(desk.server.client, 'scheduleCampaign', schedule, '__typename');
       expect(await timesOf(draft.campaign.id)).toEqual(await timesOf(campaign.id));
     }
     expect(await miscounted(desk)).toEqual([]);
@@ -185,7 +185,7 @@ describe('planning of added contacts', () => {
     ]);
     // A running campaign skips added contacts as well.
     const more = { campaignId: campaign.id, contacts: [{ ...far, clientId: 'again' }] };
-    const added = await perform(
+    const added = await runMutation(
       desk.server.client,
       'addCampaignContacts',
       more,
@@ -223,7 +223,7 @@ describe('planning of added contacts', () => {
     expect(warnings).toEqual([]);
     // Waiting contacts count too.
     const more = { campaignId: campaign.id, contacts: numbers(15, 2) };
-    const added = await perform(
+    const added = await runMutation(
       desk.server.client,
       'addCampaignContacts',
       more,
@@ -270,7 +270,7 @@ describe('a changed schedule', () => {
     });
     // Monday has two attempts and a pending retry, so capacity for one more call.
     const input = { id: campaign.id, maxCallsPerDay: 4 };
-    await perform(desk.server.client, 'updateCampaign', input, 'campaign { id }');
+    await runMutation(desk.server.client, 'updateCampaign', input, 'campaign { id }');
     const rows = await rowsOf(desk, campaign.id);
     expect(rows[0]).toMatchObject({ status: 'COMPLETED', scheduledAt: first!.scheduledAt });
     expect(rows[1]).toMatchObject({
@@ -284,7 +284,7 @@ describe('a changed schedule', () => {
     );
 
     // Contacts added later are planned around all of them.
-    await perform(
+    await runMutation(
       desk.server.client,
       'addCampaignContacts',
       { campaignId: campaign.id, contacts: numbers(4, 3) },
@@ -314,7 +314,7 @@ describe('a changed schedule', () => {
       'SCHEDULED',
       'SCHEDULED',
     ]);
-    const { warnings } = await perform(
+    const { warnings } = await runMutation(
       desk.server.client,
       'updateCampaign',
       edit({ endTime: '12:00' }),
@@ -357,7 +357,7 @@ describe('a changed schedule', () => {
       }).map((time) => time && new Date(time.epochMilliseconds).toISOString());
     for (const maxCallsPerDay of [370, null]) {
       const input = { id: campaign.id, maxCallsPerDay };
-      await perform(desk.server.client, 'updateCampaign', input, 'campaign { id }');
+      await runMutation(desk.server.client, 'updateCampaign', input, 'campaign { id }');
       expect(await timesOf(campaign.id)).toEqual(planned(maxCallsPerDay));
     }
 

@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../../src/infra/ids.ts';
 import { attempt, brief, createContact, createFolder, refusals } from '../../contacts/support.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import type { Answer } from '../../support/graphql.ts';
 import type { TestServer } from '../../support/servers/server.ts';
 import { createCampaign, type Desk, miscounted, numbers, openDesk } from '../lists.ts';
@@ -32,7 +32,7 @@ async function contactsOf(id: string, fields = 'phoneNumber') {
 }
 
 async function addTo(campaignId: string, input: Record<string, unknown>) {
-  return perform(server.client, 'addCampaignContacts', { campaignId, ...input }, ADDED);
+  return runMutation(server.client, 'addCampaignContacts', { campaignId, ...input }, ADDED);
 }
 
 /** The payload of `addCampaignContacts` with a file. */
@@ -95,13 +95,13 @@ describe('contactFolderId', () => {
     expect(before.contacts[1].phoneNumber).toBe('+14155550101');
 
     // Later changes to the contacts do not affect the campaign.
-    await perform(
+    await runMutation(
       server.client,
       'updateContact',
       { id: adaId, firstName: 'Augusta' },
       'contact { id }',
     );
-    await perform(server.client, 'deleteContactFolder', { id: folderId }, '__typename');
+    await runMutation(server.client, 'deleteContactFolder', { id: folderId }, '__typename');
     const after = await contactsOf(id, fields);
     expect(after.contacts[0]).toEqual({ ...before.contacts[0], contact: null });
   });

@@ -5,7 +5,7 @@ import { newId } from '../../../src/infra/ids.ts';
 import { dataOf, uuidOf } from '../../calls/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { openSocket } from '../../support/subscribe.ts';
 import { plant } from './graph-support.ts';
@@ -276,7 +276,7 @@ describe('an access token for a campaign', () => {
     ['a phone number', 'phone_numbers', () => number],
   ])('looks at no calls to find %s', async (_, table, asked) => {
     const { id } = asked();
-    const statements = await statementsOf(server.app, () =>
+    const statements = await recordStatements(server.app, () =>
       tokens.campaign.send('query ($id: ID!) { node(id: $id) { id } }', { id }),
     );
     const [statement] = statements.filter((one) => one.includes(`FROM "public"."${table}"`));

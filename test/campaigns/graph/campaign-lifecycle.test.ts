@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { dataOf, uuidOf } from '../../calls/support.ts';
-import { type Caller, perform, prepareCaller } from '../../support/calling.ts';
+import { type Caller, prepareCaller, runMutation } from '../../support/calling.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { openSocket } from '../../support/subscribe.ts';
 import { until } from '../../support/wait.ts';
@@ -294,7 +294,7 @@ describe('access to campaigns', () => {
   });
 
   it('does not include mutations for an access token', async () => {
-    const made = await perform(client, 'createAccessToken', {}, 'accessToken');
+    const made = await runMutation(client, 'createAccessToken', {}, 'accessToken');
     const reader = createClient(server.url, made.accessToken);
     const answer = await reader.send(
       'mutation ($input: PauseCampaignInput!) { pauseCampaign(input: $input) { campaign { id } } }',
@@ -322,7 +322,7 @@ describe('campaignProgress', () => {
     };
     const all = Array.from({ length: 30 }, follow);
     await until('the current state', () => all.every(({ length }) => length === 1));
-    const statements = await statementsOf(server.app, async () => {
+    const statements = await recordStatements(server.app, async () => {
       for (const name of ['First', 'Second']) {
         await done(client, 'updateCampaign', { id, name });
         await until('the change', () => all.every((names) => names.at(-1) === name));
@@ -339,7 +339,7 @@ describe('campaignProgress', () => {
   it('sends consistent counters until the end, after which decisions explain every contact', async () => {
     const [one, two] = people(2);
     const [busy, listed] = ['+14155500001', '+14155500142'];
-    await perform(
+    await runMutation(
       client,
       'addToDoNotCall',
       { entries: [{ phoneNumber: listed }] },

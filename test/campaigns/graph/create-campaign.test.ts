@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../../src/infra/ids.ts';
 import { makeFolder } from '../../contacts/import/upload.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
-import { type Caller, perform } from '../../support/calling.ts';
+import { type Caller, runMutation } from '../../support/calling.ts';
 import type { GraphQLClient } from '../../support/graphql.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
@@ -160,7 +160,7 @@ describe('createCampaign', () => {
     const input = { name: 'Once', agentId: caller.agentId, contacts: people(1) };
     const headers = { 'x-idempotency-key': newId() };
     const selection = { fields: 'campaign { id }', headers };
-    const create = () => perform(client, 'createCampaign', input, selection);
+    const create = () => runMutation(client, 'createCampaign', input, selection);
     const [first, second] = [await create(), await create()];
     expect(second.campaign.id).toBe(first.campaign.id);
   });

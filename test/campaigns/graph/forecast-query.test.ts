@@ -4,8 +4,8 @@ import { toRuns } from '../../../src/campaigns/schedule/planner.ts';
 import { simulate } from '../../../src/campaigns/schedule/simulation.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { createContact, createFolder } from '../../contacts/support.ts';
-import { perform } from '../../support/calling.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { runMutation } from '../../support/calling.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startApiBeside } from '../../support/servers/server.ts';
 import { createCampaign, type Desk, numbers, openDesk, rowsOf } from '../lists.ts';
 
@@ -188,7 +188,7 @@ describe('campaignForecast', () => {
     expect(onMonday.reduce((sum: number, { calls }: { calls: number }) => sum + calls, 0)).toBe(3);
     expect(calledIn(left).flat()).not.toContain(before[0]!.phoneNumber);
     expect(left.hours.nodes[0].contacts[0].campaignContact.id).toMatch(/^cct_/);
-    await perform(desk.server.client, 'cancelCampaign', { id: campaign.id }, 'campaign { id }');
+    await runMutation(desk.server.client, 'cancelCampaign', { id: campaign.id }, 'campaign { id }');
     expect(await ask({ campaignId: campaign.id })).toMatchObject({
       calls: 0,
       fits: true,
@@ -212,7 +212,7 @@ describe('campaignForecast', () => {
       expect(calledIn(shown.data.campaignForecast).flat()).toEqual(
         numbers(60).map(({ phoneNumber }) => phoneNumber),
       );
-      const statements = await statementsOf(beside.app, () => query(input, beside.client));
+      const statements = await recordStatements(beside.app, () => query(input, beside.client));
       const reading = statements.filter((statement) => statement.includes('generate_series'));
       expect(reading).toHaveLength(1);
       expect(statements.length).toBeLessThan(15);
@@ -304,7 +304,7 @@ describe('Campaign.forecast', () => {
       return (await client.send(document, { id: campaign.id })).data.campaign.forecast;
     };
     expect(await read()).toEqual({ calls: 2, fits: true });
-    await perform(client, 'cancelCampaign', { id: campaign.id }, 'campaign { id }');
+    await runMutation(client, 'cancelCampaign', { id: campaign.id }, 'campaign { id }');
     expect(await read()).toBeNull();
   });
 });

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { recordContactStats } from '../../../src/campaigns/outcomes/contact-stats.ts';
 import { createFolder } from '../../contacts/support.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { until } from '../../support/wait.ts';
 import { createCampaign, ENDINGS, ended, people } from '../support.ts';
 import { operator, server } from './server.ts';
@@ -56,7 +56,7 @@ export function contactStatsSuite(): void {
     it('shows the outcome of the last call that has one, and filters by it', async () => {
       const folderId = await createFolder(server.client);
       const contacts = NUMBERS.map((phoneNumber) => ({ phoneNumber }));
-      await perform(server.client, 'createContacts', { folderId, contacts }, '__typename');
+      await runMutation(server.client, 'createContacts', { folderId, contacts }, '__typename');
       const called = await callAll(folderId, 1);
       const outcomes = NUMBERS.map((phoneNumber) => [
         phoneNumber,
@@ -75,7 +75,12 @@ export function contactStatsSuite(): void {
 
       const rejected = numberOf(ENDINGS.rejected, 201);
       const { id } = called[ANSWERED]!;
-      await perform(server.client, 'updateContact', { id, phoneNumber: rejected }, '__typename');
+      await runMutation(
+        server.client,
+        'updateContact',
+        { id, phoneNumber: rejected },
+        '__typename',
+      );
       const again = (await callAll(folderId, 2))[rejected]!;
       expect(again).toMatchObject({ id, lastCallOutcome: 'CONTACTED' });
       expect(Date.parse(again.lastCalledAt!)).toBeGreaterThan(
@@ -86,14 +91,14 @@ export function contactStatsSuite(): void {
     it('counts no calls but those of campaigns that copied the contact', async () => {
       const folderId = await createFolder(server.client);
       const phoneNumber = numberOf(ENDINGS.answered, 202);
-      await perform(
+      await runMutation(
         server.client,
         'createContacts',
         { folderId, contacts: [{ phoneNumber }] },
         '__typename',
       );
       const call = { agentId: operator.caller.agentId, phoneNumber };
-      await perform(server.client, 'createCall', call, 'call { id }');
+      await runMutation(server.client, 'createCall', call, 'call { id }');
       const settings = { scheduleType: 'IMMEDIATE', retryFailed: false };
       const { id } = await createCampaign(operator, { contacts: [{ phoneNumber }], ...settings });
       await ended(operator, id);

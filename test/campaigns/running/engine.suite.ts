@@ -1,7 +1,7 @@
 /** Running campaigns, from their start to the end of their last call. */
 import { describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { openSocket } from '../../support/subscribe.ts';
 import { until } from '../../support/wait.ts';
 import {
@@ -101,7 +101,7 @@ export function engineSuite(): void {
       const id = await start(operator, { contacts: first, maxConcurrentCalls: 1 });
       const second = [row(4), row(5)];
       const add = (contacts: object[]) =>
-        perform(
+        runMutation(
           operator.client,
           'addCampaignContacts',
           { campaignId: id, contacts },
@@ -113,7 +113,12 @@ export function engineSuite(): void {
         const [row] = await callsOf(server, id);
         return row?.status === 'IN_PROGRESS' && row;
       });
-      await perform(operator.client, 'endCall', { id: publicId('Call', call.id) }, 'call { id }');
+      await runMutation(
+        operator.client,
+        'endCall',
+        { id: publicId('Call', call.id) },
+        'call { id }',
+      );
       const campaign = await ended(operator, id);
       expect(campaign).toMatchObject({
         status: 'COMPLETED',
@@ -132,14 +137,19 @@ export function engineSuite(): void {
       const id = await start(operator, { contacts: strangers(1, '0008') });
       await until('the call', () => dialsOf(server, id).length === 1);
       const [call] = await callsOf(server, id);
-      await perform(
+      await runMutation(
         operator.client,
         'addCampaignContacts',
         { campaignId: id, contacts: strangers(1) },
         'addedCount',
       );
       await until('the second call', () => dialsOf(server, id).length === 2);
-      await perform(operator.client, 'endCall', { id: publicId('Call', call!.id) }, 'call { id }');
+      await runMutation(
+        operator.client,
+        'endCall',
+        { id: publicId('Call', call!.id) },
+        'call { id }',
+      );
       expect(await ended(operator, id)).toMatchObject({ counts: { completed: 2 } });
     });
   });
@@ -213,7 +223,7 @@ export function engineSuite(): void {
       });
       await until('the call', () => dialsOf(server, id).length === 1);
       await look(own, id, ({ counts }) => counts.calling === 0);
-      await perform(own.client, 'releasePhoneNumber', { id: number!.id }, 'phoneNumber { id }');
+      await runMutation(own.client, 'releasePhoneNumber', { id: number!.id }, 'phoneNumber { id }');
       await makeDue(server, own, id);
       const paused = await look(own, id, ({ status }) => status === 'PAUSED');
       expect(paused.statusReason).toContain('no phone number');
@@ -270,7 +280,7 @@ export function engineSuite(): void {
       await until('the first call', () => dialsOf(server, id).length > 0);
       await act(operator, 'pauseCampaign', id);
       const calls = await callsOf(server, id);
-      await perform(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
+      await runMutation(operator.client, 'deleteCampaigns', { ids: [id] }, 'deletedCampaignIds');
       const rows = await until('the end of its calls', async () => {
         const contacts = await server.app.db.campaignContact.findMany({
           where: { campaignId: uuidOf(id) },

@@ -1,7 +1,7 @@
 /** Rules about who may be called when, each tested on a running campaign. */
 import { describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { until } from '../../support/wait.ts';
 import {
   callsOf,
@@ -45,7 +45,7 @@ export function rulesSuite(): void {
         const barred = contacts.slice(10).map(({ phoneNumber }) => phoneNumber);
         await doNotCall(operator, barred);
         const call = { id: publicId('Call', first!.id) };
-        await perform(operator.client, 'endCall', call, 'call { id }');
+        await runMutation(operator.client, 'endCall', call, 'call { id }');
         const campaign = await ended(operator, id);
         expect(campaign).toMatchObject({
           status: 'COMPLETED',

@@ -4,7 +4,7 @@ import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
 import type { Call } from '../../../src/generated/prisma/client.ts';
 import { publicId } from '../../../src/ids.ts';
 import type { FaultInput } from '../../../src/simulator/faults.ts';
-import { perform } from '../../support/calling.ts';
+import { runMutation } from '../../support/calling.ts';
 import { until } from '../../support/wait.ts';
 import {
   CREATION,
@@ -125,7 +125,7 @@ export function ultravoxSuite(): void {
         server.simulator.setFaults(refusals);
         const id = await start(operator, { contacts: strangers(2) });
         const [call] = await releasedCalls(id, 2);
-        await perform(
+        await runMutation(
           operator.client,
           'endCall',
           { id: publicId('Call', call!.id) },
@@ -153,7 +153,12 @@ export function ultravoxSuite(): void {
           return calls.length === 1 && isSoFar(calls[0]!) && calls;
         });
         const input = { id: publicId('Call', call!.id) };
-        const asked = await perform(operator.client, 'endCall', input, 'call { endRequestedAt }');
+        const asked = await runMutation(
+          operator.client,
+          'endCall',
+          input,
+          'call { endRequestedAt }',
+        );
         expect(asked.call.endRequestedAt).not.toBeNull();
       }
 

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../../src/simulator/simulator.ts';
-import { anyMoment, randomFrom } from '../../support/random.ts';
+import { randomFrom, waitRandomly } from '../../support/random.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/servers/database.ts';
 import { type ServerProcess, startServerProcess } from '../../support/servers/process.ts';
 import { until } from '../../support/wait.ts';
@@ -48,7 +48,7 @@ it('importContacts imports, reports and counts each row once when the server is 
       const { rowsRead, status } = await readImport(to, id);
       return rowsRead > before || status === 'COMPLETED';
     });
-    await anyMoment(random, 300);
+    await waitRandomly(random, 300);
     await server.restart();
     stops.push((await readImport(to, id)).rowsRead);
     // Expire the lease of the killed run.

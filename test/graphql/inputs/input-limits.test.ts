@@ -15,7 +15,7 @@ import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { schema } from '../../../src/server/schema.ts';
 import { createOneOfEach } from '../../support/one-of-each.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { inputWith, leavesOf, mutations } from '../../support/schema/mutation-inputs.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
 
@@ -127,7 +127,7 @@ describe('a list that is too long', () => {
       '`knowledgeBaseIds` has 2 items; it may have at most 1.',
     ],
   ])('is rejected before any statement: %s', async (_name, document, variables, message) => {
-    const statements = await statementsOf(server.app, async () => {
+    const statements = await recordStatements(server.app, async () => {
       const answer = await server.client.send(document, variables);
       expect(answer.errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
       expect(answer.errors?.[0]?.message).toContain(message);

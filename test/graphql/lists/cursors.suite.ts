@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../../src/infra/ids.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import type { TestServer } from '../../support/servers/server.ts';
 
 /** @param server one without jobs, whose statements are counted. */
@@ -51,7 +51,7 @@ export function cursorSuite(server: () => TestServer): void {
     });
 
     it('is looked behind with one statement', async () => {
-      const statements = await statementsOf(server().app, async () => {
+      const statements = await recordStatements(server().app, async () => {
         const { data } = await client.send(
           `{ contacts(after: "${cursor}", ${ORDER}) { pageInfo { hasPreviousPage } } }`,
         );
@@ -85,7 +85,7 @@ export function cursorSuite(server: () => TestServer): void {
         (own) => `{ contactFolders { nodes { contacts(after: "${own}") { nodes { id } } } } }`,
       ],
     ])('is rejected before any statement: one %s', async (_name, document) => {
-      const statements = await statementsOf(server().app, async () => {
+      const statements = await recordStatements(server().app, async () => {
         const { errors, data } = await client.send(document(cursor));
         expect(data ?? null).toBeNull();
         expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);

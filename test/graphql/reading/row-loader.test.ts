@@ -4,7 +4,7 @@ import { publicId } from '../../../src/ids.ts';
 import { plant } from '../../campaigns/graph/graph-support.ts';
 import { createContact, createFolder } from '../../contacts/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 
 let server: TestServer;
@@ -31,7 +31,7 @@ afterAll(async () => {
 async function reads(table: string, document: string, variables: object = {}) {
   // biome-ignore lint/suspicious/noExplicitAny: whatever the query asks for
   let answer: any;
-  const statements = await statementsOf(api.app, async () => {
+  const statements = await recordStatements(api.app, async () => {
     answer = await api.client.send(document, variables);
   });
   expect(answer.errors).toBeUndefined();

@@ -6,7 +6,7 @@ import { getIntrospectionQuery } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Answer, createClient } from '../../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../../support/locks.ts';
-import { statementsOf } from '../../support/queries.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { bothWaysSuite } from './both-ways.suite.ts';
 import { failedStatementsSuite } from './failed-statements.suite.ts';
@@ -324,7 +324,7 @@ describe('endpoints beside GraphQL', () => {
   });
 
   it('answer many requests for /health with few queries', async () => {
-    const statements = await statementsOf(server.app, async () => {
+    const statements = await recordStatements(server.app, async () => {
       const flood = Array.from({ length: 100 }, () => fetch(`${server.url}/health`));
       for (const { status } of await Promise.all(flood)) expect(status).toBe(200);
     });

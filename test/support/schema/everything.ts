@@ -7,7 +7,7 @@ import {
 } from 'graphql';
 
 /** Selects all fields of a type down to a depth, except those with required arguments. Connections have two nodes. */
-export function everything(type: GraphQLObjectType, depth: number): string {
+export function selectEverything(type: GraphQLObjectType, depth: number): string {
   const fields = Object.values(type.getFields()).flatMap((field) => {
     if (field.args.some((arg) => String(arg.type).endsWith('!'))) return [];
     const named = getNamedType(field.type);
@@ -15,7 +15,9 @@ export function everything(type: GraphQLObjectType, depth: number): string {
     if (isLeafType(named)) return [`${field.name}${page}`];
     if (depth === 0) return [];
     if (isInterfaceType(named)) return [`${field.name} { id }`];
-    return isObjectType(named) ? [`${field.name}${page} ${everything(named, depth - 1)}`] : [];
+    return isObjectType(named)
+      ? [`${field.name}${page} ${selectEverything(named, depth - 1)}`]
+      : [];
   });
   return `{ ${['__typename', ...fields].join(' ')} }`;
 }

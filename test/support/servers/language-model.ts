@@ -2,7 +2,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-export interface TestModel {
+export interface TestLanguageModel {
   url: string;
   /** The content of each request, in order of arrival. */
   requests: string[];
@@ -16,7 +16,7 @@ export interface TestModel {
 
 const ANSWER = JSON.stringify({ success: true, reason: 'They agreed.' });
 
-export async function startTestModel(): Promise<TestModel> {
+export async function startTestLanguageModel(): Promise<TestLanguageModel> {
   const requests: string[] = [];
   const held = new Set<ServerResponse>();
   let holds = false;
