@@ -5,42 +5,42 @@ import type { Checks } from '../infra/checks.ts';
 import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
 import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
-import { template } from './placeholders.ts';
+import { checkTemplate } from './placeholders.ts';
 import type { AgentSettings } from './settings.ts';
 import {
   type BuiltInConfigInput,
-  builtInConfig,
-  type Given,
+  checkBuiltInConfig,
+  checkGreetingSettings,
+  checkInactivityMessages,
+  checkVadSettings,
   type GreetingSettingsInput,
-  greetingSettings,
   type InactivityMessageInput,
-  inactivityMessages,
+  type Maybe,
   type VadSettingsInput,
-  vadSettings,
 } from './settings-input.ts';
 
 export interface AgentInput {
-  name?: Given<string>;
-  voiceId?: Given<string>;
-  systemPrompt?: Given<string>;
-  description?: Given<string>;
-  model?: Given<string>;
-  toolIds?: Given<readonly string[]>;
-  knowledgeBaseIds?: Given<readonly string[]>;
-  temperature?: Given<number>;
-  recordingEnabled?: Given<boolean>;
-  languageHint?: Given<string>;
-  joinTimeout?: Given<string>;
-  maxDuration?: Given<string>;
-  timeExceededMessage?: Given<string>;
-  greetingSettings?: Given<GreetingSettingsInput>;
-  inactivityMessages?: Given<readonly InactivityMessageInput[]>;
-  vadSettings?: Given<VadSettingsInput>;
-  builtInConfig?: Given<BuiltInConfigInput>;
-  successCriteria?: Given<string>;
-  extractionSchema?: Given<Record<string, unknown>>;
-  crmWebhookUrl?: Given<string>;
-  crmWebhookSecret?: Given<string>;
+  name?: Maybe<string>;
+  voiceId?: Maybe<string>;
+  systemPrompt?: Maybe<string>;
+  description?: Maybe<string>;
+  model?: Maybe<string>;
+  toolIds?: Maybe<readonly string[]>;
+  knowledgeBaseIds?: Maybe<readonly string[]>;
+  temperature?: Maybe<number>;
+  recordingEnabled?: Maybe<boolean>;
+  languageHint?: Maybe<string>;
+  joinTimeout?: Maybe<string>;
+  maxDuration?: Maybe<string>;
+  timeExceededMessage?: Maybe<string>;
+  greetingSettings?: Maybe<GreetingSettingsInput>;
+  inactivityMessages?: Maybe<readonly InactivityMessageInput[]>;
+  vadSettings?: Maybe<VadSettingsInput>;
+  builtInConfig?: Maybe<BuiltInConfigInput>;
+  successCriteria?: Maybe<string>;
+  extractionSchema?: Maybe<Record<string, unknown>>;
+  crmWebhookUrl?: Maybe<string>;
+  crmWebhookSecret?: Maybe<string>;
 }
 
 /** Content of an agent, with its references as UUIDs and the secret in clear text. */
@@ -80,7 +80,7 @@ interface ReadOptions {
   allowPremium: boolean;
 }
 
-type Reader<Value, Given> = (value: Given, path: ProblemPath) => Value | undefined;
+type ReadValue<Value, Given> = (value: Given, path: ProblemPath) => Value | undefined;
 
 /** Returns the fields set by the input; null means the default. Invalid fields are omitted and reported. */
 export function readContent(
@@ -93,7 +93,7 @@ export function readContent(
   function optional<K extends keyof ReadContent>(
     key: K,
     fallback: ReadContent[K],
-    read: Reader<ReadContent[K], NonNullable<AgentInput[K]>>,
+    read: ReadValue<ReadContent[K], NonNullable<AgentInput[K]>>,
   ): void {
     const given = input[key];
     if (given === undefined && !whole) return;
@@ -106,7 +106,7 @@ export function readContent(
 
   function required<K extends 'name' | 'voiceId' | 'systemPrompt'>(
     key: K,
-    read: Reader<string, string>,
+    read: ReadValue<string, string>,
   ): void {
     const given = input[key];
     if (given === undefined && !whole) return;
@@ -118,19 +118,19 @@ export function readContent(
   }
 
   const textOf =
-    (max: number, min = 0): Reader<string, string> =>
+    (max: number, min = 0): ReadValue<string, string> =>
     (value, path) =>
       checks.text(value, path, { min, max });
   const templateOf =
-    (max: number, min = 0): Reader<string, string> =>
+    (max: number, min = 0): ReadValue<string, string> =>
     (value, path) =>
-      template(checks, value, path, { min, max });
+      checkTemplate(checks, value, path, { min, max });
 
   required('name', textOf(LIMITS.name, 1));
   required('voiceId', (value, path) => checks.id('Voice', value, path));
   required('systemPrompt', templateOf(LIMITS.systemPrompt, 1));
   optional('description', null, textOf(LIMITS.description));
-  optional('model', DEFAULT_MODEL, (value, path) => model(checks, value, path));
+  optional('model', DEFAULT_MODEL, (value, path) => checkModel(checks, value, path));
   optional('toolIds', [], (value, path) =>
     checks.ids({ type: 'Tool', max: LIMITS.tools }, value, path),
   );
@@ -141,7 +141,7 @@ export function readContent(
     checks.number(value, path, { min: 0, max: 1 }),
   );
   optional('recordingEnabled', false, (value) => value);
-  optional('languageHint', null, (value, path) => languageHint(checks, value, path));
+  optional('languageHint', null, (value, path) => checkLanguageHint(checks, value, path));
   optional('joinTimeout', null, (value, path) =>
     checks.duration(value, path, LIMITS.joinTimeoutSeconds),
   );
@@ -149,14 +149,14 @@ export function readContent(
     checks.duration(value, path, LIMITS.maxDurationSeconds),
   );
   optional('timeExceededMessage', null, templateOf(LIMITS.spokenText, 1));
-  optional('greetingSettings', null, (value, path) => greetingSettings(checks, value, path));
-  optional('inactivityMessages', [], (value, path) => inactivityMessages(checks, value, path));
-  optional('vadSettings', null, (value, path) => vadSettings(checks, value, path));
+  optional('greetingSettings', null, (value, path) => checkGreetingSettings(checks, value, path));
+  optional('inactivityMessages', [], (value, path) => checkInactivityMessages(checks, value, path));
+  optional('vadSettings', null, (value, path) => checkVadSettings(checks, value, path));
   optional('builtInConfig', null, (value, path) =>
-    builtInConfig(checks, value, path, { allowPremium }),
+    checkBuiltInConfig(checks, value, path, { allowPremium }),
   );
   optional('successCriteria', null, textOf(LIMITS.successCriteria, 1));
-  optional('extractionSchema', null, (value, path) => extractionSchema(checks, value, path));
+  optional('extractionSchema', null, (value, path) => checkExtractionSchema(checks, value, path));
   optional('crmWebhookUrl', null, (value, path) =>
     checks.url(value, path, { allowPrivate: allowPrivate || isAtOrBelow(allowedUrls, value) }),
   );
@@ -187,18 +187,18 @@ export function toColumns(content: Partial<AgentContent>): Partial<Columns> {
   const { greetingSettings, vadSettings, builtInConfig, extractionSchema, ...plain } = columns;
   return {
     ...plain,
-    ...(greetingSettings === undefined ? {} : { greetingSettings: json(greetingSettings) }),
-    ...(vadSettings === undefined ? {} : { vadSettings: json(vadSettings) }),
-    ...(builtInConfig === undefined ? {} : { builtInConfig: json(builtInConfig) }),
-    ...(extractionSchema === undefined ? {} : { extractionSchema: json(extractionSchema) }),
+    ...(greetingSettings === undefined ? {} : { greetingSettings: jsonColumn(greetingSettings) }),
+    ...(vadSettings === undefined ? {} : { vadSettings: jsonColumn(vadSettings) }),
+    ...(builtInConfig === undefined ? {} : { builtInConfig: jsonColumn(builtInConfig) }),
+    ...(extractionSchema === undefined ? {} : { extractionSchema: jsonColumn(extractionSchema) }),
   };
 }
 
-function json(value: object | null): JsonColumn {
+function jsonColumn(value: object | null): JsonColumn {
   return value === null ? Prisma.DbNull : (value as Prisma.InputJsonValue);
 }
 
-function model(checks: Checks, value: string, path: ProblemPath): string | undefined {
+function checkModel(checks: Checks, value: string, path: ProblemPath): string | undefined {
   if ((MODELS as readonly string[]).includes(value)) return value;
   return checks.add(
     'INVALID_INPUT',
@@ -208,7 +208,7 @@ function model(checks: Checks, value: string, path: ProblemPath): string | undef
   );
 }
 
-function languageHint(checks: Checks, value: string, path: ProblemPath): string | undefined {
+function checkLanguageHint(checks: Checks, value: string, path: ProblemPath): string | undefined {
   if (value.length <= LIMITS.languageHint && isLanguageTag(value)) return value;
   return checks.add(
     'INVALID_INPUT',
@@ -225,7 +225,7 @@ function isLanguageTag(value: string): boolean {
   }
 }
 
-function extractionSchema(
+function checkExtractionSchema(
   checks: Checks,
   value: Record<string, unknown>,
   path: ProblemPath,

@@ -4,7 +4,7 @@ import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 
 /** Checks a text in which Ultravox replaces `{{placeholders}}`. Returns undefined if it is invalid. */
-export function template(
+export function checkTemplate(
   checks: Checks,
   value: string,
   path: ProblemPath,

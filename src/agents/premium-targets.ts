@@ -42,16 +42,16 @@ export const premiumTargetListener: OrganizationListener = {
       WHERE organization_id = ${organizationId}::uuid AND deleted_at IS NULL
         AND built_in_config -> 'transfer' ->> 'target' IS NOT NULL
       ORDER BY id`;
-    const using = agents.filter(({ config }) => premiumTarget(config) !== null);
-    if (using.length === 0) return [];
-    const names = using.slice(0, MAX_NAMED).map(({ name }) => JSON.stringify(name));
-    const others = using.length > MAX_NAMED ? ` and ${using.length - MAX_NAMED} others` : '';
+    const affected = agents.filter(({ config }) => premiumTarget(config) !== null);
+    if (affected.length === 0) return [];
+    const names = affected.slice(0, MAX_NAMED).map(({ name }) => JSON.stringify(name));
+    const others = affected.length > MAX_NAMED ? ` and ${affected.length - MAX_NAMED} others` : '';
     return [
       {
         code: 'INVALID_STATE',
         message: `Agents transfer calls to premium numbers: ${names.join(', ')}${others}. Change their \`builtInConfig\` first.`,
         path: ['allowPremiumNumbers'],
-        details: { agentIds: using.map(({ id }) => publicId('Agent', id)) },
+        details: { agentIds: affected.map(({ id }) => publicId('Agent', id)) },
       },
     ];
   },

@@ -3,7 +3,7 @@ import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 import { isPremiumNumber, type PhoneNumberRules } from '../infra/phone-number.ts';
 import { LIMITS } from './limits.ts';
-import { template } from './placeholders.ts';
+import { checkTemplate } from './placeholders.ts';
 import type {
   BuiltInConfig,
   EndBehavior,
@@ -15,41 +15,41 @@ import type {
 } from './settings.ts';
 
 /** Absent and null both mean the default here. */
-export type Given<T> = T | null | undefined;
+export type Maybe<T> = T | null | undefined;
 
 export interface GreetingSettingsInput {
-  firstSpeaker?: Given<FirstSpeaker>;
-  text?: Given<string>;
-  delay?: Given<string>;
-  uninterruptible?: Given<boolean>;
+  firstSpeaker?: Maybe<FirstSpeaker>;
+  text?: Maybe<string>;
+  delay?: Maybe<string>;
+  uninterruptible?: Maybe<boolean>;
 }
 
 export interface InactivityMessageInput {
   duration: string;
   message: string;
-  endBehavior?: Given<EndBehavior | 'HANG_UP'>;
+  endBehavior?: Maybe<EndBehavior | 'HANG_UP'>;
 }
 
 export interface VadSettingsInput {
-  turnEndpointDelay?: Given<string>;
-  minimumTurnDuration?: Given<string>;
-  minimumInterruptionDuration?: Given<string>;
-  frameActivationThreshold?: Given<number>;
+  turnEndpointDelay?: Maybe<string>;
+  minimumTurnDuration?: Maybe<string>;
+  minimumInterruptionDuration?: Maybe<string>;
+  frameActivationThreshold?: Maybe<number>;
 }
 
 export interface TransferConfigInput {
-  cold?: Given<boolean>;
-  warm?: Given<boolean>;
-  target?: Given<string>;
+  cold?: Maybe<boolean>;
+  warm?: Maybe<boolean>;
+  target?: Maybe<string>;
 }
 
 export interface BuiltInConfigInput {
-  transfer?: Given<TransferConfigInput>;
-  hangUp?: Given<boolean>;
-  leaveVoicemail?: Given<boolean>;
+  transfer?: Maybe<TransferConfigInput>;
+  hangUp?: Maybe<boolean>;
+  leaveVoicemail?: Maybe<boolean>;
 }
 
-export function greetingSettings(
+export function checkGreetingSettings(
   checks: Checks,
   input: GreetingSettingsInput,
   path: ProblemPath,
@@ -82,7 +82,7 @@ export function greetingSettings(
   return { firstSpeaker, text: spoken, delay, uninterruptible };
 }
 
-export function inactivityMessages(
+export function checkInactivityMessages(
   checks: Checks,
   inputs: readonly InactivityMessageInput[],
   path: ProblemPath,
@@ -101,19 +101,19 @@ export function inactivityMessages(
     return {
       duration:
         checks.duration(input.duration, [...here, 'duration'], { min: 1, max: 3_600 }) ?? '',
-      message: template(checks, input.message, [...here, 'message'], limits) ?? '',
-      endBehavior: endBehavior(input.endBehavior),
+      message: checkTemplate(checks, input.message, [...here, 'message'], limits) ?? '',
+      endBehavior: toEndBehavior(input.endBehavior),
     };
   });
   return checks.problems.length > before ? undefined : messages;
 }
 
 /** Maps HANG_UP, which the REST API documents but Ultravox does not have. */
-function endBehavior(given: InactivityMessageInput['endBehavior']): EndBehavior {
+function toEndBehavior(given: InactivityMessageInput['endBehavior']): EndBehavior {
   return given === 'HANG_UP' ? 'HANG_UP_SOFT' : (given ?? 'UNSPECIFIED');
 }
 
-export function vadSettings(
+export function checkVadSettings(
   checks: Checks,
   input: VadSettingsInput,
   path: ProblemPath,
@@ -135,7 +135,7 @@ export function vadSettings(
   return checks.problems.length > before ? undefined : settings;
 }
 
-export function builtInConfig(
+export function checkBuiltInConfig(
   checks: Checks,
   input: BuiltInConfigInput,
   path: ProblemPath,
@@ -143,7 +143,7 @@ export function builtInConfig(
 ): BuiltInConfig | undefined {
   const before = checks.problems.length;
   const transfer = input.transfer
-    ? transferConfig(checks, input.transfer, [...path, 'transfer'], rules)
+    ? checkTransferConfig(checks, input.transfer, [...path, 'transfer'], rules)
     : null;
   if (checks.problems.length > before) return undefined;
   return {
@@ -164,7 +164,7 @@ export function numberOfTarget(target: string): string | null {
 }
 
 /** Ultravox requires a target, and a SIP URI for warm transfers. */
-function transferConfig(
+function checkTransferConfig(
   checks: Checks,
   input: TransferConfigInput,
   path: ProblemPath,

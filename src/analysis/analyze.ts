@@ -15,7 +15,7 @@ import { hiddenFromPlanner } from '../infra/database/hidden-from-planner.ts';
 import { type LanguageModel, LanguageModelError } from '../infra/outgoing/language-model.ts';
 import { type AnalysisTask, buildPrompt, type Prompt } from './prompt.ts';
 import { beginAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
-import { NOTHING, readVerdict, type Verdict } from './verdict.ts';
+import { EMPTY_VERDICT, readVerdict, type Verdict } from './verdict.ts';
 
 /** Maximum number of times a model is asked while its answers are unusable. */
 const MAX_ANSWERS = 3;
@@ -32,21 +32,22 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
   const task = taskOf(
     await app.db.agent.findUniqueOrThrow({ where: { id: call.agentId }, select: TASK_COLUMNS }),
   );
-  if (task.successCriteria === null && task.extractionSchema === null) return skipped(NO_TASK);
-  if (!app.languageModel) return skipped('No language model is configured.');
+  if (task.successCriteria === null && task.extractionSchema === null)
+    return skippedResult(NO_TASK);
+  if (!app.languageModel) return skippedResult('No language model is configured.');
   const transcript = await app.db.callTranscript.findUnique({ where: { callId: call.id } });
-  if (!transcript) return failed(call, 'There is no transcript.');
+  if (!transcript) return failedResult(call, 'There is no transcript.');
   // An earlier verdict is kept, since there is nothing left to analyze again.
   if (transcript.expiredAt) return { status: 'FAILED', detail: 'The transcript was removed.' };
   const turns = await app.db.callTurn.findMany({
     where: { callId: call.id },
     orderBy: { position: 'asc' },
   });
-  if (!turns.some(({ speaker }) => speaker !== 'TOOL')) return skipped('Nothing was said.');
+  if (!turns.some(({ speaker }) => speaker !== 'TOOL')) return skippedResult('Nothing was said.');
   const prompt = buildPrompt(task, turns);
   try {
     const judged = await judge(app.languageModel, task, prompt, context);
-    const used: Used = {
+    const usage: ModelUsage = {
       ...judged,
       model: app.languageModel.name,
       omitted: prompt.omitted,
@@ -54,7 +55,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
     };
     const { verdict } = judged;
     const save: SaveStep = async (tx, locked) => {
-      await saveAnalysis(tx, call, verdict, used);
+      await saveAnalysis(tx, call, verdict, usage);
       if (!verdict.findings) return {};
       const findings = findingsIn(turns, locked, verdict.findings);
       return { change: await saveModelFindings(app, tx, locked, findings) };
@@ -63,7 +64,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
     return { status: 'DONE', save };
   } catch (error) {
     if (!(error instanceof LanguageModelError)) throw error;
-    if (!error.isTransient) return failed(call, error.message);
+    if (!error.isTransient) return failedResult(call, error.message);
     throw new StepFailure(error.message, error.retryAfterSeconds);
   }
 };
@@ -80,7 +81,7 @@ export const findCallsWithoutTask: FindNothingToDo = async (tx, callIds) => {
   return new Map(calls.map(({ id }) => [id, NO_TASK]));
 };
 
-function skipped(detail: string): StepResult {
+function skippedResult(detail: string): StepResult {
   return { status: 'SKIPPED', detail, save: removeAnalysis };
 }
 
@@ -90,18 +91,18 @@ const removeAnalysis: SaveStep = async (tx, call) => {
   return {};
 };
 
-function failed(call: Call, problem: string): StepResult {
+function failedResult(call: Call, problem: string): StepResult {
   return {
     status: 'FAILED',
     detail: problem,
     save: async (tx) => {
-      await saveAnalysis(tx, call, { ...NOTHING, problem }, null);
+      await saveAnalysis(tx, call, { ...EMPTY_VERDICT, problem }, null);
       return {};
     },
   };
 }
 
-interface Used {
+interface ModelUsage {
   model: string;
   omitted: string | null;
   at: Date;
@@ -119,7 +120,7 @@ async function judge(
   task: AnalysisTask,
   prompt: Prompt,
   { signal, partialResult, keep }: StepContext,
-): Promise<Pick<Used, 'seconds' | 'inputTokens' | 'outputTokens'> & { verdict: Verdict }> {
+): Promise<Pick<ModelUsage, 'seconds' | 'inputTokens' | 'outputTokens'> & { verdict: Verdict }> {
   const partial = beginAnalysis(model, task, prompt, partialResult);
   const { answers } = partial;
   const keepAll = async (): Promise<void> => {
@@ -161,7 +162,7 @@ async function saveAnalysis(
   tx: Tx,
   call: Call,
   verdict: Verdict,
-  used: Used | null,
+  usage: ModelUsage | null,
 ): Promise<void> {
   const columns = {
     status: verdict.problem === null ? ('DONE' as const) : ('FAILED' as const),
@@ -169,12 +170,12 @@ async function saveAnalysis(
     reason: verdict.reason,
     extractedData: (verdict.extractedData as Prisma.InputJsonObject | null) ?? Prisma.DbNull,
     error: verdict.problem,
-    omitted: used?.omitted ?? null,
-    model: used?.model ?? null,
-    seconds: used?.seconds ?? null,
-    inputTokens: used?.inputTokens ?? null,
-    outputTokens: used?.outputTokens ?? null,
-    analyzedAt: used?.at ?? null,
+    omitted: usage?.omitted ?? null,
+    model: usage?.model ?? null,
+    seconds: usage?.seconds ?? null,
+    inputTokens: usage?.inputTokens ?? null,
+    outputTokens: usage?.outputTokens ?? null,
+    analyzedAt: usage?.at ?? null,
   };
   await tx.callAnalysis.upsert({
     where: { callId: call.id },

@@ -58,36 +58,37 @@ type Line = Record<string, unknown>;
 
 function lineOf(turn: SpokenTurn): Line {
   if (turn.speaker !== 'TOOL') {
-    return { speaker: turn.speaker.toLowerCase(), text: shortened(turn.text) };
+    return { speaker: turn.speaker.toLowerCase(), text: shorten(turn.text) };
   }
   return {
     speaker: 'tool',
     tool: turn.toolName,
-    arguments: shortened(JSON.stringify(turn.toolArguments ?? null)),
-    result: turn.toolResult === null ? null : shortened(turn.toolResult),
+    arguments: shorten(JSON.stringify(turn.toolArguments ?? null)),
+    result: turn.toolResult === null ? null : shorten(turn.toolResult),
   };
 }
 
-function shortened(text: string): string {
+function shorten(text: string): string {
   return text.length > MAX_TURN ? `${text.slice(0, MAX_TURN).toWellFormed()} […]` : text;
 }
 
 /** Keeps the beginning and the end, with a note in place of the omitted lines. */
 function truncateTranscript(
   lines: readonly Line[],
-  room: number,
+  maxCharacters: number,
 ): { kept: readonly Line[]; omitted: string | null } {
   const sizes = lines.map((line) => JSON.stringify(line).length);
-  if (sizes.reduce((sum, size) => sum + size, 0) <= room) return { kept: lines, omitted: null };
-  const head = countWithin(sizes, room * BEGINNING);
-  const tail = countWithin(sizes.toReversed(), room * (1 - BEGINNING));
+  if (sizes.reduce((sum, size) => sum + size, 0) <= maxCharacters)
+    return { kept: lines, omitted: null };
+  const head = countWithin(sizes, maxCharacters * BEGINNING);
+  const tail = countWithin(sizes.toReversed(), maxCharacters * (1 - BEGINNING));
   const end = lines.length - tail;
   const omitted = `Turns ${head + 1} to ${end} of ${lines.length} were left out, because the call is too long.`;
   return { kept: [...lines.slice(0, head), { note: omitted }, ...lines.slice(end)], omitted };
 }
 
-function countWithin(sizes: readonly number[], room: number): number {
-  let left = room;
+function countWithin(sizes: readonly number[], maxCharacters: number): number {
+  let left = maxCharacters;
   let count = 0;
   for (const size of sizes) {
     left -= size;

@@ -14,7 +14,7 @@ export interface Verdict {
   problem: string | null;
 }
 
-export const NOTHING: Verdict = {
+export const EMPTY_VERDICT: Verdict = {
   success: null,
   reason: null,
   extractedData: null,
@@ -28,7 +28,7 @@ const MAX_PROBLEM = 500;
 
 /** Parses an answer. Only the requested fields are read; all other content is ignored. */
 export async function readVerdict(task: AnalysisTask, text: string): Promise<Verdict> {
-  const verdict: Verdict = { ...NOTHING };
+  const verdict: Verdict = { ...EMPTY_VERDICT };
   const answer = parseObject(text);
   if (!answer) {
     return { ...verdict, problem: 'The language model did not answer with a JSON object.' };

@@ -9,13 +9,13 @@ import { FIRST_ID } from '../infra/ids.ts';
 
 const DAY_MS = 86_400_000;
 /** By then most changes to calls, such as bills, have been made. */
-const AFTER_DAYS = 2;
+const ROLL_UP_AFTER_DAYS = 2;
 /** With fewer calls per day, counting them is as fast. */
 const MIN_CALLS = 1_000;
-const ORGANIZATIONS = 100;
+const MAX_ORGANIZATIONS = 100;
 /** Number of days scanned by one statement. */
 const WINDOW_DAYS = 60;
-const CHANGED_DAYS = 500;
+const MAX_CHANGED_DAYS = 500;
 const ROLL_UP_TIMEOUT_MS = 600_000;
 
 export type Grain = 'QUARTER_HOUR' | 'DAY';
@@ -51,21 +51,21 @@ export async function rolledUpDays(
 export async function rollUpCalls(app: App, { minCalls = MIN_CALLS } = {}): Promise<void> {
   const changed = await app.db.$queryRaw<OrganizationDay[]>`
     SELECT DISTINCT organization_id AS "organizationId", day FROM call_rollup_changes
-    LIMIT ${CHANGED_DAYS}`;
+    LIMIT ${MAX_CHANGED_DAYS}`;
   for (const day of changed) {
     if (app.closing.aborted) return;
-    await rollUpDay(app, day, { again: true }).catch(failureOf(app, day.organizationId));
+    await rollUpDay(app, day, { again: true }).catch(failureRecorder(app, day.organizationId));
   }
-  const end = new Date(Math.floor(app.now().getTime() / DAY_MS - AFTER_DAYS) * DAY_MS);
+  const end = new Date(Math.floor(app.now().getTime() / DAY_MS - ROLL_UP_AFTER_DAYS) * DAY_MS);
   for (let after = FIRST_ID; ; ) {
     const behind = await app.db.$queryRaw<{ id: string; from: Date | null }[]>`
       SELECT o.id, coalesce(p.through, (SELECT (min(created_at) AT TIME ZONE 'UTC')::date
         FROM call_facts WHERE organization_id = o.id)) AS "from"
       FROM organizations AS o LEFT JOIN call_rollup_progress AS p ON p.organization_id = o.id
       WHERE o.id > ${after}::uuid AND (p.through IS NULL OR p.through < ${end}::date)
-      ORDER BY o.id LIMIT ${ORGANIZATIONS}`;
+      ORDER BY o.id LIMIT ${MAX_ORGANIZATIONS}`;
     for (const { id, from } of behind) {
-      await catchUp(app, id, { from: from ?? end, end, minCalls }).catch(failureOf(app, id));
+      await catchUp(app, id, { from: from ?? end, end, minCalls }).catch(failureRecorder(app, id));
     }
     const last = behind.at(-1);
     if (!last || app.closing.aborted) return;
@@ -73,7 +73,7 @@ export async function rollUpCalls(app: App, { minCalls = MIN_CALLS } = {}): Prom
   }
 }
 
-function failureOf(app: App, organizationId: string): (error: unknown) => void {
+function failureRecorder(app: App, organizationId: string): (error: unknown) => void {
   return app.failures.recorder('rollUpCalls', {
     message: 'Could not roll up calls of an organization and will try again',
     organizationId,

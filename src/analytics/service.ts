@@ -149,7 +149,7 @@ export async function mediansOf(
 
 /** Returns the sum of the groups' figures. */
 export function totalOf(groups: readonly Group[]): Figures {
-  const total: Figures = { ...NONE };
+  const total: Figures = { ...NO_FIGURES };
   for (const { figures } of groups) {
     total.calls += figures.calls;
     total.answered += figures.answered;
@@ -163,7 +163,7 @@ export function totalOf(groups: readonly Group[]): Figures {
   return total;
 }
 
-const NONE: Figures = {
+const NO_FIGURES: Figures = {
   calls: 0,
   answered: 0,
   judged: 0,

@@ -44,7 +44,7 @@ export function withSources<T>(
   read: (db: Database, sources: readonly Source[]) => Promise<T>,
 ): Promise<T> {
   const { organizationId } = viewer;
-  return reading(app, async (tx) => {
+  return readInTransaction(app, async (tx) => {
     const days = await rolledUpDays(tx, organizationId, request.query.range);
     return read(tx, sourcesOf(organizationId, request, days));
   });
@@ -57,10 +57,10 @@ export function withCalls<T>(
   request: Request,
   read: (db: Database, source: Source) => Promise<T>,
 ): Promise<T> {
-  return reading(app, (tx) => read(tx, callSource(organizationId, request)));
+  return readInTransaction(app, (tx) => read(tx, callSource(organizationId, request)));
 }
 
-function reading<T>(app: App, read: (db: Database) => Promise<T>): Promise<T> {
+function readInTransaction<T>(app: App, read: (db: Database) => Promise<T>): Promise<T> {
   return app.db.$transaction(
     async (tx) => {
       // JIT compilation takes longer than it saves.
@@ -77,7 +77,7 @@ function sourcesOf(organizationId: string, request: Request, days: number[]): So
   const grain = grainOf(query);
   const starts = (periods?.starts ?? []).map((start) => start.getTime());
   const { rolled, rest } = splitRange(range, { starts, days, rollupMs: ROLLUP_MS[grain] });
-  const share = lengthOf(rolled) / lengthOf([range]);
+  const share = totalLength(rolled) / totalLength([range]);
   if (share < MIN_SHARE) return [callSource(organizationId, request)];
   return [
     rollupSource(organizationId, request, { grain, spans: rolled }),
@@ -96,7 +96,7 @@ function grainOf({ groupBy, filter }: AnalyticsQuery): Grain {
   return needsDay ? 'DAY' : 'QUARTER_HOUR';
 }
 
-function lengthOf(spans: readonly Span[]): number {
+function totalLength(spans: readonly Span[]): number {
   return spans.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 

@@ -83,7 +83,7 @@ export interface ForecastCampaignHour {
 }
 
 /** The contacts to call as a parenthesized SQL relation, and its column expressions. */
-interface Called {
+interface ContactQuery {
   rows: Prisma.Sql;
   place: Prisma.Sql;
   contactId: Prisma.Sql;
@@ -101,8 +101,8 @@ export async function forecastCampaign(
   const campaign = await checkCampaign(app, viewer, checks, input.campaignId);
   const source = await checkContacts(app, viewer, checks, input);
   const schedule: Schedule = campaign
-    ? { ...scheduleOf(campaign), scheduledAt: campaign.scheduledAt, ...given(input) }
-    : given(input);
+    ? { ...scheduleOf(campaign), scheduledAt: campaign.scheduledAt, ...givenSchedule(input) }
+    : givenSchedule(input);
   const now = Temporal.Instant.fromEpochMilliseconds(app.now().getTime());
   // The start of a campaign that has already started may be in the past.
   const problems = validateSchedule({ ...schedule, scheduledAt: input.scheduledAt }, { now });
@@ -114,9 +114,9 @@ export async function forecastCampaign(
   });
   checks.throwIfAny();
 
-  const called = await calledContacts(app, viewer, campaign, source);
-  const renamed = called ? await renamedZones(app.db, called.rows) : new Map<string, string>();
-  const zoned = called && zonedRows(called, renamed);
+  const query = await contactQuery(app, viewer, campaign, source);
+  const renamed = query ? await renamedZones(app.db, query.rows) : new Map<string, string>();
+  const zonedRows = query && withTimeZones(query, renamed);
   const startAt = Math.max(now.epochMilliseconds, schedule.scheduledAt?.getTime() ?? 0);
   const simulation = await runCooperatively(
     simulationLoop({
@@ -127,11 +127,13 @@ export async function forecastCampaign(
       window: windowOf(schedule, app.config.CALLING_WINDOW_MARGIN_SECONDS),
       startAt: Temporal.Instant.fromEpochMilliseconds(startAt),
       maxCallsPerDay: schedule.maxCallsPerDay ?? null,
-      alreadyPerDay: called?.alreadyPerDay ?? new Map(),
-      contacts: zoned ? await runsOf(app.db, zoned, Prisma.sql`place`) : (input.contactCount ?? 0),
+      alreadyPerDay: query?.alreadyPerDay ?? new Map(),
+      contacts: zonedRows
+        ? await runsOf(app.db, zonedRows, Prisma.sql`place`)
+        : (input.contactCount ?? 0),
     }),
   );
-  const contactsOf = zoned ? contactLoader(app, zoned) : async () => [];
+  const contactsOf = zonedRows ? contactLoader(app, zonedRows) : async () => [];
   return {
     fits: simulation.fits,
     calls: simulation.calls,
@@ -195,7 +197,7 @@ async function checkContacts(
   return folder ?? ids;
 }
 
-const SCHEDULE = [
+const SCHEDULE_FIELDS = [
   'scheduledAt',
   'timezone',
   'startTime',
@@ -205,18 +207,18 @@ const SCHEDULE = [
   'maxCallsPerDay',
 ] as const satisfies readonly (keyof Schedule)[];
 
-function given(input: ForecastCampaignInput): Schedule {
+function givenSchedule(input: ForecastCampaignInput): Schedule {
   return Object.fromEntries(
-    SCHEDULE.filter((name) => input[name] !== undefined).map((name) => [name, input[name]]),
+    SCHEDULE_FIELDS.filter((name) => input[name] !== undefined).map((name) => [name, input[name]]),
   );
 }
 
-async function calledContacts(
+async function contactQuery(
   app: App,
   viewer: Viewer,
   campaign: Campaign | null,
   source: StoredSource | undefined,
-): Promise<Called | null> {
+): Promise<ContactQuery | null> {
   if (campaign) {
     return {
       rows: waitingContacts(campaign.id),
@@ -242,27 +244,27 @@ async function calledContacts(
 }
 
 /** The rows with `place` and the canonical time zone. */
-function zonedRows(called: Called, renamed: ReadonlyMap<string, string>): Prisma.Sql {
+function withTimeZones(query: ContactQuery, renamed: ReadonlyMap<string, string>): Prisma.Sql {
   return Prisma.sql`(
-    SELECT ${called.place} AS place, ${zoneColumn(Prisma.sql`timezone`, renamed)} AS timezone,
-      phone_number, first_name, last_name, ${called.contactId} AS contact_id,
-      ${called.campaignContactId} AS campaign_contact_id
-    FROM ${called.rows}
+    SELECT ${query.place} AS place, ${zoneColumn(Prisma.sql`timezone`, renamed)} AS timezone,
+      phone_number, first_name, last_name, ${query.contactId} AS contact_id,
+      ${query.campaignContactId} AS campaign_contact_id
+    FROM ${query.rows}
   ) AS zoned`;
 }
 
 type LoadContacts = (hour: SimulatedHour, first: number) => Promise<ForecastContact[]>;
 
 /** Collects the requests of one turn of the event loop and reads them in one statement. */
-function contactLoader(app: App, zoned: Prisma.Sql): LoadContacts {
+function contactLoader(app: App, zonedRows: Prisma.Sql): LoadContacts {
   let waiting: { hour: SimulatedHour; first: number }[] = [];
   let reading: Promise<ForecastContact[][]> | null = null;
   const read = async (): Promise<ForecastContact[][]> => {
     await yieldToEventLoop();
-    const asked = waiting;
+    const requests = waiting;
     waiting = [];
     reading = null;
-    return readContacts(app, zoned, asked);
+    return readContacts(app, zonedRows, requests);
   };
   return async (hour, first) => {
     const index = waiting.push({ hour, first }) - 1;
@@ -273,10 +275,10 @@ function contactLoader(app: App, zoned: Prisma.Sql): LoadContacts {
 
 async function readContacts(
   app: App,
-  zoned: Prisma.Sql,
-  asked: readonly { hour: SimulatedHour; first: number }[],
+  zonedRows: Prisma.Sql,
+  requests: readonly { hour: SimulatedHour; first: number }[],
 ): Promise<ForecastContact[][]> {
-  const ranges = asked.flatMap(({ hour, first }, index) => {
+  const ranges = requests.flatMap(({ hour, first }, index) => {
     let left = first;
     return hour.contacts.flatMap(({ timezone, first, count }) => {
       const taken = Math.min(count, left);
@@ -298,12 +300,12 @@ async function readContacts(
     JOIN (
       SELECT *, coalesce(timezone, '') AS zone,
         row_number() OVER (PARTITION BY timezone ORDER BY place) - 1 AS ordinal
-      FROM ${zoned}
+      FROM ${zonedRows}
     ) AS numbered ON numbered.zone = range.zone AND numbered.ordinal = wanted.ordinal
     ORDER BY range.nth, wanted.ordinal`,
     ),
   );
-  const result: ForecastContact[][] = asked.map(() => []);
+  const result: ForecastContact[][] = requests.map(() => []);
   for (const { index, ...contact } of rows) result[index]?.push(contact);
   return result;
 }

@@ -115,7 +115,7 @@ export function contactChanges(
     ]);
   } else if (email !== undefined) changes.email = email;
   const keywords = readText(checks, input.keywords, [...path, 'keywords'], MAX_KEYWORDS);
-  if (keywords !== undefined) changes.keywords = keywords && tidyKeywords(keywords);
+  if (keywords !== undefined) changes.keywords = keywords && normalizeKeywords(keywords);
   const timezone = readText(checks, input.timezone, [...path, 'timezone'], 100);
   if (timezone !== undefined) {
     const known = timezone && parseTimeZone(timezone);
@@ -161,11 +161,11 @@ export function readContactRow(
     metadataKey: key === undefined ? null : String(key),
     message,
   }));
-  const rest = contactColumns(new Checks(), without(input, ignored), [], rules);
+  const rest = contactColumns(new Checks(), withoutIgnored(input, ignored), [], rules);
   return rest ? { contact: rest, ignored } : { reason: 'The row is invalid.' };
 }
 
-function without(input: ContactInput, ignored: readonly IgnoredValue[]): ContactInput {
+function withoutIgnored(input: ContactInput, ignored: readonly IgnoredValue[]): ContactInput {
   const fields = new Set<string>();
   const keys = new Set<string>();
   for (const { field, metadataKey } of ignored) {
@@ -205,7 +205,7 @@ export function searchTextOf({
   const name = [firstName, lastName].filter(Boolean).join(' ') || null;
   return [name, phoneNumber, email, keywords]
     .filter((part) => part !== null)
-    .map((part) => ` ${searchForm(part)}`)
+    .map((part) => ` ${normalizeForSearch(part)}`)
     .join('\n');
 }
 
@@ -215,7 +215,7 @@ export function searchTextOf({
  * Trigrams consist of letters and digits, and the locale of the database determines whether `ж` or `王` is a letter.
  * Characters outside ASCII are therefore encoded in ASCII letters and digits.
  */
-export function searchForm(text: string): string {
+export function normalizeForSearch(text: string): string {
   const folded = text
     .normalize('NFKD')
     .replace(/[\u0300-\u036f]/g, '')
@@ -274,7 +274,7 @@ function isEmail(text: string): boolean {
   );
 }
 
-function tidyKeywords(text: string): string | null {
+function normalizeKeywords(text: string): string | null {
   const words = text
     .split(',')
     .map((word) => word.trim())

@@ -10,7 +10,7 @@ import { escapeLike } from '../infra/database/escape-like.ts';
 import { withoutPunctuation } from '../infra/phone-number.ts';
 import { signedDate } from '../infra/signed-token.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
-import { searchForm } from './fields.ts';
+import { normalizeForSearch } from './fields.ts';
 import { checkFolder } from './folders.ts';
 
 /** A filter as carried by download links. Unknown members are rejected: ignoring them would match more contacts. */
@@ -39,8 +39,8 @@ export function contactsWhere(
     filter;
   const folder = checks.id('ContactFolder', folderId, [...path, 'folderId']);
   if (folder) conditions.push({ folderId: folder });
-  if (search?.trim()) conditions.push(matching(checks, search, [...path, 'search']));
-  if (name?.trim()) conditions.push(named(checks, name, [...path, 'name']));
+  if (search?.trim()) conditions.push(searchCondition(checks, search, [...path, 'search']));
+  if (name?.trim()) conditions.push(nameCondition(checks, name, [...path, 'name']));
   if (lastCallOutcome?.length) conditions.push({ lastCallOutcome: { in: [...lastCallOutcome] } });
   const numbers = checks.phoneNumberForms(phoneNumber, [...path, 'phoneNumber']);
   if (numbers) conditions.push({ phoneNumber: { in: numbers } });
@@ -53,7 +53,11 @@ export function contactsWhere(
  * A trigram index cannot find one or two letters in the middle of a word. It can find words that start with them,
  * because the start of a word is part of its first trigram. Short searches therefore match only the starts of words.
  */
-function matching(checks: Checks, search: string, path: ProblemPath): Prisma.ContactWhereInput {
+function searchCondition(
+  checks: Checks,
+  search: string,
+  path: ProblemPath,
+): Prisma.ContactWhereInput {
   const text = searchedText(checks, search, path);
   if (text === undefined) return {};
   const patterns = [patternOf(text)];
@@ -76,7 +80,7 @@ const MAX_PLUS_LINES = 3;
  * In the searched text the name, if there is one, is the line before the phone number. So all lines that begin with a
  * plus must follow what was found.
  */
-function named(checks: Checks, name: string, path: ProblemPath): Prisma.ContactWhereInput {
+function nameCondition(checks: Checks, name: string, path: ProblemPath): Prisma.ContactWhereInput {
   const text = searchedText(checks, name, path);
   if (text === undefined) return {};
   const found = escapeLike(patternOf(text));
@@ -94,7 +98,7 @@ function named(checks: Checks, name: string, path: ProblemPath): Prisma.ContactW
 }
 
 function searchedText(checks: Checks, search: string, path: ProblemPath): string | undefined {
-  const text = searchForm(search);
+  const text = normalizeForSearch(search);
   if (/[a-z0-9]/.test(text) && text.length <= MAX_SEARCH) return text;
   return checks.add(
     'INVALID_INPUT',

@@ -20,7 +20,7 @@ import { createTool } from '../tools/service.ts';
 import type { Viewer } from '../viewer.ts';
 import { ensureVoices } from '../voices/service.ts';
 import { createWebhookEndpoint } from '../webhooks/endpoints.ts';
-import { makeHistory } from './history.ts';
+import { createHistory } from './history.ts';
 
 const NAME = 'Demo organization';
 
@@ -73,7 +73,7 @@ export async function prepareDemo(
     apiKeyId: apiKey.id,
     scopes: new Set(['READ', 'WRITE', 'ADMIN']),
   };
-  return { key, fill: app.config.DEMO_DATA ? () => makeDemoData(app, viewer) : null };
+  return { key, fill: app.config.DEMO_DATA ? () => createDemoData(app, viewer) : null };
 }
 
 /** IDs of objects in the demo organization, for the variables of the GraphiQL tabs. */
@@ -106,8 +106,8 @@ export async function demoIds(app: App): Promise<Partial<TabIds>> {
   };
 }
 
-async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
-  const agent = await makeAgent(app, viewer);
+async function createDemoData(app: App, viewer: Viewer): Promise<void> {
+  const agent = await createDemoAgent(app, viewer);
   const agentId = publicId('Agent', agent.id);
   const number = await importPhoneNumber(app, viewer, {
     phoneNumber: DEMO_NUMBER,
@@ -119,7 +119,7 @@ async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
   const id = publicId('PhoneNumber', number.id);
   await assignPhoneNumber(app, viewer, { id, agentId, direction: 'INBOUND' });
   await assignPhoneNumber(app, viewer, { id, agentId, direction: 'OUTBOUND' });
-  await makeHistory(app, viewer, {
+  await createHistory(app, viewer, {
     agentId: agent.id,
     phoneNumberId: number.id,
     ownNumber: DEMO_NUMBER,
@@ -140,11 +140,11 @@ async function makeDemoData(app: App, viewer: Viewer): Promise<void> {
       metadata: { list: 'demo' },
     });
   }
-  await makeCampaign(app, viewer, agentId);
+  await createDemoCampaign(app, viewer, agentId);
 }
 
 /** Creates a contact list, and a campaign that is ready to be scheduled. */
-async function makeCampaign(app: App, viewer: Viewer, agentId: string): Promise<void> {
+async function createDemoCampaign(app: App, viewer: Viewer, agentId: string): Promise<void> {
   const folder = await createContactFolder(app, viewer, {
     name: 'Patients',
     description: 'Due for a check-up.',
@@ -174,7 +174,7 @@ async function makeCampaign(app: App, viewer: Viewer, agentId: string): Promise<
   });
 }
 
-async function makeAgent(app: App, viewer: Viewer): Promise<Agent> {
+async function createDemoAgent(app: App, viewer: Viewer): Promise<Agent> {
   await ensureVoices(app, viewer.organizationId);
   const voice = await app.db.voice.findFirstOrThrow({
     where: { organizationId: viewer.organizationId, language: { startsWith: 'en' } },

@@ -54,7 +54,7 @@ function pastCalls(now: Date): PastCall[] {
   return calls.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
-export async function makeHistory(
+export async function createHistory(
   app: App,
   viewer: Viewer,
   from: { agentId: string; phoneNumberId: string; ownNumber: string },

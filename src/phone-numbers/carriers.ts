@@ -15,13 +15,13 @@ import {
 } from './credentials.ts';
 import { accountInUse, telephonyConfigSync } from './sync.ts';
 
-type Given = string | null | undefined;
+type Maybe = string | null | undefined;
 
 /** Exactly one member is given. */
 export interface CarrierInput {
-  twilio?: { accountSid?: Given; authToken?: Given } | null | undefined;
+  twilio?: { accountSid?: Maybe; authToken?: Maybe } | null | undefined;
   telnyx?:
-    | { accountSid?: Given; apiKey?: Given; publicKey?: Given; applicationSid?: Given }
+    | { accountSid?: Maybe; apiKey?: Maybe; publicKey?: Maybe; applicationSid?: Maybe }
     | null
     | undefined;
   sip?: { server: string; username: string; password: string } | null | undefined;
@@ -112,14 +112,14 @@ function storedAccount(
   return { provider, path, members: Object.keys(members), account: null };
 }
 
-function isEmptyInput(members: Record<string, Given>): boolean {
+function isEmptyInput(members: Record<string, Maybe>): boolean {
   return Object.values(members).every((value) => value === null || value === undefined);
 }
 
 /** Requires all members. `limits` holds their maximum lengths. */
 function required<Name extends string>(
   checks: Checks,
-  members: Record<Name, Given>,
+  members: Record<Name, Maybe>,
   path: ProblemPath,
   limits: Record<Name, number>,
 ): Record<Name, string> | undefined {

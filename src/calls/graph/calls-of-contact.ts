@@ -23,14 +23,14 @@ import { ownedAndNotDeleted } from '../../viewer.ts';
 import { CallNode, calls } from './call.ts';
 
 /** A position in the order of the calls. */
-interface Place {
+interface CallPosition {
   createdAt: Date;
   id: string;
 }
 
 interface PageKey {
   phoneNumber: string;
-  query: RowsQuery<Place>;
+  query: RowsQuery<CallPosition>;
   selection: RowSelection;
 }
 
@@ -73,13 +73,13 @@ const loadPage = batched<PageKey, Call[]>(async (reader, keys) => {
 function findPages(
   { app, viewer }: Reader,
   numbers: Prisma.Sql,
-  { after, before, inclusive, limit, inverted }: RowsQuery<Place>,
+  { after, before, inclusive, limit, inverted }: RowsQuery<CallPosition>,
 ): Promise<{ position: number; id: string }[]> {
   const order = inverted ? Prisma.sql`created_at, id` : Prisma.sql`created_at DESC, id DESC`;
   const [later, earlier] = inclusive
     ? [Prisma.sql`>=`, Prisma.sql`<=`]
     : [Prisma.sql`>`, Prisma.sql`<`];
-  const beyond = (comparison: Prisma.Sql, place: Place | null) =>
+  const beyond = (comparison: Prisma.Sql, place: CallPosition | null) =>
     place
       ? Prisma.sql`AND (created_at, id) ${comparison} (${place.createdAt}::timestamptz, ${place.id}::uuid)`
       : Prisma.empty;
@@ -125,7 +125,7 @@ function callsOf(
   const reader = readerOf(context);
   const { cipher } = reader.app;
   const cursors = { list: LIST, terms: ORDER, organizationId: reader.viewer.organizationId };
-  const page = readPage(args, (argument): Place => {
+  const page = readPage(args, (argument): CallPosition => {
     const [createdAt, id] = readCursor(cipher, cursors, argument);
     return { createdAt: createdAt as Date, id: id as string };
   });

@@ -17,7 +17,7 @@ import { appendTurns } from './turn-events.ts';
 const INTERVAL_MS = 500;
 const LEASE_SECONDS = 5;
 /** Maximum number of concurrent requests to Ultravox in one process. */
-const MAX_AT_ONCE = 20;
+const MAX_CONCURRENT_READS = 20;
 
 export interface WatchedCalls {
   organizationId: string;
@@ -40,7 +40,7 @@ const watchers = perInstance((app: App) => new TurnWatcher(app));
 type LiveCall = Pick<Call, 'id' | 'organizationId' | 'agentId' | 'campaignId' | 'ultravoxId'>;
 
 /** State of a call that this process reads. */
-interface Reading {
+interface CallReadState {
   lease: Lease;
   /** When to renew the lease; null while it is not held. */
   renewAt: number | null;
@@ -56,7 +56,7 @@ interface Reading {
 class TurnWatcher {
   readonly wanted = new Map<object, WatchedCalls>();
   readonly #app: App;
-  readonly #readings = new Map<string, Reading>();
+  readonly #readStates = new Map<string, CallReadState>();
   #running = false;
   #inFlight = 0;
 
@@ -75,8 +75,8 @@ class TurnWatcher {
         }
       } finally {
         this.#running = false;
-        for (const reading of this.#readings.values()) void this.#release(reading);
-        this.#readings.clear();
+        for (const state of this.#readStates.values()) void this.#release(state);
+        this.#readStates.clear();
         if (this.wanted.size > 0 && !this.#app.closing.aborted) this.run();
       }
     });
@@ -85,28 +85,28 @@ class TurnWatcher {
   async #pollLiveCalls(): Promise<void> {
     const live = await this.#liveCalls();
     const ids = new Set(live.map(({ id }) => id));
-    for (const [id, reading] of this.#readings) {
+    for (const [id, state] of this.#readStates) {
       if (ids.has(id)) continue;
-      this.#readings.delete(id);
-      void this.#release(reading);
+      this.#readStates.delete(id);
+      void this.#release(state);
     }
     for (const call of live) {
-      const reading = this.#readings.get(call.id) ?? newReading(call.id);
-      this.#readings.set(call.id, reading);
-      if (reading.busy || reading.pausedUntil > Date.now() || this.#inFlight >= MAX_AT_ONCE) {
+      const state = this.#readStates.get(call.id) ?? newReadState(call.id);
+      this.#readStates.set(call.id, state);
+      if (state.busy || state.pausedUntil > Date.now() || this.#inFlight >= MAX_CONCURRENT_READS) {
         continue;
       }
-      reading.busy = true;
+      state.busy = true;
       this.#inFlight += 1;
       this.#app.background('readTurns', async () => {
         try {
-          await this.#read(call, reading);
+          await this.#read(call, state);
         } catch (error) {
           const waits = error instanceof UltravoxError ? (error.retryAfterSeconds ?? 1) : 1;
-          reading.pausedUntil = Date.now() + waits * 1000;
+          state.pausedUntil = Date.now() + waits * 1000;
           this.#app.failures.record('readTurns', error);
         } finally {
-          reading.busy = false;
+          state.busy = false;
           this.#inFlight -= 1;
         }
       });
@@ -141,42 +141,42 @@ class TurnWatcher {
         AND (id = ANY(${[...calls]}::uuid[]) OR agent_id = ANY(${[...agents]}::uuid[])
           OR campaign_id = ANY(${[...campaigns]}::uuid[])
           OR organization_id = ANY(${[...organizations]}::uuid[]))`;
-    const rank = new Map([...this.#readings.keys()].map((id, index) => [id, index]));
+    const rank = new Map([...this.#readStates.keys()].map((id, index) => [id, index]));
     const rankOf = ({ id }: LiveCall): number => rank.get(id) ?? -1;
     return live
       .filter((call) => keysOf(call).some((key) => wanted.has(key)))
       .sort((a, b) => rankOf(a) - rankOf(b));
   }
 
-  async #read(call: LiveCall, reading: Reading): Promise<void> {
+  async #read(call: LiveCall, state: CallReadState): Promise<void> {
     // Moves the call to the end of the order even if another process reads it, so that the calls behind it get a turn.
-    if (this.#readings.delete(call.id)) this.#readings.set(call.id, reading);
-    if (!(await this.#holdsLease(call, reading))) return;
+    if (this.#readStates.delete(call.id)) this.#readStates.set(call.id, state);
+    if (!(await this.#holdsLease(call, state))) return;
     const read = await this.#app.ultravox.calls.moreMessages(
       call.ultravoxId ?? '',
-      reading.messages,
+      state.messages,
       { signal: this.#app.closing },
     );
-    reading.messages = read;
-    const turns = finalTurns(read.messages, reading).filter(
-      ({ position }) => !reading.appended.has(position),
+    state.messages = read;
+    const turns = finalTurns(read.messages, state).filter(
+      ({ position }) => !state.appended.has(position),
     );
     if (turns.length === 0) return;
     await appendTurns(this.#app, call.id, turns);
-    for (const { position } of turns) reading.appended.add(position);
+    for (const { position } of turns) state.appended.add(position);
   }
 
   /** Acquires or renews the lease on reading the call. Returns whether it is held. */
-  async #holdsLease({ id }: LiveCall, reading: Reading): Promise<boolean> {
-    const { lease, renewAt } = reading;
+  async #holdsLease({ id }: LiveCall, state: CallReadState): Promise<boolean> {
+    const { lease, renewAt } = state;
     if (renewAt !== null && renewAt > Date.now()) return true;
     const held = renewAt === null ? await this.#claim(id, lease) : await this.#renew(lease);
     if (!held) {
       // Another process reads the call, so the state kept here is outdated.
-      Object.assign(reading, newReading(id));
+      Object.assign(state, newReadState(id));
       return false;
     }
-    reading.renewAt = Date.now() + (LEASE_SECONDS * 1000) / 3;
+    state.renewAt = Date.now() + (LEASE_SECONDS * 1000) / 3;
     return true;
   }
 
@@ -198,7 +198,7 @@ class TurnWatcher {
     }
   }
 
-  async #release({ lease }: Reading): Promise<void> {
+  async #release({ lease }: CallReadState): Promise<void> {
     await lease.release(this.#app.db).catch(this.#app.failures.recorder('releaseTurns'));
   }
 }
@@ -218,12 +218,12 @@ function keysOf({ id, organizationId, agentId, campaignId }: LiveCall): string[]
   );
 }
 
-const WATCHES = { table: 'call_turn_watches', id: 'lease_id', until: 'lease_until' };
+const LEASE_COLUMNS = { table: 'call_turn_watches', id: 'lease_id', until: 'lease_until' };
 
-function newReading(callId: string): Reading {
+function newReadState(callId: string): CallReadState {
   return {
     lease: newLease({
-      columns: WATCHES,
+      columns: LEASE_COLUMNS,
       row: sql`call_id = ${callId}::uuid`,
       seconds: LEASE_SECONDS,
     }),
@@ -240,11 +240,11 @@ function newReading(callId: string): Reading {
  * Returns the turns that will not change any more. The last message is final if it has not changed since the previous
  * read, and a tool use once it has a result.
  */
-function finalTurns(messages: readonly Message[], reading: Reading): Turn[] {
+function finalTurns(messages: readonly Message[], state: CallReadState): Turn[] {
   const last = messages.at(-1);
   const looks = JSON.stringify([messages.length, last?.text]);
-  const isStill = reading.last === looks;
-  reading.last = looks;
+  const isStill = state.last === looks;
+  state.last = looks;
   return turnsOf(messages).filter(
     (turn) => isComplete(turn) && (isStill || turn.position < messages.length - 1),
   );

@@ -101,7 +101,7 @@ export async function dialContacts(
 }
 
 /** `also`: additional parts of the WITH clause. */
-interface RunOptions {
+interface TransitionOptions {
   now: Date;
   also?: Prisma.Sql;
 }
@@ -110,7 +110,7 @@ async function moveEach<T extends ContactTransition>(
   tx: Tx,
   transition: T,
   moves: readonly ContactMove<T>[],
-  options: RunOptions,
+  options: TransitionOptions,
 ): Promise<void> {
   if (moves.length === 0) return;
   const rows = moves.map((move) => ({
@@ -127,7 +127,7 @@ async function moveEach<T extends ContactTransition>(
     SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS move(
       id uuid, status text, next_eligible_at timestamptz, skip_reason text, reason text,
       call_id uuid, end_reason text, attempt_day date)`;
-  const moved = await runOf(tx, transition, query, options);
+  const moved = await transitionContacts(tx, transition, query, options);
   if (moved === moves.length) return;
   throw new Error(`${transition}: ${moves.length - moved} of ${moves.length} contacts cannot move`);
 }
@@ -143,20 +143,20 @@ export async function moveContactsOf(
   query: Prisma.Sql,
   now: Date,
 ): Promise<number> {
-  return runOf(tx, transition, query, { now });
+  return transitionContacts(tx, transition, query, { now });
 }
 
-function runOf(
+function transitionContacts(
   tx: Tx,
   transition: ContactTransition,
   query: Prisma.Sql,
-  options: RunOptions,
+  options: TransitionOptions,
 ): Promise<number> {
   const update = Prisma.sql`
     UPDATE campaign_contacts cc SET ${assignments(transition, options.now)}
     FROM (${query}) r
     WHERE cc.id = r.id AND cc.status = ANY(${fromStatuses(transition)})`;
-  return run(tx, transition, update, options);
+  return applyTransition(tx, transition, update, options);
 }
 
 /**
@@ -179,7 +179,7 @@ export async function cancelWaitingContacts(
     UPDATE campaign_contacts cc SET status = 'CANCELLED', next_eligible_at = NULL,
       finished_at = ${now}::timestamptz, updated_at = ${now}::timestamptz
     WHERE ${which}`;
-  return run(tx, 'CANCEL', update, { now });
+  return applyTransition(tx, 'CANCEL', update, { now });
 }
 
 /**
@@ -250,11 +250,11 @@ function assignments(transition: ContactTransition, now: Date): Prisma.Sql {
 }
 
 /** Runs the update of a transition and its consequences. Returns the number of moved contacts. */
-async function run(
+async function applyTransition(
   tx: Tx,
   transition: ContactTransition,
   update: Prisma.Sql,
-  { now, also = Prisma.empty }: RunOptions,
+  { now, also = Prisma.empty }: TransitionOptions,
 ): Promise<number> {
   const call = WITH_CALL.includes(transition)
     ? Prisma.sql`, r.reason, r.call_id, cc.attempt_day, cc.attempts, cc.end_reason`

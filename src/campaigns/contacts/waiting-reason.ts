@@ -14,7 +14,7 @@ export interface Waiting {
 const NOT_WAITING: Waiting = { until: null, reason: null };
 
 type WaitingContact = Pick<CampaignContact, 'status' | 'nextEligibleAt' | 'timezone'>;
-type ItsCampaign = Pick<
+type CampaignOfContact = Pick<
   Campaign,
   | 'status'
   | 'holdReason'
@@ -28,34 +28,34 @@ type ItsCampaign = Pick<
 /** `marginSeconds`: margin of the calling window. */
 export function waitingState(
   contact: WaitingContact,
-  campaign: ItsCampaign,
+  campaign: CampaignOfContact,
   { now, marginSeconds }: { now: Date; marginSeconds: number },
 ): Waiting {
   if (contact.status !== 'PENDING' && contact.status !== 'SCHEDULED') return NOT_WAITING;
   if (campaign.status === 'PAUSED') return { until: null, reason: 'CAMPAIGN_PAUSED' };
   if (campaign.status !== 'SCHEDULED' && campaign.status !== 'ACTIVE') return NOT_WAITING;
-  const own = contact.nextEligibleAt;
+  const dueAt = contact.nextEligibleAt;
   const { holdReason, nextDispatchAt } = campaign;
   // A hold that ends before the planned time does not delay the contact.
-  if (!own || !holdReason || (nextDispatchAt && own > nextDispatchAt)) {
+  if (!dueAt || !holdReason || (nextDispatchAt && dueAt > nextDispatchAt)) {
     return {
-      until: own,
-      reason: own ? waitingReason(contact, campaign, own, { now, marginSeconds }) : null,
+      until: dueAt,
+      reason: dueAt ? waitingReason(contact, campaign, dueAt, { now, marginSeconds }) : null,
     };
   }
-  return { until: nextDispatchAt ?? own, reason: holdReason };
+  return { until: nextDispatchAt ?? dueAt, reason: holdReason };
 }
 
 /** Reason why a contact waits for its own time while its campaign may call. */
 function waitingReason(
   contact: WaitingContact,
-  campaign: ItsCampaign,
-  own: Date,
+  campaign: CampaignOfContact,
+  dueAt: Date,
   { now, marginSeconds }: { now: Date; marginSeconds: number },
 ): CampaignDecisionReason | null {
   if (campaign.status !== 'ACTIVE') return null;
   // The contact is due and the campaign may call, so all slots are in use.
-  if (own <= now) return 'CONCURRENCY_REACHED';
+  if (dueAt <= now) return 'CONCURRENCY_REACHED';
   const window = windowOfCampaign(campaign, marginSeconds);
   const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
   if (!isInside(window, instant)) return 'WINDOW_CLOSED';

@@ -20,7 +20,7 @@ import { CampaignContactNode } from './campaign-contact.ts';
 import { CampaignDecisionOutcomeEnum, CampaignDecisionReasonEnum } from './campaign-enums.ts';
 import { decisionMessage } from './decision-message.ts';
 import {
-  type DecisionPlace,
+  type DecisionPosition,
   type DecisionScope,
   type DecisionWithZone,
   loadDecisionCount,
@@ -81,7 +81,7 @@ function decisionsOf(
   const reader = readerOf(context);
   const { app, viewer } = reader;
   const cursors = { list, terms: ORDER, organizationId: viewer.organizationId };
-  const page = readPage(args, (argument): DecisionPlace => {
+  const page = readPage(args, (argument): DecisionPosition => {
     const [at, id] = readCursor(app.cipher, cursors, argument);
     return { at: at as Date, id: id as string };
   });

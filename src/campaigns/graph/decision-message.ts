@@ -59,18 +59,18 @@ export function decisionMessage({
 }): string {
   if (reason === 'CAMPAIGN_RESUMED') return `${CAUSES[reason]}.`;
   const cause = CAUSES[reason] ?? ENDS[outcome] ?? 'The call ended';
-  return `${cause}: ${CONSEQUENCES[outcome]}${until ? limit(outcome, until, timezone) : ''}.`;
+  return `${cause}: ${CONSEQUENCES[outcome]}${until ? deadlineText(outcome, until, timezone) : ''}.`;
 }
 
-function limit(outcome: CampaignDecisionOutcome, until: Date, timezone: string): string {
+function deadlineText(outcome: CampaignDecisionOutcome, until: Date, timezone: string): string {
   // Retries can be due within a minute.
   return outcome === 'RETRIES'
-    ? `, not before ${inZone(until, timezone, 'second')}`
-    : ` until ${inZone(until, timezone, 'minute')}`;
+    ? `, not before ${formatInZone(until, timezone, 'second')}`
+    : ` until ${formatInZone(until, timezone, 'minute')}`;
 }
 
 /** Formats an instant such as `2026-11-23 09:00 (Europe/Berlin)`. */
-function inZone(at: Date, timezone: string, smallestUnit: 'minute' | 'second'): string {
+function formatInZone(at: Date, timezone: string, smallestUnit: 'minute' | 'second'): string {
   const there = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(timezone);
   const time = there.toPlainTime().toString({ smallestUnit });
   return `${there.toPlainDate()} ${time} (${timezone})`;

@@ -52,7 +52,7 @@ export interface DecisionScope {
 }
 
 /** A position in the order of decisions. */
-export interface DecisionPlace {
+export interface DecisionPosition {
   at: Date;
   id: string;
 }
@@ -78,7 +78,7 @@ const SHARED = Prisma.sql`campaign_contact_id IS NULL AND campaign_id = k.campai
     ORDER BY own.at DESC, own.id DESC LIMIT 1), true)`;
 
 export const loadDecisionPage = batched<
-  { scope: DecisionScope; query: RowsQuery<DecisionPlace> },
+  { scope: DecisionScope; query: RowsQuery<DecisionPosition> },
   DecisionWithZone[]
 >(async ({ app, viewer }, keys) => {
   const groups = Map.groupBy(keys, ({ query }) => JSON.stringify(query));

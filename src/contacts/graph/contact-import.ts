@@ -247,7 +247,7 @@ contactImportWarnings.related(ContactImportNode, 'warnings', {
   fixedSort: { field: 'ROW', direction: 'asc' },
 });
 
-function matching(viewer: Viewer, filter: Partial<typeof ContactImportFilter.$inferInput>) {
+function importsWhere(viewer: Viewer, filter: Partial<typeof ContactImportFilter.$inferInput>) {
   return {
     ...ownedBy(viewer),
     ...(filter.folderId ? { folderId: requireId('ContactFolder', filter.folderId) } : {}),
@@ -259,7 +259,7 @@ const contactImports = new List({
   type: ContactImportNode,
   items: 'contact imports',
   filter: ContactImportFilter,
-  where: matching,
+  where: importsWhere,
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by upload time.' },
     SIZE: { column: 'sizeBytes', description: 'Sort by file size.' },

@@ -48,7 +48,7 @@ const DoNotCallFilter = builder.inputType('DoNotCallFilter', {
   }),
 });
 
-function matching(
+function entriesWhere(
   viewer: Viewer,
   { search, source }: Partial<typeof DoNotCallFilter.$inferInput>,
 ): Prisma.DoNotCallEntryWhereInput {
@@ -95,7 +95,7 @@ const doNotCallEntries = new List({
   type: DoNotCallEntryType,
   items: 'do-not-call entries',
   filter: DoNotCallFilter,
-  where: matching,
+  where: entriesWhere,
   key: 'phoneNumber',
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },

@@ -75,7 +75,7 @@ export function mapColumns(
   if (!columns.some(({ field }) => field === 'phoneNumber')) {
     checks.add(
       'REQUIRED',
-      `The file has no phone number column. Name a column "phone_number"${given ? ', or map one with `mapping`' : ''}. ${list(names)}`,
+      `The file has no phone number column. Name a column "phone_number"${given ? ', or map one with `mapping`' : ''}. ${joinNames(names)}`,
       ['file'],
     );
   }
@@ -99,7 +99,7 @@ function checkMapping(
     const column = input.column.trim();
     const path = ['mapping', index];
     if (!names.includes(column)) {
-      const message = `The file has no column ${quote(column)}. ${list(names)}`;
+      const message = `The file has no column ${quote(column)}. ${joinNames(names)}`;
       checks.add('INVALID_INPUT', message, [...path, 'column']);
     } else if (byName.has(column)) {
       const message = `Column ${quote(column)} is mapped twice.`;
@@ -185,7 +185,7 @@ function mapToMetadata(columns: readonly ImportColumn[], unmapped: readonly Impo
     const isFallback = column.order !== undefined;
     if (!isFallback && (column.field || !named.has(column))) continue;
     if (column.column === '' || isReadOnly(column.column)) continue;
-    column.metadataKey = freeKey(column.column.slice(0, 90), keys);
+    column.metadataKey = unusedKey(column.column.slice(0, 90), keys);
     keys.add(column.metadataKey);
   }
 }
@@ -194,7 +194,7 @@ function isReadOnly(column: string): boolean {
   return (READ_ONLY_COLUMNS as readonly string[]).includes(column);
 }
 
-function freeKey(name: string, keys: ReadonlySet<string | null>): string {
+function unusedKey(name: string, keys: ReadonlySet<string | null>): string {
   if (!keys.has(name)) return name;
   for (let number = 2; ; number += 1) {
     const key = `${name} ${number}`;
@@ -206,7 +206,7 @@ function quote(text: string): string {
   return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }
 
-function list(names: readonly string[]): string {
+function joinNames(names: readonly string[]): string {
   const shown = names.slice(0, 20).map(quote).join(', ');
   return `Its columns are ${shown}${names.length > 20 ? ' and more' : ''}.`;
 }

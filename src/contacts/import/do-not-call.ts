@@ -106,7 +106,7 @@ interface PhoneColumns {
   found: readonly number[];
 }
 
-interface Unread {
+interface UnreadNumber {
   text: string | null;
   reason: string;
 }
@@ -115,7 +115,7 @@ function readRow(
   cells: readonly string[],
   { named, found }: PhoneColumns,
   country: Country,
-): { numbers: string[]; unread: Unread[] } {
+): { numbers: string[]; unread: UnreadNumber[] } {
   const filled = (indexes: readonly number[]): string[] =>
     indexes
       .map((index) => cellText(cells[index] ?? ''))

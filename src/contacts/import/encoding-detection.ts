@@ -66,7 +66,7 @@ export async function detectEncoding(read: () => AsyncIterable<Buffer>): Promise
     const candidates = candidatesFor(words);
     const [first, ...others] = candidates;
     if (first && others.length === 0 && DETECTED.includes(first.encoding)) return first.encoding;
-    throw uncertain(error, candidates);
+    throw uncertainEncodingError(error, candidates);
   }
 }
 
@@ -153,7 +153,10 @@ function isApostrophe(before: string, after: string): boolean {
   );
 }
 
-function uncertain(error: NotUtf8Error, candidates: readonly Candidate[]): UnreadableTextError {
+function uncertainEncodingError(
+  error: NotUtf8Error,
+  candidates: readonly Candidate[],
+): UnreadableTextError {
   const [first, second] = candidates;
   const index = first?.words.findIndex((word, at) => word !== second?.words[at]) ?? -1;
   const readings = candidates

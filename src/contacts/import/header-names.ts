@@ -106,16 +106,16 @@ function names(...lists: string[]): string[] {
   return lists.flatMap((list) => list.split('|'));
 }
 
-const FIELD_OF = new Map<string, Guess>();
+const GUESS_BY_NAME = new Map<string, Guess>();
 for (const [field, list] of Object.entries(NAMES)) {
   for (const [rank, name] of list.entries()) {
-    const key = simplify(name);
-    if (!FIELD_OF.has(key)) FIELD_OF.set(key, { field: field as ImportField, rank });
+    const key = normalizeHeader(name);
+    if (!GUESS_BY_NAME.has(key)) GUESS_BY_NAME.set(key, { field: field as ImportField, rank });
   }
 }
 
 /** Normalizes a header: lower case, without accents, spaces and punctuation. */
-function simplify(header: string): string {
+function normalizeHeader(header: string): string {
   return header
     .normalize('NFKD')
     .replace(/[\u0300-\u036f]/g, '')
@@ -152,7 +152,7 @@ export const WEAK_RANK = COMPOSED_RANK + 1_000;
 
 /** Returns the field that a column name suggests and its rank, or null. */
 export function guessField(column: string): Guess | null {
-  const guess = FIELD_OF.get(simplify(column));
+  const guess = GUESS_BY_NAME.get(normalizeHeader(column));
   if (guess?.field === 'phoneNumber' && guess.rank >= PHONE_NAMES.length) {
     return { field: 'phoneNumber', rank: WEAK_RANK + guess.rank };
   }

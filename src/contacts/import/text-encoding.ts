@@ -63,28 +63,28 @@ export async function* readText(
   source: AsyncIterable<Buffer>,
   encoding: FileEncoding = 'UTF_8',
 ): AsyncGenerator<Buffer> {
-  let take: Take | null = null;
+  let decodePiece: DecodePiece | null = null;
   let start: Buffer = Buffer.alloc(0);
   for await (const piece of source) {
-    if (take) {
-      yield* take(piece, false);
+    if (decodePiece) {
+      yield* decodePiece(piece, false);
       continue;
     }
     start = Buffer.concat([start, piece]);
     if (start.length < 4) continue;
-    take = begin(start, encoding);
-    yield* take(start, false);
+    decodePiece = chooseDecoder(start, encoding);
+    yield* decodePiece(start, false);
   }
-  take ??= begin(start, encoding);
-  yield* take(start.length < 4 ? start : Buffer.alloc(0), true);
+  decodePiece ??= chooseDecoder(start, encoding);
+  yield* decodePiece(start.length < 4 ? start : Buffer.alloc(0), true);
 }
 
 /** Decodes the next piece; with `last`, also the pending bytes. */
-type Take = (piece: Buffer, last: boolean) => Generator<Buffer>;
+type DecodePiece = (piece: Buffer, last: boolean) => Generator<Buffer>;
 
-function begin(start: Buffer, given: FileEncoding): Take {
+function chooseDecoder(start: Buffer, given: FileEncoding): DecodePiece {
   const encoding = encodingByMark(start) ?? given;
-  return encoding === 'UTF_8' ? takeUtf8() : takeDecoded(encoding);
+  return encoding === 'UTF_8' ? createUtf8Decoder() : createDecoder(encoding);
 }
 
 /**
@@ -102,7 +102,7 @@ export function encodingByMark(start: Buffer): FileEncoding | null {
   );
 }
 
-function takeUtf8(): Take {
+function createUtf8Decoder(): DecodePiece {
   let pending: Buffer = Buffer.alloc(0);
   let started = false;
   let line = 1;
@@ -115,18 +115,18 @@ function takeUtf8(): Take {
       started = true;
       if (encodingByMark(bytes) === 'UTF_8') bytes = bytes.subarray(3);
     }
-    if (bytes.includes(0)) throw nullCharacter();
-    if (!isUtf8(bytes)) throw notUtf8(bytes, line);
+    if (bytes.includes(0)) throw nullCharacterError();
+    if (!isUtf8(bytes)) throw notUtf8Error(bytes, line);
     line += countLines(bytes);
     if (bytes.length > 0) yield bytes;
   };
 }
 
-function takeDecoded(encoding: FileEncoding): Take {
+function createDecoder(encoding: FileEncoding): DecodePiece {
   const decoder = new TextDecoder(ENCODINGS[encoding], { fatal: true });
   return function* (piece, last) {
     const text = decode(decoder, encoding, piece, last);
-    if (text.includes('\u0000')) throw nullCharacter();
+    if (text.includes('\u0000')) throw nullCharacterError();
     if (text) yield Buffer.from(text);
   };
 }
@@ -159,13 +159,13 @@ function countLines(bytes: Buffer): number {
   return count;
 }
 
-function nullCharacter(): UnreadableTextError {
+function nullCharacterError(): UnreadableTextError {
   return new UnreadableTextError(
     `The file contains null characters. It is not text, or it is UTF-16 without a byte order mark; then name it with \`encoding\`. ${SAVE_AS}`,
   );
 }
 
-function notUtf8(bytes: Buffer, firstLine: number): NotUtf8Error {
+function notUtf8Error(bytes: Buffer, firstLine: number): NotUtf8Error {
   let line = firstLine;
   for (let from = 0; ; line += 1) {
     const next = bytes.indexOf(10, from);

@@ -54,7 +54,7 @@ const AMBIGUOUS: Record<string, string> = {
   acst: 'Australia/Adelaide or Australia/Darwin',
 };
 
-const ZONE_OF = new Map([
+const ZONE_BY_NAME = new Map([
   ...WINDOWS_TO_IANA_MAP.flatMap(({ windowsName, territory, iana: [zone] }) =>
     territory === '001' && zone ? [[normalize(windowsName), zone] as const] : [],
   ),
@@ -87,8 +87,8 @@ export function readTimeZone(text: string): string | { canMean: string } {
   const canMean = AMBIGUOUS[name];
   if (canMean !== undefined && Object.hasOwn(AMBIGUOUS, name)) return { canMean };
   return (
-    ZONE_OF.get(name) ??
-    ZONE_OF.get(
+    ZONE_BY_NAME.get(name) ??
+    ZONE_BY_NAME.get(
       name.replace(/-(?:daylight|summer)-time$|(?<!-standard)-time$/, '-standard-time'),
     ) ??
     text

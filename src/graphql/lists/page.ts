@@ -12,10 +12,10 @@ export interface PageArgs {
   before?: string | null | undefined;
 }
 
-export interface Page<Place> {
+export interface Page<Position> {
   /** The page is between these two positions, exclusive. Null for the start or end of the list. */
-  after: Place | null;
-  before: Place | null;
+  after: Position | null;
+  before: Position | null;
   size: number;
   /** Whether the page is taken from the end of that range, and read from the end. */
   backwards: boolean;
@@ -36,10 +36,10 @@ export function listCost(maxItems: number) {
 }
 
 /** @throws RequestError BAD_USER_INPUT for arguments that conflict or are out of range. */
-export function readPage<Place>(
+export function readPage<Position>(
   args: PageArgs,
-  readCursor: (argument: { name: 'after' | 'before'; value: string }) => Place,
-): Page<Place> {
+  readCursor: (argument: { name: 'after' | 'before'; value: string }) => Position,
+): Page<Position> {
   const { first, last, after, before } = args;
   if (typeof first === 'number' && typeof last === 'number') {
     throw new RequestError(
@@ -80,9 +80,9 @@ export interface PageSource<Row> {
 }
 
 /** Rows of a list between two positions. */
-export interface RowsQuery<Place> {
-  after: Place | null;
-  before: Place | null;
+export interface RowsQuery<Position> {
+  after: Position | null;
+  before: Position | null;
   /** Whether the rows at `after` and `before` are included. */
   inclusive: boolean;
   limit: number;
@@ -91,9 +91,9 @@ export interface RowsQuery<Place> {
 }
 
 /** Source of a page that reads its rows, and checks for rows outside it, with a single loader. */
-export function sourceOfPage<Place, Row>(
-  { after, before, size, backwards }: Page<Place>,
-  load: (query: RowsQuery<Place>) => Promise<readonly Row[]>,
+export function sourceOfPage<Position, Row>(
+  { after, before, size, backwards }: Page<Position>,
+  load: (query: RowsQuery<Position>) => Promise<readonly Row[]>,
 ): Pick<PageSource<Row>, 'rows' | 'hasOutside'> {
   return {
     rows: () => load({ after, before, inclusive: false, limit: size + 1, inverted: backwards }),
