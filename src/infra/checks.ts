@@ -295,7 +295,10 @@ export class Checks {
     const result: [string, string][] = [];
     for (const [key, item] of entries) {
       if (typeof item !== 'string') {
-        this.add('INVALID_INPUT', `${memberName([...path, key])} must be a string.`, [...path, key]);
+        this.add('INVALID_INPUT', `${memberName([...path, key])} must be a string.`, [
+          ...path,
+          key,
+        ]);
         continue;
       }
       this.text(key, [...path, key], { min: 1, max: maxKey });

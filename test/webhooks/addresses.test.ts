@@ -52,7 +52,7 @@ describe('the address of a receiver', () => {
     const delivery = await sendTest(endpoint);
     const answer = await answers;
     const url = `${receiver.url}/ok/successor`;
-    await perform(
+    await runMutation(
       server.client,
       'updateWebhookEndpoint',
       { id: endpoint.id, url },
