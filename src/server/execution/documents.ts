@@ -8,7 +8,7 @@ import {
 } from 'graphql';
 import type { YogaServerInstance } from 'graphql-yoga';
 import type { Viewer } from '../../viewer.ts';
-import { createDocumentCache } from '../limits/document-limits.ts';
+import type { DocumentCache } from '../limits/document-limits.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
 import { schema } from '../schema.ts';
 
@@ -27,7 +27,7 @@ export interface KnownDocument {
 export interface Documents {
   /**
    * The document, or its errors. Only an unknown document is parsed and validated. An invalid one is charged
-   * to the caller.
+   * to the caller. Documents of callers without a valid key are not cached, so that strangers cannot fill the cache.
    *
    * @throws RequestError RATE_LIMITED
    */
@@ -37,10 +37,9 @@ export interface Documents {
 export function createDocuments(
   // biome-ignore lint/suspicious/noExplicitAny: the pipeline does not depend on yoga's server context
   yoga: YogaServerInstance<any, any>,
+  known: DocumentCache<KnownDocument>,
   rateLimits: RateLimits,
 ): Documents {
-  const known = createDocumentCache<KnownDocument>();
-
   function parseAndValidate(text: string): KnownDocument | readonly GraphQLError[] {
     const pipeline = yoga.getEnveloped({} as never) as unknown as Enveloped;
     try {
@@ -60,8 +59,9 @@ export function createDocuments(
       // A request without a viewer was charged on arrival.
       if (viewer) rateLimits.checkInvalidDocuments(viewer);
       const read = parseAndValidate(text);
+      if (!viewer) return read;
       if ('document' in read) known.set(text, read);
-      else if (viewer) await rateLimits.chargeInvalidDocument(viewer);
+      else await rateLimits.chargeInvalidDocument(viewer);
       return read;
     },
   };

@@ -16,6 +16,7 @@ import {
   createDocuments,
   type Documents,
   isSubscriptionOperation,
+  type KnownDocument,
 } from '../execution/documents.ts';
 import {
   createExecute,
@@ -24,7 +25,7 @@ import {
   executionPlugin,
   type Subscribe,
 } from '../execution/execution.ts';
-import { createDocumentCache } from '../limits/document-limits.ts';
+import { createDocumentCache, type DocumentCache } from '../limits/document-limits.ts';
 import { schema } from '../schema.ts';
 import { checkAccept } from './accept.ts';
 import { eventStreamPlugin } from './event-stream.ts';
@@ -64,8 +65,9 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   const contexts: Contexts = new WeakMap();
   const execute = createExecute(services);
   const subscribe = createSubscribe(services);
-  const yoga = createYogaOf(services, contexts, { execute, subscribe });
-  const documents = createDocuments(yoga, services.rateLimits);
+  const known = createDocumentCache<KnownDocument>();
+  const yoga = createYogaOf(services, contexts, known, { execute, subscribe });
+  const documents = createDocuments(yoga, known, services.rateLimits);
   const respondWithJson = createJsonResponder(execute);
   const streams = createEventStreamResponder(subscribe);
 
@@ -127,6 +129,7 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
 function createYogaOf(
   services: Services,
   contexts: Contexts,
+  known: DocumentCache<KnownDocument>,
   operations: { execute: Execute; subscribe: Subscribe },
 ): Yoga {
   return createYoga<NodeContext, RequestContext>({
@@ -140,7 +143,8 @@ function createYogaOf(
     graphiql: false,
     multipart: false,
     parserAndValidationCache: {
-      documentCache: createDocumentCache(),
+      // It would keep invalid documents too.
+      documentCache: { get: (text) => known.get(text)?.document, set: () => undefined },
       // A cached error would bypass our translation.
       errorCache: { get: () => undefined, set: () => undefined },
     },

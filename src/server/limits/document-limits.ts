@@ -22,8 +22,12 @@ const MAX_FIELDS = LIMITS.fields.max;
 const MAX_MERGED_FIELDS = LIMITS.mergedFields.max;
 /** Maximum length of a name. Validation compares an unknown name letter by letter with all known ones. */
 const MAX_NAME_CHARACTERS = LIMITS.nameCharacters.max;
-const MAX_CACHED_DOCUMENTS = 500;
-const MAX_CACHED_CHARACTERS = 20_000;
+/** Longer documents are not cached. */
+const MAX_CHARACTERS_OF_CACHED = 20_000;
+/** Maximum in all. A document with its query plan takes up to 170 bytes of memory per character. */
+const MAX_CACHED_CHARACTERS = 500_000;
+/** Number of characters for which each document counts in addition to its text. */
+const CACHE_ENTRY_CHARACTERS = 100;
 
 const OPENING = new Set<string>([TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L]);
 const CLOSING = new Set<string>([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R]);
@@ -98,16 +102,13 @@ function tooLarge(what: string, max: number): RequestError {
   );
 }
 
-/** A cache by document text. Long documents are not cached. */
-export function createDocumentCache<T extends object>(): {
-  get(text: string): T | undefined;
-  set(text: string, value: T): void;
-} {
-  const entries = new LRUCache<string, T>({ max: MAX_CACHED_DOCUMENTS });
-  return {
-    get: (text) => entries.get(text),
-    set(text, value) {
-      if (text.length <= MAX_CACHED_CHARACTERS) entries.set(text, value);
-    },
-  };
+export type DocumentCache<T extends object> = LRUCache<string, T>;
+
+/** A cache by document text. Limits its memory too, since callers choose the documents. */
+export function createDocumentCache<T extends object>(): DocumentCache<T> {
+  return new LRUCache({
+    maxSize: MAX_CACHED_CHARACTERS,
+    maxEntrySize: MAX_CHARACTERS_OF_CACHED + CACHE_ENTRY_CHARACTERS,
+    sizeCalculation: (_, text) => text.length + CACHE_ENTRY_CHARACTERS,
+  });
 }
