@@ -31,8 +31,9 @@ interface CachedZone {
 const zones = new Map<string, CachedZone>();
 
 /** Time to look up beyond the requested range, for later requests. */
-const NEAR_RANGE_MS = 800 * DAY_MS;
-const FAR_RANGE_MS = 20_000 * DAY_MS;
+const LOOKAHEAD_MS = 800 * DAY_MS;
+/** Maximum range that is kept for a zone, unless a caller asks for a longer one: 55 years. */
+const MAX_CACHED_RANGE_MS = 20_000 * DAY_MS;
 
 /**
  * The canonical name of a time zone (`Europe/Berlin` for `europe/berlin`), or null if there is none.
@@ -116,12 +117,12 @@ export function intersect(a: readonly Interval[], b: readonly Interval[]): Inter
 function zoneCovering(timezone: string, from: number, to: number): CachedZone {
   const known = zones.get(timezone);
   if (known && known.from <= from && to <= known.to) return known;
-  // Extending a range that is far away would look up everything in between.
-  const near = known && from > known.from - FAR_RANGE_MS && to < known.to + FAR_RANGE_MS;
-  const range = {
-    from: Math.min(from - NEAR_RANGE_MS, near ? known.from : Number.POSITIVE_INFINITY),
-    to: Math.max(to + NEAR_RANGE_MS, near ? known.to : Number.NEGATIVE_INFINITY),
-  };
+  const wanted = { from: from - LOOKAHEAD_MS, to: to + LOOKAHEAD_MS };
+  const joined = known
+    ? { from: Math.min(wanted.from, known.from), to: Math.max(wanted.to, known.to) }
+    : wanted;
+  // A longer range takes too much time to look up, and callers choose the years.
+  const range = joined.to - joined.from > MAX_CACHED_RANGE_MS ? wanted : joined;
   const zone = { ...range, periods: computePeriods(timezone, range) };
   zones.set(timezone, zone);
   return zone;
