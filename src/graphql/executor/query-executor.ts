@@ -1,7 +1,7 @@
 /**
  * Executes queries and subscription events like graphql-js, in about half the time: an operation is planned
- * once, and values that a row has loaded are read without a resolver. Operations with directives
- * and mutations are left to graphql-js.
+ * once, and values that a row has loaded are read without a resolver. Mutations are left to graphql-js, as
+ * are operations with directives other than `@include` and `@skip`.
  */
 import {
   defaultFieldResolver,
@@ -26,7 +26,7 @@ import {
 } from 'graphql';
 import type { Context } from '../context.ts';
 import { grantedScopes, type Scopes } from '../scopes.ts';
-import { type FieldPlan, type OperationPlan, planOf, ResultObject } from './query-plan.ts';
+import { type FieldPlan, type OperationPlan, plansOf, ResultObject } from './query-plan.ts';
 
 type Path = GraphQLResolveInfo['path'];
 /** Position of a value that is being completed. */
@@ -44,15 +44,16 @@ const NO_ARGUMENTS = Object.freeze(Object.create(null));
 
 /** Executes a query. Null for an operation that is left to graphql-js, also because its variables are invalid. */
 export function executeQuery(args: ExecutionArgs): MaybePromise<ExecutionResult> | null {
-  const plan = planOf(args, OperationTypeNode.QUERY);
-  if (!plan) return null;
+  const plans = plansOf(args, OperationTypeNode.QUERY);
+  if (!plans) return null;
   const { variableValues } = getVariableValues(
     args.schema,
-    plan.operation.variableDefinitions ?? [],
+    plans.operation.variableDefinitions ?? [],
     args.variableValues ?? {},
     { maxErrors: MAX_VARIABLE_ERRORS },
   );
-  return variableValues ? new Execution(args, plan, variableValues).run() : null;
+  const plan = variableValues && plans.planFor(variableValues);
+  return plan ? new Execution(args, plan, variableValues).run() : null;
 }
 
 /**
@@ -63,8 +64,8 @@ export function executeEvent(
   args: ExecutionArgs,
   variables: VariableValues,
 ): MaybePromise<ExecutionResult> | null {
-  const plan = planOf(args, OperationTypeNode.SUBSCRIPTION);
-  return plan && new Execution(args, plan, variables).run();
+  const plan = plansOf(args, OperationTypeNode.SUBSCRIPTION)?.planFor(variables);
+  return plan ? new Execution(args, plan, variables).run() : null;
 }
 
 class Execution {

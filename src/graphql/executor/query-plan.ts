@@ -5,11 +5,14 @@ import {
   type FieldNode,
   type FragmentDefinitionNode,
   type GraphQLField,
+  GraphQLIncludeDirective,
   type GraphQLLeafType,
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLResolveInfo,
   type GraphQLSchema,
+  GraphQLSkipDirective,
+  getDirectiveValues,
   getNamedType,
   getOperationAST,
   isAbstractType,
@@ -20,8 +23,10 @@ import {
   Kind,
   type OperationDefinitionNode,
   type OperationTypeNode,
+  type SelectionNode,
   type SelectionSetNode,
   TypeNameMetaFieldDef,
+  type VariableValues,
   visit,
 } from 'graphql';
 import type { Column } from '../../infra/rows/select-statements.ts';
@@ -60,7 +65,19 @@ export interface FieldPlan {
 export class ResultObject {}
 Object.setPrototypeOf(ResultObject.prototype, null);
 
-const plans = new WeakMap<OperationDefinitionNode, OperationPlan | null>();
+/** Plans kept for each operation, which may have one for each combination of the values of its conditions. */
+const MAX_PLANS = 16;
+
+/** Directives that plans take into account: they decide whether a field or fragment is selected. */
+const CONDITIONS = new Set([GraphQLSkipDirective.name, GraphQLIncludeDirective.name]);
+
+export interface OperationPlans {
+  operation: OperationDefinitionNode;
+  /** The plan for these variables. Null if it is left to graphql-js. */
+  planFor(variables: VariableValues): OperationPlan | null;
+}
+
+const plans = new WeakMap<OperationDefinitionNode, OperationPlans | null>();
 /** Plans by the field nodes that resolvers receive. */
 const fieldPlans = new WeakMap<readonly FieldNode[], FieldPlan>();
 
@@ -89,35 +106,66 @@ export function columnsDerivedFrom({ definition, fieldsOf }: FieldPlan): Column[
   return fieldsOf(type).flatMap((field) => [...field.derivedFrom, ...columnsDerivedFrom(field)]);
 }
 
-/** The plan of an operation. Null for an operation of another kind, or with directives. */
-export function planOf(
+/** The plans of an operation. Null for an operation of another kind, or with directives other than conditions. */
+export function plansOf(
   { schema, document, operationName }: ExecutionArgs,
   kind: OperationTypeNode,
-): OperationPlan | null {
+): OperationPlans | null {
   const operation = getOperationAST(document, operationName);
   if (!operation || operation.operation !== kind) return null;
-  let plan = plans.get(operation);
-  if (plan === undefined) {
-    plan = hasDirectives(document) ? null : createPlan(schema, document, operation);
-    plans.set(operation, plan);
+  let found = plans.get(operation);
+  if (found === undefined) {
+    found = createPlans(schema, document, operation);
+    plans.set(operation, found);
   }
-  return plan;
+  return found;
 }
 
-function hasDirectives(document: DocumentNode): boolean {
-  let found = false;
+function createPlans(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+): OperationPlans | null {
+  const names = conditionVariables(document);
+  if (!names) return null;
+  const known = new Map<string, OperationPlan | null>();
+  return {
+    operation,
+    planFor(variables) {
+      const values = names.map((name) => variables.coerced[name]);
+      // Reported as errors of the fields.
+      if (values.includes(null)) return null;
+      const key = values.join();
+      let plan = known.get(key);
+      if (plan === undefined) {
+        if (known.size >= MAX_PLANS) known.clear();
+        plan = createPlan(schema, document, { operation, variables });
+        known.set(key, plan);
+      }
+      return plan;
+    },
+  };
+}
+
+/** Names of the variables on which the selection depends. Null if the document has other directives. */
+function conditionVariables(document: DocumentNode): string[] | null {
+  const names = new Set<string>();
+  let hasOthers = false;
   visit(document, {
-    Directive() {
-      found = true;
+    Directive({ name, arguments: values = [] }) {
+      hasOthers ||= !CONDITIONS.has(name.value);
+      for (const { value } of values) {
+        if (value.kind === Kind.VARIABLE) names.add(value.name.value);
+      }
     },
   });
-  return found;
+  return hasOthers ? null : [...names];
 }
 
 function createPlan(
   schema: GraphQLSchema,
   document: DocumentNode,
-  operation: OperationDefinitionNode,
+  { operation, variables }: { operation: OperationDefinitionNode; variables: VariableValues },
 ): OperationPlan | null {
   const root = schema.getRootType(operation.operation);
   if (!root) return null;
@@ -125,17 +173,24 @@ function createPlan(
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments[definition.name.value] = definition;
   }
-  const planner = new Planner(schema, fragments);
+  const planner = new Planner(schema, fragments, variables);
   return { operation, fragments, root, fields: planner.fieldsOf(root, [operation.selectionSet]) };
 }
 
 class Planner {
   readonly #schema: GraphQLSchema;
   readonly #fragments: Record<string, FragmentDefinitionNode>;
+  /** Any that have the values of the conditions for which the plan is made. */
+  readonly #variables: VariableValues;
 
-  constructor(schema: GraphQLSchema, fragments: Record<string, FragmentDefinitionNode>) {
+  constructor(
+    schema: GraphQLSchema,
+    fragments: Record<string, FragmentDefinitionNode>,
+    variables: VariableValues,
+  ) {
     this.#schema = schema;
     this.#fragments = fragments;
+    this.#variables = variables;
   }
 
   fieldsOf(type: GraphQLObjectType, selectionSets: readonly SelectionSetNode[]): FieldPlan[] {
@@ -157,6 +212,7 @@ class Planner {
     visited: Set<string>,
   ): void {
     for (const selection of selections) {
+      if (!this.#isIncluded(selection)) continue;
       if (selection.kind === Kind.FIELD) {
         const key = selection.alias?.value ?? selection.name.value;
         const same = nodes.get(key);
@@ -174,6 +230,13 @@ class Planner {
         }
       }
     }
+  }
+
+  #isIncluded(node: SelectionNode): boolean {
+    if (!node.directives || node.directives.length === 0) return true;
+    const skip = getDirectiveValues(GraphQLSkipDirective, node, this.#variables);
+    const include = getDirectiveValues(GraphQLIncludeDirective, node, this.#variables);
+    return skip?.if !== true && include?.if !== false;
   }
 
   #applies(condition: string | undefined, type: GraphQLObjectType): boolean {

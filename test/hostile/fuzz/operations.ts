@@ -93,7 +93,23 @@ function fieldText(
   const args = field.args.flatMap((argument) => argumentText(building, argument));
   const type = getNamedType(field.type);
   const selection = isLeafType(type) ? '' : ` ${selectionText(building, type, depth - 1)}`;
-  return `${alias}${field.name}${args.length > 0 ? `(${args.join(', ')})` : ''}${selection}`;
+  const parts = [alias, field.name, args.length > 0 ? `(${args.join(', ')})` : ''];
+  return `${parts.join('')}${conditionText(building)}${selection}`;
+}
+
+/** Sometimes a condition on which a field or fragment is selected. */
+function conditionText({ chance, declared, variables }: Building): string {
+  if (chance.is(0.9)) return '';
+  const directive = chance.one(['@skip', '@include']);
+  const value = chance.is(0.5);
+  if (chance.is(0.3)) return ` ${directive}(if: ${value})`;
+  const name = `v${declared.size}`;
+  const type = chance.one(['Boolean!', 'Boolean! = true', 'Boolean = false']);
+  declared.set(name, type);
+  if (type === 'Boolean!' || chance.is(0.5)) {
+    variables[name] = type === 'Boolean = false' && chance.is(0.1) ? null : value;
+  }
+  return ` ${directive}(if: $${name})`;
 }
 
 function selectionText(building: Building, type: GraphQLNamedType, depth: number): string {
@@ -102,7 +118,10 @@ function selectionText(building: Building, type: GraphQLNamedType, depth: number
   if (isAbstractType(type)) {
     const concrete = chance.one(schema.getPossibleTypes(type));
     if (depth > 0) {
-      parts.push(`... on ${concrete.name} ${selectionText(building, concrete, depth - 1)}`);
+      const condition = conditionText(building);
+      parts.push(
+        `... on ${concrete.name}${condition} ${selectionText(building, concrete, depth - 1)}`,
+      );
     }
   }
   if (isObjectType(type) || isInterfaceType(type)) {
