@@ -7,6 +7,7 @@ import {
   hkdfSync,
   randomBytes,
 } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 
 export interface Cipher {
   /** Encrypts with AES-256-GCM and a random nonce. Decryption requires the same `context`. */
@@ -26,6 +27,8 @@ export interface Cipher {
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const SEAL_VERSION = Buffer.of(1);
+/** Results of `seal` that are kept, because lists are often read again and each row of a page may have a cursor. */
+const MAX_SEALED = 10_000;
 
 /** @param key any string of at least 32 characters; the actual keys are derived from it. */
 export function createCipher(key: string): Cipher {
@@ -36,6 +39,16 @@ export function createCipher(key: string): Cipher {
   const sealKey = subkey('seal');
   const nonceKey = subkey('seal nonce');
   const deriveKey = subkey('derive');
+  const known = new LRUCache<string, string>({ max: MAX_SEALED });
+
+  function seal(content: string, plain: string, context: string): string {
+    // Derived from the whole content, so that different contents never share a nonce.
+    const nonce = createHmac('sha256', nonceKey).update(content).digest().subarray(0, NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', sealKey, nonce);
+    cipher.setAAD(Buffer.from(context));
+    const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
+    return Buffer.concat([SEAL_VERSION, nonce, cipher.getAuthTag(), body]).toString('base64url');
+  }
 
   return {
     encrypt(plain, context) {
@@ -57,15 +70,13 @@ export function createCipher(key: string): Cipher {
       );
     },
     seal(plain, context) {
-      // Derived from the whole content, so that different contents never share a nonce.
-      const nonce = createHmac('sha256', nonceKey)
-        .update(`${Buffer.byteLength(context)}:${context}${plain}`)
-        .digest()
-        .subarray(0, NONCE_BYTES);
-      const cipher = createCipheriv('aes-256-gcm', sealKey, nonce);
-      cipher.setAAD(Buffer.from(context));
-      const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
-      return Buffer.concat([SEAL_VERSION, nonce, cipher.getAuthTag(), body]).toString('base64url');
+      const content = `${Buffer.byteLength(context)}:${context}${plain}`;
+      let sealed = known.get(content);
+      if (sealed === undefined) {
+        sealed = seal(content, plain, context);
+        known.set(content, sealed);
+      }
+      return sealed;
     },
     unseal(sealed, context) {
       const bytes = Buffer.from(sealed, 'base64url');

@@ -4,7 +4,7 @@ import { ContactNode } from '../../contacts/graph/contact.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
-import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
+import { cursorWriter, readCursor } from '../../graphql/lists/cursors.ts';
 import type { SortTerm } from '../../graphql/lists/keyset.ts';
 import type { ListArgs } from '../../graphql/lists/list.ts';
 import {
@@ -129,12 +129,13 @@ function callsOf(
     const [createdAt, id] = readCursor(cipher, cursors, argument);
     return { createdAt: createdAt as Date, id: id as string };
   });
+  const write = cursorWriter(cipher, cursors);
   const select: Record<string, true> = { id: true, createdAt: true };
   const selection = rowSelection({ context, info, select, paths: NODE_PATHS, typeName: 'Call' });
   return connectionOfPage(page, {
     ...sourceOfPage(page, (query) => loadPage(reader, { phoneNumber, query, selection })),
     // Rows that are only displayed hold instants as text.
-    cursorOf: ({ createdAt, id }) => writeCursor(cipher, cursors, [new Date(createdAt), id]),
+    cursorOf: ({ createdAt, id }) => write([new Date(createdAt), id]),
     totalCount: () => loadCount(reader, { phoneNumber }),
   });
 }

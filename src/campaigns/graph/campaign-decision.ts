@@ -4,7 +4,7 @@ import { loadCall } from '../../calls/graph/loaders.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { Context } from '../../graphql/context.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
-import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
+import { cursorWriter, readCursor } from '../../graphql/lists/cursors.ts';
 import type { SortTerm } from '../../graphql/lists/keyset.ts';
 import {
   type Connection,
@@ -85,9 +85,10 @@ function decisionsOf(
     const [at, id] = readCursor(app.cipher, cursors, argument);
     return { at: at as Date, id: id as string };
   });
+  const write = cursorWriter(app.cipher, cursors);
   return connectionOfPage(page, {
     ...sourceOfPage(page, (query) => loadDecisionPage(reader, { scope, query })),
-    cursorOf: ({ at, id }) => writeCursor(app.cipher, cursors, [at, id]),
+    cursorOf: ({ at, id }) => write([at, id]),
     totalCount: () => loadDecisionCount(reader, scope),
   });
 }

@@ -4,7 +4,7 @@ import { builder } from '../../graphql/builder.ts';
 import { useInstead } from '../../graphql/deprecated-names.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
-import { readCursor, writeCursor } from '../../graphql/lists/cursors.ts';
+import { cursorWriter, readCursor } from '../../graphql/lists/cursors.ts';
 import type { SortTerm } from '../../graphql/lists/keyset.ts';
 import {
   type Connection,
@@ -201,9 +201,10 @@ function hoursOf(
   const between = hours.filter(
     ({ from }) => (!after || from > after) && (!before || from < before),
   );
+  const write = cursorWriter(app.cipher, scope);
   return connectionOfPage(page, {
     rows: () => (page.backwards ? between.toReversed() : between),
-    cursorOf: ({ from }) => writeCursor(app.cipher, scope, [from]),
+    cursorOf: ({ from }) => write([from]),
     hasOutside: (side) =>
       hours.some(({ from }) =>
         side === 'after' ? after !== null && from <= after : before !== null && from >= before,

@@ -16,11 +16,16 @@ const MAX_LENGTH = 4_096;
 
 type Encoded = string | number | boolean | null | { date: number } | { integer: string };
 
-export function writeCursor(cipher: Cipher, scope: CursorScope, position: Position): string {
-  return cipher.seal(JSON.stringify(position.map(encode)), contextOf(scope));
+/** Returns a function that writes the cursors of positions. */
+export function cursorWriter(cipher: Cipher, scope: CursorScope): (position: Position) => string {
+  let context: string | undefined;
+  return (position) => {
+    context ??= contextOf(scope);
+    return cipher.seal(JSON.stringify(position.map(encode)), context);
+  };
 }
 
-/** @throws RequestError BAD_USER_INPUT for a string that `writeCursor` did not return for this scope. */
+/** @throws RequestError BAD_USER_INPUT for a string that is not a cursor of this scope. */
 export function readCursor(
   cipher: Cipher,
   scope: CursorScope,

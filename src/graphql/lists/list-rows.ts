@@ -1,11 +1,12 @@
 /** Database reads of lists: rows, counts, and whether there are more rows. */
 import { type App, shareConnections } from '../../app.ts';
+import { TABLES } from '../../generated/tables.ts';
 import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
 import { batched, type Reader } from '../reading/batched.ts';
 import { count, findMany } from '../reading/rows.ts';
-import { type CursorScope, writeCursor } from './cursors.ts';
+import { type CursorScope, cursorWriter } from './cursors.ts';
 import { afterPosition, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
 import { type Connection, connectionOfPage, type Page } from './page.ts';
 
@@ -67,13 +68,16 @@ function whereOutsidePage(
   return { AND: [where, afterPosition(direction, page[side] ?? [], { inclusive: true })] };
 }
 
-function cursorOf({ app }: Reader, scope: CursorScope) {
-  return (row: SortedRow): string =>
-    writeCursor(
-      app.cipher,
-      scope,
-      scope.terms.map(({ column }) => row[column] ?? null),
-    );
+/** Writes the cursors of rows, whose dates may be text. */
+function cursorOf({ app }: Reader, { scope, model }: { scope: CursorScope; model: string }) {
+  const write = cursorWriter(app.cipher, scope);
+  const columns = TABLES[model]?.columns;
+  const sortValue = (row: SortedRow, column: string): SortValue => {
+    const value = row[column] ?? null;
+    const isText = typeof value === 'string' && columns?.[column]?.type === 'DateTime';
+    return isText ? new Date(value) : value;
+  };
+  return (row: SortedRow) => write(scope.terms.map(({ column }) => sortValue(row, column)));
 }
 
 interface RootSource {
@@ -99,7 +103,7 @@ export function rootConnection(
     return ofParent ? limited(read) : read();
   };
   return connectionOfPage(request.page, {
-    cursorOf: cursorOf(reader, request.scope),
+    cursorOf: cursorOf(reader, { scope: request.scope, model }),
     async rows() {
       await prepare();
       const query = { ...selection, ...rowsQuery(request) };
@@ -133,13 +137,19 @@ interface RelationRead extends RelationKey {
   where: Where;
 }
 
+interface RelatedSource {
+  model: string;
+  key: RelationKey;
+  rows: readonly SortedRow[] | undefined;
+}
+
 export function relatedConnection(
   reader: Reader,
   request: ListRequest,
-  { key, rows }: { key: RelationKey; rows: readonly SortedRow[] | undefined },
+  { model, key, rows }: RelatedSource,
 ): Connection<SortedRow> {
   return connectionOfPage(request.page, {
-    cursorOf: cursorOf(reader, request.scope),
+    cursorOf: cursorOf(reader, { scope: request.scope, model }),
     rows: () => rows ?? [],
     hasOutside: (side) =>
       loadHasRows(reader, {

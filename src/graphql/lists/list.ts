@@ -188,6 +188,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       const related = row[relation] as readonly Record<string, unknown>[] | undefined;
       const rows = through ? related?.map((each) => each[through]) : related;
       return relatedConnection(reader, request, {
+        model: type.modelName,
         key: {
           parent: parent.modelName,
           relation,
@@ -226,8 +227,8 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     const hasCursors = mayShowCursors(info);
     return rootConnection(reader, request, {
       model: type.modelName,
-      selection: hasCursors ? withColumns(query, sortColumns(request)) : query,
-      options: hasCursors ? {} : options,
+      selection: hasCursors ? withSortColumns(query, request) : query,
+      options,
       ofParent,
       prepare: () => this.#prepare(reader),
     });
@@ -319,6 +320,22 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
 /** The columns that a cursor contains. */
 function sortColumns({ scope }: ListRequest): Record<string, true> {
   return Object.fromEntries(scope.terms.map(({ column }) => [column, true]));
+}
+
+/** Queries with sort columns by the query without them and the columns, since statements are cached by their `select`. */
+const withSort = new WeakMap<object, Map<string, object>>();
+
+function withSortColumns<Query extends { select?: object }>(
+  query: Query,
+  request: ListRequest,
+): Query {
+  const columns = sortColumns(request);
+  const key = Object.keys(columns).join();
+  const known = withSort.get(query) ?? new Map<string, Query>();
+  withSort.set(query, known);
+  const found = (known.get(key) as Query | undefined) ?? withColumns(query, columns);
+  known.set(key, found);
+  return found;
 }
 
 function withColumns<Query extends { select?: object }>(
