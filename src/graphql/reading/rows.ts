@@ -38,5 +38,5 @@ export async function findFirst<Model extends keyof PrismaTypes>(
 }
 
 export function count(app: App, model: string, where: object): Promise<number> {
-  return delegateOf(app, model).count({ where });
+  return app.rows.count(model, where) ?? delegateOf(app, model).count({ where });
 }

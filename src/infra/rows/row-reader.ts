@@ -4,7 +4,12 @@ import type { Pool } from 'pg';
 import { createPipeline, createReadPipeline } from '../database/pipeline.ts';
 import { RAW_TYPES, rawValue } from '../database/raw-types.ts';
 import type { Row } from './select-results.ts';
-import { type SelectOptions, selectStatement, type Tables } from './select-statements.ts';
+import {
+  countStatement,
+  type SelectOptions,
+  selectStatement,
+  type Tables,
+} from './select-statements.ts';
 
 /** A Prisma client, one of its transactions, or a `RowReader`. */
 export interface RawReader {
@@ -14,6 +19,8 @@ export interface RawReader {
 export interface RowReader extends RawReader {
   /** Like Prisma's `findMany`. Null for a query that only Prisma can answer. */
   findMany(model: string, query: object, options?: SelectOptions): Promise<Row[]> | null;
+  /** Like Prisma's `count`. Null for a condition that only Prisma supports. */
+  count(model: string, where: object): Promise<number> | null;
   /**
    * Runs a statement in its own transaction and decodes its rows like Prisma's method of the same name, with
    * half the work. No column may be an array of bigint, numeric, date or timestamp without time zone.
@@ -48,6 +55,15 @@ export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): Row
       return send({ name: nameOf(text), text, values }).then((json) =>
         decode(json === null ? [] : JSON.parse(json)),
       );
+    },
+    count(model, where) {
+      const statement = countStatement(tables, model, where);
+      if (!statement) return null;
+      const { text, values } = statement;
+      reader.onStatement(text);
+      // Over a connection of its own, because it may take long and would delay statements behind it.
+      const counted = pool.query<{ count: string }>({ name: nameOf(text), text, values });
+      return counted.then(({ rows }) => Number(rows[0]?.count));
     },
     onStatement: () => {},
   };

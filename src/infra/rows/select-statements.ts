@@ -117,6 +117,18 @@ export interface SelectOptions {
   sharesSelect?: boolean;
 }
 
+/** The statement that counts the rows of a model, as `count`. Null if a part of the condition is not supported. */
+export function countStatement(
+  tables: Tables,
+  model: string,
+  where: object,
+): Pick<SelectStatement, 'text' | 'values'> | null {
+  return supported(() => {
+    const builder = new SelectBuilder(tables, {});
+    return { text: builder.count(model, where), values: builder.values };
+  });
+}
+
 /** The statement for a query. Null if a part of the query is not supported. */
 export function selectStatement(
   tables: Tables,
@@ -124,10 +136,16 @@ export function selectStatement(
   query: object,
   options: SelectOptions = {},
 ): SelectStatement | null {
-  try {
+  return supported(() => {
     const builder = new SelectBuilder(tables, options);
     const { sql, decode } = builder.build(model, query, () => []);
     return { text: `SELECT (${sql}) AS rows`, values: builder.values, decode };
+  });
+}
+
+function supported<Result>(build: () => Result): Result | null {
+  try {
+    return build();
   } catch (error) {
     if (error === UNSUPPORTED) return null;
     throw error;
@@ -170,6 +188,14 @@ class SelectBuilder {
     const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
     const found = `(SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
     return { sql: buildQuery([found, ...joins].join(' '), order), decode, selection };
+  }
+
+  count(model: string, where: object): string {
+    const table = this.#table(model);
+    const alias = this.#alias();
+    const conditions = this.#conditions(table, where, alias);
+    const condition = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
+    return `SELECT count(*) FROM ${quote(table.name)} ${alias}${condition}`;
   }
 
   /** Translates the `select` of a query. The result is cached if other queries share the `select`. */

@@ -301,14 +301,26 @@ describe.each(
   });
 });
 
+const delegateOf = (model: string) =>
+  server.app.db[`${model[0]!.toLowerCase()}${model.slice(1)}` as 'agent'];
+
 /** The rows as `app.rows` and as Prisma read them, at a moment when no job changed them. */
 async function readTwice(model: string, query: object) {
-  const delegate = `${model[0]!.toLowerCase()}${model.slice(1)}` as 'agent';
   return until(`two equal reads of ${model}`, async () => {
     const ours = (await server.app.rows.findMany(model, query)) ?? [];
-    const expected: object[] = await server.app.db[delegate].findMany(query);
+    const expected: object[] = await delegateOf(model).findMany(query);
     const again = await server.app.rows.findMany(model, query);
     return isDeepStrictEqual(ours, again) && { ours, expected };
+  });
+}
+
+/** Likewise, the number of rows. */
+async function countTwice(model: string, where: object) {
+  return until(`two equal counts of ${model}`, async () => {
+    const ours = await server.app.rows.count(model, where);
+    const expected = await delegateOf(model).count({ where });
+    const again = await server.app.rows.count(model, where);
+    return ours === again && { ours, expected };
   });
 }
 
@@ -327,6 +339,8 @@ describe.each(MODELS)('rows of %s', (model) => {
       fc.asyncProperty(conditionsOn(model, rows), async (where) => {
         const { ours, expected } = await readTwice(model, matchingQuery(model, where));
         expect(ours).toEqual(expected);
+        const counted = await countTwice(model, where);
+        expect(counted.ours).toBe(counted.expected);
       }),
       { numRuns: 10 },
     );
