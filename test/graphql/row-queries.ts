@@ -47,7 +47,9 @@ export function wholeQuery(model: string): object {
     name,
     isList
       ? { select: selectionOf(model), orderBy: orderOf(model, 'desc'), take: 3 }
-      : { select: selectionOf(model) },
+      : columnsOf(model).length < Object.keys(TABLES[model]!.columns).length
+        ? { select: selectionOf(model) }
+        : true,
   ]);
   return {
     select: { ...selectionOf(model), ...Object.fromEntries(relations) },

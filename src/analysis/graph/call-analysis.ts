@@ -104,9 +104,11 @@ builder.prismaObjectFields(CallNode, (t) => ({
       endedAt: true,
       answeredAt: true,
       analysis: true,
-      postCallSteps: { where: { kind: 'ANALYSIS' } },
+      // All, as for the field `postCallSteps`. Different conditions would take a statement each.
+      postCallSteps: true,
     },
-    resolve: ({ endedAt, answeredAt, analysis, postCallSteps: [step] }): AnalysisShape => {
+    resolve: ({ endedAt, answeredAt, analysis, postCallSteps }): AnalysisShape => {
+      const step = postCallSteps.find(({ kind }) => kind === 'ANALYSIS');
       if (step) return { status: step.status, detail: step.detail, result: analysis };
       if (endedAt)
         return { status: 'SKIPPED', detail: answeredAt ? null : NOT_ANSWERED, result: null };

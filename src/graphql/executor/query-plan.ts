@@ -71,7 +71,7 @@ const MAX_PLANS = 16;
 /** Directives that plans take into account: they decide whether a field or fragment is selected. */
 const CONDITIONS = new Set([GraphQLSkipDirective.name, GraphQLIncludeDirective.name]);
 
-export interface OperationPlans {
+interface OperationPlans {
   operation: OperationDefinitionNode;
   /** The plan for these variables. Null if it is left to graphql-js. */
   planFor(variables: VariableValues): OperationPlan | null;

@@ -191,8 +191,8 @@ class SelectBuilder {
   }
 
   count(model: string, where: object): string {
-    const table = this.#table(model);
-    const alias = this.#alias();
+    const table = this.#findTable(model);
+    const alias = this.#nextAlias();
     const conditions = this.#conditions(table, where, alias);
     const condition = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     return `SELECT count(*) FROM ${quote(table.name)} ${alias}${condition}`;
@@ -233,8 +233,8 @@ class SelectBuilder {
       if (selected === false || selected === undefined) continue;
       const relation = table.relations[name];
       if (relation) {
-        if (!isPlainObject(selected)) throw UNSUPPORTED;
-        members.push({ name, ...this.#relation(source, relation, selected) });
+        const query = relatedQuery(this.#findTable(relation.model), selected);
+        members.push({ name, ...this.#relation(source, relation, query) });
       } else {
         if (selected !== true) throw UNSUPPORTED;
         const { sql, decode } = this.#column(findColumn(table, name), alias);
@@ -417,6 +417,13 @@ function columnIn({ column }: { column: string }): string {
 
 function addColumn({ alias, columns }: Selection, of: string, column: string): void {
   if (of === alias) columns.add(column);
+}
+
+/** The query for a relation. Without a `select`, it reads all columns. */
+function relatedQuery({ columns }: Table, selected: unknown): Query {
+  const query: Query = requireObject(selected === true ? {} : selected);
+  if (query.select) return query;
+  return { ...query, select: Object.fromEntries(Object.keys(columns).map((name) => [name, true])) };
 }
 
 function findColumn(table: Table, name: string): Column {
