@@ -1,5 +1,5 @@
 /** A language model is asked only once per analysis, whatever else happens. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Caller, dataOf, dial, newCaller, uuidOf } from './calls/support.ts';
 import { sessionOf, untilBlocked } from './support/locks.ts';
 import {
@@ -28,6 +28,8 @@ afterAll(async () => {
 beforeEach(async () => {
   caller = await newCaller(server, { successCriteria: 'An appointment was made.' });
 });
+
+afterEach(() => model.release());
 
 async function send(query: string, variables: object) {
   return dataOf(await caller.client.send(query, variables));
@@ -71,6 +73,31 @@ describe('a language model', () => {
     await send(analyze, { id });
     await until('another request', () => model.requests.length === 2, PATIENCE_MS);
     await analyzed(id);
+  });
+
+  it('is asked about a call that has just ended before those that are analyzed again', async () => {
+    const calls = await Promise.all(Array.from({ length: 20 }, () => dial(caller)));
+    for (const { id } of calls) await analyzed(id);
+    model.hold();
+    model.requests.length = 0;
+    const { agentId } = caller;
+    expect((await send(analyzeAll, { agentId })).analyzeCalls).toMatchObject({ callCount: 20 });
+    await until('all requests at once', () => model.waiting() === 8, PATIENCE_MS);
+    const { id } = await dial(caller);
+    const isDue = async () =>
+      (await server.app.db.postCallStep.count({
+        where: { callId: uuidOf(id), kind: 'ANALYSIS', nextAttemptAt: { lte: new Date() } },
+      })) > 0;
+    await until('its analysis to wait', isDue, PATIENCE_MS);
+    model.answerWaiting();
+    await until('further requests', () => model.waiting() === 8, PATIENCE_MS);
+    model.answerWaiting();
+    await analyzed(id);
+    // Of the 12 others, those beyond the next eight requests are still to come.
+    expect(model.requests.length).toBeLessThan(21);
+    model.release();
+    for (const call of calls) await analyzed(call.id);
+    expect(model.requests).toHaveLength(21);
   });
 
   it('is asked again when the criteria have changed since it was asked', async () => {

@@ -223,6 +223,32 @@ describe('analyzeCall', () => {
   });
 });
 
+describe('an analysis that fails when it is repeated', () => {
+  it.each([
+    ['the model refuses', () => setFaults(server, [{ kind: 'status', status: 401, path: '/v1/' }])],
+    ['no answer is JSON', () => setSimulator(server, { modelAnswers: 'junk' })],
+    ['the data does not fit', () => setSimulator(server, { modelAnswers: 'misfit' })],
+  ])('leaves the earlier results when %s', async (_case, breakModel) => {
+    const before = await analyzed((await dial(caller)).id, 'DONE');
+    await breakModel();
+    await analyze(before.id);
+    const after = await analyzed(before.id, 'FAILED').finally(async () => {
+      await setFaults(server, []);
+      await setSimulator(server, { modelAnswers: 'good' });
+    });
+    const { outcome, extractedData } = before;
+    expect(after).toMatchObject({ outcome, extractedData });
+    expect(after.extractedData).not.toBeNull();
+    expect(after.analysis).toMatchObject({
+      error: expect.stringMatching(/./),
+      analyzedAt: before.analysis.analyzedAt,
+    });
+    await analyze(before.id);
+    const repeated = await analyzed(before.id, 'DONE');
+    expect(repeated.analysis.analyzedAt).not.toBe(before.analysis.analyzedAt);
+  });
+});
+
 describe('analyzeCalls', () => {
   it('and analyzeCall leave the verdict on a call whose transcript has expired', async () => {
     const { id } = await analyzed((await dial(caller)).id, 'DONE');

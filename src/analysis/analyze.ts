@@ -37,8 +37,7 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
   if (!app.languageModel) return skippedResult('No language model is configured.');
   const transcript = await app.db.callTranscript.findUnique({ where: { callId: call.id } });
   if (!transcript) return failedResult(call, 'There is no transcript.');
-  // An earlier verdict is kept, since there is nothing left to analyze again.
-  if (transcript.expiredAt) return { status: 'FAILED', detail: 'The transcript was removed.' };
+  if (transcript.expiredAt) return failedResult(call, 'The transcript was removed.');
   const turns = await app.db.callTurn.findMany({
     where: { callId: call.id },
     orderBy: { position: 'asc' },
@@ -158,12 +157,20 @@ async function judge(
   };
 }
 
+/** Saves a verdict. What a failed analysis has not found does not replace the results of an earlier one. */
 async function saveAnalysis(
   tx: Tx,
   call: Call,
   verdict: Verdict,
   usage: ModelUsage | null,
 ): Promise<void> {
+  if (verdict.problem !== null) {
+    const hasResults = verdict.success !== null || verdict.extractedData !== null;
+    const better = await tx.callAnalysis.count({
+      where: { callId: call.id, ...(hasResults ? { status: 'DONE' } : {}) },
+    });
+    if (better > 0) return;
+  }
   const columns = {
     status: verdict.problem === null ? ('DONE' as const) : ('FAILED' as const),
     success: verdict.success,

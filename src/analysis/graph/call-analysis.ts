@@ -82,7 +82,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     type: OutcomeType,
     nullable: true,
     description:
-      'Verdict by `Agent.successCriteria`. Null until it is available, and if the agent has no criteria. See `analysis`.',
+      'Verdict by `Agent.successCriteria`. Null until it is available, and if the agent has no criteria. When a call is analyzed again and the analysis fails, the earlier verdict stays. See `analysis`.',
     select: { analysis: true },
     resolve: ({ analysis }) =>
       analysis && analysis.success !== null
@@ -93,7 +93,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     type: 'JSONObject',
     nullable: true,
     description:
-      'Data extracted from the transcript by `Agent.extractionSchema`. Null until it is available, if it does not match the schema, and if the agent has no schema. See `analysis`.',
+      'Data extracted from the transcript by `Agent.extractionSchema`. Null until it is available, if it does not match the schema, and if the agent has no schema. When a call is analyzed again and the analysis fails, the earlier data stays. See `analysis`.',
     select: { analysis: true },
     resolve: ({ analysis }) => analysis?.extractedData ?? null,
   }),
@@ -119,7 +119,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
 
 mutation('analyzeCall', {
   description:
-    'Analyzes an ended call again, by the current success criteria and extraction schema of its agent. The call has `analysis.status` PENDING until the model has answered; the event ANALYZED follows. A call whose transcript was removed after its retention time cannot be analyzed.',
+    'Analyzes an ended call again, by the current success criteria and extraction schema of its agent. The call has `analysis.status` PENDING until the model has answered; the event ANALYZED follows. If the analysis fails, the earlier results stay. Calls that are analyzed for the first time go first. A call whose transcript was removed after its retention time cannot be analyzed.',
   scope: 'write',
   input: (t) => ({ id: t.id({ required: true, description: 'ID of the call (`cal_…`).' }) }),
   run: async (input, { app, viewer }) => ({ call: await analyzeCall(app, viewer, input.id) }),
@@ -129,7 +129,7 @@ mutation('analyzeCall', {
 });
 
 mutation('analyzeCalls', {
-  description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered and have a transcript that was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis.`,
+  description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered, and whose transcript was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis.`,
   scope: 'write',
   input: (t) => ({
     filter: t.field({

@@ -28,7 +28,9 @@ const MAX_STEPS: Record<Lane, { all: number; organization: number }> = {
   FAST: { all: 48, organization: 24 },
   SLOW: { all: 16, organization: 8 },
 };
-/** Number of oldest due steps among which a fair choice between organizations is made. */
+/**
+ * Number of oldest due steps, and of oldest ones on request, among which a fair choice between organizations is made.
+ */
 const MAX_CANDIDATES = 500;
 const LEASE_SECONDS = 30;
 /** Time limit of an attempt. */
@@ -59,6 +61,9 @@ export function startPostCallRunner(app: App, handlers: StepHandlers): void {
   onWake(app, (lane) => runLane(app, handlers, lane));
 }
 
+/** SQL condition: any step. Lets PostgreSQL use the index on `next_attempt_at`, whose first column it is. */
+const ON_REQUEST_OR_NOT = Prisma.sql`on_request IN (false, true)`;
+
 function isDue(now: Date): Prisma.Sql {
   return Prisma.sql`next_attempt_at <= ${now}::timestamptz
     AND (lease_until IS NULL OR lease_until < now())`;
@@ -67,7 +72,7 @@ function isDue(now: Date): Prisma.Sql {
 /** SQL condition: whether a step has been due for so long that no process seems about to run it. */
 export function hasOverdueSteps(app: App): Prisma.Sql {
   const before = new Date(app.now().getTime() - OVERDUE_MS);
-  return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${isDue(before)})`;
+  return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${ON_REQUEST_OR_NOT} AND ${isDue(before)})`;
 }
 
 /** Runs due steps that no process is working on, because its process died or a wake-up was lost. */
@@ -142,7 +147,10 @@ interface Claim {
   nextDueInMs: number | null;
 }
 
-/** Claims due steps, preferring organizations with the fewest, including running ones. */
+/**
+ * Claims due steps, preferring organizations with the fewest, including running ones. Within an organization, steps on
+ * request come last.
+ */
 async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const now = app.now();
   const leaseId = newId();
@@ -150,16 +158,16 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const { organization: most } = MAX_STEPS[lane];
   const running = [...runningByOrganization(app, lane)];
   const full = running.flatMap(([id, count]) => (count >= most ? id : []));
+  const oldest = (onRequest: Prisma.Sql): Prisma.Sql => Prisma.sql`(
+    SELECT call_id, kind, organization_id, on_request, next_attempt_at FROM post_call_steps
+    WHERE on_request = ${onRequest} AND ${isDue(now)} AND ${ofLane}
+      AND organization_id <> ALL(${full}::uuid[])
+    ORDER BY next_attempt_at LIMIT ${MAX_CANDIDATES})`;
   const rows = await app.rows.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
     WITH due AS (
       SELECT call_id, kind, coalesce(busy.count, 0) + row_number() OVER (
-        PARTITION BY organization_id ORDER BY next_attempt_at) AS place
-      FROM (
-        SELECT call_id, kind, organization_id, next_attempt_at FROM post_call_steps
-        WHERE ${isDue(now)}
-          AND ${ofLane}
-          AND organization_id <> ALL(${full}::uuid[])
-        ORDER BY next_attempt_at LIMIT ${MAX_CANDIDATES}) oldest
+        PARTITION BY organization_id ORDER BY on_request, next_attempt_at) AS place
+      FROM (${oldest(Prisma.sql`false`)} UNION ALL ${oldest(Prisma.sql`true`)}) oldest
       LEFT JOIN unnest(${running.map(([id]) => id)}::uuid[],
         ${running.map(([, count]) => count)}::int[]) AS busy(id, count) ON busy.id = organization_id
     ), chosen AS (
@@ -178,7 +186,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
     )
     SELECT later.at AS "laterAt", steps.* FROM (
       SELECT min(next_attempt_at) AS at FROM post_call_steps
-      WHERE next_attempt_at > ${now}::timestamptz AND ${ofLane}) later
+      WHERE ${ON_REQUEST_OR_NOT} AND next_attempt_at > ${now}::timestamptz AND ${ofLane}) later
     LEFT JOIN (
       SELECT claimed.kind::text AS "stepKind", claimed.attempts AS "stepAttempts",
         claimed.started_at AS "stepStartedAt", claimed.partial_result AS "partialResult",

@@ -70,8 +70,8 @@ export async function lockRunningSteps(
 }
 
 /**
- * Restarts a step from the beginning, and the steps that follow it. A running attempt is abandoned, but the next one
- * gets what it has kept. The caller has locked the calls, and wakes the runner after the commit.
+ * Restarts a step from the beginning, and the steps that follow it. They run after the steps of calls that have just
+ * ended. A running attempt is abandoned, but the next one gets what it has kept. The caller has locked the calls, and wakes the runner after the commit.
  */
 export async function restartSteps(
   app: App,
@@ -88,6 +88,7 @@ export async function restartSteps(
     finishedAt: null,
     leaseId: null,
     leaseUntil: null,
+    onRequest: true,
   } as const;
   const now = app.now();
   const callId = { in: calls.map(({ id }) => id) };

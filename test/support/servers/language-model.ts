@@ -11,6 +11,8 @@ export interface TestLanguageModel {
   /** Holds back the answers to new requests until `release`. */
   hold(): void;
   release(): void;
+  /** Answers the requests that wait now; later ones are held back. */
+  answerWaiting(): void;
   close(): Promise<void>;
 }
 
@@ -23,6 +25,10 @@ export async function startTestLanguageModel(): Promise<TestLanguageModel> {
   const answer = (response: ServerResponse): void => {
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ choices: [{ message: { content: ANSWER } }] }));
+  };
+  const answerWaiting = (): void => {
+    for (const response of held) answer(response);
+    held.clear();
   };
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
@@ -43,9 +49,9 @@ export async function startTestLanguageModel(): Promise<TestLanguageModel> {
     },
     release() {
       holds = false;
-      for (const response of held) answer(response);
-      held.clear();
+      answerWaiting();
     },
+    answerWaiting,
     close: () =>
       new Promise((resolve) => {
         server.closeAllConnections();
