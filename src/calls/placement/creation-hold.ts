@@ -2,7 +2,8 @@
  * Holds on call creation, for all processes: until when to wait, and how many requests count against the rate limits
  * although they created no call.
  *
- * Ultravox asks for a hold with `Retry-After`. Other holds follow from outcomes that stay unknown, for example if a
+ * Ultravox asks for a hold with `Retry-After`. After it, creations begin slowly, since the account may be able to take
+ * fewer calls than the settings say: one at a time, and one more with each that is accepted. Other holds follow from outcomes that stay unknown, for example if a
  * proxy responds in place of Ultravox: each costs a call its attempt, so few are made until one succeeds.
  */
 import type { App } from '../../app.ts';
@@ -72,6 +73,15 @@ export const HOLD_UNTIL = Prisma.sql`(
 export const RECENT_REFUSALS = Prisma.sql`(
   SELECT refused_at AS created_by FROM creation_refusals
   WHERE refused_at > statement_timestamp() - interval '75 seconds')`;
+
+/** SQL expression: number of creations accepted since the latest recent refusal; null if none was refused. */
+export const ACCEPTED_SINCE_REFUSAL = Prisma.sql`(
+  SELECT (
+    SELECT count(*) FROM calls
+    WHERE claimed_at > statement_timestamp() - interval '75 seconds'
+      AND placement = 'ACCEPTED' AND sent_at > latest.refused_at)
+  FROM (SELECT max(created_by) AS refused_at FROM ${RECENT_REFUSALS} AS refusals) latest
+  WHERE latest.refused_at IS NOT NULL)`;
 
 /** Time until which creations are held back; null if they are not. */
 export async function creationHold({ db }: Pick<App, 'db'>): Promise<Date | null> {

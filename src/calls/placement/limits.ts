@@ -1,7 +1,7 @@
 /** Enforces Ultravox's creation limits across all processes. */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
+import { ACCEPTED_SINCE_REFUSAL, HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
 import { CLAIM_VALID_SECONDS, HOLDS_SLOT } from './placement-state.ts';
 
 /** Advisory lock that serializes counting against the limits. */
@@ -77,7 +77,8 @@ export const RECENT_CLAIMS = Prisma.sql`(
  * may still arrive counts as arriving now, and others as of their response.
  *
  * While Ultravox has asked for a pause, no call is claimed. Requests that it refused count as well. While outcomes are
- * unknown, there is room for one call at a time.
+ * unknown, and after a pause, there is room for one request at a time; after a pause, for one more with each that is
+ * accepted.
  *
  * `statement_timestamp()` is late enough, since the statement starts after the lock is held; `clock_timestamp()` would
  * prevent the use of the index.
@@ -101,6 +102,7 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
       has_released: boolean;
       hold_until: Date | null;
       on_trial: boolean;
+      accepted_since_refusal: bigint | null;
       in_flight: bigint;
     }[]
   >`
@@ -138,6 +140,7 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
         AS has_released,
       ${HOLD_UNTIL} AS hold_until,
       ${ON_TRIAL} AS on_trial,
+      ${ACCEPTED_SINCE_REFUSAL} AS accepted_since_refusal,
       (SELECT count(*) FROM calls WHERE ended_at IS NULL AND (placement = 'CLAIMED'
         OR (placement = 'SENDING' AND sent_at > statement_timestamp()
           - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
@@ -153,7 +156,13 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
   const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(usage?.second ?? 0);
   const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(usage?.minute ?? 0);
   const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(usage?.active ?? 0);
-  const trial = usage?.on_trial ? 1 - Number(usage.in_flight) : MAX_CLAIMS;
+  const sinceRefusal = usage?.accepted_since_refusal ?? null;
+  const mayBeInFlight = usage?.on_trial
+    ? 1
+    : sinceRefusal === null
+      ? Number.POSITIVE_INFINITY
+      : 1 + Number(sinceRefusal);
+  const trial = Math.min(MAX_CLAIMS, mayBeInFlight - Number(usage?.in_flight ?? 0));
   return {
     free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_CLAIMS)),
     waiting,

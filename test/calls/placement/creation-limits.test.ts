@@ -238,6 +238,35 @@ describe('Retry-After of a refused creation', () => {
     expect(Date.parse(creation!.at)).toBeGreaterThanOrEqual(Date.parse(retryAt) - 5);
   });
 
+  it('is followed by one request, and by one more at a time with each that is accepted', async () => {
+    const answerMs = 700;
+    await first.app.db.creationRefusal.deleteMany();
+    await setFaults(first, [
+      { kind: 'status', status: 429, retryAfterSeconds: 1, count: 1, ...CREATION },
+      { kind: 'slow', ms: answerMs, ...CREATION },
+    ]);
+    const before = (await creationsOf(first)).length;
+    const calls = await Promise.all(
+      Array.from({ length: 8 }, (_, index) =>
+        dial({ ...caller, client: (index % 2 ? second : first).client }),
+      ),
+    );
+    for (const { id } of calls) {
+      await waitForCall(caller.client, id, 'dialed', ({ ringingAt }) => ringingAt !== null);
+    }
+    await setFaults(first, []);
+    const creations = (await creationsOf(first)).slice(before);
+    const refusedAt = Math.max(
+      ...creations.flatMap(({ at, status }) => (status === 429 ? Date.parse(at) : [])),
+    );
+    const later = creations.map(({ at }) => Date.parse(at)).filter((at) => at > refusedAt + 900);
+    expect(later.length).toBeGreaterThan(3);
+    later.forEach((at, index) => {
+      const answered = later.filter((other) => other + answerMs <= at).length;
+      expect(index - answered).toBeLessThanOrEqual(answered);
+    });
+  });
+
   it('holds back a call that was claimed before the refusal', async () => {
     const { db } = first.app;
     await recordRefusal(first.app, 60);
