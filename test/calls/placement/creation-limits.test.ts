@@ -242,12 +242,12 @@ describe('Retry-After of a refused creation', () => {
     const answerMs = 700;
     await first.app.db.creationRefusal.deleteMany();
     await setFaults(first, [
-      { kind: 'status', status: 429, retryAfterSeconds: 1, count: 1, ...CREATION },
+      { kind: 'status', status: 429, retryAfterSeconds: 1, count: 4, ...CREATION },
       { kind: 'slow', ms: answerMs, ...CREATION },
     ]);
     const before = (await creationsOf(first)).length;
     const calls = await Promise.all(
-      Array.from({ length: 8 }, (_, index) =>
+      Array.from({ length: 10 }, (_, index) =>
         dial({ ...caller, client: (index % 2 ? second : first).client }),
       ),
     );
