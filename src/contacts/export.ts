@@ -14,6 +14,7 @@ import {
 } from '../organizations/export-download.ts';
 import type { Viewer } from '../viewer.ts';
 import { READ_ONLY_COLUMNS } from './import/column-mapping.ts';
+import { personOf, TEXT_COLUMNS } from './person-columns.ts';
 import { type ContactFilter, checkContactFilter, contactFilter, contactsWhere } from './search.ts';
 
 export const CONTACT_EXPORT_PATH = '/downloads/contacts';
@@ -21,19 +22,6 @@ export const IMPORT_REPORT_PATH = '/downloads/import-reports';
 const PAGE = 1_000;
 /** Several times the maximum number of keys of one contact. */
 const MAX_METADATA_COLUMNS = 500;
-
-const FIELD_COLUMNS = [
-  ['phone_number', 'phoneNumber'],
-  ['first_name', 'firstName'],
-  ['last_name', 'lastName'],
-  ['email', 'email'],
-  ['company_name', 'companyName'],
-  ['industry', 'industry'],
-  ['location', 'location'],
-  ['pin_code', 'pinCode'],
-  ['keywords', 'keywords'],
-  ['timezone', 'timezone'],
-] as const;
 
 const contactsPermission = exportPermission.extend({ filter: contactFilter });
 const reportPermission = exportPermission.extend({
@@ -79,9 +67,9 @@ export function downloadImportReport(
 }
 
 const CONTACT_WRITER: RowWriter<Contact> = {
-  columns: [...FIELD_COLUMNS.map(([column]) => column), ...READ_ONLY_COLUMNS],
+  columns: [...TEXT_COLUMNS.map(({ name }) => name), ...READ_ONLY_COLUMNS],
   cells: (contact) => [
-    ...FIELD_COLUMNS.map(([, field]) => contact[field]),
+    ...TEXT_COLUMNS.map(({ field }) => contact[field]),
     contact.callCount,
     contact.lastCallOutcome,
     contact.lastCalledAt?.toISOString() ?? null,
@@ -91,8 +79,7 @@ const CONTACT_WRITER: RowWriter<Contact> = {
   json: (contact) => ({
     id: publicId('Contact', contact.id),
     folderId: publicId('ContactFolder', contact.folderId),
-    ...Object.fromEntries(FIELD_COLUMNS.map(([, field]) => [field, contact[field]])),
-    metadata: contact.metadata,
+    ...personOf(contact),
     callCount: contact.callCount,
     lastCallOutcome: contact.lastCallOutcome,
     lastCalledAt: contact.lastCalledAt?.toISOString() ?? null,

@@ -5,6 +5,11 @@
 import type { ProblemPath } from '../errors.ts';
 import { Checks } from '../infra/checks.ts';
 import type { PhoneNumberRules } from '../infra/phone-number.ts';
+import type { PersonField, TextField } from './person-columns.ts';
+
+/** Fields with checks of their own, in `contactChanges`. */
+type CheckedField = 'phoneNumber' | 'email' | 'keywords' | 'timezone' | 'metadata';
+type PlainField = Exclude<PersonField, CheckedField>;
 
 /** Maximum length of each plain text field, in characters. */
 export const MAX_LENGTH = {
@@ -14,34 +19,24 @@ export const MAX_LENGTH = {
   industry: 200,
   location: 200,
   pinCode: 20,
-} as const;
+} as const satisfies Record<PlainField, number>;
 const MAX_EMAIL = 254;
 const MAX_KEYWORDS = 1_000;
 export const MAX_METADATA_ENTRIES = 100;
 const METADATA = { maxEntries: MAX_METADATA_ENTRIES, maxKey: 100, maxValue: 2_000 } as const;
 
-type PlainField = keyof typeof MAX_LENGTH;
 const PLAIN_FIELDS = Object.keys(MAX_LENGTH) as PlainField[];
 
 /** The writable fields of a contact as sent by a caller. Blank text is the same as null. */
 export type ContactInput = {
-  [Field in PlainField | 'phoneNumber' | 'email' | 'keywords' | 'timezone']?:
-    | string
-    | null
-    | undefined;
+  [Field in TextField]?: string | null | undefined;
 } & { metadata?: Record<string, unknown> | null | undefined };
 
 /** The writable fields of a contact in the form in which they are stored. */
-export interface ContactColumns {
+export interface ContactColumns extends Record<PlainField, string | null> {
   /** E.164 as formatted by libphonenumber, so that a number has one spelling. */
   phoneNumber: string;
-  firstName: string | null;
-  lastName: string | null;
   email: string | null;
-  companyName: string | null;
-  industry: string | null;
-  location: string | null;
-  pinCode: string | null;
   /** Separated by a comma and a space. No keyword is empty. */
   keywords: string | null;
   /** IANA, in its canonical spelling. */
@@ -49,14 +44,10 @@ export interface ContactColumns {
   metadata: Record<string, string>;
 }
 
-/** Names of the fields to which columns of a file can be mapped. */
-export const CONTACT_FIELDS = [
-  'phoneNumber',
-  ...PLAIN_FIELDS,
-  'email',
-  'keywords',
-  'timezone',
-] as const satisfies readonly (keyof ContactColumns)[];
+const NO_PLAIN_FIELDS = Object.fromEntries(PLAIN_FIELDS.map((field) => [field, null])) as Record<
+  PlainField,
+  null
+>;
 
 /**
  * Returns a complete contact in its stored form. Returns undefined if there are problems, which are added to `checks`
@@ -73,17 +64,13 @@ export function contactColumns(
   if (input.phoneNumber === undefined) addMissingNumber(checks, [...path, 'phoneNumber']);
   if (checks.problems.length > before || !changes.phoneNumber) return undefined;
   return {
+    ...NO_PLAIN_FIELDS,
+    email: null,
+    keywords: null,
+    timezone: null,
+    metadata: {},
+    ...changes,
     phoneNumber: changes.phoneNumber,
-    firstName: changes.firstName ?? null,
-    lastName: changes.lastName ?? null,
-    email: changes.email ?? null,
-    companyName: changes.companyName ?? null,
-    industry: changes.industry ?? null,
-    location: changes.location ?? null,
-    pinCode: changes.pinCode ?? null,
-    keywords: changes.keywords ?? null,
-    timezone: changes.timezone ?? null,
-    metadata: changes.metadata ?? {},
   };
 }
 

@@ -3,32 +3,24 @@ import type { Tx } from '../app.ts';
 import { type Contact, Prisma } from '../generated/prisma/client.ts';
 import { phoneNumberForms } from '../infra/phone-number.ts';
 import { type ContactColumns, searchTextOf } from './fields.ts';
+import { PERSON_COLUMNS, personSql } from './person-columns.ts';
 
-/** The writable columns of a contact, as `jsonb_to_recordset` reads them. */
-const RECORD = Prisma.raw(`r(
-  id uuid, phone_number text, first_name text, last_name text, email text, company_name text,
-  industry text, location text, pin_code text, keywords text, timezone text, metadata jsonb,
-  search_text text)`);
+const COLUMNS = personSql(({ name }) => name);
+/** The columns of `contactRecord`, as `jsonb_to_recordset` reads them. */
+export const RECORD_COLUMNS = personSql(({ name, type }) => `${name} ${type}`);
+const RECORD = Prisma.sql`r(id uuid, ${RECORD_COLUMNS}, search_text text)`;
+const VALUES = personSql(({ name }) => `r.${name}`);
+const ASSIGNMENTS = personSql(({ name }) => `${name} = r.${name}`);
 
 export interface ContactRow extends ContactColumns {
   id: string;
 }
 
 /** The writable columns of a contact by their database names. */
-export function contactRecord(row: ContactColumns) {
-  return {
-    phone_number: row.phoneNumber,
-    first_name: row.firstName,
-    last_name: row.lastName,
-    email: row.email,
-    company_name: row.companyName,
-    industry: row.industry,
-    location: row.location,
-    pin_code: row.pinCode,
-    keywords: row.keywords,
-    timezone: row.timezone,
-    metadata: row.metadata,
-  };
+export function contactRecord(row: ContactColumns): Record<string, unknown> {
+  const record: Record<string, unknown> = {};
+  for (const { field, name } of PERSON_COLUMNS) record[name] = row[field];
+  return record;
 }
 
 function recordsOf(rows: readonly ContactRow[]): string {
@@ -59,12 +51,10 @@ export async function insertContacts(
 ): Promise<Set<string>> {
   if (rows.length === 0) return new Set();
   const inserted = await tx.$queryRaw<{ id: string }[]>`
-    INSERT INTO contacts (id, organization_id, folder_id, phone_number, first_name, last_name,
-      email, company_name, industry, location, pin_code, keywords, timezone, metadata, search_text,
-      created_at, updated_at)
-    SELECT r.id, ${organizationId}::uuid, ${folderId}::uuid, r.phone_number, r.first_name,
-      r.last_name, r.email, r.company_name, r.industry, r.location, r.pin_code, r.keywords,
-      r.timezone, r.metadata, r.search_text, ${now}::timestamptz, ${now}::timestamptz
+    INSERT INTO contacts (id, organization_id, folder_id, ${COLUMNS}, search_text, created_at,
+      updated_at)
+    SELECT r.id, ${organizationId}::uuid, ${folderId}::uuid, ${VALUES}, r.search_text,
+      ${now}::timestamptz, ${now}::timestamptz
     FROM jsonb_to_recordset(${recordsOf(rows)}::jsonb) AS ${RECORD}
     WHERE cardinality(phone_number_forms(r.phone_number)) = 1 OR NOT EXISTS (
       SELECT 1 FROM contacts c WHERE c.folder_id = ${folderId}::uuid
@@ -84,10 +74,7 @@ export async function overwriteContacts(
 ): Promise<void> {
   if (rows.length === 0) return;
   await tx.$executeRaw`
-    UPDATE contacts c SET phone_number = r.phone_number, first_name = r.first_name,
-      last_name = r.last_name, email = r.email, company_name = r.company_name,
-      industry = r.industry, location = r.location, pin_code = r.pin_code, keywords = r.keywords,
-      timezone = r.timezone, metadata = r.metadata, search_text = r.search_text,
+    UPDATE contacts c SET ${ASSIGNMENTS}, search_text = r.search_text,
       updated_at = ${now}::timestamptz
     FROM jsonb_to_recordset(${recordsOf(rows)}::jsonb) AS ${RECORD}
     WHERE c.id = r.id AND c.organization_id = ${organizationId}::uuid`;

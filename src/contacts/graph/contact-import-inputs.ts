@@ -2,6 +2,7 @@
 import { ContactImportStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import type { InputBuilder } from '../../graphql/mutation.ts';
+import type { SnakeCase } from '../../infra/rows/columns.ts';
 import type { ImportField } from '../import/header-names.ts';
 import type { FileEncoding } from '../import/text-encoding.ts';
 
@@ -34,7 +35,9 @@ export const ContactImportDuplicateRule = builder.enumType('ContactImportDuplica
   } as const,
 });
 
-const FIELDS: Record<string, { value: ImportField; description: string }> = {
+const FIELDS: {
+  [Field in ImportField as Uppercase<SnakeCase<Field>>]: { value: Field; description: string };
+} = {
   PHONE_NUMBER: {
     value: 'phoneNumber',
     description:
@@ -72,7 +75,7 @@ const FIELDS: Record<string, { value: ImportField; description: string }> = {
 
 export const ContactImportFieldEnum = builder.enumType('ContactImportField', {
   description: 'Contact fields to which a column can be mapped.',
-  values: FIELDS as { [name: string]: { value: ImportField; description: string } },
+  values: FIELDS,
 });
 
 export const ContactImportFilter = builder.inputType('ContactImportFilter', {

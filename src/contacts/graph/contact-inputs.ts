@@ -3,6 +3,7 @@ import { ContactOutcome } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import type { InputBuilder } from '../../graphql/mutation.ts';
+import type { PersonField } from '../person-columns.ts';
 import { MAX_CONTACTS } from '../selection.ts';
 
 const NOT_JUDGED =
@@ -86,7 +87,7 @@ export function personFields(t: InputBuilder) {
       description:
         'Custom keys with text values: at most 100 keys, with values of at most 2,000 characters.',
     }),
-  };
+  } satisfies Record<Exclude<PersonField, 'phoneNumber'>, unknown>;
 }
 
 export const ContactRowInput = builder.inputType('ContactRowInput', {

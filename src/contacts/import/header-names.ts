@@ -1,12 +1,12 @@
 /** Recognizes the fields of columns by their header names. Pure. */
-import type { CONTACT_FIELDS } from '../fields.ts';
+import type { TextField } from '../person-columns.ts';
 import { composedPhoneRank, PHONE_NAMES, WEAK_PHONE_NAMES } from './phone-headers.ts';
 
 /**
  * A contact field; the full name, which is split into first and last name; or a statement about calls,
  * which may put the number on the do-not-call list.
  */
-export type ImportField = (typeof CONTACT_FIELDS)[number] | 'name' | 'doNotCall' | 'consent';
+export type ImportField = TextField | 'name' | 'doNotCall' | 'consent';
 
 /** Common header names, compared without case, spaces, punctuation and accents. Earlier names match better. */
 const NAMES: Record<ImportField, readonly string[]> = {
