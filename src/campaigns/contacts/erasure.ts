@@ -1,5 +1,6 @@
 /** Erases the personal data of the contacts of deleted campaigns. */
 import type { App } from '../../app.ts';
+import { personSql } from '../../contacts/person-columns.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { runInBatches } from '../../infra/database/run-in-batches.ts';
 import { FIRST_ID } from '../../infra/ids.ts';
@@ -7,6 +8,8 @@ import { FIRST_ID } from '../../infra/ids.ts';
 const BATCH = 100;
 /** Maximum time that a request takes to stage its contacts. */
 const STAGED_FOR_SECONDS = 30;
+
+const ERASED = personSql(({ name, empty }) => `${name} = ${empty}`);
 
 /** Deleted campaigns that have contacts to erase and no open call, since an open call still needs its contact. */
 const ERASABLE = Prisma.sql`
@@ -80,9 +83,7 @@ async function eraseContacts(app: App, campaignId: string): Promise<void> {
         WHERE campaign_id = ${campaignId}::uuid AND position >= ${from} AND phone_number <> ''
         ORDER BY position LIMIT ${limit} FOR UPDATE
       ), erased AS (
-        UPDATE campaign_contacts c SET phone_number = '', identity = c.id::text, client_id = NULL,
-          first_name = NULL, last_name = NULL, email = NULL, company_name = NULL, industry = NULL,
-          location = NULL, pin_code = NULL, keywords = NULL, timezone = NULL, metadata = '{}',
+        UPDATE campaign_contacts c SET ${ERASED}, identity = c.id::text, client_id = NULL,
           updated_at = ${app.now()}::timestamptz
         FROM next n WHERE c.id = n.id
       )

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { App, Tx } from '../../app.ts';
 import { durationOf, verdictOf } from '../../calls/record.ts';
+import { personOf, TEXT_COLUMNS } from '../../contacts/person-columns.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
 import { Checks } from '../../infra/checks.ts';
@@ -103,17 +104,7 @@ function campaignContactRecord(row: Row) {
   return {
     id: publicId('CampaignContact', row.id),
     clientId: row.clientId,
-    phoneNumber: row.phoneNumber,
-    firstName: row.firstName,
-    lastName: row.lastName,
-    email: row.email,
-    companyName: row.companyName,
-    industry: row.industry,
-    location: row.location,
-    pinCode: row.pinCode,
-    keywords: row.keywords,
-    timezone: row.timezone,
-    metadata: row.metadata,
+    ...personOf(row),
     status: row.status,
     skipReason: row.skipReason,
     attempts: row.attempts,
@@ -140,9 +131,8 @@ function campaignContactRecord(row: Row) {
 
 const WRITER: RowWriter<Row> = {
   columns: [
-    ...['id', 'client_id', 'phone_number', 'first_name', 'last_name', 'email', 'company_name'],
-    ...['industry', 'location', 'pin_code', 'keywords'],
-    ...['timezone', 'status', 'skip_reason', 'attempts', 'end_reason', 'scheduled_at', 'called_at'],
+    ...['id', 'client_id', ...TEXT_COLUMNS.map(({ name }) => name)],
+    ...['status', 'skip_reason', 'attempts', 'end_reason', 'scheduled_at', 'called_at'],
     ...['finished_at', 'cost', 'currency', 'call_id', 'call_status', 'duration_seconds'],
     ...['answered_by', 'summary', 'success', 'reason'],
   ],
@@ -151,10 +141,8 @@ const WRITER: RowWriter<Row> = {
     const { lastCall, cost } = contact;
     const outcome = lastCall?.outcome;
     return [
-      ...[contact.id, contact.clientId, contact.phoneNumber, contact.firstName, contact.lastName],
-      ...[contact.email, contact.companyName],
-      ...[contact.industry, contact.location, contact.pinCode, contact.keywords],
-      ...[contact.timezone, contact.status, contact.skipReason],
+      ...[contact.id, contact.clientId, ...TEXT_COLUMNS.map(({ field }) => contact[field])],
+      ...[contact.status, contact.skipReason],
       ...[contact.attempts, contact.endReason, contact.scheduledAt, contact.calledAt],
       ...[contact.finishedAt, cost?.amount ?? null, cost?.currency ?? null, lastCall?.id ?? null],
       ...[

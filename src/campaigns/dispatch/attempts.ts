@@ -1,9 +1,13 @@
 /** Builds the calls of a dispatch cycle: whom to call, and what the agent knows about the contact. */
 import type { OwnedCall } from '../../calls/placement/owned-calls.ts';
+import { TEXT_COLUMNS } from '../../contacts/person-columns.ts';
 import type { CampaignContact } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
 import type { Attempt } from './contact-decisions.ts';
 import type { DispatchCycle } from './cycle-input.ts';
+
+/** Columns of a contact whose names are placeholders of the prompt. */
+export const VARIABLES = TEXT_COLUMNS.filter(({ field }) => field !== 'timezone');
 
 /** Returns the calls of these attempts, in the same order. */
 export function buildAttempts(cycle: DispatchCycle, attempts: readonly Attempt[]): OwnedCall[] {
@@ -35,15 +39,7 @@ export function buildAttempts(cycle: DispatchCycle, attempts: readonly Attempt[]
  */
 function variablesOf(contact: CampaignContact): Record<string, string> {
   return {
-    phone_number: contact.phoneNumber,
-    first_name: contact.firstName ?? '',
-    last_name: contact.lastName ?? '',
-    email: contact.email ?? '',
-    company_name: contact.companyName ?? '',
-    industry: contact.industry ?? '',
-    location: contact.location ?? '',
-    pin_code: contact.pinCode ?? '',
-    keywords: contact.keywords ?? '',
+    ...Object.fromEntries(VARIABLES.map(({ field, name }) => [name, contact[field] ?? ''])),
     ...(contact.metadata as Record<string, string>),
   };
 }

@@ -2,7 +2,8 @@
  * Stages new contacts from any source in a table, in which SQL finds duplicates and joins the contacts to their plan.
  */
 import type { Tx } from '../../app.ts';
-import { contactRecord } from '../../contacts/rows.ts';
+import { personSql } from '../../contacts/person-columns.ts';
+import { contactRecord, RECORD_COLUMNS } from '../../contacts/rows.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import { subscriberOf } from '../../infra/phone-number.ts';
@@ -21,8 +22,10 @@ const BATCH_ROWS = 1_000;
 const MAX_PROBLEMS = 100;
 
 /** Columns copied from contacts. */
-const COPIED = Prisma.raw(`phone_number, first_name, last_name, email, company_name, industry,
-  location, pin_code, keywords, timezone, metadata`);
+const COPIED = personSql(({ name }) => name);
+const COPIED_DEFINITIONS = personSql(
+  ({ name, type, empty }) => `${name} ${type}${empty === 'NULL' ? '' : ' NOT NULL'}`,
+);
 
 /** Columns that the staging table and `campaign_contacts` have in common. */
 export const STAGED_COLUMNS = Prisma.sql`contact_id, client_id, identity, ${COPIED}`;
@@ -38,9 +41,7 @@ export async function createTemporaryStage(tx: Tx): Promise<Stage> {
   await tx.$executeRaw`
     CREATE TEMP TABLE campaign_stage (
       enrollment_id uuid NOT NULL, ordinal int NOT NULL, contact_id uuid, client_id text,
-      identity text NOT NULL, phone_number text NOT NULL, first_name text, last_name text, email text,
-      company_name text, industry text, location text, pin_code text, keywords text, timezone text,
-      metadata jsonb NOT NULL
+      identity text NOT NULL, ${COPIED_DEFINITIONS}
     ) ON COMMIT DROP`;
   return { id: newId(), table: Prisma.raw('pg_temp.campaign_stage') };
 }
@@ -166,9 +167,7 @@ async function stageRows(
     INSERT INTO ${stage.table} (enrollment_id, ordinal, client_id, identity, ${COPIED})
     SELECT ${stage.id}::uuid, ordinal, client_id, identity, ${COPIED}
     FROM jsonb_to_recordset(${JSON.stringify(records)}::jsonb) AS r(
-      ordinal int, client_id text, identity text, phone_number text, first_name text,
-      last_name text, email text, company_name text, industry text, location text, pin_code text,
-      keywords text, timezone text, metadata jsonb)`;
+      ordinal int, client_id text, identity text, ${RECORD_COLUMNS})`;
 }
 
 /** Returns the number of removed rows. */

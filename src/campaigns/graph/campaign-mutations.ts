@@ -8,6 +8,7 @@ import { useInstead } from '../../graphql/deprecated-names.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { VARIABLES } from '../dispatch/attempts.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,
   MAX_LISTED_CONTACTS,
@@ -31,6 +32,10 @@ import {
   CampaignWarningCodeEnum,
   PhoneRotationStrategyEnum,
 } from './campaign-enums.ts';
+
+const PLACEHOLDERS = VARIABLES.filter(({ field }) => field !== 'phoneNumber')
+  .map(({ name }) => `\`{{${name}}}\``)
+  .join(', ');
 
 const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
   description: 'Contact of a campaign that is not stored as a contact of the organization.',
@@ -246,7 +251,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
 }
 
 mutation('createCampaign', {
-  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders \`{{first_name}}\`, \`{{last_name}}\`, \`{{email}}\`, \`{{company_name}}\`, \`{{industry}}\`, \`{{location}}\`, \`{{pin_code}}\`, \`{{keywords}}\` and \`{{phone_number}}\`, and the metadata keys of the contacts. The opt-outs of a file stay on the do-not-call list even if the mutation then fails, with WINDOW_TOO_SMALL or because of an invalid row. Follow the campaign with \`campaignProgress\`.`,
+  description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders ${PLACEHOLDERS} and \`{{phone_number}}\`, and the metadata keys of the contacts. The opt-outs of a file stay on the do-not-call list even if the mutation then fails, with WINDOW_TOO_SMALL or because of an invalid row. Follow the campaign with \`campaignProgress\`.`,
   scope: 'write',
   input: (t) => ({
     name: t.string({ required: true, description: 'Name of the campaign, 1 to 255 characters.' }),
