@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { removeDeletedCalls } from '../../src/calls/deletion.ts';
+import { Prisma } from '../../src/generated/prisma/client.ts';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people, prepareOperator } from '../campaigns/support.ts';
@@ -30,6 +31,18 @@ import {
   waitForCall,
 } from './support.ts';
 
+/** Columns that a deleted call keeps: they say nothing about the person. All others are erased. */
+const KEPT = [
+  ...['id', 'organizationId', 'agentId', 'phoneNumberId', 'ownNumber', 'owner', 'campaignId'],
+  ...['campaignContactId', 'direction', 'medium', 'status', 'endReason', 'failureCode'],
+  ...['recordingEnabled', 'recordingContentType', 'recordingSeconds', 'analyzedAt', 'answeredBy'],
+  ...['maxDurationSeconds', 'joinTimeoutSeconds', 'ultravoxId', 'ultravoxRemovedAt', 'eventCount'],
+  ...['placement', 'claimedAt', 'sentAt', 'refusedAt', 'placeNotBefore', 'placeBefore', 'lostAt'],
+  ...['endRequestedAt', 'billingStatus', 'billedDurationSeconds', 'costAmount', 'costCurrency'],
+  ...['createdAt', 'ringingAt', 'answeredAt', 'endedAt', 'durationMs', 'updatedAt', 'deletedAt'],
+];
+const ERASED = Object.values(Prisma.CallScalarFieldEnum).filter((field) => !KEPT.includes(field));
+
 /** Until somebody ends the call: so a slow test still finds it live. */
 const LONG = { talkSeconds: 100_000 };
 
@@ -44,6 +57,20 @@ afterAll(() => server.close());
 beforeEach(() => resumeCreations(server));
 
 const billed = (id: string) => waitForCall(caller.client, id, 'billed', isBilled);
+
+const endedCall = (id: string) => ({
+  id,
+  organizationId: server.organizationId,
+  agentId: uuidOf(caller.agentId),
+  direction: 'OUTBOUND' as const,
+  medium: 'SIP' as const,
+  status: 'FAILED' as const,
+  endReason: 'NO_ANSWER' as const,
+  ...accepted(),
+  endedAt: new Date(0),
+  maxDurationSeconds: 60,
+  joinTimeoutSeconds: 30,
+});
 
 describe('deleteCalls', () => {
   it('deletes all or none, here and at Ultravox', async () => {
@@ -142,6 +169,29 @@ describe('deleteCalls', () => {
     await done(caller.client, 'endCall', { id: live.id });
   });
 
+  it('erases every column that is not known to say nothing about the person', async () => {
+    const id = newId();
+    const text = 'about Ada';
+    await server.app.db.call.create({
+      data: {
+        ...endedCall(id),
+        ...{ phoneNumber: newPerson(), joinUrl: text, failure: text },
+        ...{ variables: { text }, metadata: { text }, metadataEntries: [text], settings: { text } },
+        ...{ answeredByEvidence: text, dncQuote: text, summary: text, shortSummary: text },
+        ...{ recordingStatus: 'AVAILABLE', nextCheckAt: new Date('2040-01-01') },
+      },
+    });
+    const values = async (): Promise<[string, string][]> => {
+      const row = await server.app.db.call.findUniqueOrThrow({ where: { id } });
+      return ERASED.map((field) => [field, JSON.stringify(row[field])]);
+    };
+    const isEmpty = ([, value]: [string, string]) => ['null', '""', '{}', '[]'].includes(value);
+    // A value that was empty before does not prove anything: set one above.
+    expect((await values()).filter(isEmpty)).toEqual([]);
+    await done(caller.client, 'deleteCalls', { ids: [publicId('Call', id)] });
+    expect((await values()).filter((value) => !isEmpty(value))).toEqual([]);
+  });
+
   it('reports the deletion to those who follow the campaign of the call', async () => {
     await setSimulator(server, { talkSeconds: 5 });
     const { id } = await dial(caller);
@@ -183,18 +233,8 @@ describe('removeDeletedCalls', () => {
     await db.$executeRaw`DELETE FROM pgboss.job WHERE name = 'removeUltravoxCall'`;
     await db.call.createMany({
       data: Array.from({ length: 101 }, (_, index) => ({
-        id: newId(),
-        organizationId: server.organizationId,
-        agentId: uuidOf(caller.agentId),
-        direction: 'OUTBOUND' as const,
-        medium: 'SIP' as const,
-        status: 'FAILED' as const,
-        endReason: 'NO_ANSWER' as const,
-        ...accepted(),
+        ...endedCall(newId()),
         ultravoxId: `dead${index}`,
-        endedAt: new Date(0),
-        maxDurationSeconds: 60,
-        joinTimeoutSeconds: 30,
         deletedAt: new Date(0),
       })),
     });

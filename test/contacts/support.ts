@@ -1,7 +1,23 @@
 /** Creates contacts through GraphQL. */
 import { expect } from 'vitest';
+import type { PersonField } from '../../src/contacts/person-columns.ts';
 import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
+
+/** A value of every field about a person, as it is stored. */
+export const ADA = {
+  phoneNumber: '+14155550199',
+  firstName: 'Ada',
+  lastName: 'Lovelace',
+  email: 'ada@example.com',
+  companyName: 'Analytical Engines',
+  industry: 'Computing',
+  location: 'London',
+  pinCode: 'W1',
+  keywords: 'first, poet',
+  timezone: 'Europe/London',
+  metadata: { plan: 'gold' },
+} as const satisfies Record<PersonField, unknown>;
 
 export interface Refusal {
   code: string;

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import { eraseDeletedContacts } from '../../../src/campaigns/contacts/erasure.ts';
+import type { PersonField } from '../../../src/contacts/person-columns.ts';
+import { Prisma } from '../../../src/generated/prisma/client.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { runMutation } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -31,8 +33,18 @@ const PERSON = {
   keywords: 'Erased',
   timezone: 'Europe/Paris',
   metadata: { note: 'Erased' },
-};
+} satisfies Record<PersonField | 'clientId', unknown>;
 const PERSONAL = /erased|5550188|Paris/i;
+
+/** Columns that say nothing about the person. All others are erased. */
+const KEPT = [
+  ...['id', 'organizationId', 'campaignId', 'contactId', 'position', 'status', 'skipReason'],
+  ...['scheduledAt', 'nextEligibleAt', 'attempts', 'attemptDay', 'endReason', 'calledAt'],
+  ...['finishedAt', 'createdAt', 'updatedAt'],
+];
+const ERASED = Object.values(Prisma.CampaignContactScalarFieldEnum).filter(
+  (field) => !KEPT.includes(field),
+);
 
 const rowsOf = (campaignId: string) =>
   db.campaignContact.findMany({ where: { campaignId }, orderBy: { position: 'asc' } });
@@ -71,6 +83,22 @@ describe('eraseDeletedContacts', () => {
       { id: person!.id, status: 'COMPLETED', attempts: 1, phoneNumber: '', metadata: {} },
       { status: 'CANCELLED', phoneNumber: '' },
     ]);
+  });
+
+  it('erases every column that is not known to say nothing about the person', async () => {
+    const scheduledAt = '2040-03-05T08:00:00.000Z';
+    const { id } = await createCampaign(operator, { contacts: [PERSON], scheduledAt });
+    await act(operator, 'cancelCampaign', id);
+    const values = async (): Promise<[string, string][]> => {
+      const [row] = await rowsOf(uuidOf(id));
+      return ERASED.map((field) => [field, JSON.stringify(row![field]).replace(row!.id, '')]);
+    };
+    const isEmpty = ([, value]: [string, string]) => ['null', '""', '{}'].includes(value);
+    // A value that was empty before does not prove anything: give `PERSON` one.
+    expect((await values()).filter(isEmpty)).toEqual([]);
+    await deleteCampaign(id);
+    await eraseDeletedContacts(server.app);
+    expect((await values()).filter((value) => !isEmpty(value))).toEqual([]);
   });
 
   it('works in steps, goes on where a process has died, and changes nothing twice', async () => {

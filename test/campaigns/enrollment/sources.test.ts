@@ -1,8 +1,16 @@
 /** Sources of contacts: folders, ids, rows and files. */
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PERSON_COLUMNS } from '../../../src/contacts/person-columns.ts';
 import { newId } from '../../../src/infra/ids.ts';
-import { attempt, brief, createContact, createFolder, refusals } from '../../contacts/support.ts';
+import {
+  ADA,
+  attempt,
+  brief,
+  createContact,
+  createFolder,
+  refusals,
+} from '../../contacts/support.ts';
 import { runMutation } from '../../support/calling.ts';
 import type { Answer } from '../../support/graphql.ts';
 import type { TestServer } from '../../support/servers/server.ts';
@@ -64,23 +72,10 @@ const draft = async (input: Record<string, unknown> = {}): Promise<string> =>
 describe('contactFolderId', () => {
   it('copies the contacts of the folder in the order of their creation', async () => {
     const folderId = await createFolder(server.client);
-    const ada = {
-      phoneNumber: '+14155550199',
-      firstName: 'Ada',
-      lastName: 'Lovelace',
-      email: 'ada@example.com',
-      companyName: 'Analytical Engines',
-      industry: 'Computing',
-      location: 'London',
-      pinCode: 'W1',
-      keywords: 'first, poet',
-      timezone: 'Europe/London',
-      metadata: { plan: 'gold' },
-    };
-    const adaId = (await createContact(server.client, { folderId, ...ada })).id;
+    const adaId = (await createContact(server.client, { folderId, ...ADA })).id;
     await createContact(server.client, { folderId, phoneNumber: '+14155550101' });
     const id = await draft({ contactFolderId: folderId });
-    const fields = `contact { id } clientId status scheduledAt ${Object.keys(ada).join(' ')}`;
+    const fields = `contact { id } clientId status scheduledAt ${Object.keys(ADA).join(' ')}`;
     const before = await contactsOf(id, fields);
     expect(before.contactSource).toBe('FOLDER');
     expect(before.counts).toEqual({ total: 2, pending: 2 });
@@ -90,7 +85,7 @@ describe('contactFolderId', () => {
       clientId: null,
       status: 'PENDING',
       scheduledAt: null,
-      ...ada,
+      ...ADA,
     });
     expect(before.contacts[1].phoneNumber).toBe('+14155550101');
 
@@ -162,6 +157,14 @@ describe('contactIds', () => {
 });
 
 describe('contacts', () => {
+  it.each(['createCampaign', 'addCampaignContacts'])('of %s keep every field', async (how) => {
+    const contacts = [ADA];
+    const id = await draft(how === 'createCampaign' ? { contacts } : {});
+    if (how === 'addCampaignContacts') await addTo(id, { contacts });
+    const fields = PERSON_COLUMNS.map(({ field }) => field).join(' ');
+    expect((await contactsOf(id, fields)).contacts).toEqual([{ position: 0, ...ADA }]);
+  });
+
   it('adds each row once, by clientId or phone number', async () => {
     const rows = [
       { phoneNumber: '(415) 555-0121', firstName: 'First', metadata: { a: '1' } },
