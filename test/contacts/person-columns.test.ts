@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PERSON_COLUMNS, TEXT_COLUMNS } from '../../src/contacts/person-columns.ts';
 import { Prisma } from '../../src/generated/prisma/client.ts';
 import { schema } from '../../src/server/schema.ts';
-import { perform } from '../support/calling.ts';
+import { runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { importFile } from './import/upload.ts';
 import { ADA, createContact, createFolder } from './support.ts';
@@ -34,7 +34,7 @@ async function storedIn(folderId: string) {
 
 async function exported(folderId: string, format: string): Promise<string> {
   const input = { filter: { folderId }, format };
-  const { url } = await perform(server.client, 'exportContacts', input, 'url');
+  const { url } = await runMutation(server.client, 'exportContacts', input, 'url');
   return (await fetch(url)).text();
 }
 
@@ -84,7 +84,7 @@ describe('columns about a person', () => {
       folderId: updated,
       phoneNumber: '+14155550101',
     });
-    await perform(server.client, 'updateContact', { id, ...ADA }, 'contact { id }');
+    await runMutation(server.client, 'updateContact', { id, ...ADA }, 'contact { id }');
     expect(await storedIn(updated)).toEqual(ADA);
   });
 
@@ -93,7 +93,7 @@ describe('columns about a person', () => {
     const { phoneNumber } = ADA;
     for (const contact of [{ phoneNumber }, ADA, { phoneNumber }]) {
       const input = { folderId, contacts: [contact], onDuplicate: 'UPDATE' };
-      await perform(server.client, 'createContacts', input, 'contacts { id }');
+      await runMutation(server.client, 'createContacts', input, 'contacts { id }');
     }
     expect(await storedIn(folderId)).toEqual(ADA);
   });
