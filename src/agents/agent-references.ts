@@ -4,7 +4,8 @@ import { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
-import { lockReferences } from '../sync/references.ts';
+import { type LockedReference, lockReferences } from '../sync/references.ts';
+import { refusal } from '../sync/sync-kind.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import type { AgentContent, ReadContent } from './agent-input.ts';
 import { builtInToolNames } from './call-template.ts';
@@ -44,26 +45,29 @@ export async function checkReferences(
     knowledgeBaseIds.filter(isDefined),
   );
 
-  if (change.voiceId && !voices.has(change.voiceId)) {
-    checks.add('NOT_FOUND', 'Voice not found.', ['voiceId']);
-  } else if (change.voiceId && change.voiceId !== before?.voiceId) {
-    await checkNotWithdrawn(tx, checks, change.voiceId);
+  if (change.voiceId) {
+    const voice = voices.get(change.voiceId);
+    const isNew = change.voiceId !== before?.voiceId;
+    if (!voice) checks.add('NOT_FOUND', 'Voice not found.', ['voiceId']);
+    else if (isNew && voice.status === 'FAILED') {
+      const message = `Choose another voice from \`voices\`. ${refusal('this one', voice)}`;
+      checks.add('INVALID_STATE', message, ['voiceId']);
+    } else if (isNew) await checkNotWithdrawn(tx, checks, change.voiceId);
   }
-  for (const [index, id] of (change.toolIds ?? []).entries()) {
-    if (id === undefined || tools.has(id)) continue;
-    checks.add('NOT_FOUND', `There is no tool ${publicId('Tool', id)} in your organization.`, [
-      'toolIds',
-      index,
-    ]);
-  }
-  for (const [index, id] of (change.knowledgeBaseIds ?? []).entries()) {
-    if (id === undefined || knowledge.has(id)) continue;
-    checks.add(
-      'NOT_FOUND',
-      `There is no knowledge base ${publicId('KnowledgeBase', id)} in your organization.`,
-      ['knowledgeBaseIds', index],
-    );
-  }
+  checkList(checks, {
+    ids: change.toolIds,
+    before: before?.toolIds,
+    found: tools,
+    path: 'toolIds',
+    noun: (id) => `tool ${publicId('Tool', id)}`,
+  });
+  checkList(checks, {
+    ids: change.knowledgeBaseIds,
+    before: before?.knowledgeBaseIds,
+    found: knowledge,
+    path: 'knowledgeBaseIds',
+    noun: (id) => `knowledge base ${publicId('KnowledgeBase', id)}`,
+  });
   if (change.toolIds || change.knowledgeBaseIds || change.builtInConfig) {
     await checkToolNames(tx, viewer, checks, {
       toolIds,
@@ -77,6 +81,31 @@ export async function checkReferences(
           ? 'builtInConfig'
           : 'knowledgeBaseIds',
     });
+  }
+}
+
+/** Checks the tools or knowledge bases that a write sets. */
+function checkList(
+  checks: Checks,
+  list: {
+    ids: readonly (string | undefined)[] | undefined;
+    before: readonly string[] | undefined;
+    found: ReadonlyMap<string, LockedReference>;
+    path: string;
+    noun: (id: string) => string;
+  },
+): void {
+  for (const [index, id] of (list.ids ?? []).entries()) {
+    if (id === undefined) continue;
+    const noun = list.noun(id);
+    const row = list.found.get(id);
+    if (!row) {
+      const message = `There is no ${noun} in your organization.`;
+      checks.add('NOT_FOUND', message, [list.path, index]);
+    } else if (row.status === 'FAILED' && !list.before?.includes(id)) {
+      const message = `Correct or omit the ${noun}. ${refusal('it', row)}`;
+      checks.add('INVALID_STATE', message, [list.path, index]);
+    }
   }
 }
 

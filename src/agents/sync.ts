@@ -84,7 +84,7 @@ export const agentSync: SyncKind<AgentRow> = {
   },
 };
 
-/** @throws NotReadyError while a resource that the agent refers to is not at Ultravox. */
+/** @throws NotReadyError or RefusedError while a resource that the agent refers to is not at Ultravox. */
 function wireAgent(app: SyncContext, row: AgentRow): CreateAgentRequest {
   return {
     name: remoteName(row.name, publicId('Agent', row.id)),

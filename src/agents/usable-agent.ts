@@ -45,7 +45,7 @@ export function isReadyForCalls(agent: Pick<Agent, 'status' | 'remoteId' | 'dele
 /** Reasons why the agent cannot place or take calls; empty if it can. */
 export function readinessProblems(agent: Agent): Problem[] {
   if (isReadyForCalls(agent)) return [];
-  const why = agent.syncError ? ` Ultravox says: ${agent.syncError}` : '';
+  const why = agent.syncError ? ` Reason: ${agent.syncError}` : '';
   const message = `The agent is ${agent.status}, not ACTIVE, so it cannot take or place calls yet.${why}`;
   return [{ code: 'AGENT_NOT_READY', message, path: PATH }];
 }

@@ -7,7 +7,7 @@ import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
 import { statusCondition, type VisibleStatus } from '../sync/status.ts';
-import { NotReadyError } from '../sync/sync-kind.ts';
+import { notUsable } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync } from './sync.ts';
@@ -37,13 +37,12 @@ export function listedKnowledgeBases(
 /**
  * Returns the corpus ID of a knowledge base, for the call template of an agent.
  *
- * @throws NotReadyError until the knowledge base is at Ultravox. `resyncAgents` is enqueued once it is.
+ * @throws NotReadyError until the knowledge base is at Ultravox, RefusedError if Ultravox refused it. `resyncAgents` is
+ *   enqueued in both cases.
  */
-export function corpusIdFor(base: Pick<KnowledgeBase, 'id' | 'remoteId'>): string {
+export function corpusIdFor(base: KnowledgeBase): string {
   if (base.remoteId) return base.remoteId;
-  throw new NotReadyError(
-    `The knowledge base ${publicId('KnowledgeBase', base.id)} is not at Ultravox yet.`,
-  );
+  throw notUsable(base, `knowledge base ${publicId('KnowledgeBase', base.id)}`);
 }
 
 export interface CreateKnowledgeBaseInput {

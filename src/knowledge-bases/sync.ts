@@ -47,6 +47,11 @@ export const knowledgeBaseSync: SyncKind<KnowledgeBase> = {
 
   async onResult(app, tx, row, result) {
     if (result.outcome === 'REMOVED') await forgetSources(tx, row);
+    const resync = { kind: 'KNOWLEDGE_BASE', id: row.id } as const;
+    if (result.outcome === 'REFUSED' && !row.remoteId) {
+      // Agents that wait for it report the reason.
+      await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
+    }
     if (result.outcome !== 'SYNCED' || result.remoteId === row.remoteId) return;
     if (row.syncedRevision !== null) await resetSources(tx, row);
     const waiting = await tx.knowledgeSource.findMany({
@@ -59,7 +64,6 @@ export const knowledgeBaseSync: SyncKind<KnowledgeBase> = {
       knowledgeSourceSync.job,
       waiting.map(({ id }) => ({ payload: { id }, group: row.organizationId })),
     );
-    const resync = { kind: 'KNOWLEDGE_BASE', id: row.id } as const;
     await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
   },
 };

@@ -7,28 +7,35 @@
  */
 import type { Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
+import type { SyncStatus } from '../generated/prisma/enums.ts';
 
 type ReferableTable = 'agents' | 'tools' | 'voices' | 'knowledge_bases';
+
+export interface LockedReference {
+  status: SyncStatus;
+  /** Why its latest revision is not at Ultravox. */
+  syncError: string | null;
+}
 
 /**
  * Call it in the transaction that adds references to these rows, before adding them. The rows cannot be
  * deleted until the transaction ends.
  *
- * @returns the ids that exist and belong to the organization.
+ * @returns those that exist and belong to the organization, by ID.
  */
 export async function lockReferences(
   tx: Tx,
   table: ReferableTable,
   organizationId: string,
   ids: readonly string[],
-): Promise<Set<string>> {
-  if (ids.length === 0) return new Set();
-  const rows = await tx.$queryRaw<{ id: string }[]>`
-    SELECT id FROM ${Prisma.raw(table)}
+): Promise<Map<string, LockedReference>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.$queryRaw<({ id: string } & LockedReference)[]>`
+    SELECT id, status::text, sync_error AS "syncError" FROM ${Prisma.raw(table)}
     WHERE organization_id = ${organizationId}::uuid AND deleted_at IS NULL
       AND id = ANY(${[...new Set(ids)]}::uuid[])
     ORDER BY id FOR KEY SHARE`;
-  return new Set(rows.map(({ id }) => id));
+  return new Map(rows.map(({ id, status, syncError }) => [id, { status, syncError }]));
 }
 
 /**

@@ -59,6 +59,24 @@ export class NotReadyError extends Error {
   override name = 'NotReadyError';
 }
 
+interface Referred {
+  revision: number;
+  refusedRevision: number | null;
+  syncError: string | null;
+}
+
+/** The error for a row that refers to another one, `noun`, which has no remote resource to use. */
+export function notUsable(row: Referred, noun: string): NotReadyError | RefusedError {
+  if (row.refusedRevision !== row.revision)
+    return new NotReadyError(`The ${noun} is not at Ultravox yet.`);
+  return new RefusedError(refusal(`the ${noun}`, row));
+}
+
+/** Says that Ultravox refused a row, and why. */
+export function refusal(noun: string, { syncError }: Pick<Referred, 'syncError'>): string {
+  return `Ultravox refused ${noun}${syncError ? `: ${syncError}` : '.'}`;
+}
+
 const syncJob = z.object({ id: z.uuid() });
 export type SyncJob = z.output<typeof syncJob>;
 

@@ -5,7 +5,7 @@ import { publicId } from '../ids.ts';
 import { idsByName } from '../sync/ids-by-name.ts';
 import { resyncAgents } from '../sync/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
-import { defineSyncJob, NotReadyError, type SyncKind } from '../sync/sync-kind.ts';
+import { defineSyncJob, notUsable, type SyncKind } from '../sync/sync-kind.ts';
 import type { SelectedTool, WriteToolRequest } from '../ultravox/wire.ts';
 import { type ToolDefinition, wireDefinition } from './definition.ts';
 
@@ -44,15 +44,27 @@ export const toolSync: SyncKind<Tool> = {
     await nullIfNotFound(app.ultravox.tools.delete(remoteId));
   },
 
-  /** Agents carry the remote ID and the tokens of a tool, so they are sent again only if those change. */
+  /**
+   * Agents carry the remote ID and the tokens of a tool, so they are sent again only if those change, or to report why
+   * they cannot use the tool.
+   */
   async onResult(app, tx, row, result) {
-    if (result.outcome !== 'SYNCED') return;
-    const newTokens = definitionOf(row).authenticationRevision > (row.syncedRevision ?? 0);
-    if (result.remoteId === row.remoteId && !newTokens) return;
+    if (result.outcome === 'SYNCED') {
+      if (result.remoteId === row.remoteId && tokensFit(row)) return;
+    } else if (result.outcome !== 'REFUSED' || isUsable(row)) return;
     const resync = { kind: 'TOOL', id: row.id } as const;
     await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
   },
 };
+
+/** Whether the tokens belong to the authentication that Ultravox has. */
+function tokensFit(tool: Pick<Tool, 'definition' | 'syncedRevision'>): boolean {
+  return definitionOf(tool).authenticationRevision <= (tool.syncedRevision ?? 0);
+}
+
+function isUsable(tool: Tool): tool is Tool & { remoteId: string } {
+  return tool.remoteId !== null && tokensFit(tool);
+}
 
 const secretsContext = (toolId: string): string => `tools.secrets:${toolId}`;
 
@@ -70,15 +82,12 @@ export function encryptTokens(
  * Returns the entry for this tool in the call template of an agent. It contains the tokens in clear text: send it to
  * Ultravox, but neither store nor log it.
  *
- * @throws NotReadyError until the tool, with the authentication to which the tokens belong, is at Ultravox.
- *   `resyncAgents` is enqueued once it is.
+ * @throws NotReadyError until the tool, with the authentication to which the tokens belong, is at Ultravox, RefusedError
+ *   if Ultravox refused it. `resyncAgents` is enqueued in both cases.
  */
 export function selectedToolFor(app: Pick<App, 'cipher'>, tool: Tool): SelectedTool {
-  const tokensFit = definitionOf(tool).authenticationRevision <= (tool.syncedRevision ?? 0);
-  if (!tool.remoteId || !tokensFit) {
-    throw new NotReadyError(
-      `The tool "${tool.modelToolName}" (${publicId('Tool', tool.id)}) is not at Ultravox yet.`,
-    );
+  if (!isUsable(tool)) {
+    throw notUsable(tool, `tool "${tool.modelToolName}" (${publicId('Tool', tool.id)})`);
   }
   if (!tool.secrets) return { toolId: tool.remoteId };
   const authTokens = JSON.parse(

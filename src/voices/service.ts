@@ -8,7 +8,7 @@ import { Checks } from '../infra/checks.ts';
 import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync, wasDeletedEarlier } from '../sync/row-lifecycle.ts';
 import { statusCondition, type VisibleStatus } from '../sync/status.ts';
-import { NotReadyError } from '../sync/sync-kind.ts';
+import { notUsable } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
 import { voiceSync } from './sync.ts';
@@ -21,11 +21,12 @@ const MAX_DESCRIPTION = 240;
 /**
  * Returns the remote ID of a voice, for the call template of an agent.
  *
- * @throws NotReadyError until the voice is at Ultravox. `resyncAgents` is enqueued once it is.
+ * @throws NotReadyError until the voice is at Ultravox, RefusedError if Ultravox refused it. `resyncAgents` is enqueued
+ *   in both cases.
  */
-export function ultravoxVoiceId(voice: Pick<Voice, 'id' | 'remoteId'>): string {
+export function ultravoxVoiceId(voice: Voice): string {
   if (voice.remoteId) return voice.remoteId;
-  throw new NotReadyError(`The voice ${publicId('Voice', voice.id)} is not at Ultravox yet.`);
+  throw notUsable(voice, `voice ${publicId('Voice', voice.id)}`);
 }
 
 export interface VoiceFilter {

@@ -50,12 +50,14 @@ export const voiceSync: SyncKind<Voice> = {
   },
 
   async onResult(app: App, tx: Tx, row: Voice, result: SyncResult) {
+    const resync = { kind: 'VOICE', id: row.id } as const;
     if (result.outcome === 'REFUSED' && !row.deletedAt) {
+      // Agents that wait for it report the reason.
+      await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
       const data = { voiceId: row.id, error: result.message };
       await appendEvents(tx, row.organizationId, [{ type: 'VOICE_FAILED', data }]);
     }
     if (result.outcome !== 'SYNCED' || result.remoteId === row.remoteId) return;
-    const resync = { kind: 'VOICE', id: row.id } as const;
     await app.jobs.enqueue(tx, resyncAgents, resync, { group: row.organizationId });
     if (row.deletedAt) return;
     await appendEvents(tx, row.organizationId, [

@@ -98,10 +98,9 @@ export async function addTool(
       modelToolName,
       description: 'Looks something up',
       definition: { authenticationRevision: 1 },
-      status: remoteId ? 'ACTIVE' : 'FAILED',
+      status: remoteId ? 'ACTIVE' : 'DRAFT',
       remoteId,
       syncedRevision: remoteId ? 1 : null,
-      refusedRevision: remoteId ? null : 1,
     },
   });
   return publicId('Tool', id);

@@ -219,7 +219,7 @@ describe('deleteTool', () => {
     );
     let deleting: Promise<View> | undefined;
     await db.$transaction(async (tx) => {
-      expect(await lockReferences(tx, 'tools', organizationId, [id])).toEqual(new Set([id]));
+      expect([...(await lockReferences(tx, 'tools', organizationId, [id])).keys()]).toEqual([id]);
       deleting = mutate(server.client, 'deleteTool', { id: tool.id });
       const statement = '%SELECT id FROM tools%FOR UPDATE';
       await untilBlocked(db, { holder: await sessionOf(tx), statement });
@@ -232,7 +232,7 @@ describe('deleteTool', () => {
     await mutate(server.client, 'deleteTool', { id: other });
     await db.$transaction(async (tx) => {
       const locked = await lockReferences(tx, 'tools', organizationId, [uuid(other)]);
-      expect(locked).toEqual(new Set());
+      expect(locked).toEqual(new Map());
     });
   });
 
