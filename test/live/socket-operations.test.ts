@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { publicId } from '../../src/ids.ts';
+import { newId } from '../../src/infra/ids.ts';
 import { runMutation } from '../support/calling.ts';
 import { CALL_EVENTS, openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
@@ -83,6 +85,31 @@ describe('queries and mutations over a socket', () => {
     await expect(tooLong).rejects.toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
     await caller.call();
     expect((await results.next()).value.data.callEvents.type).toBeDefined();
+    await client.dispose();
+  });
+
+  it.each([
+    ['a malformed cursor', { after: 'abc' }, 'BAD_USER_INPUT'],
+    ['a cursor ahead of the log', { after: '99999999' }, 'BAD_USER_INPUT'],
+    ['an agent that does not exist', { agentId: publicId('Agent', newId()) }, 'BAD_USER_INPUT'],
+    ['a variable of the wrong type', { types: 3 }, 'BAD_USER_INPUT'],
+  ])('answers a subscription with %s by an `error` message', async (_what, variables, code) => {
+    const client = openSocket(server.url, server.key);
+    const results: unknown[] = [];
+    const outcome = await new Promise((resolve) => {
+      client.subscribe(
+        { query: CALL_EVENTS, variables },
+        {
+          next: (result) => results.push(result),
+          error: resolve,
+          complete: () => resolve('complete'),
+        },
+      );
+    });
+    expect(results).toEqual([]);
+    expect(outcome).toMatchObject([{ message: expect.any(String), extensions: { code } }]);
+    // The socket stays open for others.
+    expect((await ask(client, '{ eventCursor }')).data.eventCursor).toBeDefined();
     await client.dispose();
   });
 

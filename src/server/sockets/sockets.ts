@@ -143,16 +143,18 @@ function createHandlers({ services, operations }: Options): Handlers {
       }
     },
     onOperation: ({ extra }, ...[, , args, result]) => {
-      if (!('errors' in result)) return;
+      if (!('errors' in result) || !result.errors) return;
+      const { errors } = result;
       const operation = getOperationAST(args.document, args.operationName);
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) return;
       const errorOf = (...codes: string[]) =>
-        result.errors?.find(({ extensions }) => codes.includes(String(extensions.code)));
+        errors.find(({ extensions }) => codes.includes(String(extensions.code)));
       // A standard client subscribes again after a close, but never after an error.
       const retried = errorOf('RATE_LIMITED', 'UNAVAILABLE');
       if (retried) extra.closeForRetry(retried.message);
       const refused = errorOf('UNAUTHENTICATED');
       if (refused) extra.closeForbidden(refused.message);
+      return failedStream(errors);
     },
     onNext: ({ extra }, id, ...[, , result]) => {
       const cursor = cursorOf(result as ExecutionResult);
@@ -171,9 +173,37 @@ function createHandlers({ services, operations }: Options): Handlers {
       };
     },
     onError: (_context, _id, _params, errors) =>
-      errors.map((error) => withoutHttp(error as GraphQLError).toJSON()),
+      errors.flatMap(causesOf).map((error) => withoutHttp(error).toJSON()),
     onComplete: ({ extra }, id) => extra.removeSubscription(id),
   };
+}
+
+/** The errors of a subscription that has no stream. */
+class SubscribeError extends Error {
+  readonly errors: readonly GraphQLError[];
+
+  constructor(errors: readonly GraphQLError[]) {
+    super('The subscription failed');
+    this.errors = errors;
+  }
+}
+
+/**
+ * A stream in place of a result with these errors. The protocol server sends such a result as `next` and `complete`,
+ * but what a stream throws as `error`, which is how clients learn that nothing was subscribed to.
+ */
+function failedStream(errors: readonly GraphQLError[]): AsyncIterableIterator<ExecutionResult> {
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next: () => Promise.reject(new SubscribeError(errors)),
+  };
+}
+
+/** The protocol server wraps what a stream throws. */
+function causesOf(error: Pick<GraphQLError, 'cause'>): readonly GraphQLError[] {
+  return error.cause instanceof SubscribeError ? error.cause.errors : [error as GraphQLError];
 }
 
 /** The arguments of the execution, or the errors of the document. */
