@@ -120,6 +120,8 @@ async function changeAgent(app: App, viewer: Viewer, change: AgentChange): Promi
         ...toColumns(content),
         ...secretColumn(app, agent.id, content),
         revision: { increment: 1 },
+        // The change is not a retry: if it is delayed too, subscribers learn of that.
+        syncAttempts: 0,
       },
     });
     await writeReferences(tx, viewer.organizationId, agent.id, content);

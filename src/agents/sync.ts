@@ -11,11 +11,16 @@ import type {
 import { publicId } from '../ids.ts';
 import type { JobContext } from '../infra/jobs/jobs.ts';
 import { corpusIdFor } from '../knowledge-bases/service.ts';
-import { announceEvents, appendEvents } from '../live/log.ts';
+import { announceEvents, appendEvents, type NewEvent } from '../live/log.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
 import { enqueueSync, enqueueSyncs, runSync, trySync } from '../sync/service.ts';
-import { defineSyncJob, type SyncContext, type SyncKind } from '../sync/sync-kind.ts';
+import {
+  defineSyncJob,
+  type SyncContext,
+  type SyncKind,
+  type SyncResult,
+} from '../sync/sync-kind.ts';
 import { selectedToolFor } from '../tools/service.ts';
 import type { CreateAgentRequest } from '../ultravox/wire.ts';
 import { ultravoxVoiceId } from '../voices/service.ts';
@@ -62,27 +67,36 @@ export const agentSync: SyncKind<AgentRow> = {
   },
 
   async onResult(_app, tx, row, result) {
-    if (result.outcome !== 'SYNCED' && result.outcome !== 'REFUSED') return;
+    const event = eventOf(row, result);
+    if (!event) return;
     // AGENT_DELETED is always the last event of an agent.
     const now = await tx.agent.findUnique({ where: { id: row.id }, select: { deletedAt: true } });
     if (!now || now.deletedAt) return;
-    await appendEvents(tx, row.organizationId, [
-      result.outcome === 'SYNCED'
-        ? { type: 'AGENT_SYNCED', agentId: row.id, data: { revision: row.revision } }
-        : {
-            type: 'AGENT_FAILED',
-            agentId: row.id,
-            data: { revision: row.revision, error: result.message },
-          },
-    ]);
+    await appendEvents(tx, row.organizationId, [event]);
   },
 
   async afterResult(app, row, result) {
-    if (result.outcome === 'SYNCED' || result.outcome === 'REFUSED') {
-      announceEvents(app, row.organizationId);
-    }
+    if (eventOf(row, result)) announceEvents(app, row.organizationId);
   },
 };
+
+/** Null if the result changes neither the status nor the error of the agent, as when a retry fails as before. */
+function eventOf(row: AgentRow, result: SyncResult): NewEvent | null {
+  const { id: agentId, revision } = row;
+  switch (result.outcome) {
+    case 'SYNCED':
+      return { type: 'AGENT_SYNCED', agentId, data: { revision } };
+    case 'REFUSED':
+      return { type: 'AGENT_FAILED', agentId, data: { revision, error: result.message } };
+    case 'UNREACHABLE': {
+      const isRepeated = row.syncAttempts > 0 && row.syncError === result.message;
+      const data = { revision, error: result.message };
+      return isRepeated ? null : { type: 'AGENT_SYNC_DELAYED', agentId, data };
+    }
+    case 'REMOVED':
+      return null;
+  }
+}
 
 /** @throws NotReadyError or RefusedError while a resource that the agent refers to is not at Ultravox. */
 function wireAgent(app: SyncContext, row: AgentRow): CreateAgentRequest {

@@ -86,16 +86,17 @@ describe('sync of an agent', () => {
     server.simulator.setFaults([{ kind: 'status', status: 500, path: '^/api/agents' }]);
     const agent = await change(server.client, 'createAgent', basic());
     expect(agent).toMatchObject({ status: 'DRAFT', isInSync: false });
-    expect(await eventsOf(agent.id)).toEqual(['AGENT_CREATED']);
+    expect(await eventsOf(agent.id)).toEqual(['AGENT_CREATED', 'AGENT_SYNC_DELAYED']);
     server.simulator.clearFaults();
     const retried = await change(server.client, 'retryAgentSync', { id: agent.id });
     expect(retried).toMatchObject({ status: 'ACTIVE', syncError: null, isInSync: true });
     expect(await remoteAgentsOf(server, agent.id)).toHaveLength(1);
-    expect(await eventsOf(agent.id)).toEqual(['AGENT_CREATED', 'AGENT_SYNCED']);
+    const events = ['AGENT_CREATED', 'AGENT_SYNC_DELAYED', 'AGENT_SYNCED'];
+    expect(await eventsOf(agent.id)).toEqual(events);
 
     const calm = await change(server.client, 'retryAgentSync', { id: agent.id });
     expect(calm.isInSync).toBe(true);
-    expect(await eventsOf(agent.id)).toEqual(['AGENT_CREATED', 'AGENT_SYNCED']);
+    expect(await eventsOf(agent.id)).toEqual(events);
   });
 
   it('retries by itself until Ultravox is reachable', async () => {

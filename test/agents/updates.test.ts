@@ -21,7 +21,7 @@ interface Update {
   agentId: string;
   cursor: string;
   occurredAt: string;
-  agent: { name: string; status: string; voice: { id: string } } | null;
+  agent: { name: string; status: string; syncError: string | null; voice: { id: string } } | null;
 }
 
 function watch(variables: Record<string, unknown> = {}, key = server.key) {
@@ -37,7 +37,7 @@ function watch(variables: Record<string, unknown> = {}, key = server.key) {
     {
       query: `subscription ($agentId: ID, $after: Cursor) {
         agentUpdated(agentId: $agentId, after: $after) {
-          type agentId cursor occurredAt agent { name status voice { id } }
+          type agentId cursor occurredAt agent { name status syncError voice { id } }
         }
       }`,
       variables,
@@ -76,6 +76,7 @@ describe('agentUpdated', () => {
     expect(one.seen.at(3)?.agent).toEqual({
       name: 'Renamed',
       status: 'ACTIVE',
+      syncError: null,
       voice: { id: voiceId },
     });
     expect(one.seen.at(-1)).toMatchObject({ agentId: agent.id, agent: null });
@@ -90,6 +91,27 @@ describe('agentUpdated', () => {
     expect(later.types()).toEqual(['UPDATED', 'SYNCED', 'DELETED']);
     expect([...one.errors, ...all.errors, ...later.errors]).toEqual([]);
     await Promise.all([one.end(), all.end(), later.end()]);
+  });
+
+  it('reports that a change cannot be sent to Ultravox, but not each retry', async () => {
+    const all = watch({ after: '0' });
+    server.simulator.setFaults([{ kind: 'status', status: 500, path: '^/api/agents' }]);
+    const { id } = await change(server.client, 'createAgent', { ...basic(), name: 'Delayed' });
+    const own = () => all.seen.filter(({ agentId }) => agentId === id);
+    await until('the delay', () => own().length === 2);
+    expect(own().at(-1)).toMatchObject({
+      type: 'SYNC_DELAYED',
+      agent: { status: 'DRAFT', syncError: expect.any(String) },
+    });
+    await change(server.client, 'retryAgentSync', { id });
+    await change(server.client, 'updateAgent', { id, name: 'Still delayed' });
+    server.simulator.clearFaults();
+    await change(server.client, 'retryAgentSync', { id });
+    await until('the sync', () => own().at(-1)?.type === 'SYNCED');
+    const types = own().map(({ type }) => type);
+    expect(types).toEqual(['CREATED', 'SYNC_DELAYED', 'UPDATED', 'SYNC_DELAYED', 'SYNCED']);
+    expect(own().at(-1)?.agent).toMatchObject({ status: 'ACTIVE', syncError: null });
+    await all.end();
   });
 
   it('delivers only the agents of the own organization', async () => {

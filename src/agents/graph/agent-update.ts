@@ -14,6 +14,7 @@ const AGENT_EVENTS = [
   EventType.AGENT_UPDATED,
   EventType.AGENT_SYNCED,
   EventType.AGENT_FAILED,
+  EventType.AGENT_SYNC_DELAYED,
   EventType.AGENT_DELETED,
 ];
 
@@ -23,7 +24,7 @@ const AgentUpdateTypeEnum = builder.enumType('AgentUpdateType', {
     CREATED: { value: EventType.AGENT_CREATED, description: 'The agent was created.' },
     UPDATED: {
       value: EventType.AGENT_UPDATED,
-      description: 'The agent was changed. SYNCED follows once the change is at Ultravox.',
+      description: 'The agent was changed. SYNCED, FAILED or SYNC_DELAYED follows.',
     },
     SYNCED: {
       value: EventType.AGENT_SYNCED,
@@ -32,6 +33,11 @@ const AgentUpdateTypeEnum = builder.enumType('AgentUpdateType', {
     FAILED: {
       value: EventType.AGENT_FAILED,
       description: 'Ultravox refused the agent; `agent.syncError` gives the reason.',
+    },
+    SYNC_DELAYED: {
+      value: EventType.AGENT_SYNC_DELAYED,
+      description:
+        'The agent could not be sent to Ultravox and is sent again automatically; `agent.syncError` gives the reason. Not repeated while retries fail for the same reason.',
     },
     DELETED: {
       value: EventType.AGENT_DELETED,
