@@ -150,6 +150,21 @@ describe('analysis', () => {
     );
   });
 
+  it('gives data in the formats of the schema', async () => {
+    const formats = ['date', 'time', 'date-time', 'duration', 'email', 'hostname', 'ipv4', 'ipv6'];
+    formats.push('uri', 'uri-reference', 'uuid', 'unknown');
+    const properties = formats.map((format) => [format, { type: 'string', format }]);
+    const formal = await newCaller(server, {
+      extractionSchema: {
+        type: 'object',
+        properties: Object.fromEntries(properties),
+        required: formats,
+      },
+    });
+    const { extractedData } = await analyzed((await dial(formal)).id, 'DONE');
+    expect(Object.keys(extractedData).sort()).toEqual(formats.sort());
+  });
+
   it('is SKIPPED without an answer, and without criteria, and the model is not asked', async () => {
     const before = modelRequests();
     const busy = await analyzed((await dial(caller, steered('0001'))).id, 'SKIPPED');
@@ -352,6 +367,17 @@ describe('readVerdict', () => {
       findings: { answeredBy: null, answeredByQuote: null, doNotCallQuote: null },
       problem: null,
     });
+  });
+
+  it('refuses data in another format', async () => {
+    const extractionSchema = {
+      type: 'object',
+      properties: { day: { type: 'string', format: 'date' } },
+    };
+    const answer = JSON.stringify({ extractedData: { day: 'tomorrow' } });
+    const verdict = await readVerdict({ successCriteria: null, extractionSchema }, answer);
+    expect(verdict.extractedData).toBeNull();
+    expect(verdict.problem).toContain('must match format "date"');
   });
 
   it('leaves out findings of another form', async () => {

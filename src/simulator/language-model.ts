@@ -97,7 +97,22 @@ function transcriptIn(content: string): Turn[] {
   }
 }
 
-/** A value that fits the types of the schema. From an enum it takes the first value, or the last for a failed call. */
+/** Examples of the formats that the server checks. */
+const EXAMPLES = new Map([
+  ['date', '2026-11-20'],
+  ['time', '14:30:00Z'],
+  ['date-time', '2026-11-20T14:30:00Z'],
+  ['duration', 'PT30M'],
+  ['email', 'ada@example.com'],
+  ['hostname', 'example.com'],
+  ['ipv4', '192.0.2.1'],
+  ['ipv6', '2001:db8::1'],
+  ['uri', 'https://example.com/'],
+  ['uri-reference', '/example'],
+  ['uuid', '0199a000-0000-7000-8000-000000000001'],
+]);
+
+/** A value that fits the types and formats of the schema. From an enum it takes the first value, or the last for a failed call. */
 function exampleOf(schema: Json, success: boolean, name = 'value'): Json {
   if (!isObject(schema)) return {};
   const choice = listAt(schema, 'enum').at(success ? 0 : -1);
@@ -106,7 +121,7 @@ function exampleOf(schema: Json, success: boolean, name = 'value'): Json {
   const [type] = Array.isArray(schema.type) ? schema.type : [schema.type];
   switch (type) {
     case 'string':
-      return `example ${name}`;
+      return EXAMPLES.get(stringAt(schema, 'format') ?? '') ?? `example ${name}`;
     case 'integer':
     case 'number':
       return typeof schema.minimum === 'number' ? schema.minimum : 1;

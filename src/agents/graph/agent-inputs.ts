@@ -189,7 +189,7 @@ export function optionalInputFields(t: InputBuilder) {
     }),
     extractionSchema: t.field({
       type: 'JSONObject',
-      description: `JSON Schema of data to extract from calls. Its \`type\` must be "object"; at most ${formatNumber(LIMITS.extractionSchemaBytes)} bytes as JSON, ${formatNumber(LIMITS.extractionSchemaObjects)} objects and lists, 200 references and 64 levels. Draft 2020-12 unless \`$schema\` names draft-07. A language model extracts the data from each transcript, see \`Call.extractedData\`.`,
+      description: `JSON Schema of data to extract from calls. Its \`type\` must be "object"; at most ${formatNumber(LIMITS.extractionSchemaBytes)} bytes as JSON, ${formatNumber(LIMITS.extractionSchemaObjects)} objects and lists, 200 references and 64 levels. Draft 2020-12 unless \`$schema\` names draft-07. The formats date, time, date-time, duration, email, hostname, ipv4, ipv6, uri, uri-reference and uuid are checked; others only inform the language model. A language model extracts the data from each transcript, see \`Call.extractedData\`.`,
     }),
     crmWebhookUrl: t.field({
       type: 'Url',

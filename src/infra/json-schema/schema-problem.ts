@@ -3,7 +3,7 @@
  * memory than a request may.
  */
 import type { Ajv } from 'ajv';
-import { dialectOf, type NewAjv } from './dialect.ts';
+import { dialectOf, isSupportedDialect, type NewAjv } from './dialect.ts';
 
 const MAX_DEPTH = 64;
 const MAX_REFS = 200;
@@ -20,8 +20,11 @@ export function schemaProblem(
 ): string | null {
   const content = readContent(schema, maxObjects);
   if (typeof content === 'string') return content;
+  if (!isSupportedDialect(schema.$schema)) {
+    return 'its "$schema" is not supported, use draft 2020-12 or draft-07';
+  }
   const dialect = dialectOf(schema);
-  const checker = checkers.get(dialect.newAjv) ?? dialect.newAjv();
+  const checker = checkers.get(dialect.newAjv) ?? dialect.newAjv({ validateFormats: false });
   checkers.set(dialect.newAjv, checker);
   if (!checker.validateSchema(dialect.content)) {
     return checker.errorsText(checker.errors?.slice(0, 10), { dataVar: 'schema' });
