@@ -268,7 +268,7 @@ export class Checks {
     return url.href;
   }
 
-  /** A flat object of strings, such as template variables and metadata. */
+  /** A flat object of texts, such as template variables and metadata. Numbers and booleans become text. */
   textMap(
     value: Record<string, unknown> | null | undefined,
     path: ProblemPath,
@@ -293,12 +293,11 @@ export class Checks {
       return this.add('INVALID_INPUT', allowed, path);
     }
     const result: [string, string][] = [];
-    for (const [key, item] of entries) {
+    for (const [key, value] of entries) {
+      const item = asText(value);
       if (typeof item !== 'string') {
-        this.add('INVALID_INPUT', `${memberName([...path, key])} must be a string.`, [
-          ...path,
-          key,
-        ]);
+        const message = `${memberName([...path, key])} must be a string, a number or a boolean.`;
+        this.add('INVALID_INPUT', message, [...path, key]);
         continue;
       }
       this.text(key, [...path, key], { min: 1, max: maxKey });
@@ -308,6 +307,11 @@ export class Checks {
     // Assignment would lose the key `__proto__`.
     return this.problems.length > before ? undefined : Object.fromEntries(result);
   }
+}
+
+/** Returns numbers and booleans as text, and other values as they are. */
+export function asText(value: unknown): unknown {
+  return typeof value === 'number' || typeof value === 'boolean' ? `${value}` : value;
 }
 
 /** Whether the input of an update contains only the ID of the object. */

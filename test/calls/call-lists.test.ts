@@ -185,6 +185,7 @@ describe('calls', () => {
     expect(await matching({ metadata: { group: 'g2', order: '3' } })).toEqual(
       indexes((i) => i % 5 === 2 && i % 7 === 3),
     );
+    expect(await matching({ metadata: { order: 3 } })).toEqual(indexes((i) => i % 7 === 3));
     expect(await matching({ metadata: { group: 'g' } })).toEqual([]);
     expect(await matching({ metadata: { group: 2 } })).toEqual([]);
     expect(

@@ -271,6 +271,19 @@ describe('createCall: input', () => {
     expect(remote.firstSpeakerSettings.agent.text).toBe('Hi there');
   });
 
+  it('turns numbers and booleans in variables and metadata into text', async () => {
+    const teller = await newCaller(server, { systemPrompt: '{{age}} {{vip}} {{balance}}' });
+    const call = await dial(teller, newPerson(), {
+      variables: { age: 42, vip: true, balance: -0.5 },
+      metadata: { orderId: 17 },
+    });
+    expect(call).toMatchObject({
+      variables: { age: '42', vip: 'true', balance: '-0.5' },
+      metadata: { orderId: '17' },
+    });
+    expect((await remoteCallOf(server, call.id)).body.systemPrompt).toContain('42 true -0.5');
+  });
+
   it('fails the call with the reason when Ultravox rejects it', async () => {
     await setSimulator(server, { outOfCredit: true });
     const payload = await tryToDial(caller).finally(() =>
@@ -290,7 +303,7 @@ describe('createCall: input', () => {
       agentId: caller.numberId,
       phoneNumber: '0123',
       fromNumber: '+1',
-      variables: { first_name: 7, nested: { a: 'b' } },
+      variables: { first_name: null, nested: { a: 'b' } },
       settings: { greeting: ' ', maxDuration: '5 minutes', joinTimeout: '601s' },
       metadata: { list: ['a'] },
     });

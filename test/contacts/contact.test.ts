@@ -64,7 +64,7 @@ describe('createContact', () => {
       firstName: 'a'.repeat(101),
       email: 'nobody',
       timezone: 'Nowhere',
-      metadata: { a: 1 },
+      metadata: { a: [1] },
     };
     expect(brief(await refusals(client, 'createContact', { ...wrong, folderId: 'agt_1' }))).toEqual(
       [

@@ -8,6 +8,9 @@ import { deleteCalls } from '../deletion.ts';
 import { createCall, endCall } from '../service.ts';
 import { CallNode } from './call.ts';
 
+const VARIABLES =
+  'At most 100, with values of at most 10,000 characters. Numbers and booleans become text.';
+
 const CallSettingsInput = builder.inputType('CallSettingsInput', {
   description: 'Settings of one call. Omitted fields follow the agent.',
   fields: (t) => ({
@@ -42,8 +45,7 @@ mutation('createCall', {
     }),
     variables: t.field({
       type: 'JSONObject',
-      description:
-        'Values of the placeholders in the prompt, such as `{ "first_name": "Ada" }`. Placeholders without a value are empty.',
+      description: `Values of the placeholders in the prompt, such as \`{ "first_name": "Ada" }\`. Placeholders without a value are empty. ${VARIABLES}`,
     }),
     placeBefore: t.field({
       type: 'DateTime',
@@ -53,7 +55,8 @@ mutation('createCall', {
     settings: t.field({ type: CallSettingsInput, description: 'Settings of this call.' }),
     metadata: t.field({
       type: 'JSONObject',
-      description: 'Key-value pairs to find the call by, up to 50. Values are strings.',
+      description:
+        'Key-value pairs to find the call by: at most 50, with values of at most 2,000 characters. Numbers and booleans become text.',
     }),
   }),
   run: async (input, { app, viewer }) => {
@@ -76,7 +79,7 @@ mutation('startTestCall', {
     agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),
     variables: t.field({
       type: 'JSONObject',
-      description: 'Values of the placeholders in the prompt.',
+      description: `Values of the placeholders in the prompt. ${VARIABLES}`,
     }),
   }),
   run: (input, { app, viewer }) => startTestCall(app, viewer, input),
