@@ -25,6 +25,8 @@ export interface CampaignSlots {
   agent: DialingAgent;
   /** Caller IDs, in the order of the pool. */
   numbers: readonly CallerId[];
+  /** Whether these are numbers of its own, which may all be released, and not those of its agent. */
+  hasOwnNumbers: boolean;
   /** Calendar day in the campaign's time zone, such as `2026-11-20`. */
   day: string;
   /** Number of attempts on that day. */
@@ -192,6 +194,7 @@ async function slotsOf(
         ? numberIds.flatMap((id) => numberOf.get(id) ?? [])
         : numbers.filter(({ outboundAgentId }) => outboundAgentId === agent.id),
     ),
+    hasOwnNumbers: numberIds.length > 0,
     day,
     attemptsToday,
   }));

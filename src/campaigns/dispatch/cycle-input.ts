@@ -52,6 +52,7 @@ export function eligibleCampaign(
             agent: slots.agent,
             now,
             numbers: slots.numbers.length,
+            hasOwnNumbers: slots.hasOwnNumbers,
             attemptsToday: slots.attemptsToday,
           })
         : null,

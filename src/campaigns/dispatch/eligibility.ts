@@ -29,6 +29,7 @@ export function campaignEligibility({
   agent,
   now,
   numbers,
+  hasOwnNumbers,
   attemptsToday,
 }: {
   campaign: Campaign;
@@ -38,6 +39,8 @@ export function campaignEligibility({
   now: Date;
   /** Number of caller IDs. */
   numbers: number;
+  /** Whether it calls from numbers of its own, even if those were released, and not from those of its agent. */
+  hasOwnNumbers: boolean;
   /** Number of attempts that already count toward the daily cap. */
   attemptsToday: number;
 }): CampaignEligibility {
@@ -47,8 +50,9 @@ export function campaignEligibility({
   if (numbers === 0) {
     return {
       open: false,
-      pause:
-        'The campaign has no phone number to call from. Assign an outbound number to its agent or set `phoneNumberIds` with `updateCampaign`, then resume it.',
+      pause: hasOwnNumbers
+        ? 'The campaign has no phone number to call from, since all of its own were released. Set `phoneNumberIds` with `updateCampaign` to other numbers, or to null to use the outbound numbers of its agent, then resume it.'
+        : 'The campaign has no phone number to call from. Assign an outbound number to its agent or set `phoneNumberIds` with `updateCampaign`, then resume it.',
     };
   }
   const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());

@@ -118,7 +118,7 @@ export const CampaignNode = builder.prismaNode('Campaign', {
     agent: t.relation('agent', { description: 'Agent of all calls of the campaign.' }),
     phoneNumbers: t.field({
       type: [PhoneNumberNode],
-      description: `Phone numbers to call from, in order, at most ${MAX_NUMBERS}. Released numbers are not included. A campaign without phone numbers of its own calls from the outbound numbers of its agent.`,
+      description: `Phone numbers to call from, in order, at most ${MAX_NUMBERS}. Released numbers are not included. A campaign that was not given phone numbers calls from the outbound numbers of its agent; one whose numbers were all released has none to call from until \`phoneNumberIds\` is set again.`,
       complexity: listCost(MAX_NUMBERS),
       select: (_args, _context, nested) => ({
         phoneNumbers: {

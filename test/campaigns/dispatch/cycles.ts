@@ -69,9 +69,15 @@ export const NUMBERS = ['n1', 'n2', 'n3'].map(
 
 export function slotsOf(
   columns: Partial<Campaign> = {},
-  { agent = AGENT, numbers = NUMBERS, attemptsToday = 0 }: Partial<CampaignSlots> = {},
+  {
+    agent = AGENT,
+    numbers = NUMBERS,
+    hasOwnNumbers = false,
+    attemptsToday = 0,
+  }: Partial<CampaignSlots> = {},
 ): CampaignSlots {
-  return { campaign: campaignOf(columns), agent, numbers, day: '2037-06-02', attemptsToday };
+  const campaign = campaignOf(columns);
+  return { campaign, agent, numbers, hasOwnNumbers, day: '2037-06-02', attemptsToday };
 }
 
 export function cycleOf(

@@ -70,7 +70,13 @@ describe('eligibleCampaign', () => {
       'pauses a campaign without a number',
       {},
       { numbers: [] },
-      { open: false, pause: expect.stringContaining('no phone number') },
+      { open: false, pause: expect.stringContaining('Assign an outbound number') },
+    ],
+    [
+      'pauses a campaign whose own numbers were all released',
+      {},
+      { numbers: [], hasOwnNumbers: true },
+      { open: false, pause: expect.stringContaining('null to use the outbound numbers') },
     ],
     [
       'lets active calls end when nobody waits and no number is left',

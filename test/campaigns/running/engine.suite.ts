@@ -226,7 +226,7 @@ export function engineSuite(): void {
       await runMutation(own.client, 'releasePhoneNumber', { id: number!.id }, 'phoneNumber { id }');
       await makeDue(server, own, id);
       const paused = await look(own, id, ({ status }) => status === 'PAUSED');
-      expect(paused.statusReason).toContain('no phone number');
+      expect(paused.statusReason).toContain('to null to use the outbound numbers of its agent');
       expect(paused.contacts.nodes[0]).toMatchObject({ status: 'SCHEDULED', attempts: 1 });
 
       const input = { id };
