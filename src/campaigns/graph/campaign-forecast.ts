@@ -156,12 +156,14 @@ const CampaignForecastType = builder.objectRef<CampaignForecast>('CampaignForeca
     lastCallAt: t.expose('lastCallAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'Start of the last call. Null if there are no calls.',
+      description:
+        'Start of the last call, of those within five years. Null if there are no calls.',
     }),
     endsAt: t.expose('endsAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'Estimated end of the last call. Null if there are no calls.',
+      description:
+        'Estimated end of the last call, including the calls after more than five years that `callCount` and `lastCallAt` leave out: those are estimated at the same pace. Null if there are no calls.',
     }),
     problems: t.field({
       type: [ForecastProblemType],
