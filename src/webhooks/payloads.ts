@@ -165,6 +165,7 @@ function campaignBody(row: Prisma.CampaignGetPayload<object>): JsonObject {
     timezone: row.timezone,
     counts: {
       total: row.totalCount,
+      called: row.completedCount + row.failedCount,
       pending: row.pendingCount,
       calling: row.callingCount,
       completed: row.completedCount,
@@ -194,7 +195,8 @@ function voiceBody(row: Prisma.VoiceGetPayload<object>): JsonObject {
   return {
     id: publicId('Voice', row.id),
     name: row.name,
-    provider: row.provider,
+    // As `VoiceProvider` names it.
+    provider: row.provider?.toUpperCase() ?? null,
     language: row.language,
     status: row.status,
     createdAt: row.createdAt.toISOString(),

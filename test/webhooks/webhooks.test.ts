@@ -155,7 +155,7 @@ describe('a webhook endpoint', () => {
     expect(new Set(got.map(({ json }) => json.event))).toEqual(new Set(types));
     expect(
       got.find(({ json }) => json.event === 'batch.completed')?.json.data.campaign,
-    ).toMatchObject({ id, counts: { total: 2, failed: 2 } });
+    ).toMatchObject({ id, counts: { total: 2, called: 2, failed: 2 } });
     await removeEndpoint(endpoint);
   });
 
@@ -178,6 +178,8 @@ describe('a webhook endpoint', () => {
       agentId: caller.agentId,
       agent: { name: 'Bea' },
     });
+    const trained = got.find(({ json }) => json.event === 'voice.training.completed');
+    expect(trained?.json.data.voice).toMatchObject({ name: 'Mine', provider: 'ELEVEN_LABS' });
     await removeEndpoint(endpoint);
   });
 
