@@ -117,6 +117,14 @@ describe('a mutation repeated with its idempotency key', () => {
       expect(answer.status).toBe(422);
     }
     expect(await agentsNamed('Second use')).toBe(0);
+
+    const scopes = ['READ', 'WRITE', 'ADMIN'];
+    const created = await server.client.send(CREATE_KEY, {
+      input: { name: 'Other scopes', scopes: scopes.slice(0, 2) },
+    });
+    const limited = createClient(server.url, created.data.createApiKey.key);
+    const reused = await withKey(key, CREATE_AGENT, agentInput('First use'), limited);
+    expect(reused.errors?.[0]?.message).toContain('by a caller with other scopes');
   });
 
   it('waits for a running one and returns the same result', async () => {

@@ -31,7 +31,7 @@ export interface IdempotentOperation {
 /**
  * Runs `execute` once for a key. Later calls return the stored result.
  *
- * @throws RequestError IDEMPOTENCY_KEY_REUSED if the key was used for another operation.
+ * @throws RequestError IDEMPOTENCY_KEY_REUSED if the key was used for another operation, or by a caller with other rights.
  */
 export async function runIdempotent(
   app: App,
@@ -46,7 +46,7 @@ export async function runIdempotent(
     if (claim.fingerprint !== fingerprint) {
       throw new RequestError(
         'IDEMPOTENCY_KEY_REUSED',
-        'This idempotency key was already used for another operation or other variables. Use a new key for each request.',
+        'This idempotency key was already used for another operation, with other variables, or by a caller with other scopes. Use a new key for each request.',
       );
     }
     if (claim.response !== null) {
