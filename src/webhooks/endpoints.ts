@@ -105,7 +105,9 @@ export async function updateWebhookEndpoint(
     if (found.agentId && (url !== undefined || input.eventTypes !== undefined)) {
       throw userError(
         'INVALID_STATE',
-        'This is the CRM webhook of an agent. Change its address with `updateAgent`.',
+        url === undefined
+          ? 'This is the CRM webhook of an agent, which receives only the results of its calls.'
+          : 'This is the CRM webhook of an agent. Change its address with `updateAgent`.',
         [url === undefined ? 'eventTypes' : 'url'],
       );
     }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { until } from '../support/wait.ts';
 import {
   attempted,
   caller,
@@ -107,6 +108,21 @@ describe('the address of a receiver', () => {
     };
     expect(await found(server.client)).toEqual([{ id }]);
     expect(await found(createClient(server.url, accessToken))).toEqual([]);
+    const crm = await until('the CRM webhook', async () => {
+      const { data } = await server.client.send(
+        'query ($id: ID!) { agent(id: $id) { crmWebhookEndpoint { id } } }',
+        { id: agent.id },
+      );
+      return data.agent.crmWebhookEndpoint;
+    });
+    const refused = await server.client.send(
+      `mutation ($id: ID!) { updateWebhookEndpoint(input: { id: $id, eventTypes: [CALL_FAILED] }) {
+        userErrors { path message } } }`,
+      { id: crm.id },
+    );
+    expect(refused.data.updateWebhookEndpoint.userErrors).toMatchObject([
+      { path: ['eventTypes'], message: expect.stringContaining('only the results of its calls') },
+    ]);
     await runMutation(server.client, 'deleteAgent', { id: agent.id }, 'agent { id }');
     await removeEndpoint({ id });
   });
