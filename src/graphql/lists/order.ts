@@ -6,11 +6,12 @@ export const OrderDirectionEnum = builder.enumType('OrderDirection', {
   values: {
     ASC: {
       value: 'asc',
-      description: 'Ascending: smallest, earliest or alphabetically first values first.',
+      description:
+        'Ascending: smallest or earliest values first. Text is in the order of the collation of the database; that of the embedded database puts capitals before small letters, and both before letters with accents.',
     },
     DESC: {
       value: 'desc',
-      description: 'Descending: largest, latest or alphabetically last values first.',
+      description: 'Descending: largest or latest values first. Text is in the reverse order.',
     },
   } as const,
 });
