@@ -181,16 +181,12 @@ export async function startProblems(
   agent: Agent,
   pool: readonly string[],
 ): Promise<Problem[]> {
-  const problems: Problem[] = [];
   if (agent.deletedAt) {
-    problems.push({
-      code: 'NOT_FOUND',
-      message: 'The agent of the campaign was deleted. Create another campaign with another agent.',
-      path: ['agentId'],
-    });
-  } else {
-    problems.push(...readinessProblems(agent));
+    const message =
+      'The agent of the campaign was deleted. Create another campaign with another agent.';
+    return [{ code: 'NOT_FOUND', message, path: ['agentId'] }];
   }
+  const problems = readinessProblems(agent);
   const numbers = await callerIds(db, {
     agentIds: pool.length === 0 ? [agent.id] : [],
     ids: pool,

@@ -217,6 +217,19 @@ describe('scheduleCampaign', () => {
       'EMPTY_CONTACT_SOURCE id',
     ]);
   });
+
+  it('reports only that the agent was deleted, since no phone number would help', async () => {
+    const agent = {
+      name: 'Gone',
+      voiceId: caller.voiceId,
+      systemPrompt: 'Be brief.',
+    };
+    const { id: agentId } = (await runMutation(client, 'createAgent', agent, 'agent { id }')).agent;
+    const { campaign } = await draft({ agentId, contacts: people(1) });
+    await runMutation(client, 'deleteAgent', { id: agentId }, 'agent { id }');
+    const payload = await run(client, 'scheduleCampaign', { id: campaign.id });
+    expect(problemsOf(payload)).toEqual(['NOT_FOUND id']);
+  });
 });
 
 describe('deleteCampaigns', () => {
