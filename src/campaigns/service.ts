@@ -201,6 +201,7 @@ export async function updateCampaign(
     if (changesNothing(input)) return { campaign, warnings: [] };
 
     const scheduledAt = input.scheduledAt === undefined ? campaign.scheduledAt : input.scheduledAt;
+    const startsNow = campaign.status === 'SCHEDULED' && scheduledAt === null;
     const row = await tx.campaign.update({
       where: { id: campaign.id },
       data: {
@@ -210,6 +211,7 @@ export async function updateCampaign(
         ...(pool ? { rotationIndex: 0 } : {}),
         ...(campaign.status === 'ACTIVE' ? { nextDispatchAt: now, holdReason: null } : {}),
         ...(campaign.status === 'SCHEDULED' ? { nextDispatchAt: scheduledAt ?? now } : {}),
+        ...(startsNow ? { status: 'ACTIVE', startedAt: now } : {}),
       },
     });
     if (pool) await writeNumberPool(tx, campaign, pool);
@@ -221,7 +223,9 @@ export async function updateCampaign(
         : { plan: null, warnings: [] };
     if (plan) await storeReplan(tx, row, plan);
     await enqueueRun(app, tx);
-    await appendEvents(tx, viewer.organizationId, [campaignEvent('CAMPAIGN_UPDATED', row, now)]);
+    const events = [campaignEvent('CAMPAIGN_UPDATED', row, now)];
+    if (startsNow) events.push(campaignEvent('CAMPAIGN_STARTED', row, now));
+    await appendEvents(tx, viewer.organizationId, events);
     return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id: row.id } }), warnings };
   }, LONG_TRANSACTION);
   announceCampaigns(app, [changed.campaign.id], [viewer.organizationId]);

@@ -93,7 +93,7 @@ const START = {
   create:
     'Start of the campaign, not in the past. No call is placed before it. Default: as soon as the calling window is open.',
   update:
-    'Start of the campaign, not in the past. No call is placed before it. Cannot be changed once the campaign has started. Null: as soon as the calling window is open.',
+    'Start of the campaign, not in the past. No call is placed before it. Cannot be changed once the campaign has started. Null: as soon as the calling window is open; a SCHEDULED campaign becomes ACTIVE.',
 };
 
 /** Settings that `updateCampaign` can change. There, null resets a field to the same default. */

@@ -81,6 +81,18 @@ describe('updateCampaign', () => {
     );
   });
 
+  it('starts a SCHEDULED campaign now when its start is set to null', async () => {
+    const id = await inStatus('SCHEDULED');
+    const { campaign } = await done(client, 'updateCampaign', { id, scheduledAt: null });
+    await done(client, 'cancelCampaign', { id });
+    expect(campaign).toMatchObject({ status: 'ACTIVE', scheduledAt: null });
+    const events = await server.app.db.event.findMany({
+      where: { campaignId: uuidOf(id), type: { in: ['CAMPAIGN_UPDATED', 'CAMPAIGN_STARTED'] } },
+      orderBy: { cursor: 'asc' },
+    });
+    expect(events.map(({ type }) => type)).toEqual(['CAMPAIGN_UPDATED', 'CAMPAIGN_STARTED']);
+  });
+
   it('announces no change when no field is given', async () => {
     const id = await inStatus('SCHEDULED');
     const read = () => server.app.db.campaign.findUniqueOrThrow({ where: { id: id.slice(4) } });
