@@ -119,6 +119,9 @@ export async function createApp(options: AppOptions): Promise<App> {
       ...options.ultravox,
       timeoutMs: config.ULTRAVOX_TIMEOUT_SECONDS * 1000,
       pause,
+      onSkippedItem: failures.recorder('readUltravoxList', {
+        message: 'An item of a list of Ultravox is invalid and was skipped',
+      }),
     }),
     languageModel: options.languageModel && createLanguageModel(options.languageModel),
     cipher: createCipher(options.encryptionKey),

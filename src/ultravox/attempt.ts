@@ -38,6 +38,8 @@ export interface UltravoxClientSettings {
   signal?: AbortSignal;
   /** For logs and measurements. Must not throw. */
   onRequest?: (report: RequestReport) => void;
+  /** Called for each invalid item that is left out of a list. Must not throw. */
+  onSkippedItem?: (error: UltravoxError) => void;
   /** Shared pause of the account. Default: none; each request is refused by Ultravox itself. */
   pause?: AccountPause;
   /** First pause between attempts, doubled for the second. Default: 100 ms. */

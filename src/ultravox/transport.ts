@@ -12,7 +12,7 @@ import {
   sendAttempt,
   type UltravoxClientSettings,
 } from './attempt.ts';
-import { secretsIn, type UltravoxErrorKind } from './error.ts';
+import { secretsIn, type UltravoxError, type UltravoxErrorKind } from './error.ts';
 import { withRetries } from './retry.ts';
 import { type Page, pageSchema } from './wire.ts';
 
@@ -72,6 +72,8 @@ export interface Upload extends RequestOptions {
 type ListRequest = Omit<Request, 'method'> & {
   /** `next` of an earlier page, to start with the page after it. */
   from?: string | null | undefined;
+  /** Whether to leave out invalid items instead of failing. Default: false. */
+  skipInvalid?: boolean;
 };
 
 interface Settings {
@@ -83,6 +85,7 @@ interface Settings {
   /** Aborts every request. */
   signal: AbortSignal | undefined;
   attempts: AttemptSettings;
+  onSkippedItem: ((error: UltravoxError) => void) | undefined;
 }
 
 export type Transport = ReturnType<typeof createTransport>;
@@ -96,6 +99,7 @@ export function createTransport(options: UltravoxClientSettings) {
     backoffMs,
     signal: options.signal,
     attempts: { timeoutMs, send: options.fetch ?? globalThis.fetch, onRequest, pause },
+    onSkippedItem: options.onSkippedItem,
   };
   return {
     requestJson: <Result>(request: Request, schema: z.ZodType<Result>): Promise<Result> =>
@@ -185,13 +189,17 @@ function readJson<Result>(
     }
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
-    // Only member names and expected types, because values may be secret.
-    const problems = parsed.error.issues
-      .slice(0, 5)
-      .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
-    const detail = `The answer has an unexpected shape (${problems.join('; ')}).`;
+    const detail = `The answer has an unexpected shape (${problemsOf(parsed.error)}).`;
     throw protocolError(attempt, status, detail, text);
   });
+}
+
+/** Only member names and expected types, because values may be secret. */
+function problemsOf({ issues }: z.ZodError): string {
+  return issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`)
+    .join('; ');
 }
 
 /**
@@ -200,10 +208,9 @@ function readJson<Result>(
  */
 async function* readPages<Item>(
   settings: Settings,
-  { from, ...request }: ListRequest,
+  { from, skipInvalid = false, ...request }: ListRequest,
   item: z.ZodType<Item>,
 ): AsyncGenerator<Page<Item>, void, undefined> {
-  const schema = pageSchema(item);
   const { origin } = new URL(settings.base);
   const seen = new Set<string>();
   const first = from ? new URL(from) : undefined;
@@ -211,8 +218,17 @@ async function* readPages<Item>(
   while (true) {
     const current = attempt;
     seen.add(current.url.href);
-    const page = await readJson(settings, current, schema);
-    yield page;
+    const page = await readJson(settings, current, pageSchema);
+    const results = page.results.flatMap((result) => {
+      const parsed = item.safeParse(result);
+      if (parsed.success) return [parsed.data];
+      const detail = `An item of the list has an unexpected shape (${problemsOf(parsed.error)}).`;
+      const error = protocolError(current, 200, detail);
+      if (!skipInvalid) throw error;
+      settings.onSkippedItem?.(error);
+      return [];
+    });
+    yield { ...page, results };
     if (page.next === null) return;
     const next = URL.canParse(page.next) ? new URL(page.next) : null;
     if (next?.origin !== origin) {

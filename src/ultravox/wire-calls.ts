@@ -22,14 +22,17 @@ import type {
   VadSettings,
 } from './payloads.ts';
 import {
+  duration,
   extensible,
   id,
   messageOf,
   messagesOf,
   metadata,
+  number,
   openEnum,
   orElse,
   orNull,
+  strictOrNull,
   timestamp,
 } from './wire-schemas.ts';
 
@@ -68,7 +71,7 @@ export type StartAgentCallRequest = MessageOf<{
 }>;
 
 export const sipDetailsSchema = extensible({
-  billedDuration: orNull(z.string()),
+  billedDuration: orNull(duration),
   terminationReason: orNull(openEnum<SipTerminationReason>()),
 });
 export type SipDetails = z.output<typeof sipDetailsSchema>;
@@ -81,19 +84,19 @@ export const callSchema = extensible({
   callId: id,
   clientVersion: orNull(z.string()),
   created: timestamp,
-  joined: orNull(timestamp),
-  ended: orNull(timestamp),
+  joined: strictOrNull(timestamp),
+  ended: strictOrNull(timestamp),
   endReason: orNull(openEnum<EndReason>()),
-  billedDuration: orNull(z.string()),
-  billedSideInputTokens: orNull(z.number()),
-  billedSideOutputTokens: orNull(z.number()),
+  billedDuration: orNull(duration),
+  billedSideInputTokens: orNull(number),
+  billedSideOutputTokens: orNull(number),
   billingStatus: orElse(openEnum<BillingStatus>(), 'BILLING_STATUS_UNSPECIFIED'),
   firstSpeaker: orNull(openEnum<OpenEnum<'FIRST_SPEAKER_AGENT' | 'FIRST_SPEAKER_USER'>>()),
   firstSpeakerSettings: orNull(messageOf<FirstSpeakerSettings>()),
   inactivityMessages: messagesOf<TimedMessage>(),
   initialOutputMedium: orNull(openEnum<MessageMedium>()),
-  joinTimeout: orNull(z.string()),
-  maxDuration: orNull(z.string()),
+  joinTimeout: orNull(duration),
+  maxDuration: orNull(duration),
   /** A secret: anyone who has it can join. Null for outgoing SIP. */
   joinUrl: orNull(z.string()),
   languageHint: orNull(z.string()),
@@ -102,7 +105,7 @@ export const callSchema = extensible({
   recordingEnabled: orElse(z.boolean(), false),
   retentionPolicy: orNull(openEnum<OpenEnum<'retain' | 'auto_delete'>>()),
   systemPrompt: orNull(z.string()),
-  temperature: orNull(z.number()),
+  temperature: orNull(number),
   timeExceededMessage: orNull(z.string()),
   voice: orNull(z.string()),
   externalVoice: orNull(messageOf<ExternalVoice>()),
@@ -112,7 +115,7 @@ export const callSchema = extensible({
   shortSummary: orNull(z.string()),
   summary: orNull(z.string()),
   agent: orNull(extensible({ agentId: id, name: orElse(z.string(), '') })),
-  agentId: orNull(z.string()),
+  agentId: strictOrNull(z.string()),
   experimentalSettings: orNull(z.unknown()),
   metadata,
   initialState: orNull(z.record(z.string(), z.unknown())),
@@ -135,7 +138,7 @@ export const messageSchema = extensible({
   toolName: orNull(z.string()),
   errorDetails: orNull(z.string()),
   medium: orNull(openEnum<MessageMedium>()),
-  callStageMessageIndex: orNull(z.number()),
+  callStageMessageIndex: orNull(number),
   callStageId: orNull(z.string()),
   callState: orNull(z.record(z.string(), z.unknown())),
   timespan: orNull(timespanSchema),

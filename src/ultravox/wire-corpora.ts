@@ -1,7 +1,16 @@
 /** Ultravox corpora: sources, documents and uploads. */
 import { z } from 'zod';
 import type { CorpusStatus, MessageOf, SourceStatus, Timestamp } from './payloads.ts';
-import { extensible, id, messageOf, openEnum, orElse, orNull, timestamp } from './wire-schemas.ts';
+import {
+  extensible,
+  id,
+  messageOf,
+  number,
+  openEnum,
+  orElse,
+  orNull,
+  timestamp,
+} from './wire-schemas.ts';
 
 export const corpusSchema = extensible({
   corpusId: id,
@@ -12,9 +21,9 @@ export const corpusSchema = extensible({
     extensible({
       status: orElse(openEnum<CorpusStatus>(), 'CORPUS_STATUS_UNSPECIFIED'),
       lastUpdated: orNull(timestamp),
-      numChunks: orElse(z.number(), 0),
-      numDocs: orElse(z.number(), 0),
-      numVectors: orElse(z.number(), 0),
+      numChunks: orElse(number, 0),
+      numDocs: orElse(number, 0),
+      numVectors: orElse(number, 0),
     }),
   ),
 });
@@ -47,7 +56,7 @@ export const corpusSourceSchema = extensible({
     extensible({
       status: orElse(openEnum<SourceStatus>(), 'SOURCE_STATUS_UNSPECIFIED'),
       lastUpdated: orNull(timestamp),
-      numDocs: orElse(z.number(), 0),
+      numDocs: orElse(number, 0),
     }),
   ),
   crawl: orNull(messageOf<CrawlSpec>()),

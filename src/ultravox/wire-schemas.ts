@@ -12,16 +12,31 @@ export const timestamp = z
 
 export const id = z.string().min(1);
 
-/** A missing member becomes null. */
-export const orNull = <Schema extends z.ZodType>(schema: Schema) =>
+/** A missing member becomes null. Any other type fails: for members on which the state of a call depends. */
+export const strictOrNull = <Schema extends z.ZodType>(schema: Schema) =>
   schema.nullable().default(null as never);
 
-/** A missing member or null becomes `value`. */
+/** A missing member becomes null, and so does one of another type, since Ultravox changes types without notice. */
+export const orNull = <Schema extends z.ZodType>(schema: Schema) =>
+  strictOrNull(schema).catch(null as never);
+
+/** A missing member, null, or a member of another type becomes `value`. */
 export const orElse = <Schema extends z.ZodType>(schema: Schema, value: z.output<Schema>) =>
-  schema
-    .nullable()
-    .default(null as never)
-    .transform((given): z.output<Schema> => (given === null ? value : given) as z.output<Schema>);
+  orNull(schema).transform(
+    (given): z.output<Schema> => (given === null ? value : given) as z.output<Schema>,
+  );
+
+/** A number, also as text: 64-bit integers of protobuf messages are strings. */
+export const number = z.union([
+  z.number(),
+  z
+    .string()
+    .regex(/^-?\d+$/)
+    .transform(Number),
+]);
+
+/** A duration such as `42s`, or a number of seconds. */
+export const duration = z.union([z.string(), z.number().transform((seconds) => `${seconds}s`)]);
 
 export const openEnum = <Value extends string>() =>
   z.string() as unknown as z.ZodType<Value, Value>;
@@ -43,10 +58,10 @@ export const messageOf = <Value>() =>
 export const messagesOf = <Value>() => orElse(z.array(messageOf<Value>()), []);
 
 /** Keys that start with `ultravox.` are the vendor's, and their values need not be strings. */
-export const metadata = orElse(z.record(z.string(), z.unknown()), {}).transform(
+export const metadata = strictOrNull(z.record(z.string(), z.unknown())).transform(
   (record): Metadata =>
     Object.fromEntries(
-      Object.entries(record).map(([key, value]) => [
+      Object.entries(record ?? {}).map(([key, value]) => [
         key,
         typeof value === 'string' ? value : JSON.stringify(value),
       ]),

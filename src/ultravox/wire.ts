@@ -2,7 +2,8 @@
  * The requests and responses of the Ultravox API.
  *
  * Resources (`Agent`, `Call`, `Tool`, …) are parsed by the schema of the same name, and the type is
- * inferred from it. A missing member and a null member both become null. Messages
+ * inferred from it. A missing member and a null member both become null, and so does a member of an
+ * unexpected type, unless it identifies the resource or the state of a call depends on it. Messages
  * (`ultravox.v1.*`, such as `CallTemplate`) are only checked to be objects, because they are stored
  * and shown but not interpreted; null members at their top level are dropped.
  *
@@ -19,7 +20,17 @@ import type {
   WebhookEvent,
 } from './payloads.ts';
 import { callSchema } from './wire-calls.ts';
-import { extensible, id, messageOf, openEnum, orElse, orNull, timestamp } from './wire-schemas.ts';
+import {
+  extensible,
+  id,
+  messageOf,
+  number,
+  openEnum,
+  orElse,
+  orNull,
+  strictOrNull,
+  timestamp,
+} from './wire-schemas.ts';
 
 export type * from './payloads.ts';
 export * from './wire-calls.ts';
@@ -37,13 +48,13 @@ export interface Page<Item> {
   results: Item[];
 }
 
-export const pageSchema = <Item>(item: z.ZodType<Item>): z.ZodType<Page<Item>> =>
-  extensible({
-    next: orNull(z.string()),
-    previous: orNull(z.string()),
-    total: orNull(z.number()),
-    results: z.array(item),
-  });
+/** Items are parsed one by one, so that an invalid one does not spoil the others. */
+export const pageSchema: z.ZodType<Page<unknown>> = extensible({
+  next: strictOrNull(z.string()),
+  previous: orNull(z.string()),
+  total: orNull(number),
+  results: z.array(z.unknown()),
+});
 
 // ---------------------------------------------------------------------------------------------
 // Account, models
@@ -60,11 +71,11 @@ export const accountSchema = extensible({
   subscriptionExpiration: orNull(z.string()),
   subscriptionScheduledUpdate: orNull(z.string()),
   subscriptionRenewal: orNull(z.string()),
-  activeCalls: orNull(z.number()),
+  activeCalls: orNull(number),
   /** Null: no cap. */
-  allowedConcurrentCalls: orNull(z.number()),
-  allowedVoices: orNull(z.number()),
-  allowedCorpora: orNull(z.number()),
+  allowedConcurrentCalls: orNull(number),
+  allowedVoices: orNull(number),
+  allowedCorpora: orNull(number),
 });
 export type Account = z.output<typeof accountSchema>;
 
@@ -78,9 +89,9 @@ export const agentSchema = extensible({
   agentId: id,
   publishedRevisionId: orNull(z.string()),
   name: orElse(z.string(), ''),
-  created: timestamp,
+  created: orNull(timestamp),
   callTemplate: orNull(messageOf<CallTemplate>()),
-  statistics: orNull(extensible({ calls: orElse(z.number(), 0) })),
+  statistics: orNull(extensible({ calls: orElse(number, 0) })),
 });
 export type Agent = z.output<typeof agentSchema>;
 
@@ -98,9 +109,9 @@ export type UpdateAgentRequest = MessageOf<CreateAgentRequest>;
 
 export const toolSchema = extensible({
   toolId: id,
-  name: z.string(),
-  created: timestamp,
-  definition: messageOf<BaseToolDefinition>(),
+  name: orElse(z.string(), ''),
+  created: orNull(timestamp),
+  definition: orNull(messageOf<BaseToolDefinition>()),
   ownership: orElse(openEnum<Ownership>(), 'private'),
 });
 export type Tool = z.output<typeof toolSchema>;
@@ -116,7 +127,7 @@ export interface WriteToolRequest {
 
 export const voiceSchema = extensible({
   voiceId: id,
-  name: z.string(),
+  name: orElse(z.string(), ''),
   description: orNull(z.string()),
   primaryLanguage: orNull(z.string()),
   languageLabel: orNull(z.string()),
@@ -145,11 +156,11 @@ export const webhookSchema = extensible({
   webhookId: id,
   /** Null: calls of every agent. */
   agentId: orNull(z.string()),
-  created: timestamp,
-  url: z.string(),
+  created: orNull(timestamp),
+  url: orElse(z.string(), ''),
   /** Returned in plain text: treat the whole object as a secret. */
   secrets: orElse(z.array(z.string()), []),
-  events: z.array(openEnum<WebhookEvent>()),
+  events: orElse(z.array(openEnum<WebhookEvent>()), []),
   status: orElse(openEnum<OpenEnum<'normal' | 'unhealthy'>>(), 'normal'),
   lastStatusChange: orNull(timestamp),
   recentFailures: orElse(z.array(extensible({ timestamp, failure: z.string() })), []),

@@ -91,7 +91,7 @@ async function listPublicVoices(app: App, signal: AbortSignal): Promise<ListedVo
   for await (const voice of app.ultravox.voices.listAll({ ownership: 'public' }, { signal })) {
     listed.set(voice.voiceId, {
       remote_id: voice.voiceId,
-      name: voice.name,
+      name: voice.name || voice.voiceId,
       description: voice.description,
       provider: voice.provider,
       provider_voice_id: providerVoiceId(voice),

@@ -51,6 +51,30 @@ describe('createUltravoxClient', () => {
     ]);
   });
 
+  it('reads members of unexpected types as null, except those that identify a call or say how far it is', async () => {
+    const answer = call('c1', {
+      billedSideInputTokens: '1234',
+      billedSideOutputTokens: {},
+      billedDuration: 12,
+      medium: 'sip',
+      recordingEnabled: 'yes',
+      sipDetails: { terminationReason: 5 },
+    });
+    const { client } = await setUp(({ url }, response) =>
+      json(response, 200, { ...answer, ...(url.endsWith('bad') ? { ended: 'soon' } : {}) }),
+    );
+    expect(await client.calls.get('c1')).toMatchObject({
+      callId: 'c1',
+      billedSideInputTokens: 1234,
+      billedSideOutputTokens: null,
+      billedDuration: '12s',
+      medium: null,
+      recordingEnabled: false,
+      sipDetails: { terminationReason: null },
+    });
+    expect(await failureOf(client.calls.get('bad'))).toMatchObject({ kind: 'protocol' });
+  });
+
   it('accepts responses without content', async () => {
     const { client, received } = await setUp((_, response) => response.writeHead(204).end());
     await client.calls.hangUp('c1');
@@ -337,6 +361,19 @@ describe('lists of Ultravox', () => {
     const error = await failureOf(client.calls.messages('c1'));
     expect(error).toMatchObject({ kind: 'protocol' });
     expect(other.received).toEqual([]);
+  });
+
+  it('skip and report invalid items', async () => {
+    const reported: string[] = [];
+    const { client } = await setUp(
+      (_, response) => json(response, 200, { results: [call('c1'), { callId: 7 }, call('c2')] }),
+      { onSkippedItem: ({ detail }) => reported.push(detail) },
+    );
+    const all = await Array.fromAsync(client.calls.listAll());
+    expect(all.map(({ callId }) => callId)).toEqual(['c1', 'c2']);
+    expect(reported).toEqual([expect.stringContaining('callId')]);
+    // A look-up must not take an unreadable call for a missing one.
+    expect(await failureOf(client.calls.list())).toMatchObject({ kind: 'protocol' });
   });
 
   it('are abandoned when the pages run in a circle', async () => {

@@ -11,7 +11,11 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { nullIfNotFound } from '../../sync/null-if-not-found.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
-import { type Call as UltravoxCall, webhookDeliverySchema } from '../../ultravox/wire.ts';
+import {
+  type Call as UltravoxCall,
+  type WebhookDelivery,
+  webhookDeliverySchema,
+} from '../../ultravox/wire.ts';
 import type { NewWebhook } from '../updates/write-updates.ts';
 import { receiveWebhooks } from './process-webhooks.ts';
 
@@ -42,9 +46,15 @@ export async function receiveUltravoxWebhook(
     toleranceSeconds: app.config.ULTRAVOX_WEBHOOK_TOLERANCE_SECONDS,
   });
   if (!verdict.ok) return { status: 401, body: `The webhook was refused: ${verdict.reason}` };
-  const delivery = parseDelivery(request.body);
-  if (!delivery) return { status: 400, body: 'This is not a webhook of Ultravox' };
-
+  let delivery: WebhookDelivery;
+  try {
+    delivery = parseDelivery(request.body);
+  } catch (error) {
+    app.failures.record('parseUltravoxWebhook', error, {
+      message: 'A webhook of Ultravox is invalid and was refused',
+    });
+    return { status: 400, body: 'This is not a webhook of Ultravox' };
+  }
   const { event } = delivery;
   const call = { ...withoutSecrets(delivery.call), joinUrl: null };
   await webhookBatches(app).add({ id: newId(), event, call });
@@ -68,12 +78,9 @@ function single(header: string | string[] | undefined): string | undefined {
   return Array.isArray(header) ? header.join(',') : header;
 }
 
-function parseDelivery(body: Buffer): { event: string; call: UltravoxCall } | null {
-  try {
-    return webhookDeliverySchema.parse(JSON.parse(body.toString('utf8'), storableJson));
-  } catch {
-    return null;
-  }
+/** @throws if the body is not JSON, or not a webhook. */
+function parseDelivery(body: Buffer): WebhookDelivery {
+  return webhookDeliverySchema.parse(JSON.parse(body.toString('utf8'), storableJson));
 }
 
 /** Removes what must not be stored: the join URL lets anybody join, and a SIP medium may contain a password. */

@@ -50,10 +50,8 @@ export function callsApi(api: Api) {
       const query = { mode: 'in_call', pageSize: LARGE_PAGE };
       const messages = known.messages.slice(0, known.before);
       let { page, before } = known;
-      for await (const read of pages(
-        { path: listPath, query, from: page, ...options },
-        messageSchema,
-      )) {
+      const request = { path: listPath, query, from: page, skipInvalid: true, ...options };
+      for await (const read of pages(request, messageSchema)) {
         messages.push(...read.results);
         if (read.next !== null) [page, before] = [read.next, messages.length];
       }

@@ -11,7 +11,10 @@ export const LARGE_PAGE = 100;
 export type Api = Transport & ReturnType<typeof listsOf>;
 
 export function listsOf({ pages }: Transport) {
-  /** `list` reads one page. `listAll` reads that page and all following ones. */
+  /**
+   * `list` reads one page, and fails if an item is invalid. `listAll` reads that page and all following ones, without
+   * invalid items.
+   */
   function listOf<Item, Filter extends object>(listPath: string, schema: z.ZodType<Item>) {
     return {
       list: (filter?: Filter, options: RequestOptions = {}): Promise<Page<Item>> =>
@@ -42,7 +45,8 @@ export function listsOf({ pages }: Transport) {
     options: RequestOptions,
   ): AsyncGenerator<Item, void, undefined> {
     const query = { pageSize: LARGE_PAGE, ...filter };
-    for await (const page of pages({ path: listPath, query, ...options }, schema)) {
+    const request = { path: listPath, query, skipInvalid: true, ...options };
+    for await (const page of pages(request, schema)) {
       yield* page.results;
     }
   }

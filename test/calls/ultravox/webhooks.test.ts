@@ -232,6 +232,14 @@ describe('receiveUltravoxWebhook', () => {
     expect(typesOf(seen)).toEqual(['CREATED', 'RINGING', 'FAILED', 'BILLED']);
   });
 
+  it('applies a webhook whose less important members have other types than documented', async () => {
+    const call = await unheard();
+    const drifted = { ...call.billed.call, billedSideInputTokens: {}, temperature: 'warm' };
+    expect(await post(server, { event: 'call.billed', call: drifted })).toBe(204);
+    const seen = await waitForCall(caller.client, call.id, 'billed', isBilled);
+    expect(seen.billedDurationSeconds).toBe(6);
+  });
+
   it('processes a webhook whose process died after it was stored', async () => {
     const call = await unheard();
     const id = newId();
