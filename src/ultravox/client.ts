@@ -6,7 +6,7 @@
  *   `Retry-After` of up to 5 s. Writes are attempted once, because the API has no idempotency keys:
  *   check `outcomeUnknown` before repeating one.
  * - Deleting a resource that does not exist fails as `not_found`.
- * - The API key is sent only to the configured origin.
+ * - The API key is sent only to the configured address.
  */
 import type { z } from 'zod';
 import type { UltravoxClientSettings } from './attempt.ts';

@@ -203,15 +203,14 @@ function problemsOf({ issues }: z.ZodError): string {
 }
 
 /**
- * The pages of a list, starting with the first or with `from`. `next` is followed as given, but never to another
- * origin, because the API key is sent along.
+ * The pages of a list, starting with the first or with `from`. The API key is sent along, so `next` is always read at
+ * the configured address.
  */
 async function* readPages<Item>(
   settings: Settings,
   { from, skipInvalid = false, ...request }: ListRequest,
   item: z.ZodType<Item>,
 ): AsyncGenerator<Page<Item>, void, undefined> {
-  const { origin } = new URL(settings.base);
   const seen = new Set<string>();
   const first = from ? new URL(from) : undefined;
   let attempt = attemptFor(settings, { ...request, method: 'GET' }, first);
@@ -228,17 +227,28 @@ async function* readPages<Item>(
       settings.onSkippedItem?.(error);
       return [];
     });
-    yield { ...page, results };
+    const next = page.next === null ? null : atConfiguredAddress(settings.base, page.next);
+    yield { ...page, next: next?.href ?? page.next, results };
     if (page.next === null) return;
-    const next = URL.canParse(page.next) ? new URL(page.next) : null;
-    if (next?.origin !== origin) {
-      throw protocolError(current, 200, 'The next page is not at the configured address.');
-    }
+    if (next === null) throw protocolError(current, 200, 'The next page is not in the API.');
     if (seen.has(next.href)) {
       throw protocolError(current, 200, 'The list of pages runs in a circle.');
     }
     attempt = attemptFor(settings, { ...request, method: 'GET' }, next);
   }
+}
+
+/**
+ * The address of a page at the configured address, which may be that of a proxy: `next` may name the origin, and lack
+ * the prefix, of the server behind it. Null if it is not an address in the API.
+ */
+function atConfiguredAddress(base: string, next: string): URL | null {
+  const url = URL.parse(next, base);
+  if (!url) return null;
+  const prefix = urlOf(base, '').pathname.replace(/\/$/, '');
+  const { pathname } = url;
+  const ownPath = pathname.startsWith(`${prefix}/api/`) ? pathname.slice(prefix.length) : pathname;
+  return ownPath.startsWith('/api/') ? new URL(`${base}${ownPath}${url.search}`) : null;
 }
 
 /** Reads audio, wherever Ultravox stores it. The API key is not sent to the target of a redirect. */
