@@ -2,11 +2,8 @@
 import type { App } from './app.ts';
 import { CALL_EXPORT_PATH, downloadCalls } from './calls/export.ts';
 import { RECORDING_PATH, serveRecording } from './calls/recordings/serve.ts';
-import {
-  countFailedWebhooks,
-  receiveUltravoxWebhook,
-  ULTRAVOX_WEBHOOK_PATH,
-} from './calls/ultravox/webhooks.ts';
+import { ULTRAVOX_WEBHOOK_PATH } from './calls/ultravox/webhook-registration.ts';
+import { countFailedWebhooks, receiveUltravoxWebhook } from './calls/ultravox/webhooks.ts';
 import { CAMPAIGN_EXPORT_PATH, downloadCampaignContacts } from './campaigns/contacts/export.ts';
 import {
   CONTACT_EXPORT_PATH,

@@ -7,7 +7,7 @@ import { premiumTargetListener } from './agents/premium-targets.ts';
 import { analysisCallListener } from './analysis/analyze.ts';
 import { type App, createApp } from './app.ts';
 import { addCallListener } from './calls/listeners.ts';
-import { ensureUltravoxWebhook } from './calls/ultravox/webhooks.ts';
+import { registerUltravoxWebhook } from './calls/ultravox/webhook-registration.ts';
 import { campaignCallListener } from './campaigns/calls.ts';
 import type { Config } from './config.ts';
 import { type DemoKey, demoIds, prepareDemo } from './demo/demo.ts';
@@ -224,7 +224,7 @@ async function startOwnSimulator({ config, dataDirectory, onClose }: Setup): Pro
 async function registerWebhook(app: App, ownUrl: string): Promise<void> {
   for (let pauseMs = 1_000; !app.closing.aborted; pauseMs = Math.min(pauseMs * 2, 60_000)) {
     try {
-      await ensureUltravoxWebhook(app, app.config.PUBLIC_URL ?? ownUrl);
+      await registerUltravoxWebhook(app, ownUrl);
       return;
     } catch (error) {
       if (app.closing.aborted) return;

@@ -26,6 +26,7 @@ import { findRecording, saveFailedRecording } from './calls/recordings/find.ts';
 import { discoverCalls } from './calls/ultravox/discovery.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
 import { checkCalls, hasDueCallChecks } from './calls/ultravox/reconciler.ts';
+import { checkUltravoxWebhook } from './calls/ultravox/webhook-registration.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
 import { cancelRemainingContacts, hasContactsToCancel } from './campaigns/completion.ts';
 import { eraseDeletedContacts, hasContactsToErase } from './campaigns/contacts/erasure.ts';
@@ -243,6 +244,7 @@ const PERIODIC: readonly Periodic[] = [
     shared: true,
     run: discoverCalls,
   },
+  { name: 'checkUltravoxWebhook', everySeconds: 300, shared: true, run: checkUltravoxWebhook },
   { name: 'syncVoices', everySeconds: 600, shared: true, run: syncVoices },
   { name: 'removeDeletedCalls', everySeconds: 600, run: removeDeletedCalls },
   { name: 'rollUpCalls', everySeconds: 600, run: (app) => rollUpCalls(app) },

@@ -9,7 +9,6 @@ import { storableJson } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { nullIfNotFound } from '../../sync/null-if-not-found.ts';
 import { verifyWebhook } from '../../ultravox/signature.ts';
 import {
   type Call as UltravoxCall,
@@ -18,16 +17,10 @@ import {
 } from '../../ultravox/wire.ts';
 import type { NewWebhook } from '../updates/write-updates.ts';
 import { receiveWebhooks } from './process-webhooks.ts';
+import { checkAfterBadSignature, webhookSecret } from './webhook-registration.ts';
 
-export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
-const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;
 const RETENTION_DAYS = 7;
 const PAYLOAD_RETENTION_MS = 3_600_000;
-
-/** Secret of the webhook: the same in every process as long as the encryption key stays the same. */
-function webhookSecret(app: App): string {
-  return app.cipher.derive('ultravox-webhook');
-}
 
 /**
  * Receives one delivery. Responds with 204 once it is stored, 401 if the signature is missing, wrong or too old, and
@@ -45,7 +38,10 @@ export async function receiveUltravoxWebhook(
     now: new Date(),
     toleranceSeconds: app.config.ULTRAVOX_WEBHOOK_TOLERANCE_SECONDS,
   });
-  if (!verdict.ok) return { status: 401, body: `The webhook was refused: ${verdict.reason}` };
+  if (!verdict.ok) {
+    if (verdict.reason === 'bad_signature') checkAfterBadSignature(app);
+    return { status: 401, body: `The webhook was refused: ${verdict.reason}` };
+  }
   let delivery: WebhookDelivery;
   try {
     delivery = parseDelivery(request.body);
@@ -155,34 +151,4 @@ async function emptyPayloads(app: App, before: Date): Promise<void> {
     from = done?.through ?? from;
     return done?.rows ?? 0;
   });
-}
-
-/**
- * Makes sure that Ultravox sends its webhooks to `publicUrl`, signed with our secret. Safe to repeat, and to run in
- * several processes: of webhooks that they create at the same time, all of them keep the same one.
- */
-export async function ensureUltravoxWebhook(app: App, publicUrl: string): Promise<void> {
-  const url = `${publicUrl.replace(/\/$/, '')}${ULTRAVOX_WEBHOOK_PATH}`;
-  const wanted = { url, events: [...EVENTS], secrets: [webhookSecret(app)] };
-  const { webhooks } = app.ultravox;
-  const options = { signal: app.closing };
-  let own = await webhooksTo(app, url);
-  if (own.length === 0) {
-    await webhooks.create(wanted, options);
-    own = await webhooksTo(app, url);
-  }
-  const [kept, ...others] = own;
-  const isComplete =
-    wanted.secrets.every((secret) => kept?.secrets.includes(secret)) &&
-    wanted.events.every((event) => kept?.events.includes(event));
-  if (kept && !isComplete) await webhooks.update(kept.webhookId, wanted, options);
-  for (const { webhookId } of others) await nullIfNotFound(webhooks.delete(webhookId, options));
-}
-
-/** The webhooks of the account to an address, the one to keep first. */
-async function webhooksTo({ ultravox, closing }: App, url: string) {
-  const hooks = await Array.fromAsync(ultravox.webhooks.listAll({}, { signal: closing }));
-  return hooks
-    .filter((hook) => hook.url === url && !hook.agentId)
-    .sort((a, b) => (a.webhookId < b.webhookId ? -1 : 1));
 }

@@ -1,7 +1,10 @@
-/** The registration of our webhook at Ultravox, by processes that start at the same time. */
+/** The registration of our webhook at Ultravox, by processes that start at the same time, and after changes there. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { App } from '../../../src/app.ts';
-import { ensureUltravoxWebhook } from '../../../src/calls/ultravox/webhooks.ts';
+import {
+  checkUltravoxWebhook,
+  ensureUltravoxWebhook,
+} from '../../../src/calls/ultravox/webhook-registration.ts';
 import { type Simulator, startSimulator } from '../../../src/simulator/simulator.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/servers/database.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -73,5 +76,48 @@ describe('the webhook at Ultravox', () => {
     expect(await hooksAt(app, publicUrl)).toEqual([hook]);
     // Those at other addresses are left alone.
     expect(await hooksAt(app, 'https://one.example.com')).toHaveLength(1);
+  });
+
+  it('is registered again after it was deleted or its secret was replaced', async () => {
+    const publicUrl = 'https://four.example.com';
+    const { app } = await startServer(publicUrl);
+    const [hook] = await until('the webhook', async () => {
+      const hooks = await hooksAt(app, publicUrl);
+      return hooks.length === 1 ? hooks : null;
+    });
+    await app.ultravox.webhooks.delete(hook!.webhookId);
+    await checkUltravoxWebhook(app);
+    const [created] = await hooksAt(app, publicUrl);
+    expect(created?.secrets).toEqual(hook!.secrets);
+    await app.ultravox.webhooks.update(created!.webhookId, { secrets: ['replaced'] });
+    await checkUltravoxWebhook(app);
+    expect(await hooksAt(app, publicUrl)).toMatchObject([{ ...created }]);
+  });
+
+  it('is checked after a bad signature, but not after each of many', async () => {
+    const publicUrl = 'https://five.example.com';
+    const { app, url } = await startServer(publicUrl);
+    const hook = await until('the webhook', async () => (await hooksAt(app, publicUrl))[0]);
+    await app.ultravox.webhooks.update(hook.webhookId, { secrets: ['replaced'] });
+    const requestsOf = (method: string) =>
+      simulator
+        .requests()
+        .filter((one) => one.method === method && one.path.startsWith('/api/webhooks')).length;
+    const [lists, updates] = [requestsOf('GET'), requestsOf('PATCH')];
+    const headers = {
+      'x-ultravox-webhook-timestamp': new Date().toISOString(),
+      'x-ultravox-webhook-signature': 'bad',
+    };
+    for (let count = 0; count < 20; count += 1) {
+      const { status } = await fetch(`${url}/webhooks/ultravox`, {
+        method: 'POST',
+        headers,
+        body: '{}',
+      });
+      expect(status).toBe(401);
+    }
+    await until('the secret to be restored', () => requestsOf('PATCH') > updates);
+    expect(requestsOf('GET') - lists).toBe(1);
+    expect(await hooksAt(app, publicUrl)).toMatchObject([{ secrets: hook.secrets }]);
   });
 });
