@@ -1,17 +1,41 @@
 /** Cost of a call, in exact decimals. */
 import type { CallBillingStatus } from '../generated/prisma/enums.ts';
 
-/** Maps Ultravox's billing status. Unknown values are PENDING. */
-export function billingStatusOf(status: string | null): CallBillingStatus {
+/** Status and billed seconds, as stored for a call and as reported by Ultravox. */
+export interface Bill {
+  status: CallBillingStatus;
+  seconds: number;
+}
+
+/**
+ * Maps Ultravox's billing status. Unknown values are PENDING or, in a final bill, FREE: only a call that is known to
+ * be billed has a cost.
+ */
+export function billingStatusOf(
+  status: string | null,
+  { isFinal = false } = {},
+): CallBillingStatus {
   if (status === 'BILLING_STATUS_BILLED') return 'BILLED';
   if (status === 'BILLING_STATUS_REFUNDED') return 'REFUNDED';
   if (status?.startsWith('BILLING_STATUS_FREE_')) return 'FREE';
-  return 'PENDING';
+  return isFinal && isUnknownBillingStatus(status) ? 'FREE' : 'PENDING';
 }
 
-/** Whether `seen` supersedes `known`: a billed call can only be refunded. */
-export function isBillingUpdate(known: CallBillingStatus, seen: CallBillingStatus): boolean {
-  return BILLING_RANK[seen] > BILLING_RANK[known];
+export function isUnknownBillingStatus(status: string | null): boolean {
+  return status !== null && !KNOWN_STATUS.test(status);
+}
+
+const KNOWN_STATUS = /^BILLING_STATUS_(PENDING|UNSPECIFIED|BILLED|REFUNDED|FREE_.*)$/;
+
+/**
+ * Whether a reported bill replaces the known one. A different bill of the same rank may be older or newer, since
+ * webhooks are repeated and reordered: `LOOK_UP` if only a look-up can tell. A refund is never undone.
+ */
+export function compareBills(known: Bill, seen: Bill): 'REPLACES' | 'LOOK_UP' | 'IGNORED' {
+  const ahead = BILLING_RANK[seen.status] - BILLING_RANK[known.status];
+  if (ahead !== 0) return ahead > 0 ? 'REPLACES' : 'IGNORED';
+  const isSame = seen.status === known.status && seen.seconds === known.seconds;
+  return isSame || BILLING_RANK[known.status] !== 1 ? 'IGNORED' : 'LOOK_UP';
 }
 
 const BILLING_RANK: Record<CallBillingStatus, number> = {

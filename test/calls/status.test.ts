@@ -1,12 +1,7 @@
 /** The state machine of a call, and the cost of a call, without a server. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  billedSeconds,
-  billingStatusOf,
-  costOf,
-  isBillingUpdate,
-} from '../../src/calls/billing.ts';
+import { billedSeconds, billingStatusOf, compareBills, costOf } from '../../src/calls/billing.ts';
 import {
   type CallState,
   endOfLostCall,
@@ -280,18 +275,38 @@ describe('billing', () => {
     expect(billingStatusOf(status)).toBe(expected);
   });
 
-  it('lets a billed call only be refunded, and a refund never be undone', () => {
-    const moves = Object.values(CallBillingStatus).flatMap((known) =>
-      Object.values(CallBillingStatus)
-        .filter((seen) => isBillingUpdate(known, seen))
-        .map((seen) => `${known} ${seen}`),
+  it('takes an unknown billing status for free in a final bill only', () => {
+    expect(billingStatusOf('BILLING_STATUS_COMPED')).toBe('PENDING');
+    expect(billingStatusOf('BILLING_STATUS_COMPED', { isFinal: true })).toBe('FREE');
+    expect(billingStatusOf('BILLING_STATUS_PENDING', { isFinal: true })).toBe('PENDING');
+  });
+
+  it('lets a look-up decide between different bills, and a refund never be undone', () => {
+    const bills = Object.values(CallBillingStatus).flatMap((status) =>
+      [6, 60].map((seconds) => ({ status, seconds })),
     );
-    expect(moves.sort()).toEqual([
-      'BILLED REFUNDED',
-      'FREE REFUNDED',
-      'PENDING BILLED',
-      'PENDING FREE',
-      'PENDING REFUNDED',
+    const verdicts = bills.flatMap((known) =>
+      bills.map((seen) => {
+        const change = known.seconds === seen.seconds ? '' : ' of another duration';
+        return `${known.status} ${seen.status}${change}: ${compareBills(known, seen)}`;
+      }),
+    );
+    const acted = verdicts.filter((verdict) => !verdict.endsWith('IGNORED'));
+    expect([...new Set(acted)].sort()).toEqual([
+      'BILLED BILLED of another duration: LOOK_UP',
+      'BILLED FREE of another duration: LOOK_UP',
+      'BILLED FREE: LOOK_UP',
+      'BILLED REFUNDED of another duration: REPLACES',
+      'BILLED REFUNDED: REPLACES',
+      'FREE BILLED of another duration: LOOK_UP',
+      'FREE BILLED: LOOK_UP',
+      'FREE FREE of another duration: LOOK_UP',
+      'FREE REFUNDED of another duration: REPLACES',
+      'FREE REFUNDED: REPLACES',
+      ...['BILLED', 'FREE', 'REFUNDED'].flatMap((seen) => [
+        `PENDING ${seen} of another duration: REPLACES`,
+        `PENDING ${seen}: REPLACES`,
+      ]),
     ]);
   });
 });

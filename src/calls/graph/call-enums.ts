@@ -86,7 +86,9 @@ export const CallBillingStatusEnum = builder.enumType('CallBillingStatus', {
   values: {
     [CallBillingStatus.PENDING]: { description: 'Not billed yet. Every active call is pending.' },
     [CallBillingStatus.BILLED]: { description: 'Billed. See `cost`.' },
-    [CallBillingStatus.FREE]: { description: 'Not charged, such as an unanswered call.' },
+    [CallBillingStatus.FREE]: {
+      description: 'Not charged, such as an unanswered call, or one that was never placed.',
+    },
     [CallBillingStatus.REFUNDED]: { description: 'Billed and refunded.' },
   } as const,
 });

@@ -191,7 +191,8 @@ builder.prismaObjectFields(CallNode, (t) => ({
   }),
   billedDurationSeconds: t.exposeInt('billedDurationSeconds', {
     nullable: true,
-    description: 'Billed seconds, in increments of six. Null until the call is billed.',
+    description:
+      'Billed seconds, in increments of six. Null until the call is billed. 0 if it was never placed.',
   }),
   cost: t.field({
     type: MoneyType,

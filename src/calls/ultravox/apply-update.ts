@@ -2,12 +2,25 @@
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
-import { billedSeconds, billingStatusOf, costOf, isBillingUpdate } from '../billing.ts';
+import {
+  billedSeconds,
+  billingStatusOf,
+  compareBills,
+  costOf,
+  isUnknownBillingStatus,
+} from '../billing.ts';
 import { acceptance } from '../placement/placement-state.ts';
 import { summaryChange } from '../post-call/summary.ts';
 import { isEnded, stepsTowards } from '../status.ts';
 import { buildUpdate } from '../updates/call-update.ts';
 import { type CallUpdate, writeUpdates } from '../updates/write-updates.ts';
+
+/** A state of a call at Ultravox. */
+export interface Report {
+  seen: UltravoxCall;
+  /** `BILL`: the final bill, though perhaps an old one. `LOOK_UP`: the current state. Default: neither. */
+  source?: 'BILL' | 'LOOK_UP' | undefined;
+}
 
 /**
  * Applies the state of a call at Ultravox. Repeated and outdated states change nothing. The caller has locked the
@@ -17,24 +30,24 @@ export async function applyUltravoxCall(
   app: App,
   tx: Tx,
   call: Call,
-  seen: UltravoxCall,
+  report: Report,
 ): Promise<Call> {
-  const update = updateOf(app, call, seen);
+  const update = updateOf(app, call, report);
   await writeUpdates(app, tx, [update]);
   return update.after;
 }
 
 /** Returns the update that results from applying states of a call at Ultravox one after another. */
-export function updateOf(app: App, call: Call, ...states: readonly UltravoxCall[]): CallUpdate {
+export function updateOf(app: App, call: Call, ...reports: readonly Report[]): CallUpdate {
   let update: CallUpdate = { before: call, after: call, events: [] };
-  for (const seen of states) {
-    const { after, events } = updateOfOne(app, update.after, seen);
+  for (const report of reports) {
+    const { after, events } = updateOfOne(app, update.after, report);
     update = { before: call, after, events: [...update.events, ...events] };
   }
   return update;
 }
 
-function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
+function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate {
   const steps = stepsTowards(
     {
       status: call.status,
@@ -56,19 +69,50 @@ function updateOfOne(app: App, call: Call, seen: UltravoxCall): CallUpdate {
   // Also if the ID is known: a webhook, which has no join URL, may arrive before the response.
   const joinable = call.medium === 'WEBRTC' && !call.joinUrl && !isEnded(call.status);
   if (joinable && seen.joinUrl) change.joinUrl = seen.joinUrl;
-  const billing = billingStatusOf(seen.billingStatus);
-  const billed = isBillingUpdate(call.billingStatus, billing);
-  if (billed) {
-    const seconds = billedSeconds(seen.billedDuration);
-    const cost = billing === 'BILLED' ? costOf(seconds, app.config.PRICE_PER_MINUTE) : '0';
-    change.billingStatus = billing;
-    change.billedDurationSeconds = seconds;
-    change.costAmount = new Prisma.Decimal(cost);
-    change.costCurrency = app.config.PRICE_CURRENCY;
-  }
+  const bill = billChange(app, call, { seen, source });
+  Object.assign(change, bill);
+  const billed = bill.costAmount !== undefined && bill.costAmount !== null;
   // A summary that arrives earlier is part of CALL_ANALYZED.
   const summarized = Object.keys(summary).length > 0 && call.analyzedAt !== null;
   return buildUpdate(app, call, { steps, change, billed, summarized });
+}
+
+/** The columns of a new bill, or the request for a look-up that shows whether the bill is newer. */
+function billChange(app: App, call: Call, { seen, source }: Report): Partial<Call> {
+  const isFinal = source === 'BILL';
+  const status = billingStatusOf(seen.billingStatus, { isFinal });
+  const seconds = billedSeconds(seen.billedDuration);
+  // Ultravox has a call that was assumed never to have been created, and therefore counted as free.
+  const isFound = call.ultravoxId === null && call.billingStatus !== 'PENDING';
+  const known = isFound
+    ? ({ status: 'PENDING', seconds: 0 } as const)
+    : { status: call.billingStatus, seconds: call.billedDurationSeconds ?? 0 };
+  const verdict = compareBills(known, { status, seconds });
+  if (verdict === 'LOOK_UP' && source !== 'LOOK_UP') return { nextCheckAt: app.now() };
+  if (verdict === 'IGNORED') {
+    return isFound
+      ? {
+          billingStatus: 'PENDING',
+          billedDurationSeconds: null,
+          costAmount: null,
+          costCurrency: null,
+        }
+      : {};
+  }
+  if (isFinal && isUnknownBillingStatus(seen.billingStatus)) {
+    app.failures.record('unknownBillingStatus', new Error(seen.billingStatus), {
+      message: 'Ultravox reported an unknown billing status; the call counts as free',
+      call: call.id,
+    });
+  }
+  return {
+    billingStatus: status,
+    billedDurationSeconds: seconds,
+    costAmount: new Prisma.Decimal(
+      status === 'BILLED' ? costOf(seconds, app.config.PRICE_PER_MINUTE) : 0,
+    ),
+    costCurrency: app.config.PRICE_CURRENCY,
+  };
 }
 
 function instant(text: string | null): Date | null {

@@ -103,7 +103,7 @@ async function searchPage(app: App, lease: Lease, page: readonly UltravoxCall[])
  */
 async function ingestOne(app: App, seen: UltravoxCall): Promise<boolean> {
   try {
-    const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
+    const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, { seen }));
     if (ingested) {
       announceUpdate(app, ingested.before, ingested.after);
       hangUpIfUnwanted(app, ingested);

@@ -11,7 +11,7 @@ import { durationLimitsOf } from '../settings.ts';
 import { isEnded } from '../status.ts';
 import { createdEvent } from '../updates/call-update.ts';
 import { endAtUltravox, hangUp } from '../updates/end.ts';
-import { applyUltravoxCall } from './apply-update.ts';
+import { applyUltravoxCall, type Report } from './apply-update.ts';
 
 export interface IngestedCall {
   before: Call | null;
@@ -27,7 +27,7 @@ export interface IngestedCall {
 export async function ingestCall(
   app: App,
   tx: Tx,
-  seen: UltravoxCall,
+  { seen, source }: Report,
 ): Promise<IngestedCall | null> {
   // Serialized, so that two updates of an unknown call do not both create it.
   await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${seen.callId}, 7411))`;
@@ -45,12 +45,12 @@ export async function ingestCall(
       }
       return null;
     }
-    return { before, after: await applyUltravoxCall(app, tx, before, seen), seen };
+    return { before, after: await applyUltravoxCall(app, tx, before, { seen, source }), seen };
   }
   const agent = await findAgent(tx, seen);
   if (!agent || parsePublicId(seen.metadata.callId ?? '')) return null;
   const made = await insertInboundCall(app, tx, agent, seen);
-  return { before: null, after: await applyUltravoxCall(app, tx, made, seen), seen };
+  return { before: null, after: await applyUltravoxCall(app, tx, made, { seen, source }), seen };
 }
 
 /** Finds a call by its Ultravox ID, else by our ID in the metadata, which only we set. */

@@ -19,7 +19,7 @@ import {
   type WrittenUpdates,
   writeUpdates,
 } from '../updates/write-updates.ts';
-import { updateOf } from './apply-update.ts';
+import { type Report, updateOf } from './apply-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
 
 const LOCKED_RETRY_MS = 30;
@@ -42,10 +42,14 @@ interface KnownUpdate extends CallUpdate {
 export async function receiveWebhooks(app: App, webhooks: readonly NewWebhook[]): Promise<void> {
   const { done, stored, callsWait } = await applyAndStore(app, webhooks);
   const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
-  const left = webhooks.filter(({ id }) => stored.has(id) && !processed.has(id));
+  const left = webhooks.filter(({ id }) => !processed.has(id));
   app.background('processUltravoxWebhooks', async () => {
     followUp(app, done, callsWait);
-    if (left.length > 0) await processStored(app, left);
+    const [fresh, repeated] = [true, false].map((isFresh) =>
+      left.filter(({ id }) => stored.has(id) === isFresh),
+    );
+    if (fresh?.length) await processStored(app, fresh);
+    await lookUpBills(app, repeated ?? []);
   });
 }
 
@@ -62,6 +66,23 @@ async function applyAndStore(
     app.failures.record('applyWebhooksTogether', error);
     return { done: [], ...(await writeUpdates(app, app.rows, [], webhooks)) };
   }
+}
+
+/**
+ * Requests a look-up of billed calls whose bill is reported again. The new webhook is not stored, since they are keyed
+ * by call and event, but its figures may be different.
+ */
+async function lookUpBills(app: App, repeated: readonly NewWebhook[]): Promise<void> {
+  const bills = repeated.filter(({ event }) => event === 'call.billed');
+  if (bills.length === 0) return;
+  await app.db.call.updateMany({
+    where: {
+      ultravoxId: { in: bills.map(({ call }) => call.callId) },
+      billingStatus: { in: ['BILLED', 'FREE'] },
+      deletedAt: null,
+    },
+    data: { nextCheckAt: app.now() },
+  });
 }
 
 /** Processes webhooks that were stored together. Usually their calls had just been changed or were locked. */
@@ -120,8 +141,12 @@ function updatesOf(
       states[0];
     if (!seen) return [];
     const webhookIds = own.map(({ id }) => id);
-    return { seen, ...updateOf(app, call, ...states), version, webhookIds };
+    return { seen, ...updateOf(app, call, ...own.map(reportOf)), version, webhookIds };
   });
+}
+
+function reportOf({ event, call }: Pick<NewWebhook, 'event' | 'call'>): Report {
+  return { seen: call, source: event === 'call.billed' ? 'BILL' : undefined };
 }
 
 /** Our call ID from the metadata, which only we set, as a list of at most one. */
@@ -158,14 +183,14 @@ async function tryWebhook(app: App, id: string): Promise<void> {
  */
 async function processWebhook(app: App, id: string): Promise<void> {
   const { ingested, seen } = await app.db.$transaction(async (tx) => {
-    const [webhook] = await tx.$queryRaw<Pick<UltravoxWebhook, 'id' | 'payload'>[]>`
-      SELECT id, payload FROM ultravox_webhooks
+    const [webhook] = await tx.$queryRaw<Pick<UltravoxWebhook, 'event' | 'payload'>[]>`
+      SELECT event, payload FROM ultravox_webhooks
       WHERE id = ${id}::uuid AND processed_at IS NULL AND failed_at IS NULL
       FOR UPDATE SKIP LOCKED`;
     if (!webhook) return { ingested: null, seen: null };
     await tx.$executeRaw`SELECT set_config('lock_timeout', ${LOCK_WAIT}, true)`;
     const call = callSchema.parse(webhook.payload);
-    const result = await ingestCall(app, tx, call);
+    const result = await ingestCall(app, tx, reportOf({ event: webhook.event, call }));
     await tx.ultravoxWebhook.update({
       where: { id },
       data: {

@@ -100,7 +100,9 @@ async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
 }
 
 async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<void> {
-  const ingested = await app.db.$transaction((tx) => ingestCall(app, tx, seen));
+  const ingested = await app.db.$transaction((tx) =>
+    ingestCall(app, tx, { seen, source: 'LOOK_UP' }),
+  );
   const after = ingested?.after ?? call;
   if (ingested) {
     announceUpdate(app, ingested.before, after);

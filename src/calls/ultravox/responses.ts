@@ -38,7 +38,7 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
         Prisma.sql`id = ANY(${hiddenFromPlanner([...seen.keys()], 'uuid[]')})`,
       );
       const updates = read.map(({ call, version }) => ({
-        ...updateOf(app, call, seen.get(call.id)!),
+        ...updateOf(app, call, { seen: seen.get(call.id)! }),
         version,
       }));
       const { ids } = await writeUpdates(app, app.rows, updates);
@@ -54,7 +54,7 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
 async function applyLocked(app: App, id: string, seen: UltravoxCall): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const call = await lockCall(tx, id);
-    return call ? [call, await applyUltravoxCall(app, tx, call, seen)] : [null, null];
+    return call ? [call, await applyUltravoxCall(app, tx, call, { seen })] : [null, null];
   });
   if (after) announceUpdate(app, before, after);
 }

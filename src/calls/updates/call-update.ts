@@ -30,6 +30,7 @@ export function createdEvent(
 /** Changes that an update makes to a call. */
 export interface Change {
   steps: readonly Step[];
+  /** `nextCheckAt` replaces the usual time of the next look-up. */
   change: Partial<Call>;
   billed: boolean;
   summarized: boolean;
@@ -83,7 +84,7 @@ export function buildUpdate(
   if (summarized) {
     record('CALL_SUMMARIZED', now, { status: next.status, endReason: next.endReason });
   }
-  next.nextCheckAt = nextCheck(app, next, now);
+  next.nextCheckAt = change.nextCheckAt ?? nextCheck(app, next, now);
   next.lostAt = lostAt(app, next);
   return { before: call, after: next, events };
 }

@@ -84,7 +84,7 @@ export async function refreshCall(app: App, call: Call): Promise<void> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, call.id);
     if (!locked) throw new Error(`Call ${call.id} does not exist`);
-    return [locked, await applyUltravoxCall(app, tx, locked, seen)];
+    return [locked, await applyUltravoxCall(app, tx, locked, { seen, source: 'LOOK_UP' })];
   });
   announceUpdate(app, before, after);
 }

@@ -1,7 +1,12 @@
 /** Ends calls whose end Ultravox does not report. */
 import type { App, Tx } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
-import type { Call, CallEndReason, CallStatus } from '../../generated/prisma/client.ts';
+import {
+  type Call,
+  type CallEndReason,
+  type CallStatus,
+  Prisma,
+} from '../../generated/prisma/client.ts';
 import {
   canMove,
   type EndTransition,
@@ -35,6 +40,8 @@ export async function endCallLocally(
     steps: [{ ...step, at: app.now() }],
     change: {
       ...(transition ? endOfPlacement(call, transition) : {}),
+      // The outcome of a lost call is unknown, so it may still be billed.
+      ...(transition && transition !== 'LOSE_RESPONSE' ? freeOfCharge(app) : {}),
       ...(failure ? { failure } : {}),
       ...(failureCode ? { failureCode } : {}),
     },
@@ -43,6 +50,16 @@ export async function endCallLocally(
   });
   await writeUpdates(app, tx, [update]);
   return update.after;
+}
+
+/** The bill of a call that was never created at Ultravox. */
+function freeOfCharge({ config }: App): Partial<Call> {
+  return {
+    billingStatus: 'FREE',
+    billedDurationSeconds: 0,
+    costAmount: new Prisma.Decimal(0),
+    costCurrency: config.PRICE_CURRENCY,
+  };
 }
 
 /**

@@ -28,6 +28,7 @@ import {
   waitForCall,
 } from '../support.ts';
 
+const FREE = { billingStatus: 'FREE', billedDurationSeconds: 0, cost: { amount: '0' } };
 const CREATION = { method: 'POST', path: '/calls$' };
 const TALKED = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
 
@@ -124,6 +125,7 @@ describe('placeWaitingCalls', () => {
     const { id } = await asked;
     const call = await waitForCall(caller.client, id, 'over', isEnded);
     expect(call).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED', failure: null });
+    expect(call).toMatchObject(FREE);
     expect(typesOf(call)).toEqual(['CREATED', 'END_REQUESTED', 'CANCELLED']);
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
@@ -139,6 +141,7 @@ describe('placeWaitingCalls', () => {
     expect(problemsOf(payload)).toEqual([`${code} `]);
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
     expect(call.failure).toContain(text);
+    expect(call).toMatchObject(FREE);
     expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
@@ -279,6 +282,7 @@ describe('placeWaitingCalls', () => {
       });
       expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
       expect(call.failure).toContain('Nobody was called');
+      expect(call).toMatchObject(FREE);
       expect(typesOf(call)).toEqual(['CREATED', 'FAILED']);
       expect(await dialsOf(server, id)).toEqual([]);
     }

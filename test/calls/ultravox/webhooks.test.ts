@@ -336,7 +336,7 @@ describe('receiveUltravoxWebhook', () => {
     const apply = async (change: () => Promise<unknown>): Promise<number> => {
       const read = await readCalls(app.db, Prisma.sql`id = ${where.id}::uuid`);
       const updates = read.map(({ call, version }) => ({
-        ...updateOf(app, call, callSchema.parse(ended.call)),
+        ...updateOf(app, call, { seen: callSchema.parse(ended.call) }),
         version,
       }));
       await change();
@@ -426,6 +426,59 @@ describe('receiveUltravoxWebhook', () => {
     expect(hangUps()).toBe(0);
     await post(server, call.joined);
     await until('the hang-up', () => hangUps() > 0);
+  });
+
+  it('ends billing with an unknown status of a bill, and reports it', async () => {
+    const call = await unheard();
+    const billingStatus = 'BILLING_STATUS_COMPED';
+    await post(server, { event: 'call.ended', call: { ...call.ended.call, billingStatus } });
+    await worked(server, call.ultravoxId, 1);
+    expect((await callOf(caller.client, call.id)).billingStatus).toBe('PENDING');
+    await post(server, { event: 'call.billed', call: { ...call.billed.call, billingStatus } });
+    await worked(server, call.ultravoxId, 2);
+    const seen = await callOf(caller.client, call.id);
+    expect([seen.billingStatus, seen.cost.amount]).toEqual(['FREE', '0']);
+    expect(server.app.failures.counts()).toContainEqual(
+      expect.objectContaining({ name: 'unknownBillingStatus', count: 1 }),
+    );
+  });
+
+  it('bills a call that was taken for one that was never created', async () => {
+    const call = await unheard();
+    await server.app.db.call.update({
+      where: { id: uuidOf(call.id) },
+      data: {
+        ...{ placement: 'NOT_CREATED', ultravoxId: null, status: 'FAILED', endedAt: new Date() },
+        ...{ endReason: 'SYSTEM_ERROR', lostAt: null, billingStatus: 'FREE', costAmount: 0 },
+      },
+    });
+    await post(server, call.ended);
+    await worked(server, call.ultravoxId, 1);
+    const pending = { billingStatus: 'PENDING', costAmount: null, nextCheckAt: expect.any(Date) };
+    expect(await rowOf(server, call.id)).toMatchObject(pending);
+    await post(server, call.billed);
+    await waitForCall(caller.client, call.id, 'billed', isBilled);
+  });
+
+  it.each([
+    ['BILLED for fewer seconds', { billedDuration: '1s' }],
+    ['FREE', { billingStatus: 'BILLING_STATUS_FREE_OTHER' }],
+  ])('replaces a bill of %s by the current one, and not the other way round', async (_, change) => {
+    const call = await unheard();
+    const current = call.billed;
+    const old = { event: 'call.billed', call: { ...current.call, ...change } };
+    const isCurrent = (seen: CallView) =>
+      seen.billingStatus === 'BILLED' && seen.billedDurationSeconds === 6;
+    await post(server, old);
+    await waitForCall(caller.client, call.id, 'billed', isBilled);
+    expect(isCurrent(await callOf(caller.client, call.id))).toBe(false);
+    await post(server, current);
+    await waitForCall(caller.client, call.id, 'billed anew', isCurrent);
+    const { eventCount } = await rowOf(server, call.id);
+    await post(server, old);
+    await until('the look-up', async () => (await rowOf(server, call.id)).nextCheckAt === null);
+    expect(isCurrent(await callOf(caller.client, call.id))).toBe(true);
+    expect(await rowOf(server, call.id)).toMatchObject({ eventCount });
   });
 
   it('applies a refund, and ignores the older bill that arrives later', async () => {
