@@ -80,6 +80,12 @@ export function canonicalPhoneNumber(
   return 'problem' in reading || reading.extension !== null ? undefined : reading.phoneNumber;
 }
 
+/** The country of a canonical number; of several that share its calling code, the first that it may belong to. */
+export function countryOfNumber(phoneNumber: string): CountryCode | undefined {
+  const parsed = parsePhoneNumber(phoneNumber);
+  return parsed?.country ?? parsed?.getPossibleCountries()[0];
+}
+
 /** Whether the text is a valid number to which a call can cost many times the usual price. */
 export function isPremiumNumber(text: string): boolean {
   const reading = readPhoneNumber(text);

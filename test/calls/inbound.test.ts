@@ -1,6 +1,6 @@
 /** Updates that Ultravox sends on its own: reordered and lost webhooks, and inbound calls. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { partiesOf } from '../../src/calls/ultravox/ingest.ts';
+import { calledNumberOf, callerOf } from '../../src/calls/ultravox/parties.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -224,9 +224,11 @@ describe('updates from Ultravox', () => {
   });
 });
 
-describe('partiesOf', () => {
-  const seen = (requestContext: unknown) =>
-    partiesOf({ requestContext } as Parameters<typeof partiesOf>[0]);
+describe('the numbers of an incoming call', () => {
+  const partiesOf = (requestContext: unknown) => {
+    const to = calledNumberOf({ requestContext, metadata: {} });
+    return { from: callerOf({ requestContext, metadata: {} }, to), to };
+  };
 
   it.each([
     [{ from: '+14155550101', to: '+14155550102' }, '+14155550101', '+14155550102'],
@@ -249,7 +251,37 @@ describe('partiesOf', () => {
     [{ from: 'client:ada', to: 7 }, null, null],
     [{}, null, null],
     [null, null, null],
-  ])('reads %j', (context, from, to) => {
-    expect(seen(context)).toEqual({ from, to });
+  ])('are read from %j', (context, from, to) => {
+    expect(partiesOf(context)).toEqual({ from, to });
+  });
+
+  it.each([
+    ['4155557002', '+14155557002'],
+    ['14155557004', '+14155557004'],
+    ['0044 20 7946 0958', '+442079460958'],
+    ['442079460958', '+442079460958'],
+    ['sip:4155557003@carrier.test', '+14155557003'],
+    ['sip:%2B14155557003;phone-context=x@carrier.test', '+14155557003'],
+    ['"Bob" <sip:+14155557003@carrier.test>', '+14155557003'],
+    ['1001', null],
+    ['anonymous', null],
+    ['"4155557002" <sip:anonymous@anonymous.invalid>', null],
+  ])('include the SIP caller %s, in the notation of the called number', (text, number) => {
+    const sip = { caller_id: text };
+    const metadata = { 'ultravox.sip.from_uri': text };
+    const sources = [
+      { requestContext: { ultravox: { sip } }, metadata: {} },
+      { requestContext: { sip }, metadata: {} },
+      { requestContext: { 'ultravox.sip.caller_id': text }, metadata: {} },
+      { requestContext: null, metadata },
+    ];
+    for (const source of sources) expect(callerOf(source, '+14155550102')).toBe(number);
+  });
+
+  it('include a national number only if its country is known', () => {
+    const requestContext = { sip: { caller_id: 4155557002 } };
+    expect(callerOf({ requestContext, metadata: {} }, '+14155550102')).toBe('+14155557002');
+    expect(callerOf({ requestContext, metadata: {} }, '+442079460958')).toBeNull();
+    expect(callerOf({ requestContext, metadata: {} }, null)).toBeNull();
   });
 });

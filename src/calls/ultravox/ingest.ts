@@ -12,6 +12,7 @@ import { isEnded } from '../status.ts';
 import { createdEvent } from '../updates/call-update.ts';
 import { endAtUltravox, hangUp } from '../updates/end.ts';
 import { applyUltravoxCall, type Report } from './apply-update.ts';
+import { calledNumberOf, callerOf } from './parties.ts';
 
 export interface IngestedCall {
   before: Call | null;
@@ -80,8 +81,9 @@ async function insertInboundCall(
   agent: Agent,
   seen: UltravoxCall,
 ): Promise<Call> {
-  const { from, to } = partiesOf(seen);
+  const to = calledNumberOf(seen);
   const number = await findNumber(tx, agent, to);
+  const ownNumber = number?.phoneNumber ?? to;
   const createdAt = new Date(seen.created);
   const call = await tx.call.create({
     data: {
@@ -92,8 +94,8 @@ async function insertInboundCall(
       direction: 'INBOUND',
       medium: mediumOf(seen),
       status: 'CREATED',
-      phoneNumber: from,
-      ownNumber: number?.phoneNumber ?? to,
+      phoneNumber: callerOf(seen, ownNumber),
+      ownNumber,
       recordingEnabled: seen.recordingEnabled,
       ...durationLimitsOf({ maxDuration: seen.maxDuration, joinTimeout: seen.joinTimeout }, {}),
       ...reportedCall(seen.callId, createdAt),
@@ -104,37 +106,6 @@ async function insertInboundCall(
   });
   await appendEvents(tx, call.organizationId, [createdEvent(call)]);
   return call;
-}
-
-/**
- * Reads the numbers of the caller and the callee. With Twilio and Telnyx they are in the carrier's request, as
- * configured for the account (`from`, `to`); with SIP, Ultravox reports the caller.
- */
-export function partiesOf(seen: UltravoxCall): { from: string | null; to: string | null } {
-  const context = (seen.requestContext ?? {}) as Record<string, unknown>;
-  const read = (...keys: string[]): string | null => {
-    for (const key of keys) {
-      const value = key
-        .split('.')
-        .reduce<unknown>(
-          (at, part) => (at as Record<string, unknown> | undefined)?.[part],
-          context,
-        );
-      const text = context[key] ?? value;
-      const number = typeof text === 'string' ? phoneNumberIn(text) : null;
-      if (number) return number;
-    }
-    return null;
-  };
-  return {
-    from: read('from', 'From', 'ultravox.sip.caller_id', 'ultravox.sip.from_uri'),
-    to: read('to', 'To', 'ultravox.sip.to_uri', 'to_uri'),
-  };
-}
-
-/** Extracts an E.164 number from a phone number or the user part of a SIP URI. */
-function phoneNumberIn(text: string): string | null {
-  return /^(?:sips?:)?(\+[1-9]\d{1,14})(?:@|$)/.exec(text.trim())?.[1] ?? null;
 }
 
 /** Finds the called number. If it was not reported, returns the agent's inbound number if it has only one. */
