@@ -1,6 +1,8 @@
 /** Browser test calls, and ending calls. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { App } from '../../src/app.ts';
+import { hangUpIfUnwanted, type IngestedCall } from '../../src/calls/ultravox/ingest.ts';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { runMutation } from '../support/calling.ts';
@@ -352,5 +354,41 @@ describe('endCall', () => {
     expect(problemsOf(unknown)).toEqual(['NOT_FOUND id']);
     const agent = await run(caller.client, 'endCall', { id: caller.agentId });
     expect(problemsOf(agent)).toEqual(['INVALID_ID id']);
+  });
+});
+
+describe('hangUpIfUnwanted', () => {
+  const at = new Date();
+  const over = { status: 'FAILED', endReason: 'NO_ANSWER', ringingAt: null, answeredAt: null };
+  const ended = { ...over, status: 'COMPLETED', endReason: 'HANGUP' };
+
+  it.each([
+    ['hangs up a live call that had ended as never dialed', over, true],
+    [
+      'ignores a late report of a call whose end was reported',
+      { ...ended, ringingAt: at, answeredAt: at },
+      false,
+    ],
+    [
+      'ignores a late report of a call that was reported as unanswered',
+      { ...over, ringingAt: at },
+      false,
+    ],
+    [
+      'ignores a late report of a browser call whose end was reported',
+      { ...ended, answeredAt: at },
+      false,
+    ],
+    [
+      'leaves alone a live call that had been closed as lost',
+      { ...over, endReason: 'UNKNOWN' },
+      false,
+    ],
+  ])('%s', (_, call, isHungUp) => {
+    const started: string[] = [];
+    const app = { background: (name) => void started.push(name) } as Partial<App> as App;
+    const seen = { joined: at.toISOString(), ended: null };
+    hangUpIfUnwanted(app, { before: call, after: call, seen } as unknown as IngestedCall);
+    expect(started).toEqual(isHungUp ? ['hangUp'] : []);
   });
 });

@@ -162,13 +162,14 @@ export async function hangUpIfNotIngested(app: App, seen: UltravoxCall): Promise
 }
 
 /**
- * Hangs up a call that is live but should not be: its end was requested while it rang, or it was reported as never
- * dialed. A call that was closed as lost continues.
+ * Hangs up a call that is live but should not be: its end was requested while it rang, or it had ended here as never
+ * dialed. A call that was closed as lost continues. If Ultravox has reported the end, the report of a live call is old.
  */
 export function hangUpIfUnwanted(app: App, { before, after, seen }: IngestedCall): void {
   const live = seen.joined !== null && seen.ended === null;
   const answeredNow = before?.status !== 'IN_PROGRESS' && after.status === 'IN_PROGRESS';
-  const unwanted = isEnded(after.status) && after.endReason !== 'UNKNOWN';
+  const neverDialed = after.ringingAt === null && after.answeredAt === null;
+  const unwanted = isEnded(after.status) && after.endReason !== 'UNKNOWN' && neverDialed;
   if (live && (unwanted || (after.endRequestedAt && answeredNow))) {
     app.background('hangUp', () => hangUp(app, after));
   }
