@@ -1,6 +1,6 @@
 /**
  * Polls the indexing status of knowledge bases, which Ultravox does not report unprompted: every two seconds at first,
- * and less often the longer indexing takes.
+ * less often the longer indexing takes, and not at all after a week.
  */
 import type { App } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -12,7 +12,11 @@ import { knowledgeBaseSync } from './sync.ts';
 
 const BATCH = 20;
 const MIN_SECONDS = 2;
+/** Maximum pause during the first 100 minutes. */
 const MAX_SECONDS = 60;
+const MAX_LATER_SECONDS = 3_600;
+/** Since a source was added, or sent again. */
+const GIVE_UP_DAYS = 7;
 
 interface DueBase {
   id: string;
@@ -52,11 +56,17 @@ export async function checkIndexing(app: App): Promise<void> {
 /** Claims due knowledge bases, and schedules their next check in the same statement, so that a crash loses nothing. */
 async function claimDue(app: App): Promise<DueBase[]> {
   return app.db.$queryRaw<DueBase[]>`
-    UPDATE knowledge_bases b SET next_check_at = now() + make_interval(secs =>
-      least(${MAX_SECONDS}::float8, greatest(${MIN_SECONDS}::float8, coalesce((
-        SELECT extract(epoch FROM now() - max(s.created_at)) / 4 FROM knowledge_sources s
-        WHERE s.knowledge_base_id = b.id AND s.deleted_at IS NULL AND s.indexing_status <> 'READY'
-      ), 0)::float8)))
+    UPDATE knowledge_bases b SET next_check_at = now() + make_interval(secs => coalesce((
+        SELECT least(
+          greatest(${MIN_SECONDS}::float8, age / 4),
+          greatest(${MAX_SECONDS}::float8, age / 100),
+          ${MAX_LATER_SECONDS}::float8)
+        FROM (
+          SELECT extract(epoch FROM now() - max(s.updated_at))::float8 AS age
+          FROM knowledge_sources s
+          WHERE s.knowledge_base_id = b.id AND s.deleted_at IS NULL AND s.indexing_status <> 'READY'
+        ) newest WHERE age IS NOT NULL
+      ), ${MIN_SECONDS}::float8))
     WHERE b.id IN (
       SELECT id FROM knowledge_bases
       WHERE ${DUE}
@@ -87,49 +97,71 @@ async function recreate(app: App, base: DueBase): Promise<void> {
   });
 }
 
-/** Writes the status. Ends polling once all sources are READY, unless another check was scheduled meanwhile. */
+/**
+ * Writes the status. Ends polling once all sources are READY or too old to become so, unless another check was
+ * scheduled meanwhile.
+ */
 async function recordStatus(
   app: App,
   base: DueBase,
   corpus: Corpus,
   sources: readonly CorpusSource[],
 ): Promise<void> {
-  const status = indexingStatus(corpus.stats?.status) ?? 'EMPTY';
+  const read = (text: string | undefined, initial: IndexingStatus) => {
+    const status = indexingStatus(text ?? '', initial);
+    if (status === null) {
+      app.failures.record('unknownIndexingStatus', new Error(text), {
+        message: 'Ultravox reported an unknown indexing status; the known one is kept',
+        knowledgeBaseId: base.id,
+      });
+    }
+    return status;
+  };
+  const status = read(corpus.stats?.status, 'EMPTY');
   const found = sources.map((source) => ({
     remote_id: source.sourceId,
-    status: indexingStatus(source.stats?.status) ?? 'INITIALIZING',
+    status: read(source.stats?.status, 'INITIALIZING'),
     documents: source.stats?.numDocs ?? 0,
   }));
-  const finished = status === 'READY' || status === 'EMPTY';
+  const finished = status === null || status === 'READY' || status === 'EMPTY';
+  const unready = Prisma.sql`SELECT 1 FROM knowledge_sources s
+    WHERE s.knowledge_base_id = b.id AND s.deleted_at IS NULL
+      AND s.remote_id IS NOT NULL AND s.indexing_status <> 'READY'`;
   await app.db.$transaction(async (tx) => {
     await tx.$executeRaw`
       UPDATE knowledge_sources s
-      SET indexing_status = v.status::"IndexingStatus", document_count = v.documents
+      SET indexing_status = coalesce(v.status::"IndexingStatus", s.indexing_status),
+        document_count = v.documents
       FROM jsonb_to_recordset(${JSON.stringify(found)}::jsonb)
         AS v(remote_id text, status text, documents int)
       WHERE s.knowledge_base_id = ${base.id}::uuid AND s.remote_id = v.remote_id
-        AND (s.indexing_status::text, s.document_count) IS DISTINCT FROM (v.status, v.documents)`;
+        AND (s.indexing_status::text, s.document_count)
+          IS DISTINCT FROM (coalesce(v.status, s.indexing_status::text), v.documents)`;
     await tx.$executeRaw`
       UPDATE knowledge_bases b SET
-        indexing_status = ${status}::"IndexingStatus",
+        indexing_status = coalesce(${status}::"IndexingStatus", b.indexing_status),
         chunk_count = ${corpus.stats?.numChunks ?? 0}::int,
         document_count = ${corpus.stats?.numDocs ?? 0}::int,
         next_check_at = CASE
-          WHEN ${finished} AND b.next_check_at = ${base.nextCheckAt} AND NOT EXISTS (
-            SELECT 1 FROM knowledge_sources s
-            WHERE s.knowledge_base_id = b.id AND s.deleted_at IS NULL
-              AND s.remote_id IS NOT NULL AND s.indexing_status <> 'READY'
-          ) THEN NULL
+          WHEN b.next_check_at = ${base.nextCheckAt} AND (${finished} OR EXISTS (${unready}))
+            AND NOT EXISTS (${unready} AND s.updated_at > now() - make_interval(days => ${GIVE_UP_DAYS}))
+          THEN NULL
           ELSE b.next_check_at
         END
       WHERE b.id = ${base.id}::uuid AND b.remote_id = ${base.corpusId}`;
   });
 }
 
-/** Maps `CORPUS_STATUS_READY` and `SOURCE_STATUS_READY` to `READY`, and so on. Null for unknown values. */
-function indexingStatus(remoteStatus: string | undefined): IndexingStatus | null {
-  const status = remoteStatus?.replace(/^(CORPUS|SOURCE)_STATUS_/, '');
+/**
+ * Maps `CORPUS_STATUS_READY` and `SOURCE_STATUS_READY` to `READY`, and so on, and an unset status to `initial`. Null for
+ * unknown values.
+ */
+function indexingStatus(remoteStatus: string, initial: IndexingStatus): IndexingStatus | null {
+  const status = remoteStatus.replace(/^(CORPUS|SOURCE)_STATUS_/, '');
   switch (status) {
+    case '':
+    case 'UNSPECIFIED':
+      return initial;
     case 'EMPTY':
     case 'INITIALIZING':
     case 'READY':

@@ -86,6 +86,7 @@ async function resetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
     WHERE id = ${base.id}::uuid`;
   await tx.$executeRaw`
     UPDATE knowledge_sources SET
+      updated_at = now(),
       remote_id = NULL,
       revision = revision + 1,
       indexing_status = 'INITIALIZING',
