@@ -41,7 +41,8 @@ export const WEBHOOK_EVENTS = {
     name: 'CALL_BILLED',
     from: ['CALL_BILLED'],
     about: 'call',
-    description: 'The call was billed or refunded. `data.call.cost` is known.',
+    description:
+      'The call was billed or refunded, or its bill has changed. Not sent for calls that were never placed. `data.call.cost` is known.',
   },
   'call.analyzed': {
     name: 'CALL_ANALYZED',

@@ -41,7 +41,8 @@ const DESCRIPTIONS: Record<CallEventTypeName, string> = {
   COMPLETED: 'The call was answered and has ended.',
   FAILED: 'The call ended without a conversation, or by a fault.',
   CANCELLED: 'The call was canceled before it was answered.',
-  BILLED: 'The call was billed or refunded.',
+  BILLED:
+    'The call was billed or refunded, or its bill has changed. Not sent for calls that were never placed.',
   DELETED: 'The call was deleted. `call` is null on all its events.',
   ANALYZED:
     'Transcript, summary and analysis of an answered call are finished, or were given up. Sent again after another analysis. The recording has events of its own, and so has a summary that Ultravox writes later than two minutes after the end.',
