@@ -5,6 +5,7 @@ import { runInBatches } from '../infra/database/run-in-batches.ts';
 import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { recountContacts } from './contacts/recount.ts';
 import { announceCampaigns, campaignEvent, type EventList } from './events.ts';
+import { statusesBefore } from './status.ts';
 
 /**
  * Completes those of the campaigns `ids` whose contacts are all terminal, and adds their events. The caller holds the
@@ -19,7 +20,7 @@ export async function completeFinished(
   const completed = await tx.campaign.updateManyAndReturn({
     where: {
       id: { in: [...ids] },
-      status: { in: ['ACTIVE', 'PAUSED'] },
+      status: { in: statusesBefore('COMPLETE', 'COMPLETED') },
       pendingCount: 0,
       callingCount: 0,
       totalCount: { gt: 0 },

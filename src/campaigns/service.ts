@@ -38,7 +38,7 @@ import {
   startProblems,
   writeNumberPool,
 } from './settings.ts';
-import { campaignAfter, isCampaignTerminal } from './status.ts';
+import { campaignAfter, isCampaignTerminal, statusesBefore } from './status.ts';
 import { visibleCampaigns } from './visibility.ts';
 
 const MAX_DELETED = 100;
@@ -312,7 +312,6 @@ export async function deleteCampaigns(
       }
     });
     checks.throwIfAny();
-    const open = campaigns.filter(({ status }) => !isCampaignTerminal(status));
     await revokeCampaignClaims(tx, known);
     const end = {
       status: 'CANCELLED',
@@ -322,7 +321,7 @@ export async function deleteCampaigns(
       holdReason: null,
     } as const;
     const cancelled = await tx.campaign.updateManyAndReturn({
-      where: { id: { in: open.map((one) => one.id) } },
+      where: { id: { in: known }, status: { in: statusesBefore('DELETE', end.status) } },
       data: end,
     });
     const deleted = await tx.campaign.updateManyAndReturn({
@@ -330,7 +329,7 @@ export async function deleteCampaigns(
       data: { deletedAt: now },
     });
     // The run withdraws calls whose claims were revoked; `cancelRemainingContacts` cancels the waiting contacts.
-    if (open.length > 0) await enqueueRun(app, tx);
+    if (cancelled.length > 0) await enqueueRun(app, tx);
     await appendEvents(tx, viewer.organizationId, [
       ...cancelled.map((campaign) => campaignEvent('CAMPAIGN_CANCELLED', campaign, now)),
       ...deleted.map((campaign) => campaignEvent('CAMPAIGN_DELETED', campaign, now)),

@@ -31,9 +31,9 @@ const CAMPAIGN: Record<CampaignAction, Partial<Record<CampaignStatus, Target>>> 
     PAUSED: 'CANCELLED',
   },
   DELETE: {
-    DRAFT: 'SAME',
-    SCHEDULED: 'SAME',
-    PAUSED: 'SAME',
+    DRAFT: 'CANCELLED',
+    SCHEDULED: 'CANCELLED',
+    PAUSED: 'CANCELLED',
     COMPLETED: 'SAME',
     FAILED: 'SAME',
     CANCELLED: 'SAME',
@@ -71,6 +71,12 @@ export function campaignAfter(
     default:
       return { allowed: true, status: target };
   }
+}
+
+/** The statuses that the action turns into `target`. */
+export function statusesBefore(action: CampaignAction, target: CampaignStatus): CampaignStatus[] {
+  const before = Object.entries(CAMPAIGN[action]) as [CampaignStatus, Target][];
+  return before.filter(([, after]) => after === target).map(([status]) => status);
 }
 
 const REPEATED = {

@@ -5,6 +5,7 @@ import {
   campaignAfter,
   isCampaignTerminal,
   isRepeated,
+  statusesBefore,
 } from '../../src/campaigns/status.ts';
 import type { CampaignStatus } from '../../src/generated/prisma/enums.ts';
 
@@ -24,6 +25,7 @@ describe('campaignAfter', () => {
     expect(moved('PAUSED', 'RESUME')).toBe('ACTIVE');
     expect(moved('ACTIVE', 'COMPLETE')).toBe('COMPLETED');
     expect(moved('PAUSED', 'EDIT')).toBe('PAUSED');
+    expect(moved('PAUSED', 'DELETE')).toBe('CANCELLED');
   });
 
   it('leads out of no final status', () => {
@@ -39,6 +41,11 @@ describe('campaignAfter', () => {
       }
       expect(moved(status, 'DELETE')).toBe(status);
     }
+  });
+
+  it('gives the statuses that an action turns into another', () => {
+    expect(statusesBefore('COMPLETE', 'COMPLETED')).toEqual(['ACTIVE', 'PAUSED']);
+    expect(statusesBefore('DELETE', 'CANCELLED')).toEqual(['DRAFT', 'SCHEDULED', 'PAUSED']);
   });
 
   it('knows what is repeated, which the circuit breaker does not do', () => {
