@@ -1,12 +1,15 @@
 /** Events sent as webhooks, and the event log types they come from. */
 import type { EventType } from '../generated/prisma/enums.ts';
 
+export type Subject = 'call' | 'campaign' | 'agent' | 'voice' | 'endpoint';
+
 interface WebhookEvent {
   /** Name in the graph. */
   readonly name: string;
   /** Event log types for which it is sent. */
   readonly from: readonly EventType[];
-  readonly about: 'call' | 'campaign' | 'agent' | 'voice' | 'endpoint' | 'nothing';
+  /** The kind of object that its `data` contains. */
+  readonly about: Subject;
   readonly description: string;
 }
 
@@ -135,15 +138,25 @@ const RESULTS_FROM: readonly EventType[] = [
   'CALL_CANCELLED',
 ];
 
-const NAMES_OF_TYPE = new Map<EventType, string[]>();
-for (const [name, { from }] of Object.entries<WebhookEvent>(WEBHOOK_EVENTS)) {
+/** Events that are sent because of an event of the log. */
+export type MessageName = WebhookEventName | typeof RESULTS_EVENT;
+
+export function subjectOf(name: MessageName): Subject {
+  return name === RESULTS_EVENT ? 'call' : WEBHOOK_EVENTS[name].about;
+}
+
+const NAMES_OF_TYPE = new Map<EventType, WebhookEventName[]>();
+for (const [name, { from }] of Object.entries(WEBHOOK_EVENTS) as [
+  WebhookEventName,
+  WebhookEvent,
+][]) {
   for (const type of from) {
     NAMES_OF_TYPE.set(type, [...(NAMES_OF_TYPE.get(type) ?? []), name]);
   }
 }
 
 /** Names of the events sent to endpoints of the organization for an event of the log. */
-export function eventNamesOf(type: EventType): readonly string[] {
+export function eventNamesOf(type: EventType): readonly WebhookEventName[] {
   return NAMES_OF_TYPE.get(type) ?? [];
 }
 

@@ -6,8 +6,8 @@ import type { WebhookDeliveryStatus } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { derivedId, newId } from '../infra/ids.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
-import { eventNamesOf, mayTriggerResults, RESULTS_EVENT } from './catalog.ts';
-import { dataOf, loadSubjects, resultsOf } from './payloads.ts';
+import { eventNamesOf, type MessageName, mayTriggerResults, RESULTS_EVENT } from './catalog.ts';
+import { dataOf, loadSubjects } from './payloads.ts';
 
 export interface Message {
   id: string;
@@ -21,7 +21,7 @@ export interface Message {
 
 interface PendingMessage {
   event: Event;
-  name: string;
+  name: MessageName;
   endpoints: readonly WebhookEndpoint[];
 }
 
@@ -43,17 +43,13 @@ export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Prom
   const { organizationId, replay = false } = options;
   const pending = await withEnabledEndpoints(tx, pendingMessagesOf(options));
   if (pending.length === 0) return 0;
-  const events = [...new Set(pending.map(({ event }) => event))];
-  const withTurns = new Set(
-    pending.filter(({ name }) => name === RESULTS_EVENT).map(({ event }) => event.callId),
-  );
-  if (replay) await lockAgainstDeletion(tx, organizationId, events);
-  const subjects = await loadSubjects(tx, organizationId, events, withTurns);
+  if (replay) await lockAgainstDeletion(tx, organizationId, pending);
+  const subjects = await loadSubjects(tx, organizationId, pending);
   const now = app.now();
   const messages: Message[] = [];
   const queued: { messageId: string; endpointId: string }[] = [];
   for (const { event, name, endpoints } of pending) {
-    const data = name === RESULTS_EVENT ? resultsOf(event, subjects) : dataOf(event, subjects);
+    const data = dataOf(name, event, subjects);
     if (!data) continue;
     const id = derivedId(`webhook/${organizationId}/${event.cursor}/${name}`, event.createdAt);
     const { cursor, callId } = event;
@@ -122,9 +118,9 @@ async function withEnabledEndpoints(
 async function lockAgainstDeletion(
   tx: Tx,
   organizationId: string,
-  events: readonly Event[],
+  pending: readonly PendingMessage[],
 ): Promise<void> {
-  const ids = [...new Set(events.map(({ callId }) => callId).filter((id) => id !== null))];
+  const ids = [...new Set(pending.map(({ event }) => event.callId).filter((id) => id !== null))];
   await tx.$queryRaw`
     SELECT 1 FROM calls WHERE id = ANY(${ids}::uuid[]) AND organization_id = ${organizationId}::uuid
     ORDER BY id FOR KEY SHARE`;

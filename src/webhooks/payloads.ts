@@ -5,6 +5,7 @@ import { recentPayloads } from '../calls/ultravox/webhooks.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
+import { type MessageName, RESULTS_EVENT, type Subject, subjectOf } from './catalog.ts';
 
 type JsonObject = Prisma.JsonObject;
 
@@ -25,34 +26,34 @@ interface CallSubject {
   transcript: JsonObject[];
 }
 
-/** @param withTurns IDs of the calls whose transcripts are needed. */
 export async function loadSubjects(
   tx: Tx,
   organizationId: string,
-  events: readonly Event[],
-  withTurns: ReadonlySet<string | null>,
+  messages: readonly { name: MessageName; event: Event }[],
 ): Promise<Subjects> {
   const own = (ids: (string | null | undefined)[]) => ({
     organizationId,
     id: { in: [...new Set(ids.filter((id) => typeof id === 'string'))] },
   });
-  const of = (prefix: string) => events.filter(({ type }) => type.startsWith(prefix));
-  const callIds = of('CALL_').map(({ callId }) => callId);
+  const about = (subject: Subject) =>
+    messages.filter(({ name }) => subjectOf(name) === subject).map(({ event }) => event);
+  const callIds = about('call').map(({ callId }) => callId);
   const calls =
     callIds.length === 0
       ? []
       : await tx.call.findMany({ where: own(callIds), include: CALL_RECORD });
-  const campaignIds = of('CAMPAIGN_').map(({ campaignId }) => campaignId);
+  const campaignIds = about('campaign').map(({ campaignId }) => campaignId);
   const campaigns =
     campaignIds.length === 0 ? [] : await tx.campaign.findMany({ where: own(campaignIds) });
-  const agentIds = of('AGENT_').map(({ agentId }) => agentId);
+  const agentIds = about('agent').map(({ agentId }) => agentId);
   const agents = agentIds.length === 0 ? [] : await tx.agent.findMany({ where: own(agentIds) });
-  const voiceIds = of('VOICE_').map((event) => textIn(event, 'voiceId'));
+  const voiceIds = about('voice').map((event) => textIn(event, 'voiceId'));
   const voices = voiceIds.length === 0 ? [] : await tx.voice.findMany({ where: own(voiceIds) });
-  const endpointIds = of('WEBHOOK_').map((event) => textIn(event, 'endpointId'));
+  const endpointIds = about('endpoint').map((event) => textIn(event, 'endpointId'));
   const endpoints =
     endpointIds.length === 0 ? [] : await tx.webhookEndpoint.findMany({ where: own(endpointIds) });
-  const turns = await loadTurns(tx, withTurns);
+  const withTurns = messages.filter(({ name }) => name === RESULTS_EVENT);
+  const turns = await loadTurns(tx, new Set(withTurns.map(({ event }) => event.callId)));
   const ultravoxIds = calls.map(({ ultravoxId }) => ultravoxId).filter((id) => id !== null);
   return {
     calls: new Map(
@@ -69,31 +70,33 @@ export async function loadSubjects(
   };
 }
 
-/** Member `data` of the envelope, without what every event has. Null if its subject no longer exists. */
-export function dataOf(event: Event, subjects: Subjects): JsonObject | null {
-  const [kind] = event.type.split('_');
+/**
+ * Member `data` of the envelope, without what every event has. Null if its subject no longer exists, or if results are
+ * not available yet.
+ */
+export function dataOf(name: MessageName, event: Event, subjects: Subjects): JsonObject | null {
   const { data } = event as { data: JsonObject };
-  switch (kind) {
-    case 'CALL':
-      return callData(event, subjects);
-    case 'CAMPAIGN': {
+  switch (subjectOf(name)) {
+    case 'call':
+      return name === RESULTS_EVENT ? resultsOf(event, subjects) : callData(event, subjects);
+    case 'campaign': {
       const campaign = subjects.campaigns.get(event.campaignId ?? '');
       if (!campaign) return null;
       const { status = null, reason = null } = data;
       return { batchId: campaign.id, status, statusReason: reason, campaign };
     }
-    case 'AGENT': {
+    case 'agent': {
       const agent = subjects.agents.get(event.agentId ?? '');
       if (!agent) return null;
       const { revision = null, error = null } = data;
       return { agentId: agent.id, revision, error, agent };
     }
-    case 'VOICE': {
+    case 'voice': {
       const voice = subjects.voices.get(textIn(event, 'voiceId') ?? '');
       if (!voice) return null;
       return { voiceId: voice.id, error: data.error ?? null, voice };
     }
-    default: {
+    case 'endpoint': {
       const endpoint = subjects.endpoints.get(textIn(event, 'endpointId') ?? '');
       return endpoint ? { endpoint } : null;
     }
@@ -128,7 +131,7 @@ function callData(event: Event, subjects: Subjects): JsonObject | null {
  * Member `data` for the CRM webhook of the agent. Null if the results are not available yet: those of an answered call
  * come with its analysis.
  */
-export function resultsOf(event: Event, subjects: Subjects): JsonObject | null {
+function resultsOf(event: Event, subjects: Subjects): JsonObject | null {
   const data = callData(event, subjects);
   const subject = subjects.calls.get(event.callId ?? '');
   if (!data || !subject) return null;
