@@ -131,12 +131,8 @@ export function readContent(
   required('systemPrompt', templateOf(LIMITS.systemPrompt, 1));
   optional('description', null, textOf(LIMITS.description));
   optional('model', DEFAULT_MODEL, (value, path) => checkModel(checks, value, path));
-  optional('toolIds', [], (value, path) =>
-    checks.ids({ type: 'Tool', max: LIMITS.tools }, value, path),
-  );
-  optional('knowledgeBaseIds', [], (value, path) =>
-    checks.ids({ type: 'KnowledgeBase', max: LIMITS.knowledgeBases }, value, path),
-  );
+  optional('toolIds', [], (value, path) => checks.ids('Tool', value, path));
+  optional('knowledgeBaseIds', [], (value, path) => checks.ids('KnowledgeBase', value, path));
   optional('temperature', DEFAULT_TEMPERATURE, (value, path) =>
     checks.number(value, path, { min: 0, max: 1 }),
   );

@@ -87,13 +87,6 @@ export function checkInactivityMessages(
   inputs: readonly InactivityMessageInput[],
   path: ProblemPath,
 ): InactivityMessage[] | undefined {
-  if (inputs.length > LIMITS.inactivityMessages) {
-    return checks.add(
-      'LIMIT_EXCEEDED',
-      `\`inactivityMessages\` may have at most ${LIMITS.inactivityMessages} entries; it has ${inputs.length}.`,
-      path,
-    );
-  }
   const before = checks.problems.length;
   const messages = inputs.map((input, index): InactivityMessage => {
     const here = [...path, index];

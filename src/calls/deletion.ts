@@ -13,7 +13,7 @@ import { deleteTranscripts } from './post-call/transcript.ts';
 import { isEnded } from './status.ts';
 import { callEvents } from './updates/append-events.ts';
 
-const MAX_DELETE = 100;
+export const MAX_DELETED = 100;
 /** Time given to the job of the deletion before the periodic clean-up takes over. */
 const REMOVE_AFTER_MS = 10 * 60_000;
 const REMOVE_BATCH = 100;
@@ -31,8 +31,8 @@ export async function deleteCalls(
   ids: readonly string[],
 ): Promise<string[]> {
   const checks = new Checks();
-  if (ids.length === 0) checks.add('REQUIRED', 'Specify at least one ID.', ['ids']);
-  const uuids = checks.ids({ type: 'Call', max: MAX_DELETE }, ids, ['ids']) ?? [];
+  checks.notEmpty(ids, ['ids']);
+  const uuids = checks.ids('Call', ids, ['ids']);
   const wanted = uuids.filter((uuid) => uuid !== undefined).sort();
   const earlier = deletedByEarlierRun(viewer);
   if (earlier && checks.problems.length === 0) {

@@ -41,7 +41,7 @@ import {
 import { campaignAfter, isCampaignTerminal, statusesBefore } from './status.ts';
 import { visibleCampaigns } from './visibility.ts';
 
-const MAX_DELETED = 100;
+export const MAX_DELETED = 100;
 
 export interface CreateCampaignInput extends CampaignSettingsInput, ContactSourceInput {
   name: string;
@@ -284,10 +284,9 @@ export async function deleteCampaigns(
   publicIds: readonly string[],
 ): Promise<string[]> {
   const checks = new Checks();
-  if (publicIds.length === 0) checks.add('REQUIRED', 'Give at least one campaign.', ['ids']);
-  const ids = checks.ids({ type: 'Campaign', max: MAX_DELETED }, publicIds, ['ids']);
-  if (!ids || publicIds.length === 0) checks.throwIfAny();
-  const known = (ids ?? []).filter((id) => id !== undefined);
+  checks.notEmpty(publicIds, ['ids']);
+  const ids = checks.ids('Campaign', publicIds, ['ids']);
+  const known = ids.filter((id) => id !== undefined);
   const earlier = deletedByEarlierRun(viewer);
   if (earlier && checks.problems.length === 0) {
     const deleted = await app.db.campaign.count({ where: { ...earlier, id: { in: known } } });
@@ -302,7 +301,7 @@ export async function deleteCampaigns(
       where: { ...ownedBy(viewer), id: { in: known }, deletedAt: null },
     });
     const byId = new Map(campaigns.map((campaign) => [campaign.id, campaign]));
-    ids?.forEach((id, index) => {
+    ids.forEach((id, index) => {
       const campaign = id && byId.get(id);
       const step = campaign && campaignAfter(campaign.status, 'DELETE');
       if (id && !campaign) {

@@ -141,8 +141,7 @@ export async function checkNumberPool(
 ): Promise<string[] | undefined> {
   if (phoneNumberIds === undefined) return undefined;
   const path = ['phoneNumberIds'];
-  const ids = checks.ids({ type: 'PhoneNumber', max: MAX_NUMBERS }, phoneNumberIds ?? [], path);
-  if (!ids) return undefined;
+  const ids = checks.ids('PhoneNumber', phoneNumberIds ?? [], path);
   const known = ids.filter((id) => id !== undefined);
   const found = await app.db.phoneNumber.findMany({
     where: { ...ownedBy(viewer), id: { in: known }, releasedAt: null },

@@ -44,24 +44,22 @@ export async function addToDoNotCall(
   inputs: readonly DoNotCallInput[],
 ): Promise<{ entries: DoNotCallEntry[]; addedCount: number }> {
   const checks = new Checks();
-  checkCount(checks, inputs, 'entries');
+  checks.notEmpty(inputs, ['entries']);
   const rows = new Map<string, NewEntry>();
-  if (checks.problems.length === 0) {
-    inputs.forEach((input, index) => {
-      const path = ['entries', index];
-      const phoneNumber = checkPhoneNumber(checks, input.phoneNumber, [...path, 'phoneNumber']);
-      const reason = readText(checks, input.reason, [...path, 'reason'], MAX_REASON);
-      const source = readText(checks, input.source, [...path, 'source'], MAX_SOURCE);
-      if (phoneNumber) {
-        const earlier = rows.get(phoneNumber);
-        rows.set(phoneNumber, {
-          phone_number: phoneNumber,
-          reason: reason ?? earlier?.reason ?? null,
-          source: source ?? earlier?.source ?? null,
-        });
-      }
-    });
-  }
+  inputs.forEach((input, index) => {
+    const path = ['entries', index];
+    const phoneNumber = checkPhoneNumber(checks, input.phoneNumber, [...path, 'phoneNumber']);
+    const reason = readText(checks, input.reason, [...path, 'reason'], MAX_REASON);
+    const source = readText(checks, input.source, [...path, 'source'], MAX_SOURCE);
+    if (phoneNumber) {
+      const earlier = rows.get(phoneNumber);
+      rows.set(phoneNumber, {
+        phone_number: phoneNumber,
+        reason: reason ?? earlier?.reason ?? null,
+        source: source ?? earlier?.source ?? null,
+      });
+    }
+  });
   checks.throwIfAny();
   const numbers = [...rows.keys()];
   const addedCount =
@@ -118,13 +116,10 @@ export async function removeFromDoNotCall(
   phoneNumbers: readonly string[],
 ): Promise<string[]> {
   const checks = new Checks();
-  checkCount(checks, phoneNumbers, 'phoneNumbers');
-  const numbers =
-    checks.problems.length === 0
-      ? phoneNumbers.map((number, index) =>
-          checkPhoneNumber(checks, number, ['phoneNumbers', index]),
-        )
-      : [];
+  checks.notEmpty(phoneNumbers, ['phoneNumbers']);
+  const numbers = phoneNumbers.map((number, index) =>
+    checkPhoneNumber(checks, number, ['phoneNumbers', index]),
+  );
   checks.throwIfAny();
   const earlier = committedEarlier<string[]>(viewer);
   if (earlier) return earlier;
@@ -195,17 +190,6 @@ export async function addDoNotCallRequest(
     },
     skipDuplicates: true,
   });
-}
-
-function checkCount(checks: Checks, list: readonly unknown[], member: string): void {
-  if (list.length === 0) checks.add('REQUIRED', `\`${member}\` must not be empty.`, [member]);
-  if (list.length > MAX_ENTRIES) {
-    checks.add(
-      'LIMIT_EXCEEDED',
-      `\`${member}\` may have at most ${MAX_ENTRIES} items; it has ${list.length}. Split the list.`,
-      [member],
-    );
-  }
 }
 
 function readText(

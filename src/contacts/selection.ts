@@ -1,6 +1,6 @@
 /** Operations on a selection of contacts: a list of IDs, or a filtered folder. */
 import type { App, Tx } from '../app.ts';
-import { type ProblemPath, userError } from '../errors.ts';
+import { userError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
@@ -49,8 +49,7 @@ async function selectContacts(
     };
   }
   const sent = selection.ids ?? [];
-  checkCount(checks, sent.length, ['contacts', 'ids']);
-  if (sent.length > MAX_CONTACTS) return { where: {}, folders: [] };
+  checks.notEmpty(sent, ['contacts', 'ids']);
   const ids = sent.map((id, index) => checks.id('Contact', id, ['contacts', 'ids', index]));
   const known = ids.filter((id) => id !== undefined);
   const where = { ...ownedBy(viewer), id: { in: known } };
@@ -204,15 +203,4 @@ function duplicateNumbers(count: number, ids: readonly string[]) {
     ['contacts'],
     { details: { contactIds: ids.map((id) => publicId('Contact', id)) } },
   );
-}
-
-export function checkCount(checks: Checks, count: number, path: ProblemPath): void {
-  if (count === 0) checks.add('REQUIRED', `\`${path.join('.')}\` must not be empty.`, path);
-  if (count > MAX_CONTACTS) {
-    checks.add(
-      'LIMIT_EXCEEDED',
-      `\`${path.join('.')}\` may have at most ${MAX_CONTACTS} items; it has ${count}. Split the list.`,
-      path,
-    );
-  }
 }

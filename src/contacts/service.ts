@@ -24,7 +24,6 @@ import {
   lockByNumber,
   overwriteContacts,
 } from './rows.ts';
-import { checkCount, MAX_CONTACTS } from './selection.ts';
 
 /** Handling of a contact whose number is already in the folder. */
 export type DuplicateRule = 'REFUSE' | 'SKIP' | 'UPDATE';
@@ -125,28 +124,26 @@ export async function createContacts(
   const { onDuplicate } = input;
   const country = checks.country(input.defaultCountry, ['defaultCountry']);
   const rules = { ...(await phoneNumberRules(app, viewer)), defaultCountry: country };
-  checkCount(checks, input.contacts.length, ['contacts']);
+  checks.notEmpty(input.contacts, ['contacts']);
   const folder = await checkFolder(app, viewer, checks, input);
   const rows: ContactRow[] = [];
   /** Index of the first row of each subscriber. */
   const first = new Map<string, number>();
-  if (input.contacts.length <= MAX_CONTACTS) {
-    input.contacts.forEach((contact, index) => {
-      const columns = contactColumns(checks, contact, ['contacts', index], rules);
-      if (!columns) return;
-      rows.push({ ...columns, id: rowId(viewer, index) });
-      const subscriber = subscriberOf(columns.phoneNumber);
-      const earlier = first.get(subscriber);
-      if (earlier === undefined) first.set(subscriber, index);
-      else if (onDuplicate === 'REFUSE') {
-        checks.add(
-          'ALREADY_EXISTS',
-          `The phone number is the same as that of \`contacts.${earlier}\`.`,
-          ['contacts', index, 'phoneNumber'],
-        );
-      }
-    });
-  }
+  input.contacts.forEach((contact, index) => {
+    const columns = contactColumns(checks, contact, ['contacts', index], rules);
+    if (!columns) return;
+    rows.push({ ...columns, id: rowId(viewer, index) });
+    const subscriber = subscriberOf(columns.phoneNumber);
+    const earlier = first.get(subscriber);
+    if (earlier === undefined) first.set(subscriber, index);
+    else if (onDuplicate === 'REFUSE') {
+      checks.add(
+        'ALREADY_EXISTS',
+        `The phone number is the same as that of \`contacts.${earlier}\`.`,
+        ['contacts', index, 'phoneNumber'],
+      );
+    }
+  });
   if (checks.problems.length > 0) {
     if (folder && onDuplicate === 'REFUSE') {
       const existing = await app.db.contact.findMany({

@@ -202,22 +202,16 @@ export class Checks {
     return this.add('INVALID_ID', `${memberName(path)} is invalid: ${read.problem}`, path);
   }
 
+  /** Lists that are too long have been refused before execution, by the `maxItems` of the input. */
+  notEmpty(list: readonly unknown[], path: ProblemPath): void {
+    if (list.length === 0) this.add('REQUIRED', `${memberName(path)} must not be empty.`, path);
+  }
+
   /**
    * The UUIDs of a list of distinct public IDs. Invalid entries are undefined, so that the others can
    * still be looked up and reported with their own index.
    */
-  ids(
-    { type, max }: { type: NodeType; max: number },
-    values: readonly string[],
-    path: ProblemPath,
-  ): (string | undefined)[] | undefined {
-    if (values.length > max) {
-      return this.add(
-        'LIMIT_EXCEEDED',
-        `${memberName(path)} may have at most ${max} ${max === 1 ? 'entry' : 'entries'}; it has ${values.length}.`,
-        path,
-      );
-    }
+  ids(type: NodeType, values: readonly string[], path: ProblemPath): (string | undefined)[] {
     const seen = new Set<string>();
     return values.map((value, index) => {
       const uuid = this.id(type, value, [...path, index]);

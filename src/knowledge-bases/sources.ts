@@ -85,11 +85,7 @@ export async function addWebSource(
 
 function checkUrls(app: App, checks: Checks, urls: readonly string[]): string[] {
   const allowPrivate = app.config.ALLOW_PRIVATE_ADDRESSES;
-  if (urls.length === 0) checks.add('REQUIRED', '`urls` must have at least one entry.', ['urls']);
-  if (urls.length > MAX_URLS) {
-    checks.add('LIMIT_EXCEEDED', `\`urls\` may have at most ${MAX_URLS} entries.`, ['urls']);
-    return [];
-  }
+  checks.notEmpty(urls, ['urls']);
   return urls.flatMap((url, index) => checks.url(url, ['urls', index], { allowPrivate }) ?? []);
 }
 

@@ -27,19 +27,12 @@ export function isHeaderValue(text: string): boolean {
   return /^[\x20-\x7e]*$/.test(text);
 }
 
-/** Null removes all entries, like an empty list. Returns undefined if it was not sent or has too many entries. */
+/** Null removes all entries, like an empty list. Returns undefined if it was not sent. */
 export function checkAuthentication(
   checks: Checks,
   inputs: Maybe<readonly AuthenticationInput[]>,
 ): CheckedAuthentication | undefined {
   if (inputs === undefined) return undefined;
-  if (inputs && inputs.length > MAX_AUTHENTICATION) {
-    return checks.add(
-      'LIMIT_EXCEEDED',
-      `\`authentication\` may have at most ${MAX_AUTHENTICATION} entries; it has ${inputs.length}.`,
-      ['authentication'],
-    );
-  }
   const checked: CheckedAuthentication = { entries: [], tokens: {} };
   for (const [index, input] of (inputs ?? []).entries()) {
     const entry = readEntry(input);

@@ -77,13 +77,6 @@ function checkNames<Parameter extends NamedParameter>(
   member: string,
 ): readonly Parameter[] | undefined {
   if (!parameters) return undefined;
-  if (parameters.length > MAX_PARAMETERS) {
-    return checks.add(
-      'LIMIT_EXCEEDED',
-      `\`${member}\` may have at most ${MAX_PARAMETERS} entries; it has ${parameters.length}.`,
-      [member],
-    );
-  }
   for (const [index, { name, location }] of parameters.entries()) {
     const header = location === 'HEADER';
     if ((header ? HTTP_TOKEN : PARAMETER_NAME).test(name)) continue;

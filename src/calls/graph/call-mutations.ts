@@ -4,7 +4,7 @@ import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { placementProblems } from '../creation/new-call.ts';
 import { startTestCall } from '../creation/test-call.ts';
-import { deleteCalls } from '../deletion.ts';
+import { deleteCalls, MAX_DELETED } from '../deletion.ts';
 import { createCall, endCall } from '../service.ts';
 import { CallNode } from './call.ts';
 
@@ -118,8 +118,8 @@ mutation('deleteCalls', {
   input: (t) => ({
     ids: t.idList({
       required: true,
-      maxItems: 100,
-      description: 'IDs of calls (`cal_…`), 1 to 100, without duplicates.',
+      maxItems: MAX_DELETED,
+      description: `IDs of calls (\`cal_…\`), 1 to ${MAX_DELETED}, without duplicates.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -210,7 +210,7 @@ export async function checkIds(
   checks: Checks,
   contactIds: readonly string[],
 ): Promise<StoredSource | undefined> {
-  if (!checkLength(checks, contactIds.length, ['contactIds'])) return undefined;
+  if (!hasContacts(checks, contactIds, ['contactIds'])) return undefined;
   const ids = contactIds.map((id, index) => checks.id('Contact', id, ['contactIds', index]));
   const known = ids.filter((id) => id !== undefined);
   const found = await app.db.$queryRaw<{ id: string }[]>`
@@ -230,7 +230,7 @@ async function checkRows(
   contacts: readonly CampaignContactRow[],
   rules: PhoneNumberRules,
 ): Promise<SourceOfContacts | undefined> {
-  if (!checkLength(checks, contacts.length, ['contacts'])) return undefined;
+  if (!hasContacts(checks, contacts, ['contacts'])) return undefined;
   const rows: SourceRow[] = [];
   for (const [index, { clientId, ...contact }] of contacts.entries()) {
     if (index % SLICE_ROWS === SLICE_ROWS - 1) await yieldToEventLoop();
@@ -242,17 +242,10 @@ async function checkRows(
   return { kind: 'ROWS', rows };
 }
 
-function checkLength(checks: Checks, length: number, path: ProblemPath): boolean {
-  if (length === 0) {
-    checks.add('EMPTY_CONTACT_SOURCE', 'The list must have at least one contact.', path);
-  } else if (length > MAX_LISTED_CONTACTS) {
-    checks.add(
-      'LIMIT_EXCEEDED',
-      `The list must have at most ${MAX_LISTED_CONTACTS} contacts; it has ${length}. Split it, or upload a file.`,
-      path,
-    );
-  }
-  return length > 0 && length <= MAX_LISTED_CONTACTS;
+function hasContacts(checks: Checks, list: readonly unknown[], path: ProblemPath): boolean {
+  if (list.length > 0) return true;
+  checks.add('EMPTY_CONTACT_SOURCE', 'The list must have at least one contact.', path);
+  return false;
 }
 
 /** Reads the whole file to check that it is text, and counts its rows. */

@@ -23,6 +23,7 @@ import {
   type ChangedCampaign,
   createCampaign,
   deleteCampaigns,
+  MAX_DELETED,
   updateCampaign,
 } from '../service.ts';
 import { MAX_NUMBERS } from '../settings.ts';
@@ -378,8 +379,8 @@ mutation('deleteCampaigns', {
   input: (t) => ({
     ids: t.idList({
       required: true,
-      maxItems: 100,
-      description: 'IDs of campaigns (`cmp_…`), 1 to 100, without duplicates.',
+      maxItems: MAX_DELETED,
+      description: `IDs of campaigns (\`cmp_…\`), 1 to ${MAX_DELETED}, without duplicates.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({
