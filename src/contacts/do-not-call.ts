@@ -198,10 +198,5 @@ function readText(
   path: readonly (string | number)[],
   max: number,
 ): string | undefined {
-  const text = value?.trim();
-  if (!text) return undefined;
-  if (!text.isWellFormed()) {
-    return checks.add('INVALID_INPUT', `\`${path.join('.')}\` must be valid Unicode.`, path);
-  }
-  return checks.text(text, path, { max });
+  return checks.text(value?.trim() || null, path, { max });
 }

@@ -21,8 +21,8 @@ export async function createContactFolder(
   input: ContactFolderInput,
 ): Promise<ContactFolder> {
   const checks = new Checks();
-  const name = checkText(checks, input.name, 'name', { min: 1, max: MAX_NAME });
-  const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
+  const name = checks.text(input.name, ['name'], { min: 1, max: MAX_NAME });
+  const description = checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   checks.throwIfAny();
   const id = newObjectId(viewer);
   const [created] = await app.db.contactFolder.createManyAndReturn({
@@ -51,8 +51,8 @@ export async function updateContactFolder(
   const checks = new Checks();
   const id = checks.id('ContactFolder', input.id, ['id']);
   const sent = checks.notNull(input.name, ['name']);
-  const name = checkText(checks, sent, 'name', { min: 1, max: MAX_NAME });
-  const description = checkText(checks, input.description, 'description', { max: MAX_DESCRIPTION });
+  const name = checks.text(sent, ['name'], { min: 1, max: MAX_NAME });
+  const description = checks.text(input.description, ['description'], { max: MAX_DESCRIPTION });
   const found = id ? await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } }) : 1;
   if (found === 0) checks.add('NOT_FOUND', 'Contact folder not found.', ['id']);
   checks.throwIfAny();
@@ -143,18 +143,6 @@ export async function requireFolders(
 
 export function folderNotFound(path: ProblemPath) {
   return userError('NOT_FOUND', 'Contact folder not found.', path);
-}
-
-function checkText(
-  checks: Checks,
-  value: string | null | undefined,
-  member: 'name' | 'description',
-  limits: { min?: number; max: number },
-): string | undefined {
-  if (value && !value.isWellFormed()) {
-    return checks.add('INVALID_INPUT', `\`${member}\` must be valid Unicode.`, [member]);
-  }
-  return checks.text(value, [member], limits);
 }
 
 export interface FolderFilter {

@@ -161,7 +161,7 @@ function payloadFields<Shape extends object>(
   );
 }
 
-/** @throws UserInputError for text that cannot be stored. */
+/** @throws UserInputError for text, dates and JSON keys that cannot be stored. */
 function checkInput(info: GraphQLResolveInfo, input: unknown): void {
   const [argument] = info.parentType.getFields()[info.fieldName]?.args ?? [];
   const problems = argument ? findInputProblems(argument, input) : [];
