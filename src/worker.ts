@@ -62,7 +62,7 @@ import { voiceSync } from './voices/sync.ts';
 import { webhookConsumer } from './webhooks/consumer.ts';
 import { hasReplays, runReplays } from './webhooks/replays.ts';
 import { dropOldDeliveries } from './webhooks/retention.ts';
-import { hasDueDeliveries, sendDueDeliveries, startSender } from './webhooks/sender.ts';
+import { hasDueDeliveries, sendDueDeliveries, startSender } from './webhooks/sending/sender.ts';
 
 interface Pairing {
   job: JobDefinition<never>;

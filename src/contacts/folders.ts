@@ -1,9 +1,8 @@
 /** Contact folders. A folder owns its contacts, which are deleted with it. */
 import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
-import type { ContactFolder, Prisma } from '../generated/prisma/client.ts';
+import type { ContactFolder } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { commitResult, committedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
@@ -143,24 +142,4 @@ export async function requireFolders(
 
 export function folderNotFound(path: ProblemPath) {
   return userError('NOT_FOUND', 'Contact folder not found.', path);
-}
-
-export interface FolderFilter {
-  name?: string | null | undefined;
-  /** The former name of `name`. */
-  search?: string | null | undefined;
-}
-
-/** The folders of the organization that match the filter. Problems are added to `checks` under `path`. */
-export function foldersWhere(
-  viewer: Viewer,
-  filter: FolderFilter,
-  checks: Checks,
-  path: ProblemPath,
-): Prisma.ContactFolderWhereInput {
-  const { value: name } = checks.renamed(path, ['name', filter.name], ['search', filter.search]);
-  return {
-    ...ownedBy(viewer),
-    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
-  };
 }

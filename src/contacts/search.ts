@@ -1,9 +1,12 @@
-/** Translates contact filters into conditions for which indexes are efficient with a million contacts. */
+/**
+ * Translates filters for contacts, their folders and imports, and the do-not-call list into conditions. Indexes are
+ * efficient for these with a million contacts.
+ */
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
-import { ContactOutcome } from '../generated/prisma/enums.ts';
+import { type ContactImportStatus, ContactOutcome } from '../generated/prisma/enums.ts';
 import { parsePublicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
 import { escapeLike } from '../infra/database/escape-like.ts';
@@ -134,4 +137,62 @@ export async function checkContactFilter(
     await checkFolder(app, viewer, checks, { folderId, path: [...path, 'folderId'] });
   }
   return where;
+}
+
+interface FolderFilter {
+  name?: string | null | undefined;
+  /** The former name of `name`. */
+  search?: string | null | undefined;
+}
+
+/** Returns the condition of a filter. Problems are added to `checks` under `path`. */
+export function foldersWhere(
+  checks: Checks,
+  filter: FolderFilter,
+  path: ProblemPath,
+): Prisma.ContactFolderWhereInput {
+  const { value: name } = checks.renamed(path, ['name', filter.name], ['search', filter.search]);
+  return name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {};
+}
+
+interface ImportFilter {
+  folderId?: string | null | undefined;
+  /** Empty means all. */
+  status?: readonly ContactImportStatus[] | null | undefined;
+}
+
+/** Returns the condition of a filter. Problems are added to `checks` under `path`. */
+export function importsWhere(
+  checks: Checks,
+  filter: ImportFilter,
+  path: ProblemPath,
+): Prisma.ContactImportWhereInput {
+  const folderId = checks.id('ContactFolder', filter.folderId, [...path, 'folderId']);
+  return {
+    ...(folderId ? { folderId } : {}),
+    ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
+  };
+}
+
+interface DoNotCallFilter {
+  search?: string | null | undefined;
+  source?: string | null | undefined;
+}
+
+/** Returns the condition of a filter. Problems are added to `checks` under `path`. */
+export function doNotCallWhere(
+  checks: Checks,
+  { search, source }: DoNotCallFilter,
+  path: ProblemPath,
+): Prisma.DoNotCallEntryWhereInput {
+  const digits = search ? withoutPunctuation(search) : '';
+  if (digits && !/^\+?\d*$/.test(digits)) {
+    const at = [...path, 'search'];
+    const message = `\`${at.join('.')}\` must contain only digits, optionally with a leading "+".`;
+    checks.add('INVALID_INPUT', message, at);
+  }
+  return {
+    ...(digits ? { phoneNumber: { contains: digits } } : {}),
+    ...(source ? { source: source.replaceAll('\u0000', '\uFFFD') } : {}),
+  };
 }

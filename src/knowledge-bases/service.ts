@@ -1,12 +1,10 @@
-/** Lists, creates, changes and deletes knowledge bases. `sources.ts` handles their sources. */
+/** Creates, changes and deletes knowledge bases. `sources.ts` handles their sources. */
 import type { App } from '../app.ts';
-import type { KnowledgeBase, Prisma } from '../generated/prisma/client.ts';
+import type { KnowledgeBase } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks, changesNothing } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
-import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { notUsable } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
@@ -14,25 +12,6 @@ import { knowledgeBaseSync } from './sync.ts';
 
 const MAX_NAME = 255;
 const MAX_DESCRIPTION = 1000;
-
-export interface KnowledgeBaseFilter {
-  name?: string | null | undefined;
-  /** Empty means all. */
-  status?: readonly VisibleStatus[] | null | undefined;
-}
-
-export function listedKnowledgeBases(
-  viewer: Viewer,
-  filter: KnowledgeBaseFilter = {},
-): Prisma.KnowledgeBaseWhereInput {
-  const { name, status } = filter;
-  return {
-    ...ownedBy(viewer),
-    deletedAt: null,
-    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
-    ...statusCondition(status),
-  };
-}
 
 /**
  * Returns the corpus ID of a knowledge base, for the call template of an agent.

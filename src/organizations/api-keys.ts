@@ -1,9 +1,8 @@
 /** Creates and revokes the API keys of an organization. */
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
-import type { ApiKey, ApiKeyScope, Prisma } from '../generated/prisma/client.ts';
+import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
 import { parseAddressRange } from '../infra/outgoing/addresses.ts';
 import { newObjectId, ownedBy, secretBytes, type Viewer } from '../viewer.ts';
 import { API_KEY_REVOKED_TOPIC } from './api-key-cache.ts';
@@ -145,27 +144,4 @@ export async function insertApiKey(
     data: { ...columns, ...secretColumns(key) },
   });
   return { apiKey, key };
-}
-
-export interface ApiKeyFilter {
-  name?: string | null | undefined;
-  revoked?: boolean | null | undefined;
-  expired?: boolean | null | undefined;
-}
-
-/** The API keys of the organization that match the filter. */
-export function apiKeysWhere(
-  viewer: Viewer,
-  { name, revoked, expired }: ApiKeyFilter,
-  now: Date,
-): Prisma.ApiKeyWhereInput {
-  const isExpired = expired
-    ? { expiresAt: { lte: now } }
-    : { OR: [{ expiresAt: null }, { expiresAt: { gt: now } }] };
-  return {
-    ...ownedBy(viewer),
-    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
-    ...(typeof revoked === 'boolean' ? { revokedAt: revoked ? { not: null } : null } : {}),
-    ...(typeof expired === 'boolean' ? isExpired : {}),
-  };
 }

@@ -6,12 +6,9 @@
  * organization, and for an outbound call the carrier checks the account.
  */
 import type { App, Tx } from '../app.ts';
-import { type ProblemPath, userError } from '../errors.ts';
+import { userError } from '../errors.ts';
 import type { CallDirection, PhoneNumber, Prisma } from '../generated/prisma/client.ts';
-import type { PhoneNumberProvider } from '../generated/prisma/enums.ts';
 import { Checks } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
-import { withoutPunctuation } from '../infra/phone-number.ts';
 import { lockReferences } from '../sync/references.ts';
 import { trySync } from '../sync/service.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
@@ -184,42 +181,7 @@ function notFound() {
   return userError('NOT_FOUND', 'Phone number not found.', ['id']);
 }
 
-export interface PhoneNumberFilter {
-  search?: string | null | undefined;
-  provider?: PhoneNumberProvider | null | undefined;
-  agentId?: string | null | undefined;
-  assigned?: boolean | null | undefined;
-}
-
 /** Numbers of the organization that are not released. */
 export function usedNumbers(viewer: Viewer): Prisma.PhoneNumberWhereInput {
   return { ...ownedBy(viewer), releasedAt: null };
-}
-
-/** Numbers of the organization that match the filter. Problems are added to `checks` under `path`. */
-export function numbersWhere(
-  viewer: Viewer,
-  filter: PhoneNumberFilter,
-  checks: Checks,
-  path: ProblemPath,
-): Prisma.PhoneNumberWhereInput {
-  const conditions: Prisma.PhoneNumberWhereInput[] = [];
-  const { search, provider, assigned } = filter;
-  if (search) {
-    const digits = withoutPunctuation(search);
-    conditions.push({
-      OR: [
-        { name: { contains: escapeLike(search), mode: 'insensitive' } },
-        ...(/^\+?\d+$/.test(digits) ? [{ phoneNumber: { contains: digits } }] : []),
-      ],
-    });
-  }
-  if (provider) conditions.push({ provider });
-  const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
-  if (agentId) conditions.push({ OR: [{ inboundAgentId: agentId }, { outboundAgentId: agentId }] });
-  if (typeof assigned === 'boolean') {
-    const free = { inboundAgentId: null, outboundAgentId: null };
-    conditions.push(assigned ? { NOT: free } : free);
-  }
-  return { ...usedNumbers(viewer), AND: conditions };
 }

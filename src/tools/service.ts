@@ -1,12 +1,10 @@
-/** Lists, creates, changes and deletes the tools of an organization. */
+/** Creates, changes and deletes the tools of an organization. */
 import type { App, Tx } from '../app.ts';
 import type { Prisma, Tool } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks, changesNothing } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
-import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { deriveModelToolName } from './definition.ts';
 import { type DefinitionInput, mergeDefinition } from './definition-input.ts';
@@ -17,22 +15,6 @@ export { definitionOf, selectedToolFor } from './sync.ts';
 const MAX_NAME = 255;
 const MAX_DESCRIPTION = 2000;
 const MODEL_TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
-
-export interface ToolFilter {
-  name?: string | null | undefined;
-  /** Empty means all. */
-  status?: readonly VisibleStatus[] | null | undefined;
-}
-
-export function listedTools(viewer: Viewer, filter: ToolFilter = {}): Prisma.ToolWhereInput {
-  const { name, status } = filter;
-  return {
-    ...ownedBy(viewer),
-    deletedAt: null,
-    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
-    ...statusCondition(status),
-  };
-}
 
 export interface CreateToolInput extends DefinitionInput {
   name: string;

@@ -2,12 +2,9 @@
 import type { App } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Prisma, Voice } from '../generated/prisma/client.ts';
-import type { VoiceType } from '../generated/prisma/enums.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
 import { createAndSync, deleteAndSync, wasDeletedEarlier } from '../sync/row-lifecycle.ts';
-import { statusCondition, type VisibleStatus } from '../sync/status.ts';
 import { notUsable } from '../sync/sync-kind.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { providerOf, type VoiceProvider } from './providers.ts';
@@ -29,45 +26,12 @@ export function ultravoxVoiceId(voice: Voice): string {
   throw notUsable(voice, `voice ${publicId('Voice', voice.id)}`);
 }
 
-export interface VoiceFilter {
-  search?: string | null | undefined;
-  provider?: VoiceProvider | null | undefined;
-  /** `en` also matches `en-US`. */
-  language?: string | null | undefined;
-  type?: VoiceType | null | undefined;
-  /** Empty means all. */
-  status?: readonly VisibleStatus[] | null | undefined;
-}
-
 /** Voices included in lists. A withdrawn voice is listed only while an agent uses it. */
-export function listedVoices(viewer: Viewer, filter: VoiceFilter = {}): Prisma.VoiceWhereInput {
-  const { search, provider, language, type, status } = filter;
-  const text = search ? { contains: escapeLike(search), mode: 'insensitive' as const } : null;
+export function listedVoices(viewer: Viewer): Prisma.VoiceWhereInput {
   return {
     ...ownedBy(viewer),
     deletedAt: null,
-    ...(provider ? { provider } : {}),
-    ...(type ? { type } : {}),
-    ...statusCondition(status),
-    AND: [
-      { OR: [{ withdrawnAt: null }, { agents: { some: { deletedAt: null } } }] },
-      ...(text ? [{ OR: [{ name: text }, { description: text }] }] : []),
-      ...(language
-        ? [
-            {
-              OR: [
-                { language: { equals: escapeLike(language), mode: 'insensitive' as const } },
-                {
-                  language: {
-                    startsWith: `${escapeLike(language)}-`,
-                    mode: 'insensitive' as const,
-                  },
-                },
-              ],
-            },
-          ]
-        : []),
-    ],
+    OR: [{ withdrawnAt: null }, { agents: { some: { deletedAt: null } } }],
   };
 }
 

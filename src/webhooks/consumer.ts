@@ -5,7 +5,7 @@ import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalog.ts';
 import { queueEvents } from './messages.ts';
-import { announceDeliveries } from './sender.ts';
+import { announceDeliveries } from './sending/sender.ts';
 
 const AGENT_CHANGES: readonly EventType[] = ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'];
 const CALL_DELETED: EventType = 'CALL_DELETED';

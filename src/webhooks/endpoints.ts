@@ -1,10 +1,9 @@
 /** Validates, creates, changes and deletes webhook endpoints of an organization. */
 import type { App, Tx } from '../app.ts';
-import { type ProblemPath, userError } from '../errors.ts';
-import type { Prisma, WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
+import { userError } from '../errors.ts';
+import type { WebhookDelivery, WebhookEndpoint } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
 import { newId } from '../infra/ids.ts';
 import { currentCursor } from '../live/log.ts';
 import {
@@ -21,7 +20,7 @@ import { HEALTHY, NO_FAILURES } from './consumer.ts';
 import { disableEndpoint } from './endpoint-health.ts';
 import { envelope } from './messages.ts';
 import { decryptSecret, encryptSecret, ROTATION_HOURS } from './secrets.ts';
-import { announceDeliveries } from './sender.ts';
+import { announceDeliveries } from './sending/sender.ts';
 import { newWebhookSecret } from './signature.ts';
 
 export const MAX_ENDPOINTS = 20;
@@ -269,31 +268,4 @@ export async function lockEndpoint(
   const endpoint = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
   if (!endpoint) throw userError('NOT_FOUND', 'Webhook endpoint not found.', path);
   return endpoint;
-}
-
-export interface EndpointFilter {
-  search?: string | null | undefined;
-  agentId?: string | null | undefined;
-  enabled?: boolean | null | undefined;
-}
-
-/** The endpoints of the organization that match the filter. Problems are added to `checks` under `path`. */
-export function endpointsWhere(
-  viewer: Viewer,
-  filter: EndpointFilter,
-  checks: Checks,
-  path: ProblemPath,
-): Prisma.WebhookEndpointWhereInput {
-  const { search, enabled } = filter;
-  const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
-  const text = search ? { contains: escapeLike(search), mode: 'insensitive' as const } : null;
-  return {
-    ...ownedBy(viewer),
-    ...(agentId ? { agentId } : {}),
-    ...(typeof enabled === 'boolean' ? { disabledAt: enabled ? null : { not: null } } : {}),
-    // A viewer that is not shown the whole address could otherwise find it out by searching.
-    ...(text
-      ? { OR: [{ description: text }, ...(viewer.scopes.has('WRITE') ? [{ url: text }] : [])] }
-      : {}),
-  };
 }

@@ -1,11 +1,7 @@
 /** Converts events of the log to messages, and queues them for the endpoints that want them. */
 import type { App, Tx } from '../app.ts';
-import type { ProblemPath } from '../errors.ts';
-import type { Event, Prisma, WebhookEndpoint } from '../generated/prisma/client.ts';
-import type { WebhookDeliveryStatus } from '../generated/prisma/enums.ts';
-import type { Checks } from '../infra/checks.ts';
+import type { Event, WebhookEndpoint } from '../generated/prisma/client.ts';
 import { derivedId, newId } from '../infra/ids.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
 import { eventNamesOf, type MessageName, mayTriggerResults, RESULTS_EVENT } from './catalog.ts';
 import { dataOf, loadSubjects } from './payloads.ts';
 
@@ -163,36 +159,4 @@ function isSubscribed({ agentId, eventTypes }: WebhookEndpoint, name: string): b
 /** An endpoint receives no event about itself. */
 function isAbout(event: Event, endpoint: WebhookEndpoint): boolean {
   return (event.data as { endpointId?: unknown }).endpointId === endpoint.id;
-}
-
-export interface DeliveryFilter {
-  /** Empty means all, as for `eventType`. */
-  status?: readonly WebhookDeliveryStatus[] | null | undefined;
-  eventType?: readonly string[] | null | undefined;
-  eventId?: string | null | undefined;
-  createdFrom?: Date | null | undefined;
-  createdBefore?: Date | null | undefined;
-}
-
-/** The deliveries of the organization that match the filter. Problems are added to `checks` under `path`. */
-export function deliveriesWhere(
-  viewer: Viewer,
-  { status, eventType, eventId, createdFrom, createdBefore }: DeliveryFilter,
-  checks: Checks,
-  path: ProblemPath,
-): Prisma.WebhookDeliveryWhereInput {
-  const conditions: Prisma.WebhookDeliveryWhereInput[] = [];
-  if (status?.length) conditions.push({ status: { in: [...status] } });
-  if (eventType?.length) conditions.push({ message: { type: { in: [...eventType] } } });
-  if (typeof eventId === 'string') {
-    const [, uuid] = /^evt_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(eventId) ?? [];
-    if (uuid) conditions.push({ messageId: uuid });
-    else {
-      const message = '`eventId` must be the ID of an event: `evt_` followed by a UUID.';
-      checks.add('INVALID_INPUT', message, [...path, 'eventId']);
-    }
-  }
-  if (createdFrom) conditions.push({ createdAt: { gte: createdFrom } });
-  if (createdBefore) conditions.push({ createdAt: { lt: createdBefore } });
-  return { ...ownedBy(viewer), AND: conditions };
 }

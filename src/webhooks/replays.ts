@@ -8,7 +8,7 @@ import { logBounds } from '../live/log.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { lockEndpoint, readEndpointId, requireEnabled } from './endpoints.ts';
 import { queueEvents } from './messages.ts';
-import { announceDeliveries } from './sender.ts';
+import { announceDeliveries } from './sending/sender.ts';
 
 const BATCH = 200;
 const REQUEUED = { status: 'PENDING', tries: 0, finishedAt: null } as const;

@@ -1,6 +1,6 @@
 /** A server with a webhook receiver and an adjustable clock, and helpers to inspect deliveries. */
 import { afterAll, beforeAll } from 'vitest';
-import { announceDeliveries } from '../../src/webhooks/sender.ts';
+import { announceDeliveries } from '../../src/webhooks/sending/sender.ts';
 import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';

@@ -1,7 +1,6 @@
 /** Agents: the type, its list and its lookup. */
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
@@ -12,8 +11,8 @@ import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ToolNode } from '../../tools/graph/tool.ts';
 import { ownedAndNotDeleted, ownedBy, type Viewer } from '../../viewer.ts';
 import { VoiceNode } from '../../voices/graph/voice.ts';
-import { agentsWhere } from '../agent-filter.ts';
 import { LIMITS } from '../limits.ts';
+import { agentsWhere } from '../search.ts';
 import { settingsOf } from '../settings.ts';
 import {
   BuiltInConfigType,
@@ -225,11 +224,8 @@ const AgentFilterInput = builder.inputType('AgentFilter', {
 const agents = new List({
   type: AgentNode,
   items: 'agents',
-  filter: AgentFilterInput,
-  where: (viewer, filter) => ({
-    ...ownedAndNotDeleted(viewer),
-    ...filterCondition((checks, path) => agentsWhere(checks, filter, path)),
-  }),
+  visible: ownedAndNotDeleted,
+  filter: { type: AgentFilterInput, where: agentsWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     UPDATED_AT: { column: 'updatedAt', description: 'Sort by time of the last change.' },

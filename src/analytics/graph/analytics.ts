@@ -4,11 +4,12 @@ import { AnsweredByEnum, CallEndReasonEnum } from '../../calls/graph/call-enums.
 import { CampaignNode } from '../../campaigns/graph/campaign.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
-import { requireId } from '../../graphql/ids.ts';
+import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
 import { ownedAndNotDeleted, ownedBy } from '../../viewer.ts';
-import type { AnalyticsFilter, AnalyticsQuery, Grouping } from '../query.ts';
+import type { AnalyticsQuery, Grouping } from '../query.ts';
+import { analyticsFilter } from '../search.ts';
 import {
   checkQuery,
   type Group,
@@ -165,7 +166,7 @@ builder.queryField('analytics', (t) =>
       field: ANALYTICS_COST,
       // Arguments of the wrong type are undefined here; the operation is refused later.
       multiplier: range
-        ? maxGroups({ range, filter: readFilter(filter ?? {}), groupBy: groupBy ?? [] })
+        ? maxGroups({ range, filter: readFilter(filter), groupBy: groupBy ?? [] })
         : 1,
     }),
     args: {
@@ -187,7 +188,7 @@ builder.queryField('analytics', (t) =>
       const query: AnalyticsQuery = {
         range,
         timezone: timezone ?? 'UTC',
-        filter: readFilter(filter ?? {}),
+        filter: readFilter(filter),
         groupBy: groupBy ?? [],
       };
       checkQuery(query);
@@ -216,17 +217,7 @@ function once<T>(read: () => Promise<T>): () => Promise<T> {
   };
 }
 
-function readFilter(filter: Partial<typeof FilterInput.$inferInput>): AnalyticsFilter {
-  const { agentId, campaignId, phoneNumberId, endReason, answeredBy } = filter;
-  return {
-    ...(agentId?.length ? { agentIds: agentId.map((id) => requireId('Agent', id)) } : {}),
-    ...(campaignId?.length
-      ? { campaignIds: campaignId.map((id) => requireId('Campaign', id)) }
-      : {}),
-    ...(phoneNumberId?.length
-      ? { phoneNumberIds: phoneNumberId.map((id) => requireId('PhoneNumber', id)) }
-      : {}),
-    ...(endReason?.length ? { endReasons: endReason } : {}),
-    ...(answeredBy?.length ? { answeredBy } : {}),
-  };
+/** @throws UserInputError */
+function readFilter(filter: Partial<typeof FilterInput.$inferInput> | null | undefined) {
+  return filterCondition((checks, path) => analyticsFilter(checks, filter ?? {}, path));
 }

@@ -2,7 +2,6 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { builder } from '../../graphql/builder.ts';
 import { useInstead } from '../../graphql/deprecated-names.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
@@ -288,11 +287,8 @@ export const CallFilterInput = builder.inputType('CallFilter', {
 export const calls = new List({
   type: CallNode,
   items: 'calls',
-  filter: CallFilterInput,
-  where: (viewer, filter) => ({
-    ...visibleCalls(viewer),
-    ...filterCondition((checks, path) => callsWhere(checks, filter, path)),
-  }),
+  visible: visibleCalls,
+  filter: { type: CallFilterInput, where: callsWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     DURATION: {

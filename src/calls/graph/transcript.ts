@@ -65,7 +65,7 @@ export const TranscriptTurn = builder.prismaObject('CallTurn', {
 const turns = new List({
   type: TranscriptTurn,
   items: 'turns',
-  where: () => ({}),
+  visible: () => ({}),
   sort: { POSITION: { column: 'position', description: 'Sort by position.' } },
   defaultSort: { field: 'POSITION', direction: 'asc', description: 'as spoken' },
   key: 'position',

@@ -6,7 +6,6 @@ import { loadCall } from '../../calls/graph/loaders.ts';
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
 import { useInstead } from '../../graphql/deprecated-names.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
 import { ownedBy } from '../../viewer.ts';
@@ -230,10 +229,9 @@ export const CampaignContactFilterInput = builder.inputType('CampaignContactFilt
 const campaignContacts = new List({
   type: CampaignContactNode,
   items: 'contacts of a campaign',
-  filter: CampaignContactFilterInput,
   // Contacts are visible with their campaign.
-  where: (_viewer, filter) =>
-    filterCondition((checks, path) => campaignContactsWhere(checks, filter, path)),
+  visible: () => ({}),
+  filter: { type: CampaignContactFilterInput, where: campaignContactsWhere },
   key: 'position',
   sort: {
     POSITION: { column: 'position', description: 'Sort by position in the campaign.' },

@@ -4,17 +4,16 @@ import { CallNode, calls } from '../../calls/graph/call.ts';
 import { CallEndReasonEnum } from '../../calls/graph/call-enums.ts';
 import { ContactFolderNode } from '../../contacts/graph/contact-folder.ts';
 import { RequestError } from '../../errors.ts';
-import { CallEndReason, type Campaign, type Prisma } from '../../generated/prisma/client.ts';
+import { CallEndReason, type Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { useInstead } from '../../graphql/deprecated-names.ts';
+import { useInstead, useInstead } from '../../graphql/deprecated-names.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
-import { escapeLike } from '../../infra/database/escape-like.ts';
 import { PhoneNumberNode } from '../../phone-numbers/graph/phone-number.ts';
-import type { Viewer } from '../../viewer.ts';
 import { formatTime } from '../schedule/schedule.ts';
+import { campaignsWhere } from '../search.ts';
 import { watchCampaign } from '../service.ts';
 import { MAX_NUMBERS } from '../settings.ts';
 import { visibleCampaigns } from '../visibility.ts';
@@ -291,34 +290,11 @@ const CampaignFilterInput = builder.inputType('CampaignFilter', {
   }),
 });
 
-function campaignsWhere(
-  viewer: Viewer,
-  filter: Partial<typeof CampaignFilterInput.$inferInput>,
-): Prisma.CampaignWhereInput {
-  return {
-    ...visibleCampaigns(viewer),
-    ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
-    ...(filter.agentId ? { agentId: requireId('Agent', filter.agentId) } : {}),
-    ...(filter.name ? { name: { contains: escapeLike(filter.name), mode: 'insensitive' } } : {}),
-    ...within('createdAt', filter.createdFrom, filter.createdBefore),
-    ...within('scheduledAt', filter.scheduledFrom, filter.scheduledBefore),
-  };
-}
-
-function within(
-  column: 'createdAt' | 'scheduledAt',
-  from: Date | null | undefined,
-  before: Date | null | undefined,
-): Prisma.CampaignWhereInput {
-  if (!from && !before) return {};
-  return { [column]: { ...(from ? { gte: from } : {}), ...(before ? { lt: before } : {}) } };
-}
-
 const campaigns = new List({
   type: CampaignNode,
   items: 'campaigns',
-  filter: CampaignFilterInput,
-  where: campaignsWhere,
+  visible: visibleCampaigns,
+  filter: { type: CampaignFilterInput, where: campaignsWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     NAME: { column: 'name', description: 'Sort by name.' },

@@ -1,11 +1,10 @@
 /** The ContactFolder type and its queries. */
 import { builder } from '../../graphql/builder.ts';
 import { useInstead } from '../../graphql/deprecated-names.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy } from '../../viewer.ts';
-import { foldersWhere } from '../folders.ts';
+import { foldersWhere } from '../search.ts';
 
 export const ContactFolderNode = builder.prismaNode('ContactFolder', {
   select: { id: true },
@@ -49,9 +48,8 @@ const ContactFolderFilter = builder.inputType('ContactFolderFilter', {
 const contactFolders = new List({
   type: ContactFolderNode,
   items: 'contact folders',
-  filter: ContactFolderFilter,
-  where: (viewer, filter) =>
-    filterCondition((...checked) => foldersWhere(viewer, filter, ...checked)),
+  visible: ownedBy,
+  filter: { type: ContactFolderFilter, where: foldersWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     NAME: { column: 'name', description: 'Sort by name.' },

@@ -10,11 +10,12 @@ import { listCost } from '../../graphql/lists/page.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { LINK_MINUTES } from '../../organizations/download-links.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
+import { ownedBy } from '../../viewer.ts';
 import { importReportLink } from '../export.ts';
 import type { ImportColumn, ImportMapping } from '../import/column-mapping.ts';
 import { MAX_COLUMNS } from '../import/header.ts';
 import { duplicateRuleOf, watchContactImport } from '../import/service.ts';
+import { importsWhere } from '../search.ts';
 import { ContactFolderNode } from './contact-folder.ts';
 import {
   ContactImportDuplicateRule,
@@ -82,7 +83,7 @@ const ContactImportWarningType = builder.prismaObject('ContactImportWarning', {
 
 /** Options of lists of rows, which are visible with their import, in file order. */
 const ROWS_OF_THE_FILE = {
-  where: () => ({}),
+  visible: () => ({}),
   key: 'row',
   sort: { ROW: { column: 'row', description: 'Sort by row.' } },
   defaultSort: { field: 'ROW', direction: 'asc', description: 'the order of the file' },
@@ -247,19 +248,11 @@ contactImportWarnings.related(ContactImportNode, 'warnings', {
   fixedSort: { field: 'ROW', direction: 'asc' },
 });
 
-function importsWhere(viewer: Viewer, filter: Partial<typeof ContactImportFilter.$inferInput>) {
-  return {
-    ...ownedBy(viewer),
-    ...(filter.folderId ? { folderId: requireId('ContactFolder', filter.folderId) } : {}),
-    ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
-  };
-}
-
 const contactImports = new List({
   type: ContactImportNode,
   items: 'contact imports',
-  filter: ContactImportFilter,
-  where: importsWhere,
+  visible: ownedBy,
+  filter: { type: ContactImportFilter, where: importsWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by upload time.' },
     SIZE: { column: 'sizeBytes', description: 'Sort by file size.' },

@@ -1,6 +1,5 @@
 /** The Contact type and its queries. */
 import { builder } from '../../graphql/builder.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy } from '../../viewer.ts';
@@ -108,11 +107,8 @@ builder.prismaObjectFields(ContactNode, (t) => ({
 const contacts = new List({
   type: ContactNode,
   items: 'contacts',
-  filter: ContactFilterInput,
-  where: (viewer, filter) => ({
-    ...ownedBy(viewer),
-    ...filterCondition((checks, path) => contactsWhere(checks, filter, path)),
-  }),
+  visible: ownedBy,
+  filter: { type: ContactFilterInput, where: contactsWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     PHONE_NUMBER: { column: 'phoneNumber', description: 'Sort by phone number, as text.' },

@@ -1,17 +1,13 @@
 /** The DoNotCallEntry type with its queries and mutations. */
 import { RequestError } from '../../errors.ts';
-import type { Prisma } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
-import {
-  canonicalPhoneNumber,
-  phoneNumberForms,
-  withoutPunctuation,
-} from '../../infra/phone-number.ts';
-import { ownedBy, type Viewer } from '../../viewer.ts';
+import { canonicalPhoneNumber, phoneNumberForms } from '../../infra/phone-number.ts';
+import { ownedBy } from '../../viewer.ts';
 import { addToDoNotCall, MAX_ENTRIES, removeFromDoNotCall } from '../do-not-call.ts';
+import { doNotCallWhere } from '../search.ts';
 
 const DoNotCallEntryType = builder.prismaObject('DoNotCallEntry', {
   select: { organizationId: true, phoneNumber: true },
@@ -48,24 +44,6 @@ const DoNotCallFilter = builder.inputType('DoNotCallFilter', {
   }),
 });
 
-function entriesWhere(
-  viewer: Viewer,
-  { search, source }: Partial<typeof DoNotCallFilter.$inferInput>,
-): Prisma.DoNotCallEntryWhereInput {
-  const digits = search ? withoutPunctuation(search) : '';
-  if (digits && !/^\+?\d*$/.test(digits)) {
-    throw new RequestError(
-      'BAD_USER_INPUT',
-      '`filter.search` must contain only digits, optionally with a leading "+".',
-    );
-  }
-  return {
-    ...ownedBy(viewer),
-    ...(digits ? { phoneNumber: { contains: digits } } : {}),
-    ...(source ? { source: source.replaceAll('\u0000', '\uFFFD') } : {}),
-  };
-}
-
 builder.queryFields((t) => ({
   doNotCallEntry: t.withAuth({ read: true }).prismaField({
     type: DoNotCallEntryType,
@@ -94,8 +72,8 @@ builder.queryFields((t) => ({
 const doNotCallEntries = new List({
   type: DoNotCallEntryType,
   items: 'do-not-call entries',
-  filter: DoNotCallFilter,
-  where: entriesWhere,
+  visible: ownedBy,
+  filter: { type: DoNotCallFilter, where: doNotCallWhere },
   key: 'phoneNumber',
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },

@@ -3,6 +3,8 @@ import type { InputObjectRef, ObjectRef } from '@pothos/core';
 import type { PrismaModelTypes, PrismaObjectRef } from '@pothos/plugin-prisma';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { App } from '../../app.ts';
+import type { ProblemPath } from '../../errors.ts';
+import type { Checks } from '../../infra/checks.ts';
 import type { Viewer } from '../../viewer.ts';
 import { builder, type SchemaTypes } from '../builder.ts';
 import type { Context } from '../context.ts';
@@ -10,6 +12,7 @@ import { type Reader, readerOf } from '../reading/batched.ts';
 import { mayShowCursors, rowSelection } from '../reading/row-selection.ts';
 import { connectionOf } from './connections.ts';
 import { readCursor } from './cursors.ts';
+import { filterCondition } from './filter-condition.ts';
 import type { SortTerm } from './keyset.ts';
 import {
   type ListRequest,
@@ -34,6 +37,17 @@ interface SortField<Model extends PrismaModelTypes> {
   where?: Model['Where'];
 }
 
+interface ListFilter<Model extends PrismaModelTypes, Filter> {
+  type: InputObjectRef<Types, Filter>;
+  /** Returns the condition of a filter. Problems are added to `checks` under `path`. */
+  where: (
+    checks: Checks,
+    filter: Partial<NoInfer<Filter>>,
+    path: ProblemPath,
+    context: { viewer: Viewer; now: Date },
+  ) => Model['Where'];
+}
+
 interface Sort<Field extends string> {
   field: Field;
   direction: 'asc' | 'desc';
@@ -43,9 +57,9 @@ export interface ListOptions<Model extends PrismaModelTypes, Filter, Field exten
   type: PrismaObjectRef<Types, Model, object>;
   /** What is listed, in the plural, for descriptions. */
   items: string;
-  filter?: InputObjectRef<Types, Filter>;
-  /** The rows that the viewer may see and that match the filter. */
-  where: (viewer: Viewer, filter: Partial<Filter>, app: App) => Model['Where'];
+  /** The rows that the viewer may see. */
+  visible: (viewer: Viewer) => Model['Where'];
+  filter?: ListFilter<Model, Filter>;
   sort: Record<Field, SortField<Model>>;
   /** Order when `orderBy` is omitted. */
   defaultSort: DefaultSort<NoInfer<Field>>;
@@ -243,7 +257,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     return prepared;
   }
 
-  /** @throws RequestError BAD_USER_INPUT */
+  /** @throws RequestError BAD_USER_INPUT, or UserInputError for the filter */
   #request(
     list: string,
     args: ListArgs,
@@ -254,9 +268,16 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     const sort = this.#options.sort[field as Field];
     const terms = this.#terms(sort, direction);
     const scope = { list, terms, organizationId: viewer.organizationId };
-    const where = this.#options.where(viewer, (args.filter ?? {}) as Partial<Filter>, app);
+    const { visible, filter } = this.#options;
+    const given = (args.filter ?? {}) as Partial<Filter>;
+    const matching =
+      filter &&
+      filterCondition((checks, path) =>
+        filter.where(checks, given, path, { viewer, now: app.now() }),
+      );
+    const conditions = [visible(viewer), matching, sort.where];
     return {
-      where: sort.where ? { AND: [where, sort.where] } : (where as object),
+      where: { AND: conditions.filter((condition) => condition !== undefined) },
       scope,
       page: readPage(args, (argument) => readCursor(app.cipher, scope, argument)),
     };
@@ -279,7 +300,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     const args: Record<string, unknown> = {};
     if (filter && !fixedSort) {
       args.filter = argument({
-        type: filter,
+        type: filter.type,
         description: 'Filters to apply. Default: no filter.',
       });
     }

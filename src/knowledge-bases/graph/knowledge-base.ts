@@ -5,7 +5,7 @@ import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ownedAndNotDeleted } from '../../viewer.ts';
-import { listedKnowledgeBases } from '../service.ts';
+import { knowledgeBasesWhere } from '../search.ts';
 import { MAX_SOURCES } from '../sources.ts';
 import { IndexingStatusEnum } from './indexing-status.ts';
 import { knowledgeSources } from './knowledge-source.ts';
@@ -71,8 +71,8 @@ const KnowledgeBaseFilterInput = builder.inputType('KnowledgeBaseFilter', {
 const knowledgeBases = new List({
   type: KnowledgeBaseNode,
   items: 'knowledge bases',
-  filter: KnowledgeBaseFilterInput,
-  where: listedKnowledgeBases,
+  visible: ownedAndNotDeleted,
+  filter: { type: KnowledgeBaseFilterInput, where: knowledgeBasesWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     UPDATED_AT: {

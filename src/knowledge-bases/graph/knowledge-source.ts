@@ -88,7 +88,7 @@ addSyncFields('KnowledgeSource', {
 export const knowledgeSources = new List({
   type: KnowledgeSourceNode,
   items: 'sources of a knowledge base',
-  where: ownedAndNotDeleted,
+  visible: ownedAndNotDeleted,
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

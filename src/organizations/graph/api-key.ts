@@ -4,7 +4,8 @@ import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { ownedBy } from '../../viewer.ts';
-import { apiKeysWhere, createApiKey, MAX_KEYS, revokeApiKey } from '../api-keys.ts';
+import { createApiKey, MAX_KEYS, revokeApiKey } from '../api-keys.ts';
+import { apiKeysWhere } from '../search.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'Permission of an API key. ADMIN implies WRITE, and WRITE implies READ.',
@@ -83,8 +84,8 @@ const ApiKeyFilter = builder.inputType('ApiKeyFilter', {
 export const apiKeys = new List({
   type: ApiKeyNode,
   items: 'API keys',
-  filter: ApiKeyFilter,
-  where: (viewer, filter, app) => apiKeysWhere(viewer, filter, app.now()),
+  visible: ownedBy,
+  filter: { type: ApiKeyFilter, where: apiKeysWhere },
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

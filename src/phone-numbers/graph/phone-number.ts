@@ -2,12 +2,12 @@
 import type { Prisma } from '../../generated/prisma/client.ts';
 import { CallDirection, PhoneNumberProvider } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { inboundAddress } from '../inbound-address.ts';
-import { numbersWhere, usedNumbers } from '../service.ts';
+import { numbersWhere } from '../search.ts';
+import { usedNumbers } from '../service.ts';
 import { numberSync } from './loaders.ts';
 
 const PhoneNumberProviderEnum = builder.enumType('PhoneNumberProvider', {
@@ -164,9 +164,8 @@ const PhoneNumberFilter = builder.inputType('PhoneNumberFilter', {
 export const phoneNumbers = new List({
   type: PhoneNumberNode,
   items: 'phone numbers',
-  filter: PhoneNumberFilter,
-  where: (viewer, filter) =>
-    filterCondition((...checked) => numbersWhere(viewer, filter, ...checked)),
+  visible: usedNumbers,
+  filter: { type: PhoneNumberFilter, where: numbersWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by import time.' },
     NAME: {

@@ -12,7 +12,8 @@ import type {
   ToolAuthentication,
   ToolHttp,
 } from '../definition.ts';
-import { definitionOf, listedTools } from '../service.ts';
+import { toolsWhere } from '../search.ts';
+import { definitionOf } from '../service.ts';
 import {
   PARAMETER_LOCATION,
   ToolAuthenticationKindEnum,
@@ -216,8 +217,8 @@ const ToolFilterInput = builder.inputType('ToolFilter', {
 const tools = new List({
   type: ToolNode,
   items: 'tools',
-  filter: ToolFilterInput,
-  where: listedTools,
+  visible: ownedAndNotDeleted,
+  filter: { type: ToolFilterInput, where: toolsWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     UPDATED_AT: { column: 'updatedAt', description: 'Sort by time of the last change.' },

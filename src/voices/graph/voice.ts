@@ -7,6 +7,7 @@ import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ownedAndNotDeleted } from '../../viewer.ts';
 import { isVoiceProvider, settingsOf } from '../providers.ts';
+import { voicesWhere } from '../search.ts';
 import { ensureVoices, listedVoices } from '../service.ts';
 
 const VoiceTypeEnum = builder.enumType('VoiceType', {
@@ -153,8 +154,8 @@ const VoiceFilterInput = builder.inputType('VoiceFilter', {
 const voices = new List({
   type: VoiceNode,
   items: 'voices',
-  filter: VoiceFilterInput,
-  where: listedVoices,
+  visible: listedVoices,
+  filter: { type: VoiceFilterInput, where: voicesWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     NAME: { column: 'name', description: 'Sort by name.' },

@@ -1,11 +1,11 @@
 /** Webhook deliveries and their attempts: the types, their lists and the lookup. */
 import { WebhookDeliveryStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy } from '../../viewer.ts';
-import { deliveriesWhere, messageId } from '../messages.ts';
+import { messageId } from '../messages.ts';
+import { deliveriesWhere } from '../search.ts';
 import { WebhookEndpointNode, WebhookMessageTypeEnum } from './webhook-endpoint.ts';
 
 const WebhookDeliveryStatusEnum = builder.enumType('WebhookDeliveryStatus', {
@@ -141,9 +141,8 @@ const WebhookDeliveryFilterInput = builder.inputType('WebhookDeliveryFilter', {
 new List({
   type: WebhookDeliveryNode,
   items: 'webhook deliveries',
-  filter: WebhookDeliveryFilterInput,
-  where: (viewer, filter) =>
-    filterCondition((...checked) => deliveriesWhere(viewer, filter, ...checked)),
+  visible: ownedBy,
+  filter: { type: WebhookDeliveryFilterInput, where: deliveriesWhere },
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 }).related(WebhookEndpointNode, 'deliveries', {
@@ -155,7 +154,7 @@ new List({
   type: WebhookAttemptType,
   items: 'attempts',
   key: 'number',
-  where: ownedBy,
+  visible: ownedBy,
   sort: { NUMBER: { column: 'number', description: 'Sort by number.' } },
   defaultSort: { field: 'NUMBER', direction: 'asc', description: 'oldest first' },
 }).related(WebhookDeliveryNode, 'attempts', {

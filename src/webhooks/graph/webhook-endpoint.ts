@@ -2,13 +2,12 @@
 import { AgentNode } from '../../agents/graph/agent.ts';
 import { WebhookDisabledReason } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { filterCondition } from '../../graphql/lists/filter-condition.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ONLY_ORIGIN, receiverUrlFor } from '../../graphql/receiver-url.ts';
 import { ownedBy } from '../../viewer.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalog.ts';
-import { endpointsWhere } from '../endpoints.ts';
+import { endpointsWhere } from '../search.ts';
 
 const EVENTS = Object.entries(WEBHOOK_EVENTS) as [
   WebhookEventName,
@@ -160,9 +159,8 @@ const WebhookEndpointFilter = builder.inputType('WebhookEndpointFilter', {
 const webhookEndpoints = new List({
   type: WebhookEndpointNode,
   items: 'webhook endpoints',
-  filter: WebhookEndpointFilter,
-  where: (viewer, filter) =>
-    filterCondition((...checked) => endpointsWhere(viewer, filter, ...checked)),
+  visible: ownedBy,
+  filter: { type: WebhookEndpointFilter, where: endpointsWhere },
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
 });

@@ -151,6 +151,28 @@ describe('a request', () => {
         ],
       ],
     ]);
+    for (const [list, id] of [
+      ['campaigns', 'agentId'],
+      ['contactImports', 'folderId'],
+      ['doNotCallEntries', 'search'],
+    ] as const) {
+      const document = `{ ${list}(filter: { ${id}: "x" }) { totalCount } }`;
+      expect(await problems(document, {})).toMatchObject([
+        ['BAD_USER_INPUT', [{ path: ['filter', id] }]],
+      ]);
+    }
+    const ANALYZED = `query ($ids: [ID!]) {
+      analytics(range: { from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z" },
+        filter: { agentId: $ids }) { total { answerRate } } }`;
+    expect(await problems(ANALYZED, { ids: ['x', 'y'] })).toMatchObject([
+      [
+        'BAD_USER_INPUT',
+        [
+          { code: 'INVALID_ID', path: ['filter', 'agentId', '0'] },
+          { code: 'INVALID_ID', path: ['filter', 'agentId', '1'] },
+        ],
+      ],
+    ]);
     expect(await brief(FILTERED, { filter: { createdFrom: '0000-01-01T00:00:00Z' } })).toEqual([
       'filter.createdFrom INVALID_INPUT',
     ]);

@@ -1,4 +1,4 @@
-/** Filters agent lists. */
+/** Translates agent filters into conditions. */
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';

@@ -1,9 +1,9 @@
 /** Records attempts of deliveries, and schedules the next one. */
-import type { App } from '../app.ts';
-import { newId } from '../infra/ids.ts';
-import type { PostResult } from '../infra/outgoing/guarded-post.ts';
-import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
-import { recordFailure, recordSuccess } from './endpoint-health.ts';
+import type { App } from '../../app.ts';
+import { newId } from '../../infra/ids.ts';
+import type { PostResult } from '../../infra/outgoing/guarded-post.ts';
+import type { ClaimedDelivery, Endpoint } from '../claimed-delivery.ts';
+import { recordFailure, recordSuccess } from '../endpoint-health.ts';
 import { nextAttemptAt, retryAfter } from './retry.ts';
 
 const GONE = 410;

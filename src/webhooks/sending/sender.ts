@@ -3,17 +3,17 @@
  * dead receivers do not delay the others. Deliveries are claimed for a limited time: those claimed by a process that
  * died are sent again by another.
  */
-import type { App } from '../app.ts';
-import { Prisma } from '../generated/prisma/client.ts';
-import { newId } from '../infra/ids.ts';
-import { guardedPost } from '../infra/outgoing/guarded-post.ts';
-import { perInstance } from '../infra/per-instance.ts';
-import { isAllowedReceiver } from './addresses.ts';
+import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
+import { newId } from '../../infra/ids.ts';
+import { guardedPost } from '../../infra/outgoing/guarded-post.ts';
+import { perInstance } from '../../infra/per-instance.ts';
+import { isAllowedReceiver } from '../addresses.ts';
+import type { ClaimedDelivery, Endpoint } from '../claimed-delivery.ts';
+import { messageId } from '../messages.ts';
+import { signingSecretsOf } from '../secrets.ts';
+import { webhookHeaders } from '../signature.ts';
 import { type AttemptResult, recordAttempt } from './attempts.ts';
-import type { ClaimedDelivery, Endpoint } from './claimed-delivery.ts';
-import { messageId } from './messages.ts';
-import { signingSecretsOf } from './secrets.ts';
-import { webhookHeaders } from './signature.ts';
 
 /** Bus topic that announces queued deliveries to the processes that send them. */
 const WEBHOOKS_TOPIC = 'webhooks';

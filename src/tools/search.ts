@@ -1,0 +1,18 @@
+/** Translates tool filters into conditions. */
+import type { Prisma } from '../generated/prisma/client.ts';
+import type { Checks } from '../infra/checks.ts';
+import { escapeLike } from '../infra/database/escape-like.ts';
+import { statusCondition, type VisibleStatus } from '../sync/status.ts';
+
+interface ToolFilter {
+  name?: string | null | undefined;
+  /** Empty means all. */
+  status?: readonly VisibleStatus[] | null | undefined;
+}
+
+export function toolsWhere(_checks: Checks, { name, status }: ToolFilter): Prisma.ToolWhereInput {
+  return {
+    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
+    ...statusCondition(status),
+  };
+}
