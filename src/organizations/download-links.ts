@@ -1,5 +1,5 @@
 /** Links that carry their own signed permission, so that a browser can follow them without an API key. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { App, Tx } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
 import { inSnapshot } from '../infra/database/snapshot.ts';
@@ -10,11 +10,9 @@ import { isKeyUsable } from './api-keys.ts';
 export const LINK_MINUTES = 15;
 const MAX_TOKEN_BYTES = 6_000;
 
-/** The key that created the link. */
-interface Owner {
-  apiKeyId: string;
-  organizationId: string;
-}
+/** The key that created the link. Every permission has at least its ID. */
+export const linkOwner = z.object({ apiKeyId: z.uuid(), organizationId: z.uuid() });
+type Owner = z.output<typeof linkOwner>;
 
 export interface DownloadLink {
   /** Path and query, relative to the public URL of the server. */
@@ -63,7 +61,7 @@ export function signLink(
 }
 
 /** Returns what a link permits; null if it is invalid or has expired, or its key is no longer usable. */
-export async function readLink<Permission extends Owner>(
+export async function readLink<Permission extends Pick<Owner, 'apiKeyId'>>(
   app: App,
   query: URLSearchParams,
   { purpose, permission }: { purpose: string; permission: z.ZodType<Permission> },
@@ -88,7 +86,7 @@ export function fileResponse(
     status: 200,
     body: inSnapshot(app.snapshots, (tx) => whileKeyIsUsable(app, apiKeyId, lines(tx))),
     contentType,
-    headers: fileHeaders(name),
+    headers: { 'content-disposition': `attachment; filename="${name}"`, ...PRIVATE_HEADERS },
     concurrencyKey: apiKeyId,
     downloadKind: 'EXPORT',
   };
@@ -107,12 +105,9 @@ async function* whileKeyIsUsable(
   }
 }
 
-/** Headers of a file to save, which neither caches nor other sites can see. */
-function fileHeaders(fileName: string): Record<string, string> {
-  return {
-    'content-disposition': `attachment; filename="${fileName}"`,
-    'cache-control': 'private, no-store',
-    'referrer-policy': 'no-referrer',
-    'x-content-type-options': 'nosniff',
-  };
-}
+/** Headers of a file that neither caches nor other sites can see. */
+export const PRIVATE_HEADERS = {
+  'cache-control': 'private, no-store',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};

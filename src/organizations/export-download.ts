@@ -8,14 +8,13 @@ import {
   fileResponse,
   LINK_REFUSED,
   type LinkResponse,
+  linkOwner,
   readLink,
   signLink,
 } from './download-links.ts';
 
 /** Permission in the link of every export. Each kind of export adds which rows it covers. */
-export const exportPermission = z.object({
-  apiKeyId: z.uuid(),
-  organizationId: z.uuid(),
+export const exportPermission = linkOwner.extend({
   format: z.enum(['CSV', 'JSON_LINES']),
 });
 type ExportPermission = z.output<typeof exportPermission>;

@@ -1,7 +1,8 @@
 /** The recording of a call in the graph: a status and a link. */
 import { builder } from '../../graphql/builder.ts';
 import { EXPIRES_WITH_CREDENTIAL } from '../../graphql/credential-expiry.ts';
-import { LINK_MINUTES, recordingLink } from '../recordings/serve.ts';
+import { LINK_MINUTES } from '../../organizations/download-links.ts';
+import { recordingLink } from '../recordings/serve.ts';
 import { CallNode } from './call.ts';
 
 const StatusEnum = builder.enumType('RecordingStatus', {

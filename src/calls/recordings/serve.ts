@@ -8,9 +8,16 @@ import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
-import { readToken, signToken } from '../../infra/signed-token.ts';
 import { announceEvents } from '../../live/log.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
+import {
+  type DownloadLink,
+  LINK_MINUTES,
+  linkOwner,
+  PRIVATE_HEADERS,
+  readLink,
+  signLink,
+} from '../../organizations/download-links.ts';
 import type { Audio } from '../../ultravox/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { Viewer } from '../../viewer.ts';
@@ -19,25 +26,17 @@ import { appendCallEvents } from '../updates/append-events.ts';
 import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
 
 export const RECORDING_PATH = '/recordings';
-export const LINK_MINUTES = 15;
 /** Time after which a stream without data from Ultravox is aborted. */
 const IDLE_MS = 30_000;
 /** Interval at which a download checks that its key is still valid. */
 const CHECK_MS = 2_000;
 
-const permissionSchema = z.object({ callId: z.uuid(), apiKeyId: z.uuid() });
+const RECORDING_LINK = { path: RECORDING_PATH, purpose: 'recording' };
+const permission = linkOwner.pick({ apiKeyId: true }).extend({ callId: z.uuid() });
 
 /** A link to the recording of a call, relative to the public URL. Valid no longer than the viewer's credential. */
-export function recordingLink(
-  app: App,
-  viewer: Viewer,
-  callId: string,
-): { path: string; expiresAt: Date } {
-  const longest = new Date(app.now().getTime() + LINK_MINUTES * 60_000);
-  const expiresAt = viewer.expiresAt && viewer.expiresAt < longest ? viewer.expiresAt : longest;
-  const payload = { callId, apiKeyId: viewer.apiKeyId };
-  const token = signToken(app.cipher.derive('recording'), payload, expiresAt);
-  return { path: `${RECORDING_PATH}?token=${token}`, expiresAt };
+export function recordingLink(app: App, viewer: Viewer, callId: string): DownloadLink {
+  return signLink(app, viewer, RECORDING_LINK, { callId });
 }
 
 interface RecordingRequest {
@@ -65,15 +64,15 @@ export async function serveRecording(
   app: App,
   { method, headers, query }: RecordingRequest,
 ): Promise<RecordingResponse> {
-  const token = readToken(app.cipher.derive('recording'), query.get('token') ?? '', app.now());
-  const { success, data: permission } = permissionSchema.safeParse(token);
-  if (!success || !(await isKeyUsable(app, permission.apiKeyId))) {
+  const allowed = await readLink(app, query, { ...RECORDING_LINK, permission });
+  if (!allowed) {
     return {
       status: 403,
       body: `The link is invalid or has expired. Links expire after ${LINK_MINUTES} minutes, or with the API key that created them. Read \`Call.recording\` again.`,
     };
   }
-  const call = await app.db.call.findUnique({ where: { id: permission.callId } });
+  const { apiKeyId, callId: id } = allowed;
+  const call = await app.db.call.findUnique({ where: { id } });
   if (!call?.ultravoxId || call.deletedAt || call.recordingStatus !== 'AVAILABLE') return NOT_FOUND;
   const range = typeof headers.range === 'string' ? headers.range : undefined;
   const connection = new AbortController();
@@ -87,7 +86,6 @@ export async function serveRecording(
       connection.abort();
       return { ...answer, body: '' };
     }
-    const { apiKeyId } = permission;
     const body = whileKeyIsUsable(app, apiKeyId, answer.body);
     const closed = (): void => connection.abort();
     return { ...answer, body, concurrencyKey: apiKeyId, downloadKind: 'RECORDING', closed };
@@ -145,9 +143,7 @@ function answerWith(
   const common = {
     'accept-ranges': 'bytes',
     'content-disposition': `inline; filename="${publicId('Call', call.id)}.wav"`,
-    'cache-control': 'private, no-store',
-    'referrer-policy': 'no-referrer',
-    'x-content-type-options': 'nosniff',
+    ...PRIVATE_HEADERS,
   };
   const answer = (status: number, headers: object, body: AsyncIterable<Uint8Array>) => ({
     status,

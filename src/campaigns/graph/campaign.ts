@@ -6,7 +6,7 @@ import { ContactFolderNode } from '../../contacts/graph/contact-folder.ts';
 import { RequestError } from '../../errors.ts';
 import { CallEndReason, type Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { useInstead, useInstead } from '../../graphql/deprecated-names.ts';
+import { useInstead } from '../../graphql/deprecated-names.ts';
 import { requireId } from '../../graphql/ids.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { listCost } from '../../graphql/lists/page.ts';

@@ -198,6 +198,17 @@ describe('GET /recordings', () => {
     const url = await link();
     expect((await get(`${url}x`)).response.status).toBe(403);
     expect((await get(url.split('?')[0] ?? '')).response.status).toBe(403);
+    const exported = dataOf(
+      await caller.client.send('mutation { exportCalls(input: { format: CSV }) { url } }'),
+    ).exportCalls.url;
+    for (const [one, other] of [
+      [url, exported],
+      [exported, url],
+    ]) {
+      const mixed = new URL(one);
+      mixed.searchParams.set('token', new URL(other).searchParams.get('token') ?? '');
+      expect((await get(mixed.href)).response.status).toBe(403);
+    }
     const made = dataOf(
       await caller.client.send(
         'mutation { createApiKey(input: { name: "player", scopes: [READ] }) { key apiKey { id } } }',
