@@ -1,7 +1,7 @@
 /** One timer for the earliest of several requested wake-ups. */
 
 /** The longest delay that `setTimeout` accepts. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+export const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 export interface WakeTimer {
   /**

@@ -9,6 +9,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { App } from '../../app.ts';
 import { type KeyUser, stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
 import type { Viewer } from '../../viewer.ts';
+import { startExpiryTimer } from '../credential-expiry.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from '../subscriptions/live-delivery.ts';
@@ -18,8 +19,6 @@ const MAX_BUFFERED_BYTES = LIMITS.bufferedBytes.max;
 const MAX_PING_CHARACTERS = LIMITS.pingCharacters.max;
 const KEEP_ALIVE_MS = 30_000;
 const CLOSE_GRACE_MS = 2_000;
-/** The longest delay that `setTimeout` accepts. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** "Try Again Later". Standard clients reconnect after this code, and after `Forbidden`. */
 const TRY_AGAIN_LATER = 1013;
 
@@ -105,12 +104,9 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     // The socket was closed meanwhile, so nothing would stop watching the key.
     if (this.#socket.readyState === this.#socket.CLOSED) return;
     watchKey(this.#app, viewer.apiKeyId, this);
-    if (!viewer.expiresAt) return;
-    const lifetime = viewer.expiresAt.getTime() - this.#app.now().getTime();
-    if (lifetime > MAX_TIMEOUT_MS) return;
-    const expire = (): void => this.closeForbidden('The API key or access token has expired');
-    this.#expiry = setTimeout(expire, Math.max(0, lifetime));
-    this.#expiry.unref();
+    this.#expiry = startExpiryTimer(this.#app, viewer, () =>
+      this.closeForbidden('The API key or access token has expired'),
+    );
   }
 
   get protocol(): string {

@@ -14,6 +14,7 @@ import { toGraphQLError } from '../../graphql/errors/errors.ts';
 import type { EventStream, LiveSink } from '../../live/log-stream.ts';
 import { stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
 import type { RequestContext } from '../authentication.ts';
+import { startExpiryTimer } from '../credential-expiry.ts';
 import { translateErrors } from '../execution/results.ts';
 import { createEventExecution } from './event-execution.ts';
 import {
@@ -25,9 +26,6 @@ import {
   type SubscriberGroup,
 } from './live-delivery.ts';
 import { resultKey } from './result-key.ts';
-
-/** The longest delay that `setTimeout` accepts. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Results of a subscription. Call `next` only after the previous call has resolved. */
 export type Results = AsyncIterableIterator<ExecutionResult, undefined, undefined>;
@@ -137,11 +135,7 @@ class Subscription implements Results {
     if (!viewer) return;
     watchKey(app, viewer.apiKeyId, this);
     if (receive) events.deliverTo?.(this);
-    if (!viewer.expiresAt) return;
-    const lifetime = viewer.expiresAt.getTime() - app.now().getTime();
-    if (lifetime > MAX_TIMEOUT_MS) return;
-    this.#expiry = setTimeout(() => this.onCredentialEnded(), Math.max(0, lifetime));
-    this.#expiry.unref();
+    this.#expiry = startExpiryTimer(app, viewer, () => this.onCredentialEnded());
   }
 
   [Symbol.asyncIterator](): this {
