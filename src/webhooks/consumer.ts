@@ -4,6 +4,7 @@ import { type Event, type EventType, Prisma } from '../generated/prisma/client.t
 import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalog.ts';
+import { HEALTHY } from './endpoint-health.ts';
 import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sending/sender.ts';
 
@@ -71,21 +72,6 @@ async function syncAgentEndpoints(
     }
   }
 }
-
-/** Failure state of an endpoint whose address has not failed. */
-export const NO_FAILURES = {
-  failingSince: null,
-  consecutiveFailures: 0,
-  pausedUntil: null,
-} as const;
-
-/** State of an enabled endpoint without failures. A CRM webhook gets it when its address changes. */
-export const HEALTHY = {
-  disabledAt: null,
-  disabledReason: null,
-  disabledCursor: null,
-  ...NO_FAILURES,
-} as const;
 
 /** Erases everything but the IDs from messages about deleted calls, whether sent or not. */
 async function eraseDeletedCalls(tx: Tx, events: readonly Event[]): Promise<void> {

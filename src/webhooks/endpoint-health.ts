@@ -10,6 +10,21 @@ import type { Endpoint } from './claimed-delivery.ts';
 /** Time after which a failing endpoint is disabled. */
 const DISABLE_AFTER_MS = 5 * 86_400_000;
 
+/** Failure state of an endpoint whose address has not failed. */
+export const NO_FAILURES = {
+  failingSince: null,
+  consecutiveFailures: 0,
+  pausedUntil: null,
+} as const;
+
+/** State of an enabled endpoint without failures. A CRM webhook gets it when its address changes. */
+export const HEALTHY = {
+  disabledAt: null,
+  disabledReason: null,
+  disabledCursor: null,
+  ...NO_FAILURES,
+} as const;
+
 /** Records that the endpoint received a delivery, after `tries` failed attempts. */
 export async function recordSuccess(
   app: App,

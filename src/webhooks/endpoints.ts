@@ -16,8 +16,7 @@ import {
 } from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
 import { TEST_EVENT, type WebhookEventName } from './catalog.ts';
-import { HEALTHY, NO_FAILURES } from './consumer.ts';
-import { disableEndpoint } from './endpoint-health.ts';
+import { disableEndpoint, HEALTHY, NO_FAILURES } from './endpoint-health.ts';
 import { envelope } from './messages.ts';
 import { decryptSecret, encryptSecret, ROTATION_HOURS } from './secrets.ts';
 import { announceDeliveries } from './sending/sender.ts';
