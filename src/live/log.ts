@@ -151,7 +151,7 @@ async function numberEvents(app: App, organizationId: string, limit: number): Pr
  *
  * @returns the cursor of the newest event; 0 when there is none.
  */
-export async function assignCursors(app: App, organizationId: string): Promise<bigint> {
+export async function currentCursor(app: App, organizationId: string): Promise<bigint> {
   return (await numberEvents(app, organizationId, 0)).through;
 }
 
@@ -229,11 +229,6 @@ export async function logBounds(app: App, organizationId: string): Promise<LogBo
       WHERE organization_id = ${organizationId}::uuid) AS expired
     FROM number_events(${organizationId}::uuid, ${today(app)}, 0)`;
   return { last: row?.last ?? 0n, expiredThrough: row?.expired ?? 0n };
-}
-
-/** Cursor of the newest event; 0 when there is none. */
-export async function currentCursor(app: App, organizationId: string): Promise<bigint> {
-  return assignCursors(app, organizationId);
 }
 
 /** Selects the events that a subscriber receives. */

@@ -4,7 +4,7 @@ import type { Bus, Json } from '../../src/infra/bus.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { batchOf } from '../../src/live/event-rows.ts';
 import { createEventFeed, type EventFeed } from '../../src/live/feed.ts';
-import { announceEvents, appendEvents, assignCursors, type NewEvent } from '../../src/live/log.ts';
+import { announceEvents, appendEvents, currentCursor, type NewEvent } from '../../src/live/log.ts';
 import { randomFrom } from '../support/random.ts';
 import { until } from '../support/wait.ts';
 import { server, useLiveServer } from './support.ts';
@@ -101,7 +101,7 @@ async function announce(
 /** Waits for the newest event, and checks that none was left out, repeated or misplaced. */
 async function expectAll(follower: Follower): Promise<void> {
   const { organizationId } = follower;
-  await assignCursors(server.app, organizationId);
+  await currentCursor(server.app, organizationId);
   const stored = await server.app.db.event.findMany({
     where: { organizationId },
     orderBy: { cursor: 'asc' },

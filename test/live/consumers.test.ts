@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Prisma } from '../../src/generated/prisma/client.ts';
 import { startPeriodicTasks } from '../../src/infra/jobs/periodic-tasks.ts';
 import { type EventConsumer, startConsumers } from '../../src/live/consumers.ts';
-import { announceEvents, appendEvents, assignCursors } from '../../src/live/log.ts';
+import { announceEvents, appendEvents, currentCursor } from '../../src/live/log.ts';
 import { until } from '../support/wait.ts';
 import { server, useLiveServer } from './support.ts';
 
@@ -31,7 +31,7 @@ describe('startConsumers', () => {
       const events = types.map((type) => ({ type, data: {} }));
       await server.app.db.$transaction((tx) => appendEvents(tx, id, events));
       announceEvents(server.app, id);
-      const last = await assignCursors(server.app, id);
+      const last = await currentCursor(server.app, id);
       await until('the consumer', async () => {
         const where = { organizationId: id, name: 'ignoring' };
         const position = await server.app.db.eventConsumer.findFirst({ where });
@@ -40,7 +40,7 @@ describe('startConsumers', () => {
     };
     // The first batch finds no position yet, and is handed over.
     await consume('AGENT_UPDATED');
-    const start = await assignCursors(server.app, id);
+    const start = await currentCursor(server.app, id);
     handed.length = 0;
     for (let turn = 0; turn < 3; turn += 1) await consume('AGENT_UPDATED');
     expect(handed).toEqual([]);

@@ -5,7 +5,7 @@ import { newClient } from '../../src/infra/database/connections.ts';
 import { startPeriodicTasks } from '../../src/infra/jobs/periodic-tasks.ts';
 import { type EventConsumer, startConsumers } from '../../src/live/consumers.ts';
 import { createEventFeed } from '../../src/live/feed.ts';
-import { appendEvents, assignCursors, eraseEventData } from '../../src/live/log.ts';
+import { appendEvents, currentCursor, eraseEventData } from '../../src/live/log.ts';
 import { dropExpiredEvents, utcDay } from '../../src/live/partitions.ts';
 import { prepareCaller } from '../support/calling.ts';
 import { subscribe } from '../support/subscribe.ts';
@@ -174,7 +174,7 @@ describe('dropExpiredEvents', () => {
     await other.query('COMMIT');
     await other.end();
     await append();
-    const end = await assignCursors(server.app, organizationId);
+    const end = await currentCursor(server.app, organizationId);
     expect(end).toBe(BigInt(start) + 2n);
     const { loggedOn } = await server.app.db.eventCounter.findUniqueOrThrow(counter);
     expect(utcDay(loggedOn!)).toBe(utcDay(later.now()));

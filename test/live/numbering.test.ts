@@ -5,7 +5,7 @@ import { newClient } from '../../src/infra/database/connections.ts';
 import {
   announceEvents,
   appendEvents,
-  assignCursors,
+  currentCursor,
   numberMissedEvents,
 } from '../../src/live/log.ts';
 import { prepareCaller } from '../support/calling.ts';
@@ -47,7 +47,7 @@ describe('appendEvents', () => {
   });
 });
 
-describe('assignCursors', () => {
+describe('currentCursor', () => {
   /** Appends an event in the open transaction of a client. */
   const APPEND = `INSERT INTO events (organization_id, type, data)
     VALUES ($1, 'AGENT_UPDATED', jsonb_build_object('n', $2::int))`;
@@ -65,7 +65,7 @@ describe('assignCursors', () => {
 
   it('numbers each event once when transactions end in another order than they began', async () => {
     const { id: organizationId } = await server.newOrganization();
-    const start = await assignCursors(server.app, organizationId);
+    const start = await currentCursor(server.app, organizationId);
     const clients = await Promise.all(
       [0, 1, 2, 3].map(async () => {
         const client = newClient(server.database.url);
@@ -83,15 +83,15 @@ describe('assignCursors', () => {
       await second.query(APPEND, [organizationId, 3]);
       await third.query(APPEND, [organizationId, 4]);
       await third.query('COMMIT');
-      expect(await assignCursors(server.app, organizationId)).toBe(start + 1n);
+      expect(await currentCursor(server.app, organizationId)).toBe(start + 1n);
       await first.query('COMMIT');
       await fourth.query(APPEND, [organizationId, 5]);
-      expect(await assignCursors(server.app, organizationId)).toBe(start + 3n);
-      expect(await assignCursors(server.app, organizationId)).toBe(start + 3n);
+      expect(await currentCursor(server.app, organizationId)).toBe(start + 3n);
+      expect(await currentCursor(server.app, organizationId)).toBe(start + 3n);
       await second.query('ROLLBACK');
       await fourth.query('COMMIT');
       await first.query(APPEND, [organizationId, 6]);
-      expect(await assignCursors(server.app, organizationId)).toBe(start + 5n);
+      expect(await currentCursor(server.app, organizationId)).toBe(start + 5n);
       expect(await numbersOf(organizationId, start)).toEqual([4, 1, 2, 5, 6]);
     } finally {
       await Promise.all(clients.map((client) => client.end()));
@@ -104,7 +104,7 @@ describe('assignCursors', () => {
     await server.app.db.$transaction((tx) =>
       appendEvents(tx, id, [{ type: 'AGENT_UPDATED', data: { n: 1 } }]),
     );
-    const last = await assignCursors(server.app, id);
+    const last = await currentCursor(server.app, id);
     await server.app.db.$transaction(async (tx) => {
       await appendEvents(tx, id, [{ type: 'AGENT_UPDATED', data: { n: 2 } }]);
       await tx.$executeRawUnsafe(
@@ -118,7 +118,7 @@ describe('assignCursors', () => {
 
   it('numbers events after transactions are counted anew', async () => {
     const { id, last } = await appendAfterRestore(`'900000000000:900000000000:'`);
-    expect(await assignCursors(server.app, id)).toBe(last + 1n);
+    expect(await currentCursor(server.app, id)).toBe(last + 1n);
     expect(await numbersOf(id, last)).toEqual([2]);
   });
 
@@ -126,7 +126,7 @@ describe('assignCursors', () => {
     const next = '(pg_current_xact_id()::text::bigint + 1)';
     const { id, last } = await appendAfterRestore(`${next} || ':' || ${next} || ':'`);
     await numberMissedEvents(server.app, [id]);
-    await until('the cursor', async () => (await assignCursors(server.app, id)) === last + 1n);
+    await until('the cursor', async () => (await currentCursor(server.app, id)) === last + 1n);
     expect(await numbersOf(id, last)).toEqual([2]);
   });
 });
