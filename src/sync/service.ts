@@ -15,6 +15,7 @@ import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { FIRST_ID } from '../infra/ids.ts';
 import { type Lease, LeaseLostError, leaseIsFree, newLease } from '../infra/jobs/lease.ts';
+import { variantOf } from '../infra/per-instance.ts';
 import { isUpToDate, send } from './remote-resource.ts';
 import { nextSyncStatus } from './status.ts';
 import type { SyncKind, SyncResult, SyncRow } from './sync-kind.ts';
@@ -69,7 +70,7 @@ export async function runSync<Row extends SyncRow>(
   id: string,
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<SyncResult | null> {
-  const context = signal ? { ...app, ultravox: app.ultravox.withSignal(signal) } : app;
+  const context = signal ? variantOf(app, { ultravox: app.ultravox.withSignal(signal) }) : app;
   const lease = leaseOn(app, kind, id);
   const set = Prisma.sql`
     status = CASE WHEN status = 'ACTIVE' THEN status ELSE 'CREATING'::"SyncStatus" END`;
