@@ -32,7 +32,7 @@ export const JOB_CONNECTIONS = JOB_POOL + 1;
 const DUE = sql`state < 'active' AND start_after <= now()`;
 
 export interface JobDefinition<Payload extends object> {
-  /** In the imperative, such as `placeCalls`. */
+  /** In the imperative, such as `runCampaigns`. */
   readonly name: string;
   /** Contains only ids. Validated when the job is enqueued and when it runs. */
   readonly payload: ZodType<Payload>;
