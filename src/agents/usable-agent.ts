@@ -55,7 +55,7 @@ export function readinessProblems(agent: Agent): Problem[] {
  *
  * @throws UserInputError NOT_FOUND if it is already deleted.
  */
-export async function lockAgent(tx: Tx, viewer: Viewer, id: string): Promise<void> {
+export async function keepAgentFromDeletion(tx: Tx, viewer: Viewer, id: string): Promise<void> {
   const locked = await lockReferences(tx, 'agents', viewer.organizationId, [id]);
   if (!locked.has(id)) throw userError('NOT_FOUND', NOT_FOUND, PATH);
 }

@@ -1,5 +1,5 @@
 /** Creates and ends calls. `placement/` places them. */
-import { lockAgent } from '../agents/usable-agent.ts';
+import { keepAgentFromDeletion } from '../agents/usable-agent.ts';
 import type { App } from '../app.ts';
 import { isOnDoNotCallList } from '../contacts/do-not-call.ts';
 import { userError } from '../errors.ts';
@@ -66,7 +66,7 @@ export async function createCall(app: App, viewer: Viewer, input: CreateCallInpu
   if (!agent || !phoneNumber) throw new Error('The checks passed without an agent or a number');
 
   const call = await app.db.$transaction(async (tx) => {
-    await lockAgent(tx, viewer, agent.id);
+    await keepAgentFromDeletion(tx, viewer, agent.id);
     if (await isOnDoNotCallList(tx, viewer.organizationId, phoneNumber)) {
       throw userError(
         'DO_NOT_CALL',

@@ -2,7 +2,7 @@
  * Creates, updates and deletes campaigns. Each change is one transaction that locks the row of the
  * campaign, so concurrent changes run one after the other. `lifecycle.ts` starts and stops campaigns.
  */
-import { findAgent, lockAgent } from '../agents/usable-agent.ts';
+import { findAgent, keepAgentFromDeletion } from '../agents/usable-agent.ts';
 import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { Campaign } from '../generated/prisma/client.ts';
@@ -104,7 +104,7 @@ export async function createCampaign(
 
   const doNotCallCount = source ? await listOptOuts(app, viewer, source) : 0;
   const made = await app.db.$transaction(async (tx) => {
-    await lockAgent(tx, viewer, agent!.id);
+    await keepAgentFromDeletion(tx, viewer, agent!.id);
     const campaign = await tx.campaign.create({
       data: {
         id,

@@ -1,5 +1,5 @@
 /** Starts calls in a browser, to try an agent. */
-import { lockAgent } from '../../agents/usable-agent.ts';
+import { keepAgentFromDeletion } from '../../agents/usable-agent.ts';
 import type { App } from '../../app.ts';
 import { UserInputError, userError } from '../../errors.ts';
 import type { Call } from '../../generated/prisma/client.ts';
@@ -47,7 +47,7 @@ export async function startTestCall(
   const made =
     earlier ??
     (await app.db.$transaction(async (tx) => {
-      await lockAgent(tx, viewer, agent.id);
+      await keepAgentFromDeletion(tx, viewer, agent.id);
       return insertCall(app, tx, agent, { id, medium: 'WEBRTC', ...common });
     }));
   announceEvents(app, viewer.organizationId);
