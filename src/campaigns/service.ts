@@ -352,12 +352,12 @@ export async function watchCampaign(
     // The waiting contacts of a failed campaign are canceled shortly afterwards.
     isLast: ({ status, callingCount, pendingCount }) =>
       isCampaignTerminal(status) && callingCount === 0 && pendingCount === 0,
-    version: ({ updatedAt, nextDispatchAt: _, ...rest }) =>
-      `${updatedAt.getTime()} ${Object.values(countsOf(rest)).join(' ')} ${rest.status}`,
+    version: (campaign) =>
+      `${campaign.updatedAt.getTime()} ${countsOf(campaign).join(' ')} ${campaign.status}`,
   });
 }
 
-function countsOf(campaign: Omit<Campaign, 'updatedAt' | 'nextDispatchAt'>): number[] {
+function countsOf(campaign: Campaign): number[] {
   const { totalCount, pendingCount, callingCount, completedCount } = campaign;
   const { failedCount, skippedCount, cancelledCount } = campaign;
   const open = [totalCount, pendingCount, callingCount];
