@@ -89,6 +89,7 @@ export function verdictOf({
   return { success: analysis.success, reason: analysis.reason };
 }
 
-function iso(at: Date | null): string | null {
+/** The form of an instant in records, exports and webhooks. */
+export function iso(at: Date | null): string | null {
   return at?.toISOString() ?? null;
 }

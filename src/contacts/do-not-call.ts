@@ -8,8 +8,8 @@ import { commitResult, committedEarlier, ownedBy, type Viewer } from '../viewer.
 import { checkPhoneNumber } from './fields.ts';
 
 export const MAX_ENTRIES = 1_000;
-const MAX_REASON = 500;
-const MAX_SOURCE = 100;
+export const MAX_REASON = 500;
+export const MAX_SOURCE = 100;
 
 export interface DoNotCallInput {
   phoneNumber: string;

@@ -329,6 +329,7 @@ function memberName(path: ProblemPath): string {
   return path.length > 0 ? `\`${path.join('.')}\`` : 'The input';
 }
 
-function quote(value: string): string {
+/** A value in a message, cut to a readable length. */
+export function quote(value: string): string {
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }

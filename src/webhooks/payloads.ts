@@ -1,6 +1,6 @@
 /** Builds the bodies of webhooks from our own objects, in their state when the event is read from the log. */
 import type { Tx } from '../app.ts';
-import { CALL_RECORD, type CallRecordRow, callRecord } from '../calls/record.ts';
+import { CALL_RECORD, type CallRecordRow, callRecord, iso } from '../calls/record.ts';
 import { recentPayloads } from '../calls/ultravox/webhooks.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';
 import type { EventType } from '../generated/prisma/enums.ts';
@@ -216,10 +216,6 @@ function endpointBody(row: Prisma.WebhookEndpointGetPayload<object>): JsonObject
     disabledAt: iso(row.disabledAt),
     failingSince: iso(row.failingSince),
   };
-}
-
-function iso(at: Date | null): string | null {
-  return at?.toISOString() ?? null;
 }
 
 function textIn({ data }: Event, member: string): string | undefined {

@@ -3,6 +3,7 @@
  * subscribers. Every process with subscribers takes part. A lease lets only one process at a time read a call;
  * another process takes over when it stops or dies. Calls without subscribers cost nothing.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import { sqltag as sql } from '@prisma/client/runtime/client';
 import type { App } from '../../app.ts';
 import type { Call } from '../../generated/prisma/client.ts';
@@ -71,7 +72,9 @@ class TurnWatcher {
       try {
         while (this.wanted.size > 0 && !this.#app.closing.aborted) {
           await this.#pollLiveCalls().catch(this.#app.failures.recorder('watchTurns'));
-          await pause(INTERVAL_MS, this.#app.closing);
+          // Rejects when the app closes.
+          const { closing: signal } = this.#app;
+          await pause(INTERVAL_MS, undefined, { signal }).catch(() => undefined);
         }
       } finally {
         this.#running = false;
@@ -248,17 +251,4 @@ function finalTurns(messages: readonly Message[], state: CallReadState): Turn[] 
   return turnsOf(messages).filter(
     (turn) => isComplete(turn) && (isStill || turn.position < messages.length - 1),
   );
-}
-
-/** Waits, but returns early when the app closes. */
-async function pause(ms: number, closing: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done(): void {
-      clearTimeout(timer);
-      closing.removeEventListener('abort', done);
-      resolve();
-    }
-    closing.addEventListener('abort', done);
-  });
 }

@@ -1,5 +1,6 @@
 /** Validates schedules, and builds the calling window of a valid schedule. */
 import type { Campaign } from '../../generated/prisma/client.ts';
+import { quote } from '../../infra/checks.ts';
 import { canonicalTimeZone } from '../../infra/time-zone.ts';
 import { nextInside, type Window } from './calling-window.ts';
 
@@ -179,8 +180,4 @@ export function formatTime(minute: number): string {
 
 function yearsAfter(instant: Temporal.Instant, years: number): number {
   return instant.toZonedDateTimeISO('UTC').add({ years }).epochMilliseconds;
-}
-
-function quote(value: string): string {
-  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }

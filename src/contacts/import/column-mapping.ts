@@ -1,5 +1,5 @@
 /** Maps the columns of a file to contact fields and metadata. Pure. */
-import type { Checks } from '../../infra/checks.ts';
+import { type Checks, quote } from '../../infra/checks.ts';
 import { cellText } from './csv.ts';
 import type { FileFormat } from './header.ts';
 import { guessField, type ImportField, WEAK_RANK } from './header-names.ts';
@@ -200,10 +200,6 @@ function unusedKey(name: string, keys: ReadonlySet<string | null>): string {
     const key = `${name} ${number}`;
     if (!keys.has(key)) return key;
   }
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }
 
 function joinNames(names: readonly string[]): string {

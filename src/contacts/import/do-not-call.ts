@@ -5,7 +5,7 @@ import { Checks } from '../../infra/checks.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
-import { upsertEntries } from '../do-not-call.ts';
+import { MAX_REASON, MAX_SOURCE, upsertEntries } from '../do-not-call.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
 import { CsvReader, cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
@@ -55,8 +55,8 @@ export async function importDoNotCall(
   input: ImportDoNotCallInput,
 ): Promise<ImportedDoNotCall> {
   const checks = new Checks();
-  const reason = checks.text(input.reason, ['reason'], { max: 500 })?.trim() || null;
-  const source = checks.text(input.source, ['source'], { max: 100 })?.trim() || null;
+  const reason = checks.text(input.reason, ['reason'], { max: MAX_REASON })?.trim() || null;
+  const source = checks.text(input.source, ['source'], { max: MAX_SOURCE })?.trim() || null;
   const country = checks.country(input.defaultCountry, ['defaultCountry']);
   const inspected = await checkFile(checks, input.file, () => inspectFile(checks, input, country));
   checks.throwIfAny();

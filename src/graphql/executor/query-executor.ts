@@ -25,6 +25,7 @@ import {
   type VariableValues,
 } from 'graphql';
 import type { Context } from '../context.ts';
+import { MAX_VARIABLE_ERRORS } from '../inputs/input-limits.ts';
 import { grantedScopes, type Scopes } from '../scopes.ts';
 import { type FieldPlan, type OperationPlan, plansOf, ResultObject } from './query-plan.ts';
 
@@ -39,7 +40,6 @@ interface Position {
 type MaybePromise<T> = T | Promise<T>;
 type Result = Record<string, unknown>;
 
-const MAX_VARIABLE_ERRORS = 50;
 const NO_ARGUMENTS = Object.freeze(Object.create(null));
 
 /** Executes a query. Null for an operation that is left to graphql-js, also because its variables are invalid. */

@@ -16,6 +16,8 @@ import { UploadedFile } from '../../infra/files/uploaded-file.ts';
 
 /** Maximum number of problems that are reported. */
 const MAX_PROBLEMS = 50;
+/** Maximum number of errors about the variables of a request. */
+export const MAX_VARIABLE_ERRORS = 50;
 /** Longer than any cursor, and than any text that a search could find. */
 export const MAX_SEARCHED_CHARACTERS = 5_000;
 

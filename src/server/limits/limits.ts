@@ -1,5 +1,5 @@
 /** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
-import { MAX_SEARCHED_CHARACTERS } from '../../graphql/inputs/input-limits.ts';
+import { MAX_SEARCHED_CHARACTERS, MAX_VARIABLE_ERRORS } from '../../graphql/inputs/input-limits.ts';
 import { MAX_CONCURRENT_SNAPSHOTS } from '../../infra/database/snapshot.ts';
 
 interface Limit {
@@ -79,7 +79,7 @@ export const LIMITS = {
     refusal: '`QUERY_TOO_COSTLY`',
   },
   variableErrors: {
-    max: 50,
+    max: MAX_VARIABLE_ERRORS,
     about: 'Errors reported about the variables of a request',
     refusal: 'the others are not reported',
   },

@@ -27,7 +27,6 @@ const MAX_DEPTH = LIMITS.depth.max;
 /** Number of fields, with fragments expanded. */
 const MAX_FIELDS = LIMITS.fields.max;
 const MAX_MUTATION_FIELDS = LIMITS.mutationFields.max;
-const MAX_VARIABLE_ERRORS = LIMITS.variableErrors.max;
 /** The rate limit is charged only when a subscription starts, but its selection is executed for every event. */
 const MAX_EVENT_COST = LIMITS.eventCost.max;
 /** Bytes of introspection that cost as much as one object. */
@@ -65,7 +64,7 @@ function coerceVariables({ operation }: OperationShape, args: ExecutionArgs): Va
     args.schema,
     operation.variableDefinitions ?? [],
     args.variableValues ?? {},
-    { maxErrors: MAX_VARIABLE_ERRORS },
+    { maxErrors: LIMITS.variableErrors.max },
   );
   if (coerced.errors) {
     throw new VariableErrors(coerced.errors, { document: args.document, operation });
