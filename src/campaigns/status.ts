@@ -98,7 +98,7 @@ const PARTICIPLE: Record<CampaignAction, string> = {
   RESUME: 'resumed',
   EDIT: 'changed',
   APPEND: 'given more contacts',
-  CANCEL: 'cancelled',
+  CANCEL: 'canceled',
   DELETE: 'deleted',
   START: 'started',
   COMPLETE: 'completed',

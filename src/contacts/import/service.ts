@@ -206,7 +206,7 @@ export async function cancelContactImport(
   if (row.status !== 'CANCELLED') {
     throw userError(
       'INVALID_STATE',
-      `The import has already ${row.status === 'COMPLETED' ? 'completed' : 'failed'} and cannot be cancelled.`,
+      `The import has already ${row.status === 'COMPLETED' ? 'completed' : 'failed'} and cannot be canceled.`,
       ['id'],
     );
   }
