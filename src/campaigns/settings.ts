@@ -16,7 +16,7 @@ import {
   validateSchedule,
 } from './schedule/schedule.ts';
 
-const MAX_NAME = 255;
+export const MAX_NAME = 255;
 export const MAX_NUMBERS = 100;
 const RETRY_DELAY = { min: 1, max: 7 * 24 * 3600 };
 

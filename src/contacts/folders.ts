@@ -6,8 +6,8 @@ import { Checks } from '../infra/checks.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { commitResult, committedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
-const MAX_NAME = 100;
-const MAX_DESCRIPTION = 1_000;
+export const MAX_NAME = 100;
+export const MAX_DESCRIPTION = 1_000;
 
 export interface ContactFolderInput {
   name: string;

@@ -107,7 +107,7 @@ interface MovedContacts {
 }
 
 /** Maximum number of conflicting contacts listed in an error. */
-const MAX_CONFLICTS = 20;
+export const MAX_CONFLICTS = 20;
 
 /**
  * Moves contacts to another folder of the organization. A number that is already in that folder, or that several of the

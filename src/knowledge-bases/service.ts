@@ -10,8 +10,8 @@ import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync } from './sync.ts';
 
-const MAX_NAME = 255;
-const MAX_DESCRIPTION = 1000;
+export const MAX_NAME = 255;
+export const MAX_DESCRIPTION = 1000;
 
 /**
  * Returns the corpus ID of a knowledge base, for the call template of an agent.

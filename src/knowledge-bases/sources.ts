@@ -13,10 +13,10 @@ import { knowledgeBaseSync, knowledgeSourceSync } from './sync.ts';
 /** Ultravox's limit. */
 export const MAX_SOURCES = 20;
 export const MAX_URLS = 50;
-const MAX_DEPTH = 10;
-const MAX_DOCUMENTS = 200;
-const MAX_NAME = 255;
-const MAX_DESCRIPTION = 1000;
+export const MAX_DEPTH = 10;
+export const MAX_DOCUMENTS = 200;
+export const MAX_NAME = 255;
+export const MAX_DESCRIPTION = 1000;
 
 /** A source without the content of its document, which only the upload reads. */
 export type Source = Omit<KnowledgeSource, 'content'>;

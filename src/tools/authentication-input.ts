@@ -4,7 +4,7 @@ import type { Checks } from '../infra/checks.ts';
 import type { ToolAuthentication } from './definition.ts';
 
 export const MAX_AUTHENTICATION = 5;
-const MAX_TOKEN = 4096;
+export const MAX_TOKEN = 4096;
 /** A header name or an authentication scheme as allowed by HTTP. */
 export const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
 

@@ -18,9 +18,9 @@ import {
   type StaticParameterInput,
 } from './parameter-input.ts';
 
-const MAX_URL = 2000;
+export const MAX_URL = 2000;
 const TIMEOUT_SECONDS = { min: 0.1, max: 40 };
-const MAX_STATIC_RESPONSE = 4000;
+export const MAX_STATIC_RESPONSE = 4000;
 
 type Maybe<T> = T | null | undefined;
 

@@ -11,7 +11,7 @@ import type {
 } from './definition.ts';
 
 export const MAX_PARAMETERS = 50;
-const MAX_JSON = 20_000;
+export const MAX_JSON = 20_000;
 /** Maximum number of objects and lists in the schema of a parameter. */
 const MAX_SCHEMA_OBJECTS = 300;
 const PARAMETER_NAME = /^[a-zA-Z0-9_.-]{1,64}$/;

@@ -12,8 +12,8 @@ import { definitionOf, encryptTokens, toolSync } from './sync.ts';
 
 export { definitionOf, selectedToolFor } from './sync.ts';
 
-const MAX_NAME = 255;
-const MAX_DESCRIPTION = 2000;
+export const MAX_NAME = 255;
+export const MAX_DESCRIPTION = 2000;
 const MODEL_TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
 export interface CreateToolInput extends DefinitionInput {

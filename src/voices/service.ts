@@ -12,8 +12,8 @@ import { voiceSync } from './sync.ts';
 
 export { ensureVoices, syncVoices } from './catalog.ts';
 
-const MAX_NAME = 100;
-const MAX_DESCRIPTION = 240;
+export const MAX_NAME = 100;
+export const MAX_DESCRIPTION = 240;
 
 /**
  * Returns the remote ID of a voice, for the call template of an agent.

@@ -23,7 +23,7 @@ import { announceDeliveries } from './sending/sender.ts';
 import { newWebhookSecret } from './signature.ts';
 
 export const MAX_ENDPOINTS = 20;
-const MAX_DESCRIPTION = 200;
+export const MAX_DESCRIPTION = 200;
 
 export interface CreateWebhookEndpointInput {
   url: string;

@@ -73,7 +73,7 @@ export const AgentNode = builder.prismaNode('Agent', {
     model: t.exposeString('model', { description: 'Name of the language model.' }),
     tools: t.field({
       type: [ToolNode],
-      description: 'Tools that the agent can use, in the order of `toolIds`. At most 50.',
+      description: `Tools that the agent can use, in the order of \`toolIds\`. At most ${LIMITS.tools}.`,
       complexity: listCost(LIMITS.tools),
       select: (_args, _context, nested) => ({
         tools: { orderBy: { position: 'asc' as const }, select: { tool: nested(true) } },

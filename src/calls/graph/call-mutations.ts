@@ -5,6 +5,7 @@ import { publicId } from '../../ids.ts';
 import { placementProblems } from '../creation/new-call.ts';
 import { startTestCall } from '../creation/test-call.ts';
 import { deleteCalls, MAX_DELETED } from '../deletion.ts';
+import { MAX_METADATA_ENTRIES } from '../metadata.ts';
 import { createCall, endCall } from '../service.ts';
 import { CallNode } from './call.ts';
 
@@ -55,8 +56,7 @@ mutation('createCall', {
     settings: t.field({ type: CallSettingsInput, description: 'Settings of this call.' }),
     metadata: t.field({
       type: 'JSONObject',
-      description:
-        'Key-value pairs to find the call by: at most 50, with values of at most 2,000 characters. Numbers and booleans become text.',
+        description: `Key-value pairs to find the call by: at most ${MAX_METADATA_ENTRIES}, with values of at most 2,000 characters. Numbers and booleans become text.`,
     }),
   }),
   run: async (input, { app, viewer }) => {

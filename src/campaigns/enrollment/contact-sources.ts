@@ -26,7 +26,7 @@ export const MAX_CAMPAIGN_CONTACTS = 100_000;
 /** Maximum number of rows or IDs in one request. */
 export const MAX_LISTED_CONTACTS = 10_000;
 export const MAX_SOURCE_BYTES = 50 * 1024 * 1024;
-const MAX_CLIENT_ID = 200;
+export const MAX_CLIENT_ID = 200;
 /** Rows checked before yielding to the event loop. */
 const SLICE_ROWS = 500;
 const MAX_REASON = 1_000;

@@ -228,7 +228,7 @@ const CampaignForecastInput = builder.inputType('CampaignForecastInput', {
     }),
     contactIds: t.idList({
       maxItems: MAX_LISTED_CONTACTS,
-      description: 'IDs of contacts (`ctc_…`), up to 10,000.',
+      description: `IDs of contacts (\`ctc_…\`), up to ${formatNumber(MAX_LISTED_CONTACTS)}.`,
     }),
     contactCount: t.int({
       description: `Number of contacts, 1 to ${formatNumber(MAX_CAMPAIGN_CONTACTS)}. They have no time zones of their own.`,

@@ -11,6 +11,7 @@ import { publicId } from '../../ids.ts';
 import { VARIABLES } from '../dispatch/attempts.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,
+  MAX_CLIENT_ID,
   MAX_LISTED_CONTACTS,
   MAX_SOURCE_BYTES,
   type RowProblem,
@@ -26,7 +27,7 @@ import {
   MAX_DELETED,
   updateCampaign,
 } from '../service.ts';
-import { MAX_NUMBERS } from '../settings.ts';
+import { MAX_NAME, MAX_NUMBERS } from '../settings.ts';
 import { CampaignNode } from './campaign.ts';
 import {
   CampaignScheduleTypeEnum,
@@ -47,8 +48,7 @@ const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
         'Phone number to call, either with a country calling code or in the national format of `defaultCountry`. Spaces and punctuation are ignored.',
     }),
     clientId: t.string({
-      description:
-        'Your own ID of the contact, 1 to 200 characters. A row is a duplicate if its `clientId` is already in the campaign; rows without one are compared by phone number.',
+      description: `Your own ID of the contact, 1 to ${MAX_CLIENT_ID} characters. A row is a duplicate if its \`clientId\` is already in the campaign; rows without one are compared by phone number.`,
     }),
     ...personFields(t),
   }),
@@ -63,13 +63,12 @@ function sourceFields(t: InputBuilder) {
     }),
     contactIds: t.idList({
       maxItems: MAX_LISTED_CONTACTS,
-      description: 'IDs of contacts (`ctc_…`) to copy, up to 10,000.',
+      description: `IDs of contacts (\`ctc_…\`) to copy, up to ${formatNumber(MAX_LISTED_CONTACTS)}.`,
     }),
     contacts: t.field({
       type: [CampaignContactRowInput],
       maxItems: MAX_LISTED_CONTACTS,
-      description:
-        'Rows, up to 10,000. If one is invalid, none is added. For more rows, upload a file.',
+      description: `Rows, up to ${formatNumber(MAX_LISTED_CONTACTS)}. If one is invalid, none is added. For more rows, upload a file.`,
     }),
     contactsFile: t.field({
       type: 'Upload',
@@ -255,7 +254,10 @@ mutation('createCampaign', {
   description: `Creates a campaign from an agent, contacts and a schedule. Give **at most one** of \`contactFolderId\`, \`contactIds\`, \`contacts\` and \`contactsFile\`; a campaign has at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)} contacts. Without \`scheduleType\` and \`scheduledAt\` the campaign is a DRAFT, may have no contacts yet, and calls nobody before \`scheduleCampaign\`. Otherwise it becomes ACTIVE or SCHEDULED, which requires contacts, an ACTIVE agent and a phone number to call from. Fails with WINDOW_TOO_SMALL if some contacts could not be called within five years; see \`campaignForecast\`. Contacts in whose time zone the calling window never opens are SKIPPED as NEVER_OPEN, as long as others can be called, and are planned again when the schedule changes. The prompt of the agent may use the placeholders ${PLACEHOLDERS} and \`{{phone_number}}\`, and the metadata keys of the contacts. The opt-outs of a file stay on the do-not-call list even if the mutation then fails, with WINDOW_TOO_SMALL or because of an invalid row. Follow the campaign with \`campaignProgress\`.`,
   scope: 'write',
   input: (t) => ({
-    name: t.string({ required: true, description: 'Name of the campaign, 1 to 255 characters.' }),
+    name: t.string({
+      required: true,
+      description: `Name of the campaign, 1 to ${MAX_NAME} characters.`,
+    }),
     agentId: t.id({
       required: true,
       description: 'ID of the agent (`agt_…`). Cannot be changed later.',
@@ -286,7 +288,7 @@ mutation('updateCampaign', {
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the campaign (`cmp_…`).' }),
-    name: t.string({ description: 'New name, 1 to 255 characters. Cannot be null.' }),
+    name: t.string({ description: `New name, 1 to ${MAX_NAME} characters. Cannot be null.` }),
     ...settingsFields(t, 'update'),
   }),
   run: (input, { app, viewer }) => updateCampaign(app, viewer, input),

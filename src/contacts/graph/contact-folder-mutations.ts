@@ -1,16 +1,26 @@
 /** Mutations that create, update and delete contact folders. */
+import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
-import { createContactFolder, deleteContactFolder, updateContactFolder } from '../folders.ts';
+import {
+  createContactFolder,
+  deleteContactFolder,
+  MAX_DESCRIPTION,
+  MAX_NAME,
+  updateContactFolder,
+} from '../folders.ts';
 import { ContactFolderNode } from './contact-folder.ts';
 
 mutation('createContactFolder', {
   description: 'Creates an empty contact folder.',
   scope: 'write',
   input: (t) => ({
-    name: t.string({ required: true, description: 'Name of the folder, 1 to 100 characters.' }),
+    name: t.string({
+      required: true,
+      description: `Name of the folder, 1 to ${MAX_NAME} characters.`,
+    }),
     description: t.string({
-      description: 'Description of the folder, at most 1,000 characters.',
+      description: `Description of the folder, at most ${formatNumber(MAX_DESCRIPTION)} characters.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({
@@ -26,9 +36,9 @@ mutation('updateContactFolder', {
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the folder (`fld_…`).' }),
-    name: t.string({ description: 'New name, 1 to 100 characters. Cannot be null.' }),
+    name: t.string({ description: `New name, 1 to ${MAX_NAME} characters. Cannot be null.` }),
     description: t.string({
-      description: 'New description, at most 1,000 characters. Null removes it.',
+      description: `New description, at most ${formatNumber(MAX_DESCRIPTION)} characters. Null removes it.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -3,8 +3,9 @@ import { ContactOutcome } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import type { InputBuilder } from '../../graphql/mutation.ts';
+import { MAX_LENGTH, MAX_METADATA_ENTRIES } from '../fields.ts';
 import type { PersonField } from '../person-columns.ts';
-import { MAX_CONTACTS } from '../selection.ts';
+import { MAX_CONFLICTS, MAX_CONTACTS } from '../selection.ts';
 
 const NOT_JUDGED =
   'Never set. Define interest in the `successCriteria` of the agent, and use `Call.outcome`.';
@@ -66,17 +67,19 @@ export const ContactFilterInput = builder.inputType('ContactFilter', {
 /** The input fields of a person other than the phone number. */
 export function personFields(t: InputBuilder) {
   return {
-    firstName: t.string({ description: 'First name, at most 100 characters.' }),
-    lastName: t.string({ description: 'Last name, at most 100 characters.' }),
+    firstName: t.string({ description: `First name, at most ${MAX_LENGTH.firstName} characters.` }),
+    lastName: t.string({ description: `Last name, at most ${MAX_LENGTH.lastName} characters.` }),
     email: t.string({ description: 'Email address, at most 254 characters.' }),
     companyName: t.string({
-      description: 'Company that the person works for, at most 200 characters.',
+      description: `Company that the person works for, at most ${MAX_LENGTH.companyName} characters.`,
     }),
-    industry: t.string({ description: 'Industry of the company, at most 200 characters.' }),
+    industry: t.string({
+      description: `Industry of the company, at most ${MAX_LENGTH.industry} characters.`,
+    }),
     location: t.string({
-      description: 'Location of the person as free text, at most 200 characters.',
+      description: `Location of the person as free text, at most ${MAX_LENGTH.location} characters.`,
     }),
-    pinCode: t.string({ description: 'Postal code, at most 20 characters.' }),
+    pinCode: t.string({ description: `Postal code, at most ${MAX_LENGTH.pinCode} characters.` }),
     keywords: t.string({ description: 'Comma-separated tags, at most 1,000 characters.' }),
     timezone: t.string({
       description:
@@ -84,8 +87,7 @@ export function personFields(t: InputBuilder) {
     }),
     metadata: t.field({
       type: 'JSONObject',
-      description:
-        'Custom keys with text values: at most 100 keys, with values of at most 2,000 characters. Numbers and booleans become text.',
+        description: `Custom keys with text values: at most ${MAX_METADATA_ENTRIES} keys, with values of at most 2,000 characters. Numbers and booleans become text.`,
     }),
   } satisfies Record<Exclude<PersonField, 'phoneNumber'>, unknown>;
 }
@@ -118,7 +120,7 @@ export const ContactMoveDuplicateRule = builder.enumType('ContactMoveDuplicateRu
   description: 'Handling of contacts whose phone number is already in the target folder.',
   values: {
     REFUSE: {
-      description: 'Move nothing. `details` of the error lists up to 20 such contacts.',
+      description: `Move nothing. \`details\` of the error lists up to ${MAX_CONFLICTS} such contacts.`,
     },
     SKIP: { description: 'Leave such contacts in their folder, and move the others.' },
   } as const,

@@ -2,6 +2,7 @@
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { MAX_REASON, MAX_SOURCE } from '../do-not-call.ts';
 import { importDoNotCall, type NumberProblem } from '../import/do-not-call.ts';
 import { MAX_IMPORT_BYTES, MAX_ROWS } from '../import/service.ts';
 import { defaultCountryField, encodingField } from './contact-import-inputs.ts';
@@ -36,12 +37,10 @@ mutation('importDoNotCall', {
       description: `CSV file or plain list of phone numbers, at most ${MAX_IMPORT_BYTES / 2 ** 20} MB.`,
     }),
     reason: t.string({
-      description:
-        'Reason recorded with every number, at most 500 characters. Default: existing entries keep their reasons.',
+      description: `Reason recorded with every number, at most ${MAX_REASON} characters. Default: existing entries keep their reasons.`,
     }),
     source: t.string({
-      description:
-        'Source recorded with every number, at most 100 characters. Default: existing entries keep their sources.',
+      description: `Source recorded with every number, at most ${MAX_SOURCE} characters. Default: existing entries keep their sources.`,
     }),
     defaultCountry: defaultCountryField(t),
     encoding: encodingField(t),

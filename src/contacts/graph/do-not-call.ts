@@ -6,7 +6,13 @@ import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { canonicalPhoneNumber, phoneNumberForms } from '../../infra/phone-number.ts';
 import { ownedBy } from '../../viewer.ts';
-import { addToDoNotCall, MAX_ENTRIES, removeFromDoNotCall } from '../do-not-call.ts';
+import {
+  addToDoNotCall,
+  MAX_ENTRIES,
+  MAX_REASON,
+  MAX_SOURCE,
+  removeFromDoNotCall,
+} from '../do-not-call.ts';
 import { doNotCallWhere } from '../search.ts';
 
 const DoNotCallEntryType = builder.prismaObject('DoNotCallEntry', {
@@ -89,10 +95,10 @@ const DoNotCallEntryInput = builder.inputType('DoNotCallEntryInput', {
   fields: (t) => ({
     phoneNumber: t.field({ type: 'E164', required: true, description: 'Phone number to add.' }),
     reason: t.string({
-      description: 'Reason why the number must not be called, at most 500 characters.',
+      description: `Reason why the number must not be called, at most ${MAX_REASON} characters.`,
     }),
     source: t.string({
-      description: 'Source of the entry, such as "national register", at most 100 characters.',
+      description: `Source of the entry, such as "national register", at most ${MAX_SOURCE} characters.`,
     }),
   }),
 });

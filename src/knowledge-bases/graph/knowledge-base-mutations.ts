@@ -1,7 +1,14 @@
 /** Mutations of knowledge bases. */
+import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
-import { createKnowledgeBase, deleteKnowledgeBase, updateKnowledgeBase } from '../service.ts';
+import {
+  createKnowledgeBase,
+  deleteKnowledgeBase,
+  MAX_DESCRIPTION,
+  MAX_NAME,
+  updateKnowledgeBase,
+} from '../service.ts';
 import { KnowledgeBaseNode } from './knowledge-base.ts';
 
 mutation('createKnowledgeBase', {
@@ -9,8 +16,10 @@ mutation('createKnowledgeBase', {
     'Creates an empty knowledge base. The returned knowledge base is usually ACTIVE. It is DRAFT when Ultravox could not be reached, in which case it is sent again automatically, and FAILED when Ultravox refused it, for example because the account has too many; `syncError` gives the reason.',
   scope: 'write',
   input: (t) => ({
-    name: t.string({ required: true, description: 'Display name, 1 to 255 characters.' }),
-    description: t.string({ description: 'Description of the content, at most 1,000 characters.' }),
+    name: t.string({ required: true, description: `Display name, 1 to ${MAX_NAME} characters.` }),
+    description: t.string({
+      description: `Description of the content, at most ${formatNumber(MAX_DESCRIPTION)} characters.`,
+    }),
   }),
   run: async (input, { app, viewer }) => ({
     knowledgeBase: await createKnowledgeBase(app, viewer, input),
@@ -26,9 +35,9 @@ mutation('updateKnowledgeBase', {
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the knowledge base (`knb_…`).' }),
-    name: t.string({ description: 'New name, 1 to 255 characters. Cannot be null.' }),
+    name: t.string({ description: `New name, 1 to ${MAX_NAME} characters. Cannot be null.` }),
     description: t.string({
-      description: 'New description, at most 1,000 characters. Null removes it.',
+      description: `New description, at most ${formatNumber(MAX_DESCRIPTION)} characters. Null removes it.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -1,8 +1,18 @@
 /** Mutations of the sources of knowledge bases. */
+import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
 import { MAX_DOCUMENT_BYTES } from '../documents.ts';
-import { addDocumentSource, addWebSource, deleteKnowledgeSource, MAX_URLS } from '../sources.ts';
+import {
+  addDocumentSource,
+  addWebSource,
+  deleteKnowledgeSource,
+  MAX_DEPTH,
+  MAX_DESCRIPTION,
+  MAX_DOCUMENTS,
+  MAX_NAME,
+  MAX_URLS,
+} from '../sources.ts';
 import { KnowledgeSourceNode } from './knowledge-source.ts';
 
 mutation('addDocumentSource', {
@@ -11,8 +21,10 @@ mutation('addDocumentSource', {
   scope: 'write',
   input: (t) => ({
     knowledgeBaseId: t.id({ required: true, description: 'ID of the knowledge base (`knb_…`).' }),
-    name: t.string({ required: true, description: 'Display name, 1 to 255 characters.' }),
-    description: t.string({ description: 'Description of the content, at most 1,000 characters.' }),
+    name: t.string({ required: true, description: `Display name, 1 to ${MAX_NAME} characters.` }),
+    description: t.string({
+      description: `Description of the content, at most ${formatNumber(MAX_DESCRIPTION)} characters.`,
+    }),
     filename: t.string({
       required: true,
       description:
@@ -41,8 +53,10 @@ mutation('addWebSource', {
   scope: 'write',
   input: (t) => ({
     knowledgeBaseId: t.id({ required: true, description: 'ID of the knowledge base (`knb_…`).' }),
-    name: t.string({ required: true, description: 'Display name, 1 to 255 characters.' }),
-    description: t.string({ description: 'Description of the content, at most 1,000 characters.' }),
+    name: t.string({ required: true, description: `Display name, 1 to ${MAX_NAME} characters.` }),
+    description: t.string({
+      description: `Description of the content, at most ${formatNumber(MAX_DESCRIPTION)} characters.`,
+    }),
     urls: t.field({
       type: ['Url'],
       maxItems: MAX_URLS,
@@ -50,10 +64,10 @@ mutation('addWebSource', {
       description: `URLs to start from: 1 to ${MAX_URLS} public https:// URLs.`,
     }),
     maxDepth: t.int({
-      description: 'Maximum depth of links to follow, 1 to 10. Default: 1, only the start URLs.',
+      description: `Maximum depth of links to follow, 1 to ${MAX_DEPTH}. Default: 1, only the start URLs.`,
     }),
     maxDocuments: t.int({
-      description: 'Maximum number of pages to read, 1 to 200. Default: chosen by Ultravox.',
+      description: `Maximum number of pages to read, 1 to ${MAX_DOCUMENTS}. Default: chosen by Ultravox.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -4,6 +4,7 @@ import { mutation } from '../../graphql/mutation.ts';
 import { importPhoneNumber } from '../import.ts';
 import {
   assignPhoneNumber,
+  MAX_NAME,
   releasePhoneNumber,
   unassignPhoneNumber,
   updatePhoneNumber,
@@ -91,7 +92,7 @@ mutation('importPhoneNumber', {
       required: true,
       description: 'Phone number in E.164 format, such as `+14155550123`.',
     }),
-    name: t.string({ description: 'Display name, 1 to 100 characters. Default: none.' }),
+    name: t.string({ description: `Display name, 1 to ${MAX_NAME} characters. Default: none.` }),
     provider: t.field({
       type: PhoneNumberProviderInput,
       required: true,
@@ -113,7 +114,7 @@ mutation('updatePhoneNumber', {
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the phone number (`num_…`).' }),
     name: t.string({
-      description: 'New display name, 1 to 100 characters. Null removes it.',
+      description: `New display name, 1 to ${MAX_NAME} characters. Null removes it.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -1,8 +1,10 @@
 /** Enums and input types of a tool definition. */
 import { builder } from '../../graphql/builder.ts';
+import { formatNumber } from '../../graphql/format-number.ts';
 import type { mutation } from '../../graphql/mutation.ts';
-import { MAX_AUTHENTICATION } from '../authentication-input.ts';
-import { MAX_PARAMETERS } from '../parameter-input.ts';
+import { MAX_AUTHENTICATION, MAX_TOKEN } from '../authentication-input.ts';
+import { MAX_STATIC_RESPONSE, MAX_URL } from '../definition-input.ts';
+import { MAX_JSON, MAX_PARAMETERS } from '../parameter-input.ts';
 
 export const ToolHttpMethodEnum = builder.enumType('ToolHttpMethod', {
   description: 'HTTP method of the request that a tool makes.',
@@ -73,8 +75,7 @@ export const ToolHttpInput = builder.inputType('ToolHttpInput', {
     url: t.field({
       type: 'Url',
       required: true,
-      description:
-        'Public https:// URL without a query string or fragment, at most 2,000 characters. Each `{name}` in its path requires a parameter of that name with the location PATH.',
+      description: `Public https:// URL without a query string or fragment, at most ${formatNumber(MAX_URL)} characters. Each \`{name}\` in its path requires a parameter of that name with the location PATH.`,
     }),
     method: t.field({
       type: ToolHttpMethodEnum,
@@ -98,8 +99,7 @@ export const ToolDynamicParameterInput = builder.inputType('ToolDynamicParameter
     schema: t.field({
       type: 'JSONObject',
       required: true,
-      description:
-        'JSON Schema of the value, such as `{"type": "string", "description": "The order number, six digits"}`; at most 20,000 characters. Draft 2020-12 unless `$schema` names draft-07.',
+      description: `JSON Schema of the value, such as \`{"type": "string", "description": "The order number, six digits"}\`; at most ${formatNumber(MAX_JSON)} characters. Draft 2020-12 unless \`$schema\` names draft-07.`,
     }),
     required: t.boolean({ description: 'Whether the model must provide a value. Default: true.' }),
   }),
@@ -118,8 +118,7 @@ export const ToolStaticParameterInput = builder.inputType('ToolStaticParameterIn
     value: t.field({
       type: 'JSON',
       required: true,
-      description:
-        'Value to send: any JSON value in the BODY; elsewhere a string, number or boolean. At most 20,000 characters as JSON.',
+      description: `Value to send: any JSON value in the BODY; elsewhere a string, number or boolean. At most ${formatNumber(MAX_JSON)} characters as JSON.`,
     }),
   }),
 });
@@ -150,8 +149,7 @@ export const ToolApiKeyInput = builder.inputType('ToolApiKeyInput', {
     }),
     value: t.string({
       required: true,
-      description:
-        'API key, 1 to 4,096 printable ASCII characters. Stored encrypted and never returned.',
+      description: `API key, 1 to ${formatNumber(MAX_TOKEN)} printable ASCII characters. Stored encrypted and never returned.`,
     }),
   }),
 });
@@ -165,8 +163,7 @@ export const ToolHttpAuthInput = builder.inputType('ToolHttpAuthInput', {
     }),
     token: t.string({
       required: true,
-      description:
-        'Credentials that follow the scheme, 1 to 4,096 printable ASCII characters. Stored encrypted and never returned.',
+      description: `Credentials that follow the scheme, 1 to ${formatNumber(MAX_TOKEN)} printable ASCII characters. Stored encrypted and never returned.`,
     }),
   }),
 });
@@ -190,22 +187,22 @@ export const definitionFields = (t: InputFields, onUpdate: boolean) => {
     dynamicParameters: t.field({
       type: [ToolDynamicParameterInput],
       maxItems: MAX_PARAMETERS,
-      description: `Parameters that the model fills in, at most 50.${list}`,
+      description: `Parameters that the model fills in, at most ${MAX_PARAMETERS}.${list}`,
     }),
     staticParameters: t.field({
       type: [ToolStaticParameterInput],
       maxItems: MAX_PARAMETERS,
-      description: `Parameters with fixed values, at most 50.${list}`,
+      description: `Parameters with fixed values, at most ${MAX_PARAMETERS}.${list}`,
     }),
     automaticParameters: t.field({
       type: [ToolAutomaticParameterInput],
       maxItems: MAX_PARAMETERS,
-      description: `Parameters that Ultravox fills in with values about the call, at most 50.${list}`,
+      description: `Parameters that Ultravox fills in with values about the call, at most ${MAX_PARAMETERS}.${list}`,
     }),
     authentication: t.field({
       type: [ToolAuthenticationInput],
       maxItems: MAX_AUTHENTICATION,
-      description: `Credentials of the request, at most 5. All of them are sent with each request.${onUpdate ? ' Replaces the whole list, including the keys; null empties it.' : ''}`,
+      description: `Credentials of the request, at most ${MAX_AUTHENTICATION}. All of them are sent with each request.${onUpdate ? ' Replaces the whole list, including the keys; null empties it.' : ''}`,
     }),
     timeout: t.field({
       type: 'Duration',
@@ -220,8 +217,7 @@ export const definitionFields = (t: InputFields, onUpdate: boolean) => {
       description: 'Reaction of the agent to the result. Default: SPEAKS.',
     }),
     staticResponse: t.string({
-      description:
-        'Text that the model receives immediately in place of the response, 1 to 4,000 characters. Default: the model waits for the response.',
+      description: `Text that the model receives immediately in place of the response, 1 to ${formatNumber(MAX_STATIC_RESPONSE)} characters. Default: the model waits for the response.`,
     }),
   };
 };

@@ -1,7 +1,8 @@
 /** Mutations of tools. */
+import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
-import { createTool, deleteTool, updateTool } from '../service.ts';
+import { createTool, deleteTool, MAX_DESCRIPTION, MAX_NAME, updateTool } from '../service.ts';
 import { ToolNode } from './tool.ts';
 import { definitionFields, ToolHttpInput } from './tool-inputs.ts';
 
@@ -10,15 +11,14 @@ mutation('createTool', {
     'Creates a tool. The returned tool is usually ACTIVE. It is DRAFT when Ultravox could not be reached, in which case it is sent again automatically, and FAILED when Ultravox refused it; `syncError` gives the reason.',
   scope: 'write',
   input: (t) => ({
-    name: t.string({ required: true, description: 'Display name, 1 to 255 characters.' }),
+    name: t.string({ required: true, description: `Display name, 1 to ${MAX_NAME} characters.` }),
     modelToolName: t.string({
       description:
         'Name by which the model refers to the tool: 1 to 64 letters, digits, "_" or "-". Default: `name` in snake_case.',
     }),
     description: t.string({
       required: true,
-      description:
-        'Description for the model: what the tool does and when to use it. 1 to 2,000 characters.',
+      description: `Description for the model: what the tool does and when to use it. 1 to ${formatNumber(MAX_DESCRIPTION)} characters.`,
     }),
     http: t.field({
       type: ToolHttpInput,
@@ -40,12 +40,14 @@ mutation('updateTool', {
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the tool (`tol_…`).' }),
     name: t.string({
-      description: 'New display name, 1 to 255 characters. Does not change `modelToolName`.',
+      description: `New display name, 1 to ${MAX_NAME} characters. Does not change \`modelToolName\`.`,
     }),
     modelToolName: t.string({
       description: 'New name for the model: 1 to 64 letters, digits, "_" or "-".',
     }),
-    description: t.string({ description: 'New description for the model, 1 to 2,000 characters.' }),
+    description: t.string({
+      description: `New description for the model, 1 to ${formatNumber(MAX_DESCRIPTION)} characters.`,
+    }),
     http: t.field({
       type: ToolHttpInput,
       description: 'HTTP request that the tool makes. An omitted `method` stays unchanged.',

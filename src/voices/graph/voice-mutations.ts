@@ -1,7 +1,7 @@
 /** Mutations of voices. */
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
-import { createVoice, deleteVoice, updateVoice } from '../service.ts';
+import { createVoice, deleteVoice, MAX_DESCRIPTION, MAX_NAME, updateVoice } from '../service.ts';
 import { VoiceNode, VoiceProviderEnum } from './voice.ts';
 
 mutation('createVoice', {
@@ -9,9 +9,9 @@ mutation('createVoice', {
     'Registers a voice of another provider, to which the Ultravox account must have access. The returned voice is usually ACTIVE. It is DRAFT when Ultravox could not be reached, in which case registration is retried automatically, and FAILED when Ultravox refused it; `syncError` gives the reason.',
   scope: 'write',
   input: (t) => ({
-    name: t.string({ required: true, description: 'Display name, 1 to 100 characters.' }),
+    name: t.string({ required: true, description: `Display name, 1 to ${MAX_NAME} characters.` }),
     description: t.string({
-      description: 'Description of how the voice sounds, at most 240 characters.',
+      description: `Description of how the voice sounds, at most ${MAX_DESCRIPTION} characters.`,
     }),
     provider: t.field({
       type: VoiceProviderEnum,
@@ -46,9 +46,9 @@ mutation('updateVoice', {
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of a REFERENCE voice (`voc_…`).' }),
-    name: t.string({ description: 'New name, 1 to 100 characters. Cannot be null.' }),
+    name: t.string({ description: `New name, 1 to ${MAX_NAME} characters. Cannot be null.` }),
     description: t.string({
-      description: 'New description, at most 240 characters. Null removes it.',
+      description: `New description, at most ${MAX_DESCRIPTION} characters. Null removes it.`,
     }),
   }),
   run: async (input, { app, viewer }) => ({ voice: await updateVoice(app, viewer, input) }),

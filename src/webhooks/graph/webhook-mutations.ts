@@ -4,6 +4,7 @@ import { publicId } from '../../ids.ts';
 import {
   createWebhookEndpoint,
   deleteWebhookEndpoint,
+  MAX_DESCRIPTION,
   MAX_ENDPOINTS,
   rotateWebhookSecret,
   sendTestWebhook,
@@ -26,7 +27,9 @@ mutation('createWebhookEndpoint', {
   scope: 'write',
   input: (t) => ({
     url: t.field({ type: 'Url', required: true, description: URL_DESCRIPTION }),
-    description: t.string({ description: 'Description of the endpoint, at most 200 characters.' }),
+    description: t.string({
+      description: `Description of the endpoint, at most ${MAX_DESCRIPTION} characters.`,
+    }),
     eventTypes: t.field({
       type: [WebhookEventTypeEnum],
       description: 'Types of events to receive. Default, and when empty: all types.',
@@ -51,7 +54,7 @@ mutation('updateWebhookEndpoint', {
     id: endpointId(t),
     url: t.field({ type: 'Url', description: URL_DESCRIPTION }),
     description: t.string({
-      description: 'Description of the endpoint, at most 200 characters. Null removes it.',
+      description: `Description of the endpoint, at most ${MAX_DESCRIPTION} characters. Null removes it.`,
     }),
     eventTypes: t.field({
       type: [WebhookEventTypeEnum],
