@@ -56,7 +56,7 @@ mutation('createCall', {
     settings: t.field({ type: CallSettingsInput, description: 'Settings of this call.' }),
     metadata: t.field({
       type: 'JSONObject',
-        description: `Key-value pairs to find the call by: at most ${MAX_METADATA_ENTRIES}, with values of at most 2,000 characters. Numbers and booleans become text.`,
+      description: `Key-value pairs to find the call by: at most ${MAX_METADATA_ENTRIES}, with values of at most 2,000 characters. Numbers and booleans become text.`,
     }),
   }),
   run: async (input, { app, viewer }) => {

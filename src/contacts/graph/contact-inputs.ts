@@ -87,7 +87,7 @@ export function personFields(t: InputBuilder) {
     }),
     metadata: t.field({
       type: 'JSONObject',
-        description: `Custom keys with text values: at most ${MAX_METADATA_ENTRIES} keys, with values of at most 2,000 characters. Numbers and booleans become text.`,
+      description: `Custom keys with text values: at most ${MAX_METADATA_ENTRIES} keys, with values of at most 2,000 characters. Numbers and booleans become text.`,
     }),
   } satisfies Record<Exclude<PersonField, 'phoneNumber'>, unknown>;
 }
