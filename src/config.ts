@@ -57,7 +57,8 @@ export const SETTINGS = {
   },
   DATABASE_URL: {
     schema: url(['postgres:', 'postgresql:']),
-    about: 'PostgreSQL 15 or later. Default: an embedded PostgreSQL 18, kept in `DATA_DIR`.',
+    about:
+      'PostgreSQL 15 or later. Its collation determines the order of names. Default: an embedded PostgreSQL 18, kept in `DATA_DIR`.',
   },
   DATABASE_CONNECTIONS: {
     schema: wholeNumber(16, 1_000),

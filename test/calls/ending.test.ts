@@ -193,7 +193,7 @@ describe('startTestCall', () => {
   });
 
   it('reports all invalid fields at once', async () => {
-    const payload = await startTest({ agentId: 'agt_x', variables: { a: 1 } });
+    const payload = await startTest({ agentId: 'agt_x', variables: { a: [1] } });
     expect(problemsOf(payload)).toEqual(['INVALID_ID agentId', 'INVALID_INPUT variables.a']);
   });
 });

@@ -81,7 +81,7 @@ describe('readContactRow', () => {
     ['companyName', 'a\u0000b'],
     ['location', '\ud800'],
     ['metadata', { a: '\ud800' }],
-    ['metadata', { a: 1 }],
+    ['metadata', { a: [1] }],
     ['metadata', { a: 'x'.repeat(2_001) }],
     ['metadata', { ' ': 'x' }],
   ])('rejects the %s %j', (field, value) => {

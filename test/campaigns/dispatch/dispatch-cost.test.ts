@@ -116,7 +116,7 @@ describe('another dispatch cycle', () => {
       settings: { ROLE: 'api', ORGANIZATION_MAX_CONCURRENT_CALLS: '1' },
     });
     try {
-      expect(await dispatchCalls(strict.app)).toMatchObject({ callIds: [], again: false });
+      expect(await dispatchCalls(strict.app)).toMatchObject({ callIds: [], mayHaveMore: false });
     } finally {
       await strict.close();
     }
