@@ -30,15 +30,9 @@ export async function lockCall(tx: Tx, id: string): Promise<Call | null> {
 /**
  * Locks the calls that meet a condition, always in the same order, and returns their state under the lock. The locks
  * do not block foreign keys to the calls.
- *
- * @param skipLocked whether to skip calls that are locked elsewhere instead of waiting for them.
  */
-export async function lockCalls(
-  tx: Tx,
-  where: Prisma.Sql,
-  { skipLocked = false } = {},
-): Promise<Call[]> {
+export async function lockCalls(tx: Tx, where: Prisma.Sql): Promise<Call[]> {
   return tx.$queryRaw<Call[]>`
     SELECT ${CALL_COLUMNS} FROM calls WHERE ${where}
-    ORDER BY id FOR NO KEY UPDATE ${skipLocked ? Prisma.sql`SKIP LOCKED` : Prisma.empty}`;
+    ORDER BY id FOR NO KEY UPDATE`;
 }

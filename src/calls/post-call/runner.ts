@@ -61,7 +61,10 @@ export function startPostCallRunner(app: App, handlers: StepHandlers): void {
   onWake(app, (lane) => runLane(app, handlers, lane));
 }
 
-/** SQL condition: any step. Lets PostgreSQL use the index on `next_attempt_at`, whose first column it is. */
+/**
+ * SQL condition: always true. It lets PostgreSQL use the index on `on_request` and `next_attempt_at` in queries for
+ * either kind of step.
+ */
 const ON_REQUEST_OR_NOT = Prisma.sql`on_request IN (false, true)`;
 
 function isDue(now: Date): Prisma.Sql {

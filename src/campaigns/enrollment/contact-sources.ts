@@ -62,7 +62,7 @@ export interface RowProblem {
 /** Result of adding contacts. */
 export interface AddedContacts {
   addedCount: number;
-  /** Rows whose number or own ID was already in the campaign or in an earlier row. */
+  /** Rows whose own ID or, without one, number was already in the campaign or in an earlier row. */
   duplicateCount: number;
   /** Invalid rows of a file. */
   problemCount: number;

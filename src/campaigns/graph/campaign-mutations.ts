@@ -215,7 +215,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
     duplicateCount: t.int({
       nullable: true,
       description:
-        'Number of contacts not added because their `clientId` or phone number was already in the campaign, or occurred earlier in the same list.',
+        'Number of contacts not added because their `clientId` was already in the campaign, or occurred earlier in the same list. Contacts without a `clientId` are compared by phone number, but only with others that have none.',
       resolve: ({ added }) => added?.duplicateCount ?? null,
     }),
     doNotCallCount: t.int({

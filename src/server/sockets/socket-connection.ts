@@ -9,7 +9,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { App } from '../../app.ts';
 import { type KeyUser, stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
 import type { Viewer } from '../../viewer.ts';
-import { startExpiryTimer } from '../credential-expiry.ts';
+import { startExpiryTimer } from '../expiry-timer.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from '../subscriptions/live-delivery.ts';

@@ -14,8 +14,8 @@ import { toGraphQLError } from '../../graphql/errors/errors.ts';
 import type { EventStream, LiveSink } from '../../live/log-stream.ts';
 import { stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
 import type { RequestContext } from '../authentication.ts';
-import { startExpiryTimer } from '../credential-expiry.ts';
 import { translateErrors } from '../execution/results.ts';
+import { startExpiryTimer } from '../expiry-timer.ts';
 import { createEventExecution } from './event-execution.ts';
 import {
   type GroupMember,
