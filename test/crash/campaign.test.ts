@@ -6,7 +6,7 @@
  * `CRASH_CONTACTS=5000 CRASH_SEED=7 npx vitest run test/crash/campaign.test.ts`
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FaultInput } from '../../src/simulator/faults.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { callsAtUltravox, mostAtOnce, type SeenCall } from '../campaigns/engine-support.ts';
@@ -105,7 +105,8 @@ function grouped(calls: readonly SeenCall[], key: 'campaignId' | 'organizationId
 describe.skipIf(!redisAvailable())('campaigns while processes are killed', () => {
   let operator: Operator;
 
-  beforeAll(async () => {
+  // A repetition starts with servers of its own.
+  beforeEach(async () => {
     database = await startRestartableDatabase({ durable: false });
     redis = await startRedis();
     simulator = await startSimulator({
@@ -144,7 +145,7 @@ describe.skipIf(!redisAvailable())('campaigns while processes are killed', () =>
     operator = await prepareOperator(first);
   });
 
-  afterAll(async () => {
+  afterEach(async () => {
     await Promise.all([api, ...workers].map((process) => process?.stop()));
     await simulator?.close();
     await redis?.stop();

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';
 import { type Caller, prepareCaller } from '../support/calling.ts';
 import { createClient } from '../support/graphql.ts';
@@ -31,7 +31,8 @@ describe.skipIf(!available)('callEvents while processes are killed', () => {
   let caller: Caller;
   let key: string;
 
-  beforeAll(async () => {
+  // A repetition starts with servers of its own.
+  beforeEach(async () => {
     [database, redis] = await Promise.all([createTestDatabase(), startRedis()]);
     simulator = await startSimulator({ speed: 20, settings: { jitter: 0.5 } });
     const launch = (settings: Record<string, string>) =>
@@ -48,7 +49,7 @@ describe.skipIf(!available)('callEvents while processes are killed', () => {
     ]);
     caller = await prepareCaller(createClient(maker.url, key));
   });
-  afterAll(async () => {
+  afterEach(async () => {
     await Promise.all([maker, live, receiver].map((server) => server?.stop()));
     await simulator?.close();
     await redis?.stop();
