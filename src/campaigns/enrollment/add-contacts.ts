@@ -30,6 +30,7 @@ import { listOptOuts } from './opt-outs.ts';
 import { withoutNestedLoops } from './plan-sql.ts';
 import {
   durableStage,
+  isEnrolled,
   runsOf,
   STAGED_COLUMNS,
   type Staged,
@@ -292,9 +293,7 @@ async function insertRows(
     SELECT ${next}::int + row_number() OVER (ORDER BY ordinal) - 1 AS position,
       ${qualified('staged')}, status, skip_reason, scheduled_at
     FROM ${stagedRows(durableStage(id), nextOrdinal)}
-    WHERE ordinal <= ${last} AND NOT EXISTS (
-      SELECT 1 FROM campaign_contacts c
-      WHERE c.campaign_id = ${campaignId}::uuid AND c.identity = staged.identity)
+    WHERE ordinal <= ${last} AND NOT ${isEnrolled(campaignId, Prisma.sql`staged`)}
     ORDER BY ordinal`;
   return insertContacts(tx, campaign, { columns, query }, now);
 }

@@ -68,8 +68,8 @@ export interface Staged {
 }
 
 /**
- * Fills a stage, with `ordinal` in the order of the source. Keeps the first row of each identity that is
- * not yet in the campaign.
+ * Fills a stage, with `ordinal` in the order of the source. Of duplicates, keeps the first, unless the campaign has
+ * it already.
  */
 export async function stageContacts(
   tx: Tx,
@@ -170,9 +170,24 @@ async function stageRows(
       ordinal int, client_id text, identity text, ${RECORD_COLUMNS})`;
 }
 
-/** Returns the number of removed rows. */
+/**
+ * SQL condition: whether a staged row is in the campaign already. Its `clientId` decides or, without one, its phone
+ * number, which is then compared with those of all contacts.
+ */
+export function isEnrolled(campaignId: string, row: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`(
+    EXISTS (
+      SELECT 1 FROM campaign_contacts c
+      WHERE c.campaign_id = ${campaignId}::uuid AND c.identity = ${row}.identity)
+    OR ${row}.client_id IS NULL AND EXISTS (
+      SELECT 1 FROM campaign_contacts c
+      WHERE c.campaign_id = ${campaignId}::uuid AND c.client_id IS NOT NULL
+        AND c.phone_number = ANY (phone_number_forms(${row}.phone_number))))`;
+}
+
+/** Removes the rows that are in the campaign already, or earlier in the stage. Returns their number. */
 async function removeDuplicates(tx: Tx, { id, table }: Stage, campaign: Campaign): Promise<number> {
-  let removed = await tx.$executeRaw`
+  const repeated = await tx.$executeRaw`
     DELETE FROM ${table} s
     USING (
       SELECT identity, min(ordinal) AS first FROM ${table}
@@ -180,14 +195,23 @@ async function removeDuplicates(tx: Tx, { id, table }: Stage, campaign: Campaign
     ) AS repeated
     WHERE s.enrollment_id = ${id}::uuid
       AND s.identity = repeated.identity AND s.ordinal > repeated.first`;
-  if (campaign.totalCount > 0) {
-    removed += await tx.$executeRaw`
-      DELETE FROM ${table} s
-      USING campaign_contacts c
-      WHERE s.enrollment_id = ${id}::uuid
-        AND c.campaign_id = ${campaign.id}::uuid AND c.identity = s.identity`;
-  }
-  return removed;
+  const enrolled =
+    campaign.totalCount === 0
+      ? 0
+      : await tx.$executeRaw`
+          DELETE FROM ${table} s
+          WHERE s.enrollment_id = ${id}::uuid AND ${isEnrolled(campaign.id, Prisma.sql`s`)}`;
+  // Last, since only rows that stay count.
+  const known = await tx.$executeRaw`
+    DELETE FROM ${table} s
+    USING (
+      SELECT subscriber_of(phone_number) AS subscriber, min(ordinal) AS first
+      FROM ${table} WHERE enrollment_id = ${id}::uuid
+      GROUP BY 1 HAVING count(*) > 1
+    ) AS shared
+    WHERE s.enrollment_id = ${id}::uuid AND s.client_id IS NULL
+      AND subscriber_of(s.phone_number) = shared.subscriber AND s.ordinal > shared.first`;
+  return repeated + enrolled + known;
 }
 
 /** Replaces the time zones of a stage with their canonical names. */

@@ -55,7 +55,7 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
   select: { id: true },
   nullable: true,
   description:
-    'Contact of a campaign. It is a copy made when the contact was added, so later changes to the contact or its folder do not affect it. Unique within the campaign by `clientId`, or, among contacts without one, by phone number.',
+    'Contact of a campaign. It is a copy made when the contact was added, so later changes to the contact or its folder do not affect it. A campaign has each `clientId` once. A contact without one is added only if its phone number is not in the campaign yet.',
   authScopes: { readCampaign: true },
   id: { field: 'id', description: 'Node ID, `cct_` followed by a UUID.' },
   // Visibility follows from the campaign. With that condition here, Prisma would not batch lookups.

@@ -48,7 +48,7 @@ const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
         'Phone number to call, either with a country calling code or in the national format of `defaultCountry`. Spaces and punctuation are ignored.',
     }),
     clientId: t.string({
-      description: `Your own ID of the contact, 1 to ${MAX_CLIENT_ID} characters. A row is a duplicate if its \`clientId\` is already in the campaign; rows without one are compared by phone number.`,
+      description: `Your own ID of the contact, 1 to ${MAX_CLIENT_ID} characters. A row is a duplicate if its \`clientId\` is already in the campaign or, without one, if its phone number is. So rows with different IDs may have the same phone number.`,
     }),
     ...personFields(t),
   }),
@@ -215,7 +215,7 @@ function addedFields(t: PayloadBuilder<CampaignWithContacts>) {
     duplicateCount: t.int({
       nullable: true,
       description:
-        'Number of contacts not added because their `clientId` was already in the campaign, or occurred earlier in the same list. Contacts without a `clientId` are compared by phone number, but only with others that have none.',
+        'Number of contacts not added because their `clientId` or, without one, their phone number was already in the campaign or occurred earlier in the same list.',
       resolve: ({ added }) => added?.duplicateCount ?? null,
     }),
     doNotCallCount: t.int({

@@ -193,6 +193,33 @@ describe('contacts', () => {
     expect(await miscounted(desk)).toEqual([]);
   });
 
+  it('adds no row without a clientId whose number has one, in the campaign or earlier in the list', async () => {
+    const id = await draft();
+    const add = async (...contacts: object[]) => {
+      const { addedCount, duplicateCount } = await addTo(id, { contacts });
+      return [addedCount, duplicateCount];
+    };
+    expect(
+      await add(
+        { phoneNumber: '+5491123456789', clientId: 'a' },
+        { phoneNumber: '+541123456789' },
+        // The first row with this `clientId` stays, so the number of the second is still free.
+        { phoneNumber: '+14155550151', clientId: 'a' },
+        { phoneNumber: '+14155550151' },
+      ),
+    ).toEqual([2, 2]);
+    const again = { phoneNumber: '+541123456789' };
+    expect(await add(again)).toEqual([0, 1]);
+    expect(await add({ ...again, clientId: 'b' })).toEqual([1, 0]);
+    const folderId = await createFolder(server.client);
+    await createContact(server.client, { folderId, ...again });
+    expect(await addTo(id, { contactFolderId: folderId })).toMatchObject({
+      addedCount: 0,
+      duplicateCount: 1,
+    });
+    expect(await miscounted(desk)).toEqual([]);
+  });
+
   it('adds all rows, or none with all problems', async () => {
     const campaignId = await draft();
     const contacts = [
