@@ -1,5 +1,6 @@
 /** Builds the prompt for the analysis of a call. Pure. */
 import type { CallTurn } from '../generated/prisma/client.ts';
+import { truncateText } from '../infra/database/storable-text.ts';
 
 export type SpokenTurn = Pick<
   CallTurn,
@@ -69,7 +70,7 @@ function lineOf(turn: SpokenTurn): Line {
 }
 
 function shorten(text: string): string {
-  return text.length > MAX_TURN ? `${text.slice(0, MAX_TURN).toWellFormed()} […]` : text;
+  return text.length > MAX_TURN ? `${truncateText(text, MAX_TURN)} […]` : text;
 }
 
 /** Keeps the beginning and the end, with a note in place of the omitted lines. */

@@ -1,6 +1,6 @@
 /** Parses the answer of the language model to the analysis of a call. */
 import type { ModelFindings } from '../calls/post-call/findings.ts';
-import { storableJson } from '../infra/database/storable-text.ts';
+import { storableJson, truncateText } from '../infra/database/storable-text.ts';
 import { schemaViolation } from '../infra/json-schema/validate.ts';
 import type { AnalysisTask } from './prompt.ts';
 
@@ -39,7 +39,7 @@ export async function readVerdict(task: AnalysisTask, text: string): Promise<Ver
     const { success, reason } = answer;
     if (typeof success === 'boolean') {
       verdict.success = success;
-      verdict.reason = typeof reason === 'string' ? reason.slice(0, MAX_REASON).toWellFormed() : '';
+      verdict.reason = typeof reason === 'string' ? truncateText(reason, MAX_REASON) : '';
     } else problems.push('The language model did not say whether the call succeeded.');
   }
   if (task.extractionSchema !== null) {
@@ -48,7 +48,7 @@ export async function readVerdict(task: AnalysisTask, text: string): Promise<Ver
     if (violation === null) verdict.extractedData = extractedData as Record<string, unknown>;
     else problems.push(`The extracted data does not fit the schema: ${violation}.`);
   }
-  const problem = problems.join(' ').slice(0, MAX_PROBLEM).toWellFormed();
+  const problem = truncateText(problems.join(' '), MAX_PROBLEM);
   return { ...verdict, problem: problem === '' ? null : problem };
 }
 

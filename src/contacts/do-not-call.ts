@@ -3,6 +3,7 @@ import type { App, Tx } from '../app.ts';
 import type { DoNotCallEntry } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
+import { truncateText } from '../infra/database/storable-text.ts';
 import { canonicalPhoneNumber, phoneNumberForms } from '../infra/phone-number.ts';
 import { commitResult, committedEarlier, ownedBy, type Viewer } from '../viewer.ts';
 import { checkPhoneNumber } from './fields.ts';
@@ -145,7 +146,7 @@ const IMPORT_SOURCE = 'IMPORT';
 
 /** Reason of an entry that comes from an opt-out column. */
 export function optOutReason(column: string): string {
-  return `Column "${column}" of an imported file`.slice(0, MAX_REASON).toWellFormed();
+  return truncateText(`Column "${column}" of an imported file`, MAX_REASON);
 }
 
 /**

@@ -1,4 +1,6 @@
 /** The error of the client, and how responses become one. */
+import { storableJson, truncateText } from '../infra/database/storable-text.ts';
+
 export type UltravoxErrorKind =
   /** The key is missing, wrong, revoked or not allowed to do this. */
   | 'credentials'
@@ -155,7 +157,7 @@ export function readErrorBody(
   const fallback = `HTTP ${status}`;
   let body: unknown;
   try {
-    body = JSON.parse(text);
+    body = JSON.parse(text, storableJson);
   } catch {
     return { detail: fallback, fieldErrors: {} };
   }
@@ -166,7 +168,7 @@ export function readErrorBody(
   complaints.delete('');
   complaints.delete('detail');
   return {
-    detail: detail.slice(0, MAX_DETAIL),
+    detail: truncateText(detail, MAX_DETAIL),
     fieldErrors: Object.fromEntries(complaints),
   };
 }

@@ -32,7 +32,7 @@ export const voiceSync: SyncKind<Voice> = {
   async create(app, row) {
     const voice = await app.ultravox.voices.create({
       name: remoteName(row),
-      description: (row.description ?? row.name).slice(0, 240),
+      description: row.description ?? row.name,
       ...(row.language ? { primaryLanguage: row.language } : {}),
       definition: definitionOf(row),
     });

@@ -1,5 +1,6 @@
 /** Determines from a conversation whether a person or a voicemail answered. */
 import type { AnsweredBy, CallDirection } from '../../generated/prisma/enums.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import type { Turn } from './turns.ts';
 
 export interface AnsweredByFinding {
@@ -62,5 +63,5 @@ export function answeredByOf(
 }
 
 function quoted(text: string): string {
-  return text.length > MAX_QUOTE ? `${text.slice(0, MAX_QUOTE).toWellFormed()}…` : text;
+  return text.length > MAX_QUOTE ? `${truncateText(text, MAX_QUOTE)}…` : text;
 }

@@ -1,4 +1,5 @@
 /** Finds a person's request not to be called again in the turns of a call. */
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { isEnglishRequest } from './dnc-request-english.ts';
 import { FRENCH_REQUESTS, GERMAN_REQUESTS, SPANISH_REQUESTS } from './dnc-request-phrases.ts';
 import type { Turn } from './turns.ts';
@@ -12,7 +13,7 @@ export function doNotCallRequestIn(
 ): string | null {
   const asked = turns.find(({ speaker, text }) => speaker === 'USER' && isRequest(text));
   if (!asked) return null;
-  return quoteOf(asked.text).slice(0, MAX_QUOTE).toWellFormed();
+  return truncateText(quoteOf(asked.text), MAX_QUOTE);
 }
 
 function isRequest(text: string): boolean {

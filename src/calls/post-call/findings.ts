@@ -3,6 +3,7 @@ import type { App, Tx } from '../../app.ts';
 import { addDoNotCallRequest } from '../../contacts/do-not-call.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { AnsweredBy } from '../../generated/prisma/enums.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
 import { answeredByOf } from './answered-by.ts';
 import { doNotCallRequestIn } from './dnc-request.ts';
@@ -76,7 +77,7 @@ function turnWith(turns: readonly Words[], quote: string | null): string | null 
     ({ speaker, text }) => speaker === 'USER' && plain(text).includes(wanted),
   );
   if (!turn) return null;
-  return (turn.text.length <= MAX_QUOTE ? turn.text : wanted.slice(0, MAX_QUOTE)).toWellFormed();
+  return truncateText(turn.text.length <= MAX_QUOTE ? turn.text : wanted, MAX_QUOTE);
 }
 
 /**

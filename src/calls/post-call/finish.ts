@@ -2,6 +2,7 @@
 import type { App, Tx } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { announceEvents, appendStatement, type NewEvent } from '../../live/log.ts';
@@ -137,7 +138,7 @@ async function endSteps(
     kind: step.kind,
     lease_id: step.leaseId,
     status,
-    detail: detail?.slice(0, MAX_DETAIL) ?? null,
+    detail: detail === undefined || detail === null ? null : truncateText(detail, MAX_DETAIL),
   }));
   const steps = await tx.$queryRaw<
     { callId: string; kind: PostCallStepKind; isPending: boolean; hasEnded: boolean }[]

@@ -7,6 +7,7 @@ import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { PostCallStepKind } from '../../generated/prisma/enums.ts';
 import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
 import { repeat } from '../../infra/jobs/repeat.ts';
 import { perInstance } from '../../infra/per-instance.ts';
@@ -343,7 +344,7 @@ async function retryLater(
   }
   await app.db.$executeRaw`
     UPDATE post_call_steps SET lease_id = NULL, lease_until = NULL,
-      next_attempt_at = ${at}::timestamptz, detail = ${retry.detail.slice(0, MAX_DETAIL)}
+      next_attempt_at = ${at}::timestamptz, detail = ${truncateText(retry.detail, MAX_DETAIL)}
     WHERE call_id = ${step.callId}::uuid AND kind = ${step.kind}::"PostCallStepKind"
       AND lease_id = ${step.leaseId}::uuid`;
   wakeWorkers(app, [step.kind], delayMs);

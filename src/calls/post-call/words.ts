@@ -1,4 +1,5 @@
 /** Splits text into the words by which transcripts are searched. */
+import { truncateText } from '../../infra/database/storable-text.ts';
 
 const MAX_WORD = 60;
 /** Scripts that are written without spaces between words. */
@@ -17,5 +18,5 @@ export function wordsOf(text: string): string[] {
         isWordLike ? segment : [],
       )
     : (plain.match(/[\p{L}\p{N}\p{M}]+/gu) ?? []);
-  return [...new Set(words.map((word) => word.slice(0, MAX_WORD)))];
+  return [...new Set(words.map((word) => truncateText(word, MAX_WORD)))];
 }

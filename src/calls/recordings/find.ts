@@ -1,5 +1,5 @@
 /** The step RECORDING: finds out whether there is a recording, and how long it is. */
-import { toStorableText } from '../../infra/database/storable-text.ts';
+import { toStorableText, truncateText } from '../../infra/database/storable-text.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import type { SaveStep, StepHandler } from '../post-call/steps.ts';
 import { wavSeconds } from './wav.ts';
@@ -16,7 +16,7 @@ export const findRecording: StepHandler = async (app, call, { signal }) => {
     const header = await firstBytes(audio.body, HEADER_BYTES);
     const columns = {
       recordingStatus: 'AVAILABLE',
-      recordingContentType: toStorableText(audio.contentType ?? 'audio/wav').slice(0, 100),
+      recordingContentType: truncateText(toStorableText(audio.contentType ?? 'audio/wav'), 100),
       recordingSeconds: wavSeconds(header, audio.totalBytes),
     } as const;
     return {

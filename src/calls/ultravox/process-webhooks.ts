@@ -8,6 +8,7 @@ import type { App } from '../../app.ts';
 import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
 import { parsePublicId } from '../../ids.ts';
 import { hiddenFromPlanner } from '../../infra/database/hidden-from-planner.ts';
+import { toStorableText, truncateText } from '../../infra/database/storable-text.ts';
 import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
@@ -214,7 +215,7 @@ async function recordFailure(app: App, id: string, error: unknown): Promise<void
   const now = app.now();
   const [webhook] = await app.db.$queryRaw<{ event: string; callId: string; failed: boolean }[]>`
     UPDATE ultravox_webhooks SET
-      error = ${String(error).slice(0, 500)},
+      error = ${truncateText(toStorableText(String(error)), 500)},
       attempts = attempts + 1,
       next_attempt_at = CASE WHEN attempts + 1 < ${MAX_ATTEMPTS} THEN ${now}::timestamptz
         + make_interval(secs => least(${MAX_RETRY_SECONDS}, ${FIRST_RETRY_SECONDS} * 2 ^ attempts)) END,

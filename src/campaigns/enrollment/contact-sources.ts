@@ -16,6 +16,7 @@ import { type FileEncoding, readText } from '../../contacts/import/text-encoding
 import type { ProblemPath } from '../../errors.ts';
 import type { CampaignContactSource } from '../../generated/prisma/enums.ts';
 import { Checks } from '../../infra/checks.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
@@ -312,8 +313,8 @@ export async function* rowsOfFile(source: FileSource): AsyncGenerator<SourceRow 
     row += 1;
     const bad = (reason: string, phoneNumber: string | null = null): RowProblem => ({
       row,
-      phoneNumber: phoneNumber?.slice(0, MAX_SHOWN_NUMBER).toWellFormed() ?? null,
-      reason: reason.slice(0, MAX_REASON).toWellFormed(),
+      phoneNumber: phoneNumber && truncateText(phoneNumber, MAX_SHOWN_NUMBER),
+      reason: truncateText(reason, MAX_REASON),
     });
     if (problem) {
       yield bad(problem);

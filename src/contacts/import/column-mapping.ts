@@ -1,5 +1,6 @@
 /** Maps the columns of a file to contact fields and metadata. Pure. */
 import { type Checks, quote } from '../../infra/checks.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { cellText } from './csv.ts';
 import type { FileFormat } from './header.ts';
 import { guessField, type ImportField, WEAK_RANK } from './header-names.ts';
@@ -185,7 +186,7 @@ function mapToMetadata(columns: readonly ImportColumn[], unmapped: readonly Impo
     const isFallback = column.order !== undefined;
     if (!isFallback && (column.field || !named.has(column))) continue;
     if (column.column === '' || isReadOnly(column.column)) continue;
-    column.metadataKey = unusedKey(column.column.slice(0, 90), keys);
+    column.metadataKey = unusedKey(truncateText(column.column, 90), keys);
     keys.add(column.metadataKey);
   }
 }

@@ -1,7 +1,7 @@
 /** Imports a do-not-call list from a file. */
-
 import type { App } from '../../app.ts';
 import { Checks } from '../../infra/checks.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
@@ -87,7 +87,7 @@ export async function importDoNotCall(
     if (read.unread.length > 0) result.failedCount += 1;
     for (const { text, reason: why } of read.unread) {
       if (result.problems.length === MAX_PROBLEMS) break;
-      const phoneNumber = text?.slice(0, 60).toWellFormed() ?? null;
+      const phoneNumber = text && truncateText(text, 60);
       result.problems.push({ row, phoneNumber, reason: why });
     }
     if (numbers.length >= BATCH) await write();

@@ -1,4 +1,5 @@
 /** Reads cells that contain one or more phone numbers. Pure. */
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { type CountryCode, readPhoneNumber } from '../../infra/phone-number.ts';
 
 /** Separates several values in a cell of Google Contacts. */
@@ -22,7 +23,7 @@ export function readPhoneCell(cell: string, country: CountryCode | undefined): P
   const read: PhoneCell = { numbers: [], unread: [] };
   if (cell.length > MAX_CELL_CHARACTERS) {
     const problem = `has more than ${MAX_CELL_CHARACTERS} characters`;
-    return { numbers: [], unread: [{ text: cell.slice(0, MAX_CELL_CHARACTERS), problem }] };
+    return { numbers: [], unread: [{ text: truncateText(cell, MAX_CELL_CHARACTERS), problem }] };
   }
   for (const value of cell.split(VALUE_SEPARATOR)) {
     for (const text of partsOf(value, country)) {

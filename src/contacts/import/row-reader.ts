@@ -1,4 +1,5 @@
 /** Converts the cells of a row to a contact. Pure. */
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { type PhoneNumberRules, readPhoneNumber } from '../../infra/phone-number.ts';
 import { type OptOut, optOutReason } from '../do-not-call.ts';
 import {
@@ -111,7 +112,7 @@ function readOptOut(
     const read = readPhoneCell(cell, defaultCountry);
     for (const number of read.numbers) numbers.add(number);
     for (const { text, problem } of read.unread) {
-      const shown = JSON.stringify(text.slice(0, 60).toWellFormed());
+      const shown = JSON.stringify(truncateText(text, 60));
       const reason = `${shown} ${problem}, so it is not on the do-not-call list.`;
       unread.push({ column: name, reason });
     }
@@ -190,7 +191,7 @@ function readCells(
       const reason = `A contact has at most ${MAX_METADATA_ENTRIES} metadata keys.`;
       row.ignored.push({ column, reason });
     } else if (field === 'phoneNumber') {
-      const reason = `${JSON.stringify(value.slice(0, 60))} is not valid, so the number of another column is used.`;
+      const reason = `${JSON.stringify(truncateText(value, 60))} is not valid, so the number of another column is used.`;
       row.ignored.push({ column, reason });
     }
   }

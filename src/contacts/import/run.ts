@@ -8,6 +8,7 @@
  */
 import type { App, Tx } from '../../app.ts';
 import { type ContactImport, Prisma } from '../../generated/prisma/client.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
 import { type Lease, LeaseLostError, newLease } from '../../infra/jobs/lease.ts';
 import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/phone-number.ts';
@@ -236,8 +237,8 @@ function contactReader(
     const report = (reports: RowReport[], reason: string, phoneNumber: string | null): void => {
       reports.push({
         row: rowNumber,
-        phone_number: phoneNumber?.slice(0, MAX_SHOWN_NUMBER).toWellFormed() ?? null,
-        reason: reason.slice(0, MAX_REASON).toWellFormed(),
+        phone_number: phoneNumber && truncateText(phoneNumber, MAX_SHOWN_NUMBER),
+        reason: truncateText(reason, MAX_REASON),
       });
     };
     if (problem) return report(batch.problems, problem, null);

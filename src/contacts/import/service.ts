@@ -3,6 +3,7 @@ import type { App, Tx } from '../../app.ts';
 import { type ProblemPath, userError } from '../../errors.ts';
 import type { ContactImport } from '../../generated/prisma/client.ts';
 import { Checks } from '../../infra/checks.ts';
+import { toStorableText, truncateText } from '../../infra/database/storable-text.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import { watchSnapshots } from '../../live/snapshots.ts';
 import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
@@ -87,7 +88,7 @@ export async function importContacts(
             id,
             ...ownedBy(viewer),
             folderId: folderId!,
-            filename: input.file.filename.slice(0, 255) || 'contacts.csv',
+            filename: truncateText(toStorableText(input.file.filename), 255) || 'contacts.csv',
             status: 'PENDING',
             mapping: header!.mapping as object,
             defaultCountry: country ?? null,

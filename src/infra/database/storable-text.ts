@@ -3,6 +3,12 @@ export function toStorableText(text: string): string {
   return text.replaceAll('\u0000', '').toWellFormed();
 }
 
+/** The first `length` UTF-16 code units of a text, without half of a surrogate pair at the end. */
+export function truncateText(text: string, length: number): string {
+  const start = text.slice(0, length);
+  return /[\uD800-\uDBFF]$/.test(start) ? start.slice(0, -1) : start;
+}
+
 /** Reviver for `JSON.parse` that applies `toStorableText` to every string and key. */
 export function storableJson(_key: string, value: unknown): unknown {
   if (typeof value === 'string') return toStorableText(value);

@@ -14,6 +14,7 @@ import {
 } from 'pg-boss';
 import type { ZodType } from 'zod';
 import { guardedPool } from '../database/connections.ts';
+import { toStorableText, truncateText } from '../database/storable-text.ts';
 import type { Failures } from '../failures.ts';
 
 const MAX_OUTPUT = 1_000;
@@ -281,7 +282,7 @@ async function runHandler<Payload extends object>(
     if (!signal.aborted) {
       failures.record(job.name, error, { message: `Job failed and will be retried: ${job.name}` });
     }
-    return { message: String(error).slice(0, MAX_OUTPUT) };
+    return { message: truncateText(toStorableText(String(error)), MAX_OUTPUT) };
   } finally {
     signal.removeEventListener('abort', abandoned);
   }

@@ -6,6 +6,7 @@ import { lookup, Resolver } from 'node:dns/promises';
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
+import { toStorableText, truncateText } from '../database/storable-text.ts';
 import { isPublicAddress } from './addresses.ts';
 
 export interface GuardedPostOptions {
@@ -187,5 +188,5 @@ function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: string; message?: string };
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
   const reason = (code && REASONS[code]) ?? message ?? String(error);
-  return reason.replaceAll('\u0000', '').slice(0, 500);
+  return truncateText(toStorableText(reason), 500);
 }
