@@ -1,6 +1,4 @@
 /** The error of the client, and how responses become one. */
-import { storableJson, truncateText } from '../infra/database/storable-text.ts';
-
 export type UltravoxErrorKind =
   /** The key is missing, wrong, revoked or not allowed to do this. */
   | 'credentials'
@@ -157,7 +155,7 @@ export function readErrorBody(
   const fallback = `HTTP ${status}`;
   let body: unknown;
   try {
-    body = JSON.parse(text, storableJson);
+    body = JSON.parse(text);
   } catch {
     return { detail: fallback, fieldErrors: {} };
   }
@@ -168,7 +166,8 @@ export function readErrorBody(
   complaints.delete('');
   complaints.delete('detail');
   return {
-    detail: truncateText(detail, MAX_DETAIL),
+    // PostgreSQL stores neither null characters nor half surrogate pairs.
+    detail: detail.replaceAll('\u0000', '').slice(0, MAX_DETAIL).toWellFormed(),
     fieldErrors: Object.fromEntries(complaints),
   };
 }
