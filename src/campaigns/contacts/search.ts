@@ -32,8 +32,15 @@ export function campaignContactsWhere(
   if (skipReason) conditions.push({ status: 'SKIPPED', skipReason });
   if (endReason?.length) conditions.push({ endReason: { in: [...endReason] } });
   const numbers = checks.phoneNumberForms(phoneNumber, [...path, 'phoneNumber']);
-  if (numbers) conditions.push({ phoneNumber: { in: numbers } });
-  // `identity` has an index, `client_id` has none.
+  // Each condition has an index: `phone_number` only for contacts with a `client_id`, the others have it as `identity`.
+  if (numbers) {
+    conditions.push({
+      OR: [
+        { identity: { in: numbers.map((number) => `tel:${number}`) } },
+        { clientId: { not: null }, phoneNumber: { in: numbers } },
+      ],
+    });
+  }
   if (typeof clientId === 'string') conditions.push({ identity: `id:${clientId}` });
   return { AND: conditions };
 }

@@ -13,6 +13,7 @@ import {
 } from '../../contacts/support.ts';
 import { runMutation } from '../../support/calling.ts';
 import type { Answer } from '../../support/graphql.ts';
+import { recordStatements } from '../../support/queries.ts';
 import type { TestServer } from '../../support/servers/server.ts';
 import { createCampaign, type Desk, miscounted, numbers, openDesk } from '../lists.ts';
 
@@ -437,6 +438,17 @@ describe('sources of contacts', () => {
         duplicateCount: 1,
       });
       expect((await contactsOf(id)).counts.total).toBe(100_000);
+
+      const byNumber = `query ($id: ID!) { campaign(id: $id) {
+        contacts(filter: { phoneNumber: "+12122000001" }) { nodes { phoneNumber } } } }`;
+      const statements = await recordStatements(server.app, async () => {
+        const { data } = await server.client.send(byNumber, { id });
+        expect(data.campaign.contacts.nodes).toHaveLength(1);
+      });
+      const reading = statements.find((statement) => statement.includes('"phone_number"'));
+      await client.query('ANALYZE campaign_contacts');
+      const { rows } = await client.query(`EXPLAIN (GENERIC_PLAN) ${reading}`);
+      expect(JSON.stringify(rows)).toContain('campaign_contacts_campaign_id_identity_key');
 
       await createContact(server.client, { folderId, phoneNumber: '+14155550161' });
       await client.query('UPDATE contact_folders SET contact_count = 100001 WHERE id = $1', [
