@@ -41,6 +41,6 @@ export function campaignContactsWhere(
       ],
     });
   }
-  if (typeof clientId === 'string') conditions.push({ identity: `id:${clientId}` });
+  if (typeof clientId === 'string') conditions.push({ identity: `id:${clientId.trim()}` });
   return { AND: conditions };
 }

@@ -238,7 +238,8 @@ async function checkRows(
     const path = ['contacts', index];
     const columns = contactColumns(checks, contact, path, rules);
     const id = checks.text(clientId, [...path, 'clientId'], { min: 1, max: MAX_CLIENT_ID });
-    if (columns) rows.push({ ...columns, clientId: id ?? null, warning: null });
+    // Trimmed like the cells of a file, so that both are the same contact.
+    if (columns) rows.push({ ...columns, clientId: id?.trim() ?? null, warning: null });
   }
   return { kind: 'ROWS', rows };
 }

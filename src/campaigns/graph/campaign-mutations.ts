@@ -48,7 +48,7 @@ const CampaignContactRowInput = builder.inputType('CampaignContactRowInput', {
         'Phone number to call, either with a country calling code or in the national format of `defaultCountry`. Spaces and punctuation are ignored.',
     }),
     clientId: t.string({
-      description: `Your own ID of the contact, 1 to ${MAX_CLIENT_ID} characters. A row is a duplicate if its \`clientId\` is already in the campaign or, without one, if its phone number is. So rows with different IDs may have the same phone number.`,
+      description: `Your own ID of the contact, 1 to ${MAX_CLIENT_ID} characters. White space around it is removed. A row is a duplicate if its \`clientId\` is already in the campaign or, without one, if its phone number is. So rows with different IDs may have the same phone number.`,
     }),
     ...personFields(t),
   }),

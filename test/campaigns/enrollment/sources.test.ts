@@ -171,7 +171,7 @@ describe('contacts', () => {
       { phoneNumber: '(415) 555-0121', firstName: 'First', metadata: { a: '1' } },
       { phoneNumber: '+14155550121', firstName: 'Second' },
       { phoneNumber: '+14155550121', clientId: 'a', firstName: 'Third' },
-      { phoneNumber: '+14155550122', clientId: 'a', firstName: 'Fourth' },
+      { phoneNumber: '+14155550122', clientId: ' a ', firstName: 'Fourth' },
       { phoneNumber: '+14155550121', clientId: 'b', firstName: 'Fifth', timezone: 'EST5EDT' },
     ];
     const id = await draft();

@@ -216,7 +216,7 @@ describe('Campaign.contacts', () => {
     expect(await positions({ filter: { skipReason: 'NEVER_OPEN', status: ['FAILED'] } })).toEqual(
       [],
     );
-    expect(await positions({ filter: { clientId: 'two' } })).toEqual([2]);
+    expect(await positions({ filter: { clientId: ' two ' } })).toEqual([2]);
     // With a client ID and without one.
     expect(await positions({ filter: { phoneNumber: numbers[2] } })).toEqual([2]);
     expect(await positions({ filter: { phoneNumber: numbers[4] } })).toEqual([4]);
