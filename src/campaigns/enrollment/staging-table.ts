@@ -19,6 +19,8 @@ import {
 } from './contact-sources.ts';
 
 const BATCH_ROWS = 1_000;
+/** Number of rows from which the plans of statements about a stage depend on statistics. */
+const ANALYZED_ROWS = 1_000;
 const MAX_PROBLEMS = 100;
 
 /** Columns copied from contacts. */
@@ -98,8 +100,9 @@ export async function stageContacts(
       warnings.push(...warned.slice(0, MAX_PROBLEMS - warnings.length));
     }
   }
-  // Autovacuum never analyzes temporary tables, and other tables only after a while.
-  await tx.$executeRaw`ANALYZE ${stage.table}`;
+  // Autovacuum never analyzes temporary tables, and other tables only after a while. Not for a few rows, since all
+  // organizations share the durable table, and it is analyzed by one session at a time.
+  if (staged >= ANALYZED_ROWS) await tx.$executeRaw`ANALYZE ${stage.table}`;
   await useCallingZones(tx, stage);
   const removed = await removeDuplicates(tx, stage, campaign);
   return {

@@ -250,6 +250,15 @@ describe('contacts', () => {
     ).toEqual(['EMPTY_CONTACT_SOURCE contacts']);
   });
 
+  it('adds a few rows while a large addition of another organization is analyzed', async () => {
+    const id = await draft();
+    await server.app.db.$transaction(async (tx) => {
+      // The lock of ANALYZE.
+      await tx.$executeRaw`LOCK TABLE campaign_enrollment_rows IN SHARE UPDATE EXCLUSIVE MODE`;
+      expect(await addTo(id, { contacts: numbers(2) })).toMatchObject({ addedCount: 2 });
+    });
+  });
+
   it('adds each row of concurrent requests once, without gaps in the positions', async () => {
     const id = await draft();
     const rows = numbers(60, 2);
