@@ -32,6 +32,12 @@ import {
 /** Expected duration of a call in seconds, including ringing. */
 export const CALL_SECONDS = 120;
 
+/**
+ * Number of waiting contacts for each new one up to which they are simulated together. Simulating 100,000 contacts takes
+ * about a second of processor time, too much for adding a single one.
+ */
+export const MAX_WAITING_PER_NEW = 100;
+
 /** All current UTC offsets are multiples of this, so a bin lies within one day of every time zone. */
 const BIN_WIDTH = '15 minutes';
 
@@ -104,7 +110,9 @@ export async function planWaiting(
     alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: false }),
   };
   const plan = await runCooperatively(planLoop(input));
-  const simulation = await runCooperatively(simulationLoop({ ...input, ...paceOf(app, campaign) }));
+  const simulation = await runCooperatively(
+    simulationLoop({ ...input, ...paceOf(app, campaign), plan }),
+  );
   const never = countUnplanned(plan, 'NEVER_OPEN');
   rejectTooSmall(simulation, never === count);
   return { plan, warnings: simulation.problems };
@@ -203,7 +211,12 @@ function pathOf({ contacts: { kind } }: CheckedSource): string[] {
   return [fields[kind]];
 }
 
-/** Plans new contacts, and simulates them together with the waiting contacts. */
+/**
+ * Plans new contacts around the waiting ones.
+ *
+ * @throws UserInputError WINDOW_TOO_SMALL if the schedule is too small for them and `strict` is true. Otherwise they are
+ * skipped.
+ */
 export async function planNewContacts(
   app: App,
   tx: Tx,
@@ -216,7 +229,6 @@ export async function planNewContacts(
     campaign: Campaign;
     contacts: readonly ContactRun[];
     now: Date;
-    /** Whether a schedule that is too small is an error. If false, its contacts are skipped. */
     strict?: boolean;
   },
 ): Promise<{ plan: Plan; warnings: readonly SimulationProblem[] }> {
@@ -226,9 +238,15 @@ export async function planNewContacts(
     alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: true }),
   };
   const plan = await runCooperatively(planLoop(input));
-  const alone = campaign.pendingCount === 0 || countUnplanned(plan, 'TOO_LATE') > 0;
-  const everyone = alone
-    ? input
+  if (!strict) return { plan, warnings: [] };
+
+  const count = totalCount(contacts);
+  const alone =
+    campaign.pendingCount === 0 ||
+    campaign.pendingCount > count * MAX_WAITING_PER_NEW ||
+    countUnplanned(plan, 'TOO_LATE') > 0;
+  const simulated = alone
+    ? { ...input, plan }
     : {
         ...input,
         contacts: [
@@ -238,12 +256,11 @@ export async function planNewContacts(
         alreadyPerDay: await attemptsPerDay(tx, campaign.id),
       };
   const simulation = await runCooperatively(
-    simulationLoop({ ...everyone, ...paceOf(app, campaign) }),
+    simulationLoop({ ...simulated, ...paceOf(app, campaign) }),
   );
-  const never = countUnplanned(plan, 'NEVER_OPEN');
   // If other contacts can be called, those that never can are reported and skipped.
-  if (strict)
-    rejectTooSmall(simulation, campaign.totalCount === 0 && never === totalCount(contacts));
+  const noneCanBeCalled = campaign.totalCount === 0 && countUnplanned(plan, 'NEVER_OPEN') === count;
+  rejectTooSmall(simulation, noneCanBeCalled);
   return { plan, warnings: simulation.problems };
 }
 

@@ -16,6 +16,7 @@ import {
   MAX_SOURCE_BYTES,
   type RowProblem,
 } from '../enrollment/contact-sources.ts';
+import { MAX_WAITING_PER_NEW } from '../enrollment/enrollment.ts';
 import { cancelCampaign, pauseCampaign, resumeCampaign, scheduleCampaign } from '../lifecycle.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';
 import {
@@ -196,12 +197,11 @@ const campaignField = (t: PayloadBuilder<{ campaign: Campaign }>, description: s
     resolve: (payload) => payload.campaign ?? null,
   });
 
-const warningsField = (t: PayloadBuilder<ChangedCampaign>) =>
+const warningsField = (t: PayloadBuilder<ChangedCampaign>, more = '') =>
   t.field({
     type: [CampaignWarningType],
     nullable: true,
-    description:
-      'Mismatches between contacts and schedule that did not prevent the change. Empty if there are none.',
+    description: `Mismatches between contacts and schedule that did not prevent the change. Empty if there are none.${more}`,
     resolve: (payload) => payload.warnings ?? null,
   });
 
@@ -333,7 +333,10 @@ mutation('addCampaignContacts', {
   payload: (t) => ({
     campaign: campaignField(t, 'The campaign with the added contacts.'),
     ...addedFields(t),
-    warnings: warningsField(t),
+    warnings: warningsField(
+      t,
+      ` Contacts that were waiting before are considered too, unless they are more than ${MAX_WAITING_PER_NEW} times as many as the added ones; \`campaignForecast\` always considers them.`,
+    ),
   }),
 });
 

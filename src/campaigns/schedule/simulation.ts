@@ -29,6 +29,8 @@ export interface SimulationInput extends PlanInput {
   readonly callSeconds: number;
   /** Maximum number of calls created per minute; null if only concurrency limits them. */
   readonly callsPerMinute?: number | null;
+  /** The plan of this input, if it is known. */
+  readonly plan?: Plan;
 }
 
 /** The contacts `first` to `first + count - 1` of all contacts with this zone, counted from 0. */
@@ -107,7 +109,7 @@ export function simulate(input: SimulationInput): Simulation {
 /** Same as `simulate`, as a cooperative loop. */
 export function* simulationLoop(input: SimulationInput): CooperativeLoop<Simulation> {
   const { window, maxConcurrentCalls, horizonDays = HORIZON_DAYS } = input;
-  const plan = yield* planLoop(input);
+  const plan = input.plan ?? (yield* planLoop(input));
   const limit = ceilMs(input.startAt) + (horizonDays + 1) * DAY_MS;
   const queues = queuesOf(plan, input, limit);
   const capacity = dailyCapacity(input);

@@ -5,6 +5,7 @@ import { moveContactsOf } from '../../../src/campaigns/contacts/contact-transiti
 import { checkSource } from '../../../src/campaigns/enrollment/contact-sources.ts';
 import {
   addContacts,
+  MAX_WAITING_PER_NEW,
   planWaiting,
   replanContacts,
 } from '../../../src/campaigns/enrollment/enrollment.ts';
@@ -221,15 +222,18 @@ describe('planning of added contacts', () => {
       contacts: numbers(25),
     });
     expect(warnings).toEqual([]);
-    // Waiting contacts count too.
-    const more = { campaignId: campaign.id, contacts: numbers(15, 2) };
-    const added = await runMutation(
-      desk.server.client,
-      'addCampaignContacts',
-      more,
-      'warnings { code contacts }',
-    );
-    expect(added.warnings).toEqual([{ code: 'SPILLS_OVER', contacts: 10 }]);
+    const add = async (count: number, series: number) => {
+      const contacts = numbers(count, series);
+      const input = { campaignId: campaign.id, contacts };
+      const selection = 'warnings { code contacts }';
+      return (await runMutation(desk.server.client, 'addCampaignContacts', input, selection))
+        .warnings;
+    };
+    // Waiting contacts count too, if they are not too many.
+    expect(await add(15, 2)).toEqual([{ code: 'SPILLS_OVER', contacts: 10 }]);
+    await add(MAX_WAITING_PER_NEW, 3);
+    expect(await add(1, 4)).toEqual([]);
+    expect(await add(2, 5)).toEqual([{ code: 'SPILLS_OVER', contacts: 113 }]);
   });
 });
 
