@@ -53,6 +53,7 @@ export async function storeReplan(tx: Tx, campaign: Campaign, plan: Plan): Promi
     where: { campaignId: campaign.id },
     create: { campaignId: campaign.id, organizationId: campaign.organizationId, ...columns },
     update: columns,
+    select: { campaignId: true },
   });
 }
 
@@ -66,7 +67,11 @@ export async function finishReplan(app: App, campaignId: string): Promise<void> 
 
 /** Returns whether contacts remain. */
 async function replanStep(app: App, tx: Tx, campaignId: string): Promise<boolean> {
-  const stored = await tx.campaignReplan.findUnique({ where: { campaignId } });
+  // Without the segments, which may be megabytes.
+  const stored = await tx.campaignReplan.findUnique({
+    where: { campaignId },
+    select: { organizationId: true },
+  });
   if (!stored) return false;
   const campaign = await lockCampaign(tx, {
     id: campaignId,
@@ -77,7 +82,7 @@ async function replanStep(app: App, tx: Tx, campaignId: string): Promise<boolean
   if (!replan) return false;
   const open = campaign && !isCampaignTerminal(campaign.status);
   if (open && (await planNext(app, tx, replan))) return true;
-  await tx.campaignReplan.delete({ where: { campaignId } });
+  await tx.campaignReplan.delete({ where: { campaignId }, select: { campaignId: true } });
   if (campaign?.status === 'ACTIVE') {
     await tx.campaign.update({ where: { id: campaignId }, data: { nextDispatchAt: app.now() } });
     await enqueueRun(app, tx);
@@ -115,6 +120,7 @@ async function planNext(app: App, tx: Tx, replan: CampaignReplan): Promise<boole
   await tx.campaignReplan.update({
     where: { campaignId },
     data: { nextPosition: last.position + 1, placed },
+    select: { campaignId: true },
   });
   return true;
 }

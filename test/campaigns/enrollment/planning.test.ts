@@ -21,6 +21,7 @@ import { Checks } from '../../../src/infra/checks.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { brief, refusals } from '../../contacts/support.ts';
 import { runMutation } from '../../support/calling.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { until } from '../../support/wait.ts';
 import { createCampaign, type Desk, miscounted, numbers, openDesk, rowsOf } from '../lists.ts';
 
@@ -361,8 +362,13 @@ describe('a changed schedule', () => {
       }).map((time) => time && new Date(time.epochMilliseconds).toISOString());
     for (const maxCallsPerDay of [370, null]) {
       const input = { id: campaign.id, maxCallsPerDay };
-      await runMutation(desk.server.client, 'updateCampaign', input, 'campaign { id }');
+      const statements = await recordStatements(desk.server.app, () =>
+        runMutation(desk.server.client, 'updateCampaign', input, 'campaign { id }'),
+      );
       expect(await timesOf(campaign.id)).toEqual(planned(maxCallsPerDay));
+      // The segments may be megabytes: written once, and read once in each of two steps and at the end.
+      const moving = statements.filter((statement) => statement.includes('"segments"'));
+      expect(moving).toHaveLength(4);
     }
 
     const { app } = desk.server;
