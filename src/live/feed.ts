@@ -27,7 +27,7 @@ import { MissedEvents } from './missed-events.ts';
 export interface EventFeed {
   /**
    * Every matching event after `after`, then live ones, until the caller stops.
-   * Starts at the end of the log if `after` is null.
+   * Starts at the end of the log if `after` is null, and at the oldest retained event if it is 0.
    *
    * @throws RequestError CURSOR_EXPIRED when events after the cursor have been dropped, and
    *   BAD_USER_INPUT when the cursor is ahead of the log.
@@ -83,7 +83,9 @@ class LogFeed implements EventFeed, StreamSource {
     const { last, expiredThrough } = await this.#bounds(organizationId);
     if (after !== null) checkCursor(after, last, expiredThrough);
     const channel = this.#openChannel(organizationId, last);
-    return new LogStream(this, { channel, filter, after: after ?? last, checkedAt });
+    // Not at 0: the cursors that have expired would be searched for events.
+    const start = after === 0n ? expiredThrough : (after ?? last);
+    return new LogStream(this, { channel, filter, after: start, checkedAt });
   }
 
   close(): void {

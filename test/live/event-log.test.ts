@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import WebSocket from 'ws';
 import { parsePublicId } from '../../src/ids.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
@@ -24,6 +24,7 @@ import {
 useLiveServer();
 
 const DAY_MS = 86_400_000;
+const ALL_EVENTS = { where: {}, matches: () => true, isRare: false };
 
 /** Makes it look as if the first events of an organization had got their cursors so many days ago. */
 async function age(organizationId: string, through: string, days: number): Promise<void> {
@@ -96,19 +97,14 @@ describe('dropExpiredEvents', () => {
     await stream.close();
   });
 
-  it('tells a subscriber that is still reading that its cursor has expired', async () => {
+  it('tells a subscriber that is still reading that its cursor has expired, and lets it start again at 0', async () => {
     const { client, id: organizationId } = await server.newOrganization();
     const ours = await prepareCaller(client);
-    const id = await wholeCall(client, ours);
-    await flood(id, 1_000);
+    await flood(await wholeCall(client, ours), 1_000);
     const boundary = await eventCursor(client);
     await age(organizationId, boundary, 31);
     const feed = createEventFeed(server.app);
-    const events = await feed.subscribe(organizationId, 0n, {
-      where: {},
-      matches: () => true,
-      isRare: false,
-    });
+    const events = await feed.subscribe(organizationId, 0n, ALL_EVENTS);
     const read = [(await events.next()).value.cursor];
     await dropExpiredEvents(server.app);
     const rest = (async () => {
@@ -120,6 +116,16 @@ describe('dropExpiredEvents', () => {
     });
     // Nothing is skipped before that.
     expect(read).toEqual(read.map((_, index) => BigInt(index + 1)));
+    await ours.call();
+    const again = await feed.subscribe(organizationId, 0n, ALL_EVENTS);
+    // As if every read took seconds, so that the cursor is checked after each.
+    let now = performance.now();
+    const slow = vi.spyOn(performance, 'now').mockImplementation(() => {
+      now += 2_000;
+      return now;
+    });
+    const first = await again.next().finally(() => slow.mockRestore());
+    expect(first.value.cursor).toBe(BigInt(boundary) + 1n);
     feed.close();
   });
 
@@ -282,8 +288,6 @@ describe('eraseEventData', () => {
 });
 
 describe('createEventFeed', () => {
-  const all = { where: {}, matches: () => true, isRare: false };
-
   /** A feed of one's own that counts how often it looks at the log. */
   function countingFeed() {
     const count = { looks: 0 };
@@ -301,14 +305,14 @@ describe('createEventFeed', () => {
     const idle = countingFeed();
     const busy = countingFeed();
     const { organizationId } = server;
-    const events = await idle.feed.subscribe(organizationId, null, all);
+    const events = await idle.feed.subscribe(organizationId, null, ALL_EVENTS);
     const waiting = events.next();
     await until('a look at the log', () => idle.count.looks > 3);
     await events.return?.();
     expect(await waiting).toEqual({ done: true, value: undefined });
 
     const looks = idle.count.looks;
-    const clock = await busy.feed.subscribe(organizationId, null, all);
+    const clock = await busy.feed.subscribe(organizationId, null, ALL_EVENTS);
     const ticking = clock.next();
     await until('ten looks of another', () => busy.count.looks > 10);
     expect(idle.count.looks - looks).toBeLessThanOrEqual(1);
@@ -451,7 +455,6 @@ describe('callEvents to a slow subscriber', { timeout: 240_000 }, () => {
     await flood(id, FLOOD);
     await quick.atLeast(FLOOD + 500);
     expect(cursors.length).toBeLessThan(FLOOD);
-
     socket.resume();
     const first = BigInt(after) + 1n;
     await until('the rest', () => cursors.length >= FLOOD + 500, 120_000);
