@@ -47,4 +47,23 @@ describe('many large documents', () => {
   it('of a key are kept up to a limit in all', async () => {
     expect(await growth(server.client, 60, valid('b'))).toBeLessThan(60);
   });
+
+  it('of a key have only so many query plans in all, of which conditions need several', async () => {
+    const names = ['a', 'b', 'c', 'd'];
+    const fields = Array.from({ length: 1_300 }, (_, index) => `f${index}: status`).join(' ');
+    const document = (index: number): string => `
+      query (${names.map((name) => `$${name}: Boolean!`).join()}) {
+        ${names.map((name) => `${name}${index}: __typename @include(if: $${name})`).join(' ')}
+        calls(first: 1) { nodes { ${fields} } } }`;
+    const sendAll = async (index: number) => {
+      for (let values = 0; values < 16; values += 1) {
+        const variables = names.map((name, bit) => [name, (values & (1 << bit)) > 0]);
+        await server.client.send(document(index), Object.fromEntries(variables));
+      }
+    };
+    await sendAll(0);
+    const before = await liveBytes();
+    for (let index = 1; index <= 10; index += 1) await sendAll(index);
+    expect(((await liveBytes()) - before) / MB).toBeLessThan(120);
+  });
 });

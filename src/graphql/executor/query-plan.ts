@@ -67,6 +67,8 @@ Object.setPrototypeOf(ResultObject.prototype, null);
 
 /** Plans kept for each operation, which may have one for each combination of the values of its conditions. */
 const MAX_PLANS = 16;
+/** Maximum in all plans that are kept, since callers choose the operations. A field takes up to 800 bytes of memory. */
+const MAX_PLANNED_FIELDS = 100_000;
 
 /** Directives that plans take into account: they decide whether a field or fragment is selected. */
 const CONDITIONS = new Set([GraphQLSkipDirective.name, GraphQLIncludeDirective.name]);
@@ -77,7 +79,9 @@ interface OperationPlans {
   planFor(variables: VariableValues): OperationPlan | null;
 }
 
-const plans = new WeakMap<OperationDefinitionNode, OperationPlans | null>();
+let plans = new WeakMap<OperationDefinitionNode, OperationPlans | null>();
+/** Number of fields planned since `plans` was empty. */
+let plannedFields = 0;
 /** Plans by the field nodes that resolvers receive. */
 const fieldPlans = new WeakMap<readonly FieldNode[], FieldPlan>();
 
@@ -177,6 +181,14 @@ function createPlan(
   return { operation, fragments, root, fields: planner.fieldsOf(root, [operation.selectionSet]) };
 }
 
+/** Forgets all plans when they have too many fields. Those in use are made again, each at its next execution. */
+function countPlanned(fields: number): void {
+  plannedFields += fields;
+  if (plannedFields <= MAX_PLANNED_FIELDS) return;
+  plannedFields = 0;
+  plans = new WeakMap();
+}
+
 class Planner {
   readonly #schema: GraphQLSchema;
   readonly #fragments: Record<string, FragmentDefinitionNode>;
@@ -202,6 +214,7 @@ class Planner {
       const definition = this.#schema.getField(type, same[0].name.value);
       if (definition) fields.push(this.#field(type, key, definition, same));
     }
+    countPlanned(fields.length);
     return fields;
   }
 

@@ -24,7 +24,7 @@ const MAX_MERGED_FIELDS = LIMITS.mergedFields.max;
 const MAX_NAME_CHARACTERS = LIMITS.nameCharacters.max;
 /** Longer documents are not cached. */
 const MAX_CHARACTERS_OF_CACHED = 20_000;
-/** Maximum in all. A document with its query plan takes up to 170 bytes of memory per character. */
+/** Maximum in all. A document takes up to 100 bytes of memory per character, without its query plans. */
 const MAX_CACHED_CHARACTERS = 500_000;
 /** Number of characters for which each document counts in addition to its text. */
 const CACHE_ENTRY_CHARACTERS = 100;
