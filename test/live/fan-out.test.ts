@@ -28,7 +28,8 @@ const WITH_COUNT = `subscription {
 }`;
 
 const WITH_LINK = `subscription {
-  callEvents(types: [RINGING]) { cursor call { id ...Playable } }
+  callEvents(types: [RINGING]) { cursor }
+  callEvents(types: [RINGING]) { call { id ...Playable } }
 }
 fragment Playable on Call { recording { url expiresAt } }`;
 
@@ -169,6 +170,21 @@ describe('callEvents with many subscribers', () => {
       full.received.map(({ cursor }) => cursor),
     );
     await Promise.all([full, without, narrowed].map((listener) => listener.close()));
+  });
+
+  it.each([
+    'callEvents(types: [RINGING]) { call { id agent @include(if: $withAgent) { name } } }',
+    '... { callEvents(types: [RINGING]) { call { agent @include(if: $withAgent) { name } } } }',
+  ])('executes separately for other variables in a further selection: %s', async (further) => {
+    const query = `subscription ($withAgent: Boolean!) {
+      callEvents(types: [RINGING]) { cursor call { id } } ${further} }`;
+    const [full, without] = [true, false].map((withAgent) =>
+      listen(server.key, { withAgent }, query),
+    );
+    await allLive([full!, without!]);
+    expect(full!.received.every(({ call }) => call.agent?.name)).toBe(true);
+    expect(without!.received.every(({ call }) => !('agent' in call))).toBe(true);
+    await Promise.all([full!.close(), without!.close()]);
   });
 
   it('holds events back until the API key can be checked again', async () => {

@@ -83,10 +83,14 @@ function selectionOf({ schema, operation, fragmentDefinitions }: ValidatedSubscr
   return { variables, hasLinks };
 }
 
-/** The operation without variable definitions and without arguments of its root field. */
+/**
+ * The operation without variable definitions and without arguments of its root field, which may be selected several
+ * times. In a fragment it keeps them.
+ */
 function withoutRootArguments(operation: OperationDefinitionNode): OperationDefinitionNode {
-  const [root] = operation.selectionSet.selections;
-  if (root?.kind !== Kind.FIELD) return { ...operation, variableDefinitions: [] };
-  const selectionSet = { ...operation.selectionSet, selections: [{ ...root, arguments: [] }] };
+  const selections = operation.selectionSet.selections.map((root) =>
+    root.kind === Kind.FIELD ? { ...root, arguments: [] } : root,
+  );
+  const selectionSet = { ...operation.selectionSet, selections };
   return { ...operation, variableDefinitions: [], selectionSet };
 }
