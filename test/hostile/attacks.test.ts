@@ -2,9 +2,11 @@
 import { once } from 'node:events';
 import { readdir, readlink } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import WebSocket from 'ws';
+import { publicId } from '../../src/ids.ts';
 import { IMPORT, sendFile } from '../contacts/import/upload.ts';
+import { insertAgent } from '../support/agent-rows.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -284,6 +286,34 @@ describe('a socket', () => {
     stream.resume();
     expect((await end).code).not.toBe(1000);
     expect(sent).toBeLessThan(60_000_000);
+  });
+
+  it('may send while it is still receiving a large response', async () => {
+    const { id: organizationId, key } = await server.newOrganization();
+    const id = await insertAgent(server.app, { organizationId });
+    const systemPrompt = 'x'.repeat(200_000);
+    await server.app.db.agent.update({ where: { id }, data: { systemPrompt } });
+    const fields = Array.from({ length: 100 }, (_, index) => `p${index}: systemPrompt`).join(' ');
+    const query = `{ agent(id: "${publicId('Agent', id)}") { ${fields} } }`;
+    const socket = await open({ key });
+    const received: string[] = [];
+    socket.on('message', (data) => received.push(JSON.parse(String(data)).type));
+    const sent = vi.spyOn(WebSocket.prototype, 'send');
+    const hasSent = (pattern: RegExp) => () =>
+      sent.mock.calls.some(([data]) => pattern.test(String(data).slice(0, 100)));
+    try {
+      socket.pause();
+      socket.send(JSON.stringify({ id: 'large', type: 'subscribe', payload: { query } }));
+      await until('the response', hasSent(/"id":"large","type":"next"/));
+      socket.send(ping(10));
+      await until('the answer', hasSent(/"type":"pong"/));
+    } finally {
+      sent.mockRestore();
+    }
+    socket.resume();
+    await until('everything', () => received.length === 3);
+    expect(received).toEqual(['next', 'pong', 'complete']);
+    socket.terminate();
   });
 });
 

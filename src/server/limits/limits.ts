@@ -157,8 +157,8 @@ export const LIMITS = {
   },
   bufferedBytes: {
     max: 4 * MIB,
-    about: 'Messages queued for a client that does not read',
-    refusal: 'close code 1013, with the cursor to continue after',
+    about: 'Messages queued for a client that does not read, in addition to one of any size',
+    refusal: 'close code 1013',
   },
   unauthenticatedPerMinute: {
     max: 120,

@@ -14,7 +14,7 @@ import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from '../subscriptions/live-delivery.ts';
 
-/** Maximum buffer for a client that does not read. A single message may be larger. */
+/** Maximum buffer for a client that does not read, in addition to one message of any size. */
 const MAX_BUFFERED_BYTES = LIMITS.bufferedBytes.max;
 const MAX_PING_CHARACTERS = LIMITS.pingCharacters.max;
 const KEEP_ALIVE_MS = 30_000;
@@ -33,13 +33,8 @@ export interface SocketConnection {
   closeForbidden(reason: string): void;
   /** Closes with 1013. A standard client then reconnects. */
   closeForRetry(reason: string): void;
-  /** Like `closeForRetry`, for a socket that has not sent all events. The reason names the cursor to continue after. */
-  closeForResume(reason: string): void;
   /** Sends live events to a subscription without waiting. False if the client reads too slowly. */
   sendNext(subscriptionId: string, messages: SharedMessages): boolean;
-  /** Remembers the last event that was sent to a subscription. */
-  recordSentEvent(subscriptionId: string, cursor: bigint): void;
-  removeSubscription(subscriptionId: string): void;
 }
 
 export interface ConnectionOptions {
@@ -71,12 +66,13 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   readonly #app: App;
   readonly #socket: WebSocket;
   readonly #stream: Duplex;
-  readonly #cursors = new Map<string, bigint>();
   #onAuthenticated: (() => void) | null;
   readonly #keepAlive: NodeJS.Timeout;
   #expiry: NodeJS.Timeout | undefined;
   #isAlive = true;
   #received = 0;
+  /** Buffered bytes of the largest message that is being sent. */
+  #largest = 0;
 
   constructor(socket: WebSocket, options: ConnectionOptions) {
     const { app, stream, address, onAuthenticated } = options;
@@ -130,41 +126,28 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#close(TRY_AGAIN_LATER, reason);
   }
 
-  closeForResume(reason: string): void {
-    // Events up to these cursors are sent before the close frame.
-    const [first, ...others] = this.#cursors.values();
-    const resume = others.reduce((least, each) => (each < least ? each : least), first ?? 0n);
-    this.closeForRetry(
-      first === undefined ? reason : `${reason}; subscribe again after cursor ${resume}`,
-    );
-  }
-
   sendNext(subscriptionId: string, messages: SharedMessages): boolean {
     if (!this.#isOpen()) return true;
     if (this.#socket.bufferedAmount > MAX_BUFFERED_LIVE_BYTES) return false;
     messages.writeFrames(this.#stream, subscriptionId);
-    this.#cursors.set(subscriptionId, messages.lastCursor);
     return true;
-  }
-
-  recordSentEvent(subscriptionId: string, cursor: bigint): void {
-    this.#cursors.set(subscriptionId, cursor);
-  }
-
-  removeSubscription(subscriptionId: string): void {
-    this.#cursors.delete(subscriptionId);
   }
 
   /** Resolves when the message has been passed to the operating system. */
   async send(data: string): Promise<void> {
     if (!this.#checkBuffered()) return;
-    await new Promise<void>((resolve, reject) => {
+    const before = this.#socket.bufferedAmount;
+    const sent = new Promise<void>((resolve, reject) => {
       this.#socket.send(data, (error) => {
         // A socket that closes in the meantime is not a failure.
         if (error && this.#isOpen()) reject(error);
         else resolve();
       });
     });
+    const size = this.#socket.bufferedAmount - before;
+    this.#largest = Math.max(this.#largest, size);
+    await sent;
+    if (this.#largest === size) this.#largest = 0;
   }
 
   onMessage(callback: (data: string) => Promise<void>): void {
@@ -219,8 +202,8 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   /** Whether the buffer has room. Otherwise closes the socket. */
   #checkBuffered(): boolean {
     if (!this.#isOpen()) return false;
-    if (this.#socket.bufferedAmount <= MAX_BUFFERED_BYTES) return true;
-    this.closeForResume('The client reads too slowly');
+    if (this.#socket.bufferedAmount - this.#largest <= MAX_BUFFERED_BYTES) return true;
+    this.closeForRetry('The client reads too slowly');
     return false;
   }
 
@@ -232,12 +215,14 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   }
 
   #ping(): void {
+    // The answer would come after the waiting bytes. A connection that takes none is closed like any other.
+    if (this.#socket.bufferedAmount > 0) return;
     if (!this.#isAlive) {
       this.#socket.terminate();
       return;
     }
     this.#isAlive = false;
-    if (this.#checkBuffered()) this.#socket.ping();
+    this.#socket.ping();
   }
 
   readonly #countReceived = (chunk: Buffer): void => {

@@ -25,7 +25,6 @@ import {
   readIdempotencyKey,
   type Services,
 } from '../authentication.ts';
-import { cursorOf } from '../http/event-stream.ts';
 import type { Operations } from '../http/graphql-endpoint.ts';
 import { type Release, tooManySubscriptions } from '../limits/concurrency-limits.ts';
 import { LIMITS } from '../limits/limits.ts';
@@ -156,16 +155,14 @@ function createHandlers({ services, operations }: Options): Handlers {
       if (refused) extra.closeForbidden(refused.message);
       return failedStream(errors);
     },
-    onNext: ({ extra }, id, ...[, , result]) => {
-      const cursor = cursorOf(result as ExecutionResult);
-      if (cursor !== null) extra.recordSentEvent(id, cursor);
+    onNext: ({ extra }, ...[, , , result]) => {
       const { data, errors, extensions } = result;
       if (!errors) return;
       const ended = errors.find((error) => error.extensions.code === 'UNAUTHENTICATED');
       if (ended && extra.viewer) extra.closeForbidden(ended.message);
       // A standard client subscribes again after a close, but never after an error.
       if (wasInterrupted(result))
-        extra.closeForResume(errors[0]?.message ?? 'Internal server error');
+        extra.closeForRetry(errors[0]?.message ?? 'Internal server error');
       return {
         ...(data === undefined ? {} : { data }),
         errors: errors.map((error) => withoutHttp(error).toJSON()),
@@ -174,7 +171,6 @@ function createHandlers({ services, operations }: Options): Handlers {
     },
     onError: (_context, _id, _params, errors) =>
       errors.flatMap(causesOf).map((error) => withoutHttp(error).toJSON()),
-    onComplete: ({ extra }, id) => extra.removeSubscription(id),
   };
 }
 
