@@ -321,6 +321,17 @@ async function handleBatch(
   });
 }
 
+/**
+ * SQL: cursor up to which a consumer has handled the events of an organization.
+ *
+ * @param organizationId SQL expression.
+ */
+export function handledThrough(consumer: string, organizationId: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`coalesce((
+    SELECT cursor FROM event_consumers
+    WHERE organization_id = ${organizationId} AND name = ${consumer}), 0)`;
+}
+
 /** Adds the cursor of a consumer. False if it already exists, which means that another process has locked it. */
 async function insertCursor(tx: Tx, organizationId: string, name: string): Promise<boolean> {
   const added = await tx.$executeRaw`

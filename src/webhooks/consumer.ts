@@ -4,7 +4,7 @@ import { type Event, type EventType, Prisma } from '../generated/prisma/client.t
 import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalog.ts';
-import { HEALTHY } from './endpoint-health.ts';
+import { HEALTHY, WEBHOOK_CONSUMER } from './endpoint-health.ts';
 import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sending/sender.ts';
 
@@ -13,7 +13,7 @@ const CALL_DELETED: EventType = 'CALL_DELETED';
 const FOLLOWED_TYPES = [...AGENT_CHANGES, CALL_DELETED];
 
 export const webhookConsumer: EventConsumer = {
-  name: 'webhooks',
+  name: WEBHOOK_CONSUMER,
 
   async handle(app, tx, organizationId, events) {
     await syncAgentEndpoints(tx, organizationId, events);

@@ -4,8 +4,12 @@
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma, type WebhookDisabledReason } from '../generated/prisma/client.ts';
-import { announceEvents, appendEvents, currentCursor } from '../live/log.ts';
+import { handledThrough } from '../live/consumers.ts';
+import { announceEvents, appendEvents } from '../live/log.ts';
 import type { Endpoint } from './claimed-delivery.ts';
+
+/** Name of the consumer of the event log that queues deliveries. */
+export const WEBHOOK_CONSUMER = 'webhooks';
 
 /** Time after which a failing endpoint is disabled. */
 const DISABLE_AFTER_MS = 5 * 86_400_000;
@@ -58,14 +62,8 @@ export async function recordFailure(
   if (!row) return;
   const failing = now.getTime() - row.failing_since.getTime() >= DISABLE_AFTER_MS;
   if (!gone && !failing) return;
-  const disabledCursor = await currentCursor(app, organizationId);
   await app.db.$transaction(async (tx) => {
-    const disabled = await disableEndpoint(
-      tx,
-      { id, url, now },
-      gone ? 'GONE' : 'FAILING',
-      disabledCursor,
-    );
+    const disabled = await disableEndpoint(tx, { id, url, now }, gone ? 'GONE' : 'FAILING');
     if (!disabled) return;
     await appendEvents(tx, organizationId, [
       { type: 'WEBHOOK_ENDPOINT_DISABLED', data: { endpointId: id }, at: now },
@@ -75,7 +73,8 @@ export async function recordFailure(
 }
 
 /**
- * Disables an endpoint and gives up its pending deliveries, which can be replayed.
+ * Disables an endpoint and gives up its pending deliveries, which can be replayed. Its cursor is that of the consumer,
+ * not the end of the log: nothing is queued for events that the consumer handles from now on.
  *
  * @returns false if it was already disabled, or if `url` is given and is no longer its address.
  */
@@ -83,12 +82,15 @@ export async function disableEndpoint(
   tx: Tx,
   { id, url, now }: { id: string; url?: string; now: Date },
   reason: WebhookDisabledReason,
-  disabledCursor: bigint,
 ): Promise<boolean> {
-  const { count } = await tx.webhookEndpoint.updateMany({
-    where: { id, ...(url === undefined ? {} : { url }), disabledAt: null },
-    data: { disabledAt: now, disabledReason: reason, disabledCursor, replayAfter: null },
-  });
+  const handled = handledThrough(WEBHOOK_CONSUMER, Prisma.sql`e.organization_id`);
+  const count = await tx.$executeRaw`
+    UPDATE webhook_endpoints e SET disabled_at = ${now},
+      disabled_reason = ${reason}::"WebhookDisabledReason",
+      disabled_cursor = least(replay_after, greatest(start_cursor, ${handled})),
+      replay_after = NULL, replay_through = NULL, updated_at = ${now}
+    WHERE id = ${id}::uuid AND disabled_at IS NULL
+      AND (${url ?? null}::text IS NULL OR url = ${url ?? null})`;
   if (count === 0) return false;
   await tx.$executeRaw(Prisma.sql`
     UPDATE webhook_deliveries SET status = 'EXHAUSTED', next_attempt_at = NULL, finished_at = ${now},

@@ -110,7 +110,7 @@ export async function updateWebhookEndpoint(
       );
     }
     if (enabled === false) {
-      await disableEndpoint(tx, { id: found.id, now: app.now() }, 'REQUESTED', cursor);
+      await disableEndpoint(tx, { id: found.id, now: app.now() }, 'REQUESTED');
     }
     return tx.webhookEndpoint.update({
       where: { id: found.id },

@@ -114,6 +114,48 @@ describe('a webhook endpoint', () => {
     await removeEndpoint(endpoint);
   });
 
+  it('can be sent the events that were not queued yet when it was disabled', async () => {
+    const endpoint = await createEndpoint({ eventTypes: ['AGENT_SYNCED'] });
+    const { db } = server.app;
+    const where = { name: 'webhooks', organizationId: server.organizationId };
+    const set = (enabled: boolean) =>
+      runMutation(
+        server.client,
+        'updateWebhookEndpoint',
+        { id: endpoint.id, enabled },
+        'webhookEndpoint { disabledCursor }',
+      );
+    const { cursor } = await db.eventConsumer.findFirstOrThrow({ where });
+    const [synced, disabledCursor] = await db.$transaction(async (tx) => {
+      // Another consumer of these events could not lock them either.
+      await tx.$queryRaw`
+        SELECT 1 FROM event_consumers WHERE organization_id = ${where.organizationId}::uuid FOR UPDATE`;
+      const agent = { id: caller.agentId, name: 'Renamed again' };
+      await runMutation(server.client, 'updateAgent', agent, 'agent { id }');
+      const event = await until('the event', () =>
+        db.event.findFirst({
+          where: {
+            type: 'AGENT_SYNCED',
+            organizationId: where.organizationId,
+            cursor: { gt: cursor },
+          },
+        }),
+      );
+      const { webhookEndpoint } = await set(false);
+      return [event.cursor!, webhookEndpoint.disabledCursor as string];
+    });
+    await until('the event to be skipped', async () => {
+      const consumer = await db.eventConsumer.findFirstOrThrow({ where });
+      return consumer.cursor >= synced;
+    });
+    await set(true);
+    const input = { endpointId: endpoint.id, after: disabledCursor };
+    await runMutation(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
+    const [received] = await eventsAt(endpoint.path, ['agent.synced']);
+    expect(received?.json.data.cursor).toBe(String(synced));
+    await removeEndpoint(endpoint);
+  });
+
   it('loses the personal data of deleted calls, delivered or not', async () => {
     const endpoint = await createEndpoint();
     const { id } = await caller.call('+14155550187');

@@ -100,7 +100,7 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
       type: 'Cursor',
       nullable: true,
       description:
-        'Cursor of the newest event when the endpoint was disabled. Pass it to `replayWebhookEvents` after enabling the endpoint to receive what it missed. Null while it is enabled.',
+        'Cursor up to which every event was queued before the endpoint was disabled. Pass it to `replayWebhookEvents` after enabling the endpoint to receive what it missed. Null while it is enabled.',
       select: { disabledCursor: true },
       resolve: ({ disabledCursor }) => (disabledCursor === null ? null : String(disabledCursor)),
     }),
