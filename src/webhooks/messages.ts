@@ -129,7 +129,8 @@ async function requeue(
 ): Promise<void> {
   await tx.$executeRaw`
     UPDATE webhook_deliveries d
-    SET status = 'PENDING', tries = 0, next_attempt_at = ${now}, finished_at = NULL
+    SET status = 'PENDING', tries = 0, next_attempt_at = ${now}, finished_at = NULL,
+      claim_id = NULL, claimed_until = NULL
     FROM unnest(${queued.map(({ messageId }) => messageId)}::uuid[],
                 ${queued.map(({ endpointId }) => endpointId)}::uuid[]) AS q(message_id, endpoint_id)
     WHERE d.message_id = q.message_id AND d.endpoint_id = q.endpoint_id`;

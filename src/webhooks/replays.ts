@@ -11,7 +11,14 @@ import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sending/sender.ts';
 
 const BATCH = 200;
-const REQUEUED = { status: 'PENDING', tries: 0, finishedAt: null } as const;
+/** A delivery that is queued again. An attempt in progress loses its claim, so that its result does not replace these. */
+const REQUEUED = {
+  status: 'PENDING',
+  tries: 0,
+  finishedAt: null,
+  claimId: null,
+  claimedUntil: null,
+} as const;
 
 /** Queues a delivery again with the same event ID, regardless of its status. */
 export async function replayWebhookDelivery(

@@ -7,12 +7,14 @@ import { runMutation } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
 import { until } from '../support/wait.ts';
 import {
+  attempted,
   caller,
   createEndpoint,
   deliveriesOf,
   eventsAt,
   receiver,
   removeEndpoint,
+  sendTest,
   server,
   useWebhookServer,
 } from './support.ts';
@@ -153,6 +155,20 @@ describe('a webhook endpoint', () => {
     await runMutation(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
     const [received] = await eventsAt(endpoint.path, ['agent.synced']);
     expect(received?.json.data.cursor).toBe(String(synced));
+    await removeEndpoint(endpoint);
+  });
+
+  it('is sent a delivery again that was replayed during an attempt', async () => {
+    const endpoint = await createEndpoint();
+    const held: (() => void)[] = [];
+    receiver.on(endpoint.path, (response) => held.push(() => response.writeHead(204).end()));
+    const id = await sendTest(endpoint);
+    await until('the attempt', () => held.length === 1);
+    await runMutation(server.client, 'replayWebhookDelivery', { id }, 'webhookDelivery { id }');
+    await until('another attempt', () => held.length === 2);
+    for (const answer of held) answer();
+    // That of the first one is not recorded: it would end the replay.
+    expect((await attempted(id)).attempts.nodes).toMatchObject([{ statusCode: 204 }]);
     await removeEndpoint(endpoint);
   });
 
