@@ -60,8 +60,13 @@ import { toolSync } from './tools/sync.ts';
 import { syncVoices } from './voices/service.ts';
 import { voiceSync } from './voices/sync.ts';
 import { webhookConsumer } from './webhooks/consumer.ts';
+import { giveUpRemainingDeliveries, hasDeliveriesToGiveUp } from './webhooks/endpoint-health.ts';
 import { hasReplays, runReplays } from './webhooks/replays.ts';
-import { dropOldDeliveries } from './webhooks/retention.ts';
+import {
+  dropOldDeliveries,
+  hasDeletedEndpoints,
+  removeDeletedEndpoints,
+} from './webhooks/retention.ts';
 import { hasDueDeliveries, sendDueDeliveries, startSender } from './webhooks/sending/sender.ts';
 
 interface Pairing {
@@ -153,6 +158,20 @@ const PERIODIC: readonly Periodic[] = [
   { name: 'sendDueDeliveries', everySeconds: 2, hasWork: hasDueDeliveries, run: sendDueDeliveries },
   { name: 'checkIndexing', everySeconds: 2, hasWork: hasDueIndexing, run: checkIndexing },
   { name: 'replayWebhooks', everySeconds: 2, hasWork: hasReplays, run: runReplays },
+  {
+    name: 'giveUpRemainingDeliveries',
+    everySeconds: 10,
+    shared: true,
+    hasWork: hasDeliveriesToGiveUp,
+    run: giveUpRemainingDeliveries,
+  },
+  {
+    name: 'removeDeletedEndpoints',
+    everySeconds: 10,
+    shared: true,
+    hasWork: hasDeletedEndpoints,
+    run: removeDeletedEndpoints,
+  },
   { name: 'releaseDeadClaims', everySeconds: 3, hasWork: hasDeadClaims, run: releaseDeadClaims },
   {
     name: 'runPostCallSteps',

@@ -4,7 +4,7 @@ import { type Event, type EventType, Prisma } from '../generated/prisma/client.t
 import { newId } from '../infra/ids.ts';
 import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalog.ts';
-import { HEALTHY, WEBHOOK_CONSUMER } from './endpoint-health.ts';
+import { deletedState, HEALTHY, WEBHOOK_CONSUMER } from './endpoint-health.ts';
 import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sending/sender.ts';
 
@@ -16,7 +16,7 @@ export const webhookConsumer: EventConsumer = {
   name: WEBHOOK_CONSUMER,
 
   async handle(app, tx, organizationId, events) {
-    await syncAgentEndpoints(tx, organizationId, events);
+    await syncAgentEndpoints(app, tx, organizationId, events);
     await eraseDeletedCalls(tx, events);
     const endpoints = await tx.webhookEndpoint.findMany({
       where: { organizationId, disabledAt: null },
@@ -37,6 +37,7 @@ export const webhookConsumer: EventConsumer = {
 
 /** Creates or updates the endpoint of each agent with a CRM webhook, and deletes it for agents without one. */
 async function syncAgentEndpoints(
+  app: App,
   tx: Tx,
   organizationId: string,
   events: readonly Event[],
@@ -57,7 +58,7 @@ async function syncAgentEndpoints(
     // The results of the last calls of a deleted agent still have to be sent.
     if (deletedAt) continue;
     if (!url) {
-      await tx.webhookEndpoint.deleteMany({ where });
+      await tx.webhookEndpoint.updateMany({ where, data: deletedState(app.now()) });
       continue;
     }
     const existing = await tx.webhookEndpoint.findFirst({ where });

@@ -4,6 +4,7 @@
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma, type WebhookDisabledReason } from '../generated/prisma/client.ts';
+import { BATCH_ROWS, runInBatches } from '../infra/database/run-in-batches.ts';
 import { handledThrough } from '../live/consumers.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import type { Endpoint } from './claimed-delivery.ts';
@@ -28,6 +29,18 @@ export const HEALTHY = {
   disabledCursor: null,
   ...NO_FAILURES,
 } as const;
+
+/** State of a deleted endpoint, which is also disabled. `removeDeletedEndpoints` removes it later. */
+export function deletedState(now: Date) {
+  return {
+    deletedAt: now,
+    disabledAt: now,
+    disabledReason: 'REQUESTED',
+    replayAfter: null,
+    // The agent may get another CRM webhook.
+    agentId: null,
+  } as const;
+}
 
 /** Records that the endpoint received a delivery, after `tries` failed attempts. */
 export async function recordSuccess(
@@ -73,8 +86,9 @@ export async function recordFailure(
 }
 
 /**
- * Disables an endpoint and gives up its pending deliveries, which can be replayed. Its cursor is that of the consumer,
- * not the end of the log: nothing is queued for events that the consumer handles from now on.
+ * Disables an endpoint and gives up its pending deliveries, which can be replayed. There may be a million: those beyond
+ * a batch are left to `giveUpRemainingDeliveries`. The cursor is that of the consumer, not the end of the log: nothing is
+ * queued for events that the consumer handles from now on.
  *
  * @returns false if it was already disabled, or if `url` is given and is no longer its address.
  */
@@ -92,9 +106,45 @@ export async function disableEndpoint(
     WHERE id = ${id}::uuid AND disabled_at IS NULL
       AND (${url ?? null}::text IS NULL OR url = ${url ?? null})`;
   if (count === 0) return false;
-  await tx.$executeRaw(Prisma.sql`
+  await giveUpDeliveries(tx, { id, now, limit: BATCH_ROWS });
+  return true;
+}
+
+/** SQL condition: whether a disabled endpoint has pending deliveries. */
+export function hasDeliveriesToGiveUp(): Prisma.Sql {
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM webhook_endpoints e WHERE disabled_at IS NOT NULL AND ${HAS_PENDING_DELIVERIES})`;
+}
+
+/** Gives up the deliveries of disabled endpoints that were too many, or locked, when the endpoint was disabled. */
+export async function giveUpRemainingDeliveries(app: App): Promise<void> {
+  const endpoints = await app.db.$queryRaw<{ id: string }[]>`
+    SELECT id FROM webhook_endpoints e WHERE disabled_at IS NOT NULL AND ${HAS_PENDING_DELIVERIES}`;
+  for (const { id } of endpoints) {
+    await runInBatches(app.closing, (limit) =>
+      app.db.$transaction(async (tx) => {
+        // It may have been enabled, and its deliveries replayed.
+        const disabled = await tx.$queryRaw<unknown[]>`
+          SELECT 1 FROM webhook_endpoints WHERE id = ${id}::uuid AND disabled_at IS NOT NULL FOR SHARE`;
+        return disabled.length > 0 ? giveUpDeliveries(tx, { id, now: app.now(), limit }) : 0;
+      }),
+    );
+  }
+}
+
+const HAS_PENDING_DELIVERIES = Prisma.sql`EXISTS (
+  SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = e.id AND d.next_attempt_at IS NOT NULL)`;
+
+/** Gives up some pending deliveries of an endpoint, and returns their number. The caller has locked the endpoint. */
+function giveUpDeliveries(
+  tx: Tx,
+  { id, now, limit }: { id: string; now: Date; limit: number },
+): Promise<number> {
+  return tx.$executeRaw`
     UPDATE webhook_deliveries SET status = 'EXHAUSTED', next_attempt_at = NULL, finished_at = ${now},
       claim_id = NULL, claimed_until = NULL
-    WHERE endpoint_id = ${id}::uuid AND next_attempt_at IS NOT NULL`);
-  return true;
+    WHERE id IN (
+      SELECT id FROM webhook_deliveries
+      WHERE endpoint_id = ${id}::uuid AND next_attempt_at IS NOT NULL
+      LIMIT ${limit} FOR UPDATE SKIP LOCKED)`;
 }

@@ -10,13 +10,14 @@ import {
   commitResult,
   committedEarlier,
   newObjectId,
+  ownedAndNotDeleted,
   ownedBy,
   secretBytes,
   type Viewer,
 } from '../viewer.ts';
 import { checkAddress } from './addresses.ts';
 import { TEST_EVENT, type WebhookEventName } from './catalog.ts';
-import { disableEndpoint, HEALTHY, NO_FAILURES } from './endpoint-health.ts';
+import { deletedState, disableEndpoint, HEALTHY, NO_FAILURES } from './endpoint-health.ts';
 import { envelope } from './messages.ts';
 import { decryptSecret, encryptSecret, ROTATION_HOURS } from './secrets.ts';
 import { announceDeliveries } from './sending/sender.ts';
@@ -51,7 +52,9 @@ export async function createWebhookEndpoint(
     // The endpoint may have been created by an earlier run under the same idempotency key, with the same secret.
     const made = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
     if (made) return made;
-    const count = await tx.webhookEndpoint.count({ where: { ...ownedBy(viewer), agentId: null } });
+    const count = await tx.webhookEndpoint.count({
+      where: { ...ownedAndNotDeleted(viewer), agentId: null },
+    });
     if (count >= MAX_ENDPOINTS) {
       throw userError(
         'LIMIT_EXCEEDED',
@@ -146,7 +149,7 @@ export async function deleteWebhookEndpoint(
         ['id'],
       );
     }
-    await tx.webhookEndpoint.delete({ where: { id } });
+    await tx.webhookEndpoint.update({ where: { id }, data: deletedState(app.now()) });
     await commitResult(tx, viewer, id);
   });
   return id;
@@ -264,7 +267,9 @@ export async function lockEndpoint(
   await tx.$queryRaw`
     SELECT id FROM webhook_endpoints
     WHERE id = ${id}::uuid AND organization_id = ${viewer.organizationId}::uuid FOR NO KEY UPDATE`;
-  const endpoint = await tx.webhookEndpoint.findFirst({ where: { ...ownedBy(viewer), id } });
+  const endpoint = await tx.webhookEndpoint.findFirst({
+    where: { ...ownedAndNotDeleted(viewer), id },
+  });
   if (!endpoint) throw userError('NOT_FOUND', 'Webhook endpoint not found.', path);
   return endpoint;
 }

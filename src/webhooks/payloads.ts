@@ -51,7 +51,9 @@ export async function loadSubjects(
   const voices = voiceIds.length === 0 ? [] : await tx.voice.findMany({ where: own(voiceIds) });
   const endpointIds = about('endpoint').map((event) => textIn(event, 'endpointId'));
   const endpoints =
-    endpointIds.length === 0 ? [] : await tx.webhookEndpoint.findMany({ where: own(endpointIds) });
+    endpointIds.length === 0
+      ? []
+      : await tx.webhookEndpoint.findMany({ where: { ...own(endpointIds), deletedAt: null } });
   const withTurns = messages.filter(({ name }) => name === RESULTS_EVENT);
   const turns = await loadTurns(tx, new Set(withTurns.map(({ event }) => event.callId)));
   const ultravoxIds = calls.map(({ ultravoxId }) => ultravoxId).filter((id) => id !== null);

@@ -3,6 +3,7 @@ import type { App } from '../app.ts';
 import { RequestError, userError } from '../errors.ts';
 import { Prisma, type WebhookDelivery, type WebhookEndpoint } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { runInBatches } from '../infra/database/run-in-batches.ts';
 import { readCursor } from '../live/cursor.ts';
 import { logBounds } from '../live/log.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
@@ -53,17 +54,26 @@ export async function replayFailedWebhooks(
 ): Promise<{ webhookEndpoint: WebhookEndpoint; deliveryCount: number }> {
   const path = ['endpointId'];
   const id = readEndpointId(endpointId, path);
-  const result = await app.db.$transaction(async (tx) => {
-    const webhookEndpoint = await lockEndpoint(tx, viewer, id, path);
-    requireEnabled(webhookEndpoint, path);
-    const { count } = await tx.webhookDelivery.updateMany({
-      where: { endpointId: id, status: 'EXHAUSTED' },
-      data: { ...REQUEUED, nextAttemptAt: app.now() },
+  let deliveryCount = 0;
+  const requeueSome = (limit: number) =>
+    app.db.$transaction(async (tx) => {
+      requireEnabled(await lockEndpoint(tx, viewer, id, path), path);
+      return tx.$executeRaw`
+        UPDATE webhook_deliveries SET status = 'PENDING', tries = 0, next_attempt_at = ${app.now()},
+          finished_at = NULL, claim_id = NULL, claimed_until = NULL
+        WHERE id IN (
+          SELECT id FROM webhook_deliveries
+          WHERE endpoint_id = ${id}::uuid AND status = 'EXHAUSTED' LIMIT ${limit})`;
     });
-    return { webhookEndpoint, deliveryCount: count };
+  // There may be a million. If this process ends, those left over can be replayed again.
+  await runInBatches(app.closing, async (limit) => {
+    const count = await requeueSome(limit);
+    deliveryCount += count;
+    announceDeliveries(app);
+    return count;
   });
-  announceDeliveries(app);
-  return result;
+  const webhookEndpoint = await app.db.webhookEndpoint.findUniqueOrThrow({ where: { id } });
+  return { webhookEndpoint, deliveryCount };
 }
 
 /**

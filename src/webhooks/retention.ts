@@ -1,6 +1,7 @@
-/** Removes old webhooks, and expired transcripts from those that are kept. */
+/** Removes old webhooks and deleted endpoints, and expired transcripts from webhooks that are kept. */
 import type { App } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
+import { Prisma } from '../generated/prisma/client.ts';
 import { runInBatches } from '../infra/database/run-in-batches.ts';
 import { RESULTS_EVENT } from './catalog.ts';
 
@@ -17,6 +18,30 @@ export async function dropOldDeliveries(app: App): Promise<void> {
             WHERE d.message_id = m.id AND d.next_attempt_at IS NOT NULL)
         LIMIT ${limit})`,
   );
+}
+
+/** SQL condition: whether an endpoint was deleted. */
+export function hasDeletedEndpoints(): Prisma.Sql {
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM webhook_endpoints WHERE disabled_at IS NOT NULL AND deleted_at IS NOT NULL)`;
+}
+
+/** Removes deleted endpoints, after their deliveries, of which there may be a million. */
+export async function removeDeletedEndpoints(app: App): Promise<void> {
+  const deleted = await app.db.webhookEndpoint.findMany({
+    where: { disabledAt: { not: null }, deletedAt: { not: null } },
+    select: { id: true },
+  });
+  for (const { id } of deleted) {
+    await runInBatches(
+      app.closing,
+      (limit) => app.db.$executeRaw`
+        DELETE FROM webhook_deliveries WHERE id IN (
+          SELECT id FROM webhook_deliveries WHERE endpoint_id = ${id}::uuid
+          LIMIT ${limit} FOR UPDATE SKIP LOCKED)`,
+    );
+    await app.db.webhookEndpoint.deleteMany({ where: { id, deliveries: { none: {} } } });
+  }
 }
 
 /** Removes expired transcripts from sent and pending messages, and responses that may repeat them. */

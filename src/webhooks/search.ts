@@ -4,7 +4,7 @@ import type { Prisma } from '../generated/prisma/client.ts';
 import type { WebhookDeliveryStatus } from '../generated/prisma/enums.ts';
 import type { Checks } from '../infra/checks.ts';
 import { escapeLike } from '../infra/database/escape-like.ts';
-import type { Viewer } from '../viewer.ts';
+import { ownedBy, type Viewer } from '../viewer.ts';
 
 interface EndpointFilter {
   search?: string | null | undefined;
@@ -30,6 +30,11 @@ export function endpointsWhere(
       ? { OR: [{ description: text }, ...(viewer.scopes.has('WRITE') ? [{ url: text }] : [])] }
       : {}),
   };
+}
+
+/** The deliveries that a viewer may see. */
+export function deliveriesOf(viewer: Viewer) {
+  return { ...ownedBy(viewer), endpoint: { deletedAt: null } };
 }
 
 interface DeliveryFilter {

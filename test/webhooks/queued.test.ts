@@ -2,6 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/app.ts';
 import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
+import { giveUpRemainingDeliveries } from '../../src/webhooks/endpoint-health.ts';
+import { removeDeletedEndpoints } from '../../src/webhooks/retention.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { runMutation } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
@@ -170,6 +172,57 @@ describe('a webhook endpoint', () => {
     // That of the first one is not recorded: it would end the replay.
     expect((await attempted(id)).attempts.nodes).toMatchObject([{ statusCode: 204 }]);
     await removeEndpoint(endpoint);
+  });
+
+  it('is disabled, replayed and deleted in short transactions, however many deliveries it has', async () => {
+    const endpoint = await createEndpoint({ eventTypes: ['AGENT_SYNCED'] });
+    const { db } = server.app;
+    const endpointId = endpoint.id.slice(4);
+    // More than a batch, of messages that need not exist.
+    await db.$transaction([
+      db.$executeRaw`SET LOCAL session_replication_role = replica`,
+      db.$executeRaw`
+        INSERT INTO webhook_deliveries (id, organization_id, endpoint_id, message_id, status,
+          next_attempt_at, created_at)
+        SELECT gen_random_uuid(), ${server.organizationId}::uuid, ${endpointId}::uuid,
+          gen_random_uuid(), 'RETRYING', now() + interval '1 year', now()
+        FROM generate_series(1, 5500)`,
+    ]);
+    const whileLocked = (work: () => Promise<unknown>) =>
+      db.$transaction(async (tx) => {
+        await tx.$queryRaw`
+          SELECT id FROM webhook_deliveries WHERE endpoint_id = ${endpointId}::uuid LIMIT 10 FOR UPDATE`;
+        await work();
+      });
+    const set = (enabled: boolean) => {
+      const input = { id: endpoint.id, enabled };
+      return runMutation(server.client, 'updateWebhookEndpoint', input, 'webhookEndpoint { id }');
+    };
+    await whileLocked(() => set(false));
+    await until('all to be given up', async () => {
+      await giveUpRemainingDeliveries(server.app);
+      return (await db.webhookDelivery.count({ where: { endpointId, status: 'RETRYING' } })) === 0;
+    });
+    await set(true);
+    const pausedUntil = new Date(server.app.now().getTime() + 86_400_000);
+    await db.webhookEndpoint.update({ where: { id: endpointId }, data: { pausedUntil } });
+    const input = { endpointId: endpoint.id };
+    expect(
+      await runMutation(server.client, 'replayFailedWebhooks', input, 'deliveryCount'),
+    ).toMatchObject({ deliveryCount: 5500 });
+    const delivery = await db.webhookDelivery.findFirstOrThrow({ where: { endpointId } });
+    await whileLocked(async () => {
+      await removeEndpoint(endpoint);
+      const { data } = await server.client.send(
+        `{ webhookEndpoint(id: "${endpoint.id}") { id } webhookDelivery(id: "whd_${delivery.id}") { id } }`,
+      );
+      expect(data).toEqual({ webhookEndpoint: null, webhookDelivery: null });
+    });
+    await until('the removal', async () => {
+      await removeDeletedEndpoints(server.app);
+      return (await db.webhookEndpoint.count({ where: { id: endpointId } })) === 0;
+    });
+    expect(await db.webhookDelivery.count({ where: { endpointId } })).toBe(0);
   });
 
   it('loses the personal data of deleted calls, delivered or not', async () => {

@@ -15,7 +15,8 @@ import type { SavedStep, StepHandler } from './steps.ts';
 import { type Turn, turnsOf } from './turns.ts';
 import { wordsOf } from './words.ts';
 
-const EXPIRE_BATCH = 500;
+/** A call may have thousands of turns, each with an event. */
+const EXPIRE_BATCH = 50;
 
 /** The step TRANSCRIPT: converts the messages at Ultravox into turns, and records what they show. */
 export const fetchTranscript: StepHandler = async (app, call, { signal }) => {

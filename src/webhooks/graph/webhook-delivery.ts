@@ -5,7 +5,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ownedBy } from '../../viewer.ts';
 import { messageId } from '../messages.ts';
-import { deliveriesWhere } from '../search.ts';
+import { deliveriesOf, deliveriesWhere } from '../search.ts';
 import { WebhookEndpointNode, WebhookMessageTypeEnum } from './webhook-endpoint.ts';
 
 const WebhookDeliveryStatusEnum = builder.enumType('WebhookDeliveryStatus', {
@@ -29,7 +29,7 @@ const WebhookDeliveryNode = builder.prismaNode('WebhookDelivery', {
   authScopes: { read: true },
   select: { id: true },
   id: { field: 'id', description: 'Node ID, `whd_` followed by a UUID.' },
-  findUnique: (id, { viewer }) => ({ id, ...ownedBy(viewer!) }),
+  findUnique: (id, { viewer }) => ({ id, ...deliveriesOf(viewer!) }),
   fields: (t) => ({
     endpoint: t.relation('endpoint', { description: 'Endpoint to which the event is sent.' }),
     eventId: t.string({
@@ -165,7 +165,7 @@ new List({
 
 addLookup('webhookDelivery', {
   type: WebhookDeliveryNode,
-  where: ownedBy,
+  where: deliveriesOf,
   description: 'Looks up a webhook delivery by ID. Null if the organization has no such delivery.',
   authScopes: { read: true },
 });

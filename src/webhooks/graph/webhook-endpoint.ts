@@ -5,7 +5,7 @@ import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { ONLY_ORIGIN, receiverUrlFor } from '../../graphql/receiver-url.ts';
-import { ownedBy } from '../../viewer.ts';
+import { ownedAndNotDeleted } from '../../viewer.ts';
 import { RESULTS_EVENT, TEST_EVENT, WEBHOOK_EVENTS, type WebhookEventName } from '../catalog.ts';
 import { endpointsWhere } from '../search.ts';
 
@@ -57,7 +57,7 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
   authScopes: { read: true },
   select: { id: true },
   id: { field: 'id', description: 'Node ID, `whe_` followed by a UUID.' },
-  findUnique: (id, { viewer }) => ({ id, ...ownedBy(viewer!) }),
+  findUnique: (id, { viewer }) => ({ id, ...ownedAndNotDeleted(viewer!) }),
   fields: (t) => ({
     url: t.field({
       type: 'Url',
@@ -159,7 +159,7 @@ const WebhookEndpointFilter = builder.inputType('WebhookEndpointFilter', {
 const webhookEndpoints = new List({
   type: WebhookEndpointNode,
   items: 'webhook endpoints',
-  visible: ownedBy,
+  visible: ownedAndNotDeleted,
   filter: { type: WebhookEndpointFilter, where: endpointsWhere },
   sort: { CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' } },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },
@@ -172,7 +172,7 @@ webhookEndpoints.query('webhookEndpoints', {
 
 addLookup('webhookEndpoint', {
   type: WebhookEndpointNode,
-  where: ownedBy,
+  where: ownedAndNotDeleted,
   description: 'Looks up a webhook endpoint by ID. Null if the organization has no such endpoint.',
   authScopes: { read: true },
 });

@@ -181,6 +181,8 @@ function claim(app: App, endpointId: string, count: number): Promise<ClaimedDeli
       SELECT id FROM webhook_deliveries
       WHERE endpoint_id = ${endpointId}::uuid AND next_attempt_at <= ${app.now()}
         AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
+        AND EXISTS (
+          SELECT 1 FROM webhook_endpoints WHERE id = ${endpointId}::uuid AND disabled_at IS NULL)
       ORDER BY next_attempt_at, id LIMIT ${count}
       FOR UPDATE SKIP LOCKED)
     RETURNING d.id, d.claim_id AS "claimId", d.attempt_count AS "attemptCount", d.tries,
