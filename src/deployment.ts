@@ -15,6 +15,8 @@ const START_LOCK = 7_384_120_562;
 const ULTRAVOX = 'ultravox';
 const ACCOUNT = 'ultravox_account';
 const DEMO_ORGANIZATION = 'demo_organization';
+/** Stored until the demo organization has all of its data. */
+const DEMO_DATA_MISSING = 'demo_data_missing';
 const SIMULATOR = 'simulator';
 const TIME_ZONE = 'time_zone';
 
@@ -192,6 +194,19 @@ export async function demoOrganizationId(db: App['db']): Promise<string | null> 
   return stored?.value ?? null;
 }
 
-export async function rememberDemoOrganization(db: App['db'], id: string): Promise<void> {
-  await db.setting.create({ data: { name: DEMO_ORGANIZATION, value: id } });
+export async function rememberDemoOrganization(
+  db: App['db'],
+  { id, needsData }: { id: string; needsData: boolean },
+): Promise<void> {
+  const data = [{ name: DEMO_ORGANIZATION, value: id }];
+  if (needsData) data.push({ name: DEMO_DATA_MISSING, value: id });
+  await db.setting.createMany({ data });
+}
+
+export async function isDemoDataMissing(db: App['db']): Promise<boolean> {
+  return (await db.setting.count({ where: { name: DEMO_DATA_MISSING } })) > 0;
+}
+
+export async function recordDemoData(db: App['db']): Promise<void> {
+  await db.setting.deleteMany({ where: { name: DEMO_DATA_MISSING } });
 }

@@ -1,16 +1,15 @@
 /** Outcomes of the past calls that the demo organization starts with. */
 import type { App } from '../app.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
 
-/** Records verdicts on calls that no model has seen, for the demo. */
+/** Records verdicts on calls that no model has seen, for the demo. Skips calls that have one. */
 export async function addPastOutcomes(
   app: App,
-  viewer: Viewer,
+  organizationId: string,
   outcomes: readonly { callId: string; success: boolean; reason: string }[],
 ): Promise<void> {
   await app.db.callAnalysis.createMany({
     data: outcomes.map((outcome) => ({
-      ...ownedBy(viewer),
+      organizationId,
       ...outcome,
       status: 'DONE' as const,
       model: 'demo',
@@ -18,5 +17,6 @@ export async function addPastOutcomes(
       outputTokens: 60,
       analyzedAt: app.now(),
     })),
+    skipDuplicates: true,
   });
 }

@@ -2,11 +2,11 @@
 import type { App } from '../app.ts';
 import type { AnsweredBy, CallEndReason } from '../generated/prisma/enums.ts';
 import { newId } from '../infra/ids.ts';
-import { ownedBy, type Viewer } from '../viewer.ts';
 import { costOf } from './billing.ts';
 import { metadataEntries } from './metadata.ts';
 
 export interface PastCall {
+  id: string;
   createdAt: Date;
   phoneNumber: string;
   endReason: CallEndReason;
@@ -15,13 +15,12 @@ export interface PastCall {
   answeredBy: AnsweredBy | null;
 }
 
-/** @returns the IDs of the calls, in the same order. */
+/** Skips calls that have been added before. */
 export async function addPastCalls(
   app: App,
-  viewer: Viewer,
-  from: { agentId: string; phoneNumberId: string; ownNumber: string },
+  from: { organizationId: string; agentId: string; phoneNumberId: string; ownNumber: string },
   calls: readonly PastCall[],
-): Promise<string[]> {
+): Promise<void> {
   const metadata = { list: 'history' };
   const rows = calls.map(({ createdAt, talkSeconds, ...call }) => {
     const ringingAt = new Date(createdAt.getTime() + 1_000);
@@ -29,8 +28,6 @@ export async function addPastCalls(
     const endedAt = new Date((answeredAt ?? ringingAt).getTime() + (talkSeconds ?? 25) * 1000);
     const billedSeconds = Math.ceil((talkSeconds ?? 0) / 6) * 6;
     return {
-      id: newId(),
-      ...ownedBy(viewer),
       ...from,
       ...call,
       direction: 'OUTBOUND' as const,
@@ -54,6 +51,5 @@ export async function addPastCalls(
       endedAt,
     };
   });
-  await app.db.call.createMany({ data: rows });
-  return rows.map(({ id }) => id);
+  await app.db.call.createMany({ data: rows, skipDuplicates: true });
 }

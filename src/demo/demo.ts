@@ -5,9 +5,14 @@ import { createCall } from '../calls/service.ts';
 import { createCampaign } from '../campaigns/service.ts';
 import { createContactFolder } from '../contacts/folders.ts';
 import { createContacts } from '../contacts/service.ts';
-import { demoOrganizationId, rememberDemoOrganization } from '../deployment.ts';
+import {
+  demoOrganizationId,
+  isDemoDataMissing,
+  recordDemoData,
+  rememberDemoOrganization,
+} from '../deployment.ts';
 import { ConfigError } from '../errors.ts';
-import type { Agent } from '../generated/prisma/client.ts';
+import type { Agent, Organization } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { newId } from '../infra/ids.ts';
 import { createKnowledgeBase } from '../knowledge-bases/service.ts';
@@ -24,7 +29,7 @@ import { createHistory } from './history.ts';
 
 const NAME = 'Demo organization';
 
-/** Numbers reserved for fictional use, which nobody owns. */
+/** Only 555-0100 to 555-0199 are reserved for fictional use. The others end in what the simulator does with them. */
 export const DEMO_NUMBER = '+14155550100';
 export const DEMO_PEOPLE = {
   answers: '+14155550142',
@@ -44,7 +49,8 @@ export interface DemoKey {
  * Creates the demo organization if there is none, and makes sure that its key works. Must not run in more than one
  * process at a time.
  *
- * @returns the key, and a function that creates the demo data; null if the data already exists or is disabled.
+ * @returns the key, and a function that creates what is missing of the demo data; null if nothing is, or if the
+ *   organization was created without the data.
  * @throws ConfigError if the key is a setting and was revoked, has expired or belongs to another organization.
  */
 export async function prepareDemo(
@@ -54,26 +60,31 @@ export async function prepareDemo(
   let id = await demoOrganizationId(app.db);
   if (!id) {
     id = newId();
-    await rememberDemoOrganization(app.db, id);
+    await rememberDemoOrganization(app.db, { id, needsData: app.config.DEMO_DATA });
   }
-  if (await app.db.organization.findUnique({ where: { id } })) {
-    if (await ensureApiKey(app, id, key)) return { key, fill: null };
-    if (!renew) {
-      throw new ConfigError([
-        'DEMO_API_KEY was revoked, has expired or belongs to another organization. Set another one',
-      ]);
-    }
-    const renewed = await renew();
-    await ensureApiKey(app, id, renewed);
-    return { key: renewed, fill: null };
+  const existing = await app.db.organization.findUnique({ where: { id } });
+  const { organization, key: workingKey } = existing
+    ? { organization: existing, key: await ensureDemoKey(app, id, { key, renew }) }
+    : await createOrganization(app, { id, name: NAME, key });
+  const isMissing = await isDemoDataMissing(app.db);
+  return { key: workingKey, fill: isMissing ? () => createDemoData(app, organization) : null };
+}
+
+/** @returns the key, or its replacement if it does not work. */
+async function ensureDemoKey(
+  app: App,
+  organizationId: string,
+  { key, renew }: DemoKey,
+): Promise<string> {
+  if (await ensureApiKey(app, organizationId, key)) return key;
+  if (!renew) {
+    throw new ConfigError([
+      'DEMO_API_KEY was revoked, has expired or belongs to another organization. Set another one',
+    ]);
   }
-  const { organization, apiKey } = await createOrganization(app, { id, name: NAME, key });
-  const viewer: Viewer = {
-    organizationId: organization.id,
-    apiKeyId: apiKey.id,
-    scopes: new Set(['READ', 'WRITE', 'ADMIN']),
-  };
-  return { key, fill: app.config.DEMO_DATA ? () => createDemoData(app, viewer) : null };
+  const renewed = await renew();
+  await ensureApiKey(app, organizationId, renewed);
+  return renewed;
 }
 
 /** IDs of objects in the demo organization, for the variables of the GraphiQL tabs. */
@@ -106,10 +117,36 @@ export async function demoIds(app: App): Promise<Partial<TabIds>> {
   };
 }
 
-async function createDemoData(app: App, viewer: Viewer): Promise<void> {
-  const agent = await createDemoAgent(app, viewer);
+/** Returns the viewer that creates one object. It finds the object if an earlier start has created it. */
+type ViewerFor = (object: string) => Viewer;
+
+/** Continues where an earlier start was interrupted. */
+async function createDemoData(app: App, organization: Organization): Promise<void> {
+  const { id: organizationId, createdAt } = organization;
+  const apiKey = await app.db.apiKey.findFirstOrThrow({ where: { organizationId } });
+  await createObjects(app, organization, (object) => ({
+    organizationId,
+    apiKeyId: apiKey.id,
+    scopes: new Set(['READ', 'WRITE', 'ADMIN']),
+    idempotency: {
+      seed: `${organizationId}/demo/${object}`,
+      at: createdAt,
+      results: new Map(),
+      committed: new Map(),
+      commit: async () => undefined,
+    },
+  }));
+  await recordDemoData(app.db);
+}
+
+async function createObjects(
+  app: App,
+  organization: Organization,
+  viewerFor: ViewerFor,
+): Promise<void> {
+  const agent = await createDemoAgent(app, viewerFor);
   const agentId = publicId('Agent', agent.id);
-  const number = await importPhoneNumber(app, viewer, {
+  const number = await importPhoneNumber(app, viewerFor('number'), {
     phoneNumber: DEMO_NUMBER,
     name: 'Front desk',
     provider: {
@@ -117,40 +154,40 @@ async function createDemoData(app: App, viewer: Viewer): Promise<void> {
     },
   });
   const id = publicId('PhoneNumber', number.id);
-  await assignPhoneNumber(app, viewer, { id, agentId, direction: 'INBOUND' });
-  await assignPhoneNumber(app, viewer, { id, agentId, direction: 'OUTBOUND' });
-  await createHistory(app, viewer, {
+  for (const direction of ['INBOUND', 'OUTBOUND'] as const) {
+    await assignPhoneNumber(app, viewerFor(direction), { id, agentId, direction });
+  }
+  await createHistory(app, organization, {
     agentId: agent.id,
     phoneNumberId: number.id,
     ownNumber: DEMO_NUMBER,
   });
   const [receiver] = app.config.WEBHOOK_ALLOWED_URLS ?? [];
   if (receiver) {
-    await createWebhookEndpoint(app, viewer, {
+    await createWebhookEndpoint(app, viewerFor('endpoint'), {
       url: `${receiver}demo`,
       description: 'The receiver of the simulator, which accepts everything and shows what came.',
     });
   }
-  if (agent.status !== 'ACTIVE') return;
   for (const [index, phoneNumber] of Object.values(DEMO_PEOPLE).entries()) {
-    await createCall(app, viewer, {
+    await createCall(app, viewerFor(phoneNumber), {
       agentId,
       phoneNumber,
       variables: { first_name: ['Ada', 'Grace', 'Alan', 'Edsger', 'Barbara'][index] ?? 'there' },
       metadata: { list: 'demo' },
     });
   }
-  await createDemoCampaign(app, viewer, agentId);
+  await createDemoCampaign(app, viewerFor, agentId);
 }
 
 /** Creates a contact list, and a campaign that is ready to be scheduled. */
-async function createDemoCampaign(app: App, viewer: Viewer, agentId: string): Promise<void> {
-  const folder = await createContactFolder(app, viewer, {
+async function createDemoCampaign(app: App, viewerFor: ViewerFor, agentId: string): Promise<void> {
+  const folder = await createContactFolder(app, viewerFor('folder'), {
     name: 'Patients',
     description: 'Due for a check-up.',
   });
   const folderId = publicId('ContactFolder', folder.id);
-  await createContacts(app, viewer, {
+  await createContacts(app, viewerFor('contacts'), {
     folderId,
     onDuplicate: 'SKIP',
     contacts: [
@@ -162,7 +199,7 @@ async function createDemoCampaign(app: App, viewer: Viewer, agentId: string): Pr
       { phoneNumber: '+14155550154', firstName: 'Barbara', lastName: 'Liskov' },
     ],
   });
-  await createCampaign(app, viewer, {
+  await createCampaign(app, viewerFor('campaign'), {
     name: 'Check-up reminders',
     agentId,
     contactFolderId: folderId,
@@ -174,13 +211,15 @@ async function createDemoCampaign(app: App, viewer: Viewer, agentId: string): Pr
   });
 }
 
-async function createDemoAgent(app: App, viewer: Viewer): Promise<Agent> {
-  await ensureVoices(app, viewer.organizationId);
+async function createDemoAgent(app: App, viewerFor: ViewerFor): Promise<Agent> {
+  const viewer = viewerFor('agent');
+  const { organizationId } = viewer;
+  await ensureVoices(app, organizationId);
   const voice = await app.db.voice.findFirstOrThrow({
-    where: { organizationId: viewer.organizationId, language: { startsWith: 'en' } },
+    where: { organizationId, language: { startsWith: 'en' } },
     orderBy: { name: 'asc' },
   });
-  const tool = await createTool(app, viewer, {
+  const tool = await createTool(app, viewerFor('tool'), {
     name: 'Book appointment',
     description: 'Books an appointment. Use it once the caller has agreed to a day and a time.',
     http: { url: 'https://calendar.example.com/appointments', method: 'POST' },
@@ -193,11 +232,11 @@ async function createDemoAgent(app: App, viewer: Viewer): Promise<Agent> {
       },
     ],
   });
-  const knowledgeBase = await createKnowledgeBase(app, viewer, {
+  const knowledgeBase = await createKnowledgeBase(app, viewerFor('knowledge base'), {
     name: 'Clinic handbook',
     description: 'Opening hours, prices and how to find us.',
   });
-  await addDocumentSource(app, viewer, {
+  await addDocumentSource(app, viewerFor('document'), {
     knowledgeBaseId: publicId('KnowledgeBase', knowledgeBase.id),
     name: 'Opening hours',
     filename: 'opening-hours.md',

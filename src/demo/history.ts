@@ -2,7 +2,8 @@
 import { addPastOutcomes } from '../analysis/past-outcomes.ts';
 import type { App } from '../app.ts';
 import { addPastCalls, type PastCall } from '../calls/past-calls.ts';
-import type { Viewer } from '../viewer.ts';
+import type { Organization } from '../generated/prisma/client.ts';
+import { derivedId } from '../infra/ids.ts';
 
 const DAYS = 21;
 const HOUR_MS = 3_600_000;
@@ -25,10 +26,12 @@ function sequence(): () => number {
   };
 }
 
-function pastCalls(now: Date): PastCall[] {
+type CallWithoutId = Omit<PastCall, 'id'>;
+
+function pastCalls(now: Date): CallWithoutId[] {
   const random = sequence();
   const today = Math.floor(now.getTime() / (24 * HOUR_MS)) * 24 * HOUR_MS;
-  const calls: PastCall[] = [];
+  const calls: CallWithoutId[] = [];
   for (let ago = DAYS; ago > 0; ago -= 1) {
     const day = new Date(today - ago * 24 * HOUR_MS);
     for (let left = callsOn(day); left > 0; left -= 1) {
@@ -54,20 +57,24 @@ function pastCalls(now: Date): PastCall[] {
   return calls.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
 }
 
+/** Adds the calls that are not there yet: those before the creation of the organization. */
 export async function createHistory(
   app: App,
-  viewer: Viewer,
+  { id: organizationId, createdAt }: Organization,
   from: { agentId: string; phoneNumberId: string; ownNumber: string },
 ): Promise<void> {
-  const calls = pastCalls(app.now());
-  const ids = await addPastCalls(app, viewer, from, calls);
-  const outcomes = calls.flatMap((call, index) => {
+  const calls = pastCalls(createdAt).map((call, index) => ({
+    ...call,
+    id: derivedId(`${organizationId}/history/${index}`, createdAt),
+  }));
+  await addPastCalls(app, { organizationId, ...from }, calls);
+  const outcomes = calls.flatMap((call) => {
     if (call.answeredBy !== 'HUMAN') return [];
     const success = (call.talkSeconds ?? 0) > 75;
     const reason = success
       ? 'They agreed on a day and a time.'
       : 'They asked to be called another day.';
-    return [{ callId: ids[index] as string, success, reason }];
+    return [{ callId: call.id, success, reason }];
   });
-  await addPastOutcomes(app, viewer, outcomes);
+  await addPastOutcomes(app, organizationId, outcomes);
 }

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Config, readConfig } from '../../src/config.ts';
+import { DEMO_PEOPLE } from '../../src/demo/demo.ts';
 import { withStartLock } from '../../src/deployment.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
@@ -16,6 +17,7 @@ import { createClient } from '../support/graphql.ts';
 import { asQueryable, untilBlocked } from '../support/locks.ts';
 import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
 import { freePort } from '../support/servers/redis.ts';
+import { until } from '../support/wait.ts';
 
 const DEMO_KEY = `truedy_${'0'.repeat(32)}`;
 let directory: string;
@@ -258,6 +260,59 @@ async function together(settings: readonly Settings[]): Promise<Running[]> {
     await observer.end();
   }
 }
+
+/** Starts a server on a port that is in use, which fails. */
+async function beginInVain(settings: Settings): Promise<void> {
+  const blocker = createServer();
+  await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+  const { port } = blocker.address() as { port: number };
+  await expect(begin({ ...settings, PORT: String(port) })).rejects.toThrow(/EADDRINUSE/);
+  await new Promise<void>((resolve) => blocker.close(() => resolve()));
+}
+
+describe('a start that fails', () => {
+  it('does not create the first organization, whose key would never be shown', async () => {
+    await beginInVain(nearby());
+    await during(nearby(), async (running) => {
+      expect(await organizationOf(running, running.firstKey)).toBeTruthy();
+    });
+  });
+
+  it('or is interrupted leaves the demo data to the next start, which completes it', async () => {
+    const settings = { DEMO_DATA: 'true', DATA_DIR: path.join(directory, 'interrupted') };
+    await beginInVain(settings);
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      await client.query('ALTER TABLE contact_folders ADD CONSTRAINT refused CHECK (false)');
+      const ofDemo = { metadata: { path: ['list'], equals: 'demo' } };
+      const counts = async ({ app: { db } }: Running) => ({
+        calls: await db.call.count(),
+        others: await Promise.all([
+          db.agent.count(),
+          db.tool.count(),
+          db.knowledgeSource.count(),
+          db.phoneNumber.count(),
+          db.webhookEndpoint.count(),
+          db.callAnalysis.count({ where: { model: 'demo' } }),
+        ]),
+      });
+      const interrupted = await during(settings, async (running) => {
+        await until('the last demo call', () =>
+          running.app.db.call.count({ where: { phoneNumber: DEMO_PEOPLE.alsoAnswers, ...ofDemo } }),
+        );
+        return counts(running);
+      });
+      await client.query('ALTER TABLE contact_folders DROP CONSTRAINT refused');
+      await during(settings, async (running) => {
+        await until('the demo campaign', () => running.app.db.campaign.count());
+        expect(await counts(running)).toEqual(interrupted);
+      });
+    } finally {
+      await client.end();
+    }
+  });
+});
 
 describe('processes that start at the same time', () => {
   it('create one first organization, and workers none', async () => {
