@@ -102,11 +102,14 @@ async function startParts(setup: Setup): Promise<Omit<Running, 'close'>> {
   await migrate(database.url, config, log);
   const simulator = config.ULTRAVOX_API_KEY ? null : await startOwnSimulator(setup);
   const app = await startApp(setup, database.url, simulator);
-  const { demo, firstKey } = await prepareOrganization(setup, app, database.url);
+  const demo = await prepareDeployment(setup, app, database.url);
   const demoKey = demo?.key ?? null;
   const server = config.ROLE === 'worker' ? null : await serve(setup, app, demoKey);
   if (config.ROLE !== 'api') await startWorker(app);
   if (demo?.fill) app.background('demo', demo.fill);
+  // Last, because its key is shown only once: nothing that can fail may come between the commit and the output.
+  const mayBeFirst = !demo && config.ROLE !== 'worker';
+  const firstKey = mayBeFirst ? await createFirstOrganization(app, database.url) : null;
   return {
     app,
     server,
@@ -167,21 +170,20 @@ async function startApp(
 }
 
 /**
- * Checks that the database belongs to this Ultravox, then prepares the demo organization or, in an empty
- * database with a real Ultravox, creates an organization with a key.
+ * Checks that the database belongs to this Ultravox, then prepares the demo organization.
+ *
+ * @returns null in a worker and with a real Ultravox, which have no demo.
  */
-async function prepareOrganization(
+async function prepareDeployment(
   { config, dataDirectory }: Setup,
   app: App,
   databaseUrl: string,
-): Promise<{ demo: Awaited<ReturnType<typeof prepareDemo>> | null; firstKey: string | null }> {
-  const isWorker = config.ROLE === 'worker';
-  const demoKey =
-    config.ULTRAVOX_API_KEY || isWorker ? null : await storedDemoKey(config, dataDirectory);
+): Promise<Awaited<ReturnType<typeof prepareDemo>> | null> {
+  const hasDemo = !config.ULTRAVOX_API_KEY && config.ROLE !== 'worker';
+  const demoKey = hasDemo ? await storedDemoKey(config, dataDirectory) : null;
   return withStartLock(databaseUrl, async () => {
     await checkUltravox(app);
-    if (demoKey) return { demo: await prepareDemo(app, demoKey), firstKey: null };
-    return { demo: null, firstKey: isWorker ? null : await createFirstOrganization(app) };
+    return demoKey && prepareDemo(app, demoKey);
   });
 }
 
@@ -258,10 +260,12 @@ function languageModelOf(
 }
 
 /** @returns the key of the new organization, which is shown once; null if an organization exists. */
-async function createFirstOrganization(app: App): Promise<string | null> {
-  if ((await app.db.organization.count()) > 0) return null;
-  const { key } = await createOrganization(app, { name: 'My organization' });
-  return key;
+function createFirstOrganization(app: App, databaseUrl: string): Promise<string | null> {
+  return withStartLock(databaseUrl, async () => {
+    if ((await app.db.organization.count()) > 0) return null;
+    const { key } = await createOrganization(app, { name: 'My organization' });
+    return key;
+  });
 }
 
 /** @throws ConfigError when `DATABASE_URL` cannot be used. */
