@@ -116,6 +116,11 @@ describe('premium numbers', () => {
     '+449098790000',
     `sip:${PREMIUM}@pstn.example.com`,
     `sips:${PREMIUM};user=phone@pstn.example.com`,
+    'sip:+1-900-555-1234@pstn.example.com',
+    'sip:19005551234:secret@pstn.example.com',
+    'sip:%2B1900(555)1234@pstn.example.com',
+    'sip:0019005551234@pstn.example.com',
+    'sip:011882161234567@pstn.example.com',
   ])('are rejected as targets of transfers: %s', async (target) => {
     const builtInConfig = { transfer: { cold: true, target } };
     const path = ['builtInConfig', 'transfer', 'target'];
@@ -130,6 +135,26 @@ describe('premium numbers', () => {
       'agent { builtInConfig { transfer { target } } }',
     );
     expect(agent.builtInConfig.transfer.target).toBe(target);
+  });
+
+  it.each([
+    'sip:+14155550123@pstn.example.com',
+    'sip:4155550123@pstn.example.com',
+    'sip:100%@example.com',
+    'sip:1900@example.com',
+    'sip:desk@19005551234.example.com',
+  ])('are not found in other targets of transfers: %s', async (target) => {
+    const builtInConfig = { transfer: { cold: true, target } };
+    const input = { id: caller.agentId, builtInConfig };
+    expect(await refusals(client, 'updateAgent', input)).toEqual([]);
+  });
+
+  it('cannot come from a placeholder in the target of a transfer', async () => {
+    const builtInConfig = { transfer: { warm: true, target: 'sip:{{number}}@pstn.example.com' } };
+    const input = { id: caller.agentId, builtInConfig };
+    expect(brief(await refusals(client, 'updateAgent', input))).toEqual([
+      'INVALID_INPUT builtInConfig.transfer.target',
+    ]);
   });
 
   it('cannot be forbidden while an agent transfers calls to them', async () => {
