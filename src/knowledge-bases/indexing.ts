@@ -6,16 +6,16 @@ import type { App } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { IndexingStatus } from '../generated/prisma/enums.ts';
 import { nullIfNotFound } from '../sync/null-if-not-found.ts';
-import { enqueueSync } from '../sync/service.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
 import type { Corpus, CorpusSource } from '../ultravox/wire.ts';
-import { knowledgeBaseSync } from './sync.ts';
+import { knowledgeBaseSync, lockBase } from './sync.ts';
 
 const BATCH = 20;
 const MIN_SECONDS = 2;
 /** Maximum pause during the first 100 minutes. */
 const MAX_SECONDS = 60;
 const MAX_LATER_SECONDS = 3_600;
-/** Since a source was added, or sent again. */
+/** Since a source was added, sent again or deleted. */
 const GIVE_UP_DAYS = 7;
 
 interface DueBase {
@@ -63,8 +63,7 @@ async function claimDue(app: App): Promise<DueBase[]> {
           ${MAX_LATER_SECONDS}::float8)
         FROM (
           SELECT extract(epoch FROM now() - max(s.updated_at))::float8 AS age
-          FROM knowledge_sources s
-          WHERE s.knowledge_base_id = b.id AND s.deleted_at IS NULL AND s.indexing_status <> 'READY'
+          FROM knowledge_sources s WHERE s.knowledge_base_id = b.id
         ) newest WHERE age IS NOT NULL
       ), ${MIN_SECONDS}::float8))
     WHERE b.id IN (
@@ -95,11 +94,12 @@ async function recreate(app: App, base: DueBase): Promise<void> {
     });
     if (raised.count > 0) await enqueueSync(app, tx, knowledgeBaseSync, base);
   });
+  await trySync(app, knowledgeBaseSync, base.id);
 }
 
 /**
- * Writes the status. Ends polling once all sources are READY or too old to become so, unless another check was
- * scheduled meanwhile.
+ * Writes the status. Ends polling once everything is READY, or if no source has changed for a week, unless another
+ * check was scheduled meanwhile.
  */
 async function recordStatus(
   app: App,
@@ -127,7 +127,10 @@ async function recordStatus(
   const unready = Prisma.sql`SELECT 1 FROM knowledge_sources s
     WHERE s.knowledge_base_id = b.id AND s.deleted_at IS NULL
       AND s.remote_id IS NOT NULL AND s.indexing_status <> 'READY'`;
+  const recent = Prisma.sql`SELECT 1 FROM knowledge_sources s
+    WHERE s.knowledge_base_id = b.id AND s.updated_at > now() - make_interval(days => ${GIVE_UP_DAYS})`;
   await app.db.$transaction(async (tx) => {
+    await lockBase(tx, base.id);
     await tx.$executeRaw`
       UPDATE knowledge_sources s
       SET indexing_status = coalesce(v.status::"IndexingStatus", s.indexing_status),
@@ -143,8 +146,8 @@ async function recordStatus(
         chunk_count = ${corpus.stats?.numChunks ?? 0}::int,
         document_count = ${corpus.stats?.numDocs ?? 0}::int,
         next_check_at = CASE
-          WHEN b.next_check_at = ${base.nextCheckAt} AND (${finished} OR EXISTS (${unready}))
-            AND NOT EXISTS (${unready} AND s.updated_at > now() - make_interval(days => ${GIVE_UP_DAYS}))
+          WHEN b.next_check_at = ${base.nextCheckAt}
+            AND ((${finished} AND NOT EXISTS (${unready})) OR NOT EXISTS (${recent}))
           THEN NULL
           ELSE b.next_check_at
         END

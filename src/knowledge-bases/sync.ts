@@ -12,7 +12,11 @@ import {
   type SyncKind,
   type SyncResult,
 } from '../sync/sync-kind.ts';
-import type { CreateCorpusSourceRequest, WriteCorpusRequest } from '../ultravox/wire.ts';
+import type {
+  CorpusSource,
+  CreateCorpusSourceRequest,
+  WriteCorpusRequest,
+} from '../ultravox/wire.ts';
 
 const corpusName = (row: Pick<KnowledgeBase, 'id'>): string => publicId('KnowledgeBase', row.id);
 const sourceName = (row: Pick<KnowledgeSource, 'id'>): string =>
@@ -128,14 +132,10 @@ export const knowledgeSourceSync: SyncKind<SourceRow> = {
     if (!corpusId) throw new NotReadyError('The knowledge base is not at Ultravox yet.');
     // A document takes three requests, which together must not outlast the lease.
     const signal = AbortSignal.timeout(app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000);
-    const content =
-      row.kind === 'WEB' ? crawlOf(row) : await uploadDocument(app, row, corpusId, signal);
-    const source = await app.ultravox.corpora.createSource(
-      corpusId,
-      { name: sourceName(row), description: row.description ?? row.name, ...content },
-      { signal },
-    );
-    return source.sourceId;
+    const created = await nullIfNotFound(createSource(app, row, corpusId, signal));
+    if (created) return created.sourceId;
+    await checkCorpus(app, row);
+    throw new NotReadyError('The knowledge base was removed at Ultravox and is created again.');
   },
 
   /** Checks only whether the source still exists, since sources never change. */
@@ -150,11 +150,43 @@ export const knowledgeSourceSync: SyncKind<SourceRow> = {
     if (corpusId) await nullIfNotFound(app.ultravox.corpora.deleteSource(corpusId, remoteId));
   },
 
+  lockForResult: (tx, row) => lockBase(tx, row.knowledgeBaseId),
+
   async onResult(_app, tx, row, result) {
     await dropContent(tx, row, result);
     await startPolling(tx, row, result);
   },
 };
+
+/**
+ * Locks a knowledge base. Call it before changing a source and its base in one transaction: whoever changes both starts
+ * with the base, so that none waits for another in a circle.
+ */
+export async function lockBase(tx: Tx, id: string): Promise<void> {
+  await tx.$queryRaw`SELECT 1 FROM knowledge_bases WHERE id = ${id}::uuid FOR NO KEY UPDATE`;
+}
+
+async function createSource(
+  app: SyncContext,
+  row: SourceRow,
+  corpusId: string,
+  signal: AbortSignal,
+): Promise<CorpusSource> {
+  const content =
+    row.kind === 'WEB' ? crawlOf(row) : await uploadDocument(app, row, corpusId, signal);
+  return app.ultravox.corpora.createSource(
+    corpusId,
+    { name: sourceName(row), description: row.description ?? row.name, ...content },
+    { signal },
+  );
+}
+
+/** Has the corpus looked up, so that it is created again if it does not exist. It then sends its sources. */
+async function checkCorpus(app: SyncContext, row: SourceRow): Promise<void> {
+  await app.db.$executeRaw`
+    UPDATE knowledge_bases SET next_check_at = now()
+    WHERE id = ${row.knowledgeBaseId}::uuid AND deleted_at IS NULL`;
+}
 
 function crawlOf(row: SourceRow): Pick<CreateCorpusSourceRequest, 'crawl'> {
   return {

@@ -224,6 +224,7 @@ async function recordResult<Row extends SyncRow>(
   // Only strays were looked for, so nothing has changed that listeners need to know.
   const silent = isUpToDate(row);
   const newerRevision = await app.db.$transaction(async (tx) => {
+    await kind.lockForResult?.(tx, row);
     const now = await writeResult(tx, kind, row, { result, lease });
     const newer = now.revision > row.revision || (now.deleted_at !== null && !row.deletedAt);
     const proceed = newer && result.outcome !== 'UNREACHABLE';

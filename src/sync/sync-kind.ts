@@ -40,6 +40,8 @@ export interface SyncKind<Row extends SyncRow> {
   update(app: SyncContext, row: Row, remoteId: string): Promise<void>;
   /** Removes a remote resource. A resource that does not exist counts as removed. */
   remove(app: SyncContext, row: Row, remoteId: string): Promise<void>;
+  /** Runs before the result is written, to lock rows that `onResult` changes and that others lock before this row. */
+  lockForResult?(tx: Tx, row: Row): Promise<void>;
   /** Runs in the transaction that records the result, for example to append events. */
   onResult?(app: App, tx: Tx, row: Row, result: SyncResult): Promise<void>;
   /** Runs after that transaction has committed. */

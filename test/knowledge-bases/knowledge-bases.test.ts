@@ -452,6 +452,17 @@ describe('addDocumentSource, addWebSource and deleteKnowledgeSource', () => {
     expect(find(file).syncError).toContain('add the document again');
     expect(await remoteSources(id)).toHaveLength(1);
   });
+
+  it('create the corpus again when a new source finds that it was removed at Ultravox', async () => {
+    const { id } = await create();
+    const { remoteId } = await baseRow(id);
+    await server.app.ultravox.corpora.delete(remoteId!);
+    const page = { knowledgeBaseId: id, name: 'Page', urls: ['https://www.acme.com/'] };
+    const { syncError } = await done(server.client, 'addWebSource', page);
+    expect(syncError).toContain('is created again');
+    expect((await ready(id)).sources.nodes).toMatchObject([{ status: 'ACTIVE' }]);
+    expect(await remoteSources(id)).toHaveLength(1);
+  });
 });
 
 describe('deleteKnowledgeBase', () => {
