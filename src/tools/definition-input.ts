@@ -1,4 +1,5 @@
 /** Checks the fields sent for a tool definition, and merges them with the stored definition. */
+import { randomUUID } from 'node:crypto';
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
 import { type AuthenticationInput, checkAuthentication } from './authentication-input.ts';
@@ -137,18 +138,23 @@ function checkTemplate(
   const filled = template.replace(PLACEHOLDER, '0');
   if (checks.url(filled, path, { allowPrivate, max: MAX_URL }) === undefined) return undefined;
   const placeholders: string[] = [];
-  const numbered = template.replace(
+  // Parsing does not change this text, and no URL contains it already.
+  const mark = randomUUID();
+  const marked = template.replace(
     PLACEHOLDER,
-    (placeholder) => `{${placeholders.push(placeholder) - 1}}`,
+    (placeholder) => `${mark}.${placeholders.push(placeholder) - 1}.`,
   );
-  const url = URL.parse(numbered);
+  const url = URL.parse(marked);
   // Only the scheme and the host precede the path: `checks.url` accepts neither user nor password.
-  if (!url || /[{}]|%7[bd]/i.test(`${url.protocol}${url.host}`)) {
+  if (!url || `${url.protocol}${url.host}`.includes(mark)) {
     return checks.add(
       'INVALID_INPUT',
       '`http.url` may have {placeholders} only in its path.',
       path,
     );
   }
-  return url.href.replace(/%7B(\d+)%7D/g, (text, index) => placeholders[Number(index)] ?? text);
+  return url.href.replace(
+    new RegExp(`${mark}\\.(\\d+)\\.`, 'g'),
+    (text, index) => placeholders[Number(index)] ?? text,
+  );
 }

@@ -190,6 +190,16 @@ describe('createTool', () => {
     );
   });
 
+  it('stores encoded braces of a URL as they are', async () => {
+    const http = { url: 'https://api.acme.com/%7B0%7D/{x}/%7B1%7D' };
+    const { tool } = await mutate(server.client, 'createTool', {
+      ...MINIMAL,
+      http,
+      dynamicParameters: [{ name: 'x', location: 'PATH', schema: { type: 'string' } }],
+    });
+    expect(tool.http).toMatchObject(http);
+  });
+
   it('rejects parameters that authentication already sends', async () => {
     const schema = { type: 'string' };
     const { userErrors } = await mutate(server.client, 'createTool', {
