@@ -50,7 +50,7 @@ export function checkAuthentication(
     if (!HTTP_TOKEN.test(entry.name)) {
       checks.add(
         'INVALID_INPUT',
-        `\`${namePath.join('.')}\` must be 1 to 100 letters, digits or "-", "_", ".".`,
+        `\`${namePath.join('.')}\` must be 1 to 100 letters, digits or characters of "!#$%&'*+-.^_\`|~".`,
         namePath,
       );
     }
