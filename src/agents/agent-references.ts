@@ -6,9 +6,9 @@ import type { Checks } from '../infra/checks.ts';
 import type { ResyncAgents } from '../sync/jobs.ts';
 import { type LockedReference, lockReferences } from '../sync/references.ts';
 import { refusal } from '../sync/sync-kind.ts';
+import { builtInToolNames } from '../tools/built-in-tools.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import type { AgentContent, ReadContent } from './agent-input.ts';
-import { builtInToolNames } from './call-template.ts';
 
 export type AgentReferences = Pick<
   AgentContent,

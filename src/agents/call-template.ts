@@ -1,17 +1,13 @@
 /** Builds the call template of an agent. It is always complete, because an update replaces all of it. */
 import type { Agent } from '../generated/prisma/client.ts';
+import { builtInTools, QUERY_TOOL } from '../tools/built-in-tools.ts';
 import type {
   CallTemplate,
   FirstSpeakerSettings,
   SelectedTool,
   VadSettings as WireVadSettings,
 } from '../ultravox/wire.ts';
-import {
-  type BuiltInConfig,
-  type GreetingSettings,
-  settingsOf,
-  type VadSettings,
-} from './settings.ts';
+import { type GreetingSettings, settingsOf, type VadSettings } from './settings.ts';
 
 export type TemplateAgent = Pick<
   Agent,
@@ -79,32 +75,12 @@ export function callTemplate(agent: TemplateAgent, references: TemplateReference
     selectedTools: [
       ...references.tools,
       ...references.corpusIds.map((corpusId) => ({
-        toolName: 'queryCorpus',
+        toolName: QUERY_TOOL,
         parameterOverrides: { corpus_id: corpusId },
       })),
       ...builtInTools(builtInConfig),
     ],
   });
-}
-
-/** Names of the Ultravox tools that the agent has. Custom tools must have other names. */
-export function builtInToolNames(config: BuiltInConfig | null, hasKnowledge: boolean): string[] {
-  return [
-    ...(hasKnowledge ? ['queryCorpus'] : []),
-    ...builtInTools(config).map(({ toolName }) => toolName),
-  ];
-}
-
-function builtInTools(config: BuiltInConfig | null): (SelectedTool & { toolName: string })[] {
-  if (!config) return [];
-  const { transfer } = config;
-  const target = { parameterOverrides: { target: transfer?.target } };
-  return [
-    ...(config.hangUp ? [{ toolName: 'hangUp' }] : []),
-    ...(config.leaveVoicemail ? [{ toolName: 'leaveVoicemail' }] : []),
-    ...(transfer?.cold ? [{ toolName: 'coldTransfer', ...target }] : []),
-    ...(transfer?.warm ? [{ toolName: 'warmTransfer', ...target }] : []),
-  ];
 }
 
 /** Silence after which the agent speaks first if the greeting has a text but no delay. */

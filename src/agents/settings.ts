@@ -1,5 +1,8 @@
 /** Types of the JSON columns of an agent. */
 import type { Agent } from '../generated/prisma/client.ts';
+import type { BuiltInConfig, TransferConfig } from '../tools/built-in-tools.ts';
+
+export type { BuiltInConfig, TransferConfig };
 
 export const FIRST_SPEAKERS = ['AGENT', 'USER'] as const;
 export type FirstSpeaker = (typeof FIRST_SPEAKERS)[number];
@@ -25,19 +28,6 @@ export type VadSettings = {
   minimumTurnDuration: string | null;
   minimumInterruptionDuration: string | null;
   frameActivationThreshold: number | null;
-};
-
-export type TransferConfig = {
-  cold: boolean;
-  warm: boolean;
-  /** Null only if `cold` and `warm` are false. */
-  target: string | null;
-};
-
-export type BuiltInConfig = {
-  transfer: TransferConfig | null;
-  hangUp: boolean;
-  leaveVoicemail: boolean;
 };
 
 export interface AgentSettings {

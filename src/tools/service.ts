@@ -6,6 +6,7 @@ import { Checks, changesNothing } from '../infra/checks.ts';
 import { createAndSync, deleteAndSync } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { type BuiltInConfig, builtInToolNames } from './built-in-tools.ts';
 import { deriveModelToolName } from './definition.ts';
 import { type DefinitionInput, mergeDefinition } from './definition-input.ts';
 import { definitionOf, encryptTokens, toolSync } from './sync.ts';
@@ -14,6 +15,8 @@ export { definitionOf, selectedToolFor } from './sync.ts';
 
 export const MAX_NAME = 255;
 export const MAX_DESCRIPTION = 2000;
+/** Maximum number of agents that an error names. */
+const MAX_NAMED_AGENTS = 100;
 const MODEL_TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
 export interface CreateToolInput extends DefinitionInput {
@@ -136,43 +139,40 @@ export async function updateTool(app: App, viewer: Viewer, input: UpdateToolInpu
   return app.db.tool.findUniqueOrThrow({ where: { id: id! } });
 }
 
-/** Names of the tools that Ultravox provides and an agent may have. */
-const BUILT_IN = new Set([
-  'hangUp',
-  'queryCorpus',
-  'leaveVoicemail',
-  'playDtmfSounds',
-  'coldTransfer',
-  'warmTransfer',
-]);
-
-/** Prevents an agent from having two tools with the same name, which the model could not distinguish. */
+/**
+ * Prevents an agent from having two tools with the same name, which the model could not distinguish. The renames of an
+ * organization run one after the other, so that each of them sees the new names of the others.
+ */
 async function checkRename(
   tx: Tx,
   checks: Checks,
   { id: toolId, organizationId }: Tool,
   modelToolName: string,
 ): Promise<void> {
-  const sameName = { deletedAt: null, id: { not: toolId }, modelToolName };
-  const users = await tx.agentTool.findMany({
-    where: {
-      organizationId,
-      toolId,
-      agent: {
-        deletedAt: null,
-        ...(BUILT_IN.has(modelToolName) ? {} : { tools: { some: { tool: sameName } } }),
-      },
+  await tx.$queryRaw`
+    SELECT id FROM organizations WHERE id = ${organizationId}::uuid FOR NO KEY UPDATE`;
+  const sameName = { tool: { deletedAt: null, id: { not: toolId }, modelToolName } };
+  const users = await tx.agent.findMany({
+    where: { organizationId, deletedAt: null, tools: { some: { toolId } } },
+    select: {
+      id: true,
+      builtInConfig: true,
+      _count: { select: { tools: { where: sameName }, knowledgeBases: true } },
     },
-    select: { agentId: true },
-    orderBy: { agentId: 'asc' },
-    take: 100,
+    orderBy: { id: 'asc' },
   });
-  if (users.length === 0) return;
+  const agentIds = users
+    .filter(({ builtInConfig, _count: { tools, knowledgeBases } }) => {
+      const config = builtInConfig as BuiltInConfig | null;
+      return tools > 0 || builtInToolNames(config, knowledgeBases > 0).includes(modelToolName);
+    })
+    .map(({ id }) => publicId('Agent', id));
+  if (agentIds.length === 0) return;
   checks.add(
     'INVALID_INPUT',
-    `Agents that use this tool have or may have another tool named "${modelToolName}". Choose another name, or remove one of the two tools from these agents first.`,
+    `Agents that use this tool have another tool named "${modelToolName}". Choose another name, or remove one of the two tools from these agents first.`,
     ['modelToolName'],
-    { details: { agentIds: users.map(({ agentId }) => publicId('Agent', agentId)) } },
+    { details: { agentIds: agentIds.slice(0, MAX_NAMED_AGENTS) } },
   );
 }
 

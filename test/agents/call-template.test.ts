@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import {
-  builtInToolNames,
   callTemplate,
   firstSpeakerSettings,
   remoteName,
   type TemplateAgent,
 } from '../../src/agents/call-template.ts';
+import { builtInToolNames } from '../../src/tools/built-in-tools.ts';
 
 const bare: TemplateAgent = {
   systemPrompt: 'Be kind.',

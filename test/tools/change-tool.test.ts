@@ -92,12 +92,48 @@ describe('updateTool', () => {
     await server.app.db.agentTool.create({
       data: { organizationId, agentId: uuid(agentId), toolId: uuid(other.id), position: 1 },
     });
+    await server.app.db.agent.update({
+      where: { id: uuid(agentId) },
+      data: { builtInConfig: { transfer: null, hangUp: true, leaveVoicemail: false } },
+    });
     for (const name of ['find_order', 'hangUp']) {
       expect((await rename(name)).userErrors).toMatchObject([
         { code: 'INVALID_INPUT', path: ['modelToolName'], details: { agentIds: [agentId] } },
       ]);
     }
-    expect((await rename('search')).tool.modelToolName).toBe('search');
+    for (const name of ['search', 'leaveVoicemail']) {
+      expect((await rename(name)).tool.modelToolName).toBe(name);
+    }
+  });
+
+  it('rejects one of two concurrent renames to the same name', async () => {
+    const { db } = server.app;
+    const [one, two] = await Promise.all(
+      ['one', 'two'].map(async (modelToolName) => {
+        const { tool } = await mutate(server.client, 'createTool', { ...MINIMAL, modelToolName });
+        return tool.id;
+      }),
+    );
+    const { organizationId } = await rowOf(server, one);
+    const agentId = uuid(await agentWith(server, one));
+    await db.agentTool.create({
+      data: { organizationId, agentId, toolId: uuid(two), position: 1 },
+    });
+    // Keeps the first rename from being committed until the second one has been checked or waits.
+    await db.$executeRaw`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END'`;
+    await db.$executeRaw`CREATE TRIGGER wait BEFORE UPDATE ON tools FOR EACH ROW EXECUTE FUNCTION wait()`;
+    let renaming: Promise<View[]> | undefined;
+    await db.$transaction(async (tx) => {
+      await tx.$queryRaw`SELECT 1 AS locked FROM pg_advisory_xact_lock(1)`;
+      renaming = Promise.all(
+        [one, two].map((id) => mutate(server.client, 'updateTool', { id, modelToolName: 'same' })),
+      );
+      await untilBlocked(db, { holder: await sessionOf(tx), statement: '%', count: 2 });
+    });
+    const codes = (await renaming!).flatMap(({ userErrors }) => userErrors).map(({ code }) => code);
+    await db.$executeRaw`DROP FUNCTION wait CASCADE`;
+    expect(codes).toEqual(['INVALID_INPUT']);
   });
 
   it('applies concurrent updates one after the other', async () => {
