@@ -5,6 +5,7 @@ import type { NewDecision } from '../contacts/decisions.ts';
 import { campaignAfter } from '../status.ts';
 import type { ContactDecisions } from './contact-decisions.ts';
 import type { DispatchCycle, EligibleCampaign } from './cycle-input.ts';
+import type { ReleasedDecisions } from './released-calls.ts';
 
 export interface CampaignUpdate {
   /** The campaign after the cycle, without its counters. */
@@ -22,12 +23,14 @@ export interface CampaignUpdate {
 /** Returns one update for each campaign of the cycle. */
 export function decideCampaignUpdates(
   cycle: DispatchCycle,
+  { withdrawals }: Pick<ReleasedDecisions, 'withdrawals'>,
   { attempts, rotation }: Pick<ContactDecisions, 'attempts' | 'rotation'>,
 ): CampaignUpdate[] {
   const calling = new Set(attempts.map(({ contact }) => contact.campaignId));
+  const withdrawing = new Set(withdrawals.map(({ call }) => call.campaignId));
   return [...cycle.campaigns.values()].map((eligible) => {
     const { id, rotationIndex } = eligible.campaign;
-    const update = updateOf(eligible, cycle.now);
+    const update = updateOf(eligible, cycle.now, withdrawing.has(id));
     return {
       ...update,
       campaign: { ...update.campaign, rotationIndex: rotation.get(id) ?? rotationIndex },
@@ -39,17 +42,15 @@ export function decideCampaignUpdates(
 
 type Update = Omit<CampaignUpdate, 'starts' | 'placedCalls'>;
 
-function updateOf({ campaign, eligibility }: EligibleCampaign, now: Date): Update {
+/** `withdraws`: whether the cycle withdraws calls of the campaign. Its eligibility still counts them. */
+function updateOf(
+  { campaign, eligibility }: EligibleCampaign,
+  now: Date,
+  withdraws: boolean,
+): Update {
   const about = { organizationId: campaign.organizationId, campaignId: campaign.id };
   const unchanged = { stops: false, decision: null, event: null };
   if (!eligibility) return { campaign, nextDispatchAt: campaign.nextDispatchAt, ...unchanged };
-  if (eligibility.open) {
-    return {
-      campaign: { ...campaign, holdReason: null },
-      nextDispatchAt: 'NEXT_DUE',
-      ...unchanged,
-    };
-  }
   if ('pause' in eligibility) {
     return {
       campaign: stopped(campaign, 'PAUSE', eligibility.pause),
@@ -68,15 +69,22 @@ function updateOf({ campaign, eligibility }: EligibleCampaign, now: Date): Updat
       event: 'CAMPAIGN_FAILED',
     };
   }
+  // Without the withdrawn calls, the daily cap may not be reached: the next cycle decides.
+  const mayHaveRoom = !eligibility.open && eligibility.hold === 'DAILY_CAP_REACHED' && withdraws;
+  if (eligibility.open || eligibility.hold === null || mayHaveRoom) {
+    return {
+      campaign: { ...campaign, holdReason: null },
+      nextDispatchAt: 'NEXT_DUE',
+      ...unchanged,
+    };
+  }
   const { hold, until } = eligibility;
   return {
     campaign: { ...campaign, holdReason: hold },
     nextDispatchAt: until,
     ...unchanged,
     decision:
-      hold && hold !== campaign.holdReason
-        ? { ...about, outcome: 'WAITS', reason: hold, until }
-        : null,
+      hold === campaign.holdReason ? null : { ...about, outcome: 'WAITS', reason: hold, until },
   };
 }
 

@@ -144,7 +144,7 @@ async function runCycle(app: App, scope: CampaignScope): Promise<DispatchResult>
     const allowances = allowancesOf(cycle, released.claims);
     const due = await loadDueContacts(tx, allowances, free, cycle.now);
     const contacts = decideContacts(cycle, due, newId);
-    const campaigns = decideCampaignUpdates(cycle, contacts);
+    const campaigns = decideCampaignUpdates(cycle, released, contacts);
 
     const events = await writeCycle(app, tx, cycle, { released, contacts, campaigns });
     const ids = [...cycle.campaigns.keys()];

@@ -367,6 +367,7 @@ describe('decideContacts', () => {
 
 describe('decideCampaignUpdates', () => {
   const NONE = { attempts: [], rotation: new Map() };
+  const NOTHING = { withdrawals: [] };
 
   it.each<[string, Partial<Campaign>, object, object]>([
     [
@@ -422,13 +423,42 @@ describe('decideCampaignUpdates', () => {
       { campaign: { status: 'PAUSED' }, nextDispatchAt: null, stops: false, decision: null },
     ],
   ])('%s', (_title, columns, rest, update) => {
-    expect(decideCampaignUpdates(cycleOf([slotsOf(columns, rest)]), NONE)).toMatchObject([update]);
+    const cycle = cycleOf([slotsOf(columns, rest)]);
+    expect(decideCampaignUpdates(cycle, NOTHING, NONE)).toMatchObject([update]);
+  });
+
+  it.each<[string, Partial<Campaign>, object, string | null]>([
+    ['looks for the next due contact after', { callingCount: 10 }, {}, null],
+    [
+      'lifts the hold of the daily cap after',
+      { maxCallsPerDay: 5, holdReason: 'DAILY_CAP_REACHED' },
+      { attemptsToday: 5 },
+      null,
+    ],
+    [
+      'looks for the next due contact, for which it has no number, after',
+      { pendingCount: 0 },
+      { numbers: [] },
+      null,
+    ],
+    ['holds until the window opens after', { workingDays: [3] }, {}, 'WINDOW_CLOSED'],
+  ])('%s the withdrawal of a call', (_title, columns, rest, holdReason) => {
+    const released = [releasedCall({ timezone: TOKYO })];
+    const cycle = cycleOf([slotsOf(columns, rest)], { released });
+    const decisions = decideReleasedCalls(cycle);
+    expect(decisions.withdrawals).toHaveLength(1);
+    const [update] = decideCampaignUpdates(cycle, decisions, NONE);
+    expect(update).toMatchObject({
+      campaign: { status: 'ACTIVE', holdReason },
+      nextDispatchAt: holdReason ? NEXT_MORNING : 'NEXT_DUE',
+      stops: false,
+    });
   });
 
   it('notes which campaigns placed calls, and where their rotation goes on', () => {
     const cycle = cycleOf([slotsOf(), slotsOf({ id: 'c2' })]);
     const decisions = decideContacts(cycle, [dueContact()], () => 'k1');
-    expect(decideCampaignUpdates(cycle, decisions)).toMatchObject([
+    expect(decideCampaignUpdates(cycle, NOTHING, decisions)).toMatchObject([
       { campaign: { id: 'c1', rotationIndex: 1 }, placedCalls: true },
       { campaign: { id: 'c2', rotationIndex: 0 }, placedCalls: false },
     ]);

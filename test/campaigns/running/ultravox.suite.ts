@@ -4,7 +4,7 @@ import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
 import type { Call } from '../../../src/generated/prisma/client.ts';
 import { publicId } from '../../../src/ids.ts';
 import type { FaultInput } from '../../../src/simulator/faults.ts';
-import { runMutation } from '../../support/calling.ts';
+import { prepareCaller, runMutation } from '../../support/calling.ts';
 import { until } from '../../support/wait.ts';
 import {
   CREATION,
@@ -18,6 +18,7 @@ import {
   mostAtOnce,
   start,
   strangers,
+  zoneAroundNoon,
 } from '../engine-support.ts';
 import {
   act,
@@ -140,6 +141,57 @@ export function ultravoxSuite(): void {
         });
         expect(dialsOf(server, id)).toHaveLength(1);
         expect(await brokenRules(server)).toEqual([]);
+      });
+    });
+
+    describe('a released call whose number was taken from its agent', () => {
+      /** A campaign of one contact whose call is released, with an agent that has this many other numbers. */
+      async function releasedWith(others: number, limit: object) {
+        server.simulator.setFaults([
+          { kind: 'status', status: 429, retryAfterSeconds: 60, ...CREATION },
+        ]);
+        const { agentId } = await prepareCaller(operator.client);
+        for (const { id } of await importNumbers(operator, others)) await assign(id, agentId);
+        const id = await start(operator, { agentId, contacts: strangers(1), ...limit });
+        const [call] = await releasedCalls(id, 1);
+        const numberId = publicId('PhoneNumber', call!.phoneNumberId!);
+        const taken = { id: numberId, direction: 'OUTBOUND' };
+        await runMutation(operator.client, 'unassignPhoneNumber', taken, 'phoneNumber { id }');
+        await acceptCalls();
+        await runCampaigns(server.app);
+        return { id, agentId, number: call!.ownNumber, numberId };
+      }
+
+      async function assign(id: string, agentId: string): Promise<void> {
+        const input = { id, agentId, direction: 'OUTBOUND' };
+        await runMutation(operator.client, 'assignPhoneNumber', input, 'phoneNumber { id }');
+      }
+
+      it.each([
+        ['its only slot', { maxConcurrentCalls: 1 }],
+        ['the last attempt of the day', { maxCallsPerDay: 1, timezone: zoneAroundNoon() }],
+      ])('leaves %s to a call from another number', async (_, limit) => {
+        const { id, number } = await releasedWith(1, limit);
+        const campaign = await ended(operator, id);
+        expect(campaign).toMatchObject({ status: 'COMPLETED', counts: { completed: 1 } });
+        expect(decided(campaign.contacts.nodes[0]).sort()).toEqual([
+          'COMPLETED/CALL_ENDED',
+          'DIALED/DUE',
+          'DIALED/DUE',
+          'WAITS/NO_PHONE_NUMBER',
+        ]);
+        expect(dialsOf(server, id)).toHaveLength(1);
+        expect(dialsOf(server, id)[0]!.from).not.toBe(number);
+      });
+
+      it('pauses the campaign if that was the last number', async () => {
+        const { id, agentId, numberId } = await releasedWith(0, {});
+        const paused = await look(operator, id, ({ status }) => status === 'PAUSED');
+        expect(paused.statusReason).toContain('Assign an outbound number');
+        expect(paused.contacts.nodes[0]).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
+        await assign(numberId, agentId);
+        await act(operator, 'resumeCampaign', id);
+        expect(await ended(operator, id)).toMatchObject({ counts: { completed: 1 } });
       });
     });
 
