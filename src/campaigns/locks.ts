@@ -1,11 +1,9 @@
-/** Row locks of campaigns, and the time limits of sessions that hold them. */
+/** Row locks of campaigns. */
 import type { Tx } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import { columnsAs } from '../infra/rows/columns.ts';
 
-/** Terminates the session of a process that hangs or loses its connection while holding locks. */
-const IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '15s', true)`;
-/** The same for transactions that are idle while contacts are planned and files are read. */
+/** For transactions that are idle while contacts are planned and files are read. */
 const LONG_IDLE_LIMIT = Prisma.sql`set_config('idle_in_transaction_session_timeout', '120s', true)`;
 
 const COLUMNS = Prisma.sql`${columnsAs(
@@ -15,16 +13,13 @@ const COLUMNS = Prisma.sql`${columnsAs(
 
 /**
  * A query that locks the campaigns that meet a condition, and returns them. Campaigns that are locked elsewhere are
- * skipped. Also limits the idle time of the transaction.
+ * skipped.
  *
  * @param more another column, such as a subquery that refers to `campaigns`; its value may be older than the lock.
  */
-export function lockFreeCampaigns(
-  condition: Prisma.Sql,
-  more = Prisma.sql`NULL AS more`,
-): Prisma.Sql {
+export function lockFreeCampaigns(condition: Prisma.Sql, more?: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`
-    SELECT ${COLUMNS}, ${IDLE_LIMIT} AS "idleLimit", ${more}
+    SELECT ${COLUMNS} ${more ? Prisma.sql`, ${more}` : Prisma.empty}
     FROM campaigns WHERE ${condition} FOR NO KEY UPDATE SKIP LOCKED`;
 }
 

@@ -3,7 +3,7 @@
  * itself.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { App } from '../../../src/app.ts';
+import type { App, Tx } from '../../../src/app.ts';
 import { placeClaimedCalls, releaseDeadClaims } from '../../../src/calls/placement/placement.ts';
 import { discoverCalls } from '../../../src/calls/ultravox/discovery.ts';
 import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
@@ -344,6 +344,29 @@ describe('a claimed call', () => {
 });
 
 describe('a dispatch cycle', () => {
+  it('loses its locks, the limits among them, when its process hangs for five seconds', async () => {
+    const { id } = await createCampaign(operator, {
+      contacts: people(1),
+      scheduleType: 'IMMEDIATE',
+    });
+    let limit: unknown;
+    const db = new Proxy(server.app.db, {
+      get(target, name) {
+        if (name !== '$transaction') return Reflect.get(target, name);
+        return (run: (tx: Tx) => Promise<unknown>) =>
+          target.$transaction(async (tx) => {
+            const result = await run(tx);
+            limit = await tx.$queryRaw`SHOW idle_in_transaction_session_timeout`;
+            return result;
+          });
+      },
+    });
+    const { callIds } = await dispatchCalls({ ...server.app, db });
+    expect(callIds).toHaveLength(1);
+    expect(limit).toEqual([{ idle_in_transaction_session_timeout: '5s' }]);
+    await finish(id, callIds);
+  });
+
   it('calls contacts of the campaign that has waited longest, even with one slot for many', async () => {
     const ids: string[] = [];
     for (let index = 0; index < 4; index += 1) {
