@@ -217,6 +217,19 @@ describe('imports with opt-out columns', () => {
     ]);
   });
 
+  it('importContacts adds the numbers of phone columns that the mapping leaves out', async () => {
+    const { key, id: organizationId } = await server.newOrganization();
+    const to = { url: server.url, key };
+    const file = 'Name,Mobile,Home Phone,Do Not Call\nAda,+14155550211,+14155550212,yes\n';
+    const mapping = [{ column: 'Mobile', field: 'PHONE_NUMBER' }];
+    await importFile(to, file, { folderId: await makeFolder(to), mapping });
+    const listed = await server.app.db.doNotCallEntry.findMany({ where: { organizationId } });
+    expect(listed.map(({ phoneNumber }) => phoneNumber).sort()).toEqual([
+      '+14155550211',
+      '+14155550212',
+    ]);
+  });
+
   it('importContacts adds the numbers even if the contacts cannot be written', async () => {
     const { client, key, id: organizationId } = await server.newOrganization();
     const { db } = server.app;

@@ -35,7 +35,7 @@ mutation('importContacts', {
       type: [ColumnMappingInput],
       maxItems: MAX_MAPPINGS,
       description:
-        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add all phone numbers of a row to the do-not-call list, even if its contact is invalid, but not if the row has more cells than the header; numbers that cannot be read are reported.',
+        'Mappings of columns. Other columns are mapped by their names, such as "Phone", "First Name" and "Email" and their equivalents in exports of CRMs and in other languages, or to metadata under their names. Of several phone number columns, at most 50, each row uses the first with a valid number; unused numbers become metadata. Columns such as "Do Not Call", "Opt Out" and "Consent" add all phone numbers of a row to the do-not-call list, also those in phone number columns that are mapped to metadata or ignored, and even if its contact is invalid, but not if the row has more cells than the header; numbers that cannot be read are reported.',
     }),
     defaultCountry: defaultCountryField(t),
     encoding: encodingField(t),

@@ -33,11 +33,22 @@ export interface ColumnMappingInput {
   metadataKey?: string | null | undefined;
 }
 
+/** Reading a phone number takes longer than reading any other cell. Exports of CRMs have up to 20 such columns. */
+const MAX_PHONE_COLUMNS = 50;
+
 /** Columns of exports that only the server sets. Imports ignore them. */
 export const READ_ONLY_COLUMNS = ['call_count', 'last_call_outcome', 'last_called_at'] as const;
 
 /** A key that JavaScript cannot copy safely. Metadata must not have it. */
 const UNSAFE_KEY = '__proto__';
+
+/**
+ * Whether a column is mapped to the phone number, or has its name and is mapped to no other field. If the person must
+ * not be called, the numbers of all these columns are added to the do-not-call list.
+ */
+export function mayHavePhoneNumbers({ column, field }: ImportColumn): boolean {
+  return (field ?? guessField(column)?.field) === 'phoneNumber';
+}
 
 /** Returns a predicate: whether a row contains the name of a phone number column, or of a column of the mapping. */
 export function headerTest(
@@ -79,6 +90,11 @@ export function mapColumns(
       `The file has no phone number column. Name a column "phone_number"${given ? ', or map one with `mapping`' : ''}. ${joinNames(names)}`,
       ['file'],
     );
+  }
+  const phones = columns.filter(mayHavePhoneNumbers).length;
+  if (phones > MAX_PHONE_COLUMNS) {
+    const message = `The file has ${phones} phone number columns; the maximum is ${MAX_PHONE_COLUMNS}. Rename or remove some.`;
+    checks.add('LIMIT_EXCEEDED', message, ['file']);
   }
   return columns;
 }

@@ -3,7 +3,7 @@ import { truncateText } from '../../infra/database/storable-text.ts';
 import { type CountryCode, readPhoneNumber } from '../../infra/phone-number.ts';
 
 /** Separates several values in a cell of Google Contacts. */
-export const VALUE_SEPARATOR = /\s:::\s/;
+const VALUE_SEPARATOR = /\s:::\s/;
 /** Separates several numbers, as people write them. The characters of the first pattern also precede extensions. */
 const LIST_SEPARATOR = /[;,|\n]/;
 const LOOSE_SEPARATOR = /[;,|\n/]/;
@@ -18,6 +18,11 @@ export interface PhoneCell {
   unread: { text: string; problem: string }[];
 }
 
+/** Returns the values of a cell that may have several, as Google Contacts writes them. */
+export function valuesOf(cell: string): string[] {
+  return cell.length > MAX_CELL_CHARACTERS ? [cell] : cell.split(VALUE_SEPARATOR);
+}
+
 /** Returns all phone numbers in a cell, without their extensions. */
 export function readPhoneCell(cell: string, country: CountryCode | undefined): PhoneCell {
   const read: PhoneCell = { numbers: [], unread: [] };
@@ -25,7 +30,7 @@ export function readPhoneCell(cell: string, country: CountryCode | undefined): P
     const problem = `has more than ${MAX_CELL_CHARACTERS} characters`;
     return { numbers: [], unread: [{ text: truncateText(cell, MAX_CELL_CHARACTERS), problem }] };
   }
-  for (const value of cell.split(VALUE_SEPARATOR)) {
+  for (const value of valuesOf(cell)) {
     for (const text of partsOf(value, country)) {
       const reading = readPhoneNumber(text, country);
       if ('problem' in reading) {

@@ -8,11 +8,11 @@ import {
   MAX_METADATA_ENTRIES,
   readContactRow,
 } from '../fields.ts';
-import type { ImportColumn } from './column-mapping.ts';
+import { type ImportColumn, mayHavePhoneNumbers } from './column-mapping.ts';
 import { cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
 import { optsOut } from './opt-out.ts';
-import { readPhoneCell, VALUE_SEPARATOR } from './phone-cells.ts';
+import { readPhoneCell, valuesOf } from './phone-cells.ts';
 import { readTimeZone } from './time-zone.ts';
 
 export type RowReading =
@@ -65,6 +65,9 @@ export function contactRowReader(
     .flatMap(({ field, order = 0 }, index) => (field === 'phoneNumber' ? { index, order } : []))
     .sort((a, b) => a.order - b.order)
     .map(({ index }) => index);
+  const optOutPhones = columns.flatMap((column, index) =>
+    mayHavePhoneNumbers(column) ? { index, name: column.column } : [],
+  );
   return (cells) => {
     if (cells.length > columns.length && cells.slice(columns.length).some((cell) => cell.trim())) {
       return {
@@ -74,12 +77,8 @@ export function contactRowReader(
       };
     }
     const phone = choosePhoneNumber(phones, cells, rules);
-    const { input, optOut, ignored } = readCells(columns, cells, phone.index);
-    input.phoneNumber = phone.text;
-    if (phone.extension !== null) {
-      input.metadata = { [EXTENSION_KEY]: phone.extension, ...input.metadata };
-    }
-    const optedOut = optOut === null ? null : readOptOut(optOut, columns, cells, rules);
+    const { input, optOut, ignored } = readCells(columns, cells, phone);
+    const optedOut = optOut === null ? null : readOptOut(optOut, optOutPhones, cells, rules);
     const read = readContactRow(input, rules);
     if ('reason' in read) {
       const unread = (optedOut?.unread ?? []).map(({ column, reason }) => `${column}: ${reason}`);
@@ -100,15 +99,15 @@ export function contactRowReader(
  */
 function readOptOut(
   column: string,
-  columns: readonly ImportColumn[],
+  phones: readonly { index: number; name: string }[],
   cells: readonly string[],
   { defaultCountry }: PhoneNumberRules,
 ): { row: OptOutOfRow | null; unread: IgnoredCell[] } {
   const numbers = new Set<string>();
   const unread: IgnoredCell[] = [];
-  for (const [index, { column: name, field }] of columns.entries()) {
+  for (const { index, name } of phones) {
     const cell = cellText(cells[index] ?? '');
-    if (field !== 'phoneNumber' || isEmptyCell(cell, field)) continue;
+    if (isEmptyCell(cell, 'phoneNumber')) continue;
     const read = readPhoneCell(cell, defaultCountry);
     for (const number of read.numbers) numbers.add(number);
     for (const { text, problem } of read.unread) {
@@ -144,40 +143,33 @@ function choosePhoneNumber(
     const text = cellText(cells[index] ?? '');
     return isEmptyCell(text, 'phoneNumber')
       ? []
-      : text.split(VALUE_SEPARATOR).map((one) => ({ index, text: one }));
+      : valuesOf(text).map((one) => ({ index, text: one }));
   });
-  const read = ({ text }: { text: string }) => {
-    const reading = readPhoneNumber(text, rules.defaultCountry);
-    return 'problem' in reading || (reading.premium && rules.allowPremium === false)
-      ? null
-      : reading;
-  };
   const [first] = filled;
   if (!first) return { index: -1, text: null, extension: null };
   // Most rows have a single number, which is validated with the contact.
-  const chosen =
-    filled.length === 1 && !EXTENSION_SIGN.test(first.text)
-      ? null
-      : filled.map((cell) => ({ ...cell, reading: read(cell) })).find(({ reading }) => reading);
-  return {
-    index: chosen?.index ?? first.index,
-    text: chosen?.reading?.phoneNumber ?? first.text,
-    extension: chosen?.reading?.extension ?? null,
-  };
+  if (filled.length === 1 && !EXTENSION_SIGN.test(first.text)) return { ...first, extension: null };
+  for (const { index, text } of filled) {
+    const reading = readPhoneNumber(text, rules.defaultCountry);
+    if ('problem' in reading || (reading.premium && rules.allowPremium === false)) continue;
+    return { index, text: reading.phoneNumber, extension: reading.extension };
+  }
+  return { ...first, extension: null };
 }
 
-/** Reads all cells except that of the phone number, which is in the column `phoneIndex`. */
+/** Reads all cells. That of the phone number has been read. */
 function readCells(
   columns: readonly ImportColumn[],
   cells: readonly string[],
-  phoneIndex: number,
+  phone: ChosenPhone,
 ): RowCells {
-  const row: RowCells = { input: {}, optOut: null, ignored: [] };
+  const row: RowCells = { input: { phoneNumber: phone.text }, optOut: null, ignored: [] };
   const metadata = new Map<string, string>();
+  if (phone.extension !== null) metadata.set(EXTENSION_KEY, phone.extension);
   let name: string | null = null;
   for (const [index, { column, field, metadataKey }] of columns.entries()) {
     const value = cellText(cells[index] ?? '');
-    if (index === phoneIndex || isEmptyCell(value, field)) continue;
+    if (index === phone.index || isEmptyCell(value, field)) continue;
     if (field === 'name') name = value;
     else if (field === 'doNotCall' || field === 'consent') {
       if (optsOut(field, value)) row.optOut ??= column;

@@ -51,6 +51,12 @@ describe('mapColumns', () => {
     expect(mapped).toEqual({ column, field: null, metadataKey: column });
   });
 
+  it('rejects a header with more than 50 phone number columns', () => {
+    const header = Array.from({ length: 51 }, () => 'Phone');
+    expect(() => map(header)).toThrow(/51 phone number columns; the maximum is 50/);
+    expect(phonesOf(map(header.slice(1)))).toHaveLength(50);
+  });
+
   it('maps no further phone number column when the caller maps one', () => {
     const columns = map(['Kontakt', 'Phone'], [{ column: 'Kontakt', field: 'phoneNumber' }]);
     expect(phonesOf(columns)).toEqual(['Kontakt']);
@@ -109,6 +115,27 @@ describe('contactRowReader', () => {
   it('opts all numbers of a row out of calls', () => {
     expect(readRow(columns, ['4155550101', '4155550102', '12', 'yes'])).toMatchObject({
       optOut: { column: 'DNC', phoneNumbers: ['+14155550101', '+14155550102'] },
+    });
+  });
+
+  it('opts out the numbers of phone columns that the mapping leaves out', () => {
+    const mapped = map(
+      ['Name', 'Mobile', 'Home Phone', 'Work Phone', 'Other Phone', 'Do Not Call'],
+      [
+        { column: 'Mobile', field: 'phoneNumber' },
+        { column: 'Work Phone', metadataKey: 'work' },
+        { column: 'Other Phone' },
+      ],
+    );
+    const cells = ['Ada', '4155550101', '4155550102', '4155550103', '4155550104', 'yes'];
+    expect(readRow(mapped, cells)).toMatchObject({
+      contact: {
+        phoneNumber: '+14155550101',
+        metadata: { 'Home Phone': '4155550102', work: '4155550103' },
+      },
+      optOut: {
+        phoneNumbers: ['+14155550101', '+14155550102', '+14155550103', '+14155550104'],
+      },
     });
   });
 });

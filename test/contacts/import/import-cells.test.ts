@@ -100,6 +100,14 @@ describe('contactRowReader', () => {
     expect(readRow(['phone', ...names], sparse)).toMatchObject({ warning: null });
   });
 
+  it('keeps an extension and 99 metadata cells', () => {
+    const names = Array.from({ length: 100 }, (_, index) => `extra ${index}`);
+    const read = readRow(['phone', ...names], ['+14155550123 x7', ...names]);
+    if (!('contact' in read)) throw new Error(read.reason);
+    expect(Object.keys(read.contact.metadata)).toEqual(['extension', ...names.slice(0, 99)]);
+    expect(read.warning).toMatch(/^Ignored "extra 99": A contact has at most 100/);
+  });
+
   it('has no warning for empty and understood cells', () => {
     const read = readRow(
       ['phone', 'email', 'time zone', 'company', 'Plan', 'dnc'],
