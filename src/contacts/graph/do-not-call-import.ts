@@ -28,7 +28,7 @@ const DoNotCallImportProblemType = builder
   });
 
 mutation('importDoNotCall', {
-  description: `Adds all phone numbers of a file to the do-not-call list. The file is a CSV with a header and one or more phone number columns, or a list of numbers without a header, of at most ${formatNumber(MAX_ROWS)} rows. All phone number columns are read; without a header, all columns that have a phone number in some row. A cell may have several numbers, separated by \` ::: \`, semicolons, commas, slashes or line breaks. Numbers that cannot be read are reported in \`problems\`, and the other numbers of their rows are added. Returns when these are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
+  description: `Adds all phone numbers of a file to the do-not-call list. The file is a CSV with a header and one or more phone number columns, or a list of numbers without a header, of at most ${formatNumber(MAX_ROWS)} rows. All phone number columns are read, at most 50, and all columns that have a phone number in some row unless their name has another meaning, such as "First Name" or "Zip". A cell may have several numbers, separated by \` ::: \`, semicolons, commas, slashes or line breaks. Numbers that cannot be read are reported in \`problems\`, and the other numbers of their rows are added. Returns when these are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
   scope: 'write',
   input: (t) => ({
     file: t.field({

@@ -7,7 +7,8 @@ import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { MAX_REASON, MAX_SOURCE, upsertEntries } from '../do-not-call.ts';
 import { headerTest, mapColumns } from './column-mapping.ts';
-import { CsvReader, cellText } from './csv.ts';
+import { CsvReader, type CsvRow, cellText } from './csv.ts';
+import { readRows } from './csv-rows.ts';
 import { isEmptyCell } from './empty-cells.ts';
 import { type FileFormat, readHeader } from './header.ts';
 import { guessField } from './header-names.ts';
@@ -102,7 +103,7 @@ type Country = PhoneNumberRules['defaultCountry'];
 interface PhoneColumns {
   /** Columns named as such in the header: each filled cell is a phone number. */
   named: readonly number[];
-  /** Columns with a phone number in some row; other rows may contain something else. */
+  /** Other columns with a phone number in some row; other rows may contain something else. */
   found: readonly number[];
 }
 
@@ -156,23 +157,26 @@ async function inspectFile(
   const hasHeader = !cells.some(hasNumber);
   const columns = hasHeader ? mapColumns(checks, cells, null) : [];
   const isNamed = (index: number): boolean => columns[index]?.field === 'phoneNumber';
-  // Columns without a name, or with a name no better than "Number".
-  const mayHaveNumbers = (index: number): boolean => {
-    const name = columns[index]?.column ?? '';
-    return name === '' || guessField(name)?.field === 'phoneNumber';
-  };
+  // Columns that are known to have something else, such as names. A weak name of a phone number column, such as
+  // "Number", is not enough for `isNamed`.
+  const others = new Set(
+    columns.flatMap(({ column }, index) => {
+      const field = guessField(column)?.field ?? 'phoneNumber';
+      return field === 'phoneNumber' ? [] : index;
+    }),
+  );
   const headerEnd = hasHeader ? end : 0;
   const found = new Set<number>();
   let rows = 0;
   for await (const row of rowsOf(file, format)) {
-    rows += 1;
     if (row.end <= headerEnd) continue;
+    rows += 1;
     for (const [index, cell] of row.cells.entries()) {
-      if (isNamed(index) || found.has(index) || !mayHaveNumbers(index)) continue;
+      if (isNamed(index) || found.has(index) || others.has(index)) continue;
       if (hasNumber(cell)) found.add(index);
     }
   }
-  if (rows > MAX_ROWS + 1) {
+  if (rows > MAX_ROWS) {
     checks.add(
       'LIMIT_EXCEEDED',
       `The file has more than ${MAX_ROWS.toLocaleString('en')} rows. Split it.`,
@@ -183,8 +187,6 @@ async function inspectFile(
   return { format, columns: { named, found: [...found] }, headerEnd };
 }
 
-async function* rowsOf(file: UploadedFile, format: FileFormat) {
-  const reader = new CsvReader(format, MAX_ROW_BYTES);
-  for await (const piece of readText(file.read(), format.encoding)) yield* reader.push(piece);
-  yield* reader.finish();
+function rowsOf(file: UploadedFile, format: FileFormat): AsyncGenerator<CsvRow> {
+  return readRows(new CsvReader(format, MAX_ROW_BYTES), readText(file.read(), format.encoding));
 }

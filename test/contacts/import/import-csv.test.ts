@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type CsvFormat, CsvReader, guessFormat } from '../../../src/contacts/import/csv.ts';
+import { readRows } from '../../../src/contacts/import/csv-rows.ts';
 import { readText } from '../../../src/contacts/import/text-encoding.ts';
 import { csvLine, withoutFormulaGuard } from '../../../src/infra/files/csv-line.ts';
 
@@ -16,6 +17,28 @@ function read(text: string, format = COMMA, pieceSize = 1_000_000, maxRowBytes =
   return [...rows, ...reader.finish()];
 }
 const cells = (text: string, format?: CsvFormat) => read(text, format).map((row) => row.cells);
+
+describe('readRows', () => {
+  it('lets other work go on while rows take long to process', async () => {
+    let hasRun = false;
+    setImmediate(() => {
+      hasRun = true;
+    });
+    const pieces = (async function* () {
+      yield Buffer.from('1\n2\n3\n');
+    })();
+    const seen: [string | undefined, boolean][] = [];
+    for await (const { cells } of readRows(new CsvReader(COMMA, 1000), pieces)) {
+      seen.push([cells[0], hasRun]);
+      for (const until = performance.now() + 30; performance.now() < until; );
+    }
+    expect(seen).toEqual([
+      ['1', false],
+      ['2', true],
+      ['3', true],
+    ]);
+  });
+});
 
 describe('CsvReader', () => {
   it('reads rows with any line end', () => {

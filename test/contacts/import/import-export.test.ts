@@ -281,6 +281,19 @@ describe('importDoNotCall', () => {
     });
   });
 
+  it('adds the numbers of columns with unknown names, and of no column with another meaning', async () => {
+    const file = [
+      'Phone,Secondary,Notes,Zip,Company',
+      '+14155552601,415-555-2602,called twice,4155552603,415-555-2604',
+      '+14155552605,x,+14155552606,4155552607,',
+    ].join('\n');
+    expect(await numbersIn(file)).toEqual({
+      numbers: ['2601', '2602', '2605', '2606'],
+      failedCount: 0,
+      unread: [],
+    });
+  });
+
   it('adds the numbers of all columns of a file without a header', async () => {
     const file = [
       'Ada,+14155552601,+14155552602,2026-01-02',
