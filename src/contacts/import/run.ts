@@ -27,10 +27,13 @@ import {
 } from '../rows.ts';
 import type { ImportMapping } from './column-mapping.ts';
 import { CsvReader, type CsvRow } from './csv.ts';
+import { readRows } from './csv-rows.ts';
 import { contactRowReader, optOutsOf } from './row-reader.ts';
 import { announceContactImport, CHUNK_BYTES, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
 
-export const BATCH_ROWS = 2_000;
+const BATCH_ROWS = 2_000;
+/** Rows of very different sizes fit into memory and into the time limit of a transaction. */
+const BATCH_BYTES = 8 * 1024 * 1024;
 const MAX_RUN_MS = 5_000;
 const LEASE_SECONDS = 30;
 /**
@@ -148,11 +151,13 @@ interface Batch {
   /** Rows in which cells were ignored. */
   warnings: RowReport[];
   rows: number;
+  /** Position in the file of the first row, in bytes. */
+  start: number;
   /** Position in the file right after the last row, in bytes. */
   end: number;
 }
 
-function newBatch(end: number): Batch {
+function newBatch(start: number): Batch {
   return {
     contacts: new Map(),
     repeats: 0,
@@ -161,7 +166,8 @@ function newBatch(end: number): Batch {
     problems: [],
     warnings: [],
     rows: 0,
-    end,
+    start,
+    end: start,
   };
 }
 
@@ -174,37 +180,34 @@ async function importBatches(app: App, row: ContactImport, lease: Lease): Promis
   let rowNumber = row.rowsRead;
   let batch = newBatch(Number(row.bytesRead));
   let writing: Promise<void> = Promise.resolve();
-  const write = async (then: 'CONTINUE' | 'YIELD' | Finish): Promise<void> => {
+  const write = async (outcome: Outcome): Promise<void> => {
     await writing;
     const full = batch;
     batch = newBatch(full.end);
-    writing = commitBatch(app, { row, lease }, full, then);
+    writing = commitBatch(app, { row, lease }, full, outcome);
     // A failure is thrown by the `await` before the next write.
     writing.catch(() => undefined);
-    if (then !== 'CONTINUE') await writing;
+    if (outcome !== 'CONTINUE') await writing;
   };
 
-  for await (const piece of storedFile(app, row)) {
-    for (const csvRow of piece === null ? reader.finish() : reader.push(piece)) {
-      if (rowNumber === MAX_ROWS) {
-        return write({
-          status: 'FAILED',
-          failure: `The file has more than ${MAX_ROWS.toLocaleString('en')} rows. Rows up to this limit are imported; import the others from another file.`,
-        });
-      }
-      rowNumber += 1;
-      read(batch, csvRow, rowNumber);
-      if (batch.rows < BATCH_ROWS) continue;
-      if (Date.now() - began > MAX_RUN_MS || app.closing.aborted) return write('YIELD');
-      await write('CONTINUE');
+  for await (const csvRow of readRows(reader, storedFile(app, row))) {
+    if (rowNumber === MAX_ROWS) {
+      return write({
+        status: 'FAILED',
+        failure: `The file has more than ${MAX_ROWS.toLocaleString('en')} rows. Rows up to this limit are imported; import the others from another file.`,
+      });
     }
+    rowNumber += 1;
+    read(batch, csvRow, rowNumber);
+    if (Date.now() - began > MAX_RUN_MS || app.closing.aborted) return write('RESUME_LATER');
+    if (batch.rows >= BATCH_ROWS || batch.end - batch.start >= BATCH_BYTES) await write('CONTINUE');
   }
   batch.end = Number(row.sizeBytes);
   await write({ status: 'COMPLETED', failure: null });
 }
 
-/** Yields the text of the file from the position of the import in pieces, and null at its end. */
-async function* storedFile(app: App, row: ContactImport): AsyncGenerator<Buffer | null> {
+/** Yields the text of the file from the position of the import in pieces. */
+async function* storedFile(app: App, row: ContactImport): AsyncGenerator<Buffer> {
   const start = Number(row.bytesRead);
   let skip = start % CHUNK_BYTES;
   for (let position = Math.floor(start / CHUNK_BYTES); ; position += 1) {
@@ -221,7 +224,6 @@ async function* storedFile(app: App, row: ContactImport): AsyncGenerator<Buffer 
     );
     skip = 0;
   }
-  yield null;
 }
 
 function contactReader(
@@ -260,6 +262,9 @@ function contactReader(
   };
 }
 
+/** What follows a batch: the next batch of this run, the next run, or the end of the import. */
+type Outcome = 'CONTINUE' | 'RESUME_LATER' | Finish;
+
 interface Finish {
   status: 'COMPLETED' | 'FAILED';
   failure: string | null;
@@ -270,9 +275,9 @@ async function commitBatch(
   app: App,
   { row, lease }: { row: ContactImport; lease: Lease },
   batch: Batch,
-  then: 'CONTINUE' | 'YIELD' | Finish,
+  outcome: Outcome,
 ): Promise<void> {
-  const finish = typeof then === 'object' ? then : null;
+  const finish = typeof outcome === 'object' ? outcome : null;
   // Outside the transaction: opt-outs are kept even if the contacts cannot be written or the import was canceled.
   await addOptOuts(app.db, { ...row, now: app.now() }, batch.optOuts);
   await app.db.$transaction(async (tx) => {
@@ -303,9 +308,9 @@ async function commitBatch(
       },
       select: { id: true },
     });
-    await (then === 'CONTINUE' ? lease.renew(tx) : lease.release(tx));
+    await (outcome === 'CONTINUE' ? lease.renew(tx) : lease.release(tx));
     if (finish) await tx.contactImportChunk.deleteMany({ where: { importId: row.id } });
-    if (then === 'YIELD') {
+    if (outcome === 'RESUME_LATER') {
       await app.jobs.enqueue(
         tx,
         importContactsJob,

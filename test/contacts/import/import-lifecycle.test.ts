@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runMutation } from '../../support/calling.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { openSocket } from '../../support/subscribe.ts';
 import { until } from '../../support/wait.ts';
@@ -72,6 +73,31 @@ describe('cancelContactImport', () => {
     ).toEqual([{ code: 'INVALID_STATE', path: ['id'] }]);
     const after = await readImport(server, id);
     expect(after.rowsRead).toBe(snapshot.rowsRead);
+  });
+});
+
+describe('importContacts', () => {
+  it('commits rows of 8 MB before it reads further', async () => {
+    const { db } = server.app;
+    await db.$executeRaw`
+      CREATE FUNCTION refuse_last() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'Refused by the test'; END $$`;
+    await db.$executeRaw`
+      CREATE TRIGGER refuse_last BEFORE INSERT ON contacts
+        FOR EACH ROW WHEN (NEW.phone_number = '+14152000038') EXECUTE FUNCTION refuse_last()`;
+    const folderId = await makeFolder(server);
+    const notes = 'x'.repeat(250_000);
+    const rows = lines(39).replaceAll('\n', `,${notes}\n`);
+    const file = `phone,first_name,last_name,notes\n${rows}`;
+    const answer = await sendFile(server, IMPORT, file, { folderId });
+    const { id } = answer.data.importContacts.contactImport;
+    const { rowsRead } = await until('the first batch', async () => {
+      const read = await readImport(server, id);
+      return read.rowsRead > 0 && read;
+    });
+    expect(rowsRead).toBe(Math.ceil((8 * 1024 * 1024) / (rows.length / 39)));
+    await runMutation(server.client, 'cancelContactImport', { id }, '__typename');
+    await db.$executeRaw`DROP FUNCTION refuse_last CASCADE`;
   });
 });
 
