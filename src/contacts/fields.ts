@@ -6,6 +6,7 @@ import type { ProblemPath } from '../errors.ts';
 import { Checks } from '../infra/checks.ts';
 import type { PhoneNumberRules } from '../infra/phone-number.ts';
 import type { PersonField, TextField } from './person-columns.ts';
+import { readTimeZone } from './time-zone.ts';
 
 /** Fields with checks of their own, in `contactChanges`. */
 type CheckedField = 'phoneNumber' | 'email' | 'keywords' | 'timezone' | 'metadata';
@@ -39,7 +40,7 @@ export interface ContactColumns extends Record<PlainField, string | null> {
   email: string | null;
   /** Separated by a comma and a space. No keyword is empty. */
   keywords: string | null;
-  /** IANA, in its canonical spelling. */
+  /** IANA, in its canonical spelling. Older rows may have an abbreviation. */
   timezone: string | null;
   metadata: Record<string, string>;
 }
@@ -105,14 +106,8 @@ export function contactChanges(
   if (keywords !== undefined) changes.keywords = keywords && normalizeKeywords(keywords);
   const timezone = readText(checks, input.timezone, [...path, 'timezone'], 100);
   if (timezone !== undefined) {
-    const known = timezone && parseTimeZone(timezone);
-    if (known === undefined) {
-      checks.add(
-        'INVALID_INPUT',
-        `\`timezone\` must be an IANA time zone, such as "Europe/Berlin"; it is ${JSON.stringify(timezone)}.`,
-        [...path, 'timezone'],
-      );
-    } else changes.timezone = known || null;
+    const zone = timezone && checkTimeZone(checks, timezone, [...path, 'timezone']);
+    if (zone !== undefined) changes.timezone = zone;
   }
   if (metadata === null) changes.metadata = {};
   else if (metadata !== undefined) {
@@ -235,6 +230,16 @@ export function checkPhoneNumber(
   return checks.phoneNumber(value, path, rules);
 }
 
+/** Returns an IANA time zone, or undefined with a problem in `checks`. */
+function checkTimeZone(checks: Checks, text: string, path: ProblemPath): string | undefined {
+  const zone = readTimeZone(text);
+  if (typeof zone === 'string') return zone;
+  const problem = zone
+    ? `is ambiguous: ${JSON.stringify(text)} can mean ${zone.canMean}.`
+    : `must be an IANA time zone, such as "Europe/Berlin"; it is ${JSON.stringify(text)}.`;
+  return checks.add('INVALID_INPUT', `\`timezone\` ${problem}`, path);
+}
+
 /** Returns undefined if the value is absent or invalid, null if it is blank. */
 function readText(
   checks: Checks,
@@ -267,21 +272,4 @@ function normalizeKeywords(text: string): string | null {
     .map((word) => word.trim())
     .filter(Boolean);
   return words.join(', ') || null;
-}
-
-const timezones = new Map<string, string>();
-
-/** Returns the zone in its canonical spelling, or undefined if it is unknown. An offset is not a zone. */
-function parseTimeZone(text: string): string | undefined {
-  const known = timezones.get(text);
-  if (known) return known;
-  if (!/^[a-z]/i.test(text)) return undefined;
-  try {
-    const name = new Temporal.ZonedDateTime(0n, text).timeZoneId;
-    // Only canonical spellings are cached, so that the cache stays small.
-    timezones.set(name, name);
-    return name;
-  } catch {
-    return undefined;
-  }
 }

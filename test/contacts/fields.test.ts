@@ -41,6 +41,16 @@ describe('readContactRow', () => {
     });
   });
 
+  it.each([
+    ['EST', 'America/New_York'],
+    ['Eastern Standard Time', 'America/New_York'],
+    ['EST5EDT', 'EST5EDT'],
+    ['  ', null],
+  ])('stores the time zone %j as %s', (timezone, stored) => {
+    const row = readContactRow({ phoneNumber: '+14155550123', timezone });
+    expect(row).toMatchObject({ contact: { timezone: stored }, ignored: [] });
+  });
+
   it('rejects a row without a valid phone number', () => {
     const row = readContactRow({
       phoneNumber: 'x'.repeat(10_000_000),
@@ -77,6 +87,7 @@ describe('readContactRow', () => {
     ['email', '@example.com'],
     ['timezone', 'Mars/Olympus'],
     ['timezone', '+01:00'],
+    ['timezone', 'MST'],
     ['pinCode', '1'.repeat(21)],
     ['companyName', 'a\u0000b'],
     ['location', '\ud800'],

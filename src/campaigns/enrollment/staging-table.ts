@@ -4,6 +4,7 @@
 import type { Tx } from '../../app.ts';
 import { personSql } from '../../contacts/person-columns.ts';
 import { contactRecord, RECORD_COLUMNS } from '../../contacts/rows.ts';
+import { readTimeZone } from '../../contacts/time-zone.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import { subscriberOf } from '../../infra/phone-number.ts';
@@ -249,13 +250,16 @@ export function zoneColumn(column: Prisma.Sql, renamed: ReadonlyMap<string, stri
 }
 
 /**
- * Canonical name of a contact's time zone. Contacts may have an old short name (`CET`, `EST5EDT`, `Japan`), which
- * PostgreSQL may interpret as a fixed offset; it is replaced by the zone of its place.
+ * Canonical name of a contact's time zone. Contacts may have an old short name (`CET`, `EST5EDT`, `Japan`), or an
+ * abbreviation stored by an earlier release, which PostgreSQL may interpret as a fixed offset; it is replaced by the zone
+ * of its place.
  */
 function callingZone(name: string): string {
+  const read = readTimeZone(name);
+  const zone = typeof read === 'string' ? read : name;
   return (
-    canonicalTimeZone(name) ??
-    new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone
+    canonicalTimeZone(zone) ??
+    new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone
   );
 }
 

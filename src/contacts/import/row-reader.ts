@@ -13,7 +13,6 @@ import { cellText } from './csv.ts';
 import { isEmptyCell } from './empty-cells.ts';
 import { optsOut } from './opt-out.ts';
 import { readPhoneCell, valuesOf } from './phone-cells.ts';
-import { readTimeZone } from './time-zone.ts';
 
 export type RowReading =
   | {
@@ -173,10 +172,6 @@ function readCells(
     if (field === 'name') name = value;
     else if (field === 'doNotCall' || field === 'consent') {
       if (optsOut(field, value)) row.optOut ??= column;
-    } else if (field === 'timezone') {
-      const zone = readTimeZone(value);
-      if (typeof zone === 'string') row.input.timezone = zone;
-      else row.ignored.push({ column, reason: `"${value}" can mean ${zone.canMean}.` });
     } else if (field && field !== 'phoneNumber') row.input[field] = value;
     else if (metadataKey && metadata.size < MAX_METADATA_ENTRIES) metadata.set(metadataKey, value);
     else if (metadataKey) {

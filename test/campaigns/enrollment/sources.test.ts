@@ -307,7 +307,7 @@ describe('contactsFile', () => {
         {
           row: 2,
           phoneNumber: '+14155550142',
-          reason: expect.stringContaining('"tz": "IST" can mean'),
+          reason: expect.stringContaining('"tz": `timezone` is ambiguous: "IST" can mean'),
         },
       ],
     });

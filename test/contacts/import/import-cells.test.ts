@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { mapColumns } from '../../../src/contacts/import/column-mapping.ts';
 import { isEmptyCell } from '../../../src/contacts/import/empty-cells.ts';
 import { contactRowReader } from '../../../src/contacts/import/row-reader.ts';
-import { readTimeZone } from '../../../src/contacts/import/time-zone.ts';
+import { readTimeZone } from '../../../src/contacts/time-zone.ts';
 import { Checks } from '../../../src/infra/checks.ts';
 import type { CountryCode } from '../../../src/infra/phone-number.ts';
 
@@ -54,10 +54,12 @@ describe('readTimeZone', () => {
     ['Pacific Time (US & Canada)', 'America/Los_Angeles'],
     ['(UTC-05:00) Eastern Time (US & Canada)', 'America/New_York'],
     ['(GMT-07:00) Pacific Daylight Time (America/Los_Angeles)', 'America/Los_Angeles'],
-    ['us_slash_eastern', 'us/eastern'],
+    ['us_slash_eastern', 'US/Eastern'],
+    ['EST5EDT', 'EST5EDT'],
     ['Europe/Berlin', 'Europe/Berlin'],
-    ['Mars', 'Mars'],
-    ['constructor', 'constructor'],
+    ['Mars', null],
+    ['constructor', null],
+    ['+01:00', null],
   ])('reads %j as %s', (text, zone) => {
     expect(readTimeZone(text)).toBe(zone);
   });
@@ -70,7 +72,12 @@ describe('readTimeZone', () => {
 describe('contactRowReader', () => {
   it.each([
     ['email', 'not an address', 'email', '`email` must be an email address'],
-    ['Time Zone', 'CST', 'timezone', '"CST" can mean America/Chicago, Asia/Shanghai'],
+    [
+      'Time Zone',
+      'CST',
+      'timezone',
+      '`timezone` is ambiguous: "CST" can mean America/Chicago, Asia/Shanghai',
+    ],
     ['Time Zone', 'Mars', 'timezone', '`timezone` must be an IANA time zone'],
     ['first name', 'a'.repeat(101), 'firstName', '`firstName` must have at most 100 characters'],
     ['zip', '1'.repeat(21), 'pinCode', '`pinCode` must have at most 20 characters'],

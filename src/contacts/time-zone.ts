@@ -73,14 +73,31 @@ function normalize(name: string): string {
 /** An IANA name in parentheses, as displayed by Salesforce. */
 const IANA_IN_PARENTHESES = /\(([A-Z][A-Za-z_]+(?:\/[A-Za-z0-9_+-]+)+)\)/;
 
+const canonicalNames = new Map<string, string>();
+
+/** Returns an IANA name in its canonical spelling, or null if there is no such zone. An offset is not a zone. */
+function canonicalName(name: string): string | null {
+  const known = canonicalNames.get(name);
+  if (known) return known;
+  if (!/^[a-z]/i.test(name)) return null;
+  try {
+    const { timeZoneId } = new Temporal.ZonedDateTime(0n, name);
+    // Only canonical spellings are cached, so that the cache stays small.
+    canonicalNames.set(timeZoneId, timeZoneId);
+    return timeZoneId;
+  } catch {
+    return null;
+  }
+}
+
 /**
- * Returns the IANA zone that a text names, or the text itself if it is not recognized. Recognizes Windows names from
- * the CLDR table, names used by Rails, HubSpot and Salesforce, and unambiguous abbreviations. For ambiguous
- * abbreviations, returns their possible meanings.
+ * Returns the IANA zone that a text names, or null if it is unknown. Recognizes Windows names from the CLDR table, names
+ * used by Rails, HubSpot and Salesforce, and unambiguous abbreviations, which stand for a place: EST is New York, also in
+ * summer. For ambiguous abbreviations, returns their possible meanings.
  */
-export function readTimeZone(text: string): string | { canMean: string } {
+export function readTimeZone(text: string): string | { canMean: string } | null {
   const written = IANA_IN_PARENTHESES.exec(text)?.[1] ?? text.replaceAll('_slash_', '/');
-  if (written.includes('/')) return written;
+  if (written.includes('/')) return canonicalName(written);
   const name = normalize(
     text.replace(/^\((?:UTC|GMT)[^)]*\)/i, '').replace(/\((?:US (?:&|and) Canada)\)\s*$/i, ''),
   );
@@ -91,6 +108,6 @@ export function readTimeZone(text: string): string | { canMean: string } {
     ZONE_BY_NAME.get(
       name.replace(/-(?:daylight|summer)-time$|(?<!-standard)-time$/, '-standard-time'),
     ) ??
-    text
+    canonicalName(text)
   );
 }
