@@ -12,7 +12,8 @@ export const USER_ERROR_CODES = {
   NOT_FOUND: 'The organization has no such object.',
   ALREADY_EXISTS: 'An object with the same identity already exists.',
   IN_USE: 'The object cannot be deleted while other objects use it. `details` lists them.',
-  INVALID_STATE: 'The status of the object does not allow the operation.',
+  INVALID_STATE:
+    'The status of the object does not allow the operation, or other requests are changing it; then try again at `retryAt`.',
   AGENT_NOT_READY: 'The agent is not ACTIVE, so it cannot take or place calls.',
   NO_PHONE_NUMBER_CONFIGURED:
     'The agent has no outbound phone number. Import one and assign it to the agent first.',

@@ -3,11 +3,19 @@ import type { App, Tx } from '../app.ts';
 import { type ProblemPath, userError } from '../errors.ts';
 import type { ContactFolder } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { isLockTimeout } from '../infra/database/database-errors.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { commitResult, committedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 
 export const MAX_NAME = 100;
 export const MAX_DESCRIPTION = 1_000;
+/**
+ * Time to wait for other writers of a folder. Changes of a whole folder take minutes, and whoever waits holds one of the
+ * connections that all organizations share.
+ */
+const LOCK_WAIT = '3s';
+/** Time after which callers should try again. */
+const RETRY_MS = 10_000;
 
 export interface ContactFolderInput {
   name: string;
@@ -55,15 +63,16 @@ export async function updateContactFolder(
   const found = id ? await app.db.contactFolder.count({ where: { ...ownedBy(viewer), id } }) : 1;
   if (found === 0) checks.add('NOT_FOUND', 'Contact folder not found.', ['id']);
   checks.throwIfAny();
-  const [folder] = await app.db.contactFolder.updateManyAndReturn({
-    where: { ...ownedBy(viewer), id: id! },
-    data: {
-      ...(name === undefined ? {} : { name }),
-      ...(input.description === undefined ? {} : { description: description ?? null }),
-    },
+  return app.db.$transaction(async (tx) => {
+    await requireFolders(tx, viewer, [[id!, ['id']]]);
+    return tx.contactFolder.update({
+      where: { ...ownedBy(viewer), id: id! },
+      data: {
+        ...(name === undefined ? {} : { name }),
+        ...(input.description === undefined ? {} : { description: description ?? null }),
+      },
+    });
   });
-  if (!folder) throw userError('NOT_FOUND', 'Contact folder not found.', ['id']);
-  return folder;
 }
 
 interface DeletedFolder {
@@ -95,19 +104,45 @@ export async function deleteContactFolder(
 }
 
 /**
+ * Runs a statement that locks contacts or their folders. Neither it nor later statements of the transaction wait long for
+ * a lock.
+ *
+ * @throws UserInputError with a time for a retry if another writer holds the lock.
+ */
+export async function lockSoon<Result>(tx: Tx, lock: () => Promise<Result>): Promise<Result> {
+  await tx.$executeRaw`SELECT set_config('lock_timeout', ${LOCK_WAIT}, true)`;
+  try {
+    return await lock();
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+    throw userError(
+      'INVALID_STATE',
+      'Other requests are changing many contacts of this folder. Try again at `retryAt`.',
+      [],
+      { retryAt: new Date(Date.now() + RETRY_MS) },
+    );
+  }
+}
+
+/**
  * Locks folders in a fixed order and returns the IDs of those that exist. Everything that adds, moves or deletes
  * contacts calls this first, so that concurrent writers wait here instead of deadlocking later.
+ *
+ * @throws UserInputError with a time for a retry if another writer holds the lock for long.
  */
 export async function lockFolders(
   tx: Tx,
   viewer: Pick<Viewer, 'organizationId'>,
   ids: readonly string[],
 ): Promise<string[]> {
-  const rows = await tx.$queryRaw<{ id: string }[]>`
-    SELECT id FROM contact_folders
-    WHERE id = ANY(${[...new Set(ids)]}::uuid[])
-      AND organization_id = ${viewer.organizationId}::uuid
-    ORDER BY id FOR NO KEY UPDATE`;
+  const rows = await lockSoon(
+    tx,
+    () => tx.$queryRaw<{ id: string }[]>`
+      SELECT id FROM contact_folders
+      WHERE id = ANY(${[...new Set(ids)]}::uuid[])
+        AND organization_id = ${viewer.organizationId}::uuid
+      ORDER BY id FOR NO KEY UPDATE`,
+  );
   return rows.map(({ id }) => id);
 }
 

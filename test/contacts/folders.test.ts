@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
-import { attempt, brief, createContact, createFolder, refusals } from './support.ts';
+import { attempt, brief, countOf, createContact, createFolder, refusals, rows } from './support.ts';
 
 let server: TestServer;
 let client: GraphQLClient;
@@ -110,6 +110,44 @@ describe('contact folders', () => {
     );
     expect(data).toEqual({ contactFolder: null, contact: null });
     expect(await server.app.db.contact.count({ where: { folderId: id.slice(4) } })).toBe(0);
+  });
+
+  it('that another request changes for long are refused to writers, with a time for a retry', async () => {
+    const id = await createFolder(client);
+    const input = { folderId: id, phoneNumber: '+14155550123' };
+    const contact = await createContact(client, input);
+    const other = { folderId: id, phoneNumber: '+14155550124' };
+    const all = { contacts: { in: { folderId: id } } };
+    let refused: unknown[] = [];
+    await server.app.db.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`SELECT 1 FROM contact_folders WHERE id = ${id.slice(4)}::uuid FOR UPDATE`;
+        await tx.$executeRaw`SELECT 1 FROM contacts WHERE folder_id = ${id.slice(4)}::uuid FOR UPDATE`;
+        const writes: [string, object][] = [
+          ['createContact', other],
+          ['createContacts', { folderId: id, contacts: rows(2) }],
+          ['updateContact', { id: contact.id, firstName: 'Ada' }],
+          ['updateContact', { id: contact.id, phoneNumber: '+14155550125' }],
+          ['moveContacts', { ...all, folderId: id }],
+          ['deleteContacts', all],
+          ['updateContactFolder', { id, name: 'Busy' }],
+          ['deleteContactFolder', { id }],
+        ];
+        refused = await Promise.all(
+          writes.map(async ([name, input]) => {
+            const [error] = await refusals(client, name, input as Record<string, unknown>);
+            return { name, code: error?.code, retryAt: error?.retryAt };
+          }),
+        );
+      },
+      { timeout: 60_000 },
+    );
+    expect(refused).toHaveLength(8);
+    for (const refusal of refused) {
+      expect(refusal).toMatchObject({ code: 'INVALID_STATE', retryAt: expect.any(String) });
+    }
+    expect(await countOf(client, id)).toBe(1);
+    await createContact(client, other);
   });
 
   it('are listed for one organization, sorted by name, creation time or size', async () => {

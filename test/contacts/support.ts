@@ -23,6 +23,7 @@ export interface Refusal {
   code: string;
   message: string;
   path: (string | number)[];
+  retryAt?: string | null;
   details?: Record<string, unknown>;
 }
 
@@ -55,7 +56,7 @@ export async function attempt(
     typeof selection === 'string' ? { fields: selection, headers: {} } : selection;
   const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
   const answer = await client.send(
-    `mutation ($input: ${type}!) { ${name}(input: $input) { ${fields} userErrors { code message path details } } }`,
+    `mutation ($input: ${type}!) { ${name}(input: $input) { ${fields} userErrors { code message path retryAt details } } }`,
     { input },
     { headers },
   );

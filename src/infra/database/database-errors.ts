@@ -5,6 +5,7 @@ const PRISMA_CODES = new Set(['P1001', 'P1002', 'P1008', 'P1011', 'P1017', 'P202
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: connections, shutdown, start-up. */
 const POSTGRES_CODES = /^(08\w{3}|57P0[1-3]|53300)$/;
 const QUERY_CANCELED = '57014';
+const LOCK_NOT_AVAILABLE = '55P03';
 /** Codes of Prisma and of PostgreSQL. */
 const UNIQUE_VIOLATIONS = ['P2002', '23505'];
 const SOCKET_CODES = new Set([
@@ -57,6 +58,11 @@ export function isDatabaseOutage(error: unknown): boolean {
 /** Whether the error or one of its causes is a canceled statement, for example because of its time limit. */
 export function isStatementStopped(error: unknown): boolean {
   return causesOf(error).some((cause) => codesOf(cause).includes(QUERY_CANCELED));
+}
+
+/** Whether the error or one of its causes is a lock that another transaction held for longer than `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return causesOf(error).some((cause) => codesOf(cause).includes(LOCK_NOT_AVAILABLE));
 }
 
 /** Whether the error or one of its causes is a unique violation. */
