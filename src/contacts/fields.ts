@@ -24,6 +24,7 @@ export const MAX_LENGTH = {
 const MAX_EMAIL = 254;
 const MAX_KEYWORDS = 1_000;
 export const MAX_METADATA_ENTRIES = 100;
+export const TOO_MANY_KEYS = `A contact has at most ${MAX_METADATA_ENTRIES} metadata keys.`;
 const METADATA = { maxEntries: MAX_METADATA_ENTRIES, maxKey: 100, maxValue: 2_000 } as const;
 
 const PLAIN_FIELDS = Object.keys(MAX_LENGTH) as PlainField[];
@@ -160,17 +161,30 @@ function withoutIgnored(input: ContactInput, ignored: readonly IgnoredValue[]): 
   return Object.fromEntries(Object.entries(kept).filter(([field]) => !fields.has(field)));
 }
 
+export interface MergedContact {
+  contact: ContactColumns;
+  /** Metadata keys of the row that were left out, because the contact would have more than the maximum. */
+  excessKeys: string[];
+}
+
 /**
  * Merges a row into an existing contact. Fields that are empty in the row keep their values, and
  * metadata is merged by key.
  */
-export function mergeContact(existing: ContactColumns, row: ContactColumns): ContactColumns {
+export function mergeContact(existing: ContactColumns, row: ContactColumns): MergedContact {
   const filled = Object.entries(row).filter(([, value]) => value !== null);
-  return {
+  const metadata = new Map(Object.entries(existing.metadata));
+  const excessKeys: string[] = [];
+  for (const [key, value] of Object.entries(row.metadata)) {
+    if (metadata.has(key) || metadata.size < MAX_METADATA_ENTRIES) metadata.set(key, value);
+    else excessKeys.push(key);
+  }
+  const contact = {
     ...existing,
     ...(Object.fromEntries(filled) as Partial<ContactColumns>),
-    metadata: { ...existing.metadata, ...row.metadata },
+    metadata: Object.fromEntries(metadata),
   };
+  return { contact, excessKeys };
 }
 
 /**

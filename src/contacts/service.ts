@@ -14,8 +14,9 @@ import {
   contactChanges,
   contactColumns,
   mergeContact,
+  TOO_MANY_KEYS,
 } from './fields.ts';
-import { checkFolder, lockFolders, requireFolders } from './folders.ts';
+import { checkFolder, lockFolders, lockSoon, requireFolders } from './folders.ts';
 import {
   type ContactRow,
   columnsOf,
@@ -185,11 +186,9 @@ async function writeContacts(
   // Contacts created by an earlier run under the same idempotency key are not duplicates.
   const own = new Set(rows.map(({ id }) => id));
   const existing = before.filter(({ id }) => !own.has(id));
-  if (onDuplicate === 'REFUSE') {
-    const checks = new Checks();
-    refuseDuplicates(checks, existing, first);
-    checks.throwIfAny();
-  }
+  const checks = new Checks();
+  if (onDuplicate === 'REFUSE') refuseDuplicates(checks, existing, first);
+  checks.throwIfAny();
   const repeats = rows.filter((row, index) => !isFirst(row, index));
   if (onDuplicate === 'UPDATE') {
     const taken = new Set(existing.map(({ phoneNumber }) => subscriberOf(phoneNumber)));
@@ -202,10 +201,15 @@ async function writeContacts(
       if (isFirst(row, index) && !taken.has(subscriber)) continue;
       const known = merged.get(subscriber);
       if (!known) continue;
-      const next = { ...mergeContact(known, row), id: known.id };
+      const { contact, excessKeys } = mergeContact(known, row);
+      if (excessKeys.length > 0) {
+        checks.add('INVALID_INPUT', TOO_MANY_KEYS, ['contacts', index, 'metadata']);
+      }
+      const next = { ...contact, id: known.id };
       merged.set(subscriber, next);
       changed.set(next.id, next);
     }
+    checks.throwIfAny();
     await overwriteContacts(tx, target.organizationId, target.now, [...changed.values()]);
   }
   const after = await tx.contact.findMany({
@@ -287,9 +291,12 @@ async function lockContact(
   for (;;) {
     const seen = withFolder ? await tx.contact.findFirst({ where }) : null;
     if (seen) await lockFolders(tx, viewer, [seen.folderId]);
-    await tx.$queryRaw`
-      SELECT 1 FROM contacts WHERE id = ${id}::uuid
-        AND organization_id = ${viewer.organizationId}::uuid FOR NO KEY UPDATE`;
+    await lockSoon(
+      tx,
+      () => tx.$queryRaw`
+        SELECT 1 FROM contacts WHERE id = ${id}::uuid
+          AND organization_id = ${viewer.organizationId}::uuid FOR NO KEY UPDATE`,
+    );
     const locked = await tx.contact.findFirst({ where });
     if (!locked || !withFolder || locked.folderId === seen?.folderId) return locked;
   }

@@ -85,6 +85,24 @@ describe('createContacts', () => {
     expect(await countOf(client, folderId)).toBe(1);
   });
 
+  it('rejects an update that gives a contact more than 100 metadata keys', async () => {
+    const keys = (from: number) =>
+      Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`k${from + index}`, 'x']));
+    const contact = (metadata: object) => ({ phoneNumber: '+14155550100', metadata });
+    const { id } = await createContact(client, { folderId, ...contact(keys(0)) });
+    const contacts = [contact(keys(40)), contact(keys(41))];
+    const errors = await refusals(client, 'createContacts', {
+      folderId,
+      contacts,
+      onDuplicate: 'UPDATE',
+    });
+    expect(brief(errors)).toEqual(['INVALID_INPUT contacts.1.metadata']);
+    const { metadata } = await server.app.db.contact.findUniqueOrThrow({
+      where: { id: id.slice(4) },
+    });
+    expect(metadata).toEqual(keys(0));
+  });
+
   it('skips or updates existing contacts', async () => {
     await createContact(client, {
       folderId,

@@ -119,9 +119,12 @@ describe('readContactRow', () => {
     });
     if (!('contact' in existing && 'contact' in row)) throw new Error('Both are fine');
     expect(mergeContact(existing.contact, row.contact)).toEqual({
-      ...existing.contact,
-      firstName: 'Augusta',
-      metadata: { plan: 'silver', since: '2020' },
+      contact: {
+        ...existing.contact,
+        firstName: 'Augusta',
+        metadata: { plan: 'silver', since: '2020' },
+      },
+      excessKeys: [],
     });
   });
 });

@@ -30,7 +30,7 @@ export const ContactImportDuplicateRule = builder.enumType('ContactImportDuplica
     SKIP: { description: 'Leave the existing contact unchanged.' },
     UPDATE: {
       description:
-        'Update the existing contact, including one created by an earlier row. Empty cells do not clear fields, and metadata is merged by key.',
+        'Update the existing contact, including one created by an earlier row. Empty cells do not clear fields, and metadata is merged by key; keys beyond the maximum are ignored and reported in `warnings`.',
     },
   } as const,
 });

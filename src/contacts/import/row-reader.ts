@@ -7,6 +7,7 @@ import {
   type ContactInput,
   MAX_METADATA_ENTRIES,
   readContactRow,
+  TOO_MANY_KEYS,
 } from '../fields.ts';
 import { type ImportColumn, mayHavePhoneNumbers } from './column-mapping.ts';
 import { cellText } from './csv.ts';
@@ -175,8 +176,7 @@ function readCells(
     } else if (field && field !== 'phoneNumber') row.input[field] = value;
     else if (metadataKey && metadata.size < MAX_METADATA_ENTRIES) metadata.set(metadataKey, value);
     else if (metadataKey) {
-      const reason = `A contact has at most ${MAX_METADATA_ENTRIES} metadata keys.`;
-      row.ignored.push({ column, reason });
+      row.ignored.push({ column, reason: TOO_MANY_KEYS });
     } else if (field === 'phoneNumber') {
       const reason = `${JSON.stringify(truncateText(value, 60))} is not valid, so the number of another column is used.`;
       row.ignored.push({ column, reason });
@@ -201,7 +201,7 @@ function columnOf(
 }
 
 /** Formats the reasons, each with the columns to which it applies. */
-function warningOf(ignored: readonly IgnoredCell[]): string | null {
+export function warningOf(ignored: readonly IgnoredCell[]): string | null {
   if (ignored.length === 0) return null;
   const byReason = Map.groupBy(ignored, ({ reason }) => reason);
   return [...byReason]

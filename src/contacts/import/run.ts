@@ -14,7 +14,7 @@ import { type Lease, LeaseLostError, newLease } from '../../infra/jobs/lease.ts'
 import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { addOptOuts, type OptOut } from '../do-not-call.ts';
-import { type ContactColumns, mergeContact } from '../fields.ts';
+import { type ContactColumns, mergeContact, TOO_MANY_KEYS } from '../fields.ts';
 import { lockFolders } from '../folders.ts';
 import { importContactsJob } from '../jobs.ts';
 import {
@@ -28,7 +28,7 @@ import {
 import type { ImportMapping } from './column-mapping.ts';
 import { CsvReader, type CsvRow } from './csv.ts';
 import { readRows } from './csv-rows.ts';
-import { contactRowReader, optOutsOf } from './row-reader.ts';
+import { contactRowReader, optOutsOf, warningOf } from './row-reader.ts';
 import { announceContactImport, CHUNK_BYTES, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
 
 const BATCH_ROWS = 2_000;
@@ -138,9 +138,15 @@ interface RowReport {
   reason: string;
 }
 
+interface BatchContact {
+  /** Number of the last row with this subscriber. */
+  row: number;
+  contact: ContactColumns;
+}
+
 interface Batch {
   /** By subscriber, in file order. */
-  contacts: Map<string, ContactColumns>;
+  contacts: Map<string, BatchContact>;
   /** Number of rows whose subscriber occurs in an earlier row of the batch. */
   repeats: number;
   /** Numbers of the rows that opt out of calls. */
@@ -148,8 +154,8 @@ interface Batch {
   optOutRows: number;
   /** Rows that were not imported. */
   problems: RowReport[];
-  /** Rows in which cells were ignored. */
-  warnings: RowReport[];
+  /** Rows in which cells were ignored, by their numbers. */
+  warnings: Map<number, RowReport>;
   rows: number;
   /** Position in the file of the first row, in bytes. */
   start: number;
@@ -164,7 +170,7 @@ function newBatch(start: number): Batch {
     optOuts: [],
     optOutRows: 0,
     problems: [],
-    warnings: [],
+    warnings: new Map(),
     rows: 0,
     start,
     end: start,
@@ -236,30 +242,53 @@ function contactReader(
   return (batch, { cells, problem, end }, rowNumber) => {
     batch.rows += 1;
     batch.end = end;
-    const report = (reports: RowReport[], reason: string, phoneNumber: string | null): void => {
-      reports.push({
-        row: rowNumber,
-        phone_number: phoneNumber && truncateText(phoneNumber, MAX_SHOWN_NUMBER),
-        reason: truncateText(reason, MAX_REASON),
-      });
+    const fail = (reason: string, phoneNumber: string | null): void => {
+      batch.problems.push(reportOf(rowNumber, phoneNumber, reason));
     };
-    if (problem) return report(batch.problems, problem, null);
+    if (problem) return fail(problem, null);
     const read = readRow(cells);
     if (read.optOut !== null) {
       batch.optOutRows += 1;
       batch.optOuts.push(...optOutsOf(read.optOut));
     }
-    if ('reason' in read) return report(batch.problems, read.reason, read.phoneNumber);
+    if ('reason' in read) return fail(read.reason, read.phoneNumber);
     const { contact, warning } = read;
-    if (warning !== null) report(batch.warnings, warning, contact.phoneNumber);
+    if (warning !== null) addWarning(batch, rowNumber, contact, warning);
     const subscriber = subscriberOf(contact.phoneNumber);
     const earlier = batch.contacts.get(subscriber);
     if (earlier) batch.repeats += 1;
-    if (!earlier) batch.contacts.set(subscriber, contact);
-    else if (row.updateExisting) {
-      batch.contacts.set(subscriber, mergeContact(earlier, contact));
-    }
+    if (earlier && !row.updateExisting) return;
+    const next = { row: rowNumber, contact };
+    if (earlier) next.contact = mergeRow(batch, earlier.contact, next);
+    batch.contacts.set(subscriber, next);
   };
+}
+
+function reportOf(row: number, phoneNumber: string | null, reason: string): RowReport {
+  return {
+    row,
+    phone_number: phoneNumber && truncateText(phoneNumber, MAX_SHOWN_NUMBER),
+    reason: truncateText(reason, MAX_REASON),
+  };
+}
+
+function addWarning(
+  { warnings }: Batch,
+  row: number,
+  { phoneNumber }: ContactColumns,
+  warning: string,
+): void {
+  const earlier = warnings.get(row);
+  const reason = earlier ? `${earlier.reason} ${warning}` : warning;
+  warnings.set(row, reportOf(row, phoneNumber, reason));
+}
+
+/** Merges a row into an earlier row or a stored contact. Metadata that does not fit is reported as a warning. */
+function mergeRow(batch: Batch, existing: ContactColumns, added: BatchContact): ContactColumns {
+  const { contact, excessKeys } = mergeContact(existing, added.contact);
+  const warning = warningOf(excessKeys.map((column) => ({ column, reason: TOO_MANY_KEYS })));
+  if (warning !== null) addWarning(batch, added.row, contact, warning);
+  return contact;
 }
 
 /** What follows a batch: the next batch of this run, the next run, or the end of the import. */
@@ -288,9 +317,9 @@ async function commitBatch(
       WHERE id = ${row.id}::uuid AND ${lease.held} AND status = 'RUNNING'
       FOR UPDATE`;
     if (!held) throw new LeaseLostError();
-    const counts = await writeContacts(tx, row, app.now(), batch);
+    const counts = await writeRows(tx, row, app.now(), batch);
     await writeReports(tx, 'contact_import_problems', row.id, batch.problems);
-    await writeReports(tx, 'contact_import_warnings', row.id, batch.warnings);
+    await writeReports(tx, 'contact_import_warnings', row.id, [...batch.warnings.values()]);
     await tx.contactImport.update({
       where: { id: row.id },
       data: {
@@ -300,7 +329,7 @@ async function commitBatch(
         updatedCount: { increment: counts.updated },
         skippedCount: { increment: counts.skipped },
         failedCount: { increment: batch.problems.length },
-        warningCount: { increment: batch.warnings.length },
+        warningCount: { increment: batch.warnings.size },
         doNotCallCount: { increment: batch.optOutRows },
         stalledRuns: 0,
         nextRunAt: null,
@@ -326,36 +355,32 @@ async function commitBatch(
 }
 
 /** Requires the folder to be locked, so that existing contacts stay until the batch is written. */
-async function writeContacts(
+async function writeRows(
   tx: Tx,
   { organizationId, folderId, updateExisting }: ContactImport,
   now: Date,
-  { contacts, repeats }: Batch,
+  batch: Batch,
 ): Promise<{ imported: number; updated: number; skipped: number }> {
   const target: FolderTarget = { organizationId, folderId, now };
-  const rows: ContactRow[] = [...contacts.values()].map((contact) => ({ ...contact, id: newId() }));
+  const rows: ContactRow[] = [...batch.contacts.values()].map(({ contact }) => ({
+    ...contact,
+    id: newId(),
+  }));
   const inserted = await insertContacts(tx, target, rows);
   const present = rows.filter(({ id }) => !inserted.has(id));
-  const known = present.length + repeats;
+  const known = present.length + batch.repeats;
   if (!updateExisting) return { imported: inserted.size, updated: 0, skipped: known };
   const existing = await lockByNumber(
     tx,
     target,
     present.map(({ phoneNumber }) => phoneNumber),
   );
-  const rowOf = new Map(present.map((contact) => [subscriberOf(contact.phoneNumber), contact]));
-  await overwriteContacts(
-    tx,
-    organizationId,
-    now,
-    existing.map((contact) => {
-      const columns = columnsOf(contact);
-      return {
-        ...mergeContact(columns, rowOf.get(subscriberOf(contact.phoneNumber))!),
-        id: contact.id,
-      };
-    }),
-  );
+  const merged = existing.map((stored) => {
+    const columns = columnsOf(stored);
+    const added = batch.contacts.get(subscriberOf(columns.phoneNumber))!;
+    return { ...mergeRow(batch, columns, added), id: columns.id };
+  });
+  await overwriteContacts(tx, organizationId, now, merged);
   return { imported: inserted.size, updated: known, skipped: 0 };
 }
 

@@ -237,6 +237,43 @@ describe('importContacts', () => {
     expect(data.contacts.nodes).toEqual([{ firstName: 'New' }]);
   });
 
+  it('ignores metadata that would give a contact more than 100 keys', async () => {
+    const folderId = await makeFolder(server);
+    const keys = Array.from({ length: 180 }, (_, index) => `k${index}`);
+    const file = (...rows: [from: number, to: number][]) =>
+      [
+        `phone,${keys}`,
+        ...rows.map(([from, to]) => {
+          const cells = keys.map((_, index) => (index >= from && index < to ? `${from}` : ''));
+          return `+14155550100,${cells}`;
+        }),
+      ].join('\n');
+    const update = (content: string) =>
+      importFile(server, content, { folderId, onDuplicate: 'UPDATE' });
+    const first = await update(file([0, 60], [55, 101]));
+    expect(first.warnings.nodes).toEqual([
+      {
+        row: 2,
+        phoneNumber: '+14155550100',
+        reason: 'Ignored "k100": A contact has at most 100 metadata keys.',
+      },
+    ]);
+    const second = await update(file([90, 120]));
+    expect(second).toMatchObject({ updatedCount: 1, warningCount: 1 });
+    expect(second.warnings.nodes).toMatchObject([
+      {
+        row: 1,
+        reason: expect.stringMatching(/^Ignored "k100", .* and 10 more: A contact has at/),
+      },
+    ]);
+    const [contact] = await contactsOf(server, folderId);
+    expect(contact?.metadata).toEqual(
+      Object.fromEntries(
+        keys.slice(0, 100).map((key, index) => [key, index < 55 ? '0' : index < 90 ? '55' : '90']),
+      ),
+    );
+  });
+
   it('takes onDuplicate also by its deprecated name, but not both', async () => {
     const folderId = await makeFolder(server);
     const rules = async (input: object) => {
