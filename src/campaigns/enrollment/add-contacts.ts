@@ -17,13 +17,18 @@ import { announceCampaigns, campaignEvent } from '../events.ts';
 import { lockCampaign } from '../locks.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';
 import { campaignAfter } from '../status.ts';
-import type { AddedContacts, CheckedSource } from './contact-sources.ts';
+import {
+  type AddedContacts,
+  type CheckedSource,
+  MAX_CAMPAIGN_CONTACTS,
+} from './contact-sources.ts';
 import {
   joinPlan,
   nextPosition,
   PLANNED_STATE,
   planNewContacts,
   qualified,
+  rejectTooMany,
   rejectUnusable,
 } from './enrollment.ts';
 import { listOptOuts } from './opt-outs.ts';
@@ -127,12 +132,7 @@ async function beginEnrollment(
     const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
     if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
     requireOpenCampaign(campaign);
-    const joining = await tx.campaignEnrollment.findMany({
-      where: { campaignId, status: 'JOINING' },
-      select: { stagedCount: true, addedCount: true, duplicateCount: true },
-    });
-    const ahead = joining.reduce((sum, one) => sum + one.stagedCount - one.addedCount, 0);
-    rejectUnusable({ ...campaign, totalCount: campaign.totalCount + ahead }, source, staged);
+    rejectTooMany(source, await totalAfter(tx, campaign, { id, stagedCount: staged.count }));
     if (campaign.totalCount === 0) {
       const { contactSource, contactFolderId } = source;
       await tx.campaign.update({
@@ -152,6 +152,34 @@ async function beginEnrollment(
       },
     });
   });
+}
+
+/**
+ * Number of contacts of a locked campaign after this enrollment and those that are joining; an upper bound if that is
+ * within the limit.
+ */
+async function totalAfter(
+  tx: Tx,
+  { id: campaignId, totalCount }: Campaign,
+  { id, stagedCount }: Pick<CampaignEnrollment, 'id' | 'stagedCount'>,
+): Promise<number> {
+  const joining = await tx.campaignEnrollment.findMany({
+    where: { campaignId, status: 'JOINING' },
+    select: { stagedCount: true, addedCount: true },
+  });
+  const ahead = joining.reduce((sum, one) => sum + one.stagedCount - one.addedCount, 0);
+  const most = totalCount + ahead + stagedCount;
+  if (most <= MAX_CAMPAIGN_CONTACTS) return most;
+  // A repeated request has staged the rows that its first run is adding.
+  const [{ count }] = await withoutNestedLoops(
+    tx,
+    () => tx.$queryRaw<[{ count: number }]>`
+      SELECT count(DISTINCT r.identity)::int AS count
+      FROM campaign_enrollments e JOIN campaign_enrollment_rows r ON r.enrollment_id = e.id
+      WHERE e.campaign_id = ${campaignId}::uuid AND (e.status = 'JOINING' OR e.id = ${id}::uuid)
+        AND r.ordinal >= e.next_ordinal AND NOT ${isEnrolled(campaignId, Prisma.sql`r`)}`,
+  );
+  return totalCount + count;
 }
 
 /** Key of the settings used for planning. A step joins rows only if it has not changed since. */

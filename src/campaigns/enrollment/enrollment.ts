@@ -180,15 +180,18 @@ export async function attemptsPerDay(
   return new Map(days.map(({ day, attempts }) => [day.toISOString().slice(0, 10), attempts]));
 }
 
+/** @throws UserInputError LIMIT_EXCEEDED if the campaign would have `total` contacts. */
+export function rejectTooMany(source: CheckedSource, total: number): void {
+  if (total <= MAX_CAMPAIGN_CONTACTS) return;
+  throw userError(
+    'LIMIT_EXCEEDED',
+    `The campaign would have ${total} contacts, but the maximum is ${MAX_CAMPAIGN_CONTACTS}. No contact was added. Create another campaign for the others.`,
+    pathOf(source),
+  );
+}
+
 export function rejectUnusable(campaign: Campaign, source: CheckedSource, staged: Staged): void {
-  const total = campaign.totalCount + staged.count;
-  if (total > MAX_CAMPAIGN_CONTACTS) {
-    throw userError(
-      'LIMIT_EXCEEDED',
-      `The campaign would have ${total} contacts, but the maximum is ${MAX_CAMPAIGN_CONTACTS}. No contact was added. Create another campaign for the others.`,
-      pathOf(source),
-    );
-  }
+  rejectTooMany(source, campaign.totalCount + staged.count);
   const [first] = staged.problems;
   const unusable = staged.duplicateCount === 0 && first !== undefined;
   if (staged.count > 0 || (campaign.totalCount > 0 && !unusable)) return;

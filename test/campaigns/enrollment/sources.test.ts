@@ -15,6 +15,7 @@ import { runMutation } from '../../support/calling.ts';
 import type { Answer } from '../../support/graphql.ts';
 import { recordStatements } from '../../support/queries.ts';
 import type { TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import { createCampaign, type Desk, miscounted, numbers, openDesk } from '../lists.ts';
 
 let server: TestServer;
@@ -440,12 +441,22 @@ describe('sources of contacts', () => {
       const payload = await attempt(server.client, 'addCampaignContacts', tooMany);
       expect(brief(payload.userErrors)).toEqual(['LIMIT_EXCEEDED contacts']);
       expect((await contactsOf(id)).counts.total).toBe(99_995);
-      // Duplicates do not count.
+      // Duplicates do not count, even if they are being added.
       const known = [{ phoneNumber: '+12122000001' }, ...numbers(5, 3)];
-      expect(await addTo(id, { contacts: known })).toMatchObject({
-        addedCount: 5,
-        duplicateCount: 1,
+      const [first, second] = await server.app.db.$transaction(async (tx) => {
+        // Keeps the rows of both requests from joining before both have been staged.
+        await tx.$queryRaw`
+          SELECT pg_advisory_xact_lock(hashtextextended(${id.slice(4)}, 0))::text`;
+        const adding = [0, 1].map(() => addTo(id, { contacts: known }));
+        const bothStaged = until('both requests', async () => {
+          const where = { campaignId: id.slice(4), status: 'JOINING' as const };
+          return (await server.app.db.campaignEnrollment.count({ where })) === 2;
+        });
+        await Promise.race([bothStaged, Promise.all(adding)]);
+        return adding;
       });
+      const counts = [await first, await second].map(({ addedCount }) => addedCount);
+      expect(counts.sort()).toEqual([0, 5]);
       expect((await contactsOf(id)).counts.total).toBe(100_000);
 
       const byNumber = `query ($id: ID!) { campaign(id: $id) {
