@@ -45,8 +45,8 @@ import {
 
 /** Number of rows that join in one step. */
 export const BATCH_ROWS = 250;
-/** Seconds without a step after which an enrollment is resumed (JOINING) or deleted (STAGING, DONE). */
-const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400 };
+/** Seconds without a step after which an enrollment is resumed (JOINING) or deleted (others). */
+const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400, CANCELLED: 86_400 };
 const ENROLLMENT_TRANSACTION = { timeout: 120_000, maxWait: 10_000 };
 
 export interface EnrollmentResult {
@@ -107,13 +107,21 @@ async function finishEnrollment(
   { problems, warnings, planWarnings }: SourceFindings,
 ): Promise<EnrollmentResult> {
   await joinRemaining(app, enrollment);
-  const { addedCount, duplicateCount, problemCount, warningCount, doNotCallCount } =
+  const { status, addedCount, duplicateCount, problemCount, warningCount, doNotCallCount } =
     await app.db.campaignEnrollment.findUniqueOrThrow({ where: { id: enrollment.id } });
+  if (status === 'CANCELLED') {
+    const { campaignId } = enrollment;
+    requireOpenCampaign(
+      await app.db.campaign.findFirst({ where: { id: campaignId, deletedAt: null } }),
+    );
+  }
   const counts = { addedCount, duplicateCount, problemCount, warningCount, doNotCallCount };
   return { added: { ...counts, problems, warnings }, warnings: planWarnings };
 }
 
-function requireOpenCampaign(campaign: Campaign): void {
+/** @throws UserInputError NOT_FOUND or INVALID_STATE if the campaign takes no more contacts. */
+function requireOpenCampaign(campaign: Campaign | null): asserts campaign {
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
   const step = campaignAfter(campaign.status, 'APPEND');
   if (!step.allowed) throw userError('INVALID_STATE', step.message, ['campaignId']);
 }
@@ -130,7 +138,6 @@ async function beginEnrollment(
 ): Promise<CampaignEnrollment> {
   return app.db.$transaction(async (tx) => {
     const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
-    if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
     requireOpenCampaign(campaign);
     rejectTooMany(source, await totalAfter(tx, campaign, { id, stagedCount: staged.count }));
     if (campaign.totalCount === 0) {
@@ -237,7 +244,7 @@ class PlanOutdatedError extends Error {
   override name = 'PlanOutdatedError';
 }
 
-/** Joins all rows, step by step. */
+/** Joins all rows, step by step, until the end of the campaign. */
 async function joinRemaining(app: App, enrollment: CampaignEnrollment): Promise<void> {
   const { id, campaignId, organizationId } = enrollment;
   for (let more = true; more; ) {
@@ -252,8 +259,8 @@ async function joinRemaining(app: App, enrollment: CampaignEnrollment): Promise<
         await planRemaining(app, enrollment, { strict: false });
         continue;
       }
-      await closeIfEnded(app, enrollment);
-      throw error;
+      if (!(await cancelIfEnded(app, enrollment))) throw error;
+      more = false;
     }
   }
   await app.db.campaignEnrollmentRow.deleteMany({ where: { enrollmentId: id } });
@@ -280,7 +287,6 @@ async function joinStep(
   const added = await insertRows(tx, enrollment, step.last, now);
   // The insertion locked the campaign only at its end. The campaign kept calling until then.
   const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
-  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
   requireOpenCampaign(campaign);
   if (scheduleKey(campaign) !== plannedFor) throw new PlanOutdatedError();
 
@@ -326,12 +332,17 @@ async function insertRows(
   return insertContacts(tx, campaign, { columns, query }, now);
 }
 
-/** Drops the remaining rows of a campaign that has ended. */
-async function closeIfEnded(app: App, { id, campaignId }: CampaignEnrollment): Promise<void> {
+/** Cancels the enrollment if the campaign has ended. Returns whether it has. */
+async function cancelIfEnded(app: App, { id, campaignId }: CampaignEnrollment): Promise<boolean> {
   const campaign = await app.db.campaign.findUnique({ where: { id: campaignId } });
-  if (campaign && !campaign.deletedAt && campaignAfter(campaign.status, 'APPEND').allowed) return;
-  await app.db.campaignEnrollment.updateMany({ where: { id }, data: { status: 'DONE' } });
-  await app.db.campaignEnrollmentRow.deleteMany({ where: { enrollmentId: id } });
+  if (campaign && !campaign.deletedAt && campaignAfter(campaign.status, 'APPEND').allowed) {
+    return false;
+  }
+  await app.db.campaignEnrollment.updateMany({
+    where: { id, status: 'JOINING' },
+    data: { status: 'CANCELLED' },
+  });
+  return true;
 }
 
 /** SQL condition: whether `resumeEnrollments` has anything to do. */
@@ -350,7 +361,9 @@ export async function resumeEnrollments(app: App): Promise<void> {
     status,
     updatedAt: { lt: new Date(Date.now() - DEAD_AFTER_SECONDS[status] * 1000) },
   });
-  await app.db.campaignEnrollment.deleteMany({ where: { OR: [idle('STAGING'), idle('DONE')] } });
+  await app.db.campaignEnrollment.deleteMany({
+    where: { OR: [idle('STAGING'), idle('DONE'), idle('CANCELLED')] },
+  });
   const dead = await app.db.campaignEnrollment.findMany({
     where: idle('JOINING'),
     orderBy: { updatedAt: 'asc' },

@@ -68,10 +68,15 @@ const waiting = (campaignId: string, locks: number) =>
   });
 
 /** Adds contacts, and returns when the first step has joined and the next one is held up. */
-async function addOneStep(campaignId: string, contacts: object[], client: GraphQLClient) {
+async function addOneStep(
+  campaignId: string,
+  contacts: object[],
+  client: GraphQLClient,
+  headers: Record<string, string> = {},
+) {
   const before = holdSteps(campaignId);
   await before.held;
-  const answer = client.send(ADD, { input: { campaignId, contacts } });
+  const answer = client.send(ADD, { input: { campaignId, contacts } }, { headers });
   answer.catch(() => undefined);
   await waiting(campaignId, 1);
   const after = holdSteps(campaignId);
@@ -143,20 +148,30 @@ describe('addCampaignContacts', () => {
 
   it('stops when the campaign is cancelled meanwhile', async () => {
     const id = await startOpen();
-    const adding = await addOneStep(id, strangers(), operator.client);
+    const contacts = strangers();
+    const key = 'stopped';
+    const headers = { 'x-idempotency-key': key };
+    const adding = await addOneStep(id, contacts, operator.client, headers);
     await act(operator, 'cancelCampaign', id);
     adding.release();
-    expect((await adding.answer).data.addCampaignContacts).toMatchObject({
-      addedCount: null,
-      userErrors: [{ code: 'INVALID_STATE' }],
-    });
+    const rejected = { addedCount: null, userErrors: [{ code: 'INVALID_STATE' }] };
+    expect((await adding.answer).data.addCampaignContacts).toMatchObject(rejected);
+    // A run that was interrupted before its result was stored is repeated.
+    const { db } = server.app;
+    await db.idempotencyKey.updateMany({ where: { key }, data: { response: null } });
+    const variables = { input: { campaignId: id, contacts } };
+    const { data } = await operator.client.send(ADD, variables, { headers });
+    expect(data.addCampaignContacts).toMatchObject(rejected);
     await until('the end of contacts', async () => {
       const { counts } = await glance(operator, id);
       return counts.pending === 0 && counts.calling === 0;
     });
     expect((await glance(operator, id)).counts.total).toBe(1 + BATCH_ROWS);
-    const open = { campaignId: uuidOf(id), status: { not: 'DONE' as const } };
-    expect(await server.app.db.campaignEnrollment.count({ where: open })).toBe(0);
+    const where = { campaignId: uuidOf(id) };
+    expect(await db.campaignEnrollment.findMany({ where })).toMatchObject([
+      { status: 'CANCELLED' },
+    ]);
+    expect(await db.campaignEnrollmentRow.count({ where: { enrollment: where } })).toBe(0);
   });
 
   it('plans the rest by a schedule that changes meanwhile', async () => {

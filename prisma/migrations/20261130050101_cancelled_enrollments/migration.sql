@@ -1,0 +1,2 @@
+-- AlterEnum
+ALTER TYPE "CampaignEnrollmentStatus" ADD VALUE 'CANCELLED';
