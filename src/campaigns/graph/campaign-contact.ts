@@ -142,7 +142,8 @@ builder.prismaObjectFields(CampaignContactNode, (t) => ({
   skipReason: t.expose('skipReason', {
     type: CampaignSkipReasonEnum,
     nullable: true,
-    description: 'Reason why the contact is not called. Null unless its status is SKIPPED.',
+    description:
+      'Reason why the contact is not called, or not called again. Null unless its status is SKIPPED.',
   }),
   scheduledAt: t.expose('scheduledAt', {
     type: 'DateTime',

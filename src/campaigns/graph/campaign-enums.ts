@@ -83,7 +83,8 @@ export const CampaignContactStatusEnum = builder.enumType('CampaignContactStatus
     'Status of a contact in a campaign. COMPLETED, FAILED, SKIPPED and CANCELLED are final, but contacts skipped as NEVER_OPEN are planned again when the schedule changes.',
   values: {
     [CampaignContactStatus.PENDING]: {
-      description: 'Added to a draft; not planned yet.',
+      description:
+        'Not planned yet: the campaign is a draft, or the contact was skipped as NEVER_OPEN and a schedule that has just changed may fit it.',
     },
     [CampaignContactStatus.SCHEDULED]: {
       description: 'Waiting for the first call or for a retry. See `nextEligibleAt`.',
@@ -93,23 +94,25 @@ export const CampaignContactStatusEnum = builder.enumType('CampaignContactStatus
     [CampaignContactStatus.FAILED]: {
       description: 'The last attempt failed and is not retried. See `endReason`.',
     },
-    [CampaignContactStatus.SKIPPED]: { description: 'Not called. See `skipReason`.' },
+    [CampaignContactStatus.SKIPPED]: {
+      description: 'Not called, or not called again for a retry. See `skipReason`.',
+    },
     [CampaignContactStatus.CANCELLED]: {
       description:
-        'Not called because the campaign was canceled or failed, or its call was canceled before it was answered.',
+        'The campaign was canceled or failed while the contact waited for its first call or a retry, or the call was canceled before it was answered.',
     },
   } as const,
 });
 
 export const CampaignSkipReasonEnum = builder.enumType('CampaignSkipReason', {
-  description: 'Reason why a contact of a campaign is not called.',
+  description: 'Reason why a contact of a campaign is not called, or not called again for a retry.',
   values: {
     [CampaignSkipReason.DO_NOT_CALL]: {
       description: 'The phone number was on the do-not-call list when the contact was due.',
     },
     [CampaignSkipReason.NEVER_OPEN]: {
       description:
-        "The calling window is never open in the campaign's and the contact's time zone at the same time.",
+        "The calling window is never open in the campaign's and the contact's time zone at the same time. Also if the schedule changed while the contact was being added, and leaves no room for it within five years.",
     },
   } as const,
 });
@@ -128,7 +131,9 @@ export const CampaignDecisionOutcomeEnum = builder.enumType('CampaignDecisionOut
     [CampaignDecisionOutcome.FAILED]: {
       description: 'Finished: the call failed and is not retried.',
     },
-    [CampaignDecisionOutcome.SKIPPED]: { description: 'Finished: the contact is not called.' },
+    [CampaignDecisionOutcome.SKIPPED]: {
+      description: 'Finished: the contact is not called, or not called again.',
+    },
     [CampaignDecisionOutcome.CANCELLED]: {
       description: 'Finished: the call or the campaign was canceled, or the campaign failed.',
     },
@@ -171,7 +176,7 @@ export const CampaignDecisionReasonEnum = builder.enumType('CampaignDecisionReas
     },
     [CampaignDecisionReason.NEVER_OPEN]: {
       description:
-        "The calling window is never open in the campaign's and the contact's time zone at the same time.",
+        "The calling window is never open in the campaign's and the contact's time zone at the same time. Also if the schedule changed while the contact was being added, and leaves no room for it within five years.",
     },
     [CampaignDecisionReason.CALL_ENDED]: {
       description: 'The call ended. See `endReason` of `call`.',

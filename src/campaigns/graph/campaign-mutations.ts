@@ -136,7 +136,7 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
     }),
     retryVoicemail: t.boolean({
       description:
-        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. A change also applies to retries that are already planned, and to contacts whose voicemail was reached before. Default: false.',
+        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. A change also applies to contacts that wait for a retry: if it is turned off, those whose voicemail answered before are not called again. If it is turned on, contacts that are COMPLETED stay so. Default: false.',
     }),
     maxRetryAttempts: t.int({
       description:
