@@ -35,9 +35,7 @@ export async function checkWatchedAgent(app: App, viewer: Viewer, id: string): P
   throw new RequestError('BAD_USER_INPUT', `Agent ${publicId('Agent', id)} not found.`);
 }
 
-/**
- * Whether the agent can place and take calls. An agent that was once ACTIVE remains so while a change is being sent.
- */
+/** Whether the agent can place and take calls, with its last synced revision. */
 export function isReadyForCalls(agent: Pick<Agent, 'status' | 'remoteId' | 'deletedAt'>): boolean {
   return agent.status === 'ACTIVE' && agent.remoteId !== null && agent.deletedAt === null;
 }

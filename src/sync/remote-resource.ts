@@ -12,7 +12,7 @@ import {
   type SyncRow,
 } from './sync-kind.ts';
 
-/** Whether the row is synced, so that only stray remote resources are left to look for. */
+/** Whether the row is synced, so that only late effects of an unanswered request are left to undo. */
 export function isUpToDate(row: SyncRow): boolean {
   return row.deletedAt === null && row.syncedRevision === row.revision && row.remoteId !== null;
 }
@@ -30,14 +30,14 @@ export async function send<Row extends SyncRow>(
 ): Promise<SyncResult> {
   try {
     if (row.deletedAt) return await removeAll(app, kind, row, lease);
-    if (isUpToDate(row)) return await removeStrays(app, kind, row, lease);
+    if (isUpToDate(row)) await removeStrays(app, kind, row, lease);
     const remoteId = row.remoteId ?? (await adoptExisting(app, kind, row, lease));
     if (remoteId && (await updateIfFound(app, kind, row, { remoteId, lease }))) {
       return { outcome: 'SYNCED', remoteId };
     }
     // Recorded in the statement that renews the lease: after a crash, `adoptExisting` looks for
-    // the resource that this request may have created.
-    const set = Prisma.sql`remote_attempt_at = now(), remote_id = NULL`;
+    // the resource that this request may have created. Calls cannot use a row without a remote resource.
+    const set = Prisma.sql`remote_attempt_at = now(), remote_id = NULL, status = 'CREATING'`;
     await lease.renew(app.db, { set });
     return { outcome: 'SYNCED', remoteId: await kind.create(app, row) };
   } catch (error) {
@@ -80,12 +80,11 @@ async function removeStrays<Row extends SyncRow>(
   kind: SyncKind<Row>,
   row: Row,
   lease: Lease,
-): Promise<SyncResult> {
+): Promise<void> {
   await lease.renew(app.db);
   const found = await kind.find(app, row);
   const strays = found.filter((remoteId) => remoteId !== row.remoteId);
   await removeEach(app, kind, row, { remoteIds: strays, lease });
-  return { outcome: 'SYNCED', remoteId: row.remoteId ?? '' };
 }
 
 async function removeAll<Row extends SyncRow>(
@@ -123,10 +122,10 @@ function toResult(
   const retryIn = (seconds: number): Date => new Date(app.now().getTime() + seconds * 1000);
   const retryAt = retryIn(syncRetrySeconds(row.syncAttempts + 1));
   if (error instanceof NotReadyError) {
-    return { outcome: 'UNREACHABLE', message: error.message, retryAt };
+    return { outcome: 'UNREACHABLE', message: error.message, retryAt, isUnanswered: false };
   }
   if (error instanceof RefusedError) {
-    return { outcome: 'REFUSED', message: error.message, retryAt: null };
+    return { outcome: 'REFUSED', message: error.message };
   }
   if (!(error instanceof UltravoxError)) {
     // A bug of this server. The row is retried as if Ultravox were unreachable.
@@ -135,14 +134,16 @@ function toResult(
       level: 'error',
       id: row.id,
     });
-    return { outcome: 'UNREACHABLE', message: 'An internal error occurred.', retryAt };
+    const message = 'An internal error occurred.';
+    return { outcome: 'UNREACHABLE', message, retryAt, isUnanswered: false };
   }
   if (error.kind === 'invalid' || error.kind === 'conflict') {
-    return { outcome: 'REFUSED', message: error.detail, retryAt: null };
+    return { outcome: 'REFUSED', message: error.detail };
   }
   return {
     outcome: 'UNREACHABLE',
     message: error.detail,
     retryAt: error.retryAfterSeconds === null ? retryAt : retryIn(error.retryAfterSeconds),
+    isUnanswered: error.outcomeUnknown,
   };
 }

@@ -8,8 +8,8 @@
  *
  * Ultravox has no idempotency keys. Before the first creation request, the attempt is recorded. Once
  * an attempt is recorded, the resource is looked up by our id before another one is created. Because a
- * request that timed out may still be executed later, stray resources are looked for again some
- * time after an unanswered attempt, and all but the one in use are removed.
+ * request that timed out may still be executed later, some time after an unanswered request all stray resources
+ * but the one in use are removed, and the current content is sent once more.
  */
 import type { App, Tx } from '../app.ts';
 import { Prisma } from '../generated/prisma/client.ts';
@@ -150,7 +150,7 @@ export async function sweepSync(
 
 function isLeftOutOfSync(app: App, kind: Table): Prisma.Sql {
   return Prisma.sql`${leaseIsFree(leaseColumns(kind))}
-    AND updated_at < now() - interval '30 seconds' AND ${isOutOfSync(app)}`;
+    AND greatest(updated_at, sync_retry_at) < now() - interval '30 seconds' AND ${isOutOfSync(app)}`;
 }
 
 function leaseColumns({ table }: Table) {
@@ -167,13 +167,14 @@ function leaseOn(app: App, kind: Table, id: string): Lease {
 }
 
 /**
- * SQL condition that is true if the row has a revision that was neither sent nor refused, or is deleted but still has
- * remote resources, or has an unanswered creation request that must have ended by now.
+ * SQL condition that is true if the row has no remote resource with its revision, which was not refused, or is deleted
+ * but still has remote resources, or has an unanswered request that must have ended by now.
  */
 function isOutOfSync(app: App): Prisma.Sql {
   const seconds = app.config.ULTRAVOX_TIMEOUT_SECONDS + 60;
   return Prisma.sql`CASE WHEN deleted_at IS NULL
-    THEN (synced_revision IS DISTINCT FROM revision AND refused_revision IS DISTINCT FROM revision)
+    THEN (refused_revision IS DISTINCT FROM revision
+        AND (synced_revision IS DISTINCT FROM revision OR remote_id IS NULL))
       OR (synced_revision = revision
         AND remote_attempt_at < now() - make_interval(secs => ${seconds}))
     ELSE remote_id IS NOT NULL OR remote_attempt_at IS NOT NULL
@@ -221,15 +222,15 @@ async function recordResult<Row extends SyncRow>(
   row: Row,
   { result, lease }: { result: SyncResult; lease: Lease },
 ): Promise<boolean> {
-  // Only strays were looked for, so nothing has changed that listeners need to know.
-  const silent = isUpToDate(row);
-  const newerRevision = await app.db.$transaction(async (tx) => {
+  const { silent, newerRevision } = await app.db.$transaction(async (tx) => {
     await kind.lockForResult?.(tx, row);
     const now = await writeResult(tx, kind, row, { result, lease });
+    // Its revision was only sent once more, so nothing has changed that listeners need to know.
+    const silent = isUpToDate(row) && now.remote_id === row.remoteId;
     const newer = now.revision > row.revision || (now.deleted_at !== null && !row.deletedAt);
     const proceed = newer && result.outcome !== 'UNREACHABLE';
     if (!proceed) await lease.release(tx);
-    if (result.outcome === 'UNREACHABLE' && result.retryAt) {
+    if (result.outcome === 'UNREACHABLE') {
       // Its own singleton key, so that a change made meanwhile is sent at once and does not wait for the retry.
       const options = {
         group: row.organizationId,
@@ -239,10 +240,16 @@ async function recordResult<Row extends SyncRow>(
       await app.jobs.enqueue(tx, kind.job, { id: row.id }, options);
     }
     if (!silent) await kind.onResult?.(app, tx, row, result);
-    return proceed;
+    return { silent, newerRevision: proceed };
   });
   if (!silent) await kind.afterResult?.(app, row, result);
   return newerRevision;
+}
+
+interface WrittenRow {
+  revision: number;
+  remote_id: string | null;
+  deleted_at: Date | null;
 }
 
 /** @throws LeaseLostError if the lease is no longer held. */
@@ -251,26 +258,33 @@ async function writeResult(
   kind: Table,
   row: SyncRow,
   { result, lease }: { result: SyncResult; lease: Lease },
-): Promise<{ revision: number; deleted_at: Date | null }> {
+): Promise<WrittenRow> {
   const { outcome } = result;
   const synced = outcome === 'SYNCED';
   const removed = outcome === 'REMOVED';
-  const status = removed ? row.status : nextSyncStatus(row.status, outcome);
+  const status = removed ? row.status : nextSyncStatus(outcome);
   const remoteId = synced ? result.remoteId : null;
   const error = 'message' in result ? result.message : null;
-  // An earlier unanswered attempt stays recorded until strays have been looked for.
-  const answered = removed || (synced && (row.remoteAttemptAt === null || isUpToDate(row)));
-  const [now] = await tx.$queryRaw<{ revision: number; deleted_at: Date | null }[]>`
+  const retryAt = 'retryAt' in result ? result.retryAt : null;
+  const unanswered = 'isUnanswered' in result && result.isUnanswered;
+  // An earlier unanswered request stays recorded until its late effects must have been undone.
+  const answered =
+    removed ||
+    (synced && row.remoteAttemptAt === null) ||
+    (outcome !== 'UNREACHABLE' && isUpToDate(row));
+  const [now] = await tx.$queryRaw<WrittenRow[]>`
     UPDATE ${Prisma.raw(kind.table)} SET
       remote_id = CASE WHEN ${synced || removed} THEN ${remoteId} ELSE remote_id END,
-      status = ${status}::"SyncStatus",
+      status = CASE WHEN status = 'ACTIVE' THEN status ELSE ${status}::"SyncStatus" END,
       synced_revision = CASE WHEN ${synced} THEN ${row.revision}::int ELSE synced_revision END,
       refused_revision = CASE WHEN ${outcome === 'REFUSED'} THEN ${row.revision}::int ELSE refused_revision END,
       sync_error = ${error},
       sync_attempts = CASE WHEN ${outcome === 'UNREACHABLE'} THEN sync_attempts + 1 ELSE 0 END,
-      remote_attempt_at = CASE WHEN ${answered} THEN NULL ELSE remote_attempt_at END
+      sync_retry_at = ${retryAt}::timestamptz,
+      remote_attempt_at = CASE
+        WHEN ${answered} THEN NULL WHEN ${unanswered} THEN now() ELSE remote_attempt_at END
     WHERE id = ${row.id}::uuid AND ${lease.held}
-    RETURNING revision, deleted_at`;
+    RETURNING revision, remote_id, deleted_at`;
   if (!now) throw new LeaseLostError();
   return now;
 }

@@ -11,11 +11,10 @@ export type SyncOutcome =
   | 'UNREACHABLE';
 
 /**
- * A row that was once synced stays ACTIVE while a change is being sent or was refused: Ultravox then
- * uses its last synced revision.
+ * Status of a row that is not ACTIVE. An ACTIVE row stays ACTIVE while a change is being sent or was refused, since
+ * Ultravox then uses the last synced revision.
  */
-export function nextSyncStatus(status: SyncStatus, outcome: SyncOutcome): SyncStatus {
-  if (status === 'ACTIVE') return 'ACTIVE';
+export function nextSyncStatus(outcome: SyncOutcome): SyncStatus {
   switch (outcome) {
     case 'SYNCED':
       return 'ACTIVE';
@@ -36,7 +35,7 @@ export function isInSync(
   row: Pick<SyncRow, 'revision' | 'syncedRevision' | 'deletedAt' | 'remoteId' | 'remoteAttemptAt'>,
 ): boolean {
   if (row.deletedAt) return row.remoteId === null && row.remoteAttemptAt === null;
-  return row.syncedRevision === row.revision;
+  return row.syncedRevision === row.revision && row.remoteId !== null;
 }
 
 /** The status shown to clients. A deleted row keeps its last sync status. */

@@ -13,7 +13,7 @@ export interface SyncRow {
   syncedRevision: number | null;
   syncAttempts: number;
   remoteId: string | null;
-  /** Time of a creation request that may be unanswered. Null if every request was answered. */
+  /** Time of a request that may be unanswered. Null if every request was answered. */
   remoteAttemptAt: Date | null;
   deletedAt: Date | null;
 }
@@ -51,7 +51,14 @@ export interface SyncKind<Row extends SyncRow> {
 export type SyncResult =
   | { outcome: 'SYNCED'; remoteId: string }
   | { outcome: 'REMOVED' }
-  | { outcome: 'REFUSED' | 'UNREACHABLE'; message: string; retryAt: Date | null };
+  | { outcome: 'REFUSED'; message: string }
+  | {
+      outcome: 'UNREACHABLE';
+      message: string;
+      retryAt: Date;
+      /** Whether Ultravox may execute a request later, although it has not answered it. */
+      isUnanswered: boolean;
+    };
 
 /**
  * Thrown by `create` or `update` of a kind while a row that it refers to has no remote resource yet.

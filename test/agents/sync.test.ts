@@ -224,6 +224,28 @@ describe('sync of an agent', () => {
     expect(remotes[0]?.agentId).not.toBe(remote?.agentId);
   });
 
+  it('says that an agent is not at Ultravox while it cannot be created there again', async () => {
+    const { id } = await change(server.client, 'createAgent', basic());
+    const [remote] = await remoteAgentsOf(server, id);
+    await server.app.ultravox.agents.delete(remote?.agentId ?? '');
+    server.simulator.setFaults([
+      { kind: 'status', status: 500, method: 'POST', path: '^/api/agents$' },
+    ]);
+    const after = await change(server.client, 'updateAgent', { id, systemPrompt: 'Back' });
+    expect(after).toMatchObject({ status: 'DRAFT', isInSync: false });
+    const input = { agentId: id, phoneNumber: '+14155550123' };
+    const { data } = await server.client.send(
+      `mutation ($input: CreateCallInput!) {
+        createCall(input: $input) { userErrors { code message } } }`,
+      { input },
+    );
+    expect(data.createCall.userErrors).toMatchObject([
+      { code: 'AGENT_NOT_READY', message: expect.stringContaining('is DRAFT, not ACTIVE') },
+    ]);
+    server.simulator.clearFaults();
+    await untilRetried(server, 'the agent to be active', isActive(id));
+  });
+
   it('removes a deleted agent once Ultravox is reachable', async () => {
     const { id } = await change(server.client, 'createAgent', basic());
     server.simulator.setFaults([{ kind: 'dropBefore', path: '^/api/agents' }]);

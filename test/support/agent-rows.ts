@@ -7,9 +7,9 @@ export async function insertAgent(
   { db }: Pick<App, 'db'>,
   { organizationId, voiceId }: { organizationId: string; voiceId?: string },
 ): Promise<string> {
-  const synced = { status: 'ACTIVE', syncedRevision: 1 } as const;
+  const synced = () => ({ status: 'ACTIVE', syncedRevision: 1, remoteId: newId() }) as const;
   const ownVoice = async (): Promise<string> => {
-    const data = { id: newId(), organizationId, type: 'SYSTEM', name: 'V', ...synced } as const;
+    const data = { id: newId(), organizationId, type: 'SYSTEM', name: 'V', ...synced() } as const;
     return (await db.voice.create({ data })).id;
   };
   const agent = await db.agent.create({
@@ -22,7 +22,7 @@ export async function insertAgent(
       model: 'ultravox-v0.7',
       temperature: 0,
       recordingEnabled: false,
-      ...synced,
+      ...synced(),
     },
   });
   return agent.id;

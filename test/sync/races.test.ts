@@ -1,9 +1,10 @@
-/** Races between two senders of the same row, and with unanswered creation requests. */
+/** Races between two senders of the same row, with unanswered requests, and with the sweep. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { agentSync } from '../../src/agents/sync.ts';
 import { newId } from '../../src/infra/ids.ts';
-import { runSync } from '../../src/sync/service.ts';
+import { runSync, sweepSync } from '../../src/sync/service.ts';
 import { anyVoice } from '../agents/support.ts';
+import { insertAgent } from '../support/agent-rows.ts';
 import { runMutation } from '../support/calling.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -103,6 +104,59 @@ describe('sync after a creation that Ultravox executes late', () => {
     await runSync(server.app, agentSync, id);
     expect((await remoteAgentsOf(agent.id)).map(({ agentId }) => agentId)).toEqual([remoteId]);
     expect((await rowOf(agent.id)).remoteAttemptAt).toBeNull();
+  });
+});
+
+describe('sync after a change that Ultravox executes late', () => {
+  it('sends the newest content once more', async () => {
+    const { agent } = await create('Late');
+    server.simulator.setFaults([{ kind: 'timeout', count: 1, method: 'PATCH', path: '/agents/' }]);
+    const send = (systemPrompt: string) =>
+      runMutation(
+        server.client,
+        'updateAgent',
+        { id: agent.id, systemPrompt },
+        'agent { isInSync }',
+      );
+    expect((await send('Old.')).agent.isInSync).toBe(false);
+    expect((await send('New.')).agent.isInSync).toBe(true);
+    const [remote] = await remoteAgentsOf(agent.id);
+    // Executes the first request late.
+    await fetch(`${server.simulator.url}/api/agents/${remote?.agentId}`, {
+      method: 'PATCH',
+      headers: { 'X-API-Key': server.simulator.apiKey, 'content-type': 'application/json' },
+      body: JSON.stringify({ callTemplate: { systemPrompt: 'Old.' } }),
+    });
+    const { id, remoteAttemptAt } = await rowOf(agent.id);
+    expect(remoteAttemptAt).not.toBeNull();
+    // As if the time had passed after which the first request must have ended.
+    await server.app.db.agent.update({
+      where: { id },
+      data: { remoteAttemptAt: new Date(Date.now() - 600_000) },
+    });
+    await runSync(server.app, agentSync, id);
+    const [now] = await remoteAgentsOf(agent.id);
+    expect(now?.callTemplate.systemPrompt).toBe('New.');
+    expect((await rowOf(agent.id)).remoteAttemptAt).toBeNull();
+  });
+});
+
+describe('the sweep', () => {
+  it('leaves a row that is not in sync to its next retry', async () => {
+    const { app, organizationId } = server;
+    const id = await insertAgent(app, { organizationId });
+    const sweep = async (retryInSeconds: number): Promise<number> => {
+      await app.db.$executeRaw`
+        UPDATE agents SET revision = 2, updated_at = now() - interval '10 minutes',
+          sync_retry_at = now() + make_interval(secs => ${retryInSeconds})
+        WHERE id = ${id}::uuid`;
+      await sweepSync(app, agentSync);
+      const [jobs] = await app.db.$queryRaw<{ count: number }[]>`
+        SELECT count(*)::int FROM pgboss.job WHERE singleton_key = ${`${id}:sweep`}`;
+      return jobs!.count;
+    };
+    expect(await sweep(240)).toBe(0);
+    expect(await sweep(-60)).toBe(1);
   });
 });
 
