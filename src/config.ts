@@ -232,7 +232,7 @@ export const SETTINGS = {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount`, and for each filtered or sorted list of `calls` of a contact.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount`, and for each filtered or sorted list of `calls` of a contact, and 1,000 for each forecast.',
   },
   DEMO_API_KEY: {
     schema: z

@@ -33,8 +33,8 @@ import { CampaignContactNode } from './campaign-contact.ts';
 import { CampaignWarningCodeEnum } from './campaign-enums.ts';
 import { loadCampaignContact, loadContact } from './loaders.ts';
 
-/** A forecast simulates every contact, which costs at least as much as a page of 100 objects. */
-const FORECAST_COST = 100;
+/** A forecast simulates up to 100,000 contacts, which takes as long as reading 1,000 objects or longer. */
+const FORECAST_COST = 1_000;
 const DEFAULT_CONTACTS = 10;
 
 const ForecastContactType = builder

@@ -14,13 +14,26 @@ export function runToCompletion<Result>(loop: CooperativeLoop<Result>): Result {
   }
 }
 
-/** Runs a computation in slices of 20 ms, with the event loop running in between. */
+/** The end of the queue in which all computations of the process wait for their slices. */
+let lastSlice: Promise<void> = Promise.resolve();
+
+/** Resolves when the caller may run a slice. Each slice has an iteration of the event loop for itself. */
+function nextSlice(): Promise<void> {
+  lastSlice = lastSlice.then(() => yieldToEventLoop());
+  return lastSlice;
+}
+
+/**
+ * Runs a computation in slices of 20 ms, with the event loop running in between. Computations that run at the same time
+ * take turns.
+ */
 export async function runCooperatively<Result>(loop: CooperativeLoop<Result>): Promise<Result> {
-  for (let began = performance.now(); ; ) {
-    const step = loop.next();
-    if (step.done) return step.value;
-    if (performance.now() - began < SLICE_MS) continue;
-    await yieldToEventLoop();
-    began = performance.now();
+  for (;;) {
+    await nextSlice();
+    const began = performance.now();
+    do {
+      const step = loop.next();
+      if (step.done) return step.value;
+    } while (performance.now() - began < SLICE_MS);
   }
 }

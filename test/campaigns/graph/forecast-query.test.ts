@@ -299,6 +299,19 @@ describe('campaignForecast', () => {
       },
     });
   });
+
+  it('costs as much as 1,000 objects', async () => {
+    const code = async (forecasts: number) => {
+      const fields = Array.from(
+        { length: forecasts },
+        (_, index) => `f${index}: campaignForecast(input: { contactCount: 1 }) { fits }`,
+      );
+      const { errors } = await desk.server.client.send(`{ ${fields.join(' ')} }`);
+      return errors?.[0]?.extensions.code;
+    };
+    expect(await code(149)).toBeUndefined();
+    expect(await code(151)).toBe('QUERY_TOO_COSTLY');
+  });
 });
 
 describe('Campaign.forecast', () => {

@@ -1,13 +1,40 @@
 /** The simulation behind forecasts: examples, and properties of generated campaigns. */
+
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { openings, windowsFor } from '../../../src/campaigns/schedule/calling-window.ts';
+import { runCooperatively } from '../../../src/campaigns/schedule/cooperative-loop.ts';
 import { type SimulationInput, simulate } from '../../../src/campaigns/schedule/simulation.ts';
 import { DEPTH, minutes, runs } from './clocks.ts';
 import { at, campaigns, dateIn, friday, OFFICE } from './plan-support.ts';
 
 // Many cases on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000 * Math.max(1, DEPTH) });
+
+describe('runCooperatively', () => {
+  it('runs no more than one slice in each iteration of the event loop, for any number of computations', async () => {
+    let iteration = 0;
+    let over = false;
+    const iterations = (async () => {
+      for (; !over; iteration += 1) await nextIteration();
+    })();
+    const slices: { of: number; iteration: number }[] = [];
+    /** A computation of three slices. */
+    function* long(of: number) {
+      for (let slice = 0; slice < 3; slice += 1) {
+        slices.push({ of, iteration });
+        for (const until = performance.now() + 21; performance.now() < until; );
+        yield;
+      }
+    }
+    await Promise.all([1, 2, 3].map((of) => runCooperatively(long(of))));
+    over = true;
+    await iterations;
+    expect(slices.map(({ of }) => of)).toEqual([1, 2, 3, 1, 2, 3, 1, 2, 3]);
+    expect(new Set(slices.map(({ iteration }) => iteration)).size).toBe(slices.length);
+  });
+});
 
 describe('simulate', () => {
   const input: SimulationInput = {
