@@ -5,6 +5,7 @@ import {
   claimReleasedCalls,
   withdrawCalls,
 } from '../../calls/placement/owned-calls.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
 import { appendStatement } from '../../live/log.ts';
 import { CALL_OWNER, revokeCampaignClaims } from '../calls.ts';
 import { dialContacts, moveContacts } from '../contacts/contact-transitions.ts';
@@ -99,9 +100,25 @@ async function writeAttempts(
   await dialContacts(tx, moves, calls.insert, cycle.now);
 }
 
+/** Columns of a campaign that a cycle writes, apart from the counters. */
+const WRITTEN = [
+  'status',
+  'status_reason',
+  'started_at',
+  'ended_at',
+  'rotation_index',
+  'hold_reason',
+  'next_dispatch_at',
+];
+
+/** SQL: the written columns of a table, such as `c.status, c.status_reason`. */
+function writtenColumns(table: string): Prisma.Sql {
+  return Prisma.raw(WRITTEN.map((column) => `${table}.${column}`).join(', '));
+}
+
 /**
- * Writes status, hold and next dispatch of the campaigns, and the events of the cycle, in one statement. The counters
- * are updated with the contacts.
+ * Writes status, hold and next dispatch of the campaigns that change, and the events of the cycle, in one statement.
+ * The counters are updated with the contacts.
  */
 async function updateCampaigns(
   tx: Tx,
@@ -116,34 +133,37 @@ async function updateCampaigns(
     started_at: starts ? now : campaign.startedAt,
     ended_at: campaign.endedAt,
     rotation_index: campaign.rotationIndex,
-    hold: campaign.holdReason,
+    hold_reason: campaign.holdReason,
     next_due: nextDispatchAt === 'NEXT_DUE',
     next: nextDispatchAt === 'NEXT_DUE' ? null : nextDispatchAt,
     placed_calls: placedCalls,
   }));
   await tx.$executeRaw`
-    WITH appended AS (${appendStatement(events.byOrganization)})
-    UPDATE campaigns c SET
-      status = r.status::"CampaignStatus", status_reason = r.status_reason,
-      started_at = r.started_at, ended_at = r.ended_at, rotation_index = r.rotation_index,
-      hold_reason = r.hold::"CampaignDecisionReason",
-      next_dispatch_at = CASE
-        WHEN NOT r.next_due THEN r.next
-        WHEN c.calling_count >= c.max_concurrent_calls THEN NULL
-        ELSE (SELECT CASE
-            WHEN min(next_eligible_at) > ${now}::timestamptz THEN min(next_eligible_at)
-            -- A campaign that placed calls goes behind those that did not.
-            WHEN count(*) > 0 AND r.placed_calls THEN ${now}::timestamptz
-            WHEN count(*) > 0 THEN least(c.next_dispatch_at, ${now}::timestamptz) END
-          FROM (SELECT next_eligible_at FROM campaign_contacts
-            WHERE campaign_id = c.id AND next_eligible_at IS NOT NULL
-            ORDER BY next_eligible_at, position LIMIT 1) first)
-        END,
+    WITH appended AS (${appendStatement(events.byOrganization)}),
+    updates AS (
+      SELECT r.*, CASE
+          WHEN NOT r.next_due THEN r.next
+          WHEN c.calling_count >= c.max_concurrent_calls THEN NULL
+          ELSE (SELECT CASE
+              WHEN min(next_eligible_at) > ${now}::timestamptz THEN min(next_eligible_at)
+              -- A campaign that placed calls goes behind those that did not.
+              WHEN count(*) > 0 AND r.placed_calls THEN ${now}::timestamptz
+              WHEN count(*) > 0 THEN least(c.next_dispatch_at, ${now}::timestamptz) END
+            FROM (SELECT next_eligible_at FROM campaign_contacts
+              WHERE campaign_id = c.id AND next_eligible_at IS NOT NULL
+              ORDER BY next_eligible_at, position LIMIT 1) first)
+          END AS next_dispatch_at
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
+        id uuid, status "CampaignStatus", status_reason text, started_at timestamptz,
+        ended_at timestamptz, rotation_index int, hold_reason "CampaignDecisionReason",
+        next timestamptz, next_due boolean, placed_calls boolean)
+      JOIN campaigns c ON c.id = r.id
+    )
+    UPDATE campaigns c
+    SET (${Prisma.raw(WRITTEN.join(', '))}) = (${writtenColumns('u')}),
       updated_at = ${now}::timestamptz
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
-      id uuid, status text, status_reason text, started_at timestamptz, ended_at timestamptz,
-      rotation_index int, hold text, next timestamptz, next_due boolean, placed_calls boolean)
-    WHERE c.id = r.id`;
+    FROM updates u
+    WHERE c.id = u.id AND (${writtenColumns('c')}) IS DISTINCT FROM (${writtenColumns('u')})`;
   const stopped = updates.filter(({ stops }) => stops).map(({ campaign }) => campaign.id);
   if (stopped.length > 0) await revokeCampaignClaims(tx, stopped);
 }

@@ -195,7 +195,7 @@ async function recordBatch(
   );
   const without = decided.flatMap(({ call, outcome }) => (outcome ? [] : call));
   const ofCampaign = Map.groupBy(outcomes, ({ campaignId }) => campaignId);
-  const changes = campaigns.map((one) => campaignOutcome(one, ofCampaign.get(one.id) ?? []));
+  const changes = [...ofCampaign].map(([id, ended]) => campaignOutcome(byId.get(id)!, ended));
 
   if (without.length > 0) await markRecorded(tx, without, now);
   await moveContacts(tx, 'END', movesOf(outcomes, 'END'), now);

@@ -379,9 +379,19 @@ describe('a dispatch cycle', () => {
     }
     const { config } = server.app;
     const one = { ...server.app, config: { ...config, ULTRAVOX_MAX_CONCURRENT_CALLS: 1 } };
+    const lastChanges = async () => {
+      const rows = await operator.client.send(
+        'query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Campaign { updatedAt } } }',
+        { ids },
+      );
+      return rows.data.nodes.map(({ updatedAt }: { updatedAt: string }) => updatedAt);
+    };
+    const made = await lastChanges();
     for (let call = 0; call < 12; call += 1) {
       const { callIds } = await dispatchCalls(one);
       expect(callIds).toHaveLength(1);
+      // The cycle has also looked at the others.
+      if (call === 0) expect((await lastChanges()).slice(1)).toEqual(made.slice(1));
       await placeClaimedCalls(server.app, callIds);
       await until('the end of the call', async () => {
         const row = await server.app.db.call.findUniqueOrThrow({ where: { id: callIds[0]! } });
