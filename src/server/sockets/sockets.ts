@@ -104,7 +104,9 @@ function destroy(this: Duplex): void {
   this.destroy();
 }
 
+/** Answers and closes the connection, which no timeout of HTTP and no shutdown of the server would end. */
 function refuseUpgrade(stream: Duplex, status: string, message: string): void {
+  stream.once('finish', destroy);
   stream.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${message.length}\r\n\r\n${message}`,
   );
