@@ -29,7 +29,7 @@ export async function admit(
   if (viewer) await rateLimits.charge(caller, budget, operations);
   checkListSizes(args);
   const extra = operationsOf(measureCost(shape, args)) - operations;
-  if (extra > 0) await rateLimits.charge(caller, budget, extra);
+  if (extra > 0) await rateLimits.charge(caller, budget, extra, operations);
   return shape;
 }
 

@@ -38,11 +38,18 @@ export interface ChargedCaller {
 
 export interface RateLimits {
   /**
-   * Charges the organization or, without a viewer, the address. A refused charge is refunded.
+   * Charges the organization or, without a viewer, the address. A refused charge is refunded. An operation that costs
+   * more than the whole budget consumes all of it.
    *
+   * @param charged what the same operation was already charged
    * @throws RequestError RATE_LIMITED
    */
-  charge(caller: ChargedCaller, budget: Budget, operations: number): Promise<void>;
+  charge(
+    caller: ChargedCaller,
+    budget: Budget,
+    operations: number,
+    charged?: number,
+  ): Promise<void>;
   /** Charges a request without an accepted credential. @throws RequestError RATE_LIMITED */
   chargeUnauthenticated(address: string | null): Promise<void>;
   /** Charges an invalid document to the organization. @throws RequestError RATE_LIMITED */
@@ -120,10 +127,11 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
   const exhausted = new LRUCache<string, RequestError>({ max: MAX_EXHAUSTED_KEYS });
 
   return {
-    async charge({ viewer, address }, budget, operations) {
+    async charge({ viewer, address }, budget, operations, charged = 0) {
       if (isOff) return;
-      if (viewer) await consume(limiters()[budget], viewer.organizationId, operations);
-      else await consume(limiters().unauthenticated, networkOf(address), operations);
+      const limiter = limiters()[viewer ? budget : 'unauthenticated'];
+      const points = Math.min(operations, limiter.points - charged);
+      if (points > 0) await consume(limiter, viewer?.organizationId ?? networkOf(address), points);
     },
     async chargeUnauthenticated(address) {
       if (!isOff) await consume(limiters().unauthenticated, networkOf(address), 1);
@@ -148,13 +156,11 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
 }
 
 async function consume(limiter: RateLimiterAbstract, key: string, points: number): Promise<void> {
-  // An operation that costs more than the whole budget consumes all of it.
-  const taken = Math.min(points, limiter.points);
   try {
-    await limiter.consume(key, taken);
+    await limiter.consume(key, points);
   } catch (error) {
     if (!(error instanceof RateLimiterRes)) throw error;
-    await limiter.reward(key, taken);
+    await limiter.reward(key, points);
     throw rateLimited(limiter, error.msBeforeNext);
   }
 }
