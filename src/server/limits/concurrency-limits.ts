@@ -6,12 +6,14 @@
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Viewer } from '../../viewer.ts';
+import { networkOf } from './client-network.ts';
 import type { LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 import { createSharedCounts } from './shared-counts.ts';
 
 const MAX_UPLOADS_PER_KEY = LIMITS.uploadsPerKey.max;
 const MAX_UNAUTHENTICATED_SOCKETS = LIMITS.unauthenticatedSockets.max;
+const MAX_AUTHENTICATED_SOCKETS = LIMITS.authenticatedSockets.max;
 const UPLOAD_RETRY_SECONDS = 5;
 
 /** Releases a slot. Further calls have no effect. */
@@ -24,6 +26,8 @@ export interface ConcurrencyLimits {
   beginUpload(viewer: Viewer): Release;
   /** Counts a WebSocket until it is authenticated. @throws RequestError RATE_LIMITED */
   openSocket(address: string | null): Release;
+  /** Counts a WebSocket from its authentication on. @throws RequestError RATE_LIMITED */
+  openAuthenticatedSocket(viewer: Viewer): Release;
   close(): Promise<void>;
 }
 
@@ -81,9 +85,17 @@ export function createConcurrencyLimits(
     openSocket: (address) =>
       sockets.enter([
         [
-          String(address),
+          networkOf(address),
           MAX_UNAUTHENTICATED_SOCKETS,
           () => tooManySockets(MAX_UNAUTHENTICATED_SOCKETS),
+        ],
+      ]).release,
+    openAuthenticatedSocket: ({ organizationId }) =>
+      sockets.enter([
+        [
+          organizationId,
+          MAX_AUTHENTICATED_SOCKETS,
+          () => tooManyAuthenticatedSockets(MAX_AUTHENTICATED_SOCKETS),
         ],
       ]).release,
     close: async () => shared?.close(),
@@ -159,6 +171,14 @@ function tooManySockets(limit: number): RequestError {
   return new RequestError(
     'RATE_LIMITED',
     `An address may have at most ${limit} WebSockets without a valid API key.`,
+    { limit },
+  );
+}
+
+function tooManyAuthenticatedSockets(limit: number): RequestError {
+  return new RequestError(
+    'RATE_LIMITED',
+    `An organization may have at most ${limit} WebSockets. Use one for several subscriptions.`,
     { limit },
   );
 }

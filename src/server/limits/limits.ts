@@ -146,8 +146,14 @@ export const LIMITS = {
   },
   unauthenticatedSockets: {
     max: 200,
-    about: 'Sockets from an address without a valid key, in each process',
+    about:
+      'Sockets from an address without a valid key (IPv6: from a /64 network), in each process',
     refusal: '429',
+  },
+  authenticatedSockets: {
+    max: 20_000,
+    about: 'Sockets of an organization with a valid key, in each process',
+    refusal: 'close code 1013',
   },
   messageBytes: { max: MIB, about: 'Message on a socket', refusal: 'close code 1009' },
   pingCharacters: {

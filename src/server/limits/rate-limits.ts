@@ -1,6 +1,4 @@
 /** Rate limits per organization or address. With Redis, they apply across all processes. */
-
-import ipaddr from 'ipaddr.js';
 import { LRUCache } from 'lru-cache';
 import {
   type IRateLimiterOptions,
@@ -12,6 +10,7 @@ import {
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Viewer } from '../../viewer.ts';
+import { networkOf } from './client-network.ts';
 import type { LimitConnection, LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 
@@ -173,12 +172,4 @@ function rateLimited({ points, duration }: RateLimiterAbstract, waitMs: number):
     `The limit of ${points} operations in ${window} is reached. Try again at ${resetAt}.`,
     { limit: points, resetAt, retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)) },
   );
-}
-
-/** The address to charge: for IPv6 its /64, because a subscriber has at least a /64 of addresses. */
-function networkOf(address: string | null): string {
-  if (!address || !ipaddr.isValid(address)) return String(address);
-  const parsed = ipaddr.process(address);
-  if (parsed.kind() === 'ipv4') return parsed.toString();
-  return `${parsed.toByteArray().slice(0, 8).join('.')}/64`;
 }

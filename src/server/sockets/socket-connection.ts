@@ -10,6 +10,7 @@ import type { App } from '../../app.ts';
 import { type KeyUser, stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
 import type { Viewer } from '../../viewer.ts';
 import { startExpiryTimer } from '../expiry-timer.ts';
+import type { Release } from '../limits/concurrency-limits.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from '../subscriptions/live-delivery.ts';
@@ -27,8 +28,12 @@ export interface SocketConnection {
   readonly address: string | null;
   /** Null until the connection is initialized, or without a credential. */
   readonly viewer: Viewer | null;
-  /** Lifts the limit on received data, and closes the socket when the credential expires or is revoked. */
-  authenticate(viewer: Viewer): void;
+  /**
+   * Lifts the limit on received data, and closes the socket when the credential expires or is revoked.
+   *
+   * @param release releases the slot of the authenticated socket; called once, when it is closed.
+   */
+  authenticate(viewer: Viewer, release: Release): void;
   /** Closes with 4403. A standard client then reconnects with a new credential. */
   closeForbidden(reason: string): void;
   /** Closes with 1013. A standard client then reconnects. */
@@ -42,8 +47,8 @@ export interface ConnectionOptions {
   protocol: ProtocolServer<SocketConnection>;
   stream: Duplex;
   address: string | null;
-  /** Called once, when the socket is authenticated or closed. */
-  onAuthenticated: () => void;
+  /** Releases the slot of the socket; called once, when the socket is authenticated or closed. */
+  release: Release;
 }
 
 /** Connects a socket to the protocol server and enforces its limits until it is closed. */
@@ -66,7 +71,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   readonly #app: App;
   readonly #socket: WebSocket;
   readonly #stream: Duplex;
-  #onAuthenticated: (() => void) | null;
+  #release: Release;
   readonly #keepAlive: NodeJS.Timeout;
   #expiry: NodeJS.Timeout | undefined;
   #isAlive = true;
@@ -75,11 +80,11 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   #largest = 0;
 
   constructor(socket: WebSocket, options: ConnectionOptions) {
-    const { app, stream, address, onAuthenticated } = options;
+    const { app, stream, address, release } = options;
     this.address = address;
     this.#app = app;
     this.#stream = stream;
-    this.#onAuthenticated = onAuthenticated;
+    this.#release = release;
     this.#socket = socket;
     // A frame violated the protocol or a limit; the library closes the socket.
     socket.on('error', (error) => {
@@ -94,11 +99,16 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#keepAlive.unref();
   }
 
-  authenticate(viewer: Viewer): void {
+  authenticate(viewer: Viewer, release: Release): void {
     this.viewer = viewer;
-    this.#stopCounting();
-    // The socket was closed meanwhile, so nothing would stop watching the key.
-    if (this.#socket.readyState === this.#socket.CLOSED) return;
+    this.#stream.off('data', this.#countReceived);
+    // The socket was closed meanwhile, so nothing would release the slot or stop watching the key.
+    if (this.#socket.readyState === this.#socket.CLOSED) {
+      release();
+      return;
+    }
+    this.#release();
+    this.#release = release;
     watchKey(this.#app, viewer.apiKeyId, this);
     this.#expiry = startExpiryTimer(this.#app, viewer, () =>
       this.closeForbidden('The API key or access token has expired'),
@@ -183,16 +193,10 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   }
 
   dispose(): void {
-    this.#stopCounting();
+    this.#release();
     if (this.viewer) stopWatchingKey(this.#app, this.viewer.apiKeyId, this);
     clearInterval(this.#keepAlive);
     clearTimeout(this.#expiry);
-  }
-
-  #stopCounting(): void {
-    this.#onAuthenticated?.();
-    this.#onAuthenticated = null;
-    this.#stream.off('data', this.#countReceived);
   }
 
   #isOpen(): boolean {

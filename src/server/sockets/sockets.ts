@@ -73,11 +73,8 @@ export function attachSockets(options: Options): { close(): Promise<void> } {
     }
     stream.once('close', release);
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      const onAuthenticated = (): void => {
-        stream.off('close', release);
-        release();
-      };
-      openConnection(socket, { app, protocol, stream, address, onAuthenticated });
+      stream.off('close', release);
+      openConnection(socket, { app, protocol, stream, address, release });
     });
   };
   server.on('upgrade', upgrade);
@@ -126,10 +123,11 @@ function createHandlers({ services, operations }: Options): Handlers {
       // Rejects here, so that a client learns of an invalid key before its first operation.
       try {
         const { viewer } = await contextOf(services, context);
-        if (viewer) context.extra.authenticate(viewer);
+        if (viewer)
+          context.extra.authenticate(viewer, services.concurrency.openAuthenticatedSocket(viewer));
         return true;
       } catch (error) {
-        closeFor(context.extra, error as GraphQLError);
+        closeFor(context.extra, toGraphQLError(error, randomUUIDv7(), app.log));
         return false;
       }
     },

@@ -42,6 +42,22 @@ describe('createConcurrencyLimits', () => {
       'at most 10 open subscriptions',
     );
   });
+
+  it('limits sockets without a credential by network, and others by organization', () => {
+    const limits = createConcurrencyLimits(app);
+    for (let index = 0; index < 200; index += 1) limits.openSocket(`2001:db8::${index}`);
+    expect(() => limits.openSocket('2001:db8::ffff')).toThrow('at most 200 WebSockets');
+    limits.openSocket('2001:db8:0:1::1');
+
+    const ends = Array.from({ length: 20_000 }, (_, index) =>
+      limits.openAuthenticatedSocket(viewer('a', `key${index}`)),
+    );
+    const more = () => limits.openAuthenticatedSocket(viewer('a', 'another'));
+    expect(more).toThrow('at most 20000 WebSockets');
+    limits.openAuthenticatedSocket(viewer('b', 'b1'));
+    ends[0]?.();
+    more();
+  });
 });
 
 async function connect(url: string): Promise<LimitStore> {
