@@ -13,6 +13,7 @@ import { createRouter, type Router } from './http/router.ts';
 import { closeStalledConnections } from './http/stalled-connections.ts';
 import { createConcurrencyLimits } from './limits/concurrency-limits.ts';
 import { connectLimitStore } from './limits/limit-store.ts';
+import { LIMITS } from './limits/limits.ts';
 import { createRateLimits } from './limits/rate-limits.ts';
 import { attachSockets, isSocketUpgrade } from './sockets/sockets.ts';
 
@@ -72,6 +73,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const server = createServer({ shouldUpgradeCallback: isSocketUpgrade }, router.handle);
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
+  server.requestTimeout = LIMITS.requestSeconds.max * 1000;
   handleMalformedRequests(server);
   const stopWatching = closeStalledConnections(server);
   const sockets = attachSockets({ services, server, operations: graphql.operations });

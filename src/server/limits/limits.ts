@@ -31,6 +31,11 @@ export const LIMITS = {
     about: 'Body of a request to another endpoint, such as a webhook from Ultravox',
     refusal: '413',
   },
+  requestSeconds: {
+    max: 1_800,
+    about: 'Seconds in which a request must arrive with its body, such as a file of 240 MiB',
+    refusal: '408',
+  },
   jsonValues: {
     max: 250_000,
     about: 'Values in the JSON of a request, including objects and lists',
