@@ -10,7 +10,7 @@ import type { Bus } from './infra/bus.ts';
 import { createInProcessBus, createRedisBus } from './infra/bus.ts';
 import { type Cipher, createCipher } from './infra/cipher.ts';
 import { adapterOf, newQueryPool } from './infra/database/connections.ts';
-import { createStatementNames } from './infra/database/prepared-statements.ts';
+import { createStatementNames, type StatementName } from './infra/database/prepared-statements.ts';
 import { MAX_CONCURRENT_SNAPSHOTS } from './infra/database/snapshot.ts';
 import { createFailures, type Failures } from './infra/failures.ts';
 import { JOB_CONNECTIONS, type JobDefinition, type Jobs, startJobs } from './infra/jobs/jobs.ts';
@@ -52,6 +52,13 @@ export interface App {
   readonly close: () => Promise<void>;
 }
 
+/**
+ * Maximum number of prepared statements, without those whose texts depend on what clients select, filter and sort by:
+ * these have a number of their own, so that no client uses up that of the others.
+ */
+const MAX_NAMED = 500;
+const MAX_NAMED_SELECTS = 250;
+
 /** A database transaction. */
 export type Tx = Parameters<Parameters<PrismaClient['$transaction']>[0]>[0];
 
@@ -76,22 +83,23 @@ export function shareConnections(all: number): { writing: number; reading: numbe
 
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, databaseUrl, log } = options;
-  const nameOf = config.PREPARED_STATEMENTS ? createStatementNames() : () => '';
+  const namesFor = (max: number) =>
+    config.PREPARED_STATEMENTS ? createStatementNames(max) : () => '';
+  const names = { nameOf: namesFor(MAX_NAMED), nameOfSelect: namesFor(MAX_NAMED_SELECTS) };
   const connections = shareConnections(config.DATABASE_CONNECTIONS);
-  const { db, rows } = openDatabase(
-    newQueryPool(databaseUrl, { max: connections.writing }),
-    nameOf,
-  );
+  const { db, rows } = openDatabase(newQueryPool(databaseUrl, { max: connections.writing }), names);
   const limited = openDatabase(
     newQueryPool(databaseUrl, {
       max: connections.reading,
       statementTimeoutMs: config.READ_TIMEOUT_SECONDS * 1000,
     }),
-    nameOf,
+    names,
+    // What clients select is also read with Prisma.
+    names.nameOfSelect,
   );
   const snapshots = openDatabase(
     newQueryPool(databaseUrl, { max: MAX_CONCURRENT_SNAPSHOTS }),
-    nameOf,
+    names,
   ).db;
   const failures = createFailures({ log });
   const bus = config.REDIS_URL
@@ -169,13 +177,14 @@ export const forReading = perInstance((app: App) => variantOf(app, app.limited))
 
 function openDatabase(
   pool: Pool,
-  nameOf: (sql: string) => string,
+  names: Record<'nameOf' | 'nameOfSelect', StatementName>,
+  nameOfPrisma = names.nameOf,
 ): { db: PrismaClient; rows: RowReader } {
   const db = new PrismaClient({
-    adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOf(sql) }),
+    adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOfPrisma(sql) }),
     transactionOptions: { maxWait: 10_000, timeout: 20_000 },
     // Tests count statements with these events.
     log: [{ emit: 'event', level: 'query' }],
   });
-  return { db, rows: createRowReader({ pool, tables: TABLES, nameOf }) };
+  return { db, rows: createRowReader({ pool, tables: TABLES, ...names }) };
 }

@@ -2,8 +2,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 
-/** Maximum number of named statements, since a connection keeps each until it is closed. */
-const MAX_NAMED = 500;
 const MAX_CANDIDATES = 2_000;
 /** Longer statements contain long lists, with a different text for each length. */
 const MAX_CHARACTERS = 10_000;
@@ -12,17 +10,22 @@ const USES_BEFORE_NAMED = 3;
 /** Statements that are never prepared: without parameters, one message of the simple protocol is less work. */
 const SIMPLE = new Set(['BEGIN', 'COMMIT', 'ROLLBACK']);
 
+/** The name of a prepared statement by its text; '' for a statement to send without a name. */
+export type StatementName = (sql: string) => string;
+
 /**
- * Returns a function that returns the name of a statement by its text, or '' for a statement to send
- * without a name: a new one, or one that came after the limit was reached.
+ * Names statements that are used several times.
+ *
+ * @param max maximum number of names, since a connection keeps each statement until it is closed. Further statements
+ *   get none.
  */
-export function createStatementNames(): (sql: string) => string {
+export function createStatementNames(max: number): StatementName {
   const names = new Map<string, string>();
   const uses = new LRUCache<string, number>({ max: MAX_CANDIDATES });
   return (sql) => {
     const known = names.get(sql);
     if (known !== undefined) return known;
-    if (SIMPLE.has(sql) || names.size >= MAX_NAMED || sql.length > MAX_CHARACTERS) return '';
+    if (SIMPLE.has(sql) || names.size >= max || sql.length > MAX_CHARACTERS) return '';
     const count = (uses.get(sql) ?? 0) + 1;
     uses.set(sql, count);
     if (count < USES_BEFORE_NAMED) return '';

@@ -2,6 +2,7 @@
 import { type Sql, sqltag as sql } from '@prisma/client/runtime/client';
 import type { Pool } from 'pg';
 import { createPipeline, createReadPipeline } from '../database/pipeline.ts';
+import type { StatementName } from '../database/prepared-statements.ts';
 import { RAW_TYPES, rawValue } from '../database/raw-types.ts';
 import type { Row } from './select-results.ts';
 import {
@@ -33,11 +34,13 @@ export interface RowReader extends RawReader {
 interface RowReaderOptions {
   pool: Pool;
   tables: Tables;
-  /** Returns the name of the prepared statement for a text; '' for none. */
-  nameOf: (sql: string) => string;
+  nameOf: StatementName;
+  /** Names the statements of `findMany` and `count`, whose texts depend on what clients select, filter and sort by. */
+  nameOfSelect: StatementName;
 }
 
-export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): RowReader {
+export function createRowReader(options: RowReaderOptions): RowReader {
+  const { pool, tables, nameOf, nameOfSelect } = options;
   const send = createReadPipeline(pool);
   const sendRaw = createPipeline<never>(pool);
   const reader: RowReader = {
@@ -47,12 +50,12 @@ export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): Row
       const statement = { name: nameOf(text), text, values: parameters.map(rawValue) };
       return sendRaw({ ...statement, types: RAW_TYPES }) as Promise<unknown> as Promise<T>;
     },
-    findMany(model, query, options) {
-      const statement = selectStatement(tables, model, query, options);
+    findMany(model, query, selectOptions) {
+      const statement = selectStatement(tables, model, query, selectOptions);
       if (!statement) return null;
       const { text, values, decode } = statement;
       reader.onStatement(text);
-      return send({ name: nameOf(text), text, values }).then((json) =>
+      return send({ name: nameOfSelect(text), text, values }).then((json) =>
         decode(json === null ? [] : JSON.parse(json)),
       );
     },
@@ -62,7 +65,7 @@ export function createRowReader({ pool, tables, nameOf }: RowReaderOptions): Row
       const { text, values } = statement;
       reader.onStatement(text);
       // Over a connection of its own, because it may take long and would delay statements behind it.
-      const counted = pool.query<{ count: string }>({ name: nameOf(text), text, values });
+      const counted = pool.query<{ count: string }>({ name: nameOfSelect(text), text, values });
       return counted.then(({ rows }) => Number(rows[0]?.count));
     },
     onStatement: () => {},

@@ -30,6 +30,24 @@ describe('$queryRaw past Prisma', () => {
     expect(await app.rows.$queryRaw`SELECT ${at}::timestamptz AS at`).toEqual([{ at }]);
   });
 
+  it('prepares statements however many others clients have made by what they select', async () => {
+    const { rows } = server.app;
+    const columns = ['name', 'model', 'temperature', 'status', 'createdAt', 'voiceId', 'revision'];
+    const orders = ['name', 'createdAt', 'status', 'model', 'id'];
+    for (const order of orders) {
+      for (let bits = 0; bits < 2 ** columns.length; bits += 1) {
+        const chosen = columns.filter((_, bit) => bits & (1 << bit));
+        const select = Object.fromEntries(['id', ...chosen].map((name) => [name, true]));
+        const query = { select, orderBy: { [order]: 'asc' }, take: 1 };
+        await Promise.all([1, 2, 3].map(() => rows.findMany('Agent', query)));
+      }
+    }
+    for (let use = 0; use < 3; use += 1) await rows.$queryRaw`SELECT 42 AS own`;
+    const prepared = await rows.$queryRaw<object[]>`
+      SELECT 1 FROM pg_prepared_statements WHERE statement LIKE 'SELECT 42 AS own'`;
+    expect(prepared).toHaveLength(1);
+  });
+
   it('rejects with the error of the server, and goes on', async () => {
     const { rows } = server.app;
     await expect(rows.$queryRaw`SELECT 1 / ${0}::int`).rejects.toMatchObject({ code: '22012' });
