@@ -35,10 +35,7 @@ import {
   runCampaigns,
   startCampaignRunner,
 } from './campaigns/dispatch/run-campaigns.ts';
-import {
-  hasUnfinishedEnrollments,
-  resumeEnrollments,
-} from './campaigns/enrollment/add-contacts.ts';
+import { hasUnfinishedEnrollments, resumeEnrollments } from './campaigns/enrollment/enrollment.ts';
 import { hasUnfinishedReplans, resumeReplans } from './campaigns/enrollment/replan.ts';
 import { runCampaignsJob } from './campaigns/jobs.ts';
 import { hasUncountedCalls, recordContactStats } from './campaigns/outcomes/contact-stats.ts';

@@ -14,11 +14,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Client } from 'pg';
 import type { App, Tx } from '../../src/app.ts';
 import { checkSource } from '../../src/campaigns/enrollment/contact-sources.ts';
-import {
-  addContacts,
-  planWaiting,
-  replanContacts,
-} from '../../src/campaigns/enrollment/enrollment.ts';
+import { addFirstContacts } from '../../src/campaigns/enrollment/first-contacts.ts';
+import { planDraft, planWaiting } from '../../src/campaigns/enrollment/planning.ts';
 import { finishReplan, storeReplan } from '../../src/campaigns/enrollment/replan.ts';
 import type { Campaign } from '../../src/generated/prisma/client.ts';
 import { Checks } from '../../src/infra/checks.ts';
@@ -104,9 +101,10 @@ await withBenchServer(
       const input = { contactFolderId: `fld_${folderId}` };
       const source = await checkSource(app, viewer, checks, { input, required: true });
       checks.throwIfAny();
-      await app.db.$transaction((tx) => addContacts(app, tx, { campaign, source: source!, plan }), {
-        timeout: 300_000,
-      });
+      await app.db.$transaction(
+        (tx) => addFirstContacts(app, tx, { campaign, source: source!, plan }),
+        { timeout: 300_000 },
+      );
     };
     for (let round = 0; round < ROUNDS; round += 1) {
       await clear();
@@ -140,7 +138,7 @@ await withBenchServer(
       await client.query('CHECKPOINT');
       const draft = await app.db.campaign.findUniqueOrThrow({ where: { id: campaign.id } });
       const replan = await timed(() =>
-        app.db.$transaction((tx) => replanContacts(app, tx, draft), { timeout: 300_000 }),
+        app.db.$transaction((tx) => planDraft(app, tx, draft), { timeout: 300_000 }),
       );
       best.replan = Math.min(best.replan, replan);
 

@@ -10,8 +10,8 @@ import {
   MAX_CAMPAIGN_CONTACTS,
   type StoredSource,
 } from './enrollment/contact-sources.ts';
-import { attemptsPerDay, CALL_SECONDS, paceOf, waitingContacts } from './enrollment/enrollment.ts';
 import { withoutNestedLoops } from './enrollment/plan-sql.ts';
+import { attemptsPerDay, CALL_SECONDS, paceOf, waitingContacts } from './enrollment/planning.ts';
 import { renamedZones, runsOf, storedContacts, zoneColumn } from './enrollment/staging-table.ts';
 import { runCooperatively } from './schedule/cooperative-loop.ts';
 import type { CallsPerDay } from './schedule/planner.ts';

@@ -14,7 +14,7 @@ import type { Viewer } from '../viewer.ts';
 import { enqueueRun, revokeCampaignClaims } from './calls.ts';
 import { cancelWaitingContacts } from './contacts/contact-transitions.ts';
 import { recordDecisions } from './contacts/decisions.ts';
-import { replanContacts } from './enrollment/enrollment.ts';
+import { planDraft } from './enrollment/planning.ts';
 import { announceCampaigns, campaignEvent } from './events.ts';
 import { activateDraft, type ChangedCampaign, requireCampaign } from './service.ts';
 import { campaignProblems, checkSchedule, scheduleOf } from './settings.ts';
@@ -62,7 +62,7 @@ export async function scheduleCampaign(
         timezone: canonicalTimeZone(timezone) ?? draft.timezone,
       },
     });
-    const { warnings } = await replanContacts(app, tx, campaign);
+    const { warnings } = await planDraft(app, tx, campaign);
     const event = await activateDraft(app, tx, campaign, now);
     await appendEvents(tx, viewer.organizationId, [event]);
     const campaignAfterwards = await tx.campaign.findUniqueOrThrow({ where: { id } });

@@ -14,14 +14,15 @@ import { appendEvents, type NewEvent } from '../live/log.ts';
 import { watchSnapshots } from '../live/snapshots.ts';
 import { deletedByEarlierRun, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { enqueueRun, revokeCampaignClaims } from './calls.ts';
-import { enrollContacts } from './enrollment/add-contacts.ts';
 import {
   type AddedContacts,
   type ContactSourceInput,
   checkSource,
 } from './enrollment/contact-sources.ts';
-import { addContacts, planWaiting } from './enrollment/enrollment.ts';
+import { enrollContacts } from './enrollment/enrollment.ts';
+import { addFirstContacts } from './enrollment/first-contacts.ts';
 import { listOptOuts } from './enrollment/opt-outs.ts';
+import { planWaiting } from './enrollment/planning.ts';
 import { finishReplan, storeReplan } from './enrollment/replan.ts';
 import { announceCampaigns, campaignEvent, campaignTopic } from './events.ts';
 import { lockCampaign } from './locks.ts';
@@ -124,7 +125,7 @@ export async function createCampaign(
     });
     await writeNumberPool(tx, campaign, pool);
     const { added, warnings } = source
-      ? await addContacts(app, tx, { campaign, source, plan: required })
+      ? await addFirstContacts(app, tx, { campaign, source, plan: required })
       : { added: NO_CONTACTS, warnings: [] };
     const events = [campaignEvent('CAMPAIGN_CREATED', campaign, now)];
     if (required) events.push(await activateDraft(app, tx, campaign, now));

@@ -113,7 +113,7 @@ export interface CheckedSource {
   readonly contacts: SourceOfContacts;
 }
 
-const SOURCES = ['contactFolderId', 'contactIds', 'contacts', 'contactsFile'] as const;
+const SOURCE_FIELDS = ['contactFolderId', 'contactIds', 'contacts', 'contactsFile'] as const;
 
 /**
  * Checks the source of an input without writing anything. Returns null if none was given, or if it has
@@ -126,7 +126,7 @@ export async function checkSource(
   { input, required }: { input: ContactSourceInput; required: boolean },
 ): Promise<CheckedSource | null> {
   const before = checks.problems.length;
-  const given = SOURCES.filter((name) => input[name] !== null && input[name] !== undefined);
+  const given = SOURCE_FIELDS.filter((name) => input[name] !== null && input[name] !== undefined);
   if (given.length > 1) {
     checks.add(
       'INVALID_INPUT',
@@ -137,7 +137,7 @@ export async function checkSource(
       [given[1]!],
     );
   } else if (given.length === 0 && required) {
-    const names = SOURCES.map((name) => `\`${name}\``);
+    const names = SOURCE_FIELDS.map((name) => `\`${name}\``);
     checks.add('REQUIRED', `Specify the contacts with one of ${names.join(', ')}.`, []);
   }
   if (input.mapping && !input.contactsFile) {

@@ -1,389 +1,390 @@
 /**
- * Adds contacts to campaigns and plans their calls. Callers hold the lock of the campaign, or created it
- * in the same transaction.
+ * Adds contacts to an existing campaign without keeping it from calling: they are staged and planned without a lock,
+ * and join in steps that lock the campaign briefly.
+ *
+ * From the status JOINING on, an enrollment is completed even if the process dies: the periodic `resumeEnrollments`
+ * continues at the row after the last step. A row joins only once, because the steps of a campaign exclude each other
+ * and record their end in the same transaction.
  */
 import type { App, Tx } from '../../app.ts';
-import type { Config } from '../../config.ts';
 import { userError } from '../../errors.ts';
-import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
-import { dateOf, dayAt } from '../../infra/time-zone.ts';
-import { insertContacts, moveContactsOf } from '../contacts/contact-transitions.ts';
-import { runCooperatively } from '../schedule/cooperative-loop.ts';
-import { type CallsPerDay, type ContactRun, type Plan, planLoop } from '../schedule/planner.ts';
-import { retryDelaySql } from '../schedule/retry.ts';
-import { windowOfCampaign } from '../schedule/schedule.ts';
-import { type Simulation, type SimulationProblem, simulationLoop } from '../schedule/simulation.ts';
+import { type Campaign, type CampaignEnrollment, Prisma } from '../../generated/prisma/client.ts';
+import { appendEvents } from '../../live/log.ts';
+import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
+import { enqueueRun } from '../calls.ts';
+import { insertContacts } from '../contacts/contact-transitions.ts';
+import { announceCampaigns, campaignEvent } from '../events.ts';
+import { lockCampaign } from '../locks.ts';
+import type { SimulationProblem } from '../schedule/simulation.ts';
+import { campaignAfter } from '../status.ts';
 import {
   type AddedContacts,
   type CheckedSource,
   MAX_CAMPAIGN_CONTACTS,
 } from './contact-sources.ts';
-import { plannedRows, withoutNestedLoops } from './plan-sql.ts';
+import { listOptOuts } from './opt-outs.ts';
+import { joinPlan, PLANNED_STATUS, withoutNestedLoops } from './plan-sql.ts';
+import { planNewContacts } from './planning.ts';
 import {
-  createTemporaryStage,
+  COLUMNS_OF_STAGED,
+  durableStage,
+  isEnrolled,
+  rejectTooMany,
+  rejectUnusable,
   runsOf,
   STAGED_COLUMNS,
-  type Stage,
   type Staged,
   stageContacts,
   stagedRows,
 } from './staging-table.ts';
 
-/** Expected duration of a call in seconds, including ringing. */
-export const CALL_SECONDS = 120;
+/** Number of rows that join in one step. */
+export const BATCH_ROWS = 250;
+/** Seconds without a step after which an enrollment is resumed (JOINING) or deleted (others). */
+const DEAD_AFTER_SECONDS = { JOINING: 10, STAGING: 3_600, DONE: 86_400, CANCELLED: 86_400 };
+const ENROLLMENT_TRANSACTION = { timeout: 120_000, maxWait: 10_000 };
 
-/**
- * Number of waiting contacts for each new one up to which they are simulated together. Simulating 100,000 contacts takes
- * about a second of processor time, too much for adding a single one.
- */
-export const MAX_WAITING_PER_NEW = 100;
-
-/** All current UTC offsets are multiples of this, so a bin lies within one day of every time zone. */
-const BIN_WIDTH = '15 minutes';
-
-/**
- * Copies the contacts of a source to the end of the campaign, and plans them if `plan` is true. The caller has already
- * added its opt-outs to the do-not-call list.
- *
- * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL. The caller rolls back.
- */
-export async function addContacts(
-  app: App,
-  tx: Tx,
-  { campaign, source, plan }: { campaign: Campaign; source: CheckedSource; plan: boolean },
-): Promise<{
-  added: Omit<AddedContacts, 'doNotCallCount'>;
+export interface EnrollmentResult {
+  added: AddedContacts;
   warnings: readonly SimulationProblem[];
-}> {
-  const now = app.now();
-  const stage = await createTemporaryStage(tx);
-  const staged = await stageContacts(tx, stage, campaign, source.contacts);
-  rejectUnusable(campaign, source, staged);
-  const { count: addedCount, ...reported } = staged;
-  const added = { addedCount, ...reported };
-  if (staged.count === 0) return { added, warnings: [] };
-
-  const runs = plan ? await runsOf(tx, stagedRows(stage), Prisma.sql`ordinal`) : null;
-  const planned = runs ? await planNewContacts(app, tx, { campaign, contacts: runs, now }) : null;
-  await insertStaged(tx, stage, campaign, { plan: planned?.plan ?? null, now });
-  return { added, warnings: planned?.warnings ?? [] };
 }
 
 /**
- * Plans all waiting contacts of a draft that is being scheduled.
+ * Adds the contacts of a source to the end of a campaign, and plans them unless it is a draft. Returns once all have
+ * joined.
  *
- * @throws UserInputError WINDOW_TOO_SMALL. The caller rolls back.
+ * @throws UserInputError LIMIT_EXCEEDED, EMPTY_CONTACT_SOURCE or WINDOW_TOO_SMALL, without adding any contact, though
+ * its opt-outs are added to the do-not-call list; INVALID_STATE if the campaign has ended, or ends before all have
+ * joined.
  */
-export async function replanContacts(
+export async function enrollContacts(
   app: App,
-  tx: Tx,
-  campaign: Campaign,
-): Promise<{ warnings: readonly SimulationProblem[] }> {
-  const { plan, warnings } = await planWaiting(app, tx, campaign);
-  const waiting = waitingContacts(campaign.id, { neverCalled: true });
-  if (plan) await withoutNestedLoops(tx, () => updateWaiting(tx, waiting, plan, app.now()));
-  return { warnings };
-}
-
-/**
- * Returns a new plan for all waiting contacts that were never called, in list order; null if there are none. Contacts
- * waiting for a retry become due after its delay; the dispatcher checks the window then.
- *
- * @throws UserInputError WINDOW_TOO_SMALL. The caller rolls back.
- */
-export async function planWaiting(
-  app: App,
-  tx: Tx,
-  campaign: Campaign,
-): Promise<{ plan: Plan | null; warnings: readonly SimulationProblem[] }> {
-  const now = app.now();
-  await reopenNeverOpen(tx, campaign, now);
-  await rescheduleRetries(tx, campaign, now);
-  const waiting = waitingContacts(campaign.id, { neverCalled: true });
-  const contacts = await runsOf(tx, waiting, Prisma.sql`position`);
-  const count = totalCount(contacts);
-  if (count === 0) return { plan: null, warnings: [] };
-
-  const input = {
-    ...planInput(app, campaign, now),
-    contacts,
-    alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: false }),
-  };
-  const plan = await runCooperatively(planLoop(input));
-  const simulation = await runCooperatively(
-    simulationLoop({ ...input, ...paceOf(app, campaign), plan }),
-  );
-  const never = countUnplanned(plan, 'NEVER_OPEN');
-  rejectTooSmall(simulation, never === count);
-  return { plan, warnings: simulation.problems };
-}
-
-/** Reopens contacts that were skipped as NEVER_OPEN, since a new schedule may fit them. */
-async function reopenNeverOpen(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
-  const query = Prisma.sql`
-    SELECT id, CASE WHEN attempts = 0 THEN 'PENDING' ELSE 'SCHEDULED' END AS status,
-      ${now}::timestamptz AS next_eligible_at
-    FROM campaign_contacts
-    WHERE campaign_id = ${campaign.id}::uuid AND status = 'SKIPPED' AND skip_reason = 'NEVER_OPEN'`;
-  await moveContactsOf(tx, 'REOPEN', query, now);
-}
-
-/** Makes retries due after their delay, since they were scheduled for an opening of the old window. */
-async function rescheduleRetries(tx: Tx, campaign: Campaign, now: Date): Promise<void> {
-  const query = Prisma.sql`
-    SELECT w.id, 'SCHEDULED' AS status, greatest(${now}::timestamptz, last.ended
-      + ${retryDelaySql(Prisma.sql`w.attempts`, campaign.retryDelaySeconds)}) AS next_eligible_at
-    FROM campaign_contacts w CROSS JOIN LATERAL (
-      -- Not of calls that were withdrawn: nobody's phone rang.
-      SELECT max(a.outcome_recorded_at) AS ended FROM campaign_attempts a
-      WHERE a.campaign_contact_id = w.id AND a.attempt IS NOT NULL
-    ) last
-    WHERE w.campaign_id = ${campaign.id}::uuid AND w.status = 'SCHEDULED' AND w.attempts > 0
-      AND last.ended IS NOT NULL`;
-  await moveContactsOf(tx, 'RESCHEDULE', query, now);
-}
-
-/** Limits that pace calls in a simulation. */
-export function paceOf({ config }: { config: Config }, campaign: { maxConcurrentCalls: number }) {
-  return {
-    maxConcurrentCalls: Math.min(
-      campaign.maxConcurrentCalls,
-      config.ORGANIZATION_MAX_CONCURRENT_CALLS,
-      config.ULTRAVOX_MAX_CONCURRENT_CALLS,
-    ),
-    callSeconds: CALL_SECONDS,
-    callsPerMinute: config.ULTRAVOX_MAX_CALLS_PER_MINUTE,
-  };
-}
-
-/** The waiting contacts of a campaign, as a parenthesized SQL relation. */
-export function waitingContacts(
+  viewer: Viewer,
   campaignId: string,
-  { neverCalled = false }: { neverCalled?: boolean } = {},
-): Prisma.Sql {
-  return Prisma.sql`(
-    SELECT * FROM campaign_contacts
-    WHERE campaign_id = ${campaignId}::uuid AND status IN ('PENDING', 'SCHEDULED')
-      ${neverCalled ? Prisma.sql`AND attempts = 0` : Prisma.empty}
-  ) AS waiting`;
-}
+  source: CheckedSource,
+): Promise<EnrollmentResult> {
+  const id = newObjectId(viewer);
+  const earlier = await app.db.campaignEnrollment.findFirst({ where: { ...ownedBy(viewer), id } });
+  if (earlier && earlier.status !== 'STAGING') return finishEnrollment(app, earlier, NOTHING_FOUND);
+  if (earlier) await app.db.campaignEnrollment.deleteMany({ where: { id } });
 
-/** Number of attempts by date in the campaign's time zone. */
-export async function attemptsPerDay(
-  db: Pick<Tx, 'campaignDay'>,
-  campaignId: string,
-): Promise<Map<string, number>> {
-  const days = await db.campaignDay.findMany({
-    where: { campaignId },
-    select: { day: true, attempts: true },
+  const campaign = await app.db.campaign.findFirst({
+    where: { ...ownedBy(viewer), id: campaignId, deletedAt: null },
   });
-  return new Map(days.map(({ day, attempts }) => [day.toISOString().slice(0, 10), attempts]));
-}
-
-/** @throws UserInputError LIMIT_EXCEEDED if the campaign would have `total` contacts. */
-export function rejectTooMany(source: CheckedSource, total: number): void {
-  if (total <= MAX_CAMPAIGN_CONTACTS) return;
-  throw userError(
-    'LIMIT_EXCEEDED',
-    `The campaign would have ${total} contacts, but the maximum is ${MAX_CAMPAIGN_CONTACTS}. No contact was added. Create another campaign for the others.`,
-    pathOf(source),
-  );
-}
-
-export function rejectUnusable(campaign: Campaign, source: CheckedSource, staged: Staged): void {
-  rejectTooMany(source, campaign.totalCount + staged.count);
-  const [first] = staged.problems;
-  const unusable = staged.duplicateCount === 0 && first !== undefined;
-  if (staged.count > 0 || (campaign.totalCount > 0 && !unusable)) return;
-  throw userError(
-    'EMPTY_CONTACT_SOURCE',
-    first
-      ? `The file has no valid row. Row ${first.row}: ${first.reason}`
-      : 'The contacts have been deleted in the meantime.',
-    pathOf(source),
-  );
-}
-
-function pathOf({ contacts: { kind } }: CheckedSource): string[] {
-  const fields = {
-    FOLDER: 'contactFolderId',
-    IDS: 'contactIds',
-    ROWS: 'contacts',
-    FILE: 'contactsFile',
-  };
-  return [fields[kind]];
-}
-
-/**
- * Plans new contacts around the waiting ones.
- *
- * @throws UserInputError WINDOW_TOO_SMALL if the schedule is too small for them and `strict` is true. Otherwise they are
- * skipped.
- */
-export async function planNewContacts(
-  app: App,
-  tx: Tx,
-  {
-    campaign,
-    contacts,
-    now,
-    strict = true,
-  }: {
-    campaign: Campaign;
-    contacts: readonly ContactRun[];
-    now: Date;
-    strict?: boolean;
-  },
-): Promise<{ plan: Plan; warnings: readonly SimulationProblem[] }> {
-  const input = {
-    ...planInput(app, campaign, now),
-    contacts,
-    alreadyPerDay: await callsPerDay(tx, campaign, now, { planned: true }),
-  };
-  const plan = await runCooperatively(planLoop(input));
-  if (!strict) return { plan, warnings: [] };
-
-  const count = totalCount(contacts);
-  const alone =
-    campaign.pendingCount === 0 ||
-    campaign.pendingCount > count * MAX_WAITING_PER_NEW ||
-    countUnplanned(plan, 'TOO_LATE') > 0;
-  const simulated = alone
-    ? { ...input, plan }
-    : {
-        ...input,
-        contacts: [
-          ...(await runsOf(tx, waitingContacts(campaign.id), Prisma.sql`position`)),
-          ...contacts,
-        ],
-        alreadyPerDay: await attemptsPerDay(tx, campaign.id),
-      };
-  const simulation = await runCooperatively(
-    simulationLoop({ ...simulated, ...paceOf(app, campaign) }),
-  );
-  // If other contacts can be called, those that never can are reported and skipped.
-  const noneCanBeCalled = campaign.totalCount === 0 && countUnplanned(plan, 'NEVER_OPEN') === count;
-  rejectTooSmall(simulation, noneCanBeCalled);
-  return { plan, warnings: simulation.problems };
-}
-
-function planInput({ config }: App, campaign: Campaign, now: Date) {
-  const startAt = Math.max(now.getTime(), campaign.scheduledAt?.getTime() ?? 0);
-  return {
-    window: windowOfCampaign(campaign, config.CALLING_WINDOW_MARGIN_SECONDS),
-    startAt: Temporal.Instant.fromEpochMilliseconds(startAt),
-    maxCallsPerDay: campaign.maxCallsPerDay,
-  };
-}
-
-/**
- * Number of calls per day that count toward the daily limit before the plan: attempts, pending retries and, with
- * `planned`, the first calls of waiting contacts. Overdue calls count for today.
- */
-async function callsPerDay(
-  tx: Tx,
-  campaign: Campaign,
-  now: Date,
-  { planned }: { planned: boolean },
-): Promise<CallsPerDay> {
-  if (campaign.maxCallsPerDay === null) return new Map();
-  const perDay = await attemptsPerDay(tx, campaign.id);
-  const bins = await tx.$queryRaw<{ at: Date; count: number }[]>`
-    SELECT date_bin(${BIN_WIDTH}::interval, greatest(next_eligible_at, ${now}::timestamptz),
-      timestamptz 'epoch') AS at, count(*)::int AS count
-    FROM campaign_contacts
-    WHERE campaign_id = ${campaign.id}::uuid AND status IN ('PENDING', 'SCHEDULED')
-      AND next_eligible_at IS NOT NULL
-      ${planned ? Prisma.empty : Prisma.sql`AND attempts > 0`}
-    GROUP BY 1`;
-  for (const { at, count } of bins) {
-    const day = dateOf(dayAt(campaign.timezone, at.getTime()));
-    perDay.set(day, (perDay.get(day) ?? 0) + count);
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  const doNotCallCount = await listOptOuts(app, viewer, source);
+  requireOpenCampaign(campaign);
+  const enrollment = await app.db.campaignEnrollment.create({
+    data: { id, ...ownedBy(viewer), campaignId, status: 'STAGING' },
+  });
+  try {
+    const staged = await stageContacts(app.db, durableStage(id), campaign, source.contacts);
+    rejectUnusable(campaign, source, staged);
+    const warnings = await planRemaining(app, enrollment, { strict: true });
+    const joining = await beginEnrollment(app, enrollment, { source, staged, doNotCallCount });
+    return await finishEnrollment(app, joining, { ...staged, planWarnings: warnings });
+  } catch (error) {
+    await app.db.campaignEnrollment.deleteMany({ where: { id, status: 'STAGING' } });
+    throw error;
   }
-  return perDay;
 }
 
-/** @throws UserInputError WINDOW_TOO_SMALL if any contact is too late, or none can be called. */
-function rejectTooSmall({ problems, endsAt }: Simulation, noneCanBeCalled: boolean): void {
-  const reason = problems.find(
-    ({ code }) => code === 'TOO_LATE' || (noneCanBeCalled && code === 'NEVER_OPEN'),
-  );
-  if (!reason) return;
-  throw userError('WINDOW_TOO_SMALL', reason.message, [], {
-    details: { contacts: reason.contacts, endsAt: endsAt?.toString() ?? null },
+/** Results known only to the request that staged the rows. */
+interface SourceFindings extends Pick<Staged, 'problems' | 'warnings'> {
+  planWarnings: readonly SimulationProblem[];
+}
+
+const NOTHING_FOUND: SourceFindings = { problems: [], warnings: [], planWarnings: [] };
+
+async function finishEnrollment(
+  app: App,
+  enrollment: CampaignEnrollment,
+  { problems, warnings, planWarnings }: SourceFindings,
+): Promise<EnrollmentResult> {
+  await joinRemaining(app, enrollment);
+  const { status, addedCount, duplicateCount, problemCount, warningCount, doNotCallCount } =
+    await app.db.campaignEnrollment.findUniqueOrThrow({ where: { id: enrollment.id } });
+  if (status === 'CANCELLED') {
+    const { campaignId } = enrollment;
+    requireOpenCampaign(
+      await app.db.campaign.findFirst({ where: { id: campaignId, deletedAt: null } }),
+    );
+  }
+  const counts = { addedCount, duplicateCount, problemCount, warningCount, doNotCallCount };
+  return { added: { ...counts, problems, warnings }, warnings: planWarnings };
+}
+
+/** @throws UserInputError NOT_FOUND or INVALID_STATE if the campaign takes no more contacts. */
+function requireOpenCampaign(campaign: Campaign | null): asserts campaign {
+  if (!campaign) throw userError('NOT_FOUND', 'Campaign not found.', ['campaignId']);
+  const step = campaignAfter(campaign.status, 'APPEND');
+  if (!step.allowed) throw userError('INVALID_STATE', step.message, ['campaignId']);
+}
+
+/** Marks the rows to join. From here on they join even if this process crashes. */
+async function beginEnrollment(
+  app: App,
+  { id, campaignId, organizationId }: CampaignEnrollment,
+  {
+    source,
+    staged,
+    doNotCallCount,
+  }: { source: CheckedSource; staged: Staged; doNotCallCount: number },
+): Promise<CampaignEnrollment> {
+  return app.db.$transaction(async (tx) => {
+    const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
+    requireOpenCampaign(campaign);
+    rejectTooMany(source, await totalAfter(tx, campaign, { id, stagedCount: staged.count }));
+    if (campaign.totalCount === 0) {
+      const { contactSource, contactFolderId } = source;
+      await tx.campaign.update({
+        where: { id: campaignId },
+        data: { contactSource, contactFolderId },
+      });
+    }
+    return tx.campaignEnrollment.update({
+      where: { id },
+      data: {
+        status: 'JOINING',
+        stagedCount: staged.count,
+        duplicateCount: staged.duplicateCount,
+        problemCount: staged.problemCount,
+        warningCount: staged.warningCount,
+        doNotCallCount,
+      },
+    });
   });
 }
 
-/** Appends the staged rows to the contacts of the campaign: as planned, or PENDING without a plan. */
-async function insertStaged(
+/**
+ * Number of contacts of a locked campaign after this enrollment and those that are joining; an upper bound if that is
+ * within the limit.
+ */
+async function totalAfter(
   tx: Tx,
-  stage: Stage,
-  campaign: Campaign,
-  { plan, now }: { plan: Plan | null; now: Date },
-) {
-  const state = plan
-    ? PLANNED_STATE
-    : Prisma.sql`'PENDING' AS status, NULL AS skip_reason, NULL::timestamptz AS scheduled_at`;
-  const next = await nextPosition(tx, campaign);
+  { id: campaignId, totalCount }: Campaign,
+  { id, stagedCount }: Pick<CampaignEnrollment, 'id' | 'stagedCount'>,
+): Promise<number> {
+  const joining = await tx.campaignEnrollment.findMany({
+    where: { campaignId, status: 'JOINING' },
+    select: { stagedCount: true, addedCount: true },
+  });
+  const ahead = joining.reduce((sum, one) => sum + one.stagedCount - one.addedCount, 0);
+  const most = totalCount + ahead + stagedCount;
+  if (most <= MAX_CAMPAIGN_CONTACTS) return most;
+  // A repeated request has staged the rows that its first run is adding.
+  const [{ count }] = await withoutNestedLoops(
+    tx,
+    () => tx.$queryRaw<[{ count: number }]>`
+      SELECT count(DISTINCT r.identity)::int AS count
+      FROM campaign_enrollments e JOIN campaign_enrollment_rows r ON r.enrollment_id = e.id
+      WHERE e.campaign_id = ${campaignId}::uuid AND (e.status = 'JOINING' OR e.id = ${id}::uuid)
+        AND r.ordinal >= e.next_ordinal AND NOT ${isEnrolled(campaignId, Prisma.sql`r`)}`,
+  );
+  return totalCount + count;
+}
+
+/** Key of the settings used for planning. A step joins rows only if it has not changed since. */
+function scheduleKey(campaign: Campaign): string {
+  const { status, timezone, workingDays, startMinute, endMinute } = campaign;
+  const { scheduledAt, maxCallsPerDay } = campaign;
+  const window = [timezone, workingDays, startMinute, endMinute];
+  return JSON.stringify([status === 'DRAFT', window, scheduledAt, maxCallsPerDay]);
+}
+
+/** Plans the rows that have not joined yet, with the current settings of the campaign. */
+async function planRemaining(
+  app: App,
+  { id, campaignId }: CampaignEnrollment,
+  { strict }: { strict: boolean },
+): Promise<readonly SimulationProblem[]> {
+  const campaign = await app.db.campaign.findUniqueOrThrow({ where: { id: campaignId } });
+  const { nextOrdinal } = await app.db.campaignEnrollment.findUniqueOrThrow({ where: { id } });
+  const rows = stagedRows(durableStage(id), nextOrdinal);
+  const contacts =
+    campaign.status === 'DRAFT' ? [] : await runsOf(app.db, rows, Prisma.sql`ordinal`);
+  const planned =
+    contacts.length > 0
+      ? await planNewContacts(app, app.db, { campaign, contacts, now: app.now(), strict })
+      : null;
+  await app.db.$transaction(async (tx) => {
+    if (planned) {
+      await withoutNestedLoops(
+        tx,
+        () => tx.$executeRaw`
+          UPDATE campaign_enrollment_rows r SET status = p.status::"CampaignContactStatus",
+            skip_reason = p.skip_reason::"CampaignSkipReason", scheduled_at = p.scheduled_at
+          FROM (
+            SELECT numbered.ordinal, ${PLANNED_STATUS}, planned.scheduled_at
+            FROM (
+              SELECT ordinal, coalesce(timezone, '') AS zone,
+                row_number() OVER (PARTITION BY timezone ORDER BY ordinal) - 1 AS place_in_zone
+              FROM ${rows}
+            ) AS numbered
+            ${joinPlan(planned.plan)}
+          ) AS p
+          WHERE r.enrollment_id = ${id}::uuid AND r.ordinal = p.ordinal`,
+      );
+    }
+    await tx.campaignEnrollment.update({
+      where: { id },
+      data: { plannedFor: scheduleKey(campaign) },
+    });
+  }, ENROLLMENT_TRANSACTION);
+  return planned?.warnings ?? [];
+}
+
+/** The settings of the campaign have changed since the rows were planned. */
+class PlanOutdatedError extends Error {
+  override name = 'PlanOutdatedError';
+}
+
+/** Joins all rows, step by step, until the end of the campaign. */
+async function joinRemaining(app: App, enrollment: CampaignEnrollment): Promise<void> {
+  const { id, campaignId, organizationId } = enrollment;
+  for (let more = true; more; ) {
+    try {
+      more = await app.db.$transaction(
+        (tx) => joinStep(app, tx, enrollment),
+        ENROLLMENT_TRANSACTION,
+      );
+      announceCampaigns(app, [campaignId], more ? [] : [organizationId]);
+    } catch (error) {
+      if (error instanceof PlanOutdatedError) {
+        await planRemaining(app, enrollment, { strict: false });
+        continue;
+      }
+      if (!(await cancelIfEnded(app, enrollment))) throw error;
+      more = false;
+    }
+  }
+  await app.db.campaignEnrollmentRow.deleteMany({ where: { enrollmentId: id } });
+}
+
+/** Joins the next rows. Returns whether more are left. */
+async function joinStep(
+  app: App,
+  tx: Tx,
+  { id, campaignId, organizationId }: CampaignEnrollment,
+): Promise<boolean> {
+  const now = app.now();
+  // Steps exclude each other by their own lock, not by that of the campaign.
+  await tx.$queryRaw`
+    SELECT pg_advisory_xact_lock(hashtextextended(${campaignId}, 0))::text AS locked`;
+  const enrollment = await tx.campaignEnrollment.findUnique({ where: { id } });
+  if (enrollment?.status !== 'JOINING') return false;
+  const { nextOrdinal, plannedFor } = enrollment;
+  const [step] = await tx.$queryRaw<[{ last: number | null; count: number }]>`
+    SELECT max(ordinal) AS last, count(*)::int AS count FROM (
+      SELECT ordinal FROM ${stagedRows(durableStage(id), nextOrdinal)}
+      ORDER BY ordinal LIMIT ${BATCH_ROWS}
+    ) AS next`;
+  const added = await insertRows(tx, enrollment, step.last, now);
+  // The insertion locked the campaign only at its end. The campaign kept calling until then.
+  const campaign = await lockCampaign(tx, { id: campaignId, organizationId });
+  requireOpenCampaign(campaign);
+  if (scheduleKey(campaign) !== plannedFor) throw new PlanOutdatedError();
+
+  const isLast = step.count < BATCH_ROWS;
+  const addedCount = enrollment.addedCount + added;
+  await tx.campaignEnrollment.update({
+    where: { id },
+    data: {
+      addedCount,
+      duplicateCount: { increment: step.count - added },
+      nextOrdinal: (step.last ?? nextOrdinal) + 1,
+      ...(isLast ? { status: 'DONE' } : {}),
+    },
+  });
+  // Even without new contacts, since the campaign may have waited for them before it completes.
+  if (campaign.status === 'ACTIVE' && (isLast || !campaign.holdReason)) {
+    await tx.campaign.update({ where: { id: campaignId }, data: { nextDispatchAt: now } });
+  }
+  if (isLast && addedCount > 0) {
+    await appendEvents(tx, organizationId, [campaignEvent('CAMPAIGN_UPDATED', campaign, now)]);
+  }
+  await enqueueRun(app, tx);
+  return !isLast;
+}
+
+/** Inserts the staged rows up to `last` that are not in the campaign yet. Returns their number. */
+async function insertRows(
+  tx: Tx,
+  { id, campaignId, organizationId, nextOrdinal }: CampaignEnrollment,
+  last: number | null,
+  now: Date,
+): Promise<number> {
+  if (last === null) return 0;
+  const campaign = { id: campaignId, organizationId };
+  const next = await nextPosition(tx, campaignId);
   const columns = Prisma.sql`position, ${STAGED_COLUMNS}`;
   const query = Prisma.sql`
-    SELECT ${next}::int + place AS position, ${qualified('staged')}, ${state}
-    FROM (
-      SELECT ordinal, coalesce(timezone, '') AS zone,
-        row_number() OVER (ORDER BY ordinal) - 1 AS place,
-        row_number() OVER (PARTITION BY timezone ORDER BY ordinal) - 1 AS place_in_zone
-      FROM ${stagedRows(stage)}
-    ) AS numbered
-    JOIN ${stage.table} AS staged USING (ordinal)
-    ${plan ? joinPlan(plan) : Prisma.empty}
-    ORDER BY place`;
-  await insertContacts(tx, campaign, { columns, query }, now);
+    SELECT ${next}::int + row_number() OVER (ORDER BY ordinal) - 1 AS position,
+      ${COLUMNS_OF_STAGED}, status, skip_reason, scheduled_at
+    FROM ${stagedRows(durableStage(id), nextOrdinal)}
+    WHERE ordinal <= ${last} AND NOT ${isEnrolled(campaignId, Prisma.sql`staged`)}
+    ORDER BY ordinal`;
+  return insertContacts(tx, campaign, { columns, query }, now);
 }
 
-/** Status, skip reason and time of a contact, joined to its plan if it has one. */
-export const PLANNED_STATE = Prisma.sql`
-  CASE WHEN planned.scheduled_at IS NULL THEN 'SKIPPED' ELSE 'SCHEDULED' END AS status,
-  CASE WHEN planned.scheduled_at IS NULL THEN 'NEVER_OPEN' END AS skip_reason,
-  planned.scheduled_at`;
-
-/** The staged columns, qualified by a table name. */
-export function qualified(table: string): Prisma.Sql {
-  const columns = STAGED_COLUMNS.sql.split(',').map((column) => `${table}.${column.trim()}`);
-  return Prisma.raw(columns.join(', '));
-}
-
-/** Joins each contact of `numbered` to its planned time, if it has one. */
-export function joinPlan(plan: Plan): Prisma.Sql {
-  return Prisma.sql`
-    LEFT JOIN (${plannedRows(plan.segments)}) AS planned
-      ON coalesce(planned.timezone, '') = numbered.zone
-        AND planned.ordinal = numbered.place_in_zone`;
-}
-
-export async function nextPosition(tx: Tx, campaign: { id: string }): Promise<number> {
+async function nextPosition(tx: Tx, campaignId: string): Promise<number> {
   const [{ next }] = await tx.$queryRaw<[{ next: number }]>`
     SELECT coalesce(max(position) + 1, 0) AS next FROM campaign_contacts
-    WHERE campaign_id = ${campaign.id}::uuid`;
+    WHERE campaign_id = ${campaignId}::uuid`;
   return next;
 }
 
-/** Writes the planned times of waiting contacts. */
-async function updateWaiting(tx: Tx, waiting: Prisma.Sql, plan: Plan, now: Date): Promise<void> {
-  const query = Prisma.sql`
-    SELECT id, ${PLANNED_STATE} AS next_eligible_at
-    FROM (
-      SELECT id, coalesce(timezone, '') AS zone,
-        row_number() OVER (PARTITION BY timezone ORDER BY position) - 1 AS place_in_zone
-      FROM ${waiting}
-    ) AS numbered
-    ${joinPlan(plan)}`;
-  await moveContactsOf(tx, 'PLAN', query, now);
+/** Cancels the enrollment if the campaign has ended. Returns whether it has. */
+async function cancelIfEnded(app: App, { id, campaignId }: CampaignEnrollment): Promise<boolean> {
+  const campaign = await app.db.campaign.findUnique({ where: { id: campaignId } });
+  if (campaign && !campaign.deletedAt && campaignAfter(campaign.status, 'APPEND').allowed) {
+    return false;
+  }
+  await app.db.campaignEnrollment.updateMany({
+    where: { id, status: 'JOINING' },
+    data: { status: 'CANCELLED' },
+  });
+  return true;
 }
 
-function countUnplanned(plan: Plan, reason: Plan['unplanned'][number]['reason']): number {
-  return totalCount(plan.unplanned.filter((part) => part.reason === reason));
+/** SQL condition: whether `resumeEnrollments` has anything to do. */
+export function hasUnfinishedEnrollments(): Prisma.Sql {
+  const idle = Object.entries(DEAD_AFTER_SECONDS).map(
+    ([status, seconds]) => Prisma.sql`(status = ${status}::"CampaignEnrollmentStatus"
+      AND updated_at < now() - make_interval(secs => ${seconds}))`,
+  );
+  return Prisma.sql`EXISTS (
+    SELECT 1 FROM campaign_enrollments WHERE ${Prisma.join(idle, ' OR ')})`;
 }
 
-function totalCount(parts: readonly { count: number }[]): number {
-  return parts.reduce((sum, { count }) => sum + count, 0);
+/** Completes enrollments whose process has died, and deletes old enrollments. */
+export async function resumeEnrollments(app: App): Promise<void> {
+  const idle = (status: keyof typeof DEAD_AFTER_SECONDS) => ({
+    status,
+    updatedAt: { lt: new Date(Date.now() - DEAD_AFTER_SECONDS[status] * 1000) },
+  });
+  await app.db.campaignEnrollment.deleteMany({
+    where: { OR: [idle('STAGING'), idle('DONE'), idle('CANCELLED')] },
+  });
+  const dead = await app.db.campaignEnrollment.findMany({
+    where: idle('JOINING'),
+    orderBy: { updatedAt: 'asc' },
+    take: 100,
+  });
+  for (const enrollment of dead) {
+    if (app.closing.aborted) return;
+    const { id } = enrollment;
+    await joinRemaining(app, enrollment).catch(async (error) => {
+      app.failures.record('resumeEnrollment', error, {
+        level: 'error',
+        message: 'An enrollment cannot be completed; it is tried again',
+        enrollment: id,
+      });
+      // Moved to the end of the order, so that it does not block the others.
+      await app.db.campaignEnrollment.updateMany({
+        where: { id },
+        data: { updatedAt: new Date() },
+      });
+    });
+  }
 }

@@ -1,7 +1,7 @@
 /** Converts plans to SQL: one row per contact, from a few parameters. */
 import type { Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import type { PlanSegment } from '../schedule/planner.ts';
+import type { Plan, PlanSegment } from '../schedule/planner.ts';
 
 /**
  * A query with one row per planned contact: `timezone` (null if it has none), `ordinal` (its index among the contacts
@@ -27,6 +27,22 @@ export function plannedRows(segments: readonly PlanSegment[]): Prisma.Sql {
            AS s(timezone text, first int, count int, from_ms bigint, step_ms float8),
          generate_series(0, s.count - 1) AS i`;
 }
+
+/**
+ * Joins each contact of `numbered`, by `zone` and `place_in_zone`, to its time `planned.scheduled_at`; null if it has
+ * none.
+ */
+export function joinPlan(plan: Plan): Prisma.Sql {
+  return Prisma.sql`
+    LEFT JOIN (${plannedRows(plan.segments)}) AS planned
+      ON coalesce(planned.timezone, '') = numbered.zone
+        AND planned.ordinal = numbered.place_in_zone`;
+}
+
+/** Status and skip reason of a contact that `joinPlan` has joined to its time, if it has one. */
+export const PLANNED_STATUS = Prisma.sql`
+  CASE WHEN planned.scheduled_at IS NULL THEN 'SKIPPED' ELSE 'SCHEDULED' END AS status,
+  CASE WHEN planned.scheduled_at IS NULL THEN 'NEVER_OPEN' END AS skip_reason`;
 
 /**
  * Runs statements that join many contacts by more than an index. For a new campaign, PostgreSQL may not

@@ -14,7 +14,7 @@ import { announceCampaigns } from '../events.ts';
 import { lockCampaign } from '../locks.ts';
 import type { Plan } from '../schedule/planner.ts';
 import { isCampaignTerminal } from '../status.ts';
-import { waitingContacts } from './enrollment.ts';
+import { waitingContacts } from './planning.ts';
 
 /** Number of contacts that get their time in one step. */
 export const STEP_CONTACTS = 2_000;

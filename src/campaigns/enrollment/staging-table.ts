@@ -2,16 +2,19 @@
  * Stages new contacts from any source in a table, in which SQL finds duplicates and joins the contacts to their plan.
  */
 import type { Tx } from '../../app.ts';
-import { personSql } from '../../contacts/person-columns.ts';
+import { PERSON_COLUMNS, personSql } from '../../contacts/person-columns.ts';
 import { contactRecord, RECORD_COLUMNS } from '../../contacts/rows.ts';
 import { readTimeZone } from '../../contacts/time-zone.ts';
+import { userError } from '../../errors.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import { subscriberOf } from '../../infra/phone-number.ts';
 import { canonicalTimeZone } from '../../infra/time-zone.ts';
 import type { ContactRun } from '../schedule/planner.ts';
 import {
+  type CheckedSource,
   type FileSource,
+  MAX_CAMPAIGN_CONTACTS,
   type RowProblem,
   rowsOfFile,
   type SourceOfContacts,
@@ -31,7 +34,10 @@ const COPIED_DEFINITIONS = personSql(
 );
 
 /** Columns that the staging table and `campaign_contacts` have in common. */
-export const STAGED_COLUMNS = Prisma.sql`contact_id, client_id, identity, ${COPIED}`;
+const STAGED = ['contact_id', 'client_id', 'identity', ...PERSON_COLUMNS.map(({ name }) => name)];
+export const STAGED_COLUMNS = Prisma.raw(STAGED.join(', '));
+/** The same columns of the table `staged`. */
+export const COLUMNS_OF_STAGED = Prisma.raw(STAGED.map((name) => `staged.${name}`).join(', '));
 
 /** Where rows are staged. Both tables have the columns `enrollment_id` and `ordinal` and the staged columns. */
 export interface Stage {
@@ -114,6 +120,41 @@ export async function stageContacts(
     warningCount,
     warnings,
   };
+}
+
+/** @throws UserInputError LIMIT_EXCEEDED if the campaign would have `total` contacts. */
+export function rejectTooMany(source: CheckedSource, total: number): void {
+  if (total <= MAX_CAMPAIGN_CONTACTS) return;
+  throw userError(
+    'LIMIT_EXCEEDED',
+    `The campaign would have ${total} contacts, but the maximum is ${MAX_CAMPAIGN_CONTACTS}. No contact was added. Create another campaign for the others.`,
+    pathOf(source),
+  );
+}
+
+/** @throws UserInputError LIMIT_EXCEEDED or EMPTY_CONTACT_SOURCE */
+export function rejectUnusable(campaign: Campaign, source: CheckedSource, staged: Staged): void {
+  rejectTooMany(source, campaign.totalCount + staged.count);
+  const [first] = staged.problems;
+  const unusable = staged.duplicateCount === 0 && first !== undefined;
+  if (staged.count > 0 || (campaign.totalCount > 0 && !unusable)) return;
+  throw userError(
+    'EMPTY_CONTACT_SOURCE',
+    first
+      ? `The file has no valid row. Row ${first.row}: ${first.reason}`
+      : 'The contacts have been deleted in the meantime.',
+    pathOf(source),
+  );
+}
+
+function pathOf({ contacts: { kind } }: CheckedSource): string[] {
+  const fields = {
+    FOLDER: 'contactFolderId',
+    IDS: 'contactIds',
+    ROWS: 'contacts',
+    FILE: 'contactsFile',
+  };
+  return [fields[kind]];
 }
 
 /**

@@ -18,7 +18,7 @@ import {
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { publicId } from '../../ids.ts';
 import { MAX_CAMPAIGN_CONTACTS, MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
-import { CALL_SECONDS } from '../enrollment/enrollment.ts';
+import { CALL_SECONDS } from '../enrollment/planning.ts';
 import {
   type CampaignForecast,
   type ForecastCampaignHour,

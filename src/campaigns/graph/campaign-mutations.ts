@@ -16,7 +16,7 @@ import {
   MAX_SOURCE_BYTES,
   type RowProblem,
 } from '../enrollment/contact-sources.ts';
-import { MAX_WAITING_PER_NEW } from '../enrollment/enrollment.ts';
+import { MAX_WAITING_PER_NEW } from '../enrollment/planning.ts';
 import { cancelCampaign, pauseCampaign, resumeCampaign, scheduleCampaign } from '../lifecycle.ts';
 import type { SimulationProblem } from '../schedule/simulation.ts';
 import {

@@ -1,6 +1,6 @@
 /** Contacts added to a running campaign, in steps that the tests pause. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { BATCH_ROWS, resumeEnrollments } from '../../../src/campaigns/enrollment/add-contacts.ts';
+import { BATCH_ROWS, resumeEnrollments } from '../../../src/campaigns/enrollment/enrollment.ts';
 import { publicId } from '../../../src/ids.ts';
 import { runMutation } from '../../support/calling.ts';
 import type { GraphQLClient } from '../../support/graphql.ts';

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tx } from '../../../src/app.ts';
 import { moveContactsOf } from '../../../src/campaigns/contacts/contact-transitions.ts';
 import { checkSource } from '../../../src/campaigns/enrollment/contact-sources.ts';
+import { addFirstContacts } from '../../../src/campaigns/enrollment/first-contacts.ts';
 import {
-  addContacts,
   MAX_WAITING_PER_NEW,
+  planDraft,
   planWaiting,
-  replanContacts,
-} from '../../../src/campaigns/enrollment/enrollment.ts';
+} from '../../../src/campaigns/enrollment/planning.ts';
 import {
   resumeReplans,
   STEP_CONTACTS,
@@ -428,7 +428,7 @@ describe('a changed schedule', () => {
   it('plans nothing without waiting contacts', async () => {
     const { campaign } = await createCampaign(desk, {});
     const { app } = desk.server;
-    const replanned = await inCampaign(campaign.id, (tx, row) => replanContacts(app, tx, row));
+    const replanned = await inCampaign(campaign.id, (tx, row) => planDraft(app, tx, row));
     expect(replanned.warnings).toEqual([]);
   });
 });
@@ -459,7 +459,7 @@ it('planning 100,000 contacts does not block the event loop', async () => {
     last = used();
   }, 5);
   const { added } = await inCampaign(campaign.id, (tx, row) =>
-    addContacts(server.app, tx, { campaign: row, source: source!, plan: true }),
+    addFirstContacts(server.app, tx, { campaign: row, source: source!, plan: true }),
   );
   clearInterval(watching);
   expect(added.addedCount).toBe(100_000);
