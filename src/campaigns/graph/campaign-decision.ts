@@ -15,17 +15,12 @@ import {
   sourceOfPage,
 } from '../../graphql/lists/page.ts';
 import { readerOf } from '../../graphql/reading/batched.ts';
+import type { DecisionPosition, DecisionScope, DecisionWithZone } from '../contacts/decisions.ts';
 import { CampaignNode } from './campaign.ts';
 import { CampaignContactNode } from './campaign-contact.ts';
 import { CampaignDecisionOutcomeEnum, CampaignDecisionReasonEnum } from './campaign-enums.ts';
 import { decisionMessage } from './decision-message.ts';
-import {
-  type DecisionPosition,
-  type DecisionScope,
-  type DecisionWithZone,
-  loadDecisionCount,
-  loadDecisionPage,
-} from './loaders.ts';
+import { loadDecisionCount, loadDecisionPage } from './loaders.ts';
 
 const CampaignDecisionType = builder.objectRef<DecisionWithZone>('CampaignDecision');
 
