@@ -27,7 +27,8 @@ export const USER_ERROR_CODES = {
   CARRIER_ACCOUNT_CONFLICT:
     'Ultravox already has another account of this provider. It keeps one account per provider.',
   LIMIT_EXCEEDED: 'A limit of the plan or the product is reached. Waiting does not help.',
-  CAPACITY_EXCEEDED: 'Ultravox has no capacity at the moment. Try again at `retryAt`.',
+  CAPACITY_EXCEEDED:
+    'Ultravox has no capacity at the moment, or too many calls of the organization are waiting. Try again at `retryAt`.',
   PAYMENT_REQUIRED: 'Ultravox rejected the request for lack of credit or a subscription.',
   ULTRAVOX_REFUSED: 'Ultravox rejected the request. The message is from Ultravox.',
   ULTRAVOX_UNAVAILABLE:

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { MAX_WAITING_CALLS } from '../src/calls/placement/limits.ts';
 import { SETTINGS } from '../src/config.ts';
 import { LIMITS } from '../src/server/limits/limits.ts';
 
@@ -48,4 +49,10 @@ it('docs/security.md lists the limits that have a setting with their defaults', 
     const { default: value } = SETTINGS[name] as { default: string };
     expect(shownDefault, name).toBe(Number(value).toLocaleString('en-US'));
   }
+});
+
+it('docs/security.md states how many calls of an organization may wait', () => {
+  expect(text).toContain(
+    `An organization may have ${MAX_WAITING_CALLS.toLocaleString('en-US')} calls that wait to be placed.`,
+  );
 });

@@ -1,12 +1,13 @@
 /** Code shared by outbound calls and test calls: input checks, the new row, and placement. */
 import { findAgent, readinessProblems } from '../../agents/usable-agent.ts';
 import type { App, Tx } from '../../app.ts';
-import type { Problem, UserErrorCode } from '../../errors.ts';
+import { type Problem, type UserErrorCode, userError } from '../../errors.ts';
 import type { Agent, Call, CallMedium } from '../../generated/prisma/client.ts';
 import type { Checks } from '../../infra/checks.ts';
 import { appendEvents } from '../../live/log.ts';
 import type { Viewer } from '../../viewer.ts';
 import { MAX_METADATA_ENTRIES, metadataEntries } from '../metadata.ts';
+import { hasFullQueue, MAX_WAITING_CALLS } from '../placement/limits.ts';
 import { placeWaitingCalls, waitForPlacement } from '../placement/placement.ts';
 import { queuedCall } from '../placement/placement-state.ts';
 import { type CallSettings, durationLimitsOf } from '../settings.ts';
@@ -20,6 +21,9 @@ const LIMITS = {
   maxDuration: { min: 1, max: 24 * 3600 },
   joinTimeout: { min: 1, max: 600 },
 } as const;
+
+/** Time after which a call that was refused because too many are waiting may be created again. */
+const FULL_QUEUE_RETRY_MS = 5_000;
 
 /** Input common to all new calls. */
 export interface CallInput {
@@ -93,8 +97,19 @@ export interface NewCall {
   settings: CallSettings;
 }
 
-/** Inserts a call to be placed, with its first event. The caller calls `announceEvents` after the commit. */
+/**
+ * Inserts a call to be placed, with its first event. The caller calls `announceEvents` after the commit.
+ *
+ * @throws UserInputError CAPACITY_EXCEEDED if too many calls of the organization are waiting.
+ */
 export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promise<Call> {
+  if (await hasFullQueue(tx, agent.organizationId)) {
+    const waiting = MAX_WAITING_CALLS.toLocaleString('en-US');
+    const message = `${waiting} calls of the organization are waiting to be placed, which is the maximum.`;
+    throw userError('CAPACITY_EXCEEDED', message, [], {
+      retryAt: new Date(app.now().getTime() + FULL_QUEUE_RETRY_MS),
+    });
+  }
   const call = await tx.call.create({
     data: {
       id: made.id,

@@ -8,7 +8,7 @@ import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
-import { beforeDeadline, claimable, lockLimits } from './limits.ts';
+import { beforeDeadline, claimable, IS_WAITING, lockLimits, RECENT_CLAIMS } from './limits.ts';
 import { CLAIM_VALID_SECONDS, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
 
 /** Maximum time from the use of a claim to its request; one that would start later is not sent. */
@@ -27,26 +27,16 @@ export interface Claims {
 }
 
 /**
- * Claims the oldest waiting calls that the limits allow, in one transaction. Organizations take turns, and none gets
- * more slots than its limit.
+ * Claims the next waiting calls that the limits allow, in one transaction. Those of an organization are claimed oldest
+ * first, up to its limit.
  */
 export async function claimWaitingCalls(app: App): Promise<Claims> {
   return app.db.$transaction(async (tx) => {
     const capacity = await lockLimits(app, tx);
     if (capacity.waiting === 0) return { ids: [], retryAt: null };
     if (capacity.free === 0) return { ids: [], retryAt: capacity.nextCapacityAt(0) };
-    const oldest = Prisma.sql`id IN (
-      SELECT id FROM (
-        SELECT id, organization_id, created_at, row_number() OVER (
-          PARTITION BY organization_id ORDER BY created_at, id) AS turn
-        FROM calls
-        WHERE ${claimable(app.now())} AND created_at > ${oldestPlaceableCreatedAt(app)}
-      ) ranked
-      WHERE turn <= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - (
-        SELECT count(*) FROM calls
-        WHERE ${HOLDS_SLOT} AND organization_id = ranked.organization_id)
-      ORDER BY turn, created_at, id LIMIT ${capacity.free})`;
-    const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where: oldest });
+    const where = Prisma.sql`id IN (${nextWaitingCalls(app, capacity.free)})`;
+    const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where });
     if (claimed.length === capacity.waiting)
       return { ids: claimed.map(({ id }) => id), retryAt: null };
     const isFull = claimed.length === 0;
@@ -58,6 +48,35 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
         : capacity.nextCapacityAt(claimed.length),
     };
   });
+}
+
+/**
+ * SQL query: the IDs of at most `free` waiting calls. Organizations with the fewest active calls come first (ties:
+ * fewest calls claimed in the last minute), so that slots are shared evenly even if only one is ever free.
+ */
+function nextWaitingCalls(app: App, free: number): Prisma.Sql {
+  return Prisma.sql`
+    WITH waiting AS (
+      SELECT DISTINCT organization_id FROM calls WHERE ${IS_WAITING}
+    ), active AS (
+      SELECT organization_id, count(*) AS calls FROM calls WHERE ${HOLDS_SLOT} GROUP BY 1
+    ), recent AS (
+      SELECT organization_id, count(*) AS calls FROM ${RECENT_CLAIMS} AS claims GROUP BY 1
+    )
+    SELECT oldest.id FROM waiting
+    LEFT JOIN active USING (organization_id) LEFT JOIN recent USING (organization_id)
+    CROSS JOIN LATERAL (
+      SELECT id, created_at, row_number() OVER (ORDER BY created_at, id) AS rank FROM (
+        SELECT id, created_at FROM calls
+        WHERE organization_id = waiting.organization_id AND ${claimable(app.now())}
+          AND created_at > ${oldestPlaceableCreatedAt(app)}
+        ORDER BY created_at, id
+        LIMIT greatest(0, least(${free},
+          ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - coalesce(active.calls, 0)))
+      ) first
+    ) oldest
+    ORDER BY coalesce(active.calls, 0) + rank, coalesce(recent.calls, 0) + rank, created_at, id
+    LIMIT ${free}`;
 }
 
 export function oldestPlaceableCreatedAt(app: App): Date {

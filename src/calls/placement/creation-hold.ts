@@ -62,7 +62,7 @@ const ACCEPTED_SINCE = Prisma.sql`EXISTS (
 /** SQL condition: the outcome of the latest creations is unknown, so the next one is a trial. */
 export const ON_TRIAL = Prisma.sql`EXISTS (
   SELECT 1 FROM calls lost
-  WHERE placement = 'UNKNOWN' AND refused_at IS NULL AND ended_at IS NULL
+  WHERE placement = 'UNKNOWN' AND refused_at IS NULL AND ended_at IS NULL AND claimed_at IS NOT NULL
     AND NOT ${ACCEPTED_SINCE})`;
 
 /** SQL expression: the time until which creations are held back; null if they are not. */

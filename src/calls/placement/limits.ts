@@ -40,6 +40,26 @@ export function beforeDeadline(now: Date): Prisma.Sql {
     OR place_before > greatest(${now}::timestamptz, clock_timestamp()))`;
 }
 
+/** SQL condition on calls: no owner, and waiting to be placed. */
+export const IS_WAITING = Prisma.sql`(placement = 'QUEUED' AND owner IS NULL)`;
+
+/**
+ * Maximum number of waiting calls of an organization: more than the limits of most plans allow to place in the hour that
+ * a call may wait.
+ */
+export const MAX_WAITING_CALLS = 10_000;
+
+/** Whether so many calls of an organization are waiting that it may not add another one. */
+export async function hasFullQueue(tx: Tx, organizationId: string): Promise<boolean> {
+  const last = await tx.$queryRaw<unknown[]>`
+    SELECT 1 FROM calls WHERE organization_id = ${organizationId}::uuid AND ${IS_WAITING}
+    OFFSET ${MAX_WAITING_CALLS - 1} LIMIT 1`;
+  return last.length > 0;
+}
+
+/** SQL condition: whether a call without an owner is waiting to be placed. */
+export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${IS_WAITING})`;
+
 /**
  * SQL relation with one row (`organization_id`) for each slot that is not available to owned calls: calls that are
  * claimed and not ended, and calls without an owner that wait for a slot, since those take precedence.
@@ -48,18 +68,13 @@ export function slotsInUse(now: Date): Prisma.Sql {
   return Prisma.sql`(
     SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
     UNION ALL
-    SELECT organization_id FROM calls
-    WHERE placement = 'QUEUED' AND owner IS NULL AND ${beforeDeadline(now)}
+    SELECT organization_id FROM calls WHERE ${IS_WAITING} AND ${beforeDeadline(now)}
   )`;
 }
 
-/** SQL condition: whether a call without an owner is waiting to be placed. */
-export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (
-  SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NULL)`;
-
 /** SQL condition on calls: no owner, deadline not passed, and nothing missing but a slot. */
 export function claimable(now: Date): Prisma.Sql {
-  return Prisma.sql`(placement = 'QUEUED' AND owner IS NULL
+  return Prisma.sql`(${IS_WAITING}
     AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
     AND ${beforeDeadline(now)})`;
 }
@@ -141,7 +156,7 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
       ${HOLD_UNTIL} AS hold_until,
       ${ON_TRIAL} AS on_trial,
       ${ACCEPTED_SINCE_REFUSAL} AS accepted_since_refusal,
-      (SELECT count(*) FROM calls WHERE ended_at IS NULL AND (placement = 'CLAIMED'
+      (SELECT count(*) FROM calls WHERE ${HOLDS_SLOT} AND (placement = 'CLAIMED'
         OR (placement = 'SENDING' AND sent_at > statement_timestamp()
           - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
   const clockDifferenceMs = minDifference(usage?.at ?? new Date(), queriedAt, Date.now());

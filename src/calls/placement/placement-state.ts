@@ -49,8 +49,8 @@ export function holdsSlot(call: Pick<Call, 'placement' | 'endedAt'>): boolean {
   return call.endedAt === null && WITH_SLOT.includes(call.placement);
 }
 
-/** SQL condition of `holdsSlot`. */
-export const HOLDS_SLOT = Prisma.sql`(ended_at IS NULL
+/** SQL condition of `holdsSlot`. Such calls have been claimed; the condition says so for the index, to skip waiting ones. */
+export const HOLDS_SLOT = Prisma.sql`(ended_at IS NULL AND claimed_at IS NOT NULL
   AND placement IN ('CLAIMED', 'SENDING', 'UNKNOWN', 'ACCEPTED'))`;
 
 export function canMove(

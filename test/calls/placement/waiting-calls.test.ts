@@ -1,5 +1,7 @@
 /** Calls that wait for placement: deadlines, and changes while they wait. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { claimWaitingCalls } from '../../../src/calls/placement/claims.ts';
+import { MAX_WAITING_CALLS } from '../../../src/calls/placement/limits.ts';
 import {
   placeClaimedCalls,
   placeWaitingCalls,
@@ -237,6 +239,58 @@ describe('placeClaimedCalls', () => {
     await resumeCreations(server);
   });
 
+  it('shares slots evenly between organizations, even if only one is ever free', async () => {
+    const { db } = server.app;
+    const { id: otherId, client } = await server.newOrganization();
+    const other = await newCaller(server, { client, organizationId: otherId });
+    await insertWaiting(caller.agentId, { count: 4, minutesAgo: 10 });
+    await insertWaiting(other.agentId, { count: 1, minutesAgo: 1 });
+    /** Claims a call, and returns its organization. */
+    const claimNext = async (ULTRAVOX_MAX_CONCURRENT_CALLS: number) => {
+      const config = { ...server.app.config, ULTRAVOX_MAX_CONCURRENT_CALLS };
+      const { ids } = await claimWaitingCalls({ ...server.app, config });
+      const calls = await db.call.findMany({ where: { id: { in: ids } } });
+      return calls.map(({ organizationId }) => organizationId);
+    };
+    try {
+      await db.call.updateMany({
+        where: { claimedAt: { not: null } },
+        data: { claimedAt: new Date(0) },
+      });
+      expect(await claimNext(1)).toEqual([server.organizationId]);
+      await db.call.updateMany({
+        where: { placement: 'CLAIMED' },
+        data: { ...ended(), placement: 'REFUSED', sentAt: new Date() },
+      });
+      // The other organization has had no call in the last minute.
+      expect(await claimNext(1)).toEqual([otherId]);
+      await insertWaiting(other.agentId, { count: 1, minutesAgo: 20 });
+      // The other organization has the older call, but also an active one.
+      expect(await claimNext(2)).toEqual([server.organizationId]);
+    } finally {
+      await endWaiting();
+    }
+  });
+
+  it('refuses calls when too many of an organization are waiting, and claims the first of them', async () => {
+    await insertWaiting(caller.agentId, { count: MAX_WAITING_CALLS, minutesAgo: 1 });
+    try {
+      for (const [name, more] of [
+        ['createCall', { phoneNumber: newPerson() }],
+        ['startTestCall', {}],
+      ] as const) {
+        const { userErrors } = await run(caller.client, name, { agentId: caller.agentId, ...more });
+        expect(userErrors).toMatchObject([
+          { code: 'CAPACITY_EXCEEDED', retryAt: expect.any(String) },
+        ]);
+      }
+      const { ids } = await claimWaitingCalls(server.app);
+      expect(ids.length).toBeGreaterThan(0);
+    } finally {
+      await endWaiting();
+    }
+  });
+
   it('refuses a deadline that has passed or is too near', async () => {
     const input = { agentId: caller.agentId, phoneNumber: newPerson() };
     const placeBefore = new Date(Date.now() + 1_000).toISOString();
@@ -272,6 +326,29 @@ describe('placeClaimedCalls', () => {
     expect(call.failure).toContain('no longer an outbound number');
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
+
+  /** Inserts calls of an agent that have waited for so long. */
+  async function insertWaiting(
+    agentId: string,
+    { count, minutesAgo }: { count: number; minutesAgo: number },
+  ): Promise<void> {
+    await server.app.db.$executeRaw`
+      INSERT INTO calls (id, organization_id, agent_id, direction, medium, status, placement,
+        max_duration_seconds, join_timeout_seconds, created_at, updated_at)
+      SELECT new_id(), organization_id, id, 'OUTBOUND', 'SIP', 'CREATED', 'QUEUED', 60, 30,
+        now() - make_interval(mins => ${minutesAgo}), now()
+      FROM agents, generate_series(1, ${count}) WHERE id = ${uuidOf(agentId)}::uuid`;
+  }
+
+  const ended = () => ({ status: 'FAILED', endedAt: new Date(), nextCheckAt: null }) as const;
+
+  /** Ends all calls that were not sent. */
+  async function endWaiting(): Promise<void> {
+    await server.app.db.call.updateMany({
+      where: { placement: { in: ['QUEUED', 'CLAIMED'] } },
+      data: { ...ended(), placement: 'WITHDRAWN', claimedAt: null },
+    });
+  }
 
   /** Makes the database refuse changes of the call to a number until the returned function is called. */
   async function refuseChanges(phoneNumber: string): Promise<() => Promise<void>> {
