@@ -179,6 +179,12 @@ export const SETTINGS = {
     about:
       'How long after its maximum duration a call whose end was never reported is closed as lost. Also how long to look for a call at Ultravox when the outcome of its creation request is unknown.',
   },
+  CALL_REFUSED_AFTER_SECONDS: {
+    schema: positive(3600),
+    default: '10',
+    about:
+      'How long after a 503 for its creation request a call is looked for at Ultravox before it is dialed again. Set it longer than a gateway may take to carry out a request that it has answered with 503, or a phone may ring twice.',
+  },
   PRICE_PER_MINUTE: {
     schema: z.string().regex(/^\d{1,6}(\.\d{1,6})?$/, 'must be a decimal number such as 0.05'),
     default: '0.05',

@@ -12,30 +12,41 @@ import { Prisma } from '../../generated/prisma/client.ts';
 /** Longer than any period that the limits cover. */
 const RETENTION_SECONDS = 120;
 const MAX_HOLD_SECONDS = 60;
+/** A minute, which the longest limit covers, and the time that a request may take to arrive. */
+const RECENT_SECONDS = 75;
 /** Age up to which unknown outcomes count. */
 const LOOK_BACK_MINUTES = 15;
 
 /**
- * Records a refused creation. If `waitSeconds` is above 0, no process sends another creation until that time has
- * passed, whatever happens to the call. Returns the end of the wait.
+ * Records that Ultravox had no capacity for a creation. If `waitSeconds` is above 0, no process sends another creation
+ * until that time has passed, whatever happens to the call. Creations then begin slowly. Returns the end of the wait.
  */
 export function recordRefusal(app: App, waitSeconds: number): Promise<Date> {
-  return insertHold(app, Prisma.sql`clock_timestamp()`, waitSeconds);
+  return insertHold(app, { isCounted: true, startsSlowly: true, seconds: waitSeconds });
+}
+
+/** Counts a request that created no call, for another reason than a lack of capacity, against the rate limits. */
+export async function countRequest(app: App): Promise<void> {
+  await insertHold(app, { isCounted: true, startsSlowly: false, seconds: 0 });
 }
 
 /** Holds creations back for some seconds. Returns the end of the hold. */
 export function holdCreations(app: App, seconds: number): Promise<Date> {
-  return insertHold(app, Prisma.sql`NULL`, seconds);
+  return insertHold(app, { isCounted: false, startsSlowly: false, seconds });
 }
 
-async function insertHold({ db }: App, refusedAt: Prisma.Sql, seconds: number): Promise<Date> {
+async function insertHold(
+  { db }: App,
+  hold: { isCounted: boolean; startsSlowly: boolean; seconds: number },
+): Promise<Date> {
   const [{ resumeAt }] = await db.$queryRaw<[{ resumeAt: Date }]>`
     WITH outdated AS (
       DELETE FROM creation_refusals WHERE greatest(refused_at, resume_at)
         < statement_timestamp() - make_interval(secs => ${RETENTION_SECONDS})
     )
-    INSERT INTO creation_refusals (refused_at, resume_at)
-    VALUES (${refusedAt}, clock_timestamp() + make_interval(secs => ${seconds}))
+    INSERT INTO creation_refusals (refused_at, starts_slowly, resume_at)
+    VALUES (CASE WHEN ${hold.isCounted} THEN clock_timestamp() END, ${hold.startsSlowly},
+      clock_timestamp() + make_interval(secs => ${hold.seconds}))
     RETURNING resume_at AS "resumeAt"`;
   return resumeAt;
 }
@@ -69,18 +80,25 @@ export const ON_TRIAL = Prisma.sql`EXISTS (
 export const HOLD_UNTIL = Prisma.sql`(
   SELECT max(resume_at) FROM creation_refusals WHERE resume_at > statement_timestamp())`;
 
-/** SQL relation with one row (`created_by`) for each recently refused creation. */
-export const RECENT_REFUSALS = Prisma.sql`(
-  SELECT refused_at AS created_by FROM creation_refusals
-  WHERE refused_at > statement_timestamp() - interval '75 seconds')`;
+/** SQL condition on an instant: recent enough that a creation counts against the limits, with some allowance. */
+export const isRecent = (instant: Prisma.Sql): Prisma.Sql =>
+  Prisma.sql`${instant} > statement_timestamp() - make_interval(secs => ${RECENT_SECONDS})`;
 
-/** SQL expression: number of creations accepted since the latest recent refusal; null if none was refused. */
+/** SQL relation with one row (`created_by`) for each recent request that created no call. */
+export const RECENT_REFUSALS = Prisma.sql`(
+  SELECT refused_at AS created_by FROM creation_refusals WHERE ${isRecent(Prisma.sql`refused_at`)})`;
+
+/**
+ * SQL expression: number of creations accepted since the latest recent refusal for lack of capacity; null if there is
+ * none.
+ */
 export const ACCEPTED_SINCE_REFUSAL = Prisma.sql`(
   SELECT (
     SELECT count(*) FROM calls
-    WHERE claimed_at > statement_timestamp() - interval '75 seconds'
+    WHERE ${isRecent(Prisma.sql`claimed_at`)}
       AND placement = 'ACCEPTED' AND sent_at > latest.refused_at)
-  FROM (SELECT max(created_by) AS refused_at FROM ${RECENT_REFUSALS} AS refusals) latest
+  FROM (SELECT max(refused_at) AS refused_at FROM creation_refusals
+    WHERE starts_slowly AND ${isRecent(Prisma.sql`refused_at`)}) latest
   WHERE latest.refused_at IS NOT NULL)`;
 
 /** Time until which creations are held back; null if they are not. */

@@ -4,7 +4,12 @@ import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { UltravoxError } from '../../ultravox/error.ts';
-import { holdAfterUnknownSeconds, holdCreations, recordRefusal } from './creation-hold.ts';
+import {
+  countRequest,
+  holdAfterUnknownSeconds,
+  holdCreations,
+  recordRefusal,
+} from './creation-hold.ts';
 import type { CallWithParts } from './creation-request.ts';
 import { moveCalls } from './placement-state.ts';
 import { failCall, postponeCall, releaseClaim } from './requeue.ts';
@@ -12,8 +17,6 @@ import { failCall, postponeCall, releaseClaim } from './requeue.ts';
 const DEFAULT_RETRY_SECONDS = 5;
 /** Maximum delay until a call with an unknown outcome is looked up. */
 const LOOK_UP_SECONDS = 2;
-/** Maximum time after a refusal in which a request that was nevertheless passed on becomes a call. */
-const REFUSAL_DOUBT_SECONDS = 10;
 /** Allowance for clock differences, so that the look-up is late enough by the database clock too. */
 const CLOCKS_DIFFER_SECONDS = 0.2;
 
@@ -33,10 +36,10 @@ export async function handleFailedRequest(
   }
   if (error.outcomeUnknown && !error.isRefusal) return handleUnknownOutcome(app, call, error);
   if (error.kind === 'not_found') {
-    await recordRefusal(app, 0);
+    await countRequest(app);
     return waitForAgent(app, call, 'POSTPONE');
   }
-  if (error.kind === 'capacity' || (error.kind === 'unreachable' && !isTooLate(app, call))) {
+  if (error.kind === 'capacity' || error.kind === 'unreachable') {
     const resumeAt = await recordRefusal(app, holdSeconds(error));
     await postponeCall(app, call.id);
     return resumeAt;
@@ -56,7 +59,7 @@ async function handleDoubtfulRefusal(app: App, call: Call, error: UltravoxError)
   await recordLostResponse(
     app,
     call,
-    Math.max(hold, minLookupDelaySeconds(app)) + CLOCKS_DIFFER_SECONDS,
+    Math.max(hold, app.config.CALL_REFUSED_AFTER_SECONDS) + CLOCKS_DIFFER_SECONDS,
     true,
   );
   return holdCreations(app, hold);
@@ -83,22 +86,14 @@ async function handleUnknownOutcome(
 }
 
 /**
- * Creates the agent at Ultravox again. The call, which was not sent or not carried out, waits for it.
- *
- * @returns when to try again; null if the call has failed.
+ * Creates the agent at Ultravox again. The call, which was not sent or not carried out, waits for it, and with it all
+ * other waiting calls of the agent. Returns when to try again.
  */
 export async function waitForAgent(
   app: App,
   call: CallWithParts,
   transition: 'RELEASE' | 'POSTPONE',
-): Promise<Date | null> {
-  if (isTooLate(app, call)) {
-    await failCall(app, call.id, {
-      transition: transition === 'RELEASE' ? 'WITHDRAW' : 'REFUSE',
-      failure: 'The agent does not exist at Ultravox.',
-    });
-    return null;
-  }
+): Promise<Date> {
   await recreateAgent(app, call.agent);
   const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
   if (transition === 'RELEASE') await releaseClaim(app, call.id, notBefore);
@@ -118,18 +113,13 @@ async function recordLostResponse(
   await moveCalls(app.db, { transition: 'LOSE_RESPONSE', nextCheckAt, isRefused }, { where });
 }
 
-function minLookupDelaySeconds({ config }: App): number {
-  return Math.min(REFUSAL_DOUBT_SECONDS, config.CALL_LOST_AFTER_SECONDS);
-}
-
 /**
  * Whether a refused request may be sent again, because a look-up that started at `at`, by the database clock, did not
  * find its call: it was late enough after the refusal to find one.
  */
-export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
-  return (
-    refusedAt !== null && at.getTime() - refusedAt.getTime() >= minLookupDelaySeconds(app) * 1000
-  );
+export function isRefusalConfirmed({ config }: App, { refusedAt }: Call, at: Date): boolean {
+  const seconds = config.CALL_REFUSED_AFTER_SECONDS;
+  return refusedAt !== null && at.getTime() - refusedAt.getTime() >= seconds * 1000;
 }
 
 /** Seconds to hold creations back after a refusal. */
@@ -140,15 +130,5 @@ function holdSeconds({ retryAfterSeconds }: UltravoxError): number {
 /** Code of the user error for each kind of rejection. */
 const FAILURE_CODES: Partial<Record<UltravoxError['kind'], UserErrorCode>> = {
   billing: 'PAYMENT_REQUIRED',
-  unreachable: 'ULTRAVOX_UNAVAILABLE',
   credentials: 'ULTRAVOX_UNAVAILABLE',
 };
-
-/**
- * Whether a call has waited too long to be placed once Ultravox is reachable again. False for owned calls, whose owner
- * decides that itself.
- */
-function isTooLate(app: App, call: CallWithParts): boolean {
-  if (call.owner) return false;
-  return app.now().getTime() - call.createdAt.getTime() > app.config.CALL_LOST_AFTER_SECONDS * 1000;
-}

@@ -1,7 +1,13 @@
 /** Enforces Ultravox's creation limits across all processes. */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { ACCEPTED_SINCE_REFUSAL, HOLD_UNTIL, ON_TRIAL, RECENT_REFUSALS } from './creation-hold.ts';
+import {
+  ACCEPTED_SINCE_REFUSAL,
+  HOLD_UNTIL,
+  isRecent,
+  ON_TRIAL,
+  RECENT_REFUSALS,
+} from './creation-hold.ts';
 import { CLAIM_VALID_SECONDS, HOLDS_SLOT } from './placement-state.ts';
 
 /** Advisory lock that serializes counting against the limits. */
@@ -15,6 +21,11 @@ const MAX_CLAIMS = 50;
 const MAX_IDLE_MS = 5_000;
 /** Seconds from the use of a claim until its request, if it has no response yet, is taken to have arrived. */
 const ARRIVES_WITHIN_SECONDS = 3;
+/**
+ * A request that may still arrive counts as one that arrived so long ago. Less than a second, so that it counts against
+ * the calls per second; not 0, so that the time for the next claim is not a whole second away.
+ */
+const ARRIVING_COUNTS_SECONDS = 0.8;
 
 export interface LimitCapacity {
   /** Number of calls that may be claimed in this transaction. */
@@ -72,10 +83,14 @@ export function slotsInUse(now: Date): Prisma.Sql {
   )`;
 }
 
-/** SQL condition on calls: no owner, deadline not passed, and nothing missing but a slot. */
+/**
+ * SQL condition on calls: no owner, deadline not passed, and nothing missing but a slot. No call waits for the creation
+ * of its agent at Ultravox: the others of that agent would only be refused as well.
+ */
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(${IS_WAITING}
-    AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
+    AND agent_id <> ALL (ARRAY(SELECT w.agent_id FROM calls w
+      WHERE w.placement = 'QUEUED' AND w.place_not_before > ${now}::timestamptz))
     AND ${beforeDeadline(now)})`;
 }
 
@@ -127,10 +142,10 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
             AND claimed_at > statement_timestamp() - make_interval(secs => ${CLAIM_VALID_SECONDS + 1}))
           OR (placement IN ('SENDING', 'UNKNOWN') AND ended_at IS NULL
             AND sent_at > statement_timestamp() - make_interval(secs => ${ARRIVES_WITHIN_SECONDS}))
-        THEN greatest(claimed_at, statement_timestamp() - interval '800 milliseconds')
+        THEN greatest(claimed_at, statement_timestamp() - make_interval(secs => ${ARRIVING_COUNTS_SECONDS}))
         ELSE greatest(claimed_at, sent_at, ringing_at)
       END AS created_by
-      FROM calls WHERE claimed_at > statement_timestamp() - interval '75 seconds'
+      FROM calls WHERE ${isRecent(Prisma.sql`claimed_at`)}
       UNION ALL SELECT created_by FROM ${RECENT_REFUSALS} AS refusals
     ), last_second AS (
       SELECT created_by FROM recent WHERE created_by > statement_timestamp() - interval '1 second'

@@ -1,4 +1,4 @@
-/** Ends calls that have waited for capacity past their deadline. */
+/** Ends calls that have waited to be placed past their deadline. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { endCallLocally } from '../updates/local-end.ts';
@@ -42,7 +42,7 @@ async function failStale(app: App, { id, isLate }: StaleCall): Promise<void> {
       transition: 'WITHDRAW',
       status: 'FAILED',
       endReason: 'SYSTEM_ERROR',
-      failure: `The call waited ${waited} for capacity at Ultravox. Nobody was called.`,
+      failure: `The call waited ${waited} to be placed. Nobody was called.`,
     });
   });
 }

@@ -125,6 +125,21 @@ describe('checkCalls', () => {
       await checkCalls(server.app);
     };
     expect(await rowOf(server, id)).toMatchObject({ placement: 'UNKNOWN' });
+    // Ultravox answers, but too early to be sure, however soon other calls count as lost.
+    await setFaults(server, [{ kind: 'status', status: 503, method: 'POST', path: '/calls$' }]);
+    await server.app.db.call.update({
+      where: { id: uuidOf(id) },
+      // Not due for the worker.
+      data: { refusedAt: new Date(Date.now() - 5_000), nextCheckAt: inMinutes(20) },
+    });
+    const { config } = server.app;
+    await checkCalls({
+      ...server.app,
+      now: () => inMinutes(30),
+      config: { ...config, CALL_LOST_AFTER_SECONDS: 1, CALL_REFUSED_AFTER_SECONDS: 10 },
+    });
+    expect(await rowOf(server, id)).toMatchObject({ placement: 'UNKNOWN' });
+    await setFaults(server, [{ kind: 'status', status: 500, method: 'GET' }]);
     await lookUpAfter(23);
     expect(await rowOf(server, id)).toMatchObject({ status: 'CREATED', endedAt: null });
     await lookUpAfter(25);

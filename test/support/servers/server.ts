@@ -51,6 +51,7 @@ const DEFAULTS: Partial<Record<keyof Config, string>> = {
   RATE_LIMIT_PER_MINUTE: '0',
   CALL_CHECK_SECONDS: '2',
   CALL_LOST_AFTER_SECONDS: '5',
+  CALL_REFUSED_AFTER_SECONDS: '3',
   EVENT_POLL_SECONDS: '0.5',
   RUN_INTERVAL_SECONDS: '0.1',
   LOG_LEVEL: 'error',
