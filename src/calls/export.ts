@@ -1,6 +1,6 @@
 /** Exports of calls over plain HTTP. */
 import type { z } from 'zod';
-import type { App, Tx } from '../app.ts';
+import { type App, forReading, type Tx } from '../app.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import {
@@ -30,7 +30,7 @@ export async function exportCalls(
 ): Promise<DownloadLink & { callCount: number }> {
   const where = await checkCallFilter(app, viewer, filter);
   const link = exportLink(app, viewer, CALLS, { filter, format });
-  return { ...link, callCount: await app.db.call.count({ where }) };
+  return { ...link, callCount: await forReading(app).db.call.count({ where }) };
 }
 
 export function downloadCalls(
