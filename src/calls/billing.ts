@@ -1,5 +1,6 @@
 /** Cost of a call, in exact decimals. */
 import type { CallBillingStatus } from '../generated/prisma/enums.ts';
+import { MAX_CALL_SECONDS } from './settings.ts';
 
 /** Status and billed seconds, as stored for a call and as reported by Ultravox. */
 export interface Bill {
@@ -45,10 +46,10 @@ const BILLING_RANK: Record<CallBillingStatus, number> = {
   REFUNDED: 2,
 };
 
-/** Converts an Ultravox duration (`"42s"`) to whole seconds, rounded up. 0 if missing or invalid. */
+/** Converts an Ultravox duration (`"42s"`) to whole seconds, rounded up and bounded. 0 if missing or invalid. */
 export function billedSeconds(duration: string | null): number {
   const seconds = Number.parseFloat(duration ?? '0');
-  return Number.isFinite(seconds) && seconds > 0 ? Math.ceil(seconds) : 0;
+  return seconds > 0 ? Math.min(Math.ceil(seconds), MAX_CALL_SECONDS) : 0;
 }
 
 /**

@@ -11,7 +11,9 @@ let server: TestServer;
 let agentId: string;
 beforeAll(async () => {
   // Without a worker, calls are searched for when a test says so.
-  server = await startTestServer({ settings: { ROLE: 'api', LOG_LEVEL: 'silent' } });
+  server = await startTestServer({
+    settings: { ROLE: 'api', PRICE_PER_MINUTE: '999999.999999', LOG_LEVEL: 'silent' },
+  });
   await setFaults(server, [{ kind: 'webhookLost' }]);
   const id = await makeAgent(server);
   const row = await server.app.db.agent.findUniqueOrThrow({ where: { id: uuidOf(id) } });
@@ -76,6 +78,26 @@ describe('discoverCalls', () => {
     expect(Date.parse(asked[1]!)).toBeGreaterThan(days(2.1).getTime());
     await discoverCalls({ ...server.app });
     expect(await isKnown(missed)).toBe(true);
+  });
+
+  it('stores a call that ended long ago, also with durations that cannot be true', async () => {
+    const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    const [joined, ended] = [minutesAgo(30), minutesAgo(20)];
+    const missed = {
+      ...(await callIn()),
+      ...{ joined: joined.toISOString(), ended: ended.toISOString(), endReason: 'hangup' },
+      ...{ maxDuration: 'PT1H', joinTimeout: 'soon' },
+      ...{ billingStatus: 'BILLING_STATUS_BILLED', billedDuration: '99999999999s' },
+    };
+    await discoverCalls(processWith([missed]).app);
+    const row = await server.app.db.call.findUniqueOrThrow({
+      where: { ultravoxId: missed.callId },
+    });
+    // It rang until it was answered at the latest, not until it was found.
+    expect(row).toMatchObject({ ringingAt: joined, answeredAt: joined, endedAt: ended });
+    expect(row).toMatchObject({ maxDurationSeconds: 3_600, joinTimeoutSeconds: 30 });
+    expect(row).toMatchObject({ status: 'COMPLETED', billedDurationSeconds: 24 * 86_400 });
+    expect(row.costAmount!.toString()).toMatch(/^34559999999/);
   });
 
   it('finds a call that is older than thousands of others, and lists those only once', async () => {

@@ -301,7 +301,7 @@ describe('receiveUltravoxWebhook', () => {
 
   it('processes webhooks that arrive with one that fails, or whose call is locked', async () => {
     const [failing, locked, good] = [await unheard(), await unheard(), await unheard()];
-    const tooLong = { ...failing.billed.call, billedDuration: '99999999999s' };
+    const tooLong = { ...failing.billed.call, ended: '2099-01-01T00:00:00Z' };
     await server.app.db.$transaction(
       async (tx) => {
         await tx.$queryRaw`SELECT 1 FROM calls WHERE id = ${uuidOf(locked.id)}::uuid FOR UPDATE`;
