@@ -42,9 +42,19 @@ export function updateOf(app: App, call: Call, ...reports: readonly Report[]): C
   let update: CallUpdate = { before: call, after: call, events: [] };
   for (const report of reports) {
     const { after, events } = updateOfOne(app, update.after, report);
-    update = { before: call, after, events: [...update.events, ...events] };
+    // A look-up that an earlier one of the reports requested.
+    const nextCheckAt = isLookUpDue(app, update) ? update.after.nextCheckAt : after.nextCheckAt;
+    update = {
+      before: call,
+      after: after === update.after ? after : { ...after, nextCheckAt },
+      events: [...update.events, ...events],
+    };
   }
   return update;
+}
+
+function isLookUpDue({ now }: App, { before, after }: CallUpdate): boolean {
+  return before !== after && after.nextCheckAt !== null && after.nextCheckAt <= now();
 }
 
 function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate {

@@ -10,6 +10,7 @@ import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
 import { requestEndsWithin } from '../placement/claims.ts';
 import { holdCreations } from '../placement/creation-hold.ts';
+import { requestedEnd } from '../placement/dial-block-reasons.ts';
 import { isRefusalConfirmed } from '../placement/failed-request.ts';
 import { placeRefusedCall, placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
@@ -37,41 +38,64 @@ export function hasDueCallChecks(app: App): Prisma.Sql {
 /** Looks up all calls that are due, in batches. */
 export async function checkCalls(app: App): Promise<void> {
   for (;;) {
-    const { due, at } = await claimDueCalls(app);
+    const { due, claim } = await claimDueCalls(app);
     for (let start = 0; start < due.length; start += CONCURRENCY) {
       await Promise.all(
-        due.slice(start, start + CONCURRENCY).map((call) => checkOne(app, call, at)),
+        due.slice(start, start + CONCURRENCY).map((call) => checkOne(app, call, claim)),
       );
     }
     if (due.length < BATCH || app.closing.aborted) return;
   }
 }
 
-/** Claims due calls. Also returns the time of the claim by the database clock. */
-async function claimDueCalls(app: App): Promise<{ due: Call[]; at: Date }> {
+/** A claim of due calls: until when, and when it was made by the database clock. */
+interface LookUpClaim {
+  until: Date;
+  at: Date;
+}
+
+async function claimDueCalls(app: App): Promise<{ due: Call[]; claim: LookUpClaim }> {
   const now = app.now();
-  const recheckAt = new Date(now.getTime() + CLAIM_SECONDS * 1000);
+  const claimedUntil = new Date(now.getTime() + CLAIM_SECONDS * 1000);
   const rows = await app.db.$queryRaw<{ id: string; at: Date }[]>`
-    UPDATE calls SET next_check_at = ${recheckAt} WHERE id IN (
+    UPDATE calls SET next_check_at = ${claimedUntil} WHERE id IN (
       SELECT id FROM calls WHERE next_check_at <= ${now}
       ORDER BY next_check_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
     RETURNING id, statement_timestamp() AS at`;
   const due = await app.db.call.findMany({ where: { id: { in: rows.map(({ id }) => id) } } });
-  return { due, at: rows[0]?.at ?? now };
+  return { due, claim: { until: claimedUntil, at: rows[0]?.at ?? now } };
 }
 
-async function checkOne(app: App, call: Call, startedAt: Date): Promise<void> {
+async function checkOne(app: App, call: Call, claim: LookUpClaim): Promise<void> {
   try {
     const seen = await lookUp(app, call);
-    if (seen) await applyLookUp(app, call, seen);
-    else await handleNotFound(app, call, startedAt);
+    if (seen) await applyLookUp(app, call, seen, claim);
+    else await handleNotFound(app, call, claim.at);
   } catch (error) {
-    if (!(error instanceof UltravoxError)) {
-      app.failures.record('checkCall', error, { level: 'error', callId: call.id });
-      return;
-    }
-    await handleUnreachable(app, call, error, startedAt);
+    if (error instanceof UltravoxError) await handleUnreachable(app, call, error, claim.at);
+    else await handleFailure(app, call, error);
   }
+}
+
+/** Handles a result that could not be stored. It is looked up again, unless the call is overdue. */
+async function handleFailure(app: App, call: Call, error: unknown): Promise<void> {
+  app.failures.record('checkCall', error, { level: 'error', callId: call.id });
+  if (!isOverdue(app, call, call.lostAt)) return;
+  await closeAsLost(app, call, 'The end of the call could not be stored.').catch(
+    app.failures.recorder('closeLostCall'),
+  );
+}
+
+function isOverdue({ now }: App, { status }: Call, lostAt: Date | null): boolean {
+  return lostAt !== null && lostAt <= now() && !isEnded(status);
+}
+
+async function closeAsLost(app: App, call: Call, failure: string): Promise<void> {
+  const [before, after] = await app.db.$transaction(async (tx) => {
+    const locked = await lockCall(tx, call.id);
+    return locked ? [locked, await closeLostCall(app, tx, locked, failure)] : [null, null];
+  });
+  if (after) announceUpdate(app, before, after);
 }
 
 /**
@@ -99,7 +123,12 @@ async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
   }
 }
 
-async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<void> {
+async function applyLookUp(
+  app: App,
+  call: Call,
+  seen: UltravoxCall,
+  claim: LookUpClaim,
+): Promise<void> {
   const ingested = await app.db.$transaction((tx) =>
     ingestCall(app, tx, { seen, source: 'LOOK_UP' }),
   );
@@ -116,7 +145,7 @@ async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<vo
       await hangUp(app, after);
     }
   }
-  if (!isEnded(after.status) && after.lostAt && after.lostAt <= app.now()) {
+  if (isOverdue(app, after, after.lostAt)) {
     await closeOverdueCall(app, after);
     return;
   }
@@ -127,6 +156,8 @@ async function applyLookUp(app: App, call: Call, seen: UltravoxCall): Promise<vo
       placement: after.placement,
       endedAt: after.endedAt,
       billingStatus: after.billingStatus,
+      // Otherwise another look-up was requested after this one began.
+      nextCheckAt: after === ingested?.before ? claim.until : after.nextCheckAt,
     },
     data: { nextCheckAt: nextCheck(app, after, app.now()) },
   });
@@ -141,13 +172,7 @@ async function closeOverdueCall(app: App, call: Call): Promise<void> {
   await hangUp(app, call).catch((error: unknown) => {
     app.failures.record('hangUpOverdueCall', error, { callId: call.id });
   });
-  const [before, after] = await app.db.$transaction(async (tx) => {
-    const locked = await lockCall(tx, call.id);
-    if (!locked) return [null, null];
-    const failure = 'Ultravox did not report the end of the call in time.';
-    return [locked, await closeLostCall(app, tx, locked, failure)];
-  });
-  if (after) announceUpdate(app, before, after);
+  await closeAsLost(app, call, 'Ultravox did not report the end of the call in time.');
   await placeWaitingCalls(app);
 }
 
@@ -177,12 +202,10 @@ async function handleNotFound(app: App, call: Call, startedAt: Date): Promise<vo
       await tx.call.update({ where: { id: call.id }, data: { nextCheckAt: null } });
       return [locked, closed];
     }
-    const end = locked.endRequestedAt
-      ? ({ status: 'CANCELLED', endReason: 'CANCELLED' } as const)
-      : ({ status: 'FAILED', endReason: 'SYSTEM_ERROR', failure: NEVER_CREATED } as const);
+    const end = locked.endRequestedAt ? await requestedEnd(tx, locked) : NEVER_CREATED;
     return [
       locked,
-      await endCallLocally(app, tx, locked, { transition: 'CONFIRM_NOT_CREATED', ...end }),
+      await endCallLocally(app, tx, locked, { ...end, transition: 'CONFIRM_NOT_CREATED' }),
     ];
   });
   if (!after) return;
@@ -210,8 +233,12 @@ function hasBeenSearchedLongEnough(app: App, call: Call, at: Date): boolean {
   return at.getTime() - sentAt > seconds * 1000;
 }
 
-const NEVER_CREATED =
-  'The creation of the call was interrupted, and Ultravox has no such call. Nobody was called.';
+const NEVER_CREATED = {
+  status: 'FAILED',
+  endReason: 'SYSTEM_ERROR',
+  failure:
+    'The creation of the call was interrupted, and Ultravox has no such call. Nobody was called.',
+} as const;
 
 function nextLookupMs({ config }: App): number {
   return Math.min(RECHECK_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
@@ -235,14 +262,9 @@ async function handleUnreachable(
     callId: call.id,
   });
   const lostAt = isRefused(call) ? refusedUntil(call) : call.lostAt;
-  if (lostAt && lostAt <= now && !isEnded(call.status)) {
-    const [before, after] = await app.db.$transaction(async (tx) => {
-      const locked = await lockCall(tx, call.id);
-      if (!locked) return [null, null];
-      const failure = 'The end of the call was never reported, and Ultravox could not be reached.';
-      return [locked, await closeLostCall(app, tx, locked, failure)];
-    });
-    if (after) announceUpdate(app, before, after);
+  if (isOverdue(app, call, lostAt)) {
+    const failure = 'The end of the call was never reported, and Ultravox could not be reached.';
+    await closeAsLost(app, call, failure);
     return;
   }
   const wait = Math.max(nextLookupMs(app), (error.retryAfterSeconds ?? 0) * 1000);

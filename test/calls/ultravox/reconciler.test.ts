@@ -1,16 +1,20 @@
 /** Lost calls: every call ends, and no conversation is cut because updates are missing. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
+import { unfilteredCalls } from '../../../src/ultravox/error.ts';
+import type { Call as UltravoxCall } from '../../../src/ultravox/wire.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   type Caller,
   dial,
+  isBilled,
   isEnded,
   newCaller,
   remoteCallOf,
   rowOf,
   setFaults,
   setSimulator,
+  steered,
   uuidOf,
   waitForCall,
 } from '../support.ts';
@@ -31,6 +35,14 @@ const makeOverdue = (id: string) =>
     where: { id: uuidOf(id) },
     data: { lostAt: new Date(Date.now() - 1_000), nextCheckAt: new Date(0) },
   });
+
+/** Looks up calls in half an hour. `get` replaces the request to Ultravox. */
+async function checkLater(get: (ultravoxId: string) => Promise<UltravoxCall>): Promise<void> {
+  const { ultravox } = server.app;
+  const calls = { ...ultravox.calls, get } as typeof ultravox.calls;
+  const now = () => inMinutes(30);
+  await checkCalls({ ...server.app, now, ultravox: { ...ultravox, calls } });
+}
 
 describe('checkCalls', () => {
   it('lets a call last as long as its ringing time and duration together', async () => {
@@ -69,6 +81,55 @@ describe('checkCalls', () => {
     const call = await waitForCall(caller.client, made.id, 'over', isEnded);
     expect(call.status).toBe('COMPLETED');
     expect((await remoteCallOf(server, made.id)).body.ended).not.toBeNull();
+  });
+
+  it('closes an overdue call as lost when what Ultravox reports of it cannot be stored', async () => {
+    const { id } = await dial(caller);
+    const call = await waitForCall(caller.client, id, 'live', ({ answeredAt }) => answeredAt);
+    const { body } = await remoteCallOf(server, id);
+    await server.app.db.call.update({
+      where: { id: uuidOf(id) },
+      // Not due for the worker.
+      data: { lostAt: inMinutes(10), nextCheckAt: inMinutes(20) },
+    });
+    const ended = new Date(Date.parse(call.answeredAt) + 40 * 86_400_000).toISOString();
+    await checkLater(async () => ({ ...body, ended, endReason: 'hangup' }));
+    expect(await rowOf(server, id)).toMatchObject({ status: 'COMPLETED', endReason: 'UNKNOWN' });
+  });
+
+  it('closes a lost call at its latest possible end, however late that is noticed', async () => {
+    const { id } = await dial(caller);
+    await waitForCall(caller.client, id, 'live', ({ answeredAt }) => answeredAt);
+    const answeredAt = inMinutes(-60 * 24 * 40);
+    await server.app.db.call.update({
+      where: { id: uuidOf(id) },
+      data: {
+        answeredAt,
+        maxDurationSeconds: 600,
+        lostAt: new Date(0),
+        nextCheckAt: inMinutes(20),
+      },
+    });
+    await checkLater(async () => {
+      throw unfilteredCalls();
+    });
+    expect(await rowOf(server, id)).toMatchObject({ status: 'COMPLETED', durationMs: 600_000 });
+  });
+
+  it('looks a call up again if that was requested during a look-up', async () => {
+    const { id } = await dial(caller, steered('0001'));
+    await waitForCall(caller.client, id, 'billed', isBilled);
+    const { body } = await remoteCallOf(server, id);
+    const where = { id: uuidOf(id) };
+    const requested = inMinutes(25);
+    await server.app.db.call.update({ where, data: { nextCheckAt: inMinutes(20) } });
+    await checkLater(async (ultravoxId) => {
+      if (ultravoxId === body.callId) {
+        await server.app.db.call.update({ where, data: { nextCheckAt: requested } });
+      }
+      return body;
+    });
+    expect(await rowOf(server, id)).toMatchObject({ nextCheckAt: requested });
   });
 
   it('does not take a call for never created when Ultravox ignores the filter', async () => {
