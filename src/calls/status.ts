@@ -30,7 +30,7 @@ export interface CallState {
 
 export interface Step {
   status: CallStatus;
-  /** Time as reported by Ultravox; null if it does not report one. */
+  /** Time as reported by Ultravox, for RINGING the latest possible one; null if it does not report one. */
   at: Date | null;
   endReason: CallEndReason | null;
 }
@@ -48,6 +48,9 @@ export function isEnded(status: CallStatus): boolean {
   return RANK[status] === 3;
 }
 
+/** End of a call that was canceled on request before it was answered. */
+export const CANCELLED = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
+
 /** Returns the missing status changes, in order. */
 export function stepsTowards(state: CallState, seen: Observation): Step[] {
   const steps: Step[] = [];
@@ -55,7 +58,7 @@ export function stepsTowards(state: CallState, seen: Observation): Step[] {
   if (rank >= 3) return steps;
   // A WebRTC call does not ring.
   if (rank < RANK.RINGING && state.medium !== 'WEBRTC') {
-    steps.push({ status: 'RINGING', at: null, endReason: null });
+    steps.push({ status: 'RINGING', at: seen.joinedAt ?? seen.endedAt, endReason: null });
   }
   if (rank < RANK.IN_PROGRESS && seen.joinedAt) {
     steps.push({ status: 'IN_PROGRESS', at: seen.joinedAt, endReason: null });
@@ -101,9 +104,8 @@ function unanswered(
     case 'SIP_TERMINATION_DESTINATION_UNAVAILABLE':
       return { status: 'FAILED', endReason: 'UNREACHABLE' };
   }
-  if (state.endRequested || seen.terminationReason === 'SIP_TERMINATION_CANCELED') {
-    return { status: 'CANCELLED', endReason: 'CANCELLED' };
-  }
+  // SIP_TERMINATION_CANCELED alone does not mean that anybody asked for it: Ultravox or the trunk gave up ringing.
+  if (state.endRequested) return CANCELLED;
   return { status: 'FAILED', endReason: 'NO_ANSWER' };
 }
 

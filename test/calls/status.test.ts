@@ -138,7 +138,7 @@ describe('stepsTowards', () => {
     const state = { status: 'CREATED', direction: 'OUTBOUND', medium: 'SIP' } as const;
     const ended = { ...NOTHING, joinedAt: at(5), endedAt: at(60), endReason: 'hangup' };
     expect(stepsTowards({ ...state, endRequested: false }, ended)).toEqual([
-      { status: 'RINGING', at: null, endReason: null },
+      { status: 'RINGING', at: at(5), endReason: null },
       { status: 'IN_PROGRESS', at: at(5), endReason: null },
       { status: 'COMPLETED', at: at(60), endReason: 'HANGUP' },
     ]);
@@ -175,7 +175,7 @@ describe('stepsTowards', () => {
     ['SIP_TERMINATION_INVALID_NUMBER', 'FAILED', 'INVALID_NUMBER'],
     ['SIP_TERMINATION_DESTINATION_UNAVAILABLE', 'FAILED', 'UNREACHABLE'],
     ['SIP_TERMINATION_TIMEOUT', 'FAILED', 'NO_ANSWER'],
-    ['SIP_TERMINATION_CANCELED', 'CANCELLED', 'CANCELLED'],
+    ['SIP_TERMINATION_CANCELED', 'FAILED', 'NO_ANSWER'],
     [null, 'FAILED', 'NO_ANSWER'],
   ])('ends an unanswered call with SIP termination %s as %s %s', (terminationReason, status, reason) => {
     const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined', terminationReason };
@@ -187,10 +187,12 @@ describe('stepsTowards', () => {
   it('cancels an unanswered call whose end was requested, unless the line reports a reason', () => {
     const start = { direction: 'OUTBOUND', medium: 'SIP', endRequested: true } as const;
     const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined' };
-    expect(live(start, [{ ...seen, terminationReason: 'SIP_TERMINATION_TIMEOUT' }])).toMatchObject({
-      status: 'CANCELLED',
-      endReason: 'CANCELLED',
-    });
+    for (const reason of ['SIP_TERMINATION_TIMEOUT', 'SIP_TERMINATION_CANCELED', null]) {
+      expect(live(start, [{ ...seen, terminationReason: reason }])).toMatchObject({
+        status: 'CANCELLED',
+        endReason: 'CANCELLED',
+      });
+    }
     expect(live(start, [{ ...seen, terminationReason: 'SIP_TERMINATION_BUSY' }])).toMatchObject({
       status: 'FAILED',
       endReason: 'BUSY',

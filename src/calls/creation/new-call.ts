@@ -11,7 +11,7 @@ import { hasFullQueue, MAX_WAITING_CALLS } from '../placement/limits.ts';
 import { placeWaitingCalls, waitForPlacement } from '../placement/placement.ts';
 import { queuedCall } from '../placement/placement-state.ts';
 import { type CallSettings, durationLimitsOf } from '../settings.ts';
-import { createdEvent } from '../updates/call-update.ts';
+import { createdEvent } from '../updates/append-events.ts';
 
 /** Input limits. Durations are those that Ultravox allows. */
 const LIMITS = {

@@ -53,7 +53,7 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
     },
     [CallEndReason.NO_ANSWER]: {
       description:
-        'The call was not answered within the join timeout. With Twilio and Telnyx, also a busy line, a rejection, and a number that does not exist or cannot be reached: Ultravox reports all of them alike.',
+        'The call was not answered within the join timeout, or the carrier gave it up. With Twilio and Telnyx, also a busy line, a rejection, and a number that does not exist or cannot be reached: Ultravox reports all of them alike.',
     },
     [CallEndReason.BUSY]: { description: 'The line was busy. SIP only; see NO_ANSWER.' },
     [CallEndReason.REJECTED]: {
@@ -75,7 +75,8 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
       description: 'Fault at Ultravox or between this server and Ultravox. See `failure`.',
     },
     [CallEndReason.CANCELLED]: {
-      description: 'Canceled before it was answered, by `endCall` or by its campaign.',
+      description:
+        'Canceled before it was answered: by `endCall`, by its campaign, or because its number was added to the do-not-call list while it rang.',
     },
     [CallEndReason.UNKNOWN]: { description: 'The end of the call was never reported.' },
   } as const,

@@ -1,11 +1,12 @@
 /** Checks right before a call is sent whether its number must not be dialed after all. */
-import type { App } from '../../app.ts';
+import type { App, Tx } from '../../app.ts';
 import { isOnDoNotCallList } from '../../contacts/do-not-call.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { Checks } from '../../infra/checks.ts';
 import { canonicalPhoneNumber } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
+import { CANCELLED } from '../status.ts';
 
 /** Reason why a number must not be dialed, as the end of its call. */
 export interface DialBlockReason {
@@ -39,7 +40,7 @@ export async function findDialBlockReason(app: App, call: Call): Promise<DialBlo
   const { phoneNumber } = call;
   if (phoneNumber === null) return null;
   const isCanonical = canonicalPhoneNumber(phoneNumber) === phoneNumber;
-  if (!isCanonical && (await isListed(app, call))) return ON_DO_NOT_CALL_LIST;
+  if (!isCanonical && (await isListed(app.db, call))) return ON_DO_NOT_CALL_LIST;
   if (canonicalPhoneNumber(phoneNumber) === call.ownNumber) return SAME_AS_CALLER_ID;
   const checks = new Checks();
   checks.phoneNumber(phoneNumber, ['phoneNumber'], { allowPremium: false });
@@ -52,6 +53,17 @@ export async function findDialBlockReason(app: App, call: Call): Promise<DialBlo
   return { failureCode, endReason: 'INVALID_NUMBER', failure };
 }
 
-export async function isListed(app: App, { organizationId, phoneNumber }: Call): Promise<boolean> {
-  return phoneNumber !== null && (await isOnDoNotCallList(app.db, organizationId, phoneNumber));
+/**
+ * End of a call that was not dialed and whose end was requested: by a user, or because its number was added to the
+ * do-not-call list while its request was on the way.
+ */
+export async function requestedEnd(tx: Tx, call: Call) {
+  return (await isListed(tx, call)) ? ON_DO_NOT_CALL_LIST : CANCELLED;
+}
+
+export async function isListed(
+  db: App['db'] | Tx,
+  { organizationId, phoneNumber }: Call,
+): Promise<boolean> {
+  return phoneNumber !== null && (await isOnDoNotCallList(db, organizationId, phoneNumber));
 }

@@ -6,10 +6,14 @@ import type { App, Tx } from '../../app.ts';
 import { type Agent, Prisma } from '../../generated/prisma/client.ts';
 import type { NewEvent } from '../../live/log.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
+import { lockCalls } from '../lock.ts';
 import { metadataEntries } from '../metadata.ts';
 import { durationLimitsOf } from '../settings.ts';
-import { createdEvent } from '../updates/call-update.ts';
-import { claimedColumns, endOfPlacement, moveCalls, queuedCall } from './placement-state.ts';
+import { createdEvent } from '../updates/append-events.ts';
+import { CANCELLATION } from '../updates/end.ts';
+import { buildLocalEnd } from '../updates/local-end.ts';
+import { writeUpdates } from '../updates/write-updates.ts';
+import { claimedColumns, moveCalls } from './placement-state.ts';
 
 /** An outbound call to be placed on behalf of a feature. */
 export interface OwnedCall {
@@ -153,35 +157,22 @@ export async function withdrawCalls(
   tx: Tx,
   ids: readonly string[],
 ): Promise<{ ids: Set<string>; events: Map<string, NewEvent[]> }> {
-  const now = app.now();
-  await tx.$queryRaw`
-    SELECT 1 FROM calls WHERE id = ANY(${[...ids]}::uuid[]) ORDER BY id FOR NO KEY UPDATE`;
-  const withdrawn = await tx.call.updateManyAndReturn({
-    where: { id: { in: [...ids] }, placement: 'QUEUED' },
-    data: {
-      ...endOfPlacement(queuedCall(), 'WITHDRAW'),
-      status: 'CANCELLED',
-      endReason: 'CANCELLED',
-      failure: 'The call was withdrawn before it was dialed. Nobody was called.',
-      endedAt: now,
-      nextCheckAt: null,
-      lostAt: null,
-      eventCount: { increment: 1 },
-    },
-  });
+  const calls = await lockCalls(
+    tx,
+    Prisma.sql`id = ANY(${[...ids]}::uuid[]) AND placement = 'QUEUED'`,
+  );
+  const failure = 'The call was withdrawn before it was dialed. Nobody was called.';
+  const updates = calls.map((call) => buildLocalEnd(app, call, { ...CANCELLATION, failure }));
+  await writeUpdates(
+    app,
+    tx,
+    updates.map((update) => ({ ...update, events: [] })),
+  );
   const events = new Map<string, NewEvent[]>();
-  for (const call of withdrawn) {
-    append(events, call.organizationId, {
-      type: 'CALL_CANCELLED',
-      callId: call.id,
-      agentId: call.agentId,
-      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
-      sequence: call.eventCount,
-      data: { status: call.status, endReason: call.endReason },
-      at: now,
-    });
+  for (const { after, events: own } of updates) {
+    for (const event of own) append(events, after.organizationId, event);
   }
-  return { ids: new Set(withdrawn.map(({ id }) => id)), events };
+  return { ids: new Set(calls.map(({ id }) => id)), events };
 }
 
 function append(events: Map<string, NewEvent[]>, organizationId: string, event: NewEvent): void {

@@ -127,7 +127,7 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
   const usedAt = app.now();
   const claim = await useClaim(app, id);
   if (!claim) {
-    if (await isListed(app, call)) await failBlockedCall(app, id, ON_DO_NOT_CALL_LIST);
+    if (await isListed(app.db, call)) await failBlockedCall(app, id, ON_DO_NOT_CALL_LIST);
     else await giveUpClaim(app, id);
     return false;
   }

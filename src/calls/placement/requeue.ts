@@ -5,7 +5,7 @@ import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { lockCall } from '../lock.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { endCallLocally } from '../updates/local-end.ts';
-import type { DialBlockReason } from './dial-block-reasons.ts';
+import { type DialBlockReason, requestedEnd } from './dial-block-reasons.ts';
 import { canMove, type EndTransition, moveCalls } from './placement-state.ts';
 
 /** Releases the claim of a call, unless it has been used or released in the meantime. */
@@ -17,9 +17,6 @@ export async function releaseClaim(
   const where = Prisma.sql`id = ${id}::uuid`;
   await moveCalls(app.db, { transition: 'RELEASE', notBefore }, { where });
 }
-
-/** End of a call that was not created and whose end was requested. */
-const CANCELLED = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
 
 /**
  * Requeues a call whose request was certainly not carried out, or ends it if its end was requested. It is not claimed
@@ -34,7 +31,8 @@ export async function postponeCall(
     if (!canMove(call, 'POSTPONE')) return call;
     if (refusedAt !== undefined && call.refusedAt?.getTime() !== refusedAt?.getTime()) return call;
     if (call.endRequestedAt) {
-      return endCallLocally(app, tx, call, { transition: 'REFUSE', ...CANCELLED });
+      const end = await requestedEnd(tx, call);
+      return endCallLocally(app, tx, call, { ...end, transition: 'REFUSE' });
     }
     const where = Prisma.sql`id = ${id}::uuid`;
     await moveCalls(tx, { transition: 'POSTPONE', notBefore }, { where });
@@ -42,7 +40,7 @@ export async function postponeCall(
   });
 }
 
-/** Fails a call, or cancels it if its end was requested. Nobody was called. */
+/** Fails a call, or ends it as requested. Nobody was called. */
 export async function failCall(
   app: App,
   id: string,
@@ -50,11 +48,11 @@ export async function failCall(
 ): Promise<void> {
   const { transition, failure, failureCode = 'ULTRAVOX_REFUSED' } = end;
   const failed = { status: 'FAILED', endReason: 'SYSTEM_ERROR', failure, failureCode } as const;
-  await updateLockedCall(app, id, (tx, call) =>
+  await updateLockedCall(app, id, async (tx, call) =>
     endCallLocally(app, tx, call, {
+      // After some failures its owner might call again, so a requested end takes precedence.
+      ...(call.endRequestedAt ? await requestedEnd(tx, call) : failed),
       transition,
-      // After some failures its owner might call again, so a requested end must be a cancellation.
-      ...(call.endRequestedAt ? CANCELLED : failed),
     }),
   );
 }

@@ -9,7 +9,7 @@ import { lockCall } from '../lock.ts';
 import { acceptance, reportedCall } from '../placement/placement-state.ts';
 import { durationLimitsOf } from '../settings.ts';
 import { isEnded } from '../status.ts';
-import { createdEvent } from '../updates/call-update.ts';
+import { createdEvent } from '../updates/append-events.ts';
 import { endAtUltravox, hangUp } from '../updates/end.ts';
 import { applyUltravoxCall, type Report } from './apply-update.ts';
 import { calledNumberOf, callerOf } from './parties.ts';

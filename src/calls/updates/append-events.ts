@@ -5,17 +5,41 @@ import { appendEvents, type NewEvent } from '../../live/log.ts';
 
 export type NewCallEvent = Pick<NewEvent, 'type' | 'data' | 'at'>;
 
-/** Builds events that do not change the status, numbered after the call's latest event. `call` is its current state. */
-export function callEvents(call: Call, events: readonly NewCallEvent[]): NewEvent[] {
-  return events.map(({ type, data, at }, index) => ({
-    type,
+/** Builds an event of a call. */
+export function callEvent(
+  call: Pick<Call, 'id' | 'agentId' | 'campaignId'>,
+  event: NewCallEvent & { sequence: number },
+): NewEvent {
+  return {
+    ...event,
     callId: call.id,
     agentId: call.agentId,
     ...(call.campaignId ? { campaignId: call.campaignId } : {}),
-    sequence: call.eventCount + index + 1,
-    data: { status: call.status, endReason: call.endReason, ...data },
-    ...(at ? { at } : {}),
-  }));
+  };
+}
+
+/** Builds the first event of a call. The caller inserts the row with `eventCount` 1. */
+export function createdEvent(
+  call: Pick<Call, 'id' | 'agentId' | 'campaignId' | 'status' | 'createdAt'>,
+): NewEvent {
+  return callEvent(call, {
+    type: 'CALL_CREATED',
+    sequence: 1,
+    data: { status: call.status, endReason: null },
+    at: call.createdAt,
+  });
+}
+
+/** Builds events that do not change the status, numbered after the call's latest event. `call` is its current state. */
+export function callEvents(call: Call, events: readonly NewCallEvent[]): NewEvent[] {
+  const { status, endReason, eventCount } = call;
+  return events.map((event, index) =>
+    callEvent(call, {
+      ...event,
+      sequence: eventCount + index + 1,
+      data: { status, endReason, ...event.data },
+    }),
+  );
 }
 
 /**

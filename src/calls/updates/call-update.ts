@@ -10,22 +10,8 @@ import { notifyCallEnded } from '../listeners.ts';
 import { holdsSlot } from '../placement/placement-state.ts';
 import { wakeFirstSteps } from '../post-call/start.ts';
 import { isEnded, type Step } from '../status.ts';
+import { callEvent } from './append-events.ts';
 import type { CallUpdate } from './write-updates.ts';
-
-/** Builds the first event of a call. The caller inserts the row with `eventCount` 1. */
-export function createdEvent(
-  call: Pick<Call, 'id' | 'agentId' | 'campaignId' | 'status' | 'createdAt'>,
-): NewEvent {
-  return {
-    type: 'CALL_CREATED',
-    callId: call.id,
-    agentId: call.agentId,
-    ...(call.campaignId ? { campaignId: call.campaignId } : {}),
-    sequence: 1,
-    data: { status: call.status, endReason: null },
-    at: call.createdAt,
-  };
-}
 
 /** Changes that an update makes to a call. */
 export interface Change {
@@ -50,18 +36,11 @@ export function buildUpdate(
   const events: NewEvent[] = [];
   const record = (type: NewEvent['type'], at: Date, data: Record<string, Json>): void => {
     next.eventCount += 1;
-    events.push({
-      type,
-      callId: call.id,
-      agentId: call.agentId,
-      ...(call.campaignId ? { campaignId: call.campaignId } : {}),
-      sequence: next.eventCount,
-      data,
-      at,
-    });
+    events.push(callEvent(call, { type, sequence: next.eventCount, data, at }));
   };
   for (const step of steps) {
-    const at = step.at ?? now;
+    // The clock of Ultravox may be ahead, and it reports only when the ringing was over at the latest.
+    const at = step.status === 'RINGING' ? earlier(now, step.at) : (step.at ?? now);
     next.status = step.status;
     if (step.status === 'RINGING') next.ringingAt = at;
     if (step.status === 'IN_PROGRESS') next.answeredAt = at;
@@ -87,6 +66,10 @@ export function buildUpdate(
   next.nextCheckAt = change.nextCheckAt ?? nextCheck(app, next, now);
   next.lostAt = lostAt(app, next);
   return { before: call, after: next, events };
+}
+
+function earlier(a: Date, b: Date | null): Date {
+  return b && b < a ? b : a;
 }
 
 const GIVE_UP_BILLING_MS = 24 * 3_600_000;

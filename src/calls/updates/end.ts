@@ -4,29 +4,21 @@ import type { Call } from '../../generated/prisma/client.ts';
 import { UltravoxError } from '../../ultravox/error.ts';
 import { lockCall } from '../lock.ts';
 import { canMove } from '../placement/placement-state.ts';
-import { isEnded } from '../status.ts';
+import { CANCELLED, isEnded } from '../status.ts';
 import { applyUltravoxCall } from '../ultravox/apply-update.ts';
 import { appendCallEvents } from './append-events.ts';
 import { announceUpdate } from './call-update.ts';
-import { endCallLocally } from './local-end.ts';
+import { endCallLocally, type LocalEnd } from './local-end.ts';
 
 /** End of a call that was not sent. */
-export const CANCELLATION = {
-  transition: 'WITHDRAW',
-  status: 'CANCELLED',
-  endReason: 'CANCELLED',
-} as const;
+export const CANCELLATION = { transition: 'WITHDRAW', ...CANCELLED } as const;
 
 /**
  * Records a request to end a call. The caller hangs up the returned call if it is IN_PROGRESS.
  *
  * @param withdrawn how to end the call if it is not dialed yet.
  */
-export async function requestEnd(
-  app: App,
-  id: string,
-  withdrawn: Parameters<typeof endCallLocally>[3],
-): Promise<Call> {
+export async function requestEnd(app: App, id: string, withdrawn: LocalEnd): Promise<Call> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const locked = await lockCall(tx, id);
     if (!locked) throw new Error(`Call ${id} does not exist`);

@@ -15,29 +15,37 @@ import {
 } from '../placement/placement-state.ts';
 import { endOfLostCall, isEnded } from '../status.ts';
 import { buildUpdate } from './call-update.ts';
-import { writeUpdates } from './write-updates.ts';
+import { type CallUpdate, writeUpdates } from './write-updates.ts';
+
+export interface LocalEnd {
+  /** Transition of the placement; null leaves it unchanged. */
+  transition: EndTransition | null;
+  status: CallStatus;
+  endReason: CallEndReason;
+  /** Default: now. */
+  at?: Date;
+  failure?: string;
+  failureCode?: UserErrorCode;
+}
 
 /**
  * Ends a call that was never dialed, or whose end is unknown. The caller holds the lock. Does nothing if the
  * transition is not allowed from the call's placement.
  */
-export async function endCallLocally(
-  app: App,
-  tx: Tx,
-  call: Call,
-  end: {
-    /** Transition of the placement; null leaves it unchanged. */
-    transition: EndTransition | null;
-    status: CallStatus;
-    endReason: CallEndReason;
-    failure?: string;
-    failureCode?: UserErrorCode;
-  },
-): Promise<Call> {
-  const { transition, failure, failureCode, ...step } = end;
-  if (isEnded(call.status) || (transition && !canMove(call, transition))) return call;
-  const update = buildUpdate(app, call, {
-    steps: [{ ...step, at: app.now() }],
+export async function endCallLocally(app: App, tx: Tx, call: Call, end: LocalEnd): Promise<Call> {
+  const update = buildLocalEnd(app, call, end);
+  await writeUpdates(app, tx, [update]);
+  return update.after;
+}
+
+/** Builds the update of `endCallLocally`. */
+export function buildLocalEnd(app: App, call: Call, end: LocalEnd): CallUpdate {
+  const { transition, failure, failureCode, at = app.now(), ...step } = end;
+  if (isEnded(call.status) || (transition && !canMove(call, transition))) {
+    return { before: call, after: call, events: [] };
+  }
+  return buildUpdate(app, call, {
+    steps: [{ ...step, at }],
     change: {
       ...(transition ? endOfPlacement(call, transition) : {}),
       // The outcome of a lost call is unknown, so it may still be billed.
@@ -48,8 +56,6 @@ export async function endCallLocally(
     billed: false,
     summarized: false,
   });
-  await writeUpdates(app, tx, [update]);
-  return update.after;
 }
 
 /** The bill of a call that was never created at Ultravox. */
@@ -68,6 +74,17 @@ function freeOfCharge({ config }: App): Partial<Call> {
  */
 export async function closeLostCall(app: App, tx: Tx, call: Call, failure: string): Promise<Call> {
   if (!holdsSlot(call) || call.placement === 'CLAIMED') return call;
-  const transition = call.placement === 'SENDING' ? 'LOSE_RESPONSE' : null;
-  return endCallLocally(app, tx, call, { transition, ...endOfLostCall(call.status), failure });
+  return endCallLocally(app, tx, call, {
+    transition: call.placement === 'SENDING' ? 'LOSE_RESPONSE' : null,
+    ...endOfLostCall(call.status),
+    at: latestEnd(app, call),
+    failure,
+  });
+}
+
+/** Now, or the latest time at which an answered call can have ended, if that was before. */
+function latestEnd(app: App, { answeredAt, maxDurationSeconds }: Call): Date {
+  const now = app.now();
+  if (!answeredAt) return now;
+  return new Date(Math.min(now.getTime(), answeredAt.getTime() + maxDurationSeconds * 1000));
 }

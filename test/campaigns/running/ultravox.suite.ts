@@ -1,5 +1,6 @@
 /** Campaigns while Ultravox has no capacity, is unreachable or rejects all calls. No attempt is lost. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { endUnwantedCalls } from '../../../src/calls/placement/unwanted-calls.ts';
 import { runCampaigns } from '../../../src/campaigns/dispatch/run-campaigns.ts';
 import type { Call } from '../../../src/generated/prisma/client.ts';
 import { publicId } from '../../../src/ids.ts';
@@ -240,6 +241,28 @@ export function ultravoxSuite(): void {
           failureCode: null,
         });
       });
+
+      it('while it is sent, by the do-not-call list, leaves its contact skipped for that reason', async () => {
+        server.simulator.setFaults([
+          { kind: 'slow', ms: 1_000, ...CREATION },
+          { kind: 'status', status: 429, retryAfterSeconds: 1, ...CREATION },
+        ]);
+        const contacts = strangers(1);
+        const id = await start(operator, { contacts });
+        await until('the call to be sent', async () => {
+          const [call] = await callsOf(server, id);
+          return call?.placement === 'SENDING';
+        });
+        await doNotCall(operator, [contacts[0]!.phoneNumber]);
+        await endUnwantedCalls(server.app);
+        const campaign = await ended(operator, id);
+        expect(campaign.contacts.nodes).toMatchObject([
+          { status: 'SKIPPED', skipReason: 'DO_NOT_CALL' },
+        ]);
+        const [call] = await callsOf(server, id);
+        expect(call).toMatchObject({ placement: 'REFUSED', failureCode: 'DO_NOT_CALL' });
+        expect(call!.endRequestedAt).not.toBeNull();
+      });
     });
 
     describe('updating a campaign with released calls', () => {
@@ -255,6 +278,12 @@ export function ultravoxSuite(): void {
         const { contacts } = await look(operator, id, ({ counts }) => counts.calling === 0);
         // Not before: a request on its way would be carried out.
         server.simulator.clearFaults();
+        for (const call of await callsOf(server, id)) {
+          expect(call).toMatchObject({
+            ...{ status: 'CANCELLED', placement: 'WITHDRAWN' },
+            ...{ billingStatus: 'FREE', billedDurationSeconds: 0 },
+          });
+        }
         for (const contact of contacts.nodes) {
           expect(contact).toMatchObject({ status: 'SCHEDULED', attempts: 0 });
           expect(decided(contact).slice(0, 2).sort()).toEqual([
