@@ -52,7 +52,8 @@ interface ScheduledTask {
   dueAt: number;
   /** When this process last checked for work, or ended a run. */
   checkedAt: number;
-  isRunning: boolean;
+  /** Whether this process is checking the task for work, or running it. */
+  isBusy: boolean;
 }
 
 /**
@@ -82,7 +83,7 @@ class PeriodicTasks {
     this.#host = host;
     this.#trustOthersMs = trustOthersMs;
     const checkedAt = performance.now();
-    this.#tasks = tasks.map((task) => ({ task, dueAt: 0, checkedAt, isRunning: false }));
+    this.#tasks = tasks.map((task) => ({ task, dueAt: 0, checkedAt, isBusy: false }));
   }
 
   start(): void {
@@ -100,10 +101,11 @@ class PeriodicTasks {
     this.#host.background('periodicTasks', async () => {
       // Nothing is due if another process has found no work since the timer was set.
       if (this.#tasksDueWithin(0).length > 0) {
-        for (const scheduled of await this.#selectTasksWithWork(
-          this.#tasksDueWithin(DUE_WINDOW_MS),
-        ))
-          this.#run(scheduled);
+        const due = this.#tasksDueWithin(DUE_WINDOW_MS);
+        for (const scheduled of due) scheduled.isBusy = true;
+        const withWork = await this.#selectTasksWithWork(due);
+        for (const scheduled of due) scheduled.isBusy = false;
+        for (const scheduled of withWork) this.#run(scheduled);
       }
       this.#sleep();
     });
@@ -111,13 +113,13 @@ class PeriodicTasks {
 
   #tasksDueWithin(ms: number): ScheduledTask[] {
     const before = performance.now() + ms;
-    return this.#tasks.filter(({ dueAt, isRunning }) => !isRunning && dueAt <= before);
+    return this.#tasks.filter(({ dueAt, isBusy }) => !isBusy && dueAt <= before);
   }
 
   #sleep(): void {
     if (this.#host.closing.aborted) return;
     const dueAt = Math.min(
-      ...this.#tasks.filter(({ isRunning }) => !isRunning).map((scheduled) => scheduled.dueAt),
+      ...this.#tasks.filter(({ isBusy }) => !isBusy).map((scheduled) => scheduled.dueAt),
     );
     clearTimeout(this.#timer);
     if (dueAt === Number.POSITIVE_INFINITY) return;
@@ -165,7 +167,7 @@ class PeriodicTasks {
 
   #run(scheduled: ScheduledTask): void {
     const { background, failures } = this.#host;
-    scheduled.isRunning = true;
+    scheduled.isBusy = true;
     background(scheduled.task.name, async () => {
       try {
         await scheduled.task.run();
@@ -175,7 +177,7 @@ class PeriodicTasks {
           message: `Periodic task failed and will run again: ${scheduled.task.name}`,
         });
       }
-      scheduled.isRunning = false;
+      scheduled.isBusy = false;
       scheduled.checkedAt = performance.now();
       scheduled.dueAt = scheduled.checkedAt + scheduled.task.everySeconds * 1000;
       this.#sleep();

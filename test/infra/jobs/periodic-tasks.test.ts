@@ -82,6 +82,30 @@ describe('startPeriodicTasks', () => {
     stop();
   });
 
+  it('runs a task once at a time, also if another one ends while it is asked about', async () => {
+    let runs = 0;
+    let running = 0;
+    let mostRunning = 0;
+    const slow: PeriodicTask = {
+      name: 'slow',
+      everySeconds: 0,
+      hasWork: () => sql`pg_sleep(0.05) IS NOT NULL`,
+      async run() {
+        running += 1;
+        mostRunning = Math.max(mostRunning, running);
+        await db.$executeRaw`SELECT pg_sleep(0.05)`;
+        running -= 1;
+        runs += 1;
+      },
+    };
+    // Ends at different times of the checks.
+    const run = () => db.$executeRaw`SELECT pg_sleep(random() * 0.1)`;
+    const stop = start([slow, { name: 'other', everySeconds: 0.01, run }]);
+    await until('some runs', () => runs >= 20);
+    stop();
+    expect(mostRunning).toBe(1);
+  });
+
   it('asks in one of several processes while there is no work, and in another once that one ends', async () => {
     const workers = [worker(), worker()];
     const stops = workers.map(({ task }) => start([task]));
