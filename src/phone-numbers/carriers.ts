@@ -52,7 +52,7 @@ function readCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
     const path = ['provider', 'twilio'];
     const { accountSid, authToken } = input.twilio;
     const members = { accountSid, authToken };
-    if (isEmptyInput(members)) return storedAccount('TWILIO', path, members);
+    if (isEmptyInput(members)) return carrierOf('TWILIO', path, members, null);
     const sid = accountSid ?? '';
     if (accountSid && !TWILIO_SID.test(accountSid)) {
       checks.add(
@@ -63,18 +63,18 @@ function readCarrier(checks: Checks, input: CarrierInput): Carrier | undefined {
     }
     const values = required(checks, members, path, { accountSid: 34, authToken: 200 });
     const account = values && { sid, secrets: { authToken: values.authToken } };
-    return account && { ...storedAccount('TWILIO', path, members), account };
+    return account && carrierOf('TWILIO', path, members, account);
   }
   if (input.telnyx) {
     const path = ['provider', 'telnyx'];
     const { accountSid, apiKey, publicKey, applicationSid } = input.telnyx;
     const members = { accountSid, apiKey, publicKey, applicationSid };
-    if (isEmptyInput(members)) return storedAccount('TELNYX', path, members);
+    if (isEmptyInput(members)) return carrierOf('TELNYX', path, members, null);
     const limits = { accountSid: 100, apiKey: 200, publicKey: 200, applicationSid: 40 };
     const values = required(checks, members, path, limits);
     if (!values) return undefined;
     const { accountSid: sid, ...secrets } = values;
-    return { ...storedAccount('TELNYX', path, members), account: { sid, secrets } };
+    return carrierOf('TELNYX', path, members, { sid, secrets });
   }
   if (input.sip) return readSip(checks, input.sip);
   return checks.add('REQUIRED', 'Provide one of `twilio`, `telnyx` and `sip`.', ['provider']);
@@ -101,15 +101,14 @@ function readSip(
   return { provider: 'SIP', path, ...sip };
 }
 
-/** For an input without credentials: the account that the organization has already imported is used. */
-function storedAccount(
+/** `account` is null for an input without credentials: the account that the organization has imported is used. */
+function carrierOf(
   provider: 'TWILIO' | 'TELNYX',
   path: ProblemPath,
   members: object,
-): Carrier & {
-  provider: 'TWILIO' | 'TELNYX';
-} {
-  return { provider, path, members: Object.keys(members), account: null };
+  account: Account | null,
+): Carrier {
+  return { provider, path, members: Object.keys(members), account };
 }
 
 function isEmptyInput(members: Record<string, Maybe>): boolean {
@@ -174,9 +173,13 @@ export async function claimAccount(
   { checks, carrier }: { checks: Checks; carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' } },
 ): Promise<string | null> {
   const { account, provider } = carrier;
-  const createdId = account && (await createConfig(app, tx, viewer, { provider, account }));
-  if (createdId) return createdId;
-  const config = await lockConfig(tx, provider);
+  let config: TelephonyConfig | null;
+  do {
+    const createdId = account && (await createConfig(app, tx, viewer, { provider, account }));
+    if (createdId) return createdId;
+    config = await lockConfig(tx, provider);
+    // A row that was not created because of another one is created once that has been deleted.
+  } while (account && !config);
   const before = checks.problems.length;
   checkOwnership(checks, viewer, carrier, config);
   if (!config || checks.problems.length > before) return null;

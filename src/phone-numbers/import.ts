@@ -31,7 +31,8 @@ export interface ImportPhoneNumberInput {
  * Order: the number, the account or its changed credentials, and a job are committed, then the account is sent to
  * Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the number is DRAFT and the
  * job sends the account later. After a crash in between, the job also sends the account, and a refusal makes the number
- * FAILED until the import is repeated, which undoes it.
+ * FAILED. Repeating the import under the same idempotency key then undoes it. Without one, the number exists already: it
+ * is released, or other credentials are imported with another number.
  */
 export async function importPhoneNumber(
   app: App,

@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { App } from '../../src/app.ts';
 import { decryptTelnyx, decryptTwilio } from '../../src/phone-numbers/credentials.ts';
 import { importPhoneNumber } from '../../src/phone-numbers/import.ts';
 import { chooseOutboundNumber } from '../../src/phone-numbers/service.ts';
@@ -12,6 +11,7 @@ import { until } from '../support/wait.ts';
 import {
   codes,
   done,
+  dyingBeforeSync,
   find,
   NUMBER,
   newAgent,
@@ -61,16 +61,6 @@ const imported = (client: GraphQLClient, provider: object) =>
 const config = (provider: 'TWILIO' | 'TELNYX' = 'TWILIO') =>
   server.app.db.telephonyConfig.findUniqueOrThrow({ where: { provider } });
 const atUltravox = () => server.app.ultravox.telephonyConfigs.get('twilio');
-/** The app of a process that dies after the commit of an import: its sync first claims a lease. */
-function dyingBeforeSync(app: App): App {
-  const db = new Proxy(app.db, {
-    get(target, name) {
-      if (name === '$executeRaw') throw new Error('The process died');
-      return Reflect.get(target, name);
-    },
-  });
-  return { ...app, db } as App;
-}
 const failWrites = (fault: object) =>
   server.simulator.setFaults([{ kind: 'status', path: 'telephony_configs', ...fault }]);
 
@@ -157,6 +147,21 @@ describe('importPhoneNumber with a Twilio account', () => {
       const mine = owner === (index % 2 === 0 ? server.organizationId : other.id);
       expect(codes(answer)).toEqual(mine ? [] : ['CARRIER_ACCOUNT_CONFLICT provider.twilio']);
     }
+  });
+
+  it('imports the account of a number while the account is being deleted', async () => {
+    await imported(server.client, { twilio: TWILIO });
+    const { importing } = await server.app.db.$transaction(async (tx) => {
+      await tx.$queryRaw`SELECT 1 FROM telephony_configs FOR UPDATE`;
+      const importing = imported(server.client, { twilio: TWILIO });
+      const statement = '%FROM telephony_configs WHERE provider%FOR UPDATE';
+      await untilBlocked(server.app.db, { holder: await sessionOf(tx), statement, count: 1 });
+      await server.app.ultravox.telephonyConfigs.delete('twilio');
+      await tx.telephonyConfig.deleteMany();
+      return { importing };
+    });
+    expect(await importing).toMatchObject({ status: 'ACTIVE' });
+    expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
   });
 
   it('reports a conflict together with invalid fields', async () => {

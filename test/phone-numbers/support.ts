@@ -1,3 +1,4 @@
+import type { App } from '../../src/app.ts';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import type { Viewer } from '../../src/viewer.ts';
@@ -83,6 +84,17 @@ export interface MadeAgent {
   id: string;
   uuid: string;
   remoteId: string | null;
+}
+
+/** The app of a process that dies after the commit of an import: its sync first claims a lease. */
+export function dyingBeforeSync(app: App): App {
+  const db = new Proxy(app.db, {
+    get(target, name) {
+      if (name === '$executeRaw') throw new Error('The process died');
+      return Reflect.get(target, name);
+    },
+  });
+  return { ...app, db } as App;
 }
 
 /** Inserts a synced agent directly. */

@@ -15,7 +15,7 @@ const REUSE_ACCOUNT =
   'Omit all fields to import another number of an account whose credentials you have already provided.';
 
 const TwilioAccountInput = builder.inputType('TwilioAccountInput', {
-  description: `Credentials of a Twilio account. A new token for the same account replaces the stored one. ${REUSE_ACCOUNT}`,
+  description: `Credentials of a Twilio account. A new token for the same account replaces the stored one, for all its numbers; if you have no further number to import, release one and import it again. ${REUSE_ACCOUNT}`,
   fields: (t) => ({
     accountSid: t.string({ description: 'Account SID, "AC" followed by 32 hexadecimal digits.' }),
     authToken: t.string({
@@ -25,7 +25,7 @@ const TwilioAccountInput = builder.inputType('TwilioAccountInput', {
 });
 
 const TelnyxAccountInput = builder.inputType('TelnyxAccountInput', {
-  description: `Credentials of a Telnyx account. New keys for the same account replace the stored ones. ${REUSE_ACCOUNT}`,
+  description: `Credentials of a Telnyx account. New keys for the same account replace the stored ones, for all its numbers; if you have no further number to import, release one and import it again. ${REUSE_ACCOUNT}`,
   fields: (t) => ({
     accountSid: t.string({
       description: 'ID of the Telnyx account (organization), 1 to 100 characters.',
