@@ -17,7 +17,7 @@ import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';
 import type { Logger } from './infra/logger.ts';
 import { MigrationFailed } from './infra/migrations/migrations.ts';
 import type { LanguageModelSettings } from './infra/outgoing/language-model.ts';
-import { waitUntil } from './infra/processes.ts';
+import { waitUntil } from './infra/wait-until.ts';
 import { newApiKey } from './organizations/api-key-secret.ts';
 import { addOrganizationListener } from './organizations/listeners.ts';
 import { createOrganization } from './organizations/service.ts';

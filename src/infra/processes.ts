@@ -2,7 +2,6 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { platform } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -36,19 +35,6 @@ export async function commandLine(pid: number): Promise<string | undefined> {
     return (await run('ps', ['-ww', '-o', 'args=', '-p', String(pid)])).stdout.trim() || undefined;
   } catch {
     return undefined;
-  }
-}
-
-/** Polls the condition until it is true or the time is up. Returns the last result. */
-export async function waitUntil(
-  condition: () => boolean | Promise<boolean>,
-  timeoutMs: number,
-): Promise<boolean> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    if (await condition()) return true;
-    if (Date.now() >= deadline) return false;
-    await delay(15);
   }
 }
 

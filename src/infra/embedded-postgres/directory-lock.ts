@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { isAlive, processStartTime, waitUntil } from '../processes.ts';
+import { isAlive, processStartTime } from '../processes.ts';
+import { waitUntil } from '../wait-until.ts';
 
 /**
  * Runs the action under an exclusive lock on a file. The kernel releases the lock when its holder dies,

@@ -20,7 +20,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, DatabaseError } from 'pg';
 import { newClient } from '../database/connections.ts';
 import type { Logger } from '../logger.ts';
-import { commandLine, isAlive, waitUntil } from '../processes.ts';
+import { commandLine, isAlive } from '../processes.ts';
+import { waitUntil } from '../wait-until.ts';
 import { DirectoryUsers, withLock } from './directory-lock.ts';
 import { type Account, findAccount, spawnIn } from './postgres-account.ts';
 

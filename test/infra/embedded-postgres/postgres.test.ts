@@ -23,7 +23,8 @@ import {
   startEmbeddedPostgres,
 } from '../../../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../../../src/infra/logger.ts';
-import { isAlive, waitUntil } from '../../../src/infra/processes.ts';
+import { isAlive } from '../../../src/infra/processes.ts';
+import { waitUntil } from '../../../src/infra/wait-until.ts';
 import { makeAccessibleCopy } from '../../support/accessible-copy.ts';
 
 const log = createLogger({ level: 'silent' });

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../../../src/config.ts';
-import { waitUntil } from '../../../src/infra/processes.ts';
+import { waitUntil } from '../../../src/infra/wait-until.ts';
 import type { Simulator } from '../../../src/simulator/simulator.ts';
 import { freePort } from './redis.ts';
 

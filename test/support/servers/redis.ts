@@ -6,7 +6,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
-import { waitUntil } from '../../../src/infra/processes.ts';
+import { waitUntil } from '../../../src/infra/wait-until.ts';
 
 export interface TestRedis {
   url: string;
