@@ -52,7 +52,7 @@ export function createCipher(key: string): Cipher {
 
   return {
     encrypt(plain, context) {
-      const nonce = randomBytes(12);
+      const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', dataKey, nonce);
       cipher.setAAD(Buffer.from(context));
       const body = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
@@ -62,12 +62,12 @@ export function createCipher(key: string): Cipher {
       const [version, payload] = encrypted.split('.');
       if (version !== 'v1' || !payload) throw new Error('Unknown format of an encrypted value');
       const bytes = Buffer.from(payload, 'base64url');
-      const decipher = createDecipheriv('aes-256-gcm', dataKey, bytes.subarray(0, 12));
+      const bodyAt = NONCE_BYTES + TAG_BYTES;
+      const decipher = createDecipheriv('aes-256-gcm', dataKey, bytes.subarray(0, NONCE_BYTES));
       decipher.setAAD(Buffer.from(context));
-      decipher.setAuthTag(bytes.subarray(12, 28));
-      return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString(
-        'utf8',
-      );
+      decipher.setAuthTag(bytes.subarray(NONCE_BYTES, bodyAt));
+      const body = [decipher.update(bytes.subarray(bodyAt)), decipher.final()];
+      return Buffer.concat(body).toString('utf8');
     },
     seal(plain, context) {
       const content = `${Buffer.byteLength(context)}:${context}${plain}`;

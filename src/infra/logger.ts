@@ -32,6 +32,8 @@ const secretFields = [
   'X-Api-Key',
   'apiKey',
   'api_key',
+  'authToken',
+  'credentials',
   'password',
   'token',
   'accessToken',

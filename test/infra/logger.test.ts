@@ -21,3 +21,20 @@ it('writes values of callers so that they begin no line and control no terminal'
   for (const line of lines.slice(1)) expect(line).toMatch(/^ {4}\S/);
   expect(written.join('')).not.toContain('\u001b');
 });
+
+it('redacts secrets of carriers and of callers', () => {
+  const written: string[] = [];
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
+    written.push(String(chunk));
+    return true;
+  });
+  try {
+    const log = createLogger({ level: 'info', pretty: true });
+    const secrets = { authToken: 'hidden', credentials: 'hidden', apiKey: 'hidden' };
+    log.info({ ...secrets, account: { ...secrets, sid: 'shown' } });
+  } finally {
+    write.mockRestore();
+  }
+  expect(written.join('')).toContain('shown');
+  expect(written.join('')).not.toContain('hidden');
+});
