@@ -103,6 +103,8 @@ export async function upsertEntries(
     ORDER BY r.phone_number
     ON CONFLICT (organization_id, phone_number) DO UPDATE SET
       reason = coalesce(EXCLUDED.reason, e.reason), source = coalesce(EXCLUDED.source, e.source)
+    WHERE coalesce(EXCLUDED.reason, e.reason) IS DISTINCT FROM e.reason
+      OR coalesce(EXCLUDED.source, e.source) IS DISTINCT FROM e.source
     RETURNING e.xmax = 0 AS added`;
   return added.filter((row) => row.added).length;
 }

@@ -1,6 +1,6 @@
 /**
- * Translates filters for contacts, their folders and imports, and the do-not-call list into conditions. Indexes are
- * efficient for these with a million contacts.
+ * Translates filters for contacts, their folders and imports, and the do-not-call list into conditions. Indexes support
+ * those for contacts; the others scan the folders, imports or do-not-call entries of the organization.
  */
 import { z } from 'zod';
 import type { App } from '../app.ts';

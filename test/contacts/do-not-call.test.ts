@@ -49,6 +49,17 @@ describe('do-not-call list', () => {
       entries: [{ reason: 'Asked us', source: 'letter' }],
       addedCount: 0,
     });
+    const versions = () => server.app.db.$queryRaw`
+      SELECT phone_number, xmin::text FROM do_not_call_entries ORDER BY phone_number`;
+    const before = await versions();
+    expect(
+      await add([
+        { phoneNumber: '+14155550101', source: 'letter' },
+        { phoneNumber: '+442079460000' },
+      ]),
+    ).toMatchObject({ entries: [{ reason: 'Asked us' }, { reason: null }], addedCount: 0 });
+    // Rows that stay the same are not written again.
+    expect(await versions()).toEqual(before);
     expect(await entryOf('+44 20 7946 0000')).toMatchObject({ source: 'register' });
     expect(await entryOf('+442079460000', stranger.client)).toBeNull();
     const remove = async (who: GraphQLClient) =>

@@ -81,7 +81,11 @@ export interface EnqueueOptions {
    */
   group: string | null;
   startAfter?: Date;
-  /** Key that allows at most one waiting job with this name and key. Default: no limit. */
+  /**
+   * Key that allows at most one waiting job with this name and key. Default: no limit. Nothing is enqueued if there is
+   * one. It may run before the transaction is committed, and not see its changes: callers with a key need a sweep that
+   * finds what is left to do.
+   */
   singletonKey?: string;
 }
 
@@ -93,7 +97,9 @@ export interface JobContext {
 export type JobHandler<Payload> = (payload: Payload, context: JobContext) => Promise<void>;
 
 export interface Jobs {
-  /** Enqueues in the given transaction, so the job exists if and only if the change is committed. */
+  /**
+   * Enqueues in the given transaction. Without a `singletonKey`, the job exists if and only if the change is committed.
+   */
   enqueue<Payload extends object>(
     tx: SqlRunner,
     job: JobDefinition<Payload>,
