@@ -5,7 +5,6 @@ import type { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
-import { newId } from '../infra/ids.ts';
 import { commitResult, committedEarlier, ownedBy, type Viewer } from '../viewer.ts';
 import { checkFolder, folderNotFound, lockFolders } from './folders.ts';
 import { type ContactFilter, checkContactFilter } from './search.ts';
@@ -43,10 +42,8 @@ async function selectContacts(
       filter: selection.in.filter ?? {},
       path: [...path, 'filter'],
     });
-    return {
-      where: { AND: [{ folderId: folder ?? newId() }, where] },
-      folders: folder ? [folder] : [],
-    };
+    const folders = folder ? [folder] : [];
+    return { where: { AND: [{ folderId: { in: folders } }, where] }, folders };
   }
   const sent = selection.ids ?? [];
   checks.notEmpty(sent, ['contacts', 'ids']);

@@ -261,7 +261,6 @@ export async function updateContact(
   const checks = new Checks();
   const id = checks.id('Contact', sentId, ['id']);
   const changes = contactChanges(checks, input, [], await phoneNumberRules(app, viewer));
-  const where = { ...ownedBy(viewer), id: id ?? newId() };
   return app.db.$transaction(async (tx) => {
     const found = id ? await lockContact(tx, viewer, id, Boolean(changes.phoneNumber)) : null;
     if (id && !found) checks.add('NOT_FOUND', 'Contact not found.', ['id']);
@@ -273,7 +272,7 @@ export async function updateContact(
     checks.throwIfAny();
     const next: ContactColumns = { ...columnsOf(found!), ...changes };
     await overwriteContacts(tx, viewer.organizationId, app.now(), [{ ...next, id: id! }]);
-    return tx.contact.findFirstOrThrow({ where });
+    return tx.contact.findFirstOrThrow({ where: { ...ownedBy(viewer), id: id! } });
   });
 }
 
