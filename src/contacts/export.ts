@@ -21,7 +21,7 @@ export const CONTACT_EXPORT_PATH = '/downloads/contacts';
 export const IMPORT_REPORT_PATH = '/downloads/import-reports';
 const PAGE = 1_000;
 /** Several times the maximum number of keys of one contact. */
-const MAX_METADATA_COLUMNS = 500;
+export const MAX_METADATA_COLUMNS = 500;
 
 const contactsPermission = exportPermission.extend({ filter: contactFilter });
 const reportPermission = exportPermission.extend({

@@ -2,12 +2,15 @@
 import { ExportFormatEnum } from '../../graphql/export-format.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { downloadLinkFields } from '../../organizations/graph/download-link.ts';
-import { exportContacts } from '../export.ts';
+import { exportContacts, MAX_METADATA_COLUMNS } from '../export.ts';
 import { ContactFilterInput } from './contact-inputs.ts';
 
 mutation('exportContacts', {
-  description:
-    'Creates a download link for a file of contacts in the order of their creation. The file contains the state of all contacts at the beginning of the download. `importContacts` reads the CSV back as it was, except for metadata that stands for nothing, such as `N/A`, and white space around metadata.',
+  description: [
+    'Creates a download link for a file of contacts in the order of their creation. The file contains the state of all contacts at the beginning of the download.',
+    `A CSV has at most ${MAX_METADATA_COLUMNS} metadata keys.`,
+    '`importContacts` reads it back as it was, except that texts that stand for nothing, such as `N/A` and `None`, become empty; white space around metadata is removed; metadata keys about opt-outs and consent are read as such; and metadata keys with the names of call statistics, such as `call_count`, are ignored.',
+  ].join(' '),
   scope: 'write',
   changesNothing: true,
   input: (t) => ({

@@ -39,6 +39,8 @@ const MAX_PHONE_COLUMNS = 50;
 /** Columns of exports that only the server sets. Imports ignore them. */
 export const READ_ONLY_COLUMNS = ['call_count', 'last_call_outcome', 'last_called_at'] as const;
 
+/** Maximum length of a metadata key. */
+const MAX_KEY = 100;
 /** A key that JavaScript cannot copy safely. Metadata must not have it. */
 const UNSAFE_KEY = '__proto__';
 
@@ -124,7 +126,7 @@ function checkMapping(
     } else if (input.field && input.metadataKey) {
       checks.add('INVALID_INPUT', '`field` and `metadataKey` cannot both be set.', path);
     }
-    checks.text(input.metadataKey, [...path, 'metadataKey'], { min: 1, max: 100 });
+    checks.text(input.metadataKey, [...path, 'metadataKey'], { min: 1, max: MAX_KEY });
     if (input.metadataKey === UNSAFE_KEY) {
       checks.add('INVALID_INPUT', `Metadata cannot have the key "${UNSAFE_KEY}".`, [
         ...path,
@@ -202,7 +204,7 @@ function mapToMetadata(columns: readonly ImportColumn[], unmapped: readonly Impo
     const isFallback = column.order !== undefined;
     if (!isFallback && (column.field || !named.has(column))) continue;
     if (column.column === '' || isReadOnly(column.column)) continue;
-    column.metadataKey = unusedKey(truncateText(column.column, 90), keys);
+    column.metadataKey = unusedKey(column.column, keys);
     keys.add(column.metadataKey);
   }
 }
@@ -212,11 +214,12 @@ function isReadOnly(column: string): boolean {
 }
 
 function unusedKey(name: string, keys: ReadonlySet<string | null>): string {
-  if (!keys.has(name)) return name;
-  for (let number = 2; ; number += 1) {
-    const key = `${name} ${number}`;
-    if (!keys.has(key)) return key;
+  let key = truncateText(name, MAX_KEY);
+  for (let number = 2; keys.has(key); number += 1) {
+    const suffix = ` ${number}`;
+    key = truncateText(name, MAX_KEY - suffix.length) + suffix;
   }
+  return key;
 }
 
 function joinNames(names: readonly string[]): string {

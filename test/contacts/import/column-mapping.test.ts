@@ -51,6 +51,12 @@ describe('mapColumns', () => {
     expect(mapped).toEqual({ column, field: null, metadataKey: column });
   });
 
+  it('keeps metadata keys of 100 characters, and cuts longer and repeated names', () => {
+    const name = 'k'.repeat(100);
+    const keys = map(['phone', name, `${name}k`, 'note', 'note']).map((each) => each.metadataKey);
+    expect(keys).toEqual([null, name, `${name.slice(2)} 2`, 'note', 'note 2']);
+  });
+
   it('rejects a header with more than 50 phone number columns', () => {
     const header = Array.from({ length: 51 }, () => 'Phone');
     expect(() => map(header)).toThrow(/51 phone number columns; the maximum is 50/);
