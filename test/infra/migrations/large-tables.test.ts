@@ -28,7 +28,7 @@ const LAST_WITHOUT_RULE = '20261129230100';
 
 const NAME = String.raw`(?:ONLY\s+)?(?:"?public"?\.)?"?(\w+)"?`;
 
-/** Changes of a type that read no rows: a DECIMAL whose precision grows while its scale stays, was (12,6). */
+/** Changes of a type that read no rows: a DECIMAL(12,6) whose precision grows, and whose index was dropped before. */
 const WITHOUT_ROWS = ['ALTER TABLE "calls" ALTER COLUMN "cost_amount" SET DATA TYPE DECIMAL(18,6)'];
 
 /** What a statement does to a large table that blocks its writers for as long as the table is large. */
