@@ -5,20 +5,18 @@
 import type { Tx } from '../app.ts';
 import { publicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
-import { isPremiumNumber } from '../infra/phone-number.ts';
 import type { OrganizationListener } from '../organizations/listeners.ts';
 import { lockPhoneNumberRules } from '../organizations/service.ts';
 import type { Viewer } from '../viewer.ts';
 import type { BuiltInConfig } from './settings.ts';
-import { numberOfTarget } from './settings-input.ts';
+import { premiumNumberOf } from './settings-input.ts';
 
 const MAX_NAMED = 10;
 
 function premiumTarget(config: BuiltInConfig | null | undefined): string | null {
   const { transfer } = config ?? {};
   if (!transfer?.target || !(transfer.cold || transfer.warm)) return null;
-  const number = numberOfTarget(transfer.target);
-  return number && isPremiumNumber(number) ? number : null;
+  return premiumNumberOf(transfer.target);
 }
 
 /** Checks a transfer target by the current rule, which stays locked until the transaction ends. */

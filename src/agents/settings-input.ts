@@ -1,7 +1,11 @@
 /** Validates the nested settings of an agent. Each is replaced as a whole. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
-import { isPremiumNumber, type PhoneNumberRules } from '../infra/phone-number.ts';
+import {
+  isPremiumNumber,
+  type PhoneNumberRules,
+  withoutPunctuation,
+} from '../infra/phone-number.ts';
 import { LIMITS } from './limits.ts';
 import { checkTemplate } from './placeholders.ts';
 import type {
@@ -146,14 +150,27 @@ export function checkBuiltInConfig(
   };
 }
 
-const SIP_URI = /^sips?:[^@\s<>]+@[^@\s<>]+$/i;
-/** The phone number in the user part of a SIP URI. */
-const NUMBER_IN_SIP_URI = /^sips?:(\+\d{7,15})[;:@]/i;
+/** Without braces: Ultravox might replace a placeholder by a number that nobody has checked. */
+const SIP_URI = /^sips?:[^@\s<>{}]+@[^@\s<>{}]+$/i;
+/** The user part of a SIP URI, without its parameters and password. */
+const USER_OF_SIP_URI = /^sips?:([^@;:]+)/i;
+/** Carriers accept numbers with "+", with an international prefix, or with neither. */
+const INTERNATIONAL_PREFIX = /^(?:\+|00|011)?/;
 
-/** The phone number that a transfer target leads to; null if it contains none. */
-export function numberOfTarget(target: string): string | null {
-  if (target.startsWith('+')) return target;
-  return NUMBER_IN_SIP_URI.exec(target)?.[1] ?? null;
+/** The premium number that a transfer target leads to; null if it leads to none that can be recognized. */
+export function premiumNumberOf(target: string): string | null {
+  const user = USER_OF_SIP_URI.exec(target)?.[1];
+  const dialed = withoutPunctuation(user === undefined ? target : percentDecoded(user));
+  const number = dialed.replace(INTERNATIONAL_PREFIX, '+');
+  return isPremiumNumber(number) ? number : null;
+}
+
+function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Ultravox requires a target, and a SIP URI for warm transfers. */
@@ -177,8 +194,8 @@ function checkTransferConfig(
   }
   if (SIP_URI.test(target)) {
     const before = checks.problems.length;
-    const dialed = numberOfTarget(target);
-    if (dialed && isPremiumNumber(dialed)) checks.phoneNumber(dialed, here, rules);
+    const premium = premiumNumberOf(target);
+    if (premium) checks.phoneNumber(premium, here, rules);
     if (checks.problems.length > before) return undefined;
     return checks.text(target, here, { max: 500 }) === undefined
       ? undefined
