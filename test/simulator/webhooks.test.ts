@@ -39,6 +39,18 @@ const eventsOf = (callId: string) =>
   receiver.received.filter((item) => item.callId === callId).map((item) => item.event);
 
 describe('webhooks of the simulator', () => {
+  it('wait only as long as the fault that delays them says', async () => {
+    simulator.setFaults([
+      { kind: 'webhookDelay', ms: 1, event: 'call.started' },
+      { kind: 'webhookDuplicate', ms: 3_600_000, event: 'call.started' },
+    ]);
+    const { callId } = await dial(api, agent.agentId, '+14155551234');
+    await until(
+      'both copies',
+      () => eventsOf(callId).filter((e) => e === 'call.started').length === 2,
+    );
+  });
+
   it('report the events of a call in order, signed with every secret', async () => {
     const call = await dial(api, agent.agentId, '+14155551234');
     await until('four deliveries', () => receiver.received.length === 4);

@@ -6,10 +6,6 @@ import { durationToMs, type JsonObject, msToDuration, objectAt, stringAt } from 
 import { type CallRecord, isoTime, type World } from '../world.ts';
 import { message, summarize, writeTranscript } from './dialogue.ts';
 
-export function presentCall(record: CallRecord): JsonObject {
-  return record.call;
-}
-
 export function isLive(record: CallRecord): boolean {
   return record.joinedAt !== null && record.endedAt === null;
 }
@@ -139,7 +135,7 @@ function recordEnd(
   const settings = world.settings();
   if (record.joinedAt !== null) {
     const ready = later(record, endedAt, settings.summaryDelaySeconds * 1000);
-    world.scheduler.plan('summarise', record.callId, ready);
+    world.scheduler.plan('summarize', record.callId, ready);
   }
   const billed = later(record, endedAt, settings.billingDelaySeconds * 1000);
   world.scheduler.plan('bill', record.callId, billed);
@@ -183,7 +179,7 @@ function roundUp(ms: number): number {
 
 /** Deletes a call and leaves its tombstone. */
 export function deleteCall(world: World, record: CallRecord): void {
-  for (const task of ['summarise', 'bill']) world.scheduler.cancel(task, record.callId);
+  for (const task of ['summarize', 'bill']) world.scheduler.cancel(task, record.callId);
   const { call } = record;
   world.tombstones.put(record.callId, {
     callId: record.callId,

@@ -1,7 +1,6 @@
 /** Deliveries of webhooks and their retries. */
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { presentCall } from '../calls/call-state.ts';
-import { fitsDelivery } from '../faults.ts';
+import { type FaultKind, fitsDelivery } from '../faults.ts';
 import { post } from '../http/post.ts';
 import { objectAt, stringAt, stringsAt } from '../json.ts';
 import { type CallRecord, type DeliveryRecord, isoTime, type World } from '../world.ts';
@@ -68,7 +67,8 @@ class WebhookSender implements Sender {
     if (delivery === undefined || delivery.state !== 'pending') return;
     const selected = this.#world.faults.select((fault) => fitsDelivery(fault, delivery.event));
     const kinds = selected.map((fault) => fault.kind);
-    const waitMs = Math.max(0, ...selected.map((fault) => fault.ms));
+    const msOf = (kind: FaultKind): number =>
+      Math.max(0, ...selected.filter((fault) => fault.kind === kind).map((fault) => fault.ms));
     const marked = this.#update(delivery, { faults: kinds });
     if (kinds.includes('webhookLost')) {
       this.#update(marked, { state: 'lost', nextAttemptAt: null });
@@ -76,14 +76,14 @@ class WebhookSender implements Sender {
     }
     if (kinds.includes('webhookReorder')) {
       // Leaves the queue, so that later events can overtake it.
-      const dueAt = this.#world.now() + waitMs;
+      const dueAt = this.#world.now() + msOf('webhookReorder');
       this.#world.store.transaction(() => {
         this.#update(marked, { nextAttemptAt: isoTime(dueAt) });
         this.#world.scheduler.plan('retryWebhook', deliveryId, dueAt);
       });
       return;
     }
-    if (kinds.includes('webhookDelay')) await pause(waitMs);
+    if (kinds.includes('webhookDelay')) await pause(msOf('webhookDelay'));
     await this.#attempt(deliveryId);
     if (kinds.includes('webhookDuplicate')) await this.#attempt(deliveryId, true);
   }
@@ -205,22 +205,23 @@ class WebhookSender implements Sender {
     this.#enqueue(delivery);
   }
 
-  emit(event: string, call: CallRecord): void {
+  emit(event: string, record: CallRecord): void {
+    const { call, agentId } = record;
     let body: string | undefined;
     const payload = () => {
-      body ??= JSON.stringify({ event, call: presentCall(call) });
+      body ??= JSON.stringify({ event, call });
       return body;
     };
     for (const hook of this.#world.webhooks.values()) {
       if (!hook.events.includes(event)) continue;
-      if (hook.agentId !== null && hook.agentId !== call.agentId) continue;
+      if (hook.agentId !== null && hook.agentId !== agentId) continue;
       const { webhookId, url, secrets } = hook;
-      this.#add(event, call, payload(), { webhookId, url, secrets });
+      this.#add(event, record, payload(), { webhookId, url, secrets });
     }
-    const callback = objectAt(objectAt(call.call, 'callbacks'), event.replace('call.', ''));
+    const callback = objectAt(objectAt(call, 'callbacks'), event.replace('call.', ''));
     const url = stringAt(callback, 'url');
     if (url !== undefined) {
-      this.#add(event, call, payload(), {
+      this.#add(event, record, payload(), {
         webhookId: null,
         url,
         secrets: stringsAt(callback, 'secrets'),
