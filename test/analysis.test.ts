@@ -150,19 +150,40 @@ describe('analysis', () => {
     );
   });
 
-  it('gives data in the formats of the schema', async () => {
+  it('gives data in the formats and within the limits of the schema', async () => {
     const formats = ['date', 'time', 'date-time', 'duration', 'email', 'hostname', 'ipv4', 'ipv6'];
     formats.push('uri', 'uri-reference', 'uuid', 'unknown');
     const properties = formats.map((format) => [format, { type: 'string', format }]);
+    const person = { $ref: '#/$defs/person' };
+    const limited = {
+      code: { type: 'string', minLength: 30, maxLength: 32 },
+      letters: { type: 'string', maxLength: 2 },
+      share: { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1 },
+      debt: { type: 'integer', maximum: -3 },
+      price: { type: 'number', minimum: 1, multipleOf: 5 },
+      tags: { type: 'array', minItems: 2, items: { enum: ['a'] } },
+      nobody: { type: 'array', maxItems: 0 },
+      person,
+      other: { anyOf: [person, { type: 'null' }] },
+      both: { allOf: [{ required: ['x'] }, { properties: { x: { type: 'integer' } } }] },
+    };
+    const required = [...formats, ...Object.keys(limited)];
     const formal = await newCaller(server, {
       extractionSchema: {
         type: 'object',
-        properties: Object.fromEntries(properties),
-        required: formats,
+        properties: { ...Object.fromEntries(properties), ...limited },
+        required,
+        $defs: {
+          person: {
+            type: 'object',
+            properties: { name: { type: 'string' }, parent: person },
+            required: ['name'],
+          },
+        },
       },
     });
     const { extractedData } = await analyzed((await dial(formal)).id, 'DONE');
-    expect(Object.keys(extractedData).sort()).toEqual(formats.sort());
+    expect(Object.keys(extractedData).sort()).toEqual(required.sort());
   });
 
   it('is SKIPPED without an answer, and without criteria, and the model is not asked', async () => {

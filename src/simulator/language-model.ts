@@ -8,6 +8,7 @@ import {
   refuse,
   stringAt,
 } from './json.ts';
+import { exampleOf } from './schema-example.ts';
 import type { Request, Route, World } from './world.ts';
 
 /** How a voicemail greets, and how a person asks not to be called again without using the usual phrases. */
@@ -46,7 +47,7 @@ function complete(world: World, request: Request) {
 function answerTo(world: World, content: string, format: JsonObject | undefined): string {
   const kind = world.settings().modelAnswers;
   if (kind === 'junk') return 'Certainly! The call went very well, I think.';
-  const turns = transcriptIn(content);
+  const { transcript: turns = [], extractionSchema } = taskIn(content);
   const said = turns.map(({ text }) => text ?? '').join(' ');
   const success = AGREED.test(said);
   const quote = AGREED.exec(said)?.[0];
@@ -60,7 +61,9 @@ function answerTo(world: World, content: string, format: JsonObject | undefined)
   }
   if (wanted.extractedData !== undefined) {
     answer.extractedData =
-      kind === 'misfit' ? { unfit: true } : exampleOf(wanted.extractedData, success);
+      kind === 'misfit'
+        ? { unfit: true }
+        : exampleOf(extractionSchema ?? wanted.extractedData, success);
   }
   if (wanted.doNotCallQuote !== undefined) Object.assign(answer, findingsIn(turns, kind));
   return JSON.stringify(answer);
@@ -89,54 +92,17 @@ interface Turn {
   text?: string;
 }
 
-function transcriptIn(content: string): Turn[] {
-  try {
-    return (JSON.parse(content) as { transcript?: Turn[] }).transcript ?? [];
-  } catch {
-    return [{ text: content }];
-  }
+interface Task {
+  transcript?: Turn[];
+  /** As it was sent; the schema of the answer does not contain all of it. */
+  extractionSchema?: Json;
 }
 
-/** Examples of the formats that the server checks. */
-const EXAMPLES = new Map([
-  ['date', '2026-11-20'],
-  ['time', '14:30:00Z'],
-  ['date-time', '2026-11-20T14:30:00Z'],
-  ['duration', 'PT30M'],
-  ['email', 'ada@example.com'],
-  ['hostname', 'example.com'],
-  ['ipv4', '192.0.2.1'],
-  ['ipv6', '2001:db8::1'],
-  ['uri', 'https://example.com/'],
-  ['uri-reference', '/example'],
-  ['uuid', '0199a000-0000-7000-8000-000000000001'],
-]);
-
-/** A value that fits the types and formats of the schema. From an enum it takes the first value, or the last for a failed call. */
-function exampleOf(schema: Json, success: boolean, name = 'value'): Json {
-  if (!isObject(schema)) return {};
-  const choice = listAt(schema, 'enum').at(success ? 0 : -1);
-  if (schema.const !== undefined) return schema.const;
-  if (choice !== undefined) return choice;
-  const [type] = Array.isArray(schema.type) ? schema.type : [schema.type];
-  switch (type) {
-    case 'string':
-      return EXAMPLES.get(stringAt(schema, 'format') ?? '') ?? `example ${name}`;
-    case 'integer':
-    case 'number':
-      return typeof schema.minimum === 'number' ? schema.minimum : 1;
-    case 'boolean':
-      return success;
-    case 'null':
-      return null;
-    case 'array':
-      return [exampleOf(schema.items ?? {}, success, name)];
-    default: {
-      const properties = Object.entries(objectAt(schema, 'properties') ?? {});
-      return Object.fromEntries(
-        properties.map(([key, item]) => [key, exampleOf(item, success, key)]),
-      );
-    }
+function taskIn(content: string): Task {
+  try {
+    return JSON.parse(content) as Task;
+  } catch {
+    return { transcript: [{ text: content }] };
   }
 }
 
