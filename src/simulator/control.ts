@@ -60,6 +60,7 @@ export function resetWorld(world: World): void {
   world.liveCalls.clear();
   world.creations.length = 0;
   world.requests.length = 0;
+  world.received.length = 0;
 }
 
 export function presentDeliveries(world: World): Json[] {

@@ -29,7 +29,7 @@ export const settingsSchema = z.strictObject({
   creationsPerMinute: cap.default(null),
   /** Call creation answers 402. */
   outOfCredit: z.boolean().default(false),
-  /** Every request is rejected with 403. */
+  /** Every request that needs the API key is rejected with 403, except those to control endpoints. */
   keyRevoked: z.boolean().default(false),
   /** Accept tools on plain HTTP, for a tool server on this machine. */
   allowHttpTools: z.boolean().default(false),
@@ -83,4 +83,14 @@ export function changeSettings(
       message: issue.message,
     })),
   };
+}
+
+/** The settings that differ from the others. */
+export function differences(
+  settings: SimulatorSettings,
+  others: SimulatorSettings,
+): Partial<SimulatorSettings> {
+  const isDifferent = ([name, value]: [string, unknown]) =>
+    value !== others[name as keyof SimulatorSettings];
+  return Object.fromEntries(Object.entries(settings).filter(isDifferent));
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { accountRoutes } from './account.ts';
 import { agentRoutes, findAgent } from './agents/agents.ts';
-import { callRoutes } from './calls/call-reads.ts';
+import { callRoutes } from './calls/call-routes.ts';
 import {
   billCall,
   dropSocketCalls,
@@ -16,6 +16,7 @@ import {
 } from './calls/call-state.ts';
 import { callCreationRoutes, createAgentCall } from './calls/calls.ts';
 import { inboundCall } from './calls/inbound.ts';
+import { recordingRoutes } from './calls/recordings.ts';
 import { attachSockets } from './calls/socket.ts';
 import {
   applyFaults,
@@ -31,7 +32,12 @@ import { createHttpServer } from './http/server.ts';
 import type { Json, JsonObject } from './json.ts';
 import { languageModelRoutes } from './language-model.ts';
 import { createScheduler, type Job } from './scheduler.ts';
-import { changeSettings, defaultSettings, type SimulatorSettings } from './settings.ts';
+import {
+  changeSettings,
+  defaultSettings,
+  differences,
+  type SimulatorSettings,
+} from './settings.ts';
 import { openStore } from './store.ts';
 import { telephonyRoutes } from './telephony.ts';
 import { toolUseRoutes } from './tools/tool-use.ts';
@@ -102,6 +108,7 @@ const ROUTES = [
   ...agentRoutes,
   ...callCreationRoutes,
   ...callRoutes,
+  ...recordingRoutes,
   ...toolRoutes,
   ...toolUseRoutes,
   ...voiceRoutes,
@@ -161,20 +168,20 @@ function createWorld(options: SimulatorOptions, apiKey: string): { world: World;
   const store = openStore(options.databasePath);
   const log: Log = options.log ?? (() => {});
   const singletons = store.collection<JsonObject>('singletons');
-  const saved = store.collection<SimulatorSettings>('settings');
+  const saved = store.collection<Partial<SimulatorSettings>>('settings');
   const savedFaults = store.collection<FaultState>('faults');
-  const started = changeSettings(defaultSettings, {
-    ...saved.get('settings'),
-    ...(options.speed === undefined ? {} : { speed: options.speed }),
-    ...options.settings,
-  });
-  if ('problems' in started) {
+  const startWith = (current: SimulatorSettings, change: object): SimulatorSettings => {
+    const started = changeSettings(current, change);
+    if ('settings' in started) return started.settings;
     const said = started.problems.map(({ path, message }) => `${path}: ${message}`);
     store.close();
     throw new Error(`Settings of the simulator are not valid: ${said.join('; ')}`);
-  }
-  const initial = started.settings;
-  let settings = initial;
+  };
+  const initial = startWith(defaultSettings, {
+    ...(options.speed === undefined ? {} : { speed: options.speed }),
+    ...options.settings,
+  });
+  let settings = startWith(initial, saved.get('changes') ?? {});
   const world: World = {
     url: '',
     apiKey,
@@ -192,7 +199,7 @@ function createWorld(options: SimulatorOptions, apiKey: string): { world: World;
     initialSettings: initial,
     changeSettings(next) {
       settings = next;
-      saved.put('settings', next);
+      saved.put('changes', differences(next, initial));
     },
     emit: (event, record) => sender.emit(event, record),
     agents: store.collection('agents'),
@@ -225,7 +232,7 @@ function perform(world: World, sender: Sender, job: Job): void {
     answer: () => joinCall(world, job.subject),
     giveUp: () => giveUpCall(world, job.subject),
     end: () => finishCall(world, job.subject),
-    summarise: () => summarizeCall(world, job.subject),
+    summarize: () => summarizeCall(world, job.subject),
     bill: () => billCall(world, job.subject),
     retryWebhook: () => sender.retry(job.subject),
     finishSource: () => finishSource(world, job.subject),

@@ -1,7 +1,7 @@
 /** Endpoints of SIP settings, SIP registrations and telephony configurations. */
 import { randomUUID } from 'node:crypto';
 import { page } from './http/paging.ts';
-import { invalid, type JsonObject, objectAt, Problems, refuse, stringAt } from './json.ts';
+import { invalid, isObject, type JsonObject, Problems, refuse, stringAt } from './json.ts';
 import { checkBody, type Shape } from './shapes/shape.ts';
 import { isoTime, type Request, type Route, type World } from './world.ts';
 
@@ -206,13 +206,13 @@ export const telephonyRoutes: Route[] = [
     handler(world, request) {
       const body = readBody(request, sipShape);
       for (const item of Array.isArray(body.allowedAgents) ? body.allowedAgents : []) {
-        const pattern = stringAt(objectAt({ item }, 'item'), 'toUserPattern');
+        const pattern = isObject(item) ? stringAt(item, 'toUserPattern') : undefined;
         if (pattern !== undefined && !compiles(pattern)) {
           throw invalid('allowedAgents', `Not a regular expression: ${pattern}`);
         }
       }
-      const given = objectAt({ given: request.body }, 'given');
-      const cleared = given?.fallbackHandler === null ? { fallbackHandler: null } : {};
+      const isCleared = isObject(request.body) && request.body.fallbackHandler === null;
+      const cleared = isCleared ? { fallbackHandler: null } : {};
       world.singletons.put('sip', { ...world.singletons.get('sip'), ...body, ...cleared });
       return { status: 200, body: sipConfig(world) };
     },

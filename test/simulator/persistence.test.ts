@@ -40,14 +40,14 @@ describe('persistence of the simulator', () => {
     const agent = await makeAgent(api);
     const call = await dial(api, agent.agentId, '+14155551234');
     first.setFaults([{ id: 'kept', kind: 'slow', ms: 1, method: 'PUT' }]);
-    first.updateSettings({ talkSeconds: 30 });
+    first.updateSettings({ talkSeconds: 30, speed: 200 });
     await until('a failed delivery', () => receiver.received.length > 0);
     await first.close();
 
     receiver.answer(() => 204);
-    const second = await startSimulator({ databasePath });
+    const second = await startSimulator({ databasePath, speed: 100 });
     try {
-      expect(second.settings()).toMatchObject({ talkSeconds: 30, speed: 100 });
+      expect(second.settings()).toMatchObject({ talkSeconds: 30, speed: 200 });
       expect(second.faults()[0]?.id).toBe('kept');
       expect(second.dials().map((entry) => entry.callId)).toEqual([call.callId]);
       expect((await billed(apiOf(second), call.callId)).endReason).toBe('hangup');
@@ -59,6 +59,11 @@ describe('persistence of the simulator', () => {
       expect((await apiOf(second)('GET', `/api/agents/${agent.agentId}`)).body.statistics).toEqual({
         calls: 1,
       });
+      await apiOf(second)('POST', '/simulator/receiver/mine', { event: 'call.ended' });
+      second.reset();
+      expect(second.settings()).toMatchObject({ talkSeconds: 45, speed: 100 });
+      const received = await apiOf(second)('GET', '/simulator/receiver/mine');
+      expect(received.body.results).toEqual([]);
     } finally {
       await second.close();
     }
