@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { type Answer, createClient, type GraphQLClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
@@ -130,9 +130,17 @@ describe('a mutation repeated with its idempotency key', () => {
   it('waits for a running one and returns the same result', async () => {
     const key = randomUUID();
     server.simulator.setFaults([{ kind: 'slow', ms: 500, method: 'POST', path: '/agents$' }]);
+    const written = vi.spyOn(server.app.db, '$executeRaw');
     const answers = await Promise.all(
       [1, 2, 3].map(() => withKey(key, CREATE_AGENT, agentInput('At the same time'))),
     );
+    const claims = written.mock.calls.filter(([text]) =>
+      String(text).includes('INSERT INTO idempotency_keys'),
+    );
+    written.mockRestore();
+    // One of each request, and another of each that has waited.
+    expect(claims.length).toBeGreaterThanOrEqual(3);
+    expect(claims.length).toBeLessThanOrEqual(5);
     expect(new Set(answers.map(({ data }) => data.createAgent.agent.id)).size).toBe(1);
     expect(answers.filter(({ extensions }) => extensions?.idempotentReplay)).toHaveLength(2);
     expect(await agentsNamed('At the same time')).toBe(1);

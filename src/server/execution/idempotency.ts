@@ -8,6 +8,7 @@
  * succeed later, the results of finished mutations are stored, and only the others run again.
  */
 import { createHash } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type DocumentNode, type ExecutionResult, Kind, print } from 'graphql';
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
@@ -19,7 +20,8 @@ import { rowsFromText, rowsToText } from './rows-as-text.ts';
 
 const RETENTION_HOURS = 24;
 const LEASE_SECONDS = 20;
-const WAIT_MS = 100;
+/** Interval at which a request looks whether another one still runs the mutation: it doubles up to the second value. */
+const WAIT_MS = { min: 100, max: 1_000 };
 
 export interface IdempotentOperation {
   key: string;
@@ -64,8 +66,29 @@ export async function runIdempotent(
         execute({ ...viewer, idempotency }),
       );
     }
-    // Another request is running it: wait for its result, or for the end of its lease.
-    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    await waitForOther(app, id);
+  }
+}
+
+/**
+ * Waits until another request, which runs the mutation, has stored its result or lost its lease.
+ *
+ * @throws RequestError UNAVAILABLE if the process stops
+ */
+async function waitForOther(app: App, { organizationId, key }: RecordId): Promise<void> {
+  for (let waitMs = WAIT_MS.min; ; waitMs = Math.min(2 * waitMs, WAIT_MS.max)) {
+    await pause(waitMs, undefined, { signal: app.closing }).catch(() => undefined);
+    if (app.closing.aborted) {
+      throw new RequestError('UNAVAILABLE', 'The server is stopping. Try again.', {
+        retryAfterSeconds: 1,
+      });
+    }
+    // Only reads, since many requests may wait for one key.
+    const running = await app.rows.$queryRaw<object[]>`
+      SELECT 1 FROM idempotency_keys
+      WHERE organization_id = ${organizationId}::uuid AND key = ${key}
+        AND response IS NULL AND NOT ${leaseIsFree({ until: 'lease_until' })}`;
+    if (running.length === 0) return;
   }
 }
 
