@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
-import { runMutation } from '../support/calling.ts';
+import { MissedEvents } from '../../src/live/missed-events.ts';
+import { prepareCaller, runMutation } from '../support/calling.ts';
 import { CALL_EVENTS, openSocket } from '../support/subscribe.ts';
 import { until } from '../support/wait.ts';
 import { caller, eventCursor, server, useLiveServer, wholeCall } from './support.ts';
@@ -85,6 +86,34 @@ describe('queries and mutations over a socket', () => {
     await expect(tooLong).rejects.toMatchObject([{ extensions: { code: 'BAD_USER_INPUT' } }]);
     await caller.call();
     expect((await results.next()).value.data.callEvents.type).toBeDefined();
+    await client.dispose();
+  });
+
+  it('ends only the subscription whose events expire before it has read them', async () => {
+    const { client: own, key, id: organizationId } = await server.newOrganization();
+    await wholeCall(own, await prepareCaller(own));
+    const { read } = MissedEvents.prototype;
+    const reading = vi.spyOn(MissedEvents.prototype, 'read');
+    reading.mockImplementationOnce(async function (this: MissedEvents, missed) {
+      const began = performance.now();
+      await server.app.db.eventCounter.update({
+        where: { organizationId },
+        data: { expiredThrough: missed.through },
+      });
+      await until('the next check of the cursor', () => performance.now() > began + 1_000);
+      return read.call(this, missed);
+    });
+    const client = openSocket(server.url, key, { lazy: false });
+    let closed: unknown = null;
+    client.on('closed', (event) => {
+      closed = event;
+    });
+    const results = client.iterate({ query: CALL_EVENTS, variables: { after: '1' } });
+    const { value } = await results.next().finally(() => reading.mockRestore());
+    expect(value.errors).toMatchObject([{ extensions: { code: 'CURSOR_EXPIRED' } }]);
+    expect((await results.next()).done).toBe(true);
+    expect((await ask(client, '{ eventCursor }')).errors).toBeUndefined();
+    expect(closed).toBeNull();
     await client.dispose();
   });
 

@@ -199,7 +199,7 @@ class Subscription implements Results {
     } catch (error) {
       if (this.#hasEnded) return;
       const last = this.#failure(error);
-      interrupted.add(last);
+      if (!(error instanceof RequestError)) interrupted.add(last);
       this.#end(last);
     }
   }
