@@ -15,15 +15,13 @@ export interface EventConsumer {
   /**
    * Handles the next events of an organization, oldest first, in the transaction that advances the cursor.
    * Must write only through `tx`: if it throws, the same events are delivered again.
-   *
-   * @returns whether to call `onCommit`.
    */
   handle(
     app: App,
     tx: Tx,
     organizationId: string,
     events: readonly Event[],
-  ): Promise<boolean | undefined>;
+  ): Promise<HandledEvents>;
   /**
    * SQL condition on the rows of `batch`, which are events of an organization. True if `handle` has nothing to do for
    * any of them; a single statement then skips them.
@@ -31,6 +29,13 @@ export interface EventConsumer {
   readonly ignores?: (organizationId: string) => Prisma.Sql;
   /** Called after the commit, at most once per batch, since the process may die before the call. */
   onCommit?(app: App, organizationId: string): void;
+}
+
+export interface HandledEvents {
+  /** Cursor of the last event that was handled, at least the first one. The others are delivered again. */
+  through: bigint;
+  /** Whether to call `onCommit`. */
+  announce: boolean;
 }
 
 const BATCH = 200;
@@ -70,6 +75,15 @@ interface Backlog {
   timer: NodeJS.Timeout | null;
 }
 
+/** A failed batch of an organization. */
+interface Failure {
+  /** Number of failures since an event was handled. */
+  count: number;
+  retryAt: number;
+  /** Number of its events that may not have been handled yet. */
+  left: number;
+}
+
 class ConsumerLoop {
   readonly #app: App;
   readonly #consumer: EventConsumer;
@@ -81,7 +95,7 @@ class ConsumerLoop {
   readonly #running = new Set<string>();
   /** Organizations that are due, in order. */
   readonly #waiting = new Set<string>();
-  readonly #failures = new Map<string, { count: number; retryAt: number }>();
+  readonly #failures = new Map<string, Failure>();
   /** Organizations whose last batch was not ignored, so the next one is probably not ignored either. */
   readonly #withRelevantEvents = new Set<string>();
 
@@ -198,8 +212,10 @@ class ConsumerLoop {
     try {
       // After a failure, one event at a time, so that the events before the failing one are handled.
       const batch = await this.#consume(organizationId, failed ? 1 : BATCH);
-      this.#failures.delete(organizationId);
       more = batch?.isFull ?? false;
+      if (failed && failed.left > 1 && more) {
+        this.#failures.set(organizationId, { count: 0, retryAt: 0, left: failed.left - 1 });
+      } else if (batch) this.#failures.delete(organizationId);
       if (batch) {
         const cursor = String(batch.cursor);
         this.#app.bus.publish(this.#topic, { organizationId, cursor } satisfies ConsumedMessage);
@@ -212,7 +228,7 @@ class ConsumerLoop {
       const delay = Math.min(RETRY_MS.first * 2 ** (count - 1), RETRY_MS.longest);
       // The first retry is immediate and finds the event that fails.
       const retryAt = count === 1 ? 0 : Date.now() + delay;
-      this.#failures.set(organizationId, { count, retryAt });
+      this.#failures.set(organizationId, { count, retryAt, left: failed?.left ?? BATCH });
       more = count === 1;
       this.#app.failures.record(this.#name, error, {
         level: 'error',
@@ -247,7 +263,7 @@ interface Batch {
   cursor: bigint;
   /** Whether there may be more events. */
   isFull: boolean;
-  /** What `handle` returned. */
+  /** Whether to call `onCommit`. */
   announce: boolean;
 }
 
@@ -313,11 +329,12 @@ async function handleBatch(
     const events = decodeEvents(row.events ?? '[]');
     const last = events.at(-1);
     if (!last) return { cursor: row.cursor, isFull: false, announce: false };
-    const announce = (await consumer.handle(app, tx, organizationId, events)) ?? false;
+    const { through, announce } = await consumer.handle(app, tx, organizationId, events);
     await tx.$executeRaw`
-      UPDATE event_consumers SET cursor = ${last.cursor}, updated_at = now()
+      UPDATE event_consumers SET cursor = ${through}, updated_at = now()
       WHERE organization_id = ${organizationId}::uuid AND name = ${name}`;
-    return { cursor: last.cursor, isFull: events.length === size, announce };
+    const isFull = events.length === size || through < last.cursor;
+    return { cursor: through, isFull, announce };
   });
 }
 

@@ -21,8 +21,8 @@ export const webhookConsumer: EventConsumer = {
     const endpoints = await tx.webhookEndpoint.findMany({
       where: { organizationId, disabledAt: null },
     });
-    if (endpoints.length === 0) return false;
-    return (await queueEvents(app, tx, { organizationId, events, endpoints })) > 0;
+    const { through, count } = await queueEvents(app, tx, { organizationId, events, endpoints });
+    return { through, announce: count > 0 };
   },
 
   // Without an endpoint, only events of types that `handle` reads are followed.

@@ -3,7 +3,7 @@ import type { App, Tx } from '../app.ts';
 import type { Event, WebhookEndpoint } from '../generated/prisma/client.ts';
 import { derivedId, newId } from '../infra/ids.ts';
 import { eventNamesOf, type MessageName, mayTriggerResults, RESULTS_EVENT } from './catalog.ts';
-import { dataOf, loadSubjects } from './payloads.ts';
+import { dataOf, loadSubjects, sizesOfCalls } from './payloads.ts';
 
 export interface Message {
   id: string;
@@ -21,23 +21,46 @@ interface PendingMessage {
   endpoints: readonly WebhookEndpoint[];
 }
 
+/** Maximum size of the calls in messages that are queued together. */
+const MAX_BYTES = 8_000_000;
+
 export interface QueueOptions {
   organizationId: string;
+  /** At least one. */
   events: readonly Event[];
   endpoints: readonly WebhookEndpoint[];
   /** Queues again what was already queued, and also events from before the endpoint existed. */
   replay?: boolean;
 }
 
+export interface QueuedEvents {
+  /** Cursor of the last event whose messages are queued, at least the first one. */
+  through: bigint;
+  /** Number of deliveries. */
+  count: number;
+}
+
 /**
- * Queues the messages that endpoints want for these events. Idempotent: the ID of a message is derived from its event
- * and type.
- *
- * @returns the number of queued deliveries.
+ * Queues the messages that endpoints want for these events, or for the first of them if their calls are large.
+ * Idempotent: the ID of a message is derived from its event and type.
  */
-export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Promise<number> {
-  const { organizationId, replay = false } = options;
-  const pending = await withEnabledEndpoints(tx, pendingMessagesOf(options));
+export async function queueEvents(app: App, tx: Tx, options: QueueOptions): Promise<QueuedEvents> {
+  const wanted = await withEnabledEndpoints(tx, pendingMessagesOf(options));
+  const pending = await withinSizeLimit(tx, wanted);
+  const next = wanted[pending.length]?.event ?? null;
+  return {
+    through: next ? next.cursor - 1n : options.events.at(-1)!.cursor,
+    count: await queueMessages(app, tx, options, pending),
+  };
+}
+
+/** @returns the number of queued deliveries. */
+async function queueMessages(
+  app: App,
+  tx: Tx,
+  { organizationId, replay = false }: QueueOptions,
+  pending: readonly PendingMessage[],
+): Promise<number> {
   if (pending.length === 0) return 0;
   if (replay) await lockAgainstDeletion(tx, organizationId, pending);
   const subjects = await loadSubjects(tx, organizationId, pending);
@@ -90,8 +113,28 @@ export function messageId(id: string): string {
 }
 
 /**
- * Returns the orders of endpoints that are neither deleted nor disabled, and locks these until the transaction ends.
+ * The first messages whose calls are not too large together, at least those of one event. A message is in memory several
+ * times while it is built and stored.
  */
+async function withinSizeLimit(
+  tx: Tx,
+  pending: readonly PendingMessage[],
+): Promise<readonly PendingMessage[]> {
+  const sizes = await sizesOfCalls(tx, pending);
+  let bytes = 0;
+  const over = pending.find(({ event }) => {
+    bytes += sizes.get(event.callId ?? '') ?? 0;
+    return bytes > MAX_BYTES && event !== pending[0]?.event;
+  });
+  return over
+    ? pending.slice(
+        0,
+        pending.findIndex(({ event }) => event === over.event),
+      )
+    : pending;
+}
+
+/** Returns the messages for endpoints that are neither deleted nor disabled, and locks these endpoints. */
 async function withEnabledEndpoints(
   tx: Tx,
   pending: readonly PendingMessage[],

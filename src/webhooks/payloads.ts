@@ -26,6 +26,30 @@ interface CallSubject {
   transcript: JsonObject[];
 }
 
+/** Bytes that the parts of a message without a small limit take, by call ID. */
+export async function sizesOfCalls(
+  tx: Tx,
+  messages: readonly { name: MessageName; event: Event }[],
+): Promise<Map<string, number>> {
+  const idsOf = (list: typeof messages) => [
+    ...new Set(list.flatMap(({ event }) => event.callId ?? [])),
+  ];
+  const callIds = idsOf(messages.filter(({ name }) => subjectOf(name) === 'call'));
+  if (callIds.length === 0) return new Map();
+  const withTurns = idsOf(messages.filter(({ name }) => name === RESULTS_EVENT));
+  const rows = await tx.$queryRaw<{ id: string; bytes: number }[]>`
+    SELECT c.id, (octet_length(c.variables::text) + octet_length(c.metadata::text)
+      + coalesce(octet_length(a.extracted_data::text), 0) + coalesce(t.bytes, 0))::int AS bytes
+    FROM calls c
+    LEFT JOIN call_analyses a ON a.call_id = c.id
+    LEFT JOIN (
+      SELECT call_id, sum(octet_length(text) + coalesce(octet_length(tool_arguments::text), 0)
+        + coalesce(octet_length(tool_result), 0)) AS bytes
+      FROM call_turns WHERE call_id = ANY(${withTurns}::uuid[]) GROUP BY call_id) t ON t.call_id = c.id
+    WHERE c.id = ANY(${callIds}::uuid[])`;
+  return new Map(rows.map(({ id, bytes }) => [id, bytes]));
+}
+
 export async function loadSubjects(
   tx: Tx,
   organizationId: string,

@@ -130,18 +130,26 @@ export function hasReplays(): Prisma.Sql {
     SELECT 1 FROM webhook_endpoints WHERE replay_after IS NOT NULL AND disabled_at IS NULL)`;
 }
 
-/** Continues all replays in turn, one batch at a time. Each batch and its progress are committed in one transaction. */
+/**
+ * Continues all replays in turn, one batch at a time. Each batch and its progress are committed in one transaction. A
+ * replay that fails is continued by the next run.
+ */
 export async function runReplays(app: App): Promise<void> {
   const open = await app.db.webhookEndpoint.findMany({
     where: { replayAfter: { not: null }, disabledAt: null },
     select: { id: true },
+    orderBy: { id: 'asc' },
   });
   let ids = open.map(({ id }) => id);
   while (ids.length > 0) {
     const unfinished: string[] = [];
     for (const id of ids) {
       if (app.closing.aborted) return;
-      if (await replayBatch(app, id)) unfinished.push(id);
+      try {
+        if (await replayBatch(app, id)) unfinished.push(id);
+      } catch (error) {
+        app.failures.record('replayWebhooks', error, { level: 'error', endpoint: id });
+      }
       announceDeliveries(app);
     }
     ids = unfinished;
@@ -167,13 +175,13 @@ function replayBatch(app: App, id: string): Promise<boolean> {
       orderBy: { cursor: 'asc' },
       take: BATCH,
     });
-    await queueEvents(app, tx, { organizationId, events, endpoints: [endpoint], replay: true });
-    const more = events.length === BATCH;
+    const last = events.at(-1);
+    const options = { organizationId, events, endpoints: [endpoint], replay: true };
+    const through = last ? (await queueEvents(app, tx, options)).through : undefined;
+    const more = events.length === BATCH || through !== last?.cursor;
     await tx.webhookEndpoint.update({
       where: { id },
-      data: more
-        ? { replayAfter: events.at(-1)!.cursor }
-        : { replayAfter: null, replayThrough: null },
+      data: more ? { replayAfter: through! } : { replayAfter: null, replayThrough: null },
     });
     return more;
   });

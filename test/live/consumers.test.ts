@@ -20,7 +20,8 @@ describe('startConsumers', () => {
       async handle(_app, _tx, organizationId, events) {
         if (organizationId === id) handed.push(events.map(({ cursor }) => cursor));
         // After something was queued, the next batch is handed on without a look at it.
-        return events.some(({ type }) => type === 'AGENT_DELETED');
+        const announce = events.some(({ type }) => type === 'AGENT_DELETED');
+        return { through: events.at(-1)!.cursor, announce };
       },
     };
     // As two processes do.
@@ -49,5 +50,32 @@ describe('startConsumers', () => {
     for (let turn = 0; turn < 3; turn += 1) await consume('AGENT_UPDATED');
     expect(handed.length).toBeLessThanOrEqual(3);
     expect(new Set(handed.flat()).size).toBe(handed.flat().length);
+  });
+
+  it('hands over the events of a failed batch one by one', async () => {
+    const { id } = await server.newOrganization();
+    const events = Array.from({ length: 30 }, () => ({ type: 'AGENT_UPDATED', data: {} }) as const);
+    await server.app.db.$transaction((tx) => appendEvents(tx, id, events));
+    const last = await currentCursor(server.app, id);
+    const sizes: number[] = [];
+    const consumer: EventConsumer = {
+      name: 'one by one',
+      async handle(_app, _tx, organizationId, batch) {
+        const through = batch.at(-1)!.cursor;
+        if (organizationId === id) {
+          sizes.push(batch.length);
+          if (batch.length > 1 && through === last) throw new Error('Not together with others');
+        }
+        return { through, announce: false };
+      },
+    };
+    startPeriodicTasks(server.app, startConsumers(server.app, [consumer]));
+    await until('the consumer', async () => {
+      const where = { organizationId: id, name: consumer.name };
+      return (await server.app.db.eventConsumer.findFirst({ where }))?.cursor === last;
+    });
+    const [first, ...later] = sizes;
+    expect(first).toBe(Number(last));
+    expect(later).toEqual(later.map(() => 1));
   });
 });

@@ -337,6 +337,7 @@ describe('startConsumers', () => {
           await tx.setting.create({ data: { name: key, value: String(cursor) } });
           if (fail(cursor)) throw new Error('The consumer fails here');
         }
+        return { through: events.at(-1)!.cursor, announce: false };
       },
     };
   }
@@ -377,14 +378,13 @@ describe('startConsumers', () => {
 
   it('goes on with other organizations and other consumers while one fails', async () => {
     const [first, second] = [await server.newOrganization(), await server.newOrganization()];
-    await prepareCaller(first.client);
-    await prepareCaller(second.client);
+    for (const { client } of [first, second]) await prepareCaller(client);
     const stuck = noting('stuck', () => true);
     const picky: EventConsumer = {
       ...noting('picky'),
       async handle(app, tx, organizationId, events) {
         if (organizationId === first.id) throw new Error('Not these');
-        await noting('picky').handle(app, tx, organizationId, events);
+        return noting('picky').handle(app, tx, organizationId, events);
       },
     };
     run([stuck, picky]);

@@ -2,10 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/app.ts';
 import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
+import { newId } from '../../src/infra/ids.ts';
+import { announceEvents, appendEvents, currentCursor } from '../../src/live/log.ts';
+import { webhookConsumer } from '../../src/webhooks/consumer.ts';
 import { giveUpRemainingDeliveries } from '../../src/webhooks/endpoint-health.ts';
 import { removeDeletedEndpoints } from '../../src/webhooks/retention.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
-import { runMutation } from '../support/calling.ts';
+import { accepted, runMutation } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
 import { until } from '../support/wait.ts';
 import {
@@ -223,6 +226,73 @@ describe('a webhook endpoint', () => {
       return (await db.webhookEndpoint.count({ where: { id: endpointId } })) === 0;
     });
     expect(await db.webhookDelivery.count({ where: { endpointId } })).toBe(0);
+  });
+
+  it('is queued few events of large calls at a time, also by a replay beside one that fails', async () => {
+    const { db } = server.app;
+    const { organizationId } = server;
+    const failing = await createEndpoint({ eventTypes: ['CALL_STARTED'] });
+    const endpoint = await createEndpoint({ eventTypes: ['CALL_STARTED'] });
+    const where = { id: { in: [failing, endpoint].map(({ id }) => id.slice(4)) } };
+    const pausedUntil = new Date(server.app.now().getTime() + 86_400_000);
+    await db.webhookEndpoint.updateMany({ where, data: { pausedUntil } });
+    const callIds = Array.from({ length: 12 }, () => newId());
+    await db.call.createMany({
+      data: callIds.map((id) => ({
+        id,
+        organizationId,
+        agentId: caller.agentId.slice(4),
+        direction: 'OUTBOUND' as const,
+        medium: 'SIP' as const,
+        status: 'COMPLETED' as const,
+        endReason: 'HANGUP' as const,
+        ...accepted(),
+        maxDurationSeconds: 60,
+        joinTimeoutSeconds: 30,
+        endedAt: new Date(),
+        variables: { notes: 'x'.repeat(900_000) },
+      })),
+    });
+    const after = await currentCursor(server.app, organizationId);
+    await db.$transaction((tx) =>
+      appendEvents(
+        tx,
+        organizationId,
+        callIds.map((callId) => ({ type: 'CALL_CREATED', callId, data: {} })),
+      ),
+    );
+    announceEvents(server.app, organizationId);
+    const endpointId = endpoint.id.slice(4);
+    const queued = (since: Date) =>
+      until('all to be queued', async () => {
+        const count = await db.webhookDelivery.count({
+          where: { endpointId, nextAttemptAt: { gte: since } },
+        });
+        return count === callIds.length;
+      });
+    await queued(new Date(0));
+    const events = await db.event.findMany({
+      where: { organizationId, cursor: { gt: after } },
+      orderBy: { cursor: 'asc' },
+    });
+    const handled = await db.$transaction((tx) =>
+      webhookConsumer.handle(server.app, tx, organizationId, events),
+    );
+    expect(handled.through).toBe(events[7]?.cursor);
+
+    await db.$executeRawUnsafe(`CREATE FUNCTION refuse_delivery() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'refused'; END $$`);
+    await db.$executeRawUnsafe(`CREATE TRIGGER refuse_delivery BEFORE UPDATE ON webhook_deliveries
+      FOR EACH ROW WHEN (NEW.endpoint_id = '${failing.id.slice(4)}') EXECUTE FUNCTION refuse_delivery()`);
+    const replayedAt = server.app.now();
+    for (const { id: endpointId } of [failing, endpoint]) {
+      const input = { endpointId, after: String(after) };
+      await runMutation(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
+    }
+    await queued(replayedAt);
+    await db.$executeRawUnsafe('DROP TRIGGER refuse_delivery ON webhook_deliveries');
+    await Promise.all([removeEndpoint(endpoint), removeEndpoint(failing)]);
+    await db.call.deleteMany({ where: { id: { in: callIds } } });
   });
 
   it('loses the personal data of deleted calls, delivered or not', async () => {
