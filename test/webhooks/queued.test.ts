@@ -285,10 +285,9 @@ describe('a webhook endpoint', () => {
     await db.$executeRawUnsafe(`CREATE TRIGGER refuse_delivery BEFORE UPDATE ON webhook_deliveries
       FOR EACH ROW WHEN (NEW.endpoint_id = '${failing.id.slice(4)}') EXECUTE FUNCTION refuse_delivery()`);
     const replayedAt = server.app.now();
-    for (const { id: endpointId } of [failing, endpoint]) {
-      const input = { endpointId, after: String(after) };
-      await runMutation(server.client, 'replayWebhookEvents', input, 'webhookEndpoint { id }');
-    }
+    // As after the end of the process that was replaying.
+    const replayThrough = events.at(-1)!.cursor;
+    await db.webhookEndpoint.updateMany({ where, data: { replayAfter: after, replayThrough } });
     await queued(replayedAt);
     await db.$executeRawUnsafe('DROP TRIGGER refuse_delivery ON webhook_deliveries');
     await Promise.all([removeEndpoint(endpoint), removeEndpoint(failing)]);
