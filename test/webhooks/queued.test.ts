@@ -1,4 +1,4 @@
-/** Webhooks when a call, its transcript, a campaign or an endpoint is removed. */
+/** Webhooks that wait: sent in turn, replayed, given up, or removed with their call, campaign or endpoint. */
 import { describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/app.ts';
 import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
@@ -7,6 +7,7 @@ import { announceEvents, appendEvents, currentCursor } from '../../src/live/log.
 import { webhookConsumer } from '../../src/webhooks/consumer.ts';
 import { giveUpRemainingDeliveries } from '../../src/webhooks/endpoint-health.ts';
 import { removeDeletedEndpoints } from '../../src/webhooks/retention.ts';
+import { announceDeliveries } from '../../src/webhooks/sending/sender.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { accepted, runMutation } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
@@ -16,7 +17,9 @@ import {
   caller,
   createEndpoint,
   deliveriesOf,
+  deliveryOf,
   eventsAt,
+  moveClock,
   receiver,
   removeEndpoint,
   sendTest,
@@ -292,6 +295,52 @@ describe('a webhook endpoint', () => {
     await db.$executeRawUnsafe('DROP TRIGGER refuse_delivery ON webhook_deliveries');
     await Promise.all([removeEndpoint(endpoint), removeEndpoint(failing)]);
     await db.call.deleteMany({ where: { id: { in: callIds } } });
+  });
+
+  it('waits for others of its organization, but not for those of another one', async () => {
+    const { db, organizationId } = { db: server.app.db, organizationId: server.organizationId };
+    const held: (() => void)[] = [];
+    receiver.on('/slow', (response) => held.push(() => response.writeHead(204).end()));
+    const slow = await Promise.all(
+      Array.from({ length: 11 }, () => createEndpoint({ path: '/slow' })),
+    );
+    const [createdAt, nextAttemptAt] = [server.app.now(), server.app.now()];
+    const ids = Array.from({ length: 6 }, () => newId());
+    await db.webhookMessage.createMany({
+      data: ids.map((id) => ({ id, organizationId, type: 'webhook.test', body: '{}', createdAt })),
+    });
+    const deliveries = ids.flatMap((messageId) =>
+      slow.map(({ id }) => ({ messageId, endpointId: id.slice(4) })),
+    );
+    await db.webhookDelivery.createMany({
+      data: deliveries.map((delivery) => ({
+        ...delivery,
+        id: newId(),
+        organizationId,
+        nextAttemptAt,
+        createdAt,
+      })),
+    });
+    announceDeliveries(server.app);
+    const claimed = () =>
+      db.webhookDelivery.count({ where: { organizationId, NOT: { claimId: null } } });
+    await until('many requests', async () => (await claimed()) >= 50);
+    const other = await server.newOrganization();
+    const endpoint = await createEndpoint({}, other.client);
+    const delivery = await sendTest(endpoint, other.client);
+    await until('the delivery', async () => {
+      const { status } = await deliveryOf(delivery, other.client);
+      return status === 'DELIVERED';
+    });
+    expect(await claimed()).toBeLessThanOrEqual(50);
+    receiver.on('/slow', (response) => response.writeHead(204).end());
+    for (const answer of held) answer();
+    await until('all others', async () => {
+      const where = { messageId: { in: ids }, status: 'DELIVERED' as const };
+      moveClock(10);
+      return (await db.webhookDelivery.count({ where })) === deliveries.length;
+    });
+    await Promise.all(slow.map(removeEndpoint));
   });
 
   it('loses the personal data of deleted calls, delivered or not', async () => {

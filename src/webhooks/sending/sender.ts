@@ -19,6 +19,8 @@ import { type AttemptResult, recordAttempt } from './attempts.ts';
 const WEBHOOKS_TOPIC = 'webhooks';
 
 const MAX_REQUESTS_PER_ENDPOINT = 5;
+/** Maximum number of concurrent requests in a process for an organization, which may have hundreds of slow receivers. */
+const MAX_REQUESTS_PER_ORGANIZATION = 50;
 /** Number of consecutive failures after which an endpoint gets only one delivery at a time. */
 const FAILURES_BEFORE_PROBING = 10;
 /** Maximum number of concurrent requests in a process. Endpoints that keep failing share half of them. */
@@ -46,7 +48,7 @@ export async function sendDueDeliveries(app: App): Promise<void> {
 
 /** SQL condition: whether a delivery is due. */
 export function hasDueDeliveries(app: App): Prisma.Sql {
-  return Prisma.sql`EXISTS (SELECT 1 FROM webhook_endpoints e WHERE ${isDue(app)})`;
+  return Prisma.sql`EXISTS (${dueEndpoints(app)})`;
 }
 
 const sender = perInstance((app: App) => new Sender(app));
@@ -55,6 +57,8 @@ class Sender {
   readonly #app: App;
   /** Number of requests in progress, by endpoint. */
   readonly #lanes = new Map<string, number>();
+  /** Number of requests in progress, by organization. */
+  readonly #organizations = new Map<string, number>();
   /** Number of these requests that belong to endpoints that keep failing. */
   #probes = 0;
   #requests = 0;
@@ -71,7 +75,7 @@ class Sender {
     closing.addEventListener('abort', stopListening);
   }
 
-  /** Fills the lanes of all endpoints that have due deliveries. Runs do not overlap. */
+  /** Fills the lanes of endpoints that have due deliveries while there is room. Runs do not overlap. */
   sendDue(): void {
     if (this.#app.closing.aborted) return;
     this.#sendAgain = true;
@@ -81,11 +85,7 @@ class Sender {
       try {
         while (this.#sendAgain && !this.#app.closing.aborted) {
           this.#sendAgain = false;
-          const due = await dueEndpoints(this.#app);
-          for (let start = 0; start < due.length; start += CLAIM_CONCURRENCY) {
-            const batch = due.slice(start, start + CLAIM_CONCURRENCY);
-            await Promise.all(batch.map((endpoint) => this.#fill(endpoint)));
-          }
+          await this.#fillDue();
         }
       } catch (error) {
         this.#app.failures.record('sendWebhooks', error);
@@ -93,6 +93,44 @@ class Sender {
         this.#isSending = false;
       }
     });
+  }
+
+  /** The rest is left to the end of the requests that take up the room. */
+  async #fillDue(): Promise<void> {
+    if (this.#requests >= MAX_REQUESTS) return;
+    const due = this.#inTurn(await this.#app.db.$queryRaw<DueEndpoint[]>(dueEndpoints(this.#app)));
+    for (let start = 0; start < due.length; start += CLAIM_CONCURRENCY) {
+      if (this.#requests >= MAX_REQUESTS) return;
+      const batch = due
+        .slice(start, start + CLAIM_CONCURRENCY)
+        .filter(({ organizationId }) => !this.#isFull(organizationId));
+      const endpoints = await readyEndpoints(
+        this.#app,
+        batch.map(({ id }) => id),
+      );
+      await Promise.all(endpoints.map((endpoint) => this.#fill(endpoint)));
+    }
+  }
+
+  /** Orders endpoints, preferring organizations and then endpoints with the fewest requests. */
+  #inTurn(due: readonly DueEndpoint[]): DueEndpoint[] {
+    const requestsOf = ({ id }: DueEndpoint) => this.#lanes.get(id) ?? 0;
+    const places = new Map(this.#organizations);
+    return due
+      .toSorted((a, b) => requestsOf(a) - requestsOf(b))
+      .map((endpoint) => {
+        const place = places.get(endpoint.organizationId) ?? 0;
+        places.set(endpoint.organizationId, place + MAX_REQUESTS_PER_ENDPOINT);
+        return { endpoint, place };
+      })
+      .toSorted((a, b) => a.place - b.place)
+      .map(({ endpoint }) => endpoint);
+  }
+
+  /** Whether there is no room for another request of this organization. */
+  #isFull(organizationId: string): boolean {
+    const ofOrganization = this.#organizations.get(organizationId) ?? 0;
+    return this.#requests >= MAX_REQUESTS || ofOrganization >= MAX_REQUESTS_PER_ORGANIZATION;
   }
 
   /** Claims as many deliveries as the lane has room for, and sends them. */
@@ -103,18 +141,17 @@ class Sender {
     const capacity = Math.min(
       (isProbing ? 1 : MAX_REQUESTS_PER_ENDPOINT) - busy,
       MAX_REQUESTS - this.#requests,
+      MAX_REQUESTS_PER_ORGANIZATION - (this.#organizations.get(endpoint.organizationId) ?? 0),
       isProbing ? MAX_REQUESTS / 2 - this.#probes : MAX_REQUESTS_PER_ENDPOINT,
     );
     if (capacity <= 0) return;
     // The room is taken before the statement, since lanes are filled concurrently.
-    this.#lanes.set(endpoint.id, busy + capacity);
-    this.#requests += capacity;
-    if (isProbing) this.#probes += capacity;
+    this.#takeSlots(endpoint, capacity, isProbing);
     let claimed: ClaimedDelivery[] = [];
     try {
       claimed = await claim(this.#app, endpoint.id, capacity);
     } finally {
-      this.#releaseSlots(endpoint.id, capacity - claimed.length, isProbing);
+      this.#takeSlots(endpoint, claimed.length - capacity, isProbing);
     }
     for (const delivery of claimed) {
       this.#app.background('sendWebhook', () => this.#send(endpoint, delivery, isProbing));
@@ -127,45 +164,72 @@ class Sender {
     } catch (error) {
       // The claim expires, and the delivery is sent again.
       this.#app.failures.record('sendWebhook', error);
-    } finally {
-      this.#releaseSlots(endpoint.id, 1, isProbing);
     }
+    const wasFull = this.#isFull(endpoint.organizationId);
+    this.#takeSlots(endpoint, -1, isProbing);
+    // Other endpoints may have waited for the room.
+    if (wasFull) return this.sendDue();
     try {
-      const [next] = await dueEndpoints(this.#app, endpoint.id);
+      const [next] = await readyEndpoints(this.#app, [endpoint.id]);
       if (next) await this.#fill(next);
     } catch (error) {
       this.#app.failures.record('sendWebhooks', error);
     }
   }
 
-  /** Gives back the capacity of requests that ended or were not needed. */
-  #releaseSlots(endpointId: string, count: number, isProbing: boolean): void {
-    this.#requests -= count;
-    if (isProbing) this.#probes -= count;
-    const left = (this.#lanes.get(endpointId) ?? 0) - count;
-    if (left > 0) this.#lanes.set(endpointId, left);
-    else this.#lanes.delete(endpointId);
+  /** Counts requests of an endpoint; a negative number for those that ended or were not needed. */
+  #takeSlots({ id, organizationId }: Endpoint, count: number, isProbing: boolean): void {
+    this.#requests += count;
+    if (isProbing) this.#probes += count;
+    add(this.#lanes, id, count);
+    add(this.#organizations, organizationId, count);
   }
 }
 
-function isDue(app: App): Prisma.Sql {
-  const now = app.now();
-  return Prisma.sql`e.disabled_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= ${now})
-    AND EXISTS (
-      SELECT 1 FROM webhook_deliveries d
-      WHERE d.endpoint_id = e.id AND d.next_attempt_at <= ${now}
-        AND (d.claimed_until IS NULL OR d.claimed_until < clock_timestamp()))`;
+function add(counts: Map<string, number>, key: string, count: number): void {
+  const sum = (counts.get(key) ?? 0) + count;
+  if (sum > 0) counts.set(key, sum);
+  else counts.delete(key);
 }
 
-/** Enabled endpoints with a due delivery that nobody has claimed. */
-async function dueEndpoints(app: App, endpointId?: string): Promise<Endpoint[]> {
-  const rows = await app.db.$queryRaw<{ id: string }[]>`
-    SELECT e.id FROM webhook_endpoints e
-    WHERE (${endpointId ?? null}::uuid IS NULL OR e.id = ${endpointId ?? null}::uuid)
-      AND ${isDue(app)}`;
-  if (rows.length === 0) return [];
+interface DueEndpoint {
+  id: string;
+  organizationId: string;
+}
+
+/**
+ * SQL: enabled endpoints with a due delivery that nobody has claimed. Goes from each endpoint with a pending delivery to
+ * the next in the index of pending deliveries, since most endpoints have none.
+ */
+function dueEndpoints(app: App): Prisma.Sql {
+  const now = app.now();
+  return Prisma.sql`
+    WITH RECURSIVE pending AS (
+      (SELECT endpoint_id FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL
+        ORDER BY endpoint_id LIMIT 1)
+      UNION ALL
+      SELECT further.endpoint_id FROM pending p, LATERAL (
+        SELECT endpoint_id FROM webhook_deliveries
+        WHERE next_attempt_at IS NOT NULL AND endpoint_id > p.endpoint_id
+        ORDER BY endpoint_id LIMIT 1) further
+    )
+    SELECT e.id, e.organization_id AS "organizationId"
+    FROM pending p JOIN webhook_endpoints e ON e.id = p.endpoint_id
+    WHERE e.disabled_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= ${now})
+      AND EXISTS (
+        SELECT 1 FROM webhook_deliveries d
+        WHERE d.endpoint_id = e.id AND d.next_attempt_at <= ${now}
+          AND (d.claimed_until IS NULL OR d.claimed_until < clock_timestamp()))`;
+}
+
+/** Those of the endpoints that are enabled and not paused. */
+function readyEndpoints(app: App, ids: readonly string[]): Promise<Endpoint[]> {
   return app.db.webhookEndpoint.findMany({
-    where: { id: { in: rows.map(({ id }) => id) } },
+    where: {
+      id: { in: [...ids] },
+      disabledAt: null,
+      OR: [{ pausedUntil: null }, { pausedUntil: { lte: app.now() } }],
+    },
     include: { agent: { select: { id: true, crmWebhookSecret: true } } },
   });
 }
