@@ -63,6 +63,8 @@ export const runAnalysis: StepHandler = async (app, call, context) => {
     return { status: 'DONE', save };
   } catch (error) {
     if (!(error instanceof LanguageModelError)) throw error;
+    // Users see neither the model's address nor what it answered.
+    app.failures.record('analysis', error, { call: call.id });
     if (!error.isTransient) return failedResult(call, error.message);
     throw new StepFailure(error.message, error.retryAfterSeconds);
   }

@@ -2,6 +2,8 @@
  * A language model behind an OpenAI-compatible API. The API key is sent only to that address, and errors do not
  * contain it.
  */
+import { createHash } from 'node:crypto';
+import { truncateText } from '../database/storable-text.ts';
 
 export interface ModelRequest {
   /** Instructions for the model. */
@@ -26,20 +28,32 @@ export interface LanguageModel {
   ask(request: ModelRequest): Promise<ModelAnswer>;
 }
 
+interface ErrorResponse {
+  status?: number | null;
+  retryAfter?: string | null;
+  answer?: string | null;
+}
+
 /** The message is human-readable and contains no secrets. */
 export class LanguageModelError extends Error {
   override name = 'LanguageModelError';
   readonly status: number | null;
   readonly retryAfterSeconds: number | null;
+  /** Start of the response body, for the log; null if there was no error response. */
+  readonly answer: string | null;
 
-  constructor(message: string, status: number | null = null, retryAfter: string | null = null) {
+  constructor(
+    message: string,
+    { status = null, retryAfter = null, answer = null }: ErrorResponse = {},
+  ) {
     super(message);
     this.status = status;
     const seconds = Number(retryAfter ?? Number.NaN);
     this.retryAfterSeconds = Number.isFinite(seconds) ? Math.min(seconds, 3600) : null;
+    this.answer = answer;
   }
 
-  /** Whether another attempt may succeed: true unless the request itself was refused. */
+  /** Whether another attempt may succeed: false if the request was refused, or its answer cannot be read. */
   get isTransient(): boolean {
     const { status } = this;
     return status === null || status >= 500 || [408, 409, 425, 429].includes(status);
@@ -55,36 +69,54 @@ export interface LanguageModelSettings {
 }
 
 const MAX_BODY_BYTES = 1_000_000;
-/** Response formats in order of preference. A model gets the first one that it accepts. */
+/** Maximum length of the part of an error response that is logged. */
+const MAX_EXCERPT = 1_000;
+/** Response formats in order of preference. A request gets the first one that the model accepts for its schema. */
 const FORMATS = ['json_schema', 'json_object', null] as const;
+/** Maximum number of schemas for which another format than the first is remembered. */
+const MAX_SCHEMAS = 1_000;
+/** Statuses of a request that may be accepted with other parameters. */
+const REFUSED = [400, 404, 415, 422];
 
 export function createLanguageModel(settings: LanguageModelSettings): LanguageModel {
   const { model, timeoutMs = 60_000 } = settings;
-  let format = 0;
-  /** Whether the model has accepted the format. A later refusal then concerns the schema of a request. */
-  let accepted = false;
+  /** Index of the accepted format, by schema. */
+  const formats = new Map<string, number>();
+  /** Whether the model may accept a temperature. Reasoning models do not. */
+  let hasTemperature = true;
 
   async function ask(request: ModelRequest): Promise<ModelAnswer> {
-    for (let used = format; ; used += 1) {
+    const schema = createHash('sha256').update(JSON.stringify(request.schema)).digest('base64');
+    let format = formats.get(schema) ?? 0;
+    for (let withTemperature = hasTemperature; ; ) {
       try {
         const answer = await send(settings, timeoutMs, {
           signal: request.signal,
           body: {
             model,
-            temperature: 0,
+            ...(withTemperature ? { temperature: 0 } : {}),
             messages: [
               { role: 'system', content: request.instructions },
               { role: 'user', content: request.content },
             ],
-            ...formatOf(FORMATS[used] ?? null, request.schema),
+            ...formatOf(FORMATS[format] ?? null, request.schema),
           },
         });
-        if (!accepted) [format, accepted] = [used, true];
+        hasTemperature = withTemperature;
+        if (formats.size >= MAX_SCHEMAS) formats.clear();
+        if (format > 0) formats.set(schema, format);
         return answer;
       } catch (error) {
-        const refused =
-          error instanceof LanguageModelError && [400, 404, 415, 422].includes(error.status ?? 0);
-        if (!refused || used >= FORMATS.length - 1) throw error;
+        if (!(error instanceof LanguageModelError) || !REFUSED.includes(error.status ?? 0)) {
+          throw error;
+        }
+        // The word may also be part of the schema. It was not the reason if the next request is refused, too.
+        if (withTemperature && error.answer?.includes('temperature')) {
+          withTemperature = false;
+        } else if (format < FORMATS.length - 1) {
+          format += 1;
+          withTemperature = hasTemperature;
+        } else throw error;
       }
     }
   }
@@ -126,13 +158,13 @@ async function send(
     throw new LanguageModelError('The language model could not be reached.');
   }
   if (!response.ok) {
-    throw new LanguageModelError(
-      `The language model answered with status ${response.status}.`,
-      response.status,
-      response.headers.get('retry-after'),
-    );
+    throw new LanguageModelError(`The language model answered with status ${response.status}.`, {
+      status: response.status,
+      retryAfter: response.headers.get('retry-after'),
+      answer: truncateText(apiKey ? text.replaceAll(apiKey, '[API key]') : text, MAX_EXCERPT),
+    });
   }
-  return readAnswer(text);
+  return readAnswer(text, response.status);
 }
 
 async function readText(response: Response): Promise<string> {
@@ -141,7 +173,8 @@ async function readText(response: Response): Promise<string> {
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength;
     if (size > MAX_BODY_BYTES) {
-      throw new LanguageModelError('The answer of the language model is too long.');
+      const { status } = response;
+      throw new LanguageModelError('The answer of the language model is too long.', { status });
     }
     chunks.push(chunk);
   }
@@ -153,12 +186,14 @@ interface Completion {
   usage?: { prompt_tokens?: unknown; completion_tokens?: unknown };
 }
 
-function readAnswer(text: string): ModelAnswer {
+function readAnswer(text: string, status: number): ModelAnswer {
   let completion: Completion | null;
   try {
     completion = JSON.parse(text) as Completion | null;
   } catch {
-    throw new LanguageModelError('The address of the language model did not return JSON.');
+    throw new LanguageModelError('The address of the language model did not return JSON.', {
+      status,
+    });
   }
   const content = completion?.choices?.[0]?.message?.content;
   const count = (value: unknown) => (Number.isSafeInteger(value) ? (value as number) : null);

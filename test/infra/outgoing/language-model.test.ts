@@ -7,17 +7,21 @@ import {
 } from '../../../src/infra/outgoing/language-model.ts';
 
 let server: Server;
-let refuses: (format: { type: string; json_schema?: { schema: object } } | undefined) => boolean;
+type Format = { type: string; json_schema?: { schema: object } } | undefined;
+let refuses: (format: Format, temperature: number | undefined) => boolean | string;
+let answer = '';
 const formats: string[] = [];
+const temperatures: (number | undefined)[] = [];
 
 beforeAll(async () => {
   server = createServer(async (request, response) => {
     const body = JSON.parse(Buffer.concat(await request.toArray()).toString());
     formats.push(body.response_format?.type ?? 'none');
-    const answer = { choices: [{ message: { content: '{}' } }] };
+    temperatures.push(body.temperature);
+    const refusal = refuses(body.response_format, body.temperature);
     response
-      .writeHead(refuses(body.response_format) ? 400 : 200, { connection: 'close' })
-      .end(JSON.stringify(answer));
+      .writeHead(refusal ? 400 : 200, { connection: 'close' })
+      .end(typeof refusal === 'string' ? refusal : answer);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 });
@@ -25,8 +29,10 @@ afterAll(() => new Promise((resolve) => server.close(resolve)));
 
 function newModel(): LanguageModel {
   formats.length = 0;
+  temperatures.length = 0;
+  answer = JSON.stringify({ choices: [{ message: { content: '{}' } }] });
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return createLanguageModel({ baseUrl, apiKey: null, model: 'm' });
+  return createLanguageModel({ baseUrl, apiKey: 'the-key', model: 'm' });
 }
 
 const ask = (model: LanguageModel, schema: object = {}) =>
@@ -53,6 +59,50 @@ describe('createLanguageModel', () => {
     await ask(model, { pattern: 'odd' });
     await ask(model);
     expect(formats).toEqual(['json_schema', 'json_schema', 'json_object', 'json_schema']);
+  });
+
+  it('keeps the format for others when the model refuses the schema of the first request', async () => {
+    refuses = (format) => JSON.stringify(format ?? {}).includes('odd');
+    const model = newModel();
+    await ask(model, { pattern: 'odd' });
+    await ask(model);
+    await ask(model, { pattern: 'odd' });
+    expect(formats).toEqual(['json_schema', 'json_object', 'json_schema', 'json_object']);
+  });
+
+  it('asks a model that refuses a temperature without one from then on', async () => {
+    refuses = (_format, temperature) =>
+      temperature !== undefined && "Unsupported value: 'temperature' does not support 0.";
+    const model = newModel();
+    await ask(model);
+    await ask(model);
+    expect(temperatures).toEqual([0, undefined, undefined]);
+    expect(formats).toEqual(['json_schema', 'json_schema', 'json_schema']);
+  });
+
+  it('keeps the temperature when only the schema of a refused request is about one', async () => {
+    refuses = (format) => format?.type === 'json_schema' && 'Invalid property: temperature.';
+    await ask(newModel());
+    expect(temperatures).toEqual([0, undefined, 0]);
+  });
+
+  it('tells the reason of a refusal without the key, and is not to be asked again', async () => {
+    refuses = () => `No access with the-key to m.${'.'.repeat(5_000)}`;
+    const error = await ask(newModel()).catch((thrown) => thrown);
+    expect(error).toMatchObject({ status: 400, isTransient: false });
+    expect(error.answer).toMatch(/^No access with \[API key\] to m/);
+    expect(error.answer).toHaveLength(1_000);
+  });
+
+  it.each([
+    ['<html>', /JSON/],
+    ['x'.repeat(1_100_000), /too long/],
+  ])('is not to be asked again after an answer that cannot be read', async (unreadable, message) => {
+    refuses = () => false;
+    const model = newModel();
+    answer = unreadable;
+    const error = await ask(model).catch((thrown) => thrown);
+    expect(error).toMatchObject({ isTransient: false, message: expect.stringMatching(message) });
   });
 
   it('fails when no format is accepted, and begins again with the best', async () => {
