@@ -1,6 +1,7 @@
 /** Determines from a conversation whether a person or a voicemail answered. */
 import type { AnsweredBy, CallDirection } from '../../generated/prisma/enums.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
+import { plainWords } from './plain-words.ts';
 import type { Turn } from './turns.ts';
 
 export interface AnsweredByFinding {
@@ -14,17 +15,17 @@ interface Finding extends AnsweredByFinding {
   isCertain: boolean;
 }
 
-/** Phrases that a voicemail says in its first words. */
+/** Phrases that a voicemail says in its first words, as `plainWords` spells them. */
 const GREETINGS = [
   /\bvoice ?mail(box)?\b/,
   /\bleave (me |us )?(a|your|an?other) (message|name)\b/,
   /\b(after|at) the (tone|beep)\b/,
   /\b(is|am|are) (not available|unavailable|unable to (take|answer|come))\b/,
-  /\bcan(no|')t (take your call|come to the phone|answer)\b/,
+  /\bcan(no)?t (take your call|come to the phone|answer)\b/,
   /\bmailbox (is full|of)\b/,
-  /\bbuzón de voz\b|\bdeje (su|un|tu) mensaje\b|\bdespués (de la señal|del tono)\b/,
+  /\bbuzon de voz\b|\bdeje (su|un|tu) mensaje\b|\bdespues (de la senal|del tono)\b/,
   /\bmailbox\b|\bnach dem (signal)?ton\b|\bhinterlassen sie\b|\bnicht erreichbar\b/,
-  /\bmessagerie\b|\blaissez (un|votre) message\b|\baprès le (bip|signal)\b/,
+  /\bmessagerie\b|\blaissez (un|votre) message\b|\bapres le (bip|signal)\b/,
   /\bsegreteria telefonica\b|\bcaixa postal\b|\bdeixe (a )?(sua )?mensagem\b/,
 ];
 /** Only the first turns can be a greeting: later on, people talk about voicemails too. */
@@ -46,9 +47,7 @@ export function answeredByOf(
       ? { answeredBy: 'HUMAN', evidence: 'The person called, and spoke.', isCertain: true }
       : { answeredBy: 'UNKNOWN', evidence: 'Nothing was heard from the caller.', isCertain: true };
   }
-  const greeting = heard
-    .slice(0, FIRST_TURNS)
-    .find(({ text }) => GREETINGS.some((pattern) => pattern.test(text.toLowerCase())));
+  const greeting = heard.slice(0, FIRST_TURNS).find(({ text }) => isGreeting(plainWords(text)));
   if (greeting) {
     const evidence = `It said “${quoted(greeting.text)}”.`;
     return { answeredBy: 'VOICEMAIL', evidence, isCertain: false };
@@ -60,6 +59,10 @@ export function answeredByOf(
   }
   const evidence = 'Nothing was heard from the other side.';
   return { answeredBy: 'UNKNOWN', evidence, isCertain: true };
+}
+
+function isGreeting(words: string): boolean {
+  return GREETINGS.some((pattern) => pattern.test(words));
 }
 
 function quoted(text: string): string {

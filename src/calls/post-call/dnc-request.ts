@@ -2,6 +2,7 @@
 import { truncateText } from '../../infra/database/storable-text.ts';
 import { isEnglishRequest } from './dnc-request-english.ts';
 import { FRENCH_REQUESTS, GERMAN_REQUESTS, SPANISH_REQUESTS } from './dnc-request-phrases.ts';
+import { plainWords } from './plain-words.ts';
 import type { Turn } from './turns.ts';
 
 const OTHER_REQUESTS = [SPANISH_REQUESTS, GERMAN_REQUESTS, FRENCH_REQUESTS].flat();
@@ -26,20 +27,4 @@ function quoteOf(text: string): string {
   if (text.length <= MAX_QUOTE) return text;
   const sentences = text.match(/[^.!?]+[.!?]*/g) ?? [];
   return sentences.find(isRequest)?.trim() ?? text;
-}
-
-/**
- * Normalizes text for the patterns, regardless of its spelling: lower-case words without accents and apostrophes, and
- * " , " for any punctuation between them.
- */
-function plainWords(text: string): string {
-  return text
-    .replace(/['’‘‛ʼ´`′]/g, '')
-    .normalize('NFKD')
-    .toLowerCase()
-    .replace(/\p{M}/gu, '')
-    .replaceAll('ß', 'ss')
-    .replace(/[^\p{L}\p{N}]+/gu, (between) => (/^[-‐‑\s]+$/.test(between) ? ' ' : ' , '))
-    .replace(/^[ ,]+/, '')
-    .replace(/(?: ,)? ?$/, '');
 }

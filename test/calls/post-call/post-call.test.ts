@@ -248,6 +248,11 @@ describe('findingsIn', () => {
   it.each([
     'You have reached our mailbox. Please do not call this office after 5 pm.',
     'Leave a message after the tone. If you want to be removed from our list, press 2.',
+    'I can’t take your call right now.',
+    'Hi, we can`t come to the phone.',
+    'You have reached the VOICE-MAIL of John.',
+    'Deje su recado despue\u0301s de la sen\u0303al.',
+    'Parlez après le bip.',
   ])('takes a greeting for a voicemail without a request: “%s”', (text) => {
     expect(findingsIn(said(text), outbound)).toMatchObject({
       answeredBy: 'VOICEMAIL',
