@@ -17,6 +17,7 @@ import {
   steered,
   uuidOf,
 } from './calls/support.ts';
+import { sessionOf, untilBlocked } from './support/locks.ts';
 import { startTestServer, type TestServer } from './support/servers/server.ts';
 import { until } from './support/wait.ts';
 
@@ -259,6 +260,23 @@ describe('analyzeCall', () => {
   });
 });
 
+describe('analyzeCall of a call that is being deleted', () => {
+  it('finds no call, and leaves nothing to do', async () => {
+    const { id } = await analyzed((await dial(caller)).id, 'DONE');
+    const callId = uuidOf(id);
+    const { db } = server.app;
+    const analyzing = await db.$transaction(async (tx) => {
+      await tx.postCallStep.deleteMany({ where: { callId } });
+      await tx.call.update({ where: { id: callId }, data: { deletedAt: new Date() } });
+      const answer = analyze(id);
+      await untilBlocked(db, { holder: await sessionOf(tx), statement: '%FROM calls%' });
+      return { answer };
+    });
+    expect((await analyzing.answer).userErrors).toMatchObject([{ code: 'NOT_FOUND' }]);
+    expect(await db.postCallStep.count({ where: { callId } })).toBe(0);
+  });
+});
+
 describe('an analysis that fails when it is repeated', () => {
   it.each([
     ['the model refuses', () => setFaults(server, [{ kind: 'status', status: 401, path: '/v1/' }])],
@@ -295,6 +313,11 @@ describe('analyzeCalls', () => {
     expect((await analyze(id)).userErrors).toMatchObject([{ code: 'INVALID_STATE', path: ['id'] }]);
     const many = 'mutation { analyzeCalls(input: { filter: {} }) { callCount } }';
     dataOf(await caller.client.send(many));
+    const waiting = '{ calls(filter: { analysisStatus: PENDING }) { totalCount } }';
+    await until(
+      'the others',
+      async () => dataOf(await caller.client.send(waiting)).calls.totalCount === 0,
+    );
     expect(await read(id)).toMatchObject({
       analysis: { status: 'DONE' },
       outcome: { success: true },

@@ -31,7 +31,7 @@ export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise
     where: { ...ownedBy(viewer), deletedAt: null, id: uuid! },
     include: { transcript: { select: { expiredAt: true } } },
   });
-  if (!found) throw userError('NOT_FOUND', 'Call not found.', ['id']);
+  if (!found) throw callNotFound();
   const { transcript, ...call } = found;
   if (!call.endedAt || !call.answeredAt) {
     const why = call.endedAt ? 'was not answered' : 'has not ended';
@@ -40,8 +40,12 @@ export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise
   if (transcript?.expiredAt) {
     throw userError('INVALID_STATE', 'The transcript of the call was removed.', ['id']);
   }
-  await restart(app, [call]);
+  if ((await restart(app, [call])) === 0) throw callNotFound();
   return call;
+}
+
+function callNotFound(): Error {
+  return userError('NOT_FOUND', 'Call not found.', ['id']);
 }
 
 /**
@@ -82,10 +86,11 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
       ['filter'],
     );
   }
+  let count = 0;
   for (let start = 0; start < calls.length; start += BATCH) {
-    await restart(app, calls.slice(start, start + BATCH));
+    count += await restart(app, calls.slice(start, start + BATCH));
   }
-  return calls.length;
+  return count;
 }
 
 type AnalyzedCall = Pick<Call, 'id' | 'organizationId' | 'agentId'>;
@@ -93,27 +98,31 @@ type AnalyzedCall = Pick<Call, 'id' | 'organizationId' | 'agentId'>;
 /**
  * Restarts the analysis of calls, fetching missing transcripts first. A running analysis with the current criteria of
  * the agent continues, since it produces the wanted answer.
+ *
+ * @returns the number of calls that have not been deleted in the meantime.
  */
-async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<void> {
-  await app.db.$transaction(async (tx) => {
-    await tx.$queryRaw`
-      SELECT 1 FROM calls WHERE id = ANY(${calls.map(({ id }) => id)}::uuid[])
+async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<number> {
+  const count = await app.db.$transaction(async (tx) => {
+    const existing = await tx.$queryRaw<AnalyzedCall[]>`
+      SELECT id, organization_id AS "organizationId", agent_id AS "agentId" FROM calls
+      WHERE id = ANY(${calls.map(({ id }) => id)}::uuid[]) AND deleted_at IS NULL
       ORDER BY id FOR NO KEY UPDATE`;
-    const current = await currentlyAnalyzed(tx, calls);
-    const wanted = calls.filter(({ id }) => !current.has(id));
+    const current = await currentlyAnalyzed(tx, existing);
+    const wanted = existing.filter(({ id }) => !current.has(id));
     const ids = wanted.map(({ id }) => id);
     const known = await tx.callTranscript.findMany({
       where: { callId: { in: ids } },
       select: { callId: true },
     });
     const withTranscript = new Set(known.map(({ callId }) => callId));
-    const [ready, without] = [true, false].map((has) =>
-      wanted.filter(({ id }) => withTranscript.has(id) === has),
-    );
-    await restartSteps(app, tx, ready ?? [], 'ANALYSIS');
-    await restartSteps(app, tx, without ?? [], 'TRANSCRIPT');
+    const ready = wanted.filter(({ id }) => withTranscript.has(id));
+    const without = wanted.filter(({ id }) => !withTranscript.has(id));
+    await restartSteps(app, tx, ready, 'ANALYSIS');
+    await restartSteps(app, tx, without, 'TRANSCRIPT');
+    return existing.length;
   });
   wakeWorkers(app, ['TRANSCRIPT', 'ANALYSIS']);
+  return count;
 }
 
 /** IDs of calls whose running analysis asks exactly what would be asked now. */

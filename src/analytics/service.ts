@@ -43,16 +43,23 @@ type Row = Record<FigureName, bigint> & {
 
 const SUMS = Prisma.raw(FIGURE_NAMES.map((name) => `sum(${name})::bigint AS ${name}`).join(', '));
 
-/** @throws RequestError BAD_USER_INPUT if the range or the time zone is invalid, or there are too many groups. */
-export function checkQuery(query: Omit<AnalyticsQuery, 'filter'>): void {
-  const { range, timezone, groupBy } = query;
+/**
+ * Returns the canonical name of a time zone, under which its periods are cached.
+ *
+ * @throws RequestError BAD_USER_INPUT
+ */
+export function readTimeZone(name: string): string {
+  const canonical = canonicalTimeZone(name);
+  if (canonical) return canonical;
+  throw badInput(`${JSON.stringify(name.slice(0, 60))} is not an IANA time zone.`);
+}
+
+/** @throws RequestError BAD_USER_INPUT if the range is invalid, or there are too many groups. */
+export function checkQuery({ range, groupBy }: Pick<AnalyticsQuery, 'range' | 'groupBy'>): void {
   if (range.to <= range.from) throw badInput('`range.to` must lie after `range.from`.');
   const days = (range.to.getTime() - range.from.getTime()) / DAY_MS;
   if (days > MAX_DAYS + 1 / 24) {
     throw badInput(`The range has ${Math.ceil(days)} days; at most ${MAX_DAYS} are allowed.`);
-  }
-  if (!canonicalTimeZone(timezone)) {
-    throw badInput(`${JSON.stringify(timezone.slice(0, 60))} is not an IANA time zone.`);
   }
   const units = groupBy.filter(isTimeUnit);
   if (units.length > 1) {

@@ -18,6 +18,7 @@ import {
   MAX_GROUPS,
   maxGroups,
   mediansOf,
+  readTimeZone,
   totalOf,
 } from '../service.ts';
 import { type FiguresShape, FiguresType, RangeInput } from './figures.ts';
@@ -187,7 +188,7 @@ builder.queryField('analytics', (t) =>
     resolve: async (_root, { range, timezone, filter, groupBy }, { app, viewer }) => {
       const query: AnalyticsQuery = {
         range,
-        timezone: timezone ?? 'UTC',
+        timezone: readTimeZone(timezone ?? 'UTC'),
         filter: readFilter(filter),
         groupBy: groupBy ?? [],
       };

@@ -178,7 +178,7 @@ builder.prismaObjectField(CampaignNode, 'figures', (t) =>
 
 function checkedRange(range: AnalyticsRange | null | undefined): AnalyticsRange | null {
   if (!range) return null;
-  checkQuery({ range, timezone: 'UTC', groupBy: [] });
+  checkQuery({ range, groupBy: [] });
   return range;
 }
 

@@ -123,7 +123,13 @@ describe('transcript', () => {
   });
 
   it('finds calls by words of their transcript, in any case and order, and none otherwise', async () => {
-    const id = await callWith(['I would like a REFUND for the café table.']);
+    // Its last word would be cut within a character.
+    const words = `I would like a REFUND for the café table. a${'\u{1E900}'.repeat(40)}`;
+    const id = await callWith([words]);
+    expect(stepOf(await resultsOf(id), 'TRANSCRIPT')).toMatchObject({
+      status: 'DONE',
+      attempts: 1,
+    });
     expect(await searched('refund')).toEqual([id]);
     expect(await searched('Cafe refund')).toEqual([id]);
     expect(await searched('refund zebra')).toEqual([]);
