@@ -103,9 +103,9 @@ export async function forecastCampaign(
   const schedule: Schedule = campaign
     ? { ...scheduleOf(campaign), scheduledAt: campaign.scheduledAt, ...givenSchedule(input) }
     : givenSchedule(input);
-  const now = Temporal.Instant.fromEpochMilliseconds(app.now().getTime());
+  const now = app.now().toTemporalInstant();
   // The start of a campaign that has already started may be in the past.
-  const problems = validateSchedule({ ...schedule, scheduledAt: input.scheduledAt }, { now });
+  const problems = validateSchedule({ ...schedule, scheduledAt: input.scheduledAt }, now);
   for (const { path, message } of problems) checks.add('INVALID_INPUT', message, path);
   const callSeconds = checks.number(input.callSeconds, ['callSeconds'], {
     min: 1,

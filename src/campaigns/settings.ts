@@ -112,9 +112,8 @@ export function settingsColumns(
 }
 
 /** Adds all problems of a schedule to `checks`. */
-export function checkSchedule(checks: Checks, schedule: ScheduleInput, now: Date | null): void {
-  const at = now && Temporal.Instant.fromEpochMilliseconds(now.getTime());
-  for (const { path, message } of validateSchedule(schedule, at ? { now: at } : {})) {
+export function checkSchedule(checks: Checks, schedule: ScheduleInput, now: Date): void {
+  for (const { path, message } of validateSchedule(schedule, now.toTemporalInstant())) {
     checks.add('INVALID_INPUT', message, path);
   }
 }

@@ -57,7 +57,7 @@ function waitingReason(
   // The contact is due and the campaign may call, so all slots are in use.
   if (dueAt <= now) return 'CONCURRENCY_REACHED';
   const window = windowOfCampaign(campaign, marginSeconds);
-  const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+  const instant = now.toTemporalInstant();
   if (!isInside(window, instant)) return 'WINDOW_CLOSED';
   return isInside(windowsFor(window, contact.timezone), instant) ? null : 'CONTACT_WINDOW_CLOSED';
 }

@@ -1,7 +1,7 @@
 /** Chooses the caller ID of a call by the rotation strategy of its campaign. A number never calls itself. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
-import { nextNumbers, numberOfBlock, seededNumber } from '../schedule/number-rotation.ts';
+import { nextNumber, numberOfBlock, seededNumber } from '../schedule/number-rotation.ts';
 import type { DueContact } from './due-contacts.ts';
 
 export interface CallerIdChoice {
@@ -37,13 +37,9 @@ export function chooseCallerId({
       // The number of a withdrawn call was not used.
       const kept = numbers.findIndex(({ id }) => id === contact.withdrawnNumberId);
       if (kept >= 0) return choose(kept);
-      const { indexes, next } = nextNumbers({
-        numbers: numbers.length,
-        next: rotationIndex,
-        calls: 1,
-      });
-      const index = other(indexes[0]);
-      return choose(index, index === indexes[0] ? next : (index + 1) % numbers.length);
+      const { index, next } = nextNumber({ numbers: numbers.length, next: rotationIndex });
+      const chosen = other(index);
+      return choose(chosen, chosen === index ? next : (chosen + 1) % numbers.length);
     }
     case 'SEQUENTIAL':
       return choose(

@@ -39,7 +39,7 @@ export function contactWindow(
 }
 
 function windowAt(campaign: Schedule, windows: readonly Window[], now: Date): ContactWindow {
-  const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+  const instant = now.toTemporalInstant();
   if (!isInside(windows, instant)) {
     return { open: false, opensAt: toDate(nextInside(windows, instant)), deadline: null };
   }

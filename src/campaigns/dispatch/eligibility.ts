@@ -55,7 +55,7 @@ export function campaignEligibility({
         : 'The campaign has no phone number to call from. Assign an outbound number to its agent or set `phoneNumberIds` with `updateCampaign`, then resume it.',
     };
   }
-  const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+  const instant = now.toTemporalInstant();
   if (!isInside(window, instant)) {
     const next = nextInside(window, instant);
     if (!next) return { open: false, fail: 'The calling window of the campaign never opens.' };

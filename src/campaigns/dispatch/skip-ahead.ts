@@ -48,7 +48,7 @@ async function skipStep(app: App, campaignId: string): Promise<boolean> {
     if (!campaign) return nothing;
     const now = app.now();
     const window = windowOfCampaign(campaign, app.config.CALLING_WINDOW_MARGIN_SECONDS);
-    const instant = Temporal.Instant.fromEpochMilliseconds(now.getTime());
+    const instant = now.toTemporalInstant();
     // While the window is closed, all of its contacts wait.
     if (!isInside(window, instant)) return nothing;
     const hours = contactWindow(campaign, window, now);

@@ -71,7 +71,7 @@ function deadlineText(outcome: CampaignDecisionOutcome, until: Date, timezone: s
 
 /** Formats an instant such as `2026-11-23 09:00 (Europe/Berlin)`. */
 function formatInZone(at: Date, timezone: string, smallestUnit: 'minute' | 'second'): string {
-  const there = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(timezone);
+  const there = at.toTemporalInstant().toZonedDateTimeISO(timezone);
   const time = there.toPlainTime().toString({ smallestUnit });
   return `${there.toPlainDate()} ${time} (${timezone})`;
 }

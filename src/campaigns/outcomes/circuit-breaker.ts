@@ -4,11 +4,11 @@ import type { CallEndReason, CallStatus } from '../../generated/prisma/enums.ts'
 export const BREAKER_CALLS = 20;
 
 /**
- * Whether the circuit breaker counts a call. Unanswered calls that are retried do not count, since contacts that are
+ * Whether the circuit breaker counts a call that is retried. It does not count unanswered ones, since contacts that are
  * hard to reach accumulate at the end of every list and would pause the campaign.
  */
-export function countsForBreaker(endReason: CallEndReason, retry: boolean): boolean {
-  return !(retry && (endReason === 'NO_ANSWER' || endReason === 'BUSY'));
+export function countsIfRetried(endReason: CallEndReason): boolean {
+  return endReason !== 'NO_ANSWER' && endReason !== 'BUSY';
 }
 
 /**

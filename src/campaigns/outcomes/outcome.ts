@@ -12,7 +12,7 @@ import { windowsFor } from '../schedule/calling-window.ts';
 import { type RetryRefusal, retryRefusal, retryTime } from '../schedule/retry.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 import { isCampaignTerminal } from '../status.ts';
-import { countsForBreaker } from './circuit-breaker.ts';
+import { countsIfRetried } from './circuit-breaker.ts';
 
 export type Outcome =
   | {
@@ -90,7 +90,7 @@ export function outcomeOf(
   const at = retryTime({
     attempts: contact.attempts,
     // By our own clock, since that of Ultravox may differ.
-    endedAt: Temporal.Instant.fromEpochMilliseconds(clock.now.getTime()),
+    endedAt: clock.now.toTemporalInstant(),
     delaySeconds: campaign.retryDelaySeconds,
     windows: windowsFor(windowOfCampaign(campaign, clock.marginSeconds), contact.timezone),
   });
@@ -98,7 +98,7 @@ export function outcomeOf(
   const nextEligibleAt = new Date(at.epochMilliseconds);
   return end(
     { ...ended, status: 'SCHEDULED', reason: 'CALL_ENDED', nextEligibleAt },
-    countsForBreaker(retriedReason(call), true),
+    countsIfRetried(retriedReason(call)),
   );
 }
 

@@ -1,23 +1,18 @@
 /** Rotation strategies: choose the index of the phone number for a call. */
 
 /**
- * ROUND_ROBIN: the indexes of the next `calls` numbers, and where to continue. `next` is stored with the
- * campaign in the transaction that claims the calls, so the rotation survives a restart.
+ * ROUND_ROBIN: the index of the next number, and where to continue. `next` is stored with the campaign in the
+ * transaction that claims the calls, so the rotation survives a restart.
  */
-export function nextNumbers({
+export function nextNumber({
   numbers,
   next,
-  calls,
 }: {
   numbers: number;
   /** Index after the last call; may exceed the size of a pool that has since shrunk. */
   next: number;
-  calls: number;
-}): { indexes: number[]; next: number } {
-  return {
-    indexes: Array.from({ length: calls }, (_, call) => (next + call) % numbers),
-    next: (next + calls) % numbers,
-  };
+}): { index: number; next: number } {
+  return { index: next % numbers, next: (next + 1) % numbers };
 }
 
 /**

@@ -163,27 +163,23 @@ export function toRuns(timezones: Iterable<string | null>): ContactRun[] {
  */
 export function nextEligibleAt({
   window,
-  timezone = null,
   from,
   maxCallsPerDay,
   alreadyPerDay,
 }: {
   window: Window;
-  /** Time zone of the contact. */
-  timezone?: string | null;
   from: Temporal.Instant;
   maxCallsPerDay: number | null;
   alreadyPerDay?: CallsPerDay;
 }): Temporal.Instant | null {
-  const windows = windowsFor(window, timezone);
-  if (maxCallsPerDay === null) return nextInside(windows, from);
+  if (maxCallsPerDay === null) return nextInside(window, from);
   const isFull = (day: number) => (alreadyPerDay?.get(dateOf(day)) ?? 0) >= maxCallsPerDay;
   const at = from.epochMilliseconds;
   const today = dayAt(window.timezone, at);
-  if (!isFull(today) && isInside(windows, from)) return from;
+  if (!isFull(today) && isInside(window, from)) return from;
   for (let day = today; day <= today + SEARCH_DAYS; day++) {
     if (isFull(day)) continue;
-    const [first] = openIntervalsOfDay(windows, window.timezone, day, at);
+    const [first] = openIntervalsOfDay([window], window.timezone, day, at);
     if (first) return Temporal.Instant.fromEpochMilliseconds(first.from);
   }
   return null;

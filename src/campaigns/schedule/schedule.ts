@@ -31,14 +31,8 @@ const PAST_TOLERANCE_MS = 60_000;
 /** A later start indicates a mistake in the year. */
 const MAX_YEARS_AHEAD = 20;
 
-/**
- * Returns all problems of a schedule. With `now`, a start in the past or too far in the future is a problem too. Omit
- * `now` when another field of a running campaign changes.
- */
-export function validateSchedule(
-  input: ScheduleInput,
-  { now }: { now?: Temporal.Instant } = {},
-): ScheduleProblem[] {
+/** Returns all problems of a schedule. */
+export function validateSchedule(input: ScheduleInput, now: Temporal.Instant): ScheduleProblem[] {
   const problems: ScheduleProblem[] = [];
   const add: AddProblem = (field, message) => {
     problems.push({ path: [field], message });
@@ -65,7 +59,7 @@ export function validateSchedule(
   }
 
   // A clock change can skip a whole window, but not every week.
-  if (problems.length === 0 && now && nextInside(windowOf(input, 0), now) === null) {
+  if (problems.length === 0 && nextInside(windowOf(input, 0), now) === null) {
     add('workingDays', 'The calling window never opens. Change its times or the working days.');
   }
   return problems;
@@ -112,7 +106,7 @@ function checkTimes({ startTime, endTime }: ScheduleInput, add: AddProblem): voi
 
 function checkStart(
   { scheduleType, scheduledAt }: ScheduleInput,
-  now: Temporal.Instant | undefined,
+  now: Temporal.Instant,
   add: AddProblem,
 ): void {
   if (scheduleType === 'SCHEDULED' && scheduledAt == null) {
@@ -124,7 +118,7 @@ function checkStart(
       '`scheduledAt` requires the `scheduleType` SCHEDULED. Omit it to start immediately.',
     );
   }
-  if (now && scheduledAt != null) {
+  if (scheduledAt != null) {
     const at = scheduledAt instanceof Date ? scheduledAt.getTime() : scheduledAt.epochMilliseconds;
     if (at < now.epochMilliseconds - PAST_TOLERANCE_MS) {
       add('scheduledAt', '`scheduledAt` must not be in the past. Omit it to start now.');

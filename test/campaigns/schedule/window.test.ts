@@ -291,7 +291,7 @@ describe('at generated times in every zone', () => {
 describe('validateSchedule', () => {
   const now = at('2026-11-20T12:00Z');
   const paths = (input: Parameters<typeof validateSchedule>[0]) =>
-    validateSchedule(input, { now }).map(({ path }) => path[0]);
+    validateSchedule(input, now).map(({ path }) => path[0]);
 
   it('returns no problems of a valid schedule', () => {
     expect(paths({})).toEqual([]);
@@ -353,23 +353,22 @@ describe('validateSchedule', () => {
     expect(paths(input)).toEqual([path]);
   });
 
-  it('rejects a start more than 20 years ahead, but only with `now`', () => {
+  it('rejects a start more than 20 years ahead', () => {
     const last = at('2046-11-20T12:00Z');
     expect(paths({ scheduledAt: last })).toEqual([]);
     const input = { scheduledAt: last.add({ milliseconds: 1 }) };
-    expect(validateSchedule(input, { now })).toEqual([
+    expect(validateSchedule(input, now)).toEqual([
       {
         path: ['scheduledAt'],
         message: '`scheduledAt` must be within 20 years from now.',
       },
     ]);
     expect(paths({ scheduledAt: new Date('2046-11-20T12:00:00.001Z') })).toEqual(['scheduledAt']);
-    expect(validateSchedule(input)).toEqual([]);
   });
 
   it('names the invalid working days', () => {
     const messages = (workingDays: number[]) =>
-      validateSchedule({ workingDays }).map(({ message }) => message);
+      validateSchedule({ workingDays }, now).map(({ message }) => message);
     expect(messages([1, 9])).toEqual([expect.stringMatching(/; 9 is not\.$/)]);
     expect(messages([3.5, 1, 9])).toEqual([expect.stringMatching(/; 3\.5, 9 are not\.$/)]);
   });
