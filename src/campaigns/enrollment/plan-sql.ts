@@ -5,8 +5,8 @@ import type { Plan, PlanSegment } from '../schedule/planner.ts';
 
 /**
  * A query with one row per planned contact: `timezone` (null if it has none), `ordinal` (its index among the contacts
- * with this zone, `row_number() OVER (PARTITION BY timezone ORDER BY position) - 1`) and `scheduled_at`, the same
- * instant as `dueAt`.
+ * with this zone, `row_number() OVER (PARTITION BY timezone ORDER BY position) - 1`) and `scheduled_at`, the time
+ * at which it is due.
  */
 export function plannedRows(segments: readonly PlanSegment[]): Prisma.Sql {
   const rows = JSON.stringify(

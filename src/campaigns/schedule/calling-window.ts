@@ -37,11 +37,6 @@ export interface Window {
 
 export type Windows = Window | readonly Window[];
 
-export interface Opening {
-  readonly open: Temporal.Instant;
-  readonly close: Temporal.Instant;
-}
-
 /** A window that does not open within this number of days never opens. */
 export const SEARCH_DAYS = 740;
 
@@ -91,18 +86,6 @@ export function endOfCurrent(windows: Windows, instant: Temporal.Instant): Tempo
 }
 
 /** Returns the openings between `from` (inclusive) and `to` (exclusive), in order, clipped to that range. */
-export function openings(
-  windows: Windows,
-  from: Temporal.Instant,
-  to: Temporal.Instant,
-): Opening[] {
-  return openIntervals(windows, from.epochMilliseconds, to.epochMilliseconds).map((opening) => ({
-    open: Temporal.Instant.fromEpochMilliseconds(opening.from),
-    close: Temporal.Instant.fromEpochMilliseconds(opening.to),
-  }));
-}
-
-/** Same as `openings`, in milliseconds. */
 export function openIntervals(windows: Windows, from: number, to: number): Interval[] {
   if (from >= to) return [];
   let result: Interval[] | null = null;

@@ -6,14 +6,6 @@ export type CooperativeLoop<Result> = Generator<void, Result>;
 
 const SLICE_MS = 20;
 
-/** Runs a computation synchronously to completion. */
-export function runToCompletion<Result>(loop: CooperativeLoop<Result>): Result {
-  for (;;) {
-    const step = loop.next();
-    if (step.done) return step.value;
-  }
-}
-
 /** The end of the queue in which all computations of the process wait for their slices. */
 let lastSlice: Promise<void> = Promise.resolve();
 

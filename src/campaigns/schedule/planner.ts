@@ -20,7 +20,7 @@ import {
   type Window,
   windowsFor,
 } from './calling-window.ts';
-import { type CooperativeLoop, runToCompletion } from './cooperative-loop.ts';
+import type { CooperativeLoop } from './cooperative-loop.ts';
 
 /** Consecutive contacts of the list with the same time zone. */
 export interface ContactRun {
@@ -41,8 +41,6 @@ export interface PlanInput {
   readonly contacts: number | readonly ContactRun[];
   /** Attempts that already count toward the daily limit. */
   readonly alreadyPerDay?: CallsPerDay;
-  /** Maximum number of days after the start for which contacts are planned. */
-  readonly horizonDays?: number;
 }
 
 /** The contacts `first` to `first + count - 1` of those with this time zone, counted from 0. */
@@ -72,7 +70,7 @@ export interface Plan {
   readonly unplanned: readonly Unplanned[];
 }
 
-/** Five years. A longer plan indicates a mistake in the daily limit or the window. */
+/** Contacts are planned for five years. A longer plan indicates a mistake in the daily limit or the window. */
 export const HORIZON_DAYS = 5 * 366;
 
 /** All contacts of one time zone. */
@@ -92,11 +90,7 @@ interface Group {
 /** Number of steps between two yields. */
 const STEP = 200;
 
-export function planSegments(input: PlanInput): Plan {
-  return runToCompletion(planLoop(input));
-}
-
-/** Same as `planSegments`, as a cooperative loop. */
+/** Plans contacts, in list order within each zone. */
 export function* planLoop(input: PlanInput): CooperativeLoop<Plan> {
   const groups = groupByZone(input);
   const startAt = ceilMs(input.startAt);
@@ -120,41 +114,6 @@ export function* planLoop(input: PlanInput): CooperativeLoop<Plan> {
     }
   }
   return { segments, unplanned };
-}
-
-/** Returns when each contact is due, in list order; null for contacts that are not planned. */
-export function planContacts(input: PlanInput): (Temporal.Instant | null)[] {
-  const byZone = new Map<string | null, Temporal.Instant[]>();
-  for (const part of planSegments(input).segments) {
-    const due = byZone.get(part.timezone) ?? [];
-    byZone.set(part.timezone, due);
-    for (let i = 0; i < part.count; i++) due[part.first + i] = dueAt(part, i);
-  }
-  const taken = new Map<string | null, number>();
-  return zoneRunsOf(input.contacts).flatMap(({ timezone, count }) => {
-    const first = taken.get(timezone) ?? 0;
-    taken.set(timezone, first + count);
-    const due = byZone.get(timezone);
-    return Array.from({ length: count }, (_, i) => due?.[first + i] ?? null);
-  });
-}
-
-/** When contact i of a segment is due. */
-export function dueAt(part: PlanSegment, i: number): Temporal.Instant {
-  return Temporal.Instant.fromEpochMilliseconds(
-    part.from.epochMilliseconds + Math.floor(i * part.stepMs),
-  );
-}
-
-/** Groups a list of time zones into runs. */
-export function toRuns(timezones: Iterable<string | null>): ContactRun[] {
-  const runs: { timezone: string | null; count: number }[] = [];
-  for (const timezone of timezones) {
-    const last = runs.at(-1);
-    if (last?.timezone === timezone) last.count++;
-    else runs.push({ timezone, count: 1 });
-  }
-  return runs;
 }
 
 /**
@@ -191,14 +150,14 @@ export function ceilMs(instant: Temporal.Instant): number {
 
 /** Plans the contacts of the groups under a daily limit, and adds their segments. */
 function* planByDay(
-  { window, alreadyPerDay, horizonDays = HORIZON_DAYS }: PlanInput,
+  { window, alreadyPerDay }: PlanInput,
   { maxCallsPerDay, startAt }: { maxCallsPerDay: number; startAt: number },
   groups: readonly Group[],
   segments: PlanSegment[],
 ): CooperativeLoop<void> {
   const firstDay = dayAt(window.timezone, startAt);
   let waiting = groups.filter((group) => group.count > 0);
-  for (let day = firstDay; waiting.length > 0 && day <= firstDay + horizonDays; day++) {
+  for (let day = firstDay; waiting.length > 0 && day <= firstDay + HORIZON_DAYS; day++) {
     yield;
     const room = maxCallsPerDay - (alreadyPerDay?.get(dateOf(day)) ?? 0);
     if (room <= 0) continue;

@@ -23,10 +23,6 @@ const RETRIED: Record<CallEndReason, boolean> = {
   UNKNOWN: false,
 };
 
-export const RETRIED_REASONS: readonly CallEndReason[] = (
-  Object.keys(RETRIED) as CallEndReason[]
-).filter((reason) => RETRIED[reason]);
-
 export const DEFAULT_RETRY_DELAY_SECONDS = 15 * 60;
 
 /** Maximum delay after doubling: one day, so that a retry does not come long after the campaign. */

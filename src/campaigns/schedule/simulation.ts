@@ -13,7 +13,7 @@ import {
   periodAt,
 } from '../../infra/time-zone.ts';
 import { openingsFrom, windowsFor } from './calling-window.ts';
-import { type CooperativeLoop, runToCompletion } from './cooperative-loop.ts';
+import type { CooperativeLoop } from './cooperative-loop.ts';
 import {
   ceilMs,
   HORIZON_DAYS,
@@ -102,15 +102,10 @@ interface Hour extends Interval {
 /** Number of calls between two yields. */
 const STEP = 200;
 
-export function simulate(input: SimulationInput): Simulation {
-  return runToCompletion(simulationLoop(input));
-}
-
-/** Same as `simulate`, as a cooperative loop. */
 export function* simulationLoop(input: SimulationInput): CooperativeLoop<Simulation> {
-  const { window, maxConcurrentCalls, horizonDays = HORIZON_DAYS } = input;
+  const { window, maxConcurrentCalls } = input;
   const plan = input.plan ?? (yield* planLoop(input));
-  const limit = ceilMs(input.startAt) + (horizonDays + 1) * DAY_MS;
+  const limit = ceilMs(input.startAt) + (HORIZON_DAYS + 1) * DAY_MS;
   const queues = queuesOf(plan, input, limit);
   const capacity = dailyCapacity(input);
   const slots = pace(maxConcurrentCalls, input.callSeconds * 1000);

@@ -15,7 +15,6 @@ import {
   storeReplan,
 } from '../../../src/campaigns/enrollment/replan.ts';
 import type { Window } from '../../../src/campaigns/schedule/calling-window.ts';
-import { planContacts, toRuns } from '../../../src/campaigns/schedule/planner.ts';
 import { type Campaign, Prisma } from '../../../src/generated/prisma/client.ts';
 import { Checks } from '../../../src/infra/checks.ts';
 import { newId } from '../../../src/infra/ids.ts';
@@ -24,6 +23,7 @@ import { runMutation } from '../../support/calling.ts';
 import { recordStatements } from '../../support/queries.ts';
 import { until } from '../../support/wait.ts';
 import { createCampaign, type Desk, miscounted, numbers, openDesk, rowsOf } from '../lists.ts';
+import { planContacts, toRuns } from '../schedule/without-yielding.ts';
 
 let desk: Desk;
 beforeAll(async () => {

@@ -1,13 +1,12 @@
 /** The query `campaignForecast` and the field `Campaign.forecast`. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { toRuns } from '../../../src/campaigns/schedule/planner.ts';
-import { simulate } from '../../../src/campaigns/schedule/simulation.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { createContact, createFolder } from '../../contacts/support.ts';
 import { runMutation } from '../../support/calling.ts';
 import { recordStatements } from '../../support/queries.ts';
 import { startApiBeside } from '../../support/servers/server.ts';
 import { createCampaign, type Desk, numbers, openDesk, rowsOf } from '../lists.ts';
+import { simulate, toRuns } from '../schedule/without-yielding.ts';
 
 let desk: Desk;
 beforeAll(async () => {

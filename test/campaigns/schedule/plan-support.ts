@@ -1,7 +1,6 @@
 /** Generated campaigns for property tests of plans, and what the rules allow in local time. */
 import fc from 'fast-check';
 import type { Window } from '../../../src/campaigns/schedule/calling-window.ts';
-import { toRuns } from '../../../src/campaigns/schedule/planner.ts';
 import {
   anyInstant,
   anyWindow,
@@ -12,6 +11,7 @@ import {
   windowsNear,
   ZONES,
 } from './clocks.ts';
+import { toRuns } from './without-yielding.ts';
 
 export const at = (text: string) => Temporal.Instant.from(text);
 export const OFFICE: Window = {
@@ -80,7 +80,6 @@ export const campaignsOf = (start: fc.Arbitrary<Start>) =>
           alreadyPerDay: new Map(
             already.map((count, i) => [today.add({ days: i }).toString(), count]),
           ),
-          horizonDays: 400,
         },
       };
     });

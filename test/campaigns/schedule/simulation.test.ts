@@ -3,11 +3,12 @@
 import { setImmediate as nextIteration } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { openings, windowsFor } from '../../../src/campaigns/schedule/calling-window.ts';
+import { windowsFor } from '../../../src/campaigns/schedule/calling-window.ts';
 import { runCooperatively } from '../../../src/campaigns/schedule/cooperative-loop.ts';
-import { type SimulationInput, simulate } from '../../../src/campaigns/schedule/simulation.ts';
+import type { SimulationInput } from '../../../src/campaigns/schedule/simulation.ts';
 import { DEPTH, minutes, runs } from './clocks.ts';
 import { at, campaigns, dateIn, friday, OFFICE } from './plan-support.ts';
+import { openings, simulate } from './without-yielding.ts';
 
 // Many cases on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000 * Math.max(1, DEPTH) });

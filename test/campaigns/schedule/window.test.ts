@@ -5,7 +5,6 @@ import {
   endOfCurrent,
   isInside,
   nextInside,
-  openings,
   type Window,
   windowsFor,
 } from '../../../src/campaigns/schedule/calling-window.ts';
@@ -26,6 +25,7 @@ import {
   windowsNear,
   ZONES,
 } from './clocks.ts';
+import { openings } from './without-yielding.ts';
 
 const at = (text: string) => Temporal.Instant.from(text);
 const texts = (list: readonly { open: Temporal.Instant; close: Temporal.Instant }[]) =>
