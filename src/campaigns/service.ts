@@ -202,7 +202,7 @@ export async function updateCampaign(
     if (changesNothing(input)) return { campaign, warnings: [] };
 
     const scheduledAt = input.scheduledAt === undefined ? campaign.scheduledAt : input.scheduledAt;
-    const startsNow = campaign.status === 'SCHEDULED' && scheduledAt === null;
+    const start = scheduledAt === null ? campaignAfter(campaign.status, 'START') : null;
     const row = await tx.campaign.update({
       where: { id: campaign.id },
       data: {
@@ -212,7 +212,7 @@ export async function updateCampaign(
         ...(pool ? { rotationIndex: 0 } : {}),
         ...(campaign.status === 'ACTIVE' ? { nextDispatchAt: now, holdReason: null } : {}),
         ...(campaign.status === 'SCHEDULED' ? { nextDispatchAt: scheduledAt ?? now } : {}),
-        ...(startsNow ? { status: 'ACTIVE', startedAt: now } : {}),
+        ...(start?.allowed ? { status: start.status, startedAt: now } : {}),
       },
     });
     if (pool) await writeNumberPool(tx, campaign, pool);
@@ -225,7 +225,7 @@ export async function updateCampaign(
     if (plan) await storeReplan(tx, row, plan);
     await enqueueRun(app, tx);
     const events = [campaignEvent('CAMPAIGN_UPDATED', row, now)];
-    if (startsNow) events.push(campaignEvent('CAMPAIGN_STARTED', row, now));
+    if (start?.allowed) events.push(campaignEvent('CAMPAIGN_STARTED', row, now));
     await appendEvents(tx, viewer.organizationId, events);
     return { campaign: await tx.campaign.findUniqueOrThrow({ where: { id: row.id } }), warnings };
   }, LONG_TRANSACTION);

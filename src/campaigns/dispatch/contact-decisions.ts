@@ -1,8 +1,7 @@
 /** Decides for each due contact whether it is called, skipped or deferred. */
-import type { Tx } from '../../app.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import type { CallerId } from '../../phone-numbers/service.ts';
-import { type ContactMove, moveContacts } from '../contacts/contact-transitions.ts';
+import type { ContactMove } from '../contacts/contact-transitions.ts';
 import { endIfNotCallable } from '../outcomes/earlier-calls.ts';
 import { chooseCallerId } from './caller-id.ts';
 import type { ContactWindow } from './contact-window.ts';
@@ -87,11 +86,5 @@ export class UncalledContacts {
     if (opensAt) this.deferred.push({ id, status: 'SCHEDULED', nextEligibleAt: opensAt });
     else this.skipped.push({ id, status: 'SKIPPED', skipReason: 'NEVER_OPEN' });
     return true;
-  }
-
-  async write(tx: Tx, now: Date): Promise<void> {
-    await moveContacts(tx, 'SKIP', this.skipped, now);
-    await moveContacts(tx, 'DROP_RETRY', this.dropped, now);
-    await moveContacts(tx, 'DEFER', this.deferred, now);
   }
 }

@@ -17,6 +17,7 @@ import { windowOfCampaign } from '../schedule/schedule.ts';
 import { UncalledContacts } from './contact-decisions.ts';
 import { contactWindow } from './contact-window.ts';
 import { firstDueContacts } from './due-contacts.ts';
+import { moveUncalled } from './write-cycle.ts';
 
 /** Contacts per step. A step takes a few hundredths of a second. */
 const STEP_CONTACTS = 1_000;
@@ -57,7 +58,7 @@ async function skipStep(app: App, campaignId: string): Promise<boolean> {
       uncalled.add(campaign, hours(contact.timezone), contact);
     }
     if (uncalled.count === 0) return nothing;
-    await uncalled.write(tx, now);
+    await moveUncalled(tx, uncalled, now);
     await completeFinished(tx, [campaignId], now, events);
     await appendEventsOf(tx, events.byOrganization);
     return { moved: uncalled.count, organizationIds: [...events.byOrganization.keys()] };

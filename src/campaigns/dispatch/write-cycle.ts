@@ -13,7 +13,7 @@ import { recordDecisions } from '../contacts/decisions.ts';
 import { campaignEvent, EventList } from '../events.ts';
 import { buildAttempts } from './attempts.ts';
 import type { CampaignUpdate } from './campaign-updates.ts';
-import type { ContactDecisions } from './contact-decisions.ts';
+import type { ContactDecisions, UncalledContacts } from './contact-decisions.ts';
 import type { DispatchCycle } from './cycle-input.ts';
 import type { ReleasedDecisions } from './released-calls.ts';
 
@@ -41,7 +41,7 @@ export async function writeCycle(
   );
   await withdrawReleased(app, tx, { now, released }, events);
   await writeAttempts(app, tx, { cycle, contacts }, events);
-  await contacts.uncalled.write(tx, now);
+  await moveUncalled(tx, contacts.uncalled, now);
   for (const { event, campaign } of campaigns) {
     if (event) events.add(campaign.organizationId, campaignEvent(event, campaign, now));
   }
@@ -78,6 +78,17 @@ async function withdrawReleased(
     reason,
   }));
   await moveContacts(tx, 'RELEASE', moves, now);
+}
+
+/** Skips, ends and defers contacts that are not called. */
+export async function moveUncalled(
+  tx: Tx,
+  { skipped, dropped, deferred }: UncalledContacts,
+  now: Date,
+): Promise<void> {
+  await moveContacts(tx, 'SKIP', skipped, now);
+  await moveContacts(tx, 'DROP_RETRY', dropped, now);
+  await moveContacts(tx, 'DEFER', deferred, now);
 }
 
 /** Inserts the calls with their claims, and counts the attempts. */
