@@ -251,6 +251,7 @@ const PERIODIC: readonly Periodic[] = [
   {
     name: 'failStaleCalls',
     everySeconds: 10,
+    shared: true,
     hasWork: () => HAS_WAITING_CALLS,
     run: failStaleCalls,
   },

@@ -111,7 +111,10 @@ export async function waitForPlacement(app: App, id: string): Promise<void> {
 }
 
 async function isBeingPlaced(app: App, id: string): Promise<boolean> {
-  const call = await app.db.call.findUnique({ where: { id } });
+  const call = await app.db.call.findUnique({
+    where: { id },
+    select: { placement: true, claimedAt: true, endedAt: true, medium: true, joinUrl: true },
+  });
   if (!call?.claimedAt || call.endedAt) return false;
   // A WebRTC call is complete only with its join URL, which only the response contains.
   const joinable = call.medium !== 'WEBRTC' || call.joinUrl !== null;

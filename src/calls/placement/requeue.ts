@@ -58,7 +58,7 @@ export async function failCall(
 }
 
 /** Changes a call in a transaction that locks it, and announces the change. Does nothing if the call does not exist. */
-export async function updateLockedCall(
+async function updateLockedCall(
   app: App,
   id: string,
   change: (

@@ -1,9 +1,11 @@
 /** Ends calls that have waited to be placed past their deadline. */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
-import { endCallLocally } from '../updates/local-end.ts';
+import { lockCalls } from '../lock.ts';
+import { announceUpdate } from '../updates/call-update.ts';
+import { buildLocalEnd, type LocalEnd } from '../updates/local-end.ts';
+import { writeUpdates } from '../updates/write-updates.ts';
 import { oldestPlaceableCreatedAt } from './claims.ts';
-import { updateLockedCall } from './requeue.ts';
 
 const STALE_BATCH = 200;
 
@@ -22,29 +24,43 @@ export async function failStaleCalls(app: App): Promise<void> {
   for (let found = STALE_BATCH; found === STALE_BATCH && !app.closing.aborted; ) {
     const calls = await staleCalls(app, failed);
     found = calls.length;
-    for (const call of calls) {
-      await failStale(app, call).catch((error: unknown) => {
-        failed.push(call.id);
-        app.failures.record('failStaleCall', error, {
-          message: 'A call that has waited too long could not be ended; it is tried again',
-          callId: call.id,
+    // One of them cannot be changed: the others must not wait for it.
+    await failCalls(app, calls).catch(async () => {
+      for (const call of calls) {
+        await failCalls(app, [call]).catch((error: unknown) => {
+          failed.push(call.id);
+          app.failures.record('failStaleCall', error, {
+            message: 'A call that has waited too long could not be ended; it is tried again',
+            callId: call.id,
+          });
         });
-      });
-    }
+      }
+    });
   }
 }
 
-async function failStale(app: App, { id, isLate }: StaleCall): Promise<void> {
-  const waited = isLate ? 'until `placeBefore`' : 'for more than an hour';
-  await updateLockedCall(app, id, async (tx, call) => {
-    if (call.placement !== 'QUEUED') return call;
-    return endCallLocally(app, tx, call, {
-      transition: 'WITHDRAW',
-      status: 'FAILED',
-      endReason: 'SYSTEM_ERROR',
-      failure: `The call waited ${waited} to be placed. Nobody was called.`,
-    });
+/** Fails those of the calls that are still waiting, in one transaction. */
+async function failCalls(app: App, stale: readonly StaleCall[]): Promise<void> {
+  const late = new Set(stale.filter(({ isLate }) => isLate).map(({ id }) => id));
+  const ids = stale.map(({ id }) => id);
+  const updates = await app.db.$transaction(async (tx) => {
+    const where = Prisma.sql`id = ANY(${ids}::uuid[]) AND placement = 'QUEUED'`;
+    const calls = await lockCalls(tx, where);
+    const ended = calls.map((call) => buildLocalEnd(app, call, endOf(late.has(call.id))));
+    await writeUpdates(app, tx, ended);
+    return ended;
   });
+  for (const { before, after } of updates) announceUpdate(app, before, after);
+}
+
+function endOf(isLate: boolean): LocalEnd {
+  const waited = isLate ? 'until `placeBefore`' : 'for more than an hour';
+  return {
+    transition: 'WITHDRAW',
+    status: 'FAILED',
+    endReason: 'SYSTEM_ERROR',
+    failure: `The call waited ${waited} to be placed. Nobody was called.`,
+  };
 }
 
 /** Finds stale calls. Deadlines are compared with the database clock, since the clock of one process may be fast. */

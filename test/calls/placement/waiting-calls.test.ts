@@ -11,6 +11,7 @@ import { failStaleCalls } from '../../../src/calls/placement/stale-calls.ts';
 import { endUnwantedCalls } from '../../../src/calls/placement/unwanted-calls.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
+import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   addNumber,
@@ -201,6 +202,17 @@ describe('placeClaimedCalls', () => {
     expect(await statuses()).toEqual(['FAILED', 'FAILED']);
     await setFaults(server, []);
     await resumeCreations(server);
+  });
+
+  it('fails many calls that have waited too long in few statements', async () => {
+    const { db } = server.app;
+    await insertWaiting(caller.agentId, { count: 150, minutesAgo: 90 });
+    const statements = await recordStatements(server.app, () => failStaleCalls(server.app));
+    expect(statements.length).toBeLessThan(30);
+    expect(await db.call.count({ where: { placement: 'QUEUED' } })).toBe(0);
+    const failed = { placement: 'WITHDRAWN', status: 'FAILED', billingStatus: 'FREE' } as const;
+    expect(await db.call.count({ where: failed })).toBeGreaterThanOrEqual(150);
+    expect(await db.event.count({ where: { type: 'CALL_FAILED' } })).toBeGreaterThanOrEqual(150);
   });
 
   it('ends the other calls to numbers on the do-not-call list when one cannot be ended', async () => {
