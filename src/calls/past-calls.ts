@@ -4,6 +4,7 @@ import type { AnsweredBy, CallEndReason } from '../generated/prisma/enums.ts';
 import { newId } from '../infra/ids.ts';
 import { costOf } from './billing.ts';
 import { metadataEntries } from './metadata.ts';
+import { reportedCall } from './placement/placement-state.ts';
 
 export interface PastCall {
   id: string;
@@ -33,10 +34,7 @@ export async function addPastCalls(
       direction: 'OUTBOUND' as const,
       medium: 'SIP' as const,
       status: talkSeconds === null ? ('FAILED' as const) : ('COMPLETED' as const),
-      placement: 'ACCEPTED' as const,
-      ultravoxId: newId(),
-      claimedAt: createdAt,
-      sentAt: createdAt,
+      ...reportedCall(newId(), createdAt),
       metadata,
       metadataEntries: metadataEntries(metadata),
       maxDurationSeconds: 600,

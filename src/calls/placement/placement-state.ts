@@ -1,6 +1,6 @@
 /**
- * State of a call on its way to Ultravox: the transition table, and the only writer of `calls.placement` and its
- * related columns (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`, `ultravox_id`).
+ * State of a call on its way to Ultravox: the transition table, and the only source of the values of `calls.placement`
+ * and its related columns (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`, `ultravox_id`).
  */
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { CallPlacement } from '../../generated/prisma/enums.ts';
@@ -137,11 +137,6 @@ export function acceptance(
   const placement = moved(call, 'ACCEPT');
   return { placement, ultravoxId, claimedAt: call.claimedAt ?? now, placeNotBefore: null };
 }
-
-/** Assignments for an UPDATE that takes the columns of `acceptance` and `endOfPlacement` from rows `r`. */
-export const PLACEMENT_OF_ROWS = Prisma.sql`
-  placement = r.placement::"CallPlacement", ultravox_id = r.ultravox_id,
-  claimed_at = r.claimed_at, place_not_before = r.place_not_before`;
 
 /** Transitions that can end a call. */
 export type EndTransition = 'WITHDRAW' | 'REFUSE' | 'CONFIRM_NOT_CREATED' | 'LOSE_RESPONSE';

@@ -13,7 +13,7 @@ import { acceptance } from '../placement/placement-state.ts';
 import { summaryChange } from '../post-call/summary.ts';
 import { isEnded, stepsTowards } from '../status.ts';
 import { buildUpdate } from '../updates/call-update.ts';
-import { type CallUpdate, writeUpdates } from '../updates/write-updates.ts';
+import { type CallUpdate, type WrittenColumns, writeUpdates } from '../updates/write-updates.ts';
 
 /** A state of a call at Ultravox. */
 export interface Report {
@@ -72,7 +72,7 @@ function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate
       terminationReason: seen.sipDetails?.terminationReason ?? null,
     },
   );
-  const change: Partial<Call> = {};
+  const change: WrittenColumns = {};
   if (call.ultravoxId === null) Object.assign(change, acceptance(call, seen.callId, app.now()));
   const summary = summaryChange(call, seen);
   Object.assign(change, summary);
@@ -88,7 +88,7 @@ function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate
 }
 
 /** The columns of a new bill, or the request for a look-up that shows whether the bill is newer. */
-function billChange(app: App, call: Call, { seen, source }: Report): Partial<Call> {
+function billChange(app: App, call: Call, { seen, source }: Report): WrittenColumns {
   const isFinal = source === 'BILL';
   const status = billingStatusOf(seen.billingStatus, { isFinal });
   const seconds = billedSeconds(seen.billedDuration);

@@ -11,13 +11,13 @@ import { holdsSlot } from '../placement/placement-state.ts';
 import { wakeFirstSteps } from '../post-call/start.ts';
 import { isEnded, type Step } from '../status.ts';
 import { callEvent } from './append-events.ts';
-import type { CallUpdate } from './write-updates.ts';
+import type { CallUpdate, WrittenColumns } from './write-updates.ts';
 
 /** Changes that an update makes to a call. */
 export interface Change {
   steps: readonly Step[];
   /** `nextCheckAt` replaces the usual time of the next look-up. */
-  change: Partial<Call>;
+  change: WrittenColumns;
   billed: boolean;
   summarized: boolean;
 }

@@ -15,7 +15,7 @@ import {
 } from '../placement/placement-state.ts';
 import { endOfLostCall, isEnded } from '../status.ts';
 import { buildUpdate } from './call-update.ts';
-import { type CallUpdate, writeUpdates } from './write-updates.ts';
+import { type CallUpdate, type WrittenColumns, writeUpdates } from './write-updates.ts';
 
 export interface LocalEnd {
   /** Transition of the placement; null leaves it unchanged. */
@@ -59,7 +59,7 @@ export function buildLocalEnd(app: App, call: Call, end: LocalEnd): CallUpdate {
 }
 
 /** The bill of a call that was never created at Ultravox. */
-function freeOfCharge({ config }: App): Partial<Call> {
+function freeOfCharge({ config }: App): WrittenColumns {
   return {
     billingStatus: 'FREE',
     billedDurationSeconds: 0,

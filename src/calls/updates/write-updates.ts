@@ -1,12 +1,46 @@
 /** Writes the updates of many calls, and everything that follows from them, in one statement. */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import { columnOf } from '../../infra/rows/columns.ts';
 import type { RawReader } from '../../infra/rows/row-reader.ts';
 import { appendStatement, type NewEvent } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { HAS_WAITING_CALLS } from '../placement/limits.ts';
-import { PLACEMENT_OF_ROWS } from '../placement/placement-state.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
+
+/** The columns that an update or a local end may change, with their types. No others are written. */
+const WRITTEN = {
+  status: '"CallStatus"',
+  endReason: '"CallEndReason"',
+  joinUrl: 'text',
+  ultravoxId: 'text',
+  failure: 'text',
+  failureCode: 'text',
+  placement: '"CallPlacement"',
+  claimedAt: 'timestamptz',
+  placeNotBefore: 'timestamptz',
+  nextCheckAt: 'timestamptz',
+  lostAt: 'timestamptz',
+  eventCount: 'int',
+  billingStatus: '"CallBillingStatus"',
+  billedDurationSeconds: 'int',
+  costAmount: 'numeric',
+  costCurrency: 'text',
+  summary: 'text',
+  shortSummary: 'text',
+  ringingAt: 'timestamptz',
+  answeredAt: 'timestamptz',
+  endedAt: 'timestamptz',
+  updatedAt: 'timestamptz',
+} as const satisfies Partial<Record<keyof Call, string>>;
+
+/** Changes to a call that `writeUpdates` writes. */
+export type WrittenColumns = Partial<Pick<Call, keyof typeof WRITTEN>>;
+
+const FIELDS = Object.keys(WRITTEN) as (keyof typeof WRITTEN)[];
+const COLUMN_DEFINITIONS = Prisma.raw(
+  FIELDS.map((field) => `${columnOf(field)} ${WRITTEN[field]}`).join(', '),
+);
 
 /** A call before and after an update. */
 export interface CallUpdate {
@@ -130,53 +164,20 @@ function storeWebhooks(
   )`;
 }
 
-/** SQL query: one row for each update, with every column that an update or a local end may change. */
+/** SQL query: one row for each update, with the columns that it writes. */
 function rowsOf(updates: readonly CallUpdate[]): Prisma.Sql {
   const rows = updates.map(({ before, after: call, version }) => ({
     id: call.id,
     version,
     changes: before !== call,
-    status: call.status,
-    end_reason: call.endReason,
-    join_url: call.joinUrl,
-    ultravox_id: call.ultravoxId,
-    failure: call.failure,
-    failure_code: call.failureCode,
-    placement: call.placement,
-    claimed_at: call.claimedAt,
-    place_not_before: call.placeNotBefore,
-    next_check_at: call.nextCheckAt,
-    lost_at: call.lostAt,
-    event_count: call.eventCount,
-    billing_status: call.billingStatus,
-    billed_duration_seconds: call.billedDurationSeconds,
-    cost_amount: call.costAmount,
-    cost_currency: call.costCurrency,
-    summary: call.summary,
-    short_summary: call.shortSummary,
-    ringing_at: call.ringingAt,
-    answered_at: call.answeredAt,
-    ended_at: call.endedAt,
-    updated_at: call.updatedAt,
+    ...Object.fromEntries(FIELDS.map((field) => [columnOf(field), call[field]])),
   }));
   return Prisma.sql`
     SELECT * FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r(
-      id uuid, version text, changes boolean, status text, end_reason text, join_url text,
-      ultravox_id text, failure text, failure_code text, placement text, claimed_at timestamptz,
-      place_not_before timestamptz, next_check_at timestamptz, lost_at timestamptz, event_count int,
-      billing_status text, billed_duration_seconds int, cost_amount numeric, cost_currency text,
-      summary text, short_summary text, ringing_at timestamptz, answered_at timestamptz,
-      ended_at timestamptz, updated_at timestamptz)`;
+      id uuid, version text, changes boolean, ${COLUMN_DEFINITIONS})`;
 }
 
 /** Assigns the columns of `rowsOf`. */
-const ASSIGNMENTS = Prisma.sql`
-  status = r.status::"CallStatus", end_reason = r.end_reason::"CallEndReason",
-  join_url = r.join_url, failure = r.failure, failure_code = r.failure_code,
-  ${PLACEMENT_OF_ROWS},
-  next_check_at = r.next_check_at, lost_at = r.lost_at, event_count = r.event_count,
-  billing_status = r.billing_status::"CallBillingStatus",
-  billed_duration_seconds = r.billed_duration_seconds, cost_amount = r.cost_amount,
-  cost_currency = r.cost_currency, summary = r.summary, short_summary = r.short_summary,
-  ringing_at = r.ringing_at, answered_at = r.answered_at, ended_at = r.ended_at,
-  updated_at = r.updated_at`;
+const ASSIGNMENTS = Prisma.raw(
+  FIELDS.map((field) => `${columnOf(field)} = r.${columnOf(field)}`).join(', '),
+);

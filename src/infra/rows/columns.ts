@@ -8,7 +8,10 @@ export type SnakeCase<Field extends string> = Field extends `${infer First}${inf
 
 /** SQL: columns named like the fields of their model, such as `table.created_at AS "createdAt"`. */
 export function columnsAs(table: string, fields: readonly string[]): Sql {
-  const column = (field: string): string =>
-    field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  return raw(fields.map((field) => `${table}.${column(field)} AS "${field}"`).join(', '));
+  return raw(fields.map((field) => `${table}.${columnOf(field)} AS "${field}"`).join(', '));
+}
+
+/** Name of the column of a field. */
+export function columnOf(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
