@@ -8,9 +8,7 @@
  * - Deleting a resource that does not exist fails as `not_found`.
  * - The API key is sent only to the configured address.
  */
-import type { z } from 'zod';
 import type { UltravoxClientSettings } from './attempt.ts';
-import type { PageFilter } from './filters.ts';
 import { accountApi } from './resources/account.ts';
 import { agentsApi } from './resources/agents.ts';
 import { callsApi } from './resources/calls.ts';
@@ -21,7 +19,6 @@ import { toolsApi } from './resources/tools.ts';
 import { voicesApi } from './resources/voices.ts';
 import { webhooksApi } from './resources/webhooks.ts';
 import { createTransport } from './transport.ts';
-import { modelSchema } from './wire.ts';
 
 export type { RequestOptions, RequestReport, UltravoxClientSettings } from './attempt.ts';
 export type { ReadMessages } from './resources/calls.ts';
@@ -59,6 +56,5 @@ function resources(settings: UltravoxClientSettings) {
     /** One configuration per provider; credentials are returned as prefixes only. */
     telephonyConfigs: telephonyConfigsApi(api),
     sip: sipApi(api),
-    models: api.listOf<z.output<typeof modelSchema>, PageFilter>('/api/models', modelSchema),
   };
 }

@@ -1,6 +1,6 @@
 /** Ultravox corpora: sources, documents and uploads. */
 import { z } from 'zod';
-import type { CorpusStatus, MessageOf, SourceStatus, Timestamp } from './payloads.ts';
+import type { CorpusStatus, MessageOf, SourceStatus } from './payloads.ts';
 import {
   extensible,
   id,
@@ -73,29 +73,6 @@ export type CreateCorpusSourceRequest = MessageOf<{
   upload: UploadSpec;
   advanced: AdvancedSpec;
 }>;
-
-export const corpusDocumentSchema = extensible({
-  corpusId: orNull(z.string()),
-  sourceId: orNull(z.string()),
-  documentId: id,
-  created: orNull(timestamp),
-  mimeType: orNull(z.string()),
-  metadata: orNull(
-    messageOf<
-      MessageOf<{
-        publicUrl: string;
-        language: string;
-        title: string;
-        description: string;
-        published: Timestamp;
-        exampleQueries: string[];
-      }>
-    >(),
-  ),
-  /** A 64-bit integer, and therefore a string. A number is also accepted. */
-  sizeBytes: orNull(z.union([z.string(), z.number().transform(String)])),
-});
-export type CorpusDocument = z.output<typeof corpusDocumentSchema>;
 
 export interface CorpusUploadRequest {
   mimeType: string;

@@ -79,9 +79,6 @@ export const accountSchema = extensible({
 });
 export type Account = z.output<typeof accountSchema>;
 
-export const modelSchema = extensible({ name: z.string() });
-export type Model = z.output<typeof modelSchema>;
-
 // ---------------------------------------------------------------------------------------------
 // Agents
 

@@ -10,15 +10,9 @@ describe('createUltravoxClient', () => {
     const { client, received, reports } = await setUp((_, response) =>
       json(response, 201, call('c1', { joinUrl: null, invented: 1, metadata: { a: 'b' } })),
     );
-    const started = await client.agents.startCall(
-      'a/1',
-      { metadata: { a: 'b' } },
-      { throttle: 'slow' },
-    );
+    const started = await client.agents.startCall('a/1', { metadata: { a: 'b' } });
     expect(started).toMatchObject({ callId: 'c1', ended: null, metadata: { a: 'b' }, invented: 1 });
-    expect(received).toMatchObject([
-      { method: 'POST', url: '/api/agents/a%2F1/calls?throttle=slow' },
-    ]);
+    expect(received).toMatchObject([{ method: 'POST', url: '/api/agents/a%2F1/calls' }]);
     expect(received[0]?.headers['x-api-key']).toBe(API_KEY);
     expect(JSON.parse(String(received[0]?.body))).toEqual({ metadata: { a: 'b' } });
     expect(reports).toMatchObject([

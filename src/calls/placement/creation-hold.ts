@@ -3,8 +3,9 @@
  * although they created no call.
  *
  * Ultravox asks for a hold with `Retry-After`. After it, creations begin slowly, since the account may be able to take
- * fewer calls than the settings say: one at a time, and one more with each that is accepted. Other holds follow from outcomes that stay unknown, for example if a
- * proxy responds in place of Ultravox: each costs a call its attempt, so few are made until one succeeds.
+ * fewer calls than the settings say: one at a time, and one more with each that is accepted. Other holds follow from
+ * outcomes that stay unknown, for example if a proxy responds in place of Ultravox: each costs a call its attempt, so
+ * few are made until one succeeds.
  */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';

@@ -35,7 +35,7 @@ export async function discoverCalls(app: App): Promise<void> {
     row: Prisma.sql`id = 1`,
     seconds: LEASE_SECONDS,
   });
-  const begin = new Date(Date.now() - FIRST_LOOK_BACK_MS);
+  const begin = new Date(app.now().getTime() - FIRST_LOOK_BACK_MS);
   const row = {
     columns: ['id', 'up_to'],
     select: Prisma.sql`SELECT 1, ${begin}::timestamptz`,

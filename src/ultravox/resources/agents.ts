@@ -31,16 +31,11 @@ export function agentsApi({ listOf, requestJson, requestNoContent }: Api) {
      * Starts a call. Put an id of your own into `metadata`: after an `outcomeUnknown` it is the
      * only way to find out, with `calls.listAll({ metadata })`, whether the call exists.
      */
-    startCall: (
-      agentId: string,
-      body: StartAgentCallRequest,
-      { throttle, ...options }: RequestOptions & { throttle?: string | undefined } = {},
-    ) =>
+    startCall: (agentId: string, body: StartAgentCallRequest, options: RequestOptions = {}) =>
       requestJson(
         {
           method: 'POST',
           path: path`/api/agents/${agentId}/calls`,
-          query: { throttle },
           json: body,
           pauseRule: 'own',
           ...options,
