@@ -104,15 +104,17 @@ export async function deleteContactFolder(
 }
 
 /**
- * Runs a statement that locks contacts or their folders. Neither it nor later statements of the transaction wait long for
- * a lock.
+ * Runs a statement that locks contacts or their folders, and does not wait long for it. Later statements of the
+ * transaction may wait, as only one transaction can hold these locks.
  *
  * @throws UserInputError with a time for a retry if another writer holds the lock.
  */
 export async function lockSoon<Result>(tx: Tx, lock: () => Promise<Result>): Promise<Result> {
   await tx.$executeRaw`SELECT set_config('lock_timeout', ${LOCK_WAIT}, true)`;
   try {
-    return await lock();
+    const result = await lock();
+    await tx.$executeRaw`SET LOCAL lock_timeout TO DEFAULT`;
+    return result;
   } catch (error) {
     if (!isLockTimeout(error)) throw error;
     throw userError(

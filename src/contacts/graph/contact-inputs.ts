@@ -110,8 +110,7 @@ export const ContactDuplicateRule = builder.enumType('ContactDuplicateRule', {
     REFUSE: { description: 'Create nothing, and list every such row in `userErrors`.' },
     SKIP: { description: 'Leave the existing contact unchanged.' },
     UPDATE: {
-      description:
-        'Update the existing contact. Fields that are empty in the row keep their values, and metadata is merged by key.',
+      description: `Update the existing contact. Fields that are empty in the row keep their values, and metadata is merged by key, which is refused if the contact would have more than ${MAX_METADATA_ENTRIES} keys.`,
     },
   } as const,
 });
