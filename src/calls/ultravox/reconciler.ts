@@ -80,7 +80,7 @@ async function checkOne(app: App, call: Call, claim: LookUpClaim): Promise<void>
 /** Handles a result that could not be stored. It is looked up again, unless the call is overdue. */
 async function handleFailure(app: App, call: Call, error: unknown): Promise<void> {
   app.failures.record('checkCall', error, { level: 'error', callId: call.id });
-  if (!isOverdue(app, call, call.lostAt)) return;
+  if (!isOverdue(app, call, lostAtOf(call))) return;
   await closeAsLost(app, call, 'The end of the call could not be stored.').catch(
     app.failures.recorder('closeLostCall'),
   );
@@ -221,9 +221,10 @@ function isRefused({ placement, refusedAt }: Call): boolean {
   return placement === 'UNKNOWN' && refusedAt !== null;
 }
 
-/** Time after which a refused call is closed as lost and frees its slot. It is not placed again. */
-function refusedUntil({ refusedAt }: Call): Date {
-  return new Date((refusedAt?.getTime() ?? 0) + MAX_REFUSED_MS);
+/** Time after which a call without a report is closed as lost and frees its slot. A refused one is not placed again. */
+function lostAtOf(call: Call): Date | null {
+  if (!isRefused(call)) return call.lostAt;
+  return new Date((call.refusedAt?.getTime() ?? 0) + MAX_REFUSED_MS);
 }
 
 function hasBeenSearchedLongEnough(app: App, call: Call, at: Date): boolean {
@@ -261,7 +262,7 @@ async function handleUnreachable(
     message: 'Could not look up a call at Ultravox; it is looked up again',
     callId: call.id,
   });
-  const lostAt = isRefused(call) ? refusedUntil(call) : call.lostAt;
+  const lostAt = lostAtOf(call);
   if (isOverdue(app, call, lostAt)) {
     const failure = 'The end of the call was never reported, and Ultravox could not be reached.';
     await closeAsLost(app, call, failure);
