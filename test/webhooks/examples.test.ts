@@ -126,41 +126,41 @@ async function provokeAll(): Promise<void> {
   const contacts = [...people(1, { series: 8 }), ...people(1, { ending: '0001', series: 9 })];
   const input = { contacts, scheduleType: 'IMMEDIATE', retryFailed: false };
   await createCampaign({ client, caller }, input);
-  await runMutation(
-    client,
-    'createVoice',
-    { name: 'Mine', providerVoiceId: 'mine' },
-    'voice { id }',
-  );
-  const voice = await app.db.voice.findFirstOrThrow({ where: { organizationId, name: 'Mine' } });
   await app.db.$transaction((tx) =>
     appendEvents(tx, organizationId, [
-      {
-        type: 'AGENT_FAILED',
-        agentId: caller.agentId.slice(4),
-        data: { revision: 3, error: 'systemPrompt: This field is too long.' },
-      },
       {
         type: 'CALL_RECORDING_FAILED',
         callId: uuidOf(call.id),
         sequence: 100,
         data: { status: 'COMPLETED', endReason: 'HANGUP' },
       },
-      { type: 'VOICE_FAILED', data: { voiceId: voice.id, error: 'The voice does not exist.' } },
     ]),
   );
   announceEvents(app, organizationId);
   await attempted(await sendTest(await createEndpoint({ path: '/gone', description: 'Old CRM' })));
   await attempted(await sendTest(await createEndpoint()));
+  await until('the results of an answered call', () =>
+    receiver.at('/crm').some(({ json }) => json.data.transcript.length > 1),
+  );
+  // Only now, because the change of an agent gives the CRM endpoint the address of the agent again.
+  const voice = { name: 'Mine', providerVoiceId: 'mine' };
+  await runMutation(client, 'createVoice', voice, 'voice { id }');
+  server.simulator.setFaults([
+    { kind: 'status', status: 400, method: 'POST', path: '^/api/voices' },
+  ]);
+  await runMutation(client, 'createVoice', voice, 'voice { id }');
+  server.simulator.setFaults([
+    { kind: 'status', status: 400, method: 'PATCH', path: '^/api/agents' },
+  ]);
+  const change = { id: caller.agentId, systemPrompt: 'You are very kind.' };
+  await runMutation(client, 'updateAgent', change, 'agent { id }');
+  server.simulator.clearFaults();
   const missing = (): string[] =>
     Object.keys(WEBHOOK_EVENTS).filter(
       (type) => !receiver.at('/all').some(({ json }) => json.event === type),
     );
   await until('every event', () => missing().length === 0).catch(() =>
     expect(missing()).toEqual([]),
-  );
-  await until('the results of an answered call', () =>
-    receiver.at('/crm').some(({ json }) => json.data.transcript.length > 1),
   );
 }
 
