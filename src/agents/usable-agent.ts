@@ -1,11 +1,10 @@
 /** Looks up agents for the calls and campaigns that use them. */
 import type { App, Tx } from '../app.ts';
-import { type Problem, RequestError, userError } from '../errors.ts';
+import { type Problem, userError } from '../errors.ts';
 import type { Agent } from '../generated/prisma/client.ts';
-import { publicId } from '../ids.ts';
 import type { Checks } from '../infra/checks.ts';
 import { lockReferences } from '../sync/references.ts';
-import { ownedAndNotDeleted, ownedBy, type Viewer } from '../viewer.ts';
+import { ownedAndNotDeleted, type Viewer } from '../viewer.ts';
 
 const PATH = ['agentId'];
 const NOT_FOUND = 'Agent not found.';
@@ -22,17 +21,6 @@ export async function findAgent(
   const agent = await db.agent.findFirst({ where: { ...ownedAndNotDeleted(viewer), id } });
   if (!agent) checks.add('NOT_FOUND', NOT_FOUND, PATH);
   return agent;
-}
-
-/**
- * Checks that the viewer has the agent of a subscription. It may be deleted, since its events are still in the log.
- *
- * @throws RequestError BAD_USER_INPUT if there is no such agent.
- */
-export async function checkWatchedAgent(app: App, viewer: Viewer, id: string): Promise<void> {
-  const found = await app.db.agent.count({ where: { ...ownedBy(viewer), id } });
-  if (found > 0) return;
-  throw new RequestError('BAD_USER_INPUT', `Agent ${publicId('Agent', id)} not found.`);
 }
 
 /** Whether the agent can place and take calls, with its last synced revision. */

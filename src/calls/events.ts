@@ -1,5 +1,5 @@
 /** Call events in the event log: their types, filters and visibility. */
-import { checkWatchedAgent } from '../agents/usable-agent.ts';
+import { checkWatchedAgent } from '../agents/watched-agent.ts';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { Event, Prisma } from '../generated/prisma/client.ts';

@@ -6,7 +6,7 @@ import { optionalId } from '../../graphql/ids.ts';
 import { publicId } from '../../ids.ts';
 import { readCursor } from '../../live/cursor.ts';
 import { ownedBy } from '../../viewer.ts';
-import { checkWatchedAgent } from '../usable-agent.ts';
+import { checkWatchedAgent } from '../watched-agent.ts';
 import { AgentNode } from './agent.ts';
 
 const AGENT_EVENTS = [
