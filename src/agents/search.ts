@@ -2,8 +2,8 @@
 import type { ProblemPath } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
-import { escapeLike } from '../infra/database/escape-like.ts';
-import { statusCondition, type VisibleStatus } from '../sync/status.ts';
+import { nameAndStatusWhere } from '../sync/search.ts';
+import type { VisibleStatus } from '../sync/status.ts';
 
 export interface AgentFilter {
   /** Empty means all. */
@@ -20,7 +20,6 @@ export function agentsWhere(
   filter: AgentFilter,
   path: ProblemPath,
 ): Prisma.AgentWhereInput {
-  const { status, name } = filter;
   const voiceId = checks.id('Voice', filter.voiceId, [...path, 'voiceId']);
   const toolId = checks.id('Tool', filter.toolId, [...path, 'toolId']);
   const knowledgeBaseId = checks.id('KnowledgeBase', filter.knowledgeBaseId, [
@@ -28,8 +27,7 @@ export function agentsWhere(
     'knowledgeBaseId',
   ]);
   return {
-    ...statusCondition(status),
-    ...(name ? { name: { contains: escapeLike(name), mode: 'insensitive' } } : {}),
+    ...nameAndStatusWhere(checks, filter),
     ...(voiceId ? { voiceId } : {}),
     ...(toolId ? { tools: { some: { toolId } } } : {}),
     ...(knowledgeBaseId ? { knowledgeBases: { some: { knowledgeBaseId } } } : {}),

@@ -4,8 +4,8 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
+import { nameAndStatusWhere } from '../../sync/search.ts';
 import { ownedAndNotDeleted } from '../../viewer.ts';
-import { knowledgeBasesWhere } from '../search.ts';
 import { MAX_SOURCES } from '../sources.ts';
 import { IndexingStatusEnum } from './indexing-status.ts';
 import { knowledgeSources } from './knowledge-source.ts';
@@ -72,7 +72,7 @@ const knowledgeBases = new List({
   type: KnowledgeBaseNode,
   items: 'knowledge bases',
   visible: ownedAndNotDeleted,
-  filter: { type: KnowledgeBaseFilterInput, where: knowledgeBasesWhere },
+  filter: { type: KnowledgeBaseFilterInput, where: nameAndStatusWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     UPDATED_AT: {

@@ -4,6 +4,7 @@ import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
+import { nameAndStatusWhere } from '../../sync/search.ts';
 import { ownedAndNotDeleted } from '../../viewer.ts';
 import type {
   AutomaticParameter,
@@ -12,7 +13,6 @@ import type {
   ToolAuthentication,
   ToolHttp,
 } from '../definition.ts';
-import { toolsWhere } from '../search.ts';
 import { definitionOf } from '../service.ts';
 import {
   PARAMETER_LOCATION,
@@ -218,7 +218,7 @@ const tools = new List({
   type: ToolNode,
   items: 'tools',
   visible: ownedAndNotDeleted,
-  filter: { type: ToolFilterInput, where: toolsWhere },
+  filter: { type: ToolFilterInput, where: nameAndStatusWhere },
   sort: {
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     UPDATED_AT: { column: 'updatedAt', description: 'Sort by time of the last change.' },
