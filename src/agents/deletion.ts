@@ -7,8 +7,9 @@ import { Checks } from '../infra/checks.ts';
 import { announceEvents, appendEvents } from '../live/log.ts';
 import { unassignAgent } from '../phone-numbers/service.ts';
 import { lockForDeletion } from '../sync/references.ts';
+import { wasDeletedEarlier } from '../sync/row-lifecycle.ts';
 import { enqueueSync } from '../sync/service.ts';
-import { deletedByEarlierRun, type Viewer } from '../viewer.ts';
+import type { Viewer } from '../viewer.ts';
 import { agentSync, syncAndRead } from './sync.ts';
 
 /** Maximum number of calls or campaigns listed in an error. */
@@ -24,10 +25,7 @@ export async function deleteAgent(app: App, viewer: Viewer, publicAgentId: strin
   const checks = new Checks();
   const id = checks.id('Agent', publicAgentId, ['id']);
   checks.throwIfAny();
-  const earlier = deletedByEarlierRun(viewer);
-  if (earlier && (await app.db.agent.count({ where: { ...earlier, id: id! } })) > 0) {
-    return syncAndRead(app, id!);
-  }
+  if (await wasDeletedEarlier(app, viewer, agentSync, id!)) return syncAndRead(app, id!);
   const { organizationId } = viewer;
   const own = { organizationId, agentId: id! };
   await app.db.$transaction(async (tx) => {

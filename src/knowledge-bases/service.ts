@@ -125,7 +125,6 @@ export async function deleteKnowledgeBase(
   checks.throwIfAny();
   const deletedAt = app.now();
   await deleteAndSync(app, viewer, knowledgeBaseSync, {
-    table: 'knowledge_bases',
     id: id!,
     noun: 'knowledge base',
     remedy: 'Remove it from them',

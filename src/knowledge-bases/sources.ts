@@ -1,11 +1,12 @@
 /** Adds documents and web pages to knowledge bases as sources, and deletes sources. */
-import type { App } from '../app.ts';
+import type { App, Tx } from '../app.ts';
 import { userError } from '../errors.ts';
 import type { KnowledgeSource, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { lockForDeletion } from '../sync/references.ts';
+import { createAndSync, wasDeletedEarlier } from '../sync/row-lifecycle.ts';
 import { enqueueSync, trySync } from '../sync/service.ts';
-import { deletedByEarlierRun, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
 import { checkDocument, type DocumentInput } from './documents.ts';
 import { checkKnowledgeBase, knowledgeBaseNotFound } from './existence.ts';
 import { knowledgeBaseSync, knowledgeSourceSync } from './sync.ts';
@@ -111,46 +112,44 @@ async function addSource(
   await checkKnowledgeBase(app, viewer, checks, { id: baseId, path: ['knowledgeBaseId'] });
   checks.throwIfAny();
 
-  const id = newObjectId(viewer);
-  await app.db.$transaction(async (tx) => {
-    // The lock excludes concurrent additions, which might exceed the limit, and deletion.
-    if (!(await lockForDeletion(tx, 'knowledge_bases', viewer.organizationId, baseId!))) {
-      throw knowledgeBaseNotFound(['knowledgeBaseId']);
-    }
-    const made =
-      viewer.idempotency &&
-      (await tx.knowledgeSource.findFirst({
-        where: { ...ownedBy(viewer), id },
-        select: { id: true },
-      }));
-    if (made) return;
-    const existing = await tx.knowledgeSource.count({
-      where: { knowledgeBaseId: baseId!, deletedAt: null },
-    });
-    if (existing >= MAX_SOURCES) {
-      throw userError(
-        'LIMIT_EXCEEDED',
-        `A knowledge base may have at most ${MAX_SOURCES} sources. Delete one first, or use another knowledge base.`,
-        ['knowledgeBaseId'],
-      );
-    }
-    await tx.knowledgeSource.create({
-      data: {
-        ...content(),
-        ...ownedBy(viewer),
-        id,
-        knowledgeBaseId: baseId!,
-        status: 'DRAFT',
-        name: input.name,
-        description: input.description || null,
-      },
-      select: { id: true },
-    });
-    await enqueueSync(app, tx, knowledgeSourceSync, { id, organizationId: viewer.organizationId });
-  });
+  // A source can be created only in a knowledge base that is at Ultravox.
   await trySync(app, knowledgeBaseSync, baseId!);
-  await trySync(app, knowledgeSourceSync, id);
+  const id = newObjectId(viewer);
+  await createAndSync(app, viewer, knowledgeSourceSync, {
+    id,
+    async insert(tx) {
+      await reservePlace(tx, viewer, baseId!);
+      await tx.knowledgeSource.create({
+        data: {
+          ...content(),
+          ...ownedBy(viewer),
+          id,
+          knowledgeBaseId: baseId!,
+          status: 'DRAFT',
+          name: input.name,
+          description: input.description || null,
+        },
+        select: { id: true },
+      });
+    },
+  });
   return app.db.knowledgeSource.findUniqueOrThrow({ where: { id }, omit: { content: true } });
+}
+
+/** Locks the knowledge base against concurrent additions, which might exceed the limit, and against deletion. */
+async function reservePlace(tx: Tx, viewer: Viewer, baseId: string): Promise<void> {
+  if (!(await lockForDeletion(tx, 'knowledge_bases', viewer.organizationId, baseId))) {
+    throw knowledgeBaseNotFound(['knowledgeBaseId']);
+  }
+  const existing = await tx.knowledgeSource.count({
+    where: { knowledgeBaseId: baseId, deletedAt: null },
+  });
+  if (existing < MAX_SOURCES) return;
+  throw userError(
+    'LIMIT_EXCEEDED',
+    `A knowledge base may have at most ${MAX_SOURCES} sources. Delete one first, or use another knowledge base.`,
+    ['knowledgeBaseId'],
+  );
 }
 
 /**
@@ -169,10 +168,7 @@ export async function deleteKnowledgeSource(
   const checks = new Checks();
   const id = checks.id('KnowledgeSource', publicSourceId, ['id']);
   checks.throwIfAny();
-  const earlier = deletedByEarlierRun(viewer);
-  if (earlier && (await app.db.knowledgeSource.count({ where: { ...earlier, id: id! } })) > 0) {
-    return id!;
-  }
+  if (await wasDeletedEarlier(app, viewer, knowledgeSourceSync, id!)) return id!;
   await app.db.$transaction(async (tx) => {
     const deleted = await tx.knowledgeSource.updateMany({
       where: { ...ownedBy(viewer), id: id!, deletedAt: null },

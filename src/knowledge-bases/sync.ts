@@ -27,7 +27,7 @@ const corpusRequest = (row: KnowledgeBase): WriteCorpusRequest => ({
   description: row.description ?? row.name,
 });
 
-export const knowledgeBaseSync: SyncKind<KnowledgeBase> = {
+export const knowledgeBaseSync: SyncKind<KnowledgeBase, 'knowledge_bases'> = {
   table: 'knowledge_bases',
   job: defineSyncJob('syncKnowledgeBase'),
   load: (app, id) => app.db.knowledgeBase.findUnique({ where: { id } }),

@@ -45,8 +45,7 @@ async function exists(
 
 type UsedTable = 'tools' | 'voices' | 'knowledge_bases';
 
-export interface Deletion {
-  table: UsedTable;
+interface Deletion {
   id: string;
   /** Name of the row in messages, such as "tool". */
   noun: string;
@@ -64,11 +63,12 @@ export interface Deletion {
 export async function deleteAndSync<Row extends SyncRow>(
   app: App,
   viewer: Viewer,
-  kind: SyncKind<Row>,
-  { table, id, noun, remedy, markDeleted }: Deletion,
+  kind: SyncKind<Row, UsedTable>,
+  { id, noun, remedy, markDeleted }: Deletion,
 ): Promise<void> {
   const { organizationId } = viewer;
-  if (await wasDeletedEarlier(app, viewer, { table, id })) return;
+  const { table } = kind;
+  if (await wasDeletedEarlier(app, viewer, kind, id)) return;
   await app.db.$transaction(async (tx) => {
     if (!(await lockForDeletion(tx, table, organizationId, id))) {
       throw userError('NOT_FOUND', `${capitalize(noun)} not found.`, ['id']);
@@ -92,7 +92,8 @@ export async function deleteAndSync<Row extends SyncRow>(
 export async function wasDeletedEarlier(
   app: App,
   viewer: Viewer,
-  { table, id }: Pick<Deletion, 'table' | 'id'>,
+  { table }: Pick<SyncKind<SyncRow>, 'table'>,
+  id: string,
 ): Promise<boolean> {
   const earlier = deletedByEarlierRun(viewer);
   if (!earlier) return false;

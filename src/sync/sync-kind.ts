@@ -21,14 +21,16 @@ export interface SyncRow {
 /** The part of an app that syncing uses. Its client is bound to the abort signal of the job. */
 export type SyncContext = Pick<App, 'db' | 'ultravox' | 'cipher' | 'config' | 'failures' | 'now'>;
 
-export interface SyncKind<Row extends SyncRow> {
-  readonly table:
-    | 'agents'
-    | 'tools'
-    | 'voices'
-    | 'knowledge_bases'
-    | 'knowledge_sources'
-    | 'telephony_configs';
+type SyncedTable =
+  | 'agents'
+  | 'tools'
+  | 'voices'
+  | 'knowledge_bases'
+  | 'knowledge_sources'
+  | 'telephony_configs';
+
+export interface SyncKind<Row extends SyncRow, Table extends SyncedTable = SyncedTable> {
+  readonly table: Table;
   readonly job: JobDefinition<SyncJob>;
   /** Reads the row with everything that its remote resource is built from. Null if it does not exist. */
   load(app: SyncContext, id: string): Promise<Row | null>;

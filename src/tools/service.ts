@@ -198,7 +198,6 @@ export async function deleteTool(app: App, viewer: Viewer, publicToolId: string)
   const id = checks.id('Tool', publicToolId, ['id']);
   checks.throwIfAny();
   await deleteAndSync(app, viewer, toolSync, {
-    table: 'tools',
     id: id!,
     noun: 'tool',
     remedy: 'Remove it from them',

@@ -21,7 +21,7 @@ const request = (row: Tool): WriteToolRequest => ({
   definition: wireDefinition({ ...row, definition: definitionOf(row) }),
 });
 
-export const toolSync: SyncKind<Tool> = {
+export const toolSync: SyncKind<Tool, 'tools'> = {
   table: 'tools',
   job: defineSyncJob('syncTool'),
   load: (app, id) => app.db.tool.findUnique({ where: { id } }),

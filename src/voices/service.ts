@@ -180,12 +180,11 @@ export async function deleteVoice(
 ): Promise<string> {
   const checks = new Checks();
   const id = checks.id('Voice', publicVoiceId, ['id']);
-  if (!id || !(await wasDeletedEarlier(app, viewer, { table: 'voices', id }))) {
+  if (!id || !(await wasDeletedEarlier(app, viewer, voiceSync, id))) {
     await checkOwnReference(app, viewer, checks, id);
   }
   checks.throwIfAny();
   await deleteAndSync(app, viewer, voiceSync, {
-    table: 'voices',
     id: id!,
     noun: 'voice',
     remedy: 'Assign another voice to them',

@@ -18,7 +18,7 @@ import { isVoiceProvider, providerOf } from './providers.ts';
 /** Our public ID, which has exactly the 40 characters that Ultravox allows for a name. */
 const remoteName = (row: Pick<Voice, 'id'>): string => publicId('Voice', row.id);
 
-export const voiceSync: SyncKind<Voice> = {
+export const voiceSync: SyncKind<Voice, 'voices'> = {
   table: 'voices',
   job: defineSyncJob('syncVoice'),
   load: (app, id) => app.db.voice.findUnique({ where: { id } }),
