@@ -34,7 +34,7 @@ export interface MutationOptions<Fields extends InputFieldMap, Shape extends obj
   /** Without the scope, which is appended. */
   description: string;
   scope: 'write' | 'admin';
-  /** Set if the mutation only stops something. It is then exempt from the rate limit. */
+  /** Set if the mutation only stops something. Its rate limit is then separate from that of other operations. */
   stops?: true;
   /**
    * Set if the mutation changes nothing, and what it returns expires. Under an idempotency key it runs for each

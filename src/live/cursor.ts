@@ -2,7 +2,7 @@
 import { RequestError } from '../errors.ts';
 
 /** @throws RequestError BAD_USER_INPUT for a malformed cursor. */
-export function readCursor(cursor: string | null | undefined): bigint | null {
+export function readEventCursor(cursor: string | null | undefined): bigint | null {
   if (cursor === null || cursor === undefined) return null;
   if (/^\d{1,18}$/.test(cursor)) return BigInt(cursor);
   throw new RequestError(

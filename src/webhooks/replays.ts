@@ -4,7 +4,7 @@ import { RequestError, userError } from '../errors.ts';
 import { Prisma, type WebhookDelivery, type WebhookEndpoint } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { runInBatches } from '../infra/database/run-in-batches.ts';
-import { readCursor } from '../live/cursor.ts';
+import { readEventCursor } from '../live/cursor.ts';
 import { logBounds } from '../live/log.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { lockEndpoint, readEndpointId, requireEnabled } from './endpoints.ts';
@@ -117,7 +117,7 @@ export async function replayWebhookEvents(
 
 function readAfter(cursor: string): bigint {
   try {
-    return readCursor(cursor) ?? 0n;
+    return readEventCursor(cursor) ?? 0n;
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     throw userError('INVALID_INPUT', error.message, ['after']);

@@ -4,7 +4,7 @@ import { EventType } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { optionalId } from '../../graphql/ids.ts';
 import { publicId } from '../../ids.ts';
-import { readCursor } from '../../live/cursor.ts';
+import { readEventCursor } from '../../live/cursor.ts';
 import { ownedBy } from '../../viewer.ts';
 import { checkWatchedAgent } from '../watched-agent.ts';
 import { AgentNode } from './agent.ts';
@@ -98,7 +98,7 @@ builder.subscriptionField('agentUpdated', (t) =>
     subscribe: async (_root, args, { app, feed, viewer }) => {
       const agentId = optionalId('Agent', args.agentId);
       if (agentId) await checkWatchedAgent(app, viewer, agentId);
-      return feed.subscribe(viewer.organizationId, readCursor(args.after), {
+      return feed.subscribe(viewer.organizationId, readEventCursor(args.after), {
         where: { type: { in: AGENT_EVENTS }, ...(agentId ? { agentId } : {}) },
         isRare: true,
         matches: (event) =>

@@ -16,7 +16,7 @@ import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { rowSelection } from '../../graphql/reading/row-selection.ts';
 import { publicId } from '../../ids.ts';
 import { withCleanup } from '../../infra/async-iterators.ts';
-import { readCursor } from '../../live/cursor.ts';
+import { readEventCursor } from '../../live/cursor.ts';
 import { currentCursor } from '../../live/log.ts';
 import { ownedBy } from '../../viewer.ts';
 import {
@@ -160,7 +160,7 @@ function eventsOf(
   reader: Reader,
 ): Connection<Event> {
   const types = args.types?.length ? args.types.map((type) => CALL_EVENT_TYPES[type]) : KNOWN_TYPES;
-  const page = readPage(args, ({ value }) => readCursor(value) ?? 0n);
+  const page = readPage(args, ({ value }) => readEventCursor(value) ?? 0n);
   return connectionOfPage(page, {
     ...sourceOfPage(page, (query) => loadEventPage(reader, { call, types, query })),
     cursorOf: (event) => String(event.cursor),
@@ -191,7 +191,7 @@ builder.subscriptionField('callEvents', (t) =>
       }),
     },
     subscribe: async (_root: unknown, args, { app, feed, viewer }) => {
-      const after = readCursor(args.after);
+      const after = readEventCursor(args.after);
       const callId = optionalId('Call', args.callId);
       const agentId = optionalId('Agent', args.agentId);
       const campaignId = optionalId('Campaign', args.campaignId);

@@ -27,7 +27,7 @@ export function rowLoader<M extends Model>(
     const rows = new Map<RowSelection, Map<string, ShapeOf<M>>>();
     for (const [selection, members] of Map.groupBy(keys, (key) => key.selection)) {
       const ids = [...new Set(members.map(({ id }) => id))];
-      const where = { ...visible(viewer), id: { in: ids } };
+      const where = { AND: [visible(viewer), { id: { in: ids } }] };
       const { query, options } = selection;
       const found = await findMany<ShapeOf<M>>(app, model, { ...query, where }, options);
       rows.set(selection, new Map(found.map((row) => [row.id, row])));

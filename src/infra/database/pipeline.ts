@@ -132,7 +132,10 @@ async function withClient(
   // The running statements report the error.
   const ignore = (): void => {};
   client.on('error', ignore);
-  const failure = await run(client);
+  const failure = await run(client).catch((error: unknown) => {
+    for (const { reject } of jobs) reject(error);
+    return error;
+  });
   client.off('error', ignore);
   // Like `pool.query`: the connection of a failed statement is closed, since it may be lost.
   client.release(failure instanceof Error ? failure : false);

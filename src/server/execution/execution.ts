@@ -66,10 +66,8 @@ function refusal(app: App, args: ExecutionArgs, error: unknown): ExecutionResult
   return { errors: errors.map((each) => toGraphQLError(each, requestId, app.log)) };
 }
 
-export function executionPlugin(
-  { app }: Services,
-  { execute, subscribe }: { execute: Execute; subscribe: Subscribe },
-): Plugin<RequestContext> {
+/** For queries and mutations; subscriptions do not reach yoga. */
+export function executionPlugin({ app }: Services, execute: Execute): Plugin<RequestContext> {
   return {
     onParse({ setParseFn }) {
       setParseFn((text: string, options?: ParseOptions) => {
@@ -91,9 +89,6 @@ export function executionPlugin(
     },
     onExecute({ setExecuteFn }) {
       setExecuteFn(execute);
-    },
-    onSubscribe({ setSubscribeFn }) {
-      setSubscribeFn(subscribe);
     },
   };
 }

@@ -15,7 +15,7 @@ import {
 } from '../subscriptions/live-delivery.ts';
 import type { Results } from '../subscriptions/subscriptions.ts';
 import { acceptsEvents } from './accept.ts';
-import { cursorOf, feedAfter } from './event-stream.ts';
+import { eventCursorOf, feedAfter } from './event-stream.ts';
 import { apiHeaders, isDisconnected } from './http-responses.ts';
 import { setExistingResult, type ValidRequest } from './json-responder.ts';
 
@@ -149,7 +149,7 @@ class EventStream {
 }
 
 function blockOf(result: ExecutionResult): string {
-  const cursor = cursorOf(result);
+  const cursor = eventCursorOf(result);
   const id = cursor === null ? '' : `id: ${cursor}\n`;
   return `event: next\ndata: ${toPayload(result)}\n${id}\n`;
 }

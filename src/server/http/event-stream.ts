@@ -1,7 +1,7 @@
 /** Server-sent events with ids, so that clients can continue after the last event they received. */
 import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
-import { readCursor } from '../../live/cursor.ts';
+import { readEventCursor } from '../../live/cursor.ts';
 import type { EventFeed } from '../../live/feed.ts';
 import type { RequestContext } from '../authentication.ts';
 
@@ -29,7 +29,7 @@ export function feedAfter(feed: EventFeed, lastEventId: string): EventFeed {
   return {
     close: () => feed.close(),
     subscribe: async (organizationId, _after, filter) =>
-      feed.subscribe(organizationId, readCursor(lastEventId), filter),
+      feed.subscribe(organizationId, readEventCursor(lastEventId), filter),
   };
 }
 
@@ -42,6 +42,6 @@ export function withCursor(result: ExecutionResult, event: unknown): ExecutionRe
 }
 
 /** The cursor of the event that a result is about, or null. */
-export function cursorOf(result: ExecutionResult): bigint | null {
+export function eventCursorOf(result: ExecutionResult): bigint | null {
   return (result as { [CURSOR]?: bigint })[CURSOR] ?? null;
 }

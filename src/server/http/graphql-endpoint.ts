@@ -66,7 +66,7 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
   const execute = createExecute(services);
   const subscribe = createSubscribe(services);
   const known = createDocumentCache<KnownDocument>();
-  const yoga = createYogaOf(services, contexts, known, { execute, subscribe });
+  const yoga = createYogaOf(services, contexts, known, execute);
   const documents = createDocuments(yoga, known, services.rateLimits);
   const respondWithJson = createJsonResponder(execute);
   const streams = createEventStreamResponder(subscribe);
@@ -130,7 +130,7 @@ function createYogaOf(
   services: Services,
   contexts: Contexts,
   known: DocumentCache<KnownDocument>,
-  operations: { execute: Execute; subscribe: Subscribe },
+  execute: Execute,
 ): Yoga {
   return createYoga<NodeContext, RequestContext>({
     schema,
@@ -148,7 +148,7 @@ function createYogaOf(
       // A cached error would bypass our translation.
       errorCache: { get: () => undefined, set: () => undefined },
     },
-    plugins: [existingResultPlugin(), eventStreamPlugin(), executionPlugin(services, operations)],
+    plugins: [existingResultPlugin(), eventStreamPlugin(), executionPlugin(services, execute)],
     context: ({ req }) => {
       const found = contexts.get(req);
       if (!found) throw new Error('The request has no context');

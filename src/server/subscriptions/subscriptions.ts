@@ -9,7 +9,6 @@ import {
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Event } from '../../generated/prisma/client.ts';
-import type { Context } from '../../graphql/context.ts';
 import { toGraphQLError } from '../../graphql/errors/errors.ts';
 import type { EventStream, LiveSink } from '../../live/log-stream.ts';
 import { stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
@@ -56,9 +55,7 @@ export async function runSubscription(
       const group = joinSubscriberGroup(app, resultKey(validated, context.viewer), () =>
         createEventExecution(app, args, validated),
       );
-      const stream = new Subscription({ app, context, events, group, release });
-      endWithRequest(context, stream);
-      return stream;
+      return new Subscription({ app, context, events, group, release });
     } catch (error) {
       await events.return?.();
       throw error;
@@ -67,14 +64,6 @@ export async function runSubscription(
     release();
     return { errors: [toGraphQLError(error, context.requestId, app.log)] };
   }
-}
-
-/** Ends the stream with its request: if the client disconnects before it is read, nothing else returns the iterator. */
-function endWithRequest(context: Context, stream: Results): void {
-  const { request } = context as { request?: { signal?: AbortSignal } };
-  const end = (): void => void stream.return?.();
-  if (request?.signal?.aborted) end();
-  else request?.signal?.addEventListener('abort', end, { once: true });
 }
 
 const interrupted = new WeakSet<object>();
