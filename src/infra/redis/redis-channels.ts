@@ -1,7 +1,7 @@
 /** Redis channels: of a single server, or sharded over the nodes of a cluster. */
 import { type Cluster, Redis } from 'ioredis';
 import { connectCluster } from './redis-cluster.ts';
-import { disconnectWhenUnresponsive, isCluster, retryDelay } from './redis-connections.ts';
+import { disconnectWhenUnresponsive, recognizeCluster, retryDelay } from './redis-connections.ts';
 
 const SILENCE_MS = 5_000;
 
@@ -29,15 +29,11 @@ export function connectRedisChannels(options: RedisChannelsOptions): RedisChanne
   const server = connectServer(options);
   let channels: RedisChannels | null = null;
   let closed = false;
-  const known = new Promise<RedisChannels>((resolve) => {
-    server.publisher.on('ready', () => {
-      void isCluster(server.publisher).then((found) => {
-        if (found === null || channels || closed) return;
-        if (found) server.channels.close();
-        channels = found ? connectToCluster(options) : server.channels;
-        resolve(channels);
-      });
-    });
+  const known = recognizeCluster(server.publisher).then((isCluster) => {
+    const isUsed = isCluster && !closed;
+    if (isUsed) server.channels.close();
+    channels = isUsed ? connectToCluster(options) : server.channels;
+    return channels;
   });
   return {
     async publish(channel, text) {

@@ -39,8 +39,25 @@ export function disconnectWhenUnresponsive(
   redis.once('end', () => clearInterval(timer));
 }
 
+/**
+ * Resolves with whether the server is a cluster node, as soon as it has answered over any connection of the client.
+ * Never resolves if the client is disconnected before.
+ */
+export function recognizeCluster(redis: Redis): Promise<boolean> {
+  return new Promise((resolve) => {
+    const ask = (): void => {
+      void isCluster(redis).then((found) => {
+        if (found === null) return;
+        redis.off('ready', ask);
+        resolve(found);
+      });
+    };
+    redis.on('ready', ask);
+  });
+}
+
 /** Whether the server is a cluster node. Asks until it answers. Null if the connection is lost meanwhile. */
-export async function isCluster(redis: Redis): Promise<boolean | null> {
+async function isCluster(redis: Redis): Promise<boolean | null> {
   for (let attempt = 0; ; attempt += 1) {
     try {
       await redis.cluster('INFO');

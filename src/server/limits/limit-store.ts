@@ -4,7 +4,7 @@ import type { App } from '../../app.ts';
 import { connectCluster } from '../../infra/redis/redis-cluster.ts';
 import {
   disconnectWhenUnresponsive,
-  isCluster,
+  recognizeCluster,
   retryDelay,
 } from '../../infra/redis/redis-connections.ts';
 
@@ -41,16 +41,16 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
   let known: LimitConnection | null = null;
   let isClosed = false;
 
-  async function recognize(redisUrl: string): Promise<void> {
-    const found = await isCluster(server);
-    if (found === null || known || isClosed) return;
-    if (!found) {
+  void recognizeCluster(server).then((isCluster) => {
+    if (isClosed) return;
+    if (!isCluster) {
       known = server;
+      server.on('ready', announce);
       announce();
       return;
     }
     server.disconnect();
-    known = connectCluster(redisUrl, {
+    known = connectCluster(url, {
       ...options,
       redisOptions,
       silenceMs: SILENCE_MS,
@@ -58,10 +58,9 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
     });
     known.on('error', onError);
     known.on('ready', announce);
-  }
+  });
   disconnectWhenUnresponsive(server, SILENCE_MS);
   server.on('error', onError);
-  server.on('ready', () => (known ? announce() : void recognize(url)));
 
   return {
     connection: () => (known?.status === 'ready' ? known : null),
