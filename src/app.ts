@@ -104,7 +104,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const failures = createFailures({ log });
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log, failures })
-    : createInProcessBus();
+    : createInProcessBus(failures);
   const pause = sharedPause(bus);
   const jobs = await startJobs({
     databaseUrl,

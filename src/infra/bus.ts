@@ -11,7 +11,10 @@ import { connectRedisChannels } from './redis/redis-channels.ts';
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
 export interface Bus {
-  /** Delivers to this process immediately, and to others while Redis is reachable. Never throws. */
+  /**
+   * Delivers to this process immediately, and to others while Redis is reachable. Never throws: errors of listeners
+   * are recorded.
+   */
   publish(topic: string, message: Json): void;
   /**
    * Returns the function that ends the subscription. `onJoined` is called once messages from other
@@ -29,7 +32,7 @@ interface LocalBus extends Bus {
 }
 
 /** A bus within one process. Messages are serialized as JSON, as with Redis. */
-export function createInProcessBus(): LocalBus {
+export function createInProcessBus(failures: Failures): LocalBus {
   const emitter = new EventEmitter().setMaxListeners(0);
   const hasListeners = (topic: string): boolean => emitter.listenerCount(topic) > 0;
   return {
@@ -40,9 +43,17 @@ export function createInProcessBus(): LocalBus {
       if (hasListeners(topic)) emitter.emit(topic, JSON.parse(JSON.stringify(message)) as Json);
     },
     subscribe(topic, listener, onJoined) {
-      emitter.on(topic, listener);
+      // An error is neither the publisher's nor that of the other listeners.
+      const guarded = (message: Json): void => {
+        try {
+          listener(message);
+        } catch (error) {
+          failures.record('bus.listen', error, { level: 'error' });
+        }
+      };
+      emitter.on(topic, guarded);
       onJoined?.();
-      return () => emitter.off(topic, listener);
+      return () => emitter.off(topic, guarded);
     },
     async close() {
       emitter.removeAllListeners();
@@ -58,7 +69,7 @@ const CHANNEL_PREFIX = 'truedy:bus:';
  */
 export function createRedisBus(options: { url: string; log: Logger; failures: Failures }): Bus {
   const { url, log, failures } = options;
-  const local = createInProcessBus();
+  const local = createInProcessBus(failures);
   const origin = newId();
   const own = `{"origin":"${origin}",`;
   let unreachable = false;

@@ -238,6 +238,24 @@ describe.skipIf(!available)('createRedisBus while its connections are made', () 
   });
 });
 
+describe('createRedisBus and a listener that fails', () => {
+  it('delivers to the other listeners, and records the error', async () => {
+    const log = createLogger({ level: 'silent' });
+    const failures = createFailures({ log });
+    const bus = createRedisBus({ url: 'redis://127.0.0.1:1', log, failures });
+    const received: unknown[] = [];
+    bus.subscribe('a topic', () => {
+      throw new Error('Not this message');
+    });
+    bus.subscribe('a topic', (message) => received.push(message));
+    bus.publish('a topic', 'a message');
+    expect(received).toEqual(['a message']);
+    expect(failures.counts().map(({ name }) => name)).toContain('bus.listen');
+    await bus.close();
+    failures.close();
+  });
+});
+
 describe('createRedisBus at a proxy without a server behind it', () => {
   it('reports the outage once, and connects less and less often', async () => {
     const times: number[] = [];

@@ -51,7 +51,7 @@ async function start(definition: JobDefinition<{ id: string }>): Promise<void> {
   closing = new AbortController();
   const host: PeriodicHost = {
     db,
-    bus: createInProcessBus(),
+    bus: createInProcessBus(failures),
     failures,
     closing: closing.signal,
     background: (_name, work) => void work(),

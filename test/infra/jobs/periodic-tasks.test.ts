@@ -25,8 +25,8 @@ afterAll(async () => {
 beforeEach(async () => {
   await db.$executeRaw`DROP TABLE IF EXISTS work`;
   await db.$executeRaw`CREATE TABLE work (id int)`;
-  bus = createInProcessBus();
   failures = createFailures({ log: createLogger({ level: 'silent' }) });
+  bus = createInProcessBus(failures);
 });
 
 /** Starts tasks as a process does. @returns what ends them */

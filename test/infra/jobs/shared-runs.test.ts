@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Bus, createInProcessBus } from '../../../src/infra/bus.ts';
+import { createFailures } from '../../../src/infra/failures.ts';
 import { requestRun, startSharedRuns } from '../../../src/infra/jobs/shared-runs.ts';
+import { createLogger } from '../../../src/infra/logger.ts';
 
 const TOPIC = 'work';
 const INTERVAL_MS = 1_000;
@@ -14,7 +16,8 @@ afterEach(() => {
 
 /** Processes on one bus, which note who ran. */
 function processes(names: readonly string[]) {
-  const bus: Bus = { ...createInProcessBus(), kind: 'redis' };
+  const failures = createFailures({ log: createLogger({ level: 'silent' }) });
+  const bus: Bus = { ...createInProcessBus(failures), kind: 'redis' };
   const ran: string[] = [];
   const stop = new Map<string, () => void>();
   const runs = new Map(
