@@ -62,11 +62,11 @@ export function startPostCallRunner(app: App, handlers: StepHandlers): void {
   onWake(app, (lane) => runLane(app, handlers, lane));
 }
 
-/**
- * SQL condition: always true. It lets PostgreSQL use the index on `on_request` and `next_attempt_at` in queries for
- * either kind of step.
- */
-const ON_REQUEST_OR_NOT = Prisma.sql`on_request IN (false, true)`;
+/** SQL condition: whether a step belongs to a lane. Each lane has an index with this condition. */
+const OF_LANE: Record<Lane, Prisma.Sql> = {
+  FAST: Prisma.sql`kind <> 'ANALYSIS'`,
+  SLOW: Prisma.sql`kind = 'ANALYSIS'`,
+};
 
 function isDue(now: Date): Prisma.Sql {
   return Prisma.sql`next_attempt_at <= ${now}::timestamptz
@@ -76,7 +76,13 @@ function isDue(now: Date): Prisma.Sql {
 /** SQL condition: whether a step has been due for so long that no process seems about to run it. */
 export function hasOverdueSteps(app: App): Prisma.Sql {
   const before = new Date(app.now().getTime() - OVERDUE_MS);
-  return Prisma.sql`EXISTS (SELECT 1 FROM post_call_steps WHERE ${ON_REQUEST_OR_NOT} AND ${isDue(before)})`;
+  // Both values of `on_request`, so that PostgreSQL uses the index for the time.
+  const overdue = LANES.map(
+    (lane) => Prisma.sql`EXISTS (
+      SELECT 1 FROM post_call_steps
+      WHERE ${OF_LANE[lane]} AND on_request IN (false, true) AND ${isDue(before)})`,
+  );
+  return Prisma.sql`(${Prisma.join(overdue, ' OR ')})`;
 }
 
 /** Runs due steps that no process is working on, because its process died or a wake-up was lost. */
@@ -158,20 +164,24 @@ interface Claim {
 async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
   const now = app.now();
   const leaseId = newId();
-  const ofLane = Prisma.sql`(kind = 'ANALYSIS') = ${lane === 'SLOW'}`;
   const { organization: most } = MAX_STEPS[lane];
   const running = [...runningByOrganization(app, lane)];
   const full = running.flatMap(([id, count]) => (count >= most ? id : []));
   const oldest = (onRequest: Prisma.Sql): Prisma.Sql => Prisma.sql`(
     SELECT call_id, kind, organization_id, on_request, next_attempt_at FROM post_call_steps
-    WHERE on_request = ${onRequest} AND ${isDue(now)} AND ${ofLane}
+    WHERE ${OF_LANE[lane]} AND on_request = ${onRequest} AND ${isDue(now)}
       AND organization_id <> ALL(${full}::uuid[])
     ORDER BY next_attempt_at LIMIT ${MAX_CANDIDATES})`;
+  const next = (onRequest: Prisma.Sql): Prisma.Sql => Prisma.sql`(
+    SELECT next_attempt_at FROM post_call_steps
+    WHERE ${OF_LANE[lane]} AND on_request = ${onRequest} AND next_attempt_at > ${now}::timestamptz
+    ORDER BY next_attempt_at LIMIT 1)`;
+  const [no, yes] = [Prisma.sql`false`, Prisma.sql`true`];
   const rows = await app.rows.$queryRaw<(ClaimedRow & { laterAt: Date | null })[]>`
     WITH due AS (
       SELECT call_id, kind, coalesce(busy.count, 0) + row_number() OVER (
         PARTITION BY organization_id ORDER BY on_request, next_attempt_at) AS place
-      FROM (${oldest(Prisma.sql`false`)} UNION ALL ${oldest(Prisma.sql`true`)}) oldest
+      FROM (${oldest(no)} UNION ALL ${oldest(yes)}) oldest
       LEFT JOIN unnest(${running.map(([id]) => id)}::uuid[],
         ${running.map(([, count]) => count)}::int[]) AS busy(id, count) ON busy.id = organization_id
     ), chosen AS (
@@ -188,9 +198,7 @@ async function claimSteps(app: App, lane: Lane, free: number): Promise<Claim> {
       FROM chosen c WHERE s.call_id = c.call_id AND s.kind = c.kind
       RETURNING s.call_id, s.kind, s.attempts, s.started_at, s.partial_result
     )
-    SELECT later.at AS "laterAt", steps.* FROM (
-      SELECT min(next_attempt_at) AS at FROM post_call_steps
-      WHERE ${ON_REQUEST_OR_NOT} AND next_attempt_at > ${now}::timestamptz AND ${ofLane}) later
+    SELECT later.at AS "laterAt", steps.* FROM (SELECT least(${next(no)}, ${next(yes)}) AS at) later
     LEFT JOIN (
       SELECT claimed.kind::text AS "stepKind", claimed.attempts AS "stepAttempts",
         claimed.started_at AS "stepStartedAt", claimed.partial_result AS "partialResult",
