@@ -79,6 +79,15 @@ describe('calls of the demo', () => {
     }
   });
 
+  it('have an analysis if they have an outcome', async () => {
+    const { calls } = await ask(`{ calls(first: 20, filter: { successful: true }
+      orderBy: { field: CREATED_AT, direction: ASC }) { nodes { analysis { status model } } } }`);
+    expect(calls.nodes).toHaveLength(20);
+    for (const { analysis } of calls.nodes) {
+      expect(analysis).toEqual({ status: 'DONE', model: 'demo' });
+    }
+  });
+
   it('are sent to a webhook endpoint, whose receiver shows them', async () => {
     const deliveries = await until(
       'delivered webhooks',

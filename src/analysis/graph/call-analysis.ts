@@ -1,6 +1,7 @@
 /** Results of the analysis of a call, as fields of calls. */
 import { CallFilterInput, CallNode } from '../../calls/graph/call.ts';
 import { AnalysisStatusEnum } from '../../calls/graph/call-enums.ts';
+import { NOT_ANSWERED } from '../../calls/graph/post-call-step.ts';
 import type { CallAnalysis } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { formatNumber } from '../../graphql/format-number.ts';
@@ -28,7 +29,8 @@ interface AnalysisShape {
 }
 
 const AnalysisType = builder.objectRef<AnalysisShape>('CallAnalysis').implement({
-  description: 'Analysis of a call by a language model: its status, duration and tokens.',
+  description:
+    'Analysis of a call by a language model: its status, duration and tokens. When a call is analyzed again and the analysis fails, `status` and `error` are those of the failed analysis, and the other fields those of the analysis whose results were kept.',
   authScopes: { readCall: true },
   fields: (t) => ({
     status: t.expose('status', {
@@ -75,8 +77,6 @@ const AnalysisType = builder.objectRef<AnalysisShape>('CallAnalysis').implement(
   }),
 });
 
-const NOT_ANSWERED = 'The call was not answered.';
-
 builder.prismaObjectFields(CallNode, (t) => ({
   outcome: t.field({
     type: OutcomeType,
@@ -110,6 +110,8 @@ builder.prismaObjectFields(CallNode, (t) => ({
     resolve: ({ endedAt, answeredAt, analysis, postCallSteps }): AnalysisShape => {
       const step = postCallSteps.find(({ kind }) => kind === 'ANALYSIS');
       if (step) return { status: step.status, detail: step.detail, result: analysis };
+      // The calls that the demo starts with have been analyzed without steps.
+      if (analysis) return { status: analysis.status, detail: analysis.error, result: analysis };
       if (endedAt)
         return { status: 'SKIPPED', detail: answeredAt ? null : NOT_ANSWERED, result: null };
       return { status: 'PENDING', detail: null, result: null };

@@ -116,7 +116,7 @@ export const AnalysisStatusEnum = builder.enumType('AnalysisStatus', {
     },
     [AnalysisStatus.FAILED]: {
       description:
-        'The model refused, or returned no usable answer or data that does not match the schema.',
+        'The model refused, returned no usable answer or data that does not match the schema, or could not be reached for six hours; or there is no transcript.',
     },
   } as const,
 });

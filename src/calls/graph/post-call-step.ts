@@ -70,14 +70,14 @@ const PostCallStepType = builder.objectRef<Step>('PostCallStep').implement({
   }),
 });
 
-const NOT_ANSWERED = 'The call was not answered.';
+export const NOT_ANSWERED = 'The call was not answered.';
 
 builder.prismaObjectField(CallNode, 'postCallSteps', (t) =>
   t.field({
     type: [PostCallStepType],
     complexity: listCost(POST_CALL_STEPS.length),
     description:
-      'Steps that follow the end of the call: transcript, summary, recording, analysis and the event ANALYZED. Empty before the end. All are SKIPPED if the call was not answered.',
+      'Steps that follow the end of the call: transcript, summary, recording, analysis and the event ANALYZED. Empty before the end. All are SKIPPED if the call was not answered, but not if that is unknown because its end was never reported (`endReason` UNKNOWN).',
     select: { status: true, endedAt: true, answeredAt: true, postCallSteps: true },
     resolve: ({ endedAt, answeredAt, postCallSteps }): Step[] => {
       if (endedAt && !answeredAt && postCallSteps.length === 0) return skippedSteps(endedAt);

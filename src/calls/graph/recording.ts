@@ -2,6 +2,7 @@
 import { builder } from '../../graphql/builder.ts';
 import { EXPIRES_WITH_CREDENTIAL } from '../../graphql/credential-expiry.ts';
 import { LINK_MINUTES } from '../../organizations/download-links.ts';
+import { mayHaveBeenAnswered } from '../post-call/start.ts';
 import { recordingLink } from '../recordings/serve.ts';
 import { CallNode } from './call.ts';
 
@@ -65,6 +66,8 @@ builder.prismaObjectField(CallNode, 'recording', (t) =>
     select: {
       id: true,
       recordingEnabled: true,
+      ultravoxId: true,
+      endReason: true,
       endedAt: true,
       answeredAt: true,
       recordingStatus: true,
@@ -84,11 +87,12 @@ builder.prismaObjectField(CallNode, 'recording', (t) =>
   }),
 );
 
-function statusWithout(call: {
-  recordingEnabled: boolean;
-  endedAt: Date | null;
-  answeredAt: Date | null;
-}): Recording['status'] {
+function statusWithout(
+  call: Parameters<typeof mayHaveBeenAnswered>[0] & {
+    recordingEnabled: boolean;
+    endedAt: Date | null;
+  },
+): Recording['status'] {
   if (!call.recordingEnabled) return 'DISABLED';
-  return call.endedAt && !call.answeredAt ? 'NOT_ANSWERED' : 'PENDING';
+  return call.endedAt && !mayHaveBeenAnswered(call) ? 'NOT_ANSWERED' : 'PENDING';
 }

@@ -11,8 +11,10 @@ import { wakeWorkers } from './wake.ts';
  */
 const FIRST_DELAY_MS = 1_500;
 
-/** Whether the call needs post-call steps: somebody may have talked. */
-function needsPostCallSteps(call: Call): boolean {
+/** Whether an ended call needs post-call steps: somebody may have talked. */
+export function mayHaveBeenAnswered(
+  call: Pick<Call, 'ultravoxId' | 'answeredAt' | 'endReason'>,
+): boolean {
   // It is unknown whether a lost call was answered.
   return call.ultravoxId !== null && (call.answeredAt !== null || call.endReason === 'UNKNOWN');
 }
@@ -24,7 +26,7 @@ function needsPostCallSteps(call: Call): boolean {
  * @param only condition on the rows `r`, such as that the call `r.call_id` was changed.
  */
 export function startPostCallSteps(app: App, calls: readonly Call[], only: Prisma.Sql): Prisma.Sql {
-  const answered = calls.filter(needsPostCallSteps);
+  const answered = calls.filter(mayHaveBeenAnswered);
   const firstAt = new Date(app.now().getTime() + FIRST_DELAY_MS);
   const rows = answered.flatMap(({ id, organizationId }) =>
     POST_CALL_STEPS.map(({ kind, after }) => ({
@@ -46,7 +48,7 @@ const FIRST = POST_CALL_STEPS.flatMap(({ kind, after }) => (after.length === 0 ?
 
 /** Wakes the workers for the first steps of a call that has ended. Call it after the commit. */
 export function wakeFirstSteps(app: App, call: Call): void {
-  if (needsPostCallSteps(call)) wakeWorkers(app, FIRST, FIRST_DELAY_MS);
+  if (mayHaveBeenAnswered(call)) wakeWorkers(app, FIRST, FIRST_DELAY_MS);
 }
 
 /**
