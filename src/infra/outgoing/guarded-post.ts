@@ -138,13 +138,13 @@ function guardedLookup(options: GuardedPostOptions, signal: AbortSignal): Lookup
   };
 }
 
-/** Rejects all addresses if one is not public, because an attacker controls their order. */
+/**
+ * Rejects all addresses if one is not public, because an attacker controls their order. Users see the message, which
+ * must not tell them how names are resolved here.
+ */
 function checkAddresses(addresses: readonly string[]): void {
-  for (const address of addresses) {
-    if (!isPublicAddress(address)) {
-      throw new RefusedAddressError(`The address ${address} is not on the public internet.`);
-    }
-  }
+  if (addresses.every(isPublicAddress)) return;
+  throw new RefusedAddressError('The address of the host is not on the public internet.');
 }
 
 /** Resolves by DNS without the thread pool, which a few unresolvable names would block. */
