@@ -1,5 +1,6 @@
 /** Events sent as webhooks, and the event log types they come from. */
 import type { EventType } from '../generated/prisma/enums.ts';
+import { LINK_MINUTES } from '../organizations/download-links.ts';
 
 export type Subject = 'call' | 'campaign' | 'agent' | 'voice' | 'endpoint';
 
@@ -58,8 +59,7 @@ export const WEBHOOK_EVENTS = {
     name: 'CALL_RECORDING_READY',
     from: ['CALL_RECORDING_READY'],
     about: 'call',
-    description:
-      'The recording of a call can be played. Read `Call.recording.url` for a link, which expires after 15 minutes.',
+    description: `The recording of a call can be played. Read \`Call.recording.url\` for a link, which expires after ${LINK_MINUTES} minutes.`,
   },
   'call.recording.failed': {
     name: 'CALL_RECORDING_FAILED',

@@ -6,6 +6,7 @@ import type { EventConsumer } from '../live/consumers.ts';
 import { RESULTS_EVENT } from './catalog.ts';
 import { deletedState, HEALTHY, WEBHOOK_CONSUMER } from './endpoint-health.ts';
 import { queueEvents } from './messages.ts';
+import { eraseDeletedCalls } from './retention.ts';
 import { announceDeliveries } from './sending/sender.ts';
 
 const AGENT_CHANGES: readonly EventType[] = ['AGENT_CREATED', 'AGENT_UPDATED', 'AGENT_DELETED'];
@@ -17,7 +18,10 @@ export const webhookConsumer: EventConsumer = {
 
   async handle(app, tx, organizationId, events) {
     await syncAgentEndpoints(app, tx, organizationId, events);
-    await eraseDeletedCalls(tx, events);
+    await eraseDeletedCalls(
+      tx,
+      events.flatMap(({ type, callId }) => (type === CALL_DELETED && callId ? callId : [])),
+    );
     const endpoints = await tx.webhookEndpoint.findMany({
       where: { organizationId, disabledAt: null },
     });
@@ -72,29 +76,4 @@ async function syncAgentEndpoints(
       await tx.webhookEndpoint.update({ where: { id: existing.id }, data: { url, ...HEALTHY } });
     }
   }
-}
-
-/** Erases everything but the IDs from messages about deleted calls, whether sent or not. */
-async function eraseDeletedCalls(tx: Tx, events: readonly Event[]): Promise<void> {
-  const callIds = events
-    .filter(({ type }) => type === CALL_DELETED)
-    .map(({ callId }) => callId)
-    .filter((id) => id !== null);
-  if (callIds.length === 0) return;
-  // One statement for all, since many calls may have been deleted together, with a dozen messages each.
-  await tx.$executeRaw`
-    UPDATE webhook_messages m SET body = json_build_object('id', b.body->'id', 'event', b.body->'event',
-      'timestamp', b.body->'timestamp', 'data', json_build_object('eventId', b.data->'eventId',
-        'cursor', b.data->'cursor', 'occurredAt', b.data->'occurredAt',
-        'call', CASE WHEN b.data->'call'->'id' IS NOT NULL
-          THEN json_build_object('id', b.data->'call'->'id', 'deleted', true) END))::text
-    FROM (
-      SELECT id, body::json AS body, body::json->'data' AS data FROM webhook_messages
-      WHERE call_id = ANY(${callIds}::uuid[])) b
-    WHERE m.id = b.id`;
-  await tx.$executeRaw`
-    UPDATE webhook_attempts a SET response_body = NULL
-    FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.message_id
-    WHERE a.delivery_id = d.id AND a.response_body IS NOT NULL
-      AND m.call_id = ANY(${callIds}::uuid[])`;
 }

@@ -1,5 +1,5 @@
-/** Removes old webhooks and deleted endpoints, and expired transcripts from webhooks that are kept. */
-import type { App } from '../app.ts';
+/** Removes old webhooks and deleted endpoints, and what was deleted or has expired from webhooks that are kept. */
+import type { App, Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { runInBatches } from '../infra/database/run-in-batches.ts';
@@ -62,3 +62,24 @@ export const webhookCallListener: CallListener = {
     });
   },
 };
+
+/** Erases everything but the IDs from messages about deleted calls, whether sent or not. */
+export async function eraseDeletedCalls(tx: Tx, callIds: readonly string[]): Promise<void> {
+  if (callIds.length === 0) return;
+  // One statement for all, since many calls may have been deleted together, with a dozen messages each.
+  await tx.$executeRaw`
+    UPDATE webhook_messages m SET body = json_build_object('id', b.body->'id', 'event', b.body->'event',
+      'timestamp', b.body->'timestamp', 'data', json_build_object('eventId', b.data->'eventId',
+        'cursor', b.data->'cursor', 'occurredAt', b.data->'occurredAt',
+        'call', CASE WHEN b.data->'call'->'id' IS NOT NULL
+          THEN json_build_object('id', b.data->'call'->'id', 'deleted', true) END))::text
+    FROM (
+      SELECT id, body::json AS body, body::json->'data' AS data FROM webhook_messages
+      WHERE call_id = ANY(${callIds}::uuid[])) b
+    WHERE m.id = b.id`;
+  await tx.$executeRaw`
+    UPDATE webhook_attempts a SET response_body = NULL
+    FROM webhook_deliveries d JOIN webhook_messages m ON m.id = d.message_id
+    WHERE a.delivery_id = d.id AND a.response_body IS NOT NULL
+      AND m.call_id = ANY(${callIds}::uuid[])`;
+}

@@ -30,7 +30,8 @@ const GREETINGS = [
 ];
 /** Only the first turns can be a greeting: later on, people talk about voicemails too. */
 const FIRST_TURNS = 2;
-const MAX_QUOTE = 200;
+/** Maximum length of what was said in the evidence. */
+const MAX_SPOKEN = 200;
 
 /** `turns` are those of the whole call, in order. */
 export function answeredByOf(
@@ -66,5 +67,5 @@ function isGreeting(words: string): boolean {
 }
 
 function quoted(text: string): string {
-  return text.length > MAX_QUOTE ? `${truncateText(text, MAX_QUOTE)}…` : text;
+  return text.length > MAX_SPOKEN ? `${truncateText(text, MAX_SPOKEN)}…` : text;
 }

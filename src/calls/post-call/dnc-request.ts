@@ -6,7 +6,8 @@ import { plainWords } from './plain-words.ts';
 import type { Turn } from './turns.ts';
 
 const OTHER_REQUESTS = [SPANISH_REQUESTS, GERMAN_REQUESTS, FRENCH_REQUESTS].flat();
-const MAX_QUOTE = 300;
+/** Maximum length of a quotation that is kept as evidence. */
+export const MAX_QUOTE = 300;
 
 /** The words of the request, or null if none was heard. The agent's words do not count. */
 export function doNotCallRequestIn(

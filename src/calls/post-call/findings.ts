@@ -6,7 +6,7 @@ import type { AnsweredBy } from '../../generated/prisma/enums.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
 import { answeredByOf } from './answered-by.ts';
-import { doNotCallRequestIn } from './dnc-request.ts';
+import { doNotCallRequestIn, MAX_QUOTE } from './dnc-request.ts';
 import type { CallFindings } from './steps.ts';
 import type { Turn } from './turns.ts';
 
@@ -30,7 +30,6 @@ export interface Findings {
 type FoundBefore = Pick<Call, 'direction'> &
   Partial<Pick<Call, 'answeredBy' | 'answeredByEvidence'>>;
 
-const MAX_QUOTE = 300;
 /** Shorter quotations may match by chance. */
 const MIN_QUOTE = 4;
 

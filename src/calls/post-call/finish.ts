@@ -31,18 +31,18 @@ export interface FinishedStep {
 }
 
 const batches = perInstance((app: App) =>
-  createBatches<FinishedStep & { handlers: StepHandlers }, null>({
-    size: BATCH,
-    waitMs: WAIT_MS,
-    async work(finished) {
-      const handlers = finished[0]?.handlers;
-      if (!handlers) return [];
-      const saved = await app.db.$transaction((tx) => saveSteps(app, tx, handlers, finished));
-      for (const id of saved.organizationIds) announceEvents(app, id);
-      wakeWorkers(app, saved.ready);
-      return finished.map(() => null);
-    },
-  }),
+  perInstance((handlers: StepHandlers) =>
+    createBatches<FinishedStep, null>({
+      size: BATCH,
+      waitMs: WAIT_MS,
+      async work(finished) {
+        const saved = await app.db.$transaction((tx) => saveSteps(app, tx, handlers, finished));
+        for (const id of saved.organizationIds) announceEvents(app, id);
+        wakeWorkers(app, saved.ready);
+        return finished.map(() => null);
+      },
+    }),
+  ),
 );
 
 /** Finishes a step with its result, unless another attempt has taken over or the call was deleted. */
@@ -51,7 +51,7 @@ export async function finishStep(
   handlers: StepHandlers,
   finished: FinishedStep,
 ): Promise<void> {
-  await batches(app).add({ ...finished, handlers });
+  await batches(app)(handlers).add(finished);
 }
 
 async function saveSteps(
@@ -83,14 +83,17 @@ async function saveSteps(
     for (const step of ready) {
       const { callId, kind } = step;
       const detail = nothing.get(kind)?.get(callId) ?? null;
-      const isImmediate = detail === null && planOf(kind).isImmediate === true;
-      if (isImmediate) {
-        const result = await handlers[kind].run(app, calls.get(callId), inTransaction(app));
-        await calls.save(tx, callId, result.save);
+      if (detail !== null) {
+        following.push({ callId, kind, result: 'SKIPPED', detail });
+      } else if (planOf(kind).isImmediate) {
+        const done = await handlers[kind].run(app, calls.get(callId), inTransaction(app));
+        if (done.status !== 'DONE') throw new Error(`The immediate step ${kind} is ${done.status}`);
+        await calls.save(tx, callId, done.save);
+        following.push({ callId, kind, result: 'DONE', detail: null });
+      } else {
+        following.push({ callId, kind, result: null, detail: null });
+        continue;
       }
-      const result = isImmediate ? 'DONE' : detail === null ? null : 'SKIPPED';
-      following.push({ callId, kind, result, detail });
-      if (result === null) continue;
       done.push(step);
       pending.get(callId)?.delete(kind);
     }

@@ -256,7 +256,7 @@ async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Pro
         call: callId,
       });
     }
-    await retryLater(app, handlers, step, {
+    await retryOrGiveUp(app, handlers, step, {
       detail: detailOf(error),
       afterSeconds: isExpected(error) ? error.retryAfterSeconds : null,
     });
@@ -273,7 +273,8 @@ function stopSignal(app: App): { signal: AbortSignal; end: () => void } {
   const stop = (): void => {
     timer = setTimeout(() => controller.abort(), GRACE_MS);
   };
-  app.closing.addEventListener('abort', stop, { once: true });
+  if (app.closing.aborted) stop();
+  else app.closing.addEventListener('abort', stop, { once: true });
   return {
     signal: controller.signal,
     end() {
@@ -300,7 +301,7 @@ async function attempt(
     return;
   }
   const { detail, otherwise, save } = result;
-  await retryLater(app, handlers, step, {
+  await retryOrGiveUp(app, handlers, step, {
     detail,
     giveUp: { status: otherwise, seconds: planOf(step.kind).waitSeconds, save },
   });
@@ -327,7 +328,7 @@ async function keep(
 }
 
 /** Schedules another attempt after a longer delay, or finishes the step once its time limit is reached. */
-async function retryLater(
+async function retryOrGiveUp(
   app: App,
   handlers: StepHandlers,
   step: ClaimedStep,
