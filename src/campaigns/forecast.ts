@@ -3,6 +3,8 @@ import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { createKeyedLimiter } from '../infra/jobs/keyed-limiter.ts';
+import { perInstance } from '../infra/per-instance.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import {
   checkIds,
@@ -91,8 +93,22 @@ interface ContactQuery {
   alreadyPerDay: CallsPerDay;
 }
 
+/**
+ * Forecasts of an organization that are made at a time, since each holds up to 100,000 contacts in memory and a
+ * connection. An operation may ask for a hundred.
+ */
+const forecasts = perInstance(() => createKeyedLimiter(2));
+
 /** @throws UserInputError with all problems of the input. */
-export async function forecastCampaign(
+export function forecastCampaign(
+  app: App,
+  viewer: Viewer,
+  input: ForecastCampaignInput,
+): Promise<CampaignForecast> {
+  return forecasts(app).run(viewer.organizationId, () => makeForecast(app, viewer, input));
+}
+
+async function makeForecast(
   app: App,
   viewer: Viewer,
   input: ForecastCampaignInput,

@@ -5,6 +5,7 @@ import { createContact, createFolder } from '../../contacts/support.ts';
 import { runMutation } from '../../support/calling.ts';
 import { recordStatements } from '../../support/queries.ts';
 import { startApiBeside } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import { createCampaign, type Desk, numbers, openDesk, rowsOf } from '../lists.ts';
 import { simulate, toRuns } from '../schedule/without-yielding.ts';
 
@@ -297,6 +298,41 @@ describe('campaignForecast', () => {
         pageInfo: { hasNextPage: true, endCursor: expect.any(String) },
       },
     });
+  });
+
+  it('leaves connections to others, however many an operation asks for', async () => {
+    const { server } = desk;
+    const folderId = await createFolder(server.client);
+    await createContact(server.client, { folderId, phoneNumber: '+14155550190' });
+    const fields = Array.from(
+      { length: 30 },
+      (_, index) =>
+        `f${index}: campaignForecast(input: { contactFolderId: $folder }) { callCount }`,
+    );
+    const waiting = async () => {
+      const [row] = await server.app.db.$queryRaw<[{ count: bigint }]>`
+        SELECT count(*) AS count FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%contacts%'`;
+      return Number(row.count);
+    };
+    const asked = server.app.db.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`LOCK TABLE contacts`;
+        const answer = server.client.send(`query ($folder: ID!) { ${fields.join(' ')} }`, {
+          folder: folderId,
+        });
+        await until('some to wait', async () => (await waiting()) > 0);
+        // By the time that another organization is answered, all would have reached the database.
+        const other = await server.newOrganization();
+        expect((await other.client.send('{ agents { totalCount } }')).errors).toBeUndefined();
+        expect(await waiting()).toBeLessThan(3);
+        return { answer };
+      },
+      { timeout: 100_000 },
+    );
+    const { data, errors } = await (await asked).answer;
+    expect(errors).toBeUndefined();
+    expect(Object.values(data)).toEqual(fields.map(() => ({ callCount: 1 })));
   });
 
   it('costs as much as 1,000 objects', async () => {
