@@ -1,6 +1,8 @@
 /** Generated files are up to date, and the graph follows its conventions. */
 import { readFileSync } from 'node:fs';
 import {
+  type GraphQLArgument,
+  type GraphQLInputField,
   getNamedType,
   getNullableType,
   isEnumType,
@@ -166,6 +168,18 @@ describe('connections and list arguments', () => {
           .map(({ name }) => `${type.name}.${name}`),
       );
     expect(unlimited).toEqual([]);
+  });
+
+  it('have a filter whose type is named as one, because the length of its strings is limited by that name', () => {
+    const members = types.flatMap((type): (GraphQLArgument | GraphQLInputField)[] => {
+      if (isInputObjectType(type)) return Object.values(type.getFields());
+      if (!isObjectType(type) && !isInterfaceType(type)) return [];
+      return Object.values(type.getFields()).flatMap(({ args }) => [...args]);
+    });
+    const filters = members.filter(({ name }) => /filter$/i.test(name));
+    expect(new Set(filters.map(({ type }) => getNamedType(type)))).toEqual(
+      new Set(named('Filter')),
+    );
   });
 
   it('are ordered by a field and a direction, and filtered by any of some values, of none by all', () => {

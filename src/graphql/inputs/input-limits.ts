@@ -57,6 +57,7 @@ function checkValue(
       checkValue(check, type.ofType, item, [...path, index]);
     }
   } else if (isInputObjectType(type)) {
+    // The type of every `filter` has such a name; a test of the schema checks this.
     const inner = type.name.endsWith('Filter')
       ? { ...check, maxCharacters: MAX_SEARCHED_CHARACTERS }
       : check;
