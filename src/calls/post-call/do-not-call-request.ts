@@ -1,7 +1,11 @@
 /** Finds a person's request not to be called again in the turns of a call. */
 import { truncateText } from '../../infra/database/storable-text.ts';
-import { isEnglishRequest } from './dnc-request-english.ts';
-import { FRENCH_REQUESTS, GERMAN_REQUESTS, SPANISH_REQUESTS } from './dnc-request-phrases.ts';
+import { isEnglishRequest } from './do-not-call-request-english.ts';
+import {
+  FRENCH_REQUESTS,
+  GERMAN_REQUESTS,
+  SPANISH_REQUESTS,
+} from './do-not-call-request-phrases.ts';
 import { plainWords } from './plain-words.ts';
 import type { Turn } from './turns.ts';
 

@@ -1,5 +1,5 @@
 /**
- * English requests not to be called again, as patterns on the words of `dnc-request.ts`. A false match costs a call,
+ * English requests not to be called again, as patterns on the words of `do-not-call-request.ts`. A false match costs a call,
  * whereas a missed request means that a person is called again, so ambiguous sentences count as requests. Common
  * everyday phrases do not: "don't call me before nine", "don't call me Bob".
  */
