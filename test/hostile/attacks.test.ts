@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import WebSocket from 'ws';
 import { publicId } from '../../src/ids.ts';
+import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { IMPORT, sendFile } from '../contacts/import/upload.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
@@ -286,6 +287,52 @@ describe('a socket', () => {
     stream.resume();
     expect((await end).code).not.toBe(1000);
     expect(sent).toBeLessThan(60_000_000);
+  });
+
+  it('is told the last event it was sent when it is closed because it does not read', async () => {
+    const { id: organizationId, key, client } = await server.newOrganization();
+    const agents = await Promise.all(
+      Array.from({ length: 2 }, () => insertAgent(server.app, { organizationId })),
+    );
+    const change = async (id: string): Promise<string> => {
+      await server.app.db.$transaction((tx) =>
+        appendEvents(tx, organizationId, [{ type: 'AGENT_SYNC_DELAYED', agentId: id, data: {} }]),
+      );
+      announceEvents(server.app, organizationId);
+      return (await client.send('{ eventCursor }')).data.eventCursor;
+    };
+    const systemPrompt = 'x'.repeat(60_000);
+    await server.app.db.agent.updateMany({ where: { organizationId }, data: { systemPrompt } });
+    const fields = Array.from({ length: 100 }, (_, index) => `p${index}: systemPrompt`).join(' ');
+    const large = `{ agent(id: "${publicId('Agent', agents[0]!)}") { ${fields} } }`;
+    const follow = (id: string) =>
+      `subscription { agentUpdated(after: "0", agentId: "${publicId('Agent', id)}") { cursor } }`;
+
+    const socket = await open({ key });
+    const send = (id: string, query: string) =>
+      socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query } }));
+    const cursors: string[] = [];
+    socket.on('message', (data) => {
+      const { type, payload } = JSON.parse(String(data));
+      if (type === 'next' && payload.data.agentUpdated)
+        cursors.push(payload.data.agentUpdated.cursor);
+    });
+    send('one', follow(agents[0]!));
+    send('other', follow(agents[1]!));
+    const first = await change(agents[0]!);
+    await change(agents[1]!);
+    await until('an event for each', () => cursors.length === 2);
+    socket.pause();
+    const ended = vi.spyOn(WebSocket.prototype, 'close');
+    try {
+      for (let index = 0; index < 8; index += 1) send(`large ${index}`, large);
+      await until('the end', () => ended.mock.calls.length > 0);
+      const reason = `The client reads too slowly; subscribe again after cursor ${first}`;
+      expect(ended.mock.calls).toEqual([[1013, reason]]);
+    } finally {
+      ended.mockRestore();
+    }
+    socket.terminate();
   });
 
   it('may send while it is still receiving a large response', async () => {

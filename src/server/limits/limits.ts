@@ -169,7 +169,7 @@ export const LIMITS = {
   bufferedBytes: {
     max: 4 * MIB,
     about: 'Messages queued for a client that does not read, in addition to one of any size',
-    refusal: 'close code 1013',
+    refusal: 'close code 1013, with the cursor to continue after',
   },
   unauthenticatedPerMinute: {
     max: 120,

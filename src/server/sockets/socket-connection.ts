@@ -7,6 +7,7 @@ import {
 } from 'graphql-ws';
 import type { RawData, WebSocket } from 'ws';
 import type { App } from '../../app.ts';
+import { truncateText } from '../../infra/database/storable-text.ts';
 import { type KeyUser, stopWatchingKey, watchKey } from '../../organizations/key-revocations.ts';
 import type { Viewer } from '../../viewer.ts';
 import { startExpiryTimer } from '../expiry-timer.ts';
@@ -20,6 +21,9 @@ const MAX_BUFFERED_BYTES = LIMITS.bufferedBytes.max;
 const MAX_PING_CHARACTERS = LIMITS.pingCharacters.max;
 const KEEP_ALIVE_MS = 30_000;
 const CLOSE_GRACE_MS = 2_000;
+/** A close frame has room for 123 bytes. A cursor has up to 19 digits. */
+const MAX_REASON = 120;
+const MAX_REASON_BEFORE_CURSOR = 70;
 /** "Try Again Later". Standard clients reconnect after this code, and after `Forbidden`. */
 const TRY_AGAIN_LATER = 1013;
 
@@ -38,8 +42,17 @@ export interface SocketConnection {
   closeForbidden(reason: string): void;
   /** Closes with 1013. A standard client then reconnects. */
   closeForRetry(reason: string): void;
+  /**
+   * Like `closeForRetry`, when events may be left unsent. The reason names the cursor after which no subscription misses
+   * an event, if each has been sent one.
+   */
+  closeForResume(reason: string): void;
   /** Sends live events to a subscription without waiting. False if the client reads too slowly. */
   sendNext(subscriptionId: string, messages: SharedMessages): boolean;
+  openSubscription(id: string): void;
+  closeSubscription(id: string): void;
+  /** Announces the event in the next message to a subscription. */
+  prepareEvent(subscriptionId: string, cursor: bigint): void;
 }
 
 export interface ConnectionOptions {
@@ -65,6 +78,11 @@ export function openConnection(socket: WebSocket, options: ConnectionOptions): S
   return connection;
 }
 
+/** How the protocol server begins a message with a result of a subscription. */
+function beginningOfNext(id: string): string {
+  return `{"id":${JSON.stringify(id)},"type":"next"`;
+}
+
 class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   readonly address: string | null;
   viewer: Viewer | null = null;
@@ -78,6 +96,10 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   #received = 0;
   /** Buffered bytes of the largest message that is being sent. */
   #largest = 0;
+  /** The last event sent to each subscription; null before the first. */
+  readonly #sentEvents = new Map<string, bigint | null>();
+  /** The event in a message that is about to be sent, by the beginning of the message. */
+  readonly #prepared = new Map<string, { id: string; cursor: bigint }>();
 
   constructor(socket: WebSocket, options: ConnectionOptions) {
     const { app, stream, address, release } = options;
@@ -136,16 +158,45 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#close(TRY_AGAIN_LATER, reason);
   }
 
+  closeForResume(reason: string): void {
+    // The close frame follows everything that was sent before.
+    const cursors = [...this.#sentEvents.values()];
+    const least = cursors.reduce(
+      (one, other) => (one === null || other === null ? null : other < one ? other : one),
+      cursors[0] ?? null,
+    );
+    this.closeForRetry(
+      least === null
+        ? reason
+        : `${truncateText(reason, MAX_REASON_BEFORE_CURSOR)}; subscribe again after cursor ${least}`,
+    );
+  }
+
   sendNext(subscriptionId: string, messages: SharedMessages): boolean {
     if (!this.#isOpen()) return true;
     if (this.#socket.bufferedAmount > MAX_BUFFERED_LIVE_BYTES) return false;
     messages.writeFrames(this.#stream, subscriptionId);
+    this.#sentEvents.set(subscriptionId, messages.lastCursor);
     return true;
+  }
+
+  openSubscription(id: string): void {
+    this.#sentEvents.set(id, null);
+  }
+
+  closeSubscription(id: string): void {
+    this.#sentEvents.delete(id);
+    this.#prepared.delete(beginningOfNext(id));
+  }
+
+  prepareEvent(id: string, cursor: bigint): void {
+    this.#prepared.set(beginningOfNext(id), { id, cursor });
   }
 
   /** Resolves when the message has been passed to the operating system. */
   async send(data: string): Promise<void> {
     if (!this.#checkBuffered()) return;
+    this.#recordEvent(data);
     const before = this.#socket.bufferedAmount;
     const sent = new Promise<void>((resolve, reject) => {
       this.#socket.send(data, (error) => {
@@ -207,13 +258,22 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   #checkBuffered(): boolean {
     if (!this.#isOpen()) return false;
     if (this.#socket.bufferedAmount - this.#largest <= MAX_BUFFERED_BYTES) return true;
-    this.closeForRetry('The client reads too slowly');
+    this.closeForResume('The client reads too slowly');
     return false;
+  }
+
+  #recordEvent(message: string): void {
+    for (const [beginning, { id, cursor }] of this.#prepared) {
+      if (!message.startsWith(beginning)) continue;
+      this.#prepared.delete(beginning);
+      this.#sentEvents.set(id, cursor);
+      return;
+    }
   }
 
   #close(code: number, reason: string): void {
     if (!this.#isOpen()) return;
-    this.#socket.close(code, reason.slice(0, 120));
+    this.#socket.close(code, truncateText(reason, MAX_REASON));
     const force = setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
     this.#socket.once('close', () => clearTimeout(force));
   }

@@ -25,6 +25,7 @@ import {
   readIdempotencyKey,
   type Services,
 } from '../authentication.ts';
+import { eventCursorOf } from '../http/event-stream.ts';
 import type { Operations } from '../http/graphql-endpoint.ts';
 import { type Release, tooManySubscriptions } from '../limits/concurrency-limits.ts';
 import { LIMITS } from '../limits/limits.ts';
@@ -141,7 +142,8 @@ function createHandlers({ services, operations }: Options): Handlers {
         return [refusal];
       }
     },
-    onOperation: ({ extra }, ...[, , args, result]) => {
+    onOperation: ({ extra }, id, ...[, args, result]) => {
+      if (Symbol.asyncIterator in result) extra.openSubscription(id);
       if (!('errors' in result) || !result.errors) return;
       const { errors } = result;
       const operation = getOperationAST(args.document, args.operationName);
@@ -155,14 +157,16 @@ function createHandlers({ services, operations }: Options): Handlers {
       if (refused) extra.closeForbidden(refused.message);
       return failedStream(errors);
     },
-    onNext: ({ extra }, ...[, , , result]) => {
+    onNext: ({ extra }, id, ...[, , result]) => {
+      const cursor = eventCursorOf(result as ExecutionResult);
+      if (cursor !== null) extra.prepareEvent(id, cursor);
       const { data, errors, extensions } = result;
       if (!errors) return;
       const ended = errors.find((error) => error.extensions.code === 'UNAUTHENTICATED');
       if (ended && extra.viewer) extra.closeForbidden(ended.message);
       // A standard client subscribes again after a close, but never after an error.
       if (wasInterrupted(result))
-        extra.closeForRetry(errors[0]?.message ?? 'Internal server error');
+        extra.closeForResume(errors[0]?.message ?? 'Internal server error');
       return {
         ...(data === undefined ? {} : { data }),
         errors: errors.map((error) => withoutHttp(error).toJSON()),
@@ -171,6 +175,7 @@ function createHandlers({ services, operations }: Options): Handlers {
     },
     onError: (_context, _id, _params, errors) =>
       errors.flatMap(causesOf).map((error) => withoutHttp(error).toJSON()),
+    onComplete: ({ extra }, id) => extra.closeSubscription(id),
   };
 }
 

@@ -33,6 +33,10 @@ export class SharedMessages {
     return this.messages[0]?.cursor ?? 0n;
   }
 
+  get lastCursor(): bigint {
+    return this.messages.at(-1)?.cursor ?? 0n;
+  }
+
   /** The messages as server-sent events, encoded once for all streams. */
   get blocks(): Buffer {
     this.#blocks ??= Buffer.from(
