@@ -1,8 +1,8 @@
 /** Determines from a conversation whether a person or a voicemail answered. */
 import type { AnsweredBy, CallDirection } from '../../generated/prisma/enums.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
-import { plainWords } from './plain-words.ts';
 import type { Turn } from './turns.ts';
+import { plainWords } from './words.ts';
 
 export interface AnsweredByFinding {
   answeredBy: AnsweredBy;

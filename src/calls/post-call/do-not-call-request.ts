@@ -6,8 +6,8 @@ import {
   GERMAN_REQUESTS,
   SPANISH_REQUESTS,
 } from './do-not-call-request-phrases.ts';
-import { plainWords } from './plain-words.ts';
 import type { Turn } from './turns.ts';
+import { plainWords } from './words.ts';
 
 const OTHER_REQUESTS = [SPANISH_REQUESTS, GERMAN_REQUESTS, FRENCH_REQUESTS].flat();
 /** Maximum length of a quotation that is kept as evidence. */

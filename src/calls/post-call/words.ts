@@ -1,4 +1,4 @@
-/** Splits text into the words by which transcripts are searched. */
+/** Words of spoken text, for the search of transcripts and for patterns. */
 import { truncateText } from '../../infra/database/storable-text.ts';
 
 const MAX_WORD = 60;
@@ -7,7 +7,7 @@ const UNSPACED =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
 const segmenter = new Intl.Segmenter('en', { granularity: 'word' });
 
-/** The distinct words of the text, in lower case and without accents. */
+/** The distinct words of the text by which transcripts are searched, in lower case and without accents. */
 export function wordsOf(text: string): string[] {
   const plain = text
     .normalize('NFKD')
@@ -19,4 +19,20 @@ export function wordsOf(text: string): string[] {
       )
     : (plain.match(/[\p{L}\p{N}\p{M}]+/gu) ?? []);
   return [...new Set(words.map((word) => truncateText(word, MAX_WORD)))];
+}
+
+/**
+ * Normalizes spoken text for patterns, regardless of its spelling: lower-case words without accents and apostrophes, and
+ * " , " for any punctuation between them.
+ */
+export function plainWords(text: string): string {
+  return text
+    .replace(/['’‘‛ʼ´`′]/g, '')
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/\p{M}/gu, '')
+    .replaceAll('ß', 'ss')
+    .replace(/[^\p{L}\p{N}]+/gu, (between) => (/^[-‐‑\s]+$/.test(between) ? ' ' : ' , '))
+    .replace(/^[ ,]+/, '')
+    .replace(/(?: ,)? ?$/, '');
 }
