@@ -53,7 +53,13 @@ export function billedSeconds(duration: string | null): number {
 }
 
 /**
- * Multiplies the billed duration by a price per minute, rounded half up to six decimals.
+ * Maximum of `calls.cost_amount`, in millionths. A call of impossible length at a high price is stored with it, since a
+ * call that cannot be stored would never end.
+ */
+const MAX_COST_MICROS = 999_999_999_999n;
+
+/**
+ * Multiplies the billed duration by a price per minute, rounded half up to six decimals, and bounded.
  *
  * @param pricePerMinute a decimal number as text with at most six decimals.
  * @returns a decimal number as text with six decimals.
@@ -62,6 +68,6 @@ export function costOf(seconds: number, pricePerMinute: string): string {
   const [whole = '0', fraction = ''] = pricePerMinute.split('.');
   const micros = BigInt(whole) * 1_000_000n + BigInt(fraction.padEnd(6, '0'));
   const cost = (micros * BigInt(seconds) * 2n + 60n) / 120n;
-  const digits = cost.toString().padStart(7, '0');
+  const digits = (cost < MAX_COST_MICROS ? cost : MAX_COST_MICROS).toString().padStart(7, '0');
   return `${digits.slice(0, -6)}.${digits.slice(-6)}`;
 }
