@@ -5,6 +5,3 @@ CREATE INDEX CONCURRENTLY "post_call_steps_queue_fast" ON "post_call_steps"("on_
 
 -- CreateIndex
 CREATE INDEX CONCURRENTLY "post_call_steps_queue_slow" ON "post_call_steps"("on_request", "next_attempt_at") WHERE (next_attempt_at IS NOT NULL AND kind = 'ANALYSIS');
-
--- DropIndex
-DROP INDEX CONCURRENTLY IF EXISTS "post_call_steps_queue";
