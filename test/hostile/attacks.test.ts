@@ -8,6 +8,7 @@ import { publicId } from '../../src/ids.ts';
 import { announceEvents, appendEvents } from '../../src/live/log.ts';
 import { IMPORT, sendFile } from '../contacts/import/upload.ts';
 import { insertAgent } from '../support/agent-rows.ts';
+import { runMutation } from '../support/calling.ts';
 import { createClient, type GraphQLClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
@@ -301,6 +302,12 @@ describe('a socket', () => {
       announceEvents(server.app, organizationId);
       return (await client.send('{ eventCursor }')).data.eventCursor;
     };
+    const made = await runMutation(
+      client,
+      'createCampaign',
+      { name: 'Followed', agentId: publicId('Agent', agents[0]!) },
+      'campaign { id }',
+    );
     const systemPrompt = 'x'.repeat(60_000);
     await server.app.db.agent.updateMany({ where: { organizationId }, data: { systemPrompt } });
     const fields = Array.from({ length: 100 }, (_, index) => `p${index}: systemPrompt`).join(' ');
@@ -317,6 +324,8 @@ describe('a socket', () => {
       if (type === 'next' && payload.data.agentUpdated)
         cursors.push(payload.data.agentUpdated.cursor);
     });
+    // Its results have no cursors.
+    send('progress', `subscription { campaignProgress(campaignId: "${made.campaign.id}") { id } }`);
     send('one', follow(agents[0]!));
     send('other', follow(agents[1]!));
     const first = await change(agents[0]!);

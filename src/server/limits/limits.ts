@@ -169,7 +169,8 @@ export const LIMITS = {
   bufferedBytes: {
     max: 4 * MIB,
     about: 'Messages queued for a client that does not read, in addition to one of any size',
-    refusal: 'close code 1013, with the cursor to continue after',
+    refusal:
+      'close code 1013, with the cursor to continue after if each subscription was sent an event',
   },
   unauthenticatedPerMinute: {
     max: 120,

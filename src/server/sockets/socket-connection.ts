@@ -49,6 +49,7 @@ export interface SocketConnection {
   closeForResume(reason: string): void;
   /** Sends live events to a subscription without waiting. False if the client reads too slowly. */
   sendNext(subscriptionId: string, messages: SharedMessages): boolean;
+  /** Announces a subscription to events. */
   openSubscription(id: string): void;
   closeSubscription(id: string): void;
   /** Announces the event in the next message to a subscription. */

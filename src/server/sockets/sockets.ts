@@ -30,7 +30,7 @@ import type { Operations } from '../http/graphql-endpoint.ts';
 import { type Release, tooManySubscriptions } from '../limits/concurrency-limits.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { schema } from '../schema.ts';
-import { wasInterrupted } from '../subscriptions/subscriptions.ts';
+import { hasCursors, wasInterrupted } from '../subscriptions/subscriptions.ts';
 import { openConnection, type SocketConnection } from './socket-connection.ts';
 
 const PATH = '/graphql';
@@ -143,7 +143,7 @@ function createHandlers({ services, operations }: Options): Handlers {
       }
     },
     onOperation: ({ extra }, id, ...[, args, result]) => {
-      if (Symbol.asyncIterator in result) extra.openSubscription(id);
+      if (hasCursors(result)) extra.openSubscription(id);
       if (!('errors' in result) || !result.errors) return;
       const { errors } = result;
       const operation = getOperationAST(args.document, args.operationName);

@@ -78,6 +78,11 @@ type Next = IteratorResult<ExecutionResult, undefined>;
 
 const DONE: Next = { done: true, value: undefined };
 
+/** Whether the results of a subscription are about events of the log, which have cursors. */
+export function hasCursors(results: object): boolean {
+  return results instanceof Subscription && results.hasCursors;
+}
+
 interface SubscriptionOptions {
   app: App;
   context: RequestContext;
@@ -129,6 +134,10 @@ class Subscription implements Results {
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  get hasCursors(): boolean {
+    return this.#events.deliverTo !== undefined;
   }
 
   next(): Promise<Next> {

@@ -44,7 +44,20 @@ export async function startRedisCluster(nodes: number): Promise<TestRedis> {
   };
 }
 
+/** Another process may take a free port before the server does. */
+const START_TRIES = 3;
+
 async function startServer(cluster: boolean): Promise<TestRedis & { port: number }> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await tryToStart(cluster);
+    } catch (error) {
+      if (tries === START_TRIES) throw error;
+    }
+  }
+}
+
+async function tryToStart(cluster: boolean): Promise<TestRedis & { port: number }> {
   const port = await freePort();
   const directory = await mkdtemp(path.join(tmpdir(), 'truedy-redis-'));
   const more = cluster
