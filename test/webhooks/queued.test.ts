@@ -7,10 +7,11 @@ import { announceEvents, appendEvents, currentCursor } from '../../src/live/log.
 import { webhookConsumer } from '../../src/webhooks/consumer.ts';
 import { giveUpRemainingDeliveries } from '../../src/webhooks/endpoint-health.ts';
 import { removeDeletedEndpoints } from '../../src/webhooks/retention.ts';
-import { announceDeliveries } from '../../src/webhooks/sending/sender.ts';
+import { announceDeliveries, startSender } from '../../src/webhooks/sending/sender.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
 import { accepted, runMutation } from '../support/calling.ts';
 import { blockedSessions, sessionOf, untilBlocked } from '../support/locks.ts';
+import { startTestServer } from '../support/servers/server.ts';
 import { until } from '../support/wait.ts';
 import {
   attempted,
@@ -341,6 +342,27 @@ describe('a webhook endpoint', () => {
       return (await db.webhookDelivery.count({ where })) === deliveries.length;
     });
     await Promise.all(slow.map(removeEndpoint));
+  });
+
+  it('receives an event at once when its organization has as many endpoints as possible', async () => {
+    // Runs no jobs, so that no endpoint is found by polling.
+    const settings = { ROLE: 'api', WEBHOOK_ALLOWED_URLS: `${receiver.url}/` };
+    const quiet = await startTestServer({ settings });
+    try {
+      const endpoints = await Promise.all(
+        Array.from({ length: 20 }, () => createEndpoint({}, quiet.client)),
+      );
+      for (const endpoint of endpoints) {
+        receiver.on(endpoint.path, () => undefined);
+        await sendTest(endpoint, quiet.client);
+      }
+      startSender(quiet.app);
+      announceDeliveries(quiet.app);
+      const hasRequest = ({ path }: { path: string }) => receiver.at(path).length > 0;
+      await until('a request to each', () => endpoints.every(hasRequest), 10_000);
+    } finally {
+      await quiet.close();
+    }
   });
 
   it('loses the personal data of deleted calls, delivered or not', async () => {

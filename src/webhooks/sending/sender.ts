@@ -104,6 +104,7 @@ class Sender {
       const batch = due
         .slice(start, start + CLAIM_CONCURRENCY)
         .filter(({ organizationId }) => !this.#isFull(organizationId));
+      if (batch.length === 0) continue;
       const endpoints = await readyEndpoints(
         this.#app,
         batch.map(({ id }) => id),
@@ -148,11 +149,15 @@ class Sender {
     // The room is taken before the statement, since lanes are filled concurrently.
     this.#takeSlots(endpoint, capacity, isProbing);
     let claimed: ClaimedDelivery[] = [];
+    let wasFull = false;
     try {
       claimed = await claim(this.#app, endpoint.id, capacity);
     } finally {
+      wasFull = this.#isFull(endpoint.organizationId);
       this.#takeSlots(endpoint, claimed.length - capacity, isProbing);
     }
+    // Other endpoints may have found no room. Not after an error, which might repeat endlessly.
+    if (wasFull && claimed.length < capacity) this.sendDue();
     for (const delivery of claimed) {
       this.#app.background('sendWebhook', () => this.#send(endpoint, delivery, isProbing));
     }
