@@ -57,7 +57,8 @@ export async function recordSuccess(
   }
   if (endpoint.consecutiveFailures === 0) return;
   const data = { consecutiveFailures: 0, failingSince: null };
-  await app.db.webhookEndpoint.updateMany({ where: { id, url }, data });
+  // A disabled endpoint keeps the reason.
+  await app.db.webhookEndpoint.updateMany({ where: { id, url, disabledAt: null }, data });
 }
 
 /** Records a failed attempt, and disables an endpoint that answered 410 or has failed for five days. */

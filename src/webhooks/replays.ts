@@ -12,7 +12,7 @@ import { queueEvents } from './messages.ts';
 import { announceDeliveries } from './sending/sender.ts';
 
 const BATCH = 200;
-/** A delivery that is queued again. An attempt in progress loses its claim, so that its result does not replace these. */
+/** A delivery that is queued again. Without its claim, an attempt in progress is recorded but changes none of these. */
 const REQUEUED = {
   status: 'PENDING',
   tries: 0,

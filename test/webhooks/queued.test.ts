@@ -167,17 +167,28 @@ describe('a webhook endpoint', () => {
     await removeEndpoint(endpoint);
   });
 
-  it('is sent a delivery again that was replayed during an attempt', async () => {
+  it('is sent a delivery again that was replayed during an attempt, of which the answer is kept', async () => {
     const endpoint = await createEndpoint();
-    const held: (() => void)[] = [];
-    receiver.on(endpoint.path, (response) => held.push(() => response.writeHead(204).end()));
+    const held: ((status: number) => void)[] = [];
+    receiver.on(endpoint.path, (response) =>
+      held.push((status) => response.writeHead(status).end()),
+    );
     const id = await sendTest(endpoint);
     await until('the attempt', () => held.length === 1);
     await runMutation(server.client, 'replayWebhookDelivery', { id }, 'webhookDelivery { id }');
     await until('another attempt', () => held.length === 2);
-    for (const answer of held) answer();
-    // That of the first one is not recorded: it would end the replay.
-    expect((await attempted(id)).attempts.nodes).toMatchObject([{ statusCode: 204 }]);
+    held[0]?.(500);
+    expect(await attempted(id)).toMatchObject({
+      status: 'PENDING',
+      finishedAt: null,
+      attempts: { nodes: [{ statusCode: 500 }] },
+    });
+    await until('the failure', async () => (await deliveriesOf(endpoint.id)).failingSince);
+    held[1]?.(204);
+    expect(await attempted(id, 2)).toMatchObject({
+      status: 'DELIVERED',
+      attempts: { nodes: [{ statusCode: 500 }, { statusCode: 204 }] },
+    });
     await removeEndpoint(endpoint);
   });
 

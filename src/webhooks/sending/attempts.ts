@@ -1,5 +1,6 @@
 /** Records attempts of deliveries, and schedules the next one. */
 import type { App } from '../../app.ts';
+import { Prisma } from '../../generated/prisma/client.ts';
 import { newId } from '../../infra/ids.ts';
 import type { PostResult } from '../../infra/outgoing/guarded-post.ts';
 import type { ClaimedDelivery, Endpoint } from '../claimed-delivery.ts';
@@ -17,8 +18,9 @@ export interface AttemptResult {
 }
 
 /**
- * Records an attempt, unless another process has taken over its claim. Any 2xx status means delivered. An endpoint that
- * answers 410 at its current address, or fails for five days, is disabled.
+ * Records an attempt. Any 2xx status means delivered. An endpoint that answers 410 at its current address, or fails for
+ * five days, is disabled. The state of the delivery remains if the attempt has lost its claim: the delivery was replayed
+ * or given up, or another process sends it.
  */
 export async function recordAttempt(
   app: App,
@@ -36,18 +38,24 @@ export async function recordAttempt(
   const next = delivered || gone ? null : nextAttemptAt(tries, { now, notBefore });
   const status = delivered ? 'DELIVERED' : next ? 'RETRYING' : 'EXHAUSTED';
   const error = errorOf(answer, delivered);
+  const isClaimed = Prisma.sql`claim_id = ${delivery.claimId}::uuid`;
   const recorded = await app.db.$executeRaw`
-    WITH done AS (
-      UPDATE webhook_deliveries SET status = ${status}::"WebhookDeliveryStatus",
-        attempt_count = attempt_count + 1, tries = ${tries}, next_attempt_at = ${next},
-        finished_at = ${next ? null : now}, claim_id = NULL, claimed_until = NULL
-      WHERE id = ${delivery.id}::uuid AND claim_id = ${delivery.claimId}::uuid
+    WITH counted AS (
+      UPDATE webhook_deliveries SET attempt_count = attempt_count + 1,
+        status = CASE WHEN ${isClaimed} THEN ${status}::"WebhookDeliveryStatus" ELSE status END,
+        tries = CASE WHEN ${isClaimed} THEN ${tries}::int ELSE tries END,
+        next_attempt_at = CASE WHEN ${isClaimed} THEN ${next}::timestamptz ELSE next_attempt_at END,
+        finished_at = CASE WHEN ${isClaimed} THEN ${next ? null : now}::timestamptz ELSE finished_at END,
+        claimed_until = CASE WHEN ${isClaimed} THEN NULL ELSE claimed_until END,
+        claim_id = CASE WHEN ${isClaimed} THEN NULL ELSE claim_id END
+      WHERE id = ${delivery.id}::uuid
       RETURNING id, organization_id, attempt_count)
     INSERT INTO webhook_attempts (id, organization_id, delivery_id, number, started_at, duration_ms,
       status_code, error, response_body)
     SELECT ${newId()}::uuid, organization_id, id, attempt_count, ${result.startedAt},
       ${result.durationMs}::int, ${answer.status}::int, ${error},
-      ${answer.status === null ? null : answer.answer} FROM done`;
+      ${answer.status === null ? null : answer.answer} FROM counted`;
+  // Deleted with its endpoint.
   if (recorded === 0) return;
   if (delivered)
     await recordSuccess(app, endpoint, { tries: delivery.tries, signedWith: result.signedWith });
