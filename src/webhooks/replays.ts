@@ -46,7 +46,12 @@ export async function replayWebhookDelivery(
   return delivery;
 }
 
-/** Queues all deliveries of an endpoint that were given up. @returns the endpoint and the number of deliveries. */
+/**
+ * Queues all deliveries of an endpoint that were given up.
+ *
+ * @returns the endpoint and the number of deliveries.
+ * @throws RequestError UNAVAILABLE if the process stops
+ */
 export async function replayFailedWebhooks(
   app: App,
   viewer: Viewer,
@@ -54,25 +59,33 @@ export async function replayFailedWebhooks(
 ): Promise<{ webhookEndpoint: WebhookEndpoint; deliveryCount: number }> {
   const path = ['endpointId'];
   const id = readEndpointId(endpointId, path);
+  let webhookEndpoint = null as WebhookEndpoint | null;
   let deliveryCount = 0;
   const requeueSome = (limit: number) =>
     app.db.$transaction(async (tx) => {
-      requireEnabled(await lockEndpoint(tx, viewer, id, path), path);
-      return tx.$executeRaw`
+      const endpoint = await lockEndpoint(tx, viewer, id, path);
+      requireEnabled(endpoint, path);
+      const count = await tx.$executeRaw`
         UPDATE webhook_deliveries SET status = 'PENDING', tries = 0, next_attempt_at = ${app.now()},
           finished_at = NULL, claim_id = NULL, claimed_until = NULL
         WHERE id IN (
           SELECT id FROM webhook_deliveries
           WHERE endpoint_id = ${id}::uuid AND status = 'EXHAUSTED' LIMIT ${limit})`;
+      return { endpoint, count };
     });
   // There may be a million. If this process ends, those left over can be replayed again.
   await runInBatches(app.closing, async (limit) => {
-    const count = await requeueSome(limit);
+    const { endpoint, count } = await requeueSome(limit);
     deliveryCount += count;
+    if (count < limit) webhookEndpoint = endpoint;
     announceDeliveries(app);
     return count;
   });
-  const webhookEndpoint = await app.db.webhookEndpoint.findUniqueOrThrow({ where: { id } });
+  if (!webhookEndpoint) {
+    throw new RequestError('UNAVAILABLE', 'The server is stopping. Try again.', {
+      retryAfterSeconds: 1,
+    });
+  }
   return { webhookEndpoint, deliveryCount };
 }
 

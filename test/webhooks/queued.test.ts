@@ -4,8 +4,10 @@ import type { Tx } from '../../src/app.ts';
 import { expireTranscripts } from '../../src/calls/post-call/transcript.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { announceEvents, appendEvents, currentCursor } from '../../src/live/log.ts';
+import type { Viewer } from '../../src/viewer.ts';
 import { webhookConsumer } from '../../src/webhooks/consumer.ts';
 import { giveUpRemainingDeliveries } from '../../src/webhooks/endpoint-health.ts';
+import { replayFailedWebhooks } from '../../src/webhooks/replays.ts';
 import { removeDeletedEndpoints } from '../../src/webhooks/retention.ts';
 import { announceDeliveries, startSender } from '../../src/webhooks/sending/sender.ts';
 import { createCampaign, people } from '../campaigns/support.ts';
@@ -224,10 +226,22 @@ describe('a webhook endpoint', () => {
     await set(true);
     const pausedUntil = new Date(server.app.now().getTime() + 86_400_000);
     await db.webhookEndpoint.update({ where: { id: endpointId }, data: { pausedUntil } });
+    const closing = new AbortController();
+    // Stops after the first batch.
+    const bus = { ...server.app.bus, publish: () => closing.abort() };
+    const stopping = { ...server.app, bus, closing: closing.signal };
+    const viewer = { organizationId: server.organizationId } as Viewer;
+    await expect(replayFailedWebhooks(stopping, viewer, endpoint.id)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
     const input = { endpointId: endpoint.id };
     expect(
       await runMutation(server.client, 'replayFailedWebhooks', input, 'deliveryCount'),
-    ).toMatchObject({ deliveryCount: 5500 });
+    ).toMatchObject({ deliveryCount: 500 });
+    const stranger = { organizationId: newId() } as Viewer;
+    await expect(replayFailedWebhooks(stopping, stranger, endpoint.id)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
     const delivery = await db.webhookDelivery.findFirstOrThrow({ where: { endpointId } });
     await whileLocked(async () => {
       await removeEndpoint(endpoint);
