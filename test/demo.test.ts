@@ -195,4 +195,19 @@ describe('the GraphiQL tabs of the demo', () => {
     }
     await socket.dispose();
   });
+
+  it('do not name a webhook endpoint that was deleted', async () => {
+    const { webhookEndpoints } = await ask('{ webhookEndpoints { nodes { id agent { id } } } }');
+    const { id } = webhookEndpoints.nodes.find(({ agent }: { agent: unknown }) => !agent);
+    expect(JSON.stringify(await tabs())).toContain(id);
+    await server.app.db.$transaction(async (tx) => {
+      // Its row remains until its deliveries are removed.
+      await tx.$queryRaw`
+        SELECT id FROM webhook_deliveries WHERE endpoint_id = ${id.slice(4)}::uuid LIMIT 1 FOR UPDATE`;
+      await ask(
+        `mutation { deleteWebhookEndpoint(input: { id: "${id}" }) { deletedWebhookEndpointId } }`,
+      );
+      expect(JSON.stringify(await tabs())).not.toContain(id);
+    });
+  });
 });

@@ -105,7 +105,10 @@ export async function demoIds(app: App): Promise<Partial<TabIds>> {
       where: { ...where, deletedAt: null, status: 'COMPLETED', transcript: { isNot: null } },
       orderBy,
     }),
-    app.db.webhookEndpoint.findFirst({ where: { ...where, agentId: null }, orderBy }),
+    app.db.webhookEndpoint.findFirst({
+      where: { ...where, deletedAt: null, agentId: null },
+      orderBy,
+    }),
   ]);
   return {
     ...(voice ? { voiceId: publicId('Voice', voice.id) } : {}),
