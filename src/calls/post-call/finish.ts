@@ -86,9 +86,11 @@ async function saveSteps(
       if (detail !== null) {
         following.push({ callId, kind, result: 'SKIPPED', detail });
       } else if (planOf(kind).isImmediate) {
-        const done = await handlers[kind].run(app, calls.get(callId), inTransaction(app));
-        if (done.status !== 'DONE') throw new Error(`The immediate step ${kind} is ${done.status}`);
-        await calls.save(tx, callId, done.save);
+        const result = await handlers[kind].run(app, calls.get(callId), inTransaction(app));
+        if (result.status !== 'DONE') {
+          throw new Error(`The immediate step ${kind} is ${result.status}`);
+        }
+        await calls.save(tx, callId, result.save);
         following.push({ callId, kind, result: 'DONE', detail: null });
       } else {
         following.push({ callId, kind, result: null, detail: null });
