@@ -301,7 +301,7 @@ describe('a webhook endpoint', () => {
       });
     await queued(new Date(0));
     const events = await db.event.findMany({
-      where: { organizationId, cursor: { gt: after } },
+      where: { organizationId, cursor: { gt: after }, callId: { in: callIds } },
       orderBy: { cursor: 'asc' },
     });
     const handled = await db.$transaction((tx) =>
