@@ -114,13 +114,13 @@ export async function disableEndpoint(
 /** SQL condition: whether a disabled endpoint has pending deliveries. */
 export function hasDeliveriesToGiveUp(): Prisma.Sql {
   return Prisma.sql`EXISTS (
-    SELECT 1 FROM webhook_endpoints e WHERE disabled_at IS NOT NULL AND ${HAS_PENDING_DELIVERIES})`;
+    SELECT 1 FROM webhook_endpoints e WHERE ${HAS_DELIVERIES_TO_GIVE_UP})`;
 }
 
 /** Gives up the deliveries of disabled endpoints that were too many, or locked, when the endpoint was disabled. */
 export async function giveUpRemainingDeliveries(app: App): Promise<void> {
   const endpoints = await app.db.$queryRaw<{ id: string }[]>`
-    SELECT id FROM webhook_endpoints e WHERE disabled_at IS NOT NULL AND ${HAS_PENDING_DELIVERIES}`;
+    SELECT id FROM webhook_endpoints e WHERE ${HAS_DELIVERIES_TO_GIVE_UP}`;
   for (const { id } of endpoints) {
     await runInBatches(app.closing, (limit) =>
       app.db.$transaction(async (tx) => {
@@ -133,7 +133,8 @@ export async function giveUpRemainingDeliveries(app: App): Promise<void> {
   }
 }
 
-const HAS_PENDING_DELIVERIES = Prisma.sql`EXISTS (
+/** SQL condition on endpoint `e`. The deliveries of deleted endpoints are removed instead. */
+const HAS_DELIVERIES_TO_GIVE_UP = Prisma.sql`e.disabled_at IS NOT NULL AND e.deleted_at IS NULL AND EXISTS (
   SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = e.id AND d.next_attempt_at IS NOT NULL)`;
 
 /** Gives up some pending deliveries of an endpoint, and returns their number. The caller has locked the endpoint. */
