@@ -73,13 +73,14 @@ export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${
 
 /**
  * SQL relation with one row (`organization_id`) for each slot that is not available to owned calls: calls that are
- * claimed and not ended, and calls without an owner that wait for a slot, since those take precedence.
+ * claimed and not ended, and claimable calls without an owner, since those take precedence. Not those that wait for
+ * their agent, which may take as long as a call may wait.
  */
 export function slotsInUse(now: Date): Prisma.Sql {
   return Prisma.sql`(
     SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
     UNION ALL
-    SELECT organization_id FROM calls WHERE ${IS_WAITING} AND ${beforeDeadline(now)}
+    SELECT organization_id FROM calls WHERE ${claimable(now)}
   )`;
 }
 

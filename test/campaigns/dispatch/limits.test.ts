@@ -15,7 +15,15 @@ import {
   strangers,
   timeOf,
 } from '../engine-support.ts';
-import { act, createCampaign, dialsOf, ended, type Operator, prepareOperator } from '../support.ts';
+import {
+  act,
+  createCampaign,
+  dialsOf,
+  ended,
+  type Operator,
+  prepareOperator,
+  uuidOf,
+} from '../support.ts';
 
 let server: TestServer;
 let operator: Operator;
@@ -112,6 +120,26 @@ describe('the limits of an organization and of Ultravox', () => {
     await until('the calls of the campaign', () => dialsOf(server, id).length === 2);
     await ended(operator, id);
     await endCalls(other, calls);
+  });
+
+  it('are not used by calls that wait for the creation of their agent', async () => {
+    const { caller } = await prepareOperator(operator.client);
+    const agentId = uuidOf(caller.agentId);
+    await server.app.db.$executeRaw`
+      INSERT INTO calls (id, organization_id, agent_id, direction, medium, status, placement,
+        max_duration_seconds, join_timeout_seconds, place_not_before, updated_at)
+      SELECT new_id(), organization_id, id, 'OUTBOUND', 'SIP', 'CREATED', 'QUEUED', 60, 30,
+        now() + interval '10 minutes', now()
+      FROM agents, generate_series(1, ${ORGANIZATION}) WHERE id = ${agentId}::uuid`;
+    const id = await start(operator, { contacts: strangers(2) });
+    await ended(operator, id);
+    expect(dialsOf(server, id)).toHaveLength(2);
+    const waiting = await server.app.db.call.findMany({ where: { agentId } });
+    expect(waiting.map(({ placement }) => placement)).toEqual(Array(ORGANIZATION).fill('QUEUED'));
+    await endCalls(
+      operator,
+      waiting.map((call) => publicId('Call', call.id)),
+    );
   });
 
   it('are waited for without polling', async () => {
