@@ -87,13 +87,24 @@ async function handleUnknownOutcome(
 
 /**
  * Creates the agent at Ultravox again. The call, which was not sent or not carried out, waits for it, and with it all
- * other waiting calls of the agent. Returns when to try again.
+ * other waiting calls of the agent. If Ultravox refuses the content of the agent, a call without an owner fails, as new
+ * calls do; an owner decides for itself.
+ *
+ * @returns when to try again; null if the call has failed.
  */
 export async function waitForAgent(
   app: App,
   call: CallWithParts,
   transition: 'RELEASE' | 'POSTPONE',
-): Promise<Date> {
+): Promise<Date | null> {
+  if (!call.owner && call.agent.status === 'FAILED') {
+    await failCall(app, call.id, {
+      transition: transition === 'RELEASE' ? 'WITHDRAW' : 'REFUSE',
+      failure: `Ultravox refused the agent. Nobody was called. Reason: ${call.agent.syncError ?? 'unknown'}`,
+      failureCode: 'AGENT_NOT_READY',
+    });
+    return null;
+  }
   await recreateAgent(app, call.agent);
   const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
   if (transition === 'RELEASE') await releaseClaim(app, call.id, notBefore);

@@ -384,6 +384,29 @@ describe('placeWaitingCalls', () => {
     }
   });
 
+  it('fails a call whose agent Ultravox refuses, instead of letting it wait', async () => {
+    const gone = await newCaller(server);
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 60, count: 1, ...CREATION },
+    ]);
+    const made = await dial(gone);
+    await server.app.db.agent.update({
+      where: { id: uuidOf(gone.agentId) },
+      data: {
+        ...{ remoteId: null, status: 'FAILED', syncError: 'The voice is gone.' },
+        ...{ revision: 2, refusedRevision: 2 },
+      },
+    });
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    const call = await waitForCall(gone.client, made.id, 'over', isEnded);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR', ...FREE });
+    expect(call.failure).toContain('The voice is gone.');
+    const row = await rowOf(server, made.id);
+    expect(row).toMatchObject({ placement: 'WITHDRAWN', failureCode: 'AGENT_NOT_READY' });
+    expect(await dialsOf(server, made.id)).toEqual([]);
+  });
+
   it('waits at least a second when Retry-After is 0', async () => {
     await setFaults(server, [{ kind: 'status', status: 429, retryAfterSeconds: 0, ...CREATION }]);
     const before = server.simulator.requests().length;
