@@ -48,7 +48,7 @@ export function isEnded(status: CallStatus): boolean {
   return RANK[status] === 3;
 }
 
-/** End of a call that was canceled on request before it was answered. */
+/** End of a call that was canceled before it was answered. */
 export const CANCELLED = { status: 'CANCELLED', endReason: 'CANCELLED' } as const;
 
 /** Returns the missing status changes, in order. */
@@ -104,8 +104,9 @@ function unanswered(
     case 'SIP_TERMINATION_DESTINATION_UNAVAILABLE':
       return { status: 'FAILED', endReason: 'UNREACHABLE' };
   }
-  // SIP_TERMINATION_CANCELED alone does not mean that anybody asked for it: Ultravox or the trunk gave up ringing.
-  if (state.endRequested) return CANCELLED;
+  // Nobody documents who cancels without our request. A campaign may dial NO_ANSWER again, so a wrong guess would ring
+  // a person again.
+  if (state.endRequested || seen.terminationReason === 'SIP_TERMINATION_CANCELED') return CANCELLED;
   return { status: 'FAILED', endReason: 'NO_ANSWER' };
 }
 

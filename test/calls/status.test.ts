@@ -175,7 +175,7 @@ describe('stepsTowards', () => {
     ['SIP_TERMINATION_INVALID_NUMBER', 'FAILED', 'INVALID_NUMBER'],
     ['SIP_TERMINATION_DESTINATION_UNAVAILABLE', 'FAILED', 'UNREACHABLE'],
     ['SIP_TERMINATION_TIMEOUT', 'FAILED', 'NO_ANSWER'],
-    ['SIP_TERMINATION_CANCELED', 'FAILED', 'NO_ANSWER'],
+    ['SIP_TERMINATION_CANCELED', 'CANCELLED', 'CANCELLED'],
     [null, 'FAILED', 'NO_ANSWER'],
   ])('ends an unanswered call with SIP termination %s as %s %s', (terminationReason, status, reason) => {
     const seen = { ...NOTHING, endedAt: at(60), endReason: 'unjoined', terminationReason };

@@ -76,7 +76,7 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
     },
     [CallEndReason.CANCELLED]: {
       description:
-        'Canceled before it was answered: by `endCall`, by its campaign, or because its number was added to the do-not-call list while it rang.',
+        'Canceled before it was answered: by `endCall`, by its campaign, because its number was added to the do-not-call list while it rang, or, while it rang, by Ultravox or the carrier.',
     },
     [CallEndReason.UNKNOWN]: { description: 'The end of the call was never reported.' },
   } as const,
