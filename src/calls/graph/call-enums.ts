@@ -78,7 +78,9 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
       description:
         'Canceled before it was answered: by `endCall`, by its campaign, because its number was added to the do-not-call list while it rang, or, while it rang, by Ultravox or the carrier.',
     },
-    [CallEndReason.UNKNOWN]: { description: 'The end of the call was never reported.' },
+    [CallEndReason.UNKNOWN]: {
+      description: 'The end of the call was never reported, or could not be stored.',
+    },
   } as const,
 });
 

@@ -5,6 +5,7 @@
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
+import { isDataRefused } from '../../infra/database/database-errors.ts';
 import { UltravoxError, unfilteredCalls } from '../../ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
@@ -77,10 +78,13 @@ async function checkOne(app: App, call: Call, claim: LookUpClaim): Promise<void>
   }
 }
 
-/** Handles a result that could not be stored. It is looked up again, unless the call is overdue. */
+/**
+ * Handles a result that was not stored. The call is looked up again, unless it is overdue and what Ultravox reports can
+ * never be stored: after a deadlock, for example, the next look-up still finds the end of the call.
+ */
 async function handleFailure(app: App, call: Call, error: unknown): Promise<void> {
   app.failures.record('checkCall', error, { level: 'error', callId: call.id });
-  if (!isOverdue(app, call, lostAtOf(call))) return;
+  if (!isDataRefused(error) || !isOverdue(app, call, lostAtOf(call))) return;
   await closeAsLost(app, call, 'The end of the call could not be stored.').catch(
     app.failures.recorder('closeLostCall'),
   );

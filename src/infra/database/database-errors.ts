@@ -72,6 +72,16 @@ export function isUniqueViolation(error: unknown): boolean {
     .some((code) => UNIQUE_VIOLATIONS.includes(code));
 }
 
+/** Data exceptions and violated constraints. */
+const POSTGRES_DATA_CODES = /^2[23]\w{3}$/;
+
+/** Whether the error or one of its causes means that the data cannot be stored, however often that is tried. */
+export function isDataRefused(error: unknown): boolean {
+  return causesOf(error)
+    .flatMap(codesOf)
+    .some((code) => POSTGRES_DATA_CODES.test(code));
+}
+
 /** The error and its causes, outermost first. */
 function causesOf(error: unknown): Record<string, unknown>[] {
   const causes: Record<string, unknown>[] = [];

@@ -97,6 +97,31 @@ describe('checkCalls', () => {
     expect(await rowOf(server, id)).toMatchObject({ status: 'COMPLETED', endReason: 'UNKNOWN' });
   });
 
+  it('looks an overdue call up again when a deadlock kept its end from being stored', async () => {
+    const { id } = await dial(caller);
+    const call = await waitForCall(caller.client, id, 'live', ({ answeredAt }) => answeredAt);
+    const { body } = await remoteCallOf(server, id);
+    const { db } = server.app;
+    const where = { id: uuidOf(id) };
+    // Not due for the worker.
+    await db.call.update({ where, data: { lostAt: inMinutes(10), nextCheckAt: inMinutes(20) } });
+    await db.$executeRawUnsafe(`CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$`);
+    await db.$executeRawUnsafe(`CREATE TRIGGER deadlock BEFORE UPDATE ON calls
+      FOR EACH ROW WHEN (NEW.end_reason = 'HANGUP') EXECUTE FUNCTION deadlock()`);
+    const ended = new Date(Date.parse(call.answeredAt) + 5_000).toISOString();
+    const lookUp = () => checkLater(async () => ({ ...body, ended, endReason: 'hangup' }));
+    try {
+      await lookUp();
+      expect(await rowOf(server, id)).toMatchObject({ status: 'IN_PROGRESS' });
+    } finally {
+      await db.$executeRawUnsafe('DROP FUNCTION deadlock CASCADE');
+    }
+    await db.call.update({ where, data: { nextCheckAt: inMinutes(20) } });
+    await lookUp();
+    expect(await rowOf(server, id)).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
+  });
+
   it('closes a lost call at its latest possible end, however late that is noticed', async () => {
     const { id } = await dial(caller);
     await waitForCall(caller.client, id, 'live', ({ answeredAt }) => answeredAt);
