@@ -94,8 +94,8 @@ interface ContactQuery {
 }
 
 /**
- * Forecasts of an organization that are made at a time, since each holds up to 100,000 contacts in memory and a
- * connection. An operation may ask for a hundred.
+ * Forecasts of an organization that are made, or whose contacts are read, at a time, since each reads up to 100,000
+ * contacts and holds a connection. An operation may ask for a hundred.
  */
 const forecasts = perInstance(() => createKeyedLimiter(2));
 
@@ -149,7 +149,7 @@ async function makeForecast(
         : (input.contactCount ?? 0),
     }),
   );
-  const contactsOf = zonedRows ? contactLoader(app, zonedRows) : async () => [];
+  const contactsOf = zonedRows ? contactLoader(app, viewer, zonedRows) : async () => [];
   return {
     fits: simulation.fits,
     calls: simulation.calls,
@@ -272,7 +272,7 @@ function withTimeZones(query: ContactQuery, renamed: ReadonlyMap<string, string>
 type LoadContacts = (hour: SimulatedHour, first: number) => Promise<ForecastContact[]>;
 
 /** Collects the requests of one turn of the event loop and reads them in one statement. */
-function contactLoader(app: App, zonedRows: Prisma.Sql): LoadContacts {
+function contactLoader(app: App, viewer: Viewer, zonedRows: Prisma.Sql): LoadContacts {
   let waiting: { hour: SimulatedHour; first: number }[] = [];
   let reading: Promise<ForecastContact[][]> | null = null;
   const read = async (): Promise<ForecastContact[][]> => {
@@ -280,7 +280,7 @@ function contactLoader(app: App, zonedRows: Prisma.Sql): LoadContacts {
     const requests = waiting;
     waiting = [];
     reading = null;
-    return readContacts(app, zonedRows, requests);
+    return forecasts(app).run(viewer.organizationId, () => readContacts(app, zonedRows, requests));
   };
   return async (hour, first) => {
     const index = waiting.push({ hour, first }) - 1;
