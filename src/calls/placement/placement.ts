@@ -51,8 +51,9 @@ const wakeTimer = perInstance((app: App) =>
 );
 
 /**
- * Claims as many waiting calls as the limits allow, oldest first, and places them in the background.
- * Resolves once they are claimed. Safe in any number of processes.
+ * Claims as many waiting calls as the limits allow, and places them in the background. Calls of the organizations with
+ * the fewest active calls come first, those of an organization oldest first. Resolves once they are claimed. Safe in
+ * any number of processes.
  */
 export function placeWaitingCalls(app: App): Promise<void> {
   return claims(app)();
