@@ -31,26 +31,39 @@ export interface LanguageModel {
 interface ErrorResponse {
   status?: number | null;
   retryAfter?: string | null;
-  answer?: string | null;
+  body?: string;
+  /** Secret to keep out of the log. */
+  apiKey?: string | null;
 }
 
-/** The message is human-readable and contains no secrets. */
+/**
+ * The message is human-readable and contains no secrets. An error response may repeat the request, with what people
+ * said: only parts of it are logged.
+ */
 export class LanguageModelError extends Error {
   override name = 'LanguageModelError';
   readonly status: number | null;
   readonly retryAfterSeconds: number | null;
-  /** Start of the response body, for the log; null if there was no error response. */
-  readonly answer: string | null;
+  /** Type, code, parameter and message of the error response, for the log; null without any. */
+  readonly detail: string | null;
+  /** Private, since the log contains all other members. */
+  readonly #body: string;
 
   constructor(
     message: string,
-    { status = null, retryAfter = null, answer = null }: ErrorResponse = {},
+    { status = null, retryAfter = null, body = '', apiKey = null }: ErrorResponse = {},
   ) {
     super(message);
     this.status = status;
     const seconds = Number(retryAfter ?? Number.NaN);
     this.retryAfterSeconds = Number.isFinite(seconds) ? Math.min(seconds, 3600) : null;
-    this.answer = answer;
+    this.detail = detailOf(body, apiKey);
+    this.#body = body;
+  }
+
+  /** Whether the start of the error response contains a word. */
+  mentions(word: string): boolean {
+    return this.#body.slice(0, MAX_EXCERPT).includes(word);
   }
 
   /** Whether another attempt may succeed: false if the request was refused, or its answer cannot be read. */
@@ -69,8 +82,11 @@ export interface LanguageModelSettings {
 }
 
 const MAX_BODY_BYTES = 1_000_000;
-/** Maximum length of the part of an error response that is logged. */
+/** Length of the part of an error response that is searched for the reason. */
 const MAX_EXCERPT = 1_000;
+/** Maximum length of what is logged of an error response, and of each of its members but the message. */
+const MAX_DETAIL = 200;
+const MAX_DETAIL_MEMBER = 40;
 /** Response formats in order of preference. A request gets the first one that the model accepts for its schema. */
 const FORMATS = ['json_schema', 'json_object', null] as const;
 /** Maximum number of schemas for which another format than the first is remembered. */
@@ -111,7 +127,7 @@ export function createLanguageModel(settings: LanguageModelSettings): LanguageMo
           throw error;
         }
         // The word may also be part of the schema. It was not the reason if the next request is refused, too.
-        if (withTemperature && error.answer?.includes('temperature')) {
+        if (withTemperature && error.mentions('temperature')) {
           withTemperature = false;
         } else if (format < FORMATS.length - 1) {
           format += 1;
@@ -161,10 +177,29 @@ async function send(
     throw new LanguageModelError(`The language model answered with status ${response.status}.`, {
       status: response.status,
       retryAfter: response.headers.get('retry-after'),
-      answer: truncateText(apiKey ? text.replaceAll(apiKey, '[API key]') : text, MAX_EXCERPT),
+      body: text,
+      apiKey,
     });
   }
   return readAnswer(text, response.status);
+}
+
+/** The members of an error response in OpenAI's format; null without any. */
+function detailOf(body: string, apiKey: string | null): string | null {
+  let response: { error?: Record<string, unknown> | null } | null;
+  try {
+    response = JSON.parse(body);
+  } catch {
+    return null;
+  }
+  const textOf = (value: unknown): string => {
+    const text = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+    return apiKey ? text.replaceAll(apiKey, '[API key]') : text;
+  };
+  const { type, code, param, message } = response?.error ?? {};
+  const members = [type, code, param].map((value) => textOf(value).slice(0, MAX_DETAIL_MEMBER));
+  const detail = [...members, textOf(message)].filter((text) => text !== '').join(' ');
+  return truncateText(detail, MAX_DETAIL) || null;
 }
 
 async function readText(response: Response): Promise<string> {

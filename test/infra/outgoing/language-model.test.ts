@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { stdSerializers } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   createLanguageModel,
@@ -87,11 +88,35 @@ describe('createLanguageModel', () => {
   });
 
   it('tells the reason of a refusal without the key, and is not to be asked again', async () => {
-    refuses = () => `No access with the-key to m.${'.'.repeat(5_000)}`;
+    const reason = { type: 'invalid_request_error', code: 'no_access', param: null };
+    refuses = () =>
+      JSON.stringify({
+        error: { message: `No access with the-key to m.${'.'.repeat(5_000)}`, ...reason },
+      });
     const error = await ask(newModel()).catch((thrown) => thrown);
     expect(error).toMatchObject({ status: 400, isTransient: false });
-    expect(error.answer).toMatch(/^No access with \[API key\] to m/);
-    expect(error.answer).toHaveLength(1_000);
+    expect(error.detail).toMatch(
+      /^invalid_request_error no_access No access with \[API key\] to m\.\.\./,
+    );
+    expect(error.detail).toHaveLength(200);
+  });
+
+  it.each([
+    JSON.stringify({ detail: [{ loc: ['body'], msg: 'Bad', input: 'what people said' }] }),
+    JSON.stringify({
+      error: { message: { input: 'what people said' }, code: 422 },
+      input: ['said'],
+    }),
+    JSON.stringify({ error: 'what people said' }),
+    '["what people said"]',
+    'null',
+    'Invalid: what people said',
+  ])('logs nothing of the request that a refusal repeats: %s', async (refusal) => {
+    refuses = () => refusal;
+    const error = await ask(newModel()).catch((thrown) => thrown);
+    expect(error.status).toBe(400);
+    // As the log writes it.
+    expect(JSON.stringify(stdSerializers.err(error))).not.toContain('said');
   });
 
   it.each([
