@@ -10,7 +10,8 @@ import { defaultCountryField, encodingField } from './contact-import-inputs.ts';
 const DoNotCallImportProblemType = builder
   .objectRef<NumberProblem>('DoNotCallImportProblem')
   .implement({
-    description: 'Phone number in a file that could not be read, or row without one.',
+    description:
+      'Phone number in a file that could not be read, row without one, or column that was not read.',
     fields: (t) => ({
       row: t.exposeInt('row', {
         description:
@@ -19,7 +20,7 @@ const DoNotCallImportProblemType = builder
       phoneNumber: t.exposeString('phoneNumber', {
         nullable: true,
         description:
-          'Text that is not a valid phone number, truncated to 60 characters. Null if the row has none or could not be read.',
+          'Text that is not a valid phone number, or the first that may be one in a column that was not read; truncated to 60 characters. Null if the row has none or could not be read.',
       }),
       reason: t.exposeString('reason', {
         description: 'Human-readable reason why the phone number was not added.',
@@ -28,7 +29,7 @@ const DoNotCallImportProblemType = builder
   });
 
 mutation('importDoNotCall', {
-  description: `Adds all phone numbers of a file to the do-not-call list. The file is a CSV with a header and one or more phone number columns, or a list of numbers without a header, of at most ${formatNumber(MAX_ROWS)} rows. All phone number columns are read, at most 50, and all columns that have a phone number in some row unless their name has another meaning, such as "First Name" or "Zip". A cell may have several numbers, separated by \` ::: \`, semicolons, commas, slashes or line breaks. Numbers that cannot be read are reported in \`problems\`, and the other numbers of their rows are added. Returns when these are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
+  description: `Adds the phone numbers of a file to the do-not-call list. The file is a CSV with a header and one or more phone number columns, or a list of numbers without a header, of at most ${formatNumber(MAX_ROWS)} rows. All phone number columns are read, at most 50. In columns whose name is unknown, such as "Secondary", numbers are added if they are written as phone numbers, such as \`+4930901820\`, \`(415) 555-2671\` or \`030 901820\`; other numbers may be IDs and are not added, but reported in \`problems\`, once for a column that has only such. Dates are ignored, and so are columns whose name has another meaning, such as "First Name" or "Zip". In a file without a header, the only column with numbers is read in any notation, and several are read like columns with an unknown name. A cell may have several numbers, separated by \` ::: \`, semicolons, commas, slashes or line breaks. Numbers that cannot be read are reported in \`problems\`, and the other numbers of their rows are added. Returns when these are on the list. Importing the same file again adds nothing. Send the request as multipart/form-data; see the scalar \`Upload\`.`,
   scope: 'write',
   input: (t) => ({
     file: t.field({
@@ -55,11 +56,12 @@ mutation('importDoNotCall', {
     failedCount: {
       type: 'Int',
       description:
-        'Number of rows without a phone number, or with one that could not be read. Their other phone numbers are on the list.',
+        'Number of rows without a phone number, or with a problem. Their other phone numbers are on the list.',
     },
     problems: {
       type: [DoNotCallImportProblemType],
-      description: 'First 1,000 phone numbers that could not be read, and rows without one.',
+      description:
+        'First 1,000 phone numbers that could not be read, rows without one, and columns that were not read although they may have phone numbers. A column is reported once, in the first row with such a number.',
     },
   },
 });

@@ -93,12 +93,15 @@ export function mapColumns(
       ['file'],
     );
   }
-  const phones = columns.filter(mayHavePhoneNumbers).length;
-  if (phones > MAX_PHONE_COLUMNS) {
-    const message = `The file has ${phones} phone number columns; the maximum is ${MAX_PHONE_COLUMNS}. Rename or remove some.`;
-    checks.add('LIMIT_EXCEEDED', message, ['file']);
-  }
+  checkPhoneColumns(checks, columns.filter(mayHavePhoneNumbers).length);
   return columns;
+}
+
+/** Checks the number of columns that are read as phone numbers. */
+export function checkPhoneColumns(checks: Checks, count: number): void {
+  if (count <= MAX_PHONE_COLUMNS) return;
+  const message = `The file has ${count} phone number columns; the maximum is ${MAX_PHONE_COLUMNS}. Rename or remove some.`;
+  checks.add('LIMIT_EXCEEDED', message, ['file']);
 }
 
 interface GivenMapping {

@@ -294,6 +294,52 @@ describe('importDoNotCall', () => {
     });
   });
 
+  it('adds no dates and IDs, and reports columns with what may be phone numbers', async () => {
+    const german = [
+      'Kunde-Nr;Telefon;Gesperrt am;Geändert;Epoche;Score;Weitere',
+      '10001;030 901820;30.11.2026;2026-11-30;1764511200;0.8712345678;0171/1234567',
+      '10002;+49 30 901821;28.11.2026;2026-11-28 08:15:00;1764511300;0.8712345679;30.11.2026',
+      '10003;030901822;27.11.2026;2026-11-27;1764511400;0.8712345670;1711234568',
+      '10004;030901823;26.11.2026;2026-11-26;;;"+49 30 901824; 2026-11-26"',
+    ].join('\n');
+    expect(await numbersIn(german, { defaultCountry: 'DE' })).toEqual({
+      numbers: [
+        '+491711234567',
+        ...['+4930901820', '+4930901821', '+4930901822', '+4930901823', '+4930901824'],
+      ],
+      failedCount: 2,
+      unread: [
+        [1, '1764511200'],
+        [3, '1711234568'],
+      ],
+    });
+    const american = [
+      'Customer ID,Phone,Order Number,Alternative',
+      '2125551234,4155552601,212-55-1234,',
+      '2125551235,4155552602,212-55-1235,(415) 555-2603',
+    ].join('\n');
+    expect(await numbersIn(american)).toEqual({
+      numbers: ['2601', '2602', '2603'],
+      failedCount: 1,
+      unread: [[1, '2125551234']],
+    });
+    expect(
+      await numbersIn('2026-11-30;030901820\n2026-11-29;30901821\n', { defaultCountry: 'DE' }),
+    ).toEqual({
+      numbers: ['+4930901820', '+4930901821'],
+      failedCount: 0,
+      unread: [],
+    });
+  });
+
+  it('reads at most 50 columns, also of those with unknown names', async () => {
+    const indexes = Array.from({ length: 51 }, (_, index) => index);
+    const header = ['Phone', ...indexes.slice(1).map((index) => `Field ${index}`)];
+    const row = indexes.map((index) => `+14155552${600 + index}`);
+    const { userErrors } = await importList(`${header}\n${row}\n`);
+    expect(userErrors).toMatchObject([{ code: 'LIMIT_EXCEEDED', path: ['file'] }]);
+  });
+
   it('adds the numbers of all columns of a file without a header', async () => {
     const file = [
       'Ada,+14155552601,+14155552602,2026-01-02',
