@@ -100,7 +100,8 @@ interface Task {
 
 function taskIn(content: string): Task {
   try {
-    return JSON.parse(content) as Task;
+    const task: unknown = JSON.parse(content);
+    return (task ?? {}) as Task;
   } catch {
     return { transcript: [{ text: content }] };
   }

@@ -20,6 +20,10 @@ const FORMATS = new Map([
 const MAX_DEPTH = 5;
 /** A schema that requires itself without end has no example. */
 const MAX_REQUIRED_DEPTH = 50;
+/** A schema may refer to itself many times at each depth. The rest of such an example is empty. */
+const MAX_NODES = 10_000;
+const MAX_ITEMS = 100;
+const MAX_TEXT = 10_000;
 
 interface Place {
   /** The whole schema, in which references are resolved. */
@@ -28,6 +32,8 @@ interface Place {
   /** Name of the member that the example is for. */
   name: string;
   depth: number;
+  /** Shared by the whole example. */
+  budget: { nodes: number };
 }
 
 /**
@@ -35,19 +41,25 @@ interface Place {
  * keywords, such as `pattern`. From an enum it takes the first value, or the last for a failed call.
  */
 export function exampleOf(schema: Json, success: boolean): Json {
-  return exampleAt(schema, { root: schema, success, name: 'value', depth: 0 });
+  return exampleAt(schema, {
+    root: schema,
+    success,
+    name: 'value',
+    depth: 0,
+    budget: { nodes: MAX_NODES },
+  });
 }
 
 function exampleAt(given: Json, place: Place): Json {
-  if (!isObject(given) || place.depth > MAX_REQUIRED_DEPTH) return {};
+  if (!spend(place) || !isObject(given) || place.depth > MAX_REQUIRED_DEPTH) return {};
   const schema = merged(given, place);
   const choice = listAt(schema, 'enum').at(place.success ? 0 : -1);
-  if (schema.const !== undefined) return schema.const;
-  if (choice !== undefined) return choice;
+  const value = schema.const === undefined ? choice : schema.const;
+  if (value !== undefined) return spendText(place, JSON.stringify(value)) ? value : {};
   const [type] = Array.isArray(schema.type) ? schema.type : [schema.type];
   switch (type) {
     case 'string':
-      return FORMATS.get(stringAt(schema, 'format') ?? '') ?? textFor(schema, place.name);
+      return FORMATS.get(stringAt(schema, 'format') ?? '') ?? textFor(schema, place);
     case 'integer':
     case 'number':
       return numberFor(schema, type === 'integer');
@@ -56,13 +68,28 @@ function exampleAt(given: Json, place: Place): Json {
     case 'null':
       return null;
     case 'array': {
-      const length = Math.min(Math.max(1, limit(schema, 'minItems', 0)), limit(schema, 'maxItems'));
+      const length = Math.min(
+        Math.max(1, limit(schema, 'minItems', 0)),
+        limit(schema, 'maxItems'),
+        MAX_ITEMS,
+      );
       const item = () => exampleAt(schema.items ?? {}, { ...place, depth: place.depth + 1 });
       return Array.from({ length }, item);
     }
     default:
       return objectFor(schema, place);
   }
+}
+
+/** Takes nodes from the budget. Returns false if it is used up. */
+function spend({ budget }: Place, nodes = 1): boolean {
+  budget.nodes -= nodes;
+  return budget.nodes >= 0;
+}
+
+/** A long text counts as several nodes. */
+function spendText(place: Place, text: string): boolean {
+  return spend(place, Math.floor(text.length / 100));
 }
 
 /** The schema together with those that it refers to or consists of. */
@@ -76,11 +103,11 @@ function merged({ $ref, allOf, anyOf, oneOf, ...own }: JsonObject, place: Place)
   const below = { ...place, depth: place.depth + 1 };
   let result: JsonObject = own;
   for (const part of parts) {
-    if (!isObject(part) || below.depth > MAX_REQUIRED_DEPTH) continue;
+    if (!isObject(part) || below.depth > MAX_REQUIRED_DEPTH || !spend(place)) continue;
     const other = merged(part, below);
     const properties = { ...objectAt(other, 'properties'), ...objectAt(result, 'properties') };
-    const required = [...listAt(other, 'required'), ...listAt(result, 'required')];
-    result = { ...other, ...result, properties, required };
+    const required = new Set([...listAt(other, 'required'), ...listAt(result, 'required')]);
+    result = { ...other, ...result, properties, required: [...required] };
   }
   return result;
 }
@@ -113,9 +140,11 @@ function objectFor(schema: JsonObject, place: Place): JsonObject {
   );
 }
 
-function textFor(schema: JsonObject, name: string): string {
-  const text = `example ${name}`;
-  return text.padEnd(limit(schema, 'minLength', 0), '.').slice(0, limit(schema, 'maxLength'));
+function textFor(schema: JsonObject, place: Place): string {
+  const length = Math.min(limit(schema, 'minLength', 0), MAX_TEXT);
+  const text = `example ${place.name}`.slice(0, limit(schema, 'maxLength'));
+  const padded = text.padEnd(length, '.');
+  return spendText(place, padded) ? padded : text;
 }
 
 function numberFor(schema: JsonObject, isInteger: boolean): number {

@@ -233,6 +233,8 @@ function perform(world: World, sender: Sender, job: Job): void {
     giveUp: () => giveUpCall(world, job.subject),
     end: () => finishCall(world, job.subject),
     summarize: () => summarizeCall(world, job.subject),
+    // The former name, in jobs of stored worlds.
+    summarise: () => summarizeCall(world, job.subject),
     bill: () => billCall(world, job.subject),
     retryWebhook: () => sender.retry(job.subject),
     finishSource: () => finishSource(world, job.subject),

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEMO_API_KEY, startSimulator } from '../../src/simulator/simulator.ts';
 import {
@@ -64,6 +65,35 @@ describe('persistence of the simulator', () => {
       expect(second.settings()).toMatchObject({ talkSeconds: 45, speed: 100 });
       const received = await apiOf(second)('GET', '/simulator/receiver/mine');
       expect(received.body.results).toEqual([]);
+    } finally {
+      await second.close();
+    }
+  });
+});
+
+describe('persistence of the simulator', () => {
+  it('runs jobs that were stored under the former name of their task', async () => {
+    const first = await startSimulator({ databasePath, speed: 100 });
+    const api = apiOf(first);
+    const agent = await makeAgent(api);
+    const { callId } = await dial(api, agent.agentId, '+14155551234');
+    await billed(api, callId);
+    await first.close();
+    const database = new DatabaseSync(databasePath);
+    const job = { id: `summarise:${callId}`, dueAt: 0, task: 'summarise', subject: callId };
+    database.prepare(`DELETE FROM records WHERE kind = 'jobs'`).run();
+    database
+      .prepare(`UPDATE records SET body = json_remove(body, '$.call.summary') WHERE kind = 'calls'`)
+      .run();
+    database
+      .prepare(`INSERT INTO records (kind, id, seq, body) VALUES ('jobs', ?, 1000000, ?)`)
+      .run(job.id, JSON.stringify(job));
+    database.close();
+    const second = await startSimulator({ databasePath, speed: 100 });
+    try {
+      await until('the summary', async () => {
+        return (await apiOf(second)('GET', `/api/calls/${callId}`)).body.summary;
+      });
     } finally {
       await second.close();
     }

@@ -179,3 +179,41 @@ describe('resources of the simulator', () => {
     expect(results[0]).toEqual({ name: 'ultravox-v0.7' });
   });
 });
+
+describe('the language model of the simulator', () => {
+  const ask = async (content: string): Promise<Body> => {
+    const response = await fetch(`${simulator.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${simulator.apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        messages: [{ role: 'user', content }],
+        response_format: { json_schema: { schema: { properties: { extractedData: {} } } } },
+      }),
+    });
+    expect(response.status).toBe(200);
+    const answer: Body = await response.json();
+    return JSON.parse(answer.choices[0].message.content);
+  };
+
+  it('gives a short example of a schema whose examples are endless', async () => {
+    const self = { $ref: '#' };
+    const large = { type: 'array', minItems: 1e9 };
+    const schemas = [
+      { type: 'object', required: ['a', 'b'], properties: { a: self, b: self } },
+      { allOf: [self, self] },
+      { ...large, items: { type: 'integer' } },
+      { ...large, items: { ...large, items: { ...large, items: large } } },
+      { type: 'string', minLength: 5e8 },
+      { ...large, items: { ...large, items: { type: 'string', minLength: 5e8 } } },
+      { ...large, items: { ...large, items: { ...large, items: { const: 'x'.repeat(50_000) } } } },
+    ];
+    for (const extractionSchema of schemas) {
+      const answer = await ask(JSON.stringify({ transcript: [], extractionSchema }));
+      expect(JSON.stringify(answer.extractedData).length).toBeLessThan(5_000_000);
+    }
+  });
+
+  it('answers a message without a task', async () => {
+    expect(await ask('null')).toEqual({ extractedData: {} });
+  });
+});

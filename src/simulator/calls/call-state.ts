@@ -179,7 +179,8 @@ function roundUp(ms: number): number {
 
 /** Deletes a call and leaves its tombstone. */
 export function deleteCall(world: World, record: CallRecord): void {
-  for (const task of ['summarize', 'bill']) world.scheduler.cancel(task, record.callId);
+  for (const task of ['summarize', 'summarise', 'bill'])
+    world.scheduler.cancel(task, record.callId);
   const { call } = record;
   world.tombstones.put(record.callId, {
     callId: record.callId,
