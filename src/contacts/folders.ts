@@ -14,6 +14,8 @@ export const MAX_DESCRIPTION = 1_000;
  * connections that all organizations share.
  */
 const LOCK_WAIT = '3s';
+/** For jobs, whose work would be lost. Within the time limit of their transactions. */
+export const LOCK_WAIT_OF_JOBS = '15s';
 /** Time after which callers should try again. */
 const RETRY_MS = 10_000;
 
@@ -109,8 +111,12 @@ export async function deleteContactFolder(
  *
  * @throws UserInputError with a time for a retry if another writer holds the lock.
  */
-export async function lockSoon<Result>(tx: Tx, lock: () => Promise<Result>): Promise<Result> {
-  await tx.$executeRaw`SELECT set_config('lock_timeout', ${LOCK_WAIT}, true)`;
+export async function lockSoon<Result>(
+  tx: Tx,
+  lock: () => Promise<Result>,
+  wait = LOCK_WAIT,
+): Promise<Result> {
+  await tx.$executeRaw`SELECT set_config('lock_timeout', ${wait}, true)`;
   try {
     const result = await lock();
     await tx.$executeRaw`SET LOCAL lock_timeout TO DEFAULT`;
@@ -136,6 +142,7 @@ export async function lockFolders(
   tx: Tx,
   viewer: Pick<Viewer, 'organizationId'>,
   ids: readonly string[],
+  wait?: string,
 ): Promise<string[]> {
   const rows = await lockSoon(
     tx,
@@ -144,6 +151,7 @@ export async function lockFolders(
       WHERE id = ANY(${[...new Set(ids)]}::uuid[])
         AND organization_id = ${viewer.organizationId}::uuid
       ORDER BY id FOR NO KEY UPDATE`,
+    wait,
   );
   return rows.map(({ id }) => id);
 }

@@ -15,7 +15,7 @@ import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/p
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { addOptOuts, type OptOut } from '../do-not-call.ts';
 import { type ContactColumns, mergeContact, TOO_MANY_KEYS } from '../fields.ts';
-import { lockFolders } from '../folders.ts';
+import { LOCK_WAIT_OF_JOBS, lockFolders } from '../folders.ts';
 import { importContactsJob } from '../jobs.ts';
 import {
   type ContactRow,
@@ -311,7 +311,7 @@ async function commitBatch(
   await addOptOuts(app.db, { ...row, now: app.now() }, batch.optOuts);
   await app.db.$transaction(async (tx) => {
     // The folder is locked first, like in every writer that adds contacts.
-    await lockFolders(tx, row, [row.folderId]);
+    await lockFolders(tx, row, [row.folderId], LOCK_WAIT_OF_JOBS);
     const [held] = await tx.$queryRaw<unknown[]>`
       SELECT 1 FROM contact_imports
       WHERE id = ${row.id}::uuid AND ${lease.held} AND status = 'RUNNING'
