@@ -8,6 +8,7 @@ import { nullIfNotFound } from '../sync/null-if-not-found.ts';
 import {
   defineSyncJob,
   NotReadyError,
+  RefusedError,
   type SyncContext,
   type SyncKind,
   type SyncResult,
@@ -19,6 +20,9 @@ import type {
 } from '../ultravox/wire.ts';
 
 const corpusName = (row: Pick<KnowledgeBase, 'id'>): string => publicId('KnowledgeBase', row.id);
+/** The document is not stored here any more, once it was at Ultravox. */
+const DOCUMENT_REMOVED =
+  'The document was removed at Ultravox. Delete this source and add the document again.';
 const sourceName = (row: Pick<KnowledgeSource, 'id'>): string =>
   publicId('KnowledgeSource', row.id);
 
@@ -100,7 +104,7 @@ async function resetSources(tx: Tx, base: KnowledgeBase): Promise<void> {
       refused_revision = CASE WHEN kind = 'WEB' OR content IS NOT NULL
         THEN refused_revision ELSE revision + 1 END,
       sync_error = CASE WHEN kind = 'WEB' OR content IS NOT NULL
-        THEN NULL ELSE 'The document was removed at Ultravox. Delete this source and add the document again.' END
+        THEN NULL ELSE ${DOCUMENT_REMOVED} END
     WHERE knowledge_base_id = ${base.id}::uuid AND deleted_at IS NULL`;
 }
 
@@ -213,7 +217,8 @@ async function uploadDocument(
     select: { content: true },
   });
   const mimeType = row.contentType;
-  if (!stored?.content || !mimeType) throw new NotReadyError('The document is being deleted.');
+  if (!stored || row.deletedAt) throw new NotReadyError('The document is being deleted.');
+  if (!stored.content || !mimeType) throw new RefusedError(DOCUMENT_REMOVED);
   const { corpora } = app.ultravox;
   const { documentId, presignedUrl } = await corpora.requestUpload(
     corpusId,

@@ -132,3 +132,18 @@ it('gives up after a week, and reports an unknown status', async () => {
     }),
   );
 });
+
+it('fails a document that was removed at Ultravox, since it is not stored here any more', async () => {
+  const { source } = await addBase(0);
+  const { db } = server.app;
+  // Sent once more, as after a sender that lost its lease. The random ID of the source does not exist at Ultravox.
+  await db.knowledgeSource.update({
+    where: { id: source.id },
+    data: { kind: 'DOCUMENT', contentType: 'text/markdown', content: null, syncedRevision: null },
+  });
+  await runSync(server.app, knowledgeSourceSync, source.id);
+  expect(await db.knowledgeSource.findUniqueOrThrow({ where: { id: source.id } })).toMatchObject({
+    status: 'FAILED',
+    syncError: expect.stringContaining('add the document again'),
+  });
+});
