@@ -150,8 +150,7 @@ export function checkBuiltInConfig(
   };
 }
 
-/** Without braces: Ultravox might replace a placeholder by a number that nobody has checked. */
-const SIP_URI = /^sips?:[^@\s<>{}]+@[^@\s<>{}]+$/i;
+const SIP_URI = /^sips?:[^@\s<>]+@[^@\s<>]+$/i;
 /** The user part of a SIP URI, without its parameters and password. */
 const USER_OF_SIP_URI = /^sips?:([^@;:]+)/i;
 /** Carriers accept numbers with "+", with an international prefix, or with neither. */
@@ -191,6 +190,10 @@ function checkTransferConfig(
       '`target` is required: a SIP URI such as "sip:desk@example.com" or, for cold transfers only, a phone number such as "+14155550123".',
       here,
     );
+  }
+  // Ultravox might replace a placeholder by a number that nobody has checked.
+  if (/[{}]/.test(target)) {
+    return checks.add('INVALID_INPUT', '`target` cannot have placeholders.', here);
   }
   if (SIP_URI.test(target)) {
     const before = checks.problems.length;

@@ -152,9 +152,9 @@ describe('premium numbers', () => {
   it('cannot come from a placeholder in the target of a transfer', async () => {
     const builtInConfig = { transfer: { warm: true, target: 'sip:{{number}}@pstn.example.com' } };
     const input = { id: caller.agentId, builtInConfig };
-    expect(brief(await refusals(client, 'updateAgent', input))).toEqual([
-      'INVALID_INPUT builtInConfig.transfer.target',
-    ]);
+    const refused = await refusals(client, 'updateAgent', input);
+    expect(brief(refused)).toEqual(['INVALID_INPUT builtInConfig.transfer.target']);
+    expect(refused).toMatchObject([{ message: '`target` cannot have placeholders.' }]);
   });
 
   it('cannot be forbidden while an agent transfers calls to them', async () => {

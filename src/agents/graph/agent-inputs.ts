@@ -103,7 +103,7 @@ const TransferConfigInput = builder.inputType('TransferConfigInput', {
     }),
     target: t.string({
       description:
-        'Transfer target: a SIP URI such as `sip:desk@example.com`, or, if `warm` is false, a phone number in E.164 format. Required if `cold` or `warm` is true.',
+        'Transfer target: a SIP URI such as `sip:desk@example.com`, or, if `warm` is false, a phone number in E.164 format, without placeholders. Required if `cold` or `warm` is true.',
     }),
   }),
 });

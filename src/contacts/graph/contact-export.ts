@@ -9,7 +9,7 @@ mutation('exportContacts', {
   description: [
     'Creates a download link for a file of contacts in the order of their creation. The file contains the state of all contacts at the beginning of the download.',
     `A CSV has at most ${MAX_METADATA_COLUMNS} metadata keys.`,
-    '`importContacts` reads it back as it was, except that texts that stand for nothing, such as `N/A` and `None`, become empty; white space around metadata is removed; metadata keys about opt-outs and consent are read as such; and metadata keys with the names of call statistics, such as `call_count`, are ignored.',
+    '`importContacts` reads it back as it was, except that texts that stand for nothing, such as `N/A` and `None`, become empty; white space around metadata is removed; metadata keys about opt-outs and consent are read as such; metadata keys with the names of call statistics, such as `call_count`, are ignored; and time zones stored as abbreviations are read as places (`EST`) or ignored with a warning (`MST`).',
   ].join(' '),
   scope: 'write',
   changesNothing: true,

@@ -83,7 +83,7 @@ export function personFields(t: InputBuilder) {
     keywords: t.string({ description: 'Comma-separated tags, at most 1,000 characters.' }),
     timezone: t.string({
       description:
-        'Time zone of the person: an IANA name such as `Europe/Berlin`, a Windows name such as `W. Europe Standard Time`, or an unambiguous abbreviation such as `PST`. It is stored as an IANA name. If set, campaigns call only when their calling window is open in this zone too.',
+        'Time zone of the person: an IANA name such as `Europe/Berlin`, a Windows name such as `W. Europe Standard Time`, or an abbreviation such as `EST`, which stands for a place, New York, also in summer. Ambiguous abbreviations, such as `MST`, are refused. It is stored as an IANA name. If set, campaigns call only when their calling window is open in this zone too.',
     }),
     metadata: t.field({
       type: 'JSONObject',
