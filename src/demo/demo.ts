@@ -11,7 +11,7 @@ import {
   recordDemoData,
   rememberDemoOrganization,
 } from '../deployment.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, UserInputError } from '../errors.ts';
 import type { Agent, Organization } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { newId } from '../infra/ids.ts';
@@ -49,8 +49,8 @@ export interface DemoKey {
  * Creates the demo organization if there is none, and makes sure that its key works. Must not run in more than one
  * process at a time.
  *
- * @returns the key, and a function that creates what is missing of the demo data; null if nothing is, or if the
- *   organization was created without the data.
+ * @returns the key, and a function that creates what is missing of the demo data; null if nothing is, if the
+ *   organization was created without the data, or if DEMO_DATA is false now.
  * @throws ConfigError if the key is a setting and was revoked, has expired or belongs to another organization.
  */
 export async function prepareDemo(
@@ -66,7 +66,7 @@ export async function prepareDemo(
   const { organization, key: workingKey } = existing
     ? { organization: existing, key: await ensureDemoKey(app, id, { key, renew }) }
     : await createOrganization(app, { id, name: NAME, key });
-  const isMissing = await isDemoDataMissing(app.db);
+  const isMissing = app.config.DEMO_DATA && (await isDemoDataMissing(app.db));
   return { key: workingKey, fill: isMissing ? () => createDemoData(app, organization) : null };
 }
 
@@ -127,7 +127,7 @@ type ViewerFor = (object: string) => Viewer;
 async function createDemoData(app: App, organization: Organization): Promise<void> {
   const { id: organizationId, createdAt } = organization;
   const apiKey = await app.db.apiKey.findFirstOrThrow({ where: { organizationId } });
-  await createObjects(app, organization, (object) => ({
+  const viewerFor: ViewerFor = (object) => ({
     organizationId,
     apiKeyId: apiKey.id,
     scopes: new Set(['READ', 'WRITE', 'ADMIN']),
@@ -138,8 +138,22 @@ async function createDemoData(app: App, organization: Organization): Promise<voi
       committed: new Map(),
       commit: async () => undefined,
     },
-  }));
+  });
+  try {
+    await createObjects(app, organization, viewerFor);
+  } catch (error) {
+    if (!isRefusalForGood(error)) throw error;
+    app.log.info({ reason: error.message }, 'The rest of the demo data is not created');
+  }
   await recordDemoData(app.db);
+}
+
+/** Whether later starts would fail alike, because somebody changed or deleted an object of the demo meanwhile. */
+function isRefusalForGood(error: unknown): error is UserInputError {
+  return (
+    error instanceof UserInputError &&
+    error.problems.every(({ code, retryAt }) => !retryAt && code !== 'AGENT_NOT_READY')
+  );
 }
 
 async function createObjects(

@@ -314,6 +314,35 @@ describe('a start that fails', () => {
   });
 });
 
+describe('demo data', () => {
+  it('stays incomplete when one of its objects was deleted meanwhile, or without DEMO_DATA', async () => {
+    const settings = { DEMO_DATA: 'true', DATA_DIR: path.join(directory, 'deleted') };
+    const client = new Client({ connectionString: database.url });
+    await beginInVain(settings);
+    await client.connect();
+    try {
+      const isMissing = async () =>
+        (await client.query(`SELECT 1 FROM settings WHERE name = 'demo_data_missing'`)).rowCount;
+      await client.query('ALTER TABLE contact_folders ADD CONSTRAINT refused CHECK (false)');
+      await during(settings, async ({ app }) => {
+        await until('the last demo call', () =>
+          app.db.call.count({ where: { phoneNumber: DEMO_PEOPLE.alsoAnswers } }),
+        );
+      });
+      await client.query('ALTER TABLE contact_folders DROP CONSTRAINT refused');
+      await during({ ...settings, DEMO_DATA: 'false' }, async () => undefined);
+      expect(await isMissing()).toBe(1);
+      await client.query('UPDATE agents SET deleted_at = now()');
+      await during(settings, async () => {
+        await until('the end of the demo data', async () => !(await isMissing()));
+      });
+      await during(settings, async ({ app }) => expect(app.failures.counts()).toEqual([]));
+    } finally {
+      await client.end();
+    }
+  });
+});
+
 describe('processes that start at the same time', () => {
   it('create one first organization, and workers none', async () => {
     await during({ ...nearby(), ROLE: 'worker' }, async ({ app, firstKey }) => {
