@@ -40,6 +40,7 @@ export interface UnnamedCell extends PhoneCell {
  */
 export function readUnnamedCell(cell: string, country: CountryCode | undefined): UnnamedCell {
   const doubtful: string[] = [];
+  if (NOT_PHONE.test(cell)) return { numbers: [], unread: [], doubtful };
   const read = readCell(cell, country, (text, found) => {
     if (isWrittenAsPhone(text)) return addNumber(found, text, country);
     if (NOT_PHONE.test(text)) return;
@@ -56,7 +57,16 @@ export function hasPhoneNumber(cell: string, country: CountryCode | undefined): 
 
 /** Whether a cell has a valid number that is written as a phone number. */
 export function hasWrittenPhone(cell: string, country: CountryCode | undefined): boolean {
-  if (!mayHaveNumber(cell)) return false;
+  if (!mayHaveNumber(cell) || cell.length > MAX_CELL_CHARACTERS) return false;
+  // Finding the numbers of a list takes much longer.
+  const pieces = [
+    cell,
+    ...valuesOf(cell),
+    ...cell.split(LIST_SEPARATOR),
+    ...cell.split(LOOSE_SEPARATOR),
+  ];
+  const mayBeWritten = pieces.some((piece) => isWrittenAsPhone(piece.trim()));
+  if (!mayBeWritten) return false;
   const read = readCell(cell, country, (text, found) => {
     if (isWrittenAsPhone(text)) addNumber(found, text, country);
   });
@@ -65,6 +75,7 @@ export function hasWrittenPhone(cell: string, country: CountryCode | undefined):
 
 /** Returns the phone numbers in a cell that has nothing else, except that dates are ignored. */
 export function readAnyNotation(cell: string, country: CountryCode | undefined): PhoneCell {
+  if (NOT_PHONE.test(cell)) return { numbers: [], unread: [] };
   return readCell(cell, country, (text, read) => {
     if (!NOT_PHONE.test(text)) addNumber(read, text, country);
   });
