@@ -1,10 +1,12 @@
 /** Forecasts campaigns without saving anything. */
+
 import { setImmediate as yieldToEventLoop } from 'node:timers/promises';
 import type { App } from '../app.ts';
 import { type Campaign, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { createKeyedLimiter } from '../infra/jobs/keyed-limiter.ts';
 import { perInstance } from '../infra/per-instance.ts';
+import { toDate } from '../infra/time-zone.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import {
   checkIds,
@@ -324,8 +326,4 @@ async function readContacts(
   const result: ForecastContact[][] = requests.map(() => []);
   for (const { index, ...contact } of rows) result[index]?.push(contact);
   return result;
-}
-
-function toDate(instant: Temporal.Instant | null): Date | null {
-  return instant && new Date(instant.epochMilliseconds);
 }

@@ -151,3 +151,8 @@ function indexAt(periods: readonly Period[], at: number): number {
   }
   return low;
 }
+
+/** The instant as a `Date`, to the millisecond. */
+export function toDate(instant: Temporal.Instant | null): Date | null {
+  return instant && new Date(instant.epochMilliseconds);
+}

@@ -1,6 +1,7 @@
 /** Checks the calling window of a campaign for a contact, also in the contact's own time zone. */
+
 import type { Campaign } from '../../generated/prisma/client.ts';
-import { dayAt, intervalsOfDay } from '../../infra/time-zone.ts';
+import { dayAt, intervalsOfDay, toDate } from '../../infra/time-zone.ts';
 import {
   endOfCurrent,
   isInside,
@@ -57,8 +58,4 @@ function windowAt(campaign: Schedule, windows: readonly Window[], now: Date): Co
 function endOfDay(timezone: string, now: Date): Date | null {
   const last = intervalsOfDay(timezone, dayAt(timezone, now.getTime())).at(-1);
   return last ? new Date(last.to) : null;
-}
-
-function toDate(instant: Temporal.Instant | null): Date | null {
-  return instant && new Date(instant.epochMilliseconds);
 }

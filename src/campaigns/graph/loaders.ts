@@ -21,7 +21,7 @@ export const loadContact = rowLoader('Contact', ownedBy);
 /** Whether the viewer may see campaign contacts. */
 export const isCampaignContactVisible = batched<string, boolean>(async ({ app, viewer }, ids) => {
   const rows = await app.db.campaignContact.findMany({
-    where: { ...visibleCampaignContacts(viewer), id: { in: [...new Set(ids)] } },
+    where: { AND: [visibleCampaignContacts(viewer), { id: { in: [...new Set(ids)] } }] },
     select: { id: true },
   });
   const visible = new Set(rows.map(({ id }) => id));

@@ -96,22 +96,23 @@ function tombstoneOf(world: World, request: Request): JsonObject {
   return tombstone;
 }
 
+function pageOfCalls(request: Request, records: CallRecord[]) {
+  return page(
+    request,
+    records,
+    (record) => record.callId,
+    (record) => record.call,
+  );
+}
+
 export const callRoutes: Route[] = [
   {
     method: 'GET',
     path: '/api/calls',
     handler(world, request) {
       const fits = callFilter(world, request);
-      const items = sortCalls(
-        request,
-        world.calls.values().filter((record) => fits(record.call)),
-      );
-      return page(
-        request,
-        items,
-        (record) => record.callId,
-        (record) => record.call,
-      );
+      const calls = world.calls.values().filter((record) => fits(record.call));
+      return pageOfCalls(request, sortCalls(request, calls));
     },
   },
   {
@@ -125,12 +126,7 @@ export const callRoutes: Route[] = [
         .reverse();
       // Calls remain readable after their agent was deleted.
       if (items.length === 0) findAgent(world, id);
-      return page(
-        request,
-        items,
-        (record) => record.callId,
-        (record) => record.call,
-      );
+      return pageOfCalls(request, items);
     },
   },
   {
