@@ -5,18 +5,18 @@ import DataloaderPlugin from '@pothos/plugin-dataloader';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
 import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
-import { type GraphQLSchema, getNamedType, isLeafType, isObjectType } from 'graphql';
+import { getNamedType, isLeafType } from 'graphql';
 import type PrismaTypes from '../generated/pothos.ts';
 import { getDatamodel } from '../generated/pothos.ts';
 import { type NodeType, publicId } from '../ids.ts';
 import type { UploadedFile } from '../infra/files/uploaded-file.ts';
-import type { Viewer } from '../viewer.ts';
 import type { Context, ViewerContext } from './context.ts';
 import { decodeAnyId } from './ids.ts';
 import MaxItemsPlugin from './inputs/max-items.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './lists/page.ts';
 import LoadedColumnsPlugin from './reading/loaded-columns.ts';
-import { forbiddenError, mayUseFieldOf, type Scopes, scopesOf } from './scopes.ts';
+import { findNodes } from './reading/nodes.ts';
+import { forbiddenError, type Scopes, scopesOf } from './scopes.ts';
 
 export interface SchemaTypes {
   Context: Context;
@@ -39,17 +39,6 @@ export interface SchemaTypes {
     Url: { Input: string; Output: string };
     Upload: { Input: UploadedFile; Output: never };
   };
-}
-
-/**
- * Whether the caller may read at least the ids of a type's objects. Checked after the lookup, so that objects of
- * forbidden types look like missing ones.
- */
-function mayReadType(schema: GraphQLSchema, viewer: Viewer | null, name: string): boolean {
-  const type = schema.getType(name);
-  if (!isObjectType(type)) return false;
-  const { id } = type.getFields();
-  return id !== undefined && mayUseFieldOf(viewer, type, id);
 }
 
 export const builder = new SchemaBuilder<SchemaTypes>({
@@ -123,9 +112,9 @@ export const builder = new SchemaBuilder<SchemaTypes>({
         'Looks up an object of any type by ID. Null if the organization has no such object, or if the key may not read objects of its type.',
       authScopes: { readCall: true },
       args: { id: { description: 'ID of the object, such as `cal_…` or `agt_…`.' } },
-      resolve: async (...[, { id }, { viewer }, { schema }, resolveNode]) => {
-        const node = await resolveNode(id);
-        return mayReadType(schema, viewer, id.typename) ? node : null;
+      resolve: async (_root, { id }, context, info) => {
+        const [node] = await findNodes(context, info, [id]);
+        return node;
       },
     },
     nodesQueryOptions: {
@@ -138,12 +127,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
           description: 'IDs of the objects. A malformed ID fails the whole lookup.',
         },
       },
-      resolve: async (...[, { ids }, { viewer }, { schema }, resolveNodes]) => {
-        const nodes = await resolveNodes(ids);
-        return nodes.map((node, index) =>
-          mayReadType(schema, viewer, ids[index]?.typename ?? '') ? node : null,
-        );
-      },
+      resolve: (_root, { ids }, context, info) => findNodes(context, info, ids),
       complexity: (args: { ids?: unknown[] }) => ({ field: 1, multiplier: args.ids?.length ?? 1 }),
     },
     pageInfoTypeOptions: {

@@ -1,4 +1,5 @@
 /** Rows that fields find by an ID are read with only the selected columns, and with one statement for many fields. */
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { plant } from '../../campaigns/graph/graph-support.ts';
@@ -116,5 +117,36 @@ describe('fields of campaigns', () => {
     const contacts = await reads('contacts', document, variables);
     expect(contacts.statements).toHaveLength(1);
     expect(contacts.statements[0]).not.toMatch(/custom_fields|fields/);
+  });
+});
+
+describe('node and nodes', () => {
+  const NODES = `query ($ids: [ID!]!) { nodes(ids: $ids) {
+    id ... on Agent { name } ... on Call { status agent { name } } } }`;
+
+  it('read the selected columns with one statement for each type, however many objects there are', async () => {
+    const calls = await server.app.db.call.findMany({ take: 3 });
+    const ids = [...agentIds, ...calls.map(({ id }) => publicId('Call', id))];
+    const some = [ids[4]!, ids[0]!, ids[1]!, ids[2]!];
+    const read = await reads('calls', NODES, { ids: some });
+    expect(read.data.nodes.map(({ id }: { id: string }) => id)).toEqual(some);
+    expect(read.data.nodes[0]).toEqual({
+      id: some[0],
+      status: calls[2]!.status,
+      agent: { name: expect.any(String) },
+    });
+    expect(read.statements).toHaveLength(1);
+    expect(read.statements[0]).not.toMatch(/metadata|variables|settings/);
+    const all = [...ids, ...ids, publicId('Call', randomUUID()), publicId('Agent', calls[0]!.id)];
+    const more = await reads('calls', NODES, { ids: all });
+    expect(more.data.nodes.map((node: { id: string } | null) => node?.id ?? null)).toEqual([
+      ...ids,
+      ...ids,
+      null,
+      null,
+    ]);
+    expect(more.statements).toEqual(read.statements);
+    const agents = await reads('agents', NODES, { ids: agentIds });
+    expect(agents.statements).toHaveLength(1);
   });
 });
