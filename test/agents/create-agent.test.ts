@@ -98,6 +98,14 @@ describe('createAgent', () => {
     });
   });
 
+  it('reads a placeholder with much space in no time', async () => {
+    const systemPrompt = `Hi {{name${' '.repeat(100_000)}there`;
+    const { userErrors } = await send(server.client, 'createAgent', { ...basic(), systemPrompt });
+    expect(userErrors).toEqual([
+      expect.objectContaining({ code: 'INVALID_INPUT', path: ['systemPrompt'] }),
+    ]);
+  }, 10_000);
+
   it('reports all invalid fields at once', async () => {
     const { userErrors, agent } = await send(server.client, 'createAgent', {
       name: ' ',
