@@ -5,9 +5,9 @@
  */
 
 const NOT = 'do ?n(?:ot| ?t)';
-const CALL = '(?:call|cold call|phone|ring|dial|telephone|contact|bother|harass|disturb)';
+const CALL = '(?:call|cold call|phone|ring|dial|telephone|contact|solicit|bother|harass|disturb)';
 const CALLING =
-  '(?:calling|cold calling|phoning|ringing|dial+ing|contacting|bothering|harassing|disturbing|bugging|pestering|spamming)';
+  '(?:calling|cold calling|phoning|ringing|dial+ing|contacting|soliciting|bothering|harassing|disturbing|bugging|pestering|spamming)';
 const CALLED = '(?:called|phoned|contacted|bothered|disturbed)';
 const ME = '(?:me|us)';
 const PLACE =
@@ -76,8 +76,13 @@ const FILLER =
 /** "They don't call me", but not "I told you don't call me". */
 const OWN =
   '(?:i|we|they|people|he|she|who|why|(?<!\\b(?:told|tell|telling|asked|asking|beg|thank) )you|usually|normally)';
+const SURELY = '(?:make sure|ensure|see to it)(?: that)?';
+const THREAT =
+  '(?:(?:ill|will|to) sue|suing|police|cops|lawyer|attorney|ftc|fcc|legal action|press charges|report(?:ing)? (?:you|this|it)|block(?:ing)? (?:you|this))';
+/** Excludes "we had no more contact". */
+const NO_VERB = '(?<!\\b(?:have|has|had|is|was|been|be|with) )';
 const REFUSED = `(?<!\\b(?:not|dont|don t|never|didnt|wont|should i|did you|i) )`;
-const UNWANTED = `(?:${NOT}|did ?nt|no longer|never) (?:really |ever |even |actually |to )*(?:want|wanna|wish|like|care)(?: (?:you|you guys|you people|anyone|anybody|your \\w+|them))?(?: to)?`;
+const UNWANTED = `(?:${NOT}|did ?nt|no longer|never) (?:really |ever |even |actually |to )*(?:want|wanna|wish|like|care)(?: (?:(?:you|you guys|you people|your \\w+|them)|(?:anyone|anybody|any of you)(?: (?:else )?(?:from|at|with) (?:your|the|this|that) \\w+)?))?(?: to)?`;
 const TOLD =
   '(?:told|asked?|asking|said|tell|request\\w*|want|warned|demand\\w*|prefer)(?: \\w+){0,4}';
 const LIST =
@@ -104,19 +109,47 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     AT_ANY_TIME,
   ],
   [`(?:nobody|no ?one) (?:should|is to|may) (?:ever )?${CALL}`, OBJECT],
+  [`${SURELY} (?:nobody|no ?one) (?:ever )?calls?`, OBJECT],
+  [`${SURELY} (?:im|i am|were|we are) (?:not|never|no longer) (?:ever )?${CALLED}`, CALLED_END],
+  // "Don't reach out to me", "please do not follow up".
+  [
+    `(?<!\\b${OWN} )${NOT} ${FILLER}(?:reach out|reach|get in touch|follow up|get (?:a )?hold of)(?: to| with)?`,
+    WHOM,
+  ],
+  [
+    `${UNWANTED} (?:talk|speak) (?:to|with) (?:you|you guys|you people) (?:ever again|again|any ?more|ever)`,
+    AT_ANY_TIME,
+  ],
+  [`${NO_VERB}no (?:more|further) contact`, AT_ANY_TIME],
+  ['no (?:contact please|soliciting|solicitors|solicitations)'],
   // "Stop calling!", "stop these calls".
   [
-    `(?<!\\b(?:i|ill|ive|we) )(?:stop|quit|cease|cease and desist)(?: with)?(?: all| the| these| your| this| any)* ${CALLING}`,
+    `(?<!\\b(?:i|ill|ive|we) )(?:stop|quit|cease|cease and desist|discontinue)(?: with)?(?: all| the| these| your| this| any)* ${CALLING}`,
     WHOM_TO_STOP,
   ],
-  [`(?:stop|end)(?: making| with)?(?: all| the| these| those| your)+ (?:\\w+ )?calls\\b${NO_KEY}`],
+  [
+    `(?:stop|end|cease|discontinue|quit|enough)(?: it| making| already)?(?: with| of)?(?: all| the| these| those| your)+ (?:\\w+ )?calls\\b${NO_KEY}`,
+  ],
   ['cease and desist|refrain from (?:calling|phoning|contacting)'],
   ['calls (?:to|have to|need to|must) stop'],
+  [
+    '(?:sick|tired|fed up|had enough) (?:and tired )?(?:of|with) (?:all )?(?:(?:(?:these|those|your|getting) )+(?:\\w+ )?calls|you (?:guys |people )?calling)',
+  ],
+  // "If you call again, I'll call the police", "this is harassment".
+  [
+    `if (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING}) (?:me|us|back|again|here|this)\\b.{0,40}\\b${THREAT}`,
+  ],
+  [
+    `${THREAT}\\b.{0,30}\\bif (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING})`,
+  ],
+  [
+    '(?:this|that|it) is (?:\\w+ )?harassment|thats harassment|you(?:re| are) (?:just )?harassing (?:me|us)',
+  ],
   // "I don't want to be called", "I don't want any calls".
   [`${UNWANTED} (?:be |get |keep |ever )*${CALLED}`, CALLED_END],
   [`${UNWANTED} (?:be |get |keep |ever )*(?:${CALL}|${CALLING})`, OBJECT],
   [
-    `(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish)(?: to (?:get|receive|take|have))? (?:any |more |your |these |those |such |further |of |phone |${SALES} |future |other )*calls?`,
+    `(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish)(?: to (?:get|receive|take|have))? (?:any |more |your |these |those |such |further |of |phone |${SALES} |future |other |another )*calls?`,
     AT_ANY_TIME,
   ],
   [
@@ -128,6 +161,14 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   // "I asked you not to call me", "I'd rather you didn't call".
   [`${TOLD} not to (?:be |ever )*${CALLED}`, CALLED_END],
   [`${TOLD} not to (?:ever )*${CALL}`, OBJECT],
+  [
+    `(?:appreciate|like|rather|wish|prefer) not (?:to )?(?:be|being|get|getting) (?:ever )?${CALLED}`,
+    CALLED_END,
+  ],
+  [
+    `(?:appreciate|like|rather|wish|prefer|want)(?: to)? not (?:to )?(?:get|getting|receive|receiving) (?:any |more |your |these |such |further |phone |${SALES} |future )*calls?`,
+    AT_ANY_TIME,
+  ],
   [
     `(?:told|asked|want|warned|like|need) (?:you|you guys|you people|your \\w+) not to (?:ever )?${CALL}`,
     WHOM,
@@ -143,7 +184,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   [`${REFUSED}(?:take|get) ${MINE} off`, SENTENCE_END],
   [`${REFUSED}remove me`, SENTENCE_END],
   [
-    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)`,
+    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|block|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)`,
   ],
   [
     `(?:you to |(?<!\\b(?:to|i|ill|id|not|we|you|youll|can|will|would|could|might|may|dont|never|didnt|wont|cant) ))lose (?:my|this|our|that) (?:\\w+ )?number`,
@@ -152,6 +193,14 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?(?:removed|deleted|taken (?:off|out of)) (?!do\\b|dnc\\b)\\w+`,
   ],
   ['(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?removed', SENTENCE_END],
+  [
+    '(?:ill|i will|im (?:going to|gonna)|im) block(?:ing)? (?:you|your (?:\\w+ )?number|this number)',
+  ],
+  ['forget (?:that )?you (?:ever |even )?(?:had|have|got|know) (?:my|this|our) (?:\\w+ )?number'],
+  [`${REFUSED}(?:take|remove|delete|scratch|cross) it (?:off|from|out of) your (?:\\w+ )?lists?`],
+  [
+    '(?:want|like|get me) (?:to (?:be|get) )?out of your (?:\\w+ )?(?:lists?|system|database|records)',
+  ],
   [
     `(?:want|like|be|get) (?:to be )?off (?:of )?(?:your|this|the|that|all)(?: (?!do\\b|dnc\\b|wait)\\w+){0,2}? ${LIST}`,
   ],
@@ -163,7 +212,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   ],
   // "Unsubscribe me", "I opt out", "leave me alone".
   ['(?<!\\b(?:not|dont) )unsubscribe (?:me|us|this|my)'],
-  ['(?:^|(?<=, ))unsubscribe', SENTENCE_END],
+  ['(?:^|(?<=, ))(?:unsubscribe|opt out)', SENTENCE_END],
   ['(?:want|like|wish|need) to (?:be unsubscribed|unsubscribe|opt out)'],
   ['opt (?:me|us|this number|my number) out|im? (?:am )?(?:hereby )?opt(?:ing)? out'],
   ['(?<!\\b(?:not|dont|never) )leave (?:me|us|him|her|my \\w+) (?:the \\w+ )?(?:alone|in peace)'],
@@ -173,7 +222,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `(?:${NOT}|not|no longer|never) (?:have|give|gave|given) (?:you )?(?:(?:my|our|any) )?(?:permission|consent) to (?:call|contact|phone)`,
   ],
   [
-    `${NOT} consent to (?:(?:be|being|these|your|any|further|more|receiv\\w+) )+(?:call|contact)\\w*`,
+    `(?:${NOT}|did ?nt|did not|never) consent(?:ed)? to (?:(?:be|being|this|these|your|any|further|more|receiv\\w+) )+(?:call|contact)\\w*(?! (?:being |be )?record)`,
   ],
   ['no (?:permission|right|consent) to (?:call|contact|phone)'],
   ['not (?:allowed|permitted|supposed|authori[sz]ed) to (?:call|contact|phone)', OBJECT],

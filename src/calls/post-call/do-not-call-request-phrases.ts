@@ -22,6 +22,9 @@ const ES_LIST =
   '(?:listas?|listado|base|sistema|registros?|agenda|contactos|fichero|archivos?|directorio|ahi)';
 const ES_NUMBER = '(?:mi|este|nuestro) (?:numero|telefono|contacto|celular|movil|nombre)|mis datos';
 
+const ES_IF = `si (?:(?:me|nos) )?(?:vuelve[ns]? a ${ES_TO_CALL}|siguen? llamando\\w*)`;
+const ES_THREAT = '(?:policia|denunci\\w+|abogad[ao]|demandar\\w*|bloque\\w+)';
+
 export const SPANISH_REQUESTS = patterns(
   // "No me llame más", "no llame a este número", "no me vuelva a llamar", "nunca más me llamen".
   `no (?:me|nos|le|la|lo|les|los|se)? ?(?:vuelva[ns]?|volvais) (?:nunca |jamas |mas )*a ${ES_TO_CALL}\\b${ES_ANY_TIME}`,
@@ -40,11 +43,17 @@ export const SPANISH_REQUESTS = patterns(
   `(?<!\\bno )(?:me|nos) (?:\\w+ ){0,2}?(?:quit|sac|saqu|borr|elimin|retir|remuev|remov|tach|suprim)\\w*(?: por favor)? de (?!la lista de (?:no|espera))(?:\\w+ ){0,3}?${ES_LIST}\\b(?! de espera)`,
   `(?<!\\bno )(?:quit(?:e|en|ar|a|es)|saque[ns]?|sacar|borr(?:e|en|ar|a|es)|elimin(?:e|en|ar|a|es)|retir(?:e|en|ar|a|es)|remuev(?:e|a|an)|suprim(?:a|an|ir)|tache[ns]?)(?: por favor)? (?:${ES_NUMBER})\\b(?! de (?:la|una) lista de (?:no|espera))`,
   `(?<!\\bno )(?:olvide(?:n|se|nse) (?:de )?mi numero)\\b`,
-  '(?:de|den|dar|dan|darme|deme|denme) de baja(?: (?:mi|este) (?:numero|telefono)|(?=$| ,| por favor| de (?:su|la|esta) (?:lista|base)))',
+  '(?:de|den|dar|dan|darme|deme|denme|dese) de baja(?: (?:mi|este) (?:numero|telefono)|(?=$| ,| por favor| de (?:su|la|esta) (?:lista|base)))',
   '(?:en|a) (?:la|su|una) lista (?:de )?(?:no llam\\w+|robinson|exclusion|negra)',
   // "Déjeme en paz", "retiro mi consentimiento".
   '(?:deje|dejen|deja|dejad|deje ya|dejan)(?:me|nos) (?:ya |de una vez )*(?:en paz|tranquil[oa]s?)\\b',
   '(?:retiro|revoco|cancelo) (?:mi|el) (?:consentimiento|autorizacion|permiso)\\b',
+  // "Si vuelven a llamar, los denuncio", "esto es acoso", "voy a bloquear este número".
+  `${ES_IF}.{0,40}\\b${ES_THREAT}|${ES_THREAT}.{0,30}\\b${ES_IF}`,
+  '(?:esto|eso) (?:ya )?es (?:un )?acoso\\b',
+  '(?<!\\bno )bloquee[ns]? (?:mi|este|nuestro) (?:numero|telefono)|voy a bloquear(?:l[aeo]s?| (?:este|su) (?:numero|telefono))\\b',
+  'no (?:quiero|queremos) saber (?:nada )?(?:mas )?de (?:usted|ustedes|su empresa)\\b',
+  '(?:hart|cansad)[ao]s? de (?:(?:tus|sus|estas|esas|tantas) llamadas|que (?:me|nos) llame[ns]?)\\b',
 );
 
 // German
@@ -73,6 +82,7 @@ export const GERMAN_REQUESTS = patterns(
   // "Bitte nicht mehr anrufen", "dass Sie mich nicht mehr anrufen", "ich möchte nicht mehr angerufen werden".
   `(?:(?<=^)|(?<=, )|(?<=\\b(?:bitte|mich|uns|hier|nummer|anschluss|zukunft|kunftig|sofort|und|einfach) ))${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen|muss))`,
   `(?:sollen|sollten|durfen|dass|das|damit|wurden|konnten|wenn) (?:sie|ihr) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b`,
+  `(?:sie|ihr) (?:sollen|sollt|sollten|durfen) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}+${DE_HERE}*${DE_TO_CALL}\\b`,
   `(?:mochte|moechte|will|wunsche|wollen|mochten) nicht (?:mehr )?(?:, )?dass (?:sie|ihr|jemand|man) ${DE_FILLER}${DE_MORE}*${DE_HERE}*(?:anrufen|anruft|kontaktieren|kontaktiert)\\b`,
   `(?:(?:brauchen|mussen) (?:sie|ihr)|(?:sie|ihr) (?:brauchen|mussen)) (?:(?:mich|uns|hier|bitte) )*nicht (?:mehr|wieder) (?:hier )?(?:anzurufen|anrufen)\\b`,
   `(?:mochte|moechte|will|wollen|mochten|wunsche|wollte|darf|bitte|hier|uberhaupt|gar|lieber|mehr|ihnen|euch|auch|dass ich|nummer|ich) ${DE_NEVER} ${DE_MORE}*${DE_HERE}*(?:angerufen|kontaktiert|belastigt|gestort) (?:zu )?(?:werden|werde|wird)\\b`,
@@ -81,7 +91,7 @@ export const GERMAN_REQUESTS = patterns(
   `hor(?:en|t)?(?: sie| ihr)?(?: \\w+){0,3} auf(?: ,)?(?: \\w+){0,4} (?:${DE_TO_CALL}|anrufen?)\\b`,
   `aufh(?:o|oe)r(?:en|t)(?: ,)?(?: \\w+){0,4} (?:${DE_TO_CALL}|anrufen)\\b`,
   `anrufe?n? (?:auf(?:zu)?horen)\\b|\\bschluss mit (?:\\w+ ){0,2}anruf`,
-  '(?:nie wieder|nichts mehr) (?:\\w+ )?von (?:ihnen|euch) (?:zu )?horen\\b',
+  '(?:(?:nie wieder|nichts mehr) (?:\\w+ )?von (?:ihnen|euch)|von (?:ihnen|euch) (?:nie wieder|nichts mehr)(?: \\w+)?) (?:zu )?horen\\b',
   `(?:unterlassen|lassen|beenden|stoppen)(?: sie| es)?(?: \\w+| ,){0,4} (?:anrufe|anruferei|${DE_TO_CALL})\\b(?! durch)`,
   `stell(?:en|t)?(?: sie)?(?: \\w+){0,3} anrufe(?: \\w+){0,2} ein\\b`,
   // "Keine Anrufe mehr", "ich wünsche keine Werbeanrufe".
@@ -94,9 +104,16 @@ export const GERMAN_REQUESTS = patterns(
   `(?:losch|loesch|streich|entfern|vergess|vergiss)(?:en|t|e)? ?(?:(?:sie|bitte|doch|sofort|endlich) )*(?:meine|unsere|diese) (?:\\w*nummer|daten|kontaktdaten)\\b(?! (?:bitte )?nicht)`,
   `(?:meine|unsere|diese) (?:\\w*nummer|daten|kontaktdaten) (?:(?:bitte|sofort|doch|endlich) )*${DE_REMOVED}`,
   `(?:auf|in) (?:die|ihre|eine|der|ihrer) (?:\\w+ )?(?:sperrliste|robinson ?liste|blacklist|schwarze liste)\\b`,
-  '(?:sperren|sperrt)(?: sie)?(?: bitte)? (?:meine|diese) \\w*nummer\\b',
+  '(?:sperren|sperrt|blockieren|blockiert)(?: sie)?(?: bitte)? (?:meine|diese) \\w*nummer\\b',
   // "Ich untersage Ihnen weitere Anrufe", "lassen Sie mich in Ruhe".
   '(?:untersage|verbiete|verbitte|widerspreche|widersprechen)(?: \\w+| ,){0,6} (?:\\w*anrufe?n?|anzurufen|telefonwerbung|kontaktaufnahme)\\b',
+  // "Wenn Sie noch einmal anrufen, zeige ich Sie an", "das ist Belästigung", "ich blockiere diese Nummer".
+  'wenn (?:sie|ihr) (?:\\w+ ){0,4}?anruf(?:en|t)\\b.{0,40}\\b(?:polizei|anzeige|zeige ich|anwalt|verklage|blockiere|sperre)\\b',
+  '(?:das|dies) ist (?:\\w+ )?belastigung\\b',
+  'ich (?:werde )?(?:blockiere?|sperre?)n? (?:jetzt )?(?:sie|euch|(?:ihre|diese) \\w*nummer)\\b',
+  '(?:mochte|moechte|will|wollen|wunsche|mochten) (?:\\w+ ){0,3}?keinen (?:weiteren kontakt|kontakt mehr)\\b',
+  '(?:keine|nie (?:eine|meine)) (?:einwilligung|zustimmung|erlaubnis) (?:\\w+ ){0,3}?(?:gegeben|erteilt)\\b',
+  '(?:nie|niemals|nicht) (?:zugestimmt|eingewilligt|erlaubt)(?: ,)? dass (?:sie|ihr) (?:mich|uns|hier) (?:anruf|kontaktier)',
   '(?:widerrufe|widerrufen|ziehe)(?: \\w+){0,2} (?:einwilligung|zustimmung|einverstandnis)\\w*',
   'lass(?:en|t)?(?: sie)? (?:mich|uns)(?: (?:bitte|endlich|doch|einfach|jetzt|ein fur alle mal))* in (?:ruhe|frieden)\\b',
 );
@@ -123,6 +140,9 @@ const FR_MINE =
 const FR_REMOVE =
   '(?:retir|enlev|supprim|ot|effac|ray|sort|radi|vir|desinscriv)(?:ez|e|er|ir|re|es|iez)';
 
+const FR_IF = 'si vous (?:continuez|persistez|(?:m|me |nous )?r?appelez|(?:me |nous )?telephonez)';
+const FR_THREAT = '(?:porte(?:r|rai)? plainte|police|avocat|bloqu\\w+)';
+
 export const FRENCH_REQUESTS = patterns(
   // "Ne m'appelez plus", "n'appelez plus ce numéro", "ne m'appelez pas".
   `(?<!\\b(?:je|il|elle|on|qui|personne|pourquoi) )(?:ne |n ?)(?:m ?|me |nous |l ?)?${FR_CALL} (?:donc |surtout |s il vous plait |sil vous plait )?${FR_PLUS}`,
@@ -147,4 +167,12 @@ export const FRENCH_REQUESTS = patterns(
   'bloctel\\b|\\bliste noire\\b|\\bliste dopposition\\b|\\bliste d opposition\\b|\\bmoppose (?:a|au)\\b',
   '(?:laissez|fichez|foutez|laisse|fiche|fous) (?:moi|nous) (?:donc |enfin )?(?:tranquilles?|en paix|la paix)\\b',
   '(?:retire|revoque) (?:mon|le) (?:consentement|accord)\\b',
+  // "Si vous rappelez, je porte plainte", "c'est du harcèlement", "j'en ai assez de vos appels".
+  `${FR_IF}.{0,40}\\b${FR_THREAT}|${FR_THREAT}\\b.{0,30}\\b${FR_IF}`,
+  'c ?est (?:du |de la )?harcelement\\b',
+  `(?:interdis|defends)(?: \\w+)? de ${FR_ME}${FR_TO_CALL}\\b`,
+  `pas le droit de ${FR_ME}${FR_TO_CALL}\\b`,
+  `refus(?:e|ons) (?:detre|d etre) (?:appel|contact|derang|demarch|sollicit)\\w+`,
+  '(?:marre|assez|ras le bol) (?:de tous|de) (?:vos|ces) (?:\\w+ )?appels\\b',
+  'je vais (?:vous bloquer|bloquer (?:votre|ce) numero)\\b',
 );
