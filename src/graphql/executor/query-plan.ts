@@ -139,7 +139,8 @@ function createPlans(
       const values = names.map((name) => variables.coerced[name]);
       // Reported as errors of the fields.
       if (values.includes(null)) return null;
-      const key = values.join();
+      // Variables that are conditions only in other operations may have values of any type.
+      const key = values.map((value) => value === true).join();
       let plan = known.get(key);
       if (plan === undefined) {
         if (known.size >= MAX_PLANS) known.clear();

@@ -20,6 +20,10 @@ const document = parse(`
     never: __typename @skip(if: true) @include(if: true)
   }
   query other($f: Boolean!) { always: __typename ...Q @include(if: $f) }
+  query third($a: AgentFilter, $f: Boolean!) {
+    __typename
+    agents(filter: $a) @skip(if: $f) { __typename }
+  }
   fragment V on Viewer { __typename expiresAt @include(if: $a) }
   fragment Q on Query { __typename }
 `);
@@ -44,6 +48,11 @@ it('ignores the variables of other operations', async () => {
     const args = argsOf('other', { f, a: null });
     expect(await executeQuery(args)).toEqual(await execute(args));
   }
+});
+
+it('plans an operation whose input is named like a condition of another operation', async () => {
+  const args = argsOf('third', { a: {}, f: true });
+  expect(await executeQuery(args)).toEqual(await execute(args));
 });
 
 it('leaves an operation to graphql-js if a condition is null', () => {
