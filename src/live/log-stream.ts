@@ -39,6 +39,8 @@ export interface EventStream extends AsyncIterableIterator<Event> {
    * and the following ones until it has caught up.
    */
   fallBehind(cursor: bigint): void;
+  /** Calls the listener once, when the stream ends for any reason. */
+  onEnd(listener: () => void): void;
 }
 
 export interface LiveConsumer {
@@ -109,6 +111,7 @@ export class LogStream implements EventStream, LiveSubscriber {
   #events = NO_EVENTS;
   #hasEnded = false;
   #wake: (() => void) | null = null;
+  #onEnd: (() => void) | null = null;
 
   constructor(source: StreamSource, { channel, filter, after, checkedAt }: StreamOptions) {
     this.#source = source;
@@ -176,6 +179,10 @@ export class LogStream implements EventStream, LiveSubscriber {
     if (!this.#leaveLive()) return;
     this.#cursor = cursor - 1n;
     this.wake();
+  }
+
+  onEnd(listener: () => void): void {
+    this.#onEnd = listener;
   }
 
   /** Makes a waiting stream check again whether it has something to yield, or has ended. */
@@ -285,6 +292,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     this.#leaveLive();
     this.#events = NO_EVENTS;
     this.#source.leave(this.#channel);
+    this.#onEnd?.();
     this.wake();
   }
 }

@@ -290,7 +290,10 @@ describe('a socket', () => {
     expect(sent).toBeLessThan(60_000_000);
   });
 
-  it('is told the last event it was sent when it is closed because it does not read', async () => {
+  it.each([
+    ['the last event it was sent', 0],
+    ['no event if a subscription to turns was sent none', 1],
+  ])('is told %s when it is closed because it does not read', async (_, turns) => {
     const { id: organizationId, key, client } = await server.newOrganization();
     const agents = await Promise.all(
       Array.from({ length: 2 }, () => insertAgent(server.app, { organizationId })),
@@ -326,6 +329,7 @@ describe('a socket', () => {
     });
     // Its results have no cursors.
     send('progress', `subscription { campaignProgress(campaignId: "${made.campaign.id}") { id } }`);
+    if (turns) send('turns', 'subscription { callEvents(types: [TRANSCRIPT_TURN]) { cursor } }');
     send('one', follow(agents[0]!));
     send('other', follow(agents[1]!));
     const first = await change(agents[0]!);
@@ -336,7 +340,8 @@ describe('a socket', () => {
     try {
       for (let index = 0; index < 8; index += 1) send(`large ${index}`, large);
       await until('the end', () => ended.mock.calls.length > 0);
-      const reason = `The client reads too slowly; subscribe again after cursor ${first}`;
+      const cursor = turns ? '' : `; subscribe again after cursor ${first}`;
+      const reason = `The client reads too slowly${cursor}`;
       expect(ended.mock.calls).toEqual([[1013, reason]]);
     } finally {
       ended.mockRestore();

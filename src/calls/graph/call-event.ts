@@ -15,7 +15,6 @@ import {
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { rowSelection } from '../../graphql/reading/row-selection.ts';
 import { publicId } from '../../ids.ts';
-import { withCleanup } from '../../infra/async-iterators.ts';
 import { readEventCursor } from '../../live/cursor.ts';
 import { currentCursor } from '../../live/log.ts';
 import { ownedBy } from '../../viewer.ts';
@@ -205,8 +204,9 @@ builder.subscriptionField('callEvents', (t) =>
       const types = args.types ?? null;
       const filter = callEventFilter({ ...watched, types });
       const events = await feed.subscribe(viewer.organizationId, after, filter);
-      if (!types?.includes('TRANSCRIPT_TURN')) return events;
-      return withCleanup(events, watchTurns(app, { ...watched, ...ownedBy(viewer) }));
+      if (types?.includes('TRANSCRIPT_TURN'))
+        events.onEnd(watchTurns(app, { ...watched, ...ownedBy(viewer) }));
+      return events;
     },
     resolve: (event) => event,
   }),
