@@ -79,7 +79,7 @@ export const LINK_REFUSED: LinkResponse = {
 /** Streams the lines of a file from one snapshot. The stream is aborted when the link's key is no longer usable. */
 export function fileResponse(
   app: App,
-  { apiKeyId }: Pick<Owner, 'apiKeyId'>,
+  { apiKeyId, organizationId }: Owner,
   { name, contentType, lines }: File,
 ): LinkResponse {
   return {
@@ -87,7 +87,7 @@ export function fileResponse(
     body: inSnapshot(app.snapshots, (tx) => whileKeyIsUsable(app, apiKeyId, lines(tx))),
     contentType,
     headers: { 'content-disposition': `attachment; filename="${name}"`, ...PRIVATE_HEADERS },
-    concurrencyKey: apiKeyId,
+    concurrencyKey: organizationId,
     downloadKind: 'EXPORT',
   };
 }

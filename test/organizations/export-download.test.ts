@@ -4,6 +4,7 @@ import { createCampaign, people, uuidOf } from '../campaigns/support.ts';
 import { importFile, makeFolder } from '../contacts/import/upload.ts';
 import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { parseCsv } from '../support/csv.ts';
+import { createClient } from '../support/graphql.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 let server: TestServer;
@@ -139,5 +140,46 @@ describe('exports as CSV', () => {
       imported.problems.nodes.map(({ row, reason }) => [row, reason]),
     );
     expect(rows).toHaveLength(4);
+  });
+});
+
+describe('downloads of exports', () => {
+  it('are counted by organization, so that none takes the places of the others with several keys', async () => {
+    const one = await server.newOrganization();
+    const other = await server.newOrganization();
+    const { key } = await runMutation(
+      one.client,
+      'createApiKey',
+      { name: 'second', scopes: ['WRITE'] },
+      'key',
+    );
+    const { contactFolder } = await runMutation(
+      one.client,
+      'createContactFolder',
+      { name: 'Large' },
+      'contactFolder { id }',
+    );
+    // More than the buffers of a connection hold.
+    await server.app.db.$executeRaw`
+      INSERT INTO contacts (id, organization_id, folder_id, phone_number, metadata, search_text, updated_at)
+      SELECT gen_random_uuid(), ${one.id}::uuid, ${uuidOf(contactFolder.id)}::uuid, '+1415555' || n,
+        jsonb_build_object('note', repeat('x', 8000)), '', now()
+      FROM generate_series(1000, 3499) AS n`;
+    const stop = new AbortController();
+    const opened: Response[] = [];
+    const open = async (client: typeof one.client): Promise<number> => {
+      const { url } = await runMutation(client, 'exportContacts', {}, 'url');
+      const response = await fetch(url, { signal: stop.signal });
+      // One that nobody refers to is cut off when it is collected.
+      opened.push(response);
+      return response.status;
+    };
+    const second = createClient(server.url, key);
+    const statuses = [];
+    for (const client of [one.client, one.client, second, second, other.client])
+      statuses.push(await open(client));
+    expect(statuses).toEqual([200, 200, 429, 429, 200]);
+    expect(await opened[2]!.text()).toContain('Too many downloads of this organization');
+    stop.abort();
   });
 });

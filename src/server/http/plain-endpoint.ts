@@ -30,7 +30,10 @@ export interface PlainResponse {
   headers?: Record<string, string>;
   /** Called when the body has been sent, or when no more of it will be read. */
   closed?: () => void;
-  /** API key whose concurrent bodies are limited. The body is aborted if the client stalls. */
+  /**
+   * Organization whose concurrent exports are limited, or API key whose recordings are. The body is aborted if the
+   * client stalls.
+   */
   concurrencyKey?: string;
   /** Kind of such a body. Default: `DOWNLOAD`. */
   downloadKind?: DownloadKind;
@@ -165,10 +168,10 @@ const STALL_MS: Record<DownloadKind, number> = {
   RECORDING: LIMITS.recordingStallSeconds.max * 1000,
 };
 
-/** Number of open bodies by API key and kind, and of all keys together. */
+/** Number of open bodies by organization or API key, and of all exports together. */
 const downloads = perInstance((_app: App) => new Map<string, number>());
 
-/** Answers 429 when the key has reached its limit of open bodies, 503 when all keys together have. */
+/** Answers 429 when the key has reached its limit of open bodies, 503 when all exports together have. */
 async function sendWithinLimits(
   response: ServerResponse,
   plainResponse: PlainResponse,
@@ -177,15 +180,15 @@ async function sendWithinLimits(
   const isRecording = plainResponse.downloadKind === 'RECORDING';
   const keyLimit = isRecording
     ? { name: `recordings ${key}`, max: LIMITS.recordingsPerKey.max, status: 429 }
-    : { name: `downloads ${key}`, max: LIMITS.downloadsPerKey.max, status: 429 };
+    : { name: `exports ${key}`, max: LIMITS.exportsPerOrganization.max, status: 429 };
   const limits: { name: string; max: number; status: number }[] = [keyLimit];
   if (plainResponse.downloadKind === 'EXPORT') {
     limits.push({ name: 'exports', max: LIMITS.exports.max, status: 503 });
   }
   const full = limits.find(({ name, max }) => (counts.get(name) ?? 0) >= max);
   if (full) {
-    const whose = full.status === 429 ? ' with links of this API key' : '';
-    const body = `Too many ${isRecording ? 'recordings' : 'downloads'} at once${whose}. Try again in a moment.`;
+    const own = isRecording ? 'recordings of this API key' : 'downloads of this organization';
+    const body = `Too many ${full.status === 429 ? own : 'downloads'} at once. Try again in a moment.`;
     await send(response, { status: full.status, body, headers: { 'retry-after': '10' } });
     return;
   }

@@ -11,7 +11,7 @@ import type { LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 import { createSharedCounts } from './shared-counts.ts';
 
-const MAX_UPLOADS_PER_KEY = LIMITS.uploadsPerKey.max;
+const MAX_UPLOADS_PER_ORGANIZATION = LIMITS.uploadsPerOrganization.max;
 const MAX_UNAUTHENTICATED_SOCKETS = LIMITS.unauthenticatedSockets.max;
 const MAX_AUTHENTICATED_SOCKETS = LIMITS.authenticatedSockets.max;
 const UPLOAD_RETRY_SECONDS = 5;
@@ -76,10 +76,11 @@ export function createConcurrencyLimits(
       leave();
       throw slots[exceeded]?.[2]();
     },
-    beginUpload({ apiKeyId }) {
+    beginUpload({ organizationId }) {
+      const max = MAX_UPLOADS_PER_ORGANIZATION;
       return uploads.enter([
         ['process', MAX_UPLOADS, () => tooManyUploads('This server', MAX_UPLOADS)],
-        [apiKeyId, MAX_UPLOADS_PER_KEY, () => tooManyUploads('An API key', MAX_UPLOADS_PER_KEY)],
+        [organizationId, max, () => tooManyUploads('An organization', max)],
       ]).release;
     },
     openSocket: (address) =>

@@ -114,14 +114,14 @@ export const LIMITS = {
     refusal: '`BAD_REQUEST`',
   },
   filesPerUpload: { max: 5, about: 'Files in a multipart body', refusal: '`BAD_REQUEST`' },
-  uploadsPerKey: {
+  uploadsPerOrganization: {
     max: 4,
-    about: 'Concurrent uploads of an API key, in each process',
+    about: 'Concurrent uploads of an organization, in each process',
     refusal: '`RATE_LIMITED`',
   },
-  downloadsPerKey: {
+  exportsPerOrganization: {
     max: 2,
-    about: 'Concurrent export downloads with links of an API key, in each process',
+    about: 'Concurrent export downloads of an organization, in each process',
     refusal: '429',
   },
   exports: {

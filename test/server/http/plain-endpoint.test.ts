@@ -60,7 +60,7 @@ afterAll(() => {
   server.close();
 });
 
-it('sends at most two downloads of an API key at once, and frees a place when one is cut off', async () => {
+it('sends at most two downloads of an organization at once, and frees a place when one is cut off', async () => {
   const kept: unknown[] = [];
   const open = async (key: string) => {
     const stop = new AbortController();

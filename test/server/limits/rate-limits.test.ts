@@ -43,6 +43,16 @@ describe('createConcurrencyLimits', () => {
     );
   });
 
+  it('limits the uploads of an organization, whatever keys it uses', () => {
+    const config = { ...app.config, MAX_UPLOADS: 5 };
+    const limits = createConcurrencyLimits({ ...app, config } as App);
+    for (let index = 0; index < 4; index += 1) limits.beginUpload(viewer('a', `key${index}`));
+    expect(() => limits.beginUpload(viewer('a', 'another'))).toThrow(
+      'An organization may have at most 4 concurrent uploads',
+    );
+    limits.beginUpload(viewer('b', 'b1'));
+  });
+
   it('limits sockets without a credential by network, and others by organization', () => {
     const limits = createConcurrencyLimits(app);
     for (let index = 0; index < 200; index += 1) limits.openSocket(`2001:db8::${index}`);
