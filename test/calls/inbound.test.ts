@@ -263,6 +263,7 @@ describe('the numbers of an incoming call', () => {
     ['sip:4155557003@carrier.test', '+14155557003'],
     ['sip:%2B14155557003;phone-context=x@carrier.test', '+14155557003'],
     ['"Bob" <sip:+14155557003@carrier.test>', '+14155557003'],
+    ['"I <3 Bob" <sip:+14155557003@carrier.test>', '+14155557003'],
     ['1001', null],
     ['anonymous', null],
     ['"4155557002" <sip:anonymous@anonymous.invalid>', null],
@@ -277,6 +278,11 @@ describe('the numbers of an incoming call', () => {
     ];
     for (const source of sources) expect(callerOf(source, '+14155550102')).toBe(number);
   });
+
+  it('are read from a long text in no time', () => {
+    const requestContext = { from: '<'.repeat(50_000) };
+    expect(callerOf({ requestContext, metadata: {} }, null)).toBeNull();
+  }, 5_000);
 
   it('include a national number only if its country is known', () => {
     const requestContext = { sip: { caller_id: 4155557002 } };

@@ -57,7 +57,7 @@ function memberOf(value: unknown, name: string): unknown {
 
 /** Extracts an E.164 number from a phone number, or from a SIP address with or without a display name. */
 function phoneNumberIn(text: string, country: CountryCode | undefined): string | null {
-  const address = /<([^>]*)>/.exec(text)?.[1] ?? text;
+  const address = /<([^<>]*)>/.exec(text)?.[1] ?? text;
   const user = /^\s*(?:sips?:|tel:)?([^@;]*)/i.exec(address)?.[1]?.trim() ?? '';
   const number = user.replace(/^%2b/i, '+').replace(/^00\s*(?=[1-9])/, '+');
   if (/^\+[1-9]\d{1,14}$/.test(number)) return number;
