@@ -83,7 +83,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     nullable: true,
     description:
       'Verdict by `Agent.successCriteria`. Null until it is available, and if the agent has no criteria. When a call is analyzed again and the analysis fails, the earlier verdict stays. See `analysis`.',
-    select: { analysis: true },
+    select: { analysis: { select: { success: true, reason: true } } },
     resolve: ({ analysis }) =>
       analysis && analysis.success !== null
         ? { success: analysis.success, reason: analysis.reason }
@@ -94,7 +94,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
     nullable: true,
     description:
       'Data extracted from the transcript by `Agent.extractionSchema`. Null until it is available, if it does not match the schema, and if the agent has no schema. When a call is analyzed again and the analysis fails, the earlier data stays. See `analysis`.',
-    select: { analysis: true },
+    select: { analysis: { select: { extractedData: true } } },
     resolve: ({ analysis }) => analysis?.extractedData ?? null,
   }),
   analysis: t.field({

@@ -108,9 +108,9 @@ class LoadedColumnsPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
 }
 
 /**
- * Null unless the resolver needs only columns of the row: its `select` is fixed, and the row is its only
- * argument. Relations are left to Pothos, since another field may have loaded only some related rows or columns.
- * An error of the resolver is thrown again when the field is resolved.
+ * Null unless the resolver needs only columns of the row, or of single rows that it is related to: its `select` is
+ * fixed, and the row is its only argument. Lists are left to Pothos, since another field may have loaded only some of
+ * the related rows. An error of the resolver is thrown again when the field is resolved.
  */
 function derivedReader(
   { kind, pothosOptions }: { kind: string; pothosOptions: object },
@@ -120,12 +120,10 @@ function derivedReader(
   if (kind !== 'PrismaObject' || typeof resolve !== 'function' || resolve.length !== 1) return null;
   if (types.isAsyncFunction(resolve)) return null;
   if (typeof select !== 'object' || select === null) return null;
-  const known = typeof model === 'string' ? TABLES[model]?.columns : undefined;
-  const names = Object.keys(select);
-  const columns = names.flatMap((name) => known?.[name] ?? []);
-  if (names.length === 0 || columns.length < names.length) return null;
+  const columns = selectedColumns(String(model), select as Select);
+  if (!columns || columns.length === 0) return null;
   const read: Read = (row) => {
-    if (names.some((name) => row[name] === undefined)) return undefined;
+    if (!hasLoaded(row, select as Select)) return undefined;
     try {
       const value: unknown = resolve(row);
       return value instanceof Promise ? undefined : (value ?? null);
@@ -134,6 +132,37 @@ function derivedReader(
     }
   };
   return { read, columns };
+}
+
+type Select = { [name: string]: true | Related };
+type Related = { select: Select };
+
+/** Null for a selection of anything but columns of the model and of single rows that it is related to. */
+function selectedColumns(model: string, select: Select): Column[] | null {
+  const { columns = {}, relations = {} } = TABLES[model] ?? {};
+  const found: Column[] = [];
+  for (const [name, selected] of Object.entries(select)) {
+    const relation = relations[name];
+    const nested = Object.keys(selected).join() === 'select' && (selected as Related).select;
+    if (relation && !relation.isList && nested) {
+      const related = selectedColumns(relation.model, nested);
+      if (!related) return null;
+      found.push(...related);
+    } else if (columns[name]) found.push(columns[name]);
+    else return null;
+  }
+  return found;
+}
+
+function hasLoaded(row: Record<string, unknown>, select: Select): boolean {
+  for (const name in select) {
+    const value = row[name];
+    if (value === undefined) return false;
+    const selected = select[name];
+    if (typeof selected !== 'object' || value === null) continue;
+    if (!hasLoaded(value as typeof row, selected.select)) return false;
+  }
+  return true;
 }
 
 interface RelationExtensions {

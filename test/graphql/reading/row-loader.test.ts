@@ -1,7 +1,10 @@
 /** Rows that fields find by an ID are read with only the selected columns, and with one statement for many fields. */
 import { randomUUID } from 'node:crypto';
+import type { GraphQLObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadedField } from '../../../src/graphql/reading/loaded-columns.ts';
 import { publicId } from '../../../src/ids.ts';
+import { schema } from '../../../src/server/schema.ts';
 import { plant } from '../../campaigns/graph/graph-support.ts';
 import { createContact, createFolder } from '../../contacts/support.ts';
 import { newAgent } from '../../phone-numbers/support.ts';
@@ -148,5 +151,25 @@ describe('node and nodes', () => {
     expect(more.statements).toEqual(read.statements);
     const agents = await reads('agents', NODES, { ids: agentIds });
     expect(agents.statements).toHaveLength(1);
+  });
+});
+
+describe('fields computed from a related row', () => {
+  it('read only its selected columns, with the statement of the calls', async () => {
+    const document = '{ calls { nodes { id outcome { success } } } }';
+    const { data, statements } = await reads('calls', document);
+    expect(data.calls.nodes.length).toBeGreaterThan(0);
+    expect(statements).toHaveLength(1);
+    expect(statements[0]).toMatch(/call_analyses/);
+    expect(statements[0]).not.toMatch(/extracted_data|model|tokens/);
+  });
+
+  it.each([
+    ['Call', 'attempt'],
+    ['Call', 'outcome'],
+    ['WebhookDelivery', 'eventType'],
+  ])('show it without a resolver: %s.%s', (type, field) => {
+    const { resolve } = (schema.getType(type) as GraphQLObjectType).getFields()[field]!;
+    expect(loadedField(resolve)).not.toBeNull();
   });
 });
