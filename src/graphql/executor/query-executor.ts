@@ -24,6 +24,7 @@ import {
   responsePathAsArray,
   type VariableValues,
 } from 'graphql';
+import { LRUCache } from 'lru-cache';
 import type { Context } from '../context.ts';
 import { MAX_VARIABLE_ERRORS } from '../inputs/input-limits.ts';
 import { grantedScopes, type Scopes } from '../scopes.ts';
@@ -53,7 +54,29 @@ export function executeQuery(args: ExecutionArgs): MaybePromise<ExecutionResult>
     { maxErrors: MAX_VARIABLE_ERRORS },
   );
   const plan = variableValues && plans.planFor(variableValues);
-  return plan ? new Execution(args, plan, variableValues).run() : null;
+  if (!plan) return null;
+  const run = () => new Execution(args, plan, variableValues).run();
+  return selectsOnlySchema(plan) ? introspect(plan, run) : run();
+}
+
+/** Results of the latest introspection queries, each of up to 2 MB as JSON. */
+const introspections = new LRUCache<OperationPlan, ExecutionResult>({ max: 4 });
+
+/** Whether the result is the same for all callers. With variables, one plan has several results. */
+function selectsOnlySchema({ operation, fields }: OperationPlan): boolean {
+  const isOfSchema = ({ definition }: FieldPlan) => definition.name.startsWith('__');
+  return !operation.variableDefinitions?.length && fields.every(isOfSchema);
+}
+
+function introspect(
+  plan: OperationPlan,
+  run: () => MaybePromise<ExecutionResult>,
+): MaybePromise<ExecutionResult> {
+  const known = introspections.get(plan);
+  if (known) return { ...known };
+  const result = run();
+  if (!(result instanceof Promise) && !result.errors) introspections.set(plan, result);
+  return result;
 }
 
 /**
