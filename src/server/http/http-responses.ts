@@ -39,9 +39,10 @@ export function setPreflightHeaders(request: IncomingMessage, response: ServerRe
   response.setHeader('vary', 'access-control-request-headers');
 }
 
-/** Whether the client has closed the connection. */
+/** Whether the client has closed the connection, or has been told that its request came too slowly. */
 export function isDisconnected(response: ServerResponse): boolean {
-  return response.destroyed || response.closed || response.req.errored !== null;
+  const { socket, errored } = response.req;
+  return response.destroyed || response.closed || errored !== null || socket.writableEnded;
 }
 
 /** Sends an error as a GraphQL response, with its status and headers. */

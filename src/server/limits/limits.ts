@@ -36,6 +36,11 @@ export const LIMITS = {
     about: 'Seconds in which a request must arrive with its body, such as a file of 240 MiB',
     refusal: '408',
   },
+  requestStallSeconds: {
+    max: 30,
+    about: 'Seconds by which a request may fall behind 64 KiB per second while it arrives',
+    refusal: '408',
+  },
   jsonValues: {
     max: 250_000,
     about: 'Values in the JSON of a request, including objects and lists',
