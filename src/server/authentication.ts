@@ -34,6 +34,8 @@ export interface RequestContext extends Context {
   readonly address: string | null;
   /** From the header `X-Idempotency-Key` or from `extensions.idempotencyKey`. */
   readonly idempotencyKey: string | null;
+  /** Whether nobody waits for the result any more. */
+  readonly isDisconnected?: () => boolean;
   /** Files of a multipart request. They stay open while the operation runs. */
   readonly files?: UploadFiles;
   /** Receives live events of a subscription instead of its stream, if the transport supports this. */

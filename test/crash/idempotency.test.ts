@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { LIMITS } from '../../src/server/limits/limits.ts';
+import { IMPORT, sendFile } from '../contacts/import/upload.ts';
 import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { type Answer, createClient, type GraphQLClient } from '../support/graphql.ts';
 import { sessionOf, untilBlocked } from '../support/locks.ts';
@@ -148,6 +150,30 @@ describe('a mutation repeated with its idempotency key', () => {
       server.app.ultravox.agents.listAll({ search: answers[0]!.data.createAgent.agent.id }),
     );
     expect(remote).toHaveLength(1);
+  });
+
+  it('does not wait for a running one when its client has gone', async () => {
+    const uploads = { headers: { 'x-idempotency-key': randomUUID() }, content: 'phone\n' };
+    const input = { folderId: 'fld_1' };
+    await sendFile(server, IMPORT, uploads, input);
+    await server.app.db.idempotencyKey.update({
+      where: {
+        organizationId_key: {
+          organizationId: server.organizationId,
+          key: uploads.headers['x-idempotency-key'],
+        },
+      },
+      data: { response: null, leaseUntil: new Date(Date.now() + 3_600_000) },
+    });
+    const gone = new AbortController();
+    const waiting = Array.from({ length: LIMITS.uploadsPerOrganization.max }, () =>
+      sendFile(server, IMPORT, { ...uploads, signal: gone.signal }, input),
+    );
+    const uploadStatus = async () => (await sendFile(server, IMPORT, 'phone\n', input)).status;
+    await until('uploads that wait', async () => (await uploadStatus()) === 429);
+    gone.abort();
+    await Promise.allSettled(waiting);
+    await until('the end of the wait', async () => (await uploadStatus()) === 200);
   });
 
   it('places one call for many concurrent requests', async () => {

@@ -99,7 +99,7 @@ async function run(
   shape: OperationShape | null,
 ): Promise<ExecutionResult> {
   const context = args.contextValue as RequestContext;
-  const { viewer, idempotencyKey } = context;
+  const { viewer, idempotencyKey, isDisconnected } = context;
   const executeAs = async (changes: Partial<RequestContext>): Promise<ExecutionResult> => {
     const executed = { ...args, contextValue: { ...context, ...changes } };
     // Not yoga's executor, which treats an object with a field `then` as a promise.
@@ -109,7 +109,7 @@ async function run(
 
   if (isMutation(shape) && idempotencyKey && viewer) {
     const { document, operationName, variableValues: variables } = args;
-    const operation = { key: idempotencyKey, document, operationName, variables };
+    const operation = { key: idempotencyKey, document, operationName, variables, isDisconnected };
     return runIdempotent(app, viewer, operation, (idempotent) => executeAs({ viewer: idempotent }));
   }
   if (viewer && shape && [...shape.rootFields.values()].includes('eventCursor')) {

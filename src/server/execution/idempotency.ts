@@ -28,6 +28,8 @@ export interface IdempotentOperation {
   document: DocumentNode;
   operationName: string | null | undefined;
   variables: unknown;
+  /** Whether nobody waits for the result any more. */
+  isDisconnected: (() => boolean) | undefined;
 }
 
 /**
@@ -66,19 +68,24 @@ export async function runIdempotent(
         execute({ ...viewer, idempotency }),
       );
     }
-    await waitForOther(app, id);
+    await waitForOther(app, id, operation.isDisconnected);
   }
 }
 
 /**
  * Waits until another request, which runs the mutation, has stored its result or lost its lease.
  *
- * @throws RequestError UNAVAILABLE if the process stops
+ * @throws RequestError UNAVAILABLE if the process stops, or if the client has gone away
  */
-async function waitForOther(app: App, { organizationId, key }: RecordId): Promise<void> {
+async function waitForOther(
+  app: App,
+  { organizationId, key }: RecordId,
+  isDisconnected: IdempotentOperation['isDisconnected'],
+): Promise<void> {
   for (let waitMs = WAIT_MS.min; ; waitMs = Math.min(2 * waitMs, WAIT_MS.max)) {
     await pause(waitMs, undefined, { signal: app.closing }).catch(() => undefined);
-    if (app.closing.aborted) {
+    if (app.closing.aborted || isDisconnected?.()) {
+      // Sent to nobody if the client has gone.
       throw new RequestError('UNAVAILABLE', 'The server is stopping. Try again.', {
         retryAfterSeconds: 1,
       });

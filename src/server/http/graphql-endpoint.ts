@@ -90,7 +90,7 @@ export function createGraphQLEndpoint(services: Services): GraphQLEndpoint {
       files?.release();
       return;
     }
-    const complete = withRequest(context, request, params, files);
+    const complete = withRequest(context, response, params, files);
     const viewer = complete instanceof GraphQLError ? null : complete.viewer;
     const found = await documents.read(params.query, viewer);
     if (isDisconnected(response)) return;
@@ -203,13 +203,17 @@ async function readParams(
 
 function withRequest(
   context: RequestContext | GraphQLError,
-  request: IncomingMessage,
+  response: ServerResponse,
   params: GraphQLParams,
   files: UploadFiles | undefined,
 ): RequestContext | GraphQLError {
   if (context instanceof GraphQLError) return context;
-  const idempotencyKey = readIdempotencyKey(request.headers, params.extensions);
-  return { ...context, idempotencyKey, ...(files ? { files } : {}) };
+  return {
+    ...context,
+    idempotencyKey: readIdempotencyKey(response.req.headers, params.extensions),
+    isDisconnected: () => isDisconnected(response),
+    ...(files ? { files } : {}),
+  };
 }
 
 /** Passes the parameters to yoga as if it had parsed the body itself. */

@@ -32,6 +32,7 @@ export interface SocketConnection {
   readonly address: string | null;
   /** Null until the connection is initialized, or without a credential. */
   readonly viewer: Viewer | null;
+  isOpen(): boolean;
   /**
    * Lifts the limit on received data, and closes the socket when the credential expires or is revoked.
    *
@@ -122,6 +123,10 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#keepAlive.unref();
   }
 
+  isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN;
+  }
+
   authenticate(viewer: Viewer, release: Release): void {
     this.viewer = viewer;
     this.#stream.off('data', this.#countReceived);
@@ -174,7 +179,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   }
 
   sendNext(subscriptionId: string, messages: SharedMessages): boolean {
-    if (!this.#isOpen()) return true;
+    if (!this.isOpen()) return true;
     if (this.#socket.bufferedAmount > MAX_BUFFERED_LIVE_BYTES) return false;
     messages.writeFrames(this.#stream, subscriptionId);
     this.#sentEvents.set(subscriptionId, messages.lastCursor);
@@ -202,7 +207,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     const sent = new Promise<void>((resolve, reject) => {
       this.#socket.send(data, (error) => {
         // A socket that closes in the meantime is not a failure.
-        if (error && this.#isOpen()) reject(error);
+        if (error && this.isOpen()) reject(error);
         else resolve();
       });
     });
@@ -251,13 +256,9 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     clearTimeout(this.#expiry);
   }
 
-  #isOpen(): boolean {
-    return this.#socket.readyState === this.#socket.OPEN;
-  }
-
   /** Whether the buffer has room. Otherwise closes the socket. */
   #checkBuffered(): boolean {
-    if (!this.#isOpen()) return false;
+    if (!this.isOpen()) return false;
     if (this.#socket.bufferedAmount - this.#largest <= MAX_BUFFERED_BYTES) return true;
     this.closeForResume('The client reads too slowly');
     return false;
@@ -273,7 +274,7 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   }
 
   #close(code: number, reason: string): void {
-    if (!this.#isOpen()) return;
+    if (!this.isOpen()) return;
     this.#socket.close(code, truncateText(reason, MAX_REASON));
     const force = setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
     this.#socket.once('close', () => clearTimeout(force));

@@ -226,6 +226,7 @@ async function prepare(
   const contextValue: RequestContext = {
     ...caller,
     idempotencyKey,
+    isDisconnected: () => !context.extra.isOpen(),
     receive: (messages) => context.extra.sendNext(id, messages),
   };
   return {

@@ -12,6 +12,7 @@ export interface FileToSend {
   /** Name of the input field that takes the file. Default: `file`. */
   field?: string;
   headers?: Record<string, string>;
+  signal?: AbortSignal;
   /** Variables of the operation besides `input`. */
   variables?: Record<string, unknown>;
 }
@@ -72,6 +73,7 @@ export async function sendFile(
     method: 'POST',
     headers: { ...(to.key ? { authorization: `Bearer ${to.key}` } : {}), ...headers },
     body: form,
+    signal: options.signal ?? null,
   });
   const body = (await response.json()) as Answer;
   return { ...body, status: response.status, headers: response.headers };
