@@ -5,6 +5,7 @@ import { Client, type ClientConfig, Pool } from 'pg';
 import type { Logger } from '../logger.ts';
 import { isDatabaseUnavailable } from './database-errors.ts';
 import { guardedClient } from './guarded-client.ts';
+import { STATEMENT_LIFETIME_SECONDS } from './prepared-statements.ts';
 
 const RETRY_MS = 500;
 const MIN_ATTEMPT_MS = 2_000;
@@ -119,7 +120,12 @@ export function newQueryPool(databaseUrl: string, options: PoolOptions = {}): Po
     statementTimeoutMs === undefined
       ? databaseUrl
       : withSettings(databaseUrl, { statement_timeout: Math.ceil(statementTimeoutMs) });
-  const pool = new Pool({ ...guardedPool(url, connectTimeoutMs), max, pipeline: true });
+  const pool = new Pool({
+    ...guardedPool(url, connectTimeoutMs),
+    max,
+    pipeline: true,
+    maxLifetimeSeconds: STATEMENT_LIFETIME_SECONDS,
+  });
   pool.on('error', () => {});
   return pool;
 }

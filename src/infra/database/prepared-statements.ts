@@ -7,6 +7,11 @@ const MAX_CANDIDATES = 2_000;
 const MAX_CHARACTERS = 10_000;
 /** Minimum number of runs before a statement is prepared. */
 const USES_BEFORE_NAMED = 3;
+/**
+ * Minimum time between two renewals of all names, and the time after which a pool replaces a connection. So a connection
+ * keeps statements of two sets of names at most.
+ */
+export const STATEMENT_LIFETIME_SECONDS = 3_600;
 /** Statements that are never prepared: without parameters, one message of the simple protocol is less work. */
 const SIMPLE = new Set(['BEGIN', 'COMMIT', 'ROLLBACK']);
 
@@ -17,15 +22,21 @@ export type StatementName = (sql: string) => string;
  * Names statements that are used several times.
  *
  * @param max maximum number of names, since a connection keeps each statement until it is closed. Further statements
- *   get none.
+ *   get none until all names are given anew, an hour later at the earliest. A statement then has the same name again.
  */
 export function createStatementNames(max: number): StatementName {
   const names = new Map<string, string>();
   const uses = new LRUCache<string, number>({ max: MAX_CANDIDATES });
+  let renewedAt = performance.now();
   return (sql) => {
     const known = names.get(sql);
     if (known !== undefined) return known;
-    if (SIMPLE.has(sql) || names.size >= max || sql.length > MAX_CHARACTERS) return '';
+    if (SIMPLE.has(sql) || sql.length > MAX_CHARACTERS) return '';
+    if (names.size >= max) {
+      if (performance.now() - renewedAt < STATEMENT_LIFETIME_SECONDS * 1000) return '';
+      names.clear();
+      renewedAt = performance.now();
+    }
     const count = (uses.get(sql) ?? 0) + 1;
     uses.set(sql, count);
     if (count < USES_BEFORE_NAMED) return '';
