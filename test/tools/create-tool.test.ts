@@ -96,6 +96,26 @@ describe('createTool', () => {
     });
   });
 
+  it('checks parameters with many allowed values in no time', async () => {
+    const $schema = 'http://json-schema.org/draft-07/schema#';
+    const schema = { $schema, enum: Array.from({ length: 3_400 }, (_, n) => n.toString(36)) };
+    const dynamicParameters = Array.from({ length: 50 }, (_, index) => ({
+      name: `p${index}`,
+      location: 'QUERY',
+      schema: index === 0 ? { ...schema, enum: [1, 1] } : schema,
+    }));
+    const { userErrors } = await mutate(server.client, 'createTool', {
+      ...MINIMAL,
+      dynamicParameters,
+    });
+    expect(userErrors).toEqual([
+      expect.objectContaining({
+        path: ['dynamicParameters', '0', 'schema'],
+        message: expect.stringContaining('must NOT have duplicate items'),
+      }),
+    ]);
+  }, 8_000);
+
   it('reports every problem of the input at once', async () => {
     const { tool, userErrors } = await mutate(server.client, 'createTool', {
       name: '注文を調べる',
