@@ -4,8 +4,8 @@ import { type ProblemPath, userError } from '../errors.ts';
 import type { ContactFolder } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { isLockTimeout } from '../infra/database/database-errors.ts';
-import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { commitResult, committedEarlier, newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import { inBulkTransaction } from './bulk-transaction.ts';
 
 export const MAX_NAME = 100;
 export const MAX_DESCRIPTION = 1_000;
@@ -96,13 +96,13 @@ export async function deleteContactFolder(
   const checks = new Checks();
   const id = checks.id('ContactFolder', input.id, ['id']);
   checks.throwIfAny();
-  return app.db.$transaction(async (tx) => {
+  return inBulkTransaction(app, viewer, async (tx) => {
     const [folder] = await lockFolders(tx, viewer, [id!]);
     if (!folder) throw userError('NOT_FOUND', 'Contact folder not found.', ['id']);
     const { count } = await tx.contact.deleteMany({ where: { ...ownedBy(viewer), folderId: id! } });
     await tx.contactFolder.deleteMany({ where: { ...ownedBy(viewer), id: id! } });
     return commitResult(tx, viewer, { id: id!, contactCount: count });
-  }, LONG_TRANSACTION);
+  });
 }
 
 /**

@@ -4,8 +4,8 @@ import { userError } from '../errors.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
-import { LONG_TRANSACTION } from '../infra/database/long-transaction.ts';
 import { commitResult, committedEarlier, ownedBy, type Viewer } from '../viewer.ts';
+import { inBulkTransaction } from './bulk-transaction.ts';
 import { checkFolder, folderNotFound, lockFolders } from './folders.ts';
 import { type ContactFilter, checkContactFilter } from './search.ts';
 
@@ -77,7 +77,7 @@ export async function deleteContacts(
   const checks = new Checks();
   const { where, ids, folders } = await selectContacts(app, viewer, checks, selection);
   checks.throwIfAny();
-  return app.db.$transaction(async (tx) => {
+  return inBulkTransaction(app, viewer, async (tx) => {
     await lockFolders(tx, viewer, folders);
     if (!ids) {
       const { count } = await tx.contact.deleteMany({ where });
@@ -89,7 +89,7 @@ export async function deleteContacts(
       RETURNING id`;
     const deletedIds = deleted.map(({ id }) => id);
     return commitResult(tx, viewer, { contactCount: deleted.length, deletedIds });
-  }, LONG_TRANSACTION);
+  });
 }
 
 export interface MoveContactsInput {
@@ -123,7 +123,7 @@ export async function moveContacts(
   const { where, folders } = await selectContacts(app, viewer, checks, input.contacts);
   checks.throwIfAny();
   const target = folder!;
-  return app.db.$transaction(async (tx) => {
+  return inBulkTransaction(app, viewer, async (tx) => {
     const locked = await lockFolders(tx, viewer, [...folders, target]);
     if (!locked.includes(target)) throw folderNotFound(['folderId']);
     let [movedCount, skippedCount] = [0, 0];
@@ -141,7 +141,7 @@ export async function moveContacts(
     if (skippedCount > 0 && input.onDuplicate === 'REFUSE')
       throw duplicateNumbers(skippedCount, conflicts);
     return commitResult(tx, viewer, { movedCount, skippedCount });
-  }, LONG_TRANSACTION);
+  });
 }
 
 const MOVE_BATCH = 10_000;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runMutation } from '../support/calling.ts';
 import type { GraphQLClient } from '../support/graphql.ts';
+import { sessionOf, untilBlocked } from '../support/locks.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 import { attempt, brief, countOf, createContact, createFolder, refusals, rows } from './support.ts';
 
@@ -148,6 +149,29 @@ describe('contact folders', () => {
     }
     expect(await countOf(client, id)).toBe(1);
     await createContact(client, other);
+  });
+
+  it('are deleted a few at a time, so that other organizations have connections for their requests', async () => {
+    const { client: one } = await server.newOrganization();
+    const ids = await Promise.all(Array.from({ length: 8 }, () => createFolder(one)));
+    const uuids = ids.map((id) => id.slice(4));
+    for (const folderId of ids) await createContact(one, { folderId, phoneNumber: '+14155550123' });
+    const deletions = await server.app.db.$transaction(
+      async (tx) => {
+        await tx.$queryRaw`SELECT 1 FROM contacts WHERE folder_id = ANY(${uuids}::uuid[]) FOR UPDATE`;
+        const started = ids.map((id) => attempt(one, 'deleteContactFolder', { id }));
+        await untilBlocked(server.app.limited.db, {
+          holder: await sessionOf(tx),
+          statement: 'DELETE%',
+        });
+        for (let count = 0; count < 5; count += 1) await createFolder(stranger);
+        return started;
+      },
+      { timeout: 20_000 },
+    );
+    await Promise.all(deletions);
+    const where = { folderId: { in: uuids } };
+    expect(await server.app.db.contact.count({ where })).toBe(0);
   });
 
   it('are listed for one organization, sorted by name, creation time or size', async () => {

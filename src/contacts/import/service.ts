@@ -7,6 +7,7 @@ import { toStorableText, truncateText } from '../../infra/database/storable-text
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
 import { watchSnapshots } from '../../live/snapshots.ts';
 import { newObjectId, ownedBy, type Viewer } from '../../viewer.ts';
+import { inBulkTransaction } from '../bulk-transaction.ts';
 import { checkFolder } from '../folders.ts';
 import { importContactsJob } from '../jobs.ts';
 import {
@@ -81,33 +82,30 @@ export async function importContacts(
   checks.throwIfAny();
 
   try {
-    return await app.db.$transaction(
-      async (tx) => {
-        const row = await tx.contactImport.create({
-          data: {
-            id,
-            ...ownedBy(viewer),
-            folderId: folderId!,
-            filename: truncateText(toStorableText(input.file.filename), 255) || 'contacts.csv',
-            status: 'PENDING',
-            mapping: header!.mapping as object,
-            defaultCountry: country ?? null,
-            updateExisting: onDuplicate === 'UPDATE',
-            sizeBytes: 0n,
-            bytesRead: BigInt(header!.end),
-          },
-        });
-        const sizeBytes = await storeFile(tx, id, input.file, header!.format.encoding);
-        await app.jobs.enqueue(
-          tx,
-          importContactsJob,
-          { id },
-          { group: viewer.organizationId, singletonKey: id },
-        );
-        return tx.contactImport.update({ where: { id: row.id }, data: { sizeBytes } });
-      },
-      { timeout: 300_000 },
-    );
+    return await inBulkTransaction(app, viewer, async (tx) => {
+      const row = await tx.contactImport.create({
+        data: {
+          id,
+          ...ownedBy(viewer),
+          folderId: folderId!,
+          filename: truncateText(toStorableText(input.file.filename), 255) || 'contacts.csv',
+          status: 'PENDING',
+          mapping: header!.mapping as object,
+          defaultCountry: country ?? null,
+          updateExisting: onDuplicate === 'UPDATE',
+          sizeBytes: 0n,
+          bytesRead: BigInt(header!.end),
+        },
+      });
+      const sizeBytes = await storeFile(tx, id, input.file, header!.format.encoding);
+      await app.jobs.enqueue(
+        tx,
+        importContactsJob,
+        { id },
+        { group: viewer.organizationId, singletonKey: id },
+      );
+      return tx.contactImport.update({ where: { id: row.id }, data: { sizeBytes } });
+    });
   } catch (error) {
     throw asUserError(error);
   }
