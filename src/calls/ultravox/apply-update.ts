@@ -11,6 +11,7 @@ import {
 } from '../billing.ts';
 import { acceptance } from '../placement/placement-state.ts';
 import { summaryChange } from '../post-call/summary.ts';
+import { durationLimitsOf } from '../settings.ts';
 import { isEnded, stepsTowards } from '../status.ts';
 import { buildUpdate } from '../updates/call-update.ts';
 import { type CallUpdate, type WrittenColumns, writeUpdates } from '../updates/write-updates.ts';
@@ -73,7 +74,11 @@ function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate
     },
   );
   const change: WrittenColumns = {};
-  if (call.ultravoxId === null) Object.assign(change, acceptance(call, seen.callId, app.now()));
+  if (call.ultravoxId === null) {
+    // The agent may have changed since the call was created here.
+    const limits = durationLimitsOf(seen, {}, call);
+    Object.assign(change, acceptance(call, seen.callId, app.now()), limits);
+  }
   const summary = summaryChange(call, seen);
   Object.assign(change, summary);
   // Also if the ID is known: a webhook, which has no join URL, may arrive before the response.

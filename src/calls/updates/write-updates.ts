@@ -14,6 +14,8 @@ const WRITTEN = {
   endReason: '"CallEndReason"',
   joinUrl: 'text',
   ultravoxId: 'text',
+  maxDurationSeconds: 'int',
+  joinTimeoutSeconds: 'int',
   failure: 'text',
   failureCode: 'text',
   placement: '"CallPlacement"',

@@ -6,11 +6,14 @@ import type { Call as UltravoxCall } from '../../../src/ultravox/wire.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
   type Caller,
+  callOf,
   dial,
+  done,
   isBilled,
   isEnded,
   newCaller,
   remoteCallOf,
+  resumeCreations,
   rowOf,
   setFaults,
   setSimulator,
@@ -52,6 +55,33 @@ describe('checkCalls', () => {
     const seconds = (row.lostAt!.getTime() - row.ringingAt!.getTime()) / 1000;
     expect(seconds).toBeGreaterThanOrEqual(row.joinTimeoutSeconds + row.maxDurationSeconds);
     await setFaults(server, []);
+  });
+
+  it('lets a call last as long as its agent allowed when it was dialed, and not when it was made', async () => {
+    const from = await newCaller(server, { maxDuration: '60s' });
+    await setFaults(server, [
+      {
+        kind: 'status',
+        status: 429,
+        retryAfterSeconds: 60,
+        count: 1,
+        method: 'POST',
+        path: '/calls$',
+      },
+    ]);
+    const { id, status } = await dial(from);
+    expect(status).toBe('CREATED');
+    await done(from.client, 'updateAgent', { id: from.agentId, maxDuration: '7200s' });
+    await resumeCreations(server);
+    await waitForCall(from.client, id, 'live', (call) => call.status === 'IN_PROGRESS');
+    await server.app.db.call.update({
+      where: { id: uuidOf(id) },
+      // Not due for the worker.
+      data: { nextCheckAt: inMinutes(20) },
+    });
+    await checkCalls({ ...server.app, now: () => inMinutes(30) });
+    expect(await callOf(from.client, id)).toMatchObject({ status: 'IN_PROGRESS' });
+    expect((await remoteCallOf(server, id)).body.ended).toBeNull();
   });
 
   it('closes an overdue call as lost while Ultravox is unreachable, and does not hang it up later', async () => {
