@@ -171,7 +171,8 @@ export const SETTINGS = {
   CALL_CHECK_SECONDS: {
     schema: positive(3600),
     default: '60',
-    about: 'A live call that has had no update for this long is looked up at Ultravox.',
+    about:
+      'A live call that has had no update for this long is looked up at Ultravox; after 5 seconds at most if its end was requested.',
   },
   CALL_LOST_AFTER_SECONDS: {
     schema: positive(3600),

@@ -323,6 +323,32 @@ describe('endCall', () => {
     }
   });
 
+  it('hangs up soon although a hang-up or a webhook is lost', async () => {
+    const patient = await startTestServer({
+      settings: { CALL_CHECK_SECONDS: '120' },
+      simulator: LONG,
+    });
+    try {
+      const from = await newCaller(patient);
+      const live = await dial(from);
+      await waitForCall(from.client, live.id, 'live', (call) => call.status === 'IN_PROGRESS');
+      const ringing = await dial(from, steered('0010'), { settings: { joinTimeout: '300s' } });
+      await setFaults(patient, [
+        { kind: 'webhookLost' },
+        { kind: 'status', status: 500, method: 'POST', path: 'send_data_message', count: 1 },
+      ]);
+      for (const { id } of [live, ringing]) await done(from.client, 'endCall', { id });
+      for (const { id } of [live, ringing]) {
+        const holds = isEnded;
+        expect(
+          await waitForCall(from.client, id, 'over', { holds, timeoutMs: 40_000 }),
+        ).toMatchObject({ status: 'COMPLETED', endReason: 'AGENT_HANGUP' });
+      }
+    } finally {
+      await patient.close();
+    }
+  });
+
   it('succeeds when the call has ended and Ultravox is unreachable', async () => {
     const made = await dial(caller);
     await reaching(made.id, 'IN_PROGRESS');

@@ -73,11 +73,16 @@ function earlier(a: Date, b: Date | null): Date {
 }
 
 const GIVE_UP_BILLING_MS = 24 * 3_600_000;
+/** A hang-up may fail, and the webhook that says that a ringing call was answered may be lost. */
+const CHECK_REQUESTED_END_MS = 5_000;
 
 /** Time at which the reconciler looks up a call unless an update arrives first. Null: never. */
 export function nextCheck(app: App, call: Call, now: Date): Date | null {
   const every = app.config.CALL_CHECK_SECONDS * 1000;
-  if (!call.endedAt) return new Date(now.getTime() + every);
+  if (!call.endedAt) {
+    const wait = call.endRequestedAt ? Math.min(every, CHECK_REQUESTED_END_MS) : every;
+    return new Date(now.getTime() + wait);
+  }
   if (call.billingStatus !== 'PENDING' || !call.ultravoxId) return null;
   const age = now.getTime() - call.endedAt.getTime();
   return age > GIVE_UP_BILLING_MS ? null : new Date(now.getTime() + Math.max(every, age / 2));

@@ -7,7 +7,7 @@ import { canMove } from '../placement/placement-state.ts';
 import { CANCELLED, isEnded } from '../status.ts';
 import { applyUltravoxCall } from '../ultravox/apply-update.ts';
 import { appendCallEvents } from './append-events.ts';
-import { announceUpdate } from './call-update.ts';
+import { announceUpdate, nextCheck } from './call-update.ts';
 import { endCallLocally, type LocalEnd } from './local-end.ts';
 
 /** End of a call that was not sent. */
@@ -28,9 +28,14 @@ export async function requestEnd(app: App, id: string, withdrawn: LocalEnd): Pro
     }
     if (locked.endRequestedAt) return [locked, locked];
     const endRequestedAt = app.now();
-    await tx.call.update({ where: { id: locked.id }, data: { endRequestedAt } });
+    const changed = { ...locked, endRequestedAt };
+    // A call that may not be at Ultravox yet keeps the time of its look-up.
+    const nextCheckAt = locked.ultravoxId
+      ? nextCheck(app, changed, endRequestedAt)
+      : locked.nextCheckAt;
+    await tx.call.update({ where: { id: locked.id }, data: { endRequestedAt, nextCheckAt } });
     const requested = [{ type: 'CALL_END_REQUESTED', data: {}, at: endRequestedAt }] as const;
-    return [locked, await appendCallEvents(tx, { ...locked, endRequestedAt }, requested)];
+    return [locked, await appendCallEvents(tx, changed, requested)];
   });
   announceUpdate(app, before, after);
   return after;
@@ -43,12 +48,7 @@ export async function requestEnd(app: App, id: string, withdrawn: LocalEnd): Pro
 export async function hangUp(app: App, call: Call): Promise<void> {
   if (!call.ultravoxId) return;
   try {
-    if (await endAtUltravox(app, call.ultravoxId)) {
-      await app.db.call.updateMany({
-        where: { id: call.id, endedAt: null },
-        data: { nextCheckAt: new Date(app.now().getTime() + 5_000) },
-      });
-    } else await refreshCall(app, call);
+    if (!(await endAtUltravox(app, call.ultravoxId))) await refreshCall(app, call);
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
     app.log.warn(
