@@ -15,8 +15,6 @@ import { CLAIM_VALID_SECONDS, HOLDS_SLOT, type MovedCall, moveCalls } from './pl
 const SENT_AFTER_USE_SECONDS = 5;
 /** Maximum delay between the timeout of a request and the look-up of the call at Ultravox. */
 const MAX_LOOKUP_DELAY_SECONDS = 5;
-/** Maximum time that a call may wait; it fails afterwards. */
-const MAX_WAIT_SECONDS = 3600;
 /** Fallback delay while an organization has no free slot; the end of a call wakes the placement earlier. */
 const ORGANIZATION_FULL_MS = 5_000;
 
@@ -69,7 +67,6 @@ function nextWaitingCalls(app: App, free: number): Prisma.Sql {
       SELECT id, created_at, row_number() OVER (ORDER BY created_at, id) AS rank FROM (
         SELECT id, created_at FROM calls
         WHERE organization_id = waiting.organization_id AND ${claimable(app.now())}
-          AND created_at > ${oldestPlaceableCreatedAt(app)}
         ORDER BY created_at, id
         LIMIT greatest(0, least(${free},
           ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - coalesce(active.calls, 0)))
@@ -77,10 +74,6 @@ function nextWaitingCalls(app: App, free: number): Prisma.Sql {
     ) oldest
     ORDER BY coalesce(active.calls, 0) + rank, coalesce(recent.calls, 0) + rank, created_at, id
     LIMIT ${free}`;
-}
-
-export function oldestPlaceableCreatedAt(app: App): Date {
-  return new Date(app.now().getTime() - MAX_WAIT_SECONDS * 1000);
 }
 
 /**

@@ -68,6 +68,14 @@ export async function hasFullQueue(tx: Tx, organizationId: string): Promise<bool
   return last.length > 0;
 }
 
+/** Maximum time that a call may wait; it fails afterwards. */
+const MAX_WAIT_SECONDS = 3600;
+
+/** Calls created by this time have waited too long to be placed. */
+export function oldestPlaceableCreatedAt(now: Date): Date {
+  return new Date(now.getTime() - MAX_WAIT_SECONDS * 1000);
+}
+
 /** SQL condition: whether a call without an owner is waiting to be placed. */
 export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${IS_WAITING})`;
 
@@ -85,11 +93,11 @@ export function slotsInUse(now: Date): Prisma.Sql {
 }
 
 /**
- * SQL condition on calls: no owner, deadline not passed, and nothing missing but a slot. No call waits for the creation
- * of its agent at Ultravox: the others of that agent would only be refused as well.
+ * SQL condition on calls: no owner, neither late nor waiting for too long, and nothing missing but a slot. No call waits
+ * for the creation of its agent at Ultravox: the others of that agent would only be refused as well.
  */
 export function claimable(now: Date): Prisma.Sql {
-  return Prisma.sql`(${IS_WAITING}
+  return Prisma.sql`(${IS_WAITING} AND created_at > ${oldestPlaceableCreatedAt(now)}::timestamptz
     AND agent_id <> ALL (ARRAY(SELECT w.agent_id FROM calls w
       WHERE w.placement = 'QUEUED' AND w.place_not_before > ${now}::timestamptz))
     AND ${beforeDeadline(now)})`;

@@ -5,7 +5,7 @@ import { lockCalls } from '../lock.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { buildLocalEnd, type LocalEnd } from '../updates/local-end.ts';
 import { writeUpdates } from '../updates/write-updates.ts';
-import { oldestPlaceableCreatedAt } from './claims.ts';
+import { oldestPlaceableCreatedAt } from './limits.ts';
 
 const STALE_BATCH = 200;
 
@@ -69,6 +69,6 @@ async function staleCalls(app: App, except: readonly string[]): Promise<StaleCal
   return app.db.$queryRaw<StaleCall[]>`
     SELECT id, coalesce(${isLate}, false) AS "isLate" FROM calls
     WHERE placement = 'QUEUED' AND owner IS NULL AND id <> ALL(${[...except]}::uuid[])
-      AND (created_at <= ${oldestPlaceableCreatedAt(app)}::timestamptz OR ${isLate})
+      AND (created_at <= ${oldestPlaceableCreatedAt(app.now())}::timestamptz OR ${isLate})
     LIMIT ${STALE_BATCH}`;
 }

@@ -142,6 +142,30 @@ describe('the limits of an organization and of Ultravox', () => {
     );
   });
 
+  it('are not used by calls that have waited too long and cannot be ended', async () => {
+    const { caller } = await prepareOperator(operator.client);
+    const agentId = uuidOf(caller.agentId);
+    const { db } = server.app;
+    await db.$executeRaw`
+      INSERT INTO calls (id, organization_id, agent_id, direction, medium, status, placement,
+        max_duration_seconds, join_timeout_seconds, created_at, updated_at)
+      SELECT new_id(), organization_id, id, 'OUTBOUND', 'SIP', 'CREATED', 'QUEUED', 60, 30,
+        now() - interval '2 hours', now()
+      FROM agents, generate_series(1, ${ORGANIZATION}) WHERE id = ${agentId}::uuid`;
+    await db.$executeRawUnsafe(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'refused'; END $$`);
+    await db.$executeRawUnsafe(`CREATE TRIGGER refuse BEFORE UPDATE ON calls
+      FOR EACH ROW WHEN (OLD.agent_id = '${agentId}') EXECUTE FUNCTION refuse()`);
+    try {
+      const id = await start(operator, { contacts: strangers(2) });
+      await until('the calls', () => dialsOf(server, id).length === 2, 20_000);
+      await ended(operator, id);
+    } finally {
+      await db.$executeRawUnsafe('DROP FUNCTION refuse CASCADE');
+      await db.call.deleteMany({ where: { agentId } });
+    }
+  });
+
   it('are waited for without polling', async () => {
     server.simulator.setFaults([
       // Long enough to create the calls that take precedence.
