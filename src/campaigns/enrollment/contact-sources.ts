@@ -9,6 +9,7 @@ import {
   mapColumns,
 } from '../../contacts/import/column-mapping.ts';
 import { CsvReader, type CsvRow, cellText } from '../../contacts/import/csv.ts';
+import { readRows } from '../../contacts/import/csv-rows.ts';
 import { readHeader } from '../../contacts/import/header.ts';
 import { contactRowReader } from '../../contacts/import/row-reader.ts';
 import { checkFile, MAX_ROW_BYTES } from '../../contacts/import/service.ts';
@@ -300,42 +301,52 @@ async function inspectFile(
 /** Yields the rows after the header. */
 export async function* csvRowsOf({ file, mapping, headerEnd }: FileSource): AsyncGenerator<CsvRow> {
   const reader = new CsvReader(mapping, MAX_ROW_BYTES);
-  for await (const piece of readText(file.read(), mapping.encoding)) {
-    for (const row of reader.push(piece)) if (row.end > headerEnd) yield row;
+  for await (const row of readRows(reader, readText(file.read(), mapping.encoding))) {
+    if (row.end > headerEnd) yield row;
   }
-  for (const row of reader.finish()) if (row.end > headerEnd) yield row;
 }
 
-/** Yields the rows of a file, or a problem for each invalid row. */
-export async function* rowsOfFile(source: FileSource): AsyncGenerator<SourceRow | RowProblem> {
+/** A row of a source, or the problem of an invalid row. */
+export interface ReadRow {
+  row: SourceRow | RowProblem;
+  /** Position in the file right after the row, in bytes. */
+  end: number;
+}
+
+export async function* rowsOfFile(source: FileSource): AsyncGenerator<ReadRow> {
   const readRow = contactRowReader(source.mapping.columns, source.rules);
-  let row = 0;
-  for await (const { cells, problem } of csvRowsOf(source)) {
-    row += 1;
-    const bad = (reason: string, phoneNumber: string | null = null): RowProblem => ({
-      row,
-      phoneNumber: phoneNumber && truncateText(phoneNumber, MAX_SHOWN_NUMBER),
-      reason: truncateText(reason, MAX_REASON),
-    });
-    if (problem) {
-      yield bad(problem);
-      continue;
-    }
-    const clientId = cellText(cells[source.clientIdColumn] ?? '') || null;
-    const read = readRow(cells);
-    const checks = new Checks();
-    checks.text(clientId, ['clientId'], { max: MAX_CLIENT_ID });
-    const reasons = [
-      ...('reason' in read ? [read.reason] : []),
-      ...checks.problems.map(({ message }) => message),
-    ];
-    if ('contact' in read && reasons.length === 0)
-      yield {
-        ...read.contact,
-        clientId,
-        warning: read.warning === null ? null : bad(read.warning, read.contact.phoneNumber),
-      };
-    else
-      yield bad(reasons.join(' '), 'reason' in read ? read.phoneNumber : read.contact.phoneNumber);
+  let number = 0;
+  for await (const csvRow of csvRowsOf(source)) {
+    number += 1;
+    yield { row: sourceRowOf(csvRow, { number, source, readRow }), end: csvRow.end };
   }
+}
+
+function sourceRowOf(
+  { cells, problem }: CsvRow,
+  {
+    number,
+    source,
+    readRow,
+  }: { number: number; source: FileSource; readRow: ReturnType<typeof contactRowReader> },
+): SourceRow | RowProblem {
+  const bad = (reason: string, phoneNumber: string | null = null): RowProblem => ({
+    row: number,
+    phoneNumber: phoneNumber && truncateText(phoneNumber, MAX_SHOWN_NUMBER),
+    reason: truncateText(reason, MAX_REASON),
+  });
+  if (problem) return bad(problem);
+  const clientId = cellText(cells[source.clientIdColumn] ?? '') || null;
+  const read = readRow(cells);
+  const checks = new Checks();
+  checks.text(clientId, ['clientId'], { max: MAX_CLIENT_ID });
+  const reasons = [
+    ...('reason' in read ? [read.reason] : []),
+    ...checks.problems.map(({ message }) => message),
+  ];
+  if ('contact' in read && reasons.length === 0) {
+    const warning = read.warning === null ? null : bad(read.warning, read.contact.phoneNumber);
+    return { ...read.contact, clientId, warning };
+  }
+  return bad(reasons.join(' '), 'reason' in read ? read.phoneNumber : read.contact.phoneNumber);
 }

@@ -2,6 +2,7 @@
  * Stages new contacts from any source in a table, in which SQL finds duplicates and joins the contacts to their plan.
  */
 import type { Tx } from '../../app.ts';
+import { isFullBatch } from '../../contacts/import/csv-rows.ts';
 import { PERSON_COLUMNS, personSql } from '../../contacts/person-columns.ts';
 import { contactRecord, RECORD_COLUMNS } from '../../contacts/rows.ts';
 import { readTimeZone } from '../../contacts/time-zone.ts';
@@ -15,6 +16,7 @@ import {
   type CheckedSource,
   type FileSource,
   MAX_CAMPAIGN_CONTACTS,
+  type ReadRow,
   type RowProblem,
   rowsOfFile,
   type SourceOfContacts,
@@ -185,14 +187,22 @@ async function* batchesOf(
   source: { kind: 'ROWS'; rows: readonly SourceRow[] } | FileSource,
 ): AsyncGenerator<Batch> {
   let batch: Batch = { rows: [], problems: [] };
-  for await (const row of source.kind === 'FILE' ? rowsOfFile(source) : source.rows) {
+  let start = 0;
+  for await (const { row, end } of source.kind === 'FILE' ? rowsOfFile(source) : listed(source)) {
     if ('reason' in row) batch.problems.push(row);
     else batch.rows.push(row);
-    if (batch.rows.length + batch.problems.length < BATCH_ROWS) continue;
+    const rows = batch.rows.length + batch.problems.length;
+    if (!isFullBatch({ rows, bytes: end - start }, BATCH_ROWS)) continue;
     yield batch;
     batch = { rows: [], problems: [] };
+    start = end;
   }
   yield batch;
+}
+
+/** The rows of a request, which are in memory already. */
+function* listed({ rows }: { rows: readonly SourceRow[] }): Generator<ReadRow> {
+  for (const row of rows) yield { row, end: 0 };
 }
 
 async function stageRows(

@@ -27,13 +27,11 @@ import {
 } from '../rows.ts';
 import type { ImportMapping } from './column-mapping.ts';
 import { CsvReader, type CsvRow } from './csv.ts';
-import { readRows } from './csv-rows.ts';
+import { isFullBatch, readRows } from './csv-rows.ts';
 import { contactRowReader, optOutsOf, warningOf } from './row-reader.ts';
 import { announceContactImport, CHUNK_BYTES, MAX_ROW_BYTES, MAX_ROWS } from './service.ts';
 
 const BATCH_ROWS = 2_000;
-/** Rows of very different sizes fit into memory and into the time limit of a transaction. */
-const BATCH_BYTES = 8 * 1024 * 1024;
 const MAX_RUN_MS = 5_000;
 const LEASE_SECONDS = 30;
 /**
@@ -206,7 +204,8 @@ async function importBatches(app: App, row: ContactImport, lease: Lease): Promis
     rowNumber += 1;
     read(batch, csvRow, rowNumber);
     if (Date.now() - began > MAX_RUN_MS || app.closing.aborted) return write('RESUME_LATER');
-    if (batch.rows >= BATCH_ROWS || batch.end - batch.start >= BATCH_BYTES) await write('CONTINUE');
+    const { rows, start, end } = batch;
+    if (isFullBatch({ rows, bytes: end - start }, BATCH_ROWS)) await write('CONTINUE');
   }
   batch.end = Number(row.sizeBytes);
   await write({ status: 'COMPLETED', failure: null });
