@@ -5,6 +5,7 @@
  */
 import type { App } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { createByteBudget } from '../../infra/byte-budget.ts';
 import { newId } from '../../infra/ids.ts';
 import { guardedPost } from '../../infra/outgoing/guarded-post.ts';
 import { perInstance } from '../../infra/per-instance.ts';
@@ -25,6 +26,10 @@ const MAX_REQUESTS_PER_ORGANIZATION = 50;
 const FAILURES_BEFORE_PROBING = 10;
 /** Maximum number of concurrent requests in a process. Endpoints that keep failing share half of them. */
 const MAX_REQUESTS = 500;
+/** Maximum size of the bodies of these requests. Those of an organization share half of it. */
+const MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** Maximum size of the bodies that are claimed together, in addition to one of any size. */
+const CLAIM_BYTES = 4 * 1024 * 1024;
 /** Number of endpoints for which deliveries are claimed concurrently. */
 const CLAIM_CONCURRENCY = 10;
 /** Time by which a claim outlasts the timeout of the request. */
@@ -59,6 +64,8 @@ class Sender {
   readonly #lanes = new Map<string, number>();
   /** Number of requests in progress, by organization. */
   readonly #organizations = new Map<string, number>();
+  /** Characters of their bodies. */
+  readonly #bodies = createByteBudget(MAX_BODY_BYTES);
   /** Number of these requests that belong to endpoints that keep failing. */
   #probes = 0;
   #requests = 0;
@@ -131,7 +138,11 @@ class Sender {
   /** Whether there is no room for another request of this organization. */
   #isFull(organizationId: string): boolean {
     const ofOrganization = this.#organizations.get(organizationId) ?? 0;
-    return this.#requests >= MAX_REQUESTS || ofOrganization >= MAX_REQUESTS_PER_ORGANIZATION;
+    return (
+      this.#requests >= MAX_REQUESTS ||
+      ofOrganization >= MAX_REQUESTS_PER_ORGANIZATION ||
+      this.#bodies.room(organizationId) <= 0
+    );
   }
 
   /** Claims as many deliveries as the lane has room for, and sends them. */
@@ -145,16 +156,20 @@ class Sender {
       MAX_REQUESTS_PER_ORGANIZATION - (this.#organizations.get(endpoint.organizationId) ?? 0),
       isProbing ? MAX_REQUESTS / 2 - this.#probes : MAX_REQUESTS_PER_ENDPOINT,
     );
-    if (capacity <= 0) return;
+    const bytes = Math.min(this.#bodies.room(endpoint.organizationId), CLAIM_BYTES);
+    if (capacity <= 0 || bytes <= 0) return;
     // The room is taken before the statement, since lanes are filled concurrently.
     this.#takeSlots(endpoint, capacity, isProbing);
+    this.#bodies.add(endpoint.organizationId, bytes);
     let claimed: ClaimedDelivery[] = [];
     let wasFull = false;
     try {
-      claimed = await claim(this.#app, endpoint.id, capacity);
+      claimed = await claim(this.#app, endpoint.id, { count: capacity, bytes });
     } finally {
       wasFull = this.#isFull(endpoint.organizationId);
       this.#takeSlots(endpoint, claimed.length - capacity, isProbing);
+      const size = claimed.reduce((sum, { body }) => sum + body.length, 0);
+      this.#bodies.add(endpoint.organizationId, size - bytes);
     }
     // Other endpoints may have found no room. Not after an error, which might repeat endlessly.
     if (wasFull && claimed.length < capacity) this.sendDue();
@@ -172,6 +187,7 @@ class Sender {
     }
     const wasFull = this.#isFull(endpoint.organizationId);
     this.#takeSlots(endpoint, -1, isProbing);
+    this.#bodies.add(endpoint.organizationId, -delivery.body.length);
     // Other endpoints may have waited for the room.
     if (wasFull) return this.sendDue();
     try {
@@ -239,23 +255,33 @@ function readyEndpoints(app: App, ids: readonly string[]): Promise<Endpoint[]> {
   });
 }
 
-function claim(app: App, endpointId: string, count: number): Promise<ClaimedDelivery[]> {
+/** Claims the deliveries that are due first, up to a number and a size of their bodies, but at least one. */
+function claim(
+  app: App,
+  endpointId: string,
+  { count, bytes }: { count: number; bytes: number },
+): Promise<ClaimedDelivery[]> {
   const seconds = app.config.WEBHOOK_TIMEOUT_SECONDS + CLAIM_MARGIN_SECONDS;
   return app.db.$queryRaw<ClaimedDelivery[]>`
-    UPDATE webhook_deliveries d
-    SET claim_id = ${newId()}::uuid,
-      claimed_until = clock_timestamp() + make_interval(secs => ${seconds}::float8)
-    FROM webhook_messages m
-    WHERE m.id = d.message_id AND d.id IN (
-      SELECT id FROM webhook_deliveries
+    WITH due AS (
+      SELECT id, message_id, next_attempt_at FROM webhook_deliveries
       WHERE endpoint_id = ${endpointId}::uuid AND next_attempt_at <= ${app.now()}
         AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
         AND EXISTS (
           SELECT 1 FROM webhook_endpoints WHERE id = ${endpointId}::uuid AND disabled_at IS NULL)
       ORDER BY next_attempt_at, id LIMIT ${count}
-      FOR UPDATE SKIP LOCKED)
+      FOR UPDATE SKIP LOCKED
+    ), sized AS (
+      SELECT due.id, m.body, sum(octet_length(m.body)) OVER (ORDER BY due.next_attempt_at, due.id)
+        - octet_length(m.body) AS bytes_before
+      FROM due JOIN webhook_messages m ON m.id = due.message_id
+    )
+    UPDATE webhook_deliveries d
+    SET claim_id = ${newId()}::uuid,
+      claimed_until = clock_timestamp() + make_interval(secs => ${seconds}::float8)
+    FROM sized WHERE d.id = sized.id AND sized.bytes_before < ${bytes}::bigint
     RETURNING d.id, d.claim_id AS "claimId", d.attempt_count AS "attemptCount", d.tries,
-      d.message_id AS "messageId", m.body`;
+      d.message_id AS "messageId", sized.body`;
 }
 
 async function sendDelivery(
