@@ -11,7 +11,7 @@ export class FailedItems {
 
   /** Items to skip now. */
   ids(): string[] {
-    const now = Date.now();
+    const now = performance.now();
     for (const [id, { until }] of this.#items) {
       // The item has not failed again: it succeeded, or no longer exists.
       if (until < now - MAX_DELAY_MS) this.#items.delete(id);
@@ -22,7 +22,7 @@ export class FailedItems {
   add(id: string): void {
     const failures = (this.#items.get(id)?.failures ?? 0) + 1;
     const delay = Math.min(INITIAL_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
-    this.#items.set(id, { failures, until: Date.now() + delay });
+    this.#items.set(id, { failures, until: performance.now() + delay });
   }
 }
 
