@@ -1,6 +1,6 @@
 /** Parses the answer of the language model to the analysis of a call. */
 import type { ModelFindings } from '../calls/post-call/findings.ts';
-import { storableJson, truncateText } from '../infra/database/storable-text.ts';
+import { parseStorableJson, truncateText } from '../infra/database/storable-text.ts';
 import { schemaViolation } from '../infra/json-schema/validate.ts';
 import type { AnalysisTask } from './prompt.ts';
 
@@ -80,7 +80,7 @@ function parseObject(text: string): Record<string, unknown> | null {
   const isFenced = trimmed.startsWith('```') && trimmed.endsWith('```');
   const json = isFenced ? trimmed.slice(3, -3).replace(/^json/, '') : trimmed;
   try {
-    const value: unknown = JSON.parse(json, storableJson);
+    const value: unknown = parseStorableJson(json);
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
     return isObject ? (value as Record<string, unknown>) : null;
   } catch {

@@ -1,6 +1,6 @@
 /** Converts Ultravox's messages into the turns of a conversation. */
 import { durationSeconds } from '../../infra/checks.ts';
-import { storableJson, toStorableText } from '../../infra/database/storable-text.ts';
+import { parseStorableJson, toStorableText } from '../../infra/database/storable-text.ts';
 import type { Message } from '../../ultravox/wire.ts';
 
 export interface Turn {
@@ -92,7 +92,7 @@ function secondsOf(duration: string | null | undefined): number | null {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text, storableJson);
+    return parseStorableJson(text);
   } catch {
     return text === '' ? null : text;
   }

@@ -10,9 +10,7 @@ const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as c
 const BAD_SIGNATURE_MS = 60_000;
 
 /** Secret of the webhook: the same in every process as long as the encryption key stays the same. */
-export function webhookSecret(app: App): string {
-  return app.cipher.derive('ultravox-webhook');
-}
+export const webhookSecret = perInstance((app: App) => app.cipher.derive('ultravox-webhook'));
 
 interface Registration {
   publicUrl: string | undefined;

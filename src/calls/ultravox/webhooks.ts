@@ -5,7 +5,7 @@
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { runInBatches } from '../../infra/database/run-in-batches.ts';
-import { storableJson } from '../../infra/database/storable-text.ts';
+import { parseStorableJson } from '../../infra/database/storable-text.ts';
 import { newId } from '../../infra/ids.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
@@ -76,7 +76,7 @@ function single(header: string | string[] | undefined): string | undefined {
 
 /** @throws if the body is not JSON, or not a webhook. */
 function parseDelivery(body: Buffer): WebhookDelivery {
-  return webhookDeliverySchema.parse(JSON.parse(body.toString('utf8'), storableJson));
+  return webhookDeliverySchema.parse(parseStorableJson(body.toString('utf8')));
 }
 
 /** Removes what must not be stored: the join URL lets anybody join, and a SIP medium may contain a password. */

@@ -9,8 +9,12 @@ export function truncateText(text: string, length: number): string {
   return /[\uD800-\uDBFF]$/.test(start) ? start.slice(0, -1) : start;
 }
 
-/** Reviver for `JSON.parse` that applies `toStorableText` to every string and key. */
-export function storableJson(_key: string, value: unknown): unknown {
+/** Parses JSON, and applies `toStorableText` to every string and key. Only escapes can stand for what it removes. */
+export function parseStorableJson(json: string): unknown {
+  return JSON.parse(json, json.includes('\\u') ? storable : undefined);
+}
+
+function storable(_key: string, value: unknown): unknown {
   if (typeof value === 'string') return toStorableText(value);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const entries = Object.entries(value);
