@@ -1,6 +1,6 @@
 /**
  * Wake-ups for the consumers of the event log. Every worker receives those of all organizations, so each process
- * sends few: one message covers all events appended within a short time.
+ * sends few: the first at once, and then one for all events appended during a pause.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../app.ts';
@@ -9,32 +9,45 @@ import { perInstance } from '../infra/per-instance.ts';
 
 const TOPIC = 'consumers';
 /**
- * Time to collect events for one message. With several processes, consumers wait longer anyway, so that one does the
- * work of all.
+ * Minimum time between two messages of a process, and between two batches of an organization: a consumer would not use
+ * more messages.
  */
-const BATCH_DELAY_MS = 50;
+export const PAUSE_MS = 500;
 const MAX_ORGANIZATIONS = 500;
 
 /** Cursor of the newest event, as a string, by organization. */
 type WakeMessage = Record<string, string>;
 
-/** Newest cursors to send in the next message of this process, by organization. */
-const newest = perInstance((_app: App) => new Map<string, bigint>());
+interface WakeUps {
+  /** Newest cursors to send in the next message of this process, by organization. */
+  readonly waiting: Map<string, bigint>;
+  isPausing: boolean;
+}
+
+const wakeUps = perInstance((_app: App): WakeUps => ({ waiting: new Map(), isPausing: false }));
 
 /** Tells the consumers of every process that the organization has events up to this cursor. */
 export function wakeConsumers(app: App, organizationId: string, cursor: bigint): void {
-  const waiting = newest(app);
-  const isFirst = waiting.size === 0;
-  const known = waiting.get(organizationId) ?? 0n;
-  waiting.set(organizationId, cursor > known ? cursor : known);
-  if (waiting.size >= MAX_ORGANIZATIONS) send(app);
-  else if (isFirst)
-    app.background('wakeConsumers', () => pause(BATCH_DELAY_MS).then(() => send(app)));
+  const state = wakeUps(app);
+  const known = state.waiting.get(organizationId) ?? 0n;
+  state.waiting.set(organizationId, cursor > known ? cursor : known);
+  if (state.waiting.size >= MAX_ORGANIZATIONS) send(app);
+  else if (!state.isPausing) app.background('wakeConsumers', () => sendAll(app));
+}
+
+/** Sends a message, and further ones after pauses while there are new events. */
+async function sendAll(app: App): Promise<void> {
+  const state = wakeUps(app);
+  state.isPausing = true;
+  while (state.waiting.size > 0) {
+    send(app);
+    await pause(PAUSE_MS, undefined, { signal: app.closing }).catch(() => undefined);
+  }
+  state.isPausing = false;
 }
 
 function send(app: App): void {
-  const waiting = newest(app);
-  if (waiting.size === 0) return;
+  const { waiting } = wakeUps(app);
   const cursors = [...waiting].map(([id, cursor]) => [id, String(cursor)] as const);
   waiting.clear();
   app.bus.publish(TOPIC, Object.fromEntries(cursors) satisfies WakeMessage);

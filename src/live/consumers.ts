@@ -5,7 +5,7 @@
 import type { App, Tx } from '../app.ts';
 import { type Event, Prisma } from '../generated/prisma/client.ts';
 import type { PeriodicTask } from '../infra/jobs/periodic-tasks.ts';
-import { onWakeUp } from './consumer-wake-ups.ts';
+import { onWakeUp, PAUSE_MS } from './consumer-wake-ups.ts';
 import { decodeEvents } from './event-rows.ts';
 import { eventsAfter } from './log.ts';
 
@@ -42,8 +42,6 @@ const BATCH = 200;
 /** Number of organizations that a consumer handles concurrently in one process. */
 const CONCURRENCY = 4;
 const RETRY_MS = { first: 1_000, longest: 300_000 };
-/** Pause after a batch of an organization, so that the next batch collects several events. */
-const PAUSE_MS = 500;
 /** Delay before trying again when another process is handling the events. */
 const LOCKED_RETRY_MS = 100;
 /**
