@@ -8,12 +8,15 @@
  */
 import type { Bus, Json } from '../bus.ts';
 import { newId } from '../ids.ts';
+import { perInstance } from '../per-instance.ts';
 
 /**
  * Additional delay of processes other than the one that ran last. Longer than a busy process may take to
  * start: a second run would find no work, or wait for the locks of the first.
  */
 const STANDBY_DELAY_MS = { min: 400, max: 1_200 };
+/** Time that the announcement of a run may take to arrive. */
+const IN_TRANSIT_MS = 200;
 
 export interface SharedRunsHost {
   bus: Bus;
@@ -48,9 +51,14 @@ export interface SharedRuns {
 /** A request for a run after a delay, by any process except `except`; or the ID of a process that starts a run. */
 type Message = { inMs: number; except?: string } | { begins: string };
 
+/** Requests of processes that do the work themselves, by topic. */
+const requests = perInstance((_bus: Bus) => new Map<string, (delayMs: number) => void>());
+
 /** Requests a run from the process that does this work. Call it after committing what the run should find. */
 export function requestRun(bus: Bus, topic: string, delayMs = 0): void {
-  bus.publish(topic, { inMs: delayMs } satisfies Message);
+  const request = requests(bus).get(topic);
+  if (request) request(delayMs);
+  else bus.publish(topic, { inMs: delayMs } satisfies Message);
 }
 
 /** Makes this process do the work on request, until the host closes. */
@@ -62,6 +70,20 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
   let pausedUntil = 0;
   let dueAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
+  /** The last request that was not sent, because an earlier run was already due. */
+  let skipped = { at: Number.NEGATIVE_INFINITY, dueAt: 0 };
+
+  function request(delayMs: number): void {
+    const now = performance.now();
+    if (Math.max(now + delayMs, pausedUntil) >= dueAt) skipped = { at: now, dueAt: now + delayMs };
+    else bus.publish(topic, { inMs: delayMs } satisfies Message);
+  }
+
+  /** Sends a skipped request after all, if the run that has begun may not have found what it was made for. */
+  function repeatSkipped(): void {
+    const now = performance.now();
+    if (now - skipped.at < IN_TRANSIT_MS) request(Math.max(0, skipped.dueAt - now));
+  }
 
   function schedule(delayMs: number, notBefore = pausedUntil): void {
     const now = performance.now();
@@ -92,14 +114,18 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
       isLastRunner = message.begins === id;
       pausedUntil = performance.now() + intervalMs;
       cancel();
-      if (!isLastRunner) onTakenOver?.();
+      if (isLastRunner) return;
+      onTakenOver?.();
+      repeatSkipped();
     } else if (message.except === undefined) {
       schedule(message.inMs);
     } else if (message.except !== id) {
       schedule(message.inMs, 0);
     }
   });
+  requests(bus).set(topic, request);
   closing.addEventListener('abort', () => {
+    requests(bus).delete(topic);
     stopListening();
     cancel();
   });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Bus, createInProcessBus } from '../../../src/infra/bus.ts';
+import { type Bus, createInProcessBus, type Json } from '../../../src/infra/bus.ts';
 import { createFailures } from '../../../src/infra/failures.ts';
 import { requestRun, startSharedRuns } from '../../../src/infra/jobs/shared-runs.ts';
 import { createLogger } from '../../../src/infra/logger.ts';
@@ -14,14 +14,32 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Processes on one bus, which note who ran. */
-function processes(names: readonly string[]) {
+/** The buses of processes that receive each other's messages after `transitMs`, and the messages that they sent. */
+function connectedBuses(names: readonly string[], transitMs: number) {
   const failures = createFailures({ log: createLogger({ level: 'silent' }) });
-  const bus: Bus = { ...createInProcessBus(failures), kind: 'redis' };
+  const local = new Map(names.map((name) => [name, createInProcessBus(failures)]));
+  const sent: Json[] = [];
+  const buses = names.map((name): readonly [string, Bus] => {
+    const publish: Bus['publish'] = (topic, message) => {
+      sent.push(message);
+      for (const [receiver, bus] of local) {
+        if (receiver === name || transitMs === 0) bus.publish(topic, message);
+        else setTimeout(() => bus.publish(topic, message), transitMs);
+      }
+    };
+    return [name, { ...local.get(name)!, publish, kind: 'redis' }];
+  });
+  return { buses: new Map(buses), sent };
+}
+
+/** Connected processes, which note who ran. */
+function processes(names: readonly string[], transitMs = 0) {
+  const { buses, sent } = connectedBuses([...names, 'client'], transitMs);
   const ran: string[] = [];
   const stop = new Map<string, () => void>();
   const runs = new Map(
     names.map((name) => {
+      const bus = buses.get(name)!;
       const controller = new AbortController();
       stop.set(name, () => controller.abort());
       const own = startSharedRuns(
@@ -47,7 +65,8 @@ function processes(names: readonly string[]) {
   );
   return {
     ran,
-    request: (delayMs?: number) => requestRun(bus, TOPIC, delayMs),
+    sent,
+    request: (delayMs?: number, from = 'client') => requestRun(buses.get(from)!, TOPIC, delayMs),
     runsOf: (name: string) => runs.get(name)!,
     stop: (name: string) => stop.get(name)?.(),
   };
@@ -105,5 +124,32 @@ describe('shared runs', () => {
     runsOf('a').handOver();
     await vi.advanceTimersByTimeAsync(5_000);
     expect(ran).toEqual(['a', 'b']);
+  });
+
+  it('are requested once by processes that know that one is due', async () => {
+    const { ran, sent, request, runsOf } = processes(['a', 'b'], 5);
+    runsOf('a').announceStart();
+    await vi.advanceTimersByTimeAsync(100);
+    for (let count = 0; count < 10; count += 1) {
+      request(0, 'a');
+      request(0, 'b');
+      await vi.advanceTimersByTimeAsync(50);
+    }
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(ran).toEqual(['a']);
+    // The start, a request of each process before it knew of the other's, and the start.
+    expect(sent).toHaveLength(4);
+  });
+
+  it('are requested again if the one that was due had begun before', async () => {
+    const { ran, request, runsOf } = processes(['a', 'b'], 50);
+    runsOf('a').announceStart();
+    await vi.advanceTimersByTimeAsync(100);
+    request(0, 'a');
+    await vi.advanceTimersByTimeAsync(INTERVAL_MS - 100 + 10);
+    expect(ran).toEqual(['a']);
+    request(0, 'b');
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(ran).toEqual(['a', 'a']);
   });
 });
