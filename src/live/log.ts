@@ -14,6 +14,7 @@ import type { App, Tx } from '../app.ts';
 import { type Event, type EventType, Prisma } from '../generated/prisma/client.ts';
 import type { Json } from '../infra/bus.ts';
 import { perInstance } from '../infra/per-instance.ts';
+import type { RawReader } from '../infra/rows/row-reader.ts';
 import {
   buildAnnouncement,
   MAX_ANNOUNCED_BYTES,
@@ -114,9 +115,11 @@ export function announceEvents(app: App, organizationId: string): void {
     try {
       do {
         running.set(organizationId, false);
-        const numbering = await numberEvents(app, organizationId, MAX_ANNOUNCED_EVENTS);
-        app.bus.publish(eventsTopicOf(organizationId), buildAnnouncement(numbering));
-        wakeConsumers(app, organizationId, numbering.through);
+        announce(
+          app,
+          organizationId,
+          await numberEvents(app, organizationId, MAX_ANNOUNCED_EVENTS),
+        );
         // Collects the events committed meanwhile for one statement, even if several processes do this in turn.
         if (running.get(organizationId)) await pause(BATCH_DELAY_MS);
       } while (running.get(organizationId));
@@ -124,6 +127,34 @@ export function announceEvents(app: App, organizationId: string): void {
       running.delete(organizationId);
     }
   });
+}
+
+function announce(app: App, organizationId: string, numbering: Numbering): void {
+  app.bus.publish(eventsTopicOf(organizationId), buildAnnouncement(numbering));
+  wakeConsumers(app, organizationId, numbering.through);
+}
+
+/**
+ * Runs statements that append events of these organizations, and announces the events. The numbering for the first
+ * organization is sent together with the statement, which saves the database and this process a wake-up.
+ */
+export function announcing(app: App, organizationIds: ReadonlySet<string>): RawReader {
+  const [first, ...others] = organizationIds;
+  const numbering = first ? [numberingStatement(app, first, MAX_ANNOUNCED_EVENTS)] : [];
+  return {
+    async $queryRaw<T>(query: TemplateStringsArray | Prisma.Sql, ...values: unknown[]): Promise<T> {
+      const statement = 'text' in query ? query : Prisma.sql(query, ...values);
+      const [rows, numbered] = app.rows.queryInOrder(statement, ...numbering);
+      if (first) {
+        app.background('assignCursors', async () =>
+          announce(app, first, numberingIn(await numbered)),
+        );
+      }
+      const result = await rows;
+      for (const id of others) announceEvents(app, id);
+      return result as T;
+    },
+  };
 }
 
 /** Day, and width in days, of the partition for events that get their cursors now. */
@@ -140,9 +171,18 @@ const MAX_BYTES = Prisma.raw(String(MAX_ANNOUNCED_BYTES));
  * @param limit maximum number of events to return; none are returned if there are more.
  */
 async function numberEvents(app: App, organizationId: string, limit: number): Promise<Numbering> {
-  const [row] = await app.rows.$queryRaw<Numbering[]>`
+  return numberingIn(await app.rows.$queryRaw(numberingStatement(app, organizationId, limit)));
+}
+
+function numberingStatement(app: App, organizationId: string, limit: number): Prisma.Sql {
+  return Prisma.sql`
     SELECT after, through, CASE WHEN octet_length(events) <= ${MAX_BYTES} THEN events END AS events
     FROM number_events(${organizationId}::uuid, ${today(app)}, ${limit}::integer)`;
+}
+
+/** The result of `numberingStatement`. */
+function numberingIn(rows: unknown): Numbering {
+  const [row] = rows as Numbering[];
   return row ?? { after: 0n, through: 0n, events: null };
 }
 

@@ -4,7 +4,9 @@ import { parsePublicId } from '../../src/ids.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
 import {
   announceEvents,
+  announcing,
   appendEvents,
+  appendStatement,
   currentCursor,
   numberMissedEvents,
 } from '../../src/live/log.ts';
@@ -44,6 +46,21 @@ describe('appendEvents', () => {
       cursors.map((_, index) => BigInt(start) + 1n + BigInt(index)),
     );
     await stream.close();
+  });
+});
+
+describe('announcing', () => {
+  it('numbers the events of every organization once they are committed', async () => {
+    const organizations = await Promise.all([0, 1, 2].map(() => server.newOrganization()));
+    const ids = organizations.map(({ id }) => id);
+    const events = new Map(ids.map((id) => [id, [{ type: 'AGENT_UPDATED' as const, data: {} }]]));
+    await announcing(server.app, new Set(ids)).$queryRaw(appendStatement(events));
+    await until('the cursors', async () => {
+      const numbered = await server.app.db.event.count({
+        where: { organizationId: { in: ids }, type: 'AGENT_UPDATED', cursor: { gt: 0 } },
+      });
+      return numbered === ids.length;
+    });
   });
 });
 

@@ -9,16 +9,17 @@ import { Prisma, type UltravoxWebhook } from '../../generated/prisma/client.ts';
 import { parsePublicId } from '../../ids.ts';
 import { hiddenFromPlanner } from '../../infra/database/hidden-from-planner.ts';
 import { toStorableText, truncateText } from '../../infra/database/storable-text.ts';
+import { announceEvents } from '../../live/log.ts';
 import { callSchema, type Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { type ReadCall, readCalls } from '../lock.ts';
 import { placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
-import { announceUpdate } from '../updates/call-update.ts';
+import { announceEnd } from '../updates/call-update.ts';
 import {
   type CallUpdate,
   type NewWebhook,
   type WrittenUpdates,
-  writeUpdates,
+  writeAndAnnounce,
 } from '../updates/write-updates.ts';
 import { type Report, updateOf } from './apply-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, type IngestedCall, ingestCall } from './ingest.ts';
@@ -60,12 +61,12 @@ async function applyAndStore(
 ): Promise<{ done: KnownUpdate[] } & Omit<WrittenUpdates, 'ids'>> {
   try {
     const updates = updatesOf(app, webhooks, await readCalls(app.rows, callsOf(webhooks)));
-    const { ids, ...written } = await writeUpdates(app, app.rows, updates, webhooks);
+    const { ids, ...written } = await writeAndAnnounce(app, updates, webhooks);
     return { done: updates.filter(({ before }) => ids.has(before.id)), ...written };
   } catch (error) {
     // One of them cannot be applied. All are processed one by one afterwards.
     app.failures.record('applyWebhooksTogether', error);
-    return { done: [], ...(await writeUpdates(app, app.rows, [], webhooks)) };
+    return { done: [], ...(await writeAndAnnounce(app, [], webhooks)) };
   }
 }
 
@@ -116,7 +117,7 @@ function callsOf(webhooks: readonly NewWebhook[]): Prisma.Sql {
 /** Applies webhooks to known calls that are not locked. Returns the remaining webhooks. */
 async function ingestKnown(app: App, webhooks: readonly NewWebhook[]): Promise<NewWebhook[]> {
   const updates = updatesOf(app, webhooks, await readCalls(app.rows, callsOf(webhooks)));
-  const { ids, callsWait } = await writeUpdates(app, app.rows, updates);
+  const { ids, callsWait } = await writeAndAnnounce(app, updates);
   const done = updates.filter(({ before }) => ids.has(before.id));
   followUp(app, done, callsWait);
   const processed = new Set(done.flatMap(({ webhookIds }) => webhookIds));
@@ -156,10 +157,10 @@ function ourIdOf(seen: UltravoxCall): string[] {
   return ours?.type === 'Call' ? [ours.uuid] : [];
 }
 
-/** Does what follows the commit. `callsWait`: whether calls may be waiting for a slot. */
+/** Does what follows the commit, except for announcing the events. `callsWait`: whether calls may be waiting for a slot. */
 function followUp(app: App, ingested: readonly IngestedCall[], callsWait: boolean): void {
   for (const one of ingested) {
-    announceUpdate(app, one.before, one.after);
+    announceEnd(app, one.before, one.after);
     hangUpIfUnwanted(app, one);
   }
   const hasEnded = ({ before, after }: IngestedCall): boolean =>
@@ -203,8 +204,10 @@ async function processWebhook(app: App, id: string): Promise<void> {
     });
     return { ingested: result, seen: call };
   });
-  if (ingested) followUp(app, [ingested], true);
-  else if (seen) app.background('hangUpIfNotIngested', () => hangUpIfNotIngested(app, seen));
+  if (ingested) {
+    announceEvents(app, ingested.after.organizationId);
+    followUp(app, [ingested], true);
+  } else if (seen) app.background('hangUpIfNotIngested', () => hangUpIfNotIngested(app, seen));
 }
 
 /**

@@ -6,8 +6,8 @@ import { type Batches, createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall, readCalls } from '../lock.ts';
-import { announceUpdate } from '../updates/call-update.ts';
-import { writeUpdates } from '../updates/write-updates.ts';
+import { announceEnd, announceUpdate } from '../updates/call-update.ts';
+import { writeAndAnnounce } from '../updates/write-updates.ts';
 import { applyUltravoxCall, updateOf } from './apply-update.ts';
 
 const BATCH = 50;
@@ -41,9 +41,9 @@ const batchesOf = (app: App, waitMs: number): Batches<Response, null> =>
         ...updateOf(app, call, { seen: seen.get(call.id)! }),
         version,
       }));
-      const { ids } = await writeUpdates(app, app.rows, updates);
+      const { ids } = await writeAndAnnounce(app, updates);
       for (const { before, after } of updates) {
-        if (ids.has(before.id)) announceUpdate(app, before, after);
+        if (ids.has(before.id)) announceEnd(app, before, after);
         // Usually a webhook was applied first.
         else await applyLocked(app, before.id, seen.get(before.id)!);
       }

@@ -102,10 +102,13 @@ function lostAt(app: App, call: Call): Date | null {
  * Call it after the commit.
  */
 export function announceUpdate(app: App, before: Call | null, after: Call): void {
-  if (before && before.eventCount === after.eventCount) return;
-  if (after.endedAt && !before?.endedAt) {
-    wakeFirstSteps(app, after);
-    notifyCallEnded(app, { call: after, heldSlot: before === null || holdsSlot(before) });
-  }
-  announceEvents(app, after.organizationId);
+  announceEnd(app, before, after);
+  if (before?.eventCount !== after.eventCount) announceEvents(app, after.organizationId);
+}
+
+/** Wakes listeners and the post-call steps if the call has ended. Call it after the commit. */
+export function announceEnd(app: App, before: Call | null, after: Call): void {
+  if (!after.endedAt || before?.endedAt) return;
+  wakeFirstSteps(app, after);
+  notifyCallEnded(app, { call: after, heldSlot: before === null || holdsSlot(before) });
 }

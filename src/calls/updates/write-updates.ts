@@ -3,7 +3,7 @@ import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { columnOf } from '../../infra/rows/columns.ts';
 import type { RawReader } from '../../infra/rows/row-reader.ts';
-import { appendStatement, type NewEvent } from '../../live/log.ts';
+import { announcing, appendStatement, type NewEvent } from '../../live/log.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { HAS_WAITING_CALLS } from '../placement/limits.ts';
 import { startPostCallSteps } from '../post-call/start.ts';
@@ -129,6 +129,18 @@ export async function writeUpdates(
     stored: new Set(result?.stored),
     callsWait: result?.callsWait ?? false,
   };
+}
+
+/** Like `writeUpdates`, in a transaction of its own. Announces the events. */
+export function writeAndAnnounce(
+  app: App,
+  updates: readonly CallUpdate[],
+  arrived: readonly NewWebhook[] = [],
+): Promise<WrittenUpdates> {
+  const organizationIds = updates.flatMap(({ before, events }) =>
+    events.length > 0 ? before.organizationId : [],
+  );
+  return writeUpdates(app, announcing(app, new Set(organizationIds)), updates, arrived);
 }
 
 type CallOfWebhook = { id: string; call_id: string };

@@ -37,17 +37,27 @@ interface PendingStatement<Row> {
 }
 
 /**
- * Returns a function that runs a statement in its own transaction and resolves with its rows. The pool must come
- * from `newQueryPool`.
+ * Returns a function that runs statements one after another, each in its own transaction, and resolves with the rows
+ * of each. The pool must come from `newQueryPool`.
  */
 export function createPipeline<Row extends QueryResultRow>(
   pool: Pool,
-): (statement: Statement) => Promise<Row[]> {
-  const add = createBatcher<PendingStatement<Row>>(
+): (statements: readonly Statement[]) => Promise<Row[]>[] {
+  const add = createBatcher<readonly PendingStatement<Row>[]>(
     (flush) => process.nextTick(flush),
-    (jobs) => withClient(pool, jobs, (client) => run(client, jobs)),
+    (groups) => {
+      const jobs = groups.flat();
+      return withClient(pool, jobs, (client) => run(client, jobs));
+    },
   );
-  return (statement) => new Promise((resolve, reject) => add({ statement, resolve, reject }));
+  return (statements) => {
+    const jobs = statements.map((statement) => ({
+      statement,
+      ...Promise.withResolvers<Row[]>(),
+    }));
+    add(jobs);
+    return jobs.map(({ promise }) => promise);
+  };
 }
 
 /**

@@ -27,6 +27,11 @@ export interface RowReader extends RawReader {
    * half the work. No column may be an array of bigint, numeric, date or timestamp without time zone.
    */
   $queryRaw<T>(query: TemplateStringsArray | Sql, ...values: unknown[]): Promise<T>;
+  /**
+   * Like `$queryRaw` for several statements, each in its own transaction, which are sent together. Each runs after the
+   * previous one has been committed or has failed.
+   */
+  queryInOrder(...queries: Sql[]): Promise<unknown[]>[];
   /** Called with each statement, for tests that count them. */
   onStatement: (sql: string) => void;
 }
@@ -45,10 +50,15 @@ export function createRowReader(options: RowReaderOptions): RowReader {
   const sendRaw = createPipeline<never>(pool);
   const reader: RowReader = {
     $queryRaw<T>(query: TemplateStringsArray | Sql, ...values: unknown[]) {
-      const { text, values: parameters } = 'text' in query ? query : sql(query, ...values);
-      reader.onStatement(text);
-      const statement = { name: nameOf(text), text, values: parameters.map(rawValue) };
-      return sendRaw({ ...statement, types: RAW_TYPES }) as Promise<unknown> as Promise<T>;
+      const [rows] = reader.queryInOrder('text' in query ? query : sql(query, ...values));
+      return rows as Promise<T>;
+    },
+    queryInOrder(...queries) {
+      const statements = queries.map(({ text, values }) => {
+        reader.onStatement(text);
+        return { name: nameOf(text), text, values: values.map(rawValue), types: RAW_TYPES };
+      });
+      return sendRaw(statements);
     },
     findMany(model, query, selectOptions) {
       const statement = selectStatement(tables, model, query, selectOptions);

@@ -54,14 +54,14 @@ it('a connection that ends while it passes on fails the next query, not the proc
   const terminator = await startTerminator(new URL(database.url), 'last answer');
   const pool = newQueryPool(terminator.url, { max: 1 });
   try {
-    const read = createPipeline<{ n: number }>(pool);
-    const statement = (text: string) => ({ name: '', text, values: [] });
-    expect(await read(statement('SELECT 1 AS n'))).toEqual([{ n: 1 }]);
+    const send = createPipeline<{ n: number }>(pool);
+    const read = (text: string) => send([{ name: '', text, values: [] }])[0];
+    expect(await read('SELECT 1 AS n')).toEqual([{ n: 1 }]);
     const last = pool.query("SELECT 'last answer'");
-    const next = read(statement('SELECT 2 AS n'));
+    const next = read('SELECT 2 AS n');
     expect((await last).rowCount).toBe(1);
     await expect(next).rejects.toThrow();
-    expect(await read(statement('SELECT 3 AS n'))).toEqual([{ n: 3 }]);
+    expect(await read('SELECT 3 AS n')).toEqual([{ n: 3 }]);
   } finally {
     await pool.end();
     terminator.close();
