@@ -98,7 +98,17 @@ export function conditionsOn(model: string, rows: readonly Row[]): fc.Arbitrary<
     .record({
       column: fc.constantFrom(...comparedColumns(model)),
       values: fc.array(fc.constantFrom(...rows), { minLength: 1, maxLength: 3 }),
-      operator: fc.constantFrom('equals', 'in', 'not', 'null', 'gt', 'gte', 'lt', 'lte'),
+      operator: fc.constantFrom(
+        'equals',
+        'in',
+        'not',
+        'null',
+        'contains',
+        'gt',
+        'gte',
+        'lt',
+        'lte',
+      ),
     })
     .map(({ column, values, operator }) => {
       const { type } = TABLES[model]!.columns[column]!;
@@ -109,15 +119,26 @@ export function conditionsOn(model: string, rows: readonly Row[]): fc.Arbitrary<
         return { [column]: operator === 'not' ? { not: null } : null };
       }
       if (operator === 'in' && type !== 'Boolean') return { [column]: { in: [value, ...more] } };
+      if (operator === 'contains') {
+        return type === 'String' && typeof value === 'string' && !isUuid(value)
+          ? { [column]: { contains: value.slice(1, 4) } }
+          : {};
+      }
       return { [column]: COMPARED.has(type) && operator !== 'in' ? { [operator]: value } : value };
     });
   return fc.oneof(
     comparison,
     fc.array(comparison, { maxLength: 3 }).map((all) => ({ AND: all })),
+    comparison.map((one) => (Object.keys(one).length > 0 ? { NOT: one } : {})),
     fc
       .array(comparison, { maxLength: 3 })
       .map((any) => ({ OR: any.filter((one) => Object.keys(one).length > 0) })),
   );
+}
+
+/** Whether it is the value of a column of type `uuid`, which has no `LIKE`. */
+function isUuid(value: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-/.test(value);
 }
 
 function comparedColumns(model: string): string[] {

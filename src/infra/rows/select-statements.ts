@@ -344,6 +344,10 @@ class SelectBuilder {
           return `(${all.join(' AND ')})`;
         });
         conditions.push(alternatives.length === 0 ? 'FALSE' : `(${alternatives.join(' OR ')})`);
+      } else if (name === 'NOT') {
+        const all = this.#conditions(table, requireObject(condition), alias);
+        if (all.length === 0) throw UNSUPPORTED;
+        conditions.push(`NOT (${all.join(' AND ')})`);
       } else conditions.push(...this.#comparisons(table, name, condition, alias));
     }
     return conditions;
@@ -362,6 +366,8 @@ class SelectBuilder {
       if (operator === 'not' && value === null) comparisons.push(`${column} IS NOT NULL`);
       else if (operator === 'in' && Array.isArray(value)) {
         comparisons.push(`${column} = ANY(${this.#addValue(value)})`);
+      } else if (operator === 'contains' && typeof value === 'string') {
+        comparisons.push(`${column} LIKE ${this.#addValue(`%${value}%`)}`);
       } else if (symbol && value !== null) {
         comparisons.push(`${column} ${symbol} ${this.#addValue(value)}`);
       } else throw UNSUPPORTED;
