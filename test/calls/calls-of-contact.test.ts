@@ -129,7 +129,7 @@ describe('Contact.calls', () => {
     const oldest = { orderBy: { field: 'CREATED_AT', direction: 'ASC' } };
     expect(await found(oldest)).toEqual([[0, 1, 2], [3]]);
     expect(await found({ orderBy: { field: 'ENDED_AT', direction: 'ASC' } })).toEqual([
-      [1, 0],
+      [1, 0, 2],
       [3],
     ]);
     const [page] = await read({ ...oldest, first: 2 });

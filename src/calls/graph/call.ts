@@ -293,19 +293,19 @@ export const calls = new List({
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     DURATION: {
       column: 'durationMs',
-      where: { durationMs: { not: null } },
+      nullsLast: true,
       description:
-        'Sort by the time from answer to end. **Calls that were not answered or have not ended are not included.**',
+        'Sort by the time from answer to end. Calls that were not answered or have not ended come last in both directions.',
     },
     COST: {
       column: 'costAmount',
-      where: { costAmount: { not: null } },
-      description: 'Sort by cost. **Calls that are not billed are not included.**',
+      nullsLast: true,
+      description: 'Sort by cost. Calls that are not billed come last in both directions.',
     },
     ENDED_AT: {
       column: 'endedAt',
-      where: { endedAt: { not: null } },
-      description: 'Sort by end time. **Calls that have not ended are not included.**',
+      nullsLast: true,
+      description: 'Sort by end time. Calls that have not ended come last in both directions.',
     },
   },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },

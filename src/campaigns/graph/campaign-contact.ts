@@ -238,9 +238,9 @@ const campaignContacts = new List({
     POSITION: { column: 'position', description: 'Sort by position in the campaign.' },
     NEXT_ELIGIBLE_AT: {
       column: 'nextEligibleAt',
-      where: { nextEligibleAt: { not: null } },
+      nullsLast: true,
       description:
-        'Sort by the planned time of each waiting contact. **Contacts without one are not included.**',
+        'Sort by the planned time of each waiting contact. Contacts without one come last in both directions.',
     },
   },
   defaultSort: { field: 'POSITION', direction: 'asc', description: 'by position' },

@@ -114,13 +114,13 @@ const contacts = new List({
     PHONE_NUMBER: { column: 'phoneNumber', description: 'Sort by phone number, as text.' },
     FIRST_NAME: {
       column: 'firstName',
-      where: { firstName: { not: null } },
-      description: 'Sort by first name. **Contacts without one are not included.**',
+      nullsLast: true,
+      description: 'Sort by first name. Contacts without one come last in both directions.',
     },
     LAST_NAME: {
       column: 'lastName',
-      where: { lastName: { not: null } },
-      description: 'Sort by last name. **Contacts without one are not included.**',
+      nullsLast: true,
+      description: 'Sort by last name. Contacts without one come last in both directions.',
     },
   },
   defaultSort: { field: 'CREATED_AT', direction: 'desc', description: 'newest first' },

@@ -29,36 +29,65 @@ export function reversed(terms: readonly SortTerm[]): SortTerm[] {
   }));
 }
 
+/** Excludes the rows up to a position in the direction of the terms; if `inclusive`, only those before it. */
+export interface Limit {
+  terms: readonly SortTerm[];
+  position: Position;
+  inclusive?: boolean | undefined;
+}
+
 /**
- * The rows after a position, or at it and after it if `inclusive`, as Prisma's `where`. There need not be a row at
- * the position.
+ * The rows that match `where` and are beyond all limits, as Prisma's `where`. There need not be a row at a position.
+ *
+ * If the first column is nullable, `OR` has one alternative for the rows with a value and one for those without. Each
+ * is a range of an index; see `rangesOf`.
  */
-export function afterPosition(
-  terms: readonly SortTerm[],
-  position: Position,
-  { inclusive = false }: { inclusive?: boolean } = {},
+export function beyondLimits(
+  [term]: readonly SortTerm[],
+  where: Where,
+  limits: readonly Limit[],
 ): Where {
+  if (!term?.nulls) {
+    return limits.length === 0 ? where : { AND: [where, ...limits.map(afterPosition)] };
+  }
+  const alternatives = [false, true].flatMap((isNull) => {
+    const conditions = limits.map((limit) => afterPositionIn(limit, isNull));
+    return conditions.includes(null)
+      ? []
+      : [{ [term.column]: isNull ? null : { not: null }, AND: conditions }];
+  });
+  // Prisma ignores an empty `OR` in some conditions.
+  if (alternatives.length === 0) return { AND: [where, { [term.column]: { in: [] } }] };
+  return { AND: [where], OR: alternatives };
+}
+
+/** The condition for rows with a value, or for those without. Null if none of them is beyond the limit. */
+function afterPositionIn({ terms, position, inclusive }: Limit, isNull: boolean): Where | null {
+  const [{ nulls, ...term }, ...others] = terms as [SortTerm, ...SortTerm[]];
+  const [value = null, ...values] = position;
+  if (isNull !== (value === null)) return isNull === (nulls === 'last') ? {} : null;
+  return isNull
+    ? afterPosition({ terms: others, position: values, inclusive })
+    : afterPosition({ terms: [term, ...others], position, inclusive });
+}
+
+function afterPosition({ terms, position, inclusive }: Limit): Where {
   const alternatives: Where[] = [];
   const equal: Where[] = [];
-  terms.forEach((term, index) => {
+  terms.forEach(({ column, direction }, index) => {
     const value = position[index] ?? null;
-    const further = beyond(term, value);
-    if (further) alternatives.push({ AND: [...equal, further] });
-    equal.push({ [term.column]: value });
+    alternatives.push({
+      AND: [...equal, { [column]: { [direction === 'asc' ? 'gt' : 'lt']: value } }],
+    });
+    equal.push({ [column]: value });
   });
   if (inclusive) alternatives.push({ AND: equal });
   const bound = boundOf(terms, position);
   return bound ? { AND: [bound, { OR: alternatives }] } : { OR: alternatives };
 }
 
-function beyond({ column, direction, nulls }: SortTerm, value: SortValue): Where | null {
-  if (value === null) return nulls === 'first' ? { [column]: { not: null } } : null;
-  const further = { [column]: { [direction === 'asc' ? 'gt' : 'lt']: value } };
-  return nulls === 'last' ? { OR: [further, { [column]: null }] } : further;
-}
-
 /** A condition that the alternatives imply. PostgreSQL uses it as the start of an index scan. */
 function boundOf([term, ...more]: readonly SortTerm[], [value]: Position): Where | null {
-  if (!term || more.length === 0 || term.nulls || value === undefined) return null;
+  if (!term || more.length === 0 || value === undefined) return null;
   return { [term.column]: { [term.direction === 'asc' ? 'gte' : 'lte']: value } };
 }

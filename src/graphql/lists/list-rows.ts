@@ -7,10 +7,10 @@ import type { SelectOptions } from '../../infra/rows/select-statements.ts';
 import { batched, type Reader } from '../reading/batched.ts';
 import { count, findMany } from '../reading/rows.ts';
 import { type CursorScope, cursorWriter } from './cursors.ts';
-import { afterPosition, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
+import { beyondLimits, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
 import { type Connection, connectionOfPage, type Page } from './page.ts';
 
-type Where = object;
+type Where = Record<string, unknown>;
 
 /**
  * Limits concurrent counts of whole lists, which may take long, and reads of lists that take one statement per parent,
@@ -37,13 +37,12 @@ export interface ListRequest {
 /** Prisma query for the rows of the page plus one more, if there is one. */
 export function rowsQuery({ where, scope: { terms }, page }: ListRequest) {
   const { after, before, backwards, size } = page;
-  const conditions = [
-    where,
-    ...(after ? [afterPosition(terms, after)] : []),
-    ...(before ? [afterPosition(reversed(terms), before)] : []),
+  const limits = [
+    ...(after ? [{ terms, position: after }] : []),
+    ...(before ? [{ terms: reversed(terms), position: before }] : []),
   ];
   return {
-    where: conditions.length === 1 ? where : { AND: conditions },
+    where: beyondLimits(terms, where, limits),
     orderBy: orderBy(backwards ? reversed(terms) : terms),
     take: size + 1,
   };
@@ -59,13 +58,16 @@ export function rowsQueryThrough(relation: string, request: ListRequest) {
   };
 }
 
-/** Condition for the rows outside the page: up to and including `after`, or from `before` onward. */
-function whereOutsidePage(
-  { where, scope: { terms }, page }: ListRequest,
-  side: 'after' | 'before',
-): Where {
-  const direction = side === 'after' ? reversed(terms) : terms;
-  return { AND: [where, afterPosition(direction, page[side] ?? [], { inclusive: true })] };
+/** Prisma query for a row outside the page: up to and including `after`, or from `before` onward. */
+function outsideQuery({ where, scope, page }: ListRequest, side: 'after' | 'before') {
+  const terms = side === 'after' ? reversed(scope.terms) : scope.terms;
+  const limit = { terms, position: page[side] ?? [], inclusive: true };
+  return {
+    where: beyondLimits(terms, where, [limit]),
+    // Otherwise any row will do, whichever PostgreSQL finds first.
+    ...(terms[0]?.nulls ? { orderBy: orderBy(terms) } : {}),
+    take: 1,
+  };
 }
 
 /** Writes the cursors of rows, whose dates may be text. */
@@ -111,7 +113,7 @@ export function rootConnection(
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;
-      const query = { where: whereOutsidePage(request, side), select: { [column]: true }, take: 1 };
+      const query = { ...outsideQuery(request, side), select: { [column]: true } };
       return (await find(query)).length > 0;
     },
     async totalCount() {
@@ -155,7 +157,7 @@ export function relatedConnection(
       loadHasRows(reader, {
         ...key,
         group: `${key.group} ${side}`,
-        where: relatedWhere(key, whereOutsidePage(request, side)),
+        where: relatedWhere(key, outsideQuery(request, side).where),
       }),
     totalCount: () => loadCount(reader, { ...key, where: relatedWhere(key, request.where) }),
   });

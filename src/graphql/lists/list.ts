@@ -31,10 +31,8 @@ type Column<Model extends PrismaModelTypes> = keyof Model['Shape'] & string;
 interface SortField<Model extends PrismaModelTypes> {
   column: Column<Model>;
   description: string;
-  /** For a nullable column: rows without a value come last in both directions. */
+  /** Whether the column is nullable. Rows without a value come last in both directions. */
   nullsLast?: boolean;
-  /** Condition for the rows that this order includes. Default: all rows. */
-  where?: Model['Where'];
 }
 
 interface ListFilter<Model extends PrismaModelTypes, Filter> {
@@ -275,7 +273,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       filterCondition((checks, path) =>
         filter.where(checks, given, path, { viewer, now: app.now() }),
       );
-    const conditions = [visible(viewer), matching, sort.where];
+    const conditions = [visible(viewer), matching];
     return {
       where: { AND: conditions.filter((condition) => condition !== undefined) },
       scope,

@@ -1,6 +1,7 @@
 /** Reads the rows of the graph: with `app.rows` if it supports the query, otherwise with Prisma. */
 import type { App } from '../../app.ts';
 import type PrismaTypes from '../../generated/pothos.ts';
+import { rangesOf, type SortedQuery } from '../../infra/rows/ranges.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
 
 interface Delegate {
@@ -21,8 +22,23 @@ export function findMany<Row>(
   query: object,
   options?: SelectOptions,
 ): Promise<Row[]> {
-  const rows = app.rows.findMany(model, query, options) ?? delegateOf(app, model).findMany(query);
+  const rows =
+    app.rows.findMany(model, query, options) ?? findRanges(delegateOf(app, model), query);
   return rows as Promise<Row[]>;
+}
+
+/** Reads a range only if those before it have fewer rows than the query takes. */
+async function findRanges(delegate: Delegate, query: SortedQuery): Promise<unknown[]> {
+  const { where, ranges } = rangesOf(query);
+  const rows: unknown[] = [];
+  for (const range of ranges) {
+    const take = query.take === undefined ? undefined : query.take - rows.length;
+    if (take === 0) break;
+    const { orderBy } = range;
+    const found = { ...query, where: { AND: [where, range.where] }, orderBy, take };
+    rows.push(...(await delegate.findMany(found)));
+  }
+  return rows;
 }
 
 /** The first row. Its type is that of the whole model, but it has only the selected members. */

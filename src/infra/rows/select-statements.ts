@@ -5,6 +5,7 @@
  * queries usually contain; Prisma handles the others.
  */
 import { Decimal } from '@prisma/client/runtime/client';
+import { rangesOf, type SortedQuery } from './ranges.ts';
 import {
   type BuildQuery,
   type Columns,
@@ -55,11 +56,8 @@ export interface SelectStatement {
   decode(json: JsonColumns): Row[];
 }
 
-interface Query {
+interface Query extends SortedQuery {
   select?: Record<string, unknown>;
-  where?: object;
-  orderBy?: unknown;
-  take?: number;
 }
 
 /** A translated `select`, ready for use in a statement. */
@@ -177,17 +175,28 @@ class SelectBuilder {
     if (!parent) this.#mayReturnSeveral = query.take !== 1;
     const { selection, buildQuery, decode } = this.#translateSelect({ table, alias }, query, outer);
     const { columns, joins } = selection;
+    const terms = this.#orderTerms(table, query.orderBy, alias);
+    const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
+    const from = `SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}`;
     const known = this.values.length;
-    const conditions = [...join(alias), ...this.#conditions(table, query.where, alias)];
+    const { where, ranges } = rangesOf(query);
+    const shared = [...join(alias), ...this.#conditions(table, where, alias)];
+    const found = ranges.map((range) => {
+      const conditions = [...shared, ...this.#conditions(table, range.where, alias)];
+      const condition = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
+      return `${from}${condition}${orderClause(this.#orderTerms(table, range.orderBy, alias))}`;
+    });
     const isPlannedOnce = this.values.length - known <= 1;
-    const terms = orderTerms(query.orderBy).map((term) => this.#orderTerm(table, term, alias));
-    const order = terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
-    const where = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     const limit =
       query.take === undefined ? '' : ` LIMIT ${this.#limit(query.take, isPlannedOnce)}`;
-    const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
-    const found = `(SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}${where}${order}${limit}) ${alias}`;
-    return { sql: buildQuery([found, ...joins].join(' '), order), decode, selection };
+    // PostgreSQL reads the second range after the first, and only if that has fewer rows than the limit.
+    const rows =
+      found.length === 1
+        ? `${found}${limit}`
+        : `${found.map((range) => `(${range}${limit})`).join(' UNION ALL ')}${limit}`;
+    const order = orderClause(terms);
+    const sql = buildQuery([`(${rows}) ${alias}`, ...joins].join(' '), order);
+    return { sql, decode, selection };
   }
 
   count(model: string, where: object): string {
@@ -375,6 +384,11 @@ class SelectBuilder {
     return comparisons;
   }
 
+  #orderTerms(table: Table, orderBy: unknown, alias: string): { column: string; sql: string }[] {
+    const terms = orderBy === undefined ? [] : [orderBy].flat();
+    return terms.map((term) => this.#orderTerm(table, term, alias));
+  }
+
   #orderTerm(table: Table, term: unknown, alias: string): { column: string; sql: string } {
     const entries = Object.entries(requireObject(term));
     const [entry] = entries;
@@ -417,6 +431,10 @@ function isoText(text: string | null): string | Date | null {
   return Number.isNaN(date.getTime()) ? date : date.toISOString();
 }
 
+function orderClause(terms: readonly { sql: string }[]): string {
+  return terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
+}
+
 function columnIn({ column }: { column: string }): string {
   return column;
 }
@@ -444,10 +462,6 @@ function columnReference(table: Table, name: string, alias: string): string {
 
 function quote(name: string): string {
   return `"${name}"`;
-}
-
-function orderTerms(orderBy: unknown): unknown[] {
-  return orderBy === undefined ? [] : [orderBy].flat();
 }
 
 function parameter(value: unknown): Parameter {

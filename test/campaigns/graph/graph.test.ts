@@ -222,10 +222,13 @@ describe('Campaign.contacts', () => {
     expect(await positions({ filter: { phoneNumber: numbers[4] } })).toEqual([4]);
   });
 
-  it('lists only waiting contacts when sorted by NEXT_ELIGIBLE_AT', async () => {
+  it('lists waiting contacts first when sorted by NEXT_ELIGIBLE_AT', async () => {
     const orderBy = { field: 'NEXT_ELIGIBLE_AT', direction: 'ASC' };
-    expect(await positions({ orderBy })).toEqual([4, 0]);
-    expect(await positions({ orderBy, filter: { status: ['FAILED'] } })).toEqual([]);
+    expect(await positions({ orderBy })).toEqual([4, 0, 1, 2, 3, 5]);
+    expect(await positions({ orderBy: { ...orderBy, direction: 'DESC' } })).toEqual([
+      0, 4, 5, 3, 2, 1,
+    ]);
+    expect(await positions({ orderBy, filter: { status: ['FAILED'] } })).toEqual([5]);
   });
 
   it('returns every contact once over all pages', async () => {

@@ -54,6 +54,13 @@ function callValues({ a, b }: RowSeed) {
   };
 }
 
+/** Only a scheduled contact has a time; null is a value to sort by, too. */
+function plannedTime({ a, b }: RowSeed) {
+  return b === 0
+    ? { status: 'PENDING' as const, nextEligibleAt: null }
+    : { status: 'SCHEDULED' as const, nextEligibleAt: at(a) };
+}
+
 /** Decisions have no id: each has an instant of its own in `until`. */
 const untilOf = (index: number): Date => new Date(Date.UTC(2027, 0, 1) + index);
 
@@ -155,25 +162,18 @@ export const CALL_CASES: ListCase[] = [
       const { db } = world.app;
       await db.campaignContact.deleteMany({ where: { id: { not: world.campaignContactId } } });
       await db.campaignContact.createMany({
-        data: rows.map(({ a }, index) => ({
+        data: rows.map((seed, index) => ({
           id: newId(),
           ...campaignContactRow(world, index),
-          nextEligibleAt: at(a),
+          ...plannedTime(seed),
         })),
       });
       return publicId('Campaign', world.campaignId);
     },
     isFixed: ({ campaignContactId }, id) => uuid(id) === campaignContactId,
     remove: ({ db }, id) => db.campaignContact.delete({ where: { id: uuid(id) } }),
-    move: ({ db }, id, { a, b }) =>
-      db.campaignContact.update({
-        where: { id: uuid(id) },
-        // Only a scheduled contact has an instant; null is a value to sort by, too.
-        data:
-          b === 0
-            ? { status: 'PENDING', nextEligibleAt: null }
-            : { status: 'SCHEDULED', nextEligibleAt: at(a) },
-      }),
+    move: ({ db }, id, seed) =>
+      db.campaignContact.update({ where: { id: uuid(id) }, data: plannedTime(seed) }),
   },
   ...['Campaign.decisions', 'CampaignContact.decisions'].map(
     (list): ListCase => ({

@@ -347,6 +347,31 @@ describe.each(MODELS)('rows of %s', (model) => {
   });
 });
 
+describe.each(
+  CASES.flatMap(({ sort = [], ...listCase }) =>
+    sort.length > 1 ? [[listCase.list, listCase, sort] as const] : [],
+  ),
+)('%s', (_list, listCase, sort) => {
+  it('has the same items in every order', async () => {
+    const rows = [0, 1, 2, 0, 1, 2].map((b, index) => ({ a: index % 2, b }));
+    const parent = await listCase.fill(world, rows);
+    const inOrder = async (field: string, direction: 'ASC' | 'DESC') => {
+      const subject = new Subject(listCase, parent, { field, direction });
+      const whole = await subject.page({ first: 100 });
+      const [start, end] = [whole.pageInfo.startCursor!, whole.pageInfo.endCursor!];
+      expect(subject.idsOf(await subject.page({ after: end, before: start }))).toEqual([]);
+      return subject.idsOf(whole);
+    };
+    const expected = (await inOrder(sort[0]!, 'ASC')).sort();
+    expect(expected.length).toBeGreaterThanOrEqual(rows.length);
+    for (const field of sort) {
+      const [ascending, descending] = [await inOrder(field, 'ASC'), await inOrder(field, 'DESC')];
+      expect(ascending.toSorted()).toEqual(expected);
+      expect(descending.toSorted()).toEqual(expected);
+    }
+  });
+});
+
 describe('the tested lists', () => {
   it('include every connection of the schema', () => {
     const fields = Object.values(schema.getTypeMap())
