@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import WebSocket from 'ws';
 import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
 import { MissedEvents } from '../../src/live/missed-events.ts';
@@ -140,6 +141,47 @@ describe('queries and mutations over a socket', () => {
     // The socket stays open for others.
     expect((await ask(client, '{ eventCursor }')).data.eventCursor).toBeDefined();
     await client.dispose();
+  });
+
+  it('starts an operation with the ID of one that the client has just completed', async () => {
+    const url = `${server.url.replace('http', 'ws')}/graphql`;
+    const socket = new WebSocket(url, 'graphql-transport-ws');
+    const cursors: string[] = [];
+    const others: { type: string; id?: string }[] = [];
+    socket.on('message', (data) => {
+      const message = JSON.parse(String(data));
+      const cursor = message.payload?.data?.callEvents?.cursor;
+      if (cursor) cursors.push(cursor);
+      else others.push(message);
+    });
+    const send = (...messages: object[]): void => {
+      for (const message of messages) socket.send(JSON.stringify(message));
+    };
+    const variables = { after: await eventCursor() };
+    const subscribe = { id: '1', type: 'subscribe', payload: { query: CALL_EVENTS, variables } };
+    const complete = { id: '1', type: 'complete' };
+    await until('the socket', () => socket.readyState === WebSocket.OPEN);
+    send({ type: 'connection_init', payload: { Authorization: `Bearer ${server.key}` } });
+    await until('the acknowledgment', () => others.length > 0);
+
+    // While the first operation starts, and then while the second one runs.
+    send(subscribe, complete, subscribe);
+    await wholeCall();
+    const live = await eventCursor();
+    await until('the events', () => cursors.at(-1) === live);
+    send(complete, subscribe, complete, subscribe);
+    await wholeCall();
+    const last = await eventCursor();
+    await until('the latest events', () => cursors.includes(last));
+    send({ id: '2', type: 'subscribe', payload: { query: '{ eventCursor }' } });
+    await until('the answer', () => others.some(({ id, type }) => id === '2' && type === 'next'));
+    const latest = cursors.slice(cursors.lastIndexOf(live) + 1);
+    const first = BigInt(live) + 1n;
+    expect(latest).toEqual(latest.map((_, index) => String(first + BigInt(index))));
+    expect(latest.at(-1)).toBe(last);
+
+    send(subscribe);
+    await until('the close', () => socket.readyState === WebSocket.CLOSED);
   });
 
   it('closes the socket with 4403 when its API key expires', async () => {

@@ -15,6 +15,7 @@ import type { Release } from '../limits/concurrency-limits.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 import { MAX_BUFFERED_LIVE_BYTES, type SharedMessages } from '../subscriptions/live-delivery.ts';
+import { OperationOrder } from './operation-order.ts';
 
 /** Maximum buffer for a client that does not read, in addition to one message of any size. */
 const MAX_BUFFERED_BYTES = LIMITS.bufferedBytes.max;
@@ -218,6 +219,10 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
   }
 
   onMessage(callback: (data: string) => Promise<void>): void {
+    const order = new OperationOrder(
+      (text) => this.#handle(text, callback),
+      (code, reason) => this.#close(code, reason),
+    );
     this.#socket.on('message', (data: RawData) => {
       if (!this.#checkBuffered()) return;
       const message = Buffer.isBuffer(data) ? data : Buffer.from(String(data));
@@ -227,16 +232,24 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
         this.#close(CloseCode.BadRequest, (error as Error).message);
         return;
       }
-      callback(message.toString('utf8')).catch((error: unknown) => {
-        // Thrown for a message that only servers may send.
-        if (/^Unexpected message of type/.test((error as Error).message)) {
-          this.#close(CloseCode.BadRequest, 'Unexpected message');
-          return;
-        }
-        this.#app.failures.record('sockets.message', error, { level: 'error' });
-        this.#close(CloseCode.InternalServerError, 'Internal server error');
-      });
+      order.take(message.toString('utf8'));
     });
+  }
+
+  async #handle(text: string, callback: (data: string) => Promise<void>): Promise<void> {
+    // A message that waited may be handled after the end of all operations of the socket.
+    if (!this.isOpen()) return;
+    try {
+      await callback(text);
+    } catch (error) {
+      // Thrown for a message that only servers may send.
+      if (/^Unexpected message of type/.test((error as Error).message)) {
+        this.#close(CloseCode.BadRequest, 'Unexpected message');
+        return;
+      }
+      this.#app.failures.record('sockets.message', error, { level: 'error' });
+      this.#close(CloseCode.InternalServerError, 'Internal server error');
+    }
   }
 
   /** Answers a ping with its payload, which must be small. */
