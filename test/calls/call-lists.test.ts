@@ -241,20 +241,16 @@ describe('calls', () => {
     ['DURATION', (i: number) => (i % 3 === 0 ? (i * 7) % 11 : null)],
     ['COST', (i: number) => (i % 4 === 0 ? (i * 7) % 10 : null)],
     ['ENDED_AT', (i: number) => (i * 7) % 11],
-  ] as const)('sorts by %s, calls that have none last in both directions', async (field, amountOf) => {
-    for (const sign of [1, -1]) {
-      const orderBy = { field, direction: sign === 1 ? 'ASC' : 'DESC' };
-      const first = await list({ first: 100, orderBy });
-      const rest = await list({ after: first.pageInfo.endCursor, orderBy });
-      const last = (i: number) => (amountOf(i) === null ? 1 : 0);
-      const expected = indexes(() => true).sort(
-        (a, b) => last(a) - last(b) || sign * (amountOf(a)! - amountOf(b)! || a - b),
-      );
-      expect(first.totalCount).toBe(COUNT);
-      expect([...first.nodes, ...rest.nodes].map(({ id }: CallView) => ids.indexOf(id))).toEqual(
-        expected,
-      );
-    }
+  ] as const)('sorts by %s, without calls that have none', async (field, amountOf) => {
+    const { nodes, totalCount } = await list({
+      first: 100,
+      orderBy: { field, direction: 'DESC' },
+    });
+    const expected = indexes((i) => amountOf(i) !== null).sort(
+      (a, b) => amountOf(b)! - amountOf(a)! || b - a,
+    );
+    expect(totalCount).toBe(expected.length);
+    expect(nodes.map(({ id }: CallView) => ids.indexOf(id))).toEqual(expected.slice(0, 100));
   });
 
   it('returns the same lists on agents and phone numbers', async () => {

@@ -293,14 +293,14 @@ export const calls = new List({
     CREATED_AT: { column: 'createdAt', description: 'Sort by creation time.' },
     DURATION: {
       column: 'durationMs',
-      nullsLast: true,
+      where: { durationMs: { not: null } },
       description:
-        'Sort by the time from answer to end. Calls that were not answered or have not ended come last in both directions.',
+        'Sort by the time from answer to end. **Calls that were not answered or have not ended are not included.**',
     },
     COST: {
       column: 'costAmount',
-      nullsLast: true,
-      description: 'Sort by cost. Calls that are not billed come last in both directions.',
+      where: { costAmount: { not: null } },
+      description: 'Sort by cost. **Calls that are not billed are not included.**',
     },
     ENDED_AT: {
       column: 'endedAt',

@@ -31,8 +31,13 @@ type Column<Model extends PrismaModelTypes> = keyof Model['Shape'] & string;
 interface SortField<Model extends PrismaModelTypes> {
   column: Column<Model>;
   description: string;
-  /** Whether the column is nullable. Rows without a value come last in both directions. */
+  /** For a nullable column: rows without a value come last in both directions. */
   nullsLast?: boolean;
+  /**
+   * Condition for the rows that this order includes: those with a value, if so many rows have none that it would take
+   * seconds to find the few among them that match a filter. Default: all rows.
+   */
+  where?: Model['Where'];
 }
 
 interface ListFilter<Model extends PrismaModelTypes, Filter> {
@@ -273,7 +278,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
       filterCondition((checks, path) =>
         filter.where(checks, given, path, { viewer, now: app.now() }),
       );
-    const conditions = [visible(viewer), matching];
+    const conditions = [visible(viewer), matching, sort.where];
     return {
       where: { AND: conditions.filter((condition) => condition !== undefined) },
       scope,

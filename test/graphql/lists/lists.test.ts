@@ -347,6 +347,9 @@ describe.each(MODELS)('rows of %s', (model) => {
   });
 });
 
+/** Orders that include only rows with a value, as their descriptions say. */
+const PARTIAL_ORDERS = ['DURATION', 'COST'];
+
 describe.each(
   CASES.flatMap(({ sort = [], ...listCase }) =>
     sort.length > 1 ? [[listCase.list, listCase, sort] as const] : [],
@@ -365,6 +368,7 @@ describe.each(
     const expected = (await inOrder(sort[0]!, 'ASC')).sort();
     expect(expected.length).toBeGreaterThanOrEqual(rows.length);
     for (const field of sort) {
+      if (PARTIAL_ORDERS.includes(field)) continue;
       const [ascending, descending] = [await inOrder(field, 'ASC'), await inOrder(field, 'DESC')];
       expect(ascending.toSorted()).toEqual(expected);
       expect(descending.toSorted()).toEqual(expected);
