@@ -443,8 +443,11 @@ describe('readVerdict', () => {
     expect((await readVerdict(task, text)).problem).toContain(problem);
   });
 
-  it('removes from keys and texts what cannot be stored', async () => {
-    const answer = '{"extractedData":{"a\\u0000b":{"\\ud800":"x\\u0000"}}}';
+  it.each([
+    ['with escapes', '{"extractedData":{"a\\u0000b":{"\\ud800":"x\\u0000"}}}'],
+    // As a part of other JSON, in which it had escapes.
+    ['without escapes', '{"extractedData":{"ab":{"\ud800":"x"}}}'],
+  ])('removes from keys and texts %s what cannot be stored', async (_, answer) => {
     const open = { successCriteria: null, extractionSchema: { type: 'object' } };
     expect((await readVerdict(open, answer)).extractedData).toEqual({ ab: { '\ufffd': 'x' } });
   });

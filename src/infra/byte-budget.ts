@@ -7,12 +7,18 @@ export interface ByteBudget {
   add(key: string, bytes: number): void;
 }
 
-/** A key may hold at most half of the maximum, so that none takes all of it from the others. */
+/**
+ * A key may hold at most half of the maximum. One that holds nothing always has room for a little, so that the others
+ * cannot keep it waiting.
+ */
 export function createByteBudget(max: number): ByteBudget {
   const held = new Map<string, number>();
   let total = 0;
   return {
-    room: (key) => Math.min(max - total, max / 2 - (held.get(key) ?? 0)),
+    room(key) {
+      const own = held.get(key);
+      return own === undefined ? max / 16 : Math.min(max - total, max / 2 - own);
+    },
     add(key, bytes) {
       const sum = (held.get(key) ?? 0) + bytes;
       total += bytes;

@@ -9,8 +9,8 @@ import { perInstance } from '../infra/per-instance.ts';
 
 const TOPIC = 'consumers';
 /**
- * Minimum time between two messages of a process, and between two batches of an organization: a consumer would not use
- * more messages.
+ * Minimum time between two batches of an organization, and so between two messages of a process: for an organization
+ * with many events, consumers would not use more of them. The first event of another one waits as long at most.
  */
 export const PAUSE_MS = 500;
 const MAX_ORGANIZATIONS = 500;

@@ -73,7 +73,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const server = createServer({ shouldUpgradeCallback: isSocketUpgrade }, router.handle);
   server.keepAliveTimeout = IDLE_CONNECTION_MS;
-  server.headersTimeout = LIMITS.requestStallSeconds.max * 1000;
+  // Also the time that a new connection may be idle.
+  server.headersTimeout = IDLE_CONNECTION_MS;
   server.requestTimeout = LIMITS.requestSeconds.max * 1000;
   handleMalformedRequests(server);
   const stopWatching = closeStalledConnections(server);

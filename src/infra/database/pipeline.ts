@@ -14,7 +14,7 @@ import {
 import { type PendingRead, ReadBatch } from './read-batch.ts';
 import type { ReadStatement } from './wire-messages.ts';
 
-/** Maximum number of statements in one write. They run one after another, so a slow one delays those behind it. */
+/** Maximum number of reads or groups in one write. They run one after another, so a slow one delays those behind it. */
 const MAX_STATEMENTS = 8;
 /** Time after which reads behind a slow one are sent over another connection. */
 const SLOW_MS = 50;

@@ -9,9 +9,11 @@ export function truncateText(text: string, length: number): string {
   return /[\uD800-\uDBFF]$/.test(start) ? start.slice(0, -1) : start;
 }
 
-/** Parses JSON, and applies `toStorableText` to every string and key. Only escapes can stand for what it removes. */
+/** Parses JSON, and applies `toStorableText` to every string and key. */
 export function parseStorableJson(json: string): unknown {
-  return JSON.parse(json, json.includes('\\u') ? storable : undefined);
+  // A null character is never without escape in JSON, and a lone surrogate only if the JSON comes from a longer text.
+  const hasOthers = json.includes('\\u') || !json.isWellFormed();
+  return JSON.parse(json, hasOthers ? storable : undefined);
 }
 
 function storable(_key: string, value: unknown): unknown {

@@ -70,19 +70,25 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
   let pausedUntil = 0;
   let dueAt = Number.POSITIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
-  /** The last request that was not sent, because an earlier run was already due. */
-  let skipped = { at: Number.NEGATIVE_INFINITY, dueAt: 0 };
+  /** Requests that were not sent, because an earlier run was already due: time of the last one, and the first due time. */
+  let skipped: { at: number; dueAt: number } | null = null;
 
   function request(delayMs: number): void {
     const now = performance.now();
-    if (Math.max(now + delayMs, pausedUntil) >= dueAt) skipped = { at: now, dueAt: now + delayMs };
+    if (Math.max(now + delayMs, pausedUntil) >= dueAt)
+      skipped = {
+        at: now,
+        dueAt: Math.min(skipped?.dueAt ?? Number.POSITIVE_INFINITY, now + delayMs),
+      };
     else bus.publish(topic, { inMs: delayMs } satisfies Message);
   }
 
-  /** Sends a skipped request after all, if the run that has begun may not have found what it was made for. */
+  /** Sends skipped requests after all, if the run that has begun may not have found what they were made for. */
   function repeatSkipped(): void {
-    const now = performance.now();
-    if (now - skipped.at < IN_TRANSIT_MS) request(Math.max(0, skipped.dueAt - now));
+    const [requested, now] = [skipped, performance.now()];
+    skipped = null;
+    if (requested && now - requested.at < IN_TRANSIT_MS)
+      request(Math.max(0, requested.dueAt - now));
   }
 
   function schedule(delayMs: number, notBefore = pausedUntil): void {
@@ -114,7 +120,11 @@ export function startSharedRuns(host: SharedRunsHost, options: SharedRunsOptions
       isLastRunner = message.begins === id;
       pausedUntil = performance.now() + intervalMs;
       cancel();
-      if (isLastRunner) return;
+      // Its own run reads only after this.
+      if (isLastRunner) {
+        skipped = null;
+        return;
+      }
       onTakenOver?.();
       repeatSkipped();
     } else if (message.except === undefined) {

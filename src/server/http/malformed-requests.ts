@@ -23,7 +23,8 @@ const RESPONSES: Record<string, ErrorResponse> = {
   [TIMEOUT]: {
     status: '408 Request Timeout',
     code: 'BAD_REQUEST',
-    message: 'The request arrived too slowly. Send at least 64 KiB per second.',
+    message:
+      'The request arrived too slowly. Send at least 64 KiB per second, and all of it within 30 minutes.',
   },
 };
 /** Time during which the rest of such a request is discarded. If the connection were closed at once, the answer could be lost. */

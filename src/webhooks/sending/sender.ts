@@ -64,7 +64,7 @@ class Sender {
   readonly #lanes = new Map<string, number>();
   /** Number of requests in progress, by organization. */
   readonly #organizations = new Map<string, number>();
-  /** Characters of their bodies. */
+  /** Bytes of their bodies. */
   readonly #bodies = createByteBudget(MAX_BODY_BYTES);
   /** Number of these requests that belong to endpoints that keep failing. */
   #probes = 0;
@@ -162,17 +162,20 @@ class Sender {
     this.#takeSlots(endpoint, capacity, isProbing);
     this.#bodies.add(endpoint.organizationId, bytes);
     let claimed: ClaimedDelivery[] = [];
-    let wasFull = false;
+    let size = 0;
+    let [wasFull, hadRoomForBodies] = [false, true];
     try {
       claimed = await claim(this.#app, endpoint.id, { count: capacity, bytes });
+      size = claimed.reduce((sum, { body }) => sum + Buffer.byteLength(body), 0);
     } finally {
       wasFull = this.#isFull(endpoint.organizationId);
+      hadRoomForBodies = this.#bodies.room(endpoint.organizationId) > 0;
       this.#takeSlots(endpoint, claimed.length - capacity, isProbing);
-      const size = claimed.reduce((sum, { body }) => sum + body.length, 0);
       this.#bodies.add(endpoint.organizationId, size - bytes);
     }
     // Other endpoints may have found no room. Not after an error, which might repeat endlessly.
-    if (wasFull && claimed.length < capacity) this.sendDue();
+    const gaveBack = claimed.length < capacity || (!hadRoomForBodies && size < bytes);
+    if (wasFull && gaveBack) this.sendDue();
     for (const delivery of claimed) {
       this.#app.background('sendWebhook', () => this.#send(endpoint, delivery, isProbing));
     }
@@ -187,7 +190,7 @@ class Sender {
     }
     const wasFull = this.#isFull(endpoint.organizationId);
     this.#takeSlots(endpoint, -1, isProbing);
-    this.#bodies.add(endpoint.organizationId, -delivery.body.length);
+    this.#bodies.add(endpoint.organizationId, -Buffer.byteLength(delivery.body));
     // Other endpoints may have waited for the room.
     if (wasFull) return this.sendDue();
     try {

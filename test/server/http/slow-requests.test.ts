@@ -59,7 +59,8 @@ describe('the server', () => {
     expect(head).toMatch(/^HTTP\/1\.1 408 /);
     expect(JSON.parse(body).errors).toEqual([
       {
-        message: 'The request arrived too slowly. Send at least 64 KiB per second.',
+        message:
+          'The request arrived too slowly. Send at least 64 KiB per second, and all of it within 30 minutes.',
         extensions: { code: 'BAD_REQUEST' },
       },
     ]);
