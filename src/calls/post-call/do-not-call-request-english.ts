@@ -67,8 +67,13 @@ const WHOM_TO_STOP = tail(
   false,
 );
 /** After "be called". */
-const CALLED_END = tail(` ${AGAIN}| by| from|${END}`);
+const CALLED_END = tail(
+  ` ${AGAIN}| by(?! (?:e ?mail|mail|post|text|sms|letter|fax)\\b)| from|${END}`,
+);
+const AGAIN_OR_END = tail(` ${AGAIN}|${END_WITHOUT_OBJECT}`);
 const SENTENCE_END = tail(END_WITHOUT_OBJECT, false);
+/** After "sick of these calls", but not "… dropping". */
+const CALLS_END = tail(` (?:every|all|already|at)|${END_WITHOUT_OBJECT}`, false);
 const AT_ANY_TIME = tail('');
 
 const FILLER =
@@ -76,12 +81,22 @@ const FILLER =
 /** "They don't call me", but not "I told you don't call me". */
 const OWN =
   '(?:i|we|they|people|he|she|who|why|(?<!\\b(?:told|tell|telling|asked|asking|beg|thank) )you|usually|normally)';
-const SURELY = '(?:make sure|ensure|see to it)(?: that)?';
-const THREAT =
-  '(?:(?:ill|will|to) sue|suing|police|cops|lawyer|attorney|ftc|fcc|legal action|press charges|report(?:ing)? (?:you|this|it)|block(?:ing)? (?:you|this))';
+const REACH = `(?:(?:reach|get (?:a )?hold of) ${ME}|(?:reach out|get in touch|follow up)(?: (?:to|with) ${ME})?)`;
+const SURELY = '(?<!\\b(?:i|ill|we|well|will) )(?:make sure|ensure|see to it)(?: that)?';
+const IF_CALLED = `if (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING})`;
+/** "I will have to", but not "I will not". */
+const I_WILL =
+  '(?:ill|well|im|were|(?:i|we) (?:will|am|are|have to))(?: (?!(?:not (?!hesitate)|never|they|if|when|why)\\b)\\w+){0,3}?';
+/** What the person threatens to do; an attorney, the police or a report may just be the topic. */
+const THREAT = `(?:${I_WILL} (?:sue|suing you|(?:(?:call|calling|contact|contacting|get|getting|go to|going to) the (?:police|cops|ftc|fcc)|(?:call|calling|contact|contacting) (?:my|our|an?) (?:lawyer|attorney))(?= (?:on you|right|immediately|now|for)\\b|${END_WITHOUT_OBJECT})(?! about)|(?:take|taking) legal action|press(?:ing)? charges|fil(?:e|ing) a complaint (?:with the (?:ftc|fcc)|against you)|report(?:ing)? (?:you(?! as)|(?:this|your) (?:number|company)|(?:this|it) to the (?:police|ftc|fcc)))|hear(?:ing)? from my (?:lawyer|attorney))`;
+/** Not "I'll block you in for two", "I'll block you a slot". */
+const BLOCK = `block(?:ing)? (?:(?:this|your) (?:\\w+ )?number(?! of)|your calls|you(?= (?:now|right now|right away|immediately|too|from calling)\\b|${END_WITHOUT_OBJECT})(?! (?:from ${HOUR}|with|and (?!i|your|report|hang))\\b))`;
+const SICK = '(?:sick|tired|fed up|had enough) (?:and tired )?(?:of|with)';
 /** Excludes "we had no more contact". */
-const NO_VERB = '(?<!\\b(?:have|has|had|is|was|been|be|with) )';
+const NO_VERB = '(?<!\\b(?:have|has|had|is|are|was|were|been|be|with) )';
 const REFUSED = `(?<!\\b(?:not|dont|don t|never|didnt|wont|should i|did you|i) )`;
+/** "They block my number" is a question or a complaint. */
+const OTHERS_BLOCK = '(?<!\\b(?:they|it|he|she|people|some ?body|someone|phone|system|do you|to) )';
 const UNWANTED = `(?:${NOT}|did ?nt|no longer|never) (?:really |ever |even |actually |to )*(?:want|wanna|wish|like|care)(?: (?:(?:you|you guys|you people|your \\w+|them)|(?:anyone|anybody|any of you)(?: (?:else )?(?:from|at|with) (?:your|the|this|that) \\w+)?))?(?: to)?`;
 const TOLD =
   '(?:told|asked?|asking|said|tell|request\\w*|want|warned|demand\\w*|prefer)(?: \\w+){0,4}';
@@ -113,43 +128,49 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   [`${SURELY} (?:im|i am|were|we are) (?:not|never|no longer) (?:ever )?${CALLED}`, CALLED_END],
   // "Don't reach out to me", "please do not follow up".
   [
-    `(?<!\\b${OWN} )${NOT} ${FILLER}(?:reach out|reach|get in touch|follow up|get (?:a )?hold of)(?: to| with)?`,
-    WHOM,
+    `(?:^|(?<=, |\\b(?:please|pls|thanks|thank you|no|look|good|fine|ok|okay|interested) ))${NOT} ${FILLER}${REACH}(?! (?:with|about|regarding|from|using|at|on)\\b)`,
+    AGAIN_OR_END,
   ],
+  [`(?<!\\b(?:${OWN}|guys) )${NOT} ${FILLER}${REACH} again`, AT_ANY_TIME],
   [
     `${UNWANTED} (?:talk|speak) (?:to|with) (?:you|you guys|you people) (?:ever again|again|any ?more|ever)`,
     AT_ANY_TIME,
   ],
-  [`${NO_VERB}no (?:more|further) contact`, AT_ANY_TIME],
-  ['no (?:contact please|soliciting|solicitors|solicitations)'],
+  [
+    `${NO_VERB}no (?:more|further) contact(?=$| ,| (?:please|thanks?|bye|at all|ever|and|or|i|from you\\w*|(?:with|to) (?:me|us))\\b)`,
+    AT_ANY_TIME,
+  ],
+  [`${NO_VERB}no (?:contact please|soliciting|solicitors|solicitations)`, SENTENCE_END],
   // "Stop calling!", "stop these calls".
   [
     `(?<!\\b(?:i|ill|ive|we) )(?:stop|quit|cease|cease and desist|discontinue)(?: with)?(?: all| the| these| your| this| any)* ${CALLING}`,
     WHOM_TO_STOP,
   ],
   [
-    `(?:stop|end|cease|discontinue|quit|enough)(?: it| making| already)?(?: with| of)?(?: all| the| these| those| your)+ (?:\\w+ )?calls\\b${NO_KEY}`,
+    `(?:stop|end|cease|discontinue|quit)(?: it| making)?(?: with)?(?: all| the| these| those| your)+ (?:\\w+ )?calls\\b${NO_KEY}`,
   ],
+  [`enough(?: already)? (?:with|of) (?:all )?(?:these|your) (?:${SALES} |phone )?calls`, CALLS_END],
   ['cease and desist|refrain from (?:calling|phoning|contacting)'],
   ['calls (?:to|have to|need to|must) stop'],
   [
-    '(?:sick|tired|fed up|had enough) (?:and tired )?(?:of|with) (?:all )?(?:(?:(?:these|those|your|getting) )+(?:\\w+ )?calls|you (?:guys |people )?calling)',
+    `${SICK} (?:all )?(?:getting )?(?:all )?(?:these|those|your) (?:(?:${SALES}|phone|constant|damn) )?calls`,
+    CALLS_END,
   ],
-  // "If you call again, I'll call the police", "this is harassment".
+  [`${SICK} you (?:guys |people )?calling`, WHOM_TO_STOP],
+  // "If you call again, I'll call the police", "this is harassment". Commas may be the ends of sentences.
   [
-    `if (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING}) (?:me|us|back|again|here|this)\\b.{0,40}\\b${THREAT}`,
+    `${IF_CALLED}(?: (?:me|us|back|again|here|this|${MY})\\b|(?<=\\bkeep calling))(?: \\w+){0,6}?(?: ,)?(?: \\w+){0,3}? ${THREAT}`,
   ],
+  [`${THREAT}(?: \\w+){0,3}? ${IF_CALLED}`],
   [
-    `${THREAT}\\b.{0,30}\\bif (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING})`,
+    `(?:(?:this|that|it) is|thats|its) (?:(?:just|pure|plain|now|really|clearly|basically|literally|phone|telephone) )*harassment(?= (?:by|now|at this point)\\b|${END_WITHOUT_OBJECT})`,
   ],
-  [
-    '(?:this|that|it) is (?:\\w+ )?harassment|thats harassment|you(?:re| are) (?:just )?harassing (?:me|us)',
-  ],
+  ['you(?:re| are) (?:just )?harassing (?:me|us)'],
   // "I don't want to be called", "I don't want any calls".
   [`${UNWANTED} (?:be |get |keep |ever )*${CALLED}`, CALLED_END],
   [`${UNWANTED} (?:be |get |keep |ever )*(?:${CALL}|${CALLING})`, OBJECT],
   [
-    `(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish)(?: to (?:get|receive|take|have))? (?:any |more |your |these |those |such |further |of |phone |${SALES} |future |other |another )*calls?`,
+    `(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish)(?: to (?:get|receive|take|have))? (?:any |more |your |these |those |such |further |of |phone |${SALES} |future |other |another )*calls?(?! (?:cent|wait|forward|record|log|screen|option)\\w*| with (?!you))`,
     AT_ANY_TIME,
   ],
   [
@@ -184,7 +205,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   [`${REFUSED}(?:take|get) ${MINE} off`, SENTENCE_END],
   [`${REFUSED}remove me`, SENTENCE_END],
   [
-    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|block|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)`,
+    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|${OTHERS_BLOCK}block|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)`,
   ],
   [
     `(?:you to |(?<!\\b(?:to|i|ill|id|not|we|you|youll|can|will|would|could|might|may|dont|never|didnt|wont|cant) ))lose (?:my|this|our|that) (?:\\w+ )?number`,
@@ -193,13 +214,16 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?(?:removed|deleted|taken (?:off|out of)) (?!do\\b|dnc\\b)\\w+`,
   ],
   ['(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?removed', SENTENCE_END],
+  [`${I_WILL} ${BLOCK}`],
   [
-    '(?:ill|i will|im (?:going to|gonna)|im) block(?:ing)? (?:you|your (?:\\w+ )?number|this number)',
+    `${REFUSED}forget (?:that )?you (?:ever |even )?(?:had|have|got|know) (?:my|this|our) (?:\\w+ )?number`,
   ],
-  ['forget (?:that )?you (?:ever |even )?(?:had|have|got|know) (?:my|this|our) (?:\\w+ )?number'],
-  [`${REFUSED}(?:take|remove|delete|scratch|cross) it (?:off|from|out of) your (?:\\w+ )?lists?`],
+  [
+    `${REFUSED}(?<!\\b(?:ill|well|will|can|could|let me|to) )(?:take|remove|delete|scratch|cross) it (?:off|from|out of) your (?:(?:call|calling|phone|contact|mailing|marketing) )?lists?\\b(?! of)`,
+  ],
   [
     '(?:want|like|get me) (?:to (?:be|get) )?out of your (?:\\w+ )?(?:lists?|system|database|records)',
+    SENTENCE_END,
   ],
   [
     `(?:want|like|be|get) (?:to be )?off (?:of )?(?:your|this|the|that|all)(?: (?!do\\b|dnc\\b|wait)\\w+){0,2}? ${LIST}`,

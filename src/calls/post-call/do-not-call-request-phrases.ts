@@ -23,7 +23,8 @@ const ES_LIST =
 const ES_NUMBER = '(?:mi|este|nuestro) (?:numero|telefono|contacto|celular|movil|nombre)|mis datos';
 
 const ES_IF = `si (?:(?:me|nos) )?(?:vuelve[ns]? a ${ES_TO_CALL}|siguen? llamando\\w*)`;
-const ES_THREAT = '(?:policia|denunci\\w+|abogad[ao]|demandar\\w*|bloque\\w+)';
+const ES_THREAT =
+  '(?:(?:llam(?:o|are|aremos|ar)|voy|vamos|ire) a la policia|(?:l[aoe]s?|te|os) (?:voy a |vamos a |tendre que )?(?:denunci|demand)(?:o|are|amos|aremos|ar)\\b(?! (?:el|la|los|las|un|una)\\b)|(?:denunci|demand)ar(?:l[aoe]s?|te|os)|(?:pongo|pondre|presento|presentare|poner|presentar) una denuncia|bloque\\w+ (?:este|su|el) (?:numero|telefono)|(?:l[aoe]s?|te|os) bloque\\w+(?=$| ,))';
 
 export const SPANISH_REQUESTS = patterns(
   // "No me llame más", "no llame a este número", "no me vuelva a llamar", "nunca más me llamen".
@@ -49,11 +50,11 @@ export const SPANISH_REQUESTS = patterns(
   '(?:deje|dejen|deja|dejad|deje ya|dejan)(?:me|nos) (?:ya |de una vez )*(?:en paz|tranquil[oa]s?)\\b',
   '(?:retiro|revoco|cancelo) (?:mi|el) (?:consentimiento|autorizacion|permiso)\\b',
   // "Si vuelven a llamar, los denuncio", "esto es acoso", "voy a bloquear este número".
-  `${ES_IF}.{0,40}\\b${ES_THREAT}|${ES_THREAT}.{0,30}\\b${ES_IF}`,
-  '(?:esto|eso) (?:ya )?es (?:un )?acoso\\b',
-  '(?<!\\bno )bloquee[ns]? (?:mi|este|nuestro) (?:numero|telefono)|voy a bloquear(?:l[aeo]s?| (?:este|su) (?:numero|telefono))\\b',
-  'no (?:quiero|queremos) saber (?:nada )?(?:mas )?de (?:usted|ustedes|su empresa)\\b',
-  '(?:hart|cansad)[ao]s? de (?:(?:tus|sus|estas|esas|tantas) llamadas|que (?:me|nos) llame[ns]?)\\b',
+  `${ES_IF}(?: (?!por|sobre|para)\\w+){0,5}?(?: ,)?(?: \\w+){0,2}? ${ES_THREAT}|\\b${ES_THREAT}(?: \\w+){0,4}?(?: ,)? ${ES_IF}`,
+  '(?:esto|eso) (?:ya )?es (?:un )?acoso\\b(?! (?:escolar|laboral|sexual))',
+  '(?<!\\bno )bloquee[ns]? (?:mi|este|nuestro) numero|voy a bloquear(?:(?:le|l[eo]s)(?=$| ,)| (?:este|su) (?:numero|telefono)\\b(?! de))',
+  `no (?:quiero|queremos) saber (?:nada )?(?:mas )?de (?:usted|ustedes|su empresa)\\b${ES_ANY_TIME}`,
+  '(?:hart|cansad)[ao]s? de (?:(?:tus|sus|estas|esas) llamadas\\b(?! que)|que (?:me|nos) llame[ns]?(?=$| ,| (?:por|a|y|para|todos|tanto|cada|mas|constantemente|aqui)\\b))',
 );
 
 // German
@@ -76,13 +77,18 @@ const DE_REMOVE =
 const DE_REMOVED =
   '(?:zu )?(?:(?:he)?raus ?)?(?:nehmen|streichen|loschen|loeschen|entfernen|austragen|raustragen|werfen|genommen|gestrichen|geloscht|entfernt|ausgetragen)';
 
+const DE_THREAT =
+  '(?:zeige? ich (?:sie|euch|das|es) an|(?:erstatten?|mache?) (?:ich|wir) (?:\\w+ )?anzeige\\b(?! i[mn])|(?:rufe?n?|hole?|informiere|verstandige|schalte?) (?:ich|wir) (?:\\w+ )?(?:die polizei|(?:mein|ein)en anwalt)\\b|gehe? ich (?:damit |sofort )?(?:zur polizei|zum anwalt)|melde ich (?:sie|euch|das) (?:bei )?der (?:polizei|bundesnetzagentur)|geht das (?:\\w+ )?(?:an meinen anwalt|an die polizei|zur polizei)|gibt es eine anzeige|(?:horen|bekommen|kriegen) sie (?:\\w+ )?(?:eine anzeige|von meinem anwalt)|verklage? ich|(?:blockiere?|sperre?) ich (?:sie|euch|(?:ihre|diese) \\w*nummer)\\b)';
+/** A card or an appointment that is blocked; "sie" and "Sie" are the same here. */
+const DE_NO_THING = '(?<!\\b(?:\\w*karten?|\\w*termine?|konto|uhrzeit|zeit|stunden?)\\b.{0,40})';
+
 export const GERMAN_REQUESTS = patterns(
   // "Rufen Sie hier nicht mehr an", "ruf mich nie wieder an".
   `(?<!\\b(?:ich|wir|die|er|man|warum|wieso|weshalb|wenn|leute|kunden) )ruf(?:en|t|e)? ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*an\\b`,
   // "Bitte nicht mehr anrufen", "dass Sie mich nicht mehr anrufen", "ich möchte nicht mehr angerufen werden".
   `(?:(?<=^)|(?<=, )|(?<=\\b(?:bitte|mich|uns|hier|nummer|anschluss|zukunft|kunftig|sofort|und|einfach) ))${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen|muss))`,
   `(?:sollen|sollten|durfen|dass|das|damit|wurden|konnten|wenn) (?:sie|ihr) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b`,
-  `(?:sie|ihr) (?:sollen|sollt|sollten|durfen) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}+${DE_HERE}*${DE_TO_CALL}\\b`,
+  `(?:sie|ihr) (?:sollen|sollt|sollten|durfen) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}+${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen))`,
   `(?:mochte|moechte|will|wunsche|wollen|mochten) nicht (?:mehr )?(?:, )?dass (?:sie|ihr|jemand|man) ${DE_FILLER}${DE_MORE}*${DE_HERE}*(?:anrufen|anruft|kontaktieren|kontaktiert)\\b`,
   `(?:(?:brauchen|mussen) (?:sie|ihr)|(?:sie|ihr) (?:brauchen|mussen)) (?:(?:mich|uns|hier|bitte) )*nicht (?:mehr|wieder) (?:hier )?(?:anzurufen|anrufen)\\b`,
   `(?:mochte|moechte|will|wollen|mochten|wunsche|wollte|darf|bitte|hier|uberhaupt|gar|lieber|mehr|ihnen|euch|auch|dass ich|nummer|ich) ${DE_NEVER} ${DE_MORE}*${DE_HERE}*(?:angerufen|kontaktiert|belastigt|gestort) (?:zu )?(?:werden|werde|wird)\\b`,
@@ -91,7 +97,7 @@ export const GERMAN_REQUESTS = patterns(
   `hor(?:en|t)?(?: sie| ihr)?(?: \\w+){0,3} auf(?: ,)?(?: \\w+){0,4} (?:${DE_TO_CALL}|anrufen?)\\b`,
   `aufh(?:o|oe)r(?:en|t)(?: ,)?(?: \\w+){0,4} (?:${DE_TO_CALL}|anrufen)\\b`,
   `anrufe?n? (?:auf(?:zu)?horen)\\b|\\bschluss mit (?:\\w+ ){0,2}anruf`,
-  '(?:(?:nie wieder|nichts mehr) (?:\\w+ )?von (?:ihnen|euch)|von (?:ihnen|euch) (?:nie wieder|nichts mehr)(?: \\w+)?) (?:zu )?horen\\b',
+  '(?<!\\bk[ao]nn\\w* (?:\\w+ )?)(?:(?:nie wieder|nichts mehr) (?:\\w+ )?von (?:ihnen|euch)|von (?:ihnen|euch) (?:nie wieder|nichts mehr)(?: \\w+)?) (?:zu )?horen\\b',
   `(?:unterlassen|lassen|beenden|stoppen)(?: sie| es)?(?: \\w+| ,){0,4} (?:anrufe|anruferei|${DE_TO_CALL})\\b(?! durch)`,
   `stell(?:en|t)?(?: sie)?(?: \\w+){0,3} anrufe(?: \\w+){0,2} ein\\b`,
   // "Keine Anrufe mehr", "ich wünsche keine Werbeanrufe".
@@ -104,15 +110,15 @@ export const GERMAN_REQUESTS = patterns(
   `(?:losch|loesch|streich|entfern|vergess|vergiss)(?:en|t|e)? ?(?:(?:sie|bitte|doch|sofort|endlich) )*(?:meine|unsere|diese) (?:\\w*nummer|daten|kontaktdaten)\\b(?! (?:bitte )?nicht)`,
   `(?:meine|unsere|diese) (?:\\w*nummer|daten|kontaktdaten) (?:(?:bitte|sofort|doch|endlich) )*${DE_REMOVED}`,
   `(?:auf|in) (?:die|ihre|eine|der|ihrer) (?:\\w+ )?(?:sperrliste|robinson ?liste|blacklist|schwarze liste)\\b`,
-  '(?:sperren|sperrt|blockieren|blockiert)(?: sie)?(?: bitte)? (?:meine|diese) \\w*nummer\\b',
+  '(?<!\\b(?:warum|wieso|weshalb|wenn) )(?:sperren|blockieren) sie(?: bitte)? (?:meine|diese) (?:telefon|handy|ruf|mobil)?nummer\\b(?! nicht)',
   // "Ich untersage Ihnen weitere Anrufe", "lassen Sie mich in Ruhe".
   '(?:untersage|verbiete|verbitte|widerspreche|widersprechen)(?: \\w+| ,){0,6} (?:\\w*anrufe?n?|anzurufen|telefonwerbung|kontaktaufnahme)\\b',
   // "Wenn Sie noch einmal anrufen, zeige ich Sie an", "das ist Belästigung", "ich blockiere diese Nummer".
-  'wenn (?:sie|ihr) (?:\\w+ ){0,4}?anruf(?:en|t)\\b.{0,40}\\b(?:polizei|anzeige|zeige ich|anwalt|verklage|blockiere|sperre)\\b',
-  '(?:das|dies) ist (?:\\w+ )?belastigung\\b',
-  'ich (?:werde )?(?:blockiere?|sperre?)n? (?:jetzt )?(?:sie|euch|(?:ihre|diese) \\w*nummer)\\b',
-  '(?:mochte|moechte|will|wollen|wunsche|mochten) (?:\\w+ ){0,3}?keinen (?:weiteren kontakt|kontakt mehr)\\b',
-  '(?:keine|nie (?:eine|meine)) (?:einwilligung|zustimmung|erlaubnis) (?:\\w+ ){0,3}?(?:gegeben|erteilt)\\b',
+  `wenn (?:sie|ihr) (?:(?:mich|uns|hier|bei mir|noch|ein|einmal|mal|nochmal|nochmals|einziges|unter dieser nummer|wieder|weiter|weiterhin|jemals|standig) )*(?:anruf|belastig)(?:en|t)(?: ,)?(?: \\w+){0,2}? ${DE_THREAT}`,
+  '(?:das|dies) ist (?:(?!keine |nicht |sexuelle )\\w+ )?belastigung\\b(?! am )',
+  `${DE_NO_THING}ich blockiere? (?:jetzt )?(?:sie|euch)(?=$| ,| jetzt| sofort)|\\bich (?:blockiere?|sperre?) (?:jetzt )?(?:ihre|diese) (?:telefon|handy|ruf|mobil)?nummer\\b(?! (?:\\w+ ){0,2}nicht\\b)`,
+  '(?:mochte|moechte|will|wollen|wunsche|wunschen|mochten) (?:(?:bitte|auch|jetzt|einfach|wirklich|gar|uberhaupt|ab sofort|(?:von|mit|zu) (?:ihnen|euch|ihrer firma)) )*keinen (?:weiteren kontakt|kontakt mehr)\\b(?! verlier)(?! (?:mit|zu|zum|zur) (?!ihnen|euch|ihrer))',
+  '(?:ich habe?|wir haben|habe? ich|haben wir) (?:(?:ihnen|euch|dafur|dazu|doch|auch) )*(?:keine|nie (?:eine|meine)) (?:einwilligung|zustimmung|erlaubnis) (?:(?:dafur|dazu|hierfur|fur|zu|zum|zur|diese[nmrs]?|solchen?|\\w*anruf\\w*|\\w*kontakt\\w*|telefon\\w*) )*(?:gegeben|erteilt)\\b',
   '(?:nie|niemals|nicht) (?:zugestimmt|eingewilligt|erlaubt)(?: ,)? dass (?:sie|ihr) (?:mich|uns|hier) (?:anruf|kontaktier)',
   '(?:widerrufe|widerrufen|ziehe)(?: \\w+){0,2} (?:einwilligung|zustimmung|einverstandnis)\\w*',
   'lass(?:en|t)?(?: sie)? (?:mich|uns)(?: (?:bitte|endlich|doch|einfach|jetzt|ein fur alle mal))* in (?:ruhe|frieden)\\b',
@@ -141,7 +147,9 @@ const FR_REMOVE =
   '(?:retir|enlev|supprim|ot|effac|ray|sort|radi|vir|desinscriv)(?:ez|e|er|ir|re|es|iez)';
 
 const FR_IF = 'si vous (?:continuez|persistez|(?:m|me |nous )?r?appelez|(?:me |nous )?telephonez)';
-const FR_THREAT = '(?:porte(?:r|rai)? plainte|police|avocat|bloqu\\w+)';
+const FR_BLOCK =
+  '(?:vous bloqu\\w+(?=$| ,| (?:si|et|maintenant)\\b)|bloqu\\w+ (?:votre|ce) (?:numero|telephone)\\b(?! de))';
+const FR_THREAT = `(?:(?:je porte|porter|porterai) plainte|(?:j ?appell?e(?:rai)?|vais appeler|contacte(?:r|rai)?) (?:la police(?! d ?assurance)|mon avocat)|${FR_BLOCK})`;
 
 export const FRENCH_REQUESTS = patterns(
   // "Ne m'appelez plus", "n'appelez plus ce numéro", "ne m'appelez pas".
@@ -168,11 +176,11 @@ export const FRENCH_REQUESTS = patterns(
   '(?:laissez|fichez|foutez|laisse|fiche|fous) (?:moi|nous) (?:donc |enfin )?(?:tranquilles?|en paix|la paix)\\b',
   '(?:retire|revoque) (?:mon|le) (?:consentement|accord)\\b',
   // "Si vous rappelez, je porte plainte", "c'est du harcèlement", "j'en ai assez de vos appels".
-  `${FR_IF}.{0,40}\\b${FR_THREAT}|${FR_THREAT}\\b.{0,30}\\b${FR_IF}`,
-  'c ?est (?:du |de la )?harcelement\\b',
-  `(?:interdis|defends)(?: \\w+)? de ${FR_ME}${FR_TO_CALL}\\b`,
-  `pas le droit de ${FR_ME}${FR_TO_CALL}\\b`,
-  `refus(?:e|ons) (?:detre|d etre) (?:appel|contact|derang|demarch|sollicit)\\w+`,
-  '(?:marre|assez|ras le bol) (?:de tous|de) (?:vos|ces) (?:\\w+ )?appels\\b',
-  'je vais (?:vous bloquer|bloquer (?:votre|ce) numero)\\b',
+  `${FR_IF}(?: (?!pour|au|concernant)\\w+){0,5}?(?: ,)?(?: \\w+){0,3}? ${FR_THREAT}|\\b${FR_THREAT}(?: \\w+){0,4}?(?: ,)? ${FR_IF}`,
+  'c ?est (?:du |de la )?harcelement\\b(?! (?:scolaire|sexuel|moral|au travail|qu|dont))',
+  `(?:interdis|defends)(?: (?!pas)\\w+)? de ${FR_ME}${FR_TO_CALL}\\b${FR_AFTER_PAS}`,
+  `n? ?avez pas le droit de ${FR_ME}${FR_TO_CALL}\\b${FR_AFTER_PAS}`,
+  `(?:je|nous|on) refus(?:e|ons) (?:detre|d etre) (?:appel|contact|derang|demarch|sollicit)\\w+\\b(?! par (?:e ?mail|mail|sms|courrier|courriel))${FR_ANY_TIME}`,
+  '(?:marre|assez|ras le bol) (?:de tous|de) (?:vos|ces) (?:\\w+ )?appels\\b(?! (?:d ?offres?|qui)\\b)',
+  `je vais ${FR_BLOCK}`,
 );
