@@ -12,8 +12,8 @@ export function truncateText(text: string, length: number): string {
 /** Parses JSON, and applies `toStorableText` to every string and key. */
 export function parseStorableJson(json: string): unknown {
   // A null character is never without escape in JSON, and a lone surrogate only if the JSON comes from a longer text.
-  const hasOthers = json.includes('\\u') || !json.isWellFormed();
-  return JSON.parse(json, hasOthers ? storable : undefined);
+  const mayNeedChanges = json.includes('\\u') || !json.isWellFormed();
+  return JSON.parse(json, mayNeedChanges ? storable : undefined);
 }
 
 function storable(_key: string, value: unknown): unknown {

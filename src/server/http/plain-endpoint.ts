@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import { LIMITS } from '../limits/limits.ts';
+import { LIMITS, MIN_BYTES_PER_SECOND } from '../limits/limits.ts';
 import { isDisconnected } from './http-responses.ts';
 
 const MAX_BODY_BYTES = LIMITS.endpointBodyBytes.max;
@@ -157,8 +157,8 @@ export async function* detectStalls(
 
 /** Minimum speed. 0 for recordings: a player may pause, so only the time for each piece is limited. */
 const BYTES_PER_SECOND: Record<DownloadKind, number> = {
-  DOWNLOAD: 65_536,
-  EXPORT: 65_536,
+  DOWNLOAD: MIN_BYTES_PER_SECOND,
+  EXPORT: MIN_BYTES_PER_SECOND,
   RECORDING: 0,
 };
 

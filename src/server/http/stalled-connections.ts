@@ -1,15 +1,13 @@
 /** Disconnects clients that stop reading a response, or that send a request too slowly. */
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { LIMITS } from '../limits/limits.ts';
+import { LIMITS, MIN_BYTES_PER_SECOND } from '../limits/limits.ts';
 import { endSlowRequest } from './malformed-requests.ts';
 
 const CHECK_MS = 15_000;
 /** Number of consecutive checks at which bytes were waiting and none had been read. */
 const MAX_STALLED_CHECKS = 4;
 const MAX_BEHIND_MS = LIMITS.requestStallSeconds.max * 1000;
-/** Minimum speed of a request, as `LIMITS` states it. */
-const BYTES_PER_MS = 65_536 / 1000;
 
 interface Progress {
   flushed: number;
@@ -62,7 +60,7 @@ function isRequestSlow(socket: Socket, progress: Progress): boolean {
   if (progress.request?.complete) progress.request = null;
   // If bytes are waiting to be read, the client waits for the server.
   if (!progress.request || progress.request.readableLength > 0) return false;
-  const lateMs = CHECK_MS - received / BYTES_PER_MS;
+  const lateMs = CHECK_MS - (received / MIN_BYTES_PER_SECOND) * 1000;
   progress.behindMs = Math.max(0, progress.behindMs + lateMs);
   return progress.behindMs >= MAX_BEHIND_MS;
 }

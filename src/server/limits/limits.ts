@@ -13,6 +13,9 @@ interface Limit {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+/** Minimum speed of requests, and of downloads except for recordings. The limits below say how far behind one may fall. */
+export const MIN_BYTES_PER_SECOND = 64 * KIB;
+
 /** In the order of the table. */
 export const LIMITS = {
   bodyBytes: {
