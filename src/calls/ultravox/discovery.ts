@@ -10,7 +10,7 @@ import { announceUpdate } from '../updates/call-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 /** How far the first search looks back. */
-const FIRST_LOOK_BACK_MS = 24 * 3_600_000;
+const FIRST_LOOK_BACK_HOURS = 24;
 /** Overlap of later searches: Ultravox may list a call after others that were created later. */
 const OVERLAP_MS = 5 * 60_000;
 /** Number of calls after which the progress is stored. */
@@ -35,10 +35,9 @@ export async function discoverCalls(app: App): Promise<void> {
     row: Prisma.sql`id = 1`,
     seconds: LEASE_SECONDS,
   });
-  const begin = new Date(app.now().getTime() - FIRST_LOOK_BACK_MS);
   const row = {
     columns: ['id', 'up_to'],
-    select: Prisma.sql`SELECT 1, ${begin}::timestamptz`,
+    select: Prisma.sql`SELECT 1, now() - make_interval(hours => ${FIRST_LOOK_BACK_HOURS}::int)`,
   } as const;
   if (!(await lease.claimOrInsert(app.db, row))) return;
   const failed = app.failures.recorder('renewDiscoveryLease');
@@ -51,6 +50,8 @@ export async function discoverCalls(app: App): Promise<void> {
 }
 
 async function searchCalls(app: App, lease: Lease): Promise<void> {
+  // The stored progress may be in the future if the clock of the database was set back.
+  await storeProgress(app, lease, new Date(0));
   const { upTo } = await app.db.callDiscovery.findFirstOrThrow();
   const from = new Date(upTo.getTime() - OVERLAP_MS);
   const calls = app.ultravox.calls.listAll({
@@ -87,13 +88,18 @@ async function searchPage(app: App, lease: Lease, page: readonly UltravoxCall[])
     if (!(await ingestOne(app, seen))) firstFailed ??= seen;
   }
   const to = firstFailed ?? page.at(-1);
-  if (to) {
-    const upTo = new Date(to.created);
-    await lease.renew(app.db, {
-      set: Prisma.sql`up_to = greatest(up_to, ${upTo}::timestamptz)`,
-    });
-  }
+  if (to) await storeProgress(app, lease, new Date(to.created));
   return firstFailed === undefined;
+}
+
+/**
+ * Moves the progress forward, at most to the current time: the clock of Ultravox may be ahead, and calls created before
+ * that time would not be found.
+ */
+async function storeProgress(app: App, lease: Lease, upTo: Date): Promise<void> {
+  await lease.renew(app.db, {
+    set: Prisma.sql`up_to = least(greatest(up_to, ${upTo}::timestamptz), now())`,
+  });
 }
 
 /**

@@ -57,12 +57,19 @@ function processWith(
   return { app, asked };
 }
 
-/** That many calls, a second after each other, of which the database has all. */
+/** That many calls, created a second after each other in the last hours, of which the database has all. */
 function manyCalls(like: UltravoxCall, count: number): UltravoxCall[] {
+  const first = Date.parse(like.created) - 2 * 3_600_000;
   return Array.from({ length: count }, (_, second) => ({
     ...like,
-    created: new Date(Date.parse(like.created) + second * 1000).toISOString(),
+    created: new Date(first + second * 1000).toISOString(),
   }));
+}
+
+/** Lets the next search begin with this call. */
+async function continueWith(first: UltravoxCall): Promise<void> {
+  await discoverCalls(server.app);
+  await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(first.created) } });
 }
 
 describe('discoverCalls', () => {
@@ -101,21 +108,43 @@ describe('discoverCalls', () => {
   });
 
   it('finds a call that is older than thousands of others, and lists those only once', async () => {
-    const known = await callIn();
-    await discoverCalls(server.app);
-    const missed = await callIn();
-    const { app, asked } = processWith([missed, ...manyCalls(known, 3_000)]);
+    const calls = manyCalls(await callIn(), 3_000);
+    await continueWith(calls[0]!);
+    const missed = { ...(await callIn()), created: calls[0]!.created };
+    const { app, asked } = processWith([missed, ...calls]);
     await discoverCalls(app);
     expect(await isKnown(missed)).toBe(true);
     await discoverCalls(app);
     expect(Date.parse(asked[1]!) - Date.parse(asked[0]!)).toBeGreaterThan(40 * 60_000);
   });
 
-  it('continues where a search was interrupted', async () => {
+  it('finds calls after one whose creation lies in the future', async () => {
     const known = await callIn();
+    const created = new Date(Date.now() + 3_600_000).toISOString();
+    const ahead = { ...(await callIn()), created };
+    await discoverCalls(processWith([known, ahead]).app);
+    const missed = await callIn();
+    await discoverCalls(processWith([known, missed, ahead]).app);
+    expect(await isKnown(missed)).toBe(true);
+    const where = { ultravoxId: ahead.callId };
+    const row = await server.app.db.call.findUniqueOrThrow({ where });
+    // Otherwise it would count as created in the last minute until then.
+    expect(row.claimedAt!.getTime()).toBeLessThanOrEqual(Date.now());
+    expect(row.createdAt).toEqual(row.claimedAt);
+  });
+
+  it('returns to the present from a progress in the future', async () => {
+    const created = new Date(Date.now() + 3_600_000).toISOString();
+    await continueWith({ ...(await callIn()), created });
+    const missed = await callIn();
     await discoverCalls(server.app);
-    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
-    const broken = processWith(manyCalls(known, 3_000), { at: 1_000 });
+    expect(await isKnown(missed)).toBe(true);
+  });
+
+  it('continues where a search was interrupted', async () => {
+    const calls = manyCalls(await callIn(), 3_000);
+    await continueWith(calls[0]!);
+    const broken = processWith(calls, { at: 1_000 });
     await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
     await expect(discoverCalls(broken.app)).rejects.toThrow('broke');
     const [first, second] = broken.asked.map((from) => Date.parse(from));
@@ -126,9 +155,8 @@ describe('discoverCalls', () => {
 describe('discoverCalls in several processes', () => {
   /** Starts a search that stops after a page until it is told to go on. */
   async function startSearch(known: UltravoxCall) {
-    await discoverCalls(server.app);
-    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
     const calls = manyCalls(known, 3_000);
+    await continueWith(calls[0]!);
     const gate = Promise.withResolvers<void>();
     const slow = processWith(calls, { at: 1_000, until: gate.promise });
     const search = discoverCalls(slow.app);
@@ -167,11 +195,9 @@ describe('discoverCalls, when a call cannot be ingested', () => {
     ['goes past it after it was tried a few times', 'P0001', true],
     ['waits while the database is away', '57P01', false],
   ])('%s', async (_, condition, isPassed) => {
-    const known = await callIn();
-    await discoverCalls(server.app);
-    const bad = { ...(await callIn()), created: known.created };
-    const later = manyCalls(known, 400).slice(1);
-    await server.app.db.callDiscovery.updateMany({ data: { upTo: new Date(known.created) } });
+    const [first, ...later] = manyCalls(await callIn(), 400);
+    await continueWith(first!);
+    const bad = { ...(await callIn()), created: first!.created };
     const { db } = server.app;
     await db.$executeRawUnsafe(`CREATE OR REPLACE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql
       AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '${condition}', MESSAGE = 'By the test'; END $$`);
