@@ -27,6 +27,7 @@ const secrets: Record<string, string> = {
   crmSecret: letters(),
   sipPassword: letters(),
   twilioToken: letters(),
+  newTwilioToken: letters(),
   telnyxKey: letters(),
   telnyxPublicKey: letters(),
   toolHeaderKey: letters(),
@@ -34,6 +35,8 @@ const secrets: Record<string, string> = {
   toolToken: letters(),
   unknownApiKey: `truedy_${letters()}`,
 };
+
+const TWILIO_SID = `AC${'1'.repeat(32)}`;
 
 let database: TestDatabase;
 let simulator: Simulator;
@@ -195,7 +198,7 @@ async function useSecrets(suffix: string) {
   );
   const numbers = [
     { sip: { server: 'sip.example.com', username: 'desk', password: secrets.sipPassword } },
-    { twilio: { accountSid: `AC${'1'.repeat(32)}`, authToken: secrets.twilioToken } },
+    { twilio: { accountSid: TWILIO_SID, authToken: secrets.twilioToken } },
     {
       telnyx: {
         accountSid: 'telnyx-1',
@@ -228,7 +231,8 @@ async function useSecrets(suffix: string) {
   secrets[`rotatedSecret ${suffix}`] = rotated.secret.replace('whsec_', '');
   secrets[`apiKey ${suffix}`] = key.key;
   secrets[`accessToken ${suffix}`] = token.accessToken;
-  return { agentId: agent?.agent?.id, numberId: made[0]?.phoneNumber?.id };
+  const [numberId, twilioId] = made.map((one) => one?.phoneNumber?.id);
+  return { agentId: agent?.agent?.id, numberId, twilioId };
 }
 
 /** Base64 of a text wherever it stands in what was encoded, without the characters that depend on that. */
@@ -299,7 +303,7 @@ describe('secrets', () => {
     refuses.ultravox = true;
     await useSecrets('refused');
     refuses.ultravox = false;
-    const { agentId, numberId } = await useSecrets('accepted');
+    const { agentId, numberId, twilioId } = await useSecrets('accepted');
     await runMutation(
       client,
       'assignPhoneNumber',
@@ -315,6 +319,8 @@ describe('secrets', () => {
     const input = { agentId, phoneNumber: '+14155550142' };
     refuses.ultravox = true;
     await send('createCall', input, 'call { id }');
+    const twilio = { accountSid: TWILIO_SID, authToken: secrets.newTwilioToken };
+    await send('updatePhoneNumber', { id: twilioId, provider: { twilio } }, 'phoneNumber { id }');
     refuses.ultravox = false;
     const test = await send('startTestCall', { agentId }, 'call { id } joinUrl');
     // Its last part alone is the ID of the call at Ultravox, which is no secret.

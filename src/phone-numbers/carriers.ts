@@ -1,15 +1,16 @@
 /** Carrier accounts: their input, and their ownership. Each account belongs to one organization. */
 import type { App, Tx } from '../app.ts';
-import type { ProblemPath } from '../errors.ts';
-import type { TelephonyConfig } from '../generated/prisma/client.ts';
+import { type ProblemPath, type UserInputError, userError } from '../errors.ts';
+import type { PhoneNumber, TelephonyConfig } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
 import { newId } from '../infra/ids.ts';
 import { isUnambiguousHost } from '../infra/outgoing/addresses.ts';
-import { enqueueSync } from '../sync/service.ts';
+import { enqueueSync, trySync } from '../sync/service.ts';
 import type { Viewer } from '../viewer.ts';
 import {
   decryptCarrier,
   encryptCarrier,
+  encryptSip,
   type TelnyxSecrets,
   type TwilioSecrets,
 } from './credentials.ts';
@@ -27,9 +28,22 @@ export interface CarrierInput {
   sip?: { server: string; username: string; password: string } | null | undefined;
 }
 
-export type Carrier =
-  | { provider: 'TWILIO' | 'TELNYX'; path: ProblemPath; members: string[]; account: Account | null }
-  | { provider: 'SIP'; path: ProblemPath; server: string; username: string; password: string };
+export interface AccountCarrier {
+  provider: 'TWILIO' | 'TELNYX';
+  path: ProblemPath;
+  members: string[];
+  account: Account | null;
+}
+
+interface Trunk {
+  provider: 'SIP';
+  path: ProblemPath;
+  server: string;
+  username: string;
+  password: string;
+}
+
+export type Carrier = AccountCarrier | Trunk;
 
 export interface Account {
   sid: string;
@@ -132,10 +146,10 @@ function required<Name extends string>(
   return checks.problems.length > before ? undefined : (members as Record<Name, string>);
 }
 
-function addMissing(checks: Checks, path: ProblemPath, name: string): void {
+export function addMissing(checks: Checks, path: ProblemPath, name: string): void {
   checks.add(
     'REQUIRED',
-    `\`${[...path, name].join('.')}\` is required. Credentials can be omitted only for an account from which you have imported a number before.`,
+    `\`${[...path, name].join('.')}\` is required. Credentials can be omitted only to import a number of an account from which you have imported one before.`,
     [...path, name],
   );
 }
@@ -147,7 +161,7 @@ function addMissing(checks: Checks, path: ProblemPath, name: string): void {
 export function checkOwnership(
   checks: Checks,
   viewer: Viewer,
-  carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' },
+  carrier: AccountCarrier,
   config: TelephonyConfig | null,
 ): void {
   const own = config?.organizationId === viewer.organizationId;
@@ -170,7 +184,7 @@ export async function claimAccount(
   app: App,
   tx: Tx,
   viewer: Viewer,
-  { checks, carrier }: { checks: Checks; carrier: Carrier & { provider: 'TWILIO' | 'TELNYX' } },
+  { checks, carrier }: { checks: Checks; carrier: AccountCarrier },
 ): Promise<string | null> {
   const { account, provider } = carrier;
   let config: TelephonyConfig | null;
@@ -253,6 +267,45 @@ function isUnchanged(app: App, config: TelephonyConfig, account: Account): boole
   if (config.deletedAt || config.refusedRevision === config.revision) return false;
   const stored = decryptCarrier(app, config) as Record<string, unknown>;
   return Object.entries(account.secrets).every(([name, value]) => stored[name] === value);
+}
+
+/**
+ * Sends the account to Ultravox. If Ultravox cannot be reached, its job sends it later.
+ *
+ * @returns why Ultravox refused it, with the `consequence`; null if it did not.
+ */
+export async function sendAccount(
+  app: App,
+  id: string,
+  consequence: string,
+): Promise<UserInputError | null> {
+  await trySync(app, telephonyConfigSync, id);
+  const config = await app.db.telephonyConfig.findUnique({ where: { id } });
+  if (!config || config.refusedRevision !== config.revision) return null;
+  const { provider, syncError } = config;
+  const path = ['provider', provider.toLowerCase()];
+  if (syncError === accountInUse(provider)) {
+    return userError('CARRIER_ACCOUNT_CONFLICT', syncError, path);
+  }
+  const reason = syncError ? ` Ultravox says: ${syncError}` : '';
+  return userError(
+    'ULTRAVOX_REFUSED',
+    `Ultravox refused the carrier account, ${consequence}${reason}`,
+    path,
+  );
+}
+
+/** Returns the columns of a phone number that belong to its trunk. */
+export function trunkColumns(
+  app: App,
+  numberId: string,
+  { server, username, password }: Trunk,
+): Pick<PhoneNumber, 'sipServer' | 'sipUsername' | 'credentials'> {
+  return {
+    sipServer: server,
+    sipUsername: username,
+    credentials: encryptSip(app, numberId, { username, password }),
+  };
 }
 
 /** Returns the row of the provider, locked until the transaction ends. Lock it before its phone numbers. */

@@ -1,6 +1,5 @@
 /** Imports phone numbers from carriers. */
 import type { App } from '../app.ts';
-import { userError } from '../errors.ts';
 import type { PhoneNumber } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import { trySync } from '../sync/service.ts';
@@ -14,10 +13,11 @@ import {
   deleteIfUnused,
   lockConfig,
   restoreCredentials,
+  sendAccount,
+  trunkColumns,
 } from './carriers.ts';
-import { encryptSip } from './credentials.ts';
 import { MAX_NAME } from './service.ts';
-import { accountInUse, allowSipCallsJob, telephonyConfigSync } from './sync.ts';
+import { allowSipCallsJob, telephonyConfigSync } from './sync.ts';
 
 export interface ImportPhoneNumberInput {
   phoneNumber: string;
@@ -32,7 +32,7 @@ export interface ImportPhoneNumberInput {
  * Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the number is DRAFT and the
  * job sends the account later. After a crash in between, the job also sends the account, and a refusal makes the number
  * FAILED. Repeating the import under the same idempotency key then undoes it. Without one, the number exists already: it
- * is released, or other credentials are imported with another number.
+ * is released, or its credentials are replaced.
  */
 export async function importPhoneNumber(
   app: App,
@@ -64,7 +64,7 @@ export async function importPhoneNumber(
         phoneNumber,
         name,
         provider: carrier.provider,
-        ...(carrier.provider === 'SIP' ? sipColumns(app, id, carrier) : {}),
+        ...(carrier.provider === 'SIP' ? trunkColumns(app, id, carrier) : {}),
       },
       skipDuplicates: true,
     });
@@ -76,18 +76,6 @@ export async function importPhoneNumber(
     return { number: made[0]!, configId };
   });
   return syncAccount(app, number, configId);
-}
-
-function sipColumns(
-  app: App,
-  id: string,
-  { server, username, password }: Carrier & { provider: 'SIP' },
-) {
-  return {
-    sipServer: server,
-    sipUsername: username,
-    credentials: encryptSip(app, id, { username, password }),
-  };
 }
 
 interface CheckedImport {
@@ -136,19 +124,11 @@ async function syncAccount(
     ? { id: configId }
     : await app.db.telephonyConfig.findUnique({ where: { provider }, select: { id: true } });
   if (!current) return number;
-  await trySync(app, telephonyConfigSync, current.id);
-  const config = await app.db.telephonyConfig.findUnique({ where: { id: current.id } });
-  if (!config || config.refusedRevision !== config.revision) return number;
+  const consequence = 'so the number was not imported. Check the credentials and import it again.';
+  const refusal = await sendAccount(app, current.id, consequence);
+  if (!refusal) return number;
   await undoImport(app, number);
-  const path = ['provider', provider.toLowerCase()];
-  if (config.syncError === accountInUse(provider)) {
-    throw userError('CARRIER_ACCOUNT_CONFLICT', config.syncError, path);
-  }
-  throw userError(
-    'ULTRAVOX_REFUSED',
-    `Ultravox refused the carrier account, so the number was not imported. Check the credentials and import it again.${config.syncError ? ` Ultravox says: ${config.syncError}` : ''}`,
-    path,
-  );
+  throw refusal;
 }
 
 /** Deletes the number and restores the credentials that the import changed. */

@@ -1,5 +1,5 @@
 /**
- * Renames, assigns and releases phone numbers. `import.ts` imports them.
+ * Assigns and releases phone numbers. `import.ts` imports them, and `update.ts` changes them.
  *
  * Two organizations may import the same number. Ownership cannot be proved here, so exclusive imports would let anybody
  * lock out the owner. They are not needed either: an inbound call arrives through an agent, which belongs to one
@@ -24,21 +24,6 @@ export {
 } from './caller-id.ts';
 
 export const MAX_NAME = 100;
-
-/** Changes the display name. Null removes it; undefined keeps it. */
-export async function updatePhoneNumber(
-  app: App,
-  viewer: Viewer,
-  input: { id: string; name?: string | null | undefined },
-): Promise<PhoneNumber> {
-  const checks = new Checks();
-  const id = checks.id('PhoneNumber', input.id, ['id']);
-  const name = checks.text(input.name ?? undefined, ['name'], { min: 1, max: MAX_NAME });
-  await requireNumber(app.db, checks, viewer, id);
-  checks.throwIfAny();
-  const change = input.name === undefined ? {} : { name: name ?? null };
-  return updateNumber(app.db, viewer, id!, change);
-}
 
 /** Replaces the agent assigned to one direction. The other direction is unchanged. */
 export async function assignPhoneNumber(
@@ -148,26 +133,26 @@ export async function releasePhoneNumber(
   return number;
 }
 
-async function requireNumber(
+/** Returns a number that is not released. Adds a problem if there is no such number. */
+export async function requireNumber(
   db: App['db'] | Tx,
   checks: Checks,
   viewer: Viewer,
   id: string | undefined,
-): Promise<void> {
-  if (!id) return;
+): Promise<PhoneNumber | undefined> {
+  if (!id) return undefined;
   const found = await db.phoneNumber.findFirst({
     where: { ...ownedBy(viewer), id, releasedAt: null },
-    select: { id: true },
   });
-  if (!found) checks.add('NOT_FOUND', 'Phone number not found.', ['id']);
+  return found ?? checks.add('NOT_FOUND', 'Phone number not found.', ['id']);
 }
 
 /** @throws UserInputError NOT_FOUND if the number has been released in the meantime. */
-async function updateNumber(
+export async function updateNumber(
   db: App['db'] | Tx,
   viewer: Viewer,
   id: string,
-  data: Partial<Pick<PhoneNumber, 'name' | 'inboundAgentId' | 'outboundAgentId'>>,
+  data: Prisma.PhoneNumberUncheckedUpdateManyInput,
 ): Promise<PhoneNumber> {
   const [number] = await db.phoneNumber.updateManyAndReturn({
     where: { ...ownedBy(viewer), id, releasedAt: null },

@@ -7,15 +7,15 @@ import {
   MAX_NAME,
   releasePhoneNumber,
   unassignPhoneNumber,
-  updatePhoneNumber,
 } from '../service.ts';
+import { updatePhoneNumber } from '../update.ts';
 import { PhoneNumberDirectionEnum, PhoneNumberNode } from './phone-number.ts';
 
 const REUSE_ACCOUNT =
-  'Omit all fields to import another number of an account whose credentials you have already provided.';
+  'In `importPhoneNumber`, omit all fields for another number of an account whose credentials you have already provided.';
 
 const TwilioAccountInput = builder.inputType('TwilioAccountInput', {
-  description: `Credentials of a Twilio account. A new token for the same account replaces the stored one, for all its numbers; if you have no further number to import, release one and import it again. ${REUSE_ACCOUNT}`,
+  description: `Credentials of a Twilio account. A new token for the same account replaces the stored one, for all its numbers. ${REUSE_ACCOUNT}`,
   fields: (t) => ({
     accountSid: t.string({ description: 'Account SID, "AC" followed by 32 hexadecimal digits.' }),
     authToken: t.string({
@@ -25,7 +25,7 @@ const TwilioAccountInput = builder.inputType('TwilioAccountInput', {
 });
 
 const TelnyxAccountInput = builder.inputType('TelnyxAccountInput', {
-  description: `Credentials of a Telnyx account. New keys for the same account replace the stored ones, for all its numbers; if you have no further number to import, release one and import it again. ${REUSE_ACCOUNT}`,
+  description: `Credentials of a Telnyx account. New keys for the same account replace the stored ones, for all its numbers. ${REUSE_ACCOUNT}`,
   fields: (t) => ({
     accountSid: t.string({
       description: 'ID of the Telnyx account (organization), 1 to 100 characters.',
@@ -109,12 +109,17 @@ mutation('importPhoneNumber', {
 
 mutation('updatePhoneNumber', {
   description:
-    'Changes the display name of a phone number. A field that is not sent keeps its value. To change its agents, use `assignPhoneNumber` and `unassignPhoneNumber`.',
+    'Changes the display name or the credentials of a phone number. A field that is not sent keeps its value. New credentials of a Twilio or Telnyx account are sent to Ultravox. If Ultravox refuses them, nothing is changed and the mutation fails with ULTRAVOX_REFUSED. If Ultravox cannot be reached, they are sent again automatically; until they are accepted, `syncError` states the reason. To change the agents of the number, use `assignPhoneNumber` and `unassignPhoneNumber`.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the phone number (`num_…`).' }),
     name: t.string({
       description: `New display name, 1 to ${MAX_NAME} characters. Null removes it.`,
+    }),
+    provider: t.field({
+      type: PhoneNumberProviderInput,
+      description:
+        'Carrier of the number with new credentials, such as a rotated token. All of its fields are required. It must be the same provider and the same Twilio or Telnyx account, whose other numbers then use the new credentials too. A SIP trunk is replaced as a whole, for this number only and for its next calls. Cannot be null.',
     }),
   }),
   run: async (input, { app, viewer }) => ({

@@ -136,7 +136,8 @@ export const PhoneNumberNode = builder.prismaNode('PhoneNumber', {
     }),
     updatedAt: t.expose('updatedAt', {
       type: 'DateTime',
-      description: 'Time of the last change of the name or an agent.',
+      description:
+        'Time of the last change of the name, an agent or, with `updatePhoneNumber`, the credentials.',
     }),
   }),
 });
