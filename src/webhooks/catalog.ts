@@ -130,7 +130,7 @@ export type WebhookEventName = keyof typeof WEBHOOK_EVENTS;
 export const TEST_EVENT = 'webhook.test';
 /** Sent only to the CRM webhook of an agent. */
 export const RESULTS_EVENT = 'call.results';
-/** Event types that trigger it: the analysis of an answered call, or the end of any other call. */
+/** Event types that trigger it: the analysis of a call, or the end of a call that has none. */
 const RESULTS_FROM: readonly EventType[] = [
   'CALL_ANALYZED',
   'CALL_COMPLETED',

@@ -24,6 +24,8 @@ interface CallSubject {
   call: JsonObject;
   row: CallRecordRow;
   transcript: JsonObject[];
+  /** Whether an event announces the results, separately from the end. */
+  isAnalyzed: boolean;
 }
 
 /** Bytes that the parts of a message without a small limit take, by call ID. */
@@ -79,13 +81,16 @@ export async function loadSubjects(
       ? []
       : await tx.webhookEndpoint.findMany({ where: { ...own(endpointIds), deletedAt: null } });
   const withTurns = messages.filter(({ name }) => name === RESULTS_EVENT);
-  const turns = await loadTurns(tx, new Set(withTurns.map(({ event }) => event.callId)));
+  const resultIds = [...new Set(withTurns.flatMap(({ event }) => event.callId ?? []))];
+  const turns = await loadTurns(tx, resultIds);
+  const analyzed = await findAnalyzedCalls(tx, resultIds);
   const ultravoxIds = calls.map(({ ultravoxId }) => ultravoxId).filter((id) => id !== null);
   return {
     calls: new Map(
       calls.map((row) => {
         const transcript = turns.get(row.id) ?? [];
-        return [row.id, { call: callRecord(row), row, transcript }];
+        const isAnalyzed = analyzed.has(row.id);
+        return [row.id, { call: callRecord(row), row, transcript, isAnalyzed }];
       }),
     ),
     campaigns: new Map(campaigns.map((row) => [row.id, campaignBody(row)])),
@@ -154,26 +159,32 @@ function callData(event: Event, subjects: Subjects): JsonObject | null {
 }
 
 /**
- * Member `data` for the CRM webhook of the agent. Null if the results are not available yet: those of an answered call
- * come with its analysis.
+ * Member `data` for the CRM webhook of the agent. Null if the results are not available yet: those of a call that was or
+ * may have been answered come with its analysis.
  */
 function resultsOf(event: Event, subjects: Subjects): JsonObject | null {
   const data = callData(event, subjects);
   const subject = subjects.calls.get(event.callId ?? '');
   if (!data || !subject) return null;
-  if (event.type !== 'CALL_ANALYZED' && subject.row.answeredAt) return null;
+  if (event.type !== 'CALL_ANALYZED' && subject.isAnalyzed) return null;
   const { ultravox: _ultravox, ...own } = data;
   return { ...own, transcript: subject.transcript };
 }
 
-async function loadTurns(
-  tx: Tx,
-  callIds: ReadonlySet<string | null>,
-): Promise<Map<string, JsonObject[]>> {
-  const ids = [...callIds].filter((id) => id !== null);
-  if (ids.length === 0) return new Map();
+/** IDs of the calls that have post-call steps, which end with an event. They are created with the end of the call. */
+async function findAnalyzedCalls(tx: Tx, callIds: string[]): Promise<ReadonlySet<string>> {
+  if (callIds.length === 0) return new Set();
+  const steps = await tx.postCallStep.findMany({
+    where: { callId: { in: callIds }, kind: 'EVENT' },
+    select: { callId: true },
+  });
+  return new Set(steps.map(({ callId }) => callId));
+}
+
+async function loadTurns(tx: Tx, callIds: string[]): Promise<Map<string, JsonObject[]>> {
+  if (callIds.length === 0) return new Map();
   const rows = await tx.callTurn.findMany({
-    where: { callId: { in: ids } },
+    where: { callId: { in: callIds } },
     orderBy: [{ callId: 'asc' }, { position: 'asc' }],
     omit: { organizationId: true },
   });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { findingsIn } from '../../../src/calls/post-call/findings.ts';
 import { expireTranscripts } from '../../../src/calls/post-call/transcript.ts';
 import { turnsOf } from '../../../src/calls/post-call/turns.ts';
+import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
 import { refreshCall } from '../../../src/calls/updates/end.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
@@ -10,6 +11,7 @@ import {
   atSimulator,
   type Caller,
   type CallView,
+  callOf,
   dataOf,
   dial,
   dialLong,
@@ -422,6 +424,36 @@ describe('postCallSteps', () => {
     expect(stepOf(call, 'TRANSCRIPT')).toMatchObject({ status: 'FAILED' });
     expect(call.answeredBy).toBeNull();
     expect(call.events.nodes.map(({ type }: { type: string }) => type)).toContain('ANALYZED');
+  });
+});
+
+describe('the CRM webhook', () => {
+  it('receives the results of a lost call once, when they are complete', async () => {
+    const from = await newCaller(server, { crmWebhookUrl: 'https://crm.example.com/results' });
+    const { id } = await dial(from, steered('0003'));
+    const { ultravoxId } = await rowOf(server, id);
+    await setFaults(server, [
+      { kind: 'status', status: 404, path: `${ultravoxId}` },
+      { kind: 'webhookLost' },
+    ]);
+    const where = { id: uuidOf(id) };
+    await server.app.db.call.update({ where, data: { nextCheckAt: new Date(0) } });
+    await checkCalls(server.app);
+    const lost = await finished(id).finally(() => setFaults(server, []));
+    expect(lost).toMatchObject({ status: 'FAILED', answeredBy: null });
+    const analyzed = (await callOf(from.client, id)).events.nodes.at(-1);
+    expect(analyzed).toMatchObject({ type: 'ANALYZED' });
+    const query = `query ($id: ID!) { agent(id: $id) { crmWebhookEndpoint {
+      deliveries(first: 10) { nodes { eventId cursor } } } } }`;
+    const { nodes } = await until('the results', async () => {
+      const { agent } = dataOf(await from.client.send(query, { id: from.agentId }));
+      const { deliveries } = agent.crmWebhookEndpoint;
+      return (
+        deliveries.nodes.some(({ cursor }: { cursor: string }) => cursor === analyzed.cursor) &&
+        deliveries
+      );
+    });
+    expect(nodes).toHaveLength(1);
   });
 });
 
