@@ -14,7 +14,8 @@ export const USER_ERROR_CODES = {
   IN_USE: 'The object cannot be deleted while other objects use it. `details` lists them.',
   INVALID_STATE:
     'The status of the object does not allow the operation, or other requests are changing it; then try again at `retryAt`.',
-  AGENT_NOT_READY: 'The agent is not ACTIVE, so it cannot take or place calls.',
+  AGENT_NOT_READY:
+    'The agent cannot take or place calls, because it is not ACTIVE or Ultravox does not have it.',
   NO_PHONE_NUMBER_CONFIGURED:
     'The agent has no outbound phone number. Import one and assign it to the agent first.',
   EMPTY_CONTACT_SOURCE: 'The source of contacts has no contacts.',

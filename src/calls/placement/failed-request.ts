@@ -1,8 +1,10 @@
 /** Handles creation requests that Ultravox did not accept. */
+import { LRUCache } from 'lru-cache';
 import { recreateAgent } from '../../agents/sync.ts';
 import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import type { UltravoxError } from '../../ultravox/error.ts';
 import {
   countRequest,
@@ -20,15 +22,25 @@ const LOOK_UP_SECONDS = 2;
 /** Allowance for clock differences, so that the look-up is late enough by the database clock too. */
 const CLOCKS_DIFFER_SECONDS = 0.2;
 
+/** For how long an agent is remembered as missing, unless one of its calls is accepted. */
+const MISSING_AGENT_MS = 600_000;
+
+/** IDs of the agents that Ultravox did not have when a call was sent. */
+export const missingAgents = perInstance(
+  (_app: App) => new LRUCache<string, true>({ max: 1_000, ttl: MISSING_AGENT_MS }),
+);
+
 /**
  * Requeues the call, ends it, or leaves it to the reconciler, depending on the error.
  *
+ * @param wasMissing whether the agent of the call was among `missingAgents` before the request.
  * @returns when this call or other waiting calls can be placed; null if the failure holds none back.
  */
 export async function handleFailedRequest(
   app: App,
   call: CallWithParts,
   error: UltravoxError,
+  wasMissing: boolean,
 ): Promise<Date | null> {
   // A WebRTC call rings no phone: if it was created after all, it merely expires.
   if (error.isRefusal && error.outcomeUnknown && call.medium !== 'WEBRTC') {
@@ -37,7 +49,7 @@ export async function handleFailedRequest(
   if (error.outcomeUnknown && !error.isRefusal) return handleUnknownOutcome(app, call, error);
   if (error.kind === 'not_found') {
     await countRequest(app);
-    return waitForAgent(app, call, 'POSTPONE');
+    return handleMissingAgent(app, call, wasMissing);
   }
   if (error.kind === 'capacity' || error.kind === 'unreachable') {
     const resumeAt = await recordRefusal(app, holdSeconds(error));
@@ -51,6 +63,35 @@ export async function handleFailedRequest(
     ...(failureCode ? { failureCode } : {}),
   });
   return null;
+}
+
+/**
+ * Sends the agent to Ultravox again, in case it was deleted there. The call waits for that, once: it fails if Ultravox
+ * still does not have the agent afterwards.
+ */
+async function handleMissingAgent(
+  app: App,
+  call: CallWithParts,
+  wasMissing: boolean,
+): Promise<Date | null> {
+  if (!wasMissing) missingAgents(app).set(call.agentId, true);
+  const failure = wasMissing ? await whyStillMissing(app, call) : null;
+  if (failure === null) return waitForAgent(app, call, 'POSTPONE');
+  await failCall(app, call.id, { transition: 'REFUSE', failure, failureCode: 'AGENT_NOT_READY' });
+  return null;
+}
+
+/** Null if the agent is being sent again, or has been created again since the request. */
+async function whyStillMissing(app: App, { agent }: CallWithParts): Promise<string | null> {
+  const { remoteId, revision, syncedRevision, refusedRevision, syncError } =
+    await app.db.agent.findUniqueOrThrow({ where: { id: agent.id } });
+  if (remoteId !== agent.remoteId) return null;
+  const missing = 'Ultravox reports that it does not have the agent';
+  if (syncedRevision === revision) {
+    return `${missing}, although the agent was sent to it again. Nobody was called.`;
+  }
+  if (refusedRevision !== revision) return null;
+  return `${missing}, and has refused its latest revision. Nobody was called. Reason: ${syncError ?? 'unknown'}`;
 }
 
 /** Handles a refusal by what may be a gateway that had already passed the request on. */

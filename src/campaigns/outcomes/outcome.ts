@@ -152,6 +152,7 @@ function end(move: ContactMove<'END'>, countsForBreaker = true): Outcome {
 /** Failures after which Ultravox would also reject every other call, with the cause to show. */
 const REJECTS_EVERY_CALL: Partial<Record<string, string>> = {
   PAYMENT_REQUIRED: 'for lack of credit or a subscription',
+  AGENT_NOT_READY: 'of this agent',
   // A rejected API key. While Ultravox is unreachable, campaign calls wait instead.
   ULTRAVOX_UNAVAILABLE: 'with this API key',
 };

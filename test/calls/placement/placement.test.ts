@@ -355,8 +355,11 @@ describe('placeWaitingCalls', () => {
     expect(dialed.agentId).not.toBe(remoteId);
   });
 
-  it('sends the agent again when Ultravox does not have it, and its calls wait', async () => {
-    await setFaults(server, [{ kind: 'status', status: 404, ...CREATION }]);
+  it('creates an agent again that was deleted at Ultravox, and its calls wait', async () => {
+    const { remoteId } = await server.app.db.agent.findUniqueOrThrow({
+      where: { id: uuidOf(caller.agentId) },
+    });
+    await atSimulator(server, 'DELETE', `/api/agents/${remoteId}`);
     const made = await dial(caller);
     expect(made.status).toBe('CREATED');
     /** As if the call had been created earlier, and its agent had to be there at this time. */
@@ -376,12 +379,28 @@ describe('placeWaitingCalls', () => {
 
     await makeOld(null);
     await placeWaitingCalls(server.app);
-    await until('another 404', async () => (await creationsOf(server)).length > before);
-    await setFaults(server, []);
     for (const { id } of [made, next]) {
       const call = await waitForCall(caller.client, id, 'over', isEnded);
       expect(call).toMatchObject({ status: 'COMPLETED', endReason: 'HANGUP' });
     }
+  });
+
+  it.each([
+    ['although it was sent again', {}, 'was sent to it again'],
+    ['and refused its latest revision', { revision: 2, refusedRevision: 2 }, 'Bad voice'],
+  ])('fails a call when Ultravox does not have the agent, %s', async (_, columns, failure) => {
+    const gone = await newCaller(server);
+    await server.app.db.agent.update({
+      where: { id: uuidOf(gone.agentId) },
+      data: { ...columns, syncError: 'Bad voice' },
+    });
+    await setFaults(server, [{ kind: 'status', status: 404, ...CREATION }]);
+    const { id } = await dial(gone);
+    const call = await waitForCall(gone.client, id, 'over', isEnded);
+    await setFaults(server, []);
+    expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR', ...FREE });
+    expect(call.failure).toContain(failure);
+    expect(await rowOf(server, id)).toMatchObject({ failureCode: 'AGENT_NOT_READY' });
   });
 
   it('fails a call whose agent Ultravox refuses, instead of letting it wait', async () => {

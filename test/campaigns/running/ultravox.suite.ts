@@ -403,14 +403,20 @@ export function ultravoxSuite(): void {
       });
     });
 
+    const set = (settings: object) => () => void server.simulator.updateSettings(settings);
     describe.each([
-      ['has no credit', { outOfCredit: true }, { outOfCredit: false }],
-      ['has a revoked key', { keyRevoked: true }, { keyRevoked: false }],
-    ])('a campaign while the Ultravox account %s', (_, trouble, fixed) => {
-      afterEach(() => void server.simulator.updateSettings(fixed));
+      ['has no credit', set({ outOfCredit: true }), set({ outOfCredit: false })],
+      ['has a revoked key', set({ keyRevoked: true }), set({ keyRevoked: false })],
+      [
+        'never has the agent',
+        () => server.simulator.setFaults([{ kind: 'status', status: 404, ...CREATION }]),
+        () => server.simulator.clearFaults(),
+      ],
+    ])('a campaign while the Ultravox account %s', (_, breakAccount, repair) => {
+      afterEach(repair);
 
       it('is paused with a statusReason, and no contact fails', async () => {
-        server.simulator.updateSettings(trouble);
+        breakAccount();
         const id = await start(operator, { contacts: strangers(5), maxConcurrentCalls: 2 });
         const paused = await look(
           operator,
@@ -430,7 +436,7 @@ export function ultravoxSuite(): void {
         expect(dialsOf(server, id)).toEqual([]);
         expect(await brokenRules(server)).toEqual([]);
 
-        server.simulator.updateSettings(fixed);
+        repair();
         await act(operator, 'resumeCampaign', id);
         const campaign = await ended(operator, id);
         expect(campaign).toMatchObject({
