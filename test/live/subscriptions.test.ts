@@ -268,6 +268,20 @@ describe.each(['socket', 'sse'] as const)('callEvents over %s', (transport) => {
 });
 
 describe('a subscription', () => {
+  it('shows the values of each field in its own form', async () => {
+    const after = await eventCursor();
+    await wholeCall();
+    const client = openSocket(me.url, me.key);
+    const query = `subscription ($after: Cursor) { callEvents(after: $after, types: [COMPLETED]) {
+      times: call { answeredAt endedAt } duration: call { durationSeconds } } }`;
+    const { value } = await client.iterate({ query, variables: { after } }).next();
+    await client.dispose();
+    expect(value.errors).toBeUndefined();
+    const { times, duration } = value.data.callEvents;
+    const lasted = Date.parse(times.endedAt) - Date.parse(times.answeredAt);
+    expect(duration).toEqual({ durationSeconds: lasted / 1000 });
+  });
+
   it.each([
     ['callEvents(callId: "")', 'not an ID of this API'],
     ['callEvents(agentId: "")', 'not an ID of this API'],

@@ -5,7 +5,7 @@ import type { EventType } from '../../generated/prisma/enums.ts';
 import type { RowsQuery } from '../../graphql/lists/page.ts';
 import { batched } from '../../graphql/reading/batched.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
-import type { RowSelection } from '../../graphql/reading/row-selection.ts';
+import { type RowSelection, selectionKey } from '../../graphql/reading/row-selection.ts';
 import { findMany } from '../../graphql/reading/rows.ts';
 import { batchOf } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
@@ -120,7 +120,7 @@ export function loadLiveCall(
   event: Event,
   selection: RowSelection,
 ): Promise<Call | null> {
-  const key = keyOf(selection);
+  const key = selectionKey(selection);
   const known = liveCalls.get(event)?.get(key);
   if (known) return known;
   const events = batchOf(event).filter((other) => !liveCalls.get(other)?.has(key));
@@ -137,18 +137,4 @@ export function loadLiveCall(
     call.catch(() => loaded.delete(key));
   }
   return liveCalls.get(event)?.get(key) ?? Promise.resolve(null);
-}
-
-/** Keys of selections, so that a selection shared by a whole operation is serialized only once. */
-const keys = new WeakMap<RowSelection, string>();
-
-function keyOf(selection: RowSelection): string {
-  let key = keys.get(selection);
-  if (key === undefined) {
-    key = JSON.stringify(selection, (_name, value: unknown) =>
-      typeof value === 'bigint' ? `${value}n` : value,
-    );
-    keys.set(selection, key);
-  }
-  return key;
 }

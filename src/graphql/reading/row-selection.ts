@@ -1,7 +1,8 @@
 /** The columns and relations that a field reads from the rows that it returns. */
 import { queryFromInfo } from '@pothos/plugin-prisma';
 import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
-import type { SelectOptions } from '../../infra/rows/select-statements.ts';
+import { TABLES } from '../../generated/tables.ts';
+import type { Column, SelectOptions } from '../../infra/rows/select-statements.ts';
 import type { Context } from '../context.ts';
 import {
   columnsDerivedFrom,
@@ -51,6 +52,34 @@ export function rowSelection(options: SelectionOptions): RowSelection {
   };
   if (known === undefined) selections.set(field, isShown ? selection : null);
   return selection;
+}
+
+/** Keys of selections, so that a selection shared by a whole operation is serialized only once. */
+const keys = new WeakMap<RowSelection, string>();
+
+/** A text that is the same for selections, also of different operations, that read rows in the same way. */
+export function selectionKey(selection: RowSelection): string {
+  let key = keys.get(selection);
+  if (key === undefined) {
+    key = JSON.stringify(selection, (_name, value: unknown) => {
+      if (value instanceof Set) return [...value].map((column) => columnNames().get(column)).sort();
+      return typeof value === 'bigint' ? `${value}n` : value;
+    });
+    keys.set(selection, key);
+  }
+  return key;
+}
+
+/** The names of all columns of `TABLES`, with their models. */
+let names: Map<Column, string> | undefined;
+
+function columnNames(): Map<Column, string> {
+  names ??= new Map(
+    Object.entries(TABLES).flatMap(([model, { columns }]) =>
+      Object.entries(columns).map(([name, column]) => [column, `${model}.${name}`]),
+    ),
+  );
+  return names;
 }
 
 const CURSORS = new Set(['cursor', 'startCursor', 'endCursor']);
