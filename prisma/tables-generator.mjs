@@ -9,7 +9,7 @@ generatorHelper.generatorHandler({
     const tables = Object.fromEntries(models.map((model) => [model.name, tableOf(model, models)]));
     await writeFile(
       String(generator.output?.value),
-      `import type { Tables } from '../infra/rows/select-statements.ts';\n\nexport const TABLES: Tables = ${JSON.stringify(tables, null, 2)};\n`,
+      `import type { Tables } from '../infra/rows/tables.ts';\n\nexport const TABLES: Tables = ${JSON.stringify(tables, null, 2)};\n`,
     );
   },
 });

@@ -81,7 +81,7 @@ export const SETTINGS = {
     schema: positive(3600),
     default: '10',
     about:
-      'Maximum time for one database statement of a query or subscription, and for a `totalCount` or a filtered or sorted `Contact.calls` to wait for other such reads of the same organization. Mutations, jobs and exports have no time limit.',
+      'Maximum time for one database statement of a query or subscription, and for a `totalCount` to wait for other such counts of the same organization. Mutations, jobs and exports have no time limit.',
   },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),
@@ -239,7 +239,7 @@ export const SETTINGS = {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount`, and for each filtered or sorted list of `calls` of a contact, and 1,000 for each forecast.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount` and 1,000 for each forecast.',
   },
   DEMO_API_KEY: {
     schema: z

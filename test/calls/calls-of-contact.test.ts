@@ -138,20 +138,23 @@ describe('Contact.calls', () => {
     expect(rest.nodes).toEqual([{ id: made[2] }]);
   });
 
-  it('takes a number of statements that does not grow with the contacts', async () => {
-    const ids: string[] = [];
-    for (let index = 0; index < 4; index += 1) {
-      const phoneNumber = `+1415555020${index}`;
-      ids.push(await addContact(phoneNumber));
-      for (let call = 0; call < index; call += 1) await addCall(phoneNumber);
-    }
-    const api = await startApiBeside(server);
-    const client = createClient(api.url, owner.client.key);
-    const costOf = (some: string[]) => countQueries(api.app, () => callsOf(some, {}, client));
-    const costOfOne = await costOf(ids.slice(1, 2));
-    expect(costOfOne).toBeGreaterThan(0);
-    expect(await costOf(ids)).toBe(costOfOne);
-    await api.close();
+  it('shows the values of each field in its own form', async () => {
+    const answeredAt = new Date(Date.UTC(2026, 0, 1));
+    const endedAt = new Date(Date.UTC(2026, 0, 1, 0, 0, 5));
+    await addCall('+14155550601', { answeredAt, endedAt });
+    const { node } = dataOf(
+      await owner.client.send(
+        `query ($id: ID!) { node(id: $id) { ... on Contact {
+          times: calls(first: 1) { nodes { answeredAt endedAt } }
+          durations: calls(first: 1) { nodes { durationSeconds } } } } }`,
+        { id: await addContact('+14155550601') },
+      ),
+    );
+    const times = { answeredAt: answeredAt.toISOString(), endedAt: endedAt.toISOString() };
+    expect(node).toEqual({
+      times: { nodes: [times] },
+      durations: { nodes: [{ durationSeconds: 5 }] },
+    });
   });
 
   it('leaves connections to other organizations while it filters the calls of many contacts', async () => {
@@ -175,5 +178,135 @@ describe('Contact.calls', () => {
     expect(waitedMs).toBeLessThan(5_000);
     expect(dataOf(await reading).nodes).toHaveLength(40);
     await api.close();
+  });
+});
+
+describe('Contact.calls of many contacts', () => {
+  /** Both forms of one number, and others. */
+  const NUMBERS = Array.from({ length: 20 }, (_, index) =>
+    index === 0 ? '+5491123456799' : `+14155550${700 + index}`,
+  );
+  let api: TestServer;
+  let client: GraphQLClient;
+  let contactIds: string[];
+
+  beforeAll(async () => {
+    api = await startApiBeside(server);
+    client = createClient(api.url, owner.client.key);
+    contactIds = await Promise.all(NUMBERS.map(addContact));
+    for (const [contact, number] of NUMBERS.entries()) {
+      for (let index = 0; index < 2 + (contact % 4) * 2; index += 1) {
+        await addVariedCall(contact === 0 && index % 2 === 0 ? '+541123456799' : number, index);
+      }
+    }
+  });
+  afterAll(() => api?.close());
+
+  async function addVariedCall(phoneNumber: string, index: number): Promise<void> {
+    const start = Date.UTC(2026, 1, 1 + Math.floor(index / 2));
+    const isAnswered = index % 3 !== 0;
+    const id = await addCall(phoneNumber, {
+      createdAt: new Date(start),
+      status: index % 4 === 3 ? 'FAILED' : 'COMPLETED',
+      direction: index % 2 === 0 ? 'OUTBOUND' : 'INBOUND',
+      answeredAt: isAnswered ? new Date(start) : null,
+      endedAt: index === 5 ? null : new Date(start + ((index * 7) % 5) * 1_000),
+      costAmount: index % 3 === 1 ? null : `0.0${(index * 3) % 7}`,
+      metadata: { group: `g${index % 2}` },
+      metadataEntries: [JSON.stringify(['group', `g${index % 2}`])],
+      dncQuote: index % 4 === 1 ? 'Stop calling' : null,
+    });
+    const { db } = server.app;
+    const call = { organizationId: owner.id, callId: uuidOf(id) };
+    await db.callFact.update({
+      where: { callId: call.callId },
+      data: { success: index % 2 === 0 },
+    });
+    const status = index % 4 === 2 ? ('FAILED' as const) : ('DONE' as const);
+    await db.postCallStep.create({ data: { ...call, kind: 'ANALYSIS', status } });
+    if (!isAnswered) return;
+    const words = ['hello', ...(index % 2 === 0 ? ['refund'] : [])];
+    await db.callTranscript.create({
+      data: { ...call, words, turnCount: 1, storedAt: new Date() },
+    });
+  }
+
+  const FIELDS =
+    'totalCount edges { cursor node { id createdAt durationSeconds agent { name } } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor }';
+  const CALLS = `query ($ids: [ID!]!, $filter: CallFilter, $orderBy: CallOrder, $first: Int, $last: Int, $after: String, $before: String) {
+    nodes(ids: $ids) { ... on Contact { calls(filter: $filter, orderBy: $orderBy, first: $first, last: $last, after: $after, before: $before) {
+      ${FIELDS} } } } }`;
+  const OF_NUMBER = `query ($filter: CallFilter, $orderBy: CallOrder, $first: Int, $last: Int) {
+    calls(filter: $filter, orderBy: $orderBy, first: $first, last: $last) {
+      totalCount edges { node { id createdAt durationSeconds agent { name } } } pageInfo { hasNextPage hasPreviousPage } } }`;
+
+  interface CallPage {
+    totalCount: number;
+    edges: { cursor: string; node: { id: string } }[];
+    pageInfo: { hasNextPage: boolean; endCursor: string | null };
+  }
+
+  const read = async (ids: readonly string[], args: object): Promise<CallPage[]> =>
+    dataOf(await client.send(CALLS, { ids, ...args })).nodes.map(
+      ({ calls }: { calls: CallPage }) => calls,
+    );
+
+  const order = (field: string, direction: string) => ({ orderBy: { field, direction } });
+  const CASES: [string, { filter?: object; orderBy?: object }][] = [
+    ['no arguments', {}],
+    ...['CREATED_AT', 'DURATION', 'COST', 'ENDED_AT'].flatMap((field) =>
+      ['ASC', 'DESC'].map((way): [string, object] => [`${field} ${way}`, order(field, way)]),
+    ),
+    ...Object.entries({
+      status: ['FAILED'],
+      direction: 'INBOUND',
+      createdFrom: '2026-02-02T00:00:00Z',
+      endedBefore: '2026-02-02T00:00:02Z',
+      minDurationSeconds: 1,
+      maxCost: '0.03',
+      metadata: { group: 'g1' },
+      transcript: 'hello refund',
+      doNotCallRequested: true,
+      analysisStatus: 'FAILED',
+      successful: false,
+    }).map(([name, value]): [string, object] => [name, { filter: { [name]: value } }]),
+    ['a filter and an order', { filter: { successful: true }, ...order('COST', 'DESC') }],
+  ];
+
+  it.each(
+    CASES,
+  )('are the calls with their numbers, in constantly many statements: %s', async (_name, args) => {
+    for (const page of [{ first: 3 }, { last: 2 }]) {
+      const pages = await read(contactIds, { ...args, ...page });
+      for (const [index, phoneNumber] of NUMBERS.entries()) {
+        const filter = { ...args.filter, phoneNumber };
+        const { calls } = dataOf(await client.send(OF_NUMBER, { ...args, ...page, filter }));
+        expect(pages[index], phoneNumber).toMatchObject(calls);
+      }
+      expect(await read(contactIds.slice(0, 1), { ...args, ...page })).toEqual(pages.slice(0, 1));
+    }
+    expect(
+      new Set((await read(contactIds, args)).map(({ totalCount }) => totalCount)).size,
+    ).toBeGreaterThan(1);
+    const [first] = await read(contactIds.slice(0, 1), { ...args, first: 1 });
+    const after = { ...args, first: 1, after: first!.pageInfo.endCursor };
+    for (const given of [{ ...args, first: 2 }, after]) {
+      const few = await countQueries(api.app, () => read(contactIds.slice(0, 2), given));
+      expect(await countQueries(api.app, () => read(contactIds, given))).toBe(few);
+    }
+  });
+
+  it.each(CASES)('can be paged through: %s', async (_name, args) => {
+    const [whole] = await read(contactIds.slice(0, 1), { ...args, first: 100 });
+    const seen: string[] = [];
+    let after: string | null = null;
+    do {
+      // The cursor is that of the first contact, but all of them are read after it.
+      const [page]: CallPage[] = await read(contactIds, { ...args, first: 1, after });
+      seen.push(...page!.edges.map(({ node }) => node.id));
+      after = page!.pageInfo.hasNextPage ? page!.pageInfo.endCursor : null;
+    } while (after);
+    expect(seen).toEqual(whole!.edges.map(({ node }) => node.id));
+    expect(seen).toHaveLength(whole!.totalCount);
   });
 });

@@ -29,7 +29,7 @@ import {
   type VariableValues,
   visit,
 } from 'graphql';
-import type { Column } from '../../infra/rows/select-statements.ts';
+import type { Column } from '../../infra/rows/tables.ts';
 import { type LoadedField, loadedField } from '../reading/loaded-columns.ts';
 import { isGranted, type Scopes } from '../scopes.ts';
 

@@ -3,8 +3,9 @@ import { type App, shareConnections } from '../../app.ts';
 import { TABLES } from '../../generated/tables.ts';
 import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
 import { perInstance } from '../../infra/per-instance.ts';
-import type { SelectOptions } from '../../infra/rows/select-statements.ts';
+import type { ByValue } from '../../infra/rows/lists-by-value.ts';
 import { batched, type Reader } from '../reading/batched.ts';
+import type { RowSelection } from '../reading/row-selection.ts';
 import { count, findMany } from '../reading/rows.ts';
 import { type CursorScope, cursorWriter } from './cursors.ts';
 import { beyondLimits, orderBy, type Position, reversed, type SortValue } from './keyset.ts';
@@ -13,12 +14,11 @@ import { type Connection, connectionOfPage, type Page } from './page.ts';
 type Where = Record<string, unknown>;
 
 /**
- * Limits concurrent counts of whole lists, which may take long, and reads of lists that take one statement per parent,
- * of which an operation may have thousands, so that one organization does not take all connections from the
- * others. A read that waits longer than a statement may take fails like such a statement. The counts for
- * all lists of a page are one statement.
+ * Limits concurrent counts of whole lists, which may take long, so that one organization does not take all connections
+ * from the others. A count that waits longer than a statement may take fails like such a statement. The counts for
+ * all lists of a page are one statement, and are not limited.
  */
-const slowReads = perInstance(({ config }: App) => {
+const slowCounts = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
   return createKeyedLimiter(Math.max(1, Math.floor(reading / 2)));
 });
@@ -85,41 +85,129 @@ function cursorOf({ app }: Reader, { scope, model }: { scope: CursorScope; model
 interface RootSource {
   model: string;
   /** The columns and relations that the operation selects. */
-  selection: object;
-  options: SelectOptions;
-  /** Whether the list belongs to one of possibly many parents. The number of concurrent reads is then limited. */
-  ofParent: boolean;
+  selection: RowSelection;
   prepare: () => Promise<void>;
 }
 
 export function rootConnection(
   reader: Reader,
   request: ListRequest,
-  { model, selection, options, ofParent, prepare }: RootSource,
+  { model, selection, prepare }: RootSource,
 ): Connection<SortedRow> {
   const { app, viewer } = reader;
-  const limited = <Result>(read: () => Promise<Result>): Promise<Result> =>
-    slowReads(app).run(viewer.organizationId, read, app.config.READ_TIMEOUT_SECONDS * 1000);
-  const find = (query: object, more?: SelectOptions): Promise<SortedRow[]> => {
-    const read = () => findMany<SortedRow>(app, model, query, more);
-    return ofParent ? limited(read) : read();
-  };
   return connectionOfPage(request.page, {
     cursorOf: cursorOf(reader, { scope: request.scope, model }),
     async rows() {
       await prepare();
-      const query = { ...selection, ...rowsQuery(request) };
-      return find(query, options);
+      const query = { ...selection.query, ...rowsQuery(request) };
+      return findMany<SortedRow>(app, model, query, selection.options);
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;
       const query = { ...outsideQuery(request, side), select: { [column]: true } };
-      return (await find(query)).length > 0;
+      return (await findMany(app, model, query)).length > 0;
     },
     async totalCount() {
       await prepare();
-      return limited(() => count(app, model, request.where));
+      const maxWaitMs = app.config.READ_TIMEOUT_SECONDS * 1000;
+      const read = () => count(app, model, request.where);
+      return slowCounts(app).run(viewer.organizationId, read, maxWaitMs);
     },
+  });
+}
+
+/** The values of a parent in a column of the rows of its list. */
+export interface OwnValues<Column extends string = string> {
+  column: Column;
+  /** The column by which an index sorts the rows with one value. */
+  sortedBy: Column;
+  values: readonly string[];
+}
+
+interface ValuesSource {
+  model: string;
+  selection: RowSelection;
+  /** The rows that the viewer may see. */
+  visible: Where;
+  /** The field of the operation. All parents that have it are read together. */
+  place: string;
+  by: OwnValues;
+}
+
+export function valuesConnection(
+  reader: Reader,
+  request: ListRequest,
+  { model, selection, visible, place, by }: ValuesSource,
+): Connection<SortedRow> {
+  const own = { model, by, group: place };
+  return connectionOfPage(request.page, {
+    cursorOf: cursorOf(reader, { scope: request.scope, model }),
+    rows: () => loadRowsByValue(reader, { ...own, query: rowsQuery(request), selection, visible }),
+    async hasOutside(side) {
+      const query = outsideQuery(request, side);
+      return (
+        (await loadIdsByValue(reader, { ...own, group: `${place} ${side}`, query })).length > 0
+      );
+    },
+    totalCount: () => loadCountByValue(reader, { ...own, where: request.where }),
+  });
+}
+
+/** A list of one parent. Those with the same `group` differ only in the values. */
+interface ValuesKey {
+  group: string;
+  model: string;
+  by: OwnValues;
+}
+
+interface IdsKey extends ValuesKey {
+  query: { where: Where; orderBy?: Where[]; take: number };
+}
+
+interface RowsKey extends IdsKey {
+  selection: RowSelection;
+  visible: Where;
+}
+
+const loadIdsByValue = batchedInGroups<IdsKey, string[]>(findIds);
+
+const loadRowsByValue = batchedInGroups<RowsKey, SortedRow[]>(async (app, keys) => {
+  const lists = await findIds(app, keys);
+  const [{ model, selection, visible }] = keys;
+  const where = { AND: [visible, { id: { in: [...new Set(lists.flat())] } }] };
+  const query = { ...selection.query, where };
+  const rows = await findMany<SortedRow>(app, model, query, selection.options);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return lists.map((ids) => ids.map((id) => byId.get(id)).filter((row) => row !== undefined));
+});
+
+const loadCountByValue = batchedInGroups<ValuesKey & { where: Where }, number>(({ rows }, keys) =>
+  rows.countByValue(keys[0].model, keys[0].where, byValue(keys)),
+);
+
+function findIds({ rows }: App, keys: Group<IdsKey>): Promise<string[][]> {
+  const { model, query } = keys[0];
+  return rows.findIdsByValue(model, query, byValue(keys));
+}
+
+function byValue(keys: Group<ValuesKey>): ByValue {
+  const { column, sortedBy } = keys[0].by;
+  return { column, sortedBy, parents: keys.map(({ by }) => by.values) };
+}
+
+type Group<Key> = readonly [Key, ...Key[]];
+
+/** A loader that calls `read` for the keys of each group, one group after another. */
+function batchedInGroups<Key extends { group: string }, Value>(
+  read: (app: App, keys: Group<Key>) => Promise<readonly Value[]>,
+) {
+  return batched<Key, Value>(async ({ app }, keys) => {
+    const values = new Map<Key, Value>();
+    for (const group of Map.groupBy(keys, (key) => key.group).values()) {
+      const found = await read(app, group as unknown as Group<Key>);
+      for (const [index, key] of group.entries()) values.set(key, found[index] as Value);
+    }
+    return keys.map((key) => values.get(key) as Value);
   });
 }
 
@@ -167,7 +255,7 @@ function relatedWhere({ through }: RelationKey, where: Where): Where {
   return through ? { [through]: where } : where;
 }
 
-const loadCount = batchedByGroup<number>(0, async (app, { parent, relation, where }, ids) => {
+const loadCount = batchedByParent<number>(0, async (app, { parent, relation, where }, ids) => {
   const rows = await findMany<{ id: string; _count: Record<string, number> }>(app, parent, {
     where: { id: { in: ids } },
     select: { id: true, _count: { select: { [relation]: { where } } } },
@@ -175,7 +263,7 @@ const loadCount = batchedByGroup<number>(0, async (app, { parent, relation, wher
   return rows.map(({ id, _count }) => [id, _count[relation] ?? 0]);
 });
 
-const loadHasRows = batchedByGroup<boolean>(
+const loadHasRows = batchedByParent<boolean>(
   false,
   async (app, { parent, relation, where }, ids) => {
     const rows = await findMany<{ id: string }>(app, parent, {
@@ -187,18 +275,13 @@ const loadHasRows = batchedByGroup<boolean>(
 );
 
 /** A loader that runs one statement per group. Parents without a value get `absent`. */
-function batchedByGroup<Value>(
+function batchedByParent<Value>(
   absent: Value,
   read: (app: App, group: RelationRead, ids: string[]) => Promise<[string, Value][]>,
 ) {
-  return batched<RelationRead, Value>(async ({ app }, keys) => {
-    const groups = Map.groupBy(keys, ({ group }) => group);
-    const values = new Map<string, Map<string, Value>>();
-    for (const [name, members] of groups) {
-      const ids = [...new Set(members.map(({ id }) => id))];
-      const [first] = members;
-      if (first) values.set(name, new Map(await read(app, first, ids)));
-    }
-    return keys.map(({ group, id }) => values.get(group)?.get(id) ?? absent);
+  return batchedInGroups<RelationRead, Value>(async (app, reads) => {
+    const ids = [...new Set(reads.map(({ id }) => id))];
+    const values = new Map(await read(app, reads[0], ids));
+    return reads.map(({ id }) => values.get(id) ?? absent);
   });
 }

@@ -9,18 +9,26 @@ import type { Viewer } from '../../viewer.ts';
 import { builder, type SchemaTypes } from '../builder.ts';
 import type { Context } from '../context.ts';
 import { type Reader, readerOf } from '../reading/batched.ts';
-import { mayShowCursors, rowSelection } from '../reading/row-selection.ts';
+import {
+  mayShowCursors,
+  placeOf,
+  type RowSelection,
+  rowSelection,
+  sharedSelection,
+} from '../reading/row-selection.ts';
 import { connectionOf } from './connections.ts';
 import { readCursor } from './cursors.ts';
 import { filterCondition } from './filter-condition.ts';
 import type { SortTerm } from './keyset.ts';
 import {
   type ListRequest,
+  type OwnValues,
   relatedConnection,
   rootConnection,
   rowsQuery,
   rowsQueryThrough,
   type SortedRow,
+  valuesConnection,
 } from './list-rows.ts';
 import { OrderDirectionEnum } from './order.ts';
 import { type Connection, connectionCost, type PageArgs, readPage } from './page.ts';
@@ -131,7 +139,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     ) => {
       const reader = readerOf(context);
       const request = this.#request(`Query.${name}`, args, reader, fixedSort ?? defaultSort);
-      return this.#rootConnection(request, { context, info, ofParent: false });
+      return this.#rootConnection(request, { context, info });
     };
     builder.queryField(name, (t) =>
       t.connection(
@@ -141,24 +149,31 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     );
   }
 
-  /** The arguments `filter` and `orderBy`, for a field that calls `matching`. */
+  /** The arguments `filter` and `orderBy`, for a field that calls `withValues`. */
   get args(): Record<string, unknown> {
     return this.#args({ fixedSort: undefined, defaultSort: this.#options.defaultSort });
   }
 
   /**
-   * The rows that match the arguments and `where`, for one parent. Each parent takes a statement of its own, and few of
-   * them run at a time.
+   * The rows of one of many parents that no relation leads from: those with one of its values in a column. One statement
+   * finds those of all parents.
    */
-  matching(
+  withValues(
     list: string,
-    { args, where }: { args: ListArgs; where: Model['Where'] },
+    { args, by }: { args: ListArgs; by: OwnValues<Column<Model>> },
     context: Context,
     info: GraphQLResolveInfo,
   ): Connection<SortedRow> {
-    const request = this.#request(list, args, readerOf(context), this.#options.defaultSort);
-    const narrowed = { ...request, where: { AND: [request.where, where] } };
-    return this.#rootConnection(narrowed, { context, info, ofParent: true });
+    const reader = readerOf(context);
+    const { type, defaultSort, visible } = this.#options;
+    const request = this.#request(list, args, reader, defaultSort);
+    return valuesConnection(reader, request, {
+      model: type.modelName,
+      selection: this.#selection(request, { context, info }, sharedSelection),
+      visible: { AND: visible(reader.viewer) },
+      place: placeOf(info),
+      by,
+    });
   }
 
   /** Adds a field to a type that lists the rows of a relation. One statement serves all parents. */
@@ -233,22 +248,27 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
 
   #rootConnection(
     request: ListRequest,
-    { context, info, ofParent }: { context: Context; info: GraphQLResolveInfo; ofParent: boolean },
+    { context, info }: { context: Context; info: GraphQLResolveInfo },
   ): Connection<SortedRow> {
-    const { type, key = 'id' } = this.#options;
     const reader = readerOf(context);
+    return rootConnection(reader, request, {
+      model: this.#options.type.modelName,
+      selection: this.#selection(request, { context, info }, rowSelection),
+      prepare: () => this.#prepare(reader),
+    });
+  }
+
+  #selection(
+    request: ListRequest,
+    { context, info }: { context: Context; info: GraphQLResolveInfo },
+    selectionOf: typeof rowSelection,
+  ): RowSelection {
+    const { key = 'id' } = this.#options;
     const paths = [['nodes'], ['edges', 'node']];
     const typeName = this.#typeName;
     const select: Record<string, true> = { [key]: true };
-    const { query, options } = rowSelection({ context, info, select, paths, typeName });
-    const hasCursors = mayShowCursors(info);
-    return rootConnection(reader, request, {
-      model: type.modelName,
-      selection: hasCursors ? withSortColumns(query, request) : query,
-      options,
-      ofParent,
-      prepare: () => this.#prepare(reader),
-    });
+    const { query, options } = selectionOf({ context, info, select, paths, typeName });
+    return { query: mayShowCursors(info) ? withSortColumns(query, request) : query, options };
   }
 
   #prepare({ app, viewer, execution }: Reader): Promise<void> {

@@ -12,7 +12,7 @@ import SchemaBuilder, {
 import type { GraphQLFieldResolver } from 'graphql';
 import { TABLES } from '../../generated/tables.ts';
 import { type NodeType, publicId } from '../../ids.ts';
-import type { Column } from '../../infra/rows/select-statements.ts';
+import type { Column } from '../../infra/rows/tables.ts';
 import type { Context } from '../context.ts';
 import { grantedScopes, isGranted, type RequiredScopes, type Scopes } from '../scopes.ts';
 

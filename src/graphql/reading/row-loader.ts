@@ -4,7 +4,7 @@ import type PrismaTypes from '../../generated/pothos.ts';
 import type { Viewer } from '../../viewer.ts';
 import type { Context } from '../context.ts';
 import { batched, readerOf } from './batched.ts';
-import { type RowSelection, rowSelection } from './row-selection.ts';
+import { type RowSelection, sharedSelection } from './row-selection.ts';
 import { findMany } from './rows.ts';
 
 type Model = keyof PrismaTypes;
@@ -35,29 +35,8 @@ export function rowLoader<M extends Model>(
     return keys.map(({ id, selection }) => rows.get(selection)?.get(id) ?? null);
   });
   return (context, info, id) =>
-    load(readerOf(context), { id, selection: selectionAt(context, info) });
-}
-
-/** Selections by execution, then by path without list indexes. */
-const selections = new WeakMap<object, Map<string, RowSelection>>();
-
-/** The selection on the rows of a field, computed once for all objects that have the field. */
-function selectionAt(context: Context, info: GraphQLResolveInfo): RowSelection {
-  let known = selections.get(context.execution);
-  if (!known) {
-    known = new Map();
-    selections.set(context.execution, known);
-  }
-  const place = `${info.parentType.name} ${pathKey(info.path)}`;
-  let selection = known.get(place);
-  if (!selection) {
-    selection = rowSelection({ context, info, select: { id: true } });
-    known.set(place, selection);
-  }
-  return selection;
-}
-
-function pathKey({ prev, key }: GraphQLResolveInfo['path']): string {
-  const before = prev ? pathKey(prev) : '';
-  return typeof key === 'string' ? `${before}.${key}` : before;
+    load(readerOf(context), {
+      id,
+      selection: sharedSelection({ context, info, select: { id: true } }),
+    });
 }

@@ -2,7 +2,8 @@
 import { queryFromInfo } from '@pothos/plugin-prisma';
 import { type FieldNode, type GraphQLResolveInfo, visit } from 'graphql';
 import { TABLES } from '../../generated/tables.ts';
-import type { Column, SelectOptions } from '../../infra/rows/select-statements.ts';
+import type { SelectOptions } from '../../infra/rows/select-statements.ts';
+import type { Column } from '../../infra/rows/tables.ts';
 import type { Context } from '../context.ts';
 import {
   columnsDerivedFrom,
@@ -52,6 +53,37 @@ export function rowSelection(options: SelectionOptions): RowSelection {
   };
   if (known === undefined) selections.set(field, isShown ? selection : null);
   return selection;
+}
+
+/** Selections by execution, then by field. */
+const shared = new WeakMap<object, Map<string, RowSelection>>();
+
+/** The selection of a field, computed once for all objects of an execution that have the field. */
+export function sharedSelection(options: SelectionOptions): RowSelection {
+  const { execution } = options.context;
+  let known = shared.get(execution);
+  if (!known) {
+    known = new Map();
+    shared.set(execution, known);
+  }
+  const place = placeOf(options.info);
+  let selection = known.get(place);
+  if (!selection) {
+    selection = rowSelection(options);
+    known.set(place, selection);
+  }
+  return selection;
+}
+
+/** Names a field of an operation, which has the same arguments and selection for all objects of its type. */
+export function placeOf({ parentType, path }: GraphQLResolveInfo): string {
+  return `${parentType.name} ${pathKey(path)}`;
+}
+
+/** The path without list indexes. */
+function pathKey({ prev, key }: GraphQLResolveInfo['path']): string {
+  const before = prev ? pathKey(prev) : '';
+  return typeof key === 'string' ? `${before}.${key}` : before;
 }
 
 /** Keys of selections, so that a selection shared by a whole operation is serialized only once. */

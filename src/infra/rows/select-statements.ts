@@ -5,6 +5,18 @@
  * queries usually contain; Prisma handles the others.
  */
 import { Decimal } from '@prisma/client/runtime/client';
+import {
+  columnReference,
+  findColumn,
+  joinConditions,
+  orderClause,
+  type Parameters,
+  quote,
+  requireObject,
+  StatementBuilder,
+  supported,
+  UNSUPPORTED,
+} from './conditions.ts';
 import { rangesOf, type SortedQuery } from './ranges.ts';
 import {
   type BuildQuery,
@@ -23,35 +35,11 @@ import {
   type Row,
   type Selection,
 } from './select-results.ts';
-
-/** Tables by model name. Generated from the Prisma schema. */
-export type Tables = Record<string, Table>;
-
-export interface Table {
-  name: string;
-  columns: Record<string, Column>;
-  relations: Record<string, Relation>;
-}
-
-export interface Column {
-  name: string;
-  /** Type in the Prisma schema: a scalar or an enum. */
-  type: string;
-  isList: boolean;
-}
-
-interface Relation {
-  model: string;
-  isList: boolean;
-  /** Pairs of a field and the equal field of the other model. */
-  on: [string, string][];
-}
-
-type Parameter = string | number | boolean;
+import type { Column, Relation, Table, Tables } from './tables.ts';
 
 export interface SelectStatement {
   text: string;
-  values: (Parameter | Parameter[])[];
+  values: Parameters;
   /** Decodes the rows from the result of the statement, a single JSON value named `rows`. */
   decode(json: JsonColumns): Row[];
 }
@@ -84,16 +72,12 @@ type Join = (alias: string) => string[];
 const QUERY_KEYS = new Set(['select', 'where', 'orderBy', 'take']);
 /** Maximum number of lookups, which are arguments of a function. */
 const MAX_LOOKUPS = 50;
-const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
 /**
  * Common limits are written into the statement itself. For a limit that PostgreSQL does not know, it makes a new plan
  * each time, which may take longer than reading the rows. Not done if there are several values to compare with,
  * such as those of a filter: one plan for all values would be bad for rare ones.
  */
 const COMMON_LIMITS = new Set([1, 2, 4, 6, 11, 21, 26, 31, 51, 101]);
-/** Thrown for an unsupported query. A symbol, since it is not an error. */
-const UNSUPPORTED = Symbol('unknown');
-
 const SQL_OF_COLUMN: Record<string, (column: string) => string> = {
   // JSON numbers have less precision.
   BigInt: (column) => `${column}::text`,
@@ -141,25 +125,13 @@ export function selectStatement(
   });
 }
 
-function supported<Result>(build: () => Result): Result | null {
-  try {
-    return build();
-  } catch (error) {
-    if (error === UNSUPPORTED) return null;
-    throw error;
-  }
-}
-
-class SelectBuilder {
-  readonly values: SelectStatement['values'] = [];
-  readonly #tables: Tables;
+class SelectBuilder extends StatementBuilder {
   readonly #options: SelectOptions;
-  #aliases = 0;
   /** Whether the statement may return several rows, not counting those of nested lists. */
   #mayReturnSeveral = false;
 
   constructor(tables: Tables, options: SelectOptions) {
-    this.#tables = tables;
+    super(tables);
     this.#options = options;
   }
 
@@ -168,23 +140,23 @@ class SelectBuilder {
    * page. `parent` is the selection that contains a nested list.
    */
   build(model: string, query: Query, join: Join, parent?: Selection) {
-    const table = this.#findTable(model);
-    const alias = this.#nextAlias();
+    const table = this.findTable(model);
+    const alias = this.nextAlias();
     // A single list reads no related row twice, but the lists of several rows may.
     const outer = parent?.alias === 't1' && this.#mayReturnSeveral ? parent : undefined;
     if (!parent) this.#mayReturnSeveral = query.take !== 1;
     const { selection, buildQuery, decode } = this.#translateSelect({ table, alias }, query, outer);
     const { columns, joins } = selection;
-    const terms = this.#orderTerms(table, query.orderBy, alias);
+    const terms = this.orderTerms(table, query.orderBy, alias);
     const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
     const from = `SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}`;
     const known = this.values.length;
     const { where, ranges } = rangesOf(query);
-    const shared = [...join(alias), ...this.#conditions(table, where, alias)];
+    const shared = [...join(alias), ...this.conditions(table, where, alias)];
     const found = ranges.map((range) => {
-      const conditions = [...shared, ...this.#conditions(table, range.where, alias)];
+      const conditions = [...shared, ...this.conditions(table, range.where, alias)];
       const condition = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
-      return `${from}${condition}${orderClause(this.#orderTerms(table, range.orderBy, alias))}`;
+      return `${from}${condition}${orderClause(this.orderTerms(table, range.orderBy, alias))}`;
     });
     const isPlannedOnce = this.values.length - known <= 1;
     const limit =
@@ -200,9 +172,9 @@ class SelectBuilder {
   }
 
   count(model: string, where: object): string {
-    const table = this.#findTable(model);
-    const alias = this.#nextAlias();
-    const conditions = this.#conditions(table, where, alias);
+    const table = this.findTable(model);
+    const alias = this.nextAlias();
+    const conditions = this.conditions(table, where, alias);
     const condition = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
     return `SELECT count(*) FROM ${quote(table.name)} ${alias}${condition}`;
   }
@@ -216,7 +188,7 @@ class SelectBuilder {
     const isShared = this.#options.sharesSelect === true && alias === 't1';
     const known = isShared && query.select ? translatedSelects.get(query.select) : undefined;
     if (known) {
-      this.#aliases = known.aliases;
+      this.aliases = known.aliases;
       return known;
     }
     const selection = newSelection(alias, outer);
@@ -225,7 +197,7 @@ class SelectBuilder {
       selection,
       buildQuery: queryBuilderOf(selection),
       decode: createDecoder(selection, members),
-      aliases: this.#aliases,
+      aliases: this.aliases,
     };
     // Not if it contains conditions, whose values would be missing.
     if (isShared && query.select && this.values.length === 0)
@@ -242,7 +214,7 @@ class SelectBuilder {
       if (selected === false || selected === undefined) continue;
       const relation = table.relations[name];
       if (relation) {
-        const query = relatedQuery(this.#findTable(relation.model), selected);
+        const query = relatedQuery(this.findTable(relation.model), selected);
         members.push({ name, ...this.#relation(source, relation, query) });
       } else {
         if (selected !== true) throw UNSUPPORTED;
@@ -274,13 +246,10 @@ class SelectBuilder {
     { model, isList, on }: Relation,
     query: Query,
   ): Omit<Member, 'name'> {
-    const target = this.#findTable(model);
+    const target = this.findTable(model);
     for (const [from] of on) addColumn(selection, parent, columnReference(table, from, parent));
     const join: Join = (alias) =>
-      on.map(
-        ([from, to]) =>
-          `${columnReference(target, to, alias)} = ${columnReference(table, from, parent)}`,
-      );
+      joinConditions({ table, alias: parent }, { table: target, alias }, on);
     if (isList) {
       const { sql, decode, selection: list } = this.build(model, query, join, selection);
       if (list.keys.length === 0)
@@ -291,8 +260,8 @@ class SelectBuilder {
     if (query.orderBy !== undefined || query.take !== undefined) throw UNSUPPORTED;
     const lookup = this.#lookup({ table, alias: parent, selection }, { model, isList, on }, query);
     if (lookup) return lookup;
-    const alias = this.#nextAlias();
-    const conditions = [...join(alias), ...this.#conditions(target, query.where, alias)];
+    const alias = this.nextAlias();
+    const conditions = [...join(alias), ...this.conditions(target, query.where, alias)];
     selection.joins.push(`LEFT JOIN ${quote(target.name)} ${alias} ON ${conditions.join(' AND ')}`);
     const row = this.#members({ table: target, alias, selection }, query);
     // A column of the join condition is null only if there is no row.
@@ -311,12 +280,12 @@ class SelectBuilder {
     query: Query,
   ): Omit<Member, 'name'> | null {
     const { outer } = selection;
-    const target = this.#findTable(model);
+    const target = this.findTable(model);
     const id = on.find(([, to]) => to === 'id');
     const isPlain = Object.keys(query.select ?? {}).every((name) => target.columns[name]);
     if (!outer || !id || !isPlain || query.where || outer.lookups.length >= MAX_LOOKUPS)
       return null;
-    const found = newSelection(this.#nextAlias());
+    const found = newSelection(this.nextAlias());
     const row = this.#members({ table: target, alias: found.alias, selection: found }, query);
     const [from, to] = id;
     const ids = found.expressions.push(this.#column(findColumn(target, to), found.alias).sql) - 1;
@@ -336,90 +305,9 @@ class SelectBuilder {
     return { index: selection.expressions.push(key) - 1, row, lookup };
   }
 
-  #conditions(table: Table, where: object | undefined, alias: string): string[] {
-    const conditions: string[] = [];
-    for (const [name, condition] of Object.entries(where ?? {})) {
-      if (condition === undefined) continue;
-      if (name === 'AND') {
-        for (const each of [condition].flat()) {
-          conditions.push(...this.#conditions(table, requireObject(each), alias));
-        }
-      } else if (name === 'OR') {
-        if (!Array.isArray(condition)) throw UNSUPPORTED;
-        const alternatives = condition.map((each) => {
-          const all = this.#conditions(table, requireObject(each), alias);
-          // Prisma ignores an empty alternative.
-          if (all.length === 0) throw UNSUPPORTED;
-          return `(${all.join(' AND ')})`;
-        });
-        conditions.push(alternatives.length === 0 ? 'FALSE' : `(${alternatives.join(' OR ')})`);
-      } else if (name === 'NOT') {
-        const all = this.#conditions(table, requireObject(condition), alias);
-        if (all.length === 0) throw UNSUPPORTED;
-        conditions.push(`NOT (${all.join(' AND ')})`);
-      } else conditions.push(...this.#comparisons(table, name, condition, alias));
-    }
-    return conditions;
-  }
-
-  #comparisons(table: Table, name: string, condition: unknown, alias: string): string[] {
-    const { type, isList } = findColumn(table, name);
-    if (isList || type === 'Json' || type === 'Bytes') throw UNSUPPORTED;
-    const column = columnReference(table, name, alias);
-    if (condition === null) return [`${column} IS NULL`];
-    if (!isPlainObject(condition)) return [`${column} = ${this.#addValue(condition)}`];
-    const comparisons: string[] = [];
-    for (const [operator, value] of Object.entries(condition)) {
-      if (value === undefined) continue;
-      const symbol = COMPARISONS[operator];
-      if (operator === 'not' && value === null) comparisons.push(`${column} IS NOT NULL`);
-      else if (operator === 'in' && Array.isArray(value)) {
-        comparisons.push(`${column} = ANY(${this.#addValue(value)})`);
-      } else if (operator === 'contains' && typeof value === 'string') {
-        comparisons.push(`${column} LIKE ${this.#addValue(`%${value}%`)}`);
-      } else if (symbol && value !== null) {
-        comparisons.push(`${column} ${symbol} ${this.#addValue(value)}`);
-      } else throw UNSUPPORTED;
-    }
-    return comparisons;
-  }
-
-  #orderTerms(table: Table, orderBy: unknown, alias: string): { column: string; sql: string }[] {
-    const terms = orderBy === undefined ? [] : [orderBy].flat();
-    return terms.map((term) => this.#orderTerm(table, term, alias));
-  }
-
-  #orderTerm(table: Table, term: unknown, alias: string): { column: string; sql: string } {
-    const entries = Object.entries(requireObject(term));
-    const [entry] = entries;
-    if (!entry || entries.length > 1) throw UNSUPPORTED;
-    const [name, order] = entry;
-    const column = columnReference(table, name, alias);
-    const { sort, nulls } = isPlainObject(order) ? order : { sort: order, nulls: undefined };
-    if (sort !== 'asc' && sort !== 'desc') throw UNSUPPORTED;
-    if (nulls !== undefined && nulls !== 'first' && nulls !== 'last') throw UNSUPPORTED;
-    return { column, sql: `${column} ${sort}${nulls ? ` NULLS ${nulls}` : ''}` };
-  }
-
-  #addValue(value: unknown): string {
-    this.values.push(Array.isArray(value) ? value.map(parameter) : parameter(value));
-    return `$${this.values.length}`;
-  }
-
   #limit(take: unknown, isPlannedOnce: boolean): string {
     if (typeof take !== 'number' || take < 0) throw UNSUPPORTED;
-    return isPlannedOnce && COMMON_LIMITS.has(take) ? String(take) : this.#addValue(take);
-  }
-
-  #nextAlias(): string {
-    this.#aliases += 1;
-    return `t${this.#aliases}`;
-  }
-
-  #findTable(model: string): Table {
-    const table = this.#tables[model];
-    if (!table) throw UNSUPPORTED;
-    return table;
+    return isPlannedOnce && COMMON_LIMITS.has(take) ? String(take) : this.addValue(take);
   }
 }
 
@@ -429,10 +317,6 @@ function isoText(text: string | null): string | Date | null {
   if (text.length === 29 && text.endsWith('+00:00')) return `${text.slice(0, 23)}Z`;
   const date = new Date(text);
   return Number.isNaN(date.getTime()) ? date : date.toISOString();
-}
-
-function orderClause(terms: readonly { sql: string }[]): string {
-  return terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
 }
 
 function columnIn({ column }: { column: string }): string {
@@ -448,38 +332,4 @@ function relatedQuery({ columns }: Table, selected: unknown): Query {
   const query: Query = requireObject(selected === true ? {} : selected);
   if (query.select) return query;
   return { ...query, select: Object.fromEntries(Object.keys(columns).map((name) => [name, true])) };
-}
-
-function findColumn(table: Table, name: string): Column {
-  const column = table.columns[name];
-  if (!column) throw UNSUPPORTED;
-  return column;
-}
-
-function columnReference(table: Table, name: string, alias: string): string {
-  return `${alias}.${quote(findColumn(table, name).name)}`;
-}
-
-function quote(name: string): string {
-  return `"${name}"`;
-}
-
-function parameter(value: unknown): Parameter {
-  if (value instanceof Date) return value.toISOString();
-  if (typeof value === 'bigint' || Decimal.isDecimal(value)) return String(value);
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
-    return value;
-  }
-  throw UNSUPPORTED;
-}
-
-function requireObject(value: unknown): Record<string, unknown> {
-  if (!isPlainObject(value)) throw UNSUPPORTED;
-  return value;
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }

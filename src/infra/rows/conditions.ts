@@ -1,0 +1,193 @@
+/** Conditions and orders, written as for Prisma, as parts of SQL statements. */
+import { Decimal } from '@prisma/client/runtime/client';
+import type { Column, Relation, Table, Tables } from './tables.ts';
+
+export type Parameter = string | number | boolean;
+export type Parameters = (Parameter | Parameter[])[];
+
+const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
+/** Thrown for an unsupported query. A symbol, since it is not an error. */
+export const UNSUPPORTED = Symbol('unknown');
+
+/** The result of `build`, or null for an unsupported query. */
+export function supported<Result>(build: () => Result): Result | null {
+  try {
+    return build();
+  } catch (error) {
+    if (error === UNSUPPORTED) return null;
+    throw error;
+  }
+}
+
+/** What a statement is built from: its parameters, and names for its tables. */
+export class StatementBuilder {
+  readonly values: Parameters = [];
+  /** Number of table aliases in use. */
+  protected aliases = 0;
+  readonly #tables: Tables;
+  readonly #supportsAll: boolean;
+
+  /** With `supportsAll`, conditions may also be about related rows and columns with lists, which are otherwise left to Prisma. */
+  constructor(tables: Tables, { supportsAll = false }: { supportsAll?: boolean } = {}) {
+    this.#tables = tables;
+    this.#supportsAll = supportsAll;
+  }
+
+  conditions(table: Table, where: object | undefined, alias: string): string[] {
+    const conditions: string[] = [];
+    for (const [name, condition] of Object.entries(where ?? {})) {
+      if (condition === undefined) continue;
+      if (name === 'AND') {
+        for (const each of [condition].flat()) {
+          conditions.push(...this.conditions(table, requireObject(each), alias));
+        }
+      } else if (name === 'OR') {
+        if (!Array.isArray(condition)) throw UNSUPPORTED;
+        const alternatives = condition.map((each) => {
+          const all = this.conditions(table, requireObject(each), alias);
+          // Prisma ignores an empty alternative.
+          if (all.length === 0) throw UNSUPPORTED;
+          return `(${all.join(' AND ')})`;
+        });
+        conditions.push(alternatives.length === 0 ? 'FALSE' : `(${alternatives.join(' OR ')})`);
+      } else if (name === 'NOT') {
+        const all = this.conditions(table, requireObject(condition), alias);
+        if (all.length === 0) throw UNSUPPORTED;
+        conditions.push(`NOT (${all.join(' AND ')})`);
+      } else if (this.#supportsAll && table.relations[name]) {
+        conditions.push(this.#related(table, table.relations[name], condition, alias));
+      } else conditions.push(...this.#comparisons(table, name, condition, alias));
+    }
+    return conditions;
+  }
+
+  #comparisons(table: Table, name: string, condition: unknown, alias: string): string[] {
+    const { type, isList } = findColumn(table, name);
+    const column = columnReference(table, name, alias);
+    if (this.#supportsAll && isList) return [this.#contains(column, condition)];
+    if (isList || type === 'Json' || type === 'Bytes') throw UNSUPPORTED;
+    if (condition === null) return [`${column} IS NULL`];
+    if (!isPlainObject(condition)) return [`${column} = ${this.addValue(condition)}`];
+    const comparisons: string[] = [];
+    for (const [operator, value] of Object.entries(condition)) {
+      if (value === undefined) continue;
+      const symbol = COMPARISONS[operator];
+      if (operator === 'not' && value === null) comparisons.push(`${column} IS NOT NULL`);
+      else if (operator === 'in' && Array.isArray(value)) {
+        comparisons.push(`${column} = ANY(${this.addValue(value)})`);
+      } else if (operator === 'contains' && typeof value === 'string') {
+        comparisons.push(`${column} LIKE ${this.addValue(`%${value}%`)}`);
+      } else if (symbol && value !== null) {
+        comparisons.push(`${column} ${symbol} ${this.addValue(value)}`);
+      } else throw UNSUPPORTED;
+    }
+    return comparisons;
+  }
+
+  #contains(column: string, condition: unknown): string {
+    const { hasEvery, ...others } = requireObject(condition);
+    if (!Array.isArray(hasEvery) || Object.keys(others).length > 0) throw UNSUPPORTED;
+    return `${column} @> ${this.addValue(hasEvery)}`;
+  }
+
+  /** That there is a related row that matches. */
+  #related(
+    table: Table,
+    { model, isList, on }: Relation,
+    condition: unknown,
+    alias: string,
+  ): string {
+    const { some, ...others } = requireObject(condition);
+    if (isList && Object.keys(others).length > 0) throw UNSUPPORTED;
+    const target = this.findTable(model);
+    const related = this.nextAlias();
+    const conditions = [
+      ...joinConditions({ table, alias }, { table: target, alias: related }, on),
+      ...this.conditions(target, isList ? requireObject(some) : others, related),
+    ];
+    return `EXISTS (SELECT FROM ${quote(target.name)} ${related} WHERE ${conditions.join(' AND ')})`;
+  }
+
+  orderTerms(table: Table, orderBy: unknown, alias: string): { column: string; sql: string }[] {
+    const terms = orderBy === undefined ? [] : [orderBy].flat();
+    return terms.map((term) => this.#orderTerm(table, term, alias));
+  }
+
+  #orderTerm(table: Table, term: unknown, alias: string): { column: string; sql: string } {
+    const entries = Object.entries(requireObject(term));
+    const [entry] = entries;
+    if (!entry || entries.length > 1) throw UNSUPPORTED;
+    const [name, order] = entry;
+    const column = columnReference(table, name, alias);
+    const { sort, nulls } = isPlainObject(order) ? order : { sort: order, nulls: undefined };
+    if (sort !== 'asc' && sort !== 'desc') throw UNSUPPORTED;
+    if (nulls !== undefined && nulls !== 'first' && nulls !== 'last') throw UNSUPPORTED;
+    return { column, sql: `${column} ${sort}${nulls ? ` NULLS ${nulls}` : ''}` };
+  }
+
+  addValue(value: unknown): string {
+    this.values.push(Array.isArray(value) ? value.map(parameter) : parameter(value));
+    return `$${this.values.length}`;
+  }
+
+  nextAlias(): string {
+    this.aliases += 1;
+    return `t${this.aliases}`;
+  }
+
+  findTable(model: string): Table {
+    const table = this.#tables[model];
+    if (!table) throw UNSUPPORTED;
+    return table;
+  }
+}
+
+export function orderClause(terms: readonly { sql: string }[]): string {
+  return terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
+}
+
+export function findColumn(table: Table, name: string): Column {
+  const column = table.columns[name];
+  if (!column) throw UNSUPPORTED;
+  return column;
+}
+
+export function columnReference(table: Table, name: string, alias: string): string {
+  return `${alias}.${quote(findColumn(table, name).name)}`;
+}
+
+interface AliasedTable {
+  table: Table;
+  alias: string;
+}
+
+export function joinConditions(from: AliasedTable, to: AliasedTable, on: Relation['on']): string[] {
+  return on.map(
+    ([name, other]) =>
+      `${columnReference(to.table, other, to.alias)} = ${columnReference(from.table, name, from.alias)}`,
+  );
+}
+
+export function quote(name: string): string {
+  return `"${name}"`;
+}
+
+function parameter(value: unknown): Parameter {
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value === 'bigint' || Decimal.isDecimal(value)) return String(value);
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+    return value;
+  }
+  throw UNSUPPORTED;
+}
+
+export function requireObject(value: unknown): Record<string, unknown> {
+  if (!isPlainObject(value)) throw UNSUPPORTED;
+  return value;
+}
+
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
