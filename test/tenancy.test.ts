@@ -5,6 +5,7 @@
 import { type GraphQLField, type GraphQLObjectType, getNamedType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../src/server/schema.ts';
+import { statementCountsSuite } from './statement-counts.suite.ts';
 import { createOneOfEach } from './support/one-of-each.ts';
 import { selectEverything } from './support/schema/everything.ts';
 import { inputWith, leavesOf, mutations, typeOfId } from './support/schema/mutation-inputs.ts';
@@ -130,6 +131,9 @@ describe('access by another organization', () => {
     expect(answer.data).toEqual({ eventCursor: '0' });
   });
 });
+
+// The last, because it adds objects.
+statementCountsSuite(() => server, ids);
 
 interface UserError {
   code: string;

@@ -17,10 +17,7 @@ import {
   CampaignDecisionReasonEnum,
   CampaignSkipReasonEnum,
 } from './campaign-enums.ts';
-import { isCampaignContactVisible, loadContact, loadLastCallId } from './loaders.ts';
-
-/** An ID that no row has. */
-const NO_ID = '00000000-0000-0000-0000-000000000000';
+import { loadContact, loadLastCallId, visibleCampaignContactId } from './loaders.ts';
 
 /** Columns that `waitingState` reads. */
 const WAITING = {
@@ -58,12 +55,10 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
     'Contact of a campaign. It is a copy made when the contact was added, so later changes to the contact or its folder do not affect it. A campaign has each `clientId` once. A contact without one is added only if its phone number is not in the campaign yet.',
   authScopes: { readCampaign: true },
   id: { field: 'id', description: 'Node ID, `cct_` followed by a UUID.' },
-  // Visibility follows from the campaign. With that condition here, Prisma would not batch lookups.
-  findUnique: async (id, context) => {
-    const reader = readerOf(context);
-    const visible = await isCampaignContactVisible(reader, id);
-    return { id: visible ? id : NO_ID, ...ownedBy(reader.viewer) };
-  },
+  findUnique: async (id, context) => ({
+    id: await visibleCampaignContactId(context, id),
+    ...ownedBy(context.viewer!),
+  }),
   fields: (t) => ({
     campaign: t.relation('campaign', { description: 'Campaign that calls the contact.' }),
     contact: t.field({

@@ -2,6 +2,7 @@
 import type { RowsQuery } from '../../graphql/lists/page.ts';
 import { batched } from '../../graphql/reading/batched.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
+import { visibleId } from '../../graphql/reading/visible-id.ts';
 import { ownedBy } from '../../viewer.ts';
 import {
   countDecisions,
@@ -18,15 +19,8 @@ export const loadContactFolder = rowLoader('ContactFolder', ownedBy);
 /** Contacts from which campaign contacts were copied; null for deleted contacts. */
 export const loadContact = rowLoader('Contact', ownedBy);
 
-/** Whether the viewer may see campaign contacts. */
-export const isCampaignContactVisible = batched<string, boolean>(async ({ app, viewer }, ids) => {
-  const rows = await app.db.campaignContact.findMany({
-    where: { AND: [visibleCampaignContacts(viewer), { id: { in: [...new Set(ids)] } }] },
-    select: { id: true },
-  });
-  const visible = new Set(rows.map(({ id }) => id));
-  return ids.map((id) => visible.has(id));
-});
+/** The ID of a campaign contact that the viewer may see. */
+export const visibleCampaignContactId = visibleId('CampaignContact', visibleCampaignContacts);
 
 /** Campaign contacts by UUID. */
 export const loadCampaignContact = rowLoader('CampaignContact', visibleCampaignContacts);

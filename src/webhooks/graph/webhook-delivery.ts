@@ -3,6 +3,7 @@ import { WebhookDeliveryStatus } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { visibleId } from '../../graphql/reading/visible-id.ts';
 import { ownedBy } from '../../viewer.ts';
 import { messageId } from '../messages.ts';
 import { deliveriesOf, deliveriesWhere } from '../search.ts';
@@ -23,13 +24,18 @@ const WebhookDeliveryStatusEnum = builder.enumType('WebhookDeliveryStatus', {
   } as const,
 });
 
+const visibleDeliveryId = visibleId('WebhookDelivery', deliveriesOf);
+
 const WebhookDeliveryNode = builder.prismaNode('WebhookDelivery', {
   nullable: true,
   description: 'Event that is sent to one endpoint, with its attempts.',
   authScopes: { read: true },
   select: { id: true },
   id: { field: 'id', description: 'Node ID, `whd_` followed by a UUID.' },
-  findUnique: (id, { viewer }) => ({ id, ...deliveriesOf(viewer!) }),
+  findUnique: async (id, context) => ({
+    id: await visibleDeliveryId(context, id),
+    ...ownedBy(context.viewer!),
+  }),
   fields: (t) => ({
     endpoint: t.relation('endpoint', { description: 'Endpoint to which the event is sent.' }),
     eventId: t.string({
