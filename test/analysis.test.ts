@@ -1,5 +1,5 @@
 /** Verdicts on calls, and data extracted from calls. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { buildPrompt, type SpokenTurn } from '../src/analysis/prompt.ts';
 import { readVerdict } from '../src/analysis/verdict.ts';
 import { schemaViolation } from '../src/infra/json-schema/validate.ts';
@@ -343,27 +343,59 @@ describe('analyzeCalls', () => {
   });
 });
 
-describe('analyzeCalls of an organization with 20,000 calls that wait', () => {
-  it('is refused with the number, and changes nothing', async () => {
-    const { id } = await dial(caller);
-    await analyzed(id, 'DONE');
+describe('analyzeCalls of an organization with many calls that wait', () => {
+  /** Adds waiting calls, which need not exist, due in a year. */
+  async function addWaiting(count: number): Promise<void> {
     const { db } = server.app;
-    // Due in a year, of calls that need not exist.
     await db.$transaction([
       db.$executeRaw`SET LOCAL session_replication_role = replica`,
       db.$executeRaw`
         INSERT INTO post_call_steps (call_id, organization_id, kind, next_attempt_at)
         SELECT gen_random_uuid(), ${server.organizationId}::uuid, 'ANALYSIS', now() + interval '1 year'
-        FROM generate_series(1, 20000)`,
+        FROM generate_series(1, ${count}::int)`,
     ]);
-    const answer = await caller.client.send(
-      'mutation { analyzeCalls(input: { filter: {} }) { callCount userErrors { code message } } }',
-    );
-    expect(dataOf(answer).analyzeCalls.userErrors).toMatchObject([
+  }
+  afterEach(async () => {
+    await server.app.db
+      .$executeRaw`DELETE FROM post_call_steps WHERE next_attempt_at > now() + interval '300 days'`;
+  });
+
+  const analyzeAll = async (filter: object = {}) => {
+    const mutation = `mutation ($filter: CallFilter!) {
+      analyzeCalls(input: { filter: $filter }) { callCount userErrors { code message } } }`;
+    return dataOf(await caller.client.send(mutation, { filter })).analyzeCalls;
+  };
+
+  it('is refused with the number, and changes nothing', async () => {
+    const { id } = await dial(caller);
+    await analyzed(id, 'DONE');
+    await addWaiting(20_000);
+    expect((await analyzeAll()).userErrors).toMatchObject([
       { code: 'LIMIT_EXCEEDED', message: expect.stringContaining('20000 wait') },
     ]);
     expect(await analyzed(id, 'DONE')).toMatchObject({ outcome: { success: true } });
-    await db.$executeRaw`DELETE FROM post_call_steps WHERE next_attempt_at > now() + interval '300 days'`;
+  });
+
+  it('does not exceed the maximum together with another one', async () => {
+    const [one, other] = [{ side: 'one' }, { side: 'other' }];
+    const { id } = await dial(caller, undefined, { metadata: one });
+    for (const call of [{ id }, await dial(caller, undefined, { metadata: other })]) {
+      await analyzed(call.id, 'DONE');
+    }
+    await addWaiting(19_999);
+    const answers = await server.app.db.$transaction(async (tx) => {
+      await tx.$queryRaw`SELECT 1 FROM calls WHERE id = ${uuidOf(id)}::uuid FOR UPDATE`;
+      const blocked = { holder: await sessionOf(tx), statement: '%' };
+      const first = analyzeAll({ metadata: one });
+      await untilBlocked(server.app.db, { ...blocked, statement: '%FOR NO KEY UPDATE%' });
+      const second = analyzeAll({ metadata: other });
+      await Promise.race([second, untilBlocked(server.app.db, { ...blocked, count: 2 })]);
+      return [first, second];
+    });
+    const [added, refused] = await Promise.all(answers);
+    expect(added).toEqual({ callCount: 1, userErrors: [] });
+    expect(refused).toMatchObject({ callCount: null, userErrors: [{ code: 'LIMIT_EXCEEDED' }] });
+    await analyzed(id, 'DONE');
   });
 });
 

@@ -10,7 +10,7 @@ import { ownedBy, type Viewer } from '../viewer.ts';
 import { hashOf, type PartialAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 
 export const MAX_CALLS = 10_000;
-/** Maximum number of an organization's calls waiting for a language model, which may be slow and costly. */
+/** Maximum number of an organization's calls waiting for analysis, since a language model may be slow and costly. */
 export const MAX_WAITING = 20_000;
 const BATCH = 500;
 
@@ -40,7 +40,7 @@ export async function analyzeCall(app: App, viewer: Viewer, id: string): Promise
   if (transcript?.expiredAt) {
     throw userError('INVALID_STATE', 'The transcript of the call was removed.', ['id']);
   }
-  if ((await restart(app, [call])) === 0) throw callNotFound();
+  if ((await restart(app, [call], Number.POSITIVE_INFINITY)) === 0) throw callNotFound();
   return call;
 }
 
@@ -53,7 +53,7 @@ function callNotFound(): Error {
  *
  * @returns the number of these calls.
  * @throws UserInputError if the filter is invalid; LIMIT_EXCEEDED if more than `MAX_CALLS` match or more than
- *   `MAX_WAITING` would wait. None is then analyzed.
+ *   `MAX_WAITING` would wait. None is then analyzed, unless others have been added at the same time.
  */
 export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter): Promise<number> {
   const where = { AND: [await checkCallFilter(app, viewer, filter), ANALYZABLE] };
@@ -71,14 +71,8 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
       ['filter'],
     );
   }
-  const waiting = await app.db.postCallStep.count({
-    where: {
-      ...ownedBy(viewer),
-      kind: 'ANALYSIS',
-      status: 'PENDING',
-      nextAttemptAt: { not: null },
-    },
-  });
+  const { organizationId } = viewer;
+  const waiting = await app.db.postCallStep.count({ where: isWaiting(organizationId) });
   if (waiting + calls.length > MAX_WAITING) {
     throw userError(
       'LIMIT_EXCEEDED',
@@ -88,21 +82,40 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
   }
   let count = 0;
   for (let start = 0; start < calls.length; start += BATCH) {
-    count += await restart(app, calls.slice(start, start + BATCH));
+    const restarted = await restart(app, calls.slice(start, start + BATCH), MAX_WAITING);
+    if (restarted === null) {
+      throw userError(
+        'LIMIT_EXCEEDED',
+        `Only ${count} of the ${calls.length} calls that match are analyzed: others were added at the same time, and at most ${MAX_WAITING} may wait for analysis. Try again when fewer wait.`,
+        ['filter'],
+      );
+    }
+    count += restarted;
   }
   return count;
+}
+
+/** Analyses that have not ended, including those that wait for a transcript. */
+function isWaiting(organizationId: string) {
+  return { organizationId, kind: 'ANALYSIS', status: 'PENDING' } as const;
 }
 
 type AnalyzedCall = Pick<Call, 'id' | 'organizationId' | 'agentId'>;
 
 /**
- * Restarts the analysis of calls, fetching missing transcripts first. A running analysis with the current criteria of
- * the agent continues, since it produces the wanted answer.
+ * Restarts the analysis of calls of an organization, fetching missing transcripts first. A running analysis with the
+ * current criteria of the agent continues, since it produces the wanted answer.
  *
- * @returns the number of calls that have not been deleted in the meantime.
+ * @returns the number of calls that have not been deleted in the meantime; null, without a change, if more than
+ *   `maxWaiting` would wait.
  */
-async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<number> {
+async function restart(
+  app: App,
+  calls: readonly AnalyzedCall[],
+  maxWaiting: number,
+): Promise<number | null> {
   const count = await app.db.$transaction(async (tx) => {
+    if (!(await hasRoomFor(tx, calls, maxWaiting))) return null;
     const existing = await tx.$queryRaw<AnalyzedCall[]>`
       SELECT id, organization_id AS "organizationId", agent_id AS "agentId" FROM calls
       WHERE id = ANY(${calls.map(({ id }) => id)}::uuid[]) AND deleted_at IS NULL
@@ -123,6 +136,22 @@ async function restart(app: App, calls: readonly AnalyzedCall[]): Promise<number
   });
   wakeWorkers(app, ['TRANSCRIPT', 'ANALYSIS']);
   return count;
+}
+
+/** Until the transaction ends, no other one with a maximum adds calls of the organization. */
+async function hasRoomFor(
+  tx: Tx,
+  calls: readonly AnalyzedCall[],
+  maxWaiting: number,
+): Promise<boolean> {
+  const [{ organizationId } = { organizationId: '' }] = calls;
+  if (!Number.isFinite(maxWaiting)) return true;
+  await tx.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${organizationId}, 7412))`;
+  const others = { callId: { notIn: calls.map(({ id }) => id) } };
+  const waiting = await tx.postCallStep.count({
+    where: { ...isWaiting(organizationId), ...others },
+  });
+  return waiting + calls.length <= maxWaiting;
 }
 
 /** IDs of calls whose running analysis asks exactly what would be asked now. */

@@ -131,7 +131,7 @@ mutation('analyzeCall', {
 });
 
 mutation('analyzeCalls', {
-  description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered, and whose transcript was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis.`,
+  description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered, and whose transcript was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis; if others are added at the same time, some may be.`,
   scope: 'write',
   input: (t) => ({
     filter: t.field({
