@@ -188,11 +188,13 @@ async function loadTurns(tx: Tx, callIds: string[]): Promise<Map<string, JsonObj
     orderBy: [{ callId: 'asc' }, { position: 'asc' }],
     omit: { organizationId: true },
   });
-  const turns = new Map<string, JsonObject[]>();
-  for (const { callId, position: _position, ...turn } of rows) {
-    turns.set(callId, [...(turns.get(callId) ?? []), turn]);
-  }
-  return turns;
+  const ofCall = Map.groupBy(rows, ({ callId }) => callId);
+  return new Map(
+    [...ofCall].map(([id, turns]) => [
+      id,
+      turns.map(({ callId: _callId, position: _position, ...turn }) => turn),
+    ]),
+  );
 }
 
 function campaignBody(row: Prisma.CampaignGetPayload<object>): JsonObject {

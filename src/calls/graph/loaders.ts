@@ -62,11 +62,8 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
         ORDER BY sequence ${inverted ? Prisma.sql`DESC` : Prisma.sql`ASC`}
         LIMIT ${limit}
       ) e`;
-    const byCall = new Map<string, Event[]>();
-    for (const row of rows) {
-      byCall.set(row.call_id, [...(byCall.get(row.call_id) ?? []), toEvent(row)]);
-    }
-    for (const key of group) found.set(key, byCall.get(key.call.id) ?? []);
+    const ofCall = Map.groupBy(rows.map(toEvent), ({ callId }) => callId);
+    for (const key of group) found.set(key, ofCall.get(key.call.id) ?? []);
   }
   return keys.map((key) => found.get(key) ?? []);
 });
