@@ -48,6 +48,7 @@ const OWNERS: Record<string, string> = {
   ultravox_webhooks: 'calls',
   creation_refusals: 'calls',
   call_discovery: 'calls',
+  webhook_registrations: 'calls',
   contact_folders: 'contacts',
   contacts: 'contacts',
   contact_imports: 'contacts',

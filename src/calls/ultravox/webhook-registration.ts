@@ -29,11 +29,16 @@ const registration = perInstance((app: App): Registration => {
   return own;
 });
 
-/** Registers the webhook at PUBLIC_URL or, without one, at the address on which this process listens. */
+/**
+ * Registers the webhook at PUBLIC_URL or, without one, at the address on which this process listens. Then removes those
+ * at former addresses of this deployment. Only a start removes them, since another process may still have a former
+ * PUBLIC_URL, and checks its webhook regularly too.
+ */
 export async function registerUltravoxWebhook(app: App, ownUrl: string): Promise<void> {
   const own = registration(app);
   own.publicUrl ??= ownUrl;
   await own.check();
+  await removeFormerWebhooks(app, own.publicUrl);
 }
 
 /**
@@ -60,7 +65,7 @@ export function checkAfterBadSignature(app: App): void {
  * several processes: of webhooks that they create at the same time, all of them keep the same one.
  */
 export async function ensureUltravoxWebhook(app: App, publicUrl: string): Promise<void> {
-  const url = `${publicUrl.replace(/\/$/, '')}${ULTRAVOX_WEBHOOK_PATH}`;
+  const url = webhookUrl(publicUrl);
   const wanted = { url, events: [...EVENTS], secrets: [webhookSecret(app)] };
   const { webhooks } = app.ultravox;
   const options = { signal: app.closing };
@@ -75,11 +80,43 @@ export async function ensureUltravoxWebhook(app: App, publicUrl: string): Promis
     wanted.events.every((event) => kept?.events.includes(event));
   if (kept && !isComplete) await webhooks.update(kept.webhookId, wanted, options);
   for (const { webhookId } of others) await nullIfNotFound(webhooks.delete(webhookId, options));
+  if (kept) {
+    const data = [{ webhookId: kept.webhookId, url }];
+    await app.db.webhookRegistration.createMany({ data, skipDuplicates: true });
+  }
+}
+
+/**
+ * Removes the webhooks at other addresses that this deployment has registered. One that was changed at Ultravox since
+ * then, or does not have our secret, is left alone and forgotten.
+ */
+async function removeFormerWebhooks(app: App, publicUrl: string): Promise<void> {
+  const { db, ultravox } = app;
+  const where = { url: { not: webhookUrl(publicUrl) } };
+  const former = await db.webhookRegistration.findMany({ where });
+  if (former.length === 0) return;
+  const hooks = new Map((await allWebhooks(app)).map((hook) => [hook.webhookId, hook]));
+  for (const { webhookId, url } of former) {
+    const hook = hooks.get(webhookId);
+    if (hook?.url === url && !hook.agentId && hook.secrets.includes(webhookSecret(app))) {
+      await nullIfNotFound(ultravox.webhooks.delete(webhookId, { signal: app.closing }));
+      app.log.info({ url }, 'Removed the webhook at a former address from Ultravox');
+    }
+    await db.webhookRegistration.deleteMany({ where: { webhookId } });
+  }
+}
+
+function webhookUrl(publicUrl: string): string {
+  return `${publicUrl.replace(/\/$/, '')}${ULTRAVOX_WEBHOOK_PATH}`;
+}
+
+function allWebhooks({ ultravox, closing }: App) {
+  return Array.fromAsync(ultravox.webhooks.listAll({}, { signal: closing }));
 }
 
 /** The webhooks of the account to an address, the one to keep first. */
-async function webhooksTo({ ultravox, closing }: App, url: string) {
-  const hooks = await Array.fromAsync(ultravox.webhooks.listAll({}, { signal: closing }));
+async function webhooksTo(app: App, url: string) {
+  const hooks = await allWebhooks(app);
   return hooks
     .filter((hook) => hook.url === url && !hook.agentId)
     .sort((a, b) => (a.webhookId < b.webhookId ? -1 : 1));

@@ -74,8 +74,31 @@ describe('the webhook at Ultravox', () => {
     expect(await hooksAt(app, publicUrl)).toEqual([hook]);
     await ensureUltravoxWebhook(app, publicUrl);
     expect(await hooksAt(app, publicUrl)).toEqual([hook]);
-    // Those at other addresses are left alone.
-    expect(await hooksAt(app, 'https://one.example.com')).toHaveLength(1);
+  });
+
+  it('is removed from a former address of the deployment, unlike those of others', async () => {
+    const [former, other, current] = ['former', 'other', 'current'].map(
+      (name) => `https://${name}.example.com`,
+    ) as [string, string, string];
+    const registered = (app: App, publicUrl: string) =>
+      until(`the webhook to ${publicUrl}`, async () => (await hooksAt(app, publicUrl))[0]);
+    const { app } = await startServer(former);
+    const { secrets, events } = await registered(app, former);
+    const path = '/webhooks/ultravox';
+    await app.ultravox.webhooks.create({ url: `${other}${path}`, events, secrets });
+    await startServer(current);
+    await registered(app, current);
+    await until('the removal', async () => (await hooksAt(app, former)).length === 0);
+    expect(await hooksAt(app, other)).toHaveLength(1);
+    // One that somebody has taken over, with another secret.
+    const { webhookId } = await registered(app, current);
+    await app.ultravox.webhooks.update(webhookId, { secrets: ['theirs'] });
+    await startServer(former);
+    const forgotten = async () =>
+      (await app.db.webhookRegistration.count({ where: { webhookId } })) === 0;
+    await until('the webhook to be forgotten', forgotten);
+    expect(await hooksAt(app, current)).toMatchObject([{ webhookId, secrets: ['theirs'] }]);
+    expect(await hooksAt(app, former)).toHaveLength(1);
   });
 
   it('is registered again after it was deleted or its secret was replaced', async () => {
