@@ -84,6 +84,8 @@ const OWN =
 const REACH = `(?:(?:reach|get (?:a )?hold of) ${ME}|(?:reach out|get in touch|follow up)(?: (?:to|with) ${ME})?)`;
 const SURELY = '(?<!\\b(?:i|ill|we|well|will) )(?:make sure|ensure|see to it)(?: that)?';
 const IF_CALLED = `if (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING})`;
+/** Anybody who calls: only if again, and not for a reason or from a place of the person's own. */
+const IF_ANYONE = `if (?:anyone|anybody)(?: else)?(?: (?:from|at|with) (?:your|this) \\w+)? (?:ever |keeps |dares to |tries to )*(?:${CALL}|(?:call|phone|ring|contact|telephone|solicit|bother|harasse|disturb)s|${CALLING})(?: (?:${ME}|here|${THIS}|${MY}))? (?:ever again|again|any ?more|one more time)(?! (?:about|regarding|with|for|in|to|during|while|near|from (?!your|this)|(?:at|on) (?!(?:this|my|our) ${PLACE}|home))\\b)`;
 /** "I will have to", but not "I will not". */
 const I_WILL =
   '(?:ill|well|im|were|(?:i|we) (?:will|am|are|have to))(?: (?!(?:not (?!hesitate)|never|they|if|when|why)\\b)\\w+){0,3}?';
@@ -92,6 +94,8 @@ const THREAT = `(?:${I_WILL} (?:sue|suing you|(?:(?:call|calling|contact|contact
 /** Not "I'll block you in for two", "I'll block you a slot". */
 const BLOCK = `block(?:ing)? (?:(?:this|your) (?:\\w+ )?number(?! of)|your calls|you(?= (?:now|right now|right away|immediately|too|from calling)\\b|${END_WITHOUT_OBJECT})(?! (?:from ${HOUR}|with|and (?!i|your|report|hang))\\b))`;
 const SICK = '(?:sick|tired|fed up|had enough) (?:and tired )?(?:of|with)';
+/** Excludes a list of goods or tasks: "it" is one of them if it is sold out, bought or done. */
+const NO_GOODS = `(?!(?: ,)? (?:if|when|once|unless|until|as soon as|in case) (?:(?:its|it is) (?!(?:my|our|a|an|the|this|on) )|it (?!is\\b)|theyre|they|these|those|the (?!(?:\\w+ )?${PLACE}\\b)|you(?:ve| have|re| are) )|(?: ,)?(?: (?:because|cause|since|as))? (?:its|it is|it was|it has|it sold|theyre|they are|weve|ive|we have|i have) (?:already |now |all |been |just )*(?:sold|gone|out|done|finished|expired|broken|bought|ordered|got|paid|packed|cancell?ed|unavailable|discontinued|not available|no longer (?:available|sold|needed))\\b)`;
 /** Excludes "we had no more contact". */
 const NO_VERB = '(?<!\\b(?:have|has|had|is|are|was|were|been|be|with) )';
 const REFUSED = `(?<!\\b(?:not|dont|don t|never|didnt|wont|should i|did you|i) )`;
@@ -140,6 +144,10 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `${NO_VERB}no (?:more|further) contact(?=$| ,| (?:please|thanks?|bye|at all|ever|and|or|i|from you\\w*|(?:with|to) (?:me|us))\\b)`,
     AT_ANY_TIME,
   ],
+  [
+    `(?<!\\b(?:you|they|he|she|it|who|people|if|why|\\w+ers) )(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish for|desire)(?: to (?:have|get|receive))? any (?:(?:more|further|future|other|additional|such) )*contact(?=$| ,| (?:please|thanks?|bye|at all|ever|again|whatsoever|and|or|i|so|(?:from|with) (?:you|your \\w+)|by (?:tele)?phone)\\b)`,
+    AT_ANY_TIME,
+  ],
   [`${NO_VERB}no (?:contact please|soliciting|solicitors|solicitations)`, SENTENCE_END],
   // "Stop calling!", "stop these calls".
   [
@@ -162,6 +170,8 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `${IF_CALLED}(?: (?:me|us|back|again|here|this|${MY})\\b|(?<=\\bkeep calling))(?: \\w+){0,6}?(?: ,)?(?: \\w+){0,3}? ${THREAT}`,
   ],
   [`${THREAT}(?: \\w+){0,3}? ${IF_CALLED}`],
+  [`${IF_ANYONE}(?: ,)?(?: \\w+){0,3}? ${THREAT}`],
+  [`${THREAT}(?: \\w+){0,3}? ${IF_ANYONE}`],
   [
     `(?:(?:this|that|it) is|thats|its) (?:(?:just|pure|plain|now|really|clearly|basically|literally|phone|telephone) )*harassment(?= (?:by|now|at this point)\\b|${END_WITHOUT_OBJECT})`,
   ],
@@ -219,7 +229,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `${REFUSED}forget (?:that )?you (?:ever |even )?(?:had|have|got|know) (?:my|this|our) (?:\\w+ )?number`,
   ],
   [
-    `${REFUSED}(?<!\\b(?:ill|well|will|can|could|let me|to) )(?:take|remove|delete|scratch|cross) it (?:off|from|out of) your (?:(?:call|calling|phone|contact|mailing|marketing) )?lists?\\b(?! of)`,
+    `${REFUSED}(?<!\\b(?:ill|well|will|can|could|let me|to) )(?:take|remove|delete|scratch|cross) it (?:off|from|out of) your (?:(?:call|calling|phone) lists?|(?:(?:contact|mailing|marketing) )?lists?${NO_GOODS})\\b(?! of)`,
   ],
   [
     '(?:want|like|get me) (?:to (?:be|get) )?out of your (?:\\w+ )?(?:lists?|system|database|records)',

@@ -17,9 +17,21 @@ export const MAX_QUOTE = 300;
 export function doNotCallRequestIn(
   turns: readonly Pick<Turn, 'speaker' | 'text'>[],
 ): string | null {
-  const asked = turns.find(({ speaker, text }) => speaker === 'USER' && isRequest(text));
-  if (!asked) return null;
-  return truncateText(quoteOf(asked.text), MAX_QUOTE);
+  const said = turns.filter(({ speaker }) => speaker !== 'TOOL');
+  for (const [index, { speaker, text }] of said.entries()) {
+    if (speaker !== 'USER') continue;
+    const before = said[index - 1];
+    const joined = before?.speaker === 'USER' ? continuation(before.text, text) : null;
+    const asked = isRequest(text) ? text : joined !== null && isRequest(joined) ? joined : null;
+    if (asked !== null) return truncateText(quoteOf(asked), MAX_QUOTE);
+  }
+  return null;
+}
+
+/** A sentence that a pause has split into two turns. Null if the first turn ends with a sentence. */
+function continuation(first: string, second: string): string | null {
+  const begun = first.trim().replace(/(?:[,…–—-]|\.{2,})$/u, '');
+  return /[.!?]$/.test(begun) ? null : `${begun} ${second.trim()}`;
 }
 
 function isRequest(text: string): boolean {

@@ -50,6 +50,49 @@ describe('doNotCallRequestIn', () => {
     expect(doNotCallRequestIn([{ speaker: 'AGENT', text: 'Never call me again.' }])).toBeNull();
   });
 
+  const said = (first: string, second: string, between: 'AGENT' | 'TOOL' = 'TOOL') =>
+    doNotCallRequestIn([
+      { speaker: 'USER', text: first },
+      { speaker: between, text: '' },
+      { speaker: 'USER', text: second },
+    ]);
+
+  it.each([
+    ["Please don't", 'call me again', "Please don't call me again"],
+    ['please do not,', 'contact me anymore.', 'please do not contact me anymore.'],
+    ['I want you to stop…', 'calling me', 'I want you to stop calling me'],
+    ["we don't want any", 'further contact', "we don't want any further contact"],
+    ['Never', 'call this number again.', 'Never call this number again.'],
+  ])('finds a request that a pause splits: “%s” “%s”', (first, second, quote) => {
+    expect(said(first, second)).toBe(quote);
+    expect(said(first, second, 'AGENT')).toBeNull();
+  });
+
+  it.each([
+    ["No, I don't.", 'Call me again tomorrow.'],
+    ['Do not worry', 'call me again any time'],
+    ["I don't", 'call me back tomorrow'],
+    ["I'd rather not", 'call me after six'],
+    ["Please don't", 'hang up'],
+    ['You can stop', "calling it Bob's shop is fine"],
+    ["Sorry, I don't", 'call me Bob'],
+    ['Not now', 'call me again at six'],
+    ["I don't know", 'call again please'],
+    ["I can't", 'call me back later'],
+    ['If you call me again', "I'll be at home"],
+    ["I don't want any", 'coffee, thanks'],
+    ['remove', 'the second item from the list'],
+    ['Leave me', 'a message'],
+    ['No', 'call me again'],
+    ["I usually don't", 'call me next week'],
+    ['Yes, please do!', 'Not now, call me again later'],
+    ['I will never', 'forget you'],
+    ['We do', 'call us again'],
+    ['Please', 'call me again'],
+  ])('finds none in two turns: “%s” “%s”', (first, second) => {
+    expect(said(first, second)).toBeNull();
+  });
+
   it('quotes the sentence of a long turn that contains the request', () => {
     const text = `${'I have told you a long story. '.repeat(20)}Never call me again. ${'Bye. '.repeat(5)}`;
     expect(asked(text)).toBe('Never call me again.');
