@@ -98,19 +98,21 @@ export function conditionsOn(model: string, rows: readonly Row[]): fc.Arbitrary<
     .record({
       column: fc.constantFrom(...comparedColumns(model)),
       values: fc.array(fc.constantFrom(...rows), { minLength: 1, maxLength: 3 }),
+      isInsensitive: fc.boolean(),
       operator: fc.constantFrom(
         'equals',
         'in',
         'not',
         'null',
         'contains',
+        'startsWith',
         'gt',
         'gte',
         'lt',
         'lte',
       ),
     })
-    .map(({ column, values, operator }) => {
+    .map(({ column, values, operator, isInsensitive }) => {
       const { type } = TABLES[model]!.columns[column]!;
       const isNullable = rows.some((row) => row[column] === null);
       const [value, ...more] = values.map((row) => row[column]).filter((each) => each !== null);
@@ -119,15 +121,27 @@ export function conditionsOn(model: string, rows: readonly Row[]): fc.Arbitrary<
         return { [column]: operator === 'not' ? { not: null } : null };
       }
       if (operator === 'in' && type !== 'Boolean') return { [column]: { in: [value, ...more] } };
-      if (operator === 'contains') {
-        return type === 'String' && typeof value === 'string' && !isUuid(value)
-          ? { [column]: { contains: value.slice(1, 4) } }
-          : {};
+      const isText = type === 'String' && typeof value === 'string' && !isUuid(value);
+      const insensitive = isInsensitive ? { mode: 'insensitive' } : {};
+      if (operator === 'contains' || operator === 'startsWith') {
+        const part = isText ? value.slice(operator === 'contains' ? 1 : 0, 4) : '';
+        const text = isInsensitive ? part.toUpperCase() : part;
+        return isText ? { [column]: { [operator]: text, ...insensitive } } : {};
       }
+      if (isText && isInsensitive && operator === 'equals')
+        return { [column]: { equals: value.toLowerCase(), ...insensitive } };
       return { [column]: COMPARED.has(type) && operator !== 'in' ? { [operator]: value } : value };
     });
+  const related = Object.entries(TABLES[model]!.relations).map(([name, { isList, on }]) => {
+    const [from, to] = on.at(-1)!;
+    return fc.tuple(fc.constantFrom(...rows), comparison).map(([row, more]) => {
+      const condition = row[from] === null ? null : { [to]: row[from] };
+      return condition ? { [name]: isList ? { some: condition } : condition, ...more } : more;
+    });
+  });
   return fc.oneof(
     comparison,
+    ...related,
     fc.array(comparison, { maxLength: 3 }).map((all) => ({ AND: all })),
     comparison.map((one) => (Object.keys(one).length > 0 ? { NOT: one } : {})),
     fc
@@ -145,6 +159,18 @@ function comparedColumns(model: string): string[] {
   return Object.entries(TABLES[model]!.columns)
     .filter(([, { type, isList }]) => !isList && type !== 'Json' && type !== 'Bytes')
     .map(([name]) => name);
+}
+
+/** The first rows of a model, sorted by a column of each row that they are related to. */
+export function sortedByRelatedQuery(model: string): object {
+  const terms = Object.entries(TABLES[model]!.relations)
+    .filter(([, { isList }]) => !isList)
+    .map(([name, { on }]) => ({ [name]: { [on.at(-1)![1]]: 'desc' } }));
+  return {
+    select: selectionOf(model),
+    orderBy: [...terms, ...orderOf(model, 'asc')],
+    take: 20,
+  };
 }
 
 /** The rows of a model that match. */

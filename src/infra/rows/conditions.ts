@@ -6,6 +6,12 @@ export type Parameter = string | number | boolean;
 export type Parameters = (Parameter | Parameter[])[];
 
 const COMPARISONS: Record<string, string> = { equals: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
+/** Patterns of `LIKE`. Texts that are compared case-insensitively are patterns too, as in Prisma. */
+const PATTERNS: Record<string, (text: string) => string> = {
+  contains: (text) => `%${text}%`,
+  startsWith: (text) => `${text}%`,
+};
+const INSENSITIVE_PATTERNS: typeof PATTERNS = { ...PATTERNS, equals: (text) => text };
 /** Thrown for an unsupported query. A symbol, since it is not an error. */
 export const UNSUPPORTED = Symbol('unknown');
 
@@ -19,18 +25,21 @@ export function supported<Result>(build: () => Result): Result | null {
   }
 }
 
+export interface OrderTerm {
+  /** The columns of the table that `sql` needs. */
+  columns: readonly string[];
+  sql: string;
+}
+
 /** What a statement is built from: its parameters, and names for its tables. */
 export class StatementBuilder {
   readonly values: Parameters = [];
   /** Number of table aliases in use. */
   protected aliases = 0;
   readonly #tables: Tables;
-  readonly #supportsAll: boolean;
 
-  /** With `supportsAll`, conditions may also be about related rows and columns with lists, which are otherwise left to Prisma. */
-  constructor(tables: Tables, { supportsAll = false }: { supportsAll?: boolean } = {}) {
+  constructor(tables: Tables) {
     this.#tables = tables;
-    this.#supportsAll = supportsAll;
   }
 
   conditions(table: Table, where: object | undefined, alias: string): string[] {
@@ -54,7 +63,7 @@ export class StatementBuilder {
         const all = this.conditions(table, requireObject(condition), alias);
         if (all.length === 0) throw UNSUPPORTED;
         conditions.push(`NOT (${all.join(' AND ')})`);
-      } else if (this.#supportsAll && table.relations[name]) {
+      } else if (table.relations[name]) {
         conditions.push(this.#related(table, table.relations[name], condition, alias));
       } else conditions.push(...this.#comparisons(table, name, condition, alias));
     }
@@ -64,19 +73,23 @@ export class StatementBuilder {
   #comparisons(table: Table, name: string, condition: unknown, alias: string): string[] {
     const { type, isList } = findColumn(table, name);
     const column = columnReference(table, name, alias);
-    if (this.#supportsAll && isList) return [this.#contains(column, condition)];
+    if (isList) return [this.#contains(column, condition)];
     if (isList || type === 'Json' || type === 'Bytes') throw UNSUPPORTED;
     if (condition === null) return [`${column} IS NULL`];
     if (!isPlainObject(condition)) return [`${column} = ${this.addValue(condition)}`];
     const comparisons: string[] = [];
-    for (const [operator, value] of Object.entries(condition)) {
+    const { mode, ...operators } = condition;
+    if (mode !== undefined && mode !== 'insensitive') throw UNSUPPORTED;
+    const [like, patterns] = mode ? ['ILIKE', INSENSITIVE_PATTERNS] : ['LIKE', PATTERNS];
+    for (const [operator, value] of Object.entries(operators)) {
       if (value === undefined) continue;
-      const symbol = COMPARISONS[operator];
+      const symbol = mode ? undefined : COMPARISONS[operator];
+      const pattern = patterns[operator];
       if (operator === 'not' && value === null) comparisons.push(`${column} IS NOT NULL`);
-      else if (operator === 'in' && Array.isArray(value)) {
+      else if (operator === 'in' && Array.isArray(value) && !mode) {
         comparisons.push(`${column} = ANY(${this.addValue(value)})`);
-      } else if (operator === 'contains' && typeof value === 'string') {
-        comparisons.push(`${column} LIKE ${this.addValue(`%${value}%`)}`);
+      } else if (pattern && typeof value === 'string') {
+        comparisons.push(`${column} ${like} ${this.addValue(pattern(value))}`);
       } else if (symbol && value !== null) {
         comparisons.push(`${column} ${symbol} ${this.addValue(value)}`);
       } else throw UNSUPPORTED;
@@ -108,21 +121,30 @@ export class StatementBuilder {
     return `EXISTS (SELECT FROM ${quote(target.name)} ${related} WHERE ${conditions.join(' AND ')})`;
   }
 
-  orderTerms(table: Table, orderBy: unknown, alias: string): { column: string; sql: string }[] {
+  orderTerms(table: Table, orderBy: unknown, alias: string): OrderTerm[] {
     const terms = orderBy === undefined ? [] : [orderBy].flat();
     return terms.map((term) => this.#orderTerm(table, term, alias));
   }
 
-  #orderTerm(table: Table, term: unknown, alias: string): { column: string; sql: string } {
-    const entries = Object.entries(requireObject(term));
-    const [entry] = entries;
-    if (!entry || entries.length > 1) throw UNSUPPORTED;
-    const [name, order] = entry;
+  #orderTerm(table: Table, term: unknown, alias: string): OrderTerm {
+    const [name, order] = onlyEntry(term);
+    const relation = table.relations[name];
+    if (relation) return this.#orderByRelated(table, relation, order, alias);
     const column = columnReference(table, name, alias);
-    const { sort, nulls } = isPlainObject(order) ? order : { sort: order, nulls: undefined };
-    if (sort !== 'asc' && sort !== 'desc') throw UNSUPPORTED;
-    if (nulls !== undefined && nulls !== 'first' && nulls !== 'last') throw UNSUPPORTED;
-    return { column, sql: `${column} ${sort}${nulls ? ` NULLS ${nulls}` : ''}` };
+    return { columns: [column], sql: `${column} ${directionOf(order)}` };
+  }
+
+  /** By a column of the related row. */
+  #orderByRelated(table: Table, relation: Relation, term: unknown, alias: string): OrderTerm {
+    const { model, isList, on } = relation;
+    if (isList) throw UNSUPPORTED;
+    const [name, order] = onlyEntry(term);
+    const target = this.findTable(model);
+    const related = this.nextAlias();
+    const conditions = joinConditions({ table, alias }, { table: target, alias: related }, on);
+    const value = `SELECT ${columnReference(target, name, related)} FROM ${quote(target.name)} ${related} WHERE ${conditions.join(' AND ')}`;
+    const columns = on.map(([from]) => columnReference(table, from, alias));
+    return { columns, sql: `(${value}) ${directionOf(order)}` };
   }
 
   addValue(value: unknown): string {
@@ -142,7 +164,20 @@ export class StatementBuilder {
   }
 }
 
-export function orderClause(terms: readonly { sql: string }[]): string {
+function onlyEntry(term: unknown): [string, unknown] {
+  const [entry, ...others] = Object.entries(requireObject(term));
+  if (!entry || others.length > 0) throw UNSUPPORTED;
+  return entry;
+}
+
+function directionOf(order: unknown): string {
+  const { sort, nulls } = isPlainObject(order) ? order : { sort: order, nulls: undefined };
+  if (sort !== 'asc' && sort !== 'desc') throw UNSUPPORTED;
+  if (nulls !== undefined && nulls !== 'first' && nulls !== 'last') throw UNSUPPORTED;
+  return `${sort}${nulls ? ` NULLS ${nulls}` : ''}`;
+}
+
+export function orderClause(terms: readonly OrderTerm[]): string {
   return terms.length > 0 ? ` ORDER BY ${terms.map(({ sql }) => sql).join(', ')}` : '';
 }
 

@@ -45,10 +45,10 @@ export function idsByValueStatement(
     const order = orderClause(terms);
     const columns = new Set([
       columnReference(table, 'id', alias),
-      ...terms.map(({ column }) => column),
+      ...terms.flatMap(({ columns }) => columns),
     ]);
     const matching = `SELECT ${[...columns].join(', ')} FROM ${from(where)}`;
-    const isSorted = terms[0]?.column === columnReference(table, by.sortedBy, alias);
+    const isSorted = terms[0]?.columns[0] === columnReference(table, by.sortedBy, alias);
     // Without `OFFSET`, PostgreSQL may read all rows in this order, not only those with the value.
     const rows = isSorted ? matching : `SELECT * FROM (${matching} OFFSET 0) ${alias}`;
     const page = `${rows}${order} LIMIT ${builder.addValue(take)}`;
@@ -89,7 +89,7 @@ function build(
   write: (builder: StatementBuilder, source: Source) => string,
 ): Statement | null {
   return supported(() => {
-    const builder = new StatementBuilder(tables, { supportsAll: true });
+    const builder = new StatementBuilder(tables);
     builder.addValue(parents.flatMap((values, parent) => values.map(() => parent)));
     builder.addValue(parents.flat());
     const table = builder.findTable(model);

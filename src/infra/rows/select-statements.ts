@@ -9,6 +9,7 @@ import {
   columnReference,
   findColumn,
   joinConditions,
+  type OrderTerm,
   orderClause,
   type Parameters,
   quote,
@@ -148,7 +149,7 @@ class SelectBuilder extends StatementBuilder {
     const { selection, buildQuery, decode } = this.#translateSelect({ table, alias }, query, outer);
     const { columns, joins } = selection;
     const terms = this.orderTerms(table, query.orderBy, alias);
-    const needed = joins.length === 0 ? columns : columns.union(new Set(terms.map(columnIn)));
+    const needed = joins.length === 0 ? columns : columns.union(new Set(terms.flatMap(columnsIn)));
     const from = `SELECT ${[...needed].join(', ')} FROM ${quote(table.name)} ${alias}`;
     const known = this.values.length;
     const { where, ranges } = rangesOf(query);
@@ -319,8 +320,8 @@ function isoText(text: string | null): string | Date | null {
   return Number.isNaN(date.getTime()) ? date : date.toISOString();
 }
 
-function columnIn({ column }: { column: string }): string {
-  return column;
+function columnsIn({ columns }: OrderTerm): readonly string[] {
+  return columns;
 }
 
 function addColumn({ alias, columns }: Selection, of: string, column: string): void {
