@@ -23,7 +23,12 @@ function tableOf({ name, dbName, fields }, models) {
         .filter((field) => !isRelation(field))
         .map((field) => [
           field.name,
-          { name: field.dbName ?? field.name, type: field.type, isList: field.isList },
+          {
+            name: field.dbName ?? field.name,
+            type: field.type,
+            isList: field.isList,
+            ...(field.documentation?.includes('@large') ? { isLarge: true } : {}),
+          },
         ]),
     ),
     relations: Object.fromEntries(

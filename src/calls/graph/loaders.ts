@@ -6,8 +6,9 @@ import type { RowsQuery } from '../../graphql/lists/page.ts';
 import { batched } from '../../graphql/reading/batched.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import { type RowSelection, selectionKey } from '../../graphql/reading/row-selection.ts';
-import { findMany } from '../../graphql/reading/rows.ts';
-import { batchOf } from '../../live/event-rows.ts';
+import { findMany, MAX_READ_BYTES } from '../../graphql/reading/rows.ts';
+import { ResultTooLargeError } from '../../infra/rows/row-reader.ts';
+import { batchOf, decodeEvents } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
 import { loggedSince } from '../../live/partitions.ts';
 import { ownedAndNotDeleted } from '../../viewer.ts';
@@ -16,20 +17,6 @@ interface EventKey {
   call: { id: string; createdAt: Date };
   types: readonly EventType[];
   query: RowsQuery<bigint>;
-}
-
-interface EventRow {
-  id: bigint;
-  organization_id: string;
-  cursor: bigint;
-  type: Event['type'];
-  call_id: string;
-  sequence: number;
-  agent_id: string | null;
-  campaign_id: string | null;
-  data: Prisma.JsonValue;
-  created_at: Date;
-  logged_on: Date;
 }
 
 /** Loads the same page of events for any number of calls in one statement. */
@@ -50,10 +37,8 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
     const [later, earlier] = inclusive
       ? [Prisma.sql`>=`, Prisma.sql`<=`]
       : [Prisma.sql`>`, Prisma.sql`<`];
-    const rows = await app.db.$queryRaw<EventRow[]>`
-      SELECT e.organization_id, e.cursor, e.id, e.type, e.call_id, e.sequence, e.agent_id, e.campaign_id,
-        e.data, e.created_at, e.logged_on
-      FROM unnest(${[...new Set(group.map(({ call }) => call.id))]}::uuid[]) AS c(id)
+    const events = Prisma.sql`
+      SELECT e.* FROM unnest(${[...new Set(group.map(({ call }) => call.id))]}::uuid[]) AS c(id)
       CROSS JOIN LATERAL (
         SELECT * FROM events
         WHERE call_id = c.id AND cursor > 0 AND type::text = ANY(${[...types]}) AND ${loggedSince(group.map(({ call }) => call.createdAt))}
@@ -62,27 +47,15 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
         ORDER BY sequence ${inverted ? Prisma.sql`DESC` : Prisma.sql`ASC`}
         LIMIT ${limit}
       ) e`;
-    const ofCall = Map.groupBy(rows.map(toEvent), ({ callId }) => callId);
-    for (const key of group) found.set(key, ofCall.get(key.call.id) ?? []);
+    const [row] = await app.rows.$queryRaw<{ events: string | null }[]>`
+      SELECT CASE WHEN octet_length(events) <= ${MAX_READ_BYTES}::int THEN events END AS events
+      FROM (SELECT coalesce(json_agg(e), '[]')::text AS events FROM (${events}) e) found`;
+    if (typeof row?.events !== 'string') throw new ResultTooLargeError(MAX_READ_BYTES);
+    const byCall = Map.groupBy(decodeEvents(row.events), ({ callId }) => callId);
+    for (const key of group) found.set(key, byCall.get(key.call.id) ?? []);
   }
   return keys.map((key) => found.get(key) ?? []);
 });
-
-function toEvent(row: EventRow): Event {
-  return {
-    id: row.id,
-    organizationId: row.organization_id,
-    cursor: row.cursor,
-    type: row.type,
-    callId: row.call_id,
-    sequence: row.sequence,
-    agentId: row.agent_id,
-    campaignId: row.campaign_id,
-    data: row.data,
-    createdAt: row.created_at,
-    loggedOn: row.logged_on,
-  };
-}
 
 /** Counts the events of any number of calls in one statement. */
 export const loadEventCount = batched<Omit<EventKey, 'query'>, number>(async ({ app }, keys) => {
@@ -121,14 +94,21 @@ export function loadLiveCall(
   const known = liveCalls.get(event)?.get(key);
   if (known) return known;
   const events = batchOf(event).filter((other) => !liveCalls.get(other)?.has(key));
-  const ids = [...new Set(events.flatMap(({ callId }) => callId ?? []))];
-  const where = { id: { in: ids }, deletedAt: null };
-  const { query, options } = selection;
-  const rows = findMany<Call>(app, 'Call', { ...query, where }, options).then(
-    (found) => new Map(found.map((call) => [call.id, call])),
-  );
+  const read = async (of: readonly Event[]): Promise<Map<string, Call>> => {
+    const ids = [...new Set(of.flatMap(({ callId }) => callId ?? []))];
+    const where = { id: { in: ids }, deletedAt: null };
+    const { query, options } = selection;
+    const found = await findMany<Call>(app, 'Call', { ...query, where }, options);
+    return new Map(found.map((call) => [call.id, call]));
+  };
+  const rows = read(events);
   for (const other of events) {
-    const call = rows.then((byId) => byId.get(other.callId ?? '') ?? null);
+    const own = rows.catch((error: unknown) => {
+      // Which events are read together is not for the subscriber to choose.
+      if (error instanceof ResultTooLargeError && events.length > 1) return read([other]);
+      throw error;
+    });
+    const call = own.then((byId) => byId.get(other.callId ?? '') ?? null);
     const loaded = liveCalls.get(other) ?? new Map<string, Promise<Call | null>>();
     liveCalls.set(other, loaded.set(key, call));
     call.catch(() => loaded.delete(key));

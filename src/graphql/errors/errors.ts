@@ -4,6 +4,7 @@ import { RequestError, type RequestErrorCode, UserInputError } from '../../error
 import { isDatabaseUnavailable, isStatementStopped } from '../../infra/database/database-errors.ts';
 import { LimiterTimeoutError } from '../../infra/jobs/keyed-limiter.ts';
 import type { Logger } from '../../infra/logger.ts';
+import { ResultTooLargeError } from '../../infra/rows/row-reader.ts';
 import { safeMessage } from './error-messages.ts';
 
 const HTTP_STATUS: Partial<Record<RequestErrorCode, number>> = {
@@ -50,6 +51,9 @@ export function toGraphQLError(
       extensions: { code: 'BAD_USER_INPUT', ...located.extensions },
     });
   }
+  if (cause instanceof ResultTooLargeError) {
+    return toRequestError(readTooLargeError(cause, located), located);
+  }
   if (isDatabaseUnavailable(cause)) {
     log.warn({ err: cause, requestId, path: located?.path }, 'The database is unavailable');
     const unavailable = new RequestError(
@@ -72,12 +76,27 @@ export function toGraphQLError(
   return toRequestError(internal, located);
 }
 
+function readTooLargeError(
+  { maxBytes }: ResultTooLargeError,
+  located: GraphQLError | null,
+): RequestError {
+  return new RequestError(
+    'QUERY_TOO_COSTLY',
+    `Reading ${placeOf(located)} would return more than ${maxBytes / 2 ** 20} MiB. Request fewer objects with \`first\` or \`last\`, or omit fields with large values.`,
+    { limit: maxBytes },
+  );
+}
+
 function readTimeoutError(located: GraphQLError | null): RequestError {
-  const path = located?.path?.filter((key) => typeof key === 'string').join('.');
   return new RequestError(
     'QUERY_TIMEOUT',
-    `Reading ${path ? `\`${path}\`` : 'this'} took too long and was stopped. Narrow its \`filter\` or range, for example to a shorter period, use the default sort order, or omit \`totalCount\`.`,
+    `Reading ${placeOf(located)} took too long and was stopped. Narrow its \`filter\` or range, for example to a shorter period, use the default sort order, or omit \`totalCount\`.`,
   );
+}
+
+function placeOf(located: GraphQLError | null): string {
+  const path = located?.path?.filter((key) => typeof key === 'string').join('.');
+  return path ? `\`${path}\`` : 'this';
 }
 
 function toRequestError(error: RequestError, located: GraphQLError | null): GraphQLError {

@@ -4,6 +4,12 @@ import type PrismaTypes from '../../generated/pothos.ts';
 import { rangesOf, type SortedQuery } from '../../infra/rows/ranges.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
 
+/**
+ * Maximum size of the rows that one statement returns for the graph, as JSON in bytes. PostgreSQL compares it, and
+ * does not send a larger result, which would take several times its size in this process.
+ */
+export const MAX_READ_BYTES = 16 * 2 ** 20;
+
 interface Delegate {
   findMany(query: object): Promise<unknown[]>;
   count(query: object): Promise<number>;
@@ -23,7 +29,8 @@ export function findMany<Row>(
   options?: SelectOptions,
 ): Promise<Row[]> {
   const rows =
-    app.rows.findMany(model, query, options) ?? findRanges(delegateOf(app, model), query);
+    app.rows.findMany(model, query, { ...options, maxBytes: MAX_READ_BYTES }) ??
+    findRanges(delegateOf(app, model), query);
   return rows as Promise<Row[]>;
 }
 

@@ -51,6 +51,17 @@ export interface RowReader extends RawReader {
   onStatement: (sql: string) => void;
 }
 
+/** The rows of a query take more than its `maxBytes`. */
+export class ResultTooLargeError extends Error {
+  override name = 'ResultTooLargeError';
+  readonly maxBytes: number;
+
+  constructor(maxBytes: number) {
+    super(`The result has more than ${maxBytes} bytes`);
+    this.maxBytes = maxBytes;
+  }
+}
+
 interface RowReaderOptions {
   pool: Pool;
   tables: Tables;
@@ -91,9 +102,11 @@ export function createRowReader(options: RowReaderOptions): RowReader {
       if (!statement) return null;
       const { text, values, decode } = statement;
       reader.onStatement(text);
-      return send({ name: nameOfSelect(text), text, values }).then((json) =>
-        decode(json === null ? [] : JSON.parse(json)),
-      );
+      return send({ name: nameOfSelect(text), text, values }).then((json) => {
+        const rows = decode(json === null ? null : JSON.parse(json));
+        if (!rows) throw new ResultTooLargeError(selectOptions?.maxBytes ?? 0);
+        return rows;
+      });
     },
     count(model, where) {
       const statement = countStatement(tables, model, where);

@@ -44,19 +44,26 @@ export interface Selection {
   /** Expressions by which lookups find their rows. A nested list returns them as arrays. */
   keys: string[];
   lookups: Lookup[];
+  /** SQL: sizes in bytes of the columns of the result that may be large. These have the names `c0`, `c1` … there. */
+  sizes: string[];
   /** For nested lists: the selection that has their lookups. Absent if related rows are joined to each row. */
   outer?: Selection | undefined;
 }
 
 /** Builds the query of the results, given the tables and the order. */
 export type BuildQuery = (from: string, order: string) => string;
-export type DecodeRows = (json: JsonColumns, lookups?: readonly LookupResult[]) => Row[];
+/** Null for a result that is null because it is too large. */
+export type DecodeRows = (
+  json: JsonColumns | null,
+  lookups?: readonly LookupResult[],
+) => Row[] | null;
 
 /** Maximum number of function arguments in PostgreSQL. */
 const MAX_ARGUMENTS = 100;
 
 export function newSelection(alias: string, outer?: Selection): Selection {
-  return { alias, columns: new Set(), expressions: [], joins: [], keys: [], lookups: [], outer };
+  const lists = { expressions: [], joins: [], keys: [], lookups: [], sizes: [] };
+  return { alias, columns: new Set(), ...lists, outer };
 }
 
 /** Alias of a nested list with keys in the surrounding query. */
@@ -64,27 +71,44 @@ export function nestedAlias({ alias }: Selection): string {
   return `${alias}s`;
 }
 
-/** Returns a function that builds the query of the result columns. */
-export function queryBuilderOf(selection: Selection): BuildQuery {
-  const { alias, expressions, joins, keys, lookups } = selection;
-  if (joins.length === 0) {
+/**
+ * Returns a function that builds the query of the result columns. Its result is null if the columns that may be large
+ * have more than `maxBytes` in all.
+ */
+export function queryBuilderOf(selection: Selection, maxBytes?: number): BuildQuery {
+  const { alias, expressions, joins, keys, lookups, sizes } = selection;
+  if (joins.length === 0 && sizes.length === 0) {
     const all = withKeys(jsonArrays(expressions), keys);
     return (from) => `SELECT ${all} FROM ${from}`;
   }
   const columns = expressions.map((sql, index) => `${sql} AS c${index}`);
   const named = [...columns, ...keys.map((sql, index) => `${sql} AS k${index}`)].join(', ');
   const arrays = jsonArrays(expressions.map((_, index) => `${alias}.c${index}`));
+  const found = lookups.map(({ sql }) => sql);
+  const list = found.length > 0 ? `json_build_array(${[arrays, ...found].join(', ')})` : arrays;
+  const foundKeys = keys.map((_, index) => `${alias}.k${index}`);
   // A join may lose the order of the rows.
-  if (lookups.length > 0) {
-    const found = lookups.map(({ sql }) => sql).join(', ');
-    return (from, order) =>
-      `WITH found AS MATERIALIZED (SELECT ${named} FROM ${from}${order}) SELECT json_build_array(${arrays}, ${found}) FROM found ${alias}`;
+  const rows = (from: string, order: string): string =>
+    `SELECT ${named} FROM ${from}${joins.length > 0 ? order : ''}`;
+  if (sizes.length > 0) {
+    // The rows have only pointers to large texts. What is too large is not even read.
+    const size = sizes.map((sql) => `coalesce(sum(${sql}), 0)`).join(' + ');
+    const inFound = [list, ...foundKeys.map((sql) => `array_agg(${sql})`)].map(
+      (sql) => `(SELECT ${sql} FROM found ${alias})`,
+    );
+    const [checked = '', ...others] = inFound;
+    const all = [
+      `CASE WHEN (SELECT ${size} FROM found) <= ${maxBytes} THEN ${checked} END AS list`,
+      ...others.map((sql, index) => `${sql} AS k${index}`),
+    ].join(', ');
+    return (from, order) => `WITH found AS MATERIALIZED (${rows(from, order)}) SELECT ${all}`;
   }
-  const all = withKeys(
-    arrays,
-    keys.map((_, index) => `${alias}.k${index}`),
-  );
-  return (from, order) => `SELECT ${all} FROM (SELECT ${named} FROM ${from}${order}) ${alias}`;
+  if (found.length > 0) {
+    return (from, order) =>
+      `WITH found AS MATERIALIZED (${rows(from, order)}) SELECT ${list} FROM found ${alias}`;
+  }
+  const all = withKeys(arrays, foundKeys);
+  return (from, order) => `SELECT ${all} FROM (${rows(from, order)}) ${alias}`;
 }
 
 /** The rows of a nested list and, if it has keys, the arrays of its keys. */
@@ -115,15 +139,19 @@ export function createDecoder(selection: Selection, members: readonly Member[]):
   const { lookups } = selection;
   const decodeRows = createRowsDecoder(members, isGrouped(selection));
   if (lookups.length === 0) return decodeRows;
-  return ([rows, ...found]) =>
-    decodeRows(
+  return (json) => {
+    if (!json || json.includes(null)) return null;
+    const [rows, ...found] = json;
+    return decodeRows(
       rows as JsonColumns,
       lookups.map(({ find }, index) => find(found[index] as JsonColumns)),
     );
+  };
 }
 
 function createRowsDecoder(members: readonly Member[], grouped: boolean): DecodeRows {
   return (json, lookups = []) => {
+    if (!json) return null;
     const columns = (grouped ? json.flat() : json) as Columns;
     const count = columns[0]?.length ?? 0;
     const rows: Row[] = [];

@@ -27,7 +27,6 @@ import {
   type DecodeRows,
   isGrouped,
   type JsonColumns,
-  jsonArrays,
   type LookupResult,
   type Member,
   nestedAlias,
@@ -41,8 +40,8 @@ import type { Column, Relation, Table, Tables } from './tables.ts';
 export interface SelectStatement {
   text: string;
   values: Parameters;
-  /** Decodes the rows from the result of the statement, a single JSON value named `rows`. */
-  decode(json: JsonColumns): Row[];
+  /** Decodes the rows from the result of the statement, a single JSON value. Null if there is more than `maxBytes`. */
+  decode(json: JsonColumns | null): Row[] | null;
 }
 
 interface Query extends SortedQuery {
@@ -98,6 +97,8 @@ export interface SelectOptions {
   exceptDatesOf?: ReadonlySet<Column>;
   /** Whether other queries for the same model and options use the same `select` object. */
   sharesSelect?: boolean;
+  /** Maximum size of the result, as JSON in bytes. If it is larger, the statement returns null instead. */
+  maxBytes?: number;
 }
 
 /** The statement that counts the rows of a model, as `count`. Null if a part of the condition is not supported. */
@@ -122,7 +123,12 @@ export function selectStatement(
   return supported(() => {
     const builder = new SelectBuilder(tables, options);
     const { sql, decode } = builder.build(model, query, () => []);
-    return { text: `SELECT (${sql}) AS rows`, values: builder.values, decode };
+    const { maxBytes } = options;
+    const text =
+      maxBytes === undefined
+        ? `SELECT (${sql}) AS rows`
+        : `SELECT CASE WHEN pg_column_size(rows) <= ${maxBytes} THEN rows END FROM (${sql}) result(rows)`;
+    return { text, values: builder.values, decode };
   });
 }
 
@@ -196,7 +202,7 @@ class SelectBuilder extends StatementBuilder {
     const members = this.#members({ table, alias, selection }, query);
     const selected = {
       selection,
-      buildQuery: queryBuilderOf(selection),
+      buildQuery: queryBuilderOf(selection, this.#options.maxBytes),
       decode: createDecoder(selection, members),
       aliases: this.aliases,
     };
@@ -219,13 +225,28 @@ class SelectBuilder extends StatementBuilder {
         members.push({ name, ...this.#relation(source, relation, query) });
       } else {
         if (selected !== true) throw UNSUPPORTED;
-        const { sql, decode } = this.#column(findColumn(table, name), alias);
-        members.push({ name, index: selection.expressions.push(sql) - 1, decode });
+        const column = findColumn(table, name);
+        const { sql, decode } = this.#column(column, alias);
+        const index = selection.expressions.push(sql) - 1;
+        if (column.isLarge) this.#limitText(selection, index);
+        members.push({ name, index, decode });
         addColumn(selection, alias, columnReference(table, name, alias));
       }
     }
     if (members.length === 0) throw UNSUPPORTED;
     return members;
+  }
+
+  /** The size of a text. It is neither decompressed nor read, if it is stored outside its row. */
+  #limitText({ alias, sizes }: Selection, index: number): void {
+    const isSingle = alias === 't1' && !this.#mayReturnSeveral;
+    if (this.#options.maxBytes !== undefined && !isSingle) sizes.push(`octet_length(c${index})`);
+  }
+
+  /** The size of a nested list, which is null if it is too large itself. */
+  #limitList({ sizes }: Selection, index: number): void {
+    const { maxBytes = 0 } = this.#options;
+    sizes.push(`coalesce(pg_column_size(c${index}), ${maxBytes + 1})`);
   }
 
   #column(column: Column, alias: string): { sql: string; decode: Decode | undefined } {
@@ -253,10 +274,12 @@ class SelectBuilder extends StatementBuilder {
       joinConditions({ table, alias: parent }, { table: target, alias }, on);
     if (isList) {
       const { sql, decode, selection: list } = this.build(model, query, join, selection);
-      if (list.keys.length === 0)
-        return { index: selection.expressions.push(`(${sql})`) - 1, decode };
-      selection.joins.push(`CROSS JOIN LATERAL (${sql}) ${nestedAlias(list)}`);
-      return { index: selection.expressions.push(`${nestedAlias(list)}.list`) - 1, decode };
+      const isJoined = list.keys.length > 0;
+      if (isJoined) selection.joins.push(`CROSS JOIN LATERAL (${sql}) ${nestedAlias(list)}`);
+      const expression = isJoined ? `${nestedAlias(list)}.list` : `(${sql})`;
+      const index = selection.expressions.push(expression) - 1;
+      if (list.sizes.length > 0) this.#limitList(selection, index);
+      return { index, decode };
     }
     if (query.orderBy !== undefined || query.take !== undefined) throw UNSUPPORTED;
     const lookup = this.#lookup({ table, alias: parent, selection }, { model, isList, on }, query);
@@ -296,7 +319,8 @@ class SelectBuilder extends StatementBuilder {
     });
     const names = on.map(([, name]) => columnReference(target, name, found.alias));
     const isFound = `(${names.join(', ')}) IN (SELECT ${keys.join(', ')} FROM found)`;
-    const sql = `(SELECT ${jsonArrays(found.expressions)} FROM ${quote(target.name)} ${found.alias} WHERE ${isFound})`;
+    const buildQuery = queryBuilderOf(found, this.#options.maxBytes);
+    const sql = `(${buildQuery(`${quote(target.name)} ${found.alias} WHERE ${isFound}`, '')})`;
     const find = (json: JsonColumns): LookupResult => {
       const columns = (isGrouped(found) ? json.flat() : json) as Columns;
       return { columns, rows: new Map(columns[ids]?.map((each, index) => [each, index])) };

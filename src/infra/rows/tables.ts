@@ -14,6 +14,8 @@ export interface Column {
   /** Type in the Prisma schema: a scalar or an enum. */
   type: string;
   isList: boolean;
+  /** Whether a page of rows may have megabytes of this text. */
+  isLarge?: boolean;
 }
 
 export interface Relation {

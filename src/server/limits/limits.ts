@@ -1,5 +1,6 @@
 /** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
 import { MAX_SEARCHED_CHARACTERS, MAX_VARIABLE_ERRORS } from '../../graphql/inputs/input-limits.ts';
+import { MAX_READ_BYTES } from '../../graphql/reading/rows.ts';
 import { MAX_CONCURRENT_SNAPSHOTS } from '../../infra/database/snapshot.ts';
 
 interface Limit {
@@ -86,6 +87,11 @@ export const LIMITS = {
     refusal: '`QUERY_TOO_COSTLY`',
   },
   mutationFields: { max: 25, about: 'Mutations in an operation', refusal: '`QUERY_TOO_COSTLY`' },
+  readBytes: {
+    max: MAX_READ_BYTES,
+    about: 'Data that a list or another field of an operation reads with one statement',
+    refusal: '`QUERY_TOO_COSTLY` for that field',
+  },
   introspectionBytes: {
     max: 2_000_000,
     about: 'Response to the introspection fields of an operation',

@@ -1,0 +1,178 @@
+/** Lists of rows whose texts are as long as they may be. */
+import { createClient } from 'graphql-sse';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId } from '../../src/infra/ids.ts';
+import { insertAgent } from '../support/agent-rows.ts';
+import { liveBytes } from '../support/memory.ts';
+import { insertRows } from '../support/rows.ts';
+import { startTestServer, type TestServer } from '../support/servers/server.ts';
+
+const MB = 2 ** 20;
+/** 600 kB. */
+const LARGE = '語'.repeat(200_000);
+const REFUSED = {
+  message: expect.stringMatching(/would return more than 16 MiB\. Request fewer objects/),
+  extensions: { code: 'QUERY_TOO_COSTLY', limit: 16 * MB },
+};
+
+let server: TestServer;
+/** A call with large turns and events. */
+let callId: string;
+beforeAll(async () => {
+  server = await startTestServer({ settings: { LOG_LEVEL: 'silent' } });
+  const { app, organizationId } = server;
+  const insert = (model: string, rows: object[]) =>
+    insertRows(
+      server,
+      model,
+      rows.map((row) => ({ organizationId, ...row })),
+    );
+  const id = await insertAgent(app, { organizationId });
+  const agent = await app.db.agent.findUniqueOrThrow({ where: { id } });
+  const copies = Array.from({ length: 100 }, () => ({ ...agent, id: newId(), remoteId: newId() }));
+  await insert('Agent', copies);
+  const toolId = newId();
+  const tool = {
+    name: 'T',
+    modelToolName: 't',
+    description: 'T',
+    definition: {},
+    status: 'ACTIVE',
+  };
+  await insert('Tool', [{ id: toolId, ...tool }]);
+  await insert(
+    'AgentTool',
+    copies.map(({ id }, position) => ({ agentId: id, toolId, position })),
+  );
+  const calls = copies.map((each) => ({
+    ...{ id: newId(), agentId: id, direction: 'OUTBOUND', medium: 'WEBRTC' },
+    ...{ status: 'COMPLETED', placement: 'ACCEPTED', endReason: 'HANGUP', ultravoxId: each.id },
+    ...{ claimedAt: new Date(), endedAt: new Date() },
+    ...{ maxDurationSeconds: 60, joinTimeoutSeconds: 30 },
+  }));
+  await insert('Call', calls);
+  callId = calls[0]!.id;
+  const folderId = newId();
+  await insert('ContactFolder', [{ id: folderId, name: 'F' }]);
+  const endpointId = newId();
+  await insert('WebhookEndpoint', [
+    { id: endpointId, url: 'https://example.com', eventTypes: [], startCursor: 0 },
+  ]);
+  await app.db.$executeRaw`UPDATE agents SET system_prompt = ${LARGE}`;
+  await app.db.$executeRaw`
+    INSERT INTO call_turns (call_id, organization_id, position, speaker, text, stage)
+    SELECT id, organization_id, n, 'AGENT', left(${LARGE}, 5000), 1 FROM calls, generate_series(1, 50) n`;
+  await app.db.$executeRaw`
+    INSERT INTO events (organization_id, type, call_id, sequence, data)
+    SELECT organization_id, 'CALL_TRANSCRIPT_TURN', id, n, jsonb_build_object('position', n, 'turn',
+      jsonb_build_object('position', n, 'speaker', 'AGENT', 'stage', 1, 'text', ${LARGE}::text))
+    FROM calls, generate_series(1, 50) n WHERE id = ${callId}::uuid`;
+  await app.db.$executeRaw`
+    INSERT INTO contacts (id, organization_id, folder_id, phone_number, search_text, updated_at, metadata)
+    SELECT gen_random_uuid(), ${organizationId}::uuid, ${folderId}::uuid, '+1415' || (5550000 + n), '',
+      now(), jsonb_build_object('text', ${LARGE}::text) FROM generate_series(1, 50) n`;
+  await app.db.$executeRaw`
+    WITH messages AS (
+      INSERT INTO webhook_messages (id, organization_id, type, body, created_at)
+      SELECT gen_random_uuid(), ${organizationId}::uuid, 'call.ended',
+        json_build_object('text', ${LARGE}::text)::text, now() FROM generate_series(1, 50) RETURNING id)
+    INSERT INTO webhook_deliveries (id, organization_id, endpoint_id, message_id, status, created_at)
+    SELECT gen_random_uuid(), ${organizationId}::uuid, ${endpointId}::uuid, id, 'DELIVERED', now()
+    FROM messages`;
+});
+afterAll(() => server?.close());
+
+const prompts = (first: number) => `agents(first: ${first}) { nodes { systemPrompt } }`;
+const LISTS: [string, string, (first: number) => string][] = [
+  ['texts', 'agents.nodes', prompts],
+  [
+    'texts found by a search',
+    'agents.nodes',
+    (first) => `agents(first: ${first}, filter: { name: "MARIA" }) { nodes { systemPrompt } }`,
+  ],
+  ['JSON', 'contacts.nodes', (first) => `contacts(first: ${first}) { nodes { metadata } }`],
+  [
+    'one text that all rows share',
+    'calls.nodes',
+    (first) => `calls(first: ${first}) { nodes { agent { systemPrompt } } }`,
+  ],
+  [
+    'lists of texts',
+    'calls.nodes',
+    (first) => `calls(first: ${first}) { nodes { transcript { nodes { text } } } }`,
+  ],
+  ['texts behind another table', 'tools', (first) => `tools { nodes { ${prompts(first)} } }`],
+  [
+    'bodies of webhooks',
+    'webhookEndpoints',
+    (first) => `webhookEndpoints { nodes { deliveries(first: ${first}) { nodes { body } } } }`,
+  ],
+  [
+    'events',
+    'calls.nodes',
+    (first) =>
+      `calls(first: 100) { nodes { events(first: ${first}) { nodes { turn { text } } } } }`,
+  ],
+];
+
+describe('a list of large rows', () => {
+  it.each(
+    LISTS,
+  )('with %s is refused with what to do, and a smaller page is answered', async (_name, path, list) => {
+    const { data, errors } = await server.client.send(`{ ${list(50)} }`);
+    expect(data).toBeNull();
+    const [error] = errors ?? [];
+    expect(error).toMatchObject(REFUSED);
+    expect(error?.path?.join('.')).toMatch(path);
+    const page = await server.client.send(`{ ${list(5)} }`);
+    expect(page.errors).toBeUndefined();
+    expect(JSON.stringify(page.data)).toContain(LARGE.slice(0, 5_000));
+  });
+
+  it('disturbs no request that is read at the same time', async () => {
+    const other = await server.newOrganization();
+    const refused = Array.from({ length: 20 }, () => server.client.send(`{ ${prompts(50)} }`));
+    const answered = Array.from({ length: 40 }, () =>
+      other.client.send(`{ ${prompts(100)} voices { totalCount } }`),
+    );
+    for (const { data, errors } of await Promise.all(answered)) {
+      expect([data?.agents, errors]).toEqual([{ nodes: [] }, undefined]);
+    }
+    for (const { errors } of await Promise.all(refused)) expect(errors).toMatchObject([REFUSED]);
+  });
+
+  it('is read one by one for the events of a subscription', async () => {
+    const { url, key, app } = server;
+    await app.db.$executeRaw`
+      INSERT INTO events (organization_id, type, call_id, sequence, data)
+      SELECT organization_id, 'CALL_RINGING', id, 100, '{}' FROM calls`;
+    const client = createClient({
+      url: `${url}/graphql`,
+      headers: { authorization: `Bearer ${key}` },
+      retryAttempts: 0,
+    });
+    const query = `subscription {
+      callEvents(after: "0", types: [RINGING]) { call { agent { systemPrompt } } } }`;
+    let count = 0;
+    for await (const { data, errors } of client.iterate({ query })) {
+      expect(errors).toBeUndefined();
+      expect(data).toEqual({ callEvents: { call: { agent: { systemPrompt: LARGE } } } });
+      count += 1;
+      if (count === 50) break;
+    }
+    client.dispose();
+  });
+
+  it('takes no memory of its size', async () => {
+    const before = await liveBytes();
+    let most = before;
+    const timer = setInterval(() => {
+      const { heapUsed, external } = process.memoryUsage();
+      most = Math.max(most, heapUsed + external);
+    }, 1);
+    const read = () => server.client.send(`{ ${prompts(100)} }`);
+    await Promise.all(Array.from({ length: 6 }, read)).finally(() => clearInterval(timer));
+    // The texts have 360 MB.
+    expect((most - before) / MB).toBeLessThan(100);
+  });
+});
