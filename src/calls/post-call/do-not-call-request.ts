@@ -14,18 +14,25 @@ const OTHER_REQUESTS = [SPANISH_REQUESTS, GERMAN_REQUESTS, FRENCH_REQUESTS].flat
 export const MAX_QUOTE = 300;
 
 /** The words of the request, or null if none was heard. The agent's words do not count. */
-export function doNotCallRequestIn(
-  turns: readonly Pick<Turn, 'speaker' | 'text'>[],
-): string | null {
-  const said = turns.filter(({ speaker }) => speaker !== 'TOOL');
-  for (const [index, { speaker, text }] of said.entries()) {
-    if (speaker !== 'USER') continue;
-    const before = said[index - 1];
-    const joined = before?.speaker === 'USER' ? continuation(before.text, text) : null;
-    const asked = isRequest(text) ? text : joined !== null && isRequest(joined) ? joined : null;
-    if (asked !== null) return truncateText(quoteOf(asked), MAX_QUOTE);
+export function doNotCallRequestIn(turns: readonly Words[]): string | null {
+  const asked = heardTexts(turns).find(isRequest);
+  return asked === undefined ? null : truncateText(quoteOf(asked), MAX_QUOTE);
+}
+
+type Words = Pick<Turn, 'speaker' | 'text'>;
+
+/** What the other side said: each turn, and together with the one before if a pause may have split a sentence. */
+export function* heardTexts(turns: readonly Words[]): Generator<string, undefined> {
+  let before: Words | undefined;
+  for (const turn of turns) {
+    if (turn.speaker === 'TOOL') continue;
+    if (turn.speaker === 'USER') {
+      yield turn.text;
+      const joined = before?.speaker === 'USER' ? continuation(before.text, turn.text) : null;
+      if (joined !== null) yield joined;
+    }
+    before = turn;
   }
-  return null;
 }
 
 /** A sentence that a pause has split into two turns. Null if the first turn ends with a sentence. */

@@ -6,7 +6,7 @@ import type { AnsweredBy } from '../../generated/prisma/enums.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
 import { answeredByOf } from './answered-by.ts';
-import { doNotCallRequestIn, MAX_QUOTE } from './do-not-call-request.ts';
+import { doNotCallRequestIn, heardTexts, MAX_QUOTE } from './do-not-call-request.ts';
 import type { CallFindings } from './steps.ts';
 import type { Turn } from './turns.ts';
 
@@ -49,7 +49,7 @@ export function findingsIn(
   model: ModelFindings | null = null,
 ): Findings {
   const { isCertain, ...byPhrases } = answeredByOf(turns, call);
-  const heard = model?.answeredBy && !isCertain && turnWith(turns, model.answeredByQuote);
+  const heard = model?.answeredBy && !isCertain && wordsWith(turns, model.answeredByQuote);
   const before =
     call.answeredBy && !isCertain
       ? { answeredBy: call.answeredBy, evidence: call.answeredByEvidence ?? null }
@@ -57,7 +57,7 @@ export function findingsIn(
   const answer = heard
     ? { answeredBy: model.answeredBy!, evidence: `It said “${heard}”.` }
     : before;
-  const dncQuote = doNotCallRequestIn(turns) ?? turnWith(turns, model?.doNotCallQuote ?? null);
+  const dncQuote = doNotCallRequestIn(turns) ?? wordsWith(turns, model?.doNotCallQuote ?? null);
   if (dncQuote && answer.answeredBy === 'VOICEMAIL' && !heard && !isCertain) {
     return { answeredBy: 'HUMAN', evidence: `It said “${dncQuote}”.`, dncQuote };
   }
@@ -65,18 +65,16 @@ export function findingsIn(
 }
 
 /**
- * Returns the other side's turn that contains a quotation, or just the quotation if the turn is too long to keep; null
- * if there is no such turn.
+ * Returns the other side's words that contain a quotation, usually a turn, or just the quotation if they are too long to
+ * keep; null if there are none.
  */
-function turnWith(turns: readonly Words[], quote: string | null): string | null {
+function wordsWith(turns: readonly Words[], quote: string | null): string | null {
   const plain = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();
   const wanted = plain(quote ?? '');
   if (wanted.length < MIN_QUOTE) return null;
-  const turn = turns.find(
-    ({ speaker, text }) => speaker === 'USER' && plain(text).includes(wanted),
-  );
-  if (!turn) return null;
-  return truncateText(turn.text.length <= MAX_QUOTE ? turn.text : wanted, MAX_QUOTE);
+  const words = heardTexts(turns).find((text) => plain(text).includes(wanted));
+  if (words === undefined) return null;
+  return truncateText(words.length <= MAX_QUOTE ? words : wanted, MAX_QUOTE);
 }
 
 /**

@@ -292,6 +292,12 @@ describe('findingsIn', () => {
     });
   });
 
+  it('takes from a model a quotation that a pause splits into two turns', () => {
+    const turns = [...said('I would rather'), ...said('be left in peace.').slice(1)];
+    const model = { answeredBy: null, answeredByQuote: null, doNotCallQuote: 'rather be left' };
+    expect(findingsIn(turns, outbound, model).dncQuote).toBe('I would rather be left in peace.');
+  });
+
   it('needs a new quotation to take a person for a voicemail after all', () => {
     // By phrases a voicemail, by an earlier analysis a person.
     const turns = said('She is not available. May I take a message?');
