@@ -163,16 +163,26 @@ describe('a list of large rows', () => {
     client.dispose();
   });
 
-  it('takes no memory of its size', async () => {
+  it.each([
+    ['a list', `{ ${prompts(100)} }`, 6, 100],
+    ['lists that are too large together', `{ ${manyPrompts(24)} }`, 1, 350],
+  ])('is refused before it takes memory: %s', async (_name, query, times, maxMb) => {
     const before = await liveBytes();
     let most = before;
     const timer = setInterval(() => {
       const { heapUsed, external } = process.memoryUsage();
       most = Math.max(most, heapUsed + external);
     }, 1);
-    const read = () => server.client.send(`{ ${prompts(100)} }`);
-    await Promise.all(Array.from({ length: 6 }, read)).finally(() => clearInterval(timer));
-    // The texts have 360 MB.
-    expect((most - before) / MB).toBeLessThan(100);
+    const read = () => server.client.send(query);
+    const answers = await Promise.all(Array.from({ length: times }, read)).finally(() =>
+      clearInterval(timer),
+    );
+    for (const { errors } of answers) expect(errors?.[0]?.extensions.code).toBe('QUERY_TOO_COSTLY');
+    // The texts have 360 MB, and would take more.
+    expect((most - before) / MB).toBeLessThan(maxMb);
   });
 });
+
+function manyPrompts(lists: number): string {
+  return Array.from({ length: lists }, (_, n) => `list${n}: ${prompts(25)}`).join(' ');
+}

@@ -6,7 +6,7 @@ import type { RowsQuery } from '../../graphql/lists/page.ts';
 import { batched } from '../../graphql/reading/batched.ts';
 import { rowLoader } from '../../graphql/reading/row-loader.ts';
 import { type RowSelection, selectionKey } from '../../graphql/reading/row-selection.ts';
-import { findMany, MAX_READ_BYTES } from '../../graphql/reading/rows.ts';
+import { addReadBytes, findMany, MAX_READ_BYTES } from '../../graphql/reading/rows.ts';
 import { ResultTooLargeError } from '../../infra/rows/row-reader.ts';
 import { batchOf, decodeEvents } from '../../live/event-rows.ts';
 import { assignCursorsOfCalls } from '../../live/log.ts';
@@ -20,7 +20,7 @@ interface EventKey {
 }
 
 /** Loads the same page of events for any number of calls in one statement. */
-export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) => {
+export const loadEventPage = batched<EventKey, Event[]>(async ({ app, execution }, keys) => {
   const groups = Map.groupBy(
     keys,
     ({ types, query: { after, before, inclusive, limit, inverted } }) =>
@@ -51,6 +51,7 @@ export const loadEventPage = batched<EventKey, Event[]>(async ({ app }, keys) =>
       SELECT CASE WHEN octet_length(events) <= ${MAX_READ_BYTES}::int THEN events END AS events
       FROM (SELECT coalesce(json_agg(e), '[]')::text AS events FROM (${events}) e) found`;
     if (typeof row?.events !== 'string') throw new ResultTooLargeError(MAX_READ_BYTES);
+    addReadBytes(execution, row.events.length);
     const byCall = Map.groupBy(decodeEvents(row.events), ({ callId }) => callId);
     for (const key of group) found.set(key, byCall.get(key.call.id) ?? []);
   }

@@ -94,13 +94,13 @@ export function rootConnection(
   request: ListRequest,
   { model, selection, prepare }: RootSource,
 ): Connection<SortedRow> {
-  const { app, viewer } = reader;
+  const { app, viewer, execution } = reader;
   return connectionOfPage(request.page, {
     cursorOf: cursorOf(reader, { scope: request.scope, model }),
     async rows() {
       await prepare();
       const query = { ...selection.query, ...rowsQuery(request) };
-      return findMany<SortedRow>(app, model, query, selection.options);
+      return findMany<SortedRow>(app, model, query, { ...selection.options, execution });
     },
     async hasOutside(side) {
       const [{ column } = { column: 'id' }] = request.scope.terms;
@@ -171,23 +171,24 @@ interface RowsKey extends IdsKey {
 
 const loadIdsByValue = batchedInGroups<IdsKey, string[]>(findIds);
 
-const loadRowsByValue = batchedInGroups<RowsKey, SortedRow[]>(async (app, keys) => {
-  const lists = await findIds(app, keys);
+const loadRowsByValue = batchedInGroups<RowsKey, SortedRow[]>(async (reader, keys) => {
+  const lists = await findIds(reader, keys);
   const [{ model, selection, visible }] = keys;
   const where = { AND: [visible, { id: { in: [...new Set(lists.flat())] } }] };
   const query = { ...selection.query, where };
-  const rows = await findMany<SortedRow>(app, model, query, selection.options);
+  const { app, execution } = reader;
+  const rows = await findMany<SortedRow>(app, model, query, { ...selection.options, execution });
   const byId = new Map(rows.map((row) => [row.id, row]));
   return lists.map((ids) => ids.map((id) => byId.get(id)).filter((row) => row !== undefined));
 });
 
-const loadCountByValue = batchedInGroups<ValuesKey & { where: Where }, number>(({ rows }, keys) =>
-  rows.countByValue(keys[0].model, keys[0].where, byValue(keys)),
+const loadCountByValue = batchedInGroups<ValuesKey & { where: Where }, number>(({ app }, keys) =>
+  app.rows.countByValue(keys[0].model, keys[0].where, byValue(keys)),
 );
 
-function findIds({ rows }: App, keys: Group<IdsKey>): Promise<string[][]> {
+function findIds({ app }: Reader, keys: Group<IdsKey>): Promise<string[][]> {
   const { model, query } = keys[0];
-  return rows.findIdsByValue(model, query, byValue(keys));
+  return app.rows.findIdsByValue(model, query, byValue(keys));
 }
 
 function byValue(keys: Group<ValuesKey>): ByValue {
@@ -199,12 +200,12 @@ type Group<Key> = readonly [Key, ...Key[]];
 
 /** A loader that calls `read` for the keys of each group, one group after another. */
 function batchedInGroups<Key extends { group: string }, Value>(
-  read: (app: App, keys: Group<Key>) => Promise<readonly Value[]>,
+  read: (reader: Reader, keys: Group<Key>) => Promise<readonly Value[]>,
 ) {
-  return batched<Key, Value>(async ({ app }, keys) => {
+  return batched<Key, Value>(async (reader, keys) => {
     const values = new Map<Key, Value>();
     for (const group of Map.groupBy(keys, (key) => key.group).values()) {
-      const found = await read(app, group as unknown as Group<Key>);
+      const found = await read(reader, group as unknown as Group<Key>);
       for (const [index, key] of group.entries()) values.set(key, found[index] as Value);
     }
     return keys.map((key) => values.get(key) as Value);
@@ -279,7 +280,7 @@ function batchedByParent<Value>(
   absent: Value,
   read: (app: App, group: RelationRead, ids: string[]) => Promise<[string, Value][]>,
 ) {
-  return batchedInGroups<RelationRead, Value>(async (app, reads) => {
+  return batchedInGroups<RelationRead, Value>(async ({ app }, reads) => {
     const ids = [...new Set(reads.map(({ id }) => id))];
     const values = new Map(await read(app, reads[0], ids));
     return reads.map(({ id }) => values.get(id) ?? absent);

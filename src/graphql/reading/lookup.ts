@@ -39,13 +39,13 @@ export function addLookup<Model extends PrismaModelTypes>(
         context: Context,
         info: GraphQLResolveInfo,
       ) => {
-        const { app, viewer } = readerOf(context);
+        const { app, viewer, execution } = readerOf(context);
         const { query, options } = rowSelection({ context, info });
         return findFirst(
           app,
           type.modelName as Prisma.ModelName,
           { ...query, where: { AND: [where(viewer), { id: requireId(nodeType, id) }] } },
-          options,
+          { ...options, execution },
         );
       },
     } as never),

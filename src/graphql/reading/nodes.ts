@@ -58,7 +58,7 @@ async function findOfType(
     context.app,
     pothosPrismaModel,
     { ...query, where, take: ids.length },
-    options,
+    { ...options, execution: context.execution },
   );
   for (const row of rows) brandWithType(row, typeName as never);
   return rows;

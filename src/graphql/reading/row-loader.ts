@@ -23,13 +23,18 @@ export function rowLoader<M extends Model>(
   model: M,
   visible: (viewer: Viewer) => PrismaTypes[M]['Where'],
 ): (context: Context, info: GraphQLResolveInfo, id: string) => Promise<ShapeOf<M> | null> {
-  const load = batched<Key, ShapeOf<M> | null>(async ({ app, viewer }, keys) => {
+  const load = batched<Key, ShapeOf<M> | null>(async ({ app, viewer, execution }, keys) => {
     const rows = new Map<RowSelection, Map<string, ShapeOf<M>>>();
     for (const [selection, members] of Map.groupBy(keys, (key) => key.selection)) {
       const ids = [...new Set(members.map(({ id }) => id))];
       const where = { AND: [visible(viewer), { id: { in: ids } }] };
       const { query, options } = selection;
-      const found = await findMany<ShapeOf<M>>(app, model, { ...query, where }, options);
+      const found = await findMany<ShapeOf<M>>(
+        app,
+        model,
+        { ...query, where },
+        { ...options, execution },
+      );
       rows.set(selection, new Map(found.map((row) => [row.id, row])));
     }
     return keys.map(({ id, selection }) => rows.get(selection)?.get(id) ?? null);

@@ -1,5 +1,6 @@
 /** Reads the rows of the graph: with `app.rows` if it supports the query, otherwise with Prisma. */
 import type { App } from '../../app.ts';
+import { RequestError } from '../../errors.ts';
 import type PrismaTypes from '../../generated/pothos.ts';
 import { rangesOf, type SortedQuery } from '../../infra/rows/ranges.ts';
 import type { SelectOptions } from '../../infra/rows/select-statements.ts';
@@ -9,6 +10,28 @@ import type { SelectOptions } from '../../infra/rows/select-statements.ts';
  * does not send a larger result, which would take several times its size in this process.
  */
 export const MAX_READ_BYTES = 16 * 2 ** 20;
+
+/** Likewise, of the rows that an operation reads in all. */
+export const MAX_OPERATION_BYTES = 32 * 2 ** 20;
+
+interface ReadOptions extends SelectOptions {
+  /** The execution of the operation that the rows are for; see `Context`. Absent if others share the rows. */
+  execution?: object;
+}
+
+const readBytes = new WeakMap<object, number>();
+
+/** @throws RequestError QUERY_TOO_COSTLY if an execution has read too much */
+export function addReadBytes(execution: object, bytes: number): void {
+  const all = (readBytes.get(execution) ?? 0) + bytes;
+  readBytes.set(execution, all);
+  if (all <= MAX_OPERATION_BYTES) return;
+  throw new RequestError(
+    'QUERY_TOO_COSTLY',
+    `The operation reads more than ${MAX_OPERATION_BYTES / 2 ** 20} MiB. Request fewer objects, or omit fields with large values.`,
+    { limit: MAX_OPERATION_BYTES },
+  );
+}
 
 interface Delegate {
   findMany(query: object): Promise<unknown[]>;
@@ -26,10 +49,12 @@ export function findMany<Row>(
   app: App,
   model: string,
   query: object,
-  options?: SelectOptions,
+  { execution, ...options }: ReadOptions = {},
 ): Promise<Row[]> {
+  const onResult = execution && ((bytes: number) => addReadBytes(execution, bytes));
+  const limits = { maxBytes: MAX_READ_BYTES, onResult };
   const rows =
-    app.rows.findMany(model, query, { ...options, maxBytes: MAX_READ_BYTES }) ??
+    app.rows.findMany(model, query, { ...options, ...limits }) ??
     findRanges(delegateOf(app, model), query);
   return rows as Promise<Row[]>;
 }
@@ -53,7 +78,7 @@ export async function findFirst<Model extends keyof PrismaTypes>(
   app: App,
   model: Model,
   query: object,
-  options?: SelectOptions,
+  options?: ReadOptions,
 ): Promise<PrismaTypes[Model]['Shape'] | null> {
   const one = { ...query, take: 1 };
   const [row] = await findMany<PrismaTypes[Model]['Shape']>(app, model, one, options);

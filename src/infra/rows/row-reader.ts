@@ -24,9 +24,14 @@ export interface RawReader {
   $queryRaw<T>(query: TemplateStringsArray | Sql, ...values: unknown[]): Promise<T>;
 }
 
+export interface FindOptions extends SelectOptions {
+  /** Called with the size of the result, in about as many bytes, before it is decoded. May throw. */
+  onResult?: ((bytes: number) => void) | undefined;
+}
+
 export interface RowReader extends RawReader {
   /** Like Prisma's `findMany`. Null for a query that only Prisma can answer. */
-  findMany(model: string, query: object, options?: SelectOptions): Promise<Row[]> | null;
+  findMany(model: string, query: object, options?: FindOptions): Promise<Row[]> | null;
   /** Like Prisma's `count`. Null for a condition that only Prisma supports. */
   count(model: string, where: object): Promise<number> | null;
   /**
@@ -103,6 +108,7 @@ export function createRowReader(options: RowReaderOptions): RowReader {
       const { text, values, decode } = statement;
       reader.onStatement(text);
       return send({ name: nameOfSelect(text), text, values }).then((json) => {
+        if (json !== null) selectOptions?.onResult?.(json.length);
         const rows = decode(json === null ? null : JSON.parse(json));
         if (!rows) throw new ResultTooLargeError(selectOptions?.maxBytes ?? 0);
         return rows;

@@ -1,6 +1,6 @@
 /** Fixed limits on what clients may send. The table in `docs/security.md` lists them. */
 import { MAX_SEARCHED_CHARACTERS, MAX_VARIABLE_ERRORS } from '../../graphql/inputs/input-limits.ts';
-import { MAX_READ_BYTES } from '../../graphql/reading/rows.ts';
+import { MAX_OPERATION_BYTES, MAX_READ_BYTES } from '../../graphql/reading/rows.ts';
 import { MAX_CONCURRENT_SNAPSHOTS } from '../../infra/database/snapshot.ts';
 
 interface Limit {
@@ -91,6 +91,11 @@ export const LIMITS = {
     max: MAX_READ_BYTES,
     about: 'Data that a list or another field of an operation reads with one statement',
     refusal: '`QUERY_TOO_COSTLY` for that field',
+  },
+  operationBytes: {
+    max: MAX_OPERATION_BYTES,
+    about: 'Data that an operation, or an event of a subscription, reads in all',
+    refusal: '`QUERY_TOO_COSTLY` for the fields that exceed it',
   },
   introspectionBytes: {
     max: 2_000_000,
