@@ -150,7 +150,8 @@ export const SETTINGS = {
   ORGANIZATION_MAX_CONCURRENT_CALLS: {
     schema: wholeNumber(1, 100_000),
     default: '100',
-    about: 'Maximum concurrent calls of one organization.',
+    about:
+      'Maximum concurrent calls of one organization. If it is lower than `ULTRAVOX_MAX_CONCURRENT_CALLS`, some slots stay free for the others.',
   },
   CALLING_WINDOW_MARGIN_SECONDS: {
     schema: wholeNumber(0, 30),

@@ -1,6 +1,6 @@
-/** Listeners that notify other features of changes to calls. Registered in `start.ts`. */
+/** Listeners that notify other features of changes to calls, or answer for owned calls. Registered in `start.ts`. */
 import type { App, Tx } from '../app.ts';
-import type { Call } from '../generated/prisma/client.ts';
+import { type Call, Prisma } from '../generated/prisma/client.ts';
 import { perInstance } from '../infra/per-instance.ts';
 
 export interface CallListener {
@@ -18,6 +18,11 @@ export interface CallListener {
    * refused the request.
    */
   claimsReleased?(app: App, owners: ReadonlySet<string>): Promise<void>;
+  /**
+   * SQL query (`organization_id`, `calls`): numbers of owned calls that could be claimed if enough slots were free.
+   * They may be too high, but only until the owner has tried to claim them.
+   */
+  ownedCallsDue?(app: App): Prisma.Sql;
 }
 
 export interface CallEnd {
@@ -57,3 +62,13 @@ export async function notifyClaimsReleased(app: App, owners: ReadonlySet<string>
   if (owners.size === 0) return;
   for (const listener of listeners(app)) await listener.claimsReleased?.(app, owners);
 }
+
+/** SQL relation (`organization_id`, `calls`): owned calls that could be claimed, of all owners. */
+export function ownedCallsDue(app: App): Prisma.Sql {
+  const due = listeners(app).flatMap((listener) => listener.ownedCallsDue?.(app) ?? []);
+  return due.length > 0 ? Prisma.sql`(${Prisma.join(due, ' UNION ALL ')})` : NO_OWNED_CALLS;
+}
+
+/** SQL relation of `ownedCallsDue` without rows. */
+export const NO_OWNED_CALLS = Prisma.sql`(
+  SELECT NULL::uuid AS organization_id, 0 AS calls WHERE false)`;

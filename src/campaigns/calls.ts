@@ -1,7 +1,8 @@
 /** Connects campaigns to `calls/`: the owner of their calls, its listener, and revoking claims. */
 import type { App, Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
-import { revokeClaims } from '../calls/placement/owned-calls.ts';
+import { releasedCallsOf, revokeClaims } from '../calls/placement/owned-calls.ts';
+import { Prisma } from '../generated/prisma/client.ts';
 import { requestCampaignRun } from './dispatch/wake.ts';
 import { runCampaignsJob } from './jobs.ts';
 
@@ -19,6 +20,18 @@ export const campaignCallListener: CallListener = {
   async claimsReleased(app, owners) {
     if (owners.has(CALL_OWNER))
       await app.jobs.enqueue(app.db, runCampaignsJob, {}, { group: null });
+  },
+  ownedCallsDue(app) {
+    const now = app.now();
+    // Not all pending contacts of a due campaign may be called; then the next run sets when it is due again.
+    return Prisma.sql`
+      SELECT organization_id, least(max_concurrent_calls - calling_count, pending_count) AS calls
+      FROM campaigns
+      WHERE next_dispatch_at <= ${now}::timestamptz AND status IN ('SCHEDULED', 'ACTIVE')
+        AND calling_count < max_concurrent_calls
+      UNION ALL
+      SELECT organization_id, 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released
+      WHERE place_not_before IS NULL OR place_not_before <= ${now}::timestamptz`;
   },
 };
 

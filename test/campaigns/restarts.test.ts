@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { placeClaimedCalls, placeWaitingCalls } from '../../src/calls/placement/placement.ts';
+import { placeClaimedCalls } from '../../src/calls/placement/placement.ts';
 import { dispatchCalls } from '../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { runCampaigns } from '../../src/campaigns/dispatch/run-campaigns.ts';
 import { publicId } from '../../src/ids.ts';
@@ -29,6 +29,7 @@ import {
   type Operator,
   prepareOperator,
   showCampaign,
+  uuidOf,
 } from './support.ts';
 
 let directory: string;
@@ -223,7 +224,7 @@ describe('calls that are claimed but not sent', () => {
     if (action !== 'cancelCampaign') await act(operator, 'cancelCampaign', id);
   });
 
-  it('are none while calls of createCall wait for a slot', async () => {
+  it('are those of createCall while these wait for a slot', async () => {
     const asked = [];
     for (const { phoneNumber } of strangers(3, '0008')) {
       asked.push(await operator.caller.call(phoneNumber));
@@ -236,8 +237,9 @@ describe('calls that are claimed but not sent', () => {
       settings: { ROLE: 'api', ORGANIZATION_MAX_CONCURRENT_CALLS: '3', PUBLIC_URL: server.url },
     });
     try {
-      expect((await dispatchCalls(other.app)).callIds).toEqual([]);
-      await placeWaitingCalls(other.app);
+      const { callIds } = await dispatchCalls(other.app);
+      expect(callIds).toEqual([uuidOf(asked[2]?.id ?? '')]);
+      await placeClaimedCalls(other.app, callIds);
       expect((await dispatchCalls(other.app)).callIds).toEqual([]);
     } finally {
       await other.close();

@@ -2,19 +2,23 @@
  * Claims: the exclusive right to send the creation request of a call. A claim is made in a transaction that enforces
  * the limits. It is used right before the request, and can be revoked until then.
  */
-import type { App } from '../../app.ts';
+import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { createBatches } from '../../infra/jobs/batches.ts';
 import { perInstance } from '../../infra/per-instance.ts';
+import { ownedCallsDue } from '../listeners.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
-import { beforeDeadline, claimable, IS_WAITING, lockLimits, RECENT_CLAIMS } from './limits.ts';
-import { CLAIM_VALID_SECONDS, HOLDS_SLOT, type MovedCall, moveCalls } from './placement-state.ts';
+import { beforeDeadline, claimable, type LimitCapacity, lockLimits } from './limits.ts';
+import { CLAIM_VALID_SECONDS, type MovedCall, moveCalls } from './placement-state.ts';
+import { type SlotShares, shareSlots, totalOf } from './slot-shares.ts';
 
 /** Maximum time from the use of a claim to its request; one that would start later is not sent. */
 const SENT_AFTER_USE_SECONDS = 5;
 /** Maximum delay between the timeout of a request and the look-up of the call at Ultravox. */
 const MAX_LOOKUP_DELAY_SECONDS = 5;
+/** Time that the owner may take to claim calls for the slots left to it, besides the interval of its runs. */
+const OWNER_DELAY_MS = 5_000;
 /** Fallback delay while an organization has no free slot; the end of a call wakes the placement earlier. */
 const ORGANIZATION_FULL_MS = 5_000;
 
@@ -25,55 +29,85 @@ export interface Claims {
 }
 
 /**
- * Claims the next waiting calls that the limits allow, in one transaction. Those of an organization are claimed oldest
- * first, up to its limit.
+ * Claims the next waiting calls, in one transaction: as many as are certain to be among the calls that `shareSlots`
+ * allows. Slots that may belong to owned calls are left to the owner, which shares out all of them.
  */
 export async function claimWaitingCalls(app: App): Promise<Claims> {
   return app.db.$transaction(async (tx) => {
-    const capacity = await lockLimits(app, tx);
-    if (capacity.waiting === 0) return { ids: [], retryAt: null };
-    if (capacity.free === 0) return { ids: [], retryAt: capacity.nextCapacityAt(0) };
-    const where = Prisma.sql`id IN (${nextWaitingCalls(app, capacity.free)})`;
-    const claimed = await moveCalls(tx, { transition: 'CLAIM' }, { where });
-    if (claimed.length === capacity.waiting)
-      return { ids: claimed.map(({ id }) => id), retryAt: null };
-    const isFull = claimed.length === 0;
+    const capacity = await lockLimits(app, tx, ownedCallsDue(app));
+    const { waiting, free } = capacity;
+    const { shares, limitedUntil } = sharesBesideOwner(app, capacity);
+    if (waiting === 0) return { ids: [], retryAt: null };
+    if (free === 0) return { ids: [], retryAt: capacity.nextCapacityAt(0) };
+    const ids = await claimShares(app, tx, shares);
+    if (ids.length === waiting) return { ids, retryAt: null };
+    if (limitedUntil) return { ids, retryAt: earlier(limitedUntil, capacity.nextCapacityAt(free)) };
+    const isFull = ids.length === 0;
     return {
-      ids: claimed.map(({ id }) => id),
+      ids,
       // Nothing was claimed although there is room: the calls wait for slots of their organizations.
       retryAt: isFull
         ? new Date(Date.now() + ORGANIZATION_FULL_MS)
-        : capacity.nextCapacityAt(claimed.length),
+        : capacity.nextCapacityAt(ids.length),
     };
   });
 }
 
+const earlier = (a: Date, b: Date): Date => (a < b ? a : b);
+
+/** Until when this process leaves slots to the owner, in milliseconds since the epoch; null if it leaves none. */
+const patience = perInstance((_app: App) => ({ endsAt: null as number | null }));
+
 /**
- * SQL query: the IDs of at most `free` waiting calls. Organizations with the fewest active calls come first (ties:
- * fewest calls claimed in the last minute), so that slots are shared evenly even if only one is ever free.
+ * The shares of waiting calls if the owner claims what it may, and until when they are limited to that. If slots stay
+ * free and the owner claims nothing for some time, its process has died or is stuck, and waiting calls get the slots.
  */
-function nextWaitingCalls(app: App, free: number): Prisma.Sql {
-  return Prisma.sql`
-    WITH waiting AS (
-      SELECT DISTINCT organization_id FROM calls WHERE ${IS_WAITING}
-    ), active AS (
-      SELECT organization_id, count(*) AS calls FROM calls WHERE ${HOLDS_SLOT} GROUP BY 1
-    ), recent AS (
-      SELECT organization_id, count(*) AS calls FROM ${RECENT_CLAIMS} AS claims GROUP BY 1
-    )
-    SELECT oldest.id FROM waiting
-    LEFT JOIN active USING (organization_id) LEFT JOIN recent USING (organization_id)
-    CROSS JOIN LATERAL (
-      SELECT id, created_at, row_number() OVER (ORDER BY created_at, id) AS rank FROM (
-        SELECT id, created_at FROM calls
-        WHERE organization_id = waiting.organization_id AND ${claimable(app.now())}
-        ORDER BY created_at, id
-        LIMIT greatest(0, least(${free},
-          ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS} - coalesce(active.calls, 0)))
-      ) first
-    ) oldest
-    ORDER BY coalesce(active.calls, 0) + rank, coalesce(recent.calls, 0) + rank, created_at, id
-    LIMIT ${free}`;
+function sharesBesideOwner(
+  app: App,
+  capacity: LimitCapacity,
+): { shares: SlotShares; limitedUntil: Date | null } {
+  const state = patience(app);
+  const shares = shareSlots(capacity, capacity.owned);
+  const all = shareSlots(capacity, new Map());
+  if (totalOf(shares.waiting) === totalOf(all.waiting)) {
+    state.endsAt = null;
+    return { shares, limitedUntil: null };
+  }
+  const now = app.now().getTime();
+  const ms = app.config.RUN_INTERVAL_SECONDS * 1000 + OWNER_DELAY_MS;
+  const ownerClaimedAt = now - (capacity.sinceOwnedClaimMs ?? Number.POSITIVE_INFINITY);
+  const { endsAt } = state;
+  // After a while without waiting calls, `endsAt` is about other slots.
+  const isNew = endsAt === null || endsAt - ms < ownerClaimedAt || now - endsAt > ms;
+  const until = isNew ? now + ms : endsAt;
+  state.endsAt = until;
+  return now < until
+    ? { shares, limitedUntil: new Date(Date.now() + until - now) }
+    : { shares: all, limitedUntil: null };
+}
+
+/** Claims the oldest waiting calls of each organization, as many as its share. The caller holds the limits. */
+export async function claimShares(
+  app: App,
+  tx: Tx,
+  { waiting }: Pick<SlotShares, 'waiting'>,
+): Promise<string[]> {
+  const rows = [...waiting].flatMap(([id, calls]) => (calls > 0 ? { id, calls } : []));
+  if (rows.length === 0) return [];
+  const claimed = await moveCalls(
+    tx,
+    { transition: 'CLAIM' },
+    {
+      where: Prisma.sql`calls.id IN (
+        SELECT oldest.id
+        FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS share(id uuid, calls int)
+        CROSS JOIN LATERAL (
+          SELECT id FROM calls WHERE organization_id = share.id AND ${claimable(app.now())}
+          ORDER BY created_at, id LIMIT share.calls
+        ) oldest)`,
+    },
+  );
+  return claimed.map(({ id }) => id);
 }
 
 /**

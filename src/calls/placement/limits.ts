@@ -1,6 +1,7 @@
 /** Enforces Ultravox's creation limits across all processes. */
 import type { App, Tx } from '../../app.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
+import { NO_OWNED_CALLS } from '../listeners.ts';
 import {
   ACCEPTED_SINCE_REFUSAL,
   HOLD_UNTIL,
@@ -9,6 +10,7 @@ import {
   RECENT_REFUSALS,
 } from './creation-hold.ts';
 import { CLAIM_VALID_SECONDS, HOLDS_SLOT } from './placement-state.ts';
+import type { OrganizationUsage, SlotLimits } from './slot-shares.ts';
 
 /** Advisory lock that serializes counting against the limits. */
 const LIMIT_LOCK = 7_411_001;
@@ -27,13 +29,14 @@ const ARRIVES_WITHIN_SECONDS = 3;
  */
 const ARRIVING_COUNTS_SECONDS = 0.8;
 
-export interface LimitCapacity {
-  /** Number of calls that may be claimed in this transaction. */
-  free: number;
+/** What may be claimed in this transaction: at most `free` calls, shared out by `shareSlots`. */
+export interface LimitCapacity extends SlotLimits {
   /** Number of waiting calls without an owner that may be claimed. */
   waiting: number;
-  /** Number of those whose organization has a free slot. They take precedence over owned calls. */
-  ahead: number;
+  /** Number of owned calls that could be claimed, by organization; enough of them to use all slots. */
+  owned: ReadonlyMap<string, number>;
+  /** Milliseconds since an owned call was claimed; null if none was in the last minute. */
+  sinceOwnedClaimMs: number | null;
   /** Whether there are owned calls whose claim was released. */
   hasReleased: boolean;
   /** Minimum difference between the clock of this process and the database clock. */
@@ -80,19 +83,6 @@ export function oldestPlaceableCreatedAt(now: Date): Date {
 export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${IS_WAITING})`;
 
 /**
- * SQL relation with one row (`organization_id`) for each slot that is not available to owned calls: calls that are
- * claimed and not ended, and claimable calls without an owner, since those take precedence. Not those that wait for
- * their agent, which may take as long as a call may wait.
- */
-export function slotsInUse(now: Date): Prisma.Sql {
-  return Prisma.sql`(
-    SELECT organization_id FROM calls WHERE ${HOLDS_SLOT}
-    UNION ALL
-    SELECT organization_id FROM calls WHERE ${claimable(now)}
-  )`;
-}
-
-/**
  * SQL condition on calls: no owner, neither late nor waiting for too long, and nothing missing but a slot. No call waits
  * for the creation of its agent at Ultravox: the others of that agent would only be refused as well.
  */
@@ -103,11 +93,22 @@ export function claimable(now: Date): Prisma.Sql {
     AND ${beforeDeadline(now)})`;
 }
 
-/** SQL relation with one row (`organization_id`) for each call claimed in the last minute. */
-export const RECENT_CLAIMS = Prisma.sql`(
-  SELECT organization_id FROM calls
-  WHERE claimed_at > statement_timestamp() - interval '1 minute'
-)`;
+/** The use of the limits, as read from the database. */
+interface Usage {
+  at: Date;
+  second: bigint;
+  minute: bigint;
+  active: bigint;
+  second_at: Date | null;
+  minute_at: Date | null;
+  organizations: (OrganizationUsage & { id: string; owned: number })[];
+  since_owned_claim_ms: number | null;
+  has_released: boolean;
+  hold_until: Date | null;
+  on_trial: boolean;
+  accepted_since_refusal: bigint | null;
+  in_flight: bigint;
+}
 
 /**
  * Counts the use of the limits and locks them until the transaction ends. The caller claims at most `free` calls.
@@ -119,32 +120,69 @@ export const RECENT_CLAIMS = Prisma.sql`(
  * unknown, and after a pause, there is room for one request at a time; after a pause, for one more with each that is
  * accepted.
  *
- * `statement_timestamp()` is late enough, since the statement starts after the lock is held; `clock_timestamp()` would
- * prevent the use of the index.
+ * @param owned SQL relation (`organization_id`, `calls`): owned calls that could be claimed. Default: none.
  */
-export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCapacity> {
+export async function lockLimits(
+  app: App,
+  tx: Tx,
+  owned: Prisma.Sql = NO_OWNED_CALLS,
+): Promise<LimitCapacity> {
+  const { config, now } = app;
   // A process that hangs or loses its connection must not block the others, whether it holds or awaits the lock.
   await tx.$executeRaw`
     SELECT set_config('idle_in_transaction_session_timeout', ${`${MAX_IDLE_MS}`}, true),
       pg_advisory_xact_lock(${LIMIT_LOCK})`;
   const queriedAt = Date.now();
-  const [usage] = await tx.$queryRaw<
-    {
-      at: Date;
-      second: bigint;
-      minute: bigint;
-      active: bigint;
-      second_at: Date | null;
-      minute_at: Date | null;
-      waiting: bigint;
-      ahead: bigint;
-      has_released: boolean;
-      hold_until: Date | null;
-      on_trial: boolean;
-      accepted_since_refusal: bigint | null;
-      in_flight: bigint;
-    }[]
-  >`
+  const [usage] = await tx.$queryRaw<[Usage]>(usageQuery(config, now(), owned));
+  const { organizations } = usage;
+  const capacity = {
+    organizationMax: config.ORGANIZATION_MAX_CONCURRENT_CALLS,
+    organizations: new Map(organizations.map((one) => [one.id, one])),
+    waiting: organizations.reduce((sum, { waiting }) => sum + waiting, 0),
+    owned: new Map(organizations.map(({ id, owned: calls }) => [id, calls])),
+    sinceOwnedClaimMs: usage.since_owned_claim_ms,
+    hasReleased: usage.has_released,
+    clockDifferenceMs: minDifference(usage.at, queriedAt, Date.now()),
+  };
+  const holdUntil = usage.hold_until;
+  if (holdUntil) {
+    const afterHold = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
+    return { ...capacity, free: 0, nextCapacityAt: afterHold };
+  }
+  const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(usage.second);
+  const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(usage.minute);
+  const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(usage.active);
+  const sinceRefusal = usage.accepted_since_refusal;
+  const mayBeInFlight = usage.on_trial
+    ? 1
+    : sinceRefusal === null
+      ? Number.POSITIVE_INFINITY
+      : 1 + Number(sinceRefusal);
+  const trial = Math.min(MAX_CLAIMS, mayBeInFlight - Number(usage.in_flight));
+  return {
+    ...capacity,
+    free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_CLAIMS)),
+    nextCapacityAt(claimed) {
+      const from = Date.now();
+      return new Date(
+        Math.max(
+          from + 200,
+          perSecond <= claimed ? (usage.second_at?.getTime() ?? from) + 1_000 : 0,
+          perMinute <= claimed ? (usage.minute_at?.getTime() ?? from) + 60_000 : 0,
+          concurrent <= claimed ? from + CONCURRENCY_RECHECK_MS : 0,
+          trial <= claimed ? from + TRIAL_RECHECK_MS : 0,
+        ),
+      );
+    },
+  };
+}
+
+/**
+ * Query of the `Usage`. `statement_timestamp()` is late enough, since the statement starts after the lock is held;
+ * `clock_timestamp()` would prevent the use of the index.
+ */
+function usageQuery(config: App['config'], now: Date, owned: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`
     WITH recent AS (
       SELECT CASE
         WHEN (placement = 'CLAIMED'
@@ -160,21 +198,16 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
       SELECT created_by FROM recent WHERE created_by > statement_timestamp() - interval '1 second'
     ), last_minute AS (
       SELECT created_by FROM recent WHERE created_by > statement_timestamp() - interval '1 minute'
-    ), active AS (
-      SELECT organization_id, count(*) AS calls FROM calls WHERE ${HOLDS_SLOT} GROUP BY 1
-    ), waiting AS (
-      SELECT organization_id, count(*) AS calls FROM calls WHERE ${claimable(now())} GROUP BY 1
-    )
+    ), ${organizationUsage(now, owned)}
     SELECT statement_timestamp() AS at,
       (SELECT count(*) FROM last_second) AS second,
       (SELECT min(created_by) FROM last_second) AS second_at,
       (SELECT count(*) FROM last_minute) AS minute,
       (SELECT min(created_by) FROM last_minute) AS minute_at,
       (SELECT coalesce(sum(calls), 0) FROM active)::bigint AS active,
-      (SELECT coalesce(sum(calls), 0) FROM waiting)::bigint AS waiting,
-      (SELECT coalesce(sum(least(w.calls, greatest(0,
-          ${config.ORGANIZATION_MAX_CONCURRENT_CALLS} - coalesce(a.calls, 0)))), 0)
-        FROM waiting w LEFT JOIN active a USING (organization_id))::bigint AS ahead,
+      (SELECT coalesce(jsonb_agg(o), '[]') FROM organizations o) AS organizations,
+      (SELECT extract(epoch FROM statement_timestamp() - max(owned_claimed_at)) * 1000
+        FROM claimed)::float AS since_owned_claim_ms,
       EXISTS (SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NOT NULL)
         AS has_released,
       ${HOLD_UNTIL} AS hold_until,
@@ -183,44 +216,47 @@ export async function lockLimits({ config, now }: App, tx: Tx): Promise<LimitCap
       (SELECT count(*) FROM calls WHERE ${HOLDS_SLOT} AND (placement = 'CLAIMED'
         OR (placement = 'SENDING' AND sent_at > statement_timestamp()
           - make_interval(secs => ${config.ULTRAVOX_TIMEOUT_SECONDS})))) AS in_flight`;
-  const clockDifferenceMs = minDifference(usage?.at ?? new Date(), queriedAt, Date.now());
-  const waiting = Number(usage?.waiting ?? 0);
-  const ahead = Number(usage?.ahead ?? 0);
-  const hasReleased = usage?.has_released ?? false;
-  const holdUntil = usage?.hold_until;
-  if (holdUntil) {
-    const afterHold = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
-    return { free: 0, waiting, ahead, hasReleased, clockDifferenceMs, nextCapacityAt: afterHold };
-  }
-  const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(usage?.second ?? 0);
-  const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(usage?.minute ?? 0);
-  const concurrent = config.ULTRAVOX_MAX_CONCURRENT_CALLS - Number(usage?.active ?? 0);
-  const sinceRefusal = usage?.accepted_since_refusal ?? null;
-  const mayBeInFlight = usage?.on_trial
-    ? 1
-    : sinceRefusal === null
-      ? Number.POSITIVE_INFINITY
-      : 1 + Number(sinceRefusal);
-  const trial = Math.min(MAX_CLAIMS, mayBeInFlight - Number(usage?.in_flight ?? 0));
-  return {
-    free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_CLAIMS)),
-    waiting,
-    ahead,
-    hasReleased,
-    clockDifferenceMs,
-    nextCapacityAt(claimed) {
-      const now = Date.now();
-      return new Date(
-        Math.max(
-          now + 200,
-          perSecond <= claimed ? (usage?.second_at?.getTime() ?? now) + 1_000 : 0,
-          perMinute <= claimed ? (usage?.minute_at?.getTime() ?? now) + 60_000 : 0,
-          concurrent <= claimed ? now + CONCURRENCY_RECHECK_MS : 0,
-          trial <= claimed ? now + TRIAL_RECHECK_MS : 0,
-        ),
-      );
-    },
-  };
+}
+
+/** SQL expression: when the last call of an organization ended; null if none has. */
+export function lastEndOf(organizationId: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`(SELECT max(ended.ended_at) FROM calls ended
+    WHERE ended.organization_id = ${organizationId} AND ended.ended_at IS NOT NULL)`;
+}
+
+/**
+ * Common table expressions: `active`, `claimed`, and `organizations` with those that have active, recent, waiting or
+ * owned calls. Of the organizations with owned calls, as many as could get all slots are enough.
+ */
+function organizationUsage(now: Date, owned: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`
+    active AS (
+      SELECT organization_id, count(*) AS calls, max(claimed_at) AS claimed_at
+      FROM calls WHERE ${HOLDS_SLOT} GROUP BY 1
+    ), claimed AS (
+      SELECT organization_id, count(*) AS calls,
+        max(claimed_at) FILTER (WHERE owner IS NOT NULL) AS owned_claimed_at
+      FROM calls WHERE claimed_at > statement_timestamp() - interval '1 minute' GROUP BY 1
+    ), waiting AS (
+      SELECT organization_id, count(*) AS calls FROM calls WHERE ${claimable(now)} GROUP BY 1
+    ), owned AS (
+      SELECT due.* FROM (
+        SELECT organization_id, sum(calls) AS calls FROM ${owned} AS o
+        GROUP BY 1 HAVING sum(calls) > 0) due
+      LEFT JOIN active USING (organization_id)
+      ORDER BY coalesce(active.calls, 0) LIMIT ${MAX_CLAIMS}
+    ), organizations AS (
+      SELECT u.id, u.active, u.recent, u.waiting, u.owned,
+        extract(epoch FROM greatest(u.claimed_at, CASE
+          WHEN u.waiting + u.owned > 0 THEN ${lastEndOf(Prisma.sql`u.id`)} END)) * 1000 AS "lastUsedAt"
+      FROM (
+        SELECT organization_id AS id, coalesce(active.calls, 0) AS active, active.claimed_at,
+          coalesce(claimed.calls, 0) AS recent, coalesce(waiting.calls, 0) AS waiting,
+          coalesce(owned.calls, 0) AS owned
+        FROM active FULL JOIN claimed USING (organization_id)
+        FULL JOIN waiting USING (organization_id) FULL JOIN owned USING (organization_id)
+      ) u
+    )`;
 }
 
 /** Minimum difference between two clocks, if one showed `at` while the other advanced from `from` to `to`. */

@@ -51,9 +51,8 @@ const wakeTimer = perInstance((app: App) =>
 );
 
 /**
- * Claims as many waiting calls as the limits allow, and places them in the background. Calls of the organizations with
- * the fewest active calls come first, those of an organization oldest first. Resolves once they are claimed. Safe in
- * any number of processes.
+ * Claims as many waiting calls as the limits and the shares of organizations allow, and places them in the background.
+ * Those of an organization are claimed oldest first. Resolves once they are claimed. Safe in any number of processes.
  */
 export function placeWaitingCalls(app: App): Promise<void> {
   return claims(app)();

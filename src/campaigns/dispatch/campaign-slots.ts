@@ -1,6 +1,6 @@
 /** Loads the campaigns of a dispatch cycle: locks them and counts the slots they may use. */
 import type { App, Tx } from '../../app.ts';
-import { slotsInUse } from '../../calls/placement/limits.ts';
+import { lastEndOf } from '../../calls/placement/limits.ts';
 import { releasedCallsOf } from '../../calls/placement/owned-calls.ts';
 import { type Agent, type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { type CallerId, callerIds, preferReady } from '../../phone-numbers/service.ts';
@@ -77,8 +77,18 @@ export async function campaignsToDispatch(app: App, scope: CampaignScope): Promi
   return rows.map(({ id }) => id);
 }
 
-/** Locks released calls, oldest first. Calls locked elsewhere are left to a later cycle. */
-export async function lockReleasedCalls(tx: Tx, scope: CampaignScope): Promise<ReleasedCall[]> {
+/**
+ * Locks released calls, and returns them oldest first. If there are too many, those of the organizations with the
+ * fewest active calls. Calls locked elsewhere are left to a later cycle.
+ *
+ * @param activeCalls number of active calls by organization
+ */
+export async function lockReleasedCalls(
+  tx: Tx,
+  scope: CampaignScope,
+  activeCalls: ReadonlyMap<string, number>,
+): Promise<ReleasedCall[]> {
+  const active = [...activeCalls].map(([id, calls]) => ({ id, calls }));
   return tx.$queryRaw<ReleasedCall[]>`
     SELECT c.id, c.campaign_id AS "campaignId", c.campaign_contact_id AS "campaignContactId",
       c.organization_id AS "organizationId", c.phone_number_id AS "phoneNumberId", cc.timezone,
@@ -87,40 +97,52 @@ export async function lockReleasedCalls(tx: Tx, scope: CampaignScope): Promise<R
       ${earlierCallsOf(Prisma.sql`cc.id`, Prisma.sql`cc.attempts - 1`)}
     FROM ${releasedCallsOf(CALL_OWNER)} AS c
     JOIN campaign_contacts cc ON cc.id = c.campaign_contact_id
-    WHERE ${scope(Prisma.sql`c.campaign_id`)}
-    ORDER BY c.created_at, c.id LIMIT ${MAX_RELEASED}
+    WHERE c.id IN (
+      SELECT ranked.id FROM (
+        SELECT id, organization_id, created_at, row_number() OVER (
+          PARTITION BY organization_id ORDER BY created_at, id) AS rank
+        FROM ${releasedCallsOf(CALL_OWNER)} AS released
+        WHERE ${scope(Prisma.sql`campaign_id`)}
+      ) ranked
+      LEFT JOIN jsonb_to_recordset(${JSON.stringify(active)}::jsonb) AS active(id uuid, calls int)
+        ON active.id = ranked.organization_id
+      ORDER BY coalesce(active.calls, 0) + rank, created_at, ranked.id LIMIT ${MAX_RELEASED})
+    ORDER BY c.created_at, c.id
     FOR NO KEY UPDATE OF c SKIP LOCKED`;
 }
 
 /**
  * Locks the campaigns of these calls and, if `free` is not 0, those that are due: round robin over organizations, least
- * recently dispatched first, without organizations that have no slot left. Campaigns that are locked elsewhere are
- * skipped; the holder of the lock enqueues another run.
+ * recently dispatched first, without those of `fullOrganizations`. Campaigns that are locked elsewhere are skipped; the
+ * holder of the lock enqueues another run.
  */
 export async function acquireSlots(
-  app: App,
   tx: Tx,
   {
     now,
     released,
     free,
+    fullOrganizations,
     scope,
-  }: { now: Date; released: readonly ReleasedCall[]; free: number; scope: CampaignScope },
+  }: {
+    now: Date;
+    released: readonly ReleasedCall[];
+    free: number;
+    /** IDs of the organizations without a free slot. */
+    fullOrganizations: readonly string[];
+    scope: CampaignScope;
+  },
 ): Promise<{
   slots: CampaignSlots[];
-  /** Number of active calls of each of their organizations. */
-  activeCalls: Map<string, number>;
+  /** When the last call of each of their organizations ended; null if none has. */
+  lastEnds: Map<string, Date | null>;
 }> {
   const due =
     free > 0
-      ? Prisma.sql`(c.status = 'SCHEDULED' OR (c.status = 'ACTIVE' AND NOT EXISTS (
-          SELECT 1 FROM used WHERE used.organization_id = c.organization_id
-            AND used.calls >= ${app.config.ORGANIZATION_MAX_CONCURRENT_CALLS})))`
+      ? Prisma.sql`(c.status = 'SCHEDULED' OR (c.status = 'ACTIVE'
+          AND c.organization_id <> ALL(${fullOrganizations}::uuid[])))`
       : Prisma.sql`c.status = 'SCHEDULED'`;
-  const locked = await tx.$queryRaw<(Campaign & { activeCalls: number })[]>`
-    WITH used AS MATERIALIZED (
-      SELECT organization_id, count(*)::int AS calls FROM ${slotsInUse(now)} AS slots GROUP BY 1
-    )
+  const locked = await tx.$queryRaw<(Campaign & { lastEnd: Date | null })[]>`
     ${lockFreeCampaigns(
       Prisma.sql`id IN (
       SELECT unnest(${released.map(({ campaignId }) => campaignId)}::uuid[])
@@ -132,14 +154,13 @@ export async function acquireSlots(
             AND ${scope(Prisma.sql`c.id`)}
         ) ranked
         ORDER BY rank, next_dispatch_at, id LIMIT ${MAX_CAMPAIGNS}))`,
-      Prisma.sql`coalesce((SELECT calls FROM used
-        WHERE used.organization_id = campaigns.organization_id), 0) AS "activeCalls"`,
+      Prisma.sql`${lastEndOf(Prisma.sql`campaigns.organization_id`)} AS "lastEnd"`,
     )}`;
-  if (locked.length === 0) return { slots: [], activeCalls: new Map() };
+  if (locked.length === 0) return { slots: [], lastEnds: new Map() };
   locked.sort((a, b) => dueTime(a) - dueTime(b) || (a.id < b.id ? -1 : 1));
   return {
     slots: await slotsOf(tx, locked, now),
-    activeCalls: new Map(locked.map((one) => [one.organizationId, one.activeCalls])),
+    lastEnds: new Map(locked.map((one) => [one.organizationId, one.lastEnd])),
   };
 }
 

@@ -1,25 +1,20 @@
 /** Input of a dispatch cycle's decisions: the campaigns with their eligibility, and the limits. */
+import { type SlotLimits, type SlotShares, shareSlots } from '../../calls/placement/slot-shares.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { windowOfCampaign } from '../schedule/schedule.ts';
 import { campaignAfter } from '../status.ts';
 import type { CampaignSlots, ReleasedCall } from './campaign-slots.ts';
 import { type ContactWindow, contactWindow } from './contact-window.ts';
-import type { Allowance } from './due-contacts.ts';
+import type { Allowance, DueContact } from './due-contacts.ts';
 import { type CampaignEligibility, campaignEligibility } from './eligibility.ts';
 
 /** Everything the decisions of one cycle are based on. It is never modified. */
-export interface DispatchCycle {
+export interface DispatchCycle extends Readonly<SlotLimits> {
   readonly now: Date;
-  /** Number of calls that Ultravox's limits allow. */
-  readonly free: number;
-  /** Maximum number of active calls of an organization. */
-  readonly organizationMax: number;
   /** By ID, least recently dispatched first. */
   readonly campaigns: ReadonlyMap<string, EligibleCampaign>;
   /** Oldest first. */
   readonly released: readonly ReleasedCall[];
-  /** Number of active calls by organization. */
-  readonly activeCalls: ReadonlyMap<string, number>;
 }
 
 /** A locked campaign, with its state at this instant. */
@@ -74,6 +69,7 @@ export function allowancesOf(
 ): Allowance[] {
   const active = activeCallsAfter(cycle, claims);
   return [...cycle.campaigns.values()].flatMap(({ campaign, eligibility }) => {
+    const organization = cycle.organizations.get(campaign.organizationId);
     const organizationCalls = active.get(campaign.organizationId) ?? 0;
     const organizationSlots = cycle.organizationMax - organizationCalls;
     if (!eligibility?.open || organizationSlots <= 0) return [];
@@ -84,18 +80,48 @@ export function allowancesOf(
       campaignCalls: campaign.callingCount,
       organizationCalls,
       organizationSlots,
+      recentCalls: (organization?.recent ?? 0) + organizationCalls - (organization?.active ?? 0),
+      lastUsedAt: organization?.lastUsedAt ?? null,
     };
   });
 }
 
-/** Number of active calls by organization once these calls are claimed. */
+/** Number of active calls by organization once its waiting calls, which come first, and these calls are claimed. */
 export function activeCallsAfter(
-  cycle: DispatchCycle,
+  { organizations }: Pick<DispatchCycle, 'organizations'>,
   claims: readonly { call: ReleasedCall }[],
 ): Map<string, number> {
-  const active = new Map(cycle.activeCalls);
-  for (const { call } of claims) {
-    active.set(call.organizationId, (active.get(call.organizationId) ?? 0) + 1);
-  }
-  return active;
+  const calls = new Map([...organizations].map(([id, one]) => [id, one.active + one.waiting]));
+  for (const { call } of claims) increment(calls, call.organizationId);
+  return calls;
+}
+
+function increment(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+/**
+ * Shares the free slots between released calls, due contacts and the waiting calls of all organizations. Released calls
+ * of an organization come before its due contacts.
+ *
+ * @returns the claims and contacts that get a slot, and the shares of waiting calls.
+ */
+export function shareCycle<Claim extends { call: ReleasedCall }>(
+  cycle: DispatchCycle,
+  { claims, due }: { claims: readonly Claim[]; due: readonly DueContact[] },
+): { claims: Claim[]; due: DueContact[]; waiting: SlotShares['waiting'] } {
+  const wanted = new Map<string, number>();
+  for (const { call } of claims) increment(wanted, call.organizationId);
+  for (const { organizationId } of due) increment(wanted, organizationId);
+  const { owned, waiting } = shareSlots(cycle, wanted);
+  const used = new Map<string, number>();
+  const getsSlot = ({ organizationId }: { organizationId: string }): boolean => {
+    increment(used, organizationId);
+    return used.get(organizationId)! <= (owned.get(organizationId) ?? 0);
+  };
+  return {
+    claims: claims.filter(({ call }) => getsSlot(call)),
+    due: due.filter(getsSlot),
+    waiting,
+  };
 }

@@ -1,12 +1,15 @@
 /**
  * Decides in one transaction which due contacts to call now: loads, decides without the database, writes. The lock of
- * the limits serializes all processes, and calls are placed after the commit.
+ * the limits serializes all processes, and calls are placed after the commit. Waiting calls of `createCall` get the
+ * slots that belong to them, since they may have left them to campaigns that cannot use them.
  *
  * A crash leaves behind claims, which are released to the dispatcher, or calls that the reconciler looks up at
  * Ultravox.
  */
 import type { App, Tx } from '../../app.ts';
+import { claimShares } from '../../calls/placement/claims.ts';
 import { type LimitCapacity, lockLimits } from '../../calls/placement/limits.ts';
+import { shareSlots, UNUSED } from '../../calls/placement/slot-shares.ts';
 import { isDatabaseOutage } from '../../infra/database/database-errors.ts';
 import { newId } from '../../infra/ids.ts';
 import { FailedItems } from '../../infra/jobs/failed-items.ts';
@@ -30,6 +33,7 @@ import {
   allowancesOf,
   type DispatchCycle,
   eligibleCampaign,
+  shareCycle,
 } from './cycle-input.ts';
 import { loadDueContacts } from './due-contacts.ts';
 import { decideReleasedCalls } from './released-calls.ts';
@@ -132,18 +136,15 @@ async function runCycle(app: App, scope: CampaignScope): Promise<DispatchResult>
   return app.db.$transaction(async (tx) => {
     const capacity = await lockLimits(app, tx);
     if (capacity.clockDifferenceMs > MAX_CLOCK_DIFFERENCE_MS) return waitForClock(app, capacity);
-    // Calls created with `createCall` take precedence.
     const cycle = await loadCycle(app, tx, scope, capacity);
-    if (cycle.campaigns.size === 0) {
-      const stopped = cycle.free === 0 || cycle.released.length > 0;
-      return { ...NOTHING_DISPATCHED, capacityAt: stopped ? capacity.nextCapacityAt(0) : null };
-    }
+    if (cycle.campaigns.size === 0) return placeWaiting(app, tx, cycle, capacity);
 
-    const released = decideReleasedCalls(cycle);
-    const free = cycle.free - released.claims.length;
-    const allowances = allowancesOf(cycle, released.claims);
-    const due = await loadDueContacts(tx, allowances, free, cycle.now);
-    const contacts = decideContacts(cycle, due, newId);
+    const candidates = decideReleasedCalls(cycle);
+    const allowances = allowancesOf(cycle, candidates.claims);
+    const loaded = await loadDueContacts(tx, allowances, cycle.free, cycle.now);
+    const shares = shareCycle(cycle, { claims: candidates.claims, due: loaded });
+    const released = { ...candidates, claims: shares.claims };
+    const contacts = decideContacts(cycle, shares.due, newId);
     const campaigns = decideCampaignUpdates(cycle, released, contacts);
 
     const events = await writeCycle(app, tx, cycle, { released, contacts, campaigns });
@@ -154,19 +155,37 @@ async function runCycle(app: App, scope: CampaignScope): Promise<DispatchResult>
     if (finished.length > 0) await completeFinished(tx, finished, cycle.now, ends);
     await appendEventsOf(tx, ends.byOrganization);
 
-    const claimed = released.claims.length + contacts.attempts.length;
+    const callIds = [
+      ...released.claims.map(({ call }) => call.id),
+      ...contacts.attempts.map(({ callId }) => callId),
+      ...(await claimShares(app, tx, shares)),
+    ];
+    const isFull = callIds.length >= cycle.free;
     return {
-      callIds: [
-        ...released.claims.map(({ call }) => call.id),
-        ...contacts.attempts.map(({ callId }) => callId),
-      ],
+      callIds,
       campaignIds: ids,
       organizationIds: [...events.byOrganization.keys(), ...ends.byOrganization.keys()],
       uncalledCampaignIds: [...contacts.uncalledCampaignIds],
-      mayHaveMore: claimed < cycle.free && mayHaveMoreDue(cycle, { released, contacts, campaigns }),
-      capacityAt: claimed >= cycle.free ? capacity.nextCapacityAt(claimed) : null,
+      mayHaveMore: !isFull && mayHaveMoreDue(cycle, { released, contacts, campaigns }),
+      capacityAt: isFull ? capacity.nextCapacityAt(callIds.length) : null,
     };
   });
+}
+
+/** Lets waiting calls have the slots that were left to campaigns, since no campaign can use them. */
+async function placeWaiting(
+  app: App,
+  tx: Tx,
+  cycle: DispatchCycle,
+  capacity: LimitCapacity,
+): Promise<DispatchResult> {
+  const callIds = await claimShares(app, tx, shareSlots(cycle, new Map()));
+  const stopped = callIds.length >= cycle.free || cycle.released.length > 0;
+  return {
+    ...NOTHING_DISPATCHED,
+    callIds,
+    capacityAt: stopped ? capacity.nextCapacityAt(callIds.length) : null,
+  };
 }
 
 /**
@@ -199,13 +218,27 @@ async function loadCycle(
 ): Promise<DispatchCycle> {
   // Read after acquiring the lock, which may have taken a while.
   const now = app.now();
-  const free = Math.max(0, capacity.free - capacity.ahead);
-  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope) : [];
-  const { slots, activeCalls } = await acquireSlots(app, tx, { now, released, free, scope });
+  const { free, organizationMax } = capacity;
+  const active = activeCallsAfter(capacity, []);
+  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope, active) : [];
+  const { slots, lastEnds } = await acquireSlots(tx, {
+    now,
+    released,
+    free,
+    fullOrganizations: [...active].flatMap(([id, calls]) => (calls >= organizationMax ? id : [])),
+    scope,
+  });
+  const organizations = new Map(capacity.organizations);
+  for (const [id, lastEnd] of lastEnds) {
+    const usage = organizations.get(id) ?? UNUSED;
+    const last = Math.max(usage.lastUsedAt ?? 0, lastEnd?.getTime() ?? 0);
+    organizations.set(id, { ...usage, lastUsedAt: last || null });
+  }
   return {
     now,
     free,
-    organizationMax: app.config.ORGANIZATION_MAX_CONCURRENT_CALLS,
+    organizationMax,
+    organizations,
     campaigns: new Map(
       slots.map((one) => [
         one.campaign.id,
@@ -213,7 +246,6 @@ async function loadCycle(
       ]),
     ),
     released,
-    activeCalls,
   };
 }
 

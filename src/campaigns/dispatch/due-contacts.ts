@@ -1,6 +1,5 @@
 /** Loads the due contacts that a dispatch cycle may call, in a fair order. */
 import type { Tx } from '../../app.ts';
-import { RECENT_CLAIMS } from '../../calls/placement/limits.ts';
 import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { columnsAs } from '../../infra/rows/columns.ts';
 import { type EarlierCalls, earlierCallsOf } from '../outcomes/earlier-calls.ts';
@@ -31,10 +30,14 @@ export interface Allowance {
   calls: number;
   /** Number of active calls of the campaign. */
   campaignCalls: number;
-  /** Number of active calls of the organization. */
+  /** Number of active calls of the organization, and of those that come before its contacts. */
   organizationCalls: number;
+  /** Number of calls of the organization claimed in the last minute, and of those that come before its contacts. */
+  recentCalls: number;
   /** Number of free slots of the organization. */
   organizationSlots: number;
+  /** When the organization last used a slot, in milliseconds since the epoch; null if never. */
+  lastUsedAt: number | null;
 }
 
 /** SQL columns of a `CheckedContact` other than those of the row of `campaign_contacts`. */
@@ -65,13 +68,16 @@ export async function loadDueContacts(
     allowance: Math.min(one.calls, free, one.organizationSlots),
     busy: one.organizationCalls,
     room: one.organizationSlots,
+    recent: one.recentCalls,
+    last_used: one.lastUsedAt ?? 0,
   }));
   return tx.$queryRaw<DueContact[]>`
     WITH due AS (
       SELECT d.id, d.phone_number, a.calling + d.rank AS rank, a.place, a.organization_id,
-        a.busy, a.room
+        a.busy, a.room, a.recent, a.last_used
       FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS a(
-        id uuid, organization_id uuid, place int, calling int, allowance int, busy int, room int)
+        id uuid, organization_id uuid, place int, calling int, allowance int, busy int, room int,
+        recent int, last_used float)
       CROSS JOIN LATERAL (
         SELECT cc.id, cc.phone_number,
           row_number() OVER (ORDER BY cc.next_eligible_at, cc.position) AS rank
@@ -81,17 +87,15 @@ export async function loadDueContacts(
           ORDER BY next_eligible_at, position LIMIT a.allowance
         ) cc
       ) d
-    ), recent AS (
-      SELECT organization_id, count(*) AS calls FROM ${RECENT_CLAIMS} AS claims GROUP BY 1
     ), numbered AS (
       SELECT t.*, row_number() OVER (
         PARTITION BY t.organization_id ORDER BY t.rank, t.place) AS organization_rank
       FROM due t
     ), fair AS (
-      SELECT n.*, row_number() OVER (ORDER BY n.busy + n.organization_rank,
-        coalesce(r.calls, 0) + n.organization_rank, n.rank, n.place) AS number
-      FROM numbered n LEFT JOIN recent r USING (organization_id)
-      WHERE n.organization_rank <= n.room
+      SELECT n.*, row_number() OVER (
+        ORDER BY n.busy + n.organization_rank, n.recent + n.organization_rank, n.last_used,
+          n.rank, n.place) AS number
+      FROM numbered n WHERE n.organization_rank <= n.room
     )
     SELECT ${COLUMNS}, ${CHECKED},
       CASE WHEN newest.attempt IS NULL THEN newest.phone_number_id END AS "withdrawnNumberId"

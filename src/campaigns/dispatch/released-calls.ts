@@ -4,10 +4,10 @@ import { endIfNotCallable } from '../outcomes/earlier-calls.ts';
 import type { ContactEnd } from '../outcomes/outcome.ts';
 import { isCampaignTerminal } from '../status.ts';
 import type { ReleasedCall } from './campaign-slots.ts';
-import type { DispatchCycle, EligibleCampaign } from './cycle-input.ts';
+import { activeCallsAfter, type DispatchCycle, type EligibleCampaign } from './cycle-input.ts';
 
 export interface ReleasedDecisions {
-  /** Calls to claim again. */
+  /** Calls to claim again, if Ultravox has slots. */
   claims: { call: ReleasedCall; placeBefore: Date | null }[];
   withdrawals: Withdrawal[];
 }
@@ -26,14 +26,14 @@ interface Usage {
 }
 
 /**
- * Claims the oldest calls first, as long as Ultravox and their organizations have slots. The others, and those whose
- * time has not come, stay released. Calls that are no longer allowed are withdrawn.
+ * Claims the oldest calls first, as long as their organizations have slots. The others, and those whose time has not
+ * come, stay released. Calls that are no longer allowed are withdrawn.
  */
 export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
   const claims: ReleasedDecisions['claims'] = [];
   const withdrawals: Withdrawal[] = [];
   const usage = new Map<string, Usage>();
-  const active = new Map(cycle.activeCalls);
+  const active = activeCallsAfter(cycle, []);
   for (const call of cycle.released) {
     const campaign = cycle.campaigns.get(call.campaignId);
     if (!campaign) continue;
@@ -51,7 +51,7 @@ export function decideReleasedCalls(cycle: DispatchCycle): ReleasedDecisions {
     }
     if (call.placeNotBefore && call.placeNotBefore > cycle.now) continue;
     const calls = active.get(call.organizationId) ?? 0;
-    if (claims.length >= cycle.free || calls >= cycle.organizationMax) continue;
+    if (calls >= cycle.organizationMax) continue;
     active.set(call.organizationId, calls + 1);
     claims.push({ call, placeBefore: campaign.windowOf(call.timezone).deadline });
   }

@@ -11,6 +11,8 @@ import { failStaleCalls } from '../../../src/calls/placement/stale-calls.ts';
 import { endUnwantedCalls } from '../../../src/calls/placement/unwanted-calls.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
+import { variantOf } from '../../../src/infra/per-instance.ts';
+import { act, createCampaign, prepareOperator } from '../../campaigns/support.ts';
 import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import {
@@ -251,36 +253,70 @@ describe('placeClaimedCalls', () => {
     await resumeCreations(server);
   });
 
+  /** Claims calls with this limit, and returns their organizations. */
+  async function claimNext(ULTRAVOX_MAX_CONCURRENT_CALLS: number): Promise<string[]> {
+    const config = { ...server.app.config, ULTRAVOX_MAX_CONCURRENT_CALLS };
+    const { ids } = await claimWaitingCalls(variantOf(server.app, { config }));
+    const calls = await server.app.db.call.findMany({ where: { id: { in: ids } } });
+    return calls.map(({ organizationId }) => organizationId);
+  }
+
   it('shares slots evenly between organizations, even if only one is ever free', async () => {
     const { db } = server.app;
     const { id: otherId, client } = await server.newOrganization();
     const other = await newCaller(server, { client, organizationId: otherId });
     await insertWaiting(caller.agentId, { count: 4, minutesAgo: 10 });
     await insertWaiting(other.agentId, { count: 1, minutesAgo: 1 });
-    /** Claims a call, and returns its organization. */
-    const claimNext = async (ULTRAVOX_MAX_CONCURRENT_CALLS: number) => {
-      const config = { ...server.app.config, ULTRAVOX_MAX_CONCURRENT_CALLS };
-      const { ids } = await claimWaitingCalls({ ...server.app, config });
-      const calls = await db.call.findMany({ where: { id: { in: ids } } });
-      return calls.map(({ organizationId }) => organizationId);
-    };
     try {
       await db.call.updateMany({
         where: { claimedAt: { not: null } },
         data: { claimedAt: new Date(0) },
       });
-      expect(await claimNext(1)).toEqual([server.organizationId]);
+      // The other organization has had no call yet.
+      expect(await claimNext(1)).toEqual([otherId]);
       await db.call.updateMany({
         where: { placement: 'CLAIMED' },
         data: { ...ended(), placement: 'REFUSED', sentAt: new Date() },
       });
-      // The other organization has had no call in the last minute.
-      expect(await claimNext(1)).toEqual([otherId]);
       await insertWaiting(other.agentId, { count: 1, minutesAgo: 20 });
-      // The other organization has the older call, but also an active one.
-      expect(await claimNext(2)).toEqual([server.organizationId]);
+      // The other organization has the older call, but also had one in the last minute.
+      expect(await claimNext(1)).toEqual([server.organizationId]);
+      // It still had, but this organization has an active call.
+      expect(await claimNext(2)).toEqual([otherId]);
+      await db.call.updateMany({
+        where: { placement: 'CLAIMED' },
+        data: { ...ended(), placement: 'REFUSED', sentAt: new Date(), claimedAt: new Date(0) },
+      });
+      await insertWaiting(other.agentId, { count: 1, minutesAgo: 20 });
+      await db.call.updateMany({
+        where: { organizationId: otherId, endedAt: { not: null } },
+        data: { endedAt: new Date(Date.now() - 60_000), claimedAt: new Date(0) },
+      });
+      // Neither had a call in the last minute, and that of the other organization ended earlier.
+      expect(await claimNext(1)).toEqual([otherId]);
     } finally {
       await endWaiting();
+    }
+  });
+
+  it('leaves a slot to a campaign of another organization, but not for ever', async () => {
+    const other = await prepareOperator((await server.newOrganization()).client);
+    const campaign = await createCampaign(other, {
+      contacts: [{ phoneNumber: newPerson() }],
+      scheduleType: 'IMMEDIATE',
+    });
+    await insertWaiting(caller.agentId, { count: 3, minutesAgo: 1 });
+    try {
+      expect(await claimNext(1)).toEqual([]);
+      expect(await claimNext(2)).toEqual([server.organizationId]);
+      expect(await claimNext(2)).toEqual([]);
+      // No worker runs, so nothing uses it.
+      vi.spyOn(server.app, 'now').mockImplementation(() => new Date(Date.now() + 10_000));
+      expect(await claimNext(2)).toEqual([server.organizationId]);
+    } finally {
+      vi.restoreAllMocks();
+      await endWaiting();
+      await act(other, 'cancelCampaign', campaign.id);
     }
   });
 

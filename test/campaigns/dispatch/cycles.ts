@@ -1,4 +1,5 @@
 /** Dispatch cycles built from plain values, for tests of decisions without a database. */
+import { UNUSED } from '../../../src/calls/placement/slot-shares.ts';
 import type {
   CampaignSlots,
   ReleasedCall,
@@ -100,7 +101,9 @@ export function cycleOf(
     organizationMax,
     campaigns: new Map(slots.map((one) => [one.campaign.id, eligibleCampaign(one, NOW, 0)])),
     released,
-    activeCalls: new Map(Object.entries(activeCalls)),
+    organizations: new Map(
+      Object.entries(activeCalls).map(([id, active]) => [id, { ...UNUSED, active }]),
+    ),
   };
 }
 

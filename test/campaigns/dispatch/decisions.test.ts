@@ -1,9 +1,14 @@
 /** Table tests for the decisions of a dispatch cycle, without a database. */
 import { describe, expect, it } from 'vitest';
+import { UNUSED } from '../../../src/calls/placement/slot-shares.ts';
 import type { ReleasedCall } from '../../../src/campaigns/dispatch/campaign-slots.ts';
 import { decideCampaignUpdates } from '../../../src/campaigns/dispatch/campaign-updates.ts';
 import { decideContacts } from '../../../src/campaigns/dispatch/contact-decisions.ts';
-import { allowancesOf, eligibleCampaign } from '../../../src/campaigns/dispatch/cycle-input.ts';
+import {
+  allowancesOf,
+  eligibleCampaign,
+  shareCycle,
+} from '../../../src/campaigns/dispatch/cycle-input.ts';
 import type { DueContact } from '../../../src/campaigns/dispatch/due-contacts.ts';
 import { decideReleasedCalls } from '../../../src/campaigns/dispatch/released-calls.ts';
 import type { Agent, Campaign } from '../../../src/generated/prisma/client.ts';
@@ -227,13 +232,10 @@ describe('decideReleasedCalls', () => {
     expect(claims.map(({ call }) => call.id)).toEqual(['k2', 'k3']);
   });
 
-  it.each([
-    ['Ultravox', { free: 1 }],
-    ['the organization', { organizationMax: 3, activeCalls: { o1: 2 } }],
-  ])('leaves calls released for which %s has no slot', (_title, limits) => {
+  it('leaves calls released for which the organization has no slot', () => {
     const released = ['k1', 'k2'].map((id) => releasedCall({ id }));
     const { claims, withdrawals } = decideReleasedCalls(
-      cycleOf([slotsOf()], { released, ...limits }),
+      cycleOf([slotsOf()], { released, organizationMax: 3, activeCalls: { o1: 2 } }),
     );
     expect(claims.map(({ call }) => call.id)).toEqual(['k1']);
     expect(withdrawals).toEqual([]);
@@ -259,6 +261,8 @@ describe('allowancesOf', () => {
         campaignCalls: 4,
         organizationCalls: 3,
         organizationSlots: 5,
+        recentCalls: 1,
+        lastUsedAt: null,
       },
     ]);
   });
@@ -268,6 +272,28 @@ describe('allowancesOf', () => {
     ['whose organization has no slot left', {}, { o1: 100 }],
   ])('leaves out campaigns %s', (_title, columns, activeCalls) => {
     expect(allowancesOf(cycleOf([slotsOf(columns)], { activeCalls }), [])).toEqual([]);
+  });
+});
+
+describe('shareCycle', () => {
+  const share = (waiting: number, free: number) => {
+    const organization = { ...UNUSED, active: 1, waiting };
+    const cycle = { ...cycleOf([], { free }), organizations: new Map([['o2', organization]]) };
+    const claims = [{ call: releasedCall() }];
+    const due = ['p2', 'p3', 'p4'].map((id) => dueContact({ id }));
+    const shares = shareCycle(cycle, { claims, due });
+    return [shares.claims.length, shares.due.length, shares.waiting.get('o2') ?? 0];
+  };
+
+  it('gives slots to the organization with the fewest active calls, released calls first', () => {
+    expect(share(5, 1)).toEqual([1, 0, 0]);
+    expect(share(5, 2)).toEqual([1, 0, 1]);
+    expect(share(5, 5)).toEqual([1, 2, 2]);
+  });
+
+  it('gives all slots to the others when one organization has no more calls', () => {
+    expect(share(1, 50)).toEqual([1, 3, 1]);
+    expect(share(50, 50)).toEqual([1, 3, 46]);
   });
 });
 

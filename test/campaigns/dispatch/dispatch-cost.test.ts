@@ -1,4 +1,4 @@
-/** Cost of a dispatch cycle, and when the next one follows. No worker runs here. */
+/** Cost of a dispatch cycle, which released calls it takes, and when the next one follows. No worker runs here. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { dispatchCalls } from '../../../src/campaigns/dispatch/dispatch-cycle.ts';
 import { recordOutcomes } from '../../../src/campaigns/outcomes/record-outcomes.ts';
@@ -79,6 +79,30 @@ describe('statements of a dispatch cycle', () => {
       await start(1, {}, await prepareOperator(client));
     }
     expect(await cycle()).toEqual(one);
+  });
+});
+
+describe('released calls', () => {
+  it('of an organization at its limit do not delay those of others, however many they are', async () => {
+    const { app } = server;
+    const { db } = app;
+    const withLimit = (ORGANIZATION_MAX_CONCURRENT_CALLS: number) => ({
+      ...app,
+      config: { ...app.config, ORGANIZATION_MAX_CONCURRENT_CALLS },
+    });
+    const limit = 20;
+    for (let made = 0; made < 3; made += 1) await start(80, { maxConcurrentCalls: 80 });
+    while ((await dispatchCalls(withLimit(1_000))).callIds.length > 0);
+    await db.$executeRaw`
+      UPDATE calls SET placement = 'QUEUED', claimed_at = NULL WHERE id IN (
+        SELECT id FROM calls ORDER BY id DESC OFFSET ${limit})`;
+    const { client } = await server.newOrganization();
+    await start(1, {}, await prepareOperator(client));
+    const { callIds } = await dispatchCalls(withLimit(limit));
+    expect(callIds).toHaveLength(1);
+    await db.$executeRaw`
+      UPDATE calls SET placement = 'QUEUED', claimed_at = NULL WHERE id = ${callIds[0]}::uuid`;
+    expect((await dispatchCalls(withLimit(limit))).callIds).toEqual(callIds);
   });
 });
 

@@ -122,6 +122,23 @@ describe('the limits of an organization and of Ultravox', () => {
     await endCalls(other, calls);
   });
 
+  it('are shared by campaigns with the waiting calls of other organizations', async () => {
+    const callers = [await anotherOperator(), await anotherOperator()] as const;
+    // More calls than Ultravox has slots; each organization gets half of them.
+    const calls = [await longCalls(callers[0], 10), await longCalls(callers[1], 10)] as const;
+    const dialed = (id: string) =>
+      server.simulator.dials().some(({ metadata }) => metadata.callId === id);
+    await until('full slots', () => calls.flat().filter(dialed).length === ULTRAVOX);
+    const id = await start(operator, { contacts: strangers(2) });
+    // The first slot that is free again is not for the 14 calls that have waited longer.
+    const active = calls[0].find(dialed);
+    await endCalls(callers[0], active ? [active] : []);
+    await until('a call of the campaign', () => dialsOf(server, id).length > 0);
+    expect(calls.flat().filter(dialed)).toHaveLength(ULTRAVOX);
+    await ended(operator, id);
+    for (const [index, caller] of callers.entries()) await endCalls(caller, calls[index] ?? []);
+  });
+
   it('are not used by calls that wait for the creation of their agent', async () => {
     const { caller } = await prepareOperator(operator.client);
     const agentId = uuidOf(caller.agentId);
@@ -252,6 +269,26 @@ describe('two organizations', () => {
       const order = () =>
         server.simulator.dials().map(({ metadata }) => String(metadata.organizationId));
       await until('all calls', () => order().length === (campaigns + 1) * EACH, 60_000);
+      expect(lead(order())).toBeLessThanOrEqual(2);
+    });
+
+    it('get equal shares, if one has a campaign and the other has many calls of createCall', async () => {
+      const [one, other] = [await anotherOperator(), await anotherOperator()];
+      const before = server.simulator.dials().length;
+      server.simulator.setFaults([
+        // Long enough for all of them to wait.
+        { kind: 'status', status: 429, retryAfterSeconds: 4, count: 1, ...CREATION },
+      ]);
+      const [first, ...others] = strangers(3 * EACH);
+      await one.caller.call(first?.phoneNumber);
+      await Promise.all(others.map(({ phoneNumber }) => one.caller.call(phoneNumber)));
+      await start(other, { contacts: strangers(EACH) });
+      const order = () =>
+        server.simulator
+          .dials()
+          .slice(before)
+          .map(({ metadata }) => String(metadata.organizationId));
+      await until('all calls', () => order().length === 4 * EACH, 60_000);
       expect(lead(order())).toBeLessThanOrEqual(2);
     });
   });
