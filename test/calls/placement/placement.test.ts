@@ -369,6 +369,11 @@ describe('placeWaitingCalls', () => {
         data: { createdAt: new Date(Date.now() - 1_800_000), placeNotBefore },
       });
     await makeOld(new Date(Date.now() + 600_000));
+    await until('the agent to be created again', async () => {
+      const where = { id: uuidOf(caller.agentId), status: 'ACTIVE' as const };
+      const agent = await server.app.db.agent.findFirst({ where });
+      return agent !== null && agent.remoteId !== remoteId;
+    });
     const before = (await creationsOf(server)).length;
     const next = await dial(caller);
     expect(next.status).toBe('CREATED');
