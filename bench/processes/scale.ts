@@ -23,6 +23,8 @@ const BURST_EVENTS = 10;
 const PAUSE_MS = 150;
 const ROUNDS = 5;
 const READ_ROUNDS = 3;
+const READ_SECONDS = 5;
+/** Number of connections to each process. Requests that arrive together share a write to PostgreSQL. */
 const CONNECTIONS = 20;
 /** Warm-up of each process. */
 const WARM_UP_SECONDS = 4;
@@ -45,7 +47,7 @@ async function cpuSeconds(processes: readonly Process[]): Promise<number> {
   return each.reduce((sum, seconds) => sum + seconds, 0);
 }
 
-/** Requests per CPU second in one round, with 20 connections in total. */
+/** Requests per CPU second in one round. */
 async function requestsOf(processes: readonly Process[], seconds: number): Promise<number> {
   const before = await cpuSeconds(processes);
   const rates = await Promise.all(
@@ -54,7 +56,7 @@ async function requestsOf(processes: readonly Process[], seconds: number): Promi
         headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
         body: JSON.stringify({ query: LIST, operationName: 'list' }),
         seconds,
-        connections: CONNECTIONS / processes.length,
+        connections: CONNECTIONS,
       }),
     ),
   );
@@ -69,7 +71,7 @@ async function readsOf(sets: readonly (readonly Process[])[]): Promise<number[]>
     for (const [index, processes] of sets.entries()) {
       // The first round only warms up, with as many requests per process.
       if (round === 0) await requestsOf(processes, WARM_UP_SECONDS * processes.length);
-      else figures[index]?.push(await requestsOf(processes, 2));
+      else figures[index]?.push(await requestsOf(processes, READ_SECONDS));
     }
   }
   return figures.map(median);
@@ -238,7 +240,7 @@ export async function benchScale(): Promise<Section> {
   }
   return {
     title: 'Processes',
-    text: `Requests and deliveries per CPU second of all processes together, with one PostgreSQL and one Redis. Requests: lists of 50, over ${CONNECTIONS} connections in total. Deliveries: events with call and agent, ${BURST_EVENTS} at a time, to ${SUBSCRIBERS} subscribers spread over the processes. For comparison, the same number of processes of the floor or of the bare \`ws\` server, which show how the machine itself copes with more processes. In parentheses, the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
+    text: `Requests and deliveries per CPU second of all processes together, with one PostgreSQL and one Redis. Requests: lists of 50, over ${CONNECTIONS} connections to each process, in rounds of ${READ_SECONDS} s. Deliveries: events with call and agent, ${BURST_EVENTS} at a time, to ${SUBSCRIBERS} subscribers spread over the processes. For comparison, the same number of processes of the floor or of the bare \`ws\` server, which show how the machine itself copes with more processes. In parentheses, the ratio to one process. Medians of ${READ_ROUNDS} and ${ROUNDS} rounds.`,
     table: table(
       [
         'processes',
