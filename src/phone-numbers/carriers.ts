@@ -1,19 +1,12 @@
 /** Carrier accounts: their input, and their ownership. Each account belongs to one organization. */
 import type { App, Tx } from '../app.ts';
-import { type ProblemPath, type UserInputError, userError } from '../errors.ts';
+import type { ProblemPath } from '../errors.ts';
 import type { PhoneNumber, TelephonyConfig } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
-import { newId } from '../infra/ids.ts';
 import { isUnambiguousHost } from '../infra/outgoing/addresses.ts';
-import { enqueueSync, trySync } from '../sync/service.ts';
+import { enqueueSync } from '../sync/service.ts';
 import type { Viewer } from '../viewer.ts';
-import {
-  decryptCarrier,
-  encryptCarrier,
-  encryptSip,
-  type TelnyxSecrets,
-  type TwilioSecrets,
-} from './credentials.ts';
+import { encryptSip, type TelnyxSecrets, type TwilioSecrets } from './credentials.ts';
 import { accountInUse, telephonyConfigSync } from './sync.ts';
 
 type Maybe = string | null | undefined;
@@ -171,128 +164,6 @@ export function checkOwnership(
   } else if (!account && (!config || config.deletedAt)) {
     for (const name of carrier.members) addMissing(checks, carrier.path, name);
   }
-}
-
-/**
- * Makes the organization the owner of the account, or updates its credentials, in the caller's transaction. The row
- * stays locked until it ends. Problems are added to `checks`. The credentials that Ultravox last accepted are kept with
- * the account, so that `restoreCredentials` can undo the change, even in another process.
- *
- * @returns the ID of the account; null if there are problems.
- */
-export async function claimAccount(
-  app: App,
-  tx: Tx,
-  viewer: Viewer,
-  { checks, carrier }: { checks: Checks; carrier: AccountCarrier },
-): Promise<string | null> {
-  const { account, provider } = carrier;
-  let config: TelephonyConfig | null;
-  do {
-    const createdId = account && (await createConfig(app, tx, viewer, { provider, account }));
-    if (createdId) return createdId;
-    config = await lockConfig(tx, provider);
-    // A row that was not created because of another one is created once that has been deleted.
-  } while (account && !config);
-  const before = checks.problems.length;
-  checkOwnership(checks, viewer, carrier, config);
-  if (!config || checks.problems.length > before) return null;
-  if (!account || isUnchanged(app, config, account)) return config.id;
-  await tx.telephonyConfig.update({
-    where: { provider },
-    data: {
-      credentials: encryptCarrier(app, config.id, account.secrets),
-      previousCredentials: previousOf(config),
-      revision: { increment: 1 },
-      ...(config.deletedAt ? { deletedAt: null, status: 'DRAFT', syncedRevision: null } : {}),
-    },
-  });
-  await enqueueSync(app, tx, telephonyConfigSync, config);
-  return config.id;
-}
-
-/** Returns the credentials to keep when they are changed; null if there are none to restore. */
-function previousOf(config: TelephonyConfig): string | null {
-  if (config.deletedAt) return null;
-  const isRefused = config.refusedRevision === config.revision;
-  return config.previousCredentials ?? (isRefused ? null : config.credentials);
-}
-
-/**
- * Undoes changes to the credentials that Ultravox refused, in the caller's transaction, which has locked the row or
- * deleted it.
- *
- * @returns the ID of the row to sync; null if there is nothing to restore.
- */
-export async function restoreCredentials(
-  app: App,
-  tx: Tx,
-  config: TelephonyConfig,
-): Promise<string | null> {
-  const { id, previousCredentials } = config;
-  if (!previousCredentials || config.refusedRevision !== config.revision) return null;
-  const restored = await tx.telephonyConfig.updateMany({
-    where: { id },
-    data: {
-      credentials: previousCredentials,
-      previousCredentials: null,
-      revision: { increment: 1 },
-    },
-  });
-  if (restored.count === 0) return null;
-  await enqueueSync(app, tx, telephonyConfigSync, config);
-  return id;
-}
-
-/** @returns null if the provider already has an account. */
-async function createConfig(
-  app: App,
-  tx: Tx,
-  { organizationId }: Viewer,
-  { provider, account }: { provider: 'TWILIO' | 'TELNYX'; account: Account },
-): Promise<string | null> {
-  const id = newId();
-  const credentials = encryptCarrier(app, id, account.secrets);
-  const created = await tx.telephonyConfig.createMany({
-    data: { id, provider, organizationId, accountSid: account.sid, credentials },
-    skipDuplicates: true,
-  });
-  if (created.count === 0) return null;
-  await enqueueSync(app, tx, telephonyConfigSync, { id, organizationId });
-  return id;
-}
-
-/** Whether the credentials are equal. Also false if they are, but sending them again may help. */
-function isUnchanged(app: App, config: TelephonyConfig, account: Account): boolean {
-  if (config.deletedAt || config.refusedRevision === config.revision) return false;
-  const stored = decryptCarrier(app, config) as Record<string, unknown>;
-  return Object.entries(account.secrets).every(([name, value]) => stored[name] === value);
-}
-
-/**
- * Sends the account to Ultravox. If Ultravox cannot be reached, its job sends it later.
- *
- * @returns why Ultravox refused it, with the `consequence`; null if it did not.
- */
-export async function sendAccount(
-  app: App,
-  id: string,
-  consequence: string,
-): Promise<UserInputError | null> {
-  await trySync(app, telephonyConfigSync, id);
-  const config = await app.db.telephonyConfig.findUnique({ where: { id } });
-  if (!config || config.refusedRevision !== config.revision) return null;
-  const { provider, syncError } = config;
-  const path = ['provider', provider.toLowerCase()];
-  if (syncError === accountInUse(provider)) {
-    return userError('CARRIER_ACCOUNT_CONFLICT', syncError, path);
-  }
-  const reason = syncError ? ` Ultravox says: ${syncError}` : '';
-  return userError(
-    'ULTRAVOX_REFUSED',
-    `Ultravox refused the carrier account, ${consequence}${reason}`,
-    path,
-  );
 }
 
 /** Returns the columns of a phone number that belong to its trunk. */

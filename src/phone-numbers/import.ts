@@ -2,22 +2,24 @@
 import type { App } from '../app.ts';
 import type { PhoneNumber } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { trySync } from '../sync/service.ts';
 import { newObjectId, ownedBy, type Viewer } from '../viewer.ts';
+import {
+  claimAccount,
+  claimAgain,
+  restoreCredentials,
+  type SentAccount,
+  sendAccount,
+} from './account-changes.ts';
 import {
   type Carrier,
   type CarrierInput,
   checkCarrier,
   checkOwnership,
-  claimAccount,
   deleteIfUnused,
-  lockConfig,
-  restoreCredentials,
-  sendAccount,
   trunkColumns,
 } from './carriers.ts';
 import { MAX_NAME } from './service.ts';
-import { allowSipCallsJob, telephonyConfigSync } from './sync.ts';
+import { allowSipCallsJob } from './sync.ts';
 
 export interface ImportPhoneNumberInput {
   phoneNumber: string;
@@ -29,10 +31,10 @@ export interface ImportPhoneNumberInput {
  * Imports a number, and its carrier account unless the organization has already imported it.
  *
  * Order: the number, the account or its changed credentials, and a job are committed, then the account is sent to
- * Ultravox. If Ultravox refuses it, the import is undone. If Ultravox cannot be reached, the number is DRAFT and the
- * job sends the account later. After a crash in between, the job also sends the account, and a refusal makes the number
- * FAILED. Repeating the import under the same idempotency key then undoes it. Without one, the number exists already: it
- * is released, or its credentials are replaced.
+ * Ultravox. If Ultravox refuses it, the import is undone. Until then no other request can change the credentials. If
+ * Ultravox cannot be reached, the number is DRAFT and the job sends the account later. After a crash in between, the job
+ * also sends the account, and a refusal makes the number FAILED. Repeating the import under the same idempotency key
+ * then undoes it. Without one, the number exists already: it is released, or its credentials are replaced.
  */
 export async function importPhoneNumber(
   app: App,
@@ -42,7 +44,7 @@ export async function importPhoneNumber(
   const id = newObjectId(viewer);
   if (viewer.idempotency) {
     const made = await app.db.phoneNumber.findFirst({ where: { ...ownedBy(viewer), id } });
-    if (made) return syncAccount(app, made, null);
+    if (made) return repeatImport(app, made);
   }
   const checks = new Checks();
   const phoneNumber = checks.phoneNumber(input.phoneNumber, ['phoneNumber']);
@@ -54,8 +56,8 @@ export async function importPhoneNumber(
     throw new Error('The checks passed without a number or a carrier');
   }
 
-  const { number, configId } = await app.db.$transaction(async (tx) => {
-    const configId =
+  const { number, sent } = await app.db.$transaction(async (tx) => {
+    const sent =
       carrier.provider === 'SIP' ? null : await claimAccount(app, tx, viewer, { checks, carrier });
     const made = await tx.phoneNumber.createManyAndReturn({
       data: {
@@ -73,9 +75,9 @@ export async function importPhoneNumber(
     if (carrier.provider === 'SIP') {
       await app.jobs.enqueue(tx, allowSipCallsJob, {}, { group: null, singletonKey: 'sip' });
     }
-    return { number: made[0]!, configId };
+    return { number: made[0]!, sent };
   });
-  return syncAccount(app, number, configId);
+  return sendImported(app, number, sent);
 }
 
 interface CheckedImport {
@@ -112,33 +114,30 @@ function addExisting(checks: Checks): void {
   );
 }
 
-/** Sends the account of the number to Ultravox, and undoes the import if Ultravox refuses it. */
-async function syncAccount(
-  app: App,
-  number: PhoneNumber,
-  configId: string | null,
-): Promise<PhoneNumber> {
+/** Continues an import that may have crashed. */
+async function repeatImport(app: App, number: PhoneNumber): Promise<PhoneNumber> {
   const { provider } = number;
   if (provider === 'SIP' || number.releasedAt) return number;
-  const current = configId
-    ? { id: configId }
-    : await app.db.telephonyConfig.findUnique({ where: { provider }, select: { id: true } });
-  if (!current) return number;
-  const consequence = 'so the number was not imported. Check the credentials and import it again.';
-  const refusal = await sendAccount(app, current.id, consequence);
-  if (!refusal) return number;
-  await undoImport(app, number);
-  throw refusal;
+  return sendImported(app, number, await claimAgain(app, provider));
 }
 
-/** Deletes the number and restores the credentials that the import changed. */
-async function undoImport(app: App, { id, organizationId, provider }: PhoneNumber): Promise<void> {
-  if (provider === 'SIP') return;
-  const configId = await app.db.$transaction(async (tx) => {
-    const config = await lockConfig(tx, provider);
-    await tx.phoneNumber.deleteMany({ where: { id, organizationId, calls: { none: {} } } });
-    if (!config || config.organizationId !== organizationId || config.deletedAt) return null;
-    return (await deleteIfUnused(app, tx, config)) ?? (await restoreCredentials(app, tx, config));
+/** Sends the account of the number to Ultravox, and undoes the import if Ultravox refuses it. */
+async function sendImported(
+  app: App,
+  number: PhoneNumber,
+  sent: SentAccount | null,
+): Promise<PhoneNumber> {
+  if (!sent) return number;
+  const { id, organizationId } = number;
+  await sendAccount(app, sent, {
+    consequence: 'so the number was not imported. Check the credentials and import it again.',
+    async undo(tx, config) {
+      await tx.phoneNumber.deleteMany({ where: { id, organizationId, calls: { none: {} } } });
+      if (!config || config.organizationId !== organizationId || config.deletedAt) return null;
+      return (
+        (await deleteIfUnused(app, tx, config)) ?? (await restoreCredentials(app, tx, config, sent))
+      );
+    },
   });
-  if (configId) await trySync(app, telephonyConfigSync, configId);
+  return number;
 }

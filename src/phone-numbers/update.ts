@@ -2,22 +2,17 @@
 import type { App } from '../app.ts';
 import type { PhoneNumber } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
-import { trySync } from '../sync/service.ts';
 import type { Viewer } from '../viewer.ts';
+import { claimAccount, restoreCredentials, sendAccount } from './account-changes.ts';
 import {
   type AccountCarrier,
   addMissing,
   type Carrier,
   type CarrierInput,
   checkCarrier,
-  claimAccount,
-  lockConfig,
-  restoreCredentials,
-  sendAccount,
   trunkColumns,
 } from './carriers.ts';
 import { MAX_NAME, requireNumber, updateNumber } from './service.ts';
-import { telephonyConfigSync } from './sync.ts';
 
 export interface UpdatePhoneNumberInput {
   id: string;
@@ -31,10 +26,11 @@ export interface UpdatePhoneNumberInput {
  * Changes the name, the credentials of the carrier account, or the SIP trunk.
  *
  * Order: the credentials and a job are committed, the account is sent to Ultravox, then the name is changed. If Ultravox
- * refuses the account, the credentials that it last accepted are restored, and the name stays as it is. If Ultravox
- * cannot be reached, the job sends the account later. After a crash in between, the job also sends the account, and the
- * name stays as it is; a refusal is then shown as the sync error of the number, and repeating the update restores the
- * earlier credentials. A SIP trunk is not at Ultravox, and changes together with the name.
+ * refuses the account, the credentials that it last accepted are restored, and the name stays as it is. Until then no
+ * other request can change the credentials. If Ultravox cannot be reached, the job sends the account later. After a
+ * crash in between, the job also sends the account, and the name stays as it is; a refusal is then shown as the sync
+ * error of the number, and repeating the update restores the earlier credentials. A SIP trunk is not at Ultravox, and
+ * changes together with the name.
  */
 export async function updatePhoneNumber(
   app: App,
@@ -89,24 +85,17 @@ async function replaceCredentials(
   id: string,
   carrier: AccountCarrier,
 ): Promise<void> {
-  const configId = await app.db.$transaction(async (tx) => {
+  const sent = await app.db.$transaction(async (tx) => {
     const checks = new Checks();
     const claimed = await claimAccount(app, tx, viewer, { checks, carrier });
     // The number cannot be released while the account is locked. Without it the account might have no number at all.
     await requireNumber(tx, checks, viewer, id);
     checks.throwIfAny();
-    return claimed!;
+    return claimed;
   });
-  const { provider } = carrier;
-  const consequence = 'so its credentials were not changed. Check them and try again.';
-  const refusal = await sendAccount(app, configId, consequence);
-  if (!refusal) return;
-  const restoredId = await app.db.$transaction(async (tx) => {
-    const config = await lockConfig(tx, provider);
-    return config?.id === configId && !config.deletedAt
-      ? restoreCredentials(app, tx, config)
-      : null;
+  if (!sent) return;
+  await sendAccount(app, sent, {
+    consequence: 'so its credentials were not changed. Check them and try again.',
+    undo: async (tx, config) => config && restoreCredentials(app, tx, config, sent),
   });
-  if (restoredId) await trySync(app, telephonyConfigSync, restoredId);
-  throw refusal;
 }

@@ -12,6 +12,7 @@ import {
   codes,
   done,
   dyingBeforeSync,
+  expireAccountLease,
   find,
   NUMBER,
   newAgent,
@@ -214,10 +215,8 @@ describe('releasePhoneNumber of the last number of an account', () => {
         .slice(before)
         .some(({ method }) => method === 'DELETE'),
     );
-    const number = await imported(server.client, { twilio: TWILIO });
-    expect(number.status).not.toBe('ACTIVE');
+    expect((await imported(server.client, { twilio: TWILIO })).status).toBe('ACTIVE');
     await release;
-    expect(await find(server.client, number.id)).toMatchObject({ status: 'ACTIVE' });
     expect((await atUltravox()).accountSid).toBe(TWILIO.accountSid);
   });
 
@@ -316,6 +315,7 @@ describe('importPhoneNumber of an account that Ultravox refuses', () => {
       const { revision, refusedRevision } = await config();
       return refusedRevision === revision;
     });
+    await expireAccountLease(server);
     const repeated = importPhoneNumber(server.app, viewer, input);
     await expect(repeated).rejects.toMatchObject({ problems: [{ code: 'ULTRAVOX_REFUSED' }] });
     expect(decryptTwilio(server.app, await config())).toEqual({ authToken: TWILIO.authToken });
@@ -337,6 +337,7 @@ describe('importPhoneNumber of an account that Ultravox refuses', () => {
       phoneNumber: newNumber(),
       provider: { twilio: { ...TWILIO, authToken: 'bad-token-never-to-be-seen' } },
     });
+    await expireAccountLease(server);
     const answer = await importOf(server.client, {
       twilio: { ...TWILIO, authToken: 'worse-token-never-to-be-seen' },
     });

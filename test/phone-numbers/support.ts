@@ -97,6 +97,12 @@ export function dyingBeforeSync(app: App): App {
   return { ...app, db } as App;
 }
 
+/** Lets the time pass for which a request that died keeps others from changing the account. */
+export async function expireAccountLease({ app }: Pick<TestServer, 'app'>): Promise<void> {
+  await app.db
+    .$executeRaw`UPDATE telephony_configs SET change_lease_until = now() - interval '1 second'`;
+}
+
 /** Inserts a synced agent directly. */
 export async function newAgent(
   { app }: Pick<TestServer, 'app'>,
