@@ -1,4 +1,5 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
+import { parse, print } from 'graphql';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { LIMITS } from '../../src/server/limits/limits.ts';
 import { IMPORT, sendFile } from '../contacts/import/upload.ts';
@@ -130,6 +131,34 @@ describe('a mutation repeated with its idempotency key', () => {
     const limited = createClient(server.url, created.data.createApiKey.key);
     const reused = await withKey(key, CREATE_AGENT, agentInput('First use'), limited);
     expect(reused.errors?.[0]?.message).toContain('by a caller with other scopes');
+  });
+
+  it('is compared by a keyed hash, and by the plain hash of a record that has one', async () => {
+    const key = randomUUID();
+    const document = `mutation { createContactFolder(input: { name: "Hashed" }) {
+      contactFolder { id } userErrors { code } } }`;
+    const first = await withKey(key, document, {});
+    const plain = createHash('sha256')
+      .update([print(parse(document)), '{}', 'ADMIN,READ,WRITE'].join('\0'))
+      .digest('hex');
+    const stored = await record(key);
+    expect(stored?.fingerprint).not.toBe(plain);
+    const replace = (values: object) =>
+      server.app.db.idempotencyKey.updateMany({
+        where: { key },
+        data: { fingerprint: plain, ...values },
+      });
+
+    await replace({});
+    const again = await withKey(key, document, {});
+    expect(again).toMatchObject({ data: first.data, extensions: { idempotentReplay: true } });
+    await replace({ response: null, leaseUntil: new Date(0) });
+    const afterCrash = await withKey(key, document, {});
+    expect(afterCrash.data).toEqual(first.data);
+    expect((await record(key))?.fingerprint).toBe(stored?.fingerprint);
+    await replace({});
+    const other = await withKey(key, document.replace('Hashed', 'Other'), {});
+    expect(other.errors?.[0]?.extensions.code).toBe('IDEMPOTENCY_KEY_REUSED');
   });
 
   it('waits for a running one and returns the same result', async () => {

@@ -43,11 +43,11 @@ export async function runIdempotent(
   operation: IdempotentOperation,
   execute: (viewer: Viewer) => Promise<ExecutionResult>,
 ): Promise<ExecutionResult> {
-  const fingerprint = fingerprintOf(operation, viewer);
+  const fingerprints = fingerprintsOf(app, operation, viewer);
   const id: RecordId = { organizationId: viewer.organizationId, key: operation.key };
   for (;;) {
-    const claim = await claimKey(app, id, fingerprint);
-    if (claim.fingerprint !== fingerprint) {
+    const claim = await claimKey(app, id, fingerprints);
+    if (!Object.values(fingerprints).includes(claim.fingerprint)) {
       throw new RequestError(
         'IDEMPOTENCY_KEY_REUSED',
         'This idempotency key was already used for another operation, with other variables, or by a caller with other scopes. Use a new key for each request.',
@@ -179,8 +179,9 @@ interface Claim {
   lease: Lease | null;
 }
 
-async function claimKey(app: App, id: RecordId, fingerprint: string): Promise<Claim> {
+async function claimKey(app: App, id: RecordId, fingerprints: Fingerprints): Promise<Claim> {
   const { organizationId, key } = id;
+  const { keyed, plain } = fingerprints;
   const lease = newLease({
     columns: { table: 'idempotency_keys', id: 'lease_id', until: 'lease_until' },
     row: Prisma.sql`organization_id = ${organizationId}::uuid AND key = ${key}`,
@@ -191,21 +192,21 @@ async function claimKey(app: App, id: RecordId, fingerprint: string): Promise<Cl
   const inserted = await app.db.$executeRaw`
     INSERT INTO idempotency_keys AS stored
       (organization_id, key, fingerprint, lease_until, lease_id, created_at)
-    VALUES (${organizationId}::uuid, ${key}, ${fingerprint}, ${lease.expiry}, ${lease.id}::uuid, ${now})
+    VALUES (${organizationId}::uuid, ${key}, ${keyed}, ${lease.expiry}, ${lease.id}::uuid, ${now})
     ON CONFLICT (organization_id, key) DO UPDATE SET
       lease_until = EXCLUDED.lease_until, lease_id = EXCLUDED.lease_id,
-      fingerprint = CASE WHEN ${isExpired} THEN EXCLUDED.fingerprint ELSE stored.fingerprint END,
+      fingerprint = EXCLUDED.fingerprint,
       response = NULL,
       field_results = CASE WHEN ${isExpired} THEN NULL ELSE stored.field_results END,
       committed_results = CASE WHEN ${isExpired} THEN NULL ELSE stored.committed_results END,
       created_at = CASE WHEN ${isExpired} THEN EXCLUDED.created_at ELSE stored.created_at END
     WHERE ${isExpired}
-      OR (stored.response IS NULL AND stored.fingerprint = EXCLUDED.fingerprint
+      OR (stored.response IS NULL AND stored.fingerprint IN (EXCLUDED.fingerprint, ${plain})
         AND ${leaseIsFree({ until: 'stored.lease_until' })})`;
   const row = await app.db.idempotencyKey.findUnique({
     where: { organizationId_key: id },
   });
-  if (!row) return claimKey(app, id, fingerprint);
+  if (!row) return claimKey(app, id, fingerprints);
   return { ...row, lease: inserted === 1 && row.leaseId === lease.id ? lease : null };
 }
 
@@ -229,10 +230,18 @@ export async function dropExpiredIdempotencyKeys(app: App): Promise<void> {
  * Equal for equal operations and variables of callers with equal rights, regardless of formatting.
  * The rights are included because a stored result is returned without checking scopes.
  */
-function fingerprintOf(
+interface Fingerprints {
+  /** Stored. Keyed, so that a password among the variables cannot be guessed from it. */
+  keyed: string;
+  /** Accepted too, since a record of an earlier version has it until it expires. */
+  plain: string;
+}
+
+function fingerprintsOf(
+  { cipher }: App,
   { document, operationName, variables }: IdempotentOperation,
   { scopes, onlyCallId, onlyCampaignId }: Viewer,
-): string {
+): Fingerprints {
   const definitions = document.definitions.filter(
     (definition) =>
       definition.kind !== Kind.OPERATION_DEFINITION ||
@@ -241,9 +250,11 @@ function fingerprintOf(
   );
   const text = print({ ...document, definitions });
   const rights = [...scopes].sort().join() + (onlyCallId ?? onlyCampaignId ?? '');
-  return createHash('sha256')
-    .update([text, canonical(variables), rights].join('\0'))
-    .digest('hex');
+  const content = [text, canonical(variables), rights].join('\0');
+  return {
+    keyed: cipher.derive(`idempotency\0${content}`),
+    plain: createHash('sha256').update(content).digest('hex'),
+  };
 }
 
 function canonical(value: unknown): string {
