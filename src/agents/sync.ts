@@ -116,19 +116,37 @@ export async function syncAndRead(app: App, id: string): Promise<Agent> {
   return app.db.agent.findUniqueOrThrow({ where: { id } });
 }
 
-/** Creates the agent at Ultravox again, after Ultravox reported that it does not exist. */
-export async function recreateAgent(
-  app: App,
-  agent: Pick<Agent, 'id' | 'organizationId'>,
-): Promise<void> {
-  await app.db.$transaction(async (tx) => {
-    await tx.$executeRaw`
-      UPDATE agents SET synced_revision = NULL
-      WHERE id = ${agent.id}::uuid AND deleted_at IS NULL AND synced_revision = revision`;
-    await enqueueSync(app, tx, agentSync, agent);
+/**
+ * Sends the agent to Ultravox again, as a new revision, after Ultravox reported that it does not exist. A sender that is
+ * at work sends it once more, since its request may have been earlier than the report.
+ *
+ * @returns the new revision; null if the agent was deleted.
+ */
+export async function resendAgent(app: App, agent: AgentRef): Promise<number | null> {
+  const revision = await app.db.$transaction(async (tx) => {
+    // Raw SQL, because `updated_at` must not change: the agent itself does not.
+    const [raised] = await tx.$queryRaw<Pick<Agent, 'revision'>[]>`
+      UPDATE agents SET revision = revision + 1
+      WHERE id = ${agent.id}::uuid AND deleted_at IS NULL
+      RETURNING revision`;
+    if (raised) await enqueueSync(app, tx, agentSync, agent);
+    return raised?.revision ?? null;
   });
-  app.background('recreateAgent', async () => {
-    await runSync(app, agentSync, agent.id);
+  sendInBackground(app, agent);
+  return revision;
+}
+
+/** Sends the agent to Ultravox if its revision is not there yet. */
+export async function ensureAgentIsSent(app: App, agent: AgentRef): Promise<void> {
+  await enqueueSyncs(app, app.db, agentSync, [agent]);
+  sendInBackground(app, agent);
+}
+
+type AgentRef = Pick<Agent, 'id' | 'organizationId'>;
+
+function sendInBackground(app: App, { id }: AgentRef): void {
+  app.background('sendAgent', async () => {
+    await runSync(app, agentSync, id);
   });
 }
 

@@ -38,6 +38,7 @@ const KEPT = [
   ...['recordingEnabled', 'recordingContentType', 'recordingSeconds', 'analyzedAt', 'answeredBy'],
   ...['maxDurationSeconds', 'joinTimeoutSeconds', 'ultravoxId', 'ultravoxRemovedAt', 'eventCount'],
   ...['placement', 'claimedAt', 'sentAt', 'refusedAt', 'placeNotBefore', 'placeBefore', 'lostAt'],
+  ...['resentAgentRevision'],
   ...['endRequestedAt', 'billingStatus', 'billedDurationSeconds', 'costAmount', 'costCurrency'],
   ...['createdAt', 'ringingAt', 'answeredAt', 'endedAt', 'durationMs', 'updatedAt', 'deletedAt'],
 ];

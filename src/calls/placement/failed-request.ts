@@ -1,10 +1,8 @@
 /** Handles creation requests that Ultravox did not accept. */
-import { LRUCache } from 'lru-cache';
-import { recreateAgent } from '../../agents/sync.ts';
+import { ensureAgentIsSent, resendAgent } from '../../agents/sync.ts';
 import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
-import { perInstance } from '../../infra/per-instance.ts';
 import type { UltravoxError } from '../../ultravox/error.ts';
 import {
   countRequest,
@@ -22,25 +20,16 @@ const LOOK_UP_SECONDS = 2;
 /** Allowance for clock differences, so that the look-up is late enough by the database clock too. */
 const CLOCKS_DIFFER_SECONDS = 0.2;
 
-/** For how long an agent is remembered as missing, unless one of its calls is accepted. */
-const MISSING_AGENT_MS = 600_000;
-
-/** IDs of the agents that Ultravox did not have when a call was sent. */
-export const missingAgents = perInstance(
-  (_app: App) => new LRUCache<string, true>({ max: 1_000, ttl: MISSING_AGENT_MS }),
-);
-
 /**
  * Requeues the call, ends it, or leaves it to the reconciler, depending on the error.
  *
- * @param wasMissing whether the agent of the call was among `missingAgents` before the request.
+ * @param call as it was read before the request.
  * @returns when this call or other waiting calls can be placed; null if the failure holds none back.
  */
 export async function handleFailedRequest(
   app: App,
   call: CallWithParts,
   error: UltravoxError,
-  wasMissing: boolean,
 ): Promise<Date | null> {
   // A WebRTC call rings no phone: if it was created after all, it merely expires.
   if (error.isRefusal && error.outcomeUnknown && call.medium !== 'WEBRTC') {
@@ -49,7 +38,7 @@ export async function handleFailedRequest(
   if (error.outcomeUnknown && !error.isRefusal) return handleUnknownOutcome(app, call, error);
   if (error.kind === 'not_found') {
     await countRequest(app);
-    return handleMissingAgent(app, call, wasMissing);
+    return handleMissingAgent(app, call);
   }
   if (error.kind === 'capacity' || error.kind === 'unreachable') {
     const resumeAt = await recordRefusal(app, holdSeconds(error));
@@ -67,31 +56,32 @@ export async function handleFailedRequest(
 
 /**
  * Sends the agent to Ultravox again, in case it was deleted there. The call waits for that, once: it fails if Ultravox
- * still does not have the agent afterwards.
+ * still does not have the agent afterwards. Each call remembers that for itself, since the 404 of another call may be
+ * about an agent that has been created again since.
  */
-async function handleMissingAgent(
-  app: App,
-  call: CallWithParts,
-  wasMissing: boolean,
-): Promise<Date | null> {
-  if (!wasMissing) missingAgents(app).set(call.agentId, true);
-  const failure = wasMissing ? await whyStillMissing(app, call) : null;
+async function handleMissingAgent(app: App, call: CallWithParts): Promise<Date | null> {
+  const failure = await whyStillMissing(app, call);
   if (failure === null) return waitForAgent(app, call, 'POSTPONE');
   await failCall(app, call.id, { transition: 'REFUSE', failure, failureCode: 'AGENT_NOT_READY' });
   return null;
 }
 
-/** Null if the agent is being sent again, or has been created again since the request. */
-async function whyStillMissing(app: App, { agent }: CallWithParts): Promise<string | null> {
-  const { remoteId, revision, syncedRevision, refusedRevision, syncError } =
-    await app.db.agent.findUniqueOrThrow({ where: { id: agent.id } });
+/** Null if the agent was not sent again for this call before the request, or was created again during the request. */
+async function whyStillMissing(
+  app: App,
+  { agent, resentAgentRevision }: CallWithParts,
+): Promise<string | null> {
+  if (resentAgentRevision === null) return null;
+  const isDone = (revision: number | null) => revision !== null && revision >= resentAgentRevision;
+  const { syncedRevision, refusedRevision, syncError } = agent;
+  if (!isDone(syncedRevision) && !isDone(refusedRevision)) return null;
+  const where = { id: agent.id };
+  const { remoteId } = await app.db.agent.findUniqueOrThrow({ where, select: { remoteId: true } });
   if (remoteId !== agent.remoteId) return null;
   const missing = 'Ultravox reports that it does not have the agent';
-  if (syncedRevision === revision) {
-    return `${missing}, although the agent was sent to it again. Nobody was called.`;
-  }
-  if (refusedRevision !== revision) return null;
-  return `${missing}, and has refused its latest revision. Nobody was called. Reason: ${syncError ?? 'unknown'}`;
+  return isDone(syncedRevision)
+    ? `${missing}, although the agent was sent to it again. Nobody was called.`
+    : `${missing}, and has refused its latest revision. Nobody was called. Reason: ${syncError ?? 'unknown'}`;
 }
 
 /** Handles a refusal by what may be a gateway that had already passed the request on. */
@@ -127,9 +117,9 @@ async function handleUnknownOutcome(
 }
 
 /**
- * Creates the agent at Ultravox again. The call, which was not sent or not carried out, waits for it, and with it all
- * other waiting calls of the agent. If Ultravox refuses the content of the agent, a call without an owner fails, as new
- * calls do; an owner decides for itself.
+ * Sends the agent to Ultravox; after the first refusal of the call, even if Ultravox is supposed to have it. The call,
+ * which was not sent or not carried out, waits for it, and with it all other waiting calls of the agent. If Ultravox
+ * refuses the content of the agent, a call without an owner fails, as new calls do; an owner decides for itself.
  *
  * @returns when to try again; null if the call has failed.
  */
@@ -146,10 +136,12 @@ export async function waitForAgent(
     });
     return null;
   }
-  await recreateAgent(app, call.agent);
+  const isFirst = transition === 'POSTPONE' && call.resentAgentRevision === null;
+  const resentAgentRevision = isFirst ? await resendAgent(app, call.agent) : null;
+  if (!isFirst) await ensureAgentIsSent(app, call.agent);
   const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
   if (transition === 'RELEASE') await releaseClaim(app, call.id, notBefore);
-  else await postponeCall(app, call.id, { notBefore });
+  else await postponeCall(app, call.id, { notBefore, resentAgentRevision });
   return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
 }
 

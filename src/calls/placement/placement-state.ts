@@ -1,6 +1,7 @@
 /**
  * State of a call on its way to Ultravox: the transition table, and the only source of the values of `calls.placement`
- * and its related columns (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`, `ultravox_id`).
+ * and its related columns (`claimed_at`, `sent_at`, `refused_at`, `place_before`, `place_not_before`,
+ * `resent_agent_revision`, `ultravox_id`).
  */
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import type { CallPlacement } from '../../generated/prisma/enums.ts';
@@ -64,7 +65,9 @@ export function canMove(
 export type Move =
   /** `placeBefore`: deadline; null removes it. Default: unchanged. */
   | { transition: 'CLAIM'; placeBefore?: Prisma.Sql }
-  | { transition: 'RELEASE' | 'POSTPONE'; notBefore: Date | null }
+  | { transition: 'RELEASE'; notBefore: Date | null }
+  /** `resentAgentRevision`: default: unchanged. */
+  | { transition: 'POSTPONE'; notBefore: Date | null; resentAgentRevision?: number | null }
   /** When to look up the call unless its response arrives first, and when to close it as lost. */
   | { transition: 'SEND'; nextCheckAt: Date; lostAt: Prisma.Sql }
   | { transition: 'LOSE_RESPONSE'; nextCheckAt: Date; isRefused: boolean };
@@ -94,10 +97,11 @@ function assignments(move: Move): Prisma.Sql {
       return Prisma.sql`claimed_at = clock_timestamp(), place_not_before = NULL,
         place_before = ${move.placeBefore ?? Prisma.sql`place_before`}`;
     case 'RELEASE':
+      return queuedAgain(move.notBefore);
     case 'POSTPONE':
-      return Prisma.sql`claimed_at = NULL, sent_at = NULL, refused_at = NULL, next_check_at = NULL,
-        lost_at = NULL,
-        place_not_before = ${move.notBefore}::timestamptz`;
+      return Prisma.sql`${queuedAgain(move.notBefore)},
+        resent_agent_revision = coalesce(
+          ${move.resentAgentRevision ?? null}::int, resent_agent_revision)`;
     case 'SEND':
       return Prisma.sql`sent_at = clock_timestamp(), next_check_at = ${move.nextCheckAt}::timestamptz,
         lost_at = ${move.lostAt}`;
@@ -105,6 +109,11 @@ function assignments(move: Move): Prisma.Sql {
       return Prisma.sql`next_check_at = ${move.nextCheckAt}::timestamptz,
         refused_at = CASE WHEN ${move.isRefused} THEN clock_timestamp() END`;
   }
+}
+
+function queuedAgain(notBefore: Date | null): Prisma.Sql {
+  return Prisma.sql`claimed_at = NULL, sent_at = NULL, refused_at = NULL, next_check_at = NULL,
+    lost_at = NULL, place_not_before = ${notBefore}::timestamptz`;
 }
 
 /** Columns and values for calls inserted with their claim, for an INSERT … SELECT. */

@@ -31,7 +31,7 @@ import { abandonAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, useClaim } from
 import { creationHold, recordRefusal } from './creation-hold.ts';
 import { type CallWithParts, requestFor, withParts } from './creation-request.ts';
 import { findDialBlockReason, isListed, ON_DO_NOT_CALL_LIST } from './dial-block-reasons.ts';
-import { handleFailedRequest, missingAgents, waitForAgent } from './failed-request.ts';
+import { handleFailedRequest, waitForAgent } from './failed-request.ts';
 import { HAS_WAITING_CALLS } from './limits.ts';
 import { moveCalls } from './placement-state.ts';
 import { failBlockedCall, failCall, postponeCall, releaseClaim } from './requeue.ts';
@@ -135,7 +135,6 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
     return false;
   }
   const { remoteId } = agent;
-  const wasMissing = missingAgents(app).has(agent.id);
   try {
     // Checked again, since the statement may have been slow. Nothing slow follows before the request.
     const isLate = claim.placeBefore !== null && claim.placeBefore <= app.now();
@@ -146,12 +145,11 @@ async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean>
     const seen = await runUntil(app, abandonAt(app, claim), (signal) =>
       app.ultravox.agents.startCall(remoteId, request, { signal }),
     );
-    missingAgents(app).delete(agent.id);
     await applyCreationResponse(app, { id, seen }, { isAwaited: call.owner === null });
     return true;
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
-    wakeAt(app, await handleFailedRequest(app, call, error, wasMissing));
+    wakeAt(app, await handleFailedRequest(app, call, error));
     return false;
   }
 }

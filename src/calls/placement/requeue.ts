@@ -18,14 +18,20 @@ export async function releaseClaim(
   await moveCalls(app.db, { transition: 'RELEASE', notBefore }, { where });
 }
 
-/**
- * Requeues a call whose request was certainly not carried out, or ends it if its end was requested. It is not claimed
- * before `notBefore`. With `refusedAt`, does nothing unless the call was refused at exactly that time.
- */
+interface Postponement {
+  /** The call is not claimed before this time. */
+  notBefore?: Date | null;
+  /** Does nothing unless the call was refused at exactly this time. */
+  refusedAt?: Date | null;
+  /** Revision with which the agent was sent again for the call. */
+  resentAgentRevision?: number | null;
+}
+
+/** Requeues a call whose request was certainly not carried out, or ends it if its end was requested. */
 export async function postponeCall(
   app: App,
   id: string,
-  { notBefore = null, refusedAt }: { notBefore?: Date | null; refusedAt?: Date | null } = {},
+  { notBefore = null, refusedAt, resentAgentRevision = null }: Postponement = {},
 ): Promise<void> {
   await updateLockedCall(app, id, async (tx, call) => {
     if (!canMove(call, 'POSTPONE')) return call;
@@ -35,7 +41,7 @@ export async function postponeCall(
       return endCallLocally(app, tx, call, { ...end, transition: 'REFUSE' });
     }
     const where = Prisma.sql`id = ${id}::uuid`;
-    await moveCalls(tx, { transition: 'POSTPONE', notBefore }, { where });
+    await moveCalls(tx, { transition: 'POSTPONE', notBefore, resentAgentRevision }, { where });
     return call;
   });
 }

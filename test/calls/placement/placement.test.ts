@@ -391,21 +391,22 @@ describe('placeWaitingCalls', () => {
   });
 
   it.each([
-    ['although it was sent again', {}, 'was sent to it again'],
-    ['and refused its latest revision', { revision: 2, refusedRevision: 2 }, 'Bad voice'],
-  ])('fails a call when Ultravox does not have the agent, %s', async (_, columns, failure) => {
+    ['although it was sent again', [], 'was sent to it again'],
+    [
+      'and refuses it',
+      [{ kind: 'status', status: 400, method: 'PATCH', path: '/agents/' }],
+      'refused its latest',
+    ],
+  ])('fails a call when Ultravox does not have the agent, %s', async (_, faults, failure) => {
     const gone = await newCaller(server);
-    await server.app.db.agent.update({
-      where: { id: uuidOf(gone.agentId) },
-      data: { ...columns, syncError: 'Bad voice' },
-    });
-    await setFaults(server, [{ kind: 'status', status: 404, ...CREATION }]);
-    const { id } = await dial(gone);
-    const call = await waitForCall(gone.client, id, 'over', isEnded);
+    await setFaults(server, [{ kind: 'status', status: 404, ...CREATION }, ...faults]);
+    const made = await dial(gone);
+    expect(made.status).toBe('CREATED');
+    const call = await waitForCall(gone.client, made.id, 'over', isEnded);
     await setFaults(server, []);
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR', ...FREE });
     expect(call.failure).toContain(failure);
-    expect(await rowOf(server, id)).toMatchObject({ failureCode: 'AGENT_NOT_READY' });
+    expect(await rowOf(server, made.id)).toMatchObject({ failureCode: 'AGENT_NOT_READY' });
   });
 
   it('fails a call whose agent Ultravox refuses, instead of letting it wait', async () => {

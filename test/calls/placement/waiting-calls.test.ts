@@ -15,9 +15,12 @@ import { variantOf } from '../../../src/infra/per-instance.ts';
 import { act, createCampaign, prepareOperator } from '../../campaigns/support.ts';
 import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
 import {
   addNumber,
+  atSimulator,
   type Caller,
+  type CallView,
   dial,
   dialsOf,
   done,
@@ -33,6 +36,7 @@ import {
 } from '../support.ts';
 
 const CREATION = { method: 'POST', path: '/calls$' };
+const NOT_FOUND = { kind: 'status', status: 404, ...CREATION };
 
 describe('placeClaimedCalls', () => {
   let server: TestServer;
@@ -47,14 +51,9 @@ describe('placeClaimedCalls', () => {
   it('does not dial a call whose end was requested after the claim', async () => {
     const phoneNumber = newPerson();
     const row = await waitingCall(phoneNumber);
-    // As if another process had claimed it and then been held up.
-    await server.app.db.call.update({
-      where: { id: row.id },
-      data: { placement: 'CLAIMED', claimedAt: new Date() },
-    });
+    await claim(row.id);
     const { call } = await done(caller.client, 'endCall', { id: publicId('Call', row.id) });
     expect(call).toMatchObject({ status: 'CANCELLED' });
-    await resumeCreations(server);
     await placeClaimedCalls(server.app, [row.id]);
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
@@ -373,6 +372,81 @@ describe('placeClaimedCalls', () => {
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
     expect(call.failure).toContain('no longer an outbound number');
     expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  const agentOf = ({ agentId }: Caller) =>
+    server.app.db.agent.findUniqueOrThrow({ where: { id: uuidOf(agentId) } });
+
+  const agentToBeSent = (of: Caller) =>
+    until('the agent to be sent', async () => {
+      const { status, revision, syncedRevision } = await agentOf(of);
+      return status === 'ACTIVE' && syncedRevision === revision;
+    });
+
+  /** Lets waiting calls be placed at once. */
+  async function placeAgain(...ids: string[]): Promise<CallView[]> {
+    const where = { placement: 'QUEUED' } as const;
+    await server.app.db.call.updateMany({ where, data: { placeNotBefore: null } });
+    await placeWaitingCalls(server.app);
+    return Promise.all(ids.map((id) => waitForCall(caller.client, id, 'over', isEnded)));
+  }
+
+  /** As if another process had claimed the calls and then been held up. */
+  async function claim(...ids: string[]): Promise<void> {
+    await resumeCreations(server);
+    const data = { placement: 'CLAIMED', claimedAt: new Date() } as const;
+    await server.app.db.call.updateMany({ where: { id: { in: ids } }, data });
+  }
+
+  it('creates a deleted agent again after another call ended while it waited for the agent', async () => {
+    const gone = await newCaller(server);
+    await setFaults(server, [{ ...NOT_FOUND, count: 1 }]);
+    const first = await dial(gone);
+    await done(gone.client, 'endCall', { id: first.id });
+    await agentToBeSent(gone);
+    const { remoteId } = await agentOf(gone);
+    await atSimulator(server, 'DELETE', `/api/agents/${remoteId}`);
+    const { id } = await dial(gone);
+    await agentToBeSent(gone);
+    expect(await placeAgain(id)).toMatchObject([{ status: 'COMPLETED' }]);
+  });
+
+  it('sends the agent again for the first 404 of each call, whichever process places it', async () => {
+    const other = { ...server.app };
+    const sent = () =>
+      server.simulator.requests().filter(({ method }) => method === 'PATCH').length;
+    for (const person of [newPerson(), newPerson()]) {
+      const { id } = await waitingCall(person);
+      await claim(id);
+      await setFaults(server, [{ ...NOT_FOUND, count: 1 }]);
+      const before = sent();
+      await placeClaimedCalls(other, [id]);
+      const call = publicId('Call', id);
+      expect((await rowOf(server, call)).placement).toBe('QUEUED');
+      await until('the agent to be sent again', () => sent() > before);
+      await agentToBeSent(caller);
+      expect(await placeAgain(call)).toMatchObject([{ status: 'COMPLETED' }]);
+    }
+  });
+
+  it('does not fail a call at its first 404 while another has the agent sent again', async () => {
+    const rows = [await waitingCall(newPerson()), await waitingCall(newPerson())];
+    const [first, second] = rows.map(({ id }) => id) as [string, string];
+    await claim(first, second);
+    await setFaults(server, [{ ...NOT_FOUND, count: 2 }]);
+    const left = (count: number) => () => server.simulator.faults()[0]?.count === count;
+    const placings = await server.app.db.$transaction(async (tx) => {
+      await tx.$queryRaw`SELECT FROM agents WHERE id = ${uuidOf(caller.agentId)}::uuid FOR UPDATE`;
+      const placing = placeClaimedCalls(server.app, [first]);
+      await until('the first 404', left(1));
+      const next = placeClaimedCalls(server.app, [second]);
+      await until('the second 404', left(0));
+      return [placing, next];
+    });
+    await Promise.all(placings);
+    await agentToBeSent(caller);
+    const over = await placeAgain(publicId('Call', first), publicId('Call', second));
+    expect(over).toMatchObject([{ status: 'COMPLETED' }, { status: 'COMPLETED' }]);
   });
 
   /** Inserts calls of an agent that have waited for so long. */
