@@ -261,7 +261,8 @@ const PERIODIC: readonly Periodic[] = [
     shared: true,
     run: discoverCalls,
   },
-  { name: 'checkUltravoxWebhook', everySeconds: 300, shared: true, run: checkUltravoxWebhook },
+  // Not shared: a process with another PUBLIC_URL does not confirm the webhook of this one.
+  { name: 'checkUltravoxWebhook', everySeconds: 300, run: checkUltravoxWebhook },
   { name: 'syncVoices', everySeconds: 600, shared: true, run: syncVoices },
   { name: 'removeDeletedCalls', everySeconds: 600, run: removeDeletedCalls },
   { name: 'rollUpCalls', everySeconds: 600, run: (app) => rollUpCalls(app) },

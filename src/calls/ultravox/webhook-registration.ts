@@ -8,6 +8,11 @@ export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;
 /** Minimum time between checks after webhooks with a bad signature, which anybody can send. */
 const BAD_SIGNATURE_MS = 60_000;
+/**
+ * Time after which an address that no process has confirmed is a former one. Each worker confirms its own every five
+ * minutes, so one check may fail.
+ */
+const UNCONFIRMED_MS = 15 * 60_000;
 
 /** Secret of the webhook: the same in every process as long as the encryption key stays the same. */
 export const webhookSecret = perInstance((app: App) => app.cipher.derive('ultravox-webhook'));
@@ -29,24 +34,21 @@ const registration = perInstance((app: App): Registration => {
   return own;
 });
 
-/**
- * Registers the webhook at PUBLIC_URL or, without one, at the address on which this process listens. Then removes those
- * at former addresses of this deployment. Only a start removes them, since another process may still have a former
- * PUBLIC_URL, and checks its webhook regularly too.
- */
+/** Registers the webhook at PUBLIC_URL or, without one, at the address on which this process listens. */
 export async function registerUltravoxWebhook(app: App, ownUrl: string): Promise<void> {
   const own = registration(app);
   own.publicUrl ??= ownUrl;
   await own.check();
-  await removeFormerWebhooks(app, own.publicUrl);
 }
 
 /**
- * Registers the webhook again if it was changed or deleted at Ultravox. Does nothing if this process does not know the
- * address, which is a worker without PUBLIC_URL.
+ * Registers the webhook again if it was changed or deleted at Ultravox. Then removes the webhooks at former addresses of
+ * this deployment. Does nothing if this process does not know the address, which is a worker without PUBLIC_URL.
  */
 export async function checkUltravoxWebhook(app: App): Promise<void> {
-  await registration(app).check();
+  const own = registration(app);
+  await own.check();
+  if (own.publicUrl) await removeFormerWebhooks(app, own.publicUrl);
 }
 
 /** Checks the registration in the background, at most once a minute: its secret may have been replaced. */
@@ -81,18 +83,25 @@ export async function ensureUltravoxWebhook(app: App, publicUrl: string): Promis
   if (kept && !isComplete) await webhooks.update(kept.webhookId, wanted, options);
   for (const { webhookId } of others) await nullIfNotFound(webhooks.delete(webhookId, options));
   if (kept) {
-    const data = [{ webhookId: kept.webhookId, url }];
-    await app.db.webhookRegistration.createMany({ data, skipDuplicates: true });
+    const { webhookId } = kept;
+    const confirmedAt = app.now();
+    await app.db.webhookRegistration.upsert({
+      where: { webhookId },
+      create: { webhookId, url, confirmedAt },
+      update: { confirmedAt },
+    });
   }
 }
 
 /**
- * Removes the webhooks at other addresses that this deployment has registered. One that was changed at Ultravox since
- * then, or does not have our secret, is left alone and forgotten.
+ * Removes the webhooks at other addresses that this deployment has registered and that no process has confirmed for a
+ * while: during a rolling change of PUBLIC_URL, processes with both addresses run. A webhook that was changed at Ultravox
+ * since then, or does not have our secret, is left alone and forgotten.
  */
 async function removeFormerWebhooks(app: App, publicUrl: string): Promise<void> {
   const { db, ultravox } = app;
-  const where = { url: { not: webhookUrl(publicUrl) } };
+  const confirmedAt = { lt: new Date(app.now().getTime() - UNCONFIRMED_MS) };
+  const where = { url: { not: webhookUrl(publicUrl) }, confirmedAt };
   const former = await db.webhookRegistration.findMany({ where });
   if (former.length === 0) return;
   const hooks = new Map((await allWebhooks(app)).map((hook) => [hook.webhookId, hook]));

@@ -1,5 +1,5 @@
 /** The registration of our webhook at Ultravox, by processes that start at the same time, and after changes there. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import {
   checkUltravoxWebhook,
@@ -76,29 +76,42 @@ describe('the webhook at Ultravox', () => {
     expect(await hooksAt(app, publicUrl)).toEqual([hook]);
   });
 
-  it('is removed from a former address of the deployment, unlike those of others', async () => {
+  it('is removed from a former address once no process has confirmed it for a while', async () => {
     const [former, other, current] = ['former', 'other', 'current'].map(
       (name) => `https://${name}.example.com`,
     ) as [string, string, string];
     const registered = (app: App, publicUrl: string) =>
       until(`the webhook to ${publicUrl}`, async () => (await hooksAt(app, publicUrl))[0]);
-    const { app } = await startServer(former);
-    const { secrets, events } = await registered(app, former);
+    const { app: oldApp } = await startServer(former);
+    const { secrets, events } = await registered(oldApp, former);
     const path = '/webhooks/ultravox';
-    await app.ultravox.webhooks.create({ url: `${other}${path}`, events, secrets });
-    await startServer(current);
+    await oldApp.ultravox.webhooks.create({ url: `${other}${path}`, events, secrets });
+    const { app } = await startServer(current);
     await registered(app, current);
-    await until('the removal', async () => (await hooksAt(app, former)).length === 0);
+    const recorded = () => app.db.webhookRegistration.count({ where: { url: current + path } });
+    await until('the start to be over', async () => (await recorded()) === 1);
+    const start = Date.now();
+    /** The periodic check of a process, so long after the start. Returns the number of webhooks at the former address. */
+    const checkAfter = async (minutes: number, by: App) => {
+      vi.spyOn(by, 'now').mockImplementation(() => new Date(start + minutes * 60_000));
+      await checkUltravoxWebhook(by).finally(() => vi.restoreAllMocks());
+      return (await hooksAt(by, former)).length;
+    };
+    // While processes with both addresses run, as during a rolling change.
+    expect(await checkAfter(5, app)).toBe(1);
+    expect(await checkAfter(10, oldApp)).toBe(1);
+    expect(await checkAfter(20, app)).toBe(1);
+    // The last process with the former address has been stopped, or seems to be.
+    expect(await checkAfter(26, app)).toBe(0);
+    expect(await checkAfter(27, oldApp)).toBe(1);
+    expect(await checkAfter(43, app)).toBe(0);
     expect(await hooksAt(app, other)).toHaveLength(1);
-    // One that somebody has taken over, with another secret.
+    // One that somebody has taken over, with another secret, is forgotten.
     const { webhookId } = await registered(app, current);
     await app.ultravox.webhooks.update(webhookId, { secrets: ['theirs'] });
-    await startServer(former);
-    const forgotten = async () =>
-      (await app.db.webhookRegistration.count({ where: { webhookId } })) === 0;
-    await until('the webhook to be forgotten', forgotten);
+    expect(await checkAfter(60, oldApp)).toBe(1);
+    expect(await recorded()).toBe(0);
     expect(await hooksAt(app, current)).toMatchObject([{ webhookId, secrets: ['theirs'] }]);
-    expect(await hooksAt(app, former)).toHaveLength(1);
   });
 
   it('is registered again after it was deleted or its secret was replaced', async () => {
