@@ -16,6 +16,7 @@ import MaxItemsPlugin from './inputs/max-items.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './lists/page.ts';
 import LoadedColumnsPlugin from './reading/loaded-columns.ts';
 import { findNodes } from './reading/nodes.ts';
+import ReloadedRowsPlugin from './reading/reloaded-rows.ts';
 import { forbiddenError, type Scopes, scopesOf } from './scopes.ts';
 
 export interface SchemaTypes {
@@ -48,6 +49,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     ScopeAuthPlugin,
     RelayPlugin,
     PrismaPlugin,
+    ReloadedRowsPlugin,
     DataloaderPlugin,
     ComplexityPlugin,
     MaxItemsPlugin,

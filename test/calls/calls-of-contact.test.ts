@@ -157,6 +157,41 @@ describe('Contact.calls', () => {
     });
   });
 
+  it('has the arguments and fields of each place, also below objects of other types', async () => {
+    const at = (hour: number) => ({ createdAt: new Date(Date.UTC(2026, 0, 1, hour)) });
+    const [number, imported] = ['+14155550801', '+14155550802'];
+    const calls: { id: string; direction: string }[] = [];
+    for (let hour = 0; hour < 4; hour += 1) {
+      const direction = hour % 2 ? 'INBOUND' : 'OUTBOUND';
+      await addCall(number, { direction, ...at(hour) });
+      calls.unshift({ id: await addCall(imported, { direction, ...at(hour) }), direction });
+    }
+    const contactId = await addContact(number);
+    const { folderId } = await server.app.db.contact.findUniqueOrThrow({
+      where: { id: uuidOf(await addContact(imported)) },
+    });
+    const { id } = await server.app.db.contactImport.create({
+      data: {
+        ...{ id: newId(), organizationId: owner.id, folderId, filename: 'contacts.csv' },
+        ...{ status: 'COMPLETED', mapping: {}, updateExisting: false, sizeBytes: 0 },
+      },
+    });
+    const importId = publicId('ContactImport', id);
+    const query = `query ($ids: [ID!]!) { nodes(ids: $ids) {
+      ... on Contact { f: folder { contacts { nodes { calls(first: 1) { totalCount nodes { status } } } } } }
+      ... on ContactImport { f: folder { contacts { nodes {
+        calls(first: 3, filter: { direction: INBOUND }) { totalCount nodes { id direction } } } } } } } }`;
+    const shown = (calls: object) => ({ f: { contacts: { nodes: [{ calls }] } } });
+    const inbound = calls.filter(({ direction }) => direction === 'INBOUND');
+    const expected = [
+      shown({ totalCount: 4, nodes: [{ status: 'COMPLETED' }] }),
+      shown({ totalCount: 2, nodes: inbound }),
+    ];
+    const read = async (ids: string[]) => dataOf(await owner.client.send(query, { ids })).nodes;
+    expect(await read([contactId, importId])).toEqual(expected);
+    expect(await read([importId, contactId])).toEqual(expected.toReversed());
+  });
+
   it('leaves connections to other organizations while it filters the calls of many contacts', async () => {
     const ids = await Promise.all(
       Array.from({ length: 40 }, (_, index) => addContact(`+141555504${10 + index}`)),

@@ -75,9 +75,25 @@ export function sharedSelection(options: SelectionOptions): RowSelection {
   return selection;
 }
 
-/** Names a field of an operation, which has the same arguments and selection for all objects of its type. */
-export function placeOf({ parentType, path }: GraphQLResolveInfo): string {
-  return `${parentType.name} ${pathKey(path)}`;
+/**
+ * Names a field of an operation, which has the same arguments and selection for all objects. Other fields may have the
+ * same path below objects of other types.
+ */
+export function placeOf({ parentType, path, fieldNodes }: GraphQLResolveInfo): string {
+  return `${parentType.name} ${pathKey(path)} ${fieldNodes.map(numberOf).join()}`;
+}
+
+const numbers = new WeakMap<FieldNode, number>();
+let latest = 0;
+
+function numberOf(node: FieldNode): number {
+  let number = numbers.get(node);
+  if (number === undefined) {
+    latest += 1;
+    number = latest;
+    numbers.set(node, number);
+  }
+  return number;
 }
 
 /** The path without list indexes. */

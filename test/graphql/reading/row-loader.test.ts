@@ -123,6 +123,91 @@ describe('fields of campaigns', () => {
   });
 });
 
+describe('fields at the same path of objects of different types', () => {
+  const answeredAt = new Date(Date.UTC(2026, 0, 1));
+  const endedAt = new Date(Date.UTC(2026, 0, 1, 0, 0, 5));
+  let ids: { agent: string; campaign: string; contact: string };
+
+  beforeAll(async () => {
+    const folder = await createFolder(server.client);
+    const [agent, contact] = await Promise.all([
+      newAgent(server, server.organizationId),
+      createContact(
+        server.client,
+        { folderId: folder, phoneNumber: '+14155550124', email: 'a@example.com' },
+        'id',
+      ),
+    ]);
+    const { campaign, callIds } = await plant(server, server.organizationId, agent.uuid, {
+      contacts: 1,
+      contactFolderId: folder.slice(4),
+      contact: () => ({ contactId: contact.id.slice(4) }),
+    });
+    await server.app.db.call.updateMany({
+      where: { id: { in: callIds } },
+      data: { answeredAt, endedAt },
+    });
+    ids = {
+      agent: agent.id,
+      campaign: publicId('Campaign', campaign.id),
+      contact: contact.id,
+    };
+  });
+
+  /** The campaign contacts of the calls of an agent and of a campaign, with other fields for each of them. */
+  async function readBoth(ofAgent: string, ofCampaign: string, order: 'agent' | 'campaign') {
+    const to = (fields: string) => `calls(first: 1) { nodes { campaignContact { ${fields} } } }`;
+    const document = `query ($ids: [ID!]!) { nodes(ids: $ids) {
+      ... on Agent { ${to(ofAgent)} } ... on Campaign { ${to(ofCampaign)} } } }`;
+    const both = [ids.agent, ids.campaign];
+    const given = order === 'agent' ? both : both.toReversed();
+    const { nodes } = (await reads('calls', document, { ids: given })).data;
+    const shown = nodes.map(
+      ({ calls }: { calls: { nodes: [{ campaignContact: object }] } }) =>
+        calls.nodes[0].campaignContact,
+    );
+    return order === 'agent' ? shown : shown.toReversed();
+  }
+
+  const ORDERS = ['agent', 'campaign'] as const;
+
+  it.each(
+    ORDERS,
+  )('read the columns that are selected for each of them: %s first', async (order) => {
+    const found = await readBoth('contact { id }', 'contact { phoneNumber email }', order);
+    expect(found).toEqual([
+      { contact: { id: ids.contact } },
+      { contact: { phoneNumber: '+14155550124', email: 'a@example.com' } },
+    ]);
+  });
+
+  it.each(ORDERS)('show values in the form that each of them needs: %s first', async (order) => {
+    const found = await readBoth('call { answeredAt endedAt }', 'call { durationSeconds }', order);
+    expect(found).toEqual([
+      { call: { answeredAt: answeredAt.toISOString(), endedAt: endedAt.toISOString() } },
+      { call: { durationSeconds: 5 } },
+    ]);
+  });
+
+  it.each(ORDERS)('have the arguments that are given for each of them: %s first', async (order) => {
+    const page = (filter: string) =>
+      `some: calls(filter: { ${filter} }) { nodes { direction } }
+       first: calls(first: 1, filter: { ${filter} }) { totalCount nodes { direction } pageInfo { hasNextPage } }`;
+    const found = await readBoth(page('direction: INBOUND'), page('direction: OUTBOUND'), order);
+    const outbound = { direction: 'OUTBOUND' };
+    expect(found).toEqual([
+      {
+        some: { nodes: [] },
+        first: { totalCount: 0, nodes: [], pageInfo: { hasNextPage: false } },
+      },
+      {
+        some: { nodes: [outbound, outbound] },
+        first: { totalCount: 2, nodes: [outbound], pageInfo: { hasNextPage: true } },
+      },
+    ]);
+  });
+});
+
 describe('node and nodes', () => {
   const NODES = `query ($ids: [ID!]!) { nodes(ids: $ids) {
     id ... on Agent { name } ... on Call { status agent { name } } } }`;
