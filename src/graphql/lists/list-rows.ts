@@ -14,14 +14,22 @@ import { type Connection, connectionOfPage, type Page } from './page.ts';
 type Where = Record<string, unknown>;
 
 /**
- * Limits concurrent counts of whole lists, which may take long, so that one organization does not take all connections
- * from the others. A count that waits longer than a statement may take fails like such a statement. The counts for
- * all lists of a page are one statement, and are not limited.
+ * Limits concurrent reads that may take long, so that one organization does not take all connections from the others:
+ * counts of whole lists, and reads of all rows with the values of parents. A relation is counted without a limit.
  */
-const slowCounts = perInstance(({ config }: App) => {
+const slowReads = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
   return createKeyedLimiter(Math.max(1, Math.floor(reading / 2)));
 });
+
+/** A read that waits longer than a statement may take fails like such a statement. */
+function limitSlowRead<Result>(
+  { app, viewer }: Reader,
+  read: () => Promise<Result>,
+): Promise<Result> {
+  const maxWaitMs = app.config.READ_TIMEOUT_SECONDS * 1000;
+  return slowReads(app).run(viewer.organizationId, read, maxWaitMs);
+}
 
 /** A row with at least its sort columns. */
 export type SortedRow = Record<string, SortValue>;
@@ -30,6 +38,8 @@ export type SortedRow = Record<string, SortValue>;
 export interface ListRequest {
   /** Condition for the rows of the list. */
   where: Where;
+  /** Whether `filter` was given. */
+  isFiltered: boolean;
   scope: CursorScope;
   page: Page<Position>;
 }
@@ -94,7 +104,7 @@ export function rootConnection(
   request: ListRequest,
   { model, selection, prepare }: RootSource,
 ): Connection<SortedRow> {
-  const { app, viewer, execution } = reader;
+  const { app, execution } = reader;
   return connectionOfPage(request.page, {
     cursorOf: cursorOf(reader, { scope: request.scope, model }),
     async rows() {
@@ -109,9 +119,7 @@ export function rootConnection(
     },
     async totalCount() {
       await prepare();
-      const maxWaitMs = app.config.READ_TIMEOUT_SECONDS * 1000;
-      const read = () => count(app, model, request.where);
-      return slowCounts(app).run(viewer.organizationId, read, maxWaitMs);
+      return limitSlowRead(reader, () => count(app, model, request.where));
     },
   });
 }
@@ -139,7 +147,9 @@ export function valuesConnection(
   request: ListRequest,
   { model, selection, visible, place, by }: ValuesSource,
 ): Connection<SortedRow> {
-  const own = { model, by, group: place };
+  // Otherwise the index leads to the rows of the page, and only to them.
+  const isSlow = request.isFiltered || request.scope.terms[0]?.column !== by.sortedBy;
+  const own = { model, by, group: place, isSlow };
   return connectionOfPage(request.page, {
     cursorOf: cursorOf(reader, { scope: request.scope, model }),
     rows: () => loadRowsByValue(reader, { ...own, query: rowsQuery(request), selection, visible }),
@@ -161,6 +171,8 @@ interface ValuesKey {
 }
 
 interface IdsKey extends ValuesKey {
+  /** Whether all rows with the values may have to be read. */
+  isSlow: boolean;
   query: { where: Where; orderBy?: Where[]; take: number };
 }
 
@@ -182,13 +194,15 @@ const loadRowsByValue = batchedInGroups<RowsKey, SortedRow[]>(async (reader, key
   return lists.map((ids) => ids.map((id) => byId.get(id)).filter((row) => row !== undefined));
 });
 
-const loadCountByValue = batchedInGroups<ValuesKey & { where: Where }, number>(({ app }, keys) =>
-  app.rows.countByValue(keys[0].model, keys[0].where, byValue(keys)),
-);
+const loadCountByValue = batchedInGroups<ValuesKey & { where: Where }, number>((reader, keys) => {
+  const [{ model, where }] = keys;
+  return limitSlowRead(reader, () => reader.app.rows.countByValue(model, where, byValue(keys)));
+});
 
-function findIds({ app }: Reader, keys: Group<IdsKey>): Promise<string[][]> {
-  const { model, query } = keys[0];
-  return app.rows.findIdsByValue(model, query, byValue(keys));
+function findIds(reader: Reader, keys: Group<IdsKey>): Promise<string[][]> {
+  const [{ model, query, isSlow }] = keys;
+  const read = () => reader.app.rows.findIdsByValue(model, query, byValue(keys));
+  return isSlow ? limitSlowRead(reader, read) : read();
 }
 
 function byValue(keys: Group<ValuesKey>): ByValue {

@@ -301,6 +301,7 @@ export class List<Model extends PrismaModelTypes, Filter, Field extends string> 
     const conditions = [visible(viewer), matching, sort.where];
     return {
       where: { AND: conditions.filter((condition) => condition !== undefined) },
+      isFiltered: Object.keys(given).length > 0,
       scope,
       page: readPage(args, (argument) => readCursor(app.cipher, scope, argument)),
     };
