@@ -14,6 +14,8 @@ const PLACE =
   '(?:number|phone|line|telephone|cell|cellphone|mobile|landline|house|home|place|address|residence|household|office|business|company|department|extension)';
 const THIS = `(?:here|(?:this|that) (?:\\w+ )?${PLACE}|these numbers)`;
 const MY = `(?:my|our) (?:\\w+ )?${PLACE}`;
+/** Without the numbers that are probably not the dialed one. */
+const MY_OWN = `(?!(?:my|our) (?:work|old|previous|former) (?:number|phone|line)\\b)${MY}`;
 const SOMEBODY = '(?:him|her|them|(?:my|our|the|his) \\w+)';
 const AGAIN =
   '(?:ever again|again|any ?more|any longer|no more|ever|back|in (?:the )?future|from now on|at all|under any circumstances)';
@@ -26,21 +28,24 @@ const TIMED = new RegExp(` (?:(?:again|here|please|back|there) )*${TIME}\\b`, 'y
 
 /** Words that rule out that a name follows. */
 const NEXT =
-  'please|pls|thanks?|ok|okay|alright|bye|goodbye|i|im|ill|id|ive|we|were|and|or|but|because|cause|cuz|since|stop|never|take|remove|delete|lose|get|leave|put|thats|this (?:is|isnt|was)|not|no|nope|with|about|regarding|from|using|under|on (?:this|that|my|any|the phone)|at (?:this|that|home|work|my)|for any|either|seriously|period|hello|just|how|why|where|do|dont|did|is|are|understand|understood|got it|if|unless|without|theres|guys|people';
+  'please|pls|thanks?|ok|okay|alright|bye|goodbye|i|im|ill|id|ive|we|were|and|or|but|because|cause|cuz|since|stop|never|take|remove|delete|lose|get|leave|put|thats|this (?:is|isnt|was)|not|no|nope|with|about|regarding|from(?! the (?:car|train|bus|road|street)\\b)|using|under|on (?:this|that|my|any|the phone)|at (?:this|that|home|work|my)|for any|either|seriously|period|hello|just|how|why|where|do|dont|did|is|are|understand|understood|got it|if|unless|without|theres|guys|people';
 /** The sentence ends here, or does not continue with a name ("don't call me Bob"). */
 const END = `(?=$| ,| (?:${NEXT}|you|its|it is|what|who|he|she|they)\\b)`;
 const END_WITHOUT_OBJECT = `(?=$| ,| (?:${NEXT})\\b)`;
 /** Another place to call instead. */
 const NO_OTHER_PLACE =
-  '(?!.{0,40}\\b(?:instead|(?:call|try|use|ring|phone|reach)(?: me)? (?:at|on|my|the)))';
+  '(?!.{0,40}\\b(?:instead|(?<!\\b(?:dont|don t|not|never|or|cant|stop) )(?:call|try|use|ring|phone|reach)(?: me)? (?:at|on|my(?! (?:lawyer|attorney))|the(?! (?:police|cops|ftc|fcc)))|(?:home|mobile|cell|landline) is (?:fine|okay|ok|better|good)))';
+const NO_OTHER_NUMBER =
+  '(?!.{0,20}\\b(?<!\\b(?:dont|don t|not|never|or|cant|stop) )use (?:this|my)\\b)';
 /** Excludes announcements that offer keys to press. */
 const NO_KEY = '(?!.{0,40}\\b(?:press|dial)\\b)';
 
 const OBJECT_WORDS = [
   `${ME}(?: ${THIS})? ${AGAIN}`,
-  `${ME}${END}${NO_OTHER_PLACE}`,
+  `${ME}(?: ${THIS})?${END}${NO_OTHER_PLACE}`,
   `${THIS}(?: ${AGAIN})?`,
-  `${MY}(?: ${AGAIN})?${NO_OTHER_PLACE}`,
+  `${MY_OWN}(?: ${AGAIN})?${NO_OTHER_PLACE}`,
+  `${MY} ${AGAIN}${NO_OTHER_PLACE}`,
   `${SOMEBODY} ${AGAIN}`,
 ].join('|');
 
@@ -63,7 +68,7 @@ const WHOM = tail(
 );
 /** Like WHOM; complaints about the time count too. */
 const WHOM_TO_STOP = tail(
-  ` ${ME}(?:${END}| (?:${AGAIN}|${TIME}|all|like|constantly|already))| (?:${THIS}|${MY})| ${SOMEBODY}${END}| ${AGAIN}|${END_WITHOUT_OBJECT}`,
+  ` ${ME}(?:${END}| (?:${AGAIN}|${TIME}|all|like|constantly|already))| (?:${THIS}|(?!(?:my|our) (?:old|previous|former) )${MY}${NO_OTHER_NUMBER})| ${SOMEBODY}${END}${NO_OTHER_NUMBER}| ${AGAIN}|${END_WITHOUT_OBJECT}`,
   false,
 );
 /** After "be called". */
@@ -75,6 +80,10 @@ const SENTENCE_END = tail(END_WITHOUT_OBJECT, false);
 /** After "sick of these calls", but not "… dropping". */
 const CALLS_END = tail(` (?:every|all|already|at)|${END_WITHOUT_OBJECT}`, false);
 const AT_ANY_TIME = tail('');
+/** After "any contact", but not "any contact, just leave it at the door". */
+const CONTACT_END = tail(
+  `(?: (?:at all|ever|again|whatsoever|(?:from|with) (?:(?:anyone|anybody) (?:from|at|with) )?(?:you|your \\w+)|by (?:\\w+ or )?(?:tele)?phone(?! than\\b)))*(?:(?= (?:please|thanks?|bye|goodbye|ok|okay|i|im|ill|id|ive|we|were|you|if|unless|because|since|how|why|do|dont|stop|take|remove|delete|never|thats|understood|got it)\\b)|(?= and (?!(?:he|she|they|it|physical|touch\\w*|no touch\\w*)\\b))|(?= or (?!(?:physical|touch\\w*|being touched)\\b))|(?= so (?!(?:he|she|they|just|leave (?!me|us))\\b))|$|(?= ,)(?! , (?:(?:just|please|so) )*(?:(?:leave|drop|put|place) (?:it|them|the|a|my (?:parcel|package|order|food))|(?:not )?(?:before|until|till|between|during)|after (?!this|that|all)|text me|(?:id|i would) rather (?:text|write|e ?mail|chat)|i prefer (?:text|e ?mail|chat)|you can (?:text|e ?mail|write))\\b)|(?<=(?:at all|ever|again|whatsoever|from \\w+|with \\w+|your \\w+|phone))(?! than\\b)(?= (?!and\\b|or\\b|so\\b)\\w))`,
+);
 
 const FILLER =
   '(?:(?:please|ever|even|again|you|dare|dare to|just|keep|continue|continue to|try|try to|bother|bother to) )*';
@@ -85,7 +94,12 @@ const REACH = `(?:(?:reach|get (?:a )?hold of) ${ME}|(?:reach out|get in touch|f
 const SURELY = '(?<!\\b(?:i|ill|we|well|will) )(?:make sure|ensure|see to it)(?: that)?';
 const IF_CALLED = `if (?:you|anyone|anybody) (?:guys |people |ever |keep |dare |dare to )*(?:${CALL}|${CALLING})`;
 /** Anybody who calls: only if again, and not for a reason or from a place of the person's own. */
-const IF_ANYONE = `if (?:anyone|anybody)(?: else)?(?: (?:from|at|with) (?:your|this) \\w+)? (?:ever |keeps |dares to |tries to )*(?:${CALL}|(?:call|phone|ring|contact|telephone|solicit|bother|harasse|disturb)s|${CALLING})(?: (?:${ME}|here|${THIS}|${MY}))? (?:ever again|again|any ?more|one more time)(?! (?:about|regarding|with|for|in|to|during|while|near|from (?!your|this)|(?:at|on) (?!(?:this|my|our) ${PLACE}|home))\\b)`;
+const IF_ANYONE = `if (?:anyone|anybody)(?: else)?(?: (?:from|at|with) (?:your|this) \\w+)? (?:ever |keeps |dares to |tries to )*(?:(?!ring)${CALL}|(?:call|phone|contact|telephone|solicit|bother|harasse|disturb)s|rings? (?=(?:${ME}|this|that|these|my|our)\\b)|(?!ring)${CALLING})(?: ?(?:${ME}|here|${THIS}|${MY}))? (?:ever again|again|any ?more|one more time)(?! (?:about|regarding|with|for|in|to|during|while|near|asking|pretending|claiming|saying|trying|from (?!your|this)|(?:at|on) (?!(?:this|my|our) ${PLACE}|home))\\b)`;
+/** Excludes that somebody else is threatened, on the advice of the other side. */
+const NO_ADVICE =
+  '(?! (?:my|our|his|her|the (?!company|hell|shit|crap|pants|living|lot))\\b)(?!.{0,30}\\b(?:(?:thanks|thank you) for (?:(?:the|your|that) (?:tip|warning|advice|help|info\\w*|suggestion|heads up)|(?:warning|telling|letting))|(?:like|as) (?:you|your \\w+) (?:said|say|told|suggest|recommend|advise)))';
+const NO_OFFICER =
+  '(?<!(?:^|, |\\b(?:thanks|thank you|hello|hi|yes|no|ok|okay) )(?:officer|detective|constable|sheriff)\\b.{0,40})';
 /** "I will have to", but not "I will not". */
 const I_WILL =
   '(?:ill|well|im|were|(?:i|we) (?:will|am|are|have to))(?: (?!(?:not (?!hesitate)|never|they|if|when|why)\\b)\\w+){0,3}?';
@@ -95,10 +109,13 @@ const THREAT = `(?:${I_WILL} (?:sue|suing you|(?:(?:call|calling|contact|contact
 const BLOCK = `block(?:ing)? (?:(?:this|your) (?:\\w+ )?number(?! of)|your calls|you(?= (?:now|right now|right away|immediately|too|from calling)\\b|${END_WITHOUT_OBJECT})(?! (?:from ${HOUR}|with|and (?!i|your|report|hang))\\b))`;
 const SICK = '(?:sick|tired|fed up|had enough) (?:and tired )?(?:of|with)';
 /** Excludes a list of goods or tasks: "it" is one of them if it is sold out, bought or done. */
-const NO_GOODS = `(?!(?: ,)? (?:if|when|once|unless|until|as soon as|in case) (?:(?:its|it is) (?!(?:my|our|a|an|the|this|on) )|it (?!is\\b)|theyre|they|these|those|the (?!(?:\\w+ )?${PLACE}\\b)|you(?:ve| have|re| are) )|(?: ,)?(?: (?:because|cause|since|as))? (?:its|it is|it was|it has|it sold|theyre|they are|weve|ive|we have|i have) (?:already |now |all |been |just )*(?:sold|gone|out|done|finished|expired|broken|bought|ordered|got|paid|packed|cancell?ed|unavailable|discontinued|not available|no longer (?:available|sold|needed))\\b)`;
+const NO_GOODS = `(?!(?: ,)? (?:if|when|once|unless|until|as soon as|in case) (?:(?:its|it is) (?!(?:my|our|a|an|the|this|on) )|it (?!is\\b)|theyre|they|these|those|the (?!(?:\\w+ )?${PLACE}\\b)|you(?:ve| have|re| are) )|(?: ,)?(?: (?:because|cause|since|as))? (?:its|it is|it was|it has|it sold|theyre|they are|weve|ive|we have|i have) (?:already |now |all |been |just )*(?:sold|gone|out|done|finished|expired|broken|bought|ordered|got|paid|packed|delivered|arrived|shipped|sent|received|returned|picked up|cancell?ed|unavailable|discontinued|not available|no longer (?:available|sold|needed))\\b|(?: ,)?(?: (?:because|cause|since|as))? (?:the|my|our) \\w+ (?:has |have |is |was |been |already |now |just )*(?:sold|arrived|delivered|shipped|bought|paid|finished|cancell?ed)\\b|(?: ,)? (?:we|i) (?:already )?(?:sold|bought|paid)\\b|(?: ,)? and (?:add|put|order|send) (?:the|an?|another|some|two) (?!number|phone|note|block)|(?: ,)? the \\w+ ones?\\b)`;
+/** Excludes that another number takes its place. */
+const NO_REPLACEMENT =
+  '(?! and (?:put|add|use|save|enter|write|note|take)(?: down| in)? (?:(?:the|my) (?:new|other) (?:one|number)|my \\w+s number)\\b(?! (?:on|to)\\b))';
 /** Excludes "we had no more contact". */
 const NO_VERB = '(?<!\\b(?:have|has|had|is|are|was|were|been|be|with) )';
-const REFUSED = `(?<!\\b(?:not|dont|don t|never|didnt|wont|should i|did you|i) )`;
+const REFUSED = `(?<!\\b(?:not|dont|don t|never|didnt|wont|should i|did you|i|(?:not|dont|don t) want you to) )`;
 /** "They block my number" is a question or a complaint. */
 const OTHERS_BLOCK = '(?<!\\b(?:they|it|he|she|people|some ?body|someone|phone|system|do you|to) )';
 const UNWANTED = `(?:${NOT}|did ?nt|no longer|never) (?:really |ever |even |actually |to )*(?:want|wanna|wish|like|care)(?: (?:(?:you|you guys|you people|your \\w+|them)|(?:anyone|anybody|any of you)(?: (?:else )?(?:from|at|with) (?:your|the|this|that) \\w+)?))?(?: to)?`;
@@ -145,8 +162,8 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     AT_ANY_TIME,
   ],
   [
-    `(?<!\\b(?:you|they|he|she|it|who|people|if|why|\\w+ers) )(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish for|desire)(?: to (?:have|get|receive))? any (?:(?:more|further|future|other|additional|such) )*contact(?=$| ,| (?:please|thanks?|bye|at all|ever|again|whatsoever|and|or|i|so|(?:from|with) (?:you|your \\w+)|by (?:tele)?phone)\\b)`,
-    AT_ANY_TIME,
+    `(?<!\\b(?:you|they|he|she|it|who|people|if|why|\\w+ers) )(?:${NOT}|no longer|never) (?:really |ever |even )*(?:want|wish for|desire)(?: to (?:have|get|receive))? any (?:(?:more|further|future|other|additional|such) )*contact`,
+    CONTACT_END,
   ],
   [`${NO_VERB}no (?:contact please|soliciting|solicitors|solicitations)`, SENTENCE_END],
   // "Stop calling!", "stop these calls".
@@ -170,8 +187,8 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `${IF_CALLED}(?: (?:me|us|back|again|here|this|${MY})\\b|(?<=\\bkeep calling))(?: \\w+){0,6}?(?: ,)?(?: \\w+){0,3}? ${THREAT}`,
   ],
   [`${THREAT}(?: \\w+){0,3}? ${IF_CALLED}`],
-  [`${IF_ANYONE}(?: ,)?(?: \\w+){0,3}? ${THREAT}`],
-  [`${THREAT}(?: \\w+){0,3}? ${IF_ANYONE}`],
+  [`${NO_OFFICER}${IF_ANYONE}(?: ,)?(?: \\w+){0,3}? ${THREAT}\\b${NO_ADVICE}`],
+  [`${NO_OFFICER}${THREAT}(?: \\w+){0,3}? ${IF_ANYONE}\\b${NO_ADVICE}`],
   [
     `(?:(?:this|that|it) is|thats|its) (?:(?:just|pure|plain|now|really|clearly|basically|literally|phone|telephone) )*harassment(?= (?:by|now|at this point)\\b|${END_WITHOUT_OBJECT})`,
   ],
@@ -187,7 +204,10 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     `(?:${NOT}|no longer|never|not) (?:take|accept|accepting|like|need|answer|appreciate|taking|interested in) (?:any |more |your |these |those )*(?:${SALES}|of your|more of your) ?calls?`,
   ],
   [`(?:${NOT}|never) (?:ever )?want to hear from you`],
-  [`no (?:more|further) (?:phone |${SALES} |of (?:these|your|those) )?calls?`, AT_ANY_TIME],
+  [
+    `(?<!\\b(?:there are|there were|theres|(?:i|we) (?:have|had|got)|ive|weve|ive got) )no (?:more|further) (?:phone |${SALES} |of (?:these|your|those) )?calls?(?! (?:waiting|left|on (?:my|the|our) (?:calendar|line|schedule)|in the queue)\\b)`,
+    AT_ANY_TIME,
+  ],
   [`no (?:${SALES} calls?|calls? (?:please|ever|at all|to this))`],
   // "I asked you not to call me", "I'd rather you didn't call".
   [`${TOLD} not to (?:be |ever )*${CALLED}`, CALLED_END],
@@ -201,7 +221,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     AT_ANY_TIME,
   ],
   [
-    `(?:told|asked|want|warned|like|need) (?:you|you guys|you people|your \\w+) not to (?:ever )?${CALL}`,
+    `(?:told|asked|want|warned|like|need) (?:you|you guys|you people|your \\w+) (?:not|never) to (?:ever )?${CALL}`,
     WHOM,
   ],
   [
@@ -210,15 +230,15 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   ],
   // "Take me off the list", "remove this number", "lose my number".
   [
-    `${REFUSED}(?:take|remove|delete|get|scratch|strike|cross|cut|pull|drop|erase|wipe|purge|keep|leave) ${MINE}(?: \\w+){0,2}? (?:off|from|out of|out)(?: (?!do\\b|dont\\b|dnc\\b|no\\b|wait|guest)\\w+){0,5}? ${LIST}\\b${NO_KEY}`,
+    `${REFUSED}(?:take|remove|delete|get|scratch|strike|cross|cut|pull|drop|erase|wipe|purge|keep|leave) ${MINE}(?: \\w+){0,2}? (?:off|from|out of|out)(?: (?!do\\b|dont\\b|dnc\\b|no\\b|wait|guest)\\w+){0,5}? ${LIST}\\b${NO_KEY}${NO_REPLACEMENT}`,
   ],
   [`${REFUSED}(?:take|get) ${MINE} off`, SENTENCE_END],
   [`${REFUSED}remove me`, SENTENCE_END],
   [
-    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|${OTHERS_BLOCK}block|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)`,
+    `${REFUSED}(?:delete|erase|remove|forget|scratch|trash|discard|${OTHERS_BLOCK}block|blacklist|get rid of) (?:my|this|our|that) (?:\\w+ )?(?:number|contact|info|information|details|data)\\b(?! off| from| out)${NO_REPLACEMENT}`,
   ],
   [
-    `(?:you to |(?<!\\b(?:to|i|ill|id|not|we|you|youll|can|will|would|could|might|may|dont|never|didnt|wont|cant) ))lose (?:my|this|our|that) (?:\\w+ )?number`,
+    `(?:you to |(?<!\\b(?:to|i|ill|id|not|we|you|youll|can|will|would|could|might|may|dont|never|didnt|wont|cant) ))lose (?:my|this|our|that) (?:\\w+ )?number(?! , no (?:, )?i have it)`,
   ],
   [
     `(?:i|id|we|wed|im) (?:\\w+ ){0,4}?(?:be|get) (?:\\w+ly )?(?:removed|deleted|taken (?:off|out of)) (?!do\\b|dnc\\b)\\w+`,
@@ -242,7 +262,7 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
     '(?:have|get|want|need|like) (?:me|us|(?:my|this|our) (?:\\w+ )?number) (?:\\w+ly )?(?:removed|deleted|taken off|off)',
   ],
   [
-    '(?<!\\bnot )(?:on|to|onto|in|into|as) (?:(?:the|your|a|an|any|my|our|national|federal|state|internal|company|companys) )*(?:do ?not ?(?:call|contact|phone)|dont call|no call|dnc)\\b(?! (?:me|us|my|this|him|her|them|anyone))',
+    '(?<!\\bnot )(?:on|to|onto|in|into|as) (?:(?:the|your|a|an|any|my|our|national|federal|state|internal|company|companys) )*(?:do ?not ?(?:call|contact|phone)|dont call|no call|dnc)\\b(?! (?:me|us|my|this|him|her|them|anyone))(?! (?:list|registry) , no (?:, )?i (?:want|like|love) your )',
   ],
   // "Unsubscribe me", "I opt out", "leave me alone".
   ['(?<!\\b(?:not|dont) )unsubscribe (?:me|us|this|my)'],

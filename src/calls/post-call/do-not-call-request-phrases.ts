@@ -7,7 +7,7 @@ function patterns(...sources: string[]): readonly RegExp[] {
 // Spanish
 
 const ES_TIME =
-  '(?: por favor)?(?: (?:tan (?:tarde|temprano|pronto|seguido)|antes|despues de|hasta|durante|mientras|cuando|entre|ahora|hoy|manana|esta (?:manana|tarde|noche|semana)|este (?:mes|lunes|fin)|los (?:lunes|martes|miercoles|jueves|viernes|sabados?|domingos?|fines)|el (?:lunes|martes|miercoles|jueves|viernes|sabado|domingo|fin)|a (?:las?|esta hora|estas horas|mediodia|media)|por la|por las|de noche|en la (?:manana|tarde|noche)|todavia|aun|tarde|temprano)\\b)';
+  '(?: por favor)?(?: (?:tan (?:tarde|temprano|pronto|seguido)|antes|despues de|hasta|durante|mientras|cuando|entre|ahora|hoy|manana|esta (?:manana|tarde|noche|semana)|este (?:mes|lunes|fin)|los (?:lunes|martes|miercoles|jueves|viernes|sabados?|domingos?|fines)|el (?:lunes|martes|miercoles|jueves|viernes|sabado|domingo|fin)|a (?:las?|esta hora|estas horas|mediodia|media)|por la|por las|por (?:hoy|ahora|el momento)|de noche|en la (?:manana|tarde|noche)|todavia|aun|tarde|temprano)\\b)';
 const ES_ANY_TIME = `(?!${ES_TIME})`;
 const ES_MORE =
   '(?:nunca mas|nunca|jamas|mas(?! (?:tarde|temprano|pronto|de|que|adelante))|otra vez|de nuevo|nuevamente)';
@@ -18,6 +18,9 @@ const ES_CALL =
   '(?:llame[ns]?|llameis|telefonee[ns]?|marque[ns]?|contacte[ns]?|moleste[ns]?|molesteis|insista[ns]?)';
 const ES_TO_CALL = '(?:llamar|telefonear|marcar|contactar|molestar)(?:me|nos|le|la|les)?';
 const ES_WHOM = `(?: ${ES_HERE}| (?:por favor|a mi|a nosotros))*(?: ${ES_MORE}${ES_ANY_TIME}(?! paco)|(?<=${ES_HERE})${ES_ANY_TIME}|${ES_END})`;
+/** Excludes another number than the dialed one. */
+const ES_OTHER_NUMBER =
+  '(?! (?:al|a (?:mi|el|ese)) (?:otro|antiguo|viejo) (?:numero|telefono|celular|movil)\\b)';
 const ES_LIST =
   '(?:listas?|listado|base|sistema|registros?|agenda|contactos|fichero|archivos?|directorio|ahi)';
 const ES_NUMBER = '(?:mi|este|nuestro) (?:numero|telefono|contacto|celular|movil|nombre)|mis datos';
@@ -32,8 +35,8 @@ export const SPANISH_REQUESTS = patterns(
   `(?:no|nunca|jamas|nunca mas|jamas me) (?:(?:me|nos) )?${ES_CALL}\\b${ES_WHOM}`,
   `(?:nunca|jamas|nunca mas) (?:(?:me|nos) )?(?:vuelva[ns]?) a ${ES_TO_CALL}\\b`,
   // "Deje de llamarme", "no quiero más llamadas".
-  `(?:dej(?:e|en|a|ad)|pare[ns]?|para|cese[ns]?) (?:ya |por favor |, )*de (?:estar )?(?:${ES_TO_CALL}|(?:me|nos) llamar|llamando\\w*)\\b`,
-  `(?:puede|podria)[ns]? (?:por favor )?dejar de ${ES_TO_CALL}\\b`,
+  `(?:dej(?:e|en|a|ad)|pare[ns]?|para|cese[ns]?) (?:ya |por favor |, )*de (?:estar )?(?:${ES_TO_CALL}|(?:me|nos) llamar|llamando\\w*)\\b${ES_OTHER_NUMBER}`,
+  `(?:puede|podria)[ns]? (?:por favor )?dejar de ${ES_TO_CALL}\\b${ES_OTHER_NUMBER}`,
   `(?:no|tampoco|ya no) (?:quiero|queremos|deseo|deseamos|quisiera|autorizo|acepto|permito) (?:que (?:(?:me|nos|se me) )?)?(?:vuelva[ns]? a ${ES_TO_CALL}|(?:siga|este)[ns]? (?:llamando|molestando)|${ES_CALL}\\b${ES_WHOM}|(?:ser|que sea) (?:llamad|contactad|molestad)\\w+)`,
   `(?:no|tampoco|ya no) (?:quiero|queremos|deseo|deseamos|quisiera|acepto|autorizo) (?:(?:recibir|tener) )?(?:(?:mas|sus|tus|estas|esas|este tipo de|ninguna|otra|otras|de sus) )*llamadas?\\b${ES_ANY_TIME}(?! en espera)`,
   `(?:no|basta de|ni|ya no) (?:mas )?llamadas (?:mas|por favor|comerciales)\\b|\\bno mas llamadas\\b${ES_ANY_TIME}|\\bbasta (?:ya )?de (?:tantas )?llama\\w+`,
@@ -42,7 +45,7 @@ export const SPANISH_REQUESTS = patterns(
   // "Quíteme de la lista", "borre mi número".
   `(?<!\\bno )(?:quit|sac|saqu|borr|elimin|retir|remuev|remov|tach|suprim)\\w*(?:me|nos)(?: por favor)?(?: ya| ahora| inmediatamente)? de (?!la lista de (?:no|espera))(?:\\w+ ){0,3}?${ES_LIST}\\b(?! de espera)`,
   `(?<!\\bno )(?:me|nos) (?:\\w+ ){0,2}?(?:quit|sac|saqu|borr|elimin|retir|remuev|remov|tach|suprim)\\w*(?: por favor)? de (?!la lista de (?:no|espera))(?:\\w+ ){0,3}?${ES_LIST}\\b(?! de espera)`,
-  `(?<!\\bno )(?:quit(?:e|en|ar|a|es)|saque[ns]?|sacar|borr(?:e|en|ar|a|es)|elimin(?:e|en|ar|a|es)|retir(?:e|en|ar|a|es)|remuev(?:e|a|an)|suprim(?:a|an|ir)|tache[ns]?)(?: por favor)? (?:${ES_NUMBER})\\b(?! de (?:la|una) lista de (?:no|espera))`,
+  `(?<!\\bno )(?:quit(?:e|en|ar|a|es)|saque[ns]?|sacar|borr(?:e|en|ar|a|es)|elimin(?:e|en|ar|a|es)|retir(?:e|en|ar|a|es)|remuev(?:e|a|an)|suprim(?:a|an|ir)|tache[ns]?)(?: por favor)? (?:${ES_NUMBER})\\b(?! de (?:la|una) lista de (?:no|espera))(?! (?:(?:viejo|antiguo|anterior) )?y (?:anote|apunte|ponga|use|guarde|registre|anada|agregue)[ns]? (?:el|mi) (?:numero )?(?:nuevo|otro))`,
   `(?<!\\bno )(?:olvide(?:n|se|nse) (?:de )?mi numero)\\b`,
   '(?:de|den|dar|dan|darme|deme|denme|dese) de baja(?: (?:mi|este) (?:numero|telefono)|(?=$| ,| por favor| de (?:su|la|esta) (?:lista|base)))',
   '(?:en|a) (?:la|su|una) lista (?:de )?(?:no llam\\w+|robinson|exclusion|negra)',
@@ -69,6 +72,9 @@ const DE_TO_CALL =
   '(?:anrufen|anzurufen|an zu rufen|kontaktieren|zu kontaktieren|belastigen|zu belastigen)';
 /** A time before "nicht" limits the request. */
 const DE_NOT_TIMED = `(?<!\\b(?:heute|morgen|abends|morgens|mittags|nachts|sonntags|samstags|jetzt|gerade|momentan|wochenende|uhr|(?:vor|nach|um|bis|zwischen) \\w+) )`;
+/** Excludes that the person comes or calls instead. */
+const DE_INSTEAD =
+  '(?!(?: ,)?(?: (?:denn|weil|da|dann))? ich (?:komme?|melde mich|rufe? (?:sie|euch|selbst|morgen|zuruck|spater|dann))\\b)';
 const DE_MINE =
   '(?:mich|uns|meine[ns]? (?:\\w*nummer|daten|namen|kontakt\\w*|eintrag)|unsere (?:\\w*nummer|daten)|diese \\w*nummer|die nummer)';
 const DE_LIST = '(?!warte|gaste)\\w*(?:liste|verteiler|kartei|datenbank|system|datei|adressbuch)n?';
@@ -84,13 +90,13 @@ const DE_NO_THING = '(?<!\\b(?:\\w*karten?|\\w*termine?|konto|uhrzeit|zeit|stund
 
 export const GERMAN_REQUESTS = patterns(
   // "Rufen Sie hier nicht mehr an", "ruf mich nie wieder an".
-  `(?<!\\b(?:ich|wir|die|er|man|warum|wieso|weshalb|wenn|leute|kunden) )ruf(?:en|t|e)? ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*an\\b`,
+  `(?<!\\b(?:ich|wir|die|er|man|warum|wieso|weshalb|wenn|leute|kunden) )ruf(?:en|t|e)? ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*an\\b(?! (?:vor (?!allem|gericht)|nach \\w+ uhr|zwischen))`,
   // "Bitte nicht mehr anrufen", "dass Sie mich nicht mehr anrufen", "ich möchte nicht mehr angerufen werden".
-  `(?:(?<=^)|(?<=, )|(?<=\\b(?:bitte|mich|uns|hier|nummer|anschluss|zukunft|kunftig|sofort|und|einfach) ))${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen|muss))`,
+  `(?:(?<=^)|(?<=, )|(?<=\\b(?:bitte|mich|uns|hier|nummer|anschluss|zukunft|kunftig|sofort|und|einfach) ))${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen|muss))${DE_INSTEAD}`,
   `(?:sollen|sollten|durfen|dass|das|damit|wurden|konnten|wenn) (?:sie|ihr) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b`,
   `(?:sie|ihr) (?:sollen|sollt|sollten|durfen) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}+${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen))`,
   `(?:mochte|moechte|will|wunsche|wollen|mochten) nicht (?:mehr )?(?:, )?dass (?:sie|ihr|jemand|man) ${DE_FILLER}${DE_MORE}*${DE_HERE}*(?:anrufen|anruft|kontaktieren|kontaktiert)\\b`,
-  `(?:(?:brauchen|mussen) (?:sie|ihr)|(?:sie|ihr) (?:brauchen|mussen)) (?:(?:mich|uns|hier|bitte) )*nicht (?:mehr|wieder) (?:hier )?(?:anzurufen|anrufen)\\b`,
+  `(?:(?:brauchen|mussen) (?:sie|ihr)|(?:sie|ihr) (?:brauchen|mussen)) (?:(?:mich|uns|hier|bitte) )*nicht (?:mehr|wieder) (?:hier )?(?:anzurufen|anrufen)\\b${DE_INSTEAD}`,
   `(?:mochte|moechte|will|wollen|mochten|wunsche|wollte|darf|bitte|hier|uberhaupt|gar|lieber|mehr|ihnen|euch|auch|dass ich|nummer|ich) ${DE_NEVER} ${DE_MORE}*${DE_HERE}*(?:angerufen|kontaktiert|belastigt|gestort) (?:zu )?(?:werden|werde|wird)\\b`,
   `(?:kontaktieren|belastigen|storen|melden|telefonieren|probieren|versuchen) (?:sie|ihr) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} (?:mehr|wieder|weiter|noch ?(?:ein)?mal)\\b`,
   // "Hören Sie auf, mich anzurufen", "unterlassen Sie die Anrufe".
@@ -105,7 +111,7 @@ export const GERMAN_REQUESTS = patterns(
   `(?:mochte|moechte|will|wunsche|wollen|wunschen|mochten) (?:(?!vor|nach|heute|morgen)\\w+ ){0,3}?keine?n? (?:\\w+ )?(?:anrufe?|werbeanrufe|telefonwerbung|telefonate|werbung am telefon)\\b(?! (?:vor|nach|heute|bis|zwischen))`,
   '(?:^|, |bitte )keine (?:anrufe|werbeanrufe)(?=$| ,| bitte)',
   // "Nehmen Sie mich von der Liste", "löschen Sie meine Nummer".
-  `(?<!\\bnicht )${DE_REMOVE} (?:(?:sie|bitte|doch|sofort|endlich) )*${DE_MINE} (?:(?!nicht)\\w+ ){0,3}?(?:von|aus|raus|heraus)\\b(?: (?:der|dem|ihrer?|ihrem|eurer|allen|ihren|diese[rm]) (?:\\w+ )?${DE_LIST}|(?=$| ,| bitte))`,
+  `(?<!\\bnicht )${DE_REMOVE} (?:(?:sie|bitte|doch|sofort|endlich) )*${DE_MINE} (?:(?!nicht)\\w+ ){0,3}?(?:von|aus|raus|heraus)\\b(?: (?:der|dem|ihrer?|ihrem|eurer|allen|ihren|diese[rm]) (?:\\w+ )?${DE_LIST}\\b(?! fur (?:den |die )?(?:montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|heute|morgen|nachste))|(?=$| ,| bitte))`,
   `(?:${DE_MINE}|mochte|moechte|will|wollen|mochten) (?:(?:bitte|sofort|doch) )*(?:von|aus) (?:\\w+ ){1,3}?${DE_LIST} (?:\\w+ )?${DE_REMOVED}`,
   `(?:losch|loesch|streich|entfern|vergess|vergiss)(?:en|t|e)? ?(?:(?:sie|bitte|doch|sofort|endlich) )*(?:meine|unsere|diese) (?:\\w*nummer|daten|kontaktdaten)\\b(?! (?:bitte )?nicht)`,
   `(?:meine|unsere|diese) (?:\\w*nummer|daten|kontaktdaten) (?:(?:bitte|sofort|doch|endlich) )*${DE_REMOVED}`,

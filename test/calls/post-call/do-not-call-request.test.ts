@@ -5,6 +5,8 @@ import { doNotCallRequestIn } from '../../../src/calls/post-call/do-not-call-req
 
 const SENTENCES = readFileSync(new URL('do-not-call-sentences.txt', import.meta.url), 'utf8');
 
+const PAIRS = readFileSync(new URL('do-not-call-pairs.txt', import.meta.url), 'utf8');
+
 const asked = (text: string) => doNotCallRequestIn([{ speaker: 'USER', text }]);
 
 const sections = SENTENCES.split('\n# ')
@@ -93,6 +95,30 @@ describe('doNotCallRequestIn', () => {
     expect(said(first, second)).toBeNull();
   });
 
+  const pairs = (mark: string) =>
+    PAIRS.split('\n').flatMap((line) => {
+      const [first, second] = line.slice(mark.length).split(' | ');
+      return line.startsWith(mark) ? [[first!, second!] as const] : [];
+    });
+
+  it.each(pairs('+ '))('finds a request around a pause: “%s” “%s”', (first, second) => {
+    expect([first, second, `${first} ${second}`]).toContain(
+      said(first, second)?.replace(/(?:…|\.\.\.)(?= )/, ''),
+    );
+  });
+
+  it.each(pairs('- '))('finds none around a pause: “%s” “%s”', (first, second) => {
+    expect(said(first, second)).toBeNull();
+  });
+
+  it('judges a sentence that a pause splits twice', () => {
+    const turns = (...texts: string[]) =>
+      doNotCallRequestIn(texts.map((text) => ({ speaker: 'USER', text })));
+    expect(turns("Please don't", 'call me', 'before nine')).toBeNull();
+    expect(turns("Please don't", 'call me', 'ever again')).toBe("Please don't call me");
+    expect(turns('Please do not', 'remove me from your list', 'thanks')).toBeNull();
+  });
+
   it('quotes the sentence of a long turn that contains the request', () => {
     const text = `${'I have told you a long story. '.repeat(20)}Never call me again. ${'Bye. '.repeat(5)}`;
     expect(asked(text)).toBe('Never call me again.');
@@ -108,6 +134,9 @@ describe('doNotCallRequestIn', () => {
       'nicht mehr ',
       'no me ',
       'ne plus ',
+      'i said ',
+      'told my brother ',
+      'if anyone calls again ',
       ' ',
       '! ',
     ]) {
