@@ -57,8 +57,11 @@ interface TranslatedSelect {
   aliases: number;
 }
 
-/** Translated selections by the `select` object that queries share. */
-const translatedSelects = new WeakMap<object, TranslatedSelect>();
+/** Translated selections by the `select` object that queries share: of statements for one row, and of the others. */
+const translatedSelects = {
+  one: new WeakMap<object, TranslatedSelect>(),
+  several: new WeakMap<object, TranslatedSelect>(),
+};
 
 /** A table in a statement, and the selection to which its columns are added. */
 interface SelectedTable {
@@ -193,7 +196,8 @@ class SelectBuilder extends StatementBuilder {
     outer: Selection | undefined,
   ): TranslatedSelect {
     const isShared = this.#options.sharesSelect === true && alias === 't1';
-    const known = isShared && query.select ? translatedSelects.get(query.select) : undefined;
+    const translated = translatedSelects[this.#mayReturnSeveral ? 'several' : 'one'];
+    const known = isShared && query.select ? translated.get(query.select) : undefined;
     if (known) {
       this.aliases = known.aliases;
       return known;
@@ -208,7 +212,7 @@ class SelectBuilder extends StatementBuilder {
     };
     // Not if it contains conditions, whose values would be missing.
     if (isShared && query.select && this.values.length === 0)
-      translatedSelects.set(query.select, selected);
+      translated.set(query.select, selected);
     return selected;
   }
 

@@ -75,6 +75,19 @@ describe('findMany past Prisma', () => {
     expect(order).toEqual(['tools', 'voices', 'slow']);
   });
 
+  it('compares the size of several rows before it builds them, after a query for one row', async () => {
+    const { rows } = server.app;
+    const select = { id: true, systemPrompt: true };
+    const statements: string[] = [];
+    const { onStatement } = rows;
+    rows.onStatement = (text) => statements.push(text);
+    for (const take of [1, 100, 1]) {
+      await rows.findMany('Agent', { select, take }, { sharesSelect: true, maxBytes: 1_000 });
+    }
+    rows.onStatement = onStatement;
+    expect(statements.map((text) => text.includes('octet_length'))).toEqual([false, true, false]);
+  });
+
   it('sends the statements behind one that fails again', async () => {
     const { db } = server.app;
     await db.$executeRawUnsafe('ALTER TABLE tools RENAME TO tools_away');
