@@ -1,11 +1,14 @@
 /** Lists of rows whose texts are as long as they may be. */
-import { createClient } from 'graphql-sse';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { publicId } from '../../src/ids.ts';
 import { newId } from '../../src/infra/ids.ts';
+import { announceEvents } from '../../src/live/log.ts';
 import { insertAgent } from '../support/agent-rows.ts';
 import { liveBytes } from '../support/memory.ts';
 import { insertRows } from '../support/rows.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
+import { openSocket } from '../support/subscribe.ts';
+import { until } from '../support/wait.ts';
 
 const MB = 2 ** 20;
 /** 600 kB. */
@@ -141,28 +144,6 @@ describe('a list of large rows', () => {
     for (const { errors } of await Promise.all(refused)) expect(errors).toMatchObject([REFUSED]);
   });
 
-  it('is read one by one for the events of a subscription', async () => {
-    const { url, key, app } = server;
-    await app.db.$executeRaw`
-      INSERT INTO events (organization_id, type, call_id, sequence, data)
-      SELECT organization_id, 'CALL_RINGING', id, 100, '{}' FROM calls`;
-    const client = createClient({
-      url: `${url}/graphql`,
-      headers: { authorization: `Bearer ${key}` },
-      retryAttempts: 0,
-    });
-    const query = `subscription {
-      callEvents(after: "0", types: [RINGING]) { call { agent { systemPrompt } } } }`;
-    let count = 0;
-    for await (const { data, errors } of client.iterate({ query })) {
-      expect(errors).toBeUndefined();
-      expect(data).toEqual({ callEvents: { call: { agent: { systemPrompt: LARGE } } } });
-      count += 1;
-      if (count === 50) break;
-    }
-    client.dispose();
-  });
-
   it.each([
     ['a list', `{ ${prompts(100)} }`, 6, 100],
     ['lists that are too large together', `{ ${manyPrompts(24)} }`, 1, 350],
@@ -182,6 +163,68 @@ describe('a list of large rows', () => {
     expect((most - before) / MB).toBeLessThan(maxMb);
   });
 });
+
+describe('the events of a subscription that arrive together', () => {
+  it('are read one by one if their calls are too large together', async () => {
+    const results = await resultsOfTogether('call { agent { systemPrompt } }');
+    expect(results).toHaveLength(TOGETHER);
+    for (const { data, errors } of results) {
+      expect(errors).toBeUndefined();
+      expect(data).toEqual({ callEvents: { call: { agent: { systemPrompt: LARGE } } } });
+    }
+  });
+
+  it('are delivered without the one that is too large by itself', async () => {
+    const list = 'events(first: 50, types: [TRANSCRIPT_TURN]) { nodes { turn { text } } }';
+    const results = await resultsOfTogether(`callId call { ${list} }`);
+    const failed = results.filter(({ errors }) => errors);
+    expect(failed).toMatchObject([{ errors: [REFUSED] }]);
+    const own = publicId('Call', callId);
+    const others = results.filter(({ data }) => data?.callEvents.callId !== own && data);
+    expect(others).toHaveLength(TOGETHER - 1);
+  });
+});
+
+interface Result {
+  data?: { callEvents: { callId?: string; call: unknown } } | null;
+  errors?: readonly unknown[];
+}
+
+/** Number of events whose calls have more than 16 MiB. */
+const TOGETHER = 30;
+let sequence = 100;
+
+/** Appends an event of each of so many calls, the first of which is `callId`. */
+async function ring(calls: number): Promise<void> {
+  const { app, organizationId } = server;
+  sequence += 1;
+  await app.db.$executeRaw`
+    INSERT INTO events (organization_id, type, call_id, sequence, data)
+    SELECT organization_id, 'CALL_RINGING', id, ${sequence}::int, '{}' FROM calls
+    ORDER BY id <> ${callId}::uuid LIMIT ${calls}::int`;
+  announceEvents(app, organizationId);
+}
+
+/** The results of events that a live subscriber gets at once. */
+async function resultsOfTogether(selection: string): Promise<Result[]> {
+  const { url, key, client } = server;
+  const { eventCursor } = (await client.send('{ eventCursor }')).data;
+  const subscriber = openSocket(url, key);
+  const query = `subscription { callEvents(after: "${eventCursor}", types: [RINGING]) { ${selection} } }`;
+  const results: Result[] = [];
+  const finished = (async () => {
+    for await (const result of subscriber.iterate({ query })) {
+      results.push(result as unknown as Result);
+      if (results.length === 1 + TOGETHER) break;
+    }
+  })();
+  await ring(1);
+  await until('the subscriber to be live', () => results.length === 1);
+  await ring(TOGETHER);
+  await finished;
+  await subscriber.dispose();
+  return results.slice(1);
+}
 
 function manyPrompts(lists: number): string {
   return Array.from({ length: lists }, (_, n) => `list${n}: ${prompts(25)}`).join(' ');

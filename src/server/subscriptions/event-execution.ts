@@ -7,9 +7,11 @@ import {
   type ValidatedSubscriptionArgs,
 } from 'graphql';
 import type { App } from '../../app.ts';
+import type { RequestErrorCode } from '../../errors.ts';
 import { freshExecution } from '../../graphql/context.ts';
 import { executeEvent } from '../../graphql/executor/query-executor.ts';
 import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
+import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
 import type { Viewer } from '../../viewer.ts';
 import type { RequestContext } from '../authentication.ts';
@@ -34,6 +36,8 @@ export function createEventExecution(
 ): GroupOptions {
   const context = commonContext(contextValue as RequestContext);
   const results = new WeakMap<object, MaybePromise<ExecutionResult>>();
+  /** Events that read too much together are executed one by one, so that they do not take the memory together either. */
+  const alone = createKeyedLimiter(1);
 
   function executeOnce(
     event: unknown,
@@ -51,7 +55,7 @@ export function createEventExecution(
 
   async function executeWhenAvailable(
     event: object,
-    first: MaybePromise<ExecutionResult>,
+    first: Promise<ExecutionResult>,
   ): Promise<ExecutionResult> {
     const result = await repeatUntilAvailable(app, first, async () =>
       executeOnce(event, freshExecution(context)),
@@ -65,13 +69,21 @@ export function createEventExecution(
     isAllowed: createKeyCheck(app, context.viewer),
     beginExecution() {
       const together = freshExecution(context);
+      let count = 0;
+      const executeAgain = async (event: object, first: MaybePromise<ExecutionResult>) => {
+        const result = await first;
+        // Which events are executed together is not for the subscriber to choose.
+        if (count === 1 || !hasError(result, 'QUERY_TOO_COSTLY')) return result;
+        return alone.run('', async () => executeOnce(event, freshExecution(context)));
+      };
       return (event) => {
         const known = results.get(event);
         if (known) return known;
+        count += 1;
         const first = executeOnce(event, together);
         const result =
           first instanceof Promise || first.errors
-            ? executeWhenAvailable(event, first)
+            ? executeWhenAvailable(event, executeAgain(event, first))
             : withCursor(first, event);
         results.set(event, result);
         if (result instanceof Promise) result.catch(() => results.delete(event));
@@ -86,21 +98,24 @@ function commonContext({ files: _, receive: __, ...context }: RequestContext): R
   return { ...context, address: null, idempotencyKey: null };
 }
 
+function hasError({ errors }: ExecutionResult, code: RequestErrorCode): boolean {
+  return errors?.some(({ extensions }) => extensions.code === code) ?? false;
+}
+
 /**
  * Repeats the execution while the database is unavailable, because an event whose result was sent counts as delivered.
  * After a read timeout, which a lock in the database may have caused, it is repeated only a few times.
  */
 async function repeatUntilAvailable(
   app: App,
-  first: MaybePromise<ExecutionResult>,
+  first: Promise<ExecutionResult>,
   execute: () => Promise<ExecutionResult>,
 ): Promise<ExecutionResult> {
   let result = await first;
   for (let attempt = 1; ; attempt += 1) {
-    const { errors } = result;
-    const has = (code: string) => errors?.some(({ extensions }) => extensions.code === code);
     const isRepeated =
-      has('UNAVAILABLE') || (has('QUERY_TIMEOUT') && attempt < MAX_ATTEMPTS_AFTER_TIMEOUT);
+      hasError(result, 'UNAVAILABLE') ||
+      (hasError(result, 'QUERY_TIMEOUT') && attempt < MAX_ATTEMPTS_AFTER_TIMEOUT);
     if (!isRepeated || app.closing.aborted) return result;
     await pause(RETRY_MS, undefined, { signal: app.closing }).catch(() => undefined);
     result = await execute();
