@@ -164,6 +164,22 @@ describe('a list of large rows', () => {
   });
 });
 
+describe('a lookup', () => {
+  it('is answered after others of the operation were refused, if there is room for it', async () => {
+    const { app, client, organizationId } = server;
+    const uuid = await insertAgent(app, { organizationId });
+    await app.db.$executeRaw`
+      UPDATE agents SET system_prompt = repeat('x', 10000000) WHERE id = ${uuid}::uuid`;
+    const agent = `agent(id: "${publicId('Agent', uuid)}")`;
+    const large = ['a', 'b', 'c', 'd'].map((name) => `${name}: ${agent} { systemPrompt }`);
+    const { data, errors } = await client.send(`{ ${large.join(' ')} last: ${agent} { status } }`);
+    expect(errors).toMatchObject([
+      { message: expect.stringMatching(/^The operation reads more than 32 MiB/) },
+    ]);
+    expect(data?.last).toEqual({ status: 'ACTIVE' });
+  });
+});
+
 describe('the events of a subscription that arrive together', () => {
   it('are read one by one if their calls are too large together', async () => {
     const results = await resultsOfTogether('call { agent { systemPrompt } }');

@@ -21,11 +21,17 @@ interface ReadOptions extends SelectOptions {
 
 const readBytes = new WeakMap<object, number>();
 
-/** @throws RequestError QUERY_TOO_COSTLY if an execution has read too much */
+/**
+ * Counts a result, unless it is refused: it is dropped, and smaller ones may follow.
+ *
+ * @throws RequestError QUERY_TOO_COSTLY if the execution would have read too much
+ */
 export function addReadBytes(execution: object, bytes: number): void {
   const all = (readBytes.get(execution) ?? 0) + bytes;
-  readBytes.set(execution, all);
-  if (all <= MAX_OPERATION_BYTES) return;
+  if (all <= MAX_OPERATION_BYTES) {
+    readBytes.set(execution, all);
+    return;
+  }
   throw new RequestError(
     'QUERY_TOO_COSTLY',
     `The operation reads more than ${MAX_OPERATION_BYTES / 2 ** 20} MiB. Request fewer objects, or omit fields with large values.`,
