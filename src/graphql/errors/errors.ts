@@ -82,7 +82,7 @@ function readTooLargeError(
 ): RequestError {
   return new RequestError(
     'QUERY_TOO_COSTLY',
-    `Reading ${placeOf(located)} would return more than ${maxBytes / 2 ** 20} MiB. Request fewer objects with \`first\` or \`last\`, or omit fields with large values.`,
+    `Reading ${placeOf(located)} would return more than ${maxBytes / 2 ** 20} MiB. Request fewer objects, or omit fields with large values.`,
     { limit: maxBytes },
   );
 }
