@@ -9,7 +9,7 @@ import { perInstance } from '../../infra/per-instance.ts';
 import { ownedCallsDue } from '../listeners.ts';
 import { HOLD_UNTIL } from './creation-hold.ts';
 import { hasFinalCall } from './final-call.ts';
-import { beforeDeadline, claimable, type LimitCapacity, lockLimits } from './limits.ts';
+import { beforeDeadline, claimable, IS_URGENT, type LimitCapacity, lockLimits } from './limits.ts';
 import { CLAIM_VALID_SECONDS, type MovedCall, moveCalls } from './placement-state.ts';
 import { type SlotShares, shareSlots, totalOf } from './slot-shares.ts';
 
@@ -19,6 +19,8 @@ const SENT_AFTER_USE_SECONDS = 5;
 const MAX_LOOKUP_DELAY_SECONDS = 5;
 /** Time that the owner may take to claim calls for the slots left to it, besides the interval of its runs. */
 const OWNER_DELAY_MS = 5_000;
+/** Age after which a claim of the owner is no longer known, and so is what has become of its slots. */
+const OWNER_KNOWN_MS = 60_000;
 /** Fallback delay while an organization has no free slot; the end of a call wakes the placement earlier. */
 const ORGANIZATION_FULL_MS = 5_000;
 
@@ -55,38 +57,42 @@ export async function claimWaitingCalls(app: App): Promise<Claims> {
 
 const earlier = (a: Date, b: Date): Date => (a < b ? a : b);
 
-/** Until when this process leaves slots to the owner, in milliseconds since the epoch; null if it leaves none. */
-const patience = perInstance((_app: App) => ({ endsAt: null as number | null }));
+interface Patience {
+  /** Until when this process leaves slots to the owner, in milliseconds since the epoch; null if it leaves none. */
+  endsAt: number | null;
+  /** When this process last knew. */
+  knownAt: number;
+}
+
+const patience = perInstance((_app: App): Patience => ({ endsAt: null, knownAt: 0 }));
 
 /**
- * The shares of waiting calls if the owner claims what it may, and until when they are limited to that. If slots stay
- * free and the owner claims nothing for some time, its process has died or is stuck, and waiting calls get the slots.
+ * The shares of waiting calls if the owner claims what it may, and until when they are limited to that. If the owner
+ * claims nothing for some time after slots were left to it, its process has died or is stuck, and waiting calls get the
+ * slots until the owner claims one or has none to claim.
  */
 function sharesBesideOwner(
   app: App,
   capacity: LimitCapacity,
 ): { shares: SlotShares; limitedUntil: Date | null } {
   const state = patience(app);
-  const shares = shareSlots(capacity, capacity.owned);
-  const all = shareSlots(capacity, new Map());
-  if (totalOf(shares.waiting) === totalOf(all.waiting)) {
-    state.endsAt = null;
-    return { shares, limitedUntil: null };
-  }
   const now = app.now().getTime();
   const ms = app.config.RUN_INTERVAL_SECONDS * 1000 + OWNER_DELAY_MS;
   const ownerClaimedAt = now - (capacity.sinceOwnedClaimMs ?? Number.POSITIVE_INFINITY);
-  const { endsAt } = state;
-  // After a while without waiting calls, `endsAt` is about other slots.
-  const isNew = endsAt === null || endsAt - ms < ownerClaimedAt || now - endsAt > ms;
-  const until = isNew ? now + ms : endsAt;
-  state.endsAt = until;
-  return now < until
-    ? { shares, limitedUntil: new Date(Date.now() + until - now) }
+  const hasClaimed = state.endsAt !== null && state.endsAt - ms < ownerClaimedAt;
+  const isUnknown = now - state.knownAt > OWNER_KNOWN_MS;
+  if (hasClaimed || isUnknown || totalOf(capacity.owned) === 0) state.endsAt = null;
+  state.knownAt = now;
+  const shares = shareSlots(capacity, capacity.owned);
+  const all = shareSlots(capacity, new Map());
+  if (totalOf(shares.waiting) === totalOf(all.waiting)) return { shares, limitedUntil: null };
+  state.endsAt ??= now + ms;
+  return now < state.endsAt
+    ? { shares, limitedUntil: new Date(Date.now() + state.endsAt - now) }
     : { shares: all, limitedUntil: null };
 }
 
-/** Claims the oldest waiting calls of each organization, as many as its share. The caller holds the limits. */
+/** Claims waiting calls of each organization, oldest urgent first, as many as its share. The caller holds the limits. */
 export async function claimShares(
   app: App,
   tx: Tx,
@@ -103,7 +109,7 @@ export async function claimShares(
         FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS share(id uuid, calls int)
         CROSS JOIN LATERAL (
           SELECT id FROM calls WHERE organization_id = share.id AND ${claimable(app.now())}
-          ORDER BY created_at, id LIMIT share.calls
+          ORDER BY NOT ${IS_URGENT}, created_at, id LIMIT share.calls
         ) oldest)`,
     },
   );

@@ -79,6 +79,9 @@ export function oldestPlaceableCreatedAt(now: Date): Date {
   return new Date(now.getTime() - MAX_WAIT_SECONDS * 1000);
 }
 
+/** SQL condition on waiting calls: a person waits for the call in a browser. */
+export const IS_URGENT = Prisma.sql`(medium = 'WEBRTC')`;
+
 /** SQL condition: whether a call without an owner is waiting to be placed. */
 export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${IS_WAITING})`;
 
@@ -147,7 +150,7 @@ export async function lockLimits(
   const holdUntil = usage.hold_until;
   if (holdUntil) {
     const afterHold = () => new Date(Math.max(holdUntil.getTime(), Date.now() + 200));
-    return { ...capacity, free: 0, nextCapacityAt: afterHold };
+    return { ...capacity, free: 0, limitedBy: 'NEW_CALLS', nextCapacityAt: afterHold };
   }
   const perSecond = config.ULTRAVOX_MAX_CALLS_PER_SECOND - Number(usage.second);
   const perMinute = config.ULTRAVOX_MAX_CALLS_PER_MINUTE - Number(usage.minute);
@@ -159,9 +162,11 @@ export async function lockLimits(
       ? Number.POSITIVE_INFINITY
       : 1 + Number(sinceRefusal);
   const trial = Math.min(MAX_CLAIMS, mayBeInFlight - Number(usage.in_flight));
+  const newCalls = Math.min(perSecond, perMinute, trial, MAX_CLAIMS);
   return {
     ...capacity,
-    free: Math.max(0, Math.min(perSecond, perMinute, concurrent, trial, MAX_CLAIMS)),
+    free: Math.max(0, Math.min(concurrent, newCalls)),
+    limitedBy: concurrent <= newCalls ? 'ACTIVE_CALLS' : 'NEW_CALLS',
     nextCapacityAt(claimed) {
       const from = Date.now();
       return new Date(
@@ -208,8 +213,9 @@ function usageQuery(config: App['config'], now: Date, owned: Prisma.Sql): Prisma
       (SELECT coalesce(jsonb_agg(o), '[]') FROM organizations o) AS organizations,
       (SELECT extract(epoch FROM statement_timestamp() - max(owned_claimed_at)) * 1000
         FROM claimed)::float AS since_owned_claim_ms,
-      EXISTS (SELECT 1 FROM calls WHERE placement = 'QUEUED' AND owner IS NOT NULL)
-        AS has_released,
+      -- Sorted, so that the planner reads the index on these calls however many it expects.
+      (SELECT true FROM calls WHERE placement = 'QUEUED' AND owner IS NOT NULL
+        ORDER BY organization_id, created_at, id LIMIT 1) IS NOT NULL AS has_released,
       ${HOLD_UNTIL} AS hold_until,
       ${ON_TRIAL} AS on_trial,
       ${ACCEPTED_SINCE_REFUSAL} AS accepted_since_refusal,
@@ -226,7 +232,7 @@ export function lastEndOf(organizationId: Prisma.Sql): Prisma.Sql {
 
 /**
  * Common table expressions: `active`, `claimed`, and `organizations` with those that have active, recent, waiting or
- * owned calls. Of the organizations with owned calls, as many as could get all slots are enough.
+ * owned calls. Of those with owned calls only, as many as could get all slots are enough: the longest unused ones.
  */
 function organizationUsage(now: Date, owned: Prisma.Sql): Prisma.Sql {
   return Prisma.sql`
@@ -238,24 +244,30 @@ function organizationUsage(now: Date, owned: Prisma.Sql): Prisma.Sql {
         max(claimed_at) FILTER (WHERE owner IS NOT NULL) AS owned_claimed_at
       FROM calls WHERE claimed_at > statement_timestamp() - interval '1 minute' GROUP BY 1
     ), waiting AS (
-      SELECT organization_id, count(*) AS calls FROM calls WHERE ${claimable(now)} GROUP BY 1
+      SELECT organization_id, count(*) AS calls, count(*) FILTER (WHERE ${IS_URGENT}) AS urgent
+      FROM calls WHERE ${claimable(now)} GROUP BY 1
     ), owned AS (
-      SELECT due.* FROM (
-        SELECT organization_id, sum(calls) AS calls FROM ${owned} AS o
-        GROUP BY 1 HAVING sum(calls) > 0) due
-      LEFT JOIN active USING (organization_id)
-      ORDER BY coalesce(active.calls, 0) LIMIT ${MAX_CLAIMS}
-    ), organizations AS (
-      SELECT u.id, u.active, u.recent, u.waiting, u.owned,
-        extract(epoch FROM greatest(u.claimed_at, CASE
-          WHEN u.waiting + u.owned > 0 THEN ${lastEndOf(Prisma.sql`u.id`)} END)) * 1000 AS "lastUsedAt"
+      SELECT organization_id, sum(calls) AS calls FROM ${owned} AS o
+      GROUP BY 1 HAVING sum(calls) > 0
+    ), used AS (
+      SELECT u.*, greatest(u.claimed_at, CASE
+        WHEN u.waiting + u.owned > 0 THEN ${lastEndOf(Prisma.sql`u.id`)} END) AS last_used
       FROM (
         SELECT organization_id AS id, coalesce(active.calls, 0) AS active, active.claimed_at,
           coalesce(claimed.calls, 0) AS recent, coalesce(waiting.calls, 0) AS waiting,
-          coalesce(owned.calls, 0) AS owned
+          coalesce(waiting.urgent, 0) AS urgent, coalesce(owned.calls, 0) AS owned
         FROM active FULL JOIN claimed USING (organization_id)
         FULL JOIN waiting USING (organization_id) FULL JOIN owned USING (organization_id)
       ) u
+    ), organizations AS (
+      SELECT id, active, recent, waiting, urgent, owned,
+        extract(epoch FROM last_used) * 1000 AS "lastUsedAt"
+      FROM (
+        SELECT used.*, row_number() OVER (
+          PARTITION BY active + recent + waiting = 0 ORDER BY last_used NULLS FIRST, id) AS number
+        FROM used
+      ) ranked
+      WHERE active + recent + waiting > 0 OR number <= ${MAX_CLAIMS}
     )`;
 }
 

@@ -1,8 +1,10 @@
 /**
- * Shares free slots between organizations: each slot goes to the organization with the fewest active calls or, between
- * equals, to the one with the fewest recent calls. It does not matter whether its calls are waiting ones or owned
- * ones; within an organization, waiting calls come first.
+ * Shares free slots between organizations: each slot goes to the organization with the least of what is scarce. That is
+ * active calls if the concurrency limit decides how many slots are free, and otherwise new calls. It does not matter
+ * whether its calls are waiting ones or owned ones; within an organization, waiting calls come first. Calls that cannot
+ * wait come before all others.
  */
+import { Prisma } from '../../generated/prisma/client.ts';
 
 export interface OrganizationUsage {
   /** Number of calls that hold a slot. */
@@ -11,6 +13,8 @@ export interface OrganizationUsage {
   recent: number;
   /** Number of waiting calls, without an owner, that may be claimed. */
   waiting: number;
+  /** Number of these waiting calls that fail unless they are claimed now. */
+  urgent: number;
   /**
    * When one of its calls was last claimed or ended, in milliseconds since the epoch, so that a slot is shared even if
    * calls last longer than a minute. Null if there was none; may be null if nothing is waiting.
@@ -21,6 +25,8 @@ export interface OrganizationUsage {
 export interface SlotLimits {
   /** Number of free slots at Ultravox. */
   free: number;
+  /** Whether more active calls would be too many, or more new calls. */
+  limitedBy: 'ACTIVE_CALLS' | 'NEW_CALLS';
   /** Maximum number of active calls of an organization. */
   organizationMax: number;
   /** By organization. The others have no active, recent or waiting calls. */
@@ -47,7 +53,8 @@ export function shareSlots(limits: SlotLimits, owned: ReadonlyMap<string, number
   for (let left = limits.free; left > 0; left -= 1) {
     let next: Share | null = null;
     for (const share of shares) {
-      if (share.given < share.most && (!next || compare(share, next) < 0)) next = share;
+      if (share.given >= share.most) continue;
+      if (!next || compare(share, next, limits.limitedBy) < 0) next = share;
     }
     if (!next) break;
     next.given += 1;
@@ -73,16 +80,34 @@ function sharesOf(
 }
 
 /** Usage of an organization without calls. */
-export const UNUSED: OrganizationUsage = { active: 0, recent: 0, waiting: 0, lastUsedAt: null };
+export const UNUSED: OrganizationUsage = {
+  active: 0,
+  recent: 0,
+  waiting: 0,
+  urgent: 0,
+  lastUsedAt: null,
+};
 
 /** Below 0 if the next slot belongs to `a` rather than to `b`. */
-function compare(a: Share, b: Share): number {
+function compare(a: Share, b: Share, limitedBy: SlotLimits['limitedBy']): number {
+  const active = a.active + a.given - (b.active + b.given);
+  const recent = a.recent + a.given - (b.recent + b.given);
+  const lastUsed = (a.lastUsedAt ?? 0) - (b.lastUsedAt ?? 0);
   return (
-    a.active + a.given - (b.active + b.given) ||
-    a.recent + a.given - (b.recent + b.given) ||
-    (a.lastUsedAt ?? 0) - (b.lastUsedAt ?? 0) ||
+    Number(b.given < b.urgent) - Number(a.given < a.urgent) ||
+    (limitedBy === 'ACTIVE_CALLS' ? active || recent || lastUsed : recent || lastUsed || active) ||
     (a.id < b.id ? -1 : 1)
   );
+}
+
+/** SQL sort expressions with the order of `compare`, for calls that can wait. */
+export function shareOrder(
+  limitedBy: SlotLimits['limitedBy'],
+  { active, recent, lastUsed }: Record<'active' | 'recent' | 'lastUsed', Prisma.Sql>,
+): Prisma.Sql {
+  return limitedBy === 'ACTIVE_CALLS'
+    ? Prisma.sql`${active}, ${recent}, ${lastUsed}`
+    : Prisma.sql`${recent}, ${lastUsed}, ${active}`;
 }
 
 export function totalOf(counts: ReadonlyMap<string, number>): number {

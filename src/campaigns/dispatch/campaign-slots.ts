@@ -2,6 +2,7 @@
 import type { App, Tx } from '../../app.ts';
 import { lastEndOf } from '../../calls/placement/limits.ts';
 import { releasedCallsOf } from '../../calls/placement/owned-calls.ts';
+import { type SlotLimits, shareOrder } from '../../calls/placement/slot-shares.ts';
 import { type Agent, type Campaign, Prisma } from '../../generated/prisma/client.ts';
 import { type CallerId, callerIds, preferReady } from '../../phone-numbers/service.ts';
 import { CALL_OWNER } from '../calls.ts';
@@ -78,17 +79,25 @@ export async function campaignsToDispatch(app: App, scope: CampaignScope): Promi
 }
 
 /**
- * Locks released calls, and returns them oldest first. If there are too many, those of the organizations with the
- * fewest active calls. Calls locked elsewhere are left to a later cycle.
- *
- * @param activeCalls number of active calls by organization
+ * Locks released calls, and returns them oldest first. If there are too many, those of organizations in the order of
+ * `shareSlots`. Calls locked elsewhere are left to a later cycle.
  */
 export async function lockReleasedCalls(
   tx: Tx,
   scope: CampaignScope,
-  activeCalls: ReadonlyMap<string, number>,
+  { limitedBy, organizations }: Pick<SlotLimits, 'limitedBy' | 'organizations'>,
 ): Promise<ReleasedCall[]> {
-  const active = [...activeCalls].map(([id, calls]) => ({ id, calls }));
+  const usage = [...organizations].map(([id, { active, recent, waiting, lastUsedAt }]) => ({
+    id,
+    busy: active + waiting,
+    recent: recent + waiting,
+    last_used: lastUsedAt,
+  }));
+  const order = shareOrder(limitedBy, {
+    active: Prisma.sql`coalesce(usage.busy, 0) + rank`,
+    recent: Prisma.sql`coalesce(usage.recent, 0) + rank`,
+    lastUsed: Prisma.sql`coalesce(usage.last_used, 0)`,
+  });
   return tx.$queryRaw<ReleasedCall[]>`
     SELECT c.id, c.campaign_id AS "campaignId", c.campaign_contact_id AS "campaignContactId",
       c.organization_id AS "organizationId", c.phone_number_id AS "phoneNumberId", cc.timezone,
@@ -104,9 +113,9 @@ export async function lockReleasedCalls(
         FROM ${releasedCallsOf(CALL_OWNER)} AS released
         WHERE ${scope(Prisma.sql`campaign_id`)}
       ) ranked
-      LEFT JOIN jsonb_to_recordset(${JSON.stringify(active)}::jsonb) AS active(id uuid, calls int)
-        ON active.id = ranked.organization_id
-      ORDER BY coalesce(active.calls, 0) + rank, created_at, ranked.id LIMIT ${MAX_RELEASED})
+      LEFT JOIN jsonb_to_recordset(${JSON.stringify(usage)}::jsonb) AS usage(
+        id uuid, busy int, recent int, last_used float) ON usage.id = ranked.organization_id
+      ORDER BY ${order}, created_at, ranked.id LIMIT ${MAX_RELEASED})
     ORDER BY c.created_at, c.id
     FOR NO KEY UPDATE OF c SKIP LOCKED`;
 }

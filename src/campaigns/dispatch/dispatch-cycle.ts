@@ -141,7 +141,7 @@ async function runCycle(app: App, scope: CampaignScope): Promise<DispatchResult>
 
     const candidates = decideReleasedCalls(cycle);
     const allowances = allowancesOf(cycle, candidates.claims);
-    const loaded = await loadDueContacts(tx, allowances, cycle.free, cycle.now);
+    const loaded = await loadDueContacts(tx, allowances, cycle);
     const shares = shareCycle(cycle, { claims: candidates.claims, due: loaded });
     const released = { ...candidates, claims: shares.claims };
     const contacts = decideContacts(cycle, shares.due, newId);
@@ -218,9 +218,9 @@ async function loadCycle(
 ): Promise<DispatchCycle> {
   // Read after acquiring the lock, which may have taken a while.
   const now = app.now();
-  const { free, organizationMax } = capacity;
+  const { free, limitedBy, organizationMax } = capacity;
   const active = activeCallsAfter(capacity, []);
-  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope, active) : [];
+  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope, capacity) : [];
   const { slots, lastEnds } = await acquireSlots(tx, {
     now,
     released,
@@ -237,6 +237,7 @@ async function loadCycle(
   return {
     now,
     free,
+    limitedBy,
     organizationMax,
     organizations,
     campaigns: new Map(

@@ -1,5 +1,6 @@
 /** Loads the due contacts that a dispatch cycle may call, in a fair order. */
 import type { Tx } from '../../app.ts';
+import { type SlotLimits, shareOrder } from '../../calls/placement/slot-shares.ts';
 import { type CampaignContact, Prisma } from '../../generated/prisma/client.ts';
 import { columnsAs } from '../../infra/rows/columns.ts';
 import { type EarlierCalls, earlierCallsOf } from '../outcomes/earlier-calls.ts';
@@ -49,15 +50,13 @@ const CHECKED = Prisma.sql`EXISTS (
   ${earlierCallsOf(Prisma.sql`campaign_contacts.id`, Prisma.sql`campaign_contacts.attempts`)}`;
 
 /**
- * Returns at most `free` due contacts. Organizations with the fewest active calls come first (ties: fewest calls placed
- * in the last minute), then campaigns with the fewest active calls, then contacts that have waited longest. So slots
- * are shared evenly even if only one is ever free.
+ * Returns at most `free` due contacts: of organizations in the order of `shareSlots`, then of campaigns with the fewest
+ * active calls, then those that have waited longest. So slots are shared evenly even if only one is ever free.
  */
 export async function loadDueContacts(
   tx: Tx,
   allowances: readonly Allowance[],
-  free: number,
-  now: Date,
+  { free, limitedBy, now }: Pick<SlotLimits, 'free' | 'limitedBy'> & { now: Date },
 ): Promise<DueContact[]> {
   if (allowances.length === 0 || free <= 0) return [];
   const rows = allowances.map((one, place) => ({
@@ -71,6 +70,11 @@ export async function loadDueContacts(
     recent: one.recentCalls,
     last_used: one.lastUsedAt ?? 0,
   }));
+  const order = shareOrder(limitedBy, {
+    active: Prisma.sql`n.busy + n.organization_rank`,
+    recent: Prisma.sql`n.recent + n.organization_rank`,
+    lastUsed: Prisma.sql`n.last_used`,
+  });
   return tx.$queryRaw<DueContact[]>`
     WITH due AS (
       SELECT d.id, d.phone_number, a.calling + d.rank AS rank, a.place, a.organization_id,
@@ -93,8 +97,7 @@ export async function loadDueContacts(
       FROM due t
     ), fair AS (
       SELECT n.*, row_number() OVER (
-        ORDER BY n.busy + n.organization_rank, n.recent + n.organization_rank, n.last_used,
-          n.rank, n.place) AS number
+        ORDER BY ${order}, n.rank, n.place) AS number
       FROM numbered n WHERE n.organization_rank <= n.room
     )
     SELECT ${COLUMNS}, ${CHECKED},

@@ -1,7 +1,5 @@
 /** Calls that wait for placement: deadlines, and changes while they wait. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { claimWaitingCalls } from '../../../src/calls/placement/claims.ts';
-import { MAX_WAITING_CALLS } from '../../../src/calls/placement/limits.ts';
 import {
   placeClaimedCalls,
   placeWaitingCalls,
@@ -11,8 +9,6 @@ import { failStaleCalls } from '../../../src/calls/placement/stale-calls.ts';
 import { endUnwantedCalls } from '../../../src/calls/placement/unwanted-calls.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
-import { variantOf } from '../../../src/infra/per-instance.ts';
-import { act, createCampaign, prepareOperator } from '../../campaigns/support.ts';
 import { recordStatements } from '../../support/queries.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
@@ -34,6 +30,7 @@ import {
   uuidOf,
   waitForCall,
 } from '../support.ts';
+import { insertWaiting } from './waiting-calls.ts';
 
 const CREATION = { method: 'POST', path: '/calls$' };
 const NOT_FOUND = { kind: 'status', status: 404, ...CREATION };
@@ -207,7 +204,7 @@ describe('placeClaimedCalls', () => {
 
   it('fails many calls that have waited too long in few statements', async () => {
     const { db } = server.app;
-    await insertWaiting(caller.agentId, { count: 150, minutesAgo: 90 });
+    await insertWaiting(server, caller.agentId, { count: 150, minutesAgo: 90 });
     const statements = await recordStatements(server.app, () => failStaleCalls(server.app));
     expect(statements.length).toBeLessThan(30);
     expect(await db.call.count({ where: { placement: 'QUEUED' } })).toBe(0);
@@ -250,92 +247,6 @@ describe('placeClaimedCalls', () => {
     });
     await setFaults(server, []);
     await resumeCreations(server);
-  });
-
-  /** Claims calls with this limit, and returns their organizations. */
-  async function claimNext(ULTRAVOX_MAX_CONCURRENT_CALLS: number): Promise<string[]> {
-    const config = { ...server.app.config, ULTRAVOX_MAX_CONCURRENT_CALLS };
-    const { ids } = await claimWaitingCalls(variantOf(server.app, { config }));
-    const calls = await server.app.db.call.findMany({ where: { id: { in: ids } } });
-    return calls.map(({ organizationId }) => organizationId);
-  }
-
-  it('shares slots evenly between organizations, even if only one is ever free', async () => {
-    const { db } = server.app;
-    const { id: otherId, client } = await server.newOrganization();
-    const other = await newCaller(server, { client, organizationId: otherId });
-    await insertWaiting(caller.agentId, { count: 4, minutesAgo: 10 });
-    await insertWaiting(other.agentId, { count: 1, minutesAgo: 1 });
-    try {
-      await db.call.updateMany({
-        where: { claimedAt: { not: null } },
-        data: { claimedAt: new Date(0) },
-      });
-      // The other organization has had no call yet.
-      expect(await claimNext(1)).toEqual([otherId]);
-      await db.call.updateMany({
-        where: { placement: 'CLAIMED' },
-        data: { ...ended(), placement: 'REFUSED', sentAt: new Date() },
-      });
-      await insertWaiting(other.agentId, { count: 1, minutesAgo: 20 });
-      // The other organization has the older call, but also had one in the last minute.
-      expect(await claimNext(1)).toEqual([server.organizationId]);
-      // It still had, but this organization has an active call.
-      expect(await claimNext(2)).toEqual([otherId]);
-      await db.call.updateMany({
-        where: { placement: 'CLAIMED' },
-        data: { ...ended(), placement: 'REFUSED', sentAt: new Date(), claimedAt: new Date(0) },
-      });
-      await insertWaiting(other.agentId, { count: 1, minutesAgo: 20 });
-      await db.call.updateMany({
-        where: { organizationId: otherId, endedAt: { not: null } },
-        data: { endedAt: new Date(Date.now() - 60_000), claimedAt: new Date(0) },
-      });
-      // Neither had a call in the last minute, and that of the other organization ended earlier.
-      expect(await claimNext(1)).toEqual([otherId]);
-    } finally {
-      await endWaiting();
-    }
-  });
-
-  it('leaves a slot to a campaign of another organization, but not for ever', async () => {
-    const other = await prepareOperator((await server.newOrganization()).client);
-    const campaign = await createCampaign(other, {
-      contacts: [{ phoneNumber: newPerson() }],
-      scheduleType: 'IMMEDIATE',
-    });
-    await insertWaiting(caller.agentId, { count: 3, minutesAgo: 1 });
-    try {
-      expect(await claimNext(1)).toEqual([]);
-      expect(await claimNext(2)).toEqual([server.organizationId]);
-      expect(await claimNext(2)).toEqual([]);
-      // No worker runs, so nothing uses it.
-      vi.spyOn(server.app, 'now').mockImplementation(() => new Date(Date.now() + 10_000));
-      expect(await claimNext(2)).toEqual([server.organizationId]);
-    } finally {
-      vi.restoreAllMocks();
-      await endWaiting();
-      await act(other, 'cancelCampaign', campaign.id);
-    }
-  });
-
-  it('refuses calls when too many of an organization are waiting, and claims the first of them', async () => {
-    await insertWaiting(caller.agentId, { count: MAX_WAITING_CALLS, minutesAgo: 1 });
-    try {
-      for (const [name, more] of [
-        ['createCall', { phoneNumber: newPerson() }],
-        ['startTestCall', {}],
-      ] as const) {
-        const { userErrors } = await run(caller.client, name, { agentId: caller.agentId, ...more });
-        expect(userErrors).toMatchObject([
-          { code: 'CAPACITY_EXCEEDED', retryAt: expect.any(String) },
-        ]);
-      }
-      const { ids } = await claimWaitingCalls(server.app);
-      expect(ids.length).toBeGreaterThan(0);
-    } finally {
-      await endWaiting();
-    }
   });
 
   it('refuses a deadline that has passed or is too near', async () => {
@@ -448,29 +359,6 @@ describe('placeClaimedCalls', () => {
     const over = await placeAgain(publicId('Call', first), publicId('Call', second));
     expect(over).toMatchObject([{ status: 'COMPLETED' }, { status: 'COMPLETED' }]);
   });
-
-  /** Inserts calls of an agent that have waited for so long. */
-  async function insertWaiting(
-    agentId: string,
-    { count, minutesAgo }: { count: number; minutesAgo: number },
-  ): Promise<void> {
-    await server.app.db.$executeRaw`
-      INSERT INTO calls (id, organization_id, agent_id, direction, medium, status, placement,
-        max_duration_seconds, join_timeout_seconds, created_at, updated_at)
-      SELECT new_id(), organization_id, id, 'OUTBOUND', 'SIP', 'CREATED', 'QUEUED', 60, 30,
-        now() - make_interval(mins => ${minutesAgo}), now()
-      FROM agents, generate_series(1, ${count}) WHERE id = ${uuidOf(agentId)}::uuid`;
-  }
-
-  const ended = () => ({ status: 'FAILED', endedAt: new Date(), nextCheckAt: null }) as const;
-
-  /** Ends all calls that were not sent. */
-  async function endWaiting(): Promise<void> {
-    await server.app.db.call.updateMany({
-      where: { placement: { in: ['QUEUED', 'CLAIMED'] } },
-      data: { ...ended(), placement: 'WITHDRAWN', claimedAt: null },
-    });
-  }
 
   /** Makes the database refuse changes of the call to a number until the returned function is called. */
   async function refuseChanges(phoneNumber: string): Promise<() => Promise<void>> {

@@ -98,6 +98,7 @@ export function cycleOf(
   return {
     now: NOW,
     free,
+    limitedBy: 'ACTIVE_CALLS',
     organizationMax,
     campaigns: new Map(slots.map((one) => [one.campaign.id, eligibleCampaign(one, NOW, 0)])),
     released,

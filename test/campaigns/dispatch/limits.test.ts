@@ -291,5 +291,30 @@ describe('two organizations', () => {
       await until('all calls', () => order().length === 4 * EACH, 60_000);
       expect(lead(order())).toBeLessThanOrEqual(2);
     });
+
+    it.runIf('ULTRAVOX_MAX_CALLS_PER_SECOND' in settings)(
+      'get new calls, even if one has many active calls and those of the other are short',
+      async () => {
+        const [one, other] = [await anotherOperator(), await anotherOperator()];
+        const active = await longCalls(one, EACH);
+        const dialed = () => server.simulator.dials().map(({ metadata }) => metadata.callId);
+        await until('the long calls', () => active.every((id) => dialed().includes(id)));
+        server.simulator.updateSettings({ talkSeconds: 1 });
+        const short = await start(other, { contacts: strangers(5 * EACH), maxConcurrentCalls: 50 });
+        // More than the new calls of the other organization.
+        await until('short calls', () => dialsOf(server, short).length > EACH + 2);
+        const [first, second] = strangers(2);
+        const asked = await one.caller.call(first?.phoneNumber);
+        const due = await start(one, { contacts: [second] });
+        await until(
+          'both calls',
+          () => dialed().includes(asked.id) && dialsOf(server, due).length > 0,
+        );
+        expect(dialsOf(server, short).length).toBeLessThan(5 * EACH);
+        await act(other, 'cancelCampaign', short);
+        await endCalls(one, active);
+        await Promise.all([ended(one, due), ended(other, short)]);
+      },
+    );
   });
 });
