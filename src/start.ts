@@ -7,13 +7,18 @@ import { premiumTargetListener } from './agents/premium-targets.ts';
 import { analysisCallListener } from './analysis/analyze.ts';
 import { type App, createApp } from './app.ts';
 import { addCallListener } from './calls/listeners.ts';
-import { registerUltravoxWebhook } from './calls/ultravox/webhook-registration.ts';
+import {
+  CONFIRM_SECONDS,
+  confirmUltravoxWebhook,
+  registerUltravoxWebhook,
+} from './calls/ultravox/webhook-registration.ts';
 import { campaignCallListener } from './campaigns/calls.ts';
 import type { Config } from './config.ts';
 import { type DemoKey, demoIds, prepareDemo } from './demo/demo.ts';
 import { checkUltravox, prepareDatabase, withStartLock } from './deployment.ts';
 import { ConfigError } from './errors.ts';
 import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';
+import { repeat } from './infra/jobs/repeat.ts';
 import type { Logger } from './infra/logger.ts';
 import { MigrationFailed } from './infra/migrations/migrations.ts';
 import type { LanguageModelSettings } from './infra/outgoing/language-model.ts';
@@ -200,6 +205,8 @@ async function serve(
   });
   onClose(() => server.close());
   app.background('ensureUltravoxWebhook', () => registerWebhook(app, server.url));
+  // In other processes, the worker confirms it.
+  if (app.config.ROLE === 'api') onClose(confirmWebhookRegularly(app));
   return server;
 }
 
@@ -220,6 +227,13 @@ async function startOwnSimulator({ config, dataDirectory, onClose }: Setup): Pro
       `DATA_DIR ${config.DATA_DIR} is in use by another server. Stop that server, or start this one with another directory: DATA_DIR=${path.join(config.DATA_DIR, 'second')} npm start`,
     ]);
   }
+}
+
+/** Returns a function that stops it. */
+function confirmWebhookRegularly(app: App): () => Promise<void> {
+  const failed = app.failures.recorder('ensureUltravoxWebhook');
+  const stop = repeat(CONFIRM_SECONDS * 1000, () => confirmUltravoxWebhook(app).catch(failed));
+  return async () => stop();
 }
 
 /** Retries until it succeeds. The server works without the webhook, because it also polls Ultravox for calls. */

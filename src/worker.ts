@@ -26,7 +26,7 @@ import { findRecording, saveFailedRecording } from './calls/recordings/find.ts';
 import { discoverCalls } from './calls/ultravox/discovery.ts';
 import { hasPendingWebhooks, processPendingWebhooks } from './calls/ultravox/process-webhooks.ts';
 import { checkCalls, hasDueCallChecks } from './calls/ultravox/reconciler.ts';
-import { checkUltravoxWebhook } from './calls/ultravox/webhook-registration.ts';
+import { CONFIRM_SECONDS, checkUltravoxWebhook } from './calls/ultravox/webhook-registration.ts';
 import { dropOldWebhooks } from './calls/ultravox/webhooks.ts';
 import { cancelRemainingContacts, hasContactsToCancel } from './campaigns/completion.ts';
 import { eraseDeletedContacts, hasContactsToErase } from './campaigns/contacts/erasure.ts';
@@ -262,7 +262,7 @@ const PERIODIC: readonly Periodic[] = [
     run: discoverCalls,
   },
   // Not shared: a process with another PUBLIC_URL does not confirm the webhook of this one.
-  { name: 'checkUltravoxWebhook', everySeconds: 300, run: checkUltravoxWebhook },
+  { name: 'checkUltravoxWebhook', everySeconds: CONFIRM_SECONDS, run: checkUltravoxWebhook },
   { name: 'syncVoices', everySeconds: 600, shared: true, run: syncVoices },
   { name: 'removeDeletedCalls', everySeconds: 600, run: removeDeletedCalls },
   { name: 'rollUpCalls', everySeconds: 600, run: (app) => rollUpCalls(app) },

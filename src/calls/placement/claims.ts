@@ -19,8 +19,8 @@ const SENT_AFTER_USE_SECONDS = 5;
 const MAX_LOOKUP_DELAY_SECONDS = 5;
 /** Time that the owner may take to claim calls for the slots left to it, besides the interval of its runs. */
 const OWNER_DELAY_MS = 5_000;
-/** Age after which a claim of the owner is no longer known, and so is what has become of its slots. */
-const OWNER_KNOWN_MS = 60_000;
+/** Time for which waiting calls then get all slots, before some are left to the owner again, which may be back. */
+const OWNER_ABSENT_MS = 30_000;
 /** Fallback delay while an organization has no free slot; the end of a call wakes the placement earlier. */
 const ORGANIZATION_FULL_MS = 5_000;
 
@@ -60,16 +60,14 @@ const earlier = (a: Date, b: Date): Date => (a < b ? a : b);
 interface Patience {
   /** Until when this process leaves slots to the owner, in milliseconds since the epoch; null if it leaves none. */
   endsAt: number | null;
-  /** When this process last knew. */
-  knownAt: number;
 }
 
-const patience = perInstance((_app: App): Patience => ({ endsAt: null, knownAt: 0 }));
+const patience = perInstance((_app: App): Patience => ({ endsAt: null }));
 
 /**
  * The shares of waiting calls if the owner claims what it may, and until when they are limited to that. If the owner
- * claims nothing for some time after slots were left to it, its process has died or is stuck, and waiting calls get the
- * slots until the owner claims one or has none to claim.
+ * claims nothing for some time after slots were left to it, its process has died or is stuck, and waiting calls get all
+ * slots for a while. Then some are left to it again: it cannot claim any while waiting calls take every slot.
  */
 function sharesBesideOwner(
   app: App,
@@ -80,9 +78,8 @@ function sharesBesideOwner(
   const ms = app.config.RUN_INTERVAL_SECONDS * 1000 + OWNER_DELAY_MS;
   const ownerClaimedAt = now - (capacity.sinceOwnedClaimMs ?? Number.POSITIVE_INFINITY);
   const hasClaimed = state.endsAt !== null && state.endsAt - ms < ownerClaimedAt;
-  const isUnknown = now - state.knownAt > OWNER_KNOWN_MS;
-  if (hasClaimed || isUnknown || totalOf(capacity.owned) === 0) state.endsAt = null;
-  state.knownAt = now;
+  const mayBeBack = state.endsAt !== null && now - state.endsAt > OWNER_ABSENT_MS;
+  if (hasClaimed || mayBeBack || totalOf(capacity.owned) === 0) state.endsAt = null;
   const shares = shareSlots(capacity, capacity.owned);
   const all = shareSlots(capacity, new Map());
   if (totalOf(shares.waiting) === totalOf(all.waiting)) return { shares, limitedUntil: null };

@@ -52,7 +52,8 @@ const wakeTimer = perInstance((app: App) =>
 
 /**
  * Claims as many waiting calls as the limits and the shares of organizations allow, and places them in the background.
- * Those of an organization are claimed oldest first. Resolves once they are claimed. Safe in any number of processes.
+ * Of those of an organization, test calls are claimed first, then the oldest. Resolves once they are claimed. Safe in
+ * any number of processes.
  */
 export function placeWaitingCalls(app: App): Promise<void> {
   return claims(app)();

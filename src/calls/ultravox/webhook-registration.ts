@@ -8,11 +8,10 @@ export const ULTRAVOX_WEBHOOK_PATH = '/webhooks/ultravox';
 const EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'] as const;
 /** Minimum time between checks after webhooks with a bad signature, which anybody can send. */
 const BAD_SIGNATURE_MS = 60_000;
-/**
- * Time after which an address that no process has confirmed is a former one. Each worker confirms its own every five
- * minutes, so one check may fail.
- */
-const UNCONFIRMED_MS = 15 * 60_000;
+/** How often each process confirms the webhook at its address. */
+export const CONFIRM_SECONDS = 300;
+/** Time after which an address that no process has confirmed is a former one. One confirmation may fail. */
+const UNCONFIRMED_MS = 3 * CONFIRM_SECONDS * 1000;
 
 /** Secret of the webhook: the same in every process as long as the encryption key stays the same. */
 export const webhookSecret = perInstance((app: App) => app.cipher.derive('ultravox-webhook'));
@@ -42,13 +41,18 @@ export async function registerUltravoxWebhook(app: App, ownUrl: string): Promise
 }
 
 /**
- * Registers the webhook again if it was changed or deleted at Ultravox. Then removes the webhooks at former addresses of
- * this deployment. Does nothing if this process does not know the address, which is a worker without PUBLIC_URL.
+ * Confirms the webhook, and then removes the webhooks at former addresses of this deployment. Does nothing if this
+ * process does not know the address, which is a worker without PUBLIC_URL.
  */
 export async function checkUltravoxWebhook(app: App): Promise<void> {
-  const own = registration(app);
-  await own.check();
-  if (own.publicUrl) await removeFormerWebhooks(app, own.publicUrl);
+  await confirmUltravoxWebhook(app);
+  const { publicUrl } = registration(app);
+  if (publicUrl) await removeFormerWebhooks(app, publicUrl);
+}
+
+/** Registers the webhook again if it was changed or deleted at Ultravox, and records that its address is in use. */
+export async function confirmUltravoxWebhook(app: App): Promise<void> {
+  await registration(app).check();
 }
 
 /** Checks the registration in the background, at most once a minute: its secret may have been replaced. */

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { App } from '../../../src/app.ts';
 import {
+  CONFIRM_SECONDS,
   checkUltravoxWebhook,
   ensureUltravoxWebhook,
 } from '../../../src/calls/ultravox/webhook-registration.ts';
@@ -112,6 +113,20 @@ describe('the webhook at Ultravox', () => {
     expect(await checkAfter(60, oldApp)).toBe(1);
     expect(await recorded()).toBe(0);
     expect(await hooksAt(app, current)).toMatchObject([{ webhookId, secrets: ['theirs'] }]);
+  });
+
+  it('is checked regularly by a process without a worker', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const publicUrl = 'https://regular.example.com';
+      const { app } = await startServer(publicUrl);
+      const hook = await until('the webhook', async () => (await hooksAt(app, publicUrl))[0]);
+      await app.ultravox.webhooks.delete(hook.webhookId);
+      vi.advanceTimersByTime(CONFIRM_SECONDS * 1000);
+      await until('the webhook again', async () => (await hooksAt(app, publicUrl))[0]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('is registered again after it was deleted or its secret was replaced', async () => {

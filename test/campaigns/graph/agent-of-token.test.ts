@@ -280,10 +280,10 @@ describe('an access token for a campaign', () => {
     const statements = await recordStatements(server.app, () =>
       tokens.campaign.send('query ($id: ID!) { node(id: $id) { id } }', { id }),
     );
-    const [statement] = statements.filter((one) => one.includes(`FROM "public"."${table}"`));
+    const [statement] = statements.filter((one) => one.includes(`FROM "${table}" t1`));
     const values: Record<string, string> = {
-      '"t0"."id"': id.slice(4),
-      '"t0"."organization_id"': server.organizationId,
+      't1."id"': id.slice(4),
+      't1."organization_id"': server.organizationId,
     };
     const valueFor = (column: string) => values[column.replaceAll('(', '')] ?? planted.campaign.id;
     expect(await rowsRead('calls', statement!, valueFor)).toBe(0);
