@@ -74,7 +74,7 @@ export class StatementBuilder {
     const { type, isList } = findColumn(table, name);
     const column = columnReference(table, name, alias);
     if (isList) return [this.#contains(column, condition)];
-    if (isList || type === 'Json' || type === 'Bytes') throw UNSUPPORTED;
+    if (type === 'Json' || type === 'Bytes') throw UNSUPPORTED;
     if (condition === null) return [`${column} IS NULL`];
     if (!isPlainObject(condition)) return [`${column} = ${this.addValue(condition)}`];
     const comparisons: string[] = [];
