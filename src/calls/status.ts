@@ -17,6 +17,8 @@ export interface Observation {
   endedAt: Date | null;
   endReason: string | null;
   terminationReason: string | null;
+  /** Whether the call ended no earlier than its join timeout. */
+  rangFullTime: boolean;
 }
 
 /** Columns of our row that determine the next steps. */
@@ -104,9 +106,10 @@ function unanswered(
     case 'SIP_TERMINATION_DESTINATION_UNAVAILABLE':
       return { status: 'FAILED', endReason: 'UNREACHABLE' };
   }
-  // Nobody documents who cancels without our request. A campaign may dial NO_ANSWER again, so a wrong guess would ring
-  // a person again.
-  if (state.endRequested || seen.terminationReason === 'SIP_TERMINATION_CANCELED') return CANCELLED;
+  if (state.endRequested) return CANCELLED;
+  // In SIP, the caller cancels an invitation, so Ultravox may report its join timeout like this. Nobody documents who
+  // cancels earlier without our request: a campaign dials NO_ANSWER again, so a wrong guess would ring a person again.
+  if (seen.terminationReason === 'SIP_TERMINATION_CANCELED' && !seen.rangFullTime) return CANCELLED;
   return { status: 'FAILED', endReason: 'NO_ANSWER' };
 }
 

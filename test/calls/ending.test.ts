@@ -198,6 +198,21 @@ describe('startTestCall', () => {
   });
 });
 
+describe('a call that Ultravox cancels while it rings', () => {
+  const canceled = async (joinTimeoutSeconds: number) => {
+    const made = await dial(caller, steered('0003'), { settings: { joinTimeout: '300s' } });
+    const where = { id: uuidOf(made.id) };
+    const { ultravoxId } = await server.app.db.call.update({ where, data: { joinTimeoutSeconds } });
+    await atSimulator(server, 'POST', `/simulator/calls/${ultravoxId}/end`, {});
+    return ended(made.id);
+  };
+
+  it('is CANCELLED, but unanswered if it has rung for its join timeout', async () => {
+    expect(await canceled(300)).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED' });
+    expect(await canceled(1)).toMatchObject({ status: 'FAILED', endReason: 'NO_ANSWER' });
+  });
+});
+
 describe('addToDoNotCall', () => {
   const add = (phoneNumber: string) =>
     runMutation(caller.client, 'addToDoNotCall', { entries: [{ phoneNumber }] }, 'addedCount');

@@ -23,6 +23,7 @@ const NOTHING: Observation = {
   endedAt: null,
   endReason: null,
   terminationReason: null,
+  rangFullTime: false,
 };
 
 const RANK: Record<CallStatus, number> = {
@@ -124,6 +125,7 @@ describe('stepsTowards', () => {
       endedAt: fc.option(fc.constant(at(60))),
       endReason: fc.option(fc.constantFrom('hangup', 'unjoined', 'timeout', 'system_error')),
       terminationReason: fc.option(fc.constantFrom('SIP_TERMINATION_BUSY', 'nonsense')),
+      rangFullTime: fc.boolean(),
     });
     fc.assert(
       fc.property(fresh, fc.array(anything, { maxLength: 10 }), (start, seen) => {
@@ -182,6 +184,20 @@ describe('stepsTowards', () => {
     const start = { direction: 'OUTBOUND', medium: 'SIP', endRequested: false } as const;
     const life = live(start, [seen]);
     expect([life.status, life.endReason]).toEqual([status, reason]);
+  });
+
+  it('ends a call that Ultravox canceled after ringing the full time as unanswered', () => {
+    const start = { direction: 'OUTBOUND', medium: 'SIP' } as const;
+    const seen = {
+      ...NOTHING,
+      endedAt: at(60),
+      endReason: 'unjoined',
+      terminationReason: 'SIP_TERMINATION_CANCELED',
+      rangFullTime: true,
+    };
+    const endOf = (endRequested: boolean) => live({ ...start, endRequested }, [seen]);
+    expect(endOf(false)).toMatchObject({ status: 'FAILED', endReason: 'NO_ANSWER' });
+    expect(endOf(true)).toMatchObject({ status: 'CANCELLED', endReason: 'CANCELLED' });
   });
 
   it('cancels an unanswered call whose end was requested, unless the line reports a reason', () => {

@@ -76,7 +76,7 @@ export const CallEndReasonEnum = builder.enumType('CallEndReason', {
     },
     [CallEndReason.CANCELLED]: {
       description:
-        'Canceled before it was answered: by `endCall`, by its campaign, because its number was added to the do-not-call list while it rang, or, while it rang, by Ultravox or the carrier.',
+        'Canceled before it was answered: by `endCall`, by its campaign, because its number was added to the do-not-call list while it rang, or by Ultravox or the carrier before its join timeout.',
     },
     [CallEndReason.UNKNOWN]: {
       description: 'The end of the call was never reported, or could not be stored.',

@@ -59,6 +59,8 @@ function isLookUpDue({ now }: App, { before, after }: CallUpdate): boolean {
 }
 
 function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate {
+  // The agent may have changed since the call was created here.
+  const limits = call.ultravoxId === null ? durationLimitsOf(seen, {}, call) : null;
   const steps = stepsTowards(
     {
       status: call.status,
@@ -71,14 +73,11 @@ function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate
       endedAt: instant(seen.ended),
       endReason: seen.endReason,
       terminationReason: seen.sipDetails?.terminationReason ?? null,
+      rangFullTime: hasRungFor((limits ?? call).joinTimeoutSeconds, seen),
     },
   );
   const change: WrittenColumns = {};
-  if (call.ultravoxId === null) {
-    // The agent may have changed since the call was created here.
-    const limits = durationLimitsOf(seen, {}, call);
-    Object.assign(change, acceptance(call, seen.callId, app.now()), limits);
-  }
+  if (limits) Object.assign(change, acceptance(call, seen.callId, app.now()), limits);
   const summary = summaryChange(call, seen);
   Object.assign(change, summary);
   // Also if the ID is known: a webhook, which has no join URL, may arrive before the response.
@@ -128,6 +127,14 @@ function billChange(app: App, call: Call, { seen, source }: Report): WrittenColu
     ),
     costCurrency: app.config.PRICE_CURRENCY,
   };
+}
+
+/** Ultravox may start its timer before it notes the creation, or round. */
+const TIMER_TOLERANCE_MS = 1_000;
+
+function hasRungFor(seconds: number, { created, ended }: UltravoxCall): boolean {
+  if (ended === null) return false;
+  return Date.parse(ended) - Date.parse(created) >= seconds * 1_000 - TIMER_TOLERANCE_MS;
 }
 
 function instant(text: string | null): Date | null {
