@@ -12,6 +12,14 @@ import {
 const TIMEOUT_MS = 500;
 /** After this silence Redis counts as unavailable until it answers again, so that no further request waits for it. */
 const SILENCE_MS = 1_000;
+/**
+ * Adds ARGV[1] to a counter, which expires ARGV[2] seconds after the first addition. Returns the sum and the time to
+ * live in milliseconds.
+ */
+export const INCREMENT_SCRIPT = `
+redis.call('SET', KEYS[1], 0, 'EX', ARGV[2], 'NX')
+return {redis.call('INCRBY', KEYS[1], ARGV[1]), redis.call('PTTL', KEYS[1])}`;
+
 /** In a cluster, a command for a slot that is moving is sent again this often, each time after a delay of ioredis. */
 const MAX_REDIRECTIONS = 3;
 
@@ -30,8 +38,14 @@ export function connectLimitStore(app: Pick<App, 'config' | 'failures'>): LimitS
   const url = app.config.REDIS_URL;
   if (!url) return null;
   const redisOptions: RedisOptions = { maxRetriesPerRequest: 0, commandTimeout: TIMEOUT_MS };
-  // Thousands of clients may reconnect at once.
-  const options = { enableOfflineQueue: false, enableAutoPipelining: true } as const;
+  const options = {
+    enableOfflineQueue: false,
+    // Thousands of clients may reconnect at once.
+    enableAutoPipelining: true,
+    // The command of `RateLimiterRedis`. It would define the command at the first charge, and a pipeline that already
+    // contains a command, such as a health check, does not know commands that are defined later.
+    scripts: { rlflxIncr: { lua: INCREMENT_SCRIPT, numberOfKeys: 1 } },
+  } as const;
   const onError = app.failures.recorder('limits.redis');
   const listeners = new Set<() => void>();
   const announce = (): void => {

@@ -11,7 +11,7 @@ import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Viewer } from '../../viewer.ts';
 import { networkOf } from './client-network.ts';
-import type { LimitConnection, LimitStore } from './limit-store.ts';
+import { INCREMENT_SCRIPT, type LimitConnection, type LimitStore } from './limit-store.ts';
 import { LIMITS } from './limits.ts';
 
 const UNAUTHENTICATED_PER_MINUTE = LIMITS.unauthenticatedPerMinute.max;
@@ -114,6 +114,7 @@ export function createRateLimits(app: App, store: LimitStore | null): RateLimits
           new RateLimiterRedis({
             ...options,
             storeClient: connection,
+            customIncrTtlLuaScript: INCREMENT_SCRIPT,
             rejectIfRedisNotReady: true,
             insuranceLimiter: own[name],
           }),

@@ -154,6 +154,18 @@ describe.skipIf(!available)('createConcurrencyLimits with Redis', () => {
     expect(await opens(b.limits, 'r')).toBe(false);
   });
 
+  it('counts operations that are sent together with the first health check', async () => {
+    const store = await connect(server.url);
+    stores.push(store);
+    const config = { ...app.config, RATE_LIMIT_PER_MINUTE: 10 };
+    const limits = createRateLimits({ ...app, config } as App, store);
+    const check = store.connection()?.ping();
+    const caller = { viewer: viewer('first', 'key'), address: null };
+    await Promise.all([1, 2, 3].map(() => limits.charge(caller, 'operations', 1)));
+    expect(await check).toBe('PONG');
+    expect(await store.connection()?.get('truedy:rate:operations:first')).toBe('3');
+  });
+
   it('gives the connection up while the network stands still, and counts for itself', async () => {
     const relay = await startRelay(Number(new URL(server.url).port));
     const store = await connect(`redis://127.0.0.1:${relay.port}`);
