@@ -16,19 +16,23 @@ const THIS = `(?:here|(?:this|that) (?:\\w+ )?${PLACE}|these numbers)`;
 const MY = `(?:my|our) (?:\\w+ )?${PLACE}`;
 /** Without the numbers that are probably not the dialed one. */
 const MY_OWN = `(?!(?:my|our) (?:work|old|previous|former) (?:number|phone|line)\\b)${MY}`;
-const SOMEBODY = '(?:him|her|them|(?:my|our|the|his) \\w+)';
+const PERSON =
+  '(?:mother|father|mom|mum|dad|parents?|grand(?:mother|father|ma|pa|parents)|granny|wife|husband|partner|son|daughter|kids?|child|children|brother|sister|aunt|uncle|boss|staff|employees?|colleagues?|customers?|clients?|neighbou?rs?)';
+const SOMEBODY = `(?:him|her|them|(?:my|our|his|her|their) (?:\\w+ ){1,2}?${PERSON}|(?:my|our|the|his) \\w+)`;
 const AGAIN =
   '(?:ever again|again|any ?more|any longer|no more|ever|back|in (?:the )?future|from now on|at all|under any circumstances)';
 
 const HOUR = '(?:\\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)';
 const DAY = '(?:mon|tues|wednes|thurs|fri|satur|sun)days?';
+/** Not a time limit: consent that the caller does not have. */
+const CONSENT_GIVEN =
+  '(?:you|your company) (?:have|get|ve got|obtain|receive) (?:\\w+ ){0,2}(?:consent|permission|authori[sz]ation)';
 /** A time limit: the person may be called at another time. */
-const TIME = `(?:before|until+|till?|between|during|past|around|while|when|whenever|after (?!this|that|all)\\w+|by (?:${HOUR}|${DAY}|noon|tomorrow)|on (?:a |the )?(?:${DAY}|weekends?)|on (?:\\w+ )?holidays?|on my (?:day|break|lunch|holiday|vacation)|at (?:night|noon|midnight|lunch\\w*|dinner\\w*|${HOUR}|(?:this|that|such an?) (?:hour|time)|the (?:moment|weekend))|in (?:the )?(?:morning|afternoon|evening|middle|night|next|an?|${HOUR})|this (?:early|late|week|weekend|morning|afternoon|evening|month|often)|right (?:now|away)|now|today|tonight|tomorrow|yet|so (?:early|late|often|much|many)|too (?:early|late|often|much)|that (?:early|late|often|much)|as (?:often|early|late|soon)|next|first|later|early|late|earlier|every|more than|for (?:an?|the next|another|at least|${HOUR})|from ${HOUR}|${DAY})`;
+const TIME = `(?:before|(?:until+|till?)(?! ${CONSENT_GIVEN})|between|during|past|around|while|when|whenever|after (?!this|that|all)\\w+|by (?:${HOUR}|${DAY}|noon|tomorrow)|on (?:a |the )?(?:${DAY}|weekends?)|on (?:\\w+ )?holidays?|on my (?:day|break|lunch|holiday|vacation)|at (?:night|noon|midnight|lunch\\w*|dinner\\w*|${HOUR}|(?:this|that|such an?) (?:hour|time)|the (?:moment|weekend))|in (?:the )?(?:morning|afternoon|evening|middle|night|next|an?|${HOUR})|this (?:early|late|week|weekend|morning|afternoon|evening|month|often)|right (?:now|away)|now|today|tonight|tomorrow|yet|so (?:early|late|often|much|many)|too (?:early|late|often|much)|that (?:early|late|often|much)|as (?:often|early|late|soon)|next|first|later|early|late|earlier|every|more than|for (?:an?|the next|another|at least|${HOUR})|from ${HOUR}|${DAY})`;
 const TIMED = new RegExp(` (?:(?:again|here|please|back|there) )*${TIME}\\b`, 'y');
 
 /** Words that rule out that a name follows. */
-const NEXT =
-  'please|pls|thanks?|ok|okay|alright|bye|goodbye|i|im|ill|id|ive|we|were|and|or|but|because|cause|cuz|since|stop|never|take|remove|delete|lose|get|leave|put|thats|this (?:is|isnt|was)|not|no|nope|with|about|regarding|from(?! the (?:car|train|bus|road|street)\\b)|using|under|on (?:this|that|my|any|the phone)|at (?:this|that|home|work|my)|for any|either|seriously|period|hello|just|how|why|where|do|dont|did|is|are|understand|understood|got it|if|unless|without|theres|guys|people';
+const NEXT = `please|pls|thanks?|ok|okay|alright|bye|goodbye|i|im|ill|id|ive|we|were|and|or|but|because|cause|cuz|since|stop|never|take|remove|delete|lose|get|leave|put|thats|this (?:is|isnt|was)|not|no|nope|with|about|regarding|from(?! the (?:car|train|bus|road|street)\\b)|using|under|on (?:this|that|my|any|the phone)|at (?:this|that|home|work|my)|for any|either|seriously|period|hello|just|how|why|where|do|dont|did|is|are|understand|understood|got it|if|unless|without|theres|guys|people|(?:until+|till?) ${CONSENT_GIVEN}`;
 /** The sentence ends here, or does not continue with a name ("don't call me Bob"). */
 const END = `(?=$| ,| (?:${NEXT}|you|its|it is|what|who|he|she|they)\\b)`;
 const END_WITHOUT_OBJECT = `(?=$| ,| (?:${NEXT})\\b)`;

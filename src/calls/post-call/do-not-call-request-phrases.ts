@@ -72,6 +72,9 @@ const DE_TO_CALL =
   '(?:anrufen|anzurufen|an zu rufen|kontaktieren|zu kontaktieren|belastigen|zu belastigen)';
 /** A time before "nicht" limits the request. */
 const DE_NOT_TIMED = `(?<!\\b(?:heute|morgen|abends|morgens|mittags|nachts|sonntags|samstags|jetzt|gerade|momentan|wochenende|uhr|(?:vor|nach|um|bis|zwischen) \\w+) )`;
+/** Excludes "Dürfen Sie mich nicht mehr anrufen?". "Würden Sie …?" is a request. */
+const DE_NO_QUESTION =
+  '(?<!(?:^|, |\\b(?:warum|wieso|weshalb) )(?:durfen|sollen|sollten) (?:sie|ihr) (?:\\w+ ){0,3})';
 /** Excludes that the person comes or calls instead. */
 const DE_INSTEAD =
   '(?!(?: ,)?(?: (?:denn|weil|da|dann))? ich (?:komme?|melde mich|rufe? (?:sie|euch|selbst|morgen|zuruck|spater|dann))\\b)';
@@ -83,8 +86,14 @@ const DE_REMOVE =
 const DE_REMOVED =
   '(?:zu )?(?:(?:he)?raus ?)?(?:nehmen|streichen|loschen|loeschen|entfernen|austragen|raustragen|werfen|genommen|gestrichen|geloscht|entfernt|ausgetragen)';
 
+/** "Until", but not "until you have my consent". */
+const DE_UNTIL =
+  'bis(?! (?:sie|ihr) (?:\\w+ ){0,2}(?:einwilligung|zustimmung|erlaubnis|genehmigung)\\b)';
 const DE_THREAT =
   '(?:zeige? ich (?:sie|euch|das|es) an|(?:erstatten?|mache?) (?:ich|wir) (?:\\w+ )?anzeige\\b(?! i[mn])|(?:rufe?n?|hole?|informiere|verstandige|schalte?) (?:ich|wir) (?:\\w+ )?(?:die polizei|(?:mein|ein)en anwalt)\\b|gehe? ich (?:damit |sofort )?(?:zur polizei|zum anwalt)|melde ich (?:sie|euch|das) (?:bei )?der (?:polizei|bundesnetzagentur)|geht das (?:\\w+ )?(?:an meinen anwalt|an die polizei|zur polizei)|gibt es eine anzeige|(?:horen|bekommen|kriegen) sie (?:\\w+ )?(?:eine anzeige|von meinem anwalt)|verklage? ich|(?:blockiere?|sperre?) ich (?:sie|euch|(?:ihre|diese) \\w*nummer)\\b)';
+/** Like DE_THREAT, in the order of a main clause. */
+const DE_THREAT_FIRST =
+  '(?:ich|wir) (?:(?:zeigen?|verklagen?) (?:sie|euch|das|es)(?: \\w+)? an|verklagen? (?:sie|euch)|erstatten? (?:\\w+ )?anzeige|(?:rufen?|holen?) (?:\\w+ )?die polizei|schalten? (?:\\w+ )?(?:mein|unser|ein)en anwalt ein|gehen? (?:\\w+ )?(?:zur polizei|zum anwalt)|(?:werden?|muss|mussen) (?:(?:sie|euch|das) (?:\\w+ )?(?:anzeigen|verklagen)|(?:\\w+ )?(?:anzeige (?:gegen (?:sie|euch) )?erstatten|(?:die polizei|(?:mein|unser|ein)en anwalt) (?:an)?(?:rufen|holen|einschalten|informieren))|(?:\\w+ )?(?:zur polizei|zum anwalt) gehen))';
 /** A card or an appointment that is blocked; "sie" and "Sie" are the same here. */
 const DE_NO_THING = '(?<!\\b(?:\\w*karten?|\\w*termine?|konto|uhrzeit|zeit|stunden?)\\b.{0,40})';
 
@@ -92,8 +101,8 @@ export const GERMAN_REQUESTS = patterns(
   // "Rufen Sie hier nicht mehr an", "ruf mich nie wieder an".
   `(?<!\\b(?:ich|wir|die|er|man|warum|wieso|weshalb|wenn|leute|kunden) )ruf(?:en|t|e)? ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*an\\b(?! (?:vor (?!allem|gericht)|nach \\w+ uhr|zwischen))`,
   // "Bitte nicht mehr anrufen", "dass Sie mich nicht mehr anrufen", "ich möchte nicht mehr angerufen werden".
-  `(?:(?<=^)|(?<=, )|(?<=\\b(?:bitte|mich|uns|hier|nummer|anschluss|zukunft|kunftig|sofort|und|einfach) ))${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen|muss))${DE_INSTEAD}`,
-  `(?:sollen|sollten|durfen|dass|das|damit|wurden|konnten|wenn) (?:sie|ihr) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b`,
+  `(?:(?<=^)|(?<=, )|(?<=\\b(?:bitte|mich|uns|hier|nummer|anschluss|zukunft|kunftig|sofort|und|einfach) ))${DE_NO_QUESTION}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen|muss))${DE_INSTEAD}`,
+  `(?:(?<!^|, |\\b(?:warum|wieso|weshalb) )(?:sollen|sollten|durfen)|dass|das|damit|wurden|konnten|wenn) (?:sie|ihr) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}*${DE_HERE}*${DE_TO_CALL}\\b`,
   `(?:sie|ihr) (?:sollen|sollt|sollten|durfen) ${DE_FILLER}${DE_NOT_TIMED}${DE_NEVER} ${DE_MORE}+${DE_HERE}*${DE_TO_CALL}\\b(?! (?:vor|nach|bis|zwischen))`,
   `(?:mochte|moechte|will|wunsche|wollen|mochten) nicht (?:mehr )?(?:, )?dass (?:sie|ihr|jemand|man) ${DE_FILLER}${DE_MORE}*${DE_HERE}*(?:anrufen|anruft|kontaktieren|kontaktiert)\\b`,
   `(?:(?:brauchen|mussen) (?:sie|ihr)|(?:sie|ihr) (?:brauchen|mussen)) (?:(?:mich|uns|hier|bitte) )*nicht (?:mehr|wieder) (?:hier )?(?:anzurufen|anrufen)\\b${DE_INSTEAD}`,
@@ -107,7 +116,7 @@ export const GERMAN_REQUESTS = patterns(
   `(?:unterlassen|lassen|beenden|stoppen)(?: sie| es)?(?: \\w+| ,){0,4} (?:anrufe|anruferei|${DE_TO_CALL})\\b(?! durch)`,
   `stell(?:en|t)?(?: sie)?(?: \\w+){0,3} anrufe(?: \\w+){0,2} ein\\b`,
   // "Keine Anrufe mehr", "ich wünsche keine Werbeanrufe".
-  `keine(?:n|rlei)? (?:(?:weitere[ns]?|solche[ns]?|ihre) )*(?:anrufe?|werbeanrufe?) mehr\\b(?! (?:vor|nach|heute|bis))|\\bkeine (?:weiteren|solchen) (?:werbe)?anrufe\\b(?! (?:vor|nach|heute|bis))`,
+  `keine(?:n|rlei)? (?:(?:weitere[ns]?|solche[ns]?|ihre) )*(?:anrufe?|werbeanrufe?) mehr\\b(?! (?:vor|nach|heute|${DE_UNTIL}))|\\bkeine (?:weiteren|solchen) (?:werbe)?anrufe\\b(?! (?:vor|nach|heute|${DE_UNTIL}))`,
   `(?:mochte|moechte|will|wunsche|wollen|wunschen|mochten) (?:(?!vor|nach|heute|morgen)\\w+ ){0,3}?keine?n? (?:\\w+ )?(?:anrufe?|werbeanrufe|telefonwerbung|telefonate|werbung am telefon)\\b(?! (?:vor|nach|heute|bis|zwischen))`,
   '(?:^|, |bitte )keine (?:anrufe|werbeanrufe)(?=$| ,| bitte)',
   // "Nehmen Sie mich von der Liste", "löschen Sie meine Nummer".
@@ -121,6 +130,7 @@ export const GERMAN_REQUESTS = patterns(
   '(?:untersage|verbiete|verbitte|widerspreche|widersprechen)(?: \\w+| ,){0,6} (?:\\w*anrufe?n?|anzurufen|telefonwerbung|kontaktaufnahme)\\b',
   // "Wenn Sie noch einmal anrufen, zeige ich Sie an", "das ist Belästigung", "ich blockiere diese Nummer".
   `wenn (?:sie|ihr) (?:(?:mich|uns|hier|bei mir|noch|ein|einmal|mal|nochmal|nochmals|einziges|unter dieser nummer|wieder|weiter|weiterhin|jemals|standig) )*(?:anruf|belastig)(?:en|t)(?: ,)?(?: \\w+){0,2}? ${DE_THREAT}`,
+  `${DE_THREAT_FIRST}(?: ,)? (?:wenn|falls|sollten) (?:sie|ihr) (?:(?:mich|uns|hier|bei mir|ein|einmal|einziges|unter dieser nummer|auch|nur) )*(?:noch|nochmal|nochmals|wieder|weiter|weiterhin|jemals|standig) (?:(?:mich|uns|hier|bei mir|ein|einmal|mal|einziges) )*(?:anruf|belastig)(?:en|t)\\b`,
   '(?:das|dies) ist (?:(?!keine |nicht |sexuelle )\\w+ )?belastigung\\b(?! am )',
   `${DE_NO_THING}ich blockiere? (?:jetzt )?(?:sie|euch)(?=$| ,| jetzt| sofort)|\\bich (?:blockiere?|sperre?) (?:jetzt )?(?:ihre|diese) (?:telefon|handy|ruf|mobil)?nummer\\b(?! (?:\\w+ ){0,2}nicht\\b)`,
   '(?:mochte|moechte|will|wollen|wunsche|wunschen|mochten) (?:(?:bitte|auch|jetzt|einfach|wirklich|gar|uberhaupt|ab sofort|(?:von|mit|zu) (?:ihnen|euch|ihrer firma)) )*keinen (?:weiteren kontakt|kontakt mehr)\\b(?! verlier)(?! (?:mit|zu|zum|zur) (?!ihnen|euch|ihrer))',

@@ -67,19 +67,19 @@ function continuation(first: string, second: string): string | null {
 /** First words of a turn that may limit the request in the turn before: a time, a place, another object. */
 const LIMIT = new RegExp(
   `^(?:${[
-    'before(?! i (?:call|lose|sue|report|do|go to|get (?:angry|mad))\\b)|(?:until|till?)(?! (?:hell|you learn))|between(?! you)|during|while(?! (?:(?:were|we are|youre|you are) at|(?:im|i am) alive))|when(?! (?:will|are|do|did|is|can|(?:i|we) (?:say|said|tell|told|ask|asked)))|after (?!this|that|all|every|the last|what|\\w+ calls)\\w+',
+    'before(?! i (?:call|lose|sue|report|do|go to|get (?:angry|mad))\\b)|(?:until|till?)(?! (?:hell|you learn|you (?:have|get|obtain) (?:\\w+ ){0,2}(?:consent|permission)))|between(?! you)|during|while(?! (?:(?:were|we are|youre|you are) at|(?:im|i am) alive))|when(?! (?:will|are|do|did|is|can|(?:i|we) (?:say|said|tell|told|ask|asked)))|after (?!this|that|all|every|the last|what|\\w+ calls)\\w+',
     'on (?:a |the )?(?:\\w+days?|weekends?|(?:\\w+ )?holidays?)|on my (?:day|break|lunch|holiday|vacation)|at (?:night|noon|midnight|lunch\\w*|dinner\\w*|work|school|the (?:office|weekend)|\\d+|\\w+ (?:oclock|am|pm))|in (?:the )?(?:morning|afternoon|evening|middle|night|next)|by (?:\\d+|noon|e ?mail|text)|from (?:\\d+|the (?:car|train|bus))|for (?:an?|the next|another|today) ?',
     'this (?:early|late|week|weekend|morning|afternoon|evening|month)|(?:so|too|that) (?:early|late|often)|today|tonight|tomorrow|now|right now|next (?:week|month|year)',
     '(?:me|us) (?:before|until|till|between|during|while|on|at|late|early|so|too|after)',
     'antes|hasta|despues|durante|mientras|cuando(?! dig)|entre|tan (?:tarde|temprano|pronto)|tarde de|temprano|por (?:la|las|hoy|ahora|el momento)|(?:los|el) (?:lunes|martes|miercoles|jueves|viernes|sabados?|domingos?|fin(?:es)?)|hoy|manana|ahora|al (?:trabajo|fijo|otro)|a (?:las?|mediodia|esta hora|la oficina)|en la (?:manana|tarde|noche)|de (?:espera|noche)',
-    'vor(?! (?:allem|gericht))|nach \\w+ uhr|bis(?! (?:bald|dann|nie))|zwischen|heute|morgen|fur \\w+tag',
+    'vor(?! (?:allem|gericht))|nach \\w+ uhr|bis(?! (?:bald|dann|nie|(?:sie|ihr) (?:\\w+ ){0,2}(?:einwilligung|zustimmung|erlaubnis)))|zwischen|heute|morgen|fur \\w+tag',
     'avant|apres|jusqu\\w*|pendant|quand(?! (?:je|on) di)|entre|si (?:tot|tard)|le (?:matin|soir|midi|week|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)|la (?:nuit|journee)|ce (?:matin|soir|week)|cette (?:semaine|apres)|demain|aujourdhui|maintenant|d ?attente|a (?:midi|\\d+)',
   ].join('|')})(?![a-z0-9])`,
 );
 /** Begins another sentence, in spite of such a first word. */
 const NEW_SENTENCE = new RegExp(
   `^(?:${[
-    '(?:now|right now|today|tonight|tomorrow|next \\w+|this \\w+|on \\w+)(?: ,)? (?:i|ill|im|ive|id|we|well|were|you|youll|youve|he|she|they|my|the|is|was)',
+    '(?:now|right now|today|tonight|tomorrow|next \\w+|this \\w+|on \\w+)(?: ,(?! (?:im|i am|were|we are) (?!(?:call|su|report|fil|go|tell|warn|block)ing|sick|tired|fed up|done|serious|angry|mad)))? (?:i|ill|im|ive|id|we|well|were|you|youll|youve|he|she|they|my|the|is|was)',
     'now (?!is )\\w+|for an? (?:start|change)|.*\\bor (?:any|anywhere|ever|at all|again)',
     '(?:hoy|manana|ahora) (?!por|en|a|mejor|no|que|si)\\w+',
     '(?:heute|morgen) (?!abend|nachmittag|vormittag|mittag|fruh|nicht|bitte|an)\\w+',
