@@ -41,19 +41,37 @@ function checkedText(
   });
 }
 
+const JSON_STANDARD = 'https://www.rfc-editor.org/rfc/rfc8259';
+
 const dateTime = GraphQLDateTime.toConfig();
 builder.addScalarType(
   'DateTime',
   new GraphQLScalarType<Date, Date | string>({
     ...dateTime,
+    description:
+      'Time in RFC 3339 format, in UTC with milliseconds: `2026-11-20T14:05:00.000Z`. Inputs may have any offset, such as `2026-11-20T09:05:00-05:00`.',
     // Converted here, because `JSON.stringify` is slow for results that contain dates.
     coerceOutputValue: (value) =>
       value instanceof Date ? value.toISOString() : dateTime.coerceOutputValue(value),
     serialize: undefined,
   }),
 );
-builder.addScalarType('JSON', GraphQLJSON);
-builder.addScalarType('JSONObject', GraphQLJSONObject);
+builder.addScalarType(
+  'JSON',
+  new GraphQLScalarType({
+    ...GraphQLJSON.toConfig(),
+    description: 'Any JSON value.',
+    specifiedByURL: JSON_STANDARD,
+  }),
+);
+builder.addScalarType(
+  'JSONObject',
+  new GraphQLScalarType({
+    ...GraphQLJSONObject.toConfig(),
+    description: 'JSON object.',
+    specifiedByURL: JSON_STANDARD,
+  }),
+);
 builder.addScalarType(
   'E164',
   checkedText(

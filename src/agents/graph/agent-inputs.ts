@@ -126,19 +126,19 @@ const BuiltInConfigInput = builder.inputType('BuiltInConfigInput', {
 export function optionalInputFields(t: InputBuilder) {
   return {
     description: t.string({
-      description: `Internal note, at most ${formatNumber(LIMITS.description)} characters. It is not used in calls.`,
+      description: `Internal note, at most ${formatNumber(LIMITS.description)} characters. It is not used in calls. Default: none.`,
     }),
     model: t.string({
       description: `Language model: one of ${MODELS.map((name) => `\`${name}\``).join(', ')}. Default: \`${DEFAULT_MODEL}\`.`,
     }),
     toolIds: t.idList({
       maxItems: LIMITS.tools,
-      description: `IDs of the tools that the agent can use (\`tol_…\`), at most ${LIMITS.tools}, without duplicates. Replaces the whole list. No two tools may have the same \`modelToolName\`.`,
+      description: `IDs of the tools that the agent can use (\`tol_…\`), at most ${LIMITS.tools}, without duplicates. No two tools may have the same \`modelToolName\`. Default: none.`,
     }),
     knowledgeBaseIds: t.idList({
       maxItems: LIMITS.knowledgeBases,
       description:
-        'ID of the knowledge base that the agent searches (`knb_…`). At most one. Replaces the whole list.',
+        'ID of the knowledge base that the agent searches (`knb_…`). At most one. Default: none.',
     }),
     temperature: t.float({
       description: `Sampling temperature of the model, 0 to 1. Lower values make responses more predictable. Default: ${DEFAULT_TEMPERATURE}.`,
@@ -149,7 +149,7 @@ export function optionalInputFields(t: InputBuilder) {
     }),
     languageHint: t.field({
       type: 'LanguageTag',
-      description: `Language that the agent expects and speaks, as a BCP 47 tag of at most ${LIMITS.languageHint} characters. Improves speech recognition.`,
+      description: `Language that the agent expects and speaks, as a BCP 47 tag of at most ${LIMITS.languageHint} characters. Improves speech recognition. Default: none.`,
     }),
     joinTimeout: t.field({
       type: 'Duration',
@@ -159,42 +159,41 @@ export function optionalInputFields(t: InputBuilder) {
     maxDuration: t.field({
       type: 'Duration',
       description:
-        'Maximum duration of a call, `1s` to `86400s`. A call that reaches it is ended. Default: `3600s`, set by Ultravox.',
+        'Maximum duration of a call, `1s` to `86400s`. Longer calls are ended. Default: `3600s`, set by Ultravox.',
     }),
     timeExceededMessage: t.string({
-      description: `Message that the agent speaks right before \`maxDuration\` ends the call, 1 to ${formatNumber(LIMITS.spokenText)} characters. {{placeholders}} are replaced by the variables of the call.`,
+      description: `Message that the agent speaks right before \`maxDuration\` ends the call, 1 to ${formatNumber(LIMITS.spokenText)} characters. {{placeholders}} are replaced by the variables of the call. Default: none.`,
     }),
     greetingSettings: t.field({
       type: GreetingSettingsInput,
       description:
-        'Settings for the beginning of a call. Replaces the whole object. Default: the agent speaks first, in its own words.',
+        'Settings for the beginning of a call. Default: the agent speaks first, in its own words.',
     }),
     inactivityMessages: t.field({
       type: [InactivityMessageInput],
       maxItems: LIMITS.inactivityMessages,
-      description: `Messages that the agent speaks when the user stays silent, in order. At most ${LIMITS.inactivityMessages}. Replaces the whole list.`,
+      description: `Messages that the agent speaks when the user stays silent, in order. At most ${LIMITS.inactivityMessages}. Default: none.`,
     }),
     vadSettings: t.field({
       type: VadSettingsInput,
-      description:
-        'Voice activity detection. Replaces the whole object. Default: the defaults of Ultravox.',
+      description: 'Voice activity detection. Default: the defaults of Ultravox.',
     }),
     builtInConfig: t.field({
       type: BuiltInConfigInput,
       description:
-        'Built-in tools of Ultravox: hanging up, voicemail and transfers. Replaces the whole object. Default: none.',
+        'Built-in tools of Ultravox: hanging up, voicemail and transfers. Default: none.',
     }),
     successCriteria: t.string({
-      description: `Criteria of a successful call in natural language, 1 to ${formatNumber(LIMITS.successCriteria)} characters. A language model judges each answered call by them, see \`Call.outcome\`.`,
+      description: `Criteria of a successful call in natural language, 1 to ${formatNumber(LIMITS.successCriteria)} characters. A language model judges each answered call by them; see \`Call.outcome\`. Default: none; calls have no outcome.`,
     }),
     extractionSchema: t.field({
       type: 'JSONObject',
-      description: `JSON Schema of data to extract from calls. Its \`type\` must be "object"; at most ${formatNumber(LIMITS.extractionSchemaBytes)} bytes as JSON, ${formatNumber(LIMITS.extractionSchemaObjects)} objects and lists, 200 references and 64 levels. Draft 2020-12 unless \`$schema\` names draft-07. The formats date, time, date-time, duration, email, hostname, ipv4, ipv6, uri, uri-reference and uuid are checked; others only inform the language model. A language model extracts the data from each transcript, see \`Call.extractedData\`.`,
+      description: `JSON Schema of the data that a language model extracts from each transcript; see \`Call.extractedData\`. Its \`type\` must be "object"; at most ${formatNumber(LIMITS.extractionSchemaBytes)} bytes as JSON, ${formatNumber(LIMITS.extractionSchemaObjects)} objects and lists, 200 references and 64 levels. Draft 2020-12 unless \`$schema\` names draft-07. The formats date, time, date-time, duration, email, hostname, ipv4, ipv6, uri, uri-reference and uuid are checked; others only inform the language model. Default: none; no data is extracted.`,
     }),
     crmWebhookUrl: t.field({
       type: 'Url',
       description:
-        'Public https:// URL of your CRM. The results of each call are sent to it, see `Agent.crmWebhookEndpoint`. Default: none.',
+        'Public https:// URL of your CRM. The results of each call are sent to it; see `Agent.crmWebhookEndpoint`. Default: none.',
     }),
     crmWebhookSecret: t.string({
       description: `Secret for the CRM webhook, ${LIMITS.crmWebhookSecret.min} to ${LIMITS.crmWebhookSecret.max} characters. Requests to \`crmWebhookUrl\` are signed with it. Stored encrypted and never returned. Default: none; requests are not signed.`,

@@ -5,6 +5,7 @@ import { builder } from '../../graphql/builder.ts';
 import { optionalId } from '../../graphql/ids.ts';
 import { publicId } from '../../ids.ts';
 import { readEventCursor } from '../../live/cursor.ts';
+import { AFTER } from '../../live/graph/after-argument.ts';
 import { ownedBy } from '../../viewer.ts';
 import { checkWatchedAgent } from '../watched-agent.ts';
 import { AgentNode } from './agent.ts';
@@ -86,14 +87,11 @@ const AgentUpdateType = builder.objectRef<Event>('AgentUpdate').implement({
 builder.subscriptionField('agentUpdated', (t) =>
   t.withAuth({ read: true }).field({
     type: AgentUpdateType,
-    description: 'Changes of one agent or of all agents, in order and without gaps.',
+    description:
+      'Changes of one agent or of all agents, each exactly once and in order. With `after`, all changes since that cursor come first and live ones follow.',
     args: {
       agentId: t.arg.id({ description: 'ID of the agent (`agt_…`). Default: all agents.' }),
-      after: t.arg({
-        type: 'Cursor',
-        description:
-          'Cursor after which to begin. Past events are delivered first, then live ones. `"0"` begins with the oldest event that is kept. A cursor older than that fails with `CURSOR_EXPIRED`. Default: live events only.',
-      }),
+      after: t.arg({ type: 'Cursor', description: AFTER }),
     },
     subscribe: async (_root, args, { app, feed, viewer }) => {
       const agentId = optionalId('Agent', args.agentId);

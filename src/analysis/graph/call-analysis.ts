@@ -17,7 +17,8 @@ const OutcomeType = builder
       success: t.exposeBoolean('success', { description: 'Whether the criteria are met.' }),
       reason: t.exposeString('reason', {
         nullable: true,
-        description: 'Reason for the verdict, as given by the model.',
+        description:
+          'Reason for the verdict, as given by the model. Null or empty if it gave none.',
       }),
     }),
   });
@@ -131,7 +132,7 @@ mutation('analyzeCall', {
 });
 
 mutation('analyzeCalls', {
-  description: `Analyzes ended calls again, as \`analyzeCall\` does: all that match, were answered, and whose transcript was not removed, up to ${formatNumber(MAX_CALLS)}. None is analyzed if there are more, or if more than ${formatNumber(MAX_WAITING)} would wait for analysis; if others are added at the same time, some may be.`,
+  description: `Analyzes ended calls again, as \`analyzeCall\` does: all matching calls that were answered and still have a transcript, up to ${formatNumber(MAX_CALLS)}. If more match, or more than ${formatNumber(MAX_WAITING)} would be waiting for analysis, none is analyzed. If other requests add calls at the same time, some may be.`,
   scope: 'write',
   input: (t) => ({
     filter: t.field({

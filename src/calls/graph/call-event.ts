@@ -16,6 +16,7 @@ import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { rowSelection } from '../../graphql/reading/row-selection.ts';
 import { publicId } from '../../ids.ts';
 import { readEventCursor } from '../../live/cursor.ts';
+import { AFTER } from '../../live/graph/after-argument.ts';
 import { currentCursor } from '../../live/log.ts';
 import { ownedBy } from '../../viewer.ts';
 import {
@@ -52,7 +53,7 @@ const DESCRIPTIONS: Record<CallEventTypeName, string> = {
   RECORDING_EXPIRED:
     'Ultravox no longer has the recording, as was found when a link to it was followed.',
   END_REQUESTED:
-    'The call was asked to end, by `endCall` for example. Another event follows when it has ended.',
+    'The end of the call was requested, for example with `endCall`. Another event follows when it has ended.',
   TRANSCRIPT_TURN:
     'The person or the agent spoke, or a tool returned a result; see `turn`. Sent only while a subscription asks for this type: it receives the turns of the live calls it covers as they are spoken, from the beginning of each call.',
 };
@@ -185,8 +186,7 @@ builder.subscriptionField('callEvents', (t) =>
       }),
       after: t.arg({
         type: 'Cursor',
-        description:
-          'Cursor of the last event received, or `eventCursor`. Default: only events from now on. `"0"` starts at the oldest event kept. A cursor older than that fails with `CURSOR_EXPIRED`.',
+        description: AFTER,
       }),
     },
     subscribe: async (_root: unknown, args, { app, feed, viewer }) => {

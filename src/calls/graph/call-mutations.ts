@@ -30,7 +30,7 @@ const CallSettingsInput = builder.inputType('CallSettingsInput', {
 });
 
 mutation('createCall', {
-  description: `Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached, or while Ultravox has no capacity or cannot be reached. Such a call is placed within an hour, or fails; an organization may have ${MAX_WAITING_CALLS.toLocaleString('en-US')} of them. While Ultravox cannot be asked whether it has created a call that it refused, that takes longer, at most a day. Follow it with \`callEvents\`. Send an idempotency key, so that a repeated request never dials twice.`,
+  description: `Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached, or while Ultravox has no capacity or cannot be reached. Such a call is placed within an hour, or fails; an organization may have ${MAX_WAITING_CALLS.toLocaleString('en-US')} of them. That can take up to a day while Ultravox does not tell whether it created a call that it had refused. Follow it with \`callEvents\`. Send an idempotency key, so that a repeated request never dials twice.`,
   scope: 'write',
   input: (t) => ({
     agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),

@@ -251,11 +251,13 @@ export const CallFilterInput = builder.inputType('CallFilter', {
     }),
     minCost: t.field({
       type: 'Decimal',
-      description: 'Billed calls with at least this cost, such as `0.05`.',
+      description:
+        'Billed calls with at least this cost, in the currency of the call, such as `0.05`.',
     }),
     maxCost: t.field({
       type: 'Decimal',
-      description: 'Billed calls with at most this cost, such as `0.05`.',
+      description:
+        'Billed calls with at most this cost, in the currency of the call, such as `0.05`.',
     }),
     metadata: t.field({
       type: 'JSONObject',

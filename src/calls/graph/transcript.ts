@@ -44,7 +44,7 @@ export const TranscriptTurn = builder.prismaObject('CallTurn', {
     toolArguments: t.field({
       type: 'JSON',
       nullable: true,
-      description: 'Arguments that the model gave to the tool.',
+      description: 'Arguments that the model gave to the tool. Null unless a tool was used.',
       select: { toolArguments: true },
       resolve: (turn) => turn.toolArguments,
     }),
@@ -109,7 +109,7 @@ builder.prismaObjectFields(CallNode, (t) => ({
   }),
   doNotCallRequested: t.boolean({
     description:
-      'Whether the person asked not to be called again: with phrases that are usual in English, Spanish, German or French, or in any words and language if the call is analyzed. Unusual wording may be missed, and a sentence that resembles a request may count as one. Once true it stays, whatever a later analysis finds. The campaign of the call does not call this contact again; other campaigns and `createCall` still do, unless the number is on the do-not-call list. Such numbers are added to the do-not-call list only if `Organization.addDoNotCallRequests` is set; otherwise add them with `addToDoNotCall`.',
+      'Whether the person asked not to be called again: in common English, Spanish, German or French phrases or, if the call is analyzed, in any words and language. Unusual wording may be missed, and a sentence that resembles a request may count as one. Once true it stays, whatever a later analysis finds. The campaign of the call does not call this contact again; other campaigns and `createCall` still do, unless the number is on the do-not-call list. Such numbers are added to the do-not-call list only if `Organization.addDoNotCallRequests` is set; otherwise add them with `addToDoNotCall`.',
     ...DO_NOT_CALL_REQUESTED,
   }),
   dncRequested: t.boolean({

@@ -117,7 +117,7 @@ export const CampaignContactNode = builder.prismaNode('CampaignContact', {
     timezone: t.exposeString('timezone', {
       nullable: true,
       description:
-        'IANA time zone of the person. If set, the contact is called only while the calling window is open both in this zone and in the zone of the campaign.',
+        'IANA time zone of the person. Null if unknown. If set, the contact is called only while the calling window is open both in this zone and in the zone of the campaign.',
     }),
     metadata: t.field({
       type: 'JSONObject',

@@ -97,8 +97,21 @@ const START = {
     'Start of the campaign, not in the past. No call is placed before it. Cannot be changed once the campaign has started. Null: as soon as the calling window is open; a SCHEDULED campaign becomes ACTIVE.',
 };
 
+/** What `updateCampaign` adds to the descriptions: the effect of a change on contacts that wait for a retry. */
+const CHANGE = {
+  retryFailed:
+    ' Decided again when a planned retry is due: if retries have been turned off, the contact gets the final status of its last call instead.',
+  retryVoicemail:
+    ' Also applies to contacts that wait for a retry: if it is turned off, those whose voicemail answered are not called again. If it is turned on, contacts that are COMPLETED stay so.',
+  maxRetryAttempts:
+    ' A lower number also cancels planned retries beyond it. A higher one does not bring back contacts that have failed.',
+  retryDelay:
+    ' A new delay applies to calls that end after the change. Planned retries keep their times until the schedule changes, which plans them again with the new delay.',
+};
+
 /** Settings that `updateCampaign` can change. There, null resets a field to the same default. */
 function settingsFields(t: InputBuilder, use: 'create' | 'update') {
+  const change = (field: keyof typeof CHANGE) => (use === 'update' ? CHANGE[field] : '');
   return {
     phoneNumberIds: t.idList({
       maxItems: MAX_NUMBERS,
@@ -131,21 +144,17 @@ function settingsFields(t: InputBuilder, use: 'create' | 'update') {
         'Maximum number of calls per calendar day in the time zone of the campaign, including retries, 1 to 1,000,000. The calls of a day are spread evenly over the calling window. Default: no limit.',
     }),
     retryFailed: t.boolean({
-      description:
-        'Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side (or with `retryVoicemail` only a voicemail), or a call that was never created because placing it was interrupted. Conversations, rejections and invalid numbers are never retried, nor contacts who asked in a call of the campaign not to be called again (`Call.doNotCallRequested`), nor calls that were ended with `endCall`. With Twilio and Telnyx, Ultravox reports a busy line, a rejection and an invalid number only as NO_ANSWER, so they are retried. When the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried. Whether a planned retry is made is decided again when it is due, by the settings as they are then: after retries are turned off, its contact gets the final status of its last call instead. Default: false.',
+      description: `Whether to retry contacts that were not reached: no answer, busy, unreachable, a connection lost before anything was heard from the other side (or, with \`retryVoicemail\`, only a voicemail), or a call that was never created because placing it was interrupted. Never retried are conversations, rejections, invalid numbers, calls ended with \`endCall\`, and contacts who asked in a call of the campaign not to be called again (\`Call.doNotCallRequested\`). With Twilio and Telnyx, Ultravox reports busy lines, rejections and invalid numbers as NO_ANSWER, so they are retried. If the connection of an answered call is lost, its outcome is recorded once the transcript shows what was heard, at most two minutes after the end; without a transcript it is not retried.${change('retryFailed')} Default: false.`,
     }),
     retryVoicemail: t.boolean({
-      description:
-        'Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcome of their calls is then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless `retryFailed` is true. A change also applies to contacts that wait for a retry: if it is turned off, those whose voicemail answered before are not called again. If it is turned on, contacts that are COMPLETED stay so. Default: false.',
+      description: `Whether to treat contacts whose voicemail answered as not reached and to retry them. The outcomes of answered calls are then recorded when the transcript and the analysis are available, usually seconds and at most two minutes after the end. Has no effect unless \`retryFailed\` is true.${change('retryVoicemail')} Default: false.`,
     }),
     maxRetryAttempts: t.int({
-      description:
-        'Maximum number of retries for each contact, 0 to 3. Has no effect unless `retryFailed` is true. A lower number also applies to retries that are already planned: those beyond it are not made. A higher one does not bring back contacts that have failed. Default: 0.',
+      description: `Maximum number of retries for each contact, 0 to 3. Has no effect unless \`retryFailed\` is true.${change('maxRetryAttempts')} Default: 0.`,
     }),
     retryDelay: t.field({
       type: 'Duration',
-      description:
-        'Delay before the first retry, `1s` to `604800s` (one week). It doubles with each further retry, but never grows beyond one day. A change holds for calls that end after it: a planned retry keeps its time, unless the schedule changes as well or later, which plans it again with the current delay. Default: `900s`.',
+      description: `Delay before the first retry, \`1s\` to \`604800s\` (one week). It doubles with each further retry, but never grows beyond one day.${change('retryDelay')} Default: \`900s\`.`,
     }),
   };
 }

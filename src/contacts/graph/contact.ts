@@ -54,7 +54,8 @@ export const ContactNode = builder.prismaNode('Contact', {
     }),
     keywords: t.exposeString('keywords', {
       nullable: true,
-      description: 'Tags, separated by a comma and a space. Included in searches.',
+      description:
+        'Tags, separated by a comma and a space. Included in searches. Null if there are none.',
     }),
     timezone: t.exposeString('timezone', {
       nullable: true,

@@ -105,7 +105,7 @@ const DoNotCallEntryInput = builder.inputType('DoNotCallEntryInput', {
 
 mutation('addToDoNotCall', {
   description:
-    'Adds phone numbers to the do-not-call list: all of them, or none if one is invalid. From then on `createCall` rejects these numbers, campaigns skip them, and no call to them is sent that was not being sent already. A call that is being sent or rings cannot be stopped; it is hung up as soon as it is answered. Answered calls continue. For a number that is already on the list, a given reason or source replaces the existing one.',
+    'Adds phone numbers to the do-not-call list: all of them, or none if one is invalid. From then on, `createCall` rejects these numbers, campaigns skip them, and waiting calls to them are not dialed. A call that is being dialed or rings cannot be stopped; it is hung up as soon as it is answered. Answered calls continue. For a number that is already on the list, a given reason or source replaces the existing one.',
   scope: 'write',
   stops: true,
   input: (t) => ({

@@ -7,7 +7,7 @@ export const OrderDirectionEnum = builder.enumType('OrderDirection', {
     ASC: {
       value: 'asc',
       description:
-        'Ascending: smallest or earliest values first. Text is in the order of the collation of the database; that of the embedded database puts capitals before small letters, and both before letters with accents.',
+        'Ascending: smallest or earliest values first. Text is in the order of the collation of the database; that of the embedded database puts uppercase before lowercase letters, and both before accented letters.',
     },
     DESC: {
       value: 'desc',

@@ -109,7 +109,7 @@ mutation('importPhoneNumber', {
 
 mutation('updatePhoneNumber', {
   description:
-    'Changes the display name or the credentials of a phone number. A field that is not sent keeps its value. New credentials of a Twilio or Telnyx account are sent to Ultravox. If Ultravox refuses them, nothing is changed and the mutation fails with ULTRAVOX_REFUSED. If Ultravox cannot be reached, they are sent again automatically; until they are accepted, `syncError` states the reason. While another request changes the credentials of the account, the mutation fails with INVALID_STATE and a `retryAt`. To change the agents of the number, use `assignPhoneNumber` and `unassignPhoneNumber`.',
+    'Changes the display name or the credentials of a phone number. Omitted fields stay unchanged. New credentials of a Twilio or Telnyx account are sent to Ultravox. If Ultravox refuses them, nothing is changed and the mutation fails with ULTRAVOX_REFUSED. If Ultravox cannot be reached, they are sent again automatically; until they are accepted, `syncError` states the reason. While another request changes the credentials of the account, the mutation fails with INVALID_STATE and a `retryAt`. To change the agents of the number, use `assignPhoneNumber` and `unassignPhoneNumber`.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the phone number (`num_…`).' }),

@@ -108,7 +108,7 @@ export const WebhookEndpointNode = builder.prismaNode('WebhookEndpoint', {
       type: 'DateTime',
       nullable: true,
       description:
-        'Time of the first failed attempt since the last success. An attempt that fails five days later, or after that, disables the endpoint. Null after a success.',
+        'Time of the first failed attempt since the last success. The first attempt that fails five days later or more disables the endpoint. Null if the last attempt succeeded, and before the first one.',
     }),
     pausedUntil: t.field({
       type: 'DateTime',

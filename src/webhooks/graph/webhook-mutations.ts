@@ -48,7 +48,7 @@ mutation('createWebhookEndpoint', {
 
 mutation('updateWebhookEndpoint', {
   description:
-    'Updates a webhook endpoint. Omitted fields stay unchanged. Disabling it gives up what it has not received yet, in the background if there is much; what was not given up when it is enabled again is sent. After enabling it, `replayFailedWebhooks` and `replayWebhookEvents` send what it missed.',
+    'Updates a webhook endpoint. Omitted fields stay unchanged. Disabling it gives up the undelivered events, in the background if there are many; those that have not been given up when it is enabled again are sent. After enabling it, `replayFailedWebhooks` and `replayWebhookEvents` send what it missed.',
   scope: 'write',
   input: (t) => ({
     id: endpointId(t),
