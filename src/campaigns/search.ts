@@ -9,6 +9,8 @@ interface CampaignFilter {
   /** Empty means all. */
   status?: readonly CampaignStatus[] | null | undefined;
   agentId?: string | null | undefined;
+  phoneNumberId?: string | null | undefined;
+  contactFolderId?: string | null | undefined;
   name?: string | null | undefined;
   createdFrom?: Date | null | undefined;
   createdBefore?: Date | null | undefined;
@@ -23,9 +25,16 @@ export function campaignsWhere(
   path: ProblemPath,
 ): Prisma.CampaignWhereInput {
   const agentId = checks.id('Agent', filter.agentId, [...path, 'agentId']);
+  const phoneNumberId = checks.id('PhoneNumber', filter.phoneNumberId, [...path, 'phoneNumberId']);
+  const contactFolderId = checks.id('ContactFolder', filter.contactFolderId, [
+    ...path,
+    'contactFolderId',
+  ]);
   return {
     ...(filter.status?.length ? { status: { in: [...filter.status] } } : {}),
     ...(agentId ? { agentId } : {}),
+    ...(phoneNumberId ? { phoneNumbers: { some: { phoneNumberId } } } : {}),
+    ...(contactFolderId ? { contactFolderId } : {}),
     ...(filter.name ? { name: { contains: escapeLike(filter.name), mode: 'insensitive' } } : {}),
     ...within('createdAt', filter.createdFrom, filter.createdBefore),
     ...within('scheduledAt', filter.scheduledFrom, filter.scheduledBefore),

@@ -268,6 +268,14 @@ const CampaignFilterInput = builder.inputType('CampaignFilter', {
       description: 'Statuses to include. Default, and when empty: all.',
     }),
     agentId: t.id({ description: 'ID of the agent (`agt_…`).' }),
+    phoneNumberId: t.id({
+      description:
+        'ID of a phone number (`num_…`): campaigns that list it in `phoneNumbers`. Those that call from the outbound numbers of their agents do not match.',
+    }),
+    contactFolderId: t.id({
+      description:
+        'ID of a contact folder (`fld_…`): campaigns whose first contacts were copied from it.',
+    }),
     name: t.string({ description: 'Substring of the name, case-insensitive.' }),
     createdFrom: t.field({
       type: 'DateTime',

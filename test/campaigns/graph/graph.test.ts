@@ -3,10 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { dataOf } from '../../calls/support.ts';
-import { newAgent } from '../../phone-numbers/support.ts';
+import { createFolder } from '../../contacts/support.ts';
+import { newAgent, newNumber } from '../../phone-numbers/support.ts';
 import { createClient, type GraphQLClient } from '../../support/graphql.ts';
 import { countQueries } from '../../support/queries.ts';
 import { startApiBeside, startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { uuidOf } from '../support.ts';
 import { plant } from './graph-support.ts';
 
 let server: TestServer;
@@ -73,6 +75,33 @@ describe('Query.campaigns', () => {
     expect(await names({ filter: { name: 'SPRING' } })).toEqual(['Spring 50%', 'spring']);
     expect(await names({ filter: { name: '0%' } })).toEqual(['Spring 50%']);
     expect(await names({ filter: { name: '_pring' } })).toEqual([]);
+  });
+
+  it('filters by phone number and contact folder', async () => {
+    const { db } = server.app;
+    const folder = await createFolder(client);
+    const { id, organizationId } = await db.campaign.findFirstOrThrow({
+      where: { agent: { id: uuidOf(agents[0]!) }, name: 'Autumn' },
+    });
+    const phoneNumber = await db.phoneNumber.create({
+      data: { id: newId(), organizationId, phoneNumber: newNumber(), provider: 'SIP' },
+    });
+    const number = publicId('PhoneNumber', phoneNumber.id);
+    await db.campaign.update({
+      where: { id },
+      data: {
+        contactFolderId: uuidOf(folder),
+        phoneNumbers: { create: { phoneNumberId: phoneNumber.id, position: 0 } },
+      },
+    });
+    expect(await names({ filter: { phoneNumberId: number } })).toEqual(['Autumn']);
+    expect(await names({ filter: { contactFolderId: folder } })).toEqual(['Autumn']);
+    expect(await names({ filter: { contactFolderId: folder, name: 'spring' } })).toEqual([]);
+    const { errors } = await client.send(LIST, { filter: { phoneNumberId: folder } });
+    expect(errors?.[0]?.extensions).toMatchObject({
+      code: 'BAD_USER_INPUT',
+      problems: [{ code: 'INVALID_ID', path: ['filter', 'phoneNumberId'] }],
+    });
   });
 
   it('filters by time of creation and of the start', async () => {
