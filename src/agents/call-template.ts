@@ -7,6 +7,8 @@ import type {
   SelectedTool,
   VadSettings as WireVadSettings,
 } from '../ultravox/wire.ts';
+import { LIMITS } from './limits.ts';
+import { fillPlaceholders } from './placeholders.ts';
 import { type GreetingSettings, settingsOf, type VadSettings } from './settings.ts';
 
 export type TemplateAgent = Pick<
@@ -86,9 +88,20 @@ export function callTemplate(agent: TemplateAgent, references: TemplateReference
 /** Silence after which the agent speaks first if the greeting has a text but no delay. */
 const DEFAULT_FALLBACK_DELAY = '3s';
 
-/** Builds the first speaker settings. Missing fields get the defaults of an agent without greeting settings. */
-export function firstSpeakerSettings(greeting: Partial<GreetingSettings>): FirstSpeakerSettings {
-  const { firstSpeaker = 'AGENT', text = null, delay = null, uninterruptible = false } = greeting;
+/**
+ * Builds the first speaker settings. Missing fields get the defaults of an agent without greeting settings. Ultravox
+ * speaks the text as it is, so its placeholders are replaced here: for calls by their variables, and in the template,
+ * which inbound calls use, by nothing.
+ */
+export function firstSpeakerSettings(
+  greeting: Partial<GreetingSettings>,
+  variables: Readonly<Record<string, string>> = {},
+): FirstSpeakerSettings {
+  const { firstSpeaker = 'AGENT', delay = null, uninterruptible = false } = greeting;
+  const filled = fillPlaceholders(greeting.text ?? '', variables)
+    .slice(0, LIMITS.spokenText)
+    .toWellFormed();
+  const text = filled.trim() === '' ? null : filled;
   if (firstSpeaker === 'AGENT') return { agent: withoutNulls({ text, delay, uninterruptible }) };
   if (text === null && delay === null) return { user: {} };
   return { user: { fallback: withoutNulls({ delay: delay ?? DEFAULT_FALLBACK_DELAY, text }) } };

@@ -64,7 +64,7 @@ export function checkGreetingSettings(
   const spoken = input.text ?? null;
   const delay = checks.duration(input.delay, [...path, 'delay'], { min: 0, max: 600 }) ?? null;
   if (spoken !== null) {
-    checks.text(spoken, [...path, 'text'], { min: 1, max: LIMITS.spokenText });
+    checkTemplate(checks, spoken, [...path, 'text'], { min: 1, max: LIMITS.spokenText });
   }
   if (firstSpeaker === 'USER') {
     if (spoken !== null && (input.delay ?? null) === null) {

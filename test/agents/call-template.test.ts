@@ -126,6 +126,8 @@ describe('firstSpeakerSettings', () => {
   it.each([
     [{}, { agent: { uninterruptible: false } }],
     [{ text: 'Hi' }, { agent: { text: 'Hi', uninterruptible: false } }],
+    [{ text: 'Hi {{name}}!' }, { agent: { text: 'Hi !', uninterruptible: false } }],
+    [{ text: 'Hi {{#name}}' }, { agent: { text: 'Hi {{#name}}', uninterruptible: false } }],
     [{ firstSpeaker: 'USER' as const }, { user: {} }],
     [{ firstSpeaker: 'USER' as const, delay: '4s' }, { user: { fallback: { delay: '4s' } } }],
     [

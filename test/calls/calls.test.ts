@@ -271,6 +271,24 @@ describe('createCall: input', () => {
     expect(remote.firstSpeakerSettings.agent.text).toBe('Hi there');
   });
 
+  it('fills in the placeholders of the greeting, of the agent or of the call', async () => {
+    const text = 'Hi {{first_name}}{{constructor}}, {{{company}}}!';
+    const greeter = await newCaller(server, { greetingSettings: { text } });
+    const variables = { first_name: 'Ada', company: 'Engines & Co' };
+    const greetingOf = async (input: object) => {
+      const call = await dial(greeter, newPerson(), input);
+      return (await remoteCallOf(server, call.id)).body.firstSpeakerSettings.agent;
+    };
+    expect(await greetingOf({ variables })).toMatchObject({ text: 'Hi Ada, Engines & Co!' });
+    expect(await greetingOf({})).toMatchObject({ text: 'Hi , !' });
+    const own = (greeting: string) => greetingOf({ variables, settings: { greeting } });
+    expect(await own('{{company}} for {{first_name}}')).toMatchObject({
+      text: 'Engines & Co for Ada',
+    });
+    // Nothing is left to say, so the agent uses its own words.
+    expect(await own('{{unknown}}')).not.toHaveProperty('text');
+  });
+
   it('turns numbers and booleans in variables and metadata into text', async () => {
     const teller = await newCaller(server, { systemPrompt: '{{age}} {{vip}} {{balance}}' });
     const call = await dial(teller, newPerson(), {

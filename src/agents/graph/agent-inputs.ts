@@ -30,7 +30,7 @@ const GreetingSettingsInput = builder.inputType('GreetingSettingsInput', {
       description: 'Party that speaks first. Default: AGENT.',
     }),
     text: t.string({
-      description: `Exact words of the greeting, 1 to ${formatNumber(LIMITS.spokenText)} characters. Placeholders are not replaced. Default: the agent chooses its own words. With USER, it is spoken only after the user has been silent for \`delay\`, which is then required.`,
+      description: `Exact words of the greeting, 1 to ${formatNumber(LIMITS.spokenText)} characters. {{placeholders}} are replaced by the variables of the call, and are empty on inbound calls. Default: the agent chooses its own words. With USER, it is spoken only after the user has been silent for \`delay\`, which is then required.`,
     }),
     delay: t.field({
       type: 'Duration',

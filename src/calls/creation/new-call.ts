@@ -1,4 +1,5 @@
 /** Code shared by outbound calls and test calls: input checks, the new row, and placement. */
+import { checkTemplate } from '../../agents/placeholders.ts';
 import { findAgent, readinessProblems } from '../../agents/usable-agent.ts';
 import type { App, Tx } from '../../app.ts';
 import { type Problem, type UserErrorCode, userError } from '../../errors.ts';
@@ -45,10 +46,12 @@ export function checkCallInput(
   input: CallInput,
 ): { variables: Record<string, string>; metadata: Record<string, string>; settings: CallSettings } {
   const { settings } = input;
-  const greeting = checks.text(settings?.greeting, ['settings', 'greeting'], {
-    min: 1,
-    max: LIMITS.greeting,
-  });
+  const given = settings?.greeting ?? undefined;
+  const greetingLimits = { min: 1, max: LIMITS.greeting };
+  const greeting =
+    given === undefined
+      ? undefined
+      : checkTemplate(checks, given, ['settings', 'greeting'], greetingLimits);
   const maxDuration = checks.duration(
     settings?.maxDuration,
     ['settings', 'maxDuration'],

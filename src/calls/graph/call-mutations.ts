@@ -17,7 +17,10 @@ const CallSettingsInput = builder.inputType('CallSettingsInput', {
   description: 'Settings of one call. Omitted fields follow the agent.',
   fields: (t) => ({
     recordingEnabled: t.boolean({ description: 'Whether to record the call.' }),
-    greeting: t.string({ description: 'First message of the agent, up to 2,000 characters.' }),
+    greeting: t.string({
+      description:
+        'First message of the agent, up to 2,000 characters. {{placeholders}} are replaced by `variables`.',
+    }),
     maxDuration: t.field({
       type: 'Duration',
       description: 'Maximum duration of the call, up to `86400s`.',
@@ -46,7 +49,7 @@ mutation('createCall', {
     }),
     variables: t.field({
       type: 'JSONObject',
-      description: `Values of the placeholders in the prompt, such as \`{ "first_name": "Ada" }\`. Placeholders without a value are empty. ${VARIABLES}`,
+      description: `Values of the placeholders in the prompt, the greeting and the other messages of the agent, such as \`{ "first_name": "Ada" }\`. Placeholders without a value are empty. ${VARIABLES}`,
     }),
     placeBefore: t.field({
       type: 'DateTime',
@@ -79,7 +82,7 @@ mutation('startTestCall', {
     agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),
     variables: t.field({
       type: 'JSONObject',
-      description: `Values of the placeholders in the prompt. ${VARIABLES}`,
+      description: `Values of the placeholders in the prompt, the greeting and the other messages of the agent. ${VARIABLES}`,
     }),
   }),
   run: (input, { app, viewer }) => startTestCall(app, viewer, input),

@@ -1,5 +1,6 @@
 /** Builds the request that creates a call at Ultravox. */
 import { firstSpeakerSettings } from '../../agents/call-template.ts';
+import { settingsOf } from '../../agents/settings.ts';
 import type { App } from '../../app.ts';
 import type { PhoneNumber, Prisma } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
@@ -14,6 +15,9 @@ export type CallWithParts = Prisma.CallGetPayload<{ include: typeof withParts }>
 /** Builds the creation request of a call: https://docs.ultravox.ai/api-reference/agents/agents-calls-post. */
 export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest {
   const settings = call.settings as CallSettings;
+  const variables = call.variables as Record<string, string>;
+  const agentGreeting = settingsOf(call.agent).greetingSettings;
+  const text = settings.greeting ?? agentGreeting?.text ?? null;
   return {
     medium: call.number ? mediumOf(app, call, call.number) : { webRtc: {} },
     metadata: {
@@ -21,17 +25,12 @@ export function requestFor(app: App, call: CallWithParts): StartAgentCallRequest
       organizationId: publicId('Organization', call.organizationId),
       ...(call.campaignId ? { campaignId: publicId('Campaign', call.campaignId) } : {}),
     },
-    templateContext: call.variables as Record<string, string>,
+    templateContext: variables,
     recordingEnabled: call.recordingEnabled,
     ...(settings.maxDuration ? { maxDuration: settings.maxDuration } : {}),
     ...(settings.joinTimeout ? { joinTimeout: settings.joinTimeout } : {}),
-    ...(settings.greeting
-      ? {
-          firstSpeakerSettings: firstSpeakerSettings({
-            ...(call.agent.greetingSettings as Record<string, never> | null),
-            text: settings.greeting,
-          }),
-        }
+    ...(settings.greeting || text?.includes('{{')
+      ? { firstSpeakerSettings: firstSpeakerSettings({ ...agentGreeting, text }, variables) }
       : {}),
   };
 }
