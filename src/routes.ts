@@ -14,6 +14,7 @@ import {
 import { health } from './server/health.ts';
 import type { PlainEndpoint } from './server/http/plain-endpoint.ts';
 import type { PlainRoute } from './server/server.ts';
+import { servePreview, VOICE_PREVIEW_PATH } from './voices/preview.ts';
 
 const REFUSED_WEBHOOK_LOG_INTERVAL_MS = 60_000;
 
@@ -38,6 +39,11 @@ export function plainRoutes(app: App): PlainRoute[] {
       method: 'GET',
       path: RECORDING_PATH,
       endpoint: async (request) => serveRecording(app, request),
+    },
+    {
+      method: 'GET',
+      path: VOICE_PREVIEW_PATH,
+      endpoint: async (request) => servePreview(app, request),
     },
     { method: 'GET', path: '/health', endpoint: health(app, () => countFailedWebhooks(app)) },
   ];

@@ -135,6 +135,7 @@ describe('fields whose values end with the API key or token of the request', () 
       'CallRecording.url',
       'ContactImport.problemsUrl',
       'ContactImport.warningsUrl',
+      'Voice.previewUrl',
     ]);
     const marked = fields.filter(({ field }) => expiresWithCredential(field)).map(nameOf);
     expect(marked).toEqual(expect.arrayContaining(described.map(nameOf)));

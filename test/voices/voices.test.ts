@@ -17,7 +17,7 @@ afterAll(() => server?.close());
 afterEach(() => server.simulator.clearFaults());
 
 const VOICE =
-  'id name description provider providerVoiceId type language languageLabel previewUrl model speed status syncError isInSync withdrawnAt updatedAt';
+  'id name description provider providerVoiceId type language languageLabel model speed status syncError isInSync withdrawnAt updatedAt';
 const ERRORS = 'userErrors { code message path details }';
 
 async function mutate(
@@ -46,6 +46,11 @@ async function list(client: GraphQLClient, args: Record<string, unknown> = {}) {
   );
   expect(answer.errors).toBeUndefined();
   return answer.data.voices;
+}
+
+async function linkToSample(): Promise<string> {
+  const answer = await server.client.send('{ voices(first: 1) { nodes { previewUrl } } }');
+  return answer.data.voices.nodes[0].previewUrl;
 }
 
 async function read(client: GraphQLClient, id: string) {
@@ -201,6 +206,44 @@ describe('voices', () => {
     );
     for (const { data } of answers) expect(data.again.totalCount).toBeGreaterThan(0);
     expect(requests() - before).toBe(2 * pages);
+  });
+
+  it('links to a sample that a browser can play, whatever type Ultravox gives it', async () => {
+    const previewUrl = await linkToSample();
+    expect(previewUrl.startsWith(`${server.url}/voice-previews?`)).toBe(true);
+    const whole = await fetch(previewUrl);
+    expect([whole.status, whole.headers.get('content-type')]).toEqual([200, 'audio/wav']);
+    const sample = Buffer.from(await whole.arrayBuffer());
+    expect(whole.headers.get('content-length')).toBe(String(sample.byteLength));
+    const part = await fetch(previewUrl, { headers: { range: 'bytes=0-1' } });
+    expect([part.status, part.headers.get('content-range')]).toEqual([
+      206,
+      `bytes 0-1/${sample.byteLength}`,
+    ]);
+    expect(Buffer.from(await part.arrayBuffer())).toEqual(sample.subarray(0, 2));
+    const beyond = await fetch(previewUrl, { headers: { range: 'bytes=99999999-' } });
+    expect(beyond.status).toBe(416);
+  });
+
+  it.each([
+    [404, 404],
+    [400, 404],
+    [500, 502],
+  ])('answers %i of Ultravox for a sample with %i', async (status, expected) => {
+    const previewUrl = await linkToSample();
+    server.simulator.setFaults([{ kind: 'status', status, path: '/preview$' }]);
+    expect((await fetch(previewUrl)).status).toBe(expected);
+  });
+
+  it('does not follow the link to a sample once it has expired or was changed', async () => {
+    const previewUrl = await linkToSample();
+    expect((await fetch(`${previewUrl}x`)).status).toBe(403);
+    ahead = 16 * 60_000;
+    try {
+      expect((await fetch(previewUrl)).status).toBe(403);
+    } finally {
+      ahead = 0;
+    }
   });
 
   it('refuses to change or delete system voices', async () => {

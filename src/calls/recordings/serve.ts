@@ -8,6 +8,7 @@ import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
 import type { Call } from '../../generated/prisma/client.ts';
 import { publicId } from '../../ids.ts';
+import { byteRangeOf, isOneRange, sliceOf } from '../../infra/files/byte-range.ts';
 import { announceEvents } from '../../live/log.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
 import {
@@ -23,7 +24,6 @@ import { UltravoxError } from '../../ultravox/error.ts';
 import type { Viewer } from '../../viewer.ts';
 import { lockCall } from '../lock.ts';
 import { appendCallEvents } from '../updates/append-events.ts';
-import { byteRangeOf, isOneRange, sliceOf } from './byte-range.ts';
 
 export const RECORDING_PATH = '/recordings';
 /** Time after which a stream without data from Ultravox is aborted. */

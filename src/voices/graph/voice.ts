@@ -1,11 +1,14 @@
 /** Voices: the type, its list and its lookup. */
 import { VoiceType } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
+import { EXPIRES_WITH_CREDENTIAL } from '../../graphql/credential-expiry.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { addLookup } from '../../graphql/reading/lookup.ts';
+import { LINK_MINUTES } from '../../organizations/download-links.ts';
 import { addSyncFields } from '../../sync/graph/sync-fields.ts';
 import { SyncStatusEnum } from '../../sync/graph/sync-status.ts';
 import { ownedAndNotDeleted } from '../../viewer.ts';
+import { previewLink } from '../preview.ts';
 import { isVoiceProvider, settingsOf } from '../providers.ts';
 import { voicesWhere } from '../search.ts';
 import { ensureVoices, listedVoices } from '../service.ts';
@@ -104,10 +107,14 @@ export const VoiceNode = builder.prismaNode('Voice', {
       description:
         'Display name of the language with a flag, such as `🇺🇸 English (United States)`. Null if unknown.',
     }),
-    previewUrl: t.expose('previewUrl', {
+    previewUrl: t.field({
       type: 'Url',
       nullable: true,
-      description: 'URL of an audio sample. Null if there is none.',
+      description: `Link to an audio sample, for an audio element. Requires no API key. Expires after ${LINK_MINUTES} minutes, or with the API key or token of the request. Null if there is no sample.`,
+      extensions: EXPIRES_WITH_CREDENTIAL,
+      select: { id: true, previewUrl: true },
+      resolve: ({ id, previewUrl }, _args, { app, viewer, publicUrl }) =>
+        viewer && previewUrl ? `${publicUrl}${previewLink(app, viewer, id)}` : null,
     }),
     withdrawnAt: t.expose('withdrawnAt', {
       type: 'DateTime',

@@ -1,6 +1,6 @@
 /** Recordings: their status, and the link that plays them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { byteRangeOf } from '../../../src/calls/recordings/byte-range.ts';
+import { byteRangeOf } from '../../../src/infra/files/byte-range.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
 import { until } from '../../support/wait.ts';
 import {
