@@ -4,7 +4,7 @@ import type { Tab, TabIds } from './tab.ts';
 const afterCall = (): Tab => ({
   query: `# 13. What follows a call, seconds after its end.
 # To hear it, open recording.url in another browser tab.
-# postCallSteps tells how far each part is.
+# postCallSteps shows the progress of each part.
 query AfterCalls {
   calls(first: 5, filter: { status: [COMPLETED] }) {
     nodes {
@@ -24,7 +24,7 @@ query AfterCalls {
 });
 
 const searchTranscripts = (): Tab => ({
-  query: `# 14. Find calls by words of their transcripts.
+  query: `# 14. Find calls by words in their transcripts.
 query SearchTranscripts($filter: CallFilter!) {
   calls(first: 20, filter: $filter) {
     totalCount
@@ -35,8 +35,8 @@ query SearchTranscripts($filter: CallFilter!) {
 });
 
 const liveTurns = (): Tab => ({
-  query: `# 15. Read live calls along, as they are spoken.
-# Start this, then place a call in tab 5.
+  query: `# 15. Read live calls as they are spoken. Start this,
+# then place a call in tab 5.
 subscription LiveTurns($types: [CallEventType!]) {
   callEvents(types: $types) {
     type

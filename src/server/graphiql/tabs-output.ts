@@ -11,11 +11,11 @@ function lastWeeks(): { from: string; to: string } {
 }
 
 const analytics = ({ agentId }: TabIds): Tab => ({
-  query: `# 17. Figures of three weeks: by day, by end, of an agent.
-# AnalyticsGroupBy lists what else they are grouped by.
+  query: `# 17. Figures of three weeks: by day, by end reason, and of one
+# agent. The type AnalyticsGroupBy lists the other groupings.
 query Analytics($range: AnalyticsRange!, $agentId: ID!) {
   days: analytics(range: $range, timezone: "Europe/Berlin", groupBy: [DAY]) {
-    total { callCount answered answerRate successRate averageHandleSeconds medianHandleSeconds cost { amount currency } }
+    total { callCount answeredCount answerRate successRate averageHandleSeconds medianHandleSeconds cost { amount currency } }
     groups { start figures { callCount answerRate successRate averageHandleSeconds } }
   }
   ends: analytics(range: $range, groupBy: [END_REASON]) {
@@ -30,9 +30,9 @@ query Analytics($range: AnalyticsRange!, $agentId: ID!) {
 });
 
 const webhooks = (): Tab => ({
-  query: `# 18. Webhook endpoints, and what was sent to them.
-# The demo has one, at the simulator.
-# Create others with createWebhookEndpoint.
+  query: `# 18. Webhook endpoints and their deliveries. The demo
+# has an endpoint at the simulator; create others with
+# createWebhookEndpoint.
 query Webhooks {
   webhookEndpoints(first: 10) {
     nodes {
@@ -68,7 +68,7 @@ mutation SendTestWebhook($input: SendTestWebhookInput!) {
 });
 
 const exports = ({ campaignId }: TabIds): Tab => ({
-  query: `# 20. Download all calls, and contacts of a campaign.
+  query: `# 20. Download all calls, and the contacts of a campaign.
 # Open the links in a browser.
 mutation Exports($calls: ExportCallsInput!, $contacts: ExportCampaignContactsInput!) {
   exportCalls(input: $calls) {

@@ -195,9 +195,9 @@ const createCampaign = ({ agentId }: TabIds): Tab => ({
 # files; curl can upload it (see the type
 # Upload). A folder, contact IDs or rows work
 # too. In the simulator 0001 is busy and 0003
-# does not answer (tab 5); both are retried once.
-# Tabs 10 to 12 contain the ID of a demo draft;
-# replace it by the one created here.
+# does not answer (tab 5); both are retried once,
+# after 10 seconds. Tabs 10 to 12 contain the ID of
+# a demo draft; replace it with the ID returned here.
 mutation CreateCampaign($agentId: ID!, $name: String!) {
   createCampaign(input: {
     name: $name
@@ -214,7 +214,7 @@ mutation CreateCampaign($agentId: ID!, $name: String!) {
     maxConcurrentCalls: 2
     retryFailed: true
     maxRetryAttempts: 1
-    retryDelay: "60s"
+    retryDelay: "10s"
   }) {
     campaign { id status counts { total pending } }
     addedCount
