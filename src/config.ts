@@ -18,7 +18,7 @@ const wholeNumber = (min: number, max: number) =>
 const positive = (max: number) =>
   z.coerce
     .number({ error: 'must be a number' })
-    .positive('must be above 0')
+    .positive('must be greater than 0')
     .max(max, `must be at most ${max}`);
 const flag = z
   .enum(['true', 'false'], { error: 'must be true or false' })
@@ -345,26 +345,28 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   const given = (name: Name): boolean => Boolean(environment[name]?.trim());
   if (given('DATABASE_URL') && !given('ENCRYPTION_KEY')) {
     problems.push(
-      'ENCRYPTION_KEY is needed with DATABASE_URL: at least 32 characters, the same for every process',
+      'ENCRYPTION_KEY is required with DATABASE_URL: at least 32 characters, the same for every process',
     );
   }
   const ultravox = values.ULTRAVOX_BASE_URL;
   const nearby = typeof ultravox === 'string' && isLoopback(ultravox);
   if (given('ULTRAVOX_API_KEY') && !nearby && !given('PUBLIC_URL')) {
-    problems.push('PUBLIC_URL is needed with ULTRAVOX_API_KEY: Ultravox sends its webhooks there');
+    problems.push(
+      'PUBLIC_URL is required with ULTRAVOX_API_KEY: Ultravox sends its webhooks there',
+    );
   }
   if (given('ULTRAVOX_BASE_URL') && !given('ULTRAVOX_API_KEY')) {
-    problems.push('ULTRAVOX_API_KEY is needed with ULTRAVOX_BASE_URL');
+    problems.push('ULTRAVOX_API_KEY is required with ULTRAVOX_BASE_URL');
   }
   if (given('ANALYSIS_BASE_URL') !== given('ANALYSIS_MODEL')) {
-    problems.push('ANALYSIS_BASE_URL and ANALYSIS_MODEL are needed together');
+    problems.push('ANALYSIS_BASE_URL and ANALYSIS_MODEL are required together');
   }
   if (given('ANALYSIS_API_KEY') && !given('ANALYSIS_BASE_URL')) {
-    problems.push('ANALYSIS_BASE_URL is needed with ANALYSIS_API_KEY');
+    problems.push('ANALYSIS_BASE_URL is required with ANALYSIS_API_KEY');
   }
   if (!given('DATABASE_URL') && ['api', 'worker'].includes(environment.ROLE?.trim() ?? '')) {
     problems.push(
-      'DATABASE_URL is needed with ROLE api or worker: the embedded database serves one process',
+      'DATABASE_URL is required with ROLE api or worker: the embedded database serves one process',
     );
   }
   if (problems.length > 0) throw new ConfigError(problems);

@@ -245,7 +245,7 @@ async function registerWebhook(app: App, ownUrl: string): Promise<void> {
     } catch (error) {
       if (app.closing.aborted) return;
       app.failures.record('ensureUltravoxWebhook', error, {
-        message: 'Could not register the webhook at Ultravox; it is tried again',
+        message: 'Could not register the webhook at Ultravox; will retry',
       });
       await pause(pauseMs, undefined, { signal: app.closing }).catch(() => undefined);
     }

@@ -32,18 +32,18 @@ describe('readConfig', () => {
 
   it('requires what another setting depends on', () => {
     expect(() => readConfig({ DATABASE_URL: 'postgres://localhost/x' })).toThrow(
-      'ENCRYPTION_KEY is needed',
+      'ENCRYPTION_KEY is required',
     );
     expect(() => readConfig({ ULTRAVOX_API_KEY: `abcdefgh.${'a'.repeat(32)}` })).toThrow(
-      'PUBLIC_URL is needed',
+      'PUBLIC_URL is required',
     );
     const key = `abcdefgh.${'a'.repeat(32)}`;
     expect(() =>
       readConfig({ ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: 'https://api.eu.ultravox.ai' }),
-    ).toThrow('PUBLIC_URL is needed');
+    ).toThrow('PUBLIC_URL is required');
     for (const url of ['http://127.0.0.1:4010', 'http://localhost:4010', 'http://[::1]:4010'])
       readConfig({ ULTRAVOX_API_KEY: key, ULTRAVOX_BASE_URL: url });
-    expect(() => readConfig({ ROLE: 'worker' })).toThrow('DATABASE_URL is needed');
+    expect(() => readConfig({ ROLE: 'worker' })).toThrow('DATABASE_URL is required');
   });
 
   it('treats an empty value as absent', () => {

@@ -2,6 +2,7 @@
 import type { ProblemPath } from '../errors.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import type { Checks } from '../infra/checks.ts';
+import { formatNumber } from '../infra/format-number.ts';
 import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
 import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
@@ -229,7 +230,9 @@ function checkExtractionSchema(
   const refuse = (why: string) => checks.add('INVALID_INPUT', `\`extractionSchema\` ${why}`, path);
   try {
     if (Buffer.byteLength(JSON.stringify(value)) > LIMITS.extractionSchemaBytes) {
-      return refuse(`must have at most ${LIMITS.extractionSchemaBytes} bytes as JSON.`);
+      return refuse(
+        `must have at most ${formatNumber(LIMITS.extractionSchemaBytes)} bytes as JSON.`,
+      );
     }
   } catch {
     return refuse('is nested too deeply.');

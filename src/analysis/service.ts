@@ -6,6 +6,7 @@ import { type CallFilter, checkCallFilter } from '../calls/search.ts';
 import { userError } from '../errors.ts';
 import type { Call } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
+import { formatNumber } from '../infra/format-number.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';
 import { hashOf, type PartialAnalysis, TASK_COLUMNS, taskOf } from './request.ts';
 
@@ -67,7 +68,7 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
     const count = await app.db.call.count({ where });
     throw userError(
       'LIMIT_EXCEEDED',
-      `The filter matches ${count} calls; at most ${MAX_CALLS} can be analyzed at once. Narrow it, for example by \`createdFrom\` and \`createdBefore\`.`,
+      `The filter matches ${formatNumber(count)} calls; at most ${formatNumber(MAX_CALLS)} can be analyzed at once. Narrow it, for example by \`createdFrom\` and \`createdBefore\`.`,
       ['filter'],
     );
   }
@@ -76,7 +77,7 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
   if (waiting + calls.length > MAX_WAITING) {
     throw userError(
       'LIMIT_EXCEEDED',
-      `The filter matches ${calls.length} calls, and ${waiting} wait for analysis already; at most ${MAX_WAITING} may. Try again when fewer wait.`,
+      `The filter matches ${formatNumber(calls.length)} calls, and ${formatNumber(waiting)} wait for analysis already; at most ${formatNumber(MAX_WAITING)} may. Try again when fewer wait.`,
       ['filter'],
     );
   }
@@ -86,7 +87,7 @@ export async function analyzeCalls(app: App, viewer: Viewer, filter: CallFilter)
     if (restarted === null) {
       throw userError(
         'LIMIT_EXCEEDED',
-        `Only ${count} of the ${calls.length} calls that match are analyzed: others were added at the same time, and at most ${MAX_WAITING} may wait for analysis. Try again when fewer wait.`,
+        `Only ${formatNumber(count)} of the ${formatNumber(calls.length)} calls that match are analyzed: others were added at the same time, and at most ${formatNumber(MAX_WAITING)} may wait for analysis. Try again when fewer wait.`,
         ['filter'],
       );
     }

@@ -75,7 +75,7 @@ export async function rollUpCalls(app: App, { minCalls = MIN_CALLS } = {}): Prom
 
 function failureRecorder(app: App, organizationId: string): (error: unknown) => void {
   return app.failures.recorder('rollUpCalls', {
-    message: 'Could not roll up calls of an organization and will try again',
+    message: 'Could not roll up the calls of an organization; will retry',
     organizationId,
   });
 }

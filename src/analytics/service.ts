@@ -2,6 +2,7 @@
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import { AnsweredBy, CallEndReason, Prisma } from '../generated/prisma/client.ts';
+import { formatNumber } from '../infra/format-number.ts';
 import { canonicalTimeZone } from '../infra/time-zone.ts';
 import type { Viewer } from '../viewer.ts';
 import { type PeriodGroup, type Periods, periodCount, periodsOf } from './periods.ts';
@@ -56,7 +57,7 @@ export function readTimeZone(name: string): string {
 
 /** @throws RequestError BAD_USER_INPUT if the range is invalid, or there are too many groups. */
 export function checkQuery({ range, groupBy }: Pick<AnalyticsQuery, 'range' | 'groupBy'>): void {
-  if (range.to <= range.from) throw badInput('`range.to` must lie after `range.from`.');
+  if (range.to <= range.from) throw badInput('`range.to` must be after `range.from`.');
   const days = (range.to.getTime() - range.from.getTime()) / DAY_MS;
   if (days > MAX_DAYS + 1 / 24) {
     throw badInput(`The range has ${Math.ceil(days)} days; at most ${MAX_DAYS} are allowed.`);
@@ -218,6 +219,6 @@ function badInput(message: string): RequestError {
 
 function tooManyGroups(count: number): RequestError {
   return badInput(
-    `The grouping has ${count} rows; at most ${MAX_GROUPS} are allowed. Narrow the range or the filter, or group by a larger unit.`,
+    `The grouping has ${formatNumber(count)} rows; at most ${formatNumber(MAX_GROUPS)} are allowed. Narrow the range or the filter, or group by a larger unit.`,
   );
 }

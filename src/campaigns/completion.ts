@@ -65,14 +65,14 @@ export async function cancelRemainingContacts(app: App): Promise<void> {
       await runInBatches(app.closing, (limit) => cancelSome(app, id, limit));
     } catch (error) {
       app.failures.record('cancelRemainingContacts', error, {
-        message: 'Could not cancel the waiting contacts of an ended campaign; it is tried again',
+        message: 'Could not cancel the waiting contacts of an ended campaign; will retry',
         campaignId: id,
       });
       // It fails each time while the counters disagree with the contacts.
       await recountContacts(app, id).then(
         () => announceCampaigns(app, [id], []),
         app.failures.recorder('recountContacts', {
-          message: 'Could not count the contacts of an ended campaign; it is tried again',
+          message: 'Could not count the contacts of an ended campaign; will retry',
           campaignId: id,
         }),
       );

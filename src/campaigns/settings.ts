@@ -84,7 +84,7 @@ export function settingsColumns(
   const columns: Partial<SettingsColumns> = {};
   const name = checks.text(input.name?.trim(), ['name'], { min: 1, max: MAX_NAME });
   if (name !== undefined) columns.name = name;
-  if (input.name === null) checks.add('REQUIRED', 'A campaign needs a name.', ['name']);
+  checks.notNull(input.name, ['name']);
   if (input.retryDelay !== undefined) {
     const delay = checks.duration(input.retryDelay, ['retryDelay'], RETRY_DELAY);
     columns.retryDelaySeconds = delay
@@ -195,7 +195,7 @@ export async function startProblems(
       message:
         pool.length === 0
           ? 'The agent has no outbound phone number. Assign one with `assignPhoneNumber` (direction OUTBOUND), or set `phoneNumberIds`.'
-          : 'None of the phone numbers of the campaign can be used for calls any more. Set `phoneNumberIds` with `updateCampaign` to other numbers, or to null to use the outbound numbers of the agent.',
+          : 'The phone numbers of the campaign can no longer be used for calls. Set `phoneNumberIds` with `updateCampaign` to other numbers, or to null to use the outbound numbers of the agent.',
       path: pool.length === 0 ? ['agentId'] : ['phoneNumberIds'],
     });
   }

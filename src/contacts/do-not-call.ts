@@ -187,7 +187,7 @@ export async function addDoNotCallRequest(
     data: {
       organizationId,
       phoneNumber,
-      reason: `Asked for in the call ${publicId('Call', callId)}`,
+      reason: `Requested in the call ${publicId('Call', callId)}`,
       source: CALL_SOURCE,
       createdAt: now,
     },

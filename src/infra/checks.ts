@@ -6,6 +6,7 @@
  */
 import { type Problem, type ProblemPath, type UserErrorCode, UserInputError } from '../errors.ts';
 import { type NodeType, readPublicId } from '../ids.ts';
+import { formatNumber } from './format-number.ts';
 import { mayBePublicHost } from './outgoing/addresses.ts';
 import {
   type CountryCode,
@@ -80,7 +81,7 @@ export class Checks {
     if (!value.isWellFormed()) {
       return this.add(
         'INVALID_INPUT',
-        `${memberName(path)} must not contain half of a surrogate pair.`,
+        `${memberName(path)} must not contain an unpaired surrogate.`,
         path,
       );
     }
@@ -89,10 +90,11 @@ export class Checks {
     }
     const length = countCodePoints(value);
     if (length < min || length > max) {
-      const allowed = min > 0 ? `${min} to ${max}` : `at most ${max}`;
+      const allowed =
+        min > 0 ? `${formatNumber(min)} to ${formatNumber(max)}` : `at most ${formatNumber(max)}`;
       return this.add(
         'INVALID_INPUT',
-        `${memberName(path)} must have ${allowed} characters; it has ${length}.`,
+        `${memberName(path)} must have ${allowed} characters; it has ${formatNumber(length)}.`,
         path,
       );
     }
@@ -109,7 +111,7 @@ export class Checks {
       const kind = integer ? 'a whole number' : 'a number';
       return this.add(
         'INVALID_INPUT',
-        `${memberName(path)} must be ${kind} from ${min} to ${max}; it is ${value}.`,
+        `${memberName(path)} must be ${kind} from ${formatNumber(min)} to ${formatNumber(max)}; it is ${value}.`,
         path,
       );
     }
@@ -241,14 +243,14 @@ export class Checks {
     if (!url || !allowed.includes(url.protocol) || Math.max(value.length, url.href.length) > max) {
       return this.add(
         'INVALID_INPUT',
-        `${memberName(path)} must be an https:// address of at most ${max} characters; it is ${quote(value)}.`,
+        `${memberName(path)} must be an https:// address of at most ${formatNumber(max)} characters; it is ${quote(value)}.`,
         path,
       );
     }
     if (url.username || url.password) {
       return this.add(
         'INVALID_INPUT',
-        `${memberName(path)} must not contain a user name or password.`,
+        `${memberName(path)} must not contain a username or password.`,
         path,
       );
     }

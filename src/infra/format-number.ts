@@ -1,4 +1,4 @@
-/** Formats a number for descriptions: 10,000. */
+/** Formats a number for descriptions and messages: 10,000. */
 export function formatNumber(value: number): string {
   return value.toLocaleString('en-US');
 }

@@ -1,6 +1,7 @@
 /** Types of documents that can be uploaded, and checks that a file is of its type. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
+import { formatNumber } from '../infra/format-number.ts';
 
 /** Ultravox's limit. */
 export const MAX_DOCUMENT_BYTES = 10 * 1024 * 1024;
@@ -103,7 +104,7 @@ function decode(
   if (bytes.length > MAX_DOCUMENT_BYTES) {
     return checks.add(
       'INVALID_INPUT',
-      `\`content\` may have at most 10 MB (${MAX_DOCUMENT_BYTES} bytes); it has ${bytes.length} bytes. Split the document.`,
+      `\`content\` may have at most 10 MB (${formatNumber(MAX_DOCUMENT_BYTES)} bytes); it has ${formatNumber(bytes.length)} bytes. Split the document.`,
       path,
     );
   }

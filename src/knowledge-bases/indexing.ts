@@ -42,8 +42,7 @@ export async function checkIndexing(app: App): Promise<void> {
           await checkBase(app, base);
         } catch (error) {
           app.failures.record('checkIndexing', error, {
-            message:
-              'Could not read the indexing status of a knowledge base; it is read again later',
+            message: 'Could not read the indexing status of a knowledge base; will retry',
             knowledgeBaseId: base.id,
           });
         }

@@ -230,7 +230,7 @@ class ConsumerLoop {
       more = count === 1;
       this.#app.failures.record(this.#name, error, {
         level: 'error',
-        message: 'A consumer of the event log failed and will be retried',
+        message: 'A consumer of the event log failed; will retry',
         organizationId,
       });
     } finally {

@@ -7,7 +7,7 @@ export function readEventCursor(cursor: string | null | undefined): bigint | nul
   if (/^\d{1,18}$/.test(cursor)) return BigInt(cursor);
   throw new RequestError(
     'BAD_USER_INPUT',
-    `${JSON.stringify(cursor.slice(0, 40))} is not a cursor of the event log. Take cursors from events or from eventCursor.`,
+    `${JSON.stringify(cursor.slice(0, 40))} is not a cursor of the event log. Use the \`cursor\` of an event, or \`eventCursor\`.`,
   );
 }
 
@@ -16,13 +16,13 @@ export function checkCursor(after: bigint, last: bigint, expiredThrough: bigint)
   if (after > last) {
     throw new RequestError(
       'BAD_USER_INPUT',
-      `The cursor ${after} is ahead of the event log, which ends at ${last}. Use cursors of events, or eventCursor.`,
+      `The cursor ${after} is ahead of the event log, which ends at ${last}. Use the \`cursor\` of an event, or \`eventCursor\`.`,
     );
   }
   if (after !== 0n && after < expiredThrough) {
     throw new RequestError(
       'CURSOR_EXPIRED',
-      `Events after cursor ${after} are no longer retained. Read the current state and continue from eventCursor, or read the remaining events with after: "0".`,
+      `Events after cursor ${after} are no longer kept. Read the current state and continue from \`eventCursor\`, or read the remaining events with \`after: "0"\`.`,
       { oldestCursor: String(expiredThrough) },
     );
   }

@@ -149,7 +149,7 @@ class LogFeed implements EventFeed, StreamSource {
       }
     } catch (error) {
       this.app.failures.record('readEventLog', error, {
-        message: 'Could not read the event log; the next poll reads it again',
+        message: 'Could not read the event log; will retry',
       });
     } finally {
       channel.isReading = false;

@@ -242,7 +242,7 @@ export class LogStream implements EventStream, LiveSubscriber {
     } catch (error) {
       if (error instanceof RequestError) throw error;
       app.failures.record('readEventLog', error, {
-        message: 'A subscriber could not read the event log and will read it again',
+        message: 'Could not read the event log for a subscriber; will retry',
       });
       await this.#pause(RETRY_MS);
     }

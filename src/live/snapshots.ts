@@ -112,7 +112,7 @@ class SharedWatch<Snapshot> {
     this.#readAt = performance.now();
     const snapshot = await read().catch(
       this.#host.failures.recorder('readSnapshot', {
-        message: 'Could not read the state for a subscription; it is read again',
+        message: 'Could not read the state for a subscription; will retry',
         topic,
       }),
     );

@@ -106,7 +106,7 @@ export async function trySync<Row extends SyncRow>(
     return await runSync(app, kind, id);
   } catch (error) {
     app.failures.record('trySync', error, {
-      message: 'Could not sync a row right after its change; its job tries again',
+      message: 'Could not sync a row right after its change; its job will retry',
       level: 'error',
       id,
     });

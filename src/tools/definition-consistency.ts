@@ -32,7 +32,7 @@ export function checkConsistency(
     if (seen.has(name)) {
       checks.add(
         'INVALID_INPUT',
-        `Another parameter has the name "${name}" too. Names must be unique across all kinds and locations.`,
+        `Another parameter is also named "${name}". Names must be unique across all kinds and locations.`,
         [member, index, 'name'],
       );
     }

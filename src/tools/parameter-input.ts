@@ -1,6 +1,7 @@
 /** Checks the parameters of a tool, each on its own. */
 import type { ProblemPath } from '../errors.ts';
 import type { Checks } from '../infra/checks.ts';
+import { formatNumber } from '../infra/format-number.ts';
 import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
 import { HTTP_TOKEN, isHeaderValue } from './authentication-input.ts';
 import type {
@@ -127,7 +128,7 @@ function checkValue(
 function addTooLong(checks: Checks, path: ProblemPath): void {
   checks.add(
     'INVALID_INPUT',
-    `\`${path.join('.')}\` must have at most ${MAX_JSON} characters as JSON.`,
+    `\`${path.join('.')}\` must have at most ${formatNumber(MAX_JSON)} characters as JSON.`,
     path,
   );
 }

@@ -145,7 +145,7 @@ export async function sendAttempt<Result>(
       thrown instanceof UltravoxError
         ? thrown
         : deadline.signal.aborted
-          ? interruption(attempt, status, `No answer within ${settings.timeoutMs} ms.`)
+          ? interruption(attempt, status, `No response within ${settings.timeoutMs} ms.`)
           : failure(attempt, status, thrown);
     report(error);
     throw error;
@@ -172,7 +172,7 @@ function failure(attempt: Attempt, status: number | null, thrown: unknown): Ultr
     return interruption(attempt, status, 'The request was abandoned.', attempt.signal.reason);
   }
   if (thrown instanceof TooLarge) {
-    return protocolError(attempt, status ?? 200, 'The answer is too large.');
+    return protocolError(attempt, status ?? 200, 'The response is too large.');
   }
   const code = causesOf(thrown).find((cause) => cause.code !== undefined)?.code;
   const reason = code === undefined ? '' : ` (${code})`;
@@ -184,7 +184,7 @@ function failure(attempt: Attempt, status: number | null, thrown: unknown): Ultr
     detail:
       status === null
         ? `The connection failed${reason}.`
-        : `The connection broke off in the middle of the answer${reason}.`,
+        : `The connection was lost in the middle of the response${reason}.`,
     outcomeUnknown: status !== null || !failedToConnect(thrown),
     cause: thrown,
   });
@@ -201,7 +201,7 @@ function throwIfPaused({ pause }: AttemptSettings, { method, path, pauseRule }: 
     method,
     path,
     retryAfterSeconds: Math.ceil(seconds),
-    detail: 'Ultravox has asked to wait before the next request.',
+    detail: 'Ultravox requested a delay before the next request.',
     outcomeUnknown: false,
     isRefusal: true,
   });

@@ -166,7 +166,7 @@ function send<Result>(
 }
 
 function unexpectedRedirect(attempt: Attempt, { status }: Response): Error {
-  return protocolError(attempt, status, 'Ultravox redirected where it should answer.');
+  return protocolError(attempt, status, 'Ultravox responded with an unexpected redirect.');
 }
 
 function readJson<Result>(
@@ -232,7 +232,7 @@ async function* readPages<Item>(
     if (page.next === null) return;
     if (next === null) throw protocolError(current, 200, 'The next page is not in the API.');
     if (seen.has(next.href)) {
-      throw protocolError(current, 200, 'The list of pages runs in a circle.');
+      throw protocolError(current, 200, 'The pages of the list form a cycle.');
     }
     attempt = attemptFor(settings, { ...request, method: 'GET' }, next);
   }
@@ -271,7 +271,7 @@ async function readAudio(
       pauseRule: 'none',
     };
   }
-  throw protocolError(attempt, 302, 'Ultravox redirected too often.');
+  throw protocolError(attempt, 302, 'Ultravox responded with too many redirects.');
 }
 
 /** The audio, or the target of a redirect. */
@@ -284,12 +284,16 @@ function requestAudioOnce(settings: Settings, attempt: Attempt): Promise<Audio |
         ? new URL(location, attempt.url)
         : null;
       if (target === null || !/^https?:$/.test(target.protocol)) {
-        throw protocolError(attempt, response.status, 'Ultravox redirected to nowhere.');
+        throw protocolError(
+          attempt,
+          response.status,
+          'Ultravox responded with a redirect that has no location.',
+        );
       }
       return target;
     }
     if (response.body === null) {
-      throw protocolError(attempt, response.status, 'The answer holds no audio.');
+      throw protocolError(attempt, response.status, 'The response contains no audio.');
     }
     deadline.lift();
     const length = numberOrNull(response.headers.get('content-length'));

@@ -105,7 +105,7 @@ export async function replayWebhookEvents(
   if (after > last) {
     throw userError(
       'INVALID_INPUT',
-      `The cursor lies ahead of the event log, which ends at ${last}.`,
+      `The cursor is ahead of the event log, which ends at ${last}.`,
       ['after'],
     );
   }

@@ -394,7 +394,7 @@ describe('analytics', () => {
     const years = { from: '2020-01-01T00:00:00Z', to: '2023-01-01T00:00:00Z' };
     await expect(analytics({}, years)).rejects.toThrow('1096 days; at most 731');
     const long = { from: '2025-01-01T00:00:00Z', to: '2026-12-31T00:00:00Z' };
-    await expect(analytics({ groupBy: ['HOUR'] }, long)).rejects.toThrow('17496 rows');
+    await expect(analytics({ groupBy: ['HOUR'] }, long)).rejects.toThrow('17,496 rows');
     await expect(analytics({ groupBy: ['DAY', 'MONTH'] })).rejects.toThrow('one unit of time');
     await expect(analytics({ timezone: 'Mars/Base' })).rejects.toThrow('Mars/Base');
     await expect(analytics({}, { from: RANGE.to, to: RANGE.from })).rejects.toThrow('after');

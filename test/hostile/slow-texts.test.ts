@@ -108,6 +108,6 @@ describe('a file of contacts', () => {
     ];
     const read = await follow(Buffer.from(`phone,name,do not call\n${rows.join('\n')}\n`));
     expect(read.failedCount).toBe(phones.length);
-    expect(read.problems.nodes[0]?.reason).toContain('has more than 1000 characters');
+    expect(read.problems.nodes[0]?.reason).toContain('has more than 1,000 characters');
   });
 });

@@ -230,7 +230,7 @@ describe('failures of the connection', () => {
     expect(await failureOf(client.agents.startCall('a1', {}))).toMatchObject({
       kind: 'unreachable',
       outcomeUnknown: true,
-      detail: 'No answer within 1000 ms.',
+      detail: 'No response within 1000 ms.',
     });
     await failureOf(client.account.me());
     expect(received).toHaveLength(2);
@@ -274,7 +274,7 @@ describe('failures of the connection', () => {
     });
     expect(await failureOf(client.account.me())).toMatchObject({
       kind: 'protocol',
-      detail: 'The answer is too large.',
+      detail: 'The response is too large.',
     });
     expect(received).toHaveLength(1);
   });

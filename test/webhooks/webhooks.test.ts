@@ -263,8 +263,8 @@ describe('sendTestWebhook', () => {
 
 describe('a receiver that does not accept', () => {
   const CASES = [
-    ['/never', { statusCode: null, error: 'No answer within 3 seconds.', responseBody: null }],
-    ['/hangs-up', { statusCode: null, error: expect.stringContaining('closed before an answer') }],
+    ['/never', { statusCode: null, error: 'No response within 3 seconds.', responseBody: null }],
+    ['/hangs-up', { statusCode: null, error: expect.stringContaining('closed before a response') }],
     ['/fails', { statusCode: 500, responseBody: 'Out of order' }],
     ['/redirects', { statusCode: 302, error: expect.stringContaining('not followed') }],
   ] as const;

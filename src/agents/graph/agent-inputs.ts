@@ -1,7 +1,7 @@
 /** Enums and input types of an agent. */
 import { builder } from '../../graphql/builder.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import type { InputBuilder } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from '../limits.ts';
 
 export const FirstSpeakerEnum = builder.enumType('FirstSpeaker', {

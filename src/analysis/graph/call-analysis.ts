@@ -4,8 +4,8 @@ import { AnalysisStatusEnum } from '../../calls/graph/call-enums.ts';
 import { NOT_ANSWERED } from '../../calls/graph/post-call-step.ts';
 import type { CallAnalysis } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { analyzeCall, analyzeCalls, MAX_CALLS, MAX_WAITING } from '../service.ts';
 
 const OutcomeType = builder

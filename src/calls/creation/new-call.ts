@@ -5,6 +5,7 @@ import type { App, Tx } from '../../app.ts';
 import { type Problem, type UserErrorCode, userError } from '../../errors.ts';
 import type { Agent, Call, CallMedium } from '../../generated/prisma/client.ts';
 import type { Checks } from '../../infra/checks.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { appendEvents } from '../../live/log.ts';
 import type { Viewer } from '../../viewer.ts';
 import { MAX_METADATA_ENTRIES, metadataEntries } from '../metadata.ts';
@@ -107,7 +108,7 @@ export interface NewCall {
  */
 export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall): Promise<Call> {
   if (await hasFullQueue(tx, agent.organizationId)) {
-    const waiting = MAX_WAITING_CALLS.toLocaleString('en-US');
+    const waiting = formatNumber(MAX_WAITING_CALLS);
     const message = `${waiting} calls of the organization are waiting to be placed, which is the maximum.`;
     throw userError('CAPACITY_EXCEEDED', message, [], {
       retryAt: new Date(app.now().getTime() + FULL_QUEUE_RETRY_MS),

@@ -2,6 +2,7 @@
 import { builder } from '../../graphql/builder.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { placementProblems } from '../creation/new-call.ts';
 import { startTestCall } from '../creation/test-call.ts';
 import { deleteCalls, MAX_DELETED } from '../deletion.ts';
@@ -33,7 +34,7 @@ const CallSettingsInput = builder.inputType('CallSettingsInput', {
 });
 
 mutation('createCall', {
-  description: `Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached, or while Ultravox has no capacity or cannot be reached. Such a call is placed within an hour, or fails; an organization may have ${MAX_WAITING_CALLS.toLocaleString('en-US')} of them. That can take up to a day while Ultravox does not tell whether it created a call that it had refused. Follow it with \`callEvents\`. Send an idempotency key, so that a repeated request never dials twice.`,
+  description: `Places an outbound call. Returns once the phone rings, or with a call in status CREATED while a limit is reached, or while Ultravox has no capacity or cannot be reached. Such a call is placed within an hour, or fails; an organization may have ${formatNumber(MAX_WAITING_CALLS)} of them. That can take up to a day while Ultravox does not tell whether it created a call that it had refused. Follow it with \`callEvents\`. Send an idempotency key, so that a repeated request never dials twice.`,
   scope: 'write',
   input: (t) => ({
     agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),

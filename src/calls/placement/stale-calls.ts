@@ -30,7 +30,7 @@ export async function failStaleCalls(app: App): Promise<void> {
         await failCalls(app, [call]).catch((error: unknown) => {
           failed.push(call.id);
           app.failures.record('failStaleCall', error, {
-            message: 'A call that has waited too long could not be ended; it is tried again',
+            message: 'Could not end a call that has waited too long; will retry',
             callId: call.id,
           });
         });

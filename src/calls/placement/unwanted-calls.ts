@@ -43,7 +43,7 @@ export async function endUnwantedCalls(app: App): Promise<void> {
       failedCallsOf(app).add(id);
       app.failures.record('endUnwantedCall', error, {
         level: 'error',
-        message: 'A call to a number on the do-not-call list could not be ended; it is tried again',
+        message: 'Could not end a call to a number on the do-not-call list; will retry',
         callId: id,
       });
     }

@@ -251,7 +251,7 @@ async function runStep(app: App, handlers: StepHandlers, step: ClaimedStep): Pro
   } catch (error) {
     if (!isExpected(error)) {
       app.failures.record('postCallStep', error, {
-        message: `A step after a call failed and is retried: ${kind}`,
+        message: `A step after a call failed; will retry: ${kind}`,
         level: 'error',
         call: callId,
       });
@@ -376,5 +376,5 @@ function detailOf(error: unknown): string {
     const status = error.status === null ? '' : ` (status ${error.status})`;
     return `Ultravox: ${error.detail}${status}`;
   }
-  return 'An internal error; it is retried.';
+  return 'An internal error occurred. The step will be retried.';
 }

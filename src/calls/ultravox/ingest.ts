@@ -152,9 +152,10 @@ export async function hangUpIfNotIngested(app: App, seen: UltravoxCall): Promise
   const isSecond = call.ultravoxId !== seen.callId;
   if (!isSecond && !call.deletedAt) return;
   if (isSecond) {
-    app.failures.record('duplicateCall', new Error('Ultravox has made two calls for one'), {
+    app.failures.record('duplicateCall', new Error('Ultravox created two calls for one request'), {
       level: 'error',
-      message: 'Ultravox has made two calls for one; the second is hung up once it is answered',
+      message:
+        'Ultravox created two calls for one request; the second is hung up once it is answered',
       call: call.id,
       ultravoxCallIds: [call.ultravoxId, seen.callId],
     });

@@ -230,11 +230,11 @@ async function recordFailure(app: App, id: string, error: unknown): Promise<void
   if (failed) {
     app.log.error(
       { err: error, webhookId: id, ...details },
-      'A webhook of Ultravox failed for good',
+      'Could not process a webhook of Ultravox; no attempts are left',
     );
   } else {
     app.failures.record('processUltravoxWebhook', error, {
-      message: 'A webhook of Ultravox could not be processed and will be retried',
+      message: 'Could not process a webhook of Ultravox; will retry',
       webhookId: id,
       ...details,
     });

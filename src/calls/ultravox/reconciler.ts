@@ -263,7 +263,7 @@ async function handleUnreachable(
 ): Promise<void> {
   const now = app.now();
   app.failures.record('lookUpCall', error, {
-    message: 'Could not look up a call at Ultravox; it is looked up again',
+    message: 'Could not look up a call at Ultravox; will retry',
     callId: call.id,
   });
   const lostAt = lostAtOf(call);

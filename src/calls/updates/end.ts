@@ -51,10 +51,7 @@ export async function hangUp(app: App, call: Call): Promise<void> {
     if (!(await endAtUltravox(app, call.ultravoxId))) await refreshCall(app, call);
   } catch (error) {
     if (!(error instanceof UltravoxError)) throw error;
-    app.log.warn(
-      { call: call.id, error: error.message },
-      'Hanging up a call failed; it is retried',
-    );
+    app.log.warn({ call: call.id, error: error.message }, 'Could not hang up a call; will retry');
   }
 }
 

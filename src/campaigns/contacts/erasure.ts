@@ -39,7 +39,7 @@ export async function eraseDeletedContacts(app: App): Promise<void> {
       // A campaign that fails must not block the others.
       await eraseCampaign(app, id).catch(
         app.failures.recorder('eraseContacts', {
-          message: 'Could not erase the contacts of a deleted campaign; it is tried again',
+          message: 'Could not erase the contacts of a deleted campaign; will retry',
           campaignId: id,
         }),
       );

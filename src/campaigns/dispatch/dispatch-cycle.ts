@@ -117,7 +117,7 @@ async function dispatchOneByOne(
     failedCampaignsOf(app).add(id);
     app.failures.record('dispatchCampaign', error, {
       level: 'error',
-      message: 'A campaign could not be dispatched and is tried again',
+      message: 'Could not dispatch a campaign; will retry',
       campaignId: id,
     });
   }

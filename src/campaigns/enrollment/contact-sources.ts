@@ -19,6 +19,7 @@ import type { CampaignContactSource } from '../../generated/prisma/enums.ts';
 import { Checks } from '../../infra/checks.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { phoneNumberRules } from '../../organizations/service.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
@@ -199,7 +200,7 @@ export async function checkSourceFolder(
   if (folder.contactCount > MAX_CAMPAIGN_CONTACTS) {
     return checks.add(
       'LIMIT_EXCEEDED',
-      `The folder has ${folder.contactCount} contacts, but a campaign can have at most ${MAX_CAMPAIGN_CONTACTS}. Split the folder.`,
+      `The folder has ${formatNumber(folder.contactCount)} contacts, but a campaign can have at most ${formatNumber(MAX_CAMPAIGN_CONTACTS)}. Split the folder.`,
       path,
     );
   }
@@ -291,7 +292,7 @@ async function inspectFile(
   if (count > MAX_CAMPAIGN_CONTACTS) {
     return checks.add(
       'LIMIT_EXCEEDED',
-      `The file has more than ${MAX_CAMPAIGN_CONTACTS} rows, the maximum number of contacts of a campaign. Split the file.`,
+      `The file has more than ${formatNumber(MAX_CAMPAIGN_CONTACTS)} rows, the maximum number of contacts of a campaign. Split the file.`,
       path,
     );
   }

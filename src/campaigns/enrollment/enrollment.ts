@@ -377,7 +377,7 @@ export async function resumeEnrollments(app: App): Promise<void> {
     await joinRemaining(app, enrollment).catch(async (error) => {
       app.failures.record('resumeEnrollment', error, {
         level: 'error',
-        message: 'An enrollment cannot be completed; it is tried again',
+        message: 'Could not complete an enrollment; will retry',
         enrollment: id,
       });
       // Moved to the end of the order, so that it does not block the others.

@@ -8,6 +8,7 @@ import { contactRecord, RECORD_COLUMNS } from '../../contacts/rows.ts';
 import { readTimeZone } from '../../contacts/time-zone.ts';
 import { userError } from '../../errors.ts';
 import { type Campaign, Prisma } from '../../generated/prisma/client.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { newId } from '../../infra/ids.ts';
 import { subscriberOf } from '../../infra/phone-number.ts';
 import { canonicalTimeZone } from '../../infra/time-zone.ts';
@@ -129,7 +130,7 @@ export function rejectTooMany(source: CheckedSource, total: number): void {
   if (total <= MAX_CAMPAIGN_CONTACTS) return;
   throw userError(
     'LIMIT_EXCEEDED',
-    `The campaign would have ${total} contacts, but the maximum is ${MAX_CAMPAIGN_CONTACTS}. No contact was added. Create another campaign for the others.`,
+    `The campaign would have ${formatNumber(total)} contacts, but the maximum is ${formatNumber(MAX_CAMPAIGN_CONTACTS)}. No contact was added. Create another campaign for the others.`,
     pathOf(source),
   );
 }

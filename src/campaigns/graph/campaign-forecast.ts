@@ -2,7 +2,6 @@
 import { ContactNode } from '../../contacts/graph/contact.ts';
 import { builder } from '../../graphql/builder.ts';
 import { useInstead } from '../../graphql/deprecated-names.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import { connectionOf } from '../../graphql/lists/connections.ts';
 import { cursorWriter, readCursor } from '../../graphql/lists/cursors.ts';
 import type { SortTerm } from '../../graphql/lists/keyset.ts';
@@ -17,6 +16,7 @@ import {
 } from '../../graphql/lists/page.ts';
 import { type Reader, readerOf } from '../../graphql/reading/batched.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { MAX_CAMPAIGN_CONTACTS, MAX_LISTED_CONTACTS } from '../enrollment/contact-sources.ts';
 import { CALL_SECONDS } from '../enrollment/planning.ts';
 import {

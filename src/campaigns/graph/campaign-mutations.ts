@@ -5,9 +5,9 @@ import { MAX_MAPPINGS } from '../../contacts/import/service.ts';
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { builder } from '../../graphql/builder.ts';
 import { useInstead } from '../../graphql/deprecated-names.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import { type InputBuilder, mutation, type PayloadBuilder } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { VARIABLES } from '../dispatch/attempts.ts';
 import {
   MAX_CAMPAIGN_CONTACTS,

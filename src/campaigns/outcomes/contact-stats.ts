@@ -62,7 +62,7 @@ async function recordStatsOf(app: App, organizationId: string): Promise<number> 
     });
   } catch (error) {
     app.failures.record('recordContactStats', error, {
-      message: 'Could not update contact statistics; they are updated later',
+      message: 'Could not update contact statistics; will retry',
       organizationId,
     });
     return 0;

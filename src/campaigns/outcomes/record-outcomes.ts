@@ -78,7 +78,7 @@ async function recordInParts(
       failedCallsOf(app).add(id);
       app.failures.record('recordOutcome', error, {
         level: 'error',
-        message: 'The outcome of a call could not be recorded and is tried again',
+        message: 'Could not record the outcome of a call; will retry',
         callId: id,
       });
     },

@@ -1,6 +1,7 @@
 /** Validates schedules, and builds the calling window of a valid schedule. */
 import type { Campaign } from '../../generated/prisma/client.ts';
 import { quote } from '../../infra/checks.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { canonicalTimeZone } from '../../infra/time-zone.ts';
 import { nextInside, type Window } from './calling-window.ts';
 
@@ -55,7 +56,10 @@ export function validateSchedule(input: ScheduleInput, now: Temporal.Instant): S
   ] as const) {
     const value = input[field];
     if (value == null || (Number.isInteger(value) && value >= min && value <= max)) continue;
-    add(field, `\`${field}\` must be a whole number from ${min} to ${max}; it is ${value}.`);
+    add(
+      field,
+      `\`${field}\` must be a whole number from ${formatNumber(min)} to ${formatNumber(max)}; it is ${value}.`,
+    );
   }
 
   // A clock change can skip a whole window, but not every week.

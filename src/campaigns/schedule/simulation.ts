@@ -2,7 +2,7 @@
  * Simulates a campaign: plans it, then paces its calls by the limits. Each call is placed once and lasts as long as
  * expected. Pure: nothing is saved and no clock is read.
  */
-
+import { formatNumber } from '../../infra/format-number.ts';
 import {
   DAY_MS,
   dateOf,
@@ -182,7 +182,7 @@ function problemsOf(
   const problems: SimulationProblem[] = [];
   const end = endsAt === null ? null : onDay(endsAt, timezone);
   const minute = callsPerMinute ? ` and ${callsPerMinute} new calls per minute` : '';
-  const pace = `The forecast assumes ${maxConcurrentCalls} concurrent calls${minute}: the lowest of maxConcurrentCalls and the limits of the organization and of Ultravox.`;
+  const pace = `The forecast assumes ${maxConcurrentCalls} concurrent calls${minute}: the lowest of \`maxConcurrentCalls\` and the limits of the organization and of Ultravox.`;
   if (never > 0) {
     problems.push({
       code: 'NEVER_OPEN',
@@ -196,7 +196,7 @@ function problemsOf(
       code: 'TOO_LATE',
       severity: 'ERROR',
       contacts: tooLate,
-      message: `The schedule leaves too little time for the contacts: ${contactsText(tooLate)} would be called only after more than five years${end ? `, the last about ${end}` : ''}. ${maxCallsPerDay === null ? 'Extend the calling window or raise maxConcurrentCalls' : 'Raise maxCallsPerDay or extend the calling window'}. ${pace}`,
+      message: `The schedule leaves too little time for the contacts: ${contactsText(tooLate)} would be called only after more than five years${end ? `, the last about ${end}` : ''}. ${maxCallsPerDay === null ? 'Extend the calling window or raise `maxConcurrentCalls`' : 'Raise `maxCallsPerDay` or extend the calling window'}. ${pace}`,
     });
   }
   if (late > 0) {
@@ -204,7 +204,7 @@ function problemsOf(
       code: 'SPILLS_OVER',
       severity: 'WARNING',
       contacts: late,
-      message: `The calling window is too short for the contacts: ${contactsText(late)} would be called in a later window than planned${end ? `, and the campaign would end about ${end}` : ''}. Extend the window, raise maxConcurrentCalls, or set maxCallsPerDay to spread the contacts over days. ${pace}`,
+      message: `The calling window is too short for the contacts: ${contactsText(late)} would be called in a later window than planned${end ? `, and the campaign would end about ${end}` : ''}. Extend the window, raise \`maxConcurrentCalls\`, or set \`maxCallsPerDay\` to spread the contacts over days. ${pace}`,
     });
   }
   return problems;
@@ -338,7 +338,7 @@ function countCall(hours: Hour[], timezone: string, at: number, queue: Queue): v
 }
 
 function contactsText(count: number): string {
-  return count === 1 ? '1 contact' : `${count} contacts`;
+  return count === 1 ? '1 contact' : `${formatNumber(count)} contacts`;
 }
 
 function onDay(at: number, timezone: string): string {

@@ -1,7 +1,7 @@
 /** Mutations that create, update and delete contact folders. */
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import {
   createContactFolder,
   deleteContactFolder,

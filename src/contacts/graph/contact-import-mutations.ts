@@ -1,8 +1,8 @@
 /** Mutations that start and cancel contact imports. */
 
 import { useInstead } from '../../graphql/deprecated-names.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import {
   cancelContactImport,
   importContacts,

@@ -1,8 +1,8 @@
 /** Inputs and enums of contacts. */
 import { ContactOutcome } from '../../generated/prisma/enums.ts';
 import { builder } from '../../graphql/builder.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import type { InputBuilder } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { MAX_LENGTH, MAX_METADATA_ENTRIES } from '../fields.ts';
 import type { PersonField } from '../person-columns.ts';
 import { MAX_CONFLICTS, MAX_CONTACTS } from '../selection.ts';

@@ -1,8 +1,8 @@
 /** Mutations that create, update, move and delete contacts. */
-import { formatNumber } from '../../graphql/format-number.ts';
 import { listCost } from '../../graphql/lists/page.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { deleteContacts, MAX_CONTACTS, moveContacts } from '../selection.ts';
 import { createContact, createContacts, updateContact } from '../service.ts';
 import { ContactNode } from './contact.ts';

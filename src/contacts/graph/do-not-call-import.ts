@@ -1,7 +1,7 @@
 /** The mutation that imports a do-not-call list from a file. */
 import { builder } from '../../graphql/builder.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { MAX_REASON, MAX_SOURCE } from '../do-not-call.ts';
 import { importDoNotCall, type NumberProblem } from '../import/do-not-call.ts';
 import { MAX_IMPORT_BYTES, MAX_ROWS } from '../import/service.ts';

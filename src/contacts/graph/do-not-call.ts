@@ -1,9 +1,9 @@
 /** The DoNotCallEntry type with its queries and mutations. */
 import { RequestError } from '../../errors.ts';
 import { builder } from '../../graphql/builder.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import { List } from '../../graphql/lists/list.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { canonicalPhoneNumber, phoneNumberForms } from '../../infra/phone-number.ts';
 import { ownedBy } from '../../viewer.ts';
 import {

@@ -3,6 +3,7 @@ import type { App } from '../../app.ts';
 import { Checks, quote } from '../../infra/checks.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
 import type { UploadedFile } from '../../infra/files/uploaded-file.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import type { PhoneNumberRules } from '../../infra/phone-number.ts';
 import { ownedBy, type Viewer } from '../../viewer.ts';
 import { MAX_REASON, MAX_SOURCE, upsertEntries } from '../do-not-call.ts';
@@ -238,7 +239,7 @@ async function inspectFile(
   if (rows > MAX_ROWS) {
     checks.add(
       'LIMIT_EXCEEDED',
-      `The file has more than ${MAX_ROWS.toLocaleString('en')} rows. Split it.`,
+      `The file has more than ${formatNumber(MAX_ROWS)} rows. Split it.`,
       ['file'],
     );
   }

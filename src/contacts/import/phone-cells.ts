@@ -1,5 +1,6 @@
 /** Reads cells that contain one or more phone numbers. Pure. */
 import { truncateText } from '../../infra/database/storable-text.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { type CountryCode, readPhoneNumber } from '../../infra/phone-number.ts';
 
 /** Separates several values in a cell of Google Contacts. */
@@ -127,7 +128,7 @@ function readCell(
 ): PhoneCell {
   const read: PhoneCell = { numbers: [], unread: [] };
   if (cell.length > MAX_CELL_CHARACTERS) {
-    const problem = `has more than ${MAX_CELL_CHARACTERS} characters`;
+    const problem = `has more than ${formatNumber(MAX_CELL_CHARACTERS)} characters`;
     return { numbers: [], unread: [{ text: truncateText(cell, MAX_CELL_CHARACTERS), problem }] };
   }
   for (const value of valuesOf(cell)) {

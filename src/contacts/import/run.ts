@@ -9,6 +9,7 @@
 import type { App, Tx } from '../../app.ts';
 import { type ContactImport, Prisma } from '../../generated/prisma/client.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { newId } from '../../infra/ids.ts';
 import { type Lease, LeaseLostError, newLease } from '../../infra/jobs/lease.ts';
 import { type PhoneNumberRules, parseCountry, subscriberOf } from '../../infra/phone-number.ts';
@@ -198,7 +199,7 @@ async function importBatches(app: App, row: ContactImport, lease: Lease): Promis
     if (rowNumber === MAX_ROWS) {
       return write({
         status: 'FAILED',
-        failure: `The file has more than ${MAX_ROWS.toLocaleString('en')} rows. Rows up to this limit are imported; import the others from another file.`,
+        failure: `The file has more than ${formatNumber(MAX_ROWS)} rows. Rows up to this limit are imported; import the others from another file.`,
       });
     }
     rowNumber += 1;

@@ -70,7 +70,7 @@ export function toGraphQLError(
   log.error({ err: cause, requestId, path: located?.path }, 'An operation failed');
   const internal = new RequestError(
     'INTERNAL',
-    `An internal error occurred. Quote the request id ${requestId} when you report it.`,
+    `An internal error occurred. Quote the request ID ${requestId} when you report it.`,
     { requestId },
   );
   return toRequestError(internal, located);

@@ -13,6 +13,7 @@ import {
 } from 'graphql';
 import type { Problem, ProblemPath } from '../../errors.ts';
 import { UploadedFile } from '../../infra/files/uploaded-file.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 
 /** Maximum number of problems that are reported. */
 const MAX_PROBLEMS = 50;
@@ -77,12 +78,12 @@ function isFull({ problems }: InputCheck): boolean {
 
 function checkText(check: InputCheck, text: string, path: ProblemPath): void {
   if (text.length > check.maxCharacters) {
-    const max = check.maxCharacters.toLocaleString('en-US');
+    const max = formatNumber(check.maxCharacters);
     add(check, `must have at most ${max} characters.`, path);
   } else if (text.includes('\u0000')) {
     add(check, 'must not contain a null character.', path);
   } else if (!text.isWellFormed()) {
-    add(check, 'must not contain half of a surrogate pair.', path);
+    add(check, 'must not contain an unpaired surrogate.', path);
   }
 }
 

@@ -7,7 +7,7 @@ import SchemaBuilder, {
   type PothosInputFieldType,
   type SchemaTypes,
 } from '@pothos/core';
-import { formatNumber } from '../format-number.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 
 declare global {
   export namespace PothosSchemaTypes {

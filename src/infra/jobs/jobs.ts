@@ -286,7 +286,7 @@ async function runHandler<Payload extends object>(
     return null;
   } catch (error) {
     if (!signal.aborted) {
-      failures.record(job.name, error, { message: `Job failed and will be retried: ${job.name}` });
+      failures.record(job.name, error, { message: `Job failed; will retry: ${job.name}` });
     }
     return { message: truncateText(toStorableText(String(error)), MAX_OUTPUT) };
   } finally {

@@ -141,7 +141,7 @@ class PeriodicTasks {
       return due.filter((scheduled) => !idle.includes(scheduled));
     } catch (error) {
       this.#host.failures.record('periodicTasks', error, {
-        message: 'Could not ask which periodic tasks have work; asked again later',
+        message: 'Could not determine which periodic tasks have work; will retry',
       });
       for (const scheduled of checked)
         scheduled.dueAt = performance.now() + scheduled.task.everySeconds * 1000;
@@ -174,7 +174,7 @@ class PeriodicTasks {
         if (scheduled.task.shared) this.#publish({ idle: [], ran: [scheduled.task.name] });
       } catch (error) {
         failures.record(scheduled.task.name, error, {
-          message: `Periodic task failed and will run again: ${scheduled.task.name}`,
+          message: `Periodic task failed; will retry: ${scheduled.task.name}`,
         });
       }
       scheduled.isBusy = false;

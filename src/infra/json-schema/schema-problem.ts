@@ -3,6 +3,7 @@
  * memory than a request may.
  */
 import type { Ajv } from 'ajv';
+import { formatNumber } from '../format-number.ts';
 import { dialectOf, isSupportedDialect, type NewAjv } from './dialect.ts';
 
 const MAX_DEPTH = 64;
@@ -63,7 +64,8 @@ function readContent(schema: Record<string, unknown>, maxObjects: number): Objec
     for (const { value, isData } of level) {
       if (typeof value !== 'object' || value === null) continue;
       objects += 1;
-      if (objects > maxObjects) return `it has more than ${maxObjects} objects and lists`;
+      if (objects > maxObjects)
+        return `it has more than ${formatNumber(maxObjects)} objects and lists`;
       if (!isData && !Array.isArray(value)) content.push(value as Record<string, unknown>);
       for (const [key, member] of Object.entries(value)) {
         if (key === '$ref') refs += 1;

@@ -43,7 +43,7 @@ export async function guardedPost(options: GuardedPostOptions): Promise<PostResu
     return await post(options, signal);
   } catch (error) {
     if (timeout.aborted) {
-      return { status: null, error: `No answer within ${options.timeoutMs / 1000} seconds.` };
+      return { status: null, error: `No response within ${options.timeoutMs / 1000} seconds.` };
     }
     return { status: null, error: reasonOf(error) };
   }
@@ -175,8 +175,8 @@ async function resolveLocally(hostname: string): Promise<string[]> {
 
 const REASONS: Record<string, string> = {
   ECONNREFUSED: 'The connection was refused.',
-  ECONNRESET: 'The connection was closed before an answer came.',
-  EPIPE: 'The connection was closed before an answer came.',
+  ECONNRESET: 'The connection was closed before a response was received.',
+  EPIPE: 'The connection was closed before a response was received.',
   ETIMEDOUT: 'The connection could not be established in time.',
   ENOTFOUND: 'The name of the host does not exist.',
   ENODATA: 'The name of the host has no address.',

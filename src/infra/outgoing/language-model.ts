@@ -169,12 +169,14 @@ async function send(
   } catch (error) {
     if (error instanceof LanguageModelError) throw error;
     if (deadline.aborted) {
-      throw new LanguageModelError(`The language model did not answer in ${timeoutMs / 1000} s.`);
+      throw new LanguageModelError(
+        `The language model did not respond within ${timeoutMs / 1000} s.`,
+      );
     }
     throw new LanguageModelError('The language model could not be reached.');
   }
   if (!response.ok) {
-    throw new LanguageModelError(`The language model answered with status ${response.status}.`, {
+    throw new LanguageModelError(`The language model responded with status ${response.status}.`, {
       status: response.status,
       retryAfter: response.headers.get('retry-after'),
       body: text,
@@ -209,7 +211,7 @@ async function readText(response: Response): Promise<string> {
     size += chunk.byteLength;
     if (size > MAX_BODY_BYTES) {
       const { status } = response;
-      throw new LanguageModelError('The answer of the language model is too long.', { status });
+      throw new LanguageModelError('The response of the language model is too long.', { status });
     }
     chunks.push(chunk);
   }

@@ -1,7 +1,7 @@
 /** Mutations of knowledge bases. */
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import {
   createKnowledgeBase,
   deleteKnowledgeBase,

@@ -1,7 +1,7 @@
 /** Mutations of the sources of knowledge bases. */
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { MAX_DOCUMENT_BYTES } from '../documents.ts';
 import {
   addDocumentSource,

@@ -1,6 +1,6 @@
 /** The mutation that creates access tokens. */
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { createAccessToken, MAX_TOKEN_SECONDS } from '../access-tokens.ts';
 
 mutation('createAccessToken', {

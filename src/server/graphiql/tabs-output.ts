@@ -11,8 +11,8 @@ function lastWeeks(): { from: string; to: string } {
 }
 
 const analytics = ({ agentId }: TabIds): Tab => ({
-  query: `# 17. Figures of three weeks: by day, by end reason, and of one
-# agent. The type AnalyticsGroupBy lists the other groupings.
+  query: `# 17. Figures of three weeks: by day, by end reason, and of
+# one agent. AnalyticsGroupBy lists the other groupings.
 query Analytics($range: AnalyticsRange!, $agentId: ID!) {
   days: analytics(range: $range, timezone: "Europe/Berlin", groupBy: [DAY]) {
     total { callCount answeredCount answerRate successRate averageHandleSeconds medianHandleSeconds cost { amount currency } }

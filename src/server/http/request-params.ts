@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkJsonSize } from '../limits/request-json.ts';
 
@@ -103,8 +104,8 @@ function tooLarge(max: number): RequestError {
   return new RequestError(
     'REQUEST_ENTITY_TOO_LARGE',
     max === MAX_BODY_BYTES
-      ? `A JSON body may have at most ${max} bytes. Send large values as files, as multipart/form-data.`
-      : `Without a valid API key a body may have at most ${max} bytes.`,
+      ? `A JSON body may have at most ${formatNumber(max)} bytes. Send large values as files, as multipart/form-data.`
+      : `Without a valid API key a body may have at most ${formatNumber(max)} bytes.`,
     { limit: max },
   );
 }

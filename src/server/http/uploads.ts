@@ -11,6 +11,7 @@ import type { Readable } from 'node:stream';
 import { Busboy } from '@fastify/busboy';
 import { RequestError } from '../../errors.ts';
 import { openSpool, type UploadedFile } from '../../infra/files/uploaded-file.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { LIMITS } from '../limits/limits.ts';
 import { checkParams, type GraphQLParams, parseJson } from './request-params.ts';
 import { UploadFiles } from './upload-files.ts';
@@ -120,7 +121,8 @@ class MultipartReader {
 
   field(name: string | undefined, value: string, truncated: boolean): void {
     this.#attempt(() => {
-      if (truncated) throw malformed(`the part "${name}" is larger than ${MAX_FIELD_BYTES} bytes`);
+      if (truncated)
+        throw malformed(`the part "${name}" is larger than ${formatNumber(MAX_FIELD_BYTES)} bytes`);
       this.#checkNew(name);
       if (name === 'operations') {
         this.#params = checkParams(parsePart(name, value));
@@ -271,7 +273,7 @@ function malformed(what: string): RequestError {
 function bodyTooLarge(): RequestError {
   return new RequestError(
     'REQUEST_ENTITY_TOO_LARGE',
-    `A multipart body may have at most ${MAX_BODY_BYTES} bytes.`,
+    `A multipart body may have at most ${formatNumber(MAX_BODY_BYTES)} bytes.`,
     { limit: MAX_BODY_BYTES },
   );
 }
@@ -279,7 +281,7 @@ function bodyTooLarge(): RequestError {
 function fileTooLarge(): RequestError {
   return new RequestError(
     'REQUEST_ENTITY_TOO_LARGE',
-    `A file may have at most ${MAX_FILE_BYTES} bytes.`,
+    `A file may have at most ${formatNumber(MAX_FILE_BYTES)} bytes.`,
     { limit: MAX_FILE_BYTES },
   );
 }

@@ -5,6 +5,7 @@
 
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import type { Viewer } from '../../viewer.ts';
 import { networkOf } from './client-network.ts';
 import type { LimitStore } from './limit-store.ts';
@@ -155,7 +156,7 @@ class Counter {
 export function tooManySubscriptions(who: string, limit: number): RequestError {
   return new RequestError(
     'RATE_LIMITED',
-    `${who} may have at most ${limit} open subscriptions. End one first, or follow several calls with one subscription.`,
+    `${who} may have at most ${formatNumber(limit)} open subscriptions. End one first, or follow several calls with one subscription.`,
     { limit },
   );
 }
@@ -171,7 +172,7 @@ function tooManyUploads(who: string, limit: number): RequestError {
 function tooManySockets(limit: number): RequestError {
   return new RequestError(
     'RATE_LIMITED',
-    `An address may have at most ${limit} WebSockets without a valid API key.`,
+    `An address may have at most ${formatNumber(limit)} WebSockets without a valid API key.`,
     { limit },
   );
 }
@@ -179,7 +180,7 @@ function tooManySockets(limit: number): RequestError {
 function tooManyAuthenticatedSockets(limit: number): RequestError {
   return new RequestError(
     'RATE_LIMITED',
-    `An organization may have at most ${limit} WebSockets. Use one for several subscriptions.`,
+    `An organization may have at most ${formatNumber(limit)} WebSockets. Use one for several subscriptions.`,
     { limit },
   );
 }

@@ -11,6 +11,7 @@ import {
 } from 'graphql';
 import { LRUCache } from 'lru-cache';
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { LIMITS } from './limits.ts';
 
 const MAX_TOKENS = LIMITS.documentTokens.max;
@@ -97,7 +98,7 @@ function checkTokens(source: Source): void {
 function tooLarge(what: string, max: number): RequestError {
   return new RequestError(
     'QUERY_TOO_COSTLY',
-    `The document has more than ${max} ${what}. Split it, and send values as variables.`,
+    `The document has more than ${formatNumber(max)} ${what}. Split it, and send values as variables.`,
     { limit: max },
   );
 }

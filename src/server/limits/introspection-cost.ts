@@ -15,6 +15,7 @@ import {
   TypeMetaFieldDef,
 } from 'graphql';
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import type { OperationShape } from '../execution/operation.ts';
 import { LIMITS } from './limits.ts';
 
@@ -62,7 +63,7 @@ function checkTotal(bytes: number): void {
   if (bytes <= MAX_RESPONSE_BYTES) return;
   throw new RequestError(
     'QUERY_TOO_COSTLY',
-    `The operation selects more than ${MAX_RESPONSE_BYTES} bytes of the schema. Select fewer fields, or omit aliases.`,
+    `The operation selects more than ${formatNumber(MAX_RESPONSE_BYTES)} bytes of the schema. Select fewer fields, or omit aliases.`,
     { limit: MAX_RESPONSE_BYTES },
   );
 }

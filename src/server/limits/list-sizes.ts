@@ -17,6 +17,7 @@ import {
   visitWithTypeInfo,
 } from 'graphql';
 import { type Problem, type ProblemPath, RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { inputPath } from './input-path.ts';
 
 type InputElement = GraphQLArgument | GraphQLInputField;
@@ -166,7 +167,7 @@ function checkValue(location: InputLocation, type: GraphQLInputType, value: unkn
 function checkLength({ element, path }: InputLocation, count: number): void {
   const maxItems = maxItemsOf(element);
   if (maxItems === undefined || count <= maxItems) return;
-  const [given, most] = [count, maxItems].map((number) => number.toLocaleString('en-US'));
+  const [given, most] = [count, maxItems].map(formatNumber);
   const message = `\`${element.name}\` has ${given} items; it may have at most ${most}.`;
   const problem: Problem = { code: 'LIMIT_EXCEEDED', message, path: inputPath(path).map(String) };
   throw new RequestError('BAD_USER_INPUT', message, { maxItems, problems: [problem] });

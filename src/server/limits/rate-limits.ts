@@ -9,6 +9,7 @@ import {
 } from 'rate-limiter-flexible';
 import type { App } from '../../app.ts';
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import type { Viewer } from '../../viewer.ts';
 import { networkOf } from './client-network.ts';
 import { INCREMENT_SCRIPT, type LimitConnection, type LimitStore } from './limit-store.ts';
@@ -170,7 +171,7 @@ function rateLimited({ points, duration }: RateLimiterAbstract, waitMs: number):
   const window = duration === 60 ? 'one minute' : `${duration} seconds`;
   return new RequestError(
     'RATE_LIMITED',
-    `The limit of ${points} operations in ${window} is reached. Try again at ${resetAt}.`,
+    `The limit of ${formatNumber(points)} operations in ${window} is reached. Try again at ${resetAt}.`,
     { limit: points, resetAt, retryAfterSeconds: Math.max(1, Math.ceil(waitMs / 1000)) },
   );
 }

@@ -1,6 +1,7 @@
 /** Limits on JSON from clients, checked before it is parsed. */
 
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { LIMITS } from './limits.ts';
 
 /** Maximum number of values of all kinds, including objects and lists. */
@@ -37,7 +38,8 @@ export function checkJsonSize(json: Buffer): void {
         nesting -= 1;
         break;
     }
-    if (values > MAX_JSON_VALUES) throw tooLarge(`more than ${MAX_JSON_VALUES} values`);
+    if (values > MAX_JSON_VALUES)
+      throw tooLarge(`more than ${formatNumber(MAX_JSON_VALUES)} values`);
     if (nesting > MAX_JSON_NESTING) throw tooLarge(`more than ${MAX_JSON_NESTING} levels`);
   }
 }

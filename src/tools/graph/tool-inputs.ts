@@ -1,7 +1,7 @@
 /** Enums and input types of a tool definition. */
 import { builder } from '../../graphql/builder.ts';
-import { formatNumber } from '../../graphql/format-number.ts';
 import type { mutation } from '../../graphql/mutation.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { MAX_AUTHENTICATION, MAX_TOKEN } from '../authentication-input.ts';
 import { MAX_STATIC_RESPONSE, MAX_URL } from '../definition-input.ts';
 import { MAX_JSON, MAX_PARAMETERS } from '../parameter-input.ts';

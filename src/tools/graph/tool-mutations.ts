@@ -1,7 +1,7 @@
 /** Mutations of tools. */
-import { formatNumber } from '../../graphql/format-number.ts';
 import { mutation } from '../../graphql/mutation.ts';
 import { publicId } from '../../ids.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 import { createTool, deleteTool, MAX_DESCRIPTION, MAX_NAME, updateTool } from '../service.ts';
 import { ToolNode } from './tool.ts';
 import { definitionFields, ToolHttpInput } from './tool-inputs.ts';

@@ -70,7 +70,7 @@ function errorOf(answer: PostResult, delivered: boolean): string | null {
   if (answer.status === null) return answer.error;
   if (delivered) return null;
   if (answer.status >= 300 && answer.status < 400) {
-    return `The receiver answered with a redirect (${answer.status}), which is not followed.`;
+    return `The receiver responded with a redirect (${answer.status}), which is not followed.`;
   }
-  return `The receiver answered ${answer.status}.`;
+  return `The receiver responded with status ${answer.status}.`;
 }

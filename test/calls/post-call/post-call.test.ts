@@ -201,7 +201,7 @@ describe('doNotCallRequested', () => {
     expect(await isListed(added)).toBe(true);
     // The entry outlives the call, so it has none of its words.
     const [entry] = await server.app.db.doNotCallEntry.findMany({ where: { phoneNumber: added } });
-    expect(entry).toMatchObject({ source: 'CALL', reason: `Asked for in the call ${asked}` });
+    expect(entry).toMatchObject({ source: 'CALL', reason: `Requested in the call ${asked}` });
   });
 });
 

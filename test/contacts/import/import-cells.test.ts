@@ -93,7 +93,7 @@ describe('contactRowReader', () => {
     const read = readRow(['phone', 'Notes', 'Plan'], ['+14155550123', 'x'.repeat(2001), 'gold']);
     expect(read).toMatchObject({
       contact: { metadata: { Plan: 'gold' } },
-      warning: expect.stringMatching(/^Ignored "Notes": .*at most 2000 characters; it has 2001/),
+      warning: expect.stringMatching(/^Ignored "Notes": .*at most 2,000 characters; it has 2,001/),
     });
   });
 

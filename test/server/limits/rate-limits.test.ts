@@ -63,7 +63,7 @@ describe('createConcurrencyLimits', () => {
       limits.openAuthenticatedSocket(viewer('a', `key${index}`)),
     );
     const more = () => limits.openAuthenticatedSocket(viewer('a', 'another'));
-    expect(more).toThrow('at most 20000 WebSockets');
+    expect(more).toThrow('at most 20,000 WebSockets');
     limits.openAuthenticatedSocket(viewer('b', 'b1'));
     ends[0]?.();
     more();
