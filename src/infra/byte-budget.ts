@@ -3,7 +3,7 @@
 export interface ByteBudget {
   /** Number of bytes that may be added for the key; negative if there are more than the maximum. */
   room(key: string): number;
-  /** Counts bytes that are held; a negative number for those that are not held any more. */
+  /** Counts bytes that are held; a negative number for those that are no longer held. */
   add(key: string, bytes: number): void;
 }
 

@@ -20,7 +20,7 @@ import type {
 } from '../ultravox/wire.ts';
 
 const corpusName = (row: Pick<KnowledgeBase, 'id'>): string => publicId('KnowledgeBase', row.id);
-/** The document is not stored here any more, once it was at Ultravox. */
+/** The document is no longer stored here once it was at Ultravox. */
 const DOCUMENT_REMOVED =
   'The document was removed at Ultravox. Delete this source and add the document again.';
 const sourceName = (row: Pick<KnowledgeSource, 'id'>): string =>

@@ -34,7 +34,7 @@ export interface RequestContext extends Context {
   readonly address: string | null;
   /** From the header `X-Idempotency-Key` or from `extensions.idempotencyKey`. */
   readonly idempotencyKey: string | null;
-  /** Whether nobody waits for the result any more. */
+  /** Whether nobody waits for the result anymore. */
   readonly isDisconnected?: () => boolean;
   /** Files of a multipart request. They stay open while the operation runs. */
   readonly files?: UploadFiles;

@@ -240,7 +240,7 @@ function newReadState(callId: string): CallReadState {
 }
 
 /**
- * Returns the turns that will not change any more. The last message is final if it has not changed since the previous
+ * Returns the turns that will not change anymore. The last message is final if it has not changed since the previous
  * read, and a tool use once it has a result.
  */
 function finalTurns(messages: readonly Message[], state: CallReadState): Turn[] {

@@ -55,7 +55,7 @@ export interface ImportedDoNotCall {
 }
 
 /**
- * Adds all numbers of a file to the do-not-call list. Once it returns, none of them is called any more. Anything that
+ * Adds all numbers of a file to the do-not-call list. Once it returns, none of them is called anymore. Anything that
  * looks like a number but cannot be read is reported. A column that has numbers, but neither the name of a phone number
  * column nor numbers that are written as phone numbers, is reported and not added: they may be IDs.
  *

@@ -103,7 +103,13 @@ export async function applyMigrations(
     // Another process may have applied them meanwhile.
     const todo = await pending(client, migrations, log);
     await client.query(createMigrationsTable);
-    for (const migration of todo) await apply(client, migration, log);
+    // On a new database they take a moment together, and on a large one each may take long.
+    const isNew = todo.length === migrations.length;
+    for (const migration of todo) {
+      const durationMs = await apply(client, migration, log);
+      log[isNew ? 'debug' : 'info']({ migration: migration.name, durationMs }, 'Migration applied');
+    }
+    if (isNew) log.info({ migrations: todo.length }, 'Applied all migrations to a new database');
     return { applied: todo.map((migration) => migration.name) };
   } finally {
     // If the connection was lost, the lock has already been released.
@@ -183,7 +189,8 @@ async function pending(client: Client, migrations: Migration[], log: Logger): Pr
   return migrations.filter((migration) => !recorded.has(migration.name));
 }
 
-async function apply(client: Client, migration: Migration, log: Logger): Promise<void> {
+/** @returns the duration in milliseconds. */
+async function apply(client: Client, migration: Migration, log: Logger): Promise<number> {
   const { name, sql, checksum } = migration;
   const startedAt = new Date();
   try {
@@ -206,7 +213,7 @@ async function apply(client: Client, migration: Migration, log: Logger): Promise
       cause: error,
     });
   }
-  log.info({ migration: name, durationMs: Date.now() - startedAt.getTime() }, 'Migration applied');
+  return Date.now() - startedAt.getTime();
 }
 
 /** @returns false if a table is in use; nothing has then changed. */

@@ -28,7 +28,7 @@ export interface IdempotentOperation {
   document: DocumentNode;
   operationName: string | null | undefined;
   variables: unknown;
-  /** Whether nobody waits for the result any more. */
+  /** Whether nobody waits for the result anymore. */
   isDisconnected: (() => boolean) | undefined;
 }
 
