@@ -5,7 +5,7 @@ import type { Checks } from '../infra/checks.ts';
 import { formatNumber } from '../infra/format-number.ts';
 import { schemaProblem } from '../infra/json-schema/schema-problem.ts';
 import { isAtOrBelow } from '../infra/outgoing/addresses.ts';
-import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS, MODELS } from './limits.ts';
+import { DEFAULT_MODEL, DEFAULT_TEMPERATURE, LIMITS } from './limits.ts';
 import { checkTemplate } from './placeholders.ts';
 import type { AgentSettings } from './settings.ts';
 import {
@@ -79,6 +79,8 @@ interface ReadOptions {
   allowedUrls: readonly string[];
   /** Whether to accept premium numbers as transfer targets. */
   allowPremium: boolean;
+  /** Accepted language models. */
+  models: readonly string[];
 }
 
 type ReadValue<Value, Given> = (value: Given, path: ProblemPath) => Value | undefined;
@@ -87,7 +89,7 @@ type ReadValue<Value, Given> = (value: Given, path: ProblemPath) => Value | unde
 export function readContent(
   checks: Checks,
   input: AgentInput,
-  { whole, allowPrivate, allowedUrls, allowPremium }: ReadOptions,
+  { whole, allowPrivate, allowedUrls, allowPremium, models }: ReadOptions,
 ): Partial<ReadContent> {
   const content: Partial<ReadContent> = {};
 
@@ -131,7 +133,7 @@ export function readContent(
   required('voiceId', (value, path) => checks.id('Voice', value, path));
   required('systemPrompt', templateOf(LIMITS.systemPrompt, 1));
   optional('description', null, textOf(LIMITS.description));
-  optional('model', DEFAULT_MODEL, (value, path) => checkModel(checks, value, path));
+  optional('model', DEFAULT_MODEL, (value, path) => checkModel(checks, value, { path, models }));
   optional('toolIds', [], (value, path) => checks.ids('Tool', value, path));
   optional('knowledgeBaseIds', [], (value, path) => checks.ids('KnowledgeBase', value, path));
   optional('temperature', DEFAULT_TEMPERATURE, (value, path) =>
@@ -195,13 +197,17 @@ function jsonColumn(value: object | null): JsonColumn {
   return value === null ? Prisma.DbNull : (value as Prisma.InputJsonValue);
 }
 
-function checkModel(checks: Checks, value: string, path: ProblemPath): string | undefined {
-  if ((MODELS as readonly string[]).includes(value)) return value;
+function checkModel(
+  checks: Checks,
+  value: string,
+  { path, models }: { path: ProblemPath; models: readonly string[] },
+): string | undefined {
+  if (models.includes(value)) return value;
   return checks.add(
     'INVALID_INPUT',
-    `\`model\` must be one of ${MODELS.join(', ')}; it is ${JSON.stringify(value.slice(0, 60))}.`,
+    `\`model\` must be one of ${models.join(', ')}; it is ${JSON.stringify(value.slice(0, 60))}.`,
     path,
-    { details: { models: [...MODELS] } },
+    { details: { models: [...models] } },
   );
 }
 

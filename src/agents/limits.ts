@@ -11,6 +11,7 @@ export const DEFAULT_TEMPERATURE = 0.3;
 
 export const LIMITS = {
   name: 100,
+  model: 100,
   description: 2_000,
   systemPrompt: 200_000,
   languageHint: 16,

@@ -16,6 +16,7 @@ import {
   toColumns,
 } from './agent-input.ts';
 import { type AgentReferences, checkReferences, writeReferences } from './agent-references.ts';
+import { acceptedModels } from './models.ts';
 import { checkPremiumTarget } from './premium-targets.ts';
 import { settingsOf } from './settings.ts';
 import { agentSync, syncAndRead } from './sync.ts';
@@ -69,7 +70,7 @@ export async function updateAgent(
   { id, ...input }: AgentInput & { id: string },
 ): Promise<Agent> {
   const checks = new Checks();
-  const options = await readOptions(app, viewer);
+  const options = await readOptions(app, viewer, input);
   const content = readContent(checks, input, { ...options, whole: false });
   return changeAgent(app, viewer, { checks, id, content });
 }
@@ -192,15 +193,16 @@ async function readAll(
   checks: Checks,
   input: AgentInput,
 ): Promise<Partial<ReadContent>> {
-  return readContent(checks, input, { ...(await readOptions(app, viewer)), whole: true });
+  return readContent(checks, input, { ...(await readOptions(app, viewer, input)), whole: true });
 }
 
-async function readOptions(app: App, viewer: Viewer) {
+async function readOptions(app: App, viewer: Viewer, { model }: AgentInput) {
   const { allowPremium } = await phoneNumberRules(app, viewer);
   return {
     allowPremium,
     allowPrivate: app.config.ALLOW_PRIVATE_ADDRESSES,
     allowedUrls: app.config.WEBHOOK_ALLOWED_URLS ?? [],
+    models: await acceptedModels(app, model),
   };
 }
 

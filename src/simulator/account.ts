@@ -1,5 +1,5 @@
 /** Endpoints of the account and its models. */
-import { MODELS } from './calls/call-checks.ts';
+import { modelsOf } from './calls/call-checks.ts';
 import { ACCOUNT_ID } from './calls/call-state.ts';
 import { page } from './http/paging.ts';
 import type { JsonObject } from './json.ts';
@@ -42,10 +42,10 @@ export const accountRoutes: Route[] = [
   {
     method: 'GET',
     path: '/api/models',
-    handler: (_world, request) =>
+    handler: (world, request) =>
       page(
         request,
-        MODELS,
+        modelsOf(world),
         (name) => name,
         (name) => ({ name }),
       ),

@@ -56,6 +56,7 @@ export const settingsSchema = z.strictObject({
   modelAnswers: z.enum(['good', 'junk', 'misfit', 'invented']).default('good'),
   allowedCorpora: cap.default(null),
   allowedVoices: cap.default(null),
+  moreModels: z.array(z.string()).default([]),
   /** Factor for the pauses between webhook attempts. */
   webhookRetryFactor: z.number().min(0).max(1000).default(1),
   webhookMaxRetries: z.number().int().min(0).max(10).default(10),

@@ -79,6 +79,8 @@ export const accountSchema = extensible({
 });
 export type Account = z.output<typeof accountSchema>;
 
+export const modelSchema = extensible({ name: id });
+
 // ---------------------------------------------------------------------------------------------
 // Agents
 

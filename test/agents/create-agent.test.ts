@@ -150,6 +150,17 @@ describe('createAgent', () => {
     ]);
   });
 
+  it('accepts a model that Ultravox has added, or cannot be asked about', async () => {
+    const create = (model: string) => send(server.client, 'createAgent', { ...basic(), model });
+    expect((await create('ultravox-v9')).userErrors).toMatchObject([{ path: ['model'] }]);
+    server.simulator.updateSettings({ moreModels: ['ultravox-v9'] });
+    const { agent } = await create('ultravox-v9');
+    expect(agent).toMatchObject({ status: 'ACTIVE', model: 'ultravox-v9' });
+    server.simulator.setFaults([{ kind: 'status', status: 500 }]);
+    const delayed = await create('ultravox-v10').finally(() => server.simulator.clearFaults());
+    expect(delayed.agent).toMatchObject({ status: 'DRAFT', model: 'ultravox-v10' });
+  });
+
   it.each([
     ['name', { name: 'Half \ud83d' }],
     ['systemPrompt', { systemPrompt: 'Half \ud83d' }],

@@ -129,7 +129,7 @@ export function optionalInputFields(t: InputBuilder) {
       description: `Internal note, at most ${formatNumber(LIMITS.description)} characters. It is not used in calls. Default: none.`,
     }),
     model: t.string({
-      description: `Language model: one of ${MODELS.map((name) => `\`${name}\``).join(', ')}. Default: \`${DEFAULT_MODEL}\`.`,
+      description: `Language model of Ultravox: ${MODELS.map((name) => `\`${name}\``).join(', ')}, or one that it has added since. Default: \`${DEFAULT_MODEL}\`.`,
     }),
     toolIds: t.idList({
       maxItems: LIMITS.tools,

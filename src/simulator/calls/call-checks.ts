@@ -15,13 +15,17 @@ import { resolveTools } from '../tools/tools.ts';
 import { checkVoices } from '../voices/voices.ts';
 import type { World } from '../world.ts';
 
-export const MODELS = [
+const MODELS = [
   'ultravox-v0.7',
   'ultravox-v0.6',
   'ultravox-v0.6-llama3.3-70b',
   'ultravox-v0.6-gemma3-27b',
   'fixie-ai/ultravox',
 ];
+
+export function modelsOf(world: World): string[] {
+  return [...MODELS, ...world.settings().moreModels];
+}
 
 const E164 = /^\+[1-9]\d{6,14}$/;
 const SIP_URI = /^(?:sips?:)?[^@\s:<>]+(?::[^@\s]*)?@[^@\s]+$/i;
@@ -35,7 +39,7 @@ export function checkCallBody(
 ): void {
   const at = (key: string) => (path === '' ? key : `${path}.${key}`);
   const model = stringAt(body, 'model');
-  if (model !== undefined && !MODELS.includes(model)) {
+  if (model !== undefined && !modelsOf(world).includes(model)) {
     problems.add(at('model'), `Model ${model} does not exist.`);
   }
   checkVoices(world, body, path, problems);

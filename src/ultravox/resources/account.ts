@@ -1,12 +1,19 @@
-/** The account of the API key. */
+/** The account of the API key, and the models that it can use. */
+import type { z } from 'zod';
 import type { RequestOptions } from '../attempt.ts';
-import { accountSchema } from '../wire.ts';
+import { accountSchema, modelSchema } from '../wire.ts';
 import type { Api } from './lists.ts';
 
-export function accountApi({ requestJson }: Api) {
+export function accountApi({ listOf, requestJson }: Api) {
+  const models = listOf<z.output<typeof modelSchema>, object>('/api/models', modelSchema);
   return {
     /** Also the cheapest check of the API key. */
     me: (options: RequestOptions = {}) =>
       requestJson({ method: 'GET', path: '/api/accounts/me', ...options }, accountSchema),
+    /** Names of the language models. */
+    models: async (options: RequestOptions = {}): Promise<string[]> => {
+      const all = await Array.fromAsync(models.listAll({}, options));
+      return all.map(({ name }) => name);
+    },
   };
 }
