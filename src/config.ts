@@ -223,7 +223,7 @@ export const SETTINGS = {
     schema: wholeNumber(0, 1_000_000),
     default: '1000',
     about:
-      "Operations per organization and minute, across all processes with `REDIS_URL`. Each mutation field counts as one operation, and so does every 250 objects of an operation's cost. The same number of invalid documents is allowed in addition. Requests without a key are limited to 120 per address. `0` disables both limits.",
+      "Operations per organization and minute, across all processes with `REDIS_URL`. Each mutation field counts as one operation, and so does every 250 of an operation's cost. The same number of invalid documents is allowed in addition. Requests without a key are limited to 120 per address. `0` disables both limits.",
   },
   MAX_SUBSCRIPTIONS: {
     schema: wholeNumber(1, 1_000_000),
@@ -240,7 +240,7 @@ export const SETTINGS = {
     schema: wholeNumber(1, 100_000_000),
     default: '150000',
     about:
-      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 20 for each `totalCount` and 1,000 for each forecast.',
+      'Maximum cost of an operation: the number of objects it could return, with every list counted as full, plus 5 for each field with a selection, 20 for each `totalCount` and 1,000 for each forecast.',
   },
   DEMO_API_KEY: {
     schema: z

@@ -187,6 +187,44 @@ describe('callEvents with many subscribers', () => {
     await Promise.all([full!.close(), without!.close()]);
   });
 
+  it('executes an event for a few of many different subscriptions at a time', async () => {
+    const listeners = Array.from({ length: 20 }, (_, n) =>
+      listen(
+        server.key,
+        {},
+        `subscription { callEvents(types: [RINGING]) { cursor call { id transcript(first: ${n + 1}) { nodes { text } } } } }`,
+      ),
+    );
+    await allLive(listeners);
+    const before = listeners.map(({ received }) => received.length);
+    const statements = await server.app.db.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`LOCK TABLE call_turns`;
+        return recordStatements(server.app, async () => {
+          await emit();
+          await until('an execution to wait for the lock', async () => {
+            const [row] = await server.app.db.$queryRaw<[{ count: bigint }]>`
+              SELECT count(*) AS count FROM pg_stat_activity
+              WHERE datname = current_database() AND wait_event_type = 'Lock'
+                AND query LIKE '%call_turns%'`;
+            return row.count > 0n;
+          });
+          // By the time that another organization is answered, all would have begun.
+          const other = await server.newOrganization();
+          expect((await other.client.send('{ eventCursor }')).errors).toBeUndefined();
+        });
+      },
+      { timeout: 60_000 },
+    );
+    const begun = statements.filter((text) => /\bcall_turns\b/.test(text));
+    expect(begun.length).toBeGreaterThan(0);
+    expect(begun.length).toBeLessThan(12);
+    await until('the event at every subscriber', () =>
+      listeners.every(({ received }, index) => received.length === before[index]! + 1),
+    );
+    await Promise.all(listeners.map(({ close }) => close()));
+  });
+
   it('holds events back until the API key can be checked again', async () => {
     const listeners = [1, 2].map(() => listen(server.key, { withAgent: false }));
     await until('every subscriber to be live', async () => {
@@ -307,6 +345,7 @@ describe('callEvents with many subscribers', () => {
     const executed: bigint[] = [];
     const group = joinSubscriberGroup(server.app, 'another group of this test', () => ({
       isAllowed: () => true,
+      takeTurn: (work) => work(),
       beginExecution:
         () =>
         async ({ cursor }) => {
@@ -345,6 +384,7 @@ describe('callEvents with many subscribers', () => {
     });
     const options: GroupOptions = {
       isAllowed: async () => true,
+      takeTurn: (work) => work(),
       beginExecution:
         () =>
         async ({ cursor }) => {

@@ -8,17 +8,22 @@ import { measureCost } from '../limits/query-cost.ts';
 import { type Budget, operationsOf, type RateLimits } from '../limits/rate-limits.ts';
 import { isMutation, type OperationShape, shapeOf } from './operation.ts';
 
+export interface AdmittedOperation {
+  shape: OperationShape;
+  cost: number;
+}
+
 /**
  * Checks the caller's access to the root fields, then the rate limit, then list sizes, and only then coerces
  * variables and measures the cost, which is charged to the rate limit.
  *
- * @returns the operation; null when the document has no such operation, which execution reports.
+ * @returns null when the document has no such operation, which execution reports.
  * @throws RequestError, or GraphQLError for variables of the wrong type
  */
 export async function admit(
   args: ExecutionArgs,
   rateLimits: RateLimits,
-): Promise<OperationShape | null> {
+): Promise<AdmittedOperation | null> {
   const { viewer, address } = args.contextValue as RequestContext;
   const caller = { viewer, address };
   const shape = shapeOf(args);
@@ -28,9 +33,10 @@ export async function admit(
   // A request without a credential was charged on arrival.
   if (viewer) await rateLimits.charge(caller, budget, operations);
   checkListSizes(args);
-  const extra = operationsOf(measureCost(shape, args)) - operations;
+  const cost = measureCost(shape, args);
+  const extra = operationsOf(cost) - operations;
   if (extra > 0) await rateLimits.charge(caller, budget, extra, operations);
-  return shape;
+  return { shape, cost };
 }
 
 /**

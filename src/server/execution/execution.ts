@@ -16,15 +16,23 @@ import {
   toSyntaxError,
 } from '../../graphql/errors/errors.ts';
 import { executeQuery } from '../../graphql/executor/query-executor.ts';
+import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import { currentCursor } from '../../live/log.ts';
 import type { RequestContext, Services } from '../authentication.ts';
 import { parseWithinLimits } from '../limits/document-limits.ts';
 import { VariableErrors } from '../limits/variable-errors.ts';
 import { type Results, runSubscription } from '../subscriptions/subscriptions.ts';
-import { admit } from './admission.ts';
+import { type AdmittedOperation, admit } from './admission.ts';
 import { runIdempotent } from './idempotency.ts';
-import { isMutation, type OperationShape } from './operation.ts';
+import { isMutation } from './operation.ts';
 import { translateErrors } from './results.ts';
+
+/** A query that costs more keeps the process busy for a while, so that an organization may run only a few at a time. */
+const COSTLY = 2_500;
+const MAX_COSTLY_QUERIES = 4;
+
+const costlyQueries = perInstance((_app: App) => createKeyedLimiter(MAX_COSTLY_QUERIES));
 
 /** Executes a query or mutation if it is admitted. Never rejects. */
 export type Execute = (args: ExecutionArgs) => Promise<ExecutionResult>;
@@ -34,8 +42,8 @@ export function createExecute({ app, rateLimits }: Services): Execute {
     const { files } = args.contextValue as RequestContext;
     files?.hold();
     try {
-      const shape = await admit(args, rateLimits);
-      return await run(app, args, shape);
+      const admitted = await admit(args, rateLimits);
+      return await run(app, args, admitted);
     } catch (error) {
       return refusal(app, args, error);
     } finally {
@@ -96,8 +104,9 @@ export function executionPlugin({ app }: Services, execute: Execute): Plugin<Req
 async function run(
   app: App,
   args: ExecutionArgs,
-  shape: OperationShape | null,
+  admitted: AdmittedOperation | null,
 ): Promise<ExecutionResult> {
+  const { shape = null, cost = 0 } = admitted ?? {};
   const context = args.contextValue as RequestContext;
   const { viewer, idempotencyKey, isDisconnected } = context;
   const executeAs = async (changes: Partial<RequestContext>): Promise<ExecutionResult> => {
@@ -112,9 +121,13 @@ async function run(
     const operation = { key: idempotencyKey, document, operationName, variables, isDisconnected };
     return runIdempotent(app, viewer, operation, (idempotent) => executeAs({ viewer: idempotent }));
   }
-  if (viewer && shape && [...shape.rootFields.values()].includes('eventCursor')) {
-    // Read first, so that no change is lost between the cursor and the snapshot.
-    return executeAs({ snapshotCursor: await currentCursor(app, viewer.organizationId) });
-  }
-  return executeAs({});
+  const executeQueryOrMutation = async (): Promise<ExecutionResult> => {
+    if (viewer && shape && [...shape.rootFields.values()].includes('eventCursor')) {
+      // Read first, so that no change is lost between the cursor and the snapshot.
+      return executeAs({ snapshotCursor: await currentCursor(app, viewer.organizationId) });
+    }
+    return executeAs({});
+  };
+  if (!viewer || isMutation(shape) || cost <= COSTLY) return executeQueryOrMutation();
+  return costlyQueries(app).run(viewer.organizationId, executeQueryOrMutation);
 }

@@ -17,6 +17,8 @@ export interface OperationShape {
   rootFields: ReadonlyMap<string, string>;
   /** Number of fields with fragments expanded, `__typename` and introspection included. */
   fields: number;
+  /** Number of those that have a selection. */
+  selections: number;
   depth: number;
 }
 
@@ -73,19 +75,16 @@ function collectFields(
   }
 }
 
-interface Size {
-  fields: number;
-  depth: number;
-}
+type Size = Pick<OperationShape, 'fields' | 'selections' | 'depth'>;
 
 function sizeOf(
   { selections }: SelectionSetNode,
   fragments: Record<string, FragmentDefinitionNode>,
   known: Map<string, Size>,
 ): Size {
-  const total = { fields: 0, depth: 0 };
+  const total = { fields: 0, selections: 0, depth: 0 };
   for (const selection of selections) {
-    let size: Size = { fields: 0, depth: 0 };
+    let size: Size = { fields: 0, selections: 0, depth: 0 };
     if (selection.kind === Kind.FRAGMENT_SPREAD) {
       const name = selection.name.value;
       const fragment = fragments[name];
@@ -96,7 +95,9 @@ function sizeOf(
       size = known.get(name) ?? size;
     } else if (selection.selectionSet) size = sizeOf(selection.selectionSet, fragments, known);
     const own = selection.kind === Kind.FIELD ? 1 : 0;
+    const ownSelection = selection.kind === Kind.FIELD && selection.selectionSet ? 1 : 0;
     total.fields += size.fields + own;
+    total.selections += size.selections + ownSelection;
     total.depth = Math.max(total.depth, size.depth + own);
   }
   return total;

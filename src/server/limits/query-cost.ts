@@ -29,12 +29,14 @@ const MAX_FIELDS = LIMITS.fields.max;
 const MAX_MUTATION_FIELDS = LIMITS.mutationFields.max;
 /** The rate limit is charged only when a subscription starts, but its selection is executed for every event. */
 const MAX_EVENT_COST = LIMITS.eventCost.max;
+/** Cost of a field with a selection, in addition to its objects: it may take a statement, however few they are. */
+const SELECTION_COST = 5;
 /** Bytes of introspection that cost as much as one object. */
 const INTROSPECTION_BYTES_PER_OBJECT = 100;
 
 /**
  * Cost of an operation: the number of objects that it could return if every list were full, plus the cost of its
- * counts.
+ * counts and of its fields with a selection.
  *
  * @throws RequestError QUERY_TOO_COSTLY over a limit. UserInputError for text that cannot be stored.
  *   VariableErrors for variables of the wrong type.
@@ -45,7 +47,7 @@ export function measureCost(shape: OperationShape, args: ExecutionArgs): number 
   if (cost === undefined) {
     checkSize(shape);
     const variables = coerceVariables(shape, args);
-    cost = createCostMeter(shape, args, variables)();
+    cost = createCostMeter(shape, args, variables)() + SELECTION_COST * shape.selections;
     if (!shape.operation.variableDefinitions?.length) costs.set(shape, cost);
   }
   const maxCost = Math.min(

@@ -12,6 +12,7 @@ import { freshExecution } from '../../graphql/context.ts';
 import { executeEvent } from '../../graphql/executor/query-executor.ts';
 import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
 import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
+import { perInstance } from '../../infra/per-instance.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
 import type { Viewer } from '../../viewer.ts';
 import type { RequestContext } from '../authentication.ts';
@@ -22,6 +23,10 @@ import type { GroupOptions } from './live-delivery.ts';
 const RECHECK_MS = 15_000;
 const RETRY_MS = 500;
 const MAX_ATTEMPTS_AFTER_TIMEOUT = 3;
+/** Maximum number of groups of an organization that execute events at the same time, so that others get their turns. */
+const MAX_EXECUTING_GROUPS = 8;
+
+const executingGroups = perInstance((_app: App) => createKeyedLimiter(MAX_EXECUTING_GROUPS));
 
 type MaybePromise<T> = T | Promise<T>;
 
@@ -67,6 +72,7 @@ export function createEventExecution(
 
   return {
     isAllowed: createKeyCheck(app, context.viewer),
+    takeTurn: (work) => executingGroups(app).run(context.viewer?.organizationId ?? '', work),
     beginExecution() {
       const together = freshExecution(context);
       let count = 0;

@@ -93,6 +93,8 @@ export interface GroupOptions {
    * Starts the execution of events that are delivered together, so that they can share statements.
    */
   beginExecution: () => (event: Event) => MaybePromise<ExecutionResult>;
+  /** Runs work that executes events, once few other groups of the organization execute theirs. */
+  takeTurn: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /** Whether the API key that all members share is still accepted. */
   isAllowed: () => MaybePromise<boolean>;
 }
@@ -151,8 +153,8 @@ export class SubscriberGroup {
   }
 
   /** Executes an event that a subscriber reads by itself. */
-  execute(event: unknown): MaybePromise<ExecutionResult> {
-    return this.#options.beginExecution()(event as Event);
+  execute(event: unknown): Promise<ExecutionResult> {
+    return this.#options.takeTurn(async () => this.#options.beginExecution()(event as Event));
   }
 
   /**
@@ -164,7 +166,7 @@ export class SubscriberGroup {
     const known = this.#missed.get(first) ?? [];
     const found = known.find((missed) => haveSameItems(missed.events, events));
     if (found) return found.messages;
-    const messages = this.#executeMissed(events);
+    const messages = this.#options.takeTurn(() => this.#executeMissed(events));
     this.#missed.set(first, [...known, { events, messages }].slice(-MAX_MISSED_BATCHES));
     messages.catch(() => this.#missed.delete(first));
     return messages;
@@ -210,7 +212,9 @@ export class SubscriberGroup {
     this.#isDelivering = true;
     // Waits until all events have been offered.
     await Promise.resolve();
-    while (this.#waiting.length > 0) await this.#deliver(this.#waiting.splice(0, MAX_BATCH_EVENTS));
+    while (this.#waiting.length > 0) {
+      await this.#options.takeTurn(() => this.#deliver(this.#waiting.splice(0, MAX_BATCH_EVENTS)));
+    }
     this.#isDelivering = false;
   }
 
