@@ -147,11 +147,13 @@ async function changeCredentials(
   await enqueueSync(app, tx, telephonyConfigSync, config);
 }
 
-/** Returns the credentials to keep when they are changed; null if there are none to restore. */
+/**
+ * Returns the credentials to keep when they are changed: those that Ultravox last accepted or, if it has accepted none,
+ * the first ones. Null if there are none to restore.
+ */
 function previousOf(config: TelephonyConfig): string | null {
   if (config.deletedAt) return null;
-  const isRefused = config.refusedRevision === config.revision;
-  return config.previousCredentials ?? (isRefused ? null : config.credentials);
+  return config.previousCredentials ?? config.credentials;
 }
 
 /**

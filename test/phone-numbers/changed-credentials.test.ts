@@ -170,6 +170,10 @@ describe('updatePhoneNumber with credentials of an account', () => {
     await untilRetried(server, 'the refusal', async () => {
       return (await find(server.client, id)).status === 'FAILED';
     });
+    // A refused change leaves the first ones, although those were refused as well.
+    const refused = await update(id, { twilio: NEW_TOKEN });
+    expect(codes(refused)).toEqual(['ULTRAVOX_REFUSED provider.twilio']);
+    expect(await storedToken()).toBe(BAD_TOKEN.authToken);
     server.simulator.clearFaults();
     expect(await update(id, { twilio: TWILIO })).toMatchObject({
       phoneNumber: { status: 'ACTIVE', syncError: null },
