@@ -118,15 +118,19 @@ export async function syncAndRead(app: App, id: string): Promise<Agent> {
 
 /**
  * Sends the agent to Ultravox again, as a new revision, after Ultravox reported that it does not exist. A sender that is
- * at work sends it once more, since its request may have been earlier than the report.
+ * at work sends it once more, since its request may have been earlier than the report. If the revision has been raised
+ * since the agent was read, that revision serves all who read it before.
  *
  * @returns the new revision; null if the agent was deleted.
  */
-export async function resendAgent(app: App, agent: AgentRef): Promise<number | null> {
+export async function resendAgent(
+  app: App,
+  agent: AgentRef & Pick<Agent, 'revision'>,
+): Promise<number | null> {
   const revision = await app.db.$transaction(async (tx) => {
     // Raw SQL, because `updated_at` must not change: the agent itself does not.
     const [raised] = await tx.$queryRaw<Pick<Agent, 'revision'>[]>`
-      UPDATE agents SET revision = revision + 1
+      UPDATE agents SET revision = greatest(revision, ${agent.revision + 1})
       WHERE id = ${agent.id}::uuid AND deleted_at IS NULL
       RETURNING revision`;
     if (raised) await enqueueSync(app, tx, agentSync, agent);

@@ -55,9 +55,9 @@ export async function handleFailedRequest(
 }
 
 /**
- * Sends the agent to Ultravox again, in case it was deleted there. The call waits for that, once: it fails if Ultravox
- * still does not have the agent afterwards. Each call remembers that for itself, since the 404 of another call may be
- * about an agent that has been created again since.
+ * Sends the agent to Ultravox again, in case it was deleted there: once for all calls whose requests began before that.
+ * The call waits for it, once: it fails if Ultravox still does not have the agent afterwards. Each call remembers that
+ * for itself, since the 404 of another call may be about an agent that has been created again since.
  */
 async function handleMissingAgent(app: App, call: CallWithParts): Promise<Date | null> {
   const failure = await whyStillMissing(app, call);

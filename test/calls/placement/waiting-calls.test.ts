@@ -340,6 +340,19 @@ describe('placeClaimedCalls', () => {
     }
   });
 
+  it('sends the agent again once for all calls that get a 404 together', async () => {
+    const rows = [await waitingCall(newPerson()), await waitingCall(newPerson())];
+    const ids = rows.map(({ id }) => id);
+    await claim(...ids);
+    await setFaults(server, [{ ...NOT_FOUND, count: 2 }]);
+    const { revision } = await agentOf(caller);
+    await placeClaimedCalls(server.app, ids);
+    await agentToBeSent(caller);
+    expect((await agentOf(caller)).revision).toBe(revision + 1);
+    const over = await placeAgain(...ids.map((id) => publicId('Call', id)));
+    expect(over).toMatchObject([{ status: 'COMPLETED' }, { status: 'COMPLETED' }]);
+  });
+
   it('does not fail a call at its first 404 while another has the agent sent again', async () => {
     const rows = [await waitingCall(newPerson()), await waitingCall(newPerson())];
     const [first, second] = rows.map(({ id }) => id) as [string, string];
