@@ -63,12 +63,27 @@ export const IS_WAITING = Prisma.sql`(placement = 'QUEUED' AND owner IS NULL)`;
  */
 export const MAX_WAITING_CALLS = 10_000;
 
-/** Whether so many calls of an organization are waiting that it may not add another one. */
+/** Class of the advisory locks that serialize the calls of an organization whose queue is nearly full. */
+const QUEUE_LOCK_CLASS = 7_411_002;
+/** More calls than can be created while one transaction inserts a call. */
+const NEARLY_FULL = 1_000;
+
+/**
+ * Whether so many calls of an organization are waiting that it may not add another one. If the queue is nearly full,
+ * only one transaction at a time adds a call, so that parallel ones do not exceed the maximum.
+ */
 export async function hasFullQueue(tx: Tx, organizationId: string): Promise<boolean> {
-  const last = await tx.$queryRaw<unknown[]>`
+  if (!(await hasMoreWaiting(tx, organizationId, MAX_WAITING_CALLS - NEARLY_FULL))) return false;
+  await tx.$executeRaw`
+    SELECT pg_advisory_xact_lock(${QUEUE_LOCK_CLASS}::int, hashtext(${organizationId}))`;
+  return hasMoreWaiting(tx, organizationId, MAX_WAITING_CALLS - 1);
+}
+
+async function hasMoreWaiting(tx: Tx, organizationId: string, than: number): Promise<boolean> {
+  const [next] = await tx.$queryRaw<unknown[]>`
     SELECT 1 FROM calls WHERE organization_id = ${organizationId}::uuid AND ${IS_WAITING}
-    OFFSET ${MAX_WAITING_CALLS - 1} LIMIT 1`;
-  return last.length > 0;
+    OFFSET ${than} LIMIT 1`;
+  return next !== undefined;
 }
 
 /** Maximum time that a call may wait; it fails afterwards. */

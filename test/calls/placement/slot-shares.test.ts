@@ -1,11 +1,12 @@
 /** Free slots that organizations share: those of waiting calls, and those left to campaigns. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { claimWaitingCalls } from '../../../src/calls/placement/claims.ts';
+import { recordRefusal } from '../../../src/calls/placement/creation-hold.ts';
 import { MAX_WAITING_CALLS } from '../../../src/calls/placement/limits.ts';
 import { variantOf } from '../../../src/infra/per-instance.ts';
 import { act, createCampaign, prepareOperator } from '../../campaigns/support.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
-import { type Caller, done, newCaller, newPerson, run } from '../support.ts';
+import { type Caller, done, newCaller, newPerson, resumeCreations, run } from '../support.ts';
 import { insertWaiting } from './waiting-calls.ts';
 
 describe('claimWaitingCalls', () => {
@@ -138,6 +139,24 @@ describe('claimWaitingCalls', () => {
       expect(ids.length).toBeGreaterThan(0);
     } finally {
       await endWaiting();
+    }
+  });
+
+  it('refuses calls that would exceed the maximum together with others created at the same time', async () => {
+    await recordRefusal(server.app, 60);
+    await insertWaiting(server, caller.agentId, { count: MAX_WAITING_CALLS - 2, minutesAgo: 1 });
+    try {
+      const payloads = await Promise.all(
+        Array.from({ length: 8 }, () =>
+          run(caller.client, 'createCall', { agentId: caller.agentId, phoneNumber: newPerson() }),
+        ),
+      );
+      expect(payloads.filter(({ call }) => call !== null)).toHaveLength(2);
+      const waiting = await server.app.db.call.count({ where: { placement: 'QUEUED' } });
+      expect(waiting).toBe(MAX_WAITING_CALLS);
+    } finally {
+      await endWaiting();
+      await resumeCreations(server);
     }
   });
 
