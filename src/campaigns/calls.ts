@@ -1,7 +1,11 @@
 /** Connects campaigns to `calls/`: the owner of their calls, its listener, and revoking claims. */
 import type { App, Tx } from '../app.ts';
 import type { CallListener } from '../calls/listeners.ts';
-import { releasedCallsOf, revokeClaims } from '../calls/placement/owned-calls.ts';
+import {
+  hasReleasedCallsOf,
+  releasedCallsOf,
+  revokeClaims,
+} from '../calls/placement/owned-calls.ts';
 import { Prisma } from '../generated/prisma/client.ts';
 import { requestCampaignRun } from './dispatch/wake.ts';
 import { runCampaignsJob } from './jobs.ts';
@@ -31,7 +35,8 @@ export const campaignCallListener: CallListener = {
         AND calling_count < max_concurrent_calls
       UNION ALL
       SELECT organization_id, 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released
-      WHERE place_not_before IS NULL OR place_not_before <= ${now}::timestamptz`;
+      WHERE ${hasReleasedCallsOf(CALL_OWNER)}
+        AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)`;
   },
 };
 

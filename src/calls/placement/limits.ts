@@ -97,8 +97,17 @@ export function oldestPlaceableCreatedAt(now: Date): Date {
 /** SQL condition on waiting calls: a person waits for the call in a browser. */
 export const IS_URGENT = Prisma.sql`(medium = 'WEBRTC')`;
 
+/**
+ * SQL condition: whether there is such a queued call, with an owner or without. Sorted, and not EXISTS, so that the
+ * planner reads the index on these calls: after a backlog it expects so many that it would search the whole table.
+ */
+export function hasQueuedCall(condition: Prisma.Sql): Prisma.Sql {
+  return Prisma.sql`((SELECT true FROM calls WHERE ${condition}
+    ORDER BY organization_id, created_at, id LIMIT 1) IS NOT NULL)`;
+}
+
 /** SQL condition: whether a call without an owner is waiting to be placed. */
-export const HAS_WAITING_CALLS = Prisma.sql`EXISTS (SELECT 1 FROM calls WHERE ${IS_WAITING})`;
+export const HAS_WAITING_CALLS = hasQueuedCall(IS_WAITING);
 
 /**
  * SQL condition on calls: no owner, neither late nor waiting for too long, and nothing missing but a slot. No call waits
@@ -228,9 +237,7 @@ function usageQuery(config: App['config'], now: Date, owned: Prisma.Sql): Prisma
       (SELECT coalesce(jsonb_agg(o), '[]') FROM organizations o) AS organizations,
       (SELECT extract(epoch FROM statement_timestamp() - max(owned_claimed_at)) * 1000
         FROM claimed)::float AS since_owned_claim_ms,
-      -- Sorted, so that the planner reads the index on these calls however many it expects.
-      (SELECT true FROM calls WHERE placement = 'QUEUED' AND owner IS NOT NULL
-        ORDER BY organization_id, created_at, id LIMIT 1) IS NOT NULL AS has_released,
+      ${hasQueuedCall(Prisma.sql`placement = 'QUEUED' AND owner IS NOT NULL`)} AS has_released,
       ${HOLD_UNTIL} AS hold_until,
       ${ON_TRIAL} AS on_trial,
       ${ACCEPTED_SINCE_REFUSAL} AS accepted_since_refusal,

@@ -13,6 +13,7 @@ import { createdEvent } from '../updates/append-events.ts';
 import { CANCELLATION } from '../updates/end.ts';
 import { buildLocalEnd } from '../updates/local-end.ts';
 import { writeUpdates } from '../updates/write-updates.ts';
+import { hasQueuedCall } from './limits.ts';
 import { claimedColumns, moveCalls } from './placement-state.ts';
 
 /** An outbound call to be placed on behalf of a feature. */
@@ -105,10 +106,15 @@ export function releasedCallsOf(owner: string): Prisma.Sql {
   return Prisma.sql`(SELECT * FROM calls WHERE placement = 'QUEUED' AND owner = ${owner})`;
 }
 
+/** SQL condition: whether an owner has released calls to decide about. */
+export function hasReleasedCallsOf(owner: string): Prisma.Sql {
+  return hasQueuedCall(Prisma.sql`placement = 'QUEUED' AND owner = ${owner}`);
+}
+
 /** Whether an owner has released calls to decide about. */
 export async function hasReleasedCalls({ db }: App, owner: string): Promise<boolean> {
   const [row] = await db.$queryRaw<{ found: boolean }[]>`
-    SELECT EXISTS (SELECT 1 FROM ${releasedCallsOf(owner)} AS released) AS found`;
+    SELECT ${hasReleasedCallsOf(owner)} AS found`;
   return row?.found ?? false;
 }
 

@@ -4,7 +4,7 @@
  * next due contact, and periodically as a fallback.
  */
 import type { App } from '../../app.ts';
-import { hasReleasedCalls, releasedCallsOf } from '../../calls/placement/owned-calls.ts';
+import { hasReleasedCalls, hasReleasedCallsOf } from '../../calls/placement/owned-calls.ts';
 import { placeClaimedCalls } from '../../calls/placement/placement.ts';
 import { Prisma } from '../../generated/prisma/client.ts';
 import { oneAtATime } from '../../infra/jobs/one-at-a-time.ts';
@@ -70,7 +70,7 @@ export function hasCampaignWork(app: App): Prisma.Sql {
   const soon = new Date(app.now().getTime() + SOON_MS);
   return Prisma.sql`(
     EXISTS (SELECT 1 FROM campaigns WHERE next_dispatch_at <= ${soon}::timestamptz)
-    OR EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released)
+    OR ${hasReleasedCallsOf(CALL_OWNER)}
     OR EXISTS (SELECT 1 FROM campaign_attempts a JOIN calls k ON k.id = a.call_id
       WHERE a.outcome_recorded_at IS NULL AND k.ended_at IS NOT NULL))`;
 }
@@ -141,7 +141,7 @@ async function findWork(app: App): Promise<Work> {
   >`
     SELECT bool_or(next_dispatch_at <= ${now}::timestamptz) AS due,
       min(next_dispatch_at) FILTER (WHERE next_dispatch_at > ${now}::timestamptz) AS later,
-      EXISTS (SELECT 1 FROM ${releasedCallsOf(CALL_OWNER)} AS released) AS released,
+      ${hasReleasedCallsOf(CALL_OWNER)} AS released,
       ${unrecordedCalls(app)} AS ended
     FROM campaigns WHERE next_dispatch_at IS NOT NULL`;
   return {

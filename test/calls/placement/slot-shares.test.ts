@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { claimWaitingCalls } from '../../../src/calls/placement/claims.ts';
 import { recordRefusal } from '../../../src/calls/placement/creation-hold.ts';
-import { MAX_WAITING_CALLS } from '../../../src/calls/placement/limits.ts';
+import { HAS_WAITING_CALLS, MAX_WAITING_CALLS } from '../../../src/calls/placement/limits.ts';
+import { hasReleasedCallsOf } from '../../../src/calls/placement/owned-calls.ts';
+import { CALL_OWNER } from '../../../src/campaigns/calls.ts';
 import { variantOf } from '../../../src/infra/per-instance.ts';
 import { act, createCampaign, prepareOperator } from '../../campaigns/support.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
@@ -158,6 +160,23 @@ describe('claimWaitingCalls', () => {
       await endWaiting();
       await resumeCreations(server);
     }
+  });
+
+  it('finds out by an index whether calls wait, also after a backlog', async () => {
+    const { db } = server.app;
+    await insertWaiting(server, caller.agentId, { count: 5_000, minutesAgo: 1 });
+    await db.$executeRaw`ANALYZE calls`;
+    await endWaiting();
+    const plans = await Promise.all(
+      [HAS_WAITING_CALLS, hasReleasedCallsOf(CALL_OWNER)].map(async (condition) => {
+        const plan = await db.$queryRaw`EXPLAIN (FORMAT JSON) SELECT ${condition}`;
+        return JSON.stringify(plan);
+      }),
+    );
+    expect(plans[0]).toContain('"calls_waiting"');
+    expect(plans[1]).toContain('"calls_released"');
+    for (const plan of plans) expect(plan).not.toContain('Seq Scan');
+    await db.$executeRaw`ANALYZE calls`;
   });
 
   /** Claims all waiting calls, whatever the limits. */
