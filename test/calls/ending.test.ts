@@ -49,6 +49,8 @@ const ended = (id: string) => waitForCall(caller.client, id, 'ended', isEnded);
 const reaching = (id: string, status: string) =>
   waitForCall(caller.client, id, status, (call) => call.status === status);
 
+const CREATION = { method: 'POST', path: '/agents/[^/]+/calls$' };
+
 describe('startTestCall', () => {
   const startTest = (input: object = {}) =>
     run(caller.client, 'startTestCall', { agentId: caller.agentId, ...input });
@@ -113,6 +115,18 @@ describe('startTestCall', () => {
     }
   });
 
+  it('waits a few seconds for Ultravox to have room', async () => {
+    await setFaults(server, [
+      { kind: 'status', status: 429, retryAfterSeconds: 1, count: 2, ...CREATION },
+    ]);
+    const { call, joinUrl, userErrors } = await startTest();
+    expect(userErrors).toEqual([]);
+    expect(joinUrl).toMatch(/^ws:/);
+    await reaching(call.id, 'IN_PROGRESS');
+    await done(caller.client, 'endCall', { id: call.id });
+    await ended(call.id);
+  });
+
   it('fails with `retryAt` when Ultravox is full, and leaves no call waiting', async () => {
     await setSimulator(server, { maxConcurrentCalls: 1 });
     try {
@@ -167,9 +181,7 @@ describe('startTestCall', () => {
     const headers = { 'x-idempotency-key': randomUUID() };
     const input = { agentId: caller.agentId, variables: { mark: 'lost' } };
     const start = () => run(caller.client, 'startTestCall', input, headers);
-    await setFaults(server, [
-      { kind: 'dropAfter', count: 1, method: 'POST', path: '/agents/[^/]+/calls$' },
-    ]);
+    await setFaults(server, [{ kind: 'dropAfter', count: 1, ...CREATION }]);
     const lost = await start();
     expect(problemsOf(lost)).toEqual(['ULTRAVOX_UNAVAILABLE ']);
     expect(lost.userErrors[0].retryAt).not.toBeNull();

@@ -1,4 +1,5 @@
 /** Starts calls in a browser, to try an agent. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { keepAgentFromDeletion } from '../../agents/usable-agent.ts';
 import type { App } from '../../app.ts';
 import { UserInputError, userError } from '../../errors.ts';
@@ -9,6 +10,8 @@ import { announceEvents } from '../../live/log.ts';
 import type { Viewer } from '../../viewer.ts';
 import { lockCall } from '../lock.ts';
 import { creationHold } from '../placement/creation-hold.ts';
+import { MAX_TEST_CALL_WAIT_MS } from '../placement/limits.ts';
+import { waitForPlacement } from '../placement/placement.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { CANCELLATION } from '../updates/end.ts';
 import { endCallLocally } from '../updates/local-end.ts';
@@ -26,9 +29,12 @@ export interface StartTestCallInput {
   variables?: Record<string, unknown> | null | undefined;
 }
 
+/** Interval at which a test call that waits for a slot is looked at. */
+const POLL_MS = 200;
+
 /**
- * Creates a call in a browser. It must start at once: if Ultravox has no capacity, the call is ended and
- * the error says when to retry.
+ * Creates a call in a browser. A person waits for it: if Ultravox has no capacity for it within a few seconds, the call
+ * is ended and the error says when to retry.
  *
  * @returns the call and its join URL, a secret that works once.
  */
@@ -51,7 +57,7 @@ export async function startTestCall(
       return insertCall(app, tx, agent, { id, medium: 'WEBRTC', ...common });
     }));
   announceEvents(app, viewer.organizationId);
-  await placeNow(app, made);
+  await placeSoon(app, made);
   const call = await endIfNotPlaced(app, id);
   if (call.joinUrl) return { call, joinUrl: call.joinUrl };
   if (call.status === 'CANCELLED') {
@@ -77,7 +83,21 @@ export async function startTestCall(
   );
 }
 
-/** Ends a test call that could not be placed at once. */
+/** Places a call, at the latest a few seconds after its creation, unless the limits certainly do not allow that. */
+async function placeSoon(app: App, made: Call): Promise<void> {
+  const until = made.createdAt.getTime() + MAX_TEST_CALL_WAIT_MS;
+  let call = await placeNow(app, made);
+  while (call.placement === 'QUEUED' && app.now().getTime() < until && !app.closing.aborted) {
+    const hold = await creationHold(app);
+    if (hold && hold.getTime() > until) return;
+    await pause(POLL_MS);
+    // A failure is logged by the placement. The call exists, and is looked up if its outcome is unknown.
+    await waitForPlacement(app, made.id).catch(() => undefined);
+    call = await app.db.call.findUniqueOrThrow({ where: { id: made.id } });
+  }
+}
+
+/** Ends a test call that could not be placed in time. */
 async function endIfNotPlaced(app: App, id: string): Promise<Call> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const call = await lockCall(tx, id);

@@ -77,7 +77,8 @@ mutation('createCall', {
 });
 
 mutation('startTestCall', {
-  description: 'Starts a call with an agent in a browser, without a phone number.',
+  description:
+    'Starts a call with an agent in a browser, without a phone number. If Ultravox’s limits do not allow it within five seconds, the call is canceled and the error says when to retry.',
   scope: 'write',
   input: (t) => ({
     agentId: t.id({ required: true, description: 'ID of an agent (`agt_…`) in status ACTIVE.' }),

@@ -89,13 +89,24 @@ async function hasMoreWaiting(tx: Tx, organizationId: string, than: number): Pro
 /** Maximum time that a call may wait; it fails afterwards. */
 const MAX_WAIT_SECONDS = 3600;
 
-/** Calls created by this time have waited too long to be placed. */
-export function oldestPlaceableCreatedAt(now: Date): Date {
-  return new Date(now.getTime() - MAX_WAIT_SECONDS * 1000);
-}
-
 /** SQL condition on waiting calls: a person waits for the call in a browser. */
 export const IS_URGENT = Prisma.sql`(medium = 'WEBRTC')`;
+
+/** Maximum time that a test call waits for a slot, since a person waits for it. */
+export const MAX_TEST_CALL_WAIT_MS = 5_000;
+/** Time by which the clocks of processes may differ. */
+const CLOCKS_DIFFER_MS = 5_000;
+
+/**
+ * SQL condition on waiting calls: waiting for too long to be placed. A test call waits longer than its request only if
+ * the process of the request died.
+ */
+export function waitsTooLong(now: Date): Prisma.Sql {
+  const time = now.getTime();
+  return Prisma.sql`(created_at <= CASE WHEN ${IS_URGENT}
+    THEN ${new Date(time - MAX_TEST_CALL_WAIT_MS - CLOCKS_DIFFER_MS)}::timestamptz
+    ELSE ${new Date(time - MAX_WAIT_SECONDS * 1000)}::timestamptz END)`;
+}
 
 /**
  * SQL condition: whether there is such a queued call, with an owner or without. Sorted, and not EXISTS, so that the
@@ -114,7 +125,7 @@ export const HAS_WAITING_CALLS = hasQueuedCall(IS_WAITING);
  * for the creation of its agent at Ultravox: the others of that agent would only be refused as well.
  */
 export function claimable(now: Date): Prisma.Sql {
-  return Prisma.sql`(${IS_WAITING} AND created_at > ${oldestPlaceableCreatedAt(now)}::timestamptz
+  return Prisma.sql`(${IS_WAITING} AND NOT ${waitsTooLong(now)}
     AND agent_id <> ALL (ARRAY(SELECT w.agent_id FROM calls w
       WHERE w.placement = 'QUEUED' AND w.place_not_before > ${now}::timestamptz))
     AND ${beforeDeadline(now)})`;

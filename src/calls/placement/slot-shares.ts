@@ -13,7 +13,7 @@ export interface OrganizationUsage {
   recent: number;
   /** Number of waiting calls, without an owner, that may be claimed. */
   waiting: number;
-  /** Number of these waiting calls that fail unless they are claimed now. */
+  /** Number of these waiting calls that fail unless they are claimed within seconds. */
   urgent: number;
   /**
    * When one of its calls was last claimed or ended, in milliseconds since the epoch, so that a slot is shared even if

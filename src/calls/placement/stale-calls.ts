@@ -1,11 +1,11 @@
 /** Ends calls that have waited to be placed past their deadline. */
 import type { App } from '../../app.ts';
-import { Prisma } from '../../generated/prisma/client.ts';
+import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { lockCalls } from '../lock.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { buildLocalEnd, type LocalEnd } from '../updates/local-end.ts';
 import { writeUpdates } from '../updates/write-updates.ts';
-import { oldestPlaceableCreatedAt } from './limits.ts';
+import { waitsTooLong } from './limits.ts';
 
 const STALE_BATCH = 200;
 
@@ -16,8 +16,7 @@ interface StaleCall {
 }
 
 /**
- * Fails calls that have waited past their deadline or for more than an hour, so that no phone rings hours after the
- * request. A call that cannot be changed is left to a later run.
+ * Fails calls that have waited past their deadline or for too long, so that no phone rings hours after the request. A call that cannot be changed is left to a later run.
  */
 export async function failStaleCalls(app: App): Promise<void> {
   const failed: string[] = [];
@@ -46,15 +45,16 @@ async function failCalls(app: App, stale: readonly StaleCall[]): Promise<void> {
   const updates = await app.db.$transaction(async (tx) => {
     const where = Prisma.sql`id = ANY(${ids}::uuid[]) AND placement = 'QUEUED'`;
     const calls = await lockCalls(tx, where);
-    const ended = calls.map((call) => buildLocalEnd(app, call, endOf(late.has(call.id))));
+    const ended = calls.map((call) => buildLocalEnd(app, call, endOf(call, late.has(call.id))));
     await writeUpdates(app, tx, ended);
     return ended;
   });
   for (const { before, after } of updates) announceUpdate(app, before, after);
 }
 
-function endOf(isLate: boolean): LocalEnd {
-  const waited = isLate ? 'until `placeBefore`' : 'for more than an hour';
+function endOf({ medium }: Call, isLate: boolean): LocalEnd {
+  const tooLong = medium === 'WEBRTC' ? 'for too long' : 'for more than an hour';
+  const waited = isLate ? 'until `placeBefore`' : tooLong;
   return {
     transition: 'WITHDRAW',
     status: 'FAILED',
@@ -69,6 +69,6 @@ async function staleCalls(app: App, except: readonly string[]): Promise<StaleCal
   return app.db.$queryRaw<StaleCall[]>`
     SELECT id, coalesce(${isLate}, false) AS "isLate" FROM calls
     WHERE placement = 'QUEUED' AND owner IS NULL AND id <> ALL(${[...except]}::uuid[])
-      AND (created_at <= ${oldestPlaceableCreatedAt(app.now())}::timestamptz OR ${isLate})
+      AND (${waitsTooLong(app.now())} OR ${isLate})
     LIMIT ${STALE_BATCH}`;
 }

@@ -112,6 +112,18 @@ describe('placeClaimedCalls', () => {
     expect(await dialsOf(server, call.id)).toEqual([]);
   });
 
+  it('does not place a test call whose process died ten seconds ago, and fails it', async () => {
+    const { db } = server.app;
+    await insertWaiting(server, caller.agentId, { count: 1, minutesAgo: 0.2 });
+    const { id } = await db.call.findFirstOrThrow({ where: { placement: 'QUEUED' } });
+    await db.call.update({ where: { id }, data: { medium: 'WEBRTC' } });
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    expect((await rowOf(server, publicId('Call', id))).placement).toBe('QUEUED');
+    await failStaleCalls(server.app);
+    expect(await rowOf(server, publicId('Call', id))).toMatchObject({ status: 'FAILED' });
+  });
+
   it('does not dial a call whose deadline has passed, and fails it', async () => {
     const row = await waitingCall(newPerson(), {
       placeBefore: new Date(Date.now() + 60_000).toISOString(),

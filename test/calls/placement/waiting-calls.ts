@@ -12,6 +12,6 @@ export async function insertWaiting(
     INSERT INTO calls (id, organization_id, agent_id, direction, medium, status, placement,
       max_duration_seconds, join_timeout_seconds, created_at, updated_at)
     SELECT new_id(), organization_id, id, 'OUTBOUND', 'SIP', 'CREATED', 'QUEUED', 60, 30,
-      now() - make_interval(mins => ${minutesAgo}), now()
+      now() - make_interval(secs => ${minutesAgo * 60}), now()
     FROM agents, generate_series(1, ${count}) WHERE id = ${uuidOf(agentId)}::uuid`;
 }
