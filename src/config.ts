@@ -183,9 +183,9 @@ export const SETTINGS = {
   },
   CALL_REFUSED_AFTER_SECONDS: {
     schema: positive(3600),
-    default: '10',
+    default: '60',
     about:
-      'How long after a 503 for its creation request a call is looked for at Ultravox before it is dialed again. Set it longer than a gateway may take to carry out a request that it has answered with 503, or a phone may ring twice.',
+      'How long after a 503 for its creation request a call is looked for at Ultravox before it is dialed again. It holds a slot for at most ten seconds of that. Set it longer than a gateway may take to carry out a request that it has answered with 503, or a phone may ring twice.',
   },
   PRICE_PER_MINUTE: {
     schema: z.string().regex(/^\d{1,6}(\.\d{1,6})?$/, 'must be a decimal number such as 0.05'),

@@ -15,6 +15,8 @@ import { moveCalls } from './placement-state.ts';
 import { failCall, postponeCall, releaseClaim } from './requeue.ts';
 
 const DEFAULT_RETRY_SECONDS = 5;
+/** Maximum time that a refused call holds its slot, unless Ultravox has asked for a longer pause. */
+const REFUSED_WITH_SLOT_SECONDS = 10;
 /** Maximum delay until a call with an unknown outcome is looked up. */
 const LOOK_UP_SECONDS = 2;
 /** Allowance for clock differences, so that the look-up is late enough by the database clock too. */
@@ -90,7 +92,7 @@ async function handleDoubtfulRefusal(app: App, call: Call, error: UltravoxError)
   await recordLostResponse(
     app,
     call,
-    Math.max(hold, app.config.CALL_REFUSED_AFTER_SECONDS) + CLOCKS_DIFFER_SECONDS,
+    Math.max(hold, refusedWithSlotSeconds(app)) + CLOCKS_DIFFER_SECONDS,
     true,
   );
   return holdCreations(app, hold);
@@ -145,6 +147,21 @@ export async function waitForAgent(
   return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
 }
 
+/** Releases a call that cannot be sent until Ultravox says what became of an earlier request. Returns when to try again. */
+export async function waitForLookUp(app: App, call: Call, error: UltravoxError): Promise<Date> {
+  app.failures.record('lookUpCall', error, {
+    message: 'A call waits because Ultravox does not say what became of an earlier request',
+    callId: call.id,
+  });
+  const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
+  await releaseClaim(app, call.id, notBefore);
+  // Another creation would be no more likely to succeed.
+  if (error.kind === 'capacity' || error.kind === 'unreachable') {
+    return holdCreations(app, holdSeconds(error));
+  }
+  return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
+}
+
 /** Records that only a look-up, in `seconds`, can tell the outcome of the request. */
 async function recordLostResponse(
   app: App,
@@ -158,12 +175,16 @@ async function recordLostResponse(
 }
 
 /**
- * Whether a refused request may be sent again, because a look-up that started at `at`, by the database clock, did not
- * find its call: it was late enough after the refusal to find one.
+ * Whether a refused call may give up its slot and wait to be placed again, because a look-up that started at `at`, by
+ * the database clock, did not find it: it was late enough after the refusal.
  */
-export function isRefusalConfirmed({ config }: App, { refusedAt }: Call, at: Date): boolean {
-  const seconds = config.CALL_REFUSED_AFTER_SECONDS;
+export function isRefusalConfirmed(app: App, { refusedAt }: Call, at: Date): boolean {
+  const seconds = refusedWithSlotSeconds(app);
   return refusedAt !== null && at.getTime() - refusedAt.getTime() >= seconds * 1000;
+}
+
+function refusedWithSlotSeconds({ config }: App): number {
+  return Math.min(config.CALL_REFUSED_AFTER_SECONDS, REFUSED_WITH_SLOT_SECONDS);
 }
 
 /** Seconds to hold creations back after a refusal. */

@@ -122,12 +122,15 @@ export const HAS_WAITING_CALLS = hasQueuedCall(IS_WAITING);
 
 /**
  * SQL condition on calls: no owner, neither late nor waiting for too long, and nothing missing but a slot. No call waits
- * for the creation of its agent at Ultravox: the others of that agent would only be refused as well.
+ * for the creation of its agent at Ultravox: the others of that agent would only be refused as well. A call that was
+ * refused waits on its own.
  */
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(${IS_WAITING} AND NOT ${waitsTooLong(now)}
+    AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
     AND agent_id <> ALL (ARRAY(SELECT w.agent_id FROM calls w
-      WHERE w.placement = 'QUEUED' AND w.place_not_before > ${now}::timestamptz))
+      WHERE w.placement = 'QUEUED' AND w.place_not_before > ${now}::timestamptz
+        AND w.refused_at IS NULL))
     AND ${beforeDeadline(now)})`;
 }
 

@@ -111,9 +111,10 @@ function assignments(move: Move): Prisma.Sql {
   }
 }
 
+/** Keeps `refused_at`: the refused request may still be carried out, so the call is looked up before another one. */
 function queuedAgain(notBefore: Date | null): Prisma.Sql {
-  return Prisma.sql`claimed_at = NULL, sent_at = NULL, refused_at = NULL, next_check_at = NULL,
-    lost_at = NULL, place_not_before = ${notBefore}::timestamptz`;
+  return Prisma.sql`claimed_at = NULL, sent_at = NULL, next_check_at = NULL, lost_at = NULL,
+    place_not_before = ${notBefore}::timestamptz`;
 }
 
 /** Columns and values for calls inserted with their claim, for an INSERT … SELECT. */

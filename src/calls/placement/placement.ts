@@ -10,8 +10,8 @@
  * - Unknown (a timeout, the end of the calling window, a crash): the request is never sent again (UNKNOWN). The
  *   reconciler looks up the call by our ID in its metadata, and adopts it, or fails it if it was never created
  *   (NOT_CREATED).
- * - Refused with 503, possibly by a gateway that had passed the request on: looked up in the same way, but placed
- *   again if it was not created.
+ * - Refused with 503, possibly by a gateway that had passed the request on: looked up in the same way, but queued
+ *   again if it is not found, and looked up once more right before it is sent again.
  *
  * Owned calls are claimed by their owner and placed here like any other. A released owned call waits for its
  * owner.
@@ -31,7 +31,8 @@ import { abandonAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, useClaim } from
 import { creationHold, recordRefusal } from './creation-hold.ts';
 import { type CallWithParts, requestFor, withParts } from './creation-request.ts';
 import { findDialBlockReason, isListed, ON_DO_NOT_CALL_LIST } from './dial-block-reasons.ts';
-import { handleFailedRequest, waitForAgent } from './failed-request.ts';
+import { adoptDoubtfulCalls, doubtfulRequestsBefore } from './doubtful-requests.ts';
+import { handleFailedRequest, waitForAgent, waitForLookUp } from './failed-request.ts';
 import { HAS_WAITING_CALLS } from './limits.ts';
 import { moveCalls } from './placement-state.ts';
 import { failBlockedCall, failCall, postponeCall, releaseClaim } from './requeue.ts';
@@ -83,14 +84,16 @@ async function hasWaitingCalls(app: App): Promise<boolean> {
 export async function placeClaimedCalls(app: App, ids: readonly string[]): Promise<boolean> {
   if (ids.length === 0) return true;
   const mine = placements(app);
-  const loaded = app.db.call.findMany({ where: { id: { in: [...ids] } }, include: withParts });
-  const calls = loaded.then((rows) => new Map(rows.map((row) => [row.id, row])));
+  const loaded = Promise.all([
+    app.db.call.findMany({ where: { id: { in: [...ids] } }, include: withParts }),
+    doubtfulRequestsBefore(app, ids),
+  ]);
   const accepted = new Set<string>();
   const placings = ids.map((id) => {
-    const placing = calls
-      .then(async (rows) => {
-        const call = rows.get(id);
-        if (call && (await placeClaimedCall(app, call))) accepted.add(id);
+    const placing = loaded
+      .then(async ([calls, doubtful]) => {
+        const call = calls.find((one) => one.id === id);
+        if (call && (await placeClaimedCall(app, call, doubtful.get(id) ?? []))) accepted.add(id);
       })
       .finally(() => mine.delete(id));
     mine.set(id, placing);
@@ -123,11 +126,25 @@ async function isBeingPlaced(app: App, id: string): Promise<boolean> {
   return Date.now() - call.claimedAt.getTime() < app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000;
 }
 
-/** Returns whether Ultravox accepted the call. */
-async function placeClaimedCall(app: App, call: CallWithParts): Promise<boolean> {
+/**
+ * Returns whether Ultravox accepted the call.
+ *
+ * @param doubtful IDs of calls with doubtful requests, to be looked up before this one is sent.
+ */
+async function placeClaimedCall(
+  app: App,
+  call: CallWithParts,
+  doubtful: readonly string[],
+): Promise<boolean> {
   const request = await prepareRequest(app, call);
   const { id, agent } = call;
   if (!request || !agent.remoteId) return false;
+  const found = await adoptDoubtfulCalls(app, doubtful);
+  if (found instanceof UltravoxError) {
+    wakeAt(app, await waitForLookUp(app, call, found));
+    return false;
+  }
+  if (found.has(id)) return true;
   const usedAt = app.now();
   const claim = await useClaim(app, id);
   if (!claim) {
@@ -218,11 +235,17 @@ export async function releaseDeadClaims(app: App): Promise<void> {
   await placeWaitingCalls(app);
 }
 
-/** Places a refused call again, unless its refusal has changed since the call was read. */
+/**
+ * Queues a refused call again, unless its refusal has changed since the call was read. It is placed after
+ * CALL_REFUSED_AFTER_SECONDS, and looked up once more before.
+ */
 export async function placeRefusedCall(app: App, { id, owner, refusedAt }: Call): Promise<void> {
   // The call itself no longer counts against the rate limits.
   await recordRefusal(app, 0);
-  await postponeCall(app, id, { refusedAt });
+  const waitMs = app.config.CALL_REFUSED_AFTER_SECONDS * 1000;
+  const notBefore = refusedAt && new Date(refusedAt.getTime() + waitMs);
+  await postponeCall(app, id, { refusedAt, notBefore });
+  wakeAt(app, notBefore);
   if (owner) await notifyClaimsReleased(app, new Set([owner]));
   else await placeWaitingCalls(app);
 }

@@ -21,7 +21,7 @@ export async function releaseClaim(
 interface Postponement {
   /** The call is not claimed before this time. */
   notBefore?: Date | null;
-  /** Does nothing unless the call was refused at exactly this time. */
+  /** Does nothing unless the call was refused at exactly this time, and has not been queued again since. */
   refusedAt?: Date | null;
   /** Revision with which the agent was sent again for the call. */
   resentAgentRevision?: number | null;
@@ -35,7 +35,9 @@ export async function postponeCall(
 ): Promise<void> {
   await updateLockedCall(app, id, async (tx, call) => {
     if (!canMove(call, 'POSTPONE')) return call;
-    if (refusedAt !== undefined && call.refusedAt?.getTime() !== refusedAt?.getTime()) return call;
+    const isOutdated =
+      call.placement !== 'UNKNOWN' || call.refusedAt?.getTime() !== refusedAt?.getTime();
+    if (refusedAt !== undefined && isOutdated) return call;
     if (call.endRequestedAt) {
       const end = await requestedEnd(tx, call);
       return endCallLocally(app, tx, call, { ...end, transition: 'REFUSE' });

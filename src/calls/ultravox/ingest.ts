@@ -133,8 +133,8 @@ function mediumOf(seen: UltravoxCall): CallMedium {
 
 /**
  * Hangs up a live call that is ours but was not ingested. Either it was deleted here after it had been closed as never
- * dialed or lost, or it is a second call that Ultravox created for the same row. No second call is known to occur,
- * since a request is not repeated before a look-up; but the person who answers must not hear the agent twice.
+ * dialed or lost, or it is a second call that Ultravox created for the same row, because it listed the first one only
+ * after the request had been repeated. The person who answers must not hear the agent twice.
  */
 export async function hangUpIfNotIngested(app: App, seen: UltravoxCall): Promise<void> {
   if (seen.ended !== null) return;

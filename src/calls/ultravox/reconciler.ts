@@ -4,9 +4,8 @@
  */
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
-import { publicId } from '../../ids.ts';
 import { isDataRefused } from '../../infra/database/database-errors.ts';
-import { UltravoxError, unfilteredCalls } from '../../ultravox/error.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { lockCall } from '../lock.ts';
 import { requestEndsWithin } from '../placement/claims.ts';
@@ -18,6 +17,7 @@ import { isEnded } from '../status.ts';
 import { announceUpdate, nextCheck } from '../updates/call-update.ts';
 import { hangUp } from '../updates/end.ts';
 import { closeLostCall, endCallLocally } from '../updates/local-end.ts';
+import { findByOurId } from './find-by-our-id.ts';
 import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
 const BATCH = 50;
@@ -102,23 +102,9 @@ async function closeAsLost(app: App, call: Call, failure: string): Promise<void>
   if (after) announceUpdate(app, before, after);
 }
 
-/**
- * Looks up a call by its Ultravox ID, or by our ID in the metadata. Null if Ultravox has no such call.
- *
- * @throws UltravoxError also if Ultravox lists only other calls: it has then ignored the filter, and may have this
- * call all the same.
- */
+/** Looks up a call by its Ultravox ID, or by our ID in the metadata. Null if Ultravox has no such call. */
 async function lookUp(app: App, call: Call): Promise<UltravoxCall | null> {
-  if (!call.ultravoxId) {
-    const page = await app.ultravox.calls.list({
-      metadata: { callId: publicId('Call', call.id) },
-      pageSize: 10,
-    });
-    const wanted = publicId('Call', call.id);
-    const found = page.results.find(({ metadata }) => metadata.callId === wanted);
-    if (!found && page.results.length > 0) throw unfilteredCalls();
-    return found ?? null;
-  }
+  if (!call.ultravoxId) return findByOurId(app, call.id);
   try {
     return await app.ultravox.calls.get(call.ultravoxId);
   } catch (error) {

@@ -29,6 +29,7 @@ import {
   uuidOf,
   waitForCall,
 } from '../support.ts';
+import { dialLate } from './waiting-calls.ts';
 
 const FREE = { billingStatus: 'FREE', billedDurationSeconds: 0, cost: { amount: '0' } };
 const CREATION = { method: 'POST', path: '/calls$' };
@@ -37,25 +38,6 @@ const TALKED = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
 async function creationsOf(server: TestServer): Promise<{ status: number; at: string }[]> {
   const { body } = await atSimulator(server, 'GET', '/simulator/requests?method=POST');
   return body.results.filter(({ path: at }: { path: string }) => at.endsWith('/calls'));
-}
-
-/** Ultravox carries out a request that we have given up, as if it had been stuck on the way. */
-async function dialLate(server: TestServer, id: string): Promise<string> {
-  const { agent } = await server.app.db.call.findUniqueOrThrow({
-    where: { id: uuidOf(id) },
-    include: { agent: true },
-  });
-  const { status, body } = await atSimulator(
-    server,
-    'POST',
-    `/api/agents/${agent.remoteId}/calls`,
-    {
-      metadata: { callId: id },
-      medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
-    },
-  );
-  if (status !== 201) throw new Error(JSON.stringify(body));
-  return body.callId;
 }
 
 describe('placeWaitingCalls', () => {

@@ -1,5 +1,6 @@
 /** Calls that wait for placement: deadlines, and changes while they wait. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { recordRefusal } from '../../../src/calls/placement/creation-hold.ts';
 import {
   placeClaimedCalls,
   placeWaitingCalls,
@@ -7,6 +8,7 @@ import {
 } from '../../../src/calls/placement/placement.ts';
 import { failStaleCalls } from '../../../src/calls/placement/stale-calls.ts';
 import { endUnwantedCalls } from '../../../src/calls/placement/unwanted-calls.ts';
+import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
 import { publicId } from '../../../src/ids.ts';
 import { newId } from '../../../src/infra/ids.ts';
 import { recordStatements } from '../../support/queries.ts';
@@ -27,10 +29,11 @@ import {
   rowOf,
   run,
   setFaults,
+  setSimulator,
   uuidOf,
   waitForCall,
 } from '../support.ts';
-import { insertWaiting } from './waiting-calls.ts';
+import { dialLate, insertWaiting } from './waiting-calls.ts';
 
 const CREATION = { method: 'POST', path: '/calls$' };
 const NOT_FOUND = { kind: 'status', status: 404, ...CREATION };
@@ -295,6 +298,83 @@ describe('placeClaimedCalls', () => {
     expect(call).toMatchObject({ status: 'FAILED', endReason: 'SYSTEM_ERROR' });
     expect(call.failure).toContain('no longer an outbound number');
     expect(await dialsOf(server, call.id)).toEqual([]);
+  });
+
+  /** A call whose creation was refused with 503, and which a look-up did not find. */
+  async function doubtfulCall() {
+    await resumeCreations(server);
+    await setFaults(server, [
+      { kind: 'status', status: 503, count: 1, ...CREATION },
+      { kind: 'webhookLost' },
+    ]);
+    const made = await dial(caller);
+    const where = { id: uuidOf(made.id) };
+    expect((await rowOf(server, made.id)).placement).toBe('UNKNOWN');
+    const refusedAt = new Date(Date.now() - 60_000);
+    await server.app.db.call.update({ where, data: { refusedAt, nextCheckAt: refusedAt } });
+    await recordRefusal(server.app, 60);
+    await checkCalls(server.app);
+    expect(await rowOf(server, made.id)).toMatchObject({ placement: 'QUEUED', refusedAt });
+    return made;
+  }
+
+  it('does not dial a call again that Ultravox lists only after it was queued again', async () => {
+    const { id } = await doubtfulCall();
+    await dialLate(server, id);
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    await until('it to be found', async () => (await rowOf(server, id)).ultravoxId);
+    expect(await dialsOf(server, id)).toHaveLength(1);
+    await setFaults(server, []);
+  });
+
+  it('does not dial a call again while Ultravox cannot be asked about its first request', async () => {
+    const { id } = await doubtfulCall();
+    for (const status of [500, 503]) {
+      await setFaults(server, [{ kind: 'status', status, method: 'GET', path: '/api/calls$' }]);
+      await resumeCreations(server);
+      await placeWaitingCalls(server.app);
+      await until('the look-up to fail', async () => {
+        const { placement, placeNotBefore } = await rowOf(server, id);
+        return placement === 'QUEUED' && placeNotBefore !== null && placeNotBefore > new Date();
+      });
+      expect(await dialsOf(server, id)).toEqual([]);
+      await server.app.db.call.update({
+        where: { id: uuidOf(id) },
+        data: { placeNotBefore: null },
+      });
+    }
+    await setFaults(server, []);
+    await resumeCreations(server);
+    await placeWaitingCalls(server.app);
+    await waitForCall(caller.client, id, 'over', isEnded);
+    expect(await dialsOf(server, id)).toHaveLength(1);
+  });
+
+  it('keeps the first of two calls that Ultravox has made for one, and hangs up the second', async () => {
+    await resumeCreations(server);
+    const row = await waitingCall(newPerson());
+    const id = publicId('Call', row.id);
+    await claim(row.id);
+    await setSimulator(server, { talkSeconds: 100_000 });
+    await setFaults(server, [{ kind: 'slow', ms: 1_000, count: 1, ...CREATION }]);
+    const placing = placeClaimedCalls(server.app, [row.id]);
+    await until('the request', () => server.simulator.faults()[0]?.count === 0);
+    const first = await dialLate(server, id);
+    await until(
+      'the first to be known',
+      async () => (await rowOf(server, id)).ultravoxId === first,
+    );
+    await placing;
+    const dials = await dialsOf(server, id);
+    const second = dials.find(({ callId }: { callId: string }) => callId !== first);
+    await until('the second to be hung up', async () => {
+      const { body } = await atSimulator(server, 'GET', `/api/calls/${second.callId}`);
+      return body.endReason === 'agent_hangup';
+    });
+    await setSimulator(server, { talkSeconds: 45 });
+    expect(await rowOf(server, id)).toMatchObject({ ultravoxId: first, status: 'IN_PROGRESS' });
+    await done(caller.client, 'endCall', { id });
   });
 
   const agentOf = ({ agentId }: Caller) =>

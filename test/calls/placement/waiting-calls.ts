@@ -1,6 +1,6 @@
 /** Calls that wait for placement, inserted for tests. */
 import type { TestServer } from '../../support/servers/server.ts';
-import { uuidOf } from '../support.ts';
+import { atSimulator, uuidOf } from '../support.ts';
 
 /** Inserts calls of an agent that have waited for so long. */
 export async function insertWaiting(
@@ -14,4 +14,23 @@ export async function insertWaiting(
     SELECT new_id(), organization_id, id, 'OUTBOUND', 'SIP', 'CREATED', 'QUEUED', 60, 30,
       now() - make_interval(secs => ${minutesAgo * 60}), now()
     FROM agents, generate_series(1, ${count}) WHERE id = ${uuidOf(agentId)}::uuid`;
+}
+
+/** Ultravox carries out a request that we have given up, as if it had been stuck on the way. */
+export async function dialLate(server: TestServer, id: string): Promise<string> {
+  const { agent } = await server.app.db.call.findUniqueOrThrow({
+    where: { id: uuidOf(id) },
+    include: { agent: true },
+  });
+  const { status, body } = await atSimulator(
+    server,
+    'POST',
+    `/api/agents/${agent.remoteId}/calls`,
+    {
+      metadata: { callId: id },
+      medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
+    },
+  );
+  if (status !== 201) throw new Error(JSON.stringify(body));
+  return body.callId;
 }

@@ -110,14 +110,18 @@ async function loseRequest(callId: string): Promise<void> {
 }
 
 /** Lets the lost request of a call arrive at Ultravox after all. */
-async function appearAtUltravox(campaignId: string, callId: string): Promise<void> {
+async function appearAtUltravox(
+  campaignId: string,
+  callId: string,
+  notice: (app: App) => Promise<void> = discoverCalls,
+): Promise<void> {
   const late = { include: { agent: true }, where: { id: callId } };
   const { agent } = await server.app.db.call.findUniqueOrThrow(late);
   await server.app.ultravox.agents.startCall(agent.remoteId!, {
     metadata: { callId: `cal_${callId}`, campaignId },
     medium: { sip: { outgoing: { to: 'sip:+14155550177@x.test', from: 'desk@x.test' } } },
   });
-  await discoverCalls(server.app);
+  await notice(server.app);
 }
 
 /** Runs a campaign of two contacts to its end, with this many dials. Returns the contact that failed. */
@@ -233,6 +237,11 @@ describe('a claimed call', () => {
   it.each([
     ['claimed', async () => undefined],
     [
+      'about to be sent',
+      async () => simulator.setFaults([{ kind: 'webhookLost' }]),
+      async () => undefined,
+    ],
+    [
       'released',
       async (retry: string) => {
         simulator.setFaults([
@@ -245,7 +254,7 @@ describe('a claimed call', () => {
         expect(placement).toBe('QUEUED');
       },
     ],
-  ])('that appears at Ultravox while its retry is %s is not retried', async (_, prepare) => {
+  ])('that appears at Ultravox while its retry is %s is not retried', async (_, prepare, notice?) => {
     const { id, callIds } = await claimedCampaign(ONE_RETRY);
     await loseRequest(callIds[0]!);
     await placeClaimedCalls(server.app, [callIds[1]!]);
@@ -254,8 +263,9 @@ describe('a claimed call', () => {
       return dispatched.callIds[0];
     });
     await prepare(retry);
-    await appearAtUltravox(id, callIds[0]!);
+    await appearAtUltravox(id, callIds[0]!, notice);
     await placeClaimedCalls(server.app, [retry]);
+    simulator.clearFaults();
     const failed = await endIfNotRetried(id);
     expect(failed).toMatchObject({ attempts: 1, endReason: 'SYSTEM_ERROR' });
     const { placement } = await server.app.db.call.findUniqueOrThrow({ where: { id: retry } });
