@@ -268,6 +268,21 @@ describe('a socket', () => {
     expect(failures.filter(({ name }) => name === 'sockets.message')).toEqual([]);
   });
 
+  it('may be cut off while it is sent to, and no error is logged', async () => {
+    for (let index = 0; index < 20; index += 1) {
+      const socket = await open({ key: server.key });
+      const end = closed(socket);
+      for (let sent = 0; sent < 200; sent += 1) socket.send(ping(800));
+      socket.once('message', () =>
+        (socket as unknown as { _socket: Socket })._socket.resetAndDestroy(),
+      );
+      await end;
+    }
+    expect((await server.client.send('{ agents { totalCount } }')).status).toBe(200);
+    const failures = server.app.failures.counts();
+    expect(failures.filter(({ name }) => name === 'sockets.message')).toEqual([]);
+  });
+
   it('is closed when its client sends and does not read', async () => {
     const socket = await open({ key: server.key });
     const end = closed(socket);

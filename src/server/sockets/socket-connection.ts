@@ -200,17 +200,14 @@ class GuardedConnection implements SocketConnection, ProtocolSocket, KeyUser {
     this.#prepared.set(beginningOfNext(id), { id, cursor });
   }
 
-  /** Resolves when the message has been passed to the operating system. */
+  /** Resolves when the message has been passed to the operating system, or when the connection has ended. */
   async send(data: string): Promise<void> {
     if (!this.#checkBuffered()) return;
     this.#recordEvent(data);
     const before = this.#socket.bufferedAmount;
-    const sent = new Promise<void>((resolve, reject) => {
-      this.#socket.send(data, (error) => {
-        // A socket that closes in the meantime is not a failure.
-        if (error && this.isOpen()) reject(error);
-        else resolve();
-      });
+    const sent = new Promise<void>((resolve) => {
+      // It fails only if the connection has ended. The socket is then closed a moment later.
+      this.#socket.send(data, () => resolve());
     });
     const size = this.#socket.bufferedAmount - before;
     this.#largest = Math.max(this.#largest, size);
