@@ -115,7 +115,7 @@ export function readContent(
     if (given === undefined && !whole) return;
     const value =
       given === undefined || given === null
-        ? checks.add('REQUIRED', `\`${key}\` is required and cannot be null.`, [key])
+        ? checks.add('REQUIRED', `\`${key}\` cannot be null.`, [key])
         : read(given, [key]);
     if (value !== undefined) content[key] = value;
   }

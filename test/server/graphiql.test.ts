@@ -1,7 +1,7 @@
 /** Protection of the GraphiQL page and its demo key, and CORS headers of the API. */
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
-import { parse, validate } from 'graphql';
+import { NoDeprecatedCustomRule, parse, specifiedRules, validate } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { schema } from '../../src/server/schema.ts';
 import { prepareCaller } from '../support/calling.ts';
@@ -126,7 +126,8 @@ describe('the GraphiQL page', () => {
       const lines: string[] = query.split('\n').filter((line: string) => line.startsWith('#'));
       for (const line of lines) expect(line.length).toBeLessThanOrEqual(60);
       expect(headers).toBe(options.defaultHeaders);
-      expect(validate(schema, parse(query))).toEqual([]);
+      const rules = [...specifiedRules, NoDeprecatedCustomRule];
+      expect(validate(schema, parse(query), rules)).toEqual([]);
       expect(JSON.parse(variables ?? '{}')).toBeTypeOf('object');
     }
     const [create] = options.defaultTabs.filter(({ query }: { query: string }) =>

@@ -216,9 +216,9 @@ export function createInputFields(t: InputBuilder) {
 
 export function updateInputFields(t: InputBuilder) {
   return {
-    name: t.string({ description: NAME }),
-    voiceId: t.id({ description: VOICE }),
-    systemPrompt: t.string({ description: PROMPT }),
+    name: t.string({ description: `${NAME} Cannot be null.` }),
+    voiceId: t.id({ description: `${VOICE} Cannot be null.` }),
+    systemPrompt: t.string({ description: `${PROMPT} Cannot be null.` }),
     ...optionalInputFields(t),
   };
 }

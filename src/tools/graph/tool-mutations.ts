@@ -35,22 +35,23 @@ mutation('createTool', {
 
 mutation('updateTool', {
   description:
-    'Updates a tool. Omitted fields stay unchanged. Agents that use the tool get the change with their next call.',
+    'Updates a tool. Omitted fields stay unchanged, and null resets a field to its default. Agents that use the tool get the change with their next call.',
   scope: 'write',
   input: (t) => ({
     id: t.id({ required: true, description: 'ID of the tool (`tol_…`).' }),
     name: t.string({
-      description: `New display name, 1 to ${MAX_NAME} characters. Does not change \`modelToolName\`.`,
+      description: `New display name, 1 to ${MAX_NAME} characters. Does not change \`modelToolName\`. Cannot be null.`,
     }),
     modelToolName: t.string({
-      description: 'New name for the model: 1 to 64 letters, digits, "_" or "-".',
+      description: 'New name for the model: 1 to 64 letters, digits, "_" or "-". Cannot be null.',
     }),
     description: t.string({
-      description: `New description for the model, 1 to ${formatNumber(MAX_DESCRIPTION)} characters.`,
+      description: `New description for the model, 1 to ${formatNumber(MAX_DESCRIPTION)} characters. Cannot be null.`,
     }),
     http: t.field({
       type: ToolHttpInput,
-      description: 'HTTP request that the tool makes. An omitted `method` stays unchanged.',
+      description:
+        'HTTP request that the tool makes. An omitted `method` stays unchanged. Cannot be null.',
     }),
     ...definitionFields(t, true),
   }),

@@ -52,7 +52,7 @@ mutation('updateWebhookEndpoint', {
   scope: 'write',
   input: (t) => ({
     id: endpointId(t),
-    url: t.field({ type: 'Url', description: URL_DESCRIPTION }),
+    url: t.field({ type: 'Url', description: `${URL_DESCRIPTION} Cannot be null.` }),
     description: t.string({
       description: `Description of the endpoint, at most ${MAX_DESCRIPTION} characters. Null removes it.`,
     }),
@@ -60,7 +60,7 @@ mutation('updateWebhookEndpoint', {
       type: [WebhookEventTypeEnum],
       description: 'Types of events to receive. Null or empty: all types.',
     }),
-    enabled: t.boolean({ description: 'Whether to send events.' }),
+    enabled: t.boolean({ description: 'Whether to send events. Cannot be null.' }),
   }),
   run: async (input, { app, viewer }) => ({
     webhookEndpoint: await updateWebhookEndpoint(app, viewer, input),
