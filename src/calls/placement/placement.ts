@@ -19,7 +19,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
-import { runUntil } from '../../infra/deadline.ts';
+import { runUntil } from '../../infra/jobs/deadline.ts';
 import { oneAtATime } from '../../infra/jobs/one-at-a-time.ts';
 import { createWakeTimer } from '../../infra/jobs/wake-timer.ts';
 import { perInstance } from '../../infra/per-instance.ts';
