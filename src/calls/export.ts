@@ -1,13 +1,14 @@
 /** Exports of calls over plain HTTP. */
 import type { z } from 'zod';
 import { type App, forReading, type Tx } from '../app.ts';
-import type { Prisma } from '../generated/prisma/client.ts';
+import type { Call, Prisma } from '../generated/prisma/client.ts';
 import { Checks } from '../infra/checks.ts';
 import {
   type ExportFormat,
   MAX_KEY_COLUMNS,
   type RowWriter,
 } from '../infra/files/export-format.ts';
+import { MAX_BATCH_ROWS, readBatches } from '../infra/files/row-batches.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {
   type ExportKind,
@@ -20,7 +21,6 @@ import { CALL_RECORD, type CallRecordRow, callRecord } from './record.ts';
 import { type CallFilter, callFilter, callsWhere, checkCallFilter } from './search.ts';
 
 export const CALL_EXPORT_PATH = '/downloads/calls';
-const PAGE = 500;
 
 /** Creates a link to a file of matching calls. The calls are those that match when the link is followed. */
 export async function exportCalls(
@@ -41,27 +41,25 @@ export function downloadCalls(
 }
 
 /** Newest first, like lists. */
-async function* pages(tx: Tx, where: Prisma.CallWhereInput): AsyncGenerator<CallRecordRow[]> {
-  let after: { createdAt: Date; id: string } | null = null;
-  for (;;) {
-    const behind: Prisma.CallWhereInput = after
-      ? {
-          OR: [
-            { createdAt: { lt: after.createdAt } },
-            { createdAt: after.createdAt, id: { lt: after.id } },
-          ],
-        }
-      : {};
-    const rows: CallRecordRow[] = await tx.call.findMany({
-      where: { AND: [where, behind] },
-      orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
-      take: PAGE,
-      include: CALL_RECORD,
-    });
-    if (rows.length > 0) yield rows;
-    if (rows.length < PAGE) return;
-    after = rows.at(-1)!;
-  }
+function pages(tx: Tx, where: Prisma.CallWhereInput): AsyncGenerator<CallRecordRow[]> {
+  return readBatches<Pick<Call, 'id' | 'createdAt'>, CallRecordRow>({
+    keys: (after) =>
+      tx.call.findMany({
+        where: { AND: [where, after ? behind(after) : {}] },
+        orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
+        take: MAX_BATCH_ROWS,
+        select: { id: true, createdAt: true },
+      }),
+    sizes: (ids) => tx.$queryRaw`
+      SELECT id, octet_length(c::text) + coalesce(octet_length(a::text), 0) AS bytes
+      FROM calls c LEFT JOIN call_analyses a ON a.call_id = c.id
+      WHERE c.id = ANY(${ids}::uuid[])`,
+    rows: (ids) => tx.call.findMany({ where: { id: { in: ids } }, include: CALL_RECORD }),
+  });
+}
+
+function behind({ createdAt, id }: Pick<Call, 'id' | 'createdAt'>): Prisma.CallWhereInput {
+  return { OR: [{ createdAt: { lt: createdAt } }, { createdAt, id: { lt: id } }] };
 }
 
 const WRITER: RowWriter<CallRecordRow> = {

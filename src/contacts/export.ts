@@ -5,6 +5,7 @@ import type { Contact, Prisma } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import { Checks } from '../infra/checks.ts';
 import type { ExportFormat, RowWriter } from '../infra/files/export-format.ts';
+import { MAX_BATCH_ROWS, readBatches } from '../infra/files/row-batches.ts';
 import type { DownloadLink, LinkResponse } from '../organizations/download-links.ts';
 import {
   type ExportKind,
@@ -19,7 +20,7 @@ import { type ContactFilter, checkContactFilter, contactFilter, contactsWhere } 
 
 export const CONTACT_EXPORT_PATH = '/downloads/contacts';
 export const IMPORT_REPORT_PATH = '/downloads/import-reports';
-const PAGE = 1_000;
+const REPORT_PAGE = 1_000;
 /** Several times the maximum number of keys of one contact. */
 export const MAX_METADATA_COLUMNS = 500;
 
@@ -115,18 +116,19 @@ async function metadataKeys(tx: Tx, organizationId: string, folderId: string | n
 }
 
 /** Contacts ordered by ID, which is the order of their creation. */
-async function* pages(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerator<Contact[]> {
-  let after: string | null = null;
-  for (;;) {
-    const contacts: Contact[] = await tx.contact.findMany({
-      where: { AND: [where, ...(after ? [{ id: { gt: after } }] : [])] },
-      orderBy: { id: 'asc' },
-      take: PAGE,
-    });
-    if (contacts.length > 0) yield contacts;
-    if (contacts.length < PAGE) return;
-    after = contacts.at(-1)!.id;
-  }
+function pages(tx: Tx, where: Prisma.ContactWhereInput): AsyncGenerator<Contact[]> {
+  return readBatches<Pick<Contact, 'id'>, Contact>({
+    keys: (after) =>
+      tx.contact.findMany({
+        where: { AND: [where, ...(after ? [{ id: { gt: after.id } }] : [])] },
+        orderBy: { id: 'asc' },
+        take: MAX_BATCH_ROWS,
+        select: { id: true },
+      }),
+    sizes: (ids) => tx.$queryRaw`
+      SELECT id, octet_length(c::text) AS bytes FROM contacts c WHERE id = ANY(${ids}::uuid[])`,
+    rows: (ids) => tx.contact.findMany({ where: { id: { in: ids } } }),
+  });
 }
 
 interface ReportRow {
@@ -160,14 +162,14 @@ async function* reportPages(
     const page = {
       where: { importId, import: { organizationId }, row: { gt: after } },
       orderBy: { row: 'asc' },
-      take: PAGE,
+      take: REPORT_PAGE,
     } as const;
     const rows =
       report === 'problems'
         ? await tx.contactImportProblem.findMany(page)
         : await tx.contactImportWarning.findMany(page);
     if (rows.length > 0) yield rows;
-    if (rows.length < PAGE) return;
+    if (rows.length < REPORT_PAGE) return;
     after = rows.at(-1)!.row;
   }
 }

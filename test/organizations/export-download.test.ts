@@ -1,10 +1,13 @@
 /** Properties of all exports: no cell that a spreadsheet would execute, and no lost rows. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newId } from '../../src/infra/ids.ts';
 import { createCampaign, people, uuidOf } from '../campaigns/support.ts';
 import { importFile, makeFolder } from '../contacts/import/upload.ts';
-import { type Caller, prepareCaller, runMutation } from '../support/calling.ts';
+import { accepted, type Caller, prepareCaller, runMutation } from '../support/calling.ts';
 import { parseCsv } from '../support/csv.ts';
 import { createClient } from '../support/graphql.ts';
+import { liveBytes } from '../support/memory.ts';
+import { insertRows } from '../support/rows.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';
 
 let server: TestServer;
@@ -181,5 +184,64 @@ describe('downloads of exports', () => {
     expect(statuses).toEqual([200, 200, 429, 429, 200]);
     expect(await opened[2]!.text()).toContain('Too many downloads of this organization');
     stop.abort();
+  });
+
+  const MB = 2 ** 20;
+  const COUNT = 40;
+
+  /** Creates that many rows of 600 kB. Returns the input of their export. */
+  const largeRows: Record<string, () => Promise<Record<string, unknown>>> = {
+    async exportContacts() {
+      const folderId = await makeFolder(server);
+      await server.app.db.$executeRaw`
+        INSERT INTO contacts (id, organization_id, folder_id, phone_number, metadata, search_text, updated_at)
+        SELECT gen_random_uuid(), ${server.organizationId}::uuid, ${uuidOf(folderId)}::uuid,
+          '+1415555' || n, jsonb_build_object('text', repeat('語', 200000)), '', now()
+        FROM generate_series(1000, ${999 + COUNT}::int) AS n`;
+      return { filter: { folderId } };
+    },
+    async exportCalls() {
+      const { organizationId } = server;
+      const endedAt = new Date('2001-01-01');
+      const calls = Array.from({ length: COUNT }, () => ({
+        ...{ id: newId(), organizationId, agentId: uuidOf(caller.agentId), ...accepted() },
+        ...{ direction: 'OUTBOUND', medium: 'WEBRTC', status: 'COMPLETED', endReason: 'HANGUP' },
+        ...{ maxDurationSeconds: 60, joinTimeoutSeconds: 30, createdAt: endedAt, endedAt },
+      }));
+      await insertRows(server, 'Call', calls);
+      await server.app.db.$executeRaw`
+        INSERT INTO call_analyses (call_id, organization_id, status, extracted_data)
+        SELECT id, organization_id, 'DONE', jsonb_build_object('text', repeat('語', 200000))
+        FROM calls WHERE id = ANY(${calls.map(({ id }) => id)}::uuid[])`;
+      return { filter: { createdBefore: '2002-01-01T00:00:00Z' } };
+    },
+    async exportCampaignContacts() {
+      const operator = { client: server.client, caller };
+      const { id } = await createCampaign(operator, { contacts: people(COUNT) });
+      await server.app.db.$executeRaw`
+        UPDATE campaign_contacts SET metadata = jsonb_build_object('text', repeat('語', 200000))
+        WHERE campaign_id = ${uuidOf(id)}::uuid`;
+      return { campaignId: id };
+    },
+  };
+
+  it.each(
+    Object.keys(largeRows),
+  )('read only as many rows as a few megabytes hold until the client takes them: %s', async (name) => {
+    const input = { ...(await largeRows[name]!()), format: 'JSON_LINES' };
+    const { url } = await runMutation(server.client, name, input, 'url');
+    const before = await liveBytes();
+    const { body } = await fetch(url);
+    const reader = body!.getReader();
+    await reader.read();
+    // The rows have 24 MB.
+    expect(((await liveBytes()) - before) / MB).toBeLessThan(22);
+    const decoder = new TextDecoder();
+    let rest = '';
+    for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read())
+      rest += decoder.decode(chunk.value, { stream: true });
+    // The beginning of the first row has been read before.
+    const [, ...rows] = rest.trim().split('\n');
+    expect(new Set(rows.map((row) => JSON.parse(row).id)).size).toBe(COUNT - 1);
   });
 });

@@ -11,6 +11,7 @@ import {
   MAX_KEY_COLUMNS,
   type RowWriter,
 } from '../../infra/files/export-format.ts';
+import { MAX_BATCH_ROWS, readBatches } from '../../infra/files/row-batches.ts';
 import type { DownloadLink, LinkResponse } from '../../organizations/download-links.ts';
 import {
   type ExportKind,
@@ -27,7 +28,6 @@ import {
 } from './search.ts';
 
 export const CAMPAIGN_EXPORT_PATH = '/downloads/campaign-contacts';
-const PAGE = 500;
 
 /** Creates a link to a file of matching contacts. The contacts are those that match when the link is followed. */
 export async function exportCampaignContacts(
@@ -78,19 +78,24 @@ const CALLS = {
 
 type Row = Prisma.CampaignContactGetPayload<{ include: { calls: typeof CALLS } }>;
 
-async function* pages(tx: Tx, where: Prisma.CampaignContactWhereInput): AsyncGenerator<Row[]> {
-  let after = -1;
-  for (;;) {
-    const rows: Row[] = await tx.campaignContact.findMany({
-      where: { AND: [where, { position: { gt: after } }] },
-      orderBy: { position: 'asc' },
-      take: PAGE,
-      include: { calls: CALLS },
-    });
-    if (rows.length > 0) yield rows;
-    if (rows.length < PAGE) return;
-    after = rows.at(-1)!.position;
-  }
+function pages(tx: Tx, where: Prisma.CampaignContactWhereInput): AsyncGenerator<Row[]> {
+  return readBatches<Pick<Row, 'id' | 'position'>, Row>({
+    keys: (after) =>
+      tx.campaignContact.findMany({
+        where: { AND: [where, { position: { gt: after?.position ?? -1 } }] },
+        orderBy: { position: 'asc' },
+        take: MAX_BATCH_ROWS,
+        select: { id: true, position: true },
+      }),
+    sizes: (ids) => tx.$queryRaw`
+      SELECT id, octet_length(c::text) + (
+        SELECT coalesce(sum(coalesce(octet_length(summary), 0) + coalesce(octet_length(a::text), 0)), 0)
+        FROM calls LEFT JOIN call_analyses a ON a.call_id = calls.id
+        WHERE campaign_contact_id = c.id)::integer AS bytes
+      FROM campaign_contacts c WHERE id = ANY(${ids}::uuid[])`,
+    rows: (ids) =>
+      tx.campaignContact.findMany({ where: { id: { in: ids } }, include: { calls: CALLS } }),
+  });
 }
 
 function campaignContactRecord(row: Row) {
