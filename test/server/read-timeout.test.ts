@@ -116,3 +116,33 @@ describe('a read that takes longer than READ_TIMEOUT_SECONDS', () => {
     expect(file.trimEnd().split('\n')).toHaveLength(CONTACTS + 1);
   });
 });
+
+describe('counts of one organization', () => {
+  it.each([
+    ['of whole lists', '{ contacts { totalCount } }'],
+    ['of relations', '{ contactFolders { nodes { contacts { totalCount } } } }'],
+  ])('leave connections to the others: %s', async (_name, query) => {
+    const limited = await startTestServer({
+      beside: server,
+      settings: { ROLE: 'api', READ_TIMEOUT_SECONDS: '5', DATABASE_CONNECTIONS: '16' },
+    });
+    const other = await limited.newOrganization();
+    let finished = 0;
+    const count = () => limited.client.send(query).finally(() => (finished += 1));
+    let counts: Promise<unknown>[] = [];
+    await server.app.db.$transaction(async (tx) => {
+      await tx.$executeRaw`LOCK TABLE contacts IN ACCESS EXCLUSIVE MODE`;
+      counts = Array.from({ length: 10 }, count);
+      await until('a count to wait', async () => {
+        const waiting = await server.app.db.$queryRaw<unknown[]>`
+          SELECT 1 FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+        return waiting.length > 0;
+      });
+      const { data } = await other.client.send('{ agents { nodes { id } } }');
+      expect([data, finished]).toEqual([{ agents: { nodes: [] } }, 0]);
+    });
+    await Promise.all(counts);
+    await limited.close();
+  });
+});

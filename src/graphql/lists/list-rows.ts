@@ -15,7 +15,7 @@ type Where = Record<string, unknown>;
 
 /**
  * Limits concurrent reads that may take long, so that one organization does not take all connections from the others:
- * counts of whole lists, and reads of all rows with the values of parents. A relation is counted without a limit.
+ * counts of whole lists, and reads of all rows with the values of parents.
  */
 const slowReads = perInstance(({ config }: App) => {
   const { reading } = shareConnections(config.DATABASE_CONNECTIONS);
@@ -270,17 +270,20 @@ function relatedWhere({ through }: RelationKey, where: Where): Where {
   return through ? { [through]: where } : where;
 }
 
-const loadCount = batchedByParent<number>(0, async (app, { parent, relation, where }, ids) => {
-  const rows = await findMany<{ id: string; _count: Record<string, number> }>(app, parent, {
+const loadCount = batchedByParent<number>(0, async (reader, { parent, relation, where }, ids) => {
+  const query = {
     where: { id: { in: ids } },
     select: { id: true, _count: { select: { [relation]: { where } } } },
-  });
+  };
+  const rows = await limitSlowRead(reader, () =>
+    findMany<{ id: string; _count: Record<string, number> }>(reader.app, parent, query),
+  );
   return rows.map(({ id, _count }) => [id, _count[relation] ?? 0]);
 });
 
 const loadHasRows = batchedByParent<boolean>(
   false,
-  async (app, { parent, relation, where }, ids) => {
+  async ({ app }, { parent, relation, where }, ids) => {
     const rows = await findMany<{ id: string }>(app, parent, {
       where: { id: { in: ids }, [relation]: { some: where } },
       select: { id: true },
@@ -292,11 +295,11 @@ const loadHasRows = batchedByParent<boolean>(
 /** A loader that runs one statement per group. Parents without a value get `absent`. */
 function batchedByParent<Value>(
   absent: Value,
-  read: (app: App, group: RelationRead, ids: string[]) => Promise<[string, Value][]>,
+  read: (reader: Reader, group: RelationRead, ids: string[]) => Promise<[string, Value][]>,
 ) {
-  return batchedInGroups<RelationRead, Value>(async ({ app }, reads) => {
+  return batchedInGroups<RelationRead, Value>(async (reader, reads) => {
     const ids = [...new Set(reads.map(({ id }) => id))];
-    const values = new Map(await read(app, reads[0], ids));
+    const values = new Map(await read(reader, reads[0], ids));
     return reads.map(({ id }) => values.get(id) ?? absent);
   });
 }
