@@ -68,6 +68,12 @@ export async function done(client: GraphQLClient, mutation: string, input: objec
   return phoneNumber;
 }
 
+/** Imports a new number with this account of a carrier. */
+export const importOf = (client: GraphQLClient, provider: object, values: object = {}) =>
+  run(client, 'importPhoneNumber', { phoneNumber: newNumber(), provider, ...values });
+export const imported = (client: GraphQLClient, provider: object) =>
+  done(client, 'importPhoneNumber', { phoneNumber: newNumber(), provider });
+
 export function codes(result: { userErrors: { code: string; path: string[] }[] }): string[] {
   return result.userErrors.map(({ code, path }) => `${code} ${path.join('.')}`).sort();
 }
