@@ -71,10 +71,10 @@ export async function readLink<Permission extends Pick<Owner, 'apiKeyId'>>(
   return data && (await isKeyUsable(app, data.apiKeyId)) ? data : null;
 }
 
-export const LINK_REFUSED: LinkResponse = {
+export const LINK_REFUSED = {
   status: 403,
   body: `The link is invalid or has expired. Links expire after ${LINK_MINUTES} minutes, or with the API key that created them. Create a new one.`,
-};
+} satisfies LinkResponse;
 
 /** Streams the lines of a file from one snapshot. The stream is aborted when the link's key is no longer usable. */
 export function fileResponse(

@@ -2,9 +2,12 @@
  * Serves audio samples of voices over plain HTTP. Ultravox returns them only with its API key, and some of them with a
  * content type that browsers do not play.
  */
+import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import { byteRangeOf } from '../infra/files/byte-range.ts';
+import { createKeyedLimiter } from '../infra/jobs/keyed-limiter.ts';
+import { perInstance } from '../infra/per-instance.ts';
 import {
   LINK_REFUSED,
   linkOwner,
@@ -19,6 +22,11 @@ export const VOICE_PREVIEW_PATH = '/voice-previews';
 const PREVIEW_LINK = { path: VOICE_PREVIEW_PATH, purpose: 'voice-preview' };
 const permission = linkOwner.extend({ voiceId: z.uuid() });
 const MAX_BYTES = 10 * 1024 * 1024;
+/** Samples that are kept, since a player reads one in several ranges, and many clients play those of system voices. */
+const MAX_KEPT_BYTES = 4 * MAX_BYTES;
+const KEPT_MS = 10 * 60_000;
+/** Samples that are read from Ultravox at the same time for an organization. */
+const MAX_CONCURRENT_READS = 2;
 
 /** Path of a link to the sample, relative to the public URL. Valid no longer than the viewer's credential. */
 export function previewLink(app: App, viewer: Viewer, voiceId: string): string {
@@ -36,6 +44,7 @@ interface PreviewResponse {
   contentType?: string;
   headers?: Record<string, string>;
   concurrencyKey?: string;
+  downloadKind?: 'RECORDING';
 }
 
 /** Serves a link: 200, or 206 and 416 for ranges; 403 if it has expired; 404 without a sample; otherwise 502. */
@@ -45,13 +54,18 @@ export async function servePreview(
 ): Promise<PreviewResponse> {
   const allowed = await readLink(app, query, { ...PREVIEW_LINK, permission });
   if (!allowed) return LINK_REFUSED;
-  const { organizationId, voiceId: id } = allowed;
+  const { apiKeyId, organizationId, voiceId: id } = allowed;
   const voice = await app.db.voice.findFirst({ where: { id, organizationId, deletedAt: null } });
   if (!voice?.remoteId) return NOT_FOUND;
   try {
-    const sample = await readSample(app, voice.remoteId);
+    const sample = await samplesOf(app).fetch(voice.remoteId, { context: organizationId });
+    if (!sample?.byteLength) return NOT_FOUND;
     const range = typeof headers.range === 'string' ? headers.range : undefined;
-    return { ...answerWith(sample, range), concurrencyKey: organizationId };
+    return {
+      ...answerWith(sample, range),
+      concurrencyKey: apiKeyId,
+      downloadKind: 'RECORDING',
+    };
   } catch (error) {
     const kind = error instanceof UltravoxError ? error.kind : null;
     if (kind === 'not_found' || kind === 'invalid') return NOT_FOUND;
@@ -61,6 +75,20 @@ export async function servePreview(
 }
 
 const NOT_FOUND: PreviewResponse = { status: 404, body: 'There is no sample of the voice.' };
+
+/** Samples by Ultravox's ID of their voice. The context of a read is the organization. */
+const samplesOf = perInstance((app: App) => {
+  const reads = createKeyedLimiter(MAX_CONCURRENT_READS);
+  return new LRUCache<string, Buffer, string>({
+    maxSize: MAX_KEPT_BYTES,
+    sizeCalculation: ({ byteLength }) => Math.max(1, byteLength),
+    ttl: KEPT_MS,
+    // A sample that is no longer kept when it has been read is still sent.
+    ignoreFetchAbort: true,
+    fetchMethod: (remoteId, _stale, { context }) =>
+      reads.run(context, () => readSample(app, remoteId)),
+  });
+});
 
 /** The whole sample: it is short, and its type shows in its first bytes. */
 async function readSample(app: App, remoteId: string): Promise<Buffer> {
@@ -78,7 +106,6 @@ async function readSample(app: App, remoteId: string): Promise<Buffer> {
 
 function answerWith(sample: Buffer, range: string | undefined): PreviewResponse {
   const size = sample.byteLength;
-  if (size === 0) return NOT_FOUND;
   const wanted = byteRangeOf(range, size);
   const common = { 'accept-ranges': 'bytes', ...PRIVATE_HEADERS };
   if (wanted === 'unsatisfiable') {

@@ -48,9 +48,19 @@ async function list(client: GraphQLClient, args: Record<string, unknown> = {}) {
   return answer.data.voices;
 }
 
-async function linkToSample(): Promise<string> {
-  const answer = await server.client.send('{ voices(first: 1) { nodes { previewUrl } } }');
-  return answer.data.voices.nodes[0].previewUrl;
+async function linksToSamples(): Promise<string[]> {
+  const answer = await server.client.send('{ voices(first: 5) { nodes { previewUrl } } }');
+  return answer.data.voices.nodes.map((node: { previewUrl: string }) => node.previewUrl);
+}
+
+async function linkToSample(index = 0): Promise<string> {
+  const previewUrl = (await linksToSamples())[index];
+  if (previewUrl === undefined) throw new Error('There are too few voices');
+  return previewUrl;
+}
+
+function lastSampleRequest(): string {
+  return server.simulator.requests().findLast(({ path }) => path.endsWith('/preview'))?.path ?? '';
 }
 
 async function read(client: GraphQLClient, id: string) {
@@ -226,13 +236,22 @@ describe('voices', () => {
   });
 
   it.each([
-    [404, 404],
-    [400, 404],
-    [500, 502],
-  ])('answers %i of Ultravox for a sample with %i', async (status, expected) => {
-    const previewUrl = await linkToSample();
+    [404, 404, 1],
+    [400, 404, 2],
+    [500, 502, 3],
+  ])('answers %i of Ultravox for a sample with %i', async (status, expected, voice) => {
+    const previewUrl = await linkToSample(voice);
     server.simulator.setFaults([{ kind: 'status', status, path: '/preview$' }]);
     expect((await fetch(previewUrl)).status).toBe(expected);
+  });
+
+  it('reads a sample from Ultravox once for many players', async () => {
+    const previewUrl = await linkToSample(4);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => fetch(previewUrl)));
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+    const [, id] = /voices\/([^/]+)\/preview/.exec(lastSampleRequest()) ?? [];
+    const reads = server.simulator.requests().filter(({ path }) => path.includes(`${id}/preview`));
+    expect(reads).toHaveLength(1);
   });
 
   it('does not follow the link to a sample once it has expired or was changed', async () => {

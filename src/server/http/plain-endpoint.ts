@@ -31,7 +31,7 @@ export interface PlainResponse {
   /** Called when the body has been sent, or when no more of it will be read. */
   closed?: () => void;
   /**
-   * Organization whose concurrent exports are limited, or API key whose recordings are. The body is aborted if the
+   * Organization whose concurrent exports are limited, or API key whose recordings and samples are. The body is aborted if the
    * client stalls.
    */
   concurrencyKey?: string;
@@ -41,7 +41,7 @@ export interface PlainResponse {
   stallMs?: number;
 }
 
-/** A file, a file that holds a database connection while it is sent, or a recording. */
+/** A file, a file that holds a database connection while it is sent, or a recording or a sample of a voice. */
 type DownloadKind = 'DOWNLOAD' | 'EXPORT' | 'RECORDING';
 
 /**

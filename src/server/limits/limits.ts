@@ -155,7 +155,8 @@ export const LIMITS = {
   },
   recordingsPerKey: {
     max: 50,
-    about: 'Recordings open at the same time with links of an API key, in each process',
+    about:
+      'Recordings and samples of voices open at the same time with links of an API key, in each process',
     refusal: '429',
   },
   recordingStallSeconds: {
