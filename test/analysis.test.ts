@@ -371,7 +371,7 @@ describe('analyzeCalls of an organization with many calls that wait', () => {
     await analyzed(id, 'DONE');
     await addWaiting(20_000);
     expect((await analyzeAll()).userErrors).toMatchObject([
-      { code: 'LIMIT_EXCEEDED', message: expect.stringContaining('20000 wait') },
+      { code: 'LIMIT_EXCEEDED', message: expect.stringContaining('20,000 wait') },
     ]);
     expect(await analyzed(id, 'DONE')).toMatchObject({ outcome: { success: true } });
   });
