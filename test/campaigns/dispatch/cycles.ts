@@ -15,6 +15,13 @@ import type { CallerId } from '../../../src/phone-numbers/service.ts';
 /** A Tuesday, at noon UTC. */
 export const NOW = new Date('2037-06-02T12:00:00Z');
 
+/** When the calling hours of that day end, and when those of the next day begin. */
+export const CLOSES = new Date('2037-06-02T17:00:00Z');
+export const NEXT_MORNING = new Date('2037-06-03T09:00:00Z');
+
+/** A time zone where it is nine in the evening then. */
+export const TOKYO = 'Asia/Tokyo';
+
 export const later = (seconds: number) => new Date(NOW.getTime() + seconds * 1000);
 
 /** An ACTIVE campaign with room for ten calls, open every day from 9:00 to 17:00 UTC. */
