@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { App } from '../app.ts';
 import { byteRangeOf } from '../infra/files/byte-range.ts';
-import { createKeyedLimiter } from '../infra/jobs/keyed-limiter.ts';
+import { createKeyedLimiter, LimiterTimeoutError } from '../infra/jobs/keyed-limiter.ts';
 import { perInstance } from '../infra/per-instance.ts';
 import {
   LINK_REFUSED,
@@ -22,11 +22,12 @@ export const VOICE_PREVIEW_PATH = '/voice-previews';
 const PREVIEW_LINK = { path: VOICE_PREVIEW_PATH, purpose: 'voice-preview' };
 const permission = linkOwner.extend({ voiceId: z.uuid() });
 const MAX_BYTES = 10 * 1024 * 1024;
-/** Samples that are kept, since a player reads one in several ranges, and many clients play those of system voices. */
+/** Samples that are kept, since a player reads one in several ranges. */
 const MAX_KEPT_BYTES = 4 * MAX_BYTES;
 const KEPT_MS = 10 * 60_000;
 /** Samples that are read from Ultravox at the same time for an organization. */
 const MAX_CONCURRENT_READS = 2;
+const RETRY_SECONDS = 10;
 
 /** Path of a link to the sample, relative to the public URL. Valid no longer than the viewer's credential. */
 export function previewLink(app: App, viewer: Viewer, voiceId: string): string {
@@ -47,7 +48,7 @@ interface PreviewResponse {
   downloadKind?: 'RECORDING';
 }
 
-/** Serves a link: 200, or 206 and 416 for ranges; 403 if it has expired; 404 without a sample; otherwise 502. */
+/** Serves a link: 200, or 206 and 416 for ranges; 403 if it has expired; 404 without a sample; otherwise 502 or 503. */
 export async function servePreview(
   app: App,
   { headers, query }: PreviewRequest,
@@ -58,7 +59,9 @@ export async function servePreview(
   const voice = await app.db.voice.findFirst({ where: { id, organizationId, deletedAt: null } });
   if (!voice?.remoteId) return NOT_FOUND;
   try {
-    const sample = await samplesOf(app).fetch(voice.remoteId, { context: organizationId });
+    const sample = await samplesOf(app).fetch(`${organizationId} ${voice.remoteId}`, {
+      context: { organizationId, remoteId: voice.remoteId },
+    });
     if (!sample?.byteLength) return NOT_FOUND;
     const range = typeof headers.range === 'string' ? headers.range : undefined;
     return {
@@ -67,26 +70,48 @@ export async function servePreview(
       downloadKind: 'RECORDING',
     };
   } catch (error) {
-    const kind = error instanceof UltravoxError ? error.kind : null;
-    if (kind === 'not_found' || kind === 'invalid') return NOT_FOUND;
-    app.failures.record('voicePreview', error);
+    return refusal(app, error);
+  }
+}
+
+function refusal(app: App, error: unknown): PreviewResponse {
+  const kind = error instanceof UltravoxError ? error.kind : null;
+  if (kind === 'not_found' || kind === 'invalid') return NOT_FOUND;
+  if (error instanceof LimiterTimeoutError) return tryAgain(RETRY_SECONDS);
+  app.failures.record('voicePreview', error);
+  if (!(error instanceof UltravoxError) || kind !== 'capacity') {
     return { status: 502, body: 'Ultravox cannot be reached. Try again.' };
   }
+  return tryAgain(error.retryAfterSeconds ?? RETRY_SECONDS);
+}
+
+function tryAgain(seconds: number): PreviewResponse {
+  return {
+    status: 503,
+    body: 'Ultravox is busy. Try again in a moment.',
+    headers: { 'retry-after': String(seconds) },
+  };
 }
 
 const NOT_FOUND: PreviewResponse = { status: 404, body: 'There is no sample of the voice.' };
 
-/** Samples by Ultravox's ID of their voice. The context of a read is the organization. */
+interface Voice {
+  organizationId: string;
+  remoteId: string;
+}
+
+/** Samples by organization and voice, so that no organization waits for the reads of another. */
 const samplesOf = perInstance((app: App) => {
   const reads = createKeyedLimiter(MAX_CONCURRENT_READS);
-  return new LRUCache<string, Buffer, string>({
+  const maxWaitMs = app.config.ULTRAVOX_TIMEOUT_SECONDS * 1_000;
+  return new LRUCache<string, Buffer, Voice>({
     maxSize: MAX_KEPT_BYTES,
     sizeCalculation: ({ byteLength }) => Math.max(1, byteLength),
     ttl: KEPT_MS,
     // A sample that is no longer kept when it has been read is still sent.
     ignoreFetchAbort: true,
-    fetchMethod: (remoteId, _stale, { context }) =>
-      reads.run(context, () => readSample(app, remoteId)),
+    fetchMethod: (_key, _stale, { context: { organizationId, remoteId } }) =>
+      reads.run(organizationId, () => readSample(app, remoteId), maxWaitMs),
   });
 });
 

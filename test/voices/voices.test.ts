@@ -239,6 +239,7 @@ describe('voices', () => {
     [404, 404, 1],
     [400, 404, 2],
     [500, 502, 3],
+    [429, 503, 3],
   ])('answers %i of Ultravox for a sample with %i', async (status, expected, voice) => {
     const previewUrl = await linkToSample(voice);
     server.simulator.setFaults([{ kind: 'status', status, path: '/preview$' }]);

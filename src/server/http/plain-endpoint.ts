@@ -31,8 +31,8 @@ export interface PlainResponse {
   /** Called when the body has been sent, or when no more of it will be read. */
   closed?: () => void;
   /**
-   * Organization whose concurrent exports are limited, or API key whose recordings and samples are. The body is aborted if the
-   * client stalls.
+   * Organization whose concurrent exports are limited, or API key whose recordings and samples of voices are. The body
+   * is aborted if the client stalls.
    */
   concurrencyKey?: string;
   /** Kind of such a body. Default: `DOWNLOAD`. */
