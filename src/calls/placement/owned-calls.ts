@@ -11,7 +11,7 @@ import { metadataEntries } from '../metadata.ts';
 import { durationLimitsOf } from '../settings.ts';
 import { createdEvent } from '../updates/append-events.ts';
 import { CANCELLATION } from '../updates/end.ts';
-import { buildLocalEnd } from '../updates/local-end.ts';
+import { buildLocalEnd, whetherCalled } from '../updates/local-end.ts';
 import { writeUpdates } from '../updates/write-updates.ts';
 import { hasQueuedCall } from './limits.ts';
 import { claimedColumns, moveCalls } from './placement-state.ts';
@@ -167,8 +167,10 @@ export async function withdrawCalls(
     tx,
     Prisma.sql`id = ANY(${[...ids]}::uuid[]) AND placement = 'QUEUED'`,
   );
-  const failure = 'The call was withdrawn before it was dialed. Nobody was called.';
-  const updates = calls.map((call) => buildLocalEnd(app, call, { ...CANCELLATION, failure }));
+  const updates = calls.map((call) => {
+    const failure = `The call was withdrawn before it was dialed. ${whetherCalled(app, call)}`;
+    return buildLocalEnd(app, call, { ...CANCELLATION, failure });
+  });
   await writeUpdates(
     app,
     tx,

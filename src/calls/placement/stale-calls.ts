@@ -3,7 +3,7 @@ import type { App } from '../../app.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
 import { lockCalls } from '../lock.ts';
 import { announceUpdate } from '../updates/call-update.ts';
-import { buildLocalEnd, type LocalEnd } from '../updates/local-end.ts';
+import { buildLocalEnd, type LocalEnd, whetherCalled } from '../updates/local-end.ts';
 import { writeUpdates } from '../updates/write-updates.ts';
 import { waitsTooLong } from './limits.ts';
 
@@ -45,21 +45,23 @@ async function failCalls(app: App, stale: readonly StaleCall[]): Promise<void> {
   const updates = await app.db.$transaction(async (tx) => {
     const where = Prisma.sql`id = ANY(${ids}::uuid[]) AND placement = 'QUEUED'`;
     const calls = await lockCalls(tx, where);
-    const ended = calls.map((call) => buildLocalEnd(app, call, endOf(call, late.has(call.id))));
+    const ended = calls.map((call) =>
+      buildLocalEnd(app, call, endOf(app, call, late.has(call.id))),
+    );
     await writeUpdates(app, tx, ended);
     return ended;
   });
   for (const { before, after } of updates) announceUpdate(app, before, after);
 }
 
-function endOf({ medium }: Call, isLate: boolean): LocalEnd {
-  const tooLong = medium === 'WEBRTC' ? 'for too long' : 'for more than an hour';
+function endOf(app: App, call: Call, isLate: boolean): LocalEnd {
+  const tooLong = call.medium === 'WEBRTC' ? 'for too long' : 'for more than an hour';
   const waited = isLate ? 'until `placeBefore`' : tooLong;
   return {
     transition: 'WITHDRAW',
     status: 'FAILED',
     endReason: 'SYSTEM_ERROR',
-    failure: `The call waited ${waited} to be placed. Nobody was called.`,
+    failure: `The call waited ${waited} to be placed. ${whetherCalled(app, call)}`,
   };
 }
 

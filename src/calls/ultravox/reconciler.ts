@@ -16,7 +16,7 @@ import { placeRefusedCall, placeWaitingCalls } from '../placement/placement.ts';
 import { isEnded } from '../status.ts';
 import { announceUpdate, nextCheck } from '../updates/call-update.ts';
 import { hangUp } from '../updates/end.ts';
-import { closeLostCall, endCallLocally } from '../updates/local-end.ts';
+import { closeLostCall, endCallLocally, refusedUntil } from '../updates/local-end.ts';
 import { findByOurId } from './find-by-our-id.ts';
 import { hangUpIfUnwanted, ingestCall } from './ingest.ts';
 
@@ -173,11 +173,17 @@ async function closeOverdueCall(app: App, call: Call): Promise<void> {
  */
 async function handleNotFound(app: App, call: Call, startedAt: Date): Promise<void> {
   const known = call.placement === 'ACCEPTED';
+  if (hasEndedInDoubt(call)) {
+    const until = refusedUntil(app, call);
+    const nextCheckAt = until && until > startedAt ? inMs(app, nextLookupMs(app)) : null;
+    await app.db.call.updateMany({ where: isSameRequest(call), data: { nextCheckAt } });
+    return;
+  }
   if (isRefused(call) && isRefusalConfirmed(app, call, startedAt)) {
     return placeRefusedCall(app, call);
   }
   if (isRefused(call) || (!known && !hasBeenSearchedLongEnough(app, call, startedAt))) {
-    const nextCheckAt = new Date(app.now().getTime() + nextLookupMs(app));
+    const nextCheckAt = inMs(app, nextLookupMs(app));
     await app.db.call.updateMany({ where: isSameRequest(call), data: { nextCheckAt } });
     return;
   }
@@ -211,9 +217,20 @@ function isRefused({ placement, refusedAt }: Call): boolean {
   return placement === 'UNKNOWN' && refusedAt !== null;
 }
 
-/** Time after which a call without a report is closed as lost and frees its slot. A refused one is not placed again. */
+/**
+ * Whether the call ended here as not created although one of its requests was refused, possibly by a gateway that had
+ * passed it on. It is looked up so that a person who is called after all is hung up on, and the call is billed.
+ */
+function hasEndedInDoubt({ endedAt, placement, refusedAt }: Call): boolean {
+  return endedAt !== null && placement !== 'ACCEPTED' && refusedAt !== null;
+}
+
+/**
+ * Time after which a call without a report is closed as lost and frees its slot. A refused one is not placed again, and
+ * no longer looked up if it has ended.
+ */
 function lostAtOf(call: Call): Date | null {
-  if (!isRefused(call)) return call.lostAt;
+  if (!isRefused(call) && !hasEndedInDoubt(call)) return call.lostAt;
   return new Date((call.refusedAt?.getTime() ?? 0) + MAX_REFUSED_MS);
 }
 
@@ -230,6 +247,10 @@ const NEVER_CREATED = {
   failure:
     'The creation of the call was interrupted, and Ultravox has no such call. Nobody was called.',
 } as const;
+
+function inMs({ now }: App, ms: number): Date {
+  return new Date(now().getTime() + ms);
+}
 
 function nextLookupMs({ config }: App): number {
   return Math.min(RECHECK_SECONDS, config.CALL_CHECK_SECONDS) * 1000;
@@ -256,6 +277,10 @@ async function handleUnreachable(
   if (isOverdue(app, call, lostAt)) {
     const failure = 'The end of the call was never reported, and Ultravox could not be reached.';
     await closeAsLost(app, call, failure);
+    return;
+  }
+  if (hasEndedInDoubt(call) && lostAt !== null && lostAt <= now) {
+    await app.db.call.updateMany({ where: isSameRequest(call), data: { nextCheckAt: null } });
     return;
   }
   const wait = Math.max(nextLookupMs(app), (error.retryAfterSeconds ?? 0) * 1000);

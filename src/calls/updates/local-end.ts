@@ -41,6 +41,7 @@ export async function endCallLocally(app: App, tx: Tx, call: Call, end: LocalEnd
 /** Builds the update of `endCallLocally`. */
 export function buildLocalEnd(app: App, call: Call, end: LocalEnd): CallUpdate {
   const { transition, failure, failureCode, at = app.now(), ...step } = end;
+  const isNeverCreated = transition !== null && transition !== 'LOSE_RESPONSE';
   if (isEnded(call.status) || (transition && !canMove(call, transition))) {
     return { before: call, after: call, events: [] };
   }
@@ -49,13 +50,28 @@ export function buildLocalEnd(app: App, call: Call, end: LocalEnd): CallUpdate {
     change: {
       ...(transition ? endOfPlacement(call, transition) : {}),
       // The outcome of a lost call is unknown, so it may still be billed.
-      ...(transition && transition !== 'LOSE_RESPONSE' ? freeOfCharge(app) : {}),
+      ...(isNeverCreated ? freeOfCharge(app) : {}),
+      // A request that was refused may still be carried out: the reconciler looks for the call.
+      ...(isNeverCreated && call.refusedAt ? { nextCheckAt: app.now() } : {}),
       ...(failure ? { failure } : {}),
       ...(failureCode ? { failureCode } : {}),
     },
     billed: false,
     summarized: false,
   });
+}
+
+/** Time after which a request that was refused is no longer carried out; null if none was refused. */
+export function refusedUntil({ config }: App, { refusedAt }: Pick<Call, 'refusedAt'>): Date | null {
+  return refusedAt && new Date(refusedAt.getTime() + config.CALL_REFUSED_AFTER_SECONDS * 1000);
+}
+
+/** Says whether anybody was called, for the failure of a call that ends while it waits. */
+export function whetherCalled(app: App, call: Pick<Call, 'refusedAt'>): string {
+  const until = refusedUntil(app, call);
+  return until && until > app.now()
+    ? 'An earlier request was refused, but may still be carried out: the person may have been called, and is then hung up on.'
+    : 'Nobody was called.';
 }
 
 /** The bill of a call that was never created at Ultravox. */

@@ -19,7 +19,7 @@ import {
 export interface ContactMove<T extends ContactTransition> {
   id: string;
   status: TargetOf<T>;
-  /** Required for SCHEDULED, except on RELEASE, where the contact keeps its place. */
+  /** Required for SCHEDULED, except on RELEASE, where it only delays the contact, which keeps its place. */
   nextEligibleAt?: Date;
   /** Required for SKIPPED. */
   skipReason?: 'DO_NOT_CALL' | 'NEVER_OPEN';
@@ -231,8 +231,9 @@ function assignments(transition: ContactTransition, now: Date): Prisma.Sql {
   const { to } = CONTACT_TRANSITIONS[transition];
   const next =
     transition === 'RELEASE'
-      ? // Due at once, before contacts that have waited less.
-        Prisma.sql`least(${now}::timestamptz, cc.scheduled_at)`
+      ? // Due at once unless it is delayed, before contacts that have waited less.
+        Prisma.sql`CASE WHEN r.next_eligible_at > ${now}::timestamptz THEN r.next_eligible_at
+          ELSE least(${now}::timestamptz, cc.scheduled_at) END`
       : Prisma.sql`r.next_eligible_at`;
   return Prisma.sql`status = r.status::"CampaignContactStatus",
     skip_reason = ${

@@ -76,6 +76,8 @@ async function withdrawReleased(
     status,
     callId: call.id,
     reason,
+    // A refused request may be carried out until then, and the contact must not be called twice.
+    ...(call.placeNotBefore ? { nextEligibleAt: call.placeNotBefore } : {}),
   }));
   await moveContacts(tx, 'RELEASE', moves, now);
 }

@@ -1,9 +1,12 @@
 /** Lost calls: every call ends, and no conversation is cut because updates are missing. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { recordRefusal } from '../../../src/calls/placement/creation-hold.ts';
 import { checkCalls } from '../../../src/calls/ultravox/reconciler.ts';
 import { unfilteredCalls } from '../../../src/ultravox/error.ts';
 import type { Call as UltravoxCall } from '../../../src/ultravox/wire.ts';
 import { startTestServer, type TestServer } from '../../support/servers/server.ts';
+import { until } from '../../support/wait.ts';
+import { dialLate } from '../placement/waiting-calls.ts';
 import {
   type Caller,
   callOf,
@@ -262,6 +265,83 @@ describe('checkCalls', () => {
     const call = await waitForCall(caller.client, id, 'over', isEnded);
     expect(call).toMatchObject({ endReason: 'UNKNOWN' });
     expect(call.failure).toContain('could not be reached');
+    await setFaults(server, []);
+  });
+});
+
+describe('a call that ends while its refused request may still be carried out', () => {
+  /** Queued again; the request is considered in doubt for another minute. */
+  async function doubtfulCall() {
+    await resumeCreations(server);
+    await setFaults(server, [
+      { kind: 'status', status: 503, count: 1, method: 'POST', path: '/calls$' },
+      { kind: 'webhookLost' },
+    ]);
+    const made = await dial(caller);
+    const where = { id: uuidOf(made.id) };
+    await server.app.db.call.update({
+      where,
+      data: { refusedAt: new Date(Date.now() - 60_000), nextCheckAt: new Date(0) },
+    });
+    await recordRefusal(server.app, 60);
+    await until('it to be queued', async () => {
+      await checkCalls(server.app);
+      return (await rowOf(server, made.id)).placement === 'QUEUED';
+    });
+    await server.app.db.call.update({
+      where,
+      data: { refusedAt: inMinutes(1), placeNotBefore: inMinutes(1) },
+    });
+    return { ...made, where };
+  }
+
+  it.each([
+    ['by endCall', 'CANCELLED', (id: string) => done(caller.client, 'endCall', { id })],
+    [
+      'at `placeBefore`',
+      'FAILED',
+      (id: string) =>
+        server.app.db.call.update({
+          where: { id: uuidOf(id) },
+          data: { placeBefore: new Date(0) },
+        }),
+    ],
+  ])('is found and hung up when it ends %s', async (_, status, end) => {
+    const { id } = await doubtfulCall();
+    await end(id);
+    const ended = await waitForCall(caller.client, id, 'over', isEnded);
+    expect(ended.status).toBe(status);
+    expect(ended.failure ?? '').not.toContain('Nobody was called');
+    const ultravoxId = await dialLate(server, id);
+    const remote = await until('the hang-up', async () => {
+      await server.app.db.call.updateMany({
+        where: { id: uuidOf(id), nextCheckAt: { not: null } },
+        data: { nextCheckAt: new Date(0) },
+      });
+      await checkCalls(server.app);
+      const seen = await server.app.ultravox.calls.get(ultravoxId);
+      return seen.ended ? seen : null;
+    });
+    expect(remote.joined === null || remote.endReason === 'agent_hangup').toBe(true);
+    expect(await rowOf(server, id)).toMatchObject({ status, placement: 'ACCEPTED', ultravoxId });
+    await resumeCreations(server);
+    await setFaults(server, []);
+  });
+
+  it('is no longer looked up after that time', async () => {
+    const { id, where } = await doubtfulCall();
+    await done(caller.client, 'endCall', { id });
+    await checkCalls(server.app);
+    expect((await rowOf(server, id)).nextCheckAt).not.toBeNull();
+    await server.app.db.call.update({
+      where,
+      data: { refusedAt: new Date(Date.now() - 60_000), nextCheckAt: new Date(0) },
+    });
+    await until('the last look-up', async () => {
+      await checkCalls(server.app);
+      return (await rowOf(server, id)).nextCheckAt === null;
+    });
+    await resumeCreations(server);
     await setFaults(server, []);
   });
 });

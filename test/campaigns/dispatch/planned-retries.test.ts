@@ -125,3 +125,27 @@ describe('a new schedule', () => {
     expect(timeOf(contact.nextEligibleAt)).toBe(planned);
   });
 });
+
+describe('a withdrawn call whose refused request may still be carried out', () => {
+  it('is not followed by another until then', async () => {
+    const id = await start(operator, { contacts: strangers(1) });
+    const { callIds } = await dispatchCalls(server.app);
+    const until = new Date(Date.now() + 60_000);
+    await server.app.db.call.update({
+      where: { id: callIds[0]! },
+      data: { placement: 'QUEUED', claimedAt: null, refusedAt: new Date(), placeNotBefore: until },
+    });
+    await act(operator, 'pauseCampaign', id);
+    await dispatchCalls(server.app);
+    const [withdrawn] = await callsOf(server, id);
+    expect(withdrawn).toMatchObject({ status: 'CANCELLED', placement: 'WITHDRAWN' });
+    expect(withdrawn!.failure).toContain('may have been called');
+    await act(operator, 'resumeCampaign', id);
+    expect((await dispatchCalls(server.app)).callIds).toEqual([]);
+    expect(timeOf((await contactOf(id)).nextEligibleAt)).toBe(until.getTime());
+    await makeDue(server, operator, id);
+    expect((await dispatchCalls(server.app)).callIds).toHaveLength(1);
+    await act(operator, 'cancelCampaign', id);
+    expect(await brokenRules(server)).toEqual([]);
+  });
+});
