@@ -9,6 +9,9 @@ import { until } from '../support/wait.ts';
 
 export const WHOLE_LIFE = ['CREATED', 'RINGING', 'IN_PROGRESS', 'COMPLETED', 'BILLED'];
 
+/** What a subscriber to everything asks of the log. */
+export const ALL_EVENTS = { where: {}, matches: () => true, isRare: false };
+
 export let server: TestServer;
 export let caller: Caller;
 export let me: { url: string; key: string };

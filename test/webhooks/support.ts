@@ -12,6 +12,9 @@ import {
   verifiesByRecipe as verifiesAt,
 } from './receiver.ts';
 
+/** What is sent of a call that is answered, in order, before its results. */
+export const CALL_EVENTS = ['call.started', 'call.joined', 'call.ended', 'call.billed'];
+
 export let server: TestServer;
 export let receiver: Receiver;
 export let caller: Caller;
@@ -124,4 +127,19 @@ export function eventsAt(path: string, types: readonly string[]): Promise<Receiv
 /** As receivers of Truedy verify, by the clock of the server. */
 export function verifiesByRecipe(request: Received, secret: string): boolean {
   return verifiesAt(request, secret, Date.now() + offsetMs);
+}
+
+/** The user errors of a mutation, or the messages of the errors that refused it. */
+export async function problemsOf(
+  name: string,
+  input: Record<string, unknown>,
+  client = server.client,
+) {
+  const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
+  const answer = await client.send(
+    `mutation ($input: ${type}!) { ${name}(input: $input) { userErrors { code path message } } }`,
+    { input },
+  );
+  if (answer.errors) return answer.errors.map(({ message }) => message);
+  return answer.data[name].userErrors;
 }

@@ -9,7 +9,7 @@ import { BaseSequencer } from 'vitest/node';
  * CPUs busy are mixed with those that mostly wait.
  */
 const LONGEST = [
-  'crash/webhooks.test.ts',
+  'crash/webhooks/webhooks.test.ts',
   'calls/placement/placement.test.ts',
   'campaigns/running/running.test.ts',
   'campaigns/dispatch/limits.test.ts',
@@ -23,7 +23,7 @@ const LONGEST = [
   'live/subscriptions.test.ts',
   'analytics/analytics.test.ts',
   'live/storm.test.ts',
-  'live/event-log.test.ts',
+  'live/event-log/event-log.test.ts',
   'calls/post-call/post-call.test.ts',
   'calls/inbound.test.ts',
   'contacts/import/import-crash.test.ts',
@@ -44,7 +44,7 @@ const LONGEST = [
   'calls/ending.test.ts',
   'contacts/import/import-upload.test.ts',
   'hostile/fuzz/fuzz.test.ts',
-  'webhooks/webhooks.test.ts',
+  'webhooks/sending/sending.test.ts',
   'campaigns/dispatch/claims.test.ts',
   'organizations/deployment.test.ts',
   'contacts/import/import.test.ts',
