@@ -70,3 +70,8 @@ export async function failureOf(work: Promise<unknown>): Promise<UltravoxError> 
   expect(thrown).toBeInstanceOf(UltravoxError);
   return thrown as UltravoxError;
 }
+
+export const created = '2026-11-20T10:00:00Z';
+
+/** A call as Ultravox sends it. */
+export const call = (callId: string, more = {}) => ({ callId, created, joined: null, ...more });
