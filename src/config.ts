@@ -13,13 +13,13 @@ const wholeNumber = (min: number, max: number) =>
   z.coerce
     .number({ error: 'must be a number' })
     .int('must be a whole number')
-    .min(min, `must be at least ${min}`)
-    .max(max, `must be at most ${max}`);
+    .min(min, `must be at least ${min.toLocaleString('en-US')}`)
+    .max(max, `must be at most ${max.toLocaleString('en-US')}`);
 const positive = (max: number) =>
   z.coerce
     .number({ error: 'must be a number' })
     .positive('must be greater than 0')
-    .max(max, `must be at most ${max}`);
+    .max(max, `must be at most ${max.toLocaleString('en-US')}`);
 const flag = z
   .enum(['true', 'false'], { error: 'must be true or false' })
   .transform((text) => text === 'true');

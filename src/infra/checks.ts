@@ -111,7 +111,7 @@ export class Checks {
       const kind = integer ? 'a whole number' : 'a number';
       return this.add(
         'INVALID_INPUT',
-        `${memberName(path)} must be ${kind} from ${formatNumber(min)} to ${formatNumber(max)}; it is ${value}.`,
+        `${memberName(path)} must be ${kind} from ${formatNumber(min)} to ${formatNumber(max)}; it is ${formatNumber(value)}.`,
         path,
       );
     }

@@ -58,7 +58,7 @@ export function validateSchedule(input: ScheduleInput, now: Temporal.Instant): S
     if (value == null || (Number.isInteger(value) && value >= min && value <= max)) continue;
     add(
       field,
-      `\`${field}\` must be a whole number from ${formatNumber(min)} to ${formatNumber(max)}; it is ${value}.`,
+      `\`${field}\` must be a whole number from ${formatNumber(min)} to ${formatNumber(max)}; it is ${formatNumber(value)}.`,
     );
   }
 

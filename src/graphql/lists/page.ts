@@ -1,6 +1,7 @@
 /** One page of a list: its arguments, and the connection returned for it. */
 import { isThenable, type MaybePromise } from '@pothos/core';
 import { RequestError } from '../../errors.ts';
+import { formatNumber } from '../../infra/format-number.ts';
 
 export const DEFAULT_PAGE_SIZE = 50;
 export const MAX_PAGE_SIZE = 100;
@@ -66,7 +67,7 @@ export function checkPageSize(name: string, size: number | null | undefined): vo
   if (typeof size !== 'number' || (size >= 1 && size <= MAX_PAGE_SIZE)) return;
   throw new RequestError(
     'BAD_USER_INPUT',
-    `\`${name}\` must be from 1 to ${MAX_PAGE_SIZE}; it is ${size}.`,
+    `\`${name}\` must be from 1 to ${MAX_PAGE_SIZE}; it is ${formatNumber(size)}.`,
   );
 }
 
