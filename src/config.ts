@@ -81,7 +81,7 @@ export const SETTINGS = {
     schema: positive(3600),
     default: '10',
     about:
-      'Maximum time for one database statement of a query or subscription, and for a `totalCount` or a filtered or sorted `Contact.calls` to wait for other such reads of the same organization. Mutations, jobs and exports have no time limit.',
+      'Maximum time for one database statement of a query or subscription, and for a `totalCount`, a filtered or sorted `Contact.calls` or a query that costs more than 2,500 to wait for others of the same organization. Mutations, jobs and exports have no time limit.',
   },
   REDIS_URL: {
     schema: url(['redis:', 'rediss:']),

@@ -63,9 +63,13 @@ export function toGraphQLError(
     );
     return toRequestError(unavailable, located);
   }
-  if (isStatementStopped(cause) || cause instanceof LimiterTimeoutError) {
+  if (isStatementStopped(cause)) {
     log.warn({ err: cause, requestId, path: located?.path }, 'A read took too long');
     return toRequestError(readTimeoutError(located), located);
+  }
+  if (cause instanceof LimiterTimeoutError) {
+    log.warn({ err: cause, requestId, path: located?.path }, 'A read waited too long for others');
+    return toRequestError(waitTimeoutError(located), located);
   }
   log.error({ err: cause, requestId, path: located?.path }, 'An operation failed');
   const internal = new RequestError(
@@ -91,6 +95,13 @@ function readTimeoutError(located: GraphQLError | null): RequestError {
   return new RequestError(
     'QUERY_TIMEOUT',
     `Reading ${placeOf(located)} took too long and was stopped. Narrow its \`filter\` or range, for example to a shorter period, use the default sort order, or omit \`totalCount\`.`,
+  );
+}
+
+function waitTimeoutError(located: GraphQLError | null): RequestError {
+  return new RequestError(
+    'QUERY_TIMEOUT',
+    `Reading ${placeOf(located)} was not begun, since it waited too long for similar reads of the organization. Send fewer such operations at a time.`,
   );
 }
 

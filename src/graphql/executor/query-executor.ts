@@ -28,7 +28,13 @@ import { LRUCache } from 'lru-cache';
 import type { Context } from '../context.ts';
 import { MAX_VARIABLE_ERRORS } from '../inputs/input-limits.ts';
 import { grantedScopes, type Scopes } from '../scopes.ts';
-import { type FieldPlan, type OperationPlan, plansOf, ResultObject } from './query-plan.ts';
+import {
+  type FieldPlan,
+  type OperationPlan,
+  plansOf,
+  ResultObject,
+  showsOnlyLeaves,
+} from './query-plan.ts';
 
 type Path = GraphQLResolveInfo['path'];
 /** Position of a value that is being completed. */
@@ -89,6 +95,12 @@ export function executeEvent(
 ): MaybePromise<ExecutionResult> | null {
   const plan = plansOf(args, OperationTypeNode.SUBSCRIPTION)?.planFor(variables);
   return plan ? new Execution(args, plan, variables).run() : null;
+}
+
+/** Whether the selection is only of leaf fields of the event, which the event itself has. False if that is not known. */
+export function showsOnlyEvent(args: ExecutionArgs, variables: VariableValues): boolean {
+  const plan = plansOf(args, OperationTypeNode.SUBSCRIPTION)?.planFor(variables);
+  return plan?.fields.every(showsOnlyLeaves) ?? false;
 }
 
 class Execution {

@@ -103,6 +103,13 @@ export function onlyShowsRows({ definition, fieldsOf }: FieldPlan): boolean {
   );
 }
 
+/** Whether the field returns no rows, which may have to be read, and only leaf fields of its objects are selected. */
+export function showsOnlyLeaves({ definition, fieldsOf }: FieldPlan): boolean {
+  const type = getNamedType(definition.type);
+  if (!isObjectType(type) || type.extensions.pothosPrismaModel !== undefined) return false;
+  return fieldsOf(type).every((field) => isLeafType(getNamedType(field.definition.type)));
+}
+
 /** The columns of the rows that the field returns, and of rows below them, from which values are computed. */
 export function columnsDerivedFrom({ definition, fieldsOf }: FieldPlan): Column[] {
   const type = getNamedType(definition.type);

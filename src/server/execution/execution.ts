@@ -16,23 +16,16 @@ import {
   toSyntaxError,
 } from '../../graphql/errors/errors.ts';
 import { executeQuery } from '../../graphql/executor/query-executor.ts';
-import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
-import { perInstance } from '../../infra/per-instance.ts';
 import { currentCursor } from '../../live/log.ts';
 import type { RequestContext, Services } from '../authentication.ts';
 import { parseWithinLimits } from '../limits/document-limits.ts';
 import { VariableErrors } from '../limits/variable-errors.ts';
 import { type Results, runSubscription } from '../subscriptions/subscriptions.ts';
 import { type AdmittedOperation, admit } from './admission.ts';
+import { isCostly, runCostly } from './costly-queries.ts';
 import { runIdempotent } from './idempotency.ts';
 import { isMutation } from './operation.ts';
 import { translateErrors } from './results.ts';
-
-/** A query that costs more keeps the process busy for a while, so that an organization may run only a few at a time. */
-const COSTLY = 2_500;
-const MAX_COSTLY_QUERIES = 4;
-
-const costlyQueries = perInstance((_app: App) => createKeyedLimiter(MAX_COSTLY_QUERIES));
 
 /** Executes a query or mutation if it is admitted. Never rejects. */
 export type Execute = (args: ExecutionArgs) => Promise<ExecutionResult>;
@@ -106,7 +99,7 @@ async function run(
   args: ExecutionArgs,
   admitted: AdmittedOperation | null,
 ): Promise<ExecutionResult> {
-  const { shape = null, cost = 0 } = admitted ?? {};
+  const shape = admitted?.shape ?? null;
   const context = args.contextValue as RequestContext;
   const { viewer, idempotencyKey, isDisconnected } = context;
   const executeAs = async (changes: Partial<RequestContext>): Promise<ExecutionResult> => {
@@ -128,6 +121,6 @@ async function run(
     }
     return executeAs({});
   };
-  if (!viewer || isMutation(shape) || cost <= COSTLY) return executeQueryOrMutation();
-  return costlyQueries(app).run(viewer.organizationId, executeQueryOrMutation);
+  if (!viewer || !admitted || !isCostly(admitted)) return executeQueryOrMutation();
+  return runCostly(app, { ...context, viewer }, executeQueryOrMutation);
 }

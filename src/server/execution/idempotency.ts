@@ -16,6 +16,7 @@ import { Prisma } from '../../generated/prisma/client.ts';
 import { runInBatches } from '../../infra/database/run-in-batches.ts';
 import { type Lease, leaseIsFree, newLease, whileRenewing } from '../../infra/jobs/lease.ts';
 import type { Idempotency, Viewer } from '../../viewer.ts';
+import { checkAwaited } from './awaited.ts';
 import { rowsFromText, rowsToText } from './rows-as-text.ts';
 
 const RETENTION_HOURS = 24;
@@ -84,12 +85,7 @@ async function waitForOther(
 ): Promise<void> {
   for (let waitMs = WAIT_MS.min; ; waitMs = Math.min(2 * waitMs, WAIT_MS.max)) {
     await pause(waitMs, undefined, { signal: app.closing }).catch(() => undefined);
-    if (app.closing.aborted || isDisconnected?.()) {
-      // Sent to nobody if the client has gone.
-      throw new RequestError('UNAVAILABLE', 'The server is stopping. Try again.', {
-        retryAfterSeconds: 1,
-      });
-    }
+    checkAwaited(app, isDisconnected);
     // Only reads, since many requests may wait for one key.
     const running = await app.rows.$queryRaw<object[]>`
       SELECT 1 FROM idempotency_keys

@@ -86,6 +86,18 @@ export const LIMITS = {
     about: 'Cost of the selection of a subscription, which is executed for every event',
     refusal: '`QUERY_TOO_COSTLY`',
   },
+  costlyQueries: {
+    max: 4,
+    about:
+      'Queries of an organization that cost more than 2,500 and run at the same time, in each process. Further ones wait for up to `READ_TIMEOUT_SECONDS`.',
+    refusal: '`QUERY_TIMEOUT`',
+  },
+  executingSubscriptions: {
+    max: 8,
+    about:
+      'Subscriptions of an organization that differ in more than their cursors and read data for their events at the same time, in each process; one key may use half of them',
+    refusal: 'the events of the others wait',
+  },
   mutationFields: { max: 25, about: 'Mutations in an operation', refusal: '`QUERY_TOO_COSTLY`' },
   readBytes: {
     max: MAX_READ_BYTES,

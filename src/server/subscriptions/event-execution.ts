@@ -9,24 +9,20 @@ import {
 import type { App } from '../../app.ts';
 import type { RequestErrorCode } from '../../errors.ts';
 import { freshExecution } from '../../graphql/context.ts';
-import { executeEvent } from '../../graphql/executor/query-executor.ts';
+import { executeEvent, showsOnlyEvent } from '../../graphql/executor/query-executor.ts';
 import { isDatabaseUnavailable } from '../../infra/database/database-errors.ts';
 import { createKeyedLimiter } from '../../infra/jobs/keyed-limiter.ts';
-import { perInstance } from '../../infra/per-instance.ts';
 import { isKeyUsable } from '../../organizations/api-keys.ts';
 import type { Viewer } from '../../viewer.ts';
 import type { RequestContext } from '../authentication.ts';
 import { translateErrors } from '../execution/results.ts';
 import { withCursor } from '../http/event-stream.ts';
+import { ExecutionTurn } from './execution-turn.ts';
 import type { GroupOptions } from './live-delivery.ts';
 
 const RECHECK_MS = 15_000;
 const RETRY_MS = 500;
 const MAX_ATTEMPTS_AFTER_TIMEOUT = 3;
-/** Maximum number of groups of an organization that execute events at the same time, so that others get their turns. */
-const MAX_EXECUTING_GROUPS = 8;
-
-const executingGroups = perInstance((_app: App) => createKeyedLimiter(MAX_EXECUTING_GROUPS));
 
 type MaybePromise<T> = T | Promise<T>;
 
@@ -43,6 +39,8 @@ export function createEventExecution(
   const results = new WeakMap<object, MaybePromise<ExecutionResult>>();
   /** Events that read too much together are executed one by one, so that they do not take the memory together either. */
   const alone = createKeyedLimiter(1);
+  /** Whether events are expected to read from the database: if the latest did, and at first by the selection. */
+  let isReading = !showsOnlyEvent(args, validated.variableValues);
 
   function executeOnce(
     event: unknown,
@@ -58,45 +56,78 @@ export function createEventExecution(
       : translate(result as ExecutionResult);
   }
 
+  /** Executes an event again while the database is unavailable. `first` is the result of its execution. */
   async function executeWhenAvailable(
     event: object,
     first: Promise<ExecutionResult>,
+    turn: ExecutionTurn,
   ): Promise<ExecutionResult> {
-    const result = await repeatUntilAvailable(app, first, async () =>
-      executeOnce(event, freshExecution(context)),
+    const result = await repeatUntilAvailable(app, first, () =>
+      turn.run(async () => executeOnce(event, freshExecution(context))),
     );
     // The next subscriber executes the event again.
     if (result.errors) results.delete(event);
     return withCursor(result, event);
   }
 
-  return {
-    isAllowed: createKeyCheck(app, context.viewer),
-    takeTurn: (work) => executingGroups(app).run(context.viewer?.organizationId ?? '', work),
-    beginExecution() {
-      const together = freshExecution(context);
-      let count = 0;
-      const executeAgain = async (event: object, first: MaybePromise<ExecutionResult>) => {
-        const result = await first;
-        // Which events are executed together is not for the subscriber to choose.
-        if (count === 1 || !hasError(result, 'QUERY_TOO_COSTLY')) return result;
-        return alone.run('', async () => executeOnce(event, freshExecution(context)));
-      };
-      return (event) => {
-        const known = results.get(event);
-        if (known) return known;
-        count += 1;
-        const first = executeOnce(event, together);
-        const result =
-          first instanceof Promise || first.errors
-            ? executeWhenAvailable(event, executeAgain(event, first))
-            : withCursor(first, event);
+  /** Starts the execution of all events, so that they share reads. `running` are their first attempts. */
+  function start(events: readonly object[], turn: ExecutionTurn) {
+    const together = freshExecution(context);
+    const running: Promise<ExecutionResult>[] = [];
+    let count = 0;
+    const executeAgain = async (event: object, first: MaybePromise<ExecutionResult>) => {
+      const result = await first;
+      // Which events are executed together is not for the subscriber to choose.
+      if (count === 1 || !hasError(result, 'QUERY_TOO_COSTLY')) return result;
+      return alone.run('', async () => executeOnce(event, freshExecution(context)));
+    };
+    const executeNew = (event: object): MaybePromise<ExecutionResult> => {
+      count += 1;
+      const first = executeOnce(event, together);
+      if (!(first instanceof Promise) && !first.errors) return withCursor(first, event);
+      const attempt = executeAgain(event, first);
+      running.push(attempt);
+      return executeWhenAvailable(event, attempt, turn);
+    };
+    const started = events.map((event) => {
+      const known = results.get(event);
+      if (known) return known;
+      try {
+        const result = executeNew(event);
         results.set(event, result);
+        // Whoever awaits the results, in order, reports the error then.
         if (result instanceof Promise) result.catch(() => results.delete(event));
         return result;
-      };
+      } catch (error) {
+        return rejected(error);
+      }
+    });
+    if (count > 0) isReading = running.length > 0;
+    return { started, running };
+  }
+
+  return {
+    isAllowed: createKeyCheck(app, context.viewer),
+    execute(events) {
+      const turn = new ExecutionTurn(app, context.viewer);
+      if (!isReading) return start(events, turn).started;
+      return new Promise((resolve, reject) => {
+        const startInTurn = async (): Promise<void> => {
+          const { started, running } = start(events, turn);
+          resolve(started);
+          await Promise.allSettled(running);
+        };
+        turn.run(startInTurn).catch(reject);
+      });
     },
   };
+}
+
+/** Awaited later. */
+function rejected(error: unknown): Promise<never> {
+  const promise = Promise.reject(error);
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /** The context without what belongs only to the first subscriber, except for the request ID in the log. */

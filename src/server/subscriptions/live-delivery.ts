@@ -90,11 +90,10 @@ type MaybePromise<T> = T | Promise<T>;
 /** How the events of a group are executed. */
 export interface GroupOptions {
   /**
-   * Starts the execution of events that are delivered together, so that they can share statements.
+   * Starts the execution of events together, so that they share statements, once few other groups of the organization
+   * execute theirs. Resolves when it has started.
    */
-  beginExecution: () => (event: Event) => MaybePromise<ExecutionResult>;
-  /** Runs work that executes events, once few other groups of the organization execute theirs. */
-  takeTurn: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  execute: (events: readonly Event[]) => MaybePromise<readonly MaybePromise<ExecutionResult>[]>;
   /** Whether the API key that all members share is still accepted. */
   isAllowed: () => MaybePromise<boolean>;
 }
@@ -153,8 +152,9 @@ export class SubscriberGroup {
   }
 
   /** Executes an event that a subscriber reads by itself. */
-  execute(event: unknown): Promise<ExecutionResult> {
-    return this.#options.takeTurn(async () => this.#options.beginExecution()(event as Event));
+  async execute(event: unknown): Promise<ExecutionResult> {
+    const [result] = await this.#options.execute([event as Event]);
+    return result as MaybePromise<ExecutionResult>;
   }
 
   /**
@@ -166,7 +166,7 @@ export class SubscriberGroup {
     const known = this.#missed.get(first) ?? [];
     const found = known.find((missed) => haveSameItems(missed.events, events));
     if (found) return found.messages;
-    const messages = this.#options.takeTurn(() => this.#executeMissed(events));
+    const messages = this.#executeMissed(events);
     this.#missed.set(first, [...known, { events, messages }].slice(-MAX_MISSED_BATCHES));
     messages.catch(() => this.#missed.delete(first));
     return messages;
@@ -174,7 +174,7 @@ export class SubscriberGroup {
 
   async #executeMissed(events: readonly [Event, ...Event[]]): Promise<SharedMessages> {
     const messages: SharedMessage[] = [];
-    const executed = this.#executeAll(events);
+    const executed = await this.#options.execute(events);
     for (const [index, event] of events.entries()) {
       const result = (await executed[index]) as ExecutionResult;
       messages.push({ payload: toPayload(result), cursor: event.cursor });
@@ -213,15 +213,17 @@ export class SubscriberGroup {
     // Waits until all events have been offered.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
-      await this.#options.takeTurn(() => this.#deliver(this.#waiting.splice(0, MAX_BATCH_EVENTS)));
+      await this.#deliver(this.#waiting.splice(0, MAX_BATCH_EVENTS));
     }
     this.#isDelivering = false;
   }
 
   async #deliver(deliveries: readonly Delivery[]): Promise<void> {
+    this.#inProgress = deliveries;
+    const started = this.#options.execute(deliveries.map(({ event }) => event));
+    const executed = started instanceof Promise ? await started : started;
     let ready: ReadyMessage[] = [];
     let since = performance.now();
-    this.#inProgress = deliveries;
     /** @param count number of deliveries, from the first one, that are then complete. */
     const send = (count: number): void => {
       this.#inProgress = deliveries.slice(count);
@@ -229,7 +231,6 @@ export class SubscriberGroup {
       ready = [];
       since = performance.now();
     };
-    const executed = this.#executeAll(deliveries.map(({ event }) => event));
     for (const [index, { event, members }] of deliveries.entries()) {
       try {
         const result = executed[index] as MaybePromise<ExecutionResult>;
@@ -247,23 +248,6 @@ export class SubscriberGroup {
       }
     }
     send(deliveries.length);
-  }
-
-  /** Starts the execution of all events, so that they share reads. */
-  #executeAll(events: readonly Event[]): MaybePromise<ExecutionResult>[] {
-    const execute = this.#options.beginExecution();
-    return events.map((event) => {
-      try {
-        const result = execute(event);
-        // The caller awaits the results in order, and reports the error then.
-        if (result instanceof Promise) result.catch(() => undefined);
-        return result;
-      } catch (error) {
-        const failed = Promise.reject(error);
-        failed.catch(() => undefined);
-        return failed;
-      }
-    });
   }
 
   #send(messages: SharedMessages, members: readonly GroupMember[]): void {

@@ -96,14 +96,12 @@ export function missedEventsSuite(): void {
       const executed: bigint[] = [];
       const group = joinSubscriberGroup(server.app, 'another group of this test', () => ({
         isAllowed: () => true,
-        takeTurn: (work) => work(),
-        beginExecution:
-          () =>
-          async ({ cursor }) => {
+        execute: (events) =>
+          events.map(async ({ cursor }) => {
             executed.push(cursor);
             if (cursor > 2n) await release.promise;
             return { data: {} };
-          },
+          }),
       }));
       group.offer({ cursor: 1n } as Event, member);
       group.offer({ cursor: 2n } as Event, member);
@@ -135,13 +133,11 @@ export function missedEventsSuite(): void {
       });
       const options: GroupOptions = {
         isAllowed: async () => true,
-        takeTurn: (work) => work(),
-        beginExecution:
-          () =>
-          async ({ cursor }) => {
+        execute: (events) =>
+          events.map(async ({ cursor }) => {
             if (cursor === 1n) throw new Error('a broken event');
             return { data: { cursor: String(cursor) } };
-          },
+          }),
       };
       const group = joinSubscriberGroup(server.app, 'a group of this test', () => options);
       const members = ['sound', 'broken'].map(member);
