@@ -98,13 +98,22 @@ export function firstSpeakerSettings(
   variables: Readonly<Record<string, string>> = {},
 ): FirstSpeakerSettings {
   const { firstSpeaker = 'AGENT', delay = null, uninterruptible = false } = greeting;
-  const filled = fillPlaceholders(greeting.text ?? '', variables)
-    .slice(0, LIMITS.spokenText)
-    .toWellFormed();
-  const text = filled.trim() === '' ? null : filled;
+  const spoken = spokenText(greeting.text ?? '', variables);
+  const text = spoken.trim() === '' ? null : spoken;
   if (firstSpeaker === 'AGENT') return { agent: withoutNulls({ text, delay, uninterruptible }) };
   if (text === null && delay === null) return { user: {} };
   return { user: { fallback: withoutNulls({ delay: delay ?? DEFAULT_FALLBACK_DELAY, text }) } };
+}
+
+/** Fills the placeholders of a text. It is cut, by characters as in its validation, only if that made it too long. */
+function spokenText(text: string, variables: Readonly<Record<string, string>>): string {
+  const filled = fillPlaceholders(text, variables);
+  if (filled === text) return text;
+  // A character has at most two UTF-16 units.
+  return [...filled.slice(0, LIMITS.spokenText * 2)]
+    .slice(0, LIMITS.spokenText)
+    .join('')
+    .toWellFormed();
 }
 
 function vadMembers(settings: VadSettings): VadSettings {

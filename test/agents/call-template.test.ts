@@ -141,6 +141,17 @@ describe('firstSpeakerSettings', () => {
   ])('maps the greeting %j', (greeting, expected) => {
     expect(firstSpeakerSettings(greeting)).toEqual(expected);
   });
+
+  it('cuts a text by characters, and only if its placeholders made it too long', () => {
+    const agent = (text: string, variables = {}) => {
+      const settings = firstSpeakerSettings({ text }, variables);
+      return 'agent' in settings ? settings.agent?.text : undefined;
+    };
+    const longest = '🙂'.repeat(2_000);
+    expect(agent(longest)).toBe(longest);
+    expect(agent(`{{name}}${longest}`)).toBe(longest);
+    expect(agent(`{{name}}${longest}`, { name: 'Ada' })).toBe(`Ada${'🙂'.repeat(1_997)}`);
+  });
 });
 
 describe('remoteName', () => {
