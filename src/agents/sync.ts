@@ -1,12 +1,13 @@
 /** Syncs agents with Ultravox. A change replaces the whole call template there. */
 import type { App } from '../app.ts';
-import type {
-  Agent,
-  AgentKnowledgeBase,
-  AgentTool,
-  KnowledgeBase,
-  Tool,
-  Voice,
+import {
+  type Agent,
+  type AgentKnowledgeBase,
+  type AgentTool,
+  type KnowledgeBase,
+  Prisma,
+  type Tool,
+  type Voice,
 } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';
 import type { JobContext } from '../infra/jobs/jobs.ts';
@@ -118,21 +119,24 @@ export async function syncAndRead(app: App, id: string): Promise<Agent> {
 
 /**
  * Sends the agent to Ultravox again, as a new revision, after Ultravox reported that it does not exist. A sender that is
- * at work sends it once more, since its request may have been earlier than the report. If the revision has been raised
- * since the agent was read, that revision serves all who read it before.
+ * at work sends it once more, since its request may have been earlier than the report. If another report has had it sent
+ * again since the agent was read, that serves all who read it before. An edit does not: it may have been sent before the
+ * agent was deleted.
  *
- * @returns the new revision; null if the agent was deleted.
+ * @returns the revision to wait for; null if the agent was deleted.
  */
 export async function resendAgent(
   app: App,
   agent: AgentRef & Pick<Agent, 'revision'>,
 ): Promise<number | null> {
+  const resent = Prisma.sql`
+    CASE WHEN resent_revision > ${agent.revision} THEN resent_revision ELSE revision + 1 END`;
   const revision = await app.db.$transaction(async (tx) => {
     // Raw SQL, because `updated_at` must not change: the agent itself does not.
     const [raised] = await tx.$queryRaw<Pick<Agent, 'revision'>[]>`
-      UPDATE agents SET revision = greatest(revision, ${agent.revision + 1})
+      UPDATE agents SET revision = greatest(revision, ${resent}), resent_revision = ${resent}
       WHERE id = ${agent.id}::uuid AND deleted_at IS NULL
-      RETURNING revision`;
+      RETURNING resent_revision AS revision`;
     if (raised) await enqueueSync(app, tx, agentSync, agent);
     return raised?.revision ?? null;
   });
