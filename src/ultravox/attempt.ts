@@ -72,6 +72,8 @@ export interface Attempt {
   secrets: readonly string[];
   signal: AbortSignal | undefined;
   pauseRule: PauseRule;
+  /** Of a read. Default: as in `withRetries`. */
+  maxAttempts?: number | undefined;
 }
 
 /** Settings shared by all attempts of a client. */

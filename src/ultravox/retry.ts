@@ -12,12 +12,12 @@ export async function withRetries<Result>(
   backoffMs: number,
   run: (number: number) => Promise<Result>,
 ): Promise<Result> {
+  const { maxAttempts = MAX_ATTEMPTS } = attempt;
   for (let number = 1; ; number += 1) {
     try {
       return await run(number);
     } catch (error) {
-      if (attempt.method !== 'GET' || number === MAX_ATTEMPTS || attempt.signal?.aborted)
-        throw error;
+      if (attempt.method !== 'GET' || number >= maxAttempts || attempt.signal?.aborted) throw error;
       const pauseMs = pauseBefore(error, backoffMs * 2 ** (number - 1));
       if (pauseMs === null) throw error;
       try {

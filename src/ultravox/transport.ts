@@ -24,15 +24,21 @@ export type Query = Record<
   string | number | boolean | readonly string[] | null | undefined
 >;
 
-interface Request extends RequestOptions {
+/** Options of reads whose handling of failures differs from the usual. */
+export interface ReadOptions extends RequestOptions {
+  /** Default: as in `withRetries`. */
+  maxAttempts?: number;
+  /** Default: `shared`. */
+  pauseRule?: PauseRule;
+}
+
+interface Request extends ReadOptions {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   path: string;
   query?: Query;
   json?: unknown;
   /** Error kinds of statuses that have a special meaning at this endpoint. */
   kinds?: Readonly<Record<number, UltravoxErrorKind>>;
-  /** Default: `shared`. */
-  pauseRule?: PauseRule;
 }
 
 export interface Audio {
@@ -154,6 +160,7 @@ function attemptFor(settings: Settings, request: Request, url?: URL): Attempt {
     secrets: [settings.apiKey, ...secretsIn(request.json)],
     signal: signalOf(settings, request),
     pauseRule: request.pauseRule ?? 'shared',
+    maxAttempts: request.maxAttempts,
   };
 }
 

@@ -8,12 +8,16 @@ import { addTool, anyVoice, change, fullAgent, remoteAgentsOf, send, uuidOf } fr
 
 let server: TestServer;
 let voiceId: string;
+let minutesAhead = 0;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ now: () => new Date(Date.now() + minutesAhead * 60_000) });
   voiceId = await anyVoice(server, server.organizationId);
 });
 afterAll(() => server.close());
+
+const requestsFor = (path: string) =>
+  server.simulator.requests().filter((request) => request.path.startsWith(path));
 
 const basic = () => ({ name: 'Support', voiceId, systemPrompt: 'Help {{first_name}}.' });
 
@@ -152,13 +156,23 @@ describe('createAgent', () => {
 
   it('accepts a model that Ultravox has added, or cannot be asked about', async () => {
     const create = (model: string) => send(server.client, 'createAgent', { ...basic(), model });
-    expect((await create('ultravox-v9')).userErrors).toMatchObject([{ path: ['model'] }]);
+    minutesAhead += 2;
+    const lists = () => requestsFor('/api/models').length;
+    const before = lists();
+    const refused = await Promise.all(['ultravox-v9', 'v10', 'ultravox-v9'].map(create));
+    for (const { userErrors } of refused) expect(userErrors).toMatchObject([{ path: ['model'] }]);
+    expect((await create('half \ud83d')).userErrors).toMatchObject([{ path: ['model'] }]);
+    expect(lists()).toBe(before + 1);
     server.simulator.updateSettings({ moreModels: ['ultravox-v9'] });
+    minutesAhead += 2;
     const { agent } = await create('ultravox-v9');
     expect(agent).toMatchObject({ status: 'ACTIVE', model: 'ultravox-v9' });
+    minutesAhead += 2;
     server.simulator.setFaults([{ kind: 'status', status: 500 }]);
+    const asked = lists();
     const delayed = await create('ultravox-v10').finally(() => server.simulator.clearFaults());
     expect(delayed.agent).toMatchObject({ status: 'DRAFT', model: 'ultravox-v10' });
+    expect(lists()).toBe(asked + 1);
   });
 
   it.each([
@@ -214,7 +228,7 @@ describe('createAgent', () => {
 
   it.each([
     ['references', 'has more than 200 references', { r: { $ref: '#' } }, 201],
-    ['objects', 'has more than 1000 objects and lists', { p: { type: 'string' } }, 1_000],
+    ['objects', 'has more than 1,000 objects and lists', { p: { type: 'string' } }, 1_000],
   ])('rejects an extraction schema with too many %s', async (_, message, property, count) => {
     const [[name, schema]] = Object.entries(property) as [[string, object]];
     const properties = Object.fromEntries(

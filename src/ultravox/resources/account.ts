@@ -10,9 +10,10 @@ export function accountApi({ listOf, requestJson }: Api) {
     /** Also the cheapest check of the API key. */
     me: (options: RequestOptions = {}) =>
       requestJson({ method: 'GET', path: '/api/accounts/me', ...options }, accountSchema),
-    /** Names of the language models. */
+    /** Names of the language models. Asked once, and without a pause for others, since a user waits for the answer. */
     models: async (options: RequestOptions = {}): Promise<string[]> => {
-      const all = await Array.fromAsync(models.listAll({}, options));
+      const once = { ...options, maxAttempts: 1, pauseRule: 'own' } as const;
+      const all = await Array.fromAsync(models.listAll({}, once));
       return all.map(({ name }) => name);
     },
   };

@@ -1,7 +1,7 @@
 /** Lists of a resource: single pages or all items. */
 import type { z } from 'zod';
 import type { RequestOptions } from '../attempt.ts';
-import type { Transport } from '../transport.ts';
+import type { ReadOptions, Transport } from '../transport.ts';
 import type { Page } from '../wire.ts';
 
 /** Ultravox documents no maximum; its examples go up to 100. */
@@ -21,7 +21,7 @@ export function listsOf({ pages }: Transport) {
         firstPage(listPath, schema, filter, options),
       listAll: (
         filter?: Filter,
-        options: RequestOptions = {},
+        options: ReadOptions = {},
       ): AsyncGenerator<Item, void, undefined> => everyItem(listPath, schema, filter, options),
     };
   }
@@ -42,7 +42,7 @@ export function listsOf({ pages }: Transport) {
     listPath: string,
     schema: z.ZodType<Item>,
     filter: object = {},
-    options: RequestOptions,
+    options: ReadOptions,
   ): AsyncGenerator<Item, void, undefined> {
     const query = { pageSize: LARGE_PAGE, ...filter };
     const request = { path: listPath, query, skipInvalid: true, ...options };
