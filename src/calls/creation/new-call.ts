@@ -147,8 +147,7 @@ export async function insertCall(app: App, tx: Tx, agent: Agent, made: NewCall):
 export async function placeNow(app: App, call: Call): Promise<Call> {
   try {
     await placeWaitingCalls(app);
-    await waitForPlacement(app, call.id);
-    return await app.db.call.findUniqueOrThrow({ where: { id: call.id } });
+    return await waitForPlacement(app, call.id);
   } catch (error) {
     app.log.error({ err: error, call: call.id }, 'Placing a call within its request failed');
     return call;

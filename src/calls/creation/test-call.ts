@@ -57,8 +57,7 @@ export async function startTestCall(
       return insertCall(app, tx, agent, { id, medium: 'WEBRTC', ...common });
     }));
   announceEvents(app, viewer.organizationId);
-  await placeSoon(app, made);
-  const call = await endIfNotPlaced(app, id);
+  const call = await placeOrEnd(app, made);
   if (call.joinUrl) return { call, joinUrl: call.joinUrl };
   if (call.status === 'CANCELLED') {
     throw userError(
@@ -66,7 +65,7 @@ export async function startTestCall(
       'Ultravox has no capacity for another call at the moment.',
       [],
       {
-        retryAt: (await creationHold(app)) ?? new Date(Date.now() + 5_000),
+        retryAt: (await holdUntil(app)) ?? new Date(Date.now() + 5_000),
       },
     );
   }
@@ -83,22 +82,42 @@ export async function startTestCall(
   );
 }
 
-/** Places a call, at the latest a few seconds after its creation, unless the limits certainly do not allow that. */
-async function placeSoon(app: App, made: Call): Promise<void> {
+/**
+ * Places a call, at the latest a few seconds after its creation. Ends it if it is still waiting then, or if the limits
+ * certainly do not allow it until then. If the database fails meanwhile, the call is looked at again.
+ */
+async function placeOrEnd(app: App, made: Call): Promise<Call> {
   const until = made.createdAt.getTime() + MAX_TEST_CALL_WAIT_MS;
   let call = await placeNow(app, made);
-  while (call.placement === 'QUEUED' && app.now().getTime() < until && !app.closing.aborted) {
-    const hold = await creationHold(app);
-    if (hold && hold.getTime() > until) return;
-    await pause(POLL_MS);
-    // A failure is logged by the placement. The call exists, and is looked up if its outcome is unknown.
-    await waitForPlacement(app, made.id).catch(() => undefined);
-    call = await app.db.call.findUniqueOrThrow({ where: { id: made.id } });
+  while (call.placement === 'QUEUED') {
+    if (await mayBePlaced(app, until)) await pause(POLL_MS);
+    else call = await endIfQueued(app, made.id);
+    // It may have been claimed at any time, and is queued again if Ultravox has no capacity.
+    try {
+      call = await waitForPlacement(app, made.id);
+    } catch (error) {
+      app.failures.record('waitForTestCall', error, { callId: made.id });
+    }
   }
+  return call;
 }
 
-/** Ends a test call that could not be placed in time. */
-async function endIfNotPlaced(app: App, id: string): Promise<Call> {
+async function mayBePlaced(app: App, until: number): Promise<boolean> {
+  if (app.closing.aborted || app.now().getTime() >= until) return false;
+  const hold = await holdUntil(app);
+  return hold === null || hold.getTime() <= until;
+}
+
+/** Time until which creations are held back; null if they are not, or if the database fails. */
+function holdUntil(app: App): Promise<Date | null> {
+  return creationHold(app).catch((error: unknown) => {
+    app.failures.record('readCreationHold', error);
+    return null;
+  });
+}
+
+/** Ends a test call unless it has been claimed in the meantime. */
+async function endIfQueued(app: App, id: string): Promise<Call> {
   const [before, after] = await app.db.$transaction(async (tx) => {
     const call = await lockCall(tx, id);
     if (!call) throw new Error(`Call ${id} does not exist`);

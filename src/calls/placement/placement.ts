@@ -105,25 +105,26 @@ export async function placeClaimedCalls(app: App, ids: readonly string[]): Promi
 }
 
 /**
- * Resolves when the placement of the call is over, whichever process runs it. Resolves at once if the call is not
- * being placed.
+ * Waits until the call is not being placed, whichever process places it.
+ *
+ * @returns the call as it was then: nobody was placing it, unless the placement takes too long.
  */
-export async function waitForPlacement(app: App, id: string): Promise<void> {
-  const ours = placements(app).get(id);
-  if (ours) return ours;
-  while (!app.closing.aborted && (await isBeingPlaced(app, id))) await pause(POLL_MS);
+export async function waitForPlacement(app: App, id: string): Promise<Call> {
+  await placements(app).get(id);
+  for (;;) {
+    const call = await app.db.call.findUniqueOrThrow({ where: { id } });
+    if (app.closing.aborted || !isBeingPlaced(app, call)) return call;
+    await pause(POLL_MS);
+  }
 }
 
-async function isBeingPlaced(app: App, id: string): Promise<boolean> {
-  const call = await app.db.call.findUnique({
-    where: { id },
-    select: { placement: true, claimedAt: true, endedAt: true, medium: true, joinUrl: true },
-  });
-  if (!call?.claimedAt || call.endedAt) return false;
+function isBeingPlaced({ config }: App, call: Call): boolean {
+  const { placement, claimedAt, endedAt, medium, joinUrl } = call;
+  if (!claimedAt || endedAt) return false;
   // A WebRTC call is complete only with its join URL, which only the response contains.
-  const joinable = call.medium !== 'WEBRTC' || call.joinUrl !== null;
-  if (call.placement === 'UNKNOWN' || (call.placement === 'ACCEPTED' && joinable)) return false;
-  return Date.now() - call.claimedAt.getTime() < app.config.ULTRAVOX_TIMEOUT_SECONDS * 1000;
+  const joinable = medium !== 'WEBRTC' || joinUrl !== null;
+  if (placement === 'UNKNOWN' || (placement === 'ACCEPTED' && joinable)) return false;
+  return Date.now() - claimedAt.getTime() < config.ULTRAVOX_TIMEOUT_SECONDS * 1000;
 }
 
 /**
