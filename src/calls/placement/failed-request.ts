@@ -3,7 +3,8 @@ import { ensureAgentIsSent, resendAgent } from '../../agents/sync.ts';
 import type { App } from '../../app.ts';
 import type { UserErrorCode } from '../../errors.ts';
 import { type Call, Prisma } from '../../generated/prisma/client.ts';
-import type { UltravoxError } from '../../ultravox/error.ts';
+import { isDataRefused } from '../../infra/database/database-errors.ts';
+import { UltravoxError } from '../../ultravox/error.ts';
 import {
   countRequest,
   holdAfterUnknownSeconds,
@@ -15,6 +16,10 @@ import { moveCalls } from './placement-state.ts';
 import { failCall, postponeCall, releaseClaim } from './requeue.ts';
 
 const DEFAULT_RETRY_SECONDS = 5;
+/** Minimum and maximum delay of a call whose earlier request could not be looked up. */
+const LOOK_UP_AGAIN_MS = { min: 5_000, max: 60_000 };
+/** Delay of a call if the call of its earlier request was found, but could not be stored. */
+const STORE_AGAIN_MS = 30_000;
 /** Maximum time that a refused call holds its slot, unless Ultravox has asked for a longer pause. */
 const REFUSED_WITH_SLOT_SECONDS = 10;
 /** Maximum delay until a call with an unknown outcome is looked up. */
@@ -147,19 +152,41 @@ export async function waitForAgent(
   return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
 }
 
-/** Releases a call that cannot be sent until Ultravox says what became of an earlier request. Returns when to try again. */
-export async function waitForLookUp(app: App, call: Call, error: UltravoxError): Promise<Date> {
-  app.failures.record('lookUpCall', error, {
-    message: 'A call waits because Ultravox does not say what became of an earlier request',
-    callId: call.id,
-  });
-  const notBefore = new Date(app.now().getTime() + DEFAULT_RETRY_SECONDS * 1000);
-  await releaseClaim(app, call.id, notBefore);
-  // Another creation would be no more likely to succeed.
-  if (error.kind === 'capacity' || error.kind === 'unreachable') {
-    return holdCreations(app, holdSeconds(error));
+/**
+ * Releases a call that cannot be sent until it is known what became of an earlier request. Only this call waits: a list
+ * of calls that fails does not mean that creations would. A call fails if what Ultravox has can never be stored.
+ *
+ * @param error null if the look-up is still under way.
+ * @returns when to try again; null if the call has failed.
+ */
+export async function waitForLookUp(
+  app: App,
+  call: Call,
+  error: Error | null,
+): Promise<Date | null> {
+  if (error) {
+    app.failures.record('lookUpCall', error, {
+      message: 'A call waits because it is not known what became of an earlier request',
+      callId: call.id,
+    });
   }
-  return new Date(Date.now() + DEFAULT_RETRY_SECONDS * 1000);
+  if (isDataRefused(error)) {
+    const failure = 'Ultravox has a call of an earlier request, which could not be stored.';
+    await failCall(app, call.id, { transition: 'WITHDRAW', failure });
+    return null;
+  }
+  const ms = error ? lookUpDelayMs(app, call, error) : LOOK_UP_AGAIN_MS.min;
+  await releaseClaim(app, call.id, new Date(app.now().getTime() + ms));
+  return new Date(Date.now() + ms);
+}
+
+/** Delay before the next look-up: the longer, the longer the call has waited. */
+function lookUpDelayMs(app: App, { refusedAt, createdAt }: Call, error: Error): number {
+  if (!(error instanceof UltravoxError)) return STORE_AGAIN_MS;
+  const { min, max } = LOOK_UP_AGAIN_MS;
+  const waitedMs = app.now().getTime() - (refusedAt ?? createdAt).getTime();
+  const requestedMs = (error.retryAfterSeconds ?? 0) * 1000;
+  return Math.min(Math.max(min, waitedMs / 4, requestedMs), max);
 }
 
 /** Records that only a look-up, in `seconds`, can tell the outcome of the request. */

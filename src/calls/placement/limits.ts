@@ -121,16 +121,16 @@ export function hasQueuedCall(condition: Prisma.Sql): Prisma.Sql {
 export const HAS_WAITING_CALLS = hasQueuedCall(IS_WAITING);
 
 /**
- * SQL condition on calls: no owner, neither late nor waiting for too long, and nothing missing but a slot. No call waits
- * for the creation of its agent at Ultravox: the others of that agent would only be refused as well. A call that was
- * refused waits on its own.
+ * SQL condition on calls: no owner, neither late nor waiting for too long, and nothing missing but a slot. While a call
+ * waits for its agent to be created or sent again at Ultravox, the others of that agent wait as well: they would only be
+ * refused. A call that waits for another reason waits on its own.
  */
 export function claimable(now: Date): Prisma.Sql {
   return Prisma.sql`(${IS_WAITING} AND NOT ${waitsTooLong(now)}
     AND (place_not_before IS NULL OR place_not_before <= ${now}::timestamptz)
-    AND agent_id <> ALL (ARRAY(SELECT w.agent_id FROM calls w
+    AND agent_id <> ALL (ARRAY(SELECT w.agent_id FROM calls w JOIN agents a ON a.id = w.agent_id
       WHERE w.placement = 'QUEUED' AND w.place_not_before > ${now}::timestamptz
-        AND w.refused_at IS NULL))
+        AND (a.remote_id IS NULL OR coalesce(greatest(a.synced_revision, a.refused_revision), 0) < a.revision)))
     AND ${beforeDeadline(now)})`;
 }
 

@@ -31,7 +31,11 @@ import { abandonAt, claimWaitingCalls, DEAD_CLAIM, isClaimStale, useClaim } from
 import { creationHold, recordRefusal } from './creation-hold.ts';
 import { type CallWithParts, requestFor, withParts } from './creation-request.ts';
 import { findDialBlockReason, isListed, ON_DO_NOT_CALL_LIST } from './dial-block-reasons.ts';
-import { adoptDoubtfulCalls, doubtfulRequestsBefore } from './doubtful-requests.ts';
+import {
+  adoptDoubtfulCalls,
+  type DoubtfulRequest,
+  doubtfulRequestsBefore,
+} from './doubtful-requests.ts';
 import { handleFailedRequest, waitForAgent, waitForLookUp } from './failed-request.ts';
 import { HAS_WAITING_CALLS } from './limits.ts';
 import { moveCalls } from './placement-state.ts';
@@ -130,18 +134,22 @@ function isBeingPlaced({ config }: App, call: Call): boolean {
 /**
  * Returns whether Ultravox accepted the call.
  *
- * @param doubtful IDs of calls with doubtful requests, to be looked up before this one is sent.
+ * @param doubtful requests to be looked up before this one is sent.
  */
 async function placeClaimedCall(
   app: App,
   call: CallWithParts,
-  doubtful: readonly string[],
+  doubtful: readonly DoubtfulRequest[],
 ): Promise<boolean> {
   const request = await prepareRequest(app, call);
   const { id, agent } = call;
   if (!request || !agent.remoteId) return false;
+  if (doubtful.length > 0 && (await creationHold(app))) {
+    await giveUpClaim(app, id);
+    return false;
+  }
   const found = await adoptDoubtfulCalls(app, doubtful);
-  if (found instanceof UltravoxError) {
+  if (!(found instanceof Set)) {
     wakeAt(app, await waitForLookUp(app, call, found));
     return false;
   }

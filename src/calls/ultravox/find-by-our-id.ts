@@ -13,10 +13,9 @@ import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 export async function findByOurId(
   { ultravox }: Pick<App, 'ultravox'>,
   id: string,
-  options: { signal?: AbortSignal } = {},
 ): Promise<UltravoxCall | null> {
   const callId = publicId('Call', id);
-  const page = await ultravox.calls.list({ metadata: { callId }, pageSize: 10 }, options);
+  const page = await ultravox.calls.list({ metadata: { callId }, pageSize: 10 });
   const found = page.results.find(({ metadata }) => metadata.callId === callId);
   if (!found && page.results.length > 0) throw unfilteredCalls();
   return found ?? null;

@@ -79,13 +79,14 @@ export async function campaignsToDispatch(app: App, scope: CampaignScope): Promi
 }
 
 /**
- * Locks released calls, and returns them oldest first. If there are too many, those of organizations in the order of
- * `shareSlots`. Calls locked elsewhere are left to a later cycle.
+ * Locks released calls, and returns them oldest first. If there are too many, those whose time has come, of
+ * organizations in the order of `shareSlots`. Calls locked elsewhere are left to a later cycle.
  */
 export async function lockReleasedCalls(
   tx: Tx,
   scope: CampaignScope,
   { limitedBy, organizations }: Pick<SlotLimits, 'limitedBy' | 'organizations'>,
+  now: Date,
 ): Promise<ReleasedCall[]> {
   const usage = [...organizations].map(([id, { active, recent, waiting, lastUsedAt }]) => ({
     id,
@@ -108,14 +109,15 @@ export async function lockReleasedCalls(
     JOIN campaign_contacts cc ON cc.id = c.campaign_contact_id
     WHERE c.id IN (
       SELECT ranked.id FROM (
-        SELECT id, organization_id, created_at, row_number() OVER (
-          PARTITION BY organization_id ORDER BY created_at, id) AS rank
-        FROM ${releasedCallsOf(CALL_OWNER)} AS released
+        SELECT id, organization_id, created_at, waits, row_number() OVER (
+          PARTITION BY organization_id ORDER BY waits, created_at, id) AS rank
+        FROM (SELECT *, coalesce(place_not_before > ${now}::timestamptz, false) AS waits
+          FROM ${releasedCallsOf(CALL_OWNER)} AS c) AS released
         WHERE ${scope(Prisma.sql`campaign_id`)}
       ) ranked
       LEFT JOIN jsonb_to_recordset(${JSON.stringify(usage)}::jsonb) AS usage(
         id uuid, busy int, recent int, last_used float) ON usage.id = ranked.organization_id
-      ORDER BY ${order}, created_at, ranked.id LIMIT ${MAX_RELEASED})
+      ORDER BY waits, ${order}, created_at, ranked.id LIMIT ${MAX_RELEASED})
     ORDER BY c.created_at, c.id
     FOR NO KEY UPDATE OF c SKIP LOCKED`;
 }

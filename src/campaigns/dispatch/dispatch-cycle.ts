@@ -220,7 +220,7 @@ async function loadCycle(
   const now = app.now();
   const { free, limitedBy, organizationMax } = capacity;
   const active = activeCallsAfter(capacity, []);
-  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope, capacity) : [];
+  const released = capacity.hasReleased ? await lockReleasedCalls(tx, scope, capacity, now) : [];
   const { slots, lastEnds } = await acquireSlots(tx, {
     now,
     released,

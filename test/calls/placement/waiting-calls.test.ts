@@ -346,8 +346,13 @@ describe('placeClaimedCalls', () => {
     }
     await setFaults(server, []);
     await resumeCreations(server);
-    await placeWaitingCalls(server.app);
-    await waitForCall(caller.client, id, 'over', isEnded);
+    // Look-ups go on after a pause.
+    await until('it to be placed', async () => {
+      const where = { placement: 'QUEUED' } as const;
+      await server.app.db.call.updateMany({ where, data: { placeNotBefore: null } });
+      await placeWaitingCalls(server.app);
+      return (await rowOf(server, id)).placement === 'ACCEPTED';
+    });
     expect(await dialsOf(server, id)).toHaveLength(1);
   });
 

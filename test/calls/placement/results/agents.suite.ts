@@ -56,6 +56,13 @@ export function agentsSuite(): void {
       return agent !== null && agent.remoteId !== remoteId;
     });
     const before = (await creationsOf(server)).length;
+    /** As if the agent were still being sent. */
+    const raiseRevision = (increment: 1 | -1) =>
+      server.app.db.agent.update({
+        where: { id: uuidOf(caller.agentId) },
+        data: { revision: { increment } },
+      });
+    await raiseRevision(1);
     const next = await dial(caller);
     expect(next.status).toBe('CREATED');
     expect(await creationsOf(server)).toHaveLength(before);
@@ -63,6 +70,7 @@ export function agentsSuite(): void {
     const { free } = await server.app.db.$transaction((tx) => lockLimits(server.app, tx));
     expect(free).toBeGreaterThan(1);
 
+    await raiseRevision(-1);
     await makeOld(null);
     await placeWaitingCalls(server.app);
     for (const { id } of [made, next]) {
