@@ -93,10 +93,7 @@ export async function adoptDoubtfulCalls(
 ): Promise<Set<string> | Error | null> {
   if (requests.length === 0) return new Set();
   const lookUps = Promise.all(requests.map((request) => lookUpOnce(app, request)));
-  const results = await Promise.race([
-    lookUps,
-    pause(MAX_CLAIM_WAIT_MS, null, { ref: false, signal: app.closing }).catch(() => null),
-  ]);
+  const results = await Promise.race([lookUps, pause(MAX_CLAIM_WAIT_MS, null, { ref: false })]);
   if (!results) return null;
   const failure = results.find((result) => result instanceof Error);
   if (failure) return failure;
