@@ -63,7 +63,7 @@ const VALID: Record<string, Record<string, unknown>> = {
 const INVALID: [string, Record<string, unknown>][] = [
   ['more than 64 levels', nested(40) as Record<string, unknown>],
   [
-    'more than 1000 objects and lists',
+    'more than 1,000 objects and lists',
     object({ a: { enum: Array.from({ length: 1_000 }, () => []) } }),
   ],
   ['more than 200 references', object(each(201, (index) => [`r${index}`, { $ref: '#' }]))],
