@@ -154,14 +154,21 @@ export function testCallsSuite(): void {
       const input = { agentId: caller.agentId, variables: { mark: 'lost' } };
       const start = () => run(caller.client, 'startTestCall', input, headers);
       await setFaults(server, [{ kind: 'dropAfter', count: 1, ...CREATION }]);
-      const lost = await start();
+      // On a busy machine, Ultravox may still have no room for it.
+      const lost = await until('the request to be sent', async () => {
+        const payload = await start();
+        return problemsOf(payload)[0] === 'CAPACITY_EXCEEDED ' ? null : payload;
+      });
       expect(problemsOf(lost)).toEqual(['ULTRAVOX_UNAVAILABLE ']);
       expect(lost.userErrors[0].retryAt).not.toBeNull();
       const started = await until('the test call', async () => {
         const payload = await start();
         return payload.joinUrl ? payload : null;
       });
-      const where = { variables: { equals: { mark: 'lost' } } };
+      const where = {
+        variables: { equals: { mark: 'lost' } },
+        NOT: { status: 'CANCELLED' },
+      } as const;
       expect(await server.app.db.call.findMany({ where })).toMatchObject([
         { id: uuidOf(started.call.id), placement: 'ACCEPTED' },
       ]);
