@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readVerdict } from '../../src/analysis/verdict.ts';
-import { doNotCallRequestIn } from '../../src/calls/post-call/do-not-call-request.ts';
+import { doNotCallRequestIn } from '../../src/calls/post-call/do-not-call-request/request.ts';
 import { createRouter } from '../../src/server/http/router.ts';
 import { IMPORT, makeFolder, readImport, sendFile } from '../contacts/import/upload.ts';
 import { startTestServer, type TestServer } from '../support/servers/server.ts';

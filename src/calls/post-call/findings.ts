@@ -6,7 +6,7 @@ import type { AnsweredBy } from '../../generated/prisma/enums.ts';
 import { truncateText } from '../../infra/database/storable-text.ts';
 import { addsDoNotCallRequests } from '../../organizations/service.ts';
 import { answeredByOf } from './answered-by.ts';
-import { doNotCallRequestIn, heardTexts, MAX_QUOTE } from './do-not-call-request.ts';
+import { doNotCallRequestIn, heardTexts, MAX_QUOTE } from './do-not-call-request/request.ts';
 import type { CallFindings } from './steps.ts';
 import type { Turn } from './turns.ts';
 

@@ -1,15 +1,13 @@
 /** Finds a person's request not to be called again in the turns of a call. */
-import { truncateText } from '../../infra/database/storable-text.ts';
-import { isEnglishRequest } from './do-not-call-request-english.ts';
-import {
-  FRENCH_REQUESTS,
-  GERMAN_REQUESTS,
-  SPANISH_REQUESTS,
-} from './do-not-call-request-phrases.ts';
-import type { Turn } from './turns.ts';
-import { plainWords } from './words.ts';
+import { truncateText } from '../../../infra/database/storable-text.ts';
+import type { Turn } from '../turns.ts';
+import { plainWords } from '../words.ts';
+import { isEnglishRequest } from './english.ts';
+import { FRENCH_REQUESTS, GERMAN_REQUESTS, SPANISH_REQUESTS } from './other-languages.ts';
+import { createPreselection } from './preselection.ts';
 
 const OTHER_REQUESTS = [SPANISH_REQUESTS, GERMAN_REQUESTS, FRENCH_REQUESTS].flat();
+const possibleRequests = createPreselection(OTHER_REQUESTS, (pattern) => pattern);
 /** Maximum length of a quotation that is kept as evidence. */
 export const MAX_QUOTE = 300;
 
@@ -145,14 +143,20 @@ const REPORTS = new RegExp(
   'g',
 );
 
+const mayReport = createPreselection([REPORTS], (pattern) => pattern);
+
+function withoutReports(words: string): string {
+  return mayReport(words).length > 0 ? words.replace(REPORTS, ' , ') : words;
+}
+
 /** Ends of a turn that reverse the request in the next one: "please do not", "remove me". A "no" may be an answer. */
 const DENIAL = new RegExp(
   `^(?!.*\\bno (?!es\\b)).*(?:(?:^|\\b(?:please|and|but|just|you|bitte) )(?:do not|dont|don t|never)|\\b(?:i never|(?:did|do|am|have) not|didnt|dont|havent|im not) (?:say|said|saying)|\\b(?:nunca|yo no) (?:dije|he dicho|digo)|\\bich hab(?:e)? (?:nie|niemals|nicht) gesagt|\\bje (?:n ?ai (?:jamais|pas) dit|ne dis pas)|\\b(?:not|dont|don t) (?:want|asking) you to|\\b(?:told|tell|asked|ask|warned) ${THIRD_PARTY}(?: to)?|^(?:they|he|she|why|(?:he|she|they|you|we) did|did you|my \\w+ers|warum|wieso|ich(?: (?:kann|werde|muss|konnte))?(?: sie)?|il|elle|on))$`,
 );
 
 function isRequest(text: string): boolean {
-  const words = plainWords(text).replace(REPORTS, ' , ');
-  return isEnglishRequest(words) || OTHER_REQUESTS.some((pattern) => pattern.test(words));
+  const words = withoutReports(plainWords(text));
+  return isEnglishRequest(words) || possibleRequests(words).some((pattern) => pattern.test(words));
 }
 
 /** The whole text if it is short; otherwise the sentence that contains the request by itself, if there is one. */

@@ -1,8 +1,9 @@
 /**
- * English requests not to be called again, as patterns on the words of `do-not-call-request.ts`. A false match costs a call,
+ * English requests not to be called again, as patterns on the words of `request.ts`. A false match costs a call,
  * whereas a missed request means that a person is called again, so ambiguous sentences count as requests. Common
  * everyday phrases do not: "don't call me before nine", "don't call me Bob".
  */
+import { createPreselection } from './preselection.ts';
 
 const NOT = 'do ?n(?:ot| ?t)';
 const CALL = '(?:call|cold call|phone|ring|dial|telephone|contact|solicit|bother|harass|disturb)';
@@ -286,14 +287,17 @@ const PHRASES: readonly (readonly [head: string, tail?: Tail])[] = [
   ['not (?:allowed|permitted|supposed|authori[sz]ed) to (?:call|contact|phone)', OBJECT],
 ];
 
-const COMPILED = PHRASES.map(([head, follows]) => ({
+/** Each request contains a match of one of these. */
+export const ENGLISH_HEADS = PHRASES.map(([head, follows]) => ({
   head: new RegExp(`\\b(?:${head})\\b`, 'g'),
   follows,
 }));
 
+const possibleHeads = createPreselection(ENGLISH_HEADS, ({ head }) => head);
+
 /** Whether normalized words contain a request. */
 export function isEnglishRequest(words: string): boolean {
-  return COMPILED.some(({ head, follows }) =>
+  return possibleHeads(words).some(({ head, follows }) =>
     words.matchAll(head).some(({ index, 0: { length } }) => {
       if (!follows) return true;
       const end = endOf(follows.words, words, index + length);

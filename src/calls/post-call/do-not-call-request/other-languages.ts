@@ -1,4 +1,4 @@
-/** Spanish, German and French requests not to be called again. See `do-not-call-request-english.ts`. */
+/** Spanish, German and French requests not to be called again. See `english.ts`. */
 
 function patterns(...sources: string[]): readonly RegExp[] {
   return sources.map((source) => new RegExp(`\\b(?:${source})`));

@@ -1,11 +1,11 @@
 /** Detection of requests not to be called again, and only of these, in the languages with known phrases. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { doNotCallRequestIn } from '../../../src/calls/post-call/do-not-call-request.ts';
+import { doNotCallRequestIn } from '../../../../src/calls/post-call/do-not-call-request/request.ts';
 
-const SENTENCES = readFileSync(new URL('do-not-call-sentences.txt', import.meta.url), 'utf8');
+const SENTENCES = readFileSync(new URL('sentences.txt', import.meta.url), 'utf8');
 
-const PAIRS = readFileSync(new URL('do-not-call-pairs.txt', import.meta.url), 'utf8');
+const PAIRS = readFileSync(new URL('pairs.txt', import.meta.url), 'utf8');
 
 const asked = (text: string) => doNotCallRequestIn([{ speaker: 'USER', text }]);
 
