@@ -125,8 +125,8 @@ export default {
     {
       name: 'nothing-imports-the-entry-points',
       severity: 'error',
-      from: { path: '^src/[^/]+/', pathNot: '^src/demo/' },
-      to: { path: '^src/(demo/|(main|start|routes|worker|deployment)\\.ts$)' },
+      from: { path: '^src/[^/]+/', pathNot: '^src/(demo|commands|deployment)/' },
+      to: { path: '^src/(demo/|commands/|deployment/|(main|start|routes|worker)\\.ts$)' },
     },
   ],
   options: {

@@ -15,7 +15,7 @@ import {
 import { campaignCallListener } from './campaigns/calls.ts';
 import type { Config } from './config.ts';
 import { type DemoKey, demoIds, prepareDemo } from './demo/demo.ts';
-import { checkUltravox, prepareDatabase, withStartLock } from './deployment.ts';
+import { checkUltravox, prepareDatabase, withStartLock } from './deployment/deployment.ts';
 import { ConfigError } from './errors.ts';
 import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';
 import { repeat } from './infra/jobs/repeat.ts';

@@ -29,7 +29,7 @@ function folderOf(file: string): string {
 const OWNERS: Record<string, string> = {
   organizations: 'organizations',
   api_keys: 'organizations',
-  settings: 'deployment.ts',
+  settings: 'deployment',
   voices: 'voices',
   tools: 'tools',
   knowledge_bases: 'knowledge-bases',
@@ -91,9 +91,9 @@ const tableOfModel = new Map(
 /** The files whose statements write to a table that is passed in, or chosen by the kind of a row, for its owner. */
 const WRITERS_FOR_OWNERS = [
   'campaigns/enrollment/staging-table.ts',
+  'commands/repair-time-zone.ts',
   'contacts/import/run.ts',
   'infra/jobs/lease.ts',
-  'repair-time-zone.ts',
   'sync/service.ts',
 ];
 const INTERPOLATED_WRITE =
@@ -257,8 +257,8 @@ describe('names', () => {
     const readers = filesWith(/process\.env\b/);
     expect(readers.filter((file) => !ofOthers.includes(file))).toEqual([
       'cli.ts',
-      'organization-cli.ts',
-      'repair-time-zone.ts',
+      'commands/organization.ts',
+      'commands/repair-time-zone.ts',
       'simulator/main.ts',
     ]);
     for (const file of ofOthers) {

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
-import { prepareDatabase } from '../../src/deployment.ts';
+import { prepareDatabase } from '../../src/deployment/deployment.ts';
 import { newClient } from '../../src/infra/database/connections.ts';
 import { startEmbeddedPostgres } from '../../src/infra/embedded-postgres/postgres.ts';
 import { createLogger } from '../../src/infra/logger.ts';

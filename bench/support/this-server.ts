@@ -49,7 +49,11 @@ export async function startThisServer(
 
 /** Creates an API key of an organization, by a command with the settings of the server. */
 export async function keyOf(organizationId: string, env: Record<string, string>): Promise<string> {
-  const output = await run(['src/organization-cli.ts', '--key', `org_${organizationId}`], '', env);
+  const output = await run(
+    ['src/commands/organization.ts', '--key', `org_${organizationId}`],
+    '',
+    env,
+  );
   const key = /truedy_\w{32}/.exec(output)?.[0];
   if (!key) throw new Error(`No API key in:\n${output}`);
   return key;

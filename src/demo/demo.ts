@@ -10,7 +10,7 @@ import {
   isDemoDataMissing,
   recordDemoData,
   rememberDemoOrganization,
-} from '../deployment.ts';
+} from '../deployment/deployment.ts';
 import { ConfigError, UserInputError } from '../errors.ts';
 import type { Agent, Organization } from '../generated/prisma/client.ts';
 import { publicId } from '../ids.ts';

@@ -8,7 +8,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Config, readConfig } from '../../src/config.ts';
 import { DEMO_PEOPLE } from '../../src/demo/demo.ts';
-import { withStartLock } from '../../src/deployment.ts';
+import { withStartLock } from '../../src/deployment/deployment.ts';
 import { createLogger } from '../../src/infra/logger.ts';
 import { createOrganization } from '../../src/organizations/service.ts';
 import { type Simulator, startSimulator } from '../../src/simulator/simulator.ts';

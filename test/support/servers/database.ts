@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from 'pg';
 import { inject } from 'vitest';
-import { prepareDatabase } from '../../../src/deployment.ts';
+import { prepareDatabase } from '../../../src/deployment/deployment.ts';
 import { newClient } from '../../../src/infra/database/connections.ts';
 import { startEmbeddedPostgres } from '../../../src/infra/embedded-postgres/postgres.ts';
 import { createFailures } from '../../../src/infra/failures.ts';

@@ -1,11 +1,11 @@
 /** A database that an earlier version wrote with sessions that were not in UTC. */
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { repairTimeZone } from '../src/repair-time-zone.ts';
-import { createCampaign, people, prepareOperator } from './campaigns/support.ts';
-import { createClient, type GraphQLClient } from './support/graphql.ts';
-import { createTestDatabase, type TestDatabase } from './support/servers/database.ts';
-import { startTestServer } from './support/servers/server.ts';
+import { repairTimeZone } from '../../src/commands/repair-time-zone.ts';
+import { createCampaign, people, prepareOperator } from '../campaigns/support.ts';
+import { createClient, type GraphQLClient } from '../support/graphql.ts';
+import { createTestDatabase, type TestDatabase } from '../support/servers/database.ts';
+import { startTestServer } from '../support/servers/server.ts';
 
 /** What Prisma wrote; the start of a contact came from SQL and was right. */
 const SHIFTED_COLUMNS = {

@@ -1,13 +1,13 @@
 /** Settings of the deployment that the database stores, and locks between processes. */
 import type { Client } from 'pg';
-import type { App } from './app.ts';
-import { type Config, isLoopback } from './config.ts';
-import { ConfigError } from './errors.ts';
-import { connectWhenReachable, newClient } from './infra/database/connections.ts';
-import type { Logger } from './infra/logger.ts';
-import { applyMigrations } from './infra/migrations/migrations.ts';
+import type { App } from '../app.ts';
+import { type Config, isLoopback } from '../config.ts';
+import { ConfigError } from '../errors.ts';
+import { connectWhenReachable, newClient } from '../infra/database/connections.ts';
+import type { Logger } from '../infra/logger.ts';
+import { applyMigrations } from '../infra/migrations/migrations.ts';
+import { UltravoxError } from '../ultravox/error.ts';
 import { refuseShifted } from './shifted-timestamps.ts';
-import { UltravoxError } from './ultravox/error.ts';
 
 /** Key of an advisory lock: any number, but the same in all processes. */
 const START_LOCK = 7_384_120_562;

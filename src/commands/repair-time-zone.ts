@@ -3,11 +3,11 @@
  * sessions in that time zone; see `shifted-timestamps.ts`.
  */
 import { type Client, escapeIdentifier } from 'pg';
-import { readConfig } from './config.ts';
-import { recordUtc } from './deployment.ts';
-import { ConfigError } from './errors.ts';
-import { newClient } from './infra/database/connections.ts';
-import { findShift, ID_TIMESTAMP, IS_V7 } from './shifted-timestamps.ts';
+import { readConfig } from '../config.ts';
+import { recordUtc } from '../deployment/deployment.ts';
+import { findShift, ID_TIMESTAMP, IS_V7 } from '../deployment/shifted-timestamps.ts';
+import { ConfigError } from '../errors.ts';
+import { newClient } from '../infra/database/connections.ts';
 
 /** Columns that are correct: SQL always computed them or wrote them with an offset. */
 const EXACT_COLUMNS = new Set([

@@ -3,13 +3,13 @@
  * `npm run organization -- --key org_…` creates and prints an ADMIN key.
  */
 import path from 'node:path';
-import { readConfig } from './config.ts';
-import { prepareDatabase } from './deployment.ts';
-import { PrismaClient } from './generated/prisma/client.ts';
-import { newAdapter } from './infra/database/connections.ts';
-import { startEmbeddedPostgres } from './infra/embedded-postgres/postgres.ts';
-import { createLogger } from './infra/logger.ts';
-import { createAdminKey, createOrganization } from './organizations/service.ts';
+import { readConfig } from '../config.ts';
+import { prepareDatabase } from '../deployment/deployment.ts';
+import { PrismaClient } from '../generated/prisma/client.ts';
+import { newAdapter } from '../infra/database/connections.ts';
+import { startEmbeddedPostgres } from '../infra/embedded-postgres/postgres.ts';
+import { createLogger } from '../infra/logger.ts';
+import { createAdminKey, createOrganization } from '../organizations/service.ts';
 
 async function main(): Promise<void> {
   const [name, id] = process.argv.slice(2);

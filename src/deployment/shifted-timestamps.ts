@@ -6,8 +6,8 @@
  * Values that SQL computed (`now()`) or received with an offset were stored correctly.
  */
 import { type Client, escapeIdentifier } from 'pg';
-import { ConfigError } from './errors.ts';
-import { serverTimeZone } from './infra/database/connections.ts';
+import { ConfigError } from '../errors.ts';
+import { serverTimeZone } from '../infra/database/connections.ts';
 
 /** Tables whose ids are UUIDv7s generated within a minute of `created_at`. One shifted row is proof. */
 const CERTAIN_TABLES = ['api_keys', 'campaign_contacts'];
