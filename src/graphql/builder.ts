@@ -158,7 +158,7 @@ builder.queryType({
 });
 builder.mutationType({
   description:
-    'Mutations. Every payload has `userErrors`, with problems that the caller can fix. If the mutation failed, its other fields are null, except for an object that was created anyway. With the header `X-Idempotency-Key`, a mutation runs at most once within 24 hours.',
+    'Mutations. Every payload has `userErrors`, with problems that the caller can fix. If the mutation failed, its other fields are null, except for an object that was created anyway. With the header `X-Idempotency-Key` or `Idempotency-Key`, a mutation runs at most once within 24 hours.',
 });
 builder.subscriptionType({
   description: 'Subscriptions, over graphql-ws or server-sent events.',

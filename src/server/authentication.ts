@@ -32,7 +32,7 @@ export interface Caller {
 export interface RequestContext extends Context {
   /** Address of the client. */
   readonly address: string | null;
-  /** From the header `X-Idempotency-Key` or from `extensions.idempotencyKey`. */
+  /** From the header `X-Idempotency-Key` or `Idempotency-Key`, or from `extensions.idempotencyKey`. */
   readonly idempotencyKey: string | null;
   /** Whether nobody waits for the result anymore. */
   readonly isDisconnected?: () => boolean;
@@ -100,9 +100,10 @@ export function readIdempotencyKey(
   headers: IncomingHttpHeaders,
   extensions: Record<string, unknown> | null | undefined,
 ): string | null {
-  const keys: unknown[] = [];
-  const header = headers['x-idempotency-key'];
-  if (header !== undefined) keys.push(header);
+  // Clients that know the header from Stripe or the draft of the IETF omit the prefix.
+  const keys: unknown[] = [headers['x-idempotency-key'], headers['idempotency-key']].filter(
+    (header) => header !== undefined,
+  );
   if (extensions && Object.hasOwn(extensions, 'idempotencyKey'))
     keys.push(extensions.idempotencyKey);
   const [key, ...others] = keys;

@@ -7,7 +7,7 @@ import { toGraphQLError } from '../../graphql/errors/errors.ts';
 /** Time during which the rest of a rejected body is discarded before the connection is closed. */
 const LINGER_MS = 2_000;
 const DEFAULT_REQUEST_HEADERS =
-  'authorization, content-type, last-event-id, x-idempotency-key, x-request-id';
+  'authorization, content-type, idempotency-key, last-event-id, x-idempotency-key, x-request-id';
 const MAX_REQUESTED_HEADERS = 2_000;
 
 /** Headers of every response of the API. */

@@ -34,6 +34,16 @@ export function replaysSuite(): void {
       expect(await agentsNamed('Once')).toBe(1);
     });
 
+    it('is recognized by the header without the prefix X-, as Stripe and the draft of the IETF name it', async () => {
+      const key = randomUUID();
+      const first = await withKey(key, CREATE_AGENT, agentInput('Unprefixed'));
+      const headers = { 'idempotency-key': key };
+      const again = await server.client.send(CREATE_AGENT, agentInput('Unprefixed'), { headers });
+      expect(again.data).toEqual(first.data);
+      expect(again.extensions?.idempotentReplay).toBe(true);
+      expect(await agentsNamed('Unprefixed')).toBe(1);
+    });
+
     it('is recognized in another layout, and with the key in the extensions', async () => {
       const key = randomUUID();
       const first = await withKey(key, CREATE_AGENT, agentInput('Laid out'));

@@ -219,6 +219,8 @@ export function requestsSuite(): void {
       ['a number', {}, 7],
       ['null', {}, null],
       ['two that differ', { 'x-idempotency-key': 'a' }, 'b'],
+      ['a space without the prefix X-', { 'idempotency-key': 'a b' }, undefined],
+      ['two headers that differ', { 'x-idempotency-key': 'a', 'idempotency-key': 'b' }, undefined],
     ])('with an idempotency key that is %s does nothing', async (_what, headers, idempotencyKey) => {
       const folders = await server.app.db.contactFolder.count();
       const body = {
