@@ -1,6 +1,6 @@
 /**
  * `npm run repair-time-zone -- <zone>`: corrects the timestamps of a database that was written by
- * sessions in that time zone; see `shifted-timestamps.ts`.
+ * sessions in that time zone; see `deployment/shifted-timestamps.ts`.
  */
 import { type Client, escapeIdentifier } from 'pg';
 import { readConfig } from '../config.ts';

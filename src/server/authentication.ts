@@ -100,7 +100,7 @@ export function readIdempotencyKey(
   headers: IncomingHttpHeaders,
   extensions: Record<string, unknown> | null | undefined,
 ): string | null {
-  // Clients that know the header from Stripe or the draft of the IETF omit the prefix.
+  // Without the prefix, as other APIs and a draft of the IETF name it: ignoring that one could run a mutation twice.
   const keys: unknown[] = [headers['x-idempotency-key'], headers['idempotency-key']].filter(
     (header) => header !== undefined,
   );
