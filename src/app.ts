@@ -32,8 +32,8 @@ export interface App {
   readonly rows: RowReader;
   /** `db` and `rows` for `forReading`. They cancel a statement after READ_TIMEOUT_SECONDS. */
   readonly limited: Pick<App, 'db' | 'rows'>;
-  /** Client for `inSnapshot`, whose transactions may hold their connections for an hour. */
-  readonly snapshots: PrismaClient;
+  /** `db` for `inSnapshot`, whose transactions may hold their connections for an hour. */
+  readonly snapshots: Pick<App, 'db'>;
   readonly bus: Bus;
   readonly jobs: Jobs;
   readonly ultravox: UltravoxClient;
@@ -87,7 +87,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     config.PREPARED_STATEMENTS ? createStatementNames(max) : () => '';
   const names = { nameOf: namesFor(MAX_NAMED), nameOfSelect: namesFor(MAX_NAMED_SELECTS) };
   const connections = shareConnections(config.DATABASE_CONNECTIONS);
-  const { db, rows } = openDatabase(newQueryPool(databaseUrl, { max: connections.writing }), names);
+  const main = openDatabase(newQueryPool(databaseUrl, { max: connections.writing }), names);
   const limited = openDatabase(
     newQueryPool(databaseUrl, {
       max: connections.reading,
@@ -102,7 +102,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const snapshots = openDatabase(
     newQueryPool(databaseUrl, { max: MAX_CONCURRENT_SNAPSHOTS }),
     unnamed,
-  ).db;
+  );
   const failures = createFailures({ log });
   const bus = config.REDIS_URL
     ? createRedisBus({ url: config.REDIS_URL, log, failures })
@@ -119,8 +119,8 @@ export async function createApp(options: AppOptions): Promise<App> {
 
   return {
     config,
-    db,
-    rows,
+    db: main.db,
+    rows: main.rows,
     limited,
     snapshots,
     bus,
@@ -153,7 +153,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       // Running work may start more work.
       while (running.size > 0) await Promise.allSettled(running);
       await bus.close();
-      await Promise.all([db, limited.db, snapshots].map((each) => each.$disconnect()));
+      await Promise.all([main, limited, snapshots].map((each) => each.close()));
       failures.close();
     },
   };
@@ -175,18 +175,42 @@ function sharedPause(bus: Bus): AccountPause {
  * The app that queries and subscriptions read with. It has its own connections, so slow reads do not take those
  * of jobs and mutations. A statement fails after READ_TIMEOUT_SECONDS.
  */
-export const forReading = perInstance((app: App) => variantOf(app, app.limited));
+export const forReading = perInstance((app: App) =>
+  variantOf(app, {
+    get db() {
+      return app.limited.db;
+    },
+    rows: app.limited.rows,
+  }),
+);
+
+interface Database {
+  /** Created on first use, since a client takes 16 MB and stops the event loop for tens of milliseconds. */
+  readonly db: PrismaClient;
+  rows: RowReader;
+  close(): Promise<void>;
+}
 
 function openDatabase(
   pool: Pool,
   names: Record<'nameOf' | 'nameOfSelect', StatementName>,
   nameOfPrisma = names.nameOf,
-): { db: PrismaClient; rows: RowReader } {
-  const db = new PrismaClient({
-    adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOfPrisma(sql) }),
-    transactionOptions: { maxWait: 10_000, timeout: 20_000 },
-    // Tests count statements with these events.
-    log: [{ emit: 'event', level: 'query' }],
-  });
-  return { db, rows: createRowReader({ pool, tables: TABLES, ...names }) };
+): Database {
+  let client: PrismaClient | null = null;
+  return {
+    get db() {
+      client ??= new PrismaClient({
+        adapter: adapterOf(pool, { statementNameGenerator: ({ sql }) => nameOfPrisma(sql) }),
+        transactionOptions: { maxWait: 10_000, timeout: 20_000 },
+        // Tests count statements with these events.
+        log: [{ emit: 'event', level: 'query' }],
+      });
+      return client;
+    },
+    rows: createRowReader({ pool, tables: TABLES, ...names }),
+    async close() {
+      await client?.$disconnect();
+      await pool.end();
+    },
+  };
 }

@@ -22,12 +22,15 @@ export function perInstance<Instance extends object, State>(
   };
 }
 
-/** A copy of the instance with some members replaced. */
+/** A copy of the instance with some members replaced. Members with a getter keep it, so that it is not called here. */
 export function variantOf<Instance extends object>(
   instance: Instance,
   changes: Partial<Instance>,
 ): Instance {
-  const variant = { ...instance, ...changes };
+  const variant = Object.defineProperties({} as Instance, {
+    ...Object.getOwnPropertyDescriptors(instance),
+    ...Object.getOwnPropertyDescriptors(changes),
+  });
   originalOf.set(variant, originalOf.get(instance) ?? instance);
   return variant;
 }

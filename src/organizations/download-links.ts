@@ -84,7 +84,7 @@ export function fileResponse(
 ): LinkResponse {
   return {
     status: 200,
-    body: inSnapshot(app.snapshots, (tx) => whileKeyIsUsable(app, apiKeyId, lines(tx))),
+    body: inSnapshot(app.snapshots.db, (tx) => whileKeyIsUsable(app, apiKeyId, lines(tx))),
     contentType,
     headers: { 'content-disposition': `attachment; filename="${name}"`, ...PRIVATE_HEADERS },
     concurrencyKey: organizationId,

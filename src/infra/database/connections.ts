@@ -130,17 +130,17 @@ export function newQueryPool(databaseUrl: string, options: PoolOptions = {}): Po
   return pool;
 }
 
-/** Driver adapter for a Prisma client. The client ends the pool when it disconnects. */
+/** Driver adapter for a Prisma client. The caller ends the pool, after the client has disconnected. */
 export function adapterOf(
   pool: Pool,
   options: NonNullable<ConstructorParameters<typeof PrismaPg>[1]> = {},
 ): PrismaPg {
-  return new PrismaPg(pool, { ...options, disposeExternalPool: true });
+  return new PrismaPg(pool, options);
 }
 
-/** Driver adapter for a Prisma client that has its own pool. */
+/** Driver adapter for a Prisma client that has its own pool, which it ends when it disconnects. */
 export function newAdapter(databaseUrl: string, options: PoolOptions = {}): PrismaPg {
-  return adapterOf(newQueryPool(databaseUrl, options));
+  return adapterOf(newQueryPool(databaseUrl, options), { disposeExternalPool: true });
 }
 
 /**
