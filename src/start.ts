@@ -28,8 +28,7 @@ import { addOrganizationListener } from './organizations/listeners.ts';
 import { createOrganization } from './organizations/service.ts';
 import { plainRoutes } from './routes.ts';
 import { type RunningServer, startServer } from './server/server.ts';
-import { type Simulator, startSimulator } from './simulator/simulator.ts';
-import { StoreInUseError } from './simulator/store.ts';
+import type { Simulator } from './simulator/simulator.ts';
 import { webhookCallListener } from './webhooks/retention.ts';
 import { JOB_DEFINITIONS, startWorker } from './worker.ts';
 
@@ -212,6 +211,11 @@ async function serve(
 
 /** @throws ConfigError when another server runs its simulator in the same directory. */
 async function startOwnSimulator({ config, dataDirectory, onClose }: Setup): Promise<Simulator> {
+  // Loaded only here: a process with a real Ultravox starts without the modules of the simulator.
+  const [{ startSimulator }, { StoreInUseError }] = await Promise.all([
+    import('./simulator/simulator.ts'),
+    import('./simulator/store.ts'),
+  ]);
   try {
     const simulator = await startSimulator({
       port: config.SIMULATOR_PORT,

@@ -1,5 +1,5 @@
 /** Creates the short-lived, read-only tokens that browsers use in place of an API key. */
-import { SignJWT } from 'jose';
+import { SignJWT } from 'jose/jwt/sign';
 import type { App } from '../app.ts';
 import { Checks } from '../infra/checks.ts';
 import { ownedBy, type Viewer } from '../viewer.ts';

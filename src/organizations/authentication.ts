@@ -1,6 +1,6 @@
 /** Resolves an API key or an access token to its viewer. */
 import ipaddr from 'ipaddr.js';
-import { jwtVerify } from 'jose';
+import { jwtVerify } from 'jose/jwt/verify';
 import type { App } from '../app.ts';
 import { RequestError } from '../errors.ts';
 import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
