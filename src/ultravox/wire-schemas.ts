@@ -10,7 +10,8 @@ export const timestamp = z
   .string()
   .refine((value) => !Number.isNaN(Date.parse(value)), { error: 'not a timestamp' });
 
-export const id = z.string().min(1);
+/** Visible ASCII. Bounded, because IDs are stored in indexes of the database, which refuse long values. */
+export const id = z.string().regex(/^[!-~]{1,200}$/);
 
 /** A missing member becomes null. Any other type fails: for members on which the state of a call depends. */
 export const strictOrNull = <Schema extends z.ZodType>(schema: Schema) =>

@@ -178,7 +178,8 @@ export type UpdateWebhookRequest = MessageOf<CreateWebhookRequest>;
 
 /** The body of a delivery. There is no event id; (`call.callId`, `event`) identifies it. */
 export const webhookDeliverySchema = extensible({
-  event: openEnum<WebhookEvent>(),
+  /** Bounded like an ID. */
+  event: id as unknown as z.ZodType<WebhookEvent, WebhookEvent>,
   call: callSchema,
 });
 export type WebhookDelivery = z.output<typeof webhookDeliverySchema>;

@@ -15,6 +15,7 @@ import { durationLimitsOf } from '../settings.ts';
 import { isEnded, stepsTowards } from '../status.ts';
 import { buildUpdate } from '../updates/call-update.ts';
 import { type CallUpdate, type WrittenColumns, writeUpdates } from '../updates/write-updates.ts';
+import { joinedAndEnded } from './reported-times.ts';
 
 /** A state of a call at Ultravox. */
 export interface Report {
@@ -69,8 +70,7 @@ function updateOfOne(app: App, call: Call, { seen, source }: Report): CallUpdate
       endRequested: call.endRequestedAt !== null,
     },
     {
-      joinedAt: instant(seen.joined),
-      endedAt: instant(seen.ended),
+      ...joinedAndEnded(app, call, seen),
       endReason: seen.endReason,
       terminationReason: seen.sipDetails?.terminationReason ?? null,
       rangFullTime: hasRungFor((limits ?? call).joinTimeoutSeconds, seen),
@@ -135,8 +135,4 @@ const TIMER_TOLERANCE_MS = 1_000;
 function hasRungFor(seconds: number, { created, ended }: UltravoxCall): boolean {
   if (ended === null) return false;
   return Date.parse(ended) - Date.parse(created) >= seconds * 1_000 - TIMER_TOLERANCE_MS;
-}
-
-function instant(text: string | null): Date | null {
-  return text === null ? null : new Date(text);
 }

@@ -8,6 +8,7 @@ import { perInstance } from '../../infra/per-instance.ts';
 import type { Call as UltravoxCall } from '../../ultravox/wire.ts';
 import { announceUpdate } from '../updates/call-update.ts';
 import { hangUpIfNotIngested, hangUpIfUnwanted, ingestCall } from './ingest.ts';
+import { createdAtOf } from './reported-times.ts';
 
 /** How far the first search looks back. */
 const FIRST_LOOK_BACK_HOURS = 24;
@@ -88,7 +89,7 @@ async function searchPage(app: App, lease: Lease, page: readonly UltravoxCall[])
     if (!(await ingestOne(app, seen))) firstFailed ??= seen;
   }
   const to = firstFailed ?? page.at(-1);
-  if (to) await storeProgress(app, lease, new Date(to.created));
+  if (to) await storeProgress(app, lease, createdAtOf(app, to));
   return firstFailed === undefined;
 }
 

@@ -13,6 +13,7 @@ import { createdEvent } from '../updates/append-events.ts';
 import { endAtUltravox, hangUp } from '../updates/end.ts';
 import { applyUltravoxCall, type Report } from './apply-update.ts';
 import { calledNumberOf, callerOf } from './parties.ts';
+import { createdAtOf } from './reported-times.ts';
 
 export interface IngestedCall {
   before: Call | null;
@@ -84,8 +85,7 @@ async function insertInboundCall(
   const to = calledNumberOf(seen);
   const number = await findNumber(tx, agent, to);
   const ownNumber = number?.phoneNumber ?? to;
-  // The clock of Ultravox may be ahead, and the call counts against the limits of the minute after its creation.
-  const createdAt = new Date(Math.min(Date.parse(seen.created), app.now().getTime()));
+  const createdAt = createdAtOf(app, seen);
   const call = await tx.call.create({
     data: {
       id: newId(),

@@ -107,6 +107,26 @@ describe('discoverCalls', () => {
     expect(row.costAmount!.toString()).toBe('999999.999999');
   });
 
+  it('continues after calls whose creation times cannot be true', async () => {
+    const [first, second] = [await callIn(), await callIn()];
+    const calls = [
+      { ...first, created: '+275760-09-13T00:00:00Z' },
+      { ...second, created: '-000001-01-01T00:00:00Z' },
+    ];
+    for (const call of calls) {
+      const { app } = processWith([]);
+      async function* listAll() {
+        yield call;
+      }
+      Object.assign(app.ultravox.calls, { listAll });
+      await discoverCalls(app);
+      const row = await server.app.db.call.findUniqueOrThrow({
+        where: { ultravoxId: call.callId },
+      });
+      expect(row.createdAt.getTime()).toBeLessThanOrEqual(Date.now());
+    }
+  });
+
   it('finds a call that is older than thousands of others, and lists those only once', async () => {
     const calls = manyCalls(await callIn(), 3_000);
     await continueWith(calls[0]!);

@@ -73,14 +73,14 @@ export function failuresSuite(): void {
 
   it('processes webhooks that arrive with one that fails, or whose call is locked', async () => {
     const [failing, locked, good] = [await unheard(), await unheard(), await unheard()];
-    const tooLong = { ...failing.billed.call, ended: '2099-01-01T00:00:00Z' };
+    await server.app.db.$executeRawUnsafe(
+      `ALTER TABLE calls ADD CONSTRAINT failing CHECK (id <> '${uuidOf(failing.id)}' OR ended_at IS NULL)`,
+    );
     await server.app.db.$transaction(
       async (tx) => {
         await tx.$queryRaw`SELECT 1 FROM calls WHERE id = ${uuidOf(locked.id)}::uuid FOR UPDATE`;
         const statuses = await Promise.all(
-          [{ event: 'call.billed', call: tooLong }, locked.billed, good.billed].map((delivery) =>
-            post(server, delivery),
-          ),
+          [failing.billed, locked.billed, good.billed].map((delivery) => post(server, delivery)),
         );
         expect(new Set(statuses)).toEqual(new Set([204]));
         await waitForCall(caller.client, good.id, 'billed', isBilled);
@@ -99,6 +99,7 @@ export function failuresSuite(): void {
     );
     await waitForCall(caller.client, locked.id, 'billed', isBilled);
     expect((await callOf(caller.client, failing.id)).status).toBe('RINGING');
+    await server.app.db.$executeRaw`ALTER TABLE calls DROP CONSTRAINT failing`;
   });
 
   it('writes nothing over a call that has changed since it was read', async () => {

@@ -1,4 +1,5 @@
 /** Webhooks that are forged, repeated, reordered or malformed. */
+import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { signWebhook } from '../../../../src/ultravox/signature.ts';
 import {
@@ -161,5 +162,47 @@ export function receiptSuite(): void {
     expect(await post(server, { event: 'call.billed', call: drifted })).toBe(204);
     const seen = await waitForCall(caller.client, call.id, 'billed', isBilled);
     expect(seen.billedDurationSeconds).toBe(6);
+  });
+
+  it.each([
+    ['joined in the year 9998', { joined: '9998-01-01T00:00:00Z' }],
+    ['joined in the year 275760', { joined: '+275760-09-13T00:00:00Z' }],
+    ['joined in the year 1', { joined: '0001-01-01T00:00:00Z' }],
+    ['ended in the year 9998', { ended: '9998-01-01T00:00:00Z' }],
+    ['ended before it was joined', { ended: '1999-01-01T00:00:00Z' }],
+  ])('ends a call that was allegedly %s', async (_, times) => {
+    const call = await unheard();
+    const { joined, ended } = { ...call.ended.call, ...times };
+    await post(server, { event: 'call.joined', call: { ...call.joined.call, joined } });
+    await post(server, { event: 'call.ended', call: { ...call.ended.call, joined, ended } });
+    await post(server, { event: 'call.billed', call: { ...call.billed.call, joined, ended } });
+    await worked(server, call.ultravoxId, 3);
+    const seen = await callOf(caller.client, call.id);
+    expect(typesOf(seen)).toEqual(ANSWERED);
+    expect(seen.durationSeconds).toBeGreaterThanOrEqual(0);
+    const day = 24 * 3_600_000;
+    for (const at of [seen.answeredAt, seen.endedAt].map(Date.parse)) {
+      expect(Math.abs(at - Date.now())).toBeLessThan(25 * day);
+    }
+  });
+
+  it('refuses a webhook that cannot be stored', async () => {
+    const { ultravoxId, ended } = await unheard();
+    const long = randomBytes(3_000).toString('hex');
+    const nested = (levels: number) =>
+      JSON.stringify({ ...ended, call: { ...ended.call, later: 'HERE' } }).replace(
+        '"HERE"',
+        '['.repeat(levels) + ']'.repeat(levels),
+      );
+    const bodies = [
+      JSON.stringify({ ...ended, event: long }),
+      JSON.stringify({ ...ended, call: { ...ended.call, callId: long } }),
+      nested(20_000),
+      nested(500_000),
+    ];
+    for (const body of bodies) expect(await post(server, {}, { body })).toBe(400);
+    expect(await storedOf(server, ultravoxId)).toEqual([]);
+    expect(await post(server, {}, { body: nested(50) })).toBe(204);
+    await worked(server, ultravoxId, 1);
   });
 }
